@@ -1,0 +1,145 @@
+"""What a connector is: the words it shares with the runner. Knows no Kafka, no store and no job.
+
+A connector module declares one `CONNECTOR`. Reading is driven from a cursor: a small JSON object the connector
+invents, stored with the job, and handed back to go on exactly behind the last batch that was kept.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel
+
+Cursor = Mapping[str, Any]
+Lane = Literal["realtime", "backfill"]
+Kind = Literal["import", "export", "enrichment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One record that can't be read. `position` is where to find it, for a person: `row 12`, `object 7`."""
+
+    position: str
+    code: str
+    reason: str
+    excerpt: bytes = b""  # the first 1,024 bytes of the record as it was found
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some consecutive records of one stream, and the cursor behind the last of them.
+
+    The sum holds for every batch: `read == count + len(rejects) + rejects_dropped + duplicate + omitted`.
+    """
+
+    stream: str
+    lane: Lane
+    source: str  # where the records came from, for a person; never with credentials
+    payload: bytes  # NDJSON: `count` lines, one JSON object each, every line ended by "\n"
+    count: int
+    timestamps: bytes  # `count` little-endian int64, microseconds since 1970 UTC; or b"" when there is no timestamp field
+    first_row: int  # ordinal of the batch's first record in its source, from 1, rejects included
+    read: int
+    cursor: Cursor
+    rejects: tuple[Reject, ...] = ()
+    rejects_dropped: int = 0  # rejected without a dead letter, because `on_error` is `drop`
+    duplicate: int = 0
+    omitted: int = 0
+    bytes_read: int = 0  # of the source, since the batch before
+    bytes_total: int | None = None  # of the whole source, when it is known
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the operator of the service allows a connector to touch and to use."""
+
+    file_roots: tuple[Path, ...] = ()
+    allow_private_networks: bool = False  # loopback, link-local and private addresses as HTTP targets
+    batch_bytes: int = 4 * 1024 * 1024
+    record_bytes: int = 8 * 1024 * 1024
+    http_timeout_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong in a configuration: `field` is a JSON pointer such as `/delimiter`, or "" for the whole."""
+
+    field: str
+    code: str
+    message: str
+
+
+class Read(Protocol):
+    """Read from behind `cursor` ({} from the start) to the end of what there is now; raise a `ConnectorError` on trouble."""
+
+    def __call__(self, config: Any, cursor: Cursor, limits: Limits) -> AsyncIterator[Batch]: ...
+
+
+class Check(Protocol):
+    """Try the configuration against the provider without moving data; an empty tuple means that it would work."""
+
+    async def __call__(self, config: Any, limits: Limits) -> tuple[Problem, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobType:
+    """One thing a provider can do for a job."""
+
+    name: str
+    kind: Kind
+    title: str
+    description: str
+    config: type[BaseModel]
+    check: Check
+    read: Read
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """A provider: its name in URLs, what it is, where its interface is documented, and what it can do."""
+
+    name: str
+    title: str
+    description: str
+    documentation: str
+    job_types: tuple[JobType, ...]
+    redact: Callable[[Mapping[str, Any]], Mapping[str, Any]] = field(default=lambda configuration: configuration)
+
+    def job_type(self, name: str) -> JobType | None:
+        """The job type of that name, or None."""
+        return next((each for each in self.job_types if each.name == name), None)
+
+
+class ConnectorError(Exception):
+    """A connector can't go on. The subclass says what happens next; `code` is stable, the message is for a person."""
+
+    def __init__(self, code: str, message: str, *, detail: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.detail = detail
+
+
+class RetryLater(ConnectorError):
+    """The provider or the way to it failed; trying again can help. `retry_after` (seconds) wins over the back-off."""
+
+    def __init__(self, code: str, message: str, *, detail: str = "", retry_after: float | None = None) -> None:
+        super().__init__(code, message, detail=detail)
+        self.retry_after = retry_after
+
+
+class RateLimited(ConnectorError):
+    """The provider asks to wait `retry_after` seconds. This is not an error of the job."""
+
+    def __init__(self, code: str, message: str, *, retry_after: float, detail: str = "") -> None:
+        super().__init__(code, message, detail=detail)
+        self.retry_after = retry_after
+
+
+class FixConfiguration(ConnectorError):
+    """No retry can cure it: a person has to change the job's configuration or the source."""
+
+
+class RenewAuthorization(ConnectorError):
+    """No retry can cure it: a person has to renew the authorization."""
