@@ -38,7 +38,9 @@ class Batch:
     source: str  # where the records came from, for a person; never with credentials
     payload: bytes  # NDJSON: `count` lines, one JSON object each, every line ended by "\n"
     count: int
-    timestamps: bytes  # `count` little-endian int64, microseconds since 1970 UTC; or b"" when there is no timestamp field
+    timestamps: (
+        bytes  # `count` little-endian int64, microseconds since 1970 UTC; or b"" when there is no timestamp field
+    )
     first_row: int  # ordinal of the batch's first record in its source, from 1, rejects included
     read: int
     cursor: Cursor

@@ -1,0 +1,50 @@
+"""Every setting of a process, from `ENTREPOT_*` environment variables over defaults. Reads no files."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from schemas.topics import DEFAULT_PARTITIONS
+
+DEFAULT_API_PORT: Final = 8470
+DEFAULT_BROKER_PORT: Final = 9470
+
+
+class Settings(BaseSettings):
+    """What a process needs to know; the same names for the embedded service and for one role in a container."""
+
+    model_config = SettingsConfigDict(env_prefix="ENTREPOT_", extra="ignore", frozen=True)
+
+    data_dir: Path = Field(default=Path("data"), description="where the broker, the read store and the tokens live")
+    bootstrap_servers: str = Field(
+        default="", description="an outside Kafka cluster, host:port[,host:port]; empty: the embedded broker is started"
+    )
+    broker_port: int = Field(
+        default=DEFAULT_BROKER_PORT, ge=0, le=65535, description="of the embedded broker; 0: any free port"
+    )
+    partitions: int = Field(
+        default=DEFAULT_PARTITIONS, ge=1, le=256, description="of every topic; fixed once data exists"
+    )
+    replication_factor: int = Field(default=1, ge=1, le=7, description="of every topic that Entrepot creates")
+    database_url: str = Field(
+        default="", description="postgresql+asyncpg://…; empty: SQLite in the data directory", repr=False
+    )
+    api_host: str = Field(default="127.0.0.1", description="the address that the API binds to")
+    api_port: int = Field(default=DEFAULT_API_PORT, ge=0, le=65535, description="of the API; 0: any free port")
+    file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(), description="directories that file jobs may read from, separated by ':'"
+    )
+    allow_private_networks: bool = Field(
+        default=False, description="let connectors fetch from loopback and private addresses"
+    )
+    admin_token: SecretStr | None = Field(default=None, description="an admin token to accept, beside the stored ones")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info")
+    log_format: Literal["console", "json"] = Field(default="console")
+
+    @field_validator("file_roots", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        return tuple(Path(each) for each in value.split(os.pathsep) if each) if isinstance(value, str) else value

@@ -1,0 +1,46 @@
+"""Every topic of Entrepot, declared once, as data. Says nothing about how topics are made."""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+FOR_EVER: Final = -1
+DAY_MS: Final = 24 * 60 * 60 * 1000
+DEFAULT_PARTITIONS: Final = 4
+MAX_RECORD_BYTES: Final = 16 * 1024 * 1024
+FUTURE_BOUND_MS: Final = DAY_MS  # the broker's own bound; a connector refuses a future timestamp with a better message
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic; it has the deployment's partition count. `retention_ms` -1 keeps records for ever."""
+
+    name: str
+    key: str
+    carries: str
+    retention_ms: int = FOR_EVER
+    cleanup: Literal["delete", "compact"] = "delete"
+
+    def config(self) -> dict[str, str]:
+        """The broker's settings for this topic, as Kafka spells them; these are also what is verified at start."""
+        return {
+            "cleanup.policy": self.cleanup,
+            "retention.ms": str(self.retention_ms),
+            "message.timestamp.type": "CreateTime",  # retention looks at record timestamps, and history has old ones
+            "max.message.bytes": str(MAX_RECORD_BYTES),
+        }
+
+
+JOBS_COMMANDS: Final = Topic(
+    "jobs.commands", key="job id", carries="what was asked, by people, the runner and the clock"
+)
+JOBS_EVENTS: Final = Topic("jobs.events", key="job id", carries="what happened: the public contract")
+MESSAGES_REALTIME: Final = Topic("messages.realtime", key="any", carries="raw messages, as they happen")
+MESSAGES_BACKFILL: Final = Topic("messages.backfill", key="any", carries="raw messages, history")
+MESSAGES_REJECTED: Final = Topic(
+    "messages.rejected", key="as its source", carries="dead letters: why, and where from", retention_ms=30 * DAY_MS
+)
+
+TOPICS: Final = MappingProxyType(
+    {each.name: each for each in (JOBS_COMMANDS, JOBS_EVENTS, MESSAGES_REALTIME, MESSAGES_BACKFILL, MESSAGES_REJECTED)}
+)
