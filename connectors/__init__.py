@@ -1,0 +1,1 @@
+"""One file per provider: talking to it, asynchronously. Knows no Kafka."""

@@ -1,0 +1,1 @@
+"""Thinking: pure functions from commands to events, and from events to what is shown."""

@@ -1,0 +1,1 @@
+"""Words: commands, events and messages; bytes to words and back; topics."""
