@@ -73,15 +73,19 @@ class Problem:
 
 
 class Read(Protocol):
-    """Read from behind `cursor` ({} from the start) to the end of what there is now; raise a `ConnectorError` on trouble."""
+    """Read from behind `cursor` ({} from the start) to the end of what there is now."""
 
-    def __call__(self, config: Any, cursor: Cursor, limits: Limits) -> AsyncIterator[Batch]: ...
+    def __call__(self, config: Any, cursor: Cursor, limits: Limits) -> AsyncIterator[Batch]:
+        """Yield batches in source order; raise a `ConnectorError` on trouble."""
+        ...
 
 
 class Check(Protocol):
     """Try the configuration against the provider without moving data; an empty tuple means that it would work."""
 
-    async def __call__(self, config: Any, limits: Limits) -> tuple[Problem, ...]: ...
+    async def __call__(self, config: Any, limits: Limits) -> tuple[Problem, ...]:
+        """Return every problem found; raise a `ConnectorError` when the provider can't be asked."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
