@@ -1,0 +1,49 @@
+"""The Kafka headers of our records: CloudEvents 1.0 attributes (Kafka protocol binding, binary mode) and `traceparent`.
+
+A consumer can route by them without decoding a body.
+"""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from schemas.commands import Command
+from schemas.events import Event
+from schemas.messages import MessageBatch, MessageRejected
+
+SOURCE: Final = b"/entrepot"
+CONTENT_TYPE: Final = b"application/avro"
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+def headers_of(word: Command | Event | MessageBatch | MessageRejected, traceparent: str = "") -> Headers:
+    """Return the headers of a word."""
+    identifier, when, subject = _attributes(word)
+    kind = f"{type(word).__module__.removeprefix('schemas.')}.{type(word).__name__}"
+    common: Headers = (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", identifier.encode()),
+        ("ce_type", f"entrepot.{kind}".encode()),
+        ("ce_source", SOURCE),
+        ("ce_time", rfc3339(when).encode()),
+        ("ce_subject", subject.encode()),
+        ("content-type", CONTENT_TYPE),
+    )
+    return (*common, ("traceparent", traceparent.encode())) if traceparent else common
+
+
+def _attributes(word: Command | Event | MessageBatch | MessageRejected) -> tuple[str, datetime, str]:
+    match word:
+        case Event():
+            return word.event_id, word.occurred_at, word.job_id
+        case Command():
+            return word.command_id, word.issued_at, word.job_id
+        case MessageBatch():
+            return word.batch_id, word.ingested_at, word.stream
+        case MessageRejected():
+            return f"{word.source}#{word.position}", word.rejected_at, word.stream
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return a moment in UTC as RFC 3339 with microseconds and `Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

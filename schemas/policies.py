@@ -1,0 +1,46 @@
+"""How a job is told to behave: its cadence and its retry policy. Only data; what they mean is in `projections`."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+CadenceKind = Literal["once", "continuous", "interval", "cron"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuietWindow:
+    """A daily span in which a job sleeps: wall-clock `HH:MM` in the cadence's zone.
+
+    An `end` that is not after `start` is the next day's.
+    """
+
+    start: str
+    end: str
+    days: tuple[str, ...] = ()  # of the start: mon … sun; empty: every day
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cadence:
+    """When a job runs: `once`, `continuous` (it looks again after `every_seconds`), at an `interval`, or by `cron`."""
+
+    kind: CadenceKind = "once"
+    every_seconds: int = 0
+    cron: str = ""
+    time_zone: str = "UTC"
+    quiet: tuple[QuietWindow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How errors are retried: doubling from `base_seconds` to `cap_seconds` with full jitter.
+
+    The job is Failed `give_up_seconds` after the first error since the last success.
+    """
+
+    base_seconds: int = 60
+    cap_seconds: int = 1800
+    floor_seconds: int = 1
+    give_up_seconds: int = 36_000
+
+
+ONCE: Final = Cadence()
+DEFAULT_RETRY: Final = RetryPolicy()

@@ -1,0 +1,76 @@
+"""Bytes to words and back: Avro in the Confluent framing, `0x00`, a 4-byte big-endian schema id, the body.
+
+Old versions are read with the schema they were written with and resolved to the newest by Avro's own rules
+(a new field has a default); what those rules can't say is an upcaster in `UPCASTERS`.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from typing import Any, Final, cast
+
+from fastavro import schemaless_reader, schemaless_writer
+
+from schemas.avro_types import from_avro, to_avro
+from schemas.catalog import newest, version_of
+from schemas.commands import JobCommand
+from schemas.events import JobEvent
+from schemas.messages import Message
+
+Word = JobCommand | JobEvent | Message
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+
+MAGIC: Final = 0
+FRAME: Final = struct.Struct(">bI")
+
+UPCASTERS: Final[Mapping[int, Upcast]] = {}
+
+
+class MalformedRecordError(ValueError):
+    """The bytes are not a word of Entrepot. The message says what was found, and where."""
+
+
+def encode(word: Word) -> bytes:
+    """Return the framed bytes of a word, written with its newest schema."""
+    version = newest()[type(word)]
+    buffer = BytesIO()
+    buffer.write(FRAME.pack(MAGIC, version.id))
+    schemaless_writer(buffer, version.parsed, to_avro(word))
+    return buffer.getvalue()
+
+
+def schema_id_of(data: bytes) -> int:
+    """Return the schema id in the frame.
+
+    Raises:
+        MalformedRecordError: there is no Confluent frame.
+
+    """
+    if len(data) < FRAME.size:
+        raise MalformedRecordError(f"a record of {len(data)} bytes is too short for a schema id")
+    magic, schema_id = FRAME.unpack_from(data)
+    if magic != MAGIC:
+        raise MalformedRecordError(f"byte 0 is {data[0]:#04x}, but a framed record starts with 0x00")
+    return cast("int", schema_id)
+
+
+def decode(data: bytes) -> Word:
+    """Return the word in framed bytes, brought to its newest version.
+
+    Raises:
+        MalformedRecordError: the frame or the body can't be read, or bytes are left over.
+        UnknownSchemaError: the schema id is not in the catalog.
+
+    """
+    version = version_of(schema_id_of(data))
+    buffer = BytesIO(data)
+    buffer.seek(FRAME.size)
+    try:
+        record = schemaless_reader(buffer, version.parsed, newest()[version.word].parsed)
+        upcast = UPCASTERS.get(version.id)
+        word = from_avro(version.word, upcast(record) if upcast else record)
+    except (EOFError, ValueError, IndexError, TypeError, KeyError, OverflowError, MemoryError) as error:
+        raise MalformedRecordError(f"the body is not a {version.name} (version {version.version}): {error}") from error
+    if buffer.tell() != len(data):
+        raise MalformedRecordError(f"{len(data) - buffer.tell()} bytes are left after a {version.name}")
+    return cast("Word", word)
