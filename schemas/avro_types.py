@@ -78,8 +78,7 @@ def to_avro(value: object) -> dict[str, Any]:
     """Return the plain dict that an Avro writer takes for a dataclass."""
     record: type = type(value)
     return {
-        name: convert(getattr(value, name)) if convert else getattr(value, name)
-        for name, convert in _writers(record)
+        name: convert(getattr(value, name)) if convert else getattr(value, name) for name, convert in _writers(record)
     }
 
 

@@ -1,6 +1,6 @@
 """What may be asked of a job. Imperative, frozen; time, ids and chance come in with the command.
 
-Whoever writes a command stamps `command_id` (a UUID), `issued_at` (UTC), `seed` (64 random bits, for jitter) and
+Whoever writes a command stamps `command_id` (a UUID), `issued_at` (UTC), `seed` (63 random bits, for jitter) and
 `rules`, the version of the rules it was issued under: so the events are a function of the commands alone.
 """
 
@@ -48,6 +48,9 @@ class Counts:
     def imbalance(self) -> int:
         """Records read and not accounted for; 0 when the sum holds."""
         return self.read - self.accepted - self.rejected - self.duplicate - self.omitted
+
+
+NONE: Final = Counts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,60 @@
+"""The events of one command as they come about. The only place that numbers, dates and names events."""
+
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+from projections.evolve import evolve
+from projections.job_state import Absent, Job, JobState
+from schemas.commands import JobCommand
+from schemas.events import CommandRefused, JobEvent
+
+EVENT_IDS: Final = UUID("6a7f1d0e-4a53-5f0b-9a51-0d6f9d1c2b7e")
+
+
+class RefusedError(Exception):
+    """A command can't be done now. Stays inside `projections`: it becomes a `CommandRefused`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Story:
+    """What a command, found at `offset` of its partition, has led to so far, and the state behind it."""
+
+    def __init__(self, state: JobState, command: JobCommand, offset: int) -> None:
+        self.state = state
+        self.events: list[JobEvent] = []
+        self.seed = command.seed
+        # A clock that steps back must not turn a job's time back.
+        self.at = command.issued_at if isinstance(state, Absent) else max(command.issued_at, state.updated_at)
+        self._command = command
+        self._offset = offset
+
+    @property
+    def job(self) -> Job:
+        """The state, of a job that exists."""
+        assert isinstance(self.state, Job)
+        return self.state
+
+    def tell(self, event: type[JobEvent], **facts: Any) -> None:
+        """Add an event and evolve the state by it."""
+        told = event(
+            event_id=str(uuid5(EVENT_IDS, f"{self._command.command_id}/{len(self.events)}")),
+            job_id=self._command.job_id,
+            seq=self._next_seq(event),
+            occurred_at=self.at,
+            command_id=self._command.command_id,
+            command_offset=self._offset,
+            actor=self._command.issued_by,
+            rules=self._command.rules,
+            **facts,
+        )
+        self.events.append(told)
+        self.state = evolve(self.state, told)
+
+    def _next_seq(self, event: type[JobEvent]) -> int:
+        if isinstance(self.state, Absent):
+            return 0 if event is CommandRefused else 1
+        return self.state.seq + 1
