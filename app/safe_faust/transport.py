@@ -1,0 +1,87 @@
+"""Faust's commit path, made safe: an offset is committed when all before it is done and every write it caused is acked.
+
+It overrides private methods of the pinned faust-streaming; tests/kafka/test_safe_faust.py holds it to its promise.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from faust.transport.drivers import aiokafka as driver
+
+DRAIN_SECONDS: Final = 10.0
+
+
+class SafeConsumerThread(driver.AIOKafkaConsumerThread):
+    """Reads what was committed, and only that: an aborted transaction's records never reach an agent."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 - Faust offers it with its exactly-once mode only
+        return consumer
+
+
+class SafeConsumer(driver.Consumer):
+    """Commits late rather than wrongly."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Faust holds them weakly: an event that an agent let go of would count as done.
+        self._unacked_messages: set[Any] = set()
+
+    def _new_consumer_thread(self) -> Any:
+        return SafeConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
+        """Gaps (compaction, transaction markers) need no bookkeeping: `_new_offset` looks at what is unacked."""
+
+    def ack(self, message: Any) -> bool:
+        """Acknowledge; also what was committed before a rebalance and delivered again is no longer waited for."""
+        done: bool = super().ack(message)
+        self._unacked_messages.discard(message)
+        return done
+
+    def _new_offset(self, tp: Any) -> int | None:
+        """The offset behind all that is done, and never above the first that isn't; nothing is forgotten here."""
+        acked = self._acked[tp]
+        if not acked:
+            return None
+        behind: int = max(acked) + 1
+        waiting = (each.offset for each in self._unacked_messages if each.tp == tp and not each.acked)
+        return min(behind, min(waiting, default=behind))
+
+    async def _commit_offsets(self, offsets: Mapping[Any, int], start_new_transaction: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002 - Faust's signature
+        app = self.app
+        owned = self.assignment()
+        mine = {tp: offset for tp, offset in offsets.items() if tp in owned}
+        if not mine or not await app.writes.drained(DRAIN_SECONDS):
+            return False
+        if app.producer.buffer.size or app.latch.reason is not None or not await self._commit(mine):
+            return False
+        for tp, offset in mine.items():
+            self._committed_offset[tp] = offset
+            self._acked[tp] = [each for each in self._acked[tp] if each >= offset]
+            self._acked_index[tp] = {each for each in self._acked_index[tp] if each >= offset}
+        app.monitor.on_tp_commit(mine)
+        return True
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        """Commit what is done before Faust forgets it, so that the next owner repeats less."""
+        await self.commit()
+        await super().on_partitions_revoked(revoked)
+
+    def verify_event_path(self, now: float, tp: Any) -> None:
+        """Left to our watchdog; Faust's detector only logs, and wrongly where markers end a partition."""
+
+
+class SafeProducer(driver.Producer):
+    """Idempotent, so that a retried request neither repeats nor reorders."""
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+
+class SafeTransport(driver.Transport):
+    """The transport of every app that `worker` makes."""
+
+    Consumer = SafeConsumer
+    Producer = SafeProducer
