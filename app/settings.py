@@ -41,6 +41,7 @@ class Settings(BaseSettings):
         default=False, description="let connectors fetch from loopback and private addresses"
     )
     admin_token: SecretStr | None = Field(default=None, description="an admin token to accept, beside the stored ones")
+    worker_id: str = Field(default="0", description="names a worker among those of its role, the same after a restart")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info")
     log_format: Literal["console", "json"] = Field(default="console")
 
@@ -48,3 +49,7 @@ class Settings(BaseSettings):
     @classmethod
     def _split_paths(cls, value: object) -> object:
         return tuple(Path(each) for each in value.split(os.pathsep) if each) if isinstance(value, str) else value
+
+    def database(self) -> str:
+        """Return the SQLAlchemy URL of the read store."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'views.db'}"

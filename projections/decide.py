@@ -8,7 +8,7 @@ from typing import Final, assert_never
 
 from projections.acceptance import check_command, check_settings
 from projections.cadence import next_quiet, next_start, quiet_until
-from projections.job_state import Absent, Completed, Failed, JobState, Killed, Paused, Purged, Running, Sleeping
+from projections.job_state import Absent, Completed, Failed, Job, JobState, Killed, Paused, Purged, Running, Sleeping
 from projections.retry import INCURABLE, GiveUp, Streak, after_error, later
 from projections.story import RefusedError, Story
 from projections.transitions import allowed_for_people
@@ -55,8 +55,8 @@ REST: Final = timedelta(days=90)  # how long a job that rests is kept before it 
 
 
 def decide(state: JobState, command: JobCommand, offset: int) -> tuple[JobEvent, ...]:
-    """Return what a command, found at `offset` of its partition, leads to. A command seen before leads to nothing."""
-    if not isinstance(state, Absent) and command.command_id in state.recent_commands:
+    """Return what a command, found at `offset` of its partition, leads to; nothing, when it was seen before."""
+    if isinstance(state, Job) and (offset <= state.command_offset or command.command_id in state.recent_commands):
         return ()
     story = Story(state, command, offset)
     try:

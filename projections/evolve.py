@@ -49,7 +49,13 @@ def evolve(state: JobState, event: JobEvent) -> JobState:
     recent = state.recent_commands
     if event.command_id not in recent:
         recent = (*recent, event.command_id)[-REMEMBERED_COMMANDS:]
-    return replace(_applied(state, event), seq=event.seq, updated_at=event.occurred_at, recent_commands=recent)
+    return replace(
+        _applied(state, event),
+        seq=event.seq,
+        command_offset=event.command_offset,
+        updated_at=event.occurred_at,
+        recent_commands=recent,
+    )
 
 
 def _created(event: JobCreated) -> Job:
@@ -57,6 +63,7 @@ def _created(event: JobCreated) -> Job:
     return Job(
         job_id=event.job_id,
         seq=event.seq,
+        command_offset=event.command_offset,
         phase=Paused(since=at, draft=True) if event.draft else Running(since=at),
         provider=event.provider,
         job_type=event.job_type,

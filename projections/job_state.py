@@ -86,6 +86,7 @@ class Job:
 
     job_id: str
     seq: int
+    command_offset: int  # of the latest command that led to something; those up to it are done
     phase: Phase
     provider: str
     job_type: str
