@@ -53,7 +53,10 @@ class SafeApp(faust.App):
 
     async def _announce_assigned(self, *_signal: Any, **_options: Any) -> None:
         changelogs = self.tables.changelog_topics
-        self._announced = frozenset((topic, n) for topic, n in self.consumer.assignment() if topic not in changelogs)
+        assigned = self.consumer.assignment()
+        for table in self.tables.values():  # Faust forgets what was given away too, but only after this
+            table.keep_only({n for topic, n in assigned if topic == table.changelog_topic_name})
+        self._announced = frozenset((topic, n) for topic, n in assigned if topic not in changelogs)
         await self._call(self._when_assigned, self._announced)
 
     async def _announce_revoked(self, *_signal: Any, **_options: Any) -> None:

@@ -1,8 +1,7 @@
 """State by key, as raw bytes: in memory here, and in a compacted changelog topic that a new owner reads first."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any
 
 import faust
 
@@ -23,7 +22,7 @@ class StateTable(faust.Table):
 
     @property
     def state(self) -> Mapping[bytes, bytes]:
-        """All that is known of the owned partitions, to be read at no cost; also of partitions just given away."""
+        """What is known of the owned partitions, to be read at no cost."""
         known: Mapping[bytes, bytes] = self.data.data
         return known
 
@@ -39,12 +38,22 @@ class StateTable(faust.Table):
         for change in last.values():
             self._keep(change)
 
+    def keep_only(self, partitions: Container[int]) -> None:
+        """Forget the keys of all other partitions; they have another owner now, or none."""
+        for key in [key for key, partition in self._origins.items() if partition not in partitions]:
+            self._origins.pop(key)
+            self.data.data.pop(key, None)
+
+    @property
+    def _origins(self) -> MutableMapping[bytes, int]:
+        """The partition of each key. Faust notes it while recovering only, and keeps for ever what came later."""
+        origins: MutableMapping[bytes, int] = self.data._key_partition  # noqa: SLF001 - it is our store's own
+        return origins
+
     def _keep(self, change: Change) -> None:
-        store: Any = self.data
         if change.value is None:
-            store.data.pop(change.key, None)
-            store._key_partition.pop(change.key, None)  # noqa: SLF001 - see below
+            self.data.data.pop(change.key, None)
+            self._origins.pop(change.key, None)
         else:
-            store.data[change.key] = change.value
-            # Faust fills this while recovering only, and so would keep what was written here after giving it away.
-            store._key_partition[change.key] = change.partition  # noqa: SLF001
+            self.data.data[change.key] = change.value
+            self._origins[change.key] = change.partition

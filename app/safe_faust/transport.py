@@ -28,6 +28,12 @@ class SafeConsumer(driver.Consumer):
         # Faust holds them weakly: an event that an agent let go of would count as done.
         self._unacked_messages: set[Any] = set()
 
+    @property
+    def acknowledged(self) -> int:
+        """How many records were acknowledged since the start."""
+        count: int = self._n_acked
+        return count
+
     def _new_consumer_thread(self) -> Any:
         return SafeConsumerThread(self, loop=self.loop, beacon=self.beacon)
 

@@ -1,11 +1,20 @@
-"""Leaves the process when there is something to do, nobody does it, and no rebalance explains that."""
+"""Leaves the process when there is something to do, nobody does it, and no rebalance explains that.
+
+It looks from a thread of its own, so that an agent that blocks the event loop doesn't blind it.
+"""
 
 import asyncio
-from collections.abc import Callable
+import concurrent.futures
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from aiokafka.errors import KafkaError
+from faust.exceptions import FaustError
+
+LOOKS: Final = 5  # within the time that a worker is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,37 +43,53 @@ class Patience:
         return self._clock() - self._since >= self._seconds
 
 
-async def look(app: Any) -> Sight:
+@asynccontextmanager
+async def watched(app: Any, seconds: float, clock: Callable[[], float]) -> AsyncIterator[None]:
+    """Look several times within `seconds` as long as the block runs; trip the latch when patience is lost."""
+    done = threading.Event()
+    watching = threading.Thread(
+        target=_watch, args=(app, asyncio.get_running_loop(), Patience(seconds, clock), seconds, done), daemon=True
+    )
+    watching.start()
+    try:
+        yield
+    finally:
+        done.set()
+        await asyncio.to_thread(watching.join)
+
+
+def _watch(
+    app: Any, loop: asyncio.AbstractEventLoop, patience: Patience, seconds: float, done: threading.Event
+) -> None:
+    while not done.wait(seconds / LOOKS):
+        looking = asyncio.run_coroutine_threadsafe(look(app, seconds / LOOKS / 2), loop)
+        try:
+            sight = looking.result(seconds / LOOKS)
+        except concurrent.futures.TimeoutError:  # nothing runs in the loop, and so nothing is done
+            sight = Sight(work_left=True, settled=True, done=app.consumer.acknowledged)
+        if sight is not None and patience.lost(sight):
+            app.latch.trip(f"records are waiting and none was processed for {seconds:g} seconds")
+            return
+
+
+async def look(app: Any, seconds: float) -> Sight | None:
     """Compare the end of each owned partition with the consumer's position, and what is taken with what is done.
 
     The position moves over transaction markers and aborted records, and the end is that of the committed records: a
-    partition that ends in a marker, or in a transaction still open, leaves no work.
+    partition that ends in a marker, or in a transaction still open, leaves no work. None when the consumer isn't
+    running yet or the broker doesn't answer in time: a restarted worker would find it as silent.
     """
     consumer = app.consumer
-    owned = [tp for tp in consumer.assignment() if tp.topic not in app.tables.changelog_topics]
-    done = consumer._n_acked  # noqa: SLF001 - Faust tells it nowhere else
-    if not owned or app.rebalancing or app.in_recovery or not consumer.flow_active:
-        return Sight(work_left=False, settled=False, done=done)
-    if consumer.unacked or any(not topic.queue.empty() for topic in app.topics if topic.acks):
-        return Sight(work_left=True, settled=True, done=done)
-    ends = await consumer.highwaters(*owned)
-    positions = {tp: await consumer.position(tp) for tp in owned}
-    work_left = any((positions[tp] or 0) < (ends.get(tp) or 0) for tp in owned)
-    return Sight(work_left=work_left, settled=True, done=done)
-
-
-async def watch(app: Any, seconds: float, clock: Callable[[], float]) -> None:
-    """Look several times within `seconds`, for ever; trip the latch when patience is lost.
-
-    A broker that doesn't answer is no reason to leave: a restarted worker would find it as silent.
-    """
-    patience = Patience(seconds, clock)
-    while True:
-        await asyncio.sleep(seconds / 5)
-        try:
-            sight = await asyncio.wait_for(look(app), timeout=seconds / 5)
-        except (KafkaError, TimeoutError):
-            continue
-        if patience.lost(sight):
-            app.latch.trip(f"records are waiting and none was processed for {seconds:g} seconds")
-            return
+    done = consumer.acknowledged
+    try:
+        owned = [tp for tp in consumer.assignment() if tp.topic not in app.tables.changelog_topics]
+        if not owned or app.rebalancing or app.in_recovery or not consumer.flow_active:
+            return Sight(work_left=False, settled=False, done=done)
+        if consumer.unacked or any(topic.acks and not topic.queue.empty() for topic in app.topics):
+            return Sight(work_left=True, settled=True, done=done)
+        async with asyncio.timeout(seconds):
+            ends = await consumer.highwaters(*owned)
+            positions = {tp: await consumer.position(tp) for tp in owned}
+    except (KafkaError, FaustError, TimeoutError):
+        return None
+    return Sight(work_left=any((positions[tp] or 0) < (ends.get(tp) or 0) for tp in owned), settled=True, done=done)

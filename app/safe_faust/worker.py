@@ -11,7 +11,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from app.safe_faust.app import SafeApp
 from app.safe_faust.latch import EXIT_LATCHED
-from app.safe_faust.watchdog import watch
+from app.safe_faust.watchdog import watched
 from schemas.topics import Topic
 
 EXIT_STOPPED: Final = 0
@@ -37,19 +37,18 @@ async def run_worker(
         loop.add_signal_handler(each, stop.set)
     await ensure_changelogs(app, replication_factor)
     running = asyncio.create_task(app.start())
-    watching = asyncio.create_task(watch(app, watchdog_seconds, clock))
     stopping = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            await running
-            await stopping
-        watching.cancel()
+        async with watched(app, watchdog_seconds, clock):
+            await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                await running
+                await stopping
         await _stop(app)
     finally:
-        for task in (watching, stopping, running):
+        for task in (stopping, running):
             task.cancel()
-        await asyncio.gather(watching, stopping, running, return_exceptions=True)
+        await asyncio.gather(stopping, running, return_exceptions=True)
     return EXIT_STOPPED if app.latch.reason is None else EXIT_LATCHED
 
 
