@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="directories that file jobs may read from, separated by ':'"
     )
+    concurrent_runs: int = Field(default=4, ge=1, le=1000, description="how many jobs a runner works on at a time")
     allow_private_networks: bool = Field(
         default=False, description="let connectors fetch from loopback and private addresses"
     )

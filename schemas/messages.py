@@ -9,19 +9,19 @@ NAMESPACE: Final = "entrepot.messages"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageBatch:
-    """Consecutive raw messages of one stream. Message `i` has the id `{batch_id}/{first_row + i}`.
+    """Consecutive raw messages of one stream. Message `i` has the id `{batch_id}/{first + i}`.
 
     `payload` is `count` lines of NDJSON; `timestamps` is `count` little-endian int64 of microseconds since 1970 UTC,
     or empty: then the time of a message is `ingested_at`.
     """
 
-    batch_id: str  # `{job_id}/{report}`: the same after every retry
+    batch_id: str  # `{job_id}/{report}`
     stream: str
     source: str
     job_id: str
     run: int
     ingested_at: datetime
-    first_row: int
+    first: int
     count: int
     payload: bytes
     timestamps: bytes = b""

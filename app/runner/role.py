@@ -1,0 +1,150 @@
+"""The `runner` role on Faust: folds events into the jobs it owns, and lets each owned partition work."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final, get_args
+
+from aiokafka.errors import KafkaError
+
+from app.job_codec import decode_job, encode_job
+from app.placement import partition_of
+from app.runner.commits import FencedError, UnknownOutcomeError
+from app.runner.partition import OwnedPartition, Workshop
+from app.safe_faust.app import Owned, SafeApp, make_app, make_table
+from app.safe_faust.batching import ack, batches
+from app.safe_faust.latch import Latch
+from app.safe_faust.table import Change, StateTable
+from app.safe_faust.worker import run_worker
+from app.settings import Settings
+from app.stamp import Clock, utc_now
+from connectors.contract import Limits
+from schemas.catalog import UnknownSchemaError
+from schemas.events import JobEvent
+from schemas.topics import JOBS_EVENTS
+from schemas.wire import MalformedRecordError, decode
+
+APP_ID: Final = "entrepot.runner"
+EVENTS: Final = get_args(JobEvent)
+PULSE_SECONDS: Final = 0.5
+FROZEN_SECONDS: Final = 10.0  # the consumer group's session: after that another worker may own our partitions
+FIRST_PAUSE_SECONDS: Final = 0.25
+LONGEST_PAUSE_SECONDS: Final = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Pulse:
+    """Notices that this process was stopped or starved for so long that others count it as dead."""
+
+    def __init__(self, latch: Latch, clock: Callable[[], float] = time.monotonic) -> None:
+        self._latch = latch
+        self._clock = clock
+        self._last = clock()
+
+    def check(self) -> None:
+        """Leave the process when it is one that others have given up on; it must not fence its successor."""
+        gap, self._last = self._clock() - self._last, self._clock()
+        if gap > FROZEN_SECONDS:
+            self._latch.trip(f"nothing moved here for {gap:.0f} seconds; another worker may own the partitions")
+
+    async def beat(self) -> None:
+        """Check for ever."""
+        while True:
+            self.check()
+            await asyncio.sleep(PULSE_SECONDS)
+
+
+class Runner:
+    """The partitions owned at this moment, each at work in a task of its own."""
+
+    def __init__(self, app: SafeApp, table: StateTable, shop: Workshop) -> None:
+        self._app = app
+        self._table = table
+        self._shop = shop
+        self._pulse = Pulse(app.latch)
+        self._owned: dict[int, OwnedPartition] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def assigned(self, owned: Owned) -> None:
+        """Take over partitions; the table holds what their events told up to the last commit."""
+        jobs = [decode_job(value) for value in self._table.state.values()]
+        self._tasks = [asyncio.create_task(self._pulse.beat(), name="pulse")]
+        for topic, number in sorted(owned):
+            if topic == JOBS_EVENTS.name:
+                mine = (job for job in jobs if partition_of(job.job_id, self._shop.partitions) == number)
+                partition = self._owned[number] = OwnedPartition(number, self._shop, mine)
+                self._tasks.append(asyncio.create_task(self._tend(partition), name=f"partition {number}"))
+
+    async def revoked(self, _owned: Owned) -> None:
+        """Stop all runs at a record boundary and close the writers."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._owned, self._tasks = {}, []
+
+    async def fold(self, stream: Any) -> None:
+        """The agent on `jobs.events`."""
+        async for batch in batches(stream):
+            changes: dict[str, Change] = {}
+            for record in batch:
+                partition = self._owned.get(record.message.partition)
+                event = _event(record.value)
+                if partition and event and (job := partition.fold(event)):
+                    changes[job.job_id] = Change(partition.number, job.job_id.encode(), encode_job(job))
+            await self._table.write(changes.values())
+            ack(batch)
+
+    async def _tend(self, partition: OwnedPartition) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            started = self._app.loop.time()
+            try:
+                await partition.work()
+            except FencedError as error:
+                self._app.latch.trip(f"partition {partition.number} has another owner: {error}", error)
+                return
+            except (UnknownOutcomeError, KafkaError, OSError) as error:
+                self._pulse.check()
+                _log.warning("partition %d starts anew in %.2f s: %s", partition.number, pause, error)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                self._app.latch.trip(f"partition {partition.number} failed: {error!r}", error)
+                raise
+            await asyncio.sleep(pause)
+            lasted = self._app.loop.time() - started
+            pause = FIRST_PAUSE_SECONDS if lasted > FROZEN_SECONDS else min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def _event(value: bytes | None) -> JobEvent | None:
+    try:
+        word = decode(value or b"")
+    except (MalformedRecordError, UnknownSchemaError):
+        return None  # the projector makes a dead letter of it
+    return word if isinstance(word, EVENTS) else None
+
+
+async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
+    """Run the role until it is told to stop; return the process's exit code."""
+    app = make_app(
+        APP_ID,
+        settings.bootstrap_servers,
+        instance_id=f"{APP_ID}-{settings.worker_id}",
+        data_dir=settings.data_dir / "faust",
+        partitions=settings.partitions,
+    )
+    shop = Workshop(
+        bootstrap_servers=settings.bootstrap_servers,
+        app_id=APP_ID,
+        partitions=settings.partitions,
+        limits=Limits(file_roots=settings.file_roots, allow_private_networks=settings.allow_private_networks),
+        clock=clock,
+        slots=asyncio.Semaphore(settings.concurrent_runs),
+    )
+    runner = Runner(app, make_table(app, "jobs"), shop)
+    app.when_assigned(runner.assigned)
+    app.when_revoked(runner.revoked)
+    app.agent(app.topic(JOBS_EVENTS.name), name="fold_events")(runner.fold)
+    return await run_worker(app, replication_factor=settings.replication_factor)
