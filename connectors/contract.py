@@ -4,6 +4,7 @@ A connector module declares one `CONNECTOR`. Reading is driven from a cursor: a 
 invents, stored with the job, and handed back to go on exactly behind the last batch that was kept.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,7 @@ class Limits:
     batch_bytes: int = 4 * 1024 * 1024
     record_bytes: int = 8 * 1024 * 1024
     http_timeout_seconds: float = 60.0
+    clock: Callable[[], float] = time.time  # seconds since 1970; what is in the future is measured against it
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class JobType:
     config: type[BaseModel]
     check: Check
     read: Read
+    check_cursor: Callable[[Cursor], tuple[Problem, ...]] = field(default=lambda _: ())  # one that a person edited
 
 
 @dataclass(frozen=True, slots=True)

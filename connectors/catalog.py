@@ -1,0 +1,32 @@
+"""Every connector there is, found by itself: a module of this package that declares `CONNECTOR` is one.
+
+Adding a provider is adding a file. Importing them all must stay cheap: heavy libraries wait until reading starts.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+
+import connectors
+from connectors.contract import Connector
+
+
+@cache
+def catalog() -> Mapping[str, Connector]:
+    """Every connector by its name, in alphabetical order."""
+    found: dict[str, Connector] = {}
+    for module in sorted(each.name for each in pkgutil.iter_modules(connectors.__path__) if not each.ispkg):
+        connector = getattr(importlib.import_module(f"{connectors.__name__}.{module}"), "CONNECTOR", None)
+        if not isinstance(connector, Connector):
+            continue
+        if connector.name in found:
+            raise ValueError(f"two connectors are named {connector.name!r}; the second is connectors/{module}.py")
+        found[connector.name] = connector
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def connector(name: str) -> Connector | None:
+    """The connector of that name, or None."""
+    return catalog().get(name)

@@ -1,0 +1,314 @@
+"""CSV (RFC 4180) to NDJSON, every value a string exactly as found. A fast path by column, an exact one by row.
+
+The rules are those of Python's `csv` module, made total: a quote opens a field only at its start and `""` stands for
+one quote; what follows a closing quote belongs to the field; LF and CRLF end a record; blank lines are no records.
+The fast path takes a stretch of well-formed records or declines it; both paths give the same bytes.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from connectors.contract import FixConfiguration
+from connectors.formats.records import Collector, OnError, Parsed
+from connectors.timestamps import Timestamps, Unusable
+
+MOST_COLUMNS: Final = 10_000
+MOST_HEADER_BYTES: Final = 256 * 1024
+EXACT_RECORDS: Final = 2_000  # then the fast path has its turn again
+SWELL: Final = 4  # field names are repeated in every record: a stretch may grow by so much on the average
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a file writes its fields. Both are one ASCII character; an empty `quote`: quotes mean nothing."""
+
+    delimiter: bytes
+    quote: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record as it lies in the text: its fields, still bytes, and where the next record begins."""
+
+    fields: list[bytes]
+    end: int
+    unclosed: bool = False  # its last field opens a quote that nothing closes
+
+
+class Grammar:
+    """The patterns of one dialect."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        delimiter, quote = re.escape(dialect.delimiter), re.escape(dialect.quote) or b"(?!)"
+        some = b"[^%b\n]*+" % re.escape(dialect.quote)
+        quoted = b"%(q)b[^%(q)b]*+(?:%(q)b%(q)b[^%(q)b]*+)*+%(q)b" % {b"q": quote}
+        field_start = rb"(?:(?<=[%b\n])|\A)" % delimiter
+        field_end = rb"(?=[%b\r\n])" % delimiter
+        self.records = re.compile(rb"(?:%b(?:%b%b%b%b)*+\n)*+" % (some, field_start, quoted, field_end, some))
+        self.quoted = re.compile(quoted)
+        self.rest = re.compile(rb"[^%b\n]*+" % delimiter)
+
+    def well_formed(self, text: bytes) -> int:
+        """Where the complete records at the front of `text` that have no stray quote end."""
+        if not self.dialect.quote or self.dialect.quote not in text:
+            return text.rfind(b"\n") + 1
+        found = self.records.match(text)
+        return found.end() if found else 0
+
+    def row(self, text: bytes, start: int, *, final: bool) -> Row | None:
+        """The record at `start`, or None when `text` ends before it does."""
+        line_end = text.find(b"\n", start)
+        quote = self.dialect.quote
+        if line_end < 0 and not final:
+            return None
+        stop = line_end if line_end >= 0 else len(text)
+        if not quote or text.find(quote, start, stop) < 0:
+            line = text[start:stop].removesuffix(b"\r") if line_end >= 0 else text[start:stop]
+            return Row(line.split(self.dialect.delimiter), min(stop + 1, len(text)))
+        return self._walk(text, start, final=final)
+
+    def _walk(self, text: bytes, start: int, *, final: bool) -> Row | None:
+        fields: list[bytes] = []
+        quote, at = self.dialect.quote, start
+        while True:
+            value = b""
+            if text.startswith(quote, at):
+                if (quoted := self.quoted.match(text, at)) is None:
+                    return Row([*fields, text[at + 1 :]], len(text), unclosed=True) if final else None
+                value, at = quoted[0][1:-1].replace(quote * 2, quote), quoted.end()
+            rest = self.rest.match(text, at)
+            assert rest is not None
+            value, at = value + rest[0], rest.end()
+            if at == len(text):
+                return Row([*fields, value], at) if final else None
+            if text.startswith(b"\n", at):
+                # the CR of a CRLF stands behind the closing quote or at the end of the bare text
+                return Row([*fields, value[:-1] if text.startswith(b"\r", at - 1) else value], at + 1)
+            fields.append(value)
+            at += 1
+
+
+class Csv:
+    """Reads one CSV text. Without `fields` the first row names them; `header_row` says whether there is one."""
+
+    noun: Final = "row"
+    by_line: Final = True
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        timestamps: Timestamps | None,
+        on_error: OnError,
+        fields: Sequence[str] | None,
+        *,
+        header_row: bool,
+    ) -> None:
+        self._dialect = dialect
+        self._grammar = Grammar(dialect)
+        self._timestamps = timestamps
+        self._on_error = on_error
+        self._fields = tuple(fields) if fields else None
+        self._awaits_header = header_row
+
+    @property
+    def fields(self) -> Sequence[str] | None:
+        """The field names."""
+        return self._fields
+
+    def skipper(self, text: bytes) -> "CsvSkipper":
+        """Begin to skip the record at the front of `text`."""
+        if self._awaits_header:
+            raise _header_too_long(len(text))
+        return CsvSkipper(self._dialect)
+
+    def parse(self, text: bytes, first: int, *, final: bool) -> Parsed:
+        """Read the complete records at the front of `text`."""
+        if self._awaits_header:
+            return self._header(text, final=final)
+        taken = self._bounded(text)
+        end = self._grammar.well_formed(taken)
+        if len(taken) < len(text):
+            if end == 0:
+                taken, end = text, self._grammar.well_formed(text)
+            else:
+                final = False
+        if final and (not self._dialect.quote or self._dialect.quote not in taken[end:]):
+            end = len(taken)
+        return (self._fast(taken[:end]) if end else None) or self._exact(taken, first, final=final)
+
+    def _fast(self, text: bytes) -> Parsed | None:
+        from connectors.formats.csv_columns import to_ndjson  # noqa: PLC0415 -- 25 MB that only reading needs
+
+        assert self._fields is not None
+        found = to_ndjson(text, self._fields, self._dialect.delimiter, self._dialect.quote, self._timestamps)
+        return Parsed(len(text), *found) if found else None
+
+    def _exact(self, text: bytes, first: int, *, final: bool) -> Parsed:
+        collector = Collector(self.noun, first, self._on_error)
+        at, started = 0, 0
+        for _ in range(EXACT_RECORDS):
+            started = at
+            row = self._grammar.row(text, at, final=final) if at < len(text) else None
+            if row is None:
+                break
+            at = row.end
+            if row.fields != [b""] or text[started:at].strip(b"\r\n"):
+                self._take(collector, row, text[started:at])
+            if collector.full:
+                break
+        return collector.parsed(started if collector.stop else at)
+
+    def _take(self, collector: Collector, row: Row, record: bytes) -> None:
+        assert self._fields is not None
+        if trouble := _trouble(row, len(self._fields), record):
+            collector.reject(*trouble, record)
+            return
+        values = [each.decode() for each in row.fields]
+        message = dict(zip(self._fields, values, strict=True))
+        micros = None
+        if self._timestamps is not None:
+            try:
+                micros = self._timestamps.micros(message.get(self._timestamps.field))
+            except Unusable as error:
+                collector.reject(error.code, str(error), record)
+                return
+        collector.accept(orjson.dumps(message), micros)
+
+    def _header(self, text: bytes, *, final: bool) -> Parsed:
+        if not text.strip(b"\r\n") and not final:
+            return Parsed(0)
+        start = len(text) - len(text.lstrip(b"\r\n"))
+        row = self._grammar.row(text, start, final=final) if start < len(text) else None
+        if row is None:
+            if len(text) > MOST_HEADER_BYTES:
+                raise _header_too_long(len(text))
+            return Parsed(len(text) if final else 0)
+        self._awaits_header = False
+        names = header_names(row, text[start : row.end])
+        if self._timestamps and not self._fields and self._timestamps.field not in names:
+            raise FixConfiguration("unknown_timestamp_field", unknown_field(self._timestamps.field, names))
+        self._fields = self._fields or names
+        return Parsed(row.end)
+
+    def _bounded(self, text: bytes) -> bytes:
+        """As much of `text` as may become NDJSON at once: names weigh more than values where values are short."""
+        assert self._fields is not None
+        names = sum(map(len, self._fields)) + 6 * len(self._fields)
+        swollen = len(text) + text.count(b"\n") * names
+        most = max(SWELL * len(text), 2 * names + 65_536)
+        return text if swollen <= most else text[: max(1, len(text) * most // swollen)]
+
+
+class CsvSkipper:
+    """Looks for the end of one record without holding it."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._quote = dialect.quote
+        self._next = re.compile(b"[%b\n]" % re.escape(dialect.delimiter))
+        self._field_start = True
+        self._quoted = False
+        self._ever_quoted = False
+
+    @property
+    def complaint(self) -> tuple[str, str]:
+        """The code and the reason of the reject."""
+        if self._quoted:
+            return "unclosed_quote", UNCLOSED
+        hint = "; if it should be shorter, a closing quote is missing near its start" if self._ever_quoted else ""
+        return "record_too_large", f"is larger than a record may be{hint}"
+
+    def skip(self, text: bytes, *, final: bool) -> tuple[int, bool]:
+        """Return how many bytes of `text` belong to the record for sure, and whether it ends there."""
+        at = 0
+        while at < len(text):
+            if self._quoted:
+                at, known = self._through_quotes(text, at)
+                if not known:
+                    self._quoted = not (final and at < len(text))
+                    return (len(text), True) if final else (at, False)
+            elif self._field_start and self._quote and text.startswith(self._quote, at):
+                self._quoted = self._ever_quoted = True
+                at += 1
+            elif found := self._next.search(text, at):
+                at = found.end()
+                self._field_start = True
+                if found[0] == b"\n":
+                    return at, True
+                continue
+            else:
+                at = len(text)
+            self._field_start = False
+        return at, final
+
+    def _through_quotes(self, text: bytes, at: int) -> tuple[int, bool]:
+        while (quote := text.find(self._quote, at)) >= 0:
+            if quote + 1 == len(text):
+                return quote, False  # the next byte decides whether it closes
+            if not text.startswith(self._quote, quote + 1):
+                self._quoted = False
+                return quote + 1, True
+            at = quote + 2
+        return len(text), False
+
+
+UNCLOSED: Final = (
+    "opens a quote that is never closed, so everything from here to the end of the file was taken as one field; "
+    "close the quote, or set `quote` to an empty text if quotes mean nothing in this file"
+)
+
+
+def header_names(row: Row, record: bytes) -> tuple[str, ...]:
+    """The field names in a header row; a column without a name is called by its position: `column_3`."""
+    if row.unclosed:
+        raise FixConfiguration("bad_header", f"the header row {UNCLOSED}")
+    if len(record) > MOST_HEADER_BYTES:
+        raise _header_too_long(len(record))
+    if len(row.fields) > MOST_COLUMNS:
+        raise FixConfiguration(
+            "too_many_columns", f"the header row has {len(row.fields):,} columns; at most {MOST_COLUMNS:,} are taken"
+        )
+    if b"\0" in record or b"\r" in record.removesuffix(b"\n").removesuffix(b"\r"):
+        what = "a NUL byte; is `encoding` right?" if b"\0" in record else "bare CR line ends; save the file with LF"
+        raise FixConfiguration("bad_header", f"the header row has {what}")
+    try:
+        names = tuple(each.decode() or f"column_{at}" for at, each in enumerate(row.fields, 1))
+    except UnicodeDecodeError as error:
+        raise FixConfiguration("wrong_encoding", "the header row isn't valid text in this `encoding`") from error
+    if twice := sorted({each for each in names if names.count(each) > 1}) if len(set(names)) < len(names) else []:
+        raise FixConfiguration(
+            "duplicate_header", f"the header row names {twice[0]!r} twice; name the columns yourself with `fields`"
+        )
+    return names
+
+
+def unknown_field(field: str, names: Sequence[str]) -> str:
+    """What to say when the timestamp field isn't among the columns."""
+    shown = ", ".join(f"`{each}`" for each in names[:20])
+    return f"`{field}` isn't among the columns: {shown}{', …' if len(names) > 20 else ''}"
+
+
+def _header_too_long(size: int) -> FixConfiguration:
+    return FixConfiguration(
+        "too_many_columns",
+        f"the header row is over {min(size, MOST_HEADER_BYTES):,} bytes long (at most {MOST_HEADER_BYTES:,}); "
+        "is this a CSV file with line ends?",
+    )
+
+
+def _trouble(row: Row, columns: int, record: bytes) -> tuple[str, str] | None:
+    if row.unclosed:
+        return "unclosed_quote", UNCLOSED
+    if b"\0" in record:
+        return "nul_byte", f"holds a NUL byte, at its byte {record.index(0) + 1}"
+    try:
+        record.decode()
+    except UnicodeDecodeError as error:
+        return "broken_encoding", f"isn't valid text in this `encoding` from its byte {error.start + 1} on"
+    if len(row.fields) != columns:
+        return "wrong_column_count", f"has {len(row.fields)} values for {columns} columns"
+    return None

@@ -1,0 +1,201 @@
+"""One resource over HTTP(S) as a stream of bytes (RFC 9110), from a place in its middle when the server can do that.
+
+Follows few redirects, each checked like the first address, and shows no credentials: not in names, not in errors.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from connectors.addresses import PublicResolver, refuse_private
+from connectors.contract import ConnectorError, FixConfiguration, Limits, RateLimited, RetryLater
+
+MOST_REDIRECTS: Final = 5
+DEFAULT_RATE_LIMIT_SECONDS: Final = 60.0
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+WORTH_RETRYING: Final = frozenset({408, 421, 423, 425})
+USER_AGENT: Final = "entrepot (file import)"
+
+
+@dataclass(slots=True)
+class HttpSource:
+    """An open response and the place in it."""
+
+    name: str
+    start: int
+    total: int | None
+    validator: str | None
+    _session: aiohttp.ClientSession
+    _response: aiohttp.ClientResponse | None  # None: there is nothing behind `start`
+    _first: bytes = b""
+
+    async def head(self, count: int) -> bytes | None:
+        """The first bytes, which `read` gives once more; None in the middle."""
+        if self.start:
+            return None
+        while len(self._first) < count and (some := await self._receive(count - len(self._first))):
+            self._first += some
+        return self._first
+
+    async def read(self, size: int) -> bytes:
+        """The next bytes; b"" at the end. Raises `RetryLater` when the connection breaks."""
+        first, self._first = self._first, b""
+        pieces, held = [first], len(first)
+        while held < size and (some := await self._receive(size - held)):
+            pieces.append(some)
+            held += len(some)
+        return b"".join(pieces)
+
+    async def close(self) -> None:
+        """End the connection."""
+        if self._response is not None:
+            self._response.close()
+        await self._session.close()
+
+    async def _receive(self, size: int) -> bytes:
+        if self._response is None:
+            return b""
+        try:
+            return await self._response.content.read(size)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _unreachable(self.name, error) from error
+
+
+async def open_http(source: str, limits: Limits, start: int, validator: str | None) -> HttpSource:
+    """Ask for `source` from byte `start` on if it is still the version `validator` names, else from its beginning."""
+    url = parse_url(source)
+    resolver = None if limits.allow_private_networks else PublicResolver()
+    session = aiohttp.ClientSession(
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        connector=aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, limit=1),
+        timeout=aiohttp.ClientTimeout(
+            total=None, sock_connect=limits.http_timeout_seconds, sock_read=limits.http_timeout_seconds
+        ),
+    )
+    try:
+        return await _open(session, url, limits, start, validator)
+    except BaseException:
+        await session.close()
+        raise
+
+
+def parse_url(source: str) -> URL:
+    """The URL, or `FixConfiguration`. The message repeats nothing of it: it may hold credentials."""
+    try:
+        url = URL(source)
+    except ValueError as error:
+        raise FixConfiguration("bad_url", "the URL can't be read; check its host and port") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise FixConfiguration("bad_url", "only http:// and https:// URLs with a host can be fetched")
+    return url
+
+
+def shown_url(source: str) -> str:
+    """A URL as anyone may see it: without user, password, fragment, and the values of its query."""
+    try:
+        url = URL(source)
+        plain = url.with_user(None).with_fragment(None).with_query(None)
+    except ValueError:
+        return "(a URL that can't be read)"
+    return f"{plain}?…" if url.query_string else str(plain)
+
+
+async def _open(
+    session: aiohttp.ClientSession, url: URL, limits: Limits, start: int, validator: str | None
+) -> HttpSource:
+    name = shown_url(str(url))
+    for _ in range(MOST_REDIRECTS + 1):
+        response = await _request(session, url, limits, start, validator)
+        if response.status not in REDIRECTS or "Location" not in response.headers:
+            return _opened(name, session, response, start)
+        target = _redirected(url, response.headers["Location"])
+        response.close()
+        if target.origin() == url.origin() and url.user is not None and target.user is None:
+            target = target.with_user(url.user).with_password(url.password)
+        url = target
+    raise FixConfiguration("too_many_redirects", f"`{name}` redirects more than {MOST_REDIRECTS} times")
+
+
+async def _request(
+    session: aiohttp.ClientSession, url: URL, limits: Limits, start: int, validator: str | None
+) -> aiohttp.ClientResponse:
+    if not limits.allow_private_networks:
+        refuse_private(url.host or "")
+    headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
+    if start and validator:
+        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+    try:
+        return await session.get(url, headers=headers, allow_redirects=False)
+    except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+        raise _unreachable(shown_url(str(url)), error) from error
+
+
+def _redirected(url: URL, location: str) -> URL:
+    try:
+        target = url.join(URL(location))
+    except ValueError as error:
+        raise FixConfiguration("bad_redirect", f"`{shown_url(str(url))}` redirects to no URL") from error
+    if target.scheme not in {"http", "https"} or not target.host:
+        raise FixConfiguration("bad_redirect", f"`{shown_url(str(url))}` redirects to something that isn't HTTP")
+    if url.scheme == "https" and target.scheme == "http":
+        raise FixConfiguration("bad_redirect", f"`{shown_url(str(url))}` redirects away from https")
+    return target
+
+
+def _opened(name: str, session: aiohttp.ClientSession, response: aiohttp.ClientResponse, start: int) -> HttpSource:
+    validator = _validator(response)
+    match response.status:
+        case HTTPStatus.OK:
+            return HttpSource(name, 0, response.content_length, validator, session, response)
+        case HTTPStatus.PARTIAL_CONTENT if response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            total = start + response.content_length if response.content_length is not None else None
+            return HttpSource(name, start, total, validator, session, response)
+        case _:
+            raise refusal(name, response)
+
+
+def _validator(response: aiohttp.ClientResponse) -> str | None:
+    """What `If-Range` may hold: a strong ETag, or a date (RFC 9110, section 13.1.5)."""
+    etag = response.headers.get("ETag", "")
+    return etag if etag.startswith('"') else response.headers.get("Last-Modified")
+
+
+def refusal(name: str, response: aiohttp.ClientResponse) -> ConnectorError:
+    """What an answer other than success means for the job."""
+    status = response.status
+    answer = f"`{name}` answers {status} {response.reason or ''}".rstrip()
+    wait = retry_after(response.headers.get("Retry-After"))
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimited("rate_limited", answer, retry_after=DEFAULT_RATE_LIMIT_SECONDS if wait is None else wait)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in WORTH_RETRYING:
+        return RetryLater("server_error", answer, retry_after=wait)
+    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
+        return FixConfiguration("not_found", f"{answer}: correct `source`, or put the file there")
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return FixConfiguration("forbidden", f"{answer}: the URL needs other credentials, or has expired")
+    return FixConfiguration("unexpected_answer", f"{answer}, where 200 was expected")
+
+
+def retry_after(header: str | None) -> float | None:
+    """The seconds of a `Retry-After` header: a number or a date (RFC 9110, section 10.2.3); None when unreadable."""
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        at = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
+
+
+def _unreachable(name: str, error: Exception) -> RetryLater:
+    what = "took too long" if isinstance(error, TimeoutError) else "can't be reached, or broke off"
+    return RetryLater("unreachable", f"`{name}` {what}; it is tried again", detail=type(error).__name__)
