@@ -1,0 +1,123 @@
+"""The parts of safe_faust that think: when to leave, how long to wait, and which offset may be committed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+from hypothesis import given
+from hypothesis import strategies as st
+from mode import Service
+
+from app.safe_faust.app import SafeApp, make_app
+from app.safe_faust.latch import EXIT_LATCHED, Latch
+from app.safe_faust.publishing import Outgoing, RecordTooLarge, publish
+from app.safe_faust.transport import SafeConsumer
+from app.safe_faust.watchdog import Patience, Sight
+from schemas.topics import MAX_RECORD_BYTES
+
+PARTITION = TP("source", 0)
+
+
+def an_app(latch: Latch | None = None) -> SafeApp:
+    return make_app("group", "127.0.0.1:1", instance_id="one", data_dir=Path("data"), partitions=1, latch=latch)
+
+
+class Offline(SafeConsumer):
+    """A consumer whose broker answers as it is told."""
+
+    def __init__(self, app: SafeApp) -> None:
+        super().__init__(app.transport, lambda _: None, lambda _: None, lambda _: None)
+        self.accepts = True
+        self.asked: list[dict[TP, int]] = []
+        app.topics._acking_topics.add(PARTITION.topic)
+
+    def _new_consumer_thread(self) -> Service:
+        return Service()
+
+    def assignment(self) -> set[TP]:
+        return {PARTITION}
+
+    async def _commit(self, offsets: Any) -> bool:
+        self.asked.append(dict(offsets))
+        return self.accepts
+
+    def take(self, offset: int) -> ConsumerMessage:
+        message = ConsumerMessage(PARTITION.topic, PARTITION.partition, offset, 0.0, 0, [], b"", b"", None)
+        message.incref()
+        self._unacked_messages.add(message)
+        return message
+
+
+def test_a_latch_trips_once_and_keeps_the_first_reason() -> None:
+    codes: list[int] = []
+    latch = Latch(codes.append)
+    latch.trip("the cause")
+    latch.trip("its consequence")
+    assert (latch.reason, codes) == ("the cause", [EXIT_LATCHED])
+
+
+def test_patience_is_lost_only_while_work_is_left_and_nothing_is_done() -> None:
+    now = 0.0
+    patience = Patience(10, lambda: now)
+    idle, rebalancing = Sight(False, True, 1), Sight(True, False, 1)
+    script = [
+        (9.0, Sight(True, True, 0), False),
+        (18.0, Sight(True, True, 0), False),  # nine seconds since the first look
+        (19.0, Sight(True, True, 1), False),  # one was done
+        (28.0, Sight(True, True, 1), False),
+        (28.5, idle, False),
+        (38.0, Sight(True, True, 1), False),
+        (39.0, rebalancing, False),
+        (48.0, Sight(True, True, 1), False),
+        (49.0, Sight(True, True, 1), True),
+    ]
+    for now, sight, lost in script:
+        assert patience.lost(sight) is lost, now
+
+
+@given(st.permutations(range(8)), st.sets(st.integers(0, 7)), st.integers(0, 8))
+async def test_a_commit_is_behind_all_that_is_done_and_before_all_that_is_not(
+    order: list[int], gaps: set[int], done: int
+) -> None:
+    consumer = Offline(an_app())
+    messages = {offset: consumer.take(offset) for offset in range(8) if offset not in gaps}
+    acked = [offset for offset in order[:done] if offset in messages]
+    for offset in acked:
+        messages[offset].ack(consumer)
+    waiting = messages.keys() - set(acked)
+    committable = consumer._new_offset(PARTITION)
+    if not acked:
+        assert committable is None
+    elif waiting:
+        assert committable == min(*waiting, max(acked) + 1)
+    else:
+        assert committable == max(acked) + 1
+
+
+async def test_h7_a_failed_commit_is_asked_for_again() -> None:
+    consumer = Offline(an_app())
+    consumer.take(0).ack(consumer)
+    consumer.accepts = False
+    assert not await consumer.force_commit()
+    consumer.accepts = True
+    assert await consumer.force_commit()
+    assert not await consumer.force_commit()
+    assert consumer.asked == [{PARTITION: 1}, {PARTITION: 1}]
+
+
+async def test_nothing_is_committed_after_the_latch_tripped() -> None:
+    latch = Latch(lambda _: None)
+    consumer = Offline(an_app(latch))
+    consumer.take(0).ack(consumer)
+    latch.trip("a test")
+    assert not await consumer.force_commit()
+    assert consumer.asked == []
+
+
+async def test_a_record_too_large_is_refused_before_anything_is_sent() -> None:
+    app = an_app()
+    with pytest.raises(RecordTooLarge, match="output is over the limit"):
+        await publish(app, [Outgoing("output", b"x", partition=0), Outgoing("output", b"x" * MAX_RECORD_BYTES)])
+    assert len(app.writes) == 0
