@@ -7,16 +7,17 @@ from typing import Final
 from projections.cadence import InvalidCadenceError
 from projections.cadence import check as check_cadence
 from projections.job_state import Absent, JobState
-from projections.story import RefusedError
+from projections.story import RefusedError, is_sane
 from projections.transitions import TRANSITIONS, allowed_for_people
 from schemas.commands import RULES, Counts, CreateJob, EditCursor, JobCommand, RenameJob, ReportProgress
 from schemas.policies import Cadence, RetryPolicy
 
-LAST_YEAR: Final = 9000  # sums of a moment and a duration stay within what a datetime holds
 MAX_NAME: Final = 200
 MAX_DESCRIPTION: Final = 5_000
 MAX_JSON_BYTES: Final = 256 * 1024
+MAX_JSON_DEPTH: Final = 64
 MAX_COUNT: Final = 10**12
+MAX_BYTES: Final = 10**18
 LONGEST_SECONDS: Final = 30 * 86_400
 
 
@@ -29,7 +30,7 @@ def check_command(state: JobState, command: JobCommand) -> None:
     """
     if command.rules != RULES:
         raise RefusedError("unknown_rules", f"rules version {command.rules} is unknown; this service knows {RULES}")
-    if command.issued_at.year >= LAST_YEAR:
+    if not is_sane(command.issued_at):
         raise RefusedError("bad_time", f"the command says that it was issued in the year {command.issued_at.year}")
     _check_phase(state, command)
     _check_revision(state, command)
@@ -69,6 +70,7 @@ def _check_contents(command: JobCommand) -> None:
         case ReportProgress():
             _check_json("cursor", command.cursor)
             _check_counts(command.counts)
+            _check_bytes(command.bytes_read, command.bytes_total or 0)
         case _:
             pass
 
@@ -79,6 +81,11 @@ def _check_counts(counts: Counts) -> None:
     )  # fmt: skip
     if not all(0 <= each <= MAX_COUNT for each in values):
         raise RefusedError("bad_counts", f"a count lies between 0 and {MAX_COUNT}")
+
+
+def _check_bytes(*values: int) -> None:
+    if not all(0 <= each <= MAX_BYTES for each in values):
+        raise RefusedError("bad_counts", f"a number of bytes lies between 0 and {MAX_BYTES}")
 
 
 def check_settings(configuration: str, cadence: Cadence, retry: RetryPolicy, at: datetime) -> None:
@@ -99,11 +106,27 @@ def check_settings(configuration: str, cadence: Cadence, retry: RetryPolicy, at:
 
 
 def _check_json(what: str, text: str) -> None:
-    if len(text) > MAX_JSON_BYTES:
-        raise RefusedError(f"bad_{what}", f"the {what} has {len(text)} characters; {MAX_JSON_BYTES} is the most")
+    size = len(text.encode())
+    if size > MAX_JSON_BYTES:
+        raise RefusedError(f"bad_{what}", f"the {what} has {size} bytes; {MAX_JSON_BYTES} is the most")
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(f"bad_{what}", f"the {what} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise RefusedError(f"bad_{what}", f"the {what} is not a JSON object")
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict) or not _is_shallow(value):
+        # The parser's own words stay out of it: they differ between Python versions, and events must not.
+        raise RefusedError(f"bad_{what}", f"the {what} has to be a JSON object, at most {MAX_JSON_DEPTH} levels deep")
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse `NaN` and `Infinity`, which Python takes and JSON does not have."""
+    raise ValueError(name)
+
+
+def _is_shallow(value: object) -> bool:
+    """Whether it is at most `MAX_JSON_DEPTH` deep; far less than what would depend on the interpreter's stack."""
+    level = [value]
+    for _ in range(MAX_JSON_DEPTH):
+        containers = [each for each in level if isinstance(each, dict | list)]
+        level = [child for each in containers for child in (each.values() if isinstance(each, dict) else each)]
+    return not any(isinstance(each, dict | list) for each in level)

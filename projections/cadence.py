@@ -1,7 +1,10 @@
 """When a job runs next, and when it must be quiet. Pure; wall clocks are those of the cadence's zone, DST included."""
 
-from datetime import UTC, datetime, time, timedelta
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
+from importlib import resources
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -11,7 +14,9 @@ from schemas.policies import Cadence, QuietWindow
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CONTINUOUS_SECONDS: Final = 5
-LONGEST_QUIET: Final = timedelta(days=8)
+LONGEST_QUIET: Final = timedelta(days=14)
+MAX_QUIET_WINDOWS: Final = 50
+MAX_CRON: Final = 200  # characters
 
 
 class InvalidCadenceError(ValueError):
@@ -31,7 +36,7 @@ def check(cadence: Cadence, at: datetime) -> None:
     """
     try:
         zone(cadence.time_zone)
-    except (KeyError, ValueError, OSError) as error:
+    except KeyError as error:
         raise InvalidCadenceError(
             "/time_zone", f"{cadence.time_zone!r} is not an IANA time zone such as Europe/Berlin"
         ) from error
@@ -43,6 +48,8 @@ def check(cadence: Cadence, at: datetime) -> None:
         raise InvalidCadenceError("/kind", f"{cadence.kind!r} is not one of once, continuous, interval, cron")
     if cadence.kind == "cron":
         _check_cron(cadence, at)
+    if len(cadence.quiet) > MAX_QUIET_WINDOWS:
+        raise InvalidCadenceError("/quiet", f"at most {MAX_QUIET_WINDOWS} quiet windows can be kept")
     for index, window in enumerate(cadence.quiet):
         _check_window(window, f"/quiet/{index}")
     if cadence.quiet and (quiet_until(cadence, at) or at) >= at + LONGEST_QUIET:
@@ -50,6 +57,8 @@ def check(cadence: Cadence, at: datetime) -> None:
 
 
 def _check_cron(cadence: Cadence, at: datetime) -> None:
+    if len(cadence.cron) > MAX_CRON:
+        raise InvalidCadenceError("/cron", f"a cron expression has at most {MAX_CRON} characters")
     try:
         next(CronSim(cadence.cron, at.astimezone(zone(cadence.time_zone))))
     except CronSimError as error:
@@ -64,6 +73,8 @@ def _check_window(window: QuietWindow, pointer: str) -> None:
             _wall(text)
         except ValueError as error:
             raise InvalidCadenceError(f"{pointer}/{name}", f"{text!r} is not a time of day such as 22:30") from error
+    if len(window.days) > len(WEEKDAYS):
+        raise InvalidCadenceError(f"{pointer}/days", "a week has seven days; leave them out to mean every day")
     for day in window.days:
         if day not in WEEKDAYS:
             raise InvalidCadenceError(f"{pointer}/days", f"{day!r} is not one of {', '.join(WEEKDAYS)}")
@@ -79,55 +90,74 @@ def next_start(cadence: Cadence, started: datetime, now: datetime) -> datetime |
         case "interval":
             return max(now, started + timedelta(seconds=cadence.every_seconds))
         case "cron":
-            local = now.astimezone(zone(cadence.time_zone))
-            following: datetime = next(CronSim(cadence.cron, local))
-            return following.astimezone(UTC)
+            times = CronSim(cadence.cron, now.astimezone(zone(cadence.time_zone)))
+            # When clocks are set back an hour comes twice, and in the second one cronsim names times of the first.
+            following: datetime = next(each.astimezone(UTC) for each in times if each.astimezone(UTC) > now)
+            return following
 
 
 def quiet_until(cadence: Cadence, at: datetime) -> datetime | None:
-    """Return when the quiet time that covers `at` ends, windows that touch taken together; None: it is not quiet."""
-    end = at
-    while end < at + LONGEST_QUIET:
-        ends = [window_end for start, window_end in _spans(cadence, end) if start <= end < window_end]
-        if not ends:
-            break
-        end = max(ends)
-    return end if end > at else None
+    """Return when the quiet time that covers `at` ends; None: it is not quiet."""
+    return next((end for start, end in _quiet_times(cadence, at) if start <= at < end), None)
 
 
-def next_quiet(cadence: Cadence, after: datetime) -> datetime | None:
-    """Return when the next quiet window begins, strictly after `after`; None: there is none within a week."""
-    return min((start for start, _ in _spans(cadence, after, days_ahead=8) if start > after), default=None)
+def next_quiet(cadence: Cadence, since: datetime, now: datetime) -> datetime | None:
+    """Return when the first quiet time begins that starts after `since` and isn't over `now`; None: there is none.
+
+    It may have begun already.
+    """
+    return next((start for start, end in _quiet_times(cadence, now) if start > since and end > now), None)
 
 
-def _spans(cadence: Cadence, around: datetime, days_ahead: int = 1) -> list[tuple[datetime, datetime]]:
-    where = zone(cadence.time_zone)
-    today = around.astimezone(where).date()
-    spans = []
+def _quiet_times(cadence: Cadence, around: datetime) -> list[tuple[datetime, datetime]]:
+    """Return the quiet times near a moment, in order, windows that touch taken together."""
+    times: list[tuple[datetime, datetime]] = []
+    for start, end in sorted(_windows(cadence, around)):
+        if times and start <= times[-1][1]:
+            times[-1] = (times[-1][0], max(times[-1][1], end))
+        elif start < end:  # a window can vanish when clocks are set forward
+            times.append((start, end))
+    return times
+
+
+def _windows(cadence: Cadence, around: datetime) -> Iterator[tuple[datetime, datetime]]:
+    today = around.astimezone(zone(cadence.time_zone)).date()
     for window in cadence.quiet:
-        for offset in range(-1, days_ahead + 1):
+        for offset in range(-8, LONGEST_QUIET.days + 2):
             day = today + timedelta(days=offset)
-            if window.days and WEEKDAYS[day.weekday()] not in window.days:
-                continue
-            start, end = _wall(window.start), _wall(window.end)
-            last = day if end > start else day + timedelta(days=1)
-            spans.append(
-                (
-                    datetime.combine(day, start, where).astimezone(UTC),
-                    datetime.combine(last, end, where).astimezone(UTC),
-                )
-            )
-    return spans
+            if not window.days or WEEKDAYS[day.weekday()] in window.days:
+                yield _span(window, day, zone(cadence.time_zone))
+
+
+def _span(window: QuietWindow, day: date, where: ZoneInfo) -> tuple[datetime, datetime]:
+    start, end = _wall(window.start), _wall(window.end)
+    last = datetime.combine(day if end > start else day + timedelta(days=1), end, where)
+    return (
+        datetime.combine(day, start, where).astimezone(UTC),
+        max(last.astimezone(UTC), last.replace(fold=1).astimezone(UTC)),  # an end that comes twice is the second
+    )
 
 
 def _wall(text: str) -> time:
-    hours, colon, minutes = text.partition(":")
-    if not (colon and len(hours) == len(minutes) == 2 and text.isascii()):
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
         raise ValueError(text)
-    return time(int(hours), int(minutes))
+    return time(int(text[:2]), int(text[3:]))
 
 
 @cache
 def zone(name: str) -> ZoneInfo:
-    """Return a time zone by its IANA name."""
-    return ZoneInfo(name)
+    """Return a time zone by its IANA name, from the `tzdata` package: the same wherever this runs.
+
+    Raises:
+        KeyError: there is no zone of that name.
+
+    """
+    if name not in _zones():
+        raise KeyError(name)
+    with resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as data:
+        return ZoneInfo.from_file(data, key=name)
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(resources.files("tzdata").joinpath("zones").read_text("utf-8").split())

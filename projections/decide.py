@@ -9,8 +9,8 @@ from typing import Final, assert_never
 from projections.acceptance import check_command, check_settings
 from projections.cadence import next_quiet, next_start, quiet_until
 from projections.job_state import Absent, Completed, Failed, Job, JobState, Killed, Paused, Purged, Running, Sleeping
-from projections.retry import INCURABLE, GiveUp, Streak, after_error, later
-from projections.story import RefusedError, Story
+from projections.retry import INCURABLE, GiveUp, Streak, after_error, after_rate_limit, asked
+from projections.story import RefusedError, Story, brief
 from projections.transitions import allowed_for_people
 from schemas.commands import (
     ConfigureJob,
@@ -69,7 +69,7 @@ def decide(state: JobState, command: JobCommand, offset: int) -> tuple[JobEvent,
             CommandRefused,
             command=type(command).__name__,
             code=refusal.code,
-            message=refusal.message,
+            message=brief(refusal.message),
             allowed=allowed_for_people(phase),
             revision=0 if isinstance(state, Absent) else state.revision,
         )
@@ -99,7 +99,8 @@ def _act(story: Story, command: JobCommand) -> None:  # noqa: C901, PLR0912  # o
         case WakeJob():
             _wake(story)
         case PurgeJob():
-            _purge(story)
+            _check_due(story, PurgeJob)
+            story.tell(JobPurged)
         case ReportProgress():
             _progress(story, command)
         case ReportError():
@@ -164,22 +165,18 @@ def _start_unless_quiet(story: Story, reason: StartReason) -> None:
 
 
 def _wake(story: Story) -> None:
-    phase = story.job.phase
-    match phase:
-        case Sleeping() if story.at >= phase.until:
-            _start_unless_quiet(story, "woke")
-        case Paused(until=until) if until is not None and story.at >= until:
-            _resume(story)
-        case Running() if (until := quiet_until(story.job.cadence, story.at)) is not None:
-            story.tell(JobSlept, reason="quiet_window", sleep_until=until)
-        case _:
-            raise RefusedError("not_due", f"nothing was due for the job at {story.at.isoformat()}")
+    _check_due(story, WakeJob)
+    if isinstance(story.job.phase, Paused):
+        _resume(story)
+    else:
+        _start_unless_quiet(story, "woke")
 
 
-def _purge(story: Story) -> None:
-    if story.at < story.job.phase.since + REST:
-        raise RefusedError("not_due", f"the job rests since {story.job.phase.since.isoformat()}, not for 90 days yet")
-    story.tell(JobPurged)
+def _check_due(story: Story, command: type[WakeJob | PurgeJob]) -> None:
+    look = _look(story.job, story.at)
+    if look is None or look[1] is not command or story.at < look[0]:
+        due = f"{look[1].__name__} at {look[0].isoformat()}" if look else "nothing"
+        raise RefusedError("not_due", f"this is not due at {story.at.isoformat()}; next comes {due}")
 
 
 def _progress(story: Story, report: ReportProgress) -> None:
@@ -228,16 +225,17 @@ def _error(story: Story, report: ReportError) -> None:
         fault=report.fault,
         advice=report.advice,
         code=report.code,
-        message=report.message,
-        detail=report.detail,
+        message=brief(report.message),
+        detail=brief(report.detail),
         consecutive=streak.consecutive,
         first_error_at=streak.since,
     )
-    failed = {"code": report.code, "message": report.message, "first_error_at": streak.since}
+    failed = {"code": report.code, "message": brief(report.message), "first_error_at": streak.since}
     if report.advice in INCURABLE:
         story.tell(JobFailed, reason="incurable", **failed)
         return
-    outcome = after_error(job.retry, streak, story.at, story.seed, report.retry_after_seconds)
+    asked_seconds = asked(report.retry_after_seconds)
+    outcome = after_error(job.retry, streak, story.at, story.seed, asked_seconds)
     if isinstance(outcome, GiveUp):
         story.tell(JobFailed, reason="errors_too_long", **failed)
     else:
@@ -245,20 +243,21 @@ def _error(story: Story, report: ReportError) -> None:
             JobSlept,
             reason="error_backoff",
             sleep_until=outcome.at,
-            message=report.message,
+            message=brief(report.message),
             backoff_ceiling_seconds=outcome.ceiling_seconds,
-            retry_after_seconds=report.retry_after_seconds,
+            retry_after_seconds=asked_seconds,
         )
 
 
 def _rate_limit(story: Story, report: ReportRateLimit) -> None:
     _check_run(story, report.run)
+    asked_seconds = asked(report.retry_after_seconds)
     story.tell(
         JobSlept,
         reason="rate_limit",
-        sleep_until=later(story.at, report.retry_after_seconds),
-        message=report.message,
-        retry_after_seconds=report.retry_after_seconds,
+        sleep_until=after_rate_limit(story.job.retry, story.at, asked_seconds),
+        message=brief(report.message),
+        retry_after_seconds=asked_seconds,
     )
 
 
@@ -269,12 +268,14 @@ def _check_run(story: Story, run: int) -> None:
 
 def next_look(state: JobState) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:
     """Return when the clock has to look at a job next, and with which command; None: never."""
-    if isinstance(state, Absent):
-        return None
-    phase = state.phase
+    return None if isinstance(state, Absent) else _look(state, state.updated_at)
+
+
+def _look(job: Job, now: datetime) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:
+    phase = job.phase
     match phase:
         case Running():
-            quiet = next_quiet(state.cadence, phase.since)
+            quiet = next_quiet(job.cadence, phase.since, now)
             return (quiet, WakeJob) if quiet else None
         case Sleeping():
             return phase.until, WakeJob

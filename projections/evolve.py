@@ -1,6 +1,7 @@
 """How an event changes what is known of a job. Total and pure: every event applies, and its input is left alone."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from projections.job_state import (
@@ -96,7 +97,9 @@ def _applied(job: Job, event: JobEvent) -> Job:  # noqa: C901, PLR0911, PLR0912 
             return replace(job, streak=Streak(consecutive=event.consecutive, since=event.first_error_at))
         case JobSlept():
             return replace(
-                job, phase=Sleeping(since=at, reason=event.reason, until=event.sleep_until, message=event.message)
+                job,
+                phase=Sleeping(since=at, reason=event.reason, until=event.sleep_until, message=event.message),
+                streak=_streak_at(job, at),
             )
         case JobFailed():
             return replace(job, phase=Failed(since=at, code=event.code, message=event.message))
@@ -133,18 +136,23 @@ def _configured(job: Job, event: JobConfigured) -> Job:
 
 
 def _started(job: Job, event: JobStarted) -> Job:
-    streak = job.streak
-    if streak and isinstance(job.phase, Sleeping) and job.phase.reason != "error_backoff":
-        # Waiting for a rate limit or a quiet window is not failing: it doesn't bring Failed nearer.
-        streak = replace(streak, since=streak.since + (event.occurred_at - job.phase.since))
     return replace(
         job,
         phase=Running(since=event.occurred_at),
         run=event.run,
-        streak=streak,
+        streak=_streak_at(job, event.occurred_at),
         pass_started_at=job.pass_started_at or event.occurred_at,
         pass_counts=job.pass_counts if job.pass_started_at else Counts(),
     )
+
+
+def _streak_at(job: Job, at: datetime) -> Streak | None:
+    """Return the streak at the end of a phase. Waiting for a rate limit or a quiet window brings Failed no nearer."""
+    phase, streak = job.phase, job.streak
+    if streak is None or not isinstance(phase, Sleeping) or phase.reason == "error_backoff":
+        return streak
+    failing = max(phase.since - streak.since, timedelta())
+    return replace(streak, since=max(at, phase.since) - failing)
 
 
 def _progressed(job: Job, event: JobProgressed) -> Job:

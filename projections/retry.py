@@ -1,7 +1,8 @@
-"""What happens after an error: try again after a back-off, or give up. Pure; the chance is in the seed."""
+"""What happens after an error or a rate limit: wait and try again, or give up. Pure; the chance is in the seed."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import isnan
 from typing import Final
 
 from schemas.commands import Advice
@@ -37,25 +38,30 @@ class GiveUp:
 
 
 def after_error(
-    policy: RetryPolicy, streak: Streak, at: datetime, seed: int, retry_after_seconds: float | None
+    policy: RetryPolicy, streak: Streak, at: datetime, seed: int, asked_seconds: float | None
 ) -> TryAgain | GiveUp:
     """Return what to do about the latest error of a streak, which includes it.
 
-    Full jitter below a doubling ceiling; `Retry-After` wins over both. The last sleep ends no later than the
-    moment of giving up, so that the last try happens then.
+    Full jitter below a doubling ceiling; what the provider asked for wins over it, but not over the floor. The last
+    sleep ends no later than the moment of giving up, so that the last try happens then.
     """
     give_up_at = streak.since + timedelta(seconds=policy.give_up_seconds)
     if at >= give_up_at:
         return GiveUp()
     doublings = min(streak.consecutive - 1, 32)
     ceiling = float(min(policy.cap_seconds, policy.base_seconds * 2**doublings))
-    if retry_after_seconds is not None:
-        return TryAgain(later(at, retry_after_seconds), ceiling)
-    delay = max(float(policy.floor_seconds), ceiling * (seed % 2**SEED_BITS) / 2**SEED_BITS)
-    return TryAgain(min(later(at, delay), give_up_at), ceiling)
+    jittered = ceiling * (seed % 2**SEED_BITS) / 2**SEED_BITS
+    delay = max(float(policy.floor_seconds), jittered if asked_seconds is None else asked_seconds)
+    return TryAgain(min(at + timedelta(seconds=delay), give_up_at), ceiling)
 
 
-def later(at: datetime, seconds: float) -> datetime:
-    """Return a moment `seconds` after `at`: never before it, and at most 30 days on, whatever a provider says."""
-    bounded = min(seconds, LONGEST_WAIT_SECONDS) if seconds > 0 else 0.0  # NaN is not > 0
-    return at + timedelta(seconds=bounded)
+def after_rate_limit(policy: RetryPolicy, at: datetime, asked_seconds: float | None) -> datetime:
+    """Return when to try again after a rate limit: as asked, but never in a tight loop."""
+    return at + timedelta(
+        seconds=max(policy.floor_seconds, policy.base_seconds if asked_seconds is None else asked_seconds)
+    )
+
+
+def asked(seconds: float | None) -> float | None:
+    """Return what a provider asked to wait as a number to go by: between 0 and 30 days; None when it is no number."""
+    return None if seconds is None or isnan(seconds) else min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)

@@ -1,5 +1,6 @@
 """The events of one command as they come about. The only place that numbers, dates and names events."""
 
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -8,6 +9,9 @@ from projections.job_state import Absent, Job, JobState
 from schemas.commands import JobCommand
 from schemas.events import CommandRefused, JobEvent
 
+FIRST_YEAR: Final = 1970
+LAST_YEAR: Final = 9000  # sums of a moment and a duration stay within what a datetime holds
+LONGEST_TEXT: Final = 4_000  # characters of a text from outside; a job's state has to stay small
 EVENT_IDS: Final = UUID("6a7f1d0e-4a53-5f0b-9a51-0d6f9d1c2b7e")
 
 
@@ -27,8 +31,7 @@ class Story:
         self.state = state
         self.events: list[JobEvent] = []
         self.seed = command.seed
-        # A clock that steps back must not turn a job's time back.
-        self.at = command.issued_at if isinstance(state, Absent) else max(command.issued_at, state.updated_at)
+        self.at = _moment(state, command.issued_at)
         self._command = command
         self._offset = offset
 
@@ -58,3 +61,20 @@ class Story:
         if isinstance(self.state, Absent):
             return 0 if event is CommandRefused else 1
         return self.state.seq + 1
+
+
+def is_sane(moment: datetime) -> bool:
+    """Whether a clock that says this can be believed."""
+    return FIRST_YEAR <= moment.year < LAST_YEAR
+
+
+def brief(text: str) -> str:
+    """Return a text that came from outside, cut to what a log is for."""
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
+
+
+def _moment(state: JobState, issued_at: datetime) -> datetime:
+    """A clock that steps back must not turn a job's time back; one that has gone mad must not move it at all."""
+    if isinstance(state, Absent):
+        return issued_at
+    return max(issued_at, state.updated_at) if is_sane(issued_at) else state.updated_at
