@@ -99,7 +99,10 @@ class JobSynced(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobErrored(Event):
-    """A run stopped on an error: the `consecutive`th since the last success, the first of them at `first_error_at`."""
+    """A run stopped on an error: the `consecutive`th since the last success, the first of them at `first_error_at`.
+
+    That moment moves on by the time spent waiting for rate limits and quiet windows, which is not failing.
+    """
 
     run: int
     fault: Fault
@@ -122,7 +125,7 @@ class JobSlept(Event):
     sleep_until: datetime
     message: str = ""
     backoff_ceiling_seconds: float | None = None  # what the full jitter was drawn below
-    retry_after_seconds: float | None = None  # what the provider asked for
+    retry_after_seconds: float | None = None  # what the provider asked for, within 0 to 30 days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ A consumer can route by them without decoding a body.
 from datetime import UTC, datetime
 from typing import Final
 
+from schemas.catalog import newest
 from schemas.commands import Command
 from schemas.events import Event
 from schemas.messages import MessageBatch, MessageRejected
@@ -17,19 +18,18 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 def headers_of(word: Command | Event | MessageBatch | MessageRejected, traceparent: str = "") -> Headers:
-    """Return the headers of a word."""
+    """Return the headers of a word; `ce_type` is the name of its Avro schema."""
     identifier, when, subject = _attributes(word)
-    kind = f"{type(word).__module__.removeprefix('schemas.')}.{type(word).__name__}"
-    common: Headers = (
+    headers: Headers = (
         ("ce_specversion", b"1.0"),
         ("ce_id", identifier.encode()),
-        ("ce_type", f"entrepot.{kind}".encode()),
+        ("ce_type", newest()[type(word)].name.encode()),
         ("ce_source", SOURCE),
         ("ce_time", rfc3339(when).encode()),
-        ("ce_subject", subject.encode()),
         ("content-type", CONTENT_TYPE),
     )
-    return (*common, ("traceparent", traceparent.encode())) if traceparent else common
+    optional = (("ce_subject", subject), ("traceparent", traceparent))
+    return (*headers, *((name, value.encode()) for name, value in optional if value))
 
 
 def _attributes(word: Command | Event | MessageBatch | MessageRejected) -> tuple[str, datetime, str]:
