@@ -68,7 +68,7 @@ def _packed(word: object) -> Arrival:
     lines = word.payload.count(b"\n")
     if lines != word.count or len(word.timestamps) not in {0, word.count * TIMESTAMP_BYTES}:
         raise UnreadableMessageError(
-            f"the batch says {word.count} messages, but has {lines} lines and {len(word.timestamps)} bytes of timestamps"
+            f"the batch says {word.count} messages, but has {lines} lines and {len(word.timestamps)} bytes of times"
         )
     _check_stream(word.stream)
     newest = max(memoryview(word.timestamps).cast("q"), default=None)

@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, get_args
 
+from app.log_reader import LogReader
 from app.runner.alarms import Alarms
 from app.runner.commits import GroupCommit
 from app.runner.packing import command_record
 from app.runner.run import Run, Surroundings
-from app.runner.tail import read_tail
 from app.safe_faust.publishing import Outgoing
 from app.stamp import Clock, stamp
 from connectors.contract import Limits
@@ -91,18 +91,21 @@ class OwnedPartition:
     async def _catch_up(self) -> None:
         """Decide the commands that no event has told of yet: the cursors in them are what is committed."""
         start = 1 + max((job.command_offset for job in self._jobs.values()), default=-1)
-        tail = await read_tail(self._shop.bootstrap_servers, JOBS_COMMANDS.name, self.number, start)
-        for offset, value in tail:
-            try:
-                command = decode(value)
-            except (MalformedRecordError, UnknownSchemaError):
-                continue  # control makes a dead letter of it
-            if isinstance(command, COMMANDS):
-                state: JobState = self._jobs.get(command.job_id, Absent(command.job_id))
-                for event in decide(state, command, offset):
-                    state = evolve(state, event)
-                if isinstance(state, Job):
-                    self._keep(state)
+        async with LogReader(self._shop.bootstrap_servers, JOBS_COMMANDS.name, self.number, start) as commands:
+            async for offset, value in commands.records():
+                self._decide(offset, value)
+
+    def _decide(self, offset: int, value: bytes) -> None:
+        try:
+            command = decode(value)
+        except (MalformedRecordError, UnknownSchemaError):
+            return  # control makes a dead letter of it
+        if isinstance(command, COMMANDS):
+            state: JobState = self._jobs.get(command.job_id, Absent(command.job_id))
+            for event in decide(state, command, offset):
+                state = evolve(state, event)
+            if isinstance(state, Job):
+                self._keep(state)
 
     def _keep(self, job: Job) -> None:
         known = self._jobs.get(job.job_id)

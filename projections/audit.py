@@ -1,0 +1,128 @@
+"""The proof of a history: commands are decided again, and what that gives is compared with the events, byte for byte.
+
+Works on one partition, as its records come; holds no more than what is expected next and a window of the past.
+"""
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
+
+from projections.decide import decide
+from projections.evolve import evolve
+from projections.job_state import Absent, JobState
+from schemas.catalog import UnknownSchemaError
+from schemas.commands import JobCommand
+from schemas.events import JobEvent
+from schemas.wire import MalformedRecordError, decode, encode
+
+WINDOW: Final = 200_000  # events; a worker that starts again repeats fewer
+SHOWN: Final = 100
+COMMANDS: Final = get_args(JobCommand)
+EVENTS: Final = get_args(JobEvent)
+
+Kind = Literal["changed", "missing", "unexpected", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where the events are not what the commands lead to. `offset` is in jobs.events; None for a missing event."""
+
+    kind: Kind
+    job_id: str
+    seq: int
+    event: str
+    offset: int | None
+    command_offset: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was compared so far."""
+
+    commands: int = 0
+    unreadable_commands: int = 0  # control made dead letters of them
+    events: int = 0
+    repeats: int = 0  # the same event once more, as after a crash
+    unanswered: int = 0  # expected events that had not been published yet
+    found: int = 0  # differences in all
+    differences: list[Difference] = field(default_factory=list)  # the first of them
+
+
+class Audit:
+    """Give it all commands and events of a partition, in order; `expects` tells which to give next."""
+
+    def __init__(self, job_id: str | None = None) -> None:
+        self.tally = Tally()
+        self._only = job_id
+        self._states: dict[str, JobState] = {}
+        self._expected: deque[tuple[JobEvent, bytes]] = deque()
+        self._seen: OrderedDict[str, bytes] = OrderedDict()
+
+    @property
+    def expects(self) -> bool:
+        """Whether the next event can be compared; otherwise give another command first, if there is one."""
+        return bool(self._expected)
+
+    def command(self, offset: int, value: bytes) -> None:
+        """Decide a command again."""
+        try:
+            command = decode(value)
+        except (MalformedRecordError, UnknownSchemaError):
+            self.tally.unreadable_commands += 1
+            return
+        if not isinstance(command, COMMANDS):
+            self.tally.unreadable_commands += 1
+            return
+        if self._only not in {None, command.job_id}:
+            return
+        self.tally.commands += 1
+        state = self._states.get(command.job_id, Absent(command.job_id))
+        for event in decide(state, command, offset):
+            state = evolve(state, event)
+            self._expected.append((event, encode(event)))
+        self._states[command.job_id] = state
+
+    def event(self, offset: int, value: bytes) -> None:
+        """Compare an event with what is expected."""
+        try:
+            event = decode(value)
+        except (MalformedRecordError, UnknownSchemaError):
+            self._differ("unreadable", offset=offset)
+            return
+        if not isinstance(event, EVENTS):
+            self._differ("unreadable", offset=offset)
+            return
+        if self._only not in {None, event.job_id}:
+            return
+        self.tally.events += 1
+        if self._seen.get(event.event_id) == value:
+            self.tally.repeats += 1
+            return
+        while self._expected and self._expected[0][0].command_offset < event.command_offset:
+            self._differ("missing", self._expected.popleft()[0])
+        self._compare(offset, event, value)
+
+    def close(self) -> Tally:
+        """Return what was found, when all has been given."""
+        self.tally.unanswered = len(self._expected)
+        return self.tally
+
+    def _compare(self, offset: int, event: JobEvent, value: bytes) -> None:
+        if not self._expected or self._expected[0][0].event_id != event.event_id:
+            self._differ("unexpected", event, offset)
+            return
+        _, expected = self._expected.popleft()
+        if expected != value:
+            self._differ("changed", event, offset)
+        self._seen[event.event_id] = value
+        if len(self._seen) > WINDOW:
+            self._seen.popitem(last=False)
+
+    def _differ(self, kind: Kind, event: JobEvent | None = None, offset: int | None = None) -> None:
+        self.tally.found += 1
+        if len(self.tally.differences) < SHOWN:
+            self.tally.differences.append(
+                Difference(kind, event.job_id, event.seq, type(event).__name__, offset, event.command_offset)
+                if event
+                else Difference(kind, "", 0, "", offset, -1)
+            )
