@@ -1,0 +1,64 @@
+"""The embedded broker as something to keep running: the same data and the same port at every start."""
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from app.broker.errors import BrokerError
+from app.broker.server import Broker
+from app.keeping import NotStartedError
+
+
+class BrokerPart:
+    """Kafka, with the port of its first start."""
+
+    name = "broker"
+
+    def __init__(
+        self, data_dir: Path, port: int, when_taken: Literal["refuse", "move"], say: Callable[[str], None]
+    ) -> None:
+        self._data_dir = data_dir
+        self._port = port
+        self._when_taken = when_taken
+        self._say = say
+        self._broker: Broker | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where it answers."""
+        assert self._broker is not None
+        return self._broker.bootstrap_servers
+
+    async def start(self) -> None:
+        """Start Kafka and return when it answers."""
+        try:
+            self._broker = await Broker.start(
+                self._data_dir, port=self._port, when_taken=self._when_taken, on_progress=self._say
+            )
+        except BrokerError as error:
+            raise NotStartedError(f"broker: {error}") from error
+        self._port, self._when_taken = self._broker.port, "refuse"
+
+    async def ended(self) -> str:
+        """Wait for the end of Kafka."""
+        assert self._broker is not None
+        try:
+            await self._broker.wait_closed()
+        except BrokerError as error:
+            await self._broker.stop()  # lets go of the data directory
+            return f"broker: {error}"
+        return "broker stopped"
+
+    async def stop(self) -> None:
+        """End Kafka cleanly."""
+        if self._broker is not None:
+            await self._broker.stop()
+
+    def kill(self) -> None:
+        """End Kafka at once; its log is recovered at the next start."""
+        if self._broker is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._broker.pid, signal.SIGKILL)

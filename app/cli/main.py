@@ -1,0 +1,66 @@
+"""The entry point: the commands there are, and what happens to errors. Does nothing itself."""
+
+import sys
+from typing import Final
+
+import click
+from typing_extensions import override
+
+from app.cli import exits
+from app.cli.lazy import Lazy, LazyGroup
+
+COMMANDS: Final = {
+    "up": Lazy("app.cli.service", "up", "Start the broker and every role; Ctrl-C stops them all."),
+    "job": Lazy("app.cli.job", "job", "Create, look at and change jobs."),
+    "provider": Lazy("app.cli.looking", "provider", "What jobs can connect to, and how it is configured."),
+    "stream": Lazy("app.cli.looking", "stream", "The streams that have messages, and how many."),
+    "metric": Lazy("app.cli.looking", "metric", "Counts over a time range."),
+    "token": Lazy("app.cli.token", "token", "Access tokens."),
+    "doctor": Lazy("app.cli.doctor", "doctor", "Check this machine and a running Entrepot."),
+    "topics": Lazy("app.cli.kafka", "topics", "The topics, as declared and as they are."),
+    "verify": Lazy("app.cli.kafka", "verify", "Decide all commands again and compare with the events."),
+    "rebuild-views": Lazy("app.cli.kafka", "rebuild_views", "Fill the read store again from the events."),
+    "worker": Lazy("app.cli.service", "worker", "Run one role in this process, as containers do."),
+    "api": Lazy("app.cli.service", "api", "Run the API in this process: worker api."),
+    "completion": Lazy("app.cli.completion", "completion", "Print the completion script of a shell."),
+}
+
+
+class Commands(LazyGroup):
+    """The commands of `entrepot`."""
+
+    lazy = COMMANDS
+
+    @override
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the exit codes."""
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in exits.EXITS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="entrepot", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Entrepot runs the jobs that move customer data in, out and up to date.
+
+    Start everything with `entrepot up --with-example`. Commands that talk to a running Entrepot find it by --url and
+    --token, ENTREPOT_URL and ENTREPOT_TOKEN, or the data directory (--data-dir, ENTREPOT_DATA_DIR, ./data).
+    """
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        sys.exit(cli.main(prog_name="entrepot", standalone_mode=False) or 0)
+    except click.Abort:
+        sys.exit(exits.INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output has enough, as with `| head`
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

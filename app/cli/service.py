@@ -1,0 +1,63 @@
+"""`up`, `worker` and `api`: Entrepot itself, whole or one role of it."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from app.cli import exits
+from app.cli.settings_errors import load_settings
+from app.data_directory import InUseError, only_one
+from app.keeping import NotStartedError
+from app.logs import configure_logs
+from app.parentage import end_with
+from app.roles import ROLES, role_named, run_role
+from app.settings import Settings
+
+
+@click.command(short_help="Start the broker and every role.")
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where everything is kept.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Of the API and the pages; 0: any free one.")
+@click.option("--with-example", is_flag=True, help="Import a month of flights, once, to have something to look at.")
+def up(data_dir: Path | None, port: int | None, *, with_example: bool) -> None:
+    """Start the broker and every role on this machine. Ctrl-C stops them all; twice, at once.
+
+    A role that ends is started again. All else is set by ENTREPOT_* (docs/operations.md).
+    """
+    from app.cli.up import run  # noqa: PLC0415  # loads the broker and an HTTP client
+
+    given = {"data_dir": data_dir, "api_port": port}
+    settings = load_settings({name: value for name, value in given.items() if value is not None})
+    try:
+        with only_one(settings.data_dir):
+            code = asyncio.run(run(settings))
+    except (InUseError, NotStartedError, OSError) as error:
+        raise exits.Stopped(str(error), exits.UNAVAILABLE) from error
+    raise click.exceptions.Exit(code)
+
+
+@click.command(short_help="Run one role in this process.")
+@click.argument("role", type=click.Choice([each.name for each in ROLES]))
+@click.option("--supervisor", type=int, hidden=True, help="End when the process of this id, our parent, ends.")
+def worker(role: str, supervisor: int | None) -> None:
+    """Run one ROLE until SIGTERM or Ctrl-C; it finishes its batch and commits before it ends.
+
+    Exit codes: 0 it was told to stop; 6 Kafka or the database can't be reached; 70 it ended itself rather than break a
+    promise: start it again.
+    """
+    if supervisor is not None:
+        end_with(supervisor)
+    _run(role, load_settings({}))
+
+
+@click.command(short_help="Run the API in this process.")
+def api() -> None:
+    """Run the API in this process, as `entrepot worker api` does."""
+    _run("api", load_settings({}))
+
+
+def _run(role: str, settings: Settings) -> None:
+    configure_logs(settings)
+    if not settings.bootstrap_servers:  # of an `entrepot up` on this machine
+        settings = settings.model_copy(update={"bootstrap_servers": f"127.0.0.1:{settings.broker_port}"})
+    raise click.exceptions.Exit(run_role(role_named(role), settings))

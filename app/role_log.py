@@ -1,0 +1,50 @@
+"""What a supervised process prints: kept in a file of bounded size, and shown on the console when it matters."""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Final
+
+FILE_BYTES: Final = 8 * 1024 * 1024
+SHOWN: Final = 5  # lines in a row; what follows within the pause is only in the file
+PAUSE_SECONDS: Final = 10.0
+_TEXT: Final = re.compile(r"^\S+ (WARNING|ERROR|CRITICAL) ")
+_JSON: Final = re.compile(r'"level":\s*"(warning|error|critical)"')
+
+
+class RoleLog:
+    """The log of one role over all its restarts; `show` prints a line for a person."""
+
+    def __init__(self, path: Path, show: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.last_line = ""
+        self._file = RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=1, encoding="utf-8", delay=True)
+        self._show = show
+        self._clock = clock
+        self._shown = 0
+        self._since = clock()
+
+    def line(self, text: str) -> None:
+        """Keep a line, and show it when it is a warning or worse."""
+        self.last_line = text.strip() or self.last_line
+        self._file.emit(logging.makeLogRecord({"msg": text}))
+        if _TEXT.match(text) or _JSON.search(text):
+            self._show_some(text)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _show_some(self, text: str) -> None:
+        now = self._clock()
+        if now - self._since > PAUSE_SECONDS:
+            self._shown, self._since = 0, now
+        self._shown += 1
+        if self._shown <= SHOWN:
+            self._show(text)
+        elif self._shown == SHOWN + 1:
+            self._show(f"… more of this in {self.path}")

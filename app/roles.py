@@ -1,0 +1,68 @@
+"""The roles of Entrepot and how one runs in this process. Knows nothing of supervision."""
+
+import asyncio
+import os
+import signal
+from dataclasses import dataclass
+from typing import Final
+
+from app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One kind of process. `niceness` is added to the OS priority, so that history never takes the CPU from now."""
+
+    name: str
+    does: str
+    niceness: int = 0
+
+
+ROLES: Final = (
+    Role("api", "HTTP, server-sent events and the web pages"),
+    Role("control", "commands to events, events to views"),
+    Role("runner", "drives the connectors of the jobs that are due"),
+    Role("lane-realtime", "checks messages as they happen"),
+    Role("lane-backfill", "checks history, at a lower OS priority", niceness=10),
+)
+
+
+def role_named(name: str) -> Role:
+    """Return the role of that name."""
+    return next(each for each in ROLES if each.name == name)
+
+
+def run_role(role: Role, settings: Settings) -> int:
+    """Run a role until SIGTERM or SIGINT and return the process's exit code."""
+    import uvloop  # noqa: PLC0415  # only a process that is a role pays for it
+
+    os.nice(role.niceness)
+    return uvloop.run(_started(role.name, settings))
+
+
+async def _started(name: str, settings: Settings) -> int:
+    match name:  # each process loads its own role only
+        case "api":
+            from app.api.server import run_api  # noqa: PLC0415
+
+            await run_api(settings, _told_to_stop())
+            return 0
+        case "control":
+            from app.control import run_control  # noqa: PLC0415
+
+            return await run_control(settings)
+        case "runner":
+            from app.runner.role import run_runner  # noqa: PLC0415
+
+            return await run_runner(settings)
+        case _:
+            from app.lane import run_lane  # noqa: PLC0415
+
+            return await run_lane(settings, name.removeprefix("lane-"))
+
+
+def _told_to_stop() -> asyncio.Event:
+    stop = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    return stop
