@@ -1,0 +1,178 @@
+"""Events to rows: a micro-batch of one partition is folded in memory and written to the tables of one generation."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from sqlalchemy import Table, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.job_codec import decode_job, encode_job
+from app.store.database import Database
+from app.store.questions import Record
+from app.store.tables import COUNTS, NEVER, Tables, micros, offsets
+from projections.evolve import evolve
+from projections.job_log import log_line
+from projections.job_state import Absent, Job, JobState
+from projections.metrics import Grain, counted
+from projections.summary import next_wake
+from schemas.commands import NONE, Counts
+from schemas.events import JobConfigured, JobCreated, JobEvent, JobPurged
+
+SNAPSHOT_EVERY: Final = 500  # events of a job
+
+Row = dict[str, Any]
+
+
+class Fold:
+    """Rows that a micro-batch leads to, on top of the jobs as they were."""
+
+    def __init__(self, partition: int, jobs: dict[str, JobState]) -> None:
+        self.jobs = jobs
+        self.changed: set[str] = set()
+        self.purged: set[str] = set()
+        self.log: list[Row] = []
+        self.configurations: list[Row] = []
+        self.events: list[Row] = []
+        self.snapshots: list[Row] = []
+        self._counts: dict[tuple[Grain, int, str, str], Counts] = {}
+        self._partition = partition
+
+    def add(self, record: Record) -> None:
+        """Count an event, if it is the next of its job."""
+        event = record.event
+        before = self.jobs.get(event.job_id, Absent(event.job_id))
+        job = evolve(before, event)
+        if job is before or isinstance(job, Absent):
+            return
+        self.jobs[event.job_id] = job
+        self.changed.add(event.job_id)
+        if job.status == "Purged":
+            if isinstance(event, JobPurged):
+                self.purged.add(event.job_id)
+            return  # nothing is told of a purged job any more
+        self._tell(record, job)
+
+    def _tell(self, record: Record, job: Job) -> None:
+        event = record.event
+        self.events.append(self._event_row(record))
+        if line := log_line(event):
+            self.log.append({**asdict(line), "at": micros(line.at)})
+        for grain, minute, stream, counts in counted(event):
+            key = (grain, minute, event.job_id, stream)
+            self._counts[key] = self._counts.get(key, NONE) + counts
+        if isinstance(event, JobCreated | JobConfigured):
+            self.configurations.append({"job_id": event.job_id, "version": job.configuration_version, "seq": event.seq})
+        if event.seq % SNAPSHOT_EVERY == 0:
+            at = micros(event.occurred_at)
+            self.snapshots.append({"job_id": event.job_id, "at": at, "seq": event.seq, "state": encode_job(job)})
+
+    def _event_row(self, record: Record) -> Row:
+        event: JobEvent = record.event
+        return {
+            "job_id": event.job_id,
+            "seq": event.seq,
+            "type": type(event).__name__,
+            "occurred_at": micros(event.occurred_at),
+            "partition": self._partition,
+            "offset": record.offset,
+            "value": record.value,
+        }
+
+    def job_rows(self) -> list[Row]:
+        """Return the jobs that changed."""
+        return [_job_row(job) for each in self.changed if isinstance(job := self.jobs[each], Job)]
+
+    def metric_rows(self) -> list[Row]:
+        """Return what to add to the counts."""
+        rows = []
+        for (grain, minute, job_id, stream), counts in self._counts.items():
+            job = self.jobs[job_id]
+            assert isinstance(job, Job)
+            place = {"grain": grain, "minute": minute, "job_id": job_id, "stream": stream, "provider": job.provider}
+            rows.append({**place, **{each: getattr(counts, each) for each in COUNTS}})
+        return rows
+
+    def kept(self, rows: list[Row]) -> list[Row]:
+        """Return the rows that are not of jobs purged later in the batch."""
+        return [each for each in rows if each["job_id"] not in self.purged] if self.purged else rows
+
+
+def _job_row(job: Job) -> Row:
+    wakes = next_wake(job)
+    return {
+        "job_id": job.job_id,
+        "seq": job.seq,
+        "status": job.status,
+        "provider": job.provider,
+        "job_type": job.job_type,
+        "kind": job.kind,
+        "name_key": job.name.casefold(),
+        "search": f"{job.name}\n{job.description}\n{job.job_id}".casefold(),
+        "created_at": micros(job.created_at),
+        "updated_at": micros(job.updated_at),
+        "next_wake": micros(wakes) if wakes else NEVER,
+        "state": encode_job(job),
+    }
+
+
+async def take_offset(
+    database: Database, connection: AsyncConnection, generation: int, topic: str, partition: int
+) -> int:
+    """Return the offset that comes next, and hold it until the transaction ends, so that only one writer goes on."""
+    place = {"generation": generation, "topic": topic, "partition": partition}
+    await connection.execute(database.insert(offsets).values(**place, next_offset=0).on_conflict_do_nothing())
+    query = select(offsets.c.next_offset).filter_by(**place).with_for_update()
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def move_offset(
+    connection: AsyncConnection, generation: int, topic: str, partition: int, next_offset: int
+) -> None:
+    """Store which offset comes next."""
+    place = {"generation": generation, "topic": topic, "partition": partition}
+    await connection.execute(update(offsets).filter_by(**place).values(next_offset=next_offset))
+
+
+async def write(
+    database: Database, connection: AsyncConnection, tables: Tables, partition: int, records: Sequence[Record]
+) -> None:
+    """Fold records into the tables of a generation."""
+    fold = Fold(partition, await _jobs_of(connection, tables, {each.event.job_id for each in records}))
+    for record in records:
+        fold.add(record)
+    for table in (tables.log, tables.configurations, tables.events, tables.snapshots):
+        if fold.purged:
+            await connection.execute(delete(table).where(table.c.job_id.in_(fold.purged)))
+    await _insert(database, connection, tables.log, fold.kept(fold.log))
+    await _insert(database, connection, tables.configurations, fold.kept(fold.configurations))
+    await _insert(database, connection, tables.events, fold.kept(fold.events))
+    await _insert(database, connection, tables.snapshots, fold.kept(fold.snapshots))
+    await _replace_jobs(database, connection, tables.jobs, fold.job_rows())
+    await _add_counts(database, connection, tables.metrics, fold.metric_rows())
+
+
+async def _jobs_of(connection: AsyncConnection, tables: Tables, job_ids: set[str]) -> dict[str, JobState]:
+    jobs = tables.jobs
+    found = await connection.execute(select(jobs.c.state).where(jobs.c.job_id.in_(job_ids)))
+    known = (decode_job(state) for (state,) in found)
+    return {job.job_id: job for job in known}
+
+
+async def _insert(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
+    if rows:
+        await connection.execute(database.insert(table), rows)
+
+
+async def _replace_jobs(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
+    if rows:
+        new = database.insert(table)
+        others = {each.name: new.excluded[each.name] for each in table.c if not each.primary_key}
+        await connection.execute(new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=others), rows)
+
+
+async def _add_counts(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
+    if rows:
+        new = database.insert(table)
+        sums = {each: table.c[each] + new.excluded[each] for each in COUNTS}
+        await connection.execute(new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=sums), rows)

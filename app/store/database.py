@@ -1,0 +1,109 @@
+"""A database and how to talk to it: engine, transactions, upserts, tables on first use. Knows nothing of what is kept.
+
+SQLite runs with a write-ahead log, so readers and the one writer don't wait for each other; several processes may
+use one file. A writing transaction takes the write lock at its begin, so it waits its turn instead of failing later.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from sqlalchemy import MetaData, Table, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+BUSY_SECONDS: Final = 60
+CREATION_LOCK: Final = 0x656E7472  # of PostgreSQL's advisory locks: who makes the tables
+WRITES: Final = "entrepot_writes"
+
+Upsert = sqlite.Insert | postgresql.Insert
+
+
+class UnknownDatabaseError(ValueError):
+    """The database URL is of no kind that Entrepot knows: use sqlite+aiosqlite:///FILE or postgresql+asyncpg://."""
+
+
+class Database:
+    """An open database."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._writing_engine = engine.execution_options(**{WRITES: True})
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        self._one_writer = asyncio.Lock()  # SQLite's own queue is a polling one
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that reads."""
+        async with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that writes, and commit it unless an exception leaves it."""
+        if self._is_sqlite:
+            async with self._one_writer, self._writing_engine.begin() as connection:
+                yield connection
+        else:
+            async with self._writing_engine.begin() as connection:
+                yield connection
+
+    def insert(self, table: Table) -> Upsert:
+        """Return an insert that knows ON CONFLICT."""
+        return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
+
+    async def only_one_creates(self, connection: AsyncConnection) -> None:
+        """Wait until no other process makes tables; SQLite's write lock does that already."""
+        if not self._is_sqlite:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CREATION_LOCK})
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+async def create(connection: AsyncConnection, metadata: MetaData) -> None:
+    """Make those of the tables that don't exist."""
+    await connection.run_sync(metadata.create_all)
+
+
+async def drop(connection: AsyncConnection, metadata: MetaData) -> None:
+    """Remove those of the tables that exist."""
+    await connection.run_sync(metadata.drop_all)
+
+
+def open_database(database_url: str) -> Database:
+    """Return a database; nothing is connected yet.
+
+    Raises:
+        UnknownDatabaseError: the URL names another kind of database or another driver.
+
+    """
+    url = make_url(database_url)
+    if url.drivername == "sqlite+aiosqlite":
+        engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS})
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    elif url.drivername == "postgresql+asyncpg":
+        engine = create_async_engine(url, pool_pre_ping=True)
+    else:
+        raise UnknownDatabaseError(
+            f"{url.drivername!r} is no database that Entrepot knows; use sqlite+aiosqlite:///FILE or "
+            "postgresql+asyncpg://USER@HOST/DATABASE"
+        )
+    return Database(engine)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin when `_begin_sqlite` says so, not at the first write
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,204 @@
+"""The tables, as data. Those of a generation carry its number in their names; no queries here.
+
+Moments are microseconds since 1970 UTC, in metrics minutes. Texts compare by their bytes, so that both
+databases order alike.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, TypeDecorator
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeEngine
+
+from projections.metrics import EPOCH
+
+VERSION: Final = 1  # of what the views hold; a new one makes `entrepot rebuild-views` necessary
+NEVER: Final = 2**63 - 1  # a next wake that never comes; sorts last
+NO_GENERATION: Final = 0  # offsets of what is never rebuilt
+MICROSECOND: Final = timedelta(microseconds=1)
+
+COUNTS: Final = ("read", "accepted", "rejected", "duplicate", "omitted", "added", "removed")
+
+
+class Words(TypeDecorator[str]):
+    """Text in the order of its bytes. U+0000, which PostgreSQL can't keep, becomes U+FFFD."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Name the collation of PostgreSQL; SQLite compares bytes as it is."""
+        return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002  # SQLAlchemy's signature
+        """Make a text keepable."""
+        return value.replace("\0", "\ufffd") if value else value
+
+
+def micros(moment: datetime) -> int:
+    """Return a moment as the tables keep it."""
+    return (moment - EPOCH) // MICROSECOND
+
+
+def moment(stored: int) -> datetime:
+    """Return the moment that the tables keep."""
+    return EPOCH + stored * MICROSECOND
+
+
+shared = MetaData()
+
+generations = Table(
+    "generations",
+    shared,
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    Column("state", Words, nullable=False),  # live, filling or retired
+)
+
+offsets = Table(
+    "offsets",
+    shared,
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("topic", Words, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("next_offset", BigInteger, nullable=False),
+)
+
+streams = Table(
+    "streams",
+    shared,
+    Column("stream", Words, primary_key=True),
+    Column("lane", Words, primary_key=True),
+    Column("topic", Words, primary_key=True),
+    Column("partition", Integer, primary_key=True),  # each counts for itself, so that writers never meet
+    Column("count", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("last_message_at", BigInteger, nullable=False),
+    Column("last_arrival_at", BigInteger, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables of one generation."""
+
+    generation: int
+    metadata: MetaData
+    jobs: Table
+    log: Table
+    metrics: Table
+    configurations: Table
+    events: Table
+    snapshots: Table
+
+
+@cache
+def tables_of(generation: int) -> Tables:
+    """Return the tables of a generation, whether they exist or not."""
+    metadata = MetaData()
+    suffix = f"_g{generation}"
+    return Tables(
+        generation=generation,
+        metadata=metadata,
+        jobs=_jobs(metadata, suffix),
+        log=_log(metadata, suffix),
+        metrics=_metrics(metadata, suffix),
+        configurations=_configurations(metadata, suffix),
+        events=_events(metadata, suffix),
+        snapshots=_snapshots(metadata, suffix),
+    )
+
+
+def _jobs(metadata: MetaData, suffix: str) -> Table:
+    sorts = ("name_key", "status", "created_at", "updated_at", "next_wake")
+    table = Table(
+        f"jobs{suffix}",
+        metadata,
+        Column("job_id", Words, primary_key=True),
+        Column("seq", BigInteger, nullable=False),
+        Column("status", Words, nullable=False),
+        Column("provider", Words, nullable=False),
+        Column("job_type", Words, nullable=False),
+        Column("kind", Words, nullable=False),
+        Column("name_key", Words, nullable=False),  # case-folded
+        Column("search", Words, nullable=False),  # name, description and id, case-folded
+        Column("created_at", BigInteger, nullable=False),
+        Column("updated_at", BigInteger, nullable=False),
+        Column("next_wake", BigInteger, nullable=False),
+        Column("state", LargeBinary, nullable=False),  # the whole job, by `job_codec`
+    )
+    for each in sorts:
+        Index(f"jobs{suffix}_by_{each}", table.c[each], table.c.job_id)
+    return table
+
+
+def _log(metadata: MetaData, suffix: str) -> Table:
+    table = Table(
+        f"log{suffix}",
+        metadata,
+        Column("job_id", Words, primary_key=True),
+        Column("at", BigInteger, primary_key=True),
+        Column("seq", BigInteger, primary_key=True),
+        Column("kind", Words, nullable=False),
+        Column("message", Words, nullable=False),
+        Column("by", Words, nullable=False),
+        Column("detail", Words, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    Index(f"log{suffix}_by_time", table.c.at, table.c.job_id, table.c.seq)
+    return table
+
+
+def _metrics(metadata: MetaData, suffix: str) -> Table:
+    table = Table(
+        f"metrics{suffix}",
+        metadata,
+        Column("grain", Integer, primary_key=True, autoincrement=False),  # minutes: 1 or 60
+        Column("minute", BigInteger, primary_key=True),
+        Column("job_id", Words, primary_key=True),
+        Column("stream", Words, primary_key=True),
+        Column("provider", Words, nullable=False),
+        *(Column(each, BigInteger, nullable=False) for each in COUNTS),
+        sqlite_with_rowid=False,
+    )
+    Index(f"metrics{suffix}_by_job", table.c.job_id, table.c.grain, table.c.minute)
+    return table
+
+
+def _configurations(metadata: MetaData, suffix: str) -> Table:
+    return Table(
+        f"configurations{suffix}",
+        metadata,
+        Column("job_id", Words, primary_key=True),
+        Column("version", BigInteger, primary_key=True),
+        Column("seq", BigInteger, nullable=False),  # of the event that says it
+    )
+
+
+def _events(metadata: MetaData, suffix: str) -> Table:
+    return Table(
+        f"events{suffix}",
+        metadata,
+        Column("job_id", Words, primary_key=True),
+        Column("seq", BigInteger, primary_key=True),
+        Column("type", Words, nullable=False),
+        Column("occurred_at", BigInteger, nullable=False),
+        Column("partition", Integer, nullable=False),
+        Column("offset", BigInteger, nullable=False),
+        Column("value", LargeBinary, nullable=False),
+    )
+
+
+def _snapshots(metadata: MetaData, suffix: str) -> Table:
+    """Every so many events the job as it was then, so that a look into the past folds few events."""
+    return Table(
+        f"snapshots{suffix}",
+        metadata,
+        Column("job_id", Words, primary_key=True),
+        Column("at", BigInteger, primary_key=True),
+        Column("seq", BigInteger, primary_key=True),
+        Column("state", LargeBinary, nullable=False),
+    )
