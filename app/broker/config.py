@@ -1,5 +1,6 @@
 """What the embedded broker is told: Kafka's properties, the JVM's flags, its ports. Starts nothing."""
 
+import secrets
 import socket
 from typing import Final, Literal
 
@@ -9,6 +10,8 @@ from schemas.topics import FUTURE_BOUND_MS, MAX_RECORD_BYTES
 HOST: Final = "127.0.0.1"
 DATA: Final = "topics"
 PROPERTIES: Final = "kafka.properties"
+FREE_PORTS: Final = range(20_000, 32_000)
+FREE_PORT_TRIES: Final = 100
 WhenTaken = Literal["refuse", "move"]
 
 JVM_FLAGS: Final = (
@@ -68,12 +71,12 @@ def properties(broker_port: int, controller_port: int) -> str:
 
 def choose_ports(port: int, when_taken: WhenTaken) -> tuple[int, int]:
     """The broker's and the controller's port. Port 0 is any; a taken one is refused, or moved away from."""
-    with bound(port, when_taken) as broker, bound(0, "refuse") as controller:
+    with (bind(port) if port else bind_any()) or refuse_or_move(port, when_taken) as broker, bind_any() as controller:
         return int(broker.getsockname()[1]), int(controller.getsockname()[1])
 
 
-def bound(port: int, when_taken: WhenTaken) -> socket.socket:
-    """A socket bound to the port on the loopback interface, or to a free one."""
+def bind(port: int) -> socket.socket | None:
+    """A socket bound to the port on the loopback interface, or None when it is taken."""
     candidate = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     # As the JVM does: a port whose old connections linger in TIME_WAIT is free.
     candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -81,7 +84,24 @@ def bound(port: int, when_taken: WhenTaken) -> socket.socket:
         candidate.bind((HOST, port))
     except OSError:
         candidate.close()
-        if when_taken == "refuse":
-            raise PortTaken(f"{HOST}:{port}: {PortTaken.__doc__}") from None
-        return bound(0, "refuse")
+        return None
     return candidate
+
+
+def bind_any() -> socket.socket:
+    """A socket bound to a free port.
+
+    Not one that the system chooses: it would be of the range for outgoing connections, and one of those could
+    take it in the two seconds until Kafka listens.
+    """
+    for _ in range(FREE_PORT_TRIES):
+        if found := bind(FREE_PORTS.start + secrets.randbelow(len(FREE_PORTS))):
+            return found
+    raise PortTaken(f"no free port among {FREE_PORTS.start}-{FREE_PORTS.stop - 1} on {HOST}. {PortTaken.__doc__}")
+
+
+def refuse_or_move(port: int, when_taken: WhenTaken) -> socket.socket:
+    """What comes of a taken port."""
+    if when_taken == "refuse":
+        raise PortTaken(f"{HOST}:{port}: {PortTaken.__doc__}")
+    return bind_any()

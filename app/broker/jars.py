@@ -36,24 +36,27 @@ def read_pins(file: Path = PINS) -> tuple[Pin, ...]:
 
 async def class_path(on_progress: Callable[[str], None]) -> str:
     """The class path of Kafka, every jar verified; fetches what is missing from the local Maven repository."""
-    repository = await asyncio.to_thread(local_repository)
+    repository, remotes = await asyncio.to_thread(maven_settings)
     pins = read_pins()
     missing = [pin for pin in pins if not (repository / pin.path).exists()]
     if missing:
         on_progress("fetching Kafka, 43 MB, once")
     for count, pin in enumerate(missing, start=1):  # one call each, so that Ctrl-C is heard between two jars
-        await asyncio.to_thread(fetch, pin, repository)
+        await asyncio.to_thread(fetch, pin, repository, remotes)
         on_progress(f"fetched {count} of {len(missing)}: {pin.path.name}")
     # 43 MB take 40 ms to hash: cheaper than a stamp is to get right.
     await asyncio.to_thread(verify_all, pins, repository)
     return os.pathsep.join(str(repository / pin.path) for pin in pins)
 
 
-def local_repository() -> Path:
-    """Where Maven, and so jgo, keeps jars on this machine: M2_REPO, jgo's settings, or the default of both."""
+def maven_settings() -> tuple[Path, dict[str, str]]:
+    """Where Maven, and so jgo, keeps jars on this machine, and the repositories to fetch them from, by name."""
     from jgo.config import GlobalSettings  # noqa: PLC0415  jgo takes 0.2 s to import: in the thread, not at start
+    from jgo.maven import MavenContext  # noqa: PLC0415  likewise
 
-    return Path(GlobalSettings.load().repo_cache).absolute()  # the JVM has a working directory of its own
+    settings = GlobalSettings.load()
+    repository = Path(settings.repo_cache).absolute()  # the JVM has a working directory of its own
+    return repository, {**MavenContext().remote_repos, **settings.repositories}
 
 
 def verify_all(pins: tuple[Pin, ...], repository: Path) -> None:
@@ -69,15 +72,13 @@ def verify(pin: Pin, jar: Path) -> None:
         raise JarChanged(f"{jar} has SHA-256 {found}, expected {pin.sha256}. {JarChanged.__doc__}")
 
 
-def fetch(pin: Pin, repository: Path) -> None:
+def fetch(pin: Pin, repository: Path, remotes: dict[str, str]) -> None:
     """Fetch one jar, verify it, and only then move it into the repository: a cut download leaves nothing behind."""
-    from jgo.config import GlobalSettings  # noqa: PLC0415  see local_repository
-    from jgo.maven import MavenContext  # noqa: PLC0415  see local_repository
+    from jgo.maven import MavenContext  # noqa: PLC0415  see maven_settings
 
     try:
         repository.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=repository, prefix=".fetching-") as staging:
-            remotes = {**MavenContext().remote_repos, **GlobalSettings.load().repositories}
             maven = MavenContext(repo_cache=Path(staging), remote_repos=remotes)
             *group, artifact, version, _ = pin.path.parts
             jar = maven.project(".".join(group), artifact).at_version(version).artifact().resolve()
@@ -96,9 +97,9 @@ def fetch(pin: Pin, repository: Path) -> None:
 
 def resolve_pins() -> tuple[Pin, ...]:
     """What `COORDINATES` resolve to now, dependencies included; for whoever upgrades Kafka."""
-    import jgo  # noqa: PLC0415  see local_repository
+    import jgo  # noqa: PLC0415  see maven_settings
 
-    repository = local_repository()
+    repository, _ = maven_settings()
     jars = sorted(artifact.resolve() for artifact in jgo.resolve(COORDINATES))
     return tuple(
         Pin(PurePosixPath(jar.relative_to(repository)), hashlib.sha256(jar.read_bytes()).hexdigest()) for jar in jars

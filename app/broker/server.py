@@ -33,6 +33,7 @@ class Broker:
         self.port = port
         self.bootstrap_servers = f"{HOST}:{port}"
         self.pid = jvm.pid
+        self.data_dir = directory.root
         self._directory = directory
         self._hold = hold
         self._jvm = jvm
