@@ -1,11 +1,11 @@
 # The commands of the house. `make help` lists them.
-PYTHON ?= python3
+PYTHON ?= $(firstword $(foreach each,python3.11 python3.12 python3.13 python3,$(shell command -v $(each))))
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format lock words bench clean
+.PHONY: help install run test check lint format lock words bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -14,23 +14,26 @@ install: $(STAMP) ## Make the virtual environment and install everything, hashes
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Entrepot needs Python 3.11 or newer; name one with: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@echo "Installing into $(VENV): a minute or two, once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 run: $(STAMP) ## Start the broker and every role; Ctrl-C stops them all
 	@$(BIN)/entrepot up --with-example
 
-test: check ## Everything, on the real broker
+test: lint ## Lint, types, architecture, then every test, on the real broker
 	$(BIN)/pytest tests
 
-check: $(STAMP) ## The fast part: lint, types, architecture, unit tests, laws
+check: lint ## The fast part of it: no broker, under two minutes
+	$(BIN)/pytest tests/unit tests/laws
+
+lint: $(STAMP) ## Lint, types and architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest tests/unit tests/laws
 
 format: $(STAMP) ## Format the code and apply the safe fixes
 	$(BIN)/ruff format .

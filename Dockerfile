@@ -1,0 +1,31 @@
+# One image for every role; what a container does is its command: `worker control`, `api`, `up`, …
+FROM python:3.11.14-slim-bookworm AS build
+COPY requirements/ /requirements/
+# What builds the package is pinned in dev.txt; nothing else of that file is wanted here.
+RUN sed -n '/^setuptools==/,/[^\\]$/p' /requirements/dev.txt > /requirements/build.txt \
+    && python -m venv /venv \
+    && /venv/bin/pip install --no-cache-dir --require-hashes -r /requirements/runtime.txt -r /requirements/build.txt
+WORKDIR /srv/entrepot
+COPY pyproject.toml README.md ./
+COPY schemas/ schemas/
+COPY projections/ projections/
+COPY connectors/ connectors/
+COPY app/ app/
+COPY examples/ examples/
+RUN /venv/bin/pip install --no-deps --no-build-isolation -e .
+
+FROM python:3.11.14-slim-bookworm
+RUN useradd --uid 10001 --home-dir /data --create-home entrepot
+COPY --from=build /venv /venv
+COPY --from=build /srv/entrepot /srv/entrepot
+ENV PATH=/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    ENTREPOT_DATA_DIR=/data
+USER 10001
+WORKDIR /data
+VOLUME /data
+# SIGTERM ends a role after its batch is finished and committed.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["entrepot"]
+CMD ["up"]

@@ -1,0 +1,93 @@
+"""The HTTP API as the commands use it: one session, and errors with the exit code that scripts know."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+
+from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, REFUSED, UNAVAILABLE, Stopped
+
+TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)
+CODES: Final = {
+    400: REFUSED,
+    401: REFUSED,
+    403: REFUSED,
+    404: NOT_FOUND,
+    409: CONFLICT,
+    412: CONFLICT,
+    422: REFUSED,
+    428: CONFLICT,
+    429: UNAVAILABLE,
+    502: UNAVAILABLE,
+    503: UNAVAILABLE,
+    504: UNAVAILABLE,
+}
+
+
+class Api:
+    """The API behind one address."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self.url = url
+        self._session = session
+
+    async def get(self, path: str, **query: str | int | None) -> Any:
+        """Return the `data` of an answer."""
+        return (await self.answer("GET", path, query=query))["data"]
+
+    async def send(
+        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None, **query: str | None
+    ) -> Any:
+        """Send a change and return the `data` of its answer."""
+        return (await self.answer(method, path, body, query=query, headers=headers))["data"]
+
+    async def answer(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, str | int | None] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Return the whole answer: `data` and what stands beside it; raise `Stopped` when it is a problem."""
+        asked = {name: str(value) for name, value in (query or {}).items() if value is not None}
+        try:
+            async with self._session.request(
+                method, self.url + path, json=body, params=asked, headers=headers
+            ) as answer:
+                found = await answer.json(content_type=None) if answer.content_length != 0 else {}
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Stopped(
+                f"no Entrepot answers at {self.url} ({type(error).__name__}). Start one with `entrepot up`, or name "
+                "where it is with --url or ENTREPOT_URL.",
+                UNAVAILABLE,
+            ) from error
+        except ValueError as error:
+            raise Stopped(f"{self.url}{path} doesn't answer as Entrepot does; check --url") from error
+        if answer.status >= 400:
+            raise Stopped(problem_text(answer.status, found), CODES.get(answer.status, ERROR))
+        return found if isinstance(found, dict) else {"data": found}
+
+
+@asynccontextmanager
+async def connected(url: str, token: str | None) -> AsyncIterator[Api]:
+    """Open the API for some calls."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with aiohttp.ClientSession(timeout=TIMEOUT, headers=headers) as session:
+        yield Api(session, url.rstrip("/"))
+
+
+def problem_text(status: int, problem: Any) -> str:
+    """Return an `application/problem+json` for a person: what is wrong, each field on its own line."""
+    if not isinstance(problem, dict):
+        return f"the API answers {status}"
+    lines = [str(problem.get("detail") or problem.get("title") or problem.get("message") or f"the API answers {status}")]
+    for each in problem.get("errors") or ():
+        lines.append(f"  {each.get('pointer') or each.get('field') or '/'}: {each.get('message') or each.get('detail')}")
+    if allowed := problem.get("allowed"):
+        lines.append(f"  allowed now: {', '.join(allowed)}")
+    if request := problem.get("request_id"):
+        lines.append(f"  ({problem.get('code', status)}, request {request})")
+    return "\n".join(lines)

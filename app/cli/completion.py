@@ -1,0 +1,24 @@
+"""Shell completion."""
+
+from typing import Literal
+
+import click
+from click.shell_completion import get_completion_class
+
+
+
+@click.command(short_help="Print the completion script of a shell.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: Literal["bash", "zsh", "fish"]) -> None:
+    """Print the completion script of a SHELL.
+
+    \b
+    bash: put  eval "$(entrepot completion bash)"  in ~/.bashrc
+    zsh:  put  eval "$(entrepot completion zsh)"   in ~/.zshrc
+    fish: entrepot completion fish > ~/.config/fish/completions/entrepot.fish
+    """
+    found = get_completion_class(shell)
+    assert found is not None
+    root = context.find_root().command
+    click.echo(found(root, {}, "entrepot", "_ENTREPOT_COMPLETE").source())
