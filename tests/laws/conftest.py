@@ -1,0 +1,26 @@
+"""How hard the laws are tried: `ci` is quick and always the same, `ENTREPOT_LAWS=long` searches anew every time."""
+
+import os
+
+from hypothesis import HealthCheck, Phase, settings
+
+ROUTINE = (Phase.explicit, Phase.generate, Phase.shrink)
+settings.register_profile(
+    "ci",
+    max_examples=60,
+    stateful_step_count=40,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=ROUTINE,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.register_profile(
+    "long",
+    settings.get_profile("ci"),
+    max_examples=3_000,
+    stateful_step_count=100,
+    derandomize=False,
+    print_blob=True,
+)
+settings.load_profile(os.environ.get("ENTREPOT_LAWS", "ci"))

@@ -1,0 +1,151 @@
+from copy import deepcopy
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from time import perf_counter
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projections.decide import decide, next_look
+from projections.evolve import evolve
+from projections.job_state import Absent, Job, Running
+from projections.story import is_sane
+from schemas.commands import Counts, PurgeJob, WakeJob
+from schemas.events import CommandRefused, Event, JobProgressed, JobPurged, JobSlept
+from schemas.wire import decode, encode
+from tests.laws.lives import ANY_COMMAND, ANY_EVENT, JOB, Life, commands, fold, lives
+
+
+@given(lives())
+def test_replay_equals_live(life: Life) -> None:
+    read_back = tuple(decode(encode(each)) for each in life.events)
+    assert fold(Absent(JOB), read_back) == life.state
+
+
+@given(lives())
+def test_two_deciders_give_the_same_bytes(life: Life) -> None:
+    state, events = Absent(JOB), []
+    for offset, command in enumerate(life.commands):
+        answer = decide(state, decode(encode(command)), offset)
+        events += [encode(each) for each in answer]
+        state = fold(state, answer)
+    assert events == [encode(each) for each in life.events]
+
+
+@given(lives(), st.data())
+def test_a_zombie_that_decides_again_repeats_what_is_known(life: Life, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(life.commands)))
+    state = fold(Absent(JOB), tuple(each for each in life.events if each.command_offset < start))
+    again = []
+    for offset, command in enumerate(life.commands[start:], start):
+        answer = decide(state, command, offset)
+        again += answer
+        state = fold(state, answer)
+    known = [each for each in life.events if each.command_offset >= start]
+    assert again == known
+
+
+@given(lives(), ANY_EVENT)
+def test_evolve_takes_any_event_and_leaves_its_input_alone(life: Life, event: Any) -> None:
+    for each in (event, replace(event, seq=life.events[-1].seq + 1)):
+        before = deepcopy(life.state)
+        after = evolve(life.state, each)
+        assert life.state == before
+        assert isinstance(after, Job | Absent)
+
+
+@given(lives(), st.data())
+def test_a_repeated_command_adds_no_fact(life: Life, data: st.DataObject) -> None:
+    if isinstance(life.state, Absent):
+        return
+    command = data.draw(st.sampled_from(life.commands[-8:]))
+    made_something = [each for each in life.events if each.command_id == command.command_id and each.seq]
+    if made_something:
+        assert decide(life.state, command, len(life.commands) + 5) == ()
+    assert decide(life.state, replace(command, command_id="new"), life.state.command_offset) == ()
+
+
+@given(lives(most=6), ANY_COMMAND)
+def test_decide_answers_any_command_quickly_and_its_answer_can_be_written(life: Life, command: Any) -> None:
+    started = perf_counter()
+    events = decide(life.state, replace(command, job_id=JOB, command_id="any"), 99)
+    assert perf_counter() - started < 2
+    assert events
+    assert len([encode(each) for each in events]) <= 4
+
+
+@given(lives(most=6), st.data())
+def test_decide_answers_a_fitting_command_with_hostile_values(life: Life, data: st.DataObject) -> None:
+    command = data.draw(commands(life, hostile=True))
+    if isinstance(life.state, Job):
+        report = {"run": life.state.run, "report": life.state.report + 1}
+        command = replace(command, rules=1, **{name: value for name, value in report.items() if hasattr(command, name)})
+    events = decide(life.state, command, 99)
+    assert events
+    assert [decode(encode(each)) for each in events] == list(events)
+
+
+@given(lives())
+def test_time_never_goes_back_and_no_number_is_left_out(life: Life) -> None:
+    history = [each for each in life.events if each.seq]
+    assert [each.seq for each in history] == list(range(1, len(history) + 1))
+    assert all(one.occurred_at <= other.occurred_at for one, other in pairwise(history))
+    assert len({each.event_id for each in life.events}) == len(life.events)
+
+
+@given(lives())
+def test_sums_are_the_sums_of_the_reports(life: Life) -> None:
+    progress = [each for each in life.events if isinstance(each, JobProgressed)]
+    assert [each.report for each in progress] == sorted({each.report for each in progress})
+    assert all(
+        each.imbalance
+        == each.counts.read - each.counts.accepted - each.counts.rejected - each.counts.duplicate - each.counts.omitted
+        for each in progress
+    )
+    if isinstance(life.state, Job):
+        assert life.state.total_counts == sum((each.counts for each in progress), start=Counts())
+
+
+@given(lives())
+def test_a_sleep_never_ends_before_it_begins(life: Life) -> None:
+    for each in life.events:
+        if isinstance(each, JobSlept):
+            assert each.sleep_until >= each.occurred_at
+            assert each.reason == "cadence" or each.sleep_until > each.occurred_at
+
+
+@given(lives())
+def test_the_next_look_is_always_due_when_its_time_comes(life: Life) -> None:
+    """Following the clock alone never gets stuck: each look does something or moves the next one on."""
+    state = life.state
+    for step in range(6):
+        look = next_look(state)
+        if look is None or not is_sane(look[0]):
+            return
+        moment, kind = look
+        if kind is WakeJob:
+            moment += timedelta(hours=40) * (step % 2)  # the service was down for a while
+        events = decide(state, _clock(kind, moment, step), 100 + step)
+        state = fold(state, events)
+        following = next_look(state)
+        if isinstance(events[0], CommandRefused):
+            assert isinstance(state, Job)
+            assert isinstance(state.phase, Running), "only a quiet time that was slept through may be refused"
+            assert following is None or following[0] > moment
+        if kind is PurgeJob:
+            assert isinstance(events[0], JobPurged)
+            assert following is None
+
+
+def _clock(kind: type[WakeJob | PurgeJob], moment: Any, step: int) -> WakeJob | PurgeJob:
+    return kind(command_id=f"clock-{step}", job_id=JOB, issued_at=moment, issued_by="clock")
+
+
+@given(lives())
+def test_every_event_names_its_command(life: Life) -> None:
+    for each in life.events:
+        command = life.commands[each.command_offset]
+        assert isinstance(each, Event)
+        assert (each.command_id, each.actor, each.job_id) == (command.command_id, command.issued_by, JOB)

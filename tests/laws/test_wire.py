@@ -1,0 +1,98 @@
+"""Bytes and words: nothing is lost on the way, and no bytes do harm."""
+
+import tracemalloc
+from contextlib import suppress
+from time import perf_counter
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from schemas.catalog import UnknownSchemaError, newest, version_of, versions
+from schemas.headers import headers_of
+from schemas.wire import FRAME, MalformedRecordError, decode, encode, schema_id_of
+from tests.laws.words import anything
+
+ANY_WORD = st.one_of([anything(each) for each in newest()])
+WORST = 2**60
+
+
+def zigzag(number: int) -> bytes:
+    """An Avro long, written from the specification."""
+    rest, written = (number << 1) ^ (number >> 63), b""
+    while rest > 0x7F:
+        written, rest = written + bytes([rest & 0x7F | 0x80]), rest >> 7
+    return written + bytes([rest])
+
+
+@given(ANY_WORD)
+def test_what_is_written_is_read(word: Any) -> None:
+    data = encode(word)
+    assert encode(decode(data)) == data
+    if "nan" not in repr(word):
+        assert decode(data) == word
+
+
+@given(ANY_WORD)
+def test_every_word_has_headers_without_empty_values(word: Any) -> None:
+    assert all(value or name == "ce_id" for name, value in headers_of(word))
+
+
+@given(ANY_WORD, st.data())
+def test_damaged_records_are_refused_or_read_but_never_raise_anything_else(word: Any, data: st.DataObject) -> None:
+    good = bytearray(encode(word))
+    for _ in range(data.draw(st.integers(1, 3))):
+        good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
+    _harmless(bytes(good[: data.draw(st.integers(0, len(good)))]))
+    _harmless(bytes(good))
+
+
+@given(st.sampled_from(sorted(versions())), st.binary(max_size=300))
+def test_any_bytes_behind_any_schema_are_harmless(schema_id: int, body: bytes) -> None:
+    _harmless(FRAME.pack(0, schema_id) + body)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_harmless(data: bytes) -> None:
+    _harmless(data)
+
+
+def _harmless(data: bytes) -> None:
+    started = perf_counter()
+    with suppress(MalformedRecordError, UnknownSchemaError):
+        decode(data)
+    assert perf_counter() - started < 1
+
+
+@pytest.mark.parametrize("schema_id", sorted(versions()))
+@pytest.mark.parametrize("length", [WORST, -WORST, 2**63 - 1, -(2**63), -1])
+def test_a_length_that_claims_the_world_takes_no_memory(schema_id: int, length: int) -> None:
+    """Each word's first text claims the length, and then every later byte of a good record does, one at a time."""
+    tracemalloc.start()
+    try:
+        for body in (zigzag(length), zigzag(length) * 40, b"\x02a" + zigzag(length) * 40, zigzag(length) + b"x" * 999):
+            _harmless(FRAME.pack(0, schema_id) + body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 1024 * 1024
+
+
+def test_an_array_that_claims_the_world_is_refused() -> None:
+    name = "entrepot.jobs.events.CommandRefused"
+    schema_id = next(each.id for each in versions().values() if each.name == name)
+    envelope = b"\x02e\x02j\x02\x02\x02c\x02\x02a\x02" + b"\x02C\x02x\x02m"
+    for count in (WORST, -WORST, 2**63 - 1, -(2**63)):
+        size = zigzag(5) if count < 0 else b""
+        with pytest.raises(MalformedRecordError, match="CommandRefused"):
+            decode(FRAME.pack(0, schema_id) + envelope + zigzag(count) + size + b"\x02a\x02b")
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_an_unknown_schema_says_its_id(schema_id: int) -> None:
+    assume(schema_id not in versions())
+    data = FRAME.pack(0, schema_id) + b"anything"
+    assert schema_id_of(data) == schema_id
+    with pytest.raises(UnknownSchemaError, match=str(schema_id)):
+        version_of(schema_id_of(data))

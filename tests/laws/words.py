@@ -1,0 +1,46 @@
+"""Any word at all, as it can come off the wire: every value that its types can hold, however hostile."""
+
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from hypothesis import strategies as st
+
+TEXTS = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(["", " ", "0", "\x00", "é" * 300, "x" * 6_000, "[" * 5_000, "9" * 5_000]),
+)
+MOMENTS = st.one_of(
+    st.datetimes(timezones=st.just(UTC)),
+    st.sampled_from([datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]),
+)
+PRIMITIVES: dict[type, st.SearchStrategy[Any]] = {
+    str: TEXTS,
+    int: st.integers(-(2**63), 2**63 - 1),
+    float: st.floats(),
+    bool: st.booleans(),
+    bytes: st.binary(max_size=40),
+    datetime: MOMENTS,
+}
+
+
+@cache
+def anything(hint: Any) -> st.SearchStrategy[Any]:
+    if get_origin(hint) is Literal:
+        return st.one_of(st.sampled_from(get_args(hint)), st.text(max_size=3))
+    if get_origin(hint) is tuple:
+        return st.lists(anything(get_args(hint)[0]), max_size=3).map(tuple)
+    if get_origin(hint) is UnionType:
+        (inner,) = (each for each in get_args(hint) if each is not NoneType)
+        return st.none() | anything(inner)
+    if is_dataclass(hint):
+        return st.builds(hint, **parts(hint))
+    return PRIMITIVES[hint]
+
+
+def parts(record: Any) -> dict[str, st.SearchStrategy[Any]]:
+    """The strategies of a dataclass's fields, to be overlaid with more likely ones."""
+    hints = get_type_hints(record)
+    return {each.name: anything(hints[each.name]) for each in fields(record)}
