@@ -85,7 +85,10 @@ class Reading:
         while not self._full() and not self.ended:
             if not self._fill():
                 return None
-            self._parse()
+            if self._array_ended:
+                self.ended = self._text_ended
+            else:
+                self._parse()
         return self.flush()
 
     def flush(self) -> Batch | None:
@@ -148,6 +151,7 @@ class Reading:
             self._prefix.advance(text[:end])
         self._pieces = [text[end:]]
         self._held = len(text) - end
+        self.ended = self._text_ended and not text  # a format has its say also where nothing is left
         self._settle(part)
 
     def _settle(self, part: Parsed) -> None:
@@ -158,7 +162,6 @@ class Reading:
         if part.ended:
             rest, self._pieces, self._held, self._array_ended = self._pieces, [], 0, True
             self._take_text(b"".join(rest))
-        self.ended = self._text_ended and self._held == 0
         if part.consumed or part.stop or self._skipping:
             self._window = self._narrow
         elif self._held > self._record_bytes:
@@ -169,7 +172,10 @@ class Reading:
     def _skip(self, text: bytes) -> Parsed:
         """Go through a record that is too large to hold; what it is called is known at its end."""
         self._too_large = False
-        skipper, excerpt = self._skipping = self._skipping or (self._format.skipper(text), text)
+        skipper, excerpt = self._skipping = self._skipping or (
+            self._format.skipper(text),
+            text[: self._record_bytes],
+        )
         consumed, ended = skipper.skip(text, final=self._text_ended)
         if not ended:
             return Parsed(consumed)

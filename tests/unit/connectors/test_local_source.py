@@ -1,0 +1,140 @@
+"""Files of the operator's directories, and nothing else."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from connectors.contract import FixConfiguration, Limits, RetryLater
+from connectors.file import Config, check, read
+from connectors.local_source import open_local
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    directory = tmp_path / "root"
+    (directory / "inner").mkdir(parents=True)
+    (directory / "inner" / "a.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "secret.csv").write_text("a,b\n1,2\n")
+    return directory
+
+
+async def refused(source: str, *roots: Path) -> str:
+    with pytest.raises(FixConfiguration) as refusal:
+        await open_local(source, roots, 0)
+    return refusal.value.code
+
+
+async def test_a_file_is_found_by_its_path_in_a_root_or_by_its_whole_path(root: Path) -> None:
+    for source in ("inner/a.csv", str(root / "inner" / "a.csv"), "inner/./a.csv"):
+        opened = await open_local(source, (root.parent / "gone", root), 0)
+        assert await opened.read(100) == b"a,b\n1,2\n"
+        assert await opened.read(100) == b""
+        await opened.close()
+
+
+async def test_what_lies_outside_is_refused_and_not_even_noticed(root: Path) -> None:
+    for source in (str(root.parent / "secret.csv"), str(root.parent / "gone.csv"), "/etc/passwd", "/root/x", "/"):
+        assert await refused(source, root) == "forbidden_path"
+    for source in ("../secret.csv", "inner/../../secret.csv", "a\0b", str(root / ".." / "secret.csv")):
+        assert await refused(source, root) == "forbidden_path"
+
+
+async def test_links_may_not_lead_out_but_may_stay_in(root: Path) -> None:
+    (root / "out.csv").symlink_to(root.parent / "secret.csv")
+    (root / "outdir").symlink_to(root.parent)
+    (root / "in.csv").symlink_to("inner/a.csv")
+    (root / "round.csv").symlink_to("round.csv")
+    assert await refused("out.csv", root) == "forbidden_path"
+    assert await refused("outdir/secret.csv", root) == "forbidden_path"
+    assert await refused("round.csv", root) in {"unreadable", "not_found"}
+    await (await open_local("in.csv", (root,), 0)).close()
+
+
+async def test_only_regular_files_are_read_and_a_pipe_does_not_hang(root: Path) -> None:
+    os.mkfifo(root / "pipe.csv")
+    assert await refused("pipe.csv", root) == "not_a_file"
+    assert await refused("inner", root) == "not_a_file"
+    assert await refused(".", root) == "not_a_file"
+
+
+async def test_it_says_what_is_missing(root: Path) -> None:
+    assert await refused("gone.csv", root) == "not_found"
+    assert await refused("inner/a.csv/b.csv", root) == "not_found"
+    assert await refused("x" * 300, root) == "unreadable"
+    assert await refused("inner/a.csv") == "no_file_roots"
+
+
+async def test_a_file_that_grows_is_read_on_and_one_that_changes_is_tried_again(root: Path) -> None:
+    path = root / "inner" / "a.csv"
+    opened = await open_local("inner/a.csv", (root,), 0)
+    assert await opened.read(4) == b"a,b\n"
+    with path.open("a") as file:
+        file.write("3,4\n")
+    assert await opened.read(100) == b"1,2\n3,4\n"
+    path.write_text("a,b\n")
+    with pytest.raises(RetryLater, match="was changed while it was read"):
+        await opened.read(100)
+    await opened.close()
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_closing_a_reading_early_leaves_nothing_open(root: Path) -> None:
+    (root / "big.csv").write_text("a,b\n" + "1,2\n" * 10_000)
+    before = descriptors()
+    batches = read(Config(source="big.csv", stream="s"), {}, Limits(file_roots=(root,), batch_bytes=1000))
+    assert (await anext(batches)).count > 0
+    assert descriptors() > before
+    await batches.aclose()
+    assert descriptors() == before
+
+
+async def test_appended_rows_are_read_from_the_cursor_on_and_a_changed_file_is_not(root: Path) -> None:
+    limits = Limits(file_roots=(root,))
+    config = Config(source="big.csv", stream="s")
+    path = root / "big.csv"
+    path.write_text("a,b\n" + "1,2\n" * 100_000)  # large enough to seek in
+    cursor = [each.cursor async for each in read(config, {}, limits)][-1]
+    assert [each async for each in read(config, cursor, limits)] == []
+    with path.open("a") as file:
+        file.write("3,4\n")
+    (batch,) = [each async for each in read(config, cursor, limits)]
+    assert (batch.payload, batch.first_row, batch.bytes_read) == (b'{"a":"3","b":"4"}\n', 100_001, 4)
+    for changed in ("9" + path.read_text()[1:], path.read_text()[:-1000], "a,b\n1,2\n"):
+        path.write_text(changed)
+        with pytest.raises(FixConfiguration) as refusal:
+            [each async for each in read(config, cursor, limits)]
+        assert refusal.value.code == "source_changed"
+        assert "reset the job's cursor" in refusal.value.message
+
+
+async def test_a_check_names_the_field_that_is_wrong(root: Path) -> None:
+    (root / "semi.csv").write_text("a;b\n1;2\n")
+    (root / "late.csv").write_text("at,b\n2999-01-01,2\n2999-01-02,3\n")
+    (root / "plain.csv.gz").write_text("a,b\n")
+    (root / "odd.bin").write_text("a,b\n")
+    (root / "utf16.csv").write_bytes("a,b\n1,2\n".encode("utf-16"))
+    (root / "twice.csv").write_text("a,a\n")
+    (root / "lines.json").write_text('{"a":1}\n')
+    (root / "cut.ndjson").write_text("a,b\n1,2\n")
+    limits = Limits(file_roots=(root,))
+
+    async def problem(source: str, **more: str) -> tuple[str, str] | None:
+        found = await check(Config(source=source, stream="s", **more), limits)
+        return (found[0].field, found[0].code) if found else None
+
+    assert await problem("inner/a.csv") is None
+    assert await problem("gone.csv") == ("/source", "not_found")
+    assert await problem("odd.bin") == ("/format", "unknown_format")
+    assert await problem("semi.csv") == ("/delimiter", "one_column")
+    assert await problem("inner/a.csv", timestamp_field="at") == ("/timestamp_field", "unknown_timestamp_field")
+    assert await problem("inner/a.csv", timestamp_field="a") == ("/timestamp_format", "bad_timestamp")
+    assert await problem("late.csv", timestamp_field="at") == ("/timestamp_format", "future_timestamp")
+    assert await problem("plain.csv.gz") == ("/compression", "wrong_compression")
+    assert await problem("utf16.csv") == ("/encoding", "wrong_encoding")
+    assert await problem("twice.csv") == ("/fields", "duplicate_header")
+    assert await problem("lines.json") == ("/format", "not_an_array_of_objects")
+    assert await problem("cut.ndjson") == ("/format", "invalid_json")
