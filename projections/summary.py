@@ -33,7 +33,7 @@ def _stands(job: Job) -> str:  # noqa: PLR0911  # one line for each phase, close
             return f"Running since {clock(phase.since)}{done}{_errors(job)}."
         case Sleeping():
             said = f" ({phase.message})" if phase.message else ""
-            return f"Sleeping until {clock(phase.until)}: {SLEEP_REASONS[phase.reason]}{said}{_errors(job)}."
+            return f"Sleeping until {clock(phase.until)}: {SLEEP_REASONS.get(phase.reason, phase.reason)}{said}{_errors(job)}."
         case Failed():
             return f"Failed at {clock(phase.since)}: {phase.message or phase.code}. It waits for a person to resume it."
         case Paused(draft=True):

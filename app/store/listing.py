@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Row, Select, func, literal, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.job_codec import decode_job
@@ -12,7 +12,7 @@ from app.store import cursors
 from app.store.questions import MAX_PAGE, InvalidLimitError, JobFilter, LogFilter, Page, Sort, SortKey
 from app.store.tables import Tables, micros, moment
 from projections.job_log import LogLine
-from projections.job_state import Job
+from projections.job_state import Job, Status
 
 T = TypeVar("T")
 Column = ColumnElement[Any]
@@ -24,6 +24,8 @@ SORT_COLUMNS: Final[Mapping[SortKey, str]] = {
     "updated": "updated_at",
     "next_wake": "next_wake",
 }
+
+SHOWN: Final[tuple[Status, ...]] = ("Running", "Sleeping", "Failed", "Paused", "Completed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +62,41 @@ async def jobs_page(
 ) -> Page[Job]:
     """Return a page of jobs."""
     jobs = tables.jobs
-    columns = (jobs.c[SORT_COLUMNS[sort.by]], jobs.c.job_id)
-    keyset = Keyset(columns, cursors.fingerprint(where, sort), sort.order == "descending")
-    query = select(*columns, jobs.c.state).where(*_job_conditions(tables, where))
-    rows = (await connection.execute(keyset.page(query, limit, cursor))).all()
+    statuses = _statuses(where)
+    if not statuses:
+        return Page((), None)
+    mark, descending = cursors.fingerprint(where, sort), sort.order == "descending"
+    inner = Keyset((jobs.c[SORT_COLUMNS[sort.by]].label("key"), jobs.c.job_id), mark, descending)
+    # A page of each status and then the first of those: each is the head of an index, however rare a status is.
+    each_status = (
+        inner.page(select(*inner.columns).where(jobs.c.status == each, *_job_conditions(tables, where)), limit, cursor)
+        for each in statuses
+    )
+    heads = union_all(*(select(each.subquery()) for each in each_status)).subquery()
+    keyset = Keyset((heads.c.key, heads.c.job_id), mark, descending)
+    query = select(*keyset.columns, jobs.c.state).join(jobs, jobs.c.job_id == heads.c.job_id)
+    rows = (await connection.execute(keyset.page(query, limit, None))).all()
     return keyset.cut(rows, [decode_job(row.state) for row in rows[:limit]], limit)
 
 
 async def count_jobs(connection: AsyncConnection, tables: Tables, where: JobFilter) -> int:
     """Return how many jobs a filter lets through."""
-    query = select(func.count()).select_from(tables.jobs).where(*_job_conditions(tables, where))
+    query = (
+        select(func.count())
+        .select_from(tables.jobs)
+        .where(tables.jobs.c.status.in_(_statuses(where)), *_job_conditions(tables, where))
+    )
     return int((await connection.execute(query)).scalar_one())
+
+
+def _statuses(where: JobFilter) -> tuple[Status, ...]:
+    asked = where.statuses or SHOWN
+    return tuple(each for each in (*SHOWN, "Killed") if each in asked)
 
 
 def _job_conditions(tables: Tables, where: JobFilter) -> list[Column]:
     columns = tables.jobs.c
-    shown = [each for each in where.statuses if each != "Purged"]
     conditions: list[Column] = [
-        columns.status.in_(shown) if where.statuses else columns.status.not_in(("Killed", "Purged"))
-    ]
-    conditions += [
         columns[name] == value
         for name, value in (("provider", where.provider), ("job_type", where.job_type), ("kind", where.kind))
         if value

@@ -131,7 +131,8 @@ def _jobs(metadata: MetaData, suffix: str) -> Table:
         Column("state", LargeBinary, nullable=False),  # the whole job, by `job_codec`
     )
     for each in sorts:
-        Index(f"jobs{suffix}_by_{each}", table.c[each], table.c.job_id)
+        columns = ("job_id",) if each == "status" else (each, "job_id")
+        Index(f"jobs{suffix}_by_{each}", table.c.status, *(table.c[name] for name in columns))
     return table
 
 

@@ -1,0 +1,162 @@
+"""Each event counts once, however it is delivered."""
+
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import select
+
+from app.store import generations
+from app.store.questions import JobFilter, LogFilter, MetricFilter, NewerViewsError, Record
+from app.store.read_store import ReadStore
+from app.store.tables import tables_of
+from projections.job_state import Job
+from schemas.commands import KillJob, PauseJob, PurgeJob, RenameJob, WakeJob
+from schemas.events import JobProgressed
+from tests.unit.store.histories import Partition, batches, history
+from tests.unit.store.views import HOUR, everything
+
+SEEDS = range(4)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_the_views_are_the_fold_of_the_events_however_they_are_cut_and_repeated(
+    store: ReadStore, seed: int
+) -> None:
+    partition = history(seed)
+    for batch in batches(partition.records, seed):
+        await store.apply(3, batch)
+    for job_id, state in partition.jobs.items():
+        assert await store.job(job_id) == state
+    assert await store.next_offset("jobs.events", 3) == partition.records[-1].offset + 1
+    assert await _read_in_all(store, partition) == _counted(partition.records)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_the_rows_do_not_depend_on_how_the_records_are_cut(store: ReadStore, seed: int) -> None:
+    records = history(seed).records
+    await store.apply(3, records)
+    at_once = await everything(store)
+    rebuild = await store.begin_rebuild()
+    for batch in batches(records, seed):
+        await rebuild.apply(3, batch)
+    await rebuild.swap()
+    assert await everything(store) == at_once
+
+
+async def test_a_record_below_the_stored_offset_is_skipped(store: ReadStore) -> None:
+    partition = Partition()
+    await store.apply(0, partition.create())
+    await store.apply(0, partition.report())
+    before = await everything(store)
+    await store.apply(0, partition.records)
+    await store.apply(0, [])
+    assert await everything(store) == before
+
+
+async def test_an_event_written_twice_to_the_topic_counts_once(store: ReadStore) -> None:
+    partition = Partition()
+    partition.create()
+    partition.report()
+    end = partition.records[-1].offset + 1
+    again = [Record(end + index, each.event, each.value) for index, each in enumerate(partition.records)]
+    await store.apply(0, [*partition.records, *again])
+    assert await _read_in_all(store, partition) == 10
+    assert await store.next_offset("jobs.events", 0) == end + len(again)
+
+
+async def test_an_event_behind_a_gap_changes_nothing(store: ReadStore) -> None:
+    partition = Partition()
+    await store.apply(0, partition.create())
+    partition.send(PauseJob)
+    await store.apply(0, partition.send(RenameJob, name="too far ahead", description=""))
+    assert await store.applied_seq("job-1") == 2
+    assert await store.next_offset("jobs.events", 0) == partition.records[-1].offset + 1
+
+
+async def test_a_refusal_for_a_job_that_never_was_leaves_no_trace(store: ReadStore) -> None:
+    partition = Partition()
+    await store.apply(0, partition.send(PauseJob, "nobody"))
+    assert await store.job("nobody") is None
+    assert await store.applied_seq("nobody") == 0
+    assert (await store.log()).items == ()
+
+
+async def test_a_purged_job_is_gone_but_for_its_counts_and_its_name_tag(store: ReadStore) -> None:
+    partition = Partition()
+    await store.apply(0, [*partition.create(), *partition.create("job-2"), *partition.report()])
+    partition.send(KillJob)
+    partition.later(days=91)
+    await store.apply(0, [*partition.records[-1:], *partition.send(PurgeJob), *partition.send(WakeJob)])
+    job = await store.job("job-1")
+    assert isinstance(job, Job)
+    assert (job.status, job.configuration) == ("Purged", "{}")
+    assert [each.job_id for each in (await store.jobs(JobFilter(statuses=("Purged", "Running")))).items] == ["job-2"]
+    assert (await store.log(LogFilter(job_id="job-1"))).items == ()
+    assert await store.configurations("job-1") == []
+    assert await store.events("job-1") == []
+    assert await store.state_as_of("job-1", partition.at) is None
+    assert await _read_in_all(store, partition) == 10
+
+
+async def test_a_job_made_and_purged_in_one_batch_leaves_only_its_counts(store: ReadStore) -> None:
+    partition = Partition()
+    partition.create(start=False)
+    partition.report()
+    partition.later(days=91)
+    partition.send(PurgeJob)
+    await store.apply(0, partition.records)
+    assert await store.events("job-1") == []
+    assert (await store.log()).items == ()
+    assert await _read_in_all(store, partition) == 10
+
+
+async def test_partitions_keep_their_own_offsets(store: ReadStore) -> None:
+    first, second = Partition(), Partition()
+    await store.apply(0, first.create("job-a"))
+    await store.apply(1, second.create("job-b"))
+    await store.apply(1, second.report("job-b"))
+    assert await store.next_offset("jobs.events", 0) == first.records[-1].offset + 1
+    assert await store.next_offset("jobs.events", 1) == second.records[-1].offset + 1
+    assert await store.next_offset("jobs.events", 2) == 0
+    assert len((await store.jobs()).items) == 2
+
+
+async def test_texts_that_a_database_can_not_keep_do_not_stop_it(store: ReadStore) -> None:
+    partition = Partition()
+    await store.apply(0, partition.create(name="a\0b ☃ 𝔘", description="\0" * 9))
+    job = await store.job("job-1")
+    assert job is not None
+    assert job.name == "a\0b ☃ 𝔘"
+    assert (await store.jobs(JobFilter(text="B ☃"))).items == (job,)
+
+
+async def test_an_older_process_does_not_write_to_newer_views(store: ReadStore) -> None:
+    partition = Partition()
+    await store.apply(0, partition.create())
+    async with store._database.writing() as connection:
+        await connection.execute(generations.generations.update().values(version=99))
+    with pytest.raises(NewerViewsError, match="upgrade"):
+        await store.apply(0, partition.report())
+    assert await store.applied_seq("job-1") == 2
+    assert not await store.needs_rebuild()
+
+
+async def test_stored_events_keep_their_bytes_and_places(store: ReadStore) -> None:
+    partition = history(1)
+    await store.apply(2, partition.records)
+    events = tables_of(1).events
+    async with store._database.reading() as connection:
+        rows = (await connection.execute(select(events.c.offset, events.c.value, events.c.partition))).all()
+    written = {each.offset: each.value for each in partition.records}
+    assert rows
+    assert all(written[row.offset] == row.value and row.partition == 2 for row in rows)
+
+
+async def _read_in_all(store: ReadStore, partition: Partition) -> int:
+    first, last = partition.records[0].event.occurred_at, partition.at
+    found = await store.metrics(MetricFilter(since=first, until=last + HOUR), 24 * HOUR)
+    return sum(each.counts.read for each in found)
+
+
+def _counted(records: Sequence[Record]) -> int:
+    return sum(each.event.counts.read for each in records if isinstance(each.event, JobProgressed))

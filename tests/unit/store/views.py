@@ -1,0 +1,24 @@
+"""All that a store shows, row for row, for comparing."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from app.store import generations
+from app.store.read_store import ReadStore
+from app.store.tables import tables_of
+
+HOUR = timedelta(hours=1)
+
+
+async def everything(store: ReadStore) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the rows of the live generation and its offsets."""
+    async with store._database.reading() as connection:
+        number = await generations.live_number(connection)
+        tables = tables_of(number).metadata.sorted_tables
+        rows = {
+            each.name.removesuffix(f"_g{number}"): sorted(map(tuple, await connection.execute(select(each))))
+            for each in tables
+        }
+        return {**rows, "offsets": sorted((await generations.offsets_of(connection, number)).items())}
