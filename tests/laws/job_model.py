@@ -1,0 +1,138 @@
+"""What a job's life should be, written from the design and not from the code: the other opinion in the machine's test.
+
+Times are UTC; the one quiet window is 12:00 to 14:00. How long a job has been failing is added up moment by moment.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+TEN_HOURS = timedelta(hours=10)
+NINETY_DAYS = timedelta(days=90)
+RESTING = {"Failed", "Paused", "Completed", "Killed"}
+NO_ERROR_WAITS = {"rate_limit", "quiet_window"}
+
+
+def is_quiet(moment: datetime) -> bool:
+    return 12 <= moment.hour < 14
+
+
+def noon(moment: datetime) -> datetime:
+    return moment.replace(hour=12, minute=0, second=0, microsecond=0)
+
+
+@dataclass
+class Model:
+    """A job as its user would describe it."""
+
+    now: datetime
+    status: str = "Absent"
+    reason: str = ""
+    since: datetime | None = None
+    sleep_until: datetime | None = None
+    pause_until: datetime | None = None
+    cadence: str = "once"
+    quiet: bool = False
+    run: int = 0
+    reports: int = 0
+    revision: int = 1
+    cursor: str = "{}"
+    accepted: int = 0
+    pass_accepted: int = 0
+    pass_began: datetime | None = None
+    errors: int = 0
+    failing: timedelta = field(default_factory=timedelta)
+
+    def comes(self, moment: datetime) -> None:
+        """Time goes on to a moment; it never goes back."""
+        passed = max(moment - self.now, timedelta())
+        self.now += passed
+        if self.errors and not (self.status == "Sleeping" and self.reason in NO_ERROR_WAITS):
+            self.failing += passed
+
+    def enter(self, status: str, reason: str = "") -> None:
+        self.status, self.reason, self.since = status, reason, self.now
+        self.sleep_until = self.pause_until = None
+
+    def succeed(self) -> None:
+        self.errors, self.failing = 0, timedelta()
+
+    def start(self, *, heed_quiet: bool = True) -> list[str]:
+        if heed_quiet and self.quiet and is_quiet(self.now):
+            self.enter("Sleeping", "quiet_window")
+            self.sleep_until = noon(self.now) + timedelta(hours=2)
+            return ["JobSlept"]
+        self.enter("Running")
+        self.run += 1
+        if self.pass_began is None:
+            self.pass_began, self.pass_accepted = self.now, 0
+        return ["JobStarted"]
+
+    def resume(self) -> list[str]:
+        self.enter("Running")
+        self.succeed()
+        return ["JobResumed", *self.start()]
+
+    def wake(self) -> list[str]:
+        if self.status == "Sleeping" and self.sleep_until and self.now >= self.sleep_until:
+            return self.start()
+        if self.status == "Paused" and self.pause_until and self.now >= self.pause_until:
+            return self.resume()
+        quiet_began = self.quiet and is_quiet(self.now) and self.since and noon(self.now) > self.since
+        if self.status == "Running" and quiet_began:
+            return self.start()
+        return ["not_due" if self.status in {"Running", "Sleeping", "Paused"} else "not_allowed"]
+
+    def purge(self) -> list[str]:
+        if self.status not in RESTING:
+            return ["not_allowed"]
+        if self.pause_until or not self.since or self.now - self.since < NINETY_DAYS:
+            return ["not_due"]
+        self.enter("Purged")
+        self.cursor = "{}"
+        return ["JobPurged"]
+
+    def progress(self, *, run: int, report: int, accepted: int, cursor: str, done: bool) -> list[str]:
+        if report != self.reports + 1:
+            return ["report_out_of_order"]
+        self.reports, self.cursor = report, cursor
+        self.accepted += accepted
+        self.pass_accepted += accepted
+        if accepted:
+            self.succeed()
+        if not (done and self.status == "Running" and run == self.run):
+            return ["JobProgressed"]
+        return ["JobProgressed", "JobSynced", *self.end_pass()]
+
+    def end_pass(self) -> list[str]:
+        began, self.pass_began = self.pass_began, None
+        assert began
+        self.succeed()
+        if self.cadence == "once":
+            self.enter("Completed")
+            return ["JobCompleted"]
+        self.enter("Sleeping", "cadence")
+        daily = self.now.replace(hour=6, minute=0, second=0, microsecond=0)
+        self.sleep_until = {
+            "continuous": self.now + timedelta(seconds=7),
+            "interval": max(self.now, began + timedelta(hours=3)),
+            "cron": daily if daily > self.now else daily + timedelta(days=1),
+        }[self.cadence]
+        return ["JobSlept"]
+
+    def fail(self, *, curable: bool) -> list[str]:
+        """An error. How long it backs off is drawn; `backs_off` says what it may be."""
+        self.errors += 1
+        if not curable or self.failing >= TEN_HOURS:
+            self.enter("Failed")
+            return ["JobErrored", "JobFailed"]
+        self.enter("Sleeping", "error_backoff")
+        return ["JobErrored", "JobSlept"]
+
+    def backs_off(self, asked: float | None) -> tuple[timedelta, timedelta]:
+        """The shortest and the longest sleep: 1 s to 1, 2, 4 … 30 min, or as asked; never past the ten hours."""
+        ceiling = timedelta(minutes=min(30, 2 ** min(self.errors - 1, 9)))
+        left = TEN_HOURS - self.failing
+        least = longest = timedelta(seconds=max(1.0, asked)) if asked is not None else None
+        if least is None or longest is None:
+            least, longest = timedelta(seconds=1), ceiling
+        return min(least, left), min(longest, left)
