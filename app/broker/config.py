@@ -49,6 +49,7 @@ FIXED: Final = {
     # After a kill the controller lets the broker back in only once its old session has run out (9 s by default).
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
+    "metadata.max.idle.interval.ms": "0",  # else the controller writes a no-op twice a second, for ever
     # The heap is small: the cleaner's buffer is 128 MB by default, and queued requests have no bound.
     "log.cleaner.dedupe.buffer.size": str(8 * 1024 * 1024),
     "socket.request.max.bytes": str(64 * 1024 * 1024),

@@ -13,6 +13,7 @@ from app.broker.config import DATA, PROPERTIES
 from app.broker.errors import BrokerDied, BrokerError, DataInUse, DiskFull, PortTaken
 
 FREE_BYTES: Final = 256 * 1024 * 1024
+FULL_BYTES: Final = 1024 * 1024
 LOG_BYTES: Final = 8 * 1024 * 1024
 LET_GO_SECONDS: Final = 5.0
 
@@ -74,7 +75,8 @@ class Directory:
     def explain_death(self, how: str) -> BrokerError:
         """Why the JVM ended, told from its log."""
         tail = self.log_tail(lines=200)
-        if "No space left on device" in tail:
+        # Where the log is on the full disk too, its last words are missing.
+        if "No space left on device" in tail or shutil.disk_usage(self.root).free < FULL_BYTES:
             return DiskFull(self.root, "no space left on device")
         if "Address already in use" in tail:
             return PortTaken(f"Kafka could not listen. {PortTaken.__doc__}")

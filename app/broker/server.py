@@ -88,7 +88,7 @@ class Broker:
             if died.done():
                 await died
             if not ready.done():
-                raise NotReady(f"{READY_SECONDS:.0f} s. {NotReady.__doc__}\n{self._directory.log_tail()}")
+                raise NotReady(f"No answer for {READY_SECONDS:.0f} s. {NotReady.__doc__}\n{self._directory.log_tail()}")
             await ready
         finally:
             for task in (ready, died):
@@ -96,7 +96,10 @@ class Broker:
             await asyncio.gather(ready, died, return_exceptions=True)
 
     async def wait_closed(self) -> None:
-        """Return when the broker was stopped; raise a `BrokerError` that says why when it ended by itself."""
+        """Return when the broker was stopped; raise a `BrokerError` that says why when it ended by itself.
+
+        Waiting for it also bounds the size of its log.
+        """
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._jvm.wait(), LOG_CHECK_SECONDS)

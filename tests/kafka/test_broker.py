@@ -14,6 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidTimestampError
 
+from app.broker.directory import Directory, Hold
 from app.broker.errors import BrokerDied, DataInUse, PortTaken
 from app.broker.server import Broker
 from app.topics_admin import ensure_topics
@@ -89,8 +90,10 @@ async def test_the_jvm_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) 
     parent.kill()
     await parent.wait()
 
-    async with await Broker.start(tmp_path / "broker"):
-        assert not jvm.is_running() or jvm.status() == psutil.STATUS_ZOMBIE
+    directory = Directory(tmp_path / "broker")
+    with Hold(directory):
+        await directory.wait_let_go()
+    assert not jvm.is_running() or jvm.status() == psutil.STATUS_ZOMBIE
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing_behind(tmp_path: Path) -> None:
