@@ -1,13 +1,22 @@
 """Declared topics come to be, and what differs is refused with every difference named."""
 
 import asyncio
+import socket
 from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from app.topics_admin import Difference, Offsets, TopicMismatch, TopicRefused, describe_topics, ensure_topics
+from app.topics_admin import (
+    ClusterUnreachable,
+    Difference,
+    Offsets,
+    TopicMismatch,
+    TopicRefused,
+    describe_topics,
+    ensure_topics,
+)
 from schemas.topics import DAY_MS, TOPICS, Topic
 
 
@@ -80,3 +89,11 @@ async def test_every_difference_is_named_with_what_to_do(kafka: str, topics: tup
 async def test_what_the_cluster_refuses_is_said_in_its_own_words(kafka: str, topics: tuple[Topic, ...]) -> None:
     with pytest.raises(TopicRefused, match=rf"{topics[0].name}: InvalidReplicationFactor.*Unable to replicate"):
         await ensure_topics(kafka, topics, partitions=1, replication_factor=3)
+
+
+async def test_a_cluster_that_does_not_answer_is_named(topics: tuple[Topic, ...]) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ClusterUnreachable, match=f"{address}: .*ENTREPOT_BOOTSTRAP_SERVERS"):
+            await describe_topics(address, topics)
