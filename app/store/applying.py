@@ -83,6 +83,11 @@ class Fold:
         """Return the jobs that changed."""
         return [_job_row(job) for each in self.changed if isinstance(job := self.jobs[each], Job)]
 
+    def state_rows(self) -> list[Row]:
+        """Return all of the jobs that changed."""
+        jobs = ((each, self.jobs[each]) for each in self.changed)
+        return [{"job_id": each, "state": encode_job(job)} for each, job in jobs if isinstance(job, Job)]
+
     def metric_rows(self) -> list[Row]:
         """Return what to add to the counts."""
         rows = []
@@ -112,7 +117,6 @@ def _job_row(job: Job) -> Row:
         "created_at": micros(job.created_at),
         "updated_at": micros(job.updated_at),
         "next_wake": micros(wakes) if wakes else NEVER,
-        "state": encode_job(job),
     }
 
 
@@ -148,13 +152,14 @@ async def write(
     await _insert(database, connection, tables.configurations, fold.kept(fold.configurations))
     await _insert(database, connection, tables.events, fold.kept(fold.events))
     await _insert(database, connection, tables.snapshots, fold.kept(fold.snapshots))
-    await _replace_jobs(database, connection, tables.jobs, fold.job_rows())
+    await _replace(database, connection, tables.jobs, fold.job_rows())
+    await _replace(database, connection, tables.states, fold.state_rows())
     await _add_counts(database, connection, tables.metrics, fold.metric_rows())
 
 
 async def _jobs_of(connection: AsyncConnection, tables: Tables, job_ids: set[str]) -> dict[str, JobState]:
-    jobs = tables.jobs
-    found = await connection.execute(select(jobs.c.state).where(jobs.c.job_id.in_(job_ids)))
+    states = tables.states
+    found = await connection.execute(select(states.c.state).where(states.c.job_id.in_(job_ids)))
     known = (decode_job(state) for (state,) in found)
     return {job.job_id: job for job in known}
 
@@ -164,7 +169,7 @@ async def _insert(database: Database, connection: AsyncConnection, table: Table,
         await connection.execute(database.insert(table), rows)
 
 
-async def _replace_jobs(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
+async def _replace(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
     if rows:
         new = database.insert(table)
         others = {each.name: new.excluded[each.name] for each in table.c if not each.primary_key}

@@ -61,7 +61,7 @@ async def jobs_page(
     connection: AsyncConnection, tables: Tables, where: JobFilter, sort: Sort, limit: int, cursor: str | None
 ) -> Page[Job]:
     """Return a page of jobs."""
-    jobs = tables.jobs
+    jobs, states = tables.jobs, tables.states
     statuses = _statuses(where)
     if not statuses:
         return Page((), None)
@@ -74,7 +74,7 @@ async def jobs_page(
     )
     heads = union_all(*(select(each.subquery()) for each in each_status)).subquery()
     keyset = Keyset((heads.c.key, heads.c.job_id), mark, descending)
-    query = select(*keyset.columns, jobs.c.state).join(jobs, jobs.c.job_id == heads.c.job_id)
+    query = select(*keyset.columns, states.c.state).join(states, states.c.job_id == heads.c.job_id)
     rows = (await connection.execute(keyset.page(query, limit, None))).all()
     return keyset.cut(rows, [decode_job(row.state) for row in rows[:limit]], limit)
 

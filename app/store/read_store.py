@@ -115,7 +115,7 @@ class ReadStore:
         """Return a job, also a killed or a purged one; None when it is unknown."""
 
         async def ask(connection: AsyncConnection, tables: Tables) -> Job | None:
-            state = await connection.execute(select(tables.jobs.c.state).filter_by(job_id=job_id))
+            state = await connection.execute(select(tables.states.c.state).filter_by(job_id=job_id))
             found = state.scalar_one_or_none()
             return None if found is None else decode_job(found)
 

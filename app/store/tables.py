@@ -88,6 +88,7 @@ class Tables:
     generation: int
     metadata: MetaData
     jobs: Table
+    states: Table
     log: Table
     metrics: Table
     configurations: Table
@@ -104,6 +105,7 @@ def tables_of(generation: int) -> Tables:
         generation=generation,
         metadata=metadata,
         jobs=_jobs(metadata, suffix),
+        states=_states(metadata, suffix),
         log=_log(metadata, suffix),
         metrics=_metrics(metadata, suffix),
         configurations=_configurations(metadata, suffix),
@@ -128,12 +130,21 @@ def _jobs(metadata: MetaData, suffix: str) -> Table:
         Column("created_at", BigInteger, nullable=False),
         Column("updated_at", BigInteger, nullable=False),
         Column("next_wake", BigInteger, nullable=False),
-        Column("state", LargeBinary, nullable=False),  # the whole job, by `job_codec`
     )
     for each in sorts:
         columns = ("job_id",) if each == "status" else (each, "job_id")
         Index(f"jobs{suffix}_by_{each}", table.c.status, *(table.c[name] for name in columns))
     return table
+
+
+def _states(metadata: MetaData, suffix: str) -> Table:
+    """The whole jobs, by `job_codec`; beside the narrow rows that are searched."""
+    return Table(
+        f"states{suffix}",
+        metadata,
+        Column("job_id", Words, primary_key=True),
+        Column("state", LargeBinary, nullable=False),
+    )
 
 
 def _log(metadata: MetaData, suffix: str) -> Table:

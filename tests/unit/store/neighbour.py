@@ -1,0 +1,21 @@
+"""Another process at the same store: it opens it, and writes what all such processes write."""
+
+import asyncio
+import sys
+
+from app.store.read_store import ReadStore
+from tests.unit.store.histories import batches, history
+
+RECORDS = history(31).records
+
+
+async def main(database_url: str, task: str) -> None:
+    store = await ReadStore.open(database_url)
+    if task == "write":
+        for batch in batches(RECORDS, 1):
+            await store.apply(0, batch)
+    await store.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,96 @@
+"""Many at once: processes that open, write and read the same store, and none of them sees an error."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import DatabaseError
+
+from app.store.database import UnknownDatabaseError
+from app.store.questions import LogFilter, Sort, StreamDelta
+from app.store.read_store import ReadStore
+from tests.unit.store.histories import START, Partition
+from tests.unit.store.neighbour import RECORDS
+from tests.unit.store.views import everything
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+async def process(database_url: str, task: str) -> tuple[int, str]:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.unit.store.neighbour", database_url, task, cwd=ROOT, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await child.communicate()
+    return child.returncode or 0, said.decode()
+
+
+async def test_processes_that_start_at_once_make_the_tables_once(database_url: str) -> None:
+    assert await asyncio.gather(*(process(database_url, "open") for _ in range(4))) == [(0, "")] * 4
+    store = await ReadStore.open(database_url)
+    assert (await store.jobs()).items == ()
+    await store.close()
+
+
+async def test_processes_that_apply_the_same_events_count_them_once(store: ReadStore, database_url: str) -> None:
+    writers = asyncio.gather(*(process(database_url, "write") for _ in range(2)))
+    while not writers.done():
+        await store.jobs(sort=Sort("updated"))
+        await store.log(LogFilter())
+    assert await writers == [(0, "")] * 2
+    found = await everything(store)
+    again = await store.begin_rebuild()
+
+    await again.apply(0, RECORDS)
+    await again.swap()
+    assert await everything(store) == found
+
+
+async def test_partitions_streams_and_readers_at_once_lock_nobody_out(store: ReadStore) -> None:
+    async def write(number: int) -> None:
+        partition = Partition()
+        await store.apply(number, partition.create(f"job-{number}"))
+        for _ in range(15):
+            await store.apply(number, partition.report(f"job-{number}"))
+
+    async def see(number: int) -> None:
+        seen = StreamDelta(
+            stream="orders", lane="realtime", count=1, bytes=1, last_message_at=START, last_arrival_at=START
+        )
+        for offset in range(1, 16):
+            await store.apply_streams("messages.realtime", number, offset, [seen])
+
+    async def read() -> None:
+        for _ in range(15):
+            await store.jobs()
+            await store.log()
+
+    await asyncio.gather(*(write(n) for n in range(4)), *(see(n) for n in range(4)), *(read() for _ in range(4)))
+    assert {each.report for each in (await store.jobs()).items} == {15}
+    assert [each.count for each in await store.streams()] == [60]
+
+
+async def test_a_cancelled_write_leaves_nothing_and_the_store_usable(store: ReadStore) -> None:
+    partition = Partition()
+    for _ in range(300):
+        partition.create(f"job-{len(partition.jobs)}")
+    for turns in range(1, 40, 3):
+        writing = asyncio.create_task(store.apply(0, partition.records))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.wait([writing])
+    await store.apply(0, partition.records)
+    assert await store.count_jobs() == 300
+
+
+@pytest.mark.parametrize("url", ["mysql://root@localhost/x", "sqlite:///x", "postgresql://localhost/x"])
+async def test_a_database_of_another_kind_is_refused_with_advice(url: str) -> None:
+    with pytest.raises(UnknownDatabaseError, match=r"use sqlite\+aiosqlite:///FILE or postgresql\+asyncpg://"):
+        await ReadStore.open(url)
+
+
+async def test_a_store_that_can_not_be_opened_leaves_nothing_open(tmp_path: Path) -> None:
+    (tmp_path / "views.db").write_bytes(b"not a database, but someone's letter" * 99)
+    with pytest.raises(DatabaseError, match="file is not a database"):
+        await ReadStore.open(f"sqlite+aiosqlite:///{tmp_path / 'views.db'}")

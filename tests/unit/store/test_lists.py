@@ -1,0 +1,225 @@
+"""Pages of jobs and of log lines: complete, in order, stable while jobs move on, and safe against odd questions."""
+
+import base64
+import json
+from datetime import timedelta
+from typing import get_args
+
+import pytest
+
+from app.store.cursors import Key, encode, fingerprint
+from app.store.questions import (
+    InvalidCursorError,
+    InvalidLimitError,
+    JobFilter,
+    LogFilter,
+    Order,
+    Page,
+    Sort,
+    SortKey,
+)
+from app.store.read_store import ReadStore
+from projections.job_log import LogLine, log_line
+from projections.job_state import Job, Status
+from projections.summary import next_wake
+from schemas.commands import KillJob, PauseJob, RenameJob, ReportError
+from tests.unit.store.histories import ONCE, START, Partition, history
+
+EVERY_STATUS: tuple[Status, ...] = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
+
+
+def fleet(count: int = 23) -> Partition:
+    """Jobs in every status, some with the same name, some with none to wake for."""
+    partition = Partition()
+    for index in range(count):
+        partition.later(seconds=7 * (index % 3))
+        job_id = f"job-{index:02}"
+        cadence = {"cadence": ONCE} if index % 6 == 4 else {}
+        partition.create(job_id, name=f"name {index * 7 % 5}", description=f"№ {index}", **cadence)
+        partition.later(seconds=index % 4)
+        match index % 6:
+            case 1:
+                partition.send(PauseJob, job_id, until=partition.at + timedelta(hours=index))
+            case 2:
+                partition.send(KillJob, job_id)
+            case 3 | 4:
+                partition.report(job_id, pass_done=True)
+            case 5:
+                facts = {"fault": "provider", "advice": "fix_configuration", "code": "no", "message": "100% broken"}
+                partition.send(ReportError, job_id, run=1, **facts)
+            case _:
+                pass
+    return partition
+
+
+async def all_pages(store: ReadStore, where: JobFilter, sort: Sort, limit: int) -> list[Job]:
+    found: list[Job] = []
+    page: Page[Job] = await store.jobs(where, sort, limit)
+    while True:
+        found += page.items
+        if page.next_cursor is None:
+            return found
+        assert len(page.items) == limit
+        page = await store.jobs(where, sort, limit, page.next_cursor)
+
+
+def key_of(job: Job, by: SortKey) -> tuple[object, str]:
+    wakes = next_wake(job)
+    return {
+        "name": job.name.casefold(),
+        "status": job.status,
+        "created": job.created_at,
+        "updated": job.updated_at,
+        "next_wake": (wakes is None, wakes),
+    }[by], job.job_id
+
+
+async def test_every_sort_pages_through_all_jobs_in_order(store: ReadStore) -> None:
+    partition = fleet()
+    await store.apply(0, partition.records)
+    jobs = [partition.job(each) for each in partition.jobs]
+    for by in get_args(SortKey):
+        for order in get_args(Order):
+            for statuses in (EVERY_STATUS, (), ("Sleeping",), ("Killed", "Failed")):
+                shown = [each for each in jobs if each.status in (statuses or EVERY_STATUS[:-1])]
+                expected = sorted(shown, key=lambda job: key_of(job, by), reverse=order == "descending")
+                found = await all_pages(store, JobFilter(statuses=statuses), Sort(by, order), 4)
+                assert found == expected, (by, order, statuses)
+
+
+async def test_filters_narrow_and_combine(store: ReadStore) -> None:
+    partition = Partition()
+    partition.create("a", provider="aws", job_type="s3", name="Orders of 100%", description="Bestellungen GRÖSSE")
+    partition.create("b", provider="aws", kind="export", name="orders_of")
+    partition.later(hours=1)
+    partition.create("c", provider="csv", name="Leads")
+    await store.apply(0, partition.records)
+    for where, expected in (
+        (JobFilter(provider="aws"), "ab"),
+        (JobFilter(job_type="s3"), "a"),
+        (JobFilter(kind="import", provider="aws"), "a"),
+        (JobFilter(text="ORDERS"), "ab"),
+        (JobFilter(text="%"), "a"),
+        (JobFilter(text="_"), "b"),
+        (JobFilter(text="größe"), "a"),
+        (JobFilter(text="/"), ""),
+        (JobFilter(text="'; DROP TABLE jobs; --"), ""),
+        (JobFilter(updated_since=START + timedelta(minutes=1)), "c"),
+        (JobFilter(statuses=("Purged",)), ""),
+        (JobFilter(), "abc"),
+    ):
+        assert "".join(sorted(each.job_id for each in (await store.jobs(where)).items)) == expected, where
+        assert await store.count_jobs(where) == len(expected), where
+
+
+async def test_killed_jobs_are_shown_to_who_asks(store: ReadStore) -> None:
+    partition = Partition()
+    await store.apply(0, [*partition.create(), *partition.send(KillJob)])
+    assert (await store.jobs()).items == ()
+    assert len((await store.jobs(JobFilter(statuses=("Killed",)))).items) == 1
+    assert await store.job("job-1") == partition.job()
+
+
+async def test_paging_goes_on_while_jobs_change_and_shows_none_twice(store: ReadStore) -> None:
+    partition = fleet()
+    await store.apply(0, partition.records)
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = await store.jobs(JobFilter(), Sort("name"), 3, cursor)
+        seen += [each.job_id for each in page.items]
+        if page.next_cursor is None:
+            break
+        cursor = page.next_cursor
+        last = page.items[-1].job_id
+        await store.apply(0, partition.send(RenameJob, last, name="before all others", description=""))
+    assert len(seen) == len(set(seen)) == await store.count_jobs()
+
+
+async def test_log_pages_are_complete_in_both_directions(store: ReadStore) -> None:
+    partition = history(5)
+    await store.apply(0, partition.records)
+    purged = {each for each in partition.jobs if partition.job(each).status == "Purged"}
+    told = (log_line(each.event) for each in partition.records if each.event.seq and each.event.job_id not in purged)
+    lines = sorted((each for each in told if each), key=lambda line: (line.at, line.job_id, line.seq))
+    assert await all_lines(store, LogFilter(order="oldest_first")) == lines
+    assert await all_lines(store, LogFilter()) == lines[::-1]
+    of_one = [each for each in lines if each.job_id == lines[0].job_id]
+    assert await all_lines(store, LogFilter(job_id=lines[0].job_id)) == of_one[::-1]
+
+
+async def all_lines(store: ReadStore, where: LogFilter) -> list[LogLine]:
+    found: list[LogLine] = []
+    cursor = None
+    while True:
+        page = await store.log(where, 17, cursor)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+async def test_the_log_is_filtered_by_kind_time_and_words(store: ReadStore) -> None:
+    partition = fleet()
+    await store.apply(0, partition.records)
+    failed = (await store.log(LogFilter(kinds=("Failed",)))).items
+    assert {each.message for each in failed} == {"Failed: 100% broken (no retry can cure it)"}
+    assert (await store.log(LogFilter(text="100% BROKEN", kinds=("Failed",)))).items == failed
+    assert (await store.log(LogFilter(text="100_"))).items == ()
+    middle = failed[1].at
+    late = await store.log(LogFilter(since=middle, kinds=("Failed",)))
+    early = await store.log(LogFilter(until=middle, kinds=("Failed",)))
+    assert {*late.items, *early.items} == set(failed)
+    assert all(each.at >= middle for each in late.items)
+    assert all(each.at < middle for each in early.items)
+
+
+def forged(*values: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+MARK = fingerprint(JobFilter(), Sort())
+KEY: Key = ("name", "job-1")
+
+
+FOREIGN = [
+    "",
+    "x",
+    "%%%",
+    "ü",
+    "AAAA",
+    "[]",
+    forged(),
+    forged(MARK),
+    forged(MARK, "name"),
+    forged(MARK, 1, "job-1"),
+    forged(MARK, "name", None),
+    forged(MARK, "name", "job-1", "more"),
+    forged(MARK, True, "job-1"),
+    forged({"a": 1}),
+    encode("another", KEY),
+    encode(fingerprint(JobFilter(text="x"), Sort()), KEY),
+    base64.urlsafe_b64encode(b"[" * 3_000).decode(),
+]
+
+
+async def test_a_cursor_that_is_not_of_this_list_is_refused_with_advice(store: ReadStore) -> None:
+    for cursor in FOREIGN:
+        with pytest.raises(InvalidCursorError, match="start without a cursor"):
+            await store.jobs(JobFilter(), Sort(), 50, cursor)
+        with pytest.raises(InvalidCursorError, match="start without a cursor"):
+            await store.log(LogFilter(), 50, cursor)
+
+
+async def test_a_forged_number_beyond_the_database_is_refused(store: ReadStore) -> None:
+    sort = Sort("created")
+    with pytest.raises(InvalidCursorError):
+        await store.jobs(JobFilter(), sort, 50, forged(fingerprint(JobFilter(), sort), 2**70, "job-1"))
+
+
+async def test_a_page_has_bounds(store: ReadStore) -> None:
+    for limit in (0, -1, 1_001):
+        with pytest.raises(InvalidLimitError, match="1 to 1,000"):
+            await store.jobs(limit=limit)
+        with pytest.raises(InvalidLimitError, match="1 to 1,000"):
+            await store.log(limit=limit)
