@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from app.settings import Settings
+
 LOCK: Final = "supervisor.lock"
+KAFKA: Final = "kafka-address"
 
 
 class InUseError(Exception):
@@ -35,3 +38,31 @@ def only_one(data_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def holder(data_dir: Path) -> int | None:
+    """Return the process that supervises the data directory, or None when none does."""
+    try:
+        with (data_dir / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return int((data_dir / LOCK).read_text() or 0)
+    return None
+
+
+def announce_kafka(data_dir: Path, bootstrap_servers: str) -> None:
+    """Say where the broker of this data directory is; it has another port when the usual one is taken."""
+    (data_dir / KAFKA).write_text(bootstrap_servers + "\n")
+
+
+def with_kafka(settings: Settings) -> Settings:
+    """Return settings that name the cluster: the one they name, or that of `entrepot up` in the data directory."""
+    if settings.bootstrap_servers:
+        return settings
+    try:
+        found = (settings.data_dir / KAFKA).read_text().strip()
+    except FileNotFoundError:
+        found = f"127.0.0.1:{settings.broker_port}"
+    return settings.model_copy(update={"bootstrap_servers": found})

@@ -16,7 +16,7 @@ DEFAULT_BROKER_PORT: Final = 9470
 class Settings(BaseSettings):
     """What a process needs to know; the same names for the embedded service and for one role in a container."""
 
-    model_config = SettingsConfigDict(env_prefix="ENTREPOT_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="ENTREPOT_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     data_dir: Path = Field(default=Path("data"), description="where the broker, the read store and the tokens live")
     bootstrap_servers: str = Field(
@@ -38,13 +38,21 @@ class Settings(BaseSettings):
         default=(), description="directories that file jobs may read from, separated by ':'"
     )
     concurrent_runs: int = Field(default=4, ge=1, le=1000, description="how many jobs a runner works on at a time")
+    batch_bytes: int = Field(
+        default=4 * 1024 * 1024,
+        ge=4096,
+        le=64 * 1024 * 1024,
+        description="how much of a source is read, and committed, at a time",
+    )
     allow_private_networks: bool = Field(
         default=False, description="let connectors fetch from loopback and private addresses"
     )
     admin_token: SecretStr | None = Field(default=None, description="an admin token to accept, beside the stored ones")
     worker_id: str = Field(default="0", description="names a worker among those of its role, the same after a restart")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info")
-    log_format: Literal["console", "json"] = Field(default="console")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least that is logged"
+    )
+    log_format: Literal["console", "json"] = Field(default="console", description="a line for people, or JSON")
 
     @field_validator("file_roots", mode="before")
     @classmethod

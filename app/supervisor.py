@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
+from yarl import URL
 
 from app.broker_part import BrokerPart
+from app.data_directory import announce_kafka
 from app.environment import environment_of
 from app.keeping import Keeper, NotStartedError, Part
 from app.role_log import RoleLog
@@ -35,7 +37,9 @@ class Up:
     @property
     def url(self) -> str:
         """Where the API and the pages are."""
-        return f"http://{self.settings.api_host}:{self.settings.api_port}"
+        host = self.settings.api_host
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where it binds to is the settings' choice
+        return str(URL.build(scheme="http", host=everywhere.get(host, host), port=self.settings.api_port))
 
 
 class Supervisor:
@@ -87,6 +91,7 @@ class Supervisor:
             settings.data_dir / "broker", settings.broker_port, "refuse" if port_chosen else "move", self._say
         )
         await self._keep(part)
+        announce_kafka(settings.data_dir, part.bootstrap_servers)
         return settings.model_copy(update={"bootstrap_servers": part.bootstrap_servers})
 
     async def _role(self, role: Role, settings: Settings) -> None:

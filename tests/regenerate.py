@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from schemas import catalog  # noqa: E402  # the path comes first
+from tests.operations_tables import PAGE, filled  # noqa: E402  # the path comes first
 
 
 def words() -> None:
@@ -31,3 +32,4 @@ def words() -> None:
 
 if __name__ == "__main__":
     words()
+    PAGE.write_text(filled(PAGE.read_text()))

@@ -24,6 +24,8 @@ CODES: Final = {
     504: UNAVAILABLE,
 }
 
+Value = str | int | tuple[str, ...] | None
+
 
 class Api:
     """The API behind one address."""
@@ -32,12 +34,12 @@ class Api:
         self.url = url
         self._session = session
 
-    async def get(self, path: str, **query: str | int | None) -> Any:
+    async def get(self, path: str, **query: Value) -> Any:
         """Return the `data` of an answer."""
         return (await self.answer("GET", path, query=query))["data"]
 
     async def send(
-        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None, **query: str | None
+        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None, **query: Value
     ) -> Any:
         """Send a change and return the `data` of its answer."""
         return (await self.answer(method, path, body, query=query, headers=headers))["data"]
@@ -48,11 +50,11 @@ class Api:
         path: str,
         body: Any = None,
         *,
-        query: Mapping[str, str | int | None] | None = None,
+        query: Mapping[str, Value] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Return the whole answer: `data` and what stands beside it; raise `Stopped` when it is a problem."""
-        asked = {name: str(value) for name, value in (query or {}).items() if value is not None}
+        asked = [pair for name, value in (query or {}).items() for pair in _pairs(name.rstrip("_"), value)]
         try:
             async with self._session.request(
                 method, self.url + path, json=body, params=asked, headers=headers
@@ -71,6 +73,16 @@ class Api:
         return found if isinstance(found, dict) else {"data": found}
 
 
+def _pairs(name: str, value: Value) -> list[tuple[str, str]]:
+    match value:
+        case None | "":
+            return []
+        case tuple():
+            return [(name, each) for each in value]
+        case _:
+            return [(name, str(value))]
+
+
 @asynccontextmanager
 async def connected(url: str, token: str | None) -> AsyncIterator[Api]:
     """Open the API for some calls."""
@@ -83,9 +95,8 @@ def problem_text(status: int, problem: Any) -> str:
     """Return an `application/problem+json` for a person: what is wrong, each field on its own line."""
     if not isinstance(problem, dict):
         return f"the API answers {status}"
-    lines = [str(problem.get("detail") or problem.get("title") or problem.get("message") or f"the API answers {status}")]
-    for each in problem.get("errors") or ():
-        lines.append(f"  {each.get('pointer') or each.get('field') or '/'}: {each.get('message') or each.get('detail')}")
+    lines = [str(problem.get("detail") or problem.get("title") or f"the API answers {status}")]
+    lines += [f"  {each.get('pointer') or '/'}: {each.get('message')}" for each in problem.get("errors") or ()]
     if allowed := problem.get("allowed"):
         lines.append(f"  allowed now: {', '.join(allowed)}")
     if request := problem.get("request_id"):

@@ -6,12 +6,11 @@ import click
 from click.shell_completion import get_completion_class
 
 
-
 @click.command(short_help="Print the completion script of a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: Literal["bash", "zsh", "fish"]) -> None:
-    """Print the completion script of a SHELL.
+    r"""Print the completion script of a SHELL.
 
     \b
     bash: put  eval "$(entrepot completion bash)"  in ~/.bashrc

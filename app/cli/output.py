@@ -44,16 +44,16 @@ def show(data: Any, output: Format, columns: Sequence[Column], rows: Sequence[Ma
         click.echo(serialized(data, output))
 
 
-def serialized(data: Any, output: Literal["json", "yaml"]) -> str:
-    """Return data as JSON or YAML."""
-    if output == "json":
-        import orjson  # noqa: PLC0415  # a table doesn't need it
+def serialized(data: Any, output: Literal["json", "yaml", "line"]) -> str:
+    """Return data as JSON, as YAML, or as JSON on one line."""
+    if output == "yaml":
+        import yaml  # noqa: PLC0415  # a table doesn't need it
 
-        return orjson.dumps(data, option=orjson.OPT_INDENT_2).decode()
-    import yaml  # noqa: PLC0415  # a table doesn't need it
+        text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+        return text.rstrip("\n")
+    import orjson  # noqa: PLC0415  # a table doesn't need it
 
-    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
-    return text.rstrip("\n")
+    return orjson.dumps(data, option=orjson.OPT_INDENT_2 if output == "json" else None).decode()
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
@@ -119,3 +119,13 @@ def moment(value: str | None) -> str:
 def _total(widths: Sequence[int]) -> int:
     shown = [each for each in widths if each]
     return sum(shown) + GAP * len(shown)
+
+
+def print_facts(facts: Mapping[str, str]) -> None:
+    """Print names and values below each other; values of many lines keep them, empty ones are left out."""
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        head = click.style(f"{name:<{width}}", dim=True)
+        for line in value.splitlines():
+            click.echo(f"{head}  {line}")
+            head = " " * width

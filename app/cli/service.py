@@ -7,7 +7,7 @@ import click
 
 from app.cli import exits
 from app.cli.settings_errors import load_settings
-from app.data_directory import InUseError, only_one
+from app.data_directory import InUseError, only_one, with_kafka
 from app.keeping import NotStartedError
 from app.logs import configure_logs
 from app.parentage import end_with
@@ -18,8 +18,14 @@ from app.settings import Settings
 @click.command(short_help="Start the broker and every role.")
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where everything is kept.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Of the API and the pages; 0: any free one.")
+@click.option(
+    "--files",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A directory that file jobs may read; may be repeated.",
+)
 @click.option("--with-example", is_flag=True, help="Import a month of flights, once, to have something to look at.")
-def up(data_dir: Path | None, port: int | None, *, with_example: bool) -> None:
+def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with_example: bool) -> None:
     """Start the broker and every role on this machine. Ctrl-C stops them all; twice, at once.
 
     A role that ends is started again. All else is set by ENTREPOT_* (docs/operations.md).
@@ -28,9 +34,10 @@ def up(data_dir: Path | None, port: int | None, *, with_example: bool) -> None:
 
     given = {"data_dir": data_dir, "api_port": port}
     settings = load_settings({name: value for name, value in given.items() if value is not None})
+    settings = settings.model_copy(update={"file_roots": (*settings.file_roots, *(each.absolute() for each in files))})
     try:
         with only_one(settings.data_dir):
-            code = asyncio.run(run(settings))
+            code = asyncio.run(run(settings, with_example=with_example))
     except (InUseError, NotStartedError, OSError) as error:
         raise exits.Stopped(str(error), exits.UNAVAILABLE) from error
     raise click.exceptions.Exit(code)
@@ -58,6 +65,4 @@ def api() -> None:
 
 def _run(role: str, settings: Settings) -> None:
     configure_logs(settings)
-    if not settings.bootstrap_servers:  # of an `entrepot up` on this machine
-        settings = settings.model_copy(update={"bootstrap_servers": f"127.0.0.1:{settings.broker_port}"})
-    raise click.exceptions.Exit(run_role(role_named(role), settings))
+    raise click.exceptions.Exit(run_role(role_named(role), with_kafka(settings)))

@@ -6,16 +6,24 @@ from datetime import datetime
 
 import click
 
+from app.cli.client import connected
+from app.cli.discovery import find
+from app.cli.exits import Stopped
+from app.cli.following import counts, follow, says
+from app.cli.progress import bar
+from app.example import FOLDER, create_example
+from app.identity import sign_in_link
 from app.settings import Settings
 from app.supervisor import Supervisor, Up
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: Settings, *, with_example: bool) -> int:
     """Start everything, say where it is, and stop it on SIGINT or SIGTERM; a second signal hurries."""
-    supervisor = Supervisor(settings, say)
+    # Always, so that the example job can also be run again after a start without it.
+    supervisor = Supervisor(settings.model_copy(update={"file_roots": (*settings.file_roots, FOLDER)}), say)
     stopping = asyncio.create_task(_told_to_stop(supervisor).wait())
     click.echo(f"Entrepot starts in {settings.data_dir}")
-    working = asyncio.create_task(_work(supervisor))
+    working = asyncio.create_task(_work(supervisor, with_example=with_example))
     try:
         await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -31,15 +39,35 @@ async def run(settings: Settings) -> int:
     return 0
 
 
-async def _work(supervisor: Supervisor) -> None:
+async def _work(supervisor: Supervisor, *, with_example: bool) -> None:
     up = await supervisor.start()
-    _announce(up)
+    click.echo(
+        f"ready after {up.seconds:.1f} s\n\n"
+        f"  sign in  {sign_in_link(up.settings.data_dir, up.url)}\n"
+        f"           (good once, for 15 minutes; `entrepot sign-in` makes another)\n"
+        f"  API      {up.url}\n"
+        f"  Kafka    {up.settings.bootstrap_servers}\n"
+        f"  logs     {up.settings.data_dir / 'logs'}\n"
+    )
     if with_example:
-        await follow_example(up, say)
+        await _example(up)
+    click.echo("Ctrl-C stops everything")
 
 
-def _announce(up: Up) -> None:
-    click.echo(f"ready after {up.seconds:.1f} s: {up.url}")
+async def _example(up: Up) -> None:
+    try:
+        async with connected(up.url, find(up.url, None, up.settings.data_dir).token) as api:
+            job_id = await create_example(api)
+            with bar("example") as update:
+                job = await follow(
+                    api,
+                    job_id,
+                    lambda each: update(each["progress"]["bytes_read"], each["progress"]["bytes_total"], says(each)),
+                )
+    except Stopped as error:
+        click.echo(f"the example job can't be made: {error.message}", err=True)
+        return
+    click.echo(f"the example job, {job['name']!r}: {job['status']}, {counts(job)}")
 
 
 def _told_to_stop(supervisor: Supervisor) -> asyncio.Event:
@@ -57,5 +85,5 @@ def _told_to_stop(supervisor: Supervisor) -> asyncio.Event:
 
 
 def say(line: str) -> None:
-    """Print a line with the time of day, on one line however many it has."""
+    """Print a line for a person, with the time of day."""
     click.echo(f"{datetime.now().astimezone():%H:%M:%S} {line}", err=True)

@@ -1,0 +1,41 @@
+"""Follows a job until it has done what it can do now."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from app.cli.client import Api
+
+LOOK_SECONDS: Final = 0.3
+ENDED: Final = frozenset({"Completed", "Failed", "Killed", "Paused"})
+
+Job = Mapping[str, Any]
+
+
+async def follow(api: Api, job_id: str, on_look: Callable[[Job], None]) -> Job:
+    """Return the job once it is Completed, Failed, Killed, Paused, or sleeps until its cadence wakes it."""
+    while True:
+        job: Job = await api.get(f"/v2/job/{job_id}")
+        on_look(job)
+        if job["status"] in ENDED or (job["status"] == "Sleeping" and job["reason"] == "cadence"):
+            return job
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def says(job: Job) -> str:
+    """Return how far a job is, in one line."""
+    read, total = job["progress"]["bytes_read"], job["progress"]["bytes_total"]
+    parts = [job["status"], f"{job['pass_counts']['read']:,} read"]
+    if total and job["status"] == "Running":
+        parts.append(f"{100 * read / total:.0f} %")
+    if job["reason"]:
+        parts.insert(1, job["reason"])
+    return ", ".join(parts)
+
+
+def counts(job: Job) -> str:
+    """Return a job's counts over all its runs, in one line; what is always 0 for its kind is left out."""
+    found = job["total_counts"]
+    names = ["read", "accepted", "rejected", "duplicate", "omitted"]
+    names += [name for name in ("added", "removed") if found[name]]
+    return ", ".join(f"{found[name]:,} {name}" for name in names)

@@ -1,0 +1,129 @@
+"""`entrepot provider`, `stream` and `metric`: what jobs can connect to, and what came in."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+
+from app.cli.job_reference import find_job
+from app.cli.output import Column, moment, print_facts, serialized, show
+from app.cli.session import Session, talks
+
+
+def _count(name: str) -> Callable[[Mapping[str, Any]], object]:
+    return lambda row: row["counts"][name]
+
+
+PROVIDERS: Final = (
+    Column("name", lambda row: row["name"]),
+    Column("types", lambda row: ", ".join(each["name"] for each in row["job_types"])),
+    Column("description", lambda row: row["description"], shrinks=True),
+)
+FIELDS: Final = (
+    Column("field", lambda row: row["field"]),
+    Column("type", lambda row: row["type"], drop=2),
+    Column("default", lambda row: row["default"], drop=1),
+    Column("what it is", lambda row: row["description"], shrinks=True),
+)
+STREAMS: Final = (
+    Column("stream", lambda row: row["stream"], shrinks=True),
+    Column("lane", lambda row: row["lane"]),
+    Column("messages", lambda row: row["count"], right=True),
+    Column("bytes", lambda row: row["bytes"], right=True, drop=2),
+    Column("newest message", lambda row: moment(row["last_message_at"]), drop=1),
+    Column("last arrival", lambda row: moment(row["last_arrival_at"]), drop=3),
+)
+COUNTS: Final = ("read", "accepted", "rejected", "duplicate", "omitted", "added", "removed")
+METRIC: Final = (
+    Column("from", lambda row: row["from"]),
+    *(Column(name, _count(name), right=True, drop=position) for position, name in enumerate(COUNTS)),
+)
+
+
+@click.group()
+def provider() -> None:
+    """What jobs can connect to, and how it is configured."""
+
+
+@provider.command("list")
+@talks
+async def list_providers(session: Session) -> None:
+    """List providers."""
+    show(await session.api.get("/v2/provider"), session.output, PROVIDERS)
+
+
+@provider.command("show")
+@click.argument("name")
+@talks
+async def show_provider(session: Session, name: str) -> None:
+    """Show what the provider NAME can do, and the fields that each of its job types takes."""
+    found = await session.api.get(f"/v2/provider/{quote(name, safe='')}")
+    if session.output != "table":
+        click.echo(serialized(found, session.output))
+        return
+    print_facts({each: found[each] for each in ("name", "title", "description", "documentation")})
+    for kind in found["job_types"]:
+        click.echo(f"\n{kind['name']}: {kind['title']}. {kind['description']}")
+        show(list(_fields(kind["configuration"])), "table", FIELDS)
+
+
+@click.group()
+def stream() -> None:
+    """The streams that have messages, and how many."""
+
+
+@stream.command("list")
+@talks
+async def list_streams(session: Session) -> None:
+    """List streams, with what each lane has seen of them."""
+    show(await session.api.get("/v2/stream"), session.output, STREAMS)
+
+
+@click.command(short_help="Counts over a time range.")
+@click.option("--job", help="Of this job only.")
+@click.option("--provider", "provider_name", help="Of this provider only.")
+@click.option("--stream", "stream_name", help="Of this stream only.")
+@click.option("--since", metavar="MOMENT", help="By default a day before the end.")
+@click.option("--until", metavar="MOMENT", help="By default now.")
+@click.option("--interval", metavar="SPAN", default="1h", show_default=True, help="The width of a row, such as 5m.")
+@talks
+async def metric(
+    session: Session,
+    job: str | None,
+    provider_name: str | None,
+    stream_name: str | None,
+    since: str | None,
+    until: str | None,
+    interval: str,
+) -> None:
+    """Counts of records over a time range, in rows of one interval and a sum."""
+    found = await session.api.get(
+        "/v2/metric",
+        job_id=(await find_job(session.api, job))["id"] if job else None,
+        provider=provider_name,
+        stream=stream_name,
+        since=since,
+        until=until,
+        interval=interval,
+    )
+    rows = [{"from": moment(each["start"]), "counts": each["counts"]} for each in found["buckets"]]
+    show(found, session.output, METRIC, [*rows, {"from": "sum", "counts": found["total"]}])
+
+
+def _fields(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    required = set(schema.get("required", ()))
+    for name, field in schema.get("properties", {}).items():
+        yield {
+            "field": name + ("*" if name in required else ""),
+            "type": _type(field),
+            "default": "" if field.get("default") is None else serialized(field["default"], "line"),
+            "description": field.get("description", ""),
+        }
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    kinds = [each.get("type", "") for each in field.get("anyOf", [field])]
+    if "enum" in field:
+        return "|".join(map(str, field["enum"]))
+    return "|".join(each for each in kinds if each not in {"", "null"}) or "object"

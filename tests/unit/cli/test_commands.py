@@ -1,0 +1,147 @@
+"""Every command explains itself, quickly; and what people type becomes what the API takes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from app.cli.discovery import find
+from app.cli.exits import EXITS, UNAVAILABLE, Stopped
+from app.cli.job_values import cadence, configuration, json_object, seconds
+from app.cli.main import cli
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    context = click.Context(group)
+    found: list[tuple[str, ...]] = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        found += [(*path, name), *(commands(command, (*path, name)) if isinstance(command, click.Group) else [])]
+    return found
+
+
+@pytest.mark.parametrize("path", commands(cli), ids=" ".join)
+def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(cli, [*path, "--help"])
+    assert result.exit_code == 0
+    assert result.output.splitlines()[2].strip(), "says what it does"
+
+
+def test_help_lists_every_exit_code() -> None:
+    output = CliRunner().invoke(cli, ["--help"]).output
+    assert all(f"  {code} " in output for code in EXITS)
+
+
+def test_help_loads_nothing_that_takes_time() -> None:
+    script = """
+import sys
+from click.testing import CliRunner
+from app.cli.main import cli
+assert CliRunner().invoke(cli, ["--help"]).exit_code == 0
+print([each for each in ("aiohttp", "aiokafka", "faust", "pydantic", "rich", "sqlalchemy") if each in sys.modules])
+"""
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def entrepot(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "app.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/bin", **environment})
+
+
+def test_what_is_not_there_ends_with_the_code_for_it(tmp_path: Path) -> None:
+    nobody = entrepot("job", "list", "--data-dir", str(tmp_path))
+    assert (nobody.returncode, nobody.stdout) == (6, "")
+    assert f"no Entrepot runs in {tmp_path}: start one with `entrepot up`" in nobody.stderr
+    away = entrepot("job", "list", "--url", "http://127.0.0.1:1")
+    assert away.returncode == 6
+    assert "no Entrepot answers at http://127.0.0.1:1" in away.stderr
+    assert entrepot("job", "lsit").returncode == 2
+
+
+def test_a_wrong_setting_is_named_and_not_shown() -> None:
+    wrong = entrepot("worker", "control", ENTREPOT_PARTITIONS="hunter2")
+    assert wrong.returncode == 5
+    assert "ENTREPOT_PARTITIONS: Input should be a valid integer" in wrong.stderr
+    assert "hunter2" not in wrong.stderr
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    shell = f"{sys.executable} -m app.cli.main --help | head -1; echo ${{PIPESTATUS[0]}}"
+    found = subprocess.run(["/bin/bash", "-c", shell], capture_output=True, text=True, check=True)
+    assert found.stderr == ""
+    assert found.stdout.splitlines()[1] == "0"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_for_each_shell(shell: str) -> None:
+    found = entrepot("completion", shell)
+    assert found.returncode == 0
+    assert "_ENTREPOT_COMPLETE" in found.stdout
+
+
+def test_fields_over_a_file_over_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "job.json"
+    file.write_text('{"source": "a.csv", "header_row": true}')
+    found = configuration(f"@{file}", ["source=b.csv", "header_row:=false", "note=a=b", 'fields:=["x"]'])
+    assert found == {"source": "b.csv", "header_row": False, "note": "a=b", "fields": ["x"]}
+    assert configuration(None, []) == {}
+
+
+@pytest.mark.parametrize("text", ["source", "=x", ":=1", "a:=nonsense"])
+def test_a_field_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        configuration(None, [text])
+
+
+def test_only_an_object_is_a_configuration(tmp_path: Path) -> None:
+    with pytest.raises(click.BadParameter, match="a JSON object is needed"):
+        json_object("[1]", "--config")
+    with pytest.raises(click.BadParameter, match="No such file"):
+        json_object(f"@{tmp_path / 'none.json'}", "--config")
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "expected"),
+    [
+        (None, None, None),
+        (None, "Europe/Berlin", {"time_zone": "Europe/Berlin"}),
+        ("once", None, {"kind": "once"}),
+        ("1h30m", None, {"kind": "interval", "every_seconds": 5400}),
+        ("0 3 * * *", "Europe/Berlin", {"kind": "cron", "cron": "0 3 * * *", "time_zone": "Europe/Berlin"}),
+        ("continuous", None, {"kind": "continuous", "every_seconds": 5}),
+    ],
+)
+def test_a_cadence_is_what_a_person_would_type(text: str | None, zone: str | None, expected: object) -> None:
+    assert cadence(text, zone) == expected
+
+
+def test_what_is_no_cadence_is_refused() -> None:
+    with pytest.raises(click.BadParameter, match="is none: once, continuous"):
+        cadence("sometimes", None)
+    assert seconds("1w2d3h4m5s") == 788_645
+
+
+def test_the_api_and_the_token_are_found_in_the_data_directory(tmp_path: Path) -> None:
+    (tmp_path / "api.json").write_text('{"url": "http://127.0.0.1:8470"}')
+    (tmp_path / "admin-token").write_text("ent_secret\n")
+    found = find(None, None, tmp_path)
+    assert (found.url, found.token) == ("http://127.0.0.1:8470", "ent_secret")
+    assert find(None, "mine", tmp_path).token == "mine"
+    assert find("http://127.0.0.1:8470/", None, tmp_path).token == "ent_secret"
+
+
+def test_a_token_of_the_data_directory_goes_to_no_other_address(tmp_path: Path) -> None:
+    (tmp_path / "api.json").write_text('{"url": "http://127.0.0.1:8470"}')
+    (tmp_path / "admin-token").write_text("ent_secret\n")
+    assert find("http://elsewhere.example", None, tmp_path).token is None
+
+
+def test_a_broken_address_file_is_as_none(tmp_path: Path) -> None:
+    (tmp_path / "api.json").write_text("{")
+    with pytest.raises(Stopped) as stopped:
+        find(None, None, tmp_path)
+    assert stopped.value.exit_code == UNAVAILABLE

@@ -1,0 +1,32 @@
+"""The pages for operators say what the code says."""
+
+import re
+from pathlib import Path
+
+from app.cli.main import COMMANDS
+from app.settings import DEFAULT_API_PORT, DEFAULT_BROKER_PORT
+from tests.operations_tables import PAGE, filled
+
+ROOT = Path(__file__).resolve().parents[3]
+README = (ROOT / "README.md").read_text()
+CONSUMING = (ROOT / "docs" / "consuming-events.md").read_text()
+
+
+def test_the_tables_for_operators_are_those_of_the_code() -> None:
+    assert PAGE.read_text() == filled(PAGE.read_text()), "run `make words`"
+
+
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_commands_and_files_that_the_pages_name_exist() -> None:
+    for page in (README, PAGE.read_text(), CONSUMING):
+        assert set(re.findall(r"\bentrepot ([a-z][a-z-]+)", page)) <= set(COMMANDS) | {"doctor"}
+        for path in re.findall(r"`((?:app|connectors|docs|projections|schemas|examples)/[\w./-]+)`", page):
+            assert path == "connectors/yours.py" or (ROOT / path).exists(), path
+
+
+def test_the_ports_in_the_examples_are_the_defaults() -> None:
+    for page in (README, CONSUMING):
+        assert set(re.findall(r"127\.0\.0\.1:(\d+)", page)) == {str(DEFAULT_API_PORT), str(DEFAULT_BROKER_PORT)}

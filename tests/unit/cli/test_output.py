@@ -1,0 +1,78 @@
+"""Tables fit the terminal, and a pipe gets everything."""
+
+import pytest
+
+from app.cli.client import problem_text
+from app.cli.output import Column, cell, fitted, moment, print_table, serialized
+
+COLUMNS = (
+    Column("id", lambda row: row["id"], drop=1),
+    Column("name", lambda row: row["name"], shrinks=True),
+    Column("read", lambda row: row["read"], right=True),
+    Column("note", lambda row: row["note"], drop=2),
+)
+ROWS = [
+    {"id": "0190a", "name": "Flights, January 2013, all of New York", "read": 27004, "note": "x" * 30},
+    {"id": "0190b", "name": "連絡先", "read": 3, "note": ""},
+]
+
+
+def widths(room: int) -> list[int]:
+    return fitted(COLUMNS, [[cell(column.value(row)) for column in COLUMNS] for row in ROWS], room)
+
+
+def test_with_room_for_all_nothing_is_cut() -> None:
+    assert widths(200) == [5, 38, 6, 30]
+
+
+def test_the_least_needed_columns_go_first_and_then_the_name_is_shortened() -> None:
+    assert widths(80) == [5, 38, 6, 0]
+    assert widths(50) == [0, 38, 6, 0]
+    assert widths(30) == [0, 20, 6, 0]
+    assert widths(5) == [0, 8, 6, 0]
+
+
+def test_a_pipe_gets_plain_text_without_an_end_of_line_that_trails(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(ROWS, COLUMNS)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "ID     NAME                                      READ  NOTE"
+    assert lines[1].startswith("0190a  Flights, January 2013, all of New York  27,004  xxx")
+    assert lines[2] == f"0190b  連絡先{' ' * 39}3"
+
+
+def test_text_with_brackets_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([{"id": "[red]", "name": "[/]", "read": 1, "note": "a\nb"}], COLUMNS)
+    assert capsys.readouterr().out.splitlines()[1] == "[red]  [/]      1  a b"
+
+
+def test_an_empty_table_is_its_head(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([], COLUMNS)
+    assert capsys.readouterr().out == "ID  NAME  READ  NOTE\n"
+
+
+def test_a_moment_says_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert moment("2026-11-03T14:03:00Z")[-3:].strip()
+    assert moment(None) == ""
+
+
+def test_json_and_yaml_are_the_data() -> None:
+    assert serialized({"a": [1, None]}, "line") == '{"a":[1,null]}'
+    assert serialized({"a": [1, None]}, "json") == '{\n  "a": [\n    1,\n    null\n  ]\n}'
+    assert serialized({"a": "é"}, "yaml") == "a: é"
+
+
+def test_a_problem_names_each_field_what_is_allowed_and_the_request() -> None:
+    problem = {
+        "detail": "these fields are not as they have to be: /name",
+        "errors": [{"pointer": "/name", "code": "missing", "message": "Field required"}],
+        "allowed": ["resume", "kill"],
+        "code": "invalid",
+        "request_id": "r1",
+    }
+    assert problem_text(422, problem).splitlines() == [
+        "these fields are not as they have to be: /name",
+        "  /name: Field required",
+        "  allowed now: resume, kill",
+        "  (invalid, request r1)",
+    ]
+    assert problem_text(502, "<html>") == "the API answers 502"

@@ -1,0 +1,124 @@
+"""The container files say nothing that the command line and the settings don't know."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from app.cli.main import cli
+from app.roles import ROLES
+from app.settings import Settings
+from schemas.topics import DEFAULT_PARTITIONS, FUTURE_BOUND_MS, MAX_RECORD_BYTES
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.kafka.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("entrepot:")}
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def parsed(arguments: list[str]) -> str:
+    """Parse a command line as `entrepot` would, run nothing, and return what it asks for."""
+    context = cli.make_context("entrepot", list(arguments))
+    path = []
+    command: click.Command = cli
+    rest = [*context._protected_args, *context.args]
+    while isinstance(command, click.Group):
+        name, found, rest = command.resolve_command(context, rest)
+        assert found is not None
+        path.append(str(name))
+        command = found
+    asked = command.make_context(path[-1], rest, parent=context).params
+    return " ".join([*path, *(str(asked[each] or "") for each in ("role", "create") if each in asked)])
+
+
+def test_there_is_one_service_for_each_role() -> None:
+    commands = {parsed(service["command"]) for service in OURS.values()}
+    roles = {each.name for each in ROLES} - {"api"}
+    assert commands == {"api", "topics True", *(f"worker {role}" for role in roles)}
+
+
+@pytest.mark.parametrize("name", list(OURS))
+def test_every_setting_of_a_service_exists_and_is_good(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment: dict[str, str] = OURS[name]["environment"]
+    known = {f"ENTREPOT_{each.upper()}" for each in Settings.model_fields}
+    assert set(environment) <= known
+    for key, value in environment.items():
+        assert isinstance(value, str), f"{key} has to be quoted"
+        monkeypatch.setenv(key, re.sub(r"\$\{\w+:-(\w+)\}", r"\1", value))
+    settings = Settings()
+    assert settings.bootstrap_servers == "kafka:9092"
+    assert settings.partitions == DEFAULT_PARTITIONS
+    assert settings.database() == "postgresql+asyncpg://entrepot:entrepot@postgres:5432/entrepot"
+
+
+@pytest.mark.parametrize("name", list(SERVICES))
+def test_images_are_pinned_and_what_a_service_waits_for_exists(name: str) -> None:
+    service = SERVICES[name]
+    assert re.search(r":\d+\.\d+(\.\d+)?", service["image"]), "pinned to a version"
+    for other, how in service.get("depends_on", {}).items():
+        if how["condition"] == "service_healthy":
+            assert "healthcheck" in SERVICES[other]
+        else:
+            assert SERVICES[other]["restart"] == "no", "only what ends can be waited for"
+    for volume in service.get("volumes", ()):
+        source = volume.partition(":")[0]
+        assert source in COMPOSE["volumes"] or (ROOT / source).is_dir()
+
+
+def test_the_api_is_published_on_this_machine_only_and_nothing_else_is() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"api": ["127.0.0.1:8470:8470"]}
+    assert OURS["api"]["environment"]["ENTREPOT_API_PORT"] == "8470"
+    assert "127.0.0.1:8470/readyz" in OURS["api"]["healthcheck"]["test"][-1]
+
+
+def test_kafka_in_a_container_takes_what_the_embedded_one_takes() -> None:
+    environment = SERVICES["kafka"]["environment"]
+    assert environment["KAFKA_MESSAGE_MAX_BYTES"] == str(MAX_RECORD_BYTES)
+    assert environment["KAFKA_LOG_MESSAGE_TIMESTAMP_AFTER_MAX_MS"] == str(FUTURE_BOUND_MS)
+    assert environment["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+
+
+def test_kafka_is_the_version_that_is_embedded() -> None:
+    coordinates = (ROOT / "app" / "broker" / "jars.py").read_text()
+    version = SERVICES["kafka"]["image"].partition(":")[2]
+    assert f"org.apache.kafka:kafka_2.13:{version}" in coordinates
+
+
+def test_the_image_has_the_version_of_the_package() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert {service["image"] for service in OURS.values()} == {f"entrepot:{version}"}
+
+
+def test_what_the_image_is_made_of_exists_and_is_let_through() -> None:
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = [
+        source
+        for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
+        for source in line.split()[:-1]
+    ]
+    assert set(copied) == allowed
+    assert all((ROOT / each).exists() for each in copied)
+
+
+def test_the_image_is_pinned_checks_hashes_runs_as_nobody_and_takes_signals() -> None:
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"python:3.11.14-slim-bookworm"}
+    assert "--require-hashes" in DOCKERFILE
+    assert re.search(r"^USER [1-9]\d+$", DOCKERFILE, re.MULTILINE)
+    assert 'ENTRYPOINT ["entrepot"]' in DOCKERFILE, "exec form: a shell would keep SIGTERM for itself"
+    command = re.search(r"^CMD (.+)$", DOCKERFILE, re.MULTILINE)
+    assert command
+    assert parsed(yaml.safe_load(command[1])) == "up"
+
+
+def test_what_builds_the_package_is_pinned_where_the_image_looks_for_it() -> None:
+    pinned = re.search(
+        r"^setuptools==.+(\\\n +--hash=.+)+", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE
+    )
+    assert pinned
+    assert "/^setuptools==/" in DOCKERFILE
