@@ -139,7 +139,11 @@ async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
         bootstrap_servers=settings.bootstrap_servers,
         app_id=APP_ID,
         partitions=settings.partitions,
-        limits=Limits(file_roots=settings.file_roots, allow_private_networks=settings.allow_private_networks),
+        limits=Limits(
+            file_roots=settings.file_roots,
+            allow_private_networks=settings.allow_private_networks,
+            batch_bytes=settings.batch_bytes,
+        ),
         clock=clock,
         slots=asyncio.Semaphore(settings.concurrent_runs),
     )

@@ -1,0 +1,144 @@
+"""Rows come through exactly once, whatever is killed, stopped or cut off meanwhile."""
+
+import asyncio
+import os
+import random
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.verify import verify
+from schemas.commands import Counts, PauseJob, ResumeJob
+from schemas.events import JobPaused, JobProgressed
+from tests.kafka.conftest import FreshBroker
+from tests.kafka.service import Service, at_least, has, kinds, service
+
+SEED = 20_131
+ROWS = 100_000
+BATCH_BYTES = 8 * 1024
+
+
+def people(folder: Path, rows: int = ROWS) -> Path:
+    file = folder / "people.csv"
+    with file.open("w") as out:
+        out.write("id,name,email,when\n")
+        out.writelines(f"{n},Name {n},person{n}@example.com,2013-01-{n % 28 + 1:02d}T10:00:00Z\n" for n in range(rows))
+    return file
+
+
+async def assert_exactly_once(running: Service, job_id: str, rows: int = ROWS) -> None:
+    by_partition = await running.rows()
+    for found in by_partition.values():
+        ids = [int(each["id"]) for each in found]
+        assert ids == sorted(ids), "a partition is not in file order"
+    assert sorted(int(each["id"]) for found in by_partition.values() for each in found) == list(range(rows))
+    counts = sum((e.counts for e in running.history[job_id] if isinstance(e, JobProgressed)), Counts())
+    assert counts == Counts(read=rows, accepted=rows)
+    proof = await verify(running.broker.bootstrap_servers, running.settings.partitions, None, lambda *_: None)
+    assert all(tally.found == tally.unanswered == 0 for tally in proof.values()), proof
+
+
+async def test_every_row_comes_once_when_each_role_is_killed_at_random(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    print(f"seed {SEED}")
+    chance = random.Random(SEED)
+    async with service(tmp_path, await fresh_broker(), batch_bytes=BATCH_BYTES) as running:
+        await running.create("flights", people(tmp_path), timestamp_field="when")
+        victims = [
+            "runner",
+            "control",
+            "lane-backfill",
+            "runner",
+            "control",
+            "lane-realtime",
+            "runner",
+            "control",
+            "runner",
+        ]
+        for victim in victims:
+            reports = len(running.history.get("flights", ())) + chance.randrange(1, 8)
+            await running.until("flights", lambda events, n=reports: len(events) >= n)
+            running.signal(victim, signal.SIGKILL)
+        events = await running.until("flights", has("JobCompleted"))
+        assert kinds(events)[-2:] == ["JobSynced", "JobCompleted"]
+        await assert_exactly_once(running, "flights")
+        assert sum("SIGKILL" in each for each in running.said) >= len(victims)
+
+
+async def test_a_suspended_runner_is_replaced_and_writes_nothing_when_it_wakes(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    async with service(tmp_path, await fresh_broker(), ("control", "runner"), batch_bytes=BATCH_BYTES) as running:
+        await running.create("flights", people(tmp_path), timestamp_field="when")
+        await running.until("flights", at_least(20))
+        suspended = running.pid("runner")
+        os.kill(suspended, signal.SIGSTOP)
+        await running.start_role("runner", worker_id="1")
+        await running.until("flights", has("JobCompleted"))
+        os.kill(suspended, signal.SIGCONT)
+        await asyncio.to_thread(psutil.Process(suspended).wait, 60)
+        assert any("runner ended with exit code 70" in each for each in running.said)
+        await assert_exactly_once(running, "flights")
+
+
+@pytest.mark.parametrize("seconds", [5, 30])
+async def test_a_broker_that_is_silent_for_a_while_costs_nothing_but_time(
+    tmp_path: Path, fresh_broker: FreshBroker, seconds: int
+) -> None:
+    broker = await fresh_broker()
+    async with service(tmp_path, broker, batch_bytes=BATCH_BYTES) as running:
+        await running.create("flights", people(tmp_path), timestamp_field="when")
+        await running.until("flights", at_least(20))
+        before = cpu_seconds(running)
+        os.kill(broker.pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)  # the outage itself
+        finally:
+            os.kill(broker.pid, signal.SIGCONT)
+        busy = {name: cpu_seconds(running)[name] - spent for name, spent in before.items()}
+        assert all(each < 0.25 * seconds + 1 for each in busy.values()), busy
+        await running.until("flights", has("JobCompleted"), seconds=120)
+        await assert_exactly_once(running, "flights")
+
+
+async def test_a_broker_killed_mid_commit_loses_and_repeats_nothing(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+    broker = await fresh_broker()
+    async with service(tmp_path, broker, batch_bytes=BATCH_BYTES) as running:
+        await running.create("flights", people(tmp_path), timestamp_field="when")
+        await running.until("flights", at_least(20))
+        os.kill(broker.pid, signal.SIGKILL)
+        await broker.stop()
+        running.broker = await fresh_broker()
+        await running.until("flights", has("JobCompleted"), seconds=120)
+        await assert_exactly_once(running, "flights")
+
+
+async def test_a_pause_takes_effect_at_once_and_outlives_a_restart_of_everything(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    broker = await fresh_broker()
+    async with service(tmp_path, broker, batch_bytes=BATCH_BYTES) as running:
+        await running.create("flights", people(tmp_path), timestamp_field="when")
+        await running.until("flights", at_least(20))
+        await running.send(PauseJob, "flights")
+        await running.until("flights", has("JobPaused"))
+    await broker.stop()
+
+    async with service(tmp_path, await fresh_broker(), batch_bytes=BATCH_BYTES) as running:
+        events = await running.until("flights", has("JobPaused"))
+        (paused,) = (each for each in events if isinstance(each, JobPaused))
+        await running.send(ResumeJob, "flights")
+        events = await running.until("flights", has("JobCompleted"))
+        (resumed,) = (each for each in events if type(each).__name__ == "JobResumed")
+        late = [e for e in events if isinstance(e, JobProgressed) and paused.seq < e.seq < resumed.seq]
+        assert all((each.occurred_at - paused.occurred_at).total_seconds() < 2 for each in late)
+        assert kinds(events)[-2:] == ["JobSynced", "JobCompleted"]
+        await assert_exactly_once(running, "flights")
+
+
+def cpu_seconds(running: Service) -> dict[str, float]:
+    times = {name: psutil.Process(running.pid(*name.rsplit("-", 1))).cpu_times() for name in running.keepers}
+    return {name: each.user + each.system for name, each in times.items()}
