@@ -30,7 +30,10 @@ class SafeApp(faust.App):
         self._when_assigned: list[Hook] = []
         self._when_revoked: list[Hook] = []
         self._announced: Owned = frozenset()
+        self._assigned = False
+        self._announcing = asyncio.Lock()
         super().__init__(app_id, **options)
+        self.on_partitions_assigned.connect(self._note_assigned)
         self.on_rebalance_complete.connect(self._announce_assigned)
         self.on_partitions_revoked.connect(self._announce_revoked)
         self.on_before_shutdown.connect(self._announce_revoked)
@@ -51,18 +54,28 @@ class SafeApp(faust.App):
         """
         self._when_revoked.append(hook)
 
+    async def _note_assigned(self, *_signal: Any, **_options: Any) -> None:
+        self._assigned = True
+
     async def _announce_assigned(self, *_signal: Any, **_options: Any) -> None:
+        async with self._announcing:
+            if self._assigned:  # else this recovery ends late: what it recovered was taken away meanwhile
+                await self._call(self._when_assigned, self._owned())
+
+    async def _announce_revoked(self, *_signal: Any, **_options: Any) -> None:
+        self._assigned = False
+        async with self._announcing:
+            gone, self._announced = self._announced, frozenset()
+            if gone:
+                await self._call(self._when_revoked, gone)
+
+    def _owned(self) -> Owned:
         changelogs = self.tables.changelog_topics
         assigned = self.consumer.assignment()
         for table in self.tables.values():  # Faust forgets what was given away too, but only after this
             table.keep_only({n for topic, n in assigned if topic == table.changelog_topic_name})
         self._announced = frozenset((topic, n) for topic, n in assigned if topic not in changelogs)
-        await self._call(self._when_assigned, self._announced)
-
-    async def _announce_revoked(self, *_signal: Any, **_options: Any) -> None:
-        gone, self._announced = self._announced, frozenset()
-        if gone:
-            await self._call(self._when_revoked, gone)
+        return self._announced
 
     async def _call(self, hooks: list[Hook], partitions: Owned) -> None:
         for hook in hooks:

@@ -3,12 +3,15 @@
 It overrides private methods of the pinned faust-streaming; tests/kafka/test_safe_faust.py holds it to its promise.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
+from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers import aiokafka as driver
 
 DRAIN_SECONDS: Final = 10.0
+PAUSE_SECONDS: Final = 0.1  # between looks when no partition may be read
 
 
 class SafeConsumerThread(driver.AIOKafkaConsumerThread):
@@ -27,6 +30,7 @@ class SafeConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         # Faust holds them weakly: an event that an agent let go of would count as done.
         self._unacked_messages: set[Any] = set()
+        self._stops = 0
 
     @property
     def acknowledged(self) -> int:
@@ -37,14 +41,55 @@ class SafeConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> Any:
         return SafeConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
-        """Gaps (compaction, transaction markers) need no bookkeeping: `_new_offset` looks at what is unacked."""
-
     def ack(self, message: Any) -> bool:
         """Acknowledge; also what was committed before a rebalance and delivered again is no longer waited for."""
         done: bool = super().ack(message)
         self._unacked_messages.discard(message)
         return done
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Hand fetched records to the agents. Stock Faust loses those that meet a seek or the emptying of a queue."""
+        while not (self.should_stop or fetcher.should_stop):
+            if not self.flow_active:
+                await self.wait(self.can_resume_flow)
+                continue
+            # A copy: Faust adds partitions to the set before it has set their positions.
+            active, generation = frozenset(self._get_active_partitions()), self._stops
+            if not active:
+                await self.sleep(PAUSE_SECONDS)
+                continue
+            try:
+                records = await self._getmany(active_partitions=active, timeout=1.0)
+            except ConsumerStoppedError:
+                if self.app.should_stop:
+                    return
+                raise
+            await self._hand_over(records, generation)
+
+    async def _hand_over(self, records: Any, generation: int) -> None:
+        """A record counts as unacked from here on. The rest of what was fetched before a stop is fetched again."""
+        for count, (tp, record) in enumerate(self.scheduler.iterate(records)):
+            if count % 100 == 0:
+                await asyncio.sleep(0)
+            if generation != self._stops:
+                return
+            if tp in self._paused_partitions:
+                continue
+            message = self._to_message(tp, record)
+            if self.app.topics.acks_enabled_for(message.topic):
+                self._unacked_messages.add(message)
+            await self.wait_first(self.callback(message), self.suspend_flow.wait())
+
+    def stop_flow(self) -> None:
+        """Hand nothing over until Faust resumes; what waits in the agents' queues is emptied and fetched again."""
+        self._stops += 1
+        self._unacked_messages -= {each for each in self._unacked_messages if not each.tracked}
+        super().stop_flow()
+
+    async def perform_seek(self) -> None:
+        """Go back to the committed offsets. Faust empties the queues after this, and then resumes."""
+        self.stop_flow()
+        await super().perform_seek()
 
     def _new_offset(self, tp: Any) -> int | None:
         """The offset behind all that is done, and never above the first that isn't; nothing is forgotten here."""
@@ -61,7 +106,7 @@ class SafeConsumer(driver.Consumer):
         mine = {tp: offset for tp, offset in offsets.items() if tp in owned}
         if not mine or not await app.writes.drained(DRAIN_SECONDS):
             return False
-        if app.producer.buffer.size or app.latch.reason is not None or not await self._commit(mine):
+        if not await self._commit(mine):
             return False
         for tp, offset in mine.items():
             self._committed_offset[tp] = offset

@@ -6,12 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
-
 from app.safe_faust.app import SafeApp
 from app.safe_faust.latch import EXIT_LATCHED
 from app.safe_faust.watchdog import watched
+from app.topics_admin import ensure_topics
 from schemas.topics import Topic
 
 EXIT_STOPPED: Final = 0
@@ -60,33 +58,11 @@ async def _stop(app: SafeApp) -> None:
 
 
 async def ensure_changelogs(app: SafeApp, replication_factor: int) -> None:
-    """Create the changelog of every table, compacted and kept for ever; raise when one has another partition count."""
-    tables = tuple(app.tables.values())
-    if not tables:
-        return
-    admin = AIOKafkaAdminClient(bootstrap_servers=[f"{url.host}:{url.port}" for url in app.conf.broker_consumer])
-    await admin.start()
-    try:
-        topics = [_changelog(table.changelog_topic_name, table.partitions, replication_factor) for table in tables]
-        answer = await admin.create_topics(topics)
-        for name, code, reason in answer.topic_errors:
-            if code not in (0, TopicAlreadyExistsError.errno):
-                raise for_code(code)(f"the changelog {name} can't be created: {reason}")
-        await _verify(admin, {topic.name: topic.num_partitions for topic in topics})
-    finally:
-        await admin.close()
-
-
-def _changelog(name: str, partitions: int, replication_factor: int) -> NewTopic:
-    topic = Topic(name, key="as its table", carries="the state of a table", cleanup="compact")
-    return NewTopic(name, partitions, replication_factor, topic_configs=topic.config())
-
-
-async def _verify(admin: AIOKafkaAdminClient, wanted: dict[str, int]) -> None:
-    for description in await admin.describe_topics(list(wanted)):
-        name, found = description["topic"], len(description["partitions"])
-        if found not in (0, wanted[name]):  # 0: created this instant, and the broker's metadata doesn't have it yet
-            raise RuntimeError(
-                f"the changelog {name} has {found} partitions and its source {wanted[name]}; "
-                "start with the partition count that the data was made with"
-            )
+    """Create the changelog of every table, compacted and kept for ever; raise `TopicMismatch` for one that differs."""
+    servers = ",".join(f"{url.host}:{url.port}" for url in app.conf.broker_consumer)
+    changelogs = [
+        Topic(table.changelog_topic_name, key="as its table", carries="the state of a table", cleanup="compact")
+        for table in app.tables.values()
+    ]
+    if changelogs:
+        await ensure_topics(servers, changelogs, app.conf.topic_partitions, replication_factor)

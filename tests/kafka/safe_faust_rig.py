@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 PRODUCE = 0  # its API key, https://kafka.apache.org/protocol#protocol_api_keys
 PARTITIONS = 2
@@ -88,13 +89,13 @@ class Rig:
     def changelog(self) -> str:
         return f"group-{self.run}-state-changelog"
 
-    async def create(self, *topics: str, **config: str) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
-        try:
-            await admin.create_topics([NewTopic(each, PARTITIONS, 1, topic_configs=config) for each in topics])
-        finally:
-            await admin.close()
+    async def create(self, *topics: str) -> None:
+        async with administrator(self.bootstrap) as admin:
+            await admin.create_topics([NewTopic(each, PARTITIONS, 1) for each in topics])
+
+    async def alter(self, topic: str, config: dict[str, str]) -> None:
+        async with administrator(self.bootstrap) as admin:
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, config)])
 
     async def put(self, values: Sequence[bytes], keys: int = 4) -> None:
         """Write the values in turn to the partitions; the key of a record is one of `keys`, and tied to a partition."""
@@ -180,6 +181,16 @@ async def put(sending: AIOKafkaProducer, topic: str, values: Sequence[bytes], ke
         for n, value in enumerate(values)
     ]
     await asyncio.gather(*waiting)
+
+
+@asynccontextmanager
+async def administrator(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 @asynccontextmanager
