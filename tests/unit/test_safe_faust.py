@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import ConsumerRecord
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from hypothesis import given
@@ -28,7 +29,9 @@ class Offline(SafeConsumer):
     """A consumer whose broker answers as it is told."""
 
     def __init__(self, app: SafeApp) -> None:
-        super().__init__(app.transport, lambda _: None, lambda _: None, lambda _: None)
+        super().__init__(app.transport, self.queue, lambda _: None, lambda _: None)
+        self.queued: list[int] = []
+        self.stops_at = -1
         self.accepts = True
         self.asked: list[dict[TP, int]] = []
         app.topics._acking_topics.add(PARTITION.topic)
@@ -42,6 +45,12 @@ class Offline(SafeConsumer):
     async def _commit(self, offsets: Any) -> bool:
         self.asked.append(dict(offsets))
         return self.accepts
+
+    async def queue(self, message: ConsumerMessage) -> None:
+        """What stands for the agents' queues; a rebalance begins while the record `stops_at` is put there."""
+        self.queued.append(message.offset)
+        if message.offset == self.stops_at:
+            self.stop_flow()
 
     def take(self, offset: int) -> ConsumerMessage:
         message = ConsumerMessage(PARTITION.topic, PARTITION.partition, offset, 0.0, 0, [], b"", b"", None)
@@ -105,6 +114,21 @@ async def test_h7_a_failed_commit_is_asked_for_again() -> None:
     assert await consumer.force_commit()
     assert not await consumer.force_commit()
     assert consumer.asked == [{PARTITION: 1}, {PARTITION: 1}]
+
+
+async def test_what_is_handed_over_counts_as_unacked_until_a_stop_has_it_fetched_again() -> None:
+    consumer = Offline(an_app())
+    fetched = {PARTITION: [ConsumerRecord(*PARTITION, offset, 0, 0, b"", b"", None, 0, 0, ()) for offset in range(9)]}
+    await consumer._hand_over({PARTITION: fetched[PARTITION][:3]}, generation=0)
+    assert (consumer.queued, len(consumer.unacked)) == ([0, 1, 2], 3)
+    consumer.take(0).ack(consumer)
+    consumer.take(2).ack(consumer)
+    assert consumer._new_offset(PARTITION) == 0  # those that an agent hasn't taken yet hold a commit back too
+    consumer.stops_at = 5
+    await consumer._hand_over({PARTITION: fetched[PARTITION][3:]}, generation=0)
+    assert (consumer.queued, len(consumer.unacked)) == ([0, 1, 2, 3, 4, 5], 0)
+    await consumer._hand_over(fetched, generation=0)
+    assert consumer.queued == [0, 1, 2, 3, 4, 5]
 
 
 async def test_nothing_is_committed_after_the_latch_tripped() -> None:
