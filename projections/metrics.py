@@ -67,9 +67,11 @@ def plan(since: datetime, until: datetime, interval: timedelta) -> Plan:
     """Return how to answer for `since <= moment < until`, both widened to whole minutes.
 
     Raises:
-        InvalidRangeError: an empty range, an interval of no whole minutes, or too many buckets.
+        InvalidRangeError: a range that is empty or before 1970, an interval of no whole minutes, or too many buckets.
 
     """
+    if since < EPOCH:
+        raise InvalidRangeError("`since` lies before 1970; nothing was counted then")
     first, past = minute_of(since), -((EPOCH - until) // timedelta(minutes=1))
     if first >= past:
         raise InvalidRangeError("the range is empty: `until` has to lie after `since`")

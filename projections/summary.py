@@ -32,8 +32,9 @@ def _stands(job: Job) -> str:  # noqa: PLR0911  # one line for each phase, close
             done = f": {counts_in_words(job.pass_counts)} in this pass" if job.pass_counts.read else ""
             return f"Running since {clock(phase.since)}{done}{_errors(job)}."
         case Sleeping():
+            reason = SLEEP_REASONS.get(phase.reason, phase.reason)
             said = f" ({phase.message})" if phase.message else ""
-            return f"Sleeping until {clock(phase.until)}: {SLEEP_REASONS.get(phase.reason, phase.reason)}{said}{_errors(job)}."
+            return f"Sleeping until {clock(phase.until)}: {reason}{said}{_errors(job)}."
         case Failed():
             return f"Failed at {clock(phase.since)}: {phase.message or phase.code}. It waits for a person to resume it."
         case Paused(draft=True):

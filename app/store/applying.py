@@ -149,7 +149,7 @@ async def write(
         if fold.purged:
             await connection.execute(delete(table).where(table.c.job_id.in_(fold.purged)))
     await _insert(database, connection, tables.log, fold.kept(fold.log))
-    await _insert(database, connection, tables.configurations, fold.kept(fold.configurations))
+    await _replace(database, connection, tables.configurations, fold.kept(fold.configurations))
     await _insert(database, connection, tables.events, fold.kept(fold.events))
     await _insert(database, connection, tables.snapshots, fold.kept(fold.snapshots))
     await _replace(database, connection, tables.jobs, fold.job_rows())

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 BUSY_SECONDS: Final = 60
-CREATION_LOCK: Final = 0x656E7472  # of PostgreSQL's advisory locks: who makes the tables
+REARRANGING_LOCK: Final = 0x656E7472  # of PostgreSQL's advisory locks: who makes and drops tables
 WRITES: Final = "entrepot_writes"
 
 Upsert = sqlite.Insert | postgresql.Insert
@@ -54,10 +54,10 @@ class Database:
         """Return an insert that knows ON CONFLICT."""
         return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
 
-    async def only_one_creates(self, connection: AsyncConnection) -> None:
-        """Wait until no other process makes tables; SQLite's write lock does that already."""
+    async def only_one_rearranges(self, connection: AsyncConnection) -> None:
+        """Wait until no other process makes, drops or swaps tables; SQLite's write lock does that already."""
         if not self._is_sqlite:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CREATION_LOCK})
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": REARRANGING_LOCK})
 
     async def close(self) -> None:
         """Close all connections."""

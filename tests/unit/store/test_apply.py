@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy import select
 
-from app.store import generations
 from app.store.questions import JobFilter, LogFilter, MetricFilter, NewerViewsError, Record
 from app.store.read_store import ReadStore
-from app.store.tables import tables_of
+from app.store.tables import generations, tables_of
 from projections.job_state import Job
 from schemas.commands import KillJob, PauseJob, PurgeJob, RenameJob, WakeJob
 from schemas.events import JobProgressed
@@ -123,10 +122,10 @@ async def test_partitions_keep_their_own_offsets(store: ReadStore) -> None:
 
 async def test_texts_that_a_database_can_not_keep_do_not_stop_it(store: ReadStore) -> None:
     partition = Partition()
-    await store.apply(0, partition.create(name="a\0b ☃ 𝔘", description="\0" * 9))
+    await store.apply(0, partition.create(name="a\0b ☃ 🚢", description="\0" * 9))
     job = await store.job("job-1")
     assert job is not None
-    assert job.name == "a\0b ☃ 𝔘"
+    assert job.name == "a\0b ☃ 🚢"
     assert (await store.jobs(JobFilter(text="B ☃"))).items == (job,)
 
 
@@ -134,7 +133,7 @@ async def test_an_older_process_does_not_write_to_newer_views(store: ReadStore) 
     partition = Partition()
     await store.apply(0, partition.create())
     async with store._database.writing() as connection:
-        await connection.execute(generations.generations.update().values(version=99))
+        await connection.execute(generations.update().values(version=99))
     with pytest.raises(NewerViewsError, match="upgrade"):
         await store.apply(0, partition.report())
     assert await store.applied_seq("job-1") == 2

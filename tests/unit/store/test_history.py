@@ -1,6 +1,8 @@
 """Looking back: events, configurations, a job as it was, counts by time, and what the lanes have seen."""
 
+from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -101,7 +103,7 @@ async def test_counts_add_up_for_any_range_and_interval(store: ReadStore) -> Non
     for interval in (MINUTE, 7 * MINUTE, HOUR, 2 * HOUR, 90 * MINUTE, 24 * HOUR, 1_000 * HOUR):
         found = await store.metrics(day, interval)
         assert sum(each.counts.read for each in found) == 1_800, interval
-        assert {b.start - a.start for a, b in zip(found, found[1:], strict=False)} <= {interval}
+        assert {b.start - a.start for a, b in pairwise(found)} <= {interval}
     for first in (0, 29, 31, 59, 60, 61, 100, 209):
         for width in (1, 59, 60, 61, 125):
             since = START + first * MINUTE
@@ -114,16 +116,16 @@ async def test_counts_add_up_for_any_range_and_interval(store: ReadStore) -> Non
 
 async def test_counts_narrow_to_a_job_a_provider_or_a_stream(store: ReadStore) -> None:
     await busy(store)
-    span = {"since": START + HOUR, "until": START + 2 * HOUR}
-
-    async def read(**narrow: str) -> int:
-        return sum(each.counts.read for each in await store.metrics(MetricFilter(**span, **narrow), HOUR))
-
-    assert await read() == 601
-    assert await read(job_id="job-2") == await read(provider="http") == 1
-    assert await read(stream="contacts") == 300
-    assert await read(stream="orders", provider="http") == 1
-    assert await read(stream="nothing") == 0
+    hour = MetricFilter(since=START + HOUR, until=START + 2 * HOUR)
+    for where, expected in (
+        (hour, 601),
+        (replace(hour, job_id="job-2"), 1),
+        (replace(hour, provider="http"), 1),
+        (replace(hour, stream="contacts"), 300),
+        (replace(hour, stream="orders", provider="http"), 1),
+        (replace(hour, stream="nothing"), 0),
+    ):
+        assert sum(each.counts.read for each in await store.metrics(where, HOUR)) == expected, where
 
 
 async def test_empty_buckets_are_filled_and_every_count_is_there(store: ReadStore) -> None:

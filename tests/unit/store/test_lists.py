@@ -23,7 +23,8 @@ from projections.job_log import LogLine, log_line
 from projections.job_state import Job, Status
 from projections.summary import next_wake
 from schemas.commands import KillJob, PauseJob, RenameJob, ReportError
-from tests.unit.store.histories import ONCE, START, Partition, history
+from schemas.policies import ONCE
+from tests.unit.store.histories import START, Partition, history
 
 EVERY_STATUS: tuple[Status, ...] = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
 

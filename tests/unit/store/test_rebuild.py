@@ -6,10 +6,10 @@ import random
 import pytest
 from sqlalchemy import inspect
 
-from app.store import generations
 from app.store.questions import BehindError, LogFilter, StreamDelta
 from app.store.read_store import ReadStore
 from app.store.rebuild import Rebuild
+from app.store.tables import generations
 from tests.unit.store.histories import START, Partition, batches, history
 from tests.unit.store.views import everything
 
@@ -120,7 +120,7 @@ async def test_a_rebuild_broken_off_goes_on_where_it_was(store: ReadStore) -> No
 async def test_a_rebuild_of_another_version_is_begun_anew(store: ReadStore) -> None:
     old = await store.begin_rebuild()
     await old.apply(0, Partition().create())
-    table = generations.generations
+    table = generations
     async with store._database.writing() as connection:
         await connection.execute(table.update().filter_by(generation=old.generation).values(version=0))
     await store.apply(0, Partition().create())  # does not feed it either
@@ -151,7 +151,7 @@ async def test_swapping_twice_is_swapping_once(store: ReadStore) -> None:
 async def test_views_of_an_older_version_ask_for_a_rebuild(store: ReadStore) -> None:
     assert not await store.needs_rebuild()
     async with store._database.writing() as connection:
-        await connection.execute(generations.generations.update().values(version=0))
+        await connection.execute(generations.update().values(version=0))
     assert await store.needs_rebuild()
     rebuild = await store.begin_rebuild()
     await rebuild.swap()
