@@ -111,10 +111,14 @@ class Gzip(_Swelling):
     def __init__(self) -> None:
         super().__init__()
         self._member: zlib._Decompress | None = None
+        self._members = 0
 
     def read(self) -> bytes:
         """Return the next plain bytes; b"" when more raw bytes are needed."""
         while self._raw:
+            if self._member is None and self._members and not (raw := self._raw.lstrip(b"\0")):
+                self._raw = raw  # some tools pad behind the last member
+                break
             member = self._member = self._member or zlib.decompressobj(wbits=31)
             before = len(self._raw)
             try:
@@ -124,7 +128,7 @@ class Gzip(_Swelling):
             self._raw = member.unconsumed_tail or member.unused_data
             if member.eof:
                 self._member = None
-                self._raw = self._raw.lstrip(b"\0")  # some tools pad behind the last member
+                self._members += 1
             if piece := self._count(before - len(self._raw), piece):
                 return piece
         return b""

@@ -47,9 +47,13 @@ class HttpSource:
         """The next bytes; b"" at the end. Raises `RetryLater` when the connection breaks."""
         first, self._first = self._first, b""
         pieces, held = [first], len(first)
-        while held < size and (some := await self._receive(size - held)):
-            pieces.append(some)
-            held += len(some)
+        try:
+            while held < size and (some := await self._receive(size - held)):
+                pieces.append(some)
+                held += len(some)
+        except RetryLater:
+            if not held:
+                raise  # else it is raised again by the next read, and what came before it is kept
         return b"".join(pieces)
 
     async def close(self) -> None:
@@ -133,6 +137,8 @@ async def _request(
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
     try:
         return await session.get(url, headers=headers, allow_redirects=False)
+    except aiohttp.InvalidURL as error:
+        raise FixConfiguration("bad_url", f"`{shown_url(str(url))}` has no proper host") from error
     except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
         raise _unreachable(shown_url(str(url)), error) from error
 

@@ -91,6 +91,14 @@ class Reading:
                 self._parse()
         return self.flush()
 
+    def salvage(self) -> Batch | None:
+        """What is complete in what came before the source failed; to be called until it gives None."""
+        held = -1
+        while self._held not in {0, held} and not self._full():
+            held = self._held
+            self._parse()
+        return self.flush()
+
     def flush(self) -> Batch | None:
         """What was gathered so far, as a batch; None when that is nothing. Raises when `on_error: abort` ended it."""
         gathered, self._gathered = self._gathered, Gathered()
@@ -139,18 +147,20 @@ class Reading:
     def _parse(self) -> None:
         text = b"".join(self._pieces)
         self._look_at_start(text)
-        begin = after_bom(text[:3]) if self._prefix.at == 0 else 0
+        if self._prefix.at == 0 and (mark := after_bom(text)):
+            self._prefix.advance(text[:mark])
+            text = text[mark:]
         if self._skipping or self._too_large:
             part = self._skip(text)
         else:
-            some = text[begin : begin + self._record_bytes]
-            final = self._text_ended and begin + len(some) == len(text)
+            some = text[: self._record_bytes]
+            final = self._text_ended and len(some) == len(text)
             part = self._format.parse(some, self._row + 1, final=final)
-        end = begin + part.consumed if part.consumed else 0
-        if end and not part.ended:
-            self._prefix.advance(text[:end])
-        self._pieces = [text[end:]]
-        self._held = len(text) - end
+            assert part.consumed or part.stop or not (final and text), "a format takes all of the last text"
+        if not part.ended:
+            self._prefix.advance(text[: part.consumed])
+        self._pieces = [text[part.consumed :]]
+        self._held = len(text) - part.consumed
         self.ended = self._text_ended and not text  # a format has its say also where nothing is left
         self._settle(part)
 

@@ -135,8 +135,9 @@ class TextConfig(BaseModel):
     @classmethod
     def _known_encoding(cls, value: str) -> str:
         try:
-            ToUtf8(value).convert(b"", final=True)
-        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            b"ab".decode(value, "replace")
+            ToUtf8(value)
+        except (LookupError, ValueError) as error:
             raise ValueError(f"{value!r} is no text encoding, such as utf-8, utf-16, latin-1 or cp1252") from error
         return value
 

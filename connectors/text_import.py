@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 
 from connectors.ahead import in_thread
 from connectors.compression import MAGIC_BYTES, SUFFIXES, decoder, detect
-from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, Problem
+from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, Problem, RetryLater
 from connectors.cursor import START, TextCursor
 from connectors.encoding import ToUtf8, is_utf8
-from connectors.formats.csv import Csv, Dialect
+from connectors.formats.csv import Csv
+from connectors.formats.csv_grammar import Dialect
 from connectors.formats.json_array import JsonArray
 from connectors.formats.ndjson import Ndjson
 from connectors.formats.records import Format
@@ -64,9 +65,13 @@ async def read_text(
                 batch = await in_thread(reading.next_batch)
                 if batch is None and not reading.ended:
                     reading.feed(await source.read(limits.batch_bytes))
+            except RetryLater:
+                while (batch := await in_thread(reading.salvage)) is not None:
+                    yield batch  # what could be read is kept
+                raise
             except ConnectorError:
                 if (batch := reading.flush()) is not None:
-                    yield batch  # what could be read is kept
+                    yield batch
                 raise
             if batch is not None:
                 yield batch

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from connectors.timestamp_columns import micros_column
+from connectors.formats.timestamp_columns import micros_column
 from connectors.timestamps import Timestamps
 
 # Escaped here: backslash, quote, newline, CR and tab. The other control characters are left to the exact path.

@@ -1,13 +1,48 @@
-"""What the JSON formats share: one JSON text to one record, with everything checked that could trouble a reader."""
+"""What the JSON formats share: JSON texts to records, with everything checked that could trouble a reader.
 
+`take_all` is the fast path, for texts that are all in order; `take` says what is wrong with one.
+"""
+
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
 
-from connectors.formats.records import Collector
+from connectors.formats.records import Collector, Parsed
 from connectors.timestamps import Timestamps, Unusable, shown
 
 MOST_LEVELS: Final = 128
+
+
+def take_all(records: Sequence[bytes], consumed: int, timestamps: Timestamps | None) -> Parsed | None:
+    """Every record, each without line ends; None when one of them needs a closer look."""
+    stamps: list[Any] = []
+    field = timestamps.field if timestamps else ""
+    for record in records:
+        try:
+            message = orjson.loads(record)
+        except orjson.JSONDecodeError:
+            return None
+        if type(message) is not dict or record.count(b"[") + record.count(b"{") > MOST_LEVELS:
+            return None
+        stamps.append(message.get(field))
+    micros: bytes | None = b""
+    if timestamps and stamps:
+        micros = _micros(stamps, timestamps)
+    if micros is None:
+        return None
+    return Parsed(consumed, b"\n".join((*records, b"")), len(records), micros)
+
+
+def _micros(stamps: list[Any], timestamps: Timestamps) -> bytes | None:
+    import pyarrow as pa  # noqa: PLC0415 -- 25 MB that only reading needs
+
+    from connectors.formats.timestamp_columns import micros_column  # noqa: PLC0415 -- it imports pyarrow
+
+    try:
+        return micros_column(timestamps, pa.array(stamps))
+    except (pa.ArrowException, OverflowError, UnicodeError):
+        return None  # of several types, or too large for any
 
 
 def take(collector: Collector, record: bytes, timestamps: Timestamps | None) -> None:
@@ -52,6 +87,6 @@ def _complaint(record: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
         record.decode()
     except UnicodeDecodeError as broken:
         return "broken_encoding", f"isn't valid text in this `encoding` from its byte {broken.start + 1} on"
-    if "recursion" in error.msg:
+    if "depth" in error.msg:
         return "too_deep", f"is nested over {MOST_LEVELS} levels deep"
     return "invalid_json", f"isn't valid JSON: {error.msg} at its character {error.pos + 1}"

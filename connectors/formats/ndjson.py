@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from connectors.formats.json_values import take
+from connectors.formats.json_values import take, take_all
 from connectors.formats.records import Collector, OnError, Parsed
 from connectors.timestamps import Timestamps
 
@@ -33,9 +33,15 @@ class Ndjson:
     def parse(self, text: bytes, first: int, *, final: bool) -> Parsed:
         """Read the complete lines at the front of `text`."""
         end = len(text) if final else text.rfind(b"\n") + 1
+        lines = text[:end].split(b"\n")
+        records = [record for line in lines if (record := line.strip(BLANKS))]
+        plain = None if b"\r" in text else take_all(records, end, self._timestamps)
+        return plain or self._exact(lines, first, end)
+
+    def _exact(self, lines: list[bytes], first: int, end: int) -> Parsed:
         collector = Collector(self.noun, first, self._on_error)
         at = started = 0
-        for line in text[:end].split(b"\n"):
+        for line in lines:
             started, at = at, min(at + len(line) + 1, end)
             if record := line.strip(BLANKS):
                 take(collector, record, self._timestamps)

@@ -10,7 +10,6 @@ from connectors.contract import Reject
 OnError = Literal["abort", "drop", "quarantine"]
 EXCERPT_BYTES: Final = 1024
 MOST_REJECTS: Final = 5_000  # in one stretch: bounds the memory that dead letters take
-MOST_RECORDS: Final = 50_000  # in one stretch of a path that holds one Python object per record
 MOST_BYTES: Final = 16 * 1024 * 1024  # of NDJSON in one stretch; CSV repeats its field names in every record
 
 
@@ -90,12 +89,7 @@ class Collector:
     @property
     def full(self) -> bool:
         """Whether this stretch should end here."""
-        return (
-            self.stop is not None
-            or len(self.rejects) >= MOST_REJECTS
-            or self.read >= MOST_RECORDS
-            or self.size >= MOST_BYTES
-        )
+        return self.stop is not None or len(self.rejects) >= MOST_REJECTS or self.size >= MOST_BYTES
 
     @property
     def read(self) -> int:

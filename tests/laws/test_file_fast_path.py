@@ -10,15 +10,17 @@ import pyarrow as pa
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from connectors.formats.csv import Csv, Dialect, Grammar
+from connectors.formats.csv import Csv
 from connectors.formats.csv_columns import to_ndjson
+from connectors.formats.csv_grammar import Dialect, Grammar
 from connectors.formats.records import Parsed
-from connectors.timestamp_columns import micros_column
+from connectors.formats.timestamp_columns import micros_column
 from connectors.timestamps import EPOCH, Timestamps, Unusable
 from tests.unit.connectors.texts import NOW
 
 COMMA = Dialect(b",", b'"')
 DIALECTS = st.sampled_from([COMMA, Dialect(b";", b"'"), Dialect(b"\t", b'"'), Dialect(b"|", b"")])
+day = datetime.fromisoformat
 ZONES = st.sampled_from(["UTC", "Europe/Vienna", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"])
 
 CELL = st.text(alphabet='ab,;|"\n\r\t\\/é😀\x7f\u2028\x00\x01\x1f', max_size=6)
@@ -104,14 +106,10 @@ def test_the_exact_path_reads_rows_as_python_does(text: bytes) -> None:
 
 
 STAMPS = st.one_of(
-    st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(str),
-    st.datetimes(datetime(1960, 1, 1), datetime(2040, 1, 1)).map(
-        lambda at: at.isoformat(timespec="milliseconds") + "Z"
-    ),
-    st.datetimes(datetime(1960, 1, 1), datetime(2024, 1, 1)).map(lambda at: f"{at:%Y-%m-%d %H:%M}"),
-    st.datetimes(datetime(2010, 3, 1), datetime(2024, 11, 20)).map(
-        lambda at: f"{at:%Y-%m-%dT%H}:{at.minute // 30 * 30:02}"
-    ),
+    st.datetimes(day("0001-01-02"), day("9999-12-30")).map(str),
+    st.datetimes(day("1960-01-01"), day("2040-01-01")).map(lambda at: at.isoformat(timespec="milliseconds") + "Z"),
+    st.datetimes(day("1960-01-01"), day("2024-01-01")).map(lambda at: f"{at:%Y-%m-%d %H:%M}"),
+    st.datetimes(day("2010-03-01"), day("2024-11-20")).map(lambda at: f"{at:%Y-%m-%dT%H}:{at.minute // 30 * 30:02}"),
     st.tuples(st.dates(), st.integers(-26, 26)).map(lambda each: f"{each[0]}T10:00:00{each[1]:+03}:00"),
     st.integers(-(2**64), 2**64).map(str),
     st.text(alphabet="0123456789-:.TZ+ x", max_size=22),
@@ -137,7 +135,7 @@ def test_a_column_of_timestamps_is_what_each_of_them_is(values: list[str], zone:
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.datetimes(datetime(1, 1, 2), datetime(2023, 1, 1)), st.integers(-14 * 60, 14 * 60))
+@given(st.datetimes(day("0001-01-02"), day("2023-01-01")), st.integers(-14 * 60, 14 * 60))
 def test_a_timestamp_with_an_offset_is_that_moment(at: datetime, minutes: int) -> None:
     moment = at.replace(tzinfo=UTC)
     local = (moment + timedelta(minutes=minutes)).replace(tzinfo=None).isoformat()

@@ -79,7 +79,7 @@ async def test_a_file_that_grows_is_read_on_and_one_that_changes_is_tried_again(
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_closing_a_reading_early_leaves_nothing_open(root: Path) -> None:

@@ -16,7 +16,9 @@ ZONES_AGREE: Final = (0, 2_145_916_800_000_000)
 
 
 def micros_column(timestamps: Timestamps, values: pa.Array) -> bytes | None:
-    """The microseconds of some strings, at least one, as int64s; None when one of them has no usable timestamp."""
+    """The microseconds of some strings or integers, at least one; None when one of them has no usable timestamp."""
+    if values.null_count or values.type not in {pa.string(), pa.int64()}:
+        return None
     try:
         stamps = _cast(timestamps, values)
     except pa.ArrowException:
@@ -31,12 +33,17 @@ def micros_column(timestamps: Timestamps, values: pa.Array) -> bytes | None:
 
 def _cast(timestamps: Timestamps, values: pa.Array) -> pa.Array:
     match timestamps.formats:
-        case ("epoch_s" | "epoch_ms" | "epoch_us" as unit,) if not pc.any(pc.match_substring(values, "x")).as_py():
-            return pc.multiply_checked(pc.cast(values, pa.int64()), EPOCH_UNITS[unit])  # the cast would take 0x1f
-        case ("auto",):
+        case ("epoch_s" | "epoch_ms" | "epoch_us" as unit,) if not _hexadecimal(values):
+            return pc.multiply_checked(pc.cast(values, pa.int64()), EPOCH_UNITS[unit])
+        case ("auto",) if values.type == pa.string():
             return pc.cast(_cast_iso(timestamps, values), pa.int64())
         case _:
             raise pa.ArrowNotImplementedError("the other formats have no cast")
+
+
+def _hexadecimal(values: pa.Array) -> bool:
+    """Whether a string looks like 0x1f, which a cast would take for a number."""
+    return values.type == pa.string() and bool(pc.any(pc.match_substring(values, "x")).as_py())
 
 
 def _cast_iso(timestamps: Timestamps, values: pa.Array) -> pa.Array:
@@ -53,8 +60,8 @@ def _needs_no_zone(timestamps: Timestamps) -> bool:
     return timestamps.zone.key == "UTC" or timestamps.formats[0] in EPOCH_UNITS
 
 
-def _each(timestamps: Timestamps, values: list[str]) -> bytes | None:
-    known: dict[str, int] = {}
+def _each(timestamps: Timestamps, values: list[str] | list[int]) -> bytes | None:
+    known: dict[str | int, int] = {}
     micros = array("q")
     for each in values:
         if (found := known.get(each)) is None:

@@ -1,0 +1,243 @@
+"""What files of this world hold, and what is said about it."""
+
+import gzip
+import tracemalloc
+from typing import Any
+
+import orjson
+import pytest
+from pydantic import ValidationError
+
+from connectors.contract import Limits
+from connectors.cursor import check_cursor
+from connectors.file import Config
+from tests.unit.connectors.texts import LIMITS, NOW, Outcome, read_all
+
+WIDE = Limits(clock=lambda: NOW)
+
+
+def messages(outcome: Outcome) -> list[dict[str, Any]]:
+    assert outcome.error is None, outcome.error
+    return [orjson.loads(each) for each in outcome.lines]
+
+
+def failed(outcome: Outcome) -> str:
+    assert outcome.error is not None
+    return outcome.error.code
+
+
+def test_values_stay_as_they_are_found() -> None:
+    text = 'a,b,c\n007, x ,"say ""hi"", two\nlines"\n1e5,,NULL\n'
+    assert messages(read_all(text.encode())) == [
+        {"a": "007", "b": " x ", "c": 'say "hi", two\nlines'},
+        {"a": "1e5", "b": "", "c": "NULL"},
+    ]
+
+
+@pytest.mark.parametrize("data", [b"", b"a,b\n", b"a,b", b"\n\n", b"\xef\xbb\xbf", b"\xef\xbb\xbfa,b\r\n"])
+def test_an_empty_file_gives_nothing(data: bytes) -> None:
+    assert read_all(data).batches == []
+    assert read_all(data, "a.ndjson").batches == [] or data.strip().endswith(b"b")
+
+
+def test_headers_that_name_nothing_or_too_much() -> None:
+    assert messages(read_all(b",b,\n1,2,3\n")) == [{"column_1": "1", "b": "2", "column_3": "3"}]
+    assert failed(read_all(b"a,b,a\n1,2,3\n")) == "duplicate_header"
+    assert messages(read_all(b"a,b,a\n1,2,3\n", fields=["x", "y", "z"])) == [{"x": "1", "y": "2", "z": "3"}]
+    assert messages(read_all(b"1,2\n", fields=["x", "y"], header_row=False)) == [{"x": "1", "y": "2"}]
+    million = b",".join(b"%d" % each for each in range(1_000_000)) + b"\n"
+    assert failed(read_all(million, limits=WIDE)) == "too_many_columns"
+    assert failed(read_all(b"a" * 10_001 + b"," * 10_000 + b"\n", limits=WIDE)) == "too_many_columns"
+    assert failed(read_all(b"\0" * 3_000_000, limits=Limits(record_bytes=1_000_000))) == "too_many_columns"
+    assert failed(read_all(b"a\rb\r\n")) == "bad_header"
+    assert failed(read_all(b"a,\xff\n")) == "wrong_encoding"
+    assert failed(read_all("a,b\n".encode("utf-16"))) == "wrong_encoding"
+
+
+def test_ten_thousand_columns_stay_within_bounds() -> None:
+    header = b",".join(b"c%d" % each for each in range(10_000)) + b"\n"
+    outcome = read_all(header + (b"1," * 9_999 + b"1\n") * 100, limits=WIDE)
+    assert len(outcome.lines) == 100
+    assert max(len(each.payload) for each in outcome.batches) < 32 * 1024 * 1024
+
+
+def test_rows_that_cannot_be_taken_are_quarantined_and_reading_goes_on() -> None:
+    data = b"at,b\n2020-01-01,ok\nx\n2020-01-01,a,b\n2020-01-01,\xff\n2020-01-01,\x00\n"
+    data += b",b\nnope,b\n2999-01-01,b\n2020-01-02,ok\n"
+    outcome = read_all(data, timestamp_field="at")
+    assert outcome.rejects == [
+        ("row 2", "wrong_column_count"),
+        ("row 3", "wrong_column_count"),
+        ("row 4", "broken_encoding"),
+        ("row 5", "nul_byte"),
+        ("row 6", "missing_timestamp"),
+        ("row 7", "bad_timestamp"),
+        ("row 8", "future_timestamp"),
+    ]
+    assert [each["at"] for each in messages(outcome)] == ["2020-01-01", "2020-01-02"]
+    dropped = read_all(data, timestamp_field="at", on_error="drop")
+    assert sum(each.rejects_dropped for each in dropped.batches) == 7
+    aborted = read_all(data, timestamp_field="at", on_error="abort")
+    assert (failed(aborted), len(aborted.lines), aborted.batches[-1].cursor["row"]) == ("record_rejected", 1, 1)
+    assert aborted.error is not None
+    assert "row 2 has 1 values for 2 columns" in aborted.error.message
+
+
+@pytest.mark.parametrize("path", ["a.csv", "a.ndjson", "a.json"])
+def test_a_record_of_50_megabytes_is_one_reject_in_little_memory(path: str) -> None:
+    huge = b"x" * 50_000_000
+    data = {
+        "a.csv": b'a,b\n1,2\n1,"' + huge + b'"\n3,4\n',
+        "a.ndjson": b'{"a":1}\n{"a":"' + huge + b'"}\n{"a":3}\n',
+        "a.json": b'[{"a":1},{"a":"' + huge + b'"},{"a":3}]',
+    }[path]
+    tracemalloc.start()
+    outcome = read_all(data, path, limits=WIDE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60_000_000
+    assert outcome.error is None
+    assert [code for _, code in outcome.rejects] == ["record_too_large"]
+    (reject,) = (reject for each in outcome.batches for reject in each.rejects)
+    assert len(reject.excerpt) == 1024
+    assert [str(each["a"]) for each in messages(outcome)] == ["1", "3"]
+
+
+def test_a_quote_that_is_never_closed_is_told() -> None:
+    for size in (100, 1_000_000):
+        outcome = read_all(b'a,b\n1,2\n3,"4\n' + b"5,6\n" * size, limits=Limits(record_bytes=1000))
+        assert outcome.rejects == [("row 2", "unclosed_quote")]
+        (reject,) = outcome.batches[-1].rejects
+        assert "never closed" in reject.reason
+        assert len(outcome.lines) == 1
+
+
+def test_the_last_row_may_lack_its_line_end_but_not_be_continued_later() -> None:
+    cursor = dict(read_all(b"a,b\n1,2").batches[-1].cursor)
+    assert messages(read_all(b"a,b\n1,2\n3,4", cursor=cursor)) == [{"a": "3", "b": "4"}]
+    assert failed(read_all(b"a,b\n1,23\n", cursor=cursor)) == "source_changed"
+    assert read_all(b"a,b\n1,2\r\n", cursor=cursor).batches == []
+
+
+def test_lines_of_json_are_kept_as_they_were() -> None:
+    lines = [b'{"a": 12345678901234567890123, "a":2}', b'{ "b" : "\xc3\xa9\\u00e9" }']
+    outcome = read_all(b"\xef\xbb\xbf" + lines[0] + b"\r\n\n  " + lines[1], "a.jsonl")
+    assert outcome.lines == [each + b"\n" for each in lines]
+
+
+def test_lines_that_are_no_objects_are_rejected() -> None:
+    deep = b'{"a":' * 200 + b"1" + b"}" * 200
+    very = b"[" * 100_000 + b"]" * 100_000 + b"}"
+    lines = [b"[1]", b'"x"', b"null", b'{"a":NaN}', b'{"a":1}}', b'{"a":"\xff"}', deep, b'{"a":' + very]
+    outcome = read_all(b"\n".join(lines), "a.ndjson", limits=WIDE)
+    assert [code for _, code in outcome.rejects] == [
+        *["not_an_object"] * 3,
+        *["invalid_json"] * 2,
+        "broken_encoding",
+        "too_deep",
+        "too_deep",
+    ]
+    fine = b'{"a":' * 128 + b"1" + b"}" * 128
+    assert read_all(fine + b'\n{"a":[' + b"[]," * 500 + b"[]]}", "a.ndjson", limits=WIDE).rejects == []
+
+
+def test_an_array_is_read_whatever_its_strings_hold() -> None:
+    objects = [{"a": '}]{["\\', "b": [{"c": {}}]}, {"\\\\": "\n\\"}, {}]
+    pretty = orjson.dumps(objects, option=orjson.OPT_INDENT_2)
+    outcome = read_all(pretty, "a.json")
+    assert messages(outcome) == objects
+    assert all(each.count(b"\n") == 1 for each in outcome.lines)
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "words"),
+    [
+        (b'{"a":1}', "not_an_array_of_objects", "set `format` to `ndjson`"),
+        (b"[1,2]", "not_an_array_of_objects", "found '1,2]' at the start"),
+        (b'[{"a":1} {"a":2}]', "not_an_array_of_objects", "behind object 1"),
+        (b'[{"a":1},7]', "not_an_array_of_objects", "behind object 1"),
+        (b'[{"a":1},]', "not_an_array_of_objects", "behind object 1"),
+        (b"hello", "not_an_array_of_objects", "'hello'"),
+        (b'[{"a":1}', "truncated", "behind object 1"),
+        (b'[{"a":1},{"a":', "truncated", "behind object 1"),
+        (b"", "truncated", "behind object 0"),
+        (b"[] x", "trailing_text", "behind the `]`"),
+        (b"[]" + b" " * 500 + b"x", "trailing_text", "behind the `]`"),
+    ],
+)
+def test_what_is_no_array_of_objects_is_told_with_its_place(data: bytes, code: str, words: str) -> None:
+    outcome = read_all(data, "a.json")
+    assert failed(outcome) == code
+    assert outcome.error is not None
+    assert words in outcome.error.message
+
+
+def test_an_array_may_be_empty_and_may_grow() -> None:
+    assert read_all(b" [\n] \n", "a.json").batches == []
+    cursor = dict(read_all(b'[{"a":1}]', "a.json").batches[-1].cursor)
+    assert messages(read_all(b'[{"a":1},{"a":2}]', "a.json", cursor)) == [{"a": 2}]
+
+
+def test_a_truncated_archive_keeps_what_is_complete() -> None:
+    data = b"a,b\n" + b"".join(b"%d,x\n" % each for each in range(100_000))
+    packed = gzip.compress(data)
+    outcome = read_all(packed[: len(packed) // 2], "a.csv.gz", limits=WIDE)
+    assert failed(outcome) == "truncated"
+    assert 10_000 < len(outcome.lines) < 90_000
+    rest = read_all(packed, "a.csv.gz", dict(outcome.batches[-1].cursor), WIDE)
+    assert outcome.lines + rest.lines == read_all(data, limits=WIDE).lines
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8"])
+def test_encodings_become_utf8(encoding: str) -> None:
+    data = "a,b\né,ü\n".encode(encoding)
+    assert messages(read_all(data, encoding=encoding)) == [{"a": "é", "b": "ü"}]
+
+
+def test_bytes_that_an_encoding_lacks_cost_only_their_row() -> None:
+    outcome = read_all(b"a,b\n1,\x81\n2,\xe9\n", encoding="cp1252")
+    assert outcome.rejects == [("row 1", "broken_encoding")]
+    assert messages(outcome) == [{"a": "2", "b": "é"}]
+
+
+@pytest.mark.parametrize(
+    ("config", "word"),
+    [
+        ({"delimeter": ";"}, "Extra inputs are not permitted"),
+        ({"delimiter": ";;"}, "should match pattern"),
+        ({"delimiter": "é"}, "should match pattern"),
+        ({"delimiter": '"'}, "have to differ"),
+        ({"quote": ","}, "have to differ"),
+        ({"header_row": False}, "name the columns with `fields`"),
+        ({"fields": ["a", "a"]}, "names a column twice"),
+        ({"fields": ["a"], "timestamp_field": "b"}, "isn't among `fields`"),
+        ({"timestamp_format": "ISO"}, "is none of auto, epoch_s"),
+        ({"time_zone": "Mars/Base"}, "no IANA time zone"),
+        ({"time_zone": "../etc"}, "no IANA time zone"),
+        ({"encoding": "klingon"}, "no text encoding"),
+        ({"encoding": "base64"}, "no text encoding"),
+        ({"stream": "a b"}, "should match pattern"),
+        ({"source": ""}, "at least 1 character"),
+        ({"on_error": "ignore"}, "'abort', 'drop' or 'quarantine'"),
+    ],
+)
+def test_a_wrong_configuration_says_what_is_wrong(config: dict[str, object], word: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        Config.model_validate({"source": "a.csv", "stream": "s"} | config)
+    assert word in str(error.value)
+
+
+def test_an_edited_cursor_is_checked() -> None:
+    good = dict(read_all(b"a,b\n1,2\n3,4\n").batches[-1].cursor)
+    assert check_cursor(good) == ()
+    for edit, field in (({"byte": -1}, "/byte"), ({"row": "7"}, "/row"), ({"tail": None}, "/byte"), ({"x": 1}, "/x")):
+        assert [each.field for each in check_cursor(good | edit)] == [field]
+    assert failed(read_all(b"a,b\n1,2\n3,4\n", cursor=good | {"byte": 3})) == "source_changed"
+    assert failed(read_all(b"a,b\n1,2\n3,4\n", cursor=good | {"fields": None})) == "bad_cursor"
+
+
+def test_small_limits_still_read_everything() -> None:
+    assert LIMITS.batch_bytes < 100
+    outcome = read_all(b"a,b\n" + b"1,2\n" * 100)
+    assert len(outcome.batches) > 3
+    assert len(outcome.lines) == 100
