@@ -1,15 +1,21 @@
 """The embedded broker as something to keep running: the same data and the same port at every start."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from app.broker.errors import BrokerError
 from app.broker.server import Broker
 from app.keeping import NotStartedError
+
+GROUPS_SECONDS: Final = 10.0
 
 
 class BrokerPart:
@@ -41,6 +47,9 @@ class BrokerPart:
         except BrokerError as error:
             raise NotStartedError(f"broker: {error}") from error
         self._port, self._when_taken = self._broker.port, "refuse"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GROUPS_SECONDS):
+                await _wait_for_groups(self._broker.bootstrap_servers)
 
     async def ended(self) -> str:
         """Wait for the end of Kafka."""
@@ -62,3 +71,22 @@ class BrokerPart:
         if self._broker is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._broker.pid, signal.SIGKILL)
+
+
+async def _wait_for_groups(bootstrap_servers: str) -> None:
+    """Return when consumer groups can form: a new broker makes its topics for them when it is first asked.
+
+    Workers would wait for it, too, but they would log it as an error, which nobody has to read at a first start.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        while True:
+            try:
+                await admin.find_coordinator("entrepot")
+            except KafkaError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+    finally:
+        await admin.close()

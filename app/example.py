@@ -1,4 +1,4 @@
-"""The example job: a month of flights, imported once, so that there is something to look at. It only asks the API."""
+"""The example job: some flights, imported once, so that there is something to look at. It only asks the API."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -10,8 +10,8 @@ KEY: Final = "entrepot-example-flights-2013-01"
 JOB: Final[dict[str, Any]] = {
     "provider": "file",
     "job_type": "import",
-    "name": "Flights, January 2013",
-    "description": "All flights that left New York in January 2013: an example that came with Entrepot.",
+    "name": "Flights of New York",
+    "description": "Flights that left New York on the first three days of 2013: an example that came with Entrepot.",
     "configuration": {"source": "flights-2013-01.csv.gz", "stream": "flights", "timestamp_field": "time_hour"},
 }
 

@@ -24,7 +24,7 @@ from app.settings import Settings
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A directory that file jobs may read; may be repeated.",
 )
-@click.option("--with-example", is_flag=True, help="Import a month of flights, once, to have something to look at.")
+@click.option("--with-example", is_flag=True, help="Import some flights, once, to have something to look at.")
 def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with_example: bool) -> None:
     """Start the broker and every role on this machine. Ctrl-C stops them all; twice, at once.
 

@@ -1,0 +1,296 @@
+"""`entrepot up` as a person uses it: a terminal, Ctrl-C, a second start, and processes that die."""
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ENTREPOT = (sys.executable, "-m", "app.cli.main")
+IN_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+PATIENCE = 90.0
+CTRL_C = b"\x03"
+
+
+class Up:
+    """An `entrepot up` in a terminal of its own, so that Ctrl-C is what a terminal makes of it."""
+
+    def __init__(self, data_dir: Path, *arguments: str) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ENTREPOT_")}
+        self.environment = kept | {"ENTREPOT_DATA_DIR": str(data_dir), "ENTREPOT_BROKER_PORT": "0", "COLUMNS": "200"}
+        self.data_dir = data_dir
+        self.screen = ""
+        self._terminal = subprocess.Popen(
+            [sys.executable, "-c", IN_TERMINAL, *ENTREPOT, "up", "--port", "0", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=self.environment,
+        )
+
+    @property
+    def supervisor(self) -> psutil.Process:
+        return psutil.Process(int((self.data_dir / "supervisor.lock").read_text()))
+
+    def shows(self, pattern: str) -> re.Match[str]:
+        """Wait until the screen has a text, and return it; what was there before doesn't count again."""
+        assert self._terminal.stdout is not None
+        deadline = time.monotonic() + PATIENCE
+        while not (found := re.search(pattern, self.screen)):
+            assert time.monotonic() < deadline, f"{pattern!r} doesn't come:\n{self.screen}"
+            if select.select([self._terminal.stdout], [], [], 1.0)[0]:
+                some = os.read(self._terminal.stdout.fileno(), 65536)
+                assert some, f"it ended without {pattern!r}:\n{self.screen}"
+                self.screen += some.decode(errors="replace")
+        self.screen = self.screen[found.end() :]
+        return found
+
+    def press(self, key: bytes) -> None:
+        assert self._terminal.stdin is not None
+        self._terminal.stdin.write(key)
+        self._terminal.stdin.flush()
+
+    def ends(self) -> int:
+        """Wait for the end and return the exit code."""
+        assert self._terminal.stdout is not None
+        self.screen += self._terminal.stdout.read().decode(errors="replace")
+        return self._terminal.wait(PATIENCE)
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run another command in a pipe."""
+        return subprocess.run(
+            [*ENTREPOT, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+            env=self.environment | environment,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        done = self.run(*arguments, "-o", "json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def close(self) -> None:
+        if self._terminal.poll() is None:
+            for each in (*psutil.Process(self._terminal.pid).children(recursive=True), self._terminal):
+                each.kill()
+            self._terminal.wait()
+        for stream in (self._terminal.stdin, self._terminal.stdout):
+            assert stream is not None
+            stream.close()
+
+
+Start = Callable[..., Up]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Up] = []
+
+    def up(*arguments: str, data_dir: Path = tmp_path / "data") -> Up:
+        started.append(Up(data_dir, *arguments))
+        return started[-1]
+
+    yield up
+    for each in started:
+        each.close()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One that runs with the example imported, for the tests that only look or disturb it a little."""
+    files = tmp_path_factory.mktemp("files")
+    (files / "contacts.csv").write_text("id,email\n1,a@example.com\n2,b@example.com\n")
+    up = Up(tmp_path_factory.mktemp("up") / "data", "--with-example", "--files", str(files))
+    up.shows("Completed, 2,699 read, 2,699 accepted, 0 rejected")
+    yield up
+    up.close()
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    return not psutil.wait_procs(processes, timeout=30)[1]
+
+
+def test_ctrl_c_stops_everything_and_a_second_start_finds_all(start: Start) -> None:
+    up = start("--with-example")
+    up.shows(r"ready after [\d.]+ s")
+    up.shows("Completed, 2,699 read")
+    everything = up.supervisor.children(recursive=True)
+    assert len(everything) >= 7, "the broker, its watchdog and five roles"
+    up.press(CTRL_C)
+    assert up.ends() == 0
+    assert "stopped; the next start finds all data" in up.screen
+    assert "Traceback" not in up.screen
+    assert all_gone(everything)
+
+    again = start("--with-example")
+    again.shows("Completed, 2,699 read")
+    assert [(each["run"], each["name"]) for each in again.json("job", "list")] == [(1, "Flights of New York")]
+    again.press(CTRL_C)
+    assert again.ends() == 0
+
+
+def test_a_supervisor_that_is_killed_takes_everything_along(start: Start) -> None:
+    up = start()
+    up.shows("ready after")
+    everything = up.supervisor.children(recursive=True)
+    up.supervisor.kill()
+    assert all_gone(everything)
+
+
+def test_ctrl_c_while_it_starts_and_again_to_hurry(start: Start) -> None:
+    up = start()
+    up.shows("starting Kafka")
+    everything = up.supervisor.children(recursive=True)
+    up.press(CTRL_C)
+    up.shows("stopping")
+    up.press(CTRL_C)
+    assert up.ends() == 0
+    assert all_gone(everything)
+
+
+def test_a_second_one_on_the_same_data_is_refused_and_named_the_first(running: Up) -> None:
+    second = running.run("up")
+    assert second.returncode == 6
+    assert f"in use by the process {running.supervisor.pid}; stop it" in second.stderr
+
+
+def test_a_port_that_was_chosen_and_is_taken_is_refused(running: Up, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = running.run("up", "--port", str(port), "--data-dir", str(tmp_path))
+    assert refused.returncode == 6
+    assert f"port {port} on 127.0.0.1 is taken" in refused.stderr
+
+
+@pytest.mark.parametrize("role", ["control", "runner", "lane-backfill", "api"])
+def test_a_role_that_is_killed_comes_back(running: Up, role: str) -> None:
+    process = next(each for each in running.supervisor.children() if role in each.cmdline())
+    process.kill()
+    running.shows(f"{role} ended with signal SIGKILL.* started again in 0.2 s")
+    assert eventually(lambda: running.run("job", "run", "Flights of New York", "--wait").returncode == 0)
+
+
+def test_the_broker_comes_back_with_its_data_and_its_port(running: Up) -> None:
+    before = running.json("topics")
+    jvm = next(each for each in running.supervisor.children() if "kafka.Kafka" in each.cmdline())
+    jvm.kill()
+    running.shows("broker: Kafka was killed by signal 9")
+    assert eventually(lambda: running.run("topics").returncode == 0)
+    after = running.json("topics")
+    assert [each["offsets"] for each in after] >= [each["offsets"] for each in before]
+    assert eventually(lambda: running.run("job", "run", "Flights of New York", "--wait").returncode == 0)
+
+
+def test_history_has_a_lower_priority_than_what_happens_now(running: Up) -> None:
+    nice = {each.cmdline()[4]: each.nice() for each in running.supervisor.children() if "worker" in each.cmdline()}
+    assert nice["lane-backfill"] == nice["lane-realtime"] + 10
+
+
+def test_a_job_from_its_creation_to_its_end(running: Up) -> None:
+    made = running.run("job", "create", "--provider", "file", "--name", "Contacts", "--wait",
+                       "source=contacts.csv", "stream=contacts")  # fmt: skip
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout.splitlines()[-1] == "Completed: 2 read, 2 accepted, 0 rejected, 0 duplicate, 0 omitted"
+    job = running.json("job", "show", "Contacts")
+    assert running.json("job", "show", job["id"][:8])["id"] == job["id"]
+    assert running.run("job", "edit", "Contacts", "--description", "People", "timestamp_field=email").returncode == 0
+    assert [each["version"] for each in running.json("job", "history", "Contacts")] == [2, 1]
+    assert "+  timestamp_field: email" in running.run("job", "diff", "Contacts").stdout.splitlines()
+    assert running.run("job", "revert", "Contacts", "1").returncode == 0
+    assert "timestamp_field" not in running.json("job", "show", "Contacts")["configuration"]
+    assert running.run("job", "resume", "Contacts").returncode == 4, "it is Completed"
+    assert running.run("job", "kill", "Contacts").returncode == 0
+    assert "Contacts" not in running.run("job", "list").stdout
+    assert running.run("job", "restore", "Contacts").stdout.endswith("Contacts: Paused\n")
+    log = running.run("job", "logs", "Contacts").stdout
+    assert [line.split()[3] for line in log.splitlines()][:1] == ["Created"]
+    assert "Restored" in log
+
+
+def test_what_is_wrong_is_said_field_by_field(running: Up) -> None:
+    wrong = running.run(
+        "job", "create", "--provider", "file", "--name", "X", "source=../etc/passwd", "header_row=maybe"
+    )
+    assert wrong.returncode == 5
+    assert "/configuration/stream: Field required" in wrong.stderr
+    assert "/configuration/header_row: " in wrong.stderr
+    missing = running.run("job", "create", "--provider", "file", "--name", "X", "source=none.csv", "stream=x")
+    assert missing.returncode == 5
+    assert "none.csv" in missing.stderr
+    assert running.run("job", "show", "no such job").returncode == 3
+    assert running.run("job", "create", "--provider", "nobody", "--name", "X").returncode == 3
+    assert running.run("job", "list", ENTREPOT_TOKEN="wrong").returncode == 5
+
+
+def test_everything_can_be_looked_at(running: Up) -> None:
+    assert [each["name"] for each in running.json("provider", "list")] == ["file"]
+    assert "source*" in running.run("provider", "show", "file").stdout
+    flights = next(each for each in running.json("stream", "list") if each["stream"] == "flights")
+    assert flights["count"] >= 2699
+    assert running.json("metric", "--stream", "flights")["total"]["accepted"] >= 2699
+    assert running.run("metric").stdout.splitlines()[-1].startswith("sum")
+    made = running.json("token", "create", "--name", "report", "--role", "viewer")
+    assert running.run("job", "list", ENTREPOT_TOKEN=made["token"]).returncode == 0
+    assert running.run("job", "kill", "Flights", ENTREPOT_TOKEN=made["token"]).returncode == 5
+    assert running.run("token", "revoke", made["id"]).returncode == 0
+    assert running.run("sign-in").stdout.startswith("http://127.0.0.1:")
+
+
+def test_the_log_proves_itself_and_the_views_can_be_made_again(running: Up) -> None:
+    jobs = running.json("job", "list")
+    tallies = running.json("verify")
+    assert sum(each["events"] for each in tallies) > 0
+    assert not any(each["found"] or each["unanswered"] for each in tallies)
+    assert running.run("verify", jobs[0]["id"]).returncode == 0
+    rebuilt = running.run("rebuild-views")
+    assert (rebuilt.returncode, rebuilt.stderr) == (0, "")
+    assert running.json("job", "list") == jobs
+
+
+def test_the_doctor_finds_nothing_wrong(running: Up) -> None:
+    found = running.run("doctor")
+    assert found.returncode == 0, found.stdout
+    assert {line[:4].strip() for line in found.stdout.splitlines()} == {"ok"}, found.stdout
+
+
+@pytest.mark.parametrize("columns", ["80", "40"])
+def test_tables_keep_to_the_width_of_a_narrow_terminal(running: Up, columns: str) -> None:
+    command = [sys.executable, "-c", IN_TERMINAL, *ENTREPOT, "job", "list"]
+    shown = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=running.environment | {"COLUMNS": columns}
+    ).stdout
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.splitlines()]
+    assert max(map(len, lines)) <= int(columns)
+    assert any("Completed" in line for line in lines)
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
+def test_the_signals_of_a_container_end_a_role_cleanly(running: Up) -> None:
+    environment = running.environment | {"ENTREPOT_WORKER_ID": "other"}
+    role = subprocess.Popen([*ENTREPOT, "worker", "control"], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        assert eventually(lambda: psutil.Process(role.pid).num_threads() > 1)
+        role.send_signal(signal.SIGTERM)
+        assert role.wait(PATIENCE) in {0, -signal.SIGTERM}
+    finally:
+        role.kill()
+        role.wait()
