@@ -1,5 +1,6 @@
 """Events to rows: a micro-batch of one partition is folded in memory and written to the tables of one generation."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -18,10 +19,13 @@ from projections.metrics import Grain, counted
 from projections.summary import next_wake
 from schemas.commands import NONE, Counts
 from schemas.events import JobConfigured, JobCreated, JobEvent, JobPurged
+from schemas.topics import JOBS_EVENTS
 
 SNAPSHOT_EVERY: Final = 500  # events of a job
 
 Row = dict[str, Any]
+
+_log = logging.getLogger(__name__)
 
 
 class Fold:
@@ -31,6 +35,7 @@ class Fold:
         self.jobs = jobs
         self.changed: set[str] = set()
         self.purged: set[str] = set()
+        self.behind_gaps: set[str] = set()
         self.log: list[Row] = []
         self.configurations: list[Row] = []
         self.events: list[Row] = []
@@ -44,6 +49,8 @@ class Fold:
         before = self.jobs.get(event.job_id, Absent(event.job_id))
         job = evolve(before, event)
         if job is before or isinstance(job, Absent):
+            if event.seq > 1 + (before.seq if isinstance(before, Job) else 0):
+                self.behind_gaps.add(event.job_id)
             return
         self.jobs[event.job_id] = job
         self.changed.add(event.job_id)
@@ -145,6 +152,11 @@ async def write(
     fold = Fold(partition, await _jobs_of(connection, tables, {each.event.job_id for each in records}))
     for record in records:
         fold.add(record)
+    if fold.behind_gaps:
+        _log.warning(
+            "%s/%d: the views lack events before offset %d, of job %s and %d more: run `entrepot rebuild-views`",
+            *(JOBS_EVENTS.name, partition, records[-1].offset, min(fold.behind_gaps), len(fold.behind_gaps) - 1),
+        )
     for table in (tables.log, tables.configurations, tables.events, tables.snapshots):
         if fold.purged:
             await connection.execute(delete(table).where(table.c.job_id.in_(fold.purged)))

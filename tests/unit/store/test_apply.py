@@ -63,12 +63,21 @@ async def test_an_event_written_twice_to_the_topic_counts_once(store: ReadStore)
     assert await store.next_offset("jobs.events", 0) == end + len(again)
 
 
-async def test_an_event_behind_a_gap_changes_nothing(store: ReadStore) -> None:
+async def test_an_event_behind_a_gap_changes_nothing_and_says_what_to_do(
+    store: ReadStore, caplog: pytest.LogCaptureFixture
+) -> None:
     partition = Partition()
     await store.apply(0, partition.create())
     partition.send(PauseJob)
-    await store.apply(0, partition.send(RenameJob, name="too far ahead", description=""))
+    partition.create("job-2")
+    assert not caplog.messages
+    late = [*partition.send(RenameJob, name="too far ahead", description=""), *partition.send(PauseJob, "job-2")]
+    await store.apply(0, late)
+    assert caplog.messages == [
+        "jobs.events/0: the views lack events before offset 17, of job job-1 and 1 more: run `entrepot rebuild-views`"
+    ]
     assert await store.applied_seq("job-1") == 2
+    assert await store.job("job-2") is None
     assert await store.next_offset("jobs.events", 0) == partition.records[-1].offset + 1
 
 

@@ -40,7 +40,6 @@ async def test_processes_that_apply_the_same_events_count_them_once(store: ReadS
     assert await writers == [(0, "")] * 2
     found = await everything(store)
     again = await store.begin_rebuild()
-
     await again.apply(0, RECORDS)
     await again.swap()
     assert await everything(store) == found
@@ -82,6 +81,39 @@ async def test_a_cancelled_write_leaves_nothing_and_the_store_usable(store: Read
         await asyncio.wait([writing])
     await store.apply(0, partition.records)
     assert await store.count_jobs() == 300
+
+
+async def test_cancelled_reads_leave_the_store_usable(store: ReadStore) -> None:
+    partition = Partition()
+    await store.apply(0, partition.create())
+    for turns in range(1, 40):
+        readings = [asyncio.create_task(store.jobs()) for _ in range(3)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        readings[0].cancel()
+        readings[1].cancel()
+        await asyncio.wait(readings)
+        assert readings[2].result().items == (partition.job(),)
+    await store.apply(0, partition.report())
+    assert await store.job("job-1") == partition.job()
+
+
+async def test_a_writer_that_is_killed_is_followed_by_one_that_counts_each_event_once(
+    store: ReadStore, database_url: str
+) -> None:
+    first = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.unit.store.neighbour", database_url, "write", cwd=ROOT
+    )
+    while not await store.next_offset("jobs.events", 0):
+        assert first.returncode is None
+    first.kill()
+    await first.wait()
+    assert await process(database_url, "write") == (0, "")
+    found = await everything(store)
+    rebuild = await store.begin_rebuild()
+    await rebuild.apply(0, RECORDS)
+    await rebuild.swap()
+    assert await everything(store) == found
 
 
 @pytest.mark.parametrize("url", ["mysql://root@localhost/x", "sqlite:///x", "postgresql://localhost/x"])
