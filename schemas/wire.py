@@ -1,7 +1,8 @@
 """Bytes to words and back: Avro in the Confluent framing, `0x00`, a 4-byte big-endian schema id, the body.
 
 Old versions are read with the schema they were written with and resolved to the newest by Avro's own rules
-(a new field has a default); what those rules can't say is an upcaster in `UPCASTERS`.
+(a new field has a default). What those rules can't say is an upcaster in `UPCASTERS`: it takes the record as it was
+written, and returns it as the newest version has it.
 """
 
 import struct
@@ -10,6 +11,7 @@ from io import BytesIO
 from typing import Any, Final, cast
 
 from fastavro import schemaless_reader, schemaless_writer
+from fastavro.read import SchemaResolutionError
 
 from schemas.avro_types import from_avro, to_avro
 from schemas.catalog import newest, version_of
@@ -22,6 +24,10 @@ Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 
 MAGIC: Final = 0
 FRAME: Final = struct.Struct(">bI")
+
+UNREADABLE: Final = (
+    EOFError, ValueError, IndexError, TypeError, KeyError, OverflowError, MemoryError, SchemaResolutionError,
+)  # fmt: skip
 
 UPCASTERS: Final[Mapping[int, Upcast]] = {}
 
@@ -65,11 +71,11 @@ def decode(data: bytes) -> Word:
     version = version_of(schema_id_of(data))
     buffer = BytesIO(data)
     buffer.seek(FRAME.size)
+    upcast = UPCASTERS.get(version.id)
     try:
-        record = schemaless_reader(buffer, version.parsed, newest()[version.word].parsed)
-        upcast = UPCASTERS.get(version.id)
+        record = schemaless_reader(buffer, version.parsed, None if upcast else newest()[version.word].parsed)
         word = from_avro(version.word, upcast(record) if upcast else record)
-    except (EOFError, ValueError, IndexError, TypeError, KeyError, OverflowError, MemoryError) as error:
+    except UNREADABLE as error:
         raise MalformedRecordError(f"the body is not a {version.name} (version {version.version}): {error}") from error
     if buffer.tell() != len(data):
         raise MalformedRecordError(f"{len(data) - buffer.tell()} bytes are left after a {version.name}")

@@ -1,0 +1,96 @@
+"""What was once written is read as it was meant, and what was once decided is decided again, byte for byte."""
+
+import json
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastavro import schemaless_writer
+
+from projections.decide import decide
+from projections.evolve import evolve
+from projections.job_state import Absent, JobState
+from schemas.avro_types import to_avro
+from schemas.catalog import file_name, version_of, versions
+from schemas.commands import Command
+from schemas.wire import FRAME, decode, schema_id_of
+from tests.golden.histories import HISTORIES
+from tests.golden.samples import bare, full, shown
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+WORDS = sorted((GOLDEN / "words").glob("*.json"))
+STORED = sorted((GOLDEN / "histories").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", WORDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("kind", ["full", "bare"])
+def test_a_record_of_any_age_is_read_as_it_was_meant(path: Path, kind: str) -> None:
+    golden = json.loads(path.read_text("utf-8"))
+    word = decode(bytes.fromhex(golden[kind]["hex"]))
+    assert schema_id_of(bytes.fromhex(golden[kind]["hex"])) == golden["schema_id"]
+    _contains(shown(word), golden[kind]["word"])
+
+
+def _contains(now: Any, then: Any) -> None:
+    """Every value of then is there now; now may know more."""
+    if isinstance(then, dict):
+        for name, value in then.items():
+            if name in now:
+                _contains(now[name], value)
+    elif isinstance(then, list):
+        for one, other in zip(now, then, strict=True):
+            _contains(one, other)
+    else:
+        assert now == then
+
+
+def test_every_version_has_a_golden_record() -> None:
+    expected = {file_name(each.name, each.version).removesuffix(".avsc") for each in versions().values()}
+    assert {each.stem for each in WORDS} == expected, "run `make words`"
+
+
+def test_samples_say_something() -> None:
+    for version in versions().values():
+        assert shown(full(version.word)) != shown(bare(version.word))
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_history_repeats_itself(path: Path) -> None:
+    golden = json.loads(path.read_text("utf-8"))
+    commands = [decode(_bytes(line)) for line in golden["commands"]]
+    state: JobState = Absent(commands[0].job_id)
+    events = []
+    for offset, command in enumerate(commands):
+        assert isinstance(command, Command)
+        for event in decide(state, command, offset):
+            events.append(event)
+            state = evolve(state, event)
+    stored = [_bytes(line) for line in golden["events"]]
+    assert [type(each).__name__ for each in events] == [line.partition(" ")[0] for line in golden["events"]]
+    for event, data in zip(events, stored, strict=True):
+        assert event == decode(data)
+        assert _written(event, schema_id_of(data)) == data
+
+
+def _bytes(line: str) -> bytes:
+    return bytes.fromhex(line.partition(" ")[2])
+
+
+def _written(word: Any, schema_id: int) -> bytes:
+    """A word in the version that a record was written with, which may be an old one."""
+    buffer = BytesIO(FRAME.pack(0, schema_id))
+    buffer.seek(FRAME.size)
+    schemaless_writer(buffer, version_of(schema_id).parsed, to_avro(word))
+    return buffer.getvalue()
+
+
+def test_every_history_is_stored() -> None:
+    assert {each.__name__ for each in HISTORIES} <= {each.stem for each in STORED}, "run `make words`"
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_a_teller_tells_the_stored_history(history: Any) -> None:
+    golden = json.loads((GOLDEN / "histories" / f"{history.__name__}.json").read_text("utf-8"))
+    stored = [decode(_bytes(line)) for line in golden["commands"]]
+    assert history().commands == stored

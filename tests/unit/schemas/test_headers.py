@@ -1,0 +1,52 @@
+"""A consumer routes by headers alone."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from schemas.commands import KillJob
+from schemas.events import JobKilled
+from schemas.headers import headers_of, rfc3339
+from schemas.messages import MessageBatch, MessageRejected
+from schemas.wire import Word
+from tests.golden.samples import MOMENT, full
+
+KILL = KillJob(command_id="c-1", job_id="job-1", issued_at=MOMENT, issued_by="user:ada")
+KILLED = replace(full(JobKilled), event_id="e-1", job_id="job-1", occurred_at=MOMENT)
+BATCH = replace(full(MessageBatch), batch_id="job-1/4", stream="orders", ingested_at=MOMENT)
+REJECTED = replace(full(MessageRejected), source="orders.csv", position="row 12", stream="orders", rejected_at=MOMENT)
+
+
+@pytest.mark.parametrize(
+    ("word", "identifier", "kind", "subject"),
+    [
+        (KILL, b"c-1", b"entrepot.jobs.commands.KillJob", b"job-1"),
+        (KILLED, b"e-1", b"entrepot.jobs.events.JobKilled", b"job-1"),
+        (BATCH, b"job-1/4", b"entrepot.messages.MessageBatch", b"orders"),
+        (REJECTED, b"orders.csv#row 12", b"entrepot.messages.MessageRejected", b"orders"),
+    ],
+)
+def test_headers_are_cloud_events(word: Word, identifier: bytes, kind: bytes, subject: bytes) -> None:
+    assert dict(headers_of(word)) == {
+        "ce_specversion": b"1.0",
+        "ce_id": identifier,
+        "ce_type": kind,
+        "ce_source": b"/entrepot",
+        "ce_time": b"2026-11-03T14:03:00.123456Z",
+        "ce_subject": subject,
+        "content-type": b"application/avro",
+    }
+
+
+def test_a_trace_goes_with_the_record() -> None:
+    assert dict(headers_of(KILL, "00-abc-def-01"))["traceparent"] == b"00-abc-def-01"
+
+
+def test_a_subject_that_is_not_known_is_left_out() -> None:
+    assert "ce_subject" not in dict(headers_of(replace(REJECTED, stream="")))
+
+
+def test_moments_are_written_in_utc() -> None:
+    there = datetime(2026, 11, 3, 16, 3, tzinfo=timezone(timedelta(hours=2)))
+    assert rfc3339(there) == "2026-11-03T14:03:00.000000Z"

@@ -1,0 +1,86 @@
+"""Frames, refusals, old versions."""
+
+from io import BytesIO
+from typing import Any
+
+import pytest
+from fastavro import parse_schema, schemaless_writer
+
+from schemas import wire
+from schemas.catalog import UnknownSchemaError, Version
+from schemas.commands import KillJob, RenameJob
+from schemas.wire import FRAME, MalformedRecordError, decode, encode, schema_id_of
+from tests.golden.samples import MOMENT, full
+
+KILL = KillJob(command_id="c", job_id="j", issued_at=MOMENT, issued_by="user:ada")
+RENAME = "entrepot.jobs.commands.RenameJob"
+
+
+def test_a_record_is_framed_as_confluent_does() -> None:
+    data = encode(KILL)
+    assert data[:5] == b"\x00\x00\x00\x00\x07"
+    assert schema_id_of(data) == 7
+    assert decode(data) == KILL
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "a record of 0 bytes is too short"),
+        (b"\x00\x00\x00\x00", "a record of 4 bytes is too short"),
+        (b'{"a":1}', "byte 0 is 0x7b, but a framed record starts with 0x00"),
+        (encode(KILL)[:-3], "the body is not a entrepot.jobs.commands.KillJob"),
+        (encode(KILL) + b"xy", "2 bytes are left after a entrepot.jobs.commands.KillJob"),
+        (FRAME.pack(0, 7) + b"\x02\xff", "the body is not a"),
+    ],
+)
+def test_what_is_no_word_is_refused_with_what_was_found(data: bytes, words: str) -> None:
+    with pytest.raises(MalformedRecordError, match=words):
+        decode(data)
+
+
+def test_an_unknown_schema_is_another_error() -> None:
+    with pytest.raises(UnknownSchemaError):
+        decode(FRAME.pack(0, 999) + b"x")
+
+
+def test_an_old_version_that_avro_cannot_resolve_is_brought_up_by_its_upcaster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once upon a time `RenameJob` had a `title` instead of a name, and the name of a person instead of an actor."""
+    plain = ("command_id", "job_id", "person", "title")
+    schema: Any = {
+        "type": "record",
+        "name": RENAME,
+        "fields": [
+            *({"name": each, "type": "string"} for each in plain),
+            {"name": "issued_at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        ],
+    }
+    old = Version(500, RENAME, 0, schema, parse_schema(schema))
+    body = BytesIO()
+    schemaless_writer(body, old.parsed, {each: each for each in plain} | {"issued_at": MOMENT})
+
+    def upcast(record: dict[str, Any]) -> dict[str, Any]:
+        kept = {each: record[each] for each in ("command_id", "job_id", "issued_at")}
+        added = {"seed": 0, "rules": 1, "expected_revision": None, "description": ""}
+        return kept | added | {"issued_by": f"user:{record['person']}", "name": record["title"]}
+
+    monkeypatch.setattr(wire, "version_of", {500: old}.__getitem__)
+    data = FRAME.pack(0, 500) + body.getvalue()
+    with pytest.raises(MalformedRecordError, match="issued_by"):
+        decode(data)
+    monkeypatch.setattr(wire, "UPCASTERS", {500: upcast})
+    assert decode(data) == RenameJob(
+        command_id="command_id",
+        job_id="job_id",
+        issued_at=MOMENT,
+        issued_by="user:person",
+        name="title",
+        description="",
+    )
+    with pytest.raises(MalformedRecordError):
+        decode(data[:-1])
+
+
+def test_a_full_word_of_each_kind_survives() -> None:
+    for word in (full(RenameJob), KILL):
+        assert decode(encode(word)) == word
