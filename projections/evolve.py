@@ -96,11 +96,7 @@ def _applied(job: Job, event: JobEvent) -> Job:  # noqa: C901, PLR0911, PLR0912 
         case JobErrored():
             return replace(job, streak=Streak(consecutive=event.consecutive, since=event.first_error_at))
         case JobSlept():
-            return replace(
-                job,
-                phase=Sleeping(since=at, reason=event.reason, until=event.sleep_until, message=event.message),
-                streak=_streak_at(job, at),
-            )
+            return _slept(job, event)
         case JobFailed():
             return replace(job, phase=Failed(since=at, code=event.code, message=event.message))
         case JobPaused():
@@ -153,6 +149,12 @@ def _streak_at(job: Job, at: datetime) -> Streak | None:
         return streak
     failing = max(phase.since - streak.since, timedelta())
     return replace(streak, since=max(at, phase.since) - failing)
+
+
+def _slept(job: Job, event: JobSlept) -> Job:
+    at = event.occurred_at
+    phase = Sleeping(since=at, reason=event.reason, until=event.sleep_until, message=event.message)
+    return replace(job, phase=phase, streak=_streak_at(job, at))
 
 
 def _progressed(job: Job, event: JobProgressed) -> Job:

@@ -1,0 +1,89 @@
+"""The rules of the house that no other tool checks: short modules, short functions, words at the door, real twins."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FLOORS = ("app", "connectors", "projections", "schemas")
+MODULES = [path for floor in FLOORS for path in sorted((ROOT / floor).rglob("*.py"))]
+LONGEST_MODULE, LONGEST_FUNCTION = 300, 40
+UNFINISHED = re.compile("|".join(["TODO", "FIXME", "XXX"]))
+HOMES = re.compile(rb"(?<![\w.])/(?:home|Users|wor[k])/[\w.-]+/")
+MOCKS = {"unittest.mock", "mock"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+def functions(path: Path) -> Iterator[Function]:
+    return (node for node in ast.walk(tree(path)) if isinstance(node, Function))
+
+
+def committed() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    paths = [ROOT / each for each in listed.stdout.decode().split("\0") if each]
+    return [each for each in paths if each.is_file()]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_a_module_fits_in_a_head(path: Path) -> None:
+    lines = len(path.read_text("utf-8").splitlines())
+    assert lines <= LONGEST_MODULE, f"{name(path)} has {lines} lines; cut it where two things meet"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_a_function_fits_on_a_screen(path: Path) -> None:
+    too_long = {
+        f"{each.name} (line {each.lineno})": length
+        for each in functions(path)
+        if (length := (each.end_lineno or 0) - each.lineno + 1) > LONGEST_FUNCTION
+    }
+    assert not too_long, f"{name(path)}: longer than {LONGEST_FUNCTION} lines"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_a_module_and_what_it_offers_say_what_they_are_for(path: Path) -> None:
+    module = tree(path)
+    assert ast.get_docstring(module), f"{name(path)} opens without a sentence on what it is for"
+    offered = [node for node in module.body if isinstance(node, Function | ast.ClassDef) and node.name[0] != "_"]
+    for node in offered:
+        assert ast.get_docstring(node), f"{name(path)}: {node.name} doesn't say what it is for"
+
+
+@pytest.mark.parametrize("path", [*MODULES, *sorted((ROOT / "tests").rglob("*.py"))], ids=name)
+def test_twins_are_real(path: Path) -> None:
+    for node in ast.walk(tree(path)):
+        imported = {node.module} if isinstance(node, ast.ImportFrom) else set()
+        imported |= {each.name for each in node.names} if isinstance(node, ast.Import) else set()
+        assert not imported & MOCKS, f"{name(path)} line {node.lineno}: use a real twin"  # type: ignore[attr-defined]
+
+
+def test_nothing_unfinished_is_committed() -> None:
+    unfinished = [name(path) for path in committed() if path.suffix == ".py" and UNFINISHED.search(path.read_text())]
+    assert unfinished == []
+
+
+def test_nothing_committed_knows_this_machine() -> None:
+    found = {f"{name(path)}: {each.decode()}" for path in committed() for each in HOMES.findall(path.read_bytes())}
+    assert found == set()
+
+
+def test_the_root_is_a_table_of_contents() -> None:
+    """No drawer for odds and ends: a module is named after what a newcomer would look for."""
+    assert [name(path) for path in MODULES if path.stem in {"utils", "util", "helpers", "common", "misc"}] == []
