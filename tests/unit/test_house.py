@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FLOORS = ("app", "connectors", "projections", "schemas")
 MODULES = [path for floor in FLOORS for path in sorted((ROOT / floor).rglob("*.py"))]
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 40
-UNFINISHED = re.compile("|".join(["TODO", "FIXME", "XXX"]))
+UNFINISHED = re.compile(r"\b(?:TO[D]O|FIX[M]E|X[X]X)\b")  # spelled so that it doesn't find itself
 HOMES = re.compile(rb"(?<![\w.])/(?:home|Users|wor[k])/[\w.-]+/")
 MOCKS = {"unittest.mock", "mock"}
 
