@@ -44,14 +44,28 @@ class Service:
     keepers: dict[str, Keeper] = field(default_factory=dict)
     history: dict[str, list[JobEvent]] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    spoke: asyncio.Event = field(default_factory=asyncio.Event)
     producer: AIOKafkaProducer | None = None
+    logs: list[RoleLog] = field(default_factory=list)
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+        self.spoke.set()
+
+    async def until_said(self, words: str, seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait until a line with these words came from a role or from its keeper."""
+        async with asyncio.timeout(seconds):
+            while not any(words in each for each in self.said):
+                self.spoke.clear()
+                await self.spoke.wait()
 
     async def start_role(self, name: str, worker_id: str = "0", **environment: str) -> RoleProcess:
         """Start a role; it is started again whenever it ends."""
         settings = self.settings.model_copy(update={"worker_id": worker_id})
-        log = RoleLog(settings.data_dir / "logs" / f"{name}-{worker_id}.log", self.said.append)
+        log = RoleLog(settings.data_dir / "logs" / f"{name}-{worker_id}.log", self.say)
+        self.logs.append(log)
         process = RoleProcess(name, command_of(role_named(name)), environment_of(settings) | environment, log)
-        keeper = Keeper(process, self.said.append)
+        keeper = Keeper(process, self.say)
         self.keepers[f"{name}-{worker_id}"] = keeper
         await keeper.start()
         return process
@@ -186,3 +200,5 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 
 async def _all_stopped(running: Service) -> None:
     await asyncio.gather(*(each.stop() for each in running.keepers.values()))
+    for log in running.logs:
+        log.close()
