@@ -9,7 +9,7 @@ from connectors.compression import Compression
 from connectors.contract import Lane
 from connectors.encoding import ToUtf8
 from connectors.formats.records import OnError
-from connectors.timestamps import NAMED_FORMATS
+from connectors.timestamps import NAMED_FORMATS, is_strptime
 
 FormatName = Literal["csv", "ndjson", "json_array"]
 FORMAT_SUFFIXES: Final[dict[str, FormatName]] = {
@@ -118,8 +118,8 @@ class TextConfig(BaseModel):
     @classmethod
     def _known_format(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
-            if each not in NAMED_FORMATS and "%" not in each:
-                raise ValueError(f"{each!r} is none of {', '.join(NAMED_FORMATS)}, and no strptime format has no `%`")
+            if each not in NAMED_FORMATS and not is_strptime(each):
+                raise ValueError(f"{each!r} is none of {', '.join(NAMED_FORMATS)}, and no strptime format with a date")
         return value
 
     @field_validator("time_zone")

@@ -15,7 +15,7 @@ from connectors.compression import MAGIC_BYTES, SUFFIXES, decoder, detect
 from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, Problem, RetryLater
 from connectors.cursor import START, TextCursor
 from connectors.encoding import ToUtf8, is_utf8
-from connectors.formats.csv import Csv
+from connectors.formats.csv import Csv, unknown_field
 from connectors.formats.csv_grammar import Dialect
 from connectors.formats.json_array import JsonArray
 from connectors.formats.ndjson import Ndjson
@@ -111,6 +111,8 @@ def make_format(config: TextConfig, path: str, cursor: TextCursor, limits: Limit
             fields = config.fields or cursor.fields
             if cursor.byte and not fields:
                 raise FixConfiguration("bad_cursor", "the job's cursor lacks `fields`; reset it to {}")
+            if stamps and fields and stamps.field not in fields:
+                raise FixConfiguration("unknown_timestamp_field", unknown_field(stamps.field, fields))
             header_row = config.header_row and not cursor.byte
             dialect = Dialect(delimiter.encode(), config.quote.encode())
             return Csv(dialect, stamps, config.on_error, fields, header_row=header_row)

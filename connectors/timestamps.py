@@ -76,6 +76,16 @@ class Timestamps:
         return " nor ".join("an ISO 8601 date and time" if each == "auto" else f"`{each}`" for each in self.formats)
 
 
+def is_strptime(form: str) -> bool:
+    """Whether a strptime format reads back the date it writes."""
+    moment = EPOCH.replace(year=2001, month=2, day=3)
+    try:
+        found = datetime.strptime(moment.strftime(form), form)  # noqa: DTZ007 -- only its date is looked at
+    except (ValueError, re.error):  # a directive that occurs twice becomes a regular expression that can't be
+        return False
+    return found.date() == moment.date()
+
+
 def shown(value: object) -> str:
     """A value as a message may hold it: short, and on one line."""
     text = repr(value)

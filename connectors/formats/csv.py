@@ -15,7 +15,8 @@ from connectors.timestamps import Timestamps, Unusable
 
 MOST_COLUMNS: Final = 10_000
 MOST_HEADER_BYTES: Final = 256 * 1024
-EXACT_RECORDS: Final = 2_000  # then the fast path has its turn again
+LONG: Final = 1 << 30
+SHORT: Final = 32 * 1024  # a stretch in trouble is halved down to this before its rows are looked at one by one
 SWELL: Final = 4  # field names are repeated in every record: a stretch may grow by so much on the average
 
 
@@ -35,6 +36,8 @@ class Csv:
         header_row: bool,
     ) -> None:
         self._dialect = dialect
+        self._quote = dialect.quote
+        self._stretch = LONG
         self._grammar = Grammar(dialect)
         self._timestamps = timestamps
         self._on_error = on_error
@@ -57,15 +60,17 @@ class Csv:
         if self._awaits_header:
             return self._header(text, final=final)
         taken = self._bounded(text)
-        end = self._grammar.well_formed(taken)
-        if len(taken) < len(text):
-            if end == 0:
-                taken, end = text, self._grammar.well_formed(text)
-            else:
-                final = False
-        if final and (not self._dialect.quote or self._dialect.quote not in taken[end:]):
-            end = len(taken)
-        return (self._fast(taken[:end]) if end else None) or self._exact(taken, first, final=final)
+        while True:
+            end = self._grammar.well_formed(taken)
+            if len(taken) == len(text) and final and not (self._quote and self._quote in taken[end:]):
+                end = len(taken)
+            if (end >= SHORT // 2 or end == len(text)) and (parsed := self._fast(taken[:end])):
+                self._stretch = min(2 * self._stretch, LONG)
+                return parsed
+            if len(taken) <= SHORT:
+                return self._exact(text, first, final=final)
+            self._stretch = max(len(taken) // 2, SHORT)
+            taken = taken[: self._stretch]
 
     def _fast(self, text: bytes) -> Parsed | None:
         from connectors.formats.csv_columns import to_ndjson  # noqa: PLC0415 -- 25 MB that only reading needs
@@ -76,17 +81,11 @@ class Csv:
 
     def _exact(self, text: bytes, first: int, *, final: bool) -> Parsed:
         collector = Collector(self.noun, first, self._on_error)
-        at, started = 0, 0
-        for _ in range(EXACT_RECORDS):
-            started = at
-            row = self._grammar.row(text, at, final=final) if at < len(text) else None
-            if row is None:
-                break
-            at = row.end
+        at = started = 0
+        while at < min(SHORT, len(text)) and (row := self._grammar.row(text, at, final=final)) and not collector.full:
+            started, at = at, row.end
             if row.fields != [b""] or text[started:at].strip(b"\r\n"):
                 self._take(collector, row, text[started:at])
-            if collector.full:
-                break
         return collector.parsed(started if collector.stop else at)
 
     def _take(self, collector: Collector, row: Row, record: bytes) -> None:
@@ -123,12 +122,12 @@ class Csv:
         return Parsed(row.end)
 
     def _bounded(self, text: bytes) -> bytes:
-        """As much of `text` as may become NDJSON at once: names weigh more than values where values are short."""
+        """As much of `text` as to try at once. Where values are short, names make much NDJSON of little text."""
         assert self._fields is not None
         names = sum(map(len, self._fields)) + 6 * len(self._fields)
         swollen = len(text) + text.count(b"\n") * names
         most = max(SWELL * len(text), 2 * names + 65_536)
-        return text if swollen <= most else text[: max(1, len(text) * most // swollen)]
+        return text[: min(self._stretch, len(text) * most // max(swollen, most, 1))]
 
 
 def header_names(row: Row, record: bytes) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from connectors.timestamps import Timestamps
 
 # Escaped here: backslash, quote, newline, CR and tab. The other control characters are left to the exact path.
 RARE: Final = bytes(each for each in range(0x20) if each not in b"\t\n\r")
+# Inside a field, the quote of the dialect itself is always written twice.
 ESCAPES: Final = (
     (b"\\", "\\", "\\\\"),
     (b'"', '"', '\\"'),
@@ -77,7 +78,7 @@ def _ordinals(count: int) -> list[str]:
 
 def _escaped(text: bytes, columns: list[Any], quote: bytes) -> list[Any]:
     for found, plain, escape in ESCAPES:
-        if found in text and (found not in b"\r\n" or (quote and quote in text)):
+        if (b'""' if found == quote else found) in text and (found not in b"\r\n" or (quote and quote in text)):
             columns = [pc.replace_substring(each, plain, escape) for each in columns]
     return columns
 

@@ -6,7 +6,7 @@ one quote; what follows a closing quote belongs to the field; LF and CRLF end a 
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 UNCLOSED: Final = (
     "opens a quote that is never closed, so everything from here to the end of the file was taken as one field; "
@@ -22,8 +22,7 @@ class Dialect:
     quote: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One record as it lies in the text: its fields, still bytes, and where the next record begins."""
 
     fields: list[bytes]

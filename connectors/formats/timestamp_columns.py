@@ -3,6 +3,7 @@
 Imports pyarrow, so it is itself imported only when something is read.
 """
 
+import re
 from array import array
 from typing import Final
 
@@ -13,6 +14,8 @@ from connectors.timestamps import EPOCH_UNITS, FIRST, LAST, Timestamps, Unusable
 
 # 1970 to 2037: where every time zone library reads the same transitions out of the tz database.
 ZONES_AGREE: Final = (0, 2_145_916_800_000_000)
+# A date, and maybe a time, in numbers alone: strptime formats that mean the same everywhere.
+NUMERIC: Final = re.compile(r"(?=.*%Y)(?=.*%m)(?=.*%d)(?:%Y|%m|%d|%H|%M|%S|[-/.:T ]){5,11}")
 
 
 def micros_column(timestamps: Timestamps, values: pa.Array) -> bytes | None:
@@ -37,6 +40,8 @@ def _cast(timestamps: Timestamps, values: pa.Array) -> pa.Array:
             return pc.multiply_checked(pc.cast(values, pa.int64()), EPOCH_UNITS[unit])
         case ("auto",) if values.type == pa.string():
             return pc.cast(_cast_iso(timestamps, values), pa.int64())
+        case (form,) if NUMERIC.fullmatch(form):
+            return pc.cast(_zoned(timestamps, _cast_numeric(form, values)), pa.int64())
         case _:
             raise pa.ArrowNotImplementedError("the other formats have no cast")
 
@@ -50,7 +55,19 @@ def _cast_iso(timestamps: Timestamps, values: pa.Array) -> pa.Array:
     try:
         return pc.cast(values, pa.timestamp("us", "UTC"))
     except pa.ArrowInvalid:
-        local = pc.cast(values, pa.timestamp("us"))
+        return _zoned(timestamps, pc.cast(values, pa.timestamp("us")))
+
+
+def _cast_numeric(form: str, values: pa.Array) -> pa.Array:
+    """Trusts the parser where writing the result again gives the same text."""
+    local = pc.strptime(values, form, "us")
+    whole_seconds = pc.cast(local, pa.timestamp("s"))  # as microseconds, %S would be written with six decimals
+    if not pc.all(pc.equal(pc.strftime(whole_seconds, form), values)).as_py():
+        raise pa.ArrowInvalid("a value that is written in another way")
+    return local
+
+
+def _zoned(timestamps: Timestamps, local: pa.Array) -> pa.Array:
     if _needs_no_zone(timestamps):
         return local
     return pc.assume_timezone(local, timestamps.zone.key, ambiguous="earliest", nonexistent="raise")

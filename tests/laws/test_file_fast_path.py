@@ -124,6 +124,10 @@ STAMPS = st.one_of(
 @example(["2021-10-31T02:30:00"], "Europe/Vienna", "auto")
 @example(["2020-01-01T00:00:00-0000"], "UTC", "auto")
 def test_a_column_of_timestamps_is_what_each_of_them_is(values: list[str], zone: str, form: str) -> None:
+    same_as_one_by_one(values, zone, form)
+
+
+def same_as_one_by_one(values: list[str], zone: str, form: str) -> None:
     stamps = Timestamps("at", (form,), ZoneInfo(zone), lambda: NOW)
     column = micros_column(stamps, pa.array(values))
     try:
@@ -132,6 +136,20 @@ def test_a_column_of_timestamps_is_what_each_of_them_is(values: list[str], zone:
         assert column is None
         return
     assert column == b"".join(each.to_bytes(8, "little", signed=True) for each in one_by_one)
+
+
+FORMATS = ["%Y-%m-%d %H:%M:%S", "%d.%m.%Y %H:%M", "%m/%d/%Y", "%Y%m%d%H%M%S", "%d %b %Y"]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data(), ZONES, st.sampled_from(FORMATS), st.sampled_from(["", "", "", " ", "0", "-"]))
+def test_a_column_in_a_format_of_its_own_is_what_each_of_them_is(
+    data: st.DataObject, zone: str, form: str, rubbish: str
+) -> None:
+    moments = st.datetimes(day("1960-01-01"), day("2024-01-01"))
+    values = [each.strftime(form) for each in data.draw(st.lists(moments, min_size=1, max_size=3))]
+    same_as_one_by_one([*values[:-1], values[-1] + rubbish], zone, form)
+    same_as_one_by_one([each.replace("0", "", 1) for each in values], zone, form)
 
 
 @settings(deadline=None, max_examples=200)

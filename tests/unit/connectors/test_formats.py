@@ -212,6 +212,9 @@ def test_bytes_that_an_encoding_lacks_cost_only_their_row() -> None:
         ({"fields": ["a", "a"]}, "names a column twice"),
         ({"fields": ["a"], "timestamp_field": "b"}, "isn't among `fields`"),
         ({"timestamp_format": "ISO"}, "is none of auto, epoch_s"),
+        ({"timestamp_format": "%Y-%Y"}, "no strptime format with a date"),
+        ({"timestamp_format": "%H:%M"}, "no strptime format with a date"),
+        ({"timestamp_format": "%Q"}, "no strptime format with a date"),
         ({"time_zone": "Mars/Base"}, "no IANA time zone"),
         ({"time_zone": "../etc"}, "no IANA time zone"),
         ({"encoding": "klingon"}, "no text encoding"),
@@ -234,6 +237,16 @@ def test_an_edited_cursor_is_checked() -> None:
         assert [each.field for each in check_cursor(good | edit)] == [field]
     assert failed(read_all(b"a,b\n1,2\n3,4\n", cursor=good | {"byte": 3})) == "source_changed"
     assert failed(read_all(b"a,b\n1,2\n3,4\n", cursor=good | {"fields": None})) == "bad_cursor"
+
+
+@pytest.mark.parametrize("trouble", [b"x\n", b'a "stray" quote,b,c\n', b'1,"open ""and"" closed\n",3\n', b"\xff,2,3\n"])
+@pytest.mark.parametrize("every", [3, 97, 4001])
+def test_trouble_here_and_there_in_a_long_file_changes_nothing_else(trouble: bytes, every: int) -> None:
+    rows = [b"%d,some text,%d\n" % (each, each * 7) for each in range(12_000)]
+    rows[::every] = [trouble] * len(rows[::every])
+    data = b"a,b,c\n" + b"".join(rows)
+    small = Limits(batch_bytes=5_000, record_bytes=5_000, clock=lambda: NOW)
+    assert read_all(data, limits=WIDE).records == read_all(data, limits=small).records
 
 
 def test_small_limits_still_read_everything() -> None:
