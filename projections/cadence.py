@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from importlib import resources
-from typing import Final
+from typing import Final, assert_never
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -94,6 +94,8 @@ def next_start(cadence: Cadence, started: datetime, now: datetime) -> datetime |
             # When clocks are set back an hour comes twice, and in the second one cronsim names times of the first.
             following: datetime = next(each.astimezone(UTC) for each in times if each.astimezone(UTC) > now)
             return following
+        case _:
+            assert_never(cadence.kind)
 
 
 def quiet_until(cadence: Cadence, at: datetime) -> datetime | None:

@@ -4,7 +4,7 @@ A consumer can route by them without decoding a body.
 """
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, assert_never
 
 from schemas.catalog import newest
 from schemas.commands import Command
@@ -42,6 +42,8 @@ def _attributes(word: Command | Event | MessageBatch | MessageRejected) -> tuple
             return word.batch_id, word.ingested_at, word.stream
         case MessageRejected():
             return f"{word.source}#{word.position}", word.rejected_at, word.stream
+        case _:
+            assert_never(word)
 
 
 def rfc3339(moment: datetime) -> str:
