@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, settings
 ROUTINE = (Phase.explicit, Phase.generate, Phase.shrink)
 settings.register_profile(
     "ci",
-    max_examples=60,
+    max_examples=50,
     stateful_step_count=40,
     derandomize=True,
     database=None,
@@ -18,7 +18,7 @@ settings.register_profile(
 settings.register_profile(
     "long",
     settings.get_profile("ci"),
-    max_examples=3_000,
+    max_examples=1_000,
     stateful_step_count=100,
     derandomize=False,
     print_blob=True,

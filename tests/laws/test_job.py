@@ -13,7 +13,7 @@ from projections.evolve import evolve
 from projections.job_state import Absent, Job, Running
 from projections.story import is_sane
 from schemas.commands import Counts, PurgeJob, WakeJob
-from schemas.events import CommandRefused, Event, JobProgressed, JobPurged, JobSlept
+from schemas.events import CommandRefused, JobProgressed, JobPurged, JobSlept
 from schemas.wire import decode, encode
 from tests.laws.lives import ANY_COMMAND, ANY_EVENT, JOB, Life, commands, fold, lives
 
@@ -88,15 +88,22 @@ def test_decide_answers_a_fitting_command_with_hostile_values(life: Life, data: 
 
 
 @given(lives())
-def test_time_never_goes_back_and_no_number_is_left_out(life: Life) -> None:
+def test_a_history_is_in_order_and_each_event_names_its_command(life: Life) -> None:
     history = [each for each in life.events if each.seq]
     assert [each.seq for each in history] == list(range(1, len(history) + 1))
     assert all(one.occurred_at <= other.occurred_at for one, other in pairwise(history))
     assert len({each.event_id for each in life.events}) == len(life.events)
+    for each in life.events:
+        command = life.commands[each.command_offset]
+        assert (each.command_id, each.actor, each.job_id) == (command.command_id, command.issued_by, JOB)
 
 
 @given(lives())
-def test_sums_are_the_sums_of_the_reports(life: Life) -> None:
+def test_sums_are_the_sums_of_the_reports_and_no_sleep_is_empty(life: Life) -> None:
+    for each in life.events:
+        if isinstance(each, JobSlept):
+            assert each.sleep_until > each.occurred_at or each.reason == "cadence"
+            assert each.sleep_until >= each.occurred_at
     progress = [each for each in life.events if isinstance(each, JobProgressed)]
     assert [each.report for each in progress] == sorted({each.report for each in progress})
     assert all(
@@ -106,14 +113,6 @@ def test_sums_are_the_sums_of_the_reports(life: Life) -> None:
     )
     if isinstance(life.state, Job):
         assert life.state.total_counts == sum((each.counts for each in progress), start=Counts())
-
-
-@given(lives())
-def test_a_sleep_never_ends_before_it_begins(life: Life) -> None:
-    for each in life.events:
-        if isinstance(each, JobSlept):
-            assert each.sleep_until >= each.occurred_at
-            assert each.reason == "cadence" or each.sleep_until > each.occurred_at
 
 
 @given(lives())
@@ -141,11 +140,3 @@ def test_the_next_look_is_always_due_when_its_time_comes(life: Life) -> None:
 
 def _clock(kind: type[WakeJob | PurgeJob], moment: Any, step: int) -> WakeJob | PurgeJob:
     return kind(command_id=f"clock-{step}", job_id=JOB, issued_at=moment, issued_by="clock")
-
-
-@given(lives())
-def test_every_event_names_its_command(life: Life) -> None:
-    for each in life.events:
-        command = life.commands[each.command_offset]
-        assert isinstance(each, Event)
-        assert (each.command_id, each.actor, each.job_id) == (command.command_id, command.issued_by, JOB)

@@ -339,4 +339,4 @@ class JobLife(RuleBasedStateMachine):
 
 
 TestJobLife = JobLife.TestCase
-TestJobLife.settings = settings(max_examples=5 * settings().max_examples)
+TestJobLife.settings = settings(max_examples=4 * settings().max_examples)
