@@ -1,0 +1,84 @@
+"""How many commands a second one control worker answers, durably, beside a stock Faust agent that keeps nothing."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from app.broker.server import Broker
+from app.environment import environment_of
+from app.placement import partition_of
+from app.settings import Settings
+from app.stamp import stamp, utc_now
+from app.topics_admin import ensure_topics
+from bench.figures import Figure
+from schemas.commands import CreateJob, RenameJob
+from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS, TOPICS
+from schemas.wire import encode
+
+JOBS = 500
+RENAMES = 40_000
+
+
+async def control_speed(folder: Path) -> Figure:
+    """Pile up commands, start a worker, and time it from its first event to its last."""
+    async with await Broker.start(folder / "broker") as broker:
+        settings = Settings(data_dir=folder, bootstrap_servers=broker.bootstrap_servers)
+        await ensure_topics(broker.bootstrap_servers, TOPICS.values(), settings.partitions, 1)
+        await _pile_up(settings)
+        ours = RENAMES / await _control_seconds(settings)
+        stock = RENAMES / await _stock_seconds(settings)
+    return Figure("control agent", ours, "commands/s", "≥ 4,000/s", ours >= 4000, stock, "stock Faust, keeps nothing")
+
+
+async def _pile_up(settings: Settings) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers, linger_ms=5)
+    await producer.start()
+    for number in range(JOBS + RENAMES):
+        job_id = f"job-{number % JOBS}"
+        envelope = stamp(job_id, "user:bench", utc_now)
+        command = (
+            CreateJob(**envelope, provider="file", job_type="import", kind="import", name=job_id, start=False)
+            if number < JOBS
+            else RenameJob(**envelope, name=f"name {number}", description="")
+        )
+        where = partition_of(job_id, settings.partitions)
+        await producer.send(JOBS_COMMANDS.name, encode(command), key=job_id.encode(), partition=where)
+    await producer.stop()
+
+
+async def _control_seconds(settings: Settings) -> float:
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "app.cli.main", "worker", "control", env=environment_of(settings)
+    )
+    try:
+        return await _seconds_between_first_and_last(settings, JOBS + RENAMES)
+    finally:
+        worker.terminate()
+        await worker.wait()
+
+
+async def _seconds_between_first_and_last(settings: Settings, events: int) -> float:
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers, auto_offset_reset="earliest")
+    await consumer.start()
+    consumer.assign([TopicPartition(JOBS_EVENTS.name, number) for number in range(settings.partitions)])
+    try:
+        await consumer.getone()
+        started, seen = time.perf_counter(), 1
+        while seen < events:
+            seen += sum(map(len, (await consumer.getmany(timeout_ms=100)).values()))
+        return time.perf_counter() - started
+    finally:
+        await consumer.stop()
+
+
+async def _stock_seconds(settings: Settings) -> float:
+    """Run `bench.stock_agent`; it prints how long it took from its first record to its last."""
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.stock_agent", settings.bootstrap_servers, str(RENAMES), str(settings.data_dir),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, _ = await worker.communicate()
+    return float(output.split()[-1])  # Faust draws a spinner before it

@@ -1,0 +1,94 @@
+"""An import job from a CSV file to `messages.*`, exactly once, beside two plain programs that give no such promise."""
+
+import asyncio
+import csv
+import json
+import time
+from pathlib import Path
+
+import aiohttp
+import orjson
+from aiokafka import AIOKafkaProducer
+from confluent_kafka import Producer
+
+from app.supervisor import Up
+from bench.figures import Figure
+from bench.whole import TOKEN
+
+ROWS = 1_000_000
+REFERENCE_ROWS = 200_000
+TOPIC = "messages.rejected"  # any topic does for the references
+
+
+async def import_speed(up: Up, folder: Path) -> list[Figure]:
+    """Import a file and return its rows per second, against each reference."""
+    file = folder / "people.csv"
+    _write(file)
+    ours = ROWS / await _import_seconds(up, file)
+    with_aiokafka = REFERENCE_ROWS / await _aiokafka_seconds(up, file)
+    with_confluent = REFERENCE_ROWS / await asyncio.to_thread(_confluent_seconds, up, file)
+    what, goal, reached = "import job, CSV", "≥ 200,000 rows/s", ours >= 200_000
+    return [
+        Figure(what, ours, "rows/s", goal, reached, with_aiokafka, "csv + aiokafka send()"),
+        Figure(what, ours, "rows/s", goal, reached, with_confluent, "csv + confluent produce()"),
+    ]
+
+
+def _write(file: Path) -> None:
+    with file.open("w", encoding="utf-8") as out:
+        out.write("id,name,email,city,amount,at\n")
+        out.writelines(
+            f"{n},Name {n},person{n}@example.com,Town {n % 977},{n * 7 % 1000}.50,2013-01-{n % 28 + 1:02d}T10:00:00Z\n"
+            for n in range(ROWS)
+        )
+
+
+async def _import_seconds(up: Up, file: Path) -> float:
+    """Return the time from the job's start to its completion, as its own log has it."""
+    body = {
+        "provider": "file",
+        "job_type": "import",
+        "name": "bench import",
+        "configuration": {"source": str(file), "stream": "bench", "timestamp_field": "at"},
+    }
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with aiohttp.ClientSession(up.url, headers=headers) as session:
+        started = time.perf_counter()
+        async with session.post("/v2/job", json=body) as answer:
+            job = json.loads(await answer.read())["data"]
+        while job["status"] != "Completed":
+            assert job["status"] == "Running", job
+            await asyncio.sleep(0.05)
+            async with session.get(f"/v2/job/{job['id']}") as answer:
+                job = json.loads(await answer.read())["data"]
+        return time.perf_counter() - started
+
+
+async def _aiokafka_seconds(up: Up, file: Path) -> float:
+    producer = AIOKafkaProducer(bootstrap_servers=up.settings.bootstrap_servers, acks="all", linger_ms=5)
+    await producer.start()
+    started = time.perf_counter()
+    with file.open(encoding="utf-8", newline="") as lines:
+        for number, row in enumerate(csv.DictReader(lines)):
+            if number == REFERENCE_ROWS:
+                break
+            await producer.send(TOPIC, orjson.dumps(row))
+    await producer.flush()
+    seconds = time.perf_counter() - started
+    await producer.stop()
+    return seconds
+
+
+def _confluent_seconds(up: Up, file: Path) -> float:
+    producer = Producer(
+        {"bootstrap.servers": up.settings.bootstrap_servers, "linger.ms": 5, "queue.buffering.max.messages": 1_000_000}
+    )
+    started = time.perf_counter()
+    with file.open(encoding="utf-8", newline="") as lines:
+        for number, row in enumerate(csv.DictReader(lines)):
+            if number == REFERENCE_ROWS:
+                break
+            producer.produce(TOPIC, orjson.dumps(row))
+            producer.poll(0)
+    producer.flush()
+    return time.perf_counter() - started

@@ -1,0 +1,29 @@
+"""A stock Faust agent as its manual shows it: counts records and keeps nothing. Run as a process of its own."""
+
+import os
+import sys
+import time
+
+import faust
+
+BROKER, COUNT, FOLDER = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+
+app = faust.App(
+    "bench.stock", broker=f"kafka://{BROKER}", datadir=f"{FOLDER}/stock", web_enabled=False, value_serializer="raw"
+)
+
+
+@app.agent(app.topic("jobs.commands", value_type=bytes, value_serializer="raw", key_serializer="raw"))
+async def count(stream: faust.Stream[bytes]) -> None:
+    """Print the seconds from the first record to the last, and end."""
+    seen, started = 0, 0.0
+    async for _ in stream:
+        started = started or time.perf_counter()
+        seen += 1
+        if seen == COUNT:
+            os.write(1, f"{time.perf_counter() - started}\n".encode())
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    faust.Worker(app, loglevel="ERROR", redirect_stdouts=False).execute_from_commandline()

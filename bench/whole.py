@@ -1,0 +1,104 @@
+"""The service as `entrepot up` starts it: time to ready, memory, and how long a request takes to be visible."""
+
+import statistics
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import psutil
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from app.broker.server import Broker
+from app.settings import Settings
+from app.supervisor import Supervisor, Up
+from bench.figures import Figure
+
+TOKEN = "bench-only-token-on-loopback"
+REQUESTS = 200
+
+
+@asynccontextmanager
+async def whole_service(folder: Path) -> AsyncIterator[Up]:
+    """Run everything in a folder of its own, on free ports."""
+    settings = Settings.model_validate(
+        {"data_dir": folder, "broker_port": 0, "api_port": 0, "file_roots": (folder,), "admin_token": TOKEN}
+    )
+    supervisor = Supervisor(settings, lambda _line: None)
+    try:
+        yield await supervisor.start()
+    finally:
+        await supervisor.stop()
+
+
+async def broker_alone_seconds(folder: Path) -> float:
+    """Return how long a broker takes that has its data directory already."""
+    for _ in range(2):
+        started = time.perf_counter()
+        async with await Broker.start(folder / "alone"):
+            seconds = time.perf_counter() - started
+    return seconds
+
+
+def to_ready(up: Up, broker_seconds: float) -> Figure:
+    """Compare the start of everything with that of the broker alone."""
+    return Figure("start to ready", up.seconds, "s", "≤ 15 s", up.seconds <= 15, broker_seconds, "Kafka alone")
+
+
+def memory() -> Figure:
+    """Add up the memory of this process's children: the broker and every role."""
+    sizes = {child.pid: child.memory_info().rss / 2**20 for child in psutil.Process().children(recursive=True)}
+    total = sum(sizes.values())
+    return Figure("memory, idle", total, "MB", "≤ 1,200 MB", total <= 1200, max(sizes.values()), "the largest process")
+
+
+async def visible(up: Up) -> list[Figure]:
+    """Create jobs one after another; each answer means that the job stands in the list."""
+    seconds = []
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with aiohttp.ClientSession(up.url, headers=headers) as session:
+        for number in range(REQUESTS):
+            body = {
+                "provider": "file",
+                "job_type": "import",
+                "name": f"bench {number}",
+                "configuration": {"source": "none.csv", "stream": "bench"},
+            }
+            started = time.perf_counter()
+            async with session.post("/v2/job?run_job=false", json=body) as answer:
+                assert answer.status == 201, await answer.text()
+            seconds.append(time.perf_counter() - started)
+    reference = await _round_trip(up.settings.bootstrap_servers)
+    p50, p99 = (1000 * each for each in _percentiles(seconds))
+    reference_p50, reference_p99 = (1000 * each for each in _percentiles(reference))
+    trip = "one Kafka round trip"
+    return [
+        Figure("request → event → visible, p50", p50, "ms", "≤ 50 ms", p50 <= 50, reference_p50, trip),
+        Figure("request → event → visible, p99", p99, "ms", "≤ 250 ms", p99 <= 250, reference_p99, trip),
+    ]
+
+
+async def _round_trip(bootstrap_servers: str) -> list[float]:
+    """Return how long a bare record takes from producer to consumer."""
+    consumer = AIOKafkaConsumer("messages.rejected", bootstrap_servers=bootstrap_servers)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers)
+    await consumer.start()
+    await producer.start()
+    await consumer.seek_to_end()
+    seconds = []
+    try:
+        for _ in range(REQUESTS):
+            started = time.perf_counter()
+            await producer.send_and_wait("messages.rejected", b"{}")
+            await consumer.getone()
+            seconds.append(time.perf_counter() - started)
+    finally:
+        await producer.stop()
+        await consumer.stop()
+    return seconds
+
+
+def _percentiles(seconds: list[float]) -> tuple[float, float]:
+    cuts = statistics.quantiles(seconds, n=100)
+    return cuts[49], cuts[98]
