@@ -11,6 +11,7 @@ from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers import aiokafka as driver
 
 DRAIN_SECONDS: Final = 10.0
+TURN_RECORDS: Final = 50  # handed over before others have their turn of the loop
 PAUSE_SECONDS: Final = 0.1  # between looks when no partition may be read
 
 
@@ -49,27 +50,29 @@ class SafeConsumer(driver.Consumer):
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Hand fetched records to the agents. Stock Faust loses those that meet a seek or the emptying of a queue."""
-        while not (self.should_stop or fetcher.should_stop):
-            if not self.flow_active:
-                await self.wait(self.can_resume_flow)
-                continue
-            # A copy: Faust adds partitions to the set before it has set their positions.
-            active, generation = frozenset(self._get_active_partitions()), self._stops
-            if not active:
-                await self.sleep(PAUSE_SECONDS)
-                continue
-            try:
-                records = await self._getmany(active_partitions=active, timeout=1.0)
-            except ConsumerStoppedError:
-                if self.app.should_stop:
-                    return
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                if self.flow_active:
+                    await self._fetch_once()
+                else:
+                    await self.wait(self.can_resume_flow)
+        except (ConsumerStoppedError, asyncio.CancelledError):
+            if not self.app.should_stop:  # a stop in the middle of a rebalance would count as a crash
                 raise
-            await self._hand_over(records, generation)
+
+    async def _fetch_once(self) -> None:
+        # A copy: Faust adds partitions to the set before it has set their positions.
+        active, generation = frozenset(self._get_active_partitions()), self._stops
+        if not active:
+            await self.sleep(PAUSE_SECONDS)
+            return
+        records = await self._getmany(active_partitions=active, timeout=1.0)
+        await self.wait_first(self._hand_over(records, generation), self.suspend_flow.wait())
 
     async def _hand_over(self, records: Any, generation: int) -> None:
         """A record counts as unacked from here on. The rest of what was fetched before a stop is fetched again."""
         for count, (tp, record) in enumerate(self.scheduler.iterate(records)):
-            if count % 100 == 0:
+            if count % TURN_RECORDS == 0:
                 await asyncio.sleep(0)
             if generation != self._stops:
                 return
@@ -78,7 +81,7 @@ class SafeConsumer(driver.Consumer):
             message = self._to_message(tp, record)
             if self.app.topics.acks_enabled_for(message.topic):
                 self._unacked_messages.add(message)
-            await self.wait_first(self.callback(message), self.suspend_flow.wait())
+            await self.callback(message)
 
     def stop_flow(self) -> None:
         """Hand nothing over until Faust resumes; what waits in the agents' queues is emptied and fetched again."""
