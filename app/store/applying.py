@@ -132,9 +132,10 @@ async def take_offset(
 ) -> int:
     """Return the offset that comes next, and hold it until the transaction ends, so that only one writer goes on."""
     place = {"generation": generation, "topic": topic, "partition": partition}
-    await connection.execute(database.insert(offsets).values(**place, next_offset=0).on_conflict_do_nothing())
     query = select(offsets.c.next_offset).filter_by(**place).with_for_update()
-    return int((await connection.execute(query)).scalar_one())
+    while (found := (await connection.execute(query)).scalar_one_or_none()) is None:
+        await connection.execute(database.insert(offsets).values(**place, next_offset=0).on_conflict_do_nothing())
+    return int(found)
 
 
 async def move_offset(

@@ -82,12 +82,13 @@ def open_database(database_url: str) -> Database:
 
     """
     url = make_url(database_url)
+    # Parameters stay out of errors: they hold configurations.
     if url.drivername == "sqlite+aiosqlite":
-        engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS})
+        engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
     elif url.drivername == "postgresql+asyncpg":
-        engine = create_async_engine(url, pool_pre_ping=True)
+        engine = create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
     else:
         raise UnknownDatabaseError(
             f"{url.drivername!r} is no database that Entrepot knows; use sqlite+aiosqlite:///FILE or "

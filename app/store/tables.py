@@ -24,7 +24,7 @@ COUNTS: Final = ("read", "accepted", "rejected", "duplicate", "omitted", "added"
 
 
 class Words(TypeDecorator[str]):
-    """Text in the order of its bytes. U+0000, which PostgreSQL can't keep, becomes U+FFFD."""
+    """Text in the order of its bytes. What a database can't keep is replaced: U+0000 and halves of surrogate pairs."""
 
     impl = Text
     cache_ok = True
@@ -35,7 +35,7 @@ class Words(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002  # SQLAlchemy's signature
         """Make a text keepable."""
-        return value.replace("\0", "\ufffd") if value else value
+        return value and value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def micros(moment: datetime) -> int:

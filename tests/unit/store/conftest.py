@@ -1,6 +1,7 @@
 """Every test of the store runs on both databases: SQLite in a file, and a PostgreSQL of its own."""
 
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ def postgres() -> Iterator[Server]:
         try:
             yield Server(str(server.get_postmaster_info().socket_dir))
         finally:
+            postmaster = server.get_postmaster_info().process
+            postmaster.send_signal(signal.SIGQUIT)  # at once: nothing has to be kept
+            postmaster.wait(30)
             server.cleanup()
             shutil.rmtree(folder)
 

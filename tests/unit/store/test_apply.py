@@ -1,9 +1,11 @@
 """Each event counts once, however it is delivered."""
 
+import traceback
 from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from app.store.questions import JobFilter, LogFilter, MetricFilter, NewerViewsError, Record
 from app.store.read_store import ReadStore
@@ -136,6 +138,17 @@ async def test_texts_that_a_database_can_not_keep_do_not_stop_it(store: ReadStor
     assert job is not None
     assert job.name == "a\0b ☃ 🚢"
     assert (await store.jobs(JobFilter(text="B ☃"))).items == (job,)
+
+
+async def test_an_error_of_the_database_shows_no_configuration(store: ReadStore) -> None:
+    async with store._database.writing() as connection:
+        await connection.run_sync(tables_of(1).jobs.drop)
+    records = Partition().create(name="hidden")
+    with pytest.raises(DBAPIError) as caught:
+        await store.apply(0, records)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "INSERT INTO jobs_g1" in told
+    assert "hidden" not in told.replace("parameters hidden", "")
 
 
 async def test_an_older_process_does_not_write_to_newer_views(store: ReadStore) -> None:

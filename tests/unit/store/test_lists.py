@@ -183,6 +183,19 @@ MARK = fingerprint(JobFilter(), Sort())
 KEY: Key = ("name", "job-1")
 
 
+async def test_odd_texts_find_nothing_and_break_nothing(store: ReadStore) -> None:
+    await store.apply(0, fleet(2).records)
+    for odd in ("\0", "\ud800", "\\", "//", "%_%", "a" * 10_000, "\U0010ffff"):
+        for where in (JobFilter(text=odd), JobFilter(provider=odd), JobFilter(kind=odd), JobFilter(job_type=odd)):
+            assert (await store.jobs(where)).items == ()
+        assert (await store.log(LogFilter(text=odd))).items == ()
+        assert (await store.log(LogFilter(job_id=odd))).items == ()
+        assert await store.job(odd) is None
+        assert await store.configurations(odd) == []
+        cursor = encode(fingerprint(JobFilter(), Sort()), (odd, odd))
+        assert len((await store.jobs(JobFilter(), Sort(), 50, cursor)).items) in {0, 2}
+
+
 FOREIGN = [
     "",
     "x",
