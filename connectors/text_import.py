@@ -21,7 +21,7 @@ from connectors.formats.json_array import JsonArray
 from connectors.formats.ndjson import Ndjson
 from connectors.formats.records import Format
 from connectors.prefix import SPAN, digest
-from connectors.reading import SOURCE_CHANGED, Plan, Reading
+from connectors.reading import SOURCE_CHANGED, STRETCH, Plan, Reading
 from connectors.text_config import FORMAT_SUFFIXES, TextConfig
 from connectors.timestamps import Timestamps
 
@@ -64,7 +64,7 @@ async def read_text(
             try:
                 batch = await in_thread(reading.next_batch)
                 if batch is None and not reading.ended:
-                    reading.feed(await source.read(limits.batch_bytes))
+                    reading.feed(await source.read(min(limits.batch_bytes, STRETCH)))
             except RetryLater:
                 while (batch := await in_thread(reading.salvage)) is not None:
                     yield batch  # what could be read is kept

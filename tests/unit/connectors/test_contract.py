@@ -20,7 +20,6 @@ each_job_type = pytest.mark.parametrize(
     ("each", "job_type"), JOB_TYPES, ids=[f"{each.name}/{job_type.name}" for each, job_type in JOB_TYPES]
 )
 PARTS = ["Config", "_job_types", "check", "read", "CONNECTOR"]
-HELPERS_AFTER, HELPERS_BEFORE = "read", "CONNECTOR"
 
 
 def module_path(each: Connector) -> Path:
