@@ -1,0 +1,162 @@
+"""From a request to a command on `jobs.commands`, and back with what it led to. It decides nothing."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from app.api.event_tail import EventTail
+from app.api.measures import Measures
+from app.api.problems import Problem
+from app.placement import partition_of
+from app.store.read_store import ReadStore
+from schemas.commands import JobCommand
+from schemas.events import CommandRefused, JobEvent
+from schemas.headers import headers_of
+from schemas.topics import JOBS_COMMANDS, MAX_RECORD_BYTES
+from schemas.wire import encode
+
+SHORTEST_LOOK: Final = 0.002
+LONGEST_LOOK: Final = 0.010
+SEND_SECONDS: Final = 10.0
+PAUSE_SECONDS: Final = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+class Refused(Exception):
+    """The decider refused the command; `event` says why and what would do."""
+
+    def __init__(self, event: CommandRefused) -> None:
+        super().__init__(event.message)
+        self.event = event
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command led to, visible in the views."""
+
+    events: tuple[JobEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The command is kept, and what it leads to was not visible within the time given."""
+
+
+class CommandsGateway:
+    """Sends commands in the order they are given and waits for what they lead to."""
+
+    def __init__(
+        self, bootstrap_servers: str, partitions: int, tail: EventTail, store: ReadStore, measures: Measures
+    ) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._partitions = partitions
+        self._tail = tail
+        self._store = store
+        self._measures = measures
+        self._producer: AIOKafkaProducer | None = None
+        self._connecting: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether commands can be sent."""
+        return self._producer is not None
+
+    def start(self) -> None:
+        """Connect the producer, again and again until a broker answers."""
+        self._connecting = asyncio.create_task(self._connect(), name="commands producer")
+
+    async def stop(self) -> None:
+        """Send what is queued and disconnect."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def _connect(self) -> None:
+        while self._producer is None:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap_servers,
+                enable_idempotence=True,
+                acks="all",
+                linger_ms=0,
+                max_request_size=MAX_RECORD_BYTES,
+                request_timeout_ms=int(SEND_SECONDS * 1000),
+            )
+            try:
+                await producer.start()
+                self._producer = producer
+            except (KafkaError, OSError) as error:
+                _log.warning("commands can't be sent yet, trying again: %r", error)
+                await asyncio.sleep(PAUSE_SECONDS)
+            finally:
+                if self._producer is None:
+                    await producer.stop()
+
+    async def submit(self, command: JobCommand, patience: float, traceparent: str = "") -> Done | Sent:
+        """Send a command and wait up to `patience` seconds until what it leads to is visible.
+
+        Raises:
+            Refused: the decider refused it.
+            Problem: 503, it is not known whether Kafka has it.
+
+        """
+        started = time.perf_counter()
+        kind = type(command).__name__
+        with self._tail.expect(command.command_id) as future:
+            await self._send(command, traceparent)
+            deadline = started + patience
+            try:
+                events = await asyncio.wait_for(asyncio.shield(future), max(0.0, deadline - time.perf_counter()))
+            except TimeoutError:
+                self._measures.commands.labels(kind, "sent").inc()
+                return Sent()
+        refusal = next((each for each in events if isinstance(each, CommandRefused)), None)
+        seq = max(each.seq for each in events)
+        visible = await self._visible(command.job_id, seq, deadline)
+        if refusal is not None:
+            self._measures.commands.labels(kind, "refused").inc()
+            raise Refused(refusal)
+        self._measures.commands.labels(kind, "done" if visible else "sent").inc()
+        if not visible:
+            return Sent()
+        self._measures.visible_seconds.observe(time.perf_counter() - started)
+        return Done(events)
+
+    async def _send(self, command: JobCommand, traceparent: str) -> None:
+        if self._producer is None:
+            raise Problem(503, "kafka_unreachable", "Kafka is not reachable yet; nothing was changed, try again")
+        try:
+            await asyncio.wait_for(
+                self._producer.send_and_wait(
+                    JOBS_COMMANDS.name,
+                    encode(command),
+                    key=command.job_id.encode(),
+                    partition=partition_of(command.job_id, self._partitions),
+                    headers=list(headers_of(command, traceparent)),
+                ),
+                SEND_SECONDS,
+            )
+        except (KafkaError, TimeoutError) as error:
+            raise Problem(
+                503,
+                "kafka_unreachable",
+                "Kafka did not confirm the change in time, so it is not known whether it will happen: look at the job, "
+                "or repeat a creation with the same Idempotency-Key",
+                headers={"Retry-After": "5"},
+            ) from error
+
+    async def _visible(self, job_id: str, seq: int, deadline: float) -> bool:
+        pause = SHORTEST_LOOK
+        while await self._store.applied_seq(job_id) < seq:
+            if time.perf_counter() + pause > deadline:
+                return False
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_LOOK)
+        return True

@@ -1,0 +1,34 @@
+"""What every handler may use: one value, made by the server at start."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from app.api.cluster import Cluster
+from app.api.commands_gateway import CommandsGateway
+from app.api.event_tail import EventTail
+from app.api.measures import Measures
+from app.identity import Tokens
+from app.settings import Settings
+from app.stamp import Clock
+from app.store.read_store import ReadStore
+from connectors.contract import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The API's parts."""
+
+    settings: Settings
+    store: ReadStore
+    gateway: CommandsGateway
+    tail: EventTail
+    tokens: Tokens
+    measures: Measures
+    cluster: Cluster
+    limits: Limits
+    clock: Clock
+
+
+API: Final = web.AppKey("api", Api)

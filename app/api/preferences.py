@@ -1,0 +1,61 @@
+"""What a client says in headers about a write: how long it waits (`Prefer`), and at which revision (`If-Match`)."""
+
+import re
+from typing import Final
+
+from aiohttp import web
+
+from app.api.problems import FieldError, Problem, invalid
+
+DEFAULT_SECONDS: Final = 5.0
+LONGEST_SECONDS: Final = 30.0
+ANY: Final = None
+
+_ETAG: Final = re.compile(r'(W/)?"([^"]*)"')
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def patience(request: web.Request) -> float:
+    """Return for how many seconds a write waits until it is visible (RFC 7240); a preference not understood is none."""
+    seconds = DEFAULT_SECONDS
+    for each in ",".join(request.headers.getall("Prefer", ())).split(","):
+        name, _, value = each.partition(";")[0].strip().partition("=")
+        match name.strip().lower():
+            case "respond-async":
+                return 0.0
+            case "wait" if value.strip(' "').isascii() and value.strip(' "').isdigit():
+                seconds = min(float(value.strip(' "')[:6]), LONGEST_SECONDS)
+            case _:
+                pass
+    return seconds
+
+
+def expected_revision(request: web.Request) -> int | None:
+    """Return the revision in `If-Match`; None when any will do.
+
+    Raises:
+        Problem: 412 for an entity tag that this service never gave, 422 for what is none at all.
+
+    """
+    text = request.headers.get("If-Match", "*").strip()
+    if text == "*":
+        return ANY
+    found = _ETAG.fullmatch(text)
+    if found is None:
+        message = 'an `ETag` as it was given, such as "3", is needed; or *'
+        raise invalid([FieldError("If-Match", "bad_etag", message)])
+    weak, tag = found.groups()
+    if weak or not tag.isascii() or not tag.isdigit() or len(tag) > 15:
+        raise Problem(412, "revision_mismatch", f"no revision of a job has the entity tag {text}", more={"changed": {}})
+    return int(tag)
+
+
+def traceparent(request: web.Request) -> str:
+    """Return the W3C trace context of the request, to be passed on; "" when there is none."""
+    text = request.headers.get("traceparent", "")
+    return text if _TRACEPARENT.fullmatch(text) else ""
+
+
+def etag(revision: int) -> dict[str, str]:
+    """Return the header that names a revision."""
+    return {"ETag": f'"{revision}"'}

@@ -1,0 +1,86 @@
+"""What can go wrong with a request, as RFC 9457 problems with stable codes. Says nothing of what went well."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+CONTENT_TYPE: Final = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with one field: `pointer` is a JSON pointer into the body, or `?name` for a query parameter."""
+
+    pointer: str
+    code: str
+    message: str
+
+
+class Problem(Exception):
+    """The request can't be answered as asked; `detail` says so in plain words, with what to do."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+        self.more = dict(more or {})
+
+    def response(self, request_id: str) -> web.Response:
+        """Return it as `application/problem+json`."""
+        body = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            "request_id": request_id,
+            **({"errors": [asdict(each) for each in self.errors]} if self.errors else {}),
+            **self.more,
+        }
+        return web.Response(
+            body=orjson.dumps(body, option=orjson.OPT_UTC_Z),
+            status=self.status,
+            content_type=CONTENT_TYPE,
+            headers=self.headers,
+        )
+
+
+def not_found(what: str, name: str) -> Problem:
+    """Return the problem of something that isn't there."""
+    return Problem(404, f"no_such_{what.replace(' ', '_')}", f"there is no {what} {name!r}")
+
+
+def invalid(errors: Sequence[FieldError]) -> Problem:
+    """Return the problem of fields that are not as they have to be."""
+    fields = ", ".join(dict.fromkeys(each.pointer or "/" for each in errors))
+    return Problem(422, "invalid", f"these fields are not as they have to be: {fields}", errors=errors)
+
+
+def field_errors(error: ValidationError, prefix: str = "") -> list[FieldError]:
+    """Return what pydantic found as field errors, without the values: they could be secrets."""
+    return [
+        FieldError(prefix + pointer(each["loc"]), each["type"], each["msg"].removeprefix("Value error, "))
+        for each in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def pointer(location: Sequence[int | str]) -> str:
+    """Return a JSON pointer (RFC 6901)."""
+    return "".join("/" + str(each).replace("~", "~0").replace("/", "~1") for each in location)

@@ -1,0 +1,137 @@
+"""The API's composition root: parts, routes, the port, and the address file by which others find it."""
+
+import asyncio
+import logging
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from app.api import events, health, history, job_actions, job_edits, jobs, people, providers, registry
+from app.api.bodies import MAX_BODY_BYTES
+from app.api.cluster import Cluster
+from app.api.commands_gateway import CommandsGateway
+from app.api.context import API, Api
+from app.api.dispatch import answering, handler_of, protect
+from app.api.envelope import web_json
+from app.api.event_tail import EventTail
+from app.api.measures import new_measures
+from app.api.openapi import document
+from app.api.routes import Answer, Call, Query, Route
+from app.identity import Tokens, write_private
+from app.pages.pages import add_pages
+from app.settings import Settings
+from app.stamp import Clock, utc_now
+from app.store.read_store import ReadStore
+from connectors.contract import Limits
+
+ADDRESS_FILE: Final = "api.json"
+CLOSE_SECONDS: Final = 5.0
+ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, not bound to
+
+_log = logging.getLogger(__name__)
+
+
+async def run_api(settings: Settings, stop: asyncio.Event, clock: Clock = utc_now) -> None:
+    """Serve until `stop` is set. It answers at once; `/readyz` says when Kafka and control do, too."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        api = await make_api(settings, stack, clock)
+        runner = web.AppRunner(make_app(api), access_log=None, shutdown_timeout=CLOSE_SECONDS)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        stack.push_async_callback(api.tail.stop)  # first, so that those who follow events leave by themselves
+        await web.TCPSite(runner, settings.api_host, settings.api_port).start()
+        address = settings.data_dir / ADDRESS_FILE
+        url = url_of(runner)
+        write_private(address, orjson.dumps({"url": url, "pid": os.getpid()}))
+        stack.callback(_forget, address, url)
+        _log.info("listening at %s", url)
+        await stop.wait()
+
+
+async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc_now) -> Api:
+    """Return the parts, started; the stack stops them."""
+    tokens = Tokens(settings.data_dir, settings.admin_token, clock)
+    tokens.ensure_admin()
+    store = await ReadStore.open(settings.database())
+    stack.push_async_callback(store.close)
+    measures = new_measures()
+    tail = EventTail(settings.bootstrap_servers)
+    gateway = CommandsGateway(settings.bootstrap_servers, settings.partitions, tail, store, measures)
+    cluster = Cluster(settings.bootstrap_servers, settings.partitions)
+    stack.push_async_callback(cluster.close)
+    tail.start()
+    stack.push_async_callback(tail.stop)
+    gateway.start()
+    stack.push_async_callback(gateway.stop)
+    return Api(
+        settings=settings,
+        store=store,
+        gateway=gateway,
+        tail=tail,
+        tokens=tokens,
+        measures=measures,
+        cluster=cluster,
+        limits=Limits(file_roots=settings.file_roots, allow_private_networks=settings.allow_private_networks),
+        clock=clock,
+    )
+
+
+def make_app(api: Api) -> web.Application:
+    """Return the web application around the parts."""
+    app = web.Application(middlewares=[answering], client_max_size=MAX_BODY_BYTES)
+    app[API] = api
+    app.on_response_prepare.append(protect)
+    for route in ALL:
+        app.router.add_route(route.method, route.path, handler_of(route))
+        if route.method == "GET" and not route.streams:
+            app.router.add_route("HEAD", route.path, handler_of(route))
+    add_pages(app)
+    return app
+
+
+async def openapi(_call: Call[Query, None]) -> web.Response:
+    """Return the OpenAPI document."""
+    return web_json(document(ALL))
+
+
+def url_of(runner: web.AppRunner) -> str:
+    """Return where a started runner can be reached from this machine."""
+    found: Any = runner.addresses[0]
+    host, port = found[:2]
+    host = ANY_ADDRESS.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _forget(address: Path, url: str) -> None:
+    """Remove the address file, unless another API has put its own there since."""
+    if address.exists() and orjson.loads(address.read_bytes())["url"] == url:
+        address.unlink()
+
+
+OPENAPI: Final = Route(
+    method="GET",
+    path="/openapi.json",
+    handler=openapi,
+    role=None,
+    tag="health",
+    summary="This document",
+    answers={200: Answer("the OpenAPI 3.1 document of the API", data=dict[str, Any])},
+    problems=(422,),
+)
+ALL: Final[tuple[Route, ...]] = (  # a fixed path stands before one with a part that varies
+    *history.ROUTES,
+    *jobs.ROUTES,
+    *job_edits.ROUTES,
+    *job_actions.ROUTES,
+    *providers.ROUTES,
+    *events.ROUTES,
+    *people.ROUTES,
+    *registry.ROUTES,
+    *health.ROUTES,
+    OPENAPI,
+)

@@ -1,0 +1,56 @@
+"""The kinds of values that queries and bodies are made of, with their JSON schemas. Knows no resources."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
+
+FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
+LONGEST: Final = timedelta(days=366)
+UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_PARTS: Final = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
+DURATION_PATTERN: Final = r"^([0-9]{1,9}[smhdw]){1,5}$"
+
+
+def _rfc3339(value: Any) -> Any:
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("a moment such as 2026-11-03T14:03:00Z is needed (RFC 3339, with a zone)")
+    return re.sub(r"(\.\d{6})\d+", r"\1", value).replace(":60", ":59")  # no leap seconds, no nanoseconds
+
+
+def _bounded(value: datetime) -> datetime:
+    """Return the moment in UTC; one that lies outside all of Entrepot's time is the nearest inside."""
+    naive = value.replace(tzinfo=None)
+    if naive.year < FIRST.year + 1:
+        return FIRST
+    return LAST if naive.year >= LAST.year else max(FIRST, value.astimezone(UTC))
+
+
+def _duration(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    text = str(value)
+    if not re.fullmatch(DURATION_PATTERN, text):
+        raise ValueError("a length of time such as 90s, 15m, 1h30m, 2d or 1w is needed")
+    span = sum(int(count) * UNITS[unit] for count, unit in _PARTS.findall(text))
+    return min(timedelta(seconds=min(span, 10**9)), LONGEST)
+
+
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_rfc3339),
+    AfterValidator(_bounded),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Duration = Annotated[
+    timedelta, BeforeValidator(_duration), WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN})
+]
+Limit = Annotated[int, Field(ge=1, le=1000)]
+Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+PageCursor = Annotated[
+    str, Field(max_length=4000, description="`next_cursor` of the page before, with the same filter")
+]

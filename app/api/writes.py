@@ -1,0 +1,97 @@
+"""The one way to write: stamp a command, send it, and turn what comes of it into an answer or a problem."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from app.api.commands_gateway import Done, Refused
+from app.api.envelope import answer
+from app.api.preferences import etag, patience, traceparent
+from app.api.problems import FieldError, Problem, invalid, not_found
+from app.api.routes import Call
+from app.api.views import ACTIONS, job_view
+from app.stamp import stamp
+from projections.job_state import Job
+from schemas.commands import JobCommand
+from schemas.events import CommandRefused
+
+FIELDS: Final[Mapping[str, str]] = {
+    "bad_name": "/name",
+    "bad_description": "/description",
+    "bad_configuration": "/configuration",
+    "bad_cadence": "/cadence",
+    "bad_retry": "/retry",
+    "bad_cursor": "/cursor",
+    "until_in_the_past": "?for",
+}
+
+
+class Accepted(BaseModel):
+    """A write that is kept and not visible yet."""
+
+    id: str
+    href: str
+
+
+def stamped(call: Call[Any, Any], job_id: str) -> dict[str, Any]:
+    """Return the envelope of a command of this caller."""
+    return stamp(job_id, f"user:{call.caller.name}", call.api.clock)
+
+
+async def find_job(call: Call[Any, Any], job_id: str) -> Job:
+    """Return a job that people may see.
+
+    Raises:
+        Problem: 404.
+
+    """
+    job = await call.api.store.job(job_id)
+    if job is None or job.status == "Purged":
+        raise not_found("job", job_id)
+    return job
+
+
+async def send(call: Call[Any, Any], command: JobCommand) -> Job | None:
+    """Send a command and return the job behind it; None when that is not visible within the time given.
+
+    Raises:
+        Problem: it was refused, or Kafka could not be reached.
+
+    """
+    try:
+        outcome = await call.api.gateway.submit(command, patience(call.request), traceparent(call.request))
+    except Refused as refusal:
+        raise refused(refusal.event) from refusal
+    return await call.api.store.job(command.job_id) if isinstance(outcome, Done) else None
+
+
+def written(call: Call[Any, Any], job_id: str, job: Job | None, message: str, status: int = 200) -> web.Response:
+    """Return the job behind a write; or 202 with where to look when it is not visible yet."""
+    there = f"/v2/job/{job_id}"
+    if job is None:
+        said = "accepted; it will be visible at the address given"
+        return answer(call, Accepted(id=job_id, href=there), status=202, message=said, headers={"Location": there})
+    headers = etag(job.revision) | ({"Location": there} if status == 201 else {})
+    return answer(call, job_view(job), status=status, message=message, headers=headers)
+
+
+def refused(event: CommandRefused) -> Problem:
+    """Return the problem that a refusal is."""
+    actions = [ACTIONS[each] for each in event.allowed if each in ACTIONS]
+    match event.code:
+        case "no_such_job":
+            return not_found("job", event.job_id)
+        case "revision_mismatch":
+            return Problem(412, event.code, event.message, headers=etag(event.revision), more={"changed": {}})
+        case code if code in FIELDS:
+            return invalid([FieldError(FIELDS[code], code, event.message)])
+        case _:
+            return Problem(409, event.code, _in_api_words(event.message), more={"allowed": actions})
+
+
+def _in_api_words(message: str) -> str:
+    for command, action in ACTIONS.items():
+        message = message.replace(command, action)
+    return message
