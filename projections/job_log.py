@@ -79,13 +79,11 @@ def log_line(event: JobEvent) -> LogLine | None:
 def _told(event: JobEvent) -> tuple[LogKind, str] | None:  # noqa: C901, PLR0911, PLR0912  # one line for each event, closed and complete
     match event:
         case JobCreated():
-            draft = ", as a draft" if event.draft else ""
-            return "Created", f"Created “{event.name}”: {event.kind} with {event.provider}/{event.job_type}{draft}"
+            return "Created", _created(event)
         case JobRenamed():
             return "Renamed", f"Renamed to “{event.name}”"
         case JobConfigured():
-            back = f", which brings back version {event.reverted_from}" if event.reverted_from else ""
-            return "Configured", f"Configured: version {event.version}{back}"
+            return "Configured", _configured(event)
         case JobStarted():
             return "Started", f"Started run {event.run}: {START_REASONS.get(event.reason, event.reason)}"
         case JobProgressed():
@@ -117,6 +115,16 @@ def _told(event: JobEvent) -> tuple[LogKind, str] | None:  # noqa: C901, PLR0911
             return "Refused", f"Refused {event.command}: {event.message}"
         case _:
             assert_never(event)
+
+
+def _created(event: JobCreated) -> str:
+    draft = ", as a draft" if event.draft else ""
+    return f"Created “{event.name}”: {event.kind} with {event.provider}/{event.job_type}{draft}"
+
+
+def _configured(event: JobConfigured) -> str:
+    back = f", which brings back version {event.reverted_from}" if event.reverted_from else ""
+    return f"Configured: version {event.version}{back}"
 
 
 def _error(event: JobErrored) -> str:
