@@ -1,5 +1,5 @@
 # The commands of the house. `make help` lists them.
-PYTHON ?= $(firstword $(foreach each,python3.11 python3.12 python3.13 python3,$(shell command -v $(each))))
+PYTHON ?= $(firstword $(foreach each,python3.11 python3.12 python3.13 python3,$(shell sh -c 'command -v $(each)')))
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed

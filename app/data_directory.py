@@ -26,7 +26,7 @@ def only_one(data_dir: Path) -> Iterator[None]:
 
     The kernel lets go of the lock when its holder ends, however it ends.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds customer data
     descriptor = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

@@ -27,7 +27,7 @@ def configure_logs(settings: Settings) -> None:
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
     logging.captureWarnings(capture=True)
-    for chatty in ("aiohttp.access", "asyncio", "aiosqlite"):
+    for chatty in ("aiohttp.access", "aiokafka", "aiosqlite", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

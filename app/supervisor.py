@@ -118,7 +118,7 @@ async def _unready(session: aiohttp.ClientSession, url: str) -> str:
     """Return why the API isn't ready, or "" when it is."""
     try:
         async with session.get(f"{url}/readyz") as answer:
-            return "" if answer.status == 200 else f"the API answers {answer.status}: {(await answer.text())[:300]}"
+            return "" if answer.status == 200 else f"the API says {(await answer.text())[:300]}"
     except (aiohttp.ClientError, TimeoutError) as error:
         return f"the API doesn't answer at {url} ({type(error).__name__})"
 

@@ -123,7 +123,9 @@ def _fields(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _type(field: Mapping[str, Any]) -> str:
-    kinds = [each.get("type", "") for each in field.get("anyOf", [field])]
-    if "enum" in field:
-        return "|".join(map(str, field["enum"]))
-    return "|".join(each for each in kinds if each not in {"", "null"}) or "object"
+    """Return what a JSON schema takes: the values of an enumeration, or the names of its types."""
+    kinds: dict[str, None] = {}
+    for each in field.get("anyOf", [field]):
+        known = each["enum"] if "enum" in each else [each.get("const") or each.get("type", "object")]
+        kinds |= dict.fromkeys(str(name) for name in known if name != "null")
+    return "|".join(kinds)

@@ -58,9 +58,6 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our output has enough, as with `| head`
-        sys.stderr.close()
-        sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """`up`, `worker` and `api`: Entrepot itself, whole or one role of it."""
 
 import asyncio
+import logging
+import os
 from pathlib import Path
 
 import click
@@ -13,6 +15,8 @@ from app.logs import configure_logs
 from app.parentage import end_with
 from app.roles import ROLES, role_named, run_role
 from app.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 @click.command(short_help="Start the broker and every role.")
@@ -65,4 +69,5 @@ def api() -> None:
 
 def _run(role: str, settings: Settings) -> None:
     configure_logs(settings)
+    _log.info("the role %s starts, process %d", role, os.getpid())
     raise click.exceptions.Exit(run_role(role_named(role), with_kafka(settings)))

@@ -42,12 +42,11 @@ async def run(settings: Settings, *, with_example: bool) -> int:
 async def _work(supervisor: Supervisor, *, with_example: bool) -> None:
     up = await supervisor.start()
     click.echo(
-        f"ready after {up.seconds:.1f} s\n\n"
-        f"  sign in  {sign_in_link(up.settings.data_dir, up.url)}\n"
-        f"           (good once, for 15 minutes; `entrepot sign-in` makes another)\n"
-        f"  API      {up.url}\n"
-        f"  Kafka    {up.settings.bootstrap_servers}\n"
-        f"  logs     {up.settings.data_dir / 'logs'}\n"
+        f"ready after {up.seconds:.1f} s; a link to sign in, good once, for 15 minutes:\n\n"
+        f"{sign_in_link(up.settings.data_dir, up.url)}\n\n"
+        f"  API    {up.url}\n"
+        f"  Kafka  {up.settings.bootstrap_servers}\n"
+        f"  logs   {up.settings.data_dir / 'logs'}\n"
     )
     if with_example:
         await _example(up)
@@ -67,7 +66,7 @@ async def _example(up: Up) -> None:
     except Stopped as error:
         click.echo(f"the example job can't be made: {error.message}", err=True)
         return
-    click.echo(f"the example job, {job['name']!r}: {job['status']}, {counts(job)}")
+    click.echo(f"the example job {job['name']!r} is {job['status']}:\n  {counts(job)}")
 
 
 def _told_to_stop(supervisor: Supervisor) -> asyncio.Event:

@@ -113,7 +113,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     files = tmp_path_factory.mktemp("files")
     (files / "contacts.csv").write_text("id,email\n1,a@example.com\n2,b@example.com\n")
     up = Up(tmp_path_factory.mktemp("up") / "data", "--with-example", "--files", str(files))
-    up.shows("Completed, 2,699 read, 2,699 accepted, 0 rejected")
+    up.shows(r"is Completed:\s+2,699 read, 2,699 accepted, 0 rejected")
     yield up
     up.close()
 
@@ -125,7 +125,7 @@ def all_gone(processes: list[psutil.Process]) -> bool:
 def test_ctrl_c_stops_everything_and_a_second_start_finds_all(start: Start) -> None:
     up = start("--with-example")
     up.shows(r"ready after [\d.]+ s")
-    up.shows("Completed, 2,699 read")
+    up.shows(r"is Completed:\s+2,699 read")
     everything = up.supervisor.children(recursive=True)
     assert len(everything) >= 7, "the broker, its watchdog and five roles"
     up.press(CTRL_C)
@@ -135,7 +135,7 @@ def test_ctrl_c_stops_everything_and_a_second_start_finds_all(start: Start) -> N
     assert all_gone(everything)
 
     again = start("--with-example")
-    again.shows("Completed, 2,699 read")
+    again.shows(r"is Completed:\s+2,699 read")
     assert [(each["run"], each["name"]) for each in again.json("job", "list")] == [(1, "Flights of New York")]
     again.press(CTRL_C)
     assert again.ends() == 0
