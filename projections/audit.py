@@ -57,14 +57,23 @@ class Audit:
         self._states: dict[str, JobState] = {}
         self._expected: deque[tuple[JobEvent, bytes]] = deque()
         self._seen: OrderedDict[str, bytes] = OrderedDict()
+        self._latest = -1  # offset of the latest command
+        self._held: tuple[int, JobEvent, bytes] | None = None  # an event of a command that is still to come
 
     @property
     def expects(self) -> bool:
         """Whether the next event can be compared; otherwise give another command first, if there is one."""
-        return bool(self._expected)
+        return bool(self._expected) and self._held is None
 
     def command(self, offset: int, value: bytes) -> None:
         """Decide a command again."""
+        self._latest = offset
+        self._decide(offset, value)
+        if self._held and self._held[1].command_offset <= offset:
+            held, self._held = self._held, None
+            self._match(*held)
+
+    def _decide(self, offset: int, value: bytes) -> None:
         try:
             command = decode(value)
         except (MalformedRecordError, UnknownSchemaError):
@@ -98,14 +107,29 @@ class Audit:
         if self._seen.get(event.event_id) == value:
             self.tally.repeats += 1
             return
-        while self._expected and self._expected[0][0].command_offset < event.command_offset:
-            self._differ("missing", self._expected.popleft()[0])
-        self._compare(offset, event, value)
+        self._give_up_waiting()
+        if event.command_offset > self._latest:
+            self._held = (offset, event, value)
+        else:
+            self._match(offset, event, value)
 
     def close(self) -> Tally:
         """Return what was found, when all has been given."""
+        self._give_up_waiting()
         self.tally.unanswered = len(self._expected)
         return self.tally
+
+    def _give_up_waiting(self) -> None:
+        """No more commands came: the event that waits for its own has none."""
+        if self._held:
+            offset, event, _ = self._held
+            self._differ("unexpected", event, offset)
+            self._held = None
+
+    def _match(self, offset: int, event: JobEvent, value: bytes) -> None:
+        while self._expected and self._expected[0][0].command_offset < event.command_offset:
+            self._differ("missing", self._expected.popleft()[0])
+        self._compare(offset, event, value)
 
     def _compare(self, offset: int, event: JobEvent, value: bytes) -> None:
         if not self._expected or self._expected[0][0].event_id != event.event_id:
