@@ -1,6 +1,6 @@
 """Nothing that a committed offset stands for is ever lost: on a real broker, with workers that are really killed.
 
-The names H1 to H11 are those of docs/decisions/001: how stock Faust loses data.
+How stock Faust loses it is told in docs/decisions/001.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ async def test_everything_is_published_kept_and_committed_by_a_clean_stop(group:
 
 
 @pytest.mark.parametrize("style", ["packed", "plain"])
-async def test_h1_no_commit_while_a_state_write_is_on_its_way(group: Rig, style: str) -> None:
+async def test_no_commit_while_a_state_write_is_on_its_way(group: Rig, style: str) -> None:
     async with SlowRoad(group.bootstrap, group.changelog) as road:
         worker = await group.start(bootstrap=road.bootstrap, style=style)
         await group.put([b"x"] * 10)
@@ -59,7 +59,7 @@ async def test_h1_no_commit_while_a_state_write_is_on_its_way(group: Rig, style:
 
 
 @pytest.mark.parametrize("style", ["packed", "plain"])
-async def test_h2_a_state_write_that_the_broker_refuses_ends_the_worker_uncommitted(group: Rig, style: str) -> None:
+async def test_a_state_write_that_the_broker_refuses_ends_the_worker_uncommitted(group: Rig, style: str) -> None:
     worker = await group.start(style=style)
     await group.put([b"x"] * 10)
     await group.commits([5, 5])
@@ -78,11 +78,9 @@ async def test_h2_a_state_write_that_the_broker_refuses_ends_the_worker_uncommit
         ("packed", b"raise", "asked to"),
         ("plain", b"raise", "asked to"),
     ],
-    ids=["h3-packed", "h3-plain", "h4-packed", "h4-plain"],
+    ids=["too-large-packed", "too-large-plain", "raises-packed", "raises-plain"],
 )
-async def test_h3_h4_what_an_agent_fails_on_is_never_committed(
-    group: Rig, style: str, value: bytes, reason: str
-) -> None:
+async def test_what_an_agent_fails_on_is_never_committed(group: Rig, style: str, value: bytes, reason: str) -> None:
     worker = await group.start(style=style)
     await group.put([b"x", b"x", value, b"x"])
     assert await worker.exit_code() == LATCHED
@@ -90,7 +88,7 @@ async def test_h3_h4_what_an_agent_fails_on_is_never_committed(
     assert reason in worker.errors.read_text()
 
 
-async def test_h6_a_commit_stays_below_what_was_never_acknowledged(group: Rig) -> None:
+async def test_a_commit_stays_below_what_was_never_acknowledged(group: Rig) -> None:
     await group.start()
     await group.put([b"x", b"x", b"keep", b"x"] + [b"x"] * 96)
     await group.commits([1, 50])  # the other partition has nothing to wait for
@@ -98,7 +96,7 @@ async def test_h6_a_commit_stays_below_what_was_never_acknowledged(group: Rig) -
     await group.commits([1, 55])
 
 
-async def test_h8_h11_aborted_records_are_unseen_and_commits_cross_their_gaps(group: Rig) -> None:
+async def test_aborted_records_are_unseen_and_commits_cross_their_gaps(group: Rig) -> None:
     worker = await group.start(watchdog_seconds=1.0)
     async with producer(group.bootstrap, transactional_id=group.run) as sending:
         await in_transactions(sending, group.source)

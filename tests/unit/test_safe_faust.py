@@ -105,7 +105,7 @@ async def test_a_commit_is_behind_all_that_is_done_and_before_all_that_is_not(
         assert committable == max(acked) + 1
 
 
-async def test_h7_a_failed_commit_is_asked_for_again() -> None:
+async def test_a_failed_commit_is_asked_for_again() -> None:
     consumer = Offline(an_app())
     consumer.take(0).ack(consumer)
     consumer.accepts = False
