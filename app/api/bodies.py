@@ -30,7 +30,7 @@ def read_query(request: web.Request, model: type[Q]) -> Q:
             raise invalid([FieldError(f"?{name}", "bad_character", "a NUL character can't be searched for")])
         found[name] = values if len(values) > 1 or _takes_many(model, name) else values[0]
     try:
-        return model.model_validate_strings(found)
+        return model.model_validate(found)
     except ValidationError as error:
         errors = [FieldError(f"?{each.pointer[1:]}", each.code, each.message) for each in field_errors(error)]
         raise invalid(errors) from error
