@@ -18,6 +18,7 @@ import pytest
 
 ENTREPOT = (sys.executable, "-m", "app.cli.main")
 IN_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 90.0
 CTRL_C = b"\x03"
 
@@ -243,7 +244,7 @@ def test_everything_can_be_looked_at(running: Up) -> None:
     assert running.run("metric").stdout.splitlines()[-1].startswith("sum")
     made = running.json("token", "create", "--name", "report", "--role", "viewer")
     assert running.run("job", "list", ENTREPOT_TOKEN=made["token"]).returncode == 0
-    assert running.run("job", "kill", "Flights", ENTREPOT_TOKEN=made["token"]).returncode == 5
+    assert running.run("job", "kill", "Flights of New York", ENTREPOT_TOKEN=made["token"]).returncode == 5
     assert running.run("token", "revoke", made["id"]).returncode == 0
     assert running.run("sign-in").stdout.startswith("http://127.0.0.1:")
 
@@ -276,6 +277,22 @@ def test_tables_keep_to_the_width_of_a_narrow_terminal(running: Up, columns: str
     assert any("Completed" in line for line in lines)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/consuming-events.md"])
+def test_the_example_consumer_of_the_pages_works_as_it_stands(running: Up, page: str) -> None:
+    code = re.findall(r"```python\n(.+?)```", (ROOT / page).read_text(), re.DOTALL)[0]
+    address = json.loads((running.data_dir / "api.json").read_bytes())["url"]
+    kafka = (running.data_dir / "kafka-address").read_text().strip()
+    code = code.replace("http://127.0.0.1:8470", address).replace("127.0.0.1:9470", kafka)
+    code = code.replace('if kind == "JobFailed":', "if True:").replace("event['message']", "kind")
+    with subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True) as consumer:
+        try:
+            assert consumer.stdout is not None
+            jobs = {each["id"] for each in running.json("job", "list", "--status", "Completed")}
+            assert any(each in consumer.stdout.readline() for each in jobs)
+        finally:
+            consumer.kill()
+
+
 def eventually(holds: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + PATIENCE
     while not holds():
@@ -290,7 +307,7 @@ def test_the_signals_of_a_container_end_a_role_cleanly(running: Up) -> None:
     try:
         assert eventually(lambda: psutil.Process(role.pid).num_threads() > 1)
         role.send_signal(signal.SIGTERM)
-        assert role.wait(PATIENCE) in {0, -signal.SIGTERM}
+        assert role.wait(PATIENCE) in {0, -signal.SIGTERM}, "before it has begun, the system ends it"
     finally:
         role.kill()
         role.wait()
