@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import faust
@@ -16,6 +17,31 @@ from app.safe_faust.transport import SafeTransport
 from schemas.topics import MAX_RECORD_BYTES
 
 BUFFER_RECORDS: Final = 65536  # for single records; Faust pauses a full second whenever its buffer is full
+
+# The same for every app; docs/decisions/001 says what each of them avoids.
+FIXED: Final = MappingProxyType(
+    {
+        "store": "memory://",
+        "topic_allow_declare": False,  # Faust creates without verifying; `worker` makes the changelogs, and verifies
+        "topic_disable_leader": True,
+        "table_standby_replicas": 0,
+        "web_enabled": False,  # it would show table data on all interfaces
+        "key_serializer": "raw",
+        "value_serializer": "raw",
+        "consumer_auto_offset_reset": "earliest",
+        "broker_commit_interval": 0.5,
+        "broker_commit_every": 2**31,  # by time alone: a commit by count would wait for acks inside the fetching task
+        "broker_session_timeout": 10.0,
+        "broker_heartbeat_interval": 3.0,
+        "broker_request_timeout": 30.0,
+        "stream_wait_empty": True,
+        "stream_publish_on_commit": False,
+        "producer_linger": 0.005,  # for Faust's own writes; our batches are closed and don't linger
+        "producer_max_batch_size": 256 * 1024,
+        "producer_max_request_size": MAX_RECORD_BYTES,
+        "worker_redirect_stdouts": False,
+    }
+)
 
 Owned = frozenset[tuple[str, int]]  # (topic, partition)
 Hook = Callable[[Owned], Awaitable[None]]
@@ -126,28 +152,10 @@ def make_app(
         datadir=data_dir,
         Topic=SafeTopic,
         Table=StateTable,
-        store="memory://",
         topic_partitions=partitions,
-        topic_allow_declare=False,  # Faust creates without verifying; `worker` makes the changelogs, and verifies
-        topic_disable_leader=True,
-        table_standby_replicas=0,
-        web_enabled=False,  # it would show table data on all interfaces
-        key_serializer="raw",
-        value_serializer="raw",
-        consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=instance_id,
-        broker_commit_interval=0.5,
-        broker_commit_every=2**31,  # by time alone: a commit by count would wait for acks inside the fetching task
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=3.0,
-        broker_request_timeout=30.0,
         stream_buffer_maxsize=buffer_records,
-        stream_wait_empty=True,
-        stream_publish_on_commit=False,
-        producer_linger=0.005,  # for Faust's own writes; our batches are closed and don't linger
-        producer_max_batch_size=256 * 1024,
-        producer_max_request_size=MAX_RECORD_BYTES,
-        worker_redirect_stdouts=False,
+        **FIXED,
     )
 
 

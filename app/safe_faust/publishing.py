@@ -77,10 +77,15 @@ async def publish(app: Any, records: Iterable[Outgoing]) -> None:
 
 async def send(app: Any, records: Iterable[Outgoing]) -> Sequence[asyncio.Future[Any]]:
     """Hand the records to the producer and return what to await; the next commit waits for it in any case."""
-    lanes = _by_partition(app, records)
+    records = tuple(records)
+    for record in records:
+        check_size(record.topic, record.key, record.value, app.conf.producer_max_request_size, record.headers)
     producer = app.producer._ensure_producer()  # noqa: SLF001 - Faust's own producer knows no batches
     sent: list[asyncio.Future[Any]] = []
     try:
+        for topic in {each.topic for each in records if each.partition is None}:
+            await producer.partitions_for(topic)  # a topic that was never written to is unknown until asked for
+        lanes = _by_partition(app, records)
         for (topic, partition), lane in lanes.items():
             for batch in _packed(producer, lane):
                 write = await producer.send_batch(batch, topic, partition=partition)
@@ -95,10 +100,8 @@ async def send(app: Any, records: Iterable[Outgoing]) -> Sequence[asyncio.Future
 
 
 def _by_partition(app: Any, records: Iterable[Outgoing]) -> dict[tuple[str, int], list[Outgoing]]:
-    largest = app.conf.producer_max_request_size
     lanes: dict[tuple[str, int], list[Outgoing]] = {}
     for record in records:
-        check_size(record.topic, record.key, record.value, largest, record.headers)
         partition = record.partition
         if partition is None:
             partition = app.producer.key_partition(record.topic, record.key).partition
