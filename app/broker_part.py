@@ -44,10 +44,10 @@ class BrokerPart:
             self._broker = await Broker.start(
                 self._data_dir, port=self._port, when_taken=self._when_taken, on_progress=self._say
             )
-        except BrokerError as error:
+        except (BrokerError, OSError) as error:
             raise NotStartedError(f"broker: {error}") from error
         self._port, self._when_taken = self._broker.port, "refuse"
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, KafkaError):  # if it is gone again, that is told by its end
             async with asyncio.timeout(GROUPS_SECONDS):
                 await _wait_for_groups(self._broker.bootstrap_servers)
 
@@ -58,7 +58,7 @@ class BrokerPart:
             await self._broker.wait_closed()
         except BrokerError as error:
             await self._broker.stop()  # lets go of the data directory
-            return f"broker: {error}"
+            return f"broker: {str(error).partition(chr(10))[0]}"  # the end of its log follows there
         return "broker stopped"
 
     async def stop(self) -> None:

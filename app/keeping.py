@@ -76,7 +76,7 @@ class Keeper:
         started = self._clock()
         how: str | None = None
         while True:
-            how = how or await self.part.ended()
+            how = how or await self._end()
             pause = pauses.after(self._clock() - started)
             if self._stopping.is_set():
                 return
@@ -86,11 +86,20 @@ class Keeper:
             started = self._clock()
             how = await self._failure_of_start()
 
+    async def _end(self) -> str:
+        try:
+            return await self.part.ended()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the part has to come back
+            self.part.kill()
+            return f"{self.part.name} was lost: {error!r}"
+
     async def _failure_of_start(self) -> str | None:
         try:
             await self.part.start()
         except NotStartedError as error:
             return str(error)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the part has to come back
+            return f"{self.part.name} can't be started: {error!r}"
         return None
 
     async def _told_to_stop_within(self, seconds: float) -> bool:

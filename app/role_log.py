@@ -8,11 +8,21 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final
 
+from typing_extensions import override
+
 FILE_BYTES: Final = 8 * 1024 * 1024
 SHOWN: Final = 5  # lines in a row; what follows within the pause is only in the file
 PAUSE_SECONDS: Final = 10.0
 _TEXT: Final = re.compile(r"^\S+ (WARNING|ERROR|CRITICAL) ")
 _JSON: Final = re.compile(r'"level":\s*"(warning|error|critical)"')
+
+
+class _File(RotatingFileHandler):
+    """A log file whose own trouble stops nobody: on a full disk the console still shows what matters."""
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Go on without the line."""
 
 
 class RoleLog:
@@ -22,7 +32,7 @@ class RoleLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.last_line = ""
-        self._file = RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=1, encoding="utf-8", delay=True)
+        self._file = _File(path, maxBytes=FILE_BYTES, backupCount=1, encoding="utf-8", delay=True)
         self._show = show
         self._clock = clock
         self._shown = 0

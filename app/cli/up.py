@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from contextlib import suppress
 from datetime import datetime
 
 import click
@@ -22,7 +23,7 @@ async def run(settings: Settings, *, with_example: bool) -> int:
     # Always, so that the example job can also be run again after a start without it.
     supervisor = Supervisor(settings.model_copy(update={"file_roots": (*settings.file_roots, FOLDER)}), say)
     stopping = asyncio.create_task(_told_to_stop(supervisor).wait())
-    click.echo(f"Entrepot starts in {settings.data_dir}")
+    _print(f"Entrepot starts in {settings.data_dir}")
     working = asyncio.create_task(_work(supervisor, with_example=with_example))
     try:
         await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -30,18 +31,18 @@ async def run(settings: Settings, *, with_example: bool) -> int:
             working.result()
             await stopping
     finally:
-        click.echo("\nstopping the roles, then the broker; Ctrl-C again hurries")
+        _print("\nstopping the roles, then the broker; Ctrl-C again hurries")
         for task in (working, stopping):
             task.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
         await supervisor.stop()
-    click.echo("stopped; the next start finds all data")
+    _print("stopped; the next start finds all data")
     return 0
 
 
 async def _work(supervisor: Supervisor, *, with_example: bool) -> None:
     up = await supervisor.start()
-    click.echo(
+    _print(
         f"ready after {up.seconds:.1f} s; a link to sign in, good once, for 15 minutes:\n\n"
         f"{sign_in_link(up.settings.data_dir, up.url)}\n\n"
         f"  API    {up.url}\n"
@@ -50,7 +51,7 @@ async def _work(supervisor: Supervisor, *, with_example: bool) -> None:
     )
     if with_example:
         await _example(up)
-    click.echo("Ctrl-C stops everything")
+    _print("Ctrl-C stops everything")
 
 
 async def _example(up: Up) -> None:
@@ -64,9 +65,9 @@ async def _example(up: Up) -> None:
                     lambda each: update(each["progress"]["bytes_read"], each["progress"]["bytes_total"], says(each)),
                 )
     except Stopped as error:
-        click.echo(f"the example job can't be made: {error.message}", err=True)
+        _print(f"the example job can't be made: {error.message}", to_errors=True)
         return
-    click.echo(f"the example job {job['name']!r} is {job['status']}:\n  {counts(job)}")
+    _print(f"the example job {job['name']!r} is {job['status']}:\n  {counts(job)}")
 
 
 def _told_to_stop(supervisor: Supervisor) -> asyncio.Event:
@@ -78,11 +79,18 @@ def _told_to_stop(supervisor: Supervisor) -> asyncio.Event:
             supervisor.hurry()
         stop.set()
 
-    for each in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(each, told)
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN:  # ignored: it was started with nohup
+            asyncio.get_running_loop().add_signal_handler(each, told)
     return stop
 
 
 def say(line: str) -> None:
     """Print a line for a person, with the time of day."""
-    click.echo(f"{datetime.now().astimezone():%H:%M:%S} {line}", err=True)
+    _print(f"{datetime.now().astimezone():%H:%M:%S} {line}", to_errors=True)
+
+
+def _print(text: str, *, to_errors: bool = False) -> None:
+    """Print, as long as someone reads: a terminal that was closed must not keep the roles from being stopped."""
+    with suppress(OSError):
+        click.echo(text, err=to_errors)

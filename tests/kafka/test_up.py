@@ -66,6 +66,10 @@ class Up:
         self.screen += self._terminal.stdout.read().decode(errors="replace")
         return self._terminal.wait(PATIENCE)
 
+    def close_terminal(self) -> None:
+        """End what holds the terminal: the kernel hangs up on whoever is in it."""
+        self._terminal.kill()
+
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run another command in a pipe."""
         return subprocess.run(
@@ -148,6 +152,15 @@ def test_a_supervisor_that_is_killed_takes_everything_along(start: Start) -> Non
     everything = up.supervisor.children(recursive=True)
     up.supervisor.kill()
     assert all_gone(everything)
+
+
+def test_a_terminal_that_is_closed_stops_everything(start: Start) -> None:
+    up = start()
+    up.shows("ready after")
+    everything = [up.supervisor, *up.supervisor.children(recursive=True)]
+    up.close_terminal()
+    assert all_gone(everything)
+    assert not (up.data_dir / "api.json").exists(), "the API had the time to tidy up"
 
 
 def test_ctrl_c_while_it_starts_and_again_to_hurry(start: Start) -> None:
