@@ -47,6 +47,7 @@ class Arrival:
     stream: str
     count: int
     last_message_at: datetime
+    arrived_at: datetime
 
 
 def arrival(event: Event) -> Arrival:
@@ -72,7 +73,7 @@ def _packed(word: object) -> Arrival:
         )
     _check_stream(word.stream)
     newest = max(memoryview(word.timestamps).cast("q"), default=None)
-    return Arrival(word.stream, word.count, _moment(newest) or word.ingested_at)
+    return Arrival(word.stream, word.count, _moment(newest) or word.ingested_at, word.ingested_at)
 
 
 def _single(value: bytes, event: Event) -> Arrival:
@@ -85,7 +86,8 @@ def _single(value: bytes, event: Event) -> Arrival:
     named = dict(event.message.headers or ()).get("stream", b"")
     stream = named.decode("utf-8", "replace") or DEFAULT_STREAM
     _check_stream(stream)
-    return Arrival(stream, 1, datetime.fromtimestamp(event.message.timestamp, UTC))
+    written = datetime.fromtimestamp(event.message.timestamp, UTC)
+    return Arrival(stream, 1, last_message_at=written, arrived_at=written)
 
 
 def _check_stream(stream: str) -> None:
@@ -136,7 +138,6 @@ class Lane:
         await self._store.apply_streams(topic, partition, events[-1].message.offset + 1, tuple(seen.values()))
 
     def _add(self, seen: dict[str, StreamDelta], brought: Arrival, event: Event) -> None:
-        size, arrived = len(event.value or b""), datetime.fromtimestamp(event.message.timestamp, UTC)
         known = seen.get(brought.stream)
         if known is None:
             known = StreamDelta(
@@ -145,14 +146,14 @@ class Lane:
                 count=0,
                 bytes=0,
                 last_message_at=brought.last_message_at,
-                last_arrival_at=arrived,
+                last_arrival_at=brought.arrived_at,
             )
         seen[brought.stream] = replace(
             known,
             count=known.count + brought.count,
-            bytes=known.bytes + size,
+            bytes=known.bytes + len(event.value or b""),
             last_message_at=max(known.last_message_at, brought.last_message_at),
-            last_arrival_at=max(known.last_arrival_at, arrived),
+            last_arrival_at=max(known.last_arrival_at, brought.arrived_at),
         )
 
 

@@ -31,7 +31,7 @@ from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS, TOPICS
 from schemas.wire import decode, encode
 
 PATIENCE_SECONDS = 90.0
-ALL = ("control", "runner", "lane-backfill", "lane-realtime")
+ALL = ("api", "control", "runner", "lane-backfill", "lane-realtime")
 
 
 @dataclass
@@ -178,7 +178,9 @@ async def service(
     data_dir: Path, broker: Broker, roles: Sequence[str] = ALL, **settings: Any
 ) -> AsyncIterator[Service]:
     """Run the roles on a broker whose topics are made; ends all of them."""
-    told = Settings(data_dir=data_dir, bootstrap_servers=broker.bootstrap_servers, file_roots=(data_dir,), **settings)
+    told = Settings(
+        data_dir=data_dir, bootstrap_servers=broker.bootstrap_servers, file_roots=(data_dir,), api_port=0, **settings
+    )
     await ensure_topics(broker.bootstrap_servers, TOPICS.values(), told.partitions, 1)
     running = Service(told, broker)
     async with AsyncExitStack() as stack:

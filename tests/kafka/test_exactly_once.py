@@ -53,6 +53,7 @@ async def test_every_row_comes_once_when_each_role_is_killed_at_random(
             "control",
             "lane-backfill",
             "runner",
+            "api",
             "control",
             "lane-realtime",
             "runner",
