@@ -55,6 +55,8 @@ async def answering(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         check_host(request, request.app[API].settings.api_host)
         response = await handler(request)
+    except web.HTTPRedirection:
+        raise  # an answer, and aiohttp's own way to give it
     except Exception as error:  # noqa: BLE001  # the edge: whatever it was, the client gets an answer and the log the cause
         response = _problem_response(request, _as_problem(request, error))
     if not response.prepared:
@@ -70,7 +72,7 @@ async def protect(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers.setdefault("Cache-Control", "no-store")
 
 
-def _as_problem(request: web.Request, error: Exception) -> Problem | web.HTTPException:  # noqa: PLR0911  # one line for each kind
+def _as_problem(request: web.Request, error: Exception) -> Problem:  # noqa: PLR0911  # one line for each kind
     match error:
         case Problem():
             return error
@@ -82,10 +84,8 @@ def _as_problem(request: web.Request, error: Exception) -> Problem | web.HTTPExc
             return Problem(
                 404, "no_such_path", f"there is nothing at {request.path}; /openapi.json lists what there is"
             )
-        case web.HTTPException() if error.status >= 400:
-            return Problem(error.status, "bad_request", error.reason)
         case web.HTTPException():
-            return error
+            return Problem(error.status, "bad_request", error.reason)
         case InvalidCursorError():
             return invalid([FieldError("?cursor", "bad_cursor", str(error))])
         case InvalidLimitError():
@@ -99,9 +99,7 @@ def _as_problem(request: web.Request, error: Exception) -> Problem | web.HTTPExc
             return Problem(500, "internal", "something broke inside; the log has the cause under this request's id")
 
 
-def _problem_response(request: web.Request, problem: Problem | web.HTTPException) -> web.StreamResponse:
-    if isinstance(problem, web.HTTPException):
-        return problem
+def _problem_response(request: web.Request, problem: Problem) -> web.Response:
     page = request.app.get(PROBLEM_PAGE)
     if page is not None and _wants_page(request):
         return page(request, problem)

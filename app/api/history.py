@@ -19,6 +19,9 @@ from projections.metrics import Bucket
 from schemas.commands import Counts
 
 
+HOUR: Final = timedelta(hours=1)
+
+
 class LogQuery(Query):
     """Which lines; `since` included, `until` not."""
 
@@ -50,7 +53,9 @@ class MetricQuery(Query):
 
     since: Moment | None = None
     until: Moment | None = None
-    interval: Annotated[Duration, Field(description="the width of a bucket: whole minutes")] = timedelta(hours=1)
+    interval: Annotated[Duration | None, Field(description="the width of a bucket: whole minutes; 1h by default")] = (
+        None
+    )
     job_id: Text = ""
     provider: Text = ""
     stream: Text = ""
@@ -111,10 +116,11 @@ async def metrics(call: Call[MetricQuery, None]) -> web.Response:
     """Return counts over a range."""
     query = call.query
     until = query.until or call.api.clock()
+    interval = query.interval or HOUR
     since = query.since or until - timedelta(days=1)
     where = MetricFilter(since=since, until=until, job_id=query.job_id, provider=query.provider, stream=query.stream)
-    buckets = await call.api.store.metrics(where, query.interval)
-    seconds = int(query.interval.total_seconds())
+    buckets = await call.api.store.metrics(where, interval)
+    seconds = int(interval.total_seconds())
     view = MetricView(
         since=since,
         until=until,

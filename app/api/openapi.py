@@ -97,7 +97,7 @@ class _Document:
         ]
 
     def _answer(self, status: int, given: Answer) -> dict[str, Any]:
-        if given.content_type != "application/json":
+        if given.bare or given.content_type != "application/json":
             schema: dict[str, Any] = {} if "json" in given.content_type else {"type": "string"}
         else:
             schema = self._envelope(status, given, "Link" in given.headers)

@@ -65,6 +65,7 @@ class Answer:
     description: str
     data: Any = None  # a type that pydantic can describe
     content_type: str = "application/json"
+    bare: bool = False  # JSON without the envelope, where a standard says what it looks like
     headers: tuple[str, ...] = ()
 
 

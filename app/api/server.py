@@ -30,6 +30,8 @@ from connectors.contract import Limits
 
 ADDRESS_FILE: Final = "api.json"
 CLOSE_SECONDS: Final = 5.0
+JOB_ID: Final = "{job_id:(?!logs$)[^{}/]+}"  # `/v2/job/logs` is the log of all jobs
+MAX_LINE_BYTES: Final = 64 * 1024
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, not bound to
 
 _log = logging.getLogger(__name__)
@@ -40,7 +42,9 @@ async def run_api(settings: Settings, stop: asyncio.Event, clock: Clock = utc_no
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         api = await make_api(settings, stack, clock)
-        runner = web.AppRunner(make_app(api), access_log=None, shutdown_timeout=CLOSE_SECONDS)
+        runner = web.AppRunner(
+            make_app(api), access_log=None, shutdown_timeout=CLOSE_SECONDS, max_line_size=MAX_LINE_BYTES
+        )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         stack.push_async_callback(api.tail.stop)  # first, so that those who follow events leave by themselves
@@ -87,9 +91,10 @@ def make_app(api: Api) -> web.Application:
     app[API] = api
     app.on_response_prepare.append(protect)
     for route in ALL:
-        app.router.add_route(route.method, route.path, handler_of(route))
+        path = route.path.replace("{job_id}", JOB_ID)
+        app.router.add_route(route.method, path, handler_of(route))
         if route.method == "GET" and not route.streams:
-            app.router.add_route("HEAD", route.path, handler_of(route))
+            app.router.add_route("HEAD", path, handler_of(route))
     add_pages(app)
     return app
 
@@ -120,7 +125,7 @@ OPENAPI: Final = Route(
     role=None,
     tag="health",
     summary="This document",
-    answers={200: Answer("the OpenAPI 3.1 document of the API", data=dict[str, Any])},
+    answers={200: Answer("the OpenAPI 3.1 document of the API", bare=True)},
     problems=(422,),
 )
 ALL: Final[tuple[Route, ...]] = (  # a fixed path stands before one with a part that varies

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ class Client:
     ) -> Answer:
         """Ask; header names are written with `_` for `-`."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        data = orjson.dumps(body) if body is not None else raw
-        if data is not None:
+        data = orjson.dumps(body) if body is not None else raw and BytesIO(raw)
+        if body is not None or raw is not None:
             sent.setdefault("Content-Type", "application/json")
         async with self.session.request(
             method, self.url + path, data=data, headers=sent, allow_redirects=False
