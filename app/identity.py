@@ -82,10 +82,10 @@ class Tokens:
         self._tokens: tuple[Token, ...] = ()
 
     def ensure_admin(self) -> None:
-        """Make the first admin token, in a file that only its owner may read, unless there is one."""
+        """Make an admin token in a file that only its owner may read, unless a good one is there."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._exclusive() as tokens:
-            if any(each.kind == "token" and each.role == "admin" for each in tokens) and self._admin_path.exists():
+            if self._admin_path.exists() and self._find(self._admin_path.read_text().strip(), ("token",)):
                 return
             secret = _secret()
             write_private(self._admin_path, f"{secret}\n".encode())

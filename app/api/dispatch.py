@@ -65,11 +65,12 @@ async def answering(request: web.Request, handler: Handler) -> web.StreamRespons
     return response
 
 
-async def protect(_request: web.Request, response: web.StreamResponse) -> None:
+async def protect(request: web.Request, response: web.StreamResponse) -> None:
     """Add the safety headers to whatever is sent."""
     for name, value in SECURITY_HEADERS.items():
         response.headers[name] = value
-    response.headers.setdefault("Cache-Control", "no-store")
+    kept = "no-cache" if request.path.startswith("/static/") else "no-store"
+    response.headers.setdefault("Cache-Control", kept)
 
 
 def _as_problem(request: web.Request, error: Exception) -> Problem:  # noqa: PLR0911  # one line for each kind

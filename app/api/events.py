@@ -78,7 +78,7 @@ async def _send_all(
         try:
             found = await asyncio.wait_for(listener.queue.get(), HEARTBEAT_SECONDS)
         except TimeoutError:
-            await _write(response, b": still here\n\n")
+            await _write(response, f": still here\nid: {id_of(positions)}\n\n".encode())
             continue
         if found is None:
             return

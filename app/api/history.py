@@ -18,7 +18,6 @@ from projections.job_log import LogKind, LogLine
 from projections.metrics import Bucket
 from schemas.commands import Counts
 
-
 HOUR: Final = timedelta(hours=1)
 
 

@@ -52,7 +52,7 @@ async def pause_job(call: Call[PauseQuery, None]) -> web.Response:
     await find_job(call, job_id)
     envelope = stamped(call, job_id)
     until = envelope["issued_at"] + span if span is not None else None
-    command = PauseJob(**envelope, until=until, expected_revision=expected_revision(call.request))
+    command = PauseJob(**envelope, until=until, expected_revision=expected_revision(call.request.headers))
     return written(call, job_id, await send(call, command), "paused")
 
 
@@ -70,7 +70,7 @@ async def revert_job(call: Call[Query, None]) -> web.Response:
         cadence=old.cadence,
         retry=old.retry,
         reverted_from=old.version,
-        expected_revision=expected_revision(call.request),
+        expected_revision=expected_revision(call.request.headers),
     )
     return written(call, job_id, await send(call, command), f"version {version} is back, as a new version")
 
@@ -79,7 +79,7 @@ def _handler(action: Action) -> Handler:
     async def act(call: Call[Any, Any]) -> web.StreamResponse:
         job_id = call.path("job_id")
         await find_job(call, job_id)
-        command = action.command(**stamped(call, job_id), expected_revision=expected_revision(call.request))
+        command = action.command(**stamped(call, job_id), expected_revision=expected_revision(call.request.headers))
         return written(call, job_id, await send(call, command), action.done)
 
     return act

@@ -49,7 +49,7 @@ async def patch_job(call: Call[Query, PatchBody]) -> web.Response:
     if "If-Match" not in call.request.headers:
         raise Problem(428, "if_match_required", "an edit needs If-Match with the ETag of the job that was read")
     job = await find_job(call, call.path("job_id"))
-    expected = expected_revision(call.request)
+    expected = expected_revision(call.request.headers)
     if expected is not None and expected != job.revision:
         raise await _changed(call, job, expected)
     fields = call.body.model_fields_set

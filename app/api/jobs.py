@@ -160,7 +160,7 @@ async def delete_job(call: Call[Query, None]) -> web.Response:
     """Kill a job; it can be restored until it is purged."""
     job_id = call.path("job_id")
     await find_job(call, job_id)
-    command = KillJob(**stamped(call, job_id), expected_revision=expected_revision(call.request))
+    command = KillJob(**stamped(call, job_id), expected_revision=expected_revision(call.request.headers))
     return written(call, job_id, await send(call, command), "killed")
 
 

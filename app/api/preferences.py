@@ -3,22 +3,24 @@
 import re
 from typing import Final
 
-from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from app.api.problems import FieldError, Problem, invalid
 
 DEFAULT_SECONDS: Final = 5.0
-LONGEST_SECONDS: Final = 30.0
+LONGEST_SECONDS: Final = 15.0  # an edit is up to three commands, and a request has sixty
 ANY: Final = None
+
+Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
 _ETAG: Final = re.compile(r'(W/)?"([^"]*)"')
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def patience(request: web.Request) -> float:
+def patience(headers: Headers) -> float:
     """Return for how many seconds a write waits until it is visible (RFC 7240); a preference not understood is none."""
     seconds = DEFAULT_SECONDS
-    for each in ",".join(request.headers.getall("Prefer", ())).split(","):
+    for each in ",".join(headers.getall("Prefer", ())).split(","):
         name, _, value = each.partition(";")[0].strip().partition("=")
         match name.strip().lower():
             case "respond-async":
@@ -30,14 +32,14 @@ def patience(request: web.Request) -> float:
     return seconds
 
 
-def expected_revision(request: web.Request) -> int | None:
+def expected_revision(headers: Headers) -> int | None:
     """Return the revision in `If-Match`; None when any will do.
 
     Raises:
         Problem: 412 for an entity tag that this service never gave, 422 for what is none at all.
 
     """
-    text = request.headers.get("If-Match", "*").strip()
+    text = headers.get("If-Match", "*").strip()
     if text == "*":
         return ANY
     found = _ETAG.fullmatch(text)
@@ -50,9 +52,9 @@ def expected_revision(request: web.Request) -> int | None:
     return int(tag)
 
 
-def traceparent(request: web.Request) -> str:
+def traceparent(headers: Headers) -> str:
     """Return the W3C trace context of the request, to be passed on; "" when there is none."""
-    text = request.headers.get("traceparent", "")
+    text = headers.get("traceparent", "")
     return text if _TRACEPARENT.fullmatch(text) else ""
 
 

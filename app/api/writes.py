@@ -61,7 +61,9 @@ async def send(call: Call[Any, Any], command: JobCommand) -> Job | None:
 
     """
     try:
-        outcome = await call.api.gateway.submit(command, patience(call.request), traceparent(call.request))
+        outcome = await call.api.gateway.submit(
+            command, patience(call.request.headers), traceparent(call.request.headers)
+        )
     except Refused as refusal:
         raise refused(refusal.event) from refusal
     return await call.api.store.job(command.job_id) if isinstance(outcome, Done) else None

@@ -122,7 +122,7 @@ async def as_caller(url: str, token: str | None) -> AsyncIterator[Client]:
 async def until_ready(client: Client, *, status: int = 200, seconds: float = 60) -> Answer:
     """Wait until `/readyz` answers with a status."""
     async with asyncio.timeout(seconds):
-        while (answer := await client.ask("GET", "/readyz")).status != status:
+        while (answer := await client.ask("GET", "/readyz")).status != status:  # noqa: ASYNC110  # to be asked is all it offers
             await asyncio.sleep(LOOK_SECONDS)
     return answer
 

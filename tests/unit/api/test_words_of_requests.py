@@ -1,0 +1,159 @@
+"""What clients write in headers, queries and bodies, read as the standards say."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+from pydantic import TypeAdapter, ValidationError
+
+from app.api.event_tail import QUEUE, Listener, Tailed
+from app.api.events import id_of, parse_id
+from app.api.job_bodies import merged
+from app.api.preferences import expected_revision, patience, traceparent
+from app.api.problems import Problem, pointer
+from app.api.registry import subjects
+from app.api.values import FIRST, LAST, Duration, Moment
+from app.api.views import redacted
+from schemas.catalog import versions
+from schemas.events import JobKilled
+
+MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+SPAN: TypeAdapter[timedelta] = TypeAdapter(Duration)
+JSON = st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner))
+
+
+@pytest.mark.parametrize(
+    ("prefer", "seconds"),
+    [
+        ("", 5),
+        ("wait=2", 2),
+        ('wait="3"', 3),
+        ("respond-async", 0),
+        ("respond-async, wait=9", 0),
+        ("handling=lenient, wait=1; x=y", 1),
+        ("wait=1e9", 5),
+        ("wait=-1", 5),
+        ("wait=9999999999", 15.0),
+        ("wait=²", 5),
+    ],
+)
+def test_how_long_a_client_waits(prefer: str, seconds: float) -> None:
+    assert patience(CIMultiDict({"Prefer": prefer})) == seconds
+
+
+@pytest.mark.parametrize(("text", "revision"), [("*", None), ('"3"', 3), (' "12" ', 12)])
+def test_the_revision_that_was_read(text: str, revision: int | None) -> None:
+    assert expected_revision(CIMultiDict({"If-Match": text})) == revision
+
+
+@pytest.mark.parametrize(
+    ("text", "status"), [('W/"3"', 412), ('"x"', 412), ('"²"', 412), ("3", 422), ('"1", "2"', 422)]
+)
+def test_an_entity_tag_that_is_not_ours(text: str, status: int) -> None:
+    with pytest.raises(Problem) as refused:
+        expected_revision(CIMultiDict({"If-Match": text}))
+    assert refused.value.status == status
+
+
+def test_a_trace_is_passed_on_only_when_it_is_one() -> None:
+    good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert traceparent(CIMultiDict({"traceparent": good})) == good
+    assert traceparent(CIMultiDict({"traceparent": "x"})) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-03T14:03:00Z", datetime(2026, 11, 3, 14, 3, tzinfo=UTC)),
+        ("2026-11-03T15:03:00.5+01:00", datetime(2026, 11, 3, 14, 3, 0, 500_000, tzinfo=UTC)),
+        ("2026-11-03T14:03:00.123456789Z", datetime(2026, 11, 3, 14, 3, 0, 123_456, tzinfo=UTC)),
+        ("0001-01-01T00:00:00+23:59", FIRST),
+        ("9999-12-31T23:59:59-23:59", LAST),
+    ],
+)
+def test_moments(text: str, moment: datetime) -> None:
+    assert MOMENT.validate_python(text) == moment
+
+
+@pytest.mark.parametrize("text", ["2026-11-03", "2026-11-03T14:03:00", "1767225600", "now", "2026-13-03T14:03:00Z", ""])
+def test_what_is_no_moment(text: str) -> None:
+    with pytest.raises(ValidationError):
+        MOMENT.validate_python(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("1h30m", 5400), ("2d", 172_800), ("1w", 604_800), ("999999999w", 366 * 86_400)]
+)
+def test_lengths_of_time(text: str, seconds: int) -> None:
+    assert SPAN.validate_python(text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "1.5h", "1 h", "PT1H", "-1h", "²h"])
+def test_what_is_no_length_of_time(text: str) -> None:
+    with pytest.raises(ValidationError):
+        SPAN.validate_python(text)
+
+
+# The examples of RFC 7396, appendix A.
+@pytest.mark.parametrize(
+    ("current", "patch", "result"),
+    [
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        (["a"], {"a": "b"}, {"a": "b"}),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ],
+)
+def test_merge_patch(current: Any, patch: Any, result: Any) -> None:
+    assert merged(current, patch) == result
+
+
+@given(JSON, JSON)
+def test_a_merge_patch_twice_is_the_same_as_once(current: Any, patch: Any) -> None:
+    once = merged(current, patch)
+    assert merged(once, patch) == once
+
+
+@given(st.dictionaries(st.integers(0, 255), st.integers(0, 10**15), min_size=1))
+def test_an_event_id_stands_for_a_place(positions: dict[int, int]) -> None:
+    assert parse_id(id_of(positions)) == positions
+
+
+def test_who_reads_too_slowly_is_let_go() -> None:
+    listener = Listener({})
+    event = JobKilled(
+        event_id="e", job_id="j", seq=1, occurred_at=FIRST, command_id="c", command_offset=0, actor="a", rules=1
+    )
+    for offset in range(QUEUE * 2):
+        listener.offer(Tailed(0, offset, event))
+    assert listener.dropped
+    told = [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
+    assert len(told) == QUEUE
+    assert told[-1] is None, "the last that it hears is that it is over"
+
+
+def test_pointers_are_escaped() -> None:
+    assert pointer(("a/b", 0, "~")) == "/a~1b/0/~0"
+
+
+def test_a_configuration_of_an_unknown_provider_shows_no_value() -> None:
+    assert "s3cret" not in str(redacted("gone", '{"password": "s3cret"}'))
+
+
+def test_every_word_has_its_subject() -> None:
+    named = {version.id for those in subjects().values() for version in those}
+    assert named == set(versions())
+    assert "jobs.events-entrepot.jobs.events.JobCreated" in subjects()
+    assert {
+        "messages.realtime-entrepot.messages.MessageBatch",
+        "messages.backfill-entrepot.messages.MessageBatch",
+    } <= set(subjects())
