@@ -22,6 +22,7 @@ from app.role_process import RoleProcess, command_of
 from app.roles import role_named
 from app.settings import Settings
 from app.stamp import stamp, utc_now
+from app.store.read_store import ReadStore
 from app.topics_admin import ensure_topics
 from schemas.commands import Command, CreateJob, JobCommand
 from schemas.events import JobEvent
@@ -111,6 +112,12 @@ class Service:
             told = [f"{each.seq} {type(each).__name__}" for each in events[-8:]]
             raise AssertionError(f"{job_id} stands at {told}; the roles said {self.said[-12:]}") from None
         return tuple(events)
+
+    async def visible(self, store: ReadStore, job_id: str, seq: int) -> None:
+        """Wait until the views have an event; that they will is the projector's promise, and it sends no signal."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await store.applied_seq(job_id) < seq:
+                await asyncio.sleep(0.02)
 
     async def follow(self) -> None:
         """Collect the events of all jobs for ever, each `seq` once."""
