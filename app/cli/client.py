@@ -97,8 +97,6 @@ def problem_text(status: int, problem: Any) -> str:
         return f"the API answers {status}"
     lines = [str(problem.get("detail") or problem.get("title") or f"the API answers {status}")]
     lines += [f"  {each.get('pointer') or '/'}: {each.get('message')}" for each in problem.get("errors") or ()]
-    if allowed := problem.get("allowed"):
-        lines.append(f"  allowed now: {', '.join(allowed)}")
     if request := problem.get("request_id"):
         lines.append(f"  ({problem.get('code', status)}, request {request})")
     return "\n".join(lines)
