@@ -120,6 +120,7 @@ def _note(request: web.Request, response: web.StreamResponse, seconds: float) ->
     measures.requests.labels(method, route, str(response.status)).inc()
     if not request.path.startswith("/v2/events"):
         measures.request_seconds.labels(method, route).observe(seconds)
-    level = logging.DEBUG if method in {"GET", "HEAD"} and response.status < 500 else logging.INFO
+    quiet = method in {"GET", "HEAD"} and (response.status < 500 or request.path == "/readyz")
+    level = logging.DEBUG if quiet else logging.INFO
     # The path without its query, which can carry a sign-in code.
     _log.log(level, "%s %s %d %.1f ms %s", method, request.path, response.status, seconds * 1000, request["request_id"])

@@ -99,7 +99,7 @@ async def serving(settings: Settings) -> AsyncIterator[Client]:
     running = asyncio.create_task(run_api(settings.model_copy(update={"api_port": 0}), stop))
     try:
         async with asyncio.timeout(30):
-            while not address.exists() and not running.done():  # noqa: ASYNC110  # a file is all that tells
+            while not address.exists() and not running.done():  # a file is all that tells
                 await asyncio.sleep(LOOK_SECONDS)
         if running.done():
             await running
@@ -122,7 +122,7 @@ async def as_caller(url: str, token: str | None) -> AsyncIterator[Client]:
 async def until_ready(client: Client, *, status: int = 200, seconds: float = 60) -> Answer:
     """Wait until `/readyz` answers with a status."""
     async with asyncio.timeout(seconds):
-        while (answer := await client.ask("GET", "/readyz")).status != status:  # noqa: ASYNC110  # to be asked is all it offers
+        while (answer := await client.ask("GET", "/readyz")).status != status:  # to be asked is all it offers
             await asyncio.sleep(LOOK_SECONDS)
     return answer
 

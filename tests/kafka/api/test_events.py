@@ -8,7 +8,7 @@ import aiohttp
 import orjson
 import pytest
 
-from tests.kafka.api.rig import Client, House, new_job
+from tests.kafka.api.rig import Client, House, new_job, serving, until_ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -76,6 +76,17 @@ async def test_an_event_carries_no_configuration(client: Client) -> None:
         _, kind, data = await stream.next()
         assert kind == "JobCreated"
         assert "configuration" not in data
+
+
+async def test_a_server_that_stops_does_not_wait_for_those_who_listen(house: House) -> None:
+    async with serving(house.service.settings) as server:
+        await until_ready(server)
+        follower = aiohttp.ClientSession(headers=server.session.headers)
+        answer = await follower.get(f"{server.url}/v2/events")
+        started = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - started < 3
+    assert b"event: ready" in await answer.read()
+    await follower.close()
 
 
 async def test_an_id_that_is_none_is_refused(client: Client) -> None:
