@@ -4,14 +4,16 @@ It decides nothing itself; that is `projections.decide`. It answers a micro-batc
 all acks, write the state, acknowledge the commands.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, cast, get_args
+from typing import Any, Final
 
+from app.command_records import UnreadableCommandError, command_in
 from app.dead_letters import dead_letter
 from app.job_codec import decode_job, encode_job
-from app.placement import partition_of
 from app.projector import project
+from app.rebuild_views import heal_views
 from app.safe_faust.app import SafeApp, make_app, make_table
 from app.safe_faust.batching import Event, ack, batches
 from app.safe_faust.publishing import Outgoing, publish
@@ -23,21 +25,14 @@ from app.store.read_store import ReadStore
 from projections.decide import decide
 from projections.evolve import evolve
 from projections.job_state import Absent, Job, JobState
-from schemas.catalog import UnknownSchemaError
-from schemas.commands import JobCommand
 from schemas.events import JobEvent
 from schemas.headers import headers_of
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
-from schemas.wire import MalformedRecordError, decode, encode
+from schemas.wire import encode
 
 APP_ID: Final = "entrepot.control"
-COMMANDS: Final = get_args(JobCommand)
 
 _log = logging.getLogger(__name__)
-
-
-class MisplacedError(ValueError):
-    """The record is a word, but not one that belongs here."""
 
 
 class Answers:
@@ -52,31 +47,24 @@ class Answers:
 
     def add(self, event: Event) -> None:
         """Decide one command; what can't be read becomes a dead letter, and the partition goes on."""
+        found = event.message
         try:
-            command = self._command(event)
-        except (MalformedRecordError, UnknownSchemaError, MisplacedError) as error:
-            _log.warning("%s/%d@%d: %s", event.message.topic, event.message.partition, event.message.offset, error)
+            command = command_in(event.key, event.value or b"", found.partition, self._partitions)
+        except UnreadableCommandError as error:
+            _log.warning("%s/%d@%d: %s", found.topic, found.partition, found.offset, error)
             self.records.append(dead_letter(event, "malformed_command", str(error), self._clock()))
             return
         state = self._state(command.job_id)
-        for fact in decide(state, command, event.message.offset):
+        for fact in decide(state, command, found.offset):
             state = evolve(state, fact)
-            self.records.append(published(fact, event.message.partition))
-        self._jobs[command.job_id] = (event.message.partition, state)
+            self.records.append(published(fact, found.partition))
+        self._jobs[command.job_id] = (found.partition, state)
 
     def changes(self) -> Iterable[Change]:
         """Return the states to keep."""
         for job_id, (partition, state) in self._jobs.items():
             if isinstance(state, Job):
                 yield Change(partition, job_id.encode(), encode_job(state))
-
-    def _command(self, event: Event) -> JobCommand:
-        word = decode(event.value or b"")
-        if not isinstance(word, COMMANDS):
-            raise MisplacedError(f"a {type(word).__name__} is not a command")
-        if event.key != word.job_id.encode() or partition_of(word.job_id, self._partitions) != event.message.partition:
-            raise MisplacedError(f"the record's key or partition is not that of its job {word.job_id!r}")
-        return cast("JobCommand", word)
 
     def _state(self, job_id: str) -> JobState:
         if job_id in self._jobs:
@@ -125,6 +113,11 @@ async def run_control(settings: Settings, clock: Clock = utc_now) -> int:
             partitions=settings.partitions,
         )
         _agents(app, settings, store, clock)
-        return await run_worker(app, replication_factor=settings.replication_factor)
+        healing = asyncio.create_task(heal_views(settings, store, APP_ID), name="heal views")
+        try:
+            return await run_worker(app, replication_factor=settings.replication_factor)
+        finally:
+            healing.cancel()
+            await asyncio.gather(healing, return_exceptions=True)
     finally:
         await store.close()

@@ -11,6 +11,8 @@ from schemas.topics import MESSAGES_REJECTED
 from schemas.wire import encode
 
 EXCERPT_BYTES: Final = 1024
+REASON_CHARACTERS: Final = 1024
+KEY_BYTES: Final = 1024  # a longer key isn't kept: the letter has to fit where the record just did
 
 
 def dead_letter(event: Event, code: str, reason: str, now: datetime) -> Outgoing:
@@ -19,7 +21,7 @@ def dead_letter(event: Event, code: str, reason: str, now: datetime) -> Outgoing
     letter = MessageRejected(
         rejected_at=now,
         code=code,
-        reason=reason,
+        reason=reason[:REASON_CHARACTERS],
         source=f"{found.topic}/{found.partition}",
         position=f"offset {found.offset}",
         topic=found.topic,
@@ -27,4 +29,5 @@ def dead_letter(event: Event, code: str, reason: str, now: datetime) -> Outgoing
         offset=found.offset,
         excerpt=(event.value or b"")[:EXCERPT_BYTES],
     )
-    return Outgoing(MESSAGES_REJECTED.name, encode(letter), key=event.key, headers=headers_of(letter))
+    key = event.key if len(event.key or b"") <= KEY_BYTES else None
+    return Outgoing(MESSAGES_REJECTED.name, encode(letter), key=key, headers=headers_of(letter))

@@ -21,6 +21,7 @@ from app.settings import Settings
 from app.stamp import Clock, utc_now
 from app.store.questions import StreamDelta
 from app.store.read_store import ReadStore
+from app.stream_names import STREAM_NAME, is_stream_name
 from schemas.catalog import UnknownSchemaError
 from schemas.messages import MessageBatch
 from schemas.topics import MESSAGES_BACKFILL, MESSAGES_REALTIME, Topic
@@ -29,7 +30,6 @@ from schemas.wire import MAGIC, MalformedRecordError, decode
 APP_ID: Final = "entrepot.lane"
 LANES: Final = {"realtime": MESSAGES_REALTIME, "backfill": MESSAGES_BACKFILL}
 DEFAULT_STREAM: Final = "default"
-MAX_STREAM_NAME: Final = 200
 TIMESTAMP_BYTES: Final = 8
 BUFFER_RECORDS: Final = 64  # packed records are a megabyte each
 
@@ -73,7 +73,8 @@ def _packed(word: object) -> Arrival:
         )
     _check_stream(word.stream)
     newest = max(memoryview(word.timestamps).cast("q"), default=None)
-    return Arrival(word.stream, word.count, _moment(newest) or word.ingested_at, word.ingested_at)
+    last = word.ingested_at if newest is None else _moment(newest)
+    return Arrival(word.stream, word.count, last, word.ingested_at)
 
 
 def _single(value: bytes, event: Event) -> Arrival:
@@ -83,21 +84,21 @@ def _single(value: bytes, event: Event) -> Arrival:
         raise UnreadableMessageError(f"the record is neither a framed batch nor JSON: {error}") from error
     if not isinstance(message, dict):
         raise UnreadableMessageError(f"a message is a JSON object, not a {type(message).__name__}")
-    named = dict(event.message.headers or ()).get("stream", b"")
+    named = dict(event.message.headers or ()).get("stream") or b""
     stream = named.decode("utf-8", "replace") or DEFAULT_STREAM
     _check_stream(stream)
-    written = datetime.fromtimestamp(event.message.timestamp, UTC)
+    written = _moment(event.message.timestamp * 1e6)
     return Arrival(stream, 1, last_message_at=written, arrived_at=written)
 
 
 def _check_stream(stream: str) -> None:
-    if not stream.isprintable() or not 0 < len(stream) <= MAX_STREAM_NAME:
-        raise UnreadableMessageError(f"a stream's name has 1 to {MAX_STREAM_NAME} printable characters")
+    if not is_stream_name(stream):
+        raise UnreadableMessageError(STREAM_NAME)
 
 
-def _moment(micros: int | None) -> datetime | None:
+def _moment(micros: float) -> datetime:
     try:
-        return None if micros is None else datetime.fromtimestamp(micros / 1e6, UTC)
+        return datetime.fromtimestamp(micros / 1e6, UTC)
     except (OverflowError, ValueError, OSError) as error:
         raise UnreadableMessageError(f"{micros} microseconds since 1970 is not a time") from error
 
@@ -118,10 +119,12 @@ class Lane:
             for event in batch:
                 by_partition[event.message.partition].append(event)
             for partition, events in by_partition.items():
-                await self._take(partition, events)
+                while not await self._take(partition, events):
+                    _log.warning("another worker has counted records of partition %d; counting again", partition)
             ack(batch)
 
-    async def _take(self, partition: int, events: Sequence[Event]) -> None:
+    async def _take(self, partition: int, events: Sequence[Event]) -> bool:
+        """Count what wasn't counted yet; False when another worker counted some of it meanwhile."""
         topic = events[0].message.topic
         done = await self._store.next_offset(topic, partition)
         seen: dict[str, StreamDelta] = {}
@@ -135,7 +138,8 @@ class Lane:
                 _log.warning("%s/%d@%d: %s", topic, partition, event.message.offset, error)
                 letters.append(dead_letter(event, "malformed_message", str(error), self._clock()))
         await publish(self._app, letters)
-        await self._store.apply_streams(topic, partition, events[-1].message.offset + 1, tuple(seen.values()))
+        reached = max(done, events[-1].message.offset + 1)
+        return await self._store.apply_streams(topic, partition, done, reached, tuple(seen.values()))
 
     def _add(self, seen: dict[str, StreamDelta], brought: Arrival, event: Event) -> None:
         known = seen.get(brought.stream)

@@ -1,15 +1,30 @@
 """Reads one partition of a topic as it is committed, to the end there is at the moment of opening. Joins no group."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaTimeoutError
 
 POLL_MS: Final = 200
+STALLED_SECONDS: Final = 60.0
+
+
+class LogRecord(NamedTuple):
+    """One record; an empty value for a tombstone."""
+
+    offset: int
+    key: bytes | None
+    value: bytes
 
 
 class LogReader:
-    """The committed records of one partition at or behind `start`. Use it as an async context manager."""
+    """The committed records of one partition at or behind `start`. Use it as an async context manager.
+
+    Whatever goes wrong is a `KafkaError` or an `OSError`.
+    """
 
     def __init__(self, bootstrap_servers: str, topic: str, partition: int, start: int = 0) -> None:
         self.end = 0  # the offset that reading stops before
@@ -36,10 +51,34 @@ class LogReader:
     async def __aexit__(self, *_error: object) -> None:
         await self._consumer.stop()
 
-    async def records(self) -> AsyncIterator[tuple[int, bytes]]:
-        """Yield (offset, value), in order; an empty value for a tombstone."""
-        while await self._consumer.position(self._where) < self.end:
+    async def records(self) -> AsyncIterator[LogRecord]:
+        """Yield the records in order.
+
+        Raises:
+            KafkaTimeoutError: nothing came for a minute: the broker is away, or the log was cut off meanwhile.
+
+        """
+        now = asyncio.get_running_loop().time
+        reached, moved_at = self._start, now()
+        while (position := await self._consumer.position(self._where)) < self.end:
+            if position > reached:
+                reached, moved_at = position, now()
+            elif now() - moved_at > STALLED_SECONDS:
+                raise KafkaTimeoutError(f"{self._where} gives nothing behind offset {reached}, up to {self.end}")
             polled = await self._consumer.getmany(self._where, timeout_ms=POLL_MS)
             for record in polled.get(self._where, ()):
                 if record.offset < self.end:
-                    yield record.offset, record.value or b""
+                    yield LogRecord(record.offset, record.key, record.value or b"")
+                    moved_at = now()
+
+
+async def committed_offset(bootstrap_servers: str, group: str, topic: str, partition: int) -> int:
+    """Return the offset that a consumer group goes on from; 0 when it has committed none."""
+    where = TopicPartition(topic, partition)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    try:
+        await admin.start()
+        found = await admin.list_consumer_group_offsets(group, partitions=[where])
+    finally:
+        await admin.close()
+    return max(found[where].offset, 0) if where in found else 0

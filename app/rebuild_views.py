@@ -1,10 +1,10 @@
 """`entrepot rebuild-views`: fills the read store again from `jobs.events`, beside the live views, then swaps."""
 
+import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from typing import Final, get_args
 
-from app.log_reader import LogReader
+from app.log_reader import LogReader, committed_offset
 from app.settings import Settings
 from app.store.questions import BehindError, Record
 from app.store.read_store import ReadStore
@@ -17,23 +17,58 @@ from schemas.wire import MalformedRecordError, decode
 EVENTS: Final = get_args(JobEvent)
 BATCH: Final = 1_000
 
+_log = logging.getLogger(__name__)
+
 OnProgress = Callable[[int, int, int], None]  # partition, offset reached, offset of the end
 
 
 async def rebuild_views(settings: Settings, on_progress: OnProgress) -> int:
-    """Rebuild, swap, and return how many events were read; readers keep the old views until then."""
+    """Rebuild, swap, and return how many events were read; readers keep the old views until then.
+
+    Raises:
+        BehindError: the views have more than the log has; they are those of another cluster.
+
+    """
     store = await ReadStore.open(settings.database())
     try:
         rebuild = await store.begin_rebuild()
         count = 0
         while True:  # it ends: where this has caught up, the projector feeds both
+            before = count
             for partition in range(settings.partitions):
                 count += await _catch_up(settings.bootstrap_servers, rebuild, partition, on_progress)
-            with suppress(BehindError):
+            try:
                 await rebuild.swap()
+            except BehindError:
+                if count == before:
+                    raise
+            else:
                 return count
     finally:
         await store.close()
+
+
+async def heal_views(settings: Settings, store: ReadStore, group: str) -> None:
+    """Rebuild the views when they lack events that the group has committed, as when their database was lost."""
+    try:
+        if await _lack_events(settings, store, group):
+            _log.warning("the views lack events that were shown before: they are rebuilt from %s", JOBS_EVENTS.name)
+            count = await rebuild_views(settings, lambda *_: None)
+            _log.warning("the views are made of %d events again", count)
+    except Exception:  # noqa: BLE001  # the views are not worth stopping the commands for
+        _log.exception("the views could not be checked or rebuilt: run `entrepot rebuild-views` when they lack jobs")
+
+
+async def _lack_events(settings: Settings, store: ReadStore, group: str) -> bool:
+    for partition in range(settings.partitions):
+        applied = await store.next_offset(JOBS_EVENTS.name, partition)
+        committed = await committed_offset(settings.bootstrap_servers, group, JOBS_EVENTS.name, partition)
+        if applied < committed:  # by garbage alone, perhaps, which no view shows
+            async with LogReader(settings.bootstrap_servers, JOBS_EVENTS.name, partition, applied) as log:
+                first = await anext(_batches(log), None)
+                if first and first[0].offset < committed:
+                    return True
+    return False
 
 
 async def _catch_up(bootstrap_servers: str, rebuild: Rebuild, partition: int, on_progress: OnProgress) -> int:
@@ -49,7 +84,7 @@ async def _catch_up(bootstrap_servers: str, rebuild: Rebuild, partition: int, on
 
 async def _batches(log: LogReader) -> AsyncIterator[list[Record]]:
     batch: list[Record] = []
-    async for offset, value in log.records():
+    async for offset, _, value in log.records():
         try:
             event = decode(value)
         except (MalformedRecordError, UnknownSchemaError):

@@ -7,17 +7,48 @@ from typing import Final
 import orjson
 
 from app.safe_faust.publishing import Outgoing
+from app.stream_names import STREAM_NAME, is_stream_name
 from connectors.contract import Batch
 from projections.job_state import Job
+from projections.story import brief
 from schemas.commands import Counts, JobCommand, ReportProgress
 from schemas.headers import headers_of
 from schemas.messages import MessageBatch, MessageRejected
-from schemas.topics import JOBS_COMMANDS, MESSAGES_BACKFILL, MESSAGES_REALTIME, MESSAGES_REJECTED
+from schemas.topics import JOBS_COMMANDS, MAX_RECORD_BYTES, MESSAGES_BACKFILL, MESSAGES_REALTIME, MESSAGES_REJECTED
 from schemas.wire import encode
 
 RECORD_BYTES: Final = 1024 * 1024  # of payload in one record; consumers work on whole records
 TIMESTAMP_BYTES: Final = 8
 LANES: Final = {"realtime": MESSAGES_REALTIME, "backfill": MESSAGES_BACKFILL}
+LARGEST_RECORD: Final = MAX_RECORD_BYTES - MAX_RECORD_BYTES // 64  # what can't be compressed grows a little
+EXCERPT_BYTES: Final = 1024
+EARLIEST: Final = -62_135_596_800_000_000  # microseconds since 1970, of the year 1
+LATEST: Final = 253_402_300_799_999_999  # of the year 9999
+
+
+class BadBatchError(ValueError):
+    """A connector broke its contract. The message says how."""
+
+
+def check_batch(batch: Batch) -> None:
+    """Make sure that a batch is what its contract says: those who read the topic have to rely on it.
+
+    Raises:
+        BadBatchError: it isn't.
+
+    """
+    lines = batch.payload.count(b"\n")
+    if lines != batch.count or batch.payload[-1:] not in {b"", b"\n"}:
+        raise BadBatchError(f"the payload has {lines} ended lines for {batch.count} records, and may have one unended")
+    if len(batch.timestamps) not in {0, batch.count * TIMESTAMP_BYTES}:
+        raise BadBatchError(f"there are {len(batch.timestamps)} bytes of timestamps for {batch.count} records")
+    stamps = memoryview(batch.timestamps).cast("q")
+    if stamps and not EARLIEST <= min(stamps) <= max(stamps) <= LATEST:
+        raise BadBatchError(f"a timestamp lies between the years 1 and 9999, not {min(stamps)} to {max(stamps)}")
+    if not is_stream_name(batch.stream):
+        raise BadBatchError(STREAM_NAME)
+    if batch.lane not in LANES:
+        raise BadBatchError(f"there is no lane {batch.lane!r}")
 
 
 def message_records(job: Job, batch: Batch, report: int, partitions: int, now: datetime) -> Iterator[Outgoing]:
@@ -53,7 +84,7 @@ def _pieces(batch: Batch) -> Iterator[tuple[bytes, int, int]]:
     payload = batch.payload
     while start < len(payload):
         end = payload.find(b"\n", min(start + RECORD_BYTES, len(payload) - 1)) + 1
-        piece = payload[start:end] if start or end < len(payload) else payload
+        piece = payload[start:end]  # the payload itself, not a copy, when that is all
         count = piece.count(b"\n")
         yield piece, first, count
         start, first = end, first + count
@@ -71,13 +102,13 @@ def reject_records(job: Job, batch: Batch, now: datetime) -> Iterator[Outgoing]:
         letter = MessageRejected(
             rejected_at=now,
             code=reject.code,
-            reason=reject.reason,
+            reason=brief(reject.reason),
             source=batch.source,
             position=reject.position,
             stream=batch.stream,
             job_id=job.job_id,
             run=job.run,
-            excerpt=reject.excerpt,
+            excerpt=reject.excerpt[:EXCERPT_BYTES],
         )
         yield Outgoing(MESSAGES_REJECTED.name, encode(letter), key=job.job_id.encode(), headers=headers_of(letter))
 

@@ -8,11 +8,14 @@ import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, get_args
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final, cast, get_args
 
-from app.log_reader import LogReader
+from app.command_records import UnreadableCommandError, command_in
+from app.log_reader import LogReader, LogRecord, committed_offset
 from app.runner.alarms import Alarms
-from app.runner.commits import GroupCommit
+from app.runner.commits import FencedError, GroupCommit, UnknownOutcomeError
 from app.runner.packing import command_record
 from app.runner.run import Run, Surroundings
 from app.safe_faust.publishing import Outgoing
@@ -22,13 +25,16 @@ from projections.decide import decide
 from projections.evolve import evolve
 from projections.job_state import Absent, Job, JobState, Running
 from schemas.catalog import UnknownSchemaError
-from schemas.commands import JobCommand
-from schemas.events import JobEvent
-from schemas.topics import JOBS_COMMANDS
+from schemas.commands import JobCommand, ReportError, ReportProgress, ReportRateLimit
+from schemas.events import CommandRefused, JobEvent
+from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
 from schemas.wire import MalformedRecordError, decode
 
 TICK_SECONDS: Final = 0.25
-COMMANDS: Final = get_args(JobCommand)
+ALARMS_AT_A_TIME: Final = 1_000  # a tick must stay short, and control has to keep up
+REFUSED_PAUSE: Final = timedelta(seconds=10)
+REPORTS: Final = frozenset(each.__name__ for each in (ReportProgress, ReportError, ReportRateLimit))
+EVENTS: Final = get_args(JobEvent)
 
 _log = logging.getLogger(__name__)
 
@@ -51,21 +57,49 @@ class OwnedPartition:
     def __init__(self, number: int, shop: Workshop, jobs: Iterable[Job]) -> None:
         self.number = number
         self._shop = shop
-        self._jobs: dict[str, Job] = {}
+        self._told = {job.job_id: job for job in jobs}  # as their events tell them
+        self._ahead: dict[str, Job] = {}  # as commands make them whose events are still to come
+        self._next_event: int | None = None  # offset; None until the first is folded
+        self._lacking: set[str] = set()
         self._alarms = Alarms()
         self._touched: set[str] = set()
         self._something_new = asyncio.Event()
         self._forget_runs()
-        for job in jobs:
-            self._keep(job)
+        for job in self._told.values():
+            self._alarms.set(job)
 
-    def fold(self, event: JobEvent) -> Job | None:
-        """Take over an event, if it is news, and return the job as it is now."""
-        state = evolve(self._jobs.get(event.job_id, Absent(event.job_id)), event)
-        if isinstance(state, Absent):
-            return None
-        self._keep(state)
-        return state
+    def fold(self, offset: int, event: JobEvent) -> Job | None:
+        """Take over an event, if it is news, and return the job as events tell it now."""
+        self._next_event = max(offset + 1, self._next_event or 0)
+        before = self._told.get(event.job_id, Absent(event.job_id))
+        job = evolve(before, event)
+        if job is before:
+            self._miss(before, event)
+        elif isinstance(job, Job):
+            self._told[job.job_id] = job
+            if job.seq >= self._ahead.get(job.job_id, job).seq:
+                self._ahead.pop(job.job_id, None)
+                self._look_at(job)
+            if isinstance(event, CommandRefused) and event.command in REPORTS:
+                self._note_refusal(event)
+        return job if isinstance(job, Job) else None
+
+    def _note_refusal(self, refusal: CommandRefused) -> None:
+        """Go no further: what a run would add is refused as well, unless the report was that of a run before it."""
+        self._refused[refusal.job_id] = (self._shop.clock() + REFUSED_PAUSE, refusal)
+        if refusal.job_id in self._runs:
+            self._runs[refusal.job_id][1].cancel()  # it begins again as soon as its own reports have come back
+
+    def _miss(self, job: JobState, event: JobEvent) -> None:
+        """Say once of each job that events of it were lost here, as when somebody deletes a changelog."""
+        known = job.seq if isinstance(job, Job) else 0
+        if event.seq > known + 1 and event.job_id not in self._lacking:
+            self._lacking.add(event.job_id)
+            _log.error(
+                "%s/%d: event %d of job %s came where %d was due, so the job isn't run: stop the runners, and reset "
+                "their consumer group %s on this topic to the earliest offset",
+                *(JOBS_EVENTS.name, self.number, event.seq, event.job_id, known + 1, self._shop.app_id),
+            )
 
     async def work(self) -> None:
         """Run what is to run, until cancelled or until the writer breaks; can be called again after that.
@@ -89,30 +123,44 @@ class OwnedPartition:
                 await self._stop_runs()
 
     async def _catch_up(self) -> None:
-        """Decide the commands that no event has told of yet: the cursors in them are what is committed."""
-        start = 1 + max((job.command_offset for job in self._jobs.values()), default=-1)
-        async with LogReader(self._shop.bootstrap_servers, JOBS_COMMANDS.name, self.number, start) as commands:
-            async for offset, value in commands.records():
-                self._decide(offset, value)
+        """Take over the events that no agent has handed in yet, and decide the commands that no event tells of yet.
 
-    def _decide(self, offset: int, value: bytes) -> None:
+        The cursors in those commands are what is committed. A table may be older for one job than for another, so
+        where the commands begin is what the latest event says, and no job.
+        """
+        servers, group = self._shop.bootstrap_servers, self._shop.app_id
+        if self._next_event is None:
+            self._next_event = await committed_offset(servers, group, JOBS_EVENTS.name, self.number)
+        answered = -1
+        async with LogReader(servers, JOBS_EVENTS.name, self.number, max(self._next_event - 1, 0)) as events:
+            async for record in events.records():
+                if event := event_in(record.value):
+                    self.fold(record.offset, event)
+                    answered = event.command_offset
+        async with LogReader(servers, JOBS_COMMANDS.name, self.number, answered + 1) as commands:
+            async for record in commands.records():
+                self._decide(record)
+
+    def _decide(self, record: LogRecord) -> None:
         try:
-            command = decode(value)
-        except (MalformedRecordError, UnknownSchemaError):
+            command = command_in(record.key, record.value, self.number, self._shop.partitions)
+        except UnreadableCommandError:
             return  # control makes a dead letter of it
-        if isinstance(command, COMMANDS):
-            state: JobState = self._jobs.get(command.job_id, Absent(command.job_id))
-            for event in decide(state, command, offset):
-                state = evolve(state, event)
-            if isinstance(state, Job):
-                self._keep(state)
+        state = self._job(command.job_id)
+        for event in decide(state, command, record.offset):
+            state = evolve(state, event)
+        if isinstance(state, Job):
+            told = self._told.get(state.job_id)
+            if told is None or told.seq < state.seq:
+                self._ahead[state.job_id] = state
+                self._look_at(state)
 
-    def _keep(self, job: Job) -> None:
-        known = self._jobs.get(job.job_id)
-        if known is None or known.seq < job.seq:
-            self._jobs[job.job_id] = job
-            self._alarms.set(job)
-            self._touch(job.job_id)
+    def _job(self, job_id: str) -> JobState:
+        return self._ahead.get(job_id) or self._told.get(job_id) or Absent(job_id)
+
+    def _look_at(self, job: Job) -> None:
+        self._alarms.set(job)
+        self._touch(job.job_id)
 
     def _touch(self, job_id: str) -> None:
         self._touched.add(job_id)
@@ -122,20 +170,45 @@ class OwnedPartition:
         writer.check()
         touched, self._touched = self._touched, set()
         for job_id in touched:
-            self._reconcile_job(self._jobs[job_id], writer)
-        for job_id, command in self._alarms.due(self._shop.clock()):
-            word = command(**stamp(job_id, "clock", self._shop.clock))
-            writer.submit([command_record(word, self.number)])
+            self._reconcile_job(job_id, writer)
+        now = self._shop.clock()
+        for job_id in [each for each, (due, _) in self._refused.items() if due <= now]:
+            self._tell_of_refusal(job_id, self._refused.pop(job_id)[1], writer)
+        for job_id, command in islice(self._alarms.due(now), ALARMS_AT_A_TIME):
+            self._submit(command(**stamp(job_id, "clock", self._shop.clock)), writer)
 
-    def _reconcile_job(self, job: Job, writer: GroupCommit) -> None:
-        wanted = isinstance(job.phase, Running)
-        if job.job_id in self._runs:
-            run, task = self._runs[job.job_id]
-            same = run.job.run == job.run and run.job.configuration_version == job.configuration_version
-            if not (wanted and same):
+    def _reconcile_job(self, job_id: str, writer: GroupCommit) -> None:
+        job = self._job(job_id)
+        wanted = isinstance(job, Job) and isinstance(job.phase, Running)
+        if job_id in self._runs:
+            run, task = self._runs[job_id]
+            if not (wanted and _same_run(run.job, job)):
                 task.cancel()  # its end touches the job, so that it is looked at again
-        elif wanted and self._ended.get(job.job_id) != job.run and job.report >= self._submitted.get(job.job_id, 0):
+        elif wanted and isinstance(job, Job) and not self._waits(job):
             self._start(job, writer)
+
+    def _waits(self, job: Job) -> bool:
+        """Whether the next run has to wait until what the latest one has reported comes back as events."""
+        return self._ended.get(job.job_id) == job.run or job.report < self._submitted.get(job.job_id, 0)
+
+    def _tell_of_refusal(self, job_id: str, refusal: CommandRefused, writer: GroupCommit) -> None:
+        """Make an error of a refused report that its job would wait for for ever."""
+        job = self._job(job_id)
+        if job_id in self._runs or not (isinstance(job, Job) and isinstance(job.phase, Running) and self._waits(job)):
+            return
+        self._ended[job_id], self._submitted[job_id] = job.run, job.report
+        error = ReportError(
+            **stamp(job_id, "runner", self._shop.clock),
+            run=job.run,
+            fault="entrepot",
+            advice="retry",
+            code="report_refused",
+            message=f"a report of this run was refused, and the job goes on from before it: {refusal.message}",
+        )
+        self._submit(error, writer)
+
+    def _submit(self, command: JobCommand, writer: GroupCommit) -> None:
+        writer.submit([command_record(command, self.number)])
 
     def _start(self, job: Job, writer: GroupCommit) -> None:
         async def submit(records: Sequence[Outgoing]) -> None:
@@ -152,6 +225,8 @@ class OwnedPartition:
             async with self._shop.slots:
                 await run.drive()
             self._ended[job_id] = run.job.run
+        except (FencedError, UnknownOutcomeError) as error:
+            _log.info("the run of job %s ends with its writer: %s", job_id, error)
         finally:
             # The next run begins where this one's reports leave the job, so they have to come back as events first.
             self._submitted[job_id] = run.report
@@ -162,10 +237,24 @@ class OwnedPartition:
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
         self._submitted: dict[str, int] = {}  # the number of the latest report that a run handed to the writer
         self._ended: dict[str, int] = {}  # the latest run that has told its end; it isn't started again
-        self._touched |= self._jobs.keys()
+        self._refused: dict[str, tuple[datetime, CommandRefused]] = {}  # a report, and when to look whether that hurts
+        self._touched |= self._told.keys() | self._ahead.keys()
 
     async def _stop_runs(self) -> None:
         tasks = [task for _, task in self._runs.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _same_run(one: Job, other: JobState) -> bool:
+    return isinstance(other, Job) and (one.run, one.configuration_version) == (other.run, other.configuration_version)
+
+
+def event_in(value: bytes | None) -> JobEvent | None:
+    """Return the event in a record of `jobs.events`; None when there is none: the projector makes a dead letter."""
+    try:
+        word = decode(value or b"")
+    except (MalformedRecordError, UnknownSchemaError):
+        return None
+    return cast("JobEvent", word) if isinstance(word, EVENTS) else None

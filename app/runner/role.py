@@ -3,15 +3,16 @@
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
 from app.job_codec import decode_job, encode_job
 from app.placement import partition_of
 from app.runner.commits import FencedError, UnknownOutcomeError
-from app.runner.partition import OwnedPartition, Workshop
+from app.runner.partition import OwnedPartition, Workshop, event_in
 from app.safe_faust.app import Owned, SafeApp, make_app, make_table
 from app.safe_faust.batching import ack, batches
 from app.safe_faust.latch import Latch
@@ -20,13 +21,10 @@ from app.safe_faust.worker import run_worker
 from app.settings import Settings
 from app.stamp import Clock, utc_now
 from connectors.contract import Limits
-from schemas.catalog import UnknownSchemaError
-from schemas.events import JobEvent
+from projections.job_state import Job
 from schemas.topics import JOBS_EVENTS
-from schemas.wire import MalformedRecordError, decode
 
 APP_ID: Final = "entrepot.runner"
-EVENTS: Final = get_args(JobEvent)
 PULSE_SECONDS: Final = 0.5
 FROZEN_SECONDS: Final = 10.0  # the consumer group's session: after that another worker may own our partitions
 FIRST_PAUSE_SECONDS: Final = 0.25
@@ -50,7 +48,8 @@ class Pulse:
             self._latch.trip(f"nothing moved here for {gap:.0f} seconds; another worker may own the partitions")
 
     async def beat(self) -> None:
-        """Check for ever."""
+        """Check for ever. What was before doesn't count: a rebalance, or a long recovery of the table."""
+        self._last = self._clock()
         while True:
             self.check()
             await asyncio.sleep(PULSE_SECONDS)
@@ -69,29 +68,32 @@ class Runner:
 
     async def assigned(self, owned: Owned) -> None:
         """Take over partitions; the table holds what their events told up to the last commit."""
-        jobs = [decode_job(value) for value in self._table.state.values()]
-        self._tasks = [asyncio.create_task(self._pulse.beat(), name="pulse")]
-        for topic, number in sorted(owned):
-            if topic == JOBS_EVENTS.name:
-                mine = (job for job in jobs if partition_of(job.job_id, self._shop.partitions) == number)
-                partition = self._owned[number] = OwnedPartition(number, self._shop, mine)
-                self._tasks.append(asyncio.create_task(self._tend(partition), name=f"partition {number}"))
+        jobs: dict[int, list[Job]] = defaultdict(list)
+        for value in self._table.state.values():
+            job = decode_job(value)
+            jobs[partition_of(job.job_id, self._shop.partitions)].append(job)
+        numbers = sorted(number for topic, number in owned if topic == JOBS_EVENTS.name)
+        self._owned = {number: OwnedPartition(number, self._shop, jobs[number]) for number in numbers}
+        self._tasks = [
+            asyncio.create_task(self._pulse.beat(), name="pulse"),
+            *(asyncio.create_task(self._tend(each), name=f"partition {each.number}") for each in self._owned.values()),
+        ]
 
     async def revoked(self, _owned: Owned) -> None:
-        """Stop all runs at a record boundary and close the writers."""
+        """Stop all runs at a record boundary and close the writers. What is still told is folded all the same."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._owned, self._tasks = {}, []
+        self._tasks = []
 
     async def fold(self, stream: Any) -> None:
         """The agent on `jobs.events`."""
         async for batch in batches(stream):
             changes: dict[str, Change] = {}
             for record in batch:
-                partition = self._owned.get(record.message.partition)
-                event = _event(record.value)
-                if partition and event and (job := partition.fold(event)):
+                partition = self._owned[record.message.partition]
+                event = event_in(record.value)
+                if event and (job := partition.fold(record.message.offset, event)):
                     changes[job.job_id] = Change(partition.number, job.job_id.encode(), encode_job(job))
             await self._table.write(changes.values())
             ack(batch)
@@ -116,14 +118,6 @@ class Runner:
             await asyncio.sleep(pause)
             lasted = self._app.loop.time() - started
             pause = FIRST_PAUSE_SECONDS if lasted > FROZEN_SECONDS else min(2 * pause, LONGEST_PAUSE_SECONDS)
-
-
-def _event(value: bytes | None) -> JobEvent | None:
-    try:
-        word = decode(value or b"")
-    except (MalformedRecordError, UnknownSchemaError):
-        return None  # the projector makes a dead letter of it
-    return word if isinstance(word, EVENTS) else None
 
 
 async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:

@@ -3,14 +3,24 @@
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import nan
 from typing import Any
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from app.runner.packing import command_record, message_records, progress, reject_records
-from app.safe_faust.publishing import Outgoing
+from app.runner.commits import FencedError, UnknownOutcomeError
+from app.runner.packing import (
+    LARGEST_RECORD,
+    BadBatchError,
+    check_batch,
+    command_record,
+    message_records,
+    progress,
+    reject_records,
+)
+from app.safe_faust.publishing import Outgoing, RecordTooLarge, check_size
 from app.stamp import Clock, stamp
 from connectors.catalog import connector
 from connectors.contract import (
@@ -23,10 +33,17 @@ from connectors.contract import (
     RenewAuthorization,
     RetryLater,
 )
+from projections.decide import decide
 from projections.job_state import Job
+from projections.story import brief
 from schemas.commands import NONE, JobCommand, ReportError, ReportProgress, ReportRateLimit
+from schemas.events import CommandRefused
 
 _log = logging.getLogger(__name__)
+
+
+class ConnectorBug(RetryLater):
+    """The connector broke its contract. A newer version of Entrepot may cure it; nothing that a person sets can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,37 +71,58 @@ class Run:
         try:
             await self._gather()
             last: JobCommand = self._pass_done()
-        except RateLimited as limit:
-            last = ReportRateLimit(
-                **self._stamp(),
-                run=self.job.run,
-                code=limit.code,
-                message=limit.message,
-                retry_after_seconds=limit.retry_after,
-            )
+        except (FencedError, UnknownOutcomeError):
+            raise
         except ConnectorError as error:
-            last = ReportError(**self._stamp(), run=self.job.run, **_diagnosis(error))
+            last = self._failure(error)
+        except Exception as error:  # noqa: BLE001  # whatever a connector does is an error of its job alone
+            _log.exception("the connector of job %s failed in a way that it doesn't explain", self.job.job_id)
+            name = type(error).__name__
+            last = self._failure(
+                ConnectorBug("unexpected", f"the connector failed with {name}; the runner's log has the details")
+            )
         await self._around.submit([command_record(last, self._around.partition)])
 
     async def _gather(self) -> None:
         job_type = _job_type(self.job)
         configuration = _configuration(job_type, self.job)
-        reading = job_type.read(configuration, orjson.loads(self.job.cursor), self._around.limits)
-        async with contextlib.aclosing(_guarded(reading)) as batches:
+        reading: Any = job_type.read(configuration, orjson.loads(self.job.cursor), self._around.limits)
+        async with contextlib.aclosing(reading) as batches:
             async for batch in batches:
-                await self._commit(batch)
+                records = self._records(batch)
+                self.report += 1
+                self._cursor = orjson.dumps(batch.cursor).decode()
+                await self._around.submit(records)
 
-    async def _commit(self, batch: Batch) -> None:
-        around, now = self._around, self._around.clock()
-        self.report += 1
-        self._cursor = orjson.dumps(batch.cursor).decode()
-        await around.submit(
-            [
-                *message_records(self.job, batch, self.report, around.partitions, now),
-                *reject_records(self.job, batch, now),
-                command_record(progress(self._stamp(), self.job, batch, self.report), around.partition),
-            ]
-        )
+    def _records(self, batch: Batch) -> list[Outgoing]:
+        """Return what a batch and its report are written as; raise when they couldn't be, or would be refused."""
+        around, now, report = self._around, self._around.clock(), self.report + 1
+        try:
+            check_batch(batch)
+            word = progress(self._stamp(), self.job, batch, report)
+            self._check_report(word)
+        except BadBatchError as error:
+            message = f"the connector gave what can't be kept, and nothing of it was: {error}"
+            raise ConnectorBug("bad_batch", f"{message}; tell whoever maintains the connector") from error
+        records = [
+            *message_records(self.job, batch, report, around.partitions, now),
+            *reject_records(self.job, batch, now),
+            command_record(word, around.partition),
+        ]
+        try:
+            for each in records:
+                check_size(each.topic, each.key, each.value, LARGEST_RECORD, each.headers)
+        except RecordTooLarge as error:
+            message = f"in {batch.source}, behind record {batch.first_row}: {error}"
+            raise FixConfiguration("record_too_large", f"{message}; split it, or leave it out of the source") from error
+        return records
+
+    def _check_report(self, report: ReportProgress) -> None:
+        """Ask those who decide: once a report is committed, a refusal comes too late for the records beside it."""
+        before = replace(self.job, report=self.report)
+        for event in decide(before, report, before.command_offset + 1):
+            if isinstance(event, CommandRefused):
+                raise BadBatchError(event.message)
 
     def _stamp(self) -> dict[str, Any]:
         return stamp(self.job.job_id, "runner", self._around.clock)
@@ -101,6 +139,12 @@ class Run:
             lane="",
             pass_done=True,
         )
+
+    def _failure(self, error: ConnectorError) -> JobCommand:
+        common = {**self._stamp(), "run": self.job.run, "code": _text(error.code), "message": _text(error.message)}
+        if isinstance(error, RateLimited):
+            return ReportRateLimit(**common, retry_after_seconds=_seconds(error.retry_after))
+        return ReportError(**common, detail=_text(error.detail), **_diagnosis(error))
 
 
 def _job_type(job: Job) -> JobType:
@@ -120,31 +164,25 @@ def _configuration(job_type: JobType, job: Job) -> BaseModel:
         raise FixConfiguration("bad_configuration", f"{where}: {first['msg']}") from error
 
 
-async def _guarded(reading: Any) -> Any:
-    """Yield what a connector reads; an error that it doesn't know about becomes one to retry."""
-    async with contextlib.aclosing(reading) as batches:
-        try:
-            async for batch in batches:
-                yield batch
-        except ConnectorError:
-            raise
-        except Exception as error:
-            _log.exception("a connector failed in a way that it doesn't explain")
-            raise RetryLater(
-                "unexpected", f"the connector failed with {type(error).__name__}; the runner's log has the details"
-            ) from error
-
-
 def _diagnosis(error: ConnectorError) -> dict[str, Any]:
-    common = {"code": error.code, "message": error.message, "detail": error.detail}
     match error:
         case FixConfiguration():
-            return {**common, "fault": "configuration", "advice": "fix_configuration"}
+            return {"fault": "configuration", "advice": "fix_configuration"}
         case RenewAuthorization():
-            return {**common, "fault": "authorization", "advice": "renew_authorization"}
-        case RetryLater(code="unexpected"):
-            return {**common, "fault": "entrepot", "advice": "retry"}
-        case RetryLater(retry_after=float() | int() as seconds):
-            return {**common, "fault": "provider", "advice": "wait", "retry_after_seconds": seconds}
+            return {"fault": "authorization", "advice": "renew_authorization"}
+        case ConnectorBug():
+            return {"fault": "entrepot", "advice": "retry"}
+        case RetryLater(retry_after=seconds) if seconds is not None:
+            return {"fault": "provider", "advice": "wait", "retry_after_seconds": _seconds(seconds)}
         case _:
-            return {**common, "fault": "provider", "advice": "retry"}
+            return {"fault": "provider", "advice": "retry"}
+
+
+def _text(value: object) -> str:
+    """Return what a provider said as it can be kept everywhere: short, valid UTF-8, and without U+0000."""
+    return brief(str(value).encode("utf-8", "replace").decode().replace("\0", "\ufffd"))
+
+
+def _seconds(value: object) -> float:
+    """Return what a provider asked to wait; NaN, which is no number to go by, when that is none."""
+    return float(value) if isinstance(value, int | float) else nan

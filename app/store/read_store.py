@@ -84,13 +84,14 @@ class ReadStore:
         await generations.apply_live(self._database, partition, records)
 
     async def apply_streams(
-        self, topic: str, partition: int, next_offset: int, seen_now: Sequence[StreamDelta]
-    ) -> None:
-        """Add what a lane has seen of a partition, with the offset in one transaction.
+        self, topic: str, partition: int, start: int, next_offset: int, seen_now: Sequence[StreamDelta]
+    ) -> bool:
+        """Add what a lane has seen of a partition from `start` on, with the offset in one transaction.
 
-        Count from `await next_offset(topic, partition)` on; what ends at or below it is skipped as a whole.
+        `start` is what `await next_offset(topic, partition)` said. When another worker has counted since then, nothing
+        is added, and the answer is False: ask and count again.
         """
-        await seen.add_seen(self._database, topic, partition, next_offset, seen_now)
+        return await seen.add_seen(self._database, topic, partition, start, next_offset, seen_now)
 
     async def next_offset(self, topic: str, partition: int) -> int:
         """Return the offset that comes next; 0 when there was none yet."""

@@ -12,12 +12,12 @@ from app.store.tables import NO_GENERATION, micros, moment, streams
 
 
 async def add_seen(
-    database: Database, topic: str, partition: int, next_offset: int, seen: Sequence[StreamDelta]
-) -> None:
-    """Add what was seen up to `next_offset` of a partition, unless that was added before."""
+    database: Database, topic: str, partition: int, start: int, next_offset: int, seen: Sequence[StreamDelta]
+) -> bool:
+    """Add what was seen from `start` up to `next_offset` of a partition, if `start` is what comes next."""
     async with database.writing() as connection:
-        if next_offset <= await take_offset(database, connection, NO_GENERATION, topic, partition):
-            return
+        if start != await take_offset(database, connection, NO_GENERATION, topic, partition):
+            return False
         await move_offset(connection, NO_GENERATION, topic, partition, next_offset)
         rows = [
             {
@@ -40,6 +40,7 @@ async def add_seen(
                 changed[each] = case((later, new.excluded[each]), else_=streams.c[each])
             keys = streams.primary_key.columns
             await connection.execute(new.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+    return True
 
 
 async def all_seen(connection: AsyncConnection) -> list[StreamView]:

@@ -1,6 +1,7 @@
 """A history is proved: what was published is what its commands lead to, or the difference is named."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -26,9 +27,9 @@ def history() -> list[tuple[JobEvent, ...]]:
     return events
 
 
-def audited(published: list[bytes], *, only: str | None = None, commands: list[bytes] | None = None) -> Tally:
+def audited(published: list[bytes], *, only: str | None = None, commands: list[Any] | None = None) -> Tally:
     proof, at = Audit(only), 0
-    for offset, command in enumerate(commands or [encode(each) for each in COMMANDS]):  # type: ignore[arg-type]
+    for offset, command in enumerate(commands or COMMANDS):
         proof.command(offset, command)
         while proof.expects and at < len(published):
             proof.event(100 + at, published[at])
@@ -100,9 +101,8 @@ def test_what_is_no_event_is_unreadable(garbage: bytes) -> None:
 
 
 def test_what_is_no_command_was_answered_by_nothing() -> None:
-    commands = [encode(each) for each in COMMANDS]  # type: ignore[arg-type]
-    tally = audited([], commands=[b"garbage", published()[0], *commands])
-    assert (tally.unreadable_commands, tally.commands, tally.unanswered) == (2, 4, 5)
+    tally = audited([], commands=[None, *COMMANDS])
+    assert (tally.unreadable_commands, tally.commands, tally.unanswered) == (1, 4, 5)
 
 
 def test_one_job_can_be_looked_at_alone() -> None:

@@ -57,7 +57,7 @@ async def test_partitions_streams_and_readers_at_once_lock_nobody_out(store: Rea
             stream="orders", lane="realtime", count=1, bytes=1, last_message_at=START, last_arrival_at=START
         )
         for offset in range(1, 16):
-            await store.apply_streams("messages.realtime", number, offset, [seen])
+            await store.apply_streams("messages.realtime", number, offset - 1, offset, [seen])
 
     async def read() -> None:
         for _ in range(15):

@@ -155,12 +155,12 @@ async def test_streams_add_up_over_partitions_and_repeat_nothing(store: ReadStor
         )
 
     topic = "messages.realtime"
-    await store.apply_streams(topic, 0, 10, [seen("orders", 5, 3), seen("contacts", 1, 1)])
-    await store.apply_streams(topic, 0, 10, [seen("orders", 5, 9)])
-    await store.apply_streams(topic, 0, 7, [seen("orders", 5, 9)])
-    await store.apply_streams(topic, 1, 4, [seen("orders", 2, 7)])
-    await store.apply_streams(topic, 0, 12, [seen("orders", 1, 2)])
-    await store.apply_streams(topic, 0, 13, [])
+    assert await store.apply_streams(topic, 0, 0, 10, [seen("orders", 5, 3), seen("contacts", 1, 1)])
+    assert not await store.apply_streams(topic, 0, 0, 10, [seen("orders", 5, 9)])
+    assert not await store.apply_streams(topic, 0, 0, 15, [seen("orders", 15, 9)]), "ten of them were counted already"
+    assert await store.apply_streams(topic, 1, 0, 4, [seen("orders", 2, 7)])
+    assert await store.apply_streams(topic, 0, 10, 12, [seen("orders", 1, 2)])
+    assert await store.apply_streams(topic, 0, 12, 13, [])
     assert await store.next_offset(topic, 0) == 13
     assert await store.next_offset("messages.backfill", 0) == 0
     first, second = START + MINUTE, START + 7 * MINUTE

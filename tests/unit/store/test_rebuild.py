@@ -160,7 +160,7 @@ async def test_views_of_an_older_version_ask_for_a_rebuild(store: ReadStore) -> 
 
 async def test_streams_outlive_a_rebuild(store: ReadStore) -> None:
     seen = StreamDelta(stream="orders", lane="realtime", count=1, bytes=2, last_message_at=START, last_arrival_at=START)
-    await store.apply_streams("messages.realtime", 0, 5, [seen])
+    await store.apply_streams("messages.realtime", 0, 0, 5, [seen])
     await (await store.begin_rebuild()).swap()
     assert await store.next_offset("messages.realtime", 0) == 5
     assert [each.count for each in await store.streams()] == [1]

@@ -1,0 +1,35 @@
+"""What a record of `jobs.commands` asks. Control, the runner and the proof have to see every record alike."""
+
+from typing import Final, cast, get_args
+
+from app.placement import partition_of
+from schemas.catalog import UnknownSchemaError
+from schemas.commands import JobCommand
+from schemas.wire import MalformedRecordError, decode
+
+COMMANDS: Final = get_args(JobCommand)
+MOST_BYTES: Final = 2 * 1024 * 1024  # the events that it leads to, and the job's state, have to fit into a record too
+
+
+class UnreadableCommandError(ValueError):
+    """The record asks nothing, and becomes a dead letter. The message says what was found."""
+
+
+def command_in(key: bytes | None, value: bytes, partition: int, partitions: int) -> JobCommand:
+    """Return the command in a record of that partition.
+
+    Raises:
+        UnreadableCommandError: there is none, or one that doesn't belong there.
+
+    """
+    if len(value) > MOST_BYTES:
+        raise UnreadableCommandError(f"a command has at most {MOST_BYTES} bytes, and this one {len(value)}")
+    try:
+        word = decode(value)
+    except (MalformedRecordError, UnknownSchemaError) as error:
+        raise UnreadableCommandError(str(error)) from error
+    if not isinstance(word, COMMANDS):
+        raise UnreadableCommandError(f"a {type(word).__name__} is not a command")
+    if key != word.job_id.encode() or partition_of(word.job_id, partitions) != partition:
+        raise UnreadableCommandError(f"the record's key or partition is not that of its job {word.job_id!r}")
+    return cast("JobCommand", word)
