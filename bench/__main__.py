@@ -35,7 +35,7 @@ def _figure(speed: ReadSpeed) -> Figure:
         f"reading alone, {speed.format}",
         speed.rows_per_second,
         "rows/s",
-        f"≥ {goal:,} rows/s" if goal else "–",
+        f"≥ {goal:,} rows/s" if goal else "none",
         speed.rows_per_second >= goal,
         speed.reference_rows_per_second,
         "Python's own reader",
