@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connectors.contract import Cursor, FixConfiguration, Problem
 
+LARGEST: Final = 2**62  # operating systems count bytes in 63 bits
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
 
 
@@ -15,12 +16,12 @@ class TextCursor(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    byte: int = Field(default=0, ge=0)
-    row: int = Field(default=0, ge=0)
+    byte: int = Field(default=0, ge=0, le=LARGEST)
+    row: int = Field(default=0, ge=0, le=LARGEST)
     head: Digest | None = None
     tail: Digest | None = None
     fields: tuple[str, ...] | None = Field(default=None, strict=False)
-    source_bytes: int = Field(default=0, ge=0)  # of the source, as it lies there, already counted as read
+    source_bytes: int = Field(default=0, ge=0, le=LARGEST)  # of the source, as it lies there, already counted as read
     plain: bool = False  # the source is this very text, so that reading can begin in its middle
     open: bool = False  # the last record ended with the text, without a line end
     validator: str | None = None  # the ETag or Last-Modified of an HTTP source

@@ -26,13 +26,20 @@ class ToUtf8:
     """Transcodes a stream. UTF-8 passes as it is, except that a byte-order mark at its start is noticed."""
 
     def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
         self._decoder = None if is_utf8(encoding) else codecs.getincrementaldecoder(encoding)("entrepot.mark")
 
     def convert(self, piece: bytes, *, final: bool) -> bytes:
         """Return the UTF-8 of the next bytes; what isn't complete waits for the next call."""
         if self._decoder is None:
             return piece
-        return self._decoder.decode(piece, final).encode("utf-8", "surrogatepass")
+        try:
+            return self._decoder.decode(piece, final).encode("utf-8", "surrogatepass")
+        except UnicodeError as error:  # of those codecs that don't ask how to go on, as UTF-16 without a mark
+            raise FixConfiguration(
+                "wrong_encoding",
+                f"the text isn't {self._encoding}: {error}; set `encoding` to what it is, such as utf-16-le",
+            ) from error
 
 
 def after_bom(start: bytes) -> int:

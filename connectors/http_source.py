@@ -4,6 +4,7 @@ Follows few redirects, each checked like the first address, and shows no credent
 """
 
 import asyncio
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,6 +21,9 @@ MOST_REDIRECTS: Final = 5
 DEFAULT_RATE_LIMIT_SECONDS: Final = 60.0
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 WORTH_RETRYING: Final = frozenset({408, 421, 423, 425})
+READABLE_ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "zstd"})
+CONTENT_RANGE: Final = re.compile(r"bytes (?P<first>\d{1,18})-(?P<last>\d{1,18})/(?P<total>\d{1,18}|\*)", re.ASCII)
+LONGEST_VALIDATOR: Final = 1024
 USER_AGENT: Final = "entrepot (file import)"
 
 
@@ -33,6 +37,7 @@ class HttpSource:
     validator: str | None
     _session: aiohttp.ClientSession
     _response: aiohttp.ClientResponse | None  # None: there is nothing behind `start`
+    _stops_early: bool = False  # a server may give less of a range than was asked for (RFC 9110, section 15.3.7)
     _first: bytes = b""
 
     async def head(self, count: int) -> bytes | None:
@@ -66,9 +71,12 @@ class HttpSource:
         if self._response is None:
             return b""
         try:
-            return await self._response.content.read(size)
+            some = await self._response.content.read(size)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unreachable(self.name, error) from error
+        if not some and self._stops_early:
+            raise RetryLater("partial_answer", f"`{self.name}` gives only a part at a time; it goes on behind it")
+        return some
 
 
 async def open_http(source: str, limits: Limits, start: int, validator: str | None) -> HttpSource:
@@ -133,7 +141,7 @@ async def _request(
     if not limits.allow_private_networks:
         refuse_private(url.host or "")
     headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
-    if start and validator:
+    if start and validator and _is_plain(validator):
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
     try:
         return await session.get(url, headers=headers, allow_redirects=False)
@@ -156,13 +164,18 @@ def _redirected(url: URL, location: str) -> URL:
 
 
 def _opened(name: str, session: aiohttp.ClientSession, response: aiohttp.ClientResponse, start: int) -> HttpSource:
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in READABLE_ENCODINGS:
+        raise FixConfiguration("wrong_compression", f"`{name}` is sent {encoding[:40]!r} compressed; gzip can be read")
     validator = _validator(response)
+    span = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     match response.status:
         case HTTPStatus.OK:
             return HttpSource(name, 0, response.content_length, validator, session, response)
-        case HTTPStatus.PARTIAL_CONTENT if response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            total = start + response.content_length if response.content_length is not None else None
-            return HttpSource(name, start, total, validator, session, response)
+        case HTTPStatus.PARTIAL_CONTENT if span and int(span["first"]) == start:
+            total = None if span["total"] == "*" else int(span["total"])
+            stops_early = total is not None and int(span["last"]) + 1 < total
+            return HttpSource(name, start, total, validator, session, response, stops_early)
         case _:
             raise refusal(name, response)
 
@@ -170,13 +183,20 @@ def _opened(name: str, session: aiohttp.ClientSession, response: aiohttp.ClientR
 def _validator(response: aiohttp.ClientResponse) -> str | None:
     """What `If-Range` may hold: a strong ETag, or a date (RFC 9110, section 13.1.5)."""
     etag = response.headers.get("ETag", "")
-    return etag if etag.startswith('"') else response.headers.get("Last-Modified")
+    found = etag if etag.startswith('"') else response.headers.get("Last-Modified")
+    return found if found is not None and _is_plain(found) else None
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it can be kept in a cursor and be sent back: servers can put any bytes into their headers."""
+    return text.isascii() and text.isprintable() and len(text) <= LONGEST_VALIDATOR
 
 
 def refusal(name: str, response: aiohttp.ClientResponse) -> ConnectorError:
     """What an answer other than success means for the job."""
     status = response.status
-    answer = f"`{name}` answers {status} {response.reason or ''}".rstrip()
+    reason = "".join(each for each in response.reason or "" if each.isascii() and each.isprintable())
+    answer = f"`{name}` answers {status} {reason[:80]}".rstrip()
     wait = retry_after(response.headers.get("Retry-After"))
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimited("rate_limited", answer, retry_after=DEFAULT_RATE_LIMIT_SECONDS if wait is None else wait)
@@ -193,13 +213,13 @@ def retry_after(header: str | None) -> float | None:
     """The seconds of a `Retry-After` header: a number or a date (RFC 9110, section 10.2.3); None when unreadable."""
     if header is None:
         return None
-    if header.strip().isdecimal():
+    if re.fullmatch(r"\d{1,15}", header.strip(), re.ASCII):
         return float(header)
     try:
         at = parsedate_to_datetime(header)
-    except ValueError:
+        return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
 
 
 def _unreachable(name: str, error: Exception) -> RetryLater:

@@ -12,6 +12,7 @@ from connectors.formats.records import OnError
 from connectors.timestamps import NAMED_FORMATS, is_strptime
 
 FormatName = Literal["csv", "ndjson", "json_array"]
+MOST_NAME_CHARACTERS: Final = 100_000  # they stand in every cursor, which has at most 256 KiB
 FORMAT_SUFFIXES: Final[dict[str, FormatName]] = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -147,6 +148,8 @@ class TextConfig(BaseModel):
             raise ValueError("`quote` and `delimiter` have to differ")
         if not self.header_row and not self.fields:
             raise ValueError("without a header row, name the columns with `fields`")
+        if sum(map(len, self.fields or ())) > MOST_NAME_CHARACTERS:
+            raise ValueError(f"the names in `fields` have at most {MOST_NAME_CHARACTERS:,} characters together")
         if self.fields and len(set(self.fields)) < len(self.fields):
             raise ValueError("`fields` names a column twice")
         if self.fields and self.timestamp_field and self.timestamp_field not in self.fields:

@@ -15,6 +15,7 @@ from connectors.timestamps import Timestamps, Unusable
 
 MOST_COLUMNS: Final = 10_000
 MOST_HEADER_BYTES: Final = 256 * 1024
+MOST_NAMES_BYTES: Final = 240 * 1024  # names stand in the cursor, which has at most 256 KiB
 LONG: Final = 1 << 30
 SHORT: Final = 32 * 1024  # a stretch in trouble is halved down to this before its rows are looked at one by one
 SWELL: Final = 4  # field names are repeated in every record: a stretch may grow by so much on the average
@@ -147,6 +148,11 @@ def header_names(row: Row, record: bytes) -> tuple[str, ...]:
         names = tuple(each.decode() or f"column_{at}" for at, each in enumerate(row.fields, 1))
     except UnicodeDecodeError as error:
         raise FixConfiguration("wrong_encoding", "the header row isn't valid text in this `encoding`") from error
+    if (size := len(orjson.dumps(names))) > MOST_NAMES_BYTES:
+        raise FixConfiguration(
+            "too_many_columns",
+            f"the names of the columns are {size:,} bytes long as JSON; at most {MOST_NAMES_BYTES:,} are taken",
+        )
     if twice := sorted({each for each in names if names.count(each) > 1}) if len(set(names)) < len(names) else []:
         raise FixConfiguration(
             "duplicate_header", f"the header row names {twice[0]!r} twice; name the columns yourself with `fields`"
