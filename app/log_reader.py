@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from typing import Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaTimeoutError
 
 POLL_MS: Final = 200
@@ -75,10 +74,11 @@ class LogReader:
 async def committed_offset(bootstrap_servers: str, group: str, topic: str, partition: int) -> int:
     """Return the offset that a consumer group goes on from; 0 when it has committed none."""
     where = TopicPartition(topic, partition)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False)
     try:
-        await admin.start()
-        found = await admin.list_consumer_group_offsets(group, partitions=[where])
+        await consumer.start()
+        consumer.assign([where])  # which makes nobody a member of the group
+        offset: int | None = await consumer.committed(where)
     finally:
-        await admin.close()
-    return max(found[where].offset, 0) if where in found else 0
+        await consumer.stop()
+    return offset or 0

@@ -7,6 +7,7 @@ from typing import Any, Final
 import aiohttp
 
 from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, REFUSED, UNAVAILABLE, Stopped
+from app.cli.output import visible
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)
 CODES: Final = {
@@ -99,4 +100,4 @@ def problem_text(status: int, problem: Any) -> str:
     lines += [f"  {each.get('pointer') or '/'}: {each.get('message')}" for each in problem.get("errors") or ()]
     if request := problem.get("request_id"):
         lines.append(f"  ({problem.get('code', status)}, request {request})")
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))

@@ -6,7 +6,7 @@ import click
 
 from app.cli.job_reference import find_job
 from app.cli.job_wait import WAIT, waited
-from app.cli.output import serialized
+from app.cli.output import serialized, visible
 from app.cli.session import Session, talks
 
 
@@ -66,6 +66,6 @@ def say_done(session: Session, job: dict[str, Any]) -> None:
     """Print what became of a job."""
     if session.output == "table":
         reason = f", {job['reason']}" if job["reason"] else ""
-        click.echo(f"{job['id']}  {job['name']}: {job['status']}{reason}")
+        click.echo(f"{job['id']}  {visible(job['name'])}: {job['status']}{reason}")
     else:
         click.echo(serialized(job, session.output))

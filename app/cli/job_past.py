@@ -10,7 +10,7 @@ import click
 from app.cli.exits import NOT_FOUND, Stopped
 from app.cli.job_act import say_done
 from app.cli.job_reference import EVERY_STATUS, find_job
-from app.cli.output import COLOURS, Column, moment, serialized, show
+from app.cli.output import COLOURS, Column, moment, serialized, show, visible
 from app.cli.session import Session, talks
 
 LOOK_SECONDS: Final = 1.0
@@ -78,7 +78,7 @@ async def diff(session: Session, job: str, old: int | None, new: int | None) -> 
         click.echo(serialized([before, after], session.output))
         return
     for line in difflib.unified_diff(_text(before), _text(after), _title(before), _title(after), lineterm=""):
-        click.echo(click.style(line, fg=COLOURS_OF_LINES.get(line[:1])))
+        click.echo(click.style(visible(line), fg=COLOURS_OF_LINES.get(line[:1])))
 
 
 @click.command(short_help="Bring an older configuration back.")
@@ -128,4 +128,5 @@ def _print(session: Session, lines: Sequence[Mapping[str, Any]], names: Mapping[
         name = names.get(each["job_id"], each["job_id"][:8])
         detail = f" ({each['detail']})" if each["detail"] else ""
         who = f" [{each['by']}]" if each["by"].startswith("user:") else ""
-        click.echo(f"{moment(each['at'])}  {kind} {name + ': ' if name else ''}{each['message']}{detail}{who}")
+        said = visible(f"{name + ': ' if name else ''}{each['message']}{detail}{who}")
+        click.echo(f"{moment(each['at'])}  {kind} {said}")

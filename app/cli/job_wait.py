@@ -6,6 +6,7 @@ import click
 
 from app.cli.exits import ERROR
 from app.cli.following import counts, follow, says
+from app.cli.output import visible
 from app.cli.progress import bar
 from app.cli.session import Session
 
@@ -23,5 +24,5 @@ async def waited(session: Session, job_id: str) -> int:
     click.echo(f"{job['status']}: {counts(job)}", err=session.output != "table")
     if job["status"] in {"Completed", "Sleeping"}:
         return 0
-    click.echo(job["summary"], err=True)
+    click.echo(visible(job["summary"]), err=True)
     return ERROR

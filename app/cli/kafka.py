@@ -67,7 +67,7 @@ def _row(found: TopicRow, partitions: int) -> Mapping[str, Any]:
         "topic": found.topic.name,
         "state": "missing"
         if not found.exists
-        else leaderless or ", ".join(["differs:", *differs] if differs else ["as declared"]),
+        else leaderless or (f"differs: {', '.join(differs)}" if differs else "as declared"),
         "partitions": found.partitions,
         "replicas": found.replicas,
         "offsets": sum(each.end - each.begin for each in found.offsets),

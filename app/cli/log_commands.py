@@ -16,6 +16,7 @@ from app.cli.settings_errors import load_settings
 from app.data_directory import with_kafka
 from app.rebuild_views import rebuild_views as rebuild
 from app.settings import Settings
+from app.store.questions import BehindError
 from app.verify import verify as audit
 
 logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # what it says, the errors say better
@@ -99,4 +100,10 @@ async def _reached(settings: Settings, work: Awaitable[T]) -> T:
             f"{settings.bootstrap_servers} can't be read ({type(error).__name__}): check that Kafka runs, with "
             "`entrepot doctor`",
             UNAVAILABLE,
+        ) from error
+    except BehindError as error:
+        raise Stopped(
+            f"the views hold more than {settings.bootstrap_servers} does, so they are those of another cluster: check "
+            "ENTREPOT_BOOTSTRAP_SERVERS and ENTREPOT_DATABASE_URL",
+            DIFFERS,
         ) from error

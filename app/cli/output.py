@@ -1,5 +1,6 @@
 """How results look: tables that fit the terminal, plain text in a pipe, JSON and YAML as the API gave them."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ Format = Literal["table", "json", "yaml"]
 GAP: Final = 2
 NARROWEST: Final = 8
 UNBOUNDED: Final = 100_000
+# Control characters, ends of line among them, and what turns the direction of writing around.
+ACTED_ON: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 COLOURS: Final = {
     "Running": "green",
     "Synced": "green",
@@ -62,7 +65,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) ->
     from rich.table import Table  # noqa: PLC0415  # JSON and YAML don't need it
     from rich.text import Text  # noqa: PLC0415  # JSON and YAML don't need it
 
-    console = Console(soft_wrap=False, highlight=False, width=None if sys.stdout.isatty() else UNBOUNDED)
+    console = Console(soft_wrap=False, highlight=False, width=None if sys.stdout and sys.stdout.isatty() else UNBOUNDED)
     cells = [[cell(column.value(row)) for column in columns] for row in rows]
     widths = fitted(columns, cells, console.width)
     kept = [index for index, width in enumerate(widths) if width]
@@ -106,7 +109,12 @@ def cell(value: object) -> str:
         case int():
             return f"{value:,}"
         case _:
-            return " ".join(str(value).split())
+            return visible(" ".join(str(value).split()))
+
+
+def visible(text: str) -> str:
+    """Return text with what a terminal would act on shown as an escape: people and providers wrote it."""
+    return ACTED_ON.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def moment(value: str | None) -> str:
@@ -127,5 +135,5 @@ def print_facts(facts: Mapping[str, str]) -> None:
     for name, value in facts.items():
         head = click.style(f"{name:<{width}}", dim=True)
         for line in value.splitlines():
-            click.echo(f"{head}  {line}")
+            click.echo(f"{head}  {visible(line)}")
             head = " " * width

@@ -13,7 +13,7 @@ from app.data_directory import InUseError, only_one, with_kafka
 from app.keeping import NotStartedError
 from app.logs import configure_logs
 from app.parentage import end_with
-from app.roles import ROLES, role_named, run_role
+from app.roles import ROLES, Role, role_named, run_role
 from app.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -70,4 +70,21 @@ def api() -> None:
 def _run(role: str, settings: Settings) -> None:
     configure_logs(settings)
     _log.info("the role %s starts, process %d", role, os.getpid())
-    raise click.exceptions.Exit(run_role(role_named(role), with_kafka(settings)))
+    raise click.exceptions.Exit(_reaching_all(role_named(role), with_kafka(settings)))
+
+
+def _reaching_all(role: Role, settings: Settings) -> int:
+    """Run the role; what it needs and can't reach becomes an error for a person, without a trace."""
+    from aiokafka.errors import KafkaError  # noqa: PLC0415  # only a process that is a role pays for them
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+
+    from app.topics_admin import ClusterUnreachable, TopicsError  # noqa: PLC0415
+
+    try:
+        return run_role(role, settings)
+    except (ClusterUnreachable, KafkaError, OSError) as error:
+        raise exits.Stopped(str(error), exits.UNAVAILABLE) from error
+    except DBAPIError as error:
+        raise exits.Stopped(f"the database can't be used: {error.orig}", exits.UNAVAILABLE) from error
+    except TopicsError as error:
+        raise exits.Stopped(str(error)) from error

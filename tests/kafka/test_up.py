@@ -218,7 +218,7 @@ def test_the_example_consumer_of_the_pages_works_as_it_stands(running: Up, page:
     address = json.loads((running.data_dir / "api.json").read_bytes())["url"]
     kafka = (running.data_dir / "kafka-address").read_text().strip()
     code = code.replace("http://127.0.0.1:8470", address).replace("127.0.0.1:9470", kafka)
-    code = code.replace('if kind == "JobFailed":', "if True:").replace("event['message']", "kind")
+    code = code.replace("JobFailed", "JobCompleted").replace("event['message']", "kind")
     with subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True) as consumer:
         try:
             assert consumer.stdout is not None

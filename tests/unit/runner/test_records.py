@@ -1,0 +1,92 @@
+"""Records are seen alike by all who read them, and none of them stops a partition."""
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from app.command_records import MOST_BYTES, UnreadableCommandError, command_in
+from app.dead_letters import dead_letter
+from app.job_codec import decode_job, encode_job
+from app.lane import UnreadableMessageError, arrival
+from app.placement import partition_of
+from app.stamp import stamp
+from schemas.commands import CreateJob, PauseJob
+from schemas.wire import encode
+from tests.unit.runner.jobs import START, job
+
+PAUSE = PauseJob(**stamp("orders", "user:ada", lambda: START))
+HUGE = CreateJob(
+    **stamp("orders", "user:ada", lambda: START), provider="p" * MOST_BYTES, job_type="", kind="", name="n"
+)
+HOME = partition_of("orders", 4)
+
+
+@dataclass
+class Found:
+    """A record's message, as an agent gets it."""
+
+    headers: Any = ()
+    timestamp: float = 0.0
+    topic: str = "messages.realtime"
+    partition: int = 0
+    offset: int = 7
+
+
+@dataclass
+class Record:
+    value: bytes | None
+    key: bytes | None = None
+    message: Found = field(default_factory=Found)
+
+    def ack(self) -> bool:
+        return True
+
+
+def test_a_command_is_read_where_it_belongs() -> None:
+    assert command_in(b"orders", encode(PAUSE), HOME, 4) == PAUSE
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "partition"),
+    [
+        (b"other", encode(PAUSE), HOME),
+        (None, encode(PAUSE), HOME),
+        (b"orders", encode(PAUSE), (HOME + 1) % 4),
+        (b"orders", b"garbage", HOME),
+        (b"orders", b"", HOME),
+        (b"orders", encode(HUGE), HOME),
+    ],
+    ids=["another key", "no key", "another partition", "garbage", "tombstone", "huge"],
+)  # fmt: skip
+def test_what_is_no_command_or_not_in_its_place_is_refused(key: bytes | None, value: bytes, partition: int) -> None:
+    with pytest.raises(UnreadableCommandError, match=r".{20}"):
+        command_in(key, value, partition, 4)
+
+
+def test_a_dead_letter_is_small_whatever_the_record_was() -> None:
+    letter = dead_letter(Record(b"v" * 10**6, b"k" * 10**7), "malformed_message", "why " * 10**6, START)
+    assert letter.key is None
+    assert len(letter.value or b"") < 5_000
+    assert dead_letter(Record(b"", b"k"), "malformed_message", "why", START).key == b"k"
+
+
+def test_a_header_without_a_value_is_as_none() -> None:
+    assert arrival(Record(b"{}", message=Found(headers=[("stream", None)]))).stream == "default"
+
+
+@pytest.mark.parametrize("seconds", [1e30, -1e30, 9e15])
+def test_a_record_of_an_impossible_time_is_a_dead_letter(seconds: float) -> None:
+    with pytest.raises(UnreadableMessageError, match="is not a time"):
+        arrival(Record(b"{}", message=Found(timestamp=seconds)))
+
+
+def test_a_state_written_by_an_older_or_a_newer_version_is_read() -> None:
+    known = job(report=3, bytes_total=9, recent_commands=("a", "b"))
+    assert decode_job(encode_job(known)) == known
+    stored = json.loads(encode_job(known))
+    del stored["bytes_total"], stored["recent_commands"], stored["streak"]
+    older = decode_job(json.dumps(stored))
+    assert older == replace(known, bytes_total=None, recent_commands=())
+    assert decode_job(json.dumps(stored | {"a_field_of_tomorrow": 1})) == older

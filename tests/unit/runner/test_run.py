@@ -1,0 +1,137 @@
+"""Whatever a connector does, its job hears of it, and nothing is written that would be refused."""
+
+import struct
+from collections.abc import Sequence
+from math import nan
+from typing import Any
+
+import pytest
+
+from app.runner import run as module
+from app.runner.commits import UnknownOutcomeError
+from app.runner.packing import LARGEST_RECORD
+from app.runner.run import Run, Surroundings
+from app.safe_faust.publishing import Outgoing
+from connectors.contract import FixConfiguration, Limits, RateLimited, Reject, RetryLater
+from projections.decide import decide
+from schemas.commands import ReportError, ReportProgress, ReportRateLimit
+from schemas.events import CommandRefused
+from schemas.messages import MessageBatch
+from schemas.wire import decode
+from tests.unit.runner.jobs import START, batch, giving, job, twin
+
+
+async def submitted(monkeypatch: pytest.MonkeyPatch, *things: Any, read: Any = None) -> list[list[Any]]:
+    """Return the transactions of a run that reads these, each as its words."""
+    written: list[list[Any]] = []
+
+    async def submit(records: Sequence[Outgoing]) -> None:
+        written.append([decode(each.value or b"") for each in records])
+
+    monkeypatch.setattr(module, "connector", twin(read or giving(*things)))
+    await Run(job(), Surroundings(Limits(), lambda: START, 0, 4, submit)).drive()
+    return written
+
+
+async def test_a_batch_goes_out_with_its_report_and_the_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, last = await submitted(monkeypatch, batch())
+    assert [type(each) for each in first] == [MessageBatch, ReportProgress]
+    assert (first[1].report, last[0].report, last[0].pass_done) == (1, 2, True)
+    assert last[0].cursor == first[1].cursor == '{"row":2}'
+
+
+DEEP: dict[str, Any] = {}
+for _ in range(100):
+    DEEP = {"at": DEEP}
+
+ABSURD = {
+    "negative counts": {"read": -1},
+    "a count that no column holds": {"bytes_read": 10**30},
+    "a cursor that is no JSON": {"cursor": {"at": object()}},
+    "a cursor that is no object": {"cursor": [1]},
+    "a huge cursor": {"cursor": {"at": "x" * 300_000}},
+    "a deep cursor": {"cursor": DEEP},
+    "an empty stream": {"stream": ""},
+    "a stream with NUL": {"stream": "peo\0ple"},
+    "half a surrogate pair": {"stream": "\ud800"},
+    "no such lane": {"lane": "fast"},
+    "a last line unended": {"payload": b'{"id":1}\n{"id":2}'},
+    "no line ended at all": {"payload": b"{}", "count": 0},
+    "another count": {"count": 3},
+    "text for bytes": {"payload": "{}\n{}\n"},
+    "too few timestamps": {"timestamps": bytes(8)},
+    "half a timestamp": {"timestamps": bytes(7)},
+    "a timestamp beyond all calendars": {"timestamps": struct.pack("<2q", 0, 2**62)},
+    "a source that can't be encoded": {"source": "\ud800"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("absurd", ABSURD.values(), ids=ABSURD.keys())
+async def test_an_absurd_batch_is_an_error_of_the_job_and_nothing_of_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, absurd: dict[str, Any]
+) -> None:
+    first, *more, (error,) = await submitted(monkeypatch, batch(), batch(**absurd))
+    assert more == []
+    assert first[1].report == 1
+    assert isinstance(error, ReportError)
+    assert (error.fault, error.advice) == ("entrepot", "retry")
+    assert len(error.message) > 20
+    assert not isinstance(decide(job(report=1), error, 9)[0], CommandRefused)
+
+
+async def test_a_record_that_no_topic_takes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    payload = b'"%s"\n' % (b"x" * LARGEST_RECORD)
+    ((error,),) = await submitted(monkeypatch, batch(payload=payload, count=1, read=1, first_row=7))
+    assert isinstance(error, ReportError)
+    assert (error.code, error.advice) == ("record_too_large", "fix_configuration")
+    assert "people.csv" in error.message
+    assert "split it" in error.message
+
+
+async def test_what_a_reject_says_is_cut_to_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    reject = Reject("row 1", "bad", "why " * 10_000_000, b"x" * 20_000_000)
+    first, _ = await submitted(monkeypatch, batch(rejects=(reject,), read=3))
+    letter = first[1]
+    assert len(letter.excerpt) == 1024
+    assert len(letter.reason) < 5_000
+
+
+@pytest.mark.parametrize(
+    ("raised", "advice"),
+    [
+        (RetryLater("c", "m\0\ud800" * 10_000_000, detail="d" * 20_000_000), "retry"),
+        (RetryLater("c", "m", retry_after=nan), "wait"),
+        (RetryLater("c", "m", retry_after="soon"), "wait"),  # type: ignore[arg-type]  # a connector's mistake
+        (FixConfiguration(7, ValueError("not a text")), "fix_configuration"),  # type: ignore[arg-type]  # as above
+        (ZeroDivisionError(), "retry"),
+    ],
+    ids=["long", "nan", "word", "object", "bug"],
+)
+async def test_an_absurd_error_is_still_told(monkeypatch: pytest.MonkeyPatch, raised: Exception, advice: str) -> None:
+    ((error,),) = await submitted(monkeypatch, raised)
+    assert isinstance(error, ReportError)
+    assert error.advice == advice
+    assert len(error.message) + len(error.detail) < 10_000
+    assert "\0" not in error.message
+    assert not isinstance(decide(job(), error, 9)[0], CommandRefused)
+
+
+async def test_a_rate_limit_that_names_no_time_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    ((limit,),) = await submitted(monkeypatch, RateLimited("c", "m", retry_after=None))  # type: ignore[arg-type]
+    assert isinstance(limit, ReportRateLimit)
+    assert not isinstance(decide(job(), limit, 9)[0], CommandRefused)
+
+
+async def test_a_connector_that_fails_before_it_reads_is_an_error_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    ((error,),) = await submitted(monkeypatch, read=lambda *_: 1 / 0)
+    assert isinstance(error, ReportError)
+    assert "ZeroDivisionError" in error.message
+
+
+async def test_a_writers_error_is_no_error_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def submit(_records: Sequence[Outgoing]) -> None:
+        raise UnknownOutcomeError("lost")
+
+    monkeypatch.setattr(module, "connector", twin(giving(batch())))
+    with pytest.raises(UnknownOutcomeError):
+        await Run(job(), Surroundings(Limits(), lambda: START, 0, 4, submit)).drive()
