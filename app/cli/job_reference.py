@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from app.cli.client import Api
 from app.cli.exits import NOT_FOUND, Stopped
+from app.cli.output import visible
 
 EVERY_STATUS: Final = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
 SHORTEST_PREFIX: Final = 4
@@ -17,9 +18,9 @@ async def find_job(api: Api, reference: str) -> dict[str, Any]:
     if not named and len(reference) >= SHORTEST_PREFIX:
         named = [each for each in found if each["id"].startswith(reference)]
     if not named:
-        near = "".join(f"\n  {each['id']}  {each['name']}" for each in found[:5])
+        near = "".join(f"\n  {each['id']}  {visible(each['name'])}" for each in found[:5])
         raise Stopped(f"there is no job {reference!r}" + (f"; near to it:{near}" if near else ""), NOT_FOUND)
     if len(named) > 1:
-        which = "".join(f"\n  {each['id']}  {each['name']}" for each in named)
+        which = "".join(f"\n  {each['id']}  {visible(each['name'])}" for each in named)
         raise Stopped(f"{reference!r} could be any of these; name one by its id:{which}", USAGE)
     return named[0]

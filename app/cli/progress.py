@@ -10,7 +10,7 @@ Update = Callable[[float, float | None, str], None]  # done, of how much (None: 
 @contextmanager
 def bar(title: str) -> Iterator[Update]:
     """Show a bar on standard error while the block runs, and leave nothing behind."""
-    if not sys.stderr.isatty():
+    if not (sys.stderr and sys.stderr.isatty()):
         yield lambda *_: None
         return
     from rich.console import Console  # noqa: PLC0415  # only a terminal needs it

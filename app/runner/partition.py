@@ -116,8 +116,9 @@ class OwnedPartition:
             try:
                 while True:
                     self._reconcile(writer)
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._something_new.wait(), TICK_SECONDS)
+                    with suppress(TimeoutError):  # not `wait_for`: Python 3.11's can lose a cancel
+                        async with asyncio.timeout(TICK_SECONDS):
+                            await self._something_new.wait()
                     self._something_new.clear()
             finally:
                 await self._stop_runs()

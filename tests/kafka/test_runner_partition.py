@@ -149,8 +149,8 @@ async def test_a_refused_report_ends_in_an_error_that_people_see(world: World) -
         assert isinstance(last, ReportProgress)
         assert last.pass_done
         known = len(events)
-        for report in (first, last):  # as a control with other rules would answer
-            (refusal,) = decide(job, replace(report, rules=99), 7)
+        for offset, report in enumerate((first, last), 7):  # as a control with other rules would answer
+            (refusal,) = decide(job, replace(report, rules=99), offset)
             assert isinstance(refusal, CommandRefused)
             known += 1
             assert partition.fold(known, replace(refusal, seq=job.seq + 1))
@@ -165,11 +165,11 @@ async def test_a_refused_report_ends_in_an_error_that_people_see(world: World) -
         assert isinstance(error, ReportError)
         assert (error.code, error.run, error.advice) == ("report_refused", job.run, "retry")
         assert "refused" in error.message
-        told = decide(job, error, 8)
+        told = decide(job, error, 9)
         for number, event in enumerate(told):
             partition.fold(known + number + 1, event)
             job = evolve(job, event)  # type: ignore[assignment]
-        for event in decide(job, RunJob(**world.stamped("rows")), 9):
+        for event in decide(job, RunJob(**world.stamped("rows")), 10):
             partition.fold(99, event)
             job = evolve(job, event)  # type: ignore[assignment]
         assert isinstance(job.phase, Running)

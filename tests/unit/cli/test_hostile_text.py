@@ -1,0 +1,77 @@
+"""Names and messages that other people wrote do nothing to a terminal, and a closed one stops nothing."""
+
+import sys
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from app.cli.client import Api, problem_text
+from app.cli.exits import Stopped
+from app.cli.job_act import say_done
+from app.cli.job_past import _print
+from app.cli.job_reference import find_job
+from app.cli.output import Column, print_facts, print_table, visible
+from app.cli.progress import bar
+from app.cli.session import Session
+
+HOSTILE = "\x1b]0;mine\x07\x1b[31mred\r\n2026-01-01  Completed  forged\x9b2J\u202egpj\u2028"
+SHOWN = r"\x1b]0;mine\x07\x1b[31mred\r\n2026-01-01  Completed  forged\x9b2J\u202egpj\u2028"
+JOB = {"id": "j1", "name": HOSTILE, "status": "Paused", "reason": ""}
+LINE = {"job_id": "j1", "at": "2026-11-03T14:03:00Z", "kind": "Created", "message": HOSTILE, "detail": HOSTILE}
+
+
+class Jobs(Api):
+    """An API that has two jobs of a hostile name."""
+
+    def __init__(self) -> None:
+        """It needs no session."""
+
+    async def get(self, path: str, **query: object) -> Any:
+        assert path == "/v2/job"
+        return [JOB, JOB | {"id": "j2"}]
+
+
+def acted_on(text: str) -> list[str]:
+    return [each for each in text if each != "\n" and not each.isprintable()]
+
+
+def test_what_a_terminal_acts_on_is_shown_as_an_escape() -> None:
+    assert visible(HOSTILE) == SHOWN
+    assert visible("Zoë, 連絡先, 👩‍🔬, עברית\u00a0") == "Zoë, 連絡先, 👩‍🔬, עברית\u00a0"
+
+
+def test_tables_facts_lines_and_answers_do_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    session = Session(Jobs(), "table")
+    print_table([JOB], (Column("name", lambda row: row["name"]),))
+    print_facts({"name": HOSTILE})
+    say_done(session, JOB)
+    _print(session, [LINE | {"by": f"user:{HOSTILE}"}], {"j1": HOSTILE})
+    out = capsys.readouterr().out
+    assert acted_on(out) == []
+    assert len(out.splitlines()) == 2 + 3 + 1 + 1, "only a fact has lines of its own"
+
+
+async def test_problems_and_suggestions_do_nothing_to_a_terminal() -> None:
+    assert acted_on(problem_text(422, {"detail": HOSTILE, "errors": [{"pointer": "/a", "message": HOSTILE}]})) == []
+    for reference in ("nothing", HOSTILE):
+        with pytest.raises(Stopped) as stopped:
+            await find_job(Jobs(), reference)
+        assert acted_on(stopped.value.message) == []
+
+
+def test_closed_streams_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    print_table([JOB], (Column("name", lambda row: row["name"]),))
+    with bar("waiting") as update:
+        update(1, 2, "half")
+
+
+def test_a_terminal_without_colours_and_letters_still_gets_a_table() -> None:
+    @click.command()
+    def narrow() -> None:
+        print_table([JOB], (Column("name", lambda row: row["name"], shrinks=True),))
+
+    assert CliRunner(charset="ascii", env={"COLUMNS": "10", "LANG": "C"}).invoke(narrow).exit_code == 0
