@@ -50,7 +50,7 @@ def test_tables_facts_lines_and_answers_do_nothing_to_a_terminal(capsys: pytest.
     _print(session, [LINE | {"by": f"user:{HOSTILE}"}], {"j1": HOSTILE})
     out = capsys.readouterr().out
     assert acted_on(out) == []
-    assert len(out.splitlines()) == 2 + 3 + 1 + 1, "only a fact has lines of its own"
+    assert len(out.splitlines()) == 2 + len(HOSTILE.splitlines()) + 1 + 1, "only a fact has lines of its own"
 
 
 async def test_problems_and_suggestions_do_nothing_to_a_terminal() -> None:
