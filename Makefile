@@ -42,9 +42,10 @@ format: $(STAMP) ## Format the code and apply the safe fixes
 bench: $(STAMP) ## Measure, each figure beside a reference of the same run
 	$(BIN)/python -m bench
 
+# Extras stay in the pins: older pips (23.x) look for the newest release of a bare name that is asked for with an extra.
 lock: $(STAMP) ## Pin and hash the dependencies again (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements/runtime.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra dev pyproject.toml -o requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --no-strip-extras pyproject.toml -o requirements/runtime.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --no-strip-extras --extra dev pyproject.toml -o requirements/dev.txt
 
 words: $(STAMP) ## Write what is made from the code: Avro versions, ids, golden samples, pictures
 	$(BIN)/python tests/regenerate.py
