@@ -24,10 +24,10 @@ run: $(STAMP) ## Start the broker and every role; Ctrl-C stops them all
 	@$(BIN)/entrepot up --with-example
 
 test: lint ## Lint, types, architecture, then every test, on the real broker
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests --cov --cov-report=term:skip-covered
 
-check: lint ## The fast part of it: no broker, under two minutes
-	$(BIN)/pytest tests/unit tests/laws
+check: lint ## The fast part of it: no broker, under two minutes; every branch of schemas and projections covered
+	$(BIN)/pytest tests/unit tests/laws --cov --cov-report=term:skip-covered
 
 lint: $(STAMP) ## Lint, types and architecture
 	$(BIN)/ruff check .
