@@ -4,10 +4,12 @@ from typing import Final, cast, get_args
 
 from app.placement import partition_of
 from schemas.catalog import UnknownSchemaError
-from schemas.commands import JobCommand
+from schemas.commands import JobCommand, ReportProgress
+from schemas.stream_names import STREAM_NAME, is_stream_name
 from schemas.wire import MalformedRecordError, decode
 
 COMMANDS: Final = get_args(JobCommand)
+LONGEST_JOB_ID: Final = 200
 MOST_BYTES: Final = 2 * 1024 * 1024  # the events that it leads to, and the job's state, have to fit into a record too
 
 
@@ -30,6 +32,15 @@ def command_in(key: bytes | None, value: bytes, partition: int, partitions: int)
         raise UnreadableCommandError(str(error)) from error
     if not isinstance(word, COMMANDS):
         raise UnreadableCommandError(f"a {type(word).__name__} is not a command")
+    _check_names(word)
     if key != word.job_id.encode() or partition_of(word.job_id, partitions) != partition:
         raise UnreadableCommandError(f"the record's key or partition is not that of its job {word.job_id!r}")
     return cast("JobCommand", word)
+
+
+def _check_names(command: JobCommand) -> None:
+    """Refuse names that the views could not keep apart, or not at all: they would stop whoever writes them."""
+    if not command.job_id.isprintable() or not 0 < len(command.job_id) <= LONGEST_JOB_ID:
+        raise UnreadableCommandError(f"a job's id has 1 to {LONGEST_JOB_ID} printable characters")
+    if isinstance(command, ReportProgress) and command.stream and not is_stream_name(command.stream):
+        raise UnreadableCommandError(STREAM_NAME)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from app.command_records import UnreadableCommandError, command_in
 from app.dead_letters import dead_letter
-from app.job_codec import decode_job, encode_job
+from app.job_codec import decode_job, encode_job, seq_in
 from app.projector import project
 from app.rebuild_views import heal_views
 from app.safe_faust.app import SafeApp, make_app, make_table
@@ -81,7 +81,7 @@ def published(event: JobEvent, partition: int) -> Outgoing:
 
 
 def _agents(app: SafeApp, settings: Settings, store: ReadStore, clock: Clock) -> None:
-    table = make_table(app, "jobs")
+    table = make_table(app, "jobs", seq_in)
 
     async def answer_commands(stream: Any) -> None:
         async for batch in batches(stream):

@@ -6,11 +6,10 @@ from typing import Final
 from app.safe_faust.batching import Event
 from app.safe_faust.publishing import Outgoing
 from schemas.headers import headers_of
-from schemas.messages import MessageRejected
+from schemas.messages import EXCERPT_BYTES, MessageRejected
 from schemas.topics import MESSAGES_REJECTED
 from schemas.wire import encode
 
-EXCERPT_BYTES: Final = 1024
 REASON_CHARACTERS: Final = 1024
 KEY_BYTES: Final = 1024  # a longer key isn't kept: the letter has to fit where the record just did
 

@@ -7,7 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
@@ -21,16 +21,15 @@ from app.settings import Settings
 from app.stamp import Clock, utc_now
 from app.store.questions import StreamDelta
 from app.store.read_store import ReadStore
-from app.stream_names import STREAM_NAME, is_stream_name
+from projections.metrics import EPOCH
 from schemas.catalog import UnknownSchemaError
-from schemas.messages import MessageBatch
-from schemas.topics import MESSAGES_BACKFILL, MESSAGES_REALTIME, Topic
+from schemas.messages import BadBatchError, MessageBatch, check_batch
+from schemas.stream_names import STREAM_NAME, is_stream_name
+from schemas.topics import LANES, Topic
 from schemas.wire import MAGIC, MalformedRecordError, decode
 
 APP_ID: Final = "entrepot.lane"
-LANES: Final = {"realtime": MESSAGES_REALTIME, "backfill": MESSAGES_BACKFILL}
 DEFAULT_STREAM: Final = "default"
-TIMESTAMP_BYTES: Final = 8
 BUFFER_RECORDS: Final = 64  # packed records are a megabyte each
 
 _log = logging.getLogger(__name__)
@@ -54,7 +53,7 @@ def arrival(event: Event) -> Arrival:
     """Check one record and say what it brought.
 
     Raises:
-        UnreadableMessageError, MalformedRecordError, UnknownSchemaError: it is a dead letter.
+        UnreadableMessageError, BadBatchError, MalformedRecordError, UnknownSchemaError: it is a dead letter.
 
     """
     value = event.value or b""
@@ -66,12 +65,7 @@ def arrival(event: Event) -> Arrival:
 def _packed(word: object) -> Arrival:
     if not isinstance(word, MessageBatch):
         raise UnreadableMessageError(f"a {type(word).__name__} is not a batch of messages")
-    lines = word.payload.count(b"\n")
-    if lines != word.count or len(word.timestamps) not in {0, word.count * TIMESTAMP_BYTES}:
-        raise UnreadableMessageError(
-            f"the batch says {word.count} messages, but has {lines} lines and {len(word.timestamps)} bytes of times"
-        )
-    _check_stream(word.stream)
+    check_batch(word.stream, word.count, word.payload, word.timestamps)
     newest = max(memoryview(word.timestamps).cast("q"), default=None)
     last = word.ingested_at if newest is None else _moment(newest)
     return Arrival(word.stream, word.count, last, word.ingested_at)
@@ -87,7 +81,7 @@ def _single(value: bytes, event: Event) -> Arrival:
     named = dict(event.message.headers or ()).get("stream") or b""
     stream = named.decode("utf-8", "replace") or DEFAULT_STREAM
     _check_stream(stream)
-    written = _moment(event.message.timestamp * 1e6)
+    written = _moment(round(event.message.timestamp * 1e6))
     return Arrival(stream, 1, last_message_at=written, arrived_at=written)
 
 
@@ -96,10 +90,10 @@ def _check_stream(stream: str) -> None:
         raise UnreadableMessageError(STREAM_NAME)
 
 
-def _moment(micros: float) -> datetime:
+def _moment(micros: int) -> datetime:
     try:
-        return datetime.fromtimestamp(micros / 1e6, UTC)
-    except (OverflowError, ValueError, OSError) as error:
+        return EPOCH + timedelta(microseconds=micros)
+    except OverflowError as error:
         raise UnreadableMessageError(f"{micros} microseconds since 1970 is not a time") from error
 
 
@@ -134,7 +128,7 @@ class Lane:
                 continue
             try:
                 self._add(seen, arrival(event), event)
-            except (UnreadableMessageError, MalformedRecordError, UnknownSchemaError) as error:
+            except (UnreadableMessageError, BadBatchError, MalformedRecordError, UnknownSchemaError) as error:
                 _log.warning("%s/%d@%d: %s", topic, partition, event.message.offset, error)
                 letters.append(dead_letter(event, "malformed_message", str(error), self._clock()))
         await publish(self._app, letters)

@@ -3,19 +3,14 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Final, get_args
 
 from app.dead_letters import dead_letter
+from app.event_records import UnreadableEventError, read_event
 from app.safe_faust.app import SafeApp
 from app.safe_faust.batching import Event
 from app.safe_faust.publishing import Outgoing, publish
 from app.stamp import Clock
 from app.store.read_store import ReadStore, Record
-from schemas.catalog import UnknownSchemaError
-from schemas.events import JobEvent
-from schemas.wire import MalformedRecordError, decode
-
-EVENTS: Final = get_args(JobEvent)
 
 _log = logging.getLogger(__name__)
 
@@ -27,15 +22,12 @@ async def project(app: SafeApp, store: ReadStore, batch: Sequence[Event], clock:
     for event in batch:
         found = event.message
         try:
-            word = decode(event.value or b"")
-        except (MalformedRecordError, UnknownSchemaError) as error:
+            told = read_event(event.value)
+        except UnreadableEventError as error:
             _log.warning("%s/%d@%d: %s", found.topic, found.partition, found.offset, error)
             letters.append(dead_letter(event, "malformed_event", str(error), clock()))
-            continue
-        if isinstance(word, EVENTS):
-            records[found.partition].append(Record(found.offset, word, event.value or b""))
         else:
-            letters.append(dead_letter(event, "malformed_event", f"a {type(word).__name__} is not an event", clock()))
+            records[found.partition].append(Record(found.offset, told, event.value or b""))
     await publish(app, letters)
     for partition, those in records.items():
         await store.apply(partition, those)

@@ -4,7 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from schemas.stream_names import STREAM_NAME, is_stream_name
+
 NAMESPACE: Final = "entrepot.messages"
+TIMESTAMP_BYTES: Final = 8
+EARLIEST: Final = -62_135_596_800_000_000  # microseconds since 1970, of the year 1
+LATEST: Final = 253_402_300_799_999_999  # of the year 9999
+EXCERPT_BYTES: Final = 1024  # of a record, in its dead letter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +52,26 @@ class MessageRejected:
 
 
 Message = MessageBatch | MessageRejected
+
+
+class BadBatchError(ValueError):
+    """What is given as a batch of messages isn't one: readers have to rely on its promises. The message says how."""
+
+
+def check_batch(stream: str, count: int, payload: bytes, timestamps: bytes) -> None:
+    """Make sure that a batch keeps what `MessageBatch` promises; the lines themselves are not looked into.
+
+    Raises:
+        BadBatchError: it doesn't.
+
+    """
+    lines = payload.count(b"\n")
+    if lines != count or payload[-1:] not in {b"", b"\n"}:
+        raise BadBatchError(f"the payload has {lines} ended lines for {count} messages, and may have one unended")
+    if len(timestamps) not in {0, count * TIMESTAMP_BYTES}:
+        raise BadBatchError(f"there are {len(timestamps)} bytes of timestamps for {count} messages")
+    stamps = memoryview(timestamps).cast("q")
+    if stamps and not EARLIEST <= min(stamps) <= max(stamps) <= LATEST:
+        raise BadBatchError(f"a timestamp lies between the years 1 and 9999, not {min(stamps)} to {max(stamps)}")
+    if not is_stream_name(stream):
+        raise BadBatchError(STREAM_NAME)

@@ -41,6 +41,7 @@ MESSAGES_REJECTED: Final = Topic(
     "messages.rejected", key="as its source", carries="dead letters: why, and where from", retention_ms=30 * DAY_MS
 )
 
+LANES: Final = MappingProxyType({"realtime": MESSAGES_REALTIME, "backfill": MESSAGES_BACKFILL})
 TOPICS: Final = MappingProxyType(
     {each.name: each for each in (JOBS_COMMANDS, JOBS_EVENTS, MESSAGES_REALTIME, MESSAGES_BACKFILL, MESSAGES_REJECTED)}
 )

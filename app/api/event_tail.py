@@ -9,17 +9,15 @@ import logging
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, cast, get_args
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from schemas.catalog import UnknownSchemaError
+from app.event_records import event_in
 from schemas.events import JobEvent
 from schemas.topics import JOBS_EVENTS, MAX_RECORD_BYTES
-from schemas.wire import MalformedRecordError, decode
 
-EVENTS: Final = get_args(JobEvent)
 REMEMBERED: Final = 2_000
 QUEUE: Final = 1_000
 PAUSE_SECONDS: Final = 0.5
@@ -157,7 +155,7 @@ class EventTail:
         for place, records in found.items():
             for record in records:
                 self._positions[place.partition] = record.offset + 1
-                event = event_of(record)
+                event = event_in(record.value)
                 if event is None:
                     continue
                 if event.actor.startswith("user:"):
@@ -189,12 +187,3 @@ def events_consumer(bootstrap_servers: str) -> AIOKafkaConsumer:
         max_partition_fetch_bytes=MAX_RECORD_BYTES,
         metadata_max_age_ms=60_000,
     )
-
-
-def event_of(record: "ConsumerRecord[Any, Any]") -> JobEvent | None:
-    """Return the event in a record; None when it can't be read, which the projector has on its record."""
-    try:
-        word = decode(record.value or b"")
-    except (MalformedRecordError, UnknownSchemaError):
-        return None
-    return cast("JobEvent", word) if isinstance(word, EVENTS) else None

@@ -15,11 +15,12 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from pydantic import Field
 
-from app.api.event_tail import Listener, Positions, Tailed, event_of, events_consumer
+from app.api.event_tail import Listener, Positions, Tailed, events_consumer
 from app.api.problems import FieldError, Problem, invalid
 from app.api.routes import LAST_EVENT_ID, Answer, Call, Query, Route
 from app.api.values import Text
 from app.api.views import event_view
+from app.event_records import event_in
 from schemas.events import JobEvent
 from schemas.topics import JOBS_EVENTS
 
@@ -110,7 +111,7 @@ async def missed(bootstrap_servers: str, since: Mapping[int, int], until: Positi
             found = await consumer.getmany(timeout_ms=200)
             for records in found.values():
                 for record in records:
-                    event = event_of(record)
+                    event = event_in(record.value)
                     if event is not None and record.offset < until[record.partition]:
                         yield Tailed(record.partition, record.offset, event)
             for number in tuple(behind):

@@ -7,48 +7,17 @@ from typing import Final
 import orjson
 
 from app.safe_faust.publishing import Outgoing
-from app.stream_names import STREAM_NAME, is_stream_name
 from connectors.contract import Batch
 from projections.job_state import Job
 from projections.story import brief
 from schemas.commands import Counts, JobCommand, ReportProgress
 from schemas.headers import headers_of
-from schemas.messages import MessageBatch, MessageRejected
-from schemas.topics import JOBS_COMMANDS, MAX_RECORD_BYTES, MESSAGES_BACKFILL, MESSAGES_REALTIME, MESSAGES_REJECTED
+from schemas.messages import EXCERPT_BYTES, TIMESTAMP_BYTES, MessageBatch, MessageRejected
+from schemas.topics import JOBS_COMMANDS, LANES, MAX_RECORD_BYTES, MESSAGES_REJECTED
 from schemas.wire import encode
 
 RECORD_BYTES: Final = 1024 * 1024  # of payload in one record; consumers work on whole records
-TIMESTAMP_BYTES: Final = 8
-LANES: Final = {"realtime": MESSAGES_REALTIME, "backfill": MESSAGES_BACKFILL}
 LARGEST_RECORD: Final = MAX_RECORD_BYTES - MAX_RECORD_BYTES // 64  # what can't be compressed grows a little
-EXCERPT_BYTES: Final = 1024
-EARLIEST: Final = -62_135_596_800_000_000  # microseconds since 1970, of the year 1
-LATEST: Final = 253_402_300_799_999_999  # of the year 9999
-
-
-class BadBatchError(ValueError):
-    """A connector broke its contract. The message says how."""
-
-
-def check_batch(batch: Batch) -> None:
-    """Make sure that a batch is what its contract says: those who read the topic have to rely on it.
-
-    Raises:
-        BadBatchError: it isn't.
-
-    """
-    lines = batch.payload.count(b"\n")
-    if lines != batch.count or batch.payload[-1:] not in {b"", b"\n"}:
-        raise BadBatchError(f"the payload has {lines} ended lines for {batch.count} records, and may have one unended")
-    if len(batch.timestamps) not in {0, batch.count * TIMESTAMP_BYTES}:
-        raise BadBatchError(f"there are {len(batch.timestamps)} bytes of timestamps for {batch.count} records")
-    stamps = memoryview(batch.timestamps).cast("q")
-    if stamps and not EARLIEST <= min(stamps) <= max(stamps) <= LATEST:
-        raise BadBatchError(f"a timestamp lies between the years 1 and 9999, not {min(stamps)} to {max(stamps)}")
-    if not is_stream_name(batch.stream):
-        raise BadBatchError(STREAM_NAME)
-    if batch.lane not in LANES:
-        raise BadBatchError(f"there is no lane {batch.lane!r}")
 
 
 def message_records(job: Job, batch: Batch, report: int, partitions: int, now: datetime) -> Iterator[Outgoing]:
@@ -116,7 +85,7 @@ def reject_records(job: Job, batch: Batch, now: datetime) -> Iterator[Outgoing]:
 def progress(envelope: dict[str, object], job: Job, batch: Batch, report: int) -> ReportProgress:
     """Return the report that goes with a batch."""
     return ReportProgress(
-        **envelope,  # type: ignore[arg-type]  # the fields of Command, made by `Stamp`
+        **envelope,  # type: ignore[arg-type]  # the fields of Command, made by `stamp`
         run=job.run,
         report=report,
         cursor=orjson.dumps(batch.cursor).decode(),

@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Final, cast, get_args
+from typing import Final
 
 from app.command_records import UnreadableCommandError, command_in
+from app.event_records import event_in
 from app.log_reader import LogReader, LogRecord, committed_offset
 from app.runner.alarms import Alarms
 from app.runner.commits import FencedError, GroupCommit, UnknownOutcomeError
@@ -24,17 +25,14 @@ from connectors.contract import Limits
 from projections.decide import decide
 from projections.evolve import evolve
 from projections.job_state import Absent, Job, JobState, Running
-from schemas.catalog import UnknownSchemaError
 from schemas.commands import JobCommand, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused, JobEvent
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
-from schemas.wire import MalformedRecordError, decode
 
 TICK_SECONDS: Final = 0.25
 ALARMS_AT_A_TIME: Final = 1_000  # a tick must stay short, and control has to keep up
 REFUSED_PAUSE: Final = timedelta(seconds=10)
 REPORTS: Final = frozenset(each.__name__ for each in (ReportProgress, ReportError, ReportRateLimit))
-EVENTS: Final = get_args(JobEvent)
 
 _log = logging.getLogger(__name__)
 
@@ -219,24 +217,26 @@ class OwnedPartition:
         run = Run(job, around)
         task = asyncio.create_task(self._drive(run), name=f"run {job.run} of job {job.job_id}")
         self._runs[job.job_id] = (run, task)
+        task.add_done_callback(lambda _: self._note_end(run))  # also of a run that is cancelled before it begins
 
     async def _drive(self, run: Run) -> None:
-        job_id = run.job.job_id
         try:
             async with self._shop.slots:
                 await run.drive()
-            self._ended[job_id] = run.job.run
+            self._ended[run.job.job_id] = run.job.run
         except (FencedError, UnknownOutcomeError) as error:
-            _log.info("the run of job %s ends with its writer: %s", job_id, error)
-        finally:
-            # The next run begins where this one's reports leave the job, so they have to come back as events first.
-            self._submitted[job_id] = run.report
-            del self._runs[job_id]
-            self._touch(job_id)
+            _log.info("the run of job %s ends with its writer: %s", run.job.job_id, error)
+
+    def _note_end(self, run: Run) -> None:
+        """Let the next run begin where this one's reports leave the job: they have to come back as events first."""
+        self._submitted[run.job.job_id] = run.report
+        del self._runs[run.job.job_id]
+        self._touch(run.job.job_id)
 
     def _forget_runs(self) -> None:
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
-        self._submitted: dict[str, int] = {}  # the number of the latest report that a run handed to the writer
+        # The number of the latest report that a run handed to the writer, or that no event tells of yet.
+        self._submitted = {each.job_id: each.report for each in self._ahead.values()}
         self._ended: dict[str, int] = {}  # the latest run that has told its end; it isn't started again
         self._refused: dict[str, tuple[datetime, CommandRefused]] = {}  # a report, and when to look whether that hurts
         self._touched |= self._told.keys() | self._ahead.keys()
@@ -250,12 +250,3 @@ class OwnedPartition:
 
 def _same_run(one: Job, other: JobState) -> bool:
     return isinstance(other, Job) and (one.run, one.configuration_version) == (other.run, other.configuration_version)
-
-
-def event_in(value: bytes | None) -> JobEvent | None:
-    """Return the event in a record of `jobs.events`; None when there is none: the projector makes a dead letter."""
-    try:
-        word = decode(value or b"")
-    except (MalformedRecordError, UnknownSchemaError):
-        return None
-    return cast("JobEvent", word) if isinstance(word, EVENTS) else None

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
-from app.job_codec import decode_job, encode_job
+from app.event_records import event_in
+from app.job_codec import decode_job, encode_job, seq_in
 from app.placement import partition_of
 from app.runner.commits import FencedError, UnknownOutcomeError
-from app.runner.partition import OwnedPartition, Workshop, event_in
+from app.runner.partition import OwnedPartition, Workshop
 from app.safe_faust.app import Owned, SafeApp, make_app, make_table
 from app.safe_faust.batching import ack, batches
 from app.safe_faust.latch import Latch
@@ -141,7 +142,7 @@ async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
         clock=clock,
         slots=asyncio.Semaphore(settings.concurrent_runs),
     )
-    runner = Runner(app, make_table(app, "jobs"), shop)
+    runner = Runner(app, make_table(app, "jobs", seq_in), shop)
     app.when_assigned(runner.assigned)
     app.when_revoked(runner.revoked)
     app.agent(app.topic(JOBS_EVENTS.name), name="fold_events")(runner.fold)

@@ -13,8 +13,6 @@ from pydantic import BaseModel, ValidationError
 from app.runner.commits import FencedError, UnknownOutcomeError
 from app.runner.packing import (
     LARGEST_RECORD,
-    BadBatchError,
-    check_batch,
     command_record,
     message_records,
     progress,
@@ -38,6 +36,8 @@ from projections.job_state import Job
 from projections.story import brief
 from schemas.commands import NONE, JobCommand, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused
+from schemas.messages import BadBatchError, check_batch
+from schemas.topics import LANES
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +98,8 @@ class Run:
         """Return what a batch and its report are written as; raise when they couldn't be, or would be refused."""
         around, now, report = self._around, self._around.clock(), self.report + 1
         try:
-            check_batch(batch)
+            check_batch(batch.stream, batch.count, batch.payload, batch.timestamps)
+            _check_lane(batch.lane)
             word = progress(self._stamp(), self.job, batch, report)
             self._check_report(word)
         except BadBatchError as error:
@@ -145,6 +146,11 @@ class Run:
         if isinstance(error, RateLimited):
             return ReportRateLimit(**common, retry_after_seconds=_seconds(error.retry_after))
         return ReportError(**common, detail=_text(error.detail), **_diagnosis(error))
+
+
+def _check_lane(lane: str) -> None:
+    if lane not in LANES:
+        raise BadBatchError(f"there is no lane {lane!r}")
 
 
 def _job_type(job: Job) -> JobType:

@@ -11,7 +11,7 @@ import faust
 
 from app.safe_faust.latch import Latch
 from app.safe_faust.publishing import Writes
-from app.safe_faust.table import StateTable
+from app.safe_faust.table import StateTable, VersionOf
 from app.safe_faust.topic import SafeTopic
 from app.safe_faust.transport import SafeTransport
 from schemas.topics import MAX_RECORD_BYTES
@@ -86,7 +86,12 @@ class SafeApp(faust.App):
     async def _announce_assigned(self, *_signal: Any, **_options: Any) -> None:
         async with self._announcing:
             if self._assigned:  # else this recovery ends late: what it recovered was taken away meanwhile
-                await self._call(self._when_assigned, self._owned())
+                owned = self._owned()
+                await self._call([self._write_outlived, *self._when_assigned], owned)
+
+    async def _write_outlived(self, _owned: Owned) -> None:
+        for table in self.tables.values():
+            await table.write_outlived()
 
     async def _announce_revoked(self, *_signal: Any, **_options: Any) -> None:
         self._assigned = False
@@ -159,7 +164,11 @@ def make_app(
     )
 
 
-def make_table(app: SafeApp, name: str) -> StateTable:
-    """Declare a table of raw bytes with as many partitions as what is read; declare all before the worker runs."""
+def make_table(app: SafeApp, name: str, version_of: VersionOf | None = None) -> StateTable:
+    """Declare a table of raw bytes with as many partitions as what is read; declare all before the worker runs.
+
+    `version_of` reads from a value what never goes back for its key.
+    """
     table: StateTable = app.Table(name, key_type=bytes, value_type=bytes, partitions=app.conf.topic_partitions)
+    table.version_of = version_of
     return table

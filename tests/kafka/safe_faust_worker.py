@@ -80,7 +80,7 @@ async def main(asked: dict[str, Any]) -> int:
         data_dir=Path(asked["data_dir"]),
         partitions=asked["partitions"],
     )
-    table = make_table(app, "state")
+    table = make_table(app, "state", int)
 
     async def assigned(partitions: Owned) -> None:
         say(assigned=sorted(partitions), state=len(table.state), rebalancing=app.rebalancing)

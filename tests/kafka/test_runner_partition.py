@@ -21,8 +21,8 @@ from connectors.contract import Limits
 from projections.decide import decide
 from projections.evolve import evolve
 from projections.job_state import Absent, Job, JobState, Running
-from schemas.commands import Counts, CreateJob, JobCommand, ReportError, ReportProgress, RunJob
-from schemas.events import CommandRefused, JobEvent
+from schemas.commands import Counts, CreateJob, JobCommand, PauseJob, ReportError, ReportProgress, ResumeJob, RunJob
+from schemas.events import CommandRefused, JobEvent, JobStarted
 from schemas.topics import TOPICS
 from schemas.wire import decode, encode
 from tests.kafka.conftest import FreshBroker
@@ -135,6 +135,33 @@ async def test_what_was_committed_is_found_whatever_the_table_has(world: World) 
     again = OwnedPartition(0, world.shop(), [])
     await again._catch_up()
     assert (again._job("one"), again._job("other")) == (one, other), "a misplaced command is obeyed by nobody"
+
+
+async def test_a_run_waits_for_a_report_that_was_committed_behind_half_told_events(world: World) -> None:
+    job, told = await world.command(Absent("rows"), world.creation("rows"))
+    job, more = await world.command(job, world.report(job))
+    told = [*told, *more]
+    for word in (PauseJob, ResumeJob):
+        job, more = await world.command(job, word(**world.stamped("rows")))
+        told = [*told, *more]
+    started = told.pop()
+    assert isinstance(started, JobStarted)
+    _, reported = await world.command(job, world.report(job))
+    for event in told:  # control was killed between two events of one command
+        await world.write("jobs.events", event)
+    partition = OwnedPartition(0, world.shop(), [])
+    await partition._catch_up()
+    partition._forget_runs()
+    partition.fold(len(told), started)
+    found = partition._job("rows")
+    assert isinstance(found, Job)
+    assert isinstance(found.phase, Running)
+    assert partition._waits(found), "a run would write again what the report has committed"
+    for event in reported:
+        partition.fold(len(told) + 1, event)
+    now = partition._job("rows")
+    assert isinstance(now, Job)
+    assert not partition._waits(now)
 
 
 async def test_a_refused_report_ends_in_an_error_that_people_see(world: World) -> None:

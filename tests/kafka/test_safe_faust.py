@@ -171,6 +171,21 @@ async def test_hooks_are_called_after_recovery_and_before_another_owner(group: R
     assert not owned(first) & owned(second)
 
 
+async def test_a_state_that_a_zombie_wrote_late_is_not_recovered(group: Rig) -> None:
+    worker = await group.start()
+    await group.put([b"x"] * 100)
+    await worker.has_done(100)
+    assert await worker.stop() == 0
+    newest = await group.state()
+    async with producer(group.bootstrap) as late:
+        await late.send_and_wait(group.changelog, b"3", key=b"key-1", partition=1)
+    again = await group.start()
+    await again.says(lambda each: "assigned" in each)
+    assert await again.stop() == 0
+    assert again.said[-1]["state"] == newest
+    assert await group.state() == newest, "a compaction would keep the older value"
+
+
 @pytest.mark.parametrize("value", [b"hang", b"block"])
 async def test_the_watchdog_ends_a_worker_whose_agent_hangs(group: Rig, value: bytes) -> None:
     worker = await group.start(watchdog_seconds=1.0)

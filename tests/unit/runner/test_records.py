@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from app.job_codec import decode_job, encode_job
 from app.lane import UnreadableMessageError, arrival
 from app.placement import partition_of
 from app.stamp import stamp
-from schemas.commands import CreateJob, PauseJob
+from schemas.commands import NONE, CreateJob, PauseJob, ReportProgress
+from schemas.messages import LATEST, MessageBatch, check_batch
 from schemas.wire import encode
 from tests.unit.runner.jobs import START, job
 
@@ -20,6 +22,10 @@ PAUSE = PauseJob(**stamp("orders", "user:ada", lambda: START))
 HUGE = CreateJob(
     **stamp("orders", "user:ada", lambda: START), provider="p" * MOST_BYTES, job_type="", kind="", name="n"
 )
+REPORT = ReportProgress(
+    **stamp("orders", "runner", lambda: START), run=1, report=1, cursor="{}", counts=NONE, stream="", lane="",
+    pass_done=True,
+)  # fmt: skip
 HOME = partition_of("orders", 4)
 
 
@@ -46,6 +52,7 @@ class Record:
 
 def test_a_command_is_read_where_it_belongs() -> None:
     assert command_in(b"orders", encode(PAUSE), HOME, 4) == PAUSE
+    assert command_in(b"orders", encode(REPORT), HOME, 4) == REPORT
 
 
 @pytest.mark.parametrize(
@@ -57,8 +64,14 @@ def test_a_command_is_read_where_it_belongs() -> None:
         (b"orders", b"garbage", HOME),
         (b"orders", b"", HOME),
         (b"orders", encode(HUGE), HOME),
+        (b"a\0", encode(replace(PAUSE, job_id="a\0")), partition_of("a\0", 4)),
+        (b"j" * 201, encode(replace(PAUSE, job_id="j" * 201)), partition_of("j" * 201, 4)),
+        (b"orders", encode(replace(REPORT, stream="s" * 201)), HOME),
     ],
-    ids=["another key", "no key", "another partition", "garbage", "tombstone", "huge"],
+    ids=[
+        "another key", "no key", "another partition", "garbage", "tombstone", "huge", "an id of no text", "a long id",
+        "a stream of no name",
+    ],
 )  # fmt: skip
 def test_what_is_no_command_or_not_in_its_place_is_refused(key: bytes | None, value: bytes, partition: int) -> None:
     with pytest.raises(UnreadableCommandError, match=r".{20}"):
@@ -74,6 +87,16 @@ def test_a_dead_letter_is_small_whatever_the_record_was() -> None:
 
 def test_a_header_without_a_value_is_as_none() -> None:
     assert arrival(Record(b"{}", message=Found(headers=[("stream", None)]))).stream == "default"
+
+
+def test_the_last_moment_that_a_batch_may_have_is_a_moment() -> None:
+    stamps = LATEST.to_bytes(8, "little", signed=True)
+    check_batch("people", 1, b"{}\n", stamps)
+    word = MessageBatch(
+        batch_id="b", stream="people", source="", job_id="", run=1, ingested_at=START, first=0, count=1,
+        payload=b"{}\n", timestamps=stamps,
+    )  # fmt: skip
+    assert arrival(Record(encode(word))).last_message_at == datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)
 
 
 @pytest.mark.parametrize("seconds", [1e30, -1e30, 9e15])
