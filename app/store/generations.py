@@ -61,7 +61,7 @@ async def start(database: Database, state: str) -> int:
 
 
 async def apply_live(database: Database, partition: int, records: Sequence[Record]) -> None:
-    """Write records to the live generation, and to the one being filled where that has caught up with it."""
+    """Write records to the live generation, and to the one being filled where that has all that was before them."""
     async with database.writing() as connection:
         known = await all_of(connection)
         (live,) = (each for each in known if each.state == LIVE)
@@ -73,7 +73,7 @@ async def apply_live(database: Database, partition: int, records: Sequence[Recor
         for each in known:
             if each.state == FILLING and each.version == VERSION:
                 filled = await take_offset(database, connection, each.number, JOBS_EVENTS.name, partition)
-                if filled >= reached:
+                if records and filled >= max(reached, records[0].offset):  # the live one may have lost what it had
                     await _apply(database, connection, each.number, partition, records)
 
 

@@ -43,6 +43,7 @@ class Partition:
     jobs: dict[str, JobState] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     at: datetime = START
+    step: int = 2  # from one offset to the next
 
     def send(self, asked: type[JobCommand], job_id: str = "job-1", /, **facts: Any) -> list[Record]:
         """Decide a command; return the records of its events."""
@@ -53,7 +54,7 @@ class Partition:
         added = []
         for event in decide(state, command, len(self.records)):
             state = evolve(state, event)
-            offset = self.records[-1].offset + 2 if self.records else 5
+            offset = self.records[-1].offset + self.step if self.records else 5
             added.append(Record(offset, event, encode(event)))
             self.records.append(added[-1])
         self.jobs[job_id] = state

@@ -71,7 +71,7 @@ async def has_swapped(rebuild: Rebuild) -> bool:
 
 
 async def test_once_caught_up_the_projector_feeds_both_so_a_swap_succeeds_under_steady_load(store: ReadStore) -> None:
-    partition = Partition()
+    partition = Partition(step=1)
     await store.apply(0, partition.create())
     rebuild = await store.begin_rebuild()
     await rebuild.apply(0, partition.records)
@@ -102,6 +102,33 @@ async def test_the_projector_leaves_a_rebuild_that_is_behind_alone(store: ReadSt
     rebuild = await store.begin_rebuild()
     await store.apply(0, partition.report())
     assert await rebuild.next_offset(0) == 0
+    await rebuild.apply(0, partition.records)
+    await rebuild.swap()
+    assert await store.job("job-1") == partition.job()
+
+
+@pytest.mark.parametrize("filled", [0, 3])
+async def test_a_rebuild_after_a_loss_lacks_nothing_though_events_go_on_meanwhile(store: ReadStore, filled: int) -> None:
+    partition = Partition()
+    partition.create()
+    partition.report()
+    rebuild = await store.begin_rebuild()
+    await rebuild.apply(0, partition.records[:filled])
+    await store.apply(0, partition.report())  # to views that are empty
+    assert await store.job("job-1") is None
+    await rebuild.apply(0, partition.records)
+    await rebuild.swap()
+    assert await store.job("job-1") == partition.job()
+
+
+async def test_a_rebuild_beside_views_of_an_old_backup_lacks_nothing_either(store: ReadStore) -> None:
+    partition = Partition()
+    partition.create()
+    await store.apply(0, partition.records)
+    partition.report()  # shown once, and not in the backup
+    rebuild = await store.begin_rebuild()
+    await rebuild.apply(0, partition.records[:-1])
+    await store.apply(0, partition.report())
     await rebuild.apply(0, partition.records)
     await rebuild.swap()
     assert await store.job("job-1") == partition.job()
