@@ -13,14 +13,19 @@ from typing import Any, Final, get_args
 
 from fastavro import parse_schema
 
-from schemas import commands, events, messages
+from schemas import commands, events, messages, updates
 from schemas.avro_types import Schema, avro_schema
 
 FOLDER: Final = resources.files("schemas") / "avro"
 
 WORDS: Final[Mapping[str, type]] = {
     f"{module.NAMESPACE}.{word.__name__}": word
-    for module, union in ((commands, commands.JobCommand), (events, events.JobEvent), (messages, messages.Message))
+    for module, union in (
+        (commands, commands.JobCommand),
+        (events, events.JobEvent),
+        (messages, messages.Message),
+        (updates, updates.Update),
+    )
     for word in get_args(union)
 }
 

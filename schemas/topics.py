@@ -41,7 +41,37 @@ MESSAGES_REJECTED: Final = Topic(
     "messages.rejected", key="as its source", carries="dead letters: why, and where from", retention_ms=30 * DAY_MS
 )
 
+DEFINITIONS_COMMANDS: Final = Topic(
+    "definitions.commands", key="definition id", carries="what was asked of mappings and identity rules"
+)
+DEFINITIONS_EVENTS: Final = Topic(
+    "definitions.events", key="definition id", carries="what became of mappings and identity rules"
+)
+UPDATES_REALTIME: Final = Topic(
+    "updates.realtime",
+    key="none",
+    carries="what messages say about identities, as they happen",
+    retention_ms=30 * DAY_MS,
+)
+UPDATES_BACKFILL: Final = Topic(
+    "updates.backfill", key="none", carries="what messages say about identities, history", retention_ms=30 * DAY_MS
+)
+
 LANES: Final = MappingProxyType({"realtime": MESSAGES_REALTIME, "backfill": MESSAGES_BACKFILL})
+UPDATES: Final = MappingProxyType({"realtime": UPDATES_REALTIME, "backfill": UPDATES_BACKFILL})
 TOPICS: Final = MappingProxyType(
-    {each.name: each for each in (JOBS_COMMANDS, JOBS_EVENTS, MESSAGES_REALTIME, MESSAGES_BACKFILL, MESSAGES_REJECTED)}
+    {
+        each.name: each
+        for each in (
+            JOBS_COMMANDS,
+            JOBS_EVENTS,
+            DEFINITIONS_COMMANDS,
+            DEFINITIONS_EVENTS,
+            MESSAGES_REALTIME,
+            MESSAGES_BACKFILL,
+            MESSAGES_REJECTED,
+            UPDATES_REALTIME,
+            UPDATES_BACKFILL,
+        )
+    }
 )

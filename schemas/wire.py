@@ -18,8 +18,9 @@ from schemas.catalog import newest, version_of
 from schemas.commands import JobCommand
 from schemas.events import JobEvent
 from schemas.messages import Message
+from schemas.updates import Update
 
-Word = JobCommand | JobEvent | Message
+Word = JobCommand | JobEvent | Message | Update
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 
 MAGIC: Final = 0

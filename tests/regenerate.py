@@ -17,6 +17,7 @@ from schemas import catalog  # noqa: E402
 from schemas.compatibility import problems  # noqa: E402
 from schemas.wire import encode  # noqa: E402
 from tests.golden import histories, samples  # noqa: E402
+from tests.operations_tables import PAGE, filled  # noqa: E402
 
 AVRO = ROOT / "schemas" / "avro"
 GOLDEN = ROOT / "tests" / "golden"
@@ -114,3 +115,4 @@ if __name__ == "__main__":
     golden_words()
     golden_histories()
     JOB_LIFE.write_text(job_life(), "utf-8")
+    PAGE.write_text(filled(PAGE.read_text("utf-8")), "utf-8")

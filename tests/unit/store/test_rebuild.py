@@ -108,7 +108,9 @@ async def test_the_projector_leaves_a_rebuild_that_is_behind_alone(store: ReadSt
 
 
 @pytest.mark.parametrize("filled", [0, 3])
-async def test_a_rebuild_after_a_loss_lacks_nothing_though_events_go_on_meanwhile(store: ReadStore, filled: int) -> None:
+async def test_a_rebuild_after_a_loss_lacks_nothing_though_events_go_on_meanwhile(
+    store: ReadStore, filled: int
+) -> None:
     partition = Partition()
     partition.create()
     partition.report()
