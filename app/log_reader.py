@@ -1,7 +1,7 @@
 """Reads one partition of a topic as it is committed, to the end there is at the moment of opening. Joins no group."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -71,14 +71,13 @@ class LogReader:
                     moved_at = now()
 
 
-async def committed_offset(bootstrap_servers: str, group: str, topic: str, partition: int) -> int:
-    """Return the offset that a consumer group goes on from; 0 when it has committed none."""
-    where = TopicPartition(topic, partition)
+async def committed_offsets(bootstrap_servers: str, group: str, topic: str, partitions: Iterable[int]) -> list[int]:
+    """Return the offset that a consumer group goes on from in each of the partitions; 0 where it has committed none."""
+    places = [TopicPartition(topic, each) for each in partitions]
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False)
     try:
         await consumer.start()
-        consumer.assign([where])  # which makes nobody a member of the group
-        offset: int | None = await consumer.committed(where)
+        consumer.assign(places)  # which makes nobody a member of the group
+        return [await consumer.committed(each) or 0 for each in places]
     finally:
         await consumer.stop()
-    return offset or 0

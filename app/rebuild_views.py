@@ -1,10 +1,10 @@
 """`entrepot rebuild-views`: fills the read store again from `jobs.events`, beside the live views, then swaps."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, get_args
 
-from app.log_reader import LogReader, committed_offset
+from app.log_reader import LogReader, committed_offsets
 from app.settings import Settings
 from app.store.questions import BehindError, Record
 from app.store.read_store import ReadStore
@@ -48,10 +48,13 @@ async def rebuild_views(settings: Settings, on_progress: OnProgress) -> int:
         await store.close()
 
 
-async def heal_views(settings: Settings, store: ReadStore, group: str) -> None:
-    """Rebuild the views when they lack events that the group has committed, as when their database was lost."""
+async def heal_views(settings: Settings, group: str, applied: Sequence[int]) -> None:
+    """Rebuild the views when they lack events that the group has committed, as when their database was lost.
+
+    `applied` is the store's next offset of each partition, from before a projector of this process moved it.
+    """
     try:
-        if await _lack_events(settings, store, group):
+        if await _lack_events(settings, group, applied):
             _log.warning("the views lack events that were shown before: they are rebuilt from %s", JOBS_EVENTS.name)
             count = await rebuild_views(settings, lambda *_: None)
             _log.warning("the views are made of %d events again", count)
@@ -59,14 +62,14 @@ async def heal_views(settings: Settings, store: ReadStore, group: str) -> None:
         _log.exception("the views could not be checked or rebuilt: run `entrepot rebuild-views` when they lack jobs")
 
 
-async def _lack_events(settings: Settings, store: ReadStore, group: str) -> bool:
-    for partition in range(settings.partitions):
-        applied = await store.next_offset(JOBS_EVENTS.name, partition)
-        committed = await committed_offset(settings.bootstrap_servers, group, JOBS_EVENTS.name, partition)
-        if applied < committed:  # by garbage alone, perhaps, which no view shows
-            async with LogReader(settings.bootstrap_servers, JOBS_EVENTS.name, partition, applied) as log:
+async def _lack_events(settings: Settings, group: str, applied: Sequence[int]) -> bool:
+    servers = settings.bootstrap_servers
+    committed = await committed_offsets(servers, group, JOBS_EVENTS.name, range(len(applied)))
+    for partition, (shown, done) in enumerate(zip(applied, committed, strict=True)):
+        if shown < done:  # by garbage alone, perhaps, which no view shows
+            async with LogReader(servers, JOBS_EVENTS.name, partition, shown) as log:
                 first = await anext(_batches(log), None)
-                if first and first[0].offset < committed:
+                if first and first[0].offset < done:
                     return True
     return False
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from app.command_records import UnreadableCommandError, command_in
 from app.event_records import event_in
-from app.log_reader import LogReader, LogRecord, committed_offset
+from app.log_reader import LogReader, LogRecord, committed_offsets
 from app.runner.alarms import Alarms
 from app.runner.commits import FencedError, GroupCommit, UnknownOutcomeError
 from app.runner.packing import command_record
@@ -129,7 +129,7 @@ class OwnedPartition:
         """
         servers, group = self._shop.bootstrap_servers, self._shop.app_id
         if self._next_event is None:
-            self._next_event = await committed_offset(servers, group, JOBS_EVENTS.name, self.number)
+            (self._next_event,) = await committed_offsets(servers, group, JOBS_EVENTS.name, [self.number])
         answered = -1
         async with LogReader(servers, JOBS_EVENTS.name, self.number, max(self._next_event - 1, 0)) as events:
             async for record in events.records():
