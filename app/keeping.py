@@ -85,6 +85,8 @@ class Keeper:
                 return
             started = self._clock()
             how = await self._failure_of_start()
+            if how is None and self._stopping.is_set():
+                await self.part.stop()  # whoever told it to stop has met no part, or the one before
 
     async def _end(self) -> str:
         try:

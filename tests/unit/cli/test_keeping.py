@@ -92,6 +92,52 @@ async def test_stopping_in_the_pause_between_two_starts_is_at_once(kept: Make, c
         await keeper.stop()
 
 
+class SlowPart:
+    """Ends at once when it was started for the first time; after that its start takes until it is let go."""
+
+    name = "control"
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self.runs = False
+        self.starting_again = asyncio.Event()
+        self.let_go = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    async def start(self) -> None:
+        self.starts += 1
+        if self.starts == 1:
+            self._ended.set()
+            return
+        self.starting_again.set()
+        await self.let_go.wait()
+        self._ended.clear()
+        self.runs = True
+
+    async def ended(self) -> str:
+        await self._ended.wait()
+        return "control ended"
+
+    async def stop(self) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        self.runs = False
+        self._ended.set()
+
+
+async def test_stopping_in_the_middle_of_a_start_stops_what_has_just_started(console: Console) -> None:
+    part = SlowPart()
+    keeper = Keeper(part, console.say)
+    async with asyncio.timeout(10):
+        await keeper.start()
+        await part.starting_again.wait()
+        stopping = asyncio.create_task(keeper.stop())
+        asyncio.get_running_loop().call_soon(part.let_go.set)
+        await stopping
+    assert (part.starts, part.runs) == (2, False)
+
+
 async def test_what_cannot_be_started_the_first_time_is_an_error(tmp_path: Path, console: Console) -> None:
     log = RoleLog(tmp_path / "x.log", console.say)
     keeper = Keeper(RoleProcess("control", ("/no/such/program",), {}, log), console.say)
