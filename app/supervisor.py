@@ -1,6 +1,7 @@
 """Everything of Entrepot on one machine: broker, topics, roles, in that order, and back. Moves no data itself."""
 
 import asyncio
+import errno
 import socket
 import time
 from collections.abc import Callable
@@ -138,11 +139,13 @@ def with_free_api_port(settings: Settings, say: Say) -> Settings:
 
 
 def _bound(host: str, port: int) -> int:
-    """Return the port that the system gave, or 0 when it gave none."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
+    """Return the port that the system gave, or 0 when it is taken; `NotStartedError` says why there can't be any."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, port), family=family) as probe:
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             return 0
-        return int(probe.getsockname()[1])
+        why = str(error.strerror).partition(" (while")[0]  # names the address again, as Python's tuple
+        raise NotStartedError(f"the API can't listen at {host}, port {port}: {why}; choose another") from error
