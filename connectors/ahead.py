@@ -1,21 +1,26 @@
 """Threads and read-ahead for connectors: the event loop stays free, and closing leaves nothing running behind."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-async def in_thread(work: Callable[[], T]) -> T:
-    """Run `work` in a thread. A cancelled caller still waits for it to end: it may hold a file or a buffer."""
+async def in_thread(work: Callable[[], T], let_go: Callable[[T], Awaitable[None]] | None = None) -> T:
+    """Run `work` in a thread. A cancelled caller still waits for it to end: it may hold a file or a buffer.
+
+    What `work` then returns goes to `let_go`, as the caller never gets it.
+    """
     thread = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(thread)
     except asyncio.CancelledError:
         with suppress(Exception):
-            await thread
+            result = await thread
+            if let_go:
+                await let_go(result)
         raise
 
 

@@ -51,7 +51,7 @@ class LocalSource:
 
 async def open_local(source: str, roots: tuple[Path, ...], start: int) -> LocalSource:
     """Open a file to be read from byte `start`; `FixConfiguration` says why it can't be."""
-    return await in_thread(lambda: _open(source, roots, start))
+    return await in_thread(lambda: _open(source, roots, start), LocalSource.close)
 
 
 def _open(source: str, roots: tuple[Path, ...], start: int) -> LocalSource:

@@ -1,5 +1,6 @@
 """Files of the operator's directories, and nothing else."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -80,6 +81,18 @@ async def test_a_file_that_grows_is_read_on_and_one_that_changes_is_tried_again(
 
 def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("turns", range(4))  # of the event loop: fewer than an open needs
+async def test_an_open_that_is_cancelled_leaves_nothing_open(root: Path, turns: int) -> None:
+    before = descriptors()
+    opening = asyncio.create_task(open_local("inner/a.csv", (root,), 0))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert descriptors() == before
 
 
 async def test_closing_a_reading_early_leaves_nothing_open(root: Path) -> None:
