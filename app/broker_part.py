@@ -1,8 +1,6 @@
 """The embedded broker as something to keep running: the same data and the same port at every start."""
 
 import asyncio
-import os
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -71,8 +69,7 @@ class BrokerPart:
     def kill(self) -> None:
         """End Kafka at once; its log is recovered at the next start."""
         if self._broker is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self._broker.pid, signal.SIGKILL)
+            self._broker.kill()
 
 
 async def _wait_for_groups(bootstrap_servers: str) -> None:

@@ -125,6 +125,12 @@ class Broker:
             self._directory.jvm_pid.unlink(missing_ok=True)
             self._hold.release()
 
+    def kill(self) -> None:
+        """End Kafka at once, unless it has ended: its process id may be another's by now."""
+        if self._jvm.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._jvm.kill()
+
     async def __aenter__(self) -> Self:
         return self
 

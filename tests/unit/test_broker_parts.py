@@ -1,8 +1,11 @@
 """What the embedded broker is made of, tried without a JVM: Java, jars, ports, the data directory."""
 
+import asyncio
 import gc
 import hashlib
 import http.server
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +30,8 @@ from app.broker.errors import (
 )
 from app.broker.jars import COORDINATES, Pin, class_path, fetch, read_pins, verify_all
 from app.broker.java import find_java, major_version, wheel_java
+from app.broker.server import Broker
+from app.broker_part import BrokerPart
 
 JAR = b"not really a jar"
 PIN = Pin(PurePosixPath("org/example/tool/1.0/tool-1.0.jar"), hashlib.sha256(JAR).hexdigest())
@@ -226,3 +231,32 @@ def test_the_log_is_bounded_and_the_one_before_is_kept(tmp_path: Path) -> None:
 
     assert not directory.log.exists()
     assert (tmp_path / "kafka.log.1").read_bytes() == b"after"
+
+
+async def part_with(process: asyncio.subprocess.Process, data_dir: Path) -> BrokerPart:
+    """A broker of which all is real but that its process is no JVM."""
+    directory = Directory(data_dir)
+    part = BrokerPart(data_dir, 0, "refuse", print)
+    part._broker = Broker(directory, Hold(directory), process, 0)
+    return part
+
+
+async def test_a_process_that_runs_is_killed_at_once(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec("sleep", "60")
+    part = await part_with(process, tmp_path)
+    part.kill()
+    assert await process.wait() == -signal.SIGKILL
+    await part.stop()
+
+
+async def test_nothing_is_killed_by_the_id_of_a_process_that_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await asyncio.create_subprocess_exec("true")
+    await process.wait()
+    part = await part_with(process, tmp_path)
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, _: killed.append(pid))
+    part.kill()
+    assert killed == []
+    await part.stop()
