@@ -140,14 +140,6 @@ async def drop_retired(database: Database) -> None:
                 await _remove(connection, each.number)
 
 
-async def abandon(database: Database, number: int) -> None:
-    """Remove a generation that is being filled."""
-    async with database.writing() as connection:
-        await database.only_one_rearranges(connection)
-        if any(each.number == number and each.state == FILLING for each in await all_of(connection)):
-            await _remove(connection, number)
-
-
 async def _remove(connection: AsyncConnection, number: int) -> None:
     await connection.execute(delete(generations).filter_by(generation=number))
     await connection.execute(delete(offsets).filter_by(generation=number))

@@ -35,7 +35,3 @@ class Rebuild:
         """
         await generations.swap(self._database, self.generation)
         await generations.drop_retired(self._database)
-
-    async def abandon(self) -> None:
-        """Drop this generation; the live one stays."""
-        await generations.abandon(self._database, self.generation)

@@ -156,21 +156,10 @@ async def test_a_rebuild_of_another_version_is_begun_anew(store: ReadStore) -> N
     assert await new.next_offset(0) == 0
 
 
-async def test_a_rebuild_can_be_abandoned_and_then_takes_no_more(store: ReadStore) -> None:
-    before = await tables(store)
-    rebuild = await store.begin_rebuild()
-    await rebuild.abandon()
-    assert await tables(store) == before
-    await rebuild.apply(0, Partition().create())
-    await rebuild.abandon()
-    assert (await store.jobs()).items == ()
-
-
 async def test_swapping_twice_is_swapping_once(store: ReadStore) -> None:
     rebuild = await store.begin_rebuild()
     await rebuild.swap()
     await rebuild.swap()
-    await rebuild.abandon()
     await rebuild.apply(0, Partition().create())  # it is the projector's now
     assert await store.next_offset("jobs.events", 0) == 0
 
