@@ -223,7 +223,7 @@ def test_the_example_consumer_of_the_pages_works_as_it_stands(running: Up, page:
         try:
             assert consumer.stdout is not None
             jobs = {each["id"] for each in running.json("job", "list", "--status", "Completed")}
-            assert any(each in consumer.stdout.readline() for each in jobs)
+            assert any(each in line for line in consumer.stdout for each in jobs)
         finally:
             consumer.kill()
 
