@@ -13,7 +13,11 @@ from typing import Any
 import psutil
 
 ENTREPOT = (sys.executable, "-m", "app.cli.main")
-IN_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+# What runs in a terminal heeds its closing, also when these tests were started with nohup and ignore it.
+HEEDS_HANG_UP = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+IN_TERMINAL = (
+    f"import os, pty, signal, sys; {HEEDS_HANG_UP}; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+)
 PATIENCE = 90.0
 
 
