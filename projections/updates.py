@@ -1,0 +1,172 @@
+"""From what lanes and nodes say to what nodes become: the payloads of `updates.*`, and how a batch of them is applied.
+
+Rows are `[key, timestamp, batch number, index, offset difference, *values]`: lists, as JSON reads and writes them fast.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from projections import node as nodes_of
+from projections.cells import Cells, own
+from projections.node import Edges, Node, Outbox, Plan, Sender, plan_of
+from projections.placement import partition_of_key
+
+Row = list[Any]
+KEY, AT, BATCH, INDEX, OFFSET, VALUES = range(6)
+
+
+@dataclass(slots=True)
+class Group:
+    """Rows of one stream, alike in their columns; `batches` are the first halves of their message ids.
+
+    `counted` names the messages that have to count once, however often they are sent: (batch, first index, how many).
+    No two rows of a group are of one message.
+    """
+
+    stream: str
+    columns: tuple[str, ...]
+    offset: int  # of the first raw record behind them
+    batches: list[str]
+    rows: list[Row] = field(default_factory=list)
+    counted: list[tuple[str, int, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Mapped:
+    """What raw messages say to the nodes of one partition."""
+
+    groups: list[Group] = field(default_factory=list)
+    links: list[tuple[str, str, int, str, int]] = field(default_factory=list)  # larger, smaller, *stamp
+
+    def keys(self) -> Iterator[str]:
+        """Yield every key that is spoken to, some more than once."""
+        for group in self.groups:
+            for row in group.rows:
+                yield row[KEY]
+        for each in self.links:
+            yield each[0]
+
+
+@dataclass(slots=True)
+class Told:
+    """What nodes tell nodes of one partition, and whom people want forgotten there: (key, moment, keys together)."""
+
+    joins: list[tuple[str, Sender, Cells, Edges]] = field(default_factory=list)
+    links: list[tuple[str, str, Sender]] = field(default_factory=list)
+    forget: list[tuple[str, int, Sequence[str]]] = field(default_factory=list)
+
+    def keys(self) -> Iterator[str]:
+        """Yield every key that is spoken to, some more than once."""
+        for told in (self.joins, self.links, self.forget):
+            for each in told:
+                yield each[0]
+
+
+def encode_mapped(mapped: Mapped) -> bytes:
+    """Return the payload of a `MappedBatch`."""
+    groups = [[each.stream, each.columns, each.offset, each.batches, each.rows, each.counted] for each in mapped.groups]
+    return orjson.dumps([groups, mapped.links])
+
+
+def decode_mapped(payload: bytes) -> Mapped:
+    """Return what the payload of a `MappedBatch` says."""
+    groups, links = orjson.loads(payload)
+    return Mapped([Group(each[0], tuple(each[1]), *each[2:]) for each in groups], links)
+
+
+def encode_told(told: Told) -> bytes:
+    """Return the payload of a `NodeBatch`."""
+    return orjson.dumps([told.joins, told.links, told.forget])
+
+
+def decode_told(payload: bytes) -> Told:
+    """Return what the payload of a `NodeBatch` says."""
+    return Told(*orjson.loads(payload))
+
+
+def encode_node(node: Node) -> bytes:
+    """Return a node as a store keeps it; its key stands elsewhere. Equal nodes are equal bytes."""
+    facts = [node.parent, node.cells, node.edges, node.forgotten, node.together]
+    return orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)
+
+
+def decode_node(key: str, stored: bytes | None) -> Node:
+    """Return the node of a key; a new one when nothing is stored."""
+    return Node(key, *orjson.loads(stored)) if stored is not None else Node(key)
+
+
+def apply_mapped(mapped: Mapped, nodes: Mapping[str, Node], outbox: Outbox) -> None:
+    """Fold rows and links into their nodes, all of which are in `nodes`."""
+    on_the_way: dict[str, Cells] = {}  # what moved nodes have to pass on
+    for group in mapped.groups:
+        plan = plan_of(group.columns)
+        for row in group.rows:
+            _apply_row(nodes[row[KEY]], row, group.batches, plan, on_the_way)
+    for key, news in on_the_way.items():
+        node = nodes[key]
+        node.cells = own(news, key)
+        outbox.join(node.parent, (key, node.forgotten), news, {})
+    for larger, smaller, at, batch, index in mapped.links:
+        nodes_of.link(nodes[larger], smaller, [at, batch, index], outbox)
+
+
+def _apply_row(node: Node, row: Row, batches: Sequence[str], plan: Plan, on_the_way: dict[str, Cells]) -> None:
+    at = row[AT]
+    if at <= node.forgotten:
+        return
+    cells = node.cells
+    if node.parent:
+        if node.key not in on_the_way:
+            on_the_way[node.key] = own(cells, node.key)
+        cells = on_the_way[node.key]
+    nodes_of.fold(cells, (node.key, node.forgotten), plan, row[VALUES:], (at, batches[row[BATCH]], row[INDEX]))
+
+
+def apply_told(told: Told, nodes: Mapping[str, Node], outbox: Outbox) -> None:
+    """Have nodes do what other nodes tell them, all of which are in `nodes`."""
+    for key, moment, together in told.forget:
+        nodes_of.forget(nodes[key], moment, together)
+    for key, (sender, had_forgotten), cells, edges in told.joins:
+        nodes_of.join(nodes[key], (sender, had_forgotten), cells, edges, outbox)
+    for larger, smaller, (sender, had_forgotten) in told.links:
+        nodes_of.follow(nodes[larger], smaller, (sender, had_forgotten), outbox)
+
+
+def told_by(outbox: Outbox, partitions: int) -> dict[int, Told]:
+    """Return what an outbox holds by the partition that has to hear it."""
+    found: dict[int, Told] = {}
+    for (target, sender), (cells, edges) in outbox.joins.items():
+        there = partition_of_key(target, partitions)
+        found.setdefault(there, Told()).joins.append((target, sender, cells, edges))
+    for larger, smaller, sender in sorted(outbox.links):
+        there = partition_of_key(larger, partitions)
+        found.setdefault(there, Told()).links.append((larger, smaller, sender))
+    return found
+
+
+def take_new(group: Group, seen: MutableMapping[str, list[list[int]]]) -> None:
+    """Leave out the rows of messages that were counted before, and note those of the group as counted.
+
+    `seen` holds, by batch, the indexes that were counted: disjoint [first, behind the last], in order.
+    """
+    if any(seen.get(batch) for batch, _, _ in group.counted):
+        group.rows = [row for row in group.rows if not _within(row[INDEX], seen.get(group.batches[row[BATCH]], ()))]
+    for batch, first, count in group.counted:
+        seen[batch] = _with(seen.get(batch, ()), first, first + count)
+
+
+def _within(index: int, spans: Iterable[Sequence[int]]) -> bool:
+    return any(first <= index < end for first, end in spans)
+
+
+def _with(spans: Iterable[Sequence[int]], first: int, end: int) -> list[list[int]]:
+    apart = []
+    for known_first, known_end in spans:
+        if known_end < first or end < known_first:
+            apart.append([known_first, known_end])
+        else:
+            first, end = min(first, known_first), max(end, known_end)
+    return sorted([*apart, [first, end]])
