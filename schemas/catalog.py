@@ -13,18 +13,20 @@ from typing import Any, Final, get_args
 
 from fastavro import parse_schema
 
-from schemas import commands, events, messages, updates
+from schemas import commands, definitions, events, messages, updates
 from schemas.avro_types import Schema, avro_schema
 
 FOLDER: Final = resources.files("schemas") / "avro"
 
 WORDS: Final[Mapping[str, type]] = {
-    f"{module.NAMESPACE}.{word.__name__}": word
-    for module, union in (
-        (commands, commands.JobCommand),
-        (events, events.JobEvent),
-        (messages, messages.Message),
-        (updates, updates.Update),
+    f"{namespace}.{word.__name__}": word
+    for namespace, union in (
+        (commands.NAMESPACE, commands.JobCommand),
+        (events.NAMESPACE, events.JobEvent),
+        (messages.NAMESPACE, messages.Message),
+        (updates.NAMESPACE, updates.Update),
+        (definitions.COMMANDS_NAMESPACE, definitions.DefinitionCommand),
+        (definitions.EVENTS_NAMESPACE, definitions.DefinitionEvent),
     )
     for word in get_args(union)
 }

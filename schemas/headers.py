@@ -8,6 +8,7 @@ from typing import Final, assert_never
 
 from schemas.catalog import newest
 from schemas.commands import Command
+from schemas.definitions import CommandEnvelope, EventEnvelope
 from schemas.events import Event
 from schemas.messages import MessageBatch, MessageRejected
 
@@ -15,9 +16,10 @@ SOURCE: Final = b"/entrepot"
 CONTENT_TYPE: Final = b"application/avro"
 
 Headers = tuple[tuple[str, bytes], ...]
+Routed = Command | Event | MessageBatch | MessageRejected | CommandEnvelope | EventEnvelope
 
 
-def headers_of(word: Command | Event | MessageBatch | MessageRejected, traceparent: str = "") -> Headers:
+def headers_of(word: Routed, traceparent: str = "") -> Headers:
     """Return the headers of a word; `ce_type` is the name of its Avro schema."""
     identifier, when, subject = _attributes(word)
     headers: Headers = (
@@ -32,12 +34,16 @@ def headers_of(word: Command | Event | MessageBatch | MessageRejected, tracepare
     return (*headers, *((name, value.encode()) for name, value in optional if value))
 
 
-def _attributes(word: Command | Event | MessageBatch | MessageRejected) -> tuple[str, datetime, str]:
+def _attributes(word: Routed) -> tuple[str, datetime, str]:
     match word:
         case Event():
             return word.event_id, word.occurred_at, word.job_id
         case Command():
             return word.command_id, word.issued_at, word.job_id
+        case EventEnvelope():
+            return word.event_id, word.occurred_at, word.definition_id
+        case CommandEnvelope():
+            return word.command_id, word.issued_at, word.definition_id
         case MessageBatch():
             return word.batch_id, word.ingested_at, word.stream
         case MessageRejected():

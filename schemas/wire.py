@@ -16,11 +16,12 @@ from fastavro.read import SchemaResolutionError
 from schemas.avro_types import from_avro, to_avro
 from schemas.catalog import newest, version_of
 from schemas.commands import JobCommand
+from schemas.definitions import DefinitionCommand, DefinitionEvent
 from schemas.events import JobEvent
 from schemas.messages import Message
 from schemas.updates import Update
 
-Word = JobCommand | JobEvent | Message | Update
+Word = JobCommand | JobEvent | Message | Update | DefinitionCommand | DefinitionEvent
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 
 MAGIC: Final = 0

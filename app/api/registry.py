@@ -14,14 +14,25 @@ from aiohttp import web
 from pydantic import ConfigDict
 
 from app.api.routes import Answer, Call, Query, Route
-from schemas import commands, events, updates
+from schemas import commands, definitions, events, updates
 from schemas.catalog import Version, versions
-from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS, MESSAGES_BACKFILL, MESSAGES_REALTIME, MESSAGES_REJECTED, UPDATES
+from schemas.topics import (
+    DEFINITIONS_COMMANDS,
+    DEFINITIONS_EVENTS,
+    JOBS_COMMANDS,
+    JOBS_EVENTS,
+    MESSAGES_BACKFILL,
+    MESSAGES_REALTIME,
+    MESSAGES_REJECTED,
+    UPDATES,
+)
 
 CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 TOPICS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     commands.NAMESPACE: (JOBS_COMMANDS.name,),
     events.NAMESPACE: (JOBS_EVENTS.name,),
+    definitions.COMMANDS_NAMESPACE: (DEFINITIONS_COMMANDS.name,),
+    definitions.EVENTS_NAMESPACE: (DEFINITIONS_EVENTS.name,),
     updates.NAMESPACE: tuple(each.name for each in UPDATES.values()),
     "MessageBatch": (MESSAGES_REALTIME.name, MESSAGES_BACKFILL.name),
     "MessageRejected": (MESSAGES_REJECTED.name,),
