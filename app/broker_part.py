@@ -56,8 +56,8 @@ class BrokerPart:
         assert self._broker is not None
         try:
             await self._broker.wait_closed()
-        except BrokerError as error:
-            await self._broker.stop()  # lets go of the data directory
+        except (BrokerError, OSError) as error:  # or its directory is gone
+            await self._broker.stop()  # lets go of the data directory, and of what would kill its process id later
             return f"broker: {str(error).partition(chr(10))[0]}"  # the end of its log follows there
         return "broker stopped"
 
