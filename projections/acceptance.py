@@ -1,12 +1,12 @@
 """What a command must be like to be looked at: known rules, sane time, sizes within bounds, allowed in the phase."""
 
-import json
 from datetime import datetime
 from typing import Final
 
 from projections.cadence import InvalidCadenceError
 from projections.cadence import check as check_cadence
 from projections.job_state import Absent, JobState
+from projections.json_object import InvalidJsonError, json_object
 from projections.story import RefusedError, is_sane
 from projections.transitions import TRANSITIONS, allowed_for_people
 from schemas.commands import RULES, Counts, CreateJob, EditCursor, JobCommand, RenameJob, ReportProgress
@@ -14,8 +14,6 @@ from schemas.policies import Cadence, RetryPolicy
 
 MAX_NAME: Final = 200
 MAX_DESCRIPTION: Final = 5_000
-MAX_JSON_BYTES: Final = 256 * 1024
-MAX_JSON_DEPTH: Final = 64
 MAX_COUNT: Final = 10**12
 MAX_BYTES: Final = 10**18
 LONGEST_SECONDS: Final = 30 * 86_400
@@ -106,27 +104,7 @@ def check_settings(configuration: str, cadence: Cadence, retry: RetryPolicy, at:
 
 
 def _check_json(what: str, text: str) -> None:
-    size = len(text.encode())
-    if size > MAX_JSON_BYTES:
-        raise RefusedError(f"bad_{what}", f"the {what} has {size} bytes; {MAX_JSON_BYTES} is the most")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict) or not _is_shallow(value):
-        # The parser's own words stay out of it: they differ between Python versions, and events must not.
-        raise RefusedError(f"bad_{what}", f"the {what} has to be a JSON object, at most {MAX_JSON_DEPTH} levels deep")
-
-
-def _refuse_constant(name: str) -> None:
-    """Refuse `NaN` and `Infinity`, which Python takes and JSON does not have."""
-    raise ValueError(name)
-
-
-def _is_shallow(value: object) -> bool:
-    """Whether it is at most `MAX_JSON_DEPTH` deep; far less than what would depend on the interpreter's stack."""
-    level = [value]
-    for _ in range(MAX_JSON_DEPTH):
-        containers = [each for each in level if isinstance(each, dict | list)]
-        level = [child for each in containers for child in (each.values() if isinstance(each, dict) else each)]
-    return not any(isinstance(each, dict | list) for each in level)
+        json_object(what, text)
+    except InvalidJsonError as error:
+        raise RefusedError(f"bad_{what}", str(error)) from error

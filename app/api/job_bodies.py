@@ -12,8 +12,9 @@ from app.api.problems import FieldError, field_errors, invalid
 from app.api.routes import Body
 from connectors.catalog import connector
 from connectors.contract import JobType
-from projections.acceptance import LONGEST_SECONDS, MAX_DESCRIPTION, MAX_JSON_BYTES, MAX_NAME
+from projections.acceptance import LONGEST_SECONDS, MAX_DESCRIPTION, MAX_NAME
 from projections.cadence import InvalidCadenceError, check
+from projections.json_object import MAX_JSON_BYTES
 from schemas.policies import Cadence, CadenceKind, QuietWindow, RetryPolicy
 
 YEAR_SECONDS: Final = 366 * 86_400

@@ -12,7 +12,7 @@ from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits,
 from connectors.cursor import check_cursor
 from connectors.file import Config, read
 from connectors.http_source import retry_after
-from projections.acceptance import MAX_JSON_BYTES
+from projections.json_object import MAX_JSON_BYTES
 
 Serve = Callable[[bytes], Awaitable[str]]
 Outcome = tuple[list[Batch], ConnectorError | None]

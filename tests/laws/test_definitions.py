@@ -1,0 +1,196 @@
+"""Random lives of definitions, sensible and hostile mixed: replay equals live, and repeats add nothing."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any, get_args
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projections.definition import Absent, Definition, DefinitionState, decide, evolve, initial
+from projections.rulebook import EMPTY, Rulebook, answer
+from projections.rules import NO_RULES, Rules, fold
+from schemas.definitions import (
+    ApplyDefinition,
+    DefinitionCommand,
+    DefinitionEvent,
+    DiscardDraft,
+    DraftDefinition,
+    ForgetPerson,
+)
+from schemas.wire import decode, encode
+from tests.laws.words import anything, parts
+
+DAWN = datetime(2026, 3, 28, 21, 0, tzinfo=UTC)
+IDS = ("mapping:a", "mapping:b", "identity")
+HASHES = st.sampled_from(["0" * 64, "1" * 64, "2" * 64])
+BODIES = st.sampled_from(
+    [
+        '{"attributes":[{"name":"x","type":"string","merge":"latest"}]}',
+        '{"attributes":[{"name":"x","type":"string","merge":"first"}]}',
+        '{"attributes":[{"name":"y","type":"integer","merge":"sum"}]}',
+        "{}",
+        "[",
+    ]
+)
+KINDS: tuple[Any, ...] = (
+    DraftDefinition,
+    ApplyDefinition,
+    DraftDefinition,
+    ApplyDefinition,
+    DiscardDraft,
+    ForgetPerson,
+)
+ANY_COMMAND = st.one_of([anything(each) for each in get_args(DefinitionCommand)])
+ANY_EVENT = st.one_of([anything(each) for each in get_args(DefinitionEvent)])
+
+
+@dataclass(frozen=True)
+class Life:
+    """Commands with their offsets, the events they led to, and the book and rules behind the last."""
+
+    commands: tuple[DefinitionCommand, ...] = ()
+    events: tuple[DefinitionEvent, ...] = ()
+    book: Rulebook = EMPTY
+
+    def then(self, command: DefinitionCommand) -> "Life":
+        book, events = answer(self.book, command, len(self.commands))
+        return Life((*self.commands, command), (*self.events, *events), book)
+
+    @property
+    def rules(self) -> Rules:
+        return folded(self.events)
+
+
+def folded(events: tuple[DefinitionEvent, ...]) -> Rules:
+    rules = NO_RULES
+    for event in events:
+        rules = fold(rules, event)
+    return rules
+
+
+def states(events: tuple[DefinitionEvent, ...]) -> dict[str, Definition]:
+    found: dict[str, DefinitionState] = {}
+    for event in events:
+        name = event.definition_id
+        found[name] = evolve(found.get(name, initial(name)), event)
+    return {name: each for name, each in found.items() if isinstance(each, Definition)}
+
+
+@st.composite
+def commands(draw: Callable[..., Any], life: Life) -> DefinitionCommand:
+    """A next command: mostly one that fits."""
+    kind = draw(st.sampled_from(KINDS))
+    known: dict[str, Any] = {"command_id": f"c{len(life.commands)}"}
+    if draw(st.integers(0, 7)) == 0:
+        return replace(draw(anything(kind)), **known)
+    name = "forgotten" if kind is ForgetPerson else draw(st.sampled_from(IDS))
+    found = life.book.definitions.get(name)
+    version = found.version if found else 0
+    known |= {"definition_id": name, "rules": 1, "issued_by": "user:ada"}
+    known["issued_at"] = DAWN + timedelta(minutes=draw(st.integers(-5, 60)))
+    known["expected_version"] = draw(st.sampled_from([None, None, version, version - 1]))
+    likely: dict[str, Any] = {
+        "body": BODIES,
+        "version": st.just(version),
+        "key_hashes": st.lists(HASHES, min_size=1, max_size=3).map(tuple),
+        "at": st.sampled_from([DAWN - timedelta(days=1), DAWN - timedelta(days=2)]),
+    }
+    facts = {each: draw(likely[each]) for each in parts(kind) if each in likely}
+    made: DefinitionCommand = kind(**known | facts)
+    return made
+
+
+@st.composite
+def lives(draw: Callable[..., Any], most: int = 14) -> Life:
+    life = Life()
+    for _ in range(draw(st.integers(1, most))):
+        again = draw(st.integers(0, 9)) == 0 and life.commands
+        life = life.then(draw(st.sampled_from(life.commands) if again else commands(life)))
+    return life
+
+
+@given(lives())
+def test_replay_equals_live(life: Life) -> None:
+    read_back: Any = tuple(decode(encode(each)) for each in life.events)
+    assert states(read_back) == life.book.definitions
+    assert folded(read_back) == life.rules
+    assert replace(life.rules, forgotten=NO_RULES.forgotten) == life.book.rules
+
+
+@given(lives())
+def test_two_deciders_give_the_same_bytes(life: Life) -> None:
+    again = Life()
+    for command in life.commands:
+        again = again.then(decode(encode(command)))  # type: ignore[arg-type]
+    assert [encode(each) for each in again.events] == [encode(each) for each in life.events]
+
+
+@given(lives(), st.data())
+def test_one_that_decides_again_from_an_older_book_repeats_what_is_known(life: Life, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(life.commands)))
+    older = Life()
+    for command in life.commands[:start]:
+        older = older.then(command)
+    again = older
+    for command in life.commands[start:]:
+        again = again.then(command)
+    repeated = again.events[len(older.events) :]
+    assert again.events == life.events
+    assert folded((*life.events, *repeated)) == life.rules
+    assert states((*life.events, *repeated)) == states(life.events)
+
+
+@given(lives(), st.data())
+def test_a_repeated_command_adds_no_fact(life: Life, data: st.DataObject) -> None:
+    offset = data.draw(st.integers(0, len(life.commands) - 1))
+    command = life.commands[offset]
+    assert answer(life.book, command, offset) == (life.book, ())
+    state = life.book.definitions.get(command.definition_id)
+    led_to = [each for each in life.events if each.command_id == command.command_id and each.seq]
+    if state and led_to:
+        assert decide(state, command, 99, life.rules) == ()
+    if state:
+        assert decide(state, replace(command, command_id="new"), state.command_offset, life.rules) == ()
+
+
+@given(lives(), ANY_EVENT)
+def test_evolve_and_fold_take_any_event_and_leave_their_input_alone(life: Life, event: Any) -> None:
+    for state in (*life.book.definitions.values(), initial("identity")):
+        seq = state.seq if isinstance(state, Definition) else 0
+        for each in (event, replace(event, seq=seq + 1)):
+            before, rules = deepcopy(state), life.rules
+            assert isinstance(evolve(state, each), Definition | Absent)
+            assert isinstance(fold(rules, each), Rules)
+            assert state == before
+            assert rules == life.rules
+
+
+@given(lives(most=5), ANY_COMMAND)
+def test_any_command_gets_one_answer_that_can_be_written(life: Life, command: Any) -> None:
+    for definition_id in (command.definition_id, "identity", "mapping:a", "forgotten"):
+        fresh = replace(command, definition_id=definition_id, command_id="any")
+        for each in (fresh, replace(fresh, rules=1, expected_version=None, issued_at=DAWN)):
+            _, events = answer(life.book, each, 99)
+            assert [decode(encode(event)) for event in events] == list(events)
+            assert len(events) == 1
+
+
+@given(lives())
+def test_a_history_is_in_order_and_each_event_names_its_command(life: Life) -> None:
+    for name in life.book.definitions:
+        history = [each for each in life.events if each.definition_id == name and each.seq]
+        assert [each.seq for each in history] == list(range(1, len(history) + 1))
+        assert all(one.occurred_at <= other.occurred_at for one, other in pairwise(history))
+    for each in life.events:
+        command = life.commands[each.command_offset]
+        assert (each.command_id, each.actor) == (command.command_id, command.issued_by)
+
+
+@given(lives())
+def test_streams_in_force_agree(life: Life) -> None:
+    merges = {each.body for each in life.rules.mappings.values() if '"x"' in each.body}
+    assert len(merges) <= 1
