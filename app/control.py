@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from app.command_records import UnreadableCommandError, command_in
+from app.control_definitions import add_definitions
 from app.dead_letters import dead_letter
 from app.job_codec import decode_job, encode_job, seq_in
 from app.projector import project
@@ -113,6 +114,7 @@ async def run_control(settings: Settings, clock: Clock = utc_now) -> int:
             partitions=settings.partitions,
         )
         _agents(app, settings, store, clock)
+        add_definitions(app, clock)
         # Before the projector goes on: what it moves says no more whether something was lost.
         applied = [await store.next_offset(JOBS_EVENTS.name, each) for each in range(settings.partitions)]
         healing = asyncio.create_task(heal_views(settings, APP_ID, applied), name="heal views")

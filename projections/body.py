@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from projections.json_diff import escaped
 from projections.json_object import InvalidJsonError, json_object
 from projections.rules import Rules
 from schemas.definitions import FieldRefused, mapping_of, stream_of
@@ -28,11 +29,27 @@ def check_body(definition_id: str, body: str) -> None:
     """
     try:
         value = json_object(f"body of {definition_id}", body)
-        json.dumps(value, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except InvalidJsonError as error:
         raise InvalidBodyError(FieldRefused(pointer="", message=str(error))) from error
-    except UnicodeEncodeError as error:
-        raise InvalidBodyError(FieldRefused(pointer="", message="half of a surrogate pair is no text")) from error
+    except ValueError as error:
+        message = "a text has to be Unicode, and a number to fit into a double"
+        raise InvalidBodyError(FieldRefused(pointer="", message=message)) from error
+    _check_integers(value)
+
+
+def _check_integers(value: Any, pointer: str = "") -> None:
+    match value:
+        case dict():
+            for name, each in value.items():
+                _check_integers(each, f"{pointer}/{escaped(name)}")
+        case list():
+            for place, each in enumerate(value):
+                _check_integers(each, f"{pointer}/{place}")
+        case int() if not -(2**63) <= value < 2**63:
+            raise InvalidBodyError(FieldRefused(pointer=pointer, message="an integer has at most 64 bits"))
+        case _:
+            pass
 
 
 def check_applied(rules: Rules, definition_id: str, body: str) -> None:

@@ -15,6 +15,7 @@ from app.api.problems import Problem
 from app.placement import partition_of
 from app.store.read_store import ReadStore
 from schemas.commands import JobCommand
+from schemas.definitions import DefinitionCommand
 from schemas.events import CommandRefused, JobEvent
 from schemas.headers import headers_of
 from schemas.topics import JOBS_COMMANDS, MAX_RECORD_BYTES
@@ -110,7 +111,8 @@ class CommandsGateway:
         started = time.perf_counter()
         kind = type(command).__name__
         with self._tail.expect(command.command_id) as future:
-            await self._send(command, traceparent)
+            partition = partition_of(command.job_id, self._partitions)
+            await self.deliver(JOBS_COMMANDS.name, command, command.job_id, partition, traceparent)
             deadline = started + patience
             try:
                 events = await asyncio.wait_for(asyncio.shield(future), max(0.0, deadline - time.perf_counter()))
@@ -129,17 +131,22 @@ class CommandsGateway:
         self._measures.visible_seconds.observe(time.perf_counter() - started)
         return Done(events)
 
-    async def _send(self, command: JobCommand, traceparent: str) -> None:
+    async def deliver(
+        self, topic: str, command: JobCommand | DefinitionCommand, key: str, partition: int, traceparent: str = ""
+    ) -> None:
+        """Send a command and return when Kafka has it.
+
+        Raises:
+            Problem: 503, it is not known whether Kafka has it.
+
+        """
         if self._producer is None:
             raise Problem(503, "kafka_unreachable", "Kafka is not reachable yet; nothing was changed, try again")
+        headers = list(headers_of(command, traceparent))
         try:
             await asyncio.wait_for(
                 self._producer.send_and_wait(
-                    JOBS_COMMANDS.name,
-                    encode(command),
-                    key=command.job_id.encode(),
-                    partition=partition_of(command.job_id, self._partitions),
-                    headers=list(headers_of(command, traceparent)),
+                    topic, encode(command), key=key.encode(), partition=partition, headers=headers
                 ),
                 SEND_SECONDS,
             )
@@ -147,7 +154,7 @@ class CommandsGateway:
             raise Problem(
                 503,
                 "kafka_unreachable",
-                "Kafka did not confirm the change in time, so it is not known whether it will happen: look at the job, "
+                "Kafka did not confirm the change in time, so it is not known whether it will happen: look again, "
                 "or repeat a creation with the same Idempotency-Key",
                 headers={"Retry-After": "5"},
             ) from error

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from app.api.cluster import Cluster
 from app.api.commands_gateway import CommandsGateway
+from app.api.definition_shelf import DefinitionShelf
 from app.api.event_tail import EventTail
 from app.api.measures import Measures
 from app.identity import Tokens
@@ -24,6 +25,7 @@ class Api:
     store: ReadStore
     gateway: CommandsGateway
     tail: EventTail
+    shelf: DefinitionShelf
     tokens: Tokens
     measures: Measures
     cluster: Cluster

@@ -6,19 +6,20 @@ It has no consumer group and commits nothing; every API process follows all part
 import asyncio
 import contextlib
 import logging
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from app.api.awaited import Awaited
 from app.event_records import event_in
 from schemas.events import JobEvent
 from schemas.topics import JOBS_EVENTS, MAX_RECORD_BYTES
 
-REMEMBERED: Final = 2_000
 QUEUE: Final = 1_000
 PAUSE_SECONDS: Final = 0.5
 POLL_MS: Final = 1_000
@@ -67,8 +68,7 @@ class EventTail:
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._positions: dict[int, int] = {}
-        self._waiting: dict[str, set[Answer]] = defaultdict(set)
-        self._recent: OrderedDict[str, tuple[JobEvent, ...]] = OrderedDict()
+        self._awaited: Awaited[JobEvent] = Awaited()
         self._listeners: set[Listener] = set()
         self._task: asyncio.Task[None] | None = None
         self._following = asyncio.Event()
@@ -99,19 +99,9 @@ class EventTail:
         """Wait until the topic is followed."""
         await self._following.wait()
 
-    @contextlib.contextmanager
-    def expect(self, command_id: str) -> Iterator[Answer]:
+    def expect(self, command_id: str) -> AbstractContextManager[Answer]:
         """Give a future of the events that a command leads to; to be entered before the command is sent."""
-        future: Answer = asyncio.get_running_loop().create_future()
-        if command_id in self._recent:
-            future.set_result(self._recent[command_id])
-        self._waiting[command_id].add(future)
-        try:
-            yield future
-        finally:
-            self._waiting[command_id].discard(future)
-            if not self._waiting[command_id]:
-                del self._waiting[command_id]
+        return self._awaited.expect(command_id)
 
     @contextlib.contextmanager
     def listen(self) -> Iterator[Listener]:
@@ -163,16 +153,7 @@ class EventTail:
                 for listener in self._listeners:
                     listener.offer(Tailed(record.partition, record.offset, event))
         for command_id, events in answers.items():
-            self._answer(command_id, tuple(events))
-
-    def _answer(self, command_id: str, events: tuple[JobEvent, ...]) -> None:
-        self._recent[command_id] = events
-        self._recent.move_to_end(command_id)
-        if len(self._recent) > REMEMBERED:
-            self._recent.popitem(last=False)
-        for future in self._waiting.get(command_id, ()):
-            if not future.done():
-                future.set_result(events)
+            self._awaited.answer(command_id, tuple(events))
 
 
 def events_consumer(bootstrap_servers: str) -> AIOKafkaConsumer:

@@ -34,6 +34,7 @@ async def readyz(call: Call[Query, None]) -> web.Response:
     """Say whether a request would be answered and a command carried out."""
     parts = await call.api.cluster.parts()
     parts["events"] = "ok" if call.api.tail.alive else "jobs.events is not followed yet"
+    parts["definitions"] = "ok" if call.api.shelf.alive else "definitions.events is not followed yet"
     parts["commands"] = "ok" if call.api.gateway.connected else "the producer is not connected yet"
     parts["store"] = await _store(call.api)
     if wrong := [name for name, state in parts.items() if state != "ok"]:

@@ -48,7 +48,7 @@ def expected_revision(headers: Headers) -> int | None:
         raise invalid([FieldError("If-Match", "bad_etag", message)])
     weak, tag = found.groups()
     if weak or not tag.isascii() or not tag.isdigit() or len(tag) > 15:
-        raise Problem(412, "revision_mismatch", f"no revision of a job has the entity tag {text}", more={"changed": {}})
+        raise Problem(412, "revision_mismatch", f"nothing here ever had the entity tag {text}", more={"changed": {}})
     return int(tag)
 
 

@@ -10,11 +10,12 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from app.api import events, health, history, job_actions, job_edits, jobs, people, providers, registry
+from app.api import definitions, events, health, history, job_actions, job_edits, jobs, people, providers, registry
 from app.api.bodies import MAX_BODY_BYTES
 from app.api.cluster import Cluster
 from app.api.commands_gateway import CommandsGateway
 from app.api.context import API, Api
+from app.api.definition_shelf import DefinitionShelf
 from app.api.dispatch import answering, handler_of, protect
 from app.api.envelope import web_json
 from app.api.event_tail import EventTail
@@ -31,6 +32,7 @@ from connectors.contract import Limits
 ADDRESS_FILE: Final = "api.json"
 CLOSE_SECONDS: Final = 5.0
 JOB_ID: Final = "{job_id:(?!logs$)[^{}/]+}"  # `/v2/job/logs` is the log of all jobs
+DEFINITION_ID: Final = "{definition_id:[^/]+}"  # a stream's name may have braces
 MAX_LINE_BYTES: Final = 64 * 1024
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, not bound to
 
@@ -70,6 +72,9 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
     stack.push_async_callback(cluster.close)
     tail.start()
     stack.push_async_callback(tail.stop)
+    shelf = DefinitionShelf(settings.bootstrap_servers)
+    shelf.start()
+    stack.push_async_callback(shelf.stop)
     gateway.start()
     stack.push_async_callback(gateway.stop)
     return Api(
@@ -77,6 +82,7 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
         store=store,
         gateway=gateway,
         tail=tail,
+        shelf=shelf,
         tokens=tokens,
         measures=measures,
         cluster=cluster,
@@ -91,7 +97,7 @@ def make_app(api: Api) -> web.Application:
     app[API] = api
     app.on_response_prepare.append(protect)
     for route in ALL:
-        path = route.path.replace("{job_id}", JOB_ID)
+        path = route.path.replace("{job_id}", JOB_ID).replace("{definition_id}", DEFINITION_ID)
         app.router.add_route(route.method, path, handler_of(route))
         if route.method == "GET" and not route.streams:
             app.router.add_route("HEAD", path, handler_of(route))
@@ -133,6 +139,7 @@ ALL: Final[tuple[Route, ...]] = (  # a fixed path stands before one with a part 
     *jobs.ROUTES,
     *job_edits.ROUTES,
     *job_actions.ROUTES,
+    *definitions.ROUTES,
     *providers.ROUTES,
     *events.ROUTES,
     *people.ROUTES,

@@ -91,12 +91,18 @@ def test_other_names_are_no_definitions(command: DefinitionCommand) -> None:
         ('{"a": NaN}', "JSON object"),
         ('{"a":' * 65 + "1" + "}" * 65, "64 levels"),
         (json.dumps({"a": "x" * MAX_JSON_BYTES}), f"{MAX_JSON_BYTES} is the most"),
-        (r'{"a": "\ud800"}', "surrogate"),
+        (r'{"a": "\ud800"}', "Unicode"),
+        ('{"a": 1e999}', "double"),
     ],
 )
 def test_a_body_that_can_not_be_rules_is_refused(body: str, words: str) -> None:
     refused = given(draft(body=body)).refused("invalid_body", words)
     assert [each.pointer for each in refused.errors] == [""]
+
+
+def test_an_integer_that_others_could_not_read_is_refused() -> None:
+    refused = given(draft(body={"a/b": [0, 2**63 - 1, {"c": 2**63}]})).refused("invalid_body", "64 bits")
+    assert [each.pointer for each in refused.errors] == ["/a~1b/2/c"]
 
 
 def test_streams_agree_on_an_attribute_or_the_second_is_refused() -> None:

@@ -1,0 +1,53 @@
+"""What the records of `definitions.commands` ask and those of `definitions.events` tell, for every reader alike."""
+
+from typing import Final, cast, get_args
+
+from app.command_records import LONGEST_JOB_ID, MOST_BYTES, UnreadableCommandError
+from app.event_records import UnreadableEventError
+from schemas.catalog import UnknownSchemaError
+from schemas.definitions import MAPPING, PARTITION, DefinitionCommand, DefinitionEvent
+from schemas.wire import MalformedRecordError, decode
+
+COMMANDS: Final = get_args(DefinitionCommand)
+EVENTS: Final = get_args(DefinitionEvent)
+LONGEST_ID: Final = len(MAPPING) + LONGEST_JOB_ID
+
+
+def definition_command_in(key: bytes | None, value: bytes, partition: int) -> DefinitionCommand:
+    """Return the command in a record of that partition.
+
+    Raises:
+        UnreadableCommandError: there is none, or one that doesn't belong there.
+
+    """
+    if len(value) > MOST_BYTES:
+        raise UnreadableCommandError(f"a command has at most {MOST_BYTES} bytes, and this one {len(value)}")
+    try:
+        word = decode(value)
+    except (MalformedRecordError, UnknownSchemaError) as error:
+        raise UnreadableCommandError(str(error)) from error
+    if not isinstance(word, COMMANDS):
+        raise UnreadableCommandError(f"a {type(word).__name__} is not a command about definitions")
+    command = cast("DefinitionCommand", word)
+    name = command.definition_id
+    if not name.isprintable() or not 0 < len(name) <= LONGEST_ID:
+        raise UnreadableCommandError(f"a definition's id has 1 to {LONGEST_ID} printable characters")
+    if key != name.encode() or partition != PARTITION:
+        raise UnreadableCommandError(f"the record's key is not {name!r}, or its partition not {PARTITION}")
+    return command
+
+
+def definition_event_in(value: bytes | None) -> DefinitionEvent:
+    """Return the event in a record.
+
+    Raises:
+        UnreadableEventError: there is none.
+
+    """
+    try:
+        word = decode(value or b"")
+    except (MalformedRecordError, UnknownSchemaError) as error:
+        raise UnreadableEventError(str(error)) from error
+    if not isinstance(word, EVENTS):
+        raise UnreadableEventError(f"a {type(word).__name__} is not an event of a definition")
+    return cast("DefinitionEvent", word)
