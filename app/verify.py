@@ -1,49 +1,83 @@
 """`entrepot verify`: reads all commands and events again and proves that the one follows from the other."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from app.command_records import UnreadableCommandError, command_in
+from app.definition_records import definition_command_in
 from app.log_reader import LogReader, LogRecord
 from app.placement import partition_of
-from projections.audit import Audit, Tally
-from schemas.commands import JobCommand
-from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
+from projections.audit import Audit, Command, DefinitionsAgain, JobsAgain, Tally
+from schemas.definitions import PARTITION
+from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS, JOBS_COMMANDS, JOBS_EVENTS
 
-OnProgress = Callable[[int, int, int], None]  # partition, events compared, events in all
-CommandOf = Callable[[LogRecord, int], JobCommand | None]
+OnProgress = Callable[[str, int, int], None]  # what is proved, events compared, events in all
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """One partition of commands and of the events that they led to."""
+
+    of: str
+    commands: str
+    events: str
+    partition: int
+    command_in: Callable[[LogRecord], Command]
+
+    @property
+    def title(self) -> str:
+        """Return what it is called on the way."""
+        return f"{self.of}, partition {self.partition}"
 
 
 async def verify(
     bootstrap_servers: str, partitions: int, job_id: str | None, on_progress: OnProgress
-) -> dict[int, Tally]:
-    """Return what the audit of each partition found; of one partition and job when a job is given."""
+) -> dict[tuple[str, int], Tally]:
+    """Return what the audit found, by what of (`jobs`, `definitions`) and partition; of one job alone when given."""
     chosen = range(partitions) if job_id is None else [partition_of(job_id, partitions)]
-
-    def command(record: LogRecord, partition: int) -> JobCommand | None:
-        try:
-            return command_in(record.key, record.value, partition, partitions)
-        except UnreadableCommandError:
-            return None
-
-    return {
-        each: await _verify_partition(bootstrap_servers, each, Audit(job_id), command, on_progress) for each in chosen
-    }
+    found = {}
+    for each in chosen:
+        log = _jobs_log(each, partitions)
+        found[log.of, each] = await _verify_log(bootstrap_servers, log, Audit(JobsAgain(), job_id), on_progress)
+    if job_id is None:
+        log = _definitions_log()
+        found[log.of, PARTITION] = await _verify_log(bootstrap_servers, log, Audit(DefinitionsAgain()), on_progress)
+    return found
 
 
-async def _verify_partition(
-    bootstrap_servers: str, number: int, audit: Audit, command_of: CommandOf, on_progress: OnProgress
-) -> Tally:
+def _jobs_log(partition: int, partitions: int) -> _Log:
+    def read(record: LogRecord) -> Command:
+        return command_in(record.key, record.value, partition, partitions)
+
+    return _Log("jobs", JOBS_COMMANDS.name, JOBS_EVENTS.name, partition, read)
+
+
+def _definitions_log() -> _Log:
+    def read(record: LogRecord) -> Command:
+        return definition_command_in(record.key, record.value, PARTITION)
+
+    return _Log("definitions", DEFINITIONS_COMMANDS.name, DEFINITIONS_EVENTS.name, PARTITION, read)
+
+
+async def _verify_log(bootstrap_servers: str, log: _Log, audit: Audit, on_progress: OnProgress) -> Tally:
     # The end of the events is taken first, so that every event up to it has its command among those read.
-    async with LogReader(bootstrap_servers, JOBS_EVENTS.name, number) as events:
-        async with LogReader(bootstrap_servers, JOBS_COMMANDS.name, number) as commands:
+    async with LogReader(bootstrap_servers, log.events, log.partition) as events:
+        async with LogReader(bootstrap_servers, log.commands, log.partition) as commands:
             commanded = commands.records()
             async for event in events.records():
                 while not audit.expects and (record := await anext(commanded, None)):
-                    audit.command(record.offset, command_of(record, number))
+                    audit.command(record.offset, _command(log, record))
                 audit.event(event.offset, event.value)
                 if audit.tally.events % 1000 == 0:
-                    on_progress(number, event.offset, events.end)
+                    on_progress(log.title, event.offset, events.end)
             async for record in commanded:
-                audit.command(record.offset, command_of(record, number))
-        on_progress(number, events.end, events.end)
+                audit.command(record.offset, _command(log, record))
+        on_progress(log.title, events.end, events.end)
     return audit.close()
+
+
+def _command(log: _Log, record: LogRecord) -> Command | None:
+    try:
+        return log.command_in(record)
+    except UnreadableCommandError:
+        return None

@@ -6,29 +6,32 @@ Works on one partition, as its records come; holds no more than what is expected
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, Protocol, cast, get_args
 
+from projections import rulebook
 from projections.decide import decide
 from projections.evolve import evolve
 from projections.job_state import Absent, JobState
 from schemas.catalog import UnknownSchemaError
 from schemas.commands import JobCommand
+from schemas.definitions import CommandEnvelope, DefinitionCommand, DefinitionEvent, EventEnvelope
 from schemas.events import JobEvent
 from schemas.wire import MalformedRecordError, decode, encode
 
 WINDOW: Final = 200_000  # events; a worker that starts again repeats fewer
 SHOWN: Final = 100
-EVENTS: Final = get_args(JobEvent)
 
+Command = JobCommand | DefinitionCommand
+Event = JobEvent | DefinitionEvent
 Kind = Literal["changed", "missing", "unexpected", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where the events are not what the commands lead to. `offset` is in jobs.events; None for a missing event."""
+    """Where the events are not what the commands lead to. `offset` is the event's; None for a missing one."""
 
     kind: Kind
-    job_id: str
+    subject: str  # the job's or definition's id
     seq: int
     event: str
     offset: int | None
@@ -48,53 +51,92 @@ class Tally:
     differences: list[Difference] = field(default_factory=list)  # the first of them
 
 
+class Again(Protocol):
+    """Decides the commands of a partition again, one after another. `events` are the kinds that it can lead to."""
+
+    events: tuple[type, ...]
+
+    def decide(self, offset: int, command: Any) -> tuple[Event, ...]:
+        """Return what a command leads to, after all that were given before."""
+        ...
+
+
+class JobsAgain:
+    """Commands of jobs."""
+
+    events = get_args(JobEvent)
+
+    def __init__(self) -> None:
+        self._states: dict[str, JobState] = {}
+
+    def decide(self, offset: int, command: JobCommand) -> tuple[Event, ...]:
+        """Return what a command leads to, after all that were given before."""
+        state = self._states.get(command.job_id, Absent(command.job_id))
+        events = decide(state, command, offset)
+        for event in events:
+            state = evolve(state, event)
+        self._states[command.job_id] = state
+        return events
+
+
+class DefinitionsAgain:
+    """Commands of definitions."""
+
+    events = get_args(DefinitionEvent)
+
+    def __init__(self) -> None:
+        self._book = rulebook.EMPTY
+
+    def decide(self, offset: int, command: DefinitionCommand) -> tuple[Event, ...]:
+        """Return what a command leads to, after all that were given before."""
+        self._book, events = rulebook.answer(self._book, command, offset)
+        return events
+
+
 class Audit:
     """Give it all commands and events of a partition, in order; `expects` tells which to give next."""
 
-    def __init__(self, job_id: str | None = None) -> None:
+    def __init__(self, again: Again, only: str | None = None) -> None:
         self.tally = Tally()
-        self._only = job_id
-        self._states: dict[str, JobState] = {}
-        self._expected: deque[tuple[JobEvent, bytes]] = deque()
+        self._again = again
+        self._only = only
+        self._expected: deque[tuple[Event, bytes]] = deque()
         self._seen: OrderedDict[str, bytes] = OrderedDict()  # event id → digest of its bytes
         self._latest = -1  # offset of the latest command
-        self._held: tuple[int, JobEvent, bytes] | None = None  # an event of a command that is still to come
+        self._held: tuple[int, Event, bytes] | None = None  # an event of a command that is still to come
 
     @property
     def expects(self) -> bool:
         """Whether the next event can be compared; otherwise give another command first, if there is one."""
         return bool(self._expected) and self._held is None
 
-    def command(self, offset: int, command: JobCommand | None) -> None:
+    def command(self, offset: int, command: Command | None) -> None:
         """Decide a command again; None stands for a record of which control made a dead letter."""
         self._latest = offset
         if command is None:
             self.tally.unreadable_commands += 1
-        elif self._only in {None, command.job_id}:
+        elif self._only in {None, subject_of(command)}:
             self._decide(offset, command)
         if self._held and self._held[1].command_offset <= offset:
             held, self._held = self._held, None
             self._match(*held)
 
-    def _decide(self, offset: int, command: JobCommand) -> None:
+    def _decide(self, offset: int, command: Command) -> None:
         self.tally.commands += 1
-        state = self._states.get(command.job_id, Absent(command.job_id))
-        for event in decide(state, command, offset):
-            state = evolve(state, event)
-            self._expected.append((event, encode(event)))
-        self._states[command.job_id] = state
+        self._expected.extend((event, encode(event)) for event in self._again.decide(offset, command))
 
     def event(self, offset: int, value: bytes) -> None:
         """Compare an event with what is expected."""
         try:
-            event = decode(value)
+            word = decode(value)
         except (MalformedRecordError, UnknownSchemaError):
             self._differ("unreadable", offset=offset)
             return
-        if not isinstance(event, EVENTS):
+        if not isinstance(word, self._again.events):
             self._differ("unreadable", offset=offset)
             return
-        if self._only not in {None, event.job_id}:
+        event = cast("Event", word)
+        if self._only not in {None, subject_of(event)}:
             return
         self.tally.events += 1
         if self._seen.get(event.event_id) == _digest(value):
@@ -119,12 +161,12 @@ class Audit:
             self._differ("unexpected", event, offset)
             self._held = None
 
-    def _match(self, offset: int, event: JobEvent, value: bytes) -> None:
+    def _match(self, offset: int, event: Event, value: bytes) -> None:
         while self._expected and self._expected[0][0].command_offset < event.command_offset:
             self._differ("missing", self._expected.popleft()[0])
         self._compare(offset, event, value)
 
-    def _compare(self, offset: int, event: JobEvent, value: bytes) -> None:
+    def _compare(self, offset: int, event: Event, value: bytes) -> None:
         if not self._expected or self._expected[0][0].event_id != event.event_id:
             self._differ("unexpected", event, offset)
             return
@@ -135,14 +177,19 @@ class Audit:
         if len(self._seen) > WINDOW:
             self._seen.popitem(last=False)
 
-    def _differ(self, kind: Kind, event: JobEvent | None = None, offset: int | None = None) -> None:
+    def _differ(self, kind: Kind, event: Event | None = None, offset: int | None = None) -> None:
         self.tally.found += 1
         if len(self.tally.differences) < SHOWN:
             self.tally.differences.append(
-                Difference(kind, event.job_id, event.seq, type(event).__name__, offset, event.command_offset)
+                Difference(kind, subject_of(event), event.seq, type(event).__name__, offset, event.command_offset)
                 if event
                 else Difference(kind, "", 0, "", offset, -1)
             )
+
+
+def subject_of(word: Command | Event) -> str:
+    """Return the id of the job or definition that a word is about."""
+    return word.definition_id if isinstance(word, CommandEnvelope | EventEnvelope) else word.job_id
 
 
 def _digest(value: bytes) -> bytes:

@@ -22,6 +22,7 @@ from app.verify import verify as audit
 logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # what it says, the errors say better
 
 COLUMNS = (
+    Column("of", lambda row: row["of"]),
     Column("partition", lambda row: row["partition"], right=True),
     Column("commands", lambda row: row["commands"], right=True),
     Column("unreadable", lambda row: row["unreadable_commands"], right=True, drop=2),
@@ -33,7 +34,7 @@ COLUMNS = (
 T = TypeVar("T")
 DIFFERENCES = (
     Column("difference", lambda row: row["kind"]),
-    Column("job", lambda row: row["job_id"], shrinks=True),
+    Column("id", lambda row: row["subject"], shrinks=True),
     Column("seq", lambda row: row["seq"], right=True),
     Column("event", lambda row: row["event"]),
     Column("offset", lambda row: row["offset"], right=True),
@@ -58,11 +59,11 @@ def verify(job_id: str | None, output: Format) -> None:
                     settings.bootstrap_servers,
                     settings.partitions,
                     job_id,
-                    lambda partition, done, end: update(done, end, f"partition {partition}: {done:,} of {end:,}"),
+                    lambda title, done, end: update(done, end, f"{title}: {done:,} of {end:,}"),
                 ),
             )
         )
-    rows = [{"partition": number, **asdict(tally)} for number, tally in tallies.items()]
+    rows = [{"of": of, "partition": number, **asdict(tally)} for (of, number), tally in tallies.items()]
     show(rows, output, COLUMNS)
     differences = [each for row in rows for each in row["differences"]]
     if output == "table" and differences:

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 
 from projections import audit
-from projections.audit import SHOWN, Audit, Tally
+from projections.audit import SHOWN, Audit, DefinitionsAgain, JobsAgain, Tally
+from projections.rulebook import EMPTY, answer
 from schemas.commands import Command, KillJob, PauseJob, RenameJob
 from schemas.events import JobEvent, JobPaused
-from schemas.wire import encode
+from schemas.wire import decode, encode
+from tests.golden.samples import full
 from tests.unit.projections.telling import JOB, START, a, creation, nothing
+from tests.unit.projections_rules.telling import apply, draft
 
 COMMANDS: list[Command] = [
     replace(each, command_id=f"c{place}", issued_at=START)
@@ -28,7 +31,7 @@ def history() -> list[tuple[JobEvent, ...]]:
 
 
 def audited(published: list[bytes], *, only: str | None = None, commands: list[Any] | None = None) -> Tally:
-    proof, at = Audit(only), 0
+    proof, at = Audit(JobsAgain(), only), 0
     for offset, command in enumerate(commands or COMMANDS):
         proof.command(offset, command)
         while proof.expects and at < len(published):
@@ -75,7 +78,7 @@ def test_a_missing_event_is_found() -> None:
     (difference,) = tally.differences
     assert tally.unanswered == 0
     assert (difference.kind, difference.event, difference.command_offset) == ("missing", "JobRenamed", 1)
-    assert (difference.job_id, difference.seq, difference.offset) == (JOB, 3, None)
+    assert (difference.subject, difference.seq, difference.offset) == (JOB, 3, None)
 
 
 def test_an_invented_event_is_found() -> None:
@@ -121,3 +124,31 @@ def test_repeats_are_known_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     events = published()
     assert audited([*events, *events[3:]]).repeats == 2
     assert audited([*events, events[0]]).found == 1
+
+
+def test_definitions_are_proved_as_well() -> None:
+    commands = [
+        replace(each, command_id=f"d{place}", issued_at=START)
+        for place, each in enumerate([draft(), draft("mapping:b"), apply(version=1), apply(version=1)])
+    ]
+    book, events, proof = EMPTY, [], Audit(DefinitionsAgain())
+    for offset, command in enumerate(commands):
+        book, led_to = answer(book, command, offset)
+        events += [encode(each) for each in led_to]
+        proof.command(offset, command)
+    for offset, value in enumerate([*events, events[1], encode(full(JobPaused))]):
+        proof.event(offset, value)
+    tally = proof.close()
+    assert (tally.commands, tally.events, tally.repeats, tally.unanswered) == (4, 5, 1, 0)
+    assert kinds(tally) == [("unreadable", "", 5)]
+    assert audited_definition(commands, events[0], "mapping:b").differences[0].subject == "mapping:b"
+
+
+def audited_definition(commands: list[Any], value: bytes, only: str) -> Tally:
+    """The proof of one definition that another one's event and its own changed one are given to."""
+    proof = Audit(DefinitionsAgain(), only)
+    proof.command(1, commands[1])
+    proof.event(0, value)
+    changed: Any = decode(value)
+    proof.event(1, encode(replace(changed, definition_id=only)))
+    return proof.close()
