@@ -1,10 +1,13 @@
 """A person drafts rules, compares them, applies them; what was asked for is there when the answer comes."""
 
 import asyncio
+import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
+import orjson
 import pytest
 import pytest_asyncio
 
@@ -142,3 +145,32 @@ async def test_a_viewer_reads_and_changes_nothing(client: Client) -> None:
     async with as_caller(client.url, made["token"]) as viewer:
         assert (await viewer.ask("GET", "/v2/definition")).status == 200
         assert (await draft(viewer, new_stream(), mapping())).status == 403
+
+
+async def entrepot(house: House, *arguments: str) -> tuple[int, str]:
+    token = (house.data_dir / "admin-token").read_text().strip()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "app.cli.main", *arguments, "--url", house.client.url, "--token", token,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+async def test_the_command_line_does_the_same(house: House, tmp_path: Path) -> None:
+    stream, file = new_stream("by/hand"), tmp_path / "mapping.yaml"
+    file.write_text(f"identities: [{{field: tailnum, kind: tail}}]\nattributes: []\ntimestamp: null # {stream}\n")
+    assert (await entrepot(house, "mapping", "show", stream))[0] == 3
+    assert await entrepot(house, "mapping", "draft", stream, str(file)) == (0, f"mapping:{stream}  draft: version 1\n")
+    code, said = await entrepot(house, "mapping", "diff", stream)
+    assert (code, "/identities" in said, "added" in said) == (0, True, True)
+    assert (await entrepot(house, "mapping", "apply", stream, "--version", "2"))[0] == 4
+    assert await entrepot(house, "mapping", "apply", stream) == (0, f"mapping:{stream}  in force: version 1\n")
+    code, said = await entrepot(house, "mapping", "show", stream, "-o", "json")
+    assert orjson.loads(said)["applied"]["body"] == mapping()
+    assert "tailnum" in (await entrepot(house, "mapping", "show", stream))[1]
+    assert stream in (await entrepot(house, "mapping", "list"))[1]
+    assert (await entrepot(house, "mapping", "discard", stream))[0] == 4
+    file.write_text("[1, 2]")
+    assert (await entrepot(house, "identity", "draft", str(file)))[0] == 2
+    assert "tail" in (await entrepot(house, "identity", "show"))[1]
