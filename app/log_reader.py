@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
 from typing import Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -22,12 +23,16 @@ class LogRecord(NamedTuple):
 class LogReader:
     """The committed records of one partition at or behind `start`. Use it as an async context manager.
 
+    `start` is an offset, from the end when it is negative; or a moment, compared with the records' times. Transactions
+    that are open at the moment of opening are waited for: behind their records there can be committed ones.
     Whatever goes wrong is a `KafkaError` or an `OSError`.
     """
 
-    def __init__(self, bootstrap_servers: str, topic: str, partition: int, start: int = 0) -> None:
+    def __init__(self, bootstrap_servers: str, topic: str, partition: int, start: int | datetime = 0) -> None:
         self.end = 0  # the offset that reading stops before
-        self._start = start
+        self._servers = bootstrap_servers
+        self._start = 0
+        self._asked = start
         self._where = TopicPartition(topic, partition)
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers,
@@ -40,7 +45,8 @@ class LogReader:
         try:
             await self._consumer.start()
             self._consumer.assign([self._where])
-            self.end = (await self._consumer.end_offsets([self._where]))[self._where]
+            self.end = await end_offset(self._servers, self._where)
+            self._start = await self._resolved(self._asked)
         except BaseException:
             await self._consumer.stop()
             raise
@@ -49,6 +55,15 @@ class LogReader:
 
     async def __aexit__(self, *_error: object) -> None:
         await self._consumer.stop()
+
+    async def _resolved(self, start: int | datetime) -> int:
+        if isinstance(start, datetime):
+            found = await self._consumer.offsets_for_times({self._where: int(start.timestamp() * 1000)})
+            return found[self._where].offset if found[self._where] else self.end
+        if start >= 0:
+            return start
+        first: int = (await self._consumer.beginning_offsets([self._where]))[self._where]
+        return max(first, self.end + start)
 
     async def records(self) -> AsyncIterator[LogRecord]:
         """Yield the records in order.
@@ -69,6 +84,20 @@ class LogReader:
                 if record.offset < self.end:
                     yield LogRecord(record.offset, record.key, record.value or b"")
                     moved_at = now()
+
+
+async def end_offset(bootstrap_servers: str, where: TopicPartition) -> int:
+    """Return the offset behind the last record of a partition, committed or not.
+
+    What a consumer that reads committed records calls the end lies before the first transaction that is still open.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, isolation_level="read_uncommitted")
+    try:
+        await consumer.start()
+        found: int = (await consumer.end_offsets([where]))[where]
+    finally:
+        await consumer.stop()
+    return found
 
 
 async def committed_offsets(bootstrap_servers: str, group: str, topic: str, partitions: Iterable[int]) -> list[int]:
