@@ -86,7 +86,8 @@ class TextConfig(BaseModel):
     timestamp_format: tuple[str, ...] = Field(
         default=("auto",),
         title="Timestamp format",
-        description="auto (ISO 8601), epoch_s, epoch_ms, epoch_us, rfc2822, or strptime formats; tried in this order",
+        description="auto (ISO 8601), epoch (its unit by its size), epoch_s, epoch_ms, epoch_us, rfc2822, or strptime "
+        "formats; tried in this order",
         examples=[["auto"], ["%d.%m.%Y %H:%M"]],
         min_length=1,
         max_length=10,

@@ -16,7 +16,12 @@ MICROSECOND: Final = timedelta(microseconds=1)
 FIRST: Final = (datetime(1, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
 LAST: Final = (datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC) - EPOCH) // MICROSECOND
 EPOCH_UNITS: Final = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
-NAMED_FORMATS: Final = ("auto", *EPOCH_UNITS, "rfc2822")
+NAMED_FORMATS: Final = ("auto", "epoch", *EPOCH_UNITS, "rfc2822")
+# `epoch` goes by the size of the number: 10^11 is the year 5138 in seconds and 1973 in milliseconds, and so on.
+# A text of fewer digits than 9 isn't one: 20130101 is a date.
+FEWEST_DIGITS: Final = 9
+LEAST_MILLISECONDS: Final = 100_000_000_000
+LEAST_MICROSECONDS: Final = 100_000_000_000_000
 
 
 class Unusable(ValueError):
@@ -31,7 +36,8 @@ class Unusable(ValueError):
 class Timestamps:
     """Where a stream's records say when they happened, and how.
 
-    `formats` are tried in turn: `auto` (ISO 8601), `epoch_s`, `epoch_ms`, `epoch_us`, `rfc2822`, or strptime formats.
+    `formats` are tried in turn: `auto` (ISO 8601), `epoch` (seconds, milliseconds or microseconds, by the number's
+    size), `epoch_s`, `epoch_ms`, `epoch_us`, `rfc2822`, or strptime formats.
     Stamps without an offset are local times of `zone`; one that occurs twice is the first of the two, one that a
     clock change leaves out counts with the offset before the change (RFC 5545, section 3.3.5).
     """
@@ -62,6 +68,8 @@ class Timestamps:
     def _parse_as(self, form: str, value: object) -> int | None:
         if form in EPOCH_UNITS:
             return _from_number(value, EPOCH_UNITS[form])
+        if form == "epoch":
+            return _from_sized(value)
         if not isinstance(value, str):
             return None
         try:
@@ -105,6 +113,15 @@ def _from_number(value: object, unit: int) -> int | None:
         return int(Decimal(text) * unit // 1)
     except (InvalidOperation, ValueError, OverflowError):
         return None
+
+
+def _from_sized(value: object) -> int | None:
+    if isinstance(value, str) and len(value.strip()) < FEWEST_DIGITS:
+        return None
+    micros = _from_number(value, 1)
+    if micros is None or abs(micros) >= LEAST_MICROSECONDS:
+        return micros
+    return _from_number(value, EPOCH_UNITS["epoch_ms" if abs(micros) >= LEAST_MILLISECONDS else "epoch_s"])
 
 
 def _from_text(form: str, text: str) -> datetime:

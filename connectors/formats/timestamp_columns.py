@@ -38,7 +38,7 @@ def _cast(timestamps: Timestamps, values: pa.Array) -> pa.Array:
     match timestamps.formats:
         case ("epoch_s" | "epoch_ms" | "epoch_us" as unit,) if not _hexadecimal(values):
             return pc.multiply_checked(pc.cast(values, pa.int64()), EPOCH_UNITS[unit])
-        case ("auto",) if values.type == pa.string():
+        case ("auto",) | ("epoch", "auto") if values.type == pa.string():
             return pc.cast(_cast_iso(timestamps, values), pa.int64())
         case (form,) if NUMERIC.fullmatch(form):
             return pc.cast(_zoned(timestamps, _cast_numeric(form, values)), pa.int64())

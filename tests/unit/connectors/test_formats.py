@@ -211,7 +211,7 @@ def test_bytes_that_an_encoding_lacks_cost_only_their_row() -> None:
         ({"header_row": False}, "name the columns with `fields`"),
         ({"fields": ["a", "a"]}, "names a column twice"),
         ({"fields": ["a"], "timestamp_field": "b"}, "isn't among `fields`"),
-        ({"timestamp_format": "ISO"}, "is none of auto, epoch_s"),
+        ({"timestamp_format": "ISO"}, "is none of auto, epoch, epoch_s"),
         ({"timestamp_format": "%Y-%Y"}, "no strptime format with a date"),
         ({"timestamp_format": "%H:%M"}, "no strptime format with a date"),
         ({"timestamp_format": "%Q"}, "no strptime format with a date"),
