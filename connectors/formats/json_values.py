@@ -55,7 +55,7 @@ def take(collector: Collector, record: bytes, timestamps: Timestamps | None) -> 
         if type(message) is not dict:
             collector.reject("not_an_object", f"is {shown(message)}, where a JSON object is needed", record)
             return
-        if record.count(b"[") + record.count(b"{") > MOST_LEVELS and _levels(message) > MOST_LEVELS:
+        if record.count(b"[") + record.count(b"{") > MOST_LEVELS and levels(message) > MOST_LEVELS:
             collector.reject("too_deep", f"is nested over {MOST_LEVELS} levels deep", record)
             return
         micros = timestamps.micros(message.get(timestamps.field)) if timestamps else None
@@ -68,18 +68,18 @@ def take(collector: Collector, record: bytes, timestamps: Timestamps | None) -> 
         collector.accept(line, micros)
 
 
-def _levels(message: Any) -> int:
+def levels(message: Any, most: int = MOST_LEVELS) -> int:
     """How deep a value is nested, without recursion; stops counting a little above the limit."""
-    levels, front = 0, [message]
-    while front and levels <= MOST_LEVELS:
-        levels += 1
+    depth, front = 0, [message]
+    while front and depth <= most:
+        depth += 1
         front = [
             inner
             for each in front
             for inner in (each.values() if isinstance(each, dict) else each)
             if isinstance(inner, dict | list)
         ]
-    return levels
+    return depth
 
 
 def _complaint(record: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
