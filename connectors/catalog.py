@@ -30,3 +30,10 @@ def catalog() -> Mapping[str, Connector]:
 def connector(name: str) -> Connector | None:
     """The connector of that name, or None."""
     return catalog().get(name)
+
+
+def is_pushed(provider: str, job_type: str) -> bool:
+    """Whether the data of such jobs comes with a request."""
+    found = connector(provider)
+    kind = found.job_type(job_type) if found else None
+    return kind is not None and kind.pushed

@@ -92,7 +92,10 @@ class Check(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JobType:
-    """One thing a provider can do for a job."""
+    """One thing a provider can do for a job.
+
+    A type without `read` is *pushed*: its data comes with a request, which drives the job; no runner does.
+    """
 
     name: str
     kind: Kind
@@ -100,8 +103,13 @@ class JobType:
     description: str
     config: type[BaseModel]
     check: Check
-    read: Read
+    read: Read | None
     check_cursor: Callable[[Cursor], tuple[Problem, ...]] = field(default=lambda _: ())  # one that a person edited
+
+    @property
+    def pushed(self) -> bool:
+        """Whether its data comes with a request, instead of being fetched."""
+        return self.read is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,10 @@ class MessageBatch:
     or empty: then the time of a message is `ingested_at`.
     """
 
-    batch_id: str  # `{job_id}/{report}`
+    batch_id: str  # `{job_id}/{report}`, or `{upload_id}/{part}` of what was sent without a job
     stream: str
     source: str
-    job_id: str
+    job_id: str  # or the upload's id; then `run` is 0
     run: int
     ingested_at: datetime
     first: int

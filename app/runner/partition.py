@@ -18,9 +18,11 @@ from app.log_reader import LogReader, LogRecord, committed_offsets
 from app.runner.alarms import Alarms
 from app.runner.commits import FencedError, GroupCommit, UnknownOutcomeError
 from app.runner.packing import command_record
+from app.runner.pushed import Unattended
 from app.runner.run import Run, Surroundings
 from app.safe_faust.publishing import Outgoing
 from app.stamp import Clock, stamp
+from connectors.catalog import is_pushed
 from connectors.contract import Limits
 from projections.decide import decide
 from projections.evolve import evolve
@@ -60,6 +62,7 @@ class OwnedPartition:
         self._next_event: int | None = None  # offset; None until the first is folded
         self._lacking: set[str] = set()
         self._alarms = Alarms()
+        self._unattended = Unattended()
         self._touched: set[str] = set()
         self._something_new = asyncio.Event()
         self._forget_runs()
@@ -175,9 +178,14 @@ class OwnedPartition:
             self._tell_of_refusal(job_id, self._refused.pop(job_id)[1], writer)
         for job_id, command in islice(self._alarms.due(now), ALARMS_AT_A_TIME):
             self._submit(command(**stamp(job_id, "clock", self._shop.clock)), writer)
+        for report in self._unattended.due(now, lambda job_id: stamp(job_id, "runner", self._shop.clock)):
+            self._submit(report, writer)
 
     def _reconcile_job(self, job_id: str, writer: GroupCommit) -> None:
         job = self._job(job_id)
+        if isinstance(job, Job) and is_pushed(job.provider, job.job_type):
+            self._unattended.look_at(job)
+            return
         wanted = isinstance(job, Job) and isinstance(job.phase, Running)
         if job_id in self._runs:
             run, task = self._runs[job_id]

@@ -10,14 +10,9 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from app.packing import LARGEST_RECORD, Origin, message_records, reject_records
 from app.runner.commits import FencedError, UnknownOutcomeError
-from app.runner.packing import (
-    LARGEST_RECORD,
-    command_record,
-    message_records,
-    progress,
-    reject_records,
-)
+from app.runner.packing import command_record, progress
 from app.safe_faust.publishing import Outgoing, RecordTooLarge, check_size
 from app.stamp import Clock, stamp
 from connectors.catalog import connector
@@ -28,6 +23,7 @@ from connectors.contract import (
     JobType,
     Limits,
     RateLimited,
+    Read,
     RenewAuthorization,
     RetryLater,
 )
@@ -58,16 +54,17 @@ class Surroundings:
 
 
 class Run:
-    """The run `job.run` of a job, as its events up to now tell it."""
+    """The run `job.run` of a job, as its events up to now tell it. `read` gives a pushed job's data."""
 
-    def __init__(self, job: Job, around: Surroundings) -> None:
+    def __init__(self, job: Job, around: Surroundings, read: Read | None = None) -> None:
         self.job = job
         self.report = job.report  # of the latest report submitted
         self._cursor = job.cursor
         self._around = around
+        self._read = read
 
-    async def drive(self) -> None:
-        """Read to the end and report how that went. Only a writer's error or a cancel escapes."""
+    async def drive(self) -> JobCommand:
+        """Read to the end, report how that went, and return that report. Only a writer's error or a cancel escapes."""
         try:
             await self._gather()
             last: JobCommand = self._pass_done()
@@ -82,11 +79,15 @@ class Run:
                 ConnectorBug("unexpected", f"the connector failed with {name}; the runner's log has the details")
             )
         await self._around.submit([command_record(last, self._around.partition)])
+        return last
 
     async def _gather(self) -> None:
         job_type = _job_type(self.job)
         configuration = _configuration(job_type, self.job)
-        reading: Any = job_type.read(configuration, orjson.loads(self.job.cursor), self._around.limits)
+        read = self._read or job_type.read
+        if read is None:
+            raise FixConfiguration("pushed", "the data of this job comes with a request, and none is there")
+        reading: Any = read(configuration, orjson.loads(self.job.cursor), self._around.limits)
         async with contextlib.aclosing(reading) as batches:
             async for batch in batches:
                 records = self._records(batch)
@@ -97,6 +98,7 @@ class Run:
     def _records(self, batch: Batch) -> list[Outgoing]:
         """Return what a batch and its report are written as; raise when they couldn't be, or would be refused."""
         around, now, report = self._around, self._around.clock(), self.report + 1
+        origin = Origin(self.job.job_id, self.job.run, report)
         try:
             check_batch(batch.stream, batch.count, batch.payload, batch.timestamps)
             _check_lane(batch.lane)
@@ -106,8 +108,8 @@ class Run:
             message = f"the connector gave what can't be kept, and nothing of it was: {error}"
             raise ConnectorBug("bad_batch", f"{message}; tell whoever maintains the connector") from error
         records = [
-            *message_records(self.job, batch, report, around.partitions, now),
-            *reject_records(self.job, batch, now),
+            *message_records(origin, batch, report % around.partitions, now),
+            *reject_records(origin, batch, now),
             command_record(word, around.partition),
         ]
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.catalog import catalog, connector
+from connectors.catalog import catalog, connector, is_pushed
 from connectors.contract import Connector, JobType
 
 CONNECTORS = sorted(catalog().values(), key=lambda each: each.name)
@@ -87,6 +87,12 @@ def test_a_wrong_cursor_is_told_and_the_empty_one_is_right(each: Connector, job_
     assert job_type.check_cursor({}) == ()
     problems = job_type.check_cursor({"nothing_like_this": 1})
     assert [problem.field for problem in problems] == ["/nothing_like_this"]
+
+
+@each_job_type
+def test_its_data_is_fetched_or_comes_with_a_request(each: Connector, job_type: JobType) -> None:
+    assert job_type.pushed == (job_type.read is None)
+    assert is_pushed(each.name, job_type.name) == job_type.pushed
 
 
 @each_connector

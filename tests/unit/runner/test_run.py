@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from app.packing import LARGEST_RECORD
 from app.runner import run as module
 from app.runner.commits import UnknownOutcomeError
-from app.runner.packing import LARGEST_RECORD
 from app.runner.run import Run, Surroundings
 from app.safe_faust.publishing import Outgoing
 from connectors.contract import FixConfiguration, Limits, RateLimited, Reject, RetryLater

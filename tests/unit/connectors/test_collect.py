@@ -1,0 +1,109 @@
+"""Uploads as a connector: pushed job types, their configuration, and what a body gives."""
+
+import asyncio
+import gzip
+from contextlib import aclosing
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+import pytest
+from pydantic import ValidationError
+
+from connectors.catalog import is_pushed
+from connectors.collect import MOST_SWOLLEN_BYTES, Config, read_upload
+from connectors.contract import Batch, ConnectorError, Cursor, FixConfiguration, Limits
+from connectors.timestamps import Timestamps
+from tests.unit.connectors.texts import NOW, MemorySource
+
+WIDE = Limits(clock=lambda: NOW)
+SMALL = Limits(batch_bytes=64, record_bytes=256, clock=lambda: NOW)
+EPOCH = Timestamps("when", ("epoch", "auto"), ZoneInfo("UTC"), lambda: NOW)
+
+
+def read(data: bytes, cursor: Cursor | None = None, limits: Limits = WIDE, **facts: Any) -> list[Batch]:
+    async def gather() -> list[Batch]:
+        config = Config.model_validate({"stream": "people", "format": "csv"} | facts)
+        async with aclosing(read_upload(config, cursor or {}, limits, MemorySource(data, 0))) as batches:
+            return [each async for each in batches]
+
+    return asyncio.run(gather())
+
+
+def test_uploads_are_pushed_and_files_are_not() -> None:
+    assert is_pushed("collect", "bulk_csv")
+    assert is_pushed("collect", "bulk_json")
+    assert not is_pushed("file", "import")
+    assert not is_pushed("nobody", "nothing")
+
+
+def test_every_row_gets_what_is_appended_unless_it_has_it() -> None:
+    (batch,) = read(b"id,source\n1,shop\n", append={"source": "crm", "day": 3})
+    assert orjson.loads(batch.payload) == {"day": 3, "id": "1", "source": "shop"}
+    (batch,) = read(b'{}\n{"day":null}\n', format="ndjson", append={"day": 3})
+    assert batch.payload == b'{"day":3}\n{"day":null}\n'
+
+
+def test_what_is_appended_stays_within_bounds() -> None:
+    with pytest.raises(ValidationError, match="at most 1,024 bytes"):
+        Config.model_validate({"stream": "s", "append": {"a": "x" * 1024}})
+    batches = read(b"{}\n" * 200_000, format="ndjson", append={"a": "x" * 1000})
+    assert sum(each.count for each in batches) == 200_000
+    assert max(len(each.payload) for each in batches) <= MOST_SWOLLEN_BYTES + 2**20
+
+
+@pytest.mark.parametrize("name", ["a/b.csv", "a\\b.csv", "a\0.csv", "a\n.csv", "a" * 256])
+def test_a_name_is_the_name_of_a_file(name: str) -> None:
+    with pytest.raises(ValidationError):
+        Config.model_validate({"stream": "s", "filename": name})
+
+
+def test_an_upload_goes_on_behind_its_cursor_and_only_with_the_same_file() -> None:
+    rows = b"id\n" + b"".join(b"%d\n" % each for each in range(200))
+    first, *rest = read(rows, limits=SMALL)
+    assert [each.payload for each in read(rows, first.cursor, SMALL)] == [each.payload for each in rest]
+    for other in (b"id\n" + b"x" * 500, b"", rows[:30]):
+        with pytest.raises(FixConfiguration) as refused:
+            read(other, first.cursor, SMALL)
+        assert refused.value.code == "idempotency_key_reused"
+
+
+BROKEN = {
+    "truncated": (gzip.compress(b"id\n1\n" * 50)[:-9], {"compression": "gzip"}),
+    "corrupt_compression": (gzip.compress(b"id\n1\n")[:-8] + bytes(8), {"compression": "gzip"}),
+    "wrong_compression": (b"id\n1\n", {"filename": "a.csv.gz"}),
+    "compression_bomb": (gzip.compress(b"1\n" * 60_000_000, 9), {"compression": "gzip"}),
+}
+
+
+@pytest.mark.parametrize("code", BROKEN)
+def test_what_is_broken_can_not_be_retried(code: str) -> None:
+    data, facts = BROKEN[code]
+    with pytest.raises(ConnectorError) as refused:
+        read(data, **facts)
+    assert isinstance(refused.value, FixConfiguration), "nobody can read it again later"
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (1_600_000_000, 1_600_000_000),
+        ("1600000000", 1_600_000_000),
+        (1_600_000_000_500, 1_600_000_000.5),
+        ("1600000000500", 1_600_000_000.5),
+        (1_600_000_000_500_000, 1_600_000_000.5),
+        (1_600_000_000.25, 1_600_000_000.25),
+        (-5, -5),
+        ("2020-09-13T12:26:40Z", 1_600_000_000),
+        ("20200913", 1_599_955_200),
+    ],
+)
+def test_a_moment_is_iso_8601_or_a_number_of_seconds_milliseconds_or_microseconds(value: Any, seconds: float) -> None:
+    assert EPOCH.micros(value) == seconds * 1_000_000
+
+
+@pytest.mark.parametrize("value", [True, [], {}, "soon", 1e300, "1e9"])
+def test_what_is_no_moment_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="which is not `epoch` nor an ISO 8601"):
+        EPOCH.micros(value)

@@ -1,0 +1,71 @@
+"""Pushed jobs in a runner: never driven, and given up when nobody reports on them."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from app.runner.commits import GroupCommit
+from app.runner.partition import OwnedPartition, Workshop
+from app.runner.pushed import ASK_AGAIN, PATIENCE, Unattended
+from app.runner.run import Run, Surroundings
+from app.stamp import stamp
+from connectors.contract import Limits
+from projections.decide import decide
+from projections.evolve import evolve
+from projections.job_state import Completed, Failed, Job
+from schemas.commands import ReportError
+from tests.unit.runner.jobs import START, job
+
+UPLOAD = job(provider="collect", job_type="bulk_csv", configuration='{"stream":"people"}')
+SECOND = timedelta(seconds=1)
+
+
+def stamped(job_id: str) -> dict[str, Any]:
+    return stamp(job_id, "runner", lambda: START)
+
+
+def test_an_upload_that_nobody_reports_on_is_told_to_fail_until_it_does() -> None:
+    unattended = Unattended()
+    unattended.look_at(UPLOAD)
+    assert list(unattended.due(START + PATIENCE - SECOND, stamped)) == []
+    (report,) = unattended.due(START + PATIENCE, stamped)
+    assert (report.code, report.advice, report.run) == ("upload_interrupted", "fix_configuration", 1)
+    assert "send the file again with the same Idempotency-Key" in report.message
+    assert list(unattended.due(START + PATIENCE + SECOND, stamped)) == [], "one is enough, for a while"
+    assert len(list(unattended.due(START + PATIENCE + ASK_AGAIN, stamped))) == 1
+    failed: Any = UPLOAD
+    for event in decide(UPLOAD, report, 9):
+        failed = evolve(failed, event)
+    assert isinstance(failed, Job)
+    assert isinstance(failed.phase, Failed)
+    unattended.look_at(failed)
+    assert list(unattended.due(START + 10 * PATIENCE, stamped)) == []
+
+
+def test_a_report_is_a_sign_of_life() -> None:
+    unattended = Unattended()
+    unattended.look_at(UPLOAD)
+    unattended.look_at(job(provider="collect", job_type="bulk_csv", updated_at=START + PATIENCE))
+    assert list(unattended.due(START + 2 * PATIENCE - SECOND, stamped)) == []
+    unattended.look_at(job(Completed(since=START), provider="collect", job_type="bulk_csv"))
+    assert list(unattended.due(START + 9 * PATIENCE, stamped)) == []
+
+
+async def test_a_partition_drives_no_upload() -> None:
+    shop = Workshop("127.0.0.1:1", "runner", 1, Limits(), lambda: START, asyncio.Semaphore(1))
+    partition = OwnedPartition(0, shop, [UPLOAD])
+    writer = GroupCommit("127.0.0.1:1", "never entered")
+    partition._reconcile(writer)
+    await writer._producer.stop()
+    assert partition._runs == {}
+
+
+async def test_a_run_of_an_upload_without_its_request_is_an_error_of_the_job() -> None:
+    told: list[Any] = []
+
+    async def submit(records: Any) -> None:
+        told.extend(records)
+
+    last = await Run(UPLOAD, Surroundings(Limits(), lambda: START, 0, 1, submit)).drive()
+    assert isinstance(last, ReportError)
+    assert (last.code, len(told)) == ("pushed", 1)
