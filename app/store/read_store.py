@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.job_codec import decode_job
-from app.store import generations, history, listing, seen
+from app.store import collected, generations, history, listing, seen
+from app.store.collected import Collected
 from app.store.database import Database, open_database
 from app.store.questions import (
     ConfigurationVersion,
@@ -92,6 +93,30 @@ class ReadStore:
         is added, and the answer is False: ask and count again.
         """
         return await seen.add_seen(self._database, topic, partition, start, next_offset, seen_now)
+
+    async def claim(self, wanted: Collected) -> Collected:
+        """Return the request of that upload id: `wanted` itself when it is new, and the caller's to answer."""
+        return await collected.claim(self._database, wanted)
+
+    async def take_over(self, left: Collected, now: datetime) -> bool:
+        """Claim a request that was left unanswered; False when someone else did, or it was answered."""
+        return await collected.take_over(self._database, left, now)
+
+    async def leave(self, upload_id: str, since: datetime) -> None:
+        """Leave a claimed request, of which it isn't known whether it was written, to whoever asks next."""
+        await collected.leave(self._database, upload_id, since)
+
+    async def give_up(self, upload_id: str) -> None:
+        """Forget a claimed request of which nothing was written."""
+        await collected.give_up(self._database, upload_id)
+
+    async def answered(self, upload_id: str, answer: bytes) -> None:
+        """Keep what was answered."""
+        await collected.answered(self._database, upload_id, answer)
+
+    async def forget_answers(self, now: datetime) -> None:
+        """Remove answers that are older than seven days."""
+        await collected.forget(self._database, now)
 
     async def next_offset(self, topic: str, partition: int) -> int:
         """Return the offset that comes next; 0 when there was none yet."""

@@ -81,6 +81,18 @@ streams = Table(
 )
 
 
+collected = Table(
+    "collected",
+    shared,
+    Column("upload_id", Words, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),  # of the request
+    Column("claimed_at", BigInteger, nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("answer", LargeBinary, nullable=False),  # empty: not known yet
+)
+Index("collected_by_time", collected.c.claimed_at)
+
+
 @dataclass(frozen=True, slots=True)
 class Tables:
     """The tables of one generation."""
