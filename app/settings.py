@@ -38,6 +38,9 @@ class Settings(BaseSettings):
         default=(), description="directories that file jobs may read from, separated by ':'"
     )
     concurrent_runs: int = Field(default=4, ge=1, le=1000, description="how many jobs a runner works on at a time")
+    concurrent_uploads: int = Field(
+        default=4, ge=1, le=100, description="how many bulk uploads an API takes at a time; each holds some 100 MB"
+    )
     batch_bytes: int = Field(
         default=4 * 1024 * 1024,
         ge=4096,

@@ -1,7 +1,6 @@
 """From a request to a command on `jobs.commands`, and back with what it led to. It decides nothing."""
 
 import asyncio
-import logging
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +11,7 @@ from aiokafka.errors import KafkaError
 from app.api.event_tail import EventTail
 from app.api.measures import Measures
 from app.api.problems import Problem
+from app.patient_producer import PatientProducer
 from app.placement import partition_of
 from app.store.read_store import ReadStore
 from schemas.commands import JobCommand
@@ -24,9 +24,6 @@ from schemas.wire import encode
 SHORTEST_LOOK: Final = 0.002
 LONGEST_LOOK: Final = 0.010
 SEND_SECONDS: Final = 10.0
-PAUSE_SECONDS: Final = 0.5
-
-_log = logging.getLogger(__name__)
 
 
 class Refused(Exception):
@@ -60,45 +57,30 @@ class CommandsGateway:
         self._tail = tail
         self._store = store
         self._measures = measures
-        self._producer: AIOKafkaProducer | None = None
-        self._connecting: asyncio.Task[None] | None = None
+        self._producer = PatientProducer("commands", self._make)
 
     @property
     def connected(self) -> bool:
         """Whether commands can be sent."""
-        return self._producer is not None
+        return self._producer.ready is not None
 
     def start(self) -> None:
         """Connect the producer, again and again until a broker answers."""
-        self._connecting = asyncio.create_task(self._connect(), name="commands producer")
+        self._producer.start()
 
     async def stop(self) -> None:
         """Send what is queued and disconnect."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.gather(self._connecting, return_exceptions=True)
-        if self._producer is not None:
-            await self._producer.stop()
+        await self._producer.stop()
 
-    async def _connect(self) -> None:
-        while self._producer is None:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap_servers,
-                enable_idempotence=True,
-                acks="all",
-                linger_ms=0,
-                max_request_size=MAX_RECORD_BYTES,
-                request_timeout_ms=int(SEND_SECONDS * 1000),
-            )
-            try:
-                await producer.start()
-                self._producer = producer
-            except (KafkaError, OSError) as error:
-                _log.warning("commands can't be sent yet, trying again: %r", error)
-                await asyncio.sleep(PAUSE_SECONDS)
-            finally:
-                if self._producer is None:
-                    await producer.stop()
+    def _make(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap_servers,
+            enable_idempotence=True,
+            acks="all",
+            linger_ms=0,
+            max_request_size=MAX_RECORD_BYTES,
+            request_timeout_ms=int(SEND_SECONDS * 1000),
+        )
 
     async def submit(self, command: JobCommand, patience: float, traceparent: str = "") -> Done | Sent:
         """Send a command and wait up to `patience` seconds until what it leads to is visible.
@@ -140,14 +122,13 @@ class CommandsGateway:
             Problem: 503, it is not known whether Kafka has it.
 
         """
-        if self._producer is None:
+        producer = self._producer.ready
+        if producer is None:
             raise Problem(503, "kafka_unreachable", "Kafka is not reachable yet; nothing was changed, try again")
         headers = list(headers_of(command, traceparent))
         try:
             await asyncio.wait_for(
-                self._producer.send_and_wait(
-                    topic, encode(command), key=key.encode(), partition=partition, headers=headers
-                ),
+                producer.send_and_wait(topic, encode(command), key=key.encode(), partition=partition, headers=headers),
                 SEND_SECONDS,
             )
         except (KafkaError, TimeoutError) as error:

@@ -5,11 +5,14 @@ from typing import Final
 
 from aiohttp import web
 
+from app.api.admission import Admission
 from app.api.cluster import Cluster
 from app.api.commands_gateway import CommandsGateway
 from app.api.definition_shelf import DefinitionShelf
 from app.api.event_tail import EventTail
 from app.api.measures import Measures
+from app.collecting.intake import Intake
+from app.collecting.once import Once
 from app.identity import Tokens
 from app.settings import Settings
 from app.stamp import Clock
@@ -30,6 +33,9 @@ class Api:
     measures: Measures
     cluster: Cluster
     limits: Limits
+    intake: Intake
+    once: Once
+    admission: Admission
     clock: Clock
 
 

@@ -34,6 +34,7 @@ def handler_of(route: Route) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         api = request.app[API]
+        request["quiet"] = route.quiet
         caller = NOBODY
         if route.role is not None:
             caller = authenticated(request, api.tokens)
@@ -108,7 +109,7 @@ def _problem_response(request: web.Request, problem: Problem) -> web.Response:
 
 
 def _wants_page(request: web.Request) -> bool:
-    api = request.path.startswith(("/v2/", "/registry/", "/openapi.json", "/livez", "/readyz", "/metrics"))
+    api = request.path.startswith(("/v2/", "/collect/", "/registry/", "/openapi.json", "/livez", "/readyz", "/metrics"))
     return not api and "text/html" in request.headers.get("Accept", "")
 
 
@@ -121,6 +122,7 @@ def _note(request: web.Request, response: web.StreamResponse, seconds: float) ->
     if not request.path.startswith("/v2/events"):
         measures.request_seconds.labels(method, route).observe(seconds)
     quiet = method in {"GET", "HEAD"} and (response.status < 500 or request.path == "/readyz")
+    quiet = quiet or (response.status < 300 and request.get("quiet", False))
     level = logging.DEBUG if quiet else logging.INFO
     # The path without its query, which can carry a sign-in code.
     _log.log(level, "%s %s %d %.1f ms %s", method, request.path, response.status, seconds * 1000, request["request_id"])

@@ -12,8 +12,9 @@ from app.api.preferences import expected_revision
 from app.api.problems import not_found
 from app.api.routes import MAY_MATCH, PREFER, Answer, Call, Handler, Query, Route
 from app.api.values import Duration
+from app.api.views import ACTIONS as ACTION_NAMES
 from app.api.views import JobView
-from app.api.writes import find_job, send, stamped, written
+from app.api.writes import check_not_pushed, find_job, send, stamped, written
 from app.identity import Role
 from schemas.commands import ConfigureJob, JobCommand, KillJob, PauseJob, RestoreJob, ResumeJob, RunJob
 
@@ -59,7 +60,7 @@ async def pause_job(call: Call[PauseQuery, None]) -> web.Response:
 async def revert_job(call: Call[Query, None]) -> web.Response:
     """Bring back an older configuration, with its cadence and retry policy, as a new version."""
     job_id, version = call.path("job_id"), call.path("version")
-    await find_job(call, job_id)
+    check_not_pushed(await find_job(call, job_id), "configure")
     versions = await call.api.store.configurations(job_id)
     old = next((each for each in versions if str(each.version) == version), None)
     if old is None:
@@ -78,7 +79,9 @@ async def revert_job(call: Call[Query, None]) -> web.Response:
 def _handler(action: Action) -> Handler:
     async def act(call: Call[Any, Any]) -> web.StreamResponse:
         job_id = call.path("job_id")
-        await find_job(call, job_id)
+        job = await find_job(call, job_id)
+        if action.command in {RunJob, ResumeJob}:
+            check_not_pushed(job, ACTION_NAMES[action.command.__name__])
         command = action.command(**stamped(call, job_id), expected_revision=expected_revision(call.request.headers))
         return written(call, job_id, await send(call, command), action.done)
 

@@ -17,6 +17,7 @@ from projections.cadence import InvalidCadenceError, check
 from projections.json_object import MAX_JSON_BYTES
 from schemas.policies import Cadence, CadenceKind, QuietWindow, RetryPolicy
 
+PUSHED: Final = "such a job is made by sending a file: POST /collect/bulk/{stream}"
 YEAR_SECONDS: Final = 366 * 86_400
 
 Seconds = Annotated[int, Field(ge=1, le=LONGEST_SECONDS)]

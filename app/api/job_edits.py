@@ -23,7 +23,7 @@ from app.api.preferences import etag, expected_revision
 from app.api.problems import FieldError, Problem, invalid
 from app.api.routes import IF_MATCH, PREFER, Answer, Call, Query, Route
 from app.api.views import JobView, allowed, redacted
-from app.api.writes import find_job, send, stamped, written
+from app.api.writes import check_not_pushed, find_job, send, stamped, written
 from projections.evolve import evolve
 from projections.job_state import Absent, Job, JobState
 from schemas.commands import ConfigureJob, EditCursor, JobCommand, RenameJob
@@ -69,6 +69,8 @@ async def patch_job(call: Call[Query, PatchBody]) -> web.Response:
 def _check_allowed(job: Job, fields: set[str]) -> None:
     needed = {"edit_cursor": {"cursor"}, "rename": {"name", "description"}}
     needed["configure"] = {"configuration", "cadence", "retry"}
+    for action in (each for each, names in needed.items() if names & fields):
+        check_not_pushed(job, action)
     refused = [action for action, names in needed.items() if names & fields and action not in allowed(job)]
     if refused:
         hint = "; pause it first" if refused == ["edit_cursor"] and "pause" in allowed(job) else ""

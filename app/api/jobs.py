@@ -7,8 +7,8 @@ from aiohttp import web
 from pydantic import Field
 
 from app.api.envelope import answer, page
-from app.api.job_bodies import CreateBody, cadence_errors, canonical, configuration_errors, known_type
-from app.api.preferences import etag, expected_revision
+from app.api.job_bodies import PUSHED, CreateBody, cadence_errors, canonical, configuration_errors, known_type
+from app.api.preferences import etag, expected_revision, idempotency_key
 from app.api.problems import FieldError, Problem, invalid, not_found
 from app.api.routes import IDEMPOTENCY_KEY, MAY_MATCH, PREFER, Answer, Call, Query, Route
 from app.api.values import Limit, Moment, PageCursor, Text
@@ -107,12 +107,14 @@ async def create_job(call: Call[CreateQuery, CreateBody]) -> web.Response:
 def _create_command(call: Call[CreateQuery, CreateBody]) -> CreateJob:
     body = call.body
     kind = known_type(body.provider, body.job_type)
+    if kind.pushed:
+        raise invalid([FieldError("/job_type", "pushed", PUSHED)])
     cadence = body.cadence.word()
     errors = [*configuration_errors(kind, body.configuration), *cadence_errors(cadence, call.api.clock())]
     if errors:
         raise invalid(errors)
     envelope = stamped(call, str(uuid4()))
-    key = call.request.headers.get("Idempotency-Key")
+    key = idempotency_key(call.request.headers)
     if key is not None:
         envelope |= _ids_from(call, key)
     return CreateJob(
@@ -135,8 +137,6 @@ def _ids_from(call: Call[CreateQuery, CreateBody], key: str) -> dict[str, Any]:
     So a request that comes twice, through whichever server, is one command to the decider; and the command id in a
     job's `JobCreated` tells whether it was made by this body.
     """
-    if not key or len(key) > 200 or not key.isprintable():
-        raise invalid([FieldError("Idempotency-Key", "bad_key", "a key has 1 to 200 printable characters")])
     job_id = uuid5(KEYS, f"{call.caller.token_id}\n{key}")
     body = canonical({"body": call.body.model_dump(mode="json"), "run_job": call.query.run_job})
     return {"job_id": str(job_id), "command_id": str(uuid5(job_id, body))}

@@ -8,12 +8,12 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from app.api.problems import CONTENT_TYPE
-from app.api.routes import Answer, Query, Route
+from app.api.routes import STREAM_PATTERN, Answer, Query, Route
 
 VERSION: Final = "2.0"
 REF: Final = "#/components/schemas/{model}"
 WHY: Final = {
-    400: "the body is not JSON, or nested too deep",
+    400: "the body is not what it has to be, such as JSON, or is nested too deep",
     401: "no token, or none that is known",
     403: "the token's role is too low",
     404: "there is no such thing",
@@ -24,6 +24,7 @@ WHY: Final = {
     421: "the Host header names another host",
     422: "fields that are not as they have to be, each in `errors`",
     428: "If-Match is missing",
+    429: "too many at a time; `Retry-After` says when to come back",
     503: "a part is not reachable or took too long; try again",
 }
 PROBLEM: Final = {
@@ -52,7 +53,10 @@ PROBLEM: Final = {
         "changed": {"type": "object", "description": "by field: `yours` and `current`"},
     },
 }
-PATH_PARAMETERS: Final = {"version": {"type": "string", "pattern": "^([0-9]{1,9}|latest|-1)$"}}
+PATH_PARAMETERS: Final = {
+    "stream": {"type": "string", "pattern": STREAM_PATTERN},
+    "version": {"type": "string", "pattern": "^([0-9]{1,9}|latest|-1)$"},
+}
 SECURITY: Final = {"bearer": {"type": "http", "scheme": "bearer", "description": "a token of `POST /v2/token`"}}
 
 
@@ -86,6 +90,9 @@ class _Document:
         if route.body is not None:
             content = {route.body_type: {"schema": self.schema(route.body, "validation")}}
             operation["requestBody"] = {"required": route.body_required, "content": content}
+        if route.content:
+            content = {kind: {"schema": dict(schema)} for kind, schema in route.content.items()}
+            operation["requestBody"] = {"required": True, "content": content}
         return operation
 
     def _query(self, query: type[Query]) -> list[dict[str, Any]]:

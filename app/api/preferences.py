@@ -1,4 +1,4 @@
-"""What a client says in headers about a write: how long it waits (`Prefer`), and at which revision (`If-Match`)."""
+"""What a client says in headers about a write: how long it waits, at which revision, and under which key it is done."""
 
 import re
 from typing import Final
@@ -10,6 +10,7 @@ from app.api.problems import FieldError, Problem, invalid
 DEFAULT_SECONDS: Final = 5.0
 LONGEST_SECONDS: Final = 15.0  # an edit is up to three commands, and a request has sixty
 ANY: Final = None
+LONGEST_KEY: Final = 200
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
@@ -50,6 +51,20 @@ def expected_revision(headers: Headers) -> int | None:
     if weak or not tag.isascii() or not tag.isdigit() or len(tag) > 15:
         raise Problem(412, "revision_mismatch", f"nothing here ever had the entity tag {text}", more={"changed": {}})
     return int(tag)
+
+
+def idempotency_key(headers: Headers) -> str | None:
+    """Return the key under which a request is done once, however often it comes; None when there is none.
+
+    Raises:
+        Problem: 422, it is none that can be kept.
+
+    """
+    key = headers.get("Idempotency-Key")
+    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
+        message = f"a key has 1 to {LONGEST_KEY} printable characters"
+        raise invalid([FieldError("Idempotency-Key", "bad_key", message)])
+    return key
 
 
 def traceparent(headers: Headers) -> str:

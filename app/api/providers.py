@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from app.api.envelope import answer
-from app.api.job_bodies import CadenceBody, cadence_errors, configuration_errors
+from app.api.job_bodies import PUSHED, CadenceBody, cadence_errors, configuration_errors
 from app.api.problems import FieldError, not_found
 from app.api.routes import Answer, Body, Call, Query, Route
 from connectors.catalog import catalog, connector
@@ -86,6 +86,8 @@ async def validate(call: Call[Query, ValidateBody]) -> web.Response:
 
 
 async def _tried(call: Call[Query, ValidateBody], kind: JobType) -> list[FieldError]:
+    if kind.pushed:
+        return [FieldError("", "pushed", PUSHED)]
     config = kind.config.model_validate_json(orjson.dumps(call.body.configuration))
     try:
         async with asyncio.timeout(CHECK_SECONDS):

@@ -88,10 +88,15 @@ class Route:
     body: type[BaseModel] | None = None
     body_type: str = "application/json"
     body_required: bool = True
+    content: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict
+    )  # JSON schema by content type: the handler reads
     headers: tuple[Header, ...] = ()
-    streams: bool = False  # answers for as long as the client listens
+    streams: bool = False  # answers for as long as the client listens, or sends
+    quiet: bool = False  # comes so often that good answers aren't logged
 
 
+STREAM_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 IF_MATCH: Final = Header("If-Match", 'the `ETag` that was read: `"<revision>"`, or `*` for any', required=True)
 MAY_MATCH: Final = Header("If-Match", 'only at this revision: `"<revision>"`')
 PREFER: Final = Header(
@@ -101,7 +106,10 @@ PREFER: Final = Header(
 )
 IDEMPOTENCY_KEY: Final = Header(
     "Idempotency-Key",
-    "the same key with the same body is the same job, however often it is sent",
+    "the same key with the same body is done once, however often it is sent",
     {"type": "string", "minLength": 1, "maxLength": 200},
+)
+CONTENT_ENCODING: Final = Header(
+    "Content-Encoding", "what the body is packed with", {"type": "string", "enum": ["gzip", "zstd", "identity"]}
 )
 LAST_EVENT_ID: Final = Header("Last-Event-ID", "the id of the last event that was received: go on behind it")

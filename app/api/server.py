@@ -10,7 +10,22 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from app.api import definitions, events, health, history, job_actions, job_edits, jobs, people, providers, registry
+from app.api import (
+    collect,
+    collect_bulk,
+    definitions,
+    events,
+    health,
+    history,
+    job_actions,
+    job_edits,
+    jobs,
+    people,
+    providers,
+    registry,
+    rejects,
+)
+from app.api.admission import Admission
 from app.api.bodies import MAX_BODY_BYTES
 from app.api.cluster import Cluster
 from app.api.commands_gateway import CommandsGateway
@@ -22,6 +37,8 @@ from app.api.event_tail import EventTail
 from app.api.measures import new_measures
 from app.api.openapi import document
 from app.api.routes import Answer, Call, Query, Route
+from app.collecting.intake import Intake
+from app.collecting.once import Once
 from app.identity import Tokens, write_private
 from app.pages.pages import add_pages
 from app.settings import Settings
@@ -45,7 +62,11 @@ async def run_api(settings: Settings, stop: asyncio.Event, clock: Clock = utc_no
     async with AsyncExitStack() as stack:
         api = await make_api(settings, stack, clock)
         runner = web.AppRunner(
-            make_app(api), access_log=None, shutdown_timeout=CLOSE_SECONDS, max_line_size=MAX_LINE_BYTES
+            make_app(api),
+            access_log=None,
+            shutdown_timeout=CLOSE_SECONDS,
+            max_line_size=MAX_LINE_BYTES,
+            auto_decompress=False,  # bodies are unpacked in bounded steps, where they are taken packed at all
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -68,6 +89,7 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
     measures = new_measures()
     tail = EventTail(settings.bootstrap_servers)
     gateway = CommandsGateway(settings.bootstrap_servers, settings.partitions, tail, store, measures)
+    intake = Intake(settings.bootstrap_servers)
     cluster = Cluster(settings.bootstrap_servers, settings.partitions)
     stack.push_async_callback(cluster.close)
     tail.start()
@@ -77,6 +99,8 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
     stack.push_async_callback(shelf.stop)
     gateway.start()
     stack.push_async_callback(gateway.stop)
+    intake.start()
+    stack.push_async_callback(intake.stop)
     return Api(
         settings=settings,
         store=store,
@@ -86,7 +110,14 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
         tokens=tokens,
         measures=measures,
         cluster=cluster,
-        limits=Limits(file_roots=settings.file_roots, allow_private_networks=settings.allow_private_networks),
+        limits=Limits(
+            file_roots=settings.file_roots,
+            allow_private_networks=settings.allow_private_networks,
+            batch_bytes=settings.batch_bytes,
+        ),
+        intake=intake,
+        once=Once(store, intake, clock),
+        admission=Admission(settings.concurrent_uploads),
         clock=clock,
     )
 
@@ -140,6 +171,9 @@ ALL: Final[tuple[Route, ...]] = (  # a fixed path stands before one with a part 
     *job_edits.ROUTES,
     *job_actions.ROUTES,
     *definitions.ROUTES,
+    *collect.ROUTES,
+    *collect_bulk.ROUTES,
+    *rejects.ROUTES,
     *providers.ROUTES,
     *events.ROUTES,
     *people.ROUTES,

@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel
 
 from app.store.questions import ConfigurationVersion
-from connectors.catalog import connector
+from connectors.catalog import connector, is_pushed
 from projections.job_state import Failed, Job, Paused, Sleeping
 from projections.summary import next_wake, summary
 from projections.transitions import allowed_for_people
@@ -28,6 +28,8 @@ ACTIONS: Final[Mapping[str, str]] = {
     "EditCursor": "edit_cursor",
 }
 HIDDEN: Final = "…hidden…"
+# What makes no sense for a job whose data comes with a request: it goes on when that is sent again.
+NOT_FOR_PUSHED: Final = frozenset({"run", "configure", "edit_cursor"})
 
 
 class Progress(BaseModel):
@@ -151,7 +153,11 @@ def reason(job: Job) -> str:
 
 def allowed(job: Job) -> list[str]:
     """Return what a person may do with the job now."""
-    return [ACTIONS[each] for each in allowed_for_people(job.status)]
+    actions = [ACTIONS[each] for each in allowed_for_people(job.status)]
+    if is_pushed(job.provider, job.job_type):
+        refused = NOT_FOR_PUSHED | ({"resume"} if isinstance(job.phase, Failed) else set())
+        actions = [each for each in actions if each not in refused]
+    return actions
 
 
 def configuration_view(provider: str, found: ConfigurationVersion) -> ConfigurationView:

@@ -6,16 +6,17 @@ from typing import Any, Final
 from aiohttp import web
 from pydantic import BaseModel
 
-from app.api.commands_gateway import Done, Refused
+from app.api.commands_gateway import Done, Refused, Sent
 from app.api.envelope import answer
 from app.api.preferences import etag, patience, traceparent
 from app.api.problems import FieldError, Problem, invalid, not_found
 from app.api.routes import Call
-from app.api.views import ACTIONS, job_view
+from app.api.views import ACTIONS, allowed, job_view
 from app.stamp import stamp
+from connectors.catalog import is_pushed
 from projections.job_state import Job
 from schemas.commands import JobCommand
-from schemas.events import CommandRefused
+from schemas.events import CommandRefused, JobEvent
 
 FIELDS: Final[Mapping[str, str]] = {
     "bad_name": "/name",
@@ -53,6 +54,21 @@ async def find_job(call: Call[Any, Any], job_id: str) -> Job:
     return job
 
 
+def check_not_pushed(job: Job, action: str) -> None:
+    """Make sure that something can be done with a job, if its data comes with a request.
+
+    Raises:
+        Problem: 409, only sending it again does that.
+
+    """
+    if is_pushed(job.provider, job.job_type) and action not in allowed(job):
+        detail = (
+            f"{action} can't be done with an upload: its data comes with a request. "
+            "Send the file again with the same Idempotency-Key, and it goes on where it stopped"
+        )
+        raise Problem(409, "pushed_job", detail, more={"allowed": allowed(job)})
+
+
 async def send(call: Call[Any, Any], command: JobCommand) -> Job | None:
     """Send a command and return the job behind it; None when that is not visible within the time given.
 
@@ -60,13 +76,26 @@ async def send(call: Call[Any, Any], command: JobCommand) -> Job | None:
         Problem: it was refused, or Kafka could not be reached.
 
     """
+    outcome = await _submitted(call, command)
+    return await call.api.store.job(command.job_id) if isinstance(outcome, Done) else None
+
+
+async def send_events(call: Call[Any, Any], command: JobCommand) -> tuple[JobEvent, ...]:
+    """Send a command and return what it led to; nothing, when that is not visible within the time given.
+
+    Raises:
+        Problem: it was refused, or Kafka could not be reached.
+
+    """
+    outcome = await _submitted(call, command)
+    return outcome.events if isinstance(outcome, Done) else ()
+
+
+async def _submitted(call: Call[Any, Any], command: JobCommand) -> Done | Sent:
     try:
-        outcome = await call.api.gateway.submit(
-            command, patience(call.request.headers), traceparent(call.request.headers)
-        )
+        return await call.api.gateway.submit(command, patience(call.request.headers), traceparent(call.request.headers))
     except Refused as refusal:
         raise refused(refusal.event) from refusal
-    return await call.api.store.job(command.job_id) if isinstance(outcome, Done) else None
 
 
 def written(call: Call[Any, Any], job_id: str, job: Job | None, message: str, status: int = 200) -> web.Response:

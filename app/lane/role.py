@@ -12,16 +12,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import TopicPartition
-
 from app.group_reader import GroupReader
 from app.lane.chunk import Chunk
 from app.lane.rule_book import RuleBook
+from app.stopping import told_to_stop
+from app.writer import Writer
+
 from app.rules_reader import RulesReader
 from app.settings import Settings
 from app.stamp import Clock, utc_now
-from app.stopping import told_to_stop
 from app.store.read_store import ReadStore
-from app.writer import Writer
 from schemas.topics import LANES
 
 GROUP: Final = "entrepot.lane"

@@ -1,0 +1,89 @@
+"""What senders say of what they send, in queries and headers, read as the page on collecting says."""
+
+from typing import Any
+
+import pytest
+
+from app.api.admission import OVERHEAD_BYTES, Admission
+from app.api.collect_config import BulkQuery, Said, config_of
+from app.api.problems import Problem
+
+CSV = Said("text/csv")
+
+
+def config(said: Said = CSV, **query: Any) -> tuple[str, dict[str, Any]]:
+    job_type, found = config_of("people", BulkQuery.model_validate(query), said)
+    return job_type, found.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("said", "filename", "job_type", "form", "delimiter"),
+    [
+        (Said("text/csv"), "", "bulk_csv", "csv", None),
+        (Said("application/csv"), "people.json", "bulk_csv", "csv", None),
+        (Said("text/tab-separated-values"), "", "bulk_csv", "csv", "\t"),
+        (Said("application/octet-stream"), "people.tsv.gz", "bulk_csv", "csv", "\t"),
+        (Said("application/gzip"), "people.csv.gz", "bulk_csv", "csv", None),
+        (Said("application/x-ndjson"), "", "bulk_json", "ndjson", None),
+        (Said("application/json"), "", "bulk_json", "ndjson", None),
+        (Said("application/json"), "people.ndjson", "bulk_json", "ndjson", None),
+        (Said("application/json"), "people.json.zst", "bulk_json", "json_array", None),
+        (Said("application/zstd"), "People.JSONL.ZST", "bulk_json", "ndjson", None),
+    ],
+)
+def test_how_a_file_is_written(said: Said, filename: str, job_type: str, form: str, delimiter: str | None) -> None:
+    found_type, found = config(said, filename=filename)
+    assert (found_type, found["format"], found["delimiter"]) == (job_type, form, delimiter)
+
+
+def test_what_is_not_said_is_as_history_has_it() -> None:
+    _, found = config()
+    assert (found["lane"], found["on_error"], found["header_row"]) == ("backfill", "quarantine", True)
+    _, found = config(lane="realtime", droperrors="true", headers="id,name", delimiter="tab")
+    assert (found["lane"], found["on_error"], found["delimiter"]) == ("realtime", "drop", "\t")
+    assert (found["header_row"], found["fields"]) == (False, ("id", "name"))
+    _, found = config(Said("text/csv", "latin-1", "gzip"), filename="C:\\files\\people.csv", append='{"a": 1}')
+    assert (found["encoding"], found["compression"], found["filename"]) == ("latin-1", "gzip", "people.csv")
+    assert found["append"] == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ({"droperrors": "true", "on_error": "abort"}, "?droperrors"),
+        ({"append": "[1]"}, "?append"),
+        ({"append": "{"}, "?append"),
+        ({"headers": "a,a"}, "?headers"),
+        ({"headers": "a,b", "timestamp_field": "c"}, "?headers"),
+        ({"delimiter": "ab"}, "?delimiter"),
+        ({"delimiter": '"'}, "?delimiter"),
+        ({"filename": "a\n.csv"}, "?filename"),
+    ],
+)
+def test_what_makes_no_sense_is_named(query: dict[str, str], pointer: str) -> None:
+    with pytest.raises(Problem) as refused:
+        config(**query)
+    assert refused.value.status == 422
+    assert refused.value.errors[0].pointer == pointer
+
+
+@pytest.mark.parametrize("said", [Said("image/png"), Said("application/octet-stream"), Said("text/html")])
+def test_what_is_written_in_no_known_way_is_refused(said: Said) -> None:
+    with pytest.raises(Problem) as refused:
+        config(said, filename="people")
+    assert (refused.value.status, refused.value.code) == (415, "wrong_content_type")
+    with pytest.raises(Problem) as refused:
+        config(Said("text/csv", "klingon"))
+    assert refused.value.errors[0].pointer == "Content-Type"
+
+
+def test_there_is_room_for_so_much_and_no_more() -> None:
+    room = Admission(most_uploads=1, most_bytes=2 * OVERHEAD_BYTES + 10)
+    with room.body(10), pytest.raises(Problem) as refused, room.body(OVERHEAD_BYTES):
+        raise AssertionError("there was no room")
+    assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "1")
+    with room.upload(), pytest.raises(Problem) as refused, room.upload():
+        raise AssertionError("there was no room")
+    assert (refused.value.status, refused.value.code) == (429, "too_many_uploads")
+    with room.upload(), room.body(OVERHEAD_BYTES + 10):
+        pass
