@@ -1,6 +1,6 @@
 """The HTTP API as the commands use it: one session, and errors with the exit code that scripts know."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, REFUSED, UNAVAILABLE, Stop
 from app.cli.output import visible
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)
+PATIENT: Final = aiohttp.ClientTimeout(total=None, connect=10)
 CODES: Final = {
     400: REFUSED,
     401: REFUSED,
@@ -55,11 +56,19 @@ class Api:
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Return the whole answer: `data` and what stands beside it; raise `Stopped` when it is a problem."""
-        asked = [pair for name, value in (query or {}).items() for pair in _pairs(name.rstrip("_"), value)]
+        return await self._answer(method, path, query or {}, json=body, headers=headers)
+
+    async def upload(
+        self, path: str, body: AsyncIterable[bytes], *, query: Mapping[str, Value], headers: Mapping[str, str]
+    ) -> Any:
+        """Send a body of any size, however long that takes, and return the `data` of its answer."""
+        sent = await self._answer("POST", path, query, data=body, headers=headers, timeout=PATIENT)
+        return sent["data"]
+
+    async def _answer(self, method: str, path: str, query: Mapping[str, Value], **request: Any) -> dict[str, Any]:
+        asked = [pair for name, value in query.items() for pair in _pairs(name.rstrip("_"), value)]
         try:
-            async with self._session.request(
-                method, self.url + path, json=body, params=asked, headers=headers
-            ) as answer:
+            async with self._session.request(method, self.url + path, params=asked, **request) as answer:
                 found = await answer.json(content_type=None) if answer.content_length != 0 else {}
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Stopped(

@@ -12,6 +12,7 @@ from app.cli.lazy import Lazy, LazyGroup
 COMMANDS: Final = {
     "up": Lazy("app.cli.service", "up", "Start the broker and every role; Ctrl-C stops them all."),
     "job": Lazy("app.cli.job", "job", "Create, look at and change jobs."),
+    "collect": Lazy("app.cli.collect", "collect", "Send files of messages into a stream."),
     "provider": Lazy("app.cli.looking", "provider", "What jobs can connect to, and how it is configured."),
     "mapping": Lazy("app.cli.mapping", "mapping", "What streams say about people and things."),
     "identity": Lazy("app.cli.identity", "identity", "The kinds of identities, and which is the better one."),

@@ -9,6 +9,7 @@ from tests.operations_tables import PAGE, filled
 
 ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text()
+COLLECTING = (ROOT / "docs" / "collecting.md").read_text()
 CONSUMING = (ROOT / "docs" / "consuming-events.md").read_text()
 
 
@@ -21,12 +22,12 @@ def test_the_readme_is_short_enough_to_be_read() -> None:
 
 
 def test_commands_and_files_that_the_pages_name_exist() -> None:
-    for page in (README, PAGE.read_text(), CONSUMING):
+    for page in (README, PAGE.read_text(), COLLECTING, CONSUMING):
         assert set(re.findall(r"\bentrepot ([a-z][a-z-]+)", page)) <= set(COMMANDS) | {"doctor"}
         for path in re.findall(r"`((?:app|connectors|docs|projections|schemas|examples)/[\w./-]+)`", page):
             assert path == "connectors/yours.py" or (ROOT / path).exists(), path
 
 
 def test_the_ports_in_the_examples_are_the_defaults() -> None:
-    for page in (README, CONSUMING):
+    for page in (README, COLLECTING, CONSUMING):
         assert set(re.findall(r"127\.0\.0\.1:(\d+)", page)) == {str(DEFAULT_API_PORT), str(DEFAULT_BROKER_PORT)}
