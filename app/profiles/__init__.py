@@ -1,0 +1,1 @@
+"""The profiles: their state by partition, its snapshots."""
