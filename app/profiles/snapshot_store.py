@@ -1,0 +1,163 @@
+"""Where snapshots are kept: a directory, or a bucket of S3, behind the same few verbs. Knows no snapshots.
+
+S3's endpoint, region and credentials come from the environment by the names that all of its tools know:
+`AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, …; on AWS itself also from the machine.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, S3Store
+
+PIECE_BYTES: Final = 4 * 1024 * 1024  # read, written and kept in memory at a time
+RETRY: Final = timedelta(seconds=60)
+
+
+class UnknownSnapshotStore(ValueError):
+    """Snapshots can't be kept at {url}: name a directory (file:///srv/snapshots) or a bucket (s3://bucket/prefix)."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__((self.__doc__ or "").format(url=url))
+
+
+class SnapshotStoreUnavailable(Exception):
+    """The snapshot store {url} doesn't do what it is asked; try again once it does: {why}."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__((self.__doc__ or "").format(url=url, why=why.partition("\n")[0]))
+
+
+class MissingObject(Exception):
+    """There is no {path} in the snapshot store."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__((self.__doc__ or "").format(path=path))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object in a folder. `modified` is by the clock of the store."""
+
+    size: int
+    modified: datetime
+
+
+class SnapshotStore:
+    """Objects by path. Each is written whole or not at all, and is there for good when `put` returns."""
+
+    def __init__(self, url: str, objects: LocalStore | S3Store) -> None:
+        self.url = url
+        self._objects = objects
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        """Return the store that a URL or the path of a directory names; a directory is made.
+
+        Raises:
+            UnknownSnapshotStore: it names neither a directory nor a bucket.
+
+        """
+        parts = urlsplit(url)
+        try:
+            match parts.scheme:
+                case "s3" if parts.netloc and not parts.query:
+                    return cls(url, _bucket(parts.netloc, parts.path.strip("/")))
+                case "file" if parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
+                    return cls(url, _directory(Path(unquote(parts.path))))
+                case "" if url:
+                    return cls(url, _directory(Path(url)))
+        except (BaseError, OSError) as error:
+            raise SnapshotStoreUnavailable(url, str(error)) from error
+        raise UnknownSnapshotStore(url)
+
+    async def folder(self, path: str) -> dict[str, Entry]:
+        """Return the objects directly in a folder by their names; one that doesn't exist has none."""
+        with self._errors_of(path):
+            found = await obstore.list_with_delimiter_async(self._objects, path)
+        return {
+            each["path"].rpartition("/")[2]: Entry(each["size"], each["last_modified"]) for each in found["objects"]
+        }
+
+    async def put(self, path: str, content: bytes | Path) -> None:
+        """Write an object: bytes, or what a file holds, a few pieces at a time."""
+        with self._errors_of(path):
+            await obstore.put_async(self._objects, path, content, chunk_size=2 * PIECE_BYTES, max_concurrency=2)
+            if (directory := self._directory()) is not None:
+                await asyncio.to_thread(_forced_to_disk, directory / path)
+
+    async def get(self, path: str, size: int) -> AsyncIterator[bytes]:
+        """Read the first `size` bytes of an object, in pieces.
+
+        Raises:
+            MissingObject: there is none.
+
+        """
+        for start in range(0, size, PIECE_BYTES):
+            with self._errors_of(path):
+                end = min(size, start + PIECE_BYTES)
+                piece = await obstore.get_range_async(self._objects, path, start=start, end=end)
+            yield bytes(piece)
+
+    async def delete(self, paths: Sequence[str]) -> None:
+        """Delete objects; that some are gone already is fine."""
+        for at in range(0, len(paths), 1000):
+            several = list(paths[at : at + 1000])
+            for each in [several] if isinstance(self._objects, S3Store) else several:
+                try:
+                    with self._errors_of(str(each)):
+                        await obstore.delete_async(self._objects, each)
+                except MissingObject:
+                    continue
+
+    def remove_unfinished(self, path: str, before: datetime) -> None:
+        """Remove what killed writers left in a folder of a directory (S3: have a rule that aborts old uploads)."""
+        if (directory := self._directory()) is not None:
+            for each in (directory / path).glob("*#*"):  # as obstore names what isn't whole yet
+                if each.stat().st_mtime < before.timestamp():
+                    each.unlink(missing_ok=True)
+
+    def _directory(self) -> Path | None:
+        return self._objects.prefix if isinstance(self._objects, LocalStore) else None
+
+    @contextmanager
+    def _errors_of(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise MissingObject(path) from error
+        except (BaseError, OSError) as error:
+            raise SnapshotStoreUnavailable(self.url, str(error)) from error
+
+
+def _forced_to_disk(file: Path) -> None:
+    for each in (file, file.parent):
+        descriptor = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _directory(path: Path) -> LocalStore:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds customer data
+    return LocalStore(path.absolute())
+
+
+def _bucket(name: str, prefix: str) -> S3Store:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    return S3Store(
+        name,
+        prefix=prefix or None,
+        config={"endpoint": endpoint} if endpoint else None,
+        client_options={"allow_http": endpoint.startswith("http://")},
+        retry_config={"max_retries": 5, "retry_timeout": RETRY},
+    )
