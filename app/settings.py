@@ -51,6 +51,14 @@ class Settings(BaseSettings):
         default=False, description="let connectors fetch from loopback and private addresses"
     )
     admin_token: SecretStr | None = Field(default=None, description="an admin token to accept, beside the stored ones")
+    snapshot_url: str = Field(
+        default="",
+        description="where snapshots of the profiles are kept, file:///directory or s3://bucket/prefix; "
+        "empty: `snapshots` in the data directory",
+    )
+    snapshot_seconds: int = Field(
+        default=300, ge=1, le=86_400, description="how often a snapshot of each partition of the profiles is taken"
+    )
     worker_id: str = Field(default="0", description="names a worker among those of its role, the same after a restart")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="the least that is logged"
@@ -65,3 +73,7 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """Return the SQLAlchemy URL of the read store."""
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'views.db'}"
+
+    def snapshots(self) -> str:
+        """Return where snapshots of the profiles are kept: a URL, or the path of a directory."""
+        return self.snapshot_url or str(self.data_dir.absolute() / "snapshots")
