@@ -1,12 +1,11 @@
 """The roles of Entrepot and how one runs in this process. Knows nothing of supervision."""
 
-import asyncio
 import os
-import signal
 from dataclasses import dataclass
 from typing import Final
 
 from app.settings import Settings
+from app.stopping import told_to_stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +21,9 @@ ROLES: Final = (
     Role("api", "HTTP, server-sent events and the web pages"),
     Role("control", "commands to events, events to views"),
     Role("runner", "drives the connectors of the jobs that are due"),
-    Role("lane-realtime", "checks messages as they happen"),
-    Role("lane-backfill", "checks history, at a lower OS priority", niceness=10),
+    Role("lane-realtime", "maps messages as they happen"),
+    Role("lane-backfill", "maps history, at a lower OS priority", niceness=10),
+    Role("profiles", "identity, merge and look-ups of profiles"),
 )
 
 
@@ -45,7 +45,7 @@ async def _started(name: str, settings: Settings) -> int:
         case "api":
             from app.api.server import run_api  # noqa: PLC0415
 
-            await run_api(settings, _told_to_stop())
+            await run_api(settings, told_to_stop())
             return 0
         case "control":
             from app.control import run_control  # noqa: PLC0415
@@ -55,14 +55,11 @@ async def _started(name: str, settings: Settings) -> int:
             from app.runner.role import run_runner  # noqa: PLC0415
 
             return await run_runner(settings)
+        case "profiles":
+            from app.profiles.role import run_profiles  # noqa: PLC0415
+
+            return await run_profiles(settings)
         case _:
-            from app.lane import run_lane  # noqa: PLC0415
+            from app.lane.role import run_lane  # noqa: PLC0415
 
             return await run_lane(settings, name.removeprefix("lane-"))
-
-
-def _told_to_stop() -> asyncio.Event:
-    stop = asyncio.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    return stop

@@ -45,19 +45,21 @@ class RulesReader:
         """Whether news would be heard of right now."""
         return self._tail.alive
 
-    async def start(self, seconds: float = START_SECONDS) -> None:
-        """Read all that there is and follow what comes, through losses of the broker, until `stop`.
+    def start(self) -> None:
+        """Begin to read, and follow what comes, through losses of the broker, until `stop`."""
+        self._tail.start()
+
+    async def caught_up(self, seconds: float = START_SECONDS) -> None:
+        """Wait until all that there was at the start is read.
 
         Raises:
             KafkaTimeoutError: the end was not reached in so many seconds.
 
         """
-        self._tail.start()
         try:
             async with asyncio.timeout(seconds):
                 await self._tail.caught_up()
         except TimeoutError as error:
-            await self.stop()
             raise KafkaTimeoutError(f"{DEFINITIONS_EVENTS.name} could not be read to its end") from error
 
     async def stop(self) -> None:

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     )
     api_host: str = Field(default="127.0.0.1", description="the address that the API binds to")
     api_port: int = Field(default=DEFAULT_API_PORT, ge=0, le=65535, description="of the API; 0: any free port")
+    profiles_host: str = Field(
+        default="127.0.0.1", description="the address that the profiles answer the API on; only it may reach them"
+    )
     file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="directories that file jobs may read from, separated by ':'"
     )

@@ -4,7 +4,7 @@ A cell is named `{merge}:{attribute}`. Its value is plain JSON, so that a store 
 
     latest, first, min, max   [timestamp, batch, index, value]
     union                     {JSON of a value: [timestamp, batch, index]}, the first message that had it
-    count, sum                {identity key: [epoch, messages, total, timestamp, batch, index]}, see `add`
+    count, sum                {identity key: [epoch, messages, total, timestamp, batch, index]}, see `count`
 
 (timestamp, batch, index) is a message's stamp: microseconds since 1970 UTC, then its id. Cells are changed in place,
 for speed: whoever decoded them owns them.
@@ -67,25 +67,32 @@ def unite(cells: Cells, name: str, _counter: Counter, value: Any, at: int, batch
 
 
 def count(cells: Cells, name: str, counter: Counter, _value: Any, at: int, batch: str, index: int) -> None:
-    """Count a message."""
-    add(cells, name, counter, 0, at, batch, index)
+    """Count a message of an identity. Only that identity's node may, once for each message.
+
+    What an identity has counted only grows, so of two records of it the one with more messages is the newer; the
+    value of the attribute is the sum over all identities. The epoch is the moment up to which the identity was
+    forgotten: counting begins anew behind it.
+    """
+    key, epoch = counter
+    counted = cells.get(name)
+    if counted is None:
+        counted = cells[name] = {}
+    known = counted.get(key)
+    if known is None or known[0] < epoch:
+        counted[key] = [epoch, 1, "", at, batch, index]
+    elif known[3] < at:
+        counted[key] = [epoch, known[1] + 1, known[2], at, batch, index]
+    else:
+        counted[key] = [epoch, known[1] + 1, known[2], *max([at, batch, index], known[3:])]
 
 
 def add(cells: Cells, name: str, counter: Counter, value: int, at: int, batch: str, index: int) -> None:
-    """Count a message of an identity and add its value. Only that identity's node may, once for each message.
-
-    What an identity has counted only grows, so of two records of it the one with more messages is the newer; the
-    value of the attribute is the sum over all identities. The total is decimal text: a JSON number has 64 bits. The
-    epoch is the moment up to which the identity was forgotten: counting begins anew behind it.
-    """
+    """Count a message and add its value. The total is decimal text: a number in JSON has 64 bits."""
     key, epoch = counter
-    counted = cells.setdefault(name, {})
-    known = counted.get(key)
-    stamp = [at, batch, index]
-    if known is None or known[0] < epoch:
-        counted[key] = [epoch, 1, str(value), *stamp]
-    else:
-        counted[key] = [epoch, known[1] + 1, str(int(known[2]) + value), *max(stamp, known[3:])]
+    known = cells.get(name, {}).get(key)
+    total = value if known is None or known[0] < epoch else int(known[2]) + value
+    count(cells, name, counter, None, at, batch, index)
+    cells[name][key][2] = str(total)
 
 
 FOLDS: Final[Mapping[str, Fold]] = {

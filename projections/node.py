@@ -83,9 +83,10 @@ def plan_of(columns: Sequence[str]) -> Plan:
     return [(name, None if name.startswith("latest:") else FOLDS[name.partition(":")[0]]) for name in columns]
 
 
-def fold(cells: Cells, counter: Counter, plan: Plan, values: Sequence[Any], stamp: tuple[int, str, int]) -> None:
+def fold(  # called for every message: packing arguments would cost more than the rest
+    cells: Cells, counter: Counter, plan: Plan, values: Sequence[Any], at: int, batch: str, index: int
+) -> None:
     """Take over the values of one message; None says nothing."""
-    at, batch, index = stamp
     for (name, function), value in zip(plan, values, strict=True):
         if value is None:
             continue

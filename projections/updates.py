@@ -41,7 +41,7 @@ class Mapped:
     groups: list[Group] = field(default_factory=list)
     links: list[tuple[str, str, int, str, int]] = field(default_factory=list)  # larger, smaller, *stamp
 
-    def keys(self) -> Iterator[str]:
+    def spoken_to(self) -> Iterator[str]:
         """Yield every key that is spoken to, some more than once."""
         for group in self.groups:
             for row in group.rows:
@@ -58,7 +58,7 @@ class Told:
     links: list[tuple[str, str, Sender]] = field(default_factory=list)
     forget: list[tuple[str, int, Sequence[str]]] = field(default_factory=list)
 
-    def keys(self) -> Iterator[str]:
+    def spoken_to(self) -> Iterator[str]:
         """Yield every key that is spoken to, some more than once."""
         for told in (self.joins, self.links, self.forget):
             for each in told:
@@ -88,9 +88,13 @@ def decode_told(payload: bytes) -> Told:
 
 
 def encode_node(node: Node) -> bytes:
-    """Return a node as a store keeps it; its key stands elsewhere. Equal nodes are equal bytes."""
-    facts = [node.parent, node.cells, node.edges, node.forgotten, node.together]
-    return orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)
+    """Return a node as a store keeps it; its key stands elsewhere."""
+    return orjson.dumps([node.parent, node.cells, node.edges, node.forgotten, node.together])
+
+
+def canonical(node: Node) -> bytes:
+    """Return what two nodes that know the same have in common, byte for byte."""
+    return orjson.dumps([node.key, node.parent, node.cells, node.edges, node.forgotten], option=orjson.OPT_SORT_KEYS)
 
 
 def decode_node(key: str, stored: bytes | None) -> Node:
@@ -122,7 +126,7 @@ def _apply_row(node: Node, row: Row, batches: Sequence[str], plan: Plan, on_the_
         if node.key not in on_the_way:
             on_the_way[node.key] = own(cells, node.key)
         cells = on_the_way[node.key]
-    nodes_of.fold(cells, (node.key, node.forgotten), plan, row[VALUES:], (at, batches[row[BATCH]], row[INDEX]))
+    nodes_of.fold(cells, (node.key, node.forgotten), plan, row[VALUES:], at, batches[row[BATCH]], row[INDEX])
 
 
 def apply_told(told: Told, nodes: Mapping[str, Node], outbox: Outbox) -> None:

@@ -14,6 +14,9 @@ from app.api.measures import Measures
 from app.collecting.intake import Intake
 from app.collecting.once import Once
 from app.identity import Tokens
+from app.profiles.asking import Asking
+from app.profiles.past import Past
+from app.rules_reader import RulesReader
 from app.settings import Settings
 from app.stamp import Clock
 from app.store.read_store import ReadStore
@@ -35,6 +38,9 @@ class Api:
     limits: Limits
     intake: Intake
     once: Once
+    rules: RulesReader
+    asking: Asking
+    past: Past
     admission: Admission
     clock: Clock
 

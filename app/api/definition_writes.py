@@ -15,7 +15,7 @@ from app.api.problems import FieldError, Problem, invalid, not_found
 from app.api.routes import Call
 from app.api.writes import Accepted
 from projections.definition import Definition
-from schemas.definitions import PARTITION, DefinitionCommand, DefinitionRefused
+from schemas.definitions import PARTITION, DefinitionCommand, DefinitionEvent, DefinitionRefused
 from schemas.topics import DEFINITIONS_COMMANDS
 
 
@@ -32,6 +32,17 @@ def envelope(call: Call[Any, Any], definition_id: str, expected_version: int | N
 
 async def submit(call: Call[Any, Any], command: DefinitionCommand) -> Definition | None:
     """Send a command and return the definition behind it; None when that is not visible within the time given.
+
+    Raises:
+        Problem: it was refused, or Kafka could not be reached.
+
+    """
+    event = await outcome(call, command)
+    return None if event is None else call.api.shelf.get(command.definition_id)
+
+
+async def outcome(call: Call[Any, Any], command: DefinitionCommand) -> DefinitionEvent | None:
+    """Send a command and return what it led to; None when that is not known within the time given.
 
     Raises:
         Problem: it was refused, or Kafka could not be reached.
@@ -54,7 +65,7 @@ async def submit(call: Call[Any, Any], command: DefinitionCommand) -> Definition
         raise refused(event)
     api.measures.commands.labels(kind, "done").inc()
     api.measures.visible_seconds.observe(time.perf_counter() - started)
-    return api.shelf.get(command.definition_id)
+    return event
 
 
 def written(call: Call[Any, Any], definition_id: str, found: Definition | None, message: str) -> web.Response:

@@ -21,6 +21,7 @@ from app.api import (
     job_edits,
     jobs,
     people,
+    profiles,
     providers,
     registry,
     rejects,
@@ -41,6 +42,9 @@ from app.collecting.intake import Intake
 from app.collecting.once import Once
 from app.identity import Tokens, write_private
 from app.pages.pages import add_pages
+from app.profiles.asking import Asking
+from app.profiles.past import Past
+from app.rules_reader import RulesReader
 from app.settings import Settings
 from app.stamp import Clock, utc_now
 from app.store.read_store import ReadStore
@@ -87,20 +91,15 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
     store = await ReadStore.open(settings.database())
     stack.push_async_callback(store.close)
     measures = new_measures()
-    tail = EventTail(settings.bootstrap_servers)
-    gateway = CommandsGateway(settings.bootstrap_servers, settings.partitions, tail, store, measures)
-    intake = Intake(settings.bootstrap_servers)
-    cluster = Cluster(settings.bootstrap_servers, settings.partitions)
+    servers = settings.bootstrap_servers
+    cluster = Cluster(servers, settings.partitions)
     stack.push_async_callback(cluster.close)
-    tail.start()
-    stack.push_async_callback(tail.stop)
-    shelf = DefinitionShelf(settings.bootstrap_servers)
-    shelf.start()
-    stack.push_async_callback(shelf.stop)
-    gateway.start()
-    stack.push_async_callback(gateway.stop)
-    intake.start()
-    stack.push_async_callback(intake.stop)
+    tail, shelf, intake, rules = EventTail(servers), DefinitionShelf(servers), Intake(servers), RulesReader(servers)
+    gateway = CommandsGateway(servers, settings.partitions, tail, store, measures)
+    for part in (tail, shelf, gateway, intake, rules):
+        part.start()
+        stack.push_async_callback(part.stop)
+    asking = await stack.enter_async_context(Asking(store.plane, settings.partitions))
     return Api(
         settings=settings,
         store=store,
@@ -117,6 +116,9 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
         ),
         intake=intake,
         once=Once(store, intake, clock),
+        rules=rules,
+        asking=asking,
+        past=Past(servers, asking, rules),
         admission=Admission(settings.concurrent_uploads),
         clock=clock,
     )
@@ -174,6 +176,7 @@ ALL: Final[tuple[Route, ...]] = (  # a fixed path stands before one with a part 
     *collect.ROUTES,
     *collect_bulk.ROUTES,
     *rejects.ROUTES,
+    *profiles.ROUTES,
     *providers.ROUTES,
     *events.ROUTES,
     *people.ROUTES,

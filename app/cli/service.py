@@ -48,10 +48,12 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
 
 
 @click.command(short_help="Run one role in this process.")
-@click.argument("role", type=click.Choice([each.name for each in ROLES]))
+@click.argument("role", type=click.Choice([each.name for each in ROLES]), metavar="ROLE")
 @click.option("--supervisor", type=int, hidden=True, help="End when the process of this id, our parent, ends.")
 def worker(role: str, supervisor: int | None) -> None:
     """Run one ROLE until SIGTERM or Ctrl-C; it finishes its batch and commits before it ends.
+
+    Roles: api, control, runner, lane-realtime, lane-backfill, profiles.
 
     Exit codes: 0 it was told to stop; 6 Kafka or the database can't be reached; 70 it ended itself rather than break a
     promise: start it again.

@@ -15,6 +15,7 @@ from app.job_codec import decode_job
 from app.store import collected, generations, history, listing, seen
 from app.store.collected import Collected
 from app.store.database import Database, open_database
+from app.store.plane import PlaneStore
 from app.store.questions import (
     ConfigurationVersion,
     JobFilter,
@@ -49,6 +50,7 @@ class ReadStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.plane = PlaneStore(database)
 
     @classmethod
     async def open(cls, database_url: str) -> "ReadStore":

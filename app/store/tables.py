@@ -92,6 +92,23 @@ collected = Table(
 )
 Index("collected_by_time", collected.c.claimed_at)
 
+pins = Table(
+    "pins",
+    shared,
+    Column("topic", Words, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("offset", BigInteger, primary_key=True),  # of the first raw record that these rules map
+    Column("rules_at", BigInteger, nullable=False),
+)
+
+owners = Table(
+    "owners",
+    shared,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("url", Words, nullable=False),
+    Column("secret", Words, nullable=False),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Tables:

@@ -64,7 +64,8 @@ async def test_rules_that_are_applied_reach_every_reader_and_outlive_control(
     async with service(tmp_path, await fresh_broker(), ("control",)) as running, asyncio.timeout(180):
         servers = running.broker.bootstrap_servers
         reader = RulesReader(servers)
-        await reader.start()
+        reader.start()
+        await reader.caught_up()
         try:
             assert (reader.rules, reader.rules_at, reader.alive) == (NO_RULES, 0, True)
             await in_force(running, IDENTITY, 1, identity())
@@ -94,7 +95,8 @@ async def test_rules_that_are_applied_reach_every_reader_and_outlive_control(
         finally:
             await reader.stop()
         other = RulesReader(servers)
-        await other.start()
+        other.start()
+        await other.caught_up()
         assert (other.rules, other.rules_at) == (reader.rules, reader.rules_at)
         await other.stop()
         events = (await running.committed("definitions.events"))[0]
@@ -123,7 +125,8 @@ async def test_what_does_not_belong_there_is_a_dead_letter(tmp_path: Path, fresh
     async with service(tmp_path, await fresh_broker(), ("control",), partitions=2) as running, asyncio.timeout(120):
         assert running.producer
         reader = RulesReader(running.broker.bootstrap_servers)
-        await reader.start()
+        reader.start()
+        await reader.caught_up()
         good = DraftDefinition(
             command_id="c", definition_id=IDENTITY, issued_at=LONG_AGO, issued_by="user:test", body=identity()
         )

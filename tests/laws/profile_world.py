@@ -14,6 +14,7 @@ from projections.updates import (
     Told,
     apply_mapped,
     apply_told,
+    canonical,
     decode_mapped,
     decode_node,
     decode_told,
@@ -127,7 +128,7 @@ class World:
         return {key: shown(node) for key, node in self.nodes.items() if not node.parent and (node.cells or node.edges)}
 
     def bytes_of(self) -> dict[str, bytes]:
-        return {key: encode_node(self.nodes[key]) for key in self.profiles()}
+        return {key: canonical(self.nodes[key]) for key in self.profiles()}
 
     def _home(self, key: str) -> int:
         return partition_of_key(key, self.partitions)
@@ -149,7 +150,7 @@ class World:
 
     def _load(self, said: Mapped | Told) -> None:
         """Have the nodes as a store gives them: each time anew from bytes."""
-        for key in set(said.keys()):
+        for key in set(said.spoken_to()):
             known = self.nodes.get(key)
             self.nodes[key] = decode_node(key, None if known is None else encode_node(known))
 

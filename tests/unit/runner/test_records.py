@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,11 +9,9 @@ import pytest
 from app.command_records import MOST_BYTES, UnreadableCommandError, command_in
 from app.dead_letters import dead_letter
 from app.job_codec import decode_job, encode_job
-from app.lane import UnreadableMessageError, arrival
 from app.placement import partition_of
 from app.stamp import stamp
 from schemas.commands import NONE, CreateJob, PauseJob, ReportProgress
-from schemas.messages import LATEST, MessageBatch, check_batch
 from schemas.wire import encode
 from tests.unit.runner.jobs import START, job
 
@@ -83,26 +80,6 @@ def test_a_dead_letter_is_small_whatever_the_record_was() -> None:
     assert letter.key is None
     assert len(letter.value or b"") < 5_000
     assert dead_letter(Record(b"", b"k"), "malformed_message", "why", START).key == b"k"
-
-
-def test_a_header_without_a_value_is_as_none() -> None:
-    assert arrival(Record(b"{}", message=Found(headers=[("stream", None)]))).stream == "default"
-
-
-def test_the_last_moment_that_a_batch_may_have_is_a_moment() -> None:
-    stamps = LATEST.to_bytes(8, "little", signed=True)
-    check_batch("people", 1, b"{}\n", stamps)
-    word = MessageBatch(
-        batch_id="b", stream="people", source="", job_id="", run=1, ingested_at=START, first=0, count=1,
-        payload=b"{}\n", timestamps=stamps,
-    )  # fmt: skip
-    assert arrival(Record(encode(word))).last_message_at == datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)
-
-
-@pytest.mark.parametrize("seconds", [1e30, -1e30, 9e15])
-def test_a_record_of_an_impossible_time_is_a_dead_letter(seconds: float) -> None:
-    with pytest.raises(UnreadableMessageError, match="is not a time"):
-        arrival(Record(b"{}", message=Found(timestamp=seconds)))
 
 
 def test_a_state_written_by_an_older_or_a_newer_version_is_read() -> None:

@@ -1,0 +1,160 @@
+"""A member of a consumer group whose reader decides where each partition begins and what is read next.
+
+The lanes and the profiles use it instead of Faust: they handle hundreds of thousands of messages a second, keep their
+own positions beside their state, and read real time before backfill. Every failure leaves the process, which a
+supervisor starts again; nothing is committed then.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from schemas.topics import MAX_RECORD_BYTES
+
+SESSION_MS: Final = 10_000
+HEARTBEAT_MS: Final = 3_000
+TELL_SECONDS: Final = 1.0
+FROZEN_SECONDS: Final = SESSION_MS / 1000  # after that another worker may own our partitions
+
+_log = logging.getLogger(__name__)
+
+Start = Callable[[frozenset[int]], Awaitable[Mapping[TopicPartition, int]]]
+Stop = Callable[[frozenset[int]], Awaitable[None]]
+
+
+class FrozenError(RuntimeError):
+    """This process stood still for so long that another worker may own its partitions. Leave; nothing is committed."""
+
+
+class GroupReader:
+    """Reads the same partition numbers of several topics. `assigned` returns where they begin, or leaves it to `seek`.
+
+    `assigned` and `revoked` are called between two turns of whoever holds `turn`, never within one. They have to be
+    quick: the group waits for them.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        topics: Sequence[str],
+        group: str,
+        instance_id: str,
+        *,
+        assigned: Start,
+        revoked: Stop,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._topics = topics
+        self._clock = clock
+        self._last_turn = clock()
+        self._turn = asyncio.Lock()
+        self._told: dict[TopicPartition, int] = {}
+        self._told_at = clock()
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap_servers,
+            group_id=group,
+            group_instance_id=instance_id,
+            partition_assignment_strategy=(RangePartitionAssignor,),  # the same numbers of every topic
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            enable_auto_commit=False,
+            auto_offset_reset="latest",  # until there was a `seek`
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=MAX_RECORD_BYTES,
+        )
+        self._listener = _Listener(self, assigned, revoked)
+
+    @property
+    def owned(self) -> frozenset[TopicPartition]:
+        """What is owned at this moment."""
+        return frozenset(self._consumer.assignment())
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Join the group, and leave it at the end."""
+        try:
+            await self._consumer.start()
+            self._consumer.subscribe(self._topics, listener=self._listener)
+            yield
+        finally:
+            await self._consumer.stop()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold off any change of partitions, for as short a time as it takes to work on what was read.
+
+        Raises:
+            FrozenError: between this turn and the last one others may have taken over.
+
+        """
+        async with self._turn:
+            gap, self._last_turn = self._clock() - self._last_turn, self._clock()
+            if gap > FROZEN_SECONDS and self.owned:
+                raise FrozenError(f"nothing moved here for {gap:.0f} seconds; another worker may own the partitions")
+            yield
+            self._last_turn = self._clock()
+
+    async def read(
+        self, *partitions: TopicPartition, wait_ms: int, most: int | None = None
+    ) -> Mapping[TopicPartition, Sequence[Any]]:
+        """Return what has arrived in some of the owned partitions, waiting for the first of it."""
+        found: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(
+            *partitions, timeout_ms=wait_ms, max_records=most
+        )
+        return found
+
+    def seek(self, where: TopicPartition, offset: int) -> None:
+        """Read on from there."""
+        self._consumer.seek(where, offset)
+
+    async def first_offsets(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Return the lowest offset that each partition still has."""
+        found: Mapping[TopicPartition, int] = await self._consumer.beginning_offsets(partitions)
+        return found
+
+    async def tell(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit offsets for whoever watches the group's lag, now and then; nothing depends on them."""
+        if self._clock() - self._told_at < TELL_SECONDS:
+            return
+        self._told_at = self._clock()
+        news = {where: offset for where, offset in offsets.items() if self._told.get(where) != offset}
+        mine = {where: offset for where, offset in news.items() if where in self._consumer.assignment()}
+        try:
+            if mine:
+                await self._consumer.commit(mine)
+                self._told |= mine
+        except (CommitFailedError, IllegalStateError, KafkaError) as error:
+            _log.info("the group's offsets weren't committed, which only its lag shows: %r", error)
+
+    async def _take_over(self, numbers: frozenset[int], assigned: Start) -> None:
+        async with self._turn:
+            for where, offset in (await assigned(numbers)).items():
+                self._consumer.seek(where, offset)
+            self._last_turn = self._clock()
+
+    async def _give_up(self, numbers: frozenset[int], revoked: Stop) -> None:
+        async with self._turn:
+            await revoked(numbers)
+            self._last_turn = self._clock()
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    def __init__(self, reader: GroupReader, assigned: Start, revoked: Stop) -> None:
+        self._reader = reader
+        self._assigned = assigned
+        self._revoked = revoked
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        if revoked:
+            await self._reader._give_up(frozenset(each.partition for each in revoked), self._revoked)  # noqa: SLF001
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        if assigned:
+            await self._reader._take_over(frozenset(each.partition for each in assigned), self._assigned)  # noqa: SLF001

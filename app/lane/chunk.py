@@ -1,0 +1,189 @@
+"""Some consecutive raw records of one partition, mapped: what they say to identities, and what was odd about them.
+
+The same records mapped by the same rules always give the same; where one chunk ends and the next begins doesn't matter.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from app.dead_letters import letter_of
+from app.lane.raw import Raw, RawRecord, UnreadableMessageError, moment, open_raw, parse
+from app.lane.rule_book import RuleBook, is_forgotten
+from app.safe_faust.publishing import Outgoing
+from app.store.questions import StreamDelta
+from projections.cells import COUNTED
+from projections.mapper import Mapper
+from projections.metrics import EPOCH
+from projections.placement import partition_of_key
+from projections.rules import Forgotten
+from projections.updates import Group, Mapped, encode_mapped
+from schemas.catalog import UnknownSchemaError
+from schemas.messages import BadBatchError
+from schemas.topics import FUTURE_BOUND_MS, UPDATES
+from schemas.updates import MappedBatch
+from schemas.wire import MalformedRecordError, encode
+
+FULL_ROWS: Final = 1_000  # for one partition: what profiles do at a time has to be short enough not to be felt
+UNREADABLE: Final = (UnreadableMessageError, BadBatchError, MalformedRecordError, UnknownSchemaError)
+
+
+@dataclass(slots=True)
+class Oddity:
+    """One thing that is wrong with messages of a record: how many they are, and the first of them."""
+
+    reason: str
+    index: int
+    excerpt: bytes
+    count: int = 1
+
+
+class Chunk:
+    """Takes records until it is full; then `updates`, `letters` and `seen` are what has to be written."""
+
+    def __init__(self, lane: str, book: RuleBook, forgotten: Forgotten, partitions: int, now: datetime) -> None:
+        self._lane = lane
+        self._book = book
+        self._forgotten = forgotten
+        self._partitions = partitions
+        self._now = now
+        self._latest = (now - EPOCH).total_seconds() * 1_000_000 + FUTURE_BOUND_MS * 1_000
+        self._packets: dict[int, Mapped] = defaultdict(Mapped)
+        self._singles: dict[tuple[int, str], Group] = {}  # still open, by partition and stream
+        self._said: set[tuple[str, int]] = set()  # the messages in them that may come again
+        self._rows = 0
+        self._first: RawRecord | None = None
+        self.next_offset = 0
+        self.seen: dict[str, StreamDelta] = {}
+        self.letters: list[Outgoing] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has as many rows as are sent at a time."""
+        return self._rows >= FULL_ROWS * self._partitions
+
+    def add(self, record: RawRecord) -> None:
+        """Take the next record. What can't be read becomes a dead letter, and the partition goes on."""
+        self._first = self._first or record
+        self.next_offset = record.offset + 1
+        try:
+            raw = open_raw(record)
+        except UNREADABLE as error:
+            letter = letter_of(record, record.key, record.value, "malformed_message", str(error), self._now)
+            self.letters.append(letter)
+            return
+        self._count(raw, record)
+        odd: dict[str, Oddity] = {}
+        mapper = self._book.mapper(raw.stream)
+        if mapper is not None:
+            self._map(raw, record, mapper, odd)
+        elif len(raw.lines) == 1:
+            _parsed(raw, 0, odd)
+        for code, each in odd.items():
+            self.letters.append(self._letter(record, raw, code, each))
+
+    def updates(self) -> list[Outgoing]:
+        """Return what the partitions of identities are told."""
+        first = self._first
+        if first is None:
+            return []
+        told = []
+        for partition, mapped in self._packets.items():
+            word = MappedBatch(
+                topic=first.topic,
+                partition=first.partition,
+                first_offset=first.offset,
+                next_offset=self.next_offset,
+                rules_at=self._book.rules_at,
+                payload=encode_mapped(mapped),
+            )
+            told.append(Outgoing(UPDATES[self._lane].name, encode(word), partition=partition))
+        return told
+
+    def _map(self, raw: Raw, record: RawRecord, mapper: Mapper, odd: dict[str, Oddity]) -> None:
+        counts = raw.may_repeat and any(name.startswith(COUNTED) for name in mapper.columns)
+        groups: dict[int, Group] = {}
+        mapped_lines: list[int] = []  # the mapper counts what it was given
+        latest, partitions, stamps = self._latest, self._partitions, raw.timestamps or [raw.arrived] * len(raw.lines)
+        for index, stamp in enumerate(stamps):
+            message = _parsed(raw, index, odd)
+            if message is None:
+                continue
+            mapped_lines.append(index)
+            mapped = mapper.map(message, stamp)
+            if mapped is None:
+                continue
+            key, links, at, values = mapped
+            if at > latest:
+                _note(odd, "future_timestamp", f"{moment(at).isoformat()} is in the future", index, raw.lines[index])
+                continue
+            if self._forgotten and is_forgotten(self._forgotten, (key, *links), at):
+                continue
+            home = partition_of_key(key, partitions)
+            group = groups.get(home)
+            if group is None:
+                groups[home] = group = self._group(home, raw, record, mapper, counted=counts)
+            number = raw.first + index
+            group.rows.append([key, at, len(group.batches) - 1, number, record.offset - group.offset, *values])
+            for link in links:
+                packet = self._packets[partition_of_key(link, partitions)]
+                packet.links.append((link, key, at, raw.batch, number))
+        self._rows += sum(len(each.rows) for each in groups.values())
+        for (what, code), (count, example, number) in mapper.take_faults().items():
+            index = mapped_lines[number]
+            self.letters.append(
+                self._letter(record, raw, code, Oddity(f"{what}: {example}", index, raw.lines[index], count))
+            )
+
+    def _group(self, home: int, raw: Raw, record: RawRecord, mapper: Mapper, *, counted: bool) -> Group:
+        """Return the group that the rows of a record belong to. Single messages share one, as they share columns."""
+        single = len(raw.lines) == 1
+        group = self._singles.get((home, raw.stream)) if single else None
+        message = (raw.batch, raw.first)
+        if group is None or (counted and message in self._said):
+            group = Group(raw.stream, mapper.columns, record.offset, [])
+            self._packets[home].groups.append(group)
+            if single:
+                self._singles[home, raw.stream] = group
+        if not group.batches or group.batches[-1] != raw.batch:
+            group.batches.append(raw.batch)
+        if counted:
+            group.counted.append((raw.batch, raw.first, len(raw.lines)))
+            if single:
+                self._said.add(message)
+        return group
+
+    def _count(self, raw: Raw, record: RawRecord) -> None:
+        arrived, newest = moment(raw.arrived), raw.newest()
+        known = self.seen.get(raw.stream) or StreamDelta(
+            stream=raw.stream, lane=self._lane, count=0, bytes=0, last_message_at=newest, last_arrival_at=arrived
+        )
+        self.seen[raw.stream] = replace(
+            known,
+            count=known.count + len(raw.lines),
+            bytes=known.bytes + len(record.value or b""),
+            last_message_at=max(known.last_message_at, newest),
+            last_arrival_at=max(known.last_arrival_at, arrived),
+        )
+
+    def _letter(self, record: RawRecord, raw: Raw, code: str, odd: Oddity) -> Outgoing:
+        many = f"{odd.count} of {len(raw.lines)} messages, first index {raw.first + odd.index}: "
+        reason = f"{many if len(raw.lines) > 1 else ''}{odd.reason}"
+        return letter_of(record, record.key, odd.excerpt, code, reason, self._now, stream=raw.stream, job_id=raw.job_id)
+
+
+def _parsed(raw: Raw, index: int, odd: dict[str, Oddity]) -> dict[str, Any] | None:
+    try:
+        return parse(raw.lines[index])
+    except UnreadableMessageError as error:
+        _note(odd, "malformed_message", str(error), index, raw.lines[index])
+        return None
+
+
+def _note(odd: dict[str, Oddity], code: str, reason: str, index: int, line: bytes) -> None:
+    known = odd.get(code)
+    if known is None:
+        odd[code] = Oddity(reason, index, line)
+    else:
+        known.count += 1

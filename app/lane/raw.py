@@ -1,0 +1,123 @@
+"""What one record of `messages.*` holds: a packed batch, or one JSON object of an outside producer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+import orjson
+
+from projections.metrics import EPOCH
+from schemas.messages import MessageBatch, check_batch
+from schemas.stream_names import STREAM_NAME, is_stream_name
+from schemas.wire import MAGIC, decode
+
+DEFAULT_STREAM: Final = "default"
+LONGEST_ID: Final = 200
+ID_HEADERS: Final = ("message_id", "ce_id")
+
+
+class UnreadableMessageError(ValueError):
+    """The record is no batch and no JSON object. The message says what was found."""
+
+
+class RawRecord(Protocol):
+    """A record as Kafka gives it; `timestamp` is in milliseconds since 1970."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """The messages of one record. Message `i` has the id (`batch`, `first + i`).
+
+    `timestamps` are microseconds since 1970 UTC, one for each message; without any, `arrived` counts for all.
+    """
+
+    stream: str
+    batch: str
+    first: int
+    lines: Sequence[bytes]
+    timestamps: Sequence[int]
+    arrived: int
+    job_id: str = ""
+    may_repeat: bool = True  # a message may come again in another record, under the same id
+
+    def newest(self) -> datetime:
+        """Return the latest time of a message."""
+        return moment(max(self.timestamps, default=self.arrived))
+
+
+def open_raw(record: RawRecord) -> Raw:
+    """Return what a record holds; the lines themselves are not looked into.
+
+    Raises:
+        UnreadableMessageError, BadBatchError, MalformedRecordError, UnknownSchemaError: it is a dead letter.
+
+    """
+    value = record.value or b""
+    if value[:1] != bytes([MAGIC]):
+        return _single(value, record)
+    word = decode(value)
+    if not isinstance(word, MessageBatch):
+        raise UnreadableMessageError(f"a {type(word).__name__} is not a batch of messages")
+    check_batch(word.stream, word.count, word.payload, word.timestamps)
+    return Raw(
+        stream=word.stream,
+        batch=word.batch_id,
+        first=word.first,
+        lines=word.payload.split(b"\n")[:-1],
+        timestamps=memoryview(word.timestamps).cast("q"),
+        arrived=(word.ingested_at - EPOCH) // timedelta(microseconds=1),
+        job_id=word.job_id,
+    )
+
+
+def _single(value: bytes, record: RawRecord) -> Raw:
+    headers = dict(record.headers or ())
+    stream = (headers.get("stream") or b"").decode("utf-8", "replace") or DEFAULT_STREAM
+    if not is_stream_name(stream):
+        raise UnreadableMessageError(STREAM_NAME)
+    moment(record.timestamp * 1000)
+    given = next((headers[name] for name in ID_HEADERS if headers.get(name)), b"").decode("utf-8", "replace")
+    if len(given) > LONGEST_ID:
+        raise UnreadableMessageError(f"a message id has at most {LONGEST_ID} characters, and this one {len(given)}")
+    return Raw(
+        stream=stream,
+        batch=given or f"{record.topic}:{record.partition}",
+        first=0 if given else record.offset,
+        lines=(value,),
+        timestamps=(),
+        arrived=record.timestamp * 1000,
+        may_repeat=bool(given),
+    )
+
+
+def parse(line: bytes) -> dict[str, Any]:
+    """Return the message in a line.
+
+    Raises:
+        UnreadableMessageError: it is no JSON object.
+
+    """
+    try:
+        message = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableMessageError(f"the message is not JSON: {error}") from error
+    if not isinstance(message, dict):
+        raise UnreadableMessageError(f"a message is a JSON object, not a {type(message).__name__}")
+    return message
+
+
+def moment(micros: int) -> datetime:
+    """Return the moment so many microseconds after 1970."""
+    try:
+        return EPOCH + timedelta(microseconds=micros)
+    except OverflowError as error:
+        raise UnreadableMessageError(f"{micros} microseconds since 1970 is not a time") from error

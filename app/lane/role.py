@@ -1,0 +1,138 @@
+"""The `lane` roles: read raw messages, tell the profiles what they say, and count what was seen of each stream.
+
+A lane's position stands in the read store beside its counts, so that each message counts once. What it tells is sent
+again after a crash; profiles know it by the raw offset. Rules change at a raw offset that is noted first, so a raw
+message is always mapped by the same rules.
+"""
+
+import asyncio
+import logging
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import TopicPartition
+
+from app.group_reader import GroupReader
+from app.lane.chunk import Chunk
+from app.lane.rule_book import RuleBook
+from app.rules_reader import RulesReader
+from app.settings import Settings
+from app.stamp import Clock, utc_now
+from app.stopping import told_to_stop
+from app.store.read_store import ReadStore
+from app.writer import Writer
+from schemas.topics import LANES
+
+GROUP: Final = "entrepot.lane"
+WAIT_MS: Final = 200
+MOST_RECORDS: Final = 2_000  # single messages at a time
+
+_log = logging.getLogger(__name__)
+
+
+class Lane:
+    """The raw partitions that this process owns in one lane."""
+
+    def __init__(self, name: str, settings: Settings, store: ReadStore, rules: RulesReader, clock: Clock) -> None:
+        self._name = name
+        self._partitions = settings.partitions
+        self._store = store
+        self._rules = rules
+        self._clock = clock
+        self._positions: dict[TopicPartition, int] = {}
+        self._pins: dict[TopicPartition, list[tuple[int, int]]] = {}  # (raw offset, rules_at from there on), ascending
+        self._books: dict[int, RuleBook] = {}
+        self._writer = Writer(settings.bootstrap_servers)
+        self._reader = GroupReader(
+            settings.bootstrap_servers,
+            [LANES[name].name],
+            f"{GROUP}.{name}",
+            f"{GROUP}.{name}-{settings.worker_id}",
+            assigned=self._assigned,
+            revoked=self._revoked,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. Whatever goes wrong escapes, and nothing is counted that wasn't told."""
+        async with self._writer, self._reader.running():
+            while not stop.is_set():
+                async with self._reader.turn():
+                    await self._follow_rules()
+                    found = await self._reader.read(wait_ms=WAIT_MS, most=MOST_RECORDS)
+                    for where, records in found.items():
+                        await self._take(where, records)
+                    await self._reader.tell(self._positions)
+
+    async def _assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
+        topic = LANES[self._name].name
+        for number in numbers:
+            where = TopicPartition(topic, number)
+            self._positions[where] = await self._store.next_offset(topic, number)
+            self._pins[where] = list(await self._store.plane.rules_of(topic, number))
+        return {where: offset for where, offset in self._positions.items() if where.partition in numbers}
+
+    async def _revoked(self, _numbers: frozenset[int]) -> None:
+        self._positions.clear()
+        self._pins.clear()
+
+    async def _follow_rules(self) -> None:
+        """Note from which raw offset on the newest rules are followed, before any message is mapped by them."""
+        rules, newest = self._rules.rules, self._rules.rules_at
+        for where, position in self._positions.items():
+            pins = self._pins[where]
+            if pins and (pins[-1][1] == newest or (await self._book(pins[-1][1])).maps_like(rules)):
+                continue
+            await self._store.plane.note_rules(where.topic, where.partition, position, newest)
+            pins.append((position, newest))
+
+    async def _book(self, rules_at: int) -> RuleBook:
+        if rules_at not in self._books:
+            self._books[rules_at] = RuleBook(await self._rules.at(rules_at), rules_at)
+        return self._books[rules_at]
+
+    async def _rules_for(self, where: TopicPartition, offset: int) -> tuple[RuleBook, float]:
+        """Return the rules for a raw offset, and the offset that others begin at."""
+        pins = self._pins[where]
+        place = max(bisect_right(pins, offset, key=lambda pin: pin[0]), 1)
+        return await self._book(pins[place - 1][1]), pins[place][0] if place < len(pins) else float("inf")
+
+    async def _take(self, where: TopicPartition, records: Sequence[Any]) -> None:
+        chunk: Chunk | None = None
+        until = float("inf")
+        for record in records:
+            if chunk is None or chunk.is_full or record.offset >= until:
+                if chunk is not None:
+                    await self._send(where, chunk)
+                book, until = await self._rules_for(where, record.offset)
+                forgotten = self._rules.rules.forgotten
+                chunk = Chunk(self._name, book, forgotten, self._partitions, self._clock())
+            chunk.add(record)
+        if chunk is not None:
+            await self._send(where, chunk)
+
+    async def _send(self, where: TopicPartition, chunk: Chunk) -> None:
+        await self._writer.write([*chunk.updates(), *chunk.letters])
+        position = self._positions[where]
+        reached = max(chunk.next_offset, position)
+        if not await self._store.apply_streams(
+            where.topic, where.partition, position, reached, tuple(chunk.seen.values())
+        ):
+            reached = await self._store.next_offset(where.topic, where.partition)
+            _log.warning("%s is counted by another worker up to %d; going on behind that", where, reached)
+            self._reader.seek(where, reached)
+        self._positions[where] = reached
+
+
+async def run_lane(settings: Settings, name: str, clock: Clock = utc_now) -> int:
+    """Run the lane `realtime` or `backfill` until it is told to stop; return the process's exit code."""
+    store = await ReadStore.open(settings.database())
+    rules = RulesReader(settings.bootstrap_servers)
+    try:
+        rules.start()
+        await rules.caught_up()
+        await Lane(name, settings, store, rules, clock).run(told_to_stop())
+    finally:
+        await rules.stop()
+        await store.close()
+    return 0

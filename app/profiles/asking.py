@@ -1,0 +1,87 @@
+"""Asks the owners of partitions about identities, wherever they run. Knows no HTTP status of the API and no rules."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Self
+
+import aiohttp
+import orjson
+
+from app.store.plane import PlaneStore
+from projections.node import Node
+from projections.placement import partition_of_key
+
+SECONDS: Final = aiohttp.ClientTimeout(total=10, connect=2)
+LONGEST_CHASE: Final = 100  # pointers only go down, and each was the end of a chase once
+
+
+class NobodyAnswers(Exception):
+    """No process answers for the partition: it is starting, or moving to another one. Ask again in a moment."""
+
+
+class Asking:
+    """A client of all owners; use it as an async context manager."""
+
+    def __init__(self, plane: PlaneStore, partitions: int) -> None:
+        self._plane = plane
+        self._partitions = partitions
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(timeout=SECONDS)
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        assert self._session
+        await self._session.close()
+
+    async def root(self, key: str) -> Node | None:
+        """Return the node that holds the profile of a ranked key; None when nothing is known of it.
+
+        Raises:
+            NobodyAnswers: an owner can't be asked.
+
+        """
+        for _ in range(LONGEST_CHASE):
+            node = await self.node(key)
+            if node is None or not node.parent:
+                return node
+            key = node.parent
+        raise NobodyAnswers(f"the identities of {key} are being brought together")
+
+    async def node(self, key: str) -> Node | None:
+        """Return the node of a ranked key."""
+        (found,) = await self.nodes([key])
+        return found
+
+    async def nodes(self, keys: Sequence[str]) -> list[Node | None]:
+        """Return the node of each ranked key, wherever they live."""
+        by_partition: dict[int, list[str]] = defaultdict(list)
+        for key in keys:
+            by_partition[partition_of_key(key, self._partitions)].append(key)
+        found: dict[str, Node | None] = {}
+        for partition, those in by_partition.items():
+            for key, facts in zip(those, await self._ask("nodes", partition, those), strict=True):
+                found[key] = None if facts is None else Node(key, **facts)
+        return [found[key] for key in keys]
+
+    async def references(self, key: str) -> Sequence[tuple[int, int, int, int, int]]:
+        """Return where the raw messages behind a ranked key are: lane, partition, offset, index, rules_at."""
+        (found,) = await self._ask("references", partition_of_key(key, self._partitions), [key])
+        return [tuple(each) for each in found]
+
+    async def _ask(self, what: str, partition: int, keys: Sequence[str]) -> Sequence[Any]:
+        assert self._session
+        owner = await self._plane.owner(partition)
+        if owner is None:
+            raise NobodyAnswers(f"no process has ever answered for partition {partition} of the profiles")
+        body = orjson.dumps({"partition": partition, "keys": keys})
+        headers: Mapping[str, str] = {"Authorization": f"Bearer {owner.secret}", "Content-Type": "application/json"}
+        try:
+            async with self._session.post(f"{owner.url}/{what}", data=body, headers=headers) as answer:
+                if answer.status != 200:
+                    raise NobodyAnswers(f"partition {partition} of the profiles is on its way to another process")
+                found: Sequence[Any] = orjson.loads(await answer.read())
+                return found
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise NobodyAnswers(f"partition {partition} of the profiles doesn't answer: {error!r}") from error

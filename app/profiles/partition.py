@@ -1,0 +1,154 @@
+"""One partition of the profiles: applies what lanes and other nodes say, and hands over all of it to be kept at once.
+
+Everything follows from the two update topics of the partition, so state and offsets are kept in one step, behind the
+broker's acks of what other partitions were told. A crash repeats; a repeat changes nothing.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from app.profiles.nodes import Nodes
+from app.profiles.seen import Seen
+from app.profiles.store import Changes, PartitionStore
+from app.safe_faust.publishing import Outgoing
+from projections.node import Node, Outbox
+from projections.updates import (
+    INDEX,
+    KEY,
+    OFFSET,
+    Group,
+    Mapped,
+    apply_mapped,
+    apply_told,
+    decode_mapped,
+    decode_told,
+    encode_node,
+    encode_told,
+    take_new,
+    told_by,
+)
+from schemas.topics import LANES, UPDATES
+from schemas.updates import MappedBatch, NodeBatch, Update
+from schemas.wire import encode
+
+REFERENCE: Final = struct.Struct(">BHQQQ")  # lane, partition and offset of a raw record, index in it, rules_at
+PAGES: Final = "pages"  # of references, numbered in the order they were written
+MOST_PAGES: Final = 10_000  # looked at for one key
+LANE_NUMBER: Final = {topic.name: number for number, topic in enumerate(LANES.values())}
+
+
+class ProfilePartition:
+    """The nodes of one partition. `apply` as much as you like, then `keep`."""
+
+    def __init__(
+        self, number: int, partitions: int, store: PartitionStore, *, most_nodes: int, clock: Callable[[], float]
+    ) -> None:
+        self.number = number
+        self.store = store
+        self._partitions = partitions
+        self._offsets = store.offsets()  # of the update topics by name, and of the raw topics by `topic/partition`
+        self._pages = int(store.fact(PAGES) or 0)
+        self.nodes = Nodes(store.get_nodes, most_nodes)
+        self._seen = Seen(store.get_seen, store.iterate_seen, clock)
+        self._references: dict[str, bytearray] = {}
+        self._outboxes: dict[str, Outbox] = {}
+        self._moved = False  # there is something to keep, if only a position
+
+    @property
+    def changes(self) -> int:
+        """How many nodes were changed since they were kept."""
+        return len(self.nodes.changed)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether all that was applied is kept."""
+        return not self._moved
+
+    def next_offset(self, lane: str) -> int:
+        """Return the offset of the lane's update topic that comes next."""
+        return self._offsets.get(UPDATES[lane].name, 0)
+
+    def apply(self, lane: str, offset: int, update: Update, most_identities: int) -> int:
+        """Apply one record of an update topic and return how many rows it had; one that was applied before has none."""
+        if offset < self.next_offset(lane):
+            return 0
+        self._offsets[UPDATES[lane].name] = offset + 1
+        self._moved = True
+        outbox = self._outboxes.setdefault(lane, Outbox(most_identities))
+        if isinstance(update, NodeBatch):
+            told = decode_told(update.payload)
+            apply_told(told, self._touch(told.spoken_to()), outbox)
+            return len(told.joins) + len(told.links)
+        return self._apply_mapped(update, outbox)
+
+    def _apply_mapped(self, update: MappedBatch, outbox: Outbox) -> int:
+        source = f"{update.topic}/{update.partition}"
+        taken = self._offsets.get(source, 0)
+        if update.next_offset <= taken:
+            return 0  # a lane that was killed sends some of it again
+        self._offsets[source] = update.next_offset
+        mapped = decode_mapped(update.payload)
+        for group in mapped.groups:
+            if update.first_offset < taken:
+                group.rows = [row for row in group.rows if group.offset + row[OFFSET] >= taken]
+            self._take_new(group)
+        apply_mapped(mapped, self._touch(mapped.spoken_to()), outbox)
+        self._refer(update, mapped)
+        return sum(len(group.rows) for group in mapped.groups)
+
+    def _take_new(self, group: Group) -> None:
+        if group.counted:
+            with self._seen.of({batch for batch, _, _ in group.counted}) as seen:
+                take_new(group, seen)
+
+    def _touch(self, keys: Iterable[str]) -> Mapping[str, Node]:
+        found = self.nodes.load(keys)
+        self.nodes.changed |= found
+        return found
+
+    def _refer(self, update: MappedBatch, mapped: Mapped) -> None:
+        """Note where the raw messages of every row are, so that a profile can be explained."""
+        lane, pack, references = LANE_NUMBER[update.topic], REFERENCE.pack, self._references
+        for group in mapped.groups:
+            for row in group.rows:
+                reference = pack(lane, update.partition, group.offset + row[OFFSET], row[INDEX], update.rules_at)
+                known = references.get(row[KEY])
+                if known is None:
+                    references[row[KEY]] = bytearray(reference)
+                else:
+                    known += reference
+
+    def to_tell(self) -> list[Outgoing]:
+        """Return what other partitions have to be told before anything is kept."""
+        told = []
+        for lane, outbox in self._outboxes.items():
+            for partition, each in told_by(outbox, self._partitions).items():
+                word = NodeBatch(payload=encode_told(each))
+                told.append(Outgoing(UPDATES[lane].name, encode(word), partition=partition))
+        self._outboxes = {}
+        return told
+
+    def keep(self) -> None:
+        """Write all that was applied, with the position behind it, in one step. What was to tell has been told."""
+        assert not self._outboxes, "others have to be told first"
+        self._pages += 1
+        page = b"\0" + self._pages.to_bytes(8)
+        changes = Changes(
+            nodes={key.encode(): encode_node(node) for key, node in self.nodes.changed.items()},
+            seen=self._seen.taken(),
+            refs={key.encode() + page: bytes(found) for key, found in self._references.items()},
+            offsets=self._offsets,
+            facts={PAGES: str(self._pages).encode()},
+        )
+        self.store.write(changes)
+        self.nodes.stored()
+        self._references = {}
+        self._moved = False
+
+    def references(self, key: str) -> Sequence[tuple[int, int, int, int, int]]:
+        """Return where the raw messages behind a key are, as `REFERENCE` lays it out; the latest come last."""
+        prefix = key.encode() + b"\0"
+        rows = self.store.iterate_refs(prefix, MOST_PAGES)
+        kept = b"".join(page for name, page in rows if name.startswith(prefix))
+        return list(REFERENCE.iter_unpack(kept + bytes(self._references.get(key, b""))))

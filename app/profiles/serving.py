@@ -1,0 +1,77 @@
+"""Look-ups in the partitions of this process, for the API. Whoever asks needs the secret of the owner table."""
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from hmac import compare_digest
+from typing import Final, Self
+
+import orjson
+from aiohttp import web
+
+from app.profiles.partition import ProfilePartition
+from app.store.plane import Owner, PlaneStore
+
+MOST_KEYS: Final = 1_000
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Serving:
+    """An HTTP server in front of partitions that are open; use it as an async context manager.
+
+    `POST /nodes` takes `{"partition": n, "keys": […]}` and answers, key by key, with the node as it is stored, and with
+    `POST /references` where the raw messages behind it are. 404: the partition isn't here, or not open yet.
+    """
+
+    def __init__(self, host: str, plane: PlaneStore, partitions: Mapping[int, ProfilePartition]) -> None:
+        self._host = host
+        self._plane = plane
+        self._partitions = partitions
+        self._secret = secrets.token_urlsafe(32)
+        app = web.Application(middlewares=[self._guarded])
+        app.router.add_post("/nodes", self._nodes)
+        app.router.add_post("/references", self._references)
+        self._runner = web.AppRunner(app, access_log=None)
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, 0).start()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._runner.cleanup()
+
+    async def announce(self, partition: int) -> None:
+        """Let the API know that a partition is answered for here."""
+        host, port = self._runner.addresses[0][:2]
+        await self._plane.claim(partition, Owner(f"http://{host}:{port}", self._secret))
+
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not compare_digest(given.encode(), self._secret.encode()):
+            raise web.HTTPUnauthorized
+        return await handler(request)
+
+    async def _nodes(self, request: web.Request) -> web.Response:
+        partition, keys = await self._asked(request)
+        found = [partition.nodes.peek(key) for key in keys]
+        facts = [
+            node and {"parent": node.parent, "cells": node.cells, "edges": node.edges, "forgotten": node.forgotten}
+            for node in found
+        ]
+        return web.Response(body=orjson.dumps(facts), content_type="application/json")
+
+    async def _references(self, request: web.Request) -> web.Response:
+        partition, keys = await self._asked(request)
+        return web.Response(
+            body=orjson.dumps([partition.references(key) for key in keys]), content_type="application/json"
+        )
+
+    async def _asked(self, request: web.Request) -> tuple[ProfilePartition, list[str]]:
+        body = orjson.loads(await request.read())
+        partition = self._partitions.get(body["partition"])
+        if partition is None:
+            raise web.HTTPNotFound
+        return partition, body["keys"][:MOST_KEYS]

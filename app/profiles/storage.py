@@ -1,0 +1,121 @@
+"""Where the stores of a process lie, and what one begins with: its own files, or a snapshot that has read more.
+
+Each partition begins with the newest good state there is; the tail of its update topics does the rest.
+"""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from app.profiles.manifest import Snapshot
+from app.profiles.snapshot_store import SnapshotStoreUnavailable
+from app.profiles.snapshots import Snapshots
+from app.profiles.store import CorruptStore, PartitionStore
+from app.settings import Settings
+from schemas.topics import UPDATES
+
+FOLDER: Final = "profiles"
+LIVE: Final = 0  # the generation that lanes and nodes feed
+
+_log = logging.getLogger(__name__)
+
+
+class LostLogError(RuntimeError):
+    """Neither a store nor a snapshot reaches back to where the log of updates begins now."""
+
+
+class Storage:
+    """The stores of this process, by partition, and the snapshots that are taken of them. `clock` counts seconds."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        self._folder = settings.data_dir / FOLDER
+        self._snapshots = Snapshots.at(settings.snapshots())
+        self._seconds = settings.snapshot_seconds
+        self._clock = clock
+        self._due: dict[int, float] = {}
+        self._taking: dict[int, asyncio.Task[None]] = {}
+
+    async def open(self, number: int, first: Mapping[str, int]) -> PartitionStore:
+        """Open the store of a partition. `first` is the lowest offset that each update topic still has.
+
+        Raises:
+            LostLogError: what lies between the store and the log is gone.
+
+        """
+        path = self._folder / str(number)
+        store = await self._own(path)
+        store = await self._newer_snapshot(number, path, store) or store
+        if store is None:
+            store = await asyncio.to_thread(PartitionStore.open, path)
+        gap = {topic: offset for topic, offset in first.items() if store.offsets().get(topic, 0) < offset}
+        if gap:
+            store.close()
+            raise LostLogError(
+                f"partition {number} of the profiles has read up to {store.offsets()}, but the log begins at {gap}: "
+                "bring back a newer snapshot"
+            )
+        self._due[number] = self._clock() + self._seconds
+        return store
+
+    def snapshot_if_due(self, number: int, store: PartitionStore) -> None:
+        """Begin to take a snapshot when it is time. It is of what is kept; work goes on meanwhile."""
+        if self._clock() < self._due[number] or number in self._taking:
+            return
+        self._due[number] = self._clock() + self._seconds
+        task = asyncio.create_task(self._take(number, store), name=f"snapshot of partition {number}")
+        task.add_done_callback(lambda _: self._taking.pop(number, None))
+        self._taking[number] = task
+
+    async def close(self, number: int, store: PartitionStore) -> None:
+        """Close a store; a snapshot of it that isn't finished is given up."""
+        task = self._taking.get(number)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        await asyncio.to_thread(store.close)
+
+    async def _own(self, path: Path) -> PartitionStore | None:
+        try:
+            return await asyncio.to_thread(_opened, path)
+        except CorruptStore as error:
+            _log.error("%s", error)
+            await asyncio.to_thread(shutil.rmtree, path)
+            return None
+
+    async def _newer_snapshot(self, number: int, path: Path, own: PartitionStore | None) -> PartitionStore | None:
+        """Open the newest good snapshot in place of the own store, if it has read more."""
+        try:
+            snapshot = await self._snapshots.newest_valid(number, LIVE)
+            if snapshot is None or _read(snapshot.offsets) <= _read(own.offsets() if own else {}):
+                return None
+            if own is not None:
+                await asyncio.to_thread(own.close)
+                await asyncio.to_thread(shutil.rmtree, path)
+            restored: Snapshot | None = await self._snapshots.restore(snapshot, path)
+        except SnapshotStoreUnavailable as error:
+            if own is None:
+                raise
+            _log.warning("%s; partition %d begins with its own store", error, number)
+            return None
+        if restored is None:
+            return await asyncio.to_thread(PartitionStore.open, path)
+        _log.info("partition %d begins with the snapshot %s", number, restored.name)
+        return await asyncio.to_thread(PartitionStore.open, path)
+
+    async def _take(self, number: int, store: PartitionStore) -> None:
+        try:
+            await self._snapshots.take(store, number, LIVE)
+        except SnapshotStoreUnavailable as error:
+            _log.warning("no snapshot of partition %d: %s", number, error)
+
+
+def _read(offsets: Mapping[str, int]) -> int:
+    """Return how much of the update topics was read: more is the better start."""
+    return sum(offsets.get(topic.name, 0) for topic in UPDATES.values())
+
+
+def _opened(path: Path) -> PartitionStore | None:
+    return PartitionStore.open(path) if path.exists() else None

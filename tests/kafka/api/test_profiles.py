@@ -1,0 +1,130 @@
+"""From a message sent over HTTP to a profile read over HTTP: now, as it was, why it is so, and forgotten."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import pytest_asyncio
+
+from app.broker.server import Broker
+from tests.kafka.api.rig import Client, as_caller, until_ready
+from tests.kafka.api.test_collect import url_of
+from tests.kafka.service import service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PATIENCE_SECONDS = 60.0
+IDENTITY = {
+    "kinds": [{"kind": "email", "rank": 0, "title": "E-mail"}, {"kind": "cookie", "rank": 5, "title": "Cookie"}],
+    "max_identities": 1000,
+}
+VISITS = {
+    "identities": [{"expr": "lower(trim(email))", "kind": "email"}, {"field": "cookie", "kind": "cookie"}],
+    "attributes": [
+        {"name": "city", "field": "city", "type": "string", "merge": "latest"},
+        {"name": "visits", "type": "integer", "merge": "count"},
+        {"name": "spent", "field": "spent", "type": "number", "merge": "sum"},
+    ],
+    "timestamp": {"field": "when", "format": ["auto"], "time_zone": "UTC"},
+}
+
+
+@asynccontextmanager
+async def plane(folder: Any) -> AsyncIterator[Client]:
+    roles = ("control", "api", "lane-realtime", "profiles")
+    async with (
+        await Broker.start(folder / "broker") as broker,
+        service(folder / "data", broker, roles) as running,
+        as_caller(await url_of(running), (running.settings.data_dir / "admin-token").read_text().strip()) as client,
+    ):
+        await until_ready(client)
+        for name, body in (("identity", IDENTITY), ("mapping:visits", VISITS)):
+            there = f"/v2/definition/{quote(name, safe='')}"
+            drafted = await client.ask("PUT", f"{there}/draft", body, If_Match='"0"')
+            assert drafted.status == 200, drafted.body
+            applied = await client.ask("POST", f"{there}/apply")
+            assert applied.status == 200, applied.body
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+    async with plane(tmp_path_factory.mktemp("plane")) as made:
+        yield made
+
+
+async def send(client: Client, *messages: dict[str, Any]) -> str:
+    sent = await client.ask("POST", "/collect/json/visits", list(messages))
+    assert sent.status in {200, 201}, sent.body
+    upload: str = sent.data["upload_id"]
+    return upload
+
+
+async def profile(client: Client, key: str, holds: Callable[[dict[str, Any]], bool], query: str = "") -> dict[str, Any]:
+    """Wait until a profile is as it has to be; lanes and profiles send no signal."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                found = await client.ask("GET", f"/v2/profile/{quote(key, safe='')}{query}")
+                if found.status == 200 and holds(found.data):
+                    data: dict[str, Any] = found.data
+                    return data
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"{key} is {found.body}") from None
+
+
+def value(data: dict[str, Any], name: str) -> Any:
+    return data["attributes"].get(name, {}).get("value")
+
+
+async def test_a_person_is_found_by_every_identity_and_explained(client: Client) -> None:
+    upload = await send(
+        client,
+        {"cookie": "c1", "city": "Graz", "when": "2026-01-01T10:00:00Z", "spent": 1.25},
+        {"cookie": "c1", "email": " Ada@Example.com", "city": "Vienna", "when": "2026-02-01T10:00:00Z", "spent": 2},
+        {"cookie": "c2", "email": "ada@example.com", "when": "2026-03-01T10:00:00Z"},
+    )
+    found = await profile(client, "cookie:c1", lambda each: value(each, "visits") == 3)
+    assert found["id"] == "email:ada@example.com"
+    assert found["identities"] == ["email:ada@example.com", "cookie:c1", "cookie:c2"]
+    assert value(found, "city") == "Vienna"
+    assert value(found, "spent") == 3.25
+    assert found["attributes"]["city"]["message_id"] == f"{upload}/1/1"
+    assert found["attributes"]["city"]["job_id"] == upload
+    assert found["attributes"]["city"]["timestamp"] == "2026-02-01T10:00:00Z"
+    assert await profile(client, "cookie:c2", lambda each: each["id"] == found["id"]) == found
+    then = await profile(client, "cookie:c1", lambda _: True, "?as_of=2026-01-15T00:00:00Z")
+    assert (then["id"], value(then, "city"), value(then, "visits")) == ("cookie:c1", "Graz", 1)
+    early = await client.ask("GET", "/v2/profile/cookie:c1?as_of=2025-01-01T00:00:00Z")
+    assert early.status == 404
+    explained = (await client.ask("GET", "/v2/profile/cookie:c2/explain")).data
+    assert [each["message"]["when"][:7] for each in explained["messages"]] == ["2026-01", "2026-02", "2026-03"]
+    assert explained["messages"][1]["identities"] == ["email:ada@example.com", "cookie:c1"]
+    assert explained["profile"]["links"][0]["identities"] == ["cookie:c1", "email:ada@example.com"]
+
+
+async def test_who_is_forgotten_stays_so_until_there_is_news(client: Client) -> None:
+    await send(client, {"email": "eve@example.com", "cookie": "e1", "city": "Linz", "when": "2026-01-01T10:00:00Z"})
+    await profile(client, "cookie:e1", lambda each: each["id"] == "email:eve@example.com")
+    forgotten = await client.ask("DELETE", "/v2/profile/cookie:e1")
+    assert (forgotten.status, forgotten.data["identities"]) == (200, 2), forgotten.body
+    for key in ("cookie:e1", "email:eve@example.com"):
+        assert (await client.ask("GET", f"/v2/profile/{key}")).status == 404
+    await send(client, {"email": "eve@example.com", "city": "Wels", "when": "2026-02-01T10:00:00Z"})
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    await send(client, {"email": "eve@example.com", "city": "Steyr", "when": soon.isoformat()})
+    anew = await profile(client, "email:eve@example.com", lambda _: True)
+    assert (value(anew, "city"), value(anew, "visits"), anew["identities"]) == ("Steyr", 1, ["email:eve@example.com"])
+
+
+async def test_a_key_that_can_not_be_one_is_told_so(client: Client) -> None:
+    assert (await client.ask("GET", "/v2/profile/ada")).status == 422
+    unknown = await client.ask("GET", "/v2/profile/phone:1")
+    assert unknown.status == 404
+    assert "cookie, email" in unknown.body["detail"]
+    assert (await client.ask("GET", "/v2/profile/email:nobody@example.com")).status == 404

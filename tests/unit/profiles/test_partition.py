@@ -1,0 +1,149 @@
+"""Partitions of profiles on their real stores, with the update topics as lists: whatever is lost and comes again."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.profiles.partition import ProfilePartition
+from app.profiles.store import PartitionStore
+from projections.placement import partition_of_key
+from projections.updates import Group, Mapped, canonical, encode_mapped
+from schemas.topics import UPDATES
+from schemas.updates import MappedBatch
+from schemas.wire import decode, encode
+from tests.laws.profile_world import COLUMNS, Message, expected, shown, some_messages
+
+PARTITIONS = 3
+MOST = 1_000
+
+
+class Plane:
+    """Three partitions, the logs that they read, and a lane that maps one raw partition."""
+
+    def __init__(self, folder: Path, chance: random.Random) -> None:
+        self.folder = folder
+        self.chance = chance
+        self.logs: dict[tuple[str, int], list[bytes]] = defaultdict(list)  # lane and partition
+        self.open: dict[int, ProfilePartition] = {number: self._opened(number) for number in range(PARTITIONS)}
+
+    def _opened(self, number: int) -> ProfilePartition:
+        store = PartitionStore.open(self.folder / str(number))
+        return ProfilePartition(number, PARTITIONS, store, most_nodes=6, clock=lambda: 1_000_000.0)
+
+    def lane(self, messages: list[Message], start: int, end: int, lane: str = "realtime") -> None:
+        """Say what the raw records from `start` up to `end` say; each message is one record."""
+        packets: dict[int, Mapped] = defaultdict(Mapped)
+        for offset, message in enumerate(messages[start:end]):
+            best, *others = message.keys
+            group = Group(
+                "orders", COLUMNS, start + offset, [message.batch], counted=[(message.batch, message.index, 1)]
+            )
+            group.rows.append([best, message.at, 0, message.index, 0, *message.values])
+            packets[partition_of_key(best, PARTITIONS)].groups.append(group)
+            for other in others:
+                link = (other, best, message.at, message.batch, message.index)
+                packets[partition_of_key(other, PARTITIONS)].links.append(link)
+        for partition, mapped in packets.items():
+            word = MappedBatch(
+                topic=f"messages.{lane}", partition=0, first_offset=start, next_offset=end, rules_at=1,
+                payload=encode_mapped(mapped),
+            )  # fmt: skip
+            self.logs[lane, partition].append(encode(word))
+
+    def work(self, number: int) -> bool:
+        """Have a partition read some of what is new; False when there is nothing."""
+        partition = self.open[number]
+        for lane in UPDATES:
+            offset = partition.next_offset(lane)
+            for value in self.logs[lane, number][offset : offset + self.chance.randrange(1, 4)]:
+                partition.apply(lane, partition.next_offset(lane), decode(value), MOST)  # type: ignore[arg-type]
+        if partition.is_kept:
+            return False
+        if self.chance.random() < 0.6:
+            told = partition.to_tell()
+            for each in told:
+                assert each.partition is not None
+                assert each.value is not None
+                self.logs[each.topic.removeprefix("updates."), each.partition].append(each.value)
+            if self.chance.random() < 0.8:  # else it is killed between telling and keeping
+                partition.keep()
+                return True
+        if self.chance.random() < 0.5:
+            self.kill(number)
+        return True
+
+    def kill(self, number: int) -> None:
+        self.open[number].store.close()
+        self.open[number] = self._opened(number)
+
+    def settle(self) -> None:
+        quiet: set[int] = set()
+        while len(quiet) < PARTITIONS:
+            number = self.chance.randrange(PARTITIONS)
+            quiet = set() if self.work(number) else quiet | {number}
+
+    def close(self) -> None:
+        for each in self.open.values():
+            each.store.close()
+
+    def roots(self) -> dict[str, bytes]:
+        found = {}
+        for partition in self.open.values():
+            for key, _ in partition.store.iterate_nodes(b"", 10_000):
+                node = partition.nodes.peek(key.decode())
+                assert node
+                if not node.parent and (node.cells or node.edges):
+                    found[node.key] = canonical(node)
+        return found
+
+
+@contextmanager
+def plane(folder: Path, chance: random.Random) -> Iterator[Plane]:
+    made = Plane(folder, chance)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_partitions_that_are_killed_at_any_moment_hold_the_profiles_of_the_oracle(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    messages = some_messages(chance, 60, 15)
+    realtime, backfill = messages[:30], messages[30:] + messages[:10]  # some come in both lanes
+    with plane(tmp_path, chance) as made:
+        for lane, those in (("realtime", realtime), ("backfill", backfill)):
+            sent = 0
+            while sent < len(those):
+                start = max(0, sent - chance.choice((0, 0, 3)))  # a lane that was killed says some of it again
+                sent = min(len(those), sent + chance.randrange(1, 8))
+                made.lane(those, start, sent, lane)
+                made.work(chance.randrange(PARTITIONS))
+        made.settle()
+        wanted = expected(messages)
+        assert made.roots().keys() == wanted.keys(), f"seed {seed}"
+        for partition in made.open.values():
+            for key in wanted:
+                node = partition.nodes.peek(key) if partition_of_key(key, PARTITIONS) == partition.number else None
+                assert node is None or shown(node) == wanted[key], f"seed {seed}"
+
+
+def test_where_the_raw_messages_of_a_key_are_is_kept_in_order(tmp_path: Path) -> None:
+    chance = random.Random(0)
+    messages = [Message("b", n, n, ("00:email:a",), (None,) * 5 + (1, None)) for n in range(5)]
+    with plane(tmp_path, chance) as made:
+        number = partition_of_key("00:email:a", PARTITIONS)
+        partition = made.open[number]
+        made.lane(messages, 0, 3)
+        partition.apply("realtime", 0, decode(made.logs["realtime", number][0]), MOST)  # type: ignore[arg-type]
+        partition.to_tell()
+        partition.keep()
+        made.lane(messages, 1, 5)
+        partition.apply("realtime", 1, decode(made.logs["realtime", number][1]), MOST)  # type: ignore[arg-type]
+        found = [(offset, index) for _, _, offset, index, _ in partition.references("00:email:a")]
+        assert found == [(n, n) for n in range(5)], "neither twice nor out of order"
+        assert partition.references("00:email:b") == []
