@@ -1,23 +1,32 @@
 """Whether a definition's body can be rules: by itself when it is drafted, together with all others when applied."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
-from projections.json_diff import escaped
+from projections.body_parts import InvalidRulesError, escaped
 from projections.json_object import InvalidJsonError, json_object
+from projections.mapping import (
+    NO_IDENTITY,
+    IdentityRules,
+    MappingRules,
+    check_rules,
+    parse_identity,
+    parse_mapping,
+)
 from projections.rules import Rules
-from schemas.definitions import FieldRefused, mapping_of, stream_of
+from schemas.definitions import IDENTITY, MAPPING, FieldRefused, mapping_of
 
-KINDS_OF_ATTRIBUTE: Final = ("type", "merge")  # what all streams have to agree on
+SHOWN: Final = 3
 
 
 class InvalidBodyError(ValueError):
-    """The body can't be rules; `errors` says where and why."""
+    """The body can't be rules; `errors` says where and why, with JSON pointers into the body."""
 
-    def __init__(self, *errors: FieldRefused) -> None:
-        super().__init__("; ".join(f"{each.pointer or '/'}: {each.message}" for each in errors[:3]))
-        self.errors = errors
+    def __init__(self, errors: Iterable[FieldRefused]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("; ".join(f"{each.pointer or '/'}: {each.message}" for each in self.errors[:SHOWN]))
 
 
 def check_body(definition_id: str, body: str) -> None:
@@ -29,27 +38,15 @@ def check_body(definition_id: str, body: str) -> None:
     """
     try:
         value = json_object(f"body of {definition_id}", body)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        json.dumps(value, ensure_ascii=False).encode()
+        _check_numbers(value)
+        _parse(definition_id, value)
     except InvalidJsonError as error:
-        raise InvalidBodyError(FieldRefused(pointer="", message=str(error))) from error
-    except ValueError as error:
-        message = "a text has to be Unicode, and a number to fit into a double"
-        raise InvalidBodyError(FieldRefused(pointer="", message=message)) from error
-    _check_integers(value)
-
-
-def _check_integers(value: Any, pointer: str = "") -> None:
-    match value:
-        case dict():
-            for name, each in value.items():
-                _check_integers(each, f"{pointer}/{escaped(name)}")
-        case list():
-            for place, each in enumerate(value):
-                _check_integers(each, f"{pointer}/{place}")
-        case int() if not -(2**63) <= value < 2**63:
-            raise InvalidBodyError(FieldRefused(pointer=pointer, message="an integer has at most 64 bits"))
-        case _:
-            pass
+        raise InvalidBodyError([FieldRefused(pointer="", message=str(error))]) from error
+    except UnicodeEncodeError as error:  # not even a pointer to it could be written
+        raise InvalidBodyError([FieldRefused(pointer="", message="half of a surrogate pair is no text")]) from error
+    except InvalidRulesError as error:
+        raise InvalidBodyError(error.problems) from error
 
 
 def check_applied(rules: Rules, definition_id: str, body: str) -> None:
@@ -59,34 +56,53 @@ def check_applied(rules: Rules, definition_id: str, body: str) -> None:
         InvalidBodyError: it can't.
 
     """
-    stream = stream_of(definition_id)
-    if stream is None:
-        return
-    known: dict[str, tuple[str, Mapping[str, Any]]] = {}  # by attribute: the first other stream that has it
-    for other, mapping in sorted(rules.mappings.items()):
-        if other != stream:
-            for _, name, attribute in _attributes(mapping.body):
-                known.setdefault(name, (other, attribute))
-    errors = [
-        FieldRefused(pointer=f"/attributes/{place}/{kind}", message=_differs(name, kind, known[name], attribute))
-        for place, name, attribute in _attributes(body)
-        for kind in KINDS_OF_ATTRIBUTE
-        if name in known and known[name][1].get(kind) != attribute.get(kind)
-    ]
-    if errors:
-        raise InvalidBodyError(*errors)
+    bodies = {mapping_of(stream): each.body for stream, each in rules.mappings.items()}
+    if rules.identity:
+        bodies[IDENTITY] = rules.identity.body
+    parsed = {name: _parsed(name, text, definition_id) for name, text in {**bodies, definition_id: body}.items()}
+    identity = parsed.get(IDENTITY)
+    mappings = {name.removeprefix(MAPPING): each for name, each in parsed.items() if isinstance(each, MappingRules)}
+    try:
+        check_rules(mappings, identity if isinstance(identity, IdentityRules) else NO_IDENTITY)
+    except InvalidRulesError as error:
+        raise InvalidBodyError(_into_body(each, definition_id) for each in error.problems) from error
 
 
-def _differs(name: str, kind: str, theirs: tuple[str, Mapping[str, Any]], ours: Mapping[str, Any]) -> str:
-    other, attribute = mapping_of(theirs[0]), theirs[1]
-    return (
-        f"the attribute {name!r} has {kind} {ours.get(kind)!r} here and {attribute.get(kind)!r} in {other}; "
-        "give it another name, or let both agree"
-    )
+def _parse(definition_id: str, value: Any) -> MappingRules | IdentityRules:
+    return parse_identity(value) if definition_id == IDENTITY else parse_mapping(value)
 
 
-def _attributes(body: str) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
-    found = json.loads(body).get("attributes")
-    for place, each in enumerate(found if isinstance(found, list) else ()):
-        if isinstance(each, dict) and isinstance(each.get("name"), str):
-            yield place, each["name"], each
+def _parsed(definition_id: str, body: str, asked: str) -> MappingRules | IdentityRules:
+    """Parse what is in force, or asked to be. An older version of this service may have taken what this one can't."""
+    try:
+        return _parse(definition_id, json.loads(body))
+    except InvalidRulesError as error:
+        if definition_id == asked:
+            raise InvalidBodyError(error.problems) from error
+        raise InvalidBodyError([FieldRefused(pointer="", message=f"{definition_id} in force: {error}")]) from error
+
+
+def _check_numbers(value: Any, pointer: str = "") -> None:
+    """Refuse what other readers of JSON could not read, or not alike: integers beyond 64 bits, and doubles."""
+    match value:
+        case dict():
+            for name, each in value.items():
+                _check_numbers(each, f"{pointer}/{escaped(name)}")
+        case list():
+            for place, each in enumerate(value):
+                _check_numbers(each, f"{pointer}/{place}")
+        case int() if not -(2**63) <= value < 2**63:
+            raise InvalidRulesError((FieldRefused(pointer=pointer, message="an integer has at most 64 bits"),))
+        case float() if value in {float("inf"), float("-inf")}:
+            raise InvalidRulesError((FieldRefused(pointer=pointer, message="a number has to fit into a double"),))
+        case _:
+            pass
+
+
+def _into_body(problem: FieldRefused, asked: str) -> FieldRefused:
+    """Return a problem of all rules, whose pointer begins with a stream, as one of the body that is to be applied."""
+    first, _, rest = problem.pointer.removeprefix("/").partition("/")
+    named = mapping_of(first.replace("~1", "/").replace("~0", "~"))
+    if named == asked:
+        return replace(problem, pointer=f"/{rest}")
+    return FieldRefused(pointer="", message=f"{named}: {problem.message}")

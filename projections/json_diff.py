@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from projections.body_parts import escaped
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -57,8 +59,3 @@ def _lists(before: Sequence[Any], after: Sequence[Any], pointer: str) -> Iterato
 def _same(one: Any, other: Any) -> bool:
     """Whether they are the same JSON; for Python, `True` is 1."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
-
-
-def escaped(name: str) -> str:
-    """Return a name as it stands in a JSON pointer."""
-    return name.replace("~", "~0").replace("/", "~1")

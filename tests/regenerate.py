@@ -16,7 +16,7 @@ from projections.transitions import TRANSITIONS, mermaid  # noqa: E402  # the pa
 from schemas import catalog  # noqa: E402
 from schemas.compatibility import problems  # noqa: E402
 from schemas.wire import encode  # noqa: E402
-from tests.golden import histories, samples  # noqa: E402
+from tests.golden import histories, rulebooks, samples  # noqa: E402
 from tests.operations_tables import PAGE, filled  # noqa: E402
 
 AVRO = ROOT / "schemas" / "avro"
@@ -73,14 +73,17 @@ def golden_words() -> None:
 
 
 def golden_histories() -> None:
-    for history in histories.HISTORIES:
-        told = history()
+    for folder, history in [
+        *(("histories", each) for each in histories.HISTORIES),
+        *(("rulebooks", each) for each in rulebooks.RULEBOOKS),
+    ]:
+        told: Any = history()
         content = {
             "what": history.__doc__,
             "commands": [f"{type(each).__name__} {encode(each).hex()}" for each in told.commands],
             "events": [f"{type(each).__name__} {encode(each).hex()}" for each in told.events],
         }
-        write_once(GOLDEN / "histories" / f"{history.__name__}.json", content)
+        write_once(GOLDEN / folder / f"{history.__name__}.json", content)
 
 
 def write_once(path: Path, content: Any) -> None:

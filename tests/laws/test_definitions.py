@@ -27,14 +27,18 @@ from tests.laws.words import anything, parts
 DAWN = datetime(2026, 3, 28, 21, 0, tzinfo=UTC)
 IDS = ("mapping:a", "mapping:b", "identity")
 HASHES = st.sampled_from(["0" * 64, "1" * 64, "2" * 64])
+MAPPING = '{"identities":[{"field":"n","kind":"tail"}],"attributes":[%s]}'
 BODIES = st.sampled_from(
     [
-        '{"attributes":[{"name":"x","type":"string","merge":"latest"}]}',
-        '{"attributes":[{"name":"x","type":"string","merge":"first"}]}',
-        '{"attributes":[{"name":"y","type":"integer","merge":"sum"}]}',
+        MAPPING % '{"name":"x","field":"x","type":"string","merge":"latest"}',
+        MAPPING % '{"name":"x","field":"x","type":"string","merge":"first"}',
+        '{"identities":[{"field":"m","kind":"email"}],"attributes":[{"name":"y","type":"integer","merge":"count"}]}',
         "{}",
         "[",
     ]
+)
+IDENTITY_BODIES = st.sampled_from(
+    ['{"kinds":[{"kind":"tail","rank":0},{"kind":"email","rank":1}]}', '{"kinds":[{"kind":"tail","rank":3}]}', "{}"]
 )
 KINDS: tuple[Any, ...] = (
     DraftDefinition,
@@ -94,7 +98,7 @@ def commands(draw: Callable[..., Any], life: Life) -> DefinitionCommand:
     known["issued_at"] = DAWN + timedelta(minutes=draw(st.integers(-5, 60)))
     known["expected_version"] = draw(st.sampled_from([None, None, version, version - 1]))
     likely: dict[str, Any] = {
-        "body": BODIES,
+        "body": IDENTITY_BODIES if name == "identity" else BODIES,
         "version": st.just(version),
         "key_hashes": st.lists(HASHES, min_size=1, max_size=3).map(tuple),
         "at": st.sampled_from([DAWN - timedelta(days=1), DAWN - timedelta(days=2)]),
@@ -194,3 +198,26 @@ def test_a_history_is_in_order_and_each_event_names_its_command(life: Life) -> N
 def test_streams_in_force_agree(life: Life) -> None:
     merges = {each.body for each in life.rules.mappings.values() if '"x"' in each.body}
     assert len(merges) <= 1
+    if life.rules.mappings:
+        assert life.rules.identity
+        kinds = life.rules.identity.body
+        assert all("email" in kinds for each in life.rules.mappings.values() if "email" in each.body)
+
+
+def test_lives_get_somewhere() -> None:
+    """What is drawn here puts rules in force, and has rules refused for others' sake."""
+    seen = set()
+
+    @given(lives(most=30))
+    def look(life: Life) -> None:
+        seen.update(getattr(each, "code", type(each).__name__) for each in life.events)
+
+    look()
+    assert {
+        "DefinitionApplied",
+        "PersonForgotten",
+        "DraftDiscarded",
+        "conflict",
+        "version_mismatch",
+        "no_draft",
+    } <= seen

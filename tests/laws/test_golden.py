@@ -1,6 +1,7 @@
 """What was once written is read as it was meant, and what was once decided is decided again, byte for byte."""
 
 import json
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,19 @@ from fastavro import schemaless_writer
 from projections.decide import decide
 from projections.evolve import evolve
 from projections.job_state import Absent, JobState
+from projections.rulebook import EMPTY, answer
 from schemas.avro_types import to_avro
 from schemas.catalog import file_name, version_of, versions
 from schemas.commands import Command
 from schemas.wire import FRAME, decode, schema_id_of
 from tests.golden.histories import HISTORIES
+from tests.golden.rulebooks import RULEBOOKS as TOLD_RULEBOOKS
 from tests.golden.samples import bare, full, shown
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 WORDS = sorted((GOLDEN / "words").glob("*.json"))
 STORED = sorted((GOLDEN / "histories").glob("*.json"))
+RULEBOOKS = sorted((GOLDEN / "rulebooks").glob("*.json"))
 
 
 @pytest.mark.parametrize("path", WORDS, ids=lambda path: path.stem)
@@ -66,6 +70,21 @@ def test_history_repeats_itself(path: Path) -> None:
         for event in decide(state, command, offset):
             events.append(event)
             state = evolve(state, event)
+    _are_as_stored(events, golden)
+
+
+@pytest.mark.parametrize("path", RULEBOOKS, ids=lambda path: path.stem)
+def test_rules_repeat_themselves(path: Path) -> None:
+    golden = json.loads(path.read_text("utf-8"))
+    book, events = EMPTY, []
+    for offset, line in enumerate(golden["commands"]):
+        command: Any = decode(_bytes(line))
+        book, led_to = answer(book, command, offset)
+        events += led_to
+    _are_as_stored(events, golden)
+
+
+def _are_as_stored(events: Sequence[Any], golden: Any) -> None:
     stored = [_bytes(line) for line in golden["events"]]
     assert [type(each).__name__ for each in events] == [line.partition(" ")[0] for line in golden["events"]]
     for event, data in zip(events, stored, strict=True):
@@ -87,10 +106,12 @@ def _written(word: Any, schema_id: int) -> bytes:
 
 def test_every_history_is_stored() -> None:
     assert {each.__name__ for each in HISTORIES} <= {each.stem for each in STORED}, "run `make words`"
+    assert {each.__name__ for each in TOLD_RULEBOOKS} <= {each.stem for each in RULEBOOKS}, "run `make words`"
 
 
-@pytest.mark.parametrize("history", HISTORIES)
+@pytest.mark.parametrize("history", [*HISTORIES, *TOLD_RULEBOOKS])
 def test_a_teller_tells_the_stored_history(history: Any) -> None:
-    golden = json.loads((GOLDEN / "histories" / f"{history.__name__}.json").read_text("utf-8"))
+    folder = "rulebooks" if history in TOLD_RULEBOOKS else "histories"
+    golden = json.loads((GOLDEN / folder / f"{history.__name__}.json").read_text("utf-8"))
     stored = [decode(_bytes(line)) for line in golden["commands"]]
     assert history().commands == stored

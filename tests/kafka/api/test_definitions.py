@@ -114,10 +114,10 @@ async def test_streams_that_disagree_on_an_attribute_are_refused_by_the_decider(
     one, other, name = new_stream("one"), new_stream("other"), f"n{uuid4().hex[:8]}"
     await draft(client, one, mapping(**{name: "latest"}))
     await client.post(path(one, "/apply"))
-    await draft(client, other, mapping(**{name: "sum"}))
+    await draft(client, other, mapping(**{name: "union"}))
     refused = await client.ask("POST", path(other, "/apply"))
     assert (refused.status, refused.body["code"]) == (409, "conflict")
-    assert f"mapping:{one}" in refused.body["errors"][0]["message"]
+    assert f"stream {one} " in refused.body["errors"][0]["message"]
 
 
 async def test_of_two_drafts_at_the_same_version_one_wins(house: House) -> None:

@@ -61,8 +61,13 @@ class Told:
         return event
 
 
+def nothing() -> Told:
+    return Told()
+
+
 def given(*commands: DefinitionCommand) -> Told:
-    return Told().when(*commands)
+    """Commands where the identity rules that all mappings here name are in force."""
+    return nothing().when(draft("identity", identity()), apply("identity")).when(*commands)
 
 
 def _a(kind: type[CommandEnvelope], definition_id: str, facts: dict[str, Any]) -> Any:
@@ -96,7 +101,7 @@ def mapping(**attributes: str) -> dict[str, Any]:
     return {
         "identities": [{"field": "tailnum", "kind": "tail"}],
         "attributes": [
-            {"name": name, "field": name, "type": "string", "merge": merge} for name, merge in attributes.items()
+            {"name": name, "field": name, "type": "integer", "merge": merge} for name, merge in attributes.items()
         ],
         "timestamp": None,
     }

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from projections.body import InvalidBodyError, check_applied
 from projections.definition import MOST_KEYS, Definition, bytes_of, initial
 from projections.json_object import MAX_JSON_BYTES
 from projections.rulebook import EMPTY, MOST_BYTES, answer
-from projections.rules import key_hash
+from projections.rules import Applied, Rules, key_hash
 from schemas.definitions import DefinitionCommand
 from tests.unit.projections_rules.telling import (
     FLIGHTS,
@@ -21,6 +22,7 @@ from tests.unit.projections_rules.telling import (
     given,
     identity,
     mapping,
+    nothing,
 )
 
 ANN = key_hash("email:ann@example.com")
@@ -74,51 +76,78 @@ def test_of_two_drafts_at_one_version_the_second_is_refused() -> None:
         draft("mapping:a\nb"),
         draft("Identity"),
         apply("mappings:flights"),
-        forget(ANN, definition_id="identity"),
+        forget(ANN, definition_id="mapping:a"),
     ],
 )
 def test_other_names_are_no_definitions(command: DefinitionCommand) -> None:
     told = given(command)
     assert told.refused("no_such_definition").seq == 0
-    assert told.book.definitions == {}
+    assert set(told.book.definitions) == {"identity"}
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "pointer", "words"),
     [
-        ("", "JSON object"),
-        ("[]", "JSON object"),
-        ('{"a": NaN}', "JSON object"),
-        ('{"a":' * 65 + "1" + "}" * 65, "64 levels"),
-        (json.dumps({"a": "x" * MAX_JSON_BYTES}), f"{MAX_JSON_BYTES} is the most"),
-        (r'{"a": "\ud800"}', "Unicode"),
-        ('{"a": 1e999}', "double"),
+        ("", "", "JSON object"),
+        ("[]", "", "JSON object"),
+        ('{"a": NaN}', "", "JSON object"),
+        ('{"a":' * 65 + "1" + "}" * 65, "", "64 levels"),
+        (json.dumps({"a": "x" * MAX_JSON_BYTES}), "", f"{MAX_JSON_BYTES} is the most"),
+        (r'{"\ud800": 1}', "", "surrogate"),
+        ('{"a/b": [0, 9223372036854775807, {"c": 9223372036854775808}]}', "/a~1b/2/c", "64 bits"),
+        ('{"a": 1e999}', "/a", "double"),
+        ('{"identities": []}', "/identities", "a list of 1 to 8"),
     ],
 )
-def test_a_body_that_can_not_be_rules_is_refused(body: str, words: str) -> None:
+def test_a_body_that_can_not_be_rules_is_refused(body: str, pointer: str, words: str) -> None:
     refused = given(draft(body=body)).refused("invalid_body", words)
-    assert [each.pointer for each in refused.errors] == [""]
+    assert [each.pointer for each in refused.errors] == [pointer]
 
 
-def test_an_integer_that_others_could_not_read_is_refused() -> None:
-    refused = given(draft(body={"a/b": [0, 2**63 - 1, {"c": 2**63}]})).refused("invalid_body", "64 bits")
-    assert [each.pointer for each in refused.errors] == ["/a~1b/2/c"]
+def test_everything_wrong_is_said_at_once() -> None:
+    refused = given(draft(body={"identities": [{"kind": "Tail"}], "attributes": [{}], "surprise": 1}))
+    assert len(refused.refused("invalid_body").errors) > 4
+    refused = given(draft("identity", {"kinds": [{"kind": "tail", "rank": 100}]}))
+    assert [each.pointer for each in refused.refused("invalid_body").errors] == ["/kinds/0/rank"]
 
 
 def test_streams_agree_on_an_attribute_or_the_second_is_refused() -> None:
     told = given(draft("mapping:a", mapping(name="latest", city="first")), apply("mapping:a"))
     told = told.when(draft("mapping:b", mapping(city="first", name="union")))
-    refused = told.when(apply("mapping:b")).refused("conflict", "mapping:a")
-    assert [each.pointer for each in refused.errors] == ["/attributes/1/merge"]
-    assert "'union' here and 'latest' in mapping:a" in refused.errors[0].message
+    refused = told.when(apply("mapping:b")).refused("conflict", "stream a")
+    assert [each.pointer for each in refused.errors] == ["/attributes/1"]
     agreed = told.when(draft("mapping:b", mapping(city="first")), apply("mapping:b", 2))
     assert set(agreed.book.rules.mappings) == {"a", "b"}
+    first = told.when(draft("mapping:a/0~", mapping(name="min")), apply("mapping:a/0~"))
+    assert first.refused("conflict").errors[0].pointer == "/attributes/0"
 
 
-def test_attributes_of_no_known_shape_agree_with_all() -> None:
-    odd = {"attributes": [1, {"name": 2}, {"name": "city"}]}
-    told = given(draft("mapping:a", odd), apply("mapping:a"), draft("mapping:b", {"attributes": "x"}))
-    assert told.when(apply("mapping:b")).facts[0][0] == "DefinitionApplied"
+def test_when_another_stream_is_pointed_at_it_is_named() -> None:
+    told = given(
+        draft("mapping:z/~", mapping(name="latest")), apply("mapping:z/~"), draft("mapping:a", mapping(name="max"))
+    )
+    (error,) = told.when(apply("mapping:a")).refused("conflict").errors
+    assert (error.pointer, error.message.partition(": ")[0]) == ("", "mapping:z/~")
+
+
+def test_identity_rules_come_first_and_keep_the_kinds_that_mappings_name() -> None:
+    alone = nothing().when(draft(), apply())
+    assert alone.refused("conflict", "there are none yet").errors[0].pointer == "/identities/0/kind"
+    other = identity(kinds=[{"kind": "email", "rank": 0}])
+    told = given(draft(), apply(), draft("identity", other), apply("identity", 2))
+    assert "mapping:flights" in told.refused("conflict", "no kind `tail`").errors[0].message
+
+
+def test_rules_that_a_newer_version_can_not_follow_are_named_and_stop_nothing() -> None:
+    good = given(draft()).book.definitions[FLIGHTS].draft
+    assert good
+    rules = Rules(identity=Applied(1, json.dumps(identity())), mappings={"old": Applied(1, '{"identities": 7}')})
+    with pytest.raises(InvalidBodyError, match="mapping:old in force: /identities"):
+        check_applied(rules, FLIGHTS, good.body)
+    with pytest.raises(InvalidBodyError) as refused:
+        check_applied(rules, "mapping:old", '{"identities": 8}')
+    assert refused.value.errors[0].pointer == "/identities"
+    check_applied(rules, "mapping:old", good.body)
 
 
 def test_a_stream_may_change_what_no_other_stream_has() -> None:
@@ -128,19 +157,25 @@ def test_a_stream_may_change_what_no_other_stream_has() -> None:
 
 
 def test_identity_rules_have_versions_too() -> None:
-    told = given(draft("identity", identity()), apply("identity"))
+    told = given()
     assert told.book.rules.identity
     assert told.book.rules.identity.version == 1
     assert told.book.rules.mappings == {}
 
 
+def large_mapping() -> dict[str, Any]:
+    """A mapping that is nearly as large as one may be."""
+    constant = {"type": "string", "merge": "latest", "constant": "x" * 3_900}
+    return mapping() | {"attributes": [{"name": f"a{n}", **constant} for n in range(65)]}
+
+
 def test_all_bodies_together_fit_into_one_record() -> None:
-    large, told, streams = {"a": "x" * (MAX_JSON_BYTES - 10)}, given(), 0
+    large, told, streams = large_mapping(), given(), 0
     while (told := told.when(draft(f"mapping:{streams}", large))).facts[0][0] == "DefinitionDrafted":
         streams += 1
     told.refused("too_much", "discard drafts")
     assert sum(map(bytes_of, told.book.definitions.values())) <= MOST_BYTES
-    assert streams == 23
+    assert streams == 24
     again = told.when(discard("mapping:3"), draft("mapping:new", large))
     assert again.facts[0][0] == "DefinitionDrafted"
     assert bytes_of(initial("mapping:x")) == 0
@@ -160,7 +195,7 @@ def test_what_is_no_hash_is_refused(hashes: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("at", [START + timedelta(seconds=1), datetime(1, 1, 1, tzinfo=UTC)])
 def test_what_is_not_said_yet_can_not_be_forgotten(at: datetime) -> None:
-    given(forget(ANN, at=at)).refused("bad_time", "`at`")
+    nothing().when(forget(ANN, at=at)).refused("bad_time", "`at`")
 
 
 def test_envelopes_that_can_not_be_are_refused() -> None:
@@ -169,10 +204,10 @@ def test_envelopes_that_can_not_be_are_refused() -> None:
 
 
 def test_time_never_goes_back() -> None:
-    told = given(draft(), draft(issued_at=START - timedelta(days=1)))
+    told = nothing().when(draft(), draft(issued_at=START - timedelta(days=1)))
     assert told.events[0].occurred_at == START
     assert told.when(draft(issued_at=datetime.max.replace(tzinfo=UTC))).events[0].occurred_at == START
-    assert told.when(apply(version=2)).events[0].occurred_at == START + timedelta(minutes=2)
+    assert told.when(discard()).events[0].occurred_at == START + timedelta(minutes=2)
 
 
 def test_a_command_that_comes_again_adds_nothing() -> None:
@@ -184,7 +219,7 @@ def test_a_command_that_comes_again_adds_nothing() -> None:
 
 
 def test_a_definition_remembers_its_latest_commands() -> None:
-    told: Any = given(*(draft() for _ in range(30)))
+    told = nothing().when(*(draft() for _ in range(30)))
     found = told.book.definitions[FLIGHTS]
     assert isinstance(found, Definition)
     assert found.recent_commands == tuple(f"command-{n}" for n in range(14, 30))

@@ -7,7 +7,7 @@ from time import perf_counter
 from projections.rules import NO_RULES, ROOM, Applied, Forgotten, Rules, applied, fold, key_hash
 from schemas.definitions import DefinitionApplied, DefinitionEvent, PersonForgotten
 from tests.golden.samples import full
-from tests.unit.projections_rules.telling import START, apply, discard, draft, forget, given, identity, mapping
+from tests.unit.projections_rules.telling import START, apply, discard, draft, forget, given, identity, mapping, nothing
 
 ANN, BOB = key_hash("email:ann@example.com"), key_hash("tail:N14228")
 
@@ -27,7 +27,7 @@ def test_a_hash_is_that_of_the_key_as_people_read_it() -> None:
 
 
 def test_only_what_is_applied_is_in_force() -> None:
-    told, rules = given(), NO_RULES
+    told, rules = nothing(), NO_RULES
     for command in (draft("identity", identity()), apply("identity"), draft(), discard(), draft(), apply(version=2)):
         told = told.when(command)
         rules = folded(*told.events, rules=rules)
