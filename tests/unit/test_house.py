@@ -87,3 +87,13 @@ def test_nothing_committed_knows_this_machine() -> None:
 def test_the_root_is_a_table_of_contents() -> None:
     """No drawer for odds and ends: a module is named after what a newcomer would look for."""
     assert [name(path) for path in MODULES if path.stem in {"utils", "util", "helpers", "common", "misc"}] == []
+
+
+def test_what_runs_is_pinned_as_it_is_tested() -> None:
+    runtime, dev = (pins(ROOT / "requirements" / each) for each in ("runtime.txt", "dev.txt"))
+    assert runtime <= dev, "run `make lock`"
+    assert "setuptools" in {name for name, _ in dev}, "it builds the package, also for `make run`"
+
+
+def pins(path: Path) -> set[tuple[str, str]]:
+    return set(re.findall(r"^([\w.\[\],-]+)==([^\s;]+)", path.read_text(), re.MULTILINE))
