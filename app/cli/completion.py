@@ -10,13 +10,13 @@ from click.shell_completion import get_completion_class
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: Literal["bash", "zsh", "fish"]) -> None:
-    r"""Print the completion script of a SHELL.
+    """Print the completion script of a SHELL.
 
     \b
     bash: put  eval "$(entrepot completion bash)"  in ~/.bashrc
     zsh:  put  eval "$(entrepot completion zsh)"   in ~/.zshrc
     fish: entrepot completion fish > ~/.config/fish/completions/entrepot.fish
-    """
+    """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
     found = get_completion_class(shell)
     assert found is not None
     root = context.find_root().command

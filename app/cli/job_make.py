@@ -50,14 +50,14 @@ async def create(
     draft: bool,
     wait: bool,
 ) -> int:
-    r"""Create a job and start it. FIELDS are key=text, or key:=json.
+    """Create a job and start it. FIELDS are key=text, or key:=json.
 
     `entrepot provider show` lists the fields. The provider tries the configuration first; a draft is kept as it is.
 
     \b
     entrepot job create --provider file --name Flights source=flights.csv.gz stream=flights
     entrepot job create --provider file --name Contacts --config @contacts.json --cadence "0 3 * * *" --wait
-    """
+    """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
     body: dict[str, Any] = {
         "provider": provider,
         "job_type": job_type,

@@ -29,6 +29,22 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
     result = CliRunner().invoke(cli, [*path, "--help"])
     assert result.exit_code == 0
     assert result.output.splitlines()[2].strip(), "says what it does"
+    assert "\\b" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("path", "example"),
+    [
+        (
+            ["job", "create"],
+            "  entrepot job create --provider file --name Flights source=flights.csv.gz stream=flights",
+        ),
+        (["completion"], '  zsh:  put  eval "$(entrepot completion zsh)"   in ~/.zshrc'),
+    ],
+)
+def test_an_example_in_a_help_page_keeps_its_line(path: list[str], example: str) -> None:
+    result = CliRunner().invoke(cli, [*path, "--help"], prog_name="entrepot", terminal_width=120)
+    assert example in result.output.splitlines()
 
 
 def test_help_lists_every_exit_code() -> None:
