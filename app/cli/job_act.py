@@ -6,13 +6,16 @@ import click
 
 from app.cli.job_reference import find_job
 from app.cli.job_wait import WAIT, waited
+from app.cli.moments import SPAN
 from app.cli.output import serialized, visible
 from app.cli.session import Session, talks
 
 
 @click.command(short_help="Stop at the next record.")
 @click.argument("job")
-@click.option("--for", "span", metavar="SPAN", help="For so long, such as 90s, 15m, 1h30m or 2d, and then go on.")
+@click.option(
+    "--for", "span", metavar="SPAN", type=SPAN, help="For so long, such as 90s, 15m, 1h30m or 2d, and then go on."
+)
 @talks
 async def pause(session: Session, job: str, span: str | None) -> None:
     """Stop a JOB at the next record, for a time or until it is resumed."""

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import click
 
 from app.cli.job_reference import find_job
+from app.cli.moments import MOMENTS, PAST, SPAN
 from app.cli.output import Column, moment, print_facts, serialized, show
 from app.cli.session import Session, talks
 
@@ -18,13 +19,13 @@ def _count(name: str) -> Callable[[Mapping[str, Any]], object]:
 PROVIDERS: Final = (
     Column("name", lambda row: row["name"]),
     Column("types", lambda row: ", ".join(each["name"] for each in row["job_types"])),
-    Column("description", lambda row: row["description"], shrinks=True),
+    Column("description", lambda row: row["description"], wraps=24),
 )
 FIELDS: Final = (
     Column("field", lambda row: row["field"]),
-    Column("type", lambda row: row["type"], drop=2),
-    Column("default", lambda row: row["default"], drop=1),
-    Column("what it is", lambda row: row["description"], shrinks=True),
+    Column("type", lambda row: row["type"], wraps=12, drop=2),
+    Column("default", lambda row: row["default"], wraps=10, drop=1),
+    Column("what it is", lambda row: row["description"], wraps=20, shrinks=True),
 )
 STREAMS: Final = (
     Column("stream", lambda row: row["stream"], shrinks=True),
@@ -84,9 +85,11 @@ async def list_streams(session: Session) -> None:
 @click.option("--job", help="Of this job only.")
 @click.option("--provider", "provider_name", help="Of this provider only.")
 @click.option("--stream", "stream_name", help="Of this stream only.")
-@click.option("--since", metavar="MOMENT", help="By default a day before the end.")
-@click.option("--until", metavar="MOMENT", help="By default now.")
-@click.option("--interval", metavar="SPAN", default="1h", show_default=True, help="The width of a row, such as 5m.")
+@click.option("--since", metavar="MOMENT", type=PAST, help=f"By default a day before the end; {MOMENTS}")
+@click.option("--until", metavar="MOMENT", type=PAST, help="By default now.")
+@click.option(
+    "--interval", metavar="SPAN", type=SPAN, default="1h", show_default=True, help="The width of a row, such as 5m."
+)
 @talks
 async def metric(
     session: Session,
@@ -128,4 +131,4 @@ def _type(field: Mapping[str, Any]) -> str:
     for each in field.get("anyOf", [field]):
         known = each["enum"] if "enum" in each else [each.get("const") or each.get("type", "object")]
         kinds |= dict.fromkeys(str(name) for name in known if name != "null")
-    return "|".join(kinds)
+    return ", ".join(kinds)

@@ -1,6 +1,7 @@
 """How results look: tables that fit the terminal, plain text in a pipe, JSON and YAML as the API gave them."""
 
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import click
 Format = Literal["table", "json", "yaml"]
 GAP: Final = 2
 NARROWEST: Final = 8
+NARROWEST_TEXT: Final = 20
 UNBOUNDED: Final = 100_000
 # Control characters, ends of line among them, and what turns the direction of writing around.
 ACTED_ON: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -37,6 +39,7 @@ class Column:
     drop: int = 0
     right: bool = False
     shrinks: bool = False  # is shortened when the others are gone
+    wraps: int = 0  # goes on in lines below, before others are dropped, down to so many characters; 0: doesn't
 
 
 def show(data: Any, output: Format, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]] | None = None) -> None:
@@ -71,12 +74,20 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) ->
     kept = [index for index, width in enumerate(widths) if width]
     grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim", show_edge=False)
     for index in kept:
-        right = columns[index].right
+        column = columns[index]
         grid.add_column(
-            columns[index].title.upper(), width=widths[index], no_wrap=True, justify="right" if right else "left"
+            column.title.upper(),
+            width=widths[index],
+            no_wrap=not column.wraps,
+            justify="right" if column.right else "left",
         )
     for line in cells:
-        grid.add_row(*(Text(line[index], style=COLOURS.get(line[index], ""), overflow="ellipsis") for index in kept))
+        grid.add_row(
+            *(
+                Text(line[index], COLOURS.get(line[index], ""), overflow="fold" if columns[index].wraps else "ellipsis")
+                for index in kept
+            )
+        )
     with console.capture() as captured:
         console.print(grid)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
@@ -90,6 +101,11 @@ def fitted(columns: Sequence[Column], cells: Sequence[Sequence[str]], room: int)
         max(cell_len(each) for each in (column.title, *(line[index] for line in cells)))
         for index, column in enumerate(columns)
     ]
+    spare = {index: widths[index] - column.wraps for index, column in enumerate(columns) if column.wraps}
+    while _total(widths) > room and max(spare.values(), default=0) > 0:
+        widest = max(spare, key=lambda index: spare[index])
+        widths[widest] -= 1
+        spare[widest] -= 1
     droppable = sorted((column.drop, index) for index, column in enumerate(columns) if column.drop)
     while _total(widths) > room and droppable:
         widths[droppable.pop()[1]] = 0
@@ -135,5 +151,17 @@ def print_facts(facts: Mapping[str, str]) -> None:
     for name, value in facts.items():
         head = click.style(f"{name:<{width}}", dim=True)
         for line in value.splitlines():
-            click.echo(f"{head}  {visible(line)}")
+            click.echo(f"{head}  {hanging(visible(line), width + GAP)}")
             head = " " * width
+
+
+def hanging(text: str, indent: int) -> str:
+    """Return text that begins at a column and, on a terminal, goes on below it; in a pipe it stays a line."""
+    room = shutil.get_terminal_size().columns - indent if sys.stdout and sys.stdout.isatty() else UNBOUNDED
+    if 2 * len(text) <= room or room < NARROWEST_TEXT:
+        return text
+    from rich.console import Console  # noqa: PLC0415  # what is short doesn't need it
+    from rich.text import Text  # noqa: PLC0415  # as above
+
+    lines = Text(text).wrap(Console(width=room), room, overflow="fold")
+    return f"\n{' ' * indent}".join(each.plain.rstrip() for each in lines)

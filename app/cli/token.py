@@ -4,6 +4,7 @@ from typing import Final
 
 import click
 
+from app.cli.moments import FUTURE
 from app.cli.output import Column, moment, serialized, show
 from app.cli.session import Session, talks
 
@@ -31,7 +32,7 @@ async def list_tokens(session: Session) -> None:
 @token.command("create")
 @click.option("--name", required=True, help="Who it is for; shown in logs.")
 @click.option("--role", required=True, type=click.Choice(["viewer", "operator", "editor", "admin"]))
-@click.option("--expires", metavar="MOMENT", help="Such as 2027-01-01T00:00:00Z.")
+@click.option("--expires", metavar="MOMENT", type=FUTURE, help="Such as 2027-01-01T00:00:00Z, or 30d from now.")
 @talks
 async def create_token(session: Session, name: str, role: str, expires: str | None) -> None:
     """Make a token and print it: it can't be shown again."""

@@ -1,9 +1,11 @@
 """Tables fit the terminal, and a pipe gets everything."""
 
+import re
+
 import pytest
 
 from app.cli.client import problem_text
-from app.cli.output import Column, cell, fitted, moment, print_table, serialized
+from app.cli.output import Column, cell, fitted, moment, print_facts, print_table, serialized
 
 COLUMNS = (
     Column("id", lambda row: row["id"], drop=1),
@@ -74,3 +76,41 @@ def test_a_problem_names_each_field_and_the_request() -> None:
         "  (invalid, request r1)",
     ]
     assert problem_text(502, "<html>") == "the API answers 502"
+
+
+WRAPPED = (
+    Column("field", lambda row: row["field"]),
+    Column("type", lambda row: row["type"], wraps=12, drop=2),
+    Column("default", lambda row: row["default"], wraps=10, drop=1),
+    Column("what it is", lambda row: row["says"], wraps=20, shrinks=True),
+)
+FIELD = {"field": "timestamp_format", "type": "csv, ndjson, json_array", "default": '["auto"]', "says": "word " * 30}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_description_goes_on_below_before_any_column_is_dropped(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_table([FIELD], WRAPPED)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", each) for each in capsys.readouterr().out.splitlines()]
+    assert lines[0].split() == ["FIELD", "TYPE", "DEFAULT", "WHAT", "IT", "IS"]
+    assert max(map(len, lines)) <= width
+    assert " ".join(lines).count("word") == 30
+    assert "…" not in "".join(lines)
+
+
+def test_a_pipe_gets_a_description_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([FIELD], WRAPPED)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_long_fact_goes_on_below_itself_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    print_facts({"summary": "Imports with file/import, once. Completed: 3,322 read."})
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", each) for each in capsys.readouterr().out.splitlines()]
+    assert lines == ["summary  Imports with file/import, once.", "         Completed: 3,322 read."]
