@@ -8,6 +8,7 @@ import aiohttp
 
 from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, REFUSED, UNAVAILABLE, Stopped
 from app.cli.output import visible
+from app.cli.words import in_commands
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)
 PATIENT: Final = aiohttp.ClientTimeout(total=None, connect=10)
@@ -105,7 +106,7 @@ def problem_text(status: int, problem: Any) -> str:
     """Return an `application/problem+json` for a person: what is wrong, each field on its own line."""
     if not isinstance(problem, dict):
         return f"the API answers {status}"
-    lines = [str(problem.get("detail") or problem.get("title") or f"the API answers {status}")]
+    lines = [in_commands(str(problem.get("detail") or problem.get("title") or f"the API answers {status}"))]
     lines += [f"  {each.get('pointer') or '/'}: {each.get('message')}" for each in problem.get("errors") or ()]
     if request := problem.get("request_id"):
         lines.append(f"  ({problem.get('code', status)}, request {request})")

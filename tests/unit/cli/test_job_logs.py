@@ -1,0 +1,127 @@
+"""The log of jobs in a terminal: nothing twice, nothing out of order, nothing said twice in a line."""
+
+import asyncio
+import re
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from app.cli import job_logs
+from app.cli.client import Api
+from app.cli.job_logs import LATE, _print, logs
+from app.cli.session import Session
+
+FLIGHTS, PLANES = {"id": "flights-1", "name": "Flights"}, {"id": "planes-1", "name": "Planes"}
+
+
+def line(seq: int, kind: str, second: float, job: str = "flights-1", message: str = "") -> dict[str, Any]:
+    at = f"2026-11-25T02:29:{second:09.6f}Z"
+    return {"job_id": job, "seq": seq, "at": at, "kind": kind, "message": message or kind, "detail": "", "by": "runner"}
+
+
+class Log(Api):
+    """An API whose log grows by what comes whenever it is asked to go on; then nobody follows any more."""
+
+    def __init__(self, lines: list[dict[str, Any]], *later: list[dict[str, Any]]) -> None:
+        self.lines = lines
+        self.later = list(later)
+        self.jobs = [FLIGHTS]
+
+    async def get(self, path: str, **query: Any) -> Any:
+        if path == "/v2/job":
+            return [each for each in self.jobs if query.get("search", each["name"]) == each["name"]]
+        return self._found(path, query["since"])[::-1][: query["limit"]]
+
+    async def answer(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        query = more["query"]
+        if query["cursor"] is None:
+            if not self.later:
+                raise asyncio.CancelledError
+            self.lines += self.later.pop(0)
+        page = int(query["cursor"] or 0)
+        found = self._found(path, query["since"])
+        return {"data": found[page : page + 2], "next_cursor": str(page + 2) if page + 2 < len(found) else None}
+
+    def _found(self, path: str, since: str | None) -> list[dict[str, Any]]:
+        begin = datetime.fromisoformat(since or "2000-01-01T00:00:00Z")
+        found = [each for each in self.lines if datetime.fromisoformat(each["at"]) >= begin]
+        found = [each for each in found if path == "/v2/job/logs" or each["job_id"] in path]
+        return sorted(found, key=lambda each: (each["at"], each["job_id"], each["seq"]))
+
+
+async def followed(monkeypatch: pytest.MonkeyPatch, log: Log, job: str | None, limit: int) -> None:
+    monkeypatch.setattr(job_logs, "LOOK_SECONDS", 0)
+    command: Any = logs.callback
+    with pytest.raises(asyncio.CancelledError):
+        await command.__wrapped__(Session(log, "table"), job=job, kind=(), since=None, limit=limit, follow=True)
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [" ".join(each.split()[3:]) for each in capsys.readouterr().out.splitlines()]
+
+
+async def test_following_goes_on_exactly_behind_the_last_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = [line(1, "Created", 1), line(2, "Started", 1), line(4, "Synced", 5.25), line(5, "Completed", 5.25)]
+    log = Log(before, [], [line(6, "Started", 5.25)], [line(8, "Synced", 9), line(9, "Completed", 9)])
+    await followed(monkeypatch, log, "Flights", 1)
+    assert shown(capsys) == ["Completed", "Started", "Synced", "Completed"]
+
+
+async def test_what_becomes_visible_late_is_told_and_nothing_that_was_there_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert LATE.total_seconds() > 10
+    log = Log([line(1, "Created", 1), line(2, "Started", 30)], [line(1, "Created", 29, "planes-1")])
+    log.jobs = [FLIGHTS]
+    log.later.append([line(3, "Paused", 31)])
+    log.jobs.append(PLANES)
+    await followed(monkeypatch, log, None, 1)
+    assert shown(capsys) == ["Started Flights", "Created Planes", "Paused Flights"]
+
+
+async def test_following_an_empty_log_tells_what_comes_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await followed(monkeypatch, Log([], [], [line(1, "Created", 1)], [line(2, "Started", 1)]), "Flights", 50)
+    assert shown(capsys) == ["Created", "Started"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "expected"),
+    [
+        ("Configured", "Configured: version 2", "Configured version 2"),
+        ("Started", "Started run 2: it was resumed", "Started run 2: it was resumed"),
+        ("Paused", "Paused", "Paused"),
+        ("CursorMoved", "Cursor moved from {} to {}", "CursorMoved from {} to {}"),
+        ("Described", "Description changed", "Described"),
+        (
+            "Refused",
+            "Refused RunJob: RunJob can't be done while the job is Paused; possible now: RenameJob, EditCursor",
+            "Refused run: run can't be done while the job is Paused; possible now: edit, edit --cursor",
+        ),
+    ],
+)
+def test_a_line_says_its_kind_once_and_in_the_words_of_the_command_line(
+    kind: str, message: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _print(Session(Log([]), "table"), [line(1, kind, 1, message=message)], {"flights-1": ""})
+    assert shown(capsys) == [expected]
+
+
+def test_a_long_line_goes_on_below_on_a_terminal_and_stays_one_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = [line(1, "Error", 1, message="Error: " + "the provider did not answer " * 8)]
+    _print(Session(Log([]), "table"), long, {"flights-1": ""})
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    _print(Session(Log([]), "table"), long, {"flights-1": ""})
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", each) for each in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= 80
+    begin = lines[0].index("the provider")
+    assert len(lines) > 3
+    assert all(each[:begin].isspace() and not each[begin].isspace() for each in lines[1:])
