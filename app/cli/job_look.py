@@ -7,8 +7,10 @@ import click
 
 from app.cli.following import counts
 from app.cli.job_reference import EVERY_STATUS, find_job
+from app.cli.moments import AS_OF, MOMENTS
 from app.cli.output import Column, moment, print_facts, serialized, show
 from app.cli.session import Session, talks
+from app.cli.words import possible
 
 PAGE: Final = 200
 SORTS: Final = ("name", "status", "created", "updated", "next_at")
@@ -56,7 +58,7 @@ async def list_jobs(
 
 @click.command("show", short_help="Look at a job.")
 @click.argument("job")
-@click.option("--as-of", metavar="MOMENT", help="As it was then, such as 2026-11-03T14:03:00Z.")
+@click.option("--as-of", metavar="MOMENT", type=AS_OF, help=f"As it was then, {MOMENTS}")
 @talks
 async def show_job(session: Session, job: str, as_of: str | None) -> None:
     """Look at a JOB, now or as of a moment."""
@@ -75,7 +77,8 @@ def facts(job: Mapping[str, Any]) -> dict[str, str]:
         "id": job["id"],
         "name": job["name"],
         "description": job["description"],
-        "type": f"{job['provider']} {job['job_type']} ({job['kind']})",
+        "type": f"{job['provider']} {job['job_type']}"
+        + (f" ({job['kind']})" if job["kind"] != job["job_type"] else ""),
         "status": job["status"] + (f", {job['reason']}" if job["reason"] else ""),
         "since": moment(job["since"]),
         "until": moment(job["sleep_until"]),
@@ -90,5 +93,5 @@ def facts(job: Mapping[str, Any]) -> dict[str, str]:
         "cursor": serialized(job["cursor"], "yaml") if job["cursor"] else "",
         "created": moment(job["created_at"]),
         "updated": moment(job["updated_at"]),
-        "allowed": ", ".join(job["allowed"]),
+        "possible": possible(job["allowed"]),
     }
