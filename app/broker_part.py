@@ -44,8 +44,6 @@ class BrokerPart:
             )
         except (BrokerError, OSError) as error:
             raise NotStartedError(f"broker: {error}") from error
-        if self._port not in {0, self._broker.port}:
-            self._say(f"port {self._port} is taken: Kafka got {self._broker.port}")
         self._port, self._when_taken = self._broker.port, "refuse"
         with suppress(TimeoutError, KafkaError):  # if it is gone again, that is told by its end
             async with asyncio.timeout(GROUPS_SECONDS):

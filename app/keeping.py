@@ -59,6 +59,11 @@ class Keeper:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def kept(self) -> bool:
+        """Whether the part came up, and is kept since."""
+        return self._task is not None
+
     async def start(self) -> None:
         """Start the part, once and with no second try, and keep it from then on."""
         await self.part.start()

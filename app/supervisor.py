@@ -53,6 +53,11 @@ class Supervisor:
         self._keepers: list[Keeper] = []
         self._logs: list[RoleLog] = []
 
+    @property
+    def has_started_any(self) -> bool:
+        """Whether there is a part that came up."""
+        return any(each.kept for each in self._keepers)
+
     async def start(self) -> Up:
         """Start all and return when the API says that it is ready; raise `NotStartedError` when that can't be."""
         started = self._clock()

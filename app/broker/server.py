@@ -60,6 +60,8 @@ class Broker:
             java, jars = await asyncio.gather(find_java(os.environ, wheel_java()), class_path(on_progress))
             await directory.wait_let_go()
             broker_port, controller_port = choose_ports(port, when_taken)
+            if port not in {0, broker_port}:
+                on_progress(f"port {port} is taken: Kafka gets {broker_port}")
             directory.properties.write_text(properties(broker_port, controller_port))
             directory.rotate_log()
             command = (str(java), *JVM_FLAGS, "-cp", jars)

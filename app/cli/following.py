@@ -25,7 +25,7 @@ async def follow(api: Api, job_id: str, on_look: Callable[[Job], None]) -> Job:
 def says(job: Job) -> str:
     """Return how far a job is, in one line."""
     read, total = job["progress"]["bytes_read"], job["progress"]["bytes_total"]
-    parts = [job["status"], f"{job['pass_counts']['read']:,} read"]
+    parts = [job["status"], f"{job['pass_counts']['read']:,} read in this pass"]
     if total and job["status"] == "Running":
         parts.append(f"{100 * read / total:.0f} %")
     if job["reason"]:
@@ -38,4 +38,4 @@ def counts(job: Job) -> str:
     found = job["total_counts"]
     names = ["read", "accepted", "rejected", "duplicate", "omitted"]
     names += [name for name in ("added", "removed") if found[name]]
-    return ", ".join(f"{found[name]:,} {name}" for name in names)
+    return ", ".join(f"{found[name]:,} {name}" for name in names) + " in all"

@@ -31,7 +31,8 @@ async def run(settings: Settings, *, with_example: bool) -> int:
             working.result()
             await stopping
     finally:
-        _print("\nstopping the roles, then the broker; Ctrl-C again hurries")
+        if stopping.done() or supervisor.has_started_any:
+            _print("\nstopping the roles, then the broker; Ctrl-C again hurries")
         for task in (working, stopping):
             task.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
@@ -86,8 +87,8 @@ def _told_to_stop(supervisor: Supervisor) -> asyncio.Event:
 
 
 def say(line: str) -> None:
-    """Print a line for a person, with the time of day."""
-    _print(f"{datetime.now().astimezone():%H:%M:%S} {line}", to_errors=True)
+    """Print a line for a person, with the time of day and its zone."""
+    _print(f"{datetime.now().astimezone():%H:%M:%S %Z} {line}", to_errors=True)
 
 
 def _print(text: str, *, to_errors: bool = False) -> None:

@@ -123,6 +123,16 @@ async def test_a_port_that_was_asked_for_and_is_taken_is_refused(broker: Broker,
         await Broker.start(tmp_path / "broker", port=broker.port)
 
 
+async def test_a_port_that_is_moved_away_from_is_named_before_kafka_starts(tmp_path: Path) -> None:
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with await Broker.start(tmp_path / "broker", port=port, when_taken="move", on_progress=said.append) as it:
+            moved = it.port
+    told = [each for each in said if str(moved) in each]
+    assert told == [f"port {port} is taken: Kafka gets {moved}", f"starting Kafka on 127.0.0.1:{moved}"]
+
+
 async def test_a_jvm_that_gives_up_is_explained_by_its_log(tmp_path: Path) -> None:
     data = tmp_path / "broker" / "topics"
     data.mkdir(parents=True)

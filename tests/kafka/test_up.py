@@ -108,6 +108,13 @@ def test_a_port_that_was_chosen_and_is_taken_is_refused(running: Up, tmp_path: P
         refused = running.run("up", "--port", str(port), "--data-dir", str(tmp_path))
     assert refused.returncode == 6
     assert f"port {port} on 127.0.0.1 is taken" in refused.stderr
+    assert "stopping" not in refused.stdout
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = running.run("up", "--port", "0", "--data-dir", str(tmp_path), ENTREPOT_BROKER_PORT=str(port))
+    assert refused.returncode == 6
+    assert f"broker: 127.0.0.1:{port}: Another process listens" in refused.stderr
+    assert "stopping" not in refused.stdout
 
 
 @pytest.mark.parametrize("role", ["control", "runner", "lane-backfill", "api"])
@@ -138,7 +145,7 @@ def test_a_job_from_its_creation_to_its_end(running: Up) -> None:
     made = running.run("job", "create", "--provider", "file", "--name", "Contacts", "--wait",
                        "source=contacts.csv", "stream=contacts")  # fmt: skip
     assert (made.returncode, made.stderr) == (0, "")
-    assert made.stdout.splitlines()[-1] == "Completed: 2 read, 2 accepted, 0 rejected, 0 duplicate, 0 omitted"
+    assert made.stdout.splitlines()[-1] == "Completed: 2 read, 2 accepted, 0 rejected, 0 duplicate, 0 omitted in all"
     job = running.json("job", "show", "Contacts")
     assert running.json("job", "show", job["id"][:8])["id"] == job["id"]
     assert running.run("job", "edit", "Contacts", "--description", "People", "timestamp_field=email").returncode == 0
