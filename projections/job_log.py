@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, assert_never
 
+from projections.job_state import Job, JobState
 from schemas.commands import Counts
 from schemas.events import (
     CommandRefused,
@@ -27,8 +28,8 @@ from schemas.events import (
 )
 
 LogKind = Literal[
-    "Started", "Synced", "Error", "Sleeping", "Failed", "Completed", "Created", "Configured", "Renamed", "Paused",
-    "Resumed", "Killed", "Restored", "CursorMoved", "Purged", "Refused",
+    "Started", "Synced", "Error", "Sleeping", "Failed", "Completed", "Created", "Configured", "Renamed", "Described",
+    "Paused", "Resumed", "Killed", "Restored", "CursorMoved", "Purged", "Refused",
 ]  # fmt: skip
 
 START_REASONS: Final = {
@@ -59,9 +60,9 @@ class LogLine:
     detail: str = ""
 
 
-def log_line(event: JobEvent) -> LogLine | None:
-    """Return the line of an event; None for progress, which is counted instead."""
-    told = _told(event)
+def log_line(event: JobEvent, before: JobState) -> LogLine | None:
+    """Return the line of an event in the life of a job as it was before; None for progress, which is counted."""
+    told = _told(event, before)
     if told is None:
         return None
     kind, message = told
@@ -76,12 +77,12 @@ def log_line(event: JobEvent) -> LogLine | None:
     )
 
 
-def _told(event: JobEvent) -> tuple[LogKind, str] | None:  # noqa: C901, PLR0911, PLR0912  # one line for each event, closed and complete
+def _told(event: JobEvent, before: JobState) -> tuple[LogKind, str] | None:  # noqa: C901, PLR0911, PLR0912  # one line for each event, closed and complete
     match event:
         case JobCreated():
             return "Created", _created(event)
         case JobRenamed():
-            return "Renamed", f"Renamed to “{event.name}”"
+            return _renamed(event, before)
         case JobConfigured():
             return "Configured", _configured(event)
         case JobStarted():
@@ -97,7 +98,7 @@ def _told(event: JobEvent) -> tuple[LogKind, str] | None:  # noqa: C901, PLR0911
         case JobFailed():
             return "Failed", _failed(event)
         case JobPaused():
-            until = f" until {clock(event.until, event.occurred_at)}" if event.until else ""
+            until = f" until {clock(event.until)}" if event.until else ""
             return "Paused", f"Paused{until}"
         case JobResumed():
             return "Resumed", "Resumed"
@@ -122,20 +123,26 @@ def _created(event: JobCreated) -> str:
     return f"Created “{event.name}”: {event.kind} with {event.provider}/{event.job_type}{draft}"
 
 
+def _renamed(event: JobRenamed, before: JobState) -> tuple[LogKind, str]:
+    if isinstance(before, Job) and before.name == event.name:
+        return "Described", "Description changed"
+    return "Renamed", f"Renamed to “{event.name}”"
+
+
 def _configured(event: JobConfigured) -> str:
     back = f", which brings back version {event.reverted_from}" if event.reverted_from else ""
     return f"Configured: version {event.version}{back}"
 
 
 def _error(event: JobErrored) -> str:
-    row = f" ({event.consecutive:,} in a row since {clock(event.first_error_at, event.occurred_at)})"
+    row = f" ({event.consecutive:,} in a row since {clock(event.first_error_at)})"
     return f"Error: {event.message or event.code}{row if event.consecutive > 1 else ''}"
 
 
 def _sleeping(event: JobSlept) -> str:
     said = f" ({event.message})" if event.message else ""
     reason = SLEEP_REASONS.get(event.reason, event.reason)
-    return f"Sleeping until {clock(event.sleep_until, event.occurred_at)}: {reason}{said}"
+    return f"Sleeping until {clock(event.sleep_until)}: {reason}{said}"
 
 
 def _failed(event: JobFailed) -> str:
@@ -164,10 +171,9 @@ def counts_in_words(counts: Counts) -> str:
     return ", ".join([*parts, *(f"{count:,} {name}" for name, count in others if count)])
 
 
-def clock(moment: datetime, seen_from: datetime | None = None) -> str:
-    """Return a moment for a person; the day is left out when it is that of `seen_from`."""
-    same_day = seen_from is not None and moment.date() == seen_from.date()
-    return f"{moment:%H:%M:%S} UTC" if same_day else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+def clock(moment: datetime) -> str:
+    """Return a moment for a person, with its day: nobody knows on which one it is read."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def duration(span: timedelta) -> str:

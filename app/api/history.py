@@ -24,7 +24,7 @@ HOUR: Final = timedelta(hours=1)
 class LogQuery(Query):
     """Which lines; `since` included, `until` not."""
 
-    kind: Annotated[tuple[LogKind, ...], Field(max_length=16)] = ()
+    kind: Annotated[tuple[LogKind, ...], Field(max_length=17)] = ()
     since: Moment | None = None
     until: Moment | None = None
     search: Text = ""

@@ -58,12 +58,12 @@ class Fold:
             if isinstance(event, JobPurged):
                 self.purged.add(event.job_id)
             return  # nothing is told of a purged job any more
-        self._tell(record, job)
+        self._tell(record, before, job)
 
-    def _tell(self, record: Record, job: Job) -> None:
+    def _tell(self, record: Record, before: JobState, job: Job) -> None:
         event = record.event
         self.events.append(self._event_row(record))
-        if line := log_line(event):
+        if line := log_line(event, before):
             self.log.append({**asdict(line), "at": micros(line.at)})
         for grain, minute, stream, counts in counted(event):
             key = (grain, minute, event.job_id, stream)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import get_args
 
@@ -15,12 +16,14 @@ from app.store.questions import (
     LogFilter,
     Order,
     Page,
+    Record,
     Sort,
     SortKey,
 )
 from app.store.read_store import ReadStore
+from projections.evolve import evolve
 from projections.job_log import LogLine, log_line
-from projections.job_state import Job, Status
+from projections.job_state import Absent, Job, JobState, Status
 from projections.summary import next_wake
 from schemas.commands import KillJob, PauseJob, RenameJob, ReportError
 from schemas.policies import ONCE
@@ -141,12 +144,21 @@ async def test_log_pages_are_complete_in_both_directions(store: ReadStore) -> No
     partition = history(5)
     await store.apply(0, partition.records)
     purged = {each for each in partition.jobs if partition.job(each).status == "Purged"}
-    told = (log_line(each.event) for each in partition.records if each.event.seq and each.event.job_id not in purged)
-    lines = sorted((each for each in told if each), key=lambda line: (line.at, line.job_id, line.seq))
+    told = [line for line in lines_of(partition.records) if line.job_id not in purged]
+    lines = sorted(told, key=lambda line: (line.at, line.job_id, line.seq))
     assert await all_lines(store, LogFilter(order="oldest_first")) == lines
     assert await all_lines(store, LogFilter()) == lines[::-1]
     of_one = [each for each in lines if each.job_id == lines[0].job_id]
     assert await all_lines(store, LogFilter(job_id=lines[0].job_id)) == of_one[::-1]
+
+
+def lines_of(records: Sequence[Record]) -> Iterator[LogLine]:
+    jobs: dict[str, JobState] = {}
+    for event in (each.event for each in records if each.event.seq):
+        before = jobs.get(event.job_id, Absent(event.job_id))
+        jobs[event.job_id] = evolve(before, event)
+        if line := log_line(event, before):
+            yield line
 
 
 async def all_lines(store: ReadStore, where: LogFilter) -> list[LogLine]:
