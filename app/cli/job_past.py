@@ -11,14 +11,16 @@ from app.cli.job_act import say_done
 from app.cli.job_reference import find_job
 from app.cli.output import Column, moment, serialized, show, visible
 from app.cli.session import Session, talks
+from projections.summary import cadence_in_words
+from schemas.policies import Cadence, QuietWindow
 
 COLOURS_OF_LINES: Final = {"+": "green", "-": "red", "@": "cyan"}
 HISTORY: Final = (
     Column("version", lambda row: row["version"], right=True),
     Column("at", lambda row: moment(row["at"])),
-    Column("by", lambda row: row["by"], drop=1),
-    Column("from", lambda row: f"version {row['reverted_from']}" if row["reverted_from"] else "", drop=2),
-    Column("configuration", lambda row: serialized(row["configuration"], "line"), shrinks=True),
+    Column("by", lambda row: row["by"], wraps=8),
+    Column("cadence", lambda row: row["cadence"], wraps=9),
+    Column("what changed", lambda row: row["changed"], wraps=16),
 )
 
 
@@ -26,9 +28,11 @@ HISTORY: Final = (
 @click.argument("job")
 @talks
 async def history(session: Session, job: str) -> None:
-    """The versions of a JOB's configuration, the newest first."""
+    """The versions of a JOB's configuration, the newest first, and what each changed."""
     _, versions = await _versions(session, job)
-    show(versions, session.output, HISTORY)
+    older = [*versions[1:], None]
+    rows = [_row(each, before) for each, before in zip(versions, older, strict=True)]
+    show(versions, session.output, HISTORY, rows)
 
 
 @click.command(short_help="Compare two versions of a configuration.")
@@ -44,6 +48,10 @@ async def diff(session: Session, job: str, old: int | None, new: int | None) -> 
     if session.output != "table":
         click.echo(serialized([before, after], session.output))
         return
+    if len(versions) == 1:
+        click.echo("there is only version 1: nothing to compare it with")
+    elif _text(before) == _text(after):
+        click.echo(f"versions {before['version']} and {after['version']} say the same")
     for line in difflib.unified_diff(_text(before), _text(after), _title(before), _title(after), lineterm=""):
         click.echo(click.style(visible(line), fg=COLOURS_OF_LINES.get(line[:1])))
 
@@ -69,6 +77,30 @@ def _version(versions: Sequence[Mapping[str, Any]], number: int) -> Mapping[str,
     if found is None:
         raise Stopped(f"there is no version {number}; the newest is {versions[0]['version']}", NOT_FOUND)
     return found
+
+
+def _row(version: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+    cadence = {name: value for name, value in version["cadence"].items() if name != "quiet"}
+    quiet = tuple(QuietWindow(**each | {"days": tuple(each["days"])}) for each in version["cadence"]["quiet"])
+    return {
+        **{name: version[name] for name in ("version", "at", "by")},
+        "cadence": cadence_in_words(Cadence(**cadence, quiet=quiet)),
+        "changed": "created" if before is None else _changed(before, version),
+    }
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Return what a version changed: fields as `job edit` takes them, `-` before one that it took away."""
+    said = [f"brings back version {after['reverted_from']}"] if after["reverted_from"] else []
+    old, new = before["configuration"], after["configuration"]
+    said += [_field(name, value) for name, value in new.items() if name not in old or old[name] != value]
+    said += [f"-{name}" for name in old if name not in new]
+    said += [part for part in ("cadence", "retry") if before[part] != after[part]]
+    return ", ".join(said) or "nothing"
+
+
+def _field(name: str, value: Any) -> str:
+    return f"{name}={value}" if isinstance(value, str) else f"{name}:={serialized(value, 'line')}"
 
 
 def _title(version: Mapping[str, Any]) -> str:

@@ -1,0 +1,79 @@
+"""The versions of a configuration: what each changed, by whom, and how two of them differ."""
+
+import re
+from typing import Any
+
+import pytest
+
+from app.cli.client import Api
+from app.cli.job_past import diff, history
+from app.cli.session import Session
+
+ONCE = {"kind": "once", "every_seconds": 0, "cron": "", "time_zone": "UTC", "quiet": []}
+NIGHTLY = ONCE | {"kind": "cron", "cron": "0 3 * * *", "quiet": [{"start": "10:00", "end": "11:00", "days": ["mon"]}]}
+
+
+def version(number: int, fields: dict[str, Any], cadence: dict[str, Any] = ONCE, **more: Any) -> dict[str, Any]:
+    facts = {"at": "2026-11-25T02:29:39Z", "by": "user:admin", "reverted_from": None, "retry": {"base_seconds": 60}}
+    return {"version": number, "configuration": fields, "cadence": cadence} | facts | more
+
+
+class Versions(Api):
+    """An API with one job, whose versions are given, the newest first."""
+
+    def __init__(self, *versions: dict[str, Any]) -> None:
+        self.versions = list(versions)
+
+    async def get(self, path: str, **query: Any) -> Any:
+        return [{"id": "job-1", "name": "Planes"}] if path == "/v2/job" else self.versions
+
+
+PLANES = Versions(
+    version(4, {"source": "a.csv"}, NIGHTLY, reverted_from=1),
+    version(3, {"source": "a.csv", "header_row": False}, NIGHTLY),
+    version(2, {"source": "a.csv", "timestamp_field": "year"}),
+    version(1, {"source": "a.csv"}),
+)
+
+
+async def asked(command: Any, api: Api, **arguments: Any) -> None:
+    await command.callback.__wrapped__(Session(api, "table"), job="Planes", **arguments)
+
+
+async def test_the_history_says_what_each_version_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    await asked(history, PLANES)
+    lines = [re.split(r"  +", each.strip()) for each in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["VERSION", "AT", "BY", "CADENCE", "WHAT CHANGED"]
+    nightly = "by the cron expression `0 3 * * *` (UTC), with quiet windows"
+    assert [each[2:] for each in lines[1:]] == [
+        ["user:admin", nightly, "brings back version 1, -header_row"],
+        ["user:admin", nightly, "header_row:=false, -timestamp_field, cadence"],
+        ["user:admin", "once", "timestamp_field=year"],
+        ["user:admin", "once", "created"],
+    ]
+
+
+async def test_at_80_columns_no_column_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    await asked(history, PLANES)
+    out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert out.splitlines()[0].split() == ["VERSION", "AT", "BY", "CADENCE", "WHAT", "CHANGED"]
+    assert max(map(len, out.splitlines())) <= 80
+    assert "…" not in out
+
+
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [
+        (PLANES.versions[-1:], "there is only version 1: nothing to compare it with"),
+        ([version(2, {"source": "a.csv"}), PLANES.versions[-1]], "versions 1 and 2 say the same"),
+    ],
+)
+async def test_a_comparison_that_finds_nothing_says_so(
+    versions: list[dict[str, Any]], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await asked(diff, Versions(*versions), old=None, new=None)
+    assert capsys.readouterr().out == f"{said}\n"
