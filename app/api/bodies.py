@@ -33,7 +33,8 @@ def read_query(request: web.Request, model: type[Q]) -> Q:
     try:
         return model.model_validate(found)
     except ValidationError as error:
-        errors = [FieldError(f"?{each.pointer[1:]}", each.code, each.message) for each in field_errors(error)]
+        found_wrong = field_errors(error, model=model)
+        errors = [FieldError(f"?{each.pointer[1:]}", each.code, each.message) for each in found_wrong]
         raise invalid(errors) from error
 
 
@@ -64,7 +65,7 @@ async def read_body(request: web.Request, route: Route) -> BaseModel | None:
     try:
         return route.body.model_validate(value)
     except ValidationError as error:
-        raise invalid(field_errors(error)) from error
+        raise invalid(field_errors(error, model=route.body)) from error
 
 
 async def _bytes(request: web.Request) -> bytes:

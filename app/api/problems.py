@@ -7,7 +7,10 @@ from typing import Any, Final
 
 import orjson
 from aiohttp import web
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from connectors.known_fields import UNKNOWN, no_such_field
 
 CONTENT_TYPE: Final = "application/problem+json"
 
@@ -73,12 +76,21 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
     return Problem(422, "invalid", f"these fields are not as they have to be: {fields}", errors=errors)
 
 
-def field_errors(error: ValidationError, prefix: str = "") -> list[FieldError]:
-    """Return what pydantic found as field errors, without the values: they could be secrets."""
+def field_errors(error: ValidationError, prefix: str = "", *, model: type[BaseModel] | None = None) -> list[FieldError]:
+    """Return what pydantic found as field errors, without the values: they could be secrets.
+
+    With the model, a field that it doesn't have is answered with those that it has.
+    """
     return [
-        FieldError(prefix + pointer(each["loc"]), each["type"], each["msg"].removeprefix("Value error, "))
+        FieldError(prefix + pointer(each["loc"]), each["type"], _message(each, model))
         for each in error.errors(include_url=False, include_context=False, include_input=False)
     ]
+
+
+def _message(error: ErrorDetails, model: type[BaseModel] | None) -> str:
+    if error["type"] == UNKNOWN:
+        return no_such_field(model, error["loc"])
+    return error["msg"].removeprefix("Value error, ")
 
 
 def pointer(location: Sequence[int | str]) -> str:

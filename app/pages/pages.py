@@ -140,7 +140,7 @@ async def act(request: web.Request) -> web.Response:
     try:
         query = route.query.model_validate_strings(form)
     except ValidationError as error:
-        raise invalid(field_errors(error)) from error
+        raise invalid(field_errors(error, model=route.query)) from error
     try:
         await route.handler(Call(request, request.app[API], caller, query, None))
     except Problem as problem:
