@@ -1,11 +1,13 @@
 """The cursor of a source that is one long text: where the next record begins, and how to recognise the text."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from connectors.contract import Cursor, FixConfiguration, Problem
+from connectors.known_fields import UNKNOWN, no_such_field
 
 LARGEST: Final = 2**62  # operating systems count bytes in 63 bits
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
@@ -41,12 +43,31 @@ def check_cursor(cursor: Cursor) -> tuple[Problem, ...]:
         parsed = TextCursor.model_validate(dict(cursor))
     except ValidationError as error:
         return tuple(
-            Problem("/" + "/".join(map(str, each["loc"])), "bad_cursor", f"{each['msg']}; {ADVICE}")
+            Problem("/" + "/".join(map(str, each["loc"])), "bad_cursor", f"{_said(each)}; {ADVICE}")
             for each in error.errors()
         )
-    if parsed.byte and not (parsed.head and parsed.tail):
-        return (Problem("/byte", "bad_cursor", f"a place in the text needs `head` and `tail` beside it; {ADVICE}"),)
-    return ()
+    return tuple(Problem(f"/{field}", "bad_cursor", f"{message}; {ADVICE}") for field, message in _against(parsed))[:1]
+
+
+def _said(error: ErrorDetails) -> str:
+    return no_such_field(TextCursor, error["loc"]) if error["type"] == UNKNOWN else error["msg"]
+
+
+def _against(cursor: TextCursor) -> Iterator[tuple[str, str]]:
+    """Yield what contradicts itself: a cursor is the start, or stands behind a record, each of at least a byte."""
+    at = f"{cursor.byte:,} bytes"
+    if cursor.byte and not (cursor.head and cursor.tail):
+        yield "byte", "a place in the text needs `head` and `tail` beside it"
+    if not cursor.byte:
+        for name in ("row", "head", "tail", "source_bytes", "open"):
+            if getattr(cursor, name):
+                yield name, f"`{name}` says that something was read, and `byte` that nothing was"
+    elif not cursor.row:
+        yield "row", f"{at} of text were read, and in them not one record"
+    elif cursor.row > cursor.byte:
+        yield "row", f"{cursor.row:,} records can't be in {at} of text"
+    elif cursor.plain and cursor.source_bytes < cursor.byte:
+        yield "source_bytes", f"{at} of text can't come from {cursor.source_bytes:,} bytes of it"
 
 
 def parse_cursor(cursor: Cursor) -> TextCursor:

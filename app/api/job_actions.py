@@ -14,7 +14,7 @@ from app.api.routes import MAY_MATCH, PREFER, Answer, Call, Handler, Query, Rout
 from app.api.values import Duration
 from app.api.views import ACTIONS as ACTION_NAMES
 from app.api.views import JobView
-from app.api.writes import check_not_pushed, find_job, send, stamped, written
+from app.api.writes import check_not_pushed, find_job, send, stamped, until_it_begins, written
 from app.identity import Role
 from schemas.commands import ConfigureJob, JobCommand, KillJob, PauseJob, RestoreJob, ResumeJob, RunJob
 
@@ -60,7 +60,8 @@ async def pause_job(call: Call[PauseQuery, None]) -> web.Response:
 async def revert_job(call: Call[Query, None]) -> web.Response:
     """Bring back an older configuration, with its cadence and retry policy, as a new version."""
     job_id, version = call.path("job_id"), call.path("version")
-    check_not_pushed(await find_job(call, job_id), "configure")
+    job = await find_job(call, job_id)
+    check_not_pushed(job, "configure")
     versions = await call.api.store.configurations(job_id)
     old = next((each for each in versions if str(each.version) == version), None)
     if old is None:
@@ -73,7 +74,8 @@ async def revert_job(call: Call[Query, None]) -> web.Response:
         reverted_from=old.version,
         expected_revision=expected_revision(call.request.headers),
     )
-    return written(call, job_id, await send(call, command), f"version {version} is back, as a new version")
+    message = f"version {version} is back, as a new version{until_it_begins(job, old.cadence)}"
+    return written(call, job_id, await send(call, command), message)
 
 
 def _handler(action: Action) -> Handler:

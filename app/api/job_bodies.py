@@ -86,14 +86,19 @@ class CreateBody(_Named):
 
 
 class PatchBody(_Named):
-    """A merge patch (RFC 7396): what is named changes, a null inside `configuration`, `cadence` … takes it away."""
+    """A merge patch (RFC 7396): what is named changes, a null inside `configuration`, `cadence` … takes it away.
+
+    A cursor is one value: `cursor` replaces it as a whole.
+    """
 
     name: Name = ""
     description: Description = ""
     configuration: JsonObject = Field(default_factory=dict)
     cadence: JsonObject = Field(default_factory=dict)
     retry: JsonObject = Field(default_factory=dict)
-    cursor: JsonObject = Field(default_factory=dict)
+    cursor: JsonObject = Field(
+        default_factory=dict, description="replaces the cursor as a whole; `{}`: from the beginning"
+    )
 
 
 def known_type(provider: str, job_type: str) -> JobType:
@@ -122,7 +127,7 @@ def configuration_errors(kind: JobType, configuration: Mapping[str, Any]) -> lis
     try:
         kind.config.model_validate_json(data)
     except ValidationError as error:
-        return field_errors(error, "/configuration")
+        return field_errors(error, "/configuration", model=kind.config)
     return []
 
 
@@ -164,4 +169,4 @@ def parsed(model: type[BaseModel], value: Any, prefix: str) -> tuple[Any, list[F
     try:
         return model.model_validate(value), []
     except ValidationError as error:
-        return None, field_errors(error, prefix)
+        return None, field_errors(error, prefix, model=model)

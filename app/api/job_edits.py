@@ -1,4 +1,7 @@
-"""Editing a job by merge patch, at the revision that was read; whoever comes second sees what changed meanwhile."""
+"""Editing a job by merge patch, at the revision that was read; whoever comes second sees what changed meanwhile.
+
+A cursor is one value and is replaced: half of one place and half of another is no place.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,7 +26,7 @@ from app.api.preferences import etag, expected_revision
 from app.api.problems import FieldError, Problem, invalid
 from app.api.routes import IF_MATCH, PREFER, Answer, Call, Query, Route
 from app.api.views import JobView, allowed, redacted
-from app.api.writes import check_not_pushed, find_job, send, stamped, written
+from app.api.writes import check_not_pushed, find_job, send, stamped, until_it_begins, written
 from projections.evolve import evolve
 from projections.job_state import Absent, Job, JobState
 from schemas.commands import ConfigureJob, EditCursor, JobCommand, RenameJob
@@ -54,7 +57,8 @@ async def patch_job(call: Call[Query, PatchBody]) -> web.Response:
         raise await _changed(call, job, expected)
     fields = call.body.model_fields_set
     _check_allowed(job, fields)
-    commands = _commands(call, job, _edited(call, job), expected)
+    edited = _edited(call, job)
+    commands = _commands(call, job, edited, expected)
     seen: Job | None = job
     for command in commands:
         try:
@@ -63,7 +67,8 @@ async def patch_job(call: Call[Query, PatchBody]) -> web.Response:
             if problem.code != "revision_mismatch" or expected is None:
                 raise
             raise await _changed(call, await find_job(call, job.job_id), expected) from problem
-    return written(call, job.job_id, seen, "changed" if commands else "nothing to change")
+    message = f"changed{until_it_begins(job, edited.cadence)}" if commands else "nothing to change"
+    return written(call, job.job_id, seen, message)
 
 
 def _check_allowed(job: Job, fields: set[str]) -> None:
@@ -94,7 +99,7 @@ def _edited(call: Call[Query, PatchBody], job: Job) -> Edited:
         errors += configuration_errors(kind, configuration)
     if "cadence" in fields and not cadence_wrong:
         errors += cadence_errors(cadence.word(), call.api.clock())
-    cursor = merged(orjson.loads(job.cursor), patch.cursor)
+    cursor = patch.cursor if "cursor" in fields else orjson.loads(job.cursor)
     if "cursor" in fields:
         errors += [FieldError(f"/cursor{each.field}", each.code, each.message) for each in kind.check_cursor(cursor)]
     if errors:
@@ -135,7 +140,9 @@ async def _changed(call: Call[Query, PatchBody], job: Job, expected: int) -> Pro
     for name, current in now.items():
         if name in before and (before[name] == current or (name == "cursor" and name not in wanted)):
             continue  # nobody changed it, or only the job itself by going on
-        yours = merged(before.get(name), wanted[name]) if name in wanted else before.get(name)
+        yours = before.get(name)
+        if name in wanted:
+            yours = wanted[name] if name == "cursor" else merged(yours, wanted[name])
         if name == "configuration" and isinstance(yours, dict):
             yours = redacted(job.provider, canonical(yours))
         changed[name] = {"current": current, "yours": yours}
@@ -181,7 +188,7 @@ ROUTES: Final = (
         handler=patch_job,
         role="editor",
         tag="jobs",
-        summary="Edit a job by merge patch; its cursor only while it is paused",
+        summary="Edit a job by merge patch; its cursor as a whole, and only while it is paused",
         body=PatchBody,
         body_type="application/merge-patch+json",
         headers=(IF_MATCH, PREFER),

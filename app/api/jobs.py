@@ -84,6 +84,9 @@ async def get_job(call: Call[JobQuery, None]) -> web.Response:
     if moment is None:
         return answer(call, job_view(job), headers=etag(job.revision))
     then = await call.api.store.state_as_of(job_id, moment)
+    if moment < job.created_at:
+        asked, created = (each.isoformat().replace("+00:00", "Z") for each in (moment, job.created_at))
+        raise Problem(404, "no_such_job", f"{job.name} did not exist yet at {asked}; it was created {created}")
     if then is None or then.status == "Purged":
         raise not_found("job", f"{job_id} as of {moment.isoformat()}")
     return answer(call, job_view(then))

@@ -14,9 +14,10 @@ from app.api.routes import Call
 from app.api.views import ACTIONS, allowed, job_view
 from app.stamp import stamp
 from connectors.catalog import is_pushed
-from projections.job_state import Job
+from projections.job_state import Completed, Failed, Job, Paused
 from schemas.commands import JobCommand
 from schemas.events import CommandRefused, JobEvent
+from schemas.policies import Cadence
 
 FIELDS: Final[Mapping[str, str]] = {
     "bad_name": "/name",
@@ -106,6 +107,19 @@ def written(call: Call[Any, Any], job_id: str, job: Job | None, message: str, st
         return answer(call, Accepted(id=job_id, href=there), status=202, message=said, headers={"Location": there})
     headers = etag(job.revision) | ({"Location": there} if status == 201 else {})
     return answer(call, job_view(job), status=status, message=message, headers=headers)
+
+
+def until_it_begins(job: Job, cadence: Cadence) -> str:
+    """Return what a person has to know who gives a job a cadence: that it waits, and for what; "" when it doesn't."""
+    if cadence == job.cadence or cadence.kind == "once":
+        return ""
+    match job.phase:
+        case Completed():
+            return "; the job is Completed, so its cadence begins with its next run: `run` starts it"
+        case Failed() | Paused():
+            return f"; the job is {job.status}, so its cadence begins when it goes on: `resume` starts it"
+        case _:
+            return ""
 
 
 def refused(event: CommandRefused) -> Problem:

@@ -65,10 +65,12 @@ async def _act(session: Session, job: str, action: str, *, span: str | None = No
     return found | after
 
 
-def say_done(session: Session, job: dict[str, Any]) -> None:
-    """Print what became of a job."""
+def say_done(session: Session, job: dict[str, Any], message: str = "") -> None:
+    """Print what became of a job, and what the API says of it."""
     if session.output == "table":
         reason = f", {job['reason']}" if job["reason"] else ""
         click.echo(f"{job['id']}  {visible(job['name'])}: {job['status']}{reason}")
+        if message:
+            click.echo(visible(message))
     else:
         click.echo(serialized(job, session.output))

@@ -93,7 +93,11 @@ async def _try(session: Session, body: dict[str, Any]) -> None:
 @CONFIG
 @CADENCE
 @TIME_ZONE
-@click.option("--cursor", metavar="JSON|@FILE", help="Where it goes on; only while it is paused.")
+@click.option(
+    "--cursor",
+    metavar="JSON|@FILE",
+    help="Replaces where it goes on, only while it is paused; {}: from the beginning.",
+)
 @FIELDS
 @talks
 async def edit(
@@ -109,6 +113,8 @@ async def edit(
 ) -> None:
     """Change what is named of a JOB and leave the rest. FIELDS are key=text, or key:=json; key:=null takes one away.
 
+    A cursor is one value: --cursor replaces all of it.
+
     Exit code 4 when someone else changed it meanwhile.
     """
     patch = {
@@ -116,11 +122,12 @@ async def edit(
         "description": description,
         "configuration": configuration(config, fields) or None,
         "cadence": cadence(cadence_text, time_zone),
-        "cursor": json_object(cursor, "--cursor") if cursor else None,
+        "cursor": json_object(cursor, "--cursor") if cursor is not None else None,
     }
     wanted = {key: value for key, value in patch.items() if value is not None}
     if not wanted:
         raise click.UsageError("nothing to change: name an option or a field")
     found = await find_job(session.api, job)
     headers = {"If-Match": f'"{found["revision"]}"', "Content-Type": "application/merge-patch+json"}
-    say_done(session, await session.api.send("PATCH", f"/v2/job/{found['id']}", wanted, headers=headers))
+    answer = await session.api.answer("PATCH", f"/v2/job/{found['id']}", wanted, headers=headers)
+    say_done(session, found | answer["data"], answer["message"])

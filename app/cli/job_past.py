@@ -63,8 +63,8 @@ async def diff(session: Session, job: str, old: int | None, new: int | None) -> 
 async def revert(session: Session, job: str, version: int) -> None:
     """Bring VERSION of a JOB's configuration back, with its cadence and retry policy, as a new version."""
     found = await find_job(session.api, job)
-    after = await session.api.send("POST", f"/v2/job/{found['id']}/revert/{version}")
-    say_done(session, found | after)
+    answer = await session.api.answer("POST", f"/v2/job/{found['id']}/revert/{version}")
+    say_done(session, found | answer["data"], answer["message"])
 
 
 async def _versions(session: Session, job: str) -> tuple[str, list[Mapping[str, Any]]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.kafka.api.rig import Client, House, new_job, until_ready
+from tests.kafka.api.rig import Answer, Client, House, new_job, until_ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -89,12 +89,57 @@ async def test_a_cursor_moves_only_while_the_job_is_paused(client: Client) -> No
     assert (await client.get(f"/v2/job/{job['id']}"))["name"] == "cursor"
 
 
+PLACE = {"byte": 40, "row": 3, "head": "a" * 24, "tail": "b" * 24, "source_bytes": 40, "plain": True}
+
+
+async def test_a_cursor_is_replaced_as_a_whole(client: Client) -> None:
+    job = await client.draft("replaced")
+    moved = (await client.patch(job, {"cursor": PLACE})).data
+    assert moved["cursor"] == PLACE
+    half = await client.patch(moved, {"cursor": {"row": 7}})
+    assert (half.status, half.body["errors"][0]["pointer"]) == (422, "/cursor/row")
+    begin = await client.patch(moved, {"cursor": {}})
+    assert (begin.data["cursor"], begin.body["message"]) == ({}, "changed")
+    behind = await client.patch(moved, {"cursor": {"row": 7}}, revision=moved["revision"])
+    assert behind.body["changed"]["cursor"] == {"current": {}, "yours": {"row": 7}}
+
+
+async def test_a_cadence_that_has_to_wait_says_for_what(client: Client) -> None:
+    hourly = {"cadence": {"kind": "interval", "every_seconds": 3600}}
+    job = await client.draft("inert")
+    paused = await client.patch(job, hourly)
+    assert paused.body["message"].endswith(
+        "the job is Paused, so its cadence begins when it goes on: `resume` starts it"
+    )
+    again = await client.patch(paused.data, hourly)
+    assert again.body["message"] == "nothing to change"
+    once = await client.patch(paused.data, {"cadence": {"kind": "once"}})
+    assert once.body["message"] == "changed", "that waits for nothing"
+
+
 async def test_a_job_is_shown_as_it_was(client: Client) -> None:
     job = await client.draft("before")
     later = (await client.patch(job, {"name": "after"})).data
     assert (await client.get(f"/v2/job/{job['id']}?as_of={job['updated_at']}"))["name"] == "before"
     assert (await client.get(f"/v2/job/{job['id']}?as_of={later['updated_at']}"))["name"] == "after"
-    assert (await client.ask("GET", f"/v2/job/{job['id']}?as_of=1999-01-01T00:00:00Z")).status == 404
+    early = await client.ask("GET", f"/v2/job/{job['id']}?as_of=1999-01-01T00:00:00Z")
+    assert (early.status, early.body["code"]) == (404, "no_such_job")
+    said = f"before did not exist yet at 1999-01-01T00:00:00Z; it was created {job['created_at']}"
+    assert early.body["detail"] == said.replace("before", "after", 1), "its name is the one of today"
+
+
+async def test_a_field_that_there_is_not_is_answered_with_those_that_there_are(client: Client) -> None:
+    async def said(answer: Answer) -> str:
+        (error,) = answer.body["errors"]
+        return f"{error['pointer']}: {error['message']}"
+
+    body = await said(await client.ask("POST", "/v2/job", new_job("unknown") | {"jobtype": "import"}))
+    assert body.startswith("/jobtype: there is no such field; there are: job_type, ")
+    configuration = new_job()["configuration"] | {"delimeter": ";"}
+    fields = await said(await client.ask("POST", "/v2/job", new_job(configuration=configuration)))
+    assert fields.startswith("/configuration/delimeter: there is no such field; there are: delimiter, ")
+    query = await said(await client.ask("GET", "/v2/job?state=Failed"))
+    assert query.startswith("?state: there is no such field; there are: status, ")
 
 
 @pytest.mark.parametrize(

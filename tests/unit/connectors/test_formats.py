@@ -235,8 +235,27 @@ def test_an_edited_cursor_is_checked() -> None:
     assert check_cursor(good) == ()
     for edit, field in (({"byte": -1}, "/byte"), ({"row": "7"}, "/row"), ({"tail": None}, "/byte"), ({"x": 1}, "/x")):
         assert [each.field for each in check_cursor(good | edit)] == [field]
+    assert "there are: row, " in check_cursor({"rows": 1})[0].message
     assert failed(read_all(b"a,b\n1,2\n3,4\n", cursor=good | {"byte": 3})) == "source_changed"
     assert failed(read_all(b"a,b\n1,2\n3,4\n", cursor=good | {"fields": None})) == "bad_cursor"
+
+
+@pytest.mark.parametrize(
+    ("edit", "field"),
+    [
+        ({"row": 0}, "/row"),
+        ({"row": 13}, "/row"),
+        ({"byte": 0}, "/row"),
+        ({"byte": 0, "row": 0}, "/head"),
+        ({"source_bytes": 11}, "/source_bytes"),
+    ],
+)
+def test_a_cursor_that_contradicts_itself_is_refused(edit: dict[str, int], field: str) -> None:
+    good = dict(read_all(b"a,b\n1,2\n3,4\n").batches[-1].cursor)
+    (problem,) = check_cursor(good | edit)
+    assert problem.field == field
+    assert "reset the cursor to {} to read from the start" in problem.message
+    assert check_cursor({"byte": 0, "row": 0}) == (), "the start, in full"
 
 
 @pytest.mark.parametrize("trouble", [b"x\n", b'a "stray" quote,b,c\n', b'1,"open ""and"" closed\n",3\n', b"\xff,2,3\n"])
