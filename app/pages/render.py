@@ -40,8 +40,8 @@ def pretty(value: Any) -> str:
 
 
 def grouped(value: int) -> str:
-    """Return a count with its thousands set apart."""
-    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    """Return a count with its thousands set apart, as in the sentences of summaries and of the log."""
+    return f"{value:,}"
 
 
 def size(value: int) -> str:

@@ -1,0 +1,65 @@
+"""What the status pages show of a job, rendered without a server."""
+
+import re
+from datetime import UTC, datetime
+
+from app.api.views import job_view
+from app.identity import Caller
+from app.pages.pages import BUTTONS, SPANS
+from app.pages.render import page
+from projections.job_state import Completed, Job
+from schemas.commands import Counts
+
+AT = datetime(2026, 11, 25, 2, 29, 39, tzinfo=UTC)
+JOB = Job(
+    job_id="job-1",
+    seq=9,
+    command_offset=3,
+    phase=Completed(since=AT),
+    provider="file",
+    job_type="import",
+    kind="import",
+    name="Flights",
+    description="",
+    created_at=AT,
+    updated_at=AT,
+    configuration='{"source": "a.csv", "stream": "flights"}',
+    pass_counts=Counts(read=2699, accepted=2699),
+    total_counts=Counts(read=2699, accepted=2699),
+)
+
+
+def shown(job: Job) -> str:
+    view = job_view(job)
+    response = page(
+        "job.html",
+        caller=Caller("t1", "ada", "admin", "session"),
+        form_token="token",
+        problem=None,
+        job=view,
+        cadence="once",
+        buttons=[each for each in BUTTONS if each[0] in view.allowed],
+        spans=SPANS,
+        log=(),
+        older=None,
+        paging=False,
+        configurations=[],
+    )
+    assert response.text is not None
+    return response.text
+
+
+def test_numbers_look_alike_in_tables_and_in_sentences() -> None:
+    text = shown(JOB)
+    assert "2,699 read" in text, "in the summary"
+    assert re.findall(r'<td class="right num">([^<]*2[^<]*699)</td>', text) == ["2,699"] * 2
+
+
+def test_killing_asks_first_and_running_does_not() -> None:
+    text = shown(JOB)
+    kill = re.search(r'<details class="ask">(.*?)</details>', text, re.DOTALL)
+    assert kill is not None
+    assert "/job/job-1/kill" in kill[1]
+    assert "It can be restored for 90 days." in kill[1]
+    assert "/job/job-1/run" in text.replace(kill[0], "")
+    assert "/kill" not in text.replace(kill[0], "")
