@@ -9,6 +9,8 @@ from typing import Final
 from connectors.ahead import in_thread
 from connectors.contract import FixConfiguration, RetryLater
 
+# Which directories there are is said to nobody: whoever makes jobs need not know the machine.
+ALLOW: Final = "its operator allows another with `entrepot up --files DIRECTORY` or ENTREPOT_FILE_ROOTS"
 FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -58,7 +60,7 @@ def _open(source: str, roots: tuple[Path, ...], start: int) -> LocalSource:
     if not roots:
         raise FixConfiguration(
             "no_file_roots",
-            "this service may read no local files; its operator can name directories in ENTREPOT_FILE_ROOTS",
+            f"this service may read no local files; {ALLOW}",
         )
     if "\0" in source or ".." in Path(source).parts:
         raise FixConfiguration("forbidden_path", "a path must not contain `..` or NUL")
@@ -93,10 +95,10 @@ def _descriptor(source: str, roots: tuple[Path, ...]) -> int:
                 reason = error.strerror if isinstance(error, OSError) else "its links go round in circles"
                 raise FixConfiguration("unreadable", f"`{source}` can't be opened: {reason}") from error
     if inside:
-        raise FixConfiguration("not_found", f"there is no file `{source}` in the directories this service may read")
-    raise FixConfiguration(
-        "forbidden_path", f"`{source}` is outside of the directories this service may read (ENTREPOT_FILE_ROOTS)"
-    )
+        raise FixConfiguration(
+            "not_found", f"there is no file `{source}` in the directories this service may read; {ALLOW}"
+        )
+    raise FixConfiguration("forbidden_path", f"`{source}` is outside of the directories this service may read; {ALLOW}")
 
 
 def _walk(root: Path, parts: tuple[str, ...]) -> int:

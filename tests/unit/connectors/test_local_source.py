@@ -41,6 +41,14 @@ async def test_what_lies_outside_is_refused_and_not_even_noticed(root: Path) -> 
         assert await refused(source, root) == "forbidden_path"
 
 
+async def test_it_says_how_to_allow_a_directory_and_not_which_are_allowed(root: Path) -> None:
+    for source, roots in (("gone.csv", (root,)), ("/etc/passwd", (root,)), ("a.csv", ())):
+        with pytest.raises(FixConfiguration) as refusal:
+            await open_local(source, roots, 0)
+        assert "`entrepot up --files DIRECTORY` or ENTREPOT_FILE_ROOTS" in refusal.value.message
+        assert str(root) not in refusal.value.message
+
+
 async def test_links_may_not_lead_out_but_may_stay_in(root: Path) -> None:
     (root / "out.csv").symlink_to(root.parent / "secret.csv")
     (root / "outdir").symlink_to(root.parent)
