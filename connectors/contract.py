@@ -1,16 +1,22 @@
 """What a connector is: the words it shares with the runner. Knows no Kafka, no store and no job.
 
-A connector module declares one `CONNECTOR`. Reading is driven from a cursor: a small JSON object the connector
-invents, stored with the job, and handed back to go on exactly behind the last batch that was kept.
+A connector module declares, in this order: `Config` (a pydantic model that forbids unknown fields; each of its own
+fields has a title, a description and examples), `_job_types`, `check`, `read`, and last one `CONNECTOR`. Its docstring
+says what it is, and where its interface is documented. `docs/connectors/countdown.py` is a whole one.
+
+Reading is driven from a cursor: a small JSON object the connector invents, stored with the job, and handed back to go
+on exactly behind the last batch that was kept.
 """
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
+
+from connectors.shown import without_credentials
 
 Cursor = Mapping[str, Any]
 Lane = Literal["realtime", "backfill"]
@@ -74,6 +80,15 @@ class Problem:
     message: str
 
 
+CheckCursor = Callable[[Cursor], tuple[Problem, ...]]  # what is wrong with a cursor that a person edited
+
+
+def start_only(cursor: Cursor) -> tuple[Problem, ...]:
+    """Refuse every edited cursor but {}: a connector that doesn't say what its cursors are can only begin again."""
+    message = "cursors of this connector can't be edited, only reset to {} to read from the start"
+    return tuple(Problem(f"/{name}", "bad_cursor", message) for name in cursor)
+
+
 class Read(Protocol):
     """Read from behind `cursor` ({} from the start) to the end of what there is now."""
 
@@ -104,7 +119,7 @@ class JobType:
     config: type[BaseModel]
     check: Check
     read: Read | None
-    check_cursor: Callable[[Cursor], tuple[Problem, ...]] = field(default=lambda _: ())  # one that a person edited
+    check_cursor: CheckCursor = start_only
 
     @property
     def pushed(self) -> bool:
@@ -121,7 +136,7 @@ class Connector:
     description: str
     documentation: str
     job_types: tuple[JobType, ...]
-    redact: Callable[[Mapping[str, Any]], Mapping[str, Any]] = field(default=lambda configuration: configuration)
+    redact: Callable[[Mapping[str, Any]], Mapping[str, Any]] = without_credentials  # hides secrets from all who look
 
     def job_type(self, name: str) -> JobType | None:
         """The job type of that name, or None."""

@@ -4,18 +4,18 @@ CSV is documented in RFC 4180, NDJSON at github.com/ndjson/ndjson-spec, JSON in 
 A cursor is a place in the unpacked text. Plain UTF-8 goes on at that byte; anything else is read again up to it.
 """
 
-import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.ahead import read_ahead
 from connectors.contract import Batch, Connector, Cursor, JobType, Limits, Problem
 from connectors.cursor import check_cursor, parse_cursor
-from connectors.http_source import open_http, parse_url, shown_url
+from connectors.http_source import open_http, parse_url
 from connectors.local_source import open_local
+from connectors.shown import URL_START
 from connectors.text_config import TextConfig
 from connectors.text_import import Open, Source, check_text, read_text
 
@@ -67,14 +67,6 @@ async def read(config: Config, cursor: Cursor, limits: Limits) -> AsyncIterator[
             yield batch
 
 
-def redact(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The configuration as anyone may see it: a URL loses its credentials."""
-    source = configuration.get("source")
-    if not isinstance(source, str) or not _is_url(source):
-        return configuration
-    return {**configuration, "source": shown_url(source)}
-
-
 def _opener(source: str, limits: Limits) -> Open:
     async def open_source(start: int, validator: str | None) -> Source:
         if _is_url(source):
@@ -92,13 +84,10 @@ def _path(source: str) -> str:
     return parse_url(source).path if _is_url(source) else source
 
 
-URL_START: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-
 CONNECTOR: Final = Connector(
     name="file",
     title="File",
     description="CSV, NDJSON and JSON files from the service's own directories or from the web.",
     documentation="https://www.rfc-editor.org/rfc/rfc4180",
     job_types=_job_types(),
-    redact=redact,
 )

@@ -16,6 +16,7 @@ from yarl import URL
 
 from connectors.addresses import PublicResolver, refuse_private
 from connectors.contract import ConnectorError, FixConfiguration, Limits, RateLimited, RetryLater
+from connectors.shown import shown_url
 
 MOST_REDIRECTS: Final = 5
 DEFAULT_RATE_LIMIT_SECONDS: Final = 60.0
@@ -107,16 +108,6 @@ def parse_url(source: str) -> URL:
     if url.scheme not in {"http", "https"} or not url.host:
         raise FixConfiguration("bad_url", "only http:// and https:// URLs with a host can be fetched")
     return url
-
-
-def shown_url(source: str) -> str:
-    """A URL as anyone may see it: without user, password, fragment, and the values of its query."""
-    try:
-        url = URL(source)
-        plain = url.with_user(None).with_fragment(None).with_query(None)
-    except ValueError:
-        return "(a URL that can't be read)"
-    return f"{plain}?…" if url.query_string else str(plain)
 
 
 async def _open(

@@ -1,0 +1,38 @@
+"""Countdowns, to show what a connector is made of. Their interface is documented at en.wikipedia.org/wiki/Countdown."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from connectors.contract import Batch, Connector, Cursor, JobType, Limits, Problem
+
+
+class Config(BaseModel):
+    """Where a countdown begins, and which stream its numbers go into."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stream: str = Field(title="Stream", description="that the numbers go into", examples=["launch"], pattern="^[a-z]+$")
+    begin: int = Field(title="Begin", description="the number to count down from", examples=[10], ge=0, le=1_000_000)
+
+
+def _job_types() -> tuple[JobType, ...]:
+    return (JobType("import", "import", "Count down", "Reads the numbers down to zero.", Config, check, read),)
+
+
+async def check(config: Config, limits: Limits) -> tuple[Problem, ...]:
+    """Find nothing wrong: what could be is said by `Config`, and there is no provider to ask."""
+    return ()
+
+
+async def read(config: Config, cursor: Cursor, limits: Limits) -> AsyncIterator[Batch]:
+    """Yield the numbers behind the cursor, each as a batch of its own."""
+    for row in range(cursor.get("row", 0) + 1, config.begin + 2):
+        line = b'{"number":%d}\n' % (config.begin + 1 - row)
+        yield Batch(config.stream, "backfill", "a countdown", line, 1, b"", first_row=row, read=1, cursor={"row": row})
+
+
+CONNECTOR: Final = Connector(
+    "countdown", "Countdown", "Numbers down to zero.", "https://en.wikipedia.org/wiki/Countdown", _job_types()
+)
