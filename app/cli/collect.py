@@ -92,14 +92,14 @@ async def collect(
     *,
     dry_run: bool,
 ) -> None:
-    r"""Send FILES (CSV, NDJSON or JSON; plain, gzip or zstd; - is standard input) into STREAM.
+    """Send FILES (CSV, NDJSON or JSON; plain, gzip or zstd; - is standard input) into STREAM.
 
     What is on its way when the connection breaks is sent again by itself, and nothing comes twice.
 
     \b
     entrepot collect flights flights.csv.gz --timestamp-field time_hour
     tail -n 1000 events.ndjson | entrepot collect events - --format ndjson --lane realtime
-    """
+    """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
     query: dict[str, Value] = {"timestamp_field": timestamp_field, "lane": lane, "on_error": on_error, "append": append}
     query["dryrun"] = "true" if dry_run else None
     parcels = [_parcel(each, kind) for each in files]
