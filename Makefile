@@ -32,11 +32,11 @@ $(DEV): requirements/dev.txt $(RUNTIME)
 run: $(RUNTIME) ## Start the broker and every role; Ctrl-C stops them all
 	@$(BIN)/entrepot up --with-example
 
-test: lint ## Lint, types, architecture, then every test, on the real broker
-	$(BIN)/pytest tests --cov --cov-report=term:skip-covered
+test: check ## Lint, types, architecture, then every test, on the real broker
+	$(BIN)/pytest tests/kafka
 
-check: lint ## The fast part of it: no broker, under two minutes; every branch of schemas and projections covered
-	$(BIN)/pytest tests/unit tests/laws --cov --cov-report=term:skip-covered
+check: lint ## The fast part of it: no broker, about two minutes; every branch of schemas and projections covered
+	$(BIN)/pytest tests/unit tests/laws --numprocesses logical --maxprocesses 8 --cov --cov-report=term:skip-covered
 
 lint: $(DEV) ## Lint, types and architecture
 	$(BIN)/ruff check .
