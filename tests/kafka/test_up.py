@@ -153,7 +153,16 @@ def test_a_job_from_its_creation_to_its_end(running: Up) -> None:
     assert "+  timestamp_field: email" in running.run("job", "diff", "Contacts").stdout.splitlines()
     assert running.run("job", "revert", "Contacts", "1").returncode == 0
     assert "timestamp_field" not in running.json("job", "show", "Contacts")["configuration"]
-    assert running.run("job", "resume", "Contacts").returncode == 4, "it is Completed"
+    nightly = running.run("job", "edit", "Contacts", "--cadence", "0 3 * * *")
+    assert nightly.stdout.splitlines()[-1].endswith("its cadence begins with its next run: `run` starts it")
+    refused = running.run("job", "resume", "Contacts")
+    assert refused.returncode == 4, "it is Completed"
+    assert "possible now: edit, run, kill" in refused.stderr
+    early = running.run("job", "show", "Contacts", "--as-of", "1h")
+    assert (early.returncode, "did not exist yet at" in early.stderr) == (3, True)
+    created = next(each for each in running.run("job", "show", "Contacts").stdout.splitlines() if "created" in each)
+    shown = running.json("job", "show", "Contacts", "--as-of", " ".join(created.split()[1:]))
+    assert shown["configuration_version"] == 1, "what a table shows can be typed"
     assert running.run("job", "kill", "Contacts").returncode == 0
     assert "Contacts" not in running.run("job", "list").stdout
     assert running.run("job", "restore", "Contacts").stdout.endswith("Contacts: Paused\n")
@@ -178,7 +187,7 @@ def test_what_is_wrong_is_said_field_by_field(running: Up) -> None:
 
 
 def test_everything_can_be_looked_at(running: Up) -> None:
-    assert [each["name"] for each in running.json("provider", "list")] == ["file"]
+    assert [each["name"] for each in running.json("provider", "list")] == ["collect", "file"]
     assert "source*" in running.run("provider", "show", "file").stdout
     flights = next(each for each in running.json("stream", "list") if each["stream"] == "flights")
     assert flights["count"] >= 2699
