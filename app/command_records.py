@@ -3,13 +3,14 @@
 from typing import Final, cast, get_args
 
 from app.placement import partition_of
+from projections.acceptance import LONGEST_WORD
 from schemas.catalog import UnknownSchemaError
 from schemas.commands import JobCommand, ReportProgress
+from schemas.job_ids import JOB_ID, is_job_id
 from schemas.stream_names import STREAM_NAME, is_stream_name
 from schemas.wire import MalformedRecordError, decode
 
 COMMANDS: Final = get_args(JobCommand)
-LONGEST_JOB_ID: Final = 200
 MOST_BYTES: Final = 2 * 1024 * 1024  # the events that it leads to, and the job's state, have to fit into a record too
 
 
@@ -40,7 +41,9 @@ def command_in(key: bytes | None, value: bytes, partition: int, partitions: int)
 
 def _check_names(command: JobCommand) -> None:
     """Refuse names that the views could not keep apart, or not at all: they would stop whoever writes them."""
-    if not command.job_id.isprintable() or not 0 < len(command.job_id) <= LONGEST_JOB_ID:
-        raise UnreadableCommandError(f"a job's id has 1 to {LONGEST_JOB_ID} printable characters")
+    if not is_job_id(command.job_id):
+        raise UnreadableCommandError(JOB_ID)
+    if max(len(command.command_id), len(command.issued_by)) > LONGEST_WORD:
+        raise UnreadableCommandError(f"a command's id, and who issued it, have at most {LONGEST_WORD} characters")
     if isinstance(command, ReportProgress) and command.stream and not is_stream_name(command.stream):
         raise UnreadableCommandError(STREAM_NAME)

@@ -1,15 +1,14 @@
-"""What the records of `definitions.commands` ask and those of `definitions.events` tell, for every reader alike."""
+"""What the records of `definitions.commands` ask, for every reader alike."""
 
 from typing import Final, cast, get_args
 
-from app.command_records import LONGEST_JOB_ID, MOST_BYTES, UnreadableCommandError
-from app.event_records import UnreadableEventError
+from app.command_records import MOST_BYTES, UnreadableCommandError
 from schemas.catalog import UnknownSchemaError
-from schemas.definitions import MAPPING, PARTITION, DefinitionCommand, DefinitionEvent
+from schemas.definitions import MAPPING, PARTITION, DefinitionCommand
+from schemas.job_ids import LONGEST_JOB_ID
 from schemas.wire import MalformedRecordError, decode
 
 COMMANDS: Final = get_args(DefinitionCommand)
-EVENTS: Final = get_args(DefinitionEvent)
 LONGEST_ID: Final = len(MAPPING) + LONGEST_JOB_ID
 
 
@@ -35,19 +34,3 @@ def definition_command_in(key: bytes | None, value: bytes, partition: int) -> De
     if key != name.encode() or partition != PARTITION:
         raise UnreadableCommandError(f"the record's key is not {name!r}, or its partition not {PARTITION}")
     return command
-
-
-def definition_event_in(value: bytes | None) -> DefinitionEvent:
-    """Return the event in a record.
-
-    Raises:
-        UnreadableEventError: there is none.
-
-    """
-    try:
-        word = decode(value or b"")
-    except (MalformedRecordError, UnknownSchemaError) as error:
-        raise UnreadableEventError(str(error)) from error
-    if not isinstance(word, EVENTS):
-        raise UnreadableEventError(f"a {type(word).__name__} is not an event of a definition")
-    return cast("DefinitionEvent", word)

@@ -11,8 +11,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from app.definition_records import definition_event_in
-from app.event_records import UnreadableEventError
+from projections.told import UnreadableEventError, read_definition_event
 from schemas.definitions import PARTITION, DefinitionEvent
 from schemas.topics import DEFINITIONS_EVENTS
 
@@ -112,7 +111,7 @@ class DefinitionsTail:
 def event_in(offset: int, value: bytes | None) -> DefinitionEvent | None:
     """Return the event in a record; None, and a line in the log, when there is none."""
     try:
-        return definition_event_in(value)
+        return read_definition_event(value)
     except UnreadableEventError as error:
         _log.warning("%s/%d@%d is passed over: %s", DEFINITIONS_EVENTS.name, PARTITION, offset, error)
         return None

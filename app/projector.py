@@ -5,12 +5,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from app.dead_letters import dead_letter
-from app.event_records import UnreadableEventError, read_event
 from app.safe_faust.app import SafeApp
 from app.safe_faust.batching import Event
 from app.safe_faust.publishing import Outgoing, publish
 from app.stamp import Clock
 from app.store.read_store import ReadStore, Record
+from projections.told import UnreadableEventError, read_event
 
 _log = logging.getLogger(__name__)
 

@@ -2,19 +2,16 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final, get_args
+from typing import Final
 
+from app.event_records import event_in
 from app.log_reader import LogReader, committed_offsets
 from app.settings import Settings
 from app.store.questions import BehindError, Record
 from app.store.read_store import ReadStore
 from app.store.rebuild import Rebuild
-from schemas.catalog import UnknownSchemaError
-from schemas.events import JobEvent
 from schemas.topics import JOBS_EVENTS
-from schemas.wire import MalformedRecordError, decode
 
-EVENTS: Final = get_args(JobEvent)
 BATCH: Final = 1_000
 
 _log = logging.getLogger(__name__)
@@ -88,11 +85,7 @@ async def _catch_up(bootstrap_servers: str, rebuild: Rebuild, partition: int, on
 async def _batches(log: LogReader) -> AsyncIterator[list[Record]]:
     batch: list[Record] = []
     async for offset, _, value in log.records():
-        try:
-            event = decode(value)
-        except (MalformedRecordError, UnknownSchemaError):
-            continue  # the projector made a dead letter of it
-        if isinstance(event, EVENTS):
+        if event := event_in(value):
             batch.append(Record(offset, event, value))
         if len(batch) == BATCH:
             yield batch

@@ -6,17 +6,17 @@ Works on one partition, as its records come; holds no more than what is expected
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Final, Literal, Protocol, cast, get_args
+from typing import Any, Final, Literal, Protocol
 
 from projections import rulebook
 from projections.decide import decide
 from projections.evolve import evolve
 from projections.job_state import Absent, JobState
-from schemas.catalog import UnknownSchemaError
+from projections.told import UnreadableEventError, read_definition_event, read_event
 from schemas.commands import JobCommand
 from schemas.definitions import CommandEnvelope, DefinitionCommand, DefinitionEvent, EventEnvelope
 from schemas.events import JobEvent
-from schemas.wire import MalformedRecordError, decode, encode
+from schemas.wire import encode
 
 WINDOW: Final = 200_000  # events; a worker that starts again repeats fewer
 SHOWN: Final = 100
@@ -52,19 +52,19 @@ class Tally:
 
 
 class Again(Protocol):
-    """Decides the commands of a partition again, one after another. `events` are the kinds that it can lead to."""
-
-    events: tuple[type, ...]
+    """Decides the commands of a partition again, one after another, and reads the events that they led to."""
 
     def decide(self, offset: int, command: Any) -> tuple[Event, ...]:
         """Return what a command leads to, after all that were given before."""
         ...
 
+    def read(self, value: bytes) -> Event:
+        """Return the event in a record, or raise `UnreadableEventError`."""
+        ...
+
 
 class JobsAgain:
     """Commands of jobs."""
-
-    events = get_args(JobEvent)
 
     def __init__(self) -> None:
         self._states: dict[str, JobState] = {}
@@ -78,11 +78,13 @@ class JobsAgain:
         self._states[command.job_id] = state
         return events
 
+    def read(self, value: bytes) -> JobEvent:
+        """Return the event in a record."""
+        return read_event(value)
+
 
 class DefinitionsAgain:
     """Commands of definitions."""
-
-    events = get_args(DefinitionEvent)
 
     def __init__(self) -> None:
         self._book = rulebook.EMPTY
@@ -91,6 +93,10 @@ class DefinitionsAgain:
         """Return what a command leads to, after all that were given before."""
         self._book, events = rulebook.answer(self._book, command, offset)
         return events
+
+    def read(self, value: bytes) -> DefinitionEvent:
+        """Return the event in a record."""
+        return read_definition_event(value)
 
 
 class Audit:
@@ -128,14 +134,10 @@ class Audit:
     def event(self, offset: int, value: bytes) -> None:
         """Compare an event with what is expected."""
         try:
-            word = decode(value)
-        except (MalformedRecordError, UnknownSchemaError):
+            event = self._again.read(value)
+        except UnreadableEventError:
             self._differ("unreadable", offset=offset)
             return
-        if not isinstance(word, self._again.events):
-            self._differ("unreadable", offset=offset)
-            return
-        event = cast("Event", word)
         if self._only not in {None, subject_of(event)}:
             return
         self.tally.events += 1

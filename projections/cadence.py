@@ -46,6 +46,8 @@ def check(cadence: Cadence, at: datetime) -> None:
         raise InvalidCadenceError("/every_seconds", "a number of seconds between 0 and a year is needed")
     if cadence.kind not in {"once", "continuous", "interval", "cron"}:
         raise InvalidCadenceError("/kind", f"{cadence.kind!r} is not one of once, continuous, interval, cron")
+    if len(cadence.cron) > MAX_CRON:
+        raise InvalidCadenceError("/cron", f"a cron expression has at most {MAX_CRON} characters")
     if cadence.kind == "cron":
         _check_cron(cadence, at)
     if len(cadence.quiet) > MAX_QUIET_WINDOWS:
@@ -57,8 +59,6 @@ def check(cadence: Cadence, at: datetime) -> None:
 
 
 def _check_cron(cadence: Cadence, at: datetime) -> None:
-    if len(cadence.cron) > MAX_CRON:
-        raise InvalidCadenceError("/cron", f"a cron expression has at most {MAX_CRON} characters")
     try:
         next(CronSim(cadence.cron, at.astimezone(zone(cadence.time_zone))))
     except CronSimError as error:

@@ -18,7 +18,7 @@ from projections.job_state import (
     Sleeping,
 )
 from projections.retry import Streak
-from schemas.commands import Counts
+from schemas.commands import MOST, Counts
 from schemas.events import (
     CommandRefused,
     JobCompleted,
@@ -165,6 +165,6 @@ def _progressed(job: Job, event: JobProgressed) -> Job:
         pass_counts=job.pass_counts + event.counts,
         total_counts=job.total_counts + event.counts,
         streak=None if event.counts.accepted else job.streak,
-        bytes_read=job.bytes_read + event.bytes_read,
+        bytes_read=min(job.bytes_read + event.bytes_read, MOST),
         bytes_total=event.bytes_total,
     )

@@ -12,6 +12,7 @@ from schemas.policies import DEFAULT_RETRY, ONCE, Cadence, RetryPolicy
 
 RULES: Final = 1
 NAMESPACE: Final = "entrepot.jobs.commands"
+MOST: Final = 10**18  # what a sum of counts or bytes stops at: it has to fit into a long for ever
 
 Advice = Literal["retry", "wait", "fix_configuration", "renew_authorization"]
 Fault = Literal["provider", "network", "configuration", "authorization", "entrepot"]
@@ -33,15 +34,15 @@ class Counts:
     removed: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
-        """Return the sums, field by field."""
+        """Return the sums, field by field; none goes over `MOST`."""
         return Counts(
-            read=self.read + other.read,
-            accepted=self.accepted + other.accepted,
-            rejected=self.rejected + other.rejected,
-            duplicate=self.duplicate + other.duplicate,
-            omitted=self.omitted + other.omitted,
-            added=self.added + other.added,
-            removed=self.removed + other.removed,
+            read=min(self.read + other.read, MOST),
+            accepted=min(self.accepted + other.accepted, MOST),
+            rejected=min(self.rejected + other.rejected, MOST),
+            duplicate=min(self.duplicate + other.duplicate, MOST),
+            omitted=min(self.omitted + other.omitted, MOST),
+            added=min(self.added + other.added, MOST),
+            removed=min(self.removed + other.removed, MOST),
         )
 
     @property

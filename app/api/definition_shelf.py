@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 from app.api.awaited import Awaited
-from app.definition_records import definition_event_in
 from app.definitions_tail import DefinitionsTail
 from app.log_reader import LogReader
 from projections.definition import Definition, DefinitionState, evolve, initial
 from projections.rules import Applied
+from projections.told import read_definition_event
 from schemas.definitions import (
     FORGOTTEN,
     PARTITION,
@@ -107,7 +107,7 @@ class DefinitionShelf:
         async with LogReader(self._bootstrap_servers, DEFINITIONS_EVENTS.name, PARTITION, mark.offset) as log:
             log.end = mark.offset + 1
             async for record in log.records():
-                event = definition_event_in(record.value)
+                event = read_definition_event(record.value)
                 if isinstance(event, DefinitionDrafted):
                     return event.body
         raise VersionLostError

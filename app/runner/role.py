@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError
 
 from app.event_records import event_in
-from app.job_codec import decode_job, encode_job, seq_in
+from app.job_codec import encode_job, job_in, seq_in
 from app.placement import partition_of
 from app.runner.commits import FencedError, UnknownOutcomeError
 from app.runner.partition import OwnedPartition, Workshop
@@ -71,7 +71,8 @@ class Runner:
         """Take over partitions; the table holds what their events told up to the last commit."""
         jobs: dict[int, list[Job]] = defaultdict(list)
         for value in self._table.state.values():
-            job = decode_job(value)
+            if not (job := job_in(value)):
+                continue  # no run can begin for it, and the others must
             jobs[partition_of(job.job_id, self._shop.partitions)].append(job)
         numbers = sorted(number for topic, number in owned if topic == JOBS_EVENTS.name)
         self._owned = {number: OwnedPartition(number, self._shop, jobs[number]) for number in numbers}

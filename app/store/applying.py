@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from sqlalchemy import Table, delete, select, update
+from sqlalchemy import ColumnElement, Table, case, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.job_codec import decode_job, encode_job
+from app.job_codec import encode_job, job_in
 from app.store.database import Database
 from app.store.questions import Record
 from app.store.tables import COUNTS, NEVER, Tables, micros, offsets
@@ -17,7 +17,7 @@ from projections.job_log import log_line
 from projections.job_state import Absent, Job, JobState
 from projections.metrics import Grain, counted
 from projections.summary import next_wake
-from schemas.commands import NONE, Counts
+from schemas.commands import MOST, NONE, Counts
 from schemas.events import JobConfigured, JobCreated, JobEvent, JobPurged
 from schemas.topics import JOBS_EVENTS
 
@@ -173,8 +173,8 @@ async def write(
 async def _jobs_of(connection: AsyncConnection, tables: Tables, job_ids: set[str]) -> dict[str, JobState]:
     states = tables.states
     found = await connection.execute(select(states.c.state).where(states.c.job_id.in_(job_ids)))
-    known = (decode_job(state) for (state,) in found)
-    return {job.job_id: job for job in known}
+    known = (job_in(state) for (state,) in found)
+    return {job.job_id: job for job in known if job}
 
 
 async def _insert(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
@@ -192,5 +192,10 @@ async def _replace(database: Database, connection: AsyncConnection, table: Table
 async def _add_counts(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
     if rows:
         new = database.insert(table)
-        sums = {each: table.c[each] + new.excluded[each] for each in COUNTS}
+        sums = {each: _sum(table.c[each], new.excluded[each]) for each in COUNTS}
         await connection.execute(new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=sums), rows)
+
+
+def _sum(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
+    """Return a sum that stops at `MOST`, where a database would fail or lose the number's type."""
+    return case((one > MOST - other, MOST), else_=one + other)

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import BigInteger, ColumnElement, Row, Select, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.job_codec import decode_job
+from app.job_codec import job_in
 from app.store import cursors
 from app.store.questions import MAX_PAGE, InvalidLimitError, JobFilter, LogFilter, Page, Sort, SortKey
 from app.store.tables import Tables, micros, moment
@@ -76,7 +76,7 @@ async def jobs_page(
     keyset = Keyset((heads.c.key, heads.c.job_id), mark, descending)
     query = select(*keyset.columns, states.c.state).join(states, states.c.job_id == heads.c.job_id)
     rows = (await connection.execute(keyset.page(query, limit, None))).all()
-    return keyset.cut(rows, [decode_job(row.state) for row in rows[:limit]], limit)
+    return keyset.cut(rows, [job for row in rows[:limit] if (job := job_in(row.state))], limit)
 
 
 async def count_jobs(connection: AsyncConnection, tables: Tables, where: JobFilter) -> int:

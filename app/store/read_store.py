@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.job_codec import decode_job
+from app.job_codec import job_in
 from app.store import collected, generations, history, listing, seen
 from app.store.collected import Collected
 from app.store.database import Database, open_database
@@ -145,7 +145,7 @@ class ReadStore:
         async def ask(connection: AsyncConnection, tables: Tables) -> Job | None:
             state = await connection.execute(select(tables.states.c.state).filter_by(job_id=job_id))
             found = state.scalar_one_or_none()
-            return None if found is None else decode_job(found)
+            return None if found is None else job_in(found)
 
         return await self._ask(ask)
 

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from app.broker.server import Broker
 from app.environment import environment_of
+from app.event_records import event_in
 from app.keeping import Keeper
 from app.placement import partition_of
 from app.role_log import RoleLog
@@ -123,7 +124,9 @@ class Service:
         """Collect the events of all jobs for ever, each `seq` once."""
         async with self.consumer(JOBS_EVENTS.name) as consumer:
             async for record in consumer:
-                event: Any = decode(record.value)
+                event = event_in(record.value)
+                if event is None:
+                    continue
                 events = self.history.setdefault(event.job_id, [])
                 async with self.changed:
                     if event.seq > (events[-1].seq if events else 0):

@@ -3,12 +3,16 @@
 import asyncio
 import gzip
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from schemas.commands import PauseJob, RenameJob
-from schemas.events import CommandRefused, JobErrored, JobEvent, JobFailed, JobProgressed
+from app.store.read_store import ReadStore
+from schemas.commands import Counts, PauseJob, RenameJob
+from schemas.events import CommandRefused, JobCreated, JobErrored, JobEvent, JobFailed, JobProgressed
 from schemas.messages import MessageRejected
+from schemas.policies import Cadence
 from schemas.wire import decode, encode
+from tests.golden.samples import full
 from tests.kafka.conftest import FreshBroker
 from tests.kafka.service import Service, has, service
 
@@ -56,6 +60,40 @@ def envelope_of(stray: object) -> dict[str, object]:
         "command_offset": 0, "actor": "user:test", "rules": 1, "command": "PauseJob", "code": "no_such_job",
         "message": "there is no job nobody", "allowed": (), "revision": 0,
     }  # fmt: skip
+
+
+async def test_an_event_that_control_can_not_have_written_stops_nobody(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    """Well-formed records, whose counts no database adds up, and with a cadence that nobody can follow."""
+    (tmp_path / "one.csv").write_text("id,name\n1,Ann\n")
+    async with service(tmp_path, await fresh_broker(), ("control", "runner"), partitions=1) as running:
+        assert running.producer
+        await running.create("before", tmp_path / "one.csv")
+        created, *_ = await running.until("before", has("JobCompleted"))
+        assert isinstance(created, JobCreated)
+        forged = replace(created, job_id="forged", draft=True)
+        counts = Counts(read=2**62, accepted=2**62)
+        progress = replace(full(JobProgressed), job_id="forged", counts=counts, cursor="{}", imbalance=0)
+        strange = [
+            replace(forged, job_id="strange", cadence=Cadence(kind="zz")),
+            replace(progress, seq=2),
+            replace(progress, seq=3),
+            replace(progress, seq=4, counts=replace(counts, read=-1)),
+        ]
+        for event in (forged, *strange):
+            await running.producer.send_and_wait("jobs.events", encode(event), key=b"x", partition=0)
+        letters = await dead_letters(running, "jobs.events", len(strange))
+        assert all(each.code == "malformed_event" and each.reason for each in letters)
+        await running.create("after", tmp_path / "one.csv")
+        last = (await running.until("after", has("JobCompleted")))[-1]
+        store = await ReadStore.open(running.settings.database())
+        try:
+            await running.visible(store, "after", last.seq)
+            assert {each.job_id for each in (await store.jobs()).items} == {"before", "forged", "after"}
+        finally:
+            await store.close()
+        assert not any("ended with exit code" in each for each in running.said)
 
 
 async def test_a_command_under_another_jobs_key_is_not_obeyed(tmp_path: Path, fresh_broker: FreshBroker) -> None:

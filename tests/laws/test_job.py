@@ -8,11 +8,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.command_records import UnreadableCommandError, command_in
 from projections.decide import decide, next_look
 from projections.evolve import evolve
-from projections.job_state import Absent, Job, Running
+from projections.job_state import Absent, Job, JobState, Running
 from projections.story import is_sane
-from schemas.commands import Counts, PurgeJob, WakeJob
+from projections.told import read_event
+from schemas.commands import Counts, JobCommand, PurgeJob, WakeJob
 from schemas.events import CommandRefused, JobProgressed, JobPurged, JobSlept
 from schemas.wire import decode, encode
 from tests.laws.lives import ANY_COMMAND, ANY_EVENT, JOB, Life, commands, fold, lives
@@ -85,6 +87,30 @@ def test_decide_answers_a_fitting_command_with_hostile_values(life: Life, data: 
     events = decide(life.state, command, 99)
     assert events
     assert [decode(encode(each)) for each in events] == list(events)
+
+
+@given(lives(), st.data())
+def test_what_control_writes_of_any_command_it_reads_is_an_event_to_every_reader(
+    life: Life, data: st.DataObject
+) -> None:
+    command = data.draw(commands(life, hostile=True) | ANY_COMMAND)
+    if isinstance(life.state, Job):
+        report = {"run": life.state.run, "report": life.state.report + 1}
+        due = {name: value for name, value in report.items() if hasattr(command, name)}
+        command = replace(command, rules=1, **(due if data.draw(st.booleans()) else {}))
+    readable = [_read(each) for each in (*life.commands, replace(command, job_id=JOB, command_id="any"))]
+    state: JobState = Absent(JOB)
+    for offset, each in enumerate(readable):
+        for event in decide(state, each, offset) if each else ():
+            state = evolve(state, event)
+            assert read_event(encode(event)) == event
+
+
+def _read(command: JobCommand) -> JobCommand | None:
+    try:
+        return command_in(JOB.encode(), encode(command), 0, 1)
+    except UnreadableCommandError:
+        return None  # control makes a dead letter of it
 
 
 @given(lives())

@@ -1,6 +1,6 @@
 """Every type that a word may have goes to Avro and comes back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from io import BytesIO
 from typing import Literal
@@ -49,6 +49,12 @@ def test_a_value_comes_back_as_it_went(value: Whole) -> None:
     schemaless_writer(data, schema, to_avro(value))
     data.seek(0)
     assert from_avro(Whole, schemaless_reader(data, schema, None)) == value
+
+
+def test_a_text_that_is_none_of_a_choice_is_refused_and_said_in_a_few_words() -> None:
+    with pytest.raises(ValueError, match=r"'u+' is not one of left, right") as refused:
+        from_avro(Whole, to_avro(replace(whole(None, ()), choice="u" * 9_000)))
+    assert len(str(refused.value)) < 100
 
 
 def test_the_schema_says_what_the_types_say() -> None:

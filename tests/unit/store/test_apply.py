@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
@@ -11,9 +12,9 @@ from app.store.questions import JobFilter, LogFilter, MetricFilter, NewerViewsEr
 from app.store.read_store import ReadStore
 from app.store.tables import generations, tables_of
 from projections.job_state import Job
-from schemas.commands import KillJob, PauseJob, PurgeJob, RenameJob, WakeJob
+from schemas.commands import MOST, Counts, KillJob, PauseJob, PurgeJob, RenameJob, WakeJob
 from schemas.events import JobProgressed
-from tests.unit.store.histories import Partition, batches, history
+from tests.unit.store.histories import START, Partition, batches, history
 from tests.unit.store.views import HOUR, everything
 
 SEEDS = range(4)
@@ -30,6 +31,27 @@ async def test_the_views_are_the_fold_of_the_events_however_they_are_cut_and_rep
         assert await store.job(job_id) == state
     assert await store.next_offset("jobs.events", 3) == partition.records[-1].offset + 1
     assert await _read_in_all(store, partition) == _counted(partition.records)
+
+
+async def test_sums_stop_where_a_database_would(store: ReadStore) -> None:
+    """No history gets there; one that somebody else wrote must not stop the others."""
+    partition = Partition()
+    records = partition.create()
+    for _ in range(12):
+        records += partition.report(counts=Counts(read=10**12, accepted=10**12))
+    enormous = [
+        replace(each, event=replace(each.event, counts=Counts(read=MOST, accepted=MOST)))
+        if isinstance(each.event, JobProgressed)
+        else each
+        for each in records
+    ]
+    for each in enormous:
+        await store.apply(3, [each])
+    job = await store.job("job-1")
+    assert job
+    assert job.total_counts == job.pass_counts == Counts(read=MOST, accepted=MOST)
+    (bucket,) = await store.metrics(MetricFilter(since=START, until=START + HOUR), HOUR)
+    assert bucket.counts == Counts(read=MOST, accepted=MOST)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

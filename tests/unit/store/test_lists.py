@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import get_args
 
 import pytest
+from sqlalchemy import select, update
 
 from app.store.cursors import Key, encode, fingerprint
 from app.store.questions import (
@@ -21,6 +22,7 @@ from app.store.questions import (
     SortKey,
 )
 from app.store.read_store import ReadStore
+from app.store.tables import tables_of
 from projections.evolve import evolve
 from projections.job_log import LogLine, log_line
 from projections.job_state import Absent, Job, JobState, Status
@@ -54,6 +56,27 @@ def fleet(count: int = 23) -> Partition:
             case _:
                 pass
     return partition
+
+
+async def test_a_row_that_can_not_be_read_is_left_out_of_its_page_and_stops_nobody(
+    store: ReadStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    partition = fleet(5)
+    await store.apply(0, partition.records)
+    async with store._database.writing() as connection:
+        states = tables_of(1).states
+        state = (await connection.execute(select(states.c.state).filter_by(job_id="job-02"))).scalar_one()
+        broken = state.replace(b'"kind":"interval"', b'"kind":"zz"')
+        assert broken != state
+        await connection.execute(update(states).filter_by(job_id="job-02").values(state=broken))
+    everybody = await all_pages(store, JobFilter(statuses=EVERY_STATUS), Sort(), 2)
+    assert {each.job_id for each in everybody} == set(partition.jobs) - {"job-02"}
+    assert await store.job("job-02") is None
+    assert "can't be read and is left out: ('cadence', 'kind')" in caplog.text
+    await store.apply(
+        0, [*partition.send(RenameJob, "job-02", name="new", description=""), *partition.create("job-99")]
+    )
+    assert await store.job("job-99") == partition.job("job-99")
 
 
 async def all_pages(store: ReadStore, where: JobFilter, sort: Sort, limit: int) -> list[Job]:

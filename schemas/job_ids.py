@@ -1,0 +1,11 @@
+"""What a job's id may be, wherever it comes from."""
+
+from typing import Final
+
+LONGEST_JOB_ID: Final = 200
+JOB_ID: Final = f"a job's id has 1 to {LONGEST_JOB_ID} printable characters"
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a job can have that id."""
+    return text.isprintable() and 0 < len(text) <= LONGEST_JOB_ID
