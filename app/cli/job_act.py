@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from app.cli.job_reference import find_job
-from app.cli.job_wait import WAIT, waited
+from app.cli.job_wait import WAIT, is_visible, waited
 from app.cli.moments import SPAN
 from app.cli.output import serialized, visible
 from app.cli.session import Session, talks
@@ -29,7 +29,7 @@ async def pause(session: Session, job: str, span: str | None) -> None:
 async def resume(session: Session, job: str, *, wait: bool) -> int:
     """Go on with a JOB after a pause or a failure."""
     found = await _act(session, job, "resume")
-    return await waited(session, found["id"]) if wait else 0
+    return await waited(session, found) if wait else 0
 
 
 @click.command(short_help="Run now.")
@@ -39,7 +39,7 @@ async def resume(session: Session, job: str, *, wait: bool) -> int:
 async def run(session: Session, job: str, *, wait: bool) -> int:
     """Run a JOB now instead of when its time comes, or once more after it was completed."""
     found = await _act(session, job, "run")
-    return await waited(session, found["id"]) if wait else 0
+    return await waited(session, found) if wait else 0
 
 
 @click.command(short_help="Stop and put away.")
@@ -61,13 +61,16 @@ async def restore(session: Session, job: str) -> None:
 async def _act(session: Session, job: str, action: str, *, span: str | None = None) -> dict[str, Any]:
     found = await find_job(session.api, job)
     after: dict[str, Any] = await session.api.send("POST", f"/v2/job/{found['id']}/{action}", for_=span)
-    say_done(session, found | after)
-    return found | after
+    now = found | after if is_visible(after) else after
+    say_done(session, now)
+    return now
 
 
 def say_done(session: Session, job: dict[str, Any], message: str = "") -> None:
     """Print what became of a job, and what the API says of it."""
-    if session.output == "table":
+    if session.output == "table" and not is_visible(job):
+        click.echo(f"accepted, and not visible yet; look with: entrepot job show {job['id']}")
+    elif session.output == "table":
         reason = f", {job['reason']}" if job["reason"] else ""
         click.echo(f"{job['id']}  {visible(job['name'])}: {job['status']}{reason}")
         if message:

@@ -74,7 +74,7 @@ async def create(
         "POST", "/v2/job", body, headers={"Idempotency-Key": key}, run_job="false" if draft else None
     )
     say_done(session, job)
-    return await waited(session, job["id"]) if wait else 0
+    return await waited(session, job) if wait else 0
 
 
 async def _try(session: Session, body: dict[str, Any]) -> None:
