@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from connectors.ahead import read_ahead
 from connectors.contract import Batch, Connector, Cursor, JobType, Limits, Problem
 from connectors.cursor import check_cursor, parse_cursor
 from connectors.http_source import open_http, parse_url
 from connectors.local_source import open_local
-from connectors.shown import URL_START
+from connectors.shown import HIDDEN_QUERY, URL_START
 from connectors.text_config import TextConfig
 from connectors.text_import import Open, Source, check_text, read_text
 
@@ -30,6 +30,13 @@ class Place(BaseModel):
         min_length=1,
         max_length=4096,
     )
+
+    @field_validator("source")
+    @classmethod
+    def _written_out(cls, value: str) -> str:
+        if _is_url(value) and value.endswith(HIDDEN_QUERY):
+            raise ValueError("the values of the query were hidden when this was shown: write the whole URL")
+        return value
 
 
 class Config(TextConfig, Place):

@@ -7,6 +7,7 @@ from typing import Any, Final
 from yarl import URL
 
 URL_START: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+HIDDEN_QUERY: Final = "?…"
 
 
 def without_credentials(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -21,7 +22,7 @@ def shown_url(source: str) -> str:
         plain = url.with_user(None).with_fragment(None).with_query(None)
     except ValueError:
         return "(a URL that can't be read)"
-    return f"{plain}?…" if url.query_string else str(plain)
+    return f"{plain}{HIDDEN_QUERY}" if url.query_string else str(plain)
 
 
 def _shown(value: Any) -> Any:

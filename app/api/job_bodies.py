@@ -153,6 +153,18 @@ def merged(current: Any, patch: Any) -> Any:
     return result
 
 
+def as_kept(patch: Any, shown: Any, kept: Any) -> Any:
+    """Return a patch in which every value that is as it was shown is the one that is kept: secrets are not shown."""
+    if patch == shown:
+        return kept
+    if not (isinstance(patch, dict) and isinstance(shown, Mapping) and isinstance(kept, dict)):
+        return patch
+    return {
+        name: as_kept(value, shown[name], kept[name]) if name in shown and name in kept else value
+        for name, value in patch.items()
+    }
+
+
 def plain(policy: Cadence | RetryPolicy) -> dict[str, Any]:
     """Return a policy as JSON has it."""
     found: dict[str, Any] = orjson.loads(orjson.dumps(asdict(policy)))

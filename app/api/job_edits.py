@@ -13,6 +13,7 @@ from app.api.job_bodies import (
     CadenceBody,
     PatchBody,
     RetryBody,
+    as_kept,
     cadence_errors,
     canonical,
     configuration_errors,
@@ -90,7 +91,8 @@ def _check_allowed(job: Job, fields: set[str]) -> None:
 
 def _edited(call: Call[Query, PatchBody], job: Job) -> Edited:
     patch, fields = call.body, call.body.model_fields_set
-    configuration = merged(orjson.loads(job.configuration), patch.configuration)
+    kept = orjson.loads(job.configuration)
+    configuration = merged(kept, as_kept(patch.configuration, redacted(job.provider, job.configuration), kept))
     cadence, cadence_wrong = parsed(CadenceBody, merged(plain(job.cadence), patch.cadence), "/cadence")
     retry, retry_wrong = parsed(RetryBody, merged(plain(job.retry), patch.retry), "/retry")
     errors = [*cadence_wrong, *retry_wrong]

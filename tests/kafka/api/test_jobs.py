@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
+from app.store.read_store import ReadStore
 from tests.kafka.api.rig import Answer, Client, House, new_job, until_ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -64,6 +66,27 @@ async def test_a_patch_changes_what_it_names(client: Client) -> None:
     assert patched.data["cadence"]["every_seconds"] == 60
     assert patched.headers["ETag"] == '"3"'
     assert [each["version"] for each in await client.get(f"/v2/job/{job['id']}/configurations")] == [2, 1]
+
+
+async def test_what_was_read_and_is_sent_back_keeps_the_credentials_that_were_hidden(
+    client: Client, house: House
+) -> None:
+    secret = {"source": "https://me:s3cret@data.example.com/people.csv?key=k3y", "stream": "people"}
+    job = await client.draft(configuration=secret)
+    assert "s3cret" not in str(job)
+    patched = await client.patch(job, {"configuration": job["configuration"] | {"stream": "crm"}})
+    store = await ReadStore.open(house.service.settings.database())
+    try:
+        kept = await store.job(job["id"])
+    finally:
+        await store.close()
+    assert kept
+    assert orjson.loads(kept.configuration) == secret | {"stream": "crm"}
+    half = patched.data["configuration"]["source"].replace("people", "others")
+    refused = await client.patch(patched.data, {"configuration": {"source": half}})
+    assert (refused.status, refused.body["errors"][0]["pointer"]) == (422, "/configuration/source")
+    bare = await client.patch(patched.data, {"configuration": {"source": "https://@data.example.com/people.csv"}})
+    assert "s3cret" not in str(bare.data)
 
 
 async def test_an_older_configuration_comes_back_as_a_new_version(client: Client) -> None:

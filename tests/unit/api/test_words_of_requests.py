@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.api.event_tail import QUEUE, Listener, Tailed
 from app.api.events import id_of, parse_id
-from app.api.job_bodies import merged
+from app.api.job_bodies import as_kept, merged
 from app.api.preferences import expected_revision, patience, traceparent
 from app.api.problems import Problem, pointer
 from app.api.registry import subjects
@@ -121,6 +121,22 @@ def test_merge_patch(current: Any, patch: Any, result: Any) -> None:
 def test_a_merge_patch_twice_is_the_same_as_once(current: Any, patch: Any) -> None:
     once = merged(current, patch)
     assert merged(once, patch) == once
+
+
+@pytest.mark.parametrize(
+    ("patch", "result"),
+    [
+        ({"url": "https://host"}, {"url": "https://me:pw@host", "inner": {"key": "s3cret", "of": 1}}),
+        ({"url": "https://other"}, {"url": "https://other", "inner": {"key": "s3cret", "of": 1}}),
+        ({"inner": {"key": "***", "of": 2}}, {"url": "https://me:pw@host", "inner": {"key": "s3cret", "of": 2}}),
+        ({"url": "https://host", "inner": {"key": "***", "of": 1}}, None),
+        ({"inner": None, "new": "***"}, {"url": "https://me:pw@host", "new": "***"}),
+    ],
+)
+def test_what_is_sent_as_it_was_shown_is_what_was_kept(patch: Any, result: Any) -> None:
+    kept = {"url": "https://me:pw@host", "inner": {"key": "s3cret", "of": 1}}
+    shown = {"url": "https://host", "inner": {"key": "***", "of": 1}}
+    assert merged(kept, as_kept(patch, shown, kept)) == (result or kept)
 
 
 @given(st.dictionaries(st.integers(0, 255), st.integers(0, 10**15), min_size=1))
