@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator
 
 from app.api.problems import FieldError, field_errors, invalid
 from app.api.routes import Body
@@ -18,6 +18,7 @@ from projections.json_object import MAX_JSON_BYTES
 from schemas.policies import Cadence, CadenceKind, QuietWindow, RetryPolicy
 
 PUSHED: Final = "such a job is made by sending a file: POST /collect/bulk/{stream}"
+MOST_ITEMS: Final = 100
 YEAR_SECONDS: Final = 366 * 86_400
 
 Seconds = Annotated[int, Field(ge=1, le=LONGEST_SECONDS)]
@@ -28,12 +29,22 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 
+def _few(value: Any) -> Any:
+    """Refuse a flood before each of its items is looked at; what is just too many is refused by the field itself."""
+    if isinstance(value, list) and len(value) > MOST_ITEMS:
+        raise ValueError(f"a list here has at most {MOST_ITEMS} items, and this one has {len(value):,}")
+    return value
+
+
+FEW: Final = BeforeValidator(_few)
+
+
 class QuietBody(Body):
     """A daily span in which the job sleeps."""
 
     start: TimeOfDay
     end: TimeOfDay
-    days: Annotated[tuple[Day, ...], Field(max_length=7)] = ()
+    days: Annotated[tuple[Day, ...], Field(max_length=7), FEW] = ()
 
 
 class CadenceBody(Body):
@@ -43,7 +54,7 @@ class CadenceBody(Body):
     every_seconds: Annotated[int, Field(ge=0, le=YEAR_SECONDS)] = 0
     cron: Annotated[str, Field(max_length=200)] = ""
     time_zone: Annotated[str, Field(max_length=100)] = "UTC"
-    quiet: Annotated[tuple[QuietBody, ...], Field(max_length=20)] = ()
+    quiet: Annotated[tuple[QuietBody, ...], Field(max_length=20), FEW] = ()
 
     def word(self) -> Cadence:
         """Return it as the decider takes it."""
@@ -129,6 +140,13 @@ def configuration_errors(kind: JobType, configuration: Mapping[str, Any]) -> lis
     except ValidationError as error:
         return field_errors(error, "/configuration", model=kind.config)
     return []
+
+
+def cursor_errors(kind: JobType, cursor: Mapping[str, Any]) -> list[FieldError]:
+    """Return what is wrong with a cursor that a person edited."""
+    if len(orjson.dumps(cursor)) > MAX_JSON_BYTES:
+        return [FieldError("/cursor", "too_large", f"a cursor has at most {MAX_JSON_BYTES:,} bytes")]
+    return [FieldError(f"/cursor{each.field}", each.code, each.message) for each in kind.check_cursor(cursor)]
 
 
 def cadence_errors(cadence: Cadence, at: datetime) -> list[FieldError]:

@@ -17,6 +17,7 @@ from app.api.job_bodies import (
     cadence_errors,
     canonical,
     configuration_errors,
+    cursor_errors,
     known_type,
     merged,
     parsed,
@@ -24,7 +25,7 @@ from app.api.job_bodies import (
 )
 from app.api.jobs import ACCEPTED
 from app.api.preferences import etag, expected_revision
-from app.api.problems import FieldError, Problem, invalid
+from app.api.problems import Problem, invalid
 from app.api.routes import IF_MATCH, PREFER, Answer, Call, Query, Route
 from app.api.views import JobView, allowed, redacted
 from app.api.writes import check_not_pushed, find_job, send, stamped, until_it_begins, written
@@ -103,7 +104,7 @@ def _edited(call: Call[Query, PatchBody], job: Job) -> Edited:
         errors += cadence_errors(cadence.word(), call.api.clock())
     cursor = patch.cursor if "cursor" in fields else orjson.loads(job.cursor)
     if "cursor" in fields:
-        errors += [FieldError(f"/cursor{each.field}", each.code, each.message) for each in kind.check_cursor(cursor)]
+        errors += cursor_errors(kind, cursor)
     if errors:
         raise invalid(errors)
     return Edited(

@@ -13,6 +13,9 @@ from pydantic_core import ErrorDetails
 from connectors.known_fields import UNKNOWN, no_such_field
 
 CONTENT_TYPE: Final = "application/problem+json"
+MOST_ERRORS: Final = 100  # fields that an answer goes into
+MOST_NAMED: Final = 20
+LONGEST_NAME: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,12 @@ def not_found(what: str, name: str) -> Problem:
 
 def invalid(errors: Sequence[FieldError]) -> Problem:
     """Return the problem of fields that are not as they have to be."""
-    fields = ", ".join(dict.fromkeys(each.pointer or "/" for each in errors))
-    return Problem(422, "invalid", f"these fields are not as they have to be: {fields}", errors=errors)
+    fields = list(dict.fromkeys(each.pointer or "/" for each in errors))
+    named = ", ".join(fields[:MOST_NAMED]) + (f" and {len(fields) - MOST_NAMED} more" if fields[MOST_NAMED:] else "")
+    shown = tuple(errors[:MOST_ERRORS])
+    if more := len(errors) - len(shown):
+        shown += (FieldError("", "more", f"and {more} more"),)
+    return Problem(422, "invalid", f"these fields are not as they have to be: {named}", errors=shown)
 
 
 def field_errors(error: ValidationError, prefix: str = "", *, model: type[BaseModel] | None = None) -> list[FieldError]:
@@ -95,4 +102,8 @@ def _message(error: ErrorDetails, model: type[BaseModel] | None) -> str:
 
 def pointer(location: Sequence[int | str]) -> str:
     """Return a JSON pointer (RFC 6901)."""
-    return "".join("/" + str(each).replace("~", "~0").replace("/", "~1") for each in location)
+    return "".join("/" + _cut(str(each)).replace("~", "~0").replace("/", "~1") for each in location)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from app.api.context import Api
 from app.identity import Caller, Role
@@ -17,10 +17,21 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+MOST_FIELDS: Final = 100
+
+
 class Body(BaseModel):
     """A JSON body; a field that is not known is refused, as it is most likely misspelt."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, data: Any) -> Any:
+        """Refuse a flood before each of its fields is looked at."""
+        if isinstance(data, dict) and len(data) > MOST_FIELDS:
+            raise ValueError(f"an object here has at most {MOST_FIELDS} fields, and this one has {len(data):,}")
+        return data
 
 
 Q = TypeVar("Q", bound=Query)

@@ -1,0 +1,57 @@
+"""A body of a megabyte that is wrong in every place costs no seconds, and its answer is no larger than a page."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import orjson
+import pytest
+from pydantic import ValidationError
+
+from app.api.bodies import parse
+from app.api.job_bodies import CadenceBody, CreateBody, PatchBody, configuration_errors, cursor_errors, known_type
+from app.api.problems import FieldError, Problem, field_errors, invalid
+
+JOB = {"name": "x", "provider": "file", "job_type": "import"}
+MANY = {f"k{number}": 1 for number in range(100_000)}
+KIND = known_type("file", "import")
+
+
+def refused_by(model: Any, value: Any) -> list[FieldError]:
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate(parse(orjson.dumps(value)))
+    return field_errors(refused.value)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: refused_by(CreateBody, JOB | {"cadence": {"quiet": [1] * 500_000}}),
+        lambda: refused_by(
+            CreateBody, JOB | {"cadence": {"quiet": [{"start": "1", "end": "2", "days": [1] * 400_000}]}}
+        ),
+        lambda: refused_by(CreateBody, JOB | MANY),
+        lambda: refused_by(CreateBody, JOB | {"retry": MANY}),
+        lambda: refused_by(PatchBody, MANY),
+        lambda: refused_by(CadenceBody, MANY),
+        lambda: refused_by(CreateBody, JOB | {"k" * 900_000: 1}),
+        lambda: configuration_errors(KIND, {"source": "a", "stream": "b"} | MANY),
+        lambda: configuration_errors(KIND, {f"k{number}": 1 for number in range(20_000)}),
+        lambda: cursor_errors(KIND, MANY),
+        lambda: cursor_errors(KIND, {f"k{number}": 1 for number in range(20_000)}),
+    ],
+)
+def test_a_flood_is_refused_at_once_and_in_few_words(ask: Callable[[], list[FieldError]]) -> None:
+    started = perf_counter()
+    answer = invalid(ask()).response("r").body
+    assert perf_counter() - started < 1
+    assert isinstance(answer, bytes)
+    assert len(answer) < 50_000
+    assert b'"errors":[{"pointer":' in answer
+
+
+def test_what_is_left_out_is_counted() -> None:
+    problem: Problem = invalid([FieldError(f"/{number}", "bad", "no") for number in range(250)])
+    assert [each.message for each in problem.errors[-2:]] == ["no", "and 150 more"]
+    assert problem.detail.endswith("/18, /19 and 230 more")
+    assert invalid(problem.errors[:1]).errors == problem.errors[:1]
