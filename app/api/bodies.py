@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from app.api.problems import FieldError, Problem, field_errors, invalid
-from app.api.request_body import content_encoding
+from app.api.request_body import content_encoding, whole_body
 from app.api.routes import Query, Route
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -71,10 +71,7 @@ async def read_body(request: web.Request, route: Route) -> BaseModel | None:
 async def _bytes(request: web.Request) -> bytes:
     if content_encoding(request) not in {None, "none"}:
         raise Problem(415, "packed_body", "a body that is packed can't be taken here: send it as it is")
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise Problem(413, "too_large", f"a body has at most {MAX_BODY_BYTES:,} bytes") from error
+    return await whole_body(request, MAX_BODY_BYTES)
 
 
 def parse(data: bytes) -> Any:

@@ -74,7 +74,9 @@ class _Document:
 
     def operation(self, route: Route) -> dict[str, Any]:
         """Return what the document says of a route."""
-        statuses = {*route.problems, 421, 422, 503} | ({401, 403} if route.role else set())
+        statuses = (
+            {*route.problems, 421, 422, 503} | ({408} if route.body else set()) | ({401, 403} if route.role else set())
+        )
         responses = {str(status): self._problem(status) for status in sorted(statuses - {*route.answers})}
         responses |= {str(status): self._answer(status, each) for status, each in route.answers.items()}
         operation: dict[str, Any] = {

@@ -17,6 +17,7 @@ ENCODINGS: Final[dict[str, Compression]] = {
     "identity": "none",
 }
 STALLED_SECONDS: Final = 60.0
+ARRIVAL_SECONDS: Final = 50.0  # of a whole body; a request may take little more
 GATHER_SECONDS: Final = 1.0
 
 
@@ -54,7 +55,7 @@ async def whole_body(request: web.Request, most: int, hint: str = "") -> bytes:
     """Return a body of at most `most` bytes, unpacked.
 
     Raises:
-        Problem: 413, 415, or 400 when it can't be unpacked or doesn't arrive.
+        Problem: 408, 413, 415, or 400 when it can't be unpacked or doesn't arrive.
 
     """
     kind = content_encoding(request)
@@ -63,11 +64,15 @@ async def whole_body(request: web.Request, most: int, hint: str = "") -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        while part := await request.content.readany():
-            size += len(part)
-            if size > most:
-                raise too_large(most, hint)
-            parts.append(part)
+        async with asyncio.timeout(ARRIVAL_SECONDS):
+            while part := await request.content.readany():
+                size += len(part)
+                if size > most:
+                    raise too_large(most, hint)
+                parts.append(part)
+    except TimeoutError as error:
+        detail = f"the body did not arrive within {ARRIVAL_SECONDS:.0f} seconds; nothing was kept"
+        raise Problem(408, "slow_body", detail, headers={"Connection": "close"}) from error
     except (ConnectionError, web.RequestPayloadError) as error:
         raise Problem(400, "incomplete", "the body did not arrive as announced; nothing was kept") from error
     raw = parts[0] if len(parts) == 1 else b"".join(parts)

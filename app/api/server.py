@@ -37,6 +37,7 @@ from app.api.envelope import web_json
 from app.api.event_tail import EventTail
 from app.api.measures import new_measures
 from app.api.openapi import document
+from app.api.port import Port
 from app.api.routes import Answer, Call, Query, Route
 from app.collecting.intake import Intake
 from app.collecting.once import Once
@@ -54,7 +55,6 @@ ADDRESS_FILE: Final = "api.json"
 CLOSE_SECONDS: Final = 5.0
 JOB_ID: Final = "{job_id:(?!logs$)[^{}/]+}"  # `/v2/job/logs` is the log of all jobs
 DEFINITION_ID: Final = "{definition_id:[^/]+}"  # a stream's name may have braces
-MAX_LINE_BYTES: Final = 64 * 1024
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, not bound to
 
 _log = logging.getLogger(__name__)
@@ -65,13 +65,7 @@ async def run_api(settings: Settings, stop: asyncio.Event, clock: Clock = utc_no
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         api = await make_api(settings, stack, clock)
-        runner = web.AppRunner(
-            make_app(api),
-            access_log=None,
-            shutdown_timeout=CLOSE_SECONDS,
-            max_line_size=MAX_LINE_BYTES,
-            auto_decompress=False,  # bodies are unpacked in bounded steps, where they are taken packed at all
-        )
+        runner = Port(make_app(api), CLOSE_SECONDS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         stack.push_async_callback(api.tail.stop)  # first, so that those who follow events leave by themselves

@@ -20,6 +20,7 @@ from app.api.values import PageCursor
 from app.api.views import configuration_view, job_item, job_view
 from app.api.writes import find_job
 from app.identity import ROLES, Caller, form_token
+from app.pages.forms import read_form
 from app.pages.render import page
 from app.pages.signing import sign_in, sign_in_page, sign_out
 from app.store.questions import JobFilter, LogFilter
@@ -130,7 +131,7 @@ async def act(request: web.Request) -> web.Response:
     """Do what a button asks for, then show the job; when it can't be done, show why."""
     caller = _caller(request)
     check_same_site(request)
-    form = {name: value for name, value in (await request.post()).items() if isinstance(value, str) and value}
+    form = {name: value for name, value in (await read_form(request)).items() if value}
     check_form_token(request.cookies[COOKIE], form.pop("form_token", ""))
     job_id, name = request.match_info["job_id"], request.match_info["action"]
     route = _ACTIONS.get(name)

@@ -8,6 +8,7 @@ from aiohttp import web
 from app.api.context import API
 from app.api.guard import COOKIE, check_form_token, check_same_site
 from app.identity import SESSION_LIFE
+from app.pages.forms import read_form
 from app.pages.render import page
 
 USED_UP: Final = "This link was used before, or is older than 15 minutes. Make a new one with: entrepot sign-in"
@@ -26,8 +27,7 @@ async def sign_in_page(request: web.Request) -> web.Response:
 async def sign_in(request: web.Request) -> web.Response:
     """Open a session for whoever holds a token."""
     check_same_site(request)
-    token = (await request.post()).get("token", "")
-    secret = token.strip() if isinstance(token, str) else ""
+    secret = (await read_form(request)).get("token", "").strip()
     session = await asyncio.to_thread(request.app[API].tokens.sign_in, secret)
     return _asking(UNKNOWN) if session is None else _signed_in(session)
 
@@ -36,8 +36,7 @@ async def sign_out(request: web.Request) -> web.Response:
     """End the session."""
     check_same_site(request)
     session = request.cookies.get(COOKIE, "")
-    given = (await request.post()).get("form_token", "")
-    check_form_token(session, given if isinstance(given, str) else "")
+    check_form_token(session, (await read_form(request)).get("form_token", ""))
     await asyncio.to_thread(request.app[API].tokens.sign_out, session)
     response = web.HTTPSeeOther("/sign-in")
     response.del_cookie(COOKIE, path="/")

@@ -1,0 +1,97 @@
+"""What comes to the port and is no request, or only half of one: answered in our words, and logged without theirs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from app.api import port, request_body
+from app.settings import Settings
+from tests.kafka.api.rig import Client, serving
+
+pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web_exceptions.NotAppKeyWarning")
+
+HOST = b"Host: 127.0.0.1\r\nConnection: close\r\n"
+FORM = b"Content-Type: application/x-www-form-urlencoded"
+MALFORMED, NO_FORM = "malformed_request", "wrong_content_type"
+SECRET = b"ent_s3cret"
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[Client]:
+    """A server whose broker is away; what is asked here never gets as far as that."""
+    async with serving(Settings(data_dir=tmp_path, bootstrap_servers="127.0.0.1:1")) as client:
+        yield client
+
+
+async def raw(client: Client, sent: bytes, *, whole: bool = True) -> bytes:
+    """Send bytes and return all that comes until the server closes, or the beginning of it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(client.url.rpartition(":")[2]))
+    try:
+        writer.write(sent)
+        async with asyncio.timeout(10):
+            return await reader.read(-1 if whole else 4_096)
+    finally:
+        writer.close()
+
+
+def post(path: str, *headers: bytes, body: bytes = b"", length: int | None = None) -> bytes:
+    size = len(body) if length is None else length
+    head = b"POST %s HTTP/1.1\r\n%sContent-Length: %d\r\n" % (path.encode(), HOST, size)
+    return head + b"".join(each + b"\r\n" for each in headers) + b"\r\n" + body
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (b"GET /v2/job HTTP/1.1\r\n" + HOST + b"Authorization: " + SECRET + b"\0\r\n\r\n", 400, MALFORMED),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"X: " + SECRET + b"x" * 99_000 + b"\r\n\r\n", 400, "line_too_long"),
+        (b"\x16\x03\x01\x02\x00" + SECRET + b"\r\n\r\n", 400, MALFORMED),
+        (SECRET + b" / HTTP/9.9\r\n\r\n", 400, MALFORMED),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n" + SECRET + b"\r\n", 400, MALFORMED),
+        (post("/sign-in", b"Content-Type: multipart/form-data", body=b"xx"), 415, NO_FORM),
+        (post("/sign-in", b"Content-Type: multipart/form-data; boundary=a", body=b"--a\r\nx"), 415, NO_FORM),
+        (post("/sign-in", FORM, b"Content-Encoding: gzip", body=b"token=a"), 415, "packed_body"),
+        (post("/sign-in", FORM, b"Content-Encoding: deflate", body=b"token=a"), 415, "unknown_content_encoding"),
+        (post("/sign-in", FORM, body=b"token=%ff"), 400, "malformed_form"),
+        (post("/sign-in", FORM, body=b"a=b&" * 9_999), 400, "malformed_form"),
+        (post("/sign-in", FORM, body=b"token=" + b"a" * 99_999), 413, "too_large"),
+    ],
+)  # fmt: skip
+async def test_what_is_no_request_is_a_problem_and_its_words_are_not_repeated(
+    client: Client, sent: bytes, status: int, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = await raw(client, sent)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert int(head.split()[1]) == status
+    assert orjson.loads(body)["code"] == code
+    assert b"Server: entrepot\r\n" in head
+    assert b"aiohttp" not in answer
+    assert SECRET not in answer
+    assert SECRET.decode() not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_form_in_an_unknown_charset_is_read_as_what_browsers_send(client: Client) -> None:
+    assert (await raw(client, post("/sign-in", FORM + b"; charset=zz", body=b"token=a"))).startswith(b"HTTP/1.1 401")
+
+
+async def test_who_sends_no_whole_head_or_no_whole_body_is_let_go(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(request_body, "ARRIVAL_SECONDS", 0.3)
+    assert await raw(client, b"") == b""
+    assert await raw(client, b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ") == b""
+    answer = await raw(client, b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /livez HTTP/1.1\r\n")
+    assert answer.count(b"HTTP/1.1 200") == 1
+    assert (await raw(client, post("/sign-in", FORM, body=b"token=", length=99), whole=False)).startswith(
+        b"HTTP/1.1 408"
+    )
+
+
+async def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes(client: Client) -> None:
+    headers = b"Authorization: " + client.session.headers["Authorization"].encode(), b"Content-Type: application/json"
+    assert (await raw(client, post("/v2/job", *headers, length=5_000_000), whole=False)).startswith(b"HTTP/1.1 413")
