@@ -69,6 +69,7 @@ class Limits:
     record_bytes: int = 8 * 1024 * 1024
     http_timeout_seconds: float = 60.0
     clock: Callable[[], float] = time.time  # seconds since 1970; what is in the future is measured against it
+    comes_again: bool = False  # of the job: what isn't finished at the end of its source can be left to its next pass
 
 
 @dataclass(frozen=True, slots=True)

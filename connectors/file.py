@@ -51,7 +51,8 @@ def _job_types() -> tuple[JobType, ...]:
             name="import",
             kind="import",
             title="Import a file",
-            description="Reads the records of one file into a stream, and what is appended to it later.",
+            description="Reads the records of one file into a stream, and what is appended to it later. A job that "
+            "runs more than once leaves a last line without an end alone for ten minutes: it may be half of one.",
             config=Config,
             check=check,
             read=read,

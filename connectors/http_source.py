@@ -41,6 +41,15 @@ class HttpSource:
     _stops_early: bool = False  # a server may give less of a range than was asked for (RFC 9110, section 15.3.7)
     _first: bytes = b""
 
+    @property
+    def modified(self) -> float | None:
+        """What `Last-Modified` says."""
+        said = self._response.headers.get("Last-Modified", "") if self._response else ""
+        try:
+            return parsedate_to_datetime(said).timestamp()
+        except (ValueError, OverflowError):
+            return None
+
     async def head(self, count: int) -> bytes | None:
         """The first bytes, which `read` gives once more; None in the middle."""
         if self.start:

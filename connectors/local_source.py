@@ -26,6 +26,11 @@ class LocalSource:
     _seen: tuple[int, int]  # size and modification time
     validator: str | None = None
 
+    @property
+    def modified(self) -> float:
+        """When the file was last written to, as far as it was read."""
+        return self._seen[1] / 1e9
+
     async def head(self, count: int) -> bytes:
         """The first bytes of the file, wherever reading goes on."""
         return await in_thread(lambda: os.pread(self._descriptor, count, 0))

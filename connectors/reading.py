@@ -66,7 +66,7 @@ class Reading:
         self._pieces: list[bytes] = []
         self._held = 0
         self._window = self._narrow = min(limits.batch_bytes, limits.record_bytes, STRETCH)
-        self._fed_all = self._text_ended = self._array_ended = False
+        self._fed_all = self._text_ended = self._array_ended = self._leaves_rest = False
         self._row = cursor.row
         self._gathered = Gathered()
         self._skipping: tuple[Skipper, bytes] | None = None
@@ -74,8 +74,12 @@ class Reading:
         self._stop: Reject | None = None
         self.ended = False
 
-    def feed(self, raw: bytes) -> None:
-        """Take the next raw bytes of the source; b"" says that it ended."""
+    def feed(self, raw: bytes, *, may_go_on: bool = False) -> None:
+        """Take the next raw bytes of the source; b"" says that it ended.
+
+        With `may_go_on` a last line that has no end is left for another time: it may be half of one.
+        """
+        self._leaves_rest = may_go_on and self._format.by_line
         self._raw_at += len(raw)
         self._decoder.feed(raw)
         self._fed_all = not raw
@@ -151,17 +155,19 @@ class Reading:
             self._prefix.advance(text[:mark])
             text = text[mark:]
         if self._skipping or self._too_large:
-            part = self._skip(text)
+            part, left = self._skip(text), False
         else:
             some = text[: self._record_bytes]
-            final = self._text_ended and len(some) == len(text)
+            last = self._text_ended and len(some) == len(text)
+            final = last and not self._leaves_rest
             part = self._format.parse(some, self._row + 1, final=final)
+            left = last and not final and not part.consumed and not part.stop
             assert part.consumed or part.stop or not (final and text), "a format takes all of the last text"
         if not part.ended:
             self._prefix.advance(text[: part.consumed])
         self._pieces = [text[part.consumed :]]
         self._held = len(text) - part.consumed
-        self.ended = self._text_ended and not text  # a format has its say also where nothing is left
+        self.ended = left or (self._text_ended and not text)  # a format has its say also where nothing is left
         self._settle(part)
 
     def _settle(self, part: Parsed) -> None:
@@ -186,7 +192,7 @@ class Reading:
             self._format.skipper(text),
             text[: self._record_bytes],
         )
-        consumed, ended = skipper.skip(text, final=self._text_ended)
+        consumed, ended = skipper.skip(text, final=self._text_ended and not self._leaves_rest)
         if not ended:
             return Parsed(consumed)
         self._skipping = None

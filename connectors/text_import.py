@@ -26,6 +26,7 @@ from connectors.text_config import FORMAT_SUFFIXES, TextConfig
 from connectors.timestamps import Timestamps
 
 SAMPLE_BYTES: Final = 256 * 1024
+QUIET_SECONDS: Final = 600.0  # a writer that holds lines back for longer has most likely ended
 
 
 class Source(Protocol):
@@ -35,6 +36,11 @@ class Source(Protocol):
     start: int  # where the first byte that `read` gives lies
     total: int | None  # bytes, when it is known
     validator: str | None
+
+    @property
+    def modified(self) -> float | None:
+        """When it was last written to, in seconds since 1970; None when that isn't known."""
+        ...
 
     async def head(self, count: int) -> bytes | None:
         """The very first bytes; None when only later ones were asked for. They are not taken away from `read`."""
@@ -64,7 +70,8 @@ async def read_text(
             try:
                 batch = await in_thread(reading.next_batch)
                 if batch is None and not reading.ended:
-                    reading.feed(await source.read(min(limits.batch_bytes, STRETCH)))
+                    raw = await source.read(min(limits.batch_bytes, STRETCH))
+                    reading.feed(raw, may_go_on=not raw and _may_go_on(limits, source))
             except RetryLater:
                 while (batch := await in_thread(reading.salvage)) is not None:
                     yield batch  # what could be read is kept
@@ -77,6 +84,11 @@ async def read_text(
                 yield batch
     finally:
         await source.close()
+
+
+def _may_go_on(limits: Limits, source: Source) -> bool:
+    """Whether a source that ended in the middle of a line may have been caught while it is written."""
+    return limits.comes_again and source.modified is not None and abs(limits.clock() - source.modified) < QUIET_SECONDS
 
 
 async def _begin(config: TextConfig, path: str, cursor: TextCursor, limits: Limits, source: Source) -> Reading:

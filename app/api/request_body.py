@@ -105,6 +105,7 @@ class RequestSource:
         self.name = name
         self.start = 0
         self.validator: str | None = None
+        self.modified: float | None = None
         self.total = request.content_length
         self._content = request.content
         self._ahead = b""

@@ -21,6 +21,7 @@ class MemorySource:
     data: bytes
     start: int
     validator: str | None = None
+    modified: float | None = None
     at: int = 0
     name: str = "memory"
 
@@ -67,9 +68,11 @@ class Outcome:
         return self.lines, self.timestamps, rejects, dropped, self.error and self.error.code
 
 
-async def outcome(data: bytes, config: TextConfig, path: str, cursor: Cursor, limits: Limits) -> Outcome:
+async def outcome(
+    data: bytes, config: TextConfig, path: str, cursor: Cursor, limits: Limits, modified: float | None = None
+) -> Outcome:
     async def open_source(start: int, validator: str | None) -> MemorySource:
-        return MemorySource(data, start, validator)
+        return MemorySource(data, start, validator, modified)
 
     result = Outcome()
     try:

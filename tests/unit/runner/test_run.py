@@ -1,7 +1,7 @@
 """Whatever a connector does, its job hears of it, and nothing is written that would be refused."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from math import nan
 from typing import Any
 
@@ -17,11 +17,12 @@ from projections.decide import decide
 from schemas.commands import ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused
 from schemas.messages import MessageBatch
+from schemas.policies import ONCE, Cadence
 from schemas.wire import decode
 from tests.unit.runner.jobs import START, batch, giving, job, twin
 
 
-async def submitted(monkeypatch: pytest.MonkeyPatch, *things: Any, read: Any = None) -> list[list[Any]]:
+async def submitted(monkeypatch: pytest.MonkeyPatch, *things: Any, read: Any = None, **facts: Any) -> list[list[Any]]:
     """Return the transactions of a run that reads these, each as its words."""
     written: list[list[Any]] = []
 
@@ -29,7 +30,7 @@ async def submitted(monkeypatch: pytest.MonkeyPatch, *things: Any, read: Any = N
         written.append([decode(each.value or b"") for each in records])
 
     monkeypatch.setattr(module, "connector", twin(read or giving(*things)))
-    await Run(job(), Surroundings(Limits(), lambda: START, 0, 4, submit)).drive()
+    await Run(job(**facts), Surroundings(Limits(), lambda: START, 0, 4, submit)).drive()
     return written
 
 
@@ -38,6 +39,20 @@ async def test_a_batch_goes_out_with_its_report_and_the_end_is_told(monkeypatch:
     assert [type(each) for each in first] == [MessageBatch, ReportProgress]
     assert (first[1].report, last[0].report, last[0].pass_done) == (1, 2, True)
     assert last[0].cursor == first[1].cursor == '{"row":2}'
+
+
+@pytest.mark.parametrize(("cadence", "told"), [(ONCE, [False]), (Cadence(kind="continuous"), [True])])
+async def test_a_connector_knows_whether_its_job_comes_again(
+    monkeypatch: pytest.MonkeyPatch, cadence: Cadence, told: list[bool]
+) -> None:
+    heard: list[bool] = []
+
+    async def read(_config: Any, _cursor: Any, limits: Limits) -> AsyncIterator[Any]:
+        heard.append(limits.comes_again)
+        yield batch()
+
+    await submitted(monkeypatch, read=read, cadence=cadence)
+    assert heard == told
 
 
 DEEP: dict[str, Any] = {}
