@@ -8,6 +8,7 @@ FOR_EVER: Final = -1
 DAY_MS: Final = 24 * 60 * 60 * 1000
 DEFAULT_PARTITIONS: Final = 4
 MAX_RECORD_BYTES: Final = 16 * 1024 * 1024
+MAX_TRANSACTION_MS: Final = 60_000  # what producers ask for by default; who reads waits for an open transaction
 FUTURE_BOUND_MS: Final = DAY_MS  # the broker's own bound; a connector refuses a future timestamp with a better message
 
 

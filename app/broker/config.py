@@ -5,7 +5,7 @@ import socket
 from typing import Final, Literal
 
 from app.broker.errors import PortTaken
-from schemas.topics import FUTURE_BOUND_MS, MAX_RECORD_BYTES
+from schemas.topics import FUTURE_BOUND_MS, MAX_RECORD_BYTES, MAX_TRANSACTION_MS
 
 HOST: Final = "127.0.0.1"
 DATA: Final = "topics"
@@ -43,6 +43,7 @@ FIXED: Final = {
     "transaction.state.log.replication.factor": "1",
     "transaction.state.log.min.isr": "1",
     "transaction.state.log.num.partitions": "4",
+    "transaction.max.timeout.ms": str(MAX_TRANSACTION_MS),
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "share.coordinator.state.topic.num.partitions": "1",

@@ -12,13 +12,14 @@ from uuid import uuid4
 import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import InvalidTimestampError
+from aiokafka.errors import InvalidTimestampError, KafkaError
 
 from app.broker.directory import Directory, Hold
 from app.broker.errors import BrokerDied, DataInUse, PortTaken
 from app.broker.server import Broker
+from app.runner.commits import TRANSACTION_TIMEOUT_MS
 from app.topics_admin import ensure_topics
-from schemas.topics import FUTURE_BOUND_MS, JOBS_EVENTS, MAX_RECORD_BYTES
+from schemas.topics import FUTURE_BOUND_MS, JOBS_EVENTS, MAX_RECORD_BYTES, MAX_TRANSACTION_MS
 from tests.kafka.conftest import FreshBroker, MakeTopic
 
 PATIENCE = 30.0
@@ -159,6 +160,18 @@ async def test_a_timestamp_too_far_in_the_future_is_refused(kafka: str, make_top
         await producer.send_and_wait(topic, b"soon", timestamp_ms=now_ms + FUTURE_BOUND_MS - 60_000)
         with pytest.raises(InvalidTimestampError):
             await producer.send_and_wait(topic, b"too late", timestamp_ms=now_ms + FUTURE_BOUND_MS + 60_000)
+
+
+async def test_nobody_may_leave_a_transaction_open_for_long(kafka: str) -> None:
+    assert TRANSACTION_TIMEOUT_MS <= MAX_TRANSACTION_MS
+    forever = AIOKafkaProducer(
+        bootstrap_servers=kafka, transactional_id="forever", transaction_timeout_ms=MAX_TRANSACTION_MS + 1
+    )
+    try:
+        with pytest.raises(KafkaError, match="InvalidTransactionTimeout"):
+            await forever.start()
+    finally:
+        await forever.stop()
 
 
 async def test_transactions_work_and_aborted_records_stay_unseen(kafka: str, make_topic: MakeTopic) -> None:

@@ -9,6 +9,7 @@ import click
 import pytest
 import yaml
 
+from app.broker.config import FIXED
 from app.cli.main import cli
 from app.roles import ROLES
 from app.settings import Settings
@@ -34,6 +35,12 @@ def parsed(arguments: list[str]) -> str:
         command = found
     asked = command.make_context(path[-1], rest, parent=context).params
     return " ".join([*path, *(str(asked[each] or "") for each in ("role", "create") if each in asked)])
+
+
+def test_the_broker_is_told_what_the_embedded_one_is_told() -> None:
+    told = SERVICES["kafka"]["environment"]
+    for name in ("message.max.bytes", "log.message.timestamp.after.max.ms", "transaction.max.timeout.ms"):
+        assert told[f"KAFKA_{name.upper().replace('.', '_')}"] == FIXED[name]
 
 
 def test_there_is_one_service_for_each_role() -> None:
