@@ -18,6 +18,7 @@ MOST_HEADER_BYTES: Final = 256 * 1024
 MOST_NAMES_BYTES: Final = 240 * 1024  # names stand in the cursor, which has at most 256 KiB
 LONG: Final = 1 << 30
 SHORT: Final = 32 * 1024  # a stretch in trouble is halved down to this before its rows are looked at one by one
+WIDE: Final = 500  # columns from which on rows are faster one by one; each column would hold some 10 KB, too
 SWELL: Final = 4  # field names are repeated in every record: a stretch may grow by so much on the average
 
 
@@ -60,6 +61,8 @@ class Csv:
         """Read the complete records at the front of `text`."""
         if self._awaits_header:
             return self._header(text, final=final)
+        if len(self._fields or ()) > WIDE:
+            return self._exact(text, first, final=final)
         taken = self._bounded(text)
         while True:
             end = self._grammar.well_formed(taken)
