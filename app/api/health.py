@@ -32,7 +32,7 @@ async def livez(call: Call[Query, None]) -> web.Response:
 
 async def readyz(call: Call[Query, None]) -> web.Response:
     """Say whether a request would be answered and a command carried out."""
-    parts = await call.api.cluster.parts()
+    parts = await call.api.cluster.parts(call.api.tail.positions)
     parts["events"] = "ok" if call.api.tail.alive else "jobs.events is not followed yet"
     parts["definitions"] = "ok" if call.api.shelf.alive else "definitions.events is not followed yet"
     parts["commands"] = "ok" if call.api.gateway.connected else "the producer is not connected yet"
