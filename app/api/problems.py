@@ -86,11 +86,13 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
 def field_errors(error: ValidationError, prefix: str = "", *, model: type[BaseModel] | None = None) -> list[FieldError]:
     """Return what pydantic found as field errors, without the values: they could be secrets.
 
-    With the model, a field that it doesn't have is answered with those that it has.
+    With the model, a field that it doesn't have is answered with those that it has: where many are, only the first.
     """
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    said = [_message(each, model) for each in found[:MOST_ERRORS]] + [each["msg"] for each in found[MOST_ERRORS:]]
     return [
-        FieldError(prefix + pointer(each["loc"]), each["type"], _message(each, model))
-        for each in error.errors(include_url=False, include_context=False, include_input=False)
+        FieldError(prefix + pointer(each["loc"]), each["type"], message)
+        for each, message in zip(found, said, strict=True)
     ]
 
 

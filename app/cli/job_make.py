@@ -11,7 +11,7 @@ from app.cli.exits import REFUSED, Stopped
 from app.cli.job_act import say_done
 from app.cli.job_reference import find_job
 from app.cli.job_values import cadence, configuration, json_object
-from app.cli.job_wait import WAIT, waited
+from app.cli.job_wait import WAIT, is_visible, waited
 from app.cli.session import Session, talks
 
 CADENCE: Final = click.option(
@@ -130,4 +130,5 @@ async def edit(
     found = await find_job(session.api, job)
     headers = {"If-Match": f'"{found["revision"]}"', "Content-Type": "application/merge-patch+json"}
     answer = await session.api.answer("PATCH", f"/v2/job/{found['id']}", wanted, headers=headers)
-    say_done(session, found | answer["data"], answer["message"])
+    after = answer["data"]
+    say_done(session, found | after if is_visible(after) else after, answer.get("message", ""))
