@@ -1,6 +1,7 @@
 """Every setting of a process, from `ENTREPOT_*` environment variables over defaults. Reads no files."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -11,6 +12,19 @@ from schemas.topics import DEFAULT_PARTITIONS
 
 DEFAULT_API_PORT: Final = 8470
 DEFAULT_BROKER_PORT: Final = 9470
+
+
+def address_of(server: str) -> tuple[str, int]:
+    """Return the host and the port of a Kafka server.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([\w.-]+)):(\d{1,5})", server.strip())
+    if not found or not 0 < int(found[3]) < 65_536:
+        raise ValueError("host:port is needed, or several of them, separated by commas")
+    return found[1] or found[2], int(found[3])
 
 
 class Settings(BaseSettings):
@@ -72,6 +86,34 @@ class Settings(BaseSettings):
     @classmethod
     def _split_paths(cls, value: object) -> object:
         return tuple(Path(each) for each in value.split(os.pathsep) if each) if isinstance(value, str) else value
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for each in value.split(",") if value else ():
+            address_of(each)
+        return value
+
+    @field_validator("api_host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        if not re.fullmatch(r"[\w.:%-]{1,255}", value):
+            raise ValueError("the name or the IP address of this machine is needed")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if value and not re.match(r"sqlite\+aiosqlite:///.|postgresql\+asyncpg://[^/]*/.", value):
+            raise ValueError("postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE is needed, or sqlite+aiosqlite:///FILE")
+        return value
+
+    @field_validator("worker_id")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", value):
+            raise ValueError("1 to 100 letters of A to Z, digits, dots, underscores and dashes are needed")
+        return value
 
     def database(self) -> str:
         """Return the SQLAlchemy URL of the read store."""

@@ -1,8 +1,6 @@
 """Everything of Entrepot on one machine: broker, topics, roles, in that order, and back. Moves no data itself."""
 
 import asyncio
-import errno
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from app.role_log import RoleLog
 from app.role_process import RoleProcess, command_of
 from app.roles import ROLES, Role
 from app.settings import Settings
+from app.surroundings import IMPATIENCE_SECONDS, bound, check_file_roots, check_store, wait_for_kafka
 from app.topics_admin import TopicsError, ensure_topics
 from schemas.topics import TOPICS
 
@@ -61,6 +60,7 @@ class Supervisor:
     async def start(self) -> Up:
         """Start all and return when the API says that it is ready; raise `NotStartedError` when that can't be."""
         started = self._clock()
+        await self._look_around()
         settings = await self._broker(with_free_api_port(self._settings, self._say))
         try:
             await ensure_topics(
@@ -73,6 +73,13 @@ class Supervisor:
         up = Up(settings, 0)
         await self._ready(up.url)
         return Up(settings, self._clock() - started)
+
+    async def _look_around(self) -> None:
+        """Say what is wrong before anything is started, and not in the logs of all that was."""
+        check_file_roots(self._settings)
+        await check_store(self._settings)
+        if self._settings.bootstrap_servers:
+            await wait_for_kafka(self._settings.bootstrap_servers, IMPATIENCE_SECONDS, self._say)
 
     async def stop(self) -> None:
         """Stop the roles together, then the broker. May be called whatever of them was started."""
@@ -131,26 +138,13 @@ async def _unready(session: aiohttp.ClientSession, url: str) -> str:
 
 def with_free_api_port(settings: Settings, say: Say) -> Settings:
     """Return settings whose API port can be bound; raise `NotStartedError` when a chosen one can't be."""
-    if _bound(settings.api_host, settings.api_port) == settings.api_port:
+    if bound(settings.api_host, settings.api_port) == settings.api_port:
         return settings
     if "api_port" in settings.model_fields_set and settings.api_port != 0:
         raise NotStartedError(
             f"port {settings.api_port} on {settings.api_host} is taken; stop what listens there, or choose another port"
         )
-    port = _bound(settings.api_host, 0)
+    port = bound(settings.api_host, 0)
     if settings.api_port != 0:
         say(f"port {settings.api_port} is taken: the API gets {port}")
     return settings.model_copy(update={"api_port": port})
-
-
-def _bound(host: str, port: int) -> int:
-    """Return the port that the system gave, or 0 when it is taken; `NotStartedError` says why there can't be any."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.create_server((host, port), family=family) as probe:
-            return int(probe.getsockname()[1])
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return 0
-        why = str(error.strerror).partition(" (while")[0]  # names the address again, as Python's tuple
-        raise NotStartedError(f"the API can't listen at {host}, port {port}: {why}; choose another") from error

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 from aiokafka.errors import KafkaError
+from sqlalchemy.exc import DBAPIError
 
 from app.cli.exits import DIFFERS, UNAVAILABLE, Stopped
 from app.cli.output import Column, Format, show
@@ -17,6 +18,7 @@ from app.data_directory import with_kafka
 from app.rebuild_views import rebuild_views as rebuild
 from app.settings import Settings
 from app.store.questions import BehindError
+from app.surroundings import store_trouble
 from app.verify import verify as audit
 
 logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # what it says, the errors say better
@@ -105,6 +107,8 @@ def rebuild_views() -> None:
 async def _reached(settings: Settings, work: Awaitable[T]) -> T:
     try:
         return await work
+    except DBAPIError as error:
+        raise Stopped(store_trouble(settings, error), UNAVAILABLE) from error
     except KafkaError as error:
         raise Stopped(
             f"{settings.bootstrap_servers} can't be read ({type(error).__name__}): check that Kafka runs, with "

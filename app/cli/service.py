@@ -15,6 +15,14 @@ from app.logs import configure_logs
 from app.parentage import end_with
 from app.roles import ROLES, Role, role_named, run_role
 from app.settings import Settings
+from app.surroundings import (
+    PATIENCE_SECONDS,
+    check_address,
+    check_file_roots,
+    check_store,
+    store_trouble,
+    wait_for_kafka,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +48,7 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
     settings = load_settings({name: value for name, value in given.items() if value is not None})
     settings = settings.model_copy(update={"file_roots": (*settings.file_roots, *(each.absolute() for each in files))})
     try:
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what is wrong is said here in one sentence
         with only_one(settings.data_dir):
             code = asyncio.run(run(settings, with_example=with_example))
     except (InUseError, NotStartedError, OSError) as error:
@@ -60,19 +69,36 @@ def worker(role: str, supervisor: int | None) -> None:
     """
     if supervisor is not None:
         end_with(supervisor)
-    _run(role, load_settings({}))
+    _run(role, load_settings({}), supervised=supervisor is not None)
 
 
 @click.command(short_help="Run the API in this process.")
 def api() -> None:
     """Run the API in this process, as `entrepot worker api` does."""
-    _run("api", load_settings({}))
+    _run("api", load_settings({}), supervised=False)
 
 
-def _run(role: str, settings: Settings) -> None:
+def _run(role: str, settings: Settings, *, supervised: bool) -> None:
     configure_logs(settings)
     _log.info("the role %s starts, process %d", role, os.getpid())
-    raise click.exceptions.Exit(_reaching_all(role_named(role), with_kafka(settings)))
+    settings = with_kafka(settings)
+    if not supervised:  # else it was looked at by who supervises
+        try:
+            asyncio.run(_look_around(role, settings))
+        except NotStartedError as error:
+            raise exits.Stopped(str(error), exits.UNAVAILABLE) from error
+    raise click.exceptions.Exit(_reaching_all(role_named(role), settings))
+
+
+async def _look_around(role: str, settings: Settings) -> None:
+    if role == "api":
+        check_address(settings)
+    if role in {"api", "runner"}:
+        check_file_roots(settings)
+    if role != "runner":
+        await check_store(settings)
+    if role != "api":  # which answers also while Kafka is away
+        await wait_for_kafka(settings.bootstrap_servers, PATIENCE_SECONDS, _log.warning)
 
 
 def _reaching_all(role: Role, settings: Settings) -> int:
@@ -87,6 +113,6 @@ def _reaching_all(role: Role, settings: Settings) -> int:
     except (ClusterUnreachable, KafkaError, OSError) as error:
         raise exits.Stopped(str(error), exits.UNAVAILABLE) from error
     except DBAPIError as error:
-        raise exits.Stopped(f"the database can't be used: {error.orig}", exits.UNAVAILABLE) from error
+        raise exits.Stopped(store_trouble(settings, error), exits.UNAVAILABLE) from error
     except TopicsError as error:
         raise exits.Stopped(str(error)) from error

@@ -1,19 +1,40 @@
 """Settings for a command, with errors a person can act on."""
 
-from collections.abc import Mapping
-from typing import Any
+import os
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, Final
 
+import click
 from pydantic import ValidationError
 
 from app.cli.exits import REFUSED, Stopped
 from app.settings import Settings
 
+PREFIX: Final = "ENTREPOT_"
+OF_COMMANDS: Final = frozenset({"ENTREPOT_URL", "ENTREPOT_TOKEN", "ENTREPOT_COMPLETE"})
+
 
 def load_settings(given: Mapping[str, Any]) -> Settings:
     """Return the settings of the environment, with what the command line says over them."""
+    for name, meant in unknown_names(os.environ):
+        hint = f"; did you mean {meant}?" if meant else ""
+        click.echo(f"{name} is no setting of Entrepot and does nothing{hint}", err=True)
     try:
         return Settings(**given)
     except ValidationError as error:
         # The value itself may be a secret, so it isn't shown.
-        lines = [f"  ENTREPOT_{'_'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()]
+        found = [("_".join(map(str, each["loc"])).upper(), each["msg"]) for each in error.errors()]
+        lines = [f"  {PREFIX}{name}: {message.removeprefix('Value error, ')}" for name, message in found]
         raise Stopped("these settings can't be used:\n" + "\n".join(lines), REFUSED) from error
+
+
+def unknown_names(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield each name that looks like one of ours and isn't, with the one that was most likely meant."""
+    known = OF_COMMANDS | {PREFIX + each.upper() for each in Settings.model_fields}
+    for name in sorted(environment):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            meant = get_close_matches(
+                name.upper().removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known], 1
+            )
+            yield name, PREFIX + meant[0] if meant else ""
