@@ -46,3 +46,5 @@ class Api:
 
 
 API: Final = web.AppKey("api", Api)
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+QUIET: Final = web.RequestKey("quiet", bool)  # the route is asked so often that its requests aren't logged

@@ -11,7 +11,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from app.api.bodies import read_body, read_query
-from app.api.context import API
+from app.api.context import API, QUIET, REQUEST_ID
 from app.api.guard import NOBODY, SECURITY_HEADERS, authenticated, authorize, check_host
 from app.api.problems import FieldError, Problem, invalid
 from app.api.routes import Call, Route
@@ -34,7 +34,7 @@ def handler_of(route: Route) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         api = request.app[API]
-        request["quiet"] = route.quiet
+        request[QUIET] = route.quiet
         caller = NOBODY
         if route.role is not None:
             caller = authenticated(request, api.tokens)
@@ -51,7 +51,7 @@ def handler_of(route: Route) -> Handler:
 async def answering(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give every request an id, every error the shape of a problem, and every answer its safety headers."""
     given = request.headers.get("X-Request-ID", "")
-    request["request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
     started = time.perf_counter()
     try:
         check_host(request, request.app[API].settings.api_host)
@@ -61,7 +61,7 @@ async def answering(request: web.Request, handler: Handler) -> web.StreamRespons
     except Exception as error:  # noqa: BLE001  # the edge: whatever it was, the client gets an answer and the log the cause
         response = _problem_response(request, _as_problem(request, error))
     if not response.prepared:
-        response.headers["X-Request-ID"] = request["request_id"]
+        response.headers["X-Request-ID"] = request[REQUEST_ID]
     _note(request, response, time.perf_counter() - started)
     return response
 
@@ -105,7 +105,7 @@ def _problem_response(request: web.Request, problem: Problem) -> web.Response:
     page = request.app.get(PROBLEM_PAGE)
     if page is not None and _wants_page(request):
         return page(request, problem)
-    return problem.response(request["request_id"])
+    return problem.response(request[REQUEST_ID])
 
 
 def _wants_page(request: web.Request) -> bool:
@@ -122,7 +122,7 @@ def _note(request: web.Request, response: web.StreamResponse, seconds: float) ->
     if not request.path.startswith("/v2/events"):
         measures.request_seconds.labels(method, route).observe(seconds)
     quiet = method in {"GET", "HEAD"} and (response.status < 500 or request.path == "/readyz")
-    quiet = quiet or (response.status < 300 and request.get("quiet", False))
+    quiet = quiet or (response.status < 300 and request.get(QUIET, False))
     level = logging.DEBUG if quiet else logging.INFO
     # The path without its query, which can carry a sign-in code.
-    _log.log(level, "%s %s %d %.1f ms %s", method, request.path, response.status, seconds * 1000, request["request_id"])
+    _log.log(level, "%s %s %d %.1f ms %s", method, request.path, response.status, seconds * 1000, request[REQUEST_ID])

@@ -17,6 +17,7 @@ WHY: Final = {
     401: "no token, or none that is known",
     403: "the token's role is too low",
     404: "there is no such thing",
+    408: "the body did not arrive in time",
     409: "not possible now; `allowed` names what is",
     412: "others changed it; `changed` shows theirs beside yours",
     413: "the body is too large",

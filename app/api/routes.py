@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from app.api.context import Api
+from app.api.context import REQUEST_ID, Api
 from app.identity import Caller, Role
 
 
@@ -55,7 +55,7 @@ class Call(Generic[Q, B]):
     @property
     def request_id(self) -> str:
         """The id of the request, as in the answer and the log."""
-        found: str = self.request["request_id"]
+        found: str = self.request[REQUEST_ID]
         return found
 
 

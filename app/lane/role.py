@@ -58,8 +58,10 @@ class Lane:
         async with self._writer, self._reader.running():
             while not stop.is_set():
                 async with self._reader.turn():
-                    await self._follow_rules()
                     found = await self._reader.read(wait_ms=WAIT_MS, most=MOST_RECORDS)
+                    await (
+                        self._follow_rules()
+                    )  # as they are after the wait: who applies rules and then writes is served
                     for where, records in found.items():
                         await self._take(where, records)
                     await self._reader.tell(self._positions)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from app.api import job_actions
 from app.api.bodies import read_query
-from app.api.context import API
+from app.api.context import API, REQUEST_ID
 from app.api.dispatch import PROBLEM_PAGE
 from app.api.guard import COOKIE, authorize, check_form_token, check_same_site
 from app.api.jobs import JobsQuery
@@ -153,8 +153,6 @@ async def act(request: web.Request) -> web.Response:
 
 def problem_page(request: web.Request, problem: Problem) -> web.Response:
     """Show what went wrong."""
-    response = page(
-        "problem.html", status=problem.status, problem=problem, caller=None, request_id=request["request_id"]
-    )
+    response = page("problem.html", status=problem.status, problem=problem, caller=None, request_id=request[REQUEST_ID])
     response.headers.update(problem.headers)
     return response

@@ -1,7 +1,7 @@
 """From a message sent over HTTP to a profile read over HTTP: now, as it was, why it is so, and forgotten."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,9 +11,10 @@ import pytest
 import pytest_asyncio
 
 from app.broker.server import Broker
+from app.store.read_store import ReadStore
 from tests.kafka.api.rig import Client, as_caller, until_ready
 from tests.kafka.api.test_collect import url_of
-from tests.kafka.service import service
+from tests.kafka.service import Service, service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -48,7 +49,22 @@ async def plane(folder: Any) -> AsyncIterator[Client]:
             assert drafted.status == 200, drafted.body
             applied = await client.ask("POST", f"{there}/apply")
             assert applied.status == 200, applied.body
+        await followed(running, rules_at=4)
         yield client
+
+
+async def followed(running: Service, rules_at: int) -> None:
+    """Wait until the lane maps by the rules at that offset; what comes right after them may still meet the old ones."""
+    store = await ReadStore.open(running.settings.database())
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for number in range(running.settings.partitions):
+                pins: Sequence[tuple[int, int]] = ()
+                while not pins or pins[-1][1] < rules_at:
+                    await asyncio.sleep(0.05)
+                    pins = await store.plane.rules_of("messages.realtime", number)
+    finally:
+        await store.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
