@@ -55,7 +55,7 @@ async def test_only_what_is_missing_is_made(kafka: str, topics: tuple[Topic, ...
     before = await describe_topics(kafka, topics)
     await ensure_topics(kafka, topics, partitions=1, replication_factor=1)
 
-    assert [row.exists for row in before] == [True, True, False, False, False]
+    assert [row.exists for row in before] == [True, True] + [False] * (len(topics) - 2)
     assert all(row.exists for row in await describe_topics(kafka, topics))
 
 
@@ -83,7 +83,7 @@ async def test_every_difference_is_named_with_what_to_do(kafka: str, topics: tup
     assert "ENTREPOT_PARTITIONS" in message
     assert f"--entity-name {lost.name} --add-config retention.ms=-1" in message
     rows = await describe_topics(kafka, topics)
-    assert [row.exists for row in rows] == [True, True, False, False, False], "a refusal creates nothing"
+    assert [row.exists for row in rows] == [True, True] + [False] * (len(topics) - 2), "a refusal creates nothing"
 
 
 async def test_what_the_cluster_refuses_is_said_in_its_own_words(kafka: str, topics: tuple[Topic, ...]) -> None:
