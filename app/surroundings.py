@@ -4,7 +4,9 @@ import asyncio
 import errno
 import os
 import socket
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -81,15 +83,23 @@ async def check_store(settings: Settings) -> None:
         raise NotStartedError(f"ENTREPOT_DATABASE_URL: its port is none ({error})") from error
     if not settings.database_url:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-    elif url.host is None and not Path(url.database or "").parent.is_dir():
+    elif url.drivername.startswith("sqlite") and not Path(url.database or "").parent.is_dir():
         raise NotStartedError(f"ENTREPOT_DATABASE_URL: there is no directory {Path(url.database or '').parent}")
     try:
+        if url.drivername.startswith("sqlite") and url.database:
+            _look_into(url.database)
         store = await ReadStore.open(settings.database())
     except UnknownDatabaseError as error:
         raise NotStartedError(f"ENTREPOT_DATABASE_URL: {error}") from error
     except Exception as error:  # whatever the driver raises is what is wrong
         raise NotStartedError(store_trouble(settings, error)) from error
     await store.close()
+
+
+def _look_into(path: str) -> None:
+    """Read a byte of an SQLite file, before a thread is there that would fail by itself as well."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA schema_version").fetchone()
 
 
 def store_trouble(settings: Settings, error: Exception) -> str:
