@@ -4,7 +4,7 @@ The address that was checked is the one that is connected to, so a name can't ch
 """
 
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -13,16 +13,23 @@ from aiohttp.resolver import ThreadedResolver
 from connectors.contract import FixConfiguration
 
 NAT64: Final = IPv6Network("64:ff9b::/96")
+RESERVED: Final = (  # which some versions of Python call global
+    IPv4Network("192.0.0.0/24"),  # RFC 6890
+    IPv6Network("fec0::/10"),  # site-local, RFC 3879
+    IPv6Network("64:ff9b:1::/48"),  # translation within a network, RFC 8215
+    IPv6Network("3fff::/20"),  # documentation, RFC 9637
+)
 
 
 def is_public(text: str) -> bool:
     """Whether an IP address is one of the public internet, also where IPv6 only wraps an IPv4 address."""
     address = ip_address(text.split("%", 1)[0])
-    return address.is_global and not address.is_multicast and all(map(_plainly_public, _wrapped(address)))
+    return all(map(_plainly_public, (address, *_wrapped(address))))
 
 
-def _plainly_public(address: IPv4Address) -> bool:
-    return address.is_global and not address.is_multicast
+def _plainly_public(address: IPv4Address | IPv6Address) -> bool:
+    reserved = any(address in each for each in RESERVED)
+    return address.is_global and not address.is_multicast and not reserved
 
 
 def _wrapped(address: IPv4Address | IPv6Address) -> list[IPv4Address]:

@@ -4,6 +4,7 @@ CSV is documented in RFC 4180, NDJSON at github.com/ndjson/ndjson-spec, JSON in 
 A cursor is a place in the unpacked text. Plain UTF-8 goes on at that byte; anything else is read again up to it.
 """
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Final
@@ -34,6 +35,8 @@ class Place(BaseModel):
     @field_validator("source")
     @classmethod
     def _written_out(cls, value: str) -> str:
+        if re.match(r"https?:(?!//)", value, re.IGNORECASE):
+            raise ValueError("an address begins with http:// or https://")
         if _is_url(value) and value.endswith(HIDDEN_QUERY):
             raise ValueError("the values of the query were hidden when this was shown: write the whole URL")
         return value

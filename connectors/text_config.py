@@ -1,5 +1,7 @@
 """How a text file is written, as a person configures it: validation, form, docs and command line come from here."""
 
+import codecs
+import re
 from typing import Final, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -13,6 +15,8 @@ from connectors.timestamps import NAMED_FORMATS, is_strptime
 
 FormatName = Literal["csv", "ndjson", "json_array"]
 MOST_NAME_CHARACTERS: Final = 100_000  # they stand in every cursor, which has at most 256 KiB
+NAME: Final = re.compile(r"[A-Za-z0-9_.:-]+")  # of an encoding; Python overlooks blanks and line ends around one
+NO_TEXT: Final = frozenset({"punycode", "idna", "undefined", "unicode_escape", "raw_unicode_escape"})  # of a file
 FORMAT_SUFFIXES: Final[dict[str, FormatName]] = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -137,6 +141,8 @@ class TextConfig(BaseModel):
     @classmethod
     def _known_encoding(cls, value: str) -> str:
         try:
+            if not NAME.fullmatch(value) or codecs.lookup(value).name.replace("-", "_") in NO_TEXT:
+                raise LookupError(value)  # noqa: TRY301  # as Python says it of those that it doesn't know
             b"ab".decode(value, "replace")
             ToUtf8(value)
         except (LookupError, ValueError) as error:

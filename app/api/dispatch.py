@@ -82,7 +82,7 @@ def _as_problem(request: web.Request, error: Exception) -> Problem:  # noqa: PLR
             allowed = ", ".join(sorted(error.allowed_methods))
             detail = f"{request.method} is not done here; possible: {allowed}"
             return Problem(405, "method_not_allowed", detail, headers={"Allow": allowed})
-        case web.HTTPNotFound():
+        case web.HTTPNotFound() | web.HTTPForbidden():  # which aiohttp says of a directory under /static/
             return Problem(
                 404, "no_such_path", f"there is nothing at {request.path}; /openapi.json lists what there is"
             )

@@ -76,6 +76,13 @@ class RetryBody(Body):
 
 
 class _Named(Body):
+    @field_validator("name", check_fields=False)
+    @classmethod
+    def _visible(cls, value: str) -> str:
+        if not any(each.isprintable() and not each.isspace() for each in value):
+            raise ValueError("a name needs a character that can be seen")
+        return value
+
     @field_validator("name", "description", check_fields=False)
     @classmethod
     def _no_nul(cls, value: str) -> str:

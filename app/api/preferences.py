@@ -60,7 +60,10 @@ def idempotency_key(headers: Headers) -> str | None:
         Problem: 422, it is none that can be kept.
 
     """
-    key = headers.get("Idempotency-Key")
+    keys = set(headers.getall("Idempotency-Key", ()))
+    if len(keys) > 1:
+        raise invalid([FieldError("Idempotency-Key", "bad_key", "one key is needed, and not several")])
+    key = next(iter(keys), None)
     if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
         message = f"a key has 1 to {LONGEST_KEY} printable characters"
         raise invalid([FieldError("Idempotency-Key", "bad_key", message)])

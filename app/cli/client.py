@@ -9,6 +9,7 @@ import aiohttp
 from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, REFUSED, UNAVAILABLE, Stopped
 from app.cli.output import visible
 from app.cli.words import in_commands
+from connectors.shown import shown_url
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)
 PATIENT: Final = aiohttp.ClientTimeout(total=None, connect=10)
@@ -73,12 +74,12 @@ class Api:
                 found = await answer.json(content_type=None) if answer.content_length != 0 else {}
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Stopped(
-                f"no Entrepot answers at {self.url} ({type(error).__name__}). Start one with `entrepot up`, or name "
-                "where it is with --url or ENTREPOT_URL.",
+                f"no Entrepot answers at {shown_url(self.url)} ({type(error).__name__}). Start one with `entrepot up`, "
+                "or name where it is with --url or ENTREPOT_URL.",
                 UNAVAILABLE,
             ) from error
         except ValueError as error:
-            raise Stopped(f"{self.url}{path} doesn't answer as Entrepot does; check --url") from error
+            raise Stopped(f"{shown_url(self.url)}{path} doesn't answer as Entrepot does; check --url") from error
         if answer.status >= 400:
             raise Stopped(problem_text(answer.status, found), CODES.get(answer.status, ERROR))
         return found if isinstance(found, dict) else {"data": found}

@@ -86,7 +86,7 @@ async def _names(session: Session) -> dict[str, str]:
 def _print(session: Session, lines: Sequence[Line], names: Mapping[str, str]) -> None:
     for each in lines:
         if session.output != "table":
-            click.echo(serialized(each, "line"))
+            click.echo(serialized([each], "yaml") if session.output == "yaml" else serialized(each, "line"))
             continue
         kind = str(each["kind"])
         name = names.get(each["job_id"], each["job_id"][:8])

@@ -1,5 +1,7 @@
 """The entry point: the commands there are, and what happens to errors. Does nothing itself."""
 
+import errno
+import os
 import sys
 from typing import Final
 
@@ -9,6 +11,7 @@ from typing_extensions import override
 from app.cli import exits
 from app.cli.lazy import Lazy, LazyGroup
 
+UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT})
 COMMANDS: Final = {
     "up": Lazy("app.cli.service", "up", "Start the broker and every role; Ctrl-C stops them all."),
     "job": Lazy("app.cli.job", "job", "Create, look at and change jobs."),
@@ -55,12 +58,21 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and leave with its exit code."""
     try:
-        sys.exit(cli.main(prog_name="entrepot", standalone_mode=False) or 0)
+        code = cli.main(prog_name="entrepot", standalone_mode=False) or 0
+        sys.stdout.flush()
+        sys.exit(code)
     except click.Abort:
         sys.exit(exits.INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in {errno.EPIPE, *UNWRITABLE}:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try once more at the end
+        if error.errno != errno.EPIPE:  # whoever read has gone, and knows
+            click.echo(f"Error: the output can't be written: {error.strerror}", err=True)
+        sys.exit(exits.ERROR)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,13 @@ async def test_what_is_no_request_is_a_problem_and_its_words_are_not_repeated(
     assert "Traceback" not in caplog.text
 
 
+async def test_a_directory_is_nothing_that_is_there(client: Client) -> None:
+    for path in ("/static/", "/static"):
+        answer = await client.ask("GET", path)
+        assert (answer.status, answer.body["code"]) == (404, "no_such_path")
+    assert (await client.ask("GET", "/static/style.css")).status == 200
+
+
 async def test_a_form_in_an_unknown_charset_is_read_as_what_browsers_send(client: Client) -> None:
     assert (await raw(client, post("/sign-in", FORM + b"; charset=zz", body=b"token=a"))).startswith(b"HTTP/1.1 401")
 

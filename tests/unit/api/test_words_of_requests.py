@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.api.event_tail import QUEUE, Listener, Tailed
 from app.api.events import id_of, parse_id
-from app.api.job_bodies import as_kept, merged
-from app.api.preferences import expected_revision, patience, traceparent
+from app.api.job_bodies import CreateBody, PatchBody, as_kept, merged
+from app.api.preferences import expected_revision, idempotency_key, patience, traceparent
 from app.api.problems import Problem, pointer
 from app.api.registry import subjects
 from app.api.values import FIRST, LAST, Duration, Moment
@@ -155,6 +155,22 @@ def test_who_reads_too_slowly_is_let_go() -> None:
     told = [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
     assert len(told) == QUEUE
     assert told[-1] is None, "the last that it hears is that it is over"
+
+
+def test_two_keys_are_none() -> None:
+    assert idempotency_key(CIMultiDict([("Idempotency-Key", "a"), ("idempotency-key", "a")])) == "a"
+    with pytest.raises(Problem):
+        idempotency_key(CIMultiDict([("Idempotency-Key", "a"), ("idempotency-key", "b")]))
+
+
+@pytest.mark.parametrize("name", ["\u200b", " \u200b\u2060 ", "\u00ad", "\x00"])
+def test_a_name_can_be_seen(name: str) -> None:
+    job = {"provider": "file", "job_type": "import"}
+    assert CreateBody.model_validate(job | {"name": "zero\u200bwidth"})
+    with pytest.raises(ValidationError):
+        CreateBody.model_validate(job | {"name": name})
+    with pytest.raises(ValidationError):
+        PatchBody.model_validate({"name": name})
 
 
 def test_pointers_are_escaped() -> None:

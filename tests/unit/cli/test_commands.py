@@ -68,6 +68,21 @@ def entrepot(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/bin", **environment})
 
 
+def test_a_password_in_an_address_is_not_shown() -> None:
+    away = entrepot("job", "list", "--url", "http://me:s3cret@127.0.0.1:1")
+    assert "at http://127.0.0.1:1 " in away.stderr
+    assert "s3cret" not in away.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_output_that_can_not_be_written_is_one_sentence_and_a_reader_that_left_none() -> None:
+    command = f"{sys.executable} -m app.cli.main --help"
+    full = subprocess.run(f"{command} > /dev/full", shell=True, stderr=subprocess.PIPE, text=True, check=False)
+    assert (full.returncode, full.stderr) == (1, "Error: the output can't be written: No space left on device\n")
+    left = subprocess.run(f"{command} | true", shell=True, stderr=subprocess.PIPE, text=True, check=False)
+    assert (left.returncode, left.stderr) == (0, "")
+
+
 def test_what_is_not_there_ends_with_the_code_for_it(tmp_path: Path) -> None:
     nobody = entrepot("job", "list", "--data-dir", str(tmp_path))
     assert (nobody.returncode, nobody.stdout) == (6, "")

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+import yaml
 
 from app.cli import job_logs
 from app.cli.client import Api
@@ -18,6 +19,14 @@ FLIGHTS, PLANES = {"id": "flights-1", "name": "Flights"}, {"id": "planes-1", "na
 def line(seq: int, kind: str, second: float, job: str = "flights-1", message: str = "") -> dict[str, Any]:
     at = f"2026-11-25T02:29:{second:09.6f}Z"
     return {"job_id": job, "seq": seq, "at": at, "kind": kind, "message": message or kind, "detail": "", "by": "runner"}
+
+
+def test_lines_in_yaml_are_one_list_however_many_come(capsys: pytest.CaptureFixture[str]) -> None:
+    session = Session(Log([]), "yaml")
+    lines = [line(1, "Created", 1), line(2, "Started", 2)]
+    for each in lines:
+        _print(session, [each], {})
+    assert yaml.safe_load(capsys.readouterr().out) == lines
 
 
 class Log(Api):

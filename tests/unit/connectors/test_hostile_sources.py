@@ -120,7 +120,7 @@ async def test_a_compression_that_can_not_be_read_is_named(serve: Serve) -> None
     assert "'br'" in error.message
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "punycode"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
 async def test_text_in_another_encoding_is_no_matter_of_trying_again(tmp_path: Path, encoding: str) -> None:
     _, error = await from_file(tmp_path, "a,b\n1,2\nü-\xff,\\ud800\n".encode("utf-16-le"), encoding=encoding)
     assert isinstance(error, FixConfiguration)
@@ -141,6 +141,22 @@ async def test_names_that_a_cursor_just_holds_fit_with_all_that_stands_beside_th
     (batch,), error = await from_file(tmp_path, names + b"\n" + b",".join([b"1"] * 10_000) + b"\n")
     assert error is None
     assert len(orjson.dumps(batch.cursor)) < MAX_JSON_BYTES
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8\n", " utf-8", "punycode", "idna", "unicode_escape", "undefined", "", "rot13"]
+)
+def test_what_is_no_encoding_of_a_file_is_refused(encoding: str) -> None:
+    with pytest.raises(ValidationError, match="is no text encoding"):
+        Config(source="a.csv", stream="s", encoding=encoding)
+
+
+@pytest.mark.parametrize("source", ["http:me:s3cret@host/x", "HTTPS:/me:s3cret@host/x"])
+def test_an_address_with_a_slip_is_no_path(source: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Config(source=source, stream="s")
+    assert refused.value.errors()[0]["msg"] == "Value error, an address begins with http:// or https://"
+    assert Config(source="http-logs.csv", stream="s")
 
 
 def test_configured_names_are_bounded_as_well() -> None:

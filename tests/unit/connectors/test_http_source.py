@@ -224,7 +224,19 @@ async def test_private_addresses_are_refused_however_they_are_written() -> None:
 
 
 def test_what_is_public() -> None:
-    inside = ("0.0.0.0", "100.64.0.1", "192.0.2.1", "224.0.0.1", "fe80::1%eth0", "fc00::1", "ff02::1")
+    inside = (
+        "0.0.0.0",
+        "192.0.0.8",
+        "fec0::1",
+        "64:ff9b:1::1",
+        "3fff::1",
+        "100.64.0.1",
+        "192.0.2.1",
+        "224.0.0.1",
+        "fe80::1%eth0",
+        "fc00::1",
+        "ff02::1",
+    )
     wrapped = ("::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "::")
     assert not any(map(is_public, inside + wrapped))
     assert all(map(is_public, ("8.8.8.8", "2606:4700::1111", "64:ff9b::808:808")))
