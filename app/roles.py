@@ -36,6 +36,9 @@ def run_role(role: Role, settings: Settings) -> int:
     """Run a role until SIGTERM or SIGINT and return the process's exit code."""
     import uvloop  # noqa: PLC0415  # only a process that is a role pays for it
 
+    from app.kafka_on_uvloop import mend  # noqa: PLC0415
+
+    mend()
     os.nice(role.niceness)
     return uvloop.run(_started(role.name, settings))
 
