@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 from connectors.contract import Cursor, FixConfiguration, Problem
 from connectors.known_fields import UNKNOWN, no_such_field
 
+SHOWN: Final = 100  # of what is wrong
 LARGEST: Final = 2**62  # operating systems count bytes in 63 bits
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
 
@@ -44,7 +45,7 @@ def check_cursor(cursor: Cursor) -> tuple[Problem, ...]:
     except ValidationError as error:
         return tuple(
             Problem("/" + "/".join(map(str, each["loc"])), "bad_cursor", f"{_said(each)}; {ADVICE}")
-            for each in error.errors()
+            for each in error.errors()[:SHOWN]
         )
     return tuple(Problem(f"/{field}", "bad_cursor", f"{message}; {ADVICE}") for field, message in _against(parsed))[:1]
 

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from app.api import port, request_body
+from app.api.openapi import WHY
 from app.settings import Settings
 from tests.kafka.api.rig import Client, serving
 
@@ -72,6 +73,11 @@ async def test_what_is_no_request_is_a_problem_and_its_words_are_not_repeated(
     assert SECRET not in answer
     assert SECRET.decode() not in caplog.text
     assert "Traceback" not in caplog.text
+
+
+async def test_the_document_names_every_status_that_it_lists(client: Client) -> None:
+    paths = (await client.ask("GET", "/openapi.json")).body["paths"]
+    assert paths["/v2/job"]["post"]["responses"]["408"]["description"] == WHY[408]
 
 
 async def test_a_directory_is_nothing_that_is_there(client: Client) -> None:
