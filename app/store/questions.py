@@ -17,6 +17,8 @@ LogOrder = Literal["newest_first", "oldest_first"]
 
 MAX_PAGE: Final = 1_000
 
+Sketch = bytes  # what `FieldStats.to_json` gives
+
 
 class InvalidCursorError(ValueError):
     """The cursor is not of this list: take `next_cursor` as it was given, with the same filter and sort, or none."""
@@ -127,6 +129,7 @@ class StreamDelta:
     bytes: int
     last_message_at: datetime  # the newest timestamp of a message
     last_arrival_at: datetime  # when a message last came in
+    fields: Sketch = b""  # of those of them that were looked at; empty: of none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from app.store.questions import (
 )
 from app.store.rebuild import Rebuild
 from app.store.tables import NO_GENERATION, VERSION, Tables, offsets, tables_of
+from projections.field_stats import FieldStats
 from projections.job_log import LogLine
 from projections.job_state import Job
 from projections.metrics import Bucket
@@ -89,7 +90,7 @@ class ReadStore:
     async def apply_streams(
         self, topic: str, partition: int, start: int, next_offset: int, seen_now: Sequence[StreamDelta]
     ) -> bool:
-        """Add what a lane has seen of a partition from `start` on, with the offset in one transaction.
+        """Add what a lane has seen of a partition from `start` on, sketches and offset included, in one transaction.
 
         `start` is what `await next_offset(topic, partition)` said. When another worker has counted since then, nothing
         is added, and the answer is False: ask and count again.
@@ -207,9 +208,13 @@ class ReadStore:
         """Return a job as it was at a moment; None when it was not there yet, or is unknown or purged."""
         return await self._ask(lambda on, tables: history.state_as_of(on, tables, job_id, moment))
 
-    async def streams(self) -> list[StreamView]:
-        """Return what was seen of every stream in every lane, by name."""
-        return await self._ask(lambda on, _: seen.all_seen(on))
+    async def streams(self, stream: str | None = None) -> list[StreamView]:
+        """Return what was seen of every stream in every lane, by name; or of one."""
+        return await self._ask(lambda on, _: seen.all_seen(on, stream))
+
+    async def stream_fields(self, stream: str) -> FieldStats | None:
+        """Return what is known of the fields of a stream; None when none of its messages was looked at."""
+        return await self._ask(lambda on, _: seen.fields_seen(on, stream))
 
     async def _ask(self, ask: Ask[T]) -> T:
         """Ask the live generation; when it is swapped out and dropped meanwhile, ask the new one."""

@@ -80,6 +80,17 @@ streams = Table(
     Column("last_arrival_at", BigInteger, nullable=False),
 )
 
+stream_fields = Table(
+    "stream_fields",
+    shared,
+    Column("stream", Words, primary_key=True),
+    Column("topic", Words, primary_key=True),
+    Column("partition", Integer, primary_key=True),  # as above
+    Column(
+        "format", Integer, primary_key=True, autoincrement=False
+    ),  # of the sketch: each is written by its own version
+    Column("sketch", LargeBinary, nullable=False),
+)
 
 collected = Table(
     "collected",
