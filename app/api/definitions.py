@@ -59,7 +59,7 @@ class RulesBody(RootModel[dict[str, JsonValue]]):
 
 async def list_definitions(call: Call[Query, None]) -> web.Response:
     """Return every definition."""
-    _check_known(call)
+    check_known(call)
     return answer(call, [definition_item(each) for each in call.api.shelf.definitions])
 
 
@@ -149,7 +149,8 @@ async def _body(call: Call[Any, Any], found: Definition, mark: VersionMark) -> s
         raise Problem(503, "kafka_unreachable", "Kafka, which has older versions, is not reachable") from error
 
 
-def _check_known(call: Call[Any, Any]) -> None:
+def check_known(call: Call[Any, Any]) -> None:
+    """Make sure that all definitions were read, so that what is answered isn't half of it."""
     if not call.api.shelf.complete:
         raise Problem(
             503,
@@ -160,7 +161,7 @@ def _check_known(call: Call[Any, Any]) -> None:
 
 
 def _known_id(call: Call[Any, Any]) -> str:
-    _check_known(call)
+    check_known(call)
     definition_id = call.path("definition_id")
     if not is_definition_id(definition_id):
         raise not_found("definition", definition_id)

@@ -1,4 +1,4 @@
-"""What lies behind a job: its log (or everyone's), its configurations, its events; and counts by time, and streams."""
+"""What lies behind a job: its log (or everyone's), its configurations, its events; and counts by time."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -13,7 +13,7 @@ from app.api.routes import Answer, Call, Query, Route
 from app.api.values import Duration, Limit, Moment, PageCursor, Text
 from app.api.views import ConfigurationView, configuration_view, event_view
 from app.api.writes import find_job
-from app.store.questions import LogFilter, LogOrder, MetricFilter, StreamView
+from app.store.questions import LogFilter, LogOrder, MetricFilter
 from projections.job_log import LogKind, LogLine
 from projections.metrics import Bucket
 from schemas.commands import Counts
@@ -138,18 +138,13 @@ def _sum(buckets: Sequence[Bucket]) -> Counts:
     return sum((each.counts for each in buckets), start=Counts())
 
 
-async def streams(call: Call[Query, None]) -> web.Response:
-    """Return what was seen of every stream."""
-    return answer(call, await call.api.store.streams())
-
-
 def _route(
     path: str,
     handler: Any,
     data: Any,
     summary: str,
     *,
-    tag: Literal["history", "metrics", "streams"] = "history",
+    tag: Literal["history", "metrics"] = "history",
     query: type[Query] = Query,
     headers: tuple[str, ...] = (),
     problems: tuple[int, ...] = (404, 422),
@@ -185,5 +180,4 @@ ROUTES: Final = (
         headers=("Link",),
     ),
     _route("/v2/metric", metrics, MetricView, "Counts over a range", tag="metrics", query=MetricQuery, problems=(422,)),
-    _route("/v2/stream", streams, list[StreamView], "What was seen of every stream", tag="streams"),
 )

@@ -25,6 +25,7 @@ from app.api import (
     providers,
     registry,
     rejects,
+    streams,
 )
 from app.api.admission import Admission
 from app.api.bodies import MAX_BODY_BYTES
@@ -55,6 +56,7 @@ ADDRESS_FILE: Final = "api.json"
 CLOSE_SECONDS: Final = 5.0
 JOB_ID: Final = "{job_id:(?!logs$)[^{}/]+}"  # `/v2/job/logs` is the log of all jobs
 DEFINITION_ID: Final = "{definition_id:[^/]+}"  # a stream's name may have braces
+STREAM: Final = "{name:[^/]+}"
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, not bound to
 
 _log = logging.getLogger(__name__)
@@ -124,7 +126,9 @@ def make_app(api: Api) -> web.Application:
     app[API] = api
     app.on_response_prepare.append(protect)
     for route in ALL:
-        path = route.path.replace("{job_id}", JOB_ID).replace("{definition_id}", DEFINITION_ID)
+        path = (
+            route.path.replace("{job_id}", JOB_ID).replace("{definition_id}", DEFINITION_ID).replace("{name}", STREAM)
+        )
         app.router.add_route(route.method, path, handler_of(route))
         if route.method == "GET" and not route.streams:
             app.router.add_route("HEAD", path, handler_of(route))
@@ -170,6 +174,7 @@ ALL: Final[tuple[Route, ...]] = (  # a fixed path stands before one with a part 
     *collect.ROUTES,
     *collect_bulk.ROUTES,
     *rejects.ROUTES,
+    *streams.ROUTES,
     *profiles.ROUTES,
     *providers.ROUTES,
     *events.ROUTES,

@@ -1,4 +1,4 @@
-"""`entrepot provider`, `stream` and `metric`: what jobs can connect to, and what came in."""
+"""`entrepot provider` and `entrepot metric`: what jobs can connect to, and what came of them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -26,14 +26,6 @@ FIELDS: Final = (
     Column("type", lambda row: row["type"], wraps=12, drop=2),
     Column("default", lambda row: row["default"], wraps=10, drop=1),
     Column("what it is", lambda row: row["description"], wraps=20, shrinks=True),
-)
-STREAMS: Final = (
-    Column("stream", lambda row: row["stream"], shrinks=True),
-    Column("lane", lambda row: row["lane"]),
-    Column("messages", lambda row: row["count"], right=True),
-    Column("bytes", lambda row: row["bytes"], right=True, drop=2),
-    Column("newest message", lambda row: moment(row["last_message_at"]), drop=1),
-    Column("last arrival", lambda row: moment(row["last_arrival_at"]), drop=3),
 )
 COUNTS: Final = ("read", "accepted", "rejected", "duplicate", "omitted", "added", "removed")
 METRIC: Final = (
@@ -67,18 +59,6 @@ async def show_provider(session: Session, name: str) -> None:
     for kind in found["job_types"]:
         click.echo(f"\n{kind['name']}: {kind['title']}. {kind['description']}")
         show(list(_fields(kind["configuration"])), "table", FIELDS)
-
-
-@click.group()
-def stream() -> None:
-    """The streams that have messages, and how many."""
-
-
-@stream.command("list")
-@talks
-async def list_streams(session: Session) -> None:
-    """List streams, with what each lane has seen of them."""
-    show(await session.api.get("/v2/stream"), session.output, STREAMS)
 
 
 @click.command(short_help="Counts over a time range.")

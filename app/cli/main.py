@@ -19,7 +19,7 @@ COMMANDS: Final = {
     "provider": Lazy("app.cli.looking", "provider", "What jobs can connect to, and how it is configured."),
     "mapping": Lazy("app.cli.mapping", "mapping", "What streams say about people and things."),
     "identity": Lazy("app.cli.identity", "identity", "The kinds of identities, and which is the better one."),
-    "stream": Lazy("app.cli.looking", "stream", "The streams that have messages, and how many."),
+    "stream": Lazy("app.cli.stream", "stream", "The streams that have messages, and their fields."),
     "metric": Lazy("app.cli.looking", "metric", "Counts over a time range."),
     "sign-in": Lazy("app.cli.token", "sign_in", "Print a link that signs a browser in."),
     "token": Lazy("app.cli.token", "token", "Access tokens."),

@@ -1,0 +1,83 @@
+"""What is known of a stream, in a terminal; and a suggestion that can be given back as it is printed."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from app.cli.client import Api
+from app.cli.session import Session
+from app.cli.stream import show_stream, suggest_mapping
+
+AT = "2026-11-25T02:29:39Z"
+HOSTILE = "odd\nname: [\x1b[31m\u2028"
+TEXTS = {"smallest": None, "largest": None, "shortest": 2, "longest": 6, "nulls": 0, "last_seen": AT}
+FIELDS = [
+    TEXTS | {"name": "tailnum", "fill": 0.9967, "types": {"string": 54}, "looks": {}, "distinct": 1_352},
+    TEXTS
+    | {"name": "address.city of birth", "fill": 0.001, "types": {"string": 3, "integer": 5, "array": 1}}
+    | {"smallest": 0.5, "largest": 1_400, "looks": {"integer": 2, "timestamp": 3, "email": 1}, "distinct": 4_500_000},
+    TEXTS | {"name": HOSTILE, "fill": 1, "types": {"boolean": 1}, "looks": {}, "distinct": 0, "shortest": None},
+]  # fmt: skip
+LANES = [{"stream": "flights", "lane": lane, "count": 2_699, "bytes": 1} for lane in ("backfill", "realtime")]
+STREAM = {
+    "stream": "flights", "count": 5_398, "bytes": 2, "last_message_at": AT, "last_arrival_at": AT, "lanes": LANES,
+    "looked": 54, "fields": FIELDS, "more_fields": 93_000,
+}  # fmt: skip
+MAPPING = {"identities": [{"field": HOSTILE, "kind": "odd"}], "attributes": [], "timestamp": None}
+SUGGESTION = {
+    "mapping": MAPPING, "identity": {"kinds": [{"kind": "odd", "rank": 0}]}, "looked": 54,
+    "reasons": [{"pointer": "/identities/0", "text": f"`{HOSTILE}` is in 100 % of 54 messages"}],
+}  # fmt: skip
+
+
+class Streams(Api):
+    """An API with one stream."""
+
+    def __init__(self) -> None:
+        """It needs no session."""
+
+    async def get(self, path: str, **query: object) -> Any:
+        return {"/v2/stream/a%2Fb": STREAM, "/v2/stream/a%2Fb/suggestion": SUGGESTION}[path]
+
+
+async def asked(command: Any, output: Any = "table", **arguments: Any) -> None:
+    await command.callback.__wrapped__(Session(Streams(), output), stream="a/b", **arguments)
+
+
+async def test_a_stream_and_its_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    await asked(show_stream)
+    lines = capsys.readouterr().out.splitlines()
+    assert "messages        2,699 backfill, 2,699 realtime" in lines
+    assert "more fields     about 93,000, not shown" in lines
+    table = [re.split(r"  +", each) for each in lines[lines.index("") + 1 :]]
+    assert table[0] == ["FIELD", "FILL", "TYPES", "TEXTS LOOK LIKE", "DISTINCT", "RANGE", "LAST SEEN"]
+    assert table[1][:5] == ["tailnum", "99 %", "string", "1,352", "2 to 6 characters"]
+    assert table[2][1:5] == ["1 %", "integer, string, array", "timestamp, integer, email", "4,500,000"]
+    assert table[2][5] == "0.5 to 1,400, 2 to 6 characters"
+    assert table[3][:4] == [r"odd name: [\x1b[31m", "100 %", "boolean", "0"]
+    await asked(show_stream, "yaml")
+    assert yaml.safe_load(capsys.readouterr().out) == STREAM
+
+
+async def test_at_80_columns_the_fields_fit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    await asked(show_stream)
+    out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, out.splitlines())) <= 80
+    assert "FIELD" in out
+    assert "DISTINCT" in out
+
+
+@pytest.mark.parametrize("output", ["table", "yaml", "json"])
+async def test_a_suggestion_is_what_can_be_drafted(output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    await asked(suggest_mapping, output, identity=False)
+    out = capsys.readouterr().out
+    assert yaml.safe_load(out) == MAPPING, "whatever the names in the reasons are"
+    assert ("# /identities/0: `odd" in out) == (output != "json")
+    await asked(suggest_mapping, output, identity=True)
+    assert yaml.safe_load(capsys.readouterr().out) == SUGGESTION["identity"]
