@@ -55,6 +55,7 @@ class GroupReader:
         self._clock = clock
         self._last_turn = clock()
         self._turn = asyncio.Lock()
+        self._taken_over: set[int] = set()
         self._told: dict[TopicPartition, int] = {}
         self._told_at = clock()
         self._consumer = AIOKafkaConsumer(
@@ -104,11 +105,14 @@ class GroupReader:
     async def read(
         self, *partitions: TopicPartition, wait_ms: int, most: int | None = None
     ) -> Mapping[TopicPartition, Sequence[Any]]:
-        """Return what has arrived in some of the owned partitions, waiting for the first of it."""
+        """Return what has arrived in some of the owned partitions, waiting for the first of it.
+
+        Between the group's decision and `assigned` aiokafka reads on from anywhere. That is left out: it comes again.
+        """
         found: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(
             *partitions, timeout_ms=wait_ms, max_records=most
         )
-        return found
+        return {where: records for where, records in found.items() if where.partition in self._taken_over}
 
     def seek(self, where: TopicPartition, offset: int) -> None:
         """Read on from there."""
@@ -137,15 +141,19 @@ class GroupReader:
         async with self._turn:
             for where, offset in (await assigned(numbers)).items():
                 self._consumer.seek(where, offset)
+            self._taken_over |= numbers
             self._last_turn = self._clock()
 
     async def _give_up(self, numbers: frozenset[int], revoked: Stop) -> None:
         async with self._turn:
+            self._taken_over -= numbers
             await revoked(numbers)
             self._last_turn = self._clock()
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """Part of its reader, which it may look into."""
+
     def __init__(self, reader: GroupReader, assigned: Start, revoked: Stop) -> None:
         self._reader = reader
         self._assigned = assigned

@@ -81,6 +81,13 @@ class Service:
         if pid := self.pid(name, worker_id):
             os.kill(pid, number)
 
+    async def kill(self, name: str) -> None:
+        """Kill a role with -9; one that is between two lives is waited for, as nothing tells that it is back."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not self.pid(name):
+                await asyncio.sleep(0.02)
+        self.signal(name, signal.SIGKILL)
+
     async def stop_role(self, name: str, worker_id: str = "0") -> None:
         await self.keepers.pop(f"{name}-{worker_id}").stop()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import signal
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -133,7 +132,7 @@ async def test_profiles_survive_kills_of_everything_that_makes_them(tmp_path: Pa
             await write_single(running, "realtime", "flights", some[:1_000])
             records = [packed("flights", f"upload/{number}", some[1_000:])]
             await write_packed(running, "backfill", records * chance.choice((1, 1, 2)))  # some were sent twice
-            running.signal(chance.choice(ROLES), signal.SIGKILL)
+            await running.kill(chance.choice(ROLES))
         await settled(running)
         assert sum("SIGKILL" in each for each in running.said) >= 9
         tails = sorted(set(flights["tailnum"].dropna()))
