@@ -1,27 +1,51 @@
 """The rulebook to bytes and back, for control's table: the offset it is behind, then JSON."""
 
 import struct
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
 from pydantic import TypeAdapter
 
 from projections.definition import Definition
-from projections.rulebook import Rulebook
+from projections.rebuild import Rebuild
+from projections.rulebook import Basis, Promotion, Rulebook
 
 _OFFSET: Final = struct.Struct(">q")
-_DEFINITIONS: Final[TypeAdapter[tuple[Definition, ...]]] = TypeAdapter(tuple[Definition, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A rulebook as it is written. New fields have defaults, so that what an older version wrote can be read."""
+
+    definitions: tuple[Definition, ...] = ()
+    rebuilds: tuple[Rebuild, ...] = ()
+    promotion: Promotion = field(default_factory=Promotion)
+    basis: Basis = (0, ())
+
+
+_KEPT: Final = TypeAdapter(_Kept)
 
 
 def encode_rulebook(book: Rulebook) -> bytes:
     """Return a rulebook as bytes."""
-    return _OFFSET.pack(book.command_offset) + _DEFINITIONS.dump_json(tuple(book.definitions.values()))
+    kept = _Kept(tuple(book.definitions.values()), tuple(book.rebuilds.values()), book.promotion, book.basis)
+    return _OFFSET.pack(book.command_offset) + _KEPT.dump_json(kept)
 
 
 def decode_rulebook(data: bytes) -> Rulebook:
-    """Return the rulebook in what `encode_rulebook` made, by this or an older version (new fields have defaults)."""
-    found = _DEFINITIONS.validate_json(data[_OFFSET.size :])
-    return Rulebook(command_offset_in(data), MappingProxyType({each.definition_id: each for each in found}))
+    """Return the rulebook in what `encode_rulebook` made."""
+    written = data[_OFFSET.size :]
+    if written.startswith(b"["):  # before there were rebuilds, it was definitions alone
+        written = b'{"definitions":' + written + b"}"
+    kept = _KEPT.validate_json(written)
+    return Rulebook(
+        command_offset_in(data),
+        MappingProxyType({each.definition_id: each for each in kept.definitions}),
+        MappingProxyType({each.definition_id: each for each in kept.rebuilds}),
+        kept.promotion,
+        kept.basis,
+    )
 
 
 def command_offset_in(data: bytes) -> int:

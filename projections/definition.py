@@ -7,34 +7,35 @@ handed in as `rules`, which is sound because all definitions share one partition
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, assert_never
-from uuid import UUID, uuid5
+from typing import Final, assert_never
 
+from projections.answering import Answer, RefusedError, answered, check_version, envelope_behind
 from projections.body import InvalidBodyError, check_applied, check_body
-from projections.rules import Applied, Rules
+from projections.recipe import Applied
+from projections.rules import Rules
 from projections.story import brief, is_sane
 from schemas.definitions import (
     FORGOTTEN,
     IDENTITY,
-    RULES,
     ApplyDefinition,
     DefinitionApplied,
-    DefinitionCommand,
     DefinitionDrafted,
     DefinitionEvent,
     DefinitionRefused,
     DiscardDraft,
     DraftDefinition,
     DraftDiscarded,
-    FieldRefused,
     ForgetPerson,
     PersonForgotten,
+    RebuildDiscarded,
+    RebuildPromoted,
+    RebuildReady,
+    RebuildStarted,
+    RuleCommand,
     stream_of,
 )
 from schemas.stream_names import is_stream_name
 
-EVENT_IDS: Final = UUID("0d2c2a1e-97a3-5b56-8a6e-54a37e3a4c11")
-REMEMBERED_COMMANDS: Final = 16
 MOST_KEYS: Final = 1_000  # of one person
 MOST_ERRORS: Final = 100
 UNBOUNDED: Final = 2**62
@@ -66,16 +67,6 @@ class Absent:
 DefinitionState = Definition | Absent
 
 
-class _RefusedError(Exception):
-    """A command can't be done; becomes a `DefinitionRefused`."""
-
-    def __init__(self, code: str, message: str, errors: tuple[FieldRefused, ...] = ()) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.errors = errors
-
-
 def is_definition_id(definition_id: str) -> bool:
     """Whether there can be such a definition, with drafts and versions."""
     stream = stream_of(definition_id)
@@ -88,33 +79,14 @@ def initial(definition_id: str) -> DefinitionState:
 
 
 def decide(
-    state: DefinitionState, command: DefinitionCommand, offset: int, rules: Rules, room: int = UNBOUNDED
+    state: DefinitionState, command: RuleCommand, offset: int, rules: Rules, room: int = UNBOUNDED
 ) -> tuple[DefinitionEvent, ...]:
     """Return what a command, found at `offset`, leads to while `rules` are in force; nothing, when it was seen before.
 
     `room` is how many bytes all bodies of this definition may have.
     """
     known = state if isinstance(state, Definition) else None
-    if known and (offset <= known.command_offset or command.command_id in known.recent_commands):
-        return ()
-    try:
-        _check_envelope(known, command)
-        event, facts = _answered(known, command, rules, room)
-    except _RefusedError as refusal:
-        event, facts = DefinitionRefused, _told(known, command, refusal)
-    seq = 0 if event is DefinitionRefused and not known else 1 + (known.seq if known else 0)
-    told: DefinitionEvent = event(
-        event_id=str(uuid5(EVENT_IDS, command.command_id)),
-        definition_id=command.definition_id,
-        seq=seq,
-        occurred_at=_moment(known, command),
-        command_id=command.command_id,
-        command_offset=offset,
-        actor=command.issued_by,
-        rules=command.rules,
-        **facts,
-    )
-    return (told,)
+    return answered(known, command, offset, lambda: _answered(known, command, rules, room))
 
 
 def evolve(state: DefinitionState, event: DefinitionEvent) -> DefinitionState:
@@ -122,13 +94,7 @@ def evolve(state: DefinitionState, event: DefinitionEvent) -> DefinitionState:
     known = state if isinstance(state, Definition) else None
     if event.seq != 1 + (known.seq if known else 0):
         return state
-    recent = known.recent_commands if known else ()
-    envelope: dict[str, Any] = {
-        "seq": event.seq,
-        "command_offset": event.command_offset,
-        "updated_at": event.occurred_at,
-        "recent_commands": (*recent, event.command_id)[-REMEMBERED_COMMANDS:],
-    }
+    envelope = envelope_behind(known, event)
     if known is None:
         known = Definition(definition_id=state.definition_id, **envelope)
     return replace(_evolved(known, event), **envelope)
@@ -150,35 +116,23 @@ def _evolved(known: Definition, event: DefinitionEvent) -> Definition:
             return replace(known, draft=None)
         case PersonForgotten() | DefinitionRefused():
             return known
+        case RebuildStarted() | RebuildReady() | RebuildPromoted() | RebuildDiscarded():
+            return known  # these are of no definition with versions
         case _:
             assert_never(event)
 
 
-def _check_envelope(known: Definition | None, command: DefinitionCommand) -> None:
-    if command.rules != RULES:
-        raise _RefusedError("unknown_rules", f"rules version {command.rules} is unknown; this service knows {RULES}")
-    if not is_sane(command.issued_at):
-        raise _RefusedError("bad_time", f"the command says that it was issued in the year {command.issued_at.year}")
+def _answered(known: Definition | None, command: RuleCommand, rules: Rules, room: int) -> Answer:
     fits = (
         command.definition_id == FORGOTTEN
         if isinstance(command, ForgetPerson)
         else is_definition_id(command.definition_id)
     )
     if not fits:
-        raise _RefusedError(
+        raise RefusedError(
             "no_such_definition", f"{type(command).__name__} knows no definition {command.definition_id!r}"
         )
-    version = known.version if known else 0
-    if command.expected_version not in {None, version}:
-        raise _RefusedError(
-            "version_mismatch", f"the newest version is {version}, not {command.expected_version}: look again"
-        )
-
-
-Answer = tuple[type[Any], dict[str, Any]]  # the event, and what it says beside its envelope
-
-
-def _answered(known: Definition | None, command: DefinitionCommand, rules: Rules, room: int) -> Answer:
+    check_version(known, command)
     match command:
         case DraftDefinition():
             return _draft(known, command, room)
@@ -199,19 +153,19 @@ def _draft(known: Definition | None, command: DraftDefinition, room: int) -> Ans
         raise _invalid("invalid_body", error) from error
     kept = known.applied if known else None
     if len(command.body.encode()) + (len(kept.body.encode()) if kept else 0) > room:
-        raise _RefusedError("too_much", "all definitions together are too large: discard drafts, or make some smaller")
+        raise RefusedError("too_much", "all definitions together are too large: discard drafts, or make some smaller")
     return DefinitionDrafted, {"version": 1 + (known.version if known else 0), "body": command.body}
 
 
 def _drafted(known: Definition | None) -> Applied:
     if known is None or known.draft is None:
-        raise _RefusedError("no_draft", "there is no draft")
+        raise RefusedError("no_draft", "there is no draft")
     return known.draft
 
 
 def _apply(draft: Applied, command: ApplyDefinition, rules: Rules) -> Answer:
     if draft.version != command.version:
-        raise _RefusedError(
+        raise RefusedError(
             "version_mismatch", f"the draft is version {draft.version}, not {command.version}: look again"
         )
     try:
@@ -223,34 +177,17 @@ def _apply(draft: Applied, command: ApplyDefinition, rules: Rules) -> Answer:
 
 def _forget(command: ForgetPerson) -> Answer:
     if not 0 < len(command.key_hashes) <= MOST_KEYS or not all(map(_HASH.fullmatch, command.key_hashes)):
-        raise _RefusedError(
+        raise RefusedError(
             "bad_key_hashes", f"1 to {MOST_KEYS} SHA-256 hashes are needed, each in 64 lower-case digits"
         )
     if not is_sane(command.at) or command.at > command.issued_at:
-        raise _RefusedError(
+        raise RefusedError(
             "bad_time", "what isn't said yet can't be forgotten: `at` lies behind the command's own time"
         )
     return PersonForgotten, {"key_hashes": command.key_hashes, "at": command.at}
 
 
-def _invalid(code: str, error: InvalidBodyError) -> _RefusedError:
-    return _RefusedError(
+def _invalid(code: str, error: InvalidBodyError) -> RefusedError:
+    return RefusedError(
         code, str(error), tuple(replace(each, message=brief(each.message)) for each in error.errors[:MOST_ERRORS])
     )
-
-
-def _told(known: Definition | None, command: DefinitionCommand, refusal: _RefusedError) -> dict[str, Any]:
-    return {
-        "command": type(command).__name__,
-        "code": refusal.code,
-        "message": brief(refusal.message),
-        "errors": refusal.errors,
-        "version": known.version if known else 0,
-    }
-
-
-def _moment(known: Definition | None, command: DefinitionCommand) -> datetime:
-    """A clock that steps back must not turn a definition's time back; one that has gone mad must not move it at all."""
-    if known is None:
-        return command.issued_at
-    return max(command.issued_at, known.updated_at) if is_sane(command.issued_at) else known.updated_at

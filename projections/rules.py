@@ -10,6 +10,8 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, assert_never
 
+from projections.body_parts import InvalidRulesError
+from projections.recipe import EVERYTHING, Applied, Recipe, Scope, read_recipe
 from schemas.definitions import (
     IDENTITY,
     DefinitionApplied,
@@ -18,18 +20,14 @@ from schemas.definitions import (
     DefinitionRefused,
     DraftDiscarded,
     PersonForgotten,
+    RebuildDiscarded,
+    RebuildPromoted,
+    RebuildReady,
+    RebuildStarted,
     stream_of,
 )
 
 ROOM: Final = 1024  # entries that are copied with each event, rather than all
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A body in force."""
-
-    version: int
-    body: str  # JSON
 
 
 class Forgotten(Mapping[str, datetime]):
@@ -71,11 +69,19 @@ class Forgotten(Mapping[str, datetime]):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is in force."""
+    """What is in force. `generation` counts the rebuilds that were promoted, the last by the command at `promoted`."""
 
     identity: Applied | None = None
     mappings: Mapping[str, Applied] = field(default_factory=lambda: MappingProxyType({}))  # by stream
     forgotten: Forgotten = field(default_factory=Forgotten)
+    scope: Scope = EVERYTHING
+    generation: int = 0
+    promoted: int = -1
+
+    @property
+    def recipe(self) -> Recipe:
+        """What would make the profiles that are live."""
+        return Recipe(self.identity, self.mappings, self.scope)
 
     def forgotten_until(self, key: str) -> datetime | None:
         """Return the moment up to which an identity key (`kind:value`) is forgotten; None: it isn't."""
@@ -94,10 +100,16 @@ def fold(rules: Rules, event: DefinitionEvent) -> Rules:
     """Return the rules behind an event."""
     match event:
         case DefinitionApplied():
+            if event.command_offset <= rules.promoted:
+                return rules  # repeated after a crash; the promotion behind it is known already
             return applied(rules, event.definition_id, Applied(event.version, event.body))
+        case RebuildPromoted():
+            return promoted(rules, event)
         case PersonForgotten():
             return replace(rules, forgotten=rules.forgotten.with_(event.key_hashes, event.at))
         case DefinitionDrafted() | DraftDiscarded() | DefinitionRefused():
+            return rules
+        case RebuildStarted() | RebuildReady() | RebuildDiscarded():
             return rules
         case _:
             assert_never(event)
@@ -111,6 +123,24 @@ def applied(rules: Rules, definition_id: str, body: Applied) -> Rules:
     if stream is None or not _newer(body, rules.mappings.get(stream)):
         return rules
     return replace(rules, mappings=MappingProxyType({**rules.mappings, stream: body}))
+
+
+def promoted(rules: Rules, event: RebuildPromoted) -> Rules:
+    """Return the rules with a rebuild's recipe in force, unless a later one is."""
+    try:
+        recipe = read_recipe(event.recipe)
+    except InvalidRulesError:
+        return rules  # control never writes it
+    if event.generation <= rules.generation:
+        return rules
+    return replace(
+        rules,
+        identity=recipe.identity,
+        mappings=recipe.mappings,
+        scope=recipe.scope,
+        generation=event.generation,
+        promoted=event.command_offset,
+    )
 
 
 def _newer(body: Applied, known: Applied | None) -> bool:

@@ -1,7 +1,8 @@
-"""What may be asked of the rules, and what became of it: mappings of streams, identity rules, people to be forgotten.
+"""What may be asked of the rules, and what became of it: mappings, identity rules, rebuilds, people to be forgotten.
 
-A definition is `mapping:{stream}`, `identity` or `forgotten`. All of them live in partition 0 of their topics, so that
-one offset of `definitions.events` names the state of all rules. Identity keys never stand in here, only their hashes.
+A definition is `mapping:{stream}`, `identity`, `rebuild:{id}` or `forgotten`. All of them live in partition 0 of their
+topics, so that one offset of `definitions.events` names the state of all rules. Identity keys never stand in here, only
+their hashes.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ PARTITION: Final = 0  # of definitions.commands and definitions.events: the only
 IDENTITY: Final = "identity"
 FORGOTTEN: Final = "forgotten"
 MAPPING: Final = "mapping:"
+REBUILD: Final = "rebuild:"
 
 
 def mapping_of(stream: str) -> str:
@@ -68,6 +70,34 @@ class ForgetPerson(CommandEnvelope):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartRebuild(CommandEnvelope):
+    """Make all profiles anew, beside those that are live, from raw messages and by other rules.
+
+    `recipe` is JSON: `identity` and `mappings` (by stream) with the version and body of each, and what is left out:
+    `since`, `until` and `began` (RFC 3339), and `left_out`, the ids of jobs and uploads.
+    """
+
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRebuilt(CommandEnvelope):
+    """The builder says: all is built, keeps up with what comes in, and compares with what is live as `report` says."""
+
+    report: str  # JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromoteRebuild(CommandEnvelope):
+    """Let what was built be what is live."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscardRebuild(CommandEnvelope):
+    """Drop what was built, finished or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventEnvelope:
     """What every event of this module has."""
 
@@ -113,6 +143,33 @@ class PersonForgotten(EventEnvelope):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RebuildStarted(EventEnvelope):
+    """Profiles are being built by a recipe."""
+
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebuildReady(EventEnvelope):
+    """What was built can be promoted; it may be compared again later."""
+
+    report: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebuildPromoted(EventEnvelope):
+    """The recipe is what the rules are from now on, and profiles are those of this generation."""
+
+    generation: int  # counts promotions from 1
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebuildDiscarded(EventEnvelope):
+    """Nothing came of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FieldRefused:
     """One thing wrong with a body; `pointer` is a JSON pointer into it."""
 
@@ -131,5 +188,17 @@ class DefinitionRefused(EventEnvelope):
     version: int  # the newest that there is
 
 
-DefinitionCommand = DraftDefinition | ApplyDefinition | DiscardDraft | ForgetPerson
-DefinitionEvent = DefinitionDrafted | DefinitionApplied | DraftDiscarded | PersonForgotten | DefinitionRefused
+RuleCommand = DraftDefinition | ApplyDefinition | DiscardDraft | ForgetPerson
+RebuildCommand = StartRebuild | ReportRebuilt | PromoteRebuild | DiscardRebuild
+DefinitionCommand = RuleCommand | RebuildCommand
+DefinitionEvent = (
+    DefinitionDrafted
+    | DefinitionApplied
+    | DraftDiscarded
+    | PersonForgotten
+    | DefinitionRefused
+    | RebuildStarted
+    | RebuildReady
+    | RebuildPromoted
+    | RebuildDiscarded
+)

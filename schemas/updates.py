@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 NAMESPACE: Final = "entrepot.updates"
+EVERY_GENERATION: Final = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class MappedBatch:
     next_offset: int
     rules_at: int  # the offset in definitions.events behind the rules that they were mapped by
     payload: bytes
+    generation: int = 0  # of the profiles that it is for: how many rebuilds were promoted up to those rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class NodeBatch:
     """
 
     payload: bytes
+    generation: int = 0  # of the profiles that it is for; -1: whichever reads it
 
 
 Update = MappedBatch | NodeBatch

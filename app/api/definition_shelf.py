@@ -11,18 +11,23 @@ from datetime import datetime
 from typing import Any, Literal
 
 from app.api.awaited import Awaited
+from app.api.rebuild_shelf import RebuildShelf
 from app.definitions_tail import DefinitionsTail
 from app.log_reader import LogReader
+from projections.body_parts import InvalidRulesError
 from projections.definition import Definition, DefinitionState, evolve, initial
-from projections.rules import Applied
+from projections.recipe import Applied
+from projections.rulebook import in_force
 from projections.told import read_definition_event
 from schemas.definitions import (
     FORGOTTEN,
     PARTITION,
+    REBUILD,
     DefinitionApplied,
     DefinitionDrafted,
     DefinitionEvent,
     DraftDiscarded,
+    RebuildPromoted,
 )
 from schemas.topics import DEFINITIONS_EVENTS
 
@@ -55,6 +60,7 @@ class DefinitionShelf:
         self._tail = DefinitionsTail(bootstrap_servers, self._take)
         self._states: dict[str, Definition] = {}
         self._versions: dict[str, dict[int, VersionMark]] = {}
+        self.rebuilds = RebuildShelf()
         self._awaited: Awaited[DefinitionEvent] = Awaited(remembered=0)  # bodies are large, and ids never used twice
 
     @property
@@ -115,12 +121,32 @@ class DefinitionShelf:
     def _take(self, offset: int, event: DefinitionEvent | None) -> None:
         if event is None:
             return
+        if event.definition_id.startswith(REBUILD):
+            if self.rebuilds.take(offset, event) and isinstance(event, RebuildPromoted):
+                self._promote(event)
+        else:
+            self._take_rule(offset, event)
+        self._awaited.answer(event.command_id, (event,))
+
+    def _take_rule(self, offset: int, event: DefinitionEvent) -> None:
         before: DefinitionState = self._states.get(event.definition_id) or initial(event.definition_id)
         after = evolve(before, event)
         if isinstance(after, Definition) and after is not before:
             self._states[event.definition_id] = after
             self._mark(before, offset, event)
-        self._awaited.answer(event.command_id, (event,))
+
+    def _promote(self, event: RebuildPromoted) -> None:
+        """Let the versions of a recipe be those in force, all at once."""
+        try:
+            after = in_force(self._states, event)
+        except InvalidRulesError:  # control never writes it
+            return
+        for name, state in after.items():
+            marks, before = self._versions.get(name, {}), self._states[name].applied
+            if state.applied != before:
+                _becomes(marks, before, status="superseded")
+                _becomes(marks, state.applied, status="applied", applied_at=event.occurred_at, applied_by=event.actor)
+        self._states = dict(after)
 
     def _mark(self, before: DefinitionState, offset: int, event: DefinitionEvent) -> None:
         marks = self._versions.setdefault(event.definition_id, {})

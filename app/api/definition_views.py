@@ -9,7 +9,7 @@ from pydantic import BaseModel, JsonValue
 from app.api.definition_shelf import DefinitionShelf, VersionMark, VersionStatus
 from projections.definition import Definition
 from projections.json_diff import Change
-from projections.rules import Applied
+from projections.recipe import Applied
 from schemas.definitions import stream_of
 
 

@@ -12,7 +12,8 @@ from app.lane.chunk import Chunk
 from app.lane.raw import UnreadableMessageError, open_raw
 from app.lane.rule_book import RuleBook
 from projections.metrics import EPOCH
-from projections.rules import Applied, Forgotten, Rules, key_hash
+from projections.recipe import Applied
+from projections.rules import Forgotten, Rules, key_hash
 from projections.updates import decode_mapped
 from schemas.messages import LATEST, MessageBatch, MessageRejected
 from schemas.updates import MappedBatch

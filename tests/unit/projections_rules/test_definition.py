@@ -9,8 +9,9 @@ import pytest
 from projections.body import InvalidBodyError, check_applied
 from projections.definition import MOST_KEYS, Definition, bytes_of, initial
 from projections.json_object import MAX_JSON_BYTES
+from projections.recipe import Applied
 from projections.rulebook import EMPTY, MOST_BYTES, answer
-from projections.rules import Applied, Rules, key_hash
+from projections.rules import Rules, key_hash
 from schemas.definitions import DefinitionCommand
 from tests.unit.projections_rules.telling import (
     FLIGHTS,

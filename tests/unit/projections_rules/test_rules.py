@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from time import perf_counter
 
-from projections.rules import NO_RULES, ROOM, Applied, Forgotten, Rules, applied, fold, key_hash
+from projections.recipe import Applied
+from projections.rules import NO_RULES, ROOM, Forgotten, Rules, applied, fold, key_hash
 from schemas.definitions import DefinitionApplied, DefinitionEvent, PersonForgotten
 from tests.golden.samples import full
 from tests.unit.projections_rules.telling import START, apply, discard, draft, forget, given, identity, mapping, nothing
