@@ -28,12 +28,20 @@ class RulesReader:
         self._bootstrap_servers = bootstrap_servers
         self._tail = DefinitionsTail(bootstrap_servers, self._take)
         self._rules = NO_RULES
+        self._before = NO_RULES  # those of the generation before
         self._news = asyncio.Event()  # set, and replaced by a new one, whenever `rules_at` moves
 
     @property
     def rules(self) -> Rules:
         """What is in force, as far as it was read."""
         return self._rules
+
+    def of(self, generation: int) -> Rules:
+        """Return the rules of a generation of profiles: of one that isn't live any more, its last ones.
+
+        Two are known. What was live two promotions ago is answered for by nobody.
+        """
+        return self._before if generation < self._rules.generation else self._rules
 
     @property
     def rules_at(self) -> int:
@@ -94,6 +102,8 @@ class RulesReader:
 
     def _take(self, _offset: int, event: DefinitionEvent | None) -> None:
         if event is not None:
-            self._rules = fold(self._rules, event)
+            before, self._rules = self._rules, fold(self._rules, event)
+            if before.generation != self._rules.generation:
+                self._before = before
         news, self._news = self._news, asyncio.Event()
         news.set()

@@ -1,5 +1,6 @@
 """How a profile looks to people: attributes with the message behind each, identities, and the links between them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,6 +57,11 @@ def profile_of(key: str, cells: Cells, edges: Edges) -> Profile:
         attributes=tuple(_attribute(name, cell) for name, cell in sorted(cells.items(), key=_by_name)),
         links=tuple(_link(edge, stamp) for edge, stamp in sorted(edges.items())),
     )
+
+
+def ranked_key(key: str, ranks: Mapping[str, int]) -> str:
+    """Return the ranked key of `kind:value`, as nodes have it; its kind has a rank."""
+    return f"{ranks[key.partition(':')[0]]:02d}:{key}"
 
 
 def shown_key(ranked: str) -> str:

@@ -35,7 +35,8 @@ class Applied:
 class Scope:
     """Which messages count: by their own time, and by the job or upload that brought them.
 
-    `until` is about the past only: what happens from `began` on counts again, or there would be no live traffic.
+    `until` and `left_out` are about the past only. What happens from `began` on, or a job brings then, counts again: or
+    there would be no live traffic, and an import that was undone could never be made again.
     """
 
     since: int | None = None
@@ -48,6 +49,10 @@ class Scope:
         if self.since is not None and at < self.since:
             return False
         return self.until is None or at < self.until or at >= self.began
+
+    def leaves_out(self, job_id: str, arrived: int) -> bool:
+        """Tell whether messages that a job brought at that time don't count."""
+        return job_id in self.left_out and arrived < self.began
 
 
 EVERYTHING: Final = Scope()

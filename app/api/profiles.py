@@ -3,33 +3,32 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Final
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.api.definition_writes import envelope, outcome
 from app.api.envelope import answer
 from app.api.problems import FieldError, Problem, invalid, not_found
+from app.api.profile_views import ExplainView, ForgottenView, ProfileView, message_view, profile_view
 from app.api.routes import PREFER, Answer, Call, Query, Route
 from app.api.values import Moment
 from app.collecting.intake import Intake, NotConfirmedError, NotSentError
-from app.lane.raw import moment
 from app.lane.rule_book import identity_of
-from app.profiles.asking import Asking, NobodyAnswers
+from app.profiles.asking import Asking, Look, NobodyAnswers
 from app.profiles.past import Behind, Past, TooMuchError
 from app.safe_faust.publishing import Outgoing
 from projections.metrics import EPOCH
 from projections.node import Node
 from projections.placement import partition_of_key
-from projections.profile_view import Evidence, Profile, profile_of, shown_key
+from projections.profile_view import ranked_key, shown_key
 from projections.rules import key_hash
 from projections.updates import Told, encode_told
 from schemas.definitions import FORGOTTEN, ForgetPerson
 from schemas.topics import UPDATES_REALTIME
-from schemas.updates import NodeBatch
+from schemas.updates import EVERY_GENERATION, NodeBatch
 from schemas.wire import encode
 
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -40,66 +39,6 @@ SHORTEST_LOOK: Final = 0.02
 LONGEST_LOOK: Final = 0.5
 
 
-class EvidenceView(BaseModel):
-    """The message behind something."""
-
-    timestamp: datetime
-    message_id: str
-    job_id: str | None
-
-
-class AttributeView(EvidenceView):
-    """One attribute: its value, how values merge, and the message that it comes from."""
-
-    value: Any
-    merge: str
-
-
-class LinkView(EvidenceView):
-    """Two identities, and the first message that named both."""
-
-    identities: tuple[str, str]
-
-
-class ProfileView(BaseModel):
-    """All that is known of somebody. `id` is the best identity; it changes when a better one is found."""
-
-    id: str
-    identities: list[str]
-    attributes: dict[str, AttributeView]
-    links: list[LinkView]
-
-
-class MessageView(BaseModel):
-    """One raw message behind a profile: where it is, what it says and how it was mapped."""
-
-    topic: str
-    partition: int
-    offset: int
-    message_id: str
-    stream: str
-    job_id: str | None
-    timestamp: datetime
-    identities: list[str]
-    rules_at: Annotated[int, Field(description="the offset in definitions.events behind the rules it was mapped by")]
-    message: dict[str, Any]
-
-
-class ExplainView(BaseModel):
-    """A profile, and all that is behind it."""
-
-    profile: ProfileView
-    messages: list[MessageView]
-
-
-class ForgottenView(BaseModel):
-    """What was forgotten: everything said up to `at` of the identities with these hashes (SHA-256 of `kind:value`)."""
-
-    at: datetime
-    identities: int
-    key_hashes: list[str]
-
-
 class ProfileQuery(Query):
     """When to look."""
 
@@ -108,15 +47,17 @@ class ProfileQuery(Query):
 
 async def get_profile(call: Call[ProfileQuery, None]) -> web.Response:
     """Return a profile, now or as it was."""
-    key = _ranked(call)
+    look = await _look(call)
+    key = _ranked(call, look)
+    root = await _root(look, key)
     if call.query.as_of is None:
-        return answer(call, _view(await _root(call, key)))
-    root = await _root(call, key)
-    behind = await _behind(call, root)
-    then = await call.api.past.as_of(behind, key, (call.query.as_of - EPOCH) // MICROSECOND)
+        return answer(call, profile_view(root))
+    behind = await _behind(call, look, root)
+    rules = call.api.rules.of(look.generation)
+    then = await call.api.past.as_of(behind, key, (call.query.as_of - EPOCH) // MICROSECOND, rules)
     if not then.cells and not then.edges:
         raise not_found("profile", f"{shown_key(key)} as of {call.query.as_of.isoformat()}")
-    return answer(call, _view(then))
+    return answer(call, profile_view(then))
 
 
 async def forget_profile(call: Call[Query, None]) -> web.Response:
@@ -124,48 +65,47 @@ async def forget_profile(call: Call[Query, None]) -> web.Response:
 
     Also an identity that nothing is known of can be forgotten: then what comes in later about its past isn't mapped.
     """
-    key, at = _ranked(call), call.api.clock()
-    identities = await _identities(call, key)
+    at, look = call.api.clock(), await _look(call)
+    key = _ranked(call, look)
+    identities = await _identities(look, key)
     for _ in range(MOST_ROUNDS):
         hashes = tuple(sorted(key_hash(shown_key(each)) for each in identities))
         proof = await outcome(call, ForgetPerson(**envelope(call, FORGOTTEN, None), key_hashes=hashes, at=at))
         await asyncio.sleep(ROUND_SECONDS)  # what lanes had under way has arrived by then
-        found = await _identities(call, key) | identities
+        found = await _identities(look, key) | identities
         if found == identities:
             break
         identities = found
-    await _drop(call, identities, (at - EPOCH) // MICROSECOND)
+    await _drop(call, look, identities, (at - EPOCH) // MICROSECOND)
     view = ForgottenView(at=at, identities=len(identities), key_hashes=list(hashes))
     return answer(call, view, message="forgotten" if proof else "accepted; it holds as soon as it is visible")
 
 
-async def _identities(call: Call[Any, Any], key: str) -> set[str]:
-    asking: Asking = call.api.asking
+async def _identities(look: Look, key: str) -> set[str]:
     try:
-        root = await asking.root(key)
+        root = await look.root(key)
     except NobodyAnswers as error:
         raise _unreachable(error) from error
     return {key, *(root.identities() if root else ())}
 
 
-async def _drop(call: Call[Any, Any], identities: set[str], moment_micros: int) -> None:
+async def _drop(call: Call[Any, Any], look: Look, identities: set[str], moment_micros: int) -> None:
     """Tell the node of each identity to forget, and wait until each has."""
     together = sorted(identities)
     told: dict[int, Told] = defaultdict(Told)
     partitions = call.api.settings.partitions
-    for each in together:
-        told[partition_of_key(each, partitions)].forget.append((each, moment_micros, together))
+    for those in _rankings(call, look, together):
+        for each in those:
+            told[partition_of_key(each, partitions)].forget.append((each, moment_micros, those))
     records = [
-        Outgoing(UPDATES_REALTIME.name, encode(NodeBatch(payload=encode_told(each))), partition=partition)
-        for partition, each in told.items()
+        Outgoing(UPDATES_REALTIME.name, _forgetting(each), partition=partition) for partition, each in told.items()
     ]
     intake: Intake = call.api.intake
-    asking: Asking = call.api.asking
     try:
         await intake.write(records)
         async with asyncio.timeout(DROP_SECONDS):
             pause = SHORTEST_LOOK
-            while any(node is None or node.forgotten < moment_micros for node in await asking.nodes(together)):
+            while any(node is None or node.forgotten < moment_micros for node in await look.nodes(together)):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_LOOK)
     except (NotSentError, NotConfirmedError, NobodyAnswers, TimeoutError) as error:
@@ -173,30 +113,51 @@ async def _drop(call: Call[Any, Any], identities: set[str], moment_micros: int) 
         raise Problem(503, "not_dropped_yet", detail, headers={"Retry-After": "2"}) from error
 
 
+def _rankings(call: Call[Any, Any], look: Look, keys: Sequence[str]) -> list[list[str]]:
+    """Return keys as they are ranked now and, while a rebuild with other ranks goes live, as they will be."""
+    found = []
+    for rules in (call.api.rules.of(look.generation), call.api.rules.rules):
+        ranks = identity_of(rules).ranks()
+        shown = [shown_key(each) for each in keys]
+        those = sorted(ranked_key(each, ranks) for each in shown if each.partition(":")[0] in ranks)
+        if those not in found:
+            found.append(those)
+    return found
+
+
+def _forgetting(told: Told) -> bytes:
+    return encode(NodeBatch(payload=encode_told(told), generation=EVERY_GENERATION))
+
+
 async def explain_profile(call: Call[Query, None]) -> web.Response:
     """Return a profile with the raw messages, rules and links behind it."""
-    root = await _root(call, _ranked(call))
-    messages = [_message(each) for each in await _behind(call, root)]
-    return answer(call, ExplainView(profile=_view(root), messages=messages))
+    look = await _look(call)
+    root = await _root(look, _ranked(call, look))
+    messages = [message_view(each) for each in await _behind(call, look, root)]
+    return answer(call, ExplainView(profile=profile_view(root), messages=messages))
 
 
-def _ranked(call: Call[Any, Any]) -> str:
+async def _look(call: Call[Any, Any]) -> Look:
+    asking: Asking = call.api.asking
+    return await asking.look()
+
+
+def _ranked(call: Call[Any, Any], look: Look) -> str:
     key = call.path("key")
     kind, colon, value = key.partition(":")
-    ranks = identity_of(call.api.rules.rules).ranks()
+    ranks = identity_of(call.api.rules.of(look.generation)).ranks()
     if not colon or not value:
         message = "an identity is written `kind:value`, such as email:ada@example.com"
         raise invalid([FieldError("/key", "bad_identity", message)])
     if kind not in ranks:
         known = ", ".join(sorted(ranks)) or "none yet"
         raise not_found("profile", f"{key}; the kinds of identities are: {known}")
-    return f"{ranks[kind]:02d}:{key}"
+    return ranked_key(key, ranks)
 
 
-async def _root(call: Call[Any, Any], key: str) -> Node:
-    asking: Asking = call.api.asking
+async def _root(look: Look, key: str) -> Node:
     try:
-        root = await asking.root(key)
+        root = await look.root(key)
     except NobodyAnswers as error:
         raise _unreachable(error) from error
     if root is None or not (root.cells or root.edges):
@@ -204,10 +165,10 @@ async def _root(call: Call[Any, Any], key: str) -> Node:
     return root
 
 
-async def _behind(call: Call[Any, Any], root: Node) -> Sequence[Behind]:
+async def _behind(call: Call[Any, Any], look: Look, root: Node) -> Sequence[Behind]:
     past: Past = call.api.past
     try:
-        return await past.behind(root.identities())
+        return await past.behind(look, root.identities())
     except NobodyAnswers as error:
         raise _unreachable(error) from error
     except TooMuchError as error:
@@ -216,39 +177,6 @@ async def _behind(call: Call[Any, Any], root: Node) -> Sequence[Behind]:
 
 def _unreachable(error: NobodyAnswers) -> Problem:
     return Problem(503, "profiles_unreachable", f"{error}; ask again in a moment", headers={"Retry-After": "1"})
-
-
-def _view(root: Node) -> ProfileView:
-    profile: Profile = profile_of(root.key, root.cells, root.edges)
-    return ProfileView(
-        id=profile.key,
-        identities=list(profile.identities),
-        attributes={
-            each.name: AttributeView(value=each.value, merge=each.merge, **_evidence(each.evidence))
-            for each in profile.attributes
-        },
-        links=[LinkView(identities=(each.one, each.other), **_evidence(each.evidence)) for each in profile.links],
-    )
-
-
-def _evidence(evidence: Evidence) -> dict[str, Any]:
-    facts = asdict(evidence)
-    return {"timestamp": moment(facts.pop("at")), **facts}
-
-
-def _message(behind: Behind) -> MessageView:
-    return MessageView(
-        topic=behind.topic,
-        partition=behind.partition,
-        offset=behind.offset,
-        message_id=behind.message_id,
-        stream=behind.stream,
-        job_id=behind.job_id or None,
-        timestamp=moment(behind.at),
-        identities=[shown_key(each) for each in (behind.key, *behind.links)],
-        rules_at=behind.rules_at,
-        message=dict(behind.message),
-    )
 
 
 ROUTES: Final = (

@@ -114,7 +114,7 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
         once=Once(store, intake, clock),
         rules=rules,
         asking=asking,
-        past=Past(servers, asking, rules),
+        past=Past(servers, rules),
         admission=Admission(settings.concurrent_uploads),
         clock=clock,
     )

@@ -4,6 +4,7 @@ The same records mapped by the same rules always give the same; where one chunk 
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -15,7 +16,6 @@ from app.safe_faust.publishing import Outgoing
 from app.store.questions import StreamDelta
 from projections.cells import COUNTED
 from projections.mapper import Mapper
-from projections.metrics import EPOCH
 from projections.placement import partition_of_key
 from projections.rules import Forgotten
 from projections.updates import Group, Mapped, encode_mapped
@@ -48,7 +48,6 @@ class Chunk:
         self._forgotten = forgotten
         self._partitions = partitions
         self._now = now
-        self._latest = (now - EPOCH).total_seconds() * 1_000_000 + FUTURE_BOUND_MS * 1_000
         self._packets: dict[int, Mapped] = defaultdict(Mapped)
         self._singles: dict[tuple[int, str], Group] = {}  # still open, by partition and stream
         self._said: set[tuple[str, int]] = set()  # the messages in them that may come again
@@ -76,12 +75,19 @@ class Chunk:
         self._count(raw, record)
         odd: dict[str, Oddity] = {}
         mapper = self._book.mapper(raw.stream)
+        if self._book.scope.leaves_out(raw.job_id, raw.arrived):
+            return
         if mapper is not None:
             self._map(raw, record, mapper, odd)
         elif len(raw.lines) == 1:
             _parsed(raw, 0, odd)
         for code, each in odd.items():
             self.letters.append(self._letter(record, raw, code, each))
+
+    @property
+    def mapped(self) -> Mapping[int, Mapped]:
+        """What the records say, by the partition of identities that is told."""
+        return self._packets
 
     def updates(self) -> list[Outgoing]:
         """Return what the partitions of identities are told."""
@@ -97,6 +103,7 @@ class Chunk:
                 next_offset=self.next_offset,
                 rules_at=self._book.rules_at,
                 payload=encode_mapped(mapped),
+                generation=self._book.generation,
             )
             told.append(Outgoing(UPDATES[self._lane].name, encode(word), partition=partition))
         return told
@@ -105,7 +112,8 @@ class Chunk:
         counts = raw.may_repeat and any(name.startswith(COUNTED) for name in mapper.columns)
         groups: dict[int, Group] = {}
         mapped_lines: list[int] = []  # the mapper counts what it was given
-        latest, partitions, stamps = self._latest, self._partitions, raw.timestamps or [raw.arrived] * len(raw.lines)
+        latest, takes, partitions = raw.arrived + FUTURE_BOUND_MS * 1_000, self._book.scope.takes, self._partitions
+        stamps = raw.timestamps or [raw.arrived] * len(raw.lines)
         for index, stamp in enumerate(stamps):
             message = _parsed(raw, index, odd)
             if message is None:
@@ -118,7 +126,7 @@ class Chunk:
             if at > latest:
                 _note(odd, "future_timestamp", f"{moment(at).isoformat()} is in the future", index, raw.lines[index])
                 continue
-            if self._forgotten and is_forgotten(self._forgotten, (key, *links), at):
+            if not takes(at) or (self._forgotten and is_forgotten(self._forgotten, (key, *links), at)):
                 continue
             home = partition_of_key(key, partitions)
             group = groups.get(home)

@@ -22,6 +22,8 @@ class RuleBook:
         self.rules_at = rules_at
         self.rules = rules
         self.identity = identity_of(rules)
+        self.scope = rules.scope
+        self.generation = rules.generation
         self._mappers: Mapping[str, Mapper] = {
             stream: make_mapper(stream, parse_mapping(orjson.loads(each.body)), self.identity)
             for stream, each in rules.mappings.items()
@@ -33,7 +35,7 @@ class RuleBook:
 
     def maps_like(self, rules: Rules) -> bool:
         """Tell whether other rules map alike. Forgetting is no matter of mapping: it holds at once, and for ever."""
-        return (self.rules.identity, self.rules.mappings) == (rules.identity, rules.mappings)
+        return self.generation == rules.generation and self.rules.recipe == rules.recipe
 
 
 def identity_of(rules: Rules) -> IdentityRules:

@@ -35,6 +35,21 @@ class Asking:
         assert self._session
         await self._session.close()
 
+    async def look(self) -> "Look":
+        """Return what everything for one answer has to be asked with: it sees one generation alone."""
+        assert self._session
+        return Look(self._plane, self._partitions, self._session, (await self._plane.stage()).live)
+
+
+class Look:
+    """One look at the profiles of a generation."""
+
+    def __init__(self, plane: PlaneStore, partitions: int, session: aiohttp.ClientSession, generation: int) -> None:
+        self.generation = generation
+        self._plane = plane
+        self._partitions = partitions
+        self._session = session
+
     async def root(self, key: str) -> Node | None:
         """Return the node that holds the profile of a ranked key; None when nothing is known of it.
 
@@ -71,11 +86,10 @@ class Asking:
         return [tuple(each) for each in found]
 
     async def _ask(self, what: str, partition: int, keys: Sequence[str]) -> Sequence[Any]:
-        assert self._session
-        owner = await self._plane.owner(partition)
+        owner = await self._plane.owner(self.generation, partition)
         if owner is None:
             raise NobodyAnswers(f"no process has ever answered for partition {partition} of the profiles")
-        body = orjson.dumps({"partition": partition, "keys": keys})
+        body = orjson.dumps({"generation": self.generation, "partition": partition, "keys": keys})
         headers: Mapping[str, str] = {"Authorization": f"Bearer {owner.secret}", "Content-Type": "application/json"}
         try:
             async with self._session.post(f"{owner.url}/{what}", data=body, headers=headers) as answer:

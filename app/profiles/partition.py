@@ -6,6 +6,7 @@ broker's acks of what other partitions were told. A crash repeats; a repeat chan
 
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from app.profiles.nodes import Nodes
@@ -19,6 +20,7 @@ from projections.updates import (
     OFFSET,
     Group,
     Mapped,
+    Told,
     apply_mapped,
     apply_told,
     decode_mapped,
@@ -29,26 +31,40 @@ from projections.updates import (
     told_by,
 )
 from schemas.topics import LANES, UPDATES
-from schemas.updates import MappedBatch, NodeBatch, Update
+from schemas.updates import EVERY_GENERATION, MappedBatch, NodeBatch, Update
 from schemas.wire import encode
 
 REFERENCE: Final = struct.Struct(">BHQQQ")  # lane, partition and offset of a raw record, index in it, rules_at
 PAGES: Final = "pages"  # of references, numbered in the order they were written
+RULES_AT: Final = "rules_at"  # behind the rules of what was made by a rebuild: its promotion
 MOST_PAGES: Final = 10_000  # looked at for one key
+NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 LANE_NUMBER: Final = {topic.name: number for number, topic in enumerate(LANES.values())}
 
 
+Place = tuple[int, int]  # generation and partition
+
+
 class ProfilePartition:
-    """The nodes of one partition. `apply` as much as you like, then `keep`."""
+    """The nodes of one partition, in one generation. `apply` as much as you like, then `keep`."""
 
     def __init__(
-        self, number: int, partitions: int, store: PartitionStore, *, most_nodes: int, clock: Callable[[], float]
+        self,
+        number: int,
+        partitions: int,
+        store: PartitionStore,
+        *,
+        generation: int,
+        most_nodes: int,
+        clock: Callable[[], float],
     ) -> None:
         self.number = number
         self.store = store
+        self.generation = generation
         self._partitions = partitions
         self._offsets = store.offsets()  # of the update topics by name, and of the raw topics by `topic/partition`
         self._pages = int(store.fact(PAGES) or 0)
+        self._rules_at = int(store.fact(RULES_AT) or 0)
         self.nodes = Nodes(store.get_nodes, most_nodes)
         self._seen = Seen(store.get_seen, store.iterate_seen, clock)
         self._references: dict[str, bytearray] = {}
@@ -69,32 +85,67 @@ class ProfilePartition:
         """Return the offset of the lane's update topic that comes next."""
         return self._offsets.get(UPDATES[lane].name, 0)
 
+    def next_raw_offset(self, source: str) -> int:
+        """Return the offset of a raw partition (`topic/partition`) that comes next."""
+        return self._offsets.get(source, 0)
+
     def apply(self, lane: str, offset: int, update: Update, most_identities: int) -> int:
-        """Apply one record of an update topic and return how many rows it had; one that was applied before has none."""
+        """Apply one record of an update topic and return how many rows it had.
+
+        One that was applied before, or is for another generation, has none.
+        """
         if offset < self.next_offset(lane):
             return 0
-        self._offsets[UPDATES[lane].name] = offset + 1
-        self._moved = True
-        outbox = self._outboxes.setdefault(lane, Outbox(most_identities))
+        self.seek({UPDATES[lane].name: offset + 1})
+        if update.generation not in {self.generation, EVERY_GENERATION}:
+            return 0
+        outbox = self._outbox(lane, most_identities)
         if isinstance(update, NodeBatch):
-            told = decode_told(update.payload)
-            apply_told(told, self._touch(told.spoken_to()), outbox)
-            return len(told.joins) + len(told.links)
-        return self._apply_mapped(update, outbox)
-
-    def _apply_mapped(self, update: MappedBatch, outbox: Outbox) -> int:
-        source = f"{update.topic}/{update.partition}"
-        taken = self._offsets.get(source, 0)
-        if update.next_offset <= taken:
+            return self._hear(decode_told(update.payload), outbox)
+        if update.next_offset <= self.next_raw_offset(f"{update.topic}/{update.partition}"):
             return 0  # a lane that was killed sends some of it again
-        self._offsets[source] = update.next_offset
-        mapped = decode_mapped(update.payload)
+        return self._take(update, decode_mapped(update.payload), outbox)
+
+    def take(self, header: MappedBatch, mapped: Mapped, most_identities: int) -> int:
+        """Apply what raw messages say, and return how many rows that was; only what wasn't taken before counts."""
+        return self._take(header, mapped, self._outbox("", most_identities))
+
+    def hear(self, told: Told, most_identities: int) -> int:
+        """Apply what other nodes tell, and return how much that was."""
+        return self._hear(told, self._outbox("", most_identities))
+
+    def seek(self, offsets: Mapping[str, int]) -> None:
+        """Note what comes next of some inputs."""
+        self._offsets |= offsets
+        self._moved = True
+
+    def told(self) -> list[tuple[str, int, Told]]:
+        """Return what other partitions have to hear before anything is kept: by lane and partition."""
+        outboxes, self._outboxes = self._outboxes, {}
+        return [
+            (lane, partition, told)
+            for lane, outbox in outboxes.items()
+            for partition, told in told_by(outbox, self._partitions).items()
+        ]
+
+    def _outbox(self, lane: str, most_identities: int) -> Outbox:
+        return self._outboxes.setdefault(lane, Outbox(most_identities))
+
+    def _hear(self, told: Told, outbox: Outbox) -> int:
+        self._moved = True
+        apply_told(told, self._touch(told.spoken_to()), outbox)
+        return len(told.joins) + len(told.links)
+
+    def _take(self, header: MappedBatch, mapped: Mapped, outbox: Outbox) -> int:
+        source = f"{header.topic}/{header.partition}"
+        taken = self.next_raw_offset(source)
+        self.seek({source: max(header.next_offset, taken)})
         for group in mapped.groups:
-            if update.first_offset < taken:
+            if header.first_offset < taken:
                 group.rows = [row for row in group.rows if group.offset + row[OFFSET] >= taken]
             self._take_new(group)
         apply_mapped(mapped, self._touch(mapped.spoken_to()), outbox)
-        self._refer(update, mapped)
+        self._refer(header, mapped)
         return sum(len(group.rows) for group in mapped.groups)
 
     def _take_new(self, group: Group) -> None:
@@ -120,16 +171,17 @@ class ProfilePartition:
                     known += reference
 
     def to_tell(self) -> list[Outgoing]:
-        """Return what other partitions have to be told before anything is kept."""
-        told = []
-        for lane, outbox in self._outboxes.items():
-            for partition, each in told_by(outbox, self._partitions).items():
-                word = NodeBatch(payload=encode_told(each))
-                told.append(Outgoing(UPDATES[lane].name, encode(word), partition=partition))
-        self._outboxes = {}
-        return told
+        """Return what `told` does, as records."""
+        return [
+            Outgoing(
+                UPDATES[lane].name,
+                encode(NodeBatch(payload=encode_told(told), generation=self.generation)),
+                partition=partition,
+            )
+            for lane, partition, told in self.told()
+        ]
 
-    def keep(self) -> None:
+    def keep(self, facts: Mapping[str, bytes] = NOTHING) -> None:
         """Write all that was applied, with the position behind it, in one step. What was to tell has been told."""
         assert not self._outboxes, "others have to be told first"
         self._pages += 1
@@ -139,7 +191,7 @@ class ProfilePartition:
             seen=self._seen.taken(),
             refs={key.encode() + page: bytes(found) for key, found in self._references.items()},
             offsets=self._offsets,
-            facts={PAGES: str(self._pages).encode()},
+            facts={PAGES: str(self._pages).encode(), **facts},
         )
         self.store.write(changes)
         self.nodes.stored()
@@ -151,4 +203,5 @@ class ProfilePartition:
         prefix = key.encode() + b"\0"
         rows = self.store.iterate_refs(prefix, MOST_PAGES)
         kept = b"".join(page for name, page in rows if name.startswith(prefix))
-        return list(REFERENCE.iter_unpack(kept + bytes(self._references.get(key, b""))))
+        found = REFERENCE.iter_unpack(kept + bytes(self._references.get(key, b"")))
+        return [(*where, max(rules_at, self._rules_at)) for *where, rules_at in found]

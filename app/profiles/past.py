@@ -9,9 +9,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.lane.raw import Raw, open_raw, parse
 from app.lane.rule_book import RuleBook, identity_of
-from app.profiles.asking import Asking
+from app.profiles.asking import Look
 from app.rules_reader import RulesReader
 from projections.node import Node, Outbox
+from projections.rules import Rules
 from projections.updates import Group, Mapped, apply_mapped, apply_told, told_by
 from schemas.topics import LANES
 
@@ -48,13 +49,12 @@ class Behind:
 class Past:
     """Reads raw messages again, by the references that profiles keep."""
 
-    def __init__(self, bootstrap_servers: str, asking: Asking, rules: RulesReader) -> None:
+    def __init__(self, bootstrap_servers: str, rules: RulesReader) -> None:
         self._bootstrap_servers = bootstrap_servers
-        self._asking = asking
         self._rules = rules
         self._books: dict[int, RuleBook] = {}
 
-    async def behind(self, identities: Iterable[str]) -> list[Behind]:
+    async def behind(self, look: Look, identities: Iterable[str]) -> list[Behind]:
         """Return the raw messages behind identities (ranked keys), by time.
 
         Raises:
@@ -66,7 +66,7 @@ class Past:
         topics = [topic.name for topic in LANES.values()]
         count = 0
         for key in identities:
-            for lane, partition, offset, index, rules_at in await self._asking.references(key):
+            for lane, partition, offset, index, rules_at in await look.references(key):
                 wanted[topics[lane], partition, offset].add((index, rules_at))
                 count += 1
         if count > MOST_MESSAGES or len(wanted) > MOST_RECORDS:
@@ -79,10 +79,10 @@ class Past:
                     found.append(behind)
         return sorted(found, key=lambda each: (each.at, each.message_id))
 
-    async def as_of(self, behind: Iterable[Behind], key: str, at: int) -> Node:
+    async def as_of(self, behind: Iterable[Behind], key: str, at: int, rules: Rules) -> Node:
         """Return the root of `key` when only the messages up to `at` are known."""
         nodes: dict[str, Node] = {}
-        outbox = Outbox(identity_of(self._rules.rules).max_identities)
+        outbox = Outbox(identity_of(rules).max_identities)
         mapped = Mapped()
         for each in behind:
             if each.at <= at:

@@ -1,7 +1,8 @@
 """The `profiles` role: owns partitions of identities, reads what lanes and nodes tell them, real time first.
 
 Backfill gets what is left, one record at a time, and at least every ninth turn. What was applied is kept together, some
-times a second, after all that it makes other partitions hear is acked.
+times a second, after all that it makes other partitions hear is acked. When a rebuild hands over a generation, it is
+opened beside the live one and follows the same topics; look-ups change over when all partitions of it are up to date.
 """
 
 import asyncio
@@ -10,21 +11,25 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any, Final
 
 from aiokafka import TopicPartition
 
 from app.group_reader import GroupReader
 from app.lane.rule_book import identity_of
-from app.profiles.partition import ProfilePartition
+from app.profiles.partition import Place, ProfilePartition
 from app.profiles.serving import Serving
-from app.profiles.storage import Storage
+from app.profiles.snapshot_store import SnapshotStoreUnavailable
+from app.profiles.storage import NotBuiltError, Storage
 from app.rules_reader import RulesReader
 from app.settings import Settings
 from app.stamp import Clock, utc_now
 from app.stopping import told_to_stop
+from app.store.plane import PlaneStore, Stage
 from app.store.read_store import ReadStore
 from app.writer import Writer
+from projections.recipe import Applied
 from schemas.topics import UPDATES
 from schemas.updates import MappedBatch, NodeBatch
 from schemas.wire import decode
@@ -37,8 +42,10 @@ FAIR_TURNS: Final = 8  # of real time alone, before backfill has one in any case
 KEEP_SECONDS: Final = 0.1
 KEEP_NODES: Final = 5_000
 MOST_NODES: Final = 60_000  # in memory, decoded, of all partitions together
+LOOK_SECONDS: Final = 0.5  # between two looks at which generations there are
+GRACE_SECONDS: Final = 30.0  # for answers that began before a generation went live
 
-Announce = Callable[[int], Awaitable[None]]
+Announce = Callable[[Place], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 
@@ -52,16 +59,23 @@ class Profiles:
         storage: Storage,
         rules: RulesReader,
         clock: Clock,
-        partitions: dict[int, ProfilePartition],
+        partitions: dict[Place, ProfilePartition],
         announce: Announce,
+        plane: PlaneStore,
     ) -> None:
         self._settings = settings
         self._storage = storage
         self._rules = rules
+        self._plane = plane
+        self._stage = Stage()
+        self._looked_at = float("-inf")
+        self._announced: set[Place] = set()
+        self._unneeded: dict[int, float] = {}  # generations that are no longer live, and when they are closed
         self._clock = clock
         self._announce = announce
         self.partitions = partitions
         self._wanted: frozenset[int] = frozenset()
+        self._bounds: dict[int, tuple[Applied | None, int]] = {}
         self._alone = 0  # turns that real time had in a row
         self._kept_at = time.monotonic()
         self._writer = Writer(settings.bootstrap_servers)
@@ -97,39 +111,81 @@ class Profiles:
     async def _revoked(self, numbers: frozenset[int]) -> None:
         self._wanted -= numbers
         await self._keep()
-        await self._close(numbers)
+        await self._close([each for each in self.partitions if each[1] in numbers])
 
-    async def _close(self, numbers: Iterable[int]) -> None:
-        for number in tuple(numbers):
-            partition = self.partitions.pop(number, None)
+    async def _close(self, places: Iterable[Place]) -> None:
+        for place in tuple(places):
+            self._announced.discard(place)
+            partition = self.partitions.pop(place, None)
             if partition is not None:
-                await self._storage.close(number, partition.store)
+                await self._storage.close(place, partition.store)
+
+    async def _follow_generations(self) -> None:
+        """Look which generations are to be open, and close those that nobody asks any more."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        before, self._stage = self._stage, await self._plane.stage()
+        if before.live != self._stage.live:
+            self._unneeded[before.live] = now + GRACE_SECONDS
+        over = [each for each, until in self._unneeded.items() if until <= now and each != self._stage.live]
+        if over:
+            await self._keep()
+            await self._close([place for place in self.partitions if place[0] in over])
+            self._unneeded = {each: until for each, until in self._unneeded.items() if each not in over}
+            self._storage.remove_older(self._stage.live if self._stage.former is None else self._stage.former)
 
     async def _open_wanted(self) -> None:
         """Open one partition that is owned and not open yet, and read on where its store is."""
-        missing = sorted(self._wanted - self.partitions.keys())
-        if not missing:
+        await self._follow_generations()
+        coming = self._stage.coming
+        generations = [self._stage.live, *([] if coming is None else [coming])]
+        missing = [(each, number) for each in generations for number in sorted(self._wanted)]
+        place = next((each for each in missing if each not in self.partitions), None)
+        if place is None:
+            await self._announce_those_that_caught_up()
             return
-        number = missing[0]
-        where = {lane: TopicPartition(topic.name, number) for lane, topic in UPDATES.items()}
+        where = {lane: TopicPartition(topic.name, place[1]) for lane, topic in UPDATES.items()}
         first = await self._reader.first_offsets(list(where.values()))
-        store = await self._storage.open(number, {each.topic: offset for each, offset in first.items()})
+        try:
+            store = await self._storage.open(place, {each.topic: offset for each, offset in first.items()})
+        except (NotBuiltError, SnapshotStoreUnavailable) as error:
+            if place[0] == self._stage.live:
+                raise
+            _log.warning("generation %d can't be opened yet: %s", place[0], error)
+            self._stage = replace(self._stage, coming=None)  # until the next look
+            return
         partition = ProfilePartition(
-            number,
+            place[1],
             self._settings.partitions,
             store,
-            most_nodes=MOST_NODES // max(len(self._wanted), 1),
+            generation=place[0],
+            most_nodes=MOST_NODES // max(len(self._wanted) * len(generations), 1),
             clock=lambda: self._clock().timestamp(),
         )
+        self.partitions[place] = partition
         for lane, each in where.items():
-            self._reader.seek(each, partition.next_offset(lane))
-        self.partitions[number] = partition
-        await self._announce(number)
+            self._reader.seek(each, min(open_.next_offset(lane) for open_ in self._open_of(place[1])))
         gc.freeze()  # what has been loaded lives long; collections needn't look at it
+
+    def _open_of(self, number: int) -> list[ProfilePartition]:
+        """Return the generations of a partition that are open: they read the same records, each from where it is."""
+        return [partition for (_, each), partition in self.partitions.items() if each == number]
+
+    async def _announce_those_that_caught_up(self) -> None:
+        """Answer for what is live at once, and for what comes when it has read all that the live one has."""
+        for place, partition in self.partitions.items():
+            others = self._open_of(place[1])
+            behind = any(each.next_offset(lane) > partition.next_offset(lane) for each in others for lane in UPDATES)
+            if place not in self._announced and (place[0] == self._stage.live or not behind):
+                await self._announce(place)
+                self._announced.add(place)
 
     async def _read_some(self) -> None:
         realtime, backfill = (
-            [TopicPartition(UPDATES[lane].name, number) for number in self.partitions] for lane in UPDATES
+            [TopicPartition(UPDATES[lane].name, number) for number in sorted({each for _, each in self.partitions})]
+            for lane in UPDATES
         )
         if not realtime:
             await asyncio.sleep(IDLE_MS / 1000)
@@ -149,12 +205,22 @@ class Profiles:
 
     def _apply(self, where: TopicPartition, records: Sequence[Any]) -> None:
         lane = next(lane for lane, topic in UPDATES.items() if topic.name == where.topic)
-        partition = self.partitions[where.partition]
-        most = identity_of(self._rules.rules).max_identities
+        partitions = self._open_of(where.partition)
+        most = {each.generation: self._most_identities(each.generation) for each in partitions}
         for record in records:
+            if all(record.offset < each.next_offset(lane) for each in partitions):
+                continue
             update = decode(record.value)
             assert isinstance(update, MappedBatch | NodeBatch), "nobody else writes to updates.*"
-            partition.apply(lane, record.offset, update, most)
+            for each in partitions:
+                each.apply(lane, record.offset, update, most[each.generation])
+
+    def _most_identities(self, generation: int) -> int:
+        """Return the bound of the rules that a generation is made by, read once for each of them."""
+        rules = self._rules.of(generation).identity
+        if self._bounds.get(generation, (None, 0))[0] is not rules:
+            self._bounds[generation] = (rules, identity_of(self._rules.of(generation)).max_identities)
+        return self._bounds[generation][1]
 
     def _nothing_to_keep(self) -> bool:
         return all(each.is_kept for each in self.partitions.values())
@@ -172,13 +238,14 @@ class Profiles:
         self._kept_at = time.monotonic()
 
     def _snapshot_if_due(self) -> None:
-        for number, partition in self.partitions.items():
-            self._storage.snapshot_if_due(number, partition.store)
+        for place, partition in self.partitions.items():
+            self._storage.snapshot_if_due(place, partition.store)
 
     def _offsets(self) -> Mapping[TopicPartition, int]:
         return {
             TopicPartition(topic.name, number): partition.next_offset(lane)
-            for number, partition in self.partitions.items()
+            for (generation, number), partition in self.partitions.items()
+            if generation == self._stage.live
             for lane, topic in UPDATES.items()
         }
 
@@ -193,8 +260,9 @@ async def run_profiles(settings: Settings, clock: Clock = utc_now) -> int:
         stack.push_async_callback(rules.stop)
         rules.start()
         await rules.caught_up()
-        partitions: dict[int, ProfilePartition] = {}
+        partitions: dict[Place, ProfilePartition] = {}
         serving = await stack.enter_async_context(Serving(settings.profiles_host, store.plane, partitions))
-        profiles = Profiles(settings, Storage(settings, time.monotonic), rules, clock, partitions, serving.announce)
+        storage = Storage(settings, time.monotonic)
+        profiles = Profiles(settings, storage, rules, clock, partitions, serving.announce, store.plane)
         await profiles.run(told_to_stop())
     return 0

@@ -8,7 +8,7 @@ from typing import Final, Self
 import orjson
 from aiohttp import web
 
-from app.profiles.partition import ProfilePartition
+from app.profiles.partition import Place, ProfilePartition
 from app.store.plane import Owner, PlaneStore
 
 MOST_KEYS: Final = 1_000
@@ -20,11 +20,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Serving:
     """An HTTP server in front of partitions that are open; use it as an async context manager.
 
-    `POST /nodes` takes `{"partition": n, "keys": […]}` and answers, key by key, with the node as it is stored, and with
-    `POST /references` where the raw messages behind it are. 404: the partition isn't here, or not open yet.
+    `POST /nodes` takes `{"generation": g, "partition": n, "keys": […]}` and answers, key by key, with the node as it is
+    stored, and with `POST /references` where the raw messages behind it are. 404: it isn't here, or not open yet.
     """
 
-    def __init__(self, host: str, plane: PlaneStore, partitions: Mapping[int, ProfilePartition]) -> None:
+    def __init__(self, host: str, plane: PlaneStore, partitions: Mapping[Place, ProfilePartition]) -> None:
         self._host = host
         self._plane = plane
         self._partitions = partitions
@@ -42,10 +42,10 @@ class Serving:
     async def __aexit__(self, *_error: object) -> None:
         await self._runner.cleanup()
 
-    async def announce(self, partition: int) -> None:
+    async def announce(self, place: Place) -> None:
         """Let the API know that a partition is answered for here."""
         host, port = self._runner.addresses[0][:2]
-        await self._plane.claim(partition, Owner(f"http://{host}:{port}", self._secret))
+        await self._plane.claim(*place, Owner(f"http://{host}:{port}", self._secret))
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -71,7 +71,7 @@ class Serving:
 
     async def _asked(self, request: web.Request) -> tuple[ProfilePartition, list[str]]:
         body = orjson.loads(await request.read())
-        partition = self._partitions.get(body["partition"])
+        partition = self._partitions.get((body["generation"], body["partition"]))
         if partition is None:
             raise web.HTTPNotFound
         return partition, body["keys"][:MOST_KEYS]

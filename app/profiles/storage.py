@@ -1,6 +1,7 @@
 """Where the stores of a process lie, and what one begins with: its own files, or a snapshot that has read more.
 
-Each partition begins with the newest good state there is; the tail of its update topics does the rest.
+Each partition begins with the newest good state there is; the tail of its update topics does the rest. A generation of
+profiles has stores and snapshots of its own.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from app.profiles.manifest import Snapshot
+from app.profiles.partition import Place
 from app.profiles.snapshot_store import SnapshotStoreUnavailable
 from app.profiles.snapshots import Snapshots
 from app.profiles.store import CorruptStore, PartitionStore
@@ -18,9 +20,13 @@ from app.settings import Settings
 from schemas.topics import UPDATES
 
 FOLDER: Final = "profiles"
-LIVE: Final = 0  # the generation that lanes and nodes feed
+FIRST: Final = 0  # the generation that begins with nothing; all others begin with what a rebuild has built
 
 _log = logging.getLogger(__name__)
+
+
+class NotBuiltError(RuntimeError):
+    """There is neither a store nor a snapshot of what a rebuild has handed over."""
 
 
 class LostLogError(RuntimeError):
@@ -35,47 +41,60 @@ class Storage:
         self._snapshots = Snapshots.at(settings.snapshots())
         self._seconds = settings.snapshot_seconds
         self._clock = clock
-        self._due: dict[int, float] = {}
-        self._taking: dict[int, asyncio.Task[None]] = {}
+        self._due: dict[Place, float] = {}
+        self._taking: dict[Place, asyncio.Task[None]] = {}
 
-    async def open(self, number: int, first: Mapping[str, int]) -> PartitionStore:
+    async def open(self, place: Place, first: Mapping[str, int]) -> PartitionStore:
         """Open the store of a partition. `first` is the lowest offset that each update topic still has.
 
         Raises:
+            NotBuiltError: there is nothing to begin with, in a generation that needs it.
             LostLogError: what lies between the store and the log is gone.
 
         """
-        path = self._folder / str(number)
+        path = self._path(place)
         store = await self._own(path)
-        store = await self._newer_snapshot(number, path, store) or store
+        store = await self._newer_snapshot(place, path, store) or store
         if store is None:
+            if place[0] != FIRST:
+                raise NotBuiltError(f"there are no profiles of generation {place[0]}, partition {place[1]}: rebuild")
             store = await asyncio.to_thread(PartitionStore.open, path)
         gap = {topic: offset for topic, offset in first.items() if store.offsets().get(topic, 0) < offset}
         if gap:
             store.close()
             raise LostLogError(
-                f"partition {number} of the profiles has read up to {store.offsets()}, but the log begins at {gap}: "
+                f"partition {place[1]} of the profiles has read up to {store.offsets()}, but the log begins at {gap}: "
                 "bring back a newer snapshot"
             )
-        self._due[number] = self._clock() + self._seconds
+        self._due[place] = self._clock() + self._seconds
         return store
 
-    def snapshot_if_due(self, number: int, store: PartitionStore) -> None:
+    def snapshot_if_due(self, place: Place, store: PartitionStore) -> None:
         """Begin to take a snapshot when it is time. It is of what is kept; work goes on meanwhile."""
-        if self._clock() < self._due[number] or number in self._taking:
+        if self._clock() < self._due[place] or place in self._taking:
             return
-        self._due[number] = self._clock() + self._seconds
-        task = asyncio.create_task(self._take(number, store), name=f"snapshot of partition {number}")
-        task.add_done_callback(lambda _: self._taking.pop(number, None))
-        self._taking[number] = task
+        self._due[place] = self._clock() + self._seconds
+        task = asyncio.create_task(self._take(place, store), name=f"snapshot of partition {place[1]}")
+        task.add_done_callback(lambda _: self._taking.pop(place, None))
+        self._taking[place] = task
 
-    async def close(self, number: int, store: PartitionStore) -> None:
+    def remove_older(self, than: int) -> None:
+        """Remove what is left here of generations before that one."""
+        for each in self._folder.glob("*.*"):
+            generation = each.name.partition(".")[0]
+            if generation.isdigit() and int(generation) < than:
+                shutil.rmtree(each, ignore_errors=True)
+
+    async def close(self, place: Place, store: PartitionStore) -> None:
         """Close a store; a snapshot of it that isn't finished is given up."""
-        task = self._taking.get(number)
+        task = self._taking.get(place)
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
         await asyncio.to_thread(store.close)
+
+    def _path(self, place: Place) -> Path:
+        return self._folder / f"{place[0]}.{place[1]}"
 
     async def _own(self, path: Path) -> PartitionStore | None:
         try:
@@ -85,15 +104,17 @@ class Storage:
             await asyncio.to_thread(shutil.rmtree, path)
             return None
 
-    async def _newer_snapshot(self, number: int, path: Path, own: PartitionStore | None) -> PartitionStore | None:
+    async def _newer_snapshot(self, place: Place, path: Path, own: PartitionStore | None) -> PartitionStore | None:
         """Open the newest good snapshot in place of the own store, if it has read more."""
+        generation, number = place
         try:
-            snapshot = await self._snapshots.newest_valid(number, LIVE)
+            snapshot = await self._snapshots.newest_valid(number, generation)
             if snapshot is None or _read(snapshot.offsets) <= _read(own.offsets() if own else {}):
                 return None
             if own is not None:
                 await asyncio.to_thread(own.close)
                 await asyncio.to_thread(shutil.rmtree, path)
+                own = None
             restored: Snapshot | None = await self._snapshots.restore(snapshot, path)
         except SnapshotStoreUnavailable as error:
             if own is None:
@@ -101,13 +122,14 @@ class Storage:
             _log.warning("%s; partition %d begins with its own store", error, number)
             return None
         if restored is None:
-            return await asyncio.to_thread(PartitionStore.open, path)
+            return await asyncio.to_thread(PartitionStore.open, path) if generation == FIRST else None
         _log.info("partition %d begins with the snapshot %s", number, restored.name)
         return await asyncio.to_thread(PartitionStore.open, path)
 
-    async def _take(self, number: int, store: PartitionStore) -> None:
+    async def _take(self, place: Place, store: PartitionStore) -> None:
+        generation, number = place
         try:
-            await self._snapshots.take(store, number, LIVE)
+            await self._snapshots.take(store, number, generation)
         except SnapshotStoreUnavailable as error:
             _log.warning("no snapshot of partition %d: %s", number, error)
 

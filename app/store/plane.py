@@ -1,12 +1,17 @@
-"""What the data plane keeps beside the views: by which rules raw messages are mapped, and who owns which profiles."""
+"""What the data plane keeps beside the views: how raw messages are mapped, who answers for profiles, what is built."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from app.store.database import Database
-from app.store.tables import owners, pins
+from app.store.tables import pins, profile_owners, profile_stages, rebuild_progress
+
+COMING: Final = "coming"
+LIVE: Final = "live"
+FORMER: Final = "former"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +20,15 @@ class Owner:
 
     url: str
     secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The generation of profiles that is answered from, the one to be opened beside it, and the one that was before."""
+
+    live: int = 0
+    coming: int | None = None
+    former: int | None = None
 
 
 class PlaneStore:
@@ -38,17 +52,60 @@ class PlaneStore:
             found = await connection.execute(query.order_by(pins.c.offset))
             return [(int(row.offset), int(row.rules_at)) for row in found]
 
-    async def claim(self, partition: int, owner: Owner) -> None:
-        """Note who answers for a partition from now on."""
+    async def claim(self, generation: int, partition: int, owner: Owner) -> None:
+        """Note who answers for a partition of a generation from now on."""
         async with self._database.writing() as connection:
             facts = {"url": owner.url, "secret": owner.secret}
-            new = self._database.insert(owners).values(partition=partition, **facts)
-            keys = owners.primary_key.columns
+            new = self._database.insert(profile_owners).values(generation=generation, partition=partition, **facts)
+            keys = profile_owners.primary_key.columns
             await connection.execute(new.on_conflict_do_update(index_elements=keys, set_=facts))
 
-    async def owner(self, partition: int) -> Owner | None:
+    async def owner(self, generation: int, partition: int) -> Owner | None:
         """Return who answers for a partition; None when nobody ever did."""
-        query = select(owners.c.url, owners.c.secret).filter_by(partition=partition)
+        table = profile_owners
+        query = select(table.c.url, table.c.secret).filter_by(generation=generation, partition=partition)
         async with self._database.reading() as connection:
             found = (await connection.execute(query)).one_or_none()
         return None if found is None else Owner(found.url, found.secret)
+
+    async def answered(self, generation: int) -> frozenset[int]:
+        """Return the partitions of a generation that somebody answers for."""
+        query = select(profile_owners.c.partition).filter_by(generation=generation)
+        async with self._database.reading() as connection:
+            return frozenset(int(row.partition) for row in await connection.execute(query))
+
+    async def stage(self) -> Stage:
+        """Return which generations of profiles there are."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(select(profile_stages))
+            by_stage = {row.stage: int(row.generation) for row in found}
+        return Stage(by_stage.get(LIVE, 0), by_stage.get(COMING), by_stage.get(FORMER))
+
+    async def hand_over(self, generation: int) -> None:
+        """Let the owners open a generation that was built, beside the live one."""
+        async with self._database.writing() as connection:
+            row = self._database.insert(profile_stages).values(generation=generation, stage=COMING)
+            await connection.execute(row.on_conflict_do_nothing())
+
+    async def go_live(self, generation: int, before: int) -> None:
+        """Have all look-ups answered from a generation, from one moment to the next, and not from `before`."""
+        table = profile_stages
+        async with self._database.writing() as connection:
+            await connection.execute(delete(table).where(table.c.generation != generation))
+            await connection.execute(update(table).values(stage=LIVE))
+            await connection.execute(table.insert().values(generation=before, stage=FORMER))
+            await connection.execute(delete(profile_owners).where(profile_owners.c.generation < before))
+
+    async def note_progress(self, rebuild_id: str, progress: bytes) -> None:
+        """Note how far a rebuild is, as JSON."""
+        async with self._database.writing() as connection:
+            new = self._database.insert(rebuild_progress).values(rebuild_id=rebuild_id, progress=progress)
+            keys = rebuild_progress.primary_key.columns
+            await connection.execute(new.on_conflict_do_update(index_elements=keys, set_={"progress": progress}))
+
+    async def progress(self, rebuild_id: str) -> bytes | None:
+        """Return how far a rebuild is."""
+        query = select(rebuild_progress.c.progress).filter_by(rebuild_id=rebuild_id)
+        async with self._database.reading() as connection:
+            found: bytes | None = (await connection.execute(query)).scalar_one_or_none()
+        return found

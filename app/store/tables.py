@@ -112,12 +112,27 @@ pins = Table(
     Column("rules_at", BigInteger, nullable=False),
 )
 
-owners = Table(
-    "owners",
+profile_stages = Table(
+    "profile_stages",
     shared,
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("stage", Words, nullable=False),  # coming, live or former
+)
+
+profile_owners = Table(
+    "profile_owners",
+    shared,
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("url", Words, nullable=False),
     Column("secret", Words, nullable=False),
+)
+
+rebuild_progress = Table(
+    "rebuild_progress",
+    shared,
+    Column("rebuild_id", Words, primary_key=True),
+    Column("progress", LargeBinary, nullable=False),  # JSON
 )
 
 

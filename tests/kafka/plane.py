@@ -116,7 +116,7 @@ async def root(running: Service, ranked: str) -> Node | None:
         async with Asking(store.plane, running.settings.partitions) as asking, asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 try:
-                    return await asking.root(ranked)
+                    return await (await asking.look()).root(ranked)
                 except NobodyAnswers:
                     await asyncio.sleep(0.1)
     finally:

@@ -65,7 +65,7 @@ async def attributes(running: Service, keys: list[str]) -> dict[str, dict[str, A
     try:
         async with Asking(store.plane, running.settings.partitions) as asking:
             for start in range(0, len(keys), 500):
-                for node in await asking.nodes(keys[start : start + 500]):
+                for node in await (await asking.look()).nodes(keys[start : start + 500]):
                     if node is not None:
                         assert not node.parent
                         shown = profile_of(node.key, node.cells, node.edges)

@@ -32,7 +32,7 @@ class Plane:
 
     def _opened(self, number: int) -> ProfilePartition:
         store = PartitionStore.open(self.folder / str(number))
-        return ProfilePartition(number, PARTITIONS, store, most_nodes=6, clock=lambda: 1_000_000.0)
+        return ProfilePartition(number, PARTITIONS, store, generation=0, most_nodes=6, clock=lambda: 1_000_000.0)
 
     def lane(self, messages: list[Message], start: int, end: int, lane: str = "realtime") -> None:
         """Say what the raw records from `start` up to `end` say; each message is one record."""

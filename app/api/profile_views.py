@@ -1,0 +1,107 @@
+"""Profiles and what is behind them, as the API shows them."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from app.lane.raw import moment
+from app.profiles.past import Behind
+from projections.node import Node
+from projections.profile_view import Evidence, Profile, profile_of, shown_key
+
+
+class EvidenceView(BaseModel):
+    """The message behind something."""
+
+    timestamp: datetime
+    message_id: str
+    job_id: str | None
+
+
+class AttributeView(EvidenceView):
+    """One attribute: its value, how values merge, and the message that it comes from."""
+
+    value: Any
+    merge: str
+
+
+class LinkView(EvidenceView):
+    """Two identities, and the first message that named both."""
+
+    identities: tuple[str, str]
+
+
+class ProfileView(BaseModel):
+    """All that is known of somebody. `id` is the best identity; it changes when a better one is found."""
+
+    id: str
+    identities: list[str]
+    attributes: dict[str, AttributeView]
+    links: list[LinkView]
+
+
+class MessageView(BaseModel):
+    """One raw message behind a profile: where it is, what it says and how it was mapped."""
+
+    topic: str
+    partition: int
+    offset: int
+    message_id: str
+    stream: str
+    job_id: str | None
+    timestamp: datetime
+    identities: list[str]
+    rules_at: Annotated[int, Field(description="the offset in definitions.events behind the rules it was mapped by")]
+    message: dict[str, Any]
+
+
+class ExplainView(BaseModel):
+    """A profile, and all that is behind it."""
+
+    profile: ProfileView
+    messages: list[MessageView]
+
+
+class ForgottenView(BaseModel):
+    """What was forgotten: everything said up to `at` of the identities with these hashes (SHA-256 of `kind:value`)."""
+
+    at: datetime
+    identities: int
+    key_hashes: list[str]
+
+
+def profile_view(root: Node) -> ProfileView:
+    """Return a root as people see it."""
+    profile: Profile = profile_of(root.key, root.cells, root.edges)
+    return ProfileView(
+        id=profile.key,
+        identities=list(profile.identities),
+        attributes={
+            each.name: AttributeView(value=each.value, merge=each.merge, **_evidence(each.evidence))
+            for each in profile.attributes
+        },
+        links=[LinkView(identities=(each.one, each.other), **_evidence(each.evidence)) for each in profile.links],
+    )
+
+
+def _evidence(evidence: Evidence) -> dict[str, Any]:
+    facts = asdict(evidence)
+    return {"timestamp": moment(facts.pop("at")), **facts}
+
+
+def message_view(behind: Behind) -> MessageView:
+    """Return a raw message as people see it."""
+    return MessageView(
+        topic=behind.topic,
+        partition=behind.partition,
+        offset=behind.offset,
+        message_id=behind.message_id,
+        stream=behind.stream,
+        job_id=behind.job_id or None,
+        timestamp=moment(behind.at),
+        identities=[shown_key(each) for each in (behind.key, *behind.links)],
+        rules_at=behind.rules_at,
+        message=dict(behind.message),
+    )
