@@ -171,6 +171,11 @@ class FieldStats:
         self._limit: tuple[int, int, Path] | None = None  # above it nothing would be kept
 
     @property
+    def held(self) -> int:
+        """How many fields take up memory."""
+        return len(self._fields)
+
+    @property
     def more(self) -> int:
         """About how many fields there were beyond those that are kept."""
         self._let_go(MOST_FIELDS)

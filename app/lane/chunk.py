@@ -12,6 +12,7 @@ from typing import Any, Final
 from app.dead_letters import letter_of
 from app.lane.raw import Raw, RawRecord, UnreadableMessageError, moment, open_raw, parse
 from app.lane.rule_book import RuleBook, is_forgotten
+from app.lane.sample import Sample
 from app.safe_faust.publishing import Outgoing
 from app.store.questions import StreamDelta
 from projections.cells import COUNTED
@@ -42,12 +43,21 @@ class Oddity:
 class Chunk:
     """Takes records until it is full; then `updates`, `letters` and `seen` are what has to be written."""
 
-    def __init__(self, lane: str, book: RuleBook, forgotten: Forgotten, partitions: int, now: datetime) -> None:
+    def __init__(  # all that its updates depend on, and who looks on
+        self,
+        lane: str,
+        book: RuleBook,
+        forgotten: Forgotten,
+        partitions: int,
+        now: datetime,
+        sample: Sample | None = None,
+    ) -> None:
         self._lane = lane
         self._book = book
         self._forgotten = forgotten
         self._partitions = partitions
         self._now = now
+        self._sample = sample
         self._packets: dict[int, Mapped] = defaultdict(Mapped)
         self._singles: dict[tuple[int, str], Group] = {}  # still open, by partition and stream
         self._said: set[tuple[str, int]] = set()  # the messages in them that may come again
@@ -73,6 +83,8 @@ class Chunk:
             self.letters.append(letter)
             return
         self._count(raw, record)
+        if self._sample is not None:
+            self._sample.look(raw)
         odd: dict[str, Oddity] = {}
         mapper = self._book.mapper(raw.stream)
         if self._book.scope.leaves_out(raw.job_id, raw.arrived):

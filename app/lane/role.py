@@ -16,10 +16,12 @@ from aiokafka import TopicPartition
 from app.group_reader import GroupReader
 from app.lane.chunk import Chunk
 from app.lane.rule_book import RuleBook
+from app.lane.sample import Sample
 from app.rules_reader import RulesReader
 from app.settings import Settings
 from app.stamp import Clock, utc_now
 from app.stopping import told_to_stop
+from app.store.questions import StreamDelta
 from app.store.read_store import ReadStore
 from app.writer import Writer
 from schemas.topics import LANES
@@ -42,6 +44,7 @@ class Lane:
         self._clock = clock
         self._positions: dict[TopicPartition, int] = {}
         self._pins: dict[TopicPartition, list[tuple[int, int]]] = {}  # (raw offset, rules_at from there on), ascending
+        self._samples: dict[TopicPartition, Sample] = {}
         self._books: dict[int, RuleBook] = {}
         self._writer = Writer(settings.bootstrap_servers)
         self._reader = GroupReader(
@@ -64,6 +67,7 @@ class Lane:
                     )  # as they are after the wait: who applies rules and then writes is served
                     for where, records in found.items():
                         await self._take(where, records)
+                    await self._hand_over_samples()
                     await self._reader.tell(self._positions)
 
     async def _assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
@@ -71,12 +75,14 @@ class Lane:
         for number in numbers:
             where = TopicPartition(topic, number)
             self._positions[where] = await self._store.next_offset(topic, number)
+            self._samples[where] = Sample(self._name)
             self._pins[where] = list(await self._store.plane.rules_of(topic, number))
         return {where: offset for where, offset in self._positions.items() if where.partition in numbers}
 
     async def _revoked(self, _numbers: frozenset[int]) -> None:
         self._positions.clear()
         self._pins.clear()
+        self._samples.clear()
 
     async def _follow_rules(self) -> None:
         """Note from which raw offset on the newest rules are followed, before any message is mapped by them."""
@@ -108,18 +114,25 @@ class Lane:
                     await self._send(where, chunk)
                 book, until = await self._rules_for(where, record.offset)
                 forgotten = self._rules.rules.forgotten
-                chunk = Chunk(self._name, book, forgotten, self._partitions, self._clock())
+                chunk = Chunk(self._name, book, forgotten, self._partitions, self._clock(), self._samples[where])
             chunk.add(record)
         if chunk is not None:
             await self._send(where, chunk)
 
     async def _send(self, where: TopicPartition, chunk: Chunk) -> None:
         await self._writer.write([*chunk.updates(), *chunk.letters])
-        position = self._positions[where]
-        reached = max(chunk.next_offset, position)
-        if not await self._store.apply_streams(
-            where.topic, where.partition, position, reached, tuple(chunk.seen.values())
-        ):
+        await self._count(where, max(chunk.next_offset, self._positions[where]), chunk.seen)
+
+    async def _hand_over_samples(self) -> None:
+        """Have what is known of fields seen also where no more messages come."""
+        for where, sample in self._samples.items():
+            if sample.is_due(self._clock()):
+                await self._count(where, self._positions[where], {})
+
+    async def _count(self, where: TopicPartition, reached: int, seen: Mapping[str, StreamDelta]) -> None:
+        """Move the position, with what was seen up to there."""
+        told = self._samples[where].handed_over(seen, self._clock())
+        if not await self._store.apply_streams(where.topic, where.partition, self._positions[where], reached, told):
             reached = await self._store.next_offset(where.topic, where.partition)
             _log.warning("%s is counted by another worker up to %d; going on behind that", where, reached)
             self._reader.seek(where, reached)

@@ -1,0 +1,89 @@
+"""Whoever maps a stream begins from what its messages look like: fields, a suggestion, and profiles."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import pytest_asyncio
+
+from app.broker.server import Broker
+from tests.kafka.api.rig import Client, as_caller, until_ready
+from tests.kafka.api.test_collect import url_of
+from tests.kafka.api.test_profiles import followed, profile, value
+from tests.kafka.service import Service, service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PATIENCE_SECONDS = 60.0
+SHOP = [
+    {
+        "customer_id": 1000 + n % 40,
+        "email": f"p{n % 40}@shop.example",
+        "city": ("Graz", "Linz", "Wels")[n % 3],
+        "ordered_at": f"2026-01-{n % 28 + 1:02d}T10:00:00Z",
+        "total": n + 0.5,
+        "coupon": "X" if n % 4 == 0 else None,
+    }
+    for n in range(200)
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Service, Client]]:
+    folder = tmp_path_factory.mktemp("sight")
+    roles = ("control", "api", "lane-realtime", "lane-backfill", "profiles")
+    async with (
+        await Broker.start(folder / "broker") as broker,
+        service(folder / "data", broker, roles, partitions=2) as running,
+        as_caller(await url_of(running), (running.settings.data_dir / "admin-token").read_text().strip()) as client,
+    ):
+        await until_ready(client)
+        yield running, client
+
+
+async def collect(client: Client, stream: str, *messages: dict[str, Any]) -> None:
+    sent = await client.ask("POST", f"/collect/json/{stream}", list(messages))
+    assert sent.status in {200, 201}, sent.body
+
+
+async def shown(client: Client, path: str, holds: Callable[[Any], bool]) -> Any:
+    """Wait until something is as it has to be; lanes send no signal."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (found := await client.ask("GET", path)).status != 200 or not holds(found.data):
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"{path} is {found.body}") from None
+    return found.data
+
+
+async def test_from_messages_to_fields_to_a_mapping_to_profiles(plane: tuple[Service, Client]) -> None:
+    running, client = plane
+    await collect(client, "shop", *SHOP[:3])
+    await shown(client, "/v2/stream/shop", lambda each: each["looked"] == 3)
+    await collect(client, "shop", *SHOP[3:])
+    stream = await shown(client, "/v2/stream/shop", lambda each: each["looked"] >= 50)
+    assert stream["count"] == len(SHOP)
+    fields = {each["name"]: each for each in stream["fields"]}
+    assert list(fields) == sorted(SHOP[0])
+    assert (fields["customer_id"]["types"], fields["customer_id"]["fill"]) == ({"integer": stream["looked"]}, 1)
+    assert fields["email"]["looks"] == {"email": stream["looked"]}
+    assert 0.2 < fields["coupon"]["fill"] < 0.3
+    assert fields["city"]["last_seen"] == stream["last_message_at"]
+
+    suggested = await client.get("/v2/stream/shop/suggestion")
+    for name, body in (("identity", suggested["identity"]), ("mapping:shop", suggested["mapping"])):
+        there = f"/v2/definition/{quote(name, safe='')}"
+        drafted = await client.ask("PUT", f"{there}/draft", body, If_Match='"0"')
+        assert drafted.status == 200, drafted.body
+        applied = await client.ask("POST", f"{there}/apply")
+        assert applied.status == 200, applied.body
+    await followed(running, rules_at=4)
+
+    await collect(client, "shop", *SHOP)
+    (by_mail,) = (each for each in suggested["mapping"]["identities"] if "email" in each.get("expr", ""))
+    names = {each.get("field"): each["name"] for each in suggested["mapping"]["attributes"]}
+    ada = await profile(client, f"{by_mail['kind']}:p7@shop.example", lambda each: value(each, names[None]) == 5)
+    assert value(ada, names["city"]) in {"Graz", "Linz", "Wels"}
