@@ -78,7 +78,7 @@ async def put_draft(call: Call[Query, RulesBody]) -> web.Response:
         raise Problem(
             428, "if_match_required", 'a draft needs If-Match with the ETag that was read; "0" when there is none yet'
         )
-    definition_id = _known_id(call)
+    definition_id = known_id(call)
     body = canonical(call.body.root)
     try:
         check_body(definition_id, body)
@@ -160,7 +160,8 @@ def check_known(call: Call[Any, Any]) -> None:
         )
 
 
-def _known_id(call: Call[Any, Any]) -> str:
+def known_id(call: Call[Any, Any]) -> str:
+    """Return the definition that the path names, once all are known."""
     check_known(call)
     definition_id = call.path("definition_id")
     if not is_definition_id(definition_id):
@@ -169,7 +170,7 @@ def _known_id(call: Call[Any, Any]) -> str:
 
 
 def _found(call: Call[Any, Any]) -> Definition:
-    definition_id = _known_id(call)
+    definition_id = known_id(call)
     found = call.api.shelf.get(definition_id)
     if found is None:
         raise not_found("definition", definition_id)

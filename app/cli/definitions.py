@@ -34,7 +34,7 @@ FILE: Final = click.argument("file", type=click.Path(dir_okay=False, allow_dash=
 
 async def show_definition(session: Session, definition_id: str, version: int | None) -> None:
     """Print a definition; of what it says, the version asked for, else what is in force, else the draft."""
-    found = await session.api.get(_path(definition_id), version=version)
+    found = await session.api.get(path_of(definition_id), version=version)
     if session.output != "table":
         click.echo(serialized(found, session.output))
         return
@@ -53,26 +53,26 @@ async def show_definition(session: Session, definition_id: str, version: int | N
 
 async def draft_definition(session: Session, definition_id: str, file: str) -> None:
     """Make what a file says (JSON or YAML; `-` is standard input) the draft, unless others are faster."""
-    body = _read(file)
+    body = read_body(file)
     version = await _newest(session, definition_id)
     headers = {"If-Match": f'"{version}"'}
-    say_done(session, await session.api.send("PUT", _path(definition_id, "/draft"), body, headers=headers))
+    say_done(session, await session.api.send("PUT", path_of(definition_id, "/draft"), body, headers=headers))
 
 
 async def diff_definition(session: Session, definition_id: str, old: str, new: str) -> None:
     """Print how two versions differ."""
-    found = await session.api.get(_path(definition_id, "/diff"), from_=old, to=new)
+    found = await session.api.get(path_of(definition_id, "/diff"), from_=old, to=new)
     show(found, session.output, CHANGES, found["changes"])
 
 
 async def apply_definition(session: Session, definition_id: str, version: int | None) -> None:
     """Let the draft be the rules from now on."""
-    say_done(session, await session.api.send("POST", _path(definition_id, "/apply"), version=version))
+    say_done(session, await session.api.send("POST", path_of(definition_id, "/apply"), version=version))
 
 
 async def discard_definition(session: Session, definition_id: str) -> None:
     """Drop the draft."""
-    say_done(session, await session.api.send("DELETE", _path(definition_id, "/draft")))
+    say_done(session, await session.api.send("DELETE", path_of(definition_id, "/draft")))
 
 
 def say_done(session: Session, found: Mapping[str, Any]) -> None:
@@ -87,7 +87,7 @@ def say_done(session: Session, found: Mapping[str, Any]) -> None:
 
 async def _newest(session: Session, definition_id: str) -> int:
     try:
-        found: int = (await session.api.get(_path(definition_id)))["version"]
+        found: int = (await session.api.get(path_of(definition_id)))["version"]
     except Stopped as error:
         if error.exit_code != NOT_FOUND:
             raise
@@ -95,7 +95,8 @@ async def _newest(session: Session, definition_id: str) -> int:
     return found
 
 
-def _read(file: str) -> dict[str, Any]:
+def read_body(file: str) -> dict[str, Any]:
+    """Return the object in a file: JSON or YAML; `-` is standard input."""
     import orjson  # noqa: PLC0415  # other commands don't need it
     import yaml  # noqa: PLC0415  # as above; it takes JSON, too
 
@@ -111,5 +112,6 @@ def _read(file: str) -> dict[str, Any]:
     return found
 
 
-def _path(definition_id: str, rest: str = "") -> str:
+def path_of(definition_id: str, rest: str = "") -> str:
+    """Return where a definition is asked for."""
     return f"/v2/definition/{quote(definition_id, safe='')}{rest}"

@@ -15,6 +15,7 @@ from app.cli.definitions import (
     draft_definition,
     show_definition,
 )
+from app.cli.mapping_preview import preview_mapping
 from app.cli.output import Column, moment, show
 from app.cli.session import Session, talks
 
@@ -63,6 +64,18 @@ async def draft_mapping(session: Session, stream: str, file: str) -> None:
     Exit code 4 when someone else changed it meanwhile, 5 when it can't be a mapping.
     """
     await draft_definition(session, _id(stream), file)
+
+
+@mapping.command("preview")
+@STREAM
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), required=False)
+@talks
+async def preview_messages(session: Session, stream: str, file: str | None) -> None:
+    """Try FILE (JSON or YAML, - is standard input), or the draft, on the latest messages of a STREAM. Changes nothing.
+
+    Exit code 5 when it can't be a mapping.
+    """
+    await preview_mapping(session, stream, file)
 
 
 @mapping.command("diff")

@@ -20,6 +20,8 @@ ID_HEADERS: Final = ("message_id", "ce_id")
 class UnreadableMessageError(ValueError):
     """The record is no batch and no JSON object. The message says what was found."""
 
+    code = "malformed_message"
+
 
 class RawRecord(Protocol):
     """A record as Kafka gives it; `timestamp` is in milliseconds since 1970."""

@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 import pytest
 import pytest_asyncio
 
 from app.broker.server import Broker
-from tests.kafka.api.rig import Client, as_caller, until_ready
+from tests.kafka.api.rig import Client, House, as_caller, until_ready
 from tests.kafka.api.test_collect import url_of
+from tests.kafka.api.test_definitions import entrepot
 from tests.kafka.api.test_profiles import followed, profile, value
+from tests.kafka.plane import packed, write_packed
 from tests.kafka.service import Service, service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -87,3 +91,61 @@ async def test_from_messages_to_fields_to_a_mapping_to_profiles(plane: tuple[Ser
     names = {each.get("field"): each["name"] for each in suggested["mapping"]["attributes"]}
     ada = await profile(client, f"{by_mail['kind']}:p7@shop.example", lambda each: value(each, names[None]) == 5)
     assert value(ada, names["city"]) in {"Graz", "Linz", "Wels"}
+
+
+VISITS: dict[str, Any] = {
+    "identities": [{"field": "email", "kind": "email"}, {"field": "cookie", "kind": "visitor"}],
+    "attributes": [
+        {"name": "age", "field": "age", "type": "integer", "merge": "latest"},
+        {"name": "spent", "field": "spent", "type": "number", "merge": "sum"},
+    ],
+    "timestamp": {"field": "when", "format": ["auto"], "time_zone": "UTC"},
+}
+KINDS = {"kinds": [{"kind": "email", "rank": 0, "title": "E-mail"}, {"kind": "visitor", "rank": 9, "title": "Visitor"}]}
+
+
+async def test_a_mapping_is_tried_on_recent_messages_before_it_is_applied(
+    plane: tuple[Service, Client], tmp_path: Path
+) -> None:
+    running, client = plane
+    there = "/v2/definition/mapping%3Avisits"
+    newest = (await client.ask("GET", "/v2/definition/identity")).headers.get("ETag", '"0"')
+    drafted = await client.ask("PUT", "/v2/definition/identity/draft", KINDS, If_Match=newest)
+    assert drafted.status == 200, drafted.body
+    assert (await client.ask("POST", f"{there}/preview")).body["code"] == "no_such_definition"
+    assert (await client.post(f"{there}/preview", VISITS))["messages"] == [], "nothing came in yet"
+
+    history = [{"email": f"h{n}@x.example", "age": n} for n in range(30)]
+    await write_packed(running, "backfill", [packed("visits", "upload/1", history)])
+    await collect(client, "visits", {"email": "a@x.example", "cookie": "c1", "age": "old", "spent": 1.5})
+    await collect(client, "visits", {"age": 7}, {"cookie": "c2", "when": "2999-01-01T00:00:00Z"})
+    found = await client.post(f"{there}/preview", VISITS)
+    assert [each["identities"] for each in found["messages"][:3]] == [
+        [], [], ["email:a@x.example", "visitor:c1"],
+    ]  # fmt: skip
+    future, nobody, ada, *older = found["messages"]
+    assert [each["code"] for each in future["faults"]] == ["future_timestamp"]
+    assert (nobody["attributes"], nobody["faults"]) == ({}, [])
+    assert ada["attributes"] == {"spent": 1.5}
+    assert ada["faults"] == [{"part": "attribute age", "code": "wrong_type", "example": "'old'"}]
+    assert [each["message_id"] for each in older] == [f"upload/1/{n}" for n in range(29, -1, -1)]
+    summary = found["summary"]
+    assert (summary["messages"], summary["mapped"]) == (33, 31)
+    assert summary["attributes"] == {"age": 30, "spent": 1}
+    assert {"part": "attribute age", "code": "wrong_type", "example": "'old'", "messages": 1} in summary["faults"]
+    assert (await client.ask("GET", "/v2/profile/email%3Aa%40x.example")).status == 404, "nothing was kept"
+
+    wrong = await client.ask("POST", f"{there}/preview", VISITS | {"identities": [{"field": "x", "kind": "tail"}]})
+    assert (wrong.status, wrong.body["errors"][0]["pointer"]) == (422, "/identities/0/kind")
+    assert (await client.ask("POST", "/v2/definition/identity/preview", VISITS)).status == 404
+
+    house, file = House([client], running), tmp_path / "visits.json"
+    file.write_text(orjson.dumps(VISITS).decode())
+    code, said = await entrepot(house, "mapping", "preview", "visits", str(file))
+    assert code == 0
+    assert all(each in said for each in ("a@x.example", "31 of 33", "wrong_type"))
+    assert (await entrepot(house, "mapping", "draft", "visits", str(file)))[0] == 0
+    code, said = await entrepot(house, "mapping", "preview", "visits", "-o", "json")
+    assert (code, orjson.loads(said)) == (0, await client.post(f"{there}/preview")), "the draft"
+    dropped = await client.ask("DELETE", "/v2/definition/identity/draft")
+    assert dropped.status == 200
