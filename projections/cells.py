@@ -107,12 +107,12 @@ FOLDS: Final[Mapping[str, Fold]] = {
 NOBODY: Final[Counter] = ("", 0)
 
 
-def join(cells: Cells, other: Cells, most_identities: int) -> None:
+def join(cells: Cells, other: Cells) -> None:
     """Take over into `cells` all that `other` knows more: commutative, associative, idempotent."""
     for name, cell in other.items():
         merge, _, _ = name.partition(":")
         if name.startswith(COUNTED):
-            _join_counted(cells.setdefault(name, {}), cell, most_identities)
+            _join_counted(cells.setdefault(name, {}), cell)
         elif merge == "union":
             united = cells.setdefault(name, {})
             for text, stamp in cell.items():
@@ -130,13 +130,31 @@ def _take_value(united: dict[str, Stamp], text: str, stamp: Stamp) -> None:
             del united[max(united)]
 
 
-def _join_counted(counted: dict[str, list[Any]], other: Mapping[str, list[Any]], most_identities: int) -> None:
+def _join_counted(counted: dict[str, list[Any]], other: Mapping[str, list[Any]]) -> None:
     for key, record in other.items():
         known = counted.get(key)
         if known is None or known[:2] < record[:2]:
             counted[key] = record
-    while len(counted) > most_identities:
-        del counted[max(counted)]
+
+
+def trim(cells: Cells, most_identities: int) -> bool:
+    """Keep the counts of those identities that come first, and tell whether there were more."""
+    trimmed = [keep_first(cell, most_identities) for name, cell in cells.items() if name.startswith(COUNTED)]
+    return any(trimmed)
+
+
+def keep_first(known: dict[str, Any], most: int) -> bool:
+    """Keep what comes first in the order of keys, and tell whether there was more.
+
+    What is left is the same however often, and wherever on the way, it is done.
+    """
+    too_many = len(known) - most
+    if too_many == 1:
+        del known[max(known)]
+    elif too_many > 1:
+        for key in sorted(known)[most:]:
+            del known[key]
+    return too_many > 0
 
 
 def own(cells: Cells, key: str) -> Cells:

@@ -52,15 +52,19 @@ class Mapped:
 
 @dataclass(slots=True)
 class Told:
-    """What nodes tell nodes of one partition, and whom people want forgotten there: (key, moment, keys together)."""
+    """What nodes tell nodes of one partition, and whom people want forgotten there: (key, moment, keys together).
+
+    A shortcut is (key, smaller key, up to when the first had forgotten when it sent what was sent on).
+    """
 
     joins: list[tuple[str, Sender, Cells, Edges]] = field(default_factory=list)
     links: list[tuple[str, str, Sender]] = field(default_factory=list)
     forget: list[tuple[str, int, Sequence[str]]] = field(default_factory=list)
+    shortcuts: list[tuple[str, str, int]] = field(default_factory=list)
 
     def spoken_to(self) -> Iterator[str]:
         """Yield every key that is spoken to, some more than once."""
-        for told in (self.joins, self.links, self.forget):
+        for told in (self.joins, self.links, self.forget, self.shortcuts):
             for each in told:
                 yield each[0]
 
@@ -79,7 +83,7 @@ def decode_mapped(payload: bytes) -> Mapped:
 
 def encode_told(told: Told) -> bytes:
     """Return the payload of a `NodeBatch`."""
-    return orjson.dumps([told.joins, told.links, told.forget])
+    return orjson.dumps([told.joins, told.links, told.forget, told.shortcuts])
 
 
 def decode_told(payload: bytes) -> Told:
@@ -119,7 +123,7 @@ def apply_mapped(mapped: Mapped, nodes: Mapping[str, Node], outbox: Outbox) -> N
 
 def _apply_row(node: Node, row: Row, batches: Sequence[str], plan: Plan, on_the_way: dict[str, Cells]) -> None:
     at = row[AT]
-    if at <= node.forgotten:
+    if at <= node.forgotten and node.forgotten:
         return
     cells = node.cells
     if node.parent:
@@ -135,6 +139,10 @@ def apply_told(told: Told, nodes: Mapping[str, Node], outbox: Outbox) -> None:
         nodes_of.forget(nodes[key], moment, together)
     for key, (sender, had_forgotten), cells, edges in told.joins:
         nodes_of.join(nodes[key], (sender, had_forgotten), cells, edges, outbox)
+    for key in {each[0] for each in told.joins}:
+        nodes_of.trim(nodes[key], outbox)
+    for key, smaller, had_forgotten in told.shortcuts:
+        nodes_of.shorten(nodes[key], smaller, had_forgotten)
     for larger, smaller, (sender, had_forgotten) in told.links:
         nodes_of.follow(nodes[larger], smaller, (sender, had_forgotten), outbox)
 
@@ -148,6 +156,9 @@ def told_by(outbox: Outbox, partitions: int) -> dict[int, Told]:
     for larger, smaller, sender in sorted(outbox.links):
         there = partition_of_key(larger, partitions)
         found.setdefault(there, Told()).links.append((larger, smaller, sender))
+    for (key, had_forgotten), smaller in outbox.shortcuts.items():
+        there = partition_of_key(key, partitions)
+        found.setdefault(there, Told()).shortcuts.append((key, smaller, had_forgotten))
     return found
 
 

@@ -6,13 +6,16 @@ broker's acks of what other partitions were told. A crash repeats; a repeat chan
 
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
 from app.profiles.nodes import Nodes
+from app.profiles.overfull import Overfull
 from app.profiles.seen import Seen
 from app.profiles.store import Changes, PartitionStore
 from app.safe_faust.publishing import Outgoing
+from projections.fitting import encoded_parts
 from projections.node import Node, Outbox
 from projections.updates import (
     INDEX,
@@ -26,7 +29,6 @@ from projections.updates import (
     decode_mapped,
     decode_told,
     encode_node,
-    encode_told,
     take_new,
     told_by,
 )
@@ -34,6 +36,7 @@ from schemas.topics import LANES, UPDATES
 from schemas.updates import EVERY_GENERATION, MappedBatch, NodeBatch, Update
 from schemas.wire import encode
 
+LARGEST_TOLD: Final = 4 * 1024 * 1024  # of JSON in a record, unless a single cell is larger
 REFERENCE: Final = struct.Struct(">BHQQQ")  # lane, partition and offset of a raw record, index in it, rules_at
 PAGES: Final = "pages"  # of references, numbered in the order they were written
 RULES_AT: Final = "rules_at"  # behind the rules of what was made by a rebuild: its promotion
@@ -67,6 +70,9 @@ class ProfilePartition:
         self._rules_at = int(store.fact(RULES_AT) or 0)
         self.nodes = Nodes(store.get_nodes, most_nodes)
         self._seen = Seen(store.get_seen, store.iterate_seen, clock)
+        self._clock = clock
+        self._overfull = Overfull(f"profiles/{number}")
+        self._letters: list[Outgoing] = []
         self._references: dict[str, bytearray] = {}
         self._outboxes: dict[str, Outbox] = {}
         self._moved = False  # there is something to keep, if only a position
@@ -122,6 +128,10 @@ class ProfilePartition:
     def told(self) -> list[tuple[str, int, Told]]:
         """Return what other partitions have to hear before anything is kept: by lane and partition."""
         outboxes, self._outboxes = self._outboxes, {}
+        for each in outboxes.values():
+            if each.overfull:
+                now = datetime.fromtimestamp(self._clock(), UTC)
+                self._letters += self._overfull.letters(each.overfull, each.most_identities, now)
         return [
             (lane, partition, told)
             for lane, outbox in outboxes.items()
@@ -171,15 +181,18 @@ class ProfilePartition:
                     known += reference
 
     def to_tell(self) -> list[Outgoing]:
-        """Return what `told` does, as records."""
-        return [
+        """Return what `told` does, as records, with dead letters of what is too much to be kept."""
+        told = [
             Outgoing(
                 UPDATES[lane].name,
-                encode(NodeBatch(payload=encode_told(told), generation=self.generation)),
+                encode(NodeBatch(payload=payload, generation=self.generation)),
                 partition=partition,
             )
             for lane, partition, told in self.told()
+            for payload in encoded_parts(told, LARGEST_TOLD)
         ]
+        letters, self._letters = self._letters, []
+        return told + letters
 
     def keep(self, facts: Mapping[str, bytes] = NOTHING) -> None:
         """Write all that was applied, with the position behind it, in one step. What was to tell has been told."""

@@ -11,7 +11,8 @@ import pytest
 from app.profiles.partition import ProfilePartition
 from app.profiles.store import PartitionStore
 from projections.placement import partition_of_key
-from projections.updates import Group, Mapped, canonical, encode_mapped
+from projections.updates import Group, Mapped, Told, canonical, encode_mapped
+from schemas.messages import MessageRejected
 from schemas.topics import UPDATES
 from schemas.updates import MappedBatch
 from schemas.wire import decode, encode
@@ -147,3 +148,28 @@ def test_where_the_raw_messages_of_a_key_are_is_kept_in_order(tmp_path: Path) ->
         found = [(offset, index) for _, _, offset, index, _ in partition.references("00:email:a")]
         assert found == [(n, n) for n in range(5)], "neither twice nor out of order"
         assert partition.references("00:email:b") == []
+
+
+def test_a_profile_of_too_many_identities_is_told_of_once_and_its_reason_names_nobody(tmp_path: Path) -> None:
+    store = PartitionStore.open(tmp_path / "store")
+    partition = ProfilePartition(0, 1, store, generation=0, most_nodes=6, clock=lambda: 1_000_000.0)
+    found: list[MessageRejected] = []
+    for start in (0, 10):
+        joins = [("00:email:ada", (f"01:cookie:{n}", 0), {}, {f"01:cookie:{n}\0" + "00:email:ada": [1, "b", n]})
+                 for n in range(start, start + 10)]  # fmt: skip
+        partition.hear(Told(joins=joins), 5)  # type: ignore[arg-type]
+        partition.take(mapped_header(), Mapped(), 5)
+        found += [decode(each.value or b"") for each in partition.to_tell()]  # type: ignore[misc]
+        partition.keep()
+    (letter,) = found
+    assert (letter.code, letter.source, letter.excerpt) == ("too_many_identities", "profiles/0", b"email:ada")
+    assert "more than 5 identities" in letter.reason
+    assert "ada" not in letter.reason + letter.position
+    assert len(partition.nodes.load(["00:email:ada"])["00:email:ada"].edges) == 5
+    store.close()
+
+
+def mapped_header() -> MappedBatch:
+    return MappedBatch(
+        topic="messages.realtime", partition=0, first_offset=0, next_offset=1, rules_at=1, payload=b"[]"
+    )  # fmt: skip

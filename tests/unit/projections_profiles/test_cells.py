@@ -16,6 +16,7 @@ from projections.cells import (
     latest,
     lowest,
     own,
+    trim,
     unite,
     value_of,
 )
@@ -77,7 +78,7 @@ def test_counting_begins_anew_behind_what_was_forgotten() -> None:
         count(cells, "count:x", ME, 1, 1, "b", index)
     anew: Cells = {}
     count(anew, "count:x", ("00:email:a", 7), 1, 8, "b", 3)
-    join(anew, cells, 10)  # comes late
+    join(anew, cells)  # comes late
     assert value_of("count:x", anew["count:x"]) == (1, [8, "b", 3])
     assert own(anew, "00:email:b") == {}
     count(cells, "count:x", ("00:email:a", 7), 1, 8, "b", 3)
@@ -112,6 +113,8 @@ def test_counts_of_too_many_identities_stay_bounded() -> None:
     for number in reversed(range(10)):
         counted: Cells = {}
         count(counted, "count:x", (f"00:email:{number}", 0), 1, 1, "b", number)
-        join(cells, counted, 4)
+        join(cells, counted)
+    assert trim(cells, 4)
+    assert not trim(cells, 4)
     assert value_of("count:x", cells["count:x"])[0] == 4
     assert max(cells["count:x"]) == "00:email:3"
