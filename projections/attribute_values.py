@@ -25,6 +25,7 @@ BAD_TEXT: Final = "bad_text"  # a NUL or half of a surrogate pair: no store and 
 BAD_TIMESTAMP: Final = "bad_timestamp"
 
 MAX_DEPTH: Final = 32  # of lists and objects inside each other
+MAX_UNITED_BYTES: Final = 1024  # of a value of a union: a profile has up to a thousand of them
 MAX_SUM: Final = 9_200_000_000_000_000_000  # millionths
 EXACT: Final = 2**53  # floats below it have a place for their units
 MILLION: Final = 1_000_000
@@ -36,6 +37,8 @@ def converter(merge: str, kind: str, moment: ReadMoment, report: Report) -> Conv
     if merge == "count":
         return lambda value: None if value == "" else 1
     convert = moment_converter(moment, report) if kind == "timestamp" else CONVERTERS[kind](report)
+    if merge == "union":
+        return _united(convert, report)
     return _sum(convert, report) if merge == "sum" else convert
 
 
@@ -145,6 +148,16 @@ def _structure_fault(value: Any) -> str:
     if containers:
         return TOO_DEEP
     return text_fault(json.dumps(value, ensure_ascii=False, separators=(",", ":")), MAX_TEXT_BYTES)
+
+
+def _united(convert: Convert, report: Report) -> Convert:
+    def value_of(value: Any) -> Any:
+        found = convert(value)
+        if type(found) is str and len(found) > MAX_UNITED_BYTES // 4 and len(found.encode()) > MAX_UNITED_BYTES:
+            return report(value, TOO_LONG)
+        return found
+
+    return value_of
 
 
 def _sum(convert: Convert, report: Report) -> Convert:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from app.dead_letters import letter_of
@@ -16,6 +17,7 @@ from app.lane.sample import Sample
 from app.safe_faust.publishing import Outgoing
 from app.store.questions import StreamDelta
 from projections.cells import COUNTED
+from projections.fitting import left_out
 from projections.mapper import Mapper
 from projections.placement import partition_of_key
 from projections.rules import Forgotten
@@ -26,8 +28,15 @@ from schemas.topics import FUTURE_BOUND_MS, UPDATES
 from schemas.updates import MappedBatch
 from schemas.wire import MalformedRecordError, encode
 
+MOST_FAULTS: Final = 20  # of a record, each with a dead letter of its own
+FULL_BYTES: Final = 4 * 1024 * 1024  # of raw records
+LARGEST_UPDATE: Final = 12 * 1024 * 1024  # of JSON; with all that surrounds it, the broker takes it
 FULL_ROWS: Final = 1_000  # for one partition: what profiles do at a time has to be short enough not to be felt
 UNREADABLE: Final = (UnreadableMessageError, BadBatchError, MalformedRecordError, UnknownSchemaError)
+
+
+class TooMuchAtOnceError(Exception):
+    """What the records of a chunk say to a partition is more than fits into a record."""
 
 
 @dataclass(slots=True)
@@ -53,7 +62,7 @@ class Chunk:
         sample: Sample | None = None,
     ) -> None:
         self._lane = lane
-        self._book = book
+        self.book = book
         self._forgotten = forgotten
         self._partitions = partitions
         self._now = now
@@ -62,19 +71,21 @@ class Chunk:
         self._singles: dict[tuple[int, str], Group] = {}  # still open, by partition and stream
         self._said: set[tuple[str, int]] = set()  # the messages in them that may come again
         self._rows = 0
-        self._first: RawRecord | None = None
+        self._bytes = 0
+        self.records: list[RawRecord] = []
         self.next_offset = 0
         self.seen: dict[str, StreamDelta] = {}
         self.letters: list[Outgoing] = []
 
     @property
     def is_full(self) -> bool:
-        """Whether it has as many rows as are sent at a time."""
-        return self._rows >= FULL_ROWS * self._partitions
+        """Whether it has as much as is sent at a time."""
+        return self._rows >= FULL_ROWS * self._partitions or self._bytes >= FULL_BYTES
 
     def add(self, record: RawRecord) -> None:
         """Take the next record. What can't be read becomes a dead letter, and the partition goes on."""
-        self._first = self._first or record
+        self.records.append(record)
+        self._bytes += len(record.value or b"")
         self.next_offset = record.offset + 1
         try:
             raw = open_raw(record)
@@ -86,8 +97,8 @@ class Chunk:
         if self._sample is not None:
             self._sample.look(raw)
         odd: dict[str, Oddity] = {}
-        mapper = self._book.mapper(raw.stream)
-        if self._book.scope.leaves_out(raw.job_id, raw.arrived):
+        mapper = self.book.mapper(raw.stream)
+        if self.book.scope.leaves_out(raw.job_id, raw.arrived):
             return
         if mapper is not None:
             self._map(raw, record, mapper, odd)
@@ -102,29 +113,45 @@ class Chunk:
         return self._packets
 
     def updates(self) -> list[Outgoing]:
-        """Return what the partitions of identities are told."""
-        first = self._first
-        if first is None:
-            return []
+        """Return what the partitions of identities are told.
+
+        Raises:
+            TooMuchAtOnceError: some of it is larger than a record may be. Take the records one by one.
+
+        """
         told = []
         for partition, mapped in self._packets.items():
+            first, payload = self.records[0], encode_mapped(mapped)
+            if len(payload) > LARGEST_UPDATE:
+                payload = self._cut(mapped)
             word = MappedBatch(
                 topic=first.topic,
                 partition=first.partition,
                 first_offset=first.offset,
                 next_offset=self.next_offset,
-                rules_at=self._book.rules_at,
-                payload=encode_mapped(mapped),
-                generation=self._book.generation,
+                rules_at=self.book.rules_at,
+                payload=payload,
+                generation=self.book.generation,
             )
             told.append(Outgoing(UPDATES[self._lane].name, encode(word), partition=partition))
         return told
+
+    def _cut(self, mapped: Mapped) -> bytes:
+        """Return what a single record says to a partition without what can't be told in one."""
+        if len(self.records) > 1:
+            raise TooMuchAtOnceError
+        (record,) = self.records
+        what = f"{left_out(mapped, LARGEST_UPDATE)} messages or links of this record are left out: what it says to one"
+        reason = f"{what} partition of identities is over {LARGEST_UPDATE} bytes. Send it in several records"
+        letter = letter_of(record, record.key, record.value, "too_large", reason, self._now)
+        self.letters.append(letter)
+        return encode_mapped(mapped)
 
     def _map(self, raw: Raw, record: RawRecord, mapper: Mapper, odd: dict[str, Oddity]) -> None:
         counts = raw.may_repeat and any(name.startswith(COUNTED) for name in mapper.columns)
         groups: dict[int, Group] = {}
         mapped_lines: list[int] = []  # the mapper counts what it was given
-        latest, takes, partitions = raw.arrived + FUTURE_BOUND_MS * 1_000, self._book.scope.takes, self._partitions
+        latest, takes, partitions = raw.arrived + FUTURE_BOUND_MS * 1_000, self.book.scope.takes, self._partitions
         stamps = raw.timestamps or [raw.arrived] * len(raw.lines)
         for index, stamp in enumerate(stamps):
             message = _parsed(raw, index, odd)
@@ -150,11 +177,16 @@ class Chunk:
                 packet = self._packets[partition_of_key(link, partitions)]
                 packet.links.append((link, key, at, raw.batch, number))
         self._rows += sum(len(each.rows) for each in groups.values())
-        for (what, code), (count, example, number) in mapper.take_faults().items():
+        faults = mapper.take_faults()
+        for (what, code), (count, example, number) in islice(faults.items(), MOST_FAULTS):
             index = mapped_lines[number]
             self.letters.append(
                 self._letter(record, raw, code, Oddity(f"{what}: {example}", index, raw.lines[index], count))
             )
+        if len(faults) > MOST_FAULTS:
+            names = ", ".join(what for what, _ in islice(faults, MOST_FAULTS, None))
+            reason = f"and {len(faults) - MOST_FAULTS} more parts of the mapping could not use what there was: {names}"
+            self.letters.append(self._letter(record, raw, "more_faults", Oddity(reason, 0, raw.lines[0])))
 
     def _group(self, home: int, raw: Raw, record: RawRecord, mapper: Mapper, *, counted: bool) -> Group:
         """Return the group that the rows of a record belong to. Single messages share one, as they share columns."""
@@ -197,7 +229,7 @@ def _parsed(raw: Raw, index: int, odd: dict[str, Oddity]) -> dict[str, Any] | No
     try:
         return parse(raw.lines[index])
     except UnreadableMessageError as error:
-        _note(odd, "malformed_message", str(error), index, raw.lines[index])
+        _note(odd, error.code, str(error), index, raw.lines[index])
         return None
 
 

@@ -8,12 +8,16 @@ from typing import Any, Final, Protocol
 import orjson
 
 from projections.metrics import EPOCH
+from schemas.job_ids import JOB_ID, is_job_id
 from schemas.messages import MessageBatch, check_batch
 from schemas.stream_names import STREAM_NAME, is_stream_name
 from schemas.wire import MAGIC, decode
 
 DEFAULT_STREAM: Final = "default"
 LONGEST_ID: Final = 200
+LONGEST_BATCH_ID: Final = 800  # bytes: every stamp in a profile has it
+HIGHEST_INDEX: Final = 2**53  # of a message in its batch
+DEEPEST: Final = 200  # levels of lists and objects; what is deeper can't be written as JSON again, and so not be shown
 ID_HEADERS: Final = ("message_id", "ce_id")
 
 
@@ -21,6 +25,12 @@ class UnreadableMessageError(ValueError):
     """The record is no batch and no JSON object. The message says what was found."""
 
     code = "malformed_message"
+
+
+class TooDeepError(UnreadableMessageError):
+    """The message has lists and objects inside each other without end. Send it flatter."""
+
+    code = "too_deep"
 
 
 class RawRecord(Protocol):
@@ -69,6 +79,7 @@ def open_raw(record: RawRecord) -> Raw:
     word = decode(value)
     if not isinstance(word, MessageBatch):
         raise UnreadableMessageError(f"a {type(word).__name__} is not a batch of messages")
+    _check_ids(word)
     check_batch(word.stream, word.count, word.payload, word.timestamps)
     return Raw(
         stream=word.stream,
@@ -79,6 +90,15 @@ def open_raw(record: RawRecord) -> Raw:
         arrived=(word.ingested_at - EPOCH) // timedelta(microseconds=1),
         job_id=word.job_id,
     )
+
+
+def _check_ids(word: MessageBatch) -> None:
+    if len(word.batch_id.encode()) > LONGEST_BATCH_ID:
+        raise UnreadableMessageError(f"a batch's id has at most {LONGEST_BATCH_ID} bytes")
+    if word.job_id and not is_job_id(word.job_id):
+        raise UnreadableMessageError(JOB_ID)
+    if not 0 <= word.first <= HIGHEST_INDEX:
+        raise UnreadableMessageError(f"the first message of a batch has a number of 0 to {HIGHEST_INDEX}")
 
 
 def _single(value: bytes, record: RawRecord) -> Raw:
@@ -105,7 +125,7 @@ def parse(line: bytes) -> dict[str, Any]:
     """Return the message in a line.
 
     Raises:
-        UnreadableMessageError: it is no JSON object.
+        UnreadableMessageError: it is no JSON object, or one that is nested too deep.
 
     """
     try:
@@ -114,7 +134,23 @@ def parse(line: bytes) -> dict[str, Any]:
         raise UnreadableMessageError(f"the message is not JSON: {error}") from error
     if not isinstance(message, dict):
         raise UnreadableMessageError(f"a message is a JSON object, not a {type(message).__name__}")
+    if len(line) > 2 * DEEPEST and line.count(b"{") + line.count(b"[") > DEEPEST:
+        _check_depth(message)
     return message
+
+
+def _check_depth(message: dict[str, Any]) -> None:
+    level: list[Any] = [message]
+    for _ in range(DEEPEST):
+        level = [
+            child
+            for each in level
+            for child in (each.values() if type(each) is dict else each)
+            if type(child) in {dict, list}
+        ]
+        if not level:
+            return
+    raise TooDeepError(f"the message is nested deeper than {DEEPEST} levels")
 
 
 def moment(micros: int) -> datetime:

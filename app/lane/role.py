@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from app.group_reader import GroupReader
-from app.lane.chunk import Chunk
+from app.lane.chunk import Chunk, TooMuchAtOnceError
 from app.lane.rule_book import RuleBook
 from app.lane.sample import Sample
 from app.rules_reader import RulesReader
@@ -113,14 +113,24 @@ class Lane:
                 if chunk is not None:
                     await self._send(where, chunk)
                 book, until = await self._rules_for(where, record.offset)
-                forgotten = self._rules.rules.forgotten
-                chunk = Chunk(self._name, book, forgotten, self._partitions, self._clock(), self._samples[where])
+                chunk = self._chunk(book, self._samples[where])
             chunk.add(record)
         if chunk is not None:
             await self._send(where, chunk)
 
+    def _chunk(self, book: RuleBook, sample: Sample | None) -> Chunk:
+        return Chunk(self._name, book, self._rules.rules.forgotten, self._partitions, self._clock(), sample)
+
     async def _send(self, where: TopicPartition, chunk: Chunk) -> None:
-        await self._writer.write([*chunk.updates(), *chunk.letters])
+        try:
+            updates = chunk.updates()
+        except TooMuchAtOnceError:
+            for record in chunk.records:
+                alone = self._chunk(chunk.book, None)
+                alone.add(record)
+                await self._send(where, alone)
+            return
+        await self._writer.write([*updates, *chunk.letters])
         await self._count(where, max(chunk.next_offset, self._positions[where]), chunk.seen)
 
     async def _hand_over_samples(self) -> None:

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from app.lane.chunk import Chunk
+from app.lane.chunk import LARGEST_UPDATE, MOST_FAULTS, Chunk, TooMuchAtOnceError
 from app.lane.raw import UnreadableMessageError, open_raw
 from app.lane.rule_book import RuleBook
 from projections.metrics import EPOCH
@@ -187,3 +187,89 @@ def test_a_header_without_a_value_is_as_none() -> None:
 
 def test_the_last_moment_that_a_batch_may_have_is_a_moment() -> None:
     assert open_raw(packed(0, "b", {}, stamps=(LATEST,))).newest() == datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)
+
+
+def batch(**facts: Any) -> Record:
+    word = MessageBatch(
+        batch_id="b", stream="people", source="", job_id="j", run=1, ingested_at=NOW, first=0, count=1, payload=b"{}\n"
+    )
+    return Record(encode(replace(word, **facts)), 41)
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (batch(batch_id="b" * 801), "batch's id"),
+        (batch(job_id="j" * 10**6), "job's id"),
+        (batch(job_id="j\0"), "job's id"),
+        (batch(first=-1), "first message"),
+        (batch(first=2**63 - 1), "first message"),
+        (batch(count=2), "ended lines"),
+        (batch(timestamps=b"1234"), "bytes of timestamps"),
+        (
+            Record(encode(MessageRejected(rejected_at=NOW, code="c", reason="r", source="s", position="p")), 41),
+            "not a batch",
+        ),
+    ],
+)
+def test_a_batch_that_no_collector_writes_is_a_dead_letter(record: Record, reason: str) -> None:
+    chunk = chunk_of(record)
+    (letter,) = letters(chunk)
+    assert (letter.code, letter.offset, len(letter.job_id)) == ("malformed_message", 41, 0)
+    assert reason in letter.reason
+    assert chunk.updates() == []
+
+
+def test_messages_are_nested_as_deep_as_can_be_shown_again() -> None:
+    def nested(levels: int) -> bytes:
+        return b'{"email":"a' + b"%d" % levels + b'","x":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+    wide = b'{"email":"wide","x":[' + b"[],{}," * 1_000 + b"0]}"
+    chunk = chunk_of(*(Record(each, n) for n, each in enumerate((nested(200), nested(201), nested(100_000), wide))))
+    assert [each[0] for each in said(chunk)[0]] == ["00:email:a200", "00:email:wide"]
+    assert [(each.code, each.offset) for each in letters(chunk)] == [("too_deep", 1), ("malformed_message", 2)]
+
+
+def test_what_is_wrong_with_very_many_fields_is_told_in_few_letters() -> None:
+    names = [f"a{n}" for n in range(100)]
+    wide = PEOPLE | {"attributes": [{"name": n, "field": n, "type": "integer", "merge": "latest"} for n in names]}
+    book = RuleBook(Rules(Applied(1, json.dumps(IDENTITY)), {"people": Applied(1, json.dumps(wide))}), 7)
+    chunk = Chunk("realtime", book, Forgotten(), 3, NOW)
+    chunk.add(packed(0, "b", {"email": "a", **dict.fromkeys(names, "x")}, {"email": "b"}))
+    assert [each[0] for each in said(chunk)[0]] == ["00:email:a", "00:email:b"]
+    *few, last = letters(chunk)
+    assert len(few) == MOST_FAULTS
+    assert last.code == "more_faults"
+    assert f"{100 - MOST_FAULTS} more parts" in last.reason
+
+
+def test_what_says_too_much_for_a_record_is_taken_by_itself_and_then_cut() -> None:
+    texts = PEOPLE | {
+        "attributes": [{"name": f"a{n}", "field": "text", "type": "string", "merge": "latest"} for n in range(5)]
+    }
+    book = RuleBook(Rules(Applied(1, json.dumps(IDENTITY)), {"people": Applied(1, json.dumps(texts))}), 7)
+    records = [packed(n, f"b/{n}", *({"email": "a", "text": "x" * 60_000} for _ in range(30))) for n in range(2)]
+    together = Chunk("realtime", book, Forgotten(), 3, NOW)
+    for each in records:
+        assert not together.is_full
+        together.add(each)
+    with pytest.raises(TooMuchAtOnceError):
+        together.updates()
+    assert together.records == records
+    (alone,) = told(chunk := chunk_by(book, records[0]))
+    assert len(alone.payload) < LARGEST_UPDATE
+    assert letters(chunk) == []
+    huge = packed(9, "b/9", *({"email": "a", "text": "x" * 60_000} for _ in range(60)))
+    chunk = chunk_by(book, huge)
+    (cut,) = told(chunk)
+    assert len(cut.payload) < LARGEST_UPDATE + 100_000
+    (letter,) = letters(chunk)
+    assert (letter.code, letter.offset, "messages or links" in letter.reason) == ("too_large", 9, True)
+    assert 0 < len(decode_mapped(cut.payload).groups[0].rows) < 60
+    assert chunk_by(book, packed(0, "b", *({"text": "x" * 60_000} for _ in range(70)))).is_full
+
+
+def chunk_by(book: RuleBook, record: Record) -> Chunk:
+    chunk = Chunk("realtime", book, Forgotten(), 3, NOW)
+    chunk.add(record)
+    return chunk

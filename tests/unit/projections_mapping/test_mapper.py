@@ -227,6 +227,14 @@ def test_sums_are_exact_millionths(kind: str, value: Any, expected: int | None, 
     assert value_of(attribute(kind, "sum"), value) == (expected, fault)
 
 
+@pytest.mark.parametrize("value", ["x" * 1_025, "é" * 513])
+def test_a_value_of_a_union_is_short_as_a_profile_has_many(value: str) -> None:
+    assert value_of(attribute("string", "union"), value) == (None, "too_long")
+    for fits in (value[: len(value) // 2], "ä" * 300, True):
+        rules = attribute("string" if type(fits) is str else "boolean", "union")
+        assert value_of(rules, fits) == (fits, "")
+
+
 @pytest.mark.parametrize(
     ("value", "expected"), [(None, None), ("", None), (0, 1), (False, 1), ([], 1), ("x" * 70_000, 1), (deep(900), 1)]
 )
