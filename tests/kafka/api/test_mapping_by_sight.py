@@ -149,3 +149,14 @@ async def test_a_mapping_is_tried_on_recent_messages_before_it_is_applied(
     assert (code, orjson.loads(said)) == (0, await client.post(f"{there}/preview")), "the draft"
     dropped = await client.ask("DELETE", "/v2/definition/identity/draft")
     assert dropped.status == 200
+
+
+async def test_the_deepest_message_that_is_taken_can_be_shown(plane: tuple[Service, Client]) -> None:
+    """After the stream `shop` was mapped."""
+    running, client = plane
+    assert running.producer
+    message = b'{"email":"deep@shop.example","x":' + b"[" * 199 + b"]" * 199 + b"}"
+    await running.producer.send_and_wait("messages.realtime", message, partition=0, headers=[("stream", b"shop")])
+    await profile(client, "email:deep@shop.example", lambda each: bool(each["attributes"]))
+    explained = await client.get("/v2/profile/email:deep%40shop.example/explain")
+    assert orjson.dumps(explained["messages"][0]["message"]["x"]) == b"[" * 199 + b"]" * 199
