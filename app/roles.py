@@ -36,9 +36,10 @@ def run_role(role: Role, settings: Settings) -> int:
     """Run a role until SIGTERM or SIGINT and return the process's exit code."""
     import uvloop  # noqa: PLC0415  # only a process that is a role pays for it
 
-    from app.kafka_on_uvloop import mend  # noqa: PLC0415
+    from app import kafka_on_uvloop, kafka_unpacking  # noqa: PLC0415
 
-    mend()
+    kafka_on_uvloop.mend()
+    kafka_unpacking.mend()
     os.nice(role.niceness)
     return uvloop.run(_started(role.name, settings))
 

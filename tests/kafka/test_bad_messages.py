@@ -236,3 +236,26 @@ async def test_a_hundred_thousand_identities_of_one_profile_stop_nobody(
         assert 1 <= len(told) <= 20
         assert {each.excerpt for each in told if each.excerpt == b"id:000000"} == {b"id:000000"}
         assert all("max_identities" in each.reason and "000000" not in each.reason for each in told)
+
+
+async def test_a_batch_that_swells_without_end_is_one_dead_letter(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+    """Eight hundred megabytes of nothing, for some kilobytes of zstd."""
+    async with plane(tmp_path, fresh_broker) as running, watched(running):
+        servers = running.broker.bootstrap_servers
+        async with AIOKafkaProducer(
+            bootstrap_servers=servers,
+            compression_type="zstd",
+            max_batch_size=1024 * MEGABYTE,
+            request_timeout_ms=60_000,
+        ) as swelling:
+            batch = swelling.create_batch()
+            for _ in range(800):
+                batch.append(key=b"k", value=bytes(MEGABYTE - 100), timestamp=None, headers=[("stream", b"people")])
+            batch.close()
+            await (await swelling.send_batch(batch, "messages.realtime", partition=0))
+        await write(running, "realtime", b'{"email":"after@x"}')
+        await settled(running)
+        (letter,) = await letters(running)
+        assert (letter.code, letter.offset) == ("malformed_message", 799)
+        assert letter.excerpt.startswith(b"offsets 0 to 799: a batch that unpacks to more than")
+        assert await attributes(running, "after@x") == {"seen": 1}

@@ -1,0 +1,46 @@
+"""A batch that swells when it is unpacked is one unreadable record; all others are what they were."""
+
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer import fetcher
+from aiokafka.record._crecords.default_records import DefaultRecordBatchBuilder
+
+from app.kafka_unpacking import MOST_BYTES, mend
+
+CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+
+
+def batch(codec: str, values: list[bytes]) -> bytes:
+    builder = DefaultRecordBatchBuilder(2, CODECS[codec], 0, -1, -1, -1, 2**31 - 1)
+    for offset, value in enumerate(values):
+        builder.append(offset, 1_700_000_000_000, b"k", value, [("h", b"1")])
+    return bytes(builder.build())
+
+
+def read(data: bytes) -> list[Any]:
+    mend()
+    mend()
+    records = fetcher.MemoryRecords(data)
+    where = TopicPartition("t", 0)
+    return [*fetcher.PartitionRecords(where, records, [], 0, None, None, True, fetcher.READ_COMMITTED)]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("size", [1, 300_000])
+def test_what_fits_is_as_it_was_sent(codec: str, size: int) -> None:
+    values = [bytes([n % 251]) * size for n in range(100)]
+    found = read(batch(codec, values) + batch(codec, values))
+    assert [each.value for each in found][:100] == values
+    assert (found[3].offset, found[3].key, found[3].headers) == (3, b"k", (("h", b"1"),))
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_what_swells_is_one_record_that_says_so(codec: str) -> None:
+    values = [bytes(MOST_BYTES // 8)] * 9
+    data = batch(codec, values)
+    assert len(data) < MOST_BYTES // 15
+    (found,) = read(data)
+    assert (found.offset, found.key, found.timestamp) == (8, None, 1_700_000_000_000)
+    assert found.value == b"offsets 0 to 8: a batch that unpacks to more than 33554432 bytes"
