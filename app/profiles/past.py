@@ -17,7 +17,8 @@ from projections.updates import Group, Mapped, apply_mapped, apply_told, told_by
 from schemas.topics import LANES
 
 MOST_MESSAGES: Final = 10_000
-MOST_RECORDS: Final = 500  # of a megabyte each
+MOST_RECORDS: Final = 500
+MOST_BYTES: Final = 64 * 1024 * 1024  # of messages, which are held at once
 WAIT_MS: Final = 2_000
 
 Place = tuple[str, int, int]  # topic, partition, offset
@@ -71,12 +72,15 @@ class Past:
                 count += 1
         if count > MOST_MESSAGES or len(wanted) > MOST_RECORDS:
             raise TooMuchError(f"{count:,} messages in {len(wanted):,} records are behind it")
-        found = []
+        found, size = [], 0
         async for place, raw in self._records(wanted):
             for index, rules_at in sorted(wanted[place]):
                 behind = await self._behind(place, raw, index, rules_at)
                 if behind is not None:
                     found.append(behind)
+                    size += len(raw.lines[index - raw.first])
+            if size > MOST_BYTES:
+                raise TooMuchError(f"more than {MOST_BYTES:,} bytes of messages are behind it")
         return sorted(found, key=lambda each: (each.at, each.message_id))
 
     async def as_of(self, behind: Iterable[Behind], key: str, at: int, rules: Rules) -> Node:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
+from typing import Final
 
 from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,6 +12,8 @@ from app.store.database import Database
 from app.store.questions import StreamDelta, StreamView
 from app.store.tables import NO_GENERATION, micros, moment, stream_fields, streams
 from projections.field_stats import FORMAT, FieldStats, merge
+
+MOST_LISTED: Final = 10_000
 
 
 async def add_seen(
@@ -84,7 +87,10 @@ def _merged(sketches: Iterable[bytes]) -> FieldStats:
 
 
 async def all_seen(connection: AsyncConnection, stream: str | None = None) -> list[StreamView]:
-    """Return every stream and lane, by name; or one stream."""
+    """Return every stream and lane, by name; or one stream.
+
+    Whoever writes a message may make up a stream: of too many those are left out where nothing came for longest.
+    """
     table = streams.c
     query = select(
         table.stream,
@@ -96,7 +102,8 @@ async def all_seen(connection: AsyncConnection, stream: str | None = None) -> li
     )
     if stream is not None:
         query = query.filter_by(stream=stream)
-    found = await connection.execute(query.group_by(table.stream, table.lane).order_by(table.stream, table.lane))
+    query = query.group_by(table.stream, table.lane).order_by(func.max(table.last_arrival_at).desc(), table.stream)
+    found = await connection.execute(query.limit(MOST_LISTED))
     return [
         StreamView(
             stream=row.stream,
@@ -106,5 +113,5 @@ async def all_seen(connection: AsyncConnection, stream: str | None = None) -> li
             last_message_at=moment(row.last_message_at),
             last_arrival_at=moment(row.last_arrival_at),
         )
-        for row in found
+        for row in sorted(found, key=lambda row: (row.stream, row.lane))
     ]

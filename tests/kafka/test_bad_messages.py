@@ -14,6 +14,11 @@ import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from app.profiles.asking import Asking
+from app.profiles.past import Past, TooMuchError
+from app.rules_reader import RulesReader
+from app.store.read_store import ReadStore
+from app.store.seen import MOST_LISTED
 from schemas.messages import MessageBatch, MessageRejected
 from schemas.wire import encode
 from tests.kafka.conftest import FreshBroker
@@ -259,3 +264,51 @@ async def test_a_batch_that_swells_without_end_is_one_dead_letter(tmp_path: Path
         assert (letter.code, letter.offset) == ("malformed_message", 799)
         assert letter.excerpt.startswith(b"offsets 0 to 799: a batch that unpacks to more than")
         assert await attributes(running, "after@x") == {"seen": 1}
+
+
+async def test_streams_without_end_stop_nobody(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+    count = 20_000
+    async with plane(tmp_path, fresh_broker) as running, watched(running):
+        assert running.producer
+        sent = [
+            await running.producer.send(
+                "messages.realtime", b'{"a%d":1}' % n, partition=n % 2, headers=[("stream", b"made up %d" % n)]
+            )
+            for n in range(count)
+        ]
+        await asyncio.gather(*sent)
+        begun = time.monotonic()
+        await write(running, "realtime", b'{"email":"after@x"}')
+        await settled(running)
+        print(f"{count:,} streams were counted in {time.monotonic() - begun:.1f} s")
+        assert await attributes(running, "after@x") == {"seen": 1}
+        store = await ReadStore.open(running.settings.database())
+        try:
+            assert len(await store.streams()) == MOST_LISTED
+            (one,) = await store.streams("made up 7")
+            assert one.count == 1
+        finally:
+            await store.close()
+
+
+async def test_a_profile_with_more_behind_it_than_can_be_held_is_not_explained(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    message = {"email": "heavy@x", "padding": "p" * (14 * MEGABYTE)}
+    async with plane(tmp_path, fresh_broker) as running:
+        await write_packed(running, "backfill", [packed("people", f"up{n}/1", [message]) for n in range(5)])
+        await settled(running)
+        assert await attributes(running, "heavy@x") == {"seen": 5}
+        rules = RulesReader(running.broker.bootstrap_servers)
+        rules.start()
+        store = await ReadStore.open(running.settings.database())
+        try:
+            await rules.caught_up()
+            async with Asking(store.plane, running.settings.partitions) as asking:
+                with pytest.raises(TooMuchError, match="bytes of messages"):
+                    await Past(running.broker.bootstrap_servers, rules).behind(
+                        await asking.look(), ["00:email:heavy@x"]
+                    )
+        finally:
+            await rules.stop()
+            await store.close()
