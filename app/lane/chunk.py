@@ -5,7 +5,7 @@ The same records mapped by the same rules always give the same; where one chunk 
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final
@@ -49,6 +49,16 @@ class Oddity:
     count: int = 1
 
 
+@dataclass(slots=True)
+class Seen:
+    """What was seen of a stream; times are in microseconds since 1970 UTC."""
+
+    newest: int
+    arrived: int
+    count: int = 0
+    bytes: int = 0
+
+
 class Chunk:
     """Takes records until it is full; then `updates`, `letters` and `seen` are what has to be written."""
 
@@ -74,7 +84,7 @@ class Chunk:
         self._bytes = 0
         self.records: list[RawRecord] = []
         self.next_offset = 0
-        self.seen: dict[str, StreamDelta] = {}
+        self._seen: dict[str, Seen] = {}
         self.letters: list[Outgoing] = []
 
     @property
@@ -106,6 +116,21 @@ class Chunk:
             _parsed(raw, 0, odd)
         for code, each in odd.items():
             self.letters.append(self._letter(record, raw, code, each))
+
+    @property
+    def seen(self) -> Mapping[str, StreamDelta]:
+        """What was seen of each stream."""
+        return {
+            stream: StreamDelta(
+                stream=stream,
+                lane=self._lane,
+                count=each.count,
+                bytes=each.bytes,
+                last_message_at=moment(each.newest),
+                last_arrival_at=moment(each.arrived),
+            )
+            for stream, each in self._seen.items()
+        }
 
     @property
     def mapped(self) -> Mapping[int, Mapped]:
@@ -207,17 +232,14 @@ class Chunk:
         return group
 
     def _count(self, raw: Raw, record: RawRecord) -> None:
-        arrived, newest = moment(raw.arrived), raw.newest()
-        known = self.seen.get(raw.stream) or StreamDelta(
-            stream=raw.stream, lane=self._lane, count=0, bytes=0, last_message_at=newest, last_arrival_at=arrived
-        )
-        self.seen[raw.stream] = replace(
-            known,
-            count=known.count + len(raw.lines),
-            bytes=known.bytes + len(record.value or b""),
-            last_message_at=max(known.last_message_at, newest),
-            last_arrival_at=max(known.last_arrival_at, arrived),
-        )
+        newest, arrived = raw.newest(), raw.arrived
+        seen = self._seen.get(raw.stream)
+        if seen is None:
+            seen = self._seen[raw.stream] = Seen(newest, arrived)
+        seen.count += len(raw.lines)
+        seen.bytes += len(record.value or b"")
+        seen.newest = max(seen.newest, newest)
+        seen.arrived = max(seen.arrived, arrived)
 
     def _letter(self, record: RawRecord, raw: Raw, code: str, odd: Oddity) -> Outgoing:
         many = f"{odd.count} of {len(raw.lines)} messages, first index {raw.first + odd.index}: "

@@ -9,7 +9,7 @@ import orjson
 
 from projections.metrics import EPOCH
 from schemas.job_ids import JOB_ID, is_job_id
-from schemas.messages import MessageBatch, check_batch
+from schemas.messages import EARLIEST, LATEST, MessageBatch, check_batch
 from schemas.stream_names import STREAM_NAME, is_stream_name
 from schemas.wire import MAGIC, decode
 
@@ -61,9 +61,9 @@ class Raw:
     job_id: str = ""
     may_repeat: bool = True  # a message may come again in another record, under the same id
 
-    def newest(self) -> datetime:
-        """Return the latest time of a message."""
-        return moment(max(self.timestamps, default=self.arrived))
+    def newest(self) -> int:
+        """Return the latest time of a message, in microseconds since 1970 UTC."""
+        return max(self.timestamps) if self.timestamps else self.arrived
 
 
 def open_raw(record: RawRecord) -> Raw:
@@ -106,7 +106,9 @@ def _single(value: bytes, record: RawRecord) -> Raw:
     stream = (headers.get("stream") or b"").decode("utf-8", "replace") or DEFAULT_STREAM
     if not is_stream_name(stream):
         raise UnreadableMessageError(STREAM_NAME)
-    moment(record.timestamp * 1000)
+    arrived = record.timestamp * 1000
+    if not EARLIEST <= arrived <= LATEST:
+        raise UnreadableMessageError(f"{arrived} microseconds since 1970 is not a time")
     given = next((headers[name] for name in ID_HEADERS if headers.get(name)), b"").decode("utf-8", "replace")
     if len(given) > LONGEST_ID:
         raise UnreadableMessageError(f"a message id has at most {LONGEST_ID} characters, and this one {len(given)}")
@@ -116,7 +118,7 @@ def _single(value: bytes, record: RawRecord) -> Raw:
         first=0 if given else record.offset,
         lines=(value,),
         timestamps=(),
-        arrived=record.timestamp * 1000,
+        arrived=arrived,
         may_repeat=bool(given),
     )
 
@@ -155,7 +157,4 @@ def _check_depth(message: dict[str, Any]) -> None:
 
 def moment(micros: int) -> datetime:
     """Return the moment so many microseconds after 1970."""
-    try:
-        return EPOCH + timedelta(microseconds=micros)
-    except OverflowError as error:
-        raise UnreadableMessageError(f"{micros} microseconds since 1970 is not a time") from error
+    return EPOCH + timedelta(microseconds=micros)

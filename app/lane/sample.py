@@ -16,6 +16,7 @@ from projections.field_stats import FieldStats
 
 FIRST: Final = 50  # messages of a stream since the lane began here, so that a small stream shows its fields
 EVERY: Final = 50
+TOGETHER: Final = 50  # are looked at in a row, which costs a third of looking between other work
 HAND_OVER: Final = timedelta(seconds=5)
 MOST_BYTES: Final = 2 * 2**20  # looked at between two hand-overs
 MOST_STREAMS: Final = 50
@@ -33,6 +34,7 @@ class Sample:
         self._skipped: dict[
             str, int
         ] = {}  # how many messages of a stream are not looked at before the next one that is
+        self._waiting: list[tuple[str, bytes, int]] = []  # stream, message and its time
         self._known: dict[str, FieldStats] = {}
         self._bytes = 0
         self._fields = 0
@@ -46,16 +48,22 @@ class Sample:
             self._skipped[stream] = skipped - count
             return
         for index in self._chosen(stream, skipped, count):
-            self._look_at(raw, index)
+            line = raw.lines[index]
+            if self._bytes + len(line) <= MOST_BYTES:
+                self._bytes += len(line)
+                self._waiting.append((stream, line, raw.timestamps[index] if raw.timestamps else raw.arrived))
+        if len(self._waiting) >= TOGETHER:
+            self._look_at_waiting()
 
     def is_due(self, now: datetime) -> bool:
         """Whether there is something to hand over, and it's time to."""
-        return bool(self._known) and not timedelta() <= now - self._handed_over_at < HAND_OVER
+        return bool(self._known or self._waiting) and not timedelta() <= now - self._handed_over_at < HAND_OVER
 
     def handed_over(self, seen: Mapping[str, StreamDelta], now: datetime) -> tuple[StreamDelta, ...]:
         """Return what was seen of each stream together with the sketches of its fields, and begin anew."""
         if not self.is_due(now):
             return tuple(seen.values())
+        self._look_at_waiting()
         told = dict(seen)
         for stream, stats in self._known.items():
             delta = told.get(stream) or StreamDelta(
@@ -78,18 +86,19 @@ class Sample:
         self._skipped[stream] = then[-1] + EVERY - count if then else 0
         return chain(range(first), then)
 
-    def _look_at(self, raw: Raw, index: int) -> None:
-        line, stats = raw.lines[index], self._known.get(raw.stream)
-        if self._bytes + len(line) > MOST_BYTES or self._fields >= MOST_FIELDS:
-            return
-        if stats is None and len(self._known) >= MOST_STREAMS:
+    def _look_at_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for stream, line, at in waiting:
+            self._look_at(stream, line, at)
+
+    def _look_at(self, stream: str, line: bytes, at: int) -> None:
+        if self._fields >= MOST_FIELDS or (stream not in self._known and len(self._known) >= MOST_STREAMS):
             return
         try:
             message = parse(line)
         except UnreadableMessageError:
             return  # whoever maps it says so
-        stats = self._known.setdefault(raw.stream, FieldStats())
+        stats = self._known.setdefault(stream, FieldStats())
         before = stats.held
-        stats.look(message, raw.timestamps[index] if raw.timestamps else raw.arrived)
-        self._bytes += len(line)
+        stats.look(message, at)
         self._fields += stats.held - before

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.lane.chunk import LARGEST_UPDATE, MOST_FAULTS, Chunk, TooMuchAtOnceError
-from app.lane.raw import UnreadableMessageError, open_raw
+from app.lane.raw import UnreadableMessageError, moment, open_raw
 from app.lane.rule_book import RuleBook
 from projections.metrics import EPOCH
 from projections.recipe import Applied
@@ -186,7 +186,9 @@ def test_a_header_without_a_value_is_as_none() -> None:
 
 
 def test_the_last_moment_that_a_batch_may_have_is_a_moment() -> None:
-    assert open_raw(packed(0, "b", {}, stamps=(LATEST,))).newest() == datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)
+    assert moment(open_raw(packed(0, "b", {}, stamps=(LATEST,))).newest()) == datetime(
+        9999, 12, 31, 23, 59, 59, 999_999, UTC
+    )
 
 
 def batch(**facts: Any) -> Record:
