@@ -15,7 +15,7 @@ from schemas.wire import MAGIC, decode
 
 DEFAULT_STREAM: Final = "default"
 LONGEST_ID: Final = 200
-LONGEST_BATCH_ID: Final = 800  # bytes: every stamp in a profile has it
+LONGEST_BATCH_ID: Final = 1_000  # bytes: a job's id and a number; every stamp in a profile has it
 HIGHEST_INDEX: Final = 2**53  # of a message in its batch
 DEEPEST: Final = 200  # levels of lists and objects; what is deeper can't be written as JSON again, and so not be shown
 ID_HEADERS: Final = ("message_id", "ce_id")

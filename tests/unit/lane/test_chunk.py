@@ -201,7 +201,7 @@ def batch(**facts: Any) -> Record:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        (batch(batch_id="b" * 801), "batch's id"),
+        (batch(batch_id="b" * 1_001), "batch's id"),
         (batch(job_id="j" * 10**6), "job's id"),
         (batch(job_id="j\0"), "job's id"),
         (batch(first=-1), "first message"),
