@@ -72,7 +72,6 @@ class ProfilePartition:
         self._seen = Seen(store.get_seen, store.iterate_seen, clock)
         self._clock = clock
         self._overfull = Overfull(f"profiles/{number}")
-        self._letters: list[Outgoing] = []
         self._references: dict[str, bytearray] = {}
         self._outboxes: dict[str, Outbox] = {}
         self._moved = False  # there is something to keep, if only a position
@@ -128,10 +127,6 @@ class ProfilePartition:
     def told(self) -> list[tuple[str, int, Told]]:
         """Return what other partitions have to hear before anything is kept: by lane and partition."""
         outboxes, self._outboxes = self._outboxes, {}
-        for each in outboxes.values():
-            if each.overfull:
-                now = datetime.fromtimestamp(self._clock(), UTC)
-                self._letters += self._overfull.letters(each.overfull, each.most_identities, now)
         return [
             (lane, partition, told)
             for lane, outbox in outboxes.items()
@@ -182,6 +177,12 @@ class ProfilePartition:
 
     def to_tell(self) -> list[Outgoing]:
         """Return what `told` does, as records, with dead letters of what is too much to be kept."""
+        letters = [
+            letter
+            for each in self._outboxes.values()
+            if each.overfull
+            for letter in self._overfull.letters(each.overfull, each.most_identities, self._now())
+        ]
         told = [
             Outgoing(
                 UPDATES[lane].name,
@@ -191,8 +192,10 @@ class ProfilePartition:
             for lane, partition, told in self.told()
             for payload in encoded_parts(told, LARGEST_TOLD)
         ]
-        letters, self._letters = self._letters, []
         return told + letters
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
 
     def keep(self, facts: Mapping[str, bytes] = NOTHING) -> None:
         """Write all that was applied, with the position behind it, in one step. What was to tell has been told."""
