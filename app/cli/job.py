@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "kill": Lazy("app.cli.job_act", "kill", "Stop and put away; it can be restored for 90 days."),
     "restore": Lazy("app.cli.job_act", "restore", "Bring a killed job back, paused."),
     "logs": Lazy("app.cli.job_logs", "logs", "What happened to a job, or to all."),
+    "rejected": Lazy("app.cli.rejected", "job_rejected", "The records that could not be taken, and why."),
     "history": Lazy("app.cli.job_past", "history", "The versions of a job's configuration."),
     "diff": Lazy("app.cli.job_past", "diff", "Compare two versions of a job's configuration."),
     "revert": Lazy("app.cli.job_past", "revert", "Bring an older configuration back, as a new version."),

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "job": Lazy("app.cli.job", "job", "Create, look at and change jobs."),
     "collect": Lazy("app.cli.collect", "collect", "Send files of messages into a stream."),
     "provider": Lazy("app.cli.looking", "provider", "What jobs can connect to, and how it is configured."),
+    "profile": Lazy("app.cli.profile", "profile", "What is known of somebody, why, and forgetting it."),
     "mapping": Lazy("app.cli.mapping", "mapping", "What streams say about people and things."),
     "identity": Lazy("app.cli.identity", "identity", "The kinds of identities, and which is the better one."),
     "stream": Lazy("app.cli.stream", "stream", "The streams that have messages, and their fields."),

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import click
 
 from app.cli.output import Column, cell, moment, print_facts, serialized, show, visible
+from app.cli.rejected import stream_rejected
 from app.cli.session import Session, talks
 
 
@@ -49,6 +50,9 @@ STREAM: Final = click.argument("stream")
 @click.group()
 def stream() -> None:
     """The streams that have messages: how many, and what is known of their fields."""
+
+
+stream.add_command(stream_rejected)
 
 
 @stream.command("list")

@@ -1,0 +1,112 @@
+"""Profiles in a terminal: what is known, why, as of when; and nobody is forgotten by a slip of the hand."""
+
+import re
+from typing import Any
+
+import click
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from app.cli.client import Api
+from app.cli.main import cli
+from app.cli.profile import explain_profile, forget_profile, get_profile
+from app.cli.session import Session
+
+AT = "2026-02-01T10:00:00Z"
+HOSTILE = "email:ada\x1b[31m@example.com"
+SAID = {"timestamp": AT, "message_id": "5f0c9e0a-0000-4000-8000-000000000000/1/1", "job_id": "5f0c9e0a-0000-4000"}
+PROFILE = {
+    "id": HOSTILE,
+    "identities": [HOSTILE, "cookie:c1"],
+    "attributes": {
+        "city": SAID | {"value": "Vienna", "merge": "latest"},
+        "tags": SAID | {"value": ["a", "b"], "merge": "union", "job_id": None},
+        "an attribute with quite a long name": SAID | {"value": "words and " * 12, "merge": "latest"},
+    },
+    "links": [SAID | {"identities": ["cookie:c1", HOSTILE]}],
+}
+MESSAGE = {
+    "topic": "messages.realtime", "partition": 2, "offset": 40, "message_id": SAID["message_id"], "stream": "visits",
+    "job_id": None, "timestamp": AT, "identities": [HOSTILE, "cookie:c1"], "rules_at": 7,
+    "message": {"cookie": "c1", "city": "Vienna"},
+}  # fmt: skip
+FORGOTTEN = {"at": AT, "identities": 2, "key_hashes": ["00"]}
+
+
+class Profiles(Api):
+    """An API that knows one person."""
+
+    def __init__(self) -> None:
+        """It needs no session."""
+        self.asked: list[Any] = []
+
+    async def get(self, path: str, **query: object) -> Any:
+        self.asked.append((path, query))
+        return {"profile": PROFILE, "messages": [MESSAGE]} if path.endswith("/explain") else PROFILE
+
+    async def send(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        self.asked.append((method, path))
+        return FORGOTTEN
+
+
+async def asked(command: Any, output: Any = "table", **arguments: Any) -> Profiles:
+    api = Profiles()
+    await command.callback.__wrapped__(Session(api, output), key="cookie:c/1", **arguments)
+    return api
+
+
+async def test_a_profile_with_what_it_comes_from(capsys: pytest.CaptureFixture[str]) -> None:
+    api = await asked(get_profile, as_of="2026-03-01T00:00:00Z")
+    assert api.asked == [("/v2/profile/cookie%3Ac%2F1", {"as_of": "2026-03-01T00:00:00Z"})]
+    out = capsys.readouterr().out
+    assert "\x1b" not in out, "what people wrote doesn't act on the terminal"
+    rows = [re.split(r"  +", each) for each in out.splitlines()]
+    assert ["identities", r"email:ada\x1b[31m@example.com"] in rows
+    assert ["", "cookie:c1"] in rows
+    city = next(each for each in rows if each[0] == "city")
+    assert city[1:3] == ["Vienna", "latest"]
+    assert re.fullmatch(r"2026-02-01 \d\d:\d\d:00 \S+", city[3]), "with the zone"
+    assert city[4] == "5f0c9e0a"
+    assert next(each for each in rows if each[0] == "tags")[1] == '["a","b"]'
+    await asked(get_profile, "yaml", as_of=None)
+    assert yaml.safe_load(capsys.readouterr().out) == PROFILE
+
+
+async def test_why_it_is_so(capsys: pytest.CaptureFixture[str]) -> None:
+    await asked(explain_profile)
+    rows = [re.split(r"  +", each) for each in capsys.readouterr().out.splitlines()]
+    assert ["found in", "messages.realtime/2 at offset 40"] in rows
+    assert ["rules", "as of offset 7 of definitions.events"] in rows
+    assert ["says", '{"cookie":"c1","city":"Vienna"}'] in rows
+    await asked(explain_profile, "json")
+    assert yaml.safe_load(capsys.readouterr().out)["messages"] == [MESSAGE]
+
+
+@pytest.mark.parametrize("command", [get_profile, explain_profile])
+async def test_at_80_columns_it_fits(
+    command: click.Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    await asked(command, **({"as_of": None} if command is get_profile else {}))
+    out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, out.splitlines())) <= 80
+    assert "SAID" in out
+
+
+async def test_forgetting_is_meant(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    api = await asked(forget_profile, yes=True)
+    assert api.asked == [("DELETE", "/v2/profile/cookie%3Ac%2F1")]
+    assert capsys.readouterr().out.startswith("forgotten: 2 identities, up to 2026-02-01 ")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "n")
+    with pytest.raises(click.Abort):
+        await asked(forget_profile, yes=False)
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "y")
+    assert (await asked(forget_profile, "json", yes=False)).asked
+
+
+def test_where_nobody_can_answer_it_has_to_be_said() -> None:
+    refused = CliRunner().invoke(cli, ["profile", "forget", "cookie:c1", "--url", "http://127.0.0.1:9", "--token", "x"])
+    assert (refused.exit_code, "--yes" in refused.output) == (2, True)

@@ -1,0 +1,78 @@
+"""The records that could not be taken, in a terminal: of a job, of an upload that is none, of a stream."""
+
+import re
+from typing import Any
+
+import pytest
+
+from app.cli.client import Api
+from app.cli.exits import NOT_FOUND, Stopped
+from app.cli.rejected import job_rejected, stream_rejected
+from app.cli.session import Session
+
+JOB = {"id": "5f0c9e0a-0000-4000-8000-000000000000", "name": "People"}
+UPLOAD = "6f0c9e0a-0000-4000-8000-000000000000"
+LETTER = {
+    "rejected_at": "2026-02-01T10:00:00Z", "code": "bad_row", "reason": "3 values, and there are 2 columns",
+    "source": "people.csv", "position": "line 7", "stream": "people", "job_id": JOB["id"], "run": 1, "topic": "",
+    "partition": None, "offset": None, "excerpt": "7,Ada\x1b[31m,x",
+}  # fmt: skip
+
+
+class Letters(Api):
+    """An API with one job and three dead letters, one on a page."""
+
+    def __init__(self, count: int = 3) -> None:
+        """It needs no session."""
+        self.count = count
+        self.asked: list[Any] = []
+
+    async def get(self, path: str, **query: object) -> Any:
+        return [JOB]
+
+    async def answer(self, method: str, path: str, body: Any = None, *, query: Any = None, headers: Any = None) -> Any:
+        self.asked.append(query)
+        page = int(query["cursor"] or 0)
+        following = str(page + 1) if page + 1 < self.count else None
+        return {"data": [LETTER][: self.count], "next_cursor": following}
+
+
+async def asked(api: Letters, command: Any = job_rejected, output: Any = "table", **arguments: Any) -> None:
+    await command.callback.__wrapped__(Session(api, output), **{"since": None, "limit": 50} | arguments)
+
+
+async def test_of_a_job_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    api = Letters()
+    await asked(api, job="People")
+    assert [each["job_id"] for each in api.asked] == [JOB["id"]] * 3
+    rows = [re.split(r"  +", each) for each in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["REJECTED", "WHERE", "REASON", "IT BEGINS WITH", "CODE", "STREAM"]
+    assert len(rows) == 4
+    assert rows[1][1:4] == ["people.csv line 7", "3 values, and there are 2 columns", r"7,Ada\x1b[31m,x"]
+
+
+async def test_of_an_upload_that_is_no_job(capsys: pytest.CaptureFixture[str]) -> None:
+    api = Letters(1)
+    await asked(api, job=UPLOAD, output="json")
+    assert api.asked[0]["job_id"] == UPLOAD
+    with pytest.raises(Stopped) as stopped:
+        await asked(api, job="nothing of the kind")
+    assert stopped.value.exit_code == NOT_FOUND
+
+
+async def test_of_a_stream_and_no_more_than_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    api = Letters()
+    await asked(api, stream_rejected, stream="people", limit=2, since="2026-01-01T00:00:00Z")
+    assert [(each["stream"], each["since"]) for each in api.asked] == [("people", "2026-01-01T00:00:00Z")] * 2
+    assert "--limit" in capsys.readouterr().err
+    await asked(Letters(0), stream_rejected, stream=None)
+    assert "nothing was rejected" in capsys.readouterr().err
+
+
+async def test_at_80_columns_it_fits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    await asked(Letters(), job="People")
+    out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, out.splitlines())) <= 80
+    assert "REASON" in out
