@@ -109,10 +109,16 @@ class GroupReader:
 
         Between the group's decision and `assigned` aiokafka reads on from anywhere. That is left out: it comes again.
         """
+        self._consumer.resume(*self._consumer.paused())
         found: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(
             *partitions, timeout_ms=wait_ms, max_records=most
         )
         return {where: records for where, records in found.items() if where.partition in self._taken_over}
+
+    async def rest(self, wait_ms: int) -> None:
+        """Let time pass without reading: what is owned stays so, and the next read goes on where the last one ended."""
+        self._consumer.pause(*self.owned)
+        await self._consumer.getmany(timeout_ms=wait_ms)  # a member that never asks would be put out of the group
 
     def seek(self, where: TopicPartition, offset: int) -> None:
         """Read on from there."""

@@ -10,6 +10,7 @@ from app.api.cluster import Cluster
 from app.api.commands_gateway import CommandsGateway
 from app.api.definition_shelf import DefinitionShelf
 from app.api.event_tail import EventTail
+from app.api.lane_watch import LaneWatch
 from app.api.measures import Measures
 from app.collecting.intake import Intake
 from app.collecting.once import Once
@@ -39,6 +40,7 @@ class Api:
     intake: Intake
     once: Once
     rules: RulesReader
+    lanes: LaneWatch
     asking: Asking
     past: Past
     admission: Admission

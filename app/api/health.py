@@ -1,6 +1,7 @@
 """Whether this process lives, whether Entrepot is ready, and the measures. Open to everyone who can reach the port."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any, Final
 
 from aiohttp import web
@@ -11,6 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.api.context import Api
 from app.api.envelope import answer
 from app.api.jobs import Status
+from app.api.lane_watch import UnknownLagError
+from app.api.lanes import set_measures
 from app.api.problems import Problem
 from app.api.routes import Answer, Call, Query, Route
 from app.store.questions import JobFilter
@@ -56,6 +59,8 @@ async def metrics(call: Call[Query, None]) -> web.Response:
     for status in STATUSES:
         count = await call.api.store.count_jobs(JobFilter(statuses=(status,)))
         call.api.measures.jobs.labels(status).set(count)
+    with suppress(UnknownLagError):  # the last that was known is kept
+        set_measures(call.api, await call.api.lanes.look(), await call.api.store.lanes.switches())
     body = generate_latest(call.api.measures.registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -8,11 +8,12 @@ from pydantic import Field
 
 from app.api.envelope import answer, page
 from app.api.job_bodies import PUSHED, CreateBody, cadence_errors, canonical, configuration_errors, known_type
+from app.api.lanes import brought
 from app.api.preferences import etag, expected_revision, idempotency_key
 from app.api.problems import FieldError, Problem, invalid, not_found
 from app.api.routes import IDEMPOTENCY_KEY, MAY_MATCH, PREFER, Answer, Call, Query, Route
 from app.api.values import Limit, Moment, PageCursor, Text
-from app.api.views import JobItem, JobView, job_item, job_view
+from app.api.views import JobDetail, JobItem, JobView, job_detail, job_item
 from app.api.writes import Accepted, find_job, send, stamped, written
 from app.store.questions import JobFilter, Sort, SortKey
 from projections.job_state import Job
@@ -82,14 +83,15 @@ async def get_job(call: Call[JobQuery, None]) -> web.Response:
     job_id, moment = call.path("job_id"), call.query.as_of
     job = await find_job(call, job_id)
     if moment is None:
-        return answer(call, job_view(job), headers=etag(job.revision))
+        view = job_detail(job, await brought(call.api, job) if job.kind == "import" else None)
+        return answer(call, view, headers=etag(job.revision))
     then = await call.api.store.state_as_of(job_id, moment)
     if moment < job.created_at:
         asked, created = (each.isoformat().replace("+00:00", "Z") for each in (moment, job.created_at))
         raise Problem(404, "no_such_job", f"{job.name} did not exist yet at {asked}; it was created {created}")
     if then is None or then.status == "Purged":
         raise not_found("job", f"{job_id} as of {moment.isoformat()}")
-    return answer(call, job_view(then))
+    return answer(call, job_detail(then, None))
 
 
 async def create_job(call: Call[CreateQuery, CreateBody]) -> web.Response:
@@ -202,7 +204,7 @@ ROUTES: Final = (
         tag="jobs",
         summary="Look at a job, now or as of a moment",
         query=JobQuery,
-        answers={200: Answer("the job", JobView, headers=("ETag",))},
+        answers={200: Answer("the job", JobDetail, headers=("ETag",))},
         problems=(404, 422),
     ),
     Route(

@@ -20,6 +20,7 @@ from app.api import (
     job_actions,
     job_edits,
     jobs,
+    lanes,
     mapping_preview,
     people,
     profiles,
@@ -37,6 +38,7 @@ from app.api.definition_shelf import DefinitionShelf
 from app.api.dispatch import answering, handler_of, protect
 from app.api.envelope import web_json
 from app.api.event_tail import EventTail
+from app.api.lane_watch import LaneWatch
 from app.api.measures import new_measures
 from app.api.openapi import document
 from app.api.port import Port
@@ -93,7 +95,8 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
     stack.push_async_callback(cluster.close)
     tail, shelf, intake, rules = EventTail(servers), DefinitionShelf(servers), Intake(servers), RulesReader(servers)
     gateway = CommandsGateway(servers, settings.partitions, tail, store, measures)
-    for part in (tail, shelf, gateway, intake, rules):
+    watch = LaneWatch(servers, settings.partitions, store.lanes, clock)
+    for part in (tail, shelf, gateway, intake, rules, watch):
         part.start()
         stack.push_async_callback(part.stop)
     asking = await stack.enter_async_context(Asking(store.plane, settings.partitions))
@@ -114,6 +117,7 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
         intake=intake,
         once=Once(store, intake, clock),
         rules=rules,
+        lanes=watch,
         asking=asking,
         past=Past(servers, rules),
         admission=Admission(settings.concurrent_uploads),
@@ -177,6 +181,7 @@ ALL: Final[tuple[Route, ...]] = (  # a fixed path stands before one with a part 
     *collect_bulk.ROUTES,
     *rejects.ROUTES,
     *streams.ROUTES,
+    *lanes.ROUTES,
     *profiles.ROUTES,
     *providers.ROUTES,
     *events.ROUTES,

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app.store.questions import ConfigurationVersion
 from connectors.catalog import connector, is_pushed
@@ -86,6 +86,22 @@ class JobView(JobItem):
     cursor: dict[str, Any]
 
 
+class Brought(BaseModel):
+    """How far a job's messages are on their way into the profiles."""
+
+    written: Annotated[int, Field(description="by all its runs")]
+    mapped: Annotated[int, Field(description="of them, that their lane is through with")]
+    complete: Annotated[
+        bool, Field(description="all that was written by now is in the profiles, as far as its streams are mapped")
+    ]
+
+
+class JobDetail(JobView):
+    """One job, and where its messages are. `profiles` is null in looks into the past, and for what writes none."""
+
+    profiles: Brought | None
+
+
 class ConfigurationView(BaseModel):
     """One configuration that a job has or had."""
 
@@ -122,14 +138,23 @@ def job_item(job: Job) -> JobItem:
 
 def job_view(job: Job) -> JobView:
     """Return a job with all that is known of it, secrets hidden."""
-    return JobView(
+    return JobView(**_all(job))
+
+
+def job_detail(job: Job, profiles: Brought | None) -> JobDetail:
+    """Return a job, and how far its messages are."""
+    return JobDetail(**_all(job), profiles=profiles)
+
+
+def _all(job: Job) -> dict[str, Any]:
+    return {
         **_common(job),
-        configuration=redacted(job.provider, job.configuration),
-        configuration_version=job.configuration_version,
-        cadence=job.cadence,
-        retry=job.retry,
-        cursor=orjson.loads(job.cursor),
-    )
+        "configuration": redacted(job.provider, job.configuration),
+        "configuration_version": job.configuration_version,
+        "cadence": job.cadence,
+        "retry": job.retry,
+        "cursor": orjson.loads(job.cursor),
+    }
 
 
 def progress(job: Job) -> Progress:

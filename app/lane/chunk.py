@@ -3,7 +3,7 @@
 The same records mapped by the same rules always give the same; where one chunk ends and the next begins doesn't matter.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,6 +85,7 @@ class Chunk:
         self.records: list[RawRecord] = []
         self.next_offset = 0
         self._seen: dict[str, Seen] = {}
+        self.jobs: Counter[str] = Counter()  # messages by the job that wrote them
         self.letters: list[Outgoing] = []
 
     @property
@@ -232,6 +233,8 @@ class Chunk:
         return group
 
     def _count(self, raw: Raw, record: RawRecord) -> None:
+        if raw.run:
+            self.jobs[raw.job_id] += len(raw.lines)
         newest, arrived = raw.newest(), raw.arrived
         seen = self._seen.get(raw.stream)
         if seen is None:

@@ -59,6 +59,7 @@ class Raw:
     timestamps: Sequence[int]
     arrived: int
     job_id: str = ""
+    run: int = 0  # of a job; 0: of a small upload, which is none
     may_repeat: bool = True  # a message may come again in another record, under the same id
 
     def newest(self) -> int:
@@ -89,6 +90,7 @@ def open_raw(record: RawRecord) -> Raw:
         timestamps=memoryview(word.timestamps).cast("q"),
         arrived=(word.ingested_at - EPOCH) // timedelta(microseconds=1),
         job_id=word.job_id,
+        run=word.run,
     )
 
 

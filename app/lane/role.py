@@ -14,6 +14,7 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from app.group_reader import GroupReader
+from app.lane.brake import Brake
 from app.lane.chunk import Chunk, TooMuchAtOnceError
 from app.lane.rule_book import RuleBook
 from app.lane.sample import Sample
@@ -22,7 +23,7 @@ from app.settings import Settings
 from app.stamp import Clock, utc_now
 from app.stopping import told_to_stop
 from app.store.questions import StreamDelta
-from app.store.read_store import ReadStore
+from app.store.read_store import JobMapped, ReadStore
 from app.writer import Writer
 from schemas.topics import LANES
 
@@ -46,6 +47,7 @@ class Lane:
         self._pins: dict[TopicPartition, list[tuple[int, int]]] = {}  # (raw offset, rules_at from there on), ascending
         self._samples: dict[TopicPartition, Sample] = {}
         self._books: dict[int, RuleBook] = {}
+        self._brake = Brake(name, store.lanes)
         self._writer = Writer(settings.bootstrap_servers)
         self._reader = GroupReader(
             settings.bootstrap_servers,
@@ -61,7 +63,7 @@ class Lane:
         async with self._writer, self._reader.running():
             while not stop.is_set():
                 async with self._reader.turn():
-                    found = await self._reader.read(wait_ms=WAIT_MS, most=MOST_RECORDS)
+                    found = await self._read()
                     await (
                         self._follow_rules()
                     )  # as they are after the wait: who applies rules and then writes is served
@@ -69,6 +71,13 @@ class Lane:
                         await self._take(where, records)
                     await self._hand_over_samples()
                     await self._reader.tell(self._positions)
+
+    async def _read(self) -> Mapping[TopicPartition, Sequence[Any]]:
+        """Return what comes next; nothing while the lane is paused: it keeps its partitions and follows the rules."""
+        if await self._brake.holds():
+            await self._reader.rest(WAIT_MS)
+            return {}
+        return await self._reader.read(wait_ms=WAIT_MS, most=MOST_RECORDS)
 
     async def _assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
         topic = LANES[self._name].name
@@ -112,6 +121,9 @@ class Lane:
             if chunk is None or chunk.is_full or record.offset >= until:
                 if chunk is not None:
                     await self._send(where, chunk)
+                if await self._brake.holds():
+                    self._reader.seek(where, record.offset)
+                    return
                 book, until = await self._rules_for(where, record.offset)
                 chunk = self._chunk(book, self._samples[where])
             chunk.add(record)
@@ -131,18 +143,24 @@ class Lane:
                 await self._send(where, alone)
             return
         await self._writer.write([*updates, *chunk.letters])
-        await self._count(where, max(chunk.next_offset, self._positions[where]), chunk.seen)
+        await self._count(where, max(chunk.next_offset, self._positions[where]), chunk.seen, chunk.jobs)
 
     async def _hand_over_samples(self) -> None:
         """Have what is known of fields seen also where no more messages come."""
         for where, sample in self._samples.items():
             if sample.is_due(self._clock()):
-                await self._count(where, self._positions[where], {})
+                await self._count(where, self._positions[where], {}, {})
 
-    async def _count(self, where: TopicPartition, reached: int, seen: Mapping[str, StreamDelta]) -> None:
+    async def _count(
+        self, where: TopicPartition, reached: int, seen: Mapping[str, StreamDelta], by_job: Mapping[str, int]
+    ) -> None:
         """Move the position, with what was seen up to there."""
-        told = self._samples[where].handed_over(seen, self._clock())
-        if not await self._store.apply_streams(where.topic, where.partition, self._positions[where], reached, told):
+        now = self._clock()
+        told = self._samples[where].handed_over(seen, now)
+        jobs = [JobMapped(job_id=job_id, count=count, at=now) for job_id, count in by_job.items()]
+        if not await self._store.apply_streams(
+            where.topic, where.partition, self._positions[where], reached, told, jobs
+        ):
             reached = await self._store.next_offset(where.topic, where.partition)
             _log.warning("%s is counted by another worker up to %d; going on behind that", where, reached)
             self._reader.seek(where, reached)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.job_codec import encode_job, job_in
 from app.store.database import Database
 from app.store.questions import Record
-from app.store.tables import COUNTS, NEVER, Tables, micros, offsets
+from app.store.tables import COUNTS, NEVER, Tables, mapped_jobs, micros, offsets
 from projections.evolve import evolve
 from projections.job_log import log_line
 from projections.job_state import Absent, Job, JobState
@@ -158,7 +158,7 @@ async def write(
             "%s/%d: the views lack events before offset %d, of job %s and %d more: run `entrepot rebuild-views`",
             *(JOBS_EVENTS.name, partition, records[-1].offset, min(fold.behind_gaps), len(fold.behind_gaps) - 1),
         )
-    for table in (tables.log, tables.configurations, tables.events, tables.snapshots):
+    for table in (tables.log, tables.configurations, tables.events, tables.snapshots, mapped_jobs):
         if fold.purged:
             await connection.execute(delete(table).where(table.c.job_id.in_(fold.purged)))
     await _insert(database, connection, tables.log, fold.kept(fold.log))

@@ -133,6 +133,24 @@ class StreamDelta:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobMapped:
+    """How many messages of a job a lane is through with, and when it had told the profiles of the last of them."""
+
+    job_id: str
+    count: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Whether a lane is paused, and who said so last and when."""
+
+    paused: bool
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamView:
     """All that was seen of one stream in one lane."""
 

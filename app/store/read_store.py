@@ -15,10 +15,12 @@ from app.job_codec import job_in
 from app.store import collected, generations, history, listing, seen
 from app.store.collected import Collected
 from app.store.database import Database, open_database
+from app.store.lanes import LaneStore
 from app.store.plane import PlaneStore
 from app.store.questions import (
     ConfigurationVersion,
     JobFilter,
+    JobMapped,
     LogFilter,
     MetricFilter,
     Page,
@@ -36,7 +38,7 @@ from projections.job_state import Job
 from projections.metrics import Bucket
 from schemas.topics import JOBS_EVENTS
 
-__all__ = ["ReadStore", "Record", "StreamDelta"]  # all that a writer needs
+__all__ = ["JobMapped", "ReadStore", "Record", "StreamDelta"]  # all that a writer needs
 
 T = TypeVar("T")
 Ask = Callable[[AsyncConnection, Tables], Awaitable[T]]
@@ -52,6 +54,7 @@ class ReadStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.plane = PlaneStore(database)
+        self.lanes = LaneStore(database)
 
     @classmethod
     async def open(cls, database_url: str) -> "ReadStore":
@@ -88,14 +91,20 @@ class ReadStore:
         await generations.apply_live(self._database, partition, records)
 
     async def apply_streams(
-        self, topic: str, partition: int, start: int, next_offset: int, seen_now: Sequence[StreamDelta]
+        self,
+        topic: str,
+        partition: int,
+        start: int,
+        next_offset: int,
+        seen_now: Sequence[StreamDelta],
+        jobs: Sequence[JobMapped] = (),
     ) -> bool:
         """Add what a lane has seen of a partition from `start` on, sketches and offset included, in one transaction.
 
         `start` is what `await next_offset(topic, partition)` said. When another worker has counted since then, nothing
         is added, and the answer is False: ask and count again.
         """
-        return await seen.add_seen(self._database, topic, partition, start, next_offset, seen_now)
+        return await seen.add_seen(self._database, topic, partition, start, next_offset, seen_now, jobs)
 
     async def claim(self, wanted: Collected) -> Collected:
         """Return the request of that upload id: `wanted` itself when it is new, and the caller's to answer."""

@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.applying import move_offset, take_offset
 from app.store.database import Database
-from app.store.questions import StreamDelta, StreamView
+from app.store.lanes import add_mapped
+from app.store.questions import JobMapped, StreamDelta, StreamView
 from app.store.tables import NO_GENERATION, micros, moment, stream_fields, streams
 from projections.field_stats import FORMAT, FieldStats, merge
 
@@ -17,7 +18,13 @@ MOST_LISTED: Final = 10_000
 
 
 async def add_seen(
-    database: Database, topic: str, partition: int, start: int, next_offset: int, seen: Sequence[StreamDelta]
+    database: Database,
+    topic: str,
+    partition: int,
+    start: int,
+    next_offset: int,
+    seen: Sequence[StreamDelta],
+    jobs: Sequence[JobMapped] = (),
 ) -> bool:
     """Add what was seen from `start` up to `next_offset` of a partition, if `start` is what comes next."""
     async with database.writing() as connection:
@@ -26,6 +33,7 @@ async def add_seen(
         await move_offset(connection, NO_GENERATION, topic, partition, next_offset)
         await _add_counts(database, connection, topic, partition, seen)
         await _add_fields(database, connection, topic, partition, [each for each in seen if each.fields])
+        await add_mapped(database, connection, topic, partition, jobs)
     return True
 
 

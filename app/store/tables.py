@@ -103,6 +103,25 @@ collected = Table(
 )
 Index("collected_by_time", collected.c.claimed_at)
 
+lane_switches = Table(
+    "lane_switches",
+    shared,
+    Column("lane", Words, primary_key=True),
+    Column("paused", Integer, nullable=False),  # 0 or 1
+    Column("by", Words, nullable=False),  # who said so last
+    Column("at", BigInteger, nullable=False),
+)
+
+mapped_jobs = Table(
+    "mapped_jobs",
+    shared,
+    Column("job_id", Words, primary_key=True),
+    Column("topic", Words, primary_key=True),
+    Column("partition", Integer, primary_key=True),  # as above
+    Column("count", BigInteger, nullable=False),  # of its messages that a lane is through with
+    Column("mapped_at", BigInteger, nullable=False),  # when the last of them was told to the profiles
+)
+
 pins = Table(
     "pins",
     shared,

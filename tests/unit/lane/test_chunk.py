@@ -275,3 +275,12 @@ def chunk_by(book: RuleBook, record: Record) -> Chunk:
     chunk = Chunk("realtime", book, Forgotten(), 3, NOW)
     chunk.add(record)
     return chunk
+
+
+def test_messages_are_counted_for_the_job_that_wrote_them() -> None:
+    small = MessageBatch(
+        batch_id="u/1", stream="people", source="", job_id="u", run=0, ingested_at=NOW, first=0, count=1,
+        payload=b"{}\n",
+    )  # fmt: skip
+    chunk = chunk_of(packed(0, "j/1", {}, b"no JSON"), packed(1, "j/2", {}), Record(encode(small), 2), Record(b"{}", 3))
+    assert chunk.jobs == {"j": 3}, "small uploads come by the thousand each second, and are no jobs"

@@ -1,0 +1,64 @@
+"""What the read store knows of the lanes: who paused one, where they are, and how far they are with each job."""
+
+from datetime import UTC, datetime, timedelta
+
+from app.lane.brake import Brake
+from app.store.questions import JobMapped, StreamDelta, Switch
+from app.store.read_store import ReadStore
+from schemas.commands import KillJob, PurgeJob
+from tests.unit.store.histories import Partition
+
+NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
+LATER = NOON + timedelta(minutes=1)
+TOPIC = "messages.backfill"
+
+
+def seen(lane: str, count: int) -> StreamDelta:
+    return StreamDelta(stream="people", lane=lane, count=count, bytes=1, last_message_at=NOON, last_arrival_at=NOON)
+
+
+async def test_a_pause_is_kept_with_who_said_so_first(store: ReadStore) -> None:
+    assert (await store.lanes.switches(), await store.lanes.is_paused("backfill")) == ({}, False)
+    await store.lanes.switch("backfill", Switch(paused=True, by="user:ada", at=NOON))
+    await store.lanes.switch("backfill", Switch(paused=True, by="user:eve", at=LATER))
+    assert await store.lanes.switches() == {"backfill": Switch(paused=True, by="user:ada", at=NOON)}
+    assert (await store.lanes.is_paused("backfill"), await store.lanes.is_paused("realtime")) == (True, False)
+    await store.lanes.switch("backfill", Switch(paused=False, by="user:eve", at=LATER))
+    assert await store.lanes.switches() == {"backfill": Switch(paused=False, by="user:eve", at=LATER)}
+
+
+async def test_a_lane_asks_once_a_second_and_real_time_never(store: ReadStore) -> None:
+    now = [0.0]
+    brake = Brake("backfill", store.lanes, lambda: now[0])
+    for lane in ("backfill", "realtime"):
+        await store.lanes.switch(lane, Switch(paused=True, by="user:ada", at=NOON))
+    assert await brake.holds()
+    assert not await Brake("realtime", store.lanes).holds()
+    await store.lanes.switch("backfill", Switch(paused=False, by="user:ada", at=NOON))
+    now[0] = 0.9
+    assert await brake.holds()
+    now[0] = 1.0
+    assert not await brake.holds()
+
+
+async def test_messages_of_a_job_are_counted_with_the_offset_they_came_with(store: ReadStore) -> None:
+    mapped = [JobMapped(job_id="job", count=3, at=NOON), JobMapped(job_id="other", count=1, at=NOON)]
+    assert await store.apply_streams(TOPIC, 2, 0, 5, [seen("backfill", 4)], mapped)
+    assert not await store.apply_streams(TOPIC, 2, 0, 5, [seen("backfill", 4)], mapped), "somebody did that"
+    later = [JobMapped(job_id="job", count=7, at=LATER)]
+    assert await store.apply_streams(TOPIC, 2, 5, 9, [seen("backfill", 7), seen("realtime", 2)], later)
+    assert await store.lanes.mapped("job") == JobMapped(job_id="job", count=10, at=LATER)
+    assert await store.lanes.mapped("nobody's") is None
+    assert await store.lanes.positions([TOPIC, "messages.realtime"]) == {(TOPIC, 2): 9}
+    assert await store.lanes.messages() == {"backfill": 11, "realtime": 2}
+
+
+async def test_a_purged_job_leaves_nothing_of_it_behind(store: ReadStore) -> None:
+    partition = Partition()
+    partition.create()
+    assert await store.apply_streams(TOPIC, 0, 0, 1, [], [JobMapped(job_id="job-1", count=3, at=NOON)])
+    partition.send(KillJob)
+    partition.later(days=91)
+    partition.send(PurgeJob)
+    await store.apply(0, partition.records)
+    assert await store.lanes.mapped("job-1") is None
