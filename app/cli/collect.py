@@ -3,14 +3,15 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Literal
 from urllib.parse import quote
 from uuid import uuid4
 
 import click
 
+from app.cli.arriving import arrived
 from app.cli.client import Value
 from app.cli.exits import UNAVAILABLE, Stopped
 from app.cli.output import Column, show, visible
@@ -38,6 +39,7 @@ class Parcel:
     path: Path | None
     kind: str  # csv, tsv, json or ndjson
     size: int | None
+    waits: bool = False
 
     @property
     def name(self) -> str:
@@ -51,8 +53,10 @@ class Parcel:
         return f"{name}.json" if self.kind == "json" and ".json" not in name else name
 
     @property
-    def route(self) -> str:
-        """Which way it goes: a JSON document that fits into memory goes at once."""
+    def route(self) -> Literal["json", "bulk"]:
+        """Which way it goes: a JSON document that fits into memory goes at once, what is waited for as a job."""
+        if self.waits:
+            return "bulk"
         fits = self.kind == "json" and self.size is not None and self.size <= MOST_JSON_BYTES
         return "json" if fits and self.name.endswith(".json") else "bulk"
 
@@ -76,6 +80,7 @@ class Parcel:
 @click.option("--append", metavar="JSON", help="An object: fields that every message gets, unless it has them.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key again goes on where it stopped.")
 @click.option("--dry-run", is_flag=True, help="Check and count, and keep nothing.")
+@click.option("-w", "--wait", is_flag=True, help="Stay until all that was sent is in the profiles.")
 @talks
 async def collect(
     session: Session,
@@ -91,6 +96,7 @@ async def collect(
     idempotency_key: str | None,
     *,
     dry_run: bool,
+    wait: bool,
 ) -> None:
     """Send FILES (CSV, NDJSON or JSON; plain, gzip or zstd; - is standard input) into STREAM.
 
@@ -102,7 +108,7 @@ async def collect(
     """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
     query: dict[str, Value] = {"timestamp_field": timestamp_field, "lane": lane, "on_error": on_error, "append": append}
     query["dryrun"] = "true" if dry_run else None
-    parcels = [_parcel(each, kind) for each in files]
+    parcels = [replace(_parcel(each, kind), waits=wait) for each in files]
     rows = []
     for parcel in parcels:
         more = {"headers": headers, "delimiter": delimiter, "filename": parcel.filename}
@@ -111,6 +117,8 @@ async def collect(
         rows.append({"file": parcel.name, **found})
         for each in found["first_rejects"]:
             click.echo(visible(f"{parcel.name}: {each['position']} {each['reason']}"), err=True)
+    for each in rows if wait and not dry_run else ():
+        await arrived(session, each["upload_id"], lane)
     show(rows, session.output, COLUMNS)
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import click
 
+from app.cli.arriving import brought
 from app.cli.following import counts
 from app.cli.job_reference import EVERY_STATUS, find_job
 from app.cli.moments import AS_OF, MOMENTS
@@ -85,6 +86,7 @@ def facts(job: Mapping[str, Any]) -> dict[str, str]:
         "next": moment(job["next_at"]),
         "summary": job["summary"],
         "counts": counts(job),
+        "profiles": brought(job["profiles"]) if job["profiles"] else "",
         "errors": f"{errors['consecutive']} in a row since {moment(errors['since'])}" if errors else "",
         "synced": moment(job["synced_at"]),
         "cadence": serialized(cadence, "yaml"),

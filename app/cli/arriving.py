@@ -1,0 +1,39 @@
+"""`--wait` of uploads: stay until the messages of a job are in the profiles."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+
+from app.cli.following import ENDED
+from app.cli.progress import bar
+from app.cli.session import Session
+
+LOOK_SECONDS: Final = 0.5
+
+
+async def arrived(session: Session, job_id: str, lane: str) -> None:
+    """Wait until all that a job wrote has arrived; say so when its lane is paused, and wait on."""
+    told = False
+    with bar("into profiles") as update:
+        while True:
+            job = await session.api.get(f"/v2/job/{job_id}")
+            found = job["profiles"]
+            if job["status"] in ENDED and found["complete"]:
+                return
+            paused = (await session.api.get(f"/v2/lane/{lane}"))["paused"]
+            if paused and not told:
+                click.echo(f"the lane is paused; `entrepot lane resume {lane}` lets it go on", err=True)
+            told = paused
+            update(found["mapped"], found["written"], brought(found))
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def brought(found: Mapping[str, Any]) -> str:
+    """Return how far the messages of a job are, in one line."""
+    written, mapped = found["written"], found["mapped"]
+    if found["complete"]:
+        return f"all {written:,} messages are in" if written else ""
+    share = f" ({100 * mapped // written} %)" if mapped < written else "; profiles take them up"
+    return f"{mapped:,} of {written:,} messages are mapped{share}"

@@ -1,0 +1,130 @@
+"""The lanes in a terminal: what waits, how long it will take, and an upload that is waited for."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from app.cli.arriving import arrived, brought
+from app.cli.client import Api
+from app.cli.lane import length, list_lanes, pause_lane, rate, show_lane
+from app.cli.session import Session
+
+AT = "2026-02-01T10:00:00Z"
+BUSY = {"topic": "t", "behind": 12_345, "records_per_second": 3.21, "eta_seconds": 3_845.9, "waiting_since": AT}
+IDLE = {"topic": "t", "behind": 0, "records_per_second": 0.0, "eta_seconds": 0.0, "waiting_since": None}
+PARTITIONS = {"partitions": [{"partition": 3, "position": 5, "end": 12_350, "behind": 12_345, "waiting_since": AT}]}
+BACKFILL = {
+    "name": "backfill", "paused": True, "switched_by": "user:ada", "switched_at": AT, "messages_per_second": 45_678.9,
+    "mapping": BUSY | PARTITIONS, "profiles": IDLE | PARTITIONS,
+}  # fmt: skip
+REALTIME = BACKFILL | {"name": "realtime", "paused": False, "switched_by": None, "mapping": IDLE}
+
+
+class Lanes(Api):
+    """An API with two lanes, and a job that gets on with each look."""
+
+    def __init__(self) -> None:
+        """It needs no session."""
+        self.sent: list[str] = []
+        self.jobs: Iterator[Any] = iter(
+            {"status": status, "profiles": {"written": written, "mapped": mapped, "complete": complete}}
+            for status, written, mapped, complete in (
+                ("Running", 0, 0, True),
+                ("Completed", 9, 3, False),
+                ("Completed", 9, 9, False),
+                ("Completed", 9, 9, True),
+            )
+        )
+
+    async def get(self, path: str, **query: object) -> Any:
+        if path.startswith("/v2/job/"):
+            return next(self.jobs)
+        return BACKFILL if path == "/v2/lane/backfill" else [REALTIME, BACKFILL]
+
+    async def send(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        self.sent.append(f"{method} {path}")
+        return BACKFILL
+
+
+async def asked(command: Any, output: Any = "table", **arguments: Any) -> Lanes:
+    api = Lanes()
+    await command.callback.__wrapped__(Session(api, output), **arguments)
+    return api
+
+
+async def test_every_lane_and_the_profiles_behind_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await asked(list_lanes)
+    rows = [re.split(r"  +", each.strip()) for each in capsys.readouterr().out.splitlines()]
+    assert [each[:3] for each in rows[1:]] == [
+        ["realtime", "mapping", "0"],
+        ["realtime", "profiles", "0"],
+        ["backfill", "mapping", "12,345"],
+        ["backfill", "profiles", "0"],
+    ]
+    assert rows[3][3:6] == ["3.2", "45,679", "1 h 4 min"]
+    assert (rows[3][-1], rows[1][-1]) == ("Paused", "Running")
+    await asked(list_lanes, "yaml")
+    assert yaml.safe_load(capsys.readouterr().out) == [REALTIME, BACKFILL]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    await asked(list_lanes)
+    out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, out.splitlines())) <= 80
+    assert "OLDEST WAITING" in out
+
+
+async def test_a_lane_by_partition_and_paused(capsys: pytest.CaptureFixture[str]) -> None:
+    await asked(show_lane, lane="backfill")
+    out = capsys.readouterr().out
+    assert re.search(r"state +Paused, by user:ada at 2026-02-01 \d\d:00:00 \S+$", out, re.MULTILINE)
+    assert re.search(
+        r"mapping +12,345 records wait, the oldest since .*, through in about 1 h 4 min$", out, re.MULTILINE
+    )
+    assert re.search(r"profiles +nothing waits$", out, re.MULTILINE)
+    assert re.search(r"mapping +3 +5 +12,350 +12,345 +2026", out)
+    assert (await asked(pause_lane, lane="backfill")).sent == ["POST /v2/lane/backfill/pause"]
+    assert "Paused" in capsys.readouterr().out
+    await asked(show_lane, "json", lane="backfill")
+    assert yaml.safe_load(capsys.readouterr().out) == BACKFILL
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, ""), (0, "0 s"), (0.2, "1 s"), (59.4, "59 s"), (61, "1 min 1 s"), (7_300, "2 h 1 min")],
+)
+def test_lengths_of_time_for_a_person(seconds: float | None, shown: str) -> None:
+    assert length(seconds) == shown
+
+
+@pytest.mark.parametrize(("given", "shown"), [(None, ""), (0.0, "0"), (0.04, "0.04"), (12.6, "13"), (1e6, "1,000,000")])
+def test_rates_for_a_person(given: float | None, shown: str) -> None:
+    assert rate(given) == shown
+
+
+async def test_an_upload_is_waited_for_and_a_paused_lane_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("app.cli.arriving.LOOK_SECONDS", 0)
+    api = Lanes()
+    await arrived(Session(api, "table"), "job", "backfill")
+    assert next(api.jobs, None) is None, "to the end"
+    assert capsys.readouterr().err.count("entrepot lane resume backfill") == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "mapped", "complete", "shown"),
+    [
+        (0, 0, True, ""),
+        (2_699, 0, False, "0 of 2,699 messages are mapped (0 %)"),
+        (2_699, 2_698, False, "2,698 of 2,699 messages are mapped (99 %)"),
+        (2_699, 2_699, False, "2,699 of 2,699 messages are mapped; profiles take them up"),
+        (2_699, 2_699, True, "all 2,699 messages are in"),
+    ],
+)
+def test_how_far_a_job_is_in_a_line(written: int, mapped: int, complete: bool, shown: str) -> None:  # noqa: FBT001
+    assert brought({"written": written, "mapped": mapped, "complete": complete}) == shown
