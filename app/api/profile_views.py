@@ -4,12 +4,14 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
+import orjson
 from pydantic import BaseModel, Field
 
-from app.lane.raw import moment
+from app.lane.raw import UnreadableMessageError, moment
 from app.profiles.past import Behind
 from projections.node import Node
-from projections.profile_view import Evidence, Profile, profile_of, shown_key
+from projections.profile_view import Attribute, Evidence, Profile, profile_of, shown_key
+from projections.rules import Rules
 
 
 class EvidenceView(BaseModel):
@@ -72,18 +74,43 @@ class ForgottenView(BaseModel):
     key_hashes: list[str]
 
 
-def profile_view(root: Node) -> ProfileView:
-    """Return a root as people see it."""
+def profile_view(root: Node, rules: Rules) -> ProfileView:
+    """Return a root as people see it; by the rules, which say what is a time."""
+    times = _times(rules)
     profile: Profile = profile_of(root.key, root.cells, root.edges)
     return ProfileView(
         id=profile.key,
         identities=list(profile.identities),
         attributes={
-            each.name: AttributeView(value=each.value, merge=each.merge, **_evidence(each.evidence))
+            each.name: AttributeView(value=_shown(each, times), merge=each.merge, **_evidence(each.evidence))
             for each in profile.attributes
         },
         links=[LinkView(identities=(each.one, each.other), **_evidence(each.evidence)) for each in profile.links],
     )
+
+
+def _times(rules: Rules) -> frozenset[str]:
+    """Return the attributes that are times: their values are kept as microseconds since 1970 UTC."""
+    bodies = (orjson.loads(each.body) for each in rules.mappings.values())
+    attributes = (each for body in bodies for each in body["attributes"])
+    return frozenset(each["name"] for each in attributes if each.get("type") == "timestamp")
+
+
+def _shown(attribute: Attribute, times: frozenset[str]) -> Any:
+    if attribute.name not in times or attribute.merge in {"count", "sum"}:
+        return attribute.value
+    value = attribute.value
+    return [_time(each) for each in value] if isinstance(value, list) else _time(value)
+
+
+def _time(value: Any) -> Any:
+    """Return a time as a moment; what was kept under that name before it was one stays as it is."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    try:
+        return moment(value)
+    except UnreadableMessageError:
+        return value
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:

@@ -49,15 +49,14 @@ async def get_profile(call: Call[ProfileQuery, None]) -> web.Response:
     """Return a profile, now or as it was."""
     look = await _look(call)
     key = _ranked(call, look)
-    root = await _root(look, key)
+    root, rules = await _root(look, key), call.api.rules.of(look.generation)
     if call.query.as_of is None:
-        return answer(call, profile_view(root))
+        return answer(call, profile_view(root, rules))
     behind = await _behind(call, look, root)
-    rules = call.api.rules.of(look.generation)
     then = await call.api.past.as_of(behind, key, (call.query.as_of - EPOCH) // MICROSECOND, rules)
     if not then.cells and not then.edges:
         raise not_found("profile", f"{shown_key(key)} as of {call.query.as_of.isoformat()}")
-    return answer(call, profile_view(then))
+    return answer(call, profile_view(then, rules))
 
 
 async def forget_profile(call: Call[Query, None]) -> web.Response:
@@ -133,8 +132,9 @@ async def explain_profile(call: Call[Query, None]) -> web.Response:
     """Return a profile with the raw messages, rules and links behind it."""
     look = await _look(call)
     root = await _root(look, _ranked(call, look))
+    profile = profile_view(root, call.api.rules.of(look.generation))
     messages = [message_view(each) for each in await _behind(call, look, root)]
-    return answer(call, ExplainView(profile=profile_view(root), messages=messages))
+    return answer(call, ExplainView(profile=profile, messages=messages))
 
 
 async def _look(call: Call[Any, Any]) -> Look:

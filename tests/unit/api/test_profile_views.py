@@ -1,0 +1,32 @@
+"""A profile as the API shows it: times as times, and whatever else was kept as it was kept."""
+
+import json
+from datetime import UTC, datetime
+
+from app.api.profile_views import profile_view
+from projections.cells import Cells, count, latest, unite
+from projections.node import Node
+from projections.recipe import Applied
+from projections.rules import Rules
+
+KEY = "00:email:ada@example.com"
+JOINED = datetime(2026, 1, 5, 9, tzinfo=UTC)
+MICROS = int(JOINED.timestamp()) * 1_000_000
+
+
+def test_attributes_that_are_times_are_shown_as_times() -> None:
+    cells: Cells = {}
+    for name, value in (("joined", MICROS), ("age", MICROS), ("odd", "a text"), ("far", 10**18), ("yes", True)):
+        latest(cells, f"latest:{name}", (KEY, 0), value, MICROS, "upload/1", 0)
+    unite(cells, "union:visits", (KEY, 0), MICROS, 1, "upload/1", 0)
+    count(cells, "count:joined", (KEY, 0), 1, 2, "upload/1", 0)
+    times = [{"name": name, "type": "timestamp"} for name in ("joined", "odd", "far", "yes", "visits")]
+    body = {"attributes": [*times, {"name": "age", "type": "integer"}, {"name": "seen", "merge": "count"}]}
+    rules = Rules(mappings={"people": Applied(1, json.dumps(body))})
+    shown = profile_view(Node(KEY, cells={name: each for name, each in cells.items() if name[:5] != "count"}), rules)
+    assert {name: each.value for name, each in shown.attributes.items()} == {
+        "joined": JOINED, "age": MICROS, "odd": "a text", "far": 10**18, "yes": True, "visits": [JOINED],
+    }  # fmt: skip
+    assert shown.attributes["joined"].timestamp == JOINED
+    counted = profile_view(Node(KEY, cells={"count:joined": cells["count:joined"]}), rules)
+    assert counted.attributes["joined"].value == 1
