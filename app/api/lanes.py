@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Final
 
+import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
@@ -31,7 +32,7 @@ class StepView(BaseModel):
     """How far the readers of one topic are behind. A record holds one message, or up to some thousands of them."""
 
     topic: str
-    behind: Annotated[int, Field(description="records that wait")]
+    behind: Annotated[int, Field(description="records that wait, by offsets")]
     records_per_second: Annotated[float | None, Field(description="over the last minute")]
     eta_seconds: Annotated[float | None, Field(description="until nothing waits; null: unknown, or it doesn't move")]
     waiting_since: Annotated[datetime | None, Field(description="when the oldest that waits came in")]
@@ -149,7 +150,9 @@ async def brought(api: Api, job: Job) -> Brought:
             complete = has_passed((await api.lanes.look())[-1], UPDATE_TOPICS, mapped.at)
         except UnknownLagError:
             complete = False
-    return Brought(written=written, mapped=count, complete=complete)
+    stream = orjson.loads(job.configuration).get("stream")
+    unmapped = stream if isinstance(stream, str) and stream not in api.rules.rules.mappings else None
+    return Brought(written=written, mapped=count, complete=complete, unmapped=unmapped)
 
 
 def set_measures(api: Api, samples: Sequence[Sample], switches: Mapping[str, Switch]) -> None:

@@ -91,8 +91,10 @@ class Brought(BaseModel):
 
     written: Annotated[int, Field(description="by all its runs")]
     mapped: Annotated[int, Field(description="of them, that their lane is through with")]
-    complete: Annotated[
-        bool, Field(description="all that was written by now is in the profiles, as far as its streams are mapped")
+    complete: Annotated[bool, Field(description="all of them are in the profiles")]
+    unmapped: Annotated[
+        str | None,
+        Field(description="the job's stream, when it has no mapping: then its messages are only kept"),
     ]
 
 

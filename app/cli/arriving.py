@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from app.cli.following import ENDED
+from app.cli.output import visible
 from app.cli.progress import bar
 from app.cli.session import Session
 
@@ -21,19 +22,25 @@ async def arrived(session: Session, job_id: str, lane: str) -> None:
             job = await session.api.get(f"/v2/job/{job_id}")
             found = job["profiles"]
             if job["status"] in ENDED and found["complete"]:
-                return
+                break
             paused = (await session.api.get(f"/v2/lane/{lane}"))["paused"]
             if paused and not told:
                 click.echo(f"the lane is paused; `entrepot lane resume {lane}` lets it go on", err=True)
             told = paused
             update(found["mapped"], found["written"], brought(found))
             await asyncio.sleep(LOOK_SECONDS)
+    if found["unmapped"]:
+        click.echo(visible(brought(found)), err=True)
 
 
 def brought(found: Mapping[str, Any]) -> str:
     """Return how far the messages of a job are, in one line."""
     written, mapped = found["written"], found["mapped"]
+    if not written:
+        return ""
+    if found["complete"] and found["unmapped"]:
+        return f"all {written:,} messages are kept; {found['unmapped']} has no mapping, so they say nothing of anybody"
     if found["complete"]:
-        return f"all {written:,} messages are in" if written else ""
+        return f"all {written:,} messages are in"
     share = f" ({100 * mapped // written} %)" if mapped < written else "; profiles take them up"
     return f"{mapped:,} of {written:,} messages are mapped{share}"

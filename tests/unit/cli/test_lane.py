@@ -30,7 +30,10 @@ class Lanes(Api):
         """It needs no session."""
         self.sent: list[str] = []
         self.jobs: Iterator[Any] = iter(
-            {"status": status, "profiles": {"written": written, "mapped": mapped, "complete": complete}}
+            {
+                "status": status,
+                "profiles": {"written": written, "mapped": mapped, "complete": complete, "unmapped": "visits"},
+            }
             for status, written, mapped, complete in (
                 ("Running", 0, 0, True),
                 ("Completed", 9, 3, False),
@@ -113,7 +116,9 @@ async def test_an_upload_is_waited_for_and_a_paused_lane_is_told_once(
     api = Lanes()
     await arrived(Session(api, "table"), "job", "backfill")
     assert next(api.jobs, None) is None, "to the end"
-    assert capsys.readouterr().err.count("entrepot lane resume backfill") == 1
+    said = capsys.readouterr().err
+    assert said.count("entrepot lane resume backfill") == 1
+    assert "visits has no mapping" in said
 
 
 @pytest.mark.parametrize(
@@ -127,4 +132,4 @@ async def test_an_upload_is_waited_for_and_a_paused_lane_is_told_once(
     ],
 )
 def test_how_far_a_job_is_in_a_line(written: int, mapped: int, complete: bool, shown: str) -> None:  # noqa: FBT001
-    assert brought({"written": written, "mapped": mapped, "complete": complete}) == shown
+    assert brought({"written": written, "mapped": mapped, "complete": complete, "unmapped": None}) == shown
