@@ -90,7 +90,7 @@ async def get_job(call: Call[JobQuery, None]) -> web.Response:
         asked, created = (each.isoformat().replace("+00:00", "Z") for each in (moment, job.created_at))
         raise Problem(404, "no_such_job", f"{job.name} did not exist yet at {asked}; it was created {created}")
     if then is None or then.status == "Purged":
-        raise not_found("job", f"{job_id} as of {moment.isoformat()}")
+        raise not_found("job", job_id, f" as of {moment.isoformat()}")
     return answer(call, job_detail(then, None))
 
 

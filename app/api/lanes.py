@@ -109,7 +109,7 @@ async def _switched(call: Call[Query, None], *, paused: bool) -> web.Response:
 def _known(call: Call[Any, Any]) -> str:
     name = call.path("lane")
     if name not in LANES:
-        raise not_found("lane", f"{name}; there are {' and '.join(LANES)}")
+        raise not_found("lane", name, f"; there are {' and '.join(LANES)}")
     return name
 
 

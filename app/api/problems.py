@@ -68,9 +68,9 @@ class Problem(Exception):
         )
 
 
-def not_found(what: str, name: str) -> Problem:
-    """Return the problem of something that isn't there."""
-    return Problem(404, f"no_such_{what.replace(' ', '_')}", f"there is no {what} {name!r}")
+def not_found(what: str, name: str, more: str = "") -> Problem:
+    """Return the problem of something that isn't there; `more` goes on with the sentence."""
+    return Problem(404, f"no_such_{what.replace(' ', '_')}", f"there is no {what} {name!r}{more}")
 
 
 def invalid(errors: Sequence[FieldError]) -> Problem:

@@ -55,7 +55,7 @@ async def get_profile(call: Call[ProfileQuery, None]) -> web.Response:
     behind = await _behind(call, look, root)
     then = await call.api.past.as_of(behind, key, (call.query.as_of - EPOCH) // MICROSECOND, rules)
     if not then.cells and not then.edges:
-        raise not_found("profile", f"{shown_key(key)} as of {call.query.as_of.isoformat()}")
+        raise not_found("profile", shown_key(key), f" as of {call.query.as_of.isoformat()}")
     return answer(call, profile_view(then, rules))
 
 
@@ -151,7 +151,7 @@ def _ranked(call: Call[Any, Any], look: Look) -> str:
         raise invalid([FieldError("/key", "bad_identity", message)])
     if kind not in ranks:
         known = ", ".join(sorted(ranks)) or "none yet"
-        raise not_found("profile", f"{key}; the kinds of identities are: {known}")
+        raise not_found("profile", key, f"; the kinds of identities are: {known}")
     return ranked_key(key, ranks)
 
 
