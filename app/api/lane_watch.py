@@ -5,6 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Final
 
 from aiokafka.errors import KafkaError
@@ -13,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.api.lag_reader import LagReader
 from app.stamp import Clock
 from app.store.lanes import LaneStore
-from projections.lag import Place, Sample
+from projections.lag import Place, Sample, has_passed
 from schemas.topics import LANES, UPDATES
 
 PROFILES_GROUP: Final = "entrepot.profiles"  # as `app.profiles.role` names its consumer group
@@ -21,28 +22,39 @@ TOPICS: Final = tuple(each.name for each in (*LANES.values(), *UPDATES.values())
 WINDOW_SECONDS: Final = 60.0
 EVERY_SECONDS: Final = 5.0
 KEEP_SECONDS: Final = 0.5  # many who ask are one look
-LOOK_SECONDS: Final = 4.0
+LOOK_SECONDS: Final = 3.0
+RETRY_SECONDS: Final = 2.0  # after a look that failed; until then everybody is told so at once
+UNKNOWN: Final = "Kafka or the read store can't be asked now how far the lanes are"
 
 _log = logging.getLogger(__name__)
 
 
 class UnknownLagError(Exception):
-    """Kafka or the read store can't be asked now how far the lanes are."""
+    """It isn't known how far the lanes are, as Kafka or the read store can't be asked now."""
 
 
 class LaneWatch:
     """The samples of the last minute."""
 
-    def __init__(self, bootstrap_servers: str, partitions: int, store: LaneStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        partitions: int,
+        store: LaneStore,
+        clock: Clock,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._servers = bootstrap_servers
         self._partitions = partitions
         self._store = store
         self._clock = clock
-        self._steady: Callable[[], float] = time.monotonic
+        self._steady = steady
         self._reader: LagReader | None = None
         self._samples: deque[Sample] = deque()
         self._nothing: dict[Place, tuple[int, int]] = {}  # from the first offset up to the second there is no record
         self._looking = asyncio.Lock()
+        self._failure = ""
+        self._failed_at = float("-inf")
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -65,16 +77,36 @@ class LaneWatch:
         """
         async with self._looking:
             if not self._samples or self._steady() - self._samples[-1].at > KEEP_SECONDS:
-                try:
-                    async with asyncio.timeout(LOOK_SECONDS):
-                        sample = await self._sample()
-                except (KafkaError, SQLAlchemyError, OSError, TimeoutError) as error:
-                    await self._disconnect()
-                    raise UnknownLagError(f"{UnknownLagError.__doc__} ({type(error).__name__})") from error
-                self._samples.append(sample)
-                while sample.at - self._samples[0].at > WINDOW_SECONDS:
-                    self._samples.popleft()
+                self._keep(await self._new_sample())
             return tuple(self._samples)
+
+    async def has_passed(self, topics: Sequence[str], moment: datetime) -> bool:
+        """Tell whether all that was written to some topics up to a moment was read. What isn't known was not.
+
+        What was passed once is so for ever: also an old look will do.
+        """
+        if self._samples and has_passed(self._samples[-1], topics, moment):
+            return True
+        try:
+            return has_passed((await self.look())[-1], topics, moment)
+        except UnknownLagError:
+            return False
+
+    def _keep(self, sample: Sample) -> None:
+        self._samples.append(sample)
+        while sample.at - self._samples[0].at > WINDOW_SECONDS:
+            self._samples.popleft()
+
+    async def _new_sample(self) -> Sample:
+        if self._steady() - self._failed_at < RETRY_SECONDS:
+            raise UnknownLagError(self._failure)
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                return await self._sample()
+        except (KafkaError, SQLAlchemyError, OSError, TimeoutError) as error:
+            await self._disconnect()
+            self._failure, self._failed_at = f"{UNKNOWN} ({type(error).__name__})", self._steady()
+            raise UnknownLagError(self._failure) from error
 
     async def _watch(self) -> None:
         while True:

@@ -18,7 +18,7 @@ from app.api.views import Brought
 from app.lane.brake import PAUSABLE
 from app.store.questions import Switch
 from projections.job_state import Job
-from projections.lag import Lag, Sample, has_passed, lag_of, messages_per_second
+from projections.lag import Lag, Sample, lag_of, messages_per_second
 from schemas.topics import LANES, UPDATES
 
 UPDATE_TOPICS: Final = tuple(each.name for each in UPDATES.values())
@@ -144,12 +144,7 @@ async def brought(api: Api, job: Job) -> Brought:
     """Return how far a job's messages are. What can't be asked now doesn't count as complete."""
     written, mapped = job.total_counts.accepted, await api.store.lanes.mapped(job.job_id)
     count = min(mapped.count, written) if mapped else 0  # lanes may be faster than the view of the job
-    complete = count == written
-    if complete and mapped is not None:
-        try:
-            complete = has_passed((await api.lanes.look())[-1], UPDATE_TOPICS, mapped.at)
-        except UnknownLagError:
-            complete = False
+    complete = count == written and (mapped is None or await api.lanes.has_passed(UPDATE_TOPICS, mapped.at))
     stream = orjson.loads(job.configuration).get("stream")
     unmapped = stream if isinstance(stream, str) and stream not in api.rules.rules.mappings else None
     return Brought(written=written, mapped=count, complete=complete, unmapped=unmapped)

@@ -1,7 +1,7 @@
 """How people see a profile: keys without ranks, values with the message behind each, links with who said so."""
 
 from projections.cells import Cells, add, count, latest, unite
-from projections.profile_view import Attribute, Evidence, NamedTogether, Profile, profile_of
+from projections.profile_view import Attribute, Evidence, NamedTogether, Profile, profile_of, ranked_key, shown_key
 
 KEY = "00:email:a:b"
 
@@ -24,3 +24,8 @@ def test_a_profile_is_shown_with_the_message_behind_everything() -> None:
         ),
         links=(NamedTogether("cookie:c", "email:a:b", Evidence(9, "upload/3/4", "upload")),),
     )
+
+
+def test_a_key_has_its_rank_in_front_for_nodes_and_not_for_people() -> None:
+    assert ranked_key("email:a:b", {"email": 0, "cookie": 5}) == KEY
+    assert shown_key(KEY) == "email:a:b"
