@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, Field
 
-from app.lane.raw import UnreadableMessageError, moment
+from app.lane.raw import moment
 from app.profiles.past import Behind
 from projections.node import Node
 from projections.profile_view import Attribute, Evidence, Profile, profile_of, shown_key
@@ -109,7 +109,7 @@ def _time(value: Any) -> Any:
         return value
     try:
         return moment(value)
-    except UnreadableMessageError:
+    except OverflowError:
         return value
 
 
