@@ -199,10 +199,10 @@ class Chunk:
                 groups[home] = group = self._group(home, raw, record, mapper, counted=counts)
             number = raw.first + index
             group.rows.append([key, at, len(group.batches) - 1, number, record.offset - group.offset, *values])
+            self._rows += 1
             for link in links:
                 packet = self._packets[partition_of_key(link, partitions)]
                 packet.links.append((link, key, at, raw.batch, number))
-        self._rows += sum(len(each.rows) for each in groups.values())
         faults = mapper.take_faults()
         for (what, code), (count, example, number) in islice(faults.items(), MOST_FAULTS):
             index = mapped_lines[number]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.lane.chunk import LARGEST_UPDATE, MOST_FAULTS, Chunk, TooMuchAtOnceError
+from app.lane.chunk import FULL_ROWS, LARGEST_UPDATE, MOST_FAULTS, Chunk, TooMuchAtOnceError
 from app.lane.raw import UnreadableMessageError, moment, open_raw
 from app.lane.rule_book import RuleBook
 from projections.metrics import EPOCH
@@ -284,3 +284,13 @@ def test_messages_are_counted_for_the_job_that_wrote_them() -> None:
     )  # fmt: skip
     chunk = chunk_of(packed(0, "j/1", {}, b"no JSON"), packed(1, "j/2", {}), Record(encode(small), 2), Record(b"{}", 3))
     assert chunk.jobs == {"j": 3}, "small uploads come by the thousand each second, and are no jobs"
+
+
+def test_single_messages_fill_a_chunk_as_packed_ones_do() -> None:
+    single, together = chunk_of(), chunk_of()
+    for number in range(3 * FULL_ROWS):
+        assert not single.is_full, number
+        single.add(Record(json.dumps({"email": f"{number}@x.org"}).encode(), number))
+    together.add(packed(0, "j/1", *({"email": f"{number}@x.org"} for number in range(3 * FULL_ROWS))))
+    assert single.is_full
+    assert together.is_full
