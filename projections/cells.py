@@ -22,6 +22,7 @@ Fold = Callable[[Cells, str, Counter, Any, int, str, int], None]
 MOST_VALUES: Final = 1_000  # of a union; those that come first in the order of their text are kept
 MILLIONTHS: Final = 1_000_000  # a sum counts in them, so that it is exact whatever the order
 COUNTED: Final = ("count:", "sum:")
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def latest(cells: Cells, name: str, _counter: Counter, value: Any, at: int, batch: str, index: int) -> None:
@@ -40,8 +41,12 @@ def _later(known: list[Any], value: Any, batch: str, index: int) -> bool:
 def first(cells: Cells, name: str, _counter: Counter, value: Any, at: int, batch: str, index: int) -> None:
     """Keep the value of the message with the lowest stamp."""
     known = cells.get(name)
-    if known is None or (at, batch, index, order(value)) < (*known[:3], order(known[3])):
-        cells[name] = [at, batch, index, value]
+    if known is not None:
+        if known[0] < at:
+            return
+        if known[0] == at and (known[1], known[2], order(known[3])) <= (batch, index, order(value)):
+            return
+    cells[name] = [at, batch, index, value]
 
 
 def lowest(cells: Cells, name: str, _counter: Counter, value: Any, at: int, batch: str, index: int) -> None:
@@ -63,7 +68,13 @@ def highest(cells: Cells, name: str, _counter: Counter, value: Any, at: int, bat
 
 def unite(cells: Cells, name: str, _counter: Counter, value: Any, at: int, batch: str, index: int) -> None:
     """Keep every value once, with the first message that had it."""
-    _take_value(cells.setdefault(name, {}), text_of(value), [at, batch, index])
+    united = cells.get(name)
+    if united is None:
+        united = cells[name] = {}
+    text = text_of(value)
+    known = united.get(text)
+    if known is None or at <= known[0]:
+        _take_value(united, text, [at, batch, index])
 
 
 def count(cells: Cells, name: str, counter: Counter, _value: Any, at: int, batch: str, index: int) -> None:
@@ -89,10 +100,18 @@ def count(cells: Cells, name: str, counter: Counter, _value: Any, at: int, batch
 def add(cells: Cells, name: str, counter: Counter, value: int, at: int, batch: str, index: int) -> None:
     """Count a message and add its value. The total is decimal text: a number in JSON has 64 bits."""
     key, epoch = counter
-    known = cells.get(name, {}).get(key)
-    total = value if known is None or known[0] < epoch else int(known[2]) + value
-    count(cells, name, counter, None, at, batch, index)
-    cells[name][key][2] = str(total)
+    counted = cells.get(name)
+    if counted is None:
+        counted = cells[name] = {}
+    known = counted.get(key)
+    if known is None or known[0] < epoch:
+        counted[key] = [epoch, 1, str(value), at, batch, index]
+        return
+    total = str(int(known[2]) + value)
+    if known[3] < at:
+        counted[key] = [epoch, known[1] + 1, total, at, batch, index]
+    else:
+        counted[key] = [epoch, known[1] + 1, total, *max([at, batch, index], known[3:])]
 
 
 FOLDS: Final[Mapping[str, Fold]] = {
@@ -180,14 +199,15 @@ def after(cells: Cells, moment: int) -> Cells:
 
 def order(value: Any) -> tuple[int, Any]:
     """Return what values of any kind are compared by: numbers, then texts, then all else by its JSON."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    kind = type(value)  # exactly: a boolean is no number
+    if kind is int or kind is float:
         return 0, value
-    return (1, value) if isinstance(value, str) else (2, text_of(value))
+    return (1, value) if kind is str else (2, text_of(value))
 
 
 def text_of(value: Any) -> str:
     """Return the one JSON text of a value."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def value_of(name: str, cell: Any) -> tuple[Any, Stamp]:

@@ -167,10 +167,14 @@ def take_new(group: Group, seen: MutableMapping[str, list[list[int]]]) -> None:
 
     `seen` holds, by batch, the indexes that were counted: disjoint [first, behind the last], in order.
     """
-    if any(seen.get(batch) for batch, _, _ in group.counted):
+    if any(_meets(seen.get(batch, ()), first, first + count) for batch, first, count in group.counted):
         group.rows = [row for row in group.rows if not _within(row[INDEX], seen.get(group.batches[row[BATCH]], ()))]
     for batch, first, count in group.counted:
         seen[batch] = _with(seen.get(batch, ()), first, first + count)
+
+
+def _meets(spans: Iterable[Sequence[int]], first: int, end: int) -> bool:
+    return any(known_first < end and first < known_end for known_first, known_end in spans)
 
 
 def _within(index: int, spans: Iterable[Sequence[int]]) -> bool:
