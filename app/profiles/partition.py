@@ -86,6 +86,11 @@ class ProfilePartition:
         """Whether all that was applied is kept."""
         return not self._moved
 
+    @property
+    def has_news(self) -> bool:
+        """Whether other partitions have to hear something."""
+        return any(self._outboxes.values())
+
     def next_offset(self, lane: str) -> int:
         """Return the offset of the lane's update topic that comes next."""
         return self._offsets.get(UPDATES[lane].name, 0)

@@ -1,8 +1,10 @@
 """The `profiles` role: owns partitions of identities, reads what lanes and nodes tell them, real time first.
 
 Backfill gets what is left, one record at a time, and at least every ninth turn. What was applied is kept together, some
-times a second, after all that it makes other partitions hear is acked. When a rebuild hands over a generation, it is
-opened beside the live one and follows the same topics; look-ups change over when all partitions of it are up to date.
+times a second, after all that it makes other partitions hear is acked. Under load that is later, unless another
+partition has to hear something: a node that many messages speak to is written once for all of them. When a rebuild
+hands over a generation, it is opened beside the live one and follows the same topics; look-ups change over when all
+partitions of it are up to date.
 """
 
 import asyncio
@@ -40,6 +42,7 @@ REALTIME_RECORDS: Final = 16
 BACKFILL_RECORDS: Final = 1  # between two looks at real time
 FAIR_TURNS: Final = 8  # of real time alone, before backfill has one in any case
 KEEP_SECONDS: Final = 0.1
+BUSY_KEEP_SECONDS: Final = 0.5
 KEEP_NODES: Final = 5_000
 MOST_NODES: Final = 60_000  # in memory, decoded, of all partitions together
 LOOK_SECONDS: Final = 0.5  # between two looks at which generations there are
@@ -78,6 +81,7 @@ class Profiles:
         self._bounds: dict[int, tuple[Applied | None, int]] = {}
         self._alone = 0  # turns that real time had in a row
         self._kept_at = time.monotonic()
+        self._idle = True
         self._writer = Writer(settings.bootstrap_servers)
         self._reader = GroupReader(
             settings.bootstrap_servers,
@@ -197,8 +201,10 @@ class Profiles:
             self._alone = 0
             more = await self._reader.read(*backfill, wait_ms=0, most=BACKFILL_RECORDS)
             found = {**found, **more}
-        if not found:
-            wait = IDLE_MS if self._nothing_to_keep() else 1
+        self._idle = not found
+        if self._idle:
+            due_ms = IDLE_MS if self._nothing_to_keep() else 1000 * (self._kept_at + KEEP_SECONDS - time.monotonic())
+            wait = min(max(round(due_ms), 1), IDLE_MS)
             found = await self._reader.read(*realtime, *backfill, wait_ms=wait, most=BACKFILL_RECORDS)
         for where, records in found.items():
             self._apply(where, records)
@@ -226,8 +232,10 @@ class Profiles:
         return all(each.is_kept for each in self.partitions.values())
 
     async def _keep_if_due(self) -> None:
-        changes = sum(each.changes for each in self.partitions.values())
-        if changes >= KEEP_NODES or time.monotonic() - self._kept_at >= KEEP_SECONDS:
+        partitions = self.partitions.values()
+        is_awaited = self._idle or any(each.has_news for each in partitions)
+        patience = KEEP_SECONDS if is_awaited else BUSY_KEEP_SECONDS
+        if sum(each.changes for each in partitions) >= KEEP_NODES or time.monotonic() - self._kept_at >= patience:
             await self._keep()
 
     async def _keep(self) -> None:
@@ -252,7 +260,7 @@ class Profiles:
 
 async def run_profiles(settings: Settings, clock: Clock = utc_now) -> int:
     """Run the role until it is told to stop; return the process's exit code."""
-    gc.set_threshold(50_000, 20, 100)  # nodes are many, and have no cycles
+    gc.set_threshold(200_000, 100, 100)  # nodes are many and have no cycles: to search them cost a sixth of all
     async with AsyncExitStack() as stack:
         store = await ReadStore.open(settings.database())
         stack.push_async_callback(store.close)
