@@ -102,7 +102,8 @@ class Profiles:
                         await self._read_some()
                         await self._keep_if_due()
                         self._snapshot_if_due()
-                        await self._reader.tell(self._offsets())
+                        if self._nothing_to_keep():
+                            await self._reader.tell(self._offsets())
                 async with self._reader.turn():
                     await self._keep()
             finally:
