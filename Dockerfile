@@ -15,7 +15,7 @@ COPY examples/ examples/
 RUN /venv/bin/pip install --no-deps --no-build-isolation -e .
 
 FROM python:3.11.14-slim-bookworm
-RUN useradd --uid 10001 --home-dir /data --create-home entrepot
+RUN useradd --uid 10001 --home-dir /data --create-home entrepot && install -d -o entrepot /snapshots
 COPY --from=build /venv /venv
 COPY --from=build /srv/entrepot /srv/entrepot
 ENV PATH=/venv/bin:$PATH \
@@ -24,7 +24,7 @@ ENV PATH=/venv/bin:$PATH \
     ENTREPOT_DATA_DIR=/data
 USER 10001
 WORKDIR /data
-VOLUME /data
+VOLUME ["/data", "/snapshots"]
 # SIGTERM ends a role after its batch is finished and committed.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["entrepot"]

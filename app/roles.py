@@ -24,6 +24,7 @@ ROLES: Final = (
     Role("lane-realtime", "maps messages as they happen"),
     Role("lane-backfill", "maps history, at a lower OS priority", niceness=10),
     Role("profiles", "identity, merge and look-ups of profiles"),
+    Role("rebuild", "makes profiles anew by other rules, at a lower OS priority", niceness=10),
 )
 
 
@@ -63,6 +64,10 @@ async def _started(name: str, settings: Settings) -> int:
             from app.profiles.role import run_profiles  # noqa: PLC0415
 
             return await run_profiles(settings)
+        case "rebuild":
+            from app.rebuild.role import run_rebuild  # noqa: PLC0415
+
+            return await run_rebuild(settings)
         case _:
             from app.lane.role import run_lane  # noqa: PLC0415
 

@@ -62,7 +62,7 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
 def worker(role: str, supervisor: int | None) -> None:
     """Run one ROLE until SIGTERM or Ctrl-C; it finishes its batch and commits before it ends.
 
-    Roles: api, control, runner, lane-realtime, lane-backfill, profiles.
+    Roles: api, control, runner, lane-realtime, lane-backfill, profiles, rebuild.
 
     Exit codes: 0 it was told to stop; 6 Kafka or the database can't be reached; 70 it ended itself rather than break a
     promise: start it again.

@@ -73,7 +73,7 @@ class Chunk:
     ) -> None:
         self._lane = lane
         self.book = book
-        self._forgotten = forgotten
+        self._forgotten = forgotten or None  # whether it is empty is asked once
         self._partitions = partitions
         self._now = now
         self._sample = sample
@@ -178,7 +178,6 @@ class Chunk:
         groups: dict[int, Group] = {}
         mapped_lines: list[int] = []  # the mapper counts what it was given
         latest, takes, partitions = raw.arrived + FUTURE_BOUND_MS * 1_000, self.book.scope.takes, self._partitions
-        forgotten = self._forgotten or None  # whether it is empty is asked once
         stamps = raw.timestamps or [raw.arrived] * len(raw.lines)
         for index, stamp in enumerate(stamps):
             message = _parsed(raw, index, odd)
@@ -192,7 +191,7 @@ class Chunk:
             if at > latest:
                 _note(odd, "future_timestamp", f"{moment(at).isoformat()} is in the future", index, raw.lines[index])
                 continue
-            if not takes(at) or (forgotten and is_forgotten(forgotten, (key, *links), at)):
+            if not takes(at) or (self._forgotten and is_forgotten(self._forgotten, (key, *links), at)):
                 continue
             home = partition_of_key(key, partitions)
             group = groups.get(home)

@@ -1,0 +1,248 @@
+"""The `rebuild` role: builds what a rebuild asks for, says when it is ready, and hands it over once it is promoted.
+
+One process of a deployment does it, whichever the consumer group gives the one partition of rules. Its stores are in
+its own data directory; all else that it needs to go on after a kill is in the read store and in Kafka.
+"""
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from app.group_reader import GroupReader
+from app.profiles.snapshots import Snapshots
+from app.rebuild.building import Bounds, Building
+from app.rebuild.following import Following, Task
+from app.rebuild.progress import Phase, Progress
+from app.rebuild.workshop import folder_of
+from app.safe_faust.publishing import Outgoing
+from app.settings import Settings
+from app.stamp import Clock, utc_now
+from app.stopping import told_to_stop
+from app.store.plane import PlaneStore
+from app.store.read_store import ReadStore
+from app.writer import Writer
+from schemas.definitions import PARTITION, ReportRebuilt
+from schemas.headers import headers_of
+from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS, LANES, UPDATES
+from schemas.wire import encode
+
+GROUP: Final = "entrepot.rebuild"
+IDLE_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Rebuilder:
+    """Works on one rebuild at a time: first on what was promoted and isn't live yet, then on what is under way."""
+
+    def __init__(self, settings: Settings, plane: PlaneStore, following: Following, clock: Clock) -> None:
+        self._settings = settings
+        self._plane = plane
+        self._following = following
+        self._clock = clock
+        self._snapshots = Snapshots.at(settings.snapshots())
+        self._writer = Writer(settings.bootstrap_servers)
+        self._mine = False
+        self._building: Building | None = None
+        self._progress = Progress()
+        self._looked_at = float("-inf")
+        self._ends_before: Bounds = {}
+        self._ends = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers, enable_auto_commit=False)
+        self._reader = GroupReader(
+            settings.bootstrap_servers,
+            [DEFINITIONS_EVENTS.name],
+            GROUP,
+            f"{GROUP}-{settings.worker_id}",
+            assigned=self._assigned,
+            revoked=self._revoked,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. Whatever goes wrong escapes; what wasn't kept is built again."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._writer)
+            stack.push_async_callback(self._ends.stop)
+            await self._ends.start()
+            await stack.enter_async_context(self._reader.running())
+            stack.push_async_callback(self._close)
+            while not stop.is_set():
+                async with self._reader.turn():
+                    worked = self._mine and await self._work()
+                if not worked:
+                    await asyncio.sleep(IDLE_SECONDS)
+
+    async def _assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
+        self._mine = PARTITION in numbers or self._mine
+        return {}
+
+    async def _revoked(self, numbers: frozenset[int]) -> None:
+        if PARTITION in numbers:
+            self._mine = False
+            await self._close()
+
+    async def _work(self) -> bool:
+        """Do a little of what there is to do; return whether there was anything."""
+        await self._clear_up()
+        live = (await self._plane.stage()).live
+        task = next((each for each in self._following.tasks.values() if each.rebuild.generation > live), None)
+        if task is not None:
+            await self._bring_live(task, live)
+            return True
+        task = next((each for each in self._following.tasks.values() if each.rebuild.is_under_way), None)
+        if task is not None:
+            await self._build(task)
+        return task is not None
+
+    async def _clear_up(self) -> None:
+        """Remove what was built for rebuilds that are over."""
+        live = (await self._plane.stage()).live
+        for name, task in tuple(self._following.tasks.items()):
+            promoted = task.rebuild.status == "promoted"
+            if task.rebuild.status == "discarded" or (promoted and task.rebuild.generation <= live):
+                if self._building and self._building.name == name:
+                    await self._close()
+                await asyncio.to_thread(shutil.rmtree, folder_of(self._settings.data_dir, task.name), True)
+                self._following.done(name)
+
+    async def _build(self, task: Task) -> None:
+        """Read on; say that it is ready when it has caught up for the first time."""
+        building = await self._open(task)
+        await building.read_some(self._following.rules.forgotten)
+        if time.monotonic() - self._looked_at < LOOK_SECONDS:
+            return
+        await self._note_updates(task)
+        caught_up = await self._look(task, "building")
+        if caught_up:
+            building.workshop.forget(task.forgotten)
+            if not task.rebuild.version:
+                await self._report(task)
+
+    async def _bring_live(self, task: Task, live: int) -> None:
+        """Read to where the lanes began to map by these rules, hand over, and let look-ups change over."""
+        generation = task.rebuild.generation
+        if (await self._plane.stage()).coming != generation:
+            building = await self._open(task)
+            await building.read_some(self._following.rules.forgotten)
+            if not await self._has_all(task, building):
+                return
+            await self._hand_over(task, building)
+        elif await self._plane.answered(generation) >= frozenset(range(self._settings.partitions)):
+            await self._plane.go_live(generation, live)
+            await self._note(task, "live")
+            _log.info("profiles are those of generation %d", generation)
+        else:
+            await self._note(task, "going_live")
+            await asyncio.sleep(IDLE_SECONDS / 2)
+
+    async def _has_all(self, task: Task, building: Building) -> bool:
+        """Tell whether everything is read that the lanes have mapped by other rules."""
+        position, waiting = await building.position(), list[str]()
+        there = True
+        for topic in LANES.values():
+            for number in range(self._settings.partitions):
+                pins = await self._plane.rules_of(topic.name, number)
+                bound = next((offset for offset, rules_at in pins if rules_at >= task.rules_at), None)
+                if bound is None:
+                    waiting.append(f"{topic.name}/{number}")
+                there = there and bound is not None and position[TopicPartition(topic.name, number)] >= bound
+        self._progress.waiting_for = waiting
+        await self._look(task, "waiting_for_lanes")
+        return there
+
+    async def _hand_over(self, task: Task, building: Building) -> None:
+        await self._note(task, "handing_over")
+        generation = task.rebuild.generation
+        building.workshop.forget(task.forgotten)
+        begin = {
+            TopicPartition(topic.name, n): 0 for topic in UPDATES.values() for n in range(self._settings.partitions)
+        }
+        building.workshop.finish(task.rules_at, begin | self._progress.begin_of_updates())
+        for number, store in enumerate(building.workshop.stores):
+            await self._snapshots.take(store, number, generation)
+        await self._plane.hand_over(generation)
+        await self._close()
+
+    async def _report(self, task: Task) -> None:
+        """Say that it is ready; the same command when it is said again."""
+        word = ReportRebuilt(
+            command_id=f"{task.rebuild.definition_id}/ready/{task.rebuild.version}",
+            definition_id=task.rebuild.definition_id,
+            issued_at=self._clock(),
+            issued_by="rebuild",
+            expected_version=task.rebuild.version,
+            report="{}",
+        )
+        key = task.rebuild.definition_id.encode()
+        await self._writer.write(
+            [Outgoing(DEFINITIONS_COMMANDS.name, encode(word), key=key, partition=PARTITION, headers=headers_of(word))]
+        )
+
+    async def _open(self, task: Task) -> Building:
+        if self._building and self._building.name != task.rebuild.definition_id:
+            await self._close()
+        if self._building is None:
+            folder = folder_of(self._settings.data_dir, task.name)
+            self._progress = Progress.read_back(await self._plane.progress(task.rebuild.definition_id))
+            self._progress.began_at = self._progress.began_at or self._clock()
+            self._ends_before = {}
+            self._building = Building(task, folder, self._settings.bootstrap_servers, self._settings.partitions)
+            await self._building.__aenter__()
+        return self._building
+
+    async def _close(self) -> None:
+        building, self._building = self._building, None
+        if building is not None:
+            await building.__aexit__()
+
+    async def _note_updates(self, task: Task) -> None:
+        """Note where the topics of updates end, if it is certain that the rebuild wasn't promoted by then."""
+        rules = TopicPartition(DEFINITIONS_EVENTS.name, PARTITION)
+        ends = await self._ends.end_offsets(self._update_topics())
+        known = (await self._ends.end_offsets([rules]))[rules]
+        now = self._following.tasks.get(task.rebuild.definition_id)
+        if self._following.rules_at >= known and now and not now.rules_at:
+            self._progress.note_updates(ends)
+
+    def _update_topics(self) -> list[TopicPartition]:
+        return [TopicPartition(topic.name, n) for topic in UPDATES.values() for n in range(self._settings.partitions)]
+
+    async def _look(self, task: Task, phase: Phase) -> bool:
+        """Note how far it is, and return whether all that there was at the last look is read."""
+        assert self._building
+        now, before = time.monotonic(), self._progress.messages
+        ends, position = await self._building.ends(), await self._building.position()
+        seconds = min(now - self._looked_at, 60.0)
+        progress = self._progress
+        progress.messages += self._building.take_messages()
+        progress.rate = (progress.messages - before) / seconds
+        progress.total = sum(ends.values())
+        progress.read = min(sum(position.values()), progress.total)
+        self._looked_at = now
+        caught_up = bool(self._ends_before) and all(position[each] >= end for each, end in self._ends_before.items())
+        self._ends_before = ends
+        await self._note(task, "keeping_up" if phase == "building" and task.rebuild.version else phase)
+        return caught_up
+
+    async def _note(self, task: Task, phase: Phase) -> None:
+        self._progress.phase = phase
+        self._progress.updated_at = self._clock()
+        await self._plane.note_progress(task.rebuild.definition_id, self._progress.written())
+
+
+async def run_rebuild(settings: Settings, clock: Clock = utc_now) -> int:
+    """Run the role until it is told to stop; return the process's exit code."""
+    async with AsyncExitStack() as stack:
+        store = await ReadStore.open(settings.database())
+        stack.push_async_callback(store.close)
+        following = Following(settings.bootstrap_servers)
+        stack.push_async_callback(following.stop)
+        await following.start()
+        await Rebuilder(settings, store.plane, following, clock).run(told_to_stop())
+    return 0

@@ -1,0 +1,148 @@
+"""The stores that a rebuild fills: every partition of the profiles in one process, with what they tell each other.
+
+Each partition keeps what it told others since it kept before; so a kill between two of them loses nothing: it is told
+again, and to hear a thing twice changes nothing.
+"""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import orjson
+from aiokafka import TopicPartition
+
+from app.lane.chunk import Chunk
+from app.lane.rule_book import MICROSECOND
+from app.profiles.partition import RULES_AT, ProfilePartition
+from app.profiles.store import PartitionStore
+from app.rebuild.following import Forgetting
+from projections.metrics import EPOCH
+from projections.placement import partition_of_key
+from projections.profile_view import shown_key
+from projections.rules import key_hash
+from projections.updates import Told, encode_told
+from schemas.updates import MappedBatch
+
+TOLD: Final = "told"
+FORGOTTEN_TO: Final = "forgotten_to"  # the offset in definitions.events up to which people were forgotten here
+MOST_NODES: Final = 100_000  # in memory, decoded, of all partitions together
+PAGE: Final = 10_000  # nodes looked at before others have a turn
+
+
+class Workshop:
+    """All partitions of one rebuild, in a folder. `take` what raw messages say, and `keep` it now and then."""
+
+    def __init__(self, folder: Path, partitions: int, most_identities: int, began: int) -> None:
+        self._folder = folder
+        self._most_identities = most_identities
+        self._arrived = 0.0  # of the message at hand, in seconds since 1970: repeats are recognised within days of it
+        stores = [PartitionStore.open(folder / str(number)) for number in range(partitions)]
+        self._partitions = [
+            ProfilePartition(
+                number,
+                partitions,
+                store,
+                generation=0,
+                most_nodes=MOST_NODES // partitions,
+                clock=lambda: self._arrived,
+            )
+            for number, store in enumerate(stores)
+        ]
+        self._said: list[list[tuple[int, bytes]]] = [[] for _ in stores]
+        self._forgotten_to = int(stores[0].fact(FORGOTTEN_TO) or began)
+        for each in stores:
+            for partition, told in orjson.loads(each.fact(TOLD) or b"[]"):
+                self._partitions[partition].hear(Told(*told), most_identities)
+        self._pass_on()
+
+    @property
+    def stores(self) -> Sequence[PartitionStore]:
+        """The stores, by partition."""
+        return [each.store for each in self._partitions]
+
+    @property
+    def changes(self) -> int:
+        """How many nodes were changed since all was kept."""
+        return sum(each.changes for each in self._partitions)
+
+    def next_offset(self, topic: str, partition: int) -> int:
+        """Return the raw offset that all partitions have read up to."""
+        return min(each.next_raw_offset(f"{topic}/{partition}") for each in self._partitions)
+
+    def take(self, chunk: Chunk, header: MappedBatch, arrived: float) -> None:
+        """Apply what raw messages say, and all that follows from it."""
+        self._arrived = arrived
+        source = f"{header.topic}/{header.partition}"
+        for each in self._partitions:
+            mapped = chunk.mapped.get(each.number)
+            if mapped is not None:
+                each.take(header, mapped, self._most_identities)
+            elif header.next_offset > each.next_raw_offset(source):
+                each.seek({source: header.next_offset})
+        self._pass_on()
+
+    def keep(self) -> None:
+        """Write all that was taken."""
+        for each in self._partitions:
+            told = [[partition, orjson.Fragment(words)] for partition, words in self._said[each.number]]
+            each.keep({TOLD: orjson.dumps(told), FORGOTTEN_TO: str(self._forgotten_to).encode()})
+            self._said[each.number] = []
+
+    def forget(self, people: Iterable[Forgetting]) -> None:
+        """Forget people, of whom only the hashes of their keys are known, so that every key has to be looked at."""
+        new = [each for each in people if each.offset >= self._forgotten_to]
+        if not new:
+            return
+        self.keep()
+        moments = {each: one.at for one in new for each in one.key_hashes}
+        keys = {found: key for key in self._keys() if (found := key_hash(shown_key(key))) in moments}
+        for one in new:
+            together = sorted(keys[each] for each in one.key_hashes if each in keys)
+            moment = (one.at - EPOCH) // MICROSECOND
+            for partition in self._partitions:
+                mine = [key for key in together if partition_of_key(key, len(self._partitions)) == partition.number]
+                partition.hear(Told(forget=[(key, moment, together) for key in mine]), self._most_identities)
+        self._forgotten_to = 1 + max(each.offset for each in new)
+        self._pass_on()
+        self.keep()
+
+    def finish(self, rules_at: int, updates: Mapping[TopicPartition, int]) -> None:
+        """Make the stores those of a generation: its rules, and where it begins to read what lanes and nodes say."""
+        for each in self._partitions:
+            mine = {where.topic: offset for where, offset in updates.items() if where.partition == each.number}
+            each.seek(mine)
+            each.keep({TOLD: b"[]", RULES_AT: str(rules_at).encode()})
+
+    def close(self) -> None:
+        """Close the stores; what wasn't kept is read again."""
+        for each in self._partitions:
+            each.store.close()
+
+    def remove(self) -> None:
+        """Close the stores and remove them."""
+        self.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _keys(self) -> Iterable[str]:
+        for each in self.stores:
+            start = b""
+            while page := each.iterate_nodes(start, PAGE):
+                yield from (key.decode() for key, _ in page)
+                start = page[-1][0] + b"\0"
+
+    def _pass_on(self) -> None:
+        """Have partitions hear what others tell them, until nobody has anything more to tell."""
+        speaking = True
+        while speaking:
+            speaking = False
+            for each in self._partitions:
+                for _, partition, told in each.told():
+                    speaking = True
+                    self._said[each.number].append((partition, encode_told(told)))
+                    self._partitions[partition].hear(told, self._most_identities)
+
+
+def folder_of(data_dir: Path, name: str) -> Path:
+    """Return where the stores of a rebuild lie."""
+    return data_dir / "rebuild" / key_hash(name)[:16]
