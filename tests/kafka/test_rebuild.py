@@ -18,12 +18,14 @@ from app.rebuild.following import Following
 from app.store.read_store import ReadStore
 from projections.profile_view import profile_of
 from projections.recipe import Applied, Recipe, Scope, recipe_text
+from projections.rules import key_hash
 from projections.updates import canonical
 from schemas.definitions import (
     ApplyDefinition,
     CommandEnvelope,
     DiscardRebuild,
     DraftDefinition,
+    ForgetPerson,
     PromoteRebuild,
     StartRebuild,
 )
@@ -341,3 +343,26 @@ async def test_only_some_time_is_rebuilt_and_what_is_discarded_leaves_no_trace(
         assert told(await made.profiles(keys)) == expected(those, "cookie", "email")
         await made.rebuild("rebuild:2", Recipe(IDENTITY, {"visits": BOTH}, middle))
         assert told(await made.profiles(keys)) == expected(those[300:600], "cookie", "email")
+
+
+async def test_who_is_forgotten_while_it_is_built_is_not_in_what_is_built(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    chance = random.Random(SEED)
+    those, later = messages(chance, 600, 30), messages(chance, 300, 30, begin=600)
+    keys = ranked([*those, *later], email=0, cookie=1)
+    async with plane(tmp_path, fresh_broker) as made:
+        await write(made.running, chance, those)
+        await made.send(StartRebuild, "rebuild:1", recipe=recipe_text(Recipe(IDENTITY, {"visits": BOTH})))
+        await made.status("rebuild:1", "ready")
+        gone = {f"email:p{n}@example.com" for n in range(5)} | {f"cookie:c{n}.{i}" for n in range(5) for i in range(3)}
+        for n in range(5):
+            person = [each for each in gone if each.startswith((f"email:p{n}@", f"cookie:c{n}."))]
+            hashes = tuple(sorted(key_hash(each) for each in person))
+            await made.send(ForgetPerson, "forgotten", key_hashes=hashes, at=datetime.now(UTC))
+        await write(made.running, chance, later, "later")
+        await made.send(PromoteRebuild, "rebuild:1")
+        await made.live(1)
+        await settled(made.running)
+        left = [each for each in [*those, *later] if f"cookie:{each['cookie']}" not in gone]
+        assert told(await made.profiles(keys)) == expected(left, "cookie", "email")
