@@ -3,8 +3,9 @@
 import struct
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
+import orjson
 from pydantic import TypeAdapter
 
 from projections.definition import Definition
@@ -38,7 +39,7 @@ def decode_rulebook(data: bytes) -> Rulebook:
     written = data[_OFFSET.size :]
     if written.startswith(b"["):  # before there were rebuilds, it was definitions alone
         written = b'{"definitions":' + written + b"}"
-    kept = _KEPT.validate_json(written)
+    kept = _KEPT.validate_python(_brought_up(orjson.loads(written)))
     return Rulebook(
         command_offset_in(data),
         MappingProxyType({each.definition_id: each for each in kept.definitions}),
@@ -46,6 +47,14 @@ def decode_rulebook(data: bytes) -> Rulebook:
         kept.promotion,
         kept.basis,
     )
+
+
+def _brought_up(written: dict[str, Any]) -> dict[str, Any]:
+    """Give each job that is left out a moment of its own, as what an older version wrote has one for all."""
+    scope = written.get("promotion", {}).get("scope", {})
+    if isinstance(scope.get("left_out"), list):
+        scope["left_out"] = dict.fromkeys(scope["left_out"], scope["began"])
+    return written
 
 
 def command_offset_in(data: bytes) -> int:

@@ -134,14 +134,14 @@ def _start(known: Rebuild | None, command: StartRebuild, others: Others) -> Answ
         raise RefusedError("exists", f"there is such a rebuild, and it is {known.status}")
     if others.under_way:
         raise RefusedError("busy", f"{others.under_way} is under way: promote or discard it first")
-    if len(command.recipe.encode("utf-8", "replace")) > others.room:
+    if len((command.recipe + command.note).encode("utf-8", "replace")) > others.room:
         raise RefusedError("too_much", "all definitions and the rebuild's together are too large: discard drafts")
     try:
         _check(read_recipe(command.recipe), others.versions)
     except InvalidRulesError as error:
         problems = tuple(replace(each, message=brief(each.message)) for each in error.problems[:MOST_ERRORS])
         raise RefusedError("invalid_body", str(error), problems) from error
-    return RebuildStarted, {"recipe": command.recipe}
+    return RebuildStarted, {"recipe": command.recipe, "note": command.note}
 
 
 def _promote(known: Rebuild, rules: Rules, others: Others) -> Answer:

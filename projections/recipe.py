@@ -1,9 +1,10 @@
 """What profiles are made by, as one value and as one JSON text: rules with their versions, and what is left out.
 
     {"identity": {"version": 2, "body": "…"}, "mappings": {"flights": {"version": 3, "body": "…"}},
-     "since": 1357016400000000, "until": null, "began": 1767225600000000, "left_out": ["a job's id", …]}
+     "since": 1357016400000000, "until": null, "began": 1767225600000000, "left_out": {"a job's id": 1767225600000000}}
 
 Moments are microseconds since 1970 UTC, and bodies are JSON in a text. Says nothing of whether the bodies can be rules.
+In older recipes `left_out` is a list of ids alone, and the moment of all of them is `began`.
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Final
 
 from projections.body_parts import InvalidRulesError, Part
 from schemas.definitions import FieldRefused
-from schemas.job_ids import LONGEST_JOB_ID
+from schemas.job_ids import JOB_ID, LONGEST_JOB_ID, is_job_id
 from schemas.messages import EARLIEST, LATEST
 
 MEMBERS: Final = ("identity", "mappings", "since", "until", "began", "left_out")
@@ -35,14 +36,15 @@ class Applied:
 class Scope:
     """Which messages count: by their own time, and by the job or upload that brought them.
 
-    `until` and `left_out` are about the past only. What happens from `began` on, or a job brings then, counts again: or
-    there would be no live traffic, and an import that was undone could never be made again.
+    `until` and `left_out` are about the past only. What happens from `began` on counts again, or there would be no live
+    traffic; and what a job brings from its moment in `left_out` on, or an import that was undone could never be made
+    again.
     """
 
     since: int | None = None
     until: int | None = None
     began: int = 0
-    left_out: frozenset[str] = frozenset()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def takes(self, at: int) -> bool:
         """Tell whether a message of that time counts."""
@@ -52,7 +54,7 @@ class Scope:
 
     def leaves_out(self, job_id: str, arrived: int) -> bool:
         """Tell whether messages that a job brought at that time don't count."""
-        return job_id in self.left_out and arrived < self.began
+        return arrived < self.left_out.get(job_id, arrived)
 
 
 EVERYTHING: Final = Scope()
@@ -77,7 +79,7 @@ def recipe_text(recipe: Recipe) -> str:
             "since": scope.since,
             "until": scope.until,
             "began": scope.began,
-            "left_out": sorted(scope.left_out),
+            "left_out": {job: scope.left_out[job] for job in sorted(scope.left_out)},
         }
     )
 
@@ -123,13 +125,24 @@ def _applied(part: Part) -> Applied:
 
 
 def _scope(whole: Part) -> Scope:
-    left_out = [each.text(LONGEST_JOB_ID) for each in whole.member("left_out", []).items(0, MOST_LEFT_OUT)]
+    began = whole.member("began", 0).integer(EARLIEST, LATEST)
     return Scope(
         since=_moment(whole.member("since")),
         until=_moment(whole.member("until")),
-        began=whole.member("began", 0).integer(EARLIEST, LATEST),
-        left_out=frozenset(left_out),
+        began=began,
+        left_out=_left_out(whole.member("left_out", {}), began),
     )
+
+
+def _left_out(part: Part, began: int) -> Mapping[str, int]:
+    if not isinstance(part.value, Mapping):
+        return {each.text(LONGEST_JOB_ID): began for each in part.items(0, MOST_LEFT_OUT)}
+    if len(part.value) > MOST_LEFT_OUT:
+        part.refuse(f"at most {MOST_LEFT_OUT} jobs can be left out")
+        return {}
+    if not all(is_job_id(each) for each in part.value):
+        part.refuse(JOB_ID)
+    return {each: part.member(each).integer(EARLIEST, LATEST) for each in part.value}
 
 
 def _moment(part: Part) -> int | None:

@@ -73,11 +73,11 @@ class ForgetPerson(CommandEnvelope):
 class StartRebuild(CommandEnvelope):
     """Make all profiles anew, beside those that are live, from raw messages and by other rules.
 
-    `recipe` is JSON: `identity` and `mappings` (by stream) with the version and body of each, and what is left out:
-    `since`, `until` and `began` (RFC 3339), and `left_out`, the ids of jobs and uploads.
+    `recipe` is JSON, see `projections/recipe.py`: the rules with their versions, and which messages are left out.
     """
 
     recipe: str
+    note: str = ""  # why, for people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +147,7 @@ class RebuildStarted(EventEnvelope):
     """Profiles are being built by a recipe."""
 
     recipe: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ class RebuildMark:
     offset: int  # of its start, where the bodies of its recipe stand
     versions: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     scope: Scope = EVERYTHING
+    note: str = ""
     report: str = ""  # JSON
     ready_at: datetime | None = None
     ended_at: datetime | None = None  # promoted or discarded
@@ -86,7 +87,7 @@ def _started(rebuild: Rebuild, offset: int, event: DefinitionEvent) -> RebuildMa
 def _told(mark: RebuildMark, offset: int, event: DefinitionEvent) -> RebuildMark:
     match event:
         case RebuildStarted():
-            return replace(mark, rebuild=replace(mark.rebuild, recipe=""))
+            return replace(mark, rebuild=replace(mark.rebuild, recipe=""), note=event.note)
         case RebuildReady():
             return replace(mark, report=event.report, ready_at=event.occurred_at)
         case RebuildPromoted():

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.rulebook_codec import decode_rulebook, encode_rulebook
 from projections.body_parts import InvalidRulesError
 from projections.recipe import Applied, Recipe, Scope, read_recipe, recipe_text
 from projections.rules import NO_RULES, fold
@@ -66,9 +67,8 @@ def test_a_promoted_draft_is_no_draft_any_more_and_a_stream_left_out_has_no_mapp
     flights = again.book.definitions[FLIGHTS]
     assert flights.applied == Applied(2, mapping("first"))
     assert flights.draft is None
-    assert again.book.rules.scope == Scope(
-        1_357_016_400_000_000, None, 1_767_225_600_000_000, frozenset({"job-0", "job-1"})
-    )
+    began = 1_767_225_600_000_000
+    assert again.book.rules.scope == Scope(1_357_016_400_000_000, None, began, {"job-0": began, "job-1": began})
 
 
 def test_a_recipe_has_to_fit_beside_all_bodies() -> None:
@@ -81,7 +81,7 @@ def test_a_recipe_has_to_fit_beside_all_bodies() -> None:
 
 
 def test_a_recipe_reads_as_it_was_written() -> None:
-    scope = Scope(since=-5, until=7, began=9, left_out=frozenset({"b", "a"}))
+    scope = Scope(since=-5, until=7, began=9, left_out={"b": 4, "a": -3})
     recipe = Recipe(Applied(1, "{}"), {"a": Applied(2, "{}")}, scope)
     assert read_recipe(recipe_text(recipe)) == recipe
     assert read_recipe(recipe_text(Recipe())) == Recipe()
@@ -97,6 +97,9 @@ def test_a_recipe_reads_as_it_was_written() -> None:
         ('{"identity": {"version": 1}}', "/identity/body"),
         ('{"since": "yesterday"}', "/since"),
         ('{"left_out": [""]}', "/left_out/0"),
+        ('{"left_out": {"": 7}}', "/left_out: a job's id"),
+        ('{"left_out": {"job": "now"}}', "/left_out/job"),
+        (json.dumps({"left_out": {str(number): 7 for number in range(10_001)}}), "at most 10000 jobs"),
         ('{"more": 1}', "'more' means nothing here"),
     ],
 )
@@ -111,8 +114,16 @@ def test_a_scope_takes_what_is_in_its_time_and_what_happens_since_it_was_made() 
     assert Scope(since=10).takes(25)
 
 
+def test_a_job_that_was_undone_is_left_out_up_to_that_moment_whatever_is_undone_later() -> None:
+    scope = Scope(began=30, left_out={"early": 10, "late": 30})
+    left_out = [(job, at) for job in ("early", "late", "other") for at in (9, 10, 29, 30) if scope.leaves_out(job, at)]
+    assert left_out == [("early", 9), ("late", 9), ("late", 10), ("late", 29)]
+    older = read_recipe('{"began": 30, "left_out": ["a", "b"]}')
+    assert older.scope.left_out == {"a": 30, "b": 30}
+
+
 def test_rules_take_a_promotion_once_and_nothing_older_behind_it() -> None:
-    one = Recipe(mappings={"a": Applied(2, "{}")}, scope=Scope(left_out=frozenset({"job"})))
+    one = Recipe(mappings={"a": Applied(2, "{}")}, scope=Scope(left_out={"job": 7}))
     rules = fold(NO_RULES, promoted(1, recipe_text(one)))
     assert rules.recipe == one
     assert rules.generation == 1
@@ -121,3 +132,10 @@ def test_rules_take_a_promotion_once_and_nothing_older_behind_it() -> None:
     applied = DefinitionApplied(**ENVELOPE, definition_id="mapping:a", command_offset=9, version=3, body="{}")
     assert fold(rules, applied) == rules
     assert fold(rules, replace(applied, command_offset=10)).mappings["a"].version == 3
+
+
+def test_what_control_kept_before_each_job_had_a_moment_is_read() -> None:
+    book = profiles_are_rebuilt().book
+    promotion = replace(book.promotion, scope=Scope(began=30, left_out={"a": 30}))
+    kept = encode_rulebook(replace(book, promotion=promotion))
+    assert decode_rulebook(kept.replace(b'"left_out":{"a":30}', b'"left_out":["a"]')).promotion == promotion
