@@ -74,6 +74,11 @@ class DefinitionShelf:
         return self._tail.complete
 
     @property
+    def position(self) -> int:
+        """The offset of the next event: all before it are known here."""
+        return self._tail.position
+
+    @property
     def definitions(self) -> Sequence[Definition]:
         """All that have versions, by id."""
         return [self._states[each] for each in sorted(self._states) if each != FORGOTTEN]

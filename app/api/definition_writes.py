@@ -15,7 +15,7 @@ from app.api.problems import FieldError, Problem, invalid, not_found
 from app.api.routes import Call
 from app.api.writes import Accepted
 from projections.definition import Definition
-from schemas.definitions import PARTITION, DefinitionCommand, DefinitionEvent, DefinitionRefused
+from schemas.definitions import PARTITION, REBUILD, DefinitionCommand, DefinitionEvent, DefinitionRefused
 from schemas.topics import DEFINITIONS_COMMANDS
 
 
@@ -84,6 +84,8 @@ def refused(event: DefinitionRefused) -> Problem:
     match event.code:
         case "no_such_definition":
             return not_found("definition", event.definition_id)
+        case "no_such_rebuild":
+            return not_found("rebuild", event.definition_id.removeprefix(REBUILD))
         case "version_mismatch":
             return overtaken(event.version, event.message)
         case "invalid_body":

@@ -137,12 +137,18 @@ async def _version(call: Call[Any, Any], found: Definition, number: int) -> Body
     mark = call.api.shelf.versions(found.definition_id).get(number)
     if mark is None:
         raise not_found("version", str(number))
-    return body_view(mark, await _body(call, found, mark))
+    return body_view(mark, await body_of(call, found.definition_id, mark))
 
 
-async def _body(call: Call[Any, Any], found: Definition, mark: VersionMark) -> str:
+async def body_of(call: Call[Any, Any], definition_id: str, mark: VersionMark) -> str:
+    """Return what a version says.
+
+    Raises:
+        Problem: it is lost, or Kafka can't be reached.
+
+    """
     try:
-        return await call.api.shelf.body(found.definition_id, mark)
+        return await call.api.shelf.body(definition_id, mark)
     except VersionLostError as error:
         raise not_found("version", str(mark.version)) from error
     except (KafkaError, OSError) as error:
