@@ -8,7 +8,7 @@ EXITS: Final = {
     0: "done",
     1: "an error that has no code of its own, or a job that ended Failed while it was waited for",
     2: "the command line is wrong",
-    3: "there is no such job, provider, stream, profile, definition or version",
+    3: "there is no such job, provider, stream, profile, definition, version or rebuild",
     4: "a conflict: the job's status or other rules don't allow it, or it has changed meanwhile",
     5: "refused: the configuration or the rules are not valid, or the token may not do this",
     6: "unavailable: the API, the broker or the database can't be reached, or the data directory is in use",

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "restore": Lazy("app.cli.job_act", "restore", "Bring a killed job back, paused."),
     "logs": Lazy("app.cli.job_logs", "logs", "What happened to a job, or to all."),
     "rejected": Lazy("app.cli.rejected", "job_rejected", "The records that could not be taken, and why."),
+    "undo": Lazy("app.cli.rebuild_start", "undo", "Build profiles anew without what a job has brought."),
     "history": Lazy("app.cli.job_past", "history", "The versions of a job's configuration."),
     "diff": Lazy("app.cli.job_past", "diff", "Compare two versions of a job's configuration."),
     "revert": Lazy("app.cli.job_past", "revert", "Bring an older configuration back, as a new version."),

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "mapping": Lazy("app.cli.mapping", "mapping", "What streams say about people and things."),
     "identity": Lazy("app.cli.identity", "identity", "The kinds of identities, and which is the better one."),
     "stream": Lazy("app.cli.stream", "stream", "The streams that have messages, and their fields."),
+    "rebuild": Lazy("app.cli.rebuild", "rebuild", "Profiles made anew by other rules, compared, and put in place."),
     "lane": Lazy("app.cli.lane", "lane", "How far real time and backfill are behind; pausing backfill."),
     "metric": Lazy("app.cli.looking", "metric", "Counts over a time range."),
     "sign-in": Lazy("app.cli.token", "sign_in", "Print a link that signs a browser in."),
