@@ -109,7 +109,7 @@ class Storage:
         generation, number = place
         try:
             snapshot = await self._snapshots.newest_valid(number, generation)
-            if snapshot is None or _read(snapshot.offsets) <= _read(own.offsets() if own else {}):
+            if snapshot is None or (own is not None and _read(snapshot.offsets) <= _read(own.offsets())):
                 return None
             if own is not None:
                 await asyncio.to_thread(own.close)
