@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
+from uuid import UUID
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,6 +23,11 @@ from schemas.job_ids import LONGEST_JOB_ID, is_job_id
 MOST_MAPPINGS: Final = 100
 LONGEST_NOTE: Final = 1_000
 RULES_SECONDS: Final = 5.0
+Brought = Literal["job", "upload", "no_messages", "no_such_job"]
+WHY_NOT: Final[Mapping[Brought, str]] = {
+    "no_messages": "the job has brought no messages, so no profile says anything of it",
+    "no_such_job": "there is no such job, and no upload has such an id",
+}
 ALONE: Final = frozenset({"former", "note"})
 
 Version = Annotated[int, Field(ge=1, le=NEWEST_VERSION, strict=True)]
@@ -154,10 +160,11 @@ def _wrong_streams(body: RebuildBody, rules: Rules) -> Iterator[FieldError]:
 
 
 async def _unknown_jobs(call: Call[Any, Any], body: RebuildBody, live: Scope) -> Iterable[FieldError]:
+    found = [await what_brought(call, job) for job in body.without]
     wrong = [
-        FieldError(f"/without/{number}", "no_such_job", f"no job or upload {job} has brought a message")
+        FieldError(f"/without/{number}", found[number], f"{job}: {WHY_NOT[found[number]]}")
         for number, job in enumerate(body.without)
-        if not await has_brought(call, job)
+        if found[number] in WHY_NOT
     ]
     left_out: Mapping[str, int] = live.left_out
     return wrong + [
@@ -167,9 +174,18 @@ async def _unknown_jobs(call: Call[Any, Any], body: RebuildBody, live: Scope) ->
     ]
 
 
-async def has_brought(call: Call[Any, Any], job_id: str) -> bool:
-    """Tell whether a job or an upload has brought messages, as far as that has been seen."""
+async def what_brought(call: Call[Any, Any], job_id: str) -> Brought:
+    """Tell what has brought messages under an id. Uploads that were taken at once are no jobs: none is remembered."""
     if not is_job_id(job_id):
-        return False
+        return "no_such_job"
     job = await call.api.store.job(job_id)
-    return bool(job and job.total_counts.accepted) or await call.api.store.lanes.mapped(job_id) is not None
+    if job is None:
+        return "upload" if _is_upload_id(job_id) else "no_such_job"
+    return "job" if job.total_counts.accepted or await call.api.store.lanes.mapped(job_id) else "no_messages"
+
+
+def _is_upload_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False

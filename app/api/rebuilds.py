@@ -14,7 +14,7 @@ from app.api.preferences import etag, expected_revision
 from app.api.problems import Problem, not_found
 from app.api.rebuild_shelf import RebuildMark
 from app.api.rebuild_views import RebuildItem, RebuildView, public_id, rebuild_item, rebuild_view
-from app.api.rebuild_wishes import LONGEST_NOTE, RebuildBody, has_brought, wished
+from app.api.rebuild_wishes import LONGEST_NOTE, WHY_NOT, RebuildBody, what_brought, wished
 from app.api.routes import MAY_MATCH, PREFER, Answer, Call, Query, Route
 from app.api.writes import Accepted
 from projections.recipe import Recipe, recipe_text
@@ -47,14 +47,15 @@ async def undo_job(call: Call[Query, None]) -> web.Response:
     """Start a rebuild by the rules in force without what a job or an upload has brought up to now."""
     check_known(call)
     job_id = call.path("job_id")
-    job = await call.api.store.job(job_id)
-    if not await has_brought(call, job_id):
-        if job is None:
-            raise not_found("job", job_id)
-        detail = "the job has brought no messages, so no profile says anything of it: there is nothing to undo"
-        raise Problem(409, "no_messages", detail, more={"allowed": []})
+    brought, job = await what_brought(call, job_id), await call.api.store.job(job_id)
+    if brought == "no_such_job":
+        raise not_found("job", job_id)
+    if brought == "no_messages":
+        raise Problem(409, brought, f"{WHY_NOT[brought]}: there is nothing to undo", more={"allowed": []})
     said = "started"
-    if job is not None and job.status not in ENDED:
+    if job is None:
+        said += "; no job has that id: if an upload has, what it brought is left out, and the report will tell"
+    elif job.status not in ENDED:
         said += f"; the job is {job.status}, and what it brings from now on counts: kill it if that is wrong, too"
     note = f"without what {job.name if job else job_id} has brought"[:LONGEST_NOTE]
     return await _start(call, await wished(call, RebuildBody(without=(job_id,))), note, said)
