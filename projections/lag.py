@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 Place = tuple[str, int]  # topic and partition
 
@@ -78,6 +79,17 @@ def lag_of(samples: Sequence[Sample], topic: str) -> Lag:
 def messages_per_second(samples: Sequence[Sample], lane: str) -> float | None:
     """Return how many messages a lane takes in a second; None before a second look."""
     return _rate(samples, samples[-1].messages.get(lane, 0) - samples[0].messages.get(lane, 0))
+
+
+def rate_at_work(samples: Sequence[Sample], lane: str, topic: str) -> float | None:
+    """Return how many messages a lane takes in a second while records of its topic wait; None when none did lately."""
+    spans = [
+        (after.messages.get(lane, 0) - before.messages.get(lane, 0), after.at - before.at)
+        for before, after in pairwise(samples)
+        if any(map(before.behind, before.places(topic)))
+    ]
+    seconds = sum(each for _, each in spans)
+    return sum(moved for moved, _ in spans) / seconds if seconds > 0 else None
 
 
 def has_passed(sample: Sample, topics: Sequence[str], moment: datetime) -> bool:

@@ -95,7 +95,7 @@ class _Document:
             operation["requestBody"] = {"required": route.body_required, "content": content}
         if route.content:
             content = {kind: {"schema": dict(schema)} for kind, schema in route.content.items()}
-            operation["requestBody"] = {"required": True, "content": content}
+            operation["requestBody"] = {"required": route.body_required, "content": content}
         return operation
 
     def _query(self, query: type[Query]) -> list[dict[str, Any]]:

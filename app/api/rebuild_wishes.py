@@ -76,7 +76,7 @@ class RebuildBody(Body):
         return self
 
 
-async def _live_rules(call: Call[Any, Any]) -> Rules:
+async def live_rules(call: Call[Any, Any]) -> Rules:
     """Return the rules in force: no older ones than this server has told anybody of.
 
     Raises:
@@ -97,7 +97,7 @@ async def wished(call: Call[Any, Any], body: RebuildBody) -> Recipe:
         Problem: there are no such versions, jobs or times; with every field that is wrong.
 
     """
-    rules = await _live_rules(call)
+    rules = await live_rules(call)
     if body.former:
         if not rules.generation:
             raise Problem(409, "no_former", "no rebuild was promoted yet, so there is no way back to go")

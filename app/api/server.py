@@ -11,6 +11,7 @@ import orjson
 from aiohttp import web
 
 from app.api import (
+    backfill_plan,
     collect,
     collect_bulk,
     definitions,
@@ -183,6 +184,7 @@ ALL: Final[tuple[Route, ...]] = (  # a fixed path stands before one with a part 
     *rejects.ROUTES,
     *streams.ROUTES,
     *lanes.ROUTES,
+    *backfill_plan.ROUTES,
     *profiles.ROUTES,
     *rebuilds.ROUTES,
     *providers.ROUTES,

@@ -108,7 +108,7 @@ async def collect(
     """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
     query: dict[str, Value] = {"timestamp_field": timestamp_field, "lane": lane, "on_error": on_error, "append": append}
     query["dryrun"] = "true" if dry_run else None
-    parcels = [replace(_parcel(each, kind), waits=wait) for each in files]
+    parcels = [replace(parcel_of(each, kind), waits=wait) for each in files]
     rows = []
     for parcel in parcels:
         more = {"headers": headers, "delimiter": delimiter, "filename": parcel.filename}
@@ -129,7 +129,8 @@ def _key(given: str | None, parcel: Parcel, *, alone: bool) -> str:
     return given if alone else f"{given}/{parcel.name}"
 
 
-def _parcel(name: str, kind: str | None) -> Parcel:
+def parcel_of(name: str, kind: str | None) -> Parcel:
+    """Return the file of that name, `-` being standard input, once it is known how it is written."""
     if name == "-":
         if kind is None:
             raise click.UsageError("say with --format what comes on standard input")

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "stream": Lazy("app.cli.stream", "stream", "The streams that have messages, and their fields."),
     "rebuild": Lazy("app.cli.rebuild", "rebuild", "Profiles made anew by other rules, compared, and put in place."),
     "lane": Lazy("app.cli.lane", "lane", "How far real time and backfill are behind; pausing backfill."),
+    "backfill": Lazy("app.cli.backfill", "backfill", "What to know before history is sent."),
     "metric": Lazy("app.cli.looking", "metric", "Counts over a time range."),
     "sign-in": Lazy("app.cli.token", "sign_in", "Print a link that signs a browser in."),
     "token": Lazy("app.cli.token", "token", "Access tokens."),

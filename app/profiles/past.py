@@ -11,9 +11,10 @@ from app.lane.raw import Raw, open_raw, parse
 from app.lane.rule_book import RuleBook, identity_of
 from app.profiles.asking import Look
 from app.rules_reader import RulesReader
-from projections.node import Node, Outbox
+from projections.foresight import settle
+from projections.node import Node
 from projections.rules import Rules
-from projections.updates import Group, Mapped, apply_mapped, apply_told, told_by
+from projections.updates import Group, Mapped
 from schemas.topics import LANES
 
 MOST_MESSAGES: Final = 10_000
@@ -85,23 +86,14 @@ class Past:
 
     async def as_of(self, behind: Iterable[Behind], key: str, at: int, rules: Rules) -> Node:
         """Return the root of `key` when only the messages up to `at` are known."""
-        nodes: dict[str, Node] = {}
-        outbox = Outbox(identity_of(rules).max_identities)
+        nodes = {key: Node(key)}
         mapped = Mapped()
         for each in behind:
             if each.at <= at:
                 mapped.groups.append(Group(each.stream, each.columns, 0, [each.row[0]], [each.row[1]]))
                 batch, index = each.row[0], each.row[1][3]
                 mapped.links += [(link, each.key, each.at, batch, index) for link in each.links]
-        for name in {key, *mapped.spoken_to()}:
-            nodes[name] = Node(name)
-        apply_mapped(mapped, nodes, outbox)
-        while outbox:
-            told = told_by(outbox, 1)[0]
-            for name in told.spoken_to():
-                nodes.setdefault(name, Node(name))
-            outbox = Outbox(outbox.most_identities)
-            apply_told(told, nodes, outbox)
+        settle(mapped, nodes, identity_of(rules).max_identities)
         node = nodes[key]
         while node.parent:
             node = nodes[node.parent]

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from projections.lag import Sample, has_passed, lag_of, messages_per_second
+from projections.lag import Sample, has_passed, lag_of, messages_per_second, rate_at_work
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
 RAW, UPDATES = "messages.backfill", "updates.backfill"
@@ -40,6 +40,13 @@ def test_idle_time_does_not_make_a_reader_slow() -> None:
     lag = lag_of(samples, RAW)
     assert lag.records_per_second == 55 / 60, "over the last minute, as it is"
     assert lag.eta_seconds == 10, "as fast as since there is something to do"
+
+
+def test_a_rate_is_that_of_the_time_with_work() -> None:
+    idle = [at(0, done=10, end=10, messages=500), at(10, done=10, end=10, messages=500)]
+    assert rate_at_work(idle, "backfill", RAW) is None
+    busy = [*idle, at(50, done=10, end=30, messages=500), at(60, done=30, end=30, messages=4_500)]
+    assert rate_at_work(busy, "backfill", RAW) == 400
 
 
 def test_who_is_through_has_nothing_waiting_and_who_stands_still_has_no_end() -> None:
