@@ -82,11 +82,14 @@ def messages_per_second(samples: Sequence[Sample], lane: str) -> float | None:
 
 
 def rate_at_work(samples: Sequence[Sample], lane: str, topic: str) -> float | None:
-    """Return how many messages a lane takes in a second while records of its topic wait; None when none did lately."""
+    """Return how many messages a lane takes in a second; None when it wasn't busy between any two looks.
+
+    Only the time between two looks at which records waited counts: what came one by one says nothing of how fast it is.
+    """
     spans = [
         (after.messages.get(lane, 0) - before.messages.get(lane, 0), after.at - before.at)
         for before, after in pairwise(samples)
-        if any(map(before.behind, before.places(topic)))
+        if all(any(map(each.behind, each.places(topic))) for each in (before, after))
     ]
     seconds = sum(each for _, each in spans)
     return sum(moved for moved, _ in spans) / seconds if seconds > 0 else None

@@ -53,7 +53,7 @@ class BackfillLaneView(BaseModel):
 
     paused: bool
     records_behind: int
-    messages_per_second: Annotated[float | None, Field(description="while it had work in the last minute; null: none")]
+    messages_per_second: Annotated[float | None, Field(description="while busy, of the last minute; null: it wasn't")]
     seconds: Annotated[float | None, Field(description="that mapping takes, behind what waits; null: unknown")]
 
 
@@ -121,7 +121,7 @@ def _how_long(plan: PlanView) -> Iterator[str]:
             f"takes about {length(lane.seconds)}."
         )
     else:
-        yield "How long it takes isn't known: the lane had nothing to do in the last minute, so nothing was measured."
+        yield "How long it takes isn't known: the lane wasn't busy in the last minute, so nothing was measured."
 
 
 def many(count: int, what: str) -> str:

@@ -36,7 +36,7 @@ def _print_facts(found: Mapping[str, Any]) -> None:
             "rebuild": found["id"],
             "note": found["note"],
             "status": status_of(found),
-            "by": "\n".join(found["recipe"]["in_words"]),
+            "made by": "\n".join(found["recipe"]["in_words"]),
             "progress": progress,
             "started": f"{moment(found['started_at'])}, by {found['started_by']}",
             "ready": moment(found["ready_at"]),

@@ -47,6 +47,8 @@ def says(found: Mapping[str, Any]) -> str:
     progress = found["progress"]
     if progress is None:
         return "nobody works on it yet: it is done by the role `rebuild`" if found["status"] == "under_way" else ""
+    if found["status"] == "ready":
+        return PHASES["keeping_up"]
     parts = [PHASES.get(progress["phase"], progress["phase"])]
     if progress["phase"] == "building":
         parts += [f"{100 * progress['share']:.0f} %"] if progress["share"] is not None else []

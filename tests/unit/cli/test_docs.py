@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text()
 COLLECTING = (ROOT / "docs" / "collecting.md").read_text()
 PROFILES = (ROOT / "docs" / "profiles.md").read_text()
+REBUILDS = (ROOT / "docs" / "rebuilds.md").read_text()
 CONSUMING = (ROOT / "docs" / "consuming-events.md").read_text()
 
 
@@ -23,7 +24,7 @@ def test_the_readme_is_short_enough_to_be_read() -> None:
 
 
 def test_commands_and_files_that_the_pages_name_exist() -> None:
-    for page in (README, PAGE.read_text(), COLLECTING, CONSUMING, PROFILES):
+    for page in (README, PAGE.read_text(), COLLECTING, CONSUMING, PROFILES, REBUILDS):
         assert set(re.findall(r"\bentrepot ([a-z][a-z-]+)", page)) <= set(COMMANDS) | {"doctor"}
         for path in re.findall(r"`((?:app|connectors|docs|projections|schemas|examples)/[\w./-]+)`", page):
             assert path == "connectors/yours.py" or (ROOT / path).exists(), path

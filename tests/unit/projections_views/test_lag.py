@@ -45,7 +45,9 @@ def test_idle_time_does_not_make_a_reader_slow() -> None:
 def test_a_rate_is_that_of_the_time_with_work() -> None:
     idle = [at(0, done=10, end=10, messages=500), at(10, done=10, end=10, messages=500)]
     assert rate_at_work(idle, "backfill", RAW) is None
-    busy = [*idle, at(50, done=10, end=30, messages=500), at(60, done=30, end=30, messages=4_500)]
+    trickle = [*idle, at(15, done=10, end=11, messages=500), at(20, done=11, end=11, messages=501)]
+    assert rate_at_work(trickle, "backfill", RAW) is None
+    busy = [*trickle, at(50, done=11, end=90, messages=501), at(60, done=30, end=90, messages=4_501)]
     assert rate_at_work(busy, "backfill", RAW) == 400
 
 

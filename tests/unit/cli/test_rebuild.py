@@ -1,0 +1,143 @@
+"""Rebuilds in a terminal: how far one is, what its report says, whatever is in it, and which one is meant."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from app.cli.client import Api
+from app.cli.exits import CONFLICT, NOT_FOUND, Stopped
+from app.cli.rebuild import discard_rebuild, list_rebuilds, promote_rebuild, show_rebuild
+from app.cli.rebuild_report import print_report
+from app.cli.rebuild_start import start, undo
+from app.cli.rebuild_wait import says
+from app.cli.session import Session
+
+AT = "2026-02-01T10:00:00Z"
+ID, OLDER = "fe84a338-a73f-4057-a822-0c28370126eb", "eafa183e-7ec9-4f14-9ee2-cc61bb57f84d"
+PROGRESS = {
+    "phase": "building", "share": 0.42, "messages": 12_345, "messages_per_second": 4_567.8, "eta_seconds": 75.0,
+    "waiting_for": [],
+}  # fmt: skip
+REPORT = {
+    "equal": False,
+    "counts": {"unchanged": 1_234_567, "changed": 2},
+    "samples": {
+        "changed": [{"id": "email:ada\x1b[31m@example.com", "before": {"city": "Linz"}, "after": {"city": "Graz"}}],
+        "added": [],
+        "removed": ["email:nobody@example.com"],
+    },
+    "digests": {"live": "a" * 64, "built": "b" * 64},
+}
+REBUILD: dict[str, Any] = {
+    "id": ID, "status": "under_way", "note": "why", "started_at": AT, "started_by": "user:ada", "ready_at": None,
+    "ended_at": None, "ended_by": "", "generation": None, "live": False, "progress": PROGRESS, "report": None,
+    "recipe": {"in_words": ["mapping of orders: version 2; in force is version 1", "all messages count"]},
+}  # fmt: skip
+READY = REBUILD | {"status": "ready", "ready_at": AT, "report": REPORT}
+PROMOTED = READY | {"status": "promoted", "ended_at": AT, "ended_by": "user:eve", "generation": 3}
+
+
+class Rebuilds(Api):
+    """An API that knows some rebuilds; what is looked at gets on with each look."""
+
+    def __init__(self, known: list[Any], looks: list[Any] | None = None) -> None:
+        """It needs no session."""
+        self.known = known
+        self.looks: Iterator[Any] = iter(looks or known)
+        self.sent: list[Any] = []
+
+    async def get(self, path: str, **query: object) -> Any:
+        if path == "/v2/job":
+            return []
+        return self.known if path == "/v2/rebuild" else next(self.looks)
+
+    async def send(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        self.sent.append((path, body))
+        return REBUILD if path == "/v2/rebuild" else PROMOTED
+
+    async def answer(self, method: str, path: str, body: Any = None, **more: Any) -> dict[str, Any]:
+        self.sent.append((path, body))
+        return {"data": REBUILD, "message": "started; the job is Running"}
+
+
+async def asked(api: Rebuilds, command: Any, output: Any = "table", **arguments: Any) -> Any:
+    return await command.callback.__wrapped__(Session(api, output), **arguments)
+
+
+async def test_how_far_one_is_and_what_it_is_made_by(capsys: pytest.CaptureFixture[str]) -> None:
+    await asked(Rebuilds([REBUILD]), show_rebuild, rebuild=None)
+    said = capsys.readouterr().out
+    assert "reads messages, 42 %, 12,345 messages, 4,568 a second, through in about 1 min 15 s" in said
+    assert "made by     mapping of orders: version 2; in force is version 1\n            all messages count\n" in said
+    assert says(REBUILD | {"progress": None}).startswith("nobody works on it yet")
+    going = PROMOTED | {"progress": PROGRESS | {"phase": "waiting_for_lanes", "waiting_for": ["a/1", "a/2"]}}
+    assert says(going) == "waits until the lanes map by its rules, 2 partitions are left"
+
+
+async def test_a_report_is_shown_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    await asked(Rebuilds([READY]), show_rebuild, rebuild=ID[:4])
+    said = capsys.readouterr().out
+    assert "has caught up, and keeps up with what comes in" in said
+    assert "equal  no" in said
+    assert "unchanged  1,234,567" in said
+    assert "samples: changed" in said
+    assert 'email:ada\\x1b[31m@example.com  {"city":"Linz"}  {"city":"Graz"}' in said
+    assert "email:nobody@example.com" in said
+    print_report({"why": "they were rebuilt meanwhile", "took": 1_234, "seconds": 0.5})
+    assert capsys.readouterr().out == "why      they were rebuilt meanwhile\ntook     1,234\nseconds  0.5\n"
+    await asked(Rebuilds([PROMOTED | {"report": None}]), show_rebuild, rebuild=None)
+    assert "the report isn't kept any more" in capsys.readouterr().out
+    await asked(Rebuilds([READY]), show_rebuild, "yaml", rebuild=None)
+    assert yaml.safe_load(capsys.readouterr().out)["report"]["counts"]["changed"] == 2
+
+
+async def test_what_is_started_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    wish: dict[str, Any] = {
+        "identity": None, "mappings": ("a=b=2",), "streams": (), "since": None, "until": AT, "all_time": True,
+        "without": ("some-upload",), "again": (), "former": False, "note": None,
+    }  # fmt: skip
+    api = Rebuilds([], [REBUILD, READY])
+    assert await asked(api, start, **wish, wait=True) == 0
+    assert api.sent == [
+        ("/v2/rebuild", {"mappings": {"a=b": 2}, "since": None, "until": AT, "without": ["some-upload"]})
+    ]
+    assert "status      ready" in capsys.readouterr().out
+    assert await asked(Rebuilds([], [READY | {"status": "discarded"}]), start, **wish, wait=True) == 1
+    with pytest.raises(click.BadParameter):
+        await asked(api, start, **wish | {"mappings": ("orders",)}, wait=False)
+    api = Rebuilds([])
+    assert await asked(api, undo, job="no/job", wait=False) == 0
+    assert api.sent == [("/v2/job/no%2Fjob/undo", None)]
+    assert capsys.readouterr().err == "the job is Running\n"
+
+
+async def test_it_is_promoted_until_it_is_live_and_the_one_under_way_is_meant(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known = [READY, REBUILD | {"id": OLDER, "status": "discarded"}]
+    api = Rebuilds(known, [PROMOTED, PROMOTED | {"live": True}])
+    await asked(api, promote_rebuild, rebuild=None, wait=True)
+    assert api.sent == [(f"/v2/rebuild/{ID}/promote", None)]
+    assert "status      promoted, live" in capsys.readouterr().out
+    await asked(api, discard_rebuild, rebuild=OLDER[:8])
+    assert api.sent[-1] == (f"/v2/rebuild/{OLDER}/discard", None)
+    await asked(api, list_rebuilds)
+    assert "discarded" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("known", "command", "reference", "code"),
+    [
+        ([], show_rebuild, None, NOT_FOUND),
+        ([READY], show_rebuild, "fe8", NOT_FOUND),
+        ([READY], show_rebuild, "other", NOT_FOUND),
+        ([PROMOTED], discard_rebuild, None, CONFLICT),
+    ],
+)
+async def test_what_is_not_there_says_so(known: list[Any], command: Any, reference: str | None, code: int) -> None:
+    with pytest.raises(Stopped) as stopped:
+        await asked(Rebuilds(known), command, rebuild=reference)
+    assert stopped.value.exit_code == code
