@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from schemas.commands import KillJob
+from schemas.definitions import PromoteRebuild, RebuildPromoted
 from schemas.events import JobKilled
 from schemas.headers import headers_of, rfc3339
 from schemas.messages import MessageBatch, MessageRejected
@@ -14,6 +15,8 @@ from tests.golden.samples import MOMENT, full
 
 KILL = KillJob(command_id="c-1", job_id="job-1", issued_at=MOMENT, issued_by="user:ada")
 KILLED = replace(full(JobKilled), event_id="e-1", job_id="job-1", occurred_at=MOMENT)
+PROMOTE = PromoteRebuild(command_id="c-2", definition_id="rebuild:1", issued_at=MOMENT, issued_by="user:ada")
+PROMOTED = replace(full(RebuildPromoted), event_id="e-2", definition_id="rebuild:1", occurred_at=MOMENT)
 BATCH = replace(full(MessageBatch), batch_id="job-1/4", stream="orders", ingested_at=MOMENT)
 REJECTED = replace(full(MessageRejected), source="orders.csv", position="row 12", stream="orders", rejected_at=MOMENT)
 
@@ -23,6 +26,8 @@ REJECTED = replace(full(MessageRejected), source="orders.csv", position="row 12"
     [
         (KILL, b"c-1", b"entrepot.jobs.commands.KillJob", b"job-1"),
         (KILLED, b"e-1", b"entrepot.jobs.events.JobKilled", b"job-1"),
+        (PROMOTE, b"c-2", b"entrepot.definitions.commands.PromoteRebuild", b"rebuild:1"),
+        (PROMOTED, b"e-2", b"entrepot.definitions.events.RebuildPromoted", b"rebuild:1"),
         (BATCH, b"job-1/4", b"entrepot.messages.MessageBatch", b"orders"),
         (REJECTED, b"orders.csv#row 12", b"entrepot.messages.MessageRejected", b"orders"),
     ],
