@@ -114,6 +114,17 @@ def add(cells: Cells, name: str, counter: Counter, value: int, at: int, batch: s
         counted[key] = [epoch, known[1] + 1, total, *max([at, batch, index], known[3:])]
 
 
+def tally(cells: Cells, name: str, counter: Counter, messages: int, total: int | None, newest: Stamp) -> None:
+    """Count many messages of an identity at once, as `count` (without a total) and `add` do one by one."""
+    key, epoch = counter
+    counted = cells.setdefault(name, {})
+    known = counted.get(key)
+    if known is None or known[0] < epoch:
+        known = [epoch, 0, "0", *newest]
+    text = "" if total is None else str(int(known[2]) + total)
+    counted[key] = [epoch, known[1] + messages, text, *max(newest, known[3:])]
+
+
 FOLDS: Final[Mapping[str, Fold]] = {
     "latest": latest,
     "first": first,

@@ -3,7 +3,8 @@
 Nothing here raises, whatever the message; what is wrong with it is counted, and the rest of it is taken.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
 from projections.attribute_values import (
@@ -32,6 +33,34 @@ SHORT_KEY: Final = MAX_KEY_BYTES // 4  # characters that are within the bound, w
 IDENTITY_TOO_LONG: Final = "identity_too_long"
 
 
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A mapping that takes each value from one field alone, part by part, so that columns can be mapped by it.
+
+    A part gives for a value what it gives for every message with it; None stands for nothing.
+    """
+
+    identities: Sequence[tuple[str, Callable[[Any], str | None]]]  # field, value → ranked key
+    when: tuple[str, Convert] | None
+    fields: Sequence[tuple[int, str, Convert]]  # place among the columns, field
+    constants: Sequence[Any]  # by place; None where there is a field
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Return the fields that it looks at."""
+        return frozenset(name for name, _ in self._parts())
+
+    def readers(self, name: str) -> Iterator[Convert]:
+        """Yield what looks at a field."""
+        return (convert for field, convert in self._parts() if field == name)
+
+    def _parts(self) -> Iterator[tuple[str, Convert]]:
+        yield from self.identities
+        yield from ((name, convert) for _, name, convert in self.fields)
+        if self.when:
+            yield self.when
+
+
 class Mapper:
     """Maps the messages of a stream. `columns` are the cells' names, in the order of the values.
 
@@ -39,7 +68,18 @@ class Mapper:
     codes for each part of a mapping, so they don't grow.
     """
 
-    __slots__ = ("_computed", "_fields", "_identities", "_index", "_pattern", "_when", "columns", "faults", "stream")
+    __slots__ = (
+        "_computed",
+        "_fields",
+        "_identities",
+        "_index",
+        "_pattern",
+        "_when",
+        "columns",
+        "faults",
+        "plain",
+        "stream",
+    )
 
     def __init__(self, stream: str, mapping: MappingRules, identity: IdentityRules) -> None:
         self.stream = stream
@@ -58,6 +98,7 @@ class Mapper:
         for place, each in enumerate(mapping.attributes):
             report = self._reporter(f"attribute {each.name}")
             self._place(place, each, converter(each.merge, each.type, text_moment, report))
+        self.plain = self._plainly(mapping, ranks)
 
     def map(self, message: Message, timestamp: int) -> Mapped | None:
         """Return what a message says; None when it names nobody.
@@ -104,6 +145,18 @@ class Mapper:
                 known[0] += 1
 
         return report
+
+    def _plainly(self, mapping: MappingRules, ranks: Mapping[str, int]) -> Plain | None:
+        """Return the mapping part by part; None when a part needs a whole message, or keeps a value just as it is."""
+        sources = [each.source for each in mapping.identities if each.kind in ranks]
+        names = [each.name for each in sources if isinstance(each, Field)]
+        if self._computed or len(names) < len(sources) or any(each.type == "json" for each in mapping.attributes):
+            return None
+        parts = [
+            (name, lambda value, identify=identify, name=name: identify({name: value}))
+            for name, identify in zip(names, self._identities, strict=True)
+        ]
+        return Plain(parts, self._when, self._fields, self._pattern)
 
     def _dated(self, timestamp: Timestamp) -> tuple[str, Convert]:
         read = moment_reader(timestamp.formats, timestamp.zone)

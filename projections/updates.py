@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from projections import node as nodes_of
-from projections.cells import Cells, own
+from projections.cells import Cells, join, own, tally
 from projections.node import Edges, Node, Outbox, Plan, Sender, plan_of
 from projections.placement import partition_of_key
 
@@ -69,6 +69,27 @@ class Told:
                 yield each[0]
 
 
+@dataclass(slots=True)
+class Folded:
+    """What many raw messages say to the nodes of one partition, folded for each of them before any node is loaded.
+
+    `cells` has every key that is spoken to with a message, `tallies` what is counted: (key, cell, messages, total,
+    newest stamp); links and what is counted are as `Mapped` and `Group` have them.
+    """
+
+    cells: dict[str, Cells] = field(default_factory=dict)
+    tallies: list[tuple[str, str, int, int | None, list[Any]]] = field(default_factory=list)
+    links: list[tuple[str, str, int, str, int]] = field(default_factory=list)
+    counted: list[tuple[str, int, int]] = field(default_factory=list)
+    references: dict[str, bytes] = field(default_factory=dict)
+
+    def spoken_to(self) -> Iterator[str]:
+        """Yield every key that is spoken to, some more than once."""
+        yield from self.cells
+        for each in self.links:
+            yield each[0]
+
+
 def encode_mapped(mapped: Mapped) -> bytes:
     """Return the payload of a `MappedBatch`."""
     groups = [[each.stream, each.columns, each.offset, each.batches, each.rows, each.counted] for each in mapped.groups]
@@ -113,11 +134,47 @@ def apply_mapped(mapped: Mapped, nodes: Mapping[str, Node], outbox: Outbox) -> N
         plan = plan_of(group.columns)
         for row in group.rows:
             _apply_row(nodes[row[KEY]], row, group.batches, plan, on_the_way)
+    _pass_on(on_the_way, nodes, outbox)
+    _apply_links(mapped.links, nodes, outbox)
+
+
+def apply_folded(folded: Folded, nodes: Mapping[str, Node], outbox: Outbox) -> None:
+    """Join what was folded with its nodes, all of which are in `nodes`; its cells are taken over.
+
+    What a node has forgotten must have been left out: of what is folded nobody can tell any more.
+    """
+    on_the_way: dict[str, Cells] = {}
+    for key, news in folded.cells.items():
+        cells = _cells_of(nodes[key], on_the_way)
+        if cells:
+            join(cells, news)
+        else:
+            cells |= news
+    for key, name, messages, total, newest in folded.tallies:
+        node = nodes[key]
+        tally(_cells_of(node, on_the_way), name, (key, node.forgotten), messages, total, newest)
+    _pass_on(on_the_way, nodes, outbox)
+    _apply_links(folded.links, nodes, outbox)
+
+
+def _cells_of(node: Node, on_the_way: dict[str, Cells]) -> Cells:
+    """Return where to fold what a node is told: its own cells, or when it has moved, those that it will pass on."""
+    if not node.parent:
+        return node.cells
+    if node.key not in on_the_way:
+        on_the_way[node.key] = own(node.cells, node.key)
+    return on_the_way[node.key]
+
+
+def _pass_on(on_the_way: Mapping[str, Cells], nodes: Mapping[str, Node], outbox: Outbox) -> None:
     for key, news in on_the_way.items():
         node = nodes[key]
         node.cells = own(news, key)
         outbox.join(node.parent, (key, node.forgotten), news, {})
-    for larger, smaller, at, batch, index in mapped.links:
+
+
+def _apply_links(links: Iterable[tuple[str, str, int, str, int]], nodes: Mapping[str, Node], outbox: Outbox) -> None:
+    for larger, smaller, at, batch, index in links:
         nodes_of.link(nodes[larger], smaller, [at, batch, index], outbox)
 
 
@@ -125,11 +182,7 @@ def _apply_row(node: Node, row: Row, batches: Sequence[str], plan: Plan, on_the_
     at = row[AT]
     if at <= node.forgotten and node.forgotten:
         return
-    cells = node.cells
-    if node.parent:
-        if node.key not in on_the_way:
-            on_the_way[node.key] = own(cells, node.key)
-        cells = on_the_way[node.key]
+    cells = _cells_of(node, on_the_way) if node.parent else node.cells
     nodes_of.fold(cells, (node.key, node.forgotten), plan, row[VALUES:], at, batches[row[BATCH]], row[INDEX])
 
 
@@ -167,14 +220,24 @@ def take_new(group: Group, seen: MutableMapping[str, list[list[int]]]) -> None:
 
     `seen` holds, by batch, the indexes that were counted: disjoint [first, behind the last], in order.
     """
-    if any(_meets(seen.get(batch, ()), first, first + count) for batch, first, count in group.counted):
+    if meets(group.counted, seen):
         group.rows = [row for row in group.rows if not _within(row[INDEX], seen.get(group.batches[row[BATCH]], ()))]
-    for batch, first, count in group.counted:
+    note_counted(group.counted, seen)
+
+
+def meets(counted: Iterable[tuple[str, int, int]], seen: Mapping[str, Sequence[Sequence[int]]]) -> bool:
+    """Tell whether a message was counted before, of those that (batch, first index, how many) name."""
+    return any(
+        known_first < first + count and first < known_end
+        for batch, first, count in counted
+        for known_first, known_end in seen.get(batch, ())
+    )
+
+
+def note_counted(counted: Iterable[tuple[str, int, int]], seen: MutableMapping[str, list[list[int]]]) -> None:
+    """Note messages as counted."""
+    for batch, first, count in counted:
         seen[batch] = _with(seen.get(batch, ()), first, first + count)
-
-
-def _meets(spans: Iterable[Sequence[int]], first: int, end: int) -> bool:
-    return any(known_first < end and first < known_end for known_first, known_end in spans)
 
 
 def _within(index: int, spans: Iterable[Sequence[int]]) -> bool:

@@ -13,6 +13,7 @@ from projections.profile_view import shown_key
 from projections.rules import Forgotten, Rules, key_hash
 
 MICROSECOND: Final = timedelta(microseconds=1)
+NEVER: Final = -(2**63)  # before all moments
 
 
 class RuleBook:
@@ -45,8 +46,13 @@ def identity_of(rules: Rules) -> IdentityRules:
 
 def is_forgotten(forgotten: Forgotten, keys: Iterable[str], at: int) -> bool:
     """Tell whether a message of that time (microseconds since 1970) names a person who was forgotten since."""
+    return at <= forgotten_to(forgotten, keys)
+
+
+def forgotten_to(forgotten: Forgotten, keys: Iterable[str]) -> int:
+    """Return up to when (microseconds since 1970) a person with these keys is forgotten; `NEVER` for most."""
     moments = (forgotten.get(key_hash(shown_key(key))) for key in keys)
-    return any(moment is not None and at <= _micros(moment) for moment in moments)
+    return max((_micros(each) for each in moments if each is not None), default=NEVER)
 
 
 def _micros(moment: datetime) -> int:

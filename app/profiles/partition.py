@@ -21,14 +21,18 @@ from projections.updates import (
     INDEX,
     KEY,
     OFFSET,
+    Folded,
     Group,
     Mapped,
     Told,
+    apply_folded,
     apply_mapped,
     apply_told,
     decode_mapped,
     decode_told,
     encode_node,
+    meets,
+    note_counted,
     take_new,
     told_by,
 )
@@ -119,6 +123,20 @@ class ProfilePartition:
     def take(self, header: MappedBatch, mapped: Mapped, most_identities: int) -> int:
         """Apply what raw messages say, and return how many rows that was; only what wasn't taken before counts."""
         return self._take(header, mapped, self._outbox("", most_identities))
+
+    def has_counted(self, counted: Sequence[tuple[str, int, int]]) -> bool:
+        """Tell whether one of these messages was counted before: (batch, first index, how many)."""
+        with self._seen.of({batch for batch, _, _ in counted}) as seen:
+            return meets(counted, seen)
+
+    def take_folded(self, folded: Folded, most_identities: int) -> None:
+        """Apply what raw messages say, folded before; none of them was taken or counted yet."""
+        with self._seen.of({batch for batch, _, _ in folded.counted}) as seen:
+            note_counted(folded.counted, seen)
+        apply_folded(folded, self._touch(folded.spoken_to()), self._outbox("", most_identities))
+        for key, page in folded.references.items():
+            self._references.setdefault(key, bytearray()).extend(page)
+        self._moved = True
 
     def hear(self, told: Told, most_identities: int) -> int:
         """Apply what other nodes tell, and return how much that was."""

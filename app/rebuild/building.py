@@ -5,8 +5,12 @@ That it reads more than it has to is no harm: profiles know by its raw offset wh
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -14,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.lane.chunk import Chunk
 from app.lane.rule_book import RuleBook
+from app.rebuild.folding import FoldedRecords, fold_records
 from app.rebuild.following import Task
 from app.rebuild.workshop import Workshop
 from projections.rules import Forgotten, Rules
@@ -21,12 +26,30 @@ from schemas.topics import LANES, MAX_RECORD_BYTES
 from schemas.updates import MappedBatch
 
 FETCH_BYTES: Final = 64 * 1024 * 1024
-MOST_RECORDS: Final = 5_000  # single messages at a time
+MOST_RECORDS: Final = 20_000  # single messages at a time
 WAIT_MS: Final = 200
+WINDOW_BYTES: Final = 16 * 1024 * 1024  # of raw records that are folded together
+LEAST_BYTES: Final = 256 * 1024  # to be worth it
+AHEAD: Final = 2  # windows that are folded while others are applied
+MOST_PASSED: Final = 16  # windows in a row that aren't tried after some that couldn't be folded
+DAY_MS: Final = 24 * 60 * 60 * 1000
 KEEP_CHANGES: Final = 50_000
 KEEP_SECONDS: Final = 5.0
 
 Bounds = Mapping[TopicPartition, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Consecutive raw records of one partition, which arrived on the same day: repeats are known for days."""
+
+    where: TopicPartition
+    records: Sequence[Any]
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes they have."""
+        return sum(len(each.value or b"") for each in self.records)
 
 
 class Building:
@@ -35,7 +58,9 @@ class Building:
     def __init__(self, task: Task, folder: Path, bootstrap_servers: str, partitions: int) -> None:
         rules = Rules(task.recipe.identity, task.recipe.mappings, scope=task.recipe.scope)
         self.name = task.rebuild.definition_id
+        self._rules = rules
         self._book = RuleBook(rules, 0)
+        self._passed = self._to_pass = 0  # windows that aren't tried to fold
         self._numbers = partitions
         self.workshop = Workshop(folder, partitions, self._book.identity.max_identities, task.began)
         self._messages = 0
@@ -84,8 +109,13 @@ class Building:
     async def read_some(self, forgotten: Forgotten) -> None:
         """Read on."""
         found = await self._consumer.getmany(timeout_ms=WAIT_MS, max_records=MOST_RECORDS)
-        for where, records in found.items():
-            await self._take(where, records, forgotten)
+        windows = [each for where, records in found.items() for each in _windows(where, records)]
+        async with aclosing(self._folded(windows, forgotten)) as all_folded:
+            async for window, folded in all_folded:
+                if folded is None or not self._take_folded(window, folded):
+                    await self._take(window, forgotten)
+                self.keep_if_due()
+                await asyncio.sleep(0)
         self.keep_if_due()
 
     def keep_if_due(self) -> None:
@@ -99,14 +129,49 @@ class Building:
         self.workshop.keep()
         self._kept_at = time.monotonic()
 
-    async def _take(self, where: TopicPartition, records: Sequence[Any], forgotten: Forgotten) -> None:
+    async def _folded(
+        self, windows: Sequence[Window], forgotten: Forgotten
+    ) -> AsyncGenerator[tuple[Window, FoldedRecords | None], None]:
+        """Yield windows with what they say, folded in threads that work ahead; None where rows are better."""
+        ahead: deque[asyncio.Task[FoldedRecords | None]] = deque()
+        coming = iter(windows)
+        try:
+            for window in windows:
+                for each in islice(coming, 1 + AHEAD - len(ahead)):
+                    ahead.append(asyncio.create_task(self._fold(each, forgotten), name="folding"))
+                yield window, await ahead.popleft()
+        finally:
+            await asyncio.gather(*ahead, return_exceptions=True)
+
+    async def _fold(self, window: Window, forgotten: Forgotten) -> FoldedRecords | None:
+        if window.size < LEAST_BYTES:
+            return None
+        if self._to_pass:
+            self._to_pass -= 1
+            return None
+        book = RuleBook(self._rules, 0)  # its own: a book counts faults and remembers texts
+        found = await asyncio.to_thread(fold_records, window.records, book, forgotten, self._numbers)
+        self._passed = 0 if found else min(2 * self._passed or 1, MOST_PASSED)
+        self._to_pass = self._passed
+        return found
+
+    def _take_folded(self, window: Window, folded: FoldedRecords) -> bool:
+        where, first, last = window.where, window.records[0], window.records[-1]
+        behind, source = last.offset + 1, f"{where.topic}/{where.partition}"
+        if not self.workshop.take_folded(folded.told, source, first.offset, behind, last.timestamp / 1000):
+            return False
+        self._messages += folded.messages
+        self._next[where] = behind
+        return True
+
+    async def _take(self, window: Window, forgotten: Forgotten) -> None:
         chunk: Chunk | None = None
-        for record in records:
+        for record in window.records:
             if chunk is None:
-                first, chunk = record.offset, self._chunk(where, forgotten)
+                first, chunk = record.offset, self._chunk(window.where, forgotten)
             chunk.add(record)
-            if chunk.is_full or record is records[-1]:
-                self._hand_over(where, first, chunk, record.timestamp)
+            if chunk.is_full or record is window.records[-1]:
+                self._hand_over(window.where, first, chunk, record.timestamp)
                 chunk = None
                 self.keep_if_due()
                 await asyncio.sleep(0)
@@ -127,3 +192,15 @@ class Building:
         self.workshop.take(chunk, header, timestamp / 1000)
         self._messages += sum(each.count for each in chunk.seen.values())
         self._next[where] = chunk.next_offset
+
+
+def _windows(where: TopicPartition, records: Sequence[Any]) -> Iterator[Window]:
+    found, size = list[Any](), 0
+    for each in records:
+        if found and (size >= WINDOW_BYTES or each.timestamp // DAY_MS != found[-1].timestamp // DAY_MS):
+            yield Window(where, found)
+            found, size = [], 0
+        found.append(each)
+        size += len(each.value or b"")
+    if found:
+        yield Window(where, found)

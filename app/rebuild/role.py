@@ -5,6 +5,7 @@ its own data directory; all else that it needs to go on after a kill is in the r
 """
 
 import asyncio
+import gc
 import logging
 import shutil
 import time
@@ -238,6 +239,7 @@ class Rebuilder:
 
 async def run_rebuild(settings: Settings, clock: Clock = utc_now) -> int:
     """Run the role until it is told to stop; return the process's exit code."""
+    gc.set_threshold(200_000, 100, 100)  # nodes are many and have no cycles, as in the `profiles` role
     async with AsyncExitStack() as stack:
         store = await ReadStore.open(settings.database())
         stack.push_async_callback(store.close)

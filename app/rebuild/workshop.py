@@ -21,7 +21,7 @@ from projections.metrics import EPOCH
 from projections.placement import partition_of_key
 from projections.profile_view import shown_key
 from projections.rules import key_hash
-from projections.updates import Told, encode_told
+from projections.updates import Folded, Told, encode_told
 from schemas.updates import MappedBatch
 
 TOLD: Final = "told"
@@ -81,6 +81,23 @@ class Workshop:
             elif header.next_offset > each.next_raw_offset(source):
                 each.seek({source: header.next_offset})
         self._pass_on()
+
+    def take_folded(self, folded: Mapping[int, Folded], source: str, first: int, behind: int, arrived: float) -> bool:
+        """Apply what the raw records `first` to `behind` say, folded by partition, and all that follows from it.
+
+        False: some of it was taken or counted before, and the records have to be taken one by one. Nothing is applied.
+        """
+        self._arrived = arrived
+        if any(each.next_raw_offset(source) > first for each in self._partitions):
+            return False
+        if any(self._partitions[number].has_counted(each.counted) for number, each in folded.items()):
+            return False
+        for number, each in folded.items():
+            self._partitions[number].take_folded(each, self._most_identities)
+        for partition in self._partitions:
+            partition.seek({source: behind})
+        self._pass_on()
+        return True
 
     def keep(self) -> None:
         """Write all that was taken."""
