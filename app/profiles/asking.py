@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import aiohttp
@@ -17,6 +18,14 @@ LONGEST_CHASE: Final = 100  # pointers only go down, and each was the end of a c
 
 class NobodyAnswers(Exception):
     """No process answers for the partition: it is starting, or moving to another one. Ask again in a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some nodes of a partition, and the offsets of the update topics that it had read when they were so."""
+
+    offsets: Mapping[str, int]
+    nodes: Sequence[Node]
 
 
 class Asking:
@@ -76,26 +85,35 @@ class Look:
             by_partition[partition_of_key(key, self._partitions)].append(key)
         found: dict[str, Node | None] = {}
         for partition, those in by_partition.items():
-            for key, facts in zip(those, await self._ask("nodes", partition, those), strict=True):
+            for key, facts in zip(those, await self._ask("nodes", partition, keys=those), strict=True):
                 found[key] = None if facts is None else Node(key, **facts)
         return [found[key] for key in keys]
 
     async def references(self, key: str) -> Sequence[tuple[int, int, int, int, int]]:
         """Return where the raw messages behind a ranked key are: lane, partition, offset, index, rules_at."""
-        (found,) = await self._ask("references", partition_of_key(key, self._partitions), [key])
+        (found,) = await self._ask("references", partition_of_key(key, self._partitions), keys=[key])
         return [tuple(each) for each in found]
 
-    async def _ask(self, what: str, partition: int, keys: Sequence[str]) -> Sequence[Any]:
+    async def page(self, partition: int, start: str, most: int) -> Page:
+        """Return the nodes that are kept in a partition from a ranked key on, in order.
+
+        Raises:
+            NobodyAnswers: the owner can't be asked.
+
+        """
+        found = await self._ask("page", partition, start=start, most=most)
+        return Page(found["offsets"], [Node(key, *facts) for key, facts in found["nodes"]])
+
+    async def _ask(self, what: str, partition: int, **asked: Any) -> Any:
         owner = await self._plane.owner(self.generation, partition)
         if owner is None:
             raise NobodyAnswers(f"no process has ever answered for partition {partition} of the profiles")
-        body = orjson.dumps({"generation": self.generation, "partition": partition, "keys": keys})
+        body = orjson.dumps({"generation": self.generation, "partition": partition, **asked})
         headers: Mapping[str, str] = {"Authorization": f"Bearer {owner.secret}", "Content-Type": "application/json"}
         try:
             async with self._session.post(f"{owner.url}/{what}", data=body, headers=headers) as answer:
                 if answer.status != 200:
                     raise NobodyAnswers(f"partition {partition} of the profiles is on its way to another process")
-                found: Sequence[Any] = orjson.loads(await answer.read())
-                return found
+                return orjson.loads(await answer.read())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise NobodyAnswers(f"partition {partition} of the profiles doesn't answer: {error!r}") from error

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from hmac import compare_digest
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import orjson
 from aiohttp import web
@@ -21,7 +21,9 @@ class Serving:
     """An HTTP server in front of partitions that are open; use it as an async context manager.
 
     `POST /nodes` takes `{"generation": g, "partition": n, "keys": […]}` and answers, key by key, with the node as it is
-    stored, and with `POST /references` where the raw messages behind it are. 404: it isn't here, or not open yet.
+    stored, and with `POST /references` where the raw messages behind it are. `POST /page` takes `"start": key` and
+    `"most": n` in place of the keys, and answers with what is kept from that key on: `{"offsets": {topic: next},
+    "nodes": [[key, node], …]}`. 404: it isn't here, or not open yet.
     """
 
     def __init__(self, host: str, plane: PlaneStore, partitions: Mapping[Place, ProfilePartition]) -> None:
@@ -32,6 +34,7 @@ class Serving:
         app = web.Application(middlewares=[self._guarded])
         app.router.add_post("/nodes", self._nodes)
         app.router.add_post("/references", self._references)
+        app.router.add_post("/page", self._page)
         self._runner = web.AppRunner(app, access_log=None)
 
     async def __aenter__(self) -> Self:
@@ -55,23 +58,32 @@ class Serving:
         return await handler(request)
 
     async def _nodes(self, request: web.Request) -> web.Response:
-        partition, keys = await self._asked(request)
-        found = [partition.nodes.peek(key) for key in keys]
-        facts = [
-            node and {"parent": node.parent, "cells": node.cells, "edges": node.edges, "forgotten": node.forgotten}
-            for node in found
-        ]
-        return web.Response(body=orjson.dumps(facts), content_type="application/json")
-
-    async def _references(self, request: web.Request) -> web.Response:
-        partition, keys = await self._asked(request)
-        return web.Response(
-            body=orjson.dumps([partition.references(key) for key in keys]), content_type="application/json"
+        partition, body = await self._asked(request)
+        found = [partition.nodes.peek(key) for key in body["keys"][:MOST_KEYS]]
+        return _json(
+            [
+                node and {"parent": node.parent, "cells": node.cells, "edges": node.edges, "forgotten": node.forgotten}
+                for node in found
+            ]
         )
 
-    async def _asked(self, request: web.Request) -> tuple[ProfilePartition, list[str]]:
-        body = orjson.loads(await request.read())
+    async def _references(self, request: web.Request) -> web.Response:
+        partition, body = await self._asked(request)
+        return _json([partition.references(key) for key in body["keys"][:MOST_KEYS]])
+
+    async def _page(self, request: web.Request) -> web.Response:
+        partition, body = await self._asked(request)
+        nodes = partition.store.iterate_nodes(body["start"].encode(), min(body["most"], MOST_KEYS))
+        found = [[key.decode(), orjson.Fragment(stored)] for key, stored in nodes]
+        return _json({"offsets": partition.store.offsets(), "nodes": found})
+
+    async def _asked(self, request: web.Request) -> tuple[ProfilePartition, Mapping[str, Any]]:
+        body: Mapping[str, Any] = orjson.loads(await request.read())
         partition = self._partitions.get((body["generation"], body["partition"]))
         if partition is None:
             raise web.HTTPNotFound
-        return partition, body["keys"][:MOST_KEYS]
+        return partition, body
+
+
+def _json(found: Any) -> web.Response:
+    return web.Response(body=orjson.dumps(found), content_type="application/json")

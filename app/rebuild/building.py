@@ -106,6 +106,16 @@ class Building:
         """Return how far each raw partition is read, what holds no message included."""
         return {each: max(await self._consumer.position(each), self._next[each]) for each in self._where}
 
+    @property
+    def read_to(self) -> Bounds:
+        """How far each raw partition is read: behind the last message, as lanes count."""
+        return dict(self._next)
+
+    async def has_read(self, bounds: Bounds) -> bool:
+        """Tell whether it has read as far as that."""
+        position = await self.position()
+        return all(position[each] >= offset for each, offset in bounds.items())
+
     async def read_some(self, forgotten: Forgotten) -> None:
         """Read on."""
         found = await self._consumer.getmany(timeout_ms=WAIT_MS, max_records=MOST_RECORDS)

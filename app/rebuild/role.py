@@ -16,8 +16,10 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.group_reader import GroupReader
+from app.profiles.asking import Asking
 from app.profiles.snapshots import Snapshots
 from app.rebuild.building import Bounds, Building
+from app.rebuild.comparing import Comparing
 from app.rebuild.following import Following, Task
 from app.rebuild.progress import Phase, Progress
 from app.rebuild.workshop import folder_of
@@ -25,7 +27,6 @@ from app.safe_faust.publishing import Outgoing
 from app.settings import Settings
 from app.stamp import Clock, utc_now
 from app.stopping import told_to_stop
-from app.store.plane import PlaneStore
 from app.store.read_store import ReadStore
 from app.writer import Writer
 from schemas.definitions import PARTITION, ReportRebuilt
@@ -43,15 +44,20 @@ _log = logging.getLogger(__name__)
 class Rebuilder:
     """Works on one rebuild at a time: first on what was promoted and isn't live yet, then on what is under way."""
 
-    def __init__(self, settings: Settings, plane: PlaneStore, following: Following, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, store: ReadStore, asking: Asking, following: Following, clock: Clock
+    ) -> None:
         self._settings = settings
-        self._plane = plane
+        self._plane = store.plane
+        self._lanes = store.lanes
+        self._asking = asking
         self._following = following
         self._clock = clock
         self._snapshots = Snapshots.at(settings.snapshots())
         self._writer = Writer(settings.bootstrap_servers)
         self._mine = False
         self._building: Building | None = None
+        self._comparing: Comparing | None = None
         self._progress = Progress()
         self._looked_at = float("-inf")
         self._ends_before: Bounds = {}
@@ -76,6 +82,7 @@ class Rebuilder:
             while not stop.is_set():
                 async with self._reader.turn():
                     worked = self._mine and await self._work()
+                    await self._reader.rest(0)
                 if not worked:
                     await asyncio.sleep(IDLE_SECONDS)
 
@@ -119,11 +126,21 @@ class Rebuilder:
         if time.monotonic() - self._looked_at < LOOK_SECONDS:
             return
         await self._note_updates(task)
-        caught_up = await self._look(task, "building")
+        is_ready = task.rebuild.version > 0
+        caught_up = await self._look(task, "comparing" if self._comparing and not is_ready else "building")
         if caught_up:
             building.workshop.forget(task.forgotten)
-            if not task.rebuild.version:
-                await self._report(task)
+            if not is_ready:
+                await self._compare(task, building)
+
+    async def _compare(self, task: Task, building: Building) -> None:
+        """Compare with what is live, and then say that it is ready."""
+        if self._comparing is None:
+            servers, numbers = self._settings.bootstrap_servers, self._settings.partitions
+            self._comparing = Comparing(servers, self._lanes, self._asking, building, numbers)
+        report = await self._comparing.report(self._clock)
+        if report:
+            await self._report(task, report)
 
     async def _bring_live(self, task: Task, live: int) -> None:
         """Read to where the lanes began to map by these rules, hand over, and let look-ups change over."""
@@ -170,7 +187,7 @@ class Rebuilder:
         await self._plane.hand_over(generation)
         await self._close()
 
-    async def _report(self, task: Task) -> None:
+    async def _report(self, task: Task, report: str) -> None:
         """Say that it is ready; the same command when it is said again."""
         word = ReportRebuilt(
             command_id=f"{task.rebuild.definition_id}/ready/{task.rebuild.version}",
@@ -178,7 +195,7 @@ class Rebuilder:
             issued_at=self._clock(),
             issued_by="rebuild",
             expected_version=task.rebuild.version,
-            report="{}",
+            report=report,
         )
         key = task.rebuild.definition_id.encode()
         await self._writer.write(
@@ -198,6 +215,9 @@ class Rebuilder:
         return self._building
 
     async def _close(self) -> None:
+        comparing, self._comparing = self._comparing, None
+        if comparing is not None:
+            await comparing.stop()
         building, self._building = self._building, None
         if building is not None:
             await building.__aexit__()
@@ -246,5 +266,6 @@ async def run_rebuild(settings: Settings, clock: Clock = utc_now) -> int:
         following = Following(settings.bootstrap_servers)
         stack.push_async_callback(following.stop)
         await following.start()
-        await Rebuilder(settings, store.plane, following, clock).run(told_to_stop())
+        asking = await stack.enter_async_context(Asking(store.plane, settings.partitions))
+        await Rebuilder(settings, store, asking, following, clock).run(told_to_stop())
     return 0

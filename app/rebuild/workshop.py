@@ -16,8 +16,10 @@ from app.lane.chunk import Chunk
 from app.lane.rule_book import MICROSECOND
 from app.profiles.partition import RULES_AT, ProfilePartition
 from app.profiles.store import PartitionStore
+from app.rebuild.comparison import identity_hash
 from app.rebuild.following import Forgetting
 from projections.metrics import EPOCH
+from projections.node import Node
 from projections.placement import partition_of_key
 from projections.profile_view import shown_key
 from projections.rules import key_hash
@@ -27,6 +29,7 @@ from schemas.updates import MappedBatch
 TOLD: Final = "told"
 FORGOTTEN_TO: Final = "forgotten_to"  # the offset in definitions.events up to which people were forgotten here
 MOST_NODES: Final = 100_000  # in memory, decoded, of all partitions together
+MOST_TOUCHED: Final = 1_000_000  # identities: 100 MB
 PAGE: Final = 10_000  # nodes looked at before others have a turn
 
 
@@ -49,6 +52,7 @@ class Workshop:
             )
             for number, store in enumerate(stores)
         ]
+        self.touched: set[int] | None = None  # hashes of the identities that messages name, where that is noted
         self._said: list[list[tuple[int, bytes]]] = [[] for _ in stores]
         self._forgotten_to = int(stores[0].fact(FORGOTTEN_TO) or began)
         for each in stores:
@@ -60,6 +64,13 @@ class Workshop:
     def stores(self) -> Sequence[PartitionStore]:
         """The stores, by partition."""
         return [each.store for each in self._partitions]
+
+    def nodes(self, keys: Iterable[str]) -> Mapping[str, Node]:
+        """Return the nodes of ranked keys, as far as there are some."""
+        found = {
+            each: self._partitions[partition_of_key(each, len(self._partitions))].nodes.peek(each) for each in keys
+        }
+        return {key: node for key, node in found.items() if node is not None}
 
     @property
     def changes(self) -> int:
@@ -78,6 +89,7 @@ class Workshop:
             mapped = chunk.mapped.get(each.number)
             if mapped is not None:
                 each.take(header, mapped, self._most_identities)
+                self._note_touched(mapped.spoken_to())
             elif header.next_offset > each.next_raw_offset(source):
                 each.seek({source: header.next_offset})
         self._pass_on()
@@ -93,11 +105,16 @@ class Workshop:
         if any(self._partitions[number].has_counted(each.counted) for number, each in folded.items()):
             return False
         for number, each in folded.items():
+            self._note_touched(each.spoken_to())
             self._partitions[number].take_folded(each, self._most_identities)
         for partition in self._partitions:
             partition.seek({source: behind})
         self._pass_on()
         return True
+
+    def _note_touched(self, keys: Iterable[str]) -> None:
+        if self.touched is not None and len(self.touched) < MOST_TOUCHED:
+            self.touched.update(identity_hash(shown_key(each)) for each in keys)
 
     def keep(self) -> None:
         """Write all that was taken."""

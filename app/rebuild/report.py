@@ -1,0 +1,85 @@
+"""What a rebuild's report says, as JSON: counts, digests, and some profiles of every kind as examples."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from app.rebuild.comparison import Comparison, Sample
+from projections.node import Node
+from projections.profile_view import Profile, profile_of, shown_key
+
+MOST_SHOWN: Final = 10  # identities, attributes, or values in a list
+LONGEST_TEXT: Final = 100
+
+Nodes = Mapping[str, Node]  # by ranked key
+
+
+def report_of(comparison: Comparison, at: datetime, live: Nodes, rebuilt: Nodes) -> dict[str, Any]:
+    """Return the report; the nodes of all samples are in `live` and `rebuilt`, as far as they are still there."""
+    sides = zip(("live", "rebuilt"), comparison.profiles, comparison.digests, strict=True)
+    return {
+        "compared_at": at.isoformat(),
+        "equal": comparison.digests[0] == comparison.digests[1],
+        **{name: {"profiles": count, "digest": digest} for name, count, digest in sides},
+        "counts": {**comparison.counts, "moving": comparison.moving, "other_evidence": comparison.other_evidence},
+        "samples": {
+            name: [_shown(name, each, live, rebuilt) for each in samples]
+            for name, samples in comparison.samples.items()
+            if samples
+        },
+    }
+
+
+def not_compared(why: str, at: datetime) -> dict[str, Any]:
+    """Return the report that tells only why nothing was compared."""
+    return {"compared_at": at.isoformat(), "not_compared": why}
+
+
+def keys_of(comparison: Comparison) -> tuple[set[str], set[str]]:
+    """Return the ranked keys of all samples: of what is live, and of what was rebuilt."""
+    samples = [each for those in comparison.samples.values() for each in those]
+    return {key for each in samples for key in each.live}, {key for each in samples for key in each.rebuilt}
+
+
+def _shown(name: str, sample: Sample, live: Nodes, rebuilt: Nodes) -> dict[str, Any]:
+    if name == "split":
+        return {"profile": shown_key(sample.live[0]), "into": [shown_key(each) for each in sample.rebuilt]}
+    if name == "merged":
+        return {"profile": shown_key(sample.rebuilt[0]), "of": [shown_key(each) for each in sample.live]}
+    if name == "changed":
+        before, after = _profile(sample.live[0], live), _profile(sample.rebuilt[0], rebuilt)
+        return {"profile": after.key, "before": _other(before, after), "after": _other(after, before)}
+    one = _profile(sample.live[0], live) if sample.live else _profile(sample.rebuilt[0], rebuilt)
+    return {"profile": one.key, "identities": _short(one.identities), "attributes": _short(_values(one))}
+
+
+def _profile(key: str, nodes: Nodes) -> Profile:
+    node = nodes.get(key) or Node(key)
+    return profile_of(key, node.cells, node.edges)
+
+
+def _values(profile: Profile) -> dict[str, Any]:
+    return {each.name: each.value for each in profile.attributes}
+
+
+def _other(one: Profile, than: Profile) -> dict[str, Any]:
+    """Return what one profile says otherwise than another; null for what only the other one says."""
+    values, known = _values(one), _values(than)
+    names = [each for each in sorted(values | known) if values.get(each) != known.get(each)]
+    found: dict[str, Any] = {"attributes": _short({each: values.get(each) for each in names})}
+    return found if one.identities == than.identities else {"identities": _short(one.identities), **found}
+
+
+def _short(value: Any) -> Any:
+    """Return a value as an example may hold it, with a word on how much was left out."""
+    match value:
+        case str() if len(value) > LONGEST_TEXT:
+            return value[: LONGEST_TEXT - 1] + "…"
+        case list() | tuple():
+            rest = [f"… and {len(value) - MOST_SHOWN:,} more"] if len(value) > MOST_SHOWN else []
+            return [*map(_short, value[:MOST_SHOWN]), *rest]
+        case dict():
+            rest_of = {"…": f"{len(value) - MOST_SHOWN:,} more"} if len(value) > MOST_SHOWN else {}
+            return {_short(each): _short(value[each]) for each in list(value)[:MOST_SHOWN]} | rest_of
+        case _:
+            return value
