@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-import orjson
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from app.api.rebuild_shelf import RebuildMark
 from app.rebuild.progress import Phase, Progress
@@ -65,11 +64,43 @@ class ProgressView(BaseModel):
     updated_at: datetime | None
 
 
+class SideView(BaseModel):
+    """One side of a comparison. The digest is of all that its profiles say, in whatever order, but of moving ones."""
+
+    profiles: int
+    digest: str
+
+
+class CountsView(BaseModel):
+    """What becomes of profiles; those that split are counted as they are live, merged ones as they were rebuilt."""
+
+    unchanged: int
+    changed: int
+    added: int
+    removed: int
+    split: int
+    merged: int
+    moving: Annotated[int, Field(description="messages named them meanwhile, so nothing is said of them")]
+    other_evidence: Annotated[int, Field(description="of the unchanged ones: by other messages, times or links")]
+
+
+class ReportView(BaseModel):
+    """How what was built differs from what was live. Of every kind but unchanged ones there are up to 20 examples."""
+
+    compared_at: datetime
+    not_compared: Annotated[str | None, Field(description="why nothing was compared; all else is null")] = None
+    equal: Annotated[bool | None, Field(description="whether both say the same, to the byte")] = None
+    live: SideView | None = None
+    rebuilt: SideView | None = None
+    counts: CountsView | None = None
+    samples: dict[str, list[dict[str, JsonValue]]] = {}
+
+
 class RebuildView(RebuildItem):
     """A rebuild, with how far it is and what came of comparing it. Only of the latest ten the report is kept."""
 
     progress: Annotated[ProgressView | None, Field(description="null: nobody has begun to work on it, or it is over")]
-    report: Annotated[dict[str, JsonValue] | None, Field(description="how it differs from what was live then")]
+    report: Annotated[ReportView | None, Field(description="how it differs from what was live then")]
 
 
 STATUS: Final[Mapping[str, Status]] = {
@@ -145,10 +176,9 @@ def _progress(progress: Progress) -> ProgressView:
     )
 
 
-def _report(text: str) -> dict[str, JsonValue] | None:
+def _report(text: str) -> ReportView | None:
     """Return what the builder has said; None when it said nothing yet, or it isn't kept any more."""
     try:
-        found = orjson.loads(text) if text else None
-    except orjson.JSONDecodeError:
+        return ReportView.model_validate_json(text)
+    except ValidationError:
         return None
-    return found if isinstance(found, dict) else None

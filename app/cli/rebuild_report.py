@@ -1,67 +1,67 @@
-"""How a rebuild's report looks in a terminal: facts, counts, samples. Takes whatever the builder said."""
+"""How a rebuild's report looks in a terminal: what becomes of profiles, and examples of each kind."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import click
 
-from app.cli.output import Column, print_facts, print_table, serialized
+from app.cli.output import Column, moment, print_facts, print_table, serialized
 
-MOST_COLUMNS: Final = 6
+WORDS: Final = {
+    "unchanged": "stay as they are",
+    "other_evidence": "… though by other messages",
+    "changed": "have other values or identities",
+    "added": "are new",
+    "removed": "are gone",
+    "split": "come apart",
+    "merged": "are made of several",
+    "moving": "were changing, and weren't compared",
+}
+PARTS: Final = {
+    "changed": ("before", "after"),
+    "added": ("identities", "attributes"),
+    "removed": ("identities", "attributes"),
+    "split": ("into",),
+    "merged": ("of",),
+}
 
 
 def print_report(report: Mapping[str, Any]) -> None:
-    """Print a report: each member by what it is."""
-    facts = {_title(name): _text(value) for name, value in report.items() if not _has_parts(value)}
-    if facts:
-        print_facts(facts)
-    for name, value in report.items():
-        if _has_parts(value):
-            _print_part(name, value)
-
-
-def _has_parts(value: object) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, list) and bool(value))
-
-
-def _print_part(name: str, value: Any) -> None:
-    if isinstance(value, list):
-        _print_rows(name, value)
+    """Print a report as the API gives it."""
+    compared = moment(report["compared_at"])
+    if report["not_compared"]:
+        print_facts({"compared": f"not: {report['not_compared']}"})
         return
-    plain = [{"name": _title(each), "value": part} for each, part in value.items() if not _has_parts(part)]
-    if plain:
-        click.echo()
-        title = Column(_title(name), lambda row: row["name"])
-        counts = all(isinstance(row["value"], int) for row in plain)
-        print_table(plain, [title, Column("", lambda row: _shown(row["value"]), right=counts, shrinks=not counts)])
-    for each, part in value.items():
-        if _has_parts(part):
-            _print_part(f"{name}: {each}", part)
-
-
-def _print_rows(name: str, rows: Sequence[Any]) -> None:
-    """Print samples as a table, what they have in common as its columns."""
+    sides = {
+        name: f"{report[name]['profiles']:,} profiles, digest {report[name]['digest']}" for name in ("live", "rebuilt")
+    }
+    print_facts({"compared": compared, **sides, "equal": "yes" if report["equal"] else "no"})
     click.echo()
-    click.echo(_title(name))
-    flat = [row if isinstance(row, Mapping) else {"": row} for row in rows]
-    names = list(dict.fromkeys(column for row in flat for column in row))[:MOST_COLUMNS]
-    print_table(flat, [_column(each, place) for place, each in enumerate(names)])
+    counts = report["counts"]
+    rows = [{"what": what, "count": f"{counts[name]:,}"} for name, what in WORDS.items() if counts.get(name)]
+    print_table(rows, [Column("profiles", lambda row: row["count"], right=True), Column("", lambda row: row["what"])])
+    for name, samples in report["samples"].items():
+        click.echo()
+        print_table(samples, [Column(name, lambda row: row["profile"], wraps=14), *map(_column, PARTS[name])])
 
 
-def _column(name: str, place: int) -> Column:
-    return Column(_title(name), lambda row: _shown(row.get(name)), wraps=14 if place == 0 else 10)
+def _side(side: Mapping[str, Any]) -> str:
+    return f"{side['profiles']:,} profiles, digest {side['digest']}"
 
 
-def _title(name: str) -> str:
-    return name.replace("_", " ")
+def _column(name: str) -> Column:
+    return Column(name, lambda row: _shown(row[name]), wraps=10)
 
 
-def _shown(value: object) -> object:
-    """Return a value as a cell shows it: a number or a text as it is, parts as JSON."""
-    return value if value is None or isinstance(value, str | int) else serialized(value, "line")
+def _shown(part: Mapping[str, Any] | Sequence[str]) -> str:
+    """Return a part of a sample on a line: identities as a list, attributes with their values."""
+    if not isinstance(part, Mapping):
+        return ", ".join(part)
+    if set(part) <= {"identities", "attributes"}:
+        both = [_shown(part[each]) for each in ("identities", "attributes") if part.get(each)]
+        return "; ".join(both)
+    return ", ".join(f"{name}: {_value(value)}" for name, value in part.items())
 
 
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else value if isinstance(value, str) else serialized(value, "line")
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else "—" if value is None else serialized(value, "line")

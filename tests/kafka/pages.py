@@ -48,6 +48,7 @@ def same(output: str) -> list[str]:
         known = re.sub(rf"{UUID}|\b[0-9a-f]{{8}}$|^[0-9a-f]{{8}}\b", "ID", line)
         known = re.sub(rf"(?!{SAID_THEN}){TODAY}|20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*Z$", "NOW", known)
         known = re.sub(r"\d+\.\d (days|years)", r"N \1", known)
+        known = re.sub(r"digest [0-9a-f]{32}", "digest D", known)
         known = re.sub(r"^((?:realtime|backfill) +\w+ +0).*", r"\1", known)
         lines.append(" ".join(known.split()))
     return lines

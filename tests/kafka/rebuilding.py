@@ -4,9 +4,10 @@ import asyncio
 import json
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ import orjson
 
 from app.profiles.asking import Asking, NobodyAnswers
 from app.rebuild.following import Following
+from app.store.plane import PlaneStore
 from app.store.read_store import ReadStore
 from projections.profile_view import profile_of
 from projections.recipe import Applied, Recipe, recipe_text
@@ -104,8 +106,9 @@ def expected(those: Iterable[dict[str, Any]], *kinds: str) -> dict[str, dict[str
 class Plane:
     """A running service, asked and told as the API does."""
 
-    def __init__(self, running: Service, following: Following, asking: Asking) -> None:
+    def __init__(self, running: Service, following: Following, asking: Asking, stages: PlaneStore) -> None:
         self.running = running
+        self.plane = stages
         self.following = following
         self.asking = asking
 
@@ -148,6 +151,12 @@ class Plane:
             while (await self.asking.look()).generation != generation:
                 await asyncio.sleep(0.05)
 
+    async def handed_over(self, generation: int) -> None:
+        """Wait until a generation is there to be opened, beside the live one."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while generation not in {(stage := await self.plane.stage()).coming, stage.live}:
+                await asyncio.sleep(0.01)
+
     async def rebuild(self, name: str, recipe: Recipe) -> None:
         """Have profiles built and go live."""
         generation = 1 + (await self.asking.look()).generation
@@ -187,15 +196,17 @@ def ranked(those: Iterable[dict[str, Any]], **ranks: int) -> list[str]:
 
 
 @asynccontextmanager
-async def plane(folder: Path, fresh_broker: FreshBroker) -> AsyncIterator[Plane]:
+async def plane(
+    folder: Path, fresh_broker: FreshBroker, roles: Sequence[str] = ROLES, **settings: Any
+) -> AsyncIterator[Plane]:
     """Run everything, with rules by which people are known by cookie and email."""
-    async with service(folder, await fresh_broker(), roles=ROLES) as running:
+    async with service(folder, await fresh_broker(), roles, **settings) as running:
         following = Following(running.broker.bootstrap_servers)
         store = await ReadStore.open(running.settings.database())
         try:
             await following.start()
             async with Asking(store.plane, running.settings.partitions) as asking:
-                made = Plane(running, following, asking)
+                made = Plane(running, following, asking, store.plane)
                 await made.apply("identity", IDENTITY)
                 await made.apply("mapping:visits", BOTH)
                 await made.until("the rules are in force", lambda: "visits" in following.rules.mappings)
@@ -213,7 +224,29 @@ async def write(running: Service, chance: random.Random, those: list[dict[str, A
     await write_packed(running, "backfill", [*records, *chance.sample(records, len(records) // 3)])
 
 
-async def trickle(running: Service, chance: random.Random) -> None:
-    """Write messages of other people for ever."""
-    for number in range(1_000_000):
-        await write(running, chance, messages(chance, 100, 20, "other."), f"trickle-{number}")
+async def look_for_ever(made: Plane, keys: list[str], seen: list[set[Any]]) -> None:
+    """Note the versions of the rules in each look at some profiles."""
+    while True:
+        found = await made.profiles(random.Random(len(seen)).sample(keys, 40))
+        shown = [orjson.loads(each) for each in found.values()]
+        if versions := {cells["latest:version"][3] for _, _, cells, _, _ in shown}:
+            seen.append(versions)
+
+
+@asynccontextmanager
+async def traffic(running: Service, chance: random.Random) -> AsyncIterator[None]:
+    """Write messages of other people all the while."""
+    over = asyncio.Event()
+
+    async def trickle() -> None:
+        for number in count():
+            if over.is_set():
+                return
+            await write(running, chance, messages(chance, 100, 20, "other."), f"trickle-{number}")
+
+    writing = asyncio.create_task(trickle())
+    try:
+        yield
+    finally:
+        over.set()  # a producer that is cancelled leaves tasks behind
+        await writing

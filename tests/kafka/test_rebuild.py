@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from projections.recipe import Recipe, Scope, recipe_text
 from projections.rules import key_hash
 from schemas.definitions import (
@@ -26,13 +24,13 @@ from tests.kafka.rebuilding import (
     IDENTITY,
     ROLES,
     SEED,
-    Plane,
     expected,
+    look_for_ever,
     messages,
     plane,
     ranked,
     told,
-    trickle,
+    traffic,
     write,
 )
 
@@ -53,10 +51,10 @@ async def test_what_is_rebuilt_by_the_same_rules_is_the_same_byte_for_byte(
         await settled(running)
         before = await made.profiles(keys)
         assert told(before) == expected(those, "cookie", "email")
-        traffic = asyncio.create_task(write(running, chance, later, "later"))
+        writing = asyncio.create_task(write(running, chance, later, "later"))
         await made.send(PromoteRebuild, "rebuild:same")
         await made.live(1)
-        await traffic
+        await writing
         await settled(running)
         assert await made.profiles(keys) == before
         assert told(await made.profiles(more)) == expected(later, "cookie", "email")
@@ -76,24 +74,14 @@ async def test_other_identity_rules_split_and_merge_people_and_no_reader_sees_a_
         await made.apply("mapping:visits", COOKIES, also=False)
         seen: list[set[Any]] = []
         reading = asyncio.create_task(look_for_ever(made, [*together, *apart], seen))
-        traffic = asyncio.create_task(trickle(made.running, chance))
-        await made.rebuild("rebuild:apart", Recipe(APART, {"visits": COOKIES}))
-        assert told(await made.profiles(apart)) == expected(those, "cookie")
-        await made.rebuild("rebuild:back", Recipe(IDENTITY, {"visits": BOTH}))
-        assert told(await made.profiles(together)) == expected(those, "cookie", "email")
-        for each in (reading, traffic):
-            each.cancel()
-        await asyncio.gather(reading, traffic, return_exceptions=True)
+        async with traffic(made.running, chance):
+            await made.rebuild("rebuild:apart", Recipe(APART, {"visits": COOKIES}))
+            assert told(await made.profiles(apart)) == expected(those, "cookie")
+            await made.rebuild("rebuild:back", Recipe(IDENTITY, {"visits": BOTH}))
+            assert told(await made.profiles(together)) == expected(those, "cookie", "email")
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
         assert {frozenset(each) for each in seen} == {frozenset({1}), frozenset({2})}
-
-
-async def look_for_ever(made: Plane, keys: list[str], seen: list[set[Any]]) -> None:
-    """Note the versions of the rules in each look at some profiles."""
-    while True:
-        found = await made.profiles(random.Random(len(seen)).sample(keys, 40))
-        shown = [orjson.loads(each) for each in found.values()]
-        if versions := {cells["latest:version"][3] for _, _, cells, _, _ in shown}:
-            seen.append(versions)
 
 
 async def test_a_rebuild_survives_kills_of_everything(tmp_path: Path, fresh_broker: FreshBroker) -> None:

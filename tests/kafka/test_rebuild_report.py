@@ -1,6 +1,5 @@
 """What a rebuild's report says, beside an oracle: how profiles would change, while traffic goes on."""
 
-import asyncio
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from tests.kafka.rebuilding import (
     expected,
     messages,
     plane,
-    trickle,
+    traffic,
     write,
 )
 
@@ -71,10 +70,8 @@ async def test_nothing_but_what_moves_differs_while_traffic_goes_on_when_the_rul
     those = messages(chance, 4_000, 300)
     async with plane(tmp_path, fresh_broker) as made:
         await write(made.running, chance, those)
-        traffic = asyncio.create_task(trickle(made.running, chance))
-        found = await report_of(made, "rebuild:same", Recipe(IDENTITY, {"visits": BOTH}))
-        traffic.cancel()
-        await asyncio.gather(traffic, return_exceptions=True)
+        async with traffic(made.running, chance):
+            found = await report_of(made, "rebuild:same", Recipe(IDENTITY, {"visits": BOTH}))
         people = len(expected(those, "cookie", "email"))
         assert found["equal"]
         assert found["live"]["digest"] == found["rebuilt"]["digest"]

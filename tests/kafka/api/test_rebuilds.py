@@ -90,8 +90,16 @@ async def test_a_bad_upload_is_undone_and_what_is_undone_next_takes_nothing_back
     assert (again.status, again.body["code"], again.body["rebuild"]) == (409, "busy", rebuild["id"])
 
     ready = await became(port, rebuild, "ready")
-    assert isinstance(ready["report"], dict)
-    assert ready["progress"]["phase"] in {"building", "keeping_up"}
+    counts = {name: count for name, count in ready["report"]["counts"].items() if count}
+    assert counts == {"changed": 1, "removed": 1, "unchanged": 1}
+    assert ready["report"]["samples"]["changed"] == [
+        {
+            "profile": "id:ada",
+            "before": {"attributes": {"city": "Atlantis", "visits": 2}},
+            "after": {"attributes": {"city": "Graz", "visits": 1}},
+        }
+    ]
+    assert ready["progress"]["phase"] in {"comparing", "keeping_up"}
     assert ready["progress"]["messages"] == 4
     assert await known(port, "ada") == {"city": "Atlantis", "visits": 2}, "nothing changes before it is promoted"
     await promoted(port, rebuild)

@@ -22,14 +22,23 @@ PROGRESS = {
     "waiting_for": [],
 }  # fmt: skip
 REPORT = {
+    "compared_at": AT,
+    "not_compared": None,
     "equal": False,
-    "counts": {"unchanged": 1_234_567, "changed": 2},
+    "live": {"profiles": 1_234_570, "digest": "a" * 32},
+    "rebuilt": {"profiles": 1_234_569, "digest": "b" * 32},
+    "counts": {"unchanged": 1_234_567, "changed": 1, "added": 0, "split": 1, "removed": 1},
     "samples": {
-        "changed": [{"id": "email:ada\x1b[31m@example.com", "before": {"city": "Linz"}, "after": {"city": "Graz"}}],
-        "added": [],
-        "removed": ["email:nobody@example.com"],
+        "changed": [
+            {
+                "profile": "email:ada\x1b[31m@example.com",
+                "before": {"identities": ["cookie:1"], "attributes": {"city": "Linz", "tags": ["a"]}},
+                "after": {"attributes": {"city": "Graz", "tags": None}},
+            }
+        ],
+        "removed": [{"profile": "email:nobody@example.com", "identities": [], "attributes": {"spent": 7}}],
+        "split": [{"profile": "email:eve@example.com", "into": ["cookie:1", "cookie:2"]}],
     },
-    "digests": {"live": "a" * 64, "built": "b" * 64},
 }
 REBUILD: dict[str, Any] = {
     "id": ID, "status": "under_way", "note": "why", "started_at": AT, "started_by": "user:ada", "ready_at": None,
@@ -77,21 +86,22 @@ async def test_how_far_one_is_and_what_it_is_made_by(capsys: pytest.CaptureFixtu
     assert says(going) == "waits until the lanes map by its rules, 2 partitions are left"
 
 
-async def test_a_report_is_shown_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_report_says_what_becomes_of_profiles(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(Rebuilds([READY]), show_rebuild, rebuild=ID[:4])
     said = capsys.readouterr().out
     assert "has caught up, and keeps up with what comes in" in said
-    assert "equal  no" in said
-    assert "unchanged  1,234,567" in said
-    assert "samples: changed" in said
-    assert 'email:ada\\x1b[31m@example.com  {"city":"Linz"}  {"city":"Graz"}' in said
-    assert "email:nobody@example.com" in said
-    print_report({"why": "they were rebuilt meanwhile", "took": 1_234, "seconds": 0.5})
-    assert capsys.readouterr().out == "why      they were rebuilt meanwhile\ntook     1,234\nseconds  0.5\n"
+    assert "equal     no" in said
+    assert "1,234,567  stay as they are" in said
+    assert "are new" not in said
+    assert 'email:ada\\x1b[31m@example.com  cookie:1; city: Linz, tags: ["a"]  city: Graz, tags: —' in said
+    assert "spent: 7" in said
+    assert "cookie:1, cookie:2" in said
+    print_report({"compared_at": AT, "not_compared": "nobody answers"})
+    assert capsys.readouterr().out == "compared  not: nobody answers\n"
     await asked(Rebuilds([PROMOTED | {"report": None}]), show_rebuild, rebuild=None)
     assert "the report isn't kept any more" in capsys.readouterr().out
     await asked(Rebuilds([READY]), show_rebuild, "yaml", rebuild=None)
-    assert yaml.safe_load(capsys.readouterr().out)["report"]["counts"]["changed"] == 2
+    assert yaml.safe_load(capsys.readouterr().out)["report"]["counts"]["changed"] == 1
 
 
 async def test_what_is_started_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
