@@ -23,7 +23,7 @@ from app.lane.rule_book import identity_of
 from app.profiles.partition import Place, ProfilePartition
 from app.profiles.serving import Serving
 from app.profiles.snapshot_store import SnapshotStoreUnavailable
-from app.profiles.storage import NotBuiltError, Storage
+from app.profiles.storage import LostLogError, NotBuiltError, Storage
 from app.rules_reader import RulesReader
 from app.settings import Settings
 from app.stamp import Clock, utc_now
@@ -46,6 +46,7 @@ BUSY_KEEP_SECONDS: Final = 0.5
 KEEP_NODES: Final = 5_000
 MOST_NODES: Final = 60_000  # in memory, decoded, of all partitions together
 LOOK_SECONDS: Final = 0.5  # between two looks at which generations there are
+LOST_SECONDS: Final = 30.0  # between two looks whether a snapshot was brought back
 GRACE_SECONDS: Final = 30.0  # for answers that began before a generation went live
 
 Announce = Callable[[Place], Awaitable[None]]
@@ -79,6 +80,7 @@ class Profiles:
         self.partitions = partitions
         self._wanted: frozenset[int] = frozenset()
         self._bounds: dict[int, tuple[Applied | None, int]] = {}
+        self._lost: dict[Place, float] = {}  # what can't be opened as its log is gone, and when that is tried again
         self._alone = 0  # turns that real time had in a row
         self._kept_at = time.monotonic()
         self._idle = True
@@ -146,8 +148,9 @@ class Profiles:
         await self._follow_generations()
         coming = self._stage.coming
         generations = [self._stage.live, *([] if coming is None else [coming])]
-        missing = [(each, number) for each in generations for number in sorted(self._wanted)]
-        place = next((each for each in missing if each not in self.partitions), None)
+        now, wanted = time.monotonic(), [(each, number) for each in generations for number in sorted(self._wanted)]
+        missing = (each for each in wanted if each not in self.partitions and self._lost.get(each, now) <= now)
+        place = next(missing, None)
         if place is None:
             await self._announce_those_that_caught_up()
             return
@@ -155,6 +158,10 @@ class Profiles:
         first = await self._reader.first_offsets(list(where.values()))
         try:
             store = await self._storage.open(place, {each.topic: offset for each, offset in first.items()})
+        except LostLogError as error:
+            _log.error("%s", error)
+            self._lost[place] = now + LOST_SECONDS
+            return
         except (NotBuiltError, SnapshotStoreUnavailable) as error:
             if place[0] == self._stage.live:
                 raise

@@ -59,12 +59,13 @@ class Storage:
             if place[0] != FIRST:
                 raise NotBuiltError(f"there are no profiles of generation {place[0]}, partition {place[1]}: rebuild")
             store = await asyncio.to_thread(PartitionStore.open, path)
-        gap = {topic: offset for topic, offset in first.items() if store.offsets().get(topic, 0) < offset}
+        read = {topic: store.offsets().get(topic, 0) for topic in first}
+        gap = {topic: offset for topic, offset in first.items() if read[topic] < offset}
         if gap:
-            store.close()
+            await asyncio.to_thread(store.close)
             raise LostLogError(
-                f"partition {place[1]} of the profiles has read up to {store.offsets()}, but the log begins at {gap}: "
-                "bring back a newer snapshot"
+                f"nobody answers for partition {place[1]} of the profiles: it has read up to {read}, the log begins "
+                f"at {gap}. Bring back a newer snapshot, or rebuild: entrepot rebuild start"
             )
         self._due[place] = self._clock() + self._seconds
         return store

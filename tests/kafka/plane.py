@@ -79,12 +79,15 @@ async def settled(running: Service) -> None:
     groups["entrepot.profiles"] = [TopicPartition(each.name, n) for each in UPDATES.values() for n in partitions]
     admin = AIOKafkaAdminClient(bootstrap_servers=running.broker.bootstrap_servers)
     await admin.start()
-    async with AIOKafkaConsumer(bootstrap_servers=running.broker.bootstrap_servers) as consumer:
+    async with AIOKafkaConsumer(
+        bootstrap_servers=running.broker.bootstrap_servers, isolation_level="read_committed", enable_auto_commit=False
+    ) as consumer:
+        consumer.assign([each for those in groups.values() for each in those])
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while True:
-                    ends = await consumer.end_offsets([each for those in groups.values() for each in those])
-                    if ends == before and await _all_read(admin, groups, ends):
+                    ends = await consumer.end_offsets(consumer.assignment())
+                    if ends == before and await _all_read(admin, consumer, groups, ends):
                         return
                     before = ends
                     await asyncio.sleep(0.2)
@@ -94,12 +97,25 @@ async def settled(running: Service) -> None:
             await admin.close()
 
 
-async def _all_read(admin: AIOKafkaAdminClient, groups: dict[str, Any], ends: dict[TopicPartition, int]) -> bool:
+async def _all_read(
+    admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, groups: dict[str, Any], ends: dict[TopicPartition, int]
+) -> bool:
     for group, those in groups.items():
         told: dict[TopicPartition, Any] = {}
         with suppress(KafkaError):
             told = await admin.list_consumer_group_offsets(group)
-        if any(ends[each] and (each not in told or told[each].offset < ends[each]) for each in those):
+        read = {each: told[each].offset if each in told else 0 for each in those}
+        for each in those:
+            if read[each] < ends[each] and not await _holds_nothing(consumer, each, read[each], ends[each]):
+                return False
+    return True
+
+
+async def _holds_nothing(consumer: AIOKafkaConsumer, where: TopicPartition, begin: int, end: int) -> bool:
+    """Tell whether there is no message between two offsets; what ends a transaction is none."""
+    consumer.seek(where, begin)
+    while await consumer.position(where) < end:
+        if await consumer.getmany(where, timeout_ms=100):
             return False
     return True
 
