@@ -45,10 +45,6 @@ def print_report(report: Mapping[str, Any]) -> None:
         print_table(samples, [Column(name, lambda row: row["profile"], wraps=14), *map(_column, PARTS[name])])
 
 
-def _side(side: Mapping[str, Any]) -> str:
-    return f"{side['profiles']:,} profiles, digest {side['digest']}"
-
-
 def _column(name: str) -> Column:
     return Column(name, lambda row: _shown(row[name]), wraps=10)
 

@@ -1,15 +1,20 @@
 """What a rebuild's report says, as JSON: counts, digests, and some profiles of every kind as examples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from app.rebuild.comparison import Comparison, Sample
+import orjson
+
+from app.rebuild.comparison import MOST_SAMPLES, Comparison, Sample
 from projections.node import Node
 from projections.profile_view import Profile, profile_of, shown_key
+from projections.rebuild import MOST_REPORT
 
 MOST_SHOWN: Final = 10  # identities, attributes, or values in a list
-LONGEST_TEXT: Final = 100
+LONGEST_TEXT: Final = 100  # characters
+DEEPEST: Final = 2  # attributes, and what their values hold; what is further inside is shown as JSON text
+MOST_OF_SAMPLES: Final = MOST_REPORT - 4 * 1024  # bytes; all else is some numbers
 
 Nodes = Mapping[str, Node]  # by ranked key
 
@@ -22,11 +27,13 @@ def report_of(comparison: Comparison, at: datetime, live: Nodes, rebuilt: Nodes)
         "equal": comparison.digests[0] == comparison.digests[1],
         **{name: {"profiles": count, "digest": digest} for name, count, digest in sides},
         "counts": {**comparison.counts, "moving": comparison.moving, "other_evidence": comparison.other_evidence},
-        "samples": {
-            name: [_shown(name, each, live, rebuilt) for each in samples]
-            for name, samples in comparison.samples.items()
-            if samples
-        },
+        "samples": _fitting(
+            {
+                name: [_shown(name, each, live, rebuilt) for each in samples]
+                for name, samples in comparison.samples.items()
+                if samples
+            }
+        ),
     }
 
 
@@ -39,6 +46,15 @@ def keys_of(comparison: Comparison) -> tuple[set[str], set[str]]:
     """Return the ranked keys of all samples: of what is live, and of what was rebuilt."""
     samples = [each for those in comparison.samples.values() for each in those]
     return {key for each in samples for key in each.live}, {key for each in samples for key in each.rebuilt}
+
+
+def _fitting(samples: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+    """Return as many of each class as fit: a report that is too large is refused, and nothing would ever be ready."""
+    most = MOST_SAMPLES
+    while len(orjson.dumps(samples)) > MOST_OF_SAMPLES:
+        most -= 1
+        samples = {name: those[:most] for name, those in samples.items() if most}
+    return samples
 
 
 def _shown(name: str, sample: Sample, live: Nodes, rebuilt: Nodes) -> dict[str, Any]:
@@ -70,16 +86,18 @@ def _other(one: Profile, than: Profile) -> dict[str, Any]:
     return found if one.identities == than.identities else {"identities": _short(one.identities), **found}
 
 
-def _short(value: Any) -> Any:
+def _short(value: Any, levels: int = DEEPEST) -> Any:
     """Return a value as an example may hold it, with a word on how much was left out."""
     match value:
         case str() if len(value) > LONGEST_TEXT:
             return value[: LONGEST_TEXT - 1] + "…"
+        case list() | tuple() | dict() if not levels:
+            return _short(orjson.dumps(value).decode())
         case list() | tuple():
             rest = [f"… and {len(value) - MOST_SHOWN:,} more"] if len(value) > MOST_SHOWN else []
-            return [*map(_short, value[:MOST_SHOWN]), *rest]
+            return [*(_short(each, levels - 1) for each in value[:MOST_SHOWN]), *rest]
         case dict():
             rest_of = {"…": f"{len(value) - MOST_SHOWN:,} more"} if len(value) > MOST_SHOWN else {}
-            return {_short(each): _short(value[each]) for each in list(value)[:MOST_SHOWN]} | rest_of
+            return {_short(each): _short(value[each], levels - 1) for each in list(value)[:MOST_SHOWN]} | rest_of
         case _:
             return value

@@ -1,0 +1,85 @@
+"""A report is one that is accepted, however large the values of profiles are; else a rebuild would never be ready."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from app.rebuild.comparison import MOST_SAMPLES, Side, compare
+from app.rebuild.report import report_of
+from projections.node import BETWEEN, Node
+from projections.rebuild import MOST_REPORT
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CLASSES = {"changed", "added", "removed", "split", "merged"}
+LONG = 150  # characters: more than are shown
+PROFILES = 25  # of each class: more than are shown
+Nodes = Mapping[str, Node]
+
+
+def profile(key: str, value: Any, others: int = 0) -> Node:
+    """Return a profile with ten attributes of a value, or of a list of values."""
+    cells: dict[str, Any] = {f"latest:a{n}": [7, "j/1", 0, value] for n in range(10)}
+    if isinstance(value, list):
+        cells = {f"union:a{n}": {json.dumps(each): [7, "j/1", 0] for each in value} for n in range(10)}
+    return Node(key, "", cells, {f"{key}.{n:02d}{BETWEEN}{key}": [1, "b", 0] for n in range(others)})
+
+
+def report(live: list[Node], rebuilt: list[Node]) -> dict[str, Any]:
+    sides = []
+    for nodes in (live, rebuilt):
+        side = Side()
+        for each in nodes:
+            side.add(each.key, each.cells, each.edges)
+        sides.append(side)
+    by_key = [{each.key: each for each in nodes} for nodes in (live, rebuilt)]
+    return report_of(compare(sides[0], sides[1], ()), NOW, by_key[0], by_key[1])
+
+
+def some_of_each_class(before: Any, after: Any) -> dict[str, Any]:
+    """Compare profiles of each class; identities are as long as they may be."""
+    live, rebuilt = [], []
+    for name in CLASSES:
+        for n in range(PROFILES):
+            key = f"00:email:{name}{n:02d}{'k' * 490}"
+            alone = [profile(f"{key}.{m:02d}", "one of 20") for m in range(20)]
+            live += {"added": [], "merged": alone}.get(name, [profile(key, before, 20)])
+            rebuilt += {"removed": [], "split": alone}.get(name, [profile(key, after, 20)])
+    return report(live, rebuilt)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a" * LONG, "b" * LONG),
+        ("я" * LONG, "🛒" * LONG),
+        ([f"{n} " + "я" * LONG for n in range(20)], [f"{n} " + "🛒" * LONG for n in range(20)]),
+        ({"of": [{"я" * 200: ["🛒" * LONG] * 20}] * 20}, {"я" * n: {"🛒" * n: "🛒" * 200} for n in range(100, 130)}),
+    ],
+    ids=["text", "text of four bytes", "lists", "JSON"],
+)
+def test_a_report_is_small_enough_to_be_accepted_and_has_examples_of_every_class(before: Any, after: Any) -> None:
+    found = some_of_each_class(before, after)
+    assert len(orjson.dumps(found)) <= MOST_REPORT
+    assert found["samples"].keys() == CLASSES
+    assert all(found["counts"][each] == PROFILES for each in CLASSES)
+
+
+def test_what_is_small_is_told_as_it_is() -> None:
+    basket = {"items": 2, "paid": True}
+    found = report([], [profile(f"00:email:{n:02d}", basket, 1) for n in range(PROFILES)])
+    assert len(found["samples"]["added"]) == MOST_SAMPLES
+    one = found["samples"]["added"][0]
+    assert one["identities"] == [one["profile"], f"{one['profile']}.00"]
+    assert one["attributes"] == {f"a{n}": basket for n in range(10)}
+
+
+def test_what_is_left_out_of_a_value_is_told() -> None:
+    (one,) = report([], [profile("00:email:a", [f"{n:02d}" for n in range(12)], 11)])["samples"]["added"]
+    assert one["attributes"]["a0"] == [*(f"{n:02d}" for n in range(10)), "… and 2 more"]
+    assert one["identities"][-1] == "… and 2 more"
+    (one,) = report([], [profile("00:email:a", {"items": [{"title": "x" * 200}]})])["samples"]["added"]
+    assert one["attributes"]["a0"]["items"] == '[{"title":"' + "x" * 88 + "…"
