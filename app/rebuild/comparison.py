@@ -27,8 +27,10 @@ from projections.profile_view import shown_key
 Class = Literal["unchanged", "changed", "added", "removed", "split", "merged"]
 MOST_SAMPLES: Final = 20  # of a class
 MOST_PARTS: Final = 10  # of a profile that is split or merged, in a sample
+AT_ONCE: Final = 100_000  # identities that are looked up together
 
 Hashes = npt.NDArray[np.uint64]
+Owners = npt.NDArray[np.uint32]
 Places = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
@@ -38,7 +40,7 @@ class Side:
 
     def __init__(self) -> None:
         self._identities = array("Q")  # a hash of each
-        self._owners = array("q")  # the profile that has it
+        self._owners = array("I")  # the profile that has it
         self._visible = array("Q")  # by profile: a hash of its identities and values
         self._whole = array("Q")  # two by profile: a hash of all that it says, evidence and links included
         self._keys = bytearray()  # the ranked key of each, one behind the other
@@ -75,7 +77,7 @@ class Side:
         return np.asarray(self._identities)
 
     @property
-    def owners(self) -> Places:
+    def owners(self) -> Owners:
         """Return the profile of each identity."""
         return np.asarray(self._owners)
 
@@ -90,9 +92,10 @@ class Side:
         return np.asarray(self._whole).reshape(-1, 2)
 
     def moving(self, touched: Hashes) -> Mask:
-        """Return which profiles have an identity that was touched."""
+        """Return which profiles have an identity that was touched; those are sorted."""
         found = np.zeros(len(self), np.bool_)
-        found[self.owners[np.isin(self.identities, touched)]] = True
+        is_touched = np.searchsorted(touched, self.identities) != np.searchsorted(touched, self.identities, "right")
+        found[self.owners[is_touched]] = True
         return found
 
     def digest(self, which: Mask) -> str:
@@ -128,7 +131,7 @@ class Comparison:
 def compare(live: Side, rebuilt: Side, touched: Iterable[int]) -> Comparison:
     """Compare two sides; `touched` are hashes of the identities that messages have named meanwhile."""
     ones, others = _pairs(live, rebuilt)
-    hashes = np.fromiter(touched, np.uint64)
+    hashes = np.sort(np.fromiter(touched, np.uint64))
     moving, moving_too = _spread(live.moving(hashes), rebuilt.moving(hashes), ones, others)
     new_and_moving = moving_too & (np.bincount(others, minlength=len(rebuilt)) == 0)
     rest = ~moving[ones]
@@ -138,48 +141,60 @@ def compare(live: Side, rebuilt: Side, touched: Iterable[int]) -> Comparison:
     one, other = ones[alone], others[alone]
     same = live.visible[one] == rebuilt.visible[other]
     exact = (live.whole[one] == rebuilt.whole[other]).all(axis=1)
-    added, removed = np.flatnonzero((of == 0) & ~moving_too), np.flatnonzero((into == 0) & ~moving)
-    split, merged = np.flatnonzero(into > 1), np.flatnonzero(of > 1)
+    classes: Mapping[Class, Places] = {
+        "unchanged": one[same],
+        "changed": one[~same],
+        "added": np.flatnonzero((of == 0) & ~moving_too),
+        "removed": np.flatnonzero((into == 0) & ~moving),
+        "split": np.flatnonzero(into > 1),
+        "merged": np.flatnonzero(of > 1),
+    }
     return Comparison(
-        counts={
-            "unchanged": int(np.count_nonzero(same)),
-            "changed": int(np.count_nonzero(~same)),
-            "added": added.size,
-            "removed": removed.size,
-            "split": split.size,
-            "merged": merged.size,
-        },
+        counts={name: those.size for name, those in classes.items()},
         other_evidence=int(np.count_nonzero(same & ~exact)),
         moving=int(np.count_nonzero(moving)) + int(np.count_nonzero(new_and_moving)),
         profiles=(len(live), len(rebuilt)),
         digests=(live.digest(~moving), rebuilt.digest(~moving_too)),
-        samples={
-            "changed": [
-                Sample([live.key(one[each])], [rebuilt.key(other[each])])
-                for each in _some(np.flatnonzero(~same), live.visible[one])
-            ],
-            "added": [Sample(rebuilt=[rebuilt.key(each)]) for each in _some(added, rebuilt.visible)],
-            "removed": [Sample(live=[live.key(each)]) for each in _some(removed, live.visible)],
-            "split": [
-                Sample([live.key(each)], _keys(rebuilt, others[ones == each])) for each in _some(split, live.visible)
-            ],
-            "merged": [
-                Sample(_keys(live, ones[others == each]), [rebuilt.key(each)])
-                for each in _some(merged, rebuilt.visible)
-            ],
-        },
+        samples=_samples(live, rebuilt, (ones, others), classes),
     )
+
+
+def _samples(
+    live: Side, rebuilt: Side, pairs: tuple[Places, Places], classes: Mapping[Class, Places]
+) -> Mapping[Class, Sequence[Sample]]:
+    """Return some profiles of each class, with those of the other side that they belong to."""
+    ones, others = pairs
+
+    def of_live(name: Class) -> Sequence[Sample]:
+        those = _some(classes[name], live.visible)
+        return [Sample([live.key(each)], _keys(rebuilt, others[ones == each])) for each in those]
+
+    def of_rebuilt(name: Class) -> Sequence[Sample]:
+        those = _some(classes[name], rebuilt.visible)
+        return [Sample(_keys(live, ones[others == each]), [rebuilt.key(each)]) for each in those]
+
+    return {
+        "changed": of_live("changed"),
+        "added": of_rebuilt("added"),
+        "removed": of_live("removed"),
+        "split": of_live("split"),
+        "merged": of_rebuilt("merged"),
+    }
 
 
 def _pairs(live: Side, rebuilt: Side) -> tuple[Places, Places]:
     """Return the numbers of profiles that share an identity, each pair once."""
     order = np.argsort(rebuilt.identities)
-    theirs = rebuilt.identities[order]
-    places = np.searchsorted(theirs, live.identities)
-    known = places < theirs.size
-    known[known] = theirs[places[known]] == live.identities[known]
-    pairs = np.unique(live.owners[known] * len(rebuilt) + rebuilt.owners[order[places[known]]])
-    return np.divmod(pairs, max(len(rebuilt), 1))
+    found = [np.empty(0, np.int64)]
+    for begin in range(0, live.identities.size, AT_ONCE):
+        mine = live.identities[begin : begin + AT_ONCE]
+        places = np.searchsorted(rebuilt.identities, mine, sorter=order)
+        known = np.flatnonzero(places < order.size)
+        theirs = order[places[known]]
+        is_same = rebuilt.identities[theirs] == mine[known]
+        owners = live.owners[begin + known[is_same]].astype(np.int64)
+        found.append(np.unique(owners * len(rebuilt) + rebuilt.owners[theirs[is_same]]))
+    return np.divmod(np.unique(np.concatenate(found)), max(len(rebuilt), 1))
 
 
 def _spread(moving: Mask, moving_too: Mask, ones: Places, others: Places) -> tuple[Mask, Mask]:

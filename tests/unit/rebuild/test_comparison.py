@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.rebuild.comparison import MOST_SAMPLES, Comparison, Side, compare, identity_hash
+from app.rebuild.comparison import AT_ONCE, MOST_SAMPLES, Comparison, Side, compare, identity_hash
 from projections.node import BETWEEN
 from projections.profile_view import shown_key
 
@@ -108,4 +108,18 @@ def test_other_ranks_of_the_same_identities_are_no_difference() -> None:
     rebuilt.add("05:email:a", {"latest:age": [7, "j/1", 0, 3]}, {"09:cookie:c\0" + "05:email:a": [1, "b", 0]})
     found = compare(live, rebuilt, ())
     assert found.counts["unchanged"] == 1
+    assert found.digests[0] == found.digests[1]
+
+
+def test_a_profile_whose_identities_are_looked_up_in_two_goes_counts_once() -> None:
+    many = AT_ONCE // 2  # of three identities each
+    live, rebuilt = Side(), Side()
+    for number in range(many):
+        key = f"00:email:{number}"
+        edges: dict[str, list[Any]] = {f"01:cookie:{number}.{each}{BETWEEN}{key}": [1, "b", 0] for each in range(2)}
+        live.add(key, {}, edges)
+        rebuilt.add(key, {}, edges)
+    assert AT_ONCE % 3, "else no profile is on both sides of a bound"
+    found = compare(live, rebuilt, [identity_hash("email:7"), identity_hash("cookie:9.1")])
+    assert told(found) == told(compare(Side(), Side(), ())) | {"unchanged": many - 2, "moving": 2}
     assert found.digests[0] == found.digests[1]
