@@ -1,5 +1,6 @@
 """What a rebuild's report says, beside an oracle: how profiles would change, while traffic goes on."""
 
+import asyncio
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from app.rebuild.progress import Progress
 from projections.recipe import Recipe, Scope, recipe_text
 from schemas.definitions import RebuildReady, StartRebuild
 from tests.kafka.conftest import FreshBroker
@@ -17,6 +19,7 @@ from tests.kafka.rebuilding import (
     BOTH,
     COOKIES,
     IDENTITY,
+    PATIENCE_SECONDS,
     SEED,
     Plane,
     expected,
@@ -32,6 +35,11 @@ CLASSES = ("unchanged", "changed", "added", "removed", "split", "merged")
 async def report_of(made: Plane, name: str, recipe: Recipe) -> dict[str, Any]:
     """Start a rebuild, and return its report once it is ready."""
     await made.send(StartRebuild, name, recipe=recipe_text(recipe))
+    return await told_report(made, name)
+
+
+async def told_report(made: Plane, name: str) -> dict[str, Any]:
+    """Return the only report of a rebuild once it is ready."""
     await made.status(name, "ready")
     events = [each for those in (await made.running.committed("definitions.events")).values() for each in those]
     (ready,) = (each for each in events if isinstance(each, RebuildReady) and each.definition_id == name)
@@ -139,6 +147,26 @@ async def test_what_an_upload_has_brought_is_told_before_it_is_undone(
 
 def said(profiles: Mapping[str, Any], group: set[str]) -> Any:
     return next(profile for key, profile in profiles.items() if key in group)
+
+
+async def test_a_kill_while_it_is_compared_changes_nothing_of_the_report(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    chance = random.Random(SEED)
+    those = messages(chance, 600, 40)
+    async with plane(tmp_path, fresh_broker) as made:
+        await write(made.running, chance, those)
+        await settled(made.running)
+        await made.running.stop_role("profiles")  # so comparing waits, and is not over before the kill
+        await made.send(StartRebuild, "rebuild:1", recipe=recipe_text(Recipe(IDENTITY, {"visits": BOTH})))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while Progress.read_back(await made.plane.progress("rebuild:1")).phase != "comparing":
+                await asyncio.sleep(0.05)
+        await made.running.kill("rebuild")
+        await made.running.start_role("profiles")
+        found = await told_report(made, "rebuild:1")
+        assert found["counts"] == only(unchanged=len(expected(those, "cookie", "email")))
+        assert found["equal"]
 
 
 async def test_a_rebuild_that_cannot_be_compared_is_ready_and_says_why(
