@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,11 @@ class Figure:
     def ratio(self) -> float:
         """The value as a multiple of the reference."""
         return self.value / self.reference if self.reference else 0.0
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the value that so many percent of the values are below."""
+    return statistics.quantiles(values, n=100)[percent - 1]
 
 
 def show(figures: Sequence[Figure]) -> None:

@@ -1,6 +1,5 @@
 """The service as `entrepot up` starts it: time to ready, memory, and how long a request takes to be visible."""
 
-import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from app.broker.server import Broker
 from app.settings import Settings
 from app.supervisor import Supervisor, Up
-from bench.figures import Figure
+from bench.figures import Figure, percentile
 
 TOKEN = "bench-only-token-on-loopback"
 REQUESTS = 200
@@ -70,8 +69,8 @@ async def visible(up: Up) -> list[Figure]:
                 assert answer.status == 201, await answer.text()
             seconds.append(time.perf_counter() - started)
     reference = await _round_trip(up.settings.bootstrap_servers)
-    p50, p99 = (1000 * each for each in _percentiles(seconds))
-    reference_p50, reference_p99 = (1000 * each for each in _percentiles(reference))
+    p50, p99 = (1000 * percentile(seconds, each) for each in (50, 99))
+    reference_p50, reference_p99 = (1000 * percentile(reference, each) for each in (50, 99))
     trip = "one Kafka round trip"
     return [
         Figure("request → event → visible, p50", p50, "ms", "≤ 50 ms", p50 <= 50, reference_p50, trip),
@@ -97,8 +96,3 @@ async def _round_trip(bootstrap_servers: str) -> list[float]:
         await producer.stop()
         await consumer.stop()
     return seconds
-
-
-def _percentiles(seconds: list[float]) -> tuple[float, float]:
-    cuts = statistics.quantiles(seconds, n=100)
-    return cuts[49], cuts[98]

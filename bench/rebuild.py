@@ -1,0 +1,68 @@
+"""How many messages a second a rebuild takes, beside the live road of the same messages."""
+
+import asyncio
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from aiokafka import AIOKafkaProducer
+
+from app.rebuild.progress import Progress
+from app.store.read_store import ReadStore
+from bench.figures import Figure
+from bench.plane import FLIGHTS, IDENTITY, PATIENCE_SECONDS, STREAM, Plane, data_plane, flights, packs
+from projections.recipe import Applied, Recipe, recipe_text
+from schemas.definitions import PARTITION, RebuildStarted
+from schemas.topics import DEFINITIONS_EVENTS, UPDATES_REALTIME
+from schemas.wire import encode
+
+MESSAGES = 1_600_000
+REBUILD = "rebuild:bench"
+LOOK_SECONDS = 0.05
+TIMES = 5
+
+
+async def rebuild_speed(folder: Path) -> list[Figure]:
+    """Take messages in, stop all that is live, and rebuild; a rebuild notes how far it is once a second."""
+    async with data_plane(folder) as plane:
+        await asyncio.to_thread(plane.write, "realtime", packs(flights(MESSAGES)))
+        await plane.start("lane-realtime", "profiles")
+        await plane.settled("realtime")
+        live = MESSAGES / (time.time() - await plane.first_written(UPDATES_REALTIME.name))
+        await plane.stop()
+        await _begin(plane.settings.bootstrap_servers)
+        await plane.start("rebuild")
+        rebuilt = MESSAGES / await _seconds_until_read(plane)
+    return [
+        Figure("rebuild, packed", rebuilt, "messages/s", "≥ 5 times the live road", rebuilt >= TIMES * live, live,
+               "raw → durable profile, same messages"),
+    ]  # fmt: skip
+
+
+async def _begin(bootstrap_servers: str) -> None:
+    """Have a rebuild begun, as control would, by the rules that are in force."""
+    recipe = Recipe(Applied(1, json.dumps(IDENTITY)), {STREAM: Applied(1, json.dumps(FLIGHTS))})
+    word = RebuildStarted(
+        event_id=str(uuid4()), definition_id=REBUILD, seq=1, occurred_at=datetime.now(UTC), command_id=str(uuid4()),
+        command_offset=2, actor="user:bench", rules=1, recipe=recipe_text(recipe),
+    )  # fmt: skip
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers) as producer:
+        await producer.send_and_wait(DEFINITIONS_EVENTS.name, encode(word), partition=PARTITION)
+
+
+async def _seconds_until_read(plane: Plane) -> float:
+    """Return the time from the beginning to the note by which all is read."""
+    store = await ReadStore.open(plane.settings.database())
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                progress = Progress.read_back(await store.plane.progress(REBUILD))
+                if progress.messages >= MESSAGES:
+                    assert progress.began_at
+                    assert progress.updated_at
+                    return (progress.updated_at - progress.began_at).total_seconds()
+                await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        await store.close()

@@ -1,0 +1,31 @@
+"""The least that a collector can do: each request becomes a record, and is answered once the broker has it."""
+
+import asyncio
+import sys
+
+import uvloop
+from aiohttp import web
+from aiokafka import AIOKafkaProducer
+
+TOPIC = "messages.rejected"  # any topic does
+
+
+async def serve(bootstrap_servers: str) -> None:
+    """Serve on a free port of loopback until told to stop, and print the URL."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", linger_ms=2) as producer:
+
+        async def take(request: web.Request) -> web.Response:
+            await producer.send_and_wait(TOPIC, await request.read())
+            return web.json_response({"status": 200})
+
+        app = web.Application(client_max_size=16 * 2**20)
+        app.router.add_post("/{path:.*}", take)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        print(f"http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(sys.argv[1]))

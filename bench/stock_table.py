@@ -1,0 +1,32 @@
+"""A stock Faust agent that keeps each aircraft in a table, as its manual shows it. Run as a process of its own."""
+
+import os
+import sys
+import time
+from typing import Any
+
+import faust
+
+from bench.by_hand import fold
+
+BROKER, COUNT, FOLDER, PARTITIONS = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+
+app = faust.App("bench.table", broker=f"kafka://{BROKER}", datadir=f"{FOLDER}/stock", web_enabled=False)
+aircraft = app.Table("aircraft", partitions=PARTITIONS)
+
+
+@app.agent(app.topic("messages.realtime", value_serializer="json"))
+async def keep(stream: faust.Stream[dict[str, Any]]) -> None:
+    """Print the seconds from the first record to the last, and end."""
+    seen, started = 0, 0.0
+    async for message in stream:
+        started = started or time.perf_counter()
+        aircraft[message["tailnum"]] = fold(aircraft.get(message["tailnum"]), message)
+        seen += 1
+        if seen == COUNT:
+            os.write(1, f"{time.perf_counter() - started}\n".encode())
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    faust.Worker(app, loglevel="ERROR", redirect_stdouts=False).execute_from_commandline()
