@@ -16,7 +16,9 @@ from bench.figures import Figure, show, write_report
 from bench.file_read import ReadSpeed, measure_file_read
 from bench.import_file import import_speed
 from bench.isolation import isolation
+from bench.load_memory import memory_under_load
 from bench.rebuild import rebuild_speed
+from bench.restart import restart
 from bench.road import road_speed
 from bench.whole import broker_alone_seconds, memory, to_ready, visible, whole_service
 
@@ -56,6 +58,8 @@ PARTS: Final[dict[str, Callable[[Path], Awaitable[list[Figure]]]]] = {
     "road": road_speed,
     "rebuild": rebuild_speed,
     "isolation": isolation,
+    "restart": restart,
+    "memory": memory_under_load,
 }
 
 

@@ -39,6 +39,8 @@ from schemas.wire import encode
 SEED = 20_131
 STREAM = "flights"
 PACKED = 4_000  # messages of a packed record, about as many as an import packs
+MOST_QUEUED = 100_000  # records that the broker doesn't have yet
+MOST_QUEUED_BYTES = 100_000_000
 PATIENCE_SECONDS = 120.0
 LOOK_SECONDS = 0.1
 IDENTITY = {"kinds": [{"kind": "tail", "rank": 0, "title": "Tail number"}], "max_identities": 1000}
@@ -125,7 +127,7 @@ class Plane:
                 "bootstrap.servers": self.settings.bootstrap_servers,
                 "message.max.bytes": MAX_RECORD_BYTES,
                 "compression.type": "zstd",
-                "queue.buffering.max.messages": 2_000_000,
+                "queue.buffering.max.messages": 2 * MOST_QUEUED,
                 "queue.buffering.max.kbytes": 2_000_000,
                 "linger.ms": 20,
             }
@@ -134,6 +136,8 @@ class Plane:
         for number, value in enumerate(records):
             producer.produce(where, value, partition=number % partitions, headers=headers)
             producer.poll(0)
+            while len(producer) * len(value) > MOST_QUEUED_BYTES or len(producer) > MOST_QUEUED:
+                producer.poll(0.01)
         assert producer.flush(PATIENCE_SECONDS) == 0, "the broker took no more"
 
     async def settled(self, *lanes: str) -> None:

@@ -1,0 +1,116 @@
+"""How long `profiles` takes to answer again with a million profiles: from its own stores, and from snapshots."""
+
+import asyncio
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from app.profiles.asking import Asking, NobodyAnswers
+from app.profiles.snapshots import Snapshots
+from app.profiles.store import PartitionStore
+from app.store.read_store import ReadStore
+from bench.figures import Figure
+from bench.plane import PATIENCE_SECONDS, Plane, data_plane, packs
+
+PROFILES = 1_000_000
+STOCK_KEYS = 40_000
+STOCK_CHANGELOG = "bench.recovery-aircraft-changelog"
+ASKED = 200  # profiles, spread over all partitions
+LOOK_SECONDS = 0.02
+WARM_GOAL_SECONDS = 2.0
+SNAPSHOT_GOAL = 100_000
+
+
+async def restart(folder: Path) -> list[Figure]:
+    """Make a profile of each message; then start with the stores, and without them."""
+    async with data_plane(folder) as plane:
+        await asyncio.to_thread(plane.write, "realtime", packs(_aircraft()))
+        await plane.start("lane-realtime", "profiles")
+        await plane.settled("realtime")
+        await plane.stop()
+        warm = await _seconds_to_answers(plane)
+        await _take_snapshots(plane)
+        await asyncio.to_thread(shutil.rmtree, plane.settings.data_dir / "profiles")
+        cold = await _seconds_to_answers(plane)
+        stock = await _stock_rate(plane)
+    there, goal = PROFILES / cold, f"≥ {SNAPSHOT_GOAL:,} profiles/s"
+    changelog = f"stock Faust, changelog of {STOCK_KEYS:,} keys"
+    return [
+        Figure("restart with 1 M profiles, warm", warm, "s", "≤ 2 s", warm <= WARM_GOAL_SECONDS, PROFILES / stock,
+               f"{changelog}, as for 1 M"),
+        Figure("the same from snapshots", there, "profiles/s", goal, there >= SNAPSHOT_GOAL, stock, changelog),
+    ]  # fmt: skip
+
+
+def _flight(number: int) -> bytes:
+    return orjson.dumps(
+        {"tailnum": f"N{number:07d}", "origin": "JFK", "dest": "LAX", "carrier": "AA", "distance": 2475 + number % 100,
+         "time_hour": "2013-01-01T10:00:00Z"}
+    )  # fmt: skip
+
+
+def _aircraft() -> Iterator[bytes]:
+    return (_flight(number) for number in range(PROFILES))
+
+
+async def _seconds_to_answers(plane: Plane) -> float:
+    """Start `profiles`, return the time from then until profiles of all partitions are told, and stop it."""
+    keys = [f"00:tail:N{number:07d}" for number in range(0, PROFILES, PROFILES // ASKED)]
+    store = await ReadStore.open(plane.settings.database())
+    try:
+        async with Asking(store.plane, plane.settings.partitions) as asking, asyncio.timeout(PATIENCE_SECONDS):
+            started = time.perf_counter()
+            await plane.start("profiles")
+            while not await _all_told(asking, keys):  # noqa: ASYNC110  # a start sends no signal
+                await asyncio.sleep(LOOK_SECONDS)
+            seconds = time.perf_counter() - started
+        await plane.stop()
+    finally:
+        await store.close()
+    return seconds
+
+
+async def _all_told(asking: Asking, keys: list[str]) -> bool:
+    try:
+        return None not in await (await asking.look()).nodes(keys)
+    except NobodyAnswers:
+        return False
+
+
+async def _take_snapshots(plane: Plane) -> None:
+    snapshots = Snapshots.at(plane.settings.snapshots())
+    for number in range(plane.settings.partitions):
+        store = PartitionStore.open(plane.settings.data_dir / "profiles" / f"0.{number}")
+        await snapshots.take(store, number, 0)
+        store.close()
+
+
+async def _stock_rate(plane: Plane) -> float:
+    """Write a changelog, run `bench.stock_recovery`, and return the keys a second that it says."""
+    settings = plane.settings
+    await _write_changelog(settings.bootstrap_servers, settings.partitions)
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.stock_recovery", settings.bootstrap_servers, str(settings.data_dir),
+        str(settings.partitions), stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, _ = await asyncio.wait_for(worker.communicate(), PATIENCE_SECONDS)
+    keys, seconds = output.split()[-2:]  # Faust draws a spinner before it
+    assert int(keys) == STOCK_KEYS, f"{keys!r} keys were read back"
+    return STOCK_KEYS / float(seconds)
+
+
+async def _write_changelog(bootstrap_servers: str, partitions: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(STOCK_CHANGELOG, partitions, 1, topic_configs={"cleanup.policy": "compact"})])
+    await admin.close()
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers, linger_ms=5) as producer:
+        for number in range(STOCK_KEYS):
+            key = orjson.dumps(f"N{number:07d}")
+            await producer.send(STOCK_CHANGELOG, _flight(number), key=key, partition=number % partitions)
