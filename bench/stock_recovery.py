@@ -30,7 +30,7 @@ async def begin(*_: Any, **__: Any) -> None:
 @aircraft.on_recover
 async def end() -> None:
     """Print the keys that there are and the seconds that it took, and end."""
-    os.write(1, f"{len(aircraft)} {time.perf_counter() - assigned[0]}\n".encode())
+    os.write(1, f" {len(aircraft)} {time.perf_counter() - assigned[0]}\n".encode())
     os._exit(0)
 
 
