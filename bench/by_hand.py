@@ -28,11 +28,11 @@ def fold(known: dict[str, Any] | None, flight: dict[str, Any]) -> dict[str, Any]
     return known
 
 
-async def dictionary_seconds(bootstrap_servers: str, partitions: int, messages: int) -> float:
+async def dictionary_seconds(bootstrap_servers: str, topic: str, partitions: int, messages: int) -> float:
     """Read so many raw messages with aiokafka's `getmany` into a dict, which nobody keeps."""
     aircraft: dict[str, dict[str, Any]] = {}
     async with AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest") as consumer:
-        consumer.assign([TopicPartition("messages.realtime", number) for number in range(partitions)])
+        consumer.assign([TopicPartition(topic, number) for number in range(partitions)])
         await consumer.seek_to_beginning()
         started, seen = time.perf_counter(), 0
         while seen < messages:
