@@ -81,6 +81,7 @@ class Profiles:
         self._wanted: frozenset[int] = frozenset()
         self._bounds: dict[int, tuple[Applied | None, int]] = {}
         self._lost: dict[Place, float] = {}  # what can't be opened as its log is gone, and when that is tried again
+        self._first: dict[TopicPartition, int] = {}  # offsets that updates still have, asked for before reading begins
         self._alone = 0  # turns that real time had in a row
         self._kept_at = time.monotonic()
         self._idle = True
@@ -149,15 +150,16 @@ class Profiles:
         coming = self._stage.coming
         generations = [self._stage.live, *([] if coming is None else [coming])]
         now, wanted = time.monotonic(), [(each, number) for each in generations for number in sorted(self._wanted)]
-        missing = (each for each in wanted if each not in self.partitions and self._lost.get(each, now) <= now)
-        place = next(missing, None)
-        if place is None:
+        missing = [each for each in wanted if each not in self.partitions and self._lost.get(each, now) <= now]
+        if not missing:
+            self._first.clear()
             await self._announce_those_that_caught_up()
             return
+        place = missing[0]
         where = {lane: TopicPartition(topic.name, place[1]) for lane, topic in UPDATES.items()}
-        first = await self._reader.first_offsets(list(where.values()))
+        first = await self._first_offsets(missing)
         try:
-            store = await self._storage.open(place, {each.topic: offset for each, offset in first.items()})
+            store = await self._storage.open(place, {each.topic: first[each] for each in where.values()})
         except LostLogError as error:
             _log.error("%s", error)
             self._lost[place] = now + LOST_SECONDS
@@ -180,6 +182,13 @@ class Profiles:
         for lane, each in where.items():
             self._reader.seek(each, min(open_.next_offset(lane) for open_ in self._open_of(place[1])))
         gc.freeze()  # what has been loaded lives long; collections needn't look at it
+
+    async def _first_offsets(self, missing: Iterable[Place]) -> Mapping[TopicPartition, int]:
+        """Return the first offsets of all that is missing, asked for at once: behind a fetch, an answer takes 0.5 s."""
+        where = {TopicPartition(topic.name, number) for _, number in missing for topic in UPDATES.values()}
+        if not where <= self._first.keys():
+            self._first |= await self._reader.first_offsets(list(where))
+        return self._first
 
     def _open_of(self, number: int) -> list[ProfilePartition]:
         """Return the generations of a partition that are open: they read the same records, each from where it is."""
