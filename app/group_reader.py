@@ -8,7 +8,7 @@ supervisor starts again; nothing is committed then.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -129,8 +129,12 @@ class GroupReader:
         found: Mapping[TopicPartition, int] = await self._consumer.beginning_offsets(partitions)
         return found
 
+    async def told(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Return the offsets that were told last, by whoever owned these partitions; they have to be owned now."""
+        return {each: await self._consumer.committed(each) or 0 for each in partitions}
+
     async def tell(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit offsets for whoever watches the group's lag, now and then; nothing depends on them."""
+        """Commit offsets now and then: for whoever watches the group's lag, and for the next owner, who asks `told`."""
         if self._clock() - self._told_at < TELL_SECONDS:
             return
         self._told_at = self._clock()

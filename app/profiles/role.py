@@ -4,7 +4,7 @@ Backfill gets what is left, one record at a time, and at least every ninth turn.
 times a second, after all that it makes other partitions hear is acked. Under load that is later, unless another
 partition has to hear something: a node that many messages speak to is written once for all of them. When a rebuild
 hands over a generation, it is opened beside the live one and follows the same topics; look-ups change over when all
-partitions of it are up to date.
+partitions of it are up to date. Whoever takes a partition over answers when it has read as far as the last owner had.
 """
 
 import asyncio
@@ -82,6 +82,7 @@ class Profiles:
         self._bounds: dict[int, tuple[Applied | None, int]] = {}
         self._lost: dict[Place, float] = {}  # what can't be opened as its log is gone, and when that is tried again
         self._first: dict[TopicPartition, int] = {}  # offsets that updates still have, asked for before reading begins
+        self._told: dict[TopicPartition, int] = {}  # up to where the last owner had read at least
         self._alone = 0  # turns that real time had in a row
         self._kept_at = time.monotonic()
         self._idle = True
@@ -188,6 +189,7 @@ class Profiles:
         where = {TopicPartition(topic.name, number) for _, number in missing for topic in UPDATES.values()}
         if not where <= self._first.keys():
             self._first |= await self._reader.first_offsets(list(where))
+            self._told |= await self._reader.told(where)
         return self._first
 
     def _open_of(self, number: int) -> list[ProfilePartition]:
@@ -195,13 +197,17 @@ class Profiles:
         return [partition for (_, each), partition in self.partitions.items() if each == number]
 
     async def _announce_those_that_caught_up(self) -> None:
-        """Answer for what is live at once, and for what comes when it has read all that the live one has."""
-        for place, partition in self.partitions.items():
-            others = self._open_of(place[1])
-            behind = any(each.next_offset(lane) > partition.next_offset(lane) for each in others for lane in UPDATES)
-            if place not in self._announced and (place[0] == self._stage.live or not behind):
+        """Answer for what is live when it knows all that was answered before, and for what comes when it does, too."""
+        for place in self.partitions.keys() - self._announced:
+            if all(self.partitions[place].next_offset(lane) >= self._known(place, lane) for lane in UPDATES):
                 await self._announce(place)
                 self._announced.add(place)
+
+    def _known(self, place: Place, lane: str) -> int:
+        """Return up to where updates were read by what has answered so far."""
+        if place[0] == self._stage.live:
+            return self._told[TopicPartition(UPDATES[lane].name, place[1])]
+        return max(each.next_offset(lane) for each in self._open_of(place[1]))
 
     async def _read_some(self) -> None:
         realtime, backfill = (
