@@ -113,7 +113,7 @@ class Chunk:
             return
         if mapper is not None:
             self._map(raw, record, mapper, odd)
-        elif len(raw.lines) == 1:
+        elif raw.count == 1:
             _parsed(raw, 0, odd)
         for code, each in odd.items():
             self.letters.append(self._letter(record, raw, code, each))
@@ -178,7 +178,7 @@ class Chunk:
         groups: dict[int, Group] = {}
         mapped_lines: list[int] = []  # the mapper counts what it was given
         latest, takes, partitions = raw.arrived + FUTURE_BOUND_MS * 1_000, self.book.scope.takes, self._partitions
-        stamps = raw.timestamps or [raw.arrived] * len(raw.lines)
+        stamps = raw.timestamps or [raw.arrived] * raw.count
         for index, stamp in enumerate(stamps):
             message = _parsed(raw, index, odd)
             if message is None:
@@ -216,7 +216,7 @@ class Chunk:
 
     def _group(self, home: int, raw: Raw, record: RawRecord, mapper: Mapper, *, counted: bool) -> Group:
         """Return the group that the rows of a record belong to. Single messages share one, as they share columns."""
-        single = len(raw.lines) == 1
+        single = raw.count == 1
         group = self._singles.get((home, raw.stream)) if single else None
         message = (raw.batch, raw.first)
         if group is None or (counted and message in self._said):
@@ -227,26 +227,26 @@ class Chunk:
         if not group.batches or group.batches[-1] != raw.batch:
             group.batches.append(raw.batch)
         if counted:
-            group.counted.append((raw.batch, raw.first, len(raw.lines)))
+            group.counted.append((raw.batch, raw.first, raw.count))
             if single:
                 self._said.add(message)
         return group
 
     def _count(self, raw: Raw, record: RawRecord) -> None:
         if raw.run:
-            self.jobs[raw.job_id] += len(raw.lines)
+            self.jobs[raw.job_id] += raw.count
         newest, arrived = raw.newest(), raw.arrived
         seen = self._seen.get(raw.stream)
         if seen is None:
             seen = self._seen[raw.stream] = Seen(newest, arrived)
-        seen.count += len(raw.lines)
+        seen.count += raw.count
         seen.bytes += len(record.value or b"")
         seen.newest = max(seen.newest, newest)
         seen.arrived = max(seen.arrived, arrived)
 
     def _letter(self, record: RawRecord, raw: Raw, code: str, odd: Oddity) -> Outgoing:
-        many = f"{odd.count} of {len(raw.lines)} messages, first index {raw.first + odd.index}: "
-        reason = f"{many if len(raw.lines) > 1 else ''}{odd.reason}"
+        many = f"{odd.count} of {raw.count} messages, first index {raw.first + odd.index}: "
+        reason = f"{many if raw.count > 1 else ''}{odd.reason}"
         return letter_of(record, record.key, odd.excerpt, code, reason, self._now, stream=raw.stream, job_id=raw.job_id)
 
 

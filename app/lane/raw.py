@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 import orjson
@@ -45,7 +46,7 @@ class RawRecord(Protocol):
     headers: Sequence[tuple[str, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Raw:
     """The messages of one record. Message `i` has the id (`batch`, `first + i`).
 
@@ -55,12 +56,20 @@ class Raw:
     stream: str
     batch: str
     first: int
-    lines: Sequence[bytes]
+    payload: bytes  # each message in a line of its own; a single one may have several
+    count: int
     timestamps: Sequence[int]
     arrived: int
     job_id: str = ""
     run: int = 0  # of a job; 0: of a small upload, which is none
     may_repeat: bool = True  # a message may come again in another record, under the same id
+
+    @cached_property
+    def lines(self) -> Sequence[bytes]:
+        """The messages, cut out when they are asked for."""
+        if self.count == 1:
+            return (self.payload.removesuffix(b"\n"),)
+        return self.payload.split(b"\n")[: self.count]
 
     def newest(self) -> int:
         """Return the latest time of a message, in microseconds since 1970 UTC."""
@@ -86,7 +95,8 @@ def open_raw(record: RawRecord) -> Raw:
         stream=word.stream,
         batch=word.batch_id,
         first=word.first,
-        lines=word.payload.split(b"\n")[:-1],
+        payload=word.payload,
+        count=word.count,
         timestamps=memoryview(word.timestamps).cast("q"),
         arrived=(word.ingested_at - EPOCH) // timedelta(microseconds=1),
         job_id=word.job_id,
@@ -118,7 +128,8 @@ def _single(value: bytes, record: RawRecord) -> Raw:
         stream=stream,
         batch=given or f"{record.topic}:{record.partition}",
         first=0 if given else record.offset,
-        lines=(value,),
+        payload=value,
+        count=1,
         timestamps=(),
         arrived=arrived,
         may_repeat=bool(given),

@@ -60,7 +60,7 @@ class Recent:
         except UNREADABLE:
             return
         if raw.stream == self.stream:
-            self.found += [_message(raw, place) for place in range(len(raw.lines))[-self.most :]]
+            self.found += [_message(raw, place) for place in range(raw.count)[-self.most :]]
 
     def newest(self) -> list[RecentMessage]:
         """Return what was found, the newest first."""

@@ -42,7 +42,7 @@ class Sample:
 
     def look(self, raw: Raw) -> None:
         """Look at those messages of a record that are in the sample."""
-        stream, count = raw.stream, len(raw.lines)
+        stream, count = raw.stream, raw.count
         skipped = self._skipped.get(stream, 0)
         if skipped >= count:
             self._skipped[stream] = skipped - count

@@ -103,7 +103,7 @@ class Past:
         book = await self._book(rules_at)
         mapper = book.mapper(raw.stream)
         number = index - raw.first
-        if mapper is None or not 0 <= number < len(raw.lines):
+        if mapper is None or not 0 <= number < raw.count:
             return None
         message = parse(raw.lines[number])
         mapped = mapper.map(message, raw.timestamps[number] if raw.timestamps else raw.arrived)

@@ -6,50 +6,38 @@ That it reads more than it has to is no harm: profiles know by its raw offset wh
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from app.lane.chunk import Chunk
 from app.lane.rule_book import RuleBook
 from app.rebuild.folding import FoldedRecords, fold_records
 from app.rebuild.following import Task
+from app.rebuild.raw_reader import Bounds, RawReader, Window
 from app.rebuild.workshop import Workshop
 from projections.rules import Forgotten, Rules
-from schemas.topics import LANES, MAX_RECORD_BYTES
+from schemas.topics import LANES
 from schemas.updates import MappedBatch
 
-FETCH_BYTES: Final = 64 * 1024 * 1024
-MOST_RECORDS: Final = 20_000  # single messages at a time
 WAIT_MS: Final = 200
-WINDOW_BYTES: Final = 16 * 1024 * 1024  # of raw records that are folded together
-LEAST_BYTES: Final = 256 * 1024  # to be worth it
-AHEAD: Final = 2  # windows that are folded while others are applied
+LEAST_BYTES: Final = 256 * 1024  # of a window that is worth folding
+AHEAD: Final = 1  # windows that are folded while another is applied
 MOST_PASSED: Final = 16  # windows in a row that aren't tried after some that couldn't be folded
-DAY_MS: Final = 24 * 60 * 60 * 1000
 KEEP_CHANGES: Final = 50_000
 KEEP_SECONDS: Final = 5.0
 
-Bounds = Mapping[TopicPartition, int]
-
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """Consecutive raw records of one partition, which arrived on the same day: repeats are known for days."""
+class _Folding:
+    """A window that is being folded in a thread, without those who were forgotten by then."""
 
-    where: TopicPartition
-    records: Sequence[Any]
-
-    @property
-    def size(self) -> int:
-        """Return how many bytes they have."""
-        return sum(len(each.value or b"") for each in self.records)
+    window: Window
+    forgotten: Forgotten
+    folded: asyncio.Task[FoldedRecords | None]
 
 
 class Building:
@@ -64,38 +52,30 @@ class Building:
         self._numbers = partitions
         self.workshop = Workshop(folder, partitions, self._book.identity.max_identities, task.began)
         self._messages = 0
-        self._where = [TopicPartition(topic.name, number) for topic in LANES.values() for number in range(partitions)]
-        self._next = {each: self.workshop.next_offset(each.topic, each.partition) for each in self._where}
+        self._raw = RawReader(bootstrap_servers, partitions)
+        self._next = {each: self.workshop.next_offset(each.topic, each.partition) for each in self._raw.where}
+        self._waiting: deque[Window] = deque()
+        self._folding: deque[_Folding] = deque()  # read before those that wait
         self._kept_at = time.monotonic()
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap_servers,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=MAX_RECORD_BYTES,
-            fetch_max_bytes=FETCH_BYTES,
-        )
 
     async def __aenter__(self) -> Self:
         try:
-            await self._consumer.start()
-            self._consumer.assign(self._where)
-            for each, offset in self._next.items():
-                self._consumer.seek(each, offset)
+            await self._raw.start(self._next)
         except BaseException:
-            await self._consumer.stop()
-            self.workshop.close()
+            await self.__aexit__()
             raise
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        await self._consumer.stop()
+        for each in self._folding:
+            each.folded.cancel()
+        await asyncio.gather(*(each.folded for each in self._folding), return_exceptions=True)
+        await self._raw.stop()
         self.workshop.close()
 
     async def ends(self) -> Bounds:
         """Return where each raw partition ends now."""
-        found: Bounds = await self._consumer.end_offsets(self._where)
-        return found
+        return await self._raw.ends()
 
     def take_messages(self) -> int:
         """Return how many messages were read since this was asked."""
@@ -104,7 +84,11 @@ class Building:
 
     async def position(self) -> Bounds:
         """Return how far each raw partition is read, what holds no message included."""
-        return {each: max(await self._consumer.position(each), self._next[each]) for each in self._where}
+        under_way = {each.where for each in (*(one.window for one in self._folding), *self._waiting)}
+        return {
+            each: offset if each in under_way else max(await self._raw.position(each), offset)
+            for each, offset in self._next.items()
+        }
 
     @property
     def read_to(self) -> Bounds:
@@ -117,15 +101,21 @@ class Building:
         return all(position[each] >= offset for each, offset in bounds.items())
 
     async def read_some(self, forgotten: Forgotten) -> None:
-        """Read on."""
-        found = await self._consumer.getmany(timeout_ms=WAIT_MS, max_records=MOST_RECORDS)
-        windows = [each for where, records in found.items() for each in _windows(where, records)]
-        async with aclosing(self._folded(windows, forgotten)) as all_folded:
-            async for window, folded in all_folded:
-                if folded is None or not self._take_folded(window, folded):
-                    await self._take(window, forgotten)
-                self.keep_if_due()
-                await asyncio.sleep(0)
+        """Take the window that was read first, while those behind it are read and folded."""
+        if not self._waiting:
+            self._waiting.extend(await self._raw.read(0 if self._folding else WAIT_MS))
+        while self._waiting and len(self._folding) <= AHEAD:
+            window = self._waiting.popleft()
+            task = asyncio.create_task(self._fold(window, forgotten), name="folding")
+            self._folding.append(_Folding(window, forgotten, task))
+        if self._folding:
+            first = self._folding[0]
+            folded = await first.folded
+            if first.forgotten is not forgotten:
+                folded = await self._fold(first.window, forgotten)
+            if folded is None or not self._take_folded(first.window, folded):
+                await self._take(first.window, forgotten)
+            self._folding.popleft()
         self.keep_if_due()
 
     def keep_if_due(self) -> None:
@@ -138,20 +128,6 @@ class Building:
         """Write what was made."""
         self.workshop.keep()
         self._kept_at = time.monotonic()
-
-    async def _folded(
-        self, windows: Sequence[Window], forgotten: Forgotten
-    ) -> AsyncGenerator[tuple[Window, FoldedRecords | None], None]:
-        """Yield windows with what they say, folded in threads that work ahead; None where rows are better."""
-        ahead: deque[asyncio.Task[FoldedRecords | None]] = deque()
-        coming = iter(windows)
-        try:
-            for window in windows:
-                for each in islice(coming, 1 + AHEAD - len(ahead)):
-                    ahead.append(asyncio.create_task(self._fold(each, forgotten), name="folding"))
-                yield window, await ahead.popleft()
-        finally:
-            await asyncio.gather(*ahead, return_exceptions=True)
 
     async def _fold(self, window: Window, forgotten: Forgotten) -> FoldedRecords | None:
         if window.size < LEAST_BYTES:
@@ -202,15 +178,3 @@ class Building:
         self.workshop.take(chunk, header, timestamp / 1000)
         self._messages += sum(each.count for each in chunk.seen.values())
         self._next[where] = chunk.next_offset
-
-
-def _windows(where: TopicPartition, records: Sequence[Any]) -> Iterator[Window]:
-    found, size = list[Any](), 0
-    for each in records:
-        if found and (size >= WINDOW_BYTES or each.timestamp // DAY_MS != found[-1].timestamp // DAY_MS):
-            yield Window(where, found)
-            found, size = [], 0
-        found.append(each)
-        size += len(each.value or b"")
-    if found:
-        yield Window(where, found)

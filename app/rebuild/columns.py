@@ -6,7 +6,7 @@ messages one by one.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,12 +39,11 @@ class Column:
     codes: Numbers
 
 
-def read_columns(lines: Sequence[bytes], names: Iterable[str]) -> Mapping[str, Column] | None:
-    """Return fields of messages, a JSON object in each line; None when they can't be had this way."""
-    payload = b"\n".join(lines) + b"\n"
-    if not _is_sound(payload, len(lines)):
+def read_columns(payload: bytes, count: int, names: Iterable[str]) -> Mapping[str, Column] | None:
+    """Return fields of so many messages, a JSON object in each line; None when they can't be had this way."""
+    if not _is_sound(payload, count):
         return None
-    types = _types(lines, names)
+    types = _types(_first_lines(payload), names)
     if types is None:
         return None
     try:
@@ -57,7 +56,7 @@ def read_columns(lines: Sequence[bytes], names: Iterable[str]) -> Mapping[str, C
         )
     except pa.ArrowInvalid:
         return None
-    if table.num_rows != len(lines):
+    if table.num_rows != count:
         return None
     return {name: _column(table.column(name)) for name in types}
 
@@ -69,7 +68,8 @@ def _is_sound(payload: bytes, count: int) -> bool:
     begins = np.concatenate([[0], ends[:-1] + 1])
     if ends.size != count or not (found[begins] == OPENED).all() or not (found[ends - 1] == CLOSED).all():
         return False
-    if any(((found[:-2] == first) & (found[2:] == last)).any() for first, last in SIGNS) and LENIENT.search(payload):
+    signs = ((np.flatnonzero(found[:-2] == first) + 2, last) for first, last in SIGNS)
+    if any((found[places] == last).any() for places, last in signs) and LENIENT.search(payload):
         return False
     opening = (found == OPENED) | (found == LISTED)
     if np.count_nonzero(opening) > count + DEEPEST and np.add.reduceat(opening, begins, dtype=np.int64).max() > DEEPEST:
@@ -85,10 +85,20 @@ def _is_utf8(payload: bytes) -> bool:
     return True
 
 
-def _types(lines: Sequence[bytes], names: Iterable[str]) -> Mapping[str, Any] | None:
+def _first_lines(payload: bytes) -> Iterator[bytes]:
+    begin = 0
+    for _ in range(MOST_LOOKED_AT):
+        end = payload.find(b"\n", begin)
+        if end < 0:
+            return
+        yield payload[begin:end]
+        begin = end + 1
+
+
+def _types(lines: Iterable[bytes], names: Iterable[str]) -> Mapping[str, Any] | None:
     """Return the Arrow type of each field, as the first messages have it."""
     wanted, types = set(names), dict[str, Any]()
-    for line in lines[:MOST_LOOKED_AT]:
+    for line in lines:
         if len(types) == len(wanted):
             break
         try:

@@ -16,8 +16,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from app.profiles.asking import Asking, Look, NobodyAnswers, Page
 from app.profiles.restoring import in_thread
 from app.profiles.store import PartitionStore
-from app.rebuild.building import Bounds, Building
+from app.rebuild.building import Building
 from app.rebuild.comparison import Side, compare, identity_hash
+from app.rebuild.raw_reader import Bounds
 from app.rebuild.report import keys_of, not_compared, report_of
 from app.rebuild.workshop import MOST_TOUCHED
 from app.stamp import Clock

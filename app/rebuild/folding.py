@@ -58,8 +58,8 @@ def fold_records(
             raw = open_raw(record)
         except UNREADABLE:
             continue
-        messages += len(raw.lines)
-        if raw.lines and not book.scope.leaves_out(raw.job_id, raw.arrived) and book.mapper(raw.stream):
+        messages += raw.count
+        if raw.count and not book.scope.leaves_out(raw.job_id, raw.arrived) and book.mapper(raw.stream):
             streams[raw.stream].append((raw, record.offset))
     told: dict[int, Folded] = defaultdict(Folded)
     for stream, raws in streams.items():
@@ -92,21 +92,21 @@ class _Messages:
         self._source = source
         self._mapper = mapper
         self._plain = plain
-        self._record = np.repeat(np.arange(len(raws)), [len(raw.lines) for raw in self._raws])
+        self._record = np.repeat(np.arange(len(raws)), [raw.count for raw in self._raws])
         self._offset = np.array([offset for _, offset in raws], np.int64)[self._record]
         batches = sorted({raw.batch for raw in self._raws})
         ranks = {batch: rank for rank, batch in enumerate(batches)}
         self._stamps = Stamps(
             at=np.concatenate([_times(raw) for raw in self._raws]),
             batch=np.array([ranks[raw.batch] for raw in self._raws], np.int64)[self._record],
-            index=np.concatenate([np.arange(raw.first, raw.first + len(raw.lines)) for raw in self._raws]),
+            index=np.concatenate([np.arange(raw.first, raw.first + raw.count) for raw in self._raws]),
             batches=batches,
         )
 
     def fold(self, scope: Scope, forgotten: Forgotten, into: Mapping[int, Folded], partitions: int) -> bool:
         """Fold all of it; False when that can't be done, or isn't worth it, and then `into` is of no use."""
         counted = self._counted()
-        columns = read_columns([line for raw in self._raws for line in raw.lines], self._plain.names)
+        columns = read_columns(b"".join(_ended(raw) for raw in self._raws), self._record.size, self._plain.names)
         if counted is None or not columns or not _is_sure(columns, self._plain):
             return False
         named = _identify(columns, self._plain)
@@ -121,7 +121,8 @@ class _Messages:
         homes = [partition_of_key(key, partitions) for key in people]
         told = [(key, into[home]) for key, home in zip(people, homes, strict=True)]
         self._tell(columns, Ordered.by(rows, person, self._stamps), told)
-        self._link(named, Ordered.by(rows, named.numbers, self._stamps), into, partitions)
+        if any(len(keys) > 1 for keys in named.keys):
+            self._link(named, Ordered.by(rows, named.numbers, self._stamps), into, partitions)
         self._refer(rows, person, told)
         self._count_once(counted, rows, np.array(homes, np.int64)[person[rows]], into, partitions)
         return True
@@ -134,7 +135,7 @@ class _Messages:
         seen: dict[str, list[list[int]]] = {}
         for raw, mine in zip(self._raws, found, strict=True):
             if raw.may_repeat:
-                mine.append((raw.batch, raw.first, len(raw.lines)))
+                mine.append((raw.batch, raw.first, raw.count))
             if meets(mine, seen):
                 return None
             note_counted(mine, seen)
@@ -203,10 +204,14 @@ class _Messages:
             into[partition].counted.extend(counted[record])
 
 
+def _ended(raw: Raw) -> bytes:
+    return raw.payload if raw.payload.endswith(b"\n") else raw.payload + b"\n"
+
+
 def _times(raw: Raw) -> Numbers:
     if raw.timestamps:
         return np.array(raw.timestamps, np.int64)
-    return np.full(len(raw.lines), raw.arrived, np.int64)
+    return np.full(raw.count, raw.arrived, np.int64)
 
 
 def _is_sure(columns: Mapping[str, Column], plain: Plain) -> bool:

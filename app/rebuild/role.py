@@ -18,10 +18,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from app.group_reader import GroupReader
 from app.profiles.asking import Asking
 from app.profiles.snapshots import Snapshots
-from app.rebuild.building import Bounds, Building
+from app.rebuild.building import Building
 from app.rebuild.comparing import Comparing
 from app.rebuild.following import Following, Task
 from app.rebuild.progress import Phase, Progress
+from app.rebuild.raw_reader import Bounds
 from app.rebuild.workshop import folder_of
 from app.safe_faust.publishing import Outgoing
 from app.settings import Settings

@@ -18,7 +18,7 @@ NOW = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 
 def record(*messages: Any, stream: str = "people", stamps: Sequence[int] = ()) -> Raw:
     lines = [each if isinstance(each, bytes) else orjson.dumps(each) for each in messages]
-    return Raw(stream, "b", 0, lines, stamps, 70)
+    return Raw(stream, "b", 0, b"".join(each + b"\n" for each in lines), len(lines), stamps, 70)
 
 
 def handed_over(sample: Sample, *seen: StreamDelta, now: datetime = NOW) -> dict[str, StreamDelta]:

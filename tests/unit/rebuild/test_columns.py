@@ -36,7 +36,7 @@ def plain(chance: random.Random) -> bytes:
 
 def told(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
     """What the columns say of each message, as far as that isn't null."""
-    columns = read_columns(lines, NAMES)
+    columns = read_columns(b"".join(each + b"\n" for each in lines), len(lines), NAMES)
     if columns is None:
         return None
     assert {each.codes.size for each in columns.values()} == {len(lines)}
