@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import LANES
 
-FETCH_BYTES: Final = 6 * 1024 * 1024  # packed, of each partition; a larger record comes all the same
-WINDOW_BYTES: Final = 24 * 1024 * 1024  # unpacked
+FETCH_BYTES: Final = 4 * 1024 * 1024  # packed, of each partition; a larger record comes all the same
+WINDOW_BYTES: Final = 16 * 1024 * 1024  # unpacked
 FIRST_RECORDS: Final = 16  # until it is known how large they are
 MOST_RECORDS: Final = 20_000  # single messages at a time
 DAY_MS: Final = 24 * 60 * 60 * 1000

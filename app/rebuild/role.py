@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Final
 
+import pyarrow as pa
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.group_reader import GroupReader
@@ -261,6 +262,7 @@ class Rebuilder:
 async def run_rebuild(settings: Settings, clock: Clock = utc_now) -> int:
     """Run the role until it is told to stop; return the process's exit code."""
     gc.set_threshold(200_000, 100, 100)  # nodes are many and have no cycles, as in the `profiles` role
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what it once had: 100 MB
     async with AsyncExitStack() as stack:
         store = await ReadStore.open(settings.database())
         stack.push_async_callback(store.close)
