@@ -64,9 +64,7 @@ class Lane:
             while not stop.is_set():
                 async with self._reader.turn():
                     found = await self._read()
-                    await (
-                        self._follow_rules()
-                    )  # as they are after the wait: who applies rules and then writes is served
+                    await self._follow_rules()  # as they are after the wait: whoever applies rules and writes is served
                     for where, records in found.items():
                         await self._take(where, records)
                     await self._hand_over_samples()
