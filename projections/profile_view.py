@@ -70,10 +70,10 @@ def shown_key(ranked: str) -> str:
 
 
 def evidence_of(stamp: Stamp) -> Evidence:
-    """Return the message with that stamp. The batches of a job begin with its id."""
+    """Return the message with that stamp. A job's batch is its id and a number; what has no number is of no job."""
     at, batch, index = stamp
-    job_id, slash, _ = batch.rpartition("/")
-    return Evidence(at, f"{batch}/{index}", job_id if slash else None)
+    job_id, _, number = batch.rpartition("/")
+    return Evidence(at, f"{batch}/{index}", job_id if job_id and number else None)
 
 
 def _link(edge: str, stamp: Stamp) -> NamedTogether:

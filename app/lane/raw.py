@@ -12,6 +12,7 @@ from projections.metrics import EPOCH
 from schemas.job_ids import JOB_ID, is_job_id
 from schemas.messages import EARLIEST, LATEST, MessageBatch, check_batch
 from schemas.stream_names import STREAM_NAME, is_stream_name
+from schemas.topics import LANES
 from schemas.wire import MAGIC, decode
 
 DEFAULT_STREAM: Final = "default"
@@ -20,6 +21,7 @@ LONGEST_BATCH_ID: Final = 1_000  # bytes: a job's id and a number; every stamp i
 HIGHEST_INDEX: Final = 2**53  # of a message in its batch
 DEEPEST: Final = 200  # levels of lists and objects; what is deeper can't be written as JSON again, and so not be shown
 ID_HEADERS: Final = ("message_id", "ce_id")
+PLACES: Final = tuple(f"{topic.name}:" for topic in LANES.values())  # what ids of messages without one begin with
 
 
 class UnreadableMessageError(ValueError):
@@ -126,7 +128,7 @@ def _single(value: bytes, record: RawRecord) -> Raw:
         raise UnreadableMessageError(f"a message id has at most {LONGEST_ID} characters, and this one {len(given)}")
     return Raw(
         stream=stream,
-        batch=given or f"{record.topic}:{record.partition}",
+        batch=_own(given) if given else f"{record.topic}:{record.partition}",
         first=0 if given else record.offset,
         payload=value,
         count=1,
@@ -134,6 +136,15 @@ def _single(value: bytes, record: RawRecord) -> Raw:
         arrived=arrived,
         may_repeat=bool(given),
     )
+
+
+def _own(given: str) -> str:
+    """Return what stands for an id that an outside producer gave: never what a job's batch or a place in a topic has.
+
+    Those are `{job_id}/{number}` and `{topic}:{partition}`, and this one ends in a slash where it could be one of them;
+    or who knows a job's id could have its messages taken for repeats of others.
+    """
+    return f"{given}/" if "/" in given or given.startswith(PLACES) else given
 
 
 def parse(line: bytes) -> dict[str, Any]:

@@ -108,6 +108,18 @@ def test_where_a_chunk_ends_makes_no_difference() -> None:
     assert counted == [("m1", 0, 1), ("up/1", 0, 3), ("up/2", 0, 20)]
 
 
+@pytest.mark.parametrize("hostile", ["up/1", "up//1", "up/1/", "messages.realtime:2", "messages.backfill:0"])
+def test_no_id_that_an_outside_producer_makes_up_is_that_of_another_message(hostile: str) -> None:
+    forged = Record(b'{"cookie":"d"}', 3, (("stream", b"people"), ("message_id", hostile.encode())))
+    other = Record(b'{"cookie":"d"}', 4, (("stream", b"people"), ("message_id", f"{hostile}/".encode())))
+    without_id = Record(b'{"cookie":"d"}', 0)
+    rows, _, _ = said(chunk_of(without_id, packed(1, "up/1", {"cookie": "d"}), packed(2, "up//1", {"cookie": "d"})))
+    taken = {(batch, index) for _, _, batch, index, *_ in rows}
+    rows, _, counted = said(chunk_of(forged, other))
+    assert len(taken | {(batch, index) for _, _, batch, index, *_ in rows}) == 5
+    assert not taken & {(batch, index) for batch, index, _ in counted}
+
+
 def test_no_group_says_a_message_twice() -> None:
     for word in told(chunk_of(*MIXED)):
         assert word.rules_at == 7

@@ -26,6 +26,15 @@ def test_a_profile_is_shown_with_the_message_behind_everything() -> None:
     )
 
 
+def test_what_an_outside_producer_calls_a_message_names_no_job() -> None:
+    cells: Cells = {}
+    latest(cells, "latest:city", (KEY, 0), "Graz", 7, "orders/4711/", 0)
+    latest(cells, "latest:age", (KEY, 0), 7, 7, "visit-4711", 0)
+    age, city = profile_of(KEY, cells, {}).attributes
+    assert (age.evidence.message_id, age.evidence.job_id) == ("visit-4711/0", None)
+    assert (city.evidence.message_id, city.evidence.job_id) == ("orders/4711//0", None)
+
+
 def test_a_key_has_its_rank_in_front_for_nodes_and_not_for_people() -> None:
     assert ranked_key("email:a:b", {"email": 0, "cookie": 5}) == KEY
     assert shown_key(KEY) == "email:a:b"
