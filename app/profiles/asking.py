@@ -13,6 +13,7 @@ from projections.node import Node
 from projections.placement import partition_of_key
 
 SECONDS: Final = aiohttp.ClientTimeout(total=10, connect=2)
+MOST_KEYS: Final = 1_000  # that an owner is asked for at once
 LONGEST_CHASE: Final = 100  # pointers only go down, and each was the end of a chase once
 
 
@@ -85,17 +86,24 @@ class Look:
             by_partition[partition_of_key(key, self._partitions)].append(key)
         found: dict[str, Node | None] = {}
         for partition, those in by_partition.items():
-            for key, facts in zip(those, await self._ask("nodes", partition, keys=those), strict=True):
-                found[key] = None if facts is None else Node(key, **facts)
+            begin = 0
+            while asked := those[begin : begin + MOST_KEYS]:
+                told = await self._ask("nodes", partition, keys=asked)
+                for key, facts in zip(asked, told, strict=False):  # of large ones only the first are told
+                    found[key] = None if facts is None else Node(key, **facts)
+                begin += len(told)
         return [found[key] for key in keys]
 
     async def references(self, key: str) -> Sequence[tuple[int, int, int, int, int]]:
-        """Return where the raw messages behind a ranked key are: lane, partition, offset, index, rules_at."""
+        """Return where the raw messages behind a ranked key are: lane, partition, offset, index, rules_at.
+
+        Of a key that is in more messages than anybody reads for an answer, only the first.
+        """
         (found,) = await self._ask("references", partition_of_key(key, self._partitions), keys=[key])
         return [tuple(each) for each in found]
 
     async def page(self, partition: int, start: str, most: int) -> Page:
-        """Return the nodes that are kept in a partition from a ranked key on, in order.
+        """Return up to `most` nodes that are kept in a partition from a ranked key on, in order: fewer large ones.
 
         Raises:
             NobodyAnswers: the owner can't be asked.

@@ -44,7 +44,7 @@ LARGEST_TOLD: Final = 4 * 1024 * 1024  # of JSON in a record, unless a single ce
 REFERENCE: Final = struct.Struct(">BHQQQ")  # lane, partition and offset of a raw record, index in it, rules_at
 PAGES: Final = "pages"  # of references, numbered in the order they were written
 RULES_AT: Final = "rules_at"  # behind the rules of what was made by a rebuild: its promotion
-MOST_PAGES: Final = 10_000  # looked at for one key
+MOST_REFERENCES: Final = 10_001  # of one key: more than anybody reads for an answer
 NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 LANE_NUMBER: Final = {topic.name: number for number, topic in enumerate(LANES.values())}
 
@@ -238,9 +238,8 @@ class ProfilePartition:
         self._moved = False
 
     def references(self, key: str) -> Sequence[tuple[int, int, int, int, int]]:
-        """Return where the raw messages behind a key are, as `REFERENCE` lays it out; the latest come last."""
-        prefix = key.encode() + b"\0"
-        rows = self.store.iterate_refs(prefix, MOST_PAGES)
-        kept = b"".join(page for name, page in rows if name.startswith(prefix))
-        found = REFERENCE.iter_unpack(kept + bytes(self._references.get(key, b"")))
+        """Return where the raw messages behind a key are, as `REFERENCE` lays it out; the first, in their order."""
+        most = MOST_REFERENCES * REFERENCE.size
+        kept = b"".join(page for _, page in self.store.iterate_refs(key.encode() + b"\0", most))
+        found = REFERENCE.iter_unpack((kept + self._references.get(key, b""))[:most])
         return [(*where, max(rules_at, self._rules_at)) for *where, rules_at in found]

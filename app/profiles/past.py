@@ -71,8 +71,8 @@ class Past:
             for lane, partition, offset, index, rules_at in await look.references(key):
                 wanted[topics[lane], partition, offset].add((index, rules_at))
                 count += 1
-        if count > MOST_MESSAGES or len(wanted) > MOST_RECORDS:
-            raise TooMuchError(f"{count:,} messages in {len(wanted):,} records are behind it")
+            if count > MOST_MESSAGES or len(wanted) > MOST_RECORDS:
+                raise TooMuchError(f"{count:,} messages or more in {len(wanted):,} records are behind it")
         found, size = [], 0
         async for place, raw in self._records(wanted):
             for index, rules_at in sorted(wanted[place]):

@@ -8,11 +8,12 @@ from typing import Any, Final, Self
 import orjson
 from aiohttp import web
 
+from app.profiles.asking import MOST_KEYS
 from app.profiles.partition import Place, ProfilePartition
 from app.store.plane import Owner, PlaneStore
+from projections.node import Node
 
-MOST_KEYS: Final = 1_000
-
+MOST_BYTES: Final = 4 * 1024 * 1024  # of nodes in an answer, unless a single one is larger
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -21,9 +22,10 @@ class Serving:
     """An HTTP server in front of partitions that are open; use it as an async context manager.
 
     `POST /nodes` takes `{"generation": g, "partition": n, "keys": […]}` and answers, key by key, with the node as it is
-    stored, and with `POST /references` where the raw messages behind it are. `POST /page` takes `"start": key` and
-    `"most": n` in place of the keys, and answers with what is kept from that key on: `{"offsets": {topic: next},
-    "nodes": [[key, node], …]}`. 404: it isn't here, or not open yet.
+    stored: of the first keys, as many as fit into some megabytes, one at least. `POST /references` answers with where
+    the raw messages behind each are. `POST /page` takes `"start": key` and `"most": n` in place of keys, and tells
+    what is kept from that key on, in as many megabytes: `{"offsets": {topic: next}, "nodes": [[key, node], …]}`.
+    404: it isn't here, or not open yet.
     """
 
     def __init__(self, host: str, plane: PlaneStore, partitions: Mapping[Place, ProfilePartition]) -> None:
@@ -59,13 +61,14 @@ class Serving:
 
     async def _nodes(self, request: web.Request) -> web.Response:
         partition, body = await self._asked(request)
-        found = [partition.nodes.peek(key) for key in body["keys"][:MOST_KEYS]]
-        return _json(
-            [
-                node and {"parent": node.parent, "cells": node.cells, "edges": node.edges, "forgotten": node.forgotten}
-                for node in found
-            ]
-        )
+        found, size = list[orjson.Fragment](), 0
+        for key in body["keys"][:MOST_KEYS]:
+            told = orjson.dumps(_facts(partition.nodes.peek(key)))
+            found.append(orjson.Fragment(told))
+            size += len(told)
+            if size >= MOST_BYTES:
+                break
+        return _json(found)
 
     async def _references(self, request: web.Request) -> web.Response:
         partition, body = await self._asked(request)
@@ -73,7 +76,7 @@ class Serving:
 
     async def _page(self, request: web.Request) -> web.Response:
         partition, body = await self._asked(request)
-        nodes = partition.store.iterate_nodes(body["start"].encode(), min(body["most"], MOST_KEYS))
+        nodes = partition.store.iterate_nodes(body["start"].encode(), min(body["most"], MOST_KEYS), MOST_BYTES)
         found = [[key.decode(), orjson.Fragment(stored)] for key, stored in nodes]
         return _json({"offsets": partition.store.offsets(), "nodes": found})
 
@@ -83,6 +86,12 @@ class Serving:
         if partition is None:
             raise web.HTTPNotFound
         return partition, body
+
+
+def _facts(node: Node | None) -> Mapping[str, Any] | None:
+    if node is None:
+        return None
+    return {"parent": node.parent, "cells": node.cells, "edges": node.edges, "forgotten": node.forgotten}
 
 
 def _json(found: Any) -> web.Response:

@@ -24,6 +24,8 @@ from app.profiles.rocksdb import BUFFERS, options_of, write_files
 
 FORMAT: Final = 1  # of the families and of what `meta` holds
 SCRATCH: Final = "scratch"  # a directory in the store's own, for what is made and soon removed
+MOST_ROWS: Final = 100_000
+MOST_BYTES: Final = 64 * 1024 * 1024  # of what many keys have, read at once
 OFFSET: Final = b"offset:"
 FACT: Final = b"fact:"
 FORMAT_KEY: Final = b"format"
@@ -102,17 +104,20 @@ class PartitionStore:
         """Return the evidence page of each key."""
         return self._get("refs", keys)
 
-    def iterate_nodes(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """Return up to `limit` keys from `start` on, in the order of their bytes, with what they have."""
-        return self._iterate("nodes", start, limit)
+    def iterate_nodes(self, start: bytes, limit: int, most_bytes: int = MOST_BYTES) -> list[tuple[bytes, bytes]]:
+        """Return up to `limit` keys from `start` on, in the order of their bytes, with what they have.
+
+        When they have so many bytes, none comes behind them.
+        """
+        return self._iterate("nodes", start, limit, most_bytes)
 
     def iterate_seen(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Return up to `limit` deduplication entries from `start` on, in order."""
         return self._iterate("seen", start, limit)
 
-    def iterate_refs(self, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """Return up to `limit` evidence pages from `start` on, in order."""
-        return self._iterate("refs", start, limit)
+    def iterate_refs(self, prefix: bytes, most_bytes: int) -> list[tuple[bytes, bytes]]:
+        """Return the evidence pages whose keys begin so, in order; when they have so many bytes, none behind them."""
+        return self._iterate("refs", prefix, MOST_ROWS, most_bytes, prefix)
 
     def estimated_nodes(self) -> int:
         """Return about how many nodes there are: a node that was written twice lately may count twice."""
@@ -120,8 +125,8 @@ class PartitionStore:
 
     def offsets(self) -> dict[str, int]:
         """Return the next offset of each input, as the last write that named it said."""
-        rows = self._iterate("meta", OFFSET, 100_000)
-        return {key.removeprefix(OFFSET).decode(): int(value) for key, value in rows if key.startswith(OFFSET)}
+        rows = self._iterate("meta", OFFSET, MOST_ROWS, prefix=OFFSET)
+        return {key.removeprefix(OFFSET).decode(): int(value) for key, value in rows}
 
     def fact(self, name: str) -> bytes | None:
         """Return one of the small facts that are kept beside the offsets."""
@@ -200,14 +205,17 @@ class PartitionStore:
             found: list[bytes | None] = self._families[family].get([*keys]) or []
         return found
 
-    def _iterate(self, family: str, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        rows: list[tuple[bytes, bytes]] = []
+    def _iterate(
+        self, family: str, start: bytes, limit: int, most_bytes: int = MOST_BYTES, prefix: bytes = b""
+    ) -> list[tuple[bytes, bytes]]:
+        rows, size = list[tuple[bytes, bytes]](), 0
         with _errors_of(self.path):
             at = self._families[family].iter()
             try:
                 at.seek(start)
-                while len(rows) < limit and at.valid():
-                    rows.append((at.key(), at.value()))
+                while len(rows) < limit and size < most_bytes and at.valid() and (key := at.key()).startswith(prefix):
+                    rows.append((key, at.value()))
+                    size += len(rows[-1][1])
                     at.next()
                 at.status()  # a damaged block ends an iteration as if nothing came after it
             finally:
