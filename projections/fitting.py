@@ -4,7 +4,7 @@ A state may be told in parts, as joins of the parts are a join of the whole. Wha
 can't be cut, as it counts once by that record's offset: what doesn't fit is left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import orjson
 
 from projections.updates import Mapped, Told, encode_told
 
-EDGES_AT_A_TIME: Final = 1_000
+AT_A_TIME: Final = 1_000  # edges, or values of a cell
 
 
 def left_out(mapped: Mapped, most_bytes: int) -> int:
@@ -39,30 +39,42 @@ def _size(mapped: Mapped) -> int:
 
 
 def encoded_parts(told: Told, most_bytes: int) -> Iterator[bytes]:
-    """Yield the payloads of the `NodeBatch`es that tell something, of so many bytes where it can be cut."""
+    """Yield the payloads of the `NodeBatch`es that tell what nodes have to tell, of about so many bytes."""
     whole = encode_told(told)
     if len(whole) <= most_bytes:
         yield whole
         return
-    part, size = Told(forget=told.forget, links=told.links, shortcuts=told.shortcuts), 0
-    for each in _pieces(told):
-        piece = _bytes(each)
-        if size and size + piece > most_bytes:
+    part, size = Told(), 0
+    for piece in _pieces(told):
+        more = len(encode_told(piece))
+        if size and size + more > most_bytes:
             yield encode_told(part)
             part, size = Told(), 0
-        part.joins.append(each)
-        size += piece
+        part.joins += piece.joins
+        part.links += piece.links
+        part.shortcuts += piece.shortcuts
+        size += more
     yield encode_told(part)
 
 
-def _pieces(told: Told) -> Iterator[Any]:
-    """Yield joins of a cell or some edges that add up to those that are told."""
+def _pieces(told: Told) -> Iterator[Told]:
+    """Yield what adds up to what is told, in the order that it is taken in: some of a cell, some edges, one link."""
     for target, sender, cells, edges in told.joins:
         for name, cell in cells.items():
-            yield target, sender, {name: cell}, {}
-        rest = iter(edges.items())
-        while some := dict(islice(rest, EDGES_AT_A_TIME)):
-            yield target, sender, {}, some
+            for some in _some(cell) if isinstance(cell, dict) else (cell,):
+                yield Told(joins=[(target, sender, {name: some}, {})])
+        for some in _some(edges):
+            yield Told(joins=[(target, sender, {}, some)])
+    for shortcut in told.shortcuts:
+        yield Told(shortcuts=[shortcut])
+    for link in told.links:
+        yield Told(links=[link])
+
+
+def _some(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    rest = iter(values.items())
+    while some := dict(islice(rest, AT_A_TIME)):
+        yield some
 
 
 def _bytes(value: Any) -> int:

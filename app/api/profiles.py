@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
@@ -37,6 +37,7 @@ ROUND_SECONDS: Final = 1.0
 DROP_SECONDS: Final = 20.0
 SHORTEST_LOOK: Final = 0.02
 LONGEST_LOOK: Final = 0.5
+MOST_NAMED: Final = 20_000  # keys in a record, of half a kilobyte at most
 
 
 class ProfileQuery(Query):
@@ -91,17 +92,11 @@ async def _identities(look: Look, key: str) -> set[str]:
 async def _drop(call: Call[Any, Any], look: Look, identities: set[str], moment_micros: int) -> None:
     """Tell the node of each identity to forget, and wait until each has."""
     together = sorted(identities)
-    told: dict[int, Told] = defaultdict(Told)
-    partitions = call.api.settings.partitions
-    for those in _rankings(call, look, together):
-        for each in those:
-            told[partition_of_key(each, partitions)].forget.append((each, moment_micros, those))
-    records = [
-        Outgoing(UPDATES_REALTIME.name, _forgetting(each), partition=partition) for partition, each in told.items()
-    ]
     intake: Intake = call.api.intake
     try:
-        await intake.write(records)
+        for those in _rankings(call, look, together):
+            for record in _forgetting(those, moment_micros, call.api.settings.partitions):
+                await intake.write([record])
         async with asyncio.timeout(DROP_SECONDS):
             pause = SHORTEST_LOOK
             while any(node is None or node.forgotten < moment_micros for node in await look.nodes(together)):
@@ -124,8 +119,17 @@ def _rankings(call: Call[Any, Any], look: Look, keys: Sequence[str]) -> list[lis
     return found
 
 
-def _forgetting(told: Told) -> bytes:
-    return encode(NodeBatch(payload=encode_told(told), generation=EVERY_GENERATION))
+def _forgetting(together: Sequence[str], moment_micros: int, partitions: int) -> Iterator[Outgoing]:
+    """Yield what tells the nodes of a person to forget: each is told of all the others, so there is much to say."""
+    by_partition: dict[int, list[str]] = defaultdict(list)
+    for key in together:
+        by_partition[partition_of_key(key, partitions)].append(key)
+    most = max(MOST_NAMED // len(together), 1)
+    for partition, keys in by_partition.items():
+        for begin in range(0, len(keys), most):
+            told = Told(forget=[(key, moment_micros, together) for key in keys[begin : begin + most]])
+            word = NodeBatch(payload=encode_told(told), generation=EVERY_GENERATION)
+            yield Outgoing(UPDATES_REALTIME.name, encode(word), partition=partition)
 
 
 async def explain_profile(call: Call[Query, None]) -> web.Response:

@@ -40,7 +40,7 @@ from schemas.topics import LANES, UPDATES
 from schemas.updates import EVERY_GENERATION, MappedBatch, NodeBatch, Update
 from schemas.wire import encode
 
-LARGEST_TOLD: Final = 4 * 1024 * 1024  # of JSON in a record, unless a single cell is larger
+LARGEST_TOLD: Final = 4 * 1024 * 1024  # of JSON in a record, or of a piece of it: a thousand edges, or values of a cell
 REFERENCE: Final = struct.Struct(">BHQQQ")  # lane, partition and offset of a raw record, index in it, rules_at
 PAGES: Final = "pages"  # of references, numbered in the order they were written
 RULES_AT: Final = "rules_at"  # behind the rules of what was made by a rebuild: its promotion

@@ -138,6 +138,17 @@ async def test_who_is_forgotten_stays_so_until_there_is_news(client: Client) -> 
     assert (value(anew, "city"), value(anew, "visits"), anew["identities"]) == ("Steyr", 1, ["email:eve@example.com"])
 
 
+async def test_also_who_has_as_many_identities_as_are_kept_is_forgotten(client: Client) -> None:
+    when = "2026-01-01T10:00:00Z"
+    messages = [{"email": "many@example.com", "cookie": f"{n:0100}", "when": when} for n in range(999)]
+    await send(client, *messages)
+    await profile(client, "email:many@example.com", lambda each: len(each["identities"]) == 1_000)
+    forgotten = await client.ask("DELETE", "/v2/profile/email:many@example.com")
+    assert (forgotten.status, forgotten.data and forgotten.data["identities"]) == (200, 1_000), forgotten.body
+    for each in (messages[0], messages[-1]):
+        assert (await client.ask("GET", f"/v2/profile/cookie:{each['cookie']}")).status == 404
+
+
 async def test_a_key_that_can_not_be_one_is_told_so(client: Client) -> None:
     assert (await client.ask("GET", "/v2/profile/ada")).status == 422
     unknown = await client.ask("GET", "/v2/profile/phone:1")

@@ -1,10 +1,13 @@
 """What is larger than a record: a state is told in parts that add up to it, rows are left out by their size."""
 
+from collections.abc import Mapping
+
 import orjson
+import pytest
 
 from projections.fitting import encoded_parts, left_out
 from projections.node import Node, Outbox
-from projections.updates import Group, Mapped, Told, apply_told, canonical, decode_told, encode_mapped
+from projections.updates import Group, Mapped, Told, apply_told, canonical, decode_told, encode_mapped, encode_told
 
 
 def test_the_parts_of_a_large_state_add_up_to_it() -> None:
@@ -23,6 +26,35 @@ def test_the_parts_of_a_large_state_add_up_to_it() -> None:
         apply_told(decode_told(each), cut, Outbox(9_999))
     assert [canonical(each) for each in whole.values()] == [canonical(each) for each in cut.values()]
     assert [*encoded_parts(told, 10**6)] == [orjson.dumps([told.joins, told.links, [], []])]
+
+
+LARGE: Mapping[str, Told] = {
+    "a count of many identities": Told(
+        joins=[("00:k:0", ("", 0), {"count:n": {f"1:k:{n:0500}": [0, 1, "", 1, "", n] for n in range(9_999)}}, {})]
+    ),
+    "a union of many values": Told(
+        joins=[("00:k:0", ("01:k:1", 0), {"union:u": {f"{n:01000}": [1, "b", n] for n in range(1_000)}}, {})]
+    ),
+    "many links": Told(links=[(f"01:k:{n:0500}", "00:k:0", (f"01:k:{n:0500}", 0)) for n in range(5_000)]),
+    "many shortcuts": Told(shortcuts=[(f"01:k:{n:0500}", "00:k:0", 0) for n in range(5_000)]),
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_whatever_nodes_tell_fits_into_records_and_nothing_is_lost_or_told_twice(what: str) -> None:
+    told, found = LARGE[what], Told()
+    for each in encoded_parts(told, 1_000_000):
+        assert len(each) < 2_000_000
+        part = decode_told(each)
+        for target, sender, cells, edges in part.joins:
+            assert not edges
+            (cell,) = cells
+            _, _, known, _ = found.joins[0] if found.joins else (target, sender, {cell: {}}, {})
+            assert not known[cell].keys() & cells[cell].keys()
+            found.joins = [(target, tuple(sender), {cell: {**known[cell], **cells[cell]}}, {})]  # type: ignore[arg-type]
+        found.links += part.links
+        found.shortcuts += part.shortcuts
+    assert encode_told(found) == encode_told(told)
 
 
 def test_what_does_not_fit_is_left_out_and_what_does_is_said() -> None:
