@@ -12,7 +12,7 @@ import orjson
 DAY: Final = 86_400
 DAYS: Final = 7
 
-SWEPT_AT_A_TIME: Final = 50  # more than are written at a time by packed batches, so that the store doesn't grow
+SWEPT: Final = 50  # entries that are looked at beside twice as many as are written, so that the store doesn't grow
 
 Walk = Callable[[bytes, int], Sequence[tuple[bytes, bytes]]]
 Fetch = Callable[[list[bytes]], Sequence[bytes | None]]
@@ -45,8 +45,9 @@ class Seen:
         if not self._used:
             return {}
         today = self._today()
-        rows = self._walk(self._swept_to, SWEPT_AT_A_TIME)
-        self._swept_to = rows[-1][0] + b"\0" if len(rows) == SWEPT_AT_A_TIME else b""
+        most = SWEPT + 2 * len(self._used)
+        rows = self._walk(self._swept_to, most)
+        self._swept_to = rows[-1][0] + b"\0" if len(rows) == most else b""
         changes: dict[bytes, bytes | None] = {
             batch: None for batch, stored in rows if orjson.loads(stored)[0] < today - DAYS
         }
