@@ -5,8 +5,10 @@ Whoever is named by a message in between is noted on both sides, and not compare
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,12 +19,13 @@ from app.profiles.asking import Asking, Look, NobodyAnswers, Page
 from app.profiles.restoring import in_thread
 from app.profiles.store import PartitionStore
 from app.rebuild.building import Building
-from app.rebuild.comparison import Side, compare, identity_hash
+from app.rebuild.comparison import Comparison, Side, compare, identity_hash
 from app.rebuild.raw_reader import Bounds
 from app.rebuild.report import keys_of, not_compared, report_of
 from app.rebuild.workshop import MOST_TOUCHED
 from app.stamp import Clock
 from app.store.lanes import LaneStore
+from projections.node import Node
 from projections.profile_view import shown_key
 from projections.updates import decode_mapped, decode_node, decode_told
 from schemas.topics import LANES, MAX_RECORD_BYTES, UPDATES
@@ -34,6 +37,8 @@ AGAIN_SECONDS: Final = 0.2
 HOPS: Final = 4  # from node to node, until what messages say has arrived
 NODES: Final = 500  # of a page
 WAIT_MS: Final = 1_000
+
+_log = logging.getLogger(__name__)
 
 
 class NotComparable(Exception):
@@ -53,6 +58,7 @@ class Comparing:
         self._numbers = range(partitions)
         self._live = Side()
         self._touched: set[int] = set()
+        self._examples: Examples | None = None
         self._report = ""
         building.workshop.touched = set()
         self._reading = asyncio.create_task(self._read(building.read_to), name="reading what is live")
@@ -69,14 +75,18 @@ class Comparing:
         Where nothing can be compared, it says why.
         """
         if not self._report and self._reading.done():
+            found: Mapping[str, Any] | None = None
             try:
-                if await self._building.has_read(self._reading.result()):
-                    self._report = orjson.dumps(await self._compare(clock())).decode()
+                if self._examples is None and await self._building.has_read(self._reading.result()):
+                    self._examples = Examples(await self._compare(), self._building.workshop.nodes, self._asking)
+                if self._examples is not None:
+                    found = await self._examples.report(clock())
             except NotComparable as why:
-                self._report = orjson.dumps(not_compared(str(why), clock())).decode()
+                found = not_compared(str(why), clock())
+            self._report = "" if found is None else orjson.dumps(found).decode()
         return self._report
 
-    async def _compare(self, at: datetime) -> dict[str, Any]:
+    async def _compare(self) -> Comparison:
         workshop = self._building.workshop
         self._building.keep()
         if max(len(self._touched), len(workshop.touched or ())) >= MOST_TOUCHED:
@@ -85,13 +95,7 @@ class Comparing:
         workshop.touched = None
         found = await in_thread(lambda: compare(self._live, side_of(workshop.stores), touched))
         self._live = Side()
-        mine, theirs = keys_of(found)
-        look = await self._asking.look()
-        try:
-            live = {each.key: each for each in await look.nodes(sorted(mine)) if each is not None}
-        except NobodyAnswers as error:
-            raise NotComparable(str(error)) from error
-        return report_of(found, at, live, workshop.nodes(theirs))
+        return found
 
     async def _read(self, since: Bounds) -> Bounds:
         async with AIOKafkaConsumer(
@@ -142,6 +146,39 @@ class Comparing:
                 for record in records:
                     if len(self._touched) < MOST_TOUCHED:
                         self._touched.update(_named(record.value))
+
+
+class Examples:
+    """The report of a comparison, as soon as the owners of what is live show examples. `clock` counts seconds.
+
+    `rebuilt` returns the nodes of ranked keys, as far as they were built.
+    """
+
+    def __init__(
+        self,
+        found: Comparison,
+        rebuilt: Callable[[Iterable[str]], Mapping[str, Node]],
+        asking: Asking,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._found = found
+        self._rebuilt = rebuilt
+        self._asking = asking
+        self._clock = clock
+        self._until = clock() + PATIENCE_SECONDS
+
+    async def report(self, at: datetime) -> Mapping[str, Any] | None:
+        """Return the report; None while an owner doesn't answer. When that is too long, it has no examples."""
+        mine, theirs = keys_of(self._found)
+        look = await self._asking.look()
+        try:
+            live = {each.key: each for each in await look.nodes(sorted(mine)) if each is not None}
+        except NobodyAnswers as error:
+            if self._clock() < self._until:
+                return None
+            _log.warning("the report of the rebuild has no examples: %s", error)
+            return report_of(replace(self._found, samples={}), at, {}, {})
+        return report_of(self._found, at, live, self._rebuilt(theirs))
 
 
 def side_of(stores: Sequence[PartitionStore]) -> Side:
