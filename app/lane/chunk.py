@@ -4,7 +4,7 @@ The same records mapped by the same rules always give the same; where one chunk 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -35,10 +35,6 @@ FULL_ROWS: Final = 1_000  # for one partition: what profiles do at a time has to
 UNREADABLE: Final = (UnreadableMessageError, BadBatchError, MalformedRecordError, UnknownSchemaError)
 
 
-class TooMuchAtOnceError(Exception):
-    """What the records of a chunk say to a partition is more than fits into a record."""
-
-
 @dataclass(slots=True)
 class Oddity:
     """One thing that is wrong with messages of a record: how many they are, and the first of them."""
@@ -60,7 +56,7 @@ class Seen:
 
 
 class Chunk:
-    """Takes records until it is full; then `updates`, `letters` and `seen` are what has to be written."""
+    """Takes records until it is full; then `updates`, `letters` and `seen` of those in `fitting` have to be written."""
 
     def __init__(  # all that its updates depend on, and who looks on
         self,
@@ -75,6 +71,7 @@ class Chunk:
         self.book = book
         self._forgotten = forgotten or None  # whether it is empty is asked once
         self._partitions = partitions
+        self._payloads: dict[int, bytes] | None = None  # once it is known to fit
         self._now = now
         self._sample = sample
         self._packets: dict[int, Mapped] = defaultdict(Mapped)
@@ -138,18 +135,30 @@ class Chunk:
         """What the records say, by the partition of identities that is told."""
         return self._packets
 
-    def updates(self) -> list[Outgoing]:
-        """Return what the partitions of identities are told.
+    def fitting(self) -> Iterator["Chunk"]:
+        """Yield it or, when a partition would be told more than a record may have, a chunk of each of its records.
 
-        Raises:
-            TooMuchAtOnceError: some of it is larger than a record may be. Take the records one by one.
-
+        Whatever a single record says beyond that is left out, and has a dead letter. So what is said doesn't depend on
+        which records are in a chunk together.
         """
-        told = []
-        for partition, mapped in self._packets.items():
-            first, payload = self.records[0], encode_mapped(mapped)
-            if len(payload) > LARGEST_UPDATE:
-                payload = self._cut(mapped)
+        payloads = {partition: encode_mapped(mapped) for partition, mapped in self._packets.items()}
+        too_large = [partition for partition, each in payloads.items() if len(each) > LARGEST_UPDATE]
+        if too_large and len(self.records) > 1:
+            for record in self.records:
+                alone = Chunk(self._lane, self.book, self._forgotten or Forgotten(), self._partitions, self._now)
+                alone.add(record)
+                yield from alone.fitting()
+            return
+        for partition in too_large:
+            payloads[partition] = self._cut(self._packets[partition])
+        self._payloads = payloads
+        yield self
+
+    def updates(self) -> list[Outgoing]:
+        """Return what the partitions of identities are told."""
+        assert self._payloads is not None, "only what is `fitting` is told"
+        told, first = [], self.records[0]
+        for partition, payload in self._payloads.items():
             word = MappedBatch(
                 topic=first.topic,
                 partition=first.partition,
@@ -163,9 +172,7 @@ class Chunk:
         return told
 
     def _cut(self, mapped: Mapped) -> bytes:
-        """Return what a single record says to a partition without what can't be told in one."""
-        if len(self.records) > 1:
-            raise TooMuchAtOnceError
+        """Leave out what can't be told of what a single record says to a partition, and return what is left."""
         (record,) = self.records
         what = f"{left_out(mapped, LARGEST_UPDATE)} messages or links of this record are left out: what it says to one"
         reason = f"{what} partition of identities is over {LARGEST_UPDATE} bytes. Send it in several records"

@@ -15,7 +15,7 @@ from aiokafka import TopicPartition
 
 from app.group_reader import GroupReader
 from app.lane.brake import Brake
-from app.lane.chunk import Chunk, TooMuchAtOnceError
+from app.lane.chunk import Chunk
 from app.lane.rule_book import RuleBook
 from app.lane.sample import Sample
 from app.rules_reader import RulesReader
@@ -123,25 +123,16 @@ class Lane:
                     self._reader.seek(where, record.offset)
                     return
                 book, until = await self._rules_for(where, record.offset)
-                chunk = self._chunk(book, self._samples[where])
+                forgotten, sample = self._rules.rules.forgotten, self._samples[where]
+                chunk = Chunk(self._name, book, forgotten, self._partitions, self._clock(), sample)
             chunk.add(record)
         if chunk is not None:
             await self._send(where, chunk)
 
-    def _chunk(self, book: RuleBook, sample: Sample | None) -> Chunk:
-        return Chunk(self._name, book, self._rules.rules.forgotten, self._partitions, self._clock(), sample)
-
-    async def _send(self, where: TopicPartition, chunk: Chunk) -> None:
-        try:
-            updates = chunk.updates()
-        except TooMuchAtOnceError:
-            for record in chunk.records:
-                alone = self._chunk(chunk.book, None)
-                alone.add(record)
-                await self._send(where, alone)
-            return
-        await self._writer.write([*updates, *chunk.letters])
-        await self._count(where, max(chunk.next_offset, self._positions[where]), chunk.seen, chunk.jobs)
+    async def _send(self, where: TopicPartition, whole: Chunk) -> None:
+        for chunk in whole.fitting():
+            await self._writer.write([*chunk.updates(), *chunk.letters])
+            await self._count(where, max(chunk.next_offset, self._positions[where]), chunk.seen, chunk.jobs)
 
     async def _hand_over_samples(self) -> None:
         """Have what is known of fields seen also where no more messages come."""

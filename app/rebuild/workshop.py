@@ -6,6 +6,7 @@ again, and to hear a thing twice changes nothing.
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -82,8 +83,13 @@ class Workshop:
         return min(each.next_raw_offset(f"{topic}/{partition}") for each in self._partitions)
 
     def take(self, chunk: Chunk, header: MappedBatch, arrived: float) -> None:
-        """Apply what raw messages say, and all that follows from it."""
+        """Apply what raw messages say, as far as lanes can tell it, and all that follows from it."""
         self._arrived = arrived
+        for part in chunk.fitting():
+            self._take(part, replace(header, first_offset=part.records[0].offset, next_offset=part.next_offset))
+        self._pass_on()
+
+    def _take(self, chunk: Chunk, header: MappedBatch) -> None:
         source = f"{header.topic}/{header.partition}"
         for each in self._partitions:
             mapped = chunk.mapped.get(each.number)
@@ -92,7 +98,6 @@ class Workshop:
                 self._note_touched(mapped.spoken_to())
             elif header.next_offset > each.next_raw_offset(source):
                 each.seek({source: header.next_offset})
-        self._pass_on()
 
     def take_folded(self, folded: Mapping[int, Folded], source: str, first: int, behind: int, arrived: float) -> bool:
         """Apply what the raw records `first` to `behind` say, folded by partition, and all that follows from it.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.lane.chunk import FULL_ROWS, LARGEST_UPDATE, MOST_FAULTS, Chunk, TooMuchAtOnceError
+from app.lane.chunk import FULL_ROWS, LARGEST_UPDATE, MOST_FAULTS, Chunk
 from app.lane.raw import UnreadableMessageError, moment, open_raw
 from app.lane.rule_book import RuleBook
 from projections.metrics import EPOCH
@@ -63,7 +63,8 @@ def chunk_of(*records: Record, forgotten: Forgotten | None = None) -> Chunk:
 
 
 def told(chunk: Chunk) -> list[MappedBatch]:
-    return [decode(each.value or b"") for each in chunk.updates()]  # type: ignore[misc]
+    (fitting,) = chunk.fitting()
+    return [decode(each.value or b"") for each in fitting.updates()]  # type: ignore[misc]
 
 
 def said(*chunks: Chunk) -> tuple[list[Any], list[Any], list[Any]]:
@@ -172,7 +173,7 @@ def test_what_can_not_be_read_is_a_dead_letter_with_its_offset(
     assert letter.code == "malformed_message"
     assert (letter.topic, letter.partition, letter.offset) == ("messages.realtime", 2, 41)
     assert chunk.next_offset == 42
-    assert chunk.updates() == []
+    assert told(chunk) == []
     assert reason == "neither" or any(part in letter.reason for part in reason.split("|"))
 
 
@@ -231,7 +232,7 @@ def test_a_batch_that_no_collector_writes_is_a_dead_letter(record: Record, reaso
     (letter,) = letters(chunk)
     assert (letter.code, letter.offset, len(letter.job_id)) == ("malformed_message", 41, 0)
     assert reason in letter.reason
-    assert chunk.updates() == []
+    assert told(chunk) == []
 
 
 def test_messages_are_nested_as_deep_as_can_be_shown_again() -> None:
@@ -267,12 +268,12 @@ def test_what_says_too_much_for_a_record_is_taken_by_itself_and_then_cut() -> No
     for each in records:
         assert not together.is_full
         together.add(each)
-    with pytest.raises(TooMuchAtOnceError):
-        together.updates()
-    assert together.records == records
-    (alone,) = told(chunk := chunk_by(book, records[0]))
-    assert len(alone.payload) < LARGEST_UPDATE
-    assert letters(chunk) == []
+    parts = list(together.fitting())
+    assert [part.records for part in parts] == [[each] for each in records]
+    for part in parts:
+        (update,) = part.updates()
+        assert len(update.value or b"") < LARGEST_UPDATE
+        assert part.letters == []
     huge = packed(9, "b/9", *({"email": "a", "text": "x" * 60_000} for _ in range(60)))
     chunk = chunk_by(book, huge)
     (cut,) = told(chunk)

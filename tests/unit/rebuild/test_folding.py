@@ -123,8 +123,10 @@ def workshops(folder: Path, count: int = 2) -> Iterator[list[Workshop]]:
         each.close()
 
 
-def take_rows(workshop: Workshop, records: Sequence[Record], rules: RuleBook, forgotten: Forgotten) -> None:
-    chunk = Chunk("backfill", rules, forgotten, PARTITIONS, NOW)
+def take_rows(
+    workshop: Workshop, records: Sequence[Record], rules: RuleBook, forgotten: Forgotten, partitions: int = PARTITIONS
+) -> None:
+    chunk = Chunk("backfill", rules, forgotten, partitions, NOW)
     for each in records:
         chunk.add(each)
     header = MappedBatch(

@@ -1,0 +1,125 @@
+"""The stores of a rebuild say what the live ones say, whatever comes, and go on after a kill at any moment."""
+
+import json
+import random
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from app.lane.chunk import Chunk
+from app.lane.rule_book import RuleBook
+from app.profiles.partition import ProfilePartition
+from app.profiles.store import PartitionStore
+from app.rebuild.workshop import Workshop
+from projections.recipe import Applied
+from projections.rules import Forgotten, Rules
+from projections.updates import canonical, decode_node
+from schemas.updates import MappedBatch
+from schemas.wire import decode
+from tests.unit.rebuild.test_folding import (
+    IDENTITY,
+    NOW,
+    PARTITIONS,
+    Record,
+    book,
+    packed,
+    some_records,
+    state,
+    take_rows,
+)
+
+MOST = 1_000
+
+
+def wide(size: int) -> RuleBook:
+    """Rules that make much of a message."""
+    attributes = [{"name": f"a{n}", "field": "text", "type": "string", "merge": "latest"} for n in range(size)] + [
+        {"name": "messages", "type": "integer", "merge": "count"}
+    ]
+    body = {
+        "identities": [{"field": "cookie", "kind": "cookie"}, {"field": "email", "kind": "email"}],
+        "attributes": attributes,
+        "timestamp": None,
+    }
+    return RuleBook(Rules(IDENTITY, {"shop": Applied(1, json.dumps(body))}), 0)
+
+
+def live(folder: Path, records: Sequence[Record], rules: RuleBook) -> dict[str, bytes]:
+    """What profiles hold when a lane has told them of records, all in one partition."""
+    store = PartitionStore.open(folder)
+    partition = ProfilePartition(0, 1, store, generation=0, most_nodes=10, clock=NOW.timestamp)
+    whole = Chunk("backfill", rules, Forgotten(), 1, NOW)
+    for each in records:
+        whole.add(each)
+    for chunk in whole.fitting():
+        for told in chunk.updates():
+            update = decode(told.value or b"")
+            assert isinstance(update, MappedBatch)
+            partition.apply("backfill", partition.next_offset("backfill"), update, MOST)
+    while partition.has_news:
+        for _, _, said in partition.told():
+            partition.hear(said, MOST)
+    partition.told()
+    partition.keep()
+    found = nodes([store])
+    store.close()
+    return found
+
+
+def nodes(stores: Sequence[PartitionStore]) -> dict[str, bytes]:
+    rows = [row for store in stores for row in store.iterate_nodes(b"", 10_000)]
+    return {key.decode(): canonical(decode_node(key.decode(), value)) for key, value in rows}
+
+
+def test_what_a_record_says_beyond_what_lanes_can_tell_is_left_out_of_a_rebuild_too(tmp_path: Path) -> None:
+    rules = wide(20)
+    large = [{"cookie": f"c{n % 7}", "email": f"e{n % 7}", "text": "x" * 30_000} for n in range(60)]
+    records = [packed(0, "j/1", 0, large[:3]), packed(1, "j/2", 0, large), packed(2, "j/3", 0, large[:3])]
+    workshop = Workshop(tmp_path / "rebuilt", 1, MOST, 0)
+    take_rows(workshop, records, rules, Forgotten(), 1)
+    workshop.keep()
+    rebuilt = nodes(workshop.stores)
+    counts = [json.loads(each)[2].get("count:messages", {}).values() for each in rebuilt.values()]
+    assert 6 < sum(messages for each in counts for _, messages, *_ in each) < 66
+    assert rebuilt == live(tmp_path / "live", records, rules)
+    workshop.close()
+
+
+def consecutive(chance: random.Random, least: int) -> list[Record]:
+    records: list[Record] = []
+    while len(records) < least:
+        more = some_records(chance)
+        for each in more:
+            each.offset += len(records)
+        records += more
+    return records
+
+
+def killed_while_keeping(before: Path, after: Path, folder: Path) -> Iterator[Path]:
+    """Yield the stores as a kill leaves them behind, when one more of them was kept each time."""
+    for kept in range(PARTITIONS + 1):
+        found = folder / f"killed.{kept}"
+        for number in range(PARTITIONS):
+            shutil.copytree((after if number < kept else before) / str(number), found / str(number))
+        yield found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_kill_between_the_keeps_of_two_partitions_costs_nothing(tmp_path: Path, seed: int) -> None:
+    chance, rules = random.Random(seed), book()
+    records = consecutive(chance, 24)
+    whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
+    for begin, end, kept in ((0, 8, before), (8, 16, after), (16, len(records), None)):
+        workshop = Workshop(whole, PARTITIONS, MOST, 0)
+        take_rows(workshop, records[begin:end], rules, Forgotten())
+        wanted = state(workshop)
+        workshop.close()
+        if kept:
+            shutil.copytree(whole, kept)
+    for folder in killed_while_keeping(before, after, tmp_path):
+        workshop = Workshop(folder, PARTITIONS, MOST, 0)
+        take_rows(workshop, records[workshop.next_offset(records[0].topic, 1) :], rules, Forgotten())
+        assert state(workshop) == wanted, folder
+        workshop.close()
