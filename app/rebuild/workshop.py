@@ -55,7 +55,7 @@ class Workshop:
         ]
         self.touched: set[int] | None = None  # hashes of the identities that messages name, where that is noted
         self._said: list[list[tuple[int, bytes]]] = [[] for _ in stores]
-        self._forgotten_to = int(stores[0].fact(FORGOTTEN_TO) or began)
+        self._forgotten_to = min(int(each.fact(FORGOTTEN_TO) or began) for each in stores)
         for each in stores:
             for partition, told in orjson.loads(each.fact(TOLD) or b"[]"):
                 self._partitions[partition].hear(Told(*told), most_identities)

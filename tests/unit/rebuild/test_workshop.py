@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from app.lane.chunk import Chunk
 from app.lane.rule_book import RuleBook
 from app.profiles.partition import ProfilePartition
 from app.profiles.store import PartitionStore
+from app.rebuild.following import Forgetting
 from app.rebuild.workshop import Workshop
 from projections.recipe import Applied
-from projections.rules import Forgotten, Rules
+from projections.rules import Forgotten, Rules, key_hash
 from projections.updates import canonical, decode_node
 from schemas.updates import MappedBatch
 from schemas.wire import decode
@@ -31,6 +33,7 @@ from tests.unit.rebuild.test_folding import (
 )
 
 MOST = 1_000
+PERSON = [*(("cookie", f"c{n}") for n in range(5)), *(("email", f"p{n}@x") for n in range(5))]
 
 
 def wide(size: int) -> RuleBook:
@@ -121,5 +124,27 @@ def test_a_kill_between_the_keeps_of_two_partitions_costs_nothing(tmp_path: Path
     for folder in killed_while_keeping(before, after, tmp_path):
         workshop = Workshop(folder, PARTITIONS, MOST, 0)
         take_rows(workshop, records[workshop.next_offset(records[0].topic, 1) :], rules, Forgotten())
+        assert state(workshop) == wanted, folder
+        workshop.close()
+
+
+def test_a_kill_while_a_person_is_forgotten_brings_nobody_back(tmp_path: Path) -> None:
+    chance, rules = random.Random(7), book()
+    records = consecutive(chance, 20)
+    person = Forgetting(7, frozenset({key_hash(f"{kind}:{name}") for kind, name in PERSON}), NOW + timedelta(seconds=1))
+    whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
+    workshop = Workshop(whole, PARTITIONS, MOST, 0)
+    take_rows(workshop, records, rules, Forgotten())
+    for kept in (before, after):
+        workshop.keep()
+        workshop.close()
+        shutil.copytree(whole, kept)
+        workshop = Workshop(whole, PARTITIONS, MOST, 0)
+        workshop.forget([person])
+    wanted = state(workshop)
+    workshop.close()
+    for folder in killed_while_keeping(before, after, tmp_path):
+        workshop = Workshop(folder, PARTITIONS, MOST, 0)
+        workshop.forget([person])
         assert state(workshop) == wanted, folder
         workshop.close()
