@@ -3,6 +3,7 @@
 Whoever takes messages packs them like this: the runner, and the API for what is sent to it.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,8 @@ from schemas.topics import LANES, MAX_RECORD_BYTES, MESSAGES_REJECTED
 from schemas.wire import encode
 
 RECORD_BYTES: Final = 1024 * 1024  # of payload in one record; consumers work on whole records
+MOST_MESSAGES: Final = 2_000  # in one: what they say to a partition fits into one, however wide the mapping
+FULL: Final = re.compile(rb"(?:[^\n]*\n){%d}" % MOST_MESSAGES)
 LARGEST_RECORD: Final = MAX_RECORD_BYTES - MAX_RECORD_BYTES // 64  # what can't be compressed grows a little
 
 
@@ -35,7 +38,7 @@ class Origin:
 
 
 def message_records(origin: Origin, batch: Batch, partition: int, now: datetime) -> Iterator[Outgoing]:
-    """Yield the batch as records of about a megabyte, all in one partition, so that a reader finds them in order."""
+    """Yield the batch as records of up to a megabyte, all in one partition, so that a reader finds them in order."""
     for payload, first, count in _pieces(batch):
         stamps = batch.timestamps[first * TIMESTAMP_BYTES : (first + count) * TIMESTAMP_BYTES]
         word = MessageBatch(
@@ -66,9 +69,10 @@ def _pieces(batch: Batch) -> Iterator[tuple[bytes, int, int]]:
     payload = batch.payload
     while start < len(payload):
         end = payload.find(b"\n", min(start + RECORD_BYTES, len(payload) - 1)) + 1
-        piece = payload[start:end]  # the payload itself, not a copy, when that is all
-        count = piece.count(b"\n")
-        yield piece, first, count
+        count = payload.count(b"\n", start, end)
+        if count > MOST_MESSAGES and (full := FULL.match(payload, start)):
+            end, count = full.end(), MOST_MESSAGES
+        yield payload[start:end], first, count  # the payload itself, not a copy, when that is all
         start, first = end, first + count
 
 
