@@ -13,6 +13,7 @@ from typing import Final
 
 from app.profiles.manifest import Snapshot
 from app.profiles.partition import Place
+from app.profiles.restoring import in_thread, removed
 from app.profiles.snapshot_store import SnapshotStoreUnavailable
 from app.profiles.snapshots import Snapshots
 from app.profiles.store import CorruptStore, PartitionStore
@@ -43,6 +44,7 @@ class Storage:
         self._clock = clock
         self._due: dict[Place, float] = {}
         self._taking: dict[Place, asyncio.Task[None]] = {}
+        self._removing: set[asyncio.Task[None]] = set()
 
     async def open(self, place: Place, first: Mapping[str, int]) -> PartitionStore:
         """Open the store of a partition. `first` is the lowest offset that each update topic still has.
@@ -80,11 +82,14 @@ class Storage:
         self._taking[place] = task
 
     def remove_older(self, than: int) -> None:
-        """Remove what is left here of generations before that one."""
+        """Remove what is left here of generations before that one, and soon the snapshots of what was open here."""
         for each in self._folder.glob("*.*"):
             generation = each.name.partition(".")[0]
             if generation.isdigit() and int(generation) < than:
                 shutil.rmtree(each, ignore_errors=True)
+        task = asyncio.create_task(self._remove_snapshots(than), name=f"removing snapshots before generation {than}")
+        task.add_done_callback(self._removing.discard)
+        self._removing.add(task)
 
     async def close(self, place: Place, store: PartitionStore) -> None:
         """Close a store; a snapshot of it that isn't finished is given up."""
@@ -108,22 +113,25 @@ class Storage:
     async def _newer_snapshot(self, place: Place, path: Path, own: PartitionStore | None) -> PartitionStore | None:
         """Open the newest good snapshot in place of the own store, if it has read more."""
         generation, number = place
+        fetched = path.with_name(f"{path.name}.fetched")
+        await in_thread(removed, fetched)  # a process that was killed may have left it
         try:
             snapshot = await self._snapshots.newest_valid(number, generation)
-            if snapshot is None or (own is not None and _read(snapshot.offsets) <= _read(own.offsets())):
+            if snapshot is None or not _has_more(snapshot, own):
                 return None
-            if own is not None:
-                await asyncio.to_thread(own.close)
-                await asyncio.to_thread(shutil.rmtree, path)
-                own = None
-            restored: Snapshot | None = await self._snapshots.restore(snapshot, path)
+            restored = await self._snapshots.restore(snapshot, fetched)
         except SnapshotStoreUnavailable as error:
             if own is None:
                 raise
             _log.warning("%s; partition %d begins with its own store", error, number)
             return None
-        if restored is None:
-            return await asyncio.to_thread(PartitionStore.open, path) if generation == FIRST else None
+        if restored is None or not _has_more(restored, own):  # newer ones were damaged
+            await in_thread(removed, fetched)
+            return None
+        if own is not None:
+            await asyncio.to_thread(own.close)
+        await in_thread(removed, path)
+        fetched.rename(path)
         _log.info("partition %d begins with the snapshot %s", number, restored.name)
         return await asyncio.to_thread(PartitionStore.open, path)
 
@@ -133,6 +141,19 @@ class Storage:
             await self._snapshots.take(store, number, generation)
         except SnapshotStoreUnavailable as error:
             _log.warning("no snapshot of partition %d: %s", number, error)
+
+    async def _remove_snapshots(self, than: int) -> None:
+        """Nothing is ever answered from them again, and they hold people who were forgotten since."""
+        try:
+            for number in {number for _, number in self._due}:
+                for generation in range(than):
+                    await self._snapshots.forget(number, generation)
+        except SnapshotStoreUnavailable as error:
+            _log.warning("snapshots before generation %d are removed after the next promotion: %s", than, error)
+
+
+def _has_more(snapshot: Snapshot, own: PartitionStore | None) -> bool:
+    return own is None or _read(snapshot.offsets) > _read(own.offsets())
 
 
 def _read(offsets: Mapping[str, int]) -> int:

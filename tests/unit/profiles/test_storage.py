@@ -1,17 +1,19 @@
-"""A generation of profiles begins with what a rebuild has handed over, and with nothing else."""
+"""What a partition begins with: the best state that there is; and what is removed once nobody needs it."""
 
+import asyncio
 import time
 from pathlib import Path
 
 import pytest
 
 from app.profiles.snapshots import Snapshots
-from app.profiles.storage import NotBuiltError, Storage
+from app.profiles.storage import LostLogError, NotBuiltError, Storage
 from app.profiles.store import Changes, PartitionStore
 from app.settings import Settings
 from schemas.topics import UPDATES
 
-NOTHING_READ = {topic.name: 0 for topic in UPDATES.values()}
+UPDATES_NAMES = [topic.name for topic in UPDATES.values()]
+NOTHING_READ = dict.fromkeys(UPDATES_NAMES, 0)
 
 
 async def test_what_was_built_is_opened_also_where_nothing_was_ever_said_to_a_partition(tmp_path: Path) -> None:
@@ -26,3 +28,74 @@ async def test_what_was_built_is_opened_also_where_nothing_was_ever_said_to_a_pa
     await storage.close((1, 2), opened)
     with pytest.raises(NotBuiltError):
         await storage.open((1, 3), NOTHING_READ)
+
+
+def filled(path: Path, read: int) -> PartitionStore:
+    """A store that says how much it has read."""
+    store = PartitionStore.open(path)
+    store.write(Changes(nodes={b"read": b"%d" % read}, offsets=dict.fromkeys(UPDATES_NAMES, read)))
+    return store
+
+
+async def test_where_the_log_begins_too_late_the_files_stay_as_they_are(tmp_path: Path) -> None:
+    filled(tmp_path / "profiles" / "0.2", 5).close()
+    storage = Storage(Settings(data_dir=tmp_path), time.monotonic)
+    for _ in range(2):
+        with pytest.raises(LostLogError, match="partition 2"):
+            await storage.open((0, 2), dict.fromkeys(UPDATES_NAMES, 6))
+    opened = await storage.open((0, 2), dict.fromkeys(UPDATES_NAMES, 5))
+    assert opened.get_nodes([b"read"]) == [b"5"]
+    await storage.close((0, 2), opened)
+
+
+@pytest.mark.parametrize("older", [None, 3])
+async def test_a_damaged_snapshot_does_not_cost_the_store_that_is_there(tmp_path: Path, older: int | None) -> None:
+    settings = Settings(data_dir=tmp_path)
+    snapshots = Snapshots.at(settings.snapshots())
+    for read in [each for each in (older, 9) if each]:
+        store = filled(tmp_path / f"another's.{read}", read)
+        newest = await snapshots.take(store, 2, 0)
+        store.close()
+    for each in (tmp_path / "snapshots" / newest.folder / "files").iterdir():
+        if each.name in {file.sha256 for file in newest.files if file.name.endswith(".sst")}:
+            each.write_bytes(b"x" * each.stat().st_size)
+    filled(tmp_path / "profiles" / "0.2", 5).close()
+    storage = Storage(settings, time.monotonic)
+    opened = await storage.open((0, 2), NOTHING_READ)
+    assert opened.get_nodes([b"read"]) == [b"5"], "it has read more than any good snapshot"
+    await storage.close((0, 2), opened)
+    assert [each.name for each in (tmp_path / "profiles").iterdir()] == ["0.2"]
+
+
+async def test_what_a_kill_left_of_a_snapshot_that_was_fetched_is_no_hindrance(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    store = filled(tmp_path / "another's", 9)
+    await Snapshots.at(settings.snapshots()).take(store, 2, 0)
+    store.close()
+    filled(tmp_path / "profiles" / "0.2.fetched", 7).close()
+    storage = Storage(settings, time.monotonic)
+    opened = await storage.open((0, 2), NOTHING_READ)
+    assert opened.get_nodes([b"read"]) == [b"9"]
+    await storage.close((0, 2), opened)
+
+
+async def test_only_what_is_older_than_a_generation_is_removed_with_its_snapshots(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    snapshots = Snapshots.at(settings.snapshots())
+    storage = Storage(settings, time.monotonic)
+    for generation in range(4):
+        store = filled(tmp_path / "profiles" / f"{generation}.1", generation + 1)
+        await snapshots.take(store, 1, generation)
+        store.close()
+    (tmp_path / "profiles" / "a.file").touch()
+    opened = await storage.open((3, 1), NOTHING_READ)
+    storage.remove_older(2)
+    assert sorted(each.name for each in (tmp_path / "profiles").iterdir()) == ["2.1", "3.1", "a.file"]
+    async with asyncio.timeout(10):
+        while await snapshots.newest_valid(1, 0) or await snapshots.newest_valid(1, 1):
+            await asyncio.sleep(0.01)
+    assert not list((tmp_path / "snapshots").glob("partition-1/generation-[01]/**/*.sst"))
+    assert not [each for each in (tmp_path / "snapshots").glob("partition-1/generation-[01]/*/*") if each.is_file()]
+    assert await snapshots.newest_valid(1, 2)
+    assert await snapshots.newest_valid(1, 3)
+    await storage.close((3, 1), opened)
