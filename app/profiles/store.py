@@ -11,7 +11,7 @@ the links of a checkpoint don't.
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -23,6 +23,7 @@ from rocksdict import Checkpoint, IngestExternalFileOptions, Rdict, WriteBatch
 from app.profiles.rocksdb import BUFFERS, options_of, write_files
 
 FORMAT: Final = 1  # of the families and of what `meta` holds
+DAMAGED: Final = "DAMAGED"  # a file in the store's directory that says so
 SCRATCH: Final = "scratch"  # a directory in the store's own, for what is made and soon removed
 MOST_ROWS: Final = 100_000
 MOST_BYTES: Final = 64 * 1024 * 1024  # of what many keys have, read at once
@@ -79,6 +80,8 @@ class PartitionStore:
 
         """
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (path / DAMAGED).exists():
+            raise CorruptStore(path, "a damaged block was found when it was read")
         if not (path / "CURRENT").exists() and any(path.glob("*.sst")):
             raise CorruptStore(path, "the file CURRENT is missing")  # RocksDB would begin anew, with nothing
         with _errors_of(path):
@@ -231,6 +234,12 @@ class PartitionStore:
                 batch[key] = value
 
 
+def _mark_damaged(path: Path) -> None:
+    """Have the store be taken for damaged when it is opened again, where RocksDB wouldn't look at the block."""
+    with suppress(OSError):
+        (path / DAMAGED).touch()
+
+
 @contextmanager
 def _errors_of(path: Path) -> Iterator[None]:
     """Give the errors of RocksDB a class: rocksdict raises bare exceptions with RocksDB's messages."""
@@ -238,6 +247,8 @@ def _errors_of(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         why = str(error)
+        if why.startswith("Corruption:"):
+            _mark_damaged(path)
         if why.startswith("Corruption:") or "Column families not opened" in why or "No such file or directory" in why:
             raise CorruptStore(path, why) from error
         if "lock hold by current process" in why or "While lock file" in why:
