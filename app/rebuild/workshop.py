@@ -4,8 +4,10 @@ Each partition keeps what it told others since it kept before; so a kill between
 again, and to hear a thing twice changes nothing.
 """
 
+import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -16,7 +18,7 @@ from aiokafka import TopicPartition
 from app.lane.chunk import Chunk
 from app.lane.rule_book import MICROSECOND
 from app.profiles.partition import RULES_AT, ProfilePartition
-from app.profiles.store import PartitionStore
+from app.profiles.store import CorruptStore, PartitionStore
 from app.rebuild.comparison import identity_hash
 from app.rebuild.following import Forgetting
 from projections.metrics import EPOCH
@@ -33,6 +35,8 @@ MOST_NODES: Final = 100_000  # in memory, decoded, of all partitions together
 MOST_TOUCHED: Final = 1_000_000  # identities: 100 MB
 PAGE: Final = 10_000  # nodes looked at before others have a turn
 
+_log = logging.getLogger(__name__)
+
 
 class Workshop:
     """All partitions of one rebuild, in a folder. `take` what raw messages say, and `keep` it now and then."""
@@ -41,7 +45,7 @@ class Workshop:
         self._folder = folder
         self._most_identities = most_identities
         self._arrived = 0.0  # of the message at hand, in seconds since 1970: repeats are recognised within days of it
-        stores = [PartitionStore.open(folder / str(number)) for number in range(partitions)]
+        stores = _opened(folder, partitions)
         self._partitions = [
             ProfilePartition(
                 number,
@@ -180,6 +184,22 @@ class Workshop:
                     speaking = True
                     self._said[each.number].append((partition, encode_told(told)))
                     self._partitions[partition].hear(told, self._most_identities)
+
+
+def _opened(folder: Path, partitions: int) -> list[PartitionStore]:
+    """Open the stores. When one is damaged, all begin anew: what it was told by the others is told only once."""
+    with ExitStack() as opened:
+        try:
+            stores = [
+                opened.enter_context(closing(PartitionStore.open(folder / str(number)))) for number in range(partitions)
+            ]
+        except CorruptStore as error:
+            _log.error("%s What was built is built anew.", error)
+        else:
+            opened.pop_all()
+            return stores
+    shutil.rmtree(folder)
+    return [PartitionStore.open(folder / str(number)) for number in range(partitions)]
 
 
 def folder_of(data_dir: Path, name: str) -> Path:

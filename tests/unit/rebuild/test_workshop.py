@@ -148,3 +148,18 @@ def test_a_kill_while_a_person_is_forgotten_brings_nobody_back(tmp_path: Path) -
         workshop.forget([person])
         assert state(workshop) == wanted, folder
         workshop.close()
+
+
+def test_stores_of_which_one_is_damaged_are_built_anew(tmp_path: Path) -> None:
+    chance, rules = random.Random(7), book()
+    records = consecutive(chance, 20)
+    workshop = Workshop(tmp_path, PARTITIONS, MOST, 0)
+    take_rows(workshop, records, rules, Forgotten())
+    wanted = state(workshop)
+    workshop.close()
+    (tmp_path / "1" / "CURRENT").unlink()
+    workshop = Workshop(tmp_path, PARTITIONS, MOST, 0)
+    assert workshop.next_offset(records[0].topic, 1) == 0
+    take_rows(workshop, records, rules, Forgotten())
+    assert state(workshop) == wanted
+    workshop.close()
