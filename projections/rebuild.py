@@ -76,7 +76,7 @@ class Others:
     """What has to be known beside a rebuild and the rules."""
 
     under_way: str = ""  # the id of another rebuild
-    outdated: bool = False  # other rules are in force than when this one was started
+    outdated: bool = False  # other rules are in force than when it was started or, to start it, when it was asked for
     room: int = 2**62  # bytes that a recipe may have
     versions: Mapping[str, int] = field(default_factory=dict)  # the newest of each definition
 
@@ -134,6 +134,8 @@ def _start(known: Rebuild | None, command: StartRebuild, others: Others) -> Answ
         raise RefusedError("exists", f"there is such a rebuild, and it is {known.status}")
     if others.under_way:
         raise RefusedError("busy", f"{others.under_way} is under way: promote or discard it first")
+    if others.outdated:
+        raise RefusedError("outdated", "other rules were applied at this moment: look what is in force and start again")
     if len((command.recipe + command.note).encode("utf-8", "replace")) > others.room:
         raise RefusedError("too_much", "all definitions and the rebuild's together are too large: discard drafts")
     try:

@@ -5,6 +5,7 @@ Whether a definition can be applied depends on the others, so their states must 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, cast, get_args
 
@@ -21,6 +22,7 @@ from schemas.definitions import (
     RebuildCommand,
     RebuildPromoted,
     RuleCommand,
+    StartRebuild,
     mapping_of,
 )
 
@@ -98,7 +100,7 @@ def _answer_rebuild(
     known, rules, busy = book.rebuilds.get(command.definition_id), book.rules, book.under_way
     others = Others(
         under_way=busy.definition_id if busy and busy is not known else "",
-        outdated=basis_of(rules) != book.basis,
+        outdated=_is_outdated(book, command, basis_of(rules)),
         room=room_for(book, command.definition_id),
         versions={name: each.version for name, each in book.definitions.items()},
     )
@@ -114,6 +116,12 @@ def _answer_rebuild(
     latest = dict(list(rebuilds.items())[-MOST_REBUILDS:])
     basis = book.basis if known else basis_of(rules)
     return replace(book, rebuilds=MappingProxyType(latest), basis=basis), events
+
+
+def _is_outdated(book: Rulebook, command: RebuildCommand, now: Basis) -> bool:
+    if isinstance(command, StartRebuild):
+        return command.basis not in {"", basis_text(now)}
+    return now != book.basis
 
 
 def _promoted(book: Rulebook, event: RebuildPromoted) -> Rulebook:
@@ -141,6 +149,11 @@ def basis_of(rules: Rules) -> Basis:
     if rules.identity:
         versions[""] = rules.identity.version
     return rules.generation, tuple(sorted(versions.items()))
+
+
+def basis_text(basis: Basis) -> str:
+    """Return what stands for a basis in a command."""
+    return sha256(repr(basis).encode()).hexdigest()
 
 
 def room_for(book: Rulebook, definition_id: str) -> int:

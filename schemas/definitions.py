@@ -78,6 +78,7 @@ class StartRebuild(CommandEnvelope):
 
     recipe: str
     note: str = ""  # why, for people
+    basis: str = ""  # stands for the rules that the recipe was made from, see `projections/rulebook.py`; empty: any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,14 +90,13 @@ async def live_rules(call: Call[Any, Any]) -> Rules:
         raise Problem(503, "definitions_unknown", detail, headers={"Retry-After": "1"}) from error
 
 
-async def wished(call: Call[Any, Any], body: RebuildBody) -> Recipe:
-    """Return the recipe that a body comes to.
+async def wished(call: Call[Any, Any], body: RebuildBody, rules: Rules) -> Recipe:
+    """Return the recipe that a body comes to by the rules in force.
 
     Raises:
         Problem: there are no such versions, jobs or times; with every field that is wrong.
 
     """
-    rules = await live_rules(call)
     if body.former:
         if not rules.generation:
             raise Problem(409, "no_former", "no rebuild was promoted yet, so there is no way back to go")

@@ -14,11 +14,12 @@ from app.api.preferences import etag, expected_revision
 from app.api.problems import Problem, not_found
 from app.api.rebuild_shelf import RebuildMark
 from app.api.rebuild_views import RebuildItem, RebuildView, public_id, rebuild_item, rebuild_view
-from app.api.rebuild_wishes import LONGEST_NOTE, WHY_NOT, RebuildBody, what_brought, wished
+from app.api.rebuild_wishes import LONGEST_NOTE, WHY_NOT, RebuildBody, live_rules, what_brought, wished
 from app.api.routes import MAY_MATCH, PREFER, Answer, Call, Query, Route
 from app.api.writes import Accepted
-from projections.recipe import Recipe, recipe_text
+from projections.recipe import recipe_text
 from projections.recipe_words import IDENTITY_RULES
+from projections.rulebook import basis_of, basis_text
 from schemas.definitions import REBUILD, DefinitionCommand, DiscardRebuild, PromoteRebuild, StartRebuild, stream_of
 
 ENDED: Final = frozenset({"Completed", "Killed", "Purged"})
@@ -40,7 +41,7 @@ async def get_rebuild(call: Call[Query, None]) -> web.Response:
 async def start_rebuild(call: Call[Query, RebuildBody]) -> web.Response:
     """Start a rebuild."""
     check_known(call)
-    return await _start(call, await wished(call, call.body), call.body.note, "started")
+    return await _start(call, call.body, call.body.note, "started")
 
 
 async def undo_job(call: Call[Query, None]) -> web.Response:
@@ -58,7 +59,7 @@ async def undo_job(call: Call[Query, None]) -> web.Response:
     elif job.status not in ENDED:
         said += f"; the job is {job.status}, and what it brings from now on counts: kill it if that is wrong, too"
     note = f"without what {job.name if job else job_id} has brought"[:LONGEST_NOTE]
-    return await _start(call, await wished(call, RebuildBody(without=(job_id,))), note, said)
+    return await _start(call, RebuildBody(without=(job_id,)), note, said)
 
 
 async def promote_rebuild(call: Call[Query, None]) -> web.Response:
@@ -75,14 +76,16 @@ async def discard_rebuild(call: Call[Query, None]) -> web.Response:
     return await _submitted(call, command, "discarded")
 
 
-async def _start(call: Call[Any, Any], recipe: Recipe, note: str, said: str) -> web.Response:
+async def _start(call: Call[Any, Any], body: RebuildBody, note: str, said: str) -> web.Response:
+    rules = await live_rules(call)
+    recipe, basis = await wished(call, body, rules), basis_text(basis_of(rules))
     busy = call.api.shelf.rebuilds.under_way
     if busy is not None:
         name = public_id(busy.rebuild.definition_id)
         detail = f"rebuild {name} is under way, and there can be one at a time: promote or discard it first"
         raise Problem(409, "busy", detail, more={"allowed": ["promote", "discard"], "rebuild": name})
     definition_id = f"{REBUILD}{uuid4()}"
-    command = StartRebuild(**envelope(call, definition_id, None), recipe=recipe_text(recipe), note=note)
+    command = StartRebuild(**envelope(call, definition_id, None), recipe=recipe_text(recipe), note=note, basis=basis)
     return await _submitted(call, command, said, status=202)
 
 

@@ -10,6 +10,7 @@ import pytest
 from app.rulebook_codec import decode_rulebook, encode_rulebook
 from projections.body_parts import InvalidRulesError
 from projections.recipe import Applied, Recipe, Scope, read_recipe, recipe_text
+from projections.rulebook import basis_of, basis_text
 from projections.rules import NO_RULES, fold
 from schemas.definitions import (
     ApplyDefinition,
@@ -69,6 +70,26 @@ def test_a_promoted_draft_is_no_draft_any_more_and_a_stream_left_out_has_no_mapp
     assert flights.draft is None
     began = 1_767_225_600_000_000
     assert again.book.rules.scope == Scope(1_357_016_400_000_000, None, began, {"job-0": began, "job-1": began})
+
+
+def test_rules_that_are_applied_while_a_rebuild_is_asked_for_are_not_taken_back_unnoticed() -> None:
+    told = Teller()
+    for name, body in (("identity", identity("tail")), (FLIGHTS, mapping("latest")), (FLIGHTS, mapping("first"))):
+        told.send(DraftDefinition, name, body=body)
+    told.send(ApplyDefinition, "identity", version=1)
+    told.send(ApplyDefinition, FLIGHTS, version=2)
+    recipe, basis = recipe_text(told.book.rules.recipe), basis_text(basis_of(told.book.rules))
+    told.send(DraftDefinition, FLIGHTS, body=mapping("min"))
+    told.send(ApplyDefinition, FLIGHTS, version=3)
+    told.send(StartRebuild, "rebuild:1", recipe=recipe, basis=basis)
+    refused = told.events[-1]
+    assert isinstance(refused, DefinitionRefused)
+    assert refused.code == "outdated"
+    assert "look what is in force" in refused.message
+    recipe, basis = recipe_text(told.book.rules.recipe), basis_text(basis_of(told.book.rules))
+    told.send(StartRebuild, "rebuild:2", recipe=recipe, basis=basis)
+    assert told.book.rebuilds["rebuild:2"].is_under_way
+    assert decode_rulebook(encode_rulebook(told.book)).basis == basis_of(told.book.rules)
 
 
 def test_a_recipe_has_to_fit_beside_all_bodies() -> None:
