@@ -2,8 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any, Final
 
 from aiohttp import web
@@ -11,6 +13,7 @@ from pydantic import Field
 
 from app.api.definition_writes import envelope, outcome
 from app.api.envelope import answer
+from app.api.lanes import UPDATE_TOPICS
 from app.api.problems import FieldError, Problem, invalid, not_found
 from app.api.profile_views import ExplainView, ForgottenView, ProfileView, message_view, profile_view
 from app.api.routes import PREFER, Answer, Call, Query, Route
@@ -34,6 +37,8 @@ from schemas.wire import encode
 MICROSECOND: Final = timedelta(microseconds=1)
 MOST_ROUNDS: Final = 5  # a person whose identities grow faster is forgotten as far as they were known
 ROUND_SECONDS: Final = 1.0
+ARRIVAL_SECONDS: Final = 20.0
+HOPS: Final = 3  # from node to node, until somebody's identities are all known
 DROP_SECONDS: Final = 20.0
 SHORTEST_LOOK: Final = 0.02
 LONGEST_LOOK: Final = 0.5
@@ -67,16 +72,19 @@ async def forget_profile(call: Call[Query, None]) -> web.Response:
     """
     at, look = call.api.clock(), await _look(call)
     key = _ranked(call, look)
-    identities = await _identities(look, key)
+    found, until = await _identities(look, key), asyncio.get_running_loop().time() + ARRIVAL_SECONDS
     for _ in range(MOST_ROUNDS):
+        identities = found
         hashes = tuple(sorted(key_hash(shown_key(each)) for each in identities))
         proof = await outcome(call, ForgetPerson(**envelope(call, FORGOTTEN, None), key_hashes=hashes, at=at))
-        await asyncio.sleep(ROUND_SECONDS)  # what lanes had under way has arrived by then
+        await asyncio.sleep(ROUND_SECONDS)  # until the lanes have heard of it
+        arrived = await _has_arrived(call, until)
         found = await _identities(look, key) | identities
         if found == identities:
             break
-        identities = found
     await _drop(call, look, identities, (at - EPOCH) // MICROSECOND)
+    if not arrived:
+        raise _not_dropped("the profiles are behind, and more of the person may be on its way to them")
     view = ForgottenView(at=at, identities=len(identities), key_hashes=list(hashes))
     return answer(call, view, message="forgotten" if proof else "accepted; it holds as soon as it is visible")
 
@@ -89,22 +97,44 @@ async def _identities(look: Look, key: str) -> set[str]:
     return {key, *(root.identities() if root else ())}
 
 
+async def _has_arrived(call: Call[Any, Any], until: float) -> bool:
+    """Wait until the profiles have read what was said up to now, and what they told each other because of it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(until):
+            for _ in range(HOPS):
+                await _until(partial(call.api.lanes.has_passed, UPDATE_TOPICS, call.api.clock()))
+        return True
+    return False
+
+
+async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+    pause = SHORTEST_LOOK
+    while not await holds():
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_LOOK)
+
+
+def _not_dropped(why: str) -> Problem:
+    detail = f"the person will not come back, but {why}: repeat the request"
+    return Problem(503, "not_dropped_yet", detail, headers={"Retry-After": "2"})
+
+
 async def _drop(call: Call[Any, Any], look: Look, identities: set[str], moment_micros: int) -> None:
     """Tell the node of each identity to forget, and wait until each has."""
     together = sorted(identities)
     intake: Intake = call.api.intake
+
+    async def dropped() -> bool:
+        return all(node and node.forgotten >= moment_micros for node in await look.nodes(together))
+
     try:
         for those in _rankings(call, look, together):
             for record in _forgetting(those, moment_micros, call.api.settings.partitions):
                 await intake.write([record])
         async with asyncio.timeout(DROP_SECONDS):
-            pause = SHORTEST_LOOK
-            while any(node is None or node.forgotten < moment_micros for node in await look.nodes(together)):
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_LOOK)
+            await _until(dropped)
     except (NotSentError, NotConfirmedError, NobodyAnswers, TimeoutError) as error:
-        detail = "the person will not come back, but it isn't known yet whether all is dropped: repeat the request"
-        raise Problem(503, "not_dropped_yet", detail, headers={"Retry-After": "2"}) from error
+        raise _not_dropped("it isn't known yet whether all is dropped") from error
 
 
 def _rankings(call: Call[Any, Any], look: Look, keys: Sequence[str]) -> list[list[str]]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.lane.raw import Raw, open_raw, parse
-from app.lane.rule_book import RuleBook, identity_of
+from app.lane.rule_book import RuleBook, identity_of, is_forgotten
 from app.profiles.asking import Look
 from app.rules_reader import RulesReader
 from projections.foresight import settle
@@ -111,6 +111,8 @@ class Past:
         if mapped is None:
             return None
         key, links, at, values = mapped
+        if is_forgotten(self._rules.rules.forgotten, (key, *links), at):
+            return None  # since it was mapped
         return Behind(
             *place,
             message_id=f"{raw.batch}/{index}",

@@ -12,6 +12,11 @@ import pytest_asyncio
 
 from app.broker.server import Broker
 from app.store.read_store import ReadStore
+from projections.metrics import EPOCH
+from projections.placement import partition_of_key
+from projections.updates import Group, Mapped, encode_mapped
+from schemas.updates import MappedBatch
+from schemas.wire import encode
 from tests.kafka.api.rig import Client, as_caller, until_ready
 from tests.kafka.api.test_collect import url_of
 from tests.kafka.service import Service, service
@@ -19,6 +24,7 @@ from tests.kafka.service import Service, service
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PATIENCE_SECONDS = 60.0
+SUE = "00:email:sue@example.com"
 IDENTITY = {
     "kinds": [{"kind": "email", "rank": 0, "title": "E-mail"}, {"kind": "cookie", "rank": 5, "title": "Cookie"}],
     "max_identities": 1000,
@@ -35,7 +41,7 @@ VISITS = {
 
 
 @asynccontextmanager
-async def plane(folder: Any) -> AsyncIterator[Client]:
+async def plane(folder: Any) -> AsyncIterator[tuple[Client, Service]]:
     roles = ("control", "api", "lane-realtime", "profiles")
     async with (
         await Broker.start(folder / "broker") as broker,
@@ -50,7 +56,7 @@ async def plane(folder: Any) -> AsyncIterator[Client]:
             applied = await client.ask("POST", f"{there}/apply")
             assert applied.status == 200, applied.body
         await followed(running, rules_at=4)
-        yield client
+        yield client, running
 
 
 async def followed(running: Service, rules_at: int) -> None:
@@ -68,9 +74,14 @@ async def followed(running: Service, rules_at: int) -> None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
-    async with plane(tmp_path_factory.mktemp("plane")) as made:
-        yield made
+async def made(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Client, Service]]:
+    async with plane(tmp_path_factory.mktemp("plane")) as both:
+        yield both
+
+
+@pytest.fixture(scope="module")
+def client(made: tuple[Client, Service]) -> Client:
+    return made[0]
 
 
 async def send(client: Client, *messages: dict[str, Any]) -> str:
@@ -136,6 +147,9 @@ async def test_who_is_forgotten_stays_so_until_there_is_news(client: Client) -> 
     await send(client, {"email": "eve@example.com", "city": "Steyr", "when": soon.isoformat()})
     anew = await profile(client, "email:eve@example.com", lambda _: True)
     assert (value(anew, "city"), value(anew, "visits"), anew["identities"]) == ("Steyr", 1, ["email:eve@example.com"])
+    explained = (await client.ask("GET", "/v2/profile/email:eve@example.com/explain")).data
+    assert [each["message"]["city"] for each in explained["messages"]] == ["Steyr"]
+    assert (await client.ask("GET", "/v2/profile/email:eve@example.com?as_of=2026-01-15T00:00:00Z")).status == 404
 
 
 async def test_also_who_has_as_many_identities_as_are_kept_is_forgotten(client: Client) -> None:
@@ -147,6 +161,37 @@ async def test_also_who_has_as_many_identities_as_are_kept_is_forgotten(client: 
     assert (forgotten.status, forgotten.data and forgotten.data["identities"]) == (200, 1_000), forgotten.body
     for each in (messages[0], messages[-1]):
         assert (await client.ask("GET", f"/v2/profile/cookie:{each['cookie']}")).status == 404
+
+
+def says(number: int, group: Group, *links: tuple[str, str, int, str, int]) -> bytes:
+    """What a lane tells the profiles of one raw record."""
+    payload = encode_mapped(Mapped([group], list(links)))
+    return encode(
+        MappedBatch(
+            topic="messages.backfill", partition=9, first_offset=number, next_offset=number + 1, rules_at=4,
+            payload=payload,
+        )
+    )  # fmt: skip
+
+
+async def test_who_is_forgotten_does_not_come_back_by_what_was_still_on_its_way(made: tuple[Client, Service]) -> None:
+    client, running = made
+    await send(client, {"email": "sue@example.com", "cookie": "s1", "when": "2026-01-01T10:00:00Z"})
+    await profile(client, "cookie:s1", lambda each: each["id"] == "email:sue@example.com")
+    home = partition_of_key("05:cookie:s2", running.settings.partitions)
+    before = datetime(2026, 1, 2, tzinfo=UTC)
+    at = (before - EPOCH) // timedelta(microseconds=1)
+    slow = [["00:email:slow", at, 0, n, 0, f"{999_999 - n:06}" * 10] for n in range(3_000)]
+    assert running.producer
+    for number in range(100):  # seconds of work in front, for the one partition
+        told = says(number, Group("visits", ("union:texts",), number, [f"history/{number}"], slow))
+        await running.producer.send("updates.backfill", told, partition=home)
+    late = says(100, Group("visits", (), 100, ["history/100"]), ("05:cookie:s2", SUE, at, "h", 0))
+    await running.producer.send_and_wait("updates.backfill", late, partition=home)
+    forgotten = await client.ask("DELETE", "/v2/profile/email:sue@example.com")
+    assert (forgotten.status, forgotten.data["identities"]) == (200, 3), forgotten.body
+    for key in ("cookie:s1", "cookie:s2", "email:sue@example.com"):
+        assert (await client.ask("GET", f"/v2/profile/{key}")).status == 404
 
 
 async def test_a_key_that_can_not_be_one_is_told_so(client: Client) -> None:
