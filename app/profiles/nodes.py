@@ -1,19 +1,26 @@
-"""The nodes of a partition that are in memory, decoded, in front of its store. Bounded; knows no Kafka."""
+"""The nodes of a partition in memory, decoded, in front of its store: few when they are large. Knows no Kafka."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from projections.node import Node
 from projections.updates import decode_node
+
+USUAL_BYTES: Final = 1_024  # of a node as it is stored; in memory it is several times as large
 
 Fetch = Callable[[list[bytes]], Sequence[bytes | None]]
 
 
 class Nodes:
-    """Keeps about `most` nodes, those used last. What was changed and not stored yet is held in any case."""
+    """Keeps about `most` nodes, those used last, and fewer when they are large.
+
+    What was changed and not stored yet is held in any case.
+    """
 
     def __init__(self, fetch: Fetch, most: int) -> None:
         self._fetch = fetch
         self._most = most
+        self._bytes = 0  # as they are stored, of those that came or were changed since the older ones were let go of
         self._recent: dict[str, Node] = {}
         self._older: dict[str, Node] = {}  # of the generation before; those that are used again move up
         self.changed: dict[str, Node] = {}
@@ -33,6 +40,7 @@ class Nodes:
             missing.sort()  # neighbours share blocks
             for key, stored in zip(missing, self._fetch([each.encode() for each in missing]), strict=True):
                 found[key] = recent[key] = decode_node(key, stored)
+                self._bytes += len(stored or b"")
         return found
 
     def peek(self, key: str) -> Node | None:
@@ -43,8 +51,9 @@ class Nodes:
             node = decode_node(key, stored) if stored is not None else None
         return node
 
-    def stored(self) -> None:
-        """Note that all changes are in the store, and let go of what wasn't used for long."""
+    def stored(self, size: int) -> None:
+        """Note that all changes are in the store, in so many bytes, and let go of what wasn't used for long."""
         self.changed.clear()
-        if len(self._recent) > self._most // 2:
-            self._older, self._recent = self._recent, {}
+        self._bytes += size
+        if max(len(self._recent), self._bytes // USUAL_BYTES) > self._most // 2:
+            self._older, self._recent, self._bytes = self._recent, {}, 0

@@ -233,7 +233,7 @@ class ProfilePartition:
             facts={PAGES: str(self._pages).encode(), **facts},
         )
         self.store.write(changes)
-        self.nodes.stored()
+        self.nodes.stored(sum(len(each or b"") for each in changes.nodes.values()))
         self._references = {}
         self._moved = False
 
