@@ -64,14 +64,16 @@ class Look:
         """Return the node that holds the profile of a ranked key; None when nothing is known of it.
 
         Raises:
-            NobodyAnswers: an owner can't be asked.
+            NobodyAnswers: an owner can't be asked, or the profile is on its way from one to another.
 
         """
+        node = await self.node(key)
         for _ in range(LONGEST_CHASE):
-            node = await self.node(key)
             if node is None or not node.parent:
                 return node
-            key = node.parent
+            node = await self.node(node.parent)
+            if node is None:
+                break  # it hasn't heard yet that it is somebody
         raise NobodyAnswers(f"the identities of {key} are being brought together")
 
     async def node(self, key: str) -> Node | None:

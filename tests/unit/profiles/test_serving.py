@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.profiles.asking import MOST_KEYS, Asking, Look
+from app.profiles.asking import MOST_KEYS, Asking, Look, NobodyAnswers
 from app.profiles.partition import MOST_REFERENCES, REFERENCE, Place, ProfilePartition
 from app.profiles.serving import MOST_BYTES, Serving
 from app.profiles.store import Changes, PartitionStore
@@ -19,9 +19,9 @@ from projections.updates import encode_node
 @asynccontextmanager
 async def answering(folder: Path, changes: Changes) -> AsyncIterator[Look]:
     """One partition that has only what is given, and who asks its owner."""
-    views = await ReadStore.open(f"sqlite+aiosqlite:///{folder / 'views.db'}")
     store = PartitionStore.open(folder / "store")
     store.write(changes)
+    views = await ReadStore.open(f"sqlite+aiosqlite:///{folder / 'views.db'}")
     partition = ProfilePartition(0, 1, store, generation=0, most_nodes=100, clock=lambda: 0.0)
     places: Mapping[Place, ProfilePartition] = {(0, 0): partition}
     try:
@@ -73,3 +73,16 @@ async def test_of_a_key_that_is_in_millions_of_messages_only_so_many_are_told_th
         assert len(await look.references("00:email:all")) == MOST_REFERENCES
         assert [each[2] for each in await look.references("00:email:almost")] == [0, 1, 2]
         assert await look.references("00:email:al") == []
+
+
+async def test_a_profile_that_is_on_its_way_to_a_better_identity_is_not_unknown(tmp_path: Path) -> None:
+    moved, nobody = Node("05:cookie:c", parent="00:email:ada"), "05:cookie:nobody"
+    async with answering(tmp_path / "before", stored({moved.key: moved})) as look:
+        with pytest.raises(NobodyAnswers, match="brought together"):
+            await look.root(moved.key)
+        assert await look.root(nobody) is None
+    arrived = Node("00:email:ada", cells={"latest:city": [0, "upload/1", 0, "Graz"]})
+    async with answering(tmp_path / "after", stored({each.key: each for each in (moved, arrived)})) as look:
+        found = await look.root(moved.key)
+        assert found
+        assert found.cells == arrived.cells
