@@ -129,8 +129,12 @@ class ProfilePartition:
         with self._seen.of({batch for batch, _, _ in counted}) as seen:
             return meets(counted, seen)
 
+    def has_forgotten(self, keys: Iterable[str]) -> bool:
+        """Tell whether anybody of these was forgotten, and nodes have to look at the time of each message."""
+        return any(node.forgotten for node in self.nodes.load(keys).values())
+
     def take_folded(self, folded: Folded, most_identities: int) -> None:
-        """Apply what raw messages say, folded before; none of them was taken or counted yet."""
+        """Apply what raw messages say, folded before; none was taken or counted yet, or is about who was forgotten."""
         with self._seen.of({batch for batch, _, _ in folded.counted}) as seen:
             note_counted(folded.counted, seen)
         apply_folded(folded, self._touch(folded.spoken_to()), self._outbox("", most_identities))

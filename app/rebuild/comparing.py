@@ -94,7 +94,7 @@ class Comparing:
         touched = self._touched | (workshop.touched or set())
         workshop.touched = None
         found = await in_thread(lambda: compare(self._live, side_of(workshop.stores), touched))
-        self._live = Side()
+        self._live, self._touched = Side(), set()  # which are large
         return found
 
     async def _read(self, since: Bounds) -> Bounds:
@@ -151,7 +151,7 @@ class Comparing:
 class Examples:
     """The report of a comparison, as soon as the owners of what is live show examples. `clock` counts seconds.
 
-    `rebuilt` returns the nodes of ranked keys, as far as they were built.
+    `rebuilt` returns the nodes of ranked keys.
     """
 
     def __init__(

@@ -71,11 +71,8 @@ class Workshop:
         return [each.store for each in self._partitions]
 
     def nodes(self, keys: Iterable[str]) -> Mapping[str, Node]:
-        """Return the nodes of ranked keys, as far as there are some."""
-        found = {
-            each: self._partitions[partition_of_key(each, len(self._partitions))].nodes.peek(each) for each in keys
-        }
-        return {key: node for key, node in found.items() if node is not None}
+        """Return the nodes of ranked keys; one that isn't there says nothing."""
+        return {each: self._node(each) for each in keys}
 
     @property
     def changes(self) -> int:
@@ -106,16 +103,18 @@ class Workshop:
     def take_folded(self, folded: Mapping[int, Folded], source: str, first: int, behind: int, arrived: float) -> bool:
         """Apply what the raw records `first` to `behind` say, folded by partition, and all that follows from it.
 
-        False: some of it was taken or counted before, and the records have to be taken one by one. Nothing is applied.
+        False: some of it was taken or counted before, or is about somebody who was forgotten here, and the records have
+        to be taken one by one. Nothing is applied.
         """
         self._arrived = arrived
         if any(each.next_raw_offset(source) > first for each in self._partitions):
             return False
-        if any(self._partitions[number].has_counted(each.counted) for number, each in folded.items()):
+        told = [(self._partitions[number], each) for number, each in folded.items()]
+        if any(there.has_counted(each.counted) or there.has_forgotten(each.spoken_to()) for there, each in told):
             return False
-        for number, each in folded.items():
+        for there, each in told:
             self._note_touched(each.spoken_to())
-            self._partitions[number].take_folded(each, self._most_identities)
+            there.take_folded(each, self._most_identities)
         for partition in self._partitions:
             partition.seek({source: behind})
         self._pass_on()
@@ -133,7 +132,11 @@ class Workshop:
             self._said[each.number] = []
 
     def forget(self, people: Iterable[Forgetting]) -> None:
-        """Forget people, of whom only the hashes of their keys are known, so that every key has to be looked at."""
+        """Forget people, of whom only the hashes of their keys are known, so that every key has to be looked at.
+
+        By the rules of this rebuild a person may have more identities than those. What the messages of all of them said
+        can't be told apart any more, so all of the profile goes, as it does where it is live.
+        """
         new = [each for each in people if each.offset >= self._forgotten_to]
         if not new:
             return
@@ -141,7 +144,7 @@ class Workshop:
         moments = {each: one.at for one in new for each in one.key_hashes}
         keys = {found: key for key in self._keys() if (found := key_hash(shown_key(key))) in moments}
         for one in new:
-            together = sorted(keys[each] for each in one.key_hashes if each in keys)
+            together = self._together(keys[each] for each in one.key_hashes if each in keys)
             moment = (one.at - EPOCH) // MICROSECOND
             for partition in self._partitions:
                 mine = [key for key in together if partition_of_key(key, len(self._partitions)) == partition.number]
@@ -149,6 +152,19 @@ class Workshop:
         self._forgotten_to = 1 + max(each.offset for each in new)
         self._pass_on()
         self.keep()
+
+    def _together(self, keys: Iterable[str]) -> Sequence[str]:
+        """Return keys with all identities of the profiles that they belong to."""
+        found = set[str]()
+        for key in keys:
+            root = key
+            while parent := self._node(root).parent:
+                root = parent
+            found |= {key, *self._node(root).identities()}
+        return sorted(found)
+
+    def _node(self, key: str) -> Node:
+        return self._partitions[partition_of_key(key, len(self._partitions))].nodes.peek(key) or Node(key)
 
     def finish(self, rules_at: int, updates: Mapping[TopicPartition, int]) -> None:
         """Make the stores those of a generation: its rules, and where it begins to read what lanes and nodes say."""

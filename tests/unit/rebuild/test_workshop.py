@@ -163,3 +163,18 @@ def test_stores_of_which_one_is_damaged_are_built_anew(tmp_path: Path) -> None:
     take_rows(workshop, records, rules, Forgotten())
     assert state(workshop) == wanted
     workshop.close()
+
+
+def test_who_is_forgotten_while_other_rules_join_more_identities_leaves_nothing_with_these(tmp_path: Path) -> None:
+    said = [
+        {"cookie": "c1", "email": "p1@x", "string": "Graz"},
+        {"cookie": "c2", "email": "p1@x", "string": "Linz"},
+        {"cookie": "c3", "email": "p3@x", "string": "Wels"},
+    ]
+    workshop = Workshop(tmp_path, PARTITIONS, MOST, 0)
+    take_rows(workshop, [packed(0, "j/1", 0, said)], book(), Forgotten())
+    workshop.forget([Forgetting(7, frozenset({key_hash("cookie:c1")}), NOW)])  # live, that was all of the person
+    left = b" ".join(nodes(workshop.stores).values())
+    assert b"Graz" not in left
+    assert b"Wels" in left
+    workshop.close()
