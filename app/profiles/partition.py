@@ -53,7 +53,10 @@ Place = tuple[int, int]  # generation and partition
 
 
 class ProfilePartition:
-    """The nodes of one partition, in one generation. `apply` as much as you like, then `keep`."""
+    """The nodes of one partition, in one generation. `apply` as much as you like, then `keep`.
+
+    `clock` tells when what is applied arrived, in seconds since 1970; `in_any_order`: that may go back.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class ProfilePartition:
         generation: int,
         most_nodes: int,
         clock: Callable[[], float],
+        in_any_order: bool = False,
     ) -> None:
         self.number = number
         self.store = store
@@ -73,7 +77,7 @@ class ProfilePartition:
         self._pages = int(store.fact(PAGES) or 0)
         self._rules_at = int(store.fact(RULES_AT) or 0)
         self.nodes = Nodes(store.get_nodes, most_nodes)
-        self._seen = Seen(store.get_seen, store.iterate_seen, clock)
+        self._seen = Seen(store.get_seen, store.iterate_seen, clock, in_any_order=in_any_order)
         self._clock = clock
         self._overfull = Overfull(f"profiles/{number}")
         self._references: dict[str, bytearray] = {}

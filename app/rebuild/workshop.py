@@ -54,6 +54,7 @@ class Workshop:
                 generation=0,
                 most_nodes=MOST_NODES // partitions,
                 clock=lambda: self._arrived,
+                in_any_order=True,  # each raw partition has another time
             )
             for number, store in enumerate(stores)
         ]

@@ -21,11 +21,14 @@ from projections.updates import canonical, decode_node
 from schemas.updates import MappedBatch
 from schemas.wire import decode
 from tests.unit.rebuild.test_folding import (
+    ARRIVED,
+    DAY,
     IDENTITY,
     NOW,
     PARTITIONS,
     Record,
     book,
+    mapping,
     packed,
     some_records,
     state,
@@ -177,4 +180,25 @@ def test_who_is_forgotten_while_other_rules_join_more_identities_leaves_nothing_
     left = b" ".join(nodes(workshop.stores).values())
     assert b"Graz" not in left
     assert b"Wels" in left
+    workshop.close()
+
+
+def visit(offset: int, message_id: str, arrived: int, partition: int) -> Record:
+    headers = [("stream", b"shop"), ("message_id", message_id.encode())]
+    return Record(offset, b'{"cookie":"c1"}', headers, arrived // 1000, partition=partition)
+
+
+@pytest.mark.parametrize("order", ["early first", "late first"])
+def test_what_comes_twice_counts_once_though_partitions_are_read_out_of_time(tmp_path: Path, order: str) -> None:
+    """One raw partition is read as of a year ago while another is read as of now, and all is kept in between."""
+    ago = ARRIVED - 365 * DAY
+    early = [visit(0, "m1", ago, 1), visit(1, "m1", ago + DAY, 1)]
+    late = [visit(0, "m2", ARRIVED, 2), visit(1, "m2", ARRIVED, 2), visit(2, "m1", ARRIVED, 2)]  # m1 is another by now
+    times = zip(early, late, strict=False) if order == "early first" else zip(late, early, strict=False)
+    workshop = Workshop(tmp_path, PARTITIONS, MOST, 0)
+    for each in [*(record for both in times for record in both), late[2]]:
+        take_rows(workshop, [each], book(mapping(dated=False)), Forgotten())
+        workshop.keep()
+    ((_, counted),) = [json.loads(each)[2]["count:messages"].popitem() for each in nodes(workshop.stores).values()]
+    assert counted[1] == 3
     workshop.close()
