@@ -188,7 +188,9 @@ class PartitionStore:
         return self.path / SCRATCH / str(next(self._scratches))
 
     def close(self) -> None:
-        """Close the store; what was written is on the disk then."""
+        """Close the store, unless it is closed; what was written is on the disk then."""
+        if not self._handles:
+            return
         self._handles.clear()
         with ExitStack() as closing:
             closing.callback(self._database.close)

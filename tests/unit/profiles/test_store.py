@@ -199,6 +199,13 @@ def test_a_damaged_block_is_found_when_it_is_read_and_is_never_a_shorter_answer(
         PartitionStore.open(tmp_path / "store").close()
 
 
+def test_closing_again_hides_no_error_that_came_before(tmp_path: Path) -> None:
+    store = PartitionStore.open(tmp_path / "store")
+    store.close()
+    store.close()
+    PartitionStore.open(tmp_path / "store").close()
+
+
 def test_a_store_of_another_version_is_left_alone(tmp_path: Path) -> None:
     store = PartitionStore.open(tmp_path / "store")
     store._families["meta"].put(b"format", b"99")
