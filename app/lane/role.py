@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 from app.group_reader import GroupReader
 from app.lane.brake import Brake
 from app.lane.chunk import Chunk
-from app.lane.rule_book import RuleBook
+from app.lane.rule_book import Books, RuleBook
 from app.lane.sample import Sample
 from app.rules_reader import RulesReader
 from app.settings import Settings
@@ -46,7 +46,7 @@ class Lane:
         self._positions: dict[TopicPartition, int] = {}
         self._pins: dict[TopicPartition, list[tuple[int, int]]] = {}  # (raw offset, rules_at from there on), ascending
         self._samples: dict[TopicPartition, Sample] = {}
-        self._books: dict[int, RuleBook] = {}
+        self._books = Books(rules.at)
         self._brake = Brake(name, store.lanes)
         self._writer = Writer(settings.bootstrap_servers)
         self._reader = GroupReader(
@@ -96,21 +96,16 @@ class Lane:
         rules, newest = self._rules.rules, self._rules.rules_at
         for where, position in self._positions.items():
             pins = self._pins[where]
-            if pins and (pins[-1][1] == newest or (await self._book(pins[-1][1])).maps_like(rules)):
+            if pins and (pins[-1][1] == newest or (await self._books.at(pins[-1][1])).maps_like(rules)):
                 continue
             await self._store.plane.note_rules(where.topic, where.partition, position, newest)
             pins.append((position, newest))
-
-    async def _book(self, rules_at: int) -> RuleBook:
-        if rules_at not in self._books:
-            self._books[rules_at] = RuleBook(await self._rules.at(rules_at), rules_at)
-        return self._books[rules_at]
 
     async def _rules_for(self, where: TopicPartition, offset: int) -> tuple[RuleBook, float]:
         """Return the rules for a raw offset, and the offset that others begin at."""
         pins = self._pins[where]
         place = max(bisect_right(pins, offset, key=lambda pin: pin[0]), 1)
-        return await self._book(pins[place - 1][1]), pins[place][0] if place < len(pins) else float("inf")
+        return await self._books.at(pins[place - 1][1]), pins[place][0] if place < len(pins) else float("inf")
 
     async def _take(self, where: TopicPartition, records: Sequence[Any]) -> None:
         chunk: Chunk | None = None

@@ -1,6 +1,6 @@
 """The rules that messages are mapped by, made ready for use: one mapper for each stream that has a mapping."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,6 +13,7 @@ from projections.profile_view import shown_key
 from projections.rules import Forgotten, Rules, key_hash
 
 MICROSECOND: Final = timedelta(microseconds=1)
+MOST_BOOKS: Final = 100
 NEVER: Final = -(2**63)  # before all moments
 
 
@@ -37,6 +38,23 @@ class RuleBook:
     def maps_like(self, rules: Rules) -> bool:
         """Tell whether other rules map alike. Forgetting is no matter of mapping: it holds at once, and for ever."""
         return self.generation == rules.generation and self.rules.recipe == rules.recipe
+
+
+class Books:
+    """The rules of offsets of definitions.events, made ready as `read` returns them; some of them are held."""
+
+    def __init__(self, read: Callable[[int], Awaitable[Rules]]) -> None:
+        self._read = read
+        self._books: dict[int, RuleBook] = {}
+
+    async def at(self, rules_at: int) -> RuleBook:
+        """Return the rules of an offset. Raises what `read` does."""
+        if rules_at not in self._books:
+            found = RuleBook(await self._read(rules_at), rules_at)
+            while len(self._books) >= MOST_BOOKS:
+                del self._books[next(iter(self._books))]
+            self._books[rules_at] = found
+        return self._books[rules_at]
 
 
 def identity_of(rules: Rules) -> IdentityRules:

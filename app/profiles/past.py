@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.lane.raw import Raw, open_raw, parse
-from app.lane.rule_book import RuleBook, identity_of, is_forgotten
+from app.lane.rule_book import Books, identity_of, is_forgotten
 from app.profiles.asking import Look
 from app.rules_reader import RulesReader
 from projections.foresight import settle
@@ -54,7 +54,7 @@ class Past:
     def __init__(self, bootstrap_servers: str, rules: RulesReader) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._rules = rules
-        self._books: dict[int, RuleBook] = {}
+        self._books = Books(rules.at)
 
     async def behind(self, look: Look, identities: Iterable[str]) -> list[Behind]:
         """Return the raw messages behind identities (ranked keys), by time.
@@ -100,7 +100,7 @@ class Past:
         return node
 
     async def _behind(self, place: Place, raw: Raw, index: int, rules_at: int) -> Behind | None:
-        book = await self._book(rules_at)
+        book = await self._books.at(rules_at)
         mapper = book.mapper(raw.stream)
         number = index - raw.first
         if mapper is None or not 0 <= number < raw.count:
@@ -126,11 +126,6 @@ class Past:
             row=(raw.batch, [key, at, 0, index, 0, *values]),
             columns=mapper.columns,
         )
-
-    async def _book(self, rules_at: int) -> RuleBook:
-        if rules_at not in self._books:
-            self._books[rules_at] = RuleBook(await self._rules.at(rules_at), rules_at)
-        return self._books[rules_at]
 
     async def _records(self, places: Iterable[Place]) -> AsyncIterator[tuple[Place, Raw]]:
         by_partition: dict[TopicPartition, list[int]] = defaultdict(list)
