@@ -16,6 +16,7 @@ from app.api.envelope import answer
 from app.api.lanes import UPDATE_TOPICS
 from app.api.problems import FieldError, Problem, invalid, not_found
 from app.api.profile_views import ExplainView, ForgottenView, ProfileView, message_view, profile_view
+from app.api.rebuild_wishes import live_rules
 from app.api.routes import PREFER, Answer, Call, Query, Route
 from app.api.values import Moment
 from app.collecting.intake import Intake, NotConfirmedError, NotSentError
@@ -86,6 +87,8 @@ async def forget_profile(call: Call[Query, None]) -> web.Response:
     await _drop(call, look, identities, (at - EPOCH) // MICROSECOND)
     if not arrived:
         raise _not_dropped("the profiles are behind, and more of the person may be on its way to them")
+    if (await live_rules(call)).generation != look.generation:
+        raise _not_dropped("what was rebuilt goes live at this moment, and may know more identities of the person")
     view = ForgottenView(at=at, identities=len(identities), key_hashes=hashes)
     return answer(call, view, message="forgotten" if proof else "accepted; it holds as soon as it is visible")
 

@@ -188,6 +188,25 @@ async def test_what_can_not_be_built_by_is_told_field_by_field(
     assert [(each["pointer"], each["code"]) for each in refused.body["errors"]] == [(pointer, code)], refused.body
 
 
+async def test_who_is_forgotten_while_a_rebuild_goes_live_is_to_be_forgotten_again_then(port: Port) -> None:
+    client = port.client
+    await sent(port, "Wien", "sue")
+    rebuild = (await client.ask("POST", "/v2/rebuild", {})).data
+    await became(port, rebuild, "ready")
+    port.running.signal("rebuild", signal.SIGSTOP)
+    try:
+        await client.post(f"/v2/rebuild/{rebuild['id']}/promote")
+        forgotten = await client.ask("DELETE", "/v2/profile/id:sue")
+        assert (forgotten.status, forgotten.body["code"]) == (503, "not_dropped_yet"), forgotten.body
+        assert "goes live" in forgotten.body["detail"]
+        assert await known(port, "sue") == {}
+    finally:
+        port.running.signal("rebuild", signal.SIGCONT)
+    await until(client, f"/v2/rebuild/{rebuild['id']}", lambda each: each["live"])
+    assert await known(port, "sue") == {}
+    assert (await client.ask("DELETE", "/v2/profile/id:sue")).status == 200
+
+
 async def test_what_can_not_be_undone_says_why_and_not_everybody_may(port: Port) -> None:
     client = port.client
     assert (await client.ask("GET", "/v2/rebuild/none")).body["code"] == "no_such_rebuild"
