@@ -66,7 +66,7 @@ class GroupReader:
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
             enable_auto_commit=False,
-            auto_offset_reset="latest",  # until there was a `seek`
+            auto_offset_reset="earliest",  # where retention has removed what comes next: what is left isn't skipped
             isolation_level="read_committed",
             max_partition_fetch_bytes=MAX_RECORD_BYTES,
         )
