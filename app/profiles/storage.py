@@ -26,12 +26,12 @@ FIRST: Final = 0  # the generation that begins with nothing; all others begin wi
 _log = logging.getLogger(__name__)
 
 
-class NotBuiltError(RuntimeError):
-    """There is neither a store nor a snapshot of what a rebuild has handed over."""
-
-
 class LostLogError(RuntimeError):
     """Neither a store nor a snapshot reaches back to where the log of updates begins now."""
+
+
+class NotBuiltError(LostLogError):
+    """There is neither a store nor a snapshot of what a rebuild has handed over, and the log alone isn't enough."""
 
 
 class Storage:
@@ -59,7 +59,10 @@ class Storage:
         store = await self._newer_snapshot(place, path, store) or store
         if store is None:
             if place[0] != FIRST:
-                raise NotBuiltError(f"there are no profiles of generation {place[0]}, partition {place[1]}: rebuild")
+                raise NotBuiltError(
+                    f"nobody answers for partition {place[1]} of the profiles: neither a store nor a snapshot of "
+                    f"generation {place[0]} is there. Bring one back, or rebuild: entrepot rebuild start"
+                )
             store = await asyncio.to_thread(PartitionStore.open, path)
         read = {topic: store.offsets().get(topic, 0) for topic in first}
         gap = {topic: offset for topic, offset in first.items() if read[topic] < offset}

@@ -28,8 +28,9 @@ async def test_what_was_built_is_opened_also_where_nothing_was_ever_said_to_a_pa
     opened = await storage.open((1, 2), NOTHING_READ)
     assert opened.offsets() == NOTHING_READ
     await storage.close((1, 2), opened)
-    with pytest.raises(NotBuiltError):
+    with pytest.raises(NotBuiltError, match="nobody answers for partition 3") as raised:
         await storage.open((1, 3), NOTHING_READ)
+    assert isinstance(raised.value, LostLogError), "one partition is lost, and the others go on"
 
 
 def filled(path: Path, read: int) -> PartitionStore:
