@@ -24,7 +24,7 @@ from app.rebuild.comparing import Comparing
 from app.rebuild.following import Following, Task
 from app.rebuild.progress import Phase, Progress
 from app.rebuild.raw_reader import Bounds
-from app.rebuild.workshop import folder_of
+from app.rebuild.workshop import folder_of, remove_others
 from app.safe_faust.publishing import Outgoing
 from app.settings import Settings
 from app.stamp import Clock, utc_now
@@ -79,6 +79,8 @@ class Rebuilder:
             await stack.enter_async_context(self._writer)
             stack.push_async_callback(self._ends.stop)
             await self._ends.start()
+            names = [each.name for each in self._following.tasks.values()]
+            await asyncio.to_thread(remove_others, self._settings.data_dir, names)  # nobody else knows of them any more
             await stack.enter_async_context(self._reader.running())
             stack.push_async_callback(self._close)
             while not stop.is_set():

@@ -29,6 +29,7 @@ from projections.rules import key_hash
 from projections.updates import Folded, Told, encode_told
 from schemas.updates import MappedBatch
 
+FOLDER: Final = "rebuild"
 TOLD: Final = "told"
 FORGOTTEN_TO: Final = "forgotten_to"  # the offset in definitions.events up to which people were forgotten here
 MOST_NODES: Final = 100_000  # in memory, decoded, of all partitions together
@@ -42,7 +43,6 @@ class Workshop:
     """All partitions of one rebuild, in a folder. `take` what raw messages say, and `keep` it now and then."""
 
     def __init__(self, folder: Path, partitions: int, most_identities: int, began: int) -> None:
-        self._folder = folder
         self._most_identities = most_identities
         self._arrived = 0.0  # of the message at hand, in seconds since 1970: repeats are recognised within days of it
         stores = _opened(folder, partitions)
@@ -179,11 +179,6 @@ class Workshop:
         for each in self._partitions:
             each.store.close()
 
-    def remove(self) -> None:
-        """Close the stores and remove them."""
-        self.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
     def _keys(self) -> Iterable[str]:
         for each in self.stores:
             start = b""
@@ -221,4 +216,12 @@ def _opened(folder: Path, partitions: int) -> list[PartitionStore]:
 
 def folder_of(data_dir: Path, name: str) -> Path:
     """Return where the stores of a rebuild lie."""
-    return data_dir / "rebuild" / key_hash(name)[:16]
+    return data_dir / FOLDER / key_hash(name)[:16]
+
+
+def remove_others(data_dir: Path, names: Iterable[str]) -> None:
+    """Remove the stores of all rebuilds but those."""
+    kept = {folder_of(data_dir, each) for each in names}
+    for each in (data_dir / FOLDER).glob("*"):
+        if each not in kept:
+            shutil.rmtree(each, ignore_errors=True)

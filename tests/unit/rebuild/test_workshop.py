@@ -14,7 +14,7 @@ from app.lane.rule_book import RuleBook
 from app.profiles.partition import ProfilePartition
 from app.profiles.store import PartitionStore
 from app.rebuild.following import Forgetting
-from app.rebuild.workshop import Workshop
+from app.rebuild.workshop import Workshop, folder_of, remove_others
 from projections.recipe import Applied
 from projections.rules import Forgotten, Rules, key_hash
 from projections.updates import canonical, decode_node
@@ -202,3 +202,12 @@ def test_what_comes_twice_counts_once_though_partitions_are_read_out_of_time(tmp
     ((_, counted),) = [json.loads(each)[2]["count:messages"].popitem() for each in nodes(workshop.stores).values()]
     assert counted[1] == 3
     workshop.close()
+
+
+def test_stores_that_no_rebuild_is_known_of_are_removed(tmp_path: Path) -> None:
+    for name in ("over", "under way"):
+        Workshop(folder_of(tmp_path, name), PARTITIONS, MOST, 0).close()
+    remove_others(tmp_path, ["under way"])
+    assert not folder_of(tmp_path, "over").exists()
+    Workshop(folder_of(tmp_path, "under way"), PARTITIONS, MOST, 0).close()
+    remove_others(tmp_path / "of another process", [])
