@@ -83,10 +83,6 @@ class Rules:
         """What would make the profiles that are live."""
         return Recipe(self.identity, self.mappings, self.scope)
 
-    def forgotten_until(self, key: str) -> datetime | None:
-        """Return the moment up to which an identity key (`kind:value`) is forgotten; None: it isn't."""
-        return self.forgotten.get(key_hash(key)) if self.forgotten else None
-
 
 NO_RULES: Final = Rules()
 

@@ -103,10 +103,6 @@ class PartitionStore:
         """Return the deduplication entry of each key."""
         return self._get("seen", keys)
 
-    def get_refs(self, keys: list[bytes]) -> list[bytes | None]:
-        """Return the evidence page of each key."""
-        return self._get("refs", keys)
-
     def iterate_nodes(self, start: bytes, limit: int, most_bytes: int = MOST_BYTES) -> list[tuple[bytes, bytes]]:
         """Return up to `limit` keys from `start` on, in the order of their bytes, with what they have.
 
@@ -121,10 +117,6 @@ class PartitionStore:
     def iterate_refs(self, prefix: bytes, most_bytes: int) -> list[tuple[bytes, bytes]]:
         """Return the evidence pages whose keys begin so, in order; when they have so many bytes, none behind them."""
         return self._iterate("refs", prefix, MOST_ROWS, most_bytes, prefix)
-
-    def estimated_nodes(self) -> int:
-        """Return about how many nodes there are: a node that was written twice lately may count twice."""
-        return self._families["nodes"].property_int_value("rocksdb.estimate-num-keys") or 0
 
     def offsets(self) -> dict[str, int]:
         """Return the next offset of each input, as the last write that named it said."""

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
 import orjson
 from aiokafka import TopicPartition
 
 Phase = Literal["building", "comparing", "keeping_up", "waiting_for_lanes", "handing_over", "going_live", "live"]
-RATE_SECONDS: Final = 10.0
 
 
 @dataclass(slots=True)

@@ -55,9 +55,6 @@ def test_the_later_moment_of_forgetting_counts() -> None:
     later = START + timedelta(days=1)
     rules = folded(forgetting(ANN), forgetting(ANN, BOB, at=later), forgetting(BOB))
     assert rules.forgotten == {ANN: later, BOB: later}
-    assert rules.forgotten_until("tail:N14228") == later
-    assert rules.forgotten_until("tail:N14229") is None
-    assert NO_RULES.forgotten_until("tail:N14228") is None
     assert given(forget(ANN)).book.rules.forgotten == {}
 
 
