@@ -130,10 +130,14 @@ def decode_node(key: str, stored: bytes | None) -> Node:
 def apply_mapped(mapped: Mapped, nodes: Mapping[str, Node], outbox: Outbox) -> None:
     """Fold rows and links into their nodes, all of which are in `nodes`."""
     on_the_way: dict[str, Cells] = {}  # what moved nodes have to pass on
+    most = outbox.most_identities
     for group in mapped.groups:
         plan = plan_of(group.columns)
         for row in group.rows:
-            _apply_row(nodes[row[KEY]], row, group.batches, plan, on_the_way)
+            node = nodes[row[KEY]]
+            _apply_row(node, row, group.batches, plan, on_the_way)
+            if len(node.edges) >= most:
+                nodes_of.trim(node, outbox)  # its own count may be one more than are kept
     _pass_on(on_the_way, nodes, outbox)
     _apply_links(mapped.links, nodes, outbox)
 
@@ -153,6 +157,8 @@ def apply_folded(folded: Folded, nodes: Mapping[str, Node], outbox: Outbox) -> N
     for key, name, messages, total, newest in folded.tallies:
         node = nodes[key]
         tally(_cells_of(node, on_the_way), name, (key, node.forgotten), messages, total, newest)
+        if len(node.edges) >= outbox.most_identities:
+            nodes_of.trim(node, outbox)
     _pass_on(on_the_way, nodes, outbox)
     _apply_links(folded.links, nodes, outbox)
 

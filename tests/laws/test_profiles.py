@@ -11,9 +11,9 @@ from tests.laws.profile_world import Message, World, expected, some_messages
 ORDERS = int(os.environ.get("ENTREPOT_ORDERS", "500"))
 
 
-def any_way(messages: list[Message], chance: random.Random) -> World:
+def any_way(messages: list[Message], chance: random.Random, most_identities: int = 1_000) -> World:
     """Hear of the messages in any order, in packets of any size, some of them more than once."""
-    world = World(chance, partitions=chance.choice((1, 3, 4)))
+    world = World(chance, chance.choice((1, 3, 4)), most_identities)
     sent = [*messages, *chance.sample(messages, len(messages) // 3)]
     chance.shuffle(sent)
     while sent:
@@ -76,3 +76,12 @@ def test_a_profile_of_too_many_identities_stays_bounded_and_the_same_in_every_or
         one, other = (world.bytes_of()["00:shared:x"] for world in worlds)
         assert one == other, seed
         assert len(worlds[0].nodes["00:shared:x"].edges) == 7
+
+
+def test_whoever_has_too_many_identities_and_by_whatever_way_every_order_gives_the_same() -> None:
+    for seed in range(ORDERS):
+        chance = random.Random(f"too many {seed}")
+        messages = some_messages(chance, 40, chance.choice((12, 25, 40)))
+        most = chance.choice((3, 5, 8))
+        one, other = any_way(messages, chance, most), any_way(messages, chance, most)
+        assert one.bytes_of() == other.bytes_of(), f"at most {most}, seed {seed}"

@@ -116,8 +116,8 @@ def some_records(chance: random.Random) -> list[Record]:
 
 
 @contextmanager
-def workshops(folder: Path, count: int = 2) -> Iterator[list[Workshop]]:
-    found = [Workshop(folder / str(number), PARTITIONS, 1_000, 0) for number in range(count)]
+def workshops(folder: Path, count: int = 2, most_identities: int = 1_000) -> Iterator[list[Workshop]]:
+    found = [Workshop(folder / str(number), PARTITIONS, most_identities, 0) for number in range(count)]
     yield found
     for each in found:
         each.close()
@@ -213,6 +213,24 @@ def test_whatever_was_said_both_ways_give_the_same(tmp_path: Path) -> None:
             assert state(rows) == state(columns), f"seed {seed}"
             assert references(rows) == references(columns), f"seed {seed}"
     assert times > 50
+
+
+def test_whoever_has_too_many_identities_is_cut_to_the_same_both_ways(tmp_path: Path) -> None:
+    times = 0
+    for seed in range(15):
+        chance = random.Random(seed)
+        with workshops(tmp_path / str(seed), most_identities=3) as (rows, columns):
+            for begin in (0, 100):
+                records = some_records(chance)
+                for each in records:
+                    each.offset += begin
+                take_rows(rows, records, book(), Forgotten())
+                if take_folded(columns, records, book(), Forgotten()):
+                    times += 1
+                else:
+                    take_rows(columns, records, book(), Forgotten())
+            assert state(rows) == state(columns), f"seed {seed}"
+    assert times > 10
 
 
 def visits(count: int, **more: Any) -> list[dict[str, Any]]:
