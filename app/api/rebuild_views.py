@@ -1,6 +1,6 @@
 """How rebuilds look in JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -11,6 +11,7 @@ from app.rebuild.progress import Phase, Progress
 from app.store.tables import moment
 from projections.recipe import Scope
 from projections.recipe_words import IDENTITY_RULES, in_words
+from projections.rules import Forgotten, key_hash
 from schemas.definitions import REBUILD
 
 Status = Literal["under_way", "ready", "promoted", "discarded"]
@@ -121,14 +122,16 @@ def rebuild_item(mark: RebuildMark, in_force: Mapping[str, int], live: int) -> R
     return RebuildItem(**_facts(mark, in_force, live))
 
 
-def rebuild_view(mark: RebuildMark, in_force: Mapping[str, int], live: int, progress: bytes | None) -> RebuildView:
-    """Return a rebuild with all that is known of it."""
+def rebuild_view(
+    mark: RebuildMark, in_force: Mapping[str, int], live: int, progress: bytes | None, forgotten: Forgotten
+) -> RebuildView:
+    """Return a rebuild with all that is known of it, but for examples of people who were forgotten since."""
     facts = _facts(mark, in_force, live)
     is_over = mark.rebuild.status == "discarded" or 0 < mark.rebuild.generation < live
     return RebuildView(
         **facts,
         progress=None if progress is None or is_over else _progress(Progress.read_back(progress)),
-        report=_report(mark.report),
+        report=_report(mark.report, forgotten),
     )
 
 
@@ -176,9 +179,24 @@ def _progress(progress: Progress) -> ProgressView:
     )
 
 
-def _report(text: str) -> ReportView | None:
+def _report(text: str, forgotten: Forgotten) -> ReportView | None:
     """Return what the builder has said; None when it said nothing yet, or it isn't kept any more."""
     try:
-        return ReportView.model_validate_json(text)
+        found = ReportView.model_validate_json(text)
     except ValidationError:
         return None
+
+    def is_forgotten(sample: Any) -> bool:
+        known = (forgotten.get(key_hash(each)) for each in _identities(sample))
+        return any(each is not None and each >= found.compared_at for each in known)
+
+    left = {name: [each for each in those if not is_forgotten(each)] for name, those in found.samples.items()}
+    return found.model_copy(update={"samples": {name: those for name, those in left.items() if those}})
+
+
+def _identities(sample: Mapping[str, Any]) -> Iterator[str]:
+    """Yield whom an example names."""
+    yield sample["profile"]
+    for part in (sample, sample.get("before", {}), sample.get("after", {})):
+        for name in ("identities", "into", "of"):
+            yield from part.get(name, ())

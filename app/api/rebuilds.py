@@ -105,7 +105,8 @@ async def _submitted(call: Call[Any, Any], command: DefinitionCommand, said: str
 async def _view(call: Call[Any, Any], mark: RebuildMark) -> RebuildView:
     plane = call.api.store.plane
     progress = await plane.progress(mark.rebuild.definition_id)
-    return rebuild_view(mark, _in_force(call), (await plane.stage()).live, progress)
+    forgotten = call.api.rules.rules.forgotten
+    return rebuild_view(mark, _in_force(call), (await plane.stage()).live, progress, forgotten)
 
 
 def _in_force(call: Call[Any, Any]) -> Mapping[str, int]:

@@ -1,0 +1,42 @@
+"""Examples in a rebuild's report are of people, and who is forgotten since isn't shown there any more."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from app.api.rebuild_shelf import RebuildMark
+from app.api.rebuild_views import rebuild_view
+from projections.rebuild import Rebuild
+from projections.rules import Forgotten, key_hash
+
+AT = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
+SAMPLES: dict[str, list[dict[str, Any]]] = {
+    "changed": [
+        {"profile": "email:ada", "before": {"attributes": {"city": "Graz"}}, "after": {"attributes": {"city": "Linz"}}},
+        {"profile": "phone:7", "before": {"identities": ["email:ada"], "attributes": {}}, "after": {"attributes": {}}},
+        {"profile": "email:bob", "before": {"attributes": {}}, "after": {"attributes": {}}},
+    ],
+    "added": [{"profile": "cookie:1", "identities": ["cookie:1", "email:ada"], "attributes": {}}],
+    "split": [{"profile": "email:bob", "into": ["cookie:2", "cookie:3"]}],
+    "merged": [{"profile": "phone:8", "of": ["email:ada", "email:eve"]}],
+}
+
+
+def shown(forgotten: Forgotten) -> dict[str, list[str]]:
+    """The profiles of the examples that are left."""
+    rebuild = Rebuild(
+        definition_id="rebuild:1", seq=2, command_offset=3, updated_at=AT, status="ready", recipe="", version=1
+    )
+    report = orjson.dumps({"compared_at": AT, "samples": SAMPLES}).decode()
+    view = rebuild_view(RebuildMark(rebuild, AT, "user:ada", 0, report=report), {}, 0, None, forgotten)
+    assert view.report
+    return {name: [str(each["profile"]) for each in those] for name, those in view.report.samples.items()}
+
+
+def test_who_was_forgotten_since_is_in_no_example() -> None:
+    every = {name: [each["profile"] for each in those] for name, those in SAMPLES.items()}
+    assert shown(Forgotten()) == every
+    assert shown(Forgotten().with_([key_hash("email:ada")], AT - timedelta(days=1))) == every, "now somebody else"
+    left = shown(Forgotten().with_([key_hash("email:ada")], AT + timedelta(days=1)))
+    assert left == {"changed": ["email:bob"], "split": ["email:bob"]}
