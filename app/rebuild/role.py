@@ -133,7 +133,7 @@ class Rebuilder:
         is_ready = task.rebuild.version > 0
         caught_up = await self._look(task, "comparing" if self._comparing and not is_ready else "building")
         if caught_up:
-            building.workshop.forget(task.forgotten)
+            await building.workshop.forget(task.forgotten)
             if not is_ready:
                 await self._compare(task, building)
 
@@ -181,7 +181,7 @@ class Rebuilder:
     async def _hand_over(self, task: Task, building: Building) -> None:
         await self._note(task, "handing_over")
         generation = task.rebuild.generation
-        building.workshop.forget(task.forgotten)
+        await building.workshop.forget(task.forgotten)
         begin = {
             TopicPartition(topic.name, n): 0 for topic in UPDATES.values() for n in range(self._settings.partitions)
         }

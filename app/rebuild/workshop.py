@@ -6,7 +6,7 @@ again, and to hear a thing twice changes nothing.
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from aiokafka import TopicPartition
 from app.lane.chunk import Chunk
 from app.lane.rule_book import MICROSECOND
 from app.profiles.partition import RULES_AT, ProfilePartition
+from app.profiles.restoring import in_thread
 from app.profiles.store import CorruptStore, PartitionStore
 from app.rebuild.comparison import identity_hash
 from app.rebuild.following import Forgetting
@@ -34,7 +35,7 @@ TOLD: Final = "told"
 FORGOTTEN_TO: Final = "forgotten_to"  # the offset in definitions.events up to which people were forgotten here
 MOST_NODES: Final = 100_000  # in memory, decoded, of all partitions together
 MOST_TOUCHED: Final = 1_000_000  # identities: 100 MB
-PAGE: Final = 10_000  # nodes looked at before others have a turn
+PAGE: Final = 10_000  # nodes that are read at a time
 
 _log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ class Workshop:
             each.keep({TOLD: orjson.dumps(told), FORGOTTEN_TO: str(self._forgotten_to).encode()})
             self._said[each.number] = []
 
-    def forget(self, people: Iterable[Forgetting]) -> None:
+    async def forget(self, people: Iterable[Forgetting]) -> None:
         """Forget people, of whom only the hashes of their keys are known, so that every key has to be looked at.
 
         By the rules of this rebuild a person may have more identities than those. What the messages of all of them said
@@ -143,7 +144,7 @@ class Workshop:
             return
         self.keep()
         moments = {each: one.at for one in new for each in one.key_hashes}
-        keys = {found: key for key in self._keys() if (found := key_hash(shown_key(key))) in moments}
+        keys = await in_thread(self._keys_with, moments.keys())
         for one in new:
             together = self._together(keys[each] for each in one.key_hashes if each in keys)
             moment = (one.at - EPOCH) // MICROSECOND
@@ -179,12 +180,16 @@ class Workshop:
         for each in self._partitions:
             each.store.close()
 
-    def _keys(self) -> Iterable[str]:
+    def _keys_with(self, hashes: Container[str]) -> Mapping[str, str]:
+        """Return the keys with these hashes, by hash. It takes seconds for a million."""
+        found = dict[str, str]()
         for each in self.stores:
             start = b""
             while page := each.iterate_nodes(start, PAGE):
-                yield from (key.decode() for key, _ in page)
+                keys = [key.decode() for key, _ in page]
+                found |= {name: key for key in keys if (name := key_hash(shown_key(key))) in hashes}
                 start = page[-1][0] + b"\0"
+        return found
 
     def _pass_on(self) -> None:
         """Have partitions hear what others tell them, until nobody has anything more to tell."""

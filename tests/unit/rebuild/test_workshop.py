@@ -131,7 +131,7 @@ def test_a_kill_between_the_keeps_of_two_partitions_costs_nothing(tmp_path: Path
         workshop.close()
 
 
-def test_a_kill_while_a_person_is_forgotten_brings_nobody_back(tmp_path: Path) -> None:
+async def test_a_kill_while_a_person_is_forgotten_brings_nobody_back(tmp_path: Path) -> None:
     chance, rules = random.Random(7), book()
     records = consecutive(chance, 20)
     person = Forgetting(7, frozenset({key_hash(f"{kind}:{name}") for kind, name in PERSON}), NOW + timedelta(seconds=1))
@@ -143,12 +143,12 @@ def test_a_kill_while_a_person_is_forgotten_brings_nobody_back(tmp_path: Path) -
         workshop.close()
         shutil.copytree(whole, kept)
         workshop = Workshop(whole, PARTITIONS, MOST, 0)
-        workshop.forget([person])
+        await workshop.forget([person])
     wanted = state(workshop)
     workshop.close()
     for folder in killed_while_keeping(before, after, tmp_path):
         workshop = Workshop(folder, PARTITIONS, MOST, 0)
-        workshop.forget([person])
+        await workshop.forget([person])
         assert state(workshop) == wanted, folder
         workshop.close()
 
@@ -168,7 +168,7 @@ def test_stores_of_which_one_is_damaged_are_built_anew(tmp_path: Path) -> None:
     workshop.close()
 
 
-def test_who_is_forgotten_while_other_rules_join_more_identities_leaves_nothing_with_these(tmp_path: Path) -> None:
+async def test_who_is_forgotten_while_other_rules_join_more_identities_leaves_nothing_there(tmp_path: Path) -> None:
     said = [
         {"cookie": "c1", "email": "p1@x", "string": "Graz"},
         {"cookie": "c2", "email": "p1@x", "string": "Linz"},
@@ -176,7 +176,7 @@ def test_who_is_forgotten_while_other_rules_join_more_identities_leaves_nothing_
     ]
     workshop = Workshop(tmp_path, PARTITIONS, MOST, 0)
     take_rows(workshop, [packed(0, "j/1", 0, said)], book(), Forgotten())
-    workshop.forget([Forgetting(7, frozenset({key_hash("cookie:c1")}), NOW)])  # live, that was all of the person
+    await workshop.forget([Forgetting(7, frozenset({key_hash("cookie:c1")}), NOW)])  # live, that was all of the person
     left = b" ".join(nodes(workshop.stores).values())
     assert b"Graz" not in left
     assert b"Wels" in left
