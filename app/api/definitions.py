@@ -28,7 +28,8 @@ from app.api.routes import IF_MATCH, MAY_MATCH, PREFER, Answer, Call, Query, Rou
 from projections.body import InvalidBodyError, check_body
 from projections.definition import Definition, is_definition_id
 from projections.json_diff import diff
-from schemas.definitions import ApplyDefinition, DiscardDraft, DraftDefinition
+from projections.mapping import parse_identity
+from schemas.definitions import IDENTITY, ApplyDefinition, DiscardDraft, DraftDefinition
 
 Version = Annotated[int, Field(ge=1, lt=10**9)]
 Side = Annotated[str, Field(pattern="^(applied|draft|[0-9]{1,9})$", description="a version, `applied` or `draft`")]
@@ -97,8 +98,26 @@ async def apply_draft(call: Call[ApplyQuery, None]) -> web.Response:
     found = _found(call)
     expected = _expected(call, found.definition_id)
     version = call.query.version or _draft_version(found)
+    _check_ranks(found)
     command = ApplyDefinition(**envelope(call, found.definition_id, expected), version=version)
     return written(call, found.definition_id, await submit(call, command), f"version {version} is in force")
+
+
+def _check_ranks(found: Definition) -> None:
+    """Make sure that everybody is found under the identities of now.
+
+    Raises:
+        Problem: 409, a kind would have another rank, or none, and profiles are kept by it.
+
+    """
+    if found.definition_id != IDENTITY or found.applied is None or found.draft is None:
+        return
+    before, after = (parse_identity(orjson.loads(each.body)).ranks() for each in (found.applied, found.draft))
+    moved = sorted(kind for kind, rank in before.items() if after.get(kind) != rank)
+    if moved:
+        way = f"Rebuild by this version instead: entrepot rebuild start --identity {found.draft.version}"
+        detail = f"nobody would be found any more by {', '.join(moved)}: profiles are kept by kind and rank. {way}"
+        raise Problem(409, "ranks_in_use", detail, more={"allowed": ["rebuild"]})
 
 
 async def discard_draft(call: Call[Query, None]) -> web.Response:

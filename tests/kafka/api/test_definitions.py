@@ -48,6 +48,16 @@ async def identity(client: Client) -> None:
         await client.post("/v2/definition/identity/apply")
 
 
+@pytest.mark.parametrize("kinds", [[{"kind": "tail", "rank": 5}], [{"kind": "email", "rank": 0}]])
+async def test_identity_rules_under_which_nobody_would_be_found_are_refused(client: Client, kinds: Any) -> None:
+    there = "/v2/definition/identity"
+    drafted = (await client.ask("PUT", f"{there}/draft", {"kinds": kinds}, If_Match="*")).data
+    refused = await client.ask("POST", f"{there}/apply")
+    assert (refused.status, refused.body["code"]) == (409, "ranks_in_use"), refused.body
+    assert f"entrepot rebuild start --identity {drafted['draft_version']}" in refused.body["detail"]
+    await client.ask("DELETE", f"{there}/draft")
+
+
 async def test_a_draft_is_applied_and_there_at_once(client: Client) -> None:
     stream, body = new_stream(), mapping()
     drafted = await draft(client, stream, body)
