@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from app.cli.exits import NOT_FOUND, Stopped
 from app.cli.moments import AS_OF, MOMENTS
 from app.cli.output import Column, moment, print_facts, print_table, serialized, visible
 from app.cli.session import Session, talks
@@ -82,19 +83,34 @@ async def explain_profile(session: Session, key: str) -> None:
 async def forget_profile(session: Session, key: str, *, yes: bool) -> None:
     """Forget the person that KEY belongs to, with all identities: for good, also in every rebuild to come.
 
-    Raw messages stay, and are never mapped again. Exit code 6 when it isn't known yet whether all is dropped: then
-    repeat it.
+    It says when nothing was known of KEY, as when that is misspelt; what comes in later about its past isn't mapped
+    either. Raw messages stay, and are never mapped again. Exit code 6 when it isn't known yet whether all is dropped:
+    then repeat it.
     """
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("forgetting can't be undone: say with --yes that it is meant")
+    identities = await _identities(session, key)
+    if not identities:
+        click.echo(visible(f"nothing is known of {key}"), err=True)
     if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("forgetting can't be undone: say with --yes that it is meant")
-        click.confirm(f"Forget {visible(key)} with all that is known? This can't be undone.", abort=True, err=True)
+        whom = ", ".join(identities) or key
+        click.confirm(f"Forget {visible(whom)} with all that is known? This can't be undone.", abort=True, err=True)
     found = await session.api.send("DELETE", _path(key))
     if session.output != "table":
         click.echo(serialized(found, session.output))
     else:
         count = found["identities"]
         click.echo(f"forgotten: {count} {'identity' if count == 1 else 'identities'}, up to {moment(found['at'])}")
+
+
+async def _identities(session: Session, key: str) -> list[str]:
+    try:
+        found: list[str] = (await session.api.get(_path(key)))["identities"]
+    except Stopped as error:
+        if error.exit_code != NOT_FOUND:
+            raise
+        return []
+    return found
 
 
 def _print_profile(found: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from app.cli.client import Api
+from app.cli.exits import NOT_FOUND, Stopped
 from app.cli.main import cli
 from app.cli.profile import explain_profile, forget_profile, get_profile
 from app.cli.session import Session
@@ -37,11 +38,14 @@ FORGOTTEN = {"at": AT, "identities": 2, "key_hashes": ["00"]}
 class Profiles(Api):
     """An API that knows one person."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, known: bool = True) -> None:
         """It needs no session."""
         self.asked: list[Any] = []
+        self.known = known
 
     async def get(self, path: str, **query: object) -> Any:
+        if not self.known:
+            raise Stopped("there is no profile", NOT_FOUND)
         self.asked.append((path, query))
         return {"profile": PROFILE, "messages": [MESSAGE]} if path.endswith("/explain") else PROFILE
 
@@ -51,7 +55,10 @@ class Profiles(Api):
 
 
 async def asked(command: Any, output: Any = "table", **arguments: Any) -> Profiles:
-    api = Profiles()
+    return await asked_of(Profiles(), command, output, **arguments)
+
+
+async def asked_of(api: Profiles, command: Any, output: Any = "table", **arguments: Any) -> Profiles:
     await command.callback.__wrapped__(Session(api, output), key="cookie:c/1", **arguments)
     return api
 
@@ -97,14 +104,24 @@ async def test_at_80_columns_it_fits(
 
 async def test_forgetting_is_meant(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     api = await asked(forget_profile, yes=True)
-    assert api.asked == [("DELETE", "/v2/profile/cookie%3Ac%2F1")]
+    assert api.asked[-1] == ("DELETE", "/v2/profile/cookie%3Ac%2F1")
     assert capsys.readouterr().out.startswith("forgotten: 2 identities, up to 2026-02-01 ")
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "n")
     with pytest.raises(click.Abort):
         await asked(forget_profile, yes=False)
+    assert r"Forget email:ada\x1b[31m@example.com, cookie:c1 with" in capsys.readouterr().err, (
+        "who it is, not just the key"
+    )
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "y")
     assert (await asked(forget_profile, "json", yes=False)).asked
+
+
+async def test_forgetting_somebody_unknown_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    api = Profiles(known=False)
+    await asked_of(api, forget_profile, yes=True)
+    assert api.asked == [("DELETE", "/v2/profile/cookie%3Ac%2F1")], "what comes in later isn't mapped either"
+    assert capsys.readouterr().err == "nothing is known of cookie:c/1\n", "the key may be misspelt"
 
 
 def test_where_nobody_can_answer_it_has_to_be_said() -> None:
