@@ -91,7 +91,7 @@ def refused(event: DefinitionRefused) -> Problem:
         case "invalid_body":
             return invalid(errors)
         case _:
-            return Problem(409, event.code, event.message, errors=errors)
+            return Problem(409, event.code, event.message.removeprefix("/: "), errors=errors)
 
 
 def overtaken(version: int, message: str) -> Problem:

@@ -108,7 +108,8 @@ def problem_text(status: int, problem: Any) -> str:
     if not isinstance(problem, dict):
         return f"the API answers {status}"
     lines = [in_commands(str(problem.get("detail") or problem.get("title") or f"the API answers {status}"))]
-    lines += [f"  {each.get('pointer') or '/'}: {each.get('message')}" for each in problem.get("errors") or ()]
+    said = [each for each in problem.get("errors") or () if str(each.get("message")) not in lines[0]]
+    lines += [f"  {each.get('pointer') or '/'}: {each.get('message')}" for each in said]
     if request := problem.get("request_id"):
         lines.append(f"  ({problem.get('code', status)}, request {request})")
     return "\n".join(map(visible, lines))

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from app.cli.client import Api
 from app.cli.exits import NOT_FOUND, Stopped
-from app.cli.output import visible
+from app.cli.output import moment, visible
 
 EVERY_STATUS: Final = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
 SHORTEST_PREFIX: Final = 4
@@ -21,6 +21,8 @@ async def find_job(api: Api, reference: str) -> dict[str, Any]:
         near = "".join(f"\n  {each['id']}  {visible(each['name'])}" for each in found[:5])
         raise Stopped(f"there is no job {reference!r}" + (f"; near to it:{near}" if near else ""), NOT_FOUND)
     if len(named) > 1:
-        which = "".join(f"\n  {each['id']}  {visible(each['name'])}" for each in named)
+        which = "".join(
+            f"\n  {each['id']}  {visible(each['name'])}, created {moment(each['created_at'])}" for each in named
+        )
         raise Stopped(f"{reference!r} could be any of these; name one by its id:{which}", USAGE)
     return named[0]
