@@ -78,9 +78,15 @@ def _values(profile: Profile) -> dict[str, Any]:
     return {each.name: each.value for each in profile.attributes}
 
 
+def _merges(profile: Profile) -> dict[str, Any]:
+    return {each.name: f"merged by {each.merge}" for each in profile.attributes}
+
+
 def _other(one: Profile, than: Profile) -> dict[str, Any]:
     """Return what one profile says otherwise than another; null for what only the other one says."""
     values, known = _values(one), _values(than)
+    if (values, one.identities) == (known, than.identities):  # then it is how they merge
+        values, known = _merges(one), _merges(than)
     names = [each for each in sorted(values | known) if values.get(each) != known.get(each)]
     found: dict[str, Any] = {"attributes": _short({each: values.get(each) for each in names})}
     return found if one.identities == than.identities else {"identities": _short(one.identities), **found}

@@ -83,3 +83,12 @@ def test_what_is_left_out_of_a_value_is_told() -> None:
     assert one["identities"][-1] == "… and 2 more"
     (one,) = report([], [profile("00:email:a", {"items": [{"title": "x" * 200}]})])["samples"]["added"]
     assert one["attributes"]["a0"]["items"] == '[{"title":"' + "x" * 88 + "…"
+
+
+def test_values_that_only_merge_otherwise_now_are_told_by_how_they_merge() -> None:
+    before, after = (Node("00:email:a", "", {f"{merge}:city": [7, "j/1", 0, "Graz"]}) for merge in ("latest", "first"))
+    (one,) = report([before], [after])["samples"]["changed"]
+    assert (one["before"], one["after"]) == (
+        {"attributes": {"city": "merged by latest"}},
+        {"attributes": {"city": "merged by first"}},
+    )
