@@ -133,10 +133,11 @@ def refused(event: CommandRefused) -> Problem:
         case code if code in FIELDS:
             return invalid([FieldError(FIELDS[code], code, event.message)])
         case _:
-            return Problem(409, event.code, _in_api_words(event.message), more={"allowed": actions})
+            return Problem(409, event.code, in_api_words(event.message), more={"allowed": actions})
 
 
-def _in_api_words(message: str) -> str:
+def in_api_words(message: str) -> str:
+    """Return a message with the names of actions for those of commands."""
     for command, action in ACTIONS.items():
         message = message.replace(command, action)
     return message

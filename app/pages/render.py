@@ -9,6 +9,8 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from app.api.writes import in_api_words
+
 GLYPHS: Final[Mapping[str, str]] = {
     "Running": "▶",
     "Sleeping": "◔",
@@ -61,5 +63,11 @@ _environment: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters |= {"moment": moment, "pretty": pretty, "grouped": grouped, "size": size}
+_environment.filters |= {
+    "moment": moment,
+    "pretty": pretty,
+    "grouped": grouped,
+    "size": size,
+    "in_actions": in_api_words,
+}
 _environment.globals |= {"GLYPHS": GLYPHS}

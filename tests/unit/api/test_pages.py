@@ -1,7 +1,9 @@
 """What the status pages show of a job, rendered without a server."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from app.api.views import job_view
 from app.identity import Caller
@@ -29,7 +31,7 @@ JOB = Job(
 )
 
 
-def shown(job: Job) -> str:
+def shown(job: Job, *log: Any) -> str:
     view = job_view(job)
     response = page(
         "job.html",
@@ -40,7 +42,7 @@ def shown(job: Job) -> str:
         cadence="once",
         buttons=[each for each in BUTTONS if each[0] in view.allowed],
         spans=SPANS,
-        log=(),
+        log=log,
         older=None,
         paging=False,
         configurations=[],
@@ -63,3 +65,17 @@ def test_killing_asks_first_and_running_does_not() -> None:
     assert "It can be restored for 90 days." in kill[1]
     assert "/job/job-1/run" in text.replace(kill[0], "")
     assert "/kill" not in text.replace(kill[0], "")
+
+
+def test_what_was_refused_is_named_as_the_buttons_are() -> None:
+    said = "Refused PauseJob: PauseJob can't be done while the job is Failed; possible now: ResumeJob, KillJob"
+    line = {"at": AT, "kind": "Refused", "message": said, "detail": "", "by": "user:ada"}
+    assert "Refused pause: pause can&#39;t be done while the job is Failed; possible now: resume, kill" in shown(
+        JOB, line
+    )
+
+
+def test_who_sees_that_records_were_rejected_learns_where_to_see_why() -> None:
+    rejected = replace(JOB, total_counts=Counts(read=2, accepted=1, rejected=1))
+    assert "entrepot job rejected job-1" in shown(rejected)
+    assert "entrepot job rejected" not in shown(JOB), "there is nothing to see"
