@@ -99,7 +99,10 @@ def suggest(
         "timestamp": timestamp,
     }
     if not chosen:
-        draft.say("/identities", "no field looks like an id or an e-mail address: name what the messages are about")
+        draft.say(
+            "/identities",
+            "no field with different values looks like an id or an e-mail address: name what the messages are about",
+        )
     return Suggestion(mapping, _kinds(chosen, rules), tuple(draft.reasons))
 
 

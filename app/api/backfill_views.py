@@ -97,7 +97,8 @@ def _what_changes(plan: PlanView) -> Iterator[str]:
     if profiles is None or sample is None:
         return
     whole = profiles.added + profiles.changed + profiles.unchanged
-    by = f"By the sample ({many(sample.counting, 'message')} that count), of {many(whole, 'profile')}"
+    counting = "1 message that counts" if sample.counting == 1 else f"{sample.counting:,} messages that count"
+    by = f"By the sample ({counting}), of {many(whole, 'profile')}"
     changes = f"{profiles.added:,} would be new, {profiles.changed:,} would change"
     yield f"{by} {changes}, {profiles.unchanged:,} would stay as they are."
     if profiles.joined:

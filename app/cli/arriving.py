@@ -38,9 +38,10 @@ def brought(found: Mapping[str, Any]) -> str:
     written, mapped = found["written"], found["mapped"]
     if not written:
         return ""
+    these = "the message is" if written == 1 else f"all {written:,} messages are"
     if found["complete"] and found["unmapped"]:
-        return f"all {written:,} messages are kept; {found['unmapped']} has no mapping, so they say nothing of anybody"
+        return f"{these} kept; {found['unmapped']} has no mapping, so nothing is said of anybody"
     if found["complete"]:
-        return f"all {written:,} messages are in"
+        return f"{these} in"
     share = f" ({100 * mapped // written} %)" if mapped < written else "; profiles take them up"
     return f"{mapped:,} of {written:,} messages are mapped{share}"

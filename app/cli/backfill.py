@@ -8,7 +8,7 @@ import click
 from app.cli.client import Value
 from app.cli.collect import NDJSON, TYPES, Parcel, parcel_of
 from app.cli.moments import MOMENTS, PAST
-from app.cli.output import serialized, visible
+from app.cli.output import hanging, serialized, visible
 from app.cli.session import Session, talks
 
 PATH: Final = "/v2/backfill/plan"
@@ -79,9 +79,9 @@ async def _body(parcel: Parcel) -> AsyncIterator[bytes]:
 
 def _print(found: Mapping[str, Any]) -> None:
     for each in found["in_words"]:
-        click.echo(visible(each))
+        click.echo(hanging(visible(each), 0))
     for each in found["warnings"]:
-        click.echo(visible(f"look first: {each['message']}"))
+        click.echo(f"look first: {hanging(visible(each['message']), len('look first: '))}")
     for each in found["sample"]["first_rejects"] if found["sample"] else ():
         click.echo(visible(f"  {each['position']} {each['reason']}"))
     for each in found["sample"]["faults"] if found["sample"] else ():

@@ -57,7 +57,8 @@ async def show_provider(session: Session, name: str) -> None:
         return
     print_facts({each: found[each] for each in ("name", "title", "description", "documentation")})
     for kind in found["job_types"]:
-        click.echo(f"\n{kind['name']}: {kind['title']}. {kind['description']}")
+        click.echo()
+        print_facts({kind["name"]: f"{kind['title']}. {kind['description']}"})
         show(list(_fields(kind["configuration"])), "table", FIELDS)
 
 

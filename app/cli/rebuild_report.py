@@ -33,7 +33,7 @@ def print_report(report: Mapping[str, Any]) -> None:
         print_facts({"compared": f"not: {report['not_compared']}"})
         return
     sides = {
-        name: f"{report[name]['profiles']:,} profiles, digest {report[name]['digest']}" for name in ("live", "rebuilt")
+        name: f"{_profiles(report[name]['profiles'])}, digest {report[name]['digest']}" for name in ("live", "rebuilt")
     }
     print_facts({"compared": compared, **sides, "equal": "yes" if report["equal"] else "no"})
     click.echo()
@@ -43,6 +43,10 @@ def print_report(report: Mapping[str, Any]) -> None:
     for name, samples in report["samples"].items():
         click.echo()
         print_table(samples, [Column(name, lambda row: row["profile"], wraps=14), *map(_column, PARTS[name])])
+
+
+def _profiles(count: int) -> str:
+    return "1 profile" if count == 1 else f"{count:,} profiles"
 
 
 def _column(name: str) -> Column:

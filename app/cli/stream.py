@@ -23,8 +23,14 @@ def _names(counts: Mapping[str, int]) -> str:
 
 def _range(row: Mapping[str, Any]) -> str:
     numbers = f"{cell(row['smallest'])} to {cell(row['largest'])}" if row["smallest"] is not None else ""
-    texts = f"{cell(row['shortest'])} to {cell(row['longest'])} characters" if row["shortest"] is not None else ""
+    texts = _characters(row["shortest"], row["longest"]) if row["shortest"] is not None else ""
     return ", ".join(each for each in (numbers, texts) if each)
+
+
+def _characters(shortest: int, longest: int) -> str:
+    if shortest == longest:
+        return "1 character" if longest == 1 else f"{cell(longest)} characters"
+    return f"{cell(shortest)} to {cell(longest)} characters"
 
 
 STREAMS: Final = (

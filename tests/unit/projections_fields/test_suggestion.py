@@ -115,7 +115,7 @@ def test_who_a_message_is_of(stream: str, fields: dict[str, Any], expected: list
     assert identities(found) == expected
     assert [each["kind"] for each in found.identity["kinds"]] == [kind for _, kind in expected]
     if not expected:
-        assert why(found, "/identities").startswith("no field looks like an id")
+        assert why(found, "/identities").startswith("no field with different values looks like an id")
 
 
 def test_kinds_in_force_stay_and_new_ones_come_behind() -> None:
