@@ -28,12 +28,14 @@ from app.api.problems import FieldError, invalid
 from app.api.rebuild_wishes import live_rules
 from app.api.request_body import RequestSource
 from app.api.routes import CONTENT_ENCODING, STREAM_PATTERN, Answer, Call, Query, Route
+from app.api.sent_before import sent_before
 from app.api.values import Moment
 from app.lane.raw import moment
 from app.lane.rule_book import RuleBook
 from app.profiles.asking import NobodyAnswers
 from app.store.tables import micros
 from projections.foresight import Foreseen
+from projections.job_state import Job
 from projections.lag import lag_of, rate_at_work
 from projections.rules import Rules
 from schemas.topics import LANES
@@ -73,6 +75,8 @@ async def plan_backfill(call: Call[PlanQuery, None]) -> web.Response:
     total = call.query.messages or (sample.tally.accepted if sample else 0)
     plan = _plan(call, total, sample, found, profiles, await _lane(call, total))
     warnings = [*_warnings(plan, rules)]
+    if before := await sent_before(call.api.store, call.query.stream, call.query.filename, rules.scope.left_out):
+        warnings.append(_sent(before))
     if unreachable:
         warnings.append(_warning("profiles_unreachable", "the profiles can't be asked now: ask again in a moment"))
     return answer(call, plan.model_copy(update={"in_words": in_words(plan), "warnings": warnings}))
@@ -177,6 +181,11 @@ def _profiles_view(found: Foreseen) -> ForeseenView:
 
 def _warning(code: str, message: str) -> WarningView:
     return WarningView(code=code, message=message)
+
+
+def _sent(job: Job) -> WarningView:
+    what = f"{job.name} was sent into the stream already: {job.job_id}, {job.updated_at:%Y-%m-%d %H:%M:%S} UTC"
+    return _warning("sent_before", f"{what}. What is sent twice counts twice, unless under the same Idempotency-Key")
 
 
 def _warnings(plan: PlanView, rules: Rules) -> Iterator[WarningView]:

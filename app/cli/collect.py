@@ -141,7 +141,7 @@ def parcel_of(name: str, kind: str | None) -> Parcel:
         with path.open("rb"):
             pass
     except OSError as error:
-        raise click.BadParameter(f"{name}: {error.strerror}", param_hint="FILES") from error
+        raise click.BadParameter(f"{name}: {error.strerror}") from error
     endings = [each.lstrip(".").lower() for each in path.suffixes if each not in {".gz", ".gzip", ".zst", ".zstd"}]
     by_name = {"csv": "csv", "tsv": "tsv", "json": "json", "ndjson": "ndjson", "jsonl": "ndjson"}
     found = kind or (by_name.get(endings[-1]) if endings else None)

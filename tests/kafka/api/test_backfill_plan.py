@@ -110,6 +110,18 @@ max@example.com,Wels,,2150-01-01T10:00:00Z
     assert (await planned(port, b"a,b\n" + b"1,2\n" * 1_200_000)).status == 413
 
 
+async def test_it_says_that_a_file_was_sent_before(port: Port) -> None:
+    visits, named = b"email,city,when\nada@example.com,Graz,2024-01-01T10:00:00Z\n", "filename=january.csv"
+    assert "sent_before" not in codes((await planned(port, visits, f"?stream=visits&{named}")).data)
+    upload = (await port.bulk("visits", visits, f"?{named}")).data["upload_id"]
+    await until(port.client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed")
+    (warning,) = (await planned(port, visits, f"?stream=visits&{named}")).data["warnings"]
+    assert warning["code"] == "sent_before"
+    assert f"january.csv was sent into the stream already: {upload}, 20" in warning["message"]
+    assert "sent_before" not in codes((await planned(port, visits, f"?stream=clicks&{named}")).data), "another stream"
+    assert "sent_before" not in codes((await planned(port, visits)).data), "nobody knows its name"
+
+
 async def test_the_command_line_tells_it_in_words(port: Port, tmp_path: Path) -> None:
     file = tmp_path / "part.ndjson"
     file.write_text('{"email": "new@example.com", "city": "Wels", "when": "2020-01-01T00:00:00Z"}\nnothing\n')
