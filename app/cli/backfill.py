@@ -7,6 +7,7 @@ import click
 
 from app.cli.client import Value
 from app.cli.collect import NDJSON, TYPES, Parcel, parcel_of
+from app.cli.lazy import SpelledOut
 from app.cli.moments import MOMENTS, PAST
 from app.cli.output import hanging, serialized, visible
 from app.cli.session import Session, talks
@@ -14,7 +15,7 @@ from app.cli.session import Session, talks
 PATH: Final = "/v2/backfill/plan"
 
 
-@click.group()
+@click.group(cls=SpelledOut)
 def backfill() -> None:
     """History, before it is sent."""
 

@@ -13,12 +13,13 @@ from app.cli.definitions import (
     draft_definition,
     show_definition,
 )
+from app.cli.lazy import SpelledOut
 from app.cli.session import Session, talks
 
 ID = "identity"
 
 
-@click.group()
+@click.group(cls=SpelledOut)
 def identity() -> None:
     """The kinds of identities that mappings may name, and their ranks."""
 

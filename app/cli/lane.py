@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import click
 
+from app.cli.lazy import SpelledOut
 from app.cli.output import Column, cell, moment, print_facts, serialized, show
 from app.cli.session import Session, talks
 
@@ -54,7 +55,7 @@ PARTITIONS: Final = (
 )
 
 
-@click.group()
+@click.group(cls=SpelledOut)
 def lane() -> None:
     """How far the lanes are behind. LANE is `realtime` or `backfill`; only backfill can be paused."""
 

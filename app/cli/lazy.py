@@ -1,11 +1,24 @@
-"""A group of commands whose modules load when one of them is used: `entrepot --help` and completion stay fast."""
+"""Groups of commands: one whose modules load when they are used, so that `entrepot --help` and completion stay fast."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Final
 
 import click
 from typing_extensions import override
+
+WHOLE: Final = 1000  # characters: no first sentence is longer
+
+
+class SpelledOut(click.Group):
+    """Commands that are listed with their whole first sentence, on several lines if need be."""
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.get_short_help_str(WHOLE)) for name, each in sorted(self.commands.items())])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import click
 
 from app.cli.job_reference import find_job
+from app.cli.lazy import SpelledOut
 from app.cli.moments import MOMENTS, PAST, SPAN
 from app.cli.output import Column, moment, print_facts, serialized, show
 from app.cli.session import Session, talks
@@ -34,7 +35,7 @@ METRIC: Final = (
 )
 
 
-@click.group()
+@click.group(cls=SpelledOut)
 def provider() -> None:
     """What jobs can connect to, and how it is configured."""
 

@@ -15,6 +15,7 @@ from app.cli.definitions import (
     draft_definition,
     show_definition,
 )
+from app.cli.lazy import SpelledOut
 from app.cli.mapping_preview import preview_mapping
 from app.cli.output import Column, moment, show
 from app.cli.session import Session, talks
@@ -32,7 +33,7 @@ def _id(stream: str) -> str:
     return f"mapping:{stream}"
 
 
-@click.group()
+@click.group(cls=SpelledOut)
 def mapping() -> None:
     """What a STREAM's messages say: which fields are identities, which are attributes, and how they merge."""
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import click
 
 from app.cli.exits import NOT_FOUND, Stopped
+from app.cli.lazy import SpelledOut
 from app.cli.moments import AS_OF, MOMENTS
 from app.cli.output import Column, moment, print_facts, print_table, serialized, visible
 from app.cli.session import Session, talks
@@ -29,7 +30,7 @@ LINKS: Final = (
 )
 
 
-@click.group()
+@click.group(cls=SpelledOut)
 def profile() -> None:
     """Look at profiles, and forget people. KEY is any identity, such as email:ada@example.com."""
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from app.cli.exits import CONFLICT, NOT_FOUND, Stopped
+from app.cli.lazy import SpelledOut
 from app.cli.output import Column, moment, show
 from app.cli.rebuild_show import print_rebuild, status_of
 from app.cli.rebuild_start import start
@@ -24,7 +25,7 @@ COLUMNS: Final = (
 )
 
 
-@click.group()
+@click.group(cls=SpelledOut)
 def rebuild() -> None:
     """Make profiles anew by other rules or without some messages, compare, and promote or discard them.
 

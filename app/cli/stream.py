@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import click
 
+from app.cli.lazy import SpelledOut
 from app.cli.output import Column, cell, moment, print_facts, serialized, show, visible
 from app.cli.rejected import stream_rejected
 from app.cli.session import Session, talks
@@ -53,7 +54,7 @@ FIELDS: Final = (
 STREAM: Final = click.argument("stream")
 
 
-@click.group()
+@click.group(cls=SpelledOut)
 def stream() -> None:
     """The streams that have messages: how many, and what is known of their fields."""
 

@@ -4,6 +4,7 @@ from typing import Final
 
 import click
 
+from app.cli.lazy import SpelledOut
 from app.cli.moments import FUTURE
 from app.cli.output import Column, moment, serialized, show
 from app.cli.session import Session, talks
@@ -17,7 +18,7 @@ COLUMNS: Final = (
 )
 
 
-@click.group()
+@click.group(cls=SpelledOut)
 def token() -> None:
     """Access tokens: each has a name and a role, and is shown once."""
 

@@ -30,6 +30,7 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
     assert result.exit_code == 0
     assert result.output.splitlines()[2].strip(), "says what it does"
     assert "\\b" not in result.output
+    assert "..." not in result.output.partition("Commands:")[2], "what its commands do is told to the end"
 
 
 @pytest.mark.parametrize(
