@@ -3,18 +3,22 @@
 A batch is bounded by the broker as it was sent; sixteen megabytes of zstd can stand for terabytes. aiokafka unpacks all
 of it, so that one batch of a stranger ends every process that reads its partition, again and again. With this, a record
 stands in its place that says so: whoever reads it finds no message in it, and goes on.
+
+A header may have any bytes for a name; the broker takes them, and aiokafka ends at those that are no UTF-8, again and
+again. Here they are read as far as they go: none of our headers is called like that.
 """
 
 import gzip
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import wraps
 from io import BytesIO
 from typing import Any, Final
 
 import cramjam
 import zstandard
 from aiokafka.consumer import fetcher
+from aiokafka.record import default_records as slow_records
 from aiokafka.record._crecords import default_records, legacy_records
 
 MOST_BYTES: Final = 32 * 1024 * 1024
@@ -22,7 +26,8 @@ PIECE: Final = 1024 * 1024
 LZ4_RATIO: Final = 16  # what is tried first, as room costs time
 ZSTD_WINDOW: Final = 128 * 1024 * 1024
 
-_RECORDS: Final = fetcher.PartitionRecords
+_LENGTH: Final = struct.Struct(">8xi")  # of a batch, from here on; its first offset stands before it
+_MEMORY_RECORDS: Final = fetcher.MemoryRecords
 _SNAPPY: Final = default_records.snappy_decode
 
 
@@ -45,33 +50,33 @@ class StandIn:
 
 def mend() -> None:
     """Mend it for this process. Once more changes nothing."""
-    for module in (default_records, legacy_records):
+    for module in (default_records, legacy_records, slow_records):
         module.gzip_decode, module.lz4_decode, module.snappy_decode = _gzip, _lz4, _snappy
-    default_records.zstd_decode = _zstd
-    fetcher.PartitionRecords = _partition_records
+    default_records.zstd_decode = slow_records.zstd_decode = _zstd
+    fetcher.MemoryRecords = _Fetched
 
 
-@wraps(_RECORDS)
-def _partition_records(where: Any, records: Any, *rest: Any) -> Any:
-    return _RECORDS(where, _Guarded(records), *rest)
-
-
-class _Guarded:
+class _Fetched:
     """The batches that were fetched, as aiokafka asks for them."""
 
-    def __init__(self, records: Any) -> None:
-        self.has_next = records.has_next
-        self._next = records.next_batch
+    def __init__(self, data: bytes) -> None:
+        self._batches = _MEMORY_RECORDS(data)
+        self._rest = memoryview(data)
+        self.has_next = self._batches.has_next
+        self.size_in_bytes = self._batches.size_in_bytes
 
     def next_batch(self) -> Any:
-        return _Batch(self._next())
+        end = _LENGTH.size + _LENGTH.unpack_from(self._rest)[0]
+        data, self._rest = self._rest[:end], self._rest[end:]
+        return _Batch(self._batches.next_batch(), data)
 
 
 class _Batch:
     """A batch that is iterated once, from which on it is unpacked."""
 
-    def __init__(self, batch: Any) -> None:
+    def __init__(self, batch: Any, data: memoryview) -> None:
         self._batch = batch
+        self._data = data
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
@@ -82,11 +87,32 @@ class _Batch:
     def __iter__(self) -> Iterator[Any]:
         batch = self._batch
         try:
-            return iter(batch)
+            yield from batch
         except TooLargeBatch:
             last = batch.next_offset - 1
             text = f"offsets {batch.base_offset} to {last}: a batch that unpacks to more than {MOST_BYTES} bytes"
-            return iter((StandIn(last, text.encode(), batch.max_timestamp),))
+            yield StandIn(last, text.encode(), batch.max_timestamp)
+        except UnicodeDecodeError:
+            yield from _with_odd_headers(self._data)  # from its beginning: aiokafka drops what it has had already
+
+
+class _OddText(bytes):
+    """Bytes of which the text is what can be read of it."""
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        return _OddText(found) if isinstance(place, slice) else found
+
+    def decode(self, _encoding: str = "utf-8", _errors: str = "") -> str:
+        return super().decode("utf-8", "replace")
+
+
+def _with_odd_headers(data: memoryview) -> Iterator[Any]:
+    """Yield the records of a batch by aiokafka's slow reader. Only names of headers are text to it."""
+    batch: Any = slow_records._DefaultRecordBatchPy(data)  # noqa: SLF001  # nothing public takes names that aren't UTF-8
+    batch._maybe_uncompress()  # noqa: SLF001
+    batch._buffer = _OddText(batch._buffer)  # noqa: SLF001
+    yield from batch
 
 
 def _gzip(payload: Any) -> bytes:

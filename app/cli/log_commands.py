@@ -15,6 +15,7 @@ from app.cli.output import Column, Format, show
 from app.cli.progress import bar
 from app.cli.settings_errors import load_settings
 from app.data_directory import with_kafka
+from app.kafka_unpacking import mend
 from app.rebuild_views import rebuild_views as rebuild
 from app.settings import Settings
 from app.store.questions import BehindError
@@ -105,6 +106,7 @@ def rebuild_views() -> None:
 
 
 async def _reached(settings: Settings, work: Awaitable[T]) -> T:
+    mend()  # what no role ends at doesn't end this, either
     try:
         return await work
     except DBAPIError as error:

@@ -6,10 +6,20 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.record._crecords.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as InPython
 
 from app.kafka_unpacking import MOST_BYTES, mend
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+
+
+class LatinName(str):
+    """A header's name as a producer sends it that knows no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, _encoding: str = "", _errors: str = "") -> bytes:
+        return super().encode("latin-1")
 
 
 def batch(codec: str, values: list[bytes]) -> bytes:
@@ -44,3 +54,16 @@ def test_what_swells_is_one_record_that_says_so(codec: str) -> None:
     (found,) = read(data)
     assert (found.offset, found.key, found.timestamp) == (8, None, 1_700_000_000_000)
     assert found.value == b"offsets 0 to 8: a batch that unpacks to more than 33554432 bytes"
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_header_whose_name_is_no_utf_8_costs_no_record(codec: str) -> None:
+    values = [b"%d" % n for n in range(5)]
+    builder = InPython(2, CODECS[codec], 0, -1, -1, -1, 2**31 - 1)
+    for offset, value in enumerate(values):
+        name = LatinName("größe") if offset in {1, 3} else "stream"
+        builder.append(offset, 1_700_000_000_000, b"k", value, [(name, b"1"), ("ce_id", None)])
+    found = read(bytes(builder.build()) + batch(codec, values))
+    assert [(each.offset, each.key, each.value) for each in found[:5]] == [(n, b"k", b"%d" % n) for n in range(5)]
+    assert [each.headers[0] for each in found[:4]] == [("stream", b"1"), ("gr\ufffd\ufffde", b"1")] * 2
+    assert {each.headers[1] for each in found[:5]} == {("ce_id", None)}
