@@ -107,15 +107,15 @@ class ProfilePartition:
         """Return the offset of a raw partition (`topic/partition`) that comes next."""
         return self._offsets.get(source, 0)
 
-    def apply(self, lane: str, offset: int, update: Update, most_identities: int) -> int:
+    def apply(self, lane: str, offset: int, update: Update | None, most_identities: int) -> int:
         """Apply one record of an update topic and return how many rows it had.
 
-        One that was applied before, or is for another generation, has none.
+        One that was applied before, or is for another generation, has none; nor has a stranger's, None.
         """
         if offset < self.next_offset(lane):
             return 0
         self.seek({UPDATES[lane].name: offset + 1})
-        if update.generation not in {self.generation, EVERY_GENERATION}:
+        if update is None or update.generation not in {self.generation, EVERY_GENERATION}:
             return 0
         outbox = self._outbox(lane, most_identities)
         if isinstance(update, NodeBatch):

@@ -16,6 +16,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.profiles.asking import Asking, Look, NobodyAnswers, Page
+from app.profiles.heard import UpdateRecord, heard
 from app.profiles.restoring import in_thread
 from app.profiles.store import PartitionStore
 from app.rebuild.building import Building
@@ -29,8 +30,7 @@ from projections.node import Node
 from projections.profile_view import shown_key
 from projections.updates import decode_mapped, decode_node, decode_told
 from schemas.topics import LANES, MAX_RECORD_BYTES, UPDATES
-from schemas.updates import MappedBatch, NodeBatch
-from schemas.wire import decode
+from schemas.updates import MappedBatch
 
 PATIENCE_SECONDS: Final = 30.0  # without any progress
 AGAIN_SECONDS: Final = 0.2
@@ -145,7 +145,7 @@ class Comparing:
             for records in (await consumer.getmany(timeout_ms=WAIT_MS)).values():
                 for record in records:
                     if len(self._touched) < MOST_TOUCHED:
-                        self._touched.update(_named(record.value))
+                        self._touched.update(_named(record))
 
 
 class Examples:
@@ -230,9 +230,10 @@ def _missing(bound: Bounds, reached: Callable[[TopicPartition], int]) -> Mapping
     return {f"{each.topic}/{each.partition}": end - reached(each) for each, end in bound.items() if reached(each) < end}
 
 
-def _named(value: bytes) -> set[int]:
+def _named(record: UpdateRecord) -> set[int]:
     """Return the hashes of the identities that an update is about."""
-    update = decode(value)
-    assert isinstance(update, MappedBatch | NodeBatch), "nobody else writes to updates.*"
+    update = heard(record)
+    if update is None:
+        return set()
     said = decode_mapped(update.payload) if isinstance(update, MappedBatch) else decode_told(update.payload)
     return {identity_hash(shown_key(each)) for each in said.spoken_to()}

@@ -4,10 +4,13 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from app.profiles.heard import heard
 from app.profiles.partition import ProfilePartition
 from app.profiles.store import PartitionStore
 from projections.placement import partition_of_key
@@ -22,13 +25,20 @@ PARTITIONS = 3
 MOST = 1_000
 
 
+class Record(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+
+
 class Plane:
     """Three partitions, the logs that they read, and a lane that maps one raw partition."""
 
     def __init__(self, folder: Path, chance: random.Random) -> None:
         self.folder = folder
         self.chance = chance
-        self.logs: dict[tuple[str, int], list[bytes]] = defaultdict(list)  # lane and partition
+        self.logs: dict[tuple[str, int], list[bytes | None]] = defaultdict(list)  # lane and partition
         self.open: dict[int, ProfilePartition] = {number: self._opened(number) for number in range(PARTITIONS)}
 
     def _opened(self, number: int) -> ProfilePartition:
@@ -61,7 +71,8 @@ class Plane:
         for lane in UPDATES:
             offset = partition.next_offset(lane)
             for value in self.logs[lane, number][offset : offset + self.chance.randrange(1, 4)]:
-                partition.apply(lane, partition.next_offset(lane), decode(value), MOST)  # type: ignore[arg-type]
+                record = Record(UPDATES[lane].name, number, partition.next_offset(lane), value)
+                partition.apply(lane, record.offset, heard(record), MOST)
         if partition.is_kept:
             return False
         if self.chance.random() < 0.6:
@@ -131,6 +142,32 @@ def test_partitions_that_are_killed_at_any_moment_hold_the_profiles_of_the_oracl
             for key in wanted:
                 node = partition.nodes.peek(key) if partition_of_key(key, PARTITIONS) == partition.number else None
                 assert node is None or shown(node) == wanted[key], f"seed {seed}"
+
+
+def test_what_a_stranger_writes_among_updates_is_passed_over_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    letter = encode(
+        MessageRejected(
+            rejected_at=datetime(2026, 1, 1, tzinfo=UTC),
+            code="no_object",
+            reason="is 7",
+            source="7.json",
+            position="line 1",
+        )
+    )
+    strange = [None, b"", b'{"email":"a@x"}', b"\0\xff\xff\xff\xff", b"\0\0\0\0\1" + b"\xff" * 40, letter]
+    with plane(tmp_path, random.Random(0)) as made:
+        messages = some_messages(made.chance, 30, 15)
+        for place in range(0, 30, 5):
+            for lane in UPDATES:
+                for number in range(PARTITIONS):
+                    made.logs[lane, number].append(strange[place // 5])
+            made.lane(messages, place, place + 5)
+        made.settle()
+        assert made.roots().keys() == expected(messages).keys()
+    assert "updates.backfill/2@1 is passed over: a record of 0 bytes is too short for a schema id" in caplog.text
+    assert "a MessageRejected is no update" in caplog.text
 
 
 def test_where_the_raw_messages_of_a_key_are_is_kept_in_order(tmp_path: Path) -> None:
