@@ -11,10 +11,12 @@ import orjson
 from pydantic import BaseModel, Field
 
 from app.api.preferences import idempotency_key
-from app.api.problems import FieldError, invalid
+from app.api.problems import FieldError, Problem, invalid
 from app.api.routes import STREAM_PATTERN, Call, Query
 from connectors.collect import MOST_APPENDED_BYTES
 from connectors.contract import Lane, Reject
+from connectors.formats.json_body import MOST_LEVELS
+from connectors.formats.json_values import levels
 from connectors.formats.records import OnError
 
 UPLOADS: Final = UUID("3f1b9a52-6c0e-5c38-9d0a-8a4f5f7c21de")  # names upload ids that come from idempotency keys
@@ -59,7 +61,7 @@ class CollectQuery(Query):
         """Return the fields to append.
 
         Raises:
-            Problem: 422, they are no JSON object.
+            Problem: 422, they are no JSON object, or too much of one.
 
         """
         if self.append is None:
@@ -69,8 +71,16 @@ class CollectQuery(Query):
         except orjson.JSONDecodeError:
             found = None
         if not isinstance(found, dict):
-            raise invalid([FieldError("?append", "bad_append", "a JSON object is needed")])
+            raise _bad_append("a JSON object is needed")
+        if len(self.append.encode()) > MOST_APPENDED_BYTES:
+            raise _bad_append(f"the fields to append have at most {MOST_APPENDED_BYTES:,} bytes as JSON")
+        if levels(found, MOST_LEVELS) > MOST_LEVELS:
+            raise _bad_append(f"it is nested over {MOST_LEVELS} levels deep")
         return found
+
+
+def _bad_append(message: str) -> Problem:
+    return invalid([FieldError("?append", "bad_append", message)])
 
 
 class RejectedView(BaseModel):
