@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -94,9 +95,12 @@ def is_strptime(form: str) -> bool:
     return found.date() == moment.date()
 
 
+JSON_WORDS: Final = MappingProxyType({"None": "null", "True": "true", "False": "false"})
+
+
 def shown(value: object) -> str:
     """A value as a message may hold it: short, and on one line."""
-    text = repr(value)
+    text = JSON_WORDS.get(repr(value)) or repr(value)
     return text if len(text) <= 80 else text[:77] + "…"
 
 

@@ -32,13 +32,12 @@ from app.store.collected import Collected
 from connectors.ahead import in_thread
 from connectors.contract import Batch, Reject
 from connectors.formats.added import with_fields
-from connectors.formats.json_body import MalformedBody, parse_body
+from connectors.formats.json_body import MOST_MESSAGES, MalformedBody, parse_body
 from connectors.formats.records import MOST_REJECTS, Parsed
 from connectors.timestamps import Timestamps
 from schemas.topics import LANES
 
 MOST_BYTES: Final = 10 * 1024 * 1024
-MOST_MESSAGES: Final = 100_000
 MOST_BRACKETS: Final = 1_000_000  # each makes an object of its own in memory
 LARGE_BYTES: Final = 256 * 1024  # parsed in a thread, so that other requests go on
 USE_BULK: Final = "; /collect/bulk takes files of any size"

@@ -8,6 +8,7 @@ import json
 import re
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -19,6 +20,7 @@ from connectors.formats.records import EXCERPT_BYTES, OnError, Parsed
 from connectors.timestamps import Timestamps, Unusable, shown
 
 MOST_LEVELS: Final = 64
+MOST_MESSAGES: Final = 100_000  # of one text; who counts one more knows that there are too many
 BLANKS: Final = b" \t\r\n"
 BLANK: Final = re.compile(rb"[ \t\r\n]*+")
 PLAIN_END: Final = re.compile(rb"[^,\]]*+")  # of a number or a word
@@ -32,7 +34,8 @@ class MalformedBody(ValueError):
 def parse_body(body: bytes, on_error: OnError, timestamps: Timestamps | None, now: int) -> Parsed:
     """Return the records of a body. `now`, in microseconds, dates those that lack the timestamp field.
 
-    With `on_error` `abort` nothing is taken when one is bad: then `stop` says which.
+    With `on_error` `abort` nothing is taken when one is bad: then `stop` says which. Of more than `MOST_MESSAGES` all
+    may be read, or no more than one of those too many.
 
     Raises:
         MalformedBody: it is no JSON.
@@ -87,7 +90,7 @@ def _each(body: bytes, on_error: OnError, timestamps: Timestamps | None, now: in
     lines: list[bytes] = []
     stamps = array("q")
     rejects: list[Reject] = []
-    for number, record in enumerate(_elements(body), 1):
+    for number, record in enumerate(islice(_elements(body), MOST_MESSAGES + 1), 1):
         try:
             micros = _checked(record, timestamps, now)
         except Unusable as error:

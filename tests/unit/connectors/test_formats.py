@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from connectors.contract import Limits
 from connectors.cursor import check_cursor
 from connectors.file import Config
+from connectors.formats.json_body import MOST_MESSAGES, parse_body
 from tests.unit.connectors.texts import LIMITS, NOW, Outcome, read_all
 
 WIDE = Limits(clock=lambda: NOW)
@@ -117,6 +118,18 @@ def test_the_last_row_may_lack_its_line_end_but_not_be_continued_later() -> None
     assert messages(read_all(b"a,b\n1,2\n3,4", cursor=cursor)) == [{"a": "3", "b": "4"}]
     assert failed(read_all(b"a,b\n1,23\n", cursor=cursor)) == "source_changed"
     assert read_all(b"a,b\n1,2\r\n", cursor=cursor).batches == []
+
+
+def test_a_value_in_the_wrong_place_is_named_as_json_has_it() -> None:
+    for text in ("null", "true", "false", "7"):
+        stop = parse_body(f"[{text}]".encode(), "abort", None, 0).stop
+        assert stop
+        assert stop.reason == f"is {text}, where a JSON object is needed"
+
+
+def test_of_more_elements_than_a_body_may_have_only_one_too_many_is_looked_at() -> None:
+    found = parse_body(b"[" + b",".join([b"7"] * (MOST_MESSAGES + 1_000)) + b"]", "drop", None, 0)
+    assert found.read == MOST_MESSAGES + 1
 
 
 def test_lines_of_json_are_kept_as_they_were() -> None:
