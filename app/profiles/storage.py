@@ -42,7 +42,7 @@ class Storage:
         self._snapshots = Snapshots.at(settings.snapshots())
         self._seconds = settings.snapshot_seconds
         self._clock = clock
-        self._due: dict[Place, float] = {}
+        self._due: dict[Place, float] = {}  # when the next snapshot is, of each that is open
         self._taking: dict[Place, asyncio.Task[None]] = {}
         self._removing: set[asyncio.Task[None]] = set()
 
@@ -85,10 +85,14 @@ class Storage:
         self._taking[place] = task
 
     def remove_older(self, than: int) -> None:
-        """Remove what is left here of generations before that one, and soon the snapshots of what was open here."""
+        """Remove what is left here of generations before that one, and soon the snapshots of what was open here.
+
+        What is open stays: it is still answered from.
+        """
+        opened = {self._path(place) for place in self._due}
         for each in self._folder.glob("*.*"):
             generation = each.name.partition(".")[0]
-            if generation.isdigit() and int(generation) < than:
+            if generation.isdigit() and int(generation) < than and each not in opened:
                 shutil.rmtree(each, ignore_errors=True)
         task = asyncio.create_task(self._remove_snapshots(than), name=f"removing snapshots before generation {than}")
         task.add_done_callback(self._removing.discard)
@@ -101,6 +105,7 @@ class Storage:
             task.cancel()
             await asyncio.wait([task])
         await asyncio.to_thread(store.close)
+        self._due.pop(place, None)
 
     def _path(self, place: Place) -> Path:
         return self._folder / f"{place[0]}.{place[1]}"

@@ -117,3 +117,21 @@ async def test_only_what_is_older_than_a_generation_is_removed_with_its_snapshot
     assert await snapshots.newest_valid(1, 2)
     assert await snapshots.newest_valid(1, 3)
     await storage.close((3, 1), opened)
+
+
+async def test_what_is_still_answered_from_outlives_two_promotions_at_once(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    for generation in (1, 2):
+        built = PartitionStore.open(tmp_path / "profiles" / f"{generation}.0")
+        built.write(Changes(offsets=NOTHING_READ))
+        built.close()
+    storage = Storage(settings, time.monotonic)
+    first = await storage.open((0, 0), NOTHING_READ)
+    second = await storage.open((1, 0), NOTHING_READ)
+    await storage.close((0, 0), first)
+    storage.remove_older(2)
+    second.write(Changes(nodes={b"key": b"node"}, offsets=NOTHING_READ))
+    assert sorted(each.name for each in (tmp_path / "profiles").iterdir()) == ["1.0", "2.0"]
+    await storage.close((1, 0), second)
+    storage.remove_older(2)
+    assert [each.name for each in (tmp_path / "profiles").iterdir()] == ["2.0"]
