@@ -1,7 +1,7 @@
 """A body of a megabyte that is wrong in every place costs no seconds, and its answer is no larger than a page."""
 
 from collections.abc import Callable
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import orjson
@@ -42,9 +42,9 @@ def refused_by(model: Any, value: Any) -> list[FieldError]:
     ],
 )
 def test_a_flood_is_refused_at_once_and_in_few_words(ask: Callable[[], list[FieldError]]) -> None:
-    started = perf_counter()
+    started = process_time()
     answer = invalid(ask()).response("r").body
-    assert perf_counter() - started < 1
+    assert process_time() - started < 1
     assert isinstance(answer, bytes)
     assert len(answer) < 50_000
     assert b'"errors":[{"pointer":' in answer
