@@ -16,6 +16,7 @@ from app.api.problems import Problem, not_found
 from app.api.routes import Answer, Call, Query, Route
 from app.api.views import Brought
 from app.lane.brake import PAUSABLE
+from app.lane.raw import moment
 from app.store.questions import Switch
 from projections.job_state import Job
 from projections.lag import Lag, Sample, lag_of, messages_per_second
@@ -147,7 +148,9 @@ async def brought(api: Api, job: Job) -> Brought:
     complete = count == written and (mapped is None or await api.lanes.has_passed(UPDATE_TOPICS, mapped.at))
     stream = orjson.loads(job.configuration).get("stream")
     unmapped = stream if isinstance(stream, str) and stream not in api.rules.rules.mappings else None
-    return Brought(written=written, mapped=count, complete=complete, unmapped=unmapped)
+    undone = api.rules.rules.scope.left_out.get(job.job_id)
+    before = moment(undone) if undone is not None else None
+    return Brought(written=written, mapped=count, complete=complete, unmapped=unmapped, undone_before=before)
 
 
 def set_measures(api: Api, samples: Sequence[Sample], switches: Mapping[str, Switch]) -> None:

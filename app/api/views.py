@@ -96,6 +96,9 @@ class Brought(BaseModel):
         str | None,
         Field(description="the job's stream, when it has no mapping: then its messages are only kept"),
     ]
+    undone_before: Annotated[
+        datetime | None, Field(description="what came in before is undone: kept, and in no profile; null: nothing is")
+    ]
 
 
 class JobDetail(JobView):

@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 
 from app.cli.following import ENDED
-from app.cli.output import visible
+from app.cli.output import moment, visible
 from app.cli.progress import bar
 from app.cli.session import Session
 
@@ -34,7 +34,12 @@ async def arrived(session: Session, job_id: str, lane: str) -> None:
 
 
 def brought(found: Mapping[str, Any]) -> str:
-    """Return how far the messages of a job are, in one line."""
+    """Return how far the messages of a job are, in one line, and whether they were undone."""
+    undone = f"; undone is what came before {moment(found['undone_before'])}" if found["undone_before"] else ""
+    return _how_far(found) + undone
+
+
+def _how_far(found: Mapping[str, Any]) -> str:
     written, mapped = found["written"], found["mapped"]
     if not written:
         return ""

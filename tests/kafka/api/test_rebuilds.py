@@ -102,9 +102,12 @@ async def test_a_bad_upload_is_undone_and_what_is_undone_next_takes_nothing_back
     assert ready["progress"]["phase"] in {"comparing", "keeping_up"}
     assert ready["progress"]["messages"] == 4
     assert await known(port, "ada") == {"city": "Atlantis", "visits": 2}, "nothing changes before it is promoted"
+    assert (await client.get(f"/v2/job/{bad}"))["profiles"]["undone_before"] is None
     await promoted(port, rebuild)
     assert await known(port, "ada") == {"city": "Graz", "visits": 1}
     assert await known(port, "nobody") == {}
+    (undone,) = rebuild["recipe"]["left_out"]
+    assert (await client.get(f"/v2/job/{bad}"))["profiles"]["undone_before"] == undone["before"]
 
     mended = b"id,city\nada,Linz\n"
     await client.ask("POST", "/collect/json/people", {"id": "eve", "city": "Wels"})

@@ -20,6 +20,7 @@ BACKFILL = {
     "name": "backfill", "paused": True, "switched_by": "user:ada", "switched_at": AT, "messages_per_second": 45_678.9,
     "mapping": BUSY | PARTITIONS, "profiles": IDLE | PARTITIONS,
 }  # fmt: skip
+HOW_FAR = {"unmapped": None, "undone_before": None}
 REALTIME = BACKFILL | {"name": "realtime", "paused": False, "switched_by": None, "mapping": IDLE}
 
 
@@ -32,7 +33,8 @@ class Lanes(Api):
         self.jobs: Iterator[Any] = iter(
             {
                 "status": status,
-                "profiles": {"written": written, "mapped": mapped, "complete": complete, "unmapped": "visits"},
+                "profiles": HOW_FAR
+                | {"written": written, "mapped": mapped, "complete": complete, "unmapped": "visits"},
             }
             for status, written, mapped, complete in (
                 ("Running", 0, 0, True),
@@ -132,4 +134,9 @@ async def test_an_upload_is_waited_for_and_a_paused_lane_is_told_once(
     ],
 )
 def test_how_far_a_job_is_in_a_line(written: int, mapped: int, complete: bool, shown: str) -> None:  # noqa: FBT001
-    assert brought({"written": written, "mapped": mapped, "complete": complete, "unmapped": None}) == shown
+    assert brought(HOW_FAR | {"written": written, "mapped": mapped, "complete": complete}) == shown
+
+
+def test_what_was_undone_is_not_told_as_if_it_counted() -> None:
+    undone = HOW_FAR | {"written": 2, "mapped": 2, "complete": True, "undone_before": "2026-11-25T10:00:00Z"}
+    assert re.fullmatch(r"all 2 messages are in; undone is what came before 2026-11-25 \d\d:00:00 \S+", brought(undone))
