@@ -21,6 +21,7 @@ from schemas.topics import MAX_RECORD_BYTES
 SESSION_MS: Final = 10_000
 HEARTBEAT_MS: Final = 3_000
 TELL_SECONDS: Final = 1.0
+DECISION_SECONDS: Final = 1.0  # of the group, before this turn has to make way for it
 FROZEN_SECONDS: Final = SESSION_MS / 1000  # after that another worker may own our partitions
 
 _log = logging.getLogger(__name__)
@@ -110,15 +111,29 @@ class GroupReader:
         Between the group's decision and `assigned` aiokafka reads on from anywhere. That is left out: it comes again.
         """
         self._consumer.resume(*self._consumer.paused())
-        found: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(
-            *partitions, timeout_ms=wait_ms, max_records=most
-        )
+        found = await self._fetched(*partitions, wait_ms=wait_ms, most=most)
         return {where: records for where, records in found.items() if where.partition in self._taken_over}
 
     async def rest(self, wait_ms: int) -> None:
         """Let time pass without reading: what is owned stays so, and the next read goes on where the last one ended."""
         self._consumer.pause(*self.owned)
-        await self._consumer.getmany(timeout_ms=wait_ms)  # a member that never asks would be put out of the group
+        await self._fetched(wait_ms=wait_ms)  # a member that never asks would be put out of the group
+
+    async def _fetched(
+        self, *partitions: TopicPartition, wait_ms: int, most: int | None = None
+    ) -> Mapping[TopicPartition, Sequence[Any]]:
+        """Return what was fetched; nothing when the group begins to decide anew, so that this turn comes to its end.
+
+        aiokafka waits for that decision as long as it takes, and `_give_up`, without which there is none, for the turn.
+        """
+        try:
+            async with asyncio.timeout(wait_ms / 1000 + DECISION_SECONDS):
+                found: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(
+                    *partitions, timeout_ms=wait_ms, max_records=most
+                )
+        except TimeoutError:
+            return {}
+        return found
 
     def seek(self, where: TopicPartition, offset: int) -> None:
         """Read on from there."""

@@ -1,13 +1,62 @@
-"""A reader that stands where the log was cut off goes on with what is left of it."""
+"""Members of a group: what they read on from, and that they never wait for each other without end."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from app.group_reader import GroupReader
 from tests.kafka.conftest import MakeTopic
+
+WORK_SECONDS = 0.3
+
+
+class Member:
+    """Works on nothing in particular; `numbers` are the partitions that it has been given."""
+
+    def __init__(self, kafka: str, topic: str, name: str) -> None:
+        self.numbers: set[int] = set()
+        self.reader = GroupReader(kafka, [topic], topic, name, assigned=self._assigned, revoked=self._revoked)
+
+    async def _assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
+        self.numbers |= numbers
+        return {}
+
+    async def _revoked(self, numbers: frozenset[int]) -> None:
+        self.numbers -= numbers
+
+    async def work(self, *, reads: bool) -> None:
+        async with self.reader.running():
+            while True:
+                async with self.reader.turn():
+                    await asyncio.sleep(WORK_SECONDS)  # the group decides meanwhile, as nearly all of the time is work
+                    await (self.reader.read(wait_ms=0) if reads else self.reader.rest(0))
+
+
+async def until(there: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not there():
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_who_works_when_somebody_joins_shares_and_goes_on(
+    kafka: str, make_topic: MakeTopic, *, reads: bool
+) -> None:
+    topic = await make_topic(f"shared-by-members-{reads}", 2)
+    first, second = Member(kafka, topic, "first"), Member(kafka, topic, "second")
+    working = [asyncio.create_task(first.work(reads=reads))]
+    try:
+        await until(lambda: first.numbers == {0, 1})
+        working.append(asyncio.create_task(second.work(reads=reads)))
+        await until(lambda: len(first.numbers) == len(second.numbers) == 1)
+        assert first.numbers | second.numbers == {0, 1}
+    finally:
+        for each in working:
+            each.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
 
 
 async def test_what_is_left_is_read_where_the_position_is_gone(kafka: str, make_topic: MakeTopic) -> None:
