@@ -90,8 +90,13 @@ async def read_upload(config: Config, cursor: Cursor, limits: Limits, source: So
             async for batch in batches:
                 yield replace(batch, payload=with_fields(batch.payload, config.append)) if added else batch
     except (FixConfiguration, RetryLater) as error:  # nobody can read the rest of it later
-        code, message = IN_WORDS_OF_UPLOADS.get(error.code, (error.code, error.message))
+        code, message = IN_WORDS_OF_UPLOADS.get(error.code, (error.code, _said(error.message)))
         raise FixConfiguration(code, message, detail=error.detail or error.message) from error
+
+
+def _said(message: str) -> str:
+    """Return a message with what settings of files are called where files come with requests."""
+    return message.replace("`fields`", "`headers`").replace("`encoding`", "the charset of Content-Type")
 
 
 def _within(limits: Limits, added: bytes) -> Limits:
@@ -115,6 +120,10 @@ IN_WORDS_OF_UPLOADS: Final = {
     "wrong_compression": (
         "wrong_compression",
         "the body isn't packed as Content-Encoding, or the ending of `filename`, says: make them agree",
+    ),
+    "wrong_encoding": (
+        "wrong_encoding",
+        "the text isn't in the charset of Content-Type, or in UTF-8: set it, as in `text/csv; charset=utf-16`",
     ),
     "corrupt_compression": ("corrupt_compression", "the compression of the body is broken; send an intact file"),
 }

@@ -76,6 +76,16 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize(
+    "text", ["größe\n1\n".encode("latin-1"), "a\n1\n".encode("utf-16"), b"a,a\n1,2\n", b"a\0b\n1\n"]
+)
+def test_what_to_correct_is_named_as_it_is_called_in_a_request(text: bytes) -> None:
+    with pytest.raises(FixConfiguration) as refused:
+        read(text)
+    assert not {"`encoding`", "`fields`"} & set(refused.value.message.split())
+    assert "charset" in refused.value.message or "`headers`" in refused.value.message
+
+
 @pytest.mark.parametrize("code", BROKEN)
 def test_what_is_broken_can_not_be_retried(code: str) -> None:
     data, facts = BROKEN[code]
