@@ -6,11 +6,14 @@ stands in its place that says so: whoever reads it finds no message in it, and g
 
 A header may have any bytes for a name; the broker takes them, and aiokafka ends at those that are no UTF-8, again and
 again. Here they are read as far as they go: none of our headers is called like that.
+
+The broker gives a batch its offsets, and leaves it to the sender how they are spread over the records. Who reads takes
+a record's offset for how far everything is read, so one that lies behind its batch would take others' messages with it.
 """
 
 import gzip
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
@@ -22,6 +25,7 @@ from aiokafka.record import default_records as slow_records
 from aiokafka.record._crecords import default_records, legacy_records
 
 MOST_BYTES: Final = 32 * 1024 * 1024
+TOO_LARGE: Final = f"a batch that unpacks to more than {MOST_BYTES} bytes"
 PIECE: Final = 1024 * 1024
 LZ4_RATIO: Final = 16  # what is tried first, as room costs time
 ZSTD_WINDOW: Final = 128 * 1024 * 1024
@@ -31,8 +35,8 @@ _MEMORY_RECORDS: Final = fetcher.MemoryRecords
 _SNAPPY: Final = default_records.snappy_decode
 
 
-class TooLargeBatch(Exception):
-    """The batch unpacks to more than there is room for."""
+class UnreadableBatch(Exception):
+    """The batch unpacks to more than there is room for, or its records are not in order. The message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +89,29 @@ class _Batch:
         return next(self._batch)
 
     def __iter__(self) -> Iterator[Any]:
-        batch = self._batch
         try:
-            yield from batch
-        except TooLargeBatch:
-            last = batch.next_offset - 1
-            text = f"offsets {batch.base_offset} to {last}: a batch that unpacks to more than {MOST_BYTES} bytes"
-            yield StandIn(last, text.encode(), batch.max_timestamp)
-        except UnicodeDecodeError:
-            yield from _with_odd_headers(self._data)  # from its beginning: aiokafka drops what it has had already
+            yield from self._records()
+        except UnreadableBatch as error:
+            last = self._batch.next_offset - 1
+            text = f"offsets {self._batch.base_offset} to {last}: {error}"
+            yield StandIn(last, text.encode(), self._batch.max_timestamp)
+
+    def _records(self) -> Iterator[Any]:
+        last = self._batch.next_offset - 1
+        try:
+            yield from _in_order(self._batch, last)
+        except UnicodeDecodeError:  # from the beginning: aiokafka drops what it has had already
+            yield from _in_order(_with_odd_headers(self._data), last)
+
+
+def _in_order(records: Iterable[Any], last: int) -> Iterator[Any]:
+    """Yield records as long as each is behind the one before, and none behind the batch."""
+    before = -1
+    for record in records:
+        if not before < record.offset <= last:
+            raise UnreadableBatch("a batch whose records are not in order")
+        before = record.offset
+        yield record
 
 
 class _OddText(bytes):
@@ -131,7 +149,7 @@ def _whole(unpacking: Any) -> bytes:
         parts.append(part)
         size += len(part)
         if size > MOST_BYTES:
-            raise TooLargeBatch
+            raise UnreadableBatch(TOO_LARGE)
     return b"".join(parts)
 
 
@@ -143,11 +161,11 @@ def _lz4(payload: Any) -> bytes:
         except cramjam.DecompressionError:
             continue  # there is no room: the broker has unpacked it before, so nothing else is wrong with it
         return bytes(memoryview(unpacked)[:size])
-    raise TooLargeBatch
+    raise UnreadableBatch(TOO_LARGE)
 
 
 def _snappy(payload: Any) -> bytes:
     unpacked: bytes = _SNAPPY(payload)  # three bytes stand for at most 64
     if len(unpacked) > MOST_BYTES:
-        raise TooLargeBatch
+        raise UnreadableBatch(TOO_LARGE)
     return unpacked

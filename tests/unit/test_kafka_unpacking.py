@@ -67,3 +67,13 @@ def test_a_header_whose_name_is_no_utf_8_costs_no_record(codec: str) -> None:
     assert [(each.offset, each.key, each.value) for each in found[:5]] == [(n, b"k", b"%d" % n) for n in range(5)]
     assert [each.headers[0] for each in found[:4]] == [("stream", b"1"), ("gr\ufffd\ufffde", b"1")] * 2
     assert {each.headers[1] for each in found[:5]} == {("ce_id", None)}
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_record_that_claims_the_place_of_others_is_not_believed(codec: str) -> None:
+    builder = DefaultRecordBatchBuilder(2, CODECS[codec], 0, -1, -1, -1, 2**31 - 1)
+    for offset in (0, 500, 2):
+        builder.append(offset, 1_700_000_000_000, b"k", b"%d" % offset, [])
+    first, told = read(bytes(builder.build()))
+    assert (first.offset, first.value) == (0, b"0")
+    assert (told.offset, told.value) == (2, b"offsets 0 to 2: a batch whose records are not in order")
