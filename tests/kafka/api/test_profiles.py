@@ -183,10 +183,10 @@ async def test_who_is_forgotten_does_not_come_back_by_what_was_still_on_its_way(
     at = (before - EPOCH) // timedelta(microseconds=1)
     slow = [["00:email:slow", at, 0, n, 0, f"{999_999 - n:06}" * 10] for n in range(3_000)]
     assert running.producer
-    for number in range(100):  # seconds of work in front, for the one partition
+    for number in range(50):  # seconds of work in front, for the one partition
         told = says(number, Group("visits", ("union:texts",), number, [f"history/{number}"], slow))
         await running.producer.send("updates.backfill", told, partition=home)
-    late = says(100, Group("visits", (), 100, ["history/100"]), ("05:cookie:s2", SUE, at, "h", 0))
+    late = says(50, Group("visits", (), 50, ["history/50"]), ("05:cookie:s2", SUE, at, "h", 0))
     await running.producer.send_and_wait("updates.backfill", late, partition=home)
     forgotten = await client.ask("DELETE", "/v2/profile/email:sue@example.com")
     assert (forgotten.status, forgotten.data["identities"]) == (200, 3), forgotten.body
