@@ -9,8 +9,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from app.lane.chunk import UNREADABLE
-from app.lane.raw import moment, open_raw
+from app.lane.raw import UNREADABLE, moment, open_raw
 from projections.lag import Place
 from schemas.topics import LANES
 

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Final
 
 from app.dead_letters import letter_of
-from app.lane.raw import Raw, RawRecord, UnreadableMessageError, moment, open_raw, parse
+from app.lane.raw import UNREADABLE, Raw, RawRecord, UnreadableMessageError, moment, open_raw, parse
 from app.lane.rule_book import RuleBook, is_forgotten
 from app.lane.sample import Sample
 from app.safe_faust.publishing import Outgoing
@@ -22,17 +22,14 @@ from projections.mapper import Mapper
 from projections.placement import partition_of_key
 from projections.rules import Forgotten
 from projections.updates import Group, Mapped, encode_mapped
-from schemas.catalog import UnknownSchemaError
-from schemas.messages import BadBatchError
 from schemas.topics import FUTURE_BOUND_MS, UPDATES
 from schemas.updates import MappedBatch
-from schemas.wire import MalformedRecordError, encode
+from schemas.wire import encode
 
 MOST_FAULTS: Final = 20  # of a record, each with a dead letter of its own
 FULL_BYTES: Final = 4 * 1024 * 1024  # of raw records
 LARGEST_UPDATE: Final = 12 * 1024 * 1024  # of JSON; with all that surrounds it, the broker takes it
 FULL_ROWS: Final = 1_000  # for one partition: what profiles do at a time has to be short enough not to be felt
-UNREADABLE: Final = (UnreadableMessageError, BadBatchError, MalformedRecordError, UnknownSchemaError)
 
 
 @dataclass(slots=True)

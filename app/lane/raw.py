@@ -1,6 +1,7 @@
 """What one record of `messages.*` holds: a packed batch, or one JSON object of an outside producer."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -9,11 +10,12 @@ from typing import Any, Final, Protocol
 import orjson
 
 from projections.metrics import EPOCH
+from schemas.catalog import UnknownSchemaError
 from schemas.job_ids import JOB_ID, is_job_id
-from schemas.messages import EARLIEST, LATEST, MessageBatch, check_batch
+from schemas.messages import EARLIEST, LATEST, BadBatchError, MessageBatch, check_batch
 from schemas.stream_names import STREAM_NAME, is_stream_name
 from schemas.topics import LANES
-from schemas.wire import MAGIC, decode
+from schemas.wire import MAGIC, MalformedRecordError, decode
 
 DEFAULT_STREAM: Final = "default"
 LONGEST_ID: Final = 200
@@ -34,6 +36,9 @@ class TooDeepError(UnreadableMessageError):
     """The message has lists and objects inside each other without end. Send it flatter."""
 
     code = "too_deep"
+
+
+UNREADABLE: Final = (UnreadableMessageError, BadBatchError, MalformedRecordError, UnknownSchemaError)
 
 
 class RawRecord(Protocol):
@@ -104,6 +109,20 @@ def open_raw(record: RawRecord) -> Raw:
         job_id=word.job_id,
         run=word.run,
     )
+
+
+def arrival(record: RawRecord) -> int:
+    """Return when a record came in, in microseconds since 1970 UTC, also when nothing else can be made of it.
+
+    A record of ours has the time of its messages, which may be years before.
+    """
+    value = record.value or b""
+    if value[:1] == bytes([MAGIC]):
+        with suppress(*UNREADABLE):
+            word = decode(value)
+            if isinstance(word, MessageBatch):
+                return (word.ingested_at - EPOCH) // timedelta(microseconds=1)
+    return record.timestamp * 1000
 
 
 def _check_ids(word: MessageBatch) -> None:

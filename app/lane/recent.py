@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from app.lane.chunk import UNREADABLE
-from app.lane.raw import Raw, open_raw
+from app.lane.raw import UNREADABLE, Raw, open_raw
 from schemas.topics import LANES
 
 BACK: Final = (1, 10, 100, 1_000)  # records from the end of a partition: farther when too few messages were found

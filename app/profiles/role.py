@@ -20,6 +20,7 @@ from aiokafka import TopicPartition
 
 from app.group_reader import GroupReader
 from app.lane.rule_book import identity_of
+from app.profiles.heard import heard
 from app.profiles.partition import Place, ProfilePartition
 from app.profiles.serving import Serving
 from app.profiles.snapshot_store import SnapshotStoreUnavailable
@@ -33,8 +34,6 @@ from app.store.read_store import ReadStore
 from app.writer import Writer
 from projections.recipe import Applied
 from schemas.topics import UPDATES
-from schemas.updates import MappedBatch, NodeBatch
-from schemas.wire import decode
 
 GROUP: Final = "entrepot.profiles"
 IDLE_MS: Final = 50
@@ -239,8 +238,7 @@ class Profiles:
         for record in records:
             if all(record.offset < each.next_offset(lane) for each in partitions):
                 continue
-            update = decode(record.value)
-            assert isinstance(update, MappedBatch | NodeBatch), "nobody else writes to updates.*"
+            update = heard(record)
             for each in partitions:
                 each.apply(lane, record.offset, update, most[each.generation])
 

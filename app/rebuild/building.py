@@ -144,7 +144,7 @@ class Building:
     def _take_folded(self, window: Window, folded: FoldedRecords) -> bool:
         where, first, last = window.where, window.records[0], window.records[-1]
         behind, source = last.offset + 1, f"{where.topic}/{where.partition}"
-        if not self.workshop.take_folded(folded.told, source, first.offset, behind, last.timestamp / 1000):
+        if not self.workshop.take_folded(folded.told, source, first.offset, behind, window.arrived / 1e6):
             return False
         self._messages += folded.messages
         self._next[where] = behind
@@ -157,7 +157,7 @@ class Building:
                 first, chunk = record.offset, self._chunk(window.where, forgotten)
             chunk.add(record)
             if chunk.is_full or record is window.records[-1]:
-                self._hand_over(window.where, first, chunk, record.timestamp)
+                self._hand_over(window, first, chunk)
                 chunk = None
                 self.keep_if_due()
                 await asyncio.sleep(0)
@@ -166,7 +166,8 @@ class Building:
         lane = next(lane for lane, topic in LANES.items() if topic.name == where.topic)
         return Chunk(lane, self._book, forgotten, self._numbers, datetime.now(UTC))
 
-    def _hand_over(self, where: TopicPartition, first: int, chunk: Chunk, timestamp: int) -> None:
+    def _hand_over(self, window: Window, first: int, chunk: Chunk) -> None:
+        where = window.where
         header = MappedBatch(
             topic=where.topic,
             partition=where.partition,
@@ -175,6 +176,6 @@ class Building:
             rules_at=0,
             payload=b"",
         )
-        self.workshop.take(chunk, header, timestamp / 1000)
+        self.workshop.take(chunk, header, window.arrived / 1e6)
         self._messages += sum(each.count for each in chunk.seen.values())
         self._next[where] = chunk.next_offset

@@ -12,9 +12,10 @@ from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
-from app.lane.chunk import UNREADABLE
-from app.lane.raw import Raw, RawRecord, open_raw
+from app.lane.chunk import LARGEST_UPDATE
+from app.lane.raw import UNREADABLE, Raw, RawRecord, open_raw
 from app.lane.rule_book import NEVER, RuleBook, forgotten_to
 from app.profiles.partition import LANE_NUMBER, REFERENCE
 from app.rebuild.columns import Column, Numbers, read_columns
@@ -32,6 +33,8 @@ REFERENCES: Final = np.dtype(
     [("lane", ">u1"), ("partition", ">u2"), ("offset", ">u8"), ("index", ">u8"), ("rules_at", ">u8")]
 )  # what REFERENCE packs
 MOST_COMBINATIONS: Final = 2**62  # of keys of different kinds in the same messages
+ROW: Final = 100  # bytes of a row or link beside its values: the numbers, and all that is around them
+HEADER: Final = 4_096  # bytes of what is told beside rows, links and the names of columns
 LEAST_OF_EACH: Final = 4  # messages of a person, on average: with fewer, they are faster one by one
 
 Counted = Sequence[Sequence[tuple[str, int, int]]]  # by record
@@ -120,7 +123,10 @@ class _Messages:
         rows = np.flatnonzero((person >= 0) & self._in_scope(scope) & (self._stamps.at > named.forgotten(forgotten)))
         homes = [partition_of_key(key, partitions) for key in people]
         told = [(key, into[home]) for key, home in zip(people, homes, strict=True)]
-        self._tell(columns, Ordered.by(rows, person, self._stamps), told)
+        cells = self._cells(columns)
+        if not self._fit(cells, named):
+            return False
+        self._tell(cells, Ordered.by(rows, person, self._stamps), told)
         if any(len(keys) > 1 for keys in named.keys):
             self._link(named, Ordered.by(rows, named.numbers, self._stamps), into, partitions)
         self._refer(rows, person, told)
@@ -162,19 +168,38 @@ class _Messages:
             found &= (at < scope.until) | (at >= scope.began)
         return found
 
-    def _tell(self, columns: Mapping[str, Column], every: Ordered, told: Told) -> None:
+    def _cells(self, columns: Mapping[str, Column]) -> Sequence[tuple[str, Values]]:
+        """Return what every message says of each attribute."""
+        plain, names = self._plain, self._mapper.columns
+        always = np.zeros(self._record.size, np.int64)
+        return [
+            *(
+                (names[place], Values([*(convert(each) for each in columns[name].values), None], columns[name].codes))
+                for place, name, convert in plain.fields
+            ),
+            *(
+                (name, Values([constant, None], always))
+                for name, constant in zip(names, plain.constants, strict=True)
+                if constant is not None
+            ),
+        ]
+
+    def _fit(self, cells: Sequence[tuple[str, Values]], named: _Named) -> bool:
+        """Tell whether no record says more than lanes can tell, of which they would leave some out."""
+        batch = max(len(each.encode()) for each in self._stamps.batches)
+        keys = [sum(map(_width, each)) + len(each[1:]) * (_width(each[0]) + batch + ROW) for each in named.keys]
+        size = ROW + np.array([*keys, 0], np.int64)[named.numbers]
+        for _, values in cells:
+            size += np.array([_width(each) for each in values.values], np.int64)[values.codes]
+        most = LARGEST_UPDATE - _width(self._mapper.columns) - HEADER
+        return bool(np.bincount(self._record, size).max() <= most)
+
+    def _tell(self, cells: Sequence[tuple[str, Values]], every: Ordered, told: Told) -> None:
         for person in every.firsts().people.tolist():
             key, folded = told[person]
             folded.cells[key] = {}
-        plain, names = self._plain, self._mapper.columns
-        for place, name, convert in plain.fields:
-            column = columns[name]
-            values = Values([*(convert(each) for each in column.values), None], column.codes)
-            fold_column(names[place], values, every, self._stamps, told)
-        for name, constant in zip(names, plain.constants, strict=True):
-            if constant is not None:
-                values = Values([constant, None], np.zeros(self._record.size, np.int64))
-                fold_column(name, values, every, self._stamps, told)
+        for name, values in cells:
+            fold_column(name, values, every, self._stamps, told)
 
     def _link(self, named: _Named, every: Ordered, into: Mapping[int, Folded], partitions: int) -> None:
         first = every.firsts()
@@ -202,6 +227,11 @@ class _Messages:
         for each in np.unique(self._record[rows] * partitions + home).tolist():
             record, partition = divmod(each, partitions)
             into[partition].counted.extend(counted[record])
+
+
+def _width(value: Any) -> int:
+    """Return how many bytes a value takes in what is told."""
+    return len(orjson.dumps(value)) + 1
 
 
 def _ended(raw: Raw) -> bytes:

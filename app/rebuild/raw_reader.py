@@ -6,28 +6,29 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from app.lane.raw import arrival
 from schemas.topics import LANES
 
 FETCH_BYTES: Final = 4 * 1024 * 1024  # packed, of each partition; a larger record comes all the same
 WINDOW_BYTES: Final = 16 * 1024 * 1024  # unpacked
 FIRST_RECORDS: Final = 16  # until it is known how large they are
 MOST_RECORDS: Final = 20_000  # single messages at a time
-DAY_MS: Final = 24 * 60 * 60 * 1000
+DAY: Final = 24 * 60 * 60 * 1_000_000  # microseconds
 
 Bounds = Mapping[TopicPartition, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Consecutive raw records of one partition, which arrived on the same day: repeats are known for days."""
+    """Consecutive raw records of one partition, which arrived on the same day: repeats are known for days.
+
+    `size` is in bytes; `arrived` is when the last of them came in, in microseconds since 1970 UTC.
+    """
 
     where: TopicPartition
     records: Sequence[Any]
-
-    @property
-    def size(self) -> int:
-        """Return how many bytes they have."""
-        return sum(len(each.value or b"") for each in self.records)
+    size: int
+    arrived: int
 
 
 class RawReader:
@@ -68,20 +69,22 @@ class RawReader:
     async def read(self, wait_ms: int) -> Sequence[Window]:
         """Return what comes next, about as much as one window has; empty when there is nothing for so long."""
         found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=self._most)
-        windows = [each for where, records in found.items() for each in _windows(where, records)]
+        windows = [each for where, records in found.items() for each in windows_of(where, records)]
         if size := sum(each.size for each in windows):
             fitting = WINDOW_BYTES * sum(len(each.records) for each in windows) // size
             self._most = max(min(fitting, 2 * self._most, MOST_RECORDS), 1)
         return windows
 
 
-def _windows(where: TopicPartition, records: Sequence[Any]) -> Iterator[Window]:
-    found, size = list[Any](), 0
+def windows_of(where: TopicPartition, records: Sequence[Any]) -> Iterator[Window]:
+    """Cut what was read of a partition into windows."""
+    found, size, arrived = list[Any](), 0, 0
     for each in records:
-        if found and (size >= WINDOW_BYTES or each.timestamp // DAY_MS != found[-1].timestamp // DAY_MS):
-            yield Window(where, found)
+        before, arrived = arrived, arrival(each)
+        if found and (size >= WINDOW_BYTES or arrived // DAY != before // DAY):
+            yield Window(where, found, size, before)
             found, size = [], 0
         found.append(each)
         size += len(each.value or b"")
     if found:
-        yield Window(where, found)
+        yield Window(where, found, size, arrived)

@@ -87,10 +87,12 @@ def message(chance: random.Random) -> dict[str, Any]:
     return {name: value for name, value in found.items() if chance.random() < 0.8}
 
 
-def packed(offset: int, batch: str, first: int, messages: Sequence[Any], stamps: Sequence[int] = ()) -> Record:
+def packed(
+    offset: int, batch: str, first: int, messages: Sequence[Any], stamps: Sequence[int] = (), arrived: datetime = NOW
+) -> Record:
     payload = b"".join((each if isinstance(each, bytes) else json.dumps(each).encode()) + b"\n" for each in messages)
     word = MessageBatch(
-        batch_id=batch, stream="shop", source="", job_id=batch.partition("/")[0], run=1, ingested_at=NOW, first=first,
+        batch_id=batch, stream="shop", source="", job_id=batch.partition("/")[0], run=1, ingested_at=arrived, first=first,
         count=len(messages), payload=payload,
         timestamps=b"".join(each.to_bytes(8, "little", signed=True) for each in stamps),
     )  # fmt: skip

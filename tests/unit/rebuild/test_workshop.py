@@ -13,6 +13,7 @@ from app.lane.chunk import Chunk
 from app.lane.rule_book import RuleBook
 from app.profiles.partition import ProfilePartition
 from app.profiles.store import PartitionStore
+from app.rebuild.folding import fold_records
 from app.rebuild.following import Forgetting
 from app.rebuild.workshop import Workshop, folder_of, remove_others
 from projections.recipe import Applied
@@ -91,6 +92,9 @@ def test_what_a_record_says_beyond_what_lanes_can_tell_is_left_out_of_a_rebuild_
     assert 6 < sum(messages for each in counts for _, messages, *_ in each) < 66
     assert rebuilt == live(tmp_path / "live", records, rules)
     workshop.close()
+    assert fold_records(records, rules, Forgotten(), 1) is None, "of folded messages none can be left out"
+    small = [each | {"text": "x"} for each in large]
+    assert fold_records([packed(0, "j/1", 0, small)], rules, Forgotten(), 1)
 
 
 def consecutive(chance: random.Random, least: int) -> list[Record]:
