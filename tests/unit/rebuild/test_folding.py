@@ -92,8 +92,8 @@ def packed(
 ) -> Record:
     payload = b"".join((each if isinstance(each, bytes) else json.dumps(each).encode()) + b"\n" for each in messages)
     word = MessageBatch(
-        batch_id=batch, stream="shop", source="", job_id=batch.partition("/")[0], run=1, ingested_at=arrived, first=first,
-        count=len(messages), payload=payload,
+        batch_id=batch, stream="shop", source="", job_id=batch.partition("/")[0], run=1, ingested_at=arrived,
+        first=first, count=len(messages), payload=payload,
         timestamps=b"".join(each.to_bytes(8, "little", signed=True) for each in stamps),
     )  # fmt: skip
     return Record(offset, encode(word))
