@@ -6,6 +6,7 @@ That it reads more than it has to is no harm: profiles know by its raw offset wh
 import asyncio
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from app.lane.chunk import Chunk
 from app.lane.rule_book import RuleBook
 from app.rebuild.folding import FoldedRecords, fold_records
 from app.rebuild.following import Task
-from app.rebuild.raw_reader import Bounds, RawReader, Window
+from app.rebuild.raw_reader import WINDOW_BYTES, Bounds, RawReader, Window
 from app.rebuild.workshop import Workshop
 from projections.rules import Forgotten, Rules
 from schemas.topics import LANES
@@ -25,7 +26,8 @@ from schemas.updates import MappedBatch
 
 WAIT_MS: Final = 200
 LEAST_BYTES: Final = 256 * 1024  # of a window that is worth folding
-AHEAD: Final = 1  # windows that are folded while another is applied
+FOLDERS: Final = 2  # threads, each of which takes memory for a window several times
+AHEAD: Final = 2  # windows that are folded, or wait for it, while another is applied
 MOST_PASSED: Final = 16  # windows in a row that aren't tried after some that couldn't be folded
 KEEP_CHANGES: Final = 50_000
 KEEP_SECONDS: Final = 5.0
@@ -56,6 +58,7 @@ class Building:
         self._next = {each: self.workshop.next_offset(each.topic, each.partition) for each in self._raw.where}
         self._waiting: deque[Window] = deque()
         self._folding: deque[_Folding] = deque()  # read before those that wait
+        self._folders = ThreadPoolExecutor(FOLDERS, "folding")
         self._kept_at = time.monotonic()
 
     async def __aenter__(self) -> Self:
@@ -70,12 +73,9 @@ class Building:
         for each in self._folding:
             each.folded.cancel()
         await asyncio.gather(*(each.folded for each in self._folding), return_exceptions=True)
+        await asyncio.to_thread(self._folders.shutdown)
         await self._raw.stop()
         self.workshop.close()
-
-    async def ends(self) -> Bounds:
-        """Return where each raw partition ends now."""
-        return await self._raw.ends()
 
     def take_messages(self) -> int:
         """Return how many messages were read since this was asked."""
@@ -136,9 +136,12 @@ class Building:
             self._to_pass -= 1
             return None
         book = RuleBook(self._rules, 0)  # its own: a book counts faults and remembers texts
-        found = await asyncio.to_thread(fold_records, window.records, book, forgotten, self._numbers)
-        self._passed = 0 if found else min(2 * self._passed or 1, MOST_PASSED)
-        self._to_pass = self._passed
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._folders, fold_records, window.records, book, forgotten, self._numbers
+        )
+        if found or window.size >= WINDOW_BYTES // 2:  # a small one has few messages of each person in any case
+            self._passed = 0 if found else min(2 * self._passed or 1, MOST_PASSED)
+            self._to_pass = self._passed
         return found
 
     def _take_folded(self, window: Window, folded: FoldedRecords) -> bool:

@@ -11,6 +11,8 @@ from schemas.topics import LANES
 
 FETCH_BYTES: Final = 4 * 1024 * 1024  # packed, of each partition; a larger record comes all the same
 WINDOW_BYTES: Final = 16 * 1024 * 1024  # unpacked
+RECORD_BYTES: Final = 500  # of a record beside its value
+FETCH_MS: Final = 20
 FIRST_RECORDS: Final = 16  # until it is known how large they are
 MOST_RECORDS: Final = 20_000  # single messages at a time
 DAY: Final = 24 * 60 * 60 * 1_000_000  # microseconds
@@ -43,6 +45,7 @@ class RawReader:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=FETCH_MS,  # partitions that have more wait while others are asked for news
         )
 
     async def start(self, begin: Bounds) -> None:
@@ -56,24 +59,39 @@ class RawReader:
         """Stop, also when it wasn't started."""
         await self._consumer.stop()
 
-    async def ends(self) -> Bounds:
-        """Return where each partition ends now."""
-        found: Bounds = await self._consumer.end_offsets(self.where)
-        return found
-
     async def position(self, where: TopicPartition) -> int:
         """Return how far a partition is read, what holds no message included."""
         found: int = await self._consumer.position(where)
         return found
 
     async def read(self, wait_ms: int) -> Sequence[Window]:
-        """Return what comes next, about as much as one window has; empty when there is nothing for so long."""
+        """Return what comes next, a whole window if there is one; empty when nothing comes for so long."""
         found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=self._most)
-        windows = [each for where, records in found.items() for each in windows_of(where, records)]
-        if size := sum(each.size for each in windows):
-            fitting = WINDOW_BYTES * sum(len(each.records) for each in windows) // size
+        windows = list[Window]()
+        for where, records in found.items():
+            windows += windows_of(where, await self._filled(where, records))
+        if windows:
+            fitting = WINDOW_BYTES * sum(len(each.records) for each in windows) // sum(each.size for each in windows)
             self._most = max(min(fitting, 2 * self._most, MOST_RECORDS), 1)
         return windows
+
+    async def _filled(self, where: TopicPartition, records: list[Any]) -> Sequence[Any]:
+        """Return records and those that follow in their partition, to fill a window: one fetch seldom does."""
+        size = sum(map(size_of, records))
+        while size < WINDOW_BYTES and await self.position(where) < (self._consumer.highwater(where) or 0):
+            room = max(len(records) * (WINDOW_BYTES - size) // size, 1)
+            found = await self._consumer.getmany(where, timeout_ms=FETCH_MS, max_records=min(room, MOST_RECORDS))
+            more = found.get(where)
+            if not more:
+                break  # it waits for a transaction to end
+            records += more
+            size += sum(map(size_of, more))
+        return records
+
+
+def size_of(record: Any) -> int:
+    """Return how many bytes a record takes in memory, at the least."""
+    return RECORD_BYTES + len(record.value or b"")
 
 
 def windows_of(where: TopicPartition, records: Sequence[Any]) -> Iterator[Window]:
@@ -85,6 +103,6 @@ def windows_of(where: TopicPartition, records: Sequence[Any]) -> Iterator[Window
             yield Window(where, found, size, before)
             found, size = [], 0
         found.append(each)
-        size += len(each.value or b"")
+        size += size_of(each)
     if found:
         yield Window(where, found, size, arrived)

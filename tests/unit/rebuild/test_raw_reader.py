@@ -6,7 +6,7 @@ from datetime import timedelta
 from aiokafka import TopicPartition
 
 from app.rebuild import raw_reader
-from app.rebuild.raw_reader import windows_of
+from app.rebuild.raw_reader import size_of, windows_of
 from tests.unit.rebuild.test_folding import ARRIVED, DAY, NOW, Record, packed
 
 WHERE = TopicPartition("messages.backfill", 1)
@@ -22,7 +22,7 @@ def record(offset: int, days: int, size: int = 1) -> Record:
 def test_history_that_came_in_on_one_day_is_one_window_though_it_tells_of_years() -> None:
     (window,) = windows_of(WHERE, [record(number, 0) for number in range(5)])
     assert window.arrived == ARRIVED
-    assert window.size == sum(len(each.value) for each in window.records)
+    assert window.size == sum(map(size_of, window.records))
 
 
 def test_days_of_arrival_are_kept_apart() -> None:
