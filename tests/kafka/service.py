@@ -5,7 +5,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,16 +77,19 @@ class Service:
         assert isinstance(process, RoleProcess)
         return process._process.pid if process._process and process._process.returncode is None else 0
 
-    def signal(self, name: str, number: signal.Signals, worker_id: str = "0") -> None:
+    def signal(self, name: str, number: signal.Signals, worker_id: str = "0") -> bool:
+        """Send a signal, and tell whether there was somebody to take it: a role may be between two lives."""
         if pid := self.pid(name, worker_id):
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # it has ended, and asyncio doesn't know yet
+                os.kill(pid, number)
+                return True
+        return False
 
     async def kill(self, name: str) -> None:
         """Kill a role with -9; one that is between two lives is waited for, as nothing tells that it is back."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not self.pid(name):
+            while not self.signal(name, signal.SIGKILL):
                 await asyncio.sleep(0.02)
-        self.signal(name, signal.SIGKILL)
 
     async def stop_role(self, name: str, worker_id: str = "0") -> None:
         await self.keepers.pop(f"{name}-{worker_id}").stop()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,7 @@ async def test_rules_that_are_applied_reach_every_reader_and_outlive_control(
             for version in range(2, 12):
                 await in_force(running, FLIGHTS, version, mapping("first" if version % 2 else "latest"))
                 if version in {4, 8}:
-                    running.signal("control", signal.SIGKILL)
+                    await running.kill("control")
             await running.stop_role("control")
             await running.start_role("control")
             await send(running, ApplyDefinition, FLIGHTS, version=1)
