@@ -16,6 +16,7 @@ from aiokafka import TopicPartition
 
 from app.lane.chunk import Chunk
 from app.lane.rule_book import RuleBook
+from app.profiles.restoring import in_thread
 from app.rebuild.folding import FoldedRecords, fold_records
 from app.rebuild.following import Task
 from app.rebuild.raw_reader import WINDOW_BYTES, Bounds, RawReader, Window
@@ -113,7 +114,7 @@ class Building:
             folded = await first.folded
             if first.forgotten is not forgotten:
                 folded = await self._fold(first.window, forgotten)
-            if folded is None or not self._take_folded(first.window, folded):
+            if folded is None or not await in_thread(self._take_folded, first.window, folded):
                 await self._take(first.window, forgotten)
             self._folding.popleft()
         self.keep_if_due()
@@ -160,10 +161,9 @@ class Building:
                 first, chunk = record.offset, self._chunk(window.where, forgotten)
             chunk.add(record)
             if chunk.is_full or record is window.records[-1]:
-                self._hand_over(window, first, chunk)
+                await in_thread(self._hand_over, window, first, chunk)
                 chunk = None
                 self.keep_if_due()
-                await asyncio.sleep(0)
 
     def _chunk(self, where: TopicPartition, forgotten: Forgotten) -> Chunk:
         lane = next(lane for lane, topic in LANES.items() if topic.name == where.topic)
