@@ -1,5 +1,6 @@
 """The service as `entrepot up` starts it: time to ready, memory, and how long a request takes to be visible."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ REQUESTS = 200
 @asynccontextmanager
 async def whole_service(folder: Path) -> AsyncIterator[Up]:
     """Run everything in a folder of its own, on free ports."""
+    await asyncio.to_thread(folder.mkdir, exist_ok=True)
     settings = Settings.model_validate(
         {"data_dir": folder, "broker_port": 0, "api_port": 0, "file_roots": (folder,), "admin_token": TOKEN}
     )
