@@ -126,10 +126,13 @@ class _OddText(bytes):
 
 
 def _with_odd_headers(data: memoryview) -> Iterator[Any]:
-    """Yield the records of a batch by aiokafka's slow reader. Only names of headers are text to it."""
-    batch: Any = slow_records._DefaultRecordBatchPy(data)  # noqa: SLF001  # nothing public takes names that aren't UTF-8
-    batch._maybe_uncompress()  # noqa: SLF001
-    batch._buffer = _OddText(batch._buffer)  # noqa: SLF001
+    """Yield the records of a batch by aiokafka's slow reader. Only names of headers are text to it.
+
+    Nothing public takes names that aren't UTF-8: the unpacked bytes have to be swapped inside the batch.
+    """
+    batch: Any = slow_records._DefaultRecordBatchPy(data)  # noqa: SLF001  # as above
+    batch._maybe_uncompress()  # noqa: SLF001  # as above
+    batch._buffer = _OddText(batch._buffer)  # noqa: SLF001  # as above
     yield from batch
 
 

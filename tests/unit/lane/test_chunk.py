@@ -64,7 +64,7 @@ def chunk_of(*records: Record, forgotten: Forgotten | None = None) -> Chunk:
 
 def told(chunk: Chunk) -> list[MappedBatch]:
     (fitting,) = chunk.fitting()
-    return [decode(each.value or b"") for each in fitting.updates()]  # type: ignore[misc]
+    return [decode(each.value or b"") for each in fitting.updates()]  # type: ignore[misc]  # all are
 
 
 def said(*chunks: Chunk) -> tuple[list[Any], list[Any], list[Any]]:

@@ -51,6 +51,7 @@ def test_whatever_nodes_tell_fits_into_records_and_nothing_is_lost_or_told_twice
             (cell,) = cells
             _, _, known, _ = found.joins[0] if found.joins else (target, sender, {cell: {}}, {})
             assert not known[cell].keys() & cells[cell].keys()
+            # JSON has lists where nodes tell tuples, and mypy doesn't know how long they are.
             found.joins = [(target, tuple(sender), {cell: {**known[cell], **cells[cell]}}, {})]  # type: ignore[arg-type]
         found.links += part.links
         found.shortcuts += part.shortcuts
