@@ -35,7 +35,11 @@ TOLD: Final = "told"
 FORGOTTEN_TO: Final = "forgotten_to"  # the offset in definitions.events up to which people were forgotten here
 MOST_NODES: Final = 100_000  # in memory, decoded, of all partitions together
 MOST_TOUCHED: Final = 1_000_000  # identities: 100 MB
+MOST_LINKS: Final = 1_000  # that are followed at a time
+MOST_SAID: Final = 8 * 1024 * 1024  # bytes that partitions told each other since all was kept
 PAGE: Final = 10_000  # nodes that are read at a time
+
+News = Sequence[tuple[str, int, Told]]  # what a partition tells: by lane, and to which
 
 _log = logging.getLogger(__name__)
 
@@ -60,12 +64,14 @@ class Workshop:
             for number, store in enumerate(stores)
         ]
         self.touched: set[int] | None = None  # hashes of the identities that messages name, where that is noted
-        self._said: list[list[tuple[int, bytes]]] = [[] for _ in stores]
+        self._said: list[list[tuple[int, bytes]]] = [[] for _ in stores]  # since it was kept, by who said it: to whom
+        self._said_bytes = 0
         self._forgotten_to = min(int(each.fact(FORGOTTEN_TO) or began) for each in stores)
-        for each in stores:
-            for partition, told in orjson.loads(each.fact(TOLD) or b"[]"):
-                self._partitions[partition].hear(Told(*told), most_identities)
-        self._pass_on()
+        try:
+            self._tell_again()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def stores(self) -> Sequence[PartitionStore]:
@@ -114,9 +120,13 @@ class Workshop:
         told = [(self._partitions[number], each) for number, each in folded.items()]
         if any(there.has_counted(each.counted) or there.has_forgotten(each.spoken_to()) for there, each in told):
             return False
+        for there, each in told:  # first: all may be kept in between, as to hear of a link twice changes nothing
+            for begin in range(0, len(each.links), MOST_LINKS):
+                there.take_folded(Folded(links=each.links[begin : begin + MOST_LINKS]), self._most_identities)
+                self._pass_on()
         for there, each in told:
             self._note_touched(each.spoken_to())
-            there.take_folded(each, self._most_identities)
+            there.take_folded(replace(each, links=[]), self._most_identities)
         for partition in self._partitions:
             partition.seek({source: behind})
         self._pass_on()
@@ -127,11 +137,17 @@ class Workshop:
             self.touched.update(identity_hash(shown_key(each)) for each in keys)
 
     def keep(self) -> None:
-        """Write all that was taken."""
-        for each in self._partitions:
+        """Write all that was taken, and what is still to be heard; that is heard now."""
+        unheard = [each.told() for each in self._partitions]
+        for each, news in zip(self._partitions, unheard, strict=True):
+            kept = len(self._said[each.number])
+            self._note_said(each, news)
             told = [[partition, orjson.Fragment(words)] for partition, words in self._said[each.number]]
             each.keep({TOLD: orjson.dumps(told), FORGOTTEN_TO: str(self._forgotten_to).encode()})
-            self._said[each.number] = []
+            del self._said[each.number][:kept]
+        self._said_bytes = sum(len(words) for said in self._said for _, words in said)
+        for news in unheard:
+            self._hear(news)
 
     async def forget(self, people: Iterable[Forgetting]) -> None:
         """Forget people, of whom only the hashes of their keys are known, so that every key has to be looked at.
@@ -170,6 +186,7 @@ class Workshop:
 
     def finish(self, rules_at: int, updates: Mapping[TopicPartition, int]) -> None:
         """Make the stores those of a generation: its rules, and where it begins to read what lanes and nodes say."""
+        self.keep()  # before any of them says that nothing is left to be told
         for each in self._partitions:
             mine = {where.topic: offset for where, offset in updates.items() if where.partition == each.number}
             each.seek(mine)
@@ -191,16 +208,34 @@ class Workshop:
                 start = page[-1][0] + b"\0"
         return found
 
+    def _tell_again(self) -> None:
+        """Have partitions hear what they were told when not all were kept; it is said again until all are."""
+        for each in self._partitions:
+            told = orjson.loads(each.store.fact(TOLD) or b"[]")
+            news = [("", partition, Told(*words)) for partition, words in told]
+            self._note_said(each, news)
+            self._hear(news)
+        self._pass_on()
+
     def _pass_on(self) -> None:
         """Have partitions hear what others tell them, until nobody has anything more to tell."""
-        speaking = True
-        while speaking:
-            speaking = False
+        while any(each.has_news for each in self._partitions):
             for each in self._partitions:
-                for _, partition, told in each.told():
-                    speaking = True
-                    self._said[each.number].append((partition, encode_told(told)))
-                    self._partitions[partition].hear(told, self._most_identities)
+                news = each.told()
+                self._note_said(each, news)
+                self._hear(news)
+                if self._said_bytes >= MOST_SAID:
+                    self.keep()
+
+    def _note_said(self, who: ProfilePartition, news: News) -> None:
+        for _, partition, told in news:
+            words = encode_told(told)
+            self._said[who.number].append((partition, words))
+            self._said_bytes += len(words)
+
+    def _hear(self, news: News) -> None:
+        for _, partition, told in news:
+            self._partitions[partition].hear(told, self._most_identities)
 
 
 def _opened(folder: Path, partitions: int) -> list[PartitionStore]:

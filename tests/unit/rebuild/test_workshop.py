@@ -3,7 +3,7 @@
 import json
 import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from tests.unit.rebuild.test_folding import (
     packed,
     some_records,
     state,
+    take_folded,
     take_rows,
 )
 
@@ -133,6 +134,69 @@ def test_a_kill_between_the_keeps_of_two_partitions_costs_nothing(tmp_path: Path
         take_rows(workshop, records[workshop.next_offset(records[0].topic, 1) :], rules, Forgotten())
         assert state(workshop) == wanted, folder
         workshop.close()
+
+
+class KilledError(Exception):
+    """Instead of a kill: nothing is kept from here on."""
+
+
+class Life:
+    """Has partitions keep so many times, and then dies."""
+
+    def __init__(self, most: int) -> None:
+        self.kept = 0
+        self._most = most
+        self._keep = ProfilePartition.keep
+
+    def keep(self, partition: ProfilePartition, facts: Mapping[str, bytes]) -> None:
+        if self.kept == self._most:
+            raise KilledError
+        self.kept += 1
+        self._keep(partition, facts)
+
+
+def take_some(folder: Path, records: Sequence[Record], *, folded: bool) -> list[object]:
+    """Take what wasn't taken yet, two records at a time, and return what there is then."""
+    workshop, rules = Workshop(folder, PARTITIONS, MOST, 0), book()
+    try:
+        for begin in range(0, len(records), 2):
+            some = records[max(workshop.next_offset(records[0].topic, 1), begin) : begin + 2]
+            if some and not (folded and take_folded(workshop, some, rules, Forgotten())):
+                take_rows(workshop, some, rules, Forgotten())
+        return state(workshop)
+    finally:
+        workshop.close()
+
+
+@pytest.mark.parametrize("way", ["folded", "row by row"])
+def test_a_kill_while_identities_still_speak_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    chance, folded = random.Random(11), way == "folded"
+    said = [{"cookie": f"c{n // 2}", "email": f"p{(n + 1) // 2}@x", "number": n} for n in range(24) for _ in range(9)]
+    chance.shuffle(said)
+    records = [packed(n, f"j/{n}", 0, said[begin : begin + 54]) for n, begin in enumerate(range(0, len(said), 54))]
+    wanted = take_some(tmp_path / "whole", records, folded=folded)
+    monkeypatch.setattr("app.rebuild.workshop.MOST_SAID", 1)  # all is kept whenever anything is told
+    monkeypatch.setattr("app.rebuild.workshop.MOST_LINKS", 3)
+
+    def live(folder: str, life: Life) -> list[object]:
+        def keep(partition: ProfilePartition, facts: Mapping[str, bytes]) -> None:
+            life.keep(partition, facts)
+
+        with monkeypatch.context() as lived:
+            lived.setattr(ProfilePartition, "keep", keep)
+            return take_some(tmp_path / folder, records, folded=folded)
+
+    long = Life(10**6)
+    assert live("long", long) == wanted
+    assert long.kept > 24, "it is kept in the middle"
+    for most in sorted(chance.sample(range(long.kept), 20)):
+        again = chance.randrange(PARTITIONS)
+        for each in (most, again):
+            with pytest.raises(KilledError):
+                live(str(most), Life(each))
+        assert take_some(tmp_path / str(most), records, folded=folded) == wanted, f"killed after {most} keeps, {again}"
 
 
 async def test_a_kill_while_a_person_is_forgotten_brings_nobody_back(tmp_path: Path) -> None:
