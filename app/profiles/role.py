@@ -24,7 +24,7 @@ from app.profiles.heard import heard
 from app.profiles.partition import Place, ProfilePartition
 from app.profiles.serving import Serving
 from app.profiles.snapshot_store import SnapshotStoreUnavailable
-from app.profiles.storage import LostLogError, NotBuiltError, Storage
+from app.profiles.storage import LostLogError, Storage
 from app.rules_reader import RulesReader
 from app.settings import Settings
 from app.stamp import Clock, utc_now
@@ -45,7 +45,7 @@ BUSY_KEEP_SECONDS: Final = 0.5
 KEEP_NODES: Final = 5_000
 MOST_NODES: Final = 60_000  # in memory, decoded, of all partitions together
 LOOK_SECONDS: Final = 0.5  # between two looks at which generations there are
-LOST_SECONDS: Final = 30.0  # between two looks whether a snapshot was brought back
+LOST_SECONDS: Final = 10.0  # between two looks whether a snapshot was brought back
 GRACE_SECONDS: Final = 30.0  # for answers that began before a generation went live
 
 Announce = Callable[[Place], Awaitable[None]]
@@ -164,7 +164,7 @@ class Profiles:
             _log.error("%s", error)
             self._lost[place] = now + LOST_SECONDS
             return
-        except (NotBuiltError, SnapshotStoreUnavailable) as error:
+        except SnapshotStoreUnavailable as error:
             if place[0] == self._stage.live:
                 raise
             _log.warning("generation %d can't be opened yet: %s", place[0], error)

@@ -27,11 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class LostLogError(RuntimeError):
-    """Neither a store nor a snapshot reaches back to where the log of updates begins now."""
-
-
-class NotBuiltError(LostLogError):
-    """There is neither a store nor a snapshot of what a rebuild has handed over, and the log alone isn't enough."""
+    """Neither a store nor a snapshot reaches back to where the log of updates begins now, or to what a rebuild made."""
 
 
 class Storage:
@@ -50,8 +46,7 @@ class Storage:
         """Open the store of a partition. `first` is the lowest offset that each update topic still has.
 
         Raises:
-            NotBuiltError: there is nothing to begin with, in a generation that needs it.
-            LostLogError: what lies between the store and the log is gone.
+            LostLogError: nothing that there is to begin with reaches back to the log, or has what a rebuild made.
 
         """
         path = self._path(place)
@@ -59,7 +54,7 @@ class Storage:
         store = await self._newer_snapshot(place, path, store) or store
         if store is None:
             if place[0] != FIRST:
-                raise NotBuiltError(
+                raise LostLogError(
                     f"nobody answers for partition {place[1]} of the profiles: neither a store nor a snapshot of "
                     f"generation {place[0]} is there. Bring one back, or rebuild: entrepot rebuild start"
                 )

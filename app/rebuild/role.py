@@ -23,9 +23,10 @@ from app.profiles.snapshots import Snapshots
 from app.rebuild.building import Building
 from app.rebuild.comparing import Comparing
 from app.rebuild.following import Following, Task
+from app.rebuild.handing_over import HandingOver
 from app.rebuild.progress import Phase, Progress
 from app.rebuild.raw_reader import Bounds
-from app.rebuild.workshop import folder_of, remove_others
+from app.rebuild.workshop import FOLDER, folder_of, remove_others
 from app.safe_faust.publishing import Outgoing
 from app.settings import Settings
 from app.stamp import Clock, utc_now
@@ -56,7 +57,8 @@ class Rebuilder:
         self._asking = asking
         self._following = following
         self._clock = clock
-        self._snapshots = Snapshots.at(settings.snapshots())
+        snapshots, scratch = Snapshots.at(settings.snapshots()), settings.data_dir / FOLDER / "tried"
+        self._handing = HandingOver(snapshots, store.plane, settings.partitions, scratch)
         self._writer = Writer(settings.bootstrap_servers)
         self._mine = False
         self._building: Building | None = None
@@ -152,13 +154,13 @@ class Rebuilder:
     async def _bring_live(self, task: Task, live: int) -> None:
         """Read to where the lanes began to map by these rules, hand over, and let look-ups change over."""
         generation = task.rebuild.generation
-        if (await self._plane.stage()).coming != generation:
+        if (await self._plane.stage()).coming != generation or await self._handing.is_lost(generation):
             building = await self._open(task)
             await building.read_some(self._following.rules.forgotten)
             if not await self._has_all(task, building):
                 return
             await self._hand_over(task, building)
-        elif await self._plane.answered(generation) >= frozenset(range(self._settings.partitions)):
+        elif not await self._handing.unanswered(generation):
             await self._plane.go_live(generation, live)
             await self._note(task, "live")
             _log.info("profiles are those of generation %d", generation)
@@ -183,15 +185,12 @@ class Rebuilder:
 
     async def _hand_over(self, task: Task, building: Building) -> None:
         await self._note(task, "handing_over")
-        generation = task.rebuild.generation
         await building.workshop.forget(task.forgotten)
         begin = {
             TopicPartition(topic.name, n): 0 for topic in UPDATES.values() for n in range(self._settings.partitions)
         }
         building.workshop.finish(task.rules_at, begin | self._progress.begin_of_updates())
-        for number, store in enumerate(building.workshop.stores):
-            await self._snapshots.take(store, number, generation)
-        await self._plane.hand_over(generation)
+        await self._handing.hand_over(task.rebuild.generation, building.workshop.stores)
         await self._close()
 
     async def _report(self, task: Task, report: str) -> None:

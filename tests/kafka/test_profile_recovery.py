@@ -249,6 +249,28 @@ async def test_what_neither_a_snapshot_nor_the_log_has_any_more_is_no_empty_prof
         assert told(await made.profiles(keys)) == expected(those, "cookie", "email")
 
 
+async def test_what_was_handed_over_and_lost_before_it_was_opened_is_handed_over_again(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    chance = random.Random(SEED)
+    async with plane(tmp_path, fresh_broker) as made:
+        those = messages(chance, 500, 50)
+        await write(made.running, chance, those)
+        await made.send(StartRebuild, "rebuild:1", recipe=recipe_text(Recipe(IDENTITY, {"visits": BOTH})))
+        await made.status("rebuild:1", "ready")
+        await made.running.stop_role("profiles")
+        await made.send(PromoteRebuild, "rebuild:1")
+        await made.handed_over(1)
+        snapshots = Path(made.running.settings.snapshots())
+        shutil.rmtree(snapshots / "partition-0" / "generation-1")
+        for each in (snapshots / "partition-1" / "generation-1" / "files").iterdir():
+            flip(each)
+        await made.running.start_role("profiles")
+        await made.running.until_said("generation 1 is there. Bring one back")
+        await made.live(1)
+        assert told(await made.profiles(ranked(those, email=0, cookie=1))) == expected(those, "cookie", "email")
+
+
 async def shorten(made: Plane, those: list[TopicPartition]) -> None:
     """Remove what a log holds, as its retention does."""
     servers = made.running.broker.bootstrap_servers
