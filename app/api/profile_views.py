@@ -72,6 +72,13 @@ class ForgottenView(BaseModel):
     at: datetime
     identities: int
     key_hashes: list[str]
+    complete: Annotated[
+        bool,
+        Field(
+            description="false: the profile had as many identities as one may have, and perhaps more, which nobody "
+            "knows any more and which are not forgotten; forget each of them by a request of its own"
+        ),
+    ]
 
 
 def profile_view(root: Node, rules: Rules) -> ProfileView:

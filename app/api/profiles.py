@@ -74,14 +74,16 @@ async def forget_profile(call: Call[Query, None]) -> web.Response:
     """
     at, look = call.api.clock(), await _look(call)
     key = _ranked(call, look)
-    found, until = await _identities(look, key), asyncio.get_running_loop().time() + ARRIVAL_SECONDS
+    root, until = await _person(look, key), asyncio.get_running_loop().time() + ARRIVAL_SECONDS
+    found = {key, *root.identities()}
     for _ in range(MOST_ROUNDS):
         identities = found
         hashes = sorted(key_hash(shown_key(each)) for each in identities)
         proof = await _prove(call, hashes, at)
         await asyncio.sleep(ROUND_SECONDS)  # until the lanes have heard of it
         arrived = await _has_arrived(call, until)
-        found = await _identities(look, key) | identities
+        root = await _person(look, key)
+        found = identities.union(root.identities())
         if found == identities:
             break
     await _drop(call, look, identities, (at - EPOCH) // MICROSECOND)
@@ -89,7 +91,8 @@ async def forget_profile(call: Call[Query, None]) -> web.Response:
         raise _not_dropped("the profiles are behind, and more of the person may be on its way to them")
     if (await live_rules(call)).generation != look.generation:
         raise _not_dropped("what was rebuilt goes live at this moment, and may know more identities of the person")
-    view = ForgottenView(at=at, identities=len(identities), key_hashes=hashes)
+    complete = len(root.edges) < identity_of(call.api.rules.of(look.generation)).max_identities
+    view = ForgottenView(at=at, identities=len(identities), key_hashes=hashes, complete=complete)
     return answer(call, view, message="forgotten" if proof else "accepted; it holds as soon as it is visible")
 
 
@@ -103,12 +106,12 @@ async def _prove(call: Call[Any, Any], hashes: Sequence[str], at: datetime) -> b
     return visible
 
 
-async def _identities(look: Look, key: str) -> set[str]:
+async def _person(look: Look, key: str) -> Node:
+    """Return the node that holds the profile of a key; an empty one when nothing is known."""
     try:
-        root = await look.root(key)
+        return await look.root(key) or Node(key)
     except NobodyAnswers as error:
         raise _unreachable(error) from error
-    return {key, *(root.identities() if root else ())}
 
 
 async def _has_arrived(call: Call[Any, Any], until: float) -> bool:
@@ -204,11 +207,8 @@ def _ranked(call: Call[Any, Any], look: Look) -> str:
 
 
 async def _root(look: Look, key: str) -> Node:
-    try:
-        root = await look.root(key)
-    except NobodyAnswers as error:
-        raise _unreachable(error) from error
-    if root is None or not (root.cells or root.edges):
+    root = await _person(look, key)
+    if not (root.cells or root.edges):
         raise not_found("profile", shown_key(key))
     return root
 

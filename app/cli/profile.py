@@ -102,6 +102,9 @@ async def forget_profile(session: Session, key: str, *, yes: bool) -> None:
     else:
         count = found["identities"]
         click.echo(f"forgotten: {count} {'identity' if count == 1 else 'identities'}, up to {moment(found['at'])}")
+    if not found["complete"]:
+        more = "the profile had as many identities as one may have; if there were more, forget each of those, too"
+        click.echo(more, err=True)
 
 
 async def _identities(session: Session, key: str) -> list[str]:

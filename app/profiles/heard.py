@@ -4,8 +4,11 @@ import logging
 from typing import Final, Protocol
 
 from schemas.catalog import UnknownSchemaError
+from schemas.topics import LANES
 from schemas.updates import MappedBatch, NodeBatch, Update
 from schemas.wire import MalformedRecordError, decode
+
+RAW_TOPICS: Final = frozenset(topic.name for topic in LANES.values())
 
 _log: Final = logging.getLogger(__name__)
 
@@ -26,8 +29,12 @@ def heard(record: UpdateRecord) -> Update | None:
     except (MalformedRecordError, UnknownSchemaError) as error:
         why = str(error)
     else:
-        if isinstance(word, MappedBatch | NodeBatch):
+        if isinstance(word, NodeBatch) or (isinstance(word, MappedBatch) and _is_of_ours(word)):
             return word
-        why = f"a {type(word).__name__} is no update"
+        why = f"this {type(word).__name__} is no update"
     _log.warning("%s/%d@%d is passed over: %s", record.topic, record.partition, record.offset, why)
     return None
+
+
+def _is_of_ours(update: MappedBatch) -> bool:
+    return update.topic in RAW_TOPICS and update.partition >= 0 and 0 <= update.first_offset < update.next_offset

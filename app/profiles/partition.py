@@ -4,6 +4,7 @@ Everything follows from the two update topics of the partition, so state and off
 broker's acks of what other partitions were told. A crash repeats; a repeat changes nothing.
 """
 
+import logging
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from projections.updates import (
     OFFSET,
     Folded,
     Group,
+    MalformedUpdateError,
     Mapped,
     Told,
     apply_folded,
@@ -48,8 +50,9 @@ MOST_REFERENCES: Final = 10_001  # of one key: more than anybody reads for an an
 NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 LANE_NUMBER: Final = {topic.name: number for number, topic in enumerate(LANES.values())}
 
-
 Place = tuple[int, int]  # generation and partition
+
+_log: Final = logging.getLogger(__name__)
 
 
 class ProfilePartition:
@@ -117,12 +120,11 @@ class ProfilePartition:
         self.seek({UPDATES[lane].name: offset + 1})
         if update is None or update.generation not in {self.generation, EVERY_GENERATION}:
             return 0
-        outbox = self._outbox(lane, most_identities)
-        if isinstance(update, NodeBatch):
-            return self._hear(decode_told(update.payload), outbox)
-        if update.next_offset <= self.next_raw_offset(f"{update.topic}/{update.partition}"):
-            return 0  # a lane that was killed sends some of it again
-        return self._take(update, decode_mapped(update.payload), outbox)
+        try:
+            return self._apply(update, self._outbox(lane, most_identities))
+        except MalformedUpdateError as error:
+            _log.warning("%s/%d@%d is passed over: %s", UPDATES[lane].name, self.number, offset, error)
+            return 0
 
     def take(self, header: MappedBatch, mapped: Mapped, most_identities: int) -> int:
         """Apply what raw messages say, and return how many rows that was; only what wasn't taken before counts."""
@@ -166,6 +168,13 @@ class ProfilePartition:
 
     def _outbox(self, lane: str, most_identities: int) -> Outbox:
         return self._outboxes.setdefault(lane, Outbox(most_identities))
+
+    def _apply(self, update: Update, outbox: Outbox) -> int:
+        if isinstance(update, NodeBatch):
+            return self._hear(decode_told(update.payload), outbox)
+        if update.next_offset <= self.next_raw_offset(f"{update.topic}/{update.partition}"):
+            return 0  # a lane that was killed sends some of it again
+        return self._take(update, decode_mapped(update.payload), outbox)
 
     def _hear(self, told: Told, outbox: Outbox) -> int:
         self._moved = True

@@ -28,7 +28,7 @@ from app.stamp import Clock
 from app.store.lanes import LaneStore
 from projections.node import Node
 from projections.profile_view import shown_key
-from projections.updates import decode_mapped, decode_node, decode_told
+from projections.updates import MalformedUpdateError, decode_mapped, decode_node, decode_told
 from schemas.topics import LANES, MAX_RECORD_BYTES, UPDATES
 from schemas.updates import MappedBatch
 
@@ -235,5 +235,8 @@ def _named(record: UpdateRecord) -> set[int]:
     update = heard(record)
     if update is None:
         return set()
-    said = decode_mapped(update.payload) if isinstance(update, MappedBatch) else decode_told(update.payload)
+    try:
+        said = decode_mapped(update.payload) if isinstance(update, MappedBatch) else decode_told(update.payload)
+    except MalformedUpdateError:  # profiles pass over it, too
+        return set()
     return {identity_hash(shown_key(each)) for each in said.spoken_to()}

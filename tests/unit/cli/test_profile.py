@@ -38,10 +38,11 @@ FORGOTTEN = {"at": AT, "identities": 2, "key_hashes": ["00"]}
 class Profiles(Api):
     """An API that knows one person."""
 
-    def __init__(self, *, known: bool = True) -> None:
+    def __init__(self, *, known: bool = True, complete: bool = True) -> None:
         """It needs no session."""
         self.asked: list[Any] = []
         self.known = known
+        self.complete = complete
 
     async def get(self, path: str, **query: object) -> Any:
         if not self.known:
@@ -51,7 +52,7 @@ class Profiles(Api):
 
     async def send(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
         self.asked.append((method, path))
-        return FORGOTTEN
+        return FORGOTTEN | {"complete": self.complete}
 
 
 async def asked(command: Any, output: Any = "table", **arguments: Any) -> Profiles:
@@ -122,6 +123,15 @@ async def test_forgetting_somebody_unknown_says_so(capsys: pytest.CaptureFixture
     await asked_of(api, forget_profile, yes=True)
     assert api.asked == [("DELETE", "/v2/profile/cookie%3Ac%2F1")], "what comes in later isn't mapped either"
     assert capsys.readouterr().err == "nothing is known of cookie:c/1\n", "the key may be misspelt"
+
+
+async def test_forgetting_somebody_of_too_many_identities_says_that_there_may_be_more(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    await asked_of(Profiles(complete=False), forget_profile, yes=True)
+    found = capsys.readouterr()
+    assert found.out.startswith("forgotten: 2 identities, ")
+    assert "if there were more, forget each of those, too" in found.err
 
 
 def test_where_nobody_can_answer_it_has_to_be_said() -> None:

@@ -2,11 +2,12 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -17,12 +18,22 @@ from projections.placement import partition_of_key
 from projections.updates import Group, Mapped, Told, canonical, encode_mapped
 from schemas.messages import MessageRejected
 from schemas.topics import UPDATES
-from schemas.updates import MappedBatch
+from schemas.updates import MappedBatch, NodeBatch
 from schemas.wire import decode, encode
 from tests.laws.profile_world import COLUMNS, Message, expected, shown, some_messages
 
 PARTITIONS = 3
 MOST = 1_000
+NOTHING_MAPPED = (
+    b"", b"{", b"7", b"[]", b"[[],7]", b"[[7],[]]", b"[[],[[]]]", b"[[],[[1,2,3,4,5]]]",
+    b'[[["s",["a"],0,["b"],[["k",1,0,0,0]],[]]],[]]', b'[[["s",[],0,["b"],[[7,1,0,0,0]],[]]],[]]',
+)  # fmt: skip
+NOTHING_TOLD = (
+    b"\xff", b"7", b"{}[", b'{"joins":[]}', b"[7]", b'["joins"]', b"[[[1]]]", b'[[],[["k",1]]]', b"[[],[],[],[],[]]",
+)  # fmt: skip
+NOWHERE: Sequence[dict[str, Any]] = (
+    {"topic": "jobs.events"}, {"partition": -1}, {"first_offset": 5}, {"first_offset": -1, "next_offset": 2**40},
+)  # fmt: skip
 
 
 class Record(NamedTuple):
@@ -157,17 +168,21 @@ def test_what_a_stranger_writes_among_updates_is_passed_over_and_told(
         )
     )
     strange = [None, b"", b'{"email":"a@x"}', b"\0\xff\xff\xff\xff", b"\0\0\0\0\1" + b"\xff" * 40, letter]
+    strange += [encode(replace(mapped_header(), next_offset=100, payload=each)) for each in NOTHING_MAPPED]
+    strange += [encode(NodeBatch(payload=each)) for each in NOTHING_TOLD]
+    strange += [encode(replace(mapped_header(), payload=b"[[],[]]", **each)) for each in NOWHERE]
     with plane(tmp_path, random.Random(0)) as made:
         messages = some_messages(made.chance, 30, 15)
         for place in range(0, 30, 5):
             for lane in UPDATES:
                 for number in range(PARTITIONS):
-                    made.logs[lane, number].append(strange[place // 5])
+                    made.logs[lane, number] += strange
             made.lane(messages, place, place + 5)
         made.settle()
         assert made.roots().keys() == expected(messages).keys()
     assert "updates.backfill/2@1 is passed over: a record of 0 bytes is too short for a schema id" in caplog.text
-    assert "a MessageRejected is no update" in caplog.text
+    assert "this MessageRejected is no update" in caplog.text
+    assert "updates.backfill/2@7 is passed over: unexpected end of data" in caplog.text
 
 
 def test_where_the_raw_messages_of_a_key_are_is_kept_in_order(tmp_path: Path) -> None:
