@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from app.patient_reader import PatientReader
 from schemas.topics import MAX_RECORD_BYTES
 
 SESSION_MS: Final = 10_000
@@ -37,6 +38,8 @@ class FrozenError(RuntimeError):
 class GroupReader:
     """Reads the same partition numbers of several topics. `assigned` returns where they begin, or leaves it to `seek`.
 
+    `patient` are those of the topics that are read only when others have nothing: they hold nobody up.
+
     `assigned` and `revoked` are called between two turns of whoever holds `turn`, never within one. They have to be
     quick: the group waits for them.
     """
@@ -50,15 +53,18 @@ class GroupReader:
         *,
         assigned: Start,
         revoked: Stop,
+        patient: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topics = topics
+        self._patient = PatientReader(bootstrap_servers, patient)
         self._clock = clock
         self._last_turn = clock()
         self._turn = asyncio.Lock()
         self._taken_over: set[int] = set()
         self._told: dict[TopicPartition, int] = {}
         self._told_at = clock()
+        self._telling: asyncio.Task[None] | None = None
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers,
             group_id=group,
@@ -82,11 +88,14 @@ class GroupReader:
     async def running(self) -> AsyncIterator[None]:
         """Join the group, and leave it at the end."""
         try:
+            await self._patient.start()
             await self._consumer.start()
             self._consumer.subscribe(self._topics, listener=self._listener)
             yield
         finally:
+            await self._tell_no_more()
             await self._consumer.stop()
+            await self._patient.stop()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -110,9 +119,21 @@ class GroupReader:
 
         Between the group's decision and `assigned` aiokafka reads on from anywhere. That is left out: it comes again.
         """
-        self._consumer.resume(*self._consumer.paused())
-        found = await self._fetched(*partitions, wait_ms=wait_ms, most=most)
+        held = self._held()
+        self._consumer.resume(*(self._consumer.paused() - held))
+        patient = [each for each in partitions if each in held]
+        urgent = [each for each in partitions if each not in held]
+        reading = list[Awaitable[Mapping[TopicPartition, Sequence[Any]]]]()
+        if urgent or not patient:
+            reading.append(self._fetched(*urgent, wait_ms=wait_ms, most=most))
+        if patient:
+            reading.append(self._patient.read(patient, wait_ms, most))
+        found = await _first_of(reading)
         return {where: records for where, records in found.items() if where.partition in self._taken_over}
+
+    def _held(self) -> frozenset[TopicPartition]:
+        """Return the partitions of patient topics, of which the group's own consumer fetches nothing."""
+        return frozenset(TopicPartition(topic, number) for topic in self._patient.topics for number in self._taken_over)
 
     async def rest(self, wait_ms: int) -> None:
         """Let time pass without reading: what is owned stays so, and the next read goes on where the last one ended."""
@@ -137,7 +158,9 @@ class GroupReader:
 
     def seek(self, where: TopicPartition, offset: int) -> None:
         """Read on from there."""
-        self._consumer.seek(where, offset)
+        self._consumer.seek(where, offset)  # also of a patient topic: what was fetched before it was held is dropped
+        if where.topic in self._patient.topics:
+            self._patient.seek(where, offset)
 
     async def first_offsets(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Return the lowest offset that each partition still has."""
@@ -148,32 +171,75 @@ class GroupReader:
         """Return the offsets that were told last, by whoever owned these partitions; they have to be owned now."""
         return {each: await self._consumer.committed(each) or 0 for each in partitions}
 
-    async def tell(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit offsets now and then: for whoever watches the group's lag, and for the next owner, who asks `told`."""
+    def tell(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit offsets now and then: for whoever watches the group's lag, and for the next owner, who asks `told`.
+
+        Nobody waits for it.
+        """
         if self._clock() - self._told_at < TELL_SECONDS:
             return
+        if self._telling is not None:
+            if not self._telling.done():
+                return
+            self._telling.result()
         self._told_at = self._clock()
         news = {where: offset for where, offset in offsets.items() if self._told.get(where) != offset}
         mine = {where: offset for where, offset in news.items() if where in self._consumer.assignment()}
+        if mine:
+            self._telling = asyncio.create_task(self._commit(mine), name="telling the group's offsets")
+
+    async def _commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         try:
-            if mine:
-                await self._consumer.commit(mine)
-                self._told |= mine
+            await self._consumer.commit(offsets)
+            self._told |= offsets
         except (CommitFailedError, IllegalStateError, KafkaError) as error:
             _log.info("the group's offsets weren't committed, which only its lag shows: %r", error)
 
+    async def _tell_no_more(self) -> None:
+        """Give up what is being told: somebody else may tell more of the same partitions next."""
+        telling, self._telling = self._telling, None
+        if telling is not None:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+
     async def _take_over(self, numbers: frozenset[int], assigned: Start) -> None:
         async with self._turn:
-            for where, offset in (await assigned(numbers)).items():
-                self._consumer.seek(where, offset)
             self._taken_over |= numbers
+            self._consumer.pause(*self._held())
+            self._patient.take_over(self._taken_over)
+            for where, offset in (await assigned(numbers)).items():
+                self.seek(where, offset)
             self._last_turn = self._clock()
 
     async def _give_up(self, numbers: frozenset[int], revoked: Stop) -> None:
         async with self._turn:
+            await self._tell_no_more()
             self._taken_over -= numbers
+            self._patient.take_over(self._taken_over)
             await revoked(numbers)
             self._last_turn = self._clock()
+
+
+async def _first_of(
+    reading: Sequence[Awaitable[Mapping[TopicPartition, Sequence[Any]]]],
+) -> Mapping[TopicPartition, Sequence[Any]]:
+    """Return what is found first. Who is called off has taken nothing yet: aiokafka takes and returns in one step."""
+    if len(reading) == 1:
+        return await reading[0]
+    tasks = [asyncio.ensure_future(each) for each in reading]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in tasks:
+            each.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    found = dict[TopicPartition, Sequence[Any]]()
+    for result in results:
+        if isinstance(result, Mapping):
+            found |= result
+        elif not isinstance(result, asyncio.CancelledError):
+            raise result
+    return found
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types

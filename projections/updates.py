@@ -4,7 +4,7 @@ Rows are `[key, timestamp, batch number, index, offset difference, *values]`: li
 """
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -158,6 +158,25 @@ def canonical(node: Node) -> bytes:
 def decode_node(key: str, stored: bytes | None) -> Node:
     """Return the node of a key; a new one when nothing is stored."""
     return Node(key, *orjson.loads(stored)) if stored is not None else Node(key)
+
+
+def in_slices(mapped: Mapped, rows: int) -> Iterator[Mapped]:
+    """Yield what is said in parts of about so many rows, and then of so many links: less than twice as many of both."""
+    part, size = Mapped(), 0
+    for group in mapped.groups:
+        for begin in range(0, len(group.rows), rows):
+            some = replace(group, rows=group.rows[begin : begin + rows], counted=[])
+            part.groups.append(some)
+            size += len(some.rows)
+            if size >= rows:
+                yield part
+                part, size = Mapped(), 0
+    for begin in range(0, len(mapped.links), rows):
+        part.links = mapped.links[begin : begin + rows]
+        yield part
+        part = Mapped()
+    if part.groups:
+        yield part
 
 
 def apply_mapped(mapped: Mapped, nodes: Mapping[str, Node], outbox: Outbox) -> None:

@@ -68,7 +68,7 @@ class Lane:
                     for where, records in found.items():
                         await self._take(where, records)
                     await self._hand_over_samples()
-                    await self._reader.tell(self._positions)
+                    self._reader.tell(self._positions)
 
     async def _read(self) -> Mapping[TopicPartition, Sequence[Any]]:
         """Return what comes next; nothing while the lane is paused: it keeps its partitions and follows the rules."""

@@ -6,7 +6,8 @@ broker's acks of what other partitions were told. A crash repeats; a repeat chan
 
 import logging
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
@@ -33,6 +34,7 @@ from projections.updates import (
     decode_mapped,
     decode_told,
     encode_node,
+    in_slices,
     meets,
     note_counted,
     take_new,
@@ -46,6 +48,7 @@ LARGEST_TOLD: Final = 4 * 1024 * 1024  # of JSON in a record, or of a piece of i
 REFERENCE: Final = struct.Struct(">BHQQQ")  # lane, partition and offset of a raw record, index in it, rules_at
 PAGES: Final = "pages"  # of references, numbered in the order they were written
 RULES_AT: Final = "rules_at"  # behind the rules of what was made by a rebuild: its promotion
+ALL_ROWS: Final = sys.maxsize
 MOST_REFERENCES: Final = 10_001  # of one key: more than anybody reads for an answer
 NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 LANE_NUMBER: Final = {topic.name: number for number, topic in enumerate(LANES.values())}
@@ -84,13 +87,14 @@ class ProfilePartition:
         self._clock = clock
         self._overfull = Overfull(f"profiles/{number}")
         self._references: dict[str, bytearray] = {}
+        self._encoded: dict[bytes, bytes] = {}  # nodes as they will be stored, unless they change again
         self._outboxes: dict[str, Outbox] = {}
         self._moved = False  # there is something to keep, if only a position
 
     @property
     def changes(self) -> int:
         """How many nodes were changed since they were kept."""
-        return len(self.nodes.changed)
+        return len(self.nodes.changed) + len(self._encoded)
 
     @property
     def is_kept(self) -> bool:
@@ -115,20 +119,25 @@ class ProfilePartition:
 
         One that was applied before, or is for another generation, has none; nor has a stranger's, None.
         """
+        return sum(self.slices(lane, offset, update, most_identities, ALL_ROWS))
+
+    def slices(self, lane: str, offset: int, update: Update | None, most_identities: int, rows: int) -> Iterator[int]:
+        """Apply one record as `apply` does, so many rows at a time, and yield how many each slice had.
+
+        Nothing may be kept before the last one: with that, the position moves.
+        """
         if offset < self.next_offset(lane):
-            return 0
+            return
+        if update is not None and update.generation in {self.generation, EVERY_GENERATION}:
+            try:
+                yield from self._slices(update, self._outbox(lane, most_identities), rows)
+            except MalformedUpdateError as error:
+                _log.warning("%s/%d@%d is passed over: %s", UPDATES[lane].name, self.number, offset, error)
         self.seek({UPDATES[lane].name: offset + 1})
-        if update is None or update.generation not in {self.generation, EVERY_GENERATION}:
-            return 0
-        try:
-            return self._apply(update, self._outbox(lane, most_identities))
-        except MalformedUpdateError as error:
-            _log.warning("%s/%d@%d is passed over: %s", UPDATES[lane].name, self.number, offset, error)
-            return 0
 
     def take(self, header: MappedBatch, mapped: Mapped, most_identities: int) -> int:
         """Apply what raw messages say, and return how many rows that was; only what wasn't taken before counts."""
-        return self._take(header, mapped, self._outbox("", most_identities))
+        return sum(self._take(header, mapped, self._outbox("", most_identities), ALL_ROWS))
 
     def has_counted(self, counted: Sequence[tuple[str, int, int]]) -> bool:
         """Tell whether one of these messages was counted before: (batch, first index, how many)."""
@@ -169,29 +178,32 @@ class ProfilePartition:
     def _outbox(self, lane: str, most_identities: int) -> Outbox:
         return self._outboxes.setdefault(lane, Outbox(most_identities))
 
-    def _apply(self, update: Update, outbox: Outbox) -> int:
+    def _slices(self, update: Update, outbox: Outbox, rows: int) -> Iterator[int]:
         if isinstance(update, NodeBatch):
-            return self._hear(decode_told(update.payload), outbox)
-        if update.next_offset <= self.next_raw_offset(f"{update.topic}/{update.partition}"):
-            return 0  # a lane that was killed sends some of it again
-        return self._take(update, decode_mapped(update.payload), outbox)
+            yield self._hear(decode_told(update.payload), outbox)
+        elif update.next_offset > self.next_raw_offset(f"{update.topic}/{update.partition}"):
+            mapped = decode_mapped(update.payload)
+            yield 0  # that takes about as long as a slice
+            yield from self._take(update, mapped, outbox, rows)
+        # else a lane that was killed sends it again
 
     def _hear(self, told: Told, outbox: Outbox) -> int:
         self._moved = True
         apply_told(told, self._touch(told.spoken_to()), outbox)
         return len(told.joins) + len(told.links)
 
-    def _take(self, header: MappedBatch, mapped: Mapped, outbox: Outbox) -> int:
+    def _take(self, header: MappedBatch, mapped: Mapped, outbox: Outbox, rows: int) -> Iterator[int]:
         source = f"{header.topic}/{header.partition}"
         taken = self.next_raw_offset(source)
-        self.seek({source: max(header.next_offset, taken)})
         for group in mapped.groups:
             if header.first_offset < taken:
                 group.rows = [row for row in group.rows if group.offset + row[OFFSET] >= taken]
             self._take_new(group)
-        apply_mapped(mapped, self._touch(mapped.spoken_to()), outbox)
-        self._refer(header, mapped)
-        return sum(len(group.rows) for group in mapped.groups)
+        for part in in_slices(mapped, rows):
+            apply_mapped(part, self._touch(part.spoken_to()), outbox)
+            self._refer(header, part)
+            yield sum(len(group.rows) for group in part.groups)
+        self.seek({source: max(header.next_offset, taken)})
 
     def _take_new(self, group: Group) -> None:
         if group.counted:
@@ -237,13 +249,21 @@ class ProfilePartition:
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
 
+    def encode_some(self, most: int) -> None:
+        """Do some of the work of the next `keep`, for so many nodes; what changes again is done again."""
+        changed = self.nodes.changed
+        for _ in range(min(most, len(changed))):
+            key, node = changed.popitem()
+            self._encoded[key.encode()] = encode_node(node)
+
     def keep(self, facts: Mapping[str, bytes] = NOTHING) -> None:
         """Write all that was applied, with the position behind it, in one step. What was to tell has been told."""
         assert not self._outboxes, "others have to be told first"
         self._pages += 1
         page = b"\0" + self._pages.to_bytes(8)
+        self.encode_some(len(self.nodes.changed))
         changes = Changes(
-            nodes={key.encode(): encode_node(node) for key, node in self.nodes.changed.items()},
+            nodes=self._encoded,
             seen=self._seen.taken(),
             refs={key.encode() + page: bytes(found) for key, found in self._references.items()},
             offsets=self._offsets,
@@ -251,7 +271,7 @@ class ProfilePartition:
         )
         self.store.write(changes)
         self.nodes.stored(sum(len(each or b"") for each in changes.nodes.values()))
-        self._references = {}
+        self._references, self._encoded = {}, {}
         self._moved = False
 
     def references(self, key: str) -> Sequence[tuple[int, int, int, int, int]]:

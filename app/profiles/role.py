@@ -1,30 +1,28 @@
-"""The `profiles` role: owns partitions of identities, reads what lanes and nodes tell them, real time first.
+"""The `profiles` role: owns partitions of identities, and has what lanes and nodes tell them taken, kept and answered.
 
-Backfill gets what is left, one record at a time, and at least every ninth turn. What was applied is kept together, some
-times a second, after all that it makes other partitions hear is acked. Under load that is later, unless another
-partition has to hear something: a node that many messages speak to is written once for all of them. When a rebuild
-hands over a generation, it is opened beside the live one and follows the same topics; look-ups change over when all
-partitions of it are up to date. Whoever takes a partition over answers when it has read as far as the last owner had.
+When a rebuild hands over a generation, it is opened beside the live one and follows the same topics; look-ups change
+over when all partitions of it are up to date. Whoever takes a partition over answers when it has read as far as the
+last owner had.
 """
 
 import asyncio
 import gc
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import TopicPartition
 
 from app.group_reader import GroupReader
-from app.lane.rule_book import identity_of
-from app.profiles.heard import heard
+from app.profiles.keeper import Keeper
 from app.profiles.partition import Place, ProfilePartition
 from app.profiles.serving import Serving
 from app.profiles.snapshot_store import SnapshotStoreUnavailable
 from app.profiles.storage import LostLogError, Storage
+from app.profiles.taking import Taking, open_of
 from app.rules_reader import RulesReader
 from app.settings import Settings
 from app.stamp import Clock, utc_now
@@ -32,17 +30,9 @@ from app.stopping import told_to_stop
 from app.store.plane import PlaneStore, Stage
 from app.store.read_store import ReadStore
 from app.writer import Writer
-from projections.recipe import Applied
 from schemas.topics import UPDATES
 
 GROUP: Final = "entrepot.profiles"
-IDLE_MS: Final = 50
-REALTIME_RECORDS: Final = 16
-BACKFILL_RECORDS: Final = 1  # between two looks at real time
-FAIR_TURNS: Final = 8  # of real time alone, before backfill has one in any case
-KEEP_SECONDS: Final = 0.1
-BUSY_KEEP_SECONDS: Final = 0.5
-KEEP_NODES: Final = 5_000
 MOST_NODES: Final = 60_000  # in memory, decoded, of all partitions together
 LOOK_SECONDS: Final = 0.5  # between two looks at which generations there are
 LOST_SECONDS: Final = 10.0  # between two looks whether a snapshot was brought back
@@ -78,13 +68,9 @@ class Profiles:
         self._announce = announce
         self.partitions = partitions
         self._wanted: frozenset[int] = frozenset()
-        self._bounds: dict[int, tuple[Applied | None, int]] = {}
         self._lost: dict[Place, float] = {}  # what can't be opened as its log is gone, and when that is tried again
         self._first: dict[TopicPartition, int] = {}  # offsets that updates still have, asked for before reading begins
         self._told: dict[TopicPartition, int] = {}  # up to where the last owner had read at least
-        self._alone = 0  # turns that real time had in a row
-        self._kept_at = time.monotonic()
-        self._idle = True
         self._writer = Writer(settings.bootstrap_servers)
         self._reader = GroupReader(
             settings.bootstrap_servers,
@@ -93,7 +79,10 @@ class Profiles:
             f"{GROUP}-{settings.worker_id}",
             assigned=self._assigned,
             revoked=self._revoked,
+            patient=[UPDATES["backfill"].name],
         )
+        self._taking = Taking(self._reader, rules, partitions)
+        self._keeper = Keeper(self._writer, partitions, self._taking.make_way)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Whatever goes wrong escapes; what wasn't kept is read again."""
@@ -102,13 +91,12 @@ class Profiles:
                 while not stop.is_set():
                     async with self._reader.turn():
                         await self._open_wanted()
-                        await self._read_some()
-                        await self._keep_if_due()
+                        await self._taking.take_some(self._keeper.seconds_left())
+                        await self._keeper.keep_if_due(is_awaited=self._taking.is_idle)
                         self._snapshot_if_due()
-                        if self._nothing_to_keep():
-                            await self._reader.tell(self._offsets())
+                        self._reader.tell(self._keeper.offsets(self._stage.live))
                 async with self._reader.turn():
-                    await self._keep()
+                    await self._keeper.keep()
             finally:
                 await self._close(self.partitions.keys())
 
@@ -118,12 +106,13 @@ class Profiles:
 
     async def _revoked(self, numbers: frozenset[int]) -> None:
         self._wanted -= numbers
-        await self._keep()
+        await self._keeper.keep()
         await self._close([each for each in self.partitions if each[1] in numbers])
 
     async def _close(self, places: Iterable[Place]) -> None:
         for place in tuple(places):
             self._announced.discard(place)
+            self._keeper.note_closed(place)
             partition = self.partitions.pop(place, None)
             if partition is not None:
                 await self._storage.close(place, partition.store)
@@ -139,7 +128,7 @@ class Profiles:
             self._unneeded[before.live] = now + GRACE_SECONDS
         over = [each for each, until in self._unneeded.items() if until <= now and each != self._stage.live]
         if over:
-            await self._keep()
+            await self._keeper.keep()
             await self._close([place for place in self.partitions if place[0] in over])
             self._unneeded = {each: until for each, until in self._unneeded.items() if each not in over}
             self._storage.remove_older(self._stage.live if self._stage.former is None else self._stage.former)
@@ -179,8 +168,9 @@ class Profiles:
             clock=lambda: self._clock().timestamp(),
         )
         self.partitions[place] = partition
+        self._keeper.note_opened(place)
         for lane, each in where.items():
-            self._reader.seek(each, min(open_.next_offset(lane) for open_ in self._open_of(place[1])))
+            self._reader.seek(each, min(open_.next_offset(lane) for open_ in open_of(self.partitions, place[1])))
         gc.freeze()  # what has been loaded lives long; collections needn't look at it
 
     async def _first_offsets(self, missing: Iterable[Place]) -> Mapping[TopicPartition, int]:
@@ -190,10 +180,6 @@ class Profiles:
             self._first |= await self._reader.first_offsets(list(where))
             self._told |= await self._reader.told(where)
         return self._first
-
-    def _open_of(self, number: int) -> list[ProfilePartition]:
-        """Return the generations of a partition that are open: they read the same records, each from where it is."""
-        return [partition for (_, each), partition in self.partitions.items() if each == number]
 
     async def _announce_those_that_caught_up(self) -> None:
         """Answer for what is live when it knows all that was answered before, and for what comes when it does, too."""
@@ -206,77 +192,11 @@ class Profiles:
         """Return up to where updates were read by what has answered so far."""
         if place[0] == self._stage.live:
             return self._told[TopicPartition(UPDATES[lane].name, place[1])]
-        return max(each.next_offset(lane) for each in self._open_of(place[1]))
-
-    async def _read_some(self) -> None:
-        realtime, backfill = (
-            [TopicPartition(UPDATES[lane].name, number) for number in sorted({each for _, each in self.partitions})]
-            for lane in UPDATES
-        )
-        if not realtime:
-            await asyncio.sleep(IDLE_MS / 1000)
-            return
-        found = await self._reader.read(*realtime, wait_ms=0, most=REALTIME_RECORDS)
-        if found and self._alone < FAIR_TURNS:
-            self._alone += 1
-        else:
-            self._alone = 0
-            more = await self._reader.read(*backfill, wait_ms=0, most=BACKFILL_RECORDS)
-            found = {**found, **more}
-        self._idle = not found
-        if self._idle:
-            due_ms = IDLE_MS if self._nothing_to_keep() else 1000 * (self._kept_at + KEEP_SECONDS - time.monotonic())
-            wait = min(max(round(due_ms), 1), IDLE_MS)
-            found = await self._reader.read(*realtime, *backfill, wait_ms=wait, most=BACKFILL_RECORDS)
-        for where, records in found.items():
-            self._apply(where, records)
-
-    def _apply(self, where: TopicPartition, records: Sequence[Any]) -> None:
-        lane = next(lane for lane, topic in UPDATES.items() if topic.name == where.topic)
-        partitions = self._open_of(where.partition)
-        most = {each.generation: self._most_identities(each.generation) for each in partitions}
-        for record in records:
-            if all(record.offset < each.next_offset(lane) for each in partitions):
-                continue
-            update = heard(record)
-            for each in partitions:
-                each.apply(lane, record.offset, update, most[each.generation])
-
-    def _most_identities(self, generation: int) -> int:
-        """Return the bound of the rules that a generation is made by, read once for each of them."""
-        rules = self._rules.of(generation).identity
-        if self._bounds.get(generation, (None, 0))[0] is not rules:
-            self._bounds[generation] = (rules, identity_of(self._rules.of(generation)).max_identities)
-        return self._bounds[generation][1]
-
-    def _nothing_to_keep(self) -> bool:
-        return all(each.is_kept for each in self.partitions.values())
-
-    async def _keep_if_due(self) -> None:
-        partitions = self.partitions.values()
-        is_awaited = self._idle or any(each.has_news for each in partitions)
-        patience = KEEP_SECONDS if is_awaited else BUSY_KEEP_SECONDS
-        if sum(each.changes for each in partitions) >= KEEP_NODES or time.monotonic() - self._kept_at >= patience:
-            await self._keep()
-
-    async def _keep(self) -> None:
-        unkept = [each for each in self.partitions.values() if not each.is_kept]
-        await self._writer.write([record for each in unkept for record in each.to_tell()])
-        for each in unkept:
-            each.keep()
-        self._kept_at = time.monotonic()
+        return max(each.next_offset(lane) for each in open_of(self.partitions, place[1]))
 
     def _snapshot_if_due(self) -> None:
         for place, partition in self.partitions.items():
             self._storage.snapshot_if_due(place, partition.store)
-
-    def _offsets(self) -> Mapping[TopicPartition, int]:
-        return {
-            TopicPartition(topic.name, number): partition.next_offset(lane)
-            for (generation, number), partition in self.partitions.items()
-            if generation == self._stage.live
-            for lane, topic in UPDATES.items()
-        }
 
 
 async def run_profiles(settings: Settings, clock: Clock = utc_now) -> int:

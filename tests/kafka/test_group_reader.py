@@ -1,6 +1,8 @@
 """Members of a group: what they read on from, and that they never wait for each other without end."""
 
 import asyncio
+import statistics
+import time
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -33,6 +35,10 @@ class Member:
                 async with self.reader.turn():
                     await asyncio.sleep(WORK_SECONDS)  # the group decides meanwhile, as nearly all of the time is work
                     await (self.reader.read(wait_ms=0) if reads else self.reader.rest(0))
+
+
+async def nothing(_numbers: frozenset[int]) -> None:
+    pass
 
 
 async def until(there: Callable[[], bool]) -> None:
@@ -72,10 +78,7 @@ async def test_what_is_left_is_read_where_the_position_is_gone(kafka: str, make_
     async def assigned(_numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
         return {where: 2}
 
-    async def revoked(_numbers: frozenset[int]) -> None:
-        pass
-
-    reader = GroupReader(kafka, [where.topic], "cut-off", "cut-off-1", assigned=assigned, revoked=revoked)
+    reader = GroupReader(kafka, [where.topic], "cut-off", "cut-off-1", assigned=assigned, revoked=nothing)
     found: list[bytes] = []
     async with reader.running(), asyncio.timeout(30):
         while len(found) < 5:
@@ -83,3 +86,41 @@ async def test_what_is_left_is_read_where_the_position_is_gone(kafka: str, make_
                 polled = await reader.read(wait_ms=200)
                 found += [each.value for each in polled.get(where, ())]
     assert found == [b"5", b"6", b"7", b"8", b"9"]
+
+
+async def test_what_waits_in_a_patient_topic_holds_nothing_else_up(kafka: str, make_topic: MakeTopic) -> None:
+    urgent = TopicPartition(await make_topic("urgent"), 0)
+    patient = TopicPartition(await make_topic("patient"), 0)
+
+    async def assigned(_numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
+        return {urgent: 0, patient: 100}
+
+    reader = GroupReader(
+        kafka,
+        [urgent.topic, patient.topic],
+        "urgent-and-patient",
+        "urgent-and-patient-1",
+        assigned=assigned,
+        revoked=nothing,
+        patient=[patient.topic],
+    )
+    waits: list[float] = []
+    found: list[bytes] = []
+    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer, reader.running(), asyncio.timeout(60):
+        await asyncio.gather(*[await producer.send(patient.topic, b"%d" % n, partition=0) for n in range(300)])
+        while len(found) < 200:
+            async with reader.turn():
+                some = await reader.read(urgent, patient, wait_ms=100, most=50)
+                found += [each.value for each in some.get(patient, ())]
+        for number in range(300, 330):
+            async with reader.turn():
+                await producer.send_and_wait(patient.topic, b"%d" % number, partition=0)
+                assert not await reader.read(urgent, wait_ms=20), "meanwhile the patient one is fetched"
+                started = time.monotonic()
+                await producer.send_and_wait(urgent.topic, b"now", partition=0)
+                while not await reader.read(urgent, wait_ms=1_000):
+                    pass
+                waits.append(time.monotonic() - started)
+                found += [each.value for each in (await reader.read(patient, wait_ms=1_000))[patient]]
+    assert found == [b"%d" % n for n in range(100, 330)], "all of it, from where it was told to begin"
+    assert statistics.median(waits) < 0.05, "a reader of both waits for 0.1 s in between"
