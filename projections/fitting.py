@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import orjson
 
-from projections.updates import Mapped, Told, encode_told
+from projections.update_payloads import encode_told
+from projections.updates import Mapped, Told
 
 AT_A_TIME: Final = 1_000  # edges, or values of a cell
 

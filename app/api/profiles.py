@@ -30,7 +30,8 @@ from projections.node import Node
 from projections.placement import partition_of_key
 from projections.profile_view import ranked_key, shown_key
 from projections.rules import key_hash
-from projections.updates import Told, encode_told
+from projections.update_payloads import encode_told
+from projections.updates import Told
 from schemas.definitions import FORGOTTEN, ForgetPerson
 from schemas.topics import UPDATES_REALTIME
 from schemas.updates import EVERY_GENERATION, NodeBatch

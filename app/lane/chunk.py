@@ -21,7 +21,8 @@ from projections.fitting import left_out
 from projections.mapper import Mapper
 from projections.placement import partition_of_key
 from projections.rules import Forgotten
-from projections.updates import Group, Mapped, encode_mapped
+from projections.update_payloads import encode_mapped
+from projections.updates import Group, Mapped
 from schemas.topics import FUTURE_BOUND_MS, UPDATES
 from schemas.updates import MappedBatch
 from schemas.wire import encode

@@ -7,8 +7,10 @@ message is always mapped by the same rules.
 
 import asyncio
 import logging
+import time
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiokafka import TopicPartition
@@ -18,6 +20,7 @@ from app.lane.brake import Brake
 from app.lane.chunk import Chunk
 from app.lane.rule_book import Books, RuleBook
 from app.lane.sample import Sample
+from app.lane.uncounted import Uncounted
 from app.rules_reader import RulesReader
 from app.settings import Settings
 from app.stamp import Clock, utc_now
@@ -29,6 +32,7 @@ from schemas.topics import LANES
 
 GROUP: Final = "entrepot.lane"
 WAIT_MS: Final = 200
+COUNT_SECONDS: Final = 0.1
 MOST_RECORDS: Final = 2_000  # single messages at a time
 
 _log = logging.getLogger(__name__)
@@ -43,7 +47,10 @@ class Lane:
         self._store = store
         self._rules = rules
         self._clock = clock
-        self._positions: dict[TopicPartition, int] = {}
+        self._positions: dict[TopicPartition, int] = {}  # up to where all is counted
+        self._uncounted: dict[TopicPartition, Uncounted] = {}
+        self._counted_at = time.monotonic()
+        self._counting: asyncio.Task[None] | None = None
         self._pins: dict[TopicPartition, list[tuple[int, int]]] = {}  # (raw offset, rules_at from there on), ascending
         self._samples: dict[TopicPartition, Sample] = {}
         self._books = Books(rules.at)
@@ -60,7 +67,7 @@ class Lane:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Whatever goes wrong escapes, and nothing is counted that wasn't told."""
-        async with self._writer, self._reader.running():
+        async with self._writer, self._reader.running(), self._counting_until_the_end():
             while not stop.is_set():
                 async with self._reader.turn():
                     found = await self._read()
@@ -68,14 +75,27 @@ class Lane:
                     for where, records in found.items():
                         await self._take(where, records)
                     await self._hand_over_samples()
+                    self._count_if_due()
                     self._reader.tell(self._positions)
+            async with self._reader.turn():
+                await self._count()
+
+    @asynccontextmanager
+    async def _counting_until_the_end(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            if self._counting is not None:
+                self._counting.cancel()
+                await asyncio.gather(self._counting, return_exceptions=True)
 
     async def _read(self) -> Mapping[TopicPartition, Sequence[Any]]:
         """Return what comes next; nothing while the lane is paused: it keeps its partitions and follows the rules."""
         if await self._brake.holds():
             await self._reader.rest(WAIT_MS)
             return {}
-        return await self._reader.read(wait_ms=WAIT_MS, most=MOST_RECORDS)
+        left_ms = 1000 * (self._counted_at + COUNT_SECONDS - time.monotonic()) if self._uncounted else WAIT_MS
+        return await self._reader.read(wait_ms=max(round(left_ms), 1), most=MOST_RECORDS)
 
     async def _assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
         topic = LANES[self._name].name
@@ -87,6 +107,7 @@ class Lane:
         return {where: offset for where, offset in self._positions.items() if where.partition in numbers}
 
     async def _revoked(self, _numbers: frozenset[int]) -> None:
+        await self._count()
         self._positions.clear()
         self._pins.clear()
         self._samples.clear()
@@ -94,10 +115,11 @@ class Lane:
     async def _follow_rules(self) -> None:
         """Note from which raw offset on the newest rules are followed, before any message is mapped by them."""
         rules, newest = self._rules.rules, self._rules.rules_at
-        for where, position in self._positions.items():
-            pins = self._pins[where]
+        for where, pins in self._pins.items():
             if pins and (pins[-1][1] == newest or (await self._books.at(pins[-1][1])).maps_like(rules)):
                 continue
+            await self._count()  # so that no message from before that offset is read again
+            position = self._positions[where]
             await self._store.plane.note_rules(where.topic, where.partition, position, newest)
             pins.append((position, newest))
 
@@ -127,28 +149,50 @@ class Lane:
     async def _send(self, where: TopicPartition, whole: Chunk) -> None:
         for chunk in whole.fitting():
             await self._writer.write([*chunk.updates(), *chunk.letters])
-            await self._count(where, max(chunk.next_offset, self._positions[where]), chunk.seen, chunk.jobs)
+            self._note(where, chunk.next_offset, chunk.seen, chunk.jobs)
+        self._count_if_due()
+
+    def _note(
+        self, where: TopicPartition, reached: int, seen: Mapping[str, StreamDelta], jobs: Mapping[str, int]
+    ) -> None:
+        self._uncounted.setdefault(where, Uncounted(self._positions[where])).add(reached, seen, jobs)
 
     async def _hand_over_samples(self) -> None:
         """Have what is known of fields seen also where no more messages come."""
         for where, sample in self._samples.items():
             if sample.is_due(self._clock()):
-                await self._count(where, self._positions[where], {}, {})
+                self._note(where, self._positions[where], {}, {})
 
-    async def _count(
-        self, where: TopicPartition, reached: int, seen: Mapping[str, StreamDelta], by_job: Mapping[str, int]
-    ) -> None:
-        """Move the position, with what was seen up to there."""
-        now = self._clock()
-        told = self._samples[where].handed_over(seen, now)
-        jobs = [JobMapped(job_id=job_id, count=count, at=now) for job_id, count in by_job.items()]
-        if not await self._store.apply_streams(
-            where.topic, where.partition, self._positions[where], reached, told, jobs
-        ):
-            reached = await self._store.next_offset(where.topic, where.partition)
-            _log.warning("%s is counted by another worker up to %d; going on behind that", where, reached)
-            self._reader.seek(where, reached)
-        self._positions[where] = reached
+    def _count_if_due(self) -> None:
+        """Begin to count; mapping goes on meanwhile."""
+        if self._counting is not None and self._counting.done():
+            counting, self._counting = self._counting, None
+            counting.result()
+        is_due = time.monotonic() - self._counted_at >= COUNT_SECONDS
+        if self._uncounted and self._counting is None and is_due:
+            self._counting = asyncio.create_task(self._count_some(), name="counting")
+
+    async def _count(self) -> None:
+        """Count all that was told."""
+        counting, self._counting = self._counting, None
+        if counting is not None:
+            await counting
+        await self._count_some()
+
+    async def _count_some(self) -> None:
+        """Move the positions, with what was seen up to there."""
+        uncounted, self._uncounted = self._uncounted, {}
+        self._counted_at, now = time.monotonic(), self._clock()
+        seen = {where: self._samples[where].handed_over(each.seen, now) for where, each in uncounted.items()}
+        for where, each in uncounted.items():
+            jobs = [JobMapped(job_id=job_id, count=count, at=now) for job_id, count in each.jobs.items()]
+            begin = self._positions[where]
+            reached = max(each.reached, begin)
+            if not await self._store.apply_streams(where.topic, where.partition, begin, reached, seen[where], jobs):
+                reached = await self._store.next_offset(where.topic, where.partition)
+                _log.warning("%s is counted by another worker up to %d; going on behind that", where, reached)
+                self._reader.seek(where, reached)
+            self._positions[where] = reached
 
 
 async def run_lane(settings: Settings, name: str, clock: Clock = utc_now) -> int:

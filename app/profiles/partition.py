@@ -19,20 +19,18 @@ from app.profiles.store import Changes, PartitionStore
 from app.safe_faust.publishing import Outgoing
 from projections.fitting import encoded_parts
 from projections.node import Node, Outbox
+from projections.update_payloads import MalformedUpdateError, decode_mapped, decode_told
 from projections.updates import (
     INDEX,
     KEY,
     OFFSET,
     Folded,
     Group,
-    MalformedUpdateError,
     Mapped,
     Told,
     apply_folded,
     apply_mapped,
     apply_told,
-    decode_mapped,
-    decode_told,
     encode_node,
     in_slices,
     meets,

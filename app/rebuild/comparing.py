@@ -28,7 +28,8 @@ from app.stamp import Clock
 from app.store.lanes import LaneStore
 from projections.node import Node
 from projections.profile_view import shown_key
-from projections.updates import MalformedUpdateError, decode_mapped, decode_node, decode_told
+from projections.update_payloads import MalformedUpdateError, decode_mapped, decode_told
+from projections.updates import decode_node
 from schemas.topics import LANES, MAX_RECORD_BYTES, UPDATES
 from schemas.updates import MappedBatch
 

@@ -27,7 +27,8 @@ from projections.node import Node
 from projections.placement import partition_of_key
 from projections.profile_view import shown_key
 from projections.rules import key_hash
-from projections.updates import Folded, Told, encode_told
+from projections.update_payloads import encode_told
+from projections.updates import Folded, Told
 from schemas.updates import MappedBatch
 
 FOLDER: Final = "rebuild"

@@ -8,6 +8,7 @@ from typing import Any
 from projections.cells import MILLIONTHS, value_of
 from projections.node import Node, Outbox
 from projections.placement import partition_of_key
+from projections.update_payloads import decode_mapped, decode_told, encode_mapped, encode_told
 from projections.updates import (
     Group,
     Mapped,
@@ -15,12 +16,8 @@ from projections.updates import (
     apply_mapped,
     apply_told,
     canonical,
-    decode_mapped,
     decode_node,
-    decode_told,
-    encode_mapped,
     encode_node,
-    encode_told,
     take_new,
     told_by,
 )

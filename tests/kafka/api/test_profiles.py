@@ -14,7 +14,8 @@ from app.broker.server import Broker
 from app.store.read_store import ReadStore
 from projections.metrics import EPOCH
 from projections.placement import partition_of_key
-from projections.updates import Group, Mapped, encode_mapped
+from projections.update_payloads import encode_mapped
+from projections.updates import Group, Mapped
 from schemas.updates import MappedBatch
 from schemas.wire import encode
 from tests.kafka.api.rig import Client, as_caller, until_ready

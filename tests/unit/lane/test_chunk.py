@@ -14,7 +14,7 @@ from app.lane.rule_book import RuleBook
 from projections.metrics import EPOCH
 from projections.recipe import Applied
 from projections.rules import Forgotten, Rules, key_hash
-from projections.updates import decode_mapped
+from projections.update_payloads import decode_mapped
 from schemas.messages import LATEST, MessageBatch, MessageRejected
 from schemas.updates import MappedBatch
 from schemas.wire import decode, encode

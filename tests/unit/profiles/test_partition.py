@@ -15,7 +15,8 @@ from app.profiles.heard import heard
 from app.profiles.partition import ProfilePartition
 from app.profiles.store import PartitionStore
 from projections.placement import partition_of_key
-from projections.updates import Group, Mapped, Told, canonical, encode_mapped
+from projections.update_payloads import encode_mapped
+from projections.updates import Group, Mapped, Told, canonical
 from schemas.messages import MessageRejected
 from schemas.topics import UPDATES
 from schemas.updates import MappedBatch, NodeBatch

@@ -7,7 +7,8 @@ import pytest
 
 from projections.fitting import encoded_parts, left_out
 from projections.node import Node, Outbox
-from projections.updates import Group, Mapped, Told, apply_told, canonical, decode_told, encode_mapped, encode_told
+from projections.update_payloads import decode_told, encode_mapped, encode_told
+from projections.updates import Group, Mapped, Told, apply_told, canonical
 
 
 def test_the_parts_of_a_large_state_add_up_to_it() -> None:

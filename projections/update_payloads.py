@@ -1,0 +1,63 @@
+"""The payloads of `updates.*` as JSON, and what is none."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from projections.updates import VALUES, Group, Mapped, Told
+
+
+class MalformedUpdateError(ValueError):
+    """The payload of an update is nothing that lanes or nodes say. What its values are isn't looked at."""
+
+
+def encode_mapped(mapped: Mapped) -> bytes:
+    """Return the payload of a `MappedBatch`."""
+    groups = [[each.stream, each.columns, each.offset, each.batches, each.rows, each.counted] for each in mapped.groups]
+    return orjson.dumps([groups, mapped.links])
+
+
+def decode_mapped(payload: bytes) -> Mapped:
+    """Return what the payload of a `MappedBatch` says.
+
+    Raises:
+        MalformedUpdateError: it says nothing.
+
+    """
+    try:
+        groups, links = orjson.loads(payload)
+        mapped = Mapped([Group(each[0], tuple(each[1]), *each[2:]) for each in groups], links)
+        whole = all(_have(len(each.columns) + VALUES, each.rows) for each in mapped.groups) and _have(5, links)
+    except (ValueError, TypeError, LookupError) as error:
+        raise MalformedUpdateError(str(error)) from error
+    if not whole:
+        raise MalformedUpdateError("rows or links are not as long as they have to be")
+    return mapped
+
+
+def encode_told(told: Told) -> bytes:
+    """Return the payload of a `NodeBatch`."""
+    return orjson.dumps([told.joins, told.links, told.forget, told.shortcuts])
+
+
+def decode_told(payload: bytes) -> Told:
+    """Return what the payload of a `NodeBatch` says.
+
+    Raises:
+        MalformedUpdateError: it says nothing.
+
+    """
+    try:
+        told = Told(*orjson.loads(payload))
+        whole = _have(4, told.joins) and all(_have(3, each) for each in (told.links, told.forget, told.shortcuts))
+    except (ValueError, TypeError) as error:
+        raise MalformedUpdateError(str(error)) from error
+    if not whole:
+        raise MalformedUpdateError("what is told is not as long as it has to be")
+    return told
+
+
+def _have(width: int, rows: Iterable[Sequence[Any]]) -> bool:
+    """Tell whether all rows are that long, and begin with a key."""
+    return all(len(row) == width and type(row[0]) is str for row in rows)
