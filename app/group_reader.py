@@ -8,8 +8,8 @@ supervisor starts again; nothing is committed then.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -23,6 +23,7 @@ SESSION_MS: Final = 10_000
 HEARTBEAT_MS: Final = 3_000
 TELL_SECONDS: Final = 1.0
 DECISION_SECONDS: Final = 1.0  # of the group, before this turn has to make way for it
+PATIENCE_MS: Final = 10  # between two looks at what is patient, while nothing arrives
 FROZEN_SECONDS: Final = SESSION_MS / 1000  # after that another worker may own our partitions
 
 _log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class GroupReader:
         self._clock = clock
         self._last_turn = clock()
         self._turn = asyncio.Lock()
+        self._failure: BaseException | None = None
         self._taken_over: set[int] = set()
         self._told: dict[TopicPartition, int] = {}
         self._told_at = clock()
@@ -93,9 +95,11 @@ class GroupReader:
             self._consumer.subscribe(self._topics, listener=self._listener)
             yield
         finally:
-            await self._tell_no_more()
-            await self._consumer.stop()
-            await self._patient.stop()
+            try:
+                await self._tell_no_more()
+                await self._consumer.stop()
+            finally:
+                await self._patient.stop()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -106,10 +110,13 @@ class GroupReader:
 
         """
         async with self._turn:
+            if self._failure is not None:
+                raise self._failure
             gap, self._last_turn = self._clock() - self._last_turn, self._clock()
             if gap > FROZEN_SECONDS and self.owned:
                 raise FrozenError(f"nothing moved here for {gap:.0f} seconds; another worker may own the partitions")
-            yield
+            with self._noting_failure():
+                yield
             self._last_turn = self._clock()
 
     async def read(
@@ -119,17 +126,32 @@ class GroupReader:
 
         Between the group's decision and `assigned` aiokafka reads on from anywhere. That is left out: it comes again.
         """
+        if partitions and not any(each.partition in self._taken_over for each in partitions):
+            await asyncio.sleep(wait_ms / 1000)  # to ask aiokafka would be to wait for the group's decision
+            return {}
         held = self._held()
         self._consumer.resume(*(self._consumer.paused() - held))
         patient = [each for each in partitions if each in held]
         urgent = [each for each in partitions if each not in held]
-        reading = list[Awaitable[Mapping[TopicPartition, Sequence[Any]]]]()
-        if urgent or not patient:
-            reading.append(self._fetched(*urgent, wait_ms=wait_ms, most=most))
-        if patient:
-            reading.append(self._patient.read(patient, wait_ms, most))
-        found = await _first_of(reading)
+        if not patient:
+            found = await self._fetched(*urgent, wait_ms=wait_ms, most=most)
+        elif not urgent:
+            found = await self._patient.read(patient, wait_ms, most)
+        else:
+            found = await self._fetched_of_either(urgent, patient, wait_ms, most)
         return {where: records for where, records in found.items() if where.partition in self._taken_over}
+
+    async def _fetched_of_either(
+        self, urgent: Sequence[TopicPartition], patient: Sequence[TopicPartition], wait_ms: int, most: int | None
+    ) -> Mapping[TopicPartition, Sequence[Any]]:
+        """Return what arrives first; what is patient is looked for now and then: who is called off leaves traces."""
+        until = self._clock() + wait_ms / 1000
+        while True:
+            left_ms = max(round(1000 * (until - self._clock())), 0)
+            found = await self._fetched(*urgent, wait_ms=min(left_ms, PATIENCE_MS), most=most)
+            found = found or await self._patient.read(patient, 0, most)
+            if found or not left_ms:
+                return found
 
     def _held(self) -> frozenset[TopicPartition]:
         """Return the partitions of patient topics, of which the group's own consumer fetches nothing."""
@@ -198,48 +220,44 @@ class GroupReader:
     async def _tell_no_more(self) -> None:
         """Give up what is being told: somebody else may tell more of the same partitions next."""
         telling, self._telling = self._telling, None
-        if telling is not None:
+        if telling is not None and telling.done():
+            telling.result()
+        elif telling is not None:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
 
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        """Have nothing more be done with partitions after something failed: what was half done must not be kept."""
+        try:
+            yield
+        except BaseException as error:
+            self._failure = error
+            raise
+
     async def _take_over(self, numbers: frozenset[int], assigned: Start) -> None:
         async with self._turn:
-            self._taken_over |= numbers
-            self._consumer.pause(*self._held())
-            self._patient.take_over(self._taken_over)
-            for where, offset in (await assigned(numbers)).items():
-                self.seek(where, offset)
+            if self._failure is not None:
+                return
+            with self._noting_failure():  # aiokafka would only log it: the next turn raises it
+                begin = await assigned(numbers)
+                self._taken_over |= numbers
+                self._consumer.pause(*self._held())
+                self._patient.take_over(self._taken_over)
+                for where, offset in begin.items():
+                    self.seek(where, offset)
             self._last_turn = self._clock()
 
     async def _give_up(self, numbers: frozenset[int], revoked: Stop) -> None:
         async with self._turn:
-            await self._tell_no_more()
-            self._taken_over -= numbers
-            self._patient.take_over(self._taken_over)
-            await revoked(numbers)
+            if self._failure is not None:
+                return
+            with self._noting_failure():
+                await self._tell_no_more()
+                self._taken_over -= numbers
+                self._patient.take_over(self._taken_over)
+                await revoked(numbers)
             self._last_turn = self._clock()
-
-
-async def _first_of(
-    reading: Sequence[Awaitable[Mapping[TopicPartition, Sequence[Any]]]],
-) -> Mapping[TopicPartition, Sequence[Any]]:
-    """Return what is found first. Who is called off has taken nothing yet: aiokafka takes and returns in one step."""
-    if len(reading) == 1:
-        return await reading[0]
-    tasks = [asyncio.ensure_future(each) for each in reading]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in tasks:
-            each.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-    found = dict[TopicPartition, Sequence[Any]]()
-    for result in results:
-        if isinstance(result, Mapping):
-            found |= result
-        elif not isinstance(result, asyncio.CancelledError):
-            raise result
-    return found
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types

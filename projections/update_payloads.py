@@ -28,7 +28,10 @@ def decode_mapped(payload: bytes) -> Mapped:
     try:
         groups, links = orjson.loads(payload)
         mapped = Mapped([Group(each[0], tuple(each[1]), *each[2:]) for each in groups], links)
-        whole = all(_have(len(each.columns) + VALUES, each.rows) for each in mapped.groups) and _have(5, links)
+        groups_are = all(
+            _have(len(each.columns) + VALUES, each.rows) and _are(each.counted, str, int, int) for each in mapped.groups
+        )
+        whole = groups_are and _are(links, str, str, int, str, int)
     except (ValueError, TypeError, LookupError) as error:
         raise MalformedUpdateError(str(error)) from error
     if not whole:
@@ -50,7 +53,13 @@ def decode_told(payload: bytes) -> Told:
     """
     try:
         told = Told(*orjson.loads(payload))
-        whole = _have(4, told.joins) and all(_have(3, each) for each in (told.links, told.forget, told.shortcuts))
+        whole = (
+            _are(told.joins, str, list, dict, dict)
+            and _are(told.links, str, str, list)
+            and _are([sender for _, sender, *_ in told.joins] + [sender for *_, sender in told.links], str, int)
+            and _are(told.forget, str, int, list)
+            and _are(told.shortcuts, str, str, int)
+        )
     except (ValueError, TypeError) as error:
         raise MalformedUpdateError(str(error)) from error
     if not whole:
@@ -59,5 +68,11 @@ def decode_told(payload: bytes) -> Told:
 
 
 def _have(width: int, rows: Iterable[Sequence[Any]]) -> bool:
-    """Tell whether all rows are that long, and begin with a key."""
-    return all(len(row) == width and type(row[0]) is str for row in rows)
+    """Tell whether all rows are that long, and begin with a key: there are many of them."""
+    return all(type(row) is list and len(row) == width and type(row[0]) is str for row in rows)
+
+
+def _are(rows: Iterable[Sequence[Any]], *types: type) -> bool:
+    """Tell whether the values of all rows are of these types."""
+    wanted = list(types)
+    return all(type(row) is list and [type(each) for each in row] == wanted for row in rows)

@@ -75,8 +75,9 @@ class ForgottenView(BaseModel):
     complete: Annotated[
         bool,
         Field(
-            description="false: the profile had as many identities as one may have, and perhaps more, which nobody "
-            "knows any more and which are not forgotten; forget each of them by a request of its own"
+            description="false: the profile had as many links between identities as one may have (`max_identities`), "
+            "and perhaps more identities, which it doesn't know any more and which are not forgotten; forget each of "
+            "them by a request of its own"
         ),
     ]
 

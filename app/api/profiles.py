@@ -87,12 +87,13 @@ async def forget_profile(call: Call[Query, None]) -> web.Response:
         found = identities.union(root.identities())
         if found == identities:
             break
-    await _drop(call, look, identities, (at - EPOCH) // MICROSECOND)
-    if not arrived:
-        raise _not_dropped("the profiles are behind, and more of the person may be on its way to them")
-    if (await live_rules(call)).generation != look.generation:
-        raise _not_dropped("what was rebuilt goes live at this moment, and may know more identities of the person")
     complete = len(root.edges) < identity_of(call.api.rules.of(look.generation)).max_identities
+    more = "" if complete else ". Not forgotten is what was joined to it beyond the bound of its identities"
+    await _drop(call, look, identities, (at - EPOCH) // MICROSECOND, more)
+    if not arrived:
+        raise _not_dropped(f"the profiles are behind, and more of the person may be on its way to them{more}")
+    if (await live_rules(call)).generation != look.generation:
+        raise _not_dropped(f"what was rebuilt goes live at this moment, and may know more identities of them{more}")
     view = ForgottenView(at=at, identities=len(identities), key_hashes=hashes, complete=complete)
     return answer(call, view, message="forgotten" if proof else "accepted; it holds as soon as it is visible")
 
@@ -133,11 +134,11 @@ async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 
 def _not_dropped(why: str) -> Problem:
-    detail = f"the person will not come back, but {why}: repeat the request"
+    detail = f"the person will not come back, but {why}. Repeat the request"
     return Problem(503, "not_dropped_yet", detail, headers={"Retry-After": "2"})
 
 
-async def _drop(call: Call[Any, Any], look: Look, identities: set[str], moment_micros: int) -> None:
+async def _drop(call: Call[Any, Any], look: Look, identities: set[str], moment_micros: int, more: str) -> None:
     """Tell the node of each identity to forget, and wait until each has."""
     together = sorted(identities)
     intake: Intake = call.api.intake
@@ -152,7 +153,7 @@ async def _drop(call: Call[Any, Any], look: Look, identities: set[str], moment_m
         async with asyncio.timeout(DROP_SECONDS):
             await _until(dropped)
     except (NotSentError, NotConfirmedError, NobodyAnswers, TimeoutError) as error:
-        raise _not_dropped("it isn't known yet whether all is dropped") from error
+        raise _not_dropped(f"it isn't known yet whether all is dropped{more}") from error
 
 
 def _rankings(call: Call[Any, Any], look: Look, keys: Sequence[str]) -> list[list[str]]:

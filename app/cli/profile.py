@@ -103,7 +103,7 @@ async def forget_profile(session: Session, key: str, *, yes: bool) -> None:
         count = found["identities"]
         click.echo(f"forgotten: {count} {'identity' if count == 1 else 'identities'}, up to {moment(found['at'])}")
     if not found["complete"]:
-        more = "the profile had as many identities as one may have; if there were more, forget each of those, too"
+        more = "the profile had as many links as one may have; if it had more identities, forget each of those, too"
         click.echo(more, err=True)
 
 

@@ -38,6 +38,10 @@ MOST_RECORDS: Final = 2_000  # single messages at a time
 _log = logging.getLogger(__name__)
 
 
+class OvertakenError(RuntimeError):
+    """Somebody else works on a partition of this process. Leave; who comes back goes on behind what is counted."""
+
+
 class Lane:
     """The raw partitions that this process owns in one lane."""
 
@@ -48,6 +52,7 @@ class Lane:
         self._rules = rules
         self._clock = clock
         self._positions: dict[TopicPartition, int] = {}  # up to where all is counted
+        self._reached: dict[TopicPartition, int] = {}  # up to where all is told
         self._uncounted: dict[TopicPartition, Uncounted] = {}
         self._counted_at = time.monotonic()
         self._counting: asyncio.Task[None] | None = None
@@ -94,14 +99,16 @@ class Lane:
         if await self._brake.holds():
             await self._reader.rest(WAIT_MS)
             return {}
-        left_ms = 1000 * (self._counted_at + COUNT_SECONDS - time.monotonic()) if self._uncounted else WAIT_MS
-        return await self._reader.read(wait_ms=max(round(left_ms), 1), most=MOST_RECORDS)
+        wait_ms = WAIT_MS
+        if self._uncounted and self._counting is None:
+            wait_ms = max(round(1000 * (self._counted_at + COUNT_SECONDS - time.monotonic())), 1)
+        return await self._reader.read(wait_ms=wait_ms, most=MOST_RECORDS)
 
     async def _assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
         topic = LANES[self._name].name
         for number in numbers:
             where = TopicPartition(topic, number)
-            self._positions[where] = await self._store.next_offset(topic, number)
+            self._positions[where] = self._reached[where] = await self._store.next_offset(topic, number)
             self._samples[where] = Sample(self._name)
             self._pins[where] = list(await self._store.plane.rules_of(topic, number))
         return {where: offset for where, offset in self._positions.items() if where.partition in numbers}
@@ -109,6 +116,7 @@ class Lane:
     async def _revoked(self, _numbers: frozenset[int]) -> None:
         await self._count()
         self._positions.clear()
+        self._reached.clear()
         self._pins.clear()
         self._samples.clear()
 
@@ -155,13 +163,15 @@ class Lane:
     def _note(
         self, where: TopicPartition, reached: int, seen: Mapping[str, StreamDelta], jobs: Mapping[str, int]
     ) -> None:
-        self._uncounted.setdefault(where, Uncounted(self._positions[where])).add(reached, seen, jobs)
+        begin = self._reached[where]
+        self._uncounted.setdefault(where, Uncounted(begin, begin)).add(reached, seen, jobs)
+        self._reached[where] = max(reached, begin)
 
     async def _hand_over_samples(self) -> None:
         """Have what is known of fields seen also where no more messages come."""
         for where, sample in self._samples.items():
             if sample.is_due(self._clock()):
-                self._note(where, self._positions[where], {}, {})
+                self._note(where, self._reached[where], {}, {})
 
     def _count_if_due(self) -> None:
         """Begin to count; mapping goes on meanwhile."""
@@ -186,12 +196,9 @@ class Lane:
         seen = {where: self._samples[where].handed_over(each.seen, now) for where, each in uncounted.items()}
         for where, each in uncounted.items():
             jobs = [JobMapped(job_id=job_id, count=count, at=now) for job_id, count in each.jobs.items()]
-            begin = self._positions[where]
-            reached = max(each.reached, begin)
-            if not await self._store.apply_streams(where.topic, where.partition, begin, reached, seen[where], jobs):
-                reached = await self._store.next_offset(where.topic, where.partition)
-                _log.warning("%s is counted by another worker up to %d; going on behind that", where, reached)
-                self._reader.seek(where, reached)
+            told, begin, reached = seen[where], each.begin, each.reached
+            if not await self._store.apply_streams(where.topic, where.partition, begin, reached, told, jobs):
+                raise OvertakenError(f"another worker has counted {where.topic}/{where.partition} behind {begin}")
             self._positions[where] = reached
 
 

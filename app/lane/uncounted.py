@@ -12,8 +12,9 @@ from app.store.questions import StreamDelta
 
 @dataclass(slots=True)
 class Uncounted:
-    """Up to which raw offset, what was seen of each stream, and how many messages of each job."""
+    """Between which raw offsets, what was seen of each stream, and how many messages of each job."""
 
+    begin: int
     reached: int
     seen: dict[str, StreamDelta] = field(default_factory=dict)
     jobs: Counter[str] = field(default_factory=Counter)

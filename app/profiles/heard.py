@@ -10,6 +10,8 @@ from schemas.wire import MalformedRecordError, decode
 
 RAW_TOPICS: Final = frozenset(topic.name for topic in LANES.values())
 
+MOST_PARTITION: Final = 0xFFFF  # as `REFERENCE` in app.profiles.partition has room for
+
 _log: Final = logging.getLogger(__name__)
 
 

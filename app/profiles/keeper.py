@@ -48,19 +48,18 @@ class Keeper:
         return max(min(unkept, default=float("inf")) + KEEP_SECONDS - time.monotonic(), 0.0)
 
     async def keep_if_due(self, *, is_awaited: bool) -> None:
-        """Keep the partition that was kept the longest time ago, if it is due.
+        """Keep a partition that is due: the one that was kept the longest time ago.
 
         That is soon while somebody waits for it, or another partition has to hear something, and when much has changed.
         """
-        unkept = [place for place, each in self._partitions.items() if not each.is_kept]
-        if not unkept:
-            return
-        place = min(unkept, key=lambda each: self._kept[each][0])
-        partition = self._partitions[place]
-        patience = KEEP_SECONDS if is_awaited or partition.has_news else BUSY_KEEP_SECONDS
-        is_late = time.monotonic() - self._kept[place][0] >= patience
-        if is_late or sum(each.changes for each in self._partitions.values()) >= KEEP_NODES:
-            await self._keep(place)
+        is_much = sum(each.changes for each in self._partitions.values()) >= KEEP_NODES
+        now, due = time.monotonic(), list[Place]()
+        for place, partition in self._partitions.items():
+            patience = KEEP_SECONDS if is_awaited or partition.has_news else BUSY_KEEP_SECONDS
+            if not partition.is_kept and (is_much or now - self._kept[place][0] >= patience):
+                due.append(place)
+        if due:
+            await self._keep(min(due, key=lambda each: self._kept[each][0]))
 
     async def keep(self) -> None:
         """Keep all of them."""

@@ -102,6 +102,7 @@ class Profiles:
 
     async def _assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
         self._wanted = numbers
+        self._first.clear()
         return {}
 
     async def _revoked(self, numbers: frozenset[int]) -> None:

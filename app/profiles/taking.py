@@ -93,6 +93,7 @@ class Taking:
                     await self.make_way()
             else:
                 self._apply(where, records)
+                await asyncio.sleep(0)  # for who looks something up
 
     def _apply_now(self, where: TopicPartition, records: Sequence[Any]) -> None:
         self._happened_at = time.monotonic()

@@ -3,17 +3,21 @@
 Does not decide when: that is the role's.
 """
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from app.profiles.restoring import in_thread, removed
+from app.profiles.snapshot_store import SnapshotStoreUnavailable
 from app.profiles.snapshots import Snapshots
 from app.profiles.store import PartitionStore
 from app.store.plane import PlaneStore
 
 LOOK_SECONDS: Final = 15.0  # between two looks at snapshots that nobody has opened yet
+
+_log = logging.getLogger(__name__)
 
 
 class HandingOver:
@@ -25,37 +29,42 @@ class HandingOver:
         self._partitions = frozenset(range(partitions))
         self._scratch = scratch
         self._looked_at = time.monotonic()
-        self._lost: int | None = None
+        self._good: dict[int, str] = {}  # the snapshots that were restored on trial, by partition
 
-    async def hand_over(self, generation: int, stores: Sequence[PartitionStore]) -> None:
-        """Let the owners open a generation, of which these are the stores by partition.
-
-        Who answers already has more than that. What is there for others is of no use, if anything is.
-        """
-        for number in sorted(await self.unanswered(generation)):
+    async def hand_over(self, generation: int, stores: Sequence[PartitionStore], numbers: Iterable[int]) -> None:
+        """Let the owners open some partitions of a generation; what is there for them is of no use, if anything is."""
+        for number in numbers:
             await self._snapshots.forget(number, generation)
             await self._snapshots.take(stores[number], number, generation)
         await self._plane.hand_over(generation)
-        self._lost, self._looked_at = None, time.monotonic()
+        self._looked_at = time.monotonic()
 
-    async def unanswered(self, generation: int) -> frozenset[int]:
+    async def unanswered(self, generation: int) -> Sequence[int]:
         """Return the partitions that nobody answers for yet."""
-        return self._partitions - await self._plane.answered(generation)
+        return sorted(self._partitions - await self._plane.answered(generation))
 
-    async def is_lost(self, generation: int) -> bool:
-        """Tell whether it has to be handed over again, as an owner finds nothing that it can begin with."""
-        if self._lost != generation and time.monotonic() - self._looked_at >= LOOK_SECONDS:
-            for number in sorted(await self.unanswered(generation)):
-                if not await self._can_be_opened(number, generation):
-                    self._lost = generation
-                    break
+    async def lost(self, generation: int) -> Sequence[int]:
+        """Return, now and then, the partitions that have to be handed over again: no owner could open them."""
+        if time.monotonic() - self._looked_at < LOOK_SECONDS:
+            return []
+        try:
+            return [
+                each for each in await self.unanswered(generation) if not await self._can_be_opened(each, generation)
+            ]
+        except SnapshotStoreUnavailable as error:
+            _log.warning("nobody knows whether generation %d can be opened: %s", generation, error)
+            return []
+        finally:
             self._looked_at = time.monotonic()
-        return self._lost == generation
 
     async def _can_be_opened(self, number: int, generation: int) -> bool:
-        await in_thread(removed, self._scratch)
-        try:
-            snapshot = await self._snapshots.newest_valid(number, generation)
-            return snapshot is not None and await self._snapshots.restore(snapshot, self._scratch) is not None
-        finally:
+        newest = await self._snapshots.newest_valid(number, generation)
+        if newest is not None and self._good.get(number) != newest.name:
             await in_thread(removed, self._scratch)
+            try:
+                newest = await self._snapshots.restore(newest, self._scratch)
+            finally:
+                await in_thread(removed, self._scratch)
+        if newest is not None:
+            self._good[number] = newest.name
+        return newest is not None

@@ -10,7 +10,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -154,12 +154,13 @@ class Rebuilder:
     async def _bring_live(self, task: Task, live: int) -> None:
         """Read to where the lanes began to map by these rules, hand over, and let look-ups change over."""
         generation = task.rebuild.generation
-        if (await self._plane.stage()).coming != generation or await self._handing.is_lost(generation):
+        if (await self._plane.stage()).coming != generation:
             building = await self._open(task)
             await building.read_some(self._following.rules.forgotten)
-            if not await self._has_all(task, building):
-                return
-            await self._hand_over(task, building)
+            if await self._has_all(task, building):
+                await self._hand_over(task, building, range(self._settings.partitions))
+        elif lost := await self._handing.lost(generation):
+            await self._hand_over_again(task, lost)
         elif not await self._handing.unanswered(generation):
             await self._plane.go_live(generation, live)
             await self._note(task, "live")
@@ -183,14 +184,27 @@ class Rebuilder:
         await self._look(task, "waiting_for_lanes")
         return there
 
-    async def _hand_over(self, task: Task, building: Building) -> None:
+    async def _hand_over_again(self, task: Task, numbers: Sequence[int]) -> None:
+        """Hand over what was lost as it was: what one partition has told others is in those that are open by now."""
+        building = await self._open(task)
+        if building.workshop.is_finished(task.rules_at):
+            await self._hand_over(task, building, numbers)
+        else:
+            _log.error(
+                "generation %d can't go live: snapshots of partitions %s are lost, and so is what they were built in. "
+                "Bring the snapshots back",
+                task.rebuild.generation,
+                numbers,
+            )
+
+    async def _hand_over(self, task: Task, building: Building, numbers: Iterable[int]) -> None:
         await self._note(task, "handing_over")
         await building.workshop.forget(task.forgotten)
         begin = {
             TopicPartition(topic.name, n): 0 for topic in UPDATES.values() for n in range(self._settings.partitions)
         }
         building.workshop.finish(task.rules_at, begin | self._progress.begin_of_updates())
-        await self._handing.hand_over(task.rebuild.generation, building.workshop.stores)
+        await self._handing.hand_over(task.rebuild.generation, building.workshop.stores, numbers)
         await self._close()
 
     async def _report(self, task: Task, report: str) -> None:

@@ -165,9 +165,12 @@ class Workshop:
         for one in new:
             together = self._together(keys[each] for each in one.key_hashes if each in keys)
             moment = (one.at - EPOCH) // MICROSECOND
-            for partition in self._partitions:
-                mine = [key for key in together if partition_of_key(key, len(self._partitions)) == partition.number]
-                partition.hear(Told(forget=[(key, moment, together) for key in mine]), self._most_identities)
+            news = list[tuple[str, int, Told]]()
+            for number in range(len(self._partitions)):
+                mine = [key for key in together if partition_of_key(key, len(self._partitions)) == number]
+                news.append(("", number, Told(forget=[(key, moment, together) for key in mine])))
+            self._note_said(self._partitions[0], news)  # which is kept first: who they are isn't known after that
+            self._hear(news)
         self._forgotten_to = 1 + max(each.offset for each in new)
         self._pass_on()
         self.keep()
@@ -192,6 +195,10 @@ class Workshop:
             mine = {where.topic: offset for where, offset in updates.items() if where.partition == each.number}
             each.seek(mine)
             each.keep({TOLD: b"[]", RULES_AT: str(rules_at).encode()})
+
+    def is_finished(self, rules_at: int) -> bool:
+        """Tell whether the stores are those of a generation, and nothing was read since."""
+        return all(int(each.fact(RULES_AT) or 0) == rules_at for each in self.stores)
 
     def close(self) -> None:
         """Close the stores; what wasn't kept is read again."""

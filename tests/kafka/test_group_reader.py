@@ -65,6 +65,29 @@ async def test_who_works_when_somebody_joins_shares_and_goes_on(
         await asyncio.gather(*working, return_exceptions=True)
 
 
+async def test_who_has_failed_is_asked_for_nothing_any_more(kafka: str, make_topic: MakeTopic) -> None:
+    """What was half done when it failed must not be kept when partitions are given up."""
+    topic = await make_topic("failed", 2)
+    first, second = Member(kafka, topic, "first"), Member(kafka, topic, "second")
+    async with first.reader.running():
+        while first.numbers != {0, 1}:
+            async with first.reader.turn():
+                await first.reader.read(wait_ms=50)
+        with pytest.raises(ZeroDivisionError):
+            async with first.reader.turn():
+                raise ZeroDivisionError
+        working = asyncio.create_task(second.work(reads=True))
+        try:
+            await until(lambda: bool(second.numbers))
+            assert first.numbers == {0, 1}, "nobody has asked it to give anything up"
+            with pytest.raises(ZeroDivisionError):
+                async with first.reader.turn():
+                    pass
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+
 async def test_what_is_left_is_read_where_the_position_is_gone(kafka: str, make_topic: MakeTopic) -> None:
     where = TopicPartition(await make_topic("cut-off"), 0)
     async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:

@@ -265,6 +265,9 @@ async def test_what_was_handed_over_and_lost_before_it_was_opened_is_handed_over
         shutil.rmtree(snapshots / "partition-0" / "generation-1")
         for each in (snapshots / "partition-1" / "generation-1" / "files").iterdir():
             flip(each)
+        more = messages(chance, 500, 50, begin=500)  # which those who can open their partitions read meanwhile
+        await write(made.running, chance, more, "more")
+        those += more
         await made.running.start_role("profiles")
         await made.running.until_said("generation 1 is there. Bring one back")
         await made.live(1)

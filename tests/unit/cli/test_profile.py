@@ -131,7 +131,7 @@ async def test_forgetting_somebody_of_too_many_identities_says_that_there_may_be
     await asked_of(Profiles(complete=False), forget_profile, yes=True)
     found = capsys.readouterr()
     assert found.out.startswith("forgotten: 2 identities, ")
-    assert "if there were more, forget each of those, too" in found.err
+    assert "if it had more identities, forget each of those, too" in found.err
 
 
 def test_where_nobody_can_answer_it_has_to_be_said() -> None:

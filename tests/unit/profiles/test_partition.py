@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from app.profiles.heard import heard
-from app.profiles.partition import ProfilePartition
+from app.profiles.partition import ALL_ROWS, ProfilePartition
 from app.profiles.store import PartitionStore
 from projections.placement import partition_of_key
 from projections.update_payloads import encode_mapped
@@ -28,12 +28,17 @@ MOST = 1_000
 NOTHING_MAPPED = (
     b"", b"{", b"7", b"[]", b"[[],7]", b"[[7],[]]", b"[[],[[]]]", b"[[],[[1,2,3,4,5]]]",
     b'[[["s",["a"],0,["b"],[["k",1,0,0,0]],[]]],[]]', b'[[["s",[],0,["b"],[[7,1,0,0,0]],[]]],[]]',
+    b'[[["s",[],0,["b"],[],7]],[]]', b'[[["s",[],0,["b"],[],[["b",0]]]],[]]',
 )  # fmt: skip
 NOTHING_TOLD = (
     b"\xff", b"7", b"{}[", b'{"joins":[]}', b"[7]", b'["joins"]', b"[[[1]]]", b'[[],[["k",1]]]', b"[[],[],[],[],[]]",
+    b'[[["k",5,{},{}]],[],[],[]]', b'[[["k",["a",1],[],{}]],[],[],[]]', b'[[{"abcd":1}],[],[],[]]',
+    b'[[],["abc"],[],[]]', b'[[],[["k","a",["b","c"]]],[],[]]', b'[[],[],[["k","soon",[]]],[]]',
+    b'[[],[],[],[["k",7,0]]]',
 )  # fmt: skip
 NOWHERE: Sequence[dict[str, Any]] = (
-    {"topic": "jobs.events"}, {"partition": -1}, {"first_offset": 5}, {"first_offset": -1, "next_offset": 2**40},
+    {"topic": "jobs.events"}, {"partition": -1}, {"partition": 2**16}, {"rules_at": -1},
+    {"first_offset": 5}, {"first_offset": -1, "next_offset": 2**40},
 )  # fmt: skip
 
 
@@ -84,7 +89,11 @@ class Plane:
             offset = partition.next_offset(lane)
             for value in self.logs[lane, number][offset : offset + self.chance.randrange(1, 4)]:
                 record = Record(UPDATES[lane].name, number, partition.next_offset(lane), value)
-                partition.apply(lane, record.offset, heard(record), MOST)
+                for _ in partition.slices(
+                    lane, record.offset, heard(record), MOST, self.chance.choice((1, 3, ALL_ROWS))
+                ):
+                    pass
+                partition.encode_some(self.chance.choice((0, 2)))
         if partition.is_kept:
             return False
         if self.chance.random() < 0.6:

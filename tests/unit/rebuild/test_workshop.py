@@ -221,6 +221,34 @@ async def test_a_kill_while_a_person_is_forgotten_brings_nobody_back(tmp_path: P
         workshop.close()
 
 
+@pytest.mark.parametrize("cookie", ["c1", "c2", "c3", "c4", "c5", "c6"])
+async def test_a_kill_while_a_person_is_forgotten_leaves_none_of_the_identities_that_other_rules_joined(
+    tmp_path: Path, cookie: str
+) -> None:
+    emails = {"": "p1@x", "b": "p1@x", "d": "p1@x", "e": "p2@x"}
+    said = [{"cookie": f"{cookie}{name}", "email": email, "number": 1.0} for name, email in emails.items()]
+    said.append({"cookie": cookie, "email": "p2@x", "number": 2.0})
+    person = Forgetting(7, frozenset({key_hash(f"cookie:{cookie}")}), NOW + timedelta(seconds=1))
+    whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
+    workshop = Workshop(whole, PARTITIONS, MOST, 0)
+    take_rows(workshop, [packed(0, "j/1", 0, said)], book(mapping(dated=False)), Forgotten())
+    workshop.keep()
+    workshop.close()
+    shutil.copytree(whole, before)
+    workshop = Workshop(whole, PARTITIONS, MOST, 0)
+    await workshop.forget([person])
+    workshop.close()
+    shutil.copytree(whole, after)  # as it was kept last: to keep once more would drop what is still to be told
+    workshop = Workshop(whole, PARTITIONS, MOST, 0)
+    wanted = state(workshop)
+    workshop.close()
+    for folder in killed_while_keeping(before, after, tmp_path):
+        workshop = Workshop(folder, PARTITIONS, MOST, 0)
+        await workshop.forget([person])
+        assert state(workshop) == wanted, folder
+        workshop.close()
+
+
 def test_stores_of_which_one_is_damaged_are_built_anew(tmp_path: Path) -> None:
     chance, rules = random.Random(7), book()
     records = consecutive(chance, 20)
