@@ -33,8 +33,8 @@ class Keeper:
         self._make_way = make_way
         self._kept: dict[Place, tuple[float, Mapping[str, int]]] = {}  # when, and up to which offset of each lane
 
-    def note_opened(self, place: Place) -> None:
-        """Take a partition for kept, as it has just been opened."""
+    def note_kept(self, place: Place) -> None:
+        """Take a partition for kept as it is, as it was written or has just been opened."""
         offsets = {lane: self._partitions[place].next_offset(lane) for lane in UPDATES}
         self._kept[place] = (time.monotonic(), offsets)
 
@@ -83,4 +83,4 @@ class Keeper:
             await self._make_way()
         await self._writer.write(partition.to_tell())
         partition.keep()
-        self.note_opened(place)
+        self.note_kept(place)

@@ -169,7 +169,7 @@ class Profiles:
             clock=lambda: self._clock().timestamp(),
         )
         self.partitions[place] = partition
-        self._keeper.note_opened(place)
+        self._keeper.note_kept(place)
         for lane, each in where.items():
             self._reader.seek(each, min(open_.next_offset(lane) for open_ in open_of(self.partitions, place[1])))
         gc.freeze()  # what has been loaded lives long; collections needn't look at it
