@@ -33,7 +33,7 @@ run: $(RUNTIME) ## Start the broker and every role; Ctrl-C stops them all
 	@$(BIN)/entrepot up --with-example
 
 test: check ## Lint, types, architecture, then every test, on the real broker
-	$(BIN)/pytest tests/kafka
+	$(BIN)/pytest tests/integration
 
 check: lint ## The fast part of it: no broker, about two minutes; every branch of schemas and projections covered
 	$(BIN)/pytest tests/unit tests/laws --numprocesses logical --maxprocesses 8 --cov --cov-report=term:skip-covered

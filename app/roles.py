@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.settings import Settings
-from app.stopping import told_to_stop
+from app.signals import told_to_stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ def run_role(role: Role, settings: Settings) -> int:
     """Run a role until SIGTERM or SIGINT and return the process's exit code."""
     import uvloop  # noqa: PLC0415  # only a process that is a role pays for it
 
-    from app import kafka_on_uvloop, kafka_unpacking  # noqa: PLC0415
+    from app.kafka import patch_decompression, patch_uvloop  # noqa: PLC0415
 
-    kafka_on_uvloop.mend()
-    kafka_unpacking.mend()
+    patch_uvloop.mend()
+    patch_decompression.mend()
     os.nice(role.niceness)
     return uvloop.run(_started(role.name, settings))
 
@@ -53,7 +53,7 @@ async def _started(name: str, settings: Settings) -> int:
             await run_api(settings, told_to_stop())
             return 0
         case "control":
-            from app.control import run_control  # noqa: PLC0415
+            from app.control.role import run_control  # noqa: PLC0415
 
             return await run_control(settings)
         case "runner":
@@ -69,6 +69,6 @@ async def _started(name: str, settings: Settings) -> int:
 
             return await run_rebuild(settings)
         case _:
-            from app.lane.role import run_lane  # noqa: PLC0415
+            from app.lanes.role import run_lane  # noqa: PLC0415
 
             return await run_lane(settings, name.removeprefix("lane-"))

@@ -7,7 +7,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.messages import MessageBatch
-from schemas.wire import MAGIC, decode
+from schemas.wire.codec import MAGIC, decode
 
 
 def fold(known: dict[str, Any] | None, flight: dict[str, Any]) -> dict[str, Any]:

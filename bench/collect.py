@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from itertools import cycle, islice
 from urllib.parse import urlsplit
 
-from app.supervisor import Up
+from app.supervisor.supervisor import Up
 from bench.figures import Figure, percentile
 from bench.plane import STREAM, flights
 from bench.whole import TOKEN

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from app.broker.server import Broker
-from app.environment import environment_of
-from app.placement import partition_of
+from app.clock import utc_now
+from app.kafka.topics import ensure_topics
+from app.records.envelopes import stamp
+from app.records.partitioning import partition_of
 from app.settings import Settings
-from app.stamp import stamp, utc_now
-from app.topics_admin import ensure_topics
+from app.supervisor.broker.server import Broker
+from app.supervisor.environment import environment_of
 from bench.figures import Figure
 from schemas.commands import CreateJob, RenameJob
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS, TOPICS
-from schemas.wire import encode
+from schemas.wire.codec import encode
 
 JOBS = 500
 RENAMES = 40_000

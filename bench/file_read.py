@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 
 from connectors.contract import Limits
-from connectors.file import Config, read
+from connectors.providers.file import Config, read
 
 SEED = 20131
 COLUMNS = ("at", "id", "email", "name", "city", "country", "plan", "amount", "currency", "campaign", "agent", "note")

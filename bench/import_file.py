@@ -11,7 +11,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer
 
-from app.supervisor import Up
+from app.supervisor.supervisor import Up
 from bench.figures import Figure
 from bench.whole import TOKEN
 

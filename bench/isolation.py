@@ -8,7 +8,7 @@ from uuid import uuid4
 import orjson
 from aiokafka import AIOKafkaProducer
 
-from app.profiles.asking import Asking
+from app.profiles.lookup_client import Asking
 from app.store.read_store import ReadStore
 from bench.figures import Figure, percentile
 from bench.plane import STREAM, Plane, data_plane, flights, packs

@@ -25,18 +25,18 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from confluent_kafka import Producer
 
-from app.broker.server import Broker
-from app.environment import environment_of
-from app.role_log import RoleLog
-from app.role_process import RoleProcess, command_of
+from app.kafka.topics import ensure_topics
 from app.roles import role_named
 from app.settings import Settings
 from app.store.read_store import ReadStore
-from app.topics_admin import ensure_topics
+from app.supervisor.broker.server import Broker
+from app.supervisor.environment import environment_of
+from app.supervisor.process_log import RoleLog
+from app.supervisor.role_process import RoleProcess, command_of
 from schemas.definitions import PARTITION, DefinitionApplied
 from schemas.messages import MessageBatch
 from schemas.topics import DEFINITIONS_EVENTS, LANES, MAX_RECORD_BYTES, TOPICS, UPDATES
-from schemas.wire import encode
+from schemas.wire.codec import encode
 
 SEED = 20_131
 STREAM = "flights"

@@ -13,10 +13,10 @@ from app.rebuild.progress import Progress
 from app.store.read_store import ReadStore
 from bench.figures import Figure
 from bench.plane import FLIGHTS, IDENTITY, PATIENCE_SECONDS, STREAM, Plane, data_plane, flights, packs
-from projections.recipe import Applied, Recipe, recipe_text
+from projections.definitions.rebuild_spec import Applied, Recipe, recipe_text
 from schemas.definitions import PARTITION, RebuildStarted
 from schemas.topics import DEFINITIONS_EVENTS, UPDATES_REALTIME
-from schemas.wire import encode
+from schemas.wire.codec import encode
 
 MESSAGES = 2_400_000
 REBUILD = "rebuild:bench"

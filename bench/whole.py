@@ -10,9 +10,9 @@ import aiohttp
 import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from app.broker.server import Broker
 from app.settings import Settings
-from app.supervisor import Supervisor, Up
+from app.supervisor.broker.server import Broker
+from app.supervisor.supervisor import Supervisor, Up
 from bench.figures import Figure, percentile
 
 TOKEN = "bench-only-token-on-loopback"

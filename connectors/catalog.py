@@ -1,4 +1,4 @@
-"""Every connector there is, found by itself: a module of this package that declares `CONNECTOR` is one.
+"""Every connector there is, found by itself: a module of `providers` that declares `CONNECTOR` is one.
 
 Adding a provider is adding a file. Importing them all must stay cheap: heavy libraries wait until reading starts.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 
-import connectors
+from connectors import providers
 from connectors.contract import Connector
 
 
@@ -17,12 +17,14 @@ from connectors.contract import Connector
 def catalog() -> Mapping[str, Connector]:
     """Every connector by its name, in alphabetical order."""
     found: dict[str, Connector] = {}
-    for module in sorted(each.name for each in pkgutil.iter_modules(connectors.__path__) if not each.ispkg):
-        connector = getattr(importlib.import_module(f"{connectors.__name__}.{module}"), "CONNECTOR", None)
+    for module in sorted(each.name for each in pkgutil.iter_modules(providers.__path__) if not each.ispkg):
+        connector = getattr(importlib.import_module(f"{providers.__name__}.{module}"), "CONNECTOR", None)
         if not isinstance(connector, Connector):
             continue
         if connector.name in found:
-            raise ValueError(f"two connectors are named {connector.name!r}; the second is connectors/{module}.py")
+            raise ValueError(
+                f"two connectors are named {connector.name!r}; the second is connectors/providers/{module}.py"
+            )
         found[connector.name] = connector
     return MappingProxyType(dict(sorted(found.items())))
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
-from connectors.shown import without_credentials
+from connectors.redaction import without_credentials
 
 Cursor = Mapping[str, Any]
 Lane = Literal["realtime", "backfill"]

@@ -73,12 +73,15 @@ class ForgetPerson(CommandEnvelope):
 class StartRebuild(CommandEnvelope):
     """Make all profiles anew, beside those that are live, from raw messages and by other rules.
 
-    `recipe` is JSON, see `projections/recipe.py`: the rules with their versions, and which messages are left out.
+    `recipe` is JSON, see `projections/definitions/rebuild_spec.py`: the rules with their versions, and which messages
+    are left out.
     """
 
     recipe: str
     note: str = ""  # why, for people
-    basis: str = ""  # stands for the rules that the recipe was made from, see `projections/rulebook.py`; empty: any
+    basis: str = (
+        ""  # stands for the rules that the recipe was made from, see `projections/definitions/state.py`; empty: any
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from schemas.stream_names import STREAM_NAME, is_stream_name
+from schemas.names import STREAM_NAME, is_stream_name
 
 NAMESPACE: Final = "entrepot.messages"
 TIMESTAMP_BYTES: Final = 8

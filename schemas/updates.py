@@ -1,6 +1,6 @@
 """What travels on `updates.*`, from the lanes to the profiles and between profiles. Internal: no contract for others.
 
-The payloads are JSON, as `projections.update_payloads` writes and reads them.
+The payloads are JSON, as `projections.profiles.update_codec` writes and reads them.
 """
 
 from dataclasses import dataclass

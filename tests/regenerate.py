@@ -12,10 +12,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from projections.transitions import TRANSITIONS, mermaid  # noqa: E402  # the path comes first
-from schemas import catalog  # noqa: E402
-from schemas.compatibility import problems  # noqa: E402
-from schemas.wire import encode  # noqa: E402
+from projections.jobs.transitions import TRANSITIONS, mermaid  # noqa: E402  # the path comes first
+from schemas.wire import catalog  # noqa: E402
+from schemas.wire.codec import encode  # noqa: E402
+from schemas.wire.compatibility import problems  # noqa: E402
 from tests.golden import histories, rulebooks, samples  # noqa: E402
 from tests.operations_tables import PAGE, filled  # noqa: E402
 
@@ -100,7 +100,7 @@ def job_life() -> str:
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
         "# A job's life\n\n"
-        "Made from `projections/transitions.py` by `make words`; don't edit it here.\n\n"
+        "Made from `projections/jobs/transitions.py` by `make words`; don't edit it here.\n\n"
         f"```mermaid\n{mermaid()}\n```\n\n"
         "What a command can lead to, by the phase that the job is in. `·` leaves it where it is; an empty cell is\n"
         "refused, and the refusal lists what would do.\n\n"

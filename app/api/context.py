@@ -5,21 +5,21 @@ from typing import Final
 
 from aiohttp import web
 
-from app.api.admission import Admission
-from app.api.cluster import Cluster
-from app.api.commands_gateway import CommandsGateway
-from app.api.definition_shelf import DefinitionShelf
-from app.api.event_tail import EventTail
-from app.api.lane_watch import LaneWatch
-from app.api.measures import Measures
-from app.collecting.intake import Intake
-from app.collecting.once import Once
-from app.identity import Tokens
-from app.profiles.asking import Asking
-from app.profiles.past import Past
-from app.rules_reader import RulesReader
+from app.api.services.admission import Admission
+from app.api.services.cluster_health import Cluster
+from app.api.services.command_gateway import CommandsGateway
+from app.api.services.event_tail import EventTail
+from app.api.services.idempotent_writer import Once
+from app.api.services.ingest_producer import Intake
+from app.api.services.lag_monitor import LaneWatch
+from app.api.services.metrics import Measures
+from app.auth import Tokens
+from app.clock import Clock
+from app.definitions.catalog import DefinitionShelf
+from app.definitions.rules import RulesReader
+from app.profiles.history import Past
+from app.profiles.lookup_client import Asking
 from app.settings import Settings
-from app.stamp import Clock
 from app.store.read_store import ReadStore
 from connectors.contract import Limits
 

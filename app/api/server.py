@@ -10,50 +10,41 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from app.api import (
-    backfill_plan,
-    collect,
-    collect_bulk,
-    definitions,
-    events,
-    health,
-    history,
-    job_actions,
-    job_edits,
-    jobs,
-    lanes,
-    mapping_preview,
-    people,
-    profiles,
-    providers,
-    rebuilds,
-    registry,
-    rejects,
-    streams,
-)
-from app.api.admission import Admission
-from app.api.bodies import MAX_BODY_BYTES
-from app.api.cluster import Cluster
-from app.api.commands_gateway import CommandsGateway
+from app.api.collect import bulk as collect_bulk
+from app.api.collect import dead_letters as rejects
+from app.api.collect import json as collect
 from app.api.context import API, Api
-from app.api.definition_shelf import DefinitionShelf
-from app.api.dispatch import answering, handler_of, protect
-from app.api.envelope import web_json
-from app.api.event_tail import EventTail
-from app.api.lane_watch import LaneWatch
-from app.api.measures import new_measures
-from app.api.openapi import document
-from app.api.port import Port
-from app.api.routes import Answer, Call, Query, Route
-from app.collecting.intake import Intake
-from app.collecting.once import Once
-from app.identity import Tokens, write_private
-from app.pages.pages import add_pages
-from app.profiles.asking import Asking
-from app.profiles.past import Past
-from app.rules_reader import RulesReader
+from app.api.definitions import definitions, mapping_preview, rebuilds, streams
+from app.api.http.connection import Port
+from app.api.jobs import actions as job_actions
+from app.api.jobs import edits as job_edits
+from app.api.jobs import events, history, jobs
+from app.api.lanes import backfill_plan, lanes
+from app.api.pages.pages import add_pages
+from app.api.profiles import profiles
+from app.api.routing.middleware import answering, handler_of, protect
+from app.api.routing.openapi import document
+from app.api.routing.parsing import MAX_BODY_BYTES
+from app.api.routing.responses import web_json
+from app.api.routing.routes import Answer, Call, Query, Route
+from app.api.services.admission import Admission
+from app.api.services.cluster_health import Cluster
+from app.api.services.command_gateway import CommandsGateway
+from app.api.services.event_tail import EventTail
+from app.api.services.idempotent_writer import Once
+from app.api.services.ingest_producer import Intake
+from app.api.services.lag_monitor import LaneWatch
+from app.api.services.metrics import new_measures
+from app.api.system import health, providers
+from app.api.system import schema_registry as registry
+from app.api.system import tokens as people
+from app.auth import Tokens, write_private
+from app.clock import Clock, utc_now
+from app.definitions.catalog import DefinitionShelf
+from app.definitions.rules import RulesReader
+from app.profiles.history import Past
+from app.profiles.lookup_client import Asking
 from app.settings import Settings
-from app.stamp import Clock, utc_now
 from app.store.read_store import ReadStore
 from connectors.contract import Limits
 

@@ -8,8 +8,8 @@ import aiohttp
 
 from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, REFUSED, UNAVAILABLE, Stopped
 from app.cli.output import visible
-from app.cli.words import in_commands
-from connectors.shown import shown_url
+from app.cli.vocabulary import in_commands
+from connectors.redaction import shown_url
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)
 PATIENT: Final = aiohttp.ClientTimeout(total=None, connect=10)

@@ -13,26 +13,30 @@ from app.cli.lazy import Lazy, LazyGroup
 
 UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT})
 COMMANDS: Final = {
-    "up": Lazy("app.cli.service", "up", "Start the broker and every role; Ctrl-C stops them all."),
-    "job": Lazy("app.cli.job", "job", "Create, look at and change jobs."),
-    "collect": Lazy("app.cli.collect", "collect", "Send files of messages into a stream."),
-    "provider": Lazy("app.cli.looking", "provider", "What jobs can connect to, and how it is configured."),
-    "profile": Lazy("app.cli.profile", "profile", "What is known of somebody, why, and forgetting it."),
-    "mapping": Lazy("app.cli.mapping", "mapping", "What streams say about people and things."),
-    "identity": Lazy("app.cli.identity", "identity", "The kinds of identities, and which is the better one."),
-    "stream": Lazy("app.cli.stream", "stream", "The streams that have messages, and their fields."),
-    "rebuild": Lazy("app.cli.rebuild", "rebuild", "Profiles made anew by other rules, compared, and put in place."),
-    "lane": Lazy("app.cli.lane", "lane", "How far real time and backfill are behind; pausing backfill."),
-    "backfill": Lazy("app.cli.backfill", "backfill", "What to know before history is sent."),
-    "metric": Lazy("app.cli.looking", "metric", "Counts over a time range."),
-    "sign-in": Lazy("app.cli.token", "sign_in", "Print a link that signs a browser in."),
-    "token": Lazy("app.cli.token", "token", "Access tokens."),
-    "doctor": Lazy("app.cli.doctor", "doctor", "Check this machine and a running Entrepot."),
-    "topics": Lazy("app.cli.kafka", "topics", "The topics, as declared and as they are."),
-    "verify": Lazy("app.cli.log_commands", "verify", "Decide all commands again and compare with the events."),
-    "rebuild-views": Lazy("app.cli.log_commands", "rebuild_views", "Fill the read store again from the events."),
-    "worker": Lazy("app.cli.service", "worker", "Run one role in this process, as containers do."),
-    "api": Lazy("app.cli.service", "api", "Run the API in this process: worker api."),
+    "up": Lazy("app.cli.service.commands", "up", "Start the broker and every role; Ctrl-C stops them all."),
+    "job": Lazy("app.cli.job.group", "job", "Create, look at and change jobs."),
+    "collect": Lazy("app.cli.data.collect", "collect", "Send files of messages into a stream."),
+    "provider": Lazy("app.cli.data.provider", "provider", "What jobs can connect to, and how it is configured."),
+    "profile": Lazy("app.cli.data.profile", "profile", "What is known of somebody, why, and forgetting it."),
+    "mapping": Lazy("app.cli.data.mapping", "mapping", "What streams say about people and things."),
+    "identity": Lazy("app.cli.data.identity", "identity", "The kinds of identities, and which is the better one."),
+    "stream": Lazy("app.cli.data.stream", "stream", "The streams that have messages, and their fields."),
+    "rebuild": Lazy(
+        "app.cli.rebuild.group", "rebuild", "Profiles made anew by other rules, compared, and put in place."
+    ),
+    "lane": Lazy("app.cli.data.lane", "lane", "How far real time and backfill are behind; pausing backfill."),
+    "backfill": Lazy("app.cli.data.backfill", "backfill", "What to know before history is sent."),
+    "metric": Lazy("app.cli.data.provider", "metric", "Counts over a time range."),
+    "sign-in": Lazy("app.cli.service.token", "sign_in", "Print a link that signs a browser in."),
+    "token": Lazy("app.cli.service.token", "token", "Access tokens."),
+    "doctor": Lazy("app.cli.service.doctor", "doctor", "Check this machine and a running Entrepot."),
+    "topics": Lazy("app.cli.service.topics", "topics", "The topics, as declared and as they are."),
+    "verify": Lazy("app.cli.service.log_commands", "verify", "Decide all commands again and compare with the events."),
+    "rebuild-views": Lazy(
+        "app.cli.service.log_commands", "rebuild_views", "Fill the read store again from the events."
+    ),
+    "worker": Lazy("app.cli.service.commands", "worker", "Run one role in this process, as containers do."),
+    "api": Lazy("app.cli.service.commands", "api", "Run the API in this process: worker api."),
     "completion": Lazy("app.cli.completion", "completion", "Print the completion script of a shell."),
 }
 

@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
-from app.profiles.nodes import Nodes
-from app.profiles.overfull import Overfull
-from app.profiles.seen import Seen
-from app.profiles.store import Changes, PartitionStore
-from app.safe_faust.publishing import Outgoing
-from projections.fitting import encoded_parts
-from projections.node import Node, Outbox
-from projections.update_payloads import MalformedUpdateError, decode_mapped, decode_told
-from projections.updates import (
+from app.kafka.producer_record import Outgoing
+from app.profiles.dedup import Seen
+from app.profiles.identity_limit import Overfull
+from app.profiles.node_cache import Nodes
+from app.profiles.storage.partition_store import Changes, PartitionStore
+from projections.profiles.identity_node import Node, Outbox
+from projections.profiles.payload_limits import encoded_parts
+from projections.profiles.update_codec import MalformedUpdateError, decode_mapped, decode_told
+from projections.profiles.updates import (
     INDEX,
     KEY,
     OFFSET,
@@ -40,7 +40,7 @@ from projections.updates import (
 )
 from schemas.topics import LANES, UPDATES
 from schemas.updates import EVERY_GENERATION, MappedBatch, NodeBatch, Update
-from schemas.wire import encode
+from schemas.wire.codec import encode
 
 LARGEST_TOLD: Final = 4 * 1024 * 1024  # of JSON in a record, or of a piece of it: a thousand edges, or values of a cell
 REFERENCE: Final = struct.Struct(">BHQQQ")  # lane, partition and offset of a raw record, index in it, rules_at
@@ -51,7 +51,6 @@ MOST_REFERENCES: Final = 10_001  # of one key: more than anybody reads for an an
 NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 LANE_NUMBER: Final = {topic.name: number for number, topic in enumerate(LANES.values())}
 
-Place = tuple[int, int]  # generation and partition
 
 _log: Final = logging.getLogger(__name__)
 

@@ -16,20 +16,21 @@ from typing import Final
 
 from aiokafka import TopicPartition
 
-from app.group_reader import GroupReader
-from app.profiles.keeper import Keeper
-from app.profiles.partition import Place, ProfilePartition
-from app.profiles.serving import Serving
-from app.profiles.snapshot_store import SnapshotStoreUnavailable
-from app.profiles.storage import LostLogError, Storage
-from app.profiles.taking import Taking, open_of
-from app.rules_reader import RulesReader
+from app.clock import Clock, utc_now
+from app.definitions.rules import RulesReader
+from app.kafka.batch_producer import Writer
+from app.kafka.group_consumer import GroupReader
+from app.profiles.flush import Keeper
+from app.profiles.lookup_server import Serving
+from app.profiles.partition import ProfilePartition
+from app.profiles.storage.object_store import SnapshotStoreUnavailable
+from app.profiles.storage.partition_store import Place
+from app.profiles.storage.stores import LostLogError, Storage
+from app.profiles.update_consumer import Taking, open_of
 from app.settings import Settings
-from app.stamp import Clock, utc_now
-from app.stopping import told_to_stop
-from app.store.plane import PlaneStore, Stage
+from app.signals import told_to_stop
+from app.store.data_plane import PlaneStore, Stage
 from app.store.read_store import ReadStore
-from app.writer import Writer
 from schemas.topics import UPDATES
 
 GROUP: Final = "entrepot.profiles"

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from app.lane.raw import arrival
+from projections.mapping.raw_messages import arrival
 from schemas.topics import LANES
 
 FETCH_BYTES: Final = 4 * 1024 * 1024  # packed, of each partition; a larger record comes all the same

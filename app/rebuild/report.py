@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import orjson
 
-from app.rebuild.comparison import MOST_SAMPLES, Comparison, Sample
-from projections.node import Node
-from projections.profile_view import Profile, profile_of, shown_key
-from projections.rebuild import MOST_REPORT
+from app.rebuild.diff import MOST_SAMPLES, Comparison, Sample
+from projections.definitions.rebuild import MOST_REPORT
+from projections.profiles.identity_node import Node
+from projections.profiles.profile_view import Profile, profile_of, shown_key
 
 MOST_SHOWN: Final = 10  # identities, attributes, or values in a list
 LONGEST_TEXT: Final = 100  # characters

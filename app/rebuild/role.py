@@ -17,26 +17,26 @@ from typing import Final
 import pyarrow as pa
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from app.group_reader import GroupReader
-from app.profiles.asking import Asking
-from app.profiles.snapshots import Snapshots
-from app.rebuild.building import Building
-from app.rebuild.comparing import Comparing
-from app.rebuild.following import Following, Task
-from app.rebuild.handing_over import HandingOver
+from app.clock import Clock, utc_now
+from app.kafka.batch_producer import Writer
+from app.kafka.group_consumer import GroupReader
+from app.kafka.producer_record import Outgoing
+from app.profiles.lookup_client import Asking
+from app.profiles.storage.snapshots import Snapshots
+from app.rebuild.builder import Building
+from app.rebuild.handover import HandingOver
+from app.rebuild.live_comparison import Comparing
 from app.rebuild.progress import Phase, Progress
 from app.rebuild.raw_reader import Bounds
-from app.rebuild.workshop import FOLDER, folder_of, remove_others
-from app.safe_faust.publishing import Outgoing
+from app.rebuild.stores import FOLDER, folder_of, remove_others
+from app.rebuild.tasks import Following, Task
 from app.settings import Settings
-from app.stamp import Clock, utc_now
-from app.stopping import told_to_stop
+from app.signals import told_to_stop
 from app.store.read_store import ReadStore
-from app.writer import Writer
 from schemas.definitions import PARTITION, ReportRebuilt
-from schemas.headers import headers_of
 from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS, LANES, UPDATES, Topic
-from schemas.wire import encode
+from schemas.wire.codec import encode
+from schemas.wire.headers import headers_of
 
 GROUP: Final = "entrepot.rebuild"
 IDLE_SECONDS: Final = 0.5

@@ -12,21 +12,22 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from app.command_records import UnreadableCommandError, command_in
-from app.event_records import event_in
-from app.log_reader import LogReader, LogRecord, committed_offsets
-from app.runner.alarms import Alarms
-from app.runner.commits import FencedError, GroupCommit, UnknownOutcomeError
-from app.runner.packing import command_record
-from app.runner.pushed import Unattended
+from app.clock import Clock
+from app.kafka.partition_reader import LogReader, LogRecord, committed_offsets
+from app.kafka.producer_record import Outgoing
+from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
+from app.records.commands import UnreadableCommandError, command_in
+from app.records.envelopes import stamp
+from app.records.events import event_in
+from app.runner.reports import command_record
 from app.runner.run import Run, Surroundings
-from app.safe_faust.publishing import Outgoing
-from app.stamp import Clock, stamp
+from app.runner.stalled_uploads import Unattended
+from app.runner.timers import Alarms
 from connectors.catalog import is_pushed
 from connectors.contract import Limits
-from projections.decide import decide
-from projections.evolve import evolve
-from projections.job_state import Absent, Job, JobState, Running
+from projections.jobs.decide import decide
+from projections.jobs.evolve import evolve
+from projections.jobs.state import Absent, Job, JobState, Running
 from schemas.commands import JobCommand, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused, JobEvent
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS

@@ -9,20 +9,20 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
-from app.event_records import event_in
-from app.job_codec import encode_job, job_in, seq_in
-from app.placement import partition_of
-from app.runner.commits import FencedError, UnknownOutcomeError
+from app.clock import Clock, utc_now
+from app.kafka.safe_faust.app import Owned, SafeApp, make_app, make_table
+from app.kafka.safe_faust.batching import ack, batches
+from app.kafka.safe_faust.latch import Latch
+from app.kafka.safe_faust.table import Change, StateTable
+from app.kafka.safe_faust.worker import run_worker
+from app.kafka.transactions import FencedError, UnknownOutcomeError
+from app.records.events import event_in
+from app.records.job_state import encode_job, job_in, seq_in
+from app.records.partitioning import partition_of
 from app.runner.partition import OwnedPartition, Workshop
-from app.safe_faust.app import Owned, SafeApp, make_app, make_table
-from app.safe_faust.batching import ack, batches
-from app.safe_faust.latch import Latch
-from app.safe_faust.table import Change, StateTable
-from app.safe_faust.worker import run_worker
 from app.settings import Settings
-from app.stamp import Clock, utc_now
 from connectors.contract import Limits
-from projections.job_state import Job
+from projections.jobs.state import Job
 from schemas.topics import JOBS_EVENTS
 
 APP_ID: Final = "entrepot.runner"

@@ -10,11 +10,12 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from app.packing import LARGEST_RECORD, Origin, message_records, reject_records
-from app.runner.commits import FencedError, UnknownOutcomeError
-from app.runner.packing import command_record, progress
-from app.safe_faust.publishing import Outgoing, RecordTooLarge, check_size
-from app.stamp import Clock, stamp
+from app.clock import Clock
+from app.kafka.producer_record import Outgoing, RecordTooLarge, check_size
+from app.kafka.transactions import FencedError, UnknownOutcomeError
+from app.records.envelopes import stamp
+from app.records.message_batches import LARGEST_RECORD, Origin, message_records, reject_records
+from app.runner.reports import command_record, progress
 from connectors.catalog import connector
 from connectors.contract import (
     Batch,
@@ -27,9 +28,9 @@ from connectors.contract import (
     RenewAuthorization,
     RetryLater,
 )
-from projections.decide import decide
-from projections.job_state import Job
-from projections.story import brief
+from projections.jobs.decide import decide
+from projections.jobs.recorder import brief
+from projections.jobs.state import Job
 from schemas.commands import NONE, JobCommand, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused
 from schemas.messages import BadBatchError, check_batch

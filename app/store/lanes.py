@@ -6,8 +6,9 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.database import Database
-from app.store.questions import JobMapped, Switch
-from app.store.tables import NO_GENERATION, lane_switches, mapped_jobs, micros, moment, offsets, streams
+from app.store.models import JobMapped, Switch
+from app.store.tables import NO_GENERATION, lane_switches, mapped_jobs, offsets, streams
+from schemas.instants import micros, moment
 
 Place = tuple[str, int]  # topic and partition
 

@@ -11,13 +11,14 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.job_codec import job_in
-from app.store import collected, generations, history, listing, seen
-from app.store.collected import Collected
+from app.records.job_state import job_in
+from app.store import idempotency as collected
+from app.store import stream_stats as seen
+from app.store.data_plane import PlaneStore
 from app.store.database import Database, open_database
+from app.store.idempotency import Collected
 from app.store.lanes import LaneStore
-from app.store.plane import PlaneStore
-from app.store.questions import (
+from app.store.models import (
     ConfigurationVersion,
     JobFilter,
     JobMapped,
@@ -30,12 +31,15 @@ from app.store.questions import (
     StreamDelta,
     StreamView,
 )
-from app.store.rebuild import Rebuild
 from app.store.tables import NO_GENERATION, VERSION, Tables, offsets, tables_of
-from projections.field_stats import FieldStats
-from projections.job_log import LogLine
-from projections.job_state import Job
-from projections.metrics import Bucket
+from app.store.views import generations
+from app.store.views import job_history as history
+from app.store.views import job_lists as listing
+from app.store.views.rebuild import Rebuild
+from projections.fields.field_stats import FieldStats
+from projections.jobs.state import Job
+from projections.views.job_log import LogLine
+from projections.views.metrics import Bucket
 from schemas.topics import JOBS_EVENTS
 
 __all__ = ["JobMapped", "ReadStore", "Record", "StreamDelta"]  # all that a writer needs

@@ -5,7 +5,6 @@ databases order alike.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
@@ -13,12 +12,9 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
-from projections.metrics import EPOCH
-
 VERSION: Final = 1  # of what the views hold; a new one makes `entrepot rebuild-views` necessary
 NEVER: Final = 2**63 - 1  # a next wake that never comes; sorts last
 NO_GENERATION: Final = 0  # offsets of what is never rebuilt
-MICROSECOND: Final = timedelta(microseconds=1)
 
 COUNTS: Final = ("read", "accepted", "rejected", "duplicate", "omitted", "added", "removed")
 
@@ -36,16 +32,6 @@ class Words(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002  # SQLAlchemy's signature
         """Make a text keepable."""
         return value and value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-
-
-def micros(moment: datetime) -> int:
-    """Return a moment as the tables keep it."""
-    return (moment - EPOCH) // MICROSECOND
-
-
-def moment(stored: int) -> datetime:
-    """Return the moment that the tables keep."""
-    return EPOCH + stored * MICROSECOND
 
 
 shared = MetaData()

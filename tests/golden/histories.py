@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from projections.decide import decide, next_look
-from projections.evolve import evolve
-from projections.job_state import Absent, Job, JobState
+from projections.jobs.decide import decide, next_look
+from projections.jobs.evolve import evolve
+from projections.jobs.state import Absent, Job, JobState
 from schemas.commands import (
     Command,
     ConfigureJob,

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from projections.recipe import Applied, Recipe, Scope, recipe_text
-from projections.rulebook import EMPTY, answer
+from projections.definitions.rebuild_spec import Applied, Recipe, Scope, recipe_text
+from projections.definitions.state import EMPTY, answer
 from schemas.definitions import (
     ApplyDefinition,
     CommandEnvelope,

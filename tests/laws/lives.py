@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
-from projections.decide import decide, next_look
-from projections.evolve import evolve
-from projections.job_state import Absent, Job, JobState
+from projections.jobs.decide import decide, next_look
+from projections.jobs.evolve import evolve
+from projections.jobs.state import Absent, Job, JobState
 from schemas.commands import Counts, CreateJob, JobCommand, ReportRateLimit
 from schemas.events import JobEvent
 from schemas.policies import Cadence, QuietWindow, RetryPolicy

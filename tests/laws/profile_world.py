@@ -5,11 +5,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from projections.cells import MILLIONTHS, value_of
-from projections.node import Node, Outbox
-from projections.placement import partition_of_key
-from projections.update_payloads import decode_mapped, decode_told, encode_mapped, encode_told
-from projections.updates import (
+from projections.profiles.crdt import MILLIONTHS, value_of
+from projections.profiles.identity_node import Node, Outbox
+from projections.profiles.partitioning import partition_of_key
+from projections.profiles.update_codec import decode_mapped, decode_told, encode_mapped, encode_told
+from projections.profiles.updates import (
     Group,
     Mapped,
     Told,

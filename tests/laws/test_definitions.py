@@ -10,13 +10,13 @@ from typing import Any, get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.rulebook_codec import decode_rulebook, encode_rulebook
-from projections import rebuild
-from projections.definition import Absent, Definition, DefinitionState, decide, evolve, initial
-from projections.rebuild import Rebuild
-from projections.recipe import Applied, Recipe, Scope, recipe_text
-from projections.rulebook import EMPTY, Rulebook, answer, in_force
-from projections.rules import NO_RULES, Rules, fold
+from app.definitions.state_codec import decode_rulebook, encode_rulebook
+from projections.definitions import rebuild
+from projections.definitions.definition import Absent, Definition, DefinitionState, decide, evolve, initial
+from projections.definitions.rebuild import Rebuild
+from projections.definitions.rebuild_spec import Applied, Recipe, Scope, recipe_text
+from projections.definitions.rules import NO_RULES, Rules, fold
+from projections.definitions.state import EMPTY, Rulebook, answer, in_force
 from schemas.definitions import (
     ApplyDefinition,
     DefinitionCommand,
@@ -32,7 +32,7 @@ from schemas.definitions import (
     StartRebuild,
     stream_of,
 )
-from schemas.wire import decode, encode
+from schemas.wire.codec import decode, encode
 from tests.laws.words import anything, parts
 
 DAWN = datetime(2026, 3, 28, 21, 0, tzinfo=UTC)

@@ -6,11 +6,11 @@ import orjson
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from projections.body import check_body
-from projections.distinct import KEPT
-from projections.field_stats import MOST_FIELDS, FieldStats, merge
-from projections.mapping import MAX_NAME, parse_identity, parse_mapping
-from projections.suggestion import suggest
+from projections.definitions.body_checks import check_body
+from projections.fields.distinct_sketch import KEPT
+from projections.fields.field_stats import MOST_FIELDS, FieldStats, merge
+from projections.fields.suggestion import suggest
+from projections.mapping.mapping import MAX_NAME, parse_identity, parse_mapping
 from schemas.definitions import IDENTITY, mapping_of
 from tests.laws.json_values import MESSAGES, NAMES, SCALARS
 

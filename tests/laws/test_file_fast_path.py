@@ -10,12 +10,12 @@ import pyarrow as pa
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from connectors.formats.csv import Csv
-from connectors.formats.csv_columns import to_ndjson
-from connectors.formats.csv_grammar import Dialect, Grammar
-from connectors.formats.records import Parsed
-from connectors.formats.timestamp_columns import micros_column
-from connectors.timestamps import EPOCH, Timestamps, Unusable
+from connectors.text.formats.csv import Csv
+from connectors.text.formats.csv_columns import to_ndjson
+from connectors.text.formats.csv_grammar import Dialect, Grammar
+from connectors.text.formats.records import Parsed
+from connectors.text.formats.timestamp_columns import micros_column
+from connectors.text.timestamps import EPOCH, Timestamps, Unusable
 from tests.unit.connectors.texts import NOW
 
 COMMA = Dialect(b",", b'"')

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from fastavro import schemaless_writer
 
-from projections.decide import decide
-from projections.evolve import evolve
-from projections.job_state import Absent, JobState
-from projections.rulebook import EMPTY, answer
-from schemas.avro_types import to_avro
-from schemas.catalog import file_name, version_of, versions
+from projections.definitions.state import EMPTY, answer
+from projections.jobs.decide import decide
+from projections.jobs.evolve import evolve
+from projections.jobs.state import Absent, JobState
 from schemas.commands import Command
-from schemas.wire import FRAME, decode, schema_id_of
+from schemas.wire.avro_types import to_avro
+from schemas.wire.catalog import file_name, version_of, versions
+from schemas.wire.codec import FRAME, decode, schema_id_of
 from tests.golden.histories import HISTORIES
 from tests.golden.rulebooks import RULEBOOKS as TOLD_RULEBOOKS
 from tests.golden.samples import bare, full, shown

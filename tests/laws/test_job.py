@@ -8,15 +8,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.command_records import UnreadableCommandError, command_in
-from projections.decide import decide, next_look
-from projections.evolve import evolve
-from projections.job_state import Absent, Job, JobState, Running
-from projections.story import is_sane
-from projections.told import read_event
+from app.records.commands import UnreadableCommandError, command_in
+from projections.jobs.decide import decide, next_look
+from projections.jobs.event_checks import read_event
+from projections.jobs.evolve import evolve
+from projections.jobs.recorder import is_sane
+from projections.jobs.state import Absent, Job, JobState, Running
 from schemas.commands import Counts, JobCommand, PurgeJob, WakeJob
 from schemas.events import CommandRefused, JobProgressed, JobPurged, JobSlept
-from schemas.wire import decode, encode
+from schemas.wire.codec import decode, encode
 from tests.laws.lives import ANY_COMMAND, ANY_EVENT, JOB, Life, commands, fold, lives
 
 

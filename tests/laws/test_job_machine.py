@@ -9,9 +9,9 @@ from hypothesis import note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from projections.decide import decide, next_look
-from projections.job_state import Absent, Job, JobState, Paused, Sleeping
-from projections.transitions import TRANSITIONS, allowed_for_people
+from projections.jobs.decide import decide, next_look
+from projections.jobs.state import Absent, Job, JobState, Paused, Sleeping
+from projections.jobs.transitions import TRANSITIONS, allowed_for_people
 from schemas.commands import (
     ConfigureJob,
     Counts,

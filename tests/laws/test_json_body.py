@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connectors.formats.added import with_fields
-from connectors.formats.json_body import MalformedBody, _all, _each, parse_body
-from connectors.timestamps import Timestamps
+from connectors.text.formats.added import with_fields
+from connectors.text.formats.json_body import MalformedBody, _all, _each, parse_body
+from connectors.text.timestamps import Timestamps
 from tests.unit.connectors.texts import NOW
 
 TEXT = st.text(alphabet='ab:{}[],"\\/ é😀\n\u2028\x01', max_size=6)

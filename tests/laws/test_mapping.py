@@ -13,13 +13,13 @@ import orjson
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connectors.timestamps import Timestamps, Unusable
-from projections.attribute_values import MAX_SUM, millionths
-from projections.body_parts import InvalidRulesError
-from projections.expression import OPERATORS, InvalidExpressionError, compile_expression
-from projections.expression_parts import FUNCTIONS, MAX_TEXT_BYTES, UNENDING
-from projections.mapper import MAX_KEY_BYTES, Mapper, make_mapper
-from projections.mapping import (
+from connectors.text.timestamps import Timestamps, Unusable
+from projections.mapping.body_parser import InvalidRulesError
+from projections.mapping.converters import MAX_SUM, millionths
+from projections.mapping.expression import OPERATORS, InvalidExpressionError, compile_expression
+from projections.mapping.expression_functions import FUNCTIONS, MAX_TEXT_BYTES, UNENDING
+from projections.mapping.mapper import MAX_KEY_BYTES, Mapper, make_mapper
+from projections.mapping.mapping import (
     TYPES,
     TYPES_OF,
     Attribute,
@@ -33,7 +33,7 @@ from projections.mapping import (
     parse_identity,
     parse_mapping,
 )
-from projections.moments import moment_reader
+from projections.mapping.timestamps import moment_reader
 from tests.laws.json_values import MESSAGES, NAMES, SCALARS, VALUES
 
 SIGNS = [*OPERATORS, *FUNCTIONS, *"(),.-`' \n", "not ", "true", "null", "1", "2.5", "'@'", "a", "b.a", "`odd name`"]

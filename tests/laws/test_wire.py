@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from schemas.catalog import UnknownSchemaError, newest, version_of, versions
-from schemas.headers import Routed, headers_of
-from schemas.wire import FRAME, MalformedRecordError, decode, encode, schema_id_of
+from schemas.wire.catalog import UnknownSchemaError, newest, version_of, versions
+from schemas.wire.codec import FRAME, MalformedRecordError, decode, encode, schema_id_of
+from schemas.wire.headers import Routed, headers_of
 from tests.laws.words import anything
 
 ANY_WORD = st.one_of([anything(each) for each in newest()])

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.keeping import NotStartedError
 from app.settings import Settings
-from app.supervisor import Up, with_free_api_port
+from app.supervisor.restarts import NotStartedError
+from app.supervisor.supervisor import Up, with_free_api_port
 
 FAMILIES = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 

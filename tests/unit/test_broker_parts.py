@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from app.broker.config import choose_ports
-from app.broker.directory import Directory, Hold, is_locked
-from app.broker.errors import (
+from app.supervisor.broker.config import choose_ports
+from app.supervisor.broker.directory import Directory, Hold, is_locked
+from app.supervisor.broker.errors import (
     BrokerDied,
     BrokerError,
     DataInUse,
@@ -28,10 +28,10 @@ from app.broker.errors import (
     NoJava,
     PortTaken,
 )
-from app.broker.jars import COORDINATES, Pin, class_path, fetch, read_pins, verify_all
-from app.broker.java import find_java, major_version, wheel_java
-from app.broker.server import Broker
-from app.broker_part import BrokerPart
+from app.supervisor.broker.jars import COORDINATES, Pin, class_path, fetch, read_pins, verify_all
+from app.supervisor.broker.java import find_java, major_version, wheel_java
+from app.supervisor.broker.server import Broker
+from app.supervisor.broker_process import BrokerPart
 
 JAR = b"not really a jar"
 PIN = Pin(PurePosixPath("org/example/tool/1.0/tool-1.0.jar"), hashlib.sha256(JAR).hexdigest())

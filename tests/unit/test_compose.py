@@ -9,10 +9,10 @@ import click
 import pytest
 import yaml
 
-from app.broker.config import FIXED
 from app.cli.main import cli
 from app.roles import ROLES
 from app.settings import Settings
+from app.supervisor.broker.config import FIXED
 from schemas.topics import DEFAULT_PARTITIONS, FUTURE_BOUND_MS, MAX_RECORD_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +92,7 @@ def test_kafka_in_a_container_takes_what_the_embedded_one_takes() -> None:
 
 
 def test_kafka_is_the_version_that_is_embedded() -> None:
-    coordinates = (ROOT / "app" / "broker" / "jars.py").read_text()
+    coordinates = (ROOT / "app" / "supervisor" / "broker" / "jars.py").read_text()
     version = SERVICES["kafka"]["image"].partition(":")[2]
     assert f"org.apache.kafka:kafka_2.13:{version}" in coordinates
 

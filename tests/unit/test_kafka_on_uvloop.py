@@ -8,7 +8,7 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from app.kafka_on_uvloop import mend
+from app.kafka.patch_uvloop import mend
 
 
 async def ask_over_a_closed_transport() -> None:

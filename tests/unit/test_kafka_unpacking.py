@@ -8,7 +8,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record._crecords.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as InPython
 
-from app.kafka_unpacking import MOST_BYTES, mend
+from app.kafka.patch_decompression import MOST_BYTES, mend
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mode import Service
 
-from app.safe_faust.app import SafeApp, make_app
-from app.safe_faust.latch import EXIT_LATCHED, Latch
-from app.safe_faust.publishing import Outgoing, RecordTooLarge, publish
-from app.safe_faust.transport import SafeConsumer
-from app.safe_faust.watchdog import Patience, Sight
+from app.kafka.producer_record import Outgoing, RecordTooLarge
+from app.kafka.safe_faust.app import SafeApp, make_app
+from app.kafka.safe_faust.latch import EXIT_LATCHED, Latch
+from app.kafka.safe_faust.publishing import publish
+from app.kafka.safe_faust.transport import SafeConsumer
+from app.kafka.safe_faust.watchdog import Patience, Sight
 from schemas.topics import MAX_RECORD_BYTES
 
 PARTITION = TP("source", 0)

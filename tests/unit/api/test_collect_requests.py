@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from app.api.admission import OVERHEAD_BYTES, Admission
-from app.api.collect_config import BulkQuery, Said, config_of
-from app.api.problems import Problem
+from app.api.collect.config import BulkQuery, Said, config_of
+from app.api.http.problems import Problem
+from app.api.services.admission import OVERHEAD_BYTES, Admission
 
 CSV = Said("text/csv")
 

@@ -9,9 +9,9 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from app.api.bodies import parse
-from app.api.job_bodies import CadenceBody, CreateBody, PatchBody, configuration_errors, cursor_errors, known_type
-from app.api.problems import FieldError, Problem, field_errors, invalid
+from app.api.http.problems import FieldError, Problem, field_errors, invalid
+from app.api.jobs.bodies import CadenceBody, CreateBody, PatchBody, configuration_errors, cursor_errors, known_type
+from app.api.routing.parsing import parse
 
 JOB = {"name": "x", "provider": "file", "job_type": "import"}
 MANY = {f"k{number}": 1 for number in range(100_000)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.identity import LastAdminError, Tokens, form_token, sign_in_link
+from app.auth import LastAdminError, Tokens, form_token, sign_in_link
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
 

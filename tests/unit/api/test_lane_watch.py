@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.api.lane_watch import LaneWatch, UnknownLagError
-from app.stamp import utc_now
+from app.api.services.lag_monitor import LaneWatch, UnknownLagError
+from app.clock import utc_now
 from app.store.read_store import ReadStore
 from schemas.topics import UPDATES_BACKFILL
 

@@ -1,7 +1,7 @@
 """What two parts of the house call the same thing."""
 
-from app.api.cluster import CONTROL_GROUP
-from app.control import APP_ID
+from app.api.services.cluster_health import CONTROL_GROUP
+from app.control.role import APP_ID
 
 
 def test_readiness_asks_for_the_group_that_control_is() -> None:

@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from app.api.views import job_view
-from app.identity import Caller
-from app.pages.pages import BUTTONS, SPANS
-from app.pages.render import page
-from projections.job_state import Completed, Job
+from app.api.jobs.views import job_view
+from app.api.pages.pages import BUTTONS, SPANS
+from app.api.pages.render import page
+from app.auth import Caller
+from projections.jobs.state import Completed, Job
 from schemas.commands import Counts
 
 AT = datetime(2026, 11, 25, 2, 29, 39, tzinfo=UTC)

@@ -7,10 +7,11 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.api import port, request_body
-from app.api.openapi import WHY
+from app.api.http import connection as port
+from app.api.http import request_body
+from app.api.routing.openapi import WHY
 from app.settings import Settings
-from tests.kafka.api.rig import Client, serving
+from tests.integration.api.rig import Client, serving
 
 pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web_exceptions.NotAppKeyWarning")
 

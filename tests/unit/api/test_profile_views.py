@@ -3,11 +3,11 @@
 import json
 from datetime import UTC, datetime
 
-from app.api.profile_views import profile_view
-from projections.cells import Cells, count, latest, unite
-from projections.node import Node
-from projections.recipe import Applied
-from projections.rules import Rules
+from app.api.profiles.views import profile_view
+from projections.definitions.rebuild_spec import Applied
+from projections.definitions.rules import Rules
+from projections.profiles.crdt import Cells, count, latest, unite
+from projections.profiles.identity_node import Node
 
 KEY = "00:email:ada@example.com"
 JOINED = datetime(2026, 1, 5, 9, tzinfo=UTC)

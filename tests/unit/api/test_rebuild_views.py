@@ -5,10 +5,10 @@ from typing import Any
 
 import orjson
 
-from app.api.rebuild_shelf import RebuildMark
-from app.api.rebuild_views import rebuild_view
-from projections.rebuild import Rebuild
-from projections.rules import Forgotten, key_hash
+from app.api.definitions.rebuild_views import rebuild_view
+from app.definitions.rebuild_catalog import RebuildMark
+from projections.definitions.rebuild import Rebuild
+from projections.definitions.rules import Forgotten, key_hash
 
 AT = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 SAMPLES: dict[str, list[dict[str, Any]]] = {

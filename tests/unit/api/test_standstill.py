@@ -1,6 +1,6 @@
 """A control that is started again and again, and ends at the same event every time, is not ready."""
 
-from app.api.cluster import STANDSTILL_SECONDS, Standstill
+from app.api.services.cluster_health import STANDSTILL_SECONDS, Standstill
 
 LONG = STANDSTILL_SECONDS + 1
 

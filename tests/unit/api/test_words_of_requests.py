@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from pydantic import TypeAdapter, ValidationError
 
-from app.api.event_tail import QUEUE, Listener, Tailed
-from app.api.events import id_of, parse_id
-from app.api.job_bodies import CreateBody, PatchBody, as_kept, merged
-from app.api.preferences import expected_revision, idempotency_key, patience, traceparent
-from app.api.problems import Problem, pointer
-from app.api.registry import subjects
-from app.api.values import FIRST, LAST, Duration, Moment
-from app.api.views import redacted
-from schemas.catalog import versions
+from app.api.http.headers import expected_revision, idempotency_key, patience, traceparent
+from app.api.http.param_types import FIRST, LAST, Duration, Moment
+from app.api.http.problems import Problem, pointer
+from app.api.jobs.bodies import CreateBody, PatchBody, as_kept, merged
+from app.api.jobs.events import id_of, parse_id
+from app.api.jobs.views import redacted
+from app.api.services.event_tail import QUEUE, Listener, Tailed
+from app.api.system.schema_registry import subjects
 from schemas.events import JobKilled
+from schemas.wire.catalog import versions
 
 MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 SPAN: TypeAdapter[timedelta] = TypeAdapter(Duration)

@@ -10,8 +10,9 @@ from click.testing import CliRunner
 
 from app.cli.discovery import find
 from app.cli.exits import EXITS, UNAVAILABLE, Stopped
-from app.cli.job_values import cadence, configuration, json_object, seconds
+from app.cli.job.values import cadence, configuration, json_object
 from app.cli.main import cli
+from app.cli.param_types import seconds
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.data_directory import InUseError, announce_kafka, holder, only_one, with_kafka
-from app.environment import environment_of
+from app.data_dir import InUseError, announce_kafka, holder, only_one, with_kafka
 from app.settings import Settings
+from app.supervisor.environment import environment_of
 
 
 def test_a_second_supervisor_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_second_supervisor_is_refused_and_told_who_the_first_is(tmp_path: Path
 def test_the_lock_of_a_supervisor_that_was_killed_is_free(tmp_path: Path) -> None:
     script = f"""
 import os, pathlib, signal
-from app.data_directory import only_one
+from app.data_dir import only_one
 with only_one(pathlib.Path({str(tmp_path)!r})):
     os.kill(os.getpid(), signal.SIGKILL)
 """

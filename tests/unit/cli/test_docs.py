@@ -27,7 +27,7 @@ def test_commands_and_files_that_the_pages_name_exist() -> None:
     for page in (README, PAGE.read_text(), COLLECTING, CONSUMING, PROFILES, REBUILDS):
         assert set(re.findall(r"\bentrepot ([a-z][a-z-]+)", page)) <= set(COMMANDS) | {"doctor"}
         for path in re.findall(r"`((?:app|connectors|docs|projections|schemas|examples)/[\w./-]+)`", page):
-            assert path == "connectors/yours.py" or (ROOT / path).exists(), path
+            assert path == "connectors/providers/yours.py" or (ROOT / path).exists(), path
 
 
 def test_the_ports_in_the_examples_are_the_defaults() -> None:

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from app.cli.client import Api, problem_text
 from app.cli.exits import Stopped
-from app.cli.job_act import say_done
-from app.cli.job_logs import _print
-from app.cli.job_reference import find_job
+from app.cli.job.actions import say_done
+from app.cli.job.logs import _print
+from app.cli.job.reference import find_job
 from app.cli.output import Column, print_facts, print_table, visible
 from app.cli.progress import bar
 from app.cli.session import Session

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from app.cli import job_logs
 from app.cli.client import Api
-from app.cli.job_logs import LATE, _print, logs
+from app.cli.job import logs as job_logs
+from app.cli.job.logs import LATE, _print, logs
 from app.cli.session import Session
 
 FLIGHTS, PLANES = {"id": "flights-1", "name": "Flights"}, {"id": "planes-1", "name": "Planes"}

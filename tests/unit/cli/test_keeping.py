@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app.keeping import HEALTHY_SECONDS, Keeper, NotStartedError, Pauses
-from app.role_log import RoleLog
-from app.role_process import RoleProcess
+from app.supervisor.process_log import RoleLog
+from app.supervisor.restarts import HEALTHY_SECONDS, Keeper, NotStartedError, Pauses
+from app.supervisor.role_process import RoleProcess
 
 Make = Callable[..., Keeper]
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from app.cli.arriving import arrived, brought
 from app.cli.client import Api
-from app.cli.lane import length, list_lanes, pause_lane, rate, show_lane
+from app.cli.data.lane import length, list_lanes, pause_lane, rate, show_lane
+from app.cli.job.ingest_wait import arrived, brought
 from app.cli.session import Session
 
 AT = "2026-02-01T10:00:00Z"
@@ -114,7 +114,7 @@ def test_rates_for_a_person(given: float | None, shown: str) -> None:
 async def test_an_upload_is_waited_for_and_a_paused_lane_is_told_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("app.cli.arriving.LOOK_SECONDS", 0)
+    monkeypatch.setattr("app.cli.job.ingest_wait.LOOK_SECONDS", 0)
     api = Lanes()
     await arrived(Session(api, "table"), "job", "backfill")
     assert next(api.jobs, None) is None, "to the end"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cli.main import cli
-from app.cli.moments import AS_OF, FUTURE, PAST, Moment
 from app.cli.output import moment
+from app.cli.param_types import AS_OF, FUTURE, PAST, Moment
 
 
 @pytest.fixture(params=["UTC", "Europe/Berlin", "America/Sao_Paulo"])

@@ -9,9 +9,9 @@ import yaml
 from click.testing import CliRunner
 
 from app.cli.client import Api
+from app.cli.data.profile import explain_profile, forget_profile, get_profile
 from app.cli.exits import NOT_FOUND, Stopped
 from app.cli.main import cli
-from app.cli.profile import explain_profile, forget_profile, get_profile
 from app.cli.session import Session
 
 AT = "2026-02-01T10:00:00Z"

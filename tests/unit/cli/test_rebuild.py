@@ -9,10 +9,10 @@ import yaml
 
 from app.cli.client import Api
 from app.cli.exits import CONFLICT, NOT_FOUND, Stopped
-from app.cli.rebuild import discard_rebuild, list_rebuilds, promote_rebuild, show_rebuild
-from app.cli.rebuild_report import print_report
-from app.cli.rebuild_start import start, undo
-from app.cli.rebuild_wait import says
+from app.cli.rebuild.group import discard_rebuild, list_rebuilds, promote_rebuild, show_rebuild
+from app.cli.rebuild.report import print_report
+from app.cli.rebuild.start import start, undo
+from app.cli.rebuild.wait import says
 from app.cli.session import Session
 
 AT = "2026-02-01T10:00:00Z"

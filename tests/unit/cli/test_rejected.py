@@ -7,7 +7,7 @@ import pytest
 
 from app.cli.client import Api
 from app.cli.exits import NOT_FOUND, Stopped
-from app.cli.rejected import job_rejected, stream_rejected
+from app.cli.job.dead_letters import job_rejected, stream_rejected
 from app.cli.session import Session
 
 JOB = {"id": "5f0c9e0a-0000-4000-8000-000000000000", "name": "People"}

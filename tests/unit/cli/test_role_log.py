@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from app.role_log import PAUSE_SECONDS, SHOWN, RoleLog
+from app.supervisor.process_log import PAUSE_SECONDS, SHOWN, RoleLog
 
-WARNING = "2026-11-03T14:03:00Z WARNING app.control: the broker is slow"
+WARNING = "2026-11-03T14:03:00Z WARNING app.control.role: the broker is slow"
 
 
 def logged(path: Path, lines: list[str]) -> list[str]:
@@ -23,7 +23,7 @@ def logged(path: Path, lines: list[str]) -> list[str]:
     [
         (WARNING, True),
         ('{"event": "slow", "level": "error"}', True),
-        ("2026-11-03T14:03:00Z INFO app.control: an ERROR of the past", False),
+        ("2026-11-03T14:03:00Z INFO app.control.role: an ERROR of the past", False),
         ('{"event": "slow", "level": "info"}', False),
         ("  File x.py, line 3", False),
     ],

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from app.cli.client import Api
+from app.cli.data.stream import show_stream, suggest_mapping
 from app.cli.session import Session
-from app.cli.stream import show_stream, suggest_mapping
 
 AT = "2026-11-25T02:29:39Z"
 HOSTILE = "odd\nname: [\x1b[31m\u2028"

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from app.cli.exits import REFUSED, Stopped
-from app.cli.settings_errors import load_settings, unknown_names
-from app.keeping import NotStartedError
+from app.cli.service.settings_errors import load_settings, unknown_names
 from app.settings import Settings
-from app.surroundings import check_address, check_file_roots, check_store, wait_for_kafka
+from app.supervisor.preflight import check_address, check_file_roots, check_store, wait_for_kafka
+from app.supervisor.restarts import NotStartedError
 
 
 @pytest.mark.parametrize(

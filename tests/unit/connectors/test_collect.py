@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from connectors.catalog import is_pushed
-from connectors.collect import MOST_SWOLLEN_BYTES, Config, read_upload
 from connectors.contract import Batch, ConnectorError, Cursor, FixConfiguration, Limits
-from connectors.timestamps import Timestamps
+from connectors.providers.collect import MOST_SWOLLEN_BYTES, Config, read_upload
+from connectors.text.timestamps import Timestamps
 from tests.unit.connectors.texts import NOW, MemorySource
 
 WIDE = Limits(clock=lambda: NOW)

@@ -8,8 +8,8 @@ import zlib
 import pytest
 import zstandard
 
-from connectors.compression import Decoder, Gzip, Zstd, decoder, detect
 from connectors.contract import FixConfiguration, RetryLater
+from connectors.text.compression import Decoder, Gzip, Zstd, decoder, detect
 
 TEXT = b"".join(b"%d,some text\n" % each for each in range(5_000))
 PACKED = {"gzip": gzip.compress(TEXT), "zstd": zstandard.compress(TEXT)}

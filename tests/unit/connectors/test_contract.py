@@ -23,7 +23,7 @@ EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "connectors" / "countdo
 
 def example() -> Connector:
     """Return the connector of the documentation, loaded as if it stood in `connectors`."""
-    spec = spec_from_file_location(f"connectors.{EXAMPLE.stem}", EXAMPLE)
+    spec = spec_from_file_location(f"connectors.providers.{EXAMPLE.stem}", EXAMPLE)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
@@ -88,7 +88,7 @@ def named(node: ast.stmt) -> list[str]:
 
 @each_connector
 def test_it_imports_no_other_connector(each: Connector) -> None:
-    others = {f"connectors.{other.name}" for other in CONNECTORS if other != each}
+    others = {f"connectors.providers.{other.name}" for other in CONNECTORS if other != each}
     tree = ast.parse(module_path(each).read_text())
     assert not {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)} & others, (
         "what two connectors share stands in a module of its own"

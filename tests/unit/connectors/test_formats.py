@@ -9,9 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from connectors.contract import Limits
-from connectors.cursor import check_cursor
-from connectors.file import Config
-from connectors.formats.json_body import MOST_MESSAGES, parse_body
+from connectors.providers.file import Config
+from connectors.text.cursor import check_cursor
+from connectors.text.formats.json_body import MOST_MESSAGES, parse_body
 from tests.unit.connectors.texts import LIMITS, NOW, Outcome, read_all
 
 WIDE = Limits(clock=lambda: NOW)

@@ -9,9 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, RetryLater
-from connectors.cursor import check_cursor
-from connectors.file import Config, read
-from connectors.http_source import retry_after
+from connectors.kit.http_source import retry_after
+from connectors.providers.file import Config, read
+from connectors.text.cursor import check_cursor
 from projections.json_object import MAX_JSON_BYTES
 
 Serve = Callable[[bytes], Awaitable[str]]

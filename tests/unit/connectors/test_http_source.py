@@ -12,10 +12,10 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
 
-from connectors.addresses import PublicResolver, is_public
 from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, RateLimited, RetryLater
-from connectors.file import CONNECTOR, Config, check, read
-from connectors.http_source import retry_after
+from connectors.kit.http_source import retry_after
+from connectors.kit.public_addresses import PublicResolver, is_public
+from connectors.providers.file import CONNECTOR, Config, check, read
 
 ROWS = b"a,b\n" + b"".join(b"%d,x\n" % each for each in range(60_000))
 LIMITS = Limits(allow_private_networks=True, batch_bytes=64 * 1024, http_timeout_seconds=5)

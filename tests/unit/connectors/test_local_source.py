@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from connectors.contract import FixConfiguration, Limits, RetryLater
-from connectors.file import Config, check, read
-from connectors.local_source import open_local
+from connectors.kit.local_source import open_local
+from connectors.providers.file import Config, check, read
 
 
 @pytest.fixture

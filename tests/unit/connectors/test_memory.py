@@ -10,7 +10,7 @@ SCRIPT = """
 import asyncio, sys
 from pathlib import Path
 from connectors.contract import Limits
-from connectors.file import Config, read
+from connectors.providers.file import Config, read
 
 async def main(path):
     limits = Limits(file_roots=(path.parent,))

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from connectors.contract import Batch, Limits
-from connectors.file import Config, read
-from connectors.text_config import TextConfig
-from connectors.text_import import QUIET_SECONDS
+from connectors.providers.file import Config, read
+from connectors.text.config import TextConfig
+from connectors.text.importer import QUIET_SECONDS
 from tests.unit.connectors.texts import LIMITS, NOW, outcome
 
 AGAIN = replace(LIMITS, comes_again=True)

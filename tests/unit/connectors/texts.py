@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.contract import Batch, ConnectorError, Cursor, Limits
-from connectors.cursor import parse_cursor
-from connectors.text_config import TextConfig
-from connectors.text_import import read_text
+from connectors.text.config import TextConfig
+from connectors.text.cursor import parse_cursor
+from connectors.text.importer import read_text
 
 NOW = 1_700_000_000.0
 LIMITS = Limits(batch_bytes=64, record_bytes=256, clock=lambda: NOW)

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.profiles.manifest import DamagedSnapshot, Snapshot, SnapshotFile, read, written
+from app.profiles.storage.manifest import DamagedSnapshot, Snapshot, SnapshotFile, read, written
 
 SNAPSHOT = Snapshot(
     partition=2,

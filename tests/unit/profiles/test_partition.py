@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from app.profiles.heard import heard
 from app.profiles.partition import ALL_ROWS, ProfilePartition
-from app.profiles.store import PartitionStore
-from projections.placement import partition_of_key
-from projections.update_payloads import encode_mapped
-from projections.updates import Group, Mapped, Told, canonical
+from app.profiles.storage.partition_store import PartitionStore
+from app.profiles.update_records import heard
+from projections.profiles.partitioning import partition_of_key
+from projections.profiles.update_codec import encode_mapped
+from projections.profiles.updates import Group, Mapped, Told, canonical
 from schemas.messages import MessageRejected
 from schemas.topics import UPDATES
 from schemas.updates import MappedBatch, NodeBatch
-from schemas.wire import decode, encode
+from schemas.wire.codec import decode, encode
 from tests.laws.profile_world import COLUMNS, Message, expected, shown, some_messages
 
 PARTITIONS = 3

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from app.profiles.snapshots import Snapshots
-from app.profiles.storage import LostLogError, Storage
-from app.profiles.store import Changes, CorruptStore, PartitionStore
+from app.profiles.storage.partition_store import Changes, CorruptStore, PartitionStore
+from app.profiles.storage.snapshots import Snapshots
+from app.profiles.storage.stores import LostLogError, Storage
 from app.settings import Settings
 from schemas.topics import UPDATES
 from tests.unit.profiles.test_store import filled as filled_with_rows

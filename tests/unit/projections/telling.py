@@ -4,9 +4,9 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from projections.decide import decide
-from projections.evolve import evolve
-from projections.job_state import Absent, Job, JobState
+from projections.jobs.decide import decide
+from projections.jobs.evolve import evolve
+from projections.jobs.state import Absent, Job, JobState
 from schemas.commands import Command, Counts, CreateJob, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused, Event, JobEvent
 from schemas.policies import Cadence, QuietWindow

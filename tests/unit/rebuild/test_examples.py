@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from app.profiles.asking import Asking
+from app.profiles.lookup_client import Asking
+from app.profiles.lookup_server import Serving
 from app.profiles.partition import ProfilePartition
-from app.profiles.serving import Serving
-from app.profiles.store import Changes, PartitionStore
-from app.rebuild.comparing import PATIENCE_SECONDS, Examples, side_of
-from app.rebuild.comparison import compare
-from app.store.plane import PlaneStore
+from app.profiles.storage.partition_store import Changes, PartitionStore
+from app.rebuild.diff import compare
+from app.rebuild.live_comparison import PATIENCE_SECONDS, Examples, side_of
+from app.store.data_plane import PlaneStore
 from app.store.read_store import ReadStore
-from projections.node import Node
-from projections.updates import encode_node
+from projections.profiles.identity_node import Node
+from projections.profiles.updates import encode_node
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = "00:email:ada"

@@ -7,7 +7,7 @@ from aiokafka import TopicPartition
 
 from app.rebuild import raw_reader
 from app.rebuild.raw_reader import size_of, windows_of
-from tests.unit.rebuild.test_folding import ARRIVED, DAY, NOW, Record, packed
+from tests.unit.rebuild.test_fold import ARRIVED, DAY, NOW, Record, packed
 
 WHERE = TopicPartition("messages.backfill", 1)
 LONG_AGO = (ARRIVED - 1_000 * DAY) // 1000

@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
-from app.rebuild.comparison import MOST_SAMPLES, Side, compare
+from app.rebuild.diff import MOST_SAMPLES, Side, compare
 from app.rebuild.report import report_of
-from projections.node import BETWEEN, Node
-from projections.rebuild import MOST_REPORT
+from projections.definitions.rebuild import MOST_REPORT
+from projections.profiles.identity_node import BETWEEN, Node
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLASSES = {"changed", "added", "removed", "split", "merged"}

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from connectors.contract import Batch, Connector, JobType
-from projections.job_state import Job, Phase, Running, Sleeping
+from projections.jobs.state import Job, Phase, Running, Sleeping
 
 START = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 

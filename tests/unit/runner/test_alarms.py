@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from app.runner.alarms import ASK_AGAIN, ROOM, Alarms
-from projections.job_state import Killed, Purged, Running
+from app.runner.timers import ASK_AGAIN, ROOM, Alarms
+from projections.jobs.state import Killed, Purged, Running
 from schemas.commands import PurgeJob, WakeJob
 from schemas.policies import Cadence, QuietWindow
 from tests.unit.runner.jobs import START, job, sleeping

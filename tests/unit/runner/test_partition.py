@@ -2,7 +2,7 @@
 
 import asyncio
 
-from app.runner.commits import GroupCommit
+from app.kafka.transactions import GroupCommit
 from app.runner.partition import OwnedPartition, Workshop
 from connectors.contract import Limits
 from tests.unit.runner.jobs import START, job

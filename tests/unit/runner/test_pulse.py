@@ -2,8 +2,8 @@
 
 import asyncio
 
+from app.kafka.safe_faust.latch import Latch
 from app.runner.role import FROZEN_SECONDS, Pulse
-from app.safe_faust.latch import Latch
 
 
 class Clock:

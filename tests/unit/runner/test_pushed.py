@@ -4,15 +4,15 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from app.runner.commits import GroupCommit
+from app.kafka.transactions import GroupCommit
+from app.records.envelopes import stamp
 from app.runner.partition import OwnedPartition, Workshop
-from app.runner.pushed import ASK_AGAIN, PATIENCE, Unattended
 from app.runner.run import Run, Surroundings
-from app.stamp import stamp
+from app.runner.stalled_uploads import ASK_AGAIN, PATIENCE, Unattended
 from connectors.contract import Limits
-from projections.decide import decide
-from projections.evolve import evolve
-from projections.job_state import Completed, Failed, Job
+from projections.jobs.decide import decide
+from projections.jobs.evolve import evolve
+from projections.jobs.state import Completed, Failed, Job
 from schemas.commands import ReportError
 from tests.unit.runner.jobs import START, job
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from app.command_records import MOST_BYTES, UnreadableCommandError, command_in
-from app.dead_letters import dead_letter
-from app.job_codec import decode_job, encode_job
-from app.placement import partition_of
-from app.stamp import stamp
+from app.records.commands import MOST_BYTES, UnreadableCommandError, command_in
+from app.records.dead_letters import dead_letter
+from app.records.envelopes import stamp
+from app.records.job_state import decode_job, encode_job
+from app.records.partitioning import partition_of
 from schemas.commands import NONE, CreateJob, PauseJob, ReportProgress
-from schemas.wire import encode
+from schemas.wire.codec import encode
 from tests.unit.runner.jobs import START, job
 
 PAUSE = PauseJob(**stamp("orders", "user:ada", lambda: START))

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from app.packing import LARGEST_RECORD
+from app.kafka.producer_record import Outgoing
+from app.kafka.transactions import UnknownOutcomeError
+from app.records.message_batches import LARGEST_RECORD
 from app.runner import run as module
-from app.runner.commits import UnknownOutcomeError
 from app.runner.run import Run, Surroundings
-from app.safe_faust.publishing import Outgoing
 from connectors.contract import FixConfiguration, Limits, RateLimited, Reject, RetryLater
-from projections.decide import decide
+from projections.jobs.decide import decide
 from schemas.commands import ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused
 from schemas.messages import MessageBatch
 from schemas.policies import ONCE, Cadence
-from schemas.wire import decode
+from schemas.wire.codec import decode
 from tests.unit.runner.jobs import START, batch, giving, job, twin
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
-from schemas.avro_types import avro_schema, from_avro, to_avro
+from schemas.wire.avro_types import avro_schema, from_avro, to_avro
 from tests.golden.samples import MOMENT
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from schemas import catalog
-from schemas.avro_types import avro_schema
-from schemas.catalog import FOLDER, WORDS, UnknownSchemaError, newest, version_of, versions, without_docs
 from schemas.topics import DAY_MS, FOR_EVER, JOBS_EVENTS, MESSAGES_REJECTED, TOPICS
+from schemas.wire import catalog
+from schemas.wire.avro_types import avro_schema
+from schemas.wire.catalog import FOLDER, WORDS, UnknownSchemaError, newest, version_of, versions, without_docs
 
 FIRST_IDS = {
     "CreateJob": 1, "RenameJob": 2, "ConfigureJob": 3, "PauseJob": 4, "ResumeJob": 5, "RunJob": 6, "KillJob": 7,

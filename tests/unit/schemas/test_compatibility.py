@@ -8,9 +8,9 @@ import pytest
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.read import SchemaResolutionError
 
-from schemas.catalog import versions
-from schemas.compatibility import problems
-from schemas.wire import UPCASTERS
+from schemas.wire.catalog import versions
+from schemas.wire.codec import UPCASTERS
+from schemas.wire.compatibility import problems
 
 MOMENT = {"type": "long", "logicalType": "timestamp-micros"}
 

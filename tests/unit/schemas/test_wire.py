@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from fastavro import parse_schema, schemaless_writer
 
-from schemas import wire
-from schemas.catalog import UnknownSchemaError, Version
 from schemas.commands import KillJob, RenameJob
-from schemas.wire import FRAME, MalformedRecordError, decode, encode, schema_id_of
+from schemas.wire import codec as wire
+from schemas.wire.catalog import UnknownSchemaError, Version
+from schemas.wire.codec import FRAME, MalformedRecordError, decode, encode, schema_id_of
 from tests.golden.samples import MOMENT, full
 
 KILL = KillJob(command_id="c", job_id="j", issued_at=MOMENT, issued_by="user:ada")

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.store.questions import Record
-from projections.decide import decide
-from projections.evolve import evolve
-from projections.job_state import Absent, Job, JobState
+from app.store.models import Record
+from projections.jobs.decide import decide
+from projections.jobs.evolve import evolve
+from projections.jobs.state import Absent, Job, JobState
 from schemas.commands import (
     ConfigureJob,
     Counts,
@@ -29,7 +29,7 @@ from schemas.commands import (
     WakeJob,
 )
 from schemas.policies import DEFAULT_RETRY, ONCE, Cadence
-from schemas.wire import encode
+from schemas.wire.codec import encode
 
 START = datetime(2026, 11, 3, 14, 0, tzinfo=UTC)
 EVERY_HOUR = Cadence(kind="interval", every_seconds=3_600)

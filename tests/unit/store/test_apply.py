@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from app.store.questions import JobFilter, LogFilter, MetricFilter, NewerViewsError, Record
+from app.store.models import JobFilter, LogFilter, MetricFilter, NewerViewsError, Record
 from app.store.read_store import ReadStore
 from app.store.tables import generations, tables_of
-from projections.job_state import Job
+from projections.jobs.state import Job
 from schemas.commands import MOST, Counts, KillJob, PauseJob, PurgeJob, RenameJob, WakeJob
 from schemas.events import JobProgressed
 from tests.unit.store.histories import START, Partition, batches, history

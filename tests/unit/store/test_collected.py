@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from app.store.collected import KEPT, Collected
+from app.store.idempotency import KEPT, Collected
 from app.store.read_store import ReadStore
 
 START = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)

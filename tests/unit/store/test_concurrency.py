@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import DatabaseError
 
 from app.store.database import UnknownDatabaseError
-from app.store.questions import LogFilter, Sort, StreamDelta
+from app.store.models import LogFilter, Sort, StreamDelta
 from app.store.read_store import ReadStore
 from tests.unit.store.histories import START, Partition
 from tests.unit.store.neighbour import RECORDS

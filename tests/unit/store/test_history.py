@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from app.store.questions import LogFilter, MetricFilter, StreamDelta, StreamView
+from app.store.models import LogFilter, MetricFilter, StreamDelta, StreamView
 from app.store.read_store import ReadStore
-from projections.evolve import evolve
-from projections.job_state import Absent, Job, JobState
-from projections.metrics import Bucket, InvalidRangeError
+from projections.jobs.evolve import evolve
+from projections.jobs.state import Absent, Job, JobState
+from projections.views.metrics import Bucket, InvalidRangeError
 from schemas.commands import ConfigureJob, Counts, RenameJob
 from schemas.policies import DEFAULT_RETRY, ONCE
 from tests.unit.store.histories import EVERY_HOUR, START, Partition, history

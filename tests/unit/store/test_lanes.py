@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from app.lane.brake import Brake
-from app.store.questions import JobMapped, StreamDelta, Switch
+from app.lanes.pause import Brake
+from app.store.models import JobMapped, StreamDelta, Switch
 from app.store.read_store import ReadStore
 from schemas.commands import KillJob, PurgeJob
 from tests.unit.store.histories import Partition

@@ -9,8 +9,7 @@ from typing import get_args
 import pytest
 from sqlalchemy import select, update
 
-from app.store.cursors import Key, encode, fingerprint
-from app.store.questions import (
+from app.store.models import (
     InvalidCursorError,
     InvalidLimitError,
     JobFilter,
@@ -23,10 +22,11 @@ from app.store.questions import (
 )
 from app.store.read_store import ReadStore
 from app.store.tables import tables_of
-from projections.evolve import evolve
-from projections.job_log import LogLine, log_line
-from projections.job_state import Absent, Job, JobState, Status
-from projections.summary import next_wake
+from app.store.views.page_cursors import Key, encode, fingerprint
+from projections.jobs.evolve import evolve
+from projections.jobs.state import Absent, Job, JobState, Status
+from projections.views.job_log import LogLine, log_line
+from projections.views.job_summary import next_wake
 from schemas.commands import KillJob, PauseJob, RenameJob, ReportError
 from schemas.policies import ONCE
 from tests.unit.store.histories import START, Partition, history

@@ -6,10 +6,10 @@ import random
 import pytest
 from sqlalchemy import inspect
 
-from app.store.questions import BehindError, LogFilter, StreamDelta
+from app.store.models import BehindError, LogFilter, StreamDelta
 from app.store.read_store import ReadStore
-from app.store.rebuild import Rebuild
 from app.store.tables import generations
+from app.store.views.rebuild import Rebuild
 from tests.unit.store.histories import START, Partition, batches, history
 from tests.unit.store.views import everything
 

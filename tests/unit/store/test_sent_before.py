@@ -1,6 +1,6 @@
 """Who is about to send a file learns that one of its name is there already, and counts."""
 
-from app.api.sent_before import sent_before
+from app.api.lanes.duplicate_uploads import sent_before
 from app.store.read_store import ReadStore
 from schemas.commands import Counts, KillJob
 from tests.unit.store.histories import Partition

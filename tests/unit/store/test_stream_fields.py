@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from app.store.questions import StreamDelta
+from app.store.models import StreamDelta
 from app.store.read_store import ReadStore
 from app.store.tables import stream_fields
-from projections.field_stats import FORMAT, FieldStats
+from projections.fields.field_stats import FORMAT, FieldStats
 from tests.unit.store.histories import START
 
 REALTIME, BACKFILL = "messages.realtime", "messages.backfill"

@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from app.store import generations
 from app.store.read_store import ReadStore
 from app.store.tables import tables_of
+from app.store.views import generations
 
 HOUR = timedelta(hours=1)
 

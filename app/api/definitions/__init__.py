@@ -1,0 +1,1 @@
+"""Mappings, identity rules and rebuilds over HTTP."""

@@ -1,0 +1,185 @@
+"""Rebuilds over HTTP: profiles made anew by other rules or without some messages, looked at, promoted or discarded."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import uuid4
+
+from aiohttp import web
+
+from app.api.definitions.commands import envelope, outcome, overtaken
+from app.api.definitions.definitions import check_known
+from app.api.definitions.rebuild_requests import LONGEST_NOTE, WHY_NOT, RebuildBody, live_rules, what_brought, wished
+from app.api.definitions.rebuild_views import RebuildItem, RebuildView, public_id, rebuild_item, rebuild_view
+from app.api.http.headers import etag, expected_revision
+from app.api.http.problems import Problem, not_found
+from app.api.jobs.commands import Accepted
+from app.api.jobs.jobs import ACCEPTED
+from app.api.routing.responses import answer
+from app.api.routing.routes import MAY_MATCH, PREFER, Answer, Call, Query, Route
+from app.definitions.rebuild_catalog import RebuildMark
+from projections.definitions.rebuild_spec import recipe_text
+from projections.definitions.spec_summary import IDENTITY_RULES
+from projections.definitions.state import basis_of, basis_text
+from schemas.definitions import REBUILD, DefinitionCommand, DiscardRebuild, PromoteRebuild, StartRebuild, stream_of
+
+ENDED: Final = frozenset({"Completed", "Killed", "Purged"})
+
+
+async def list_rebuilds(call: Call[Query, None]) -> web.Response:
+    """Return the rebuilds that are remembered, the newest first."""
+    check_known(call)
+    live, in_force = (await call.api.store.plane.stage()).live, _in_force(call)
+    return answer(call, [rebuild_item(each, in_force, live) for each in reversed(call.api.shelf.rebuilds.all)])
+
+
+async def get_rebuild(call: Call[Query, None]) -> web.Response:
+    """Return a rebuild."""
+    mark = _found(call)
+    return answer(call, await _view(call, mark), headers=etag(mark.rebuild.version))
+
+
+async def start_rebuild(call: Call[Query, RebuildBody]) -> web.Response:
+    """Start a rebuild."""
+    check_known(call)
+    return await _start(call, call.body, call.body.note, "started")
+
+
+async def undo_job(call: Call[Query, None]) -> web.Response:
+    """Start a rebuild by the rules in force without what a job or an upload has brought up to now."""
+    check_known(call)
+    job_id = call.path("job_id")
+    brought, job = await what_brought(call, job_id), await call.api.store.job(job_id)
+    if brought == "no_such_job":
+        raise not_found("job", job_id)
+    if brought == "no_messages":
+        raise Problem(409, brought, f"{WHY_NOT[brought]}: there is nothing to undo", more={"allowed": []})
+    said = "started"
+    if job is None:
+        said += "; no job has that id: if an upload has, what it brought is left out, and the report will tell"
+    elif job.status not in ENDED:
+        said += f"; the job is {job.status}, and what it brings from now on counts: kill it if that is wrong, too"
+    note = f"without what {job.name if job else job_id} has brought"[:LONGEST_NOTE]
+    return await _start(call, RebuildBody(without=(job_id,)), note, said)
+
+
+async def promote_rebuild(call: Call[Query, None]) -> web.Response:
+    """Let what was built be what is live."""
+    mark = _found(call)
+    command = PromoteRebuild(**envelope(call, mark.rebuild.definition_id, _expected(call, mark)))
+    return await _submitted(call, command, "promoted; it goes live as soon as the lanes have changed over")
+
+
+async def discard_rebuild(call: Call[Query, None]) -> web.Response:
+    """Drop what was built; what is live stays as it is."""
+    mark = _found(call)
+    command = DiscardRebuild(**envelope(call, mark.rebuild.definition_id, _expected(call, mark)))
+    return await _submitted(call, command, "discarded")
+
+
+async def _start(call: Call[Any, Any], body: RebuildBody, note: str, said: str) -> web.Response:
+    rules = await live_rules(call)
+    recipe, basis = await wished(call, body, rules), basis_text(basis_of(rules))
+    busy = call.api.shelf.rebuilds.under_way
+    if busy is not None:
+        name = public_id(busy.rebuild.definition_id)
+        detail = f"rebuild {name} is under way, and there can be one at a time: promote or discard it first"
+        raise Problem(409, "busy", detail, more={"allowed": ["promote", "discard"], "rebuild": name})
+    definition_id = f"{REBUILD}{uuid4()}"
+    command = StartRebuild(**envelope(call, definition_id, None), recipe=recipe_text(recipe), note=note, basis=basis)
+    return await _submitted(call, command, said, status=202)
+
+
+async def _submitted(call: Call[Any, Any], command: DefinitionCommand, said: str, status: int = 200) -> web.Response:
+    """Send a command and return the rebuild behind it; or 202 with where to look when it is not visible yet."""
+    there = f"/v2/rebuild/{public_id(command.definition_id)}"
+    event = await outcome(call, command)
+    mark = call.api.shelf.rebuilds.get(command.definition_id)
+    if event is None or mark is None:
+        waits = "accepted; it will be visible at the address given"
+        facts = Accepted(id=public_id(command.definition_id), href=there)
+        return answer(call, facts, status=202, message=waits, headers={"Location": there})
+    headers = etag(mark.rebuild.version) | ({"Location": there} if status == 202 else {})
+    return answer(call, await _view(call, mark), status=status, message=said, headers=headers)
+
+
+async def _view(call: Call[Any, Any], mark: RebuildMark) -> RebuildView:
+    plane = call.api.store.plane
+    progress = await plane.progress(mark.rebuild.definition_id)
+    forgotten = call.api.rules.rules.forgotten
+    return rebuild_view(mark, _in_force(call), (await plane.stage()).live, progress, forgotten)
+
+
+def _in_force(call: Call[Any, Any]) -> Mapping[str, int]:
+    """Return the versions in force by stream, and those of the identity rules."""
+    return {
+        stream_of(each.definition_id) or IDENTITY_RULES: each.applied.version
+        for each in call.api.shelf.definitions
+        if each.applied
+    }
+
+
+def _found(call: Call[Any, Any]) -> RebuildMark:
+    check_known(call)
+    name = call.path("rebuild_id")
+    found: RebuildMark | None = call.api.shelf.rebuilds.get(f"{REBUILD}{name}")
+    if found is None:
+        raise not_found("rebuild", name)
+    return found
+
+
+def _expected(call: Call[Any, Any], mark: RebuildMark) -> int | None:
+    """Return the version that the client has read: how often it was reported to be ready."""
+    expected, version = expected_revision(call.request.headers), mark.rebuild.version
+    if expected not in {None, version}:
+        raise overtaken(version, "it was compared again meanwhile: look at the report again")
+    return expected
+
+
+def _route(method: str, path: str, handler: Any, summary: str, answers: Mapping[int, Answer], **more: Any) -> Route:
+    return Route(
+        method=method,
+        path=path,
+        handler=handler,
+        role="viewer" if method == "GET" else "editor",
+        tag="rebuilds",
+        summary=summary,
+        answers=answers,
+        problems=(422, 503, *more.pop("problems", ())),
+        **more,
+    )
+
+
+ONE: Final = Answer("the rebuild", RebuildView, headers=("ETag",))
+STARTED: Final[Mapping[int, Answer]] = {
+    202: Answer(
+        "the rebuild, which goes on by itself; or where it will be", RebuildView | Accepted, headers=("Location",)
+    )
+}
+WRITTEN: Final[Mapping[int, Answer]] = {200: ONE, 202: ACCEPTED}
+ACT: Final[Mapping[str, Any]] = {"headers": (MAY_MATCH, PREFER), "problems": (404, 409, 412)}
+
+ROUTES: Final = (
+    _route("GET", "/v2/rebuild", list_rebuilds, "List rebuilds", {200: Answer("the newest first", list[RebuildItem])}),
+    _route(
+        "POST",
+        "/v2/rebuild",
+        start_rebuild,
+        "Build profiles anew, beside those that are live",
+        STARTED,
+        body=RebuildBody,
+        headers=(PREFER,),
+        problems=(400, 404, 409, 413, 415),
+    ),
+    _route("GET", "/v2/rebuild/{rebuild_id}", get_rebuild, "Look at a rebuild", {200: ONE}, problems=(404,)),
+    _route("POST", "/v2/rebuild/{rebuild_id}/promote", promote_rebuild, "Let it be what is live", WRITTEN, **ACT),
+    _route("POST", "/v2/rebuild/{rebuild_id}/discard", discard_rebuild, "Drop what was built", WRITTEN, **ACT),
+    _route(
+        "POST",
+        "/v2/job/{job_id}/undo",
+        undo_job,
+        "Build profiles anew without what a job or an upload has brought",
+        STARTED,
+        headers=(PREFER,),
+        problems=(404, 409),
+    ),
+)

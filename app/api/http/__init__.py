@@ -1,0 +1,1 @@
+"""What any HTTP edge needs: problems, headers, bodies, who asks. Knows no resources."""

@@ -1,0 +1,112 @@
+"""What people do with a job: pause, resume, bounce, run, kill, restore, and go back to an older configuration."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from aiohttp import web
+from pydantic import Field
+
+from app.api.http.headers import expected_revision
+from app.api.http.param_types import Duration
+from app.api.http.problems import not_found
+from app.api.jobs.commands import check_not_pushed, find_job, send, stamped, until_it_begins, written
+from app.api.jobs.jobs import ACCEPTED
+from app.api.jobs.views import ACTIONS as ACTION_NAMES
+from app.api.jobs.views import JobView
+from app.api.routing.routes import MAY_MATCH, PREFER, Answer, Call, Handler, Query, Route
+from app.auth import Role
+from schemas.commands import ConfigureJob, JobCommand, KillJob, PauseJob, RestoreJob, ResumeJob, RunJob
+
+
+class PauseQuery(Query):
+    """For how long."""
+
+    for_: Annotated[
+        Duration | None, Field(alias="for", description="`90s`, `15m`, `1h30m`, `2d`; left out: until resumed")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that can be done with a job, under its name in the path."""
+
+    name: str
+    done: str
+    summary: str
+    role: Role
+    command: Callable[..., JobCommand]
+
+
+ACTIONS: Final = (
+    Action("resume", "resumed", "Go on after a pause or a failure", "operator", ResumeJob),
+    Action("bounce", "resumed", "Go on after a failure: another name of `resume`", "operator", ResumeJob),
+    Action("run", "running", "Run now instead of waiting, or once more after completion", "operator", RunJob),
+    Action("kill", "killed", "Stop and put away; it can be restored until it is purged", "editor", KillJob),
+    Action("restore", "restored", "Bring a killed job back, paused", "editor", RestoreJob),
+)
+
+
+async def pause_job(call: Call[PauseQuery, None]) -> web.Response:
+    """Pause a job, for a time or until it is resumed."""
+    job_id, span = call.path("job_id"), call.query.for_
+    await find_job(call, job_id)
+    envelope = stamped(call, job_id)
+    until = envelope["issued_at"] + span if span is not None else None
+    command = PauseJob(**envelope, until=until, expected_revision=expected_revision(call.request.headers))
+    return written(call, job_id, await send(call, command), "paused")
+
+
+async def revert_job(call: Call[Query, None]) -> web.Response:
+    """Bring back an older configuration, with its cadence and retry policy, as a new version."""
+    job_id, version = call.path("job_id"), call.path("version")
+    job = await find_job(call, job_id)
+    check_not_pushed(job, "configure")
+    versions = await call.api.store.configurations(job_id)
+    old = next((each for each in versions if str(each.version) == version), None)
+    if old is None:
+        raise not_found("configuration version", version)
+    command = ConfigureJob(
+        **stamped(call, job_id),
+        configuration=old.configuration,
+        cadence=old.cadence,
+        retry=old.retry,
+        reverted_from=old.version,
+        expected_revision=expected_revision(call.request.headers),
+    )
+    message = f"version {version} is back, as a new version{until_it_begins(job, old.cadence)}"
+    return written(call, job_id, await send(call, command), message)
+
+
+def _handler(action: Action) -> Handler:
+    async def act(call: Call[Any, Any]) -> web.StreamResponse:
+        job_id = call.path("job_id")
+        job = await find_job(call, job_id)
+        if action.command in {RunJob, ResumeJob}:
+            check_not_pushed(job, ACTION_NAMES[action.command.__name__])
+        command = action.command(**stamped(call, job_id), expected_revision=expected_revision(call.request.headers))
+        return written(call, job_id, await send(call, command), action.done)
+
+    return act
+
+
+def _route(path: str, handler: Handler, role: Role, summary: str, query: type[Query] = Query) -> Route:
+    return Route(
+        method="POST",
+        path=f"/v2/job/{{job_id}}/{path}",
+        handler=handler,
+        role=role,
+        tag="job actions",
+        summary=summary,
+        query=query,
+        headers=(MAY_MATCH, PREFER),
+        answers={200: Answer("the job", JobView, headers=("ETag",)), 202: ACCEPTED},
+        problems=(404, 409, 412, 422, 503),
+    )
+
+
+ROUTES: Final = (
+    _route("pause", pause_job, "operator", "Stop at the next record boundary, for a time or until resumed", PauseQuery),
+    *(_route(each.name, _handler(each), each.role, each.summary) for each in ACTIONS),
+    _route("revert/{version}", revert_job, "editor", "Bring back an older configuration as a new version"),
+)

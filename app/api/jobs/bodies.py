@@ -1,0 +1,209 @@
+"""What people send to make and change jobs, checked as far as it can be without asking the decider."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator
+
+from app.api.http.problems import FieldError, field_errors, invalid
+from app.api.routing.routes import Body
+from connectors.catalog import connector
+from connectors.contract import JobType
+from projections.jobs.cadence import InvalidCadenceError, check
+from projections.jobs.command_checks import LONGEST_SECONDS, MAX_DESCRIPTION, MAX_NAME
+from projections.json_object import MAX_JSON_BYTES
+from schemas.policies import Cadence, CadenceKind, QuietWindow, RetryPolicy
+
+PUSHED: Final = "such a job is made by sending a file: POST /collect/bulk/{stream}"
+MOST_ITEMS: Final = 100
+YEAR_SECONDS: Final = 366 * 86_400
+
+Seconds = Annotated[int, Field(ge=1, le=LONGEST_SECONDS)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"\S")]
+Description = Annotated[str, Field(max_length=MAX_DESCRIPTION)]
+JsonObject = dict[str, Any]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+
+
+def _few(value: Any) -> Any:
+    """Refuse a flood before each of its items is looked at; what is just too many is refused by the field itself."""
+    if isinstance(value, list) and len(value) > MOST_ITEMS:
+        raise ValueError(f"a list here has at most {MOST_ITEMS} items, and this one has {len(value):,}")
+    return value
+
+
+FEW: Final = BeforeValidator(_few)
+
+
+class QuietBody(Body):
+    """A daily span in which the job sleeps."""
+
+    start: TimeOfDay
+    end: TimeOfDay
+    days: Annotated[tuple[Day, ...], Field(max_length=7), FEW] = ()
+
+
+class CadenceBody(Body):
+    """When the job runs."""
+
+    kind: CadenceKind = "once"
+    every_seconds: Annotated[int, Field(ge=0, le=YEAR_SECONDS)] = 0
+    cron: Annotated[str, Field(max_length=200)] = ""
+    time_zone: Annotated[str, Field(max_length=100)] = "UTC"
+    quiet: Annotated[tuple[QuietBody, ...], Field(max_length=20), FEW] = ()
+
+    def word(self) -> Cadence:
+        """Return it as the decider takes it."""
+        quiet = tuple(QuietWindow(**each.model_dump()) for each in self.quiet)
+        return Cadence(**self.model_dump(exclude={"quiet"}), quiet=quiet)
+
+
+class RetryBody(Body):
+    """How errors are retried."""
+
+    base_seconds: Seconds = 60
+    cap_seconds: Seconds = 1800
+    floor_seconds: Seconds = 1
+    give_up_seconds: Seconds = 36_000
+
+    def word(self) -> RetryPolicy:
+        """Return it as the decider takes it."""
+        return RetryPolicy(**self.model_dump())
+
+
+class _Named(Body):
+    @field_validator("name", check_fields=False)
+    @classmethod
+    def _visible(cls, value: str) -> str:
+        if not any(each.isprintable() and not each.isspace() for each in value):
+            raise ValueError("a name needs a character that can be seen")
+        return value
+
+    @field_validator("name", "description", check_fields=False)
+    @classmethod
+    def _no_nul(cls, value: str) -> str:
+        if "\x00" in value:
+            raise ValueError("a NUL character can't be kept")
+        return value
+
+
+class CreateBody(_Named):
+    """A job to be made."""
+
+    name: Name
+    provider: Annotated[str, Field(max_length=100)]
+    job_type: Annotated[str, Field(max_length=100)]
+    description: Description = ""
+    configuration: JsonObject = Field(default_factory=dict)
+    cadence: CadenceBody = CadenceBody()
+    retry: RetryBody = RetryBody()
+
+
+class PatchBody(_Named):
+    """A merge patch (RFC 7396): what is named changes, a null inside `configuration`, `cadence` … takes it away.
+
+    A cursor is one value: `cursor` replaces it as a whole.
+    """
+
+    name: Name = ""
+    description: Description = ""
+    configuration: JsonObject = Field(default_factory=dict)
+    cadence: JsonObject = Field(default_factory=dict)
+    retry: JsonObject = Field(default_factory=dict)
+    cursor: JsonObject = Field(
+        default_factory=dict, description="replaces the cursor as a whole; `{}`: from the beginning"
+    )
+
+
+def known_type(provider: str, job_type: str) -> JobType:
+    """Return a job type of a provider.
+
+    Raises:
+        Problem: 422, there is none.
+
+    """
+    found = connector(provider)
+    if found is None:
+        raise invalid([FieldError("/provider", "no_such_provider", f"there is no provider {provider!r}")])
+    kind = found.job_type(job_type)
+    if kind is None:
+        names = ", ".join(each.name for each in found.job_types)
+        message = f"{provider} has no job type {job_type!r}; it has {names}"
+        raise invalid([FieldError("/job_type", "no_such_job_type", message)])
+    return kind
+
+
+def configuration_errors(kind: JobType, configuration: Mapping[str, Any]) -> list[FieldError]:
+    """Return what is wrong with a configuration, as far as its connector can tell without asking the provider."""
+    data = orjson.dumps(configuration)
+    if len(data) > MAX_JSON_BYTES:
+        return [FieldError("/configuration", "too_large", f"a configuration has at most {MAX_JSON_BYTES:,} bytes")]
+    try:
+        kind.config.model_validate_json(data)
+    except ValidationError as error:
+        return field_errors(error, "/configuration", model=kind.config)
+    return []
+
+
+def cursor_errors(kind: JobType, cursor: Mapping[str, Any]) -> list[FieldError]:
+    """Return what is wrong with a cursor that a person edited."""
+    if len(orjson.dumps(cursor)) > MAX_JSON_BYTES:
+        return [FieldError("/cursor", "too_large", f"a cursor has at most {MAX_JSON_BYTES:,} bytes")]
+    return [FieldError(f"/cursor{each.field}", each.code, each.message) for each in kind.check_cursor(cursor)]
+
+
+def cadence_errors(cadence: Cadence, at: datetime) -> list[FieldError]:
+    """Return what is wrong with a cadence."""
+    try:
+        check(cadence, at)
+    except InvalidCadenceError as error:
+        return [FieldError(f"/cadence{error.pointer}", "bad_cadence", str(error))]
+    return []
+
+
+def merged(current: Any, patch: Any) -> Any:
+    """Return what a merge patch makes of a value (RFC 7396, section 2)."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(current) if isinstance(current, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+def as_kept(patch: Any, shown: Any, kept: Any) -> Any:
+    """Return a patch in which every value that is as it was shown is the one that is kept: secrets are not shown."""
+    if patch == shown:
+        return kept
+    if not (isinstance(patch, dict) and isinstance(shown, Mapping) and isinstance(kept, dict)):
+        return patch
+    return {
+        name: as_kept(value, shown[name], kept[name]) if name in shown and name in kept else value
+        for name, value in patch.items()
+    }
+
+
+def plain(policy: Cadence | RetryPolicy) -> dict[str, Any]:
+    """Return a policy as JSON has it."""
+    found: dict[str, Any] = orjson.loads(orjson.dumps(asdict(policy)))
+    return found
+
+
+def canonical(value: Mapping[str, Any]) -> str:
+    """Return JSON that is the same for the same value."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def parsed(model: type[BaseModel], value: Any, prefix: str) -> tuple[Any, list[FieldError]]:
+    """Return a value as a model, or what is wrong with it."""
+    try:
+        return model.model_validate(value), []
+    except ValidationError as error:
+        return None, field_errors(error, prefix, model=model)

@@ -1,0 +1,143 @@
+"""The one way to write: stamp a command, send it, and turn what comes of it into an answer or a problem."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from app.api.http.headers import etag, patience, traceparent
+from app.api.http.problems import FieldError, Problem, invalid, not_found
+from app.api.jobs.views import ACTIONS, allowed, job_view
+from app.api.routing.responses import answer
+from app.api.routing.routes import Call
+from app.api.services.command_gateway import Done, Refused, Sent
+from app.records.envelopes import stamp
+from connectors.catalog import is_pushed
+from projections.jobs.state import Completed, Failed, Job, Paused
+from schemas.commands import JobCommand
+from schemas.events import CommandRefused, JobEvent
+from schemas.policies import Cadence
+
+FIELDS: Final[Mapping[str, str]] = {
+    "bad_name": "/name",
+    "bad_description": "/description",
+    "bad_configuration": "/configuration",
+    "bad_cadence": "/cadence",
+    "bad_retry": "/retry",
+    "bad_cursor": "/cursor",
+    "until_in_the_past": "?for",
+}
+
+
+class Accepted(BaseModel):
+    """A write that is kept and not visible yet."""
+
+    id: str
+    href: str
+
+
+def stamped(call: Call[Any, Any], job_id: str) -> dict[str, Any]:
+    """Return the envelope of a command of this caller."""
+    return stamp(job_id, f"user:{call.caller.name}", call.api.clock)
+
+
+async def find_job(call: Call[Any, Any], job_id: str) -> Job:
+    """Return a job that people may see.
+
+    Raises:
+        Problem: 404.
+
+    """
+    job = await call.api.store.job(job_id)
+    if job is None or job.status == "Purged":
+        raise not_found("job", job_id)
+    return job
+
+
+def check_not_pushed(job: Job, action: str) -> None:
+    """Make sure that something can be done with a job, if its data comes with a request.
+
+    Raises:
+        Problem: 409, only sending it again does that.
+
+    """
+    if is_pushed(job.provider, job.job_type) and action not in allowed(job):
+        detail = (
+            f"{action} can't be done with an upload: its data comes with a request. "
+            "Send the file again with the same Idempotency-Key, and it goes on where it stopped"
+        )
+        raise Problem(409, "pushed_job", detail, more={"allowed": allowed(job)})
+
+
+async def send(call: Call[Any, Any], command: JobCommand) -> Job | None:
+    """Send a command and return the job behind it; None when that is not visible within the time given.
+
+    Raises:
+        Problem: it was refused, or Kafka could not be reached.
+
+    """
+    outcome = await _submitted(call, command)
+    return await call.api.store.job(command.job_id) if isinstance(outcome, Done) else None
+
+
+async def send_events(call: Call[Any, Any], command: JobCommand) -> tuple[JobEvent, ...]:
+    """Send a command and return what it led to; nothing, when that is not visible within the time given.
+
+    Raises:
+        Problem: it was refused, or Kafka could not be reached.
+
+    """
+    outcome = await _submitted(call, command)
+    return outcome.events if isinstance(outcome, Done) else ()
+
+
+async def _submitted(call: Call[Any, Any], command: JobCommand) -> Done | Sent:
+    try:
+        return await call.api.gateway.submit(command, patience(call.request.headers), traceparent(call.request.headers))
+    except Refused as refusal:
+        raise refused(refusal.event) from refusal
+
+
+def written(call: Call[Any, Any], job_id: str, job: Job | None, message: str, status: int = 200) -> web.Response:
+    """Return the job behind a write; or 202 with where to look when it is not visible yet."""
+    there = f"/v2/job/{job_id}"
+    if job is None:
+        said = "accepted; it will be visible at the address given"
+        return answer(call, Accepted(id=job_id, href=there), status=202, message=said, headers={"Location": there})
+    headers = etag(job.revision) | ({"Location": there} if status == 201 else {})
+    return answer(call, job_view(job), status=status, message=message, headers=headers)
+
+
+def until_it_begins(job: Job, cadence: Cadence) -> str:
+    """Return what a person has to know who gives a job a cadence: that it waits, and for what; "" when it doesn't."""
+    if cadence == job.cadence or cadence.kind == "once":
+        return ""
+    match job.phase:
+        case Completed():
+            return "; the job is Completed, so its cadence begins with its next run: `run` starts it"
+        case Failed() | Paused():
+            return f"; the job is {job.status}, so its cadence begins when it goes on: `resume` starts it"
+        case _:
+            return ""
+
+
+def refused(event: CommandRefused) -> Problem:
+    """Return the problem that a refusal is."""
+    actions = [ACTIONS[each] for each in event.allowed if each in ACTIONS]
+    match event.code:
+        case "no_such_job":
+            return not_found("job", event.job_id)
+        case "revision_mismatch":
+            return Problem(412, event.code, event.message, headers=etag(event.revision), more={"changed": {}})
+        case code if code in FIELDS:
+            return invalid([FieldError(FIELDS[code], code, event.message)])
+        case _:
+            return Problem(409, event.code, in_api_words(event.message), more={"allowed": actions})
+
+
+def in_api_words(message: str) -> str:
+    """Return a message with the names of actions for those of commands."""
+    for command, action in ACTIONS.items():
+        message = message.replace(command, action)
+    return message

@@ -1,0 +1,183 @@
+"""What lies behind a job: its log (or everyone's), its configurations, its events; and counts by time."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from app.api.http.param_types import Duration, Limit, Moment, PageCursor, Text
+from app.api.jobs.commands import find_job
+from app.api.jobs.views import ConfigurationView, configuration_view, event_view
+from app.api.routing.responses import answer, page
+from app.api.routing.routes import Answer, Call, Query, Route
+from app.store.models import LogFilter, LogOrder, MetricFilter
+from projections.views.job_log import LogKind, LogLine
+from projections.views.metrics import Bucket
+from schemas.commands import Counts
+
+HOUR: Final = timedelta(hours=1)
+
+
+class LogQuery(Query):
+    """Which lines; `since` included, `until` not."""
+
+    kind: Annotated[tuple[LogKind, ...], Field(max_length=17)] = ()
+    since: Moment | None = None
+    until: Moment | None = None
+    search: Text = ""
+    order: LogOrder = "newest_first"
+    limit: Limit = 50
+    cursor: PageCursor | None = None
+
+    def where(self, job_id: str) -> LogFilter:
+        """Return the filter as the read store takes it."""
+        return LogFilter(
+            job_id=job_id, kinds=self.kind, since=self.since, until=self.until, text=self.search, order=self.order
+        )
+
+
+class HistoryQuery(Query):
+    """Which events."""
+
+    after_seq: Annotated[int, Field(ge=0, le=2**62)] = 0
+    until: Moment | None = None
+    limit: Limit = 100
+
+
+class MetricQuery(Query):
+    """Which counts: the last 24 hours by default."""
+
+    since: Moment | None = None
+    until: Moment | None = None
+    interval: Annotated[Duration | None, Field(description="the width of a bucket: whole minutes; 1h by default")] = (
+        None
+    )
+    job_id: Text = ""
+    provider: Text = ""
+    stream: Text = ""
+
+
+class BucketView(BaseModel):
+    """Counts from `start` for one interval."""
+
+    start: datetime
+    counts: Counts
+
+
+class MetricView(BaseModel):
+    """Counts over a range: the sum, and its buckets."""
+
+    since: datetime
+    until: datetime
+    interval_seconds: int
+    total: Counts
+    buckets: list[BucketView]
+
+
+async def job_log(call: Call[LogQuery, None]) -> web.Response:
+    """Return a page of a job's log."""
+    job = await find_job(call, call.path("job_id"))
+    return await _log_page(call, job.job_id)
+
+
+async def all_logs(call: Call[LogQuery, None]) -> web.Response:
+    """Return a page of the log of all jobs."""
+    return await _log_page(call, "")
+
+
+async def _log_page(call: Call[LogQuery, None], job_id: str) -> web.Response:
+    found = await call.api.store.log(call.query.where(job_id), call.query.limit, call.query.cursor)
+    return page(call, found.items, found.next_cursor)
+
+
+async def configurations(call: Call[Query, None]) -> web.Response:
+    """Return every configuration a job has or had, the newest first."""
+    job = await find_job(call, call.path("job_id"))
+    found = await call.api.store.configurations(job.job_id)
+    return answer(call, [configuration_view(job.provider, each) for each in reversed(found)])
+
+
+async def job_events(call: Call[HistoryQuery, None]) -> web.Response:
+    """Return a job's events in order, from behind `after_seq`."""
+    job, query = await find_job(call, call.path("job_id")), call.query
+    found = await call.api.store.events(job.job_id, after_seq=query.after_seq, until=query.until, limit=query.limit)
+    headers = {}
+    if len(found) == query.limit:
+        there = call.request.rel_url.update_query(after_seq=str(found[-1].event.seq))
+        headers["Link"] = f'<{there}>; rel="next"'
+    return answer(call, [event_view(each.event, job.provider) for each in found], headers=headers)
+
+
+async def metrics(call: Call[MetricQuery, None]) -> web.Response:
+    """Return counts over a range."""
+    query = call.query
+    until = query.until or call.api.clock()
+    interval = query.interval or HOUR
+    since = query.since or until - timedelta(days=1)
+    where = MetricFilter(since=since, until=until, job_id=query.job_id, provider=query.provider, stream=query.stream)
+    buckets = await call.api.store.metrics(where, interval)
+    seconds = int(interval.total_seconds())
+    view = MetricView(
+        since=since,
+        until=until,
+        interval_seconds=seconds,
+        total=_sum(buckets),
+        buckets=[_bucket(each) for each in buckets],
+    )
+    return answer(call, view)
+
+
+def _bucket(bucket: Bucket) -> BucketView:
+    return BucketView(**{each.name: getattr(bucket, each.name) for each in fields(bucket)})
+
+
+def _sum(buckets: Sequence[Bucket]) -> Counts:
+    return sum((each.counts for each in buckets), start=Counts())
+
+
+def _route(
+    path: str,
+    handler: Any,
+    data: Any,
+    summary: str,
+    *,
+    tag: Literal["history", "metrics"] = "history",
+    query: type[Query] = Query,
+    headers: tuple[str, ...] = (),
+    problems: tuple[int, ...] = (404, 422),
+) -> Route:
+    return Route(
+        method="GET",
+        path=path,
+        handler=handler,
+        role="viewer",
+        tag=tag,
+        summary=summary,
+        query=query,
+        answers={200: Answer(summary, data, headers=headers)},
+        problems=problems,
+    )
+
+
+ROUTES: Final = (
+    _route("/v2/job/logs", all_logs, list[LogLine], "The log of all jobs", query=LogQuery, headers=("Link",)),
+    _route("/v2/job/{job_id}/logs", job_log, list[LogLine], "The log of a job", query=LogQuery, headers=("Link",)),
+    _route(
+        "/v2/job/{job_id}/configurations",
+        configurations,
+        list[ConfigurationView],
+        "A job's configurations, newest first",
+    ),
+    _route(
+        "/v2/job/{job_id}/history",
+        job_events,
+        list[dict[str, Any]],
+        "A job's events as they are on jobs.events",
+        query=HistoryQuery,
+        headers=("Link",),
+    ),
+    _route("/v2/metric", metrics, MetricView, "Counts over a range", tag="metrics", query=MetricQuery, problems=(422,)),
+)

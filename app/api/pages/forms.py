@@ -1,0 +1,31 @@
+"""What a browser sends from a form of ours, and nothing else that could be called one."""
+
+from typing import Final
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from app.api.http.problems import Problem
+from app.api.http.request_body import content_encoding, whole_body
+
+FORM: Final = "application/x-www-form-urlencoded"
+MAX_FORM_BYTES: Final = 64 * 1024
+MOST_FIELDS: Final = 20
+
+
+async def read_form(request: web.Request) -> dict[str, str]:
+    """Return the fields of a form; of one that comes twice, the last.
+
+    Raises:
+        Problem: 400, 408, 413 or 415: it is no form, or does not arrive.
+
+    """
+    if content_encoding(request) not in {None, "none"}:
+        raise Problem(415, "packed_body", "a form can't be taken packed")
+    data = await whole_body(request, MAX_FORM_BYTES)
+    if data and request.content_type != FORM:
+        raise Problem(415, "wrong_content_type", f"a form has to be {FORM}, not {request.content_type}")
+    try:
+        return dict(parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"))
+    except ValueError as error:
+        raise Problem(400, "malformed_form", "the form can't be read") from error

@@ -1,0 +1,158 @@
+"""The status pages' routes: the list of jobs, one job, and signing in. They show and ask what the API does, no more."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from app.api.context import API, REQUEST_ID
+from app.api.http.auth import COOKIE, authorize, check_form_token, check_same_site
+from app.api.http.param_types import PageCursor
+from app.api.http.problems import Problem, field_errors, invalid, not_found
+from app.api.jobs import actions as job_actions
+from app.api.jobs.commands import find_job
+from app.api.jobs.jobs import JobsQuery
+from app.api.jobs.views import configuration_view, job_item, job_view
+from app.api.pages.forms import read_form
+from app.api.pages.render import page
+from app.api.pages.signing import sign_in, sign_in_page, sign_out
+from app.api.routing.middleware import PROBLEM_PAGE
+from app.api.routing.parsing import read_query
+from app.api.routing.routes import Call, Query, Route
+from app.auth import ROLES, Caller, form_token
+from app.store.models import JobFilter, LogFilter
+from projections.views.job_summary import cadence_in_words
+
+STATIC: Final = Path(__file__).parent / "static"
+LOG_LINES: Final = 30
+BUTTONS: Final = (
+    ("resume", "Resume"),
+    ("run", "Run now"),
+    ("pause", "Pause"),
+    ("restore", "Restore"),
+    ("kill", "Kill"),
+)
+SPANS: Final = (("", "until resumed"), ("1h", "for 1 hour"), ("1d", "for 1 day"), ("1w", "for 1 week"))
+SHOWN: Final = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
+
+_ACTIONS: Final[Mapping[str, Route]] = {
+    route.path.rpartition("/")[2]: route for route in job_actions.ROUTES if "{version}" not in route.path
+}
+
+
+class JobPageQuery(Query):
+    """Which page of the log."""
+
+    cursor: PageCursor | None = None
+
+
+def add_pages(app: web.Application) -> None:
+    """Add the pages to the application."""
+    app[PROBLEM_PAGE] = problem_page
+    app.router.add_get("/", jobs_page)
+    app.router.add_get("/job/{job_id}", job_page)
+    app.router.add_post("/job/{job_id}/{action}", act)
+    app.router.add_get("/sign-in", sign_in_page)
+    app.router.add_post("/sign-in", sign_in)
+    app.router.add_post("/sign-out", sign_out)
+    app.router.add_static("/static", STATIC)
+
+
+def _caller(request: web.Request) -> Caller:
+    found = request.app[API].tokens.caller(request.cookies.get(COOKIE, ""))
+    if found is None or found.kind != "session":
+        raise web.HTTPSeeOther("/sign-in")
+    return found
+
+
+def _shared(request: web.Request, caller: Caller) -> dict[str, Any]:
+    """Return what every page shows."""
+    return {"caller": caller, "form_token": form_token(request.cookies[COOKIE]), "problem": None}
+
+
+async def jobs_page(request: web.Request) -> web.Response:
+    """Show a page of jobs."""
+    caller, store = _caller(request), request.app[API].store
+    query = read_query(request, JobsQuery)
+    found = await store.jobs(query.where(), query.order(), query.limit, query.cursor)
+    counts = {each: await store.count_jobs(JobFilter(statuses=(each,))) for each in SHOWN}
+    return page(
+        "jobs.html",
+        **_shared(request, caller),
+        jobs=[job_item(each) for each in found.items],
+        counts=counts,
+        query=query,
+        narrowed=bool(set(query.model_fields_set) & {"status", "search", "provider", "job_type", "kind"}),
+        next_link=_link(request, cursor=found.next_cursor) if found.next_cursor else None,
+        status_link=lambda status: _link(request, status=status, cursor=None),
+        sort_link=lambda key: _link(request, sort=f"-{key}" if query.sort == key else key, cursor=None),
+    )
+
+
+def _link(request: web.Request, **changes: str | None) -> str:
+    kept = {name: value for name, value in request.query.items() if name not in changes}
+    added = {name: value for name, value in changes.items() if value}
+    return f"{request.path}?{urlencode(kept | added)}"
+
+
+async def job_page(request: web.Request) -> web.Response:
+    """Show a job."""
+    return await _job_page(request, _caller(request), None)
+
+
+async def _job_page(request: web.Request, caller: Caller, problem: Problem | None) -> web.Response:
+    api = request.app[API]
+    query = JobPageQuery() if problem else read_query(request, JobPageQuery)
+    call = Call(request, api, caller, query, None)
+    job = await find_job(call, request.match_info["job_id"])
+    log = await api.store.log(LogFilter(job_id=job.job_id), LOG_LINES, query.cursor)
+    versions = await api.store.configurations(job.job_id)
+    view = job_view(job)
+    may = {name for name, route in _ACTIONS.items() if route.role and caller.may(route.role)}
+    return page(
+        "job.html",
+        status=problem.status if problem else 200,
+        **_shared(request, caller) | {"problem": problem},
+        job=view,
+        cadence=cadence_in_words(job.cadence),
+        buttons=[each for each in BUTTONS if each[0] in view.allowed and each[0] in may],
+        spans=SPANS,
+        log=log.items,
+        older=_link(request, cursor=log.next_cursor) if log.next_cursor and not problem else None,
+        paging=query.cursor is not None,
+        configurations=[configuration_view(job.provider, each) for each in reversed(versions)],
+    )
+
+
+async def act(request: web.Request) -> web.Response:
+    """Do what a button asks for, then show the job; when it can't be done, show why."""
+    caller = _caller(request)
+    check_same_site(request)
+    form = {name: value for name, value in (await read_form(request)).items() if value}
+    check_form_token(request.cookies[COOKIE], form.pop("form_token", ""))
+    job_id, name = request.match_info["job_id"], request.match_info["action"]
+    route = _ACTIONS.get(name)
+    if route is None:
+        raise not_found("action", name)
+    authorize(caller, route.role or ROLES[-1])
+    try:
+        query = route.query.model_validate_strings(form)
+    except ValidationError as error:
+        raise invalid(field_errors(error, model=route.query)) from error
+    try:
+        await route.handler(Call(request, request.app[API], caller, query, None))
+    except Problem as problem:
+        if problem.status == 404:
+            raise
+        return await _job_page(request, caller, problem)
+    raise web.HTTPSeeOther(f"/job/{job_id}")
+
+
+def problem_page(request: web.Request, problem: Problem) -> web.Response:
+    """Show what went wrong."""
+    response = page("problem.html", status=problem.status, problem=problem, caller=None, request_id=request[REQUEST_ID])
+    response.headers.update(problem.headers)
+    return response

@@ -1,0 +1,57 @@
+"""Signing a browser in and out: by a link that works once, or by pasting a token. The session is an HttpOnly cookie."""
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from app.api.context import API
+from app.api.http.auth import COOKIE, check_form_token, check_same_site
+from app.api.pages.forms import read_form
+from app.api.pages.render import page
+from app.auth import SESSION_LIFE
+
+USED_UP: Final = "This link was used before, or is older than 15 minutes. Make a new one with: entrepot sign-in"
+UNKNOWN: Final = "This token is not known here, or it has expired or was revoked."
+
+
+async def sign_in_page(request: web.Request) -> web.Response:
+    """Use up the code of a link; without one, ask for a token."""
+    code = request.query.get("code", "")
+    if not code:
+        return _asking("")
+    session = await asyncio.to_thread(request.app[API].tokens.redeem, code)
+    return _asking(USED_UP) if session is None else _signed_in(session)
+
+
+async def sign_in(request: web.Request) -> web.Response:
+    """Open a session for whoever holds a token."""
+    check_same_site(request)
+    secret = (await read_form(request)).get("token", "").strip()
+    session = await asyncio.to_thread(request.app[API].tokens.sign_in, secret)
+    return _asking(UNKNOWN) if session is None else _signed_in(session)
+
+
+async def sign_out(request: web.Request) -> web.Response:
+    """End the session."""
+    check_same_site(request)
+    session = request.cookies.get(COOKIE, "")
+    check_form_token(session, (await read_form(request)).get("form_token", ""))
+    await asyncio.to_thread(request.app[API].tokens.sign_out, session)
+    response = web.HTTPSeeOther("/sign-in")
+    response.del_cookie(COOKIE, path="/")
+    raise response
+
+
+def _asking(problem: str) -> web.Response:
+    return page("sign_in.html", status=401 if problem else 200, caller=None, said=problem)
+
+
+def _signed_in(session: str) -> web.Response:
+    """Answer with a page that goes on to the list: a redirect from another site would leave a strict cookie behind."""
+    response = page("signed_in.html", caller=None)
+    response.headers["Refresh"] = "0; url=/"
+    response.set_cookie(
+        COOKIE, session, path="/", httponly=True, samesite="Strict", max_age=int(SESSION_LIFE.total_seconds())
+    )
+    return response

@@ -1,0 +1,1 @@
+"""Routes as data: checked, dispatched, documented."""

@@ -1,0 +1,128 @@
+"""From a request to a handler and back: ids, timing, checks, and every error as a problem. Knows no resources."""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from uuid import uuid4
+
+from aiohttp import web
+
+from app.api.context import API, QUIET, REQUEST_ID
+from app.api.http.auth import NOBODY, SECURITY_HEADERS, authenticated, authorize, check_host
+from app.api.http.problems import FieldError, Problem, invalid
+from app.api.routing.parsing import read_body, read_query
+from app.api.routing.routes import Call, Route
+from app.store.models import InvalidCursorError, InvalidLimitError
+from projections.views.metrics import InvalidRangeError
+
+REQUEST_SECONDS: Final = 60.0
+
+ProblemPage = Callable[[web.Request, Problem], web.Response]
+PROBLEM_PAGE: Final[web.AppKey[ProblemPage]] = web.AppKey("problem_page")
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def handler_of(route: Route) -> Handler:
+    """Return what aiohttp calls for a route: who asks, then what is asked, then the handler."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        api = request.app[API]
+        request[QUIET] = route.quiet
+        caller = NOBODY
+        if route.role is not None:
+            caller = authenticated(request, api.tokens)
+            authorize(caller, route.role)
+        async with asyncio.timeout(None if route.streams else REQUEST_SECONDS):
+            query = read_query(request, route.query)
+            body: Any = await read_body(request, route)
+            return await route.handler(Call(request, api, caller, query, body))
+
+    return handle
+
+
+@web.middleware
+async def answering(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give every request an id, every error the shape of a problem, and every answer its safety headers."""
+    given = request.headers.get("X-Request-ID", "")
+    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    started = time.perf_counter()
+    try:
+        check_host(request, request.app[API].settings.api_host)
+        response = await handler(request)
+    except web.HTTPRedirection:
+        raise  # an answer, and aiohttp's own way to give it
+    except Exception as error:  # noqa: BLE001  # the edge: whatever it was, the client gets an answer and the log the cause
+        response = _problem_response(request, _as_problem(request, error))
+    if not response.prepared:
+        response.headers["X-Request-ID"] = request[REQUEST_ID]
+    _note(request, response, time.perf_counter() - started)
+    return response
+
+
+async def protect(request: web.Request, response: web.StreamResponse) -> None:
+    """Add the safety headers to whatever is sent."""
+    for name, value in SECURITY_HEADERS.items():
+        response.headers[name] = value
+    kept = "no-cache" if request.path.startswith("/static/") else "no-store"
+    response.headers.setdefault("Cache-Control", kept)
+
+
+def _as_problem(request: web.Request, error: Exception) -> Problem:  # noqa: PLR0911  # one line for each kind
+    match error:
+        case Problem():
+            return error
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            detail = f"{request.method} is not done here; possible: {allowed}"
+            return Problem(405, "method_not_allowed", detail, headers={"Allow": allowed})
+        case web.HTTPNotFound() | web.HTTPForbidden():  # which aiohttp says of a directory under /static/
+            return Problem(
+                404, "no_such_path", f"there is nothing at {request.path}; /openapi.json lists what there is"
+            )
+        case web.HTTPException():
+            return Problem(error.status, "bad_request", error.reason)
+        case InvalidCursorError():
+            return invalid([FieldError("?cursor", "bad_cursor", str(error))])
+        case InvalidLimitError():
+            return invalid([FieldError("?limit", "bad_limit", str(error))])
+        case InvalidRangeError():
+            return invalid([FieldError("?interval", "bad_range", str(error))])
+        case TimeoutError():
+            return Problem(503, "timeout", "this took too long; try again", headers={"Retry-After": "5"})
+        case _:
+            _log.error("%s %s failed", request.method, request.path, exc_info=error)
+            return Problem(500, "internal", "something broke inside; the log has the cause under this request's id")
+
+
+def _problem_response(request: web.Request, problem: Problem) -> web.Response:
+    page = request.app.get(PROBLEM_PAGE)
+    if page is not None and _wants_page(request):
+        return page(request, problem)
+    return problem.response(request[REQUEST_ID])
+
+
+def _wants_page(request: web.Request) -> bool:
+    api = request.path.startswith(("/v2/", "/collect/", "/registry/", "/openapi.json", "/livez", "/readyz", "/metrics"))
+    return not api and "text/html" in request.headers.get("Accept", "")
+
+
+def _note(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "(none)"
+    method = request.method if request.method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} else "(other)"
+    measures = request.app[API].measures
+    measures.requests.labels(method, route, str(response.status)).inc()
+    if not request.path.startswith("/v2/events"):
+        measures.request_seconds.labels(method, route).observe(seconds)
+    quiet = method in {"GET", "HEAD"} and (response.status < 500 or request.path == "/readyz")
+    quiet = quiet or (response.status < 300 and request.get(QUIET, False))
+    level = logging.DEBUG if quiet else logging.INFO
+    # The path without its query, which can carry a sign-in code.
+    _log.log(level, "%s %s %d %.1f ms %s", method, request.path, response.status, seconds * 1000, request[REQUEST_ID])

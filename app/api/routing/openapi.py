@@ -1,0 +1,184 @@
+"""The OpenAPI 3.1 document, made from the routes as they are declared. It says nothing that is not declared there."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
+
+from app.api.http.problems import CONTENT_TYPE
+from app.api.routing.routes import STREAM_PATTERN, Answer, Query, Route
+
+VERSION: Final = "2.0"
+REF: Final = "#/components/schemas/{model}"
+WHY: Final = {
+    400: "the body is not what it has to be, such as JSON, or is nested too deep",
+    401: "no token, or none that is known",
+    403: "the token's role is too low",
+    404: "there is no such thing",
+    408: "the body did not arrive in time",
+    409: "not possible now; `allowed` names what is",
+    412: "others changed it; `changed` shows theirs beside yours",
+    413: "the body is too large",
+    415: "the body has another content type",
+    421: "the Host header names another host",
+    422: "fields that are not as they have to be, each in `errors`",
+    428: "If-Match is missing",
+    429: "too many at a time; `Retry-After` says when to come back",
+    503: "a part is not reachable or took too long; try again",
+}
+PROBLEM: Final = {
+    "type": "object",
+    "required": ["type", "title", "status", "code", "detail", "request_id"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "stable"},
+        "detail": {"type": "string", "description": "for a person"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "code", "message"],
+                "properties": {
+                    "pointer": {"type": "string"},
+                    "code": {"type": "string"},
+                    "message": {"type": "string"},
+                },
+            },
+        },
+        "allowed": {"type": "array", "items": {"type": "string"}, "description": "the actions possible now"},
+        "changed": {"type": "object", "description": "by field: `yours` and `current`"},
+    },
+}
+PATH_PARAMETERS: Final = {
+    "stream": {"type": "string", "pattern": STREAM_PATTERN},
+    "version": {"type": "string", "pattern": "^([0-9]{1,9}|latest|-1)$"},
+}
+SECURITY: Final = {"bearer": {"type": "http", "scheme": "bearer", "description": "a token of `POST /v2/token`"}}
+
+
+class _Document:
+    """The schemas that are found on the way."""
+
+    def __init__(self) -> None:
+        self.schemas: dict[str, Any] = {"Problem": PROBLEM}
+
+    def schema(self, kind: Any, mode: JsonSchemaMode = "serialization") -> dict[str, Any]:
+        """Return the schema of a type, its parts moved to where all schemas are."""
+        found = TypeAdapter(kind).json_schema(ref_template=REF, mode=mode)
+        self.schemas |= found.pop("$defs", {})
+        return found
+
+    def operation(self, route: Route) -> dict[str, Any]:
+        """Return what the document says of a route."""
+        statuses = (
+            {*route.problems, 421, 422, 503} | ({408} if route.body else set()) | ({401, 403} if route.role else set())
+        )
+        responses = {str(status): self._problem(status) for status in sorted(statuses - {*route.answers})}
+        responses |= {str(status): self._answer(status, each) for status, each in route.answers.items()}
+        operation: dict[str, Any] = {
+            "operationId": _operation_id(route),
+            "tags": [route.tag],
+            "summary": route.summary,
+            "security": [{"bearer": []}] if route.role else [],
+            "parameters": [*_path_parameters(route), *self._query(route.query), *_headers(route)],
+            "responses": dict(sorted(responses.items())),
+        }
+        if route.role:
+            operation["description"] = f"Needs the role `{route.role}`."
+        if route.body is not None:
+            content = {route.body_type: {"schema": self.schema(route.body, "validation")}}
+            operation["requestBody"] = {"required": route.body_required, "content": content}
+        if route.content:
+            content = {kind: {"schema": dict(schema)} for kind, schema in route.content.items()}
+            operation["requestBody"] = {"required": route.body_required, "content": content}
+        return operation
+
+    def _query(self, query: type[Query]) -> list[dict[str, Any]]:
+        found = self.schema(query, "validation")
+        required = found.get("required", [])
+        return [
+            {"name": name, "in": "query", "required": name in required, "schema": _without_null(schema)}
+            for name, schema in found.get("properties", {}).items()
+        ]
+
+    def _answer(self, status: int, given: Answer) -> dict[str, Any]:
+        if given.bare or given.content_type != "application/json":
+            schema: dict[str, Any] = {} if "json" in given.content_type else {"type": "string"}
+        else:
+            schema = self._envelope(status, given, "Link" in given.headers)
+        headers = {name: {"schema": {"type": "string"}} for name in given.headers}
+        response = {"description": given.description, "content": {given.content_type: {"schema": schema}}}
+        return response | ({"headers": headers} if headers else {})
+
+    def _envelope(self, status: int, given: Answer, paged: bool) -> dict[str, Any]:  # noqa: FBT001  # private, one caller
+        properties = {
+            "data": self.schema(given.data) if given.data is not None else {"type": "null"},
+            "status": {"const": status},
+            "message": {"type": "string"},
+            "request_id": {"type": "string"},
+        }
+        if paged:
+            properties["next_cursor"] = {"type": ["string", "null"]}
+        required = ["data", "status", "message", "request_id"]
+        return {"type": "object", "required": required, "properties": properties}
+
+    def _problem(self, status: int) -> dict[str, Any]:
+        content = {CONTENT_TYPE: {"schema": {"$ref": REF.format(model="Problem")}}}
+        response: dict[str, Any] = {"description": WHY[status], "content": content}
+        return response
+
+
+def document(routes: Iterable[Route]) -> dict[str, Any]:
+    """Return the document of some routes."""
+    made = _Document()
+    paths: dict[str, Any] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = made.operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Entrepot",
+            "version": VERSION,
+            "description": "Jobs that move customer data in, out and up to date.",
+        },
+        "paths": paths,
+        "components": {"schemas": dict(sorted(made.schemas.items())), "securitySchemes": SECURITY},
+    }
+
+
+def _path_parameters(route: Route) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS.get(name, {"type": "string"})}
+        for name in re.findall(r"{(\w+)}", route.path)
+    ]
+
+
+def _headers(route: Route) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": each.name,
+            "in": "header",
+            "required": each.required,
+            "description": each.description,
+            "schema": dict(each.schema),
+        }
+        for each in route.headers
+    ]
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a parameter, which is left out rather than null."""
+    options = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    rest = {key: value for key, value in schema.items() if key not in {"anyOf", "title"}}
+    if rest.get("default", "") is None:
+        del rest["default"]
+    return {**options[0], **rest} if len(options) == 1 else rest | ({"anyOf": options} if options else {})
+
+
+def _operation_id(route: Route) -> str:
+    return "_".join([route.method.lower(), *re.findall(r"\w+", route.path)])

@@ -1,0 +1,1 @@
+"""What lives as long as the API does: producers, tails, monitors."""

@@ -1,0 +1,150 @@
+"""From a request to a command on `jobs.commands`, and back with what it led to. It decides nothing."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from app.api.http.problems import Problem
+from app.api.services.event_tail import EventTail
+from app.api.services.metrics import Measures
+from app.kafka.reconnecting_producer import PatientProducer
+from app.records.partitioning import partition_of
+from app.store.read_store import ReadStore
+from schemas.commands import JobCommand
+from schemas.definitions import DefinitionCommand
+from schemas.events import CommandRefused, JobEvent
+from schemas.topics import JOBS_COMMANDS, MAX_RECORD_BYTES
+from schemas.wire.codec import encode
+from schemas.wire.headers import headers_of
+
+SHORTEST_LOOK: Final = 0.002
+LONGEST_LOOK: Final = 0.010
+SEND_SECONDS: Final = 10.0
+
+
+class Refused(Exception):
+    """The decider refused the command; `event` says why and what would do."""
+
+    def __init__(self, event: CommandRefused) -> None:
+        super().__init__(event.message)
+        self.event = event
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command led to, visible in the views."""
+
+    events: tuple[JobEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The command is kept, and what it leads to was not visible within the time given."""
+
+
+class CommandsGateway:
+    """Sends commands in the order they are given and waits for what they lead to."""
+
+    def __init__(
+        self, bootstrap_servers: str, partitions: int, tail: EventTail, store: ReadStore, measures: Measures
+    ) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._partitions = partitions
+        self._tail = tail
+        self._store = store
+        self._measures = measures
+        self._producer = PatientProducer("commands", self._make)
+
+    @property
+    def connected(self) -> bool:
+        """Whether commands can be sent."""
+        return self._producer.ready is not None
+
+    def start(self) -> None:
+        """Connect the producer, again and again until a broker answers."""
+        self._producer.start()
+
+    async def stop(self) -> None:
+        """Send what is queued and disconnect."""
+        await self._producer.stop()
+
+    def _make(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap_servers,
+            enable_idempotence=True,
+            acks="all",
+            linger_ms=0,
+            max_request_size=MAX_RECORD_BYTES,
+            request_timeout_ms=int(SEND_SECONDS * 1000),
+        )
+
+    async def submit(self, command: JobCommand, patience: float, traceparent: str = "") -> Done | Sent:
+        """Send a command and wait up to `patience` seconds until what it leads to is visible.
+
+        Raises:
+            Refused: the decider refused it.
+            Problem: 503, it is not known whether Kafka has it.
+
+        """
+        started = time.perf_counter()
+        kind = type(command).__name__
+        with self._tail.expect(command.command_id) as future:
+            partition = partition_of(command.job_id, self._partitions)
+            await self.deliver(JOBS_COMMANDS.name, command, command.job_id, partition, traceparent)
+            deadline = started + patience
+            try:
+                events = await asyncio.wait_for(asyncio.shield(future), max(0.0, deadline - time.perf_counter()))
+            except TimeoutError:
+                self._measures.commands.labels(kind, "sent").inc()
+                return Sent()
+        refusal = next((each for each in events if isinstance(each, CommandRefused)), None)
+        seq = max(each.seq for each in events)
+        visible = await self._visible(command.job_id, seq, deadline)
+        if refusal is not None:
+            self._measures.commands.labels(kind, "refused").inc()
+            raise Refused(refusal)
+        self._measures.commands.labels(kind, "done" if visible else "sent").inc()
+        if not visible:
+            return Sent()
+        self._measures.visible_seconds.observe(time.perf_counter() - started)
+        return Done(events)
+
+    async def deliver(
+        self, topic: str, command: JobCommand | DefinitionCommand, key: str, partition: int, traceparent: str = ""
+    ) -> None:
+        """Send a command and return when Kafka has it.
+
+        Raises:
+            Problem: 503, it is not known whether Kafka has it.
+
+        """
+        producer = self._producer.ready
+        if producer is None:
+            raise Problem(503, "kafka_unreachable", "Kafka is not reachable yet; nothing was changed, try again")
+        headers = list(headers_of(command, traceparent))
+        try:
+            await asyncio.wait_for(
+                producer.send_and_wait(topic, encode(command), key=key.encode(), partition=partition, headers=headers),
+                SEND_SECONDS,
+            )
+        except (KafkaError, TimeoutError) as error:
+            raise Problem(
+                503,
+                "kafka_unreachable",
+                "Kafka did not confirm the change in time, so it is not known whether it will happen: look again, "
+                "or repeat a creation with the same Idempotency-Key",
+                headers={"Retry-After": "5"},
+            ) from error
+
+    async def _visible(self, job_id: str, seq: int, deadline: float) -> bool:
+        pause = SHORTEST_LOOK
+        while await self._store.applied_seq(job_id) < seq:
+            if time.perf_counter() + pause > deadline:
+                return False
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_LOOK)
+        return True

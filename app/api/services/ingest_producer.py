@@ -1,0 +1,125 @@
+"""Small uploads on their way: records written at once and acked by every replica, concurrent ones in shared requests.
+
+There is no transaction, which would cost thirty milliseconds: what may be there already is looked for instead.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from app.kafka.partition_reader import LogReader, end_offset
+from app.kafka.producer_record import Outgoing
+from app.kafka.reconnecting_producer import PatientProducer
+from schemas.messages import MessageBatch
+from schemas.topics import MAX_RECORD_BYTES
+from schemas.wire.codec import decode
+
+SEND_SECONDS: Final = 10.0
+LINGER_MS: Final = 5
+BATCH_BYTES: Final = 1024 * 1024
+
+
+class NotSentError(Exception):
+    """Kafka is not reachable yet; nothing was written."""
+
+
+class NotConfirmedError(Exception):
+    """Kafka did not confirm in time: it is not known whether the records are there."""
+
+
+class Intake:
+    """The producer of small uploads."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._servers = bootstrap_servers
+        self._producer = PatientProducer("messages", self._make)
+        self._reached: dict[tuple[str, int], int] = {}  # an offset that was written, by topic and partition
+
+    def _make(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            bootstrap_servers=self._servers,
+            enable_idempotence=True,
+            acks="all",
+            linger_ms=LINGER_MS,
+            compression_type="zstd",
+            max_batch_size=BATCH_BYTES,
+            max_request_size=MAX_RECORD_BYTES,
+            request_timeout_ms=int(SEND_SECONDS * 1000),
+        )
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._producer.start()
+
+    async def stop(self) -> None:
+        """Send what is queued and disconnect."""
+        await self._producer.stop()
+
+    async def write(self, records: Sequence[Outgoing]) -> None:
+        """Write records, and return when every replica has them.
+
+        Raises:
+            NotSentError: no broker was reached yet.
+            NotConfirmedError: it is not known whether they are there.
+
+        """
+        producer = self._producer.ready
+        if producer is None:
+            raise NotSentError(NotSentError.__doc__)
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                sent = [await _send(producer, each) for each in records]
+                for written in await asyncio.gather(*sent):
+                    self._reached[written.topic, written.partition] = written.offset
+        except (KafkaError, TimeoutError) as error:
+            raise NotConfirmedError(NotConfirmedError.__doc__) from error
+
+    async def place(self, topic: str, partition: int) -> int:
+        """Return an offset that lies before all that is written from now on, and not long before.
+
+        Raises:
+            NotSentError: no broker can be asked.
+
+        """
+        known = self._reached.get((topic, partition))
+        if known is None:
+            try:
+                known = await end_offset(self._servers, TopicPartition(topic, partition))
+            except (KafkaError, OSError) as error:
+                raise NotSentError(NotSentError.__doc__) from error
+            self._reached[topic, partition] = known
+        return known
+
+    async def lacking(self, records: Iterable[Outgoing], start: int) -> list[Outgoing]:
+        """Return those of the records of one upload that are not in their partition, at or behind `start`."""
+        wanted = tuple(records)
+        there: set[tuple[str, int]] = set()
+        for topic, partition in {(each.topic, each.partition) for each in wanted}:
+            assert partition is not None
+            keys = {each.key for each in wanted}
+            async with LogReader(self._servers, topic, partition, start) as log:
+                async for record in log.records():
+                    if record.key in keys:
+                        there.add(_identity(record.value))
+        return [each for each in wanted if _identity(each.value or b"") not in there]
+
+
+async def _send(producer: AIOKafkaProducer, record: Outgoing) -> asyncio.Future[Any]:
+    sent: asyncio.Future[Any] = await producer.send(
+        record.topic,
+        record.value,
+        key=record.key,
+        partition=record.partition,
+        headers=list(record.headers),
+        timestamp_ms=record.timestamp_ms,
+    )
+    return sent
+
+
+def _identity(value: bytes) -> tuple[str, int]:
+    word = decode(value)
+    assert isinstance(word, MessageBatch)
+    return word.batch_id, word.first

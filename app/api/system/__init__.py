@@ -1,0 +1,1 @@
+"""Health, tokens, providers and the schema registry over HTTP."""

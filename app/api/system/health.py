@@ -1,0 +1,85 @@
+"""Whether this process lives, whether Entrepot is ready, and the measures. Open to everyone who can reach the port."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any, Final
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.api.context import Api
+from app.api.http.problems import Problem
+from app.api.jobs.jobs import Status
+from app.api.lanes.lanes import set_measures
+from app.api.routing.responses import answer
+from app.api.routing.routes import Answer, Call, Query, Route
+from app.api.services.lag_monitor import UnknownLagError
+from app.store.models import JobFilter
+
+CHECK_SECONDS: Final = 3.0
+STATUSES: Final[tuple[Status, ...]] = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
+
+
+class Ready(BaseModel):
+    """Every part, and `ok` or what is wrong with it."""
+
+    parts: dict[str, str]
+
+
+async def livez(call: Call[Query, None]) -> web.Response:
+    """Say that the process lives."""
+    return answer(call, None, message="live")
+
+
+async def readyz(call: Call[Query, None]) -> web.Response:
+    """Say whether a request would be answered and a command carried out."""
+    parts = await call.api.cluster.parts(call.api.tail.positions)
+    parts["events"] = "ok" if call.api.tail.alive else "jobs.events is not followed yet"
+    parts["definitions"] = "ok" if call.api.shelf.alive else "definitions.events is not followed yet"
+    parts["commands"] = "ok" if call.api.gateway.connected else "the producer is not connected yet"
+    parts["store"] = await _store(call.api)
+    if wrong := [name for name, state in parts.items() if state != "ok"]:
+        raise Problem(503, "not_ready", f"not ready: {', '.join(wrong)}", more={"parts": parts})
+    return answer(call, Ready(parts=parts), message="ready")
+
+
+async def _store(api: Api) -> str:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await api.store.count_jobs()
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        return f"not reachable ({type(error).__name__})"
+    return "ok"
+
+
+async def metrics(call: Call[Query, None]) -> web.Response:
+    """Return the measures as Prometheus reads them."""
+    for status in STATUSES:
+        count = await call.api.store.count_jobs(JobFilter(statuses=(status,)))
+        call.api.measures.jobs.labels(status).set(count)
+    with suppress(UnknownLagError):  # the last that was known is kept
+        set_measures(call.api, await call.api.lanes.look(), await call.api.store.lanes.switches())
+    body = generate_latest(call.api.measures.registry)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _route(path: str, handler: Any, answered: Answer, problems: tuple[int, ...] = ()) -> Route:
+    return Route(
+        method="GET",
+        path=path,
+        handler=handler,
+        role=None,
+        tag="health",
+        summary=answered.description,
+        answers={200: answered},
+        problems=(422, *problems),
+    )
+
+
+ROUTES: Final = (
+    _route("/livez", livez, Answer("the process lives")),
+    _route("/readyz", readyz, Answer("requests and commands are answered", Ready), (503,)),
+    _route("/metrics", metrics, Answer("the measures, for Prometheus", content_type="text/plain")),
+)

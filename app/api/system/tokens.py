@@ -1,0 +1,148 @@
+"""Who I am, and the tokens: list, create, revoke; and links that sign a browser in. A secret is shown once."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from app.api.http.param_types import Moment
+from app.api.http.problems import Problem, not_found
+from app.api.routing.responses import answer
+from app.api.routing.routes import Answer, Body, Call, Query, Route
+from app.auth import LastAdminError, Role, Token
+
+
+class Me(BaseModel):
+    """Who asks."""
+
+    name: str
+    role: Role
+    token_id: str
+
+
+class TokenView(BaseModel):
+    """A token, without its secret."""
+
+    id: str
+    name: str
+    role: Role
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class NewTokenView(TokenView):
+    """A token that was just made; `token` is shown this once."""
+
+    token: str
+
+
+class TokenBody(Body):
+    """A token to be made."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,80}$", description="who it is for; shown in logs")]
+    role: Role
+    expires_at: Moment | None = None
+
+
+class SignInView(BaseModel):
+    """A link that signs a browser in, once, within 15 minutes."""
+
+    path: str
+
+
+async def me(call: Call[Query, None]) -> web.Response:
+    """Return who asks."""
+    caller = call.caller
+    return answer(call, Me(name=caller.name, role=caller.role, token_id=caller.token_id))
+
+
+async def list_tokens(call: Call[Query, None]) -> web.Response:
+    """Return all tokens."""
+    return answer(call, [TokenView(**_facts(each)) for each in call.api.tokens.listed()])
+
+
+async def create_token(call: Call[Query, TokenBody]) -> web.Response:
+    """Make a token."""
+    body = call.body
+    made, secret = await asyncio.to_thread(call.api.tokens.create, body.name, body.role, body.expires_at)
+    said = "keep the token now: it can't be shown again"
+    return answer(call, NewTokenView(**_facts(made), token=secret), status=201, message=said)
+
+
+async def revoke_token(call: Call[Query, None]) -> web.Response:
+    """End a token."""
+    token_id = call.path("token_id")
+    try:
+        found = await asyncio.to_thread(call.api.tokens.revoke, token_id)
+    except LastAdminError as error:
+        raise Problem(409, "last_admin", str(error), more={"allowed": []}) from error
+    if not found:
+        raise not_found("token", token_id)
+    return answer(call, None, message="revoked")
+
+
+async def sign_in_link(call: Call[Query, None]) -> web.Response:
+    """Make a link that signs a browser in as whoever asks."""
+    code = await asyncio.to_thread(call.api.tokens.sign_in_code, call.caller)
+    return answer(call, SignInView(path=f"/sign-in?code={code}"), status=201, message="good once, for 15 minutes")
+
+
+def _facts(token: Token) -> dict[str, Any]:
+    return {name: getattr(token, name) for name in TokenView.model_fields}
+
+
+ROUTES: Final = (
+    Route(
+        method="GET",
+        path="/v2/me",
+        handler=me,
+        role="viewer",
+        tag="people",
+        summary="Who I am",
+        answers={200: Answer("who asks", Me)},
+        problems=(422,),
+    ),
+    Route(
+        method="GET",
+        path="/v2/token",
+        handler=list_tokens,
+        role="admin",
+        tag="people",
+        summary="List tokens",
+        answers={200: Answer("all tokens", list[TokenView])},
+        problems=(422,),
+    ),
+    Route(
+        method="POST",
+        path="/v2/token",
+        handler=create_token,
+        role="admin",
+        tag="people",
+        summary="Create a token",
+        body=TokenBody,
+        answers={201: Answer("the token, with its secret this once", NewTokenView)},
+        problems=(400, 413, 415, 422),
+    ),
+    Route(
+        method="DELETE",
+        path="/v2/token/{token_id}",
+        handler=revoke_token,
+        role="admin",
+        tag="people",
+        summary="Revoke a token and the sessions that came from it",
+        answers={200: Answer("nothing more")},
+        problems=(404, 409, 422),
+    ),
+    Route(
+        method="POST",
+        path="/v2/sign-in",
+        handler=sign_in_link,
+        role="viewer",
+        tag="people",
+        summary="Make a link that signs a browser in as me",
+        answers={201: Answer("the link's path", SignInView)},
+        problems=(422,),
+    ),
+)

@@ -1,0 +1,116 @@
+"""`entrepot provider` and `entrepot metric`: what jobs can connect to, and what came of them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+
+from app.cli.job.reference import find_job
+from app.cli.lazy import SpelledOut
+from app.cli.output import Column, moment, print_facts, serialized, show
+from app.cli.param_types import MOMENTS, PAST, SPAN
+from app.cli.session import Session, talks
+
+
+def _count(name: str) -> Callable[[Mapping[str, Any]], object]:
+    return lambda row: row["counts"][name]
+
+
+PROVIDERS: Final = (
+    Column("name", lambda row: row["name"]),
+    Column("types", lambda row: ", ".join(each["name"] for each in row["job_types"])),
+    Column("description", lambda row: row["description"], wraps=24),
+)
+FIELDS: Final = (
+    Column("field", lambda row: row["field"]),
+    Column("type", lambda row: row["type"], wraps=12, drop=2),
+    Column("default", lambda row: row["default"], wraps=10, drop=1),
+    Column("what it is", lambda row: row["description"], wraps=20, shrinks=True),
+)
+COUNTS: Final = ("read", "accepted", "rejected", "duplicate", "omitted", "added", "removed")
+METRIC: Final = (
+    Column("from", lambda row: row["from"]),
+    *(Column(name, _count(name), right=True, drop=position) for position, name in enumerate(COUNTS)),
+)
+
+
+@click.group(cls=SpelledOut)
+def provider() -> None:
+    """What jobs can connect to, and how it is configured."""
+
+
+@provider.command("list")
+@talks
+async def list_providers(session: Session) -> None:
+    """List providers."""
+    show(await session.api.get("/v2/provider"), session.output, PROVIDERS)
+
+
+@provider.command("show")
+@click.argument("name")
+@talks
+async def show_provider(session: Session, name: str) -> None:
+    """Show what the provider NAME can do, and the fields that each of its job types takes."""
+    found = await session.api.get(f"/v2/provider/{quote(name, safe='')}")
+    if session.output != "table":
+        click.echo(serialized(found, session.output))
+        return
+    print_facts({each: found[each] for each in ("name", "title", "description", "documentation")})
+    for kind in found["job_types"]:
+        click.echo()
+        print_facts({kind["name"]: f"{kind['title']}. {kind['description']}"})
+        show(list(_fields(kind["configuration"])), "table", FIELDS)
+
+
+@click.command(short_help="Counts over a time range.")
+@click.option("--job", help="Of this job only.")
+@click.option("--provider", "provider_name", help="Of this provider only.")
+@click.option("--stream", "stream_name", help="Of this stream only.")
+@click.option("--since", metavar="MOMENT", type=PAST, help=f"By default a day before the end; {MOMENTS}")
+@click.option("--until", metavar="MOMENT", type=PAST, help="By default now.")
+@click.option(
+    "--interval", metavar="SPAN", type=SPAN, default="1h", show_default=True, help="The width of a row, such as 5m."
+)
+@talks
+async def metric(
+    session: Session,
+    job: str | None,
+    provider_name: str | None,
+    stream_name: str | None,
+    since: str | None,
+    until: str | None,
+    interval: str,
+) -> None:
+    """Counts of records over a time range, in rows of one interval and a sum."""
+    found = await session.api.get(
+        "/v2/metric",
+        job_id=(await find_job(session.api, job))["id"] if job else None,
+        provider=provider_name,
+        stream=stream_name,
+        since=since,
+        until=until,
+        interval=interval,
+    )
+    rows = [{"from": moment(each["start"]), "counts": each["counts"]} for each in found["buckets"]]
+    show(found, session.output, METRIC, [*rows, {"from": "sum", "counts": found["total"]}])
+
+
+def _fields(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    required = set(schema.get("required", ()))
+    for name, field in schema.get("properties", {}).items():
+        yield {
+            "field": name + ("*" if name in required else ""),
+            "type": _type(field),
+            "default": "" if field.get("default") is None else serialized(field["default"], "line"),
+            "description": field.get("description", ""),
+        }
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    """Return what a JSON schema takes: the values of an enumeration, or the names of its types."""
+    kinds: dict[str, None] = {}
+    for each in field.get("anyOf", [field]):
+        known = each["enum"] if "enum" in each else [each.get("const") or each.get("type", "object")]
+        kinds |= dict.fromkeys(str(name) for name in known if name != "null")
+    return ", ".join(kinds)

@@ -1,0 +1,116 @@
+"""`entrepot stream`: what came in on each stream, what is known of its fields, and a mapping to begin with."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+
+from app.cli.job.dead_letters import stream_rejected
+from app.cli.lazy import SpelledOut
+from app.cli.output import Column, cell, moment, print_facts, serialized, show, visible
+from app.cli.session import Session, talks
+
+
+def _percent(share: float) -> str:
+    """Return a share in whole percent; only all is 100, and only nothing 0."""
+    return f"{round(share * 100) if share in {0, 1} else min(max(round(share * 100), 1), 99)} %"
+
+
+def _names(counts: Mapping[str, int]) -> str:
+    """Return what was counted, the most frequent first."""
+    return ", ".join(sorted(counts, key=lambda name: (-counts[name], name)))
+
+
+def _range(row: Mapping[str, Any]) -> str:
+    numbers = f"{cell(row['smallest'])} to {cell(row['largest'])}" if row["smallest"] is not None else ""
+    texts = _characters(row["shortest"], row["longest"]) if row["shortest"] is not None else ""
+    return ", ".join(each for each in (numbers, texts) if each)
+
+
+def _characters(shortest: int, longest: int) -> str:
+    if shortest == longest:
+        return "1 character" if longest == 1 else f"{cell(longest)} characters"
+    return f"{cell(shortest)} to {cell(longest)} characters"
+
+
+STREAMS: Final = (
+    Column("stream", lambda row: row["stream"], shrinks=True),
+    Column("lane", lambda row: row["lane"]),
+    Column("messages", lambda row: row["count"], right=True),
+    Column("bytes", lambda row: row["bytes"], right=True, drop=2),
+    Column("newest message", lambda row: moment(row["last_message_at"]), drop=1),
+    Column("last arrival", lambda row: moment(row["last_arrival_at"]), drop=3),
+)
+FIELDS: Final = (
+    Column("field", lambda row: row["name"], shrinks=True),
+    Column("fill", lambda row: _percent(row["fill"]), right=True),
+    Column("types", lambda row: _names(row["types"]), wraps=8),
+    Column("texts look like", lambda row: _names(row["looks"]), wraps=15),
+    Column("distinct", lambda row: row["distinct"], right=True),
+    Column("range", _range, drop=2),
+    Column("last seen", lambda row: moment(row["last_seen"]), drop=1),
+)
+STREAM: Final = click.argument("stream")
+
+
+@click.group(cls=SpelledOut)
+def stream() -> None:
+    """The streams that have messages: how many, and what is known of their fields."""
+
+
+stream.add_command(stream_rejected)
+
+
+@stream.command("list")
+@talks
+async def list_streams(session: Session) -> None:
+    """List streams, with what each lane has seen of them."""
+    show(await session.api.get("/v2/stream"), session.output, STREAMS)
+
+
+@stream.command("show")
+@STREAM
+@talks
+async def show_stream(session: Session, stream: str) -> None:
+    """Show what came in on a STREAM, and what is known of its fields from the messages that were looked at."""
+    found = await session.api.get(_path(stream))
+    if session.output != "table":
+        click.echo(serialized(found, session.output))
+        return
+    print_facts(
+        {
+            "stream": found["stream"],
+            "messages": ", ".join(f"{each['count']:,} {each['lane']}" for each in found["lanes"]),
+            "newest message": moment(found["last_message_at"]),
+            "last arrival": moment(found["last_arrival_at"]),
+            "looked at": f"{found['looked']:,} messages",
+            "more fields": f"about {found['more_fields']:,}, not shown" if found["more_fields"] else "",
+        }
+    )
+    click.echo()
+    show(found["fields"], "table", FIELDS)
+
+
+@stream.command("suggest")
+@STREAM
+@click.option("--identity", is_flag=True, help="Print the identity rules that the mapping needs instead.")
+@talks
+async def suggest_mapping(session: Session, stream: str, identity: bool) -> None:  # noqa: FBT001  # as click gives it
+    """Print a mapping of a STREAM to begin with, made from what its messages look like, with reasons as comments.
+
+    Look at it, correct it, and give it to `entrepot mapping draft`; its kinds to `entrepot identity draft`.
+    """
+    found = await session.api.get(_path(stream, "/suggestion"))
+    if session.output == "json":
+        click.echo(serialized(found["identity" if identity else "mapping"], "json"))
+        return
+    if not identity:
+        click.echo(f"# from {found['looked']:,} messages")
+        for each in found["reasons"]:
+            click.echo(f"# {visible(each['pointer'])}: {visible(each['text'])}")
+    click.echo(serialized(found["identity" if identity else "mapping"], "yaml"))
+
+
+def _path(stream: str, rest: str = "") -> str:
+    return f"/v2/stream/{quote(stream, safe='')}{rest}"

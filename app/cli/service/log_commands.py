@@ -1,0 +1,125 @@
+"""`verify` and `rebuild-views`: commands that read the whole log of the cluster. They need no API."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import click
+from aiokafka.errors import KafkaError
+from sqlalchemy.exc import DBAPIError
+
+from app.cli.exits import DIFFERS, UNAVAILABLE, Stopped
+from app.cli.output import Column, Format, show
+from app.cli.progress import bar
+from app.cli.service.settings_errors import load_settings
+from app.control.rebuild_views import rebuild_views as rebuild
+from app.control.verify import verify as audit
+from app.data_dir import with_kafka
+from app.kafka.patch_decompression import mend
+from app.settings import Settings
+from app.store.models import BehindError
+from app.supervisor.preflight import store_trouble
+
+logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # what it says, the errors say better
+
+COLUMNS = (
+    Column("of", lambda row: row["of"]),
+    Column("partition", lambda row: row["partition"], right=True),
+    Column("commands", lambda row: row["commands"], right=True),
+    Column("unreadable", lambda row: row["unreadable_commands"], right=True, drop=2),
+    Column("events", lambda row: row["events"], right=True),
+    Column("repeats", lambda row: row["repeats"], right=True, drop=1),
+    Column("unanswered", lambda row: row["unanswered"], right=True),
+    Column("differences", lambda row: row["found"], right=True),
+)
+T = TypeVar("T")
+DIFFERENCES = (
+    Column("difference", lambda row: row["kind"]),
+    Column("id", lambda row: row["subject"], shrinks=True),
+    Column("seq", lambda row: row["seq"], right=True),
+    Column("event", lambda row: row["event"]),
+    Column("offset", lambda row: row["offset"], right=True),
+    Column("command offset", lambda row: row["command_offset"], right=True, drop=1),
+)
+
+
+@click.command(short_help="Decide all commands again and compare.")
+@click.argument("job_id", required=False)
+@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
+def verify(job_id: str | None, output: Format) -> None:
+    """Read all commands again, decide them again, and compare with the events, byte for byte; of one JOB_ID or all.
+
+    `unanswered` are commands so fresh that their events were not written yet. Exit code 7 when anything differs.
+    """
+    settings = with_kafka(load_settings({}))
+    with bar("verify") as update:
+        tallies = asyncio.run(
+            _reached(
+                settings,
+                audit(
+                    settings.bootstrap_servers,
+                    settings.partitions,
+                    job_id,
+                    lambda title, done, end: update(done, end, f"{title}: {done:,} of {end:,}"),
+                ),
+            )
+        )
+    rows = [{"of": of, "partition": number, **asdict(tally)} for (of, number), tally in tallies.items()]
+    show(rows, output, COLUMNS)
+    differences = [each for row in rows for each in row["differences"]]
+    if output == "table":
+        click.echo()
+        if differences:
+            show(differences, output, DIFFERENCES)
+        else:
+            click.echo(_proven(rows))
+    if any(row["found"] for row in rows):
+        raise click.exceptions.Exit(DIFFERS)
+
+
+def _proven(rows: Sequence[Mapping[str, Any]]) -> str:
+    events, commands, waiting = (sum(row[name] for row in rows) for name in ("events", "commands", "unanswered"))
+    fresh = f"; {waiting:,} are so fresh that theirs weren't written yet" if waiting else ""
+    return f"Nothing differs: all {events:,} events are what the {commands:,} commands lead to, byte for byte{fresh}."
+
+
+@click.command("rebuild-views", short_help="Fill the read store again from the events.")
+def rebuild_views() -> None:
+    """Fill the read store again from `jobs.events`, beside the views that people see, and then swap them.
+
+    Entrepot may run meanwhile.
+    """
+    settings = with_kafka(load_settings({}))
+    with bar("rebuild") as update:
+        count = asyncio.run(
+            _reached(
+                settings,
+                rebuild(
+                    settings,
+                    lambda partition, done, end: update(done, end, f"partition {partition}: {done:,} of {end:,}"),
+                ),
+            )
+        )
+    click.echo(f"the views are made of {count:,} events again")
+
+
+async def _reached(settings: Settings, work: Awaitable[T]) -> T:
+    mend()  # what no role ends at doesn't end this, either
+    try:
+        return await work
+    except DBAPIError as error:
+        raise Stopped(store_trouble(settings, error), UNAVAILABLE) from error
+    except KafkaError as error:
+        raise Stopped(
+            f"{settings.bootstrap_servers} can't be read ({type(error).__name__}): check that Kafka runs, with "
+            "`entrepot doctor`",
+            UNAVAILABLE,
+        ) from error
+    except BehindError as error:
+        raise Stopped(
+            f"the views hold more than {settings.bootstrap_servers} does, so they are those of another cluster: check "
+            "ENTREPOT_BOOTSTRAP_SERVERS and ENTREPOT_DATABASE_URL",
+            DIFFERS,
+        ) from error

@@ -1,0 +1,75 @@
+"""Commands that look at the cluster itself: `topics`. They need no API."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from app.cli.exits import DIFFERS, UNAVAILABLE, Stopped
+from app.cli.output import Column, Format, show
+from app.cli.service.settings_errors import load_settings
+from app.data_dir import with_kafka
+from app.kafka.topics import ClusterUnreachable, TopicRow, TopicsError, describe_topics, ensure_topics
+from app.settings import Settings
+from schemas.topics import TOPICS
+
+COLUMNS = (
+    Column("topic", lambda row: row["topic"]),
+    Column("state", lambda row: row["state"], shrinks=True),
+    Column("partitions", lambda row: row["partitions"], right=True, drop=2),
+    Column("replicas", lambda row: row["replicas"], right=True, drop=3),
+    Column("offsets", lambda row: row["offsets"], right=True),
+    Column("carries", lambda row: row["carries"], drop=4),
+)
+
+
+@click.command(short_help="The topics, as declared and as they are.")
+@click.option("--create", is_flag=True, help="Create those that are missing; what exists is never changed.")
+@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
+def topics(output: Format, *, create: bool) -> None:
+    """Show every declared topic as it is on the cluster. `offsets` counts transaction markers, too.
+
+    Exit code 7 when one is missing or not as declared.
+    """
+    settings = with_kafka(load_settings({}))
+    found = asyncio.run(_create_and_describe(settings) if create else _describe(settings))
+    rows = [_row(each, settings.partitions) for each in found]
+    show(rows, output, COLUMNS)
+    wrong = [str(each) for row in found for each in row.differences(settings.partitions)]
+    for each in wrong:
+        click.echo(each, err=True)
+    if wrong or not all(row.exists for row in found):
+        raise click.exceptions.Exit(DIFFERS)
+
+
+async def _describe(settings: Settings) -> tuple[TopicRow, ...]:
+    try:
+        return await describe_topics(settings.bootstrap_servers, TOPICS.values())
+    except ClusterUnreachable as error:
+        raise Stopped(str(error), UNAVAILABLE) from error
+
+
+async def _create_and_describe(settings: Settings) -> tuple[TopicRow, ...]:
+    try:
+        await ensure_topics(
+            settings.bootstrap_servers, TOPICS.values(), settings.partitions, settings.replication_factor
+        )
+    except TopicsError as error:
+        raise Stopped(str(error), UNAVAILABLE if isinstance(error, ClusterUnreachable) else DIFFERS) from error
+    return await _describe(settings)
+
+
+def _row(found: TopicRow, partitions: int) -> Mapping[str, Any]:
+    differs = [each.setting for each in found.differences(partitions)]
+    leaderless = f"{found.leaderless} partitions without a leader" if found.leaderless else ""
+    return {
+        "topic": found.topic.name,
+        "state": "missing"
+        if not found.exists
+        else leaderless or (f"differs: {', '.join(differs)}" if differs else "as declared"),
+        "partitions": found.partitions,
+        "replicas": found.replicas,
+        "offsets": sum(each.end - each.begin for each in found.offsets),
+        "carries": found.topic.carries,
+    }

@@ -1,0 +1,1 @@
+"""The `control` role: commands to events, events to views."""

@@ -1,0 +1,94 @@
+"""`entrepot rebuild-views`: fills the read store again from `jobs.events`, beside the live views, then swaps."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
+
+from app.kafka.partition_reader import LogReader, committed_offsets
+from app.records.events import event_in
+from app.settings import Settings
+from app.store.models import BehindError, Record
+from app.store.read_store import ReadStore
+from app.store.views.rebuild import Rebuild
+from schemas.topics import JOBS_EVENTS
+
+BATCH: Final = 1_000
+
+_log = logging.getLogger(__name__)
+
+OnProgress = Callable[[int, int, int], None]  # partition, offset reached, offset of the end
+
+
+async def rebuild_views(settings: Settings, on_progress: OnProgress) -> int:
+    """Rebuild, swap, and return how many events were read; readers keep the old views until then.
+
+    Raises:
+        BehindError: the views have more than the log has; they are those of another cluster.
+
+    """
+    store = await ReadStore.open(settings.database())
+    try:
+        rebuild = await store.begin_rebuild()
+        count = 0
+        while True:  # it ends: where this has caught up, the projector feeds both
+            before = count
+            for partition in range(settings.partitions):
+                count += await _catch_up(settings.bootstrap_servers, rebuild, partition, on_progress)
+            try:
+                await rebuild.swap()
+            except BehindError:
+                if count == before:
+                    raise
+            else:
+                return count
+    finally:
+        await store.close()
+
+
+async def heal_views(settings: Settings, group: str, applied: Sequence[int]) -> None:
+    """Rebuild the views when they lack events that the group has committed, as when their database was lost.
+
+    `applied` is the store's next offset of each partition, from before a projector of this process moved it.
+    """
+    try:
+        if await _lack_events(settings, group, applied):
+            _log.warning("the views lack events that were shown before: they are rebuilt from %s", JOBS_EVENTS.name)
+            count = await rebuild_views(settings, lambda *_: None)
+            _log.warning("the views are made of %d events again", count)
+    except Exception:  # noqa: BLE001  # the views are not worth stopping the commands for
+        _log.exception("the views could not be checked or rebuilt: run `entrepot rebuild-views` when they lack jobs")
+
+
+async def _lack_events(settings: Settings, group: str, applied: Sequence[int]) -> bool:
+    servers = settings.bootstrap_servers
+    committed = await committed_offsets(servers, group, JOBS_EVENTS.name, range(len(applied)))
+    for partition, (shown, done) in enumerate(zip(applied, committed, strict=True)):
+        if shown < done:  # by garbage alone, perhaps, which no view shows
+            async with LogReader(servers, JOBS_EVENTS.name, partition, shown) as log:
+                first = await anext(_batches(log), None)
+                if first and first[0].offset < done:
+                    return True
+    return False
+
+
+async def _catch_up(bootstrap_servers: str, rebuild: Rebuild, partition: int, on_progress: OnProgress) -> int:
+    count = 0
+    start = await rebuild.next_offset(partition)
+    async with LogReader(bootstrap_servers, JOBS_EVENTS.name, partition, start) as log:
+        async for batch in _batches(log):
+            await rebuild.apply(partition, batch)
+            count += len(batch)
+            on_progress(partition, batch[-1].offset, log.end)
+    return count
+
+
+async def _batches(log: LogReader) -> AsyncIterator[list[Record]]:
+    batch: list[Record] = []
+    async for offset, _, value in log.records():
+        if event := event_in(value):
+            batch.append(Record(offset, event, value))
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

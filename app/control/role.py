@@ -1,0 +1,128 @@
+"""The `control` role: Faust agents that turn commands into events, and events into views.
+
+It decides nothing itself; that is `projections.jobs.decide`. It answers a micro-batch at a time: publish all events,
+await all acks, write the state, acknowledge the commands.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from app.clock import Clock, utc_now
+from app.control.definitions import add_definitions
+from app.control.projector import project
+from app.control.rebuild_views import heal_views
+from app.kafka.producer_record import Outgoing
+from app.kafka.safe_faust.app import SafeApp, make_app, make_table
+from app.kafka.safe_faust.batching import Event, ack, batches
+from app.kafka.safe_faust.publishing import publish
+from app.kafka.safe_faust.table import Change
+from app.kafka.safe_faust.worker import run_worker
+from app.records.commands import UnreadableCommandError, command_in
+from app.records.dead_letters import dead_letter
+from app.records.job_state import decode_job, encode_job, seq_in
+from app.settings import Settings
+from app.store.read_store import ReadStore
+from projections.jobs.decide import decide
+from projections.jobs.evolve import evolve
+from projections.jobs.state import Absent, Job, JobState
+from schemas.events import JobEvent
+from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
+from schemas.wire.codec import encode
+from schemas.wire.headers import headers_of
+
+APP_ID: Final = "entrepot.control"
+
+_log = logging.getLogger(__name__)
+
+
+class Answers:
+    """What a micro-batch of commands leads to: records to publish, and the states that they leave."""
+
+    def __init__(self, state: Mapping[bytes, bytes], partitions: int, clock: Clock) -> None:
+        self._stored = state
+        self._partitions = partitions
+        self._clock = clock
+        self._jobs: dict[str, tuple[int, JobState]] = {}  # touched in this batch, with their partition
+        self.records: list[Outgoing] = []
+
+    def add(self, event: Event) -> None:
+        """Decide one command; what can't be read becomes a dead letter, and the partition goes on."""
+        found = event.message
+        try:
+            command = command_in(event.key, event.value or b"", found.partition, self._partitions)
+        except UnreadableCommandError as error:
+            _log.warning("%s/%d@%d: %s", found.topic, found.partition, found.offset, error)
+            self.records.append(dead_letter(event, "malformed_command", str(error), self._clock()))
+            return
+        state = self._state(command.job_id)
+        for fact in decide(state, command, found.offset):
+            state = evolve(state, fact)
+            self.records.append(published(fact, found.partition))
+        self._jobs[command.job_id] = (found.partition, state)
+
+    def changes(self) -> Iterable[Change]:
+        """Return the states to keep."""
+        for job_id, (partition, state) in self._jobs.items():
+            if isinstance(state, Job):
+                yield Change(partition, job_id.encode(), encode_job(state))
+
+    def _state(self, job_id: str) -> JobState:
+        if job_id in self._jobs:
+            return self._jobs[job_id][1]
+        stored = self._stored.get(job_id.encode())
+        return decode_job(stored) if stored is not None else Absent(job_id)
+
+
+def published(event: JobEvent, partition: int) -> Outgoing:
+    """Return an event as its record. Its time is the broker's: a wrong clock must not make it unwritable."""
+    return Outgoing(
+        JOBS_EVENTS.name, encode(event), key=event.job_id.encode(), partition=partition, headers=headers_of(event)
+    )
+
+
+def _agents(app: SafeApp, settings: Settings, store: ReadStore, clock: Clock) -> None:
+    table = make_table(app, "jobs", seq_in)
+
+    async def answer_commands(stream: Any) -> None:
+        async for batch in batches(stream):
+            answers = Answers(table.state, settings.partitions, clock)
+            for event in batch:
+                answers.add(event)
+            await publish(app, answers.records)
+            await table.write(answers.changes())
+            ack(batch)
+
+    async def fill_views(stream: Any) -> None:
+        async for batch in batches(stream):
+            await project(app, store, batch, clock)
+            ack(batch)
+
+    app.agent(app.topic(JOBS_COMMANDS.name), name="answer_commands")(answer_commands)
+    app.agent(app.topic(JOBS_EVENTS.name), name="fill_views")(fill_views)
+
+
+async def run_control(settings: Settings, clock: Clock = utc_now) -> int:
+    """Run the role until it is told to stop; return the process's exit code."""
+    store = await ReadStore.open(settings.database())
+    try:
+        app = make_app(
+            APP_ID,
+            settings.bootstrap_servers,
+            instance_id=f"{APP_ID}-{settings.worker_id}",
+            data_dir=settings.data_dir / "faust",
+            partitions=settings.partitions,
+        )
+        _agents(app, settings, store, clock)
+        add_definitions(app, clock)
+        # Before the projector goes on: what it moves says no more whether something was lost.
+        applied = [await store.next_offset(JOBS_EVENTS.name, each) for each in range(settings.partitions)]
+        healing = asyncio.create_task(heal_views(settings, APP_ID, applied), name="heal views")
+        try:
+            return await run_worker(app, replication_factor=settings.replication_factor)
+        finally:
+            healing.cancel()
+            await asyncio.gather(healing, return_exceptions=True)
+    finally:
+        await store.close()

@@ -1,0 +1,1 @@
+"""Definitions as `definitions.events` tells them: followed, folded, compiled."""

@@ -1,0 +1,1 @@
+"""Where profiles are kept: a RocksDB store per partition, and snapshots of them."""

@@ -1,0 +1,1 @@
+"""Many raw messages folded column by column."""

@@ -1,0 +1,144 @@
+"""Fields of many JSON messages as columns of distinct values, or nothing, where that might not be what a lane reads.
+
+Arrow reads JSON on all cores, without Python objects for what nobody looks at. It is more lenient than the parser of
+the lanes in a few things, and sees other types in others. All of them are looked for; whoever gets None reads the
+messages one by one.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.json
+
+from projections.mapping.raw_messages import DEEPEST
+
+PIECE_BYTES: Final = 512 * 1024
+BLOCK_BYTES: Final = 4 * 1024 * 1024  # read by one thread
+MOST_LOOKED_AT: Final = 100  # messages, for the type of a field
+LENIENT: Final = re.compile(rb"[:\[,\s]-?(?:NaN|Inf)")  # numbers that only Arrow knows
+SIGNS: Final = (b"NN", b"If")  # their first and third letters: cheaper to look for
+NEWLINE, OPENED, CLOSED, LISTED = b"\n{}["
+TYPES: Final[Mapping[type, Any]] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`values` are distinct; `codes` has one for each message, -1 where the field is null or not there.
+
+    Among floats, what was an integer in the message is a float, too.
+    """
+
+    values: Sequence[Any]
+    codes: Numbers
+
+
+def read_columns(payload: bytes, count: int, names: Iterable[str]) -> Mapping[str, Column] | None:
+    """Return fields of so many messages, a JSON object in each line; None when they can't be had this way."""
+    if not _is_sound(payload, count):
+        return None
+    types = _types(_first_lines(payload), names)
+    if types is None:
+        return None
+    try:
+        table = pyarrow.json.read_json(
+            pa.BufferReader(payload),
+            read_options=pyarrow.json.ReadOptions(block_size=BLOCK_BYTES),
+            parse_options=pyarrow.json.ParseOptions(
+                explicit_schema=pa.schema(list(types.items())), unexpected_field_behavior="ignore"
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    if table.num_rows != count:
+        return None
+    return {name: _column(table.column(name)) for name in types}
+
+
+def _is_sound(payload: bytes, count: int) -> bool:
+    """Tell whether each line is an object of its own, in UTF-8, not too deep, with numbers that JSON has."""
+    lines = 0
+    for piece in _pieces(payload):
+        found = np.frombuffer(piece, np.uint8)
+        ends = np.flatnonzero(found == NEWLINE)
+        lines += ends.size
+        if not _are_objects(found, ends) or (_may_be_lenient(found) and LENIENT.search(piece)) or not _is_text(piece):
+            return False
+    return lines == count
+
+
+def _pieces(payload: bytes) -> Iterator[memoryview]:
+    """Cut lines into pieces that stay in a processor's cache while they are looked at."""
+    begin, whole = 0, memoryview(payload)
+    while begin < len(payload):
+        end = payload.find(b"\n", begin + PIECE_BYTES) + 1 or len(payload)
+        yield whole[begin:end]
+        begin = end
+
+
+def _are_objects(found: npt.NDArray[np.uint8], ends: Numbers) -> bool:
+    begins = np.concatenate([[0], ends[:-1] + 1])
+    if found[-1] != NEWLINE or not (found[begins] == OPENED).all() or not (found[ends - 1] == CLOSED).all():
+        return False
+    opening = (found == OPENED) | (found == LISTED)
+    if np.count_nonzero(opening) <= ends.size + DEEPEST:
+        return True
+    return bool(np.add.reduceat(opening, begins, dtype=np.int64).max() <= DEEPEST)
+
+
+def _may_be_lenient(found: npt.NDArray[np.uint8]) -> bool:
+    signs = ((np.flatnonzero(found[:-2] == first) + 2, last) for first, last in SIGNS)
+    return any(bool((found[places] == last).any()) for places, last in signs)
+
+
+def _is_text(piece: memoryview) -> bool:
+    try:
+        str(piece, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _first_lines(payload: bytes) -> Iterator[bytes]:
+    begin = 0
+    for _ in range(MOST_LOOKED_AT):
+        end = payload.find(b"\n", begin)
+        if end < 0:
+            return
+        yield payload[begin:end]
+        begin = end + 1
+
+
+def _types(lines: Iterable[bytes], names: Iterable[str]) -> Mapping[str, Any] | None:
+    """Return the Arrow type of each field, as the first messages have it."""
+    wanted, types = set(names), dict[str, Any]()
+    for line in lines:
+        if len(types) == len(wanted):
+            break
+        try:
+            message = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return None
+        for name in wanted - types.keys():
+            value = message.get(name)
+            if value is None:
+                continue
+            if type(value) not in TYPES:
+                return None
+            types[name] = TYPES[type(value)]
+    return types | dict.fromkeys(wanted - types.keys(), pa.string())
+
+
+def _column(found: Any) -> Column:
+    encoded = found.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return Column(encoded.dictionary.to_pylist(), codes)

@@ -1,0 +1,1 @@
+"""From records to words and back, for every reader and writer alike."""

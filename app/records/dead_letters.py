@@ -1,0 +1,59 @@
+"""What is done with a record that can't be read: it goes to `messages.rejected`, with where it was found and why."""
+
+from datetime import datetime
+from typing import Final, Protocol
+
+from app.kafka.producer_record import Outgoing
+from app.kafka.safe_faust.batching import Event
+from schemas.messages import EXCERPT_BYTES, MessageRejected
+from schemas.topics import MESSAGES_REJECTED
+from schemas.wire.codec import encode
+from schemas.wire.headers import headers_of
+
+REASON_CHARACTERS: Final = 1024
+KEY_BYTES: Final = 1024  # a longer key isn't kept: the letter has to fit where the record just did
+
+
+class Found(Protocol):
+    """A record as it was found."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+def dead_letter(event: Event, code: str, reason: str, now: datetime) -> Outgoing:
+    """Return the dead letter of a record that an agent was given."""
+    return letter_of(event.message, event.key, event.value, code, reason, now)
+
+
+def letter_of(
+    found: Found,
+    key: bytes | None,
+    excerpt: bytes | None,
+    code: str,
+    reason: str,
+    now: datetime,
+    *,
+    stream: str = "",
+    job_id: str = "",
+) -> Outgoing:
+    """Return the dead letter of a record, or of messages in it.
+
+    After a crash it may come twice; topic, partition, offset and reason tell.
+    """
+    letter = MessageRejected(
+        rejected_at=now,
+        code=code,
+        reason=reason[:REASON_CHARACTERS],
+        source=f"{found.topic}/{found.partition}",
+        position=f"offset {found.offset}",
+        stream=stream,
+        job_id=job_id,
+        topic=found.topic,
+        partition=found.partition,
+        offset=found.offset,
+        excerpt=(excerpt or b"")[:EXCERPT_BYTES],
+    )
+    kept = key if len(key or b"") <= KEY_BYTES else None
+    return Outgoing(MESSAGES_REJECTED.name, encode(letter), key=kept, headers=headers_of(letter))

@@ -1,0 +1,44 @@
+"""What a run tells of its job: the report that goes with a batch, and commands as their records."""
+
+import orjson
+
+from app.kafka.producer_record import Outgoing
+from connectors.contract import Batch
+from projections.jobs.state import Job
+from schemas.commands import Counts, JobCommand, ReportProgress
+from schemas.topics import JOBS_COMMANDS
+from schemas.wire.codec import encode
+from schemas.wire.headers import headers_of
+
+
+def progress(envelope: dict[str, object], job: Job, batch: Batch, report: int) -> ReportProgress:
+    """Return the report that goes with a batch."""
+    return ReportProgress(
+        **envelope,  # type: ignore[arg-type]  # the fields of Command, made by `stamp`
+        run=job.run,
+        report=report,
+        cursor=orjson.dumps(batch.cursor).decode(),
+        counts=Counts(
+            read=batch.read,
+            accepted=batch.count,
+            rejected=len(batch.rejects) + batch.rejects_dropped,
+            duplicate=batch.duplicate,
+            omitted=batch.omitted,
+        ),
+        stream=batch.stream,
+        lane=batch.lane,
+        pass_done=False,
+        bytes_read=batch.bytes_read,
+        bytes_total=batch.bytes_total,
+    )
+
+
+def command_record(command: JobCommand, partition: int) -> Outgoing:
+    """Return a command as its record, in the partition of its job."""
+    return Outgoing(
+        JOBS_COMMANDS.name,
+        encode(command),
+        key=command.job_id.encode(),
+        partition=partition,
+        headers=headers_of(command),
+    )

@@ -1,0 +1,1 @@
+"""The views of jobs: written from events, queried, rebuilt."""

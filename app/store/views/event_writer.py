@@ -1,0 +1,202 @@
+"""Events to rows: a micro-batch of one partition is folded in memory and written to the tables of one generation."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Table, case, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.records.job_state import encode_job, job_in
+from app.store.database import Database
+from app.store.models import Record
+from app.store.tables import COUNTS, NEVER, Tables, mapped_jobs, offsets
+from projections.jobs.evolve import evolve
+from projections.jobs.state import Absent, Job, JobState
+from projections.views.job_log import log_line
+from projections.views.job_summary import next_wake
+from projections.views.metrics import Grain, counted
+from schemas.commands import MOST, NONE, Counts
+from schemas.events import JobConfigured, JobCreated, JobEvent, JobPurged
+from schemas.instants import micros
+from schemas.topics import JOBS_EVENTS
+
+SNAPSHOT_EVERY: Final = 500  # events of a job
+
+Row = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+
+
+class Fold:
+    """Rows that a micro-batch leads to, on top of the jobs as they were."""
+
+    def __init__(self, partition: int, jobs: dict[str, JobState]) -> None:
+        self.jobs = jobs
+        self.changed: set[str] = set()
+        self.purged: set[str] = set()
+        self.behind_gaps: set[str] = set()
+        self.log: list[Row] = []
+        self.configurations: list[Row] = []
+        self.events: list[Row] = []
+        self.snapshots: list[Row] = []
+        self._counts: dict[tuple[Grain, int, str, str], Counts] = {}
+        self._partition = partition
+
+    def add(self, record: Record) -> None:
+        """Count an event, if it is the next of its job."""
+        event = record.event
+        before = self.jobs.get(event.job_id, Absent(event.job_id))
+        job = evolve(before, event)
+        if job is before or isinstance(job, Absent):
+            if event.seq > 1 + (before.seq if isinstance(before, Job) else 0):
+                self.behind_gaps.add(event.job_id)
+            return
+        self.jobs[event.job_id] = job
+        self.changed.add(event.job_id)
+        if job.status == "Purged":
+            if isinstance(event, JobPurged):
+                self.purged.add(event.job_id)
+            return  # nothing is told of a purged job any more
+        self._tell(record, before, job)
+
+    def _tell(self, record: Record, before: JobState, job: Job) -> None:
+        event = record.event
+        self.events.append(self._event_row(record))
+        if line := log_line(event, before):
+            self.log.append({**asdict(line), "at": micros(line.at)})
+        for grain, minute, stream, counts in counted(event):
+            key = (grain, minute, event.job_id, stream)
+            self._counts[key] = self._counts.get(key, NONE) + counts
+        if isinstance(event, JobCreated | JobConfigured):
+            self.configurations.append({"job_id": event.job_id, "version": job.configuration_version, "seq": event.seq})
+        if event.seq % SNAPSHOT_EVERY == 0:
+            at = micros(event.occurred_at)
+            self.snapshots.append({"job_id": event.job_id, "at": at, "seq": event.seq, "state": encode_job(job)})
+
+    def _event_row(self, record: Record) -> Row:
+        event: JobEvent = record.event
+        return {
+            "job_id": event.job_id,
+            "seq": event.seq,
+            "type": type(event).__name__,
+            "occurred_at": micros(event.occurred_at),
+            "partition": self._partition,
+            "offset": record.offset,
+            "value": record.value,
+        }
+
+    def job_rows(self) -> list[Row]:
+        """Return the jobs that changed."""
+        return [_job_row(job) for each in self.changed if isinstance(job := self.jobs[each], Job)]
+
+    def state_rows(self) -> list[Row]:
+        """Return all of the jobs that changed."""
+        jobs = ((each, self.jobs[each]) for each in self.changed)
+        return [{"job_id": each, "state": encode_job(job)} for each, job in jobs if isinstance(job, Job)]
+
+    def metric_rows(self) -> list[Row]:
+        """Return what to add to the counts."""
+        rows = []
+        for (grain, minute, job_id, stream), counts in self._counts.items():
+            job = self.jobs[job_id]
+            assert isinstance(job, Job)
+            place = {"grain": grain, "minute": minute, "job_id": job_id, "stream": stream, "provider": job.provider}
+            rows.append({**place, **{each: getattr(counts, each) for each in COUNTS}})
+        return rows
+
+    def kept(self, rows: list[Row]) -> list[Row]:
+        """Return the rows that are not of jobs purged later in the batch."""
+        return [each for each in rows if each["job_id"] not in self.purged] if self.purged else rows
+
+
+def _job_row(job: Job) -> Row:
+    wakes = next_wake(job)
+    return {
+        "job_id": job.job_id,
+        "seq": job.seq,
+        "status": job.status,
+        "provider": job.provider,
+        "job_type": job.job_type,
+        "kind": job.kind,
+        "name_key": job.name.casefold(),
+        "search": f"{job.name}\n{job.description}\n{job.job_id}".casefold(),
+        "created_at": micros(job.created_at),
+        "updated_at": micros(job.updated_at),
+        "next_wake": micros(wakes) if wakes else NEVER,
+    }
+
+
+async def take_offset(
+    database: Database, connection: AsyncConnection, generation: int, topic: str, partition: int
+) -> int:
+    """Return the offset that comes next, and hold it until the transaction ends, so that only one writer goes on."""
+    place = {"generation": generation, "topic": topic, "partition": partition}
+    query = select(offsets.c.next_offset).filter_by(**place).with_for_update()
+    while (found := (await connection.execute(query)).scalar_one_or_none()) is None:
+        await connection.execute(database.insert(offsets).values(**place, next_offset=0).on_conflict_do_nothing())
+    return int(found)
+
+
+async def move_offset(
+    connection: AsyncConnection, generation: int, topic: str, partition: int, next_offset: int
+) -> None:
+    """Store which offset comes next."""
+    place = {"generation": generation, "topic": topic, "partition": partition}
+    await connection.execute(update(offsets).filter_by(**place).values(next_offset=next_offset))
+
+
+async def write(
+    database: Database, connection: AsyncConnection, tables: Tables, partition: int, records: Sequence[Record]
+) -> None:
+    """Fold records into the tables of a generation."""
+    fold = Fold(partition, await _jobs_of(connection, tables, {each.event.job_id for each in records}))
+    for record in records:
+        fold.add(record)
+    if fold.behind_gaps:
+        _log.warning(
+            "%s/%d: the views lack events before offset %d, of job %s and %d more: run `entrepot rebuild-views`",
+            *(JOBS_EVENTS.name, partition, records[-1].offset, min(fold.behind_gaps), len(fold.behind_gaps) - 1),
+        )
+    for table in (tables.log, tables.configurations, tables.events, tables.snapshots, mapped_jobs):
+        if fold.purged:
+            await connection.execute(delete(table).where(table.c.job_id.in_(fold.purged)))
+    await _insert(database, connection, tables.log, fold.kept(fold.log))
+    await _replace(database, connection, tables.configurations, fold.kept(fold.configurations))
+    await _insert(database, connection, tables.events, fold.kept(fold.events))
+    await _insert(database, connection, tables.snapshots, fold.kept(fold.snapshots))
+    await _replace(database, connection, tables.jobs, fold.job_rows())
+    await _replace(database, connection, tables.states, fold.state_rows())
+    await _add_counts(database, connection, tables.metrics, fold.metric_rows())
+
+
+async def _jobs_of(connection: AsyncConnection, tables: Tables, job_ids: set[str]) -> dict[str, JobState]:
+    states = tables.states
+    found = await connection.execute(select(states.c.state).where(states.c.job_id.in_(job_ids)))
+    known = (job_in(state) for (state,) in found)
+    return {job.job_id: job for job in known if job}
+
+
+async def _insert(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
+    if rows:
+        await connection.execute(database.insert(table), rows)
+
+
+async def _replace(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
+    if rows:
+        new = database.insert(table)
+        others = {each.name: new.excluded[each.name] for each in table.c if not each.primary_key}
+        await connection.execute(new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=others), rows)
+
+
+async def _add_counts(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
+    if rows:
+        new = database.insert(table)
+        sums = {each: _sum(table.c[each], new.excluded[each]) for each in COUNTS}
+        await connection.execute(new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=sums), rows)
+
+
+def _sum(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
+    """Return a sum that stops at `MOST`, where a database would fail or lose the number's type."""
+    return case((one > MOST - other, MOST), else_=one + other)

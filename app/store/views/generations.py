@@ -1,0 +1,152 @@
+"""Which generation of the views is live and which is being filled. A generation is a set of tables with its offsets.
+
+States: `live` (exactly one, once the store was opened), `filling` (at most one) and `retired` (until dropped).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store.database import Database, create, drop
+from app.store.models import BehindError, NewerViewsError, Record
+from app.store.tables import VERSION, generations, offsets, tables_of
+from app.store.views.event_writer import move_offset, take_offset, write
+from schemas.topics import JOBS_EVENTS
+
+LIVE: Final = "live"
+FILLING: Final = "filling"
+RETIRED: Final = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A generation, and the version of the views that it holds."""
+
+    number: int
+    version: int
+    state: str
+
+
+async def all_of(connection: AsyncConnection) -> list[Generation]:
+    """Return the generations, oldest first. In a writing transaction none changes its state until that ends."""
+    query = select(generations.c.generation, generations.c.version, generations.c.state)
+    found = await connection.execute(query.order_by(generations.c.generation).with_for_update(read=True))
+    return [Generation(*row) for row in found]
+
+
+async def live_number(connection: AsyncConnection) -> int:
+    """Return the number of the live generation."""
+    return int((await connection.execute(select(generations.c.generation).filter_by(state=LIVE))).scalar_one())
+
+
+async def start(database: Database, state: str) -> int:
+    """Return the number of the generation in that state, made when there is none."""
+    async with database.writing() as connection:
+        await database.only_one_rearranges(connection)
+        await create(connection, generations.metadata)
+        known = await all_of(connection)
+        for each in known:
+            if each.state == state and (state == LIVE or each.version == VERSION):
+                return each.number
+        for each in known:
+            if each.state == state:  # was being filled by another version
+                await _remove(connection, each.number)
+        number = 1 + max((each.number for each in known), default=0)
+        await connection.execute(insert(generations).values(generation=number, version=VERSION, state=state))
+        await create(connection, tables_of(number).metadata)
+        return number
+
+
+async def apply_live(database: Database, partition: int, records: Sequence[Record]) -> None:
+    """Write records to the live generation, and to the one being filled where that has all that was before them."""
+    async with database.writing() as connection:
+        known = await all_of(connection)
+        (live,) = (each for each in known if each.state == LIVE)
+        if live.version > VERSION:
+            raise NewerViewsError(
+                f"the views are of version {live.version}, this process knows {VERSION}: upgrade it before it writes"
+            )
+        reached = await _apply(database, connection, live.number, partition, records)
+        for each in known:
+            if each.state == FILLING and each.version == VERSION:
+                filled = await take_offset(database, connection, each.number, JOBS_EVENTS.name, partition)
+                if records and filled >= max(reached, records[0].offset):  # the live one may have lost what it had
+                    await _apply(database, connection, each.number, partition, records)
+
+
+async def apply_to(database: Database, number: int, partition: int, records: Sequence[Record]) -> None:
+    """Write records to the generation that is being filled; once it is live, that is left to the projector."""
+    async with database.writing() as connection:
+        if any(each.number == number and each.state == FILLING for each in await all_of(connection)):
+            await _apply(database, connection, number, partition, records)
+
+
+async def _apply(
+    database: Database, connection: AsyncConnection, number: int, partition: int, records: Sequence[Record]
+) -> int:
+    """Write what is new of the records; return the offset that came next before."""
+    reached = await take_offset(database, connection, number, JOBS_EVENTS.name, partition)
+    new = [each for each in records if each.offset >= reached]
+    if new:
+        await write(database, connection, tables_of(number), partition, new)
+        await move_offset(connection, number, JOBS_EVENTS.name, partition, new[-1].offset + 1)
+    return reached
+
+
+async def swap(database: Database, number: int) -> None:
+    """Make a filled generation the live one, in one step for every reader and writer.
+
+    Raises:
+        BehindError: the live generation has events that this one lacks.
+
+    """
+    async with database.writing() as connection:
+        await database.only_one_rearranges(connection)
+        await connection.execute(select(generations).order_by(generations.c.generation).with_for_update())
+        live = await live_number(connection)
+        if live == number:
+            return
+        await _check_caught_up(connection, live, number)
+        await connection.execute(update(generations).filter_by(generation=live).values(state=RETIRED))
+        await connection.execute(update(generations).filter_by(generation=number).values(state=LIVE))
+
+
+async def _check_caught_up(connection: AsyncConnection, live: int, number: int) -> None:
+    shown, filled = await offsets_of(connection, live), await offsets_of(connection, number)
+    behind = {each: reached for each, reached in shown.items() if filled.get(each, 0) < reached}
+    if behind:
+        where = ", ".join(f"partition {each} from offset {filled.get(each, 0)} on" for each in sorted(behind))
+        raise BehindError(
+            f"the new generation lacks events of {JOBS_EVENTS.name}: {where}; apply them, then swap again"
+        )
+
+
+async def offsets_of(connection: AsyncConnection, number: int) -> dict[int, int]:
+    """Return the next offset of each partition of `jobs.events` in a generation."""
+    query = select(offsets.c.partition, offsets.c.next_offset)
+    found = await connection.execute(query.filter_by(generation=number, topic=JOBS_EVENTS.name))
+    return {row.partition: row.next_offset for row in found}
+
+
+async def drop_retired(database: Database) -> None:
+    """Remove the generations that nobody reads any more."""
+    async with database.writing() as connection:
+        await database.only_one_rearranges(connection)
+        for each in await all_of(connection):
+            if each.state == RETIRED:
+                await _remove(connection, each.number)
+
+
+async def _remove(connection: AsyncConnection, number: int) -> None:
+    await connection.execute(delete(generations).filter_by(generation=number))
+    await connection.execute(delete(offsets).filter_by(generation=number))
+    await drop(connection, tables_of(number).metadata)
+
+
+async def live_version(connection: AsyncConnection) -> int:
+    """Return the version of the views that readers see."""
+    query = select(func.max(generations.c.version)).filter_by(state=LIVE)
+    return int((await connection.execute(query)).scalar_one())

@@ -1,0 +1,100 @@
+"""What lies behind a job: its events, its configurations, how it was at a moment; and counts by time."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final, cast
+
+from sqlalchemy import Float, Row, and_, func, or_, select
+from sqlalchemy import cast as as_type
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.records.job_state import decode_job
+from app.store.models import ConfigurationVersion, MetricFilter, StoredEvent
+from app.store.tables import COUNTS, Tables
+from projections.jobs.evolve import evolve
+from projections.jobs.state import Absent, Job, JobState
+from projections.views.metrics import Bucket, fill, plan
+from schemas.commands import Counts
+from schemas.events import JobConfigured, JobCreated, JobEvent
+from schemas.instants import micros
+from schemas.wire.codec import decode
+
+FOLD_PAGE: Final = 500
+
+
+async def events(
+    connection: AsyncConnection, tables: Tables, job_id: str, after_seq: int, until: datetime | None, limit: int
+) -> list[StoredEvent]:  # fmt: skip
+    """Return events of a job in order, those after `until` left out."""
+    table = tables.events
+    query = select(table).where(table.c.job_id == job_id, table.c.seq > after_seq).order_by(table.c.seq).limit(limit)
+    found = [_stored(row) for row in await connection.execute(query)]
+    # A job's time never goes back, so nothing behind the first that is too late is early enough.
+    return found if until is None else [each for each in found if each.event.occurred_at <= until]
+
+
+def _stored(row: Row[Any]) -> StoredEvent:
+    event = cast("JobEvent", decode(row.value))
+    return StoredEvent(event=event, partition=row.partition, offset=row.offset, value=row.value)
+
+
+async def state_as_of(connection: AsyncConnection, tables: Tables, job_id: str, moment: datetime) -> Job | None:
+    """Return the job as it was at a moment; None when it did not exist yet, is unknown or is purged."""
+    state = await _snapshot(connection, tables, job_id, moment)
+    while True:
+        seq = state.seq if isinstance(state, Job) else 0
+        page = await events(connection, tables, job_id, seq, moment, FOLD_PAGE)
+        for each in page:
+            state = evolve(state, each.event)
+        if len(page) < FOLD_PAGE:
+            return state if isinstance(state, Job) else None
+
+
+async def _snapshot(connection: AsyncConnection, tables: Tables, job_id: str, moment: datetime) -> JobState:
+    snapshots = tables.snapshots
+    newest = select(snapshots.c.state).where(snapshots.c.job_id == job_id, snapshots.c.at <= micros(moment))
+    found = await connection.execute(newest.order_by(snapshots.c.at.desc(), snapshots.c.seq.desc()).limit(1))
+    state = found.scalar_one_or_none()
+    return Absent(job_id) if state is None else decode_job(state)
+
+
+async def configurations(connection: AsyncConnection, tables: Tables, job_id: str) -> list[ConfigurationVersion]:
+    """Return the configurations of a job, oldest first."""
+    versions, table = tables.configurations, tables.events
+    same = and_(table.c.job_id == versions.c.job_id, table.c.seq == versions.c.seq)
+    query = select(versions.c.version, table.c.value).join(table, same).where(versions.c.job_id == job_id)
+    found = await connection.execute(query.order_by(versions.c.version))
+    return [_configuration(version, cast("JobCreated | JobConfigured", decode(value))) for version, value in found]
+
+
+def _configuration(version: int, event: JobCreated | JobConfigured) -> ConfigurationVersion:
+    return ConfigurationVersion(
+        version=version,
+        configuration=event.configuration,
+        cadence=event.cadence,
+        retry=event.retry,
+        at=event.occurred_at,
+        by=event.actor,
+        reverted_from=event.reverted_from if isinstance(event, JobConfigured) else None,
+    )
+
+
+async def metrics(
+    connection: AsyncConnection, tables: Tables, where: MetricFilter, interval: timedelta
+) -> list[Bucket]:
+    """Return every bucket of a range, the empty ones too."""
+    question = plan(where.since, where.until, interval)
+    table = tables.metrics.c
+    # Doubles add up exactly to 2**53, and no sum of them fails.
+    start = (table.minute - table.minute % question.width).label("start")
+    spans = (and_(table.grain == s.grain, table.minute >= s.first, table.minute < s.past) for s in question.spans)
+    sums = (func.sum(as_type(table[each], Float)).label(each) for each in COUNTS)
+    query = select(start, *sums).where(or_(*spans)).group_by(start)
+    for name, value in (("job_id", where.job_id), ("provider", where.provider), ("stream", where.stream)):
+        if value:
+            query = query.where(table[name] == value)
+    found = {row.start: _counts(row) for row in await connection.execute(query)}
+    return fill(question, found)
+
+
+def _counts(row: Row[Any]) -> Counts:
+    return Counts(**{each: int(getattr(row, each)) for each in COUNTS})

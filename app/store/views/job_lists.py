@@ -1,0 +1,149 @@
+"""Pages of jobs and of log lines by keyset: a page begins behind a key, so rows that move can't shift it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, func, literal, select, tuple_, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.records.job_state import job_in
+from app.store.models import MAX_PAGE, InvalidLimitError, JobFilter, LogFilter, Page, Sort, SortKey
+from app.store.tables import Tables
+from app.store.views import page_cursors as cursors
+from projections.jobs.state import Job, Status
+from projections.views.job_log import LogLine
+from schemas.instants import micros, moment
+
+T = TypeVar("T")
+Column = ColumnElement[Any]
+
+SORT_COLUMNS: Final[Mapping[SortKey, str]] = {
+    "name": "name_key",
+    "status": "status",
+    "created": "created_at",
+    "updated": "updated_at",
+    "next_wake": "next_wake",
+}
+
+SHOWN: Final[tuple[Status, ...]] = ("Running", "Sleeping", "Failed", "Paused", "Completed")
+
+
+@dataclass(frozen=True, slots=True)
+class Keyset:
+    """The columns that order a list and make each of its rows unique, which list it is, and which way it runs."""
+
+    columns: tuple[Column, ...]
+    mark: str
+    descending: bool
+
+    def page(self, query: Select[Any], limit: int, cursor: str | None) -> Select[Any]:
+        """Return the query for a page and one row more, with the key in front of each row."""
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidLimitError(f"a page has 1 to {MAX_PAGE:,} items, not {limit:,}")
+        if cursor is not None:
+            types = tuple(int if isinstance(each.type, BigInteger) else str for each in self.columns)
+            key = cursors.decode(cursor, self.mark, types)
+            here = tuple_(*self.columns)
+            there = tuple_(*(literal(value, each.type) for value, each in zip(key, self.columns, strict=True)))
+            query = query.where(here < there if self.descending else here > there)
+        ordered = (each.desc() if self.descending else each for each in self.columns)
+        return query.order_by(*ordered).limit(limit + 1)
+
+    def cut(self, rows: Sequence[Any], items: Sequence[T], limit: int) -> Page[T]:
+        """Return the page in rows that begin with the key."""
+        if len(rows) <= limit:
+            return Page(tuple(items), None)
+        key = tuple(rows[limit - 1][: len(self.columns)])
+        return Page(tuple(items[:limit]), cursors.encode(self.mark, key))
+
+
+async def jobs_page(
+    connection: AsyncConnection, tables: Tables, where: JobFilter, sort: Sort, limit: int, cursor: str | None
+) -> Page[Job]:
+    """Return a page of jobs."""
+    jobs, states = tables.jobs, tables.states
+    statuses = _statuses(where)
+    if not statuses:
+        return Page((), None)
+    mark, descending = cursors.fingerprint(where, sort), sort.order == "descending"
+    inner = Keyset((jobs.c[SORT_COLUMNS[sort.by]].label("key"), jobs.c.job_id), mark, descending)
+    # A page of each status and then the first of those: each is the head of an index, however rare a status is.
+    each_status = (
+        inner.page(select(*inner.columns).where(jobs.c.status == each, *_job_conditions(tables, where)), limit, cursor)
+        for each in statuses
+    )
+    heads = union_all(*(select(each.subquery()) for each in each_status)).subquery()
+    keyset = Keyset((heads.c.key, heads.c.job_id), mark, descending)
+    query = select(*keyset.columns, states.c.state).join(states, states.c.job_id == heads.c.job_id)
+    rows = (await connection.execute(keyset.page(query, limit, None))).all()
+    return keyset.cut(rows, [job for row in rows[:limit] if (job := job_in(row.state))], limit)
+
+
+async def count_jobs(connection: AsyncConnection, tables: Tables, where: JobFilter) -> int:
+    """Return how many jobs a filter lets through."""
+    query = (
+        select(func.count())
+        .select_from(tables.jobs)
+        .where(tables.jobs.c.status.in_(_statuses(where)), *_job_conditions(tables, where))
+    )
+    return int((await connection.execute(query)).scalar_one())
+
+
+def _statuses(where: JobFilter) -> tuple[Status, ...]:
+    asked = where.statuses or SHOWN
+    return tuple(each for each in (*SHOWN, "Killed") if each in asked)
+
+
+def _job_conditions(tables: Tables, where: JobFilter) -> list[Column]:
+    columns = tables.jobs.c
+    conditions: list[Column] = [
+        columns[name] == value
+        for name, value in (("provider", where.provider), ("job_type", where.job_type), ("kind", where.kind))
+        if value
+    ]
+    if where.text:
+        conditions.append(columns.search.contains(where.text.casefold(), autoescape=True))
+    if where.updated_since:
+        conditions.append(columns.updated_at >= micros(where.updated_since))
+    return conditions
+
+
+async def log_page(
+    connection: AsyncConnection, tables: Tables, where: LogFilter, limit: int, cursor: str | None
+) -> Page[LogLine]:
+    """Return a page of log lines."""
+    log = tables.log.c
+    columns = (log.at, log.seq) if where.job_id else (log.at, log.job_id, log.seq)
+    keyset = Keyset(columns, cursors.fingerprint(where), where.order == "newest_first")
+    query = select(*columns, *(each for each in log if each not in columns)).where(*_log_conditions(tables, where))
+    rows = (await connection.execute(keyset.page(query, limit, cursor))).all()
+    return keyset.cut(rows, [_line(row) for row in rows], limit)
+
+
+def _line(row: Row[Any]) -> LogLine:
+    return LogLine(
+        job_id=row.job_id,
+        seq=row.seq,
+        at=moment(row.at),
+        kind=row.kind,
+        message=row.message,
+        by=row.by,
+        detail=row.detail,
+    )
+
+
+def _log_conditions(tables: Tables, where: LogFilter) -> list[Column]:
+    log = tables.log.c
+    conditions: list[Column] = []
+    if where.job_id:
+        conditions.append(log.job_id == where.job_id)
+    if where.kinds:
+        conditions.append(log.kind.in_(where.kinds))
+    if where.since:
+        conditions.append(log.at >= micros(where.since))
+    if where.until:
+        conditions.append(log.at < micros(where.until))
+    if where.text:
+        conditions.append(log.message.icontains(where.text, autoescape=True))
+    return conditions

@@ -1,0 +1,1 @@
+"""`entrepot up`: the broker and every role on one machine, restarted when they end."""

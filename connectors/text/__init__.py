@@ -1,0 +1,1 @@
+"""Text files to batches: unpack, transcode, cut, date."""

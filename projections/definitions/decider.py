@@ -1,0 +1,123 @@
+"""What every command about definitions is checked for, and the one event that it becomes. Knows no definition."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, Protocol
+from uuid import UUID, uuid5
+
+from projections.jobs.recorder import brief, is_sane
+from schemas.definitions import RULES, DefinitionCommand, DefinitionEvent, DefinitionRefused, FieldRefused
+
+EVENT_IDS: Final = UUID("0d2c2a1e-97a3-5b56-8a6e-54a37e3a4c11")
+REMEMBERED_COMMANDS: Final = 16
+
+Answer = tuple[type[Any], dict[str, Any]]  # the event, and what it says beside its envelope
+
+
+class Known(Protocol):
+    """What a state tells of its history."""
+
+    @property
+    def seq(self) -> int:
+        """Its latest event."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """What a command may expect."""
+        ...
+
+    @property
+    def command_offset(self) -> int:
+        """That of the latest command that led to something."""
+        ...
+
+    @property
+    def updated_at(self) -> datetime:
+        """When the latest event happened."""
+        ...
+
+    @property
+    def recent_commands(self) -> tuple[str, ...]:
+        """The latest ids, so that a command sent twice adds nothing."""
+        ...
+
+
+class RefusedError(Exception):
+    """A command can't be done; becomes a `DefinitionRefused`."""
+
+    def __init__(self, code: str, message: str, errors: tuple[FieldRefused, ...] = ()) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.errors = errors
+
+
+def answered(
+    known: Known | None, command: DefinitionCommand, offset: int, decide: Callable[[], Answer]
+) -> tuple[DefinitionEvent, ...]:
+    """Return the event that a command, found at `offset`, leads to; nothing, when it was seen before."""
+    if known and (offset <= known.command_offset or command.command_id in known.recent_commands):
+        return ()
+    try:
+        _check_envelope(command)
+        event, facts = decide()
+    except RefusedError as refusal:
+        event, facts = DefinitionRefused, _told(known, command, refusal)
+    seq = 0 if event is DefinitionRefused and not known else 1 + (known.seq if known else 0)
+    told: DefinitionEvent = event(
+        event_id=str(uuid5(EVENT_IDS, command.command_id)),
+        definition_id=command.definition_id,
+        seq=seq,
+        occurred_at=_moment(known, command),
+        command_id=command.command_id,
+        command_offset=offset,
+        actor=command.issued_by,
+        rules=command.rules,
+        **facts,
+    )
+    return (told,)
+
+
+def envelope_behind(known: Known | None, event: DefinitionEvent) -> dict[str, Any]:
+    """Return the fields of `Known` behind an event."""
+    recent = known.recent_commands if known else ()
+    return {
+        "seq": event.seq,
+        "command_offset": event.command_offset,
+        "updated_at": event.occurred_at,
+        "recent_commands": (*recent, event.command_id)[-REMEMBERED_COMMANDS:],
+    }
+
+
+def check_version(known: Known | None, command: DefinitionCommand) -> None:
+    """Refuse a command that expects another version."""
+    version = known.version if known else 0
+    if command.expected_version not in {None, version}:
+        raise RefusedError(
+            "version_mismatch", f"the newest version is {version}, not {command.expected_version}: look again"
+        )
+
+
+def _check_envelope(command: DefinitionCommand) -> None:
+    if command.rules != RULES:
+        raise RefusedError("unknown_rules", f"rules version {command.rules} is unknown; this service knows {RULES}")
+    if not is_sane(command.issued_at):
+        raise RefusedError("bad_time", f"the command says that it was issued in the year {command.issued_at.year}")
+
+
+def _told(known: Known | None, command: DefinitionCommand, refusal: RefusedError) -> dict[str, Any]:
+    return {
+        "command": type(command).__name__,
+        "code": refusal.code,
+        "message": brief(refusal.message),
+        "errors": refusal.errors,
+        "version": known.version if known else 0,
+    }
+
+
+def _moment(known: Known | None, command: DefinitionCommand) -> datetime:
+    """A clock that steps back must not turn a definition's time back; one that has gone mad must not move it at all."""
+    if known is None:
+        return command.issued_at
+    return max(command.issued_at, known.updated_at) if is_sane(command.issued_at) else known.updated_at

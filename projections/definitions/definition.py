@@ -1,0 +1,193 @@
+"""The life of one definition: drafted, applied, drafted again. Three pure, total functions, as for jobs.
+
+A command leads to one event, or to none when it was seen before. Rules are one whole: what others have applied is
+handed in as `rules`, which is sound because all definitions share one partition.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, assert_never
+
+from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
+from projections.definitions.decider import Answer, RefusedError, answered, check_version, envelope_behind
+from projections.definitions.rebuild_spec import Applied
+from projections.definitions.rules import Rules
+from projections.jobs.recorder import brief, is_sane
+from schemas.definitions import (
+    FORGOTTEN,
+    IDENTITY,
+    ApplyDefinition,
+    DefinitionApplied,
+    DefinitionDrafted,
+    DefinitionEvent,
+    DefinitionRefused,
+    DiscardDraft,
+    DraftDefinition,
+    DraftDiscarded,
+    ForgetPerson,
+    PersonForgotten,
+    RebuildDiscarded,
+    RebuildPromoted,
+    RebuildReady,
+    RebuildStarted,
+    RuleCommand,
+    stream_of,
+)
+from schemas.names import is_stream_name
+
+MOST_KEYS: Final = 1_000  # of one person
+MOST_ERRORS: Final = 100
+UNBOUNDED: Final = 2**62
+
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A definition as its events up to `seq` made it. That of people to be forgotten has neither draft nor body."""
+
+    definition_id: str
+    seq: int
+    command_offset: int  # of the latest command that led to something
+    updated_at: datetime
+    version: int = 0  # the newest that was ever drafted
+    applied: Applied | None = None
+    draft: Applied | None = None
+    recent_commands: tuple[str, ...] = ()  # the latest ids, so that a command sent twice adds nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """No such definition."""
+
+    definition_id: str
+
+
+DefinitionState = Definition | Absent
+
+
+def is_definition_id(definition_id: str) -> bool:
+    """Whether there can be such a definition, with drafts and versions."""
+    stream = stream_of(definition_id)
+    return definition_id == IDENTITY if stream is None else is_stream_name(stream)
+
+
+def initial(definition_id: str) -> DefinitionState:
+    """Return the state of a definition that nothing was said of."""
+    return Absent(definition_id)
+
+
+def decide(
+    state: DefinitionState, command: RuleCommand, offset: int, rules: Rules, room: int = UNBOUNDED
+) -> tuple[DefinitionEvent, ...]:
+    """Return what a command, found at `offset`, leads to while `rules` are in force; nothing, when it was seen before.
+
+    `room` is how many bytes all bodies of this definition may have.
+    """
+    known = state if isinstance(state, Definition) else None
+    return answered(known, command, offset, lambda: _answered(known, command, rules, room))
+
+
+def evolve(state: DefinitionState, event: DefinitionEvent) -> DefinitionState:
+    """Return the state behind an event. An event that is not the next one of its definition changes nothing."""
+    known = state if isinstance(state, Definition) else None
+    if event.seq != 1 + (known.seq if known else 0):
+        return state
+    envelope = envelope_behind(known, event)
+    if known is None:
+        known = Definition(definition_id=state.definition_id, **envelope)
+    return replace(_evolved(known, event), **envelope)
+
+
+def bytes_of(state: DefinitionState) -> int:
+    """Return how much room a definition's bodies take."""
+    bodies = (state.applied, state.draft) if isinstance(state, Definition) else ()
+    return sum(len(each.body.encode()) for each in bodies if each)
+
+
+def _evolved(known: Definition, event: DefinitionEvent) -> Definition:
+    match event:
+        case DefinitionDrafted():
+            return replace(known, version=event.version, draft=Applied(event.version, event.body))
+        case DefinitionApplied():
+            return replace(known, applied=Applied(event.version, event.body), draft=None)
+        case DraftDiscarded():
+            return replace(known, draft=None)
+        case PersonForgotten() | DefinitionRefused():
+            return known
+        case RebuildStarted() | RebuildReady() | RebuildPromoted() | RebuildDiscarded():
+            return known  # these are of no definition with versions
+        case _:
+            assert_never(event)
+
+
+def _answered(known: Definition | None, command: RuleCommand, rules: Rules, room: int) -> Answer:
+    fits = (
+        command.definition_id == FORGOTTEN
+        if isinstance(command, ForgetPerson)
+        else is_definition_id(command.definition_id)
+    )
+    if not fits:
+        raise RefusedError(
+            "no_such_definition", f"{type(command).__name__} knows no definition {command.definition_id!r}"
+        )
+    check_version(known, command)
+    match command:
+        case DraftDefinition():
+            return _draft(known, command, room)
+        case ApplyDefinition():
+            return _apply(_drafted(known), command, rules)
+        case DiscardDraft():
+            return DraftDiscarded, {"version": _drafted(known).version}
+        case ForgetPerson():
+            return _forget(command)
+        case _:
+            assert_never(command)
+
+
+def _draft(known: Definition | None, command: DraftDefinition, room: int) -> Answer:
+    try:
+        check_body(command.definition_id, command.body)
+    except InvalidBodyError as error:
+        raise _invalid("invalid_body", error) from error
+    kept = known.applied if known else None
+    if len(command.body.encode()) + (len(kept.body.encode()) if kept else 0) > room:
+        raise RefusedError("too_much", "all definitions together are too large: discard drafts, or make some smaller")
+    return DefinitionDrafted, {"version": 1 + (known.version if known else 0), "body": command.body}
+
+
+def _drafted(known: Definition | None) -> Applied:
+    if known is None or known.draft is None:
+        raise RefusedError("no_draft", "there is no draft")
+    return known.draft
+
+
+def _apply(draft: Applied, command: ApplyDefinition, rules: Rules) -> Answer:
+    if draft.version != command.version:
+        raise RefusedError(
+            "version_mismatch", f"the draft is version {draft.version}, not {command.version}: look again"
+        )
+    try:
+        check_applied(rules, command.definition_id, draft.body)
+    except InvalidBodyError as error:
+        raise _invalid("conflict", error) from error
+    return DefinitionApplied, {"version": draft.version, "body": draft.body}
+
+
+def _forget(command: ForgetPerson) -> Answer:
+    if not 0 < len(command.key_hashes) <= MOST_KEYS or not all(map(_HASH.fullmatch, command.key_hashes)):
+        raise RefusedError(
+            "bad_key_hashes", f"1 to {MOST_KEYS} SHA-256 hashes are needed, each in 64 lower-case digits"
+        )
+    if not is_sane(command.at) or command.at > command.issued_at:
+        raise RefusedError(
+            "bad_time", "what isn't said yet can't be forgotten: `at` lies behind the command's own time"
+        )
+    return PersonForgotten, {"key_hashes": command.key_hashes, "at": command.at}
+
+
+def _invalid(code: str, error: InvalidBodyError) -> RefusedError:
+    return RefusedError(
+        code, str(error), tuple(replace(each, message=brief(each.message)) for each in error.errors[:MOST_ERRORS])
+    )

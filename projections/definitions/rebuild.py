@@ -1,0 +1,186 @@
+"""The life of one rebuild: started, ready as often as it is compared, then promoted or discarded. Pure and total.
+
+Only one is under way at a time. It is for the rules that were in force when it was started: when others are applied
+meanwhile, what was built is of no use.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, Literal, assert_never
+
+from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
+from projections.definitions.decider import Answer, RefusedError, answered, check_version, envelope_behind
+from projections.definitions.rebuild_spec import Applied, Recipe, read_recipe
+from projections.definitions.rules import Rules
+from projections.jobs.recorder import brief
+from projections.mapping.body_parser import InvalidRulesError
+from schemas.definitions import (
+    IDENTITY,
+    REBUILD,
+    DefinitionEvent,
+    DiscardRebuild,
+    FieldRefused,
+    PromoteRebuild,
+    RebuildCommand,
+    RebuildDiscarded,
+    RebuildPromoted,
+    RebuildReady,
+    RebuildStarted,
+    ReportRebuilt,
+    StartRebuild,
+    mapping_of,
+)
+from schemas.json_pointer import escaped
+from schemas.names import is_job_id
+
+MOST_REPORT: Final = 512 * 1024  # bytes
+MOST_ERRORS: Final = 100
+
+Status = Literal["building", "ready", "promoted", "discarded"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuild:
+    """A rebuild as its events up to `seq` made it."""
+
+    definition_id: str
+    seq: int
+    command_offset: int
+    updated_at: datetime
+    status: Status
+    recipe: str  # empty when it isn't under way any more
+    version: int = 0  # how often it was reported to be ready
+    generation: int = 0  # of the profiles that it became
+    recent_commands: tuple[str, ...] = ()
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it may still become what is live."""
+        return self.status in {"building", "ready"}
+
+
+def is_rebuild_id(definition_id: str) -> bool:
+    """Whether a rebuild can have that id."""
+    return definition_id.startswith(REBUILD) and is_job_id(definition_id.removeprefix(REBUILD))
+
+
+def decide(
+    known: Rebuild | None, command: RebuildCommand, offset: int, rules: Rules, others: "Others"
+) -> tuple[DefinitionEvent, ...]:
+    """Return what a command, found at `offset`, leads to under `rules`; nothing, when it was seen before."""
+    return answered(known, command, offset, lambda: _answered(known, command, rules, others))
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What has to be known beside a rebuild and the rules."""
+
+    under_way: str = ""  # the id of another rebuild
+    outdated: bool = False  # other rules are in force than when it was started or, to start it, when it was asked for
+    room: int = 2**62  # bytes that a recipe may have
+    versions: Mapping[str, int] = field(default_factory=dict)  # the newest of each definition
+
+
+def evolve(known: Rebuild | None, event: DefinitionEvent) -> Rebuild | None:
+    """Return the state behind an event. An event that is not the next one of its rebuild changes nothing."""
+    if event.seq != 1 + (known.seq if known else 0):
+        return known
+    envelope = envelope_behind(known, event)
+    if known is None:
+        if not isinstance(event, RebuildStarted):
+            return None
+        return Rebuild(definition_id=event.definition_id, status="building", recipe=event.recipe, **envelope)
+    return replace(_evolved(known, event), **envelope)
+
+
+def _evolved(known: Rebuild, event: DefinitionEvent) -> Rebuild:
+    match event:
+        case RebuildReady():
+            return replace(known, status="ready", version=known.version + 1)
+        case RebuildPromoted():
+            return replace(known, status="promoted", generation=event.generation, recipe="")
+        case RebuildDiscarded():
+            return replace(known, status="discarded", recipe="")
+        case _:
+            return known
+
+
+def _answered(known: Rebuild | None, command: RebuildCommand, rules: Rules, others: Others) -> Answer:
+    if not is_rebuild_id(command.definition_id):
+        name = type(command).__name__
+        raise RefusedError("no_such_rebuild", f"{name} needs the id of a rebuild, not {command.definition_id!r}")
+    if isinstance(command, StartRebuild):
+        return _start(known, command, others)
+    if known is None:
+        raise RefusedError("no_such_rebuild", "there is no such rebuild")
+    if not known.is_under_way:
+        raise RefusedError("not_under_way", f"the rebuild is {known.status} already")
+    check_version(known, command)
+    match command:
+        case ReportRebuilt():
+            if len(command.report.encode("utf-8", "replace")) > MOST_REPORT:
+                raise RefusedError("too_much", f"a report has at most {MOST_REPORT} bytes")
+            return RebuildReady, {"report": command.report}
+        case PromoteRebuild():
+            return _promote(known, rules, others)
+        case DiscardRebuild():
+            return RebuildDiscarded, {}
+        case _:
+            assert_never(command)
+
+
+def _start(known: Rebuild | None, command: StartRebuild, others: Others) -> Answer:
+    if known is not None:
+        raise RefusedError("exists", f"there is such a rebuild, and it is {known.status}")
+    if others.under_way:
+        raise RefusedError("busy", f"{others.under_way} is under way: promote or discard it first")
+    if others.outdated:
+        raise RefusedError("outdated", "other rules were applied at this moment: look what is in force and start again")
+    if len((command.recipe + command.note).encode("utf-8", "replace")) > others.room:
+        raise RefusedError("too_much", "all definitions and the rebuild's together are too large: discard drafts")
+    try:
+        _check(read_recipe(command.recipe), others.versions)
+    except InvalidRulesError as error:
+        problems = tuple(replace(each, message=brief(each.message)) for each in error.problems[:MOST_ERRORS])
+        raise RefusedError("invalid_body", str(error), problems) from error
+    return RebuildStarted, {"recipe": command.recipe, "note": command.note}
+
+
+def _promote(known: Rebuild, rules: Rules, others: Others) -> Answer:
+    if known.status != "ready":
+        raise RefusedError("not_ready", "it isn't built yet: wait until it is ready, and look at the report")
+    if others.outdated:
+        raise RefusedError("outdated", "other rules were applied since it was started: discard it and start another")
+    return RebuildPromoted, {"generation": rules.generation + 1, "recipe": known.recipe}
+
+
+def _check(recipe: Recipe, versions: Mapping[str, int]) -> None:
+    """Make sure that a recipe is made of versions that there are, and that they can be in force together."""
+    problems: list[FieldRefused] = []
+    for pointer, name, each in _bodies(recipe):
+        if each.version > versions.get(name, 0):
+            problems.append(FieldRefused(pointer=f"{pointer}/version", message=f"{name} has no such version"))
+        problems += _problems(pointer, name, each.body, None)
+    if not problems:
+        rules = Rules(recipe.identity, recipe.mappings)
+        for pointer, name, each in _bodies(recipe):
+            problems += _problems(pointer, name, each.body, rules)
+    if problems:
+        raise InvalidRulesError(tuple(problems))
+
+
+def _bodies(recipe: Recipe) -> list[tuple[str, str, Applied]]:
+    found = [(f"/mappings/{escaped(stream)}", mapping_of(stream), each) for stream, each in recipe.mappings.items()]
+    return [*([("/identity", IDENTITY, recipe.identity)] if recipe.identity else []), *found]
+
+
+def _problems(pointer: str, name: str, body: str, rules: Rules | None) -> list[FieldRefused]:
+    try:
+        if rules is None:
+            check_body(name, body)
+        else:
+            check_applied(rules, name, body)
+    except InvalidBodyError as error:
+        return [replace(each, pointer=f"{pointer}/body{each.pointer}") for each in error.errors]
+    return []

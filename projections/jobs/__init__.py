@@ -1,0 +1,1 @@
+"""A job's life: decide, evolve, and what is checked."""

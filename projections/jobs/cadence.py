@@ -1,0 +1,145 @@
+"""When a job runs next, and when it must be quiet. Pure; wall clocks are those of the cadence's zone, DST included."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final, assert_never
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from projections.time_zones import zone
+from schemas.policies import Cadence, QuietWindow
+
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+CONTINUOUS_SECONDS: Final = 5
+LONGEST_QUIET: Final = timedelta(days=14)
+MAX_QUIET_WINDOWS: Final = 50
+MAX_CRON: Final = 200  # characters
+
+
+class InvalidCadenceError(ValueError):
+    """The cadence can't be followed. `pointer` is a JSON pointer into it."""
+
+    def __init__(self, pointer: str, message: str) -> None:
+        super().__init__(message)
+        self.pointer = pointer
+
+
+def check(cadence: Cadence, at: datetime) -> None:
+    """Make sure that a cadence can be followed from `at` on.
+
+    Raises:
+        InvalidCadenceError: it can't; says which part, and what would do.
+
+    """
+    try:
+        zone(cadence.time_zone)
+    except KeyError as error:
+        raise InvalidCadenceError(
+            "/time_zone", f"{cadence.time_zone!r} is not an IANA time zone such as Europe/Berlin"
+        ) from error
+    if cadence.kind == "interval" and cadence.every_seconds < 1:
+        raise InvalidCadenceError("/every_seconds", "an interval needs a number of seconds, 1 or more")
+    if not 0 <= cadence.every_seconds <= 366 * 86_400:
+        raise InvalidCadenceError("/every_seconds", "a number of seconds between 0 and a year is needed")
+    if cadence.kind not in {"once", "continuous", "interval", "cron"}:
+        raise InvalidCadenceError("/kind", f"{cadence.kind!r} is not one of once, continuous, interval, cron")
+    if len(cadence.cron) > MAX_CRON:
+        raise InvalidCadenceError("/cron", f"a cron expression has at most {MAX_CRON} characters")
+    if cadence.kind == "cron":
+        _check_cron(cadence, at)
+    if len(cadence.quiet) > MAX_QUIET_WINDOWS:
+        raise InvalidCadenceError("/quiet", f"at most {MAX_QUIET_WINDOWS} quiet windows can be kept")
+    for index, window in enumerate(cadence.quiet):
+        _check_window(window, f"/quiet/{index}")
+    if cadence.quiet and (quiet_until(cadence, at) or at) >= at + LONGEST_QUIET:
+        raise InvalidCadenceError("/quiet", "the quiet windows leave no time to run")
+
+
+def _check_cron(cadence: Cadence, at: datetime) -> None:
+    try:
+        next(CronSim(cadence.cron, at.astimezone(zone(cadence.time_zone))))
+    except CronSimError as error:
+        raise InvalidCadenceError("/cron", f"{cadence.cron!r} is not a cron expression: {error}") from error
+    except StopIteration:
+        raise InvalidCadenceError("/cron", f"{cadence.cron!r} never comes") from None
+
+
+def _check_window(window: QuietWindow, pointer: str) -> None:
+    for name, text in (("start", window.start), ("end", window.end)):
+        try:
+            _wall(text)
+        except ValueError as error:
+            raise InvalidCadenceError(f"{pointer}/{name}", f"{text!r} is not a time of day such as 22:30") from error
+    if len(window.days) > len(WEEKDAYS):
+        raise InvalidCadenceError(f"{pointer}/days", "a week has seven days; leave them out to mean every day")
+    for day in window.days:
+        if day not in WEEKDAYS:
+            raise InvalidCadenceError(f"{pointer}/days", f"{day!r} is not one of {', '.join(WEEKDAYS)}")
+
+
+def next_start(cadence: Cadence, started: datetime, now: datetime) -> datetime | None:
+    """Return when the pass after one that started at `started` and ended at `now` begins; None: there is none."""
+    match cadence.kind:
+        case "once":
+            return None
+        case "continuous":
+            return now + timedelta(seconds=cadence.every_seconds or CONTINUOUS_SECONDS)
+        case "interval":
+            return max(now, started + timedelta(seconds=cadence.every_seconds))
+        case "cron":
+            times = CronSim(cadence.cron, now.astimezone(zone(cadence.time_zone)))
+            # When clocks are set back an hour comes twice, and in the second one cronsim names times of the first.
+            following: datetime = next(each.astimezone(UTC) for each in times if each.astimezone(UTC) > now)
+            return following
+        case _:
+            assert_never(cadence.kind)
+
+
+def quiet_until(cadence: Cadence, at: datetime) -> datetime | None:
+    """Return when the quiet time that covers `at` ends; None: it is not quiet."""
+    return next((end for start, end in _quiet_times(cadence, at) if start <= at < end), None)
+
+
+def next_quiet(cadence: Cadence, since: datetime, now: datetime) -> datetime | None:
+    """Return when the first quiet time begins that starts after `since` and isn't over `now`; None: there is none.
+
+    It may have begun already.
+    """
+    return next((start for start, end in _quiet_times(cadence, now) if start > since and end > now), None)
+
+
+def _quiet_times(cadence: Cadence, around: datetime) -> list[tuple[datetime, datetime]]:
+    """Return the quiet times near a moment, in order, windows that touch taken together."""
+    times: list[tuple[datetime, datetime]] = []
+    for start, end in sorted(_windows(cadence, around)):
+        if times and start <= times[-1][1]:
+            times[-1] = (times[-1][0], max(times[-1][1], end))
+        elif start < end:  # a window can vanish when clocks are set forward
+            times.append((start, end))
+    return times
+
+
+def _windows(cadence: Cadence, around: datetime) -> Iterator[tuple[datetime, datetime]]:
+    today = around.astimezone(zone(cadence.time_zone)).date()
+    for window in cadence.quiet:
+        for offset in range(-8, LONGEST_QUIET.days + 2):
+            day = today + timedelta(days=offset)
+            if not window.days or WEEKDAYS[day.weekday()] in window.days:
+                yield _span(window, day, zone(cadence.time_zone))
+
+
+def _span(window: QuietWindow, day: date, where: ZoneInfo) -> tuple[datetime, datetime]:
+    start, end = _wall(window.start), _wall(window.end)
+    last = datetime.combine(day if end > start else day + timedelta(days=1), end, where)
+    return (
+        datetime.combine(day, start, where).astimezone(UTC),
+        max(last.astimezone(UTC), last.replace(fold=1).astimezone(UTC)),  # an end that comes twice is the second
+    )
+
+
+def _wall(text: str) -> time:
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
+        raise ValueError(text)
+    return time(int(text[:2]), int(text[3:]))

@@ -1,0 +1,289 @@
+"""What a command leads to: events, or a refusal that says why and what would do. Pure and total.
+
+What is allowed when stands in `transitions`; here is what it means.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+
+from projections.jobs.cadence import next_quiet, next_start, quiet_until
+from projections.jobs.command_checks import check_command, check_settings
+from projections.jobs.recorder import RefusedError, Story, brief
+from projections.jobs.retry import INCURABLE, GiveUp, Streak, after_error, after_rate_limit, asked
+from projections.jobs.state import Absent, Completed, Failed, Job, JobState, Killed, Paused, Purged, Running, Sleeping
+from projections.jobs.transitions import allowed_for_people
+from schemas.commands import (
+    ConfigureJob,
+    CreateJob,
+    EditCursor,
+    JobCommand,
+    KillJob,
+    PauseJob,
+    PurgeJob,
+    RenameJob,
+    ReportError,
+    ReportProgress,
+    ReportRateLimit,
+    RestoreJob,
+    ResumeJob,
+    RunJob,
+    WakeJob,
+)
+from schemas.events import (
+    CommandRefused,
+    JobCompleted,
+    JobConfigured,
+    JobCreated,
+    JobCursorEdited,
+    JobErrored,
+    JobEvent,
+    JobFailed,
+    JobKilled,
+    JobPaused,
+    JobProgressed,
+    JobPurged,
+    JobRenamed,
+    JobRestored,
+    JobResumed,
+    JobSlept,
+    JobStarted,
+    JobSynced,
+    StartReason,
+)
+
+REST: Final = timedelta(days=90)  # how long a job that rests is kept before it is purged
+
+
+def decide(state: JobState, command: JobCommand, offset: int) -> tuple[JobEvent, ...]:
+    """Return what a command, found at `offset` of its partition, leads to; nothing, when it was seen before."""
+    if isinstance(state, Job) and (offset <= state.command_offset or command.command_id in state.recent_commands):
+        return ()
+    story = Story(state, command, offset)
+    try:
+        check_command(state, command)
+        _act(story, command)
+    except RefusedError as refusal:
+        phase = "Absent" if isinstance(state, Absent) else state.status
+        story = Story(state, command, offset)
+        story.tell(
+            CommandRefused,
+            command=type(command).__name__,
+            code=refusal.code,
+            message=brief(refusal.message),
+            allowed=allowed_for_people(phase),
+            revision=0 if isinstance(state, Absent) else state.revision,
+        )
+    return tuple(story.events)
+
+
+def _act(story: Story, command: JobCommand) -> None:  # noqa: C901, PLR0912  # one line for each command, closed and complete
+    match command:
+        case CreateJob():
+            _create(story, command)
+        case RenameJob():
+            story.tell(JobRenamed, name=command.name, description=command.description)
+        case ConfigureJob():
+            _configure(story, command)
+        case PauseJob():
+            _pause(story, command)
+        case ResumeJob():
+            _resume(story)
+        case RunJob():
+            _start(story, "run_now")
+        case KillJob():
+            story.tell(JobKilled)
+        case RestoreJob():
+            story.tell(JobRestored)
+        case EditCursor():
+            story.tell(JobCursorEdited, cursor=command.cursor, previous=story.job.cursor, report=story.job.report + 1)
+        case WakeJob():
+            _wake(story)
+        case PurgeJob():
+            _check_due(story, PurgeJob)
+            story.tell(JobPurged)
+        case ReportProgress():
+            _progress(story, command)
+        case ReportError():
+            _error(story, command)
+        case ReportRateLimit():
+            _rate_limit(story, command)
+        case _:
+            assert_never(command)
+
+
+def _create(story: Story, command: CreateJob) -> None:
+    check_settings(command.configuration, command.cadence, command.retry, story.at)
+    story.tell(
+        JobCreated,
+        provider=command.provider,
+        job_type=command.job_type,
+        kind=command.kind,
+        name=command.name,
+        description=command.description,
+        configuration=command.configuration,
+        cadence=command.cadence,
+        retry=command.retry,
+        draft=not command.start,
+    )
+    if command.start:
+        _start_unless_quiet(story, "created")
+
+
+def _configure(story: Story, command: ConfigureJob) -> None:
+    check_settings(command.configuration, command.cadence, command.retry, story.at)
+    story.tell(
+        JobConfigured,
+        version=story.job.configuration_version + 1,
+        configuration=command.configuration,
+        cadence=command.cadence,
+        retry=command.retry,
+        reverted_from=command.reverted_from,
+    )
+
+
+def _pause(story: Story, command: PauseJob) -> None:
+    if command.until is not None and command.until <= story.at:
+        raise RefusedError("until_in_the_past", f"the pause would have ended at {command.until.isoformat()}")
+    story.tell(JobPaused, until=command.until)
+
+
+def _resume(story: Story) -> None:
+    story.tell(JobResumed)
+    _start_unless_quiet(story, "resumed")
+
+
+def _start(story: Story, reason: StartReason) -> None:
+    story.tell(JobStarted, run=story.job.run + 1, reason=reason)
+
+
+def _start_unless_quiet(story: Story, reason: StartReason) -> None:
+    until = quiet_until(story.job.cadence, story.at)
+    if until is None:
+        _start(story, reason)
+    else:
+        story.tell(JobSlept, reason="quiet_window", sleep_until=until)
+
+
+def _wake(story: Story) -> None:
+    _check_due(story, WakeJob)
+    if isinstance(story.job.phase, Paused):
+        _resume(story)
+    else:
+        _start_unless_quiet(story, "woke")
+
+
+def _check_due(story: Story, command: type[WakeJob | PurgeJob]) -> None:
+    look = _look(story.job, story.at)
+    if look is None or look[1] is not command or story.at < look[0]:
+        due = f"{look[1].__name__} at {look[0].isoformat()}" if look else "nothing"
+        raise RefusedError("not_due", f"this is not due at {story.at.isoformat()}; next comes {due}")
+
+
+def _progress(story: Story, report: ReportProgress) -> None:
+    """Take a report in whatever phase and run: its records are on the topic already, and must never come twice."""
+    if report.report != story.job.report + 1:
+        raise RefusedError(
+            "report_out_of_order", f"report {report.report} came where report {story.job.report + 1} was due"
+        )
+    story.tell(
+        JobProgressed,
+        run=report.run,
+        report=report.report,
+        cursor=report.cursor,
+        counts=report.counts,
+        imbalance=report.counts.imbalance,
+        stream=report.stream,
+        lane=report.lane,
+        bytes_read=report.bytes_read,
+        bytes_total=report.bytes_total,
+    )
+    if report.pass_done and report.run == story.job.run and isinstance(story.job.phase, Running):
+        _finish_pass(story)
+
+
+def _finish_pass(story: Story) -> None:
+    job = story.job
+    started = job.pass_started_at or story.at
+    story.tell(JobSynced, run=job.run, counts=job.pass_counts)
+    again = next_start(job.cadence, started, story.at)
+    if again is None:
+        story.tell(JobCompleted, run=job.run)
+    else:
+        story.tell(JobSlept, reason="cadence", sleep_until=again)
+
+
+def _error(story: Story, report: ReportError) -> None:
+    _check_run(story, report.run)
+    job = story.job
+    streak = Streak(
+        consecutive=1 + (job.streak.consecutive if job.streak else 0),
+        since=job.streak.since if job.streak else story.at,
+    )
+    story.tell(
+        JobErrored,
+        run=report.run,
+        fault=report.fault,
+        advice=report.advice,
+        code=report.code,
+        message=brief(report.message),
+        detail=brief(report.detail),
+        consecutive=streak.consecutive,
+        first_error_at=streak.since,
+    )
+    failed = {"code": report.code, "message": brief(report.message), "first_error_at": streak.since}
+    if report.advice in INCURABLE:
+        story.tell(JobFailed, reason="incurable", **failed)
+        return
+    asked_seconds = asked(report.retry_after_seconds)
+    outcome = after_error(job.retry, streak, story.at, story.seed, asked_seconds)
+    if isinstance(outcome, GiveUp):
+        story.tell(JobFailed, reason="errors_too_long", **failed)
+    else:
+        story.tell(
+            JobSlept,
+            reason="error_backoff",
+            sleep_until=outcome.at,
+            message=brief(report.message),
+            backoff_ceiling_seconds=outcome.ceiling_seconds,
+            retry_after_seconds=asked_seconds,
+        )
+
+
+def _rate_limit(story: Story, report: ReportRateLimit) -> None:
+    _check_run(story, report.run)
+    asked_seconds = asked(report.retry_after_seconds)
+    story.tell(
+        JobSlept,
+        reason="rate_limit",
+        sleep_until=after_rate_limit(story.job.retry, story.at, asked_seconds),
+        message=brief(report.message),
+        retry_after_seconds=asked_seconds,
+    )
+
+
+def _check_run(story: Story, run: int) -> None:
+    if run != story.job.run:
+        raise RefusedError("stale_run", f"run {run} is over; the job is in run {story.job.run}")
+
+
+def next_look(state: JobState) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:
+    """Return when the clock has to look at a job next, and with which command; None: never."""
+    return None if isinstance(state, Absent) else _look(state, state.updated_at)
+
+
+def _look(job: Job, now: datetime) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:
+    phase = job.phase
+    match phase:
+        case Running():
+            quiet = next_quiet(job.cadence, phase.since, now)
+            return (quiet, WakeJob) if quiet else None
+        case Sleeping():
+            return phase.until, WakeJob
+        case Paused(until=until) if until is not None:
+            return until, WakeJob
+        case Failed() | Paused() | Completed() | Killed():
+            return phase.since + REST, PurgeJob
+        case Purged():
+            return None
+        case _:
+            assert_never(phase)

@@ -1,0 +1,170 @@
+"""How an event changes what is known of a job. Total and pure: every event applies, and its input is left alone."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from projections.jobs.retry import Streak
+from projections.jobs.state import (
+    REMEMBERED_COMMANDS,
+    Absent,
+    Completed,
+    Failed,
+    Job,
+    JobState,
+    Killed,
+    Paused,
+    Purged,
+    Running,
+    Sleeping,
+)
+from schemas.commands import MOST, Counts
+from schemas.events import (
+    CommandRefused,
+    JobCompleted,
+    JobConfigured,
+    JobCreated,
+    JobCursorEdited,
+    JobErrored,
+    JobEvent,
+    JobFailed,
+    JobKilled,
+    JobPaused,
+    JobProgressed,
+    JobPurged,
+    JobRenamed,
+    JobRestored,
+    JobResumed,
+    JobSlept,
+    JobStarted,
+    JobSynced,
+)
+
+
+def evolve(state: JobState, event: JobEvent) -> JobState:
+    """Return the state behind an event. An event that is not the next one of its job changes nothing."""
+    if isinstance(state, Absent):
+        return _created(event) if isinstance(event, JobCreated) else state
+    if event.seq != state.seq + 1:
+        return state
+    recent = state.recent_commands
+    if event.command_id not in recent:
+        recent = (*recent, event.command_id)[-REMEMBERED_COMMANDS:]
+    return replace(
+        _applied(state, event),
+        seq=event.seq,
+        command_offset=event.command_offset,
+        updated_at=event.occurred_at,
+        recent_commands=recent,
+    )
+
+
+def _created(event: JobCreated) -> Job:
+    at = event.occurred_at
+    return Job(
+        job_id=event.job_id,
+        seq=event.seq,
+        command_offset=event.command_offset,
+        phase=Paused(since=at, draft=True) if event.draft else Running(since=at),
+        provider=event.provider,
+        job_type=event.job_type,
+        kind=event.kind,
+        name=event.name,
+        description=event.description,
+        created_at=at,
+        updated_at=at,
+        configuration=event.configuration,
+        cadence=event.cadence,
+        retry=event.retry,
+        recent_commands=(event.command_id,),
+    )
+
+
+def _applied(job: Job, event: JobEvent) -> Job:  # noqa: C901, PLR0911, PLR0912  # one line for each event, closed and complete
+    at = event.occurred_at
+    match event:
+        case JobRenamed():
+            return replace(job, name=event.name, description=event.description, revision=job.revision + 1)
+        case JobConfigured():
+            return _configured(job, event)
+        case JobStarted():
+            return _started(job, event)
+        case JobProgressed():
+            return _progressed(job, event)
+        case JobSynced():
+            return replace(job, synced_at=at, pass_started_at=None, streak=None, bytes_read=0, bytes_total=None)
+        case JobErrored():
+            return replace(job, streak=Streak(consecutive=event.consecutive, since=event.first_error_at))
+        case JobSlept():
+            return _slept(job, event)
+        case JobFailed():
+            return replace(job, phase=Failed(since=at, code=event.code, message=event.message))
+        case JobPaused():
+            draft = isinstance(job.phase, Paused) and job.phase.draft
+            return replace(job, phase=Paused(since=at, until=event.until, draft=draft))
+        case JobResumed():
+            return replace(job, phase=Running(since=at), streak=None)
+        case JobCompleted():
+            return replace(job, phase=Completed(since=at))
+        case JobKilled():
+            return replace(job, phase=Killed(since=at))
+        case JobRestored():
+            return replace(job, phase=Paused(since=at))
+        case JobCursorEdited():
+            return replace(job, cursor=event.cursor, report=event.report, revision=job.revision + 1)
+        case JobPurged():
+            return replace(job, phase=Purged(since=at), configuration="{}", cursor="{}", description="")
+        case JobCreated() | CommandRefused():
+            return job
+        case _:
+            assert_never(event)
+
+
+def _configured(job: Job, event: JobConfigured) -> Job:
+    return replace(
+        job,
+        configuration=event.configuration,
+        cadence=event.cadence,
+        retry=event.retry,
+        configuration_version=event.version,
+        revision=job.revision + 1,
+    )
+
+
+def _started(job: Job, event: JobStarted) -> Job:
+    return replace(
+        job,
+        phase=Running(since=event.occurred_at),
+        run=event.run,
+        streak=_streak_at(job, event.occurred_at),
+        pass_started_at=job.pass_started_at or event.occurred_at,
+        pass_counts=job.pass_counts if job.pass_started_at else Counts(),
+    )
+
+
+def _streak_at(job: Job, at: datetime) -> Streak | None:
+    """Return the streak at the end of a phase. Waiting for a rate limit or a quiet window brings Failed no nearer."""
+    phase, streak = job.phase, job.streak
+    if streak is None or not isinstance(phase, Sleeping) or phase.reason == "error_backoff":
+        return streak
+    failing = max(phase.since - streak.since, timedelta())
+    return replace(streak, since=max(at, phase.since) - failing)
+
+
+def _slept(job: Job, event: JobSlept) -> Job:
+    at = event.occurred_at
+    phase = Sleeping(since=at, reason=event.reason, until=event.sleep_until, message=event.message)
+    return replace(job, phase=phase, streak=_streak_at(job, at))
+
+
+def _progressed(job: Job, event: JobProgressed) -> Job:
+    return replace(
+        job,
+        report=event.report,
+        cursor=event.cursor,
+        pass_counts=job.pass_counts + event.counts,
+        total_counts=job.total_counts + event.counts,
+        streak=None if event.counts.accepted else job.streak,
+        bytes_read=min(job.bytes_read + event.bytes_read, MOST),
+        bytes_total=event.bytes_total,
+    )

@@ -1,0 +1,128 @@
+"""What is known of a job: the facts that all jobs have, and the phase it is in, each phase its own type."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from projections.jobs.retry import Streak
+from schemas.commands import NONE, Counts
+from schemas.events import SleepReason
+from schemas.policies import DEFAULT_RETRY, ONCE, Cadence, RetryPolicy
+
+Status = Literal["Running", "Sleeping", "Failed", "Paused", "Completed", "Killed", "Purged"]
+
+REMEMBERED_COMMANDS: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """Working now, or free to work."""
+
+    since: datetime
+    status: Literal["Running"] = "Running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleeping:
+    """Waiting, for a reason and until a moment."""
+
+    since: datetime
+    reason: SleepReason
+    until: datetime
+    message: str = ""
+    status: Literal["Sleeping"] = "Sleeping"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """It gave up; a person has to look."""
+
+    since: datetime
+    code: str
+    message: str
+    status: Literal["Failed"] = "Failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """A person paused it, perhaps until a moment; or it is a draft that was never started."""
+
+    since: datetime
+    until: datetime | None = None
+    draft: bool = False
+    status: Literal["Paused"] = "Paused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """It did all that it was configured to do."""
+
+    since: datetime
+    status: Literal["Completed"] = "Completed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Killed:
+    """A person put it away; it can be restored."""
+
+    since: datetime
+    status: Literal["Killed"] = "Killed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """Gone from all views. Final."""
+
+    since: datetime
+    status: Literal["Purged"] = "Purged"
+
+
+Phase = Running | Sleeping | Failed | Paused | Completed | Killed | Purged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as its events up to `seq` made it."""
+
+    job_id: str
+    seq: int
+    command_offset: int  # of the latest command that led to something; those up to it are done
+    phase: Phase
+    provider: str
+    job_type: str
+    kind: str
+    name: str
+    description: str
+    created_at: datetime
+    updated_at: datetime  # of the latest event; a job's time never goes back
+    configuration: str
+    configuration_version: int = 1
+    revision: int = 1  # counts what people edited
+    cadence: Cadence = ONCE
+    retry: RetryPolicy = DEFAULT_RETRY
+    run: int = 0
+    pass_started_at: datetime | None = None  # of the pass that goes on; a pass may take many runs
+    report: int = 0
+    cursor: str = "{}"
+    pass_counts: Counts = NONE
+    total_counts: Counts = NONE
+    synced_at: datetime | None = None
+    streak: Streak | None = None
+    bytes_read: int = 0  # of the source, in this pass
+    bytes_total: int | None = None
+    recent_commands: tuple[str, ...] = ()  # the latest ids, so that a command sent twice adds nothing
+
+    @property
+    def status(self) -> Status:
+        """The name of the phase, as people see it."""
+        return self.phase.status
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """No such job."""
+
+    job_id: str
+
+
+JobState = Job | Absent

@@ -1,0 +1,197 @@
+"""What one record of `messages.*` holds: a packed batch, or one JSON object of an outside producer."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import Any, Final, Protocol
+
+import orjson
+
+from schemas.instants import EPOCH
+from schemas.messages import EARLIEST, LATEST, BadBatchError, MessageBatch, check_batch
+from schemas.names import JOB_ID, STREAM_NAME, is_job_id, is_stream_name
+from schemas.topics import LANES
+from schemas.wire.catalog import UnknownSchemaError
+from schemas.wire.codec import MAGIC, MalformedRecordError, decode
+
+DEFAULT_STREAM: Final = "default"
+LONGEST_ID: Final = 200
+LONGEST_BATCH_ID: Final = 1_000  # bytes: a job's id and a number; every stamp in a profile has it
+HIGHEST_INDEX: Final = 2**53  # of a message in its batch
+DEEPEST: Final = 200  # levels of lists and objects; what is deeper can't be written as JSON again, and so not be shown
+ID_HEADERS: Final = ("message_id", "ce_id")
+PLACES: Final = tuple(f"{topic.name}:" for topic in LANES.values())  # what ids of messages without one begin with
+
+
+class UnreadableMessageError(ValueError):
+    """The record is no batch and no JSON object. The message says what was found."""
+
+    code = "malformed_message"
+
+
+class TooDeepError(UnreadableMessageError):
+    """The message has lists and objects inside each other without end. Send it flatter."""
+
+    code = "too_deep"
+
+
+UNREADABLE: Final = (UnreadableMessageError, BadBatchError, MalformedRecordError, UnknownSchemaError)
+
+
+class RawRecord(Protocol):
+    """A record as Kafka gives it; `timestamp` is in milliseconds since 1970."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """The messages of one record. Message `i` has the id (`batch`, `first + i`).
+
+    `timestamps` are microseconds since 1970 UTC, one for each message; without any, `arrived` counts for all.
+    """
+
+    stream: str
+    batch: str
+    first: int
+    payload: bytes  # each message in a line of its own; a single one may have several
+    count: int
+    timestamps: Sequence[int]
+    arrived: int
+    job_id: str = ""
+    run: int = 0  # of a job; 0: of a small upload, which is none
+    may_repeat: bool = True  # a message may come again in another record, under the same id
+
+    @cached_property
+    def lines(self) -> Sequence[bytes]:
+        """The messages, cut out when they are asked for."""
+        if self.count == 1:
+            return (self.payload.removesuffix(b"\n"),)
+        return self.payload.split(b"\n")[: self.count]
+
+    def newest(self) -> int:
+        """Return the latest time of a message, in microseconds since 1970 UTC."""
+        return max(self.timestamps) if self.timestamps else self.arrived
+
+
+def open_raw(record: RawRecord) -> Raw:
+    """Return what a record holds; the lines themselves are not looked into.
+
+    Raises:
+        UnreadableMessageError, BadBatchError, MalformedRecordError, UnknownSchemaError: it is a dead letter.
+
+    """
+    value = record.value or b""
+    if value[:1] != bytes([MAGIC]):
+        return _single(value, record)
+    word = decode(value)
+    if not isinstance(word, MessageBatch):
+        raise UnreadableMessageError(f"a {type(word).__name__} is not a batch of messages")
+    _check_ids(word)
+    check_batch(word.stream, word.count, word.payload, word.timestamps)
+    return Raw(
+        stream=word.stream,
+        batch=word.batch_id,
+        first=word.first,
+        payload=word.payload,
+        count=word.count,
+        timestamps=memoryview(word.timestamps).cast("q"),
+        arrived=(word.ingested_at - EPOCH) // timedelta(microseconds=1),
+        job_id=word.job_id,
+        run=word.run,
+    )
+
+
+def arrival(record: RawRecord) -> int:
+    """Return when a record came in, in microseconds since 1970 UTC, also when nothing else can be made of it.
+
+    A record of ours has the time of its messages, which may be years before.
+    """
+    value = record.value or b""
+    if value[:1] == bytes([MAGIC]):
+        with suppress(*UNREADABLE):
+            word = decode(value)
+            if isinstance(word, MessageBatch):
+                return (word.ingested_at - EPOCH) // timedelta(microseconds=1)
+    return record.timestamp * 1000
+
+
+def _check_ids(word: MessageBatch) -> None:
+    if len(word.batch_id.encode()) > LONGEST_BATCH_ID:
+        raise UnreadableMessageError(f"a batch's id has at most {LONGEST_BATCH_ID} bytes")
+    if word.job_id and not is_job_id(word.job_id):
+        raise UnreadableMessageError(JOB_ID)
+    if not 0 <= word.first <= HIGHEST_INDEX:
+        raise UnreadableMessageError(f"the first message of a batch has a number of 0 to {HIGHEST_INDEX}")
+
+
+def _single(value: bytes, record: RawRecord) -> Raw:
+    headers = dict(record.headers or ())
+    stream = (headers.get("stream") or b"").decode("utf-8", "replace") or DEFAULT_STREAM
+    if not is_stream_name(stream):
+        raise UnreadableMessageError(STREAM_NAME)
+    arrived = record.timestamp * 1000
+    if not EARLIEST <= arrived <= LATEST:
+        raise UnreadableMessageError(f"{arrived} microseconds since 1970 is not a time")
+    given = next((headers[name] for name in ID_HEADERS if headers.get(name)), b"").decode("utf-8", "replace")
+    if len(given) > LONGEST_ID:
+        raise UnreadableMessageError(f"a message id has at most {LONGEST_ID} characters, and this one {len(given)}")
+    return Raw(
+        stream=stream,
+        batch=_own(given) if given else f"{record.topic}:{record.partition}",
+        first=0 if given else record.offset,
+        payload=value,
+        count=1,
+        timestamps=(),
+        arrived=arrived,
+        may_repeat=bool(given),
+    )
+
+
+def _own(given: str) -> str:
+    """Return what stands for an id that an outside producer gave: never what a job's batch or a place in a topic has.
+
+    Those are `{job_id}/{number}` and `{topic}:{partition}`, and this one ends in a slash where it could be one of them;
+    or who knows a job's id could have its messages taken for repeats of others.
+    """
+    return f"{given}/" if "/" in given or given.startswith(PLACES) else given
+
+
+def parse(line: bytes) -> dict[str, Any]:
+    """Return the message in a line.
+
+    Raises:
+        UnreadableMessageError: it is no JSON object, or one that is nested too deep.
+
+    """
+    try:
+        message = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableMessageError(f"the message is not JSON: {error}") from error
+    if not isinstance(message, dict):
+        raise UnreadableMessageError(f"a message is a JSON object, not a {type(message).__name__}")
+    if len(line) > 2 * DEEPEST and line.count(b"{") + line.count(b"[") > DEEPEST:
+        _check_depth(message)
+    return message
+
+
+def _check_depth(message: dict[str, Any]) -> None:
+    level: list[Any] = [message]
+    for _ in range(DEEPEST):
+        level = [
+            child
+            for each in level
+            for child in (each.values() if type(each) is dict else each)
+            if type(child) in {dict, list}
+        ]
+        if not level:
+            return
+    raise TooDeepError(f"the message is nested deeper than {DEEPEST} levels")

@@ -1,0 +1,1 @@
+"""Words to bytes and back: Avro in the Confluent framing."""

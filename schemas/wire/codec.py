@@ -1,0 +1,84 @@
+"""Bytes to words and back: Avro in the Confluent framing, `0x00`, a 4-byte big-endian schema id, the body.
+
+Old versions are read with the schema they were written with and resolved to the newest by Avro's own rules
+(a new field has a default). What those rules can't say is an upcaster in `UPCASTERS`: it takes the record as it was
+written, and returns it as the newest version has it.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from typing import Any, Final, cast
+
+from fastavro import schemaless_reader, schemaless_writer
+from fastavro.read import SchemaResolutionError
+
+from schemas.commands import JobCommand
+from schemas.definitions import DefinitionCommand, DefinitionEvent
+from schemas.events import JobEvent
+from schemas.messages import Message
+from schemas.updates import Update
+from schemas.wire.avro_types import from_avro, to_avro
+from schemas.wire.catalog import newest, version_of
+
+Word = JobCommand | JobEvent | Message | Update | DefinitionCommand | DefinitionEvent
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+
+MAGIC: Final = 0
+FRAME: Final = struct.Struct(">bI")
+
+UNREADABLE: Final = (
+    EOFError, ValueError, IndexError, TypeError, KeyError, OverflowError, MemoryError, SchemaResolutionError,
+)  # fmt: skip
+
+UPCASTERS: Final[Mapping[int, Upcast]] = {}
+
+
+class MalformedRecordError(ValueError):
+    """The bytes are not a word of Entrepot. The message says what was found, and where."""
+
+
+def encode(word: Word) -> bytes:
+    """Return the framed bytes of a word, written with its newest schema."""
+    version = newest()[type(word)]
+    buffer = BytesIO()
+    buffer.write(FRAME.pack(MAGIC, version.id))
+    schemaless_writer(buffer, version.parsed, to_avro(word))
+    return buffer.getvalue()
+
+
+def schema_id_of(data: bytes) -> int:
+    """Return the schema id in the frame.
+
+    Raises:
+        MalformedRecordError: there is no Confluent frame.
+
+    """
+    if len(data) < FRAME.size:
+        raise MalformedRecordError(f"a record of {len(data)} bytes is too short for a schema id")
+    magic, schema_id = FRAME.unpack_from(data)
+    if magic != MAGIC:
+        raise MalformedRecordError(f"byte 0 is {data[0]:#04x}, but a framed record starts with 0x00")
+    return cast("int", schema_id)
+
+
+def decode(data: bytes) -> Word:
+    """Return the word in framed bytes, brought to its newest version.
+
+    Raises:
+        MalformedRecordError: the frame or the body can't be read, or bytes are left over.
+        UnknownSchemaError: the schema id is not in the catalog.
+
+    """
+    version = version_of(schema_id_of(data))
+    buffer = BytesIO(data)
+    buffer.seek(FRAME.size)
+    upcast = UPCASTERS.get(version.id)
+    try:
+        record = schemaless_reader(buffer, version.parsed, None if upcast else newest()[version.word].parsed)
+        word = from_avro(version.word, upcast(record) if upcast else record)
+    except UNREADABLE as error:
+        raise MalformedRecordError(f"the body is not a {version.name} (version {version.version}): {error}") from error
+    if buffer.tell() != len(data):
+        raise MalformedRecordError(f"{len(data) - buffer.tell()} bytes are left after a {version.name}")
+    return cast("Word", word)

@@ -1,0 +1,26 @@
+"""One house for all tests of the API: a broker, control, and two API servers."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from app.supervisor.broker.server import Broker
+from tests.integration.api.rig import Client, House, several
+from tests.integration.support.service import service
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    folder = tmp_path_factory.mktemp("api")
+    async with (
+        await Broker.start(folder / "broker") as broker,
+        service(folder / "data", broker, ("control",)) as running,
+        several(running.settings, 2) as servers,
+    ):
+        yield House(servers, running)
+
+
+@pytest.fixture
+def client(house: House) -> Client:
+    return house.client

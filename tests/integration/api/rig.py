@@ -1,0 +1,137 @@
+"""API servers in this process, on a real broker with the real control role beside them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+
+from app.api.server import run_api
+from app.settings import Settings
+from tests.integration.support.service import Service
+
+LOOK_SECONDS = 0.02
+MERGE_PATCH = "application/merge-patch+json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Any
+    body: Any
+
+    @property
+    def data(self) -> Any:
+        """The data of a good answer."""
+        assert self.status < 300, (self.status, self.body)
+        return self.body["data"]
+
+
+class Client:
+    """One caller of one server."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self.session = session
+        self.url = url
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, **headers: str
+    ) -> Answer:
+        """Ask; header names are written with `_` for `-`."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        data = orjson.dumps(body) if body is not None else raw and BytesIO(raw)
+        if body is not None or raw is not None:
+            sent.setdefault("Content-Type", "application/json")
+        async with self.session.request(
+            method, self.url + path, data=data, headers=sent, allow_redirects=False
+        ) as answer:
+            found = await answer.read()
+            json = "json" in answer.content_type and found
+            return Answer(answer.status, answer.headers, orjson.loads(found) if json else found)
+
+    async def get(self, path: str, **headers: str) -> Any:
+        return (await self.ask("GET", path, **headers)).data
+
+    async def post(self, path: str, body: Any = None, **headers: str) -> Any:
+        return (await self.ask("POST", path, body, **headers)).data
+
+    async def draft(self, name: str = "people", **facts: Any) -> dict[str, Any]:
+        job: dict[str, Any] = await self.post("/v2/job?run_job=false", new_job(name, **facts))
+        return job
+
+    async def patch(self, job: dict[str, Any], patch: Any, revision: int | None = None) -> Answer:
+        match = f'"{revision or job["revision"]}"'
+        return await self.ask("PATCH", f"/v2/job/{job['id']}", patch, If_Match=match, Content_Type=MERGE_PATCH)
+
+
+@dataclass(frozen=True)
+class House:
+    """Two API servers on one data directory, with the roles beside them."""
+
+    servers: Sequence[Client]
+    service: Service
+
+    @property
+    def client(self) -> Client:
+        return self.servers[0]
+
+    @property
+    def data_dir(self) -> Path:
+        return self.service.settings.data_dir
+
+
+def new_job(name: str = "people", **facts: Any) -> dict[str, Any]:
+    configuration = {"source": "/nowhere/people.csv", "stream": "people"}
+    return {"name": name, "provider": "file", "job_type": "import", "configuration": configuration} | facts
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Client]:
+    """Run an API server on a free port, with a client that has the admin token."""
+    stop = asyncio.Event()
+    address = settings.data_dir / "api.json"
+    address.unlink(missing_ok=True)
+    running = asyncio.create_task(run_api(settings.model_copy(update={"api_port": 0}), stop))
+    try:
+        async with asyncio.timeout(30):
+            while not address.exists() and not running.done():  # a file is all that tells
+                await asyncio.sleep(LOOK_SECONDS)
+        if running.done():
+            await running
+        url = orjson.loads(address.read_bytes())["url"]
+        async with as_caller(url, (settings.data_dir / "admin-token").read_text().strip()) as client:
+            yield client
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 20)
+
+
+@asynccontextmanager
+async def as_caller(url: str, token: str | None) -> AsyncIterator[Client]:
+    """Be a caller with that token."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with aiohttp.ClientSession(headers=headers, cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        yield Client(session, url)
+
+
+async def until_ready(client: Client, *, status: int = 200, seconds: float = 60) -> Answer:
+    """Wait until `/readyz` answers with a status."""
+    async with asyncio.timeout(seconds):
+        while (answer := await client.ask("GET", "/readyz")).status != status:  # to be asked is all it offers
+            await asyncio.sleep(LOOK_SECONDS)
+    return answer
+
+
+@asynccontextmanager
+async def several(settings: Settings, count: int) -> AsyncIterator[list[Client]]:
+    """Run so many servers on one data directory."""
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(serving(settings)) for _ in range(count)]
+        for each in clients:
+            await until_ready(each)
+        yield clients

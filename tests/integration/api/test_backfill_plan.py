@@ -1,0 +1,134 @@
+"""Before history is sent, a small part of it tells what it would change, whether it is needed, and what is odd."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import pytest_asyncio
+
+from app.supervisor.broker.server import Broker
+from tests.integration.api.rig import Answer, as_caller, until_ready
+from tests.integration.api.test_collect import Port, url_of
+from tests.integration.api.test_lanes import apply, entrepot, followed, until
+from tests.integration.support.service import service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+IDENTITY = {
+    "kinds": [{"kind": "email", "rank": 0, "title": "E-mail"}, {"kind": "cookie", "rank": 5, "title": "Cookie"}],
+    "max_identities": 1000,
+}
+VISITS: dict[str, Any] = {
+    "identities": [{"field": "email", "kind": "email"}, {"field": "cookie", "kind": "cookie"}],
+    "attributes": [
+        {"name": "city", "field": "city", "type": "string", "merge": "latest"},
+        {"name": "age", "field": "age", "type": "integer", "merge": "latest"},
+    ],
+    "timestamp": {"field": "when", "format": ["auto"], "time_zone": "UTC"},
+}
+LIVE = b"""email,cookie,city,when
+ada@example.com,c1,Graz,2026-06-01T10:00:00Z
+eve@example.com,,Wien,2026-06-01T10:00:00Z
+,c9,Linz,2025-06-01T10:00:00Z
+"""
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
+    folder = tmp_path_factory.mktemp("plans")
+    roles = ("control", "api", "lane-realtime", "lane-backfill", "profiles")
+    async with (
+        await Broker.start(folder / "broker") as broker,
+        service(folder / "data", broker, roles) as running,
+        as_caller(await url_of(running), (running.settings.data_dir / "admin-token").read_text().strip()) as client,
+    ):
+        await until_ready(client)
+        made = Port(running, client)
+        await apply(made, "identity", IDENTITY)
+        await apply(made, "mapping:visits", VISITS)
+        await followed(made, "messages.backfill", rules_at=4)
+        upload = (await made.bulk("visits", LIVE)).data["upload_id"]
+        await until(client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
+        yield made
+
+
+async def planned(port: Port, sample: bytes | None, query: str = "?stream=visits") -> Answer:
+    return await port.client.ask("POST", f"/v2/backfill/plan{query}", raw=sample, Content_Type="text/csv")
+
+
+def codes(plan: dict[str, Any]) -> set[str]:
+    return {each["code"] for each in plan["warnings"]}
+
+
+async def test_it_foresees_what_then_happens(port: Port) -> None:
+    history = b"""email,cookie,city,age,when
+ada@example.com,,Enns,,2020-01-01T10:00:00Z
+eve@example.com,c9,Rust,33,2021-01-01T10:00:00Z
+max@example.com,,Wels,,2022-01-01T10:00:00Z
+"""
+    plan = (await planned(port, history, "?stream=visits&messages=900000")).data
+    found = plan["profiles"]
+    assert (plan["messages"], plan["needed"], plan["sample"]["counting"]) == (900_000, True, 3)
+    assert (found["added"], found["changed"], found["joined"], found["unchanged"]) == (1, 1, 1, 1)
+    assert found["attributes"] == {"age": {"filled": 1, "replaced": 0}, "city": {"filled": 1, "replaced": 0}}
+    assert found["older_messages"] == 2
+    assert (plan["oldest"], plan["newest"]) == ("2020-01-01T10:00:00Z", "2022-01-01T10:00:00Z")
+    assert plan["oldest_age_seconds"] > plan["newest_age_seconds"] > 0
+    assert "years old" in plan["in_words"][0]
+    assert codes(plan) == set()
+    assert (await port.client.ask("GET", "/v2/profile/email:max@example.com")).status == 404, "nothing was kept"
+
+    upload = (await port.bulk("visits", history)).data["upload_id"]
+    await until(port.client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
+    joined = await until(port.client, "/v2/profile/cookie:c9", lambda each: each["id"] == "email:eve@example.com")
+    assert {name: each["value"] for name, each in joined["attributes"].items()} == {"city": "Wien", "age": 33}
+    again = (await planned(port, history)).data
+    assert (again["needed"], again["profiles"]["unchanged"]) == (False, 3)
+    assert "By the sample nothing would change: this backfill isn't needed." in again["in_words"]
+
+
+async def test_it_says_what_is_odd(port: Port) -> None:
+    odd = b"""email,city,age,when
+ada@example.com,Enns,many,
+,Rust,,2021-01-01T10:00:00Z
+max@example.com,Wels,,2150-01-01T10:00:00Z
+"""
+    plan = (await planned(port, odd)).data
+    assert codes(plan) == {"undated", "nobody", "future", "faults"}
+    assert {each["part"] for each in plan["sample"]["faults"]} == {"attribute age"}
+    unmapped = (await planned(port, odd, "?stream=clicks")).data
+    assert ("no_mapping" in codes(unmapped), unmapped["needed"]) == (True, None)
+    await port.client.post("/v2/lane/backfill/pause")
+    assert "lane_paused" in codes((await planned(port, odd)).data)
+    await port.client.post("/v2/lane/backfill/resume")
+    typed = (await planned(port, None, "?stream=visits&messages=5&since=2020-01-01T00:00:00Z")).data
+    assert (typed["profiles"], typed["oldest"], codes(typed)) == (None, "2020-01-01T00:00:00Z", {"no_sample"})
+    assert (await planned(port, None)).body["errors"][0]["code"] == "nothing_said"
+    assert (await planned(port, b"email,city,when\n")).body["code"] == "no_messages"
+    assert (await planned(port, b"a,b\n" + b"1,2\n" * 1_200_000)).status == 413
+
+
+async def test_it_says_that_a_file_was_sent_before(port: Port) -> None:
+    visits, named = b"email,city,when\nada@example.com,Graz,2024-01-01T10:00:00Z\n", "filename=january.csv"
+    assert "sent_before" not in codes((await planned(port, visits, f"?stream=visits&{named}")).data)
+    upload = (await port.bulk("visits", visits, f"?{named}")).data["upload_id"]
+    await until(port.client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed")
+    (warning,) = (await planned(port, visits, f"?stream=visits&{named}")).data["warnings"]
+    assert warning["code"] == "sent_before"
+    assert f"january.csv was sent into the stream already: {upload}, 20" in warning["message"]
+    assert "sent_before" not in codes((await planned(port, visits, f"?stream=clicks&{named}")).data), "another stream"
+    assert "sent_before" not in codes((await planned(port, visits)).data), "nobody knows its name"
+
+
+async def test_the_command_line_tells_it_in_words(port: Port, tmp_path: Path) -> None:
+    file = tmp_path / "part.ndjson"
+    file.write_text('{"email": "new@example.com", "city": "Wels", "when": "2020-01-01T00:00:00Z"}\nnothing\n')
+    code, said = await entrepot(port, "backfill", "plan", "visits", str(file), "--messages", "1000")
+    assert code == 0, said
+    assert "of 1 profile 1 would be new" in said
+    assert "look first: 1 of 2 records can't be taken at all" in said
+    code, said = await entrepot(port, "backfill", "plan", "visits", "--messages", "1000", "-o", "json")
+    assert (code, orjson.loads(said)["messages"]) == (0, 1000)
+    assert (await entrepot(port, "backfill", "plan", "visits"))[0] == 5

@@ -1,0 +1,370 @@
+"""What is sent to `/collect` is there when it is answered, comes once, and costs the API no more than its share."""
+
+import asyncio
+import gzip
+import random
+import signal
+import sqlite3
+import string
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import psutil
+import pytest
+import pytest_asyncio
+
+from app.supervisor.broker.server import Broker
+from schemas.messages import MessageBatch
+from tests.integration.api.rig import LOOK_SECONDS, Answer, Client, as_caller, until_ready
+from tests.integration.support.service import PATIENCE_SECONDS, Service, has, service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+MEGABYTE = 1024 * 1024
+ROWS = 30_000
+
+
+@dataclass
+class Port:
+    """A service whose API is a process of its own, so that it can be killed."""
+
+    running: Service
+    client: Client
+
+    async def json(self, stream: str, body: Any, query: str = "", **headers: str) -> Answer:
+        return await self.client.ask("POST", f"/collect/json/{stream}{query}", body, **headers)
+
+    async def bulk(self, stream: str, body: bytes | AsyncIterator[bytes], query: str = "", **headers: str) -> Answer:
+        sent = {"Content-Type": "text/csv"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        where = f"{self.client.url}/collect/bulk/{stream}{query}"
+        data = BytesIO(body) if isinstance(body, bytes) else body
+        async with self.client.session.post(where, data=data, headers=sent) as answer:
+            return Answer(answer.status, answer.headers, orjson.loads(await answer.read()))
+
+    async def kill(self) -> None:
+        """Kill the API; the service starts it again."""
+        address = self.running.settings.data_dir / "api.json"
+        address.unlink()
+        self.running.signal("api", signal.SIGKILL)
+        await self.come_back()
+
+    async def come_back(self) -> None:
+        self.client.url = await url_of(self.running)
+        await until_ready(self.client)
+
+    async def rows(self, stream: str, lane: str = "realtime") -> list[dict[str, Any]]:
+        """Return the messages of a stream in the order of their ids: none may have an id that another has."""
+        found: dict[tuple[str, int], dict[str, Any]] = {}
+        for words in (await self.running.committed(f"messages.{lane}")).values():
+            for word in words:
+                if isinstance(word, MessageBatch) and word.stream == stream:
+                    for index, line in enumerate(word.payload.splitlines(), word.first):
+                        assert (word.batch_id, index) not in found, "a message came twice"
+                        found[word.batch_id, index] = orjson.loads(line)
+        return [found[each] for each in sorted(found, key=_by_part)]
+
+
+def _by_part(identity: tuple[str, int]) -> tuple[str, int, int]:
+    upload, _, part = identity[0].rpartition("/")
+    return upload, int(part), identity[1]
+
+
+async def url_of(running: Service) -> str:
+    address = running.settings.data_dir / "api.json"
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not address.exists():  # a file is all that tells
+            await asyncio.sleep(LOOK_SECONDS)
+    found: str = orjson.loads(address.read_bytes())["url"]
+    return found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
+    folder = tmp_path_factory.mktemp("collect")
+    roles = ("control", "api")
+    async with (
+        await Broker.start(folder / "broker") as broker,
+        service(folder / "data", broker, roles, batch_bytes=64 * 1024, concurrent_uploads=2) as running,
+    ):
+        url = await url_of(running)
+        async with as_caller(url, (running.settings.data_dir / "admin-token").read_text().strip()) as client:
+            await until_ready(client)
+            yield Port(running, client)
+
+
+def people(count: int) -> list[bytes]:
+    return [b"id,name\n", *(b"%d,Name %d\n" % (each, each) for each in range(count))]
+
+
+async def streamed(parts: list[bytes], pause_at: int, until: asyncio.Event) -> AsyncIterator[bytes]:
+    """Send the parts, and wait before one of them."""
+    yield b"".join(parts[:pause_at])
+    await until.wait()
+    yield b"".join(parts[pause_at:])
+
+
+async def test_what_was_answered_outlives_a_kill(port: Port) -> None:
+    sent = [{"id": each} for each in range(500)]
+    kept = await asyncio.gather(*(port.json("durable", sent[at : at + 50]) for at in range(0, 500, 50)))
+    port.running.signal("api", signal.SIGKILL)
+    assert {each.data["message_count"] for each in kept} == {50}
+    assert sorted(each["id"] for each in await port.rows("durable")) == list(range(500))
+    (port.running.settings.data_dir / "api.json").unlink()
+    await port.come_back()
+
+
+async def test_a_request_under_a_key_is_done_once(port: Port) -> None:
+    sent = [{"id": 1, "when": 1_600_000_000}, {"id": 2}]
+    query = "?timestamp_field=when"
+    several = await asyncio.gather(*(port.json("once", sent, query, Idempotency_Key="k") for _ in range(4)))
+    assert sorted(each.data["duplicate_count"] for each in several) == [0, 2, 2, 2]
+    await port.kill()
+    again = await port.json("once", sent, query, Idempotency_Key="k")
+    assert (again.data["message_count"], again.data["duplicate_count"]) == (2, 2)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    for body, more in ((sent[:1], query), (sent, "")):
+        other = await port.json("once", body, more, Idempotency_Key="k")
+        assert (other.status, other.body["code"]) == (422, "idempotency_key_reused")
+    assert await port.rows("once") == sent
+
+
+async def test_a_request_whose_answer_was_lost_with_the_api_is_found_in_the_log(port: Port) -> None:
+    sent = [{"id": each} for each in range(10)]
+    first = await port.json("lost", sent, Idempotency_Key="lost")
+    with sqlite3.connect(port.running.settings.data_dir / "views.db") as views:  # as if it had been killed before
+        lost = "UPDATE collected SET answer = x'', claimed_at = 1 WHERE upload_id = ?"
+        assert views.execute(lost, [first.data["upload_id"]]).rowcount == 1
+    again = await port.json("lost", sent, Idempotency_Key="lost")
+    assert again.data["upload_id"] == first.data["upload_id"]
+    assert await port.rows("lost") == sent
+
+
+async def test_a_file_comes_once_and_in_order_though_the_api_is_killed_in_its_middle(port: Port) -> None:
+    parts, killed, before = people(ROWS), asyncio.Event(), {*port.running.history}
+    sending = asyncio.create_task(port.bulk("killed", streamed(parts, ROWS // 2, killed), Idempotency_Key="file"))
+    job_id = await _until_reported(port.running, before)
+    (port.running.settings.data_dir / "api.json").unlink()
+    port.running.signal("api", signal.SIGKILL)
+    with pytest.raises(aiohttp.ClientError):
+        await sending
+    killed.set()
+    await port.come_back()
+    done = (await port.bulk("killed", b"".join(parts), Idempotency_Key="file")).data
+    assert (done["message_count"], done["upload_id"]) == (ROWS, job_id)
+    assert 0 < done["duplicate_count"] < ROWS
+    assert [int(each["id"]) for each in await port.rows("killed", "backfill")] == list(range(ROWS))
+    await port.running.until(done["upload_id"], has("JobCompleted"))
+    again = await port.bulk("killed", b"".join(parts), Idempotency_Key="file")
+    assert (again.data["message_count"], again.data["duplicate_count"]) == (ROWS, ROWS)
+    for other in (parts[:-1], [*parts, b"x,y\n"], [b"id,name\n", *reversed(parts[1:])]):
+        refused = await port.bulk("killed", b"".join(other), Idempotency_Key="file")
+        assert (refused.status, refused.body["code"]) == (422, "idempotency_key_reused")
+    assert len(await port.rows("killed", "backfill")) == ROWS
+    assert (await port.client.ask("POST", f"/v2/job/{done['upload_id']}/run")).body["code"] == "pushed_job"
+
+
+async def _until_reported(running: Service, before: set[str]) -> str:
+    """Wait until a job that wasn't there before has committed something, and return its id."""
+    history = running.history
+    async with asyncio.timeout(PATIENCE_SECONDS), running.changed:
+        await running.changed.wait_for(lambda: any(has("JobProgressed")(history[each]) for each in {*history} - before))
+    (job_id,) = {*history} - before
+    return job_id
+
+
+async def test_a_paused_upload_stops_and_goes_on_when_it_is_resumed(port: Port) -> None:
+    parts, never = people(5_000), asyncio.Event()
+    sending = asyncio.create_task(port.bulk("paused", streamed(parts, 4_000, never), Idempotency_Key="paused"))
+    job_id = await _running_job(port)
+    await port.client.post(f"/v2/job/{job_id}/pause")
+    assert (await sending).body["code"] == "job_paused"
+    never.set()
+    assert (await port.bulk("paused", b"".join(parts), Idempotency_Key="paused")).body["code"] == "job_paused"
+    await port.client.post(f"/v2/job/{job_id}/resume")
+    done = (await port.bulk("paused", b"".join(parts), Idempotency_Key="paused")).data
+    assert (done["upload_id"], done["message_count"]) == (job_id, 5_000)
+    assert [int(each["id"]) for each in await port.rows("paused", "backfill")] == list(range(5_000))
+
+
+async def _running_job(port: Port) -> str:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not (found := await port.client.get("/v2/job?status=Running")):  # to be asked is all it offers
+            await asyncio.sleep(LOOK_SECONDS)
+    job_id: str = found[0]["id"]
+    return job_id
+
+
+async def test_whoever_goes_away_leaves_a_failed_job_that_goes_on_later(port: Port) -> None:
+    parts, never = people(5_000), asyncio.Event()
+    sending = asyncio.create_task(port.bulk("away", streamed(parts, 4_000, never), Idempotency_Key="away"))
+    job_id = await _running_job(port)
+    sending.cancel()
+    await port.running.until(job_id, has("JobFailed"))
+    job = await _shown(port, job_id, "Failed")
+    assert (job["reason"], job["allowed"]) == ("upload_disconnected", ["rename", "kill"])
+    assert (await port.client.ask("POST", f"/v2/job/{job_id}/resume")).body["code"] == "pushed_job"
+    assert (await port.bulk("away", b"".join(parts), Idempotency_Key="away")).data["message_count"] == 5_000
+    assert [int(each["id"]) for each in await port.rows("away", "backfill")] == list(range(5_000))
+
+
+async def _shown(port: Port, job_id: str, status: str) -> dict[str, Any]:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (job := await port.client.get(f"/v2/job/{job_id}"))["status"] != status:  # as above
+            await asyncio.sleep(LOOK_SECONDS)
+    found: dict[str, Any] = job
+    return found
+
+
+async def test_what_was_rejected_is_listed(port: Port) -> None:
+    one = (await port.json("bad", [{"id": 1}, 2, {"id": 3}, "four"], "?on_error=quarantine")).data
+    assert (one["message_count"], one["rejected_count"]) == (2, 2)
+    two = (await port.bulk("bad", b"id,name\n1,Ann\n2\n3,Bob,x\n4,Cy\n")).data
+    assert (two["message_count"], two["rejected_count"]) == (2, 2)
+    dropped = (await port.bulk("bad", b"id,name\n1\n", "?droperrors=true")).data
+    assert (dropped["rejected_count"], dropped["first_rejects"]) == (1, [])
+    listed = await port.client.ask("GET", one["rejects"])
+    assert [each["position"] for each in listed.data] == ["element 2", "element 4"]
+    assert {each["job_id"] for each in listed.data} == {one["upload_id"]}
+    listed = await port.client.ask("GET", f"/v2/reject?job_id={two['upload_id']}&limit=1")
+    assert [(each["position"], each["excerpt"]) for each in listed.data] == [("row 2", "2\n")]
+    rest = await port.client.ask("GET", f"/v2/reject?job_id={two['upload_id']}&cursor={listed.body['next_cursor']}")
+    assert [each["position"] for each in rest.data] == ["row 3"]
+    assert rest.body["next_cursor"] is None
+    assert len(await port.client.get("/v2/reject?stream=bad")) == 4
+    assert await port.client.get("/v2/reject?stream=other") == []
+
+
+async def test_a_dry_run_keeps_nothing(port: Port) -> None:
+    for found in (
+        await port.json("dry", [{"id": 1}, 2], "?dryrun=true&on_error=drop"),
+        await port.bulk("dry", b"id\n1\n2,3\n", "?dryrun=true"),
+    ):
+        assert (found.data["message_count"], found.data["rejected_count"]) == (1, 1)
+        assert (found.data["upload_id"], found.data["rejects"]) == (None, None)
+    assert await port.rows("dry") == await port.rows("dry", "backfill") == []
+
+
+async def test_files_are_sent_from_the_command_line(port: Port, tmp_path: Path) -> None:
+    written = {
+        "people.csv": b"id,name\n1,Ann\n2\n",
+        "people.json": b'[{"id": "3"}, {"id": "4"}]',
+        "people.ndjson.gz": gzip.compress(b'{"id": "5"}\n'),
+    }
+    for name, content in written.items():
+        (tmp_path / name).write_bytes(content)
+    files = [str(tmp_path / name) for name in written]
+    for _ in range(2):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "app.cli.main", "collect", "typed", *files, "--idempotency-key", "typed"),
+            *("--data-dir", str(port.running.settings.data_dir), "--output", "json"),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        output, said = await process.communicate()
+        assert process.returncode == 0, said.decode()
+    found = {each["file"]: (each["message_count"], each["duplicate_count"]) for each in orjson.loads(output)}
+    assert found == {"people.csv": (1, 1), "people.json": (2, 2), "people.ndjson.gz": (1, 1)}
+    assert sorted(each["id"] for each in await port.rows("typed", "backfill")) == ["1", "3", "4", "5"]
+
+
+async def test_more_uploads_than_there_is_room_for_are_sent_away(port: Port) -> None:
+    parts, go_on = people(10), asyncio.Event()
+    sending = [asyncio.create_task(port.bulk("many", streamed(parts, 5, go_on))) for _ in range(2)]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(await port.client.get("/v2/job?status=Running")) < 2:  # as above
+            await asyncio.sleep(LOOK_SECONDS)
+    refused = await port.bulk("many", b"".join(parts))
+    assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (429, "too_many_uploads", "10")
+    go_on.set()
+    assert [(await each).data["message_count"] for each in sending] == [10, 10]
+
+
+CUT = gzip.compress(b"id\n" + random.Random(1).randbytes(60_000).hex().encode())[:20_000]
+BOMB = gzip.compress(b"id\n" + b"1" * 70_000_000)
+JSON = "application/json"
+BAD_JSON: list[tuple[bytes, str, int, str]] = [
+    (b"", JSON, 400, "malformed_json"),
+    (b"[", JSON, 400, "malformed_json"),
+    (b"{", JSON, 400, "invalid_json"),
+    (b'[{"a": 1}, {"a": NaN}]', JSON, 400, "invalid_json"),
+    (b'[{"a": 1}, {"a": 1, "a": 2}]', JSON, 400, "duplicate_key"),
+    (b'[{"a": 1}, {"a": "\xff"}]', JSON, 400, "broken_encoding"),
+    (b'[{"a": 1}, 2]', JSON, 400, "not_an_object"),
+    (b'[{"a": 1}, {"a": ' + b"[" * 64 + b"]" * 64 + b"}]", JSON, 400, "too_deep"),
+    (b"[" + b"{}," * 100_000 + b"{}]", JSON, 413, "too_many_messages"),
+    (b'{"a": "' + b"x" * 10 * MEGABYTE + b'"}', JSON, 413, "too_large"),
+    (b"a=1", "application/x-www-form-urlencoded", 415, "wrong_content_type"),
+]
+
+
+@pytest.mark.parametrize(("body", "kind", "status", "code"), BAD_JSON, ids=[each[3] for each in BAD_JSON])
+async def test_bad_json_is_refused_whole(port: Port, body: bytes, kind: str, status: int, code: str) -> None:
+    where = f"{port.client.url}/collect/json/refused"
+    async with port.client.session.post(where, data=BytesIO(body), headers={"Content-Type": kind}) as answer:
+        found = orjson.loads(await answer.read())
+    assert (answer.status, found["code"]) == (status, code), found
+    if code in {"not_an_object", "too_deep", "duplicate_key", "broken_encoding"}:
+        assert found["errors"][0]["pointer"] == "/1"
+        assert "element 2" in found["detail"]
+
+
+BAD_FILES: dict[str, tuple[bytes, str, dict[str, str], int, str]] = {
+    "nothing": (b"", "", {}, 400, "empty"),
+    "a bomb": (BOMB, "", {"Content_Encoding": "gzip"}, 400, "compression_bomb"),
+    "half an archive": (CUT, "?filename=a.csv.gz", {}, 400, "truncated"),
+    "no archive": (b"id\n1\n", "", {"Content_Encoding": "gzip"}, 400, "wrong_compression"),
+    "an unknown archive": (b"id\n1\n", "", {"Content_Encoding": "br"}, 415, "unknown_content_encoding"),
+    "too few columns": (b"id,name\n1\n", "?on_error=abort", {}, 400, "record_rejected"),
+    "a picture": (b"\x89PNG", "", {"Content_Type": "image/png"}, 415, "wrong_content_type"),
+    "no such stream": (b"id\n1\n", "/..", {}, 404, "no_such_path"),
+    "no such option": (b"id\n1\n", "?separator=,", {}, 422, "invalid"),
+    "half an array": (b'[{"a":1}', "?filename=a.json", {"Content_Type": JSON}, 400, "truncated"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_FILES)
+async def test_a_bad_file_is_told_what_is_wrong_with_it(port: Port, what: str) -> None:
+    body, query, headers, status, code = BAD_FILES[what]
+    found = await port.bulk("refused", body, query, **headers)
+    assert (found.status, found.body["code"]) == (status, code), found.body
+    assert len(found.body["detail"]) > 20
+    if status == 400 and "upload_id" in found.body:
+        job = await _shown(port, found.body["upload_id"], "Failed")
+        assert (job["reason"], job["total_counts"]["accepted"]) == (code, found.body["message_count"])
+
+
+BAD_ROWS = {
+    "nul_byte": b"id,name\n1,a\0b\n2,b\n",
+    "broken_encoding": b"id,name\n1,Zo\xeb\n2,b\n",
+    "wrong_column_count": b"id,name\n1\n2,b\n",
+    "record_too_large": b"id,name\n1," + b"x" * 50 * MEGABYTE + b"\n2,b\n",
+}
+
+
+@pytest.mark.parametrize("code", BAD_ROWS)
+async def test_a_bad_row_costs_no_other(port: Port, code: str) -> None:
+    found = (await port.bulk("rows", BAD_ROWS[code])).data
+    assert (found["message_count"], found["rejected_count"]) == (1, 1)
+    assert [each["code"] for each in found["first_rejects"]] == [code]
+
+
+async def test_a_large_file_costs_no_memory(port: Port) -> None:
+    text = "".join(random.Random(2).choices(string.ascii_letters, k=200))
+
+    async def rows() -> AsyncIterator[bytes]:
+        yield b"id,text\n"
+        for start in range(0, 1_000_000, 2_000):
+            yield "".join(f"{each},{text}\n" for each in range(start, start + 2_000)).encode()
+            most.append(process.memory_info().rss)
+
+    process = psutil.Process(port.running.pid("api"))
+    assert (await port.bulk("large", b"id,text\n1,a\n")).status == 200  # what reading needs is loaded
+    before, most = process.memory_info().rss, [0]
+    found = (await port.bulk("large", rows())).data
+    assert found["message_count"] == 1_000_000
+    assert max(most) - before < 64 * MEGABYTE, f"{(max(most) - before) / MEGABYTE:.0f} MB for 200 MB"

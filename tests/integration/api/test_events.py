@@ -1,0 +1,94 @@
+"""A client follows events, goes away, and comes back without a gap or a repeat."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import orjson
+import pytest
+
+from tests.integration.api.rig import Client, House, new_job, serving, until_ready
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+class Stream:
+    """A follower, one event at a time as `(id, kind, data)`."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+
+    async def next(self) -> tuple[str, str, dict[str, object]]:
+        fields: dict[str, str] = {}
+        async with asyncio.timeout(20):
+            async for line in self._answer.content:
+                name, _, value = line.decode().rstrip("\n").partition(": ")
+                if name:
+                    fields[name] = value
+                elif "data" in fields:
+                    return fields.get("id", ""), fields["event"], orjson.loads(fields["data"])
+                else:
+                    fields = {}
+        raise AssertionError("the stream ended")
+
+
+@asynccontextmanager
+async def following(client: Client, query: str = "", last: str = "") -> AsyncIterator[Stream]:
+    headers = {"Last-Event-ID": last} if last else {}
+    async with client.session.get(f"{client.url}/v2/events{query}", headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+        assert answer.content_type == "text/event-stream"
+        yield Stream(answer)
+
+
+async def test_events_come_as_they_happen_and_only_those_asked_for(client: Client) -> None:
+    job = await client.draft("followed")
+    async with following(client, f"?job_id={job['id']}") as stream:
+        assert (await stream.next())[1] == "ready"
+        await client.draft("not followed")
+        await client.post(f"/v2/job/{job['id']}/resume")
+        _, kind, data = await stream.next()
+        assert (kind, data["job_id"], data["type"]) == ("JobResumed", job["id"], "JobResumed")
+        assert (await stream.next())[1] == "JobStarted"
+
+
+async def test_a_client_that_comes_back_to_another_server_misses_nothing(house: House) -> None:
+    client = house.client
+    async with following(client) as stream:
+        last, _, _ = await stream.next()
+    jobs = [await client.post("/v2/job", new_job(f"missed {number}")) for number in range(6)]
+    async with following(house.servers[1], last=last) as stream:
+        seen = [await stream.next() for _ in range(5)]
+    async with following(client, last=seen[-1][0]) as stream:
+        while (found := await stream.next())[1] != "ready":
+            seen.append(found)
+        await client.post(f"/v2/job/{jobs[0]['id']}/pause")
+        assert (await stream.next())[1] == "JobPaused"
+    told = sorted((data["job_id"], data["seq"]) for _, _, data in seen)
+    assert told == sorted((job["id"], seq) for job in jobs for seq in (1, 2))
+
+
+async def test_an_event_carries_no_configuration(client: Client) -> None:
+    async with following(client) as stream:
+        await stream.next()
+        await client.draft("private")
+        _, kind, data = await stream.next()
+        assert kind == "JobCreated"
+        assert "configuration" not in data
+
+
+async def test_a_server_that_stops_does_not_wait_for_those_who_listen(house: House) -> None:
+    async with serving(house.service.settings) as server:
+        await until_ready(server)
+        follower = aiohttp.ClientSession(headers=server.session.headers)
+        answer = await follower.get(f"{server.url}/v2/events")
+        started = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - started < 3
+    assert b"event: ready" in await answer.read()
+    await follower.close()
+
+
+async def test_an_id_that_is_none_is_refused(client: Client) -> None:
+    refused = await client.ask("GET", "/v2/events", Last_Event_ID="yesterday")
+    assert (refused.status, refused.body["errors"][0]["pointer"]) == (422, "Last-Event-ID")

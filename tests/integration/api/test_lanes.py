@@ -1,0 +1,167 @@
+"""How far history is on its way into profiles, for a person who waits for it; and history made to wait."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import pytest
+import pytest_asyncio
+
+from app.store.read_store import ReadStore
+from app.supervisor.broker.server import Broker
+from tests.integration.api.rig import Client, as_caller, until_ready
+from tests.integration.api.test_collect import Port, url_of
+from tests.integration.support.service import service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PATIENCE_SECONDS = 60.0
+ROWS = 3_000
+STEPS = ("mapping", "profiles")
+PEOPLE = b"id,city\n" + b"".join(b"%d,Graz\n" % each for each in range(ROWS))
+IDENTITY = {"kinds": [{"kind": "id", "rank": 0, "title": "Id"}], "max_identities": 1000}
+MAPPING: dict[str, Any] = {
+    "identities": [{"field": "id", "kind": "id"}],
+    "attributes": [{"name": "city", "field": "city", "type": "string", "merge": "latest"}],
+    "timestamp": None,
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
+    folder = tmp_path_factory.mktemp("lanes")
+    roles = ("control", "api", "lane-realtime", "lane-backfill", "profiles")
+    async with (
+        await Broker.start(folder / "broker") as broker,
+        service(folder / "data", broker, roles, batch_bytes=16 * 1024) as running,
+        as_caller(await url_of(running), (running.settings.data_dir / "admin-token").read_text().strip()) as client,
+    ):
+        await until_ready(client)
+        made = Port(running, client)
+        await apply(made, "identity", IDENTITY)
+        await apply(made, "mapping:people", MAPPING)
+        await followed(made, "messages.backfill", rules_at=4)
+        yield made
+
+
+async def apply(port: Port, name: str, body: dict[str, Any]) -> None:
+    there = f"/v2/definition/{quote(name, safe='')}"
+    version = (await port.client.ask("GET", there)).body.get("data", {}).get("version", 0)
+    assert (await port.client.ask("PUT", f"{there}/draft", body, If_Match=f'"{version}"')).status == 200
+    assert (await port.client.ask("POST", f"{there}/apply")).status == 200
+
+
+async def until(client: Client, path: str, holds: Callable[[Any], bool]) -> Any:
+    """Wait until an answer is as it has to be; lanes and profiles send no signal."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not ((found := await client.ask("GET", path)).status == 200 and holds(found.data)):
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"{path} is {found.body}") from None
+    return found.data
+
+
+async def entrepot(port: Port, *arguments: str) -> tuple[int, str]:
+    token = (port.running.settings.data_dir / "admin-token").read_text().strip()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "app.cli.main", *arguments, "--url", port.client.url, "--token", token,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+async def followed(port: Port, topic: str, rules_at: int) -> None:
+    """Wait until the lane maps by the rules at that offset, in every partition."""
+    store = await ReadStore.open(port.running.settings.database())
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for number in range(port.running.settings.partitions):
+                while max((at for _, at in await store.plane.rules_of(topic, number)), default=-1) < rules_at:
+                    await asyncio.sleep(0.05)
+    finally:
+        await store.close()
+
+
+async def test_an_upload_is_followed_until_it_is_in_the_profiles(port: Port, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_bytes(PEOPLE)
+    code, said = await entrepot(port, "collect", "people", str(file), "--wait", "-o", "json")
+    assert code == 0, said
+    upload = orjson.loads(said)[0]["upload_id"]
+    job = await port.client.get(f"/v2/job/{upload}")
+    assert job["profiles"] == {
+        "written": ROWS,
+        "mapped": ROWS,
+        "complete": True,
+        "unmapped": None,
+        "undone_before": None,
+    }
+    for each in (0, ROWS - 1):
+        assert (await port.client.ask("GET", f"/v2/profile/id:{each}")).status == 200, "now, not in a moment"
+    assert f"all {ROWS:,} messages are in" in (await entrepot(port, "job", "show", upload))[1]
+    past = await port.client.get(f"/v2/job/{upload}?as_of={job['updated_at']}")
+    assert past["profiles"] is None
+
+
+async def test_what_transactions_leave_in_a_topic_is_no_record_that_waits(port: Port) -> None:
+    lanes = await until(
+        port.client, "/v2/lane", lambda all_: not any(each[step]["behind"] for each in all_ for step in STEPS)
+    )
+    assert [(each["name"], each["paused"]) for each in lanes] == [("realtime", False), ("backfill", False)]
+    for each in lanes:
+        for step in STEPS:
+            assert (each[step]["eta_seconds"], each[step]["waiting_since"]) == (0, None)
+    detail = await port.client.get("/v2/lane/backfill")
+    assert [each["partition"] for each in detail["mapping"]["partitions"]] == [0, 1, 2, 3]
+    assert any(each["end"] > 1 for each in detail["mapping"]["partitions"])
+
+
+async def test_a_paused_lane_waits_through_a_restart_and_follows_the_rules_meanwhile(port: Port) -> None:
+    client, running = port.client, port.running
+    paused = await client.post("/v2/lane/backfill/pause")
+    assert (paused["paused"], paused["switched_by"]) == (True, "user:admin")
+    await running.until_said("backfill is paused by people", seconds=2)
+    running.said.clear()
+    await running.kill("lane-backfill")
+    await running.until_said("backfill is paused by people")
+    upload = (await port.bulk("people", PEOPLE.replace(b"Graz", b"Wien"))).data["upload_id"]
+    town = MAPPING["attributes"][0] | {"name": "town"}
+    await apply(port, "mapping:people", MAPPING | {"attributes": [town]})
+    await followed(port, "messages.backfill", rules_at=6)
+    assert (await port.json("people", {"id": "now", "city": "Linz"})).status == 200
+    await until(client, "/v2/profile/id:now", lambda _: True)
+    lane = await until(client, "/v2/lane/backfill", lambda each: each["mapping"]["waiting_since"] is not None)
+    assert (lane["mapping"]["behind"] > 0, lane["mapping"]["eta_seconds"], lane["paused"]) == (True, None, True)
+    assert lane["mapping"]["waiting_since"] > paused["switched_at"]
+    job = await client.get(f"/v2/job/{upload}")
+    assert job["profiles"] == {"written": ROWS, "mapped": 0, "complete": False, "unmapped": None, "undone_before": None}
+    measures = (await client.ask("GET", "/metrics")).body.decode()
+    assert 'entrepot_lane_paused{lane="backfill"} 1.0' in measures
+    assert 'entrepot_lane_behind_records{lane="realtime",step="mapping"}' in measures
+    code, said = await entrepot(port, "lane", "list")
+    assert (code, "Paused" in said) == (0, True), said
+    code, said = await entrepot(port, "lane", "resume", "backfill")
+    assert (code, "Running" in said) == (0, True), said
+    done = await until(client, f"/v2/job/{upload}", lambda each: each["profiles"]["complete"])
+    assert done["profiles"]["mapped"] == ROWS
+    known = (await client.get("/v2/profile/id:7"))["attributes"]
+    said = {name: each["value"] for name, each in known.items()}
+    assert said == {"city": "Graz", "town": "Wien"}, "what waited is mapped by the rules that came meanwhile"
+
+
+async def test_real_time_is_never_paused_and_not_everybody_may(port: Port) -> None:
+    refused = await port.client.ask("POST", "/v2/lane/realtime/pause")
+    assert (refused.status, refused.body["code"]) == (409, "never_paused")
+    assert (await entrepot(port, "lane", "pause", "realtime"))[0] == 4
+    assert (await port.client.ask("GET", "/v2/lane/sideways")).status == 404
+    assert (await entrepot(port, "lane", "show", "sideways"))[0] == 3
+    token = (await port.client.post("/v2/token", {"name": "watcher", "role": "operator"}))["token"]
+    async with as_caller(port.client.url, token) as watcher:
+        assert (await watcher.ask("GET", "/v2/lane")).status == 200
+        assert (await watcher.ask("POST", "/v2/lane/backfill/pause")).status == 403

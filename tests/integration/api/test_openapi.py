@@ -1,0 +1,59 @@
+"""The document says what the API does: checked by its standard's validator and by thousands of made-up requests."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from app.api.server import ALL
+from tests.integration.api.rig import House
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SEED = 20261123
+LEFT_OUT = (
+    # An endless answer: its own tests read it.
+    "--exclude-path=/v2/events",
+    # Would end the token that asks, which is what it is for.
+    "--exclude-path=/v2/token/{token_id}",
+)
+CHECKS_LEFT_OUT = (
+    # A file that the schema allows need not exist, and a job's status decides what can be done with it.
+    "positive_data_acceptance",
+    # A job that was deleted is put away, and still there to be restored.
+    "use_after_free",
+)
+
+
+async def test_the_document_is_valid_and_has_every_route(house: House) -> None:
+    document = (await house.client.ask("GET", "/openapi.json")).body
+    OpenAPIV31SpecValidator(document).validate()
+    said = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert said == {(each.method, each.path) for each in ALL}
+
+
+# RFC 6585 gives a missing If-Match a status of its own.
+CONFIGURATION = """
+[checks.missing_required_header]
+expected-statuses = [401, 428]
+"""
+
+
+async def test_made_up_requests_find_nothing(house: House, tmp_path: Path) -> None:
+    configuration = tmp_path / "schemathesis.toml"
+    configuration.write_text(CONFIGURATION)
+    token = (house.data_dir / "admin-token").read_text().strip()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "schemathesis.cli", f"--config-file={configuration}",
+        "run", f"{house.client.url}/openapi.json",
+        f"--header=Authorization: Bearer {token}", "--header=Prefer: respond-async", f"--seed={SEED}",
+        "--max-examples=25", "--phases=examples,coverage,fuzzing", "--generation-database=none", "--no-color",
+        f"--exclude-checks={','.join(CHECKS_LEFT_OUT)}", *LEFT_OUT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env=os.environ | {"PYTHONWARNINGS": "ignore"},
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    assert process.returncode == 0, f"seed {SEED}\n{output.decode()[-20_000:]}"

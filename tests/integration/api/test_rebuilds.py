@@ -1,0 +1,229 @@
+"""A person undoes a bad import, tries other rules on all history, looks, promotes or discards, and can go back."""
+
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import pytest
+import pytest_asyncio
+
+from app.supervisor.broker.server import Broker
+from tests.integration.api.rig import as_caller, until_ready
+from tests.integration.api.test_collect import Port, url_of
+from tests.integration.api.test_lanes import apply, entrepot, followed, until
+from tests.integration.support.service import service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+IDENTITY = {"kinds": [{"kind": "id", "rank": 0, "title": "Id"}], "max_identities": 1000}
+MAPPING: dict[str, Any] = {
+    "identities": [{"field": "id", "kind": "id"}],
+    "attributes": [
+        {"name": "city", "field": "city", "type": "string", "merge": "latest"},
+        {"name": "visits", "type": "integer", "merge": "count"},
+    ],
+    "timestamp": None,
+}
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
+    folder = tmp_path_factory.mktemp("rebuilds")
+    roles = ("control", "api", "lane-realtime", "lane-backfill", "profiles", "rebuild")
+    async with (
+        await Broker.start(folder / "broker") as broker,
+        service(folder / "data", broker, roles) as running,
+        as_caller(await url_of(running), (running.settings.data_dir / "admin-token").read_text().strip()) as client,
+    ):
+        await until_ready(client)
+        made = Port(running, client)
+        await apply(made, "identity", IDENTITY)
+        await apply(made, "mapping:people", MAPPING)
+        await followed(made, "messages.backfill", rules_at=4)
+        await followed(made, "messages.realtime", rules_at=4)
+        yield made
+
+
+async def sent(port: Port, city: str, *people: str) -> str:
+    """Send an import, wait until the profiles have it, and return the job's id."""
+    body = b"id,city\n" + b"".join(f"{each},{city}\n".encode() for each in people)
+    upload: str = (await port.bulk("people", body)).data["upload_id"]
+    await until(port.client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
+    return upload
+
+
+async def known(port: Port, person: str) -> dict[str, Any]:
+    """What is known of somebody; nothing, when nobody is."""
+    found = await port.client.ask("GET", f"/v2/profile/id:{person}")
+    return {name: each["value"] for name, each in found.data["attributes"].items()} if found.status == 200 else {}
+
+
+async def became(port: Port, rebuild: dict[str, Any], status: str) -> dict[str, Any]:
+    found: dict[str, Any] = await until(
+        port.client, f"/v2/rebuild/{rebuild['id']}", lambda each: each["status"] == status
+    )
+    return found
+
+
+async def promoted(port: Port, rebuild: dict[str, Any]) -> None:
+    await port.client.post(f"/v2/rebuild/{rebuild['id']}/promote")
+    await until(port.client, f"/v2/rebuild/{rebuild['id']}", lambda each: each["live"])
+
+
+async def test_a_bad_upload_is_undone_and_what_is_undone_next_takes_nothing_back(port: Port) -> None:
+    client = port.client
+    await sent(port, "Graz", "ada", "eve")
+    bad = await sent(port, "Atlantis", "ada", "nobody")
+    assert await known(port, "ada") == {"city": "Atlantis", "visits": 2}
+    profile = await client.get("/v2/profile/id:ada")
+    assert profile["attributes"]["city"]["job_id"] == bad, "that is where the person finds which job it was"
+
+    started = await client.ask("POST", f"/v2/job/{bad}/undo")
+    rebuild = started.data
+    assert (started.status, started.headers["Location"]) == (202, f"/v2/rebuild/{rebuild['id']}")
+    assert (rebuild["status"], rebuild["started_by"], rebuild["generation"]) == ("under_way", "user:admin", None)
+    assert [each["job_id"] for each in rebuild["recipe"]["left_out"]] == [bad]
+    assert any(each.startswith(f"without what job {bad} brought before ") for each in rebuild["recipe"]["in_words"])
+    again = await client.ask("POST", "/v2/rebuild", {})
+    assert (again.status, again.body["code"], again.body["rebuild"]) == (409, "busy", rebuild["id"])
+
+    ready = await became(port, rebuild, "ready")
+    counts = {name: count for name, count in ready["report"]["counts"].items() if count}
+    assert counts == {"changed": 1, "removed": 1, "unchanged": 1}
+    assert ready["report"]["samples"]["changed"] == [
+        {
+            "profile": "id:ada",
+            "before": {"attributes": {"city": "Atlantis", "visits": 2}},
+            "after": {"attributes": {"city": "Graz", "visits": 1}},
+        }
+    ]
+    assert ready["progress"]["phase"] in {"comparing", "keeping_up"}
+    assert ready["progress"]["messages"] == 4
+    assert await known(port, "ada") == {"city": "Atlantis", "visits": 2}, "nothing changes before it is promoted"
+    assert (await client.get(f"/v2/job/{bad}"))["profiles"]["undone_before"] is None
+    await promoted(port, rebuild)
+    assert await known(port, "ada") == {"city": "Graz", "visits": 1}
+    assert await known(port, "nobody") == {}
+    (undone,) = rebuild["recipe"]["left_out"]
+    assert (await client.get(f"/v2/job/{bad}"))["profiles"]["undone_before"] == undone["before"]
+
+    mended = b"id,city\nada,Linz\n"
+    await client.ask("POST", "/collect/json/people", {"id": "eve", "city": "Wels"})
+    await until(client, "/v2/profile/id:eve", lambda each: each["attributes"]["city"]["value"] == "Wels")
+    upload = (await port.bulk("people", mended)).data["upload_id"]
+    await until(client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
+    wels = (await client.get("/v2/profile/id:eve"))["attributes"]["city"]["job_id"]
+    assert (await client.ask("GET", f"/v2/job/{wels}")).status == 404, "it was taken at once, without a job"
+    code, said = await entrepot(port, "job", "undo", wels, "--wait")
+    assert code == 0, said
+    assert f"without what job {bad} brought before" in said
+    assert f"without what job {wels} brought before" in said
+    code, said = await entrepot(port, "rebuild", "promote", "--wait")
+    assert (code, "promoted, live" in said) == (0, True), said
+    assert await known(port, "eve") == {"city": "Graz", "visits": 1}
+    assert await known(port, "ada") == {"city": "Linz", "visits": 2}
+
+    code, said = await entrepot(port, "rebuild", "start", "--former", "--note", "it was right", "--wait", "-o", "json")
+    assert code == 0, said
+    assert [each["job_id"] for each in orjson.loads(said)["recipe"]["left_out"]] == [bad]
+    await promoted(port, orjson.loads(said))
+    assert await known(port, "eve") == {"city": "Wels", "visits": 2}
+    code, said = await entrepot(port, "rebuild", "list")
+    assert (code, "it was right" in said, said.count("promoted")) == (0, True, 3), said
+
+
+async def test_other_rules_are_tried_on_all_history_and_discarded_or_kept(port: Port) -> None:
+    client, town = port.client, "/v2/definition/" + quote("mapping:people", safe="")
+    await sent(port, "Wien", "max")
+    body = MAPPING | {"attributes": [MAPPING["attributes"][0] | {"name": "town"}]}
+    draft = (await client.ask("PUT", f"{town}/draft", body, If_Match="*")).data["draft_version"]
+    wish = {"mappings": {"people": draft}, "note": "towns"}
+    port.running.signal("rebuild", signal.SIGSTOP)
+    rebuild = await client.post("/v2/rebuild", wish)
+    assert f"mapping of people: version {draft}; in force is version 1" in rebuild["recipe"]["in_words"]
+    early = await client.ask("POST", f"/v2/rebuild/{rebuild['id']}/promote")
+    assert (early.status, early.body["code"]) == (409, "not_ready")
+    port.running.signal("rebuild", signal.SIGCONT)
+    await became(port, rebuild, "ready")
+    code, said = await entrepot(port, "rebuild", "show")
+    assert (code, "towns" in said, "ready" in said) == (0, True, True), said
+    code, said = await entrepot(port, "rebuild", "discard")
+    assert (code, "discarded" in said) == (0, True), said
+    assert (await known(port, "max"))["city"] == "Wien"
+    late = await client.ask("POST", f"/v2/rebuild/{rebuild['id']}/promote")
+    assert (late.status, late.body["code"]) == (409, "not_under_way")
+    assert (await entrepot(port, "rebuild", "promote"))[0] == 4
+
+    code, said = await entrepot(port, "rebuild", "start", "--mapping", f"people={draft}", "--wait")
+    assert code == 0, said
+    stale = await client.ask("POST", f"/v2/rebuild/{rebuild['id']}/promote", If_Match='"7"')
+    assert stale.status == 412
+    assert (await entrepot(port, "rebuild", "promote", "--wait"))[0] == 0
+    assert await known(port, "max") == {"town": "Wien"}
+    definition = await client.get(town)
+    assert (definition["applied_version"], definition["draft_version"]) == (draft, None)
+    newest, *_ = await client.get("/v2/rebuild")
+    assert (newest["live"], newest["recipe"]["mappings"]) == (True, {"people": draft})
+
+
+@pytest.mark.parametrize(
+    ("wish", "pointer", "code"),
+    [
+        ({"identity": 9}, "/identity", "no_such_version"),
+        ({"mappings": {"people": 900}}, "/mappings/people", "no_such_version"),
+        ({"mappings": {"nothing/here": 1}}, "/mappings/nothing~1here", "no_such_version"),
+        ({"streams": ["people", "clicks"]}, "/streams/1", "no_mapping"),
+        ({"streams": [], "mappings": {"people": 1}}, "/mappings/people", "other_stream"),
+        ({"since": "2026-02-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"}, "/since", "bad_range"),
+        ({"without": ["no-such-job"]}, "/without/0", "no_such_job"),
+        ({"with": ["no-such-job"]}, "/with/0", "not_left_out"),
+        ({"former": True, "since": None}, "", "value_error"),
+        ({"until": "tomorrow"}, "/until", "value_error"),
+    ],
+)
+async def test_what_can_not_be_built_by_is_told_field_by_field(
+    port: Port, wish: dict[str, Any], pointer: str, code: str
+) -> None:
+    refused = await port.client.ask("POST", "/v2/rebuild", wish)
+    assert (refused.status, refused.body["code"]) == (422, "invalid"), refused.body
+    assert [(each["pointer"], each["code"]) for each in refused.body["errors"]] == [(pointer, code)], refused.body
+
+
+async def test_who_is_forgotten_while_a_rebuild_goes_live_is_to_be_forgotten_again_then(port: Port) -> None:
+    client = port.client
+    await sent(port, "Wien", "sue")
+    rebuild = (await client.ask("POST", "/v2/rebuild", {})).data
+    await became(port, rebuild, "ready")
+    port.running.signal("rebuild", signal.SIGSTOP)
+    try:
+        await client.post(f"/v2/rebuild/{rebuild['id']}/promote")
+        forgotten = await client.ask("DELETE", "/v2/profile/id:sue")
+        assert (forgotten.status, forgotten.body["code"]) == (503, "not_dropped_yet"), forgotten.body
+        assert "goes live" in forgotten.body["detail"]
+        assert await known(port, "sue") == {}
+    finally:
+        port.running.signal("rebuild", signal.SIGCONT)
+    await until(client, f"/v2/rebuild/{rebuild['id']}", lambda each: each["live"])
+    assert await known(port, "sue") == {}
+    assert (await client.ask("DELETE", "/v2/profile/id:sue")).status == 200
+
+
+async def test_what_can_not_be_undone_says_why_and_not_everybody_may(port: Port) -> None:
+    client = port.client
+    assert (await client.ask("GET", "/v2/rebuild/none")).body["code"] == "no_such_rebuild"
+    assert (await client.ask("POST", "/v2/job/none/undo")).status == 404
+    assert (await entrepot(port, "job", "undo", "no/ne"))[0] == 3
+    assert (await entrepot(port, "rebuild", "show", "none"))[0] == 3
+    assert (await entrepot(port, "rebuild", "start", "--mapping", "people"))[0] == 2
+    draft = await client.draft("has brought nothing")
+    refused = await client.ask("POST", f"/v2/job/{draft['id']}/undo")
+    assert (refused.status, refused.body["code"]) == (409, "no_messages")
+    code, said = await entrepot(port, "job", "undo", draft["id"])
+    assert (code, "nothing to undo" in said) == (4, True), said
+    token = (await client.post("/v2/token", {"name": "watcher", "role": "viewer"}))["token"]
+    async with as_caller(client.url, token) as viewer:
+        assert (await viewer.ask("GET", "/v2/rebuild")).status == 200
+        assert (await viewer.ask("POST", "/v2/rebuild", {})).status == 403
+        assert (await viewer.ask("POST", f"/v2/job/{draft['id']}/undo")).status == 403

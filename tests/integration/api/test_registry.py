@@ -1,0 +1,55 @@
+"""A stock deserializer, pointed at us as its Schema Registry, decodes our topics."""
+
+import asyncio
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.schema_registry import SchemaRegistryClient, topic_record_subject_name_strategy
+from confluent_kafka.schema_registry.avro import AvroDeserializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+
+from app.records.partitioning import partition_of
+from schemas.wire.catalog import versions
+from tests.integration.api.rig import House, as_caller
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def first_event(house: House, job_id: str, url: str) -> dict[str, object]:
+    with SchemaRegistryClient({"url": f"{url}/registry"}) as registry:
+        decode = AvroDeserializer(registry, conf={"subject.name.strategy": topic_record_subject_name_strategy})
+        partition = partition_of(job_id, house.service.settings.partitions)
+        consumer = Consumer({"bootstrap.servers": house.service.settings.bootstrap_servers, "group.id": "stock"})
+        consumer.assign([TopicPartition("jobs.events", partition, 0)])
+        try:
+            while True:
+                message = consumer.poll(20)
+                assert message is not None
+                assert message.error() is None
+                if message.key() == job_id.encode():
+                    found: dict[str, object] = decode(
+                        message.value(), SerializationContext("jobs.events", MessageField.VALUE)
+                    )
+                    return found
+        finally:
+            consumer.close()
+
+
+async def test_a_stock_deserializer_reads_our_events(house: House) -> None:
+    job = await house.client.draft("read by others")
+    event = await asyncio.to_thread(first_event, house, job["id"], house.client.url)
+    assert (event["job_id"], event["seq"], event["name"]) == (job["id"], 1, "read by others")
+
+
+async def test_schemas_are_found_by_id_and_by_subject(house: House) -> None:
+    async with as_caller(house.client.url, None) as anyone:
+        subject = "jobs.events-entrepot.jobs.events.JobCreated"
+        assert subject in (await anyone.ask("GET", "/registry/subjects")).body
+        latest = (await anyone.ask("GET", f"/registry/subjects/{subject}/versions/latest")).body
+        by_id = await anyone.ask("GET", f"/registry/schemas/ids/{latest['id']}")
+        assert by_id.body["schema"] == latest["schema"]
+        assert by_id.headers["Content-Type"] == "application/vnd.schemaregistry.v1+json"
+        assert (await anyone.ask("GET", "/registry/schemas/ids/9999")).body["error_code"] == 40403
+        assert (await anyone.ask("GET", "/registry/subjects/none/versions")).body["error_code"] == 40401
+        for each in versions().values():
+            assert (await anyone.ask("GET", f"/registry/schemas/ids/{each.id}")).status == 200

@@ -1,0 +1,75 @@
+"""Two API servers know nothing of each other, and people who use both at once are still told the truth."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+from tests.integration.api.rig import House, new_job
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_of_two_edits_at_the_same_revision_one_wins_and_the_other_sees_what_changed(house: House) -> None:
+    for _ in range(5):
+        job = await house.client.draft("shared")
+        answers = await asyncio.gather(
+            *(
+                server.patch(job, {"name": f"by {number}", "configuration": {"stream": f"s{number}"}})
+                for number, server in enumerate(house.servers)
+            )
+        )
+        assert sorted(each.status for each in answers) == [200, 412]
+        winner, loser = sorted(answers, key=lambda each: each.status)
+        assert loser.body["code"] == "revision_mismatch"
+        changed = loser.body["changed"]
+        assert changed["name"]["current"] == winner.data["name"]
+        assert changed["name"]["yours"] != winner.data["name"]
+        assert loser.headers["ETag"] == f'"{loser.body["revision"]}"'
+        seen = await house.client.get(f"/v2/job/{job['id']}")
+        assert (seen["name"], seen["configuration"]["stream"][1:]) == (winner.data["name"], winner.data["name"][-1])
+
+
+async def test_a_stale_edit_names_only_what_others_changed(house: House) -> None:
+    job = await house.client.draft("before", description="mine")
+    await house.client.patch(job, {"name": "theirs"})
+    late = await house.servers[1].patch(job, {"description": "new"})
+    assert late.status == 412
+    assert late.body["changed"] == {"name": {"current": "theirs", "yours": "before"}}
+
+
+async def test_the_same_key_and_body_is_one_job_through_whichever_server(house: House) -> None:
+    for _ in range(5):
+        key = str(uuid4())
+        answers = await asyncio.gather(
+            *(server.ask("POST", "/v2/job", new_job("once"), Idempotency_Key=key) for server in house.servers * 3)
+        )
+        assert {each.status for each in answers} == {201}
+        assert len({each.data["id"] for each in answers}) == 1
+        job_id = answers[0].data["id"]
+        again = await house.servers[1].ask("POST", "/v2/job", new_job("once"), Idempotency_Key=key)
+        assert (again.data["id"], again.headers["Idempotency-Replayed"]) == (job_id, "true")
+        history = await house.client.get(f"/v2/job/{job_id}/history")
+        assert [each["type"] for each in history] == ["JobCreated", "JobStarted"]
+
+
+async def test_the_same_key_with_another_body_is_refused(house: House) -> None:
+    key = str(uuid4())
+    first = await house.client.post("/v2/job", new_job("first"), Idempotency_Key=key)
+    second = await house.servers[1].ask("POST", "/v2/job", new_job("second"), Idempotency_Key=key)
+    assert (second.status, second.body["code"]) == (422, "idempotency_key_reused")
+    draft = await house.client.ask("POST", "/v2/job?run_job=false", new_job("first"), Idempotency_Key=key)
+    assert draft.status == 422
+    assert (await house.client.get(f"/v2/job/{first['id']}"))["name"] == "first"
+
+
+async def test_two_bodies_under_one_key_at_once_make_one_job(house: House) -> None:
+    for _ in range(5):
+        key = str(uuid4())
+        answers = await asyncio.gather(
+            *(
+                server.ask("POST", "/v2/job", new_job(f"body {number}"), Idempotency_Key=key)
+                for number, server in enumerate(house.servers)
+            )
+        )
+        assert sorted(each.status for each in answers) == [201, 422]

@@ -1,0 +1,171 @@
+"""Whatever arrives on a topic or in a file: a clear error, nothing lost, and the partition goes on."""
+
+import asyncio
+import gzip
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from app.store.read_store import ReadStore
+from schemas.commands import Counts, PauseJob, RenameJob
+from schemas.events import CommandRefused, JobCreated, JobErrored, JobEvent, JobFailed, JobProgressed
+from schemas.messages import MessageRejected
+from schemas.policies import Cadence
+from schemas.wire.codec import decode, encode
+from tests.golden.samples import full
+from tests.integration.conftest import FreshBroker
+from tests.integration.support.service import Service, has, service
+
+GARBAGE = (b"", b"\x00", b"\x00\xff\xff\xff\xff", b"garbage", b"\x00\x00\x00\x00\x01" + b"\xff" * 40, b"\xf0" * 100_000)
+
+
+async def dead_letters(running: Service, topic: str, count: int) -> list[MessageRejected]:
+    """Wait until so many dead letters of a topic are there, and return them."""
+    found: list[MessageRejected] = []
+    async with asyncio.timeout(60), running.consumer("messages.rejected") as consumer:
+        while len(found) < count:
+            letter = decode((await consumer.getone()).value)
+            assert isinstance(letter, MessageRejected)
+            if letter.topic == topic:
+                found.append(letter)
+    return found
+
+
+def failed(events: Sequence[JobEvent]) -> bool:
+    return has("JobFailed")(events) or has("JobCompleted")(events)
+
+
+async def test_garbage_on_a_topic_becomes_dead_letters_and_the_partition_goes_on(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    async with service(tmp_path, await fresh_broker(), partitions=1) as running:
+        assert running.producer
+        stray = await running.send(PauseJob, "nobody")
+        garbage = (*GARBAGE, encode(CommandRefused(**envelope_of(stray))))
+        for topic in ("jobs.commands", "messages.realtime", "messages.backfill"):
+            offsets = {
+                (await running.producer.send_and_wait(topic, value, key=b"x", partition=0)).offset for value in garbage
+            }
+            letters = await dead_letters(running, topic, len(garbage))
+            assert {each.offset for each in letters} == offsets
+            assert all(each.reason and each.partition == 0 for each in letters)
+        (tmp_path / "one.csv").write_text("id,name\n1,Ann\n")
+        await running.create("after", tmp_path / "one.csv")
+        await running.until("after", has("JobCompleted"))
+
+
+def envelope_of(stray: object) -> dict[str, object]:
+    return {
+        "event_id": "e", "job_id": "nobody", "seq": 0, "occurred_at": stray.issued_at, "command_id": "c",
+        "command_offset": 0, "actor": "user:test", "rules": 1, "command": "PauseJob", "code": "no_such_job",
+        "message": "there is no job nobody", "allowed": (), "revision": 0,
+    }  # fmt: skip
+
+
+async def test_an_event_that_control_can_not_have_written_stops_nobody(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    """Well-formed records, whose counts no database adds up, and with a cadence that nobody can follow."""
+    (tmp_path / "one.csv").write_text("id,name\n1,Ann\n")
+    async with service(tmp_path, await fresh_broker(), ("control", "runner"), partitions=1) as running:
+        assert running.producer
+        await running.create("before", tmp_path / "one.csv")
+        created, *_ = await running.until("before", has("JobCompleted"))
+        assert isinstance(created, JobCreated)
+        forged = replace(created, job_id="forged", draft=True)
+        counts = Counts(read=2**62, accepted=2**62)
+        progress = replace(full(JobProgressed), job_id="forged", counts=counts, cursor="{}", imbalance=0)
+        strange = [
+            replace(forged, job_id="strange", cadence=Cadence(kind="zz")),
+            replace(progress, seq=2),
+            replace(progress, seq=3),
+            replace(progress, seq=4, counts=replace(counts, read=-1)),
+        ]
+        for event in (forged, *strange):
+            await running.producer.send_and_wait("jobs.events", encode(event), key=b"x", partition=0)
+        letters = await dead_letters(running, "jobs.events", len(strange))
+        assert all(each.code == "malformed_event" and each.reason for each in letters)
+        await running.create("after", tmp_path / "one.csv")
+        last = (await running.until("after", has("JobCompleted")))[-1]
+        store = await ReadStore.open(running.settings.database())
+        try:
+            await running.visible(store, "after", last.seq)
+            assert {each.job_id for each in (await store.jobs()).items} == {"before", "forged", "after"}
+        finally:
+            await store.close()
+        assert not any("ended with exit code" in each for each in running.said)
+
+
+async def test_a_command_under_another_jobs_key_is_not_obeyed(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+    async with service(tmp_path, await fresh_broker(), ("control",), partitions=1) as running:
+        assert running.producer
+        rename = await running.send(RenameJob, "nobody", name="x", description="")
+        await running.producer.send_and_wait("jobs.commands", encode(rename), key=b"somebody", partition=0)
+        (letter,) = await dead_letters(running, "jobs.commands", 1)
+        assert "key or partition" in letter.reason
+
+
+async def test_rows_that_cannot_be_read_are_quarantined_with_file_row_and_reason(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    rows = [
+        b"1,Ann,2013-01-01",
+        b"2,Bob",
+        b"3,\xff\xfe,2013-01-03",
+        b"4,Cy\x00,2013-01-04",
+        b"5,Di,2999-01-01",
+        b"6,Ed,never",
+        b"7,Flo,2013-01-07",
+    ]
+    file = tmp_path / "rows.csv"
+    file.write_bytes(b"id,name,when\n" + b"\n".join(rows) + b"\n")
+    async with service(tmp_path, await fresh_broker()) as running:
+        await running.create("rows", file, timestamp_field="when")
+        events = await running.until("rows", has("JobCompleted"))
+        counts = [each.counts for each in events if isinstance(each, JobProgressed)]
+        assert sum(each.read for each in counts) == 7
+        assert sum(each.rejected for each in counts) == 5
+        kept = [int(row["id"]) for found in (await running.rows()).values() for row in found]
+        assert kept == [1, 7]
+        rejected = [word for found in (await running.committed("messages.rejected")).values() for word in found]
+        assert sorted(each.position for each in rejected) == [f"row {n}" for n in (2, 3, 4, 5, 6)]
+        assert all(each.reason and each.job_id == "rows" and "rows.csv" in each.source for each in rejected)
+
+
+async def test_a_source_that_no_retry_can_cure_fails_at_once_and_says_what_to_do(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "twice.csv").write_text("id,id\n1,2\n")
+    (tmp_path / "wide.csv").write_text(",".join(f"c{n}" for n in range(1_000_000)) + "\n")
+    sources = {
+        "folder": tmp_path / "folder",
+        "outside": Path("/etc/passwd"),
+        "absent": tmp_path / "absent.csv",
+        "twice": tmp_path / "twice.csv",
+        "wide": tmp_path / "wide.csv",
+    }
+    async with service(tmp_path, await fresh_broker(), ("control", "runner")) as running:
+        for name, source in sources.items():
+            await running.create(name, source)
+        for name in sources:
+            events = await running.until(name, failed)
+            assert isinstance(events[-1], JobFailed), (name, events[-1])
+            assert events[-1].reason == "incurable"
+            assert len(events[-1].message) > 20, events[-1].message
+            print(f"{name}: {events[-1].code}: {events[-1].message}")
+
+
+async def test_what_a_cut_off_file_has_is_kept_and_the_rest_is_tried_again(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    rows = 10_000
+    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"id\n" + b"".join(b"%d\n" % n for n in range(rows)))[:-4_000])
+    async with service(tmp_path, await fresh_broker(), ("control", "runner")) as running:
+        await running.create("cut", tmp_path / "cut.csv.gz")
+        events = await running.until("cut", has("JobErrored", "JobSlept"))
+        (error,) = (each for each in events if isinstance(each, JobErrored))
+        assert (error.code, error.advice) == ("truncated", "retry")
+        kept = [int(row["id"]) for found in (await running.rows()).values() for row in found]
+        assert kept == list(range(len(kept)))
+        assert 0 < len(kept) < rows

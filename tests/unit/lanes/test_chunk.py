@@ -1,0 +1,309 @@
+"""What a lane makes of raw records: the same however they are cut, and never a stop for what is odd about them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from app.lanes.chunk import FULL_ROWS, LARGEST_UPDATE, MOST_FAULTS, Chunk
+from projections.definitions.compiled_rules import RuleBook
+from projections.definitions.rebuild_spec import Applied
+from projections.definitions.rules import Forgotten, Rules, key_hash
+from projections.mapping.raw_messages import UnreadableMessageError, open_raw
+from projections.profiles.update_codec import decode_mapped
+from schemas.instants import EPOCH, moment
+from schemas.messages import LATEST, MessageBatch, MessageRejected
+from schemas.updates import MappedBatch
+from schemas.wire.codec import decode, encode
+
+NOW = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
+MICROSECONDS = (NOW - EPOCH) // timedelta(microseconds=1)
+IDENTITY = {"kinds": [{"kind": "email", "rank": 0, "title": "x"}, {"kind": "cookie", "rank": 5, "title": "x"}]}
+PEOPLE = {
+    "identities": [{"field": "email", "kind": "email"}, {"field": "cookie", "kind": "cookie"}],
+    "attributes": [
+        {"name": "age", "field": "age", "type": "integer", "merge": "latest"},
+        {"name": "seen", "type": "integer", "merge": "count"},
+    ],
+    "timestamp": None,
+}
+BOOK = RuleBook(Rules(Applied(1, json.dumps(IDENTITY)), {"people": Applied(1, json.dumps(PEOPLE))}), 7)
+
+
+@dataclass
+class Record:
+    """A record as Kafka gives it."""
+
+    value: bytes | None
+    offset: int = 0
+    headers: Sequence[tuple[str, bytes]] = (("stream", b"people"),)
+    timestamp: int = MICROSECONDS // 1000
+    key: bytes | None = None
+    topic: str = "messages.realtime"
+    partition: int = 2
+
+
+def packed(offset: int, batch: str, *messages: Any, stamps: Sequence[int] = ()) -> Record:
+    payload = b"".join((each if isinstance(each, bytes) else json.dumps(each).encode()) + b"\n" for each in messages)
+    word = MessageBatch(
+        batch_id=batch, stream="people", source="", job_id="j", run=1, ingested_at=NOW, first=0, count=len(messages),
+        payload=payload, timestamps=b"".join(each.to_bytes(8, "little", signed=True) for each in stamps),
+    )  # fmt: skip
+    return Record(encode(word), offset)
+
+
+def chunk_of(*records: Record, forgotten: Forgotten | None = None) -> Chunk:
+    chunk = Chunk("realtime", BOOK, forgotten or Forgotten(), 3, NOW)
+    for each in records:
+        chunk.add(each)
+    return chunk
+
+
+def told(chunk: Chunk) -> list[MappedBatch]:
+    (fitting,) = chunk.fitting()
+    return [decode(each.value or b"") for each in fitting.updates()]  # type: ignore[misc]  # all are
+
+
+def said(*chunks: Chunk) -> tuple[list[Any], list[Any], list[Any]]:
+    """Every row with its message id and raw offset, every link, and what has to count once."""
+    rows, links, counted = [], [], []
+    for word in (each for chunk in chunks for each in told(chunk)):
+        mapped = decode_mapped(word.payload)
+        links += [tuple(each) for each in mapped.links]
+        for group in mapped.groups:
+            rows += [
+                (each[0], each[1], group.batches[each[2]], each[3], group.offset + each[4], *each[5:])
+                for each in group.rows
+            ]
+            counted += [tuple(each) for each in group.counted]
+    return sorted(rows), sorted(links), sorted(set(counted))
+
+
+def letters(chunk: Chunk) -> list[MessageRejected]:
+    return [decode(each.value or b"") for each in chunk.letters]  # type: ignore[misc]
+
+
+MIXED = [
+    packed(
+        0, "up/1", {"email": "a", "age": 1}, {"email": "b", "cookie": "c"}, {"cookie": "c", "age": 3}, stamps=(5, 6, 7)
+    ),
+    Record(b'{"email":"a","age":9}', 1),
+    Record(b'{"cookie":"d"}', 2, (("stream", b"people"), ("message_id", b"m1"))),
+    Record(b'{"cookie":"d"}', 3, (("stream", b"people"), ("message_id", b"m1"))),
+    packed(4, "up/2", *({"email": f"e{n}"} for n in range(20))),
+    Record(b'{"email":"a"}', 5, (("stream", b"nobody"),)),
+]
+
+
+def test_where_a_chunk_ends_makes_no_difference() -> None:
+    whole = said(chunk_of(*MIXED))
+    assert whole == said(*(chunk_of(each) for each in MIXED))
+    assert whole == said(chunk_of(*MIXED[:2]), chunk_of(*MIXED[2:]))
+    rows, links, counted = whole
+    assert ("00:email:a", 5, "up/1", 0, 0, 1, 1) in rows
+    assert ("00:email:a", MICROSECONDS, "messages.realtime:2", 1, 1, 9, 1) in rows
+    assert links == [("05:cookie:c", "00:email:b", 6, "up/1", 1)]
+    assert counted == [("m1", 0, 1), ("up/1", 0, 3), ("up/2", 0, 20)]
+
+
+@pytest.mark.parametrize("hostile", ["up/1", "up//1", "up/1/", "messages.realtime:2", "messages.backfill:0"])
+def test_no_id_that_an_outside_producer_makes_up_is_that_of_another_message(hostile: str) -> None:
+    forged = Record(b'{"cookie":"d"}', 3, (("stream", b"people"), ("message_id", hostile.encode())))
+    other = Record(b'{"cookie":"d"}', 4, (("stream", b"people"), ("message_id", f"{hostile}/".encode())))
+    without_id = Record(b'{"cookie":"d"}', 0)
+    rows, _, _ = said(chunk_of(without_id, packed(1, "up/1", {"cookie": "d"}), packed(2, "up//1", {"cookie": "d"})))
+    taken = {(batch, index) for _, _, batch, index, *_ in rows}
+    rows, _, counted = said(chunk_of(forged, other))
+    assert len(taken | {(batch, index) for _, _, batch, index, *_ in rows}) == 5
+    assert not taken & {(batch, index) for batch, index, _ in counted}
+
+
+def test_no_group_says_a_message_twice() -> None:
+    for word in told(chunk_of(*MIXED)):
+        assert word.rules_at == 7
+        assert (word.first_offset, word.next_offset) == (0, 6)
+        for group in decode_mapped(word.payload).groups:
+            ids = [(each[2], each[3]) for each in group.rows]
+            assert len(ids) == len(set(ids))
+
+
+def test_what_is_odd_is_told_once_for_each_record_and_the_rest_goes_on() -> None:
+    record = packed(
+        3,
+        "up/1",
+        {"email": "a", "age": "old"},
+        b"{",
+        {"email": "b", "age": "young"},
+        b"[1]",
+        {"age": 3},
+        {"email": "c"},
+    )
+    chunk = chunk_of(record)
+    rows, _, _ = said(chunk)
+    assert [each[0] for each in rows] == ["00:email:a", "00:email:b", "00:email:c"]
+    found = {each.code: each for each in letters(chunk)}
+    assert found["malformed_message"].reason.startswith("2 of 6 messages, first index 1: the message is not JSON")
+    assert found["malformed_message"].excerpt == b"{"
+    (untyped,) = (each for code, each in found.items() if code != "malformed_message")
+    assert "2 of 6 messages, first index 0: " in untyped.reason
+    assert "age" in untyped.reason
+    assert {each.job_id for each in found.values()} == {"j"}
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "reason"),
+    [
+        (b"", (), "neither"),
+        (b"{]", (), "not JSON"),
+        (b"[]", (), "JSON object"),
+        (b"\xff", (), "not JSON"),
+        (b"{}", (("stream", b"s" * 201),), "stream's name"),
+        (b"{}", (("message_id", b"m" * 201),), "message id"),
+        (b"\x00garbage", (), "too short|unknown|not"),
+    ],
+)
+def test_what_can_not_be_read_is_a_dead_letter_with_its_offset(
+    value: bytes, headers: Sequence[tuple[str, bytes]], reason: str
+) -> None:
+    chunk = chunk_of(Record(value, 41, headers))
+    (letter,) = letters(chunk)
+    assert letter.code == "malformed_message"
+    assert (letter.topic, letter.partition, letter.offset) == ("messages.realtime", 2, 41)
+    assert chunk.next_offset == 42
+    assert told(chunk) == []
+    assert reason == "neither" or any(part in letter.reason for part in reason.split("|"))
+
+
+def test_a_message_of_the_future_is_refused_and_one_of_a_forgotten_past_is_not_mapped() -> None:
+    day = 86_400 * 10**6
+    stamps = (MICROSECONDS + 2 * day, MICROSECONDS - day, MICROSECONDS)
+    record = packed(0, "up/1", {"email": "a"}, {"email": "b", "cookie": "c"}, {"email": "b"}, stamps=stamps)
+    forgotten = Forgotten().with_([key_hash("cookie:c")], NOW - timedelta(hours=1))
+    chunk = chunk_of(record, forgotten=forgotten)
+    rows, links, _ = said(chunk)
+    assert [each[:2] for each in rows] == [("00:email:b", MICROSECONDS)]
+    assert links == []
+    assert [each.code for each in letters(chunk)] == ["future_timestamp"]
+
+
+def test_a_record_of_an_impossible_time_is_unreadable() -> None:
+    with pytest.raises(UnreadableMessageError, match="is not a time"):
+        open_raw(Record(b"{}", timestamp=10**17))
+
+
+def test_a_header_without_a_value_is_as_none() -> None:
+    assert open_raw(Record(b"{}", headers=[("stream", None)])).stream == "default"  # type: ignore[list-item]
+
+
+def test_the_last_moment_that_a_batch_may_have_is_a_moment() -> None:
+    assert moment(open_raw(packed(0, "b", {}, stamps=(LATEST,))).newest()) == datetime(
+        9999, 12, 31, 23, 59, 59, 999_999, UTC
+    )
+
+
+def batch(**facts: Any) -> Record:
+    word = MessageBatch(
+        batch_id="b", stream="people", source="", job_id="j", run=1, ingested_at=NOW, first=0, count=1, payload=b"{}\n"
+    )
+    return Record(encode(replace(word, **facts)), 41)
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (batch(batch_id="b" * 1_001), "batch's id"),
+        (batch(job_id="j" * 10**6), "job's id"),
+        (batch(job_id="j\0"), "job's id"),
+        (batch(first=-1), "first message"),
+        (batch(first=2**63 - 1), "first message"),
+        (batch(count=2), "ended lines"),
+        (batch(timestamps=b"1234"), "bytes of timestamps"),
+        (
+            Record(encode(MessageRejected(rejected_at=NOW, code="c", reason="r", source="s", position="p")), 41),
+            "not a batch",
+        ),
+    ],
+)
+def test_a_batch_that_no_collector_writes_is_a_dead_letter(record: Record, reason: str) -> None:
+    chunk = chunk_of(record)
+    (letter,) = letters(chunk)
+    assert (letter.code, letter.offset, len(letter.job_id)) == ("malformed_message", 41, 0)
+    assert reason in letter.reason
+    assert told(chunk) == []
+
+
+def test_messages_are_nested_as_deep_as_can_be_shown_again() -> None:
+    def nested(levels: int) -> bytes:
+        return b'{"email":"a' + b"%d" % levels + b'","x":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+    wide = b'{"email":"wide","x":[' + b"[],{}," * 1_000 + b"0]}"
+    chunk = chunk_of(*(Record(each, n) for n, each in enumerate((nested(200), nested(201), nested(100_000), wide))))
+    assert [each[0] for each in said(chunk)[0]] == ["00:email:a200", "00:email:wide"]
+    assert [(each.code, each.offset) for each in letters(chunk)] == [("too_deep", 1), ("malformed_message", 2)]
+
+
+def test_what_is_wrong_with_very_many_fields_is_told_in_few_letters() -> None:
+    names = [f"a{n}" for n in range(100)]
+    wide = PEOPLE | {"attributes": [{"name": n, "field": n, "type": "integer", "merge": "latest"} for n in names]}
+    book = RuleBook(Rules(Applied(1, json.dumps(IDENTITY)), {"people": Applied(1, json.dumps(wide))}), 7)
+    chunk = Chunk("realtime", book, Forgotten(), 3, NOW)
+    chunk.add(packed(0, "b", {"email": "a", **dict.fromkeys(names, "x")}, {"email": "b"}))
+    assert [each[0] for each in said(chunk)[0]] == ["00:email:a", "00:email:b"]
+    *few, last = letters(chunk)
+    assert len(few) == MOST_FAULTS
+    assert last.code == "more_faults"
+    assert f"{100 - MOST_FAULTS} more parts" in last.reason
+
+
+def test_what_says_too_much_for_a_record_is_taken_by_itself_and_then_cut() -> None:
+    texts = PEOPLE | {
+        "attributes": [{"name": f"a{n}", "field": "text", "type": "string", "merge": "latest"} for n in range(5)]
+    }
+    book = RuleBook(Rules(Applied(1, json.dumps(IDENTITY)), {"people": Applied(1, json.dumps(texts))}), 7)
+    records = [packed(n, f"b/{n}", *({"email": "a", "text": "x" * 60_000} for _ in range(30))) for n in range(2)]
+    together = Chunk("realtime", book, Forgotten(), 3, NOW)
+    for each in records:
+        assert not together.is_full
+        together.add(each)
+    parts = list(together.fitting())
+    assert [part.records for part in parts] == [[each] for each in records]
+    for part in parts:
+        (update,) = part.updates()
+        assert len(update.value or b"") < LARGEST_UPDATE
+        assert part.letters == []
+    huge = packed(9, "b/9", *({"email": "a", "text": "x" * 60_000} for _ in range(60)))
+    chunk = chunk_by(book, huge)
+    (cut,) = told(chunk)
+    assert len(cut.payload) < LARGEST_UPDATE + 100_000
+    (letter,) = letters(chunk)
+    assert (letter.code, letter.offset, "messages or links" in letter.reason) == ("too_large", 9, True)
+    assert 0 < len(decode_mapped(cut.payload).groups[0].rows) < 60
+    assert chunk_by(book, packed(0, "b", *({"text": "x" * 60_000} for _ in range(70)))).is_full
+
+
+def chunk_by(book: RuleBook, record: Record) -> Chunk:
+    chunk = Chunk("realtime", book, Forgotten(), 3, NOW)
+    chunk.add(record)
+    return chunk
+
+
+def test_messages_are_counted_for_the_job_that_wrote_them() -> None:
+    small = MessageBatch(
+        batch_id="u/1", stream="people", source="", job_id="u", run=0, ingested_at=NOW, first=0, count=1,
+        payload=b"{}\n",
+    )  # fmt: skip
+    chunk = chunk_of(packed(0, "j/1", {}, b"no JSON"), packed(1, "j/2", {}), Record(encode(small), 2), Record(b"{}", 3))
+    assert chunk.jobs == {"j": 3}, "small uploads come by the thousand each second, and are no jobs"
+
+
+def test_single_messages_fill_a_chunk_as_packed_ones_do() -> None:
+    single, together = chunk_of(), chunk_of()
+    for number in range(3 * FULL_ROWS):
+        assert not single.is_full, number
+        single.add(Record(json.dumps({"email": f"{number}@x.org"}).encode(), number))
+    together.add(packed(0, "j/1", *({"email": f"{number}@x.org"} for number in range(3 * FULL_ROWS))))
+    assert single.is_full
+    assert together.is_full

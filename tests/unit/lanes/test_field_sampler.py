@@ -1,0 +1,80 @@
+"""Which messages of a stream a lane looks at: the first ones and every fiftieth, never more than it can hold."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from app.lanes import field_sampler as bounds
+from app.lanes.field_sampler import FIRST, HAND_OVER, Sample
+from app.store.models import StreamDelta
+from projections.fields.field_stats import FieldStats
+from projections.mapping.raw_messages import Raw
+
+NOW = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
+
+
+def record(*messages: Any, stream: str = "people", stamps: Sequence[int] = ()) -> Raw:
+    lines = [each if isinstance(each, bytes) else orjson.dumps(each) for each in messages]
+    return Raw(stream, "b", 0, b"".join(each + b"\n" for each in lines), len(lines), stamps, 70)
+
+
+def handed_over(sample: Sample, *seen: StreamDelta, now: datetime = NOW) -> dict[str, StreamDelta]:
+    return {each.stream: each for each in sample.handed_over({each.stream: each for each in seen}, now)}
+
+
+def stats(sample: Sample, stream: str = "people") -> FieldStats:
+    return FieldStats.from_json(handed_over(sample)[stream].fields)
+
+
+@pytest.mark.parametrize("cut", [1, 7, 49, 50, 51, 333, 1_000])
+def test_the_first_and_then_every_fiftieth_are_looked_at_wherever_records_end(cut: int) -> None:
+    sample = Sample("realtime")
+    messages = [{f"m{n}": 1} for n in range(1_000)]
+    for start in range(0, len(messages), cut):
+        sample.look(record(*messages[start : start + cut]))
+        sample.look(record())
+    known = stats(sample)
+    assert known.looked == FIRST + 19
+    assert {each.name for each in known.fields()} == {f"m{n}" for n in (*range(FIRST), *range(FIRST, 1_000, 50))}
+
+
+def test_a_sketch_comes_with_what_was_seen_and_then_not_again_before_its_time() -> None:
+    sample = Sample("realtime")
+    sample.look(record({"a": 1}, {"b": 2}, stamps=(5, 6)))
+    other = StreamDelta(stream="other", lane="realtime", count=3, bytes=9, last_message_at=NOW, last_arrival_at=NOW)
+    told = handed_over(sample, other)
+    assert told["other"] == other
+    assert (told["people"].count, told["people"].bytes, told["people"].last_message_at.year) == (0, 0, 1)
+    assert [each.last_seen for each in FieldStats.from_json(told["people"].fields).fields()] == [5, 6]
+    assert not sample.is_due(NOW + HAND_OVER), "there is nothing new"
+    sample.look(record({"a": 1}))
+    soon = NOW + HAND_OVER - timedelta(seconds=1)
+    assert handed_over(sample, other, now=soon) == {"other": other}
+    assert sample.is_due(NOW + HAND_OVER)
+    assert sample.is_due(NOW - timedelta(hours=1)), "a clock that was set back doesn't hold it up"
+    assert set(handed_over(sample, now=NOW + HAND_OVER)) == {"people"}
+
+
+def test_what_is_no_message_is_passed_over() -> None:
+    sample = Sample("realtime")
+    sample.look(record(b"{", b"[1]", {"a": 1}))
+    assert stats(sample).looked == 1
+
+
+def test_nothing_that_a_producer_makes_up_fills_the_memory() -> None:
+    sample = Sample("realtime")
+    for n in range(3 * bounds.REMEMBERED):
+        sample.look(record({}, stream=f"s{n}"))
+    assert len(handed_over(sample)) == bounds.MOST_STREAMS
+    for n in range(100):
+        sample.look(record({f"{n} {m}": m for m in range(400)}, stream=f"s{n % 10}"))
+    later = NOW + HAND_OVER
+    told = handed_over(sample, now=later)
+    held = sum(len(FieldStats.from_json(each.fields).fields()) for each in told.values())
+    assert bounds.MOST_FIELDS <= held < bounds.MOST_FIELDS + 600
+    for _ in range(FIRST):
+        sample.look(record({"long": "x" * (bounds.MOST_BYTES // 8)}, stream="long"))
+    assert FieldStats.from_json(handed_over(sample, now=later + HAND_OVER)["long"].fields).looked == 7

@@ -1,0 +1,24 @@
+"""What was told in several steps is counted as if it had been told in one."""
+
+from datetime import UTC, datetime
+
+from app.lanes.pending_counts import Uncounted
+from app.store.models import StreamDelta
+
+
+def delta(stream: str, day: int, count: int) -> StreamDelta:
+    return StreamDelta(
+        stream=stream, lane="realtime", count=count, bytes=10 * count,
+        last_message_at=datetime(2026, 1, day, tzinfo=UTC), last_arrival_at=datetime(2026, 2, day, tzinfo=UTC),
+    )  # fmt: skip
+
+
+def test_streams_and_jobs_add_up_and_the_newest_time_counts() -> None:
+    found = Uncounted(5, 5)
+    found.add(9, {"visits": delta("visits", 3, 2)}, {"job": 2})
+    found.add(12, {"visits": delta("visits", 1, 4), "orders": delta("orders", 2, 1)}, {"job": 1, "other": 1})
+    found.add(7, {}, {})
+    assert (found.begin, found.reached) == (5, 12), "it never goes back"
+    assert found.jobs == {"job": 3, "other": 1}
+    visits = delta("visits", 3, 6)
+    assert found.seen == {"visits": visits, "orders": delta("orders", 2, 1)}

@@ -1,0 +1,51 @@
+"""What was counted is known for a week, and the store doesn't keep it longer."""
+
+from pathlib import Path
+
+from app.profiles.dedup import DAYS, Seen
+from app.profiles.storage.partition_store import Changes, PartitionStore
+
+DAY = 86_400
+
+
+def test_a_batch_is_known_for_a_week_and_gone_some_time_after(tmp_path: Path) -> None:
+    now = 0.0
+    store = PartitionStore.open(tmp_path)
+    seen = Seen(store.get_seen, store.iterate_seen, lambda: now)
+
+    def known(batch: str) -> list[list[int]]:
+        with seen.of({batch}) as spans:
+            return spans[batch]
+
+    def keep() -> None:
+        store.write(Changes(seen=seen.taken()))
+
+    with seen.of({"upload/1"}) as spans:
+        spans["upload/1"] = [[0, 10]]
+    keep()
+    now = DAYS * DAY
+    assert known("upload/1") == [[0, 10]]
+    keep()  # it was used again, and is known for a week from now
+    now = (2 * DAYS + 1) * DAY
+    assert known("upload/1") == []
+    seen = Seen(store.get_seen, store.iterate_seen, lambda: now)
+    assert known("upload/2") == []
+    keep()
+    assert [key for key, _ in store.iterate_seen(b"", 10)] == [b"upload/2"]
+    store.close()
+
+
+def test_the_store_holds_no_more_than_two_weeks_also_of_messages_with_an_id_each(tmp_path: Path) -> None:
+    a_day, now = 4_000, 0.0
+    store = PartitionStore.open(tmp_path)
+    seen = Seen(store.get_seen, store.iterate_seen, lambda: now)
+    for day in range(10 * DAYS):
+        now = day * DAY
+        for begin in range(0, a_day, 1_000):
+            batches = {f"{number * 7_919 % 10_007:05}-{day}" for number in range(begin, begin + 1_000)}
+            with seen.of(batches) as spans:
+                spans |= {batch: [[0, 1]] for batch in batches}
+            store.write(Changes(seen=seen.taken()))
+    rows = store.iterate_seen(b"", 1_000_000)
+    assert len(rows) < 2 * DAYS * a_day
+    store.close()

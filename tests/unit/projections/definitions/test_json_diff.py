@@ -1,0 +1,53 @@
+"""How two bodies differ is said as few pointers as a person would point with."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projections.views.json_diff import Change, diff
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.text("a~/", max_size=2),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("a~/", max_size=2), inner, max_size=3),
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        ({}, {}, []),
+        (1, True, [Change("", "changed", 1, True)]),
+        ({"a": 1, "b": 2}, {"b": 3, "c": 4},
+         [Change("/a", "removed", before=1), Change("/b", "changed", 2, 3), Change("/c", "added", after=4)]),
+        ({"a/b": {"~": 1}}, {"a/b": {"~": 2}}, [Change("/a~1b/~0", "changed", 1, 2)]),
+        ([1, 2, 3], [1, 9, 2, 3], [Change("/1", "added", after=9)]),
+        ([1, 2, 3], [1, 3], [Change("/1", "removed", before=2)]),
+        ([1, {"x": 1}, 3], [1, {"x": 2}, 3], [Change("/1/x", "changed", 1, 2)]),
+        ([1, 1], [1, 1, 1], [Change("/2", "added", after=1)]),
+        ({"a": []}, {"a": {}}, [Change("/a", "changed", [], {})]),
+    ],
+)  # fmt: skip
+def test_differences_are_pointed_at(before: Any, after: Any, changes: list[Change]) -> None:
+    assert list(diff(before, after)) == changes
+
+
+@given(JSON, JSON)
+def test_there_are_differences_just_when_there_is_a_difference(before: Any, after: Any) -> None:
+    same = repr(before) == repr(after)
+    if same:
+        assert list(diff(before, after)) == []
+    if before != after:
+        assert list(diff(before, after))
+    for each in diff(before, after):
+        assert at(each.pointer, before if each.kind == "removed" else after) == (
+            each.before if each.kind == "removed" else each.after
+        )
+
+
+def at(pointer: str, value: Any) -> Any:
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        value = value[int(name)] if isinstance(value, list) else value[name]
+    return value

@@ -1,0 +1,90 @@
+"""What is in force is what the events add up to, cheaply, and meeting an event again changes nothing."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from time import perf_counter
+
+from projections.definitions.rebuild_spec import Applied
+from projections.definitions.rules import NO_RULES, ROOM, Forgotten, Rules, applied, fold, key_hash
+from schemas.definitions import DefinitionApplied, DefinitionEvent, PersonForgotten
+from tests.golden.samples import full
+from tests.unit.projections.definitions.telling import (
+    START,
+    apply,
+    discard,
+    draft,
+    forget,
+    given,
+    identity,
+    mapping,
+    nothing,
+)
+
+ANN, BOB = key_hash("email:ann@example.com"), key_hash("tail:N14228")
+
+
+def folded(*events: DefinitionEvent, rules: Rules = NO_RULES) -> Rules:
+    for event in events:
+        rules = fold(rules, event)
+    return rules
+
+
+def in_force(definition_id: str, version: int) -> DefinitionApplied:
+    return replace(full(DefinitionApplied), definition_id=definition_id, version=version, body=f'{{"v":{version}}}')
+
+
+def test_a_hash_is_that_of_the_key_as_people_read_it() -> None:
+    assert BOB == "9c11d1bc38ed1d19af90d9b286c6ba567b291945e429995ad67db31a15e76d41"
+
+
+def test_only_what_is_applied_is_in_force() -> None:
+    told, rules = nothing(), NO_RULES
+    for command in (draft("identity", identity()), apply("identity"), draft(), discard(), draft(), apply(version=2)):
+        told = told.when(command)
+        rules = folded(*told.events, rules=rules)
+    assert rules.identity
+    assert rules.identity.version == 1
+    assert {stream: each.version for stream, each in rules.mappings.items()} == {"flights": 2}
+    assert rules == told.book.rules
+    assert folded(*told.when(draft(body=mapping(x="min"))).events, rules=rules) is rules
+
+
+def test_an_older_version_never_comes_back() -> None:
+    for name in ("identity", "mapping:a"):
+        events = [in_force(name, 1), in_force(name, 2)]
+        assert folded(*events, *events) == folded(*events)
+        assert folded(*reversed(events)) == folded(events[1])
+    assert applied(NO_RULES, "something later", Applied(1, "{}")) is NO_RULES
+
+
+def forgetting(*hashes: str, at: datetime = START) -> PersonForgotten:
+    return replace(full(PersonForgotten), key_hashes=hashes, at=at)
+
+
+def test_the_later_moment_of_forgetting_counts() -> None:
+    later = START + timedelta(days=1)
+    rules = folded(forgetting(ANN), forgetting(ANN, BOB, at=later), forgetting(BOB))
+    assert rules.forgotten == {ANN: later, BOB: later}
+    assert given(forget(ANN)).book.rules.forgotten == {}
+
+
+def test_many_people_are_forgotten_quickly_and_older_rules_stay_as_they_were() -> None:
+    hashes = [f"{number:064x}" for number in range(100_000)]
+    some = forgetting(ANN)
+    events = [replace(some, key_hashes=(each,)) for each in hashes]
+    started, rules, halfway = perf_counter(), NO_RULES, NO_RULES
+    for place, event in enumerate(events):
+        rules = fold(rules, event)
+        halfway = rules if place == 49_999 else halfway
+    assert perf_counter() - started < 10
+    assert (len(halfway.forgotten), len(rules.forgotten)) == (50_000, 100_000)
+    assert hashes[49_999] in halfway.forgotten
+    assert hashes[50_000] not in halfway.forgotten
+    assert all(each in rules.forgotten for each in hashes)
+
+
+def test_entries_count_once_wherever_they_stand() -> None:
+    base = Forgotten().with_((str(n) for n in range(ROOM + 1)), START)
+    both = base.with_(["0", "new"], START + timedelta(1))
+    assert len(both) == len(list(both)) == ROOM + 2
+    assert (both["0"], base["0"]) == (START + timedelta(1), START)

@@ -1,0 +1,139 @@
+"""What the fields of messages look like, at what cost, and that hostile ones are held in bounds."""
+
+import json
+from time import process_time
+from typing import Any
+
+import pytest
+
+from projections.fields.distinct_sketch import Distinct, mark_of
+from projections.fields.field_stats import MOST_FIELDS, FieldFacts, FieldStats
+from projections.fields.text_patterns import about_number, about_text
+
+HOUR = 3_600_000_000
+
+
+def stats(*messages: dict[str, Any]) -> FieldStats:
+    found = FieldStats()
+    for at, message in enumerate(messages):
+        found.look(message, at * HOUR)
+    return found
+
+
+def test_fields_are_counted_with_those_of_objects_inside() -> None:
+    found = stats(
+        {"name": "Ada", "age": 36, "address": {"city": "London", "at": {"lat": 51.5, "more": {"deep": 1}}}},
+        {"name": "", "age": 36.0, "tags": [{"not": "looked into"}], "address": None},
+        {"name": None, "age": 21, "new": True},
+    )
+    assert found.looked == 3
+    facts = {each.name: each for each in found.fields()}
+    assert list(facts) == [
+        "address", "address.at", "address.at.lat", "address.at.more", "address.city", "age", "name", "new", "tags",
+    ]  # fmt: skip
+    assert facts["name"] == FieldFacts(
+        path=("name",), seen=3, types={"string": 2, "null": 1}, looks={"blank": 1}, last_seen=2 * HOUR,
+        shortest=0, longest=3, smallest=None, largest=None, distinct=2,
+    )  # fmt: skip
+    assert facts["name"].given == 1
+    age = facts["age"]
+    assert (age.types, age.smallest, age.largest, age.distinct) == ({"integer": 2, "number": 1}, 21, 36, 2)
+    assert (age.shortest, age.longest, facts["address.city"].path) == (None, None, ("address", "city"))
+    assert facts["tags"].types == {"array": 1}
+    assert facts["new"].types == {"boolean": 1}
+
+
+@pytest.mark.parametrize(
+    ("look", "texts"),
+    {
+        "blank": ["", "  \t"],
+        "boolean": ["true", "False"],
+        "integer": ["0", "-7", "42", "9223372036854775807", " 12 "],
+        "number": ["0.5", "-.25", "17.0", "1.5e-3"],
+        "timestamp": ["2013-01-01", "2013-01-01T10:00:00Z", "2013-01-01 10:00:00.123+01:00"],
+        "email": ["ada@example.org", "a.b+c@d-e.example", "ü@ü.example"],
+        "url": ["https://example.org/a?b=c", "s3://bucket", "https://" + "x" * 5_000],
+        "uuid": ["0d8f9a30-2b6c-4f3e-9f9d-5f1f7a1f2c11"],
+        "other": [
+            "N14228", "007", "01234", "+491701234567", "1,5", "1.2.3", "2013-13-01", "2013-02-30 x", "1e5", "٣",
+            "a@b", "a b@c.example", "@", "://", "12345678901234567890", "0d8f9a302b6c4f3e9f9d5f1f7a1f2c11", "\ud800",
+        ],
+    }.items(),
+)  # fmt: skip
+def test_what_texts_look_like(look: str, texts: list[str]) -> None:
+    assert {each: about_text(each).look for each in texts} == dict.fromkeys(texts, look)
+
+
+def test_times_counted_from_1970_are_noticed_in_texts_and_numbers() -> None:
+    given: list[Any] = [1_700_000_000, "1700000000", 1_700_000_000_123, 1_700_000_000_123_456, 1_700_000_000.5, 7, "8"]
+    (found,) = stats(*({"at": each} for each in given)).fields()
+    assert found.looks == {"integer": 2, "epoch_s": 3, "epoch_ms": 1, "epoch_us": 1}
+
+
+def test_numbers_that_no_store_takes_are_counted_and_widen_nothing() -> None:
+    given = [10**600, -(10**600), float("nan"), float("inf"), 5, 5.0, 2.5]
+    (found,) = stats(*({"n": each} for each in given)).fields()
+    assert (found.types, found.smallest, found.largest) == ({"integer": 3, "number": 4}, 2.5, 5)
+    assert found.distinct == 6
+    (found,) = stats({"n": float("nan")}).fields()
+    assert (found.smallest, found.largest) == (None, None)
+    assert about_number(7) == about_number(7.0)
+
+
+def test_names_without_end_are_counted_and_not_kept() -> None:
+    started = process_time()
+    found = stats({"id": 1, **{f"visitor {number}": number for number in range(100_000)}}, {"id": 2})
+    assert process_time() - started < 2
+    fields = {each.name: each for each in found.fields()}
+    assert len(fields) == MOST_FIELDS
+    assert fields["id"].seen == 2
+    assert 60_000 < found.more < 140_000
+    assert len(found.to_json()) < 100_000
+    odd = stats({"n" * 201: 1, "half \ud800": 2, "good": {"n" * 196: {"deep": 1}, "x": 1}})
+    assert [each.name for each in odd.fields()] == ["good", "good.x"]
+    assert odd.more == 4
+
+
+def test_values_without_end_take_bounded_room() -> None:
+    wide = stats(*({f"f{field}": f"{number} of {field}" for field in range(600)} for number in range(300)))
+    assert len(wide.fields()) == MOST_FIELDS
+    assert wide.more == 100
+    assert len(wide.to_json()) < 900_000
+    assert b" of " not in wide.to_json(), "no values are kept"
+
+
+def test_marks_are_the_same_everywhere() -> None:
+    assert mark_of("N14228") == 6_382_560_174_508_429_078
+    sketch = Distinct(mark_of(str(number)) for number in range(10_000))
+    assert Distinct.from_text(sketch.to_text()).marks() == sketch.marks()
+    assert 8_000 < sketch.estimate() < 12_000
+    assert Distinct([0] * 500).estimate() == 1
+
+
+def test_a_text_that_wants_to_be_read_twice_is_not() -> None:
+    started = process_time()
+    for text in (
+        "a@" * 90,
+        "a@" + "b." * 90,
+        "1" * 199 + "x",
+        "a" * 199,
+        "a@" + "b" * 190 + ".",
+        "h" * 10 + "://" + "x" * 180,
+    ):
+        for _ in range(200):
+            about_text(text)
+    assert process_time() - started < 0.5
+
+
+def test_a_look_at_a_message_costs_little_more_than_to_read_it() -> None:
+    message = {f"field {number}": f"{number * 37}" for number in range(19)}
+    found, looking, reading = FieldStats(), 0.0, 0.0
+    for _ in range(50):  # by turns, so that what else the machine does slows both
+        started = process_time()
+        for _ in range(100):
+            found.look(message, 0)
+        looked = process_time()
+        for _ in range(100):
+            json.loads(json.dumps(message))
+        looking, reading = looking + looked - started, reading + process_time() - looked
+    assert looking < 20 * reading, "twice as much, and eight times while coverage is measured"

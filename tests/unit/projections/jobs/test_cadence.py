@@ -1,0 +1,227 @@
+"""When a job runs and when it is quiet, on the days when clocks change too."""
+
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from projections.jobs.cadence import InvalidCadenceError, check, next_quiet, next_start, quiet_until
+from projections.time_zones import zone
+from schemas.policies import Cadence, QuietWindow
+
+BERLIN, NEW_YORK, LORD_HOWE = "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+NOW = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
+
+
+def local(text: str, name: str = BERLIN) -> datetime:
+    """A wall-clock time; `+` behind it means the second one of an hour that comes twice."""
+    moment = datetime.fromisoformat(text.removesuffix("+")).replace(tzinfo=ZoneInfo(name), fold=text.endswith("+"))
+    return moment.astimezone(UTC)
+
+
+def new_york(text: str) -> datetime:
+    return local(text, NEW_YORK)
+
+
+def lord_howe(text: str) -> datetime:
+    return local(text, LORD_HOWE)
+
+
+def cron(expression: str, name: str = BERLIN) -> Cadence:
+    return Cadence(kind="cron", cron=expression, time_zone=name)
+
+
+def quiet(*windows: tuple[str, ...], name: str = BERLIN) -> Cadence:
+    return Cadence(time_zone=name, quiet=tuple(QuietWindow(start=w[0], end=w[1], days=tuple(w[2:])) for w in windows))
+
+
+def test_once_is_once() -> None:
+    assert next_start(Cadence(), NOW, NOW) is None
+
+
+@pytest.mark.parametrize(("seconds", "wait"), [(0, 5), (1, 1), (60, 60)])
+def test_continuous_looks_again_after_a_while(seconds: int, wait: int) -> None:
+    cadence = Cadence(kind="continuous", every_seconds=seconds)
+    assert next_start(cadence, NOW - timedelta(days=1), NOW) == NOW + timedelta(seconds=wait)
+
+
+@pytest.mark.parametrize(("took", "next_in"), [(10, 50), (60, 0), (90, 0)])
+def test_an_interval_counts_from_start_to_start(took: int, next_in: int) -> None:
+    cadence = Cadence(kind="interval", every_seconds=60)
+    started = NOW - timedelta(seconds=took)
+    assert next_start(cadence, started, NOW) == NOW + timedelta(seconds=next_in)
+
+
+@pytest.mark.parametrize(
+    ("cadence", "now", "following"),
+    [
+        (cron("30 2 * * *"), local("2026-05-04 02:30"), local("2026-05-05 02:30")),
+        (cron("30 2 * * *"), local("2026-05-04 02:29:59.999999"), local("2026-05-04 02:30")),
+        (cron("0 9 * * MON"), local("2026-05-05 09:00"), local("2026-05-11 09:00")),
+        (cron("0 0 29 2 *"), local("2026-05-05 09:00"), local("2028-02-29 00:00")),
+        (cron("0 0 L * *"), local("2026-02-05 09:00"), local("2026-02-28 00:00")),
+        # forward: 02:30 is not on the clock; it runs when the clock goes on, and once
+        (cron("30 2 * * *"), local("2026-03-29 01:00"), local("2026-03-29 03:00")),
+        (cron("30 2 * * *"), local("2026-03-29 03:00"), local("2026-03-30 02:30")),
+        (cron("30 2 * * *", NEW_YORK), local("2026-03-08 01:00", NEW_YORK), local("2026-03-08 03:00", NEW_YORK)),
+        (cron("15 2 * * *", LORD_HOWE), local("2026-10-04 01:00", LORD_HOWE), local("2026-10-04 02:30", LORD_HOWE)),
+        (cron("*/30 * * * *"), local("2026-03-29 01:30"), local("2026-03-29 03:00")),
+        # back: a time of day that comes twice is run once, a step of minutes goes on through both hours
+        (cron("30 2 * * *"), local("2026-10-25 02:00"), local("2026-10-25 02:30")),
+        (cron("30 2 * * *"), local("2026-10-25 02:30"), local("2026-10-26 02:30")),
+        (cron("30 2 * * *"), local("2026-10-25 02:10+"), local("2026-10-26 02:30")),
+        (cron("30 1 * * *", NEW_YORK), local("2026-11-01 01:10+", NEW_YORK), local("2026-11-02 01:30", NEW_YORK)),
+        (cron("45 1 * * *", LORD_HOWE), local("2026-04-05 01:35+", LORD_HOWE), local("2026-04-06 01:45", LORD_HOWE)),
+        (cron("*/30 * * * *"), local("2026-10-25 02:30"), local("2026-10-25 02:00+")),
+        (cron("0 0-23 * * *"), local("2026-10-25 02:10+"), local("2026-10-25 03:00")),
+    ],
+)
+def test_cron_follows_the_wall_clock(cadence: Cadence, now: datetime, following: datetime) -> None:
+    check(cadence, now)
+    assert next_start(cadence, now, now) == following
+
+
+@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@given(
+    st.sampled_from(["30 2 * * *", "*/7 * * * *", "0,30 1-3 * * *", "0 */2 * * *", "15 2 L * *", "0 0 * * 5#1"]),
+    st.sampled_from([BERLIN, NEW_YORK, LORD_HOWE, "UTC", "Pacific/Apia"]),
+    st.sampled_from(["2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2026-04-05", "2026-10-04", "2011-12-30"]),
+    st.integers(0, 48 * 3600),
+)
+def test_the_next_start_is_always_ahead(expression: str, name: str, day: str, second: int) -> None:
+    now = datetime.fromisoformat(day).replace(tzinfo=UTC) - timedelta(hours=12) + timedelta(seconds=second)
+    following = next_start(cron(expression, name), now, now)
+    assert following
+    assert following > now
+    assert following.astimezone(ZoneInfo(name)).second == 0
+
+
+@pytest.mark.parametrize(
+    ("cadence", "at", "until"),
+    [
+        (quiet(("12:00", "14:00")), local("2026-05-04 11:59"), None),
+        (quiet(("12:00", "14:00")), local("2026-05-04 12:00"), local("2026-05-04 14:00")),
+        (quiet(("12:00", "14:00")), local("2026-05-04 14:00"), None),
+        (quiet(("22:00", "06:00")), local("2026-05-04 23:00"), local("2026-05-05 06:00")),
+        (quiet(("22:00", "06:00")), local("2026-05-05 05:59"), local("2026-05-05 06:00")),
+        (quiet(("22:00", "06:00", "sun")), local("2026-05-04 05:00"), local("2026-05-04 06:00")),
+        (quiet(("22:00", "06:00", "mon")), local("2026-05-04 05:00"), None),
+        (quiet(("00:00", "00:00", "sat", "sun")), local("2026-05-02 09:00"), local("2026-05-04 00:00")),
+        (quiet(("12:00", "14:00"), ("13:00", "16:00")), local("2026-05-04 12:30"), local("2026-05-04 16:00")),
+        (quiet(("14:00", "16:00"), ("12:00", "14:00")), local("2026-05-04 12:30"), local("2026-05-04 16:00")),
+        (quiet(("12:00", "16:00"), ("13:00", "14:00")), local("2026-05-04 13:30"), local("2026-05-04 16:00")),
+        # clocks go forward
+        (quiet(("22:00", "06:00")), local("2026-03-28 23:00"), local("2026-03-29 06:00")),
+        (quiet(("01:00", "02:30")), local("2026-03-29 01:30"), local("2026-03-29 03:30")),
+        (quiet(("02:30", "03:00")), local("2026-03-29 03:10"), None),
+        # clocks go back: the window holds through both hours
+        (quiet(("01:00", "02:30")), local("2026-10-25 02:15"), local("2026-10-25 02:30+")),
+        (quiet(("01:00", "02:30")), local("2026-10-25 02:29+"), local("2026-10-25 02:30+")),
+        (quiet(("01:00", "02:30")), local("2026-10-25 02:30+"), None),
+        (quiet(("02:00", "03:00")), local("2026-10-25 02:00"), local("2026-10-25 03:00")),
+        (quiet(("01:00", "01:45"), name=LORD_HOWE), lord_howe("2026-04-05 01:40+"), lord_howe("2026-04-05 01:45+")),
+        (quiet(("23:00", "07:00"), name=NEW_YORK), new_york("2026-11-01 00:00"), new_york("2026-11-01 07:00")),
+    ],
+)
+def test_quiet_windows(cadence: Cadence, at: datetime, until: datetime | None) -> None:
+    check(cadence, at)
+    assert quiet_until(cadence, at) == until
+
+
+@settings(max_examples=100, derandomize=True, deadline=None, database=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["00:00", "01:00", "02:15", "02:30", "12:00", "23:00"]),
+            st.sampled_from(["00:00", "01:00", "02:30", "02:45", "03:00", "22:00"]),
+            st.lists(st.sampled_from(DAYS), max_size=2).map(tuple),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    st.sampled_from([BERLIN, NEW_YORK, LORD_HOWE, "UTC"]),
+    st.integers(0, 365 * 24 * 4),
+)
+def test_quiet_is_what_the_wall_clock_says(windows: list[Any], name: str, quarter: int) -> None:
+    """Outside the hours of a clock change, a plain reading of the wall clock agrees."""
+    cadence = Cadence(time_zone=name, quiet=tuple(QuietWindow(start=s, end=e, days=d) for s, e, d in windows))
+    at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=15 * quarter)
+    wall = at.astimezone(ZoneInfo(name))
+    if (wall + timedelta(hours=3)).utcoffset() != (wall - timedelta(hours=27)).utcoffset():
+        return
+    assert (quiet_until(cadence, at) is not None) == any(_covers(each, wall) for each in cadence.quiet)
+    following = next_quiet(cadence, at, at)
+    if following:
+        assert following > at
+        assert quiet_until(cadence, following)
+
+
+def _covers(window: QuietWindow, wall: datetime) -> bool:
+    now, today = wall.strftime("%H:%M"), DAYS[wall.weekday()]
+    yesterday = DAYS[(wall.weekday() - 1) % 7]
+    from_today = not window.days or today in window.days
+    if window.start < window.end:
+        return from_today and window.start <= now < window.end
+    return (from_today and now >= window.start) or ((not window.days or yesterday in window.days) and now < window.end)
+
+
+def test_the_next_quiet_time_is_the_first_that_began_since_and_is_not_over() -> None:
+    cadence = quiet(("12:00", "14:00"))
+    ten, one, three = (local(f"2026-05-04 {hour}:00") for hour in (10, 13, 15))
+    assert next_quiet(cadence, ten, ten) == local("2026-05-04 12:00")
+    assert next_quiet(cadence, ten, one) == local("2026-05-04 12:00"), "it has begun already"
+    assert next_quiet(cadence, ten, three) == local("2026-05-05 12:00"), "that of today is over"
+    assert next_quiet(cadence, one, one) == local("2026-05-05 12:00"), "a run that began inside is let be"
+    assert next_quiet(Cadence(), ten, ten) is None
+
+
+REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    ({"time_zone": "Mars/Olympus"}, "/time_zone", "'Mars/Olympus' is not an IANA time zone"),
+    ({"time_zone": "../UTC"}, "/time_zone", "IANA"),
+    ({"time_zone": "Europe"}, "/time_zone", "IANA"),
+    ({"time_zone": "localtime"}, "/time_zone", "IANA"),
+    ({"time_zone": ""}, "/time_zone", "IANA"),
+    ({"kind": "sometimes"}, "/kind", "is not one of once"),
+    ({"kind": "interval"}, "/every_seconds", "1 or more"),
+    ({"kind": "continuous", "every_seconds": -1}, "/every_seconds", "between 0 and a year"),
+    ({"kind": "interval", "every_seconds": 367 * 86_400}, "/every_seconds", "between 0 and a year"),
+    ({"kind": "cron"}, "/cron", "is not a cron expression"),
+    ({"kind": "cron", "cron": "61 * * * *"}, "/cron", "Bad minute"),
+    ({"kind": "cron", "cron": "0 0 30 2 *"}, "/cron", "Bad day-of-month"),
+    ({"kind": "cron", "cron": "0 0 */31 2 MON#5"}, "/cron", "never comes"),
+    ({"kind": "cron", "cron": "9" * 5_000 + " * * * *"}, "/cron", "at most 200 characters"),
+    ({"kind": "cron", "cron": "*/" + "9" * 150 + " * * x *"}, "/cron", "Bad month"),
+    ({"quiet": (QuietWindow(start="25:00", end="06:00"),)}, "/quiet/0/start", "'25:00' is not a time of day"),
+    ({"quiet": (QuietWindow(start="22:00", end=" 6:+0"),)}, "/quiet/0/end", "is not a time of day"),
+    ({"quiet": (QuietWindow(start="22:00", end="06:00\n"),)}, "/quiet/0/end", "is not a time of day"),
+    ({"quiet": (QuietWindow(start="22:00", end="06:00", days=("monday",)),)}, "/quiet/0/days", "'monday' is not one"),
+    ({"quiet": (QuietWindow(start="22:00", end="06:00", days=("mon",) * 8),)}, "/quiet/0/days", "seven days"),
+    ({"quiet": (QuietWindow(start="22:00", end="06:00"),) * 51}, "/quiet", "at most 50"),
+    ({"quiet": (QuietWindow(start="00:00", end="00:00"),)}, "/quiet", "no time to run"),
+    (
+        {"quiet": (QuietWindow(start="00:00", end="12:00"), QuietWindow(start="12:00", end="00:00"))},
+        "/quiet",
+        "no time",
+    ),
+    ({"quiet": (QuietWindow(start="03:00", end="03:00"),), "time_zone": BERLIN}, "/quiet", "no time to run"),
+]
+
+
+@pytest.mark.parametrize(("facts", "pointer", "words"), REFUSED)
+def test_what_can_not_be_followed_is_refused_quickly(facts: dict[str, Any], pointer: str, words: str) -> None:
+    started = perf_counter()
+    with pytest.raises(InvalidCadenceError) as refusal:
+        check(Cadence(**facts), local("2026-03-29 23:30"))
+    assert perf_counter() - started < 1
+    assert refusal.value.pointer == pointer
+    assert words in str(refusal.value)
+
+
+def test_zones_are_those_of_the_package_and_not_of_the_machine() -> None:
+    assert zone("Europe/Berlin") is zone("Europe/Berlin")
+    assert str(zone("Australia/Lord_Howe")) == "Australia/Lord_Howe"

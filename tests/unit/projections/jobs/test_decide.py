@@ -1,0 +1,414 @@
+"""What each command does in each phase, told as stories."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from projections.jobs.state import Absent, Sleeping
+from projections.jobs.transitions import PEOPLE, TRANSITIONS
+from schemas.commands import (
+    Command,
+    ConfigureJob,
+    Counts,
+    CreateJob,
+    EditCursor,
+    KillJob,
+    PauseJob,
+    PurgeJob,
+    RenameJob,
+    ReportError,
+    ReportProgress,
+    ReportRateLimit,
+    RestoreJob,
+    ResumeJob,
+    RunJob,
+    WakeJob,
+)
+from schemas.events import (
+    CommandRefused,
+    JobCompleted,
+    JobConfigured,
+    JobCreated,
+    JobCursorEdited,
+    JobErrored,
+    JobFailed,
+    JobKilled,
+    JobPaused,
+    JobProgressed,
+    JobPurged,
+    JobRenamed,
+    JobRestored,
+    JobResumed,
+    JobSlept,
+    JobStarted,
+    JobSynced,
+)
+from schemas.policies import DEFAULT_RETRY, ONCE, Cadence, QuietWindow, RetryPolicy
+from tests.unit.projections.telling import (
+    DAY,
+    HOUR,
+    HOURLY,
+    LUNCH,
+    START,
+    Told,
+    a,
+    an,
+    creation,
+    error,
+    given,
+    nothing,
+    progress,
+    rate_limit,
+)
+
+QUIET_NOW = Cadence(quiet=(QuietWindow(start="08:00", end="11:00"),))
+TO_ELEVEN = {"reason": "quiet_window", "sleep_until": START + 2 * HOUR}
+CREATED: dict[str, Any] = {
+    "provider": "file", "job_type": "import", "kind": "import", "name": "Orders", "description": "",
+    "configuration": "{}", "cadence": ONCE, "retry": DEFAULT_RETRY, "draft": False,
+}  # fmt: skip
+PROGRESSED: dict[str, Any] = {
+    "run": 1, "report": 1, "cursor": '{"row": 10}', "counts": Counts(read=10, accepted=10), "imbalance": 0,
+    "stream": "orders", "lane": "realtime", "bytes_read": 0,
+}  # fmt: skip
+PHASES: dict[str, Told] = {
+    "Absent": nothing(),
+    "Running": given(),
+    "Sleeping": given(rate_limit()),
+    "Failed": given(error(advice="fix_configuration")),
+    "Paused": given(a(PauseJob)),
+    "Completed": given(progress(1, pass_done=True)),
+    "Killed": given(a(KillJob)),
+    "Purged": given(a(KillJob)).later(90 * DAY).when(a(PurgeJob)),
+}
+ANY: dict[str, Command] = {
+    "CreateJob": creation(),
+    "RenameJob": a(RenameJob, name="Sales", description="all of them"),
+    "ConfigureJob": a(ConfigureJob, configuration='{"path":"b.csv"}', cadence=HOURLY, retry=DEFAULT_RETRY),
+    "PauseJob": a(PauseJob),
+    "ResumeJob": a(ResumeJob),
+    "RunJob": a(RunJob),
+    "KillJob": a(KillJob),
+    "RestoreJob": a(RestoreJob),
+    "EditCursor": a(EditCursor, cursor='{"row": 3}'),
+    "WakeJob": a(WakeJob),
+    "PurgeJob": a(PurgeJob),
+    "ReportProgress": progress(2),
+    "ReportError": error(),
+    "ReportRateLimit": rate_limit(),
+}
+
+
+def test_a_job_is_created_and_starts() -> None:
+    told = nothing().when(creation())
+    told.then(an(JobCreated, **CREATED), an(JobStarted, run=1, reason="created"))
+    first, second = told.events
+    assert (first.seq, second.seq) == (1, 2)
+    assert first.event_id != second.event_id
+    assert {each.command_id for each in told.events} == {"command-0"}
+    assert {each.occurred_at for each in told.events} == {START}
+
+
+def test_a_draft_waits_paused_until_it_is_started() -> None:
+    draft = nothing().when(creation(start=False))
+    draft.then(an(JobCreated, **CREATED | {"draft": True}))
+    assert draft.job.phase.draft  # type: ignore[union-attr]
+    renamed = draft.when(a(PauseJob))
+    assert renamed.job.phase.draft  # type: ignore[union-attr]
+    renamed.when(a(ResumeJob)).then(an(JobResumed), an(JobStarted, run=1, reason="resumed"))
+
+
+def test_a_job_created_in_a_quiet_window_sleeps_first() -> None:
+    told = nothing().when(creation(cadence=QUIET_NOW))
+    told.then(an(JobCreated, **CREATED | {"cadence": QUIET_NOW}), an(JobSlept, **TO_ELEVEN))
+    told.later(2 * HOUR).when(a(WakeJob)).then(an(JobStarted, run=1, reason="woke"))
+
+
+@pytest.mark.parametrize("phase", ["Running", "Sleeping", "Failed", "Paused", "Completed"])
+def test_people_edit_a_job_that_is_not_put_away(phase: str) -> None:
+    told = PHASES[phase]
+    told.when(ANY["RenameJob"]).then(an(JobRenamed, name="Sales", description="all of them"))
+    configured = told.when(ANY["ConfigureJob"]).then(
+        an(JobConfigured, version=2, configuration='{"path":"b.csv"}', cadence=HOURLY, retry=DEFAULT_RETRY)
+    )
+    assert configured.job.revision == 2
+    assert configured.job.status == phase
+
+
+def test_a_revert_says_which_version_it_brings_back() -> None:
+    back = a(ConfigureJob, configuration="{}", cadence=ONCE, retry=DEFAULT_RETRY, reverted_from=1)
+    told = given(ANY["ConfigureJob"], back)
+    told.then(an(JobConfigured, version=3, configuration="{}", cadence=ONCE, retry=DEFAULT_RETRY, reverted_from=1))
+
+
+@pytest.mark.parametrize("phase", ["Running", "Sleeping", "Paused"])
+def test_a_pause_stops_what_goes_on(phase: str) -> None:
+    until = START + HOUR
+    PHASES[phase].when(a(PauseJob)).then(an(JobPaused))
+    PHASES[phase].when(a(PauseJob, until=until)).then(an(JobPaused, until=until))
+
+
+def test_a_timed_pause_ends_by_the_clock() -> None:
+    told = given(a(PauseJob, until=START + HOUR)).later(HOUR)
+    told.when(a(WakeJob)).then(an(JobResumed), an(JobStarted, run=2, reason="resumed"))
+
+
+def test_a_timed_pause_that_ends_in_a_quiet_window_sleeps_on() -> None:
+    told = given(creation(cadence=Cadence(quiet=(LUNCH,))), a(PauseJob, until=START + 4 * HOUR)).later(4 * HOUR)
+    told.when(a(WakeJob)).then(
+        an(JobResumed), an(JobSlept, reason="quiet_window", sleep_until=START + 5 * HOUR)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Paused"])
+def test_a_resumed_job_starts_a_new_run(phase: str) -> None:
+    PHASES[phase].when(a(ResumeJob)).then(an(JobResumed), an(JobStarted, run=2, reason="resumed"))
+
+
+@pytest.mark.parametrize("phase", ["Sleeping", "Completed"])
+def test_run_now_starts_at_once(phase: str) -> None:
+    PHASES[phase].when(a(RunJob)).then(an(JobStarted, run=2, reason="run_now"))
+
+
+def test_run_now_wins_over_a_quiet_window_but_not_over_the_next() -> None:
+    told = nothing().when(creation(cadence=QUIET_NOW), a(RunJob))
+    told.then(an(JobStarted, run=1, reason="run_now"))
+    told.later(HOUR).when(a(WakeJob)).refused("not_due")
+    told.later(DAY).when(a(WakeJob)).then(an(JobSlept, reason="quiet_window", sleep_until=START + DAY + 2 * HOUR))
+
+
+def test_a_running_job_sleeps_through_quiet_time() -> None:
+    told = given(creation(cadence=Cadence(quiet=(LUNCH,)))).later(3 * HOUR)
+    told.when(a(WakeJob)).then(an(JobSlept, reason="quiet_window", sleep_until=START + 5 * HOUR))
+
+
+def test_a_quiet_time_that_the_clock_slept_through_is_over() -> None:
+    told = given(creation(cadence=Cadence(quiet=(LUNCH,)))).later(6 * HOUR)
+    told.when(a(WakeJob)).refused("not_due", "WakeJob at 2026-05-05T12:00")
+
+
+@pytest.mark.parametrize("phase", ["Running", "Sleeping", "Failed", "Paused", "Completed"])
+def test_a_killed_job_can_be_restored_and_is_paused_then(phase: str) -> None:
+    killed = PHASES[phase].when(a(KillJob)).then(an(JobKilled))
+    restored = killed.when(a(RestoreJob)).then(an(JobRestored))
+    assert restored.job.status == "Paused"
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Paused", "Completed", "Killed"])
+def test_after_ninety_days_of_rest_a_job_is_purged(phase: str) -> None:
+    rests = PHASES[phase]
+    almost = rests.later(90 * DAY - HOUR).when(a(PurgeJob)).refused("not_due", "PurgeJob at 2026-08-02T09:00")
+    assert almost.job.status == phase
+    purged = almost.later(HOUR).when(a(PurgeJob)).then(an(JobPurged))
+    assert purged.job.status == "Purged"
+    assert (purged.job.configuration, purged.job.cursor, purged.job.description) == ("{}", "{}", "")
+
+
+def test_a_job_paused_for_longer_than_ninety_days_is_not_purged() -> None:
+    told = given(a(PauseJob, until=START + 200 * DAY)).later(100 * DAY)
+    told.when(a(PurgeJob)).refused("not_due", "WakeJob at 2026-11-20")
+
+
+def test_an_edited_cursor_takes_a_report_number_so_that_a_late_report_cannot_undo_it() -> None:
+    told = given(progress(1), a(PauseJob), a(EditCursor, cursor='{"row": 3}'))
+    told.then(an(JobCursorEdited, cursor='{"row": 3}', previous='{"row": 10}', report=2))
+    told.when(progress(2, cursor='{"row": 20}')).refused("report_out_of_order", "report 2", "report 3")
+    assert told.when(progress(3)).job.report == 3
+
+
+def test_progress_is_counted_and_the_cursor_moves() -> None:
+    counts = Counts(read=10, accepted=6, rejected=1, duplicate=1, omitted=1)
+    told = given(progress(1, counts=counts, bytes_read=7, bytes_total=20))
+    facts = PROGRESSED | {"counts": counts, "imbalance": 1, "bytes_read": 7, "bytes_total": 20}
+    told.then(an(JobProgressed, **facts))
+    more = told.when(progress(2, counts=counts, cursor='{"row": 20}', bytes_read=13, bytes_total=20))
+    assert more.job.total_counts == counts + counts
+    assert (more.job.cursor, more.job.bytes_read, more.job.bytes_total) == ('{"row": 20}', 20, 20)
+
+
+def test_a_finished_pass_completes_a_job_that_runs_once() -> None:
+    told = given(progress(1), progress(2, pass_done=True))
+    twenty = Counts(read=20, accepted=20)
+    told.then(
+        an(JobProgressed, **PROGRESSED | {"report": 2}), an(JobSynced, run=1, counts=twenty), an(JobCompleted, run=1)
+    )
+    again = told.when(a(RunJob), progress(3, run=2))
+    assert again.job.pass_counts == Counts(read=10, accepted=10)
+    assert again.job.total_counts == Counts(read=30, accepted=30)
+
+
+def test_a_finished_pass_sleeps_until_its_next_turn() -> None:
+    told = given(creation(cadence=HOURLY)).later(HOUR / 3).when(progress(1, pass_done=True))
+    told.then(
+        an(JobProgressed, **PROGRESSED),
+        an(JobSynced, run=1, counts=Counts(read=10, accepted=10)),
+        an(JobSlept, reason="cadence", sleep_until=START + HOUR),
+    )
+    told.when(a(WakeJob)).refused("not_due", "WakeJob at 2026-05-04T10:00")
+    told.later(HOUR).when(a(WakeJob)).then(an(JobStarted, run=2, reason="woke"))
+
+
+@pytest.mark.parametrize("phase", ["Sleeping", "Failed", "Paused", "Killed"])
+def test_a_late_report_of_what_is_on_the_topic_already_still_counts(phase: str) -> None:
+    told = PHASES[phase].when(progress(1, pass_done=True)).then(an(JobProgressed, **PROGRESSED))
+    assert told.job.status == phase
+
+
+def test_a_late_report_from_before_a_pause_counts_once_and_does_not_end_the_new_run() -> None:
+    told = given(a(PauseJob), a(ResumeJob)).when(progress(1, run=1, pass_done=True))
+    told.then(an(JobProgressed, **PROGRESSED))
+    assert (told.job.status, told.job.run) == ("Running", 2)
+    told.when(progress(1, run=1)).refused("report_out_of_order")
+    told.when(progress(2, run=2, pass_done=True))
+
+
+def test_an_error_backs_off_and_the_sleep_carries_why() -> None:
+    told = given(error(seed=2**62, detail="HTTP/1.1 503"))
+    told.then(
+        an(
+            JobErrored, run=1, fault="provider", advice="retry", code="provider_down", message="503",
+            detail="HTTP/1.1 503", consecutive=1, first_error_at=START,
+        ),
+        an(
+            JobSlept, reason="error_backoff", sleep_until=START + timedelta(seconds=30), message="503",
+            backoff_ceiling_seconds=60.0,
+        ),
+    )  # fmt: skip
+    assert isinstance(told.job.phase, Sleeping)
+
+
+@pytest.mark.parametrize("advice", ["fix_configuration", "renew_authorization"])
+def test_an_error_that_no_retry_cures_fails_at_once(advice: str) -> None:
+    told = given(error(advice=advice))
+    assert plain_types(told) == [JobErrored, JobFailed]
+    failed = told.events[-1]
+    assert isinstance(failed, JobFailed)
+    assert (failed.reason, failed.code, failed.message) == ("incurable", "provider_down", "503")
+
+
+def plain_types(told: Told) -> list[type]:
+    return [type(each) for each in told.events]
+
+
+def test_a_rate_limit_is_not_an_error() -> None:
+    told = given(rate_limit(seconds=120.0))
+    told.then(
+        an(
+            JobSlept, reason="rate_limit", sleep_until=START + timedelta(seconds=120), message="429",
+            retry_after_seconds=120.0,
+        )
+    )  # fmt: skip
+    assert told.job.streak is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "slept", "asked"),
+    [(0.0, 1, 0.0), (-5.0, 1, 0.0), (float("nan"), 60, None), (float("inf"), 2_592_000, 2_592_000.0)],
+)
+def test_no_provider_can_make_a_job_spin_or_sleep_for_ever(seconds: float, slept: int, asked: float | None) -> None:
+    slept_event = given(rate_limit(seconds=seconds)).events[0]
+    assert isinstance(slept_event, JobSlept)
+    assert slept_event.sleep_until == START + timedelta(seconds=slept)
+    assert slept_event.retry_after_seconds == asked
+
+
+def test_what_a_provider_says_at_length_is_cut() -> None:
+    told = given(error(message="x" * 100_000, detail="y" * 100_000))
+    first = told.events[0]
+    assert isinstance(first, JobErrored)
+    assert len(first.message) == len(first.detail) == 4_000
+    assert first.message.endswith("x…")
+
+
+@pytest.mark.parametrize("report", [error(run=7), rate_limit(run=7)])
+def test_an_error_of_another_run_is_stale(report: Command) -> None:
+    given().when(report).refused("stale_run", "run 7 is over", "run 1")
+
+
+@pytest.mark.parametrize("phase", TRANSITIONS)
+@pytest.mark.parametrize("command", ANY)
+def test_what_is_not_in_the_table_is_refused_and_says_what_would_do(phase: str, command: str) -> None:
+    told = PHASES[phase].when(ANY[command])
+    if command in TRANSITIONS[phase]:
+        assert not isinstance(told.events[0], CommandRefused) or told.events[0].code in {
+            "not_due",
+            "report_out_of_order",
+        }
+        return
+    code = "no_such_job" if phase == "Absent" else "job_exists" if command == "CreateJob" else "not_allowed"
+    told.refused(code)
+    (event,) = told.events
+    assert isinstance(event, CommandRefused)
+    assert event.command == command
+    assert event.allowed == tuple(each for each in TRANSITIONS[phase] if each in PEOPLE)
+    assert isinstance(told.state, Absent) == (event.seq == 0)
+    if code == "not_allowed":
+        assert event.message.startswith(f"{command} can't be done while the job is {phase}; possible now: ")
+        assert all(each in event.message for each in event.allowed)
+
+
+REFUSALS: list[tuple[Told, Command, str, str]] = [
+    (nothing(), creation(rules=2), "unknown_rules", "rules version 2 is unknown; this service knows 1"),
+    (nothing(), creation(issued_at=START.replace(year=9999)), "bad_time", "the year 9999"),
+    (nothing(), creation(issued_at=START.replace(year=1)), "bad_time", "the year 1"),
+    (nothing(), creation(name="  "), "bad_name", "1 to 200 characters"),
+    (given(), a(RenameJob, name="n" * 201, description=""), "bad_name", "1 to 200 characters"),
+    (given(), a(RenameJob, name="n", description="d" * 5_001), "bad_description", "at most 5000"),
+    (nothing(), creation(configuration="[1]"), "bad_configuration", "has to be a JSON object"),
+    (nothing(), creation(configuration="{nonsense"), "bad_configuration", "has to be a JSON object"),
+    (nothing(), creation(configuration='{"a": NaN}'), "bad_configuration", "has to be a JSON object"),
+    (nothing(), creation(configuration='{"a":' * 65 + "1" + "}" * 65), "bad_configuration", "64 levels deep"),
+    (nothing(), creation(configuration='{"a":' + "[" * 9_000), "bad_configuration", "64 levels deep"),
+    (nothing(), creation(configuration=f'"{"é" * 140_000}"'), "bad_configuration", "has 280002 bytes"),
+    (nothing(), creation(cadence=Cadence(kind="interval")), "bad_cadence", "/cadence/every_seconds: an interval needs"),
+    (nothing(), creation(retry=RetryPolicy(base_seconds=0)), "bad_retry", "between 1 and 2592000 seconds"),
+    (given(), a(ConfigureJob, configuration="", cadence=ONCE, retry=DEFAULT_RETRY), "bad_configuration", "JSON object"),
+    (given(a(PauseJob)), a(EditCursor, cursor="7"), "bad_cursor", "the cursor has to be a JSON object"),
+    (given(), progress(1, cursor="null"), "bad_cursor", "the cursor has to be a JSON object"),
+    (given(), progress(1, counts=Counts(read=-1)), "bad_counts", "between 0 and 1000000000000"),
+    (given(), progress(1, bytes_read=-1), "bad_counts", "a number of bytes"),
+    (given(), progress(1, bytes_total=2**63 - 1), "bad_counts", "a number of bytes"),
+    (given(), progress(3), "report_out_of_order", "report 3 came where report 1 was due"),
+    (given(), a(PauseJob, until=START), "until_in_the_past", "2026-05-04T09:00:00+00:00"),
+    (given(), a(KillJob, expected_revision=4), "revision_mismatch", "at revision 1, not 4: look again"),
+    (given(), a(WakeJob), "not_due", "next comes nothing"),
+]
+
+
+@pytest.mark.parametrize(("told", "command", "code", "words"), REFUSALS)
+def test_a_refusal_says_why_and_what_would_do(told: Told, command: Command, code: str, words: str) -> None:
+    after = told.when(command).refused(code, words)
+    assert isinstance(after.state, Absent) or after.job.status == told.job.status
+
+
+def test_a_deep_but_allowed_configuration_is_taken() -> None:
+    assert given(creation(configuration='{"a":' * 64 + "1" + "}" * 64)).job.status == "Running"
+
+
+def test_the_right_revision_is_taken() -> None:
+    assert given(a(KillJob, expected_revision=1)).job.status == "Killed"
+
+
+def test_a_clock_that_goes_mad_moves_no_job() -> None:
+    told = given().when(a(KillJob, issued_at=START.replace(year=9999))).refused("bad_time")
+    assert told.job.updated_at == START
+
+
+def test_a_clock_that_steps_back_turns_no_job_back() -> None:
+    told = given(a(PauseJob, issued_at=START - DAY))
+    assert told.events[0].occurred_at == START
+
+
+def test_a_command_that_comes_again_adds_nothing() -> None:
+    told = given()
+    assert told.when(a(PauseJob, command_id="command-0")).events == ()
+    assert Told(told.state, sent=0).when(a(PauseJob, command_id="new")).events == ()
+
+
+COMMANDS_OF_THE_RUNNER = {ReportProgress, ReportError, ReportRateLimit, WakeJob, PurgeJob, CreateJob}
+
+
+def test_people_are_offered_every_command_of_theirs_somewhere() -> None:
+    offered = {each for row in TRANSITIONS.values() for each in row if each in PEOPLE}
+    assert offered == PEOPLE == set(ANY) - {each.__name__ for each in COMMANDS_OF_THE_RUNNER}

@@ -1,0 +1,325 @@
+"""Messages to what they say of a person: keys, times, values, and what is counted as odd."""
+
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from projections.mapping.mapper import Mapper, make_mapper
+from projections.mapping.mapping import NO_IDENTITY, parse_identity, parse_mapping
+from tests.laws.json_values import deep
+
+IDENTITY = parse_identity({"kinds": [{"kind": "tail", "rank": 0}, {"kind": "email", "rank": 7}]})
+ME: dict[str, Any] = {"expr": "'me'", "kind": "tail"}
+GIVEN = 1_000_000  # the timestamp that comes with a message
+
+
+def mapper(*attributes: dict[str, Any], identities: Any = (ME,), timestamp: Any = None) -> Mapper:
+    body = {"identities": list(identities), "attributes": list(attributes), "timestamp": timestamp}
+    return make_mapper("flights", parse_mapping(body), IDENTITY)
+
+
+def attribute(kind: str, merge: str = "latest", **source: Any) -> dict[str, Any]:
+    return {"name": "x", "type": kind, "merge": merge} | (source or {"field": "x"})
+
+
+def micros(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def test_a_message_is_mapped() -> None:
+    flights = mapper(
+        attribute("string", field="origin"),
+        {"name": "late", "expr": "delay > 15", "type": "boolean", "merge": "union"},
+        {"name": "flights", "merge": "count"},
+        {"name": "landings", "merge": "count", "field": "arrived"},
+        {"name": "source", "constant": "flights", "type": "string", "merge": "first"},
+        {"name": "miles", "field": "distance", "type": "number", "merge": "sum"},
+        identities=[{"field": "tailnum", "kind": "tail"}],
+        timestamp={"field": "at"},
+    )
+    assert flights.columns == (
+        "latest:x", "union:late", "count:flights", "count:landings", "first:source", "sum:miles",
+    )  # fmt: skip
+    message = {"tailnum": " N14228 ", "origin": "EWR", "delay": 20, "distance": 0.5, "at": "2013-01-01T10:00:00Z"}
+    values = ["EWR", True, 1, None, "flights", 500_000]
+    assert flights.map(message, GIVEN) == ("00:tail:N14228", (), micros("2013-01-01T10:00"), values)
+    assert flights.map({"tailnum": "N14228", "arrived": 0}, GIVEN) == (
+        "00:tail:N14228", (), GIVEN, [None, None, 1, 1, "flights", None],
+    )  # fmt: skip
+    assert flights.map({"origin": "EWR"}, GIVEN) is None
+    assert flights.take_faults() == {}
+
+
+def test_the_best_identity_is_the_key_and_the_others_are_links() -> None:
+    people = mapper(
+        identities=[
+            {"field": "mail", "kind": "email"},
+            {"field": "other", "kind": "email"},
+            {"field": "tail", "kind": "tail"},
+            {"expr": "lower(mail)", "kind": "email"},
+        ]
+    )
+    found = people.map({"mail": "b", "other": "a", "tail": 7}, GIVEN)
+    assert found == ("00:tail:7", ("07:email:a", "07:email:b"), GIVEN, [])
+    assert people.map({"mail": "b"}, GIVEN) == ("07:email:b", (), GIVEN, [])
+    assert people.map({"mail": "B"}, GIVEN) == ("07:email:B", ("07:email:b",), GIVEN, [])
+
+
+def test_an_identity_of_a_kind_that_there_is_not_names_nobody() -> None:
+    rules = parse_mapping({"identities": [ME]})
+    assert make_mapper("flights", rules, NO_IDENTITY).map({}, GIVEN) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        ("N1", "00:tail:N1"),
+        ("\u00a0 a:b \n", "00:tail:a:b"),
+        ("a\nb", "00:tail:a\nb"),
+        (0, "00:tail:0"),
+        (-(2**64), f"00:tail:{-(2**64)}"),
+        ("x" * 507, "00:tail:" + "x" * 507),
+        ("é" * 253, "00:tail:" + "é" * 253),
+    ],
+)
+def test_texts_and_integers_name_a_person(value: Any, key: str) -> None:
+    found = mapper(identities=[{"field": "id", "kind": "tail"}]).map({"id": value}, GIVEN)
+    assert found
+    assert found[0] == key
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "example"),
+    [
+        (None, None, ""),
+        ("", None, ""),
+        (" \t", None, ""),
+        (True, "wrong_type", "True"),
+        (1.0, "wrong_type", "1.0"),
+        (["a"], "wrong_type", "a list of 1"),
+        ({}, "wrong_type", "an object of 0"),
+        ("x" * 508, "identity_too_long", repr("x" * 508)[:79] + "…"),
+        ("é" * 254, "identity_too_long", "'" + "é" * 78 + "…"),
+        ("x" * 5_000_000, "identity_too_long", repr("x" * 508)[:79] + "…"),
+        (10**600, "identity_too_long", "an integer of 1994 bits"),
+        (-(10**900), "identity_too_long", "an integer of 2990 bits"),
+        ("a\0", "bad_text", r"'a\x00'"),
+        ("a\ud800", "bad_text", r"'a\ud800'"),
+    ],
+)
+def test_what_names_nobody(value: Any, code: str | None, example: str) -> None:
+    people = mapper(identities=[{"field": "id", "kind": "tail"}])
+    assert people.map({"id": value}, GIVEN) is None
+    assert people.take_faults() == ({("identity tail", code): [1, example, 0]} if code else {})
+
+
+def value_of(rules: dict[str, Any], value: Any) -> tuple[Any, str]:
+    """What becomes of a value, and the code of its fault."""
+    one = mapper(rules)
+    mapped = one.map({"x": value}, GIVEN)
+    assert mapped
+    codes = [code for _, code in one.take_faults()]
+    return mapped[3][0], "".join(codes)
+
+
+WRONG, RANGE = "wrong_type", "out_of_range"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected", "fault"),
+    [
+        ("string", "a", "a", ""),
+        ("string", " tab\t", " tab\t", ""),
+        ("string", "é" * 20_000, "é" * 20_000, ""),
+        ("string", "", None, ""),
+        ("string", None, None, ""),
+        ("string", 1, None, WRONG),
+        ("string", "a\0", None, "bad_text"),
+        ("string", "\udfff", None, "bad_text"),
+        ("string", "x" * 65_537, None, "too_long"),
+        ("string", "é" * 40_000, None, "too_long"),
+        ("integer", 2**63 - 1, 2**63 - 1, ""),
+        ("integer", -(2**63), -(2**63), ""),
+        ("integer", 2**63, None, RANGE),
+        ("integer", 10**600, None, RANGE),
+        ("integer", 7.0, 7, ""),
+        ("integer", 7.5, None, WRONG),
+        ("integer", 2.0**63, None, WRONG),
+        ("integer", float("inf"), None, RANGE),
+        ("integer", " 007 ", 7, ""),
+        ("integer", "-7.0", -7, ""),
+        ("integer", "NA", None, WRONG),
+        ("integer", "9" * 19, None, WRONG),
+        ("integer", " ", None, ""),
+        ("integer", True, None, WRONG),
+        ("number", 7, 7, ""),
+        ("number", 7.5, 7.5, ""),
+        ("number", 7.0, 7, ""),
+        ("number", -0.0, 0, ""),
+        ("number", 1e300, 1e300, ""),
+        ("number", "1e3", 1000, ""),
+        ("number", "2.5", 2.5, ""),
+        ("number", "1e999", None, WRONG),
+        ("number", "1,5", None, WRONG),
+        ("number", "x" * 5_000_000, None, WRONG),
+        ("number", "", None, ""),
+        ("number", float("nan"), None, RANGE),
+        ("number", -(2**64), None, RANGE),
+        ("number", [], None, WRONG),
+        ("boolean", True, True, ""),
+        ("boolean", " FALSE", False, ""),
+        ("boolean", "", None, ""),
+        ("boolean", 1, None, WRONG),
+        ("boolean", "yes", None, WRONG),
+        ("boolean", "true" * 5_000, None, WRONG),
+        ("timestamp", "1970-01-01", 0, ""),
+        ("timestamp", "1970-01-01T00:00:00.000001+00:00", 1, ""),
+        ("timestamp", "1969-12-31 23:00:00-01:00", 0, ""),
+        ("timestamp", " ", None, ""),
+        ("timestamp", "yesterday", None, "bad_timestamp"),
+        ("timestamp", 5, None, "bad_timestamp"),
+        ("timestamp", "0001-01-01T00:00:00+01:00", None, "bad_timestamp"),
+        ("timestamp", "9999-12-31T23:59:59-01:00", None, "bad_timestamp"),
+        ("timestamp", "1970-01-01" + " " * 100, None, "bad_timestamp"),
+        ("json", {"a": [1, None, "é"]}, {"a": [1, None, "é"]}, ""),
+        ("json", "", "", ""),
+        ("json", deep(32), deep(32), ""),
+        ("json", deep(33), None, "too_deep"),
+        ("json", deep(5_000), None, "too_deep"),
+        ("json", ["x" * 70_000], None, "too_long"),
+        ("json", ["é" * 33_000], None, "too_long"),
+        ("json", [[1] * 70_000], None, "too_long"),
+        ("json", ["\ud800"], None, "bad_text"),
+        ("json", {"\ud800": 1}, None, "bad_text"),
+        ("json", [float("nan")], None, RANGE),
+        ("json", {"a": {"b": 2**63}}, None, RANGE),
+        ("json", 10**600, None, RANGE),
+    ],
+)
+def test_values_have_the_type_of_their_attribute_or_are_odd(kind: str, value: Any, expected: Any, fault: str) -> None:
+    found, code = value_of(attribute(kind), value)
+    assert (found, code) == (expected, fault)
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected", "fault"),
+    [
+        ("integer", 3, 3_000_000, ""),
+        ("number", 0.1, 100_000, ""),
+        ("number", "19.99", 19_990_000, ""),
+        ("number", 0.0000005, 0, ""),
+        ("number", 0.0000015, 2, ""),
+        ("number", -0.0000025, -2, ""),
+        ("number", 9_000_000_000_000.1, 9_000_000_000_000_100_000 - 0, ""),
+        ("integer", 9_200_000_000_000, 9_200_000_000_000_000_000, ""),
+        ("integer", 9_200_000_000_001, None, RANGE),
+        ("number", -1e300, None, RANGE),
+        ("number", 1e308, None, RANGE),
+        ("number", "NA", None, WRONG),
+        ("number", None, None, ""),
+        ("number", "", None, ""),
+    ],
+)
+def test_sums_are_exact_millionths(kind: str, value: Any, expected: int | None, fault: str) -> None:
+    assert value_of(attribute(kind, "sum"), value) == (expected, fault)
+
+
+@pytest.mark.parametrize("value", ["x" * 1_025, "é" * 513])
+def test_a_value_of_a_union_is_short_as_a_profile_has_many(value: str) -> None:
+    assert value_of(attribute("string", "union"), value) == (None, "too_long")
+    for fits in (value[: len(value) // 2], "ä" * 300, True):
+        rules = attribute("string" if type(fits) is str else "boolean", "union")
+        assert value_of(rules, fits) == (fits, "")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(None, None), ("", None), (0, 1), (False, 1), ([], 1), ("x" * 70_000, 1), (deep(900), 1)]
+)
+def test_a_count_of_a_field_counts_messages_that_have_it(value: Any, expected: int | None) -> None:
+    assert value_of(attribute("integer", "count"), value) == (expected, "")
+
+
+def test_expressions_and_constants_make_values_of_the_type_too() -> None:
+    assert value_of(attribute("integer", expr="x * 2"), 4) == (8, "")
+    assert value_of(attribute("integer", expr="x / 2"), 4) == (2, "")
+    assert value_of(attribute("string", expr="x * 2"), 4) == (None, WRONG)
+    assert value_of(attribute("string", expr="x * 2"), "four") == (None, "")
+    assert value_of(attribute("number", "sum", constant="2.5"), None) == (2_500_000, "")
+    assert value_of(attribute("timestamp", "max", constant="1970-01-02"), None) == (86_400_000_000, "")
+    assert value_of(attribute("json", constant={"a": 1}), None) == ({"a": 1}, "")
+    assert value_of(attribute("integer", "count", constant=True), None) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "expected"),
+    [
+        ({}, "2013-07-01T10:00:00Z", micros("2013-07-01T10:00")),
+        ({"time_zone": "America/New_York"}, "2013-07-01 10:00", micros("2013-07-01T14:00")),
+        ({"time_zone": "America/New_York"}, "2013-07-01T10:00+02:00", micros("2013-07-01T08:00")),
+        ({"time_zone": "Europe/Vienna"}, "2013-10-27 02:30", micros("2013-10-27T00:30")),  # the first of two
+        ({"time_zone": "Europe/Vienna"}, "2013-03-31 02:30", micros("2013-03-31T01:30")),  # of none
+        ({"format": ["epoch_s"]}, 1.5, 1_500_000),
+        ({"format": ["epoch_s"]}, "-1", -1_000_000),
+        ({"format": ["epoch_ms"]}, 1_500, 1_500_000),
+        ({"format": ["epoch_us"]}, "1.9", 1),
+        ({"format": ["%d.%m.%Y", "auto"], "time_zone": "Europe/Vienna"}, "01.07.2013", micros("2013-06-30T22:00")),
+        ({"format": ["%d.%m.%Y", "auto"]}, "2013-07-01", micros("2013-07-01")),
+    ],
+)
+def test_a_message_says_when_it_happened(rule: dict[str, Any], value: Any, expected: int) -> None:
+    found = mapper(timestamp={"field": "at"} | rule).map({"at": value}, GIVEN)
+    assert found
+    assert found[2] == expected
+
+
+@pytest.mark.parametrize("rule", [["auto"], ["epoch_s"], ["epoch_ms", "%d.%m.%Y"]])
+@pytest.mark.parametrize("value", [True, "x", "x" * 5_000, 1e300, float("nan"), 2**70, [1], "9" * 20, 10**17, "1e3"])
+def test_a_message_that_says_no_time_has_the_one_it_came_with(rule: list[str], value: Any) -> None:
+    flights = mapper(timestamp={"field": "at", "format": rule})
+    for message, faults in (({"at": value}, 1), ({}, 0), ({"at": None}, 0), ({"at": " "}, 0)):
+        found = flights.map(message, GIVEN)
+        assert found
+        assert found[2] == GIVEN
+        assert [code for _, code in flights.take_faults()] == ["bad_timestamp"] * faults
+
+
+def test_texts_without_an_offset_are_of_the_zone_of_the_mapping() -> None:
+    rules = mapper(attribute("timestamp"), timestamp={"field": "at", "time_zone": "America/New_York"})
+    found = rules.map({"x": "2013-07-01 10:00"}, GIVEN)
+    assert found
+    assert found[3] == [micros("2013-07-01T14:00")]
+
+
+def test_faults_are_counted_with_the_first_example_until_they_are_taken() -> None:
+    flights = mapper(attribute("integer"), identities=[{"field": "tail", "kind": "tail"}])
+    for message in ({"tail": "a", "x": 1}, {"tail": [1]}, {"tail": "b", "x": "first"}, {"tail": "c", "x": "second"}):
+        flights.map(message, GIVEN)
+    expected: Any = {("identity tail", WRONG): [1, "a list of 1", 1], ("attribute x", WRONG): [2, "'first'", 2]}
+    assert flights.faults == expected
+    assert flights.take_faults() == expected
+    flights.map({"tail": "d", "x": 2**64}, GIVEN)
+    assert flights.take_faults() == {("attribute x", RANGE): [1, "an integer of 65 bits", 0]}
+
+
+def test_hostile_messages_are_mapped_quickly() -> None:
+    flights = mapper(
+        {"name": "a", "field": "x", "type": "json", "merge": "latest"},
+        {"name": "b", "field": "x", "type": "number", "merge": "sum"},
+        {"name": "c", "expr": "replace(concat(x, x), 'x', 'xxxxxxxx')", "type": "string", "merge": "latest"},
+        identities=[{"field": "x", "kind": "tail"}, ME],
+        timestamp={"field": "x", "format": ["auto", "epoch_s", "%d.%m.%Y"]},
+    )
+    started = perf_counter()
+    for value in (
+        "x" * 10_000_000,
+        "9" * 10_000_000,
+        [[]] * 1_000_000,
+        {"x": [0] * 1_000_000},
+        10**100_000,
+        deep(10_000),
+    ):
+        assert flights.map({"x": value}, GIVEN)
+    assert perf_counter() - started < 2

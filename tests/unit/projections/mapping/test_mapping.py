@@ -1,0 +1,224 @@
+"""Mappings and identity rules as people write them: what is taken, and what is said about each mistake."""
+
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from projections.mapping.body_parser import InvalidRulesError
+from projections.mapping.expression import compile_expression
+from projections.mapping.mapping import (
+    NO_IDENTITY,
+    Attribute,
+    Constant,
+    Field,
+    Identity,
+    IdentityRules,
+    Kind,
+    MappingRules,
+    check_rules,
+    parse_identity,
+    parse_mapping,
+)
+
+FLIGHTS: dict[str, Any] = {
+    "identities": [{"field": "tailnum", "kind": "tail"}, {"expr": "lower(email)", "kind": "email"}],
+    "attributes": [
+        {"name": "origin", "field": "origin", "type": "string", "merge": "latest"},
+        {"name": "late", "expr": "dep_delay > 15", "type": "boolean", "merge": "union"},
+        {"name": "source", "constant": "flights", "type": "string", "merge": "first"},
+        {"name": "flights", "merge": "count"},
+        {"name": "landed", "field": "arr_time", "merge": "count", "type": "integer"},
+    ],
+    "timestamp": {"field": "time_hour", "format": ["%d.%m.%Y", "epoch_s"], "time_zone": "America/New_York"},
+}
+IDENTITY: dict[str, Any] = {
+    "kinds": [{"kind": "tail", "rank": 0, "title": "Tail number"}, {"kind": "email", "rank": 1}],
+    "max_identities": 500,
+}
+
+
+def problems(body: Any, parse: Any = parse_mapping) -> dict[str, str]:
+    with pytest.raises(InvalidRulesError) as refusal:
+        parse(body)
+    assert len({each.pointer for each in refusal.value.problems}) == len(refusal.value.problems)
+    return {each.pointer: each.message for each in refusal.value.problems}
+
+
+def mapping(**changed: Any) -> dict[str, Any]:
+    return FLIGHTS | changed
+
+
+def attribute(**changed: Any) -> dict[str, Any]:
+    known = {"name": "x", "field": "x", "type": "string", "merge": "latest"} | changed
+    return mapping(attributes=[{name: value for name, value in known.items() if value is not None}])
+
+
+def test_a_mapping_is_read() -> None:
+    rules = parse_mapping(FLIGHTS)
+    assert rules.identities == (
+        Identity(Field("tailnum"), "tail"),
+        Identity(compile_expression("lower(email)"), "email"),
+    )
+    assert rules.attributes == (
+        Attribute("origin", "latest", "string", Field("origin")),
+        Attribute("late", "union", "boolean", compile_expression("dep_delay > 15")),
+        Attribute("source", "first", "string", Constant("flights")),
+        Attribute("flights", "count", "integer", None),
+        Attribute("landed", "count", "integer", Field("arr_time")),
+    )
+    assert rules.timestamp
+    assert rules.timestamp.formats == ("%d.%m.%Y", "epoch_s")
+    assert str(rules.timestamp.zone) == "America/New_York"
+
+
+def test_what_is_left_out_has_a_default() -> None:
+    assert parse_mapping({"identities": [{"field": "a", "kind": "tail"}], "timestamp": None}) == MappingRules(
+        (Identity(Field("a"), "tail"),), ()
+    )
+    timestamp = parse_mapping(mapping(timestamp={"field": "time_hour"})).timestamp
+    assert timestamp
+    assert (timestamp.formats, str(timestamp.zone)) == (("auto",), "UTC")
+
+
+def test_identity_rules_are_read() -> None:
+    rules = parse_identity(IDENTITY)
+    assert rules == IdentityRules((Kind("tail", 0, "Tail number"), Kind("email", 1, "email")), 500)
+    assert rules.ranks() == {"tail": 0, "email": 1}
+    assert parse_identity({"kinds": IDENTITY["kinds"]}).max_identities == 1_000
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "words"),
+    [
+        (None, "", "an object is needed, not None"),
+        ([1], "", "an object is needed, not a list of 1"),
+        (mapping(extra=1), "/extra", "'extra' means nothing here; possible are identities, attributes, timestamp"),
+        (mapping(identities=[]), "/identities", "a list of 1 to 8 is needed, not a list of 0"),
+        (mapping(identities={}), "/identities", "a list of 1 to 8 is needed, not an object of 0"),
+        (mapping(identities=FLIGHTS["identities"] * 5), "/identities", "a list of 1 to 8"),
+        (mapping(identities=["tail"]), "/identities/0", "an object is needed, not 'tail'"),
+        (mapping(identities=[{"kind": "tail"}]), "/identities/0", "exactly one of field, expr is needed"),
+        (mapping(identities=[{"field": "a", "expr": "a", "kind": "tail"}]), "/identities/0", "exactly one of"),
+        (mapping(identities=[{"field": "", "kind": "tail"}]), "/identities/0/field", "a text of 1 to 1000"),
+        (mapping(identities=[{"field": "\ud800", "kind": "a"}]), "/identities/0/field", r"not '\ud800'"),
+        (mapping(identities=[{"field": "a\0", "kind": "a"}]), "/identities/0/field", "a text of 1 to 1000"),
+        (mapping(identities=[{"field": "a"}]), "/identities/0/kind", "a text of 1 to 1000 characters is needed"),
+        (mapping(identities=[{"field": "a", "kind": "Tail"}]), "/identities/0/kind", "1 to 32 of a-z, 0-9 and _"),
+        (mapping(identities=[{"field": "a", "kind": "a" * 33}]), "/identities/0/kind", "1 to 32 of"),
+        (mapping(identities=[{"expr": "a +", "kind": "a"}]), "/identities/0/expr", "at character 4: a name"),
+        (mapping(identities=[{"expr": "a" * 2_001, "kind": "a"}]), "/identities/0/expr", "1 to 2000 characters"),
+        (mapping(attributes=FLIGHTS["attributes"] * 101), "/attributes", "a list of 0 to 500"),
+        (mapping(attributes=7), "/attributes", "a list of 0 to 500 is needed, not 7"),
+        (attribute(name=None), "/attributes/0/name", "a text of 1 to 100 characters"),
+        (attribute(name="x" * 101), "/attributes/0/name", "a text of 1 to 100 characters"),
+        (attribute(name=" x"), "/attributes/0/name", "no space around"),
+        (attribute(name="a\nb"), "/attributes/0/name", "printable characters only"),
+        (attribute(type=None), "/attributes/0/type", "one of string, integer, number, timestamp, boolean, json is"),
+        (attribute(type="text"), "/attributes/0/type", "needed, not 'text'"),
+        (attribute(type=["string"]), "/attributes/0/type", "needed, not a list of 1"),
+        (attribute(merge=None), "/attributes/0/merge", "one of latest, first, min, max, union, count, sum is needed"),
+        (attribute(merge="sum"), "/attributes/0/type", "one of integer, number is needed, not 'string'"),
+        (attribute(merge="min", type="json"), "/attributes/0/type", "one of string, integer, number, timestamp is"),
+        (attribute(merge="max", type="boolean"), "/attributes/0/type", "one of string, integer, number, timestamp is"),
+        (attribute(merge="union", type="json"), "/attributes/0/type", "not 'json'"),
+        (attribute(merge="count"), "/attributes/0/type", "one of integer is needed, not 'string'"),
+        (attribute(field=None), "/attributes/0", "exactly one of field, expr, constant is needed"),
+        (attribute(constant=1), "/attributes/0", "exactly one of"),
+        (attribute(merge="count", type="integer", expr="a"), "/attributes/0", "at most one of field, expr, constant"),
+        (attribute(field=7), "/attributes/0/field", "a text of 1 to 1000 characters is needed, not 7"),
+        (attribute(field=None, constant=1), "/attributes/0/constant", "1 can't be a value of type string: wrong_type"),
+        (attribute(field=None, constant=""), "/attributes/0/constant", "'' can't be a value of type string: it is"),
+        (attribute(field=None, constant="x", merge="x"), "/attributes/0/merge", "is needed, not 'x'"),
+        (mapping(attributes=FLIGHTS["attributes"][:1] * 2), "/attributes/1/name", "a second attribute of this name"),
+        (mapping(timestamp="time_hour"), "/timestamp", "an object is needed, not 'time_hour'"),
+        (mapping(timestamp={}), "/timestamp/field", "a text of 1 to 1000 characters is needed, not None"),
+        (mapping(timestamp={"field": "a", "format": "auto"}), "/timestamp/format", "a list of 1 to 10"),
+        (mapping(timestamp={"field": "a", "format": [1]}), "/timestamp/format/0", "a text of 1 to 100"),
+        (mapping(timestamp={"field": "a", "format": ["%H:%M"]}), "/timestamp/format/0", "no strptime format of a date"),
+        (mapping(timestamp={"field": "a", "format": ["%d%d"]}), "/timestamp/format/0", "none of auto, epoch_s"),
+        (mapping(timestamp={"field": "a", "time_zone": "Mars"}), "/timestamp/time_zone", "'Mars' is not an IANA"),
+        (mapping(timestamp={"field": "a", "~/b": 1}), "/timestamp/~0~1b", "means nothing here"),
+    ],
+)
+def test_what_can_not_be_followed_is_refused(body: Any, pointer: str, words: str) -> None:
+    started = perf_counter()
+    found = problems(body)
+    assert perf_counter() - started < 1
+    assert list(found) == [pointer]
+    assert words in found[pointer]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "words"),
+    [
+        ("x", "", "an object is needed"),
+        ({}, "/kinds", "a list of 1 to 100 is needed, not None"),
+        ({"kinds": IDENTITY["kinds"] * 51}, "/kinds", "a list of 1 to 100"),
+        ({"kinds": [{"kind": "a b", "rank": 0}]}, "/kinds/0/kind", "1 to 32 of a-z"),
+        ({"kinds": [{"kind": "a", "rank": 100}]}, "/kinds/0/rank", "an integer from 0 to 99 is needed, not 100"),
+        ({"kinds": [{"kind": "a", "rank": True}]}, "/kinds/0/rank", "an integer from 0 to 99 is needed, not True"),
+        ({"kinds": [{"kind": "a"}]}, "/kinds/0/rank", "an integer from 0 to 99 is needed, not None"),
+        ({"kinds": [{"kind": "a", "rank": 0, "title": 1}]}, "/kinds/0/title", "a text of 1 to 100 characters"),
+        ({"kinds": [{"kind": "a", "rank": 0}] * 2}, "/kinds/1/kind", "a second kind of this name"),
+        (IDENTITY | {"max_identities": 0}, "/max_identities", "an integer from 1 to 10000"),
+    ],
+)
+def test_identity_rules_that_can_not_be_followed_are_refused(body: Any, pointer: str, words: str) -> None:
+    found = problems(body, parse_identity)
+    assert list(found) == [pointer]
+    assert words in found[pointer]
+
+
+def test_all_problems_are_told_at_once() -> None:
+    found = problems(
+        {
+            "identities": [{"kind": "Tail"}],
+            "attributes": [{"name": "x", "type": "x", "merge": "latest", "field": "a"}, 5],
+            "timestamp": {"field": "a", "time_zone": "x", "format": ["x"]},
+        }
+    )
+    assert set(found) == {
+        "/identities/0", "/identities/0/kind", "/attributes/0/type", "/attributes/1", "/timestamp/time_zone",
+        "/timestamp/format/0",
+    }  # fmt: skip
+
+
+def test_of_many_strange_members_some_are_named() -> None:
+    assert len(problems(mapping(**{f"member {number}": 1 for number in range(50_000)}))) == 10
+
+
+def test_the_message_of_a_refusal_has_its_first_problems() -> None:
+    with pytest.raises(InvalidRulesError, match=r"^/: an object is needed, not 5$"):
+        parse_mapping(5)
+
+
+def test_rules_that_go_together_are_taken() -> None:
+    other = attribute(name="origin", field="from", merge="latest", type="string")
+    check_rules({"flights": parse_mapping(FLIGHTS), "trains": parse_mapping(other)}, parse_identity(IDENTITY))
+    check_rules({}, NO_IDENTITY)
+
+
+def test_streams_that_understand_an_attribute_differently_do_not_go_together() -> None:
+    rules = {
+        "b": parse_mapping(attribute(merge="max", type="number")),
+        "a": parse_mapping(attribute(merge="latest", type="string")),
+        "c/d": parse_mapping(attribute(merge="latest", type="json")),
+    }
+    with pytest.raises(InvalidRulesError) as refusal:
+        check_rules(rules, parse_identity(IDENTITY))
+    assert [(each.pointer, each.message) for each in refusal.value.problems] == [
+        ("/b/attributes/0", "attribute `x` is latest/string in stream a and max/number in stream b"),
+        ("/c~1d/attributes/0", "attribute `x` is latest/string in stream a and latest/json in stream c/d"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("identity", "there_are"), [(IdentityRules((Kind("tail", 0, ""),)), "tail"), (NO_IDENTITY, "none yet")]
+)
+def test_kinds_that_there_are_not_are_refused(identity: IdentityRules, there_are: str) -> None:
+    with pytest.raises(InvalidRulesError) as refusal:
+        check_rules({"flights": parse_mapping(FLIGHTS)}, identity)
+    problem = refusal.value.problems[-1]
+    assert problem.pointer == "/flights/identities/1/kind"
+    assert problem.message == f"the identity rules have no kind `email`; there are {there_are}"

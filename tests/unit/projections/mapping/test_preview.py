@@ -1,0 +1,33 @@
+"""A mapping tried on one message: what a profile would show, and what could not be used."""
+
+from projections.mapping.mapper import make_mapper
+from projections.mapping.mapping import parse_identity, parse_mapping
+from projections.mapping.preview import Fault, preview
+
+KINDS = parse_identity({"kinds": [{"kind": "email", "rank": 0}, {"kind": "cookie", "rank": 5}]})
+PEOPLE = parse_mapping(
+    {
+        "identities": [{"field": "cookie", "kind": "cookie"}, {"field": "email", "kind": "email"}],
+        "attributes": [
+            {"name": "spent", "field": "spent", "type": "number", "merge": "sum"},
+            {"name": "tags", "field": "tag", "type": "string", "merge": "union"},
+            {"name": "age", "field": "age", "type": "integer", "merge": "latest"},
+        ],
+        "timestamp": {"field": "when", "format": ["auto"], "time_zone": "UTC"},
+    }
+)
+
+
+def test_attributes_look_as_a_profile_shows_them() -> None:
+    mapper = make_mapper("people", PEOPLE, KINDS)
+    message = {"cookie": "c", "email": "a", "spent": 1.5, "tag": "new", "age": "old", "when": "1970-01-01T00:00:02Z"}
+    found = preview(mapper, message, 7, "b", 3)
+    assert (found.at, found.identities) == (2_000_000, ("email:a", "cookie:c"))
+    assert found.attributes == {"spent": 1.5, "tags": ["new"]}
+    assert found.faults == (Fault("attribute age", "wrong_type", "'old'"),)
+    assert preview(mapper, {"email": "b", "age": 3}, 7, "b", 4).faults == (), "those of the one before are told"
+
+
+def test_a_message_that_names_nobody_has_no_attributes() -> None:
+    found = preview(make_mapper("people", PEOPLE, KINDS), {"age": 3}, 7, "b", 0)
+    assert (found.at, found.identities, found.attributes, found.faults) == (7, (), {}, ())

@@ -1,0 +1,120 @@
+"""What single cells make of odd values, and that none of them grows without end."""
+
+from typing import Any
+
+import pytest
+
+from projections.profiles.crdt import (
+    MOST_VALUES,
+    NOBODY,
+    Cells,
+    add,
+    after,
+    count,
+    highest,
+    join,
+    latest,
+    lowest,
+    own,
+    trim,
+    unite,
+    value_of,
+)
+from projections.profiles.identity_node import Node, Outbox, link
+from projections.profiles.updates import decode_node, encode_node
+
+ME = ("00:email:a", 0)
+
+
+def test_two_values_under_one_message_id_have_an_order() -> None:
+    for values in (("a", "b"), ("b", "a")):
+        cells: Cells = {}
+        for value in values:
+            latest(cells, "latest:x", NOBODY, value, 5, "batch", 1)
+        assert cells == {"latest:x": [5, "batch", 1, "b"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        ([2, 1.5, 3], 1.5, 3),
+        (["b", "a"], "a", "b"),
+        ([1, "a"], 1, "a"),  # as when an attribute changed its type
+        ([True, 0], 0, True),
+        ([{"a": 1}, [1]], [1], {"a": 1}),
+        ([2**63 - 1, 9.3e18], 2**63 - 1, 9.3e18),
+    ],
+)
+def test_lowest_and_highest_of_any_values(values: list[Any], low: Any, high: Any) -> None:
+    for order in (values, values[::-1]):
+        cells: Cells = {}
+        for index, value in enumerate(order):
+            lowest(cells, "min:x", NOBODY, value, 1, "b", index)
+            highest(cells, "max:x", NOBODY, value, 1, "b", index)
+        assert (value_of("min:x", cells["min:x"])[0], value_of("max:x", cells["max:x"])[0]) == (low, high)
+
+
+def test_a_union_keeps_the_values_that_come_first_in_their_order() -> None:
+    cells: Cells = {}
+    for number in reversed(range(MOST_VALUES + 50)):
+        unite(cells, "union:x", NOBODY, f"{number:06d}", 1, "b", number)
+    values, _ = value_of("union:x", cells["union:x"])
+    assert values == [f"{number:06d}" for number in range(MOST_VALUES)]
+
+
+def test_a_sum_is_exact_beyond_64_bits_and_survives_its_store() -> None:
+    cells: Cells = {}
+    for index in range(30):
+        add(cells, "sum:x", ME, 9 * 10**18, 1, "b", index)
+    node = decode_node("00:email:a", encode_node(Node("00:email:a", "", cells)))
+    assert value_of("sum:x", node.cells["sum:x"])[0] == 27 * 10**13
+    add(node.cells, "sum:x", ME, 500_000, 1, "b", 30)
+    assert value_of("sum:x", node.cells["sum:x"])[0] == 27 * 10**13 + 0.5
+
+
+def test_counting_begins_anew_behind_what_was_forgotten() -> None:
+    cells: Cells = {}
+    for index in range(3):
+        count(cells, "count:x", ME, 1, 1, "b", index)
+    anew: Cells = {}
+    count(anew, "count:x", ("00:email:a", 7), 1, 8, "b", 3)
+    join(anew, cells)  # comes late
+    assert value_of("count:x", anew["count:x"]) == (1, [8, "b", 3])
+    assert own(anew, "00:email:b") == {}
+    count(cells, "count:x", ("00:email:a", 7), 1, 8, "b", 3)
+    assert cells == anew
+
+
+def test_a_moved_node_remembers_links_within_bounds_and_drops_what_was_forgotten() -> None:
+    outbox = Outbox(10)
+    node = Node("09:cookie:c", forgotten=5)
+    link(node, "00:email:a", [5, "b", 0], outbox)
+    assert not outbox
+    for number in reversed(range(1_100)):
+        link(node, f"00:email:{number:04d}", [9, "b", number], outbox)
+    assert len(node.edges) == 1_000
+    assert node.parent == "00:email:0000"
+    outbox.link("00:email:a", "00:email:a", ("09:cookie:c", 0))
+    assert all(larger > smaller for larger, smaller, _ in outbox.links)
+
+
+def test_what_is_left_when_a_moment_is_forgotten() -> None:
+    cells: Cells = {}
+    for index, at in enumerate((3, 9)):
+        unite(cells, "union:tags", NOBODY, at, at, "b", index)
+        latest(cells, "latest:city", NOBODY, at, at, "b", index)
+    count(cells, "count:x", ME, 1, 3, "b", 2)
+    assert after(cells, 5) == {"union:tags": {"9": [9, "b", 1]}, "latest:city": [9, "b", 1, 9]}
+    assert after(cells, 9) == {}
+
+
+def test_counts_of_too_many_identities_stay_bounded() -> None:
+    cells: Cells = {}
+    for number in reversed(range(10)):
+        counted: Cells = {}
+        count(counted, "count:x", (f"00:email:{number}", 0), 1, 1, "b", number)
+        join(cells, counted)
+    assert trim(cells, 4)
+    assert not trim(cells, 4)
+    assert value_of("count:x", cells["count:x"])[0] == 4
+    assert max(cells["count:x"]) == "00:email:3"

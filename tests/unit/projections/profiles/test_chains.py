@@ -1,0 +1,75 @@
+"""Many identities of one profile, named in chains and stars: found together in few steps, and bounded."""
+
+import random
+
+import pytest
+
+from projections.profiles.identity_node import Node, Outbox, shorten
+from projections.profiles.updates import Group, Mapped, apply_mapped, apply_told, told_by
+
+MOST = 50
+
+
+def key(number: int) -> str:
+    return f"00:id:{number:06d}"
+
+
+def settled(links: list[tuple[int, int]], count: int) -> tuple[dict[str, Node], int, set[str]]:
+    """Have every identity count one message, link some, and deliver until nothing is left: nodes, rounds, overfull."""
+    rows = [[key(n), n, 0, n, 0, 1] for n in range(count)]
+    mapped = Mapped([Group("s", ("count:seen",), 0, ["b"], rows)], [(key(a), key(b), 1, "b", a) for a, b in links])
+    nodes = {each: Node(each) for each in mapped.spoken_to()}
+    outbox, rounds, overfull = Outbox(MOST), 0, set()
+    apply_mapped(mapped, nodes, outbox)
+    while outbox:
+        told, rounds = told_by(outbox, 1)[0], rounds + 1
+        outbox = Outbox(MOST)
+        apply_told(told, {each: nodes[each] for each in told.spoken_to()}, outbox)
+        overfull |= outbox.overfull
+    return nodes, rounds, overfull
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_chain_is_walked_in_leaps(mixed: bool) -> None:  # noqa: FBT001  # the two cases
+    links = [(n + 1, n) for n in range(2_000)]
+    if mixed:
+        random.Random(5).shuffle(links)
+    nodes, rounds, overfull = settled(links, 2_001)
+    assert rounds < 30, "a state that takes one step at a time takes 2,000"
+    (root,) = (each for each in nodes.values() if not each.parent)
+    assert (root.key, len(root.edges), overfull) == (key(0), MOST, {key(0)})
+    assert sorted(root.cells["count:seen"]) == [key(n) for n in range(MOST)], "the first of them are kept"
+
+
+def test_messages_of_1970_and_before_count() -> None:
+    mapped = Mapped(
+        [Group("s", ("count:seen",), 0, ["b"], [[key(0), 0, 0, 0, 0, 1], [key(0), -5, 0, 1, 0, 1]])],
+        [(key(1), key(0), -5, "b", 1)],
+    )
+    nodes, outbox = {each: Node(each) for each in mapped.spoken_to()}, Outbox(MOST)
+    apply_mapped(mapped, nodes, outbox)
+    assert nodes[key(0)].cells["count:seen"][key(0)][1] == 2
+    assert nodes[key(1)].parent == key(0)
+
+
+def test_a_profile_within_the_bound_keeps_all_and_is_not_told_of() -> None:
+    nodes, _, overfull = settled([(n + 1, 0) for n in range(MOST - 1)], MOST)
+    assert (len(nodes[key(0)].edges), len(nodes[key(0)].cells["count:seen"]), overfull) == (MOST - 1, MOST, set())
+
+
+def test_one_more_identity_than_may_be_counted_is_told_of() -> None:
+    nodes, _, overfull = settled([(n + 1, 0) for n in range(MOST)], MOST + 1)
+    assert (len(nodes[key(0)].edges), overfull) == (MOST, {key(0)})
+
+
+def test_a_shorter_way_is_not_taken_by_who_has_forgotten_since() -> None:
+    node = Node(key(9), parent=key(5), forgotten=7)
+    shorten(node, key(3), 0)
+    assert node.parent == key(5)
+    shorten(node, key(6), 7)
+    assert node.parent == key(5), "it isn't shorter"
+    shorten(node, key(3), 7)
+    assert node.parent == key(3)
+    root = Node(key(9), forgotten=7)
+    shorten(root, key(3), 7)
+    assert not root.parent

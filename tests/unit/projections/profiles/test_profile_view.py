@@ -1,0 +1,48 @@
+"""How people see a profile: keys without ranks, values with the message behind each, links with who said so."""
+
+from projections.profiles.crdt import Cells, add, count, latest, unite
+from projections.profiles.profile_view import (
+    Attribute,
+    Evidence,
+    NamedTogether,
+    Profile,
+    profile_of,
+    ranked_key,
+    shown_key,
+)
+
+KEY = "00:email:a:b"
+
+
+def test_a_profile_is_shown_with_the_message_behind_everything() -> None:
+    cells: Cells = {}
+    latest(cells, "latest:city", (KEY, 0), "Graz", 7, "upload/3", 2)
+    count(cells, "count:visits", (KEY, 0), 1, 8, "messages.realtime:2", 41)
+    add(cells, "sum:spent", (KEY, 0), 1_500_000, 8, "upload/3", 1)
+    unite(cells, "union:tags", (KEY, 0), "b", 3, "upload/1", 0)
+    unite(cells, "union:tags", (KEY, 0), "a", 2, "upload/1", 1)
+    assert profile_of(KEY, cells, {f"05:cookie:c\0{KEY}": [9, "upload/3", 4]}) == Profile(
+        key="email:a:b",
+        identities=("email:a:b", "cookie:c"),
+        attributes=(
+            Attribute("city", "latest", "Graz", Evidence(7, "upload/3/2", "upload")),
+            Attribute("spent", "sum", 1.5, Evidence(8, "upload/3/1", "upload")),
+            Attribute("tags", "union", ["a", "b"], Evidence(3, "upload/1/0", "upload")),
+            Attribute("visits", "count", 1, Evidence(8, "messages.realtime:2/41", None)),
+        ),
+        links=(NamedTogether("cookie:c", "email:a:b", Evidence(9, "upload/3/4", "upload")),),
+    )
+
+
+def test_what_an_outside_producer_calls_a_message_names_no_job() -> None:
+    cells: Cells = {}
+    latest(cells, "latest:city", (KEY, 0), "Graz", 7, "orders/4711/", 0)
+    latest(cells, "latest:age", (KEY, 0), 7, 7, "visit-4711", 0)
+    age, city = profile_of(KEY, cells, {}).attributes
+    assert (age.evidence.message_id, age.evidence.job_id) == ("visit-4711/0", None)
+    assert (city.evidence.message_id, city.evidence.job_id) == ("orders/4711//0", None)
+
+
+def test_a_key_has_its_rank_in_front_for_nodes_and_not_for_people() -> None:
+    assert ranked_key("email:a:b", {"email": 0, "cookie": 5}) == KEY
+    assert shown_key(KEY) == "email:a:b"

@@ -1,0 +1,122 @@
+"""Counts by time: where an event counts, and how stored rows answer for any range."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projections.views.metrics import (
+    HOUR,
+    MAX_BUCKETS,
+    MINUTE,
+    Bucket,
+    InvalidRangeError,
+    Plan,
+    Span,
+    counted,
+    fill,
+    minute_of,
+    plan,
+)
+from schemas.commands import Counts
+from schemas.events import JobProgressed, JobResumed
+from schemas.instants import EPOCH
+
+AT = datetime(2026, 11, 3, 14, 33, 59, 999_999, tzinfo=UTC)
+ONE_MINUTE = timedelta(minutes=1)
+
+
+def progress(counts: Counts) -> JobProgressed:
+    return JobProgressed(
+        event_id="e", job_id="job-1", seq=3, occurred_at=AT, command_id="c", command_offset=1, actor="runner", rules=1,
+        run=1, report=1, cursor="{}", counts=counts, imbalance=0, stream="orders", lane="realtime", bytes_read=1,
+    )  # fmt: skip
+
+
+def test_progress_counts_in_its_minute_and_its_hour() -> None:
+    counts = Counts(read=2, accepted=2)
+    minute = minute_of(AT)
+    assert EPOCH + minute * ONE_MINUTE == datetime(2026, 11, 3, 14, 33, tzinfo=UTC)
+    assert list(counted(progress(counts))) == [
+        (MINUTE, minute, "orders", counts),
+        (HOUR, minute - 33, "orders", counts),
+    ]
+
+
+def test_nothing_counts_nothing() -> None:
+    assert list(counted(progress(Counts()))) == []
+    resumed = JobResumed(
+        event_id="e", job_id="job-1", seq=3, occurred_at=AT, command_id="c", command_offset=1, actor="runner", rules=1
+    )
+    assert list(counted(resumed)) == []
+
+
+def at(minute: int) -> datetime:
+    return EPOCH + minute * ONE_MINUTE
+
+
+@pytest.mark.parametrize(
+    ("first", "past", "width", "spans"),
+    [
+        (0, 60, 1, (Span(MINUTE, 0, 60),)),
+        (0, 120, 90, (Span(MINUTE, 0, 120),)),
+        (0, 120, 60, (Span(HOUR, 0, 120),)),
+        (5, 50, 60, (Span(MINUTE, 5, 50),)),
+        (59, 61, 60, (Span(MINUTE, 59, 61),)),
+        (5, 120, 120, (Span(MINUTE, 5, 60), Span(HOUR, 60, 120))),
+        (60, 185, 60, (Span(HOUR, 60, 180), Span(MINUTE, 180, 185))),
+        (5, 185, 60, (Span(MINUTE, 5, 60), Span(HOUR, 60, 180), Span(MINUTE, 180, 185))),
+    ],
+)
+def test_hours_are_taken_where_they_fit(first: int, past: int, width: int, spans: tuple[Span, ...]) -> None:
+    assert plan(at(first), at(past), width * ONE_MINUTE) == Plan(width, first, past, spans)
+
+
+@given(st.integers(0, 9_000), st.integers(1, 9_000), st.integers(1, 9_000))
+def test_every_minute_of_a_range_is_taken_once(first: int, length: int, width: int) -> None:
+    question = plan(at(first), at(first + length), width * ONE_MINUTE)
+    taken = [minute for span in question.spans for minute in range(span.first, span.past)]
+    assert taken == list(range(first, first + length))
+    assert all(span.first % span.grain == span.past % span.grain == 0 for span in question.spans)
+    buckets = fill(question, {})
+    assert buckets[0].start <= at(first) < buckets[0].start + width * ONE_MINUTE
+    assert buckets[-1].start < at(first + length) <= buckets[-1].start + width * ONE_MINUTE
+    assert all((each.start - EPOCH) % (width * ONE_MINUTE) == timedelta() for each in buckets)
+
+
+def test_a_range_is_widened_to_whole_minutes() -> None:
+    question = plan(at(10) + timedelta(seconds=59), at(11) + timedelta(microseconds=1), ONE_MINUTE)
+    assert (question.first, question.past) == (10, 12)
+
+
+def test_empty_buckets_are_there() -> None:
+    counts = Counts(read=1)
+    assert fill(plan(at(4), at(7), 2 * ONE_MINUTE), {6: counts}) == [Bucket(at(4), Counts()), Bucket(at(6), counts)]
+
+
+@pytest.mark.parametrize("interval", [timedelta(), timedelta(seconds=59), timedelta(seconds=90), -ONE_MINUTE])
+def test_an_interval_is_of_whole_minutes(interval: timedelta) -> None:
+    with pytest.raises(InvalidRangeError, match="a whole number of minutes, 1 or more"):
+        plan(at(0), at(60), interval)
+
+
+def test_an_empty_range_is_refused() -> None:
+    with pytest.raises(InvalidRangeError, match="`until` has to lie after `since`"):
+        plan(at(5), at(5), ONE_MINUTE)
+
+
+def test_a_range_before_all_counting_is_refused_and_one_without_end_is_not() -> None:
+    with pytest.raises(InvalidRangeError, match="before 1970"):
+        plan(datetime.min.replace(tzinfo=UTC), AT, timedelta(days=9_999))
+    for_ever = plan(EPOCH, datetime.max.replace(tzinfo=UTC), timedelta(days=999_999_999))
+    assert fill(for_ever, {}) == [Bucket(EPOCH, Counts())]
+
+
+def test_too_many_buckets_are_refused_with_an_interval_that_will_do() -> None:
+    assert len(fill(plan(at(0), at(MAX_BUCKETS), ONE_MINUTE), {})) == MAX_BUCKETS
+    with pytest.raises(InvalidRangeError, match=r"11,001 buckets, 11,000 is the most: take an interval of 2 minutes"):
+        plan(at(0), at(MAX_BUCKETS + 1), ONE_MINUTE)
+    with pytest.raises(InvalidRangeError, match="take an interval of 48 minutes or more"):
+        plan(at(1), at(1 + 365 * 24 * 60), ONE_MINUTE)
+    assert plan(at(1), at(1 + 365 * 24 * 60), 48 * ONE_MINUTE).width == 48

@@ -1,0 +1,125 @@
+"""What became of profiles, as an oracle of sets says it."""
+
+import random
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from app.rebuild.diff import AT_ONCE, MOST_SAMPLES, Comparison, Side, compare, identity_hash
+from projections.profiles.identity_node import BETWEEN
+from projections.profiles.profile_view import shown_key
+
+Profiles = Mapping[frozenset[str], tuple[int, int]]  # ranked identities: a value, and the message that it comes from
+
+
+def side(profiles: Profiles, chance: random.Random) -> Side:
+    made = Side()
+    for keys, (value, message) in chance.sample(
+        sorted(profiles.items(), key=lambda each: sorted(each[0])), len(profiles)
+    ):
+        root, *others = sorted(keys)
+        edges: dict[str, list[Any]] = {f"{each}{BETWEEN}{root}": [1, "b", 0] for each in others}
+        made.add(root, {"latest:age": [7, "j/1", message, value]}, edges)
+    made.add("00:email:nothing", {}, {})
+    return made
+
+
+def oracle(live: Profiles, rebuilt: Profiles, touched: Iterable[str]) -> dict[str, int]:
+    names = [{frozenset(map(shown_key, keys)): facts for keys, facts in each.items()} for each in (live, rebuilt)]
+    moving: set[frozenset[str]] = set()
+    grown = {each for one in names for each in one if each & set(touched)}
+    while grown - moving:
+        moving |= grown
+        grown = {each for one in names for each in one if any(each & other for other in moving)}
+    ones, others = ({keys: facts for keys, facts in one.items() if keys not in moving} for one in names)
+    found = dict.fromkeys(("unchanged", "changed", "added", "removed", "split", "merged", "evidence"), 0)
+    for keys, (value, message) in ones.items():
+        into = [each for each in others if each & keys]
+        found["removed"] += not into
+        found["split"] += len(into) > 1
+        if len(into) == 1 and sum(bool(each & into[0]) for each in ones) == 1:
+            same = into[0] == keys and others[into[0]][0] == value
+            found["unchanged" if same else "changed"] += 1
+            found["evidence"] += same and others[into[0]][1] != message
+    for keys in others:
+        of = [each for each in ones if each & keys]
+        found["added"] += not of
+        found["merged"] += len(of) > 1
+    live_moving = moving & names[0].keys()
+    alone = {each for each in moving & names[1].keys() if not any(each & other for other in names[0])}
+    return found | {"moving": len(live_moving) + len(alone)}
+
+
+def some_profiles(chance: random.Random, identities: list[str]) -> Profiles:
+    keys = chance.sample(identities, chance.randrange(len(identities) + 1))
+    profiles = {}
+    while keys:
+        count = chance.choice((1, 1, 2, 3))
+        profiles[frozenset(keys[:count])] = (chance.randrange(2), chance.randrange(2))
+        keys = keys[count:]
+    return profiles
+
+
+def told(comparison: Comparison) -> dict[str, int]:
+    return dict(comparison.counts) | {"evidence": comparison.other_evidence, "moving": comparison.moving}
+
+
+def test_any_two_sides_differ_as_the_oracle_says() -> None:
+    for seed in range(2_000):
+        chance = random.Random(seed)
+        identities = [f"00:email:{number}" for number in range(4)] + [f"01:cookie:{number}" for number in range(9)]
+        live = some_profiles(chance, identities)
+        rebuilt = dict(live) if chance.random() < 0.3 else some_profiles(chance, identities)
+        for keys in chance.sample(sorted(rebuilt, key=sorted), min(len(rebuilt), chance.randrange(2))):
+            del rebuilt[keys]
+        touched = [shown_key(each) for each in chance.sample(identities, chance.choice((0, 0, 1, 2)))]
+        found = compare(side(live, chance), side(rebuilt, chance), map(identity_hash, touched))
+        assert told(found) == oracle(live, rebuilt, touched), f"seed {seed}"
+        assert found.profiles == (len(live), len(rebuilt))
+        assert (found.digests[0] == found.digests[1]) == (
+            found.other_evidence == 0 and all(count == 0 for name, count in found.counts.items() if name != "unchanged")
+        ), f"seed {seed}"
+
+
+def test_samples_show_who_it_is_and_are_the_same_every_time() -> None:
+    live = {frozenset({f"01:cookie:{n}"}): (1, 1) for n in range(200)}
+    rebuilt: Profiles = {frozenset({f"01:cookie:{n}", f"01:cookie:{n + 1}"}): (1, 1) for n in range(0, 200, 2)}
+    one = compare(side(live, random.Random(1)), side(rebuilt, random.Random(2)), ())
+    other = compare(side(live, random.Random(3)), side(rebuilt, random.Random(4)), ())
+    assert one.counts["merged"] == 100
+    assert len(one.samples["merged"]) == MOST_SAMPLES
+    assert [each.rebuilt for each in one.samples["merged"]] == [each.rebuilt for each in other.samples["merged"]]
+    first = one.samples["merged"][0]
+    number = int(first.rebuilt[0].rpartition(":")[2])
+    assert sorted(first.live) == sorted(f"01:cookie:{each}" for each in (number, number + 1))
+    back = compare(side(rebuilt, random.Random(1)), side(live, random.Random(2)), ())
+    assert back.counts["split"] == 100
+    assert len(back.samples["split"][0].rebuilt) == 2
+    gone = compare(side(live, random.Random(1)), side({}, random.Random(2)), ())
+    assert gone.counts["removed"] == 200
+    assert all(each.live and not each.rebuilt for each in gone.samples["removed"])
+    new = compare(side({}, random.Random(1)), side(live, random.Random(2)), ())
+    assert new.counts["added"] == 200
+    assert all(each.rebuilt and not each.live for each in new.samples["added"])
+
+
+def test_other_ranks_of_the_same_identities_are_no_difference() -> None:
+    live, rebuilt = Side(), Side()
+    live.add("00:email:a", {"latest:age": [7, "j/1", 0, 3]}, {"01:cookie:c\0" + "00:email:a": [1, "b", 0]})
+    rebuilt.add("05:email:a", {"latest:age": [7, "j/1", 0, 3]}, {"09:cookie:c\0" + "05:email:a": [1, "b", 0]})
+    found = compare(live, rebuilt, ())
+    assert found.counts["unchanged"] == 1
+    assert found.digests[0] == found.digests[1]
+
+
+def test_a_profile_whose_identities_are_looked_up_in_two_goes_counts_once() -> None:
+    many = AT_ONCE // 2  # of three identities each
+    live, rebuilt = Side(), Side()
+    for number in range(many):
+        key = f"00:email:{number}"
+        edges: dict[str, list[Any]] = {f"01:cookie:{number}.{each}{BETWEEN}{key}": [1, "b", 0] for each in range(2)}
+        live.add(key, {}, edges)
+        rebuilt.add(key, {}, edges)
+    assert AT_ONCE % 3, "else no profile is on both sides of a bound"
+    found = compare(live, rebuilt, [identity_hash("email:7"), identity_hash("cookie:9.1")])
+    assert told(found) == told(compare(Side(), Side(), ())) | {"unchanged": many - 2, "moving": 2}
+    assert found.digests[0] == found.digests[1]

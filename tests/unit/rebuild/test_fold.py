@@ -1,0 +1,285 @@
+"""Records folded in columns leave profiles that are, byte for byte, those of the same records taken row by row."""
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from app.lanes.chunk import Chunk
+from app.profiles.partition import ProfilePartition
+from app.rebuild.columnar.fold import fold_records
+from app.rebuild.stores import Workshop
+from app.rebuild.tasks import Forgetting
+from projections.definitions.compiled_rules import RuleBook
+from projections.definitions.rebuild_spec import EVERYTHING, Applied, Scope
+from projections.definitions.rules import Forgotten, Rules, key_hash
+from projections.profiles.updates import canonical, decode_node
+from schemas.instants import EPOCH
+from schemas.messages import MessageBatch
+from schemas.updates import MappedBatch
+from schemas.wire.codec import encode
+
+NOW = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
+ARRIVED = (NOW - EPOCH) // timedelta(microseconds=1)
+DAY = 24 * 60 * 60 * 1_000_000
+PARTITIONS = 3
+MERGES = ("latest", "first", "min", "max", "union")
+TYPES = ("string", "integer", "number", "boolean", "timestamp")
+IDENTITY = Applied(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}, {"kind": "cookie", "rank": 1}]}))
+
+
+@dataclass
+class Record:
+    """A record as Kafka gives it."""
+
+    offset: int
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+    timestamp: int = ARRIVED // 1000
+    key: bytes | None = None
+    topic: str = "messages.backfill"
+    partition: int = 1
+
+
+def mapping(*, dated: bool = True, extra: Sequence[dict[str, Any]] = (), **members: Any) -> Applied:
+    attributes = [
+        *(
+            {"name": f"{kind}_{merge}", "field": kind, "type": kind, "merge": merge}
+            for kind in TYPES
+            for merge in MERGES
+            if kind != "boolean" or merge not in {"min", "max"}
+        ),
+        {"name": "spent", "field": "number", "type": "number", "merge": "sum"},
+        {"name": "prices", "field": "number", "type": "integer", "merge": "count"},
+        {"name": "messages", "type": "integer", "merge": "count"},
+        {"name": "brand", "constant": "Ours", "type": "string", "merge": "latest"},
+        *extra,
+    ]
+    body = {
+        "identities": [{"field": "cookie", "kind": "cookie"}, {"field": "email", "kind": "email"}],
+        "attributes": attributes,
+        "timestamp": {"field": "at", "format": ["epoch_s"], "time_zone": "UTC"} if dated else None,
+    }
+    return Applied(1, json.dumps(body | members))
+
+
+def book(mapped: Applied | None = None, scope: Scope = EVERYTHING) -> RuleBook:
+    return RuleBook(Rules(IDENTITY, {"shop": mapped or mapping()}, scope=scope), 0)
+
+
+def message(chance: random.Random) -> dict[str, Any]:
+    """What a shop says; some of it is not what the mapping looks for."""
+    person = chance.randrange(5)
+    found: dict[str, Any] = {
+        "cookie": chance.choice([f"c{person}", f" c{person}", ""]),
+        "email": chance.choice([None, None, f"p{person}@x", "p1@x", f"p{chance.randrange(5)}@x"]),
+        "string": chance.choice(["a", "B", "ä", "", "long" * 300, "nul\0"]),
+        "integer": chance.choice([0, 7, -3, 2**62, 2**53 + 1]),
+        "number": chance.choice([0.5, 20.0, -0.0, 1e-7, 123456.789, 9e12, 4.0]),
+        "boolean": chance.choice([True, False, None]),
+        "timestamp": chance.choice(["2013-01-01T10:00:00Z", "2014-06-01T00:00:00+02:00", "soon", None]),
+        "at": chance.choice([None, 1_700_000_000 + chance.randrange(5), 99_999_999_999, ARRIVED // 1_000_000]),
+    }
+    return {name: value for name, value in found.items() if chance.random() < 0.8}
+
+
+def packed(
+    offset: int, batch: str, first: int, messages: Sequence[Any], stamps: Sequence[int] = (), arrived: datetime = NOW
+) -> Record:
+    payload = b"".join((each if isinstance(each, bytes) else json.dumps(each).encode()) + b"\n" for each in messages)
+    word = MessageBatch(
+        batch_id=batch, stream="shop", source="", job_id=batch.partition("/")[0], run=1, ingested_at=arrived,
+        first=first, count=len(messages), payload=payload,
+        timestamps=b"".join(each.to_bytes(8, "little", signed=True) for each in stamps),
+    )  # fmt: skip
+    return Record(offset, encode(word))
+
+
+def single(chance: random.Random, offset: int, said: Any) -> Record:
+    identified = [("message_id", f"m{chance.randrange(10**9)}".encode())] if chance.random() < 0.3 else []
+    return Record(offset, json.dumps(said).encode(), [("stream", b"shop"), *identified])
+
+
+def some_records(chance: random.Random) -> list[Record]:
+    records: list[Record] = []
+    for number in range(chance.randrange(1, 6)):
+        said = [message(chance) for _ in range(chance.choice((1, 30, 150)))]
+        stamps = [ARRIVED - chance.randrange(3) * DAY for _ in said] if chance.random() < 0.5 else []
+        records.append(packed(len(records), f"j{chance.randrange(2)}/{number}", chance.choice((0, 7)), said, stamps))
+    records += [single(chance, len(records) + number, message(chance)) for number in range(chance.randrange(4))]
+    for value in (b"not JSON", b"\0garbage", None, b'{"stream": "of another"}'):
+        if chance.random() < 0.2:
+            records.append(Record(len(records), value))
+    return records
+
+
+@contextmanager
+def workshops(folder: Path, count: int = 2, most_identities: int = 1_000) -> Iterator[list[Workshop]]:
+    found = [Workshop(folder / str(number), PARTITIONS, most_identities, 0) for number in range(count)]
+    yield found
+    for each in found:
+        each.close()
+
+
+def take_rows(
+    workshop: Workshop, records: Sequence[Record], rules: RuleBook, forgotten: Forgotten, partitions: int = PARTITIONS
+) -> None:
+    chunk = Chunk("backfill", rules, forgotten, partitions, NOW)
+    for each in records:
+        chunk.add(each)
+    header = MappedBatch(
+        topic=records[0].topic, partition=records[0].partition, first_offset=records[0].offset,
+        next_offset=chunk.next_offset, rules_at=0, payload=b"",
+    )  # fmt: skip
+    workshop.take(chunk, header, records[-1].timestamp / 1000)
+
+
+def take_folded(workshop: Workshop, records: Sequence[Record], rules: RuleBook, forgotten: Forgotten) -> bool:
+    folded = fold_records(records, rules, forgotten, PARTITIONS)
+    if folded is None:
+        return False
+    first, last = records[0], records[-1]
+    source = f"{first.topic}/{first.partition}"
+    return workshop.take_folded(folded.told, source, first.offset, last.offset + 1, last.timestamp / 1000)
+
+
+def state(workshop: Workshop) -> list[Any]:
+    """All that is known: of every node and of its root, of what was counted, and how far it has read."""
+    workshop.keep()
+    nodes = {
+        key.decode(): decode_node(key.decode(), value)
+        for store in workshop.stores
+        for key, value in store.iterate_nodes(b"", 10_000)
+    }
+
+    def root_of(key: str) -> str:
+        return root_of(nodes[key].parent) if nodes[key].parent else key
+
+    for each in nodes.values():
+        each.parent = each.parent and root_of(each.parent)  # some know a shorter way to it than others
+    counted = [(store.offsets(), sorted(store.iterate_seen(b"", 10_000))) for store in workshop.stores]
+    return [*counted, {key: canonical(each) for key, each in nodes.items()}]
+
+
+def references(workshop: Workshop) -> list[tuple[str, list[Any]]]:
+    """Where the raw messages behind each node are, in any order."""
+    found = []
+    for number, store in enumerate(workshop.stores):
+        opened = ProfilePartition(number, PARTITIONS, store, generation=0, most_nodes=10, clock=lambda: 0.0)
+        keys = [key.decode() for key, _ in store.iterate_nodes(b"", 10_000)]
+        found += [(key, sorted(opened.references(key))) for key in keys]
+    return found
+
+
+SCOPES = (
+    EVERYTHING,
+    EVERYTHING,
+    Scope(since=ARRIVED - DAY),
+    Scope(until=ARRIVED - DAY, began=ARRIVED + 1),
+    Scope(left_out={"j1": ARRIVED + 1}),
+    Scope(left_out={"j1": ARRIVED}),
+)
+
+
+async def test_whatever_was_said_both_ways_give_the_same(tmp_path: Path) -> None:
+    times = 0
+    for seed in range(60):
+        chance = random.Random(seed)
+        rules = book(mapping(dated=chance.random() < 0.7), chance.choice(SCOPES))
+        forgotten = Forgotten()
+        if chance.random() < 0.3:
+            forgotten = forgotten.with_(
+                [key_hash("cookie:c1"), key_hash("email:p2@x")], NOW - timedelta(days=chance.randrange(2))
+            )
+        with workshops(tmp_path / str(seed)) as (rows, columns):
+            begin = 0
+            for _ in range(chance.randrange(1, 4)):
+                records = some_records(chance)
+                for each in records:
+                    each.offset += begin
+                begin = records[-1].offset + 1
+                take_rows(rows, records, rules, forgotten)
+                if take_folded(columns, records, rules, forgotten):
+                    times += 1
+                else:
+                    take_rows(columns, records, rules, forgotten)
+                if chance.random() < 0.3:
+                    person = Forgetting(begin, frozenset({key_hash("cookie:c3")}), NOW - timedelta(days=1))
+                    forgotten = forgotten.with_(person.key_hashes, person.at)
+                    await rows.forget([person])
+                    await columns.forget([person])
+            assert state(rows) == state(columns), f"seed {seed}"
+            assert references(rows) == references(columns), f"seed {seed}"
+    assert times > 50
+
+
+def test_whoever_has_too_many_identities_is_cut_to_the_same_both_ways(tmp_path: Path) -> None:
+    times = 0
+    for seed in range(15):
+        chance = random.Random(seed)
+        with workshops(tmp_path / str(seed), most_identities=3) as (rows, columns):
+            for begin in (0, 100):
+                records = some_records(chance)
+                for each in records:
+                    each.offset += begin
+                take_rows(rows, records, book(), Forgotten())
+                if take_folded(columns, records, book(), Forgotten()):
+                    times += 1
+                else:
+                    take_rows(columns, records, book(), Forgotten())
+            assert state(rows) == state(columns), f"seed {seed}"
+    assert times > 10
+
+
+def visits(count: int, **more: Any) -> list[dict[str, Any]]:
+    return [{"cookie": f"c{number % 3}", "integer": number} | more for number in range(count)]
+
+
+def folds(*messages: Any, rules: RuleBook | None = None) -> bool:
+    return fold_records([packed(0, "j/1", 0, messages)], rules or book(), Forgotten(), PARTITIONS) is not None
+
+
+def test_what_is_better_taken_row_by_row_is_not_folded() -> None:
+    assert folds(*visits(30))
+    assert not folds(*({"cookie": f"c{number}"} for number in range(30))), "as many people as messages"
+    assert not folds(*visits(30), b'{"cookie":NaN}')
+    assert not folds(*visits(30, cookie=7), {"cookie": 7.5}), "7 names somebody, and 7.0 would not"
+    assert not folds(*visits(30, number=2**53 + 1), {"cookie": "c1", "number": 0.5}), "a float can't hold it"
+    expression = {"name": "loud", "expr": "upper(string)", "type": "string", "merge": "latest"}
+    assert not folds(*visits(30), rules=book(mapping(extra=[expression])))
+    whole = {"name": "whole", "field": "whole", "type": "json", "merge": "latest"}
+    assert not folds(*visits(30), rules=book(mapping(extra=[whole])))
+    assert not folds(*visits(30), rules=book(mapping(identities=[{"field": "phone", "kind": "phone"}])))
+
+
+def test_messages_that_come_twice_are_not_folded_where_they_would_count_twice(tmp_path: Path) -> None:
+    records = [packed(0, "j/1", 0, visits(30)), packed(1, "j/1", 20, visits(30))]
+    assert fold_records(records, book(), Forgotten(), PARTITIONS) is None
+    uncounted = book(mapping(attributes=[{"name": "x", "field": "integer", "type": "integer", "merge": "max"}]))
+    assert fold_records(records, uncounted, Forgotten(), PARTITIONS) is not None
+    with workshops(tmp_path, 1) as (workshop,):
+        assert take_folded(workshop, records[:1], book(), Forgotten())
+        assert not take_folded(workshop, records[1:], book(), Forgotten())
+        assert not take_folded(workshop, [packed(0, "k/1", 0, visits(30))], book(), Forgotten()), "an offset again"
+        take_rows(workshop, records[1:], book(), Forgotten())
+        workshop.keep()
+        nodes = [decode_node("", value) for store in workshop.stores for _, value in store.iterate_nodes(b"", 10)]
+        counts = [each.cells["count:messages"].values() for each in nodes]
+        assert sum(count for each in counts for _, count, *_ in each) == 50
+
+
+def test_all_messages_are_counted_whatever_they_say() -> None:
+    records = [
+        packed(0, "j1/1", 0, visits(30)),
+        Record(1, b"garbage"),
+        Record(2, b"{}"),
+        packed(3, "k/1", 0, visits(30)),
+    ]
+    for rules in (book(), book(scope=Scope(left_out={"j1": ARRIVED + 1}))):
+        folded = fold_records(records, rules, Forgotten(), PARTITIONS)
+        assert folded is not None
+        assert folded.messages == 62

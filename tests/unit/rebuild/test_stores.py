@@ -1,0 +1,309 @@
+"""The stores of a rebuild say what the live ones say, whatever comes, and go on after a kill at any moment."""
+
+import json
+import random
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.lanes.chunk import Chunk
+from app.profiles.partition import ProfilePartition
+from app.profiles.storage.partition_store import PartitionStore
+from app.rebuild.columnar.fold import fold_records
+from app.rebuild.stores import Workshop, folder_of, remove_others
+from app.rebuild.tasks import Forgetting
+from projections.definitions.compiled_rules import RuleBook
+from projections.definitions.rebuild_spec import Applied
+from projections.definitions.rules import Forgotten, Rules, key_hash
+from projections.profiles.updates import canonical, decode_node
+from schemas.updates import MappedBatch
+from schemas.wire.codec import decode
+from tests.unit.rebuild.test_fold import (
+    ARRIVED,
+    DAY,
+    IDENTITY,
+    NOW,
+    PARTITIONS,
+    Record,
+    book,
+    mapping,
+    packed,
+    some_records,
+    state,
+    take_folded,
+    take_rows,
+)
+
+MOST = 1_000
+PERSON = [*(("cookie", f"c{n}") for n in range(5)), *(("email", f"p{n}@x") for n in range(5))]
+
+
+def wide(size: int) -> RuleBook:
+    """Rules that make much of a message."""
+    attributes = [{"name": f"a{n}", "field": "text", "type": "string", "merge": "latest"} for n in range(size)] + [
+        {"name": "messages", "type": "integer", "merge": "count"}
+    ]
+    body = {
+        "identities": [{"field": "cookie", "kind": "cookie"}, {"field": "email", "kind": "email"}],
+        "attributes": attributes,
+        "timestamp": None,
+    }
+    return RuleBook(Rules(IDENTITY, {"shop": Applied(1, json.dumps(body))}), 0)
+
+
+def live(folder: Path, records: Sequence[Record], rules: RuleBook) -> dict[str, bytes]:
+    """What profiles hold when a lane has told them of records, all in one partition."""
+    store = PartitionStore.open(folder)
+    partition = ProfilePartition(0, 1, store, generation=0, most_nodes=10, clock=NOW.timestamp)
+    whole = Chunk("backfill", rules, Forgotten(), 1, NOW)
+    for each in records:
+        whole.add(each)
+    for chunk in whole.fitting():
+        for told in chunk.updates():
+            update = decode(told.value or b"")
+            assert isinstance(update, MappedBatch)
+            partition.apply("backfill", partition.next_offset("backfill"), update, MOST)
+    while partition.has_news:
+        for _, _, said in partition.told():
+            partition.hear(said, MOST)
+    partition.told()
+    partition.keep()
+    found = nodes([store])
+    store.close()
+    return found
+
+
+def nodes(stores: Sequence[PartitionStore]) -> dict[str, bytes]:
+    rows = [row for store in stores for row in store.iterate_nodes(b"", 10_000)]
+    return {key.decode(): canonical(decode_node(key.decode(), value)) for key, value in rows}
+
+
+def test_what_a_record_says_beyond_what_lanes_can_tell_is_left_out_of_a_rebuild_too(tmp_path: Path) -> None:
+    rules = wide(20)
+    large = [{"cookie": f"c{n % 7}", "email": f"e{n % 7}", "text": "x" * 30_000} for n in range(60)]
+    records = [packed(0, "j/1", 0, large[:3]), packed(1, "j/2", 0, large), packed(2, "j/3", 0, large[:3])]
+    workshop = Workshop(tmp_path / "rebuilt", 1, MOST, 0)
+    take_rows(workshop, records, rules, Forgotten(), 1)
+    workshop.keep()
+    rebuilt = nodes(workshop.stores)
+    counts = [json.loads(each)[2].get("count:messages", {}).values() for each in rebuilt.values()]
+    assert 6 < sum(messages for each in counts for _, messages, *_ in each) < 66
+    assert rebuilt == live(tmp_path / "live", records, rules)
+    workshop.close()
+    assert fold_records(records, rules, Forgotten(), 1) is None, "of folded messages none can be left out"
+    small = [each | {"text": "x"} for each in large]
+    assert fold_records([packed(0, "j/1", 0, small)], rules, Forgotten(), 1)
+
+
+def consecutive(chance: random.Random, least: int) -> list[Record]:
+    records: list[Record] = []
+    while len(records) < least:
+        more = some_records(chance)
+        for each in more:
+            each.offset += len(records)
+        records += more
+    return records
+
+
+def killed_while_keeping(before: Path, after: Path, folder: Path) -> Iterator[Path]:
+    """Yield the stores as a kill leaves them behind, when one more of them was kept each time."""
+    for kept in range(PARTITIONS + 1):
+        found = folder / f"killed.{kept}"
+        for number in range(PARTITIONS):
+            shutil.copytree((after if number < kept else before) / str(number), found / str(number))
+        yield found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_kill_between_the_keeps_of_two_partitions_costs_nothing(tmp_path: Path, seed: int) -> None:
+    chance, rules = random.Random(seed), book()
+    records = consecutive(chance, 24)
+    whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
+    for begin, end, kept in ((0, 8, before), (8, 16, after), (16, len(records), None)):
+        workshop = Workshop(whole, PARTITIONS, MOST, 0)
+        take_rows(workshop, records[begin:end], rules, Forgotten())
+        wanted = state(workshop)
+        workshop.close()
+        if kept:
+            shutil.copytree(whole, kept)
+    for folder in killed_while_keeping(before, after, tmp_path):
+        workshop = Workshop(folder, PARTITIONS, MOST, 0)
+        take_rows(workshop, records[workshop.next_offset(records[0].topic, 1) :], rules, Forgotten())
+        assert state(workshop) == wanted, folder
+        workshop.close()
+
+
+class KilledError(Exception):
+    """Instead of a kill: nothing is kept from here on."""
+
+
+class Life:
+    """Has partitions keep so many times, and then dies."""
+
+    def __init__(self, most: int) -> None:
+        self.kept = 0
+        self._most = most
+        self._keep = ProfilePartition.keep
+
+    def keep(self, partition: ProfilePartition, facts: Mapping[str, bytes]) -> None:
+        if self.kept == self._most:
+            raise KilledError
+        self.kept += 1
+        self._keep(partition, facts)
+
+
+def take_some(folder: Path, records: Sequence[Record], *, folded: bool) -> list[object]:
+    """Take what wasn't taken yet, two records at a time, and return what there is then."""
+    workshop, rules = Workshop(folder, PARTITIONS, MOST, 0), book()
+    try:
+        for begin in range(0, len(records), 2):
+            some = records[max(workshop.next_offset(records[0].topic, 1), begin) : begin + 2]
+            if some and not (folded and take_folded(workshop, some, rules, Forgotten())):
+                take_rows(workshop, some, rules, Forgotten())
+        return state(workshop)
+    finally:
+        workshop.close()
+
+
+@pytest.mark.parametrize("way", ["folded", "row by row"])
+def test_a_kill_while_identities_still_speak_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    chance, folded = random.Random(11), way == "folded"
+    said = [{"cookie": f"c{n // 2}", "email": f"p{(n + 1) // 2}@x", "number": n} for n in range(24) for _ in range(9)]
+    chance.shuffle(said)
+    records = [packed(n, f"j/{n}", 0, said[begin : begin + 54]) for n, begin in enumerate(range(0, len(said), 54))]
+    wanted = take_some(tmp_path / "whole", records, folded=folded)
+    monkeypatch.setattr("app.rebuild.stores.MOST_SAID", 1)  # all is kept whenever anything is told
+    monkeypatch.setattr("app.rebuild.stores.MOST_LINKS", 3)
+
+    def live(folder: str, life: Life) -> list[object]:
+        def keep(partition: ProfilePartition, facts: Mapping[str, bytes]) -> None:
+            life.keep(partition, facts)
+
+        with monkeypatch.context() as lived:
+            lived.setattr(ProfilePartition, "keep", keep)
+            return take_some(tmp_path / folder, records, folded=folded)
+
+    long = Life(10**6)
+    assert live("long", long) == wanted
+    assert long.kept > 24, "it is kept in the middle"
+    for most in sorted(chance.sample(range(long.kept), 20)):
+        again = chance.randrange(PARTITIONS)
+        for each in (most, again):
+            with pytest.raises(KilledError):
+                live(str(most), Life(each))
+        assert take_some(tmp_path / str(most), records, folded=folded) == wanted, f"killed after {most} keeps, {again}"
+
+
+async def test_a_kill_while_a_person_is_forgotten_brings_nobody_back(tmp_path: Path) -> None:
+    chance, rules = random.Random(7), book()
+    records = consecutive(chance, 20)
+    person = Forgetting(7, frozenset({key_hash(f"{kind}:{name}") for kind, name in PERSON}), NOW + timedelta(seconds=1))
+    whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
+    workshop = Workshop(whole, PARTITIONS, MOST, 0)
+    take_rows(workshop, records, rules, Forgotten())
+    for kept in (before, after):
+        workshop.keep()
+        workshop.close()
+        shutil.copytree(whole, kept)
+        workshop = Workshop(whole, PARTITIONS, MOST, 0)
+        await workshop.forget([person])
+    wanted = state(workshop)
+    workshop.close()
+    for folder in killed_while_keeping(before, after, tmp_path):
+        workshop = Workshop(folder, PARTITIONS, MOST, 0)
+        await workshop.forget([person])
+        assert state(workshop) == wanted, folder
+        workshop.close()
+
+
+@pytest.mark.parametrize("cookie", ["c1", "c2", "c3", "c4", "c5", "c6"])
+async def test_a_kill_while_a_person_is_forgotten_leaves_none_of_the_identities_that_other_rules_joined(
+    tmp_path: Path, cookie: str
+) -> None:
+    emails = {"": "p1@x", "b": "p1@x", "d": "p1@x", "e": "p2@x"}
+    said = [{"cookie": f"{cookie}{name}", "email": email, "number": 1.0} for name, email in emails.items()]
+    said.append({"cookie": cookie, "email": "p2@x", "number": 2.0})
+    person = Forgetting(7, frozenset({key_hash(f"cookie:{cookie}")}), NOW + timedelta(seconds=1))
+    whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
+    workshop = Workshop(whole, PARTITIONS, MOST, 0)
+    take_rows(workshop, [packed(0, "j/1", 0, said)], book(mapping(dated=False)), Forgotten())
+    workshop.keep()
+    workshop.close()
+    shutil.copytree(whole, before)
+    workshop = Workshop(whole, PARTITIONS, MOST, 0)
+    await workshop.forget([person])
+    workshop.close()
+    shutil.copytree(whole, after)  # as it was kept last: to keep once more would drop what is still to be told
+    workshop = Workshop(whole, PARTITIONS, MOST, 0)
+    wanted = state(workshop)
+    workshop.close()
+    for folder in killed_while_keeping(before, after, tmp_path):
+        workshop = Workshop(folder, PARTITIONS, MOST, 0)
+        await workshop.forget([person])
+        assert state(workshop) == wanted, folder
+        workshop.close()
+
+
+def test_stores_of_which_one_is_damaged_are_built_anew(tmp_path: Path) -> None:
+    chance, rules = random.Random(7), book()
+    records = consecutive(chance, 20)
+    workshop = Workshop(tmp_path, PARTITIONS, MOST, 0)
+    take_rows(workshop, records, rules, Forgotten())
+    wanted = state(workshop)
+    workshop.close()
+    (tmp_path / "1" / "CURRENT").unlink()
+    workshop = Workshop(tmp_path, PARTITIONS, MOST, 0)
+    assert workshop.next_offset(records[0].topic, 1) == 0
+    take_rows(workshop, records, rules, Forgotten())
+    assert state(workshop) == wanted
+    workshop.close()
+
+
+async def test_who_is_forgotten_while_other_rules_join_more_identities_leaves_nothing_there(tmp_path: Path) -> None:
+    said = [
+        {"cookie": "c1", "email": "p1@x", "string": "Graz"},
+        {"cookie": "c2", "email": "p1@x", "string": "Linz"},
+        {"cookie": "c3", "email": "p3@x", "string": "Wels"},
+    ]
+    workshop = Workshop(tmp_path, PARTITIONS, MOST, 0)
+    take_rows(workshop, [packed(0, "j/1", 0, said)], book(), Forgotten())
+    await workshop.forget([Forgetting(7, frozenset({key_hash("cookie:c1")}), NOW)])  # live, that was all of the person
+    left = b" ".join(nodes(workshop.stores).values())
+    assert b"Graz" not in left
+    assert b"Wels" in left
+    workshop.close()
+
+
+def visit(offset: int, message_id: str, arrived: int, partition: int) -> Record:
+    headers = [("stream", b"shop"), ("message_id", message_id.encode())]
+    return Record(offset, b'{"cookie":"c1"}', headers, arrived // 1000, partition=partition)
+
+
+@pytest.mark.parametrize("order", ["early first", "late first"])
+def test_what_comes_twice_counts_once_though_partitions_are_read_out_of_time(tmp_path: Path, order: str) -> None:
+    """One raw partition is read as of a year ago while another is read as of now, and all is kept in between."""
+    ago = ARRIVED - 365 * DAY
+    early = [visit(0, "m1", ago, 1), visit(1, "m1", ago + DAY, 1)]
+    late = [visit(0, "m2", ARRIVED, 2), visit(1, "m2", ARRIVED, 2), visit(2, "m1", ARRIVED, 2)]  # m1 is another by now
+    times = zip(early, late, strict=False) if order == "early first" else zip(late, early, strict=False)
+    workshop = Workshop(tmp_path, PARTITIONS, MOST, 0)
+    for each in [*(record for both in times for record in both), late[2]]:
+        take_rows(workshop, [each], book(mapping(dated=False)), Forgotten())
+        workshop.keep()
+    ((_, counted),) = [json.loads(each)[2]["count:messages"].popitem() for each in nodes(workshop.stores).values()]
+    assert counted[1] == 3
+    workshop.close()
+
+
+def test_stores_that_no_rebuild_is_known_of_are_removed(tmp_path: Path) -> None:
+    for name in ("over", "under way"):
+        Workshop(folder_of(tmp_path, name), PARTITIONS, MOST, 0).close()
+    remove_others(tmp_path, ["under way"])
+    assert not folder_of(tmp_path, "over").exists()
+    Workshop(folder_of(tmp_path, "under way"), PARTITIONS, MOST, 0).close()
+    remove_others(tmp_path / "of another process", [])
