@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 from projections.jobs.transitions import TRANSITIONS, mermaid  # noqa: E402  # the path comes first
 from schemas.wire import catalog  # noqa: E402
 from schemas.wire.codec import encode  # noqa: E402
-from schemas.wire.compatibility import problems  # noqa: E402
+from tests.avro_compatibility import problems  # noqa: E402
 from tests.golden import histories, rulebooks, samples  # noqa: E402
 from tests.operations_tables import PAGE, filled  # noqa: E402
 

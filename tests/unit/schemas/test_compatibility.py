@@ -1,4 +1,4 @@
-"""The checker catches what breaks readers; fastavro breaks where it says so; and all stored versions pass it."""
+"""Apache's checker finds what breaks readers; fastavro breaks there too; and all stored versions pass."""
 
 from io import BytesIO
 from itertools import product
@@ -10,7 +10,7 @@ from fastavro.read import SchemaResolutionError
 
 from schemas.wire.catalog import versions
 from schemas.wire.codec import UPCASTERS
-from schemas.wire.compatibility import problems
+from tests.avro_compatibility import problems
 
 MOMENT = {"type": "long", "logicalType": "timestamp-micros"}
 
@@ -44,26 +44,22 @@ FINE: list[tuple[Any, Any]] = [
     (record(field("a", MOMENT)), record(field("a", ["null", MOMENT]))),
 ]
 BREAKING: list[tuple[Any, Any, str]] = [
-    (record(A), record(A, B), "/b: it is not written, and the reader has no default for it"),
-    (record(A), record(field("a", "string")), "/a: long can't be read as string"),
-    (record(field("a", "double")), record(A), "/a: double can't be read as long"),
-    (record(field("a", ["null", "long"])), record(A), "/a: null can't be read as long"),
-    (
-        record(field("a", ["null", "long", "string"])),
-        record(field("a", ["null", "long"])),
-        "/a: string is none of null",
-    ),
-    (record(field("a", INNER)), record(field("a", WIDER)), "/a/y: it is not written"),
-    (record(field("a", {"type": "array", "items": "string"})), record(field("a", "string")), "/a: array can't be read"),
+    (record(A), record(A, B), "/fields/1: b"),
+    (record(A), record(field("a", "string")), "/fields/0/type: "),
+    (record(field("a", "double")), record(A), "/fields/0/type: "),
+    (record(field("a", ["null", "long"])), record(A), "/: "),
+    (record(field("a", ["null", "long", "string"])), record(field("a", ["null", "long"])), "/fields/0/type/2: "),
+    (record(field("a", INNER)), record(field("a", WIDER)), "/fields/0/type/fields/1: y"),
+    (record(field("a", {"type": "array", "items": "string"})), record(field("a", "string")), "/fields/0/type: "),
     (
         record(field("a", {"type": "array", "items": "string"})),
         record(field("a", {"type": "array", "items": "long"})),
-        "/a/*: string can't be read as long",
+        "/fields/0/type/items: ",
     ),
-    (record(field("a", INNER), field("b", "test.Inner")), record(field("b", WIDER)), "/b/y: it is not written"),
-    (record(A), record(A, name="Other"), "/: test.Thing can't be read as test.Other"),
-    (record(A), record(field("a", MOMENT)), "/a: long can't be read as timestamp-micros"),
-    (record(field("a", MOMENT)), record(field("a", ["null", "long"])), "/a: timestamp-micros is none of null, long"),
+    (record(field("a", INNER), field("b", "test.Inner")), record(field("b", WIDER)), "/fields/0/type/fields/1: y"),
+    (record(A), record(A, name="Other"), "/, /name: "),
+    (record(A), record(field("a", MOMENT)), "/fields/0/type: "),
+    (record(field("a", MOMENT)), record(field("a", ["null", "long"])), "/fields/0/type: "),
 ]
 VALUES: dict[str, Any] = {"long": 7, "int": 7, "double": 7.5, "string": "seven", "bytes": b"7"}
 
