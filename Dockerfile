@@ -1,12 +1,12 @@
-# One image for every role; what a container does is its command: `worker control`, `api`, `up`, …
+# One image for every role. The command selects the role: `worker control`, `api`, `up`, …
 FROM python:3.11.14-slim-bookworm AS build
 COPY requirements/ /requirements/
-# What builds the package is pinned in dev.txt; nothing else of that file is wanted here.
+# The build backend is pinned in dev.txt; nothing else of that file is installed here.
 RUN sed -n '/^setuptools==/,/[^\\]$/p' /requirements/dev.txt > /requirements/build.txt \
     && python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --require-hashes -r /requirements/runtime.txt -r /requirements/build.txt
 WORKDIR /srv/entrepot
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY schemas/ schemas/
 COPY projections/ projections/
 COPY connectors/ connectors/
@@ -25,7 +25,7 @@ ENV PATH=/venv/bin:$PATH \
 USER 10001
 WORKDIR /data
 VOLUME ["/data", "/snapshots"]
-# SIGTERM ends a role after its batch is finished and committed.
+# On SIGTERM a role finishes and commits its current batch, then exits.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["entrepot"]
 CMD ["up"]
