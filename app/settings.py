@@ -48,15 +48,18 @@ class Settings(BaseSettings):
     )
     api_host: str = Field(default="127.0.0.1", description="the address that the API binds to")
     api_port: int = Field(default=DEFAULT_API_PORT, ge=0, le=65535, description="of the API; 0: any free port")
-    profiles_host: str = Field(
+    profiles_bind_host: str = Field(
         default="127.0.0.1", description="the address that the profiles answer the API on; only it may reach them"
     )
     file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="directories that file jobs may read from, separated by ':'"
     )
-    concurrent_runs: int = Field(default=4, ge=1, le=1000, description="how many jobs a runner works on at a time")
-    concurrent_uploads: int = Field(
-        default=4, ge=1, le=100, description="how many bulk uploads an API takes at a time; each holds some 100 MB"
+    max_concurrent_runs: int = Field(default=4, ge=1, le=1000, description="how many jobs a runner runs concurrently")
+    max_concurrent_uploads: int = Field(
+        default=4,
+        ge=1,
+        le=100,
+        description="how many bulk uploads an API accepts concurrently; each uses about 100 MB of memory",
     )
     batch_bytes: int = Field(
         default=4 * 1024 * 1024,
@@ -73,7 +76,7 @@ class Settings(BaseSettings):
         description="where snapshots of the profiles are kept, file:///directory or s3://bucket/prefix; "
         "empty: `snapshots` in the data directory",
     )
-    snapshot_seconds: int = Field(
+    snapshot_interval_seconds: int = Field(
         default=300, ge=1, le=86_400, description="how often a snapshot of each partition of the profiles is taken"
     )
     worker_id: str = Field(default="0", description="names a worker among those of its role, the same after a restart")

@@ -113,7 +113,7 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
         lanes=watch,
         asking=asking,
         past=Past(servers, rules),
-        admission=Admission(settings.concurrent_uploads),
+        admission=Admission(settings.max_concurrent_uploads),
         clock=clock,
     )
 

@@ -32,9 +32,7 @@ COMMANDS: Final = {
     "doctor": Lazy("app.cli.service.doctor", "doctor", "Check this machine and a running Entrepot."),
     "topics": Lazy("app.cli.service.topics", "topics", "The topics, as declared and as they are."),
     "verify": Lazy("app.cli.service.log_commands", "verify", "Decide all commands again and compare with the events."),
-    "rebuild-views": Lazy(
-        "app.cli.service.log_commands", "rebuild_views", "Fill the read store again from the events."
-    ),
+    "views": Lazy("app.cli.service.log_commands", "views", "Rebuild the read models from the event log."),
     "worker": Lazy("app.cli.service.commands", "worker", "Run one role in this process, as containers do."),
     "api": Lazy("app.cli.service.commands", "api", "Run the API in this process: worker api."),
     "completion": Lazy("app.cli.completion", "completion", "Print the completion script of a shell."),

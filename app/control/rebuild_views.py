@@ -1,4 +1,4 @@
-"""`entrepot rebuild-views`: fills the read store again from `jobs.events`, beside the live views, then swaps."""
+"""`entrepot views rebuild`: fills the read store again from `jobs.events`, beside the live views, then swaps."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -56,7 +56,7 @@ async def heal_views(settings: Settings, group: str, applied: Sequence[int]) -> 
             count = await rebuild_views(settings, lambda *_: None)
             _log.warning("the views are made of %d events again", count)
     except Exception:  # noqa: BLE001  # the views are not worth stopping the commands for
-        _log.exception("the views could not be checked or rebuilt: run `entrepot rebuild-views` when they lack jobs")
+        _log.exception("the views could not be checked or rebuilt: run `entrepot views rebuild` when they lack jobs")
 
 
 async def _lack_events(settings: Settings, group: str, applied: Sequence[int]) -> bool:

@@ -212,7 +212,7 @@ async def run_profiles(settings: Settings, clock: Clock = utc_now) -> int:
         rules.start()
         await rules.caught_up()
         partitions: dict[Place, ProfilePartition] = {}
-        serving = await stack.enter_async_context(Serving(settings.profiles_host, store.plane, partitions))
+        serving = await stack.enter_async_context(Serving(settings.profiles_bind_host, store.plane, partitions))
         storage = Storage(settings, time.monotonic)
         profiles = Profiles(settings, storage, rules, clock, partitions, serving.announce, store.plane)
         await profiles.run(told_to_stop())

@@ -141,7 +141,7 @@ async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
             batch_bytes=settings.batch_bytes,
         ),
         clock=clock,
-        slots=asyncio.Semaphore(settings.concurrent_runs),
+        slots=asyncio.Semaphore(settings.max_concurrent_runs),
     )
     runner = Runner(app, make_table(app, "jobs", seq_in), shop)
     app.when_assigned(runner.assigned)

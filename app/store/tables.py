@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
-VERSION: Final = 1  # of what the views hold; a new one makes `entrepot rebuild-views` necessary
+VERSION: Final = 1  # of what the views hold; a new one makes `entrepot views rebuild` necessary
 NEVER: Final = 2**63 - 1  # a next wake that never comes; sorts last
 NO_GENERATION: Final = 0  # offsets of what is never rebuilt
 

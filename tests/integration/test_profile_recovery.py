@@ -207,7 +207,7 @@ async def test_what_is_kept_may_be_damaged_in_any_way(tmp_path: Path, fresh_brok
     chance = random.Random(SEED)
     those = messages(chance, 2_000, 200)
     roles = ("control", "lane-realtime", "lane-backfill", "profiles")
-    async with plane(tmp_path, fresh_broker, roles, snapshot_seconds=1) as made:
+    async with plane(tmp_path, fresh_broker, roles, snapshot_interval_seconds=1) as made:
         kept, running = Kept(made), made.running
         await write(running, chance, those)
         for number, (damage, words) in enumerate(DAMAGE):

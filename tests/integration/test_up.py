@@ -211,7 +211,7 @@ def test_the_log_proves_itself_and_the_views_can_be_made_again(running: Up) -> N
     of_one = running.run("verify", jobs[0]["id"])
     assert of_one.returncode == 0
     assert of_one.stdout.splitlines()[-1].startswith("Nothing differs: all ")
-    rebuilt = running.run("rebuild-views")
+    rebuilt = running.run("views", "rebuild")
     assert (rebuilt.returncode, rebuilt.stderr) == (0, "")
     assert running.json("job", "list") == jobs
 

@@ -28,7 +28,7 @@ Places = dict[int, int | datetime]  # where to go on, by partition
 _CURSOR: Final[TypeAdapter[Places]] = TypeAdapter(dict[Annotated[int, Field(ge=0, le=255)], Offset | Moment])
 
 
-class RejectQuery(Query):
+class DeadLetterQuery(Query):
     """Which dead letters. `upload_id` and `job_id` are the same: an upload of a file is a job."""
 
     upload_id: Text = ""
@@ -41,7 +41,7 @@ class RejectQuery(Query):
     cursor: PageCursor | None = None
 
 
-class RejectView(BaseModel):
+class DeadLetterView(BaseModel):
     """One dead letter; `excerpt` is the beginning of the record as it was found."""
 
     rejected_at: datetime
@@ -58,14 +58,14 @@ class RejectView(BaseModel):
     excerpt: str
 
 
-async def list_rejects(call: Call[RejectQuery, None]) -> web.Response:
+async def list_dead_letters(call: Call[DeadLetterQuery, None]) -> web.Response:
     """Return a page of dead letters, the oldest first in each partition; without a next page there are no more."""
     owner = call.query.upload_id or call.query.job_id
     partitions = call.api.settings.partitions
     if call.query.job_id not in {"", owner}:
         raise invalid([FieldError("?job_id", "contradiction", "`upload_id` and `job_id` name different uploads")])
     places = _places(call) or await _start(call, owner)
-    found: list[RejectView] = []
+    found: list[DeadLetterView] = []
     deadline = asyncio.get_running_loop().time() + READ_SECONDS
     try:
         for partition in sorted(each for each in places if each < partitions):
@@ -77,7 +77,7 @@ async def list_rejects(call: Call[RejectQuery, None]) -> web.Response:
     return page(call, found, _cursor(places) if places else None)
 
 
-async def _start(call: Call[RejectQuery, None], owner: str) -> Places:
+async def _start(call: Call[DeadLetterQuery, None], owner: str) -> Places:
     """Return where to begin: the dead letters of an upload are all in the partition of its id."""
     since: int | datetime = call.query.since or -TAIL
     if owner and call.query.since is None:
@@ -88,7 +88,12 @@ async def _start(call: Call[RejectQuery, None], owner: str) -> Places:
 
 
 async def _read(
-    call: Call[RejectQuery, None], owner: str, partition: int, places: Places, found: list[RejectView], deadline: float
+    call: Call[DeadLetterQuery, None],
+    owner: str,
+    partition: int,
+    places: Places,
+    found: list[DeadLetterView],
+    deadline: float,
 ) -> Places:
     """Add what fits of a partition, and return where to go on: without the partition, when it has no more."""
     rest = {number: place for number, place in places.items() if number != partition}
@@ -101,7 +106,7 @@ async def _read(
     return rest
 
 
-def _wanted(record: LogRecord, owner: str, stream: str) -> Iterator[RejectView]:
+def _wanted(record: LogRecord, owner: str, stream: str) -> Iterator[DeadLetterView]:
     if owner and record.key != owner.encode():
         return
     try:
@@ -112,16 +117,16 @@ def _wanted(record: LogRecord, owner: str, stream: str) -> Iterator[RejectView]:
         yield _view(word)
 
 
-def _view(letter: MessageRejected) -> RejectView:
-    values: dict[str, Any] = {name: getattr(letter, name) for name in RejectView.model_fields}
-    return RejectView(**values | {"excerpt": letter.excerpt.decode("utf-8", "replace")})
+def _view(letter: MessageRejected) -> DeadLetterView:
+    values: dict[str, Any] = {name: getattr(letter, name) for name in DeadLetterView.model_fields}
+    return DeadLetterView(**values | {"excerpt": letter.excerpt.decode("utf-8", "replace")})
 
 
 def _cursor(places: Places) -> str:
     return _CURSOR.dump_json(places).hex()
 
 
-def _places(call: Call[RejectQuery, None]) -> Places:
+def _places(call: Call[DeadLetterQuery, None]) -> Places:
     if call.query.cursor is None:
         return {}
     try:
@@ -134,13 +139,13 @@ def _places(call: Call[RejectQuery, None]) -> Places:
 ROUTES: Final = (
     Route(
         method="GET",
-        path="/v2/reject",
-        handler=list_rejects,
+        path="/v2/dead-letters",
+        handler=list_dead_letters,
         role="operator",
         tag="collect",
-        summary="List dead letters: the records that could not be taken, with their beginnings",
-        query=RejectQuery,
-        answers={200: Answer("a page of dead letters", list[RejectView], headers=("Link",))},
+        summary="List dead letters: rejected records with the reason and an excerpt",
+        query=DeadLetterQuery,
+        answers={200: Answer("a page of dead letters", list[DeadLetterView], headers=("Link",))},
         problems=(422, 503),
     ),
 )

@@ -121,7 +121,7 @@ def collected_view(
 def listing(upload_id: str, since: datetime) -> str:
     """Return where the dead letters of an upload are listed."""
     moment = since.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
-    return "/v2/reject?" + urlencode({"upload_id": upload_id, "since": moment})
+    return "/v2/dead-letters?" + urlencode({"upload_id": upload_id, "since": moment})
 
 
 def stream_of(call: Call[Any, Any]) -> str:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import click
 
-from app.cli.job.dead_letters import stream_rejected
+from app.cli.job.dead_letters import stream_dead_letters
 from app.cli.lazy import SpelledOut
 from app.cli.output import Column, cell, moment, print_facts, serialized, show, visible
 from app.cli.session import Session, talks
@@ -59,7 +59,7 @@ def stream() -> None:
     """The streams that have messages: how many, and what is known of their fields."""
 
 
-stream.add_command(stream_rejected)
+stream.add_command(stream_dead_letters)
 
 
 @stream.command("list")

@@ -1,4 +1,4 @@
-"""`entrepot job rejected` and `entrepot stream rejected`: the records that could not be taken, and why."""
+"""`entrepot job dead-letters` and `entrepot stream dead-letters`: the records that could not be taken, and why."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -30,17 +30,17 @@ LIMIT: Final = click.option("-n", "--limit", type=click.IntRange(1), default=50,
 @SINCE
 @LIMIT
 @talks
-async def job_rejected(session: Session, job: str, since: str | None, limit: int) -> None:
+async def job_dead_letters(session: Session, job: str, since: str | None, limit: int) -> None:
     """Show the records of a JOB, or of an upload by its id, that could not be taken, and why."""
     await _print(session, since, limit, job_id=await _owner(session, job))
 
 
-@click.command("rejected", short_help="The records that could not be taken, and why.")
+@click.command("dead-letters", short_help="The records that could not be taken, and why.")
 @click.argument("stream", required=False)
 @SINCE
 @LIMIT
 @talks
-async def stream_rejected(session: Session, stream: str | None, since: str | None, limit: int) -> None:
+async def stream_dead_letters(session: Session, stream: str | None, since: str | None, limit: int) -> None:
     """Show the records of a STREAM, or of all, that could not be taken, and why.
 
     Without --since, the last thousand of each partition are looked at. A record that can't be read at all is of no
@@ -72,7 +72,7 @@ async def _print(session: Session, since: str | None, limit: int, **which: str |
     cursor: str | None = None
     while len(letters) < limit:
         query = {**which, "since": since, "limit": min(PAGE, limit - len(letters)), "cursor": cursor}
-        page = await session.api.answer("GET", "/v2/reject", query=query)
+        page = await session.api.answer("GET", "/v2/dead-letters", query=query)
         letters += page["data"]
         cursor = page.get("next_cursor")
         if cursor is None:

@@ -17,7 +17,9 @@ COMMANDS: Final = {
     "kill": Lazy("app.cli.job.actions", "kill", "Stop and put away; it can be restored for 90 days."),
     "restore": Lazy("app.cli.job.actions", "restore", "Bring a killed job back, paused."),
     "logs": Lazy("app.cli.job.logs", "logs", "What happened to a job, or to all."),
-    "rejected": Lazy("app.cli.job.dead_letters", "job_rejected", "The records that could not be taken, and why."),
+    "dead-letters": Lazy(
+        "app.cli.job.dead_letters", "job_dead_letters", "The records that could not be taken, and why."
+    ),
     "undo": Lazy("app.cli.rebuild.start", "undo", "Build profiles anew without what a job has brought."),
     "history": Lazy("app.cli.job.history", "history", "The versions of a job's configuration."),
     "diff": Lazy("app.cli.job.history", "diff", "Compare two versions of a job's configuration."),

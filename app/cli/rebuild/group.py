@@ -61,7 +61,7 @@ async def show_rebuild(session: Session, rebuild: str | None) -> None:
 @click.option("-w", "--wait", is_flag=True, help="Stay until look-ups are answered from it.")
 @talks
 async def promote_rebuild(session: Session, rebuild: str | None, *, wait: bool) -> None:
-    """Let what a REBUILD has built be the profiles, and its rules be those in force. The way back: start --former.
+    """Make a REBUILD live and activate its rules. To roll back: rebuild start --previous.
 
     Exit code 4 when it isn't ready, or other rules were applied meanwhile.
     """

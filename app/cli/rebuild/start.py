@@ -24,9 +24,9 @@ WAIT: Final = click.option("-w", "--wait", is_flag=True, help="Stay until it is 
 @click.option("--since", type=PAST, metavar="MOMENT", help=f"No message about what was before, {MOMENTS}")
 @click.option("--until", type=PAST, metavar="MOMENT", help="No message about what was from then up to now.")
 @click.option("--all-time", is_flag=True, help="Messages about all times again, where only some were in force.")
-@click.option("--without", multiple=True, metavar="JOB", help="Leave out what it has brought up to now.")
-@click.option("--with", "again", multiple=True, metavar="JOB", help="Count again what was left out.")
-@click.option("--former", is_flag=True, help="The way back: as it was before the latest promotion.")
+@click.option("--exclude-job", multiple=True, metavar="JOB", help="Exclude the messages that it has sent so far.")
+@click.option("--include-job", multiple=True, metavar="JOB", help="Re-include a job that was excluded.")
+@click.option("--previous", is_flag=True, help="Roll back to the rules before the latest promotion.")
 @click.option("--note", help="Why, for people.")
 @WAIT
 @talks
@@ -37,12 +37,12 @@ async def start(
     streams: tuple[str, ...],
     since: str | None,
     until: str | None,
-    without: tuple[str, ...],
-    again: tuple[str, ...],
+    exclude_job: tuple[str, ...],
+    include_job: tuple[str, ...],
     note: str | None,
     *,
     all_time: bool,
-    former: bool,
+    previous: bool,
     wait: bool,
 ) -> int:
     """Build profiles anew from all raw messages, beside those that are live. What isn't named stays as it is.
@@ -52,7 +52,7 @@ async def start(
 
     \b
     entrepot rebuild start --mapping orders=3 --note "city from the address" --wait
-    entrepot rebuild start --without bad-import.csv
+    entrepot rebuild start --exclude-job bad-import.csv
     """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
     body: dict[str, Any] = {"since": None, "until": None} if all_time else {}
     wishes = {
@@ -61,9 +61,9 @@ async def start(
         "streams": streams,
         "since": since,
         "until": until,
-        "without": [await _job(session, each) for each in without],
-        "with": [await _job(session, each) for each in again],
-        "former": former,
+        "without": [await _job(session, job) for job in exclude_job],
+        "with": [await _job(session, job) for job in include_job],
+        "former": previous,
         "note": note,
     }
     body |= {name: value for name, value in wishes.items() if value}

@@ -139,7 +139,7 @@ async def store(settings: Settings) -> Finding:
             "check ENTREPOT_DATABASE_URL, the database and its log",
         )
     if old:
-        return Finding("warn", f"the views in {name} are of an older version", "entrepot rebuild-views")
+        return Finding("warn", f"the views in {name} are of an older version", "entrepot views rebuild")
     return Finding("ok", f"read store ({name}) answers")
 
 

@@ -1,4 +1,4 @@
-"""`verify` and `rebuild-views`: commands that read the whole log of the cluster. They need no API."""
+"""`verify` and `views rebuild`: commands that read the whole event log. They need no API."""
 
 import asyncio
 import logging
@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from sqlalchemy.exc import DBAPIError
 
 from app.cli.exits import DIFFERS, UNAVAILABLE, Stopped
+from app.cli.lazy import SpelledOut
 from app.cli.output import Column, Format, show
 from app.cli.progress import bar
 from app.cli.service.settings_errors import load_settings
@@ -85,11 +86,16 @@ def _proven(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"Nothing differs: all {events:,} events are what the {commands:,} commands lead to, byte for byte{fresh}."
 
 
-@click.command("rebuild-views", short_help="Fill the read store again from the events.")
-def rebuild_views() -> None:
-    """Fill the read store again from `jobs.events`, beside the views that people see, and then swap them.
+@click.group(cls=SpelledOut)
+def views() -> None:
+    """Manage the read models: what lists, logs and counts are answered from."""
 
-    Entrepot may run meanwhile.
+
+@views.command("rebuild")
+def rebuild_views() -> None:
+    """Rebuild the read models (projections) from the event log, beside the current ones, and then swap them.
+
+    Entrepot can keep running meanwhile.
     """
     settings = with_kafka(load_settings({}))
     with bar("rebuild") as update:
@@ -102,7 +108,7 @@ def rebuild_views() -> None:
                 ),
             )
         )
-    click.echo(f"the views are made of {count:,} events again")
+    click.echo(f"read models rebuilt from {count:,} events")
 
 
 async def _reached(settings: Settings, work: Awaitable[T]) -> T:

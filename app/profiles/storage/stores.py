@@ -35,7 +35,7 @@ class Storage:
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self._folder = settings.data_dir / FOLDER
         self._snapshots = Snapshots.at(settings.snapshots())
-        self._seconds = settings.snapshot_seconds
+        self._seconds = settings.snapshot_interval_seconds
         self._clock = clock
         self._due: dict[Place, float] = {}  # when the next snapshot is, of each that is open
         self._taking: dict[Place, asyncio.Task[None]] = {}

@@ -156,7 +156,7 @@ async def write(
         fold.add(record)
     if fold.behind_gaps:
         _log.warning(
-            "%s/%d: the views lack events before offset %d, of job %s and %d more: run `entrepot rebuild-views`",
+            "%s/%d: the views lack events before offset %d, of job %s and %d more: run `entrepot views rebuild`",
             *(JOBS_EVENTS.name, partition, records[-1].offset, min(fold.behind_gaps), len(fold.behind_gaps) - 1),
         )
     for table in (tables.log, tables.configurations, tables.events, tables.snapshots, mapped_jobs):

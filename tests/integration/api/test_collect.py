@@ -90,7 +90,7 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
     roles = ("control", "api")
     async with (
         await Broker.start(folder / "broker") as broker,
-        service(folder / "data", broker, roles, batch_bytes=64 * 1024, concurrent_uploads=2) as running,
+        service(folder / "data", broker, roles, batch_bytes=64 * 1024, max_concurrent_uploads=2) as running,
     ):
         url = await url_of(running)
         async with as_caller(url, (running.settings.data_dir / "admin-token").read_text().strip()) as client:
@@ -231,13 +231,15 @@ async def test_what_was_rejected_is_listed(port: Port) -> None:
     listed = await port.client.ask("GET", one["rejects"])
     assert [each["position"] for each in listed.data] == ["element 2", "element 4"]
     assert {each["job_id"] for each in listed.data} == {one["upload_id"]}
-    listed = await port.client.ask("GET", f"/v2/reject?job_id={two['upload_id']}&limit=1")
+    listed = await port.client.ask("GET", f"/v2/dead-letters?job_id={two['upload_id']}&limit=1")
     assert [(each["position"], each["excerpt"]) for each in listed.data] == [("row 2", "2\n")]
-    rest = await port.client.ask("GET", f"/v2/reject?job_id={two['upload_id']}&cursor={listed.body['next_cursor']}")
+    rest = await port.client.ask(
+        "GET", f"/v2/dead-letters?job_id={two['upload_id']}&cursor={listed.body['next_cursor']}"
+    )
     assert [each["position"] for each in rest.data] == ["row 3"]
     assert rest.body["next_cursor"] is None
-    assert len(await port.client.get("/v2/reject?stream=bad")) == 4
-    assert await port.client.get("/v2/reject?stream=other") == []
+    assert len(await port.client.get("/v2/dead-letters?stream=bad")) == 4
+    assert await port.client.get("/v2/dead-letters?stream=other") == []
 
 
 async def test_a_dry_run_keeps_nothing(port: Port) -> None:

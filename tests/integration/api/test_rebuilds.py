@@ -125,7 +125,9 @@ async def test_a_bad_upload_is_undone_and_what_is_undone_next_takes_nothing_back
     assert await known(port, "eve") == {"city": "Graz", "visits": 1}
     assert await known(port, "ada") == {"city": "Linz", "visits": 2}
 
-    code, said = await entrepot(port, "rebuild", "start", "--former", "--note", "it was right", "--wait", "-o", "json")
+    code, said = await entrepot(
+        port, "rebuild", "start", "--previous", "--note", "it was right", "--wait", "-o", "json"
+    )
     assert code == 0, said
     assert [each["job_id"] for each in orjson.loads(said)["recipe"]["left_out"]] == [bad]
     await promoted(port, orjson.loads(said))

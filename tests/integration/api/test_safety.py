@@ -22,7 +22,7 @@ ASKED = (  # what is asked, and the least role that may
     ("POST", "/v2/job", new_job(), "editor"),
     ("PATCH", "/v2/job/{id}", {"name": "edited"}, "editor"),
     ("PUT", "/v2/provider/file/import/validate", {"configuration": {}}, "editor"),
-    ("GET", "/v2/reject", None, "operator"),
+    ("GET", "/v2/dead-letters", None, "operator"),
     ("POST", "/collect/json/people", {"id": 1}, "editor"),
     ("DELETE", "/v2/job/{id}", None, "editor"),
     ("GET", "/v2/token", None, "admin"),

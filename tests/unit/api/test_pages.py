@@ -77,5 +77,5 @@ def test_what_was_refused_is_named_as_the_buttons_are() -> None:
 
 def test_who_sees_that_records_were_rejected_learns_where_to_see_why() -> None:
     rejected = replace(JOB, total_counts=Counts(read=2, accepted=1, rejected=1))
-    assert "entrepot job rejected job-1" in shown(rejected)
-    assert "entrepot job rejected" not in shown(JOB), "there is nothing to see"
+    assert "entrepot job dead-letters job-1" in shown(rejected)
+    assert "entrepot job dead-letters" not in shown(JOB), "there is nothing to see"

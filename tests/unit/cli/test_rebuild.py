@@ -107,7 +107,7 @@ async def test_a_report_says_what_becomes_of_profiles(capsys: pytest.CaptureFixt
 async def test_what_is_started_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
     wish: dict[str, Any] = {
         "identity": None, "mappings": ("a=b=2",), "streams": (), "since": None, "until": AT, "all_time": True,
-        "without": ("some-upload",), "again": (), "former": False, "note": None,
+        "exclude_job": ("some-upload",), "include_job": (), "previous": False, "note": None,
     }  # fmt: skip
     api = Rebuilds([], [REBUILD, READY])
     assert await asked(api, start, **wish, wait=True) == 0

@@ -98,7 +98,7 @@ async def test_an_event_behind_a_gap_changes_nothing_and_says_what_to_do(
     late = [*partition.send(RenameJob, name="too far ahead", description=""), *partition.send(PauseJob, "job-2")]
     await store.apply(0, late)
     assert caplog.messages == [
-        "jobs.events/0: the views lack events before offset 17, of job job-1 and 1 more: run `entrepot rebuild-views`"
+        "jobs.events/0: the views lack events before offset 17, of job job-1 and 1 more: run `entrepot views rebuild`"
     ]
     assert await store.applied_seq("job-1") == 2
     assert await store.job("job-2") is None

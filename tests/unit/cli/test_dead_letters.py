@@ -7,7 +7,7 @@ import pytest
 
 from app.cli.client import Api
 from app.cli.exits import NOT_FOUND, Stopped
-from app.cli.job.dead_letters import job_rejected, stream_rejected
+from app.cli.job.dead_letters import job_dead_letters, stream_dead_letters
 from app.cli.session import Session
 
 JOB = {"id": "5f0c9e0a-0000-4000-8000-000000000000", "name": "People"}
@@ -37,7 +37,7 @@ class Letters(Api):
         return {"data": [LETTER][: self.count], "next_cursor": following}
 
 
-async def asked(api: Letters, command: Any = job_rejected, output: Any = "table", **arguments: Any) -> None:
+async def asked(api: Letters, command: Any = job_dead_letters, output: Any = "table", **arguments: Any) -> None:
     await command.callback.__wrapped__(Session(api, output), **{"since": None, "limit": 50} | arguments)
 
 
@@ -62,10 +62,10 @@ async def test_of_an_upload_that_is_no_job(capsys: pytest.CaptureFixture[str]) -
 
 async def test_of_a_stream_and_no_more_than_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     api = Letters()
-    await asked(api, stream_rejected, stream="people", limit=2, since="2026-01-01T00:00:00Z")
+    await asked(api, stream_dead_letters, stream="people", limit=2, since="2026-01-01T00:00:00Z")
     assert [(each["stream"], each["since"]) for each in api.asked] == [("people", "2026-01-01T00:00:00Z")] * 2
     assert "--limit" in capsys.readouterr().err
-    await asked(Letters(0), stream_rejected, stream=None)
+    await asked(Letters(0), stream_dead_letters, stream=None)
     assert "nothing was rejected" in capsys.readouterr().err
 
 
