@@ -1,4 +1,4 @@
-"""Where the API is and who asks, when neither is said: from the files that a running Entrepot leaves for its owner."""
+"""Finds the URL of the API and a token in the data directory when the command line names none."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,28 +12,28 @@ TOKEN: str = "admin-token"  # noqa: S105  # the name of the file, which only its
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Endpoint:
     """The API's address and a token for it."""
 
     url: str
     token: str | None
 
 
-def find(url: str | None, token: str | None, data_dir: Path) -> Found:
-    """Return what was given, and for the rest what stands in the data directory.
+def find(url: str | None, token: str | None, data_dir: Path) -> Endpoint:
+    """Return the URL and token given, completed from the data directory.
 
-    A token from the data directory is for its own API only: it isn't sent to another address.
+    A token from the data directory is only sent to the API of that directory.
     """
     if url is not None:
         local = _address(data_dir)
-        return Found(url, token or (_token(data_dir) if local is not None and local == url.rstrip("/") else None))
+        return Endpoint(url, token or (_token(data_dir) if local is not None and local == url.rstrip("/") else None))
     local = _address(data_dir)
     if local is None:
         raise Stopped(
-            f"no Entrepot runs in {data_dir}: start one with `entrepot up`, or name one with --data-dir or --url",
+            f"Entrepot is not running in {data_dir}: start it with `entrepot up`, or set --data-dir or --url",
             UNAVAILABLE,
         )
-    return Found(local, token or _token(data_dir))
+    return Endpoint(local, token or _token(data_dir))
 
 
 def _address(data_dir: Path) -> str | None:

@@ -1,20 +1,20 @@
-"""Exit codes and the errors that carry them: the contract with scripts. Knows no command."""
+"""Exit codes and the error that carries them: the contract with scripts."""
 
 from typing import Final
 
 from click import ClickException
 
 EXITS: Final = {
-    0: "done",
-    1: "an error that has no code of its own, or a job that ended Failed while it was waited for",
-    2: "the command line is wrong",
-    3: "there is no such job, provider, stream, profile, definition, version or rebuild",
-    4: "a conflict: the job's status or other rules don't allow it, or it has changed meanwhile",
-    5: "refused: the configuration or the rules are not valid, or the token may not do this",
-    6: "unavailable: the API, the broker or the database can't be reached, or the data directory is in use",
-    7: "`verify` or `doctor` found something wrong",
-    70: "a role ended itself to keep what is promised; starting it again is safe and repeats what wasn't committed",
-    130: "stopped by Ctrl-C",
+    0: "success",
+    1: "general error, or the job that --wait waited for did not succeed",
+    2: "usage error",
+    3: "not found: job, provider, stream, profile, definition, version or rebuild",
+    4: "conflict: not allowed in the current state, or modified concurrently",
+    5: "rejected: invalid configuration or rules, or the token lacks permission",
+    6: "unavailable: cannot reach the API, the broker or the database, or the data directory is in use",
+    7: "`verify`, `topics` or `doctor` found a problem",
+    70: "a worker aborted to preserve exactly-once guarantees; restart it: uncommitted work is repeated",
+    130: "interrupted by Ctrl-C",
 }
 
 ERROR: Final = 1
@@ -27,7 +27,7 @@ INTERRUPTED: Final = 130
 
 
 class Stopped(ClickException):
-    """The command can't be done: a message for a person, and the exit code for a script."""
+    """A command failed: a message for the user, and the exit code for scripts."""
 
     def __init__(self, message: str, code: int = ERROR) -> None:
         super().__init__(message)

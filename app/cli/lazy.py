@@ -1,4 +1,4 @@
-"""Groups of commands: one whose modules load when they are used, so that `entrepot --help` and completion stay fast."""
+"""Command groups; a lazy one imports a command when it runs, so that `entrepot --help` and completion stay fast."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,22 +8,27 @@ from typing import Final
 import click
 from typing_extensions import override
 
-WHOLE: Final = 1000  # characters: no first sentence is longer
+MAX_HELP_CHARACTERS: Final = 1000  # longer than any first sentence
 
 
 class SpelledOut(click.Group):
-    """Commands that are listed with their whole first sentence, on several lines if need be."""
+    """A group that lists commands with their whole first sentence, wrapped if needed."""
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, each.get_short_help_str(WHOLE)) for name, each in sorted(self.commands.items())])
+            formatter.write_dl(
+                [
+                    (name, command.get_short_help_str(MAX_HELP_CHARACTERS))
+                    for name, command in sorted(self.commands.items())
+                ]
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Lazy:
-    """Where a command is, and what it does in a few words."""
+    """The module and attribute of a command, and its one-line help."""
 
     module: str
     attribute: str
@@ -31,18 +36,18 @@ class Lazy:
 
 
 class LazyGroup(click.Group):
-    """Commands by name, in the order given."""
+    """Commands in the order declared, imported on use."""
 
     lazy: Mapping[str, Lazy] = {}
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names as they were declared: the everyday ones come first."""
+        """Return the names in declaration order."""
         return list(self.lazy)
 
     @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load a command."""
+        """Import a command."""
         lazy = self.lazy.get(cmd_name)
         if lazy is None:
             return None
@@ -51,6 +56,6 @@ class LazyGroup(click.Group):
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list without loading anything."""
+        """Write the list without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.help) for name, lazy in self.lazy.items()])

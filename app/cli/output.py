@@ -1,4 +1,4 @@
-"""How results look: tables that fit the terminal, plain text in a pipe, JSON and YAML as the API gave them."""
+"""Renders results: tables that fit the terminal, plain text in a pipe, JSON and YAML as the API returned them."""
 
 import re
 import shutil
@@ -12,11 +12,11 @@ import click
 
 Format = Literal["table", "json", "yaml"]
 GAP: Final = 2
-NARROWEST: Final = 8
-NARROWEST_TEXT: Final = 20
-UNBOUNDED: Final = 100_000
-# Control characters, ends of line among them, and what turns the direction of writing around.
-ACTED_ON: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+MIN_COLUMN_WIDTH: Final = 8
+MIN_TEXT_WIDTH: Final = 20
+UNBOUNDED_WIDTH: Final = 100_000
+# Control characters, including line breaks, and bidirectional overrides.
+UNSAFE_CHARACTERS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 COLOURS: Final = {
     "Running": "green",
     "Synced": "green",
@@ -32,18 +32,18 @@ COLOURS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: `value` takes a row. Where there is no room, the columns with the highest `drop` go first."""
+    """One column: `value` takes a row. On a narrow terminal, columns with the highest `drop` are hidden first."""
 
     title: str
     value: Callable[[Mapping[str, Any]], object]
     drop: int = 0
     right: bool = False
-    shrinks: bool = False  # is shortened when the others are gone
-    wraps: int = 0  # goes on in lines below, before others are dropped, down to so many characters; 0: doesn't
+    shrinks: bool = False  # is truncated once all droppable columns are hidden
+    wraps: int = 0  # minimum width to wrap to, before columns are dropped; 0: does not wrap
 
 
 def show(data: Any, output: Format, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]] | None = None) -> None:
-    """Print rows (the data itself when not given) as a table, or the data as JSON or YAML."""
+    """Print rows (by default the data itself) as a table, or the data as JSON or YAML."""
     if output == "table":
         print_table(data if rows is None else rows, columns)
     else:
@@ -53,22 +53,24 @@ def show(data: Any, output: Format, columns: Sequence[Column], rows: Sequence[Ma
 def serialized(data: Any, output: Literal["json", "yaml", "line"]) -> str:
     """Return data as JSON, as YAML, or as JSON on one line."""
     if output == "yaml":
-        import yaml  # noqa: PLC0415  # a table doesn't need it
+        import yaml  # noqa: PLC0415  # not needed for tables
 
         text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
         return text.rstrip("\n")
-    import orjson  # noqa: PLC0415  # a table doesn't need it
+    import orjson  # noqa: PLC0415  # not needed for tables
 
     return orjson.dumps(data, option=orjson.OPT_INDENT_2 if output == "json" else None).decode()
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
-    """Print an aligned table; in a pipe nothing is cut or coloured."""
-    from rich.console import Console  # noqa: PLC0415  # JSON and YAML don't need it
-    from rich.table import Table  # noqa: PLC0415  # JSON and YAML don't need it
-    from rich.text import Text  # noqa: PLC0415  # JSON and YAML don't need it
+    """Print an aligned table; in a pipe nothing is truncated or coloured."""
+    from rich.console import Console  # noqa: PLC0415  # not needed for JSON and YAML
+    from rich.table import Table  # noqa: PLC0415  # not needed for JSON and YAML
+    from rich.text import Text  # noqa: PLC0415  # not needed for JSON and YAML
 
-    console = Console(soft_wrap=False, highlight=False, width=None if sys.stdout and sys.stdout.isatty() else UNBOUNDED)
+    console = Console(
+        soft_wrap=False, highlight=False, width=None if sys.stdout and sys.stdout.isatty() else UNBOUNDED_WIDTH
+    )
     cells = [[cell(column.value(row)) for column in columns] for row in rows]
     widths = fitted(columns, cells, console.width)
     kept = [index for index, width in enumerate(widths) if width]
@@ -94,11 +96,11 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) ->
 
 
 def fitted(columns: Sequence[Column], cells: Sequence[Sequence[str]], room: int) -> list[int]:
-    """Return the width of each column, 0 for one that has no room."""
-    from rich.cells import cell_len  # noqa: PLC0415  # JSON and YAML don't need it
+    """Return the width of each column, 0 for a hidden one."""
+    from rich.cells import cell_len  # noqa: PLC0415  # not needed for JSON and YAML
 
     widths = [
-        max(cell_len(each) for each in (column.title, *(line[index] for line in cells)))
+        max(cell_len(text) for text in (column.title, *(line[index] for line in cells)))
         for index, column in enumerate(columns)
     ]
     spare = {index: widths[index] - column.wraps for index, column in enumerate(columns) if column.wraps}
@@ -111,7 +113,7 @@ def fitted(columns: Sequence[Column], cells: Sequence[Sequence[str]], room: int)
         widths[droppable.pop()[1]] = 0
     for index, column in enumerate(columns):
         if column.shrinks:
-            widths[index] = max(min(widths[index], NARROWEST), widths[index] - max(0, _total(widths) - room))
+            widths[index] = max(min(widths[index], MIN_COLUMN_WIDTH), widths[index] - max(0, _total(widths) - room))
     return widths
 
 
@@ -129,24 +131,24 @@ def cell(value: object) -> str:
 
 
 def visible(text: str) -> str:
-    """Return text with what a terminal would act on shown as an escape: people and providers wrote it."""
-    return ACTED_ON.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    """Return text with unsafe characters escaped: it may come from users and providers."""
+    return UNSAFE_CHARACTERS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def moment(value: str | None) -> str:
-    """Return an RFC 3339 time in the zone of this machine, with the zone."""
+    """Return an RFC 3339 time in the local time zone, with the zone."""
     if not value:
         return ""
     return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def _total(widths: Sequence[int]) -> int:
-    shown = [each for each in widths if each]
+    shown = [width for width in widths if width]
     return sum(shown) + GAP * len(shown)
 
 
 def print_facts(facts: Mapping[str, str]) -> None:
-    """Print names and values below each other; values of many lines keep them, empty ones are left out."""
+    """Print name-value pairs, one a line; keeps line breaks in values, omits empty values."""
     width = max(map(len, facts))
     for name, value in facts.items():
         head = click.style(f"{name:<{width}}", dim=True)
@@ -156,12 +158,12 @@ def print_facts(facts: Mapping[str, str]) -> None:
 
 
 def hanging(text: str, indent: int) -> str:
-    """Return text that begins at a column and, on a terminal, goes on below it; in a pipe it stays a line."""
-    room = shutil.get_terminal_size().columns - indent if sys.stdout and sys.stdout.isatty() else UNBOUNDED
-    if 2 * len(text) <= room or room < NARROWEST_TEXT:
+    """Return text wrapped to a hanging indent on a terminal; unchanged in a pipe."""
+    room = shutil.get_terminal_size().columns - indent if sys.stdout and sys.stdout.isatty() else UNBOUNDED_WIDTH
+    if 2 * len(text) <= room or room < MIN_TEXT_WIDTH:
         return text
-    from rich.console import Console  # noqa: PLC0415  # what is short doesn't need it
+    from rich.console import Console  # noqa: PLC0415  # not needed for short text
     from rich.text import Text  # noqa: PLC0415  # as above
 
     lines = Text(text).wrap(Console(width=room), room, overflow="fold")
-    return f"\n{' ' * indent}".join(each.plain.rstrip() for each in lines)
+    return f"\n{' ' * indent}".join(line.plain.rstrip() for line in lines)

@@ -1,4 +1,4 @@
-"""Moments and lengths of time as people type them, for the options of commands. Asks only the clock."""
+"""Timestamps and durations as option types of commands."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from typing_extensions import override
 
 
 def seconds(span: str) -> int:
-    """Return a length of time such as `1h30m` in seconds."""
+    """Return a duration such as `1h30m` in seconds."""
     return sum(int(count) * UNITS[unit] for count, unit in re.findall(r"(\d+)([smhdw])", span))
 
 
@@ -21,10 +21,10 @@ _MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(\.\d+)? ?([A-
 
 
 class Moment(click.ParamType):
-    """A moment, to RFC 3339 in UTC: as the API writes it, as our tables show it, or a length of time from now.
+    """A timestamp, converted to RFC 3339 in UTC: RFC 3339, the format of our tables, or a duration relative to now.
 
-    A moment that is given to the second begins that second, or ends it: what a table shows at 14:03:00 has happened
-    by then, also when it was at 14:03:00.7.
+    A timestamp without a fraction means the begin or the end of that second: a table shows an event of 14:03:00.7 at
+    14:03:00, and `--as-of` with that time must include it.
     """
 
     name = "moment"
@@ -35,10 +35,10 @@ class Moment(click.ParamType):
 
     @override
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the moment that a text stands for."""
+        """Parse a timestamp."""
         try:
-            found = self._from_now(value) if SPAN_TEXT.fullmatch(value) else self._parsed(value)
-            return found.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            parsed = self._from_now(value) if SPAN_TEXT.fullmatch(value) else self._parsed(value)
+            return parsed.astimezone(UTC).isoformat().replace("+00:00", "Z")
         except (ValueError, OverflowError):
             self._refuse(value, param, ctx)
 
@@ -51,35 +51,33 @@ class Moment(click.ParamType):
         if parts is None:
             raise ValueError(text)
         wall, fraction, zone = parts.groups()
-        found = _in_zone(datetime.fromisoformat(f"{wall.upper()}{fraction or ''}"), zone)
+        parsed = _in_zone(datetime.fromisoformat(f"{wall.upper()}{fraction or ''}"), zone)
         if self._second == "end" and fraction is None:
-            return found + timedelta(microseconds=999_999)
-        return found
+            return parsed + timedelta(microseconds=999_999)
+        return parsed
 
     def _refuse(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> NoReturn:
-        relative = "1h for an hour from now" if self._ahead else "1h for an hour ago"
-        self.fail(
-            f"{value!r} is no moment: 2026-11-03T14:03:00Z is one, '2026-11-03 14:03:00 UTC', or {relative}", param, ctx
-        )
+        relative = "1h (from now)" if self._ahead else "1h (ago)"
+        self.fail(f"invalid timestamp {value!r}; expected RFC 3339 or a relative time such as {relative}", param, ctx)
 
 
 class Span(click.ParamType):
-    """A length of time, as the API takes it."""
+    """A duration in the format of the API."""
 
     name = "span"
 
     @override
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text when it is one."""
+        """Return the text if it is valid."""
         if not SPAN_TEXT.fullmatch(value):
-            self.fail(f"{value!r} is no length of time: 90s is one, 15m, 1h30m, 2d or 1w", param, ctx)
+            self.fail(f"invalid duration {value!r}; examples: 90s, 15m, 1h30m, 2d, 1w", param, ctx)
         return value
 
 
 def _in_zone(wall: datetime, zone: str) -> datetime:
     if zone.upper() in {"Z", "UTC", "GMT"}:
         return wall.replace(tzinfo=UTC)
-    for fold in (0, 1):  # an hour that comes twice has two names
+    for fold in (0, 1):  # an hour repeated by daylight saving has two names
         local = wall.replace(fold=fold).astimezone()
         if local.strftime("%Z") == zone:
             return local
@@ -90,4 +88,4 @@ PAST: Final = Moment("ago")
 AS_OF: Final = Moment("ago", "end")
 FUTURE: Final = Moment("ahead")
 SPAN: Final = Span()
-MOMENTS: Final = "such as 2026-11-03T14:03:00Z, '2026-11-03 14:03:00 UTC', or 1h for an hour ago."
+MOMENTS: Final = "2026-11-03T14:03:00Z, '2026-11-03 14:03:00 UTC', or 1h (an hour ago)."

@@ -1,22 +1,22 @@
-"""Progress bars: on a terminal only, so that a log file or a pipe gets none."""
+"""Progress bars: on a terminal only, never in a log file or a pipe."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Update = Callable[[float, float | None, str], None]  # done, of how much (None: nobody knows), what is going on
+Update = Callable[[float, float | None, str], None]  # done, total (None: unknown), status text
 
 
 @contextmanager
 def bar(title: str) -> Iterator[Update]:
-    """Show a bar on standard error while the block runs, and leave nothing behind."""
+    """Show a progress bar on standard error while the block runs, then erase it."""
     if not (sys.stderr and sys.stderr.isatty()):
         yield lambda *_: None
         return
-    from rich.console import Console  # noqa: PLC0415  # only a terminal needs it
+    from rich.console import Console  # noqa: PLC0415  # only needed on a terminal
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415  # as above
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[says]}"))
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[status]}"))
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=None, says="")
-        yield lambda done, total, says: progress.update(task, completed=done, total=total, says=says)
+        task = progress.add_task(title, total=None, status="")
+        yield lambda done, total, status: progress.update(task, completed=done, total=total, status=status)

@@ -1,4 +1,4 @@
-"""What the API and the log call actions, in the words of the command line. Asks nobody."""
+"""Translates the action names of the API and the log into command names."""
 
 import re
 from collections.abc import Iterable
@@ -22,12 +22,12 @@ _ACTION: Final = re.compile(r"\b(?:[A-Z][a-z]+Job|EditCursor|edit_cursor)\b")
 
 
 def possible(allowed: Iterable[str]) -> str:
-    """Return the commands for what is allowed, each once."""
-    return ", ".join(dict.fromkeys(COMMANDS.get(each, each) for each in allowed))
+    """Return the commands for the allowed actions, without duplicates."""
+    return ", ".join(dict.fromkeys(COMMANDS.get(action, action) for action in allowed))
 
 
 def in_commands(message: str) -> str:
-    """Return a message with the names of commands for those of actions."""
-    head, found, options = message.partition(POSSIBLE)
-    said = _ACTION.sub(lambda action: COMMANDS.get(action[0], action[0]), head)
-    return f"{said}{found}{possible(options.split(', '))}" if found else said
+    """Return a message with action names replaced by command names."""
+    head, separator, options = message.partition(POSSIBLE)
+    text = _ACTION.sub(lambda action: COMMANDS.get(action[0], action[0]), head)
+    return f"{text}{separator}{possible(options.split(', '))}" if separator else text

@@ -13,7 +13,7 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def end_with(parent: int) -> None:
+def exit_with_parent(parent: int) -> None:
     """Let this process end when `parent`, which started it, does."""
     if sys.platform != "linux":
         return

@@ -15,8 +15,8 @@ from app.supervisor.restarts import NotStartedError
 
 LOOK_SECONDS: Final = 0.5
 CONNECT_SECONDS: Final = 5.0
-PATIENCE_SECONDS: Final = 30.0  # containers start in any order
-IMPATIENCE_SECONDS: Final = 5.0  # a person waits
+CONTAINER_TIMEOUT_SECONDS: Final = 30.0  # containers start in any order
+INTERACTIVE_TIMEOUT_SECONDS: Final = 5.0
 BROKEN: Final = ("not a database", "malformed")  # as SQLite says it
 
 
@@ -40,7 +40,7 @@ def check_address(settings: Settings) -> None:
 
     """
     if bound(settings.api_host, settings.api_port) == 0:
-        raise NotStartedError(f"ENTREPOT_API_PORT: port {settings.api_port} on {settings.api_host} is taken")
+        raise NotStartedError(f"ENTREPOT_API_PORT: port {settings.api_port} on {settings.api_host} is in use")
 
 
 def bound(host: str, port: int) -> int:

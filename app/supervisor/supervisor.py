@@ -15,7 +15,7 @@ from app.roles import ROLES, Role
 from app.settings import Settings
 from app.supervisor.broker_process import BrokerPart
 from app.supervisor.environment import environment_of
-from app.supervisor.preflight import IMPATIENCE_SECONDS, bound, check_file_roots, check_store, wait_for_kafka
+from app.supervisor.preflight import INTERACTIVE_TIMEOUT_SECONDS, bound, check_file_roots, check_store, wait_for_kafka
 from app.supervisor.process_log import RoleLog
 from app.supervisor.restarts import Keeper, NotStartedError, Part
 from app.supervisor.role_process import RoleProcess, command_of
@@ -79,7 +79,7 @@ class Supervisor:
         check_file_roots(self._settings)
         await check_store(self._settings)
         if self._settings.bootstrap_servers:
-            await wait_for_kafka(self._settings.bootstrap_servers, IMPATIENCE_SECONDS, self._say)
+            await wait_for_kafka(self._settings.bootstrap_servers, INTERACTIVE_TIMEOUT_SECONDS, self._say)
 
     async def stop(self) -> None:
         """Stop the roles together, then the broker. May be called whatever of them was started."""
@@ -91,8 +91,8 @@ class Supervisor:
         for log in self._logs:
             log.close()
 
-    def hurry(self) -> None:
-        """End every part at once: nothing is lost, and the next start has more to repeat."""
+    def kill_all(self) -> None:
+        """Kill all processes: no data is lost, but the next start has to repeat uncommitted work."""
         for each in self._keepers:
             each.part.kill()
 
@@ -142,9 +142,9 @@ def with_free_api_port(settings: Settings, say: Say) -> Settings:
         return settings
     if "api_port" in settings.model_fields_set and settings.api_port != 0:
         raise NotStartedError(
-            f"port {settings.api_port} on {settings.api_host} is taken; stop what listens there, or choose another port"
+            f"port {settings.api_port} on {settings.api_host} is in use; stop its process or choose another"
         )
     port = bound(settings.api_host, 0)
     if settings.api_port != 0:
-        say(f"port {settings.api_port} is taken: the API gets {port}")
+        say(f"port {settings.api_port} is in use; using {port} for the API")
     return settings.model_copy(update={"api_port": port})

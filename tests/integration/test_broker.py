@@ -131,7 +131,7 @@ async def test_a_port_that_is_moved_away_from_is_named_before_kafka_starts(tmp_p
         async with await Broker.start(tmp_path / "broker", port=port, when_taken="move", on_progress=said.append) as it:
             moved = it.port
     told = [each for each in said if str(moved) in each]
-    assert told == [f"port {port} is taken: Kafka gets {moved}", f"starting Kafka on 127.0.0.1:{moved}"]
+    assert told == [f"port {port} is in use; using {moved} for Kafka", f"starting Kafka on 127.0.0.1:{moved}"]
 
 
 async def test_a_jvm_that_gives_up_is_explained_by_its_log(tmp_path: Path) -> None:

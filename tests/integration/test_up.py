@@ -51,13 +51,13 @@ def all_gone(processes: list[psutil.Process]) -> bool:
 
 def test_ctrl_c_stops_everything_and_a_second_start_finds_all(start: Start) -> None:
     up = start("--with-example")
-    up.shows(r"ready after [\d.]+ s")
+    up.shows(r"Ready after [\d.]+ s")
     up.shows(r"is Completed:\s+2,699 read")
     everything = up.supervisor.children(recursive=True)
     assert len(everything) >= 7, "the broker, its watchdog and five roles"
     up.press(CTRL_C)
     assert up.ends() == 0
-    assert "stopped; the next start finds all data" in up.screen
+    assert "Stopped. All data is preserved." in up.screen
     assert "Traceback" not in up.screen
     assert all_gone(everything)
 
@@ -70,7 +70,7 @@ def test_ctrl_c_stops_everything_and_a_second_start_finds_all(start: Start) -> N
 
 def test_a_supervisor_that_is_killed_takes_everything_along(start: Start) -> None:
     up = start()
-    up.shows("ready after")
+    up.shows("Ready after")
     everything = up.supervisor.children(recursive=True)
     up.supervisor.kill()
     assert all_gone(everything)
@@ -78,7 +78,7 @@ def test_a_supervisor_that_is_killed_takes_everything_along(start: Start) -> Non
 
 def test_a_terminal_that_is_closed_stops_everything(start: Start) -> None:
     up = start()
-    up.shows("ready after")
+    up.shows("Ready after")
     everything = [up.supervisor, *up.supervisor.children(recursive=True)]
     up.close_terminal()
     assert all_gone(everything)
@@ -90,7 +90,7 @@ def test_ctrl_c_while_it_starts_and_again_to_hurry(start: Start) -> None:
     up.shows("starting Kafka")
     everything = up.supervisor.children(recursive=True)
     up.press(CTRL_C)
-    up.shows("stopping")
+    up.shows("Stopping")
     up.press(CTRL_C)
     assert up.ends() == 0
     assert all_gone(everything)
@@ -107,14 +107,14 @@ def test_a_port_that_was_chosen_and_is_taken_is_refused(running: Up, tmp_path: P
         port = taken.getsockname()[1]
         refused = running.run("up", "--port", str(port), "--data-dir", str(tmp_path))
     assert refused.returncode == 6
-    assert f"port {port} on 127.0.0.1 is taken" in refused.stderr
-    assert "stopping" not in refused.stdout
+    assert f"port {port} on 127.0.0.1 is in use" in refused.stderr
+    assert "Stopping" not in refused.stdout
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused = running.run("up", "--port", "0", "--data-dir", str(tmp_path), ENTREPOT_BROKER_PORT=str(port))
     assert refused.returncode == 6
     assert f"broker: 127.0.0.1:{port}: Another process listens" in refused.stderr
-    assert "stopping" not in refused.stdout
+    assert "Stopping" not in refused.stdout
 
 
 @pytest.mark.parametrize("role", ["control", "runner", "lane-backfill", "api"])
@@ -145,7 +145,7 @@ def test_a_job_from_its_creation_to_its_end(running: Up) -> None:
     made = running.run("job", "create", "--provider", "file", "--name", "Contacts", "--wait",
                        "source=contacts.csv", "stream=contacts")  # fmt: skip
     assert (made.returncode, made.stderr) == (0, "")
-    assert made.stdout.splitlines()[-1] == "Completed: 2 read, 2 accepted, 0 rejected, 0 duplicate, 0 omitted in all"
+    assert made.stdout.splitlines()[-1] == "Completed: 2 read, 2 accepted, 0 rejected, 0 duplicate, 0 omitted in total"
     job = running.json("job", "show", "Contacts")
     assert running.json("job", "show", job["id"][:8])["id"] == job["id"]
     assert running.run("job", "edit", "Contacts", "--description", "People", "timestamp_field=email").returncode == 0
@@ -195,7 +195,7 @@ def test_everything_can_be_looked_at(running: Up) -> None:
     flights = next(each for each in running.json("stream", "list") if each["stream"] == "flights")
     assert flights["count"] >= 2699
     assert running.json("metric", "--stream", "flights")["total"]["accepted"] >= 2699
-    assert running.run("metric").stdout.splitlines()[-1].startswith("sum")
+    assert running.run("metric").stdout.splitlines()[-1].startswith("total")
     made = running.json("token", "create", "--name", "report", "--role", "viewer")
     assert running.run("job", "list", ENTREPOT_TOKEN=made["token"]).returncode == 0
     assert running.run("job", "kill", "Flights of New York", ENTREPOT_TOKEN=made["token"]).returncode == 5
@@ -210,7 +210,7 @@ def test_the_log_proves_itself_and_the_views_can_be_made_again(running: Up) -> N
     assert not any(each["found"] or each["unanswered"] for each in tallies)
     of_one = running.run("verify", jobs[0]["id"])
     assert of_one.returncode == 0
-    assert of_one.stdout.splitlines()[-1].startswith("Nothing differs: all ")
+    assert of_one.stdout.splitlines()[-1].startswith("Verified: ")
     rebuilt = running.run("views", "rebuild")
     assert (rebuilt.returncode, rebuilt.stderr) == (0, "")
     assert running.json("job", "list") == jobs

@@ -43,7 +43,7 @@ def test_a_free_port_is_kept_and_any_is_found(taken: tuple[str, int]) -> None:
 
 def test_a_port_that_was_chosen_and_is_taken_is_refused(taken: tuple[str, int]) -> None:
     host, port = taken
-    with pytest.raises(NotStartedError, match=f"port {port} on {host} is taken"):
+    with pytest.raises(NotStartedError, match=f"port {port} on {host} is in use"):
         with_free_api_port(Settings(api_host=host, api_port=port), print)
 
 
@@ -54,7 +54,7 @@ def test_a_port_that_nobody_chose_and_is_taken_is_moved_away_from(taken: tuple[s
     nobody_chose.model_fields_set.discard("api_port")
     found = with_free_api_port(nobody_chose, said.append)
     assert found.api_port not in {0, port}
-    assert said == [f"port {port} is taken: the API gets {found.api_port}"]
+    assert said == [f"port {port} is in use; using {found.api_port} for the API"]
 
 
 @pytest.mark.parametrize("port", [0, 8470])

@@ -1,4 +1,4 @@
-"""`entrepot backfill plan`: what to know before history is sent."""
+"""`entrepot backfill plan`: estimate the impact of a backfill (dry run)."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 import click
 
 from app.cli.client import Value
-from app.cli.data.collect import NDJSON, TYPES, Parcel, parcel_of
+from app.cli.data.collect import NDJSON, TYPES, UploadFile, upload_file
 from app.cli.lazy import SpelledOut
 from app.cli.output import hanging, serialized, visible
 from app.cli.param_types import MOMENTS, PAST
@@ -17,19 +17,24 @@ PATH: Final = "/v2/backfill/plan"
 
 @click.group(cls=SpelledOut)
 def backfill() -> None:
-    """History, before it is sent."""
+    """Estimate the impact of a backfill before it is sent."""
 
 
 @backfill.command("plan")
 @click.argument("stream")
 @click.argument("file", required=False)
-@click.option("--messages", type=click.IntRange(1), help="How many there will be in all.")
-@click.option("--since", type=PAST, metavar="MOMENT", help=f"The time of the oldest, {MOMENTS}")
-@click.option("--until", type=PAST, metavar="MOMENT", help="The time of the newest.")
-@click.option("--timestamp-field", metavar="FIELD", help="As you will say it to `collect`.")
-@click.option("--format", "kind", type=click.Choice(["csv", "tsv", "ndjson", "json"]), help="By default by the name.")
-@click.option("--headers", metavar="A,B,…", help="Field names of CSV without a header row.")
-@click.option("--delimiter", metavar="CHARACTER", help="Of CSV; `tab` is one.")
+@click.option("--messages", type=click.IntRange(1), help="Total number of messages.")
+@click.option("--since", type=PAST, metavar="MOMENT", help=f"Event time of the oldest message: {MOMENTS}")
+@click.option("--until", type=PAST, metavar="MOMENT", help="Event time of the newest message.")
+@click.option("--timestamp-field", metavar="FIELD", help="Same as `collect --timestamp-field`.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "tsv", "ndjson", "json"]),
+    help="Input format; by default from the file name.",
+)
+@click.option("--headers", metavar="A,B,…", help="CSV column names, if the file has no header row.")
+@click.option("--delimiter", metavar="CHARACTER", help="CSV delimiter; `tab` for a tab.")
 @talks
 async def plan(
     session: Session,
@@ -43,10 +48,10 @@ async def plan(
     headers: str | None,
     delimiter: str | None,
 ) -> None:
-    """Tell what to know before history is sent into STREAM. Nothing is kept.
+    """Estimate the impact of sending history to STREAM. Nothing is stored.
 
-    FILE is a small part of it (- is standard input), such as its first thousand lines: by that it says whether any
-    profile would change, and how. Without one, say with --messages how many there are.
+    FILE is a sample (- is standard input), such as the first thousand lines: it shows whether profiles would change,
+    and how. Without FILE, --messages is required.
 
     \b
     head -n 1000 orders.csv | entrepot backfill plan orders - --format csv --messages 2500000
@@ -63,17 +68,17 @@ async def plan(
     if file is None:
         found = (await session.api.answer("POST", PATH, query=query))["data"]
     else:
-        parcel = parcel_of(file, kind)
-        sent = {"Content-Type": TYPES.get(parcel.kind, NDJSON)}
-        found = await session.api.upload(PATH, _body(parcel), query=query | {"filename": parcel.filename}, headers=sent)
+        upload = upload_file(file, kind)
+        sent = {"Content-Type": TYPES.get(upload.kind, NDJSON)}
+        found = await session.api.upload(PATH, _body(upload), query=query | {"filename": upload.filename}, headers=sent)
     if session.output != "table":
         click.echo(serialized(found, session.output))
     else:
         _print(found)
 
 
-async def _body(parcel: Parcel) -> AsyncIterator[bytes]:
-    with parcel.open() as file:
+async def _body(upload: UploadFile) -> AsyncIterator[bytes]:
+    with upload.open() as file:
         while chunk := file.read(64 * 1024):
             yield chunk
 
@@ -81,9 +86,11 @@ async def _body(parcel: Parcel) -> AsyncIterator[bytes]:
 def _print(found: Mapping[str, Any]) -> None:
     for each in found["in_words"]:
         click.echo(hanging(visible(each), 0))
-    for each in found["warnings"]:
-        click.echo(f"look first: {hanging(visible(each['message']), len('look first: '))}")
+    for warning in found["warnings"]:
+        click.echo(f"warning: {hanging(visible(warning['message']), len('warning: '))}")
     for each in found["sample"]["first_rejects"] if found["sample"] else ():
         click.echo(visible(f"  {each['position']} {each['reason']}"))
     for each in found["sample"]["faults"] if found["sample"] else ():
-        click.echo(visible(f"  {each['part']}: {each['code']}, such as {each['example']} ({each['messages']:,} times)"))
+        click.echo(
+            visible(f"  {each['part']}: {each['code']}, for example {each['example']} ({each['messages']:,} times)")
+        )

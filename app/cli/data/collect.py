@@ -1,4 +1,4 @@
-"""`entrepot collect`: files of messages into a stream, each sent once however often the network fails."""
+"""`entrepot collect`: upload files to a stream exactly once, with retries after network failures."""
 
 import asyncio
 import sys
@@ -13,16 +13,16 @@ import click
 
 from app.cli.client import Value
 from app.cli.exits import UNAVAILABLE, Stopped
-from app.cli.job.ingest_wait import arrived
+from app.cli.job.ingest_wait import wait_ingested
 from app.cli.output import Column, show, visible
 from app.cli.progress import bar
 from app.cli.session import Session, talks
 
 CHUNK: Final = 256 * 1024
-MOST_JSON_BYTES: Final = 10 * 1024 * 1024  # a larger array goes the way of files
+MAX_JSON_BYTES: Final = 10 * 1024 * 1024  # a larger document is uploaded in bulk
 TYPES: Final = {"csv": "text/csv", "tsv": "text/tab-separated-values", "json": "application/json"}
 NDJSON: Final = "application/x-ndjson"
-PAUSES: Final = (1.0, 2.0, 4.0, 8.0)  # before each further try
+RETRY_DELAYS_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
 COLUMNS: Final = (
     Column("file", lambda row: row["file"], shrinks=True),
     Column("messages", lambda row: row["message_count"], right=True),
@@ -33,8 +33,8 @@ COLUMNS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """One file on its way: `path` None is standard input, which can't be sent twice."""
+class UploadFile:
+    """A file to upload; `path` None is standard input, which cannot be retried."""
 
     path: Path | None
     kind: str  # csv, tsv, json or ndjson
@@ -43,44 +43,55 @@ class Parcel:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name to show."""
         return self.path.name if self.path else "-"
 
     @property
     def filename(self) -> str:
-        """What the service is told; a document of JSON is told from lines of it by its ending alone."""
+        """The file name sent to the API, which detects a JSON document by its extension."""
         name = self.path.name if self.path else f"stdin.{self.kind}"
         return f"{name}.json" if self.kind == "json" and ".json" not in name else name
 
     @property
     def route(self) -> Literal["json", "bulk"]:
-        """Which way it goes: a JSON document that fits into memory goes at once, what is waited for as a job."""
+        """The endpoint: small JSON documents are sent at once; other files, and all with --wait, in bulk as a job."""
         if self.waits:
             return "bulk"
-        fits = self.kind == "json" and self.size is not None and self.size <= MOST_JSON_BYTES
+        fits = self.kind == "json" and self.size is not None and self.size <= MAX_JSON_BYTES
         return "json" if fits and self.name.endswith(".json") else "bulk"
 
     def open(self) -> BinaryIO:
-        """Open it at its beginning."""
+        """Open the file for reading."""
         return self.path.open("rb") if self.path else sys.stdin.buffer
 
 
-@click.command(short_help="Send files of messages into a stream.")
+@click.command(short_help="Upload files of messages to a stream.")
 @click.argument("stream")
 @click.argument("files", nargs=-1, required=True)
-@click.option("--format", "kind", type=click.Choice(["csv", "tsv", "ndjson", "json"]), help="By default by the name.")
-@click.option("--timestamp-field", metavar="FIELD", help="Says when a message happened.")
-@click.option("--lane", type=click.Choice(["backfill", "realtime"]), default="backfill", show_default=True)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "tsv", "ndjson", "json"]),
+    help="Input format; by default from the file name.",
+)
+@click.option("--timestamp-field", metavar="FIELD", help="Field that holds the event time.")
+@click.option(
+    "--lane",
+    type=click.Choice(["backfill", "realtime"]),
+    default="backfill",
+    show_default=True,
+    help="Lane that processes the messages.",
+)
 @click.option(
     "--on-error", type=click.Choice(["quarantine", "drop", "abort"]), default="quarantine", show_default=True,
-    help="What becomes of a bad record.",
+    help="Handling of invalid records.",
 )  # fmt: skip
-@click.option("--headers", metavar="A,B,…", help="Field names of CSV without a header row.")
-@click.option("--delimiter", metavar="CHARACTER", help="Of CSV; `tab` is one.")
-@click.option("--append", metavar="JSON", help="An object: fields that every message gets, unless it has them.")
-@click.option("--idempotency-key", metavar="KEY", help="The same key again goes on where it stopped.")
-@click.option("--dry-run", is_flag=True, help="Check and count, and keep nothing.")
-@click.option("-w", "--wait", is_flag=True, help="Stay until all that was sent is in the profiles.")
+@click.option("--headers", metavar="A,B,…", help="CSV column names, if the file has no header row.")
+@click.option("--delimiter", metavar="CHARACTER", help="CSV delimiter; `tab` for a tab.")
+@click.option("--append", metavar="JSON", help="JSON object of default fields, added to messages that lack them.")
+@click.option("--idempotency-key", metavar="KEY", help="Reuse a key to resume an interrupted upload.")
+@click.option("--dry-run", is_flag=True, help="Validate and count records without storing them.")
+@click.option("-w", "--wait", is_flag=True, help="Wait until all messages are applied to profiles.")
 @talks
 async def collect(
     session: Session,
@@ -98,9 +109,9 @@ async def collect(
     dry_run: bool,
     wait: bool,
 ) -> None:
-    """Send FILES (CSV, NDJSON or JSON; plain, gzip or zstd; - is standard input) into STREAM.
+    """Upload FILES (CSV, NDJSON or JSON; plain, gzip or zstd; - is standard input) to STREAM.
 
-    What is on its way when the connection breaks is sent again by itself, and nothing comes twice.
+    Interrupted uploads are retried automatically, without duplicates.
 
     \b
     entrepot collect flights flights.csv.gz --timestamp-field time_hour
@@ -108,33 +119,33 @@ async def collect(
     """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
     query: dict[str, Value] = {"timestamp_field": timestamp_field, "lane": lane, "on_error": on_error, "append": append}
     query["dryrun"] = "true" if dry_run else None
-    parcels = [replace(parcel_of(each, kind), waits=wait) for each in files]
+    uploads = [replace(upload_file(name, kind), waits=wait) for name in files]
     rows = []
-    for parcel in parcels:
-        more = {"headers": headers, "delimiter": delimiter, "filename": parcel.filename}
-        key = _key(idempotency_key, parcel, alone=len(parcels) == 1)
-        found = await _sent(session, stream, parcel, query | more if parcel.route == "bulk" else query, key)
-        rows.append({"file": parcel.name, **found})
-        for each in found["first_rejects"]:
-            click.echo(visible(f"{parcel.name}: {each['position']} {each['reason']}"), err=True)
-    for each in rows if wait and not dry_run else ():
-        await arrived(session, each["upload_id"], lane)
+    for upload in uploads:
+        more = {"headers": headers, "delimiter": delimiter, "filename": upload.filename}
+        key = _key(idempotency_key, upload, alone=len(uploads) == 1)
+        found = await _sent(session, stream, upload, query | more if upload.route == "bulk" else query, key)
+        rows.append({"file": upload.name, **found})
+        for rejected in found["first_rejects"]:
+            click.echo(visible(f"{upload.name}: {rejected['position']} {rejected['reason']}"), err=True)
+    for row in rows if wait and not dry_run else ():
+        await wait_ingested(session, row["upload_id"], lane)
     show(rows, session.output, COLUMNS)
 
 
-def _key(given: str | None, parcel: Parcel, *, alone: bool) -> str:
-    """Return the key of one file: of several, each has its own."""
+def _key(given: str | None, upload: UploadFile, *, alone: bool) -> str:
+    """Return the idempotency key of one file; each of several files has its own."""
     if given is None:
         return str(uuid4())
-    return given if alone else f"{given}/{parcel.name}"
+    return given if alone else f"{given}/{upload.name}"
 
 
-def parcel_of(name: str, kind: str | None) -> Parcel:
-    """Return the file of that name, `-` being standard input, once it is known how it is written."""
+def upload_file(name: str, kind: str | None) -> UploadFile:
+    """Return the upload of a file name (`-` is standard input) with its format."""
     if name == "-":
         if kind is None:
-            raise click.UsageError("say with --format what comes on standard input")
-        return Parcel(None, kind, None)
+            raise click.UsageError("--format is required for standard input")
+        return UploadFile(None, kind, None)
     path = Path(name)
     try:
         size = path.stat().st_size
@@ -146,30 +157,30 @@ def parcel_of(name: str, kind: str | None) -> Parcel:
     by_name = {"csv": "csv", "tsv": "tsv", "json": "json", "ndjson": "ndjson", "jsonl": "ndjson"}
     found = kind or (by_name.get(endings[-1]) if endings else None)
     if found is None:
-        raise click.UsageError(f"{name} doesn't say how it is written: name that with --format")
-    return Parcel(path, found, size)
+        raise click.UsageError(f"{name}: unknown file type; set --format")
+    return UploadFile(path, found, size)
 
 
-async def _sent(session: Session, stream: str, parcel: Parcel, query: Mapping[str, Value], key: str) -> Any:
-    """Send a file, again when the service can't be reached; an upload that is known there goes on."""
-    path = f"/collect/{parcel.route}/{quote(stream, safe='')}"
-    headers = {"Content-Type": TYPES.get(parcel.kind, NDJSON), "Idempotency-Key": key}
-    for pause in (*PAUSES, None):
-        with bar(f"{parcel.name}") as update:
+async def _sent(session: Session, stream: str, upload: UploadFile, query: Mapping[str, Value], key: str) -> Any:
+    """Upload a file; retries while the API is unavailable, and resumes."""
+    path = f"/collect/{upload.route}/{quote(stream, safe='')}"
+    headers = {"Content-Type": TYPES.get(upload.kind, NDJSON), "Idempotency-Key": key}
+    for delay in (*RETRY_DELAYS_SECONDS, None):
+        with bar(f"{upload.name}") as update:
             try:
-                return await session.api.upload(path, _chunks(parcel, update), query=query, headers=headers)
+                return await session.api.upload(path, _chunks(upload, update), query=query, headers=headers)
             except Stopped as stopped:
-                if stopped.exit_code != UNAVAILABLE or pause is None or parcel.path is None:
-                    hint = f"\nTo go on where it stopped: --idempotency-key {key}" if parcel.route == "bulk" else ""
+                if stopped.exit_code != UNAVAILABLE or delay is None or upload.path is None:
+                    hint = f"\nTo resume the upload: --idempotency-key {key}" if upload.route == "bulk" else ""
                     raise Stopped(stopped.message + hint, stopped.exit_code) from stopped
-        await asyncio.sleep(pause)
-    raise AssertionError("the last try has returned or raised")
+        await asyncio.sleep(delay)
+    raise AssertionError("the last attempt returns or raises")
 
 
-async def _chunks(parcel: Parcel, update: Callable[[float, float | None, str], None]) -> AsyncIterator[bytes]:
+async def _chunks(upload: UploadFile, update: Callable[[float, float | None, str], None]) -> AsyncIterator[bytes]:
     sent = 0
-    with parcel.open() as file:
+    with upload.open() as file:
         while chunk := await asyncio.to_thread(file.read, CHUNK):
             yield chunk
             sent += len(chunk)
-            update(sent, parcel.size, f"{sent / 1e6:,.1f} MB sent")
+            update(sent, upload.size, f"{sent / 1e6:,.1f} MB sent")

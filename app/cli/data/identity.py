@@ -1,4 +1,4 @@
-"""`entrepot identity`: the kinds of identities there are, and which of them is the better one."""
+"""`entrepot identity`: identity types and their priority."""
 
 import click
 
@@ -21,11 +21,11 @@ ID = "identity"
 
 @click.group(cls=SpelledOut)
 def identity() -> None:
-    """The kinds of identities that mappings may name, and their ranks."""
+    """Manage the identity types that mappings may use, and their priority."""
 
 
 @identity.command("show")
-@click.option("--version", type=click.IntRange(1), help="Show this one.")
+@click.option("--version", type=click.IntRange(1), help="Show this version.")
 @talks
 async def show_identity(session: Session, version: int | None) -> None:
     """Show the identity rules and their versions."""
@@ -36,9 +36,9 @@ async def show_identity(session: Session, version: int | None) -> None:
 @FILE
 @talks
 async def draft_identity(session: Session, file: str) -> None:
-    """Keep FILE (JSON or YAML, - is standard input) as the draft of the identity rules. Nothing goes by it yet.
+    """Save FILE (JSON or YAML, - is standard input) as the draft of the identity rules. It has no effect until applied.
 
-    Exit code 4 when someone else changed it meanwhile, 5 when it can't be identity rules.
+    Exit code 4 when it was modified concurrently, 5 when the rules are invalid.
     """
     await draft_definition(session, ID, file)
 
@@ -48,7 +48,7 @@ async def draft_identity(session: Session, file: str) -> None:
 @TO
 @talks
 async def diff_identity(session: Session, old: str, new: str) -> None:
-    """Show how the draft differs from what is in force, or any version from any other."""
+    """Compare the draft with the active version, or any two versions."""
     await diff_definition(session, ID, old, new)
 
 
@@ -56,12 +56,12 @@ async def diff_identity(session: Session, old: str, new: str) -> None:
 @VERSION
 @talks
 async def apply_identity(session: Session, version: int | None) -> None:
-    """Let the draft be the identity rules from now on."""
+    """Activate the draft."""
     await apply_definition(session, ID, version)
 
 
 @identity.command("discard")
 @talks
 async def discard_identity(session: Session) -> None:
-    """Drop the draft."""
+    """Discard the draft."""
     await discard_definition(session, ID)

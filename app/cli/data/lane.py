@@ -1,4 +1,4 @@
-"""`entrepot lane`: how far the lanes are behind, how fast they are, and pausing history."""
+"""`entrepot lane`: lag and throughput of the lanes; pausing backfill."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -11,20 +11,20 @@ from app.cli.output import Column, cell, moment, print_facts, serialized, show
 from app.cli.session import Session, talks
 
 LANE: Final = click.argument("lane")
-STEPS: Final = {"mapping": "raw messages to map", "profiles": "what they say, to take up"}
+STEPS: Final = {"mapping": "raw messages to map", "profiles": "mapped messages to apply"}
 MINUTE: Final = 60
 HOUR: Final = 3600
 
 
 def rate(value: float | None) -> str:
-    """Return so many in a second; only nothing is 0."""
+    """Format a rate; only zero is shown as 0."""
     if value is None:
         return ""
     return f"{value:,.0f}" if value >= 10 or not value else f"{value:.2g}"
 
 
 def length(seconds: float | None) -> str:
-    """Return a length of time for a person; empty when it is unknown."""
+    """Format a duration; empty when it is unknown."""
     if seconds is None:
         return ""
     whole = round(seconds)
@@ -38,44 +38,44 @@ def length(seconds: float | None) -> str:
 LANES: Final = (
     Column("lane", lambda row: row["lane"]),
     Column("step", lambda row: row["step"]),
-    Column("behind", lambda row: row["behind"], right=True),
+    Column("lag", lambda row: row["behind"], right=True),
     Column("per second", lambda row: rate(row["records_per_second"]), right=True, drop=2),
     Column("messages/s", lambda row: rate(row["messages_per_second"]), right=True, drop=1),
-    Column("through in", lambda row: length(row["eta_seconds"]), right=True),
-    Column("oldest waiting", lambda row: moment(row["waiting_since"])),
+    Column("eta", lambda row: length(row["eta_seconds"]), right=True),
+    Column("oldest pending", lambda row: moment(row["waiting_since"])),
     Column("state", lambda row: row["state"]),
 )
 PARTITIONS: Final = (
     Column("step", lambda row: row["step"]),
     Column("partition", lambda row: row["partition"], right=True),
-    Column("position", lambda row: row["position"], right=True),
+    Column("committed offset", lambda row: row["position"], right=True),
     Column("end", lambda row: row["end"], right=True),
-    Column("behind", lambda row: row["behind"], right=True),
-    Column("oldest waiting", lambda row: moment(row["waiting_since"])),
+    Column("lag", lambda row: row["behind"], right=True),
+    Column("oldest pending", lambda row: moment(row["waiting_since"])),
 )
 
 
 @click.group(cls=SpelledOut)
 def lane() -> None:
-    """How far the lanes are behind. LANE is `realtime` or `backfill`; only backfill can be paused."""
+    """Show consumer lag. LANE is `realtime` or `backfill`; only backfill can be paused."""
 
 
 @lane.command("list")
 @talks
 async def list_lanes(session: Session) -> None:
-    """Show how far each lane is behind, and the profiles behind it.
+    """Show the lag of each lane and of profiles behind it.
 
-    What waits are records: single messages, or some thousands of them packed together.
+    Lag is counted in records: single messages, or batches of up to some thousands.
     """
     found = await session.api.get("/v2/lane")
-    show(found, session.output, LANES, [row for each in found for row in _rows(each)])
+    show(found, session.output, LANES, [row for lane in found for row in _rows(lane)])
 
 
 @lane.command("show")
 @LANE
 @talks
 async def show_lane(session: Session, lane: str) -> None:
-    """Show how far a LANE is behind, by partition."""
+    """Show the lag of a LANE by partition."""
     found = await session.api.get(_path(lane))
     if session.output != "table":
         click.echo(serialized(found, session.output))
@@ -90,22 +90,22 @@ async def show_lane(session: Session, lane: str) -> None:
 @LANE
 @talks
 async def pause_lane(session: Session, lane: str) -> None:
-    """Pause the backfill LANE within two seconds, until it is resumed. Nothing is lost: messages wait.
+    """Pause the backfill LANE within two seconds, until it is resumed. No messages are lost.
 
-    Exit code 4 for real time, which can't be paused.
+    Exit code 4 for the real-time lane, which cannot be paused.
     """
-    _say(session, await session.api.send("POST", _path(lane, "/pause")))
+    _print(session, await session.api.send("POST", _path(lane, "/pause")))
 
 
 @lane.command("resume")
 @LANE
 @talks
 async def resume_lane(session: Session, lane: str) -> None:
-    """Let a paused LANE go on where it stopped."""
-    _say(session, await session.api.send("POST", _path(lane, "/resume")))
+    """Resume a paused LANE where it stopped."""
+    _print(session, await session.api.send("POST", _path(lane, "/resume")))
 
 
-def _say(session: Session, found: Mapping[str, Any]) -> None:
+def _print(session: Session, found: Mapping[str, Any]) -> None:
     if session.output != "table":
         click.echo(serialized(found, session.output))
     else:
@@ -120,10 +120,10 @@ def _print_facts(found: Mapping[str, Any]) -> None:
 
 def _step(step: Mapping[str, Any]) -> str:
     if not step["behind"]:
-        return "nothing waits"
-    left = f", through in about {length(step['eta_seconds'])}" if step["eta_seconds"] else ""
-    since = f", the oldest since {moment(step['waiting_since'])}" if step["waiting_since"] else ""
-    return f"{cell(step['behind'])} {'record waits' if step['behind'] == 1 else 'records wait'}{since}{left}"
+        return "caught up"
+    left = f", ETA {length(step['eta_seconds'])}" if step["eta_seconds"] else ""
+    since = f", oldest since {moment(step['waiting_since'])}" if step["waiting_since"] else ""
+    return f"{cell(step['behind'])} {'record' if step['behind'] == 1 else 'records'} pending{since}{left}"
 
 
 def _rows(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

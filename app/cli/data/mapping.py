@@ -1,4 +1,4 @@
-"""`entrepot mapping`: what each stream's messages say about people and things."""
+"""`entrepot mapping`: map stream fields to identities and attributes."""
 
 from typing import Final
 
@@ -22,7 +22,7 @@ from app.cli.session import Session, talks
 
 COLUMNS: Final = (
     Column("stream", lambda row: row["stream"], shrinks=True),
-    Column("in force", lambda row: row["applied_version"], right=True),
+    Column("active", lambda row: row["applied_version"], right=True),
     Column("draft", lambda row: row["draft_version"], right=True),
     Column("updated", lambda row: moment(row["updated_at"]), drop=1),
 )
@@ -35,7 +35,7 @@ def _id(stream: str) -> str:
 
 @click.group(cls=SpelledOut)
 def mapping() -> None:
-    """What a STREAM's messages say: which fields are identities, which are attributes, and how they merge."""
+    """Map the fields of a STREAM to identities and attributes, and define how values merge."""
 
 
 @mapping.command("list")
@@ -43,12 +43,12 @@ def mapping() -> None:
 async def list_mappings(session: Session) -> None:
     """List the mappings of all streams."""
     found = await session.api.get("/v2/definition")
-    show([each for each in found if each["kind"] == "mapping"], session.output, COLUMNS)
+    show([row for row in found if row["kind"] == "mapping"], session.output, COLUMNS)
 
 
 @mapping.command("show")
 @STREAM
-@click.option("--version", type=click.IntRange(1), help="Show this one.")
+@click.option("--version", type=click.IntRange(1), help="Show this version.")
 @talks
 async def show_mapping(session: Session, stream: str, version: int | None) -> None:
     """Show the mapping of a STREAM and its versions."""
@@ -60,9 +60,9 @@ async def show_mapping(session: Session, stream: str, version: int | None) -> No
 @FILE
 @talks
 async def draft_mapping(session: Session, stream: str, file: str) -> None:
-    """Keep FILE (JSON or YAML, - is standard input) as the draft of a STREAM's mapping. Nothing maps by it yet.
+    """Save FILE (JSON or YAML, - is standard input) as the draft of a STREAM's mapping. It has no effect until applied.
 
-    Exit code 4 when someone else changed it meanwhile, 5 when it can't be a mapping.
+    Exit code 4 when it was modified concurrently, 5 when it is not a valid mapping.
     """
     await draft_definition(session, _id(stream), file)
 
@@ -72,9 +72,9 @@ async def draft_mapping(session: Session, stream: str, file: str) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), required=False)
 @talks
 async def preview_messages(session: Session, stream: str, file: str | None) -> None:
-    """Try FILE (JSON or YAML, - is standard input), or the draft, on the latest messages of a STREAM. Changes nothing.
+    """Preview FILE (JSON or YAML, - is standard input), or the draft, on recent messages of a STREAM. Has no effect.
 
-    Exit code 5 when it can't be a mapping.
+    Exit code 5 when it is not a valid mapping.
     """
     await preview_mapping(session, stream, file)
 
@@ -85,7 +85,7 @@ async def preview_messages(session: Session, stream: str, file: str | None) -> N
 @TO
 @talks
 async def diff_mapping(session: Session, stream: str, old: str, new: str) -> None:
-    """Show how the draft of a STREAM's mapping differs from what is in force, or any version from any other."""
+    """Compare the draft of a STREAM's mapping with the active version, or any two versions."""
     await diff_definition(session, _id(stream), old, new)
 
 
@@ -94,7 +94,7 @@ async def diff_mapping(session: Session, stream: str, old: str, new: str) -> Non
 @VERSION
 @talks
 async def apply_mapping(session: Session, stream: str, version: int | None) -> None:
-    """Map a STREAM's messages by the draft from now on."""
+    """Activate the draft: map new messages of a STREAM by it."""
     await apply_definition(session, _id(stream), version)
 
 
@@ -102,5 +102,5 @@ async def apply_mapping(session: Session, stream: str, version: int | None) -> N
 @STREAM
 @talks
 async def discard_mapping(session: Session, stream: str) -> None:
-    """Drop the draft of a STREAM's mapping."""
+    """Discard the draft of a STREAM's mapping."""
     await discard_definition(session, _id(stream))

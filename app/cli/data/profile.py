@@ -1,4 +1,4 @@
-"""`entrepot profile`: what is known of somebody, now or as it was, why it is known, and forgetting it."""
+"""`entrepot profile`: look up, explain and delete customer profiles."""
 
 import sys
 from collections.abc import Mapping
@@ -19,30 +19,30 @@ ATTRIBUTES: Final = (
     Column("attribute", lambda row: row["name"], wraps=9),
     Column("value", lambda row: _text(row["value"]), wraps=20),
     Column("merge", lambda row: row["merge"], drop=2),
-    Column("said", lambda row: moment(row["timestamp"])),
+    Column("event time", lambda row: moment(row["timestamp"])),
     Column("job", lambda row: (row["job_id"] or "")[:SHORT_ID], drop=1),
 )
 LINKS: Final = (
     Column("identity", lambda row: row["identities"][0], wraps=16),
     Column("belongs to", lambda row: row["identities"][1], wraps=16),
-    Column("said", lambda row: moment(row["timestamp"])),
+    Column("event time", lambda row: moment(row["timestamp"])),
     Column("job", lambda row: (row["job_id"] or "")[:SHORT_ID], drop=1),
 )
 
 
 @click.group(cls=SpelledOut)
 def profile() -> None:
-    """Look at profiles, and forget people. KEY is any identity, such as email:ada@example.com."""
+    """Look up, explain and delete customer profiles. KEY is any identity, such as email:ada@example.com."""
 
 
 @profile.command("get")
 @KEY
-@click.option("--as-of", metavar="MOMENT", type=AS_OF, help=f"As it was then by the messages' times, {MOMENTS}")
+@click.option("--as-of", metavar="MOMENT", type=AS_OF, help=f"State at this event time: {MOMENTS}")
 @talks
 async def get_profile(session: Session, key: str, as_of: str | None) -> None:
-    """Show what is known of KEY, now or as of a moment.
+    """Show the profile of KEY, now or at a point in time.
 
-    Exit code 3 when nothing is known of it, or had been by then.
+    Exit code 3 when there is no profile, or was none at that time.
     """
     found = await session.api.get(_path(key), as_of=as_of)
     if session.output != "table":
@@ -55,55 +55,56 @@ async def get_profile(session: Session, key: str, as_of: str | None) -> None:
 @KEY
 @talks
 async def explain_profile(session: Session, key: str) -> None:
-    """Show the messages behind a profile: where each is, which rules mapped it, and what it says."""
+    """Show the messages behind a profile: location, rule version and payload of each."""
     found = await session.api.get(_path(key, "/explain"))
     if session.output != "table":
         click.echo(serialized(found, session.output))
         return
     _print_profile(found["profile"])
-    for each in found["messages"]:
+    for message in found["messages"]:
         click.echo()
         print_facts(
             {
-                "message": each["message_id"],
-                "at": moment(each["timestamp"]),
-                "stream": each["stream"],
-                "job": each["job_id"] or "",
-                "identities": ", ".join(each["identities"]),
-                "found in": f"{each['topic']}/{each['partition']} at offset {each['offset']}",
-                "rules": f"as of offset {each['rules_at']} of definitions.events",
-                "says": serialized(each["message"], "line"),
+                "message": message["message_id"],
+                "at": moment(message["timestamp"]),
+                "stream": message["stream"],
+                "job": message["job_id"] or "",
+                "identities": ", ".join(message["identities"]),
+                "location": f"{message['topic']}/{message['partition']} at offset {message['offset']}",
+                "rule version": f"definitions.events at offset {message['rules_at']}",
+                "payload": serialized(message["message"], "line"),
             }
         )
 
 
 @profile.command("forget")
 @KEY
-@click.option("-y", "--yes", is_flag=True, help="Don't ask; needed where nobody can answer.")
+@click.option("-y", "--yes", is_flag=True, help="Skip the confirmation; required without a terminal.")
 @talks
 async def forget_profile(session: Session, key: str, *, yes: bool) -> None:
-    """Forget the person that KEY belongs to, with all identities: for good, also in every rebuild to come.
+    """Delete the profile of KEY with all its identities, permanently, and exclude it from future rebuilds.
 
-    It says when nothing was known of KEY, as when that is misspelt; what comes in later about its past isn't mapped
-    either. Raw messages stay, and are never mapped again. Exit code 6 when it isn't known yet whether all is dropped:
-    then repeat it.
+    Messages about its past that arrive later are not mapped either. Raw messages are retained, but never mapped
+    again. Exit code 6 when the deletion could not be confirmed: repeat it.
     """
     if not yes and not sys.stdin.isatty():
-        raise click.UsageError("forgetting can't be undone: say with --yes that it is meant")
+        raise click.UsageError("deletion is permanent: pass --yes to confirm")
     identities = await _identities(session, key)
     if not identities:
-        click.echo(visible(f"nothing is known of {key}"), err=True)
+        click.echo(visible(f"no profile for {key}"), err=True)
     if not yes:
-        whom = ", ".join(identities) or key
-        click.confirm(f"Forget {visible(whom)} with all that is known? This can't be undone.", abort=True, err=True)
+        names = ", ".join(identities) or key
+        click.confirm(f"Delete the profile of {visible(names)}? This is permanent.", abort=True, err=True)
     found = await session.api.send("DELETE", _path(key))
     if session.output != "table":
         click.echo(serialized(found, session.output))
     else:
         count = found["identities"]
-        click.echo(f"forgotten: {count} {'identity' if count == 1 else 'identities'}, up to {moment(found['at'])}")
+        click.echo(
+            f"deleted: {count} {'identity' if count == 1 else 'identities'}, messages up to {moment(found['at'])}"
+        )
     if not found["complete"]:
-        more = "the profile had as many links as one may have; if it had more identities, forget each of those, too"
+        more = "the profile had reached the limit of links; if it had further identities, delete each of them too"
         click.echo(more, err=True)
 
 
@@ -121,14 +122,14 @@ def _print_profile(found: Mapping[str, Any]) -> None:
     print_facts({"profile": found["id"], "identities": "\n".join(found["identities"])})
     if found["attributes"]:
         click.echo()
-        print_table([{"name": name, **each} for name, each in found["attributes"].items()], ATTRIBUTES)
+        print_table([{"name": name, **attribute} for name, attribute in found["attributes"].items()], ATTRIBUTES)
     if found["links"]:
         click.echo()
         print_table(found["links"], LINKS)
 
 
 def _text(value: object) -> str:
-    """Return a value as it stands in a message; a text without quotes."""
+    """Format a value as JSON; strings without quotes."""
     return value if isinstance(value, str) else serialized(value, "line")
 
 

@@ -1,4 +1,4 @@
-"""`entrepot provider` and `entrepot metric`: what jobs can connect to, and what came of them."""
+"""`entrepot provider` and `entrepot metric`: providers with their configuration, and record counts."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -26,7 +26,7 @@ FIELDS: Final = (
     Column("field", lambda row: row["field"]),
     Column("type", lambda row: row["type"], wraps=12, drop=2),
     Column("default", lambda row: row["default"], wraps=10, drop=1),
-    Column("what it is", lambda row: row["description"], wraps=20, shrinks=True),
+    Column("description", lambda row: row["description"], wraps=20, shrinks=True),
 )
 COUNTS: Final = ("read", "accepted", "rejected", "duplicate", "omitted", "added", "removed")
 METRIC: Final = (
@@ -37,7 +37,7 @@ METRIC: Final = (
 
 @click.group(cls=SpelledOut)
 def provider() -> None:
-    """What jobs can connect to, and how it is configured."""
+    """List the providers that jobs connect to, and their configuration."""
 
 
 @provider.command("list")
@@ -51,7 +51,7 @@ async def list_providers(session: Session) -> None:
 @click.argument("name")
 @talks
 async def show_provider(session: Session, name: str) -> None:
-    """Show what the provider NAME can do, and the fields that each of its job types takes."""
+    """Show a provider: its job types and the configuration fields of each."""
     found = await session.api.get(f"/v2/provider/{quote(name, safe='')}")
     if session.output != "table":
         click.echo(serialized(found, session.output))
@@ -63,14 +63,14 @@ async def show_provider(session: Session, name: str) -> None:
         show(list(_fields(kind["configuration"])), "table", FIELDS)
 
 
-@click.command(short_help="Counts over a time range.")
-@click.option("--job", help="Of this job only.")
-@click.option("--provider", "provider_name", help="Of this provider only.")
-@click.option("--stream", "stream_name", help="Of this stream only.")
-@click.option("--since", metavar="MOMENT", type=PAST, help=f"By default a day before the end; {MOMENTS}")
-@click.option("--until", metavar="MOMENT", type=PAST, help="By default now.")
+@click.command(short_help="Record counts over a time range.")
+@click.option("--job", help="Only this job.")
+@click.option("--provider", "provider_name", help="Only this provider.")
+@click.option("--stream", "stream_name", help="Only this stream.")
+@click.option("--since", metavar="MOMENT", type=PAST, help=f"Default: one day before the end. {MOMENTS}")
+@click.option("--until", metavar="MOMENT", type=PAST, help="Default: now.")
 @click.option(
-    "--interval", metavar="SPAN", type=SPAN, default="1h", show_default=True, help="The width of a row, such as 5m."
+    "--interval", metavar="SPAN", type=SPAN, default="1h", show_default=True, help="Bucket width, such as 5m."
 )
 @talks
 async def metric(
@@ -82,7 +82,7 @@ async def metric(
     until: str | None,
     interval: str,
 ) -> None:
-    """Counts of records over a time range, in rows of one interval and a sum."""
+    """Show record counts over a time range, one row for each interval, and the total."""
     found = await session.api.get(
         "/v2/metric",
         job_id=(await find_job(session.api, job))["id"] if job else None,
@@ -93,7 +93,7 @@ async def metric(
         interval=interval,
     )
     rows = [{"from": moment(each["start"]), "counts": each["counts"]} for each in found["buckets"]]
-    show(found, session.output, METRIC, [*rows, {"from": "sum", "counts": found["total"]}])
+    show(found, session.output, METRIC, [*rows, {"from": "total", "counts": found["total"]}])
 
 
 def _fields(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`entrepot stream`: what came in on each stream, what is known of its fields, and a mapping to begin with."""
+"""`entrepot stream`: received messages, field statistics, and a suggested mapping."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,12 +13,12 @@ from app.cli.session import Session, talks
 
 
 def _percent(share: float) -> str:
-    """Return a share in whole percent; only all is 100, and only nothing 0."""
+    """Format a share in whole percent; only 1 is shown as 100 %, only 0 as 0 %."""
     return f"{round(share * 100) if share in {0, 1} else min(max(round(share * 100), 1), 99)} %"
 
 
 def _names(counts: Mapping[str, int]) -> str:
-    """Return what was counted, the most frequent first."""
+    """Return the names, most frequent first."""
     return ", ".join(sorted(counts, key=lambda name: (-counts[name], name)))
 
 
@@ -46,7 +46,7 @@ FIELDS: Final = (
     Column("field", lambda row: row["name"], shrinks=True),
     Column("fill", lambda row: _percent(row["fill"]), right=True),
     Column("types", lambda row: _names(row["types"]), wraps=8),
-    Column("texts look like", lambda row: _names(row["looks"]), wraps=15),
+    Column("patterns", lambda row: _names(row["looks"]), wraps=15),
     Column("distinct", lambda row: row["distinct"], right=True),
     Column("range", _range, drop=2),
     Column("last seen", lambda row: moment(row["last_seen"]), drop=1),
@@ -56,7 +56,7 @@ STREAM: Final = click.argument("stream")
 
 @click.group(cls=SpelledOut)
 def stream() -> None:
-    """The streams that have messages: how many, and what is known of their fields."""
+    """List streams and the statistics of their fields."""
 
 
 stream.add_command(stream_dead_letters)
@@ -65,7 +65,7 @@ stream.add_command(stream_dead_letters)
 @stream.command("list")
 @talks
 async def list_streams(session: Session) -> None:
-    """List streams, with what each lane has seen of them."""
+    """List streams with the messages that each lane received."""
     show(await session.api.get("/v2/stream"), session.output, STREAMS)
 
 
@@ -73,7 +73,7 @@ async def list_streams(session: Session) -> None:
 @STREAM
 @talks
 async def show_stream(session: Session, stream: str) -> None:
-    """Show what came in on a STREAM, and what is known of its fields from the messages that were looked at."""
+    """Show the messages received on a STREAM, and field statistics from a sample of them."""
     found = await session.api.get(_path(stream))
     if session.output != "table":
         click.echo(serialized(found, session.output))
@@ -84,7 +84,7 @@ async def show_stream(session: Session, stream: str) -> None:
             "messages": ", ".join(f"{each['count']:,} {each['lane']}" for each in found["lanes"]),
             "newest message": moment(found["last_message_at"]),
             "last arrival": moment(found["last_arrival_at"]),
-            "looked at": f"{found['looked']:,} messages",
+            "sampled": f"{found['looked']:,} messages",
             "more fields": f"about {found['more_fields']:,}, not shown" if found["more_fields"] else "",
         }
     )
@@ -94,12 +94,14 @@ async def show_stream(session: Session, stream: str) -> None:
 
 @stream.command("suggest")
 @STREAM
-@click.option("--identity", is_flag=True, help="Print the identity rules that the mapping needs instead.")
+@click.option(
+    "--identity", is_flag=True, help="Print the identity rules that the mapping needs, instead of the mapping."
+)
 @talks
 async def suggest_mapping(session: Session, stream: str, identity: bool) -> None:  # noqa: FBT001  # as click gives it
-    """Print a mapping of a STREAM to begin with, made from what its messages look like, with reasons as comments.
+    """Print a suggested mapping of a STREAM, derived from its messages, with the reasons as comments.
 
-    Look at it, correct it, and give it to `entrepot mapping draft`; its kinds to `entrepot identity draft`.
+    Review it, then pass it to `entrepot mapping draft`, and its identity types to `entrepot identity draft`.
     """
     found = await session.api.get(_path(stream, "/suggestion"))
     if session.output == "json":

@@ -1,1 +1,1 @@
-"""Commands about jobs."""
+"""The commands of `entrepot job`."""

@@ -1,4 +1,4 @@
-"""`entrepot job pause`, `resume`, `run`, `kill`, `restore`: what people do with a job."""
+"""`entrepot job pause`, `resume`, `run`, `kill` and `restore`."""
 
 from typing import Any
 
@@ -11,23 +11,21 @@ from app.cli.param_types import SPAN
 from app.cli.session import Session, talks
 
 
-@click.command(short_help="Stop at the next record.")
+@click.command(short_help="Pause at the next record.")
 @click.argument("job")
-@click.option(
-    "--for", "span", metavar="SPAN", type=SPAN, help="For so long, such as 90s, 15m, 1h30m or 2d, and then go on."
-)
+@click.option("--for", "span", metavar="SPAN", type=SPAN, help="Resume after this duration: 90s, 15m, 1h30m, 2d.")
 @talks
 async def pause(session: Session, job: str, span: str | None) -> None:
-    """Stop a JOB at the next record, for a time or until it is resumed."""
+    """Pause a JOB at the next record, for a duration or until it is resumed."""
     await _act(session, job, "pause", span=span)
 
 
-@click.command(short_help="Go on after a pause or a failure.")
+@click.command(short_help="Resume after a pause or a failure.")
 @click.argument("job")
 @WAIT
 @talks
 async def resume(session: Session, job: str, *, wait: bool) -> int:
-    """Go on with a JOB after a pause or a failure."""
+    """Resume a JOB after a pause or a failure."""
     found = await _act(session, job, "resume")
     return await waited(session, found) if wait else 0
 
@@ -37,24 +35,24 @@ async def resume(session: Session, job: str, *, wait: bool) -> int:
 @WAIT
 @talks
 async def run(session: Session, job: str, *, wait: bool) -> int:
-    """Run a JOB now instead of when its time comes, or once more after it was completed."""
+    """Run a JOB now instead of at its scheduled time, or again after it completed."""
     found = await _act(session, job, "run")
     return await waited(session, found) if wait else 0
 
 
-@click.command(short_help="Stop and put away.")
+@click.command(short_help="Delete (archive) a job.")
 @click.argument("job")
 @talks
 async def kill(session: Session, job: str) -> None:
-    """Stop a JOB and put it away; it can be restored for 90 days."""
+    """Delete (archive) a JOB: it stops, and can be restored for 90 days."""
     await _act(session, job, "kill")
 
 
-@click.command(short_help="Bring a killed job back.")
+@click.command(short_help="Restore a deleted job.")
 @click.argument("job")
 @talks
 async def restore(session: Session, job: str) -> None:
-    """Bring a killed JOB back, paused."""
+    """Restore a deleted JOB. It is paused until it is resumed."""
     await _act(session, job, "restore")
 
 
@@ -67,9 +65,9 @@ async def _act(session: Session, job: str, action: str, *, span: str | None = No
 
 
 def say_done(session: Session, job: dict[str, Any], message: str = "") -> None:
-    """Print what became of a job, and what the API says of it."""
+    """Print the state of a job after a change, and the message of the API."""
     if session.output == "table" and not is_visible(job):
-        click.echo(f"accepted, and not visible yet; look with: entrepot job show {job['id']}")
+        click.echo(f"accepted; not visible yet, check with: entrepot job show {job['id']}")
     elif session.output == "table":
         reason = f", {job['reason']}" if job["reason"] else ""
         click.echo(f"{job['id']}  {visible(job['name'])}: {job['status']}{reason}")

@@ -1,4 +1,4 @@
-"""`entrepot job dead-letters` and `entrepot stream dead-letters`: the records that could not be taken, and why."""
+"""`entrepot job dead-letters` and `entrepot stream dead-letters`: rejected records with the reasons."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -17,40 +17,40 @@ COLUMNS: Final = (
     Column("rejected", lambda row: moment(row["rejected_at"]), drop=3),
     Column("where", lambda row: f"{row['source']} {row['position']}", wraps=14),
     Column("reason", lambda row: row["reason"], wraps=24),
-    Column("it begins with", lambda row: row["excerpt"][:EXCERPT], wraps=16),
+    Column("excerpt", lambda row: row["excerpt"][:EXCERPT], wraps=16),
     Column("code", lambda row: row["code"], drop=2),
     Column("stream", lambda row: row["stream"], drop=1),
 )
-SINCE: Final = click.option("--since", metavar="MOMENT", type=PAST, help=f"Only since then, {MOMENTS}")
+SINCE: Final = click.option("--since", metavar="MOMENT", type=PAST, help=f"Rejected since then: {MOMENTS}")
 LIMIT: Final = click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True)
 
 
-@click.command(short_help="The records that could not be taken, and why.")
+@click.command(short_help="List rejected records with the reasons.")
 @click.argument("job")
 @SINCE
 @LIMIT
 @talks
 async def job_dead_letters(session: Session, job: str, since: str | None, limit: int) -> None:
-    """Show the records of a JOB, or of an upload by its id, that could not be taken, and why."""
+    """List the rejected records of a JOB, or of an upload by its id, with the reasons."""
     await _print(session, since, limit, job_id=await _owner(session, job))
 
 
-@click.command("dead-letters", short_help="The records that could not be taken, and why.")
+@click.command("dead-letters", short_help="List rejected records with the reasons.")
 @click.argument("stream", required=False)
 @SINCE
 @LIMIT
 @talks
 async def stream_dead_letters(session: Session, stream: str | None, since: str | None, limit: int) -> None:
-    """Show the records of a STREAM, or of all, that could not be taken, and why.
+    """List the rejected records of a STREAM, or of all streams, with the reasons.
 
-    Without --since, the last thousand of each partition are looked at. A record that can't be read at all is of no
-    stream.
+    Without --since, only the last thousand of each partition are searched. A record that cannot be parsed belongs to
+    no stream.
     """
     await _print(session, since, limit, stream=stream)
 
 
 async def _owner(session: Session, job: str) -> str:
-    """Return the id that dead letters carry: a job's, or that of an upload that is no job."""
+    """Return the id that dead letters carry: that of a job, or of an upload without a job."""
     try:
         found: str = (await find_job(session.api, job))["id"]
     except Stopped as stopped:
@@ -79,6 +79,6 @@ async def _print(session: Session, since: str | None, limit: int, **which: str |
             break
     show(letters, session.output, COLUMNS)
     if cursor is not None:
-        click.echo(f"there may be more than {limit:,}; --limit shows more", err=True)
+        click.echo(f"there may be more than {limit:,}; raise --limit to see them", err=True)
     elif not letters and session.output == "table":
-        click.echo("nothing was rejected; dead letters are kept for 30 days", err=True)
+        click.echo("no rejected records; dead letters are retained for 30 days", err=True)

@@ -1,4 +1,4 @@
-"""`entrepot job create` and `edit`: jobs from what people type."""
+"""`entrepot job create` and `edit`: create and change jobs from options and fields."""
 
 from typing import Any, Final
 from urllib.parse import quote
@@ -15,23 +15,28 @@ from app.cli.job.wait import WAIT, is_visible, waited
 from app.cli.session import Session, talks
 
 CADENCE: Final = click.option(
-    "--cadence", "cadence_text", metavar="WHEN", help="once, continuous, a length of time such as 15m, or cron."
+    "--cadence",
+    "cadence_text",
+    metavar="WHEN",
+    help="Schedule: once, continuous, a duration (15m) or a cron expression.",
 )
-TIME_ZONE: Final = click.option("--time-zone", help="Of the cadence, such as Europe/Berlin.")
-CONFIG: Final = click.option("--config", "config", metavar="JSON|@FILE", help="The configuration.")
+TIME_ZONE: Final = click.option("--time-zone", help="Time zone of the schedule, such as Europe/Berlin.")
+CONFIG: Final = click.option(
+    "--config", "config", metavar="JSON|@FILE", help="Configuration as JSON, or @FILE to read it from a file."
+)
 FIELDS: Final = click.argument("fields", nargs=-1)
 
 
 @click.command(short_help="Create a job.")
-@click.option("--provider", required=True, help="See `entrepot provider list`.")
-@click.option("--type", "job_type", default="import", show_default=True, help="What the provider shall do.")
+@click.option("--provider", required=True, help="Provider; see `entrepot provider list`.")
+@click.option("--type", "job_type", default="import", show_default=True, help="Job type.")
 @click.option("--name", required=True)
 @click.option("--description", default="")
 @CONFIG
 @CADENCE
 @TIME_ZONE
-@click.option("--draft", is_flag=True, help="Keep it paused until it is resumed.")
-@click.option("--idempotency-key", metavar="KEY", help="The same key again is the same job.")
+@click.option("--draft", is_flag=True, help="Create it paused and skip validation; `resume` starts it.")
+@click.option("--idempotency-key", metavar="KEY", help="A repeated request with this key returns the same job.")
 @WAIT
 @FIELDS
 @talks
@@ -50,9 +55,9 @@ async def create(
     draft: bool,
     wait: bool,
 ) -> int:
-    """Create a job and start it. FIELDS are key=text, or key:=json.
+    """Create a job and start it. FIELDS set its configuration: key=text or key:=json.
 
-    `entrepot provider show` lists the fields. The provider tries the configuration first; a draft is kept as it is.
+    `entrepot provider show` lists the fields. The provider validates the configuration first, unless it is a draft.
 
     \b
     entrepot job create --provider file --name Flights source=flights.csv.gz stream=flights
@@ -68,8 +73,8 @@ async def create(
     if when := cadence(cadence_text, time_zone):
         body["cadence"] = when
     if not draft:
-        await _try(session, body)
-    key = idempotency_key or str(uuid4())  # a request that the network repeats is still one job
+        await _validate(session, body)
+    key = idempotency_key or str(uuid4())  # a retried request creates one job
     job = await session.api.send(
         "POST", "/v2/job", body, headers={"Idempotency-Key": key}, run_job="false" if draft else None
     )
@@ -77,13 +82,13 @@ async def create(
     return await waited(session, job) if wait else 0
 
 
-async def _try(session: Session, body: dict[str, Any]) -> None:
-    """Let the provider look at the configuration, so that what can't work is said now and not in a log later."""
-    asked = {name: body[name] for name in ("configuration", "cadence") if name in body}
+async def _validate(session: Session, body: dict[str, Any]) -> None:
+    """Validate the configuration with the provider, to report errors now and not in the job's log."""
+    draft = {name: body[name] for name in ("configuration", "cadence") if name in body}
     path = f"/v2/provider/{quote(body['provider'], safe='')}/{quote(body['job_type'], safe='')}/validate"
-    verdict = await session.api.send("PUT", path, asked)
+    verdict = await session.api.send("PUT", path, draft)
     if not verdict["valid"]:
-        raise Stopped(problem_text(422, {"detail": "it would not work:", **verdict}), REFUSED)
+        raise Stopped(problem_text(422, {"detail": "invalid configuration:", **verdict}), REFUSED)
 
 
 @click.command(short_help="Change a job.")
@@ -96,7 +101,7 @@ async def _try(session: Session, body: dict[str, Any]) -> None:
 @click.option(
     "--cursor",
     metavar="JSON|@FILE",
-    help="Replaces where it goes on, only while it is paused; {}: from the beginning.",
+    help="Overwrite the checkpoint (job must be paused); {} restarts from the beginning.",
 )
 @FIELDS
 @talks
@@ -111,11 +116,11 @@ async def edit(
     cursor: str | None,
     fields: tuple[str, ...],
 ) -> None:
-    """Change what is named of a JOB and leave the rest. FIELDS are key=text, or key:=json; key:=null takes one away.
+    """Change only the named properties of a JOB. FIELDS are key=text or key:=json; key:=null removes a field.
 
-    A cursor is one value: --cursor replaces all of it.
+    --cursor replaces the whole checkpoint.
 
-    Exit code 4 when someone else changed it meanwhile.
+    Exit code 4 when the job was modified concurrently.
     """
     patch = {
         "name": name,
@@ -126,7 +131,7 @@ async def edit(
     }
     wanted = {key: value for key, value in patch.items() if value is not None}
     if not wanted:
-        raise click.UsageError("nothing to change: name an option or a field")
+        raise click.UsageError("nothing to change: give an option or a field")
     found = await find_job(session.api, job)
     headers = {"If-Match": f'"{found["revision"]}"', "Content-Type": "application/merge-patch+json"}
     answer = await session.api.answer("PATCH", f"/v2/job/{found['id']}", wanted, headers=headers)

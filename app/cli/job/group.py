@@ -1,4 +1,4 @@
-"""The commands for jobs. Each is in the module of what it does: looking, making and changing, acting."""
+"""`entrepot job`: the table of its commands."""
 
 from typing import Final
 
@@ -8,22 +8,20 @@ from app.cli.lazy import Lazy, LazyGroup
 
 COMMANDS: Final = {
     "list": Lazy("app.cli.job.show", "list_jobs", "List jobs."),
-    "show": Lazy("app.cli.job.show", "show_job", "Look at a job, now or as of a moment."),
-    "create": Lazy("app.cli.job.edit", "create", "Create a job and start it, or keep it as a draft."),
-    "edit": Lazy("app.cli.job.edit", "edit", "Change a job."),
-    "pause": Lazy("app.cli.job.actions", "pause", "Stop at the next record, for a time or until resumed."),
-    "resume": Lazy("app.cli.job.actions", "resume", "Go on after a pause or a failure."),
-    "run": Lazy("app.cli.job.actions", "run", "Run now, or once more after completion."),
-    "kill": Lazy("app.cli.job.actions", "kill", "Stop and put away; it can be restored for 90 days."),
-    "restore": Lazy("app.cli.job.actions", "restore", "Bring a killed job back, paused."),
-    "logs": Lazy("app.cli.job.logs", "logs", "What happened to a job, or to all."),
-    "dead-letters": Lazy(
-        "app.cli.job.dead_letters", "job_dead_letters", "The records that could not be taken, and why."
-    ),
-    "undo": Lazy("app.cli.rebuild.start", "undo", "Build profiles anew without what a job has brought."),
-    "history": Lazy("app.cli.job.history", "history", "The versions of a job's configuration."),
-    "diff": Lazy("app.cli.job.history", "diff", "Compare two versions of a job's configuration."),
-    "revert": Lazy("app.cli.job.history", "revert", "Bring an older configuration back, as a new version."),
+    "show": Lazy("app.cli.job.show", "show_job", "Show a job, now or at a point in time."),
+    "create": Lazy("app.cli.job.edit", "create", "Create and start a job, or create a draft."),
+    "edit": Lazy("app.cli.job.edit", "edit", "Change the configuration, schedule or name of a job."),
+    "pause": Lazy("app.cli.job.actions", "pause", "Pause at the next record, for a duration or until resumed."),
+    "resume": Lazy("app.cli.job.actions", "resume", "Resume after a pause or a failure."),
+    "run": Lazy("app.cli.job.actions", "run", "Run now, or again after completion."),
+    "kill": Lazy("app.cli.job.actions", "kill", "Delete (archive) a job; recoverable for 90 days."),
+    "restore": Lazy("app.cli.job.actions", "restore", "Restore a deleted job, paused."),
+    "logs": Lazy("app.cli.job.logs", "logs", "Show the log of a job, or of all jobs."),
+    "dead-letters": Lazy("app.cli.job.dead_letters", "job_dead_letters", "List rejected records with the reasons."),
+    "undo": Lazy("app.cli.rebuild.start", "undo", "Rebuild profiles without the messages of a job."),
+    "history": Lazy("app.cli.job.history", "history", "List the configuration versions of a job."),
+    "diff": Lazy("app.cli.job.history", "diff", "Compare two configuration versions."),
+    "revert": Lazy("app.cli.job.history", "revert", "Revert to an older configuration, as a new version."),
 }
 
 
@@ -35,4 +33,4 @@ class JobCommands(LazyGroup):
 
 @click.group(cls=JobCommands)
 def job() -> None:
-    """Create, look at and change jobs. JOB is an id, the beginning of one, or a name."""
+    """Create, inspect and change jobs. JOB is an id, an id prefix, or a name."""

@@ -1,4 +1,4 @@
-"""`entrepot job history`, `diff`, `revert`: the older configurations of jobs."""
+"""`entrepot job history`, `diff` and `revert`: configuration versions of jobs."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -20,28 +20,28 @@ HISTORY: Final = (
     Column("at", lambda row: moment(row["at"])),
     Column("by", lambda row: row["by"], wraps=8),
     Column("cadence", lambda row: row["cadence"], wraps=9),
-    Column("what changed", lambda row: row["changed"], wraps=16),
+    Column("changes", lambda row: row["changed"], wraps=16),
 )
 
 
-@click.command(short_help="The versions of a configuration.")
+@click.command(short_help="List configuration versions.")
 @click.argument("job")
 @talks
 async def history(session: Session, job: str) -> None:
-    """The versions of a JOB's configuration, the newest first, and what each changed."""
+    """List the configuration versions of a JOB, newest first, with the changes of each."""
     _, versions = await _versions(session, job)
     older = [*versions[1:], None]
-    rows = [_row(each, before) for each, before in zip(versions, older, strict=True)]
+    rows = [_row(version, before) for version, before in zip(versions, older, strict=True)]
     show(versions, session.output, HISTORY, rows)
 
 
-@click.command(short_help="Compare two versions of a configuration.")
+@click.command(short_help="Compare two configuration versions.")
 @click.argument("job")
 @click.argument("old", type=int, required=False)
 @click.argument("new", type=int, required=False)
 @talks
 async def diff(session: Session, job: str, old: int | None, new: int | None) -> None:
-    """Compare version OLD of a JOB's configuration (by default the one before) with version NEW (the newest)."""
+    """Compare two configuration versions of a JOB: OLD (default: the one before NEW) and NEW (default: the newest)."""
     _, versions = await _versions(session, job)
     after = _version(versions, new or versions[0]["version"])
     before = _version(versions, old or max(1, after["version"] - 1))
@@ -49,19 +49,19 @@ async def diff(session: Session, job: str, old: int | None, new: int | None) -> 
         click.echo(serialized([before, after], session.output))
         return
     if len(versions) == 1:
-        click.echo("there is only version 1: nothing to compare it with")
+        click.echo("only version 1 exists: nothing to compare")
     elif _text(before) == _text(after):
-        click.echo(f"versions {before['version']} and {after['version']} say the same")
+        click.echo(f"versions {before['version']} and {after['version']} are identical")
     for line in difflib.unified_diff(_text(before), _text(after), _title(before), _title(after), lineterm=""):
         click.echo(click.style(visible(line), fg=COLOURS_OF_LINES.get(line[:1])))
 
 
-@click.command(short_help="Bring an older configuration back.")
+@click.command(short_help="Revert to an older configuration.")
 @click.argument("job")
 @click.argument("version", type=int)
 @talks
 async def revert(session: Session, job: str, version: int) -> None:
-    """Bring VERSION of a JOB's configuration back, with its cadence and retry policy, as a new version."""
+    """Revert a JOB to VERSION of its configuration, schedule and retry policy, as a new version."""
     found = await find_job(session.api, job)
     answer = await session.api.answer("POST", f"/v2/job/{found['id']}/revert/{version}")
     say_done(session, found | answer["data"], answer["message"])
@@ -73,15 +73,15 @@ async def _versions(session: Session, job: str) -> tuple[str, list[Mapping[str, 
 
 
 def _version(versions: Sequence[Mapping[str, Any]], number: int) -> Mapping[str, Any]:
-    found = next((each for each in versions if each["version"] == number), None)
+    found = next((version for version in versions if version["version"] == number), None)
     if found is None:
-        raise Stopped(f"there is no version {number}; the newest is {versions[0]['version']}", NOT_FOUND)
+        raise Stopped(f"no version {number}; the newest is {versions[0]['version']}", NOT_FOUND)
     return found
 
 
 def _row(version: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
     cadence = {name: value for name, value in version["cadence"].items() if name != "quiet"}
-    quiet = tuple(QuietWindow(**each | {"days": tuple(each["days"])}) for each in version["cadence"]["quiet"])
+    quiet = tuple(QuietWindow(**window | {"days": tuple(window["days"])}) for window in version["cadence"]["quiet"])
     return {
         **{name: version[name] for name in ("version", "at", "by")},
         "cadence": cadence_in_words(Cadence(**cadence, quiet=quiet)),
@@ -90,13 +90,13 @@ def _row(version: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[s
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Return what a version changed: fields as `job edit` takes them, `-` before one that it took away."""
-    said = [f"brings back version {after['reverted_from']}"] if after["reverted_from"] else []
+    """Return the changes of a version: fields in the syntax of `job edit`, a removed one with `-`."""
+    changes = [f"reverted to version {after['reverted_from']}"] if after["reverted_from"] else []
     old, new = before["configuration"], after["configuration"]
-    said += [_field(name, value) for name, value in new.items() if name not in old or old[name] != value]
-    said += [f"-{name}" for name in old if name not in new]
-    said += [part for part in ("cadence", "retry") if before[part] != after[part]]
-    return ", ".join(said) or "nothing"
+    changes += [_field(name, value) for name, value in new.items() if name not in old or old[name] != value]
+    changes += [f"-{name}" for name in old if name not in new]
+    changes += [part for part in ("cadence", "retry") if before[part] != after[part]]
+    return ", ".join(changes) or "nothing"
 
 
 def _field(name: str, value: Any) -> str:
@@ -108,6 +108,6 @@ def _title(version: Mapping[str, Any]) -> str:
 
 
 def _text(version: Mapping[str, Any]) -> list[str]:
-    """Return all that a version says, in an order that doesn't change."""
+    """Return a version as YAML lines in a stable order."""
     kept = {name: version[name] for name in ("configuration", "cadence", "retry")}
     return serialized({name: dict(sorted(part.items())) for name, part in kept.items()}, "yaml").splitlines()

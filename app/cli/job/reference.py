@@ -1,4 +1,4 @@
-"""How people name a job: by its id, the beginning of it, or its name."""
+"""Resolves a job reference: an id, an id prefix, or a name."""
 
 from typing import Any, Final
 
@@ -7,22 +7,22 @@ from app.cli.exits import NOT_FOUND, Stopped
 from app.cli.output import moment, visible
 
 EVERY_STATUS: Final = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
-SHORTEST_PREFIX: Final = 4
+MIN_PREFIX_LENGTH: Final = 4
 USAGE: Final = 2
 
 
 async def find_job(api: Api, reference: str) -> dict[str, Any]:
-    """Return the job that is meant; raise `Stopped` when there is none or more than one."""
-    found: list[dict[str, Any]] = await api.get("/v2/job", search=reference, status=EVERY_STATUS, limit=1000)
-    named = [each for each in found if reference in {each["id"], each["name"]}]
-    if not named and len(reference) >= SHORTEST_PREFIX:
-        named = [each for each in found if each["id"].startswith(reference)]
-    if not named:
-        near = "".join(f"\n  {each['id']}  {visible(each['name'])}" for each in found[:5])
-        raise Stopped(f"there is no job {reference!r}" + (f"; near to it:{near}" if near else ""), NOT_FOUND)
-    if len(named) > 1:
-        which = "".join(
-            f"\n  {each['id']}  {visible(each['name'])}, created {moment(each['created_at'])}" for each in named
+    """Return the job of a reference; raise `Stopped` when none or several match."""
+    candidates: list[dict[str, Any]] = await api.get("/v2/job", search=reference, status=EVERY_STATUS, limit=1000)
+    matches = [job for job in candidates if reference in {job["id"], job["name"]}]
+    if not matches and len(reference) >= MIN_PREFIX_LENGTH:
+        matches = [job for job in candidates if job["id"].startswith(reference)]
+    if not matches:
+        similar = "".join(f"\n  {job['id']}  {visible(job['name'])}" for job in candidates[:5])
+        raise Stopped(f"no job matches {reference!r}" + (f". Similar:{similar}" if similar else ""), NOT_FOUND)
+    if len(matches) > 1:
+        options = "".join(
+            f"\n  {job['id']}  {visible(job['name'])}, created {moment(job['created_at'])}" for job in matches
         )
-        raise Stopped(f"{reference!r} could be any of these; name one by its id:{which}", USAGE)
-    return named[0]
+        raise Stopped(f"{reference!r} is ambiguous; use an id:{options}", USAGE)
+    return matches[0]

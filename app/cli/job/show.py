@@ -1,11 +1,11 @@
-"""`entrepot job list` and `show`: what jobs there are and how they are."""
+"""`entrepot job list` and `show`."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 import click
 
-from app.cli.job.ingest_wait import brought
+from app.cli.job.ingest_wait import ingest_progress
 from app.cli.job.reference import EVERY_STATUS, find_job
 from app.cli.job.wait import counts
 from app.cli.output import Column, moment, print_facts, serialized, show
@@ -32,15 +32,17 @@ COLUMNS: Final = (
 
 @click.command("list", short_help="List jobs.")
 @click.option("--status", multiple=True, type=click.Choice(EVERY_STATUS, case_sensitive=False), help="May be repeated.")
-@click.option("--provider", help="Of this provider only.")
-@click.option("--search", help="Somewhere in the name, the description or the id.")
-@click.option("--sort", type=click.Choice([*SORTS, *(f"-{each}" for each in SORTS)]), default="name")
-@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="Show so many at most.")
+@click.option("--provider", help="Only jobs of this provider.")
+@click.option("--search", help="Text in the name, the description or the id.")
+@click.option(
+    "--sort", type=click.Choice([*SORTS, *(f"-{key}" for key in SORTS)]), default="name", help="Sort key; - reverses."
+)
+@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="Maximum number of jobs.")
 @talks
 async def list_jobs(
     session: Session, status: tuple[str, ...], provider: str | None, search: str | None, sort: str, limit: int
 ) -> None:
-    """List jobs; killed ones only with --status Killed."""
+    """List jobs; deleted ones only with --status Killed."""
     jobs: list[Any] = []
     cursor: str | None = None
     while len(jobs) < limit:
@@ -52,26 +54,26 @@ async def list_jobs(
             break
     show(jobs, session.output, COLUMNS)
     if cursor is not None:
-        click.echo(f"there are more than {limit:,}; --limit shows more", err=True)
+        click.echo(f"there are more than {limit:,}; raise --limit to see them", err=True)
     elif not jobs and session.output == "table":
-        click.echo("no jobs; `entrepot job create --help` says how to make one", err=True)
+        click.echo("no jobs; to create one, see `entrepot job create --help`", err=True)
 
 
-@click.command("show", short_help="Look at a job.")
+@click.command("show", short_help="Show a job.")
 @click.argument("job")
-@click.option("--as-of", metavar="MOMENT", type=AS_OF, help=f"As it was then, {MOMENTS}")
+@click.option("--as-of", metavar="MOMENT", type=AS_OF, help=f"State at this time: {MOMENTS}")
 @talks
 async def show_job(session: Session, job: str, as_of: str | None) -> None:
-    """Look at a JOB, now or as of a moment."""
-    found = await session.api.get(f"/v2/job/{(await find_job(session.api, job))['id']}", as_of=as_of)
+    """Show a JOB, now or at a point in time."""
+    shown = await session.api.get(f"/v2/job/{(await find_job(session.api, job))['id']}", as_of=as_of)
     if session.output == "table":
-        print_facts(facts(found))
+        print_facts(facts(shown))
     else:
-        click.echo(serialized(found, session.output))
+        click.echo(serialized(shown, session.output))
 
 
 def facts(job: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a person wants to know of a job, empty when there is nothing to say."""
+    """Return the facts of a job to print, empty when there is no value."""
     errors = job["errors"]
     cadence = {name: value for name, value in job["cadence"].items() if value}
     return {
@@ -86,8 +88,8 @@ def facts(job: Mapping[str, Any]) -> dict[str, str]:
         "next": moment(job["next_at"]),
         "summary": job["summary"],
         "counts": counts(job),
-        "profiles": brought(job["profiles"]) if job["profiles"] else "",
-        "errors": f"{errors['consecutive']} in a row since {moment(errors['since'])}" if errors else "",
+        "profiles": ingest_progress(job["profiles"]) if job["profiles"] else "",
+        "errors": f"{errors['consecutive']} consecutive, since {moment(errors['since'])}" if errors else "",
         "synced": moment(job["synced_at"]),
         "cadence": serialized(cadence, "yaml"),
         "configuration": serialized(job["configuration"], "yaml"),
@@ -95,5 +97,5 @@ def facts(job: Mapping[str, Any]) -> dict[str, str]:
         "cursor": serialized(job["cursor"], "yaml") if job["cursor"] else "",
         "created": moment(job["created_at"]),
         "updated": moment(job["updated_at"]),
-        "possible": possible(job["allowed"]),
+        "actions": possible(job["allowed"]),
     }

@@ -1,4 +1,4 @@
-"""What people type for a job's configuration, cadence and retry policy, as the API takes it. Asks nobody."""
+"""Parses the configuration and schedule options of a job into the format of the API."""
 
 import re
 from collections.abc import Sequence
@@ -15,32 +15,32 @@ _CRON_FIELDS: Final = 5
 
 
 def configuration(source: str | None, fields: Sequence[str]) -> dict[str, Any]:
-    """Return a configuration: JSON or `@file`, with `key=text` and `key:=json` over it."""
-    found = json_object(source, "--config") if source else {}
-    for each in fields:
-        key, equals, value = each.partition("=")
+    """Return a configuration: JSON or `@file`, overridden by `key=text` and `key:=json`."""
+    parsed = json_object(source, "--config") if source else {}
+    for field in fields:
+        key, equals, value = field.partition("=")
         if not equals or not key.removesuffix(":"):
-            raise click.BadParameter(f"{each!r} is neither key=text nor key:=json")
-        found[key.removesuffix(":")] = _json(value, each) if key.endswith(":") else value
-    return found
+            raise click.BadParameter(f"invalid field {field!r}: expected key=text or key:=json")
+        parsed[key.removesuffix(":")] = _json(value, field) if key.endswith(":") else value
+    return parsed
 
 
 def json_object(source: str, name: str) -> dict[str, Any]:
-    """Return the JSON object in a text, or in the file behind an `@`."""
+    """Parse a JSON object from text, or from `@file`."""
     text = source
     if source.startswith("@"):
         try:
             text = Path(source[1:]).read_text()
         except OSError as error:
             raise click.BadParameter(f"{source[1:]}: {error.strerror}", param_hint=name) from error
-    found = _json(text, name)
-    if not isinstance(found, dict):
-        raise click.BadParameter("a JSON object is needed", param_hint=name)
-    return found
+    parsed = _json(text, name)
+    if not isinstance(parsed, dict):
+        raise click.BadParameter("expected a JSON object", param_hint=name)
+    return parsed
 
 
 def cadence(text: str | None, time_zone: str | None) -> dict[str, Any] | None:
-    """Return a cadence: `once`, `continuous`, a length of time such as `15m`, or cron with five fields."""
+    """Parse a schedule: `once`, `continuous`, a duration such as `15m`, or cron with five fields."""
     if text is None:
         return {"time_zone": time_zone} if time_zone else None
     zone = {"time_zone": time_zone} if time_zone else {}
@@ -53,7 +53,7 @@ def cadence(text: str | None, time_zone: str | None) -> dict[str, Any] | None:
     if len(text.split()) == _CRON_FIELDS:
         return {"kind": "cron", "cron": text, **zone}
     raise click.BadParameter(
-        f"{text!r} is none: once, continuous, a length of time such as 15m or 1h30m, or cron such as '0 3 * * *'",
+        f"invalid schedule {text!r}; expected once, continuous, a duration (15m) or a cron expression",
         param_hint="--cadence",
     )
 
@@ -62,4 +62,4 @@ def _json(text: str, where: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise click.BadParameter(f"{where}: not JSON: {error}") from error
+        raise click.BadParameter(f"{where}: invalid JSON: {error}") from error

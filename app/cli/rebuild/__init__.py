@@ -1,1 +1,1 @@
-"""Commands about rebuilds."""
+"""The commands of `entrepot rebuild`."""

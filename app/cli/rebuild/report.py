@@ -1,4 +1,4 @@
-"""How a rebuild's report looks in a terminal: what becomes of profiles, and examples of each kind."""
+"""Prints the report of a rebuild: counts of changed profiles, and examples of each kind."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -8,14 +8,14 @@ import click
 from app.cli.output import Column, moment, print_facts, print_table, serialized
 
 WORDS: Final = {
-    "unchanged": "stay as they are",
-    "other_evidence": "… though by other messages",
-    "changed": "have other values or identities",
-    "added": "are new",
-    "removed": "are gone",
-    "split": "come apart",
-    "merged": "are made of several",
-    "moving": "were changing, and weren't compared",
+    "unchanged": "unchanged",
+    "other_evidence": "same values, different source messages",
+    "changed": "changed values or identities",
+    "added": "added",
+    "removed": "removed",
+    "split": "split",
+    "merged": "merged",
+    "moving": "changing during the comparison, skipped",
 }
 PARTS: Final = {
     "changed": ("before", "after"),
@@ -27,10 +27,10 @@ PARTS: Final = {
 
 
 def print_report(report: Mapping[str, Any]) -> None:
-    """Print a report as the API gives it."""
+    """Print a report of the API."""
     compared = moment(report["compared_at"])
     if report["not_compared"]:
-        print_facts({"compared": f"not: {report['not_compared']}"})
+        print_facts({"compared": f"skipped: {report['not_compared']}"})
         return
     sides = {
         name: f"{_profiles(report[name]['profiles'])}, digest {report[name]['digest']}" for name in ("live", "rebuilt")
@@ -54,7 +54,7 @@ def _column(name: str) -> Column:
 
 
 def _shown(part: Mapping[str, Any] | Sequence[str]) -> str:
-    """Return a part of a sample on a line: identities as a list, attributes with their values."""
+    """Format a part of a sample in one line: identities as a list, attributes with values."""
     if not isinstance(part, Mapping):
         return ", ".join(part)
     if set(part) <= {"identities", "attributes"}:

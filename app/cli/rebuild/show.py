@@ -1,4 +1,4 @@
-"""How a rebuild looks in a terminal."""
+"""Prints a rebuild."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,18 +12,18 @@ from app.cli.session import Session
 
 
 def status_of(found: Mapping[str, Any]) -> str:
-    """Return the status in words."""
+    """Return the status as text."""
     if found["live"]:
         return "promoted, live"
     return str(found["status"]).replace("_", " ")
 
 
 def print_rebuild(session: Session, found: Mapping[str, Any]) -> None:
-    """Print a rebuild with its report, or where it will be."""
+    """Print a rebuild with its report; without a status, how to check it later."""
     if session.output != "table":
         click.echo(serialized(found, session.output))
     elif "status" not in found:
-        click.echo(f"accepted, and not visible yet; look with: entrepot rebuild show {found['id']}")
+        click.echo(f"accepted; not visible yet, check with: entrepot rebuild show {found['id']}")
     else:
         _print_facts(found)
 
@@ -34,9 +34,9 @@ def _print_facts(found: Mapping[str, Any]) -> None:
     print_facts(
         {
             "rebuild": found["id"],
-            "note": found["note"],
+            "comment": found["note"],
             "status": status_of(found),
-            "made by": "\n".join(found["recipe"]["in_words"]),
+            "rules": "\n".join(found["recipe"]["in_words"]),
             "progress": progress,
             "started": f"{moment(found['started_at'])}, by {found['started_by']}",
             "ready": moment(found["ready_at"]),
@@ -48,4 +48,4 @@ def _print_facts(found: Mapping[str, Any]) -> None:
         click.echo()
         print_report(found["report"])
     elif found["ready_at"] and found["report"] is None:
-        click.echo("\nthe report isn't kept any more")
+        click.echo("\nthe report has expired")

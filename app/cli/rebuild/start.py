@@ -1,4 +1,4 @@
-"""`entrepot rebuild start` and `entrepot job undo`: what profiles shall be made by."""
+"""`entrepot rebuild start` and `entrepot job undo`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -14,20 +14,26 @@ from app.cli.rebuild.show import print_rebuild
 from app.cli.rebuild.wait import followed
 from app.cli.session import Session, talks
 
-WAIT: Final = click.option("-w", "--wait", is_flag=True, help="Stay until it is ready, and show the report.")
+WAIT: Final = click.option("-w", "--wait", is_flag=True, help="Wait until it is ready, and show the report.")
 
 
-@click.command(short_help="Build profiles anew, beside those that are live.")
-@click.option("--identity", type=click.IntRange(1), metavar="VERSION", help="Of the identity rules; also a draft.")
-@click.option("--mapping", "mappings", multiple=True, metavar="STREAM=VERSION", help="Of a mapping; also a draft.")
-@click.option("--stream", "streams", multiple=True, help="Only these: no other has a mapping any more once promoted.")
-@click.option("--since", type=PAST, metavar="MOMENT", help=f"No message about what was before, {MOMENTS}")
-@click.option("--until", type=PAST, metavar="MOMENT", help="No message about what was from then up to now.")
-@click.option("--all-time", is_flag=True, help="Messages about all times again, where only some were in force.")
+@click.command(short_help="Build profiles from scratch, beside the live ones.")
+@click.option(
+    "--identity", type=click.IntRange(1), metavar="VERSION", help="Version of the identity rules; may be a draft."
+)
+@click.option(
+    "--mapping", "mappings", multiple=True, metavar="STREAM=VERSION", help="Version of a mapping; may be a draft."
+)
+@click.option(
+    "--stream", "streams", multiple=True, help="Only these streams; promotion removes the mappings of all others."
+)
+@click.option("--since", type=PAST, metavar="MOMENT", help=f"Only messages after this event time: {MOMENTS}")
+@click.option("--until", type=PAST, metavar="MOMENT", help="Only messages before this event time.")
+@click.option("--all-time", is_flag=True, help="Remove the time range of the active rules.")
 @click.option("--exclude-job", multiple=True, metavar="JOB", help="Exclude the messages that it has sent so far.")
 @click.option("--include-job", multiple=True, metavar="JOB", help="Re-include a job that was excluded.")
 @click.option("--previous", is_flag=True, help="Roll back to the rules before the latest promotion.")
-@click.option("--note", help="Why, for people.")
+@click.option("--note", help="Comment.")
 @WAIT
 @talks
 async def start(
@@ -45,17 +51,17 @@ async def start(
     previous: bool,
     wait: bool,
 ) -> int:
-    """Build profiles anew from all raw messages, beside those that are live. What isn't named stays as it is.
+    """Build profiles from all raw messages, beside the live ones. Options not given keep the active rules.
 
-    Nothing that is live changes until it is promoted. Exit code 4 when another is under way, 5 for versions, jobs or
-    streams that there aren't.
+    Live profiles are unchanged until promotion. Exit code 4 when another rebuild is in progress, 5 for unknown
+    versions, jobs or streams.
 
     \b
     entrepot rebuild start --mapping orders=3 --note "city from the address" --wait
     entrepot rebuild start --exclude-job bad-import.csv
     """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
     body: dict[str, Any] = {"since": None, "until": None} if all_time else {}
-    wishes = {
+    options = {
         "identity": identity,
         "mappings": _versions(mappings),
         "streams": streams,
@@ -66,29 +72,29 @@ async def start(
         "former": previous,
         "note": note,
     }
-    body |= {name: value for name, value in wishes.items() if value}
-    return await _begun(session, await session.api.send("POST", "/v2/rebuild", body), wait=wait)
+    body |= {name: value for name, value in options.items() if value}
+    return await _finish(session, await session.api.send("POST", "/v2/rebuild", body), wait=wait)
 
 
-@click.command(short_help="Build profiles anew without what a job has brought.")
+@click.command(short_help="Rebuild profiles without the messages of a job.")
 @click.argument("job")
 @WAIT
 @talks
 async def undo(session: Session, job: str, *, wait: bool) -> int:
-    """Build profiles anew without what a JOB or an upload has brought up to now; all else stays as it is.
+    """Rebuild profiles without the messages that a JOB or an upload has sent so far; all else is unchanged.
 
-    Nothing that is live changes until `entrepot rebuild promote`. Exit code 4 when it brought no messages, or another
-    rebuild is under way.
+    Live profiles are unchanged until `entrepot rebuild promote`. Exit code 4 when it sent no messages, or another
+    rebuild is in progress.
     """
     job_id = quote(await _job(session, job), safe="")
     answer = await session.api.answer("POST", f"/v2/job/{job_id}/undo")
     if warning := answer.get("message", "").partition("; ")[2]:
         click.echo(visible(warning), err=True)
-    return await _begun(session, answer["data"], wait=wait)
+    return await _finish(session, answer["data"], wait=wait)
 
 
-async def _begun(session: Session, found: Mapping[str, Any], *, wait: bool) -> int:
-    """Print a rebuild that was started, once it is ready when that is waited for; return the exit code."""
+async def _finish(session: Session, found: Mapping[str, Any], *, wait: bool) -> int:
+    """Print a started rebuild, with --wait once it is ready; return the exit code."""
     is_visible = "status" in found
     ended = await followed(session, found["id"], "ready") if wait and is_visible else found
     print_rebuild(session, ended)
@@ -96,7 +102,7 @@ async def _begun(session: Session, found: Mapping[str, Any], *, wait: bool) -> i
 
 
 async def _job(session: Session, reference: str) -> str:
-    """Return the id of a job that is named; what isn't found may be the id of an upload that made no job."""
+    """Return the id of a job reference; an unknown one may be the id of an upload without a job."""
     try:
         found: str = (await find_job(session.api, reference))["id"]
     except Stopped as stopped:
@@ -111,6 +117,8 @@ def _versions(mappings: Sequence[str]) -> dict[str, int]:
     for each in mappings:
         stream, equals, version = each.rpartition("=")
         if not equals or not stream or not (version.isascii() and version.isdigit()):
-            raise click.BadParameter(f"{each!r} is no STREAM=VERSION, such as orders=3", param_hint="--mapping")
+            raise click.BadParameter(
+                f"invalid mapping version {each!r}; expected STREAM=VERSION, such as orders=3", param_hint="--mapping"
+            )
         found[stream] = int(version)
     return found

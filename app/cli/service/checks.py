@@ -1,4 +1,4 @@
-"""What `doctor` looks at, one function per thing. Each finds out without changing anything, and never raises."""
+"""The checks of `doctor`, one function each. A check changes nothing and never raises."""
 
 import asyncio
 import os
@@ -25,17 +25,17 @@ from app.supervisor.broker.java import find_java, wheel_java
 from schemas.topics import TOPICS
 
 Level = Literal["ok", "warn", "fail"]
-LITTLE_DISK: Final = 2 * 1024**3
-CLOCK_SECONDS: Final = 5.0
+MIN_FREE_BYTES: Final = 2 * 1024**3
+MAX_CLOCK_SKEW_SECONDS: Final = 5.0
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: how it is, what was found, and what to do unless it is ok."""
+    """The result of a check: level, message, and advice unless it is ok."""
 
     level: Level
-    says: str
+    message: str
     advice: str = ""
 
 
@@ -43,33 +43,37 @@ Check = Callable[[Settings], Awaitable[Finding]]
 
 
 async def find_all(settings: Settings) -> AsyncIterator[Finding]:
-    """Yield what each check finds, as it finds it."""
+    """Run the checks and yield each finding."""
     embedded: tuple[Check, ...] = () if settings.bootstrap_servers else (java, jars, supervisor)
     for check in (python, data_directory, *embedded, kafka, store, api):
         yield await check(with_kafka(settings))
 
 
 async def python(_settings: Settings) -> Finding:
-    """Look at the interpreter."""
+    """Report the Python version."""
     version = ".".join(map(str, sys.version_info[:3]))
     return Finding("ok", f"Python {version}, {os.cpu_count()} CPUs")
 
 
 async def data_directory(settings: Settings) -> Finding:
-    """Look whether there is room, and whether it may be written."""
+    """Check free space and write permission."""
     path = settings.data_dir.absolute()
-    there = next(each for each in (path, *path.parents) if each.exists())
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
     if not os.access(there, os.W_OK | os.X_OK):
-        return Finding("fail", f"{there} can't be written", "choose another with ENTREPOT_DATA_DIR, or give the rights")
+        return Finding(
+            "fail", f"{there} is not writable", "set ENTREPOT_DATA_DIR to another directory, or grant write permission"
+        )
     free = shutil.disk_usage(there).free
-    says = f"data directory {path}{'' if there == path else ' (not there yet)'}, {free / 1024**3:.1f} GB free"
-    if free < LITTLE_DISK:
-        return Finding("warn", says, "free some space: messages are kept for ever, and a full disk stops the broker")
-    return Finding("ok", says)
+    message = f"data directory {path}{'' if there == path else ' (not created yet)'}, {free / 1024**3:.1f} GB free"
+    if free < MIN_FREE_BYTES:
+        return Finding(
+            "warn", message, "free some space: messages are retained indefinitely, and a full disk stops the broker"
+        )
+    return Finding("ok", message)
 
 
 async def java(_settings: Settings) -> Finding:
-    """Look for a Java that Kafka runs on."""
+    """Check for a Java version that runs Kafka."""
     try:
         return Finding("ok", f"Java for Kafka: {await find_java(os.environ, wheel_java())}")
     except BrokerError as error:
@@ -77,35 +81,35 @@ async def java(_settings: Settings) -> Finding:
 
 
 async def jars(_settings: Settings) -> Finding:
-    """Look whether Kafka's jars are there, and are those that were pinned."""
+    """Check that Kafka's jars exist and match their pinned checksums."""
     repository, _ = await asyncio.to_thread(maven_settings)
     there = tuple(pin for pin in read_pins() if (repository / pin.path).exists())
     try:
         await asyncio.to_thread(verify_all, there, repository)
     except BrokerError as error:
-        return Finding("fail", "a jar of Kafka has changed", str(error))
+        return Finding("fail", "a Kafka jar has an unexpected checksum", str(error))
     if missing := len(read_pins()) - len(there):
-        return Finding("warn", f"{missing} jars of Kafka are missing", "the next `entrepot up` fetches them, once")
-    return Finding("ok", f"{len(there)} jars of Kafka, checksums right")
+        return Finding("warn", f"{missing} Kafka jars are missing", "the next `entrepot up` downloads them once")
+    return Finding("ok", f"{len(there)} Kafka jars, checksums verified")
 
 
 async def supervisor(settings: Settings) -> Finding:
-    """Look whether `entrepot up` runs here."""
+    """Check whether `entrepot up` is running."""
     pid = holder(settings.data_dir)
     if pid is None:
-        return Finding("warn", f"no `entrepot up` runs in {settings.data_dir}", "start it: entrepot up")
-    return Finding("ok", f"`entrepot up` runs here, process {pid}")
+        return Finding("warn", f"`entrepot up` is not running in {settings.data_dir}", "start it: entrepot up")
+    return Finding("ok", f"`entrepot up` is running (pid {pid})")
 
 
 async def kafka(settings: Settings) -> Finding:
-    """Look at the topics on the cluster."""
+    """Check the topics of the cluster."""
     try:
         rows = await describe_topics(settings.bootstrap_servers, TOPICS.values())
     except ClusterUnreachable:
         return Finding(
             "fail",
-            f"no Kafka answers at {settings.bootstrap_servers}",
-            "start `entrepot up`, or name the cluster with ENTREPOT_BOOTSTRAP_SERVERS",
+            f"cannot reach Kafka at {settings.bootstrap_servers}",
+            "start `entrepot up`, or set ENTREPOT_BOOTSTRAP_SERVERS",
         )
     return _topics(rows, settings)
 
@@ -115,32 +119,32 @@ def _topics(rows: tuple[TopicRow, ...], settings: Settings) -> Finding:
     if missing := [row.topic.name for row in rows if not row.exists]:
         return Finding("fail", f"{where}: {', '.join(missing)} missing", "create them: entrepot topics --create")
     if wrong := [each for row in rows for each in row.differences(settings.partitions)]:
-        return Finding("fail", f"{where}: topics differ from what is declared", "; ".join(map(str, wrong)))
-    if headless := [row.topic.name for row in rows if row.leaderless]:
-        return Finding("fail", f"{where}: no leader for {', '.join(headless)}", "look at the log of the cluster")
+        return Finding("fail", f"{where}: topics differ from their declarations", "; ".join(map(str, wrong)))
+    if leaderless := [row.topic.name for row in rows if row.leaderless]:
+        return Finding("fail", f"{where}: no leader for {', '.join(leaderless)}", "check the logs of the cluster")
     return Finding("ok", f"{where}: {len(rows)} topics as declared")
 
 
 async def store(settings: Settings) -> Finding:
-    """Look at the read store."""
+    """Check the read store."""
     name = "PostgreSQL" if settings.database_url else "SQLite"
     if not settings.database_url and not _views(settings).exists():
-        return Finding("warn", "no read store yet", "the first `entrepot up` makes it")
+        return Finding("warn", "no read store yet", "the first `entrepot up` creates it")
     try:
         opened = await ReadStore.open(settings.database())
         try:
             old = await opened.needs_rebuild()
         finally:
             await opened.close()
-    except Exception as error:  # noqa: BLE001  # whatever the driver raises is the finding
+    except Exception as error:  # noqa: BLE001  # any driver error is the finding
         return Finding(
             "fail",
-            f"the read store ({name}) can't be opened: {type(error).__name__}",
+            f"the read store ({name}) cannot be opened: {type(error).__name__}",
             "check ENTREPOT_DATABASE_URL, the database and its log",
         )
     if old:
-        return Finding("warn", f"the views in {name} are of an older version", "entrepot views rebuild")
-    return Finding("ok", f"read store ({name}) answers")
+        return Finding("warn", f"the read models in {name} have an older version", "run: entrepot views rebuild")
+    return Finding("ok", f"read store ({name}) is reachable")
 
 
 def _views(settings: Settings) -> Path:
@@ -148,21 +152,23 @@ def _views(settings: Settings) -> Path:
 
 
 async def api(settings: Settings) -> Finding:
-    """Look whether the API is ready, and whether its clock is ours."""
+    """Check that the API is ready and its clock agrees with the local one."""
     try:
         url = find(os.environ.get("ENTREPOT_URL"), None, settings.data_dir).url
         async with aiohttp.ClientSession(timeout=TIMEOUT) as session, session.get(f"{url}/readyz") as answer:
             status, text = answer.status, (await answer.text())[:200]
             date = answer.headers.get("Date")
     except Stopped as error:
-        return Finding("warn", "no API to be found", error.message)
+        return Finding("warn", "API not found", error.message)
     except (aiohttp.ClientError, TimeoutError) as error:
         return Finding(
-            "fail", f"no API answers at {url} ({type(error).__name__})", "look at logs/api.log in the data directory"
+            "fail",
+            f"cannot reach the API at {url} ({type(error).__name__})",
+            "check logs/api.log in the data directory",
         )
     if status != 200:
-        return Finding("fail", f"the API at {url} isn't ready: {text}", "look at the logs of the role that it names")
+        return Finding("fail", f"the API at {url} is not ready: {text}", "check the logs of the role named")
     skew = abs((parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()) if date else 0.0
-    if skew > CLOCK_SECONDS:
-        return Finding("warn", f"the clock of {url} differs by {skew:.0f} s", "set the clocks, with NTP")
+    if skew > MAX_CLOCK_SKEW_SECONDS:
+        return Finding("warn", f"the clock of {url} differs by {skew:.0f} s", "synchronise the clocks with NTP")
     return Finding("ok", f"API at {url} is ready, clocks agree")

@@ -1,4 +1,4 @@
-"""The example job: some flights, imported once, so that there is something to look at. It only asks the API."""
+"""The example job: imports sample flights once, through the API."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -11,12 +11,12 @@ JOB: Final[dict[str, Any]] = {
     "provider": "file",
     "job_type": "import",
     "name": "Flights of New York",
-    "description": "Flights that left New York on the first three days of 2013: an example that came with Entrepot.",
+    "description": "Flights that departed from New York on the first three days of 2013: sample data.",
     "configuration": {"source": "flights-2013-01.csv.gz", "stream": "flights", "timestamp_field": "time_hour"},
 }
 
 
 async def create_example(api: Api) -> str:
-    """Make the example job, unless it was made before, and return its id."""
-    made = await api.send("POST", "/v2/job", JOB, headers={"Idempotency-Key": KEY})
-    return str(made["id"])
+    """Create the example job, unless it exists, and return its id."""
+    job = await api.send("POST", "/v2/job", JOB, headers={"Idempotency-Key": KEY})
+    return str(job["id"])

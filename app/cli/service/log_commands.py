@@ -23,7 +23,7 @@ from app.settings import Settings
 from app.store.models import BehindError
 from app.supervisor.preflight import store_trouble
 
-logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # what it says, the errors say better
+logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the error messages are clearer than its log lines
 
 COLUMNS = (
     Column("of", lambda row: row["of"]),
@@ -46,13 +46,13 @@ DIFFERENCES = (
 )
 
 
-@click.command(short_help="Decide all commands again and compare.")
+@click.command(short_help="Replay all commands and verify the events.")
 @click.argument("job_id", required=False)
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
 def verify(job_id: str | None, output: Format) -> None:
-    """Read all commands again, decide them again, and compare with the events, byte for byte; of one JOB_ID or all.
+    """Replay all commands, of one JOB_ID or all jobs, and verify that they produce the recorded events, byte for byte.
 
-    `unanswered` are commands so fresh that their events were not written yet. Exit code 7 when anything differs.
+    `unanswered` counts recent commands whose events are not written yet. Exit code 7 when any event differs.
     """
     settings = with_kafka(load_settings({}))
     with bar("verify") as update:
@@ -69,7 +69,7 @@ def verify(job_id: str | None, output: Format) -> None:
         )
     rows = [{"of": of, "partition": number, **asdict(tally)} for (of, number), tally in tallies.items()]
     show(rows, output, COLUMNS)
-    differences = [each for row in rows for each in row["differences"]]
+    differences = [difference for row in rows for difference in row["differences"]]
     if output == "table":
         click.echo()
         if differences:
@@ -82,8 +82,8 @@ def verify(job_id: str | None, output: Format) -> None:
 
 def _proven(rows: Sequence[Mapping[str, Any]]) -> str:
     events, commands, waiting = (sum(row[name] for row in rows) for name in ("events", "commands", "unanswered"))
-    fresh = f"; {waiting:,} are so fresh that theirs weren't written yet" if waiting else ""
-    return f"Nothing differs: all {events:,} events are what the {commands:,} commands lead to, byte for byte{fresh}."
+    fresh = f"; {waiting:,} commands are too recent to have events" if waiting else ""
+    return f"Verified: {commands:,} commands reproduce all {events:,} events, byte for byte{fresh}."
 
 
 @click.group(cls=SpelledOut)
@@ -112,20 +112,20 @@ def rebuild_views() -> None:
 
 
 async def _reached(settings: Settings, work: Awaitable[T]) -> T:
-    mend()  # what no role ends at doesn't end this, either
+    mend()  # as roles do
     try:
         return await work
     except DBAPIError as error:
         raise Stopped(store_trouble(settings, error), UNAVAILABLE) from error
     except KafkaError as error:
         raise Stopped(
-            f"{settings.bootstrap_servers} can't be read ({type(error).__name__}): check that Kafka runs, with "
+            f"cannot read from {settings.bootstrap_servers} ({type(error).__name__}): check Kafka with "
             "`entrepot doctor`",
             UNAVAILABLE,
         ) from error
     except BehindError as error:
         raise Stopped(
-            f"the views hold more than {settings.bootstrap_servers} does, so they are those of another cluster: check "
+            f"the read models are ahead of {settings.bootstrap_servers}, so they belong to another cluster: check "
             "ENTREPOT_BOOTSTRAP_SERVERS and ENTREPOT_DATABASE_URL",
             DIFFERS,
         ) from error

@@ -1,4 +1,4 @@
-"""Settings for a command, with errors a person can act on."""
+"""Loads settings for a command, with actionable error messages."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -16,21 +16,21 @@ OF_COMMANDS: Final = frozenset({"ENTREPOT_URL", "ENTREPOT_TOKEN", "ENTREPOT_COMP
 
 
 def load_settings(given: Mapping[str, Any]) -> Settings:
-    """Return the settings of the environment, with what the command line says over them."""
+    """Return the settings of the environment, overridden by the command line."""
     for name, meant in unknown_names(os.environ):
         hint = f"; did you mean {meant}?" if meant else ""
-        click.echo(f"{name} is no setting of Entrepot and does nothing{hint}", err=True)
+        click.echo(f"unknown setting {name} is ignored{hint}", err=True)
     try:
         return Settings(**given)
     except ValidationError as error:
-        # The value itself may be a secret, so it isn't shown.
+        # The value may be a secret: do not print it.
         found = [("_".join(map(str, each["loc"])).upper(), each["msg"]) for each in error.errors()]
         lines = [f"  {PREFIX}{name}: {message.removeprefix('Value error, ')}" for name, message in found]
-        raise Stopped("these settings can't be used:\n" + "\n".join(lines), REFUSED) from error
+        raise Stopped("invalid settings:\n" + "\n".join(lines), REFUSED) from error
 
 
 def unknown_names(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield each name that looks like one of ours and isn't, with the one that was most likely meant."""
+    """Yield each unknown `ENTREPOT_*` name, with the most similar known one."""
     known = OF_COMMANDS | {PREFIX + each.upper() for each in Settings.model_fields}
     for name in sorted(environment):
         if name.upper().startswith(PREFIX) and name.upper() not in known:

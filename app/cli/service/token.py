@@ -1,4 +1,4 @@
-"""`entrepot token` and `sign-in`: who may ask the API, and links for browsers."""
+"""`entrepot token` and `sign-in`: API access tokens and sign-in links."""
 
 from typing import Final
 
@@ -20,23 +20,23 @@ COLUMNS: Final = (
 
 @click.group(cls=SpelledOut)
 def token() -> None:
-    """Access tokens: each has a name and a role, and is shown once."""
+    """Manage access tokens. A token has a name and a role, and is shown once."""
 
 
 @token.command("list")
 @talks
 async def list_tokens(session: Session) -> None:
-    """List tokens; only their hashes are kept."""
+    """List tokens; only hashes are stored."""
     show(await session.api.get("/v2/token"), session.output, COLUMNS)
 
 
 @token.command("create")
-@click.option("--name", required=True, help="Who it is for; shown in logs.")
+@click.option("--name", required=True, help="Owner of the token; shown in logs.")
 @click.option("--role", required=True, type=click.Choice(["viewer", "operator", "editor", "admin"]))
-@click.option("--expires", metavar="MOMENT", type=FUTURE, help="Such as 2027-01-01T00:00:00Z, or 30d from now.")
+@click.option("--expires", metavar="MOMENT", type=FUTURE, help="Expiry: 2027-01-01T00:00:00Z, or 30d (from now).")
 @talks
 async def create_token(session: Session, name: str, role: str, expires: str | None) -> None:
-    """Make a token and print it: it can't be shown again."""
+    """Create a token and print it. It cannot be shown again."""
     made = await session.api.send("POST", "/v2/token", {"name": name, "role": role, "expires_at": expires})
     click.echo(made["token"] if session.output == "table" else serialized(made, session.output))
 
@@ -45,13 +45,13 @@ async def create_token(session: Session, name: str, role: str, expires: str | No
 @click.argument("token_id")
 @talks
 async def revoke_token(session: Session, token_id: str) -> None:
-    """End the token of that id, and the browser sessions that came from it."""
+    """Revoke a token and its browser sessions."""
     await session.api.send("DELETE", f"/v2/token/{token_id}")
 
 
-@click.command("sign-in", short_help="Print a link that signs a browser in.")
+@click.command("sign-in", short_help="Print a one-time sign-in link.")
 @talks
 async def sign_in(session: Session) -> None:
-    """Print a link that signs a browser in as you: good once, for 15 minutes."""
+    """Print a one-time sign-in link for a browser; it expires in 15 minutes."""
     made = await session.api.send("POST", "/v2/sign-in")
     click.echo(session.api.url + made["path"])

@@ -1,4 +1,4 @@
-"""Commands that look at the cluster itself: `topics`. They need no API."""
+"""`entrepot topics`: compares the topics of the cluster with their declarations. Needs no API."""
 
 import asyncio
 from collections.abc import Mapping
@@ -24,13 +24,13 @@ COLUMNS = (
 )
 
 
-@click.command(short_help="The topics, as declared and as they are.")
-@click.option("--create", is_flag=True, help="Create those that are missing; what exists is never changed.")
+@click.command(short_help="Compare the Kafka topics with their declarations.")
+@click.option("--create", is_flag=True, help="Create missing topics; existing ones are never changed.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
 def topics(output: Format, *, create: bool) -> None:
-    """Show every declared topic as it is on the cluster. `offsets` counts transaction markers, too.
+    """Show the state of every declared topic on the cluster. `offsets` includes transaction markers.
 
-    Exit code 7 when one is missing or not as declared.
+    Exit code 7 when a topic is missing or differs from its declaration.
     """
     settings = with_kafka(load_settings({}))
     found = asyncio.run(_create_and_describe(settings) if create else _describe(settings))

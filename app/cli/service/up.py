@@ -1,4 +1,4 @@
-"""What `entrepot up` shows and when it ends. Starting and stopping is the supervisor's work."""
+"""Console output and signal handling of `entrepot up`. The supervisor starts and stops the processes."""
 
 import asyncio
 import signal
@@ -11,7 +11,7 @@ from app.auth import sign_in_link
 from app.cli.client import connected
 from app.cli.discovery import find
 from app.cli.exits import Stopped
-from app.cli.job.wait import counts, follow, says
+from app.cli.job.wait import counts, follow, job_progress
 from app.cli.progress import bar
 from app.cli.service.example import FOLDER, create_example
 from app.settings import Settings
@@ -19,11 +19,11 @@ from app.supervisor.supervisor import Supervisor, Up
 
 
 async def run(settings: Settings, *, with_example: bool) -> int:
-    """Start everything, say where it is, and stop it on SIGINT or SIGTERM; a second signal hurries."""
-    # Always, so that the example job can also be run again after a start without it.
-    supervisor = Supervisor(settings.model_copy(update={"file_roots": (*settings.file_roots, FOLDER)}), say)
-    stopping = asyncio.create_task(_told_to_stop(supervisor).wait())
-    _print(f"Entrepot starts in {settings.data_dir}")
+    """Start everything, print the addresses, and stop on SIGINT or SIGTERM; a second signal kills."""
+    # Always, so that the example job can run again after a start without --with-example.
+    supervisor = Supervisor(settings.model_copy(update={"file_roots": (*settings.file_roots, FOLDER)}), notify)
+    stopping = asyncio.create_task(_shutdown_event(supervisor).wait())
+    _print(f"Starting Entrepot (data directory: {settings.data_dir})")
     working = asyncio.create_task(_work(supervisor, with_example=with_example))
     try:
         await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -32,19 +32,19 @@ async def run(settings: Settings, *, with_example: bool) -> int:
             await stopping
     finally:
         if stopping.done() or supervisor.has_started_any:
-            _print("\nstopping the roles, then the broker; Ctrl-C again hurries")
+            _print("\nStopping all roles, then the broker; press Ctrl-C again to force quit")
         for task in (working, stopping):
             task.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
         await supervisor.stop()
-    _print("stopped; the next start finds all data")
+    _print("Stopped. All data is preserved.")
     return 0
 
 
 async def _work(supervisor: Supervisor, *, with_example: bool) -> None:
     up = await supervisor.start()
     _print(
-        f"ready after {up.seconds:.1f} s; a link to sign in, good once, for 15 minutes:\n\n"
+        f"Ready after {up.seconds:.1f} s. One-time sign-in link, expires in 15 minutes:\n\n"
         f"{sign_in_link(up.settings.data_dir, up.url)}\n\n"
         f"  API    {up.url}\n"
         f"  Kafka  {up.settings.bootstrap_servers}\n"
@@ -52,7 +52,7 @@ async def _work(supervisor: Supervisor, *, with_example: bool) -> None:
     )
     if with_example:
         await _example(up)
-    _print("Ctrl-C stops everything")
+    _print("Press Ctrl-C to stop.")
 
 
 async def _example(up: Up) -> None:
@@ -63,35 +63,37 @@ async def _example(up: Up) -> None:
                 job = await follow(
                     api,
                     job_id,
-                    lambda each: update(each["progress"]["bytes_read"], each["progress"]["bytes_total"], says(each)),
+                    lambda now: update(
+                        now["progress"]["bytes_read"], now["progress"]["bytes_total"], job_progress(now)
+                    ),
                 )
     except Stopped as error:
-        _print(f"the example job can't be made: {error.message}", to_errors=True)
+        _print(f"cannot create the example job: {error.message}", to_errors=True)
         return
-    _print(f"the example job {job['name']!r} is {job['status']}:\n  {counts(job)}")
+    _print(f"Example job {job['name']!r} is {job['status']}:\n  {counts(job)}")
 
 
-def _told_to_stop(supervisor: Supervisor) -> asyncio.Event:
-    """Return what the first signal sets; the second one hurries."""
+def _shutdown_event(supervisor: Supervisor) -> asyncio.Event:
+    """Return the event that the first signal sets; the second signal kills all processes."""
     stop = asyncio.Event()
 
-    def told() -> None:
+    def on_signal() -> None:
         if stop.is_set():
-            supervisor.hurry()
+            supervisor.kill_all()
         stop.set()
 
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN:  # ignored: it was started with nohup
-            asyncio.get_running_loop().add_signal_handler(each, told)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # ignored under nohup
+            asyncio.get_running_loop().add_signal_handler(number, on_signal)
     return stop
 
 
-def say(line: str) -> None:
-    """Print a line for a person, with the time of day and its zone."""
+def notify(line: str) -> None:
+    """Print a line with the local time and zone."""
     _print(f"{datetime.now().astimezone():%H:%M:%S %Z} {line}", to_errors=True)
 
 
 def _print(text: str, *, to_errors: bool = False) -> None:
-    """Print, as long as someone reads: a terminal that was closed must not keep the roles from being stopped."""
+    """Print, ignoring errors: a closed terminal must not prevent the shutdown."""
     with suppress(OSError):
         click.echo(text, err=to_errors)

@@ -61,7 +61,7 @@ class Broker:
             await directory.wait_let_go()
             broker_port, controller_port = choose_ports(port, when_taken)
             if port not in {0, broker_port}:
-                on_progress(f"port {port} is taken: Kafka gets {broker_port}")
+                on_progress(f"port {port} is in use; using {broker_port} for Kafka")
             directory.properties.write_text(properties(broker_port, controller_port))
             directory.rotate_log()
             command = (str(java), *JVM_FLAGS, "-cp", jars)

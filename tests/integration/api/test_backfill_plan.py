@@ -128,7 +128,7 @@ async def test_the_command_line_tells_it_in_words(port: Port, tmp_path: Path) ->
     code, said = await entrepot(port, "backfill", "plan", "visits", str(file), "--messages", "1000")
     assert code == 0, said
     assert "of 1 profile 1 would be new" in said
-    assert "look first: 1 of 2 records can't be taken at all" in said
+    assert "warning: 1 of 2 records can't be taken at all" in said
     code, said = await entrepot(port, "backfill", "plan", "visits", "--messages", "1000", "-o", "json")
     assert (code, orjson.loads(said)["messages"]) == (0, 1000)
     assert (await entrepot(port, "backfill", "plan", "visits"))[0] == 5

@@ -175,7 +175,7 @@ async def test_the_command_line_does_the_same(house: House, tmp_path: Path) -> N
     code, said = await entrepot(house, "mapping", "diff", stream)
     assert (code, "/identities" in said, "added" in said) == (0, True, True)
     assert (await entrepot(house, "mapping", "apply", stream, "--version", "2"))[0] == 4
-    assert await entrepot(house, "mapping", "apply", stream) == (0, f"mapping:{stream}  in force: version 1\n")
+    assert await entrepot(house, "mapping", "apply", stream) == (0, f"mapping:{stream}  active: version 1\n")
     code, said = await entrepot(house, "mapping", "show", stream, "-o", "json")
     assert orjson.loads(said)["applied"]["body"] == mapping()
     assert "tailnum" in (await entrepot(house, "mapping", "show", stream))[1]

@@ -104,7 +104,7 @@ async def test_an_upload_is_followed_until_it_is_in_the_profiles(port: Port, tmp
     }
     for each in (0, ROWS - 1):
         assert (await port.client.ask("GET", f"/v2/profile/id:{each}")).status == 200, "now, not in a moment"
-    assert f"all {ROWS:,} messages are in" in (await entrepot(port, "job", "show", upload))[1]
+    assert f"all {ROWS:,} messages applied to profiles" in (await entrepot(port, "job", "show", upload))[1]
     past = await port.client.get(f"/v2/job/{upload}?as_of={job['updated_at']}")
     assert past["profiles"] is None
 

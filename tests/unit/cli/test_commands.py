@@ -80,7 +80,7 @@ def test_a_password_in_an_address_is_not_shown() -> None:
 def test_output_that_can_not_be_written_is_one_sentence_and_a_reader_that_left_none() -> None:
     command = f"{sys.executable} -m app.cli.main --help"
     full = subprocess.run(f"{command} > /dev/full", shell=True, stderr=subprocess.PIPE, text=True, check=False)
-    assert (full.returncode, full.stderr) == (1, "Error: the output can't be written: No space left on device\n")
+    assert (full.returncode, full.stderr) == (1, "Error: cannot write the output: No space left on device\n")
     left = subprocess.run(f"{command} | true", shell=True, stderr=subprocess.PIPE, text=True, check=False)
     assert (left.returncode, left.stderr) == (0, "")
 
@@ -88,10 +88,10 @@ def test_output_that_can_not_be_written_is_one_sentence_and_a_reader_that_left_n
 def test_what_is_not_there_ends_with_the_code_for_it(tmp_path: Path) -> None:
     nobody = entrepot("job", "list", "--data-dir", str(tmp_path))
     assert (nobody.returncode, nobody.stdout) == (6, "")
-    assert f"no Entrepot runs in {tmp_path}: start one with `entrepot up`" in nobody.stderr
+    assert f"Entrepot is not running in {tmp_path}: start it with `entrepot up`" in nobody.stderr
     away = entrepot("job", "list", "--url", "http://127.0.0.1:1")
     assert away.returncode == 6
-    assert "no Entrepot answers at http://127.0.0.1:1" in away.stderr
+    assert "cannot reach Entrepot at http://127.0.0.1:1" in away.stderr
     assert entrepot("job", "lsit").returncode == 2
 
 
@@ -131,7 +131,7 @@ def test_a_field_that_is_none_is_refused(text: str) -> None:
 
 
 def test_only_an_object_is_a_configuration(tmp_path: Path) -> None:
-    with pytest.raises(click.BadParameter, match="a JSON object is needed"):
+    with pytest.raises(click.BadParameter, match="expected a JSON object"):
         json_object("[1]", "--config")
     with pytest.raises(click.BadParameter, match="No such file"):
         json_object(f"@{tmp_path / 'none.json'}", "--config")
@@ -153,7 +153,7 @@ def test_a_cadence_is_what_a_person_would_type(text: str | None, zone: str | Non
 
 
 def test_what_is_no_cadence_is_refused() -> None:
-    with pytest.raises(click.BadParameter, match="is none: once, continuous"):
+    with pytest.raises(click.BadParameter, match="invalid schedule 'sometimes'; expected once, continuous"):
         cadence("sometimes", None)
     assert seconds("1w2d3h4m5s") == 788_645
 

@@ -46,7 +46,7 @@ async def test_of_a_job_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(api, job="People")
     assert [each["job_id"] for each in api.asked] == [JOB["id"]] * 3
     rows = [re.split(r"  +", each) for each in capsys.readouterr().out.splitlines()]
-    assert rows[0] == ["REJECTED", "WHERE", "REASON", "IT BEGINS WITH", "CODE", "STREAM"]
+    assert rows[0] == ["REJECTED", "WHERE", "REASON", "EXCERPT", "CODE", "STREAM"]
     assert len(rows) == 4
     assert rows[1][1:4] == ["people.csv line 7", "3 values, and there are 2 columns", r"7,Ada\x1b[31m,x"]
 
@@ -66,7 +66,7 @@ async def test_of_a_stream_and_no_more_than_asked_for(capsys: pytest.CaptureFixt
     assert [(each["stream"], each["since"]) for each in api.asked] == [("people", "2026-01-01T00:00:00Z")] * 2
     assert "--limit" in capsys.readouterr().err
     await asked(Letters(0), stream_dead_letters, stream=None)
-    assert "nothing was rejected" in capsys.readouterr().err
+    assert "no rejected records" in capsys.readouterr().err
 
 
 async def test_at_80_columns_it_fits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

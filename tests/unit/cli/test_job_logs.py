@@ -10,7 +10,7 @@ import yaml
 
 from app.cli.client import Api
 from app.cli.job import logs as job_logs
-from app.cli.job.logs import LATE, _print, logs
+from app.cli.job.logs import MAX_VISIBILITY_DELAY, _print, logs
 from app.cli.session import Session
 
 FLIGHTS, PLANES = {"id": "flights-1", "name": "Flights"}, {"id": "planes-1", "name": "Planes"}
@@ -60,7 +60,7 @@ class Log(Api):
 
 
 async def followed(monkeypatch: pytest.MonkeyPatch, log: Log, job: str | None, limit: int) -> None:
-    monkeypatch.setattr(job_logs, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(job_logs, "POLL_INTERVAL_SECONDS", 0)
     command: Any = logs.callback
     with pytest.raises(asyncio.CancelledError):
         await command.__wrapped__(Session(log, "table"), job=job, kind=(), since=None, limit=limit, follow=True)
@@ -82,7 +82,7 @@ async def test_following_goes_on_exactly_behind_the_last_line(
 async def test_what_becomes_visible_late_is_told_and_nothing_that_was_there_before(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert LATE.total_seconds() > 10
+    assert MAX_VISIBILITY_DELAY.total_seconds() > 10
     log = Log([line(1, "Created", 1), line(2, "Started", 30)], [line(1, "Created", 29, "planes-1")])
     log.jobs = [FLIGHTS]
     log.later.append([line(3, "Paused", 31)])

@@ -43,10 +43,10 @@ async def asked(command: Any, api: Api, **arguments: Any) -> None:
 async def test_the_history_says_what_each_version_changed(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(history, PLANES)
     lines = [re.split(r"  +", each.strip()) for each in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["VERSION", "AT", "BY", "CADENCE", "WHAT CHANGED"]
+    assert lines[0] == ["VERSION", "AT", "BY", "CADENCE", "CHANGES"]
     nightly = "by the cron expression `0 3 * * *` (UTC), with quiet windows"
     assert [each[2:] for each in lines[1:]] == [
-        ["user:admin", nightly, "brings back version 1, -header_row"],
+        ["user:admin", nightly, "reverted to version 1, -header_row"],
         ["user:admin", nightly, "header_row:=false, -timestamp_field, cadence"],
         ["user:admin", "once", "timestamp_field=year"],
         ["user:admin", "once", "created"],
@@ -60,7 +60,7 @@ async def test_at_80_columns_no_column_is_missing(
     monkeypatch.setenv("COLUMNS", "80")
     await asked(history, PLANES)
     out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
-    assert out.splitlines()[0].split() == ["VERSION", "AT", "BY", "CADENCE", "WHAT", "CHANGED"]
+    assert out.splitlines()[0].split() == ["VERSION", "AT", "BY", "CADENCE", "CHANGES"]
     assert max(map(len, out.splitlines())) <= 80
     assert "…" not in out
 
@@ -68,8 +68,8 @@ async def test_at_80_columns_no_column_is_missing(
 @pytest.mark.parametrize(
     ("versions", "said"),
     [
-        (PLANES.versions[-1:], "there is only version 1: nothing to compare it with"),
-        ([version(2, {"source": "a.csv"}), PLANES.versions[-1]], "versions 1 and 2 say the same"),
+        (PLANES.versions[-1:], "only version 1 exists: nothing to compare"),
+        ([version(2, {"source": "a.csv"}), PLANES.versions[-1]], "versions 1 and 2 are identical"),
     ],
 )
 async def test_a_comparison_that_finds_nothing_says_so(

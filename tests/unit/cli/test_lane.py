@@ -9,7 +9,7 @@ import yaml
 
 from app.cli.client import Api
 from app.cli.data.lane import length, list_lanes, pause_lane, rate, show_lane
-from app.cli.job.ingest_wait import arrived, brought
+from app.cli.job.ingest_wait import ingest_progress, wait_ingested
 from app.cli.session import Session
 
 AT = "2026-02-01T10:00:00Z"
@@ -80,17 +80,15 @@ async def test_every_lane_and_the_profiles_behind_it(
     await asked(list_lanes)
     out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(map(len, out.splitlines())) <= 80
-    assert "OLDEST WAITING" in out
+    assert "OLDEST PENDING" in out
 
 
 async def test_a_lane_by_partition_and_paused(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(show_lane, lane="backfill")
     out = capsys.readouterr().out
     assert re.search(r"state +Paused, by user:ada at 2026-02-01 \d\d:00:00 \S+$", out, re.MULTILINE)
-    assert re.search(
-        r"mapping +12,345 records wait, the oldest since .*, through in about 1 h 4 min$", out, re.MULTILINE
-    )
-    assert re.search(r"profiles +nothing waits$", out, re.MULTILINE)
+    assert re.search(r"mapping +12,345 records pending, oldest since .*, ETA 1 h 4 min$", out, re.MULTILINE)
+    assert re.search(r"profiles +caught up$", out, re.MULTILINE)
     assert re.search(r"mapping +3 +5 +12,350 +12,345 +2026", out)
     assert (await asked(pause_lane, lane="backfill")).sent == ["POST /v2/lane/backfill/pause"]
     assert "Paused" in capsys.readouterr().out
@@ -114,9 +112,9 @@ def test_rates_for_a_person(given: float | None, shown: str) -> None:
 async def test_an_upload_is_waited_for_and_a_paused_lane_is_told_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("app.cli.job.ingest_wait.LOOK_SECONDS", 0)
+    monkeypatch.setattr("app.cli.job.ingest_wait.POLL_INTERVAL_SECONDS", 0)
     api = Lanes()
-    await arrived(Session(api, "table"), "job", "backfill")
+    await wait_ingested(Session(api, "table"), "job", "backfill")
     assert next(api.jobs, None) is None, "to the end"
     said = capsys.readouterr().err
     assert said.count("entrepot lane resume backfill") == 1
@@ -127,16 +125,19 @@ async def test_an_upload_is_waited_for_and_a_paused_lane_is_told_once(
     ("written", "mapped", "complete", "shown"),
     [
         (0, 0, True, ""),
-        (2_699, 0, False, "0 of 2,699 messages are mapped (0 %)"),
-        (2_699, 2_698, False, "2,698 of 2,699 messages are mapped (99 %)"),
-        (2_699, 2_699, False, "2,699 of 2,699 messages are mapped; profiles take them up"),
-        (2_699, 2_699, True, "all 2,699 messages are in"),
+        (2_699, 0, False, "0 of 2,699 messages mapped (0 %)"),
+        (2_699, 2_698, False, "2,698 of 2,699 messages mapped (99 %)"),
+        (2_699, 2_699, False, "2,699 of 2,699 messages mapped; waiting for profiles"),
+        (2_699, 2_699, True, "all 2,699 messages applied to profiles"),
     ],
 )
 def test_how_far_a_job_is_in_a_line(written: int, mapped: int, complete: bool, shown: str) -> None:  # noqa: FBT001
-    assert brought(HOW_FAR | {"written": written, "mapped": mapped, "complete": complete}) == shown
+    assert ingest_progress(HOW_FAR | {"written": written, "mapped": mapped, "complete": complete}) == shown
 
 
 def test_what_was_undone_is_not_told_as_if_it_counted() -> None:
     undone = HOW_FAR | {"written": 2, "mapped": 2, "complete": True, "undone_before": "2026-11-25T10:00:00Z"}
-    assert re.fullmatch(r"all 2 messages are in; undone is what came before 2026-11-25 \d\d:00:00 \S+", brought(undone))
+    assert re.fullmatch(
+        r"all 2 messages applied to profiles; messages before 2026-11-25 \d\d:00:00 \S+ are undone",
+        ingest_progress(undone),
+    )

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from app.cli.main import cli
 
 JOB = {"id": "j1", "name": "Orders", "status": "Running", "reason": None, "revision": 1}
-SAID = "accepted, and not visible yet; look with: entrepot job show j1\n"
+SAID = "accepted; not visible yet, check with: entrepot job show j1\n"
 
 
 async def _found(request: web.Request) -> web.Response:

@@ -77,7 +77,7 @@ def test_a_problem_names_each_field_and_the_request() -> None:
     ]
     conflict = {"detail": "no kind `cookie`", "errors": [{"pointer": "", "message": "no kind `cookie`"}]}
     assert problem_text(409, conflict) == "no kind `cookie`", "once is enough"
-    assert problem_text(502, "<html>") == "the API answers 502"
+    assert problem_text(502, "<html>") == "the API returned status 502"
 
 
 WRAPPED = (

@@ -84,9 +84,9 @@ async def test_a_profile_with_what_it_comes_from(capsys: pytest.CaptureFixture[s
 async def test_why_it_is_so(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(explain_profile)
     rows = [re.split(r"  +", each) for each in capsys.readouterr().out.splitlines()]
-    assert ["found in", "messages.realtime/2 at offset 40"] in rows
-    assert ["rules", "as of offset 7 of definitions.events"] in rows
-    assert ["says", '{"cookie":"c1","city":"Vienna"}'] in rows
+    assert ["location", "messages.realtime/2 at offset 40"] in rows
+    assert ["rule version", "definitions.events at offset 7"] in rows
+    assert ["payload", '{"cookie":"c1","city":"Vienna"}'] in rows
     await asked(explain_profile, "json")
     assert yaml.safe_load(capsys.readouterr().out)["messages"] == [MESSAGE]
 
@@ -100,18 +100,18 @@ async def test_at_80_columns_it_fits(
     await asked(command, **({"as_of": None} if command is get_profile else {}))
     out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(map(len, out.splitlines())) <= 80
-    assert "SAID" in out
+    assert "EVENT TIME" in out
 
 
 async def test_forgetting_is_meant(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     api = await asked(forget_profile, yes=True)
     assert api.asked[-1] == ("DELETE", "/v2/profile/cookie%3Ac%2F1")
-    assert capsys.readouterr().out.startswith("forgotten: 2 identities, up to 2026-02-01 ")
+    assert capsys.readouterr().out.startswith("deleted: 2 identities, messages up to 2026-02-01 ")
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "n")
     with pytest.raises(click.Abort):
         await asked(forget_profile, yes=False)
-    assert r"Forget email:ada\x1b[31m@example.com, cookie:c1 with" in capsys.readouterr().err, (
+    assert r"Delete the profile of email:ada\x1b[31m@example.com, cookie:c1?" in capsys.readouterr().err, (
         "who it is, not just the key"
     )
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "y")
@@ -122,7 +122,7 @@ async def test_forgetting_somebody_unknown_says_so(capsys: pytest.CaptureFixture
     api = Profiles(known=False)
     await asked_of(api, forget_profile, yes=True)
     assert api.asked == [("DELETE", "/v2/profile/cookie%3Ac%2F1")], "what comes in later isn't mapped either"
-    assert capsys.readouterr().err == "nothing is known of cookie:c/1\n", "the key may be misspelt"
+    assert capsys.readouterr().err == "no profile for cookie:c/1\n", "the key may be misspelt"
 
 
 async def test_forgetting_somebody_of_too_many_identities_says_that_there_may_be_more(
@@ -130,8 +130,8 @@ async def test_forgetting_somebody_of_too_many_identities_says_that_there_may_be
 ) -> None:
     await asked_of(Profiles(complete=False), forget_profile, yes=True)
     found = capsys.readouterr()
-    assert found.out.startswith("forgotten: 2 identities, ")
-    assert "if it had more identities, forget each of those, too" in found.err
+    assert found.out.startswith("deleted: 2 identities, ")
+    assert "if it had further identities, delete each of them too" in found.err
 
 
 def test_where_nobody_can_answer_it_has_to_be_said() -> None:

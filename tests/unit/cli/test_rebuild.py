@@ -79,27 +79,27 @@ async def asked(api: Rebuilds, command: Any, output: Any = "table", **arguments:
 async def test_how_far_one_is_and_what_it_is_made_by(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(Rebuilds([REBUILD]), show_rebuild, rebuild=None)
     said = capsys.readouterr().out
-    assert "reads messages, 42 %, 12,345 messages, 4,568 a second, through in about 1 min 15 s" in said
-    assert "made by     mapping of orders: version 2; in force is version 1\n            all messages count\n" in said
-    assert says(REBUILD | {"progress": None}).startswith("nobody works on it yet")
+    assert "reading messages, 42 %, 12,345 messages, 4,568/s, ETA 1 min 15 s" in said
+    assert "rules       mapping of orders: version 2; in force is version 1\n            all messages count\n" in said
+    assert says(REBUILD | {"progress": None}).startswith("queued (no worker has picked it up)")
     going = PROMOTED | {"progress": PROGRESS | {"phase": "waiting_for_lanes", "waiting_for": ["a/1", "a/2"]}}
-    assert says(going) == "waits until the lanes map by its rules, 2 partitions are left"
+    assert says(going) == "waiting for the lanes to switch to its rules, 2 partitions left"
 
 
 async def test_a_report_says_what_becomes_of_profiles(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(Rebuilds([READY]), show_rebuild, rebuild=ID[:4])
     said = capsys.readouterr().out
-    assert "has caught up, and keeps up with what comes in" in said
+    assert "caught up with live messages" in said
     assert "equal     no" in said
-    assert "1,234,567  stay as they are" in said
-    assert "are new" not in said
+    assert "1,234,567  unchanged" in said
+    assert "  added" not in said
     assert 'email:ada\\x1b[31m@example.com  cookie:1; city: Linz, tags: ["a"]  city: Graz, tags: —' in said
     assert "spent: 7" in said
     assert "cookie:1, cookie:2" in said
     print_report({"compared_at": AT, "not_compared": "nobody answers"})
-    assert capsys.readouterr().out == "compared  not: nobody answers\n"
+    assert capsys.readouterr().out == "compared  skipped: nobody answers\n"
     await asked(Rebuilds([PROMOTED | {"report": None}]), show_rebuild, rebuild=None)
-    assert "the report isn't kept any more" in capsys.readouterr().out
+    assert "the report has expired" in capsys.readouterr().out
     await asked(Rebuilds([READY]), show_rebuild, "yaml", rebuild=None)
     assert yaml.safe_load(capsys.readouterr().out)["report"]["counts"]["changed"] == 1
 

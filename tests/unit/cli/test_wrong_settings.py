@@ -91,7 +91,7 @@ def test_an_address_that_is_not_ours_is_named(host: str) -> None:
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert wrong(check_address, api_port=port) == f"ENTREPOT_API_PORT: port {port} on 127.0.0.1 is taken"
+        assert wrong(check_address, api_port=port) == f"ENTREPOT_API_PORT: port {port} on 127.0.0.1 is in use"
 
 
 async def test_a_cluster_is_waited_for_and_then_named() -> None:
