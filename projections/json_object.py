@@ -3,8 +3,9 @@
 import json
 from typing import Any, Final
 
+from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep
+
 MAX_JSON_BYTES: Final = 256 * 1024
-MAX_JSON_DEPTH: Final = 64
 
 
 class InvalidJsonError(ValueError):
@@ -25,7 +26,7 @@ def json_object(what: str, text: str) -> dict[str, Any]:
         value = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         value = None
-    if not isinstance(value, dict) or not _is_shallow(value):
+    if not isinstance(value, dict) or is_too_deep(value):
         # The parser's own words stay out of it: they differ between Python versions, and events must not.
         raise InvalidJsonError(f"the {what} has to be a JSON object, at most {MAX_JSON_DEPTH} levels deep")
     return value
@@ -34,12 +35,3 @@ def json_object(what: str, text: str) -> dict[str, Any]:
 def _refuse_constant(name: str) -> None:
     """Refuse `NaN` and `Infinity`, which Python takes and JSON does not have."""
     raise ValueError(name)
-
-
-def _is_shallow(value: object) -> bool:
-    """Whether it is at most `MAX_JSON_DEPTH` deep; far less than what would depend on the interpreter's stack."""
-    level = [value]
-    for _ in range(MAX_JSON_DEPTH):
-        containers = [each for each in level if isinstance(each, dict | list)]
-        level = [child for each in containers for child in (each.values() if isinstance(each, dict) else each)]
-    return not any(isinstance(each, dict | list) for each in level)

@@ -1,19 +1,19 @@
-"""Microseconds since 1970 UTC, and datetimes: one conversion for everybody."""
+"""Microseconds since 1970 UTC, and datetimes."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
 MICROSECOND: Final = timedelta(microseconds=1)
+EARLIEST: Final = -62_135_596_800_000_000  # microseconds, of the year 1
+LATEST: Final = 253_402_300_799_999_999  # of the year 9999
 
 
 def micros(moment: datetime) -> int:
-    """Return a moment as the tables keep it."""
+    """Return a datetime as microseconds."""
     return (moment - EPOCH) // MICROSECOND
 
 
 def moment(stored: int) -> datetime:
-    """Return the moment that the tables keep."""
+    """Return microseconds as a datetime."""
     return EPOCH + stored * MICROSECOND

@@ -1,6 +1,6 @@
-"""Steps of JSON pointers (RFC 6901)."""
+"""JSON pointers (RFC 6901)."""
 
 
-def escaped(name: str) -> str:
-    """Return a name as a step of a JSON pointer (RFC 6901, section 3)."""
-    return name.replace("~", "~0").replace("/", "~1")
+def json_pointer(*steps: str | int) -> str:
+    """Return the pointer to what lies at the end of the steps; without steps, to the whole value."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)

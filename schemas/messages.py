@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from schemas.instants import EARLIEST, LATEST
 from schemas.names import STREAM_NAME, is_stream_name
 
 NAMESPACE: Final = "entrepot.messages"
 TIMESTAMP_BYTES: Final = 8
-EARLIEST: Final = -62_135_596_800_000_000  # microseconds since 1970, of the year 1
-LATEST: Final = 253_402_300_799_999_999  # of the year 9999
 EXCERPT_BYTES: Final = 1024  # of a record, in its dead letter
 
 

@@ -21,14 +21,13 @@ from app.profiles.storage.partition_store import CorruptStore, PartitionStore
 from app.profiles.storage.restore import in_thread
 from app.rebuild.diff import identity_hash
 from app.rebuild.tasks import Forgetting
-from projections.definitions.compiled_rules import MICROSECOND
 from projections.definitions.rules import key_hash
 from projections.profiles.identity_node import Node
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.profile_view import shown_key
 from projections.profiles.update_codec import encode_told
 from projections.profiles.updates import Folded, Told
-from schemas.instants import EPOCH
+from schemas.instants import micros
 from schemas.updates import MappedBatch
 
 FOLDER: Final = "rebuild"
@@ -164,7 +163,7 @@ class Workshop:
         keys = await in_thread(self._keys_with, moments.keys())
         for one in new:
             together = self._together(keys[each] for each in one.key_hashes if each in keys)
-            moment = (one.at - EPOCH) // MICROSECOND
+            moment = micros(one.at)
             news = list[tuple[str, int, Told]]()
             for number in range(len(self._partitions)):
                 mine = [key for key in together if partition_of_key(key, len(self._partitions)) == number]

@@ -11,7 +11,7 @@ from connectors.contract import Lane
 from connectors.text.compression import Compression
 from connectors.text.encoding import ToUtf8
 from connectors.text.formats.records import OnError
-from connectors.text.timestamps import NAMED_FORMATS, is_strptime
+from schemas.timestamps import NAMED_FORMATS, is_timestamp_format
 
 FormatName = Literal["csv", "ndjson", "json_array"]
 MOST_NAME_CHARACTERS: Final = 100_000  # they stand in every cursor, which has at most 256 KiB
@@ -124,7 +124,7 @@ class TextConfig(BaseModel):
     @classmethod
     def _known_format(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
-            if each not in NAMED_FORMATS and not is_strptime(each):
+            if not is_timestamp_format(each):
                 raise ValueError(f"{each!r} is none of {', '.join(NAMED_FORMATS)}, and no strptime format with a date")
         return value
 

@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails
 
 from connectors.contract import Cursor, FixConfiguration, Problem
 from connectors.kit.field_hints import UNKNOWN, no_such_field
+from schemas.json_pointer import json_pointer
 
 SHOWN: Final = 100  # of what is wrong
 LARGEST: Final = 2**62  # operating systems count bytes in 63 bits
@@ -44,7 +45,7 @@ def check_cursor(cursor: Cursor) -> tuple[Problem, ...]:
         parsed = TextCursor.model_validate(dict(cursor))
     except ValidationError as error:
         return tuple(
-            Problem("/" + "/".join(map(str, each["loc"])), "bad_cursor", f"{_said(each)}; {ADVICE}")
+            Problem(json_pointer(*each["loc"]), "bad_cursor", f"{_said(each)}; {ADVICE}")
             for each in error.errors()[:SHOWN]
         )
     return tuple(Problem(f"/{field}", "bad_cursor", f"{message}; {ADVICE}") for field, message in _against(parsed))[:1]

@@ -17,7 +17,7 @@ from projections.mapping.mapping import (
     parse_mapping,
 )
 from schemas.definitions import IDENTITY, MAPPING, FieldRefused, mapping_of
-from schemas.json_pointer import escaped
+from schemas.json_pointer import json_pointer
 
 SHOWN: Final = 3
 
@@ -88,7 +88,7 @@ def _check_numbers(value: Any, pointer: str = "") -> None:
     match value:
         case dict():
             for name, each in value.items():
-                _check_numbers(each, f"{pointer}/{escaped(name)}")
+                _check_numbers(each, pointer + json_pointer(name))
         case list():
             for place, each in enumerate(value):
                 _check_numbers(each, f"{pointer}/{place}")

@@ -1,7 +1,6 @@
 """The rules in force, compiled: one mapper for each stream that has a mapping."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
 from typing import Final
 
 import orjson
@@ -10,7 +9,7 @@ from projections.definitions.rules import Forgotten, Rules, key_hash
 from projections.mapping.mapper import Mapper, make_mapper
 from projections.mapping.mapping import NO_IDENTITY, IdentityRules, parse_identity, parse_mapping
 from projections.profiles.profile_view import shown_key
-from schemas.instants import EPOCH
+from schemas.instants import micros
 
 
 class RuleBook:
@@ -49,14 +48,7 @@ def is_forgotten(forgotten: Forgotten, keys: Iterable[str], at: int) -> bool:
 def forgotten_to(forgotten: Forgotten, keys: Iterable[str]) -> int:
     """Return up to when (microseconds since 1970) a person with these keys is forgotten; `NEVER` for most."""
     moments = (forgotten.get(key_hash(shown_key(key))) for key in keys)
-    return max((_micros(each) for each in moments if each is not None), default=NEVER)
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - EPOCH) // MICROSECOND
+    return max((micros(each) for each in moments if each is not None), default=NEVER)
 
 
 NEVER: Final = -(2**63)  # before all moments
-
-
-MICROSECOND: Final = timedelta(microseconds=1)

@@ -31,7 +31,7 @@ from schemas.definitions import (
     StartRebuild,
     mapping_of,
 )
-from schemas.json_pointer import escaped
+from schemas.json_pointer import json_pointer
 from schemas.names import is_job_id
 
 MOST_REPORT: Final = 512 * 1024  # bytes
@@ -171,7 +171,7 @@ def _check(recipe: Recipe, versions: Mapping[str, int]) -> None:
 
 
 def _bodies(recipe: Recipe) -> list[tuple[str, str, Applied]]:
-    found = [(f"/mappings/{escaped(stream)}", mapping_of(stream), each) for stream, each in recipe.mappings.items()]
+    found = [(json_pointer("mappings", stream), mapping_of(stream), each) for stream, each in recipe.mappings.items()]
     return [*([("/identity", IDENTITY, recipe.identity)] if recipe.identity else []), *found]
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from projections.mapping.body_parser import InvalidRulesError, Part
 from schemas.definitions import FieldRefused
-from schemas.messages import EARLIEST, LATEST
+from schemas.instants import EARLIEST, LATEST
 from schemas.names import JOB_ID, LONGEST_JOB_ID, is_job_id
 
 MEMBERS: Final = ("identity", "mappings", "since", "until", "began", "left_out")

@@ -1,13 +1,12 @@
 """A recipe in plain words: by which rules profiles are made, and which messages don't count. Knows no bodies."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from projections.definitions.rebuild_spec import Scope
+from schemas.instants import moment
 
 IDENTITY_RULES: Final = ""  # their name among versions by stream
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def in_words(versions: Mapping[str, int], scope: Scope, in_force: Mapping[str, int]) -> Sequence[str]:
@@ -34,10 +33,9 @@ def _messages(scope: Scope) -> Iterator[str]:
         yield f"only messages about {_moment(scope.since)} and later"
     if scope.until is not None:
         yield f"only messages about the time before {_moment(scope.until)}, and about {_moment(scope.began)} and later"
-    for job, moment in sorted(scope.left_out.items()):
-        yield f"without what job {job} brought before {_moment(moment)}"
+    for job, past in sorted(scope.left_out.items()):
+        yield f"without what job {job} brought before {_moment(past)}"
 
 
 def _moment(micros: int) -> str:
-    found = EPOCH + timedelta(microseconds=micros)
-    return found.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return moment(micros).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from projections.fields.distinct_sketch import mark_of
 from projections.mapping.converters import BOOLEANS
-from projections.mapping.timestamps import moment_reader
 from projections.time_zones import zone
+from schemas.timestamps import timestamp_parser
 
 BLANK: Final = "blank"
 OTHER: Final = "other"
@@ -25,7 +25,7 @@ REMEMBERED: Final = 64  # characters; longer texts rarely come again soon
 FIRST_SECOND: Final = 1_000_000_000  # of 2001: smaller numbers count other things than seconds
 LAST_SECOND: Final = 4_200_000_000  # of 2103
 
-_ISO: Final = moment_reader(("auto",), zone("UTC"))
+_ISO: Final = timestamp_parser(("auto",), zone("UTC"))
 # Nothing is read twice: what a part has taken it never gives back (`++`). A number with a plus sign or with zeros in
 # front is a phone number, a postal code or an article number: a text.
 _LOOK: Final = re.compile(

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from projections.mapping.converters import shown, text_fault
 from schemas.definitions import FieldRefused
-from schemas.json_pointer import escaped
+from schemas.json_pointer import json_pointer
 
 MAX_TEXT: Final = 1_000  # characters
 MAX_UNKNOWN: Final = 10  # members of one object that are named
@@ -34,7 +34,7 @@ class Part:
     def member(self, name: str, default: Any = None) -> "Part":
         """Return a member of an object; null stands for one that is missing."""
         found = self.value.get(name) if isinstance(self.value, Mapping) else None
-        return Part(default if found is None else found, f"{self.pointer}/{escaped(name)}", self.problems)
+        return Part(default if found is None else found, self.pointer + json_pointer(name), self.problems)
 
     def check_members(self, known: Collection[str]) -> None:
         """Refuse members that nothing would look at, and what isn't an object; then that is all that is said of it."""

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from projections.mapping.expression_functions import MAX_TEXT_BYTES, SHORT
 from projections.mapping.numbers import LEAST_INTEGER, MOST_FLOAT, MOST_INTEGER, number_in, sound_number, whole
-from projections.mapping.timestamps import ReadMoment
+from schemas.json_depth import is_too_deep, json_levels
+from schemas.timestamps import ParseTimestamp
 
 Report = Callable[[Any, str], Any]  # takes a value and the code of its fault; gives None
 Convert = Callable[[Any], Any]  # takes a value that isn't None
@@ -24,7 +25,6 @@ TOO_DEEP: Final = "too_deep"
 BAD_TEXT: Final = "bad_text"  # a NUL or half of a surrogate pair: no store and no encoding takes them
 BAD_TIMESTAMP: Final = "bad_timestamp"
 
-MAX_DEPTH: Final = 32  # of lists and objects inside each other
 MAX_UNITED_BYTES: Final = 1024  # of a value of a union: a profile has up to a thousand of them
 MAX_SUM: Final = 9_200_000_000_000_000_000  # millionths
 EXACT: Final = 2**53  # floats below it have a place for their units
@@ -32,7 +32,7 @@ MILLION: Final = 1_000_000
 LONGEST_EXAMPLE: Final = 80
 
 
-def converter(merge: str, kind: str, moment: ReadMoment, report: Report) -> Convert:
+def converter(merge: str, kind: str, moment: ParseTimestamp, report: Report) -> Convert:
     """Return what makes values of an attribute with that merge and type."""
     if merge == "count":
         return lambda value: None if value == "" else 1
@@ -42,7 +42,7 @@ def converter(merge: str, kind: str, moment: ReadMoment, report: Report) -> Conv
     return _sum(convert, report) if merge == "sum" else convert
 
 
-def moment_converter(moment: ReadMoment, report: Report) -> Convert:
+def moment_converter(moment: ParseTimestamp, report: Report) -> Convert:
     """Return what makes timestamps, in microseconds since 1970 UTC."""
 
     def convert(value: Any) -> Any:
@@ -136,17 +136,14 @@ def _json(report: Report) -> Convert:
 
 
 def _structure_fault(value: Any) -> str:
-    """Return why a JSON value can't be kept; empty when it can. Looks at it level by level, no further than needed."""
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    """Return why a JSON value can't be kept; empty when it can."""
+    if is_too_deep(value):
+        return TOO_DEEP
+    for level in json_levels(value):
         if len(level) > MAX_TEXT_BYTES:
             return TOO_LONG
-        if any(type(each) in {int, float} and sound_number(each) is None for each in level):
+        if any(type(node) in {int, float} and sound_number(node) is None for node in level):
             return OUT_OF_RANGE
-        containers = [each for each in level if type(each) in {dict, list}]
-        level = [child for each in containers for child in (each.values() if type(each) is dict else each)]
-    if containers:
-        return TOO_DEEP
     return text_fault(json.dumps(value, ensure_ascii=False, separators=(",", ":")), MAX_TEXT_BYTES)
 
 

@@ -29,7 +29,7 @@ from projections.mapping.mapping import (
     MappingRules,
     Timestamp,
 )
-from projections.mapping.timestamps import moment_reader
+from schemas.timestamps import timestamp_parser
 
 Message = dict[str, Any]
 Mapped = tuple[str, tuple[str, ...], int, list[Any]]  # ranked key, the other ones, microseconds since 1970, values
@@ -103,7 +103,7 @@ class Mapper:
         self._pattern: list[Any] = [None] * len(self.columns)
         self._fields: list[tuple[int, str, Convert]] = []
         self._computed: list[tuple[int, Evaluate, Convert]] = []
-        text_moment = moment_reader(("auto",), mapping.timestamp.zone if mapping.timestamp else UTC)
+        text_moment = timestamp_parser(("auto",), mapping.timestamp.zone if mapping.timestamp else UTC)
         for place, each in enumerate(mapping.attributes):
             report = self._reporter(f"attribute {each.name}")
             self._place(place, each, converter(each.merge, each.type, text_moment, report))
@@ -168,7 +168,7 @@ class Mapper:
         return Plain(parts, self._when, self._fields, self._pattern)
 
     def _dated(self, timestamp: Timestamp) -> tuple[str, Convert]:
-        read = moment_reader(timestamp.formats, timestamp.zone)
+        read = timestamp_parser(timestamp.formats, timestamp.zone)
         return timestamp.field, moment_converter(read, self._reporter("timestamp"))
 
     def _place(self, place: int, attribute: Attribute, convert: Convert) -> None:

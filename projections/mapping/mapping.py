@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 from projections.mapping.body_parser import InvalidRulesError, Part
 from projections.mapping.converters import converter, shown
 from projections.mapping.expression import MAX_CHARACTERS, Expression, InvalidExpressionError, compile_expression
-from projections.mapping.timestamps import EPOCH_UNITS, is_strptime, moment_reader
 from projections.time_zones import zone
 from schemas.definitions import FieldRefused
-from schemas.json_pointer import escaped
+from schemas.json_pointer import json_pointer
+from schemas.timestamps import NAMED_FORMATS, is_timestamp_format, timestamp_parser
 
 MAX_IDENTITIES: Final = 8
 MAX_ATTRIBUTES: Final = 500
@@ -173,7 +173,7 @@ def check_rules(mappings: Mapping[str, MappingRules], identity: IdentityRules) -
     problems: list[FieldRefused] = []
     known: dict[str, tuple[str, str]] = {}  # by attribute: merge/type, and the first stream that says so
     for stream, mapping in sorted(mappings.items()):
-        where = f"/{escaped(stream)}"
+        where = json_pointer(stream)
         for index, each in enumerate(mapping.identities):
             if each.kind not in ranks:
                 kinds = f"there are {', '.join(sorted(ranks))}" if ranks else "there are none yet"
@@ -239,7 +239,7 @@ def _attribute(part: Part, where: ZoneInfo) -> Attribute:
 
 def _check_constant(part: Part, merge: str, kind: str, where: ZoneInfo) -> None:
     faults: list[str] = []
-    convert = converter(merge, kind, moment_reader(("auto",), where), lambda _, code: faults.append(code))
+    convert = converter(merge, kind, timestamp_parser(("auto",), where), lambda _, code: faults.append(code))
     if convert(part.value) is None:
         part.refuse(f"{shown(part.value)} can't be a value of type {kind}: {', '.join(faults) or 'it is empty'}")
 
@@ -278,8 +278,8 @@ def _timestamp(part: Part) -> Timestamp | None:
 
 def _is_format(part: Part) -> bool:
     form = part.text(MAX_FORMAT)
-    if form == "auto" or form in EPOCH_UNITS or is_strptime(form):
+    if is_timestamp_format(form):
         return True
     if form:
-        part.refuse(f"{shown(form)} is none of auto, {', '.join(EPOCH_UNITS)} and no strptime format of a date")
+        part.refuse(f"{shown(form)} is none of {', '.join(NAMED_FORMATS)} and no strptime format of a date")
     return False

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
 from typing import Any, Final, Protocol
 
 import orjson
 
-from schemas.instants import EPOCH
-from schemas.messages import EARLIEST, LATEST, BadBatchError, MessageBatch, check_batch
+from schemas.instants import EARLIEST, LATEST, micros
+from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
+from schemas.messages import BadBatchError, MessageBatch, check_batch
 from schemas.names import JOB_ID, STREAM_NAME, is_job_id, is_stream_name
 from schemas.topics import LANES
 from schemas.wire.catalog import UnknownSchemaError
@@ -20,7 +20,6 @@ DEFAULT_STREAM: Final = "default"
 LONGEST_ID: Final = 200
 LONGEST_BATCH_ID: Final = 1_000  # bytes: a job's id and a number; every stamp in a profile has it
 HIGHEST_INDEX: Final = 2**53  # of a message in its batch
-DEEPEST: Final = 200  # levels of lists and objects; what is deeper can't be written as JSON again, and so not be shown
 ID_HEADERS: Final = ("message_id", "ce_id")
 PLACES: Final = tuple(f"{topic.name}:" for topic in LANES.values())  # what ids of messages without one begin with
 
@@ -104,7 +103,7 @@ def open_raw(record: RawRecord) -> Raw:
         payload=word.payload,
         count=word.count,
         timestamps=memoryview(word.timestamps).cast("q"),
-        arrived=(word.ingested_at - EPOCH) // timedelta(microseconds=1),
+        arrived=micros(word.ingested_at),
         job_id=word.job_id,
         run=word.run,
     )
@@ -120,7 +119,7 @@ def arrival(record: RawRecord) -> int:
         with suppress(*UNREADABLE):
             word = decode(value)
             if isinstance(word, MessageBatch):
-                return (word.ingested_at - EPOCH) // timedelta(microseconds=1)
+                return micros(word.ingested_at)
     return record.timestamp * 1000
 
 
@@ -178,20 +177,6 @@ def parse(line: bytes) -> dict[str, Any]:
         raise UnreadableMessageError(f"the message is not JSON: {error}") from error
     if not isinstance(message, dict):
         raise UnreadableMessageError(f"a message is a JSON object, not a {type(message).__name__}")
-    if len(line) > 2 * DEEPEST and line.count(b"{") + line.count(b"[") > DEEPEST:
-        _check_depth(message)
+    if may_be_too_deep(line) and is_too_deep(message):
+        raise TooDeepError(f"the message is nested deeper than {MAX_JSON_DEPTH} levels")
     return message
-
-
-def _check_depth(message: dict[str, Any]) -> None:
-    level: list[Any] = [message]
-    for _ in range(DEEPEST):
-        level = [
-            child
-            for each in level
-            for child in (each.values() if type(each) is dict else each)
-            if type(child) in {dict, list}
-        ]
-        if not level:
-            return
-    raise TooDeepError(f"the message is nested deeper than {DEEPEST} levels")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from schemas.json_pointer import escaped
+from schemas.json_pointer import json_pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,14 @@ def diff(before: Any, after: Any, pointer: str = "") -> Iterator[Change]:
 
 def _objects(before: Mapping[str, Any], after: Mapping[str, Any], pointer: str) -> Iterator[Change]:
     for name, value in before.items():
-        where = f"{pointer}/{escaped(name)}"
+        where = pointer + json_pointer(name)
         if name in after:
             yield from diff(value, after[name], where)
         else:
             yield Change(where, "removed", before=value)
     for name, value in after.items():
         if name not in before:
-            yield Change(f"{pointer}/{escaped(name)}", "added", after=value)
+            yield Change(pointer + json_pointer(name), "added", after=value)
 
 
 def _lists(before: Sequence[Any], after: Sequence[Any], pointer: str) -> Iterator[Change]:

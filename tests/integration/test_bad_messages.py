@@ -85,8 +85,8 @@ UNREADABLE: Mapping[str, tuple[bytes | None, Mapping[str, bytes], str]] = {
 }
 # name: (message, code of the dead letter or none, attributes of the profile `{name}@x` or nothing)
 ODD: Mapping[str, tuple[bytes, str, Mapping[str, Any] | None]] = {
-    "deep": (b'{"email":"deep@x","y":' + b"[" * 199 + b"]" * 199 + b"}", "", {"seen": 1}),
-    "facts": (b'{"email":"facts@x","facts":' + b"[" * 40 + b"]" * 40 + b"}", "too_deep", {"seen": 1}),
+    "deep": (b'{"email":"deep@x","y":' + b"[" * 127 + b"]" * 127 + b"}", "", {"seen": 1}),
+    "facts": (b'{"email":"facts@x","facts":' + b"[" * 128 + b"]" * 128 + b"}", "too_deep", None),
     "twice": (b'{"email":"twice@x","age":1,"age":2}', "", {"age": 2, "seen": 1}),
     "u64": (b'{"email":"u64@x","age":18446744073709551615}', "out_of_range", {"seen": 1}),
     "u65": (b'{"email":"u65@x","age":36893488147419103232}', "wrong_type", {"seen": 1}),

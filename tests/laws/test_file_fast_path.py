@@ -15,7 +15,8 @@ from connectors.text.formats.csv_columns import to_ndjson
 from connectors.text.formats.csv_grammar import Dialect, Grammar
 from connectors.text.formats.records import Parsed
 from connectors.text.formats.timestamp_columns import micros_column
-from connectors.text.timestamps import EPOCH, Timestamps, Unusable
+from connectors.text.timestamps import Timestamps, Unusable
+from schemas.instants import micros
 from tests.unit.connectors.texts import NOW
 
 COMMA = Dialect(b",", b'"')
@@ -160,7 +161,7 @@ def test_a_timestamp_with_an_offset_is_that_moment(at: datetime, minutes: int) -
     sign = "-" if minutes < 0 else "+"
     text = f"{local}{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
     stamps = Timestamps("at", ("auto",), ZoneInfo("Asia/Tokyo"), lambda: NOW)
-    assert stamps.micros(text) == (moment - EPOCH) // timedelta(microseconds=1)
+    assert stamps.micros(text) == micros(moment)
 
 
 @settings(deadline=None, max_examples=200)

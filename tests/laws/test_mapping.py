@@ -7,13 +7,11 @@ from copy import deepcopy
 from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import orjson
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connectors.text.timestamps import Timestamps, Unusable
 from projections.mapping.body_parser import InvalidRulesError
 from projections.mapping.converters import MAX_SUM, millionths
 from projections.mapping.expression import OPERATORS, InvalidExpressionError, compile_expression
@@ -33,7 +31,6 @@ from projections.mapping.mapping import (
     parse_identity,
     parse_mapping,
 )
-from projections.mapping.timestamps import moment_reader
 from tests.laws.json_values import MESSAGES, NAMES, SCALARS, VALUES
 
 SIGNS = [*OPERATORS, *FUNCTIONS, *"(),.-`' \n", "not ", "true", "null", "1", "2.5", "'@'", "a", "b.a", "`odd name`"]
@@ -273,20 +270,6 @@ def test_a_sum_counts_the_number_that_is_written(number: float) -> None:
         wanted = int((Decimal(repr(number)) * 1_000_000).quantize(Decimal(1), ROUND_HALF_EVEN))
     found = millionths(number)
     assert found == wanted if abs(wanted) <= MAX_SUM else found is None
-
-
-@given(
-    SCALARS | st.datetimes().map(str) | st.datetimes(timezones=st.timezones()).map(lambda each: each.isoformat()),
-    st.lists(FORMATS, min_size=1, max_size=3),
-    ZONES,
-)
-def test_moments_are_those_that_connectors_read(value: Any, formats: list[str], name: str) -> None:
-    zone = ZoneInfo(name)
-    try:
-        wanted = Timestamps("b", tuple(formats), zone, clock=lambda: 1e12).micros(value)
-    except Unusable:
-        wanted = None
-    assert moment_reader(formats, zone)(value) == wanted
 
 
 @given(VALUES)

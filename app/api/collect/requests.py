@@ -15,9 +15,8 @@ from app.api.http.problems import FieldError, Problem, invalid
 from app.api.routing.routes import STREAM_PATTERN, Call, Query
 from connectors.contract import Lane, Reject
 from connectors.providers.collect import MOST_APPENDED_BYTES
-from connectors.text.formats.json_body import MOST_LEVELS
-from connectors.text.formats.json_values import levels
 from connectors.text.formats.records import OnError
+from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep
 
 UPLOADS: Final = UUID("3f1b9a52-6c0e-5c38-9d0a-8a4f5f7c21de")  # names upload ids that come from idempotency keys
 FORMATS: Final = ("epoch", "auto")  # of timestamps: numbers by their size, texts as ISO 8601
@@ -74,8 +73,8 @@ class CollectQuery(Query):
             raise _bad_append("a JSON object is needed")
         if len(self.append.encode()) > MOST_APPENDED_BYTES:
             raise _bad_append(f"the fields to append have at most {MOST_APPENDED_BYTES:,} bytes as JSON")
-        if levels(found, MOST_LEVELS) > MOST_LEVELS:
-            raise _bad_append(f"it is nested over {MOST_LEVELS} levels deep")
+        if is_too_deep(found):
+            raise _bad_append(f"it is nested over {MAX_JSON_DEPTH} levels deep")
         return found
 
 

@@ -17,7 +17,7 @@ from projections.definitions.rebuild_spec import NEWEST_VERSION, Applied, Recipe
 from projections.definitions.rules import Rules
 from schemas.definitions import IDENTITY, mapping_of
 from schemas.instants import micros
-from schemas.json_pointer import escaped
+from schemas.json_pointer import json_pointer
 from schemas.names import LONGEST_JOB_ID, is_job_id
 
 MOST_MAPPINGS: Final = 100
@@ -107,7 +107,7 @@ async def wished(call: Call[Any, Any], body: RebuildBody, rules: Rules) -> Recip
         wrong.append(FieldError("/since", "bad_range", "it has to be before `until`: nothing would be left"))
     identity = await _version(call, "/identity", IDENTITY, body.identity, wrong) or rules.identity
     asked = {
-        stream: await _version(call, f"/mappings/{escaped(stream)}", mapping_of(stream), version, wrong)
+        stream: await _version(call, json_pointer("mappings", stream), mapping_of(stream), version, wrong)
         for stream, version in body.mappings.items()
     }
     if wrong:
@@ -155,7 +155,7 @@ def _wrong_streams(body: RebuildBody, rules: Rules) -> Iterator[FieldError]:
     for stream in body.mappings:
         if stream not in body.streams:
             message = f"{stream} isn't among `streams`"
-            yield FieldError(f"/mappings/{escaped(stream)}", "other_stream", message)
+            yield FieldError(json_pointer("mappings", stream), "other_stream", message)
 
 
 async def _unknown_jobs(call: Call[Any, Any], body: RebuildBody, live: Scope) -> Iterable[FieldError]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from connectors.kit.field_hints import UNKNOWN, no_such_field
+from schemas.json_pointer import json_pointer
 
 CONTENT_TYPE: Final = "application/problem+json"
 MOST_ERRORS: Final = 100  # fields that an answer goes into
@@ -104,7 +105,7 @@ def _message(error: ErrorDetails, model: type[BaseModel] | None) -> str:
 
 def pointer(location: Sequence[int | str]) -> str:
     """Return a JSON pointer (RFC 6901)."""
-    return "".join("/" + _cut(str(each)).replace("~", "~0").replace("/", "~1") for each in location)
+    return json_pointer(*(_cut(str(step)) for step in location))
 
 
 def _cut(name: str) -> str:

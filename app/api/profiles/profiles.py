@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -32,12 +32,11 @@ from projections.profiles.profile_view import ranked_key, shown_key
 from projections.profiles.update_codec import encode_told
 from projections.profiles.updates import Told
 from schemas.definitions import FORGOTTEN, ForgetPerson
-from schemas.instants import EPOCH
+from schemas.instants import micros
 from schemas.topics import UPDATES_REALTIME
 from schemas.updates import EVERY_GENERATION, NodeBatch
 from schemas.wire.codec import encode
 
-MICROSECOND: Final = timedelta(microseconds=1)
 MOST_ROUNDS: Final = 5  # a person whose identities grow faster is forgotten as far as they were known
 ROUND_SECONDS: Final = 1.0
 ARRIVAL_SECONDS: Final = 20.0
@@ -62,7 +61,7 @@ async def get_profile(call: Call[ProfileQuery, None]) -> web.Response:
     if call.query.as_of is None:
         return answer(call, profile_view(root, rules))
     behind = await _behind(call, look, root)
-    then = await call.api.past.as_of(behind, key, (call.query.as_of - EPOCH) // MICROSECOND, rules)
+    then = await call.api.past.as_of(behind, key, micros(call.query.as_of), rules)
     if not then.cells and not then.edges:
         raise not_found("profile", shown_key(key), f" as of {call.query.as_of.isoformat()}")
     return answer(call, profile_view(then, rules))
@@ -89,7 +88,7 @@ async def forget_profile(call: Call[Query, None]) -> web.Response:
             break
     complete = len(root.edges) < identity_of(call.api.rules.of(look.generation)).max_identities
     more = "" if complete else ". Not forgotten is what was joined to it beyond the bound of its identities"
-    await _drop(call, look, identities, (at - EPOCH) // MICROSECOND, more)
+    await _drop(call, look, identities, micros(at), more)
     if not arrived:
         raise _not_dropped(f"the profiles are behind, and more of the person may be on its way to them{more}")
     if (await live_rules(call)).generation != look.generation:

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ValidationError
 from app.api.http.problems import FieldError, Problem, field_errors, invalid
 from app.api.http.request_body import content_encoding, whole_body
 from app.api.routing.routes import Query, Route
+from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
 
 MAX_BODY_BYTES: Final = 1024 * 1024
-MAX_DEPTH: Final = 32
 
 M = TypeVar("M", bound=BaseModel)
 Q = TypeVar("Q", bound=Query)
@@ -85,12 +85,6 @@ def parse(data: bytes) -> Any:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise Problem(400, "malformed_json", f"the body is not JSON: {error}") from error
-    if _deeper(value, MAX_DEPTH):
-        raise Problem(400, "too_deep", f"the body's JSON is nested deeper than {MAX_DEPTH} levels")
+    if may_be_too_deep(data) and is_too_deep(value):
+        raise Problem(400, "too_deep", f"the body's JSON is nested deeper than {MAX_JSON_DEPTH} levels")
     return value
-
-
-def _deeper(value: Any, levels: int) -> bool:
-    """Tell whether a value is nested deeper; the parser itself stops at a thousand levels."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return inner is not None and (levels == 0 or any(_deeper(each, levels - 1) for each in inner))

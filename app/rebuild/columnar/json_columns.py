@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.json
 
-from projections.mapping.raw_messages import DEEPEST
+from schemas.json_depth import MAX_JSON_DEPTH
 
 PIECE_BYTES: Final = 512 * 1024
 BLOCK_BYTES: Final = 4 * 1024 * 1024  # read by one thread
@@ -88,9 +88,9 @@ def _are_objects(found: npt.NDArray[np.uint8], ends: Numbers) -> bool:
     if found[-1] != NEWLINE or not (found[begins] == OPENED).all() or not (found[ends - 1] == CLOSED).all():
         return False
     opening = (found == OPENED) | (found == LISTED)
-    if np.count_nonzero(opening) <= ends.size + DEEPEST:
+    if np.count_nonzero(opening) <= ends.size + MAX_JSON_DEPTH:
         return True
-    return bool(np.add.reduceat(opening, begins, dtype=np.int64).max() <= DEEPEST)
+    return bool(np.add.reduceat(opening, begins, dtype=np.int64).max() <= MAX_JSON_DEPTH)
 
 
 def _may_be_lenient(found: npt.NDArray[np.uint8]) -> bool:

@@ -8,15 +8,11 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from connectors.contract import FixConfiguration, RetryLater
+from connectors.text.formats.json_scanner import STRING_END, closing_end, cut_at_boundaries, match_end, skip_blanks
 from connectors.text.formats.json_values import take, take_all
 from connectors.text.formats.records import Collector, OnError, Parsed
 from connectors.text.timestamps import Timestamps
 
-BOUNDARY: Final = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+\{")
-BLANK: Final = re.compile(rb"[ \t\r\n]*+")
-# Everything up to the next bracket outside a string, or to the quote of a string that isn't complete.
-FLAT: Final = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+', re.DOTALL)
-STRING_END: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 OUTSIDE: Final = re.compile(rb'[^"{}\[\]]*+')
 
 
@@ -50,19 +46,14 @@ class JsonArray:
         return self._plain(text) or self._exact(text, first, final=final)
 
     def _plain(self, text: bytes) -> Parsed | None:
-        """The fast path: cuts between `}`, `,` and `{`, wherever they are. Declines when a piece isn't an object.
-
-        No beginning of a JSON object is an object itself, so when every piece is one, they were cut where they end.
-        """
+        """Read every object but the last. Return None when a piece isn't an object."""
         start = self._start(text, 0)
         if not isinstance(start, int):
             return None
-        records, at, end = [], start, 0
-        for boundary in BOUNDARY.finditer(text, start):
-            records.append(text[at : boundary.start() + 1])
-            at, end = boundary.end() - 1, boundary.start() + 1
+        records, rest = cut_at_boundaries(text, start)
         if not records:
             return None
+        end = text.rindex(b"}", 0, rest) + 1
         if b"\n" in text or b"\r" in text:
             records = [each.translate(None, b"\r\n") for each in records]
         parsed = take_all(records, end, self._timestamps)
@@ -77,7 +68,7 @@ class JsonArray:
             start = self._start(text, at)
             if start == "ended":
                 return collector.parsed(at) if at else Parsed(text.index(b"]") + 1, ended=True)
-            end = _object_end(text, start) if isinstance(start, int) else None
+            end = closing_end(text, start) if isinstance(start, int) else None
             if end is None or not isinstance(start, int):
                 break
             take(collector, text[start:end], self._timestamps)
@@ -93,7 +84,7 @@ class JsonArray:
 
     def _start(self, text: bytes, at: int) -> int | Literal["ended"] | None:
         """Where the next object begins, past its separator; None when the text ends before that."""
-        at = _past_blanks(text, at)
+        at = skip_blanks(text, at)
         opening = not self._begun
         if at < len(text):
             sign = text[at : at + 1]
@@ -101,7 +92,7 @@ class JsonArray:
                 return "ended"
             if sign != (b"[" if opening else b","):
                 raise self._unexpected(text, at, "`[`: a JSON array of objects" if opening else "`,` or `]`")
-            at = _past_blanks(text, at + 1)
+            at = skip_blanks(text, at + 1)
         if at >= len(text):
             return None
         if text.startswith(b"]", at) and opening:
@@ -133,9 +124,7 @@ class ObjectSkipper:
             at = text.index(b"{") + 1
             self._depth = 1
         while at < len(text):
-            found = (STRING_END if self._string else OUTSIDE).match(text, at)
-            assert found is not None
-            at = found.end()
+            at = match_end(STRING_END if self._string else OUTSIDE, text, at)
             sign = text[at : at + 1]
             if sign in {b"", b"\\"}:
                 break
@@ -149,25 +138,3 @@ class ObjectSkipper:
         if final:
             raise RetryLater("truncated", "the text ends inside an object that is larger than a record may be")
         return at, False
-
-
-def _past_blanks(text: bytes, at: int) -> int:
-    found = BLANK.match(text, at)
-    return found.end() if found else at
-
-
-def _object_end(text: bytes, start: int) -> int | None:
-    at, depth = start + 1, 1
-    while True:
-        found = FLAT.match(text, at)
-        assert found is not None
-        at = found.end() + 1
-        match text[at - 1 : at]:
-            case b"{" | b"[":
-                depth += 1
-            case b"}" | b"]":
-                depth -= 1
-                if depth == 0:
-                    return at
-            case _:
-                return None

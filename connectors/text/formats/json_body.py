@@ -1,6 +1,6 @@
 """One JSON text, an object or an array of objects, to NDJSON: what comes with a request and is held in memory whole.
 
-Stricter than files: no key twice in an object, and 64 levels at most. A body in order is decoded once and cut by its
+Stricter than files: no key twice in an object. A body in order is decoded once and cut by its
 bytes; one that isn't is taken element by element, so that the good ones can be kept.
 """
 
@@ -14,15 +14,13 @@ from typing import Any, Final
 import orjson
 
 from connectors.contract import Reject
-from connectors.text.formats.json_array import BOUNDARY, FLAT, STRING_END
-from connectors.text.formats.json_values import levels
+from connectors.text.formats.json_scanner import STRING_END, closing_end, cut_at_boundaries, match_end, skip_blanks
 from connectors.text.formats.records import EXCERPT_BYTES, OnError, Parsed
 from connectors.text.timestamps import Timestamps, Unusable, shown
+from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
 
-MOST_LEVELS: Final = 64
 MOST_MESSAGES: Final = 100_000  # of one text; who counts one more knows that there are too many
 BLANKS: Final = b" \t\r\n"
-BLANK: Final = re.compile(rb"[ \t\r\n]*+")
 PLAIN_END: Final = re.compile(rb"[^,\]]*+")  # of a number or a word
 ESCAPED_COLON: Final = b"\\u003"
 
@@ -54,7 +52,7 @@ def _all(body: bytes, timestamps: Timestamps | None, now: int) -> Parsed | None:
         return None
     messages: list[Any] = value if type(value) is list else [value]
     records = _cut(body) if type(value) is list else [body.strip(BLANKS)]
-    if set(map(type, messages)) - {dict} or len(records) != len(messages) or not _sound(body, value, messages):
+    if set(map(type, messages)) - {dict} or len(records) != len(messages) or not _sound(body, value, records, messages):
         return None
     stamps = b""
     if timestamps is not None:
@@ -67,23 +65,20 @@ def _all(body: bytes, timestamps: Timestamps | None, now: int) -> Parsed | None:
 
 
 def _cut(body: bytes) -> Sequence[bytes]:
-    """Cut between `}`, `,` and `{`, wherever they are: these are the elements, if there are as many as objects."""
+    """Return pieces of an array: its elements, if there are as many of them as objects."""
     inside = body.strip(BLANKS)[1:-1].strip(BLANKS)
     if not inside:
         return ()
-    records, at = [], 0
-    for boundary in BOUNDARY.finditer(inside):
-        records.append(inside[at : boundary.start() + 1])
-        at = boundary.end() - 1
-    return [*records, inside[at:]]
+    pieces, rest = cut_at_boundaries(inside, 0)
+    return [*pieces, inside[rest:]]
 
 
-def _sound(body: bytes, value: Any, messages: Sequence[Any]) -> bool:
+def _sound(body: bytes, value: Any, records: Sequence[bytes], messages: Sequence[Any]) -> bool:
     """Whether no key was dropped as a repeated one, and nothing is nested too deep."""
     if ESCAPED_COLON in body or orjson.dumps(value).count(b":") != body.count(b":"):
         return False
-    nested = body.count(b"{") > len(messages) or body.count(b"[") > 1
-    return not nested or all(levels(each, MOST_LEVELS) <= MOST_LEVELS for each in messages)
+    pairs = zip(records, messages, strict=True)
+    return not any(may_be_too_deep(record) and is_too_deep(message) for record, message in pairs)
 
 
 def _each(body: bytes, on_error: OnError, timestamps: Timestamps | None, now: int) -> Parsed:
@@ -119,7 +114,7 @@ def _checked(record: bytes, timestamps: Timestamps | None, now: int) -> int:
         raise _complaint(record, error) from error
     if type(message) is not dict:
         raise Unusable("not_an_object", f"is {shown(message)}, where a JSON object is needed")
-    if levels(message, MOST_LEVELS) > MOST_LEVELS:
+    if is_too_deep(message):
         raise _too_deep()
     json.loads(record, object_pairs_hook=_once, parse_int=str, parse_float=str)  # only keys matter
     return _micros(message, timestamps, now) if timestamps else now
@@ -143,7 +138,7 @@ def _complaint(record: bytes, error: orjson.JSONDecodeError) -> Unusable:
 
 
 def _too_deep() -> Unusable:
-    return Unusable("too_deep", f"is nested over {MOST_LEVELS} levels deep")
+    return Unusable("too_deep", f"is nested over {MAX_JSON_DEPTH} levels deep")
 
 
 def _micros(message: dict[str, Any], timestamps: Timestamps, now: int) -> int:
@@ -157,35 +152,36 @@ def _one_line(record: bytes) -> bytes:
 
 def _elements(body: bytes) -> Iterator[bytes]:
     """Yield the elements of an array, or the one value there is, by brackets and strings alone."""
-    start = _past_blanks(body, 0)
+    start = skip_blanks(body, 0)
     if body[start : start + 1] != b"[":
         yield body[start:].rstrip(BLANKS)
         return
-    at = _past_blanks(body, start + 1)
+    at = skip_blanks(body, start + 1)
     if body[at : at + 1] == b"]":
         _check_end(body, at + 1)
         return
     while True:
         end = _element_end(body, at)
         yield body[at:end].rstrip(BLANKS)
-        end = _past_blanks(body, end)
+        end = skip_blanks(body, end)
         sign = body[end : end + 1]
         if sign == b"]":
             _check_end(body, end + 1)
             return
         if sign != b",":
             raise MalformedBody(f"the body is not JSON: `,` or `]` is needed at byte {end + 1}")
-        at = _past_blanks(body, end + 1)
+        at = skip_blanks(body, end + 1)
 
 
 def _element_end(body: bytes, at: int) -> int:
     match body[at : at + 1]:
         case b"{" | b"[":
-            return _closed(body, at)
+            end = closing_end(body, at)
+            if end is None:
+                raise MalformedBody(f"the body is not JSON: what begins at byte {at + 1} is never closed")
+            return end
         case b'"':
-            found = STRING_END.match(body, at + 1)
-            assert found is not None
-            return found.end() + 1
+            return match_end(STRING_END, body, at + 1) + 1
         case _:
             plain = PLAIN_END.match(body, at)
             assert plain is not None
@@ -194,25 +190,6 @@ def _element_end(body: bytes, at: int) -> int:
             return plain.end()
 
 
-def _closed(body: bytes, start: int) -> int:
-    at, depth = start + 1, 1
-    while True:
-        found = FLAT.match(body, at)
-        assert found is not None
-        at = found.end() + 1
-        sign = body[at - 1 : at]
-        if sign in {b"", b'"'}:
-            raise MalformedBody(f"the body is not JSON: what begins at byte {start + 1} is never closed")
-        depth += 1 if sign in b"{[" else -1
-        if depth == 0:
-            return at
-
-
 def _check_end(body: bytes, at: int) -> None:
     if body[at:].strip(BLANKS):
         raise MalformedBody(f"the body is not JSON: there is more text behind its end, at byte {at + 1}")
-
-
-def _past_blanks(body: bytes, at: int) -> int:
-    found = BLANK.match(body, at)
-    return found.end() if found else at

@@ -4,14 +4,13 @@
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from connectors.text.formats.records import Collector, Parsed
 from connectors.text.timestamps import Timestamps, Unusable, shown
-
-MOST_LEVELS: Final = 128
+from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
 
 
 def take_all(records: Sequence[bytes], consumed: int, timestamps: Timestamps | None) -> Parsed | None:
@@ -23,7 +22,7 @@ def take_all(records: Sequence[bytes], consumed: int, timestamps: Timestamps | N
             message = orjson.loads(record)
         except orjson.JSONDecodeError:
             return None
-        if type(message) is not dict or record.count(b"[") + record.count(b"{") > MOST_LEVELS:
+        if type(message) is not dict or may_be_too_deep(record):
             return None
         stamps.append(message.get(field))
     micros: bytes | None = b""
@@ -55,8 +54,8 @@ def take(collector: Collector, record: bytes, timestamps: Timestamps | None) -> 
         if type(message) is not dict:
             collector.reject("not_an_object", f"is {shown(message)}, where a JSON object is needed", record)
             return
-        if record.count(b"[") + record.count(b"{") > MOST_LEVELS and levels(message) > MOST_LEVELS:
-            collector.reject("too_deep", f"is nested over {MOST_LEVELS} levels deep", record)
+        if may_be_too_deep(record) and is_too_deep(message):
+            collector.reject("too_deep", f"is nested over {MAX_JSON_DEPTH} levels deep", record)
             return
         micros = timestamps.micros(message.get(timestamps.field)) if timestamps else None
     except orjson.JSONDecodeError as error:
@@ -68,25 +67,11 @@ def take(collector: Collector, record: bytes, timestamps: Timestamps | None) -> 
         collector.accept(line, micros)
 
 
-def levels(message: Any, most: int = MOST_LEVELS) -> int:
-    """How deep a value is nested, without recursion; stops counting a little above the limit."""
-    depth, front = 0, [message]
-    while front and depth <= most:
-        depth += 1
-        front = [
-            inner
-            for each in front
-            for inner in (each.values() if isinstance(each, dict) else each)
-            if isinstance(inner, dict | list)
-        ]
-    return depth
-
-
 def _complaint(record: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
     try:
         record.decode()
     except UnicodeDecodeError as broken:
         return "broken_encoding", f"isn't valid text in this `encoding` from its byte {broken.start + 1} on"
     if "depth" in error.msg:
-        return "too_deep", f"is nested over {MOST_LEVELS} levels deep"
+        return "too_deep", f"is nested over {MAX_JSON_DEPTH} levels deep"
     return "invalid_json", f"isn't valid JSON: {error.msg} at its character {error.pos + 1}"

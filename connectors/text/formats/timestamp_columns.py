@@ -10,7 +10,9 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.text.timestamps import EPOCH_UNITS, FIRST, LAST, Timestamps, Unusable
+from connectors.text.timestamps import Timestamps, Unusable
+from schemas.instants import EARLIEST, LATEST
+from schemas.timestamps import EPOCH_UNITS
 
 # 1970 to 2037: where every time zone library reads the same transitions out of the tz database.
 ZONES_AGREE: Final = (0, 2_145_916_800_000_000)
@@ -27,7 +29,7 @@ def micros_column(timestamps: Timestamps, values: pa.Array) -> bytes | None:
     except pa.ArrowException:
         return _each(timestamps, values.to_pylist())
     extent = pc.min_max(stamps).as_py()
-    low, high = (FIRST, LAST) if _needs_no_zone(timestamps) else ZONES_AGREE
+    low, high = (EARLIEST, LATEST) if _needs_no_zone(timestamps) else ZONES_AGREE
     if not (low <= extent["min"] and extent["max"] <= min(high, timestamps.latest())):
         return _each(timestamps, values.to_pylist())
     buffer: bytes = stamps.buffers()[1].to_pybytes()

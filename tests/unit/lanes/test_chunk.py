@@ -14,8 +14,8 @@ from projections.definitions.rebuild_spec import Applied
 from projections.definitions.rules import Forgotten, Rules, key_hash
 from projections.mapping.raw_messages import UnreadableMessageError, open_raw
 from projections.profiles.update_codec import decode_mapped
-from schemas.instants import EPOCH, moment
-from schemas.messages import LATEST, MessageBatch, MessageRejected
+from schemas.instants import EPOCH, LATEST, moment
+from schemas.messages import MessageBatch, MessageRejected
 from schemas.updates import MappedBatch
 from schemas.wire.codec import decode, encode
 
@@ -240,8 +240,8 @@ def test_messages_are_nested_as_deep_as_can_be_shown_again() -> None:
         return b'{"email":"a' + b"%d" % levels + b'","x":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
 
     wide = b'{"email":"wide","x":[' + b"[],{}," * 1_000 + b"0]}"
-    chunk = chunk_of(*(Record(each, n) for n, each in enumerate((nested(200), nested(201), nested(100_000), wide))))
-    assert [each[0] for each in said(chunk)[0]] == ["00:email:a200", "00:email:wide"]
+    chunk = chunk_of(*(Record(each, n) for n, each in enumerate((nested(128), nested(129), nested(100_000), wide))))
+    assert [each[0] for each in said(chunk)[0]] == ["00:email:a128", "00:email:wide"]
     assert [(each.code, each.offset) for each in letters(chunk)] == [("too_deep", 1), ("malformed_message", 2)]
 
 

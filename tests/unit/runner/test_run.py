@@ -56,7 +56,7 @@ async def test_a_connector_knows_whether_its_job_comes_again(
 
 
 DEEP: dict[str, Any] = {}
-for _ in range(100):
+for _ in range(129):
     DEEP = {"at": DEEP}
 
 ABSURD = {

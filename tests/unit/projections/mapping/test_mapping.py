@@ -136,7 +136,7 @@ def test_identity_rules_are_read() -> None:
         (mapping(timestamp={"field": "a", "format": "auto"}), "/timestamp/format", "a list of 1 to 10"),
         (mapping(timestamp={"field": "a", "format": [1]}), "/timestamp/format/0", "a text of 1 to 100"),
         (mapping(timestamp={"field": "a", "format": ["%H:%M"]}), "/timestamp/format/0", "no strptime format of a date"),
-        (mapping(timestamp={"field": "a", "format": ["%d%d"]}), "/timestamp/format/0", "none of auto, epoch_s"),
+        (mapping(timestamp={"field": "a", "format": ["%d%d"]}), "/timestamp/format/0", "none of auto, epoch, epoch_s"),
         (mapping(timestamp={"field": "a", "time_zone": "Mars"}), "/timestamp/time_zone", "'Mars' is not an IANA"),
         (mapping(timestamp={"field": "a", "~/b": 1}), "/timestamp/~0~1b", "means nothing here"),
     ],

@@ -1,0 +1,27 @@
+"""How deep lists and objects may be nested in each other, in every JSON value from outside. Never recurses."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+MAX_JSON_DEPTH: Final = 128  # far below what parsers, serializers and the interpreter's stack take
+
+
+def is_too_deep(value: Any) -> bool:
+    """Return whether a value is nested more than `MAX_JSON_DEPTH` levels deep."""
+    deepest = next(islice(json_levels(value), MAX_JSON_DEPTH, None), ())
+    return any(type(node) in {dict, list} for node in deepest)
+
+
+def may_be_too_deep(text: bytes) -> bool:
+    """Return whether a valid JSON text has as many brackets as a value has that is too deep. Spares parsed values."""
+    return len(text) > 2 * MAX_JSON_DEPTH and text.count(b"{") + text.count(b"[") > MAX_JSON_DEPTH
+
+
+def json_levels(value: Any) -> Iterator[list[Any]]:
+    """Yield the value itself, then the values directly inside it, then those inside these, and so on."""
+    level = [value]
+    while level:
+        yield level
+        containers = [node for node in level if type(node) in {dict, list}]
+        level = [child for node in containers for child in (node.values() if type(node) is dict else node)]

@@ -1,0 +1,117 @@
+"""Timestamps of messages: one text or number to microseconds since 1970 UTC. Guesses nothing.
+
+Formats: `auto` (ISO 8601), `epoch` (seconds, milliseconds or microseconds, by the size of the number), `epoch_s`,
+`epoch_ms`, `epoch_us`, `rfc2822`, or a strptime format. A timestamp without an offset is local time of a zone: the
+first of two equal local times; one that a clock change skips has the offset before the change (RFC 5545, 3.3.5).
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from schemas.instants import EARLIEST, EPOCH, LATEST
+
+ParseTimestamp = Callable[[Any], int | None]
+
+EPOCH_UNITS: Final = MappingProxyType({"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1})
+NAMED_FORMATS: Final = ("auto", "epoch", *EPOCH_UNITS, "rfc2822")
+MAX_CHARACTERS: Final = 100  # of a timestamp
+# `epoch` goes by the size of the number: 10^11 is the year 5138 in seconds and 1973 in milliseconds, and so on.
+# A text of fewer digits than 9 is no such number: 20130101 is a date.
+MIN_DIGITS: Final = 9
+MIN_MILLISECONDS: Final = 100_000_000_000
+MIN_MICROSECONDS: Final = 100_000_000_000_000
+MAX_NUMBER: Final = 10.0**18  # whatever its unit, a larger number is outside the years 1 to 9999
+
+_LOCAL_EPOCH: Final = EPOCH.replace(tzinfo=None)
+_DAY_SECONDS: Final = 86_400
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?")
+
+
+def timestamp_parser(formats: Sequence[str], zone: ZoneInfo) -> ParseTimestamp:
+    """Return a parser that uses the first format that fits, and returns None outside the years 1 to 9999."""
+    parsers = tuple(_parser(form, zone) for form in formats)
+
+    def parse(value: Any) -> int | None:
+        for parser in parsers:
+            micros = parser(value)
+            if micros is not None:
+                return micros if EARLIEST <= micros <= LATEST else None
+        return None
+
+    return parse
+
+
+def is_timestamp_format(form: str) -> bool:
+    """Return whether a text names a format, or is a strptime format that reads back the date it writes."""
+    return form in NAMED_FORMATS or _keeps_dates(form)
+
+
+def _keeps_dates(form: str) -> bool:
+    moment = _LOCAL_EPOCH.replace(year=2001, month=2, day=3)
+    try:
+        parsed = _strptime(form, moment.strftime(form))
+    except (ValueError, re.error):  # a directive that occurs twice becomes an invalid regular expression
+        return False
+    return parsed.date() == moment.date()
+
+
+def _parser(form: str, zone: ZoneInfo) -> ParseTimestamp:
+    if form in EPOCH_UNITS:
+        return partial(_from_number, EPOCH_UNITS[form])
+    match form:
+        case "epoch":
+            return _from_sized_number
+        case "auto":
+            return partial(_from_text, datetime.fromisoformat, zone)
+        case "rfc2822":
+            return partial(_from_text, _rfc2822, zone)
+        case _:
+            return partial(_from_text, partial(_strptime, form), zone)
+
+
+def _from_text(parse: Callable[[str], datetime], zone: ZoneInfo, value: Any) -> int | None:
+    if type(value) is not str or len(value) > MAX_CHARACTERS:
+        return None
+    try:
+        stamp = parse(value.strip())
+    except (ValueError, OverflowError):
+        return None
+    if stamp.tzinfo is None:
+        since: timedelta = stamp - _LOCAL_EPOCH - zone.utcoffset(stamp)  # type: ignore[operator]  # zones have one
+    else:
+        since = stamp - EPOCH
+    return (since.days * _DAY_SECONDS + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _strptime(form: str, text: str) -> datetime:
+    return datetime.strptime(text, form)  # noqa: DTZ007 -- without an offset it is local time of the zone
+
+
+def _rfc2822(text: str) -> datetime:
+    stamp = parsedate_to_datetime(text)
+    return stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)  # "-0000": UTC, the place unknown
+
+
+def _from_number(unit: int, value: Any) -> int | None:
+    if type(value) is str:
+        value = value.strip() if len(value) <= MAX_CHARACTERS else ""
+        return int(Decimal(value) * unit // 1) if _NUMBER.fullmatch(value) else None
+    if type(value) not in {int, float} or not -MAX_NUMBER < value < MAX_NUMBER:
+        return None
+    return value * unit if type(value) is int else int(Decimal(str(value)) * unit // 1)
+
+
+def _from_sized_number(value: Any) -> int | None:
+    if type(value) is str and len(value.strip()) < MIN_DIGITS:
+        return None
+    micros = _from_number(1, value)
+    if micros is None or abs(micros) >= MIN_MICROSECONDS:
+        return micros
+    return _from_number(EPOCH_UNITS["epoch_ms" if abs(micros) >= MIN_MILLISECONDS else "epoch_s"], value)
