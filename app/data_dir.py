@@ -11,6 +11,9 @@ from app.settings import Settings
 
 LOCK: Final = "supervisor.lock"
 KAFKA: Final = "kafka-address"
+FORMAT: Final = 2  # of topics, read store and profiles together; raised when older data can't be read
+FORMAT_FILE: Final = "format"
+DATA: Final = ("broker", "views.db", "profiles", "snapshots")  # what a start writes before anything else
 
 
 class InUseError(Exception):
@@ -20,11 +23,25 @@ class InUseError(Exception):
         super().__init__((self.__doc__ or "").format(path=path, pid=pid or "?"))
 
 
+class IncompatibleFormatError(Exception):
+    """The data directory {path} has format {found}; this version of Entrepot reads format {expected} only.
+
+    Start with another directory (--data-dir) and send the data again, or run the version that wrote this one.
+    """
+
+    def __init__(self, path: Path, found: str) -> None:
+        advice = " ".join((self.__doc__ or "").split())
+        super().__init__(advice.format(path=path, found=found, expected=FORMAT))
+
+
 @contextmanager
 def only_one(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory for one supervisor; raise `InUseError` when another has it.
+    """Lock the data directory for one supervisor. The kernel releases the lock when its holder ends, however it ends.
 
-    The kernel lets go of the lock when its holder ends, however it ends.
+    Raises:
+        InUseError: another supervisor has it.
+        IncompatibleFormatError: its data was written by a version with another format.
+
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds customer data
     descriptor = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -35,9 +52,21 @@ def only_one(data_dir: Path) -> Iterator[None]:
             raise InUseError(data_dir, os.read(descriptor, 20).decode().strip()) from None
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
+        _check_format(data_dir)
         yield
     finally:
         os.close(descriptor)
+
+
+def _check_format(data_dir: Path) -> None:
+    """Stamp the format into a directory without data; refuse data of another format."""
+    stamp = data_dir / FORMAT_FILE
+    if not stamp.exists() and not any((data_dir / name).exists() for name in DATA):
+        stamp.write_text(f"{FORMAT}\n")
+        return
+    found = stamp.read_text(errors="replace")[:20].strip() if stamp.exists() else "1"
+    if found != str(FORMAT):
+        raise IncompatibleFormatError(data_dir, found if found.isdecimal() else repr(found))
 
 
 def holder(data_dir: Path) -> int | None:

@@ -11,7 +11,7 @@ EXITS: Final = {
     3: "not found: job, provider, stream, profile, definition, version or rebuild",
     4: "conflict: not allowed in the current state, or modified concurrently",
     5: "rejected: invalid configuration or rules, or the token lacks permission",
-    6: "unavailable: cannot reach the API, the broker or the database, or the data directory is in use",
+    6: "unavailable: cannot reach the API, the broker or the database, or the data directory is in use or too old",
     7: "`verify`, `topics` or `doctor` found a problem",
     70: "a worker aborted to preserve exactly-once guarantees; restart it: uncommitted work is repeated",
     130: "interrupted by Ctrl-C",

@@ -29,6 +29,7 @@ from projections.mapping.mapping import (
     MappingRules,
     Timestamp,
 )
+from projections.profiles.partitioning import RANK_CHARACTERS
 from schemas.timestamps import timestamp_parser
 
 Message = dict[str, Any]
@@ -37,7 +38,6 @@ Faults = dict[tuple[str, str], list[Any]]  # (part of the mapping, code): [count
 Identify = Callable[[Message], str | None]
 
 MAX_KEY_BYTES: Final = 512  # of `kind:value`
-RANK_BYTES: Final = 3  # before it, in a ranked key
 SHORT_KEY: Final = MAX_KEY_BYTES // 4  # characters that are within the bound, whatever they are
 IDENTITY_TOO_LONG: Final = "identity_too_long"
 
@@ -198,7 +198,7 @@ class Mapper:
                 return None if text == "" else report(value, WRONG_TYPE)
             key = prefix + text
             if len(key) > SHORT_KEY or not text.isprintable():
-                fault = text_fault(key, MAX_KEY_BYTES + RANK_BYTES)
+                fault = text_fault(key, MAX_KEY_BYTES + RANK_CHARACTERS)
                 if fault:
                     return report(value, IDENTITY_TOO_LONG if fault == TOO_LONG else fault)
             return key

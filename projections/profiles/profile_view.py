@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from projections.profiles.crdt import Cells, Stamp, value_of
 from projections.profiles.identity_node import BETWEEN, Edges
-
-RANK_CHARACTERS: Final = 3  # of a ranked key, before what people see
+from projections.profiles.partitioning import RANK_CHARACTERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import click
 
 from app.cli import exits
 from app.cli.service.settings_errors import load_settings
-from app.data_dir import InUseError, only_one, with_kafka
+from app.data_dir import IncompatibleFormatError, InUseError, only_one, with_kafka
 from app.logs import configure_logs
 from app.roles import ROLES, Role, role_named, run_role
 from app.settings import Settings
@@ -51,7 +51,7 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the error message below suffices
         with only_one(settings.data_dir):
             code = asyncio.run(run(settings, with_example=with_example))
-    except (InUseError, NotStartedError, OSError) as error:
+    except (IncompatibleFormatError, InUseError, NotStartedError, OSError) as error:
         raise exits.Stopped(str(error), exits.UNAVAILABLE) from error
     raise click.exceptions.Exit(code)
 

@@ -25,7 +25,7 @@ from app.profiles.storage.rocksdb_options import BUFFERS, options_of, write_file
 Place = tuple[int, int]  # generation and partition
 
 
-FORMAT: Final = 1  # of the families and of what `meta` holds
+FORMAT: Final = 2  # of the families, what `meta` holds, and where keys are placed
 DAMAGED: Final = "DAMAGED"  # a file in the store's directory that says so
 SCRATCH: Final = "scratch"  # a directory in the store's own, for what is made and soon removed
 MOST_ROWS: Final = 100_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.data_dir import InUseError, announce_kafka, holder, only_one, with_kafka
+from app.data_dir import FORMAT, IncompatibleFormatError, InUseError, announce_kafka, holder, only_one, with_kafka
 from app.settings import Settings
 from app.supervisor.environment import environment_of
 
@@ -36,6 +36,31 @@ with only_one(pathlib.Path({str(tmp_path)!r})):
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
     with only_one(tmp_path):
         assert holder(tmp_path) == os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("stamp", "found"), [(None, "1"), ("1\n", "1"), ("99\n", "99"), ("two\x1b[31m", r"'two\\x1b\[31m'"), ("", "''")]
+)
+def test_data_of_another_format_is_refused_with_advice(tmp_path: Path, stamp: str | None, found: str) -> None:
+    (tmp_path / "broker").mkdir()
+    if stamp is not None:
+        (tmp_path / "format").write_text(stamp)
+    with (
+        pytest.raises(
+            IncompatibleFormatError, match=f"has format {found}; this version .* format {FORMAT} only. Start"
+        ),
+        only_one(tmp_path),
+    ):
+        pass
+    assert holder(tmp_path) is None, "the lock is released"
+
+
+def test_a_new_data_directory_is_stamped_and_opens_again(tmp_path: Path) -> None:
+    with only_one(tmp_path):
+        (tmp_path / "broker").mkdir()
+    assert (tmp_path / "format").read_text() == f"{FORMAT}\n"
+    with only_one(tmp_path):
+        pass
 
 
 def test_settings_come_back_from_the_environment_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

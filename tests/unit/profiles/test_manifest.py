@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from app.profiles.storage.manifest import DamagedSnapshot, Snapshot, SnapshotFile, read, written
+from app.profiles.storage.partition_store import FORMAT
 
 SNAPSHOT = Snapshot(
     partition=2,
@@ -64,7 +65,7 @@ def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
 
 WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
     "another format": lambda content: content.update(format=2),
-    "another format of the store": lambda content: content.update(store_format=2),
+    "another format of the store": lambda content: content.update(store_format=FORMAT - 1),
     "a field that nobody knows": lambda content: content.update(extra=1),
     "a field less": lambda content: content.pop("offsets"),
     "an offset below zero": lambda content: content.update(offsets={"x": -1}),

@@ -210,7 +210,7 @@ def test_a_store_of_another_version_is_left_alone(tmp_path: Path) -> None:
     store._families["meta"].put(b"format", b"99")
     store.close()
     for _ in range(2):
-        with pytest.raises(CorruptStore, match="its format is b'99', and this version of Entrepot knows 1"):
+        with pytest.raises(CorruptStore, match="its format is b'99', and this version of Entrepot knows 2"):
             PartitionStore.open(tmp_path / "store")
 
 
