@@ -1,5 +1,5 @@
-# The commands of the house. `make help` lists them.
-PYTHON ?= $(firstword $(foreach each,python3.11 python3.12 python3.13 python3,$(shell sh -c 'command -v $(each)')))
+# Development commands. `make help` lists them.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell sh -c 'command -v $(name)')))
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 RUNTIME = $(VENV)/.installed-runtime
@@ -7,17 +7,17 @@ DEV     = $(VENV)/.installed-dev
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lint format lock words bench clean
+.PHONY: help install run test check lint format lock generate bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-install: $(RUNTIME) ## Make the virtual environment and install what runs, hashes checked
+install: $(RUNTIME) ## Create the virtual environment with the pinned runtime dependencies
 
-# What builds the package is pinned in dev.txt; nothing else of that file is wanted here.
+# The build backend is pinned in dev.txt; nothing else of that file is installed here.
 $(RUNTIME): requirements/runtime.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Entrepot needs Python 3.11 or newer; name one with: make PYTHON=python3.12 …")'
-	@echo "Installing into $(VENV): a minute, once"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Entrepot requires Python 3.11 or newer; set one with: make PYTHON=python3.12 …")'
+	@echo "Installing into $(VENV); this takes about a minute, once"
 	@$(PYTHON) -m venv $(VENV)
 	@sed -n '/^setuptools==/,/[^\\]$$/p' requirements/dev.txt > $(VENV)/build.txt
 	@$(PIP) --require-hashes -r requirements/runtime.txt -r $(VENV)/build.txt
@@ -25,40 +25,40 @@ $(RUNTIME): requirements/runtime.txt pyproject.toml
 	@touch $@
 
 $(DEV): requirements/dev.txt $(RUNTIME)
-	@echo "Installing what development needs into $(VENV): a minute, once"
+	@echo "Installing development dependencies into $(VENV); this takes about a minute, once"
 	@$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-run: $(RUNTIME) ## Start the broker and every role; Ctrl-C stops them all
+run: $(RUNTIME) ## Start the broker and all roles; Ctrl-C stops them
 	@$(BIN)/entrepot up --with-example
 
-test: check ## Lint, types, architecture, then every test, on the real broker
+test: check ## Run `check`, then the integration tests on a real broker
 	$(BIN)/pytest tests/integration
 
-check: lint ## The fast part of it: no broker, about two minutes; every branch of schemas and projections covered
+check: lint ## Run lint, types, architecture, unit and property tests; no broker
 	$(BIN)/pytest tests/unit tests/laws --numprocesses logical --maxprocesses 8 --cov --cov-report=term:skip-covered
 
-lint: $(DEV) ## Lint, types and architecture
+lint: $(DEV) ## Check lint, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-format: $(DEV) ## Format the code and apply the safe fixes
+format: $(DEV) ## Format the code and apply safe fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(DEV) ## Measure, each figure beside a reference of the same run
+bench: $(DEV) ## Run the benchmarks, each beside a reference of the same run
 	$(BIN)/python -m bench
 
-# Extras stay in the pins: older pips (23.x) look for the newest release of a bare name that is asked for with an extra.
-# What runs is pinned as it is tested: dev.txt comes first and binds runtime.txt.
+# Keep extras in the pins: pip 23.x resolves a bare name with an extra to its newest release.
+# dev.txt is compiled first and constrains runtime.txt, so that production runs the tested versions.
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --no-strip-extras pyproject.toml
-lock: $(DEV) ## Pin and hash the dependencies again (needs uv)
+lock: $(DEV) ## Update the pinned and hashed dependencies (needs uv)
 	$(LOCK) --extra dev -o requirements/dev.txt
 	$(LOCK) --constraint requirements/dev.txt -o requirements/runtime.txt
 
-words: $(DEV) ## Write what is made from the code: Avro versions, ids, golden samples, pictures
+generate: $(DEV) ## Regenerate Avro schemas, ids, golden samples, diagrams and tables
 	$(BIN)/python tests/regenerate.py
 
 clean: ## Remove the virtual environment and caches (never data)

@@ -1,7 +1,7 @@
-"""Write what is made from the code: new Avro versions with their ids, golden files, the page about a job's life.
+"""Write the generated files: Avro schemas and ids, golden samples, and the diagrams and tables in `docs`.
 
-Run by `make words`. Versions and golden files are never changed: a word that changed gets a new version, and only
-when old readers and old records can live with it.
+Run by `make generate`. Existing versions and golden files are never changed: a changed record gets a new version,
+and only if it is compatible with old readers and old records.
 """
 
 import json
@@ -22,7 +22,7 @@ from tests.operations_tables import PAGE, filled  # noqa: E402
 AVRO = ROOT / "schemas" / "avro"
 GOLDEN = ROOT / "tests" / "golden"
 JOB_LIFE = ROOT / "docs" / "job-life.md"
-WHAT_COMMANDS_DO = {
+COMMAND_LABELS = {
     "CreateJob": "create",
     "RenameJob": "rename",
     "ConfigureJob": "configure",
@@ -32,36 +32,36 @@ WHAT_COMMANDS_DO = {
     "KillJob": "kill",
     "RestoreJob": "restore",
     "EditCursor": "edit cursor",
-    "WakeJob": "clock: wake",
-    "PurgeJob": "clock: purge",
+    "WakeJob": "scheduler: wake",
+    "PurgeJob": "scheduler: purge",
     "ReportProgress": "runner: progress",
     "ReportError": "runner: error",
     "ReportRateLimit": "runner: rate limit",
 }
 
 
-def words() -> None:
+def write_schemas() -> None:
     lock = AVRO / "ids.json"
     ids: dict[str, dict[str, int]] = json.loads(lock.read_text()) if lock.exists() else {}
     for name in catalog.WORDS:
         schema = catalog.current_schema(name)
-        known = ids.setdefault(name, {})
-        stored = [json.loads((AVRO / catalog.file_name(name, int(version))).read_text()) for version in known]
+        versions = ids.setdefault(name, {})
+        stored = [json.loads((AVRO / catalog.file_name(name, int(version))).read_text()) for version in versions]
         if stored and catalog.without_docs(stored[-1]) == catalog.without_docs(schema):
             continue
         for old in stored:
-            refuse_breaking(name, old, schema)
+            reject_incompatible(name, old, schema)
         version = 1 + len(stored)
         write_once(AVRO / catalog.file_name(name, version), schema)
-        known[str(version)] = 1 + max((each for of in ids.values() for each in of.values()), default=0)
+        versions[str(version)] = 1 + max((known for numbers in ids.values() for known in numbers.values()), default=0)
     lock.write_text(json.dumps(ids, indent=2) + "\n")
 
 
-def refuse_breaking(name: str, old: Any, new: Any) -> None:
-    found = [f"a new reader, an old record: {each}" for each in problems(old, new)]
-    found += [f"an old reader, a new record: {each}" for each in problems(new, old)]
-    if found:
-        sys.exit(f"{name} changed in a way that breaks; give the field a default instead:\n  " + "\n  ".join(found))
+def reject_incompatible(name: str, old: Any, new: Any) -> None:
+    faults = [f"new reader, old record: {problem}" for problem in problems(old, new)]
+    faults += [f"old reader, new record: {problem}" for problem in problems(new, old)]
+    if faults:
+        sys.exit(f"{name}: incompatible change; give the field a default instead:\n  " + "\n  ".join(faults))
 
 
 def golden_words() -> None:
@@ -74,14 +74,14 @@ def golden_words() -> None:
 
 def golden_histories() -> None:
     for folder, history in [
-        *(("histories", each) for each in histories.HISTORIES),
-        *(("rulebooks", each) for each in rulebooks.RULEBOOKS),
+        *(("histories", history) for history in histories.HISTORIES),
+        *(("rulebooks", history) for history in rulebooks.RULEBOOKS),
     ]:
-        told: Any = history()
+        recorded: Any = history()
         content = {
             "what": history.__doc__,
-            "commands": [f"{type(each).__name__} {encode(each).hex()}" for each in told.commands],
-            "events": [f"{type(each).__name__} {encode(each).hex()}" for each in told.events],
+            "commands": [f"{type(command).__name__} {encode(command).hex()}" for command in recorded.commands],
+            "events": [f"{type(event).__name__} {encode(event).hex()}" for event in recorded.events],
         }
         write_once(GOLDEN / folder / f"{history.__name__}.json", content)
 
@@ -93,17 +93,17 @@ def write_once(path: Path, content: Any) -> None:
 
 
 def job_life() -> str:
-    """Return the page: the picture, and one row for each command."""
+    """Return the page: the diagram, and a table with one row per command."""
     phases = list(TRANSITIONS)
-    rows = [[said, *(cell(phase, command) for phase in phases)] for command, said in WHAT_COMMANDS_DO.items()]
+    rows = [[label, *(cell(phase, command) for phase in phases)] for command, label in COMMAND_LABELS.items()]
     lines = [["", *phases], ["---"] * (1 + len(phases)), *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
-        "# A job's life\n\n"
-        "Made from `projections/jobs/transitions.py` by `make words`; don't edit it here.\n\n"
+        "# Job life cycle\n\n"
+        "Generated from `projections/jobs/transitions.py` by `make generate`; do not edit.\n\n"
         f"```mermaid\n{mermaid()}\n```\n\n"
-        "What a command can lead to, by the phase that the job is in. `·` leaves it where it is; an empty cell is\n"
-        "refused, and the refusal lists what would do.\n\n"
+        "Possible target phases of each command, by the current phase of the job. `·`: the phase does not change.\n"
+        "Empty: the command is refused, and the refusal lists the allowed commands.\n\n"
         f"{table}\n"
     )
 
@@ -114,7 +114,7 @@ def cell(phase: str, command: str) -> str:
 
 
 if __name__ == "__main__":
-    words()
+    write_schemas()
     golden_words()
     golden_histories()
     JOB_LIFE.write_text(job_life(), "utf-8")

@@ -1,7 +1,7 @@
 """Every word with its Avro schemas: all versions ever written, under ids that never change.
 
 The files in `avro/` are part of the code: `NAME.VERSION.avsc`, with their ids in `ids.json`. They are made from the
-dataclasses by `make words`; a test fails when a dataclass and its newest file differ.
+dataclasses by `make generate`; a test fails when a dataclass and its newest file differ.
 """
 
 import json

@@ -51,7 +51,7 @@ def _contains(now: Any, then: Any) -> None:
 
 def test_every_version_has_a_golden_record() -> None:
     expected = {file_name(each.name, each.version).removesuffix(".avsc") for each in versions().values()}
-    assert {each.stem for each in WORDS} == expected, "run `make words`"
+    assert {each.stem for each in WORDS} == expected, "run `make generate`"
 
 
 def test_samples_say_something() -> None:
@@ -105,8 +105,8 @@ def _written(word: Any, schema_id: int) -> bytes:
 
 
 def test_every_history_is_stored() -> None:
-    assert {each.__name__ for each in HISTORIES} <= {each.stem for each in STORED}, "run `make words`"
-    assert {each.__name__ for each in TOLD_RULEBOOKS} <= {each.stem for each in RULEBOOKS}, "run `make words`"
+    assert {each.__name__ for each in HISTORIES} <= {each.stem for each in STORED}, "run `make generate`"
+    assert {each.__name__ for each in TOLD_RULEBOOKS} <= {each.stem for each in RULEBOOKS}, "run `make generate`"
 
 
 @pytest.mark.parametrize("history", [*HISTORIES, *TOLD_RULEBOOKS])

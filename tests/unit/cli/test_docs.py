@@ -16,7 +16,7 @@ CONSUMING = (ROOT / "docs" / "consuming-events.md").read_text()
 
 
 def test_the_tables_for_operators_are_those_of_the_code() -> None:
-    assert PAGE.read_text() == filled(PAGE.read_text()), "run `make words`"
+    assert PAGE.read_text() == filled(PAGE.read_text()), "run `make generate`"
 
 
 def test_the_readme_is_short_enough_to_be_read() -> None:

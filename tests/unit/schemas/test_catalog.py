@@ -23,7 +23,7 @@ FIRST_IDS = {
 @pytest.mark.parametrize("name", WORDS)
 def test_each_word_is_as_its_newest_file_says(name: str) -> None:
     version = newest()[WORDS[name]]
-    assert without_docs(version.schema) == without_docs(catalog.current_schema(name)), "run `make words`"
+    assert without_docs(version.schema) == without_docs(catalog.current_schema(name)), "run `make generate`"
 
 
 def test_each_file_has_an_id_and_each_id_a_file() -> None:

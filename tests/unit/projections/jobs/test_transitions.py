@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from projections.jobs.transitions import TRANSITIONS
 from schemas.commands import Command, Counts, PauseJob, PurgeJob, ResumeJob, WakeJob
 from schemas.policies import Cadence, QuietWindow
-from tests.regenerate import JOB_LIFE, WHAT_COMMANDS_DO, job_life
+from tests.regenerate import COMMAND_LABELS, JOB_LIFE, job_life
 from tests.unit.projections.jobs.test_decide import ANY, PHASES, QUIET_NOW
 from tests.unit.projections.telling import (
     DAY,
@@ -67,8 +67,8 @@ def test_exactly_what_the_table_says_happens() -> None:
 
 
 def test_every_command_of_the_table_is_possible_somewhere() -> None:
-    assert {each for row in TRANSITIONS.values() for each in row} == set(ANY) == set(WHAT_COMMANDS_DO)
+    assert {each for row in TRANSITIONS.values() for each in row} == set(ANY) == set(COMMAND_LABELS)
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert JOB_LIFE.read_text("utf-8") == job_life(), "run `make words`"
+    assert JOB_LIFE.read_text("utf-8") == job_life(), "run `make generate`"
