@@ -7,6 +7,7 @@ their hashes.
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 COMMANDS_NAMESPACE: Final = "entrepot.definitions.commands"
@@ -14,10 +15,28 @@ EVENTS_NAMESPACE: Final = "entrepot.definitions.events"
 RULES: Final = 1  # by which commands are decided
 PARTITION: Final = 0  # of definitions.commands and definitions.events: the only one used
 
+
+class DefinitionKind(StrEnum):
+    """The kind of a definition: its id is `kind`, or `kind:name` where there are several of a kind."""
+
+    MAPPING = "mapping"
+    IDENTITY = "identity"
+    REBUILD = "rebuild"
+    FORGOTTEN = "forgotten"
+
+
 IDENTITY: Final = "identity"
 FORGOTTEN: Final = "forgotten"
 MAPPING: Final = "mapping:"
 REBUILD: Final = "rebuild:"
+
+
+def kind_of(definition_id: str) -> DefinitionKind | None:
+    """Return the kind that an id names; None when there is no such kind."""
+    return _KINDS.get(definition_id.partition(":")[0])
+
+
+_KINDS: Final = {kind.value: kind for kind in DefinitionKind}
 
 
 def mapping_of(stream: str) -> str:
@@ -40,6 +59,11 @@ class CommandEnvelope:
     issued_by: str  # `user:NAME`
     rules: int = RULES
     expected_version: int | None = None  # refuse when the newest version is another; 0: there is none yet
+
+    @property
+    def kind(self) -> DefinitionKind | None:
+        """The kind of the definition; None when the id names no kind."""
+        return kind_of(self.definition_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +137,11 @@ class EventEnvelope:
     command_offset: int  # of the command in definitions.commands
     actor: str
     rules: int
+
+    @property
+    def kind(self) -> DefinitionKind | None:
+        """The kind of the definition; None when the id names no kind, as in a refusal."""
+        return kind_of(self.definition_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

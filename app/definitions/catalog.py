@@ -15,19 +15,20 @@ from app.definitions.tail import DefinitionsTail
 from app.kafka.partition_reader import LogReader
 from app.records.command_waiters import Awaited
 from projections.definitions.definition import Definition, DefinitionState, evolve, initial
+from projections.definitions.kinds import VERSIONED_KINDS
 from projections.definitions.rebuild_spec import Applied
 from projections.definitions.state import in_force
 from projections.jobs.event_checks import read_definition_event
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
-    FORGOTTEN,
     PARTITION,
-    REBUILD,
     DefinitionApplied,
     DefinitionDrafted,
     DefinitionEvent,
+    DefinitionKind,
     DraftDiscarded,
     RebuildPromoted,
+    kind_of,
 )
 from schemas.topics import DEFINITIONS_EVENTS
 
@@ -81,7 +82,7 @@ class DefinitionShelf:
     @property
     def definitions(self) -> Sequence[Definition]:
         """All that have versions, by id."""
-        return [self._states[each] for each in sorted(self._states) if each != FORGOTTEN]
+        return [self._states[each] for each in sorted(self._states) if kind_of(each) in VERSIONED_KINDS]
 
     def start(self) -> None:
         """Begin to follow."""
@@ -93,7 +94,7 @@ class DefinitionShelf:
 
     def get(self, definition_id: str) -> Definition | None:
         """Return a definition that has versions."""
-        return None if definition_id == FORGOTTEN else self._states.get(definition_id)
+        return self._states.get(definition_id) if kind_of(definition_id) in VERSIONED_KINDS else None
 
     def versions(self, definition_id: str) -> Mapping[int, VersionMark]:
         """Return what is known of its versions, oldest first."""
@@ -126,7 +127,7 @@ class DefinitionShelf:
     def _take(self, offset: int, event: DefinitionEvent | None) -> None:
         if event is None:
             return
-        if event.definition_id.startswith(REBUILD):
+        if event.kind is DefinitionKind.REBUILD:
             if self.rebuilds.take(offset, event) and isinstance(event, RebuildPromoted):
                 self._promote(event)
         else:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+from projections.definitions.kinds import versioned_kind
 from projections.definitions.rules import Rules
 from projections.json_object import InvalidJsonError, json_object
 from projections.mapping.body_parser import InvalidRulesError
@@ -13,8 +14,6 @@ from projections.mapping.mapping import (
     IdentityRules,
     MappingRules,
     check_rules,
-    parse_identity,
-    parse_mapping,
 )
 from schemas.definitions import IDENTITY, MAPPING, FieldRefused, mapping_of
 from schemas.json_pointer import json_pointer
@@ -70,7 +69,12 @@ def check_applied(rules: Rules, definition_id: str, body: str) -> None:
 
 
 def _parse(definition_id: str, value: Any) -> MappingRules | IdentityRules:
-    return parse_identity(value) if definition_id == IDENTITY else parse_mapping(value)
+    versioned = versioned_kind(definition_id)
+    if versioned is None:
+        raise InvalidRulesError(
+            (FieldRefused(pointer="", message=f"no kind of definition has the id {definition_id!r}"),)
+        )
+    return versioned.parse(value)
 
 
 def _parsed(definition_id: str, body: str, asked: str) -> MappingRules | IdentityRules:

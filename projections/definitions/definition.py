@@ -11,16 +11,17 @@ from typing import Final, assert_never
 
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
 from projections.definitions.decider import Answer, RefusedError, answered, check_version, envelope_behind
+from projections.definitions.kinds import versioned_kind
 from projections.definitions.rebuild_spec import Applied
 from projections.definitions.rules import Rules
 from projections.jobs.recorder import brief, is_sane
 from schemas.definitions import (
     FORGOTTEN,
-    IDENTITY,
     ApplyDefinition,
     DefinitionApplied,
     DefinitionDrafted,
     DefinitionEvent,
+    DefinitionKind,
     DefinitionRefused,
     DiscardDraft,
     DraftDefinition,
@@ -32,9 +33,8 @@ from schemas.definitions import (
     RebuildReady,
     RebuildStarted,
     RuleCommand,
-    stream_of,
+    kind_of,
 )
-from schemas.names import is_stream_name
 
 MOST_KEYS: Final = 1_000  # of one person
 MOST_ERRORS: Final = 100
@@ -56,6 +56,11 @@ class Definition:
     draft: Applied | None = None
     recent_commands: tuple[str, ...] = ()  # the latest ids, so that a command sent twice adds nothing
 
+    @property
+    def kind(self) -> DefinitionKind | None:
+        """The kind of the definition."""
+        return kind_of(self.definition_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Absent:
@@ -69,8 +74,7 @@ DefinitionState = Definition | Absent
 
 def is_definition_id(definition_id: str) -> bool:
     """Whether there can be such a definition, with drafts and versions."""
-    stream = stream_of(definition_id)
-    return definition_id == IDENTITY if stream is None else is_stream_name(stream)
+    return versioned_kind(definition_id) is not None
 
 
 def initial(definition_id: str) -> DefinitionState:

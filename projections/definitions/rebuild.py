@@ -19,6 +19,7 @@ from schemas.definitions import (
     IDENTITY,
     REBUILD,
     DefinitionEvent,
+    DefinitionKind,
     DiscardRebuild,
     FieldRefused,
     PromoteRebuild,
@@ -29,6 +30,7 @@ from schemas.definitions import (
     RebuildStarted,
     ReportRebuilt,
     StartRebuild,
+    kind_of,
     mapping_of,
 )
 from schemas.json_pointer import json_pointer
@@ -62,7 +64,7 @@ class Rebuild:
 
 def is_rebuild_id(definition_id: str) -> bool:
     """Whether a rebuild can have that id."""
-    return definition_id.startswith(REBUILD) and is_job_id(definition_id.removeprefix(REBUILD))
+    return kind_of(definition_id) is DefinitionKind.REBUILD and is_job_id(definition_id.removeprefix(REBUILD))
 
 
 def decide(

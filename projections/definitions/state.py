@@ -16,7 +16,6 @@ from projections.definitions.rebuild_spec import EVERYTHING, Applied, Scope, rea
 from projections.definitions.rules import Rules
 from schemas.definitions import (
     IDENTITY,
-    MAPPING,
     DefinitionCommand,
     DefinitionEvent,
     RebuildCommand,
@@ -24,6 +23,7 @@ from schemas.definitions import (
     RuleCommand,
     StartRebuild,
     mapping_of,
+    stream_of,
 )
 
 MOST_BYTES: Final = 6 * 1024 * 1024  # of all bodies; with every quote escaped they still fit into one record
@@ -60,8 +60,8 @@ class Rulebook:
     def rules(self) -> Rules:
         """What is in force, as far as it matters for deciding."""
         bodies = {name: each.applied for name, each in self.definitions.items() if each.applied}
-        identity = bodies.pop(IDENTITY, None)
-        mappings = {name.removeprefix(MAPPING): each for name, each in bodies.items()}
+        identity = bodies.get(IDENTITY)
+        mappings = {stream: body for name, body in bodies.items() if (stream := stream_of(name)) is not None}
         last = self.promotion
         return Rules(identity, mappings, scope=last.scope, generation=last.generation, promoted=last.command_offset)
 
