@@ -32,24 +32,27 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ENTREPOT_", env_ignore_empty=True, extra="ignore", frozen=True)
 
-    data_dir: Path = Field(default=Path("data"), description="where the broker, the read store and the tokens live")
+    data_dir: Path = Field(default=Path("data"), description="directory of the broker, the read store and the tokens")
     bootstrap_servers: str = Field(
-        default="", description="an outside Kafka cluster, host:port[,host:port]; empty: the embedded broker is started"
+        default="", description="external Kafka cluster, host:port[,host:port]; empty: start the embedded broker"
     )
     broker_port: int = Field(
-        default=DEFAULT_BROKER_PORT, ge=0, le=65535, description="of the embedded broker; 0: any free port"
+        default=DEFAULT_BROKER_PORT, ge=0, le=65535, description="port of the embedded broker; 0: any free port"
     )
     partitions: int = Field(
-        default=DEFAULT_PARTITIONS, ge=1, le=256, description="of every topic; fixed once data exists"
+        default=DEFAULT_PARTITIONS, ge=1, le=256, description="partitions of every topic; fixed once data exists"
     )
-    replication_factor: int = Field(default=1, ge=1, le=7, description="of every topic that Entrepot creates")
+    replication_factor: int = Field(
+        default=1, ge=1, le=7, description="replication factor of topics that Entrepot creates"
+    )
     database_url: str = Field(
         default="", description="postgresql+asyncpg://…; empty: SQLite in the data directory", repr=False
     )
-    api_host: str = Field(default="127.0.0.1", description="the address that the API binds to")
-    api_port: int = Field(default=DEFAULT_API_PORT, ge=0, le=65535, description="of the API; 0: any free port")
+    api_host: str = Field(default="127.0.0.1", description="address that the API binds to")
+    api_port: int = Field(default=DEFAULT_API_PORT, ge=0, le=65535, description="port of the API; 0: any free port")
     profiles_bind_host: str = Field(
-        default="127.0.0.1", description="the address that the profiles answer the API on; only it may reach them"
+        default="127.0.0.1",
+        description="address that the profiles role binds to for look-ups by the API; restrict access to the API",
     )
     file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="directories that file jobs may read from, separated by ':'"
@@ -65,25 +68,23 @@ class Settings(BaseSettings):
         default=4 * 1024 * 1024,
         ge=4096,
         le=64 * 1024 * 1024,
-        description="how much of a source is read, and committed, at a time",
+        description="bytes of a source that are read and committed as one batch",
     )
     allow_private_networks: bool = Field(
-        default=False, description="let connectors fetch from loopback and private addresses"
+        default=False, description="allow connectors to fetch from loopback and private addresses"
     )
-    admin_token: SecretStr | None = Field(default=None, description="an admin token to accept, beside the stored ones")
+    admin_token: SecretStr | None = Field(default=None, description="an additional admin token to accept")
     snapshot_url: str = Field(
         default="",
-        description="where snapshots of the profiles are kept, file:///directory or s3://bucket/prefix; "
+        description="where profile snapshots are stored, file:///directory or s3://bucket/prefix; "
         "empty: `snapshots` in the data directory",
     )
     snapshot_interval_seconds: int = Field(
-        default=300, ge=1, le=86_400, description="how often a snapshot of each partition of the profiles is taken"
+        default=300, ge=1, le=86_400, description="interval between snapshots of a profile partition"
     )
-    worker_id: str = Field(default="0", description="names a worker among those of its role, the same after a restart")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="the least that is logged"
-    )
-    log_format: Literal["console", "json"] = Field(default="console", description="a line for people, or JSON")
+    worker_id: str = Field(default="0", description="unique id of a worker within its role, stable across restarts")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="minimum log level")
+    log_format: Literal["console", "json"] = Field(default="console", description="human-readable or JSON")
 
     @field_validator("file_roots", mode="before")
     @classmethod

@@ -16,7 +16,7 @@ from app.supervisor.restarts import NotStartedError
 GROUPS_SECONDS: Final = 10.0
 
 
-class BrokerPart:
+class BrokerProcess:
     """Kafka, with the port of its first start."""
 
     name = "broker"

@@ -1,17 +1,17 @@
-"""Keeps a process running: started again whenever it ends, at growing distances, until told to stop. Never gives up."""
+"""Restarts a process whenever it exits, with exponential backoff, until stopped. Never gives up."""
 
 import asyncio
 import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-FIRST_PAUSE: Final = 0.2
-LONGEST_PAUSE: Final = 10.0
-HEALTHY_SECONDS: Final = 30.0  # a process that ran so long starts over with the first pause
+MIN_DELAY_SECONDS: Final = 0.2
+MAX_DELAY_SECONDS: Final = 10.0
+HEALTHY_SECONDS: Final = 30.0  # a run of this length resets the backoff
 
 
-class Part(Protocol):
-    """Something that runs, one at a time: a role or the broker."""
+class ManagedProcess(Protocol):
+    """A process that can be started and stopped: a role or the broker."""
 
     name: str
 
@@ -33,26 +33,28 @@ class Part(Protocol):
 
 
 class NotStartedError(Exception):
-    """A part could not be started; the message says why and what to do."""
+    """A process could not be started; the message gives the reason and the fix."""
 
 
-class Pauses:
-    """How long to wait before the next start: 0.2 s, doubling to 10 s, and back when the last run was a healthy one."""
+class Backoff:
+    """The delay before the next start: 0.2 s, doubling to 10 s; reset by a healthy run."""
 
     def __init__(self) -> None:
-        self._next = FIRST_PAUSE
+        self._next = MIN_DELAY_SECONDS
 
     def after(self, ran_seconds: float) -> float:
-        """Return the pause after a run of that length."""
-        pause = FIRST_PAUSE if ran_seconds >= HEALTHY_SECONDS else self._next
-        self._next = min(2 * pause, LONGEST_PAUSE)
+        """Return the delay after a run of that length."""
+        pause = MIN_DELAY_SECONDS if ran_seconds >= HEALTHY_SECONDS else self._next
+        self._next = min(2 * pause, MAX_DELAY_SECONDS)
         return pause
 
 
-class Keeper:
-    """Keeps one part running. `say` prints a line for a person."""
+class Restarter:
+    """Keeps one process running. `say` prints a line to the console."""
 
-    def __init__(self, part: Part, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, part: ManagedProcess, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.part = part
         self._say = say
         self._clock = clock
@@ -61,23 +63,23 @@ class Keeper:
 
     @property
     def kept(self) -> bool:
-        """Whether the part came up, and is kept since."""
+        """Whether the process was started."""
         return self._task is not None
 
     async def start(self) -> None:
-        """Start the part, once and with no second try, and keep it from then on."""
+        """Start the process once, without a retry, and restart it from then on."""
         await self.part.start()
         self._task = asyncio.create_task(self._keep(), name=f"keep {self.part.name}")
 
     async def stop(self) -> None:
-        """Stop the part and the keeping of it."""
+        """Stop the process and its restarts."""
         self._stopping.set()
         await self.part.stop()
         if self._task is not None:
             await self._task
 
     async def _keep(self) -> None:
-        pauses = Pauses()
+        pauses = Backoff()
         started = self._clock()
         how: str | None = None
         while True:
@@ -85,13 +87,13 @@ class Keeper:
             pause = pauses.after(self._clock() - started)
             if self._stopping.is_set():
                 return
-            self._say(f"{how}; it is started again in {pause:g} s")
-            if await self._told_to_stop_within(pause):
+            self._say(f"{how}; restarting in {pause:g} s")
+            if await self._stops_within(pause):
                 return
             started = self._clock()
             how = await self._failure_of_start()
             if how is None and self._stopping.is_set():
-                await self.part.stop()  # whoever told it to stop has met no part, or the one before
+                await self.part.stop()  # stop() was called before this start finished
 
     async def _end(self) -> str:
         try:
@@ -109,7 +111,7 @@ class Keeper:
             return f"{self.part.name} can't be started: {error!r}"
         return None
 
-    async def _told_to_stop_within(self, seconds: float) -> bool:
+    async def _stops_within(self, seconds: float) -> bool:
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:

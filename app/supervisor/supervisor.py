@@ -13,11 +13,11 @@ from app.data_dir import announce_kafka
 from app.kafka.topics import TopicsError, ensure_topics
 from app.roles import ROLES, Role
 from app.settings import Settings
-from app.supervisor.broker_process import BrokerPart
+from app.supervisor.broker_process import BrokerProcess
 from app.supervisor.environment import environment_of
 from app.supervisor.preflight import INTERACTIVE_TIMEOUT_SECONDS, bound, check_file_roots, check_store, wait_for_kafka
 from app.supervisor.process_log import RoleLog
-from app.supervisor.restarts import Keeper, NotStartedError, Part
+from app.supervisor.restarts import ManagedProcess, NotStartedError, Restarter
 from app.supervisor.role_process import RoleProcess, command_of
 from schemas.topics import TOPICS
 
@@ -49,13 +49,13 @@ class Supervisor:
         self._settings = settings
         self._say = say
         self._clock = clock
-        self._keepers: list[Keeper] = []
+        self._restarters: list[Restarter] = []
         self._logs: list[RoleLog] = []
 
     @property
     def has_started_any(self) -> bool:
         """Whether there is a part that came up."""
-        return any(each.kept for each in self._keepers)
+        return any(each.kept for each in self._restarters)
 
     async def start(self) -> Up:
         """Start all and return when the API says that it is ready; raise `NotStartedError` when that can't be."""
@@ -83,9 +83,9 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop the roles together, then the broker. May be called whatever of them was started."""
-        roles = [each for each in self._keepers if each.part.name != BrokerPart.name]
+        roles = [each for each in self._restarters if each.part.name != BrokerProcess.name]
         await asyncio.gather(*(each.stop() for each in roles))
-        for each in self._keepers:
+        for each in self._restarters:
             if each not in roles:
                 await each.stop()
         for log in self._logs:
@@ -93,14 +93,14 @@ class Supervisor:
 
     def kill_all(self) -> None:
         """Kill all processes: no data is lost, but the next start has to repeat uncommitted work."""
-        for each in self._keepers:
+        for each in self._restarters:
             each.part.kill()
 
     async def _broker(self, settings: Settings) -> Settings:
         if settings.bootstrap_servers:
             return settings
         port_chosen = "broker_port" in settings.model_fields_set
-        part = BrokerPart(
+        part = BrokerProcess(
             settings.data_dir / "broker", settings.broker_port, "refuse" if port_chosen else "move", self._say
         )
         await self._keep(part)
@@ -112,10 +112,10 @@ class Supervisor:
         self._logs.append(log)
         await self._keep(RoleProcess(role.name, command_of(role), environment_of(settings), log))
 
-    async def _keep(self, part: Part) -> None:
-        keeper = Keeper(part, self._say, self._clock)
-        self._keepers.append(keeper)
-        await keeper.start()
+    async def _keep(self, part: ManagedProcess) -> None:
+        restarter = Restarter(part, self._say, self._clock)
+        self._restarters.append(restarter)
+        await restarter.start()
 
     async def _ready(self, url: str) -> None:
         impatient = self._clock() + IMPATIENT_SECONDS

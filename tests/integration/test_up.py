@@ -121,7 +121,7 @@ def test_a_port_that_was_chosen_and_is_taken_is_refused(running: Up, tmp_path: P
 def test_a_role_that_is_killed_comes_back(running: Up, role: str) -> None:
     process = next(each for each in running.supervisor.children() if role in each.cmdline())
     process.kill()
-    running.shows(f"{role} ended with signal SIGKILL.* started again in 0.2 s")
+    running.shows(f"{role} ended with signal SIGKILL.* restarting in 0.2 s")
     assert eventually(lambda: running.run("job", "run", "Flights of New York", "--wait").returncode == 0)
 
 

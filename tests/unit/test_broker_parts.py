@@ -31,7 +31,7 @@ from app.supervisor.broker.errors import (
 from app.supervisor.broker.jars import COORDINATES, Pin, class_path, fetch, read_pins, verify_all
 from app.supervisor.broker.java import find_java, major_version, wheel_java
 from app.supervisor.broker.server import Broker
-from app.supervisor.broker_process import BrokerPart
+from app.supervisor.broker_process import BrokerProcess
 
 JAR = b"not really a jar"
 PIN = Pin(PurePosixPath("org/example/tool/1.0/tool-1.0.jar"), hashlib.sha256(JAR).hexdigest())
@@ -233,10 +233,10 @@ def test_the_log_is_bounded_and_the_one_before_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "kafka.log.1").read_bytes() == b"after"
 
 
-async def part_with(process: asyncio.subprocess.Process, data_dir: Path) -> BrokerPart:
+async def part_with(process: asyncio.subprocess.Process, data_dir: Path) -> BrokerProcess:
     """A broker of which all is real but that its process is no JVM."""
     directory = Directory(data_dir)
-    part = BrokerPart(data_dir, 0, "refuse", print)
+    part = BrokerProcess(data_dir, 0, "refuse", print)
     part._broker = Broker(directory, Hold(directory), process, 0)
     return part
 

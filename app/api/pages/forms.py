@@ -1,4 +1,4 @@
-"""What a browser sends from a form of ours, and nothing else that could be called one."""
+"""Parses form submissions of the pages."""
 
 from typing import Final
 from urllib.parse import parse_qsl
@@ -10,7 +10,7 @@ from app.api.http.request_body import content_encoding, whole_body
 
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES: Final = 64 * 1024
-MOST_FIELDS: Final = 20
+MAX_FIELDS: Final = 20
 
 
 async def read_form(request: web.Request) -> dict[str, str]:
@@ -21,11 +21,11 @@ async def read_form(request: web.Request) -> dict[str, str]:
 
     """
     if content_encoding(request) not in {None, "none"}:
-        raise Problem(415, "packed_body", "a form can't be taken packed")
+        raise Problem(415, "packed_body", "compressed forms are not supported")
     data = await whole_body(request, MAX_FORM_BYTES)
     if data and request.content_type != FORM:
-        raise Problem(415, "wrong_content_type", f"a form has to be {FORM}, not {request.content_type}")
+        raise Problem(415, "wrong_content_type", f"expected {FORM}, not {request.content_type}")
     try:
-        return dict(parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"))
+        return dict(parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"))
     except ValueError as error:
-        raise Problem(400, "malformed_form", "the form can't be read") from error
+        raise Problem(400, "malformed_form", "the form cannot be parsed") from error

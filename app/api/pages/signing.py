@@ -11,12 +11,12 @@ from app.api.pages.forms import read_form
 from app.api.pages.render import page
 from app.auth import SESSION_LIFE
 
-USED_UP: Final = "This link was used before, or is older than 15 minutes. Make a new one with: entrepot sign-in"
-UNKNOWN: Final = "This token is not known here, or it has expired or was revoked."
+USED_UP: Final = "This sign-in link is used or expired. Create a new one with: entrepot sign-in"
+UNKNOWN: Final = "Invalid, expired or revoked token."
 
 
 async def sign_in_page(request: web.Request) -> web.Response:
-    """Use up the code of a link; without one, ask for a token."""
+    """Redeem the code of a link; without one, show the token form."""
     code = request.query.get("code", "")
     if not code:
         return _asking("")
@@ -25,7 +25,7 @@ async def sign_in_page(request: web.Request) -> web.Response:
 
 
 async def sign_in(request: web.Request) -> web.Response:
-    """Open a session for whoever holds a token."""
+    """Open a session for the holder of a token."""
     check_same_site(request)
     secret = (await read_form(request)).get("token", "").strip()
     session = await asyncio.to_thread(request.app[API].tokens.sign_in, secret)

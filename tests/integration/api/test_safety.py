@@ -93,7 +93,7 @@ async def test_a_browser_signs_in_by_a_link_and_acts_by_forms(house: House) -> N
         assert (done.status, done.headers["Location"]) == (303, f"/job/{job['id']}")
         refused = await _post(browser, f"/job/{job['id']}/resume", form_token=found[1])
         assert refused.status == 409
-        assert "That was not done" in await refused.text()
+        assert "Action failed" in await refused.text()
         assert "Running" in (await browser.ask("GET", "/?status=Running")).body.decode()
         assert (await _post(browser, "/sign-out", form_token=found[1])).status == 303
         assert (await browser.ask("GET", "/")).status == 303

@@ -24,7 +24,7 @@ from app.store.read_store import ReadStore
 from app.supervisor.broker.server import Broker
 from app.supervisor.environment import environment_of
 from app.supervisor.process_log import RoleLog
-from app.supervisor.restarts import Keeper
+from app.supervisor.restarts import Restarter
 from app.supervisor.role_process import RoleProcess, command_of
 from schemas.commands import Command, CreateJob, JobCommand
 from schemas.events import JobEvent
@@ -44,7 +44,7 @@ class Service:
     settings: Settings
     broker: Broker
     said: list[str] = field(default_factory=list)
-    keepers: dict[str, Keeper] = field(default_factory=dict)
+    restarters: dict[str, Restarter] = field(default_factory=dict)
     history: dict[str, list[JobEvent]] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     spoke: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,7 +56,7 @@ class Service:
         self.spoke.set()
 
     async def until_said(self, words: str, seconds: float = PATIENCE_SECONDS) -> None:
-        """Wait until a line with these words came from a role or from its keeper."""
+        """Wait until a line with these words came from a role or from its restarter."""
         async with asyncio.timeout(seconds):
             while not any(words in each for each in self.said):
                 self.spoke.clear()
@@ -68,13 +68,13 @@ class Service:
         log = RoleLog(settings.data_dir / "logs" / f"{name}-{worker_id}.log", self.say)
         self.logs.append(log)
         process = RoleProcess(name, command_of(role_named(name)), environment_of(settings) | environment, log)
-        keeper = Keeper(process, self.say)
-        self.keepers[f"{name}-{worker_id}"] = keeper
-        await keeper.start()
+        restarter = Restarter(process, self.say)
+        self.restarters[f"{name}-{worker_id}"] = restarter
+        await restarter.start()
         return process
 
     def pid(self, name: str, worker_id: str = "0") -> int:
-        process = self.keepers[f"{name}-{worker_id}"].part
+        process = self.restarters[f"{name}-{worker_id}"].part
         assert isinstance(process, RoleProcess)
         return process._process.pid if process._process and process._process.returncode is None else 0
 
@@ -93,7 +93,7 @@ class Service:
                 await asyncio.sleep(0.02)
 
     async def stop_role(self, name: str, worker_id: str = "0") -> None:
-        await self.keepers.pop(f"{name}-{worker_id}").stop()
+        await self.restarters.pop(f"{name}-{worker_id}").stop()
 
     async def send(self, command: type[Command], job_id: str, **facts: Any) -> JobCommand:
         """Write a command as the API would."""
@@ -222,6 +222,6 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 
 
 async def _all_stopped(running: Service) -> None:
-    await asyncio.gather(*(each.stop() for each in running.keepers.values()))
+    await asyncio.gather(*(each.stop() for each in running.restarters.values()))
     for log in running.logs:
         log.close()

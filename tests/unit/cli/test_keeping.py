@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from app.supervisor.process_log import RoleLog
-from app.supervisor.restarts import HEALTHY_SECONDS, Keeper, NotStartedError, Pauses
+from app.supervisor.restarts import HEALTHY_SECONDS, Backoff, NotStartedError, Restarter
 from app.supervisor.role_process import RoleProcess
 
-Make = Callable[..., Keeper]
+Make = Callable[..., Restarter]
 
 
 class Console:
@@ -44,16 +44,16 @@ async def console() -> Console:
 
 @pytest.fixture
 async def kept(tmp_path: Path, console: Console) -> AsyncIterator[Make]:
-    keepers: list[Keeper] = []
+    restarters: list[Restarter] = []
     log = RoleLog(tmp_path / "logs" / "control.log", console.say)
 
-    def make(script: str) -> Keeper:
+    def make(script: str) -> Restarter:
         part = RoleProcess("control", (sys.executable, "-u", "-c", script), os.environ, log)
-        keepers.append(Keeper(part, console.say))
-        return keepers[-1]
+        restarters.append(Restarter(part, console.say))
+        return restarters[-1]
 
     yield make
-    for each in keepers:
+    for each in restarters:
         each.part.kill()
         await each.stop()
     log.close()
@@ -62,8 +62,8 @@ async def kept(tmp_path: Path, console: Console) -> AsyncIterator[Make]:
 async def test_a_role_that_ends_is_started_again_and_the_console_says_why(kept: Make, console: Console) -> None:
     await kept("import sys; print('no disk'); sys.exit(3)").start()
     await console.shows("control ended with exit code 3: no disk", times=2)
-    assert "started again in 0.2 s" in console.lines[0]
-    assert "started again in 0.4 s" in console.lines[1]
+    assert "restarting in 0.2 s" in console.lines[0]
+    assert "restarting in 0.4 s" in console.lines[1]
 
 
 async def test_a_role_that_is_killed_is_started_again(kept: Make, console: Console, tmp_path: Path) -> None:
@@ -77,19 +77,19 @@ async def test_a_role_that_is_killed_is_started_again(kept: Make, console: Conso
 
 async def test_a_role_is_told_to_stop_and_is_not_started_again(kept: Make, console: Console) -> None:
     graceful = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); print('x ERROR up'); signal.pause()"
-    keeper = kept(graceful)
-    await keeper.start()
+    restarter = kept(graceful)
+    await restarter.start()
     await console.shows("up")
-    await keeper.stop()
+    await restarter.stop()
     assert console.lines == ["x ERROR up"]
 
 
 async def test_stopping_in_the_pause_between_two_starts_is_at_once(kept: Make, console: Console) -> None:
-    keeper = kept("raise SystemExit(1)")
-    await keeper.start()
-    await console.shows("started again in 0.8 s")
+    restarter = kept("raise SystemExit(1)")
+    await restarter.start()
+    await console.shows("restarting in 0.8 s")
     async with asyncio.timeout(0.5):
-        await keeper.stop()
+        await restarter.stop()
 
 
 class SlowPart:
@@ -128,11 +128,11 @@ class SlowPart:
 
 async def test_stopping_in_the_middle_of_a_start_stops_what_has_just_started(console: Console) -> None:
     part = SlowPart()
-    keeper = Keeper(part, console.say)
+    restarter = Restarter(part, console.say)
     async with asyncio.timeout(10):
-        await keeper.start()
+        await restarter.start()
         await part.starting_again.wait()
-        stopping = asyncio.create_task(keeper.stop())
+        stopping = asyncio.create_task(restarter.stop())
         asyncio.get_running_loop().call_soon(part.let_go.set)
         await stopping
     assert (part.starts, part.runs) == (2, False)
@@ -140,9 +140,9 @@ async def test_stopping_in_the_middle_of_a_start_stops_what_has_just_started(con
 
 async def test_what_cannot_be_started_the_first_time_is_an_error(tmp_path: Path, console: Console) -> None:
     log = RoleLog(tmp_path / "x.log", console.say)
-    keeper = Keeper(RoleProcess("control", ("/no/such/program",), {}, log), console.say)
+    restarter = Restarter(RoleProcess("control", ("/no/such/program",), {}, log), console.say)
     with pytest.raises(NotStartedError, match="control can't be started"):
-        await keeper.start()
+        await restarter.start()
 
 
 async def test_a_line_longer_than_the_buffer_comes_in_pieces(kept: Make, console: Console, tmp_path: Path) -> None:
@@ -152,6 +152,6 @@ async def test_a_line_longer_than_the_buffer_comes_in_pieces(kept: Make, console
 
 
 def test_pauses_double_to_ten_seconds_and_start_over_after_a_healthy_run() -> None:
-    pauses = Pauses()
+    pauses = Backoff()
     assert [pauses.after(1.0) for _ in range(8)] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
     assert [pauses.after(HEALTHY_SECONDS), pauses.after(1.0)] == [0.2, 0.4]
