@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
 
-MAX_JSON_DEPTH: Final = 128  # far below what parsers, serializers and the interpreter's stack take
+MAX_JSON_DEPTH: Final = 200  # orjson writes 254 levels, pydantic validates 255; both need room for what wraps a value
 
 
 def is_too_deep(value: Any) -> bool:

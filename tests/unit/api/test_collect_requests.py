@@ -53,7 +53,7 @@ def test_what_is_not_said_is_as_history_has_it() -> None:
         ({"droperrors": "true", "on_error": "abort"}, "?droperrors"),
         ({"append": "[1]"}, "?append"),
         ({"append": "{"}, "?append"),
-        ({"append": '{"a":' + "[" * 128 + "]" * 128 + "}"}, "?append"),
+        ({"append": '{"a":' + "[" * 200 + "]" * 200 + "}"}, "?append"),
         ({"append": '{"a":' + "[" * 400 + "]" * 400 + "}"}, "?append"),
         ({"append": '{"' + "ä" * 510 + '":1}'}, "?append"),
         ({"headers": "a,a"}, "?headers"),

@@ -240,8 +240,8 @@ def test_messages_are_nested_as_deep_as_can_be_shown_again() -> None:
         return b'{"email":"a' + b"%d" % levels + b'","x":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
 
     wide = b'{"email":"wide","x":[' + b"[],{}," * 1_000 + b"0]}"
-    chunk = chunk_of(*(Record(each, n) for n, each in enumerate((nested(128), nested(129), nested(100_000), wide))))
-    assert [each[0] for each in said(chunk)[0]] == ["00:email:a128", "00:email:wide"]
+    chunk = chunk_of(*(Record(each, n) for n, each in enumerate((nested(200), nested(201), nested(100_000), wide))))
+    assert [each[0] for each in said(chunk)[0]] == ["00:email:a200", "00:email:wide"]
     assert [(each.code, each.offset) for each in letters(chunk)] == [("too_deep", 1), ("malformed_message", 2)]
 
 

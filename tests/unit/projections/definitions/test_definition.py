@@ -92,7 +92,7 @@ def test_other_names_are_no_definitions(command: DefinitionCommand) -> None:
         ("", "", "JSON object"),
         ("[]", "", "JSON object"),
         ('{"a": NaN}', "", "JSON object"),
-        ('{"a":' * 129 + "1" + "}" * 129, "", "128 levels"),
+        ('{"a":' * 201 + "1" + "}" * 201, "", "200 levels"),
         (json.dumps({"a": "x" * MAX_JSON_BYTES}), "", f"{MAX_JSON_BYTES} is the most"),
         (r'{"\ud800": 1}', "", "surrogate"),
         ('{"a/b": [0, 9223372036854775807, {"c": 9223372036854775808}]}', "/a~1b/2/c", "64 bits"),

@@ -358,8 +358,8 @@ REFUSALS: list[tuple[Told, Command, str, str]] = [
     (nothing(), creation(configuration="[1]"), "bad_configuration", "has to be a JSON object"),
     (nothing(), creation(configuration="{nonsense"), "bad_configuration", "has to be a JSON object"),
     (nothing(), creation(configuration='{"a": NaN}'), "bad_configuration", "has to be a JSON object"),
-    (nothing(), creation(configuration='{"a":' * 129 + "1" + "}" * 129), "bad_configuration", "128 levels deep"),
-    (nothing(), creation(configuration='{"a":' + "[" * 9_000), "bad_configuration", "128 levels deep"),
+    (nothing(), creation(configuration='{"a":' * 201 + "1" + "}" * 201), "bad_configuration", "200 levels deep"),
+    (nothing(), creation(configuration='{"a":' + "[" * 9_000), "bad_configuration", "200 levels deep"),
     (nothing(), creation(configuration=f'"{"é" * 140_000}"'), "bad_configuration", "has 280002 bytes"),
     (nothing(), creation(cadence=Cadence(kind="interval")), "bad_cadence", "/cadence/every_seconds: an interval needs"),
     (nothing(), creation(retry=RetryPolicy(base_seconds=0)), "bad_retry", "between 1 and 2592000 seconds"),
@@ -383,7 +383,7 @@ def test_a_refusal_says_why_and_what_would_do(told: Told, command: Command, code
 
 
 def test_a_deep_but_allowed_configuration_is_taken() -> None:
-    assert given(creation(configuration='{"a":' * 128 + "1" + "}" * 128)).job.status == "Running"
+    assert given(creation(configuration='{"a":' * 200 + "1" + "}" * 200)).job.status == "Running"
 
 
 def test_the_right_revision_is_taken() -> None:

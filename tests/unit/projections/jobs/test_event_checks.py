@@ -85,7 +85,7 @@ ABSURD: list[tuple[type, dict[str, Any]]] = [
     (JobProgressed, {"run": -1}),
     (JobProgressed, {"cursor": "7"}),
     (JobProgressed, {"cursor": '{"a":"' + LONG + '"}'}),
-    (JobProgressed, {"cursor": '{"a":' + "[" * 128 + "]" * 128 + "}"}),
+    (JobProgressed, {"cursor": '{"a":' + "[" * 200 + "]" * 200 + "}"}),
     (JobProgressed, {"stream": "a\0b"}),
     (JobProgressed, {"lane": LONG}),
     (JobProgressed, {"bytes_read": -1}),
