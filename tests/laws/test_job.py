@@ -2,7 +2,7 @@ from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 from hypothesis import given
@@ -71,9 +71,9 @@ def test_a_repeated_command_adds_no_fact(life: Life, data: st.DataObject) -> Non
 
 @given(lives(most=6), ANY_COMMAND)
 def test_decide_answers_any_command_quickly_and_its_answer_can_be_written(life: Life, command: Any) -> None:
-    started = perf_counter()
+    started = process_time()
     events = decide(life.state, replace(command, job_id=JOB, command_id="any"), 99)
-    assert perf_counter() - started < 2
+    assert process_time() - started < 2
     assert events
     assert len([encode(each) for each in events]) <= 4
 

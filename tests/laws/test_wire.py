@@ -2,7 +2,7 @@
 
 import tracemalloc
 from contextlib import suppress
-from time import perf_counter
+from time import process_time
 from typing import Any, get_args
 
 import pytest
@@ -59,10 +59,10 @@ def test_any_bytes_are_harmless(data: bytes) -> None:
 
 
 def _harmless(data: bytes) -> None:
-    started = perf_counter()
+    started = process_time()
     with suppress(MalformedRecordError, UnknownSchemaError):
         decode(data)
-    assert perf_counter() - started < 1
+    assert process_time() - started < 1
 
 
 @pytest.mark.parametrize("schema_id", sorted(versions()))

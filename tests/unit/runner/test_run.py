@@ -16,6 +16,7 @@ from connectors.contract import FixConfiguration, Limits, RateLimited, Reject, R
 from projections.jobs.decide import decide
 from schemas.commands import ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused
+from schemas.json_depth import MAX_JSON_DEPTH
 from schemas.messages import MessageBatch
 from schemas.policies import ONCE, Cadence
 from schemas.wire.codec import decode
@@ -56,7 +57,7 @@ async def test_a_connector_knows_whether_its_job_comes_again(
 
 
 DEEP: dict[str, Any] = {}
-for _ in range(129):
+for _ in range(MAX_JSON_DEPTH + 1):
     DEEP = {"at": DEEP}
 
 ABSURD = {

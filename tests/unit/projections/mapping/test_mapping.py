@@ -1,6 +1,6 @@
 """Mappings and identity rules as people write them: what is taken, and what is said about each mistake."""
 
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -142,9 +142,9 @@ def test_identity_rules_are_read() -> None:
     ],
 )
 def test_what_can_not_be_followed_is_refused(body: Any, pointer: str, words: str) -> None:
-    started = perf_counter()
+    started = process_time()
     found = problems(body)
-    assert perf_counter() - started < 1
+    assert process_time() - started < 1
     assert list(found) == [pointer]
     assert words in found[pointer]
 
