@@ -21,10 +21,10 @@ from pydantic import SecretStr, TypeAdapter
 
 from app.clock import Clock, utc_now
 
-Role = Literal["viewer", "operator", "editor", "admin"]
-Kind = Literal["token", "session", "code"]
+AccessRole = Literal["viewer", "operator", "editor", "admin"]
+TokenKind = Literal["token", "session", "code"]
 
-ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "editor", "admin")  # each may do what those before it may
+ROLES: Final[tuple[AccessRole, ...]] = ("viewer", "operator", "editor", "admin")  # each may do what those before it may
 TOKENS_FILE: Final = "tokens.json"
 LOCK_FILE: Final = "tokens.lock"
 ADMIN_FILE: Final = "admin-token"
@@ -44,8 +44,8 @@ class Token:
 
     id: str
     name: str
-    role: Role
-    kind: Kind
+    role: AccessRole
+    kind: TokenKind
     sha256: str
     created_at: datetime
     expires_at: datetime | None = None
@@ -58,10 +58,10 @@ class Caller:
 
     token_id: str
     name: str
-    role: Role
-    kind: Kind
+    role: AccessRole
+    kind: TokenKind
 
-    def may(self, role: Role) -> bool:
+    def may(self, role: AccessRole) -> bool:
         """Tell whether this caller has at least that role."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
@@ -104,7 +104,7 @@ class Tokens:
         """Return the tokens that people made; sessions and codes are none."""
         return tuple(each for each in self._current() if each.kind == "token")
 
-    def create(self, name: str, role: Role, expires_at: datetime | None = None) -> tuple[Token, str]:
+    def create(self, name: str, role: AccessRole, expires_at: datetime | None = None) -> tuple[Token, str]:
         """Make a token; return what is kept of it, and the secret, which can't be had again."""
         return self._add(name, role, "token", expires_at)
 
@@ -156,7 +156,7 @@ class Tokens:
             self._store(tuple(each for each in tokens if each != found))
 
     def _add(
-        self, name: str, role: Role, kind: Kind, expires_at: datetime | None, parent: str = ""
+        self, name: str, role: AccessRole, kind: TokenKind, expires_at: datetime | None, parent: str = ""
     ) -> tuple[Token, str]:
         secret = _secret()
         made = replace(self._made(secret, name, role, kind, expires_at), parent=parent)
@@ -164,7 +164,7 @@ class Tokens:
             self._store((*tokens, made))
         return made, secret
 
-    def _made(self, secret: str, name: str, role: Role, kind: Kind, expires_at: datetime | None) -> Token:
+    def _made(self, secret: str, name: str, role: AccessRole, kind: TokenKind, expires_at: datetime | None) -> Token:
         return Token(
             id=str(uuid4()),
             name=name,
@@ -175,7 +175,7 @@ class Tokens:
             expires_at=expires_at,
         )
 
-    def _find(self, secret: str, kinds: tuple[Kind, ...]) -> Token | None:
+    def _find(self, secret: str, kinds: tuple[TokenKind, ...]) -> Token | None:
         """Look at every token, so that the time it takes tells nothing."""
         wanted, found = _hash(secret), None
         for each in self._current():

@@ -9,7 +9,7 @@ from app.signals import told_to_stop
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
+class ProcessRole:
     """One kind of process. `niceness` is added to the OS priority, so that history never takes the CPU from now."""
 
     name: str
@@ -18,22 +18,22 @@ class Role:
 
 
 ROLES: Final = (
-    Role("api", "HTTP, server-sent events and the web pages"),
-    Role("control", "commands to events, events to views"),
-    Role("runner", "drives the connectors of the jobs that are due"),
-    Role("lane-realtime", "maps messages as they happen"),
-    Role("lane-backfill", "maps history, at a lower OS priority", niceness=10),
-    Role("profiles", "identity, merge and look-ups of profiles"),
-    Role("rebuild", "makes profiles anew by other rules, at a lower OS priority", niceness=10),
+    ProcessRole("api", "HTTP, server-sent events and the web pages"),
+    ProcessRole("control", "commands to events, events to views"),
+    ProcessRole("runner", "drives the connectors of the jobs that are due"),
+    ProcessRole("lane-realtime", "maps messages as they happen"),
+    ProcessRole("lane-backfill", "maps history, at a lower OS priority", niceness=10),
+    ProcessRole("profiles", "identity, merge and look-ups of profiles"),
+    ProcessRole("rebuild", "makes profiles anew by other rules, at a lower OS priority", niceness=10),
 )
 
 
-def role_named(name: str) -> Role:
+def role_named(name: str) -> ProcessRole:
     """Return the role of that name."""
     return next(each for each in ROLES if each.name == name)
 
 
-def run_role(role: Role, settings: Settings) -> int:
+def run_role(role: ProcessRole, settings: Settings) -> int:
     """Run a role until SIGTERM or SIGINT and return the process's exit code."""
     import uvloop  # noqa: PLC0415  # only a process that is a role pays for it
 

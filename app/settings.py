@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from connectors.contract import Limits
 from schemas.topics import DEFAULT_PARTITIONS
 
 DEFAULT_API_PORT: Final = 8470
@@ -126,3 +127,11 @@ class Settings(BaseSettings):
     def snapshots(self) -> str:
         """Return where snapshots of the profiles are kept: a URL, or the path of a directory."""
         return self.snapshot_url or str(self.data_dir.absolute() / "snapshots")
+
+    def connector_limits(self) -> Limits:
+        """Return what connectors may read and how much at once."""
+        return Limits(
+            file_roots=self.file_roots,
+            allow_private_networks=self.allow_private_networks,
+            batch_bytes=self.batch_bytes,
+        )

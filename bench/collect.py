@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from itertools import cycle, islice
 from urllib.parse import urlsplit
 
-from app.supervisor.supervisor import Up
+from app.supervisor.supervisor import RunningService
 from bench.figures import Figure, percentile
 from bench.plane import STREAM, flights
 from bench.whole import TOKEN
@@ -26,7 +26,7 @@ REQUESTS = 200  # that are made before, and sent again and again
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
-async def collect_speed(up: Up) -> list[Figure]:
+async def collect_speed(up: RunningService) -> list[Figure]:
     """Ask with many messages and with single ones, and compare each with a handler that only writes what it is sent."""
     path = f"/collect/json/{STREAM}"
     packed = _requests(path, [b"[" + b",".join(some) + b"]" for some in _some_flights(TOGETHER)])
@@ -92,7 +92,7 @@ async def _ask_until(until: float, url: str, requests: Sequence[bytes]) -> list[
 
 
 @asynccontextmanager
-async def _bare_handler(up: Up) -> AsyncIterator[str]:
+async def _bare_handler(up: RunningService) -> AsyncIterator[str]:
     """Run `bench.stock_collect`; it prints its URL."""
     worker = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.stock_collect", up.settings.bootstrap_servers, stdout=asyncio.subprocess.PIPE

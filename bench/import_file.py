@@ -11,7 +11,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer
 
-from app.supervisor.supervisor import Up
+from app.supervisor.supervisor import RunningService
 from bench.figures import Figure
 from bench.whole import TOKEN
 
@@ -20,7 +20,7 @@ REFERENCE_ROWS = 200_000
 TOPIC = "messages.rejected"  # any topic does for the references
 
 
-async def import_speed(up: Up, folder: Path) -> list[Figure]:
+async def import_speed(up: RunningService, folder: Path) -> list[Figure]:
     """Import a file and return its rows per second, against each reference."""
     file = folder / "people.csv"
     _write(file)
@@ -43,7 +43,7 @@ def _write(file: Path) -> None:
         )
 
 
-async def _import_seconds(up: Up, file: Path) -> float:
+async def _import_seconds(up: RunningService, file: Path) -> float:
     """Return the time from the job's start to its completion, as its own log has it."""
     body = {
         "provider": "file",
@@ -64,7 +64,7 @@ async def _import_seconds(up: Up, file: Path) -> float:
         return time.perf_counter() - started
 
 
-async def _aiokafka_seconds(up: Up, file: Path) -> float:
+async def _aiokafka_seconds(up: RunningService, file: Path) -> float:
     producer = AIOKafkaProducer(bootstrap_servers=up.settings.bootstrap_servers, acks="all", linger_ms=5)
     await producer.start()
     started = time.perf_counter()
@@ -79,7 +79,7 @@ async def _aiokafka_seconds(up: Up, file: Path) -> float:
     return seconds
 
 
-def _confluent_seconds(up: Up, file: Path) -> float:
+def _confluent_seconds(up: RunningService, file: Path) -> float:
     producer = Producer(
         {"bootstrap.servers": up.settings.bootstrap_servers, "linger.ms": 5, "queue.buffering.max.messages": 1_000_000}
     )

@@ -8,7 +8,7 @@ from uuid import uuid4
 import orjson
 from aiokafka import AIOKafkaProducer
 
-from app.profiles.lookup_client import Asking
+from app.profiles.lookup_client import ProfilesClient
 from app.store.read_store import ReadStore
 from bench.figures import Figure, percentile
 from bench.plane import STREAM, Plane, data_plane, flights, packs
@@ -49,7 +49,7 @@ async def _waits(plane: Plane, meanwhile: asyncio.Task[None]) -> list[float]:
     store = await ReadStore.open(plane.settings.database())
     try:
         async with (
-            Asking(store.plane, plane.settings.partitions) as asking,
+            ProfilesClient(store.plane, plane.settings.partitions) as asking,
             AIOKafkaProducer(bootstrap_servers=plane.settings.bootstrap_servers) as producer,
         ):
             watching = [_watch(asking, producer, meanwhile) for _ in range(WATCHERS)]
@@ -60,7 +60,7 @@ async def _waits(plane: Plane, meanwhile: asyncio.Task[None]) -> list[float]:
         await store.close()
 
 
-async def _watch(asking: Asking, producer: AIOKafkaProducer, meanwhile: asyncio.Task[None]) -> list[float]:
+async def _watch(asking: ProfilesClient, producer: AIOKafkaProducer, meanwhile: asyncio.Task[None]) -> list[float]:
     waits = []
     while not meanwhile.done():
         tail = uuid4().hex

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaProducer
 
-from app.rebuild.progress import Progress
+from app.rebuild.progress import RebuildProgress
 from app.store.read_store import ReadStore
 from bench.figures import Figure
 from bench.plane import FLIGHTS, IDENTITY, PATIENCE_SECONDS, STREAM, Plane, data_plane, flights, packs
-from projections.definitions.rebuild_spec import Applied, Recipe, recipe_text
+from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, recipe_text
 from schemas.definitions import PARTITION, RebuildStarted
 from schemas.topics import DEFINITIONS_EVENTS, UPDATES_REALTIME
 from schemas.wire.codec import encode
@@ -43,7 +43,7 @@ async def rebuild_speed(folder: Path) -> list[Figure]:
 
 async def _begin(bootstrap_servers: str) -> None:
     """Have a rebuild begun, as control would, by the rules that are in force."""
-    recipe = Recipe(Applied(1, json.dumps(IDENTITY)), {STREAM: Applied(1, json.dumps(FLIGHTS))})
+    recipe = RebuildSpec(AppliedBody(1, json.dumps(IDENTITY)), {STREAM: AppliedBody(1, json.dumps(FLIGHTS))})
     word = RebuildStarted(
         event_id=str(uuid4()), definition_id=REBUILD, seq=1, occurred_at=datetime.now(UTC), command_id=str(uuid4()),
         command_offset=2, actor="user:bench", rules=1, recipe=recipe_text(recipe),
@@ -59,7 +59,7 @@ async def _speed(plane: Plane) -> float:
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
-                progress = Progress.read_back(await store.plane.progress(REBUILD))
+                progress = RebuildProgress.read_back(await store.plane.progress(REBUILD))
                 if progress.messages >= MESSAGES:
                     break
                 if progress.messages and progress.updated_at:

@@ -11,7 +11,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from app.profiles.lookup_client import Asking, NobodyAnswers
+from app.profiles.lookup_client import PartitionUnavailable, ProfilesClient
 from app.profiles.storage.partition_store import PartitionStore
 from app.profiles.storage.snapshots import Snapshots
 from app.store.read_store import ReadStore
@@ -64,7 +64,7 @@ async def _seconds_to_answers(plane: Plane) -> float:
     keys = [f"00:tail:N{number:07d}" for number in range(0, PROFILES, PROFILES // ASKED)]
     store = await ReadStore.open(plane.settings.database())
     try:
-        async with Asking(store.plane, plane.settings.partitions) as asking, asyncio.timeout(PATIENCE_SECONDS):
+        async with ProfilesClient(store.plane, plane.settings.partitions) as asking, asyncio.timeout(PATIENCE_SECONDS):
             started = time.perf_counter()
             await plane.start("profiles")
             while not await _all_told(asking, keys):  # noqa: ASYNC110  # a start sends no signal
@@ -76,10 +76,10 @@ async def _seconds_to_answers(plane: Plane) -> float:
     return seconds
 
 
-async def _all_told(asking: Asking, keys: list[str]) -> bool:
+async def _all_told(asking: ProfilesClient, keys: list[str]) -> bool:
     try:
         return None not in await (await asking.look()).nodes(keys)
-    except NobodyAnswers:
+    except PartitionUnavailable:
         return False
 
 

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from app.settings import Settings
 from app.supervisor.broker.server import Broker
-from app.supervisor.supervisor import Supervisor, Up
+from app.supervisor.supervisor import RunningService, Supervisor
 from bench.figures import Figure, percentile
 
 TOKEN = "bench-only-token-on-loopback"
@@ -20,7 +20,7 @@ REQUESTS = 200
 
 
 @asynccontextmanager
-async def whole_service(folder: Path) -> AsyncIterator[Up]:
+async def whole_service(folder: Path) -> AsyncIterator[RunningService]:
     """Run everything in a folder of its own, on free ports."""
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
     settings = Settings.model_validate(
@@ -42,7 +42,7 @@ async def broker_alone_seconds(folder: Path) -> float:
     return seconds
 
 
-def to_ready(up: Up, broker_seconds: float) -> Figure:
+def to_ready(up: RunningService, broker_seconds: float) -> Figure:
     """Compare the start of everything with that of the broker alone."""
     return Figure("start to ready", up.seconds, "s", "≤ 15 s", up.seconds <= 15, broker_seconds, "Kafka alone")
 
@@ -54,7 +54,7 @@ def memory() -> Figure:
     return Figure("memory, idle", total, "MB", "≤ 1,200 MB", total <= 1200, max(sizes.values()), "the largest process")
 
 
-async def visible(up: Up) -> list[Figure]:
+async def visible(up: RunningService) -> list[Figure]:
     """Create jobs one after another; each answer means that the job stands in the list."""
     seconds = []
     headers = {"Authorization": f"Bearer {TOKEN}"}

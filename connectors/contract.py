@@ -73,7 +73,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ConfigurationProblem:
     """Something wrong in a configuration: `field` is a JSON pointer such as `/delimiter`, or "" for the whole."""
 
     field: str
@@ -81,13 +81,13 @@ class Problem:
     message: str
 
 
-CheckCursor = Callable[[Cursor], tuple[Problem, ...]]  # what is wrong with a cursor that a person edited
+CheckCursor = Callable[[Cursor], tuple[ConfigurationProblem, ...]]  # what is wrong with a cursor that a person edited
 
 
-def start_only(cursor: Cursor) -> tuple[Problem, ...]:
+def start_only(cursor: Cursor) -> tuple[ConfigurationProblem, ...]:
     """Refuse every edited cursor but {}: a connector that doesn't say what its cursors are can only begin again."""
     message = "cursors of this connector can't be edited, only reset to {} to read from the start"
-    return tuple(Problem(f"/{name}", "bad_cursor", message) for name in cursor)
+    return tuple(ConfigurationProblem(f"/{name}", "bad_cursor", message) for name in cursor)
 
 
 class Read(Protocol):
@@ -101,7 +101,7 @@ class Read(Protocol):
 class Check(Protocol):
     """Try the configuration against the provider without moving data; an empty tuple means that it would work."""
 
-    async def __call__(self, config: Any, limits: Limits) -> tuple[Problem, ...]:
+    async def __call__(self, config: Any, limits: Limits) -> tuple[ConfigurationProblem, ...]:
         """Return every problem found; raise a `ConnectorError` when the provider can't be asked."""
         ...
 

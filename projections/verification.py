@@ -12,7 +12,7 @@ from projections.definitions import state as rulebook
 from projections.jobs.decide import decide
 from projections.jobs.event_checks import UnreadableEventError, read_definition_event, read_event
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, JobState
+from projections.jobs.state import JobState, NoJob
 from schemas.commands import JobCommand
 from schemas.definitions import CommandEnvelope, DefinitionCommand, DefinitionEvent, EventEnvelope
 from schemas.events import JobEvent
@@ -27,7 +27,7 @@ Kind = Literal["changed", "missing", "unexpected", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Mismatch:
     """Where the events are not what the commands lead to. `offset` is the event's; None for a missing one."""
 
     kind: Kind
@@ -39,7 +39,7 @@ class Difference:
 
 
 @dataclass(slots=True)
-class Tally:
+class VerifyCounts:
     """What was compared so far."""
 
     commands: int = 0
@@ -48,10 +48,10 @@ class Tally:
     repeats: int = 0  # the same event once more, as after a crash
     unanswered: int = 0  # expected events that had not been published yet
     found: int = 0  # differences in all
-    differences: list[Difference] = field(default_factory=list)  # the first of them
+    differences: list[Mismatch] = field(default_factory=list)  # the first of them
 
 
-class Again(Protocol):
+class Replay(Protocol):
     """Decides the commands of a partition again, one after another, and reads the events that they led to."""
 
     def decide(self, offset: int, command: Any) -> tuple[Event, ...]:
@@ -63,7 +63,7 @@ class Again(Protocol):
         ...
 
 
-class JobsAgain:
+class JobsReplay:
     """Commands of jobs."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class JobsAgain:
 
     def decide(self, offset: int, command: JobCommand) -> tuple[Event, ...]:
         """Return what a command leads to, after all that were given before."""
-        state = self._states.get(command.job_id, Absent(command.job_id))
+        state = self._states.get(command.job_id, NoJob(command.job_id))
         events = decide(state, command, offset)
         for event in events:
             state = evolve(state, event)
@@ -83,7 +83,7 @@ class JobsAgain:
         return read_event(value)
 
 
-class DefinitionsAgain:
+class DefinitionsReplay:
     """Commands of definitions."""
 
     def __init__(self) -> None:
@@ -102,8 +102,8 @@ class DefinitionsAgain:
 class Audit:
     """Give it all commands and events of a partition, in order; `expects` tells which to give next."""
 
-    def __init__(self, again: Again, only: str | None = None) -> None:
-        self.tally = Tally()
+    def __init__(self, again: Replay, only: str | None = None) -> None:
+        self.tally = VerifyCounts()
         self._again = again
         self._only = only
         self._expected: deque[tuple[Event, bytes]] = deque()
@@ -150,7 +150,7 @@ class Audit:
         else:
             self._match(offset, event, value)
 
-    def close(self) -> Tally:
+    def close(self) -> VerifyCounts:
         """Return what was found, when all has been given."""
         self._give_up_waiting()
         self.tally.unanswered = len(self._expected)
@@ -183,9 +183,9 @@ class Audit:
         self.tally.found += 1
         if len(self.tally.differences) < SHOWN:
             self.tally.differences.append(
-                Difference(kind, subject_of(event), event.seq, type(event).__name__, offset, event.command_offset)
+                Mismatch(kind, subject_of(event), event.seq, type(event).__name__, offset, event.command_offset)
                 if event
-                else Difference(kind, "", 0, "", offset, -1)
+                else Mismatch(kind, "", 0, "", offset, -1)
             )
 
 

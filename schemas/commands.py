@@ -12,7 +12,7 @@ from schemas.policies import DEFAULT_RETRY, ONCE, Cadence, RetryPolicy
 
 RULES: Final = 1
 NAMESPACE: Final = "entrepot.jobs.commands"
-MOST: Final = 10**18  # what a sum of counts or bytes stops at: it has to fit into a long for ever
+MAX_TOTAL: Final = 10**18  # what a sum of counts or bytes stops at: it has to fit into a long for ever
 
 Advice = Literal["retry", "wait", "fix_configuration", "renew_authorization"]
 Fault = Literal["provider", "network", "configuration", "authorization", "entrepot"]
@@ -34,15 +34,15 @@ class Counts:
     removed: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
-        """Return the sums, field by field; none goes over `MOST`."""
+        """Return the sums, field by field; none goes over `MAX_TOTAL`."""
         return Counts(
-            read=min(self.read + other.read, MOST),
-            accepted=min(self.accepted + other.accepted, MOST),
-            rejected=min(self.rejected + other.rejected, MOST),
-            duplicate=min(self.duplicate + other.duplicate, MOST),
-            omitted=min(self.omitted + other.omitted, MOST),
-            added=min(self.added + other.added, MOST),
-            removed=min(self.removed + other.removed, MOST),
+            read=min(self.read + other.read, MAX_TOTAL),
+            accepted=min(self.accepted + other.accepted, MAX_TOTAL),
+            rejected=min(self.rejected + other.rejected, MAX_TOTAL),
+            duplicate=min(self.duplicate + other.duplicate, MAX_TOTAL),
+            omitted=min(self.omitted + other.omitted, MAX_TOTAL),
+            added=min(self.added + other.added, MAX_TOTAL),
+            removed=min(self.removed + other.removed, MAX_TOTAL),
         )
 
     @property

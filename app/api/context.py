@@ -6,47 +6,47 @@ from typing import Final
 from aiohttp import web
 
 from app.api.services.admission import Admission
-from app.api.services.cluster_health import Cluster
-from app.api.services.command_gateway import CommandsGateway
+from app.api.services.cluster_health import ClusterHealth
+from app.api.services.command_gateway import CommandGateway
 from app.api.services.event_tail import EventTail
-from app.api.services.idempotent_writer import Once
-from app.api.services.ingest_producer import Intake
+from app.api.services.idempotent_writer import IdempotentWriter
+from app.api.services.ingest_producer import IngestProducer
 from app.api.services.lag_monitor import LaneWatch
-from app.api.services.metrics import Measures
+from app.api.services.metrics import Metrics
 from app.auth import Tokens
 from app.clock import Clock
-from app.definitions.catalog import DefinitionShelf
+from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
-from app.profiles.history import Past
-from app.profiles.lookup_client import Asking
+from app.profiles.history import ProfileHistory
+from app.profiles.lookup_client import ProfilesClient
 from app.settings import Settings
 from app.store.read_store import ReadStore
 from connectors.contract import Limits
 
 
 @dataclass(frozen=True, slots=True)
-class Api:
+class Services:
     """The API's parts."""
 
     settings: Settings
     store: ReadStore
-    gateway: CommandsGateway
+    gateway: CommandGateway
     tail: EventTail
-    shelf: DefinitionShelf
+    shelf: DefinitionCatalog
     tokens: Tokens
-    measures: Measures
-    cluster: Cluster
+    measures: Metrics
+    cluster: ClusterHealth
     limits: Limits
-    intake: Intake
-    once: Once
+    intake: IngestProducer
+    once: IdempotentWriter
     rules: RulesReader
     lanes: LaneWatch
-    asking: Asking
-    past: Past
+    asking: ProfilesClient
+    past: ProfileHistory
     admission: Admission
     clock: Clock
 
 
-API: Final = web.AppKey("api", Api)
+API: Final = web.AppKey("api", Services)
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 QUIET: Final = web.RequestKey("quiet", bool)  # the route is asked so often that its requests aren't logged

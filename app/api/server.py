@@ -13,7 +13,7 @@ from aiohttp import web
 from app.api.collect import bulk as collect_bulk
 from app.api.collect import dead_letters as rejects
 from app.api.collect import json as collect
-from app.api.context import API, Api
+from app.api.context import API, Services
 from app.api.definitions import definitions, mapping_preview, rebuilds, streams
 from app.api.http.connection import Port
 from app.api.jobs import actions as job_actions
@@ -26,13 +26,13 @@ from app.api.routing.middleware import answering, handler_of, protect
 from app.api.routing.openapi import document
 from app.api.routing.parsing import MAX_BODY_BYTES
 from app.api.routing.responses import web_json
-from app.api.routing.routes import Answer, Call, Query, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
 from app.api.services.admission import Admission
-from app.api.services.cluster_health import Cluster
-from app.api.services.command_gateway import CommandsGateway
+from app.api.services.cluster_health import ClusterHealth
+from app.api.services.command_gateway import CommandGateway
 from app.api.services.event_tail import EventTail
-from app.api.services.idempotent_writer import Once
-from app.api.services.ingest_producer import Intake
+from app.api.services.idempotent_writer import IdempotentWriter
+from app.api.services.ingest_producer import IngestProducer
 from app.api.services.lag_monitor import LaneWatch
 from app.api.services.metrics import new_measures
 from app.api.system import health, providers
@@ -40,13 +40,12 @@ from app.api.system import schema_registry as registry
 from app.api.system import tokens as people
 from app.auth import Tokens, write_private
 from app.clock import Clock, utc_now
-from app.definitions.catalog import DefinitionShelf
+from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
-from app.profiles.history import Past
-from app.profiles.lookup_client import Asking
+from app.profiles.history import ProfileHistory
+from app.profiles.lookup_client import ProfilesClient
 from app.settings import Settings
 from app.store.read_store import ReadStore
-from connectors.contract import Limits
 
 ADDRESS_FILE: Final = "api.json"
 CLOSE_SECONDS: Final = 5.0
@@ -76,7 +75,7 @@ async def run_api(settings: Settings, stop: asyncio.Event, clock: Clock = utc_no
         await stop.wait()
 
 
-async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc_now) -> Api:
+async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc_now) -> Services:
     """Return the parts, started; the stack stops them."""
     tokens = Tokens(settings.data_dir, settings.admin_token, clock)
     tokens.ensure_admin()
@@ -84,16 +83,17 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
     stack.push_async_callback(store.close)
     measures = new_measures()
     servers = settings.bootstrap_servers
-    cluster = Cluster(servers, settings.partitions)
+    cluster = ClusterHealth(servers, settings.partitions)
     stack.push_async_callback(cluster.close)
-    tail, shelf, intake, rules = EventTail(servers), DefinitionShelf(servers), Intake(servers), RulesReader(servers)
-    gateway = CommandsGateway(servers, settings.partitions, tail, store, measures)
+    tail, shelf = EventTail(servers), DefinitionCatalog(servers)
+    intake, rules = IngestProducer(servers), RulesReader(servers)
+    gateway = CommandGateway(servers, settings.partitions, tail, store, measures)
     watch = LaneWatch(servers, settings.partitions, store.lanes, clock)
     for part in (tail, shelf, gateway, intake, rules, watch):
         part.start()
         stack.push_async_callback(part.stop)
-    asking = await stack.enter_async_context(Asking(store.plane, settings.partitions))
-    return Api(
+    asking = await stack.enter_async_context(ProfilesClient(store.plane, settings.partitions))
+    return Services(
         settings=settings,
         store=store,
         gateway=gateway,
@@ -102,23 +102,19 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
         tokens=tokens,
         measures=measures,
         cluster=cluster,
-        limits=Limits(
-            file_roots=settings.file_roots,
-            allow_private_networks=settings.allow_private_networks,
-            batch_bytes=settings.batch_bytes,
-        ),
+        limits=settings.connector_limits(),
         intake=intake,
-        once=Once(store, intake, clock),
+        once=IdempotentWriter(store, intake, clock),
         rules=rules,
         lanes=watch,
         asking=asking,
-        past=Past(servers, rules),
+        past=ProfileHistory(servers, rules),
         admission=Admission(settings.max_concurrent_uploads),
         clock=clock,
     )
 
 
-def make_app(api: Api) -> web.Application:
+def make_app(api: Services) -> web.Application:
     """Return the web application around the parts."""
     app = web.Application(middlewares=[answering], client_max_size=MAX_BODY_BYTES)
     app[API] = api
@@ -134,7 +130,7 @@ def make_app(api: Api) -> web.Application:
     return app
 
 
-async def openapi(_call: Call[Query, None]) -> web.Response:
+async def openapi(_call: RequestContext[Query, None]) -> web.Response:
     """Return the OpenAPI document."""
     return web_json(document(ALL))
 
@@ -160,7 +156,7 @@ OPENAPI: Final = Route(
     role=None,
     tag="health",
     summary="This document",
-    answers={200: Answer("the OpenAPI 3.1 document of the API", bare=True)},
+    answers={200: ResponseSpec("the OpenAPI 3.1 document of the API", bare=True)},
     problems=(422,),
 )
 ALL: Final[tuple[Route, ...]] = (  # a fixed path stands before one with a part that varies

@@ -31,7 +31,7 @@ CODES: Final = {
 Value = str | int | tuple[str, ...] | None
 
 
-class Api:
+class ApiClient:
     """A client of the API at one URL."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
@@ -96,11 +96,11 @@ def _pairs(name: str, value: Value) -> list[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def connected(url: str, token: str | None) -> AsyncIterator[Api]:
+async def connected(url: str, token: str | None) -> AsyncIterator[ApiClient]:
     """Open a client session."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with aiohttp.ClientSession(timeout=TIMEOUT, headers=headers) as session:
-        yield Api(session, url.rstrip("/"))
+        yield ApiClient(session, url.rstrip("/"))
 
 
 def problem_text(status: int, problem: Any) -> str:

@@ -16,11 +16,11 @@ def seconds(span: str) -> int:
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-SPAN_TEXT: Final = re.compile(r"([0-9]{1,9}[smhdw]){1,5}")
+DURATION_TEXT: Final = re.compile(r"([0-9]{1,9}[smhdw]){1,5}")
 _MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(\.\d+)? ?([A-Za-z]+|[+-]\d\d(?::?\d\d)?)", re.ASCII)
 
 
-class Moment(click.ParamType):
+class TimestampParam(click.ParamType):
     """A timestamp, converted to RFC 3339 in UTC: RFC 3339, the format of our tables, or a duration relative to now.
 
     A timestamp without a fraction means the begin or the end of that second: a table shows an event of 14:03:00.7 at
@@ -37,7 +37,7 @@ class Moment(click.ParamType):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Parse a timestamp."""
         try:
-            parsed = self._from_now(value) if SPAN_TEXT.fullmatch(value) else self._parsed(value)
+            parsed = self._from_now(value) if DURATION_TEXT.fullmatch(value) else self._parsed(value)
             return parsed.astimezone(UTC).isoformat().replace("+00:00", "Z")
         except (ValueError, OverflowError):
             self._refuse(value, param, ctx)
@@ -61,7 +61,7 @@ class Moment(click.ParamType):
         self.fail(f"invalid timestamp {value!r}; expected RFC 3339 or a relative time such as {relative}", param, ctx)
 
 
-class Span(click.ParamType):
+class DurationParam(click.ParamType):
     """A duration in the format of the API."""
 
     name = "span"
@@ -69,7 +69,7 @@ class Span(click.ParamType):
     @override
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the text if it is valid."""
-        if not SPAN_TEXT.fullmatch(value):
+        if not DURATION_TEXT.fullmatch(value):
             self.fail(f"invalid duration {value!r}; examples: 90s, 15m, 1h30m, 2d, 1w", param, ctx)
         return value
 
@@ -84,8 +84,8 @@ def _in_zone(wall: datetime, zone: str) -> datetime:
     return datetime.fromisoformat(f"{wall.isoformat()}{zone}")  # an offset
 
 
-PAST: Final = Moment("ago")
-AS_OF: Final = Moment("ago", "end")
-FUTURE: Final = Moment("ahead")
-SPAN: Final = Span()
+PAST: Final = TimestampParam("ago")
+AS_OF: Final = TimestampParam("ago", "end")
+FUTURE: Final = TimestampParam("ahead")
+DURATION: Final = DurationParam()
 MOMENTS: Final = "2026-11-03T14:03:00Z, '2026-11-03 14:03:00 UTC', or 1h (an hour ago)."

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from app.cli.client import Api, connected
+from app.cli.client import ApiClient, connected
 from app.cli.discovery import find
 from app.cli.output import Format
 
@@ -37,7 +37,7 @@ OPTIONS: Final = (
 class Session:
     """The API client and the output format of one command."""
 
-    api: Api
+    api: ApiClient
     output: Format
 
 

@@ -5,12 +5,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from app.clock import Clock
-from app.kafka.producer_record import Outgoing
+from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.app import SafeApp
 from app.kafka.safe_faust.batching import Event
 from app.kafka.safe_faust.publishing import publish
 from app.records.dead_letters import dead_letter
-from app.store.read_store import ReadStore, Record
+from app.store.models import EventRecord
+from app.store.read_store import ReadStore
 from projections.jobs.event_checks import UnreadableEventError, read_event
 
 _log = logging.getLogger(__name__)
@@ -18,8 +19,8 @@ _log = logging.getLogger(__name__)
 
 async def project(app: SafeApp, store: ReadStore, batch: Sequence[Event], clock: Clock) -> None:
     """Apply the events to the views; returns when they are visible. What can't be read becomes a dead letter."""
-    records: dict[int, list[Record]] = defaultdict(list)
-    letters: list[Outgoing] = []
+    records: dict[int, list[EventRecord]] = defaultdict(list)
+    letters: list[ProducerRecord] = []
     for event in batch:
         found = event.message
         try:
@@ -28,7 +29,7 @@ async def project(app: SafeApp, store: ReadStore, batch: Sequence[Event], clock:
             _log.warning("%s/%d@%d: %s", found.topic, found.partition, found.offset, error)
             letters.append(dead_letter(event, "malformed_event", str(error), clock()))
         else:
-            records[found.partition].append(Record(found.offset, told, event.value or b""))
+            records[found.partition].append(EventRecord(found.offset, told, event.value or b""))
     await publish(app, letters)
     for partition, those in records.items():
         await store.apply(partition, those)

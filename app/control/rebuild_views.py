@@ -4,12 +4,12 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
-from app.kafka.partition_reader import LogReader, committed_offsets
+from app.kafka.partition_reader import PartitionReader, committed_offsets
 from app.records.events import event_in
 from app.settings import Settings
-from app.store.models import BehindError, Record
+from app.store.models import BehindError, EventRecord
 from app.store.read_store import ReadStore
-from app.store.views.rebuild import Rebuild
+from app.store.views.rebuild import ViewRebuild
 from schemas.topics import JOBS_EVENTS
 
 BATCH: Final = 1_000
@@ -64,17 +64,17 @@ async def _lack_events(settings: Settings, group: str, applied: Sequence[int]) -
     committed = await committed_offsets(servers, group, JOBS_EVENTS.name, range(len(applied)))
     for partition, (shown, done) in enumerate(zip(applied, committed, strict=True)):
         if shown < done:  # by garbage alone, perhaps, which no view shows
-            async with LogReader(servers, JOBS_EVENTS.name, partition, shown) as log:
+            async with PartitionReader(servers, JOBS_EVENTS.name, partition, shown) as log:
                 first = await anext(_batches(log), None)
                 if first and first[0].offset < done:
                     return True
     return False
 
 
-async def _catch_up(bootstrap_servers: str, rebuild: Rebuild, partition: int, on_progress: OnProgress) -> int:
+async def _catch_up(bootstrap_servers: str, rebuild: ViewRebuild, partition: int, on_progress: OnProgress) -> int:
     count = 0
     start = await rebuild.next_offset(partition)
-    async with LogReader(bootstrap_servers, JOBS_EVENTS.name, partition, start) as log:
+    async with PartitionReader(bootstrap_servers, JOBS_EVENTS.name, partition, start) as log:
         async for batch in _batches(log):
             await rebuild.apply(partition, batch)
             count += len(batch)
@@ -82,11 +82,11 @@ async def _catch_up(bootstrap_servers: str, rebuild: Rebuild, partition: int, on
     return count
 
 
-async def _batches(log: LogReader) -> AsyncIterator[list[Record]]:
-    batch: list[Record] = []
+async def _batches(log: PartitionReader) -> AsyncIterator[list[EventRecord]]:
+    batch: list[EventRecord] = []
     async for offset, _, value in log.records():
         if event := event_in(value):
-            batch.append(Record(offset, event, value))
+            batch.append(EventRecord(offset, event, value))
         if len(batch) == BATCH:
             yield batch
             batch = []

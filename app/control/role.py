@@ -13,7 +13,7 @@ from app.clock import Clock, utc_now
 from app.control.definitions import add_definitions
 from app.control.projector import project
 from app.control.rebuild_views import heal_views
-from app.kafka.producer_record import Outgoing
+from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.app import SafeApp, make_app, make_table
 from app.kafka.safe_faust.batching import Event, ack, batches
 from app.kafka.safe_faust.publishing import publish
@@ -26,7 +26,7 @@ from app.settings import Settings
 from app.store.read_store import ReadStore
 from projections.jobs.decide import decide
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, Job, JobState
+from projections.jobs.state import Job, JobState, NoJob
 from schemas.events import JobEvent
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
 from schemas.wire.codec import encode
@@ -37,7 +37,7 @@ APP_ID: Final = "entrepot.control"
 _log = logging.getLogger(__name__)
 
 
-class Answers:
+class CommandBatch:
     """What a micro-batch of commands leads to: records to publish, and the states that they leave."""
 
     def __init__(self, state: Mapping[bytes, bytes], partitions: int, clock: Clock) -> None:
@@ -45,7 +45,7 @@ class Answers:
         self._partitions = partitions
         self._clock = clock
         self._jobs: dict[str, tuple[int, JobState]] = {}  # touched in this batch, with their partition
-        self.records: list[Outgoing] = []
+        self.records: list[ProducerRecord] = []
 
     def add(self, event: Event) -> None:
         """Decide one command; what can't be read becomes a dead letter, and the partition goes on."""
@@ -72,12 +72,12 @@ class Answers:
         if job_id in self._jobs:
             return self._jobs[job_id][1]
         stored = self._stored.get(job_id.encode())
-        return decode_job(stored) if stored is not None else Absent(job_id)
+        return decode_job(stored) if stored is not None else NoJob(job_id)
 
 
-def published(event: JobEvent, partition: int) -> Outgoing:
+def published(event: JobEvent, partition: int) -> ProducerRecord:
     """Return an event as its record. Its time is the broker's: a wrong clock must not make it unwritable."""
-    return Outgoing(
+    return ProducerRecord(
         JOBS_EVENTS.name, encode(event), key=event.job_id.encode(), partition=partition, headers=headers_of(event)
     )
 
@@ -87,7 +87,7 @@ def _agents(app: SafeApp, settings: Settings, store: ReadStore, clock: Clock) ->
 
     async def answer_commands(stream: Any) -> None:
         async for batch in batches(stream):
-            answers = Answers(table.state, settings.partitions, clock)
+            answers = CommandBatch(table.state, settings.partitions, clock)
             for event in batch:
                 answers.add(event)
             await publish(app, answers.records)

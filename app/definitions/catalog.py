@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from app.definitions.rebuild_catalog import RebuildShelf
+from app.definitions.rebuild_catalog import RebuildCatalog
 from app.definitions.tail import DefinitionsTail
-from app.kafka.partition_reader import LogReader
-from app.records.command_waiters import Awaited
+from app.kafka.partition_reader import PartitionReader
+from app.records.command_waiters import CommandWaiters
 from projections.definitions.definition import Definition, DefinitionState, evolve, initial
 from projections.definitions.kinds import VERSIONED_KINDS
-from projections.definitions.rebuild_spec import Applied
+from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.state import in_force
 from projections.jobs.event_checks import read_definition_event
 from projections.mapping.body_parser import InvalidRulesError
@@ -37,7 +37,7 @@ VersionStatus = Literal["draft", "applied", "superseded", "discarded"]
 
 
 @dataclass(frozen=True, slots=True)
-class VersionMark:
+class VersionRecord:
     """What is remembered of a version: what became of it, who drafted it, and the offset where its body stands."""
 
     version: int
@@ -53,16 +53,18 @@ class VersionLostError(Exception):
     """The record that a version's body stands in can't be found any more."""
 
 
-class DefinitionShelf:
+class DefinitionCatalog:
     """Follows `definitions.events` and knows how every definition is now."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._tail = DefinitionsTail(bootstrap_servers, self._take)
         self._states: dict[str, Definition] = {}
-        self._versions: dict[str, dict[int, VersionMark]] = {}
-        self.rebuilds = RebuildShelf()
-        self._awaited: Awaited[DefinitionEvent] = Awaited(remembered=0)  # bodies are large, and ids never used twice
+        self._versions: dict[str, dict[int, VersionRecord]] = {}
+        self.rebuilds = RebuildCatalog()
+        self._awaited: CommandWaiters[DefinitionEvent] = CommandWaiters(
+            remembered=0
+        )  # bodies are large, and ids never used twice
 
     @property
     def alive(self) -> bool:
@@ -96,7 +98,7 @@ class DefinitionShelf:
         """Return a definition that has versions."""
         return self._states.get(definition_id) if kind_of(definition_id) in VERSIONED_KINDS else None
 
-    def versions(self, definition_id: str) -> Mapping[int, VersionMark]:
+    def versions(self, definition_id: str) -> Mapping[int, VersionRecord]:
         """Return what is known of its versions, oldest first."""
         return self._versions.get(definition_id, {})
 
@@ -104,7 +106,7 @@ class DefinitionShelf:
         """Give a future of the events that a command leads to; to be entered before the command is sent."""
         return self._awaited.expect(command_id)
 
-    async def body(self, definition_id: str, mark: VersionMark) -> str:
+    async def body(self, definition_id: str, mark: VersionRecord) -> str:
         """Return the body of a version, from memory or from Kafka.
 
         Raises:
@@ -116,7 +118,7 @@ class DefinitionShelf:
         for known in (found.draft, found.applied):
             if known and known.version == mark.version:
                 return known.body
-        async with LogReader(self._bootstrap_servers, DEFINITIONS_EVENTS.name, PARTITION, mark.offset) as log:
+        async with PartitionReader(self._bootstrap_servers, DEFINITIONS_EVENTS.name, PARTITION, mark.offset) as log:
             log.end = mark.offset + 1
             async for record in log.records():
                 event = read_definition_event(record.value)
@@ -161,7 +163,7 @@ class DefinitionShelf:
         match event:
             case DefinitionDrafted():
                 _becomes(marks, draft, status="discarded")
-                marks[event.version] = VersionMark(event.version, "draft", event.occurred_at, event.actor, offset)
+                marks[event.version] = VersionRecord(event.version, "draft", event.occurred_at, event.actor, offset)
             case DefinitionApplied():
                 _becomes(marks, applied, status="superseded")
                 at, by = event.occurred_at, event.actor
@@ -172,6 +174,6 @@ class DefinitionShelf:
                 pass
 
 
-def _becomes(marks: dict[int, VersionMark], which: Applied | None, **facts: Any) -> None:
+def _becomes(marks: dict[int, VersionRecord], which: AppliedBody | None, **facts: Any) -> None:
     if which is not None:
         marks[which.version] = replace(marks[which.version], **facts)

@@ -6,9 +6,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from projections.definitions.rebuild import Rebuild, evolve
+from projections.definitions.rebuild import ProfileRebuild, evolve
 from projections.definitions.rebuild_spec import EVERYTHING, Scope, read_recipe
-from projections.definitions.state import MOST_REBUILDS
+from projections.definitions.state import MAX_REBUILDS
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import DefinitionEvent, RebuildDiscarded, RebuildPromoted, RebuildReady, RebuildStarted
 
@@ -16,10 +16,10 @@ KEPT_REPORTS: Final = 10  # the latest; each has up to half a megabyte
 
 
 @dataclass(frozen=True, slots=True)
-class RebuildMark:
+class RebuildRecord:
     """A rebuild with what people ask of it. `versions` are those of its recipe, by stream; "" is the identity rules."""
 
-    rebuild: Rebuild
+    rebuild: ProfileRebuild
     started_at: datetime
     started_by: str
     offset: int  # of its start, where the bodies of its recipe stand
@@ -33,23 +33,23 @@ class RebuildMark:
     rules_at: int = 0  # that of its promotion
 
 
-class RebuildShelf:
+class RebuildCatalog:
     """Knows how every rebuild is now, the latest last."""
 
     def __init__(self) -> None:
-        self._marks: dict[str, RebuildMark] = {}
+        self._marks: dict[str, RebuildRecord] = {}
 
     @property
-    def all(self) -> Sequence[RebuildMark]:
+    def all(self) -> Sequence[RebuildRecord]:
         """All that are remembered."""
         return list(self._marks.values())
 
     @property
-    def under_way(self) -> RebuildMark | None:
+    def under_way(self) -> RebuildRecord | None:
         """The one that is neither promoted nor discarded."""
         return next((each for each in self._marks.values() if each.rebuild.is_under_way), None)
 
-    def get(self, definition_id: str) -> RebuildMark | None:
+    def get(self, definition_id: str) -> RebuildRecord | None:
         """Return a rebuild."""
         return self._marks.get(definition_id)
 
@@ -66,14 +66,14 @@ class RebuildShelf:
         return True
 
     def _let_go(self) -> None:
-        while len(self._marks) > MOST_REBUILDS:
+        while len(self._marks) > MAX_REBUILDS:
             del self._marks[next(iter(self._marks))]
         for name in list(self._marks)[:-KEPT_REPORTS]:
             self._marks[name] = replace(self._marks[name], report="")
 
 
-def _started(rebuild: Rebuild, offset: int, event: DefinitionEvent) -> RebuildMark:
-    mark = RebuildMark(rebuild, event.occurred_at, event.actor, offset)
+def _started(rebuild: ProfileRebuild, offset: int, event: DefinitionEvent) -> RebuildRecord:
+    mark = RebuildRecord(rebuild, event.occurred_at, event.actor, offset)
     try:
         recipe = read_recipe(rebuild.recipe)
     except InvalidRulesError:  # control never writes it
@@ -84,7 +84,7 @@ def _started(rebuild: Rebuild, offset: int, event: DefinitionEvent) -> RebuildMa
     return replace(mark, versions=MappingProxyType(versions), scope=recipe.scope)
 
 
-def _told(mark: RebuildMark, offset: int, event: DefinitionEvent) -> RebuildMark:
+def _told(mark: RebuildRecord, offset: int, event: DefinitionEvent) -> RebuildRecord:
     match event:
         case RebuildStarted():
             return replace(mark, rebuild=replace(mark.rebuild, recipe=""), note=event.note)

@@ -2,14 +2,14 @@
 
 from typing import Final, cast, get_args
 
-from app.records.commands import MOST_BYTES, UnreadableCommandError
+from app.records.commands import MAX_COMMAND_BYTES, UnreadableCommandError
 from schemas.definitions import MAPPING, PARTITION, DefinitionCommand
-from schemas.names import LONGEST_JOB_ID
+from schemas.names import MAX_JOB_ID
 from schemas.wire.catalog import UnknownSchemaError
 from schemas.wire.codec import MalformedRecordError, decode
 
 COMMANDS: Final = get_args(DefinitionCommand)
-LONGEST_ID: Final = len(MAPPING) + LONGEST_JOB_ID
+MAX_ID: Final = len(MAPPING) + MAX_JOB_ID
 
 
 def definition_command_in(key: bytes | None, value: bytes, partition: int) -> DefinitionCommand:
@@ -19,8 +19,8 @@ def definition_command_in(key: bytes | None, value: bytes, partition: int) -> De
         UnreadableCommandError: there is none, or one that doesn't belong there.
 
     """
-    if len(value) > MOST_BYTES:
-        raise UnreadableCommandError(f"a command has at most {MOST_BYTES} bytes, and this one {len(value)}")
+    if len(value) > MAX_COMMAND_BYTES:
+        raise UnreadableCommandError(f"a command has at most {MAX_COMMAND_BYTES} bytes, and this one {len(value)}")
     try:
         word = decode(value)
     except (MalformedRecordError, UnknownSchemaError) as error:
@@ -29,8 +29,8 @@ def definition_command_in(key: bytes | None, value: bytes, partition: int) -> De
         raise UnreadableCommandError(f"a {type(word).__name__} is not a command about definitions")
     command = cast("DefinitionCommand", word)
     name = command.definition_id
-    if not name.isprintable() or not 0 < len(name) <= LONGEST_ID:
-        raise UnreadableCommandError(f"a definition's id has 1 to {LONGEST_ID} printable characters")
+    if not name.isprintable() or not 0 < len(name) <= MAX_ID:
+        raise UnreadableCommandError(f"a definition's id has 1 to {MAX_ID} printable characters")
     if key != name.encode() or partition != PARTITION:
         raise UnreadableCommandError(f"the record's key is not {name!r}, or its partition not {PARTITION}")
     return command

@@ -9,7 +9,7 @@ from typing import Final
 from aiokafka.errors import KafkaTimeoutError
 
 from app.definitions.tail import DefinitionsTail, event_in
-from app.kafka.partition_reader import LogReader
+from app.kafka.partition_reader import PartitionReader
 from projections.definitions.rules import NO_RULES, Rules, fold
 from schemas.definitions import PARTITION, DefinitionEvent
 from schemas.topics import DEFINITIONS_EVENTS
@@ -91,7 +91,7 @@ class RulesReader:
         if offset == self.rules_at:
             return self._rules
         rules = NO_RULES
-        async with LogReader(self._bootstrap_servers, DEFINITIONS_EVENTS.name, PARTITION) as log:
+        async with PartitionReader(self._bootstrap_servers, DEFINITIONS_EVENTS.name, PARTITION) as log:
             if offset > log.end:
                 raise NoSuchRulesError(f"{DEFINITIONS_EVENTS.name} ends at offset {log.end}, before {offset}")
             log.end = offset

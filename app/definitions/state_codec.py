@@ -9,38 +9,38 @@ import orjson
 from pydantic import TypeAdapter
 
 from projections.definitions.definition import Definition
-from projections.definitions.rebuild import Rebuild
-from projections.definitions.state import Basis, Promotion, Rulebook
+from projections.definitions.rebuild import ProfileRebuild
+from projections.definitions.state import Basis, DefinitionsState, Promotion
 
 _OFFSET: Final = struct.Struct(">q")
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _StoredState:
     """A rulebook as it is written. New fields have defaults, so that what an older version wrote can be read."""
 
     definitions: tuple[Definition, ...] = ()
-    rebuilds: tuple[Rebuild, ...] = ()
+    rebuilds: tuple[ProfileRebuild, ...] = ()
     promotion: Promotion = field(default_factory=Promotion)
     basis: Basis = (0, ())
 
 
-_KEPT: Final = TypeAdapter(_Kept)
+_KEPT: Final = TypeAdapter(_StoredState)
 
 
-def encode_rulebook(book: Rulebook) -> bytes:
+def encode_rulebook(book: DefinitionsState) -> bytes:
     """Return a rulebook as bytes."""
-    kept = _Kept(tuple(book.definitions.values()), tuple(book.rebuilds.values()), book.promotion, book.basis)
+    kept = _StoredState(tuple(book.definitions.values()), tuple(book.rebuilds.values()), book.promotion, book.basis)
     return _OFFSET.pack(book.command_offset) + _KEPT.dump_json(kept)
 
 
-def decode_rulebook(data: bytes) -> Rulebook:
+def decode_rulebook(data: bytes) -> DefinitionsState:
     """Return the rulebook in what `encode_rulebook` made."""
     written = data[_OFFSET.size :]
     if written.startswith(b"["):  # before there were rebuilds, it was definitions alone
         written = b'{"definitions":' + written + b"}"
     kept = _KEPT.validate_python(_brought_up(orjson.loads(written)))
-    return Rulebook(
+    return DefinitionsState(
         command_offset_in(data),
         MappingProxyType({each.definition_id: each for each in kept.definitions}),
         MappingProxyType({each.definition_id: each for each in kept.rebuilds}),

@@ -15,7 +15,7 @@ from projections.jobs.event_checks import UnreadableEventError, read_definition_
 from schemas.definitions import PARTITION, DefinitionEvent
 from schemas.topics import DEFINITIONS_EVENTS
 
-PAUSE_SECONDS: Final = 0.5
+RETRY_DELAY_SECONDS: Final = 0.5
 POLL_MS: Final = 1_000
 POLL_RECORDS: Final = 1_000
 
@@ -75,7 +75,7 @@ class DefinitionsTail:
                 _log.warning("%s can't be followed, trying again: %r", DEFINITIONS_EVENTS.name, error)
             finally:
                 self._following = False
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(RETRY_DELAY_SECONDS)
 
     async def _follow_once(self) -> None:
         where = TopicPartition(DEFINITIONS_EVENTS.name, PARTITION)

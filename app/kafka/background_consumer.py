@@ -14,7 +14,7 @@ from schemas.topics import MAX_RECORD_BYTES
 FETCH_BYTES: Final = 2 * 1024 * 1024  # of all partitions together, or one record: unpacking more would be felt
 
 
-class PatientReader:
+class BackgroundConsumer:
     """Reads nothing of a partition until it is told where to begin."""
 
     def __init__(self, bootstrap_servers: str, topics: Iterable[str]) -> None:

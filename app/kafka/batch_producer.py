@@ -6,14 +6,14 @@ from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaProducer
 
-from app.kafka.producer_record import Outgoing
+from app.kafka.producer_record import ProducerRecord
 from schemas.topics import MAX_RECORD_BYTES
 
 BATCH_BYTES: Final = 1024 * 1024
 REQUEST_MS: Final = 30_000
 
 
-class Writer:
+class BatchProducer:
     """An idempotent producer; use it as an async context manager. Records of one partition keep their order."""
 
     def __init__(self, bootstrap_servers: str) -> None:
@@ -39,7 +39,7 @@ class Writer:
     async def __aexit__(self, *_error: object) -> None:
         await self._producer.stop()
 
-    async def write(self, records: Iterable[Outgoing]) -> None:
+    async def write(self, records: Iterable[ProducerRecord]) -> None:
         """Send the records and wait for the broker's acks; what fails escapes."""
         acks: list[Any] = [
             await self._producer.send(

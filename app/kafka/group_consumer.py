@@ -16,14 +16,14 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from app.kafka.background_consumer import PatientReader
+from app.kafka.background_consumer import BackgroundConsumer
 from schemas.topics import MAX_RECORD_BYTES
 
 SESSION_MS: Final = 10_000
 HEARTBEAT_MS: Final = 3_000
 TELL_SECONDS: Final = 1.0
 DECISION_SECONDS: Final = 1.0  # of the group, before this turn has to make way for it
-PATIENCE_MS: Final = 10  # between two looks at what is patient, while nothing arrives
+PATIENT_POLL_INTERVAL_MS: Final = 10  # between two looks at what is patient, while nothing arrives
 FROZEN_SECONDS: Final = SESSION_MS / 1000  # after that another worker may own our partitions
 
 _log = logging.getLogger(__name__)
@@ -32,11 +32,11 @@ Start = Callable[[frozenset[int]], Awaitable[Mapping[TopicPartition, int]]]
 Stop = Callable[[frozenset[int]], Awaitable[None]]
 
 
-class FrozenError(RuntimeError):
+class SessionExpiredError(RuntimeError):
     """This process stood still for so long that another worker may own its partitions. Leave; nothing is committed."""
 
 
-class GroupReader:
+class GroupConsumer:
     """Reads the same partition numbers of several topics. `assigned` returns where they begin, or leaves it to `seek`.
 
     `patient` are those of the topics that are read only when others have nothing: they hold nobody up.
@@ -58,7 +58,7 @@ class GroupReader:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topics = topics
-        self._patient = PatientReader(bootstrap_servers, patient)
+        self._patient = BackgroundConsumer(bootstrap_servers, patient)
         self._clock = clock
         self._last_turn = clock()
         self._turn = asyncio.Lock()
@@ -106,7 +106,7 @@ class GroupReader:
         """Hold off any change of partitions, for as short a time as it takes to work on what was read.
 
         Raises:
-            FrozenError: between this turn and the last one others may have taken over.
+            SessionExpiredError: between this turn and the last one others may have taken over.
 
         """
         async with self._turn:
@@ -114,7 +114,9 @@ class GroupReader:
                 raise self._failure
             gap, self._last_turn = self._clock() - self._last_turn, self._clock()
             if gap > FROZEN_SECONDS and self.owned:
-                raise FrozenError(f"nothing moved here for {gap:.0f} seconds; another worker may own the partitions")
+                raise SessionExpiredError(
+                    f"nothing moved here for {gap:.0f} seconds; another worker may own the partitions"
+                )
             with self._noting_failure():
                 yield
             self._last_turn = self._clock()
@@ -148,7 +150,7 @@ class GroupReader:
         until = self._clock() + wait_ms / 1000
         while True:
             left_ms = max(round(1000 * (until - self._clock())), 0)
-            found = await self._fetched(*urgent, wait_ms=min(left_ms, PATIENCE_MS), most=most)
+            found = await self._fetched(*urgent, wait_ms=min(left_ms, PATIENT_POLL_INTERVAL_MS), most=most)
             found = found or await self._patient.read(patient, 0, most)
             if found or not left_ms:
                 return found
@@ -263,7 +265,7 @@ class GroupReader:
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """Part of its reader, which it may look into."""
 
-    def __init__(self, reader: GroupReader, assigned: Start, revoked: Stop) -> None:
+    def __init__(self, reader: GroupConsumer, assigned: Start, revoked: Stop) -> None:
         self._reader = reader
         self._assigned = assigned
         self._revoked = revoked

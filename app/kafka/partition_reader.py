@@ -20,7 +20,7 @@ class LogRecord(NamedTuple):
     value: bytes
 
 
-class LogReader:
+class PartitionReader:
     """The committed records of one partition at or behind `start`. Use it as an async context manager.
 
     `start` is an offset, from the end when it is negative; or a moment, compared with the records' times. Transactions

@@ -24,9 +24,9 @@ from aiokafka.consumer import fetcher
 from aiokafka.record import default_records as slow_records
 from aiokafka.record._crecords import default_records, legacy_records
 
-MOST_BYTES: Final = 32 * 1024 * 1024
-TOO_LARGE: Final = f"a batch that unpacks to more than {MOST_BYTES} bytes"
-PIECE: Final = 1024 * 1024
+MAX_DECOMPRESSED_BYTES: Final = 32 * 1024 * 1024
+TOO_LARGE: Final = f"a batch that unpacks to more than {MAX_DECOMPRESSED_BYTES} bytes"
+CHUNK_BYTES: Final = 1024 * 1024
 LZ4_RATIO: Final = 16  # what is tried first, as room costs time
 ZSTD_WINDOW: Final = 128 * 1024 * 1024
 
@@ -40,7 +40,7 @@ class UnreadableBatch(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class StandIn:
+class UnreadableBatchPlaceholder:
     """A record in the place of all records of a batch, as aiokafka has records."""
 
     offset: int
@@ -94,7 +94,7 @@ class _Batch:
         except UnreadableBatch as error:
             last = self._batch.next_offset - 1
             text = f"offsets {self._batch.base_offset} to {last}: {error}"
-            yield StandIn(last, text.encode(), self._batch.max_timestamp)
+            yield UnreadableBatchPlaceholder(last, text.encode(), self._batch.max_timestamp)
 
     def _records(self) -> Iterator[Any]:
         last = self._batch.next_offset - 1
@@ -114,12 +114,12 @@ def _in_order(records: Iterable[Any], last: int) -> Iterator[Any]:
         yield record
 
 
-class _OddText(bytes):
+class _InvalidText(bytes):
     """Bytes of which the text is what can be read of it."""
 
     def __getitem__(self, place: Any) -> Any:
         found = super().__getitem__(place)
-        return _OddText(found) if isinstance(place, slice) else found
+        return _InvalidText(found) if isinstance(place, slice) else found
 
     def decode(self, _encoding: str = "utf-8", _errors: str = "") -> str:
         return super().decode("utf-8", "replace")
@@ -132,7 +132,7 @@ def _with_odd_headers(data: memoryview) -> Iterator[Any]:
     """
     batch: Any = slow_records._DefaultRecordBatchPy(data)  # noqa: SLF001  # as above
     batch._maybe_uncompress()  # noqa: SLF001  # as above
-    batch._buffer = _OddText(batch._buffer)  # noqa: SLF001  # as above
+    batch._buffer = _InvalidText(batch._buffer)  # noqa: SLF001  # as above
     yield from batch
 
 
@@ -148,16 +148,16 @@ def _zstd(payload: Any) -> bytes:
 
 def _whole(unpacking: Any) -> bytes:
     parts, size = [], 0
-    while part := unpacking.read(PIECE):
+    while part := unpacking.read(CHUNK_BYTES):
         parts.append(part)
         size += len(part)
-        if size > MOST_BYTES:
+        if size > MAX_DECOMPRESSED_BYTES:
             raise UnreadableBatch(TOO_LARGE)
     return b"".join(parts)
 
 
 def _lz4(payload: Any) -> bytes:
-    for room in (min(len(payload) * LZ4_RATIO, MOST_BYTES), MOST_BYTES):
+    for room in (min(len(payload) * LZ4_RATIO, MAX_DECOMPRESSED_BYTES), MAX_DECOMPRESSED_BYTES):
         unpacked = bytearray(room)
         try:
             size: int = cramjam.lz4.decompress_into(payload, unpacked)
@@ -169,6 +169,6 @@ def _lz4(payload: Any) -> bytes:
 
 def _snappy(payload: Any) -> bytes:
     unpacked: bytes = _SNAPPY(payload)  # three bytes stand for at most 64
-    if len(unpacked) > MOST_BYTES:
+    if len(unpacked) > MAX_DECOMPRESSED_BYTES:
         raise UnreadableBatch(TOO_LARGE)
     return unpacked

@@ -8,7 +8,7 @@ RECORD_OVERHEAD_BYTES: Final = 512  # more than a batch header and the lengths o
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class ProducerRecord:
     """One record to publish. Without `partition` the key's hash decides; `value` None is a tombstone."""
 
     topic: str

@@ -8,12 +8,12 @@ from typing import Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-PAUSE_SECONDS: Final = 0.5
+RETRY_DELAY_SECONDS: Final = 0.5
 
 _log = logging.getLogger(__name__)
 
 
-class PatientProducer:
+class ReconnectingProducer:
     """One producer made by `make`, `ready` from the moment that a broker has answered. `what` names what it sends."""
 
     def __init__(self, what: str, make: Callable[[], AIOKafkaProducer]) -> None:
@@ -42,7 +42,7 @@ class PatientProducer:
                 self.ready = producer
             except (KafkaError, OSError) as error:
                 _log.warning("%s can't be sent yet, trying again: %r", self._what, error)
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(RETRY_DELAY_SECONDS)
             finally:
                 if self.ready is None:
                     await producer.stop()

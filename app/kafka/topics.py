@@ -16,8 +16,8 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from schemas.topics import Topic
 
-PATIENCE_SECONDS: Final = 30.0
-PAUSE_SECONDS: Final = 0.1
+TIMEOUT_SECONDS: Final = 30.0
+RETRY_DELAY_SECONDS: Final = 0.1
 REQUEST_MS: Final = 10_000
 
 
@@ -40,13 +40,13 @@ class TopicRefused(TopicsError):
 class TopicMismatch(TopicsError):
     """Topics exist that are not as declared; nothing was changed."""
 
-    def __init__(self, differences: Sequence["Difference"]) -> None:
+    def __init__(self, differences: Sequence["TopicDifference"]) -> None:
         super().__init__("\n".join([str(TopicMismatch.__doc__), *(f"- {each}" for each in differences)]))
         self.differences = tuple(differences)
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class TopicDifference:
     """One setting of one topic that is not as declared."""
 
     topic: str
@@ -90,14 +90,14 @@ class TopicRow:
         """Whether the cluster has it."""
         return self.partitions > 0
 
-    def differences(self, partitions: int) -> tuple[Difference, ...]:
+    def differences(self, partitions: int) -> tuple[TopicDifference, ...]:
         """Every setting that is not as declared; none for a missing topic."""
         if not self.exists:
             return ()
         found = {"partitions": str(self.partitions), **(self.config or {})}
         declared = {"partitions": str(partitions), **self.topic.config()}
         return tuple(
-            Difference(self.topic.name, setting, found.get(setting, "unknown"), expected)
+            TopicDifference(self.topic.name, setting, found.get(setting, "unknown"), expected)
             for setting, expected in declared.items()
             if found.get(setting) != expected
         )
@@ -113,14 +113,14 @@ async def ensure_topics(
     declared = tuple(topics)
     trouble: TopicsError = TopicsNotReady(TopicsNotReady.__doc__)
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 try:
                     if await _ensured(bootstrap_servers, declared, partitions, replication_factor):
                         return
                 except (ClusterUnreachable, TopicsNotReady) as error:
                     trouble = error
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(RETRY_DELAY_SECONDS)
     except TimeoutError:
         raise trouble from None
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
-from app.kafka.producer_record import Outgoing
+from app.kafka.producer_record import ProducerRecord
 from schemas.topics import MAX_RECORD_BYTES
 
 TRANSACTION_TIMEOUT_MS: Final = 10_000
@@ -30,7 +30,7 @@ class UnknownOutcomeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    records: Sequence[Outgoing]
+    records: Sequence[ProducerRecord]
     size: int
     done: asyncio.Future[None]
 
@@ -71,7 +71,7 @@ class GroupCommit:
         with contextlib.suppress(KafkaError, OSError):
             await self._producer.stop()
 
-    def submit(self, records: Sequence[Outgoing]) -> asyncio.Future[None]:
+    def submit(self, records: Sequence[ProducerRecord]) -> asyncio.Future[None]:
         """Write the records in one transaction, in order; the future is done once they are committed.
 
         Its exception is `FencedError` or `UnknownOutcomeError`; after either, nothing is taken any more.
@@ -110,13 +110,13 @@ class GroupCommit:
                     if not each.done.done():
                         each.done.set_result(None)
 
-    async def _transaction(self, records: Sequence[Outgoing]) -> None:
+    async def _transaction(self, records: Sequence[ProducerRecord]) -> None:
         await self._producer.begin_transaction()
         sent = [await self._send(record) for record in records]
         await asyncio.gather(*sent)
         await self._producer.commit_transaction()
 
-    async def _send(self, record: Outgoing) -> Any:
+    async def _send(self, record: ProducerRecord) -> Any:
         return await self._producer.send(
             record.topic,
             record.value,

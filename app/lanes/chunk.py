@@ -10,11 +10,11 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
-from app.kafka.producer_record import Outgoing
-from app.lanes.field_sampler import Sample
-from app.records.dead_letters import letter_of
+from app.kafka.producer_record import ProducerRecord
+from app.lanes.field_sampler import FieldSample
+from app.records.dead_letters import dead_letter_at
 from app.store.models import StreamDelta
-from projections.definitions.compiled_rules import RuleBook, is_forgotten
+from projections.definitions.compiled_rules import CompiledRules, is_forgotten
 from projections.definitions.rules import Forgotten
 from projections.mapping.mapper import Mapper
 from projections.mapping.raw_messages import UNREADABLE, Raw, RawRecord, UnreadableMessageError, open_raw, parse
@@ -22,20 +22,20 @@ from projections.profiles.crdt import COUNTED
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.payload_limits import left_out
 from projections.profiles.update_codec import encode_mapped
-from projections.profiles.updates import Group, Mapped
+from projections.profiles.updates import Group, MappedMessages
 from schemas.instants import moment
 from schemas.topics import FUTURE_BOUND_MS, UPDATES
 from schemas.updates import MappedBatch
 from schemas.wire.codec import encode
 
-MOST_FAULTS: Final = 20  # of a record, each with a dead letter of its own
+MAX_FAULTS: Final = 20  # of a record, each with a dead letter of its own
 FULL_BYTES: Final = 4 * 1024 * 1024  # of raw records
-LARGEST_UPDATE: Final = 12 * 1024 * 1024  # of JSON; with all that surrounds it, the broker takes it
+MAX_UPDATE_BYTES: Final = 12 * 1024 * 1024  # of JSON; with all that surrounds it, the broker takes it
 FULL_ROWS: Final = 1_000  # for one partition: what profiles do at a time has to be short enough not to be felt
 
 
 @dataclass(slots=True)
-class Oddity:
+class Fault:
     """One thing that is wrong with messages of a record: how many they are, and the first of them."""
 
     reason: str
@@ -45,7 +45,7 @@ class Oddity:
 
 
 @dataclass(slots=True)
-class Seen:
+class StreamCounts:
     """What was seen of a stream; times are in microseconds since 1970 UTC."""
 
     newest: int
@@ -54,17 +54,17 @@ class Seen:
     bytes: int = 0
 
 
-class Chunk:
+class MappingChunk:
     """Takes records until it is full; then `updates`, `letters` and `seen` of those in `fitting` have to be written."""
 
     def __init__(  # all that its updates depend on, and who looks on
         self,
         lane: str,
-        book: RuleBook,
+        book: CompiledRules,
         forgotten: Forgotten,
         partitions: int,
         now: datetime,
-        sample: Sample | None = None,
+        sample: FieldSample | None = None,
     ) -> None:
         self._lane = lane
         self.book = book
@@ -73,16 +73,16 @@ class Chunk:
         self._payloads: dict[int, bytes] | None = None  # once it is known to fit
         self._now = now
         self._sample = sample
-        self._packets: dict[int, Mapped] = defaultdict(Mapped)
+        self._packets: dict[int, MappedMessages] = defaultdict(MappedMessages)
         self._singles: dict[tuple[int, str], Group] = {}  # still open, by partition and stream
         self._said: set[tuple[str, int]] = set()  # the messages in them that may come again
         self._rows = 0
         self._bytes = 0
         self.records: list[RawRecord] = []
         self.next_offset = 0
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, StreamCounts] = {}
         self.jobs: Counter[str] = Counter()  # messages by the job that wrote them
-        self.letters: list[Outgoing] = []
+        self.letters: list[ProducerRecord] = []
 
     @property
     def is_full(self) -> bool:
@@ -97,13 +97,13 @@ class Chunk:
         try:
             raw = open_raw(record)
         except UNREADABLE as error:
-            letter = letter_of(record, record.key, record.value, "malformed_message", str(error), self._now)
+            letter = dead_letter_at(record, record.key, record.value, "malformed_message", str(error), self._now)
             self.letters.append(letter)
             return
         self._count(raw, record)
         if self._sample is not None:
             self._sample.look(raw)
-        odd: dict[str, Oddity] = {}
+        odd: dict[str, Fault] = {}
         mapper = self.book.mapper(raw.stream)
         if self.book.scope.leaves_out(raw.job_id, raw.arrived):
             return
@@ -130,21 +130,21 @@ class Chunk:
         }
 
     @property
-    def mapped(self) -> Mapping[int, Mapped]:
+    def mapped(self) -> Mapping[int, MappedMessages]:
         """What the records say, by the partition of identities that is told."""
         return self._packets
 
-    def fitting(self) -> Iterator["Chunk"]:
+    def fitting(self) -> Iterator["MappingChunk"]:
         """Yield it or, when a partition would be told more than a record may have, a chunk of each of its records.
 
         Whatever a single record says beyond that is left out, and has a dead letter. So what is said doesn't depend on
         which records are in a chunk together.
         """
         payloads = {partition: encode_mapped(mapped) for partition, mapped in self._packets.items()}
-        too_large = [partition for partition, each in payloads.items() if len(each) > LARGEST_UPDATE]
+        too_large = [partition for partition, each in payloads.items() if len(each) > MAX_UPDATE_BYTES]
         if too_large and len(self.records) > 1:
             for record in self.records:
-                alone = Chunk(self._lane, self.book, self._forgotten or Forgotten(), self._partitions, self._now)
+                alone = MappingChunk(self._lane, self.book, self._forgotten or Forgotten(), self._partitions, self._now)
                 alone.add(record)
                 yield from alone.fitting()
             return
@@ -153,7 +153,7 @@ class Chunk:
         self._payloads = payloads
         yield self
 
-    def updates(self) -> list[Outgoing]:
+    def updates(self) -> list[ProducerRecord]:
         """Return what the partitions of identities are told."""
         assert self._payloads is not None, "only what is `fitting` is told"
         told, first = [], self.records[0]
@@ -167,19 +167,21 @@ class Chunk:
                 payload=payload,
                 generation=self.book.generation,
             )
-            told.append(Outgoing(UPDATES[self._lane].name, encode(word), partition=partition))
+            told.append(ProducerRecord(UPDATES[self._lane].name, encode(word), partition=partition))
         return told
 
-    def _cut(self, mapped: Mapped) -> bytes:
+    def _cut(self, mapped: MappedMessages) -> bytes:
         """Leave out what can't be told of what a single record says to a partition, and return what is left."""
         (record,) = self.records
-        what = f"{left_out(mapped, LARGEST_UPDATE)} messages or links of this record are left out: what it says to one"
-        reason = f"{what} partition of identities is over {LARGEST_UPDATE} bytes. Send it in several records"
-        letter = letter_of(record, record.key, record.value, "too_large", reason, self._now)
+        what = (
+            f"{left_out(mapped, MAX_UPDATE_BYTES)} messages or links of this record are left out: what it says to one"
+        )
+        reason = f"{what} partition of identities is over {MAX_UPDATE_BYTES} bytes. Send it in several records"
+        letter = dead_letter_at(record, record.key, record.value, "too_large", reason, self._now)
         self.letters.append(letter)
         return encode_mapped(mapped)
 
-    def _map(self, raw: Raw, record: RawRecord, mapper: Mapper, odd: dict[str, Oddity]) -> None:
+    def _map(self, raw: Raw, record: RawRecord, mapper: Mapper, odd: dict[str, Fault]) -> None:
         counts = raw.may_repeat and any(name.startswith(COUNTED) for name in mapper.columns)
         groups: dict[int, Group] = {}
         mapped_lines: list[int] = []  # the mapper counts what it was given
@@ -210,15 +212,15 @@ class Chunk:
                 packet = self._packets[partition_of_key(link, partitions)]
                 packet.links.append((link, key, at, raw.batch, number))
         faults = mapper.take_faults()
-        for (what, code), (count, example, number) in islice(faults.items(), MOST_FAULTS):
+        for (what, code), (count, example, number) in islice(faults.items(), MAX_FAULTS):
             index = mapped_lines[number]
             self.letters.append(
-                self._letter(record, raw, code, Oddity(f"{what}: {example}", index, raw.lines[index], count))
+                self._letter(record, raw, code, Fault(f"{what}: {example}", index, raw.lines[index], count))
             )
-        if len(faults) > MOST_FAULTS:
-            names = ", ".join(what for what, _ in islice(faults, MOST_FAULTS, None))
-            reason = f"and {len(faults) - MOST_FAULTS} more parts of the mapping could not use what there was: {names}"
-            self.letters.append(self._letter(record, raw, "more_faults", Oddity(reason, 0, raw.lines[0])))
+        if len(faults) > MAX_FAULTS:
+            names = ", ".join(what for what, _ in islice(faults, MAX_FAULTS, None))
+            reason = f"and {len(faults) - MAX_FAULTS} more parts of the mapping could not use what there was: {names}"
+            self.letters.append(self._letter(record, raw, "more_faults", Fault(reason, 0, raw.lines[0])))
 
     def _group(self, home: int, raw: Raw, record: RawRecord, mapper: Mapper, *, counted: bool) -> Group:
         """Return the group that the rows of a record belong to. Single messages share one, as they share columns."""
@@ -244,19 +246,21 @@ class Chunk:
         newest, arrived = raw.newest(), raw.arrived
         seen = self._seen.get(raw.stream)
         if seen is None:
-            seen = self._seen[raw.stream] = Seen(newest, arrived)
+            seen = self._seen[raw.stream] = StreamCounts(newest, arrived)
         seen.count += raw.count
         seen.bytes += len(record.value or b"")
         seen.newest = max(seen.newest, newest)
         seen.arrived = max(seen.arrived, arrived)
 
-    def _letter(self, record: RawRecord, raw: Raw, code: str, odd: Oddity) -> Outgoing:
+    def _letter(self, record: RawRecord, raw: Raw, code: str, odd: Fault) -> ProducerRecord:
         many = f"{odd.count} of {raw.count} messages, first index {raw.first + odd.index}: "
         reason = f"{many if raw.count > 1 else ''}{odd.reason}"
-        return letter_of(record, record.key, odd.excerpt, code, reason, self._now, stream=raw.stream, job_id=raw.job_id)
+        return dead_letter_at(
+            record, record.key, odd.excerpt, code, reason, self._now, stream=raw.stream, job_id=raw.job_id
+        )
 
 
-def _parsed(raw: Raw, index: int, odd: dict[str, Oddity]) -> dict[str, Any] | None:
+def _parsed(raw: Raw, index: int, odd: dict[str, Fault]) -> dict[str, Any] | None:
     try:
         return parse(raw.lines[index])
     except UnreadableMessageError as error:
@@ -264,9 +268,9 @@ def _parsed(raw: Raw, index: int, odd: dict[str, Oddity]) -> dict[str, Any] | No
         return None
 
 
-def _note(odd: dict[str, Oddity], code: str, reason: str, index: int, line: bytes) -> None:
+def _note(odd: dict[str, Fault], code: str, reason: str, index: int, line: bytes) -> None:
     known = odd.get(code)
     if known is None:
-        odd[code] = Oddity(reason, index, line)
+        odd[code] = Fault(reason, index, line)
     else:
         known.count += 1

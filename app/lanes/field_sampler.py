@@ -18,14 +18,14 @@ FIRST: Final = 50  # messages of a stream since the lane began here, so that a s
 EVERY: Final = 50
 TOGETHER: Final = 50  # are looked at in a row, which costs a third of looking between other work
 HAND_OVER: Final = timedelta(seconds=5)
-MOST_BYTES: Final = 2 * 2**20  # looked at between two hand-overs
-MOST_STREAMS: Final = 50
-MOST_FIELDS: Final = 2_000  # of all streams together
+MAX_SAMPLE_BYTES: Final = 2 * 2**20  # looked at between two hand-overs
+MAX_STREAMS: Final = 50
+MAX_FIELDS: Final = 2_000  # of all streams together
 REMEMBERED: Final = 1_000  # streams whose messages are numbered
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
-class Sample:
+class FieldSample:
     """What was looked at and not handed over yet."""
 
     def __init__(self, lane: str) -> None:
@@ -49,7 +49,7 @@ class Sample:
             return
         for index in self._chosen(stream, skipped, count):
             line = raw.lines[index]
-            if self._bytes + len(line) <= MOST_BYTES:
+            if self._bytes + len(line) <= MAX_SAMPLE_BYTES:
                 self._bytes += len(line)
                 self._waiting.append((stream, line, raw.timestamps[index] if raw.timestamps else raw.arrived))
         if len(self._waiting) >= TOGETHER:
@@ -92,7 +92,7 @@ class Sample:
             self._look_at(stream, line, at)
 
     def _look_at(self, stream: str, line: bytes, at: int) -> None:
-        if self._fields >= MOST_FIELDS or (stream not in self._known and len(self._known) >= MOST_STREAMS):
+        if self._fields >= MAX_FIELDS or (stream not in self._known and len(self._known) >= MAX_STREAMS):
             return
         try:
             message = parse(line)

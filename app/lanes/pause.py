@@ -8,12 +8,12 @@ from typing import Final
 from app.store.lanes import LaneStore
 
 PAUSABLE: Final = frozenset({"backfill"})  # what happens now is never held back: every answer would be wrong
-LOOK_SECONDS: Final = 1.0
+POLL_INTERVAL_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
 
-class Brake:
+class PauseFlag:
     """Of one lane; the store is asked once a second at most."""
 
     def __init__(self, lane: str, store: LaneStore, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,7 +25,7 @@ class Brake:
 
     async def holds(self) -> bool:
         """Tell whether nothing is to be read now."""
-        if self._lane in PAUSABLE and self._clock() - self._looked_at >= LOOK_SECONDS:
+        if self._lane in PAUSABLE and self._clock() - self._looked_at >= POLL_INTERVAL_SECONDS:
             self._looked_at = self._clock()
             before, self._paused = self._paused, await self._store.is_paused(self._lane)
             if self._paused and not before:

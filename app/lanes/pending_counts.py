@@ -11,7 +11,7 @@ from app.store.models import StreamDelta
 
 
 @dataclass(slots=True)
-class Uncounted:
+class PendingCounts:
     """Between which raw offsets, what was seen of each stream, and how many messages of each job."""
 
     begin: int

@@ -10,8 +10,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from projections.mapping.raw_messages import UNREADABLE, Raw, open_raw
 from schemas.topics import LANES
 
-BACK: Final = (1, 10, 100, 1_000)  # records from the end of a partition: farther when too few messages were found
-MOST_BYTES: Final = 32 * 1024 * 1024
+LOOKBACK_RECORDS: Final = (
+    1,
+    10,
+    100,
+    1_000,
+)  # records from the end of a partition: farther when too few messages were found
+MAX_BYTES: Final = 32 * 1024 * 1024
 FETCH_BYTES: Final = 1024 * 1024
 READ_SECONDS: Final = 5.0
 WAIT_MS: Final = 200
@@ -36,7 +41,7 @@ class RecentMessage:
 
 
 @dataclass(slots=True)
-class Recent:
+class RecentMessages:
     """What was found, and how much was read for it."""
 
     stream: str
@@ -48,7 +53,7 @@ class Recent:
     @property
     def is_enough(self) -> bool:
         """Whether no more has to be read, or may be."""
-        return len(self.found) >= self.most or self.bytes >= MOST_BYTES
+        return len(self.found) >= self.most or self.bytes >= MAX_BYTES
 
     def take(self, record: Any) -> None:
         """Look whether a record has messages of the stream; of one that can't be read the dead letter tells."""
@@ -71,14 +76,14 @@ def _message(raw: Raw, place: int) -> RecentMessage:
     return RecentMessage(raw.batch, raw.first + place, at, raw.arrived, raw.lines[place])
 
 
-async def recent_messages(bootstrap_servers: str, partitions: int, stream: str, most: int) -> Recent:
+async def recent_messages(bootstrap_servers: str, partitions: int, stream: str, most: int) -> RecentMessages:
     """Return the most recent messages of a stream, as far as they stand near the ends of the partitions.
 
     Raises:
         KafkaError, OSError: they can't be read now.
 
     """
-    recent = Recent(stream, most)
+    recent = RecentMessages(stream, most)
     places = [TopicPartition(topic.name, number) for topic in LANES.values() for number in range(partitions)]
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap_servers,
@@ -92,7 +97,7 @@ async def recent_messages(bootstrap_servers: str, partitions: int, stream: str, 
             await consumer.start()
             first, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
             until: Offsets = ends
-            for back in BACK:
+            for back in LOOKBACK_RECORDS:
                 start = {where: max(first[where], ends[where] - back) for where in places}
                 await _read(consumer, start, until, recent)
                 until = start
@@ -106,13 +111,13 @@ async def recent_messages(bootstrap_servers: str, partitions: int, stream: str, 
     return recent
 
 
-async def _read(consumer: AIOKafkaConsumer, start: Offsets, until: Offsets, recent: Recent) -> None:
+async def _read(consumer: AIOKafkaConsumer, start: Offsets, until: Offsets, recent: RecentMessages) -> None:
     """Read every partition from one offset up to another, as far as the bounds allow."""
     left = {where for where in start if start[where] < until[where]}
     consumer.assign(list(left))
     for where in left:
         consumer.seek(where, start[where])
-    while left and recent.bytes < MOST_BYTES:
+    while left and recent.bytes < MAX_BYTES:
         polled = await consumer.getmany(*left, timeout_ms=WAIT_MS)
         for where, records in polled.items():
             for record in records:

@@ -16,30 +16,30 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from app.clock import Clock, utc_now
-from app.definitions.compiled_rules import Books
+from app.definitions.compiled_rules import CompiledRulesCache
 from app.definitions.rules import RulesReader
-from app.kafka.batch_producer import Writer
-from app.kafka.group_consumer import GroupReader
-from app.lanes.chunk import Chunk
-from app.lanes.field_sampler import Sample
-from app.lanes.pause import Brake
-from app.lanes.pending_counts import Uncounted
+from app.kafka.batch_producer import BatchProducer
+from app.kafka.group_consumer import GroupConsumer
+from app.lanes.chunk import MappingChunk
+from app.lanes.field_sampler import FieldSample
+from app.lanes.pause import PauseFlag
+from app.lanes.pending_counts import PendingCounts
 from app.settings import Settings
 from app.signals import told_to_stop
 from app.store.models import StreamDelta
 from app.store.read_store import JobMapped, ReadStore
-from projections.definitions.compiled_rules import RuleBook
+from projections.definitions.compiled_rules import CompiledRules
 from schemas.topics import LANES
 
 GROUP: Final = "entrepot.lane"
 WAIT_MS: Final = 200
 COUNT_SECONDS: Final = 0.1
-MOST_RECORDS: Final = 2_000  # single messages at a time
+MAX_RECORDS: Final = 2_000  # single messages at a time
 
 _log = logging.getLogger(__name__)
 
 
-class OvertakenError(RuntimeError):
+class StaleOwnerError(RuntimeError):
     """Somebody else works on a partition of this process. Leave; who comes back goes on behind what is counted."""
 
 
@@ -54,15 +54,15 @@ class Lane:
         self._clock = clock
         self._positions: dict[TopicPartition, int] = {}  # up to where all is counted
         self._reached: dict[TopicPartition, int] = {}  # up to where all is told
-        self._uncounted: dict[TopicPartition, Uncounted] = {}
+        self._uncounted: dict[TopicPartition, PendingCounts] = {}
         self._counted_at = time.monotonic()
         self._counting: asyncio.Task[None] | None = None
         self._pins: dict[TopicPartition, list[tuple[int, int]]] = {}  # (raw offset, rules_at from there on), ascending
-        self._samples: dict[TopicPartition, Sample] = {}
-        self._books = Books(rules.at)
-        self._brake = Brake(name, store.lanes)
-        self._writer = Writer(settings.bootstrap_servers)
-        self._reader = GroupReader(
+        self._samples: dict[TopicPartition, FieldSample] = {}
+        self._books = CompiledRulesCache(rules.at)
+        self._brake = PauseFlag(name, store.lanes)
+        self._writer = BatchProducer(settings.bootstrap_servers)
+        self._reader = GroupConsumer(
             settings.bootstrap_servers,
             [LANES[name].name],
             f"{GROUP}.{name}",
@@ -103,14 +103,14 @@ class Lane:
         wait_ms = WAIT_MS
         if self._uncounted and self._counting is None:
             wait_ms = max(round(1000 * (self._counted_at + COUNT_SECONDS - time.monotonic())), 1)
-        return await self._reader.read(wait_ms=wait_ms, most=MOST_RECORDS)
+        return await self._reader.read(wait_ms=wait_ms, most=MAX_RECORDS)
 
     async def _assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
         topic = LANES[self._name].name
         for number in numbers:
             where = TopicPartition(topic, number)
             self._positions[where] = self._reached[where] = await self._store.next_offset(topic, number)
-            self._samples[where] = Sample(self._name)
+            self._samples[where] = FieldSample(self._name)
             self._pins[where] = list(await self._store.plane.rules_of(topic, number))
         return {where: offset for where, offset in self._positions.items() if where.partition in numbers}
 
@@ -132,14 +132,14 @@ class Lane:
             await self._store.plane.note_rules(where.topic, where.partition, position, newest)
             pins.append((position, newest))
 
-    async def _rules_for(self, where: TopicPartition, offset: int) -> tuple[RuleBook, float]:
+    async def _rules_for(self, where: TopicPartition, offset: int) -> tuple[CompiledRules, float]:
         """Return the rules for a raw offset, and the offset that others begin at."""
         pins = self._pins[where]
         place = max(bisect_right(pins, offset, key=lambda pin: pin[0]), 1)
         return await self._books.at(pins[place - 1][1]), pins[place][0] if place < len(pins) else float("inf")
 
     async def _take(self, where: TopicPartition, records: Sequence[Any]) -> None:
-        chunk: Chunk | None = None
+        chunk: MappingChunk | None = None
         until = float("inf")
         for record in records:
             if chunk is None or chunk.is_full or record.offset >= until:
@@ -150,12 +150,12 @@ class Lane:
                     return
                 book, until = await self._rules_for(where, record.offset)
                 forgotten, sample = self._rules.rules.forgotten, self._samples[where]
-                chunk = Chunk(self._name, book, forgotten, self._partitions, self._clock(), sample)
+                chunk = MappingChunk(self._name, book, forgotten, self._partitions, self._clock(), sample)
             chunk.add(record)
         if chunk is not None:
             await self._send(where, chunk)
 
-    async def _send(self, where: TopicPartition, whole: Chunk) -> None:
+    async def _send(self, where: TopicPartition, whole: MappingChunk) -> None:
         for chunk in whole.fitting():
             await self._writer.write([*chunk.updates(), *chunk.letters])
             self._note(where, chunk.next_offset, chunk.seen, chunk.jobs)
@@ -165,7 +165,7 @@ class Lane:
         self, where: TopicPartition, reached: int, seen: Mapping[str, StreamDelta], jobs: Mapping[str, int]
     ) -> None:
         begin = self._reached[where]
-        self._uncounted.setdefault(where, Uncounted(begin, begin)).add(reached, seen, jobs)
+        self._uncounted.setdefault(where, PendingCounts(begin, begin)).add(reached, seen, jobs)
         self._reached[where] = max(reached, begin)
 
     async def _hand_over_samples(self) -> None:
@@ -199,7 +199,7 @@ class Lane:
             jobs = [JobMapped(job_id=job_id, count=count, at=now) for job_id, count in each.jobs.items()]
             told, begin, reached = seen[where], each.begin, each.reached
             if not await self._store.apply_streams(where.topic, where.partition, begin, reached, told, jobs):
-                raise OvertakenError(f"another worker has counted {where.topic}/{where.partition} behind {begin}")
+                raise StaleOwnerError(f"another worker has counted {where.topic}/{where.partition} behind {begin}")
             self._positions[where] = reached
 
 

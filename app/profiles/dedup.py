@@ -19,7 +19,7 @@ Fetch = Callable[[list[bytes]], Sequence[bytes | None]]
 Spans = list[list[int]]
 
 
-class Seen:
+class DedupWindow:
     """The ranges of message indexes that were counted, by batch. `clock` gives seconds since 1970.
 
     What was counted longer ago is let go of, unless times come `in_any_order`, as when history is read again.

@@ -9,9 +9,9 @@ from typing import Final
 
 from aiokafka import TopicPartition
 
-from app.kafka.batch_producer import Writer
+from app.kafka.batch_producer import BatchProducer
 from app.profiles.partition import ProfilePartition
-from app.profiles.storage.partition_store import Place
+from app.profiles.storage.partition_store import Shard
 from schemas.topics import UPDATES
 
 KEEP_SECONDS: Final = 0.1
@@ -20,26 +20,29 @@ KEEP_NODES: Final = 5_000  # of all partitions together
 SLICE_NODES: Final = 200  # encoded at a time: two or three milliseconds
 
 
-class Keeper:
+class FlushScheduler:
     """Keeps the partitions that are open: each some times a second, and less often while there is much to do.
 
     `make_way` is what may be done in the middle of it.
     """
 
     def __init__(
-        self, writer: Writer, partitions: Mapping[Place, ProfilePartition], make_way: Callable[[], Awaitable[None]]
+        self,
+        writer: BatchProducer,
+        partitions: Mapping[Shard, ProfilePartition],
+        make_way: Callable[[], Awaitable[None]],
     ) -> None:
         self._writer = writer
         self._partitions = partitions
         self._make_way = make_way
-        self._kept: dict[Place, tuple[float, Mapping[str, int]]] = {}  # when, and up to which offset of each lane
+        self._kept: dict[Shard, tuple[float, Mapping[str, int]]] = {}  # when, and up to which offset of each lane
 
-    def note_kept(self, place: Place) -> None:
+    def note_kept(self, place: Shard) -> None:
         """Take a partition for kept as it is, as it was written or has just been opened."""
         offsets = {lane: self._partitions[place].next_offset(lane) for lane in UPDATES}
         self._kept[place] = (time.monotonic(), offsets)
 
-    def note_closed(self, place: Place) -> None:
+    def note_closed(self, place: Shard) -> None:
         """Forget a partition."""
         self._kept.pop(place, None)
 
@@ -54,7 +57,7 @@ class Keeper:
         That is soon while somebody waits for it, or another partition has to hear something, and when much has changed.
         """
         is_much = sum(each.changes for each in self._partitions.values()) >= KEEP_NODES
-        now, due = time.monotonic(), list[Place]()
+        now, due = time.monotonic(), list[Shard]()
         for place, partition in self._partitions.items():
             patience = KEEP_SECONDS if is_awaited or partition.has_news else BUSY_KEEP_SECONDS
             if not partition.is_kept and (is_much or now - self._kept[place][0] >= patience):
@@ -77,7 +80,7 @@ class Keeper:
             for lane, offset in offsets.items()
         }
 
-    async def _keep(self, place: Place) -> None:
+    async def _keep(self, place: Shard) -> None:
         partition = self._partitions[place]
         for _ in range(partition.changes // SLICE_NODES):
             partition.encode_some(SLICE_NODES)

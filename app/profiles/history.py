@@ -7,31 +7,31 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from app.definitions.compiled_rules import Books
+from app.definitions.compiled_rules import CompiledRulesCache
 from app.definitions.rules import RulesReader
-from app.profiles.lookup_client import Look
+from app.profiles.lookup_client import GenerationReader
 from projections.definitions.compiled_rules import identity_of, is_forgotten
 from projections.definitions.rules import Rules
 from projections.mapping.raw_messages import Raw, open_raw, parse
 from projections.profiles.identity_node import Node
 from projections.profiles.impact import settle
-from projections.profiles.updates import Group, Mapped
+from projections.profiles.updates import Group, MappedMessages
 from schemas.topics import LANES
 
-MOST_MESSAGES: Final = 10_000
-MOST_RECORDS: Final = 500
-MOST_BYTES: Final = 64 * 1024 * 1024  # of messages, which are held at once
+MAX_MESSAGES: Final = 10_000
+MAX_RECORDS: Final = 500
+MAX_BYTES: Final = 64 * 1024 * 1024  # of messages, which are held at once
 WAIT_MS: Final = 2_000
 
-Place = tuple[str, int, int]  # topic, partition, offset
+RecordPosition = tuple[str, int, int]  # topic, partition, offset
 
 
-class TooMuchError(Exception):
+class HistoryTooLargeError(Exception):
     """More messages are behind the profile than are read for one answer. Narrow it, or read the topics."""
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class SourceMessage:
     """One raw message behind a profile: where it is, what it says, and by which rules it was mapped."""
 
     topic: str
@@ -49,31 +49,31 @@ class Behind:
     columns: tuple[str, ...]
 
 
-class Past:
+class ProfileHistory:
     """Reads raw messages again, by the references that profiles keep."""
 
     def __init__(self, bootstrap_servers: str, rules: RulesReader) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._rules = rules
-        self._books = Books(rules.at)
+        self._books = CompiledRulesCache(rules.at)
 
-    async def behind(self, look: Look, identities: Iterable[str]) -> list[Behind]:
+    async def behind(self, look: GenerationReader, identities: Iterable[str]) -> list[SourceMessage]:
         """Return the raw messages behind identities (ranked keys), by time.
 
         Raises:
-            TooMuchError: they are too many.
+            HistoryTooLargeError: they are too many.
             NobodyAnswers: an owner can't be asked.
 
         """
-        wanted: dict[Place, set[tuple[int, int]]] = defaultdict(set)
+        wanted: dict[RecordPosition, set[tuple[int, int]]] = defaultdict(set)
         topics = [topic.name for topic in LANES.values()]
         count = 0
         for key in identities:
             for lane, partition, offset, index, rules_at in await look.references(key):
                 wanted[topics[lane], partition, offset].add((index, rules_at))
                 count += 1
-            if count > MOST_MESSAGES or len(wanted) > MOST_RECORDS:
-                raise TooMuchError(f"{count:,} messages or more in {len(wanted):,} records are behind it")
+            if count > MAX_MESSAGES or len(wanted) > MAX_RECORDS:
+                raise HistoryTooLargeError(f"{count:,} messages or more in {len(wanted):,} records are behind it")
         found, size = [], 0
         async for place, raw in self._records(wanted):
             for index, rules_at in sorted(wanted[place]):
@@ -81,14 +81,14 @@ class Past:
                 if behind is not None:
                     found.append(behind)
                     size += len(raw.lines[index - raw.first])
-            if size > MOST_BYTES:
-                raise TooMuchError(f"more than {MOST_BYTES:,} bytes of messages are behind it")
+            if size > MAX_BYTES:
+                raise HistoryTooLargeError(f"more than {MAX_BYTES:,} bytes of messages are behind it")
         return sorted(found, key=lambda each: (each.at, each.message_id))
 
-    async def as_of(self, behind: Iterable[Behind], key: str, at: int, rules: Rules) -> Node:
+    async def as_of(self, behind: Iterable[SourceMessage], key: str, at: int, rules: Rules) -> Node:
         """Return the root of `key` when only the messages up to `at` are known."""
         nodes = {key: Node(key)}
-        mapped = Mapped()
+        mapped = MappedMessages()
         for each in behind:
             if each.at <= at:
                 mapped.groups.append(Group(each.stream, each.columns, 0, [each.row[0]], [each.row[1]]))
@@ -100,7 +100,7 @@ class Past:
             node = nodes[node.parent]
         return node
 
-    async def _behind(self, place: Place, raw: Raw, index: int, rules_at: int) -> Behind | None:
+    async def _behind(self, place: RecordPosition, raw: Raw, index: int, rules_at: int) -> SourceMessage | None:
         book = await self._books.at(rules_at)
         mapper = book.mapper(raw.stream)
         number = index - raw.first
@@ -114,7 +114,7 @@ class Past:
         key, links, at, values = mapped
         if is_forgotten(self._rules.rules.forgotten, (key, *links), at):
             return None  # since it was mapped
-        return Behind(
+        return SourceMessage(
             *place,
             message_id=f"{raw.batch}/{index}",
             stream=raw.stream,
@@ -128,7 +128,7 @@ class Past:
             columns=mapper.columns,
         )
 
-    async def _records(self, places: Iterable[Place]) -> AsyncIterator[tuple[Place, Raw]]:
+    async def _records(self, places: Iterable[RecordPosition]) -> AsyncIterator[tuple[RecordPosition, Raw]]:
         by_partition: dict[TopicPartition, list[int]] = defaultdict(list)
         for topic, partition, offset in places:
             by_partition[TopicPartition(topic, partition)].append(offset)

@@ -8,18 +8,18 @@ from typing import Any, Final, Self
 import orjson
 from aiohttp import web
 
-from app.profiles.lookup_client import MOST_KEYS
+from app.profiles.lookup_client import MAX_KEYS
 from app.profiles.partition import ProfilePartition
-from app.profiles.storage.partition_store import Place
+from app.profiles.storage.partition_store import Shard
 from app.store.data_plane import Owner, PlaneStore
 from projections.profiles.identity_node import Node
 
-MOST_BYTES: Final = 4 * 1024 * 1024  # of nodes in an answer, unless a single one is larger
+MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024  # of nodes in an answer, unless a single one is larger
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Serving:
+class LookupServer:
     """An HTTP server in front of partitions that are open; use it as an async context manager.
 
     `POST /nodes` takes `{"generation": g, "partition": n, "keys": […]}` and answers, key by key, with the node as it is
@@ -29,7 +29,7 @@ class Serving:
     404: it isn't here, or not open yet.
     """
 
-    def __init__(self, host: str, plane: PlaneStore, partitions: Mapping[Place, ProfilePartition]) -> None:
+    def __init__(self, host: str, plane: PlaneStore, partitions: Mapping[Shard, ProfilePartition]) -> None:
         self._host = host
         self._plane = plane
         self._partitions = partitions
@@ -48,7 +48,7 @@ class Serving:
     async def __aexit__(self, *_error: object) -> None:
         await self._runner.cleanup()
 
-    async def announce(self, place: Place) -> None:
+    async def announce(self, place: Shard) -> None:
         """Let the API know that a partition is answered for here."""
         host, port = self._runner.addresses[0][:2]
         await self._plane.claim(*place, Owner(f"http://{host}:{port}", self._secret))
@@ -63,21 +63,21 @@ class Serving:
     async def _nodes(self, request: web.Request) -> web.Response:
         partition, body = await self._asked(request)
         found, size = list[orjson.Fragment](), 0
-        for key in body["keys"][:MOST_KEYS]:
+        for key in body["keys"][:MAX_KEYS]:
             told = orjson.dumps(_facts(partition.nodes.peek(key)))
             found.append(orjson.Fragment(told))
             size += len(told)
-            if size >= MOST_BYTES:
+            if size >= MAX_RESPONSE_BYTES:
                 break
         return _json(found)
 
     async def _references(self, request: web.Request) -> web.Response:
         partition, body = await self._asked(request)
-        return _json([partition.references(key) for key in body["keys"][:MOST_KEYS]])
+        return _json([partition.references(key) for key in body["keys"][:MAX_KEYS]])
 
     async def _page(self, request: web.Request) -> web.Response:
         partition, body = await self._asked(request)
-        nodes = partition.store.iterate_nodes(body["start"].encode(), min(body["most"], MOST_KEYS), MOST_BYTES)
+        nodes = partition.store.iterate_nodes(body["start"].encode(), min(body["most"], MAX_KEYS), MAX_RESPONSE_BYTES)
         found = [[key.decode(), orjson.Fragment(stored)] for key, stored in nodes]
         return _json({"offsets": partition.store.offsets(), "nodes": found})
 

@@ -11,7 +11,7 @@ USUAL_BYTES: Final = 1_024  # of a node as it is stored; in memory it is several
 Fetch = Callable[[list[bytes]], Sequence[bytes | None]]
 
 
-class Nodes:
+class NodeCache:
     """Keeps about `most` nodes, those used last, and fewer when they are large.
 
     What was changed and not stored yet is held in any case.

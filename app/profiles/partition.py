@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
-from app.kafka.producer_record import Outgoing
-from app.profiles.dedup import Seen
-from app.profiles.identity_limit import Overfull
-from app.profiles.node_cache import Nodes
+from app.kafka.producer_record import ProducerRecord
+from app.profiles.dedup import DedupWindow
+from app.profiles.identity_limit import IdentityLimitReports
+from app.profiles.node_cache import NodeCache
 from app.profiles.storage.partition_store import Changes, PartitionStore
 from projections.profiles.identity_node import Node, Outbox
 from projections.profiles.payload_limits import encoded_parts
@@ -24,10 +24,10 @@ from projections.profiles.updates import (
     INDEX,
     KEY,
     OFFSET,
-    Folded,
+    FoldedMessages,
     Group,
-    Mapped,
-    Told,
+    MappedMessages,
+    NodeMessages,
     apply_folded,
     apply_mapped,
     apply_told,
@@ -42,13 +42,15 @@ from schemas.topics import LANES, UPDATES
 from schemas.updates import EVERY_GENERATION, MappedBatch, NodeBatch, Update
 from schemas.wire.codec import encode
 
-LARGEST_TOLD: Final = 4 * 1024 * 1024  # of JSON in a record, or of a piece of it: a thousand edges, or values of a cell
+MAX_OUTBOX_BYTES: Final = (
+    4 * 1024 * 1024
+)  # of JSON in a record, or of a piece of it: a thousand edges, or values of a cell
 REFERENCE: Final = struct.Struct(">BHQQQ")  # lane, partition and offset of a raw record, index in it, rules_at
 PAGES: Final = "pages"  # of references, numbered in the order they were written
 RULES_AT: Final = "rules_at"  # behind the rules of what was made by a rebuild: its promotion
 ALL_ROWS: Final = sys.maxsize
-MOST_REFERENCES: Final = 10_001  # of one key: more than anybody reads for an answer
-NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
+MAX_REFERENCES: Final = 10_001  # of one key: more than anybody reads for an answer
+NO_CHANGES: Final[Mapping[str, bytes]] = MappingProxyType({})
 LANE_NUMBER: Final = {topic.name: number for number, topic in enumerate(LANES.values())}
 
 
@@ -79,10 +81,10 @@ class ProfilePartition:
         self._offsets = store.offsets()  # of the update topics by name, and of the raw topics by `topic/partition`
         self._pages = int(store.fact(PAGES) or 0)
         self._rules_at = int(store.fact(RULES_AT) or 0)
-        self.nodes = Nodes(store.get_nodes, most_nodes)
-        self._seen = Seen(store.get_seen, store.iterate_seen, clock, in_any_order=in_any_order)
+        self.nodes = NodeCache(store.get_nodes, most_nodes)
+        self._seen = DedupWindow(store.get_seen, store.iterate_seen, clock, in_any_order=in_any_order)
         self._clock = clock
-        self._overfull = Overfull(f"profiles/{number}")
+        self._overfull = IdentityLimitReports(f"profiles/{number}")
         self._references: dict[str, bytearray] = {}
         self._encoded: dict[bytes, bytes] = {}  # nodes as they will be stored, unless they change again
         self._outboxes: dict[str, Outbox] = {}
@@ -132,7 +134,7 @@ class ProfilePartition:
                 _log.warning("%s/%d@%d is passed over: %s", UPDATES[lane].name, self.number, offset, error)
         self.seek({UPDATES[lane].name: offset + 1})
 
-    def take(self, header: MappedBatch, mapped: Mapped, most_identities: int) -> int:
+    def take(self, header: MappedBatch, mapped: MappedMessages, most_identities: int) -> int:
         """Apply what raw messages say, and return how many rows that was; only what wasn't taken before counts."""
         return sum(self._take(header, mapped, self._outbox("", most_identities), ALL_ROWS))
 
@@ -145,7 +147,7 @@ class ProfilePartition:
         """Tell whether anybody of these was forgotten, and nodes have to look at the time of each message."""
         return any(node.forgotten for node in self.nodes.load(keys).values())
 
-    def take_folded(self, folded: Folded, most_identities: int) -> None:
+    def take_folded(self, folded: FoldedMessages, most_identities: int) -> None:
         """Apply what raw messages say, folded before; none was taken or counted yet, or is about who was forgotten."""
         with self._seen.of({batch for batch, _, _ in folded.counted}) as seen:
             note_counted(folded.counted, seen)
@@ -154,7 +156,7 @@ class ProfilePartition:
             self._references.setdefault(key, bytearray()).extend(page)
         self._moved = True
 
-    def hear(self, told: Told, most_identities: int) -> int:
+    def hear(self, told: NodeMessages, most_identities: int) -> int:
         """Apply what other nodes tell, and return how much that was."""
         return self._hear(told, self._outbox("", most_identities))
 
@@ -163,7 +165,7 @@ class ProfilePartition:
         self._offsets |= offsets
         self._moved = True
 
-    def told(self) -> list[tuple[str, int, Told]]:
+    def told(self) -> list[tuple[str, int, NodeMessages]]:
         """Return what other partitions have to hear before anything is kept: by lane and partition."""
         outboxes, self._outboxes = self._outboxes, {}
         return [
@@ -184,12 +186,12 @@ class ProfilePartition:
             yield from self._take(update, mapped, outbox, rows)
         # else a lane that was killed sends it again
 
-    def _hear(self, told: Told, outbox: Outbox) -> int:
+    def _hear(self, told: NodeMessages, outbox: Outbox) -> int:
         self._moved = True
         apply_told(told, self._touch(told.spoken_to()), outbox)
         return len(told.joins) + len(told.links)
 
-    def _take(self, header: MappedBatch, mapped: Mapped, outbox: Outbox, rows: int) -> Iterator[int]:
+    def _take(self, header: MappedBatch, mapped: MappedMessages, outbox: Outbox, rows: int) -> Iterator[int]:
         source = f"{header.topic}/{header.partition}"
         taken = self.next_raw_offset(source)
         for group in mapped.groups:
@@ -212,7 +214,7 @@ class ProfilePartition:
         self.nodes.changed |= found
         return found
 
-    def _refer(self, update: MappedBatch, mapped: Mapped) -> None:
+    def _refer(self, update: MappedBatch, mapped: MappedMessages) -> None:
         """Note where the raw messages of every row are, so that a profile can be explained."""
         lane, pack, references = LANE_NUMBER[update.topic], REFERENCE.pack, self._references
         for group in mapped.groups:
@@ -224,7 +226,7 @@ class ProfilePartition:
                 else:
                     known += reference
 
-    def to_tell(self) -> list[Outgoing]:
+    def to_tell(self) -> list[ProducerRecord]:
         """Return what `told` does, as records, with dead letters of what is too much to be kept."""
         letters = [
             letter
@@ -233,13 +235,13 @@ class ProfilePartition:
             for letter in self._overfull.letters(each.overfull, each.most_identities, self._now())
         ]
         told = [
-            Outgoing(
+            ProducerRecord(
                 UPDATES[lane].name,
                 encode(NodeBatch(payload=payload, generation=self.generation)),
                 partition=partition,
             )
             for lane, partition, told in self.told()
-            for payload in encoded_parts(told, LARGEST_TOLD)
+            for payload in encoded_parts(told, MAX_OUTBOX_BYTES)
         ]
         return told + letters
 
@@ -253,7 +255,7 @@ class ProfilePartition:
             key, node = changed.popitem()
             self._encoded[key.encode()] = encode_node(node)
 
-    def keep(self, facts: Mapping[str, bytes] = NOTHING) -> None:
+    def keep(self, facts: Mapping[str, bytes] = NO_CHANGES) -> None:
         """Write all that was applied, with the position behind it, in one step. What was to tell has been told."""
         assert not self._outboxes, "others have to be told first"
         self._pages += 1
@@ -273,7 +275,7 @@ class ProfilePartition:
 
     def references(self, key: str) -> Sequence[tuple[int, int, int, int, int]]:
         """Return where the raw messages behind a key are, as `REFERENCE` lays it out; the first, in their order."""
-        most = MOST_REFERENCES * REFERENCE.size
+        most = MAX_REFERENCES * REFERENCE.size
         kept = b"".join(page for _, page in self.store.iterate_refs(key.encode() + b"\0", most))
         found = REFERENCE.iter_unpack((kept + self._references.get(key, b""))[:most])
         return [(*where, max(rules_at, self._rules_at)) for *where, rules_at in found]

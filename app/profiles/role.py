@@ -18,28 +18,28 @@ from aiokafka import TopicPartition
 
 from app.clock import Clock, utc_now
 from app.definitions.rules import RulesReader
-from app.kafka.batch_producer import Writer
-from app.kafka.group_consumer import GroupReader
-from app.profiles.flush import Keeper
-from app.profiles.lookup_server import Serving
+from app.kafka.batch_producer import BatchProducer
+from app.kafka.group_consumer import GroupConsumer
+from app.profiles.flush import FlushScheduler
+from app.profiles.lookup_server import LookupServer
 from app.profiles.partition import ProfilePartition
 from app.profiles.storage.object_store import SnapshotStoreUnavailable
-from app.profiles.storage.partition_store import Place
+from app.profiles.storage.partition_store import Shard
 from app.profiles.storage.stores import LostLogError, Storage
-from app.profiles.update_consumer import Taking, open_of
+from app.profiles.update_consumer import UpdateConsumer, open_of
 from app.settings import Settings
 from app.signals import told_to_stop
-from app.store.data_plane import PlaneStore, Stage
+from app.store.data_plane import Generations, PlaneStore
 from app.store.read_store import ReadStore
 from schemas.topics import UPDATES
 
 GROUP: Final = "entrepot.profiles"
-MOST_NODES: Final = 60_000  # in memory, decoded, of all partitions together
-LOOK_SECONDS: Final = 0.5  # between two looks at which generations there are
+MAX_CACHED_NODES: Final = 60_000  # in memory, decoded, of all partitions together
+POLL_INTERVAL_SECONDS: Final = 0.5  # between two looks at which generations there are
 LOST_SECONDS: Final = 10.0  # between two looks whether a snapshot was brought back
 GRACE_SECONDS: Final = 30.0  # for answers that began before a generation went live
 
-Announce = Callable[[Place], Awaitable[None]]
+Announce = Callable[[Shard], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Profiles:
         storage: Storage,
         rules: RulesReader,
         clock: Clock,
-        partitions: dict[Place, ProfilePartition],
+        partitions: dict[Shard, ProfilePartition],
         announce: Announce,
         plane: PlaneStore,
     ) -> None:
@@ -61,19 +61,19 @@ class Profiles:
         self._storage = storage
         self._rules = rules
         self._plane = plane
-        self._stage = Stage()
+        self._stage = Generations()
         self._looked_at = float("-inf")
-        self._announced: set[Place] = set()
+        self._announced: set[Shard] = set()
         self._unneeded: dict[int, float] = {}  # generations that are no longer live, and when they are closed
         self._clock = clock
         self._announce = announce
         self.partitions = partitions
         self._wanted: frozenset[int] = frozenset()
-        self._lost: dict[Place, float] = {}  # what can't be opened as its log is gone, and when that is tried again
+        self._lost: dict[Shard, float] = {}  # what can't be opened as its log is gone, and when that is tried again
         self._first: dict[TopicPartition, int] = {}  # offsets that updates still have, asked for before reading begins
         self._told: dict[TopicPartition, int] = {}  # up to where the last owner had read at least
-        self._writer = Writer(settings.bootstrap_servers)
-        self._reader = GroupReader(
+        self._writer = BatchProducer(settings.bootstrap_servers)
+        self._reader = GroupConsumer(
             settings.bootstrap_servers,
             [each.name for each in UPDATES.values()],
             GROUP,
@@ -82,8 +82,8 @@ class Profiles:
             revoked=self._revoked,
             patient=[UPDATES["backfill"].name],
         )
-        self._taking = Taking(self._reader, rules, partitions)
-        self._keeper = Keeper(self._writer, partitions, self._taking.make_way)
+        self._taking = UpdateConsumer(self._reader, rules, partitions)
+        self._keeper = FlushScheduler(self._writer, partitions, self._taking.make_way)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Whatever goes wrong escapes; what wasn't kept is read again."""
@@ -111,7 +111,7 @@ class Profiles:
         await self._keeper.keep()
         await self._close([each for each in self.partitions if each[1] in numbers])
 
-    async def _close(self, places: Iterable[Place]) -> None:
+    async def _close(self, places: Iterable[Shard]) -> None:
         for place in tuple(places):
             self._announced.discard(place)
             self._keeper.note_closed(place)
@@ -122,7 +122,7 @@ class Profiles:
     async def _follow_generations(self) -> None:
         """Look which generations are to be open, and close those that nobody asks any more."""
         now = time.monotonic()
-        if now - self._looked_at < LOOK_SECONDS:
+        if now - self._looked_at < POLL_INTERVAL_SECONDS:
             return
         self._looked_at = now
         before, self._stage = self._stage, await self._plane.stage()
@@ -166,7 +166,7 @@ class Profiles:
             self._settings.partitions,
             store,
             generation=place[0],
-            most_nodes=MOST_NODES // max(len(self._wanted) * len(generations), 1),
+            most_nodes=MAX_CACHED_NODES // max(len(self._wanted) * len(generations), 1),
             clock=lambda: self._clock().timestamp(),
         )
         self.partitions[place] = partition
@@ -175,7 +175,7 @@ class Profiles:
             self._reader.seek(each, min(open_.next_offset(lane) for open_ in open_of(self.partitions, place[1])))
         gc.freeze()  # what has been loaded lives long; collections needn't look at it
 
-    async def _first_offsets(self, missing: Iterable[Place]) -> Mapping[TopicPartition, int]:
+    async def _first_offsets(self, missing: Iterable[Shard]) -> Mapping[TopicPartition, int]:
         """Return the first offsets of all that is missing, asked for at once: behind a fetch, an answer takes 0.5 s."""
         where = {TopicPartition(topic.name, number) for _, number in missing for topic in UPDATES.values()}
         if not where <= self._first.keys():
@@ -190,7 +190,7 @@ class Profiles:
                 await self._announce(place)
                 self._announced.add(place)
 
-    def _known(self, place: Place, lane: str) -> int:
+    def _known(self, place: Shard, lane: str) -> int:
         """Return up to where updates were read by what has answered so far."""
         if place[0] == self._stage.live:
             return self._told[TopicPartition(UPDATES[lane].name, place[1])]
@@ -211,8 +211,8 @@ async def run_profiles(settings: Settings, clock: Clock = utc_now) -> int:
         stack.push_async_callback(rules.stop)
         rules.start()
         await rules.caught_up()
-        partitions: dict[Place, ProfilePartition] = {}
-        serving = await stack.enter_async_context(Serving(settings.profiles_bind_host, store.plane, partitions))
+        partitions: dict[Shard, ProfilePartition] = {}
+        serving = await stack.enter_async_context(LookupServer(settings.profiles_bind_host, store.plane, partitions))
         storage = Storage(settings, time.monotonic)
         profiles = Profiles(settings, storage, rules, clock, partitions, serving.announce, store.plane)
         await profiles.run(told_to_stop())

@@ -12,12 +12,12 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from app.definitions.rules import RulesReader
-from app.kafka.group_consumer import GroupReader
+from app.kafka.group_consumer import GroupConsumer
 from app.profiles.partition import ALL_ROWS, ProfilePartition
-from app.profiles.storage.partition_store import Place
+from app.profiles.storage.partition_store import Shard
 from app.profiles.update_records import heard
 from projections.definitions.compiled_rules import identity_of
-from projections.definitions.rebuild_spec import Applied
+from projections.definitions.rebuild_spec import AppliedBody
 from schemas.topics import UPDATES
 
 IDLE_MS: Final = 50
@@ -32,17 +32,17 @@ REALTIME: Final = UPDATES["realtime"].name
 BACKFILL: Final = UPDATES["backfill"].name
 LANES: Final = {topic.name: lane for lane, topic in UPDATES.items()}
 
-Found = Mapping[TopicPartition, Sequence[Any]]
+PolledRecords = Mapping[TopicPartition, Sequence[Any]]
 
 
-class Taking:
+class UpdateConsumer:
     """Applies a little at a time. `is_idle`: there was nothing to read at once, the last time."""
 
-    def __init__(self, reader: GroupReader, rules: RulesReader, partitions: Mapping[Place, ProfilePartition]) -> None:
+    def __init__(self, reader: GroupConsumer, rules: RulesReader, partitions: Mapping[Shard, ProfilePartition]) -> None:
         self._reader = reader
         self._rules = rules
         self._partitions = partitions
-        self._bounds: dict[int, tuple[Applied | None, int]] = {}
+        self._bounds: dict[int, tuple[AppliedBody | None, int]] = {}
         self._alone = 0  # turns that real time had in a row
         self._happened_at = float("-inf")
         self.is_idle = True
@@ -85,7 +85,7 @@ class Taking:
             self._apply_now(where, records)
         return bool(found)
 
-    async def _take(self, found: Found) -> None:
+    async def _take(self, found: PolledRecords) -> None:
         for where, records in found.items():
             if where.topic == REALTIME:
                 self._apply_now(where, records)
@@ -124,6 +124,6 @@ class Taking:
         return self._bounds[generation][1]
 
 
-def open_of(partitions: Mapping[Place, ProfilePartition], number: int) -> list[ProfilePartition]:
+def open_of(partitions: Mapping[Shard, ProfilePartition], number: int) -> list[ProfilePartition]:
     """Return the generations of a partition that are open: they read the same records, each from where it is."""
     return [partition for (_, each), partition in partitions.items() if each == number]

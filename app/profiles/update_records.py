@@ -10,7 +10,7 @@ from schemas.wire.codec import MalformedRecordError, decode
 
 RAW_TOPICS: Final = frozenset(topic.name for topic in LANES.values())
 
-MOST_PARTITION: Final = 0xFFFF  # as `REFERENCE` in app.profiles.partition has room for
+MAX_PARTITION: Final = 0xFFFF  # as `REFERENCE` in app.profiles.partition has room for
 
 _log: Final = logging.getLogger(__name__)
 

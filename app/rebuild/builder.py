@@ -14,28 +14,28 @@ from typing import Final, Self
 
 from aiokafka import TopicPartition
 
-from app.lanes.chunk import Chunk
+from app.lanes.chunk import MappingChunk
 from app.profiles.storage.restore import in_thread
 from app.rebuild.columnar.fold import FoldedRecords, fold_records
 from app.rebuild.raw_reader import WINDOW_BYTES, Bounds, RawReader, Window
-from app.rebuild.stores import Workshop
-from app.rebuild.tasks import Task
-from projections.definitions.compiled_rules import RuleBook
+from app.rebuild.stores import RebuildStores
+from app.rebuild.tasks import RebuildTask
+from projections.definitions.compiled_rules import CompiledRules
 from projections.definitions.rules import Forgotten, Rules
 from schemas.topics import LANES
 from schemas.updates import MappedBatch
 
 WAIT_MS: Final = 200
-LEAST_BYTES: Final = 256 * 1024  # of a window that is worth folding
+MIN_WINDOW_BYTES: Final = 256 * 1024  # of a window that is worth folding
 FOLDERS: Final = 2  # threads, each of which takes memory for a window several times
 AHEAD: Final = 2  # windows that are folded, or wait for it, while another is applied
-MOST_PASSED: Final = 16  # windows in a row that aren't tried after some that couldn't be folded
+MAX_SKIPPED_WINDOWS: Final = 16  # windows in a row that aren't tried after some that couldn't be folded
 KEEP_CHANGES: Final = 50_000
 KEEP_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Folding:
+class _FoldState:
     """A window that is being folded in a thread, without those who were forgotten by then."""
 
     window: Window
@@ -43,22 +43,22 @@ class _Folding:
     folded: asyncio.Task[FoldedRecords | None]
 
 
-class Building:
+class RebuildBuilder:
     """A rebuild's stores, and the raw topics that they are filled from; use it as an async context manager."""
 
-    def __init__(self, task: Task, folder: Path, bootstrap_servers: str, partitions: int) -> None:
+    def __init__(self, task: RebuildTask, folder: Path, bootstrap_servers: str, partitions: int) -> None:
         rules = Rules(task.recipe.identity, task.recipe.mappings, scope=task.recipe.scope)
         self.name = task.rebuild.definition_id
         self._rules = rules
-        self._book = RuleBook(rules, 0)
+        self._book = CompiledRules(rules, 0)
         self._passed = self._to_pass = 0  # windows that aren't tried to fold
         self._numbers = partitions
-        self.workshop = Workshop(folder, partitions, self._book.identity.max_identities, task.began)
+        self.workshop = RebuildStores(folder, partitions, self._book.identity.max_identities, task.began)
         self._messages = 0
         self._raw = RawReader(bootstrap_servers, partitions)
         self._next = {each: self.workshop.next_offset(each.topic, each.partition) for each in self._raw.where}
         self._waiting: deque[Window] = deque()
-        self._folding: deque[_Folding] = deque()  # read before those that wait
+        self._folding: deque[_FoldState] = deque()  # read before those that wait
         self._folders = ThreadPoolExecutor(FOLDERS, "folding")
         self._kept_at = time.monotonic()
 
@@ -108,7 +108,7 @@ class Building:
         while self._waiting and len(self._folding) <= AHEAD:
             window = self._waiting.popleft()
             task = asyncio.create_task(self._fold(window, forgotten), name="folding")
-            self._folding.append(_Folding(window, forgotten, task))
+            self._folding.append(_FoldState(window, forgotten, task))
         if self._folding:
             first = self._folding[0]
             folded = await first.folded
@@ -131,17 +131,17 @@ class Building:
         self._kept_at = time.monotonic()
 
     async def _fold(self, window: Window, forgotten: Forgotten) -> FoldedRecords | None:
-        if window.size < LEAST_BYTES:
+        if window.size < MIN_WINDOW_BYTES:
             return None
         if self._to_pass:
             self._to_pass -= 1
             return None
-        book = RuleBook(self._rules, 0)  # its own: a book counts faults and remembers texts
+        book = CompiledRules(self._rules, 0)  # its own: a book counts faults and remembers texts
         found = await asyncio.get_running_loop().run_in_executor(
             self._folders, fold_records, window.records, book, forgotten, self._numbers
         )
         if found or window.size >= WINDOW_BYTES // 2:  # a small one has few messages of each person in any case
-            self._passed = 0 if found else min(2 * self._passed or 1, MOST_PASSED)
+            self._passed = 0 if found else min(2 * self._passed or 1, MAX_SKIPPED_WINDOWS)
             self._to_pass = self._passed
         return found
 
@@ -155,7 +155,7 @@ class Building:
         return True
 
     async def _take(self, window: Window, forgotten: Forgotten) -> None:
-        chunk: Chunk | None = None
+        chunk: MappingChunk | None = None
         for record in window.records:
             if chunk is None:
                 first, chunk = record.offset, self._chunk(window.where, forgotten)
@@ -165,11 +165,11 @@ class Building:
                 chunk = None
                 self.keep_if_due()
 
-    def _chunk(self, where: TopicPartition, forgotten: Forgotten) -> Chunk:
+    def _chunk(self, where: TopicPartition, forgotten: Forgotten) -> MappingChunk:
         lane = next(lane for lane, topic in LANES.items() if topic.name == where.topic)
-        return Chunk(lane, self._book, forgotten, self._numbers, datetime.now(UTC))
+        return MappingChunk(lane, self._book, forgotten, self._numbers, datetime.now(UTC))
 
-    def _hand_over(self, window: Window, first: int, chunk: Chunk) -> None:
+    def _hand_over(self, window: Window, first: int, chunk: MappingChunk) -> None:
         where = window.where
         header = MappedBatch(
             topic=where.topic,

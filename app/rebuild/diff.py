@@ -25,8 +25,8 @@ from projections.profiles.identity_node import BETWEEN, Edges
 from projections.profiles.profile_view import shown_key
 
 Class = Literal["unchanged", "changed", "added", "removed", "split", "merged"]
-MOST_SAMPLES: Final = 20  # of a class
-MOST_PARTS: Final = 10  # of a profile that is split or merged, in a sample
+MAX_SAMPLES: Final = 20  # of a class
+MAX_PARTS: Final = 10  # of a profile that is split or merged, in a sample
 AT_ONCE: Final = 100_000  # identities that are looked up together
 
 Hashes = npt.NDArray[np.uint64]
@@ -35,7 +35,7 @@ Places = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
-class Side:
+class ProfileSet:
     """The profiles of one side. `add` all of them; profiles are numbered as they come."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class DiffSample:
     """One profile as an example: ranked keys of either side."""
 
     live: Sequence[str] = ()
@@ -113,7 +113,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ProfileComparison:
     """`counts` of split are live profiles, of merged rebuilt ones. Live comes first in pairs.
 
     `other_evidence` are unchanged ones with other messages, times or links behind the same values. The digests are of
@@ -125,10 +125,10 @@ class Comparison:
     moving: int
     profiles: tuple[int, int]
     digests: tuple[str, str]
-    samples: Mapping[Class, Sequence[Sample]]
+    samples: Mapping[Class, Sequence[DiffSample]]
 
 
-def compare(live: Side, rebuilt: Side, touched: Iterable[int]) -> Comparison:
+def compare(live: ProfileSet, rebuilt: ProfileSet, touched: Iterable[int]) -> ProfileComparison:
     """Compare two sides; `touched` are hashes of the identities that messages have named meanwhile."""
     ones, others = _pairs(live, rebuilt)
     hashes = np.sort(np.fromiter(touched, np.uint64))
@@ -149,7 +149,7 @@ def compare(live: Side, rebuilt: Side, touched: Iterable[int]) -> Comparison:
         "split": np.flatnonzero(into > 1),
         "merged": np.flatnonzero(of > 1),
     }
-    return Comparison(
+    return ProfileComparison(
         counts={name: those.size for name, those in classes.items()},
         other_evidence=int(np.count_nonzero(same & ~exact)),
         moving=int(np.count_nonzero(moving)) + int(np.count_nonzero(new_and_moving)),
@@ -160,18 +160,18 @@ def compare(live: Side, rebuilt: Side, touched: Iterable[int]) -> Comparison:
 
 
 def _samples(
-    live: Side, rebuilt: Side, pairs: tuple[Places, Places], classes: Mapping[Class, Places]
-) -> Mapping[Class, Sequence[Sample]]:
+    live: ProfileSet, rebuilt: ProfileSet, pairs: tuple[Places, Places], classes: Mapping[Class, Places]
+) -> Mapping[Class, Sequence[DiffSample]]:
     """Return some profiles of each class, with those of the other side that they belong to."""
     ones, others = pairs
 
-    def of_live(name: Class) -> Sequence[Sample]:
+    def of_live(name: Class) -> Sequence[DiffSample]:
         those = _some(classes[name], live.visible)
-        return [Sample([live.key(each)], _keys(rebuilt, others[ones == each])) for each in those]
+        return [DiffSample([live.key(each)], _keys(rebuilt, others[ones == each])) for each in those]
 
-    def of_rebuilt(name: Class) -> Sequence[Sample]:
+    def of_rebuilt(name: Class) -> Sequence[DiffSample]:
         those = _some(classes[name], rebuilt.visible)
-        return [Sample(_keys(live, ones[others == each]), [rebuilt.key(each)]) for each in those]
+        return [DiffSample(_keys(live, ones[others == each]), [rebuilt.key(each)]) for each in those]
 
     return {
         "changed": of_live("changed"),
@@ -182,7 +182,7 @@ def _samples(
     }
 
 
-def _pairs(live: Side, rebuilt: Side) -> tuple[Places, Places]:
+def _pairs(live: ProfileSet, rebuilt: ProfileSet) -> tuple[Places, Places]:
     """Return the numbers of profiles that share an identity, each pair once."""
     order = np.argsort(rebuilt.identities)
     found = [np.empty(0, np.int64)]
@@ -208,12 +208,12 @@ def _spread(moving: Mask, moving_too: Mask, ones: Places, others: Places) -> tup
 
 def _some(which: Places, hashes: Hashes) -> Sequence[int]:
     """Return a few profiles, always the same ones: those with the smallest hashes."""
-    found: list[int] = which[np.argsort(hashes[which], kind="stable")[:MOST_SAMPLES]].tolist()
+    found: list[int] = which[np.argsort(hashes[which], kind="stable")[:MAX_SAMPLES]].tolist()
     return found
 
 
-def _keys(side: Side, numbers: Places) -> Sequence[str]:
-    return [side.key(each) for each in numbers[:MOST_PARTS].tolist()]
+def _keys(side: ProfileSet, numbers: Places) -> Sequence[str]:
+    return [side.key(each) for each in numbers[:MAX_PARTS].tolist()]
 
 
 def identity_hash(shown: str) -> int:

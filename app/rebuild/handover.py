@@ -15,12 +15,12 @@ from app.profiles.storage.restore import in_thread, removed
 from app.profiles.storage.snapshots import Snapshots
 from app.store.data_plane import PlaneStore
 
-LOOK_SECONDS: Final = 15.0  # between two looks at snapshots that nobody has opened yet
+CHECK_INTERVAL_SECONDS: Final = 15.0  # between two looks at snapshots that nobody has opened yet
 
 _log = logging.getLogger(__name__)
 
 
-class HandingOver:
+class SnapshotHandover:
     """Snapshots for owners to begin with. `scratch` is a folder that doesn't exist, to try them in."""
 
     def __init__(self, snapshots: Snapshots, plane: PlaneStore, partitions: int, scratch: Path) -> None:
@@ -45,7 +45,7 @@ class HandingOver:
 
     async def lost(self, generation: int) -> Sequence[int]:
         """Return, now and then, the partitions that have to be handed over again: no owner could open them."""
-        if time.monotonic() - self._looked_at < LOOK_SECONDS:
+        if time.monotonic() - self._looked_at < CHECK_INTERVAL_SECONDS:
             return []
         try:
             return [

@@ -16,15 +16,15 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.clock import Clock
-from app.profiles.lookup_client import Asking, Look, NobodyAnswers, Page
+from app.profiles.lookup_client import GenerationReader, KeyPage, PartitionUnavailable, ProfilesClient
 from app.profiles.storage.partition_store import PartitionStore
 from app.profiles.storage.restore import in_thread
 from app.profiles.update_records import UpdateRecord, heard
-from app.rebuild.builder import Building
-from app.rebuild.diff import Comparison, Side, compare, identity_hash
+from app.rebuild.builder import RebuildBuilder
+from app.rebuild.diff import ProfileComparison, ProfileSet, compare, identity_hash
 from app.rebuild.raw_reader import Bounds
 from app.rebuild.report import keys_of, not_compared, report_of
-from app.rebuild.stores import MOST_TOUCHED
+from app.rebuild.stores import MAX_CHANGED_KEYS
 from app.store.lanes import LaneStore
 from projections.profiles.identity_node import Node
 from projections.profiles.profile_view import shown_key
@@ -33,7 +33,7 @@ from projections.profiles.updates import decode_node
 from schemas.topics import LANES, MAX_RECORD_BYTES, UPDATES
 from schemas.updates import MappedBatch
 
-PATIENCE_SECONDS: Final = 30.0  # without any progress
+STALL_TIMEOUT_SECONDS: Final = 30.0  # without any progress
 AGAIN_SECONDS: Final = 0.2
 HOPS: Final = 4  # from node to node, until what messages say has arrived
 NODES: Final = 500  # of a page
@@ -46,20 +46,25 @@ class NotComparable(Exception):
     """What was built can't be compared with what is live. The message says why, for whoever looks at the rebuild."""
 
 
-class Comparing:
+class LiveComparison:
     """Reads what is live in the background, and then tells how what was built differs from it."""
 
     def __init__(
-        self, bootstrap_servers: str, lanes: LaneStore, asking: Asking, building: Building, partitions: int
+        self,
+        bootstrap_servers: str,
+        lanes: LaneStore,
+        asking: ProfilesClient,
+        building: RebuildBuilder,
+        partitions: int,
     ) -> None:
         self._servers = bootstrap_servers
         self._lanes = lanes
         self._asking = asking
         self._building = building
         self._numbers = range(partitions)
-        self._live = Side()
+        self._live = ProfileSet()
         self._touched: set[int] = set()
-        self._examples: Examples | None = None
+        self._examples: SampleLoader | None = None
         self._report = ""
         building.workshop.touched = set()
         self._reading = asyncio.create_task(self._read(building.read_to), name="reading what is live")
@@ -79,7 +84,7 @@ class Comparing:
             found: Mapping[str, Any] | None = None
             try:
                 if self._examples is None and await self._building.has_read(self._reading.result()):
-                    self._examples = Examples(await self._compare(), self._building.workshop.nodes, self._asking)
+                    self._examples = SampleLoader(await self._compare(), self._building.workshop.nodes, self._asking)
                 if self._examples is not None:
                     found = await self._examples.report(clock())
             except NotComparable as why:
@@ -87,15 +92,15 @@ class Comparing:
             self._report = "" if found is None else orjson.dumps(found).decode()
         return self._report
 
-    async def _compare(self) -> Comparison:
+    async def _compare(self) -> ProfileComparison:
         workshop = self._building.workshop
         self._building.keep()
-        if max(len(self._touched), len(workshop.touched or ())) >= MOST_TOUCHED:
-            raise NotComparable(f"messages named more than {MOST_TOUCHED:,} identities while it was compared")
+        if max(len(self._touched), len(workshop.touched or ())) >= MAX_CHANGED_KEYS:
+            raise NotComparable(f"messages named more than {MAX_CHANGED_KEYS:,} identities while it was compared")
         touched = self._touched | (workshop.touched or set())
         workshop.touched = None
         found = await in_thread(lambda: compare(self._live, side_of(workshop.stores), touched))
-        self._live, self._touched = Side(), set()  # which are large
+        self._live, self._touched = ProfileSet(), set()  # which are large
         return found
 
     async def _read(self, since: Bounds) -> Bounds:
@@ -121,14 +126,14 @@ class Comparing:
 
         await _until_none(missing, "messages that the lanes have not mapped yet")
 
-    async def _until_live_has(self, look: Look, bound: Bounds) -> None:
+    async def _until_live_has(self, look: GenerationReader, bound: Bounds) -> None:
         async def missing() -> Mapping[str, int]:
             pages = [await look.page(number, "", 0) for number in self._numbers]
             return _missing(bound, lambda each: pages[each.partition].offsets.get(each.topic, 0))
 
         await _until_none(missing, "updates that the live profiles have not read yet")
 
-    async def _read_partition(self, look: Look, number: int) -> None:
+    async def _read_partition(self, look: GenerationReader, number: int) -> None:
         start = ""
         while nodes := (await _page(look, number, start)).nodes:
             for each in nodes:
@@ -145,11 +150,11 @@ class Comparing:
         while any([await consumer.position(each) < end for each, end in ends.items()]):
             for records in (await consumer.getmany(timeout_ms=WAIT_MS)).values():
                 for record in records:
-                    if len(self._touched) < MOST_TOUCHED:
+                    if len(self._touched) < MAX_CHANGED_KEYS:
                         self._touched.update(_named(record))
 
 
-class Examples:
+class SampleLoader:
     """The report of a comparison, as soon as the owners of what is live show examples. `clock` counts seconds.
 
     `rebuilt` returns the nodes of ranked keys.
@@ -157,16 +162,16 @@ class Examples:
 
     def __init__(
         self,
-        found: Comparison,
+        found: ProfileComparison,
         rebuilt: Callable[[Iterable[str]], Mapping[str, Node]],
-        asking: Asking,
+        asking: ProfilesClient,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._found = found
         self._rebuilt = rebuilt
         self._asking = asking
         self._clock = clock
-        self._until = clock() + PATIENCE_SECONDS
+        self._until = clock() + STALL_TIMEOUT_SECONDS
 
     async def report(self, at: datetime) -> Mapping[str, Any] | None:
         """Return the report; None while an owner doesn't answer. When that is too long, it has no examples."""
@@ -174,7 +179,7 @@ class Examples:
         look = await self._asking.look()
         try:
             live = {each.key: each for each in await look.nodes(sorted(mine)) if each is not None}
-        except NobodyAnswers as error:
+        except PartitionUnavailable as error:
             if self._clock() < self._until:
                 return None
             _log.warning("the report of the rebuild has no examples: %s", error)
@@ -182,9 +187,9 @@ class Examples:
         return report_of(self._found, at, live, self._rebuilt(theirs))
 
 
-def side_of(stores: Sequence[PartitionStore]) -> Side:
+def side_of(stores: Sequence[PartitionStore]) -> ProfileSet:
     """Return the profiles in stores."""
-    side = Side()
+    side = ProfileSet()
     for store in stores:
         start = b""
         while page := store.iterate_nodes(start, NODES):
@@ -196,13 +201,13 @@ def side_of(stores: Sequence[PartitionStore]) -> Side:
     return side
 
 
-async def _page(look: Look, number: int, start: str) -> Page:
+async def _page(look: GenerationReader, number: int, start: str) -> KeyPage:
     """Return some nodes of a partition, as soon as its owner answers."""
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + STALL_TIMEOUT_SECONDS
     while True:
         try:
             return await look.page(number, start, NODES)
-        except NobodyAnswers as error:
+        except PartitionUnavailable as error:
             if time.monotonic() > until:
                 raise NotComparable(str(error)) from error
             await asyncio.sleep(AGAIN_SECONDS)
@@ -210,11 +215,11 @@ async def _page(look: Look, number: int, start: str) -> Page:
 
 async def _until_none(missing: Callable[[], Awaitable[Mapping[str, int]]], what: str) -> None:
     """Wait until nothing is missing, as long as it gets less."""
-    least, until, why = float("inf"), time.monotonic() + PATIENCE_SECONDS, ""
+    least, until, why = float("inf"), time.monotonic() + STALL_TIMEOUT_SECONDS, ""
     while time.monotonic() < until:
         try:
             found = await missing()
-        except NobodyAnswers as error:
+        except PartitionUnavailable as error:
             why = str(error)
         else:
             if not found:
@@ -222,7 +227,7 @@ async def _until_none(missing: Callable[[], Awaitable[Mapping[str, int]]], what:
             count = sum(found.values())
             why = f"{count:,} {what}, in {', '.join(sorted(found))}, and they get no fewer"
             if count < least:
-                least, until = count, time.monotonic() + PATIENCE_SECONDS
+                least, until = count, time.monotonic() + STALL_TIMEOUT_SECONDS
         await asyncio.sleep(AGAIN_SECONDS)
     raise NotComparable(why)
 

@@ -12,7 +12,7 @@ Phase = Literal["building", "comparing", "keeping_up", "waiting_for_lanes", "han
 
 
 @dataclass(slots=True)
-class Progress:
+class RebuildProgress:
     """`read` of `total` offsets of the raw topics; `rate` is in messages a second, of the last seconds.
 
     `updates` is where the topics of updates ended at a moment when the rebuild wasn't promoted yet: so what is said to

@@ -14,7 +14,7 @@ WINDOW_BYTES: Final = 16 * 1024 * 1024  # unpacked
 RECORD_BYTES: Final = 500  # of a record beside its value
 FETCH_MS: Final = 20
 FIRST_RECORDS: Final = 16  # until it is known how large they are
-MOST_RECORDS: Final = 20_000  # single messages at a time
+MAX_RECORDS: Final = 20_000  # single messages at a time
 DAY: Final = 24 * 60 * 60 * 1_000_000  # microseconds
 
 Bounds = Mapping[TopicPartition, int]
@@ -72,7 +72,7 @@ class RawReader:
             windows += windows_of(where, await self._filled(where, records))
         if windows:
             fitting = WINDOW_BYTES * sum(len(each.records) for each in windows) // sum(each.size for each in windows)
-            self._most = max(min(fitting, 2 * self._most, MOST_RECORDS), 1)
+            self._most = max(min(fitting, 2 * self._most, MAX_RECORDS), 1)
         return windows
 
     async def _filled(self, where: TopicPartition, records: list[Any]) -> Sequence[Any]:
@@ -80,7 +80,7 @@ class RawReader:
         size = sum(map(size_of, records))
         while size < WINDOW_BYTES and await self.position(where) < (self._consumer.highwater(where) or 0):
             room = max(len(records) * (WINDOW_BYTES - size) // size, 1)
-            found = await self._consumer.getmany(where, timeout_ms=FETCH_MS, max_records=min(room, MOST_RECORDS))
+            found = await self._consumer.getmany(where, timeout_ms=FETCH_MS, max_records=min(room, MAX_RECORDS))
             more = found.get(where)
             if not more:
                 break  # it waits for a transaction to end

@@ -6,20 +6,20 @@ from typing import Any, Final
 
 import orjson
 
-from app.rebuild.diff import MOST_SAMPLES, Comparison, Sample
-from projections.definitions.rebuild import MOST_REPORT
+from app.rebuild.diff import MAX_SAMPLES, DiffSample, ProfileComparison
+from projections.definitions.rebuild import MAX_REPORT_BYTES
 from projections.profiles.identity_node import Node
 from projections.profiles.profile_view import Profile, profile_of, shown_key
 
-MOST_SHOWN: Final = 10  # identities, attributes, or values in a list
-LONGEST_TEXT: Final = 100  # characters
-DEEPEST: Final = 2  # attributes, and what their values hold; what is further inside is shown as JSON text
-MOST_OF_SAMPLES: Final = MOST_REPORT - 4 * 1024  # bytes; all else is some numbers
+MAX_SHOWN: Final = 10  # identities, attributes, or values in a list
+MAX_TEXT_CHARACTERS: Final = 100  # characters
+MAX_DEPTH: Final = 2  # attributes, and what their values hold; what is further inside is shown as JSON text
+MAX_SAMPLES_BYTES: Final = MAX_REPORT_BYTES - 4 * 1024  # bytes; all else is some numbers
 
 Nodes = Mapping[str, Node]  # by ranked key
 
 
-def report_of(comparison: Comparison, at: datetime, live: Nodes, rebuilt: Nodes) -> dict[str, Any]:
+def report_of(comparison: ProfileComparison, at: datetime, live: Nodes, rebuilt: Nodes) -> dict[str, Any]:
     """Return the report; the nodes of all samples are in `live` and `rebuilt`, as far as they are still there."""
     sides = zip(("live", "rebuilt"), comparison.profiles, comparison.digests, strict=True)
     return {
@@ -42,7 +42,7 @@ def not_compared(why: str, at: datetime) -> dict[str, Any]:
     return {"compared_at": at.isoformat(), "not_compared": why}
 
 
-def keys_of(comparison: Comparison) -> tuple[set[str], set[str]]:
+def keys_of(comparison: ProfileComparison) -> tuple[set[str], set[str]]:
     """Return the ranked keys of all samples: of what is live, and of what was rebuilt."""
     samples = [each for those in comparison.samples.values() for each in those]
     return {key for each in samples for key in each.live}, {key for each in samples for key in each.rebuilt}
@@ -50,14 +50,14 @@ def keys_of(comparison: Comparison) -> tuple[set[str], set[str]]:
 
 def _fitting(samples: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
     """Return as many of each class as fit: a report that is too large is refused, and nothing would ever be ready."""
-    most = MOST_SAMPLES
-    while len(orjson.dumps(samples)) > MOST_OF_SAMPLES:
+    most = MAX_SAMPLES
+    while len(orjson.dumps(samples)) > MAX_SAMPLES_BYTES:
         most -= 1
         samples = {name: those[:most] for name, those in samples.items() if most}
     return samples
 
 
-def _shown(name: str, sample: Sample, live: Nodes, rebuilt: Nodes) -> dict[str, Any]:
+def _shown(name: str, sample: DiffSample, live: Nodes, rebuilt: Nodes) -> dict[str, Any]:
     if name == "split":
         return {"profile": shown_key(sample.live[0]), "into": [shown_key(each) for each in sample.rebuilt]}
     if name == "merged":
@@ -92,18 +92,18 @@ def _other(one: Profile, than: Profile) -> dict[str, Any]:
     return found if one.identities == than.identities else {"identities": _short(one.identities), **found}
 
 
-def _short(value: Any, levels: int = DEEPEST) -> Any:
+def _short(value: Any, levels: int = MAX_DEPTH) -> Any:
     """Return a value as an example may hold it, with a word on how much was left out."""
     match value:
-        case str() if len(value) > LONGEST_TEXT:
-            return value[: LONGEST_TEXT - 1] + "…"
+        case str() if len(value) > MAX_TEXT_CHARACTERS:
+            return value[: MAX_TEXT_CHARACTERS - 1] + "…"
         case list() | tuple() | dict() if not levels:
             return _short(orjson.dumps(value).decode())
         case list() | tuple():
-            rest = [f"… and {len(value) - MOST_SHOWN:,} more"] if len(value) > MOST_SHOWN else []
-            return [*(_short(each, levels - 1) for each in value[:MOST_SHOWN]), *rest]
+            rest = [f"… and {len(value) - MAX_SHOWN:,} more"] if len(value) > MAX_SHOWN else []
+            return [*(_short(each, levels - 1) for each in value[:MAX_SHOWN]), *rest]
         case dict():
-            rest_of = {"…": f"{len(value) - MOST_SHOWN:,} more"} if len(value) > MOST_SHOWN else {}
-            return {_short(each): _short(value[each], levels - 1) for each in list(value)[:MOST_SHOWN]} | rest_of
+            rest_of = {"…": f"{len(value) - MAX_SHOWN:,} more"} if len(value) > MAX_SHOWN else {}
+            return {_short(each): _short(value[each], levels - 1) for each in list(value)[:MAX_SHOWN]} | rest_of
         case _:
             return value

@@ -18,18 +18,18 @@ import pyarrow as pa
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.clock import Clock, utc_now
-from app.kafka.batch_producer import Writer
-from app.kafka.group_consumer import GroupReader
-from app.kafka.producer_record import Outgoing
-from app.profiles.lookup_client import Asking
+from app.kafka.batch_producer import BatchProducer
+from app.kafka.group_consumer import GroupConsumer
+from app.kafka.producer_record import ProducerRecord
+from app.profiles.lookup_client import ProfilesClient
 from app.profiles.storage.snapshots import Snapshots
-from app.rebuild.builder import Building
-from app.rebuild.handover import HandingOver
-from app.rebuild.live_comparison import Comparing
-from app.rebuild.progress import Phase, Progress
+from app.rebuild.builder import RebuildBuilder
+from app.rebuild.handover import SnapshotHandover
+from app.rebuild.live_comparison import LiveComparison
+from app.rebuild.progress import Phase, RebuildProgress
 from app.rebuild.raw_reader import Bounds
 from app.rebuild.stores import FOLDER, folder_of, remove_others
-from app.rebuild.tasks import Following, Task
+from app.rebuild.tasks import RebuildTask, RebuildTasks
 from app.settings import Settings
 from app.signals import told_to_stop
 from app.store.read_store import ReadStore
@@ -40,7 +40,7 @@ from schemas.wire.headers import headers_of
 
 GROUP: Final = "entrepot.rebuild"
 IDLE_SECONDS: Final = 0.5
-LOOK_SECONDS: Final = 1.0
+POLL_INTERVAL_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Rebuilder:
     """Works on one rebuild at a time: first on what was promoted and isn't live yet, then on what is under way."""
 
     def __init__(
-        self, settings: Settings, store: ReadStore, asking: Asking, following: Following, clock: Clock
+        self, settings: Settings, store: ReadStore, asking: ProfilesClient, following: RebuildTasks, clock: Clock
     ) -> None:
         self._settings = settings
         self._plane = store.plane
@@ -58,18 +58,18 @@ class Rebuilder:
         self._following = following
         self._clock = clock
         snapshots, scratch = Snapshots.at(settings.snapshots()), settings.data_dir / FOLDER / "tried"
-        self._handing = HandingOver(snapshots, store.plane, settings.partitions, scratch)
-        self._writer = Writer(settings.bootstrap_servers)
+        self._handing = SnapshotHandover(snapshots, store.plane, settings.partitions, scratch)
+        self._writer = BatchProducer(settings.bootstrap_servers)
         self._mine = False
-        self._building: Building | None = None
-        self._comparing: Comparing | None = None
-        self._progress = Progress()
+        self._building: RebuildBuilder | None = None
+        self._comparing: LiveComparison | None = None
+        self._progress = RebuildProgress()
         self._looked_at = float("-inf")
         self._ends_before: Bounds = {}
         self._ends = AIOKafkaConsumer(
             bootstrap_servers=settings.bootstrap_servers, enable_auto_commit=False, isolation_level="read_committed"
         )
-        self._reader = GroupReader(
+        self._reader = GroupConsumer(
             settings.bootstrap_servers,
             [DEFINITIONS_EVENTS.name],
             GROUP,
@@ -128,11 +128,11 @@ class Rebuilder:
                 await asyncio.to_thread(shutil.rmtree, folder_of(self._settings.data_dir, task.name), True)
                 self._following.done(name)
 
-    async def _build(self, task: Task) -> None:
+    async def _build(self, task: RebuildTask) -> None:
         """Read on; say that it is ready when it has caught up for the first time."""
         building = await self._open(task)
         await building.read_some(self._following.rules.forgotten)
-        if time.monotonic() - self._looked_at < LOOK_SECONDS:
+        if time.monotonic() - self._looked_at < POLL_INTERVAL_SECONDS:
             return
         await self._note_updates(task)
         is_ready = task.rebuild.version > 0
@@ -142,16 +142,16 @@ class Rebuilder:
             if not is_ready:
                 await self._compare(task, building)
 
-    async def _compare(self, task: Task, building: Building) -> None:
+    async def _compare(self, task: RebuildTask, building: RebuildBuilder) -> None:
         """Compare with what is live, and then say that it is ready."""
         if self._comparing is None:
             servers, numbers = self._settings.bootstrap_servers, self._settings.partitions
-            self._comparing = Comparing(servers, self._lanes, self._asking, building, numbers)
+            self._comparing = LiveComparison(servers, self._lanes, self._asking, building, numbers)
         report = await self._comparing.report(self._clock)
         if report:
             await self._report(task, report)
 
-    async def _bring_live(self, task: Task, live: int) -> None:
+    async def _bring_live(self, task: RebuildTask, live: int) -> None:
         """Read to where the lanes began to map by these rules, hand over, and let look-ups change over."""
         generation = task.rebuild.generation
         if (await self._plane.stage()).coming != generation:
@@ -169,7 +169,7 @@ class Rebuilder:
             await self._note(task, "going_live")
             await asyncio.sleep(IDLE_SECONDS / 2)
 
-    async def _has_all(self, task: Task, building: Building) -> bool:
+    async def _has_all(self, task: RebuildTask, building: RebuildBuilder) -> bool:
         """Tell whether everything is read that the lanes have mapped by other rules."""
         position, waiting = await building.position(), list[str]()
         there = True
@@ -184,7 +184,7 @@ class Rebuilder:
         await self._look(task, "waiting_for_lanes")
         return there
 
-    async def _hand_over_again(self, task: Task, numbers: Sequence[int]) -> None:
+    async def _hand_over_again(self, task: RebuildTask, numbers: Sequence[int]) -> None:
         """Hand over what was lost as it was: what one partition has told others is in those that are open by now."""
         building = await self._open(task)
         if building.workshop.is_finished(task.rules_at):
@@ -197,7 +197,7 @@ class Rebuilder:
                 numbers,
             )
 
-    async def _hand_over(self, task: Task, building: Building, numbers: Iterable[int]) -> None:
+    async def _hand_over(self, task: RebuildTask, building: RebuildBuilder, numbers: Iterable[int]) -> None:
         await self._note(task, "handing_over")
         await building.workshop.forget(task.forgotten)
         begin = {
@@ -207,7 +207,7 @@ class Rebuilder:
         await self._handing.hand_over(task.rebuild.generation, building.workshop.stores, numbers)
         await self._close()
 
-    async def _report(self, task: Task, report: str) -> None:
+    async def _report(self, task: RebuildTask, report: str) -> None:
         """Say that it is ready; the same command when it is said again."""
         word = ReportRebuilt(
             command_id=f"{task.rebuild.definition_id}/ready/{task.rebuild.version}",
@@ -219,18 +219,22 @@ class Rebuilder:
         )
         key = task.rebuild.definition_id.encode()
         await self._writer.write(
-            [Outgoing(DEFINITIONS_COMMANDS.name, encode(word), key=key, partition=PARTITION, headers=headers_of(word))]
+            [
+                ProducerRecord(
+                    DEFINITIONS_COMMANDS.name, encode(word), key=key, partition=PARTITION, headers=headers_of(word)
+                )
+            ]
         )
 
-    async def _open(self, task: Task) -> Building:
+    async def _open(self, task: RebuildTask) -> RebuildBuilder:
         if self._building and self._building.name != task.rebuild.definition_id:
             await self._close()
         if self._building is None:
             folder = folder_of(self._settings.data_dir, task.name)
-            self._progress = Progress.read_back(await self._plane.progress(task.rebuild.definition_id))
+            self._progress = RebuildProgress.read_back(await self._plane.progress(task.rebuild.definition_id))
             self._progress.began_at = self._progress.began_at or self._clock()
             self._ends_before = {}
-            self._building = Building(task, folder, self._settings.bootstrap_servers, self._settings.partitions)
+            self._building = RebuildBuilder(task, folder, self._settings.bootstrap_servers, self._settings.partitions)
             await self._building.__aenter__()
         return self._building
 
@@ -242,7 +246,7 @@ class Rebuilder:
         if building is not None:
             await building.__aexit__()
 
-    async def _note_updates(self, task: Task) -> None:
+    async def _note_updates(self, task: RebuildTask) -> None:
         """Note where the topics of updates end, if it is certain that the rebuild wasn't promoted by then."""
         rules = TopicPartition(DEFINITIONS_EVENTS.name, PARTITION)
         ends = await self._ends.end_offsets(self._topics(UPDATES))
@@ -254,7 +258,7 @@ class Rebuilder:
     def _topics(self, topics: Mapping[str, Topic]) -> list[TopicPartition]:
         return [TopicPartition(topic.name, n) for topic in topics.values() for n in range(self._settings.partitions)]
 
-    async def _look(self, task: Task, phase: Phase) -> bool:
+    async def _look(self, task: RebuildTask, phase: Phase) -> bool:
         """Note how far it is, and return whether all that there was at the last look is read."""
         assert self._building
         now, before = time.monotonic(), self._progress.messages
@@ -272,7 +276,7 @@ class Rebuilder:
         await self._note(task, "keeping_up" if phase == "building" and task.rebuild.version else phase)
         return caught_up
 
-    async def _note(self, task: Task, phase: Phase) -> None:
+    async def _note(self, task: RebuildTask, phase: Phase) -> None:
         self._progress.phase = phase
         self._progress.updated_at = self._clock()
         await self._plane.note_progress(task.rebuild.definition_id, self._progress.written())
@@ -286,9 +290,9 @@ async def run_rebuild(settings: Settings, clock: Clock = utc_now) -> int:
     async with AsyncExitStack() as stack:
         store = await ReadStore.open(settings.database())
         stack.push_async_callback(store.close)
-        following = Following(settings.bootstrap_servers)
+        following = RebuildTasks(settings.bootstrap_servers)
         stack.push_async_callback(following.stop)
         await following.start()
-        asking = await stack.enter_async_context(Asking(store.plane, settings.partitions))
+        asking = await stack.enter_async_context(ProfilesClient(store.plane, settings.partitions))
         await Rebuilder(settings, store, asking, following, clock).run(told_to_stop())
     return 0

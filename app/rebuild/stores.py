@@ -15,7 +15,7 @@ from typing import Final
 import orjson
 from aiokafka import TopicPartition
 
-from app.lanes.chunk import Chunk
+from app.lanes.chunk import MappingChunk
 from app.profiles.partition import RULES_AT, ProfilePartition
 from app.profiles.storage.partition_store import CorruptStore, PartitionStore
 from app.profiles.storage.restore import in_thread
@@ -26,25 +26,25 @@ from projections.profiles.identity_node import Node
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.profile_view import shown_key
 from projections.profiles.update_codec import encode_told
-from projections.profiles.updates import Folded, Told
+from projections.profiles.updates import FoldedMessages, NodeMessages
 from schemas.instants import micros
 from schemas.updates import MappedBatch
 
 FOLDER: Final = "rebuild"
 TOLD: Final = "told"
 FORGOTTEN_TO: Final = "forgotten_to"  # the offset in definitions.events up to which people were forgotten here
-MOST_NODES: Final = 100_000  # in memory, decoded, of all partitions together
-MOST_TOUCHED: Final = 1_000_000  # identities: 100 MB
-MOST_LINKS: Final = 1_000  # that are followed at a time
-MOST_SAID: Final = 8 * 1024 * 1024  # bytes that partitions told each other since all was kept
+MAX_CACHED_NODES: Final = 100_000  # in memory, decoded, of all partitions together
+MAX_CHANGED_KEYS: Final = 1_000_000  # identities: 100 MB
+MAX_LINKS: Final = 1_000  # that are followed at a time
+MAX_OUTBOX_BYTES: Final = 8 * 1024 * 1024  # bytes that partitions told each other since all was kept
 PAGE: Final = 10_000  # nodes that are read at a time
 
-News = Sequence[tuple[str, int, Told]]  # what a partition tells: by lane, and to which
+News = Sequence[tuple[str, int, NodeMessages]]  # what a partition tells: by lane, and to which
 
 _log = logging.getLogger(__name__)
 
 
-class Workshop:
+class RebuildStores:
     """All partitions of one rebuild, in a folder. `take` what raw messages say, and `keep` it now and then."""
 
     def __init__(self, folder: Path, partitions: int, most_identities: int, began: int) -> None:
@@ -57,7 +57,7 @@ class Workshop:
                 partitions,
                 store,
                 generation=0,
-                most_nodes=MOST_NODES // partitions,
+                most_nodes=MAX_CACHED_NODES // partitions,
                 clock=lambda: self._arrived,
                 in_any_order=True,  # each raw partition has another time
             )
@@ -91,14 +91,14 @@ class Workshop:
         """Return the raw offset that all partitions have read up to."""
         return min(each.next_raw_offset(f"{topic}/{partition}") for each in self._partitions)
 
-    def take(self, chunk: Chunk, header: MappedBatch, arrived: float) -> None:
+    def take(self, chunk: MappingChunk, header: MappedBatch, arrived: float) -> None:
         """Apply what raw messages say, as far as lanes can tell it, and all that follows from it."""
         self._arrived = arrived
         for part in chunk.fitting():
             self._take(part, replace(header, first_offset=part.records[0].offset, next_offset=part.next_offset))
         self._pass_on()
 
-    def _take(self, chunk: Chunk, header: MappedBatch) -> None:
+    def _take(self, chunk: MappingChunk, header: MappedBatch) -> None:
         source = f"{header.topic}/{header.partition}"
         for each in self._partitions:
             mapped = chunk.mapped.get(each.number)
@@ -108,7 +108,9 @@ class Workshop:
             elif header.next_offset > each.next_raw_offset(source):
                 each.seek({source: header.next_offset})
 
-    def take_folded(self, folded: Mapping[int, Folded], source: str, first: int, behind: int, arrived: float) -> bool:
+    def take_folded(
+        self, folded: Mapping[int, FoldedMessages], source: str, first: int, behind: int, arrived: float
+    ) -> bool:
         """Apply what the raw records `first` to `behind` say, folded by partition, and all that follows from it.
 
         False: some of it was taken or counted before, or is about somebody who was forgotten here, and the records have
@@ -121,8 +123,8 @@ class Workshop:
         if any(there.has_counted(each.counted) or there.has_forgotten(each.spoken_to()) for there, each in told):
             return False
         for there, each in told:  # first: all may be kept in between, as to hear of a link twice changes nothing
-            for begin in range(0, len(each.links), MOST_LINKS):
-                there.take_folded(Folded(links=each.links[begin : begin + MOST_LINKS]), self._most_identities)
+            for begin in range(0, len(each.links), MAX_LINKS):
+                there.take_folded(FoldedMessages(links=each.links[begin : begin + MAX_LINKS]), self._most_identities)
                 self._pass_on()
         for there, each in told:
             self._note_touched(each.spoken_to())
@@ -133,7 +135,7 @@ class Workshop:
         return True
 
     def _note_touched(self, keys: Iterable[str]) -> None:
-        if self.touched is not None and len(self.touched) < MOST_TOUCHED:
+        if self.touched is not None and len(self.touched) < MAX_CHANGED_KEYS:
             self.touched.update(identity_hash(shown_key(each)) for each in keys)
 
     def keep(self) -> None:
@@ -164,10 +166,10 @@ class Workshop:
         for one in new:
             together = self._together(keys[each] for each in one.key_hashes if each in keys)
             moment = micros(one.at)
-            news = list[tuple[str, int, Told]]()
+            news = list[tuple[str, int, NodeMessages]]()
             for number in range(len(self._partitions)):
                 mine = [key for key in together if partition_of_key(key, len(self._partitions)) == number]
-                news.append(("", number, Told(forget=[(key, moment, together) for key in mine])))
+                news.append(("", number, NodeMessages(forget=[(key, moment, together) for key in mine])))
             self._note_said(self._partitions[0], news)  # which is kept first: who they are isn't known after that
             self._hear(news)
         self._forgotten_to = 1 + max(each.offset for each in new)
@@ -219,7 +221,7 @@ class Workshop:
         """Have partitions hear what they were told when not all were kept; it is said again until all are."""
         for each in self._partitions:
             told = orjson.loads(each.store.fact(TOLD) or b"[]")
-            news = [("", partition, Told(*words)) for partition, words in told]
+            news = [("", partition, NodeMessages(*words)) for partition, words in told]
             self._note_said(each, news)
             self._hear(news)
         self._pass_on()
@@ -231,7 +233,7 @@ class Workshop:
                 news = each.told()
                 self._note_said(each, news)
                 self._hear(news)
-                if self._said_bytes >= MOST_SAID:
+                if self._said_bytes >= MAX_OUTBOX_BYTES:
                     self.keep()
 
     def _note_said(self, who: ProfilePartition, news: News) -> None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from app.definitions.tail import DefinitionsTail
-from projections.definitions.rebuild import Rebuild, evolve
-from projections.definitions.rebuild_spec import Recipe, read_recipe
+from projections.definitions.rebuild import ProfileRebuild, evolve
+from projections.definitions.rebuild_spec import RebuildSpec, read_recipe
 from projections.definitions.rules import NO_RULES, Rules, fold
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
@@ -28,14 +28,14 @@ class Forgetting:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class RebuildTask:
     """A rebuild as it stands, and what the builder needs of it. `began` and `rules_at` are offsets of its events.
 
     `rules_at` is that behind its promotion, 0 before; `forgotten` are people who were forgotten since it began.
     """
 
-    rebuild: Rebuild
-    recipe: Recipe
+    rebuild: ProfileRebuild
+    recipe: RebuildSpec
     began: int
     rules_at: int = 0
     forgotten: tuple[Forgetting, ...] = field(default=())
@@ -46,7 +46,7 @@ class Task:
         return self.rebuild.definition_id.removeprefix(REBUILD)
 
 
-class Following:
+class RebuildTasks:
     """Reads all events, and then those that come.
 
     `tasks` are by id, the oldest first: what is under way, what was discarded, and what was promoted last.
@@ -55,7 +55,7 @@ class Following:
     def __init__(self, bootstrap_servers: str) -> None:
         self._tail = DefinitionsTail(bootstrap_servers, self._take)
         self._rules = NO_RULES
-        self.tasks: dict[str, Task] = {}
+        self.tasks: dict[str, RebuildTask] = {}
 
     @property
     def rules(self) -> Rules:
@@ -100,9 +100,9 @@ class Following:
             recipe = read_recipe(event.recipe)
         except InvalidRulesError:  # control never writes it
             return
-        self.tasks[event.definition_id] = Task(replace(rebuild, recipe=""), recipe, offset)
+        self.tasks[event.definition_id] = RebuildTask(replace(rebuild, recipe=""), recipe, offset)
 
-    def _go_on(self, task: Task, offset: int, event: DefinitionEvent) -> None:
+    def _go_on(self, task: RebuildTask, offset: int, event: DefinitionEvent) -> None:
         rebuild = evolve(task.rebuild, event)
         if rebuild is None or rebuild is task.rebuild:
             return
@@ -111,5 +111,5 @@ class Following:
             task = replace(task, rules_at=offset + 1)
             self.tasks = {name: each for name, each in self.tasks.items() if each.rebuild.status != "promoted"}
         elif isinstance(event, RebuildDiscarded):
-            task = replace(task, recipe=Recipe())
+            task = replace(task, recipe=RebuildSpec())
         self.tasks[event.definition_id] = task

@@ -11,7 +11,7 @@ REMEMBERED: Final = 2_000
 E = TypeVar("E")
 
 
-class Awaited(Generic[E]):
+class CommandWaiters(Generic[E]):
     """Futures of the events of commands, by command id; the latest answers are remembered."""
 
     def __init__(self, remembered: int = REMEMBERED) -> None:

@@ -3,14 +3,16 @@
 from typing import Final, cast, get_args
 
 from app.records.partitioning import partition_of
-from projections.jobs.command_checks import LONGEST_WORD
+from projections.jobs.command_checks import MAX_WORD_CHARACTERS
 from schemas.commands import JobCommand, ReportProgress
 from schemas.names import JOB_ID, STREAM_NAME, is_job_id, is_stream_name
 from schemas.wire.catalog import UnknownSchemaError
 from schemas.wire.codec import MalformedRecordError, decode
 
 COMMANDS: Final = get_args(JobCommand)
-MOST_BYTES: Final = 2 * 1024 * 1024  # the events that it leads to, and the job's state, have to fit into a record too
+MAX_COMMAND_BYTES: Final = (
+    2 * 1024 * 1024
+)  # the events that it leads to, and the job's state, have to fit into a record too
 
 
 class UnreadableCommandError(ValueError):
@@ -24,8 +26,8 @@ def command_in(key: bytes | None, value: bytes, partition: int, partitions: int)
         UnreadableCommandError: there is none, or one that doesn't belong there.
 
     """
-    if len(value) > MOST_BYTES:
-        raise UnreadableCommandError(f"a command has at most {MOST_BYTES} bytes, and this one {len(value)}")
+    if len(value) > MAX_COMMAND_BYTES:
+        raise UnreadableCommandError(f"a command has at most {MAX_COMMAND_BYTES} bytes, and this one {len(value)}")
     try:
         word = decode(value)
     except (MalformedRecordError, UnknownSchemaError) as error:
@@ -42,7 +44,9 @@ def _check_names(command: JobCommand) -> None:
     """Refuse names that the views could not keep apart, or not at all: they would stop whoever writes them."""
     if not is_job_id(command.job_id):
         raise UnreadableCommandError(JOB_ID)
-    if max(len(command.command_id), len(command.issued_by)) > LONGEST_WORD:
-        raise UnreadableCommandError(f"a command's id, and who issued it, have at most {LONGEST_WORD} characters")
+    if max(len(command.command_id), len(command.issued_by)) > MAX_WORD_CHARACTERS:
+        raise UnreadableCommandError(
+            f"a command's id, and who issued it, have at most {MAX_WORD_CHARACTERS} characters"
+        )
     if isinstance(command, ReportProgress) and command.stream and not is_stream_name(command.stream):
         raise UnreadableCommandError(STREAM_NAME)

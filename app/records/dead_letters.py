@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final, Protocol
 
-from app.kafka.producer_record import Outgoing
+from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.batching import Event
 from schemas.messages import EXCERPT_BYTES, MessageRejected
 from schemas.topics import MESSAGES_REJECTED
@@ -14,7 +14,7 @@ REASON_CHARACTERS: Final = 1024
 KEY_BYTES: Final = 1024  # a longer key isn't kept: the letter has to fit where the record just did
 
 
-class Found(Protocol):
+class RecordPosition(Protocol):
     """A record as it was found."""
 
     topic: str
@@ -22,13 +22,13 @@ class Found(Protocol):
     offset: int
 
 
-def dead_letter(event: Event, code: str, reason: str, now: datetime) -> Outgoing:
+def dead_letter(event: Event, code: str, reason: str, now: datetime) -> ProducerRecord:
     """Return the dead letter of a record that an agent was given."""
-    return letter_of(event.message, event.key, event.value, code, reason, now)
+    return dead_letter_at(event.message, event.key, event.value, code, reason, now)
 
 
-def letter_of(
-    found: Found,
+def dead_letter_at(
+    found: RecordPosition,
     key: bytes | None,
     excerpt: bytes | None,
     code: str,
@@ -37,7 +37,7 @@ def letter_of(
     *,
     stream: str = "",
     job_id: str = "",
-) -> Outgoing:
+) -> ProducerRecord:
     """Return the dead letter of a record, or of messages in it.
 
     After a crash it may come twice; topic, partition, offset and reason tell.
@@ -56,4 +56,4 @@ def letter_of(
         excerpt=(excerpt or b"")[:EXCERPT_BYTES],
     )
     kept = key if len(key or b"") <= KEY_BYTES else None
-    return Outgoing(MESSAGES_REJECTED.name, encode(letter), key=kept, headers=headers_of(letter))
+    return ProducerRecord(MESSAGES_REJECTED.name, encode(letter), key=kept, headers=headers_of(letter))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from app.kafka.producer_record import Outgoing
+from app.kafka.producer_record import ProducerRecord
 from connectors.contract import Batch
 from projections.jobs.recorder import brief
 from schemas.messages import EXCERPT_BYTES, TIMESTAMP_BYTES, MessageBatch, MessageRejected
@@ -18,9 +18,9 @@ from schemas.wire.codec import encode
 from schemas.wire.headers import headers_of
 
 RECORD_BYTES: Final = 1024 * 1024  # of payload in one record; consumers work on whole records
-MOST_MESSAGES: Final = 2_000  # in one: what they say to a partition fits into one, however wide the mapping
-FULL: Final = re.compile(rb"(?:[^\n]*\n){%d}" % MOST_MESSAGES)
-LARGEST_RECORD: Final = MAX_RECORD_BYTES - MAX_RECORD_BYTES // 64  # what can't be compressed grows a little
+MAX_MESSAGES: Final = 2_000  # in one: what they say to a partition fits into one, however wide the mapping
+FULL: Final = re.compile(rb"(?:[^\n]*\n){%d}" % MAX_MESSAGES)
+MAX_RECORD_PAYLOAD_BYTES: Final = MAX_RECORD_BYTES - MAX_RECORD_BYTES // 64  # what can't be compressed grows a little
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Origin:
         return f"{self.job_id}/{self.part}"
 
 
-def message_records(origin: Origin, batch: Batch, partition: int, now: datetime) -> Iterator[Outgoing]:
+def message_records(origin: Origin, batch: Batch, partition: int, now: datetime) -> Iterator[ProducerRecord]:
     """Yield the batch as records of up to a megabyte, all in one partition, so that a reader finds them in order."""
     for payload, first, count in _pieces(batch):
         stamps = batch.timestamps[first * TIMESTAMP_BYTES : (first + count) * TIMESTAMP_BYTES]
@@ -53,7 +53,7 @@ def message_records(origin: Origin, batch: Batch, partition: int, now: datetime)
             payload=payload,
             timestamps=stamps,
         )
-        yield Outgoing(
+        yield ProducerRecord(
             LANES[batch.lane].name,
             encode(word),
             key=origin.job_id.encode(),
@@ -70,8 +70,8 @@ def _pieces(batch: Batch) -> Iterator[tuple[bytes, int, int]]:
     while start < len(payload):
         end = payload.find(b"\n", min(start + RECORD_BYTES, len(payload) - 1)) + 1
         count = payload.count(b"\n", start, end)
-        if count > MOST_MESSAGES and (full := FULL.match(payload, start)):
-            end, count = full.end(), MOST_MESSAGES
+        if count > MAX_MESSAGES and (full := FULL.match(payload, start)):
+            end, count = full.end(), MAX_MESSAGES
         yield payload[start:end], first, count  # the payload itself, not a copy, when that is all
         start, first = end, first + count
 
@@ -82,7 +82,7 @@ def _record_time(stamps: bytes, now: datetime) -> int:
     return int(min(max(newest, 0), now.timestamp() * 1000))
 
 
-def reject_records(origin: Origin, batch: Batch, now: datetime) -> Iterator[Outgoing]:
+def reject_records(origin: Origin, batch: Batch, now: datetime) -> Iterator[ProducerRecord]:
     """Yield a dead letter for each record that could not be taken."""
     for reject in batch.rejects:
         letter = MessageRejected(
@@ -96,4 +96,6 @@ def reject_records(origin: Origin, batch: Batch, now: datetime) -> Iterator[Outg
             run=origin.run,
             excerpt=reject.excerpt[:EXCERPT_BYTES],
         )
-        yield Outgoing(MESSAGES_REJECTED.name, encode(letter), key=origin.job_id.encode(), headers=headers_of(letter))
+        yield ProducerRecord(
+            MESSAGES_REJECTED.name, encode(letter), key=origin.job_id.encode(), headers=headers_of(letter)
+        )

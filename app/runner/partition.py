@@ -13,21 +13,21 @@ from itertools import islice
 from typing import Final
 
 from app.clock import Clock
-from app.kafka.partition_reader import LogReader, LogRecord, committed_offsets
-from app.kafka.producer_record import Outgoing
+from app.kafka.partition_reader import LogRecord, PartitionReader, committed_offsets
+from app.kafka.producer_record import ProducerRecord
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
 from app.records.commands import UnreadableCommandError, command_in
 from app.records.envelopes import stamp
 from app.records.events import event_in
 from app.runner.reports import command_record
-from app.runner.run import Run, Surroundings
-from app.runner.stalled_uploads import Unattended
-from app.runner.timers import Alarms
+from app.runner.run import Run, RunContext
+from app.runner.stalled_uploads import StalledUploads
+from app.runner.timers import Timers
 from connectors.catalog import is_pushed
 from connectors.contract import Limits
 from projections.jobs.decide import decide
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, Job, JobState, Running
+from projections.jobs.state import Job, JobState, NoJob, Running
 from schemas.commands import JobCommand, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused, JobEvent
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class RunnerContext:
     """What all partitions of a runner share."""
 
     bootstrap_servers: str
@@ -55,15 +55,15 @@ class Workshop:
 class OwnedPartition:
     """The jobs of one partition, and their runs while `work` goes on."""
 
-    def __init__(self, number: int, shop: Workshop, jobs: Iterable[Job]) -> None:
+    def __init__(self, number: int, shop: RunnerContext, jobs: Iterable[Job]) -> None:
         self.number = number
         self._shop = shop
         self._told = {job.job_id: job for job in jobs}  # as their events tell them
         self._ahead: dict[str, Job] = {}  # as commands make them whose events are still to come
         self._next_event: int | None = None  # offset; None until the first is folded
         self._lacking: set[str] = set()
-        self._alarms = Alarms()
-        self._unattended = Unattended()
+        self._alarms = Timers()
+        self._unattended = StalledUploads()
         self._touched: set[str] = set()
         self._something_new = asyncio.Event()
         self._forget_runs()
@@ -73,7 +73,7 @@ class OwnedPartition:
     def fold(self, offset: int, event: JobEvent) -> Job | None:
         """Take over an event, if it is news, and return the job as events tell it now."""
         self._next_event = max(offset + 1, self._next_event or 0)
-        before = self._told.get(event.job_id, Absent(event.job_id))
+        before = self._told.get(event.job_id, NoJob(event.job_id))
         job = evolve(before, event)
         if job is before:
             self._miss(before, event)
@@ -135,12 +135,12 @@ class OwnedPartition:
         if self._next_event is None:
             (self._next_event,) = await committed_offsets(servers, group, JOBS_EVENTS.name, [self.number])
         answered = -1
-        async with LogReader(servers, JOBS_EVENTS.name, self.number, max(self._next_event - 1, 0)) as events:
+        async with PartitionReader(servers, JOBS_EVENTS.name, self.number, max(self._next_event - 1, 0)) as events:
             async for record in events.records():
                 if event := event_in(record.value):
                     self.fold(record.offset, event)
                     answered = event.command_offset
-        async with LogReader(servers, JOBS_COMMANDS.name, self.number, answered + 1) as commands:
+        async with PartitionReader(servers, JOBS_COMMANDS.name, self.number, answered + 1) as commands:
             async for record in commands.records():
                 self._decide(record)
 
@@ -159,7 +159,7 @@ class OwnedPartition:
                 self._look_at(state)
 
     def _job(self, job_id: str) -> JobState:
-        return self._ahead.get(job_id) or self._told.get(job_id) or Absent(job_id)
+        return self._ahead.get(job_id) or self._told.get(job_id) or NoJob(job_id)
 
     def _look_at(self, job: Job) -> None:
         self._alarms.set(job)
@@ -219,10 +219,10 @@ class OwnedPartition:
         writer.submit([command_record(command, self.number)])
 
     def _start(self, job: Job, writer: GroupCommit) -> None:
-        async def submit(records: Sequence[Outgoing]) -> None:
+        async def submit(records: Sequence[ProducerRecord]) -> None:
             await asyncio.shield(writer.submit(records))  # a cancelled run leaves what it handed over to be committed
 
-        around = Surroundings(self._shop.limits, self._shop.clock, self.number, self._shop.partitions, submit)
+        around = RunContext(self._shop.limits, self._shop.clock, self.number, self._shop.partitions, submit)
         run = Run(job, around)
         task = asyncio.create_task(self._drive(run), name=f"run {job.run} of job {job.job_id}")
         self._runs[job.job_id] = (run, task)

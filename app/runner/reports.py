@@ -2,7 +2,7 @@
 
 import orjson
 
-from app.kafka.producer_record import Outgoing
+from app.kafka.producer_record import ProducerRecord
 from connectors.contract import Batch
 from projections.jobs.state import Job
 from schemas.commands import Counts, JobCommand, ReportProgress
@@ -33,9 +33,9 @@ def progress(envelope: dict[str, object], job: Job, batch: Batch, report: int) -
     )
 
 
-def command_record(command: JobCommand, partition: int) -> Outgoing:
+def command_record(command: JobCommand, partition: int) -> ProducerRecord:
     """Return a command as its record, in the partition of its job."""
-    return Outgoing(
+    return ProducerRecord(
         JOBS_COMMANDS.name,
         encode(command),
         key=command.job_id.encode(),

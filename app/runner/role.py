@@ -19,9 +19,8 @@ from app.kafka.transactions import FencedError, UnknownOutcomeError
 from app.records.events import event_in
 from app.records.job_state import encode_job, job_in, seq_in
 from app.records.partitioning import partition_of
-from app.runner.partition import OwnedPartition, Workshop
+from app.runner.partition import OwnedPartition, RunnerContext
 from app.settings import Settings
-from connectors.contract import Limits
 from projections.jobs.state import Job
 from schemas.topics import JOBS_EVENTS
 
@@ -29,12 +28,12 @@ APP_ID: Final = "entrepot.runner"
 PULSE_SECONDS: Final = 0.5
 FROZEN_SECONDS: Final = 10.0  # the consumer group's session: after that another worker may own our partitions
 FIRST_PAUSE_SECONDS: Final = 0.25
-LONGEST_PAUSE_SECONDS: Final = 5.0
+MAX_IDLE_SECONDS: Final = 5.0
 
 _log = logging.getLogger(__name__)
 
 
-class Pulse:
+class LivenessCheck:
     """Notices that this process was stopped or starved for so long that others count it as dead."""
 
     def __init__(self, latch: Latch, clock: Callable[[], float] = time.monotonic) -> None:
@@ -59,11 +58,11 @@ class Pulse:
 class Runner:
     """The partitions owned at this moment, each at work in a task of its own."""
 
-    def __init__(self, app: SafeApp, table: StateTable, shop: Workshop) -> None:
+    def __init__(self, app: SafeApp, table: StateTable, shop: RunnerContext) -> None:
         self._app = app
         self._table = table
         self._shop = shop
-        self._pulse = Pulse(app.latch)
+        self._pulse = LivenessCheck(app.latch)
         self._owned: dict[int, OwnedPartition] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -119,7 +118,7 @@ class Runner:
                 raise
             await asyncio.sleep(pause)
             lasted = self._app.loop.time() - started
-            pause = FIRST_PAUSE_SECONDS if lasted > FROZEN_SECONDS else min(2 * pause, LONGEST_PAUSE_SECONDS)
+            pause = FIRST_PAUSE_SECONDS if lasted > FROZEN_SECONDS else min(2 * pause, MAX_IDLE_SECONDS)
 
 
 async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
@@ -131,15 +130,11 @@ async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
         data_dir=settings.data_dir / "faust",
         partitions=settings.partitions,
     )
-    shop = Workshop(
+    shop = RunnerContext(
         bootstrap_servers=settings.bootstrap_servers,
         app_id=APP_ID,
         partitions=settings.partitions,
-        limits=Limits(
-            file_roots=settings.file_roots,
-            allow_private_networks=settings.allow_private_networks,
-            batch_bytes=settings.batch_bytes,
-        ),
+        limits=settings.connector_limits(),
         clock=clock,
         slots=asyncio.Semaphore(settings.max_concurrent_runs),
     )

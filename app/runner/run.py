@@ -11,10 +11,10 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from app.clock import Clock
-from app.kafka.producer_record import Outgoing, RecordTooLarge, check_size
+from app.kafka.producer_record import ProducerRecord, RecordTooLarge, check_size
 from app.kafka.transactions import FencedError, UnknownOutcomeError
 from app.records.envelopes import stamp
-from app.records.message_batches import LARGEST_RECORD, Origin, message_records, reject_records
+from app.records.message_batches import MAX_RECORD_PAYLOAD_BYTES, Origin, message_records, reject_records
 from app.runner.reports import command_record, progress
 from connectors.catalog import connector
 from connectors.contract import (
@@ -44,20 +44,20 @@ class ConnectorBug(RetryLater):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class RunContext:
     """What a run needs besides its job."""
 
     limits: Limits
     clock: Clock
     partition: int
     partitions: int
-    submit: Callable[[Sequence[Outgoing]], Awaitable[None]]  # returns once the records are committed
+    submit: Callable[[Sequence[ProducerRecord]], Awaitable[None]]  # returns once the records are committed
 
 
 class Run:
     """The run `job.run` of a job, as its events up to now tell it. `read` gives a pushed job's data."""
 
-    def __init__(self, job: Job, around: Surroundings, read: Read | None = None) -> None:
+    def __init__(self, job: Job, around: RunContext, read: Read | None = None) -> None:
         self.job = job
         self.report = job.report  # of the latest report submitted
         self._cursor = job.cursor
@@ -97,7 +97,7 @@ class Run:
                 self._cursor = orjson.dumps(batch.cursor).decode()
                 await self._around.submit(records)
 
-    def _records(self, batch: Batch) -> list[Outgoing]:
+    def _records(self, batch: Batch) -> list[ProducerRecord]:
         """Return what a batch and its report are written as; raise when they couldn't be, or would be refused."""
         around, now, report = self._around, self._around.clock(), self.report + 1
         origin = Origin(self.job.job_id, self.job.run, report)
@@ -116,7 +116,7 @@ class Run:
         ]
         try:
             for each in records:
-                check_size(each.topic, each.key, each.value, LARGEST_RECORD, each.headers)
+                check_size(each.topic, each.key, each.value, MAX_RECORD_PAYLOAD_BYTES, each.headers)
         except RecordTooLarge as error:
             message = f"in {batch.source}, behind record {batch.first_row}: {error}"
             raise FixConfiguration("record_too_large", f"{message}; split it, or leave it out of the source") from error

@@ -7,14 +7,14 @@ from typing import Any, Final
 from projections.jobs.state import Job, Running
 from schemas.commands import ReportError
 
-PATIENCE: Final = timedelta(minutes=15)  # whoever drives an upload reports at least every minute
+REPORT_TIMEOUT: Final = timedelta(minutes=15)  # whoever drives an upload reports at least every minute
 ASK_AGAIN: Final = timedelta(seconds=10)  # when a report led to nothing: it was lost, or refused
 INTERRUPTED: Final = (
     "the upload was interrupted: send the file again with the same Idempotency-Key, it goes on where it stopped"
 )
 
 
-class Unattended:
+class StalledUploads:
     """The pushed jobs of a partition that are Running, and which of them nobody has reported on for too long."""
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Unattended:
     def look_at(self, job: Job) -> None:
         """Take the newest state of a pushed job."""
         if isinstance(job.phase, Running):
-            self._due[job.job_id] = (job, job.updated_at + PATIENCE)
+            self._due[job.job_id] = (job, job.updated_at + REPORT_TIMEOUT)
         else:
             self._due.pop(job.job_id, None)
 

@@ -10,23 +10,23 @@ from projections.jobs.decide import next_look
 from projections.jobs.state import Job
 from schemas.commands import PurgeJob, WakeJob
 
-Look = tuple[datetime, type[WakeJob | PurgeJob]]
+NextTimer = tuple[datetime, type[WakeJob | PurgeJob]]
 
 ASK_AGAIN: Final = timedelta(seconds=10)  # when a look led to nothing: the command was lost, or refused
-ROOM: Final = 1_000  # entries that may be out of date before anyone cleans up
+MAX_STALE_ENTRIES: Final = 1_000  # entries that may be out of date before anyone cleans up
 
 
 @dataclass(slots=True)
-class _Alarm:
-    look: Look
+class _Timer:
+    look: NextTimer
     rings_at: datetime
 
 
-class Alarms:
+class Timers:
     """A heap of moments; entries that a later look at the job made wrong are dropped when they come up."""
 
     def __init__(self) -> None:
-        self._alarms: dict[str, _Alarm] = {}
+        self._alarms: dict[str, _Timer] = {}
         self._heap: list[tuple[datetime, str]] = []
 
     def __len__(self) -> int:
@@ -39,7 +39,7 @@ class Alarms:
         if look is None:
             self._alarms.pop(job.job_id, None)
         elif known is None or known.look != look:
-            self._alarms[job.job_id] = _Alarm(look, look[0])
+            self._alarms[job.job_id] = _Timer(look, look[0])
             self._push(look[0], job.job_id)
 
     def due(self, now: datetime) -> Iterator[tuple[str, type[WakeJob | PurgeJob]]]:
@@ -54,6 +54,6 @@ class Alarms:
 
     def _push(self, moment: datetime, job_id: str) -> None:
         heapq.heappush(self._heap, (moment, job_id))
-        if len(self._heap) > 2 * len(self._alarms) + ROOM:
+        if len(self._heap) > 2 * len(self._alarms) + MAX_STALE_ENTRIES:
             self._heap = [(each.rings_at, job_id) for job_id, each in self._alarms.items()]
             heapq.heapify(self._heap)

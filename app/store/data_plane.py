@@ -23,7 +23,7 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Generations:
     """The generation of profiles that is answered from, the one to be opened beside it, and the one that was before."""
 
     live: int = 0
@@ -74,12 +74,12 @@ class PlaneStore:
         async with self._database.reading() as connection:
             return frozenset(int(row.partition) for row in await connection.execute(query))
 
-    async def stage(self) -> Stage:
+    async def stage(self) -> Generations:
         """Return which generations of profiles there are."""
         async with self._database.reading() as connection:
             found = await connection.execute(select(profile_stages))
             by_stage = {row.stage: int(row.generation) for row in found}
-        return Stage(by_stage.get(LIVE, 0), by_stage.get(COMING), by_stage.get(FORMER))
+        return Generations(by_stage.get(LIVE, 0), by_stage.get(COMING), by_stage.get(FORMER))
 
     async def hand_over(self, generation: int) -> None:
         """Let the owners open a generation that was built, beside the live one."""

@@ -15,7 +15,7 @@ KEPT: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Collected:
+class IdempotencyRecord:
     """One request: its digest, since when someone is at it, and what it is answered once all is written.
 
     `next_offset` is a place in the partition of its messages that lies before all of them.
@@ -28,7 +28,7 @@ class Collected:
     answer: bytes = b""
 
 
-async def claim(database: Database, wanted: Collected) -> Collected:
+async def claim(database: Database, wanted: IdempotencyRecord) -> IdempotencyRecord:
     """Return the request of that upload id; `wanted` itself when it is the first: then the caller has to answer it."""
     row = {
         "upload_id": wanted.upload_id,
@@ -46,7 +46,7 @@ async def claim(database: Database, wanted: Collected) -> Collected:
                 return found  # else it was given up meanwhile
 
 
-async def take_over(database: Database, left: Collected, now: datetime) -> bool:
+async def take_over(database: Database, left: IdempotencyRecord, now: datetime) -> bool:
     """Claim a request that was left unanswered; False when someone else did, or it was answered."""
     place = {"upload_id": left.upload_id, "claimed_at": micros(left.claimed_at), "answer": b""}
     async with database.writing() as connection:
@@ -80,11 +80,11 @@ async def forget(database: Database, now: datetime) -> None:
         await connection.execute(delete(collected).where(collected.c.claimed_at < micros(now - KEPT)))
 
 
-async def _found(connection: AsyncConnection, upload_id: str) -> Collected | None:
+async def _found(connection: AsyncConnection, upload_id: str) -> IdempotencyRecord | None:
     row = (await connection.execute(select(collected).filter_by(upload_id=upload_id))).one_or_none()
     if row is None:
         return None
-    return Collected(
+    return IdempotencyRecord(
         upload_id=row.upload_id,
         digest=bytes(row.digest),
         claimed_at=moment(row.claimed_at),

@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.database import Database
-from app.store.models import JobMapped, Switch
+from app.store.models import JobMapped, LaneSwitch
 from app.store.tables import NO_GENERATION, lane_switches, mapped_jobs, offsets, streams
 from schemas.instants import micros, moment
 
@@ -19,7 +19,7 @@ class LaneStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def switch(self, lane: str, wanted: Switch) -> None:
+    async def switch(self, lane: str, wanted: LaneSwitch) -> None:
         """Pause a lane, or let it go on; saying it again changes nothing, also not who said it."""
         facts = {"paused": int(wanted.paused), "by": wanted.by, "at": micros(wanted.at)}
         async with self._database.writing() as connection:
@@ -28,11 +28,11 @@ class LaneStore:
             keys = lane_switches.primary_key.columns
             await connection.execute(new.on_conflict_do_update(index_elements=keys, set_=facts, where=changes))
 
-    async def switches(self) -> Mapping[str, Switch]:
+    async def switches(self) -> Mapping[str, LaneSwitch]:
         """Return how the lanes were switched; those that never were are not among them."""
         async with self._database.reading() as connection:
             found = await connection.execute(select(lane_switches))
-            return {row.lane: Switch(bool(row.paused), row.by, moment(row.at)) for row in found}
+            return {row.lane: LaneSwitch(bool(row.paused), row.by, moment(row.at)) for row in found}
 
     async def is_paused(self, lane: str) -> bool:
         """Tell whether a lane is paused."""

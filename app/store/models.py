@@ -37,7 +37,7 @@ class BehindError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class EventRecord:
     """One record of `jobs.events`: where it stood, what it says, and its bytes as they were."""
 
     offset: int
@@ -142,7 +142,7 @@ class JobMapped:
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
+class LaneSwitch:
     """Whether a lane is paused, and who said so last and when."""
 
     paused: bool

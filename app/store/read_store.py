@@ -16,16 +16,16 @@ from app.store import idempotency as collected
 from app.store import stream_stats as seen
 from app.store.data_plane import PlaneStore
 from app.store.database import Database, open_database
-from app.store.idempotency import Collected
+from app.store.idempotency import IdempotencyRecord
 from app.store.lanes import LaneStore
 from app.store.models import (
     ConfigurationVersion,
+    EventRecord,
     JobFilter,
     JobMapped,
     LogFilter,
     MetricFilter,
     Page,
-    Record,
     Sort,
     StoredEvent,
     StreamDelta,
@@ -35,14 +35,14 @@ from app.store.tables import NO_GENERATION, VERSION, Tables, offsets, tables_of
 from app.store.views import generations
 from app.store.views import job_history as history
 from app.store.views import job_lists as listing
-from app.store.views.rebuild import Rebuild
+from app.store.views.rebuild import ViewRebuild
 from projections.fields.field_stats import FieldStats
 from projections.jobs.state import Job
 from projections.views.job_log import LogLine
 from projections.views.metrics import Bucket
 from schemas.topics import JOBS_EVENTS
 
-__all__ = ["JobMapped", "ReadStore", "Record", "StreamDelta"]  # all that a writer needs
+__all__ = ["JobMapped", "ReadStore", "StreamDelta"]  # all that a writer needs
 
 T = TypeVar("T")
 Ask = Callable[[AsyncConnection, Tables], Awaitable[T]]
@@ -83,7 +83,7 @@ class ReadStore:
         """Close the store; it can't be used any more."""
         await self._database.close()
 
-    async def apply(self, partition: int, records: Sequence[Record]) -> None:
+    async def apply(self, partition: int, records: Sequence[EventRecord]) -> None:
         """Count events of a partition of `jobs.events`, in offset order, with their offset in one transaction.
 
         Records below the stored offset, and events that are not the next of their job, are skipped.
@@ -110,11 +110,11 @@ class ReadStore:
         """
         return await seen.add_seen(self._database, topic, partition, start, next_offset, seen_now, jobs)
 
-    async def claim(self, wanted: Collected) -> Collected:
+    async def claim(self, wanted: IdempotencyRecord) -> IdempotencyRecord:
         """Return the request of that upload id: `wanted` itself when it is new, and the caller's to answer."""
         return await collected.claim(self._database, wanted)
 
-    async def take_over(self, left: Collected, now: datetime) -> bool:
+    async def take_over(self, left: IdempotencyRecord, now: datetime) -> bool:
         """Claim a request that was left unanswered; False when someone else did, or it was answered."""
         return await collected.take_over(self._database, left, now)
 
@@ -145,9 +145,9 @@ class ReadStore:
 
         return await self._ask(ask)
 
-    async def begin_rebuild(self) -> Rebuild:
+    async def begin_rebuild(self) -> ViewRebuild:
         """Begin a new generation of the views beside the live one, or go on with one that was left unfinished."""
-        return Rebuild(self._database, await generations.start(self._database, generations.FILLING))
+        return ViewRebuild(self._database, await generations.start(self._database, generations.FILLING))
 
     async def needs_rebuild(self) -> bool:
         """Tell whether the views were made by an older version of Entrepot."""

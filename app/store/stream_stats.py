@@ -15,7 +15,7 @@ from app.store.views.event_writer import move_offset, take_offset
 from projections.fields.field_stats import FORMAT, FieldStats, merge
 from schemas.instants import micros, moment
 
-MOST_LISTED: Final = 10_000
+MAX_LISTED_STREAMS: Final = 10_000
 
 
 async def add_seen(
@@ -112,7 +112,7 @@ async def all_seen(connection: AsyncConnection, stream: str | None = None) -> li
     if stream is not None:
         query = query.filter_by(stream=stream)
     query = query.group_by(table.stream, table.lane).order_by(func.max(table.last_arrival_at).desc(), table.stream)
-    found = await connection.execute(query.limit(MOST_LISTED))
+    found = await connection.execute(query.limit(MAX_LISTED_STREAMS))
     return [
         StreamView(
             stream=row.stream,

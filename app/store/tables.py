@@ -19,7 +19,7 @@ NO_GENERATION: Final = 0  # offsets of what is never rebuilt
 COUNTS: Final = ("read", "accepted", "rejected", "duplicate", "omitted", "added", "removed")
 
 
-class Words(TypeDecorator[str]):
+class SafeText(TypeDecorator[str]):
     """Text in the order of its bytes. What a database can't keep is replaced: U+0000 and halves of surrogate pairs."""
 
     impl = Text
@@ -41,14 +41,14 @@ generations = Table(
     shared,
     Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("version", Integer, nullable=False),
-    Column("state", Words, nullable=False),  # live, filling or retired
+    Column("state", SafeText, nullable=False),  # live, filling or retired
 )
 
 offsets = Table(
     "offsets",
     shared,
     Column("generation", Integer, primary_key=True, autoincrement=False),
-    Column("topic", Words, primary_key=True),
+    Column("topic", SafeText, primary_key=True),
     Column("partition", Integer, primary_key=True),
     Column("next_offset", BigInteger, nullable=False),
 )
@@ -56,9 +56,9 @@ offsets = Table(
 streams = Table(
     "streams",
     shared,
-    Column("stream", Words, primary_key=True),
-    Column("lane", Words, primary_key=True),
-    Column("topic", Words, primary_key=True),
+    Column("stream", SafeText, primary_key=True),
+    Column("lane", SafeText, primary_key=True),
+    Column("topic", SafeText, primary_key=True),
     Column("partition", Integer, primary_key=True),  # each counts for itself, so that writers never meet
     Column("count", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
@@ -69,8 +69,8 @@ streams = Table(
 stream_fields = Table(
     "stream_fields",
     shared,
-    Column("stream", Words, primary_key=True),
-    Column("topic", Words, primary_key=True),
+    Column("stream", SafeText, primary_key=True),
+    Column("topic", SafeText, primary_key=True),
     Column("partition", Integer, primary_key=True),  # as above
     Column(
         "format", Integer, primary_key=True, autoincrement=False
@@ -81,7 +81,7 @@ stream_fields = Table(
 collected = Table(
     "collected",
     shared,
-    Column("upload_id", Words, primary_key=True),
+    Column("upload_id", SafeText, primary_key=True),
     Column("digest", LargeBinary, nullable=False),  # of the request
     Column("claimed_at", BigInteger, nullable=False),
     Column("next_offset", BigInteger, nullable=False),
@@ -92,17 +92,17 @@ Index("collected_by_time", collected.c.claimed_at)
 lane_switches = Table(
     "lane_switches",
     shared,
-    Column("lane", Words, primary_key=True),
+    Column("lane", SafeText, primary_key=True),
     Column("paused", Integer, nullable=False),  # 0 or 1
-    Column("by", Words, nullable=False),  # who said so last
+    Column("by", SafeText, nullable=False),  # who said so last
     Column("at", BigInteger, nullable=False),
 )
 
 mapped_jobs = Table(
     "mapped_jobs",
     shared,
-    Column("job_id", Words, primary_key=True),
-    Column("topic", Words, primary_key=True),
+    Column("job_id", SafeText, primary_key=True),
+    Column("topic", SafeText, primary_key=True),
     Column("partition", Integer, primary_key=True),  # as above
     Column("count", BigInteger, nullable=False),  # of its messages that a lane is through with
     Column("mapped_at", BigInteger, nullable=False),  # when the last of them was told to the profiles
@@ -111,7 +111,7 @@ mapped_jobs = Table(
 pins = Table(
     "pins",
     shared,
-    Column("topic", Words, primary_key=True),
+    Column("topic", SafeText, primary_key=True),
     Column("partition", Integer, primary_key=True),
     Column("offset", BigInteger, primary_key=True),  # of the first raw record that these rules map
     Column("rules_at", BigInteger, nullable=False),
@@ -121,7 +121,7 @@ profile_stages = Table(
     "profile_stages",
     shared,
     Column("generation", BigInteger, primary_key=True, autoincrement=False),
-    Column("stage", Words, nullable=False),  # coming, live or former
+    Column("stage", SafeText, nullable=False),  # coming, live or former
 )
 
 profile_owners = Table(
@@ -129,14 +129,14 @@ profile_owners = Table(
     shared,
     Column("generation", BigInteger, primary_key=True, autoincrement=False),
     Column("partition", Integer, primary_key=True, autoincrement=False),
-    Column("url", Words, nullable=False),
-    Column("secret", Words, nullable=False),
+    Column("url", SafeText, nullable=False),
+    Column("secret", SafeText, nullable=False),
 )
 
 rebuild_progress = Table(
     "rebuild_progress",
     shared,
-    Column("rebuild_id", Words, primary_key=True),
+    Column("rebuild_id", SafeText, primary_key=True),
     Column("progress", LargeBinary, nullable=False),  # JSON
 )
 
@@ -179,14 +179,14 @@ def _jobs(metadata: MetaData, suffix: str) -> Table:
     table = Table(
         f"jobs{suffix}",
         metadata,
-        Column("job_id", Words, primary_key=True),
+        Column("job_id", SafeText, primary_key=True),
         Column("seq", BigInteger, nullable=False),
-        Column("status", Words, nullable=False),
-        Column("provider", Words, nullable=False),
-        Column("job_type", Words, nullable=False),
-        Column("kind", Words, nullable=False),
-        Column("name_key", Words, nullable=False),  # case-folded
-        Column("search", Words, nullable=False),  # name, description and id, case-folded
+        Column("status", SafeText, nullable=False),
+        Column("provider", SafeText, nullable=False),
+        Column("job_type", SafeText, nullable=False),
+        Column("kind", SafeText, nullable=False),
+        Column("name_key", SafeText, nullable=False),  # case-folded
+        Column("search", SafeText, nullable=False),  # name, description and id, case-folded
         Column("created_at", BigInteger, nullable=False),
         Column("updated_at", BigInteger, nullable=False),
         Column("next_wake", BigInteger, nullable=False),
@@ -202,7 +202,7 @@ def _states(metadata: MetaData, suffix: str) -> Table:
     return Table(
         f"states{suffix}",
         metadata,
-        Column("job_id", Words, primary_key=True),
+        Column("job_id", SafeText, primary_key=True),
         Column("state", LargeBinary, nullable=False),
     )
 
@@ -211,13 +211,13 @@ def _log(metadata: MetaData, suffix: str) -> Table:
     table = Table(
         f"log{suffix}",
         metadata,
-        Column("job_id", Words, primary_key=True),
+        Column("job_id", SafeText, primary_key=True),
         Column("at", BigInteger, primary_key=True),
         Column("seq", BigInteger, primary_key=True),
-        Column("kind", Words, nullable=False),
-        Column("message", Words, nullable=False),
-        Column("by", Words, nullable=False),
-        Column("detail", Words, nullable=False),
+        Column("kind", SafeText, nullable=False),
+        Column("message", SafeText, nullable=False),
+        Column("by", SafeText, nullable=False),
+        Column("detail", SafeText, nullable=False),
         sqlite_with_rowid=False,
     )
     Index(f"log{suffix}_by_time", table.c.at, table.c.job_id, table.c.seq)
@@ -230,9 +230,9 @@ def _metrics(metadata: MetaData, suffix: str) -> Table:
         metadata,
         Column("grain", Integer, primary_key=True, autoincrement=False),  # minutes: 1 or 60
         Column("minute", BigInteger, primary_key=True),
-        Column("job_id", Words, primary_key=True),
-        Column("stream", Words, primary_key=True),
-        Column("provider", Words, nullable=False),
+        Column("job_id", SafeText, primary_key=True),
+        Column("stream", SafeText, primary_key=True),
+        Column("provider", SafeText, nullable=False),
         *(Column(each, BigInteger, nullable=False) for each in COUNTS),
         sqlite_with_rowid=False,
     )
@@ -244,7 +244,7 @@ def _configurations(metadata: MetaData, suffix: str) -> Table:
     return Table(
         f"configurations{suffix}",
         metadata,
-        Column("job_id", Words, primary_key=True),
+        Column("job_id", SafeText, primary_key=True),
         Column("version", BigInteger, primary_key=True),
         Column("seq", BigInteger, nullable=False),  # of the event that says it
     )
@@ -254,9 +254,9 @@ def _events(metadata: MetaData, suffix: str) -> Table:
     return Table(
         f"events{suffix}",
         metadata,
-        Column("job_id", Words, primary_key=True),
+        Column("job_id", SafeText, primary_key=True),
         Column("seq", BigInteger, primary_key=True),
-        Column("type", Words, nullable=False),
+        Column("type", SafeText, nullable=False),
         Column("occurred_at", BigInteger, nullable=False),
         Column("partition", Integer, nullable=False),
         Column("offset", BigInteger, nullable=False),
@@ -269,7 +269,7 @@ def _snapshots(metadata: MetaData, suffix: str) -> Table:
     return Table(
         f"snapshots{suffix}",
         metadata,
-        Column("job_id", Words, primary_key=True),
+        Column("job_id", SafeText, primary_key=True),
         Column("at", BigInteger, primary_key=True),
         Column("seq", BigInteger, primary_key=True),
         Column("state", LargeBinary, nullable=False),

@@ -13,7 +13,7 @@ from typing import Final
 from app.settings import Settings, address_of
 from app.supervisor.restarts import NotStartedError
 
-LOOK_SECONDS: Final = 0.5
+POLL_INTERVAL_SECONDS: Final = 0.5
 CONNECT_SECONDS: Final = 5.0
 CONTAINER_TIMEOUT_SECONDS: Final = 30.0  # containers start in any order
 INTERACTIVE_TIMEOUT_SECONDS: Final = 5.0
@@ -131,7 +131,7 @@ async def wait_for_kafka(servers: str, seconds: float, say: Callable[[str], None
         if not said:
             say(f"no Kafka answers at {servers} yet ({wrong})")
             said = True
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
 
 async def _none_answers(servers: str) -> str:

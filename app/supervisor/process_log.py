@@ -12,7 +12,7 @@ from typing_extensions import override
 
 FILE_BYTES: Final = 8 * 1024 * 1024
 SHOWN: Final = 5  # lines in a row; what follows within the pause is only in the file
-PAUSE_SECONDS: Final = 10.0
+WARNING_INTERVAL_SECONDS: Final = 10.0
 _TEXT: Final = re.compile(r"^\S+ (WARNING|ERROR|CRITICAL) ")
 _JSON: Final = re.compile(r'"level":\s*"(warning|error|critical)"')
 
@@ -51,7 +51,7 @@ class RoleLog:
 
     def _show_some(self, text: str) -> None:
         now = self._clock()
-        if now - self._since > PAUSE_SECONDS:
+        if now - self._since > WARNING_INTERVAL_SECONDS:
             self._shown, self._since = 0, now
         self._shown += 1
         if self._shown <= SHOWN:

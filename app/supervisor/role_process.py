@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-from app.roles import Role
+from app.roles import ProcessRole
 from app.supervisor.process_log import RoleLog
 from app.supervisor.restarts import NotStartedError
 
@@ -15,7 +15,7 @@ GRACE_SECONDS: Final = 35.0  # a role gives itself thirty to finish its batch an
 LINE_BYTES: Final = 1024 * 1024
 
 
-def command_of(role: Role) -> tuple[str, ...]:
+def command_of(role: ProcessRole) -> tuple[str, ...]:
     """Return the command line of a role that ends when this process does."""
     return (sys.executable, "-m", "app.cli.main", "worker", role.name, "--supervisor", str(os.getpid()))
 

@@ -11,7 +11,7 @@ from yarl import URL
 
 from app.data_dir import announce_kafka
 from app.kafka.topics import TopicsError, ensure_topics
-from app.roles import ROLES, Role
+from app.roles import ROLES, ProcessRole
 from app.settings import Settings
 from app.supervisor.broker_process import BrokerProcess
 from app.supervisor.environment import environment_of
@@ -21,14 +21,14 @@ from app.supervisor.restarts import ManagedProcess, NotStartedError, Restarter
 from app.supervisor.role_process import RoleProcess, command_of
 from schemas.topics import TOPICS
 
-LOOK_SECONDS: Final = 0.05
+POLL_INTERVAL_SECONDS: Final = 0.05
 IMPATIENT_SECONDS: Final = 30.0
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Up:
+class RunningService:
     """What runs: the settings with the ports that were really taken."""
 
     settings: Settings
@@ -45,7 +45,7 @@ class Up:
 class Supervisor:
     """Starts and stops the parts; `say` prints a line for a person."""
 
-    def __init__(self, settings: Settings, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: Settings, say: Notify, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._say = say
         self._clock = clock
@@ -57,7 +57,7 @@ class Supervisor:
         """Whether there is a part that came up."""
         return any(each.kept for each in self._restarters)
 
-    async def start(self) -> Up:
+    async def start(self) -> RunningService:
         """Start all and return when the API says that it is ready; raise `NotStartedError` when that can't be."""
         started = self._clock()
         await self._look_around()
@@ -70,9 +70,9 @@ class Supervisor:
             raise NotStartedError(str(error)) from error
         for role in ROLES:
             await self._role(role, settings)
-        up = Up(settings, 0)
+        up = RunningService(settings, 0)
         await self._ready(up.url)
-        return Up(settings, self._clock() - started)
+        return RunningService(settings, self._clock() - started)
 
     async def _look_around(self) -> None:
         """Say what is wrong before anything is started, and not in the logs of all that was."""
@@ -107,7 +107,7 @@ class Supervisor:
         announce_kafka(settings.data_dir, part.bootstrap_servers)
         return settings.model_copy(update={"bootstrap_servers": part.bootstrap_servers})
 
-    async def _role(self, role: Role, settings: Settings) -> None:
+    async def _role(self, role: ProcessRole, settings: Settings) -> None:
         log = RoleLog(settings.data_dir / "logs" / f"{role.name}.log", lambda line: self._say(f"{role.name}: {line}"))
         self._logs.append(log)
         await self._keep(RoleProcess(role.name, command_of(role), environment_of(settings), log))
@@ -124,7 +124,7 @@ class Supervisor:
                 if self._clock() > impatient:
                     self._say(f"still not ready: {why}; the logs are in {self._settings.data_dir / 'logs'}")
                     impatient += IMPATIENT_SECONDS
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
 
 async def _unready(session: aiohttp.ClientSession, url: str) -> str:
@@ -136,7 +136,7 @@ async def _unready(session: aiohttp.ClientSession, url: str) -> str:
         return f"the API doesn't answer at {url} ({type(error).__name__})"
 
 
-def with_free_api_port(settings: Settings, say: Say) -> Settings:
+def with_free_api_port(settings: Settings, say: Notify) -> Settings:
     """Return settings whose API port can be bound; raise `NotStartedError` when a chosen one can't be."""
     if bound(settings.api_host, settings.api_port) == settings.api_port:
         return settings

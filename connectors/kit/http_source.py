@@ -18,13 +18,13 @@ from connectors.contract import ConnectorError, FixConfiguration, Limits, RateLi
 from connectors.kit.public_addresses import PublicResolver, refuse_private
 from connectors.redaction import shown_url
 
-MOST_REDIRECTS: Final = 5
+MAX_REDIRECTS: Final = 5
 DEFAULT_RATE_LIMIT_SECONDS: Final = 60.0
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 WORTH_RETRYING: Final = frozenset({408, 421, 423, 425})
 READABLE_ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "zstd"})
 CONTENT_RANGE: Final = re.compile(r"bytes (?P<first>\d{1,18})-(?P<last>\d{1,18})/(?P<total>\d{1,18}|\*)", re.ASCII)
-LONGEST_VALIDATOR: Final = 1024
+MAX_VALIDATOR_CHARACTERS: Final = 1024
 USER_AGENT: Final = "entrepot (file import)"
 
 
@@ -123,7 +123,7 @@ async def _open(
     session: aiohttp.ClientSession, url: URL, limits: Limits, start: int, validator: str | None
 ) -> HttpSource:
     name = shown_url(str(url))
-    for _ in range(MOST_REDIRECTS + 1):
+    for _ in range(MAX_REDIRECTS + 1):
         response = await _request(session, url, limits, start, validator)
         if response.status not in REDIRECTS or "Location" not in response.headers:
             return _opened(name, session, response, start)
@@ -132,7 +132,7 @@ async def _open(
         if target.origin() == url.origin() and url.user is not None and target.user is None:
             target = target.with_user(url.user).with_password(url.password)
         url = target
-    raise FixConfiguration("too_many_redirects", f"`{name}` redirects more than {MOST_REDIRECTS} times")
+    raise FixConfiguration("too_many_redirects", f"`{name}` redirects more than {MAX_REDIRECTS} times")
 
 
 async def _request(
@@ -189,7 +189,7 @@ def _validator(response: aiohttp.ClientResponse) -> str | None:
 
 def _is_plain(text: str) -> bool:
     """Whether it can be kept in a cursor and be sent back: servers can put any bytes into their headers."""
-    return text.isascii() and text.isprintable() and len(text) <= LONGEST_VALIDATOR
+    return text.isascii() and text.isprintable() and len(text) <= MAX_VALIDATOR_CHARACTERS
 
 
 def refusal(name: str, response: aiohttp.ClientResponse) -> ConnectorError:

@@ -11,16 +11,25 @@ from typing import Any, Final
 import orjson
 from pydantic import ConfigDict, Field, field_validator
 
-from connectors.contract import Batch, Connector, Cursor, FixConfiguration, JobType, Limits, Problem, RetryLater
+from connectors.contract import (
+    Batch,
+    ConfigurationProblem,
+    Connector,
+    Cursor,
+    FixConfiguration,
+    JobType,
+    Limits,
+    RetryLater,
+)
 from connectors.kit.read_ahead import read_ahead
 from connectors.text.config import TextConfig
 from connectors.text.cursor import check_cursor, parse_cursor
 from connectors.text.formats.added import with_fields
 from connectors.text.importer import Source, read_text
 
-MOST_APPENDED_BYTES: Final = 1024
-MOST_SWOLLEN_BYTES: Final = 32 * 1024 * 1024  # of one batch; the shortest record is `{}` and a line end
-SHORTEST_RECORD: Final = 3
+MAX_APPENDED_BYTES: Final = 1024
+MAX_EXPANDED_BYTES: Final = 32 * 1024 * 1024  # of one batch; the shortest record is `{}` and a line end
+MIN_RECORD_BYTES: Final = 3
 
 
 class Config(TextConfig):
@@ -46,8 +55,8 @@ class Config(TextConfig):
     @field_validator("append")
     @classmethod
     def _small(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if len(orjson.dumps(value)) > MOST_APPENDED_BYTES:
-            raise ValueError(f"the fields to append have at most {MOST_APPENDED_BYTES:,} bytes as JSON")
+        if len(orjson.dumps(value)) > MAX_APPENDED_BYTES:
+            raise ValueError(f"the fields to append have at most {MAX_APPENDED_BYTES:,} bytes as JSON")
         return value
 
 
@@ -71,7 +80,7 @@ def _pushed(name: str, title: str, description: str) -> JobType:
     )
 
 
-async def check(config: Config, limits: Limits) -> tuple[Problem, ...]:
+async def check(config: Config, limits: Limits) -> tuple[ConfigurationProblem, ...]:
     """Find nothing: there is no provider to ask."""
     del config, limits
     return ()
@@ -101,7 +110,7 @@ def _said(message: str) -> str:
 
 def _within(limits: Limits, added: bytes) -> Limits:
     """Take so little of a text at a time that what is appended to its records doesn't make too much of it."""
-    most = MOST_SWOLLEN_BYTES * SHORTEST_RECORD // (SHORTEST_RECORD + len(added)) if added else limits.batch_bytes
+    most = MAX_EXPANDED_BYTES * MIN_RECORD_BYTES // (MIN_RECORD_BYTES + len(added)) if added else limits.batch_bytes
     return replace(limits, batch_bytes=min(limits.batch_bytes, most))
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from connectors.contract import Batch, Connector, Cursor, JobType, Limits, Problem
+from connectors.contract import Batch, ConfigurationProblem, Connector, Cursor, JobType, Limits
 from connectors.kit.http_source import open_http, parse_url
 from connectors.kit.local_source import open_local
 from connectors.kit.read_ahead import read_ahead
@@ -21,7 +21,7 @@ from connectors.text.cursor import check_cursor, parse_cursor
 from connectors.text.importer import Open, Source, check_text, read_text
 
 
-class Place(BaseModel):
+class FileSource(BaseModel):
     """Where a file is."""
 
     source: str = Field(
@@ -42,7 +42,7 @@ class Place(BaseModel):
         return value
 
 
-class Config(TextConfig, Place):
+class Config(TextConfig, FileSource):
     """Where a file is, how it is written, and which stream its records go into."""
 
     model_config = ConfigDict(title="File import")
@@ -64,7 +64,7 @@ def _job_types() -> tuple[JobType, ...]:
     )
 
 
-async def check(config: Config, limits: Limits) -> tuple[Problem, ...]:
+async def check(config: Config, limits: Limits) -> tuple[ConfigurationProblem, ...]:
     """Open the source and read a sample of it."""
     return await check_text(config, _path(config.source), limits, _opener(config.source, limits))
 

@@ -14,7 +14,7 @@ Compression = Literal["none", "gzip", "zstd"]
 MAGIC: Final[dict[Compression, bytes]] = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 MAGIC_BYTES: Final = 4
 SUFFIXES: Final[dict[str, Compression]] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
-PIECE: Final = 1024 * 1024
+CHUNK_BYTES: Final = 1024 * 1024
 ZSTD_SLICE: Final = 2048  # four bytes can stand for 128 KiB: so much input at once makes at most 64 MiB
 ZSTD_WINDOW: Final = 128 * 1024 * 1024
 BOMB_FROM: Final = 64 * 1024 * 1024
@@ -55,14 +55,14 @@ def decoder(kind: Compression) -> Decoder:
     """A fresh decoder."""
     match kind:
         case "none":
-            return Plain()
+            return Uncompressed()
         case "gzip":
             return Gzip()
         case "zstd":
             return Zstd()
 
 
-class Plain:
+class Uncompressed:
     """No compression."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Plain:
         """Always complete."""
 
 
-class _Swelling:
+class _ExpansionLimit:
     """Counts what goes in and what comes out."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class _Swelling:
         return piece
 
 
-class Gzip(_Swelling):
+class Gzip(_ExpansionLimit):
     """gzip (RFC 1952), any number of members."""
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ class Gzip(_Swelling):
             member = self._member = self._member or zlib.decompressobj(wbits=31)
             before = len(self._raw)
             try:
-                piece = member.decompress(self._raw, PIECE)
+                piece = member.decompress(self._raw, CHUNK_BYTES)
             except zlib.error as error:
                 raise _corrupt("gzip", str(error)) from error
             self._raw = member.unconsumed_tail or member.unused_data
@@ -139,7 +139,7 @@ class Gzip(_Swelling):
             raise _truncated("gzip")
 
 
-class Zstd(_Swelling):
+class Zstd(_ExpansionLimit):
     """Zstandard (RFC 8878), any number of frames."""
 
     def __init__(self) -> None:

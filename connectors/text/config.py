@@ -14,7 +14,7 @@ from connectors.text.formats.records import OnError
 from schemas.timestamps import NAMED_FORMATS, is_timestamp_format
 
 FormatName = Literal["csv", "ndjson", "json_array"]
-MOST_NAME_CHARACTERS: Final = 100_000  # they stand in every cursor, which has at most 256 KiB
+MAX_NAME_CHARACTERS: Final = 100_000  # they stand in every cursor, which has at most 256 KiB
 NAME: Final = re.compile(r"[A-Za-z0-9_.:-]+")  # of an encoding; Python overlooks blanks and line ends around one
 NO_TEXT: Final = frozenset({"punycode", "idna", "undefined", "unicode_escape", "raw_unicode_escape"})  # of a file
 FORMAT_SUFFIXES: Final[dict[str, FormatName]] = {
@@ -155,8 +155,8 @@ class TextConfig(BaseModel):
             raise ValueError("`quote` and `delimiter` have to differ")
         if not self.header_row and not self.fields:
             raise ValueError("without a header row, name the columns with `fields`")
-        if sum(map(len, self.fields or ())) > MOST_NAME_CHARACTERS:
-            raise ValueError(f"the names in `fields` have at most {MOST_NAME_CHARACTERS:,} characters together")
+        if sum(map(len, self.fields or ())) > MAX_NAME_CHARACTERS:
+            raise ValueError(f"the names in `fields` have at most {MAX_NAME_CHARACTERS:,} characters together")
         if self.fields and len(set(self.fields)) < len(self.fields):
             raise ValueError("`fields` names a column twice")
         if self.fields and self.timestamp_field and self.timestamp_field not in self.fields:

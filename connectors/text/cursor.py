@@ -6,12 +6,12 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from connectors.contract import Cursor, FixConfiguration, Problem
+from connectors.contract import ConfigurationProblem, Cursor, FixConfiguration
 from connectors.kit.field_hints import UNKNOWN, no_such_field
 from schemas.json_pointer import json_pointer
 
 SHOWN: Final = 100  # of what is wrong
-LARGEST: Final = 2**62  # operating systems count bytes in 63 bits
+MAX_POSITION: Final = 2**62  # operating systems count bytes in 63 bits
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
 
 
@@ -20,12 +20,14 @@ class TextCursor(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    byte: int = Field(default=0, ge=0, le=LARGEST)
-    row: int = Field(default=0, ge=0, le=LARGEST)
+    byte: int = Field(default=0, ge=0, le=MAX_POSITION)
+    row: int = Field(default=0, ge=0, le=MAX_POSITION)
     head: Digest | None = None
     tail: Digest | None = None
     fields: tuple[str, ...] | None = Field(default=None, strict=False)
-    source_bytes: int = Field(default=0, ge=0, le=LARGEST)  # of the source, as it lies there, already counted as read
+    source_bytes: int = Field(
+        default=0, ge=0, le=MAX_POSITION
+    )  # of the source, as it lies there, already counted as read
     plain: bool = False  # the source is this very text, so that reading can begin in its middle
     open: bool = False  # the last record ended with the text, without a line end
     validator: str | None = None  # the ETag or Last-Modified of an HTTP source
@@ -39,16 +41,18 @@ START: Final = TextCursor()
 ADVICE: Final = "reset the cursor to {} to read from the start, or restore the one that was there"
 
 
-def check_cursor(cursor: Cursor) -> tuple[Problem, ...]:
+def check_cursor(cursor: Cursor) -> tuple[ConfigurationProblem, ...]:
     """Everything wrong with a cursor that a person edited; {} is always right."""
     try:
         parsed = TextCursor.model_validate(dict(cursor))
     except ValidationError as error:
         return tuple(
-            Problem(json_pointer(*each["loc"]), "bad_cursor", f"{_said(each)}; {ADVICE}")
+            ConfigurationProblem(json_pointer(*each["loc"]), "bad_cursor", f"{_said(each)}; {ADVICE}")
             for each in error.errors()[:SHOWN]
         )
-    return tuple(Problem(f"/{field}", "bad_cursor", f"{message}; {ADVICE}") for field, message in _against(parsed))[:1]
+    return tuple(
+        ConfigurationProblem(f"/{field}", "bad_cursor", f"{message}; {ADVICE}") for field, message in _against(parsed)
+    )[:1]
 
 
 def _said(error: ErrorDetails) -> str:

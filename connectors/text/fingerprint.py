@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-SPAN: Final = 64 * 1024
+PREFIX_BYTES: Final = 64 * 1024
 DIGEST_BYTES: Final = 12
 
 
@@ -19,10 +19,10 @@ class Prefix:
 
     def advance(self, text: bytes) -> None:
         """Go on behind `text`."""
-        if not self.head_digest and len(self.head) < SPAN:
-            self.head += text[: SPAN - len(self.head)]
+        if not self.head_digest and len(self.head) < PREFIX_BYTES:
+            self.head += text[: PREFIX_BYTES - len(self.head)]
         self.at += len(text)
-        self.tail = text[-SPAN:] if len(text) >= SPAN else (self.tail + text)[-SPAN:]
+        self.tail = text[-PREFIX_BYTES:] if len(text) >= PREFIX_BYTES else (self.tail + text)[-PREFIX_BYTES:]
 
     def digests(self) -> tuple[str, str]:
         """The digest of the first 64 KiB (or fewer), and of the last."""

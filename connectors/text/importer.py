@@ -10,20 +10,20 @@ from pathlib import PurePosixPath
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
-from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, Problem, RetryLater
+from connectors.contract import Batch, ConfigurationProblem, ConnectorError, FixConfiguration, Limits, RetryLater
 from connectors.kit.read_ahead import in_thread
 from connectors.text.compression import MAGIC_BYTES, SUFFIXES, decoder, detect
 from connectors.text.config import FORMAT_SUFFIXES, TextConfig
 from connectors.text.cursor import START, TextCursor
 from connectors.text.encoding import ToUtf8, is_utf8
-from connectors.text.fingerprint import SPAN, digest
+from connectors.text.fingerprint import PREFIX_BYTES, digest
 from connectors.text.formats.csv import Csv, unknown_field
 from connectors.text.formats.csv_grammar import Dialect
 from connectors.text.formats.json_array import JsonArray
 from connectors.text.formats.ndjson import Ndjson
 from connectors.text.formats.records import Format
-from connectors.text.reader import SOURCE_CHANGED, STRETCH, Plan, Reading
-from connectors.text.timestamps import Timestamps
+from connectors.text.reader import SOURCE_CHANGED, STRETCH, Reading, ReadPlan
+from connectors.text.timestamps import TimestampReader
 
 SAMPLE_BYTES: Final = 256 * 1024
 QUIET_SECONDS: Final = 600.0  # a writer that holds lines back for longer has most likely ended
@@ -62,8 +62,8 @@ async def read_text(
     config: TextConfig, path: str, cursor: TextCursor, limits: Limits, open_source: Open
 ) -> AsyncGenerator[Batch, None]:
     """Read the source named `path` from behind `cursor` to its end."""
-    can_seek = cursor.plain and cursor.byte >= 2 * SPAN and is_utf8(config.encoding)
-    source = await open_source(cursor.byte - SPAN if can_seek else 0, cursor.validator)
+    can_seek = cursor.plain and cursor.byte >= 2 * PREFIX_BYTES and is_utf8(config.encoding)
+    source = await open_source(cursor.byte - PREFIX_BYTES if can_seek else 0, cursor.validator)
     try:
         reading = await _begin(config, path, cursor, limits, source)
         while not reading.ended:
@@ -92,11 +92,11 @@ def _may_go_on(limits: Limits, source: Source) -> bool:
 
 
 async def _begin(config: TextConfig, path: str, cursor: TextCursor, limits: Limits, source: Source) -> Reading:
-    head = await source.head(SPAN if source.start else MAGIC_BYTES)
+    head = await source.head(PREFIX_BYTES if source.start else MAGIC_BYTES)
     if source.start and head is not None and digest(head) != cursor.head:
         raise FixConfiguration("source_changed", SOURCE_CHANGED)
     kind = detect(config.compression, path, head or b"") if not source.start else "none"
-    plan = Plan(
+    plan = ReadPlan(
         config.stream,
         config.lane,
         source.name,
@@ -116,7 +116,9 @@ def make_format(config: TextConfig, path: str, cursor: TextCursor, limits: Limit
     name = FORMAT_SUFFIXES.get(suffix) if config.format == "auto" else config.format
     stamps = None
     if config.timestamp_field:
-        stamps = Timestamps(config.timestamp_field, config.timestamp_format, ZoneInfo(config.time_zone), limits.clock)
+        stamps = TimestampReader(
+            config.timestamp_field, config.timestamp_format, ZoneInfo(config.time_zone), limits.clock
+        )
     match name:
         case "csv":
             delimiter = config.delimiter or ("\t" if suffix == ".tsv" else ",")
@@ -137,7 +139,9 @@ def make_format(config: TextConfig, path: str, cursor: TextCursor, limits: Limit
             raise FixConfiguration("unknown_format", f"the name ends with none of {known}: set `format`")
 
 
-async def check_text(config: TextConfig, path: str, limits: Limits, open_source: Open) -> tuple[Problem, ...]:
+async def check_text(
+    config: TextConfig, path: str, limits: Limits, open_source: Open
+) -> tuple[ConfigurationProblem, ...]:
     """Read a sample and say what is wrong with the configuration, by field. Raises when the source can't be asked."""
     small = replace(limits, batch_bytes=min(SAMPLE_BYTES, limits.batch_bytes))
     careful = config.model_copy(update={"on_error": "quarantine"})
@@ -145,22 +149,26 @@ async def check_text(config: TextConfig, path: str, limits: Limits, open_source:
     try:
         batch = await anext(batches, None)
     except FixConfiguration as error:
-        return (Problem(FIELD_OF.get(error.code, "/source"), error.code, error.message),)
+        return (ConfigurationProblem(FIELD_OF.get(error.code, "/source"), error.code, error.message),)
     finally:
         await batches.aclose()
     return _sampled(config, batch) if batch else ()
 
 
-def _sampled(config: TextConfig, batch: Batch) -> tuple[Problem, ...]:
+def _sampled(config: TextConfig, batch: Batch) -> tuple[ConfigurationProblem, ...]:
     columns = batch.cursor.get("fields", ())
     if len(columns) == 1 and not config.fields and (others := [each for each in ";\t|," if each in columns[0]]):
-        return (Problem("/delimiter", "one_column", f"there is only one column; is the delimiter {others[0]!r}?"),)
+        return (
+            ConfigurationProblem(
+                "/delimiter", "one_column", f"there is only one column; is the delimiter {others[0]!r}?"
+            ),
+        )
     if batch.count or not batch.rejects:
         return ()
     code, _ = Counter(each.code for each in batch.rejects).most_common(1)[0]
     first = next(each for each in batch.rejects if each.code == code)
     message = f"none of the first {batch.read:,} records can be taken; {first.position} {first.reason}"
-    return (Problem(FIELD_OF.get(code, "/source"), code, message),)
+    return (ConfigurationProblem(FIELD_OF.get(code, "/source"), code, message),)
 
 
 FIELD_OF: Final = {

@@ -11,7 +11,7 @@ from connectors.text.compression import Decoder
 from connectors.text.cursor import TextCursor
 from connectors.text.encoding import ToUtf8, after_bom
 from connectors.text.fingerprint import Prefix
-from connectors.text.formats.records import MOST_REJECTS, Collector, Format, OnError, Parsed, Skipper
+from connectors.text.formats.records import MAX_REJECTS, Collector, Format, OnError, Parsed, Skipper
 
 STRETCH: Final = 1024 * 1024  # of text at a time: a column-wise parser is as fast on it, and holds less
 SOURCE_CHANGED: Final = (
@@ -21,7 +21,7 @@ SOURCE_CHANGED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReadPlan:
     """What stays the same for a whole reading."""
 
     stream: str
@@ -52,7 +52,13 @@ class Reading:
     """One pass through a source, from a cursor to its end. `start` is where the text that will be fed begins."""
 
     def __init__(
-        self, plan: Plan, limits: Limits, cursor: TextCursor, start: int, unpack: tuple[Decoder, ToUtf8], form: Format
+        self,
+        plan: ReadPlan,
+        limits: Limits,
+        cursor: TextCursor,
+        start: int,
+        unpack: tuple[Decoder, ToUtf8],
+        form: Format,
     ) -> None:
         self._plan = plan
         self._batch_bytes = limits.batch_bytes
@@ -117,7 +123,7 @@ class Reading:
         return (
             bool(self._stop)
             or gathered.text_bytes >= self._batch_bytes * 7 // 8
-            or gathered.rejects >= MOST_REJECTS
+            or gathered.rejects >= MAX_REJECTS
             or (self._too_large and bool(gathered.parts))
         )
 

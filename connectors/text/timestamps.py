@@ -11,7 +11,7 @@ from schemas.timestamps import ParseTimestamp, timestamp_parser
 from schemas.topics import FUTURE_BOUND_MS
 
 
-class Unusable(ValueError):
+class UnusableTimestamp(ValueError):
     """A timestamp that a record can't be dated with: `code` is stable, the message is for a person."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -20,7 +20,7 @@ class Unusable(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Timestamps:
+class TimestampReader:
     """The field that holds the timestamp of a record, and its formats, which are tried in turn."""
 
     field: str
@@ -37,14 +37,20 @@ class Timestamps:
         return int(self.clock() * 1_000_000) + FUTURE_BOUND_MS * 1_000
 
     def micros(self, value: object) -> int:
-        """Return the microseconds of one value; raise `Unusable` when there are none."""
+        """Return the microseconds of one value; raise `UnusableTimestamp` when there are none."""
         if value is None or (isinstance(value, str) and not value.strip()):
-            raise Unusable("missing_timestamp", f"`{self.field}` is empty or missing: every record needs a timestamp")
+            raise UnusableTimestamp(
+                "missing_timestamp", f"`{self.field}` is empty or missing: every record needs a timestamp"
+            )
         micros = self._parse(value)
         if micros is None:
-            raise Unusable("bad_timestamp", f"`{self.field}` is {shown(value)}, which is not {self._expected()}")
+            raise UnusableTimestamp(
+                "bad_timestamp", f"`{self.field}` is {shown(value)}, which is not {self._expected()}"
+            )
         if micros > self.latest():
-            raise Unusable("future_timestamp", f"`{self.field}` is {shown(value)}: more than 24 hours in the future")
+            raise UnusableTimestamp(
+                "future_timestamp", f"`{self.field}` is {shown(value)}: more than 24 hours in the future"
+            )
         return micros
 
     def _expected(self) -> str:

@@ -5,7 +5,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from connectors.contract import Batch, Connector, Cursor, JobType, Limits, Problem
+from connectors.contract import Batch, ConfigurationProblem, Connector, Cursor, JobType, Limits
 
 
 class Config(BaseModel):
@@ -21,7 +21,7 @@ def _job_types() -> tuple[JobType, ...]:
     return (JobType("import", "import", "Count down", "Reads the numbers down to zero.", Config, check, read),)
 
 
-async def check(config: Config, limits: Limits) -> tuple[Problem, ...]:
+async def check(config: Config, limits: Limits) -> tuple[ConfigurationProblem, ...]:
     """Find nothing wrong: what could be is said by `Config`, and there is no provider to ask."""
     return ()
 

@@ -12,7 +12,7 @@ from projections.profiles.profile_view import shown_key
 from schemas.instants import micros
 
 
-class RuleBook:
+class CompiledRules:
     """The rules as they stand at offset `rules_at` of definitions.events."""
 
     def __init__(self, rules: Rules, rules_at: int) -> None:

@@ -14,7 +14,7 @@ REMEMBERED_COMMANDS: Final = 16
 Answer = tuple[type[Any], dict[str, Any]]  # the event, and what it says beside its envelope
 
 
-class Known(Protocol):
+class VersionedState(Protocol):
     """What a state tells of its history."""
 
     @property
@@ -43,7 +43,7 @@ class Known(Protocol):
         ...
 
 
-class RefusedError(Exception):
+class DefinitionRefusedError(Exception):
     """A command can't be done; becomes a `DefinitionRefused`."""
 
     def __init__(self, code: str, message: str, errors: tuple[FieldRefused, ...] = ()) -> None:
@@ -54,7 +54,7 @@ class RefusedError(Exception):
 
 
 def answered(
-    known: Known | None, command: DefinitionCommand, offset: int, decide: Callable[[], Answer]
+    known: VersionedState | None, command: DefinitionCommand, offset: int, decide: Callable[[], Answer]
 ) -> tuple[DefinitionEvent, ...]:
     """Return the event that a command, found at `offset`, leads to; nothing, when it was seen before."""
     if known and (offset <= known.command_offset or command.command_id in known.recent_commands):
@@ -62,7 +62,7 @@ def answered(
     try:
         _check_envelope(command)
         event, facts = decide()
-    except RefusedError as refusal:
+    except DefinitionRefusedError as refusal:
         event, facts = DefinitionRefused, _told(known, command, refusal)
     seq = 0 if event is DefinitionRefused and not known else 1 + (known.seq if known else 0)
     told: DefinitionEvent = event(
@@ -79,8 +79,8 @@ def answered(
     return (told,)
 
 
-def envelope_behind(known: Known | None, event: DefinitionEvent) -> dict[str, Any]:
-    """Return the fields of `Known` behind an event."""
+def envelope_behind(known: VersionedState | None, event: DefinitionEvent) -> dict[str, Any]:
+    """Return the fields of `VersionedState` behind an event."""
     recent = known.recent_commands if known else ()
     return {
         "seq": event.seq,
@@ -90,23 +90,27 @@ def envelope_behind(known: Known | None, event: DefinitionEvent) -> dict[str, An
     }
 
 
-def check_version(known: Known | None, command: DefinitionCommand) -> None:
+def check_version(known: VersionedState | None, command: DefinitionCommand) -> None:
     """Refuse a command that expects another version."""
     version = known.version if known else 0
     if command.expected_version not in {None, version}:
-        raise RefusedError(
+        raise DefinitionRefusedError(
             "version_mismatch", f"the newest version is {version}, not {command.expected_version}: look again"
         )
 
 
 def _check_envelope(command: DefinitionCommand) -> None:
     if command.rules != RULES:
-        raise RefusedError("unknown_rules", f"rules version {command.rules} is unknown; this service knows {RULES}")
+        raise DefinitionRefusedError(
+            "unknown_rules", f"rules version {command.rules} is unknown; this service knows {RULES}"
+        )
     if not is_sane(command.issued_at):
-        raise RefusedError("bad_time", f"the command says that it was issued in the year {command.issued_at.year}")
+        raise DefinitionRefusedError(
+            "bad_time", f"the command says that it was issued in the year {command.issued_at.year}"
+        )
 
 
-def _told(known: Known | None, command: DefinitionCommand, refusal: RefusedError) -> dict[str, Any]:
+def _told(known: VersionedState | None, command: DefinitionCommand, refusal: DefinitionRefusedError) -> dict[str, Any]:
     return {
         "command": type(command).__name__,
         "code": refusal.code,
@@ -116,7 +120,7 @@ def _told(known: Known | None, command: DefinitionCommand, refusal: RefusedError
     }
 
 
-def _moment(known: Known | None, command: DefinitionCommand) -> datetime:
+def _moment(known: VersionedState | None, command: DefinitionCommand) -> datetime:
     """A clock that steps back must not turn a definition's time back; one that has gone mad must not move it at all."""
     if known is None:
         return command.issued_at

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Final, assert_never
 
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
-from projections.definitions.decider import Answer, RefusedError, answered, check_version, envelope_behind
+from projections.definitions.decider import Answer, DefinitionRefusedError, answered, check_version, envelope_behind
 from projections.definitions.kinds import versioned_kind
-from projections.definitions.rebuild_spec import Applied
+from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.rules import Rules
 from projections.jobs.recorder import brief, is_sane
 from schemas.definitions import (
@@ -36,8 +36,8 @@ from schemas.definitions import (
     kind_of,
 )
 
-MOST_KEYS: Final = 1_000  # of one person
-MOST_ERRORS: Final = 100
+MAX_KEYS: Final = 1_000  # of one person
+MAX_ERRORS: Final = 100
 UNBOUNDED: Final = 2**62
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -52,8 +52,8 @@ class Definition:
     command_offset: int  # of the latest command that led to something
     updated_at: datetime
     version: int = 0  # the newest that was ever drafted
-    applied: Applied | None = None
-    draft: Applied | None = None
+    applied: AppliedBody | None = None
+    draft: AppliedBody | None = None
     recent_commands: tuple[str, ...] = ()  # the latest ids, so that a command sent twice adds nothing
 
     @property
@@ -63,13 +63,13 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
+class NoDefinition:
     """No such definition."""
 
     definition_id: str
 
 
-DefinitionState = Definition | Absent
+DefinitionState = Definition | NoDefinition
 
 
 def is_definition_id(definition_id: str) -> bool:
@@ -79,7 +79,7 @@ def is_definition_id(definition_id: str) -> bool:
 
 def initial(definition_id: str) -> DefinitionState:
     """Return the state of a definition that nothing was said of."""
-    return Absent(definition_id)
+    return NoDefinition(definition_id)
 
 
 def decide(
@@ -113,9 +113,9 @@ def bytes_of(state: DefinitionState) -> int:
 def _evolved(known: Definition, event: DefinitionEvent) -> Definition:
     match event:
         case DefinitionDrafted():
-            return replace(known, version=event.version, draft=Applied(event.version, event.body))
+            return replace(known, version=event.version, draft=AppliedBody(event.version, event.body))
         case DefinitionApplied():
-            return replace(known, applied=Applied(event.version, event.body), draft=None)
+            return replace(known, applied=AppliedBody(event.version, event.body), draft=None)
         case DraftDiscarded():
             return replace(known, draft=None)
         case PersonForgotten() | DefinitionRefused():
@@ -133,7 +133,7 @@ def _answered(known: Definition | None, command: RuleCommand, rules: Rules, room
         else is_definition_id(command.definition_id)
     )
     if not fits:
-        raise RefusedError(
+        raise DefinitionRefusedError(
             "no_such_definition", f"{type(command).__name__} knows no definition {command.definition_id!r}"
         )
     check_version(known, command)
@@ -157,19 +157,21 @@ def _draft(known: Definition | None, command: DraftDefinition, room: int) -> Ans
         raise _invalid("invalid_body", error) from error
     kept = known.applied if known else None
     if len(command.body.encode()) + (len(kept.body.encode()) if kept else 0) > room:
-        raise RefusedError("too_much", "all definitions together are too large: discard drafts, or make some smaller")
+        raise DefinitionRefusedError(
+            "too_much", "all definitions together are too large: discard drafts, or make some smaller"
+        )
     return DefinitionDrafted, {"version": 1 + (known.version if known else 0), "body": command.body}
 
 
-def _drafted(known: Definition | None) -> Applied:
+def _drafted(known: Definition | None) -> AppliedBody:
     if known is None or known.draft is None:
-        raise RefusedError("no_draft", "there is no draft")
+        raise DefinitionRefusedError("no_draft", "there is no draft")
     return known.draft
 
 
-def _apply(draft: Applied, command: ApplyDefinition, rules: Rules) -> Answer:
+def _apply(draft: AppliedBody, command: ApplyDefinition, rules: Rules) -> Answer:
     if draft.version != command.version:
-        raise RefusedError(
+        raise DefinitionRefusedError(
             "version_mismatch", f"the draft is version {draft.version}, not {command.version}: look again"
         )
     try:
@@ -180,18 +182,18 @@ def _apply(draft: Applied, command: ApplyDefinition, rules: Rules) -> Answer:
 
 
 def _forget(command: ForgetPerson) -> Answer:
-    if not 0 < len(command.key_hashes) <= MOST_KEYS or not all(map(_HASH.fullmatch, command.key_hashes)):
-        raise RefusedError(
-            "bad_key_hashes", f"1 to {MOST_KEYS} SHA-256 hashes are needed, each in 64 lower-case digits"
+    if not 0 < len(command.key_hashes) <= MAX_KEYS or not all(map(_HASH.fullmatch, command.key_hashes)):
+        raise DefinitionRefusedError(
+            "bad_key_hashes", f"1 to {MAX_KEYS} SHA-256 hashes are needed, each in 64 lower-case digits"
         )
     if not is_sane(command.at) or command.at > command.issued_at:
-        raise RefusedError(
+        raise DefinitionRefusedError(
             "bad_time", "what isn't said yet can't be forgotten: `at` lies behind the command's own time"
         )
     return PersonForgotten, {"key_hashes": command.key_hashes, "at": command.at}
 
 
-def _invalid(code: str, error: InvalidBodyError) -> RefusedError:
-    return RefusedError(
-        code, str(error), tuple(replace(each, message=brief(each.message)) for each in error.errors[:MOST_ERRORS])
+def _invalid(code: str, error: InvalidBodyError) -> DefinitionRefusedError:
+    return DefinitionRefusedError(
+        code, str(error), tuple(replace(each, message=brief(each.message)) for each in error.errors[:MAX_ERRORS])
     )

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Final, Literal, assert_never
 
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
-from projections.definitions.decider import Answer, RefusedError, answered, check_version, envelope_behind
-from projections.definitions.rebuild_spec import Applied, Recipe, read_recipe
+from projections.definitions.decider import Answer, DefinitionRefusedError, answered, check_version, envelope_behind
+from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, read_recipe
 from projections.definitions.rules import Rules
 from projections.jobs.recorder import brief
 from projections.mapping.body_parser import InvalidRulesError
@@ -36,14 +36,14 @@ from schemas.definitions import (
 from schemas.json_pointer import json_pointer
 from schemas.names import is_job_id
 
-MOST_REPORT: Final = 512 * 1024  # bytes
-MOST_ERRORS: Final = 100
+MAX_REPORT_BYTES: Final = 512 * 1024  # bytes
+MAX_ERRORS: Final = 100
 
 Status = Literal["building", "ready", "promoted", "discarded"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rebuild:
+class ProfileRebuild:
     """A rebuild as its events up to `seq` made it."""
 
     definition_id: str
@@ -68,14 +68,14 @@ def is_rebuild_id(definition_id: str) -> bool:
 
 
 def decide(
-    known: Rebuild | None, command: RebuildCommand, offset: int, rules: Rules, others: "Others"
+    known: ProfileRebuild | None, command: RebuildCommand, offset: int, rules: Rules, others: "RebuildContext"
 ) -> tuple[DefinitionEvent, ...]:
     """Return what a command, found at `offset`, leads to under `rules`; nothing, when it was seen before."""
     return answered(known, command, offset, lambda: _answered(known, command, rules, others))
 
 
 @dataclass(frozen=True, slots=True)
-class Others:
+class RebuildContext:
     """What has to be known beside a rebuild and the rules."""
 
     under_way: str = ""  # the id of another rebuild
@@ -84,7 +84,7 @@ class Others:
     versions: Mapping[str, int] = field(default_factory=dict)  # the newest of each definition
 
 
-def evolve(known: Rebuild | None, event: DefinitionEvent) -> Rebuild | None:
+def evolve(known: ProfileRebuild | None, event: DefinitionEvent) -> ProfileRebuild | None:
     """Return the state behind an event. An event that is not the next one of its rebuild changes nothing."""
     if event.seq != 1 + (known.seq if known else 0):
         return known
@@ -92,11 +92,11 @@ def evolve(known: Rebuild | None, event: DefinitionEvent) -> Rebuild | None:
     if known is None:
         if not isinstance(event, RebuildStarted):
             return None
-        return Rebuild(definition_id=event.definition_id, status="building", recipe=event.recipe, **envelope)
+        return ProfileRebuild(definition_id=event.definition_id, status="building", recipe=event.recipe, **envelope)
     return replace(_evolved(known, event), **envelope)
 
 
-def _evolved(known: Rebuild, event: DefinitionEvent) -> Rebuild:
+def _evolved(known: ProfileRebuild, event: DefinitionEvent) -> ProfileRebuild:
     match event:
         case RebuildReady():
             return replace(known, status="ready", version=known.version + 1)
@@ -108,21 +108,23 @@ def _evolved(known: Rebuild, event: DefinitionEvent) -> Rebuild:
             return known
 
 
-def _answered(known: Rebuild | None, command: RebuildCommand, rules: Rules, others: Others) -> Answer:
+def _answered(known: ProfileRebuild | None, command: RebuildCommand, rules: Rules, others: RebuildContext) -> Answer:
     if not is_rebuild_id(command.definition_id):
         name = type(command).__name__
-        raise RefusedError("no_such_rebuild", f"{name} needs the id of a rebuild, not {command.definition_id!r}")
+        raise DefinitionRefusedError(
+            "no_such_rebuild", f"{name} needs the id of a rebuild, not {command.definition_id!r}"
+        )
     if isinstance(command, StartRebuild):
         return _start(known, command, others)
     if known is None:
-        raise RefusedError("no_such_rebuild", "there is no such rebuild")
+        raise DefinitionRefusedError("no_such_rebuild", "there is no such rebuild")
     if not known.is_under_way:
-        raise RefusedError("not_under_way", f"the rebuild is {known.status} already")
+        raise DefinitionRefusedError("not_under_way", f"the rebuild is {known.status} already")
     check_version(known, command)
     match command:
         case ReportRebuilt():
-            if len(command.report.encode("utf-8", "replace")) > MOST_REPORT:
-                raise RefusedError("too_much", f"a report has at most {MOST_REPORT} bytes")
+            if len(command.report.encode("utf-8", "replace")) > MAX_REPORT_BYTES:
+                raise DefinitionRefusedError("too_much", f"a report has at most {MAX_REPORT_BYTES} bytes")
             return RebuildReady, {"report": command.report}
         case PromoteRebuild():
             return _promote(known, rules, others)
@@ -132,32 +134,38 @@ def _answered(known: Rebuild | None, command: RebuildCommand, rules: Rules, othe
             assert_never(command)
 
 
-def _start(known: Rebuild | None, command: StartRebuild, others: Others) -> Answer:
+def _start(known: ProfileRebuild | None, command: StartRebuild, others: RebuildContext) -> Answer:
     if known is not None:
-        raise RefusedError("exists", f"there is such a rebuild, and it is {known.status}")
+        raise DefinitionRefusedError("exists", f"there is such a rebuild, and it is {known.status}")
     if others.under_way:
-        raise RefusedError("busy", f"{others.under_way} is under way: promote or discard it first")
+        raise DefinitionRefusedError("busy", f"{others.under_way} is under way: promote or discard it first")
     if others.outdated:
-        raise RefusedError("outdated", "other rules were applied at this moment: look what is in force and start again")
+        raise DefinitionRefusedError(
+            "outdated", "other rules were applied at this moment: look what is in force and start again"
+        )
     if len((command.recipe + command.note).encode("utf-8", "replace")) > others.room:
-        raise RefusedError("too_much", "all definitions and the rebuild's together are too large: discard drafts")
+        raise DefinitionRefusedError(
+            "too_much", "all definitions and the rebuild's together are too large: discard drafts"
+        )
     try:
         _check(read_recipe(command.recipe), others.versions)
     except InvalidRulesError as error:
-        problems = tuple(replace(each, message=brief(each.message)) for each in error.problems[:MOST_ERRORS])
-        raise RefusedError("invalid_body", str(error), problems) from error
+        problems = tuple(replace(each, message=brief(each.message)) for each in error.problems[:MAX_ERRORS])
+        raise DefinitionRefusedError("invalid_body", str(error), problems) from error
     return RebuildStarted, {"recipe": command.recipe, "note": command.note}
 
 
-def _promote(known: Rebuild, rules: Rules, others: Others) -> Answer:
+def _promote(known: ProfileRebuild, rules: Rules, others: RebuildContext) -> Answer:
     if known.status != "ready":
-        raise RefusedError("not_ready", "it isn't built yet: wait until it is ready, and look at the report")
+        raise DefinitionRefusedError("not_ready", "it isn't built yet: wait until it is ready, and look at the report")
     if others.outdated:
-        raise RefusedError("outdated", "other rules were applied since it was started: discard it and start another")
+        raise DefinitionRefusedError(
+            "outdated", "other rules were applied since it was started: discard it and start another"
+        )
     return RebuildPromoted, {"generation": rules.generation + 1, "recipe": known.recipe}
 
 
-def _check(recipe: Recipe, versions: Mapping[str, int]) -> None:
+def _check(recipe: RebuildSpec, versions: Mapping[str, int]) -> None:
     """Make sure that a recipe is made of versions that there are, and that they can be in force together."""
     problems: list[FieldRefused] = []
     for pointer, name, each in _bodies(recipe):
@@ -172,7 +180,7 @@ def _check(recipe: Recipe, versions: Mapping[str, int]) -> None:
         raise InvalidRulesError(tuple(problems))
 
 
-def _bodies(recipe: Recipe) -> list[tuple[str, str, Applied]]:
+def _bodies(recipe: RebuildSpec) -> list[tuple[str, str, AppliedBody]]:
     found = [(json_pointer("mappings", stream), mapping_of(stream), each) for stream, each in recipe.mappings.items()]
     return [*([("/identity", IDENTITY, recipe.identity)] if recipe.identity else []), *found]
 

@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from projections.mapping.body_parser import InvalidRulesError, Part
+from projections.mapping.body_parser import InvalidRulesError, JsonNode
 from schemas.definitions import FieldRefused
 from schemas.instants import EARLIEST, LATEST
-from schemas.names import JOB_ID, LONGEST_JOB_ID, is_job_id
+from schemas.names import JOB_ID, MAX_JOB_ID, is_job_id
 
 MEMBERS: Final = ("identity", "mappings", "since", "until", "began", "left_out")
-MOST_BODY: Final = 1_000_000  # characters; what a body may have is checked where it is one
-MOST_LEFT_OUT: Final = 10_000
+MAX_BODY_CHARACTERS: Final = 1_000_000  # characters; what a body may have is checked where it is one
+MAX_EXCLUDED: Final = 10_000
 NEWEST_VERSION: Final = 10**9
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedBody:
     """A body in force."""
 
     version: int
@@ -61,15 +61,15 @@ EVERYTHING: Final = Scope()
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class RebuildSpec:
     """Rules, and the messages that they are for."""
 
-    identity: Applied | None = None
-    mappings: Mapping[str, Applied] = field(default_factory=lambda: MappingProxyType({}))  # by stream
+    identity: AppliedBody | None = None
+    mappings: Mapping[str, AppliedBody] = field(default_factory=lambda: MappingProxyType({}))  # by stream
     scope: Scope = EVERYTHING
 
 
-def recipe_text(recipe: Recipe) -> str:
+def recipe_text(recipe: RebuildSpec) -> str:
     """Return the one text of a recipe."""
     scope = recipe.scope
     return json.dumps(
@@ -84,7 +84,7 @@ def recipe_text(recipe: Recipe) -> str:
     )
 
 
-def read_recipe(text: str) -> Recipe:
+def read_recipe(text: str) -> RebuildSpec:
     """Return the recipe in a text from outside.
 
     Raises:
@@ -96,7 +96,7 @@ def read_recipe(text: str) -> Recipe:
     except (ValueError, RecursionError):
         value = None
     problems: list[FieldRefused] = []
-    whole = Part(value, "", problems)
+    whole = JsonNode(value, "", problems)
     whole.check_members(MEMBERS)
     if problems:
         raise InvalidRulesError(tuple(problems))
@@ -105,7 +105,7 @@ def read_recipe(text: str) -> Recipe:
         mappings.refuse("an object is needed: a version and a body by stream")
     identity = whole.member("identity")
     names = mappings.value if isinstance(mappings.value, Mapping) else {}
-    recipe = Recipe(
+    recipe = RebuildSpec(
         identity=_applied(identity) if identity.value is not None else None,
         mappings=MappingProxyType({stream: _applied(mappings.member(stream)) for stream in names}),
         scope=_scope(whole),
@@ -115,16 +115,16 @@ def read_recipe(text: str) -> Recipe:
     return recipe
 
 
-def _written(applied: Applied) -> dict[str, str | int]:
+def _written(applied: AppliedBody) -> dict[str, str | int]:
     return {"version": applied.version, "body": applied.body}
 
 
-def _applied(part: Part) -> Applied:
+def _applied(part: JsonNode) -> AppliedBody:
     part.check_members(("version", "body"))
-    return Applied(part.member("version").integer(1, NEWEST_VERSION), part.member("body").text(MOST_BODY))
+    return AppliedBody(part.member("version").integer(1, NEWEST_VERSION), part.member("body").text(MAX_BODY_CHARACTERS))
 
 
-def _scope(whole: Part) -> Scope:
+def _scope(whole: JsonNode) -> Scope:
     began = whole.member("began", 0).integer(EARLIEST, LATEST)
     return Scope(
         since=_moment(whole.member("since")),
@@ -134,16 +134,16 @@ def _scope(whole: Part) -> Scope:
     )
 
 
-def _left_out(part: Part, began: int) -> Mapping[str, int]:
+def _left_out(part: JsonNode, began: int) -> Mapping[str, int]:
     if not isinstance(part.value, Mapping):
-        return {each.text(LONGEST_JOB_ID): began for each in part.items(0, MOST_LEFT_OUT)}
-    if len(part.value) > MOST_LEFT_OUT:
-        part.refuse(f"at most {MOST_LEFT_OUT} jobs can be left out")
+        return {each.text(MAX_JOB_ID): began for each in part.items(0, MAX_EXCLUDED)}
+    if len(part.value) > MAX_EXCLUDED:
+        part.refuse(f"at most {MAX_EXCLUDED} jobs can be left out")
         return {}
     if not all(is_job_id(each) for each in part.value):
         part.refuse(JOB_ID)
     return {each: part.member(each).integer(EARLIEST, LATEST) for each in part.value}
 
 
-def _moment(part: Part) -> int | None:
+def _moment(part: JsonNode) -> int | None:
     return None if part.value is None else part.integer(EARLIEST, LATEST)

@@ -10,7 +10,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, assert_never
 
-from projections.definitions.rebuild_spec import EVERYTHING, Applied, Recipe, Scope, read_recipe
+from projections.definitions.rebuild_spec import EVERYTHING, AppliedBody, RebuildSpec, Scope, read_recipe
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
     IDENTITY,
@@ -27,7 +27,7 @@ from schemas.definitions import (
     stream_of,
 )
 
-ROOM: Final = 1024  # entries that are copied with each event, rather than all
+MAX_UNFOLDED_ENTRIES: Final = 1024  # entries that are copied with each event, rather than all
 
 
 class Forgotten(Mapping[str, datetime]):
@@ -51,7 +51,7 @@ class Forgotten(Mapping[str, datetime]):
         for each in key_hashes:
             known = self.get(each)
             latest[each] = at if known is None else max(known, at)
-        if len(latest) > ROOM:
+        if len(latest) > MAX_UNFOLDED_ENTRIES:
             return Forgotten({**self._base, **latest})
         return Forgotten(self._base, latest)
 
@@ -71,17 +71,17 @@ class Forgotten(Mapping[str, datetime]):
 class Rules:
     """What is in force. `generation` counts the rebuilds that were promoted, the last by the command at `promoted`."""
 
-    identity: Applied | None = None
-    mappings: Mapping[str, Applied] = field(default_factory=lambda: MappingProxyType({}))  # by stream
+    identity: AppliedBody | None = None
+    mappings: Mapping[str, AppliedBody] = field(default_factory=lambda: MappingProxyType({}))  # by stream
     forgotten: Forgotten = field(default_factory=Forgotten)
     scope: Scope = EVERYTHING
     generation: int = 0
     promoted: int = -1
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> RebuildSpec:
         """What would make the profiles that are live."""
-        return Recipe(self.identity, self.mappings, self.scope)
+        return RebuildSpec(self.identity, self.mappings, self.scope)
 
 
 NO_RULES: Final = Rules()
@@ -98,7 +98,7 @@ def fold(rules: Rules, event: DefinitionEvent) -> Rules:
         case DefinitionApplied():
             if event.command_offset <= rules.promoted:
                 return rules  # repeated after a crash; the promotion behind it is known already
-            return applied(rules, event.definition_id, Applied(event.version, event.body))
+            return applied(rules, event.definition_id, AppliedBody(event.version, event.body))
         case RebuildPromoted():
             return promoted(rules, event)
         case PersonForgotten():
@@ -111,7 +111,7 @@ def fold(rules: Rules, event: DefinitionEvent) -> Rules:
             assert_never(event)
 
 
-def applied(rules: Rules, definition_id: str, body: Applied) -> Rules:
+def applied(rules: Rules, definition_id: str, body: AppliedBody) -> Rules:
     """Return the rules with that body in force, unless a newer one is."""
     if definition_id == IDENTITY:
         return replace(rules, identity=body) if _newer(body, rules.identity) else rules
@@ -139,5 +139,5 @@ def promoted(rules: Rules, event: RebuildPromoted) -> Rules:
     )
 
 
-def _newer(body: Applied, known: Applied | None) -> bool:
+def _newer(body: AppliedBody, known: AppliedBody | None) -> bool:
     return known is None or body.version > known.version

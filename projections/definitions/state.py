@@ -11,8 +11,8 @@ from typing import Final, cast, get_args
 
 from projections.definitions import definition, rebuild
 from projections.definitions.definition import Definition, bytes_of, initial
-from projections.definitions.rebuild import Others, Rebuild
-from projections.definitions.rebuild_spec import EVERYTHING, Applied, Scope, read_recipe
+from projections.definitions.rebuild import ProfileRebuild, RebuildContext
+from projections.definitions.rebuild_spec import EVERYTHING, AppliedBody, Scope, read_recipe
 from projections.definitions.rules import Rules
 from schemas.definitions import (
     IDENTITY,
@@ -26,9 +26,9 @@ from schemas.definitions import (
     stream_of,
 )
 
-MOST_BYTES: Final = 6 * 1024 * 1024  # of all bodies; with every quote escaped they still fit into one record
+MAX_BODIES_BYTES: Final = 6 * 1024 * 1024  # of all bodies; with every quote escaped they still fit into one record
 OVERHEAD_BYTES: Final = 2_048  # what a definition takes beside its bodies
-MOST_REBUILDS: Final = 100  # that are remembered
+MAX_REBUILDS: Final = 100  # that are remembered
 REBUILD_COMMANDS: Final = get_args(RebuildCommand)
 
 Basis = tuple[int, tuple[tuple[str, int], ...]]  # generation, and version by definition
@@ -44,7 +44,7 @@ class Promotion:
 
 
 @dataclass(frozen=True, slots=True)
-class Rulebook:
+class DefinitionsState:
     """Everything behind the command at `command_offset`. People to be forgotten don't stand in its rules.
 
     `basis` is what was in force when the rebuild that is under way was started.
@@ -52,7 +52,7 @@ class Rulebook:
 
     command_offset: int = -1
     definitions: Mapping[str, Definition] = field(default_factory=lambda: MappingProxyType({}))
-    rebuilds: Mapping[str, Rebuild] = field(default_factory=lambda: MappingProxyType({}))
+    rebuilds: Mapping[str, ProfileRebuild] = field(default_factory=lambda: MappingProxyType({}))
     promotion: Promotion = field(default_factory=Promotion)
     basis: Basis = (0, ())
 
@@ -66,15 +66,17 @@ class Rulebook:
         return Rules(identity, mappings, scope=last.scope, generation=last.generation, promoted=last.command_offset)
 
     @property
-    def under_way(self) -> Rebuild | None:
+    def under_way(self) -> ProfileRebuild | None:
         """The rebuild that is neither promoted nor discarded, if there is one."""
         return next((each for each in self.rebuilds.values() if each.is_under_way), None)
 
 
-EMPTY: Final = Rulebook()
+EMPTY: Final = DefinitionsState()
 
 
-def answer(book: Rulebook, command: DefinitionCommand, offset: int) -> tuple[Rulebook, tuple[DefinitionEvent, ...]]:
+def answer(
+    book: DefinitionsState, command: DefinitionCommand, offset: int
+) -> tuple[DefinitionsState, tuple[DefinitionEvent, ...]]:
     """Return the book behind a command, found at `offset`, and what it led to; nothing, when it was answered before."""
     if offset <= book.command_offset:
         return book, ()
@@ -84,7 +86,9 @@ def answer(book: Rulebook, command: DefinitionCommand, offset: int) -> tuple[Rul
     return _answer_rule(book, cast("RuleCommand", command), offset)
 
 
-def _answer_rule(book: Rulebook, command: RuleCommand, offset: int) -> tuple[Rulebook, tuple[DefinitionEvent, ...]]:
+def _answer_rule(
+    book: DefinitionsState, command: RuleCommand, offset: int
+) -> tuple[DefinitionsState, tuple[DefinitionEvent, ...]]:
     state = book.definitions.get(command.definition_id) or initial(command.definition_id)
     events = definition.decide(state, command, offset, book.rules, room_for(book, command.definition_id))
     for event in events:
@@ -95,10 +99,10 @@ def _answer_rule(book: Rulebook, command: RuleCommand, offset: int) -> tuple[Rul
 
 
 def _answer_rebuild(
-    book: Rulebook, command: RebuildCommand, offset: int
-) -> tuple[Rulebook, tuple[DefinitionEvent, ...]]:
+    book: DefinitionsState, command: RebuildCommand, offset: int
+) -> tuple[DefinitionsState, tuple[DefinitionEvent, ...]]:
     known, rules, busy = book.rebuilds.get(command.definition_id), book.rules, book.under_way
-    others = Others(
+    others = RebuildContext(
         under_way=busy.definition_id if busy and busy is not known else "",
         outdated=_is_outdated(book, command, basis_of(rules)),
         room=room_for(book, command.definition_id),
@@ -113,18 +117,18 @@ def _answer_rebuild(
     if state is None or not events:
         return book, events
     rebuilds = {**book.rebuilds, state.definition_id: state}
-    latest = dict(list(rebuilds.items())[-MOST_REBUILDS:])
+    latest = dict(list(rebuilds.items())[-MAX_REBUILDS:])
     basis = book.basis if known else basis_of(rules)
     return replace(book, rebuilds=MappingProxyType(latest), basis=basis), events
 
 
-def _is_outdated(book: Rulebook, command: RebuildCommand, now: Basis) -> bool:
+def _is_outdated(book: DefinitionsState, command: RebuildCommand, now: Basis) -> bool:
     if isinstance(command, StartRebuild):
         return command.basis not in {"", basis_text(now)}
     return now != book.basis
 
 
-def _promoted(book: Rulebook, event: RebuildPromoted) -> Rulebook:
+def _promoted(book: DefinitionsState, event: RebuildPromoted) -> DefinitionsState:
     last = Promotion(event.generation, event.command_offset, read_recipe(event.recipe).scope)
     return replace(book, promotion=last, definitions=in_force(book.definitions, event))
 
@@ -138,7 +142,7 @@ def in_force(definitions: Mapping[str, Definition], event: RebuildPromoted) -> M
     return MappingProxyType({name: _in_force(each, bodies.get(name)) for name, each in definitions.items()})
 
 
-def _in_force(known: Definition, applied: Applied | None) -> Definition:
+def _in_force(known: Definition, applied: AppliedBody | None) -> Definition:
     draft = None if known.draft == applied else known.draft
     return replace(known, applied=applied, draft=draft)
 
@@ -156,8 +160,8 @@ def basis_text(basis: Basis) -> str:
     return sha256(repr(basis).encode()).hexdigest()
 
 
-def room_for(book: Rulebook, definition_id: str) -> int:
+def room_for(book: DefinitionsState, definition_id: str) -> int:
     """Return how many bytes the bodies of a definition may have beside all others."""
     others = [each for each in book.definitions.values() if each.definition_id != definition_id]
     recipes = sum(len(each.recipe.encode()) for each in book.rebuilds.values())
-    return MOST_BYTES - recipes - sum(OVERHEAD_BYTES + bytes_of(each) for each in others)
+    return MAX_BODIES_BYTES - recipes - sum(OVERHEAD_BYTES + bytes_of(each) for each in others)

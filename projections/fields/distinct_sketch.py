@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Final
 
 KEPT: Final = 128
-ROOM: Final = 192  # marks that are held before the largest are let go
+MAX_MARKS: Final = 192  # marks that are held before the largest are let go
 MARK_BYTES: Final = 8
 EVERY: Final = 1 << 8 * MARK_BYTES  # above every mark
 
@@ -22,7 +22,7 @@ def mark_of(text: str) -> int:
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=MARK_BYTES).digest(), "little")
 
 
-class Distinct:
+class DistinctSketch:
     """The marks so far. One that is not below `limit` changes nothing; who adds many may ask first."""
 
     __slots__ = ("_marks", "limit")
@@ -37,13 +37,13 @@ class Distinct:
         if mark < self.limit:
             self._add_all((mark,))
 
-    def take_in(self, other: "Distinct") -> None:
+    def take_in(self, other: "DistinctSketch") -> None:
         """Count what another one has counted, too."""
         self._add_all(other.marks())
 
     def _add_all(self, marks: Iterable[int]) -> None:
         self._marks.update(marks)
-        if len(self._marks) > ROOM:
+        if len(self._marks) > MAX_MARKS:
             kept = self.marks()
             self._marks = set(kept)
             self.limit = kept[-1]
@@ -63,7 +63,7 @@ class Distinct:
         return b64encode(struct.pack(f"<{len(marks)}Q", *marks)).decode()
 
     @classmethod
-    def from_text(cls, text: str) -> "Distinct":
+    def from_text(cls, text: str) -> "DistinctSketch":
         """Return the sketch of a text."""
         packed = b64decode(text)
         return cls(struct.unpack(f"<{len(packed) // MARK_BYTES}Q", packed))

@@ -13,8 +13,8 @@ def _any_of(text: str) -> frozenset[str]:
 
 
 EMAIL: Final = "email"
-LONGEST_KIND: Final = 32
-LONGEST_SHOWN: Final = 60
+MAX_KIND_CHARACTERS: Final = 32
+MAX_SHOWN_CHARACTERS: Final = 60
 IDS: Final = ("uuid", "guid", "number", "num", "key", "id")
 NUMBERS: Final = frozenset({"number", "num"})  # more often than ids they count or stand on a door
 NO_IDS: Final = _any_of(
@@ -40,7 +40,7 @@ _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PLAIN: Final = re.compile(r"[^\W\d]\w*")
 
 
-class Named(NamedTuple):
+class NameFacts(NamedTuple):
     """What an id is named after, as the name of a kind; and how far it names a person: 2 yes, 1 perhaps, 0 no."""
 
     kind: str
@@ -53,7 +53,7 @@ def words(name: str) -> list[str]:
     return [each.lower() for each in _WORD.findall(name)]
 
 
-def id_named(stream: str, path: Path) -> Named | None:
+def id_named(stream: str, path: Path) -> NameFacts | None:
     """Return what a field is the id of; None when its name isn't that of an id.
 
     A bare `id` is that of what is around it: of the object, or of the stream's messages.
@@ -66,12 +66,12 @@ def id_named(stream: str, path: Path) -> Named | None:
     stem = [each for each in (*found[:-1], last.removesuffix(end)) if each]
     around = stem or words(path[-2] if len(path) > 1 else stream)
     kind = kind_of(stem or [*around[:-1], *map(_singular, around[-1:])])
-    return Named(kind or "id", person_grade(around), by_number=end in NUMBERS)
+    return NameFacts(kind or "id", person_grade(around), by_number=end in NUMBERS)
 
 
 def kind_of(parts: list[str]) -> str:
     """Return words as the name of a kind of identity; empty when there are none. An id isn't of the kind `email`."""
-    kind = "_".join(parts)[:LONGEST_KIND].rstrip("_")
+    kind = "_".join(parts)[:MAX_KIND_CHARACTERS].rstrip("_")
     return f"{kind}_id" if kind == EMAIL else kind
 
 
@@ -128,4 +128,4 @@ def attribute_name(name: str, longest: int) -> str:
 def shown(path: Path) -> str:
     """Return a path as a sentence names it."""
     name = ".".join(path)
-    return f"`{name if len(name) <= LONGEST_SHOWN else name[:LONGEST_SHOWN] + '…'}`"
+    return f"`{name if len(name) <= MAX_SHOWN_CHARACTERS else name[:MAX_SHOWN_CHARACTERS] + '…'}`"

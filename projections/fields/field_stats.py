@@ -13,15 +13,15 @@ from typing import Any, Final
 
 import orjson
 
-from projections.fields.distinct_sketch import Distinct, mark_of
-from projections.fields.text_patterns import BLANK, EPOCHS, LOOKS, OTHER, about_number, about_text
+from projections.fields.distinct_sketch import DistinctSketch, mark_of
+from projections.fields.text_patterns import BLANK, EPOCHS, OTHER, PATTERNS, about_number, about_text
 from projections.mapping.numbers import sound_number, whole
 
 FORMAT: Final = 1  # of `to_json`: a new one begins anew, beside the old one
-MOST_FIELDS: Final = 500
-ROOM: Final = 600  # fields that are held before the last are let go
-LONGEST_NAME: Final = 200  # characters, with the points between
-DEEPEST: Final = 3
+MAX_FIELDS: Final = 500
+MAX_TRACKED_FIELDS: Final = 600  # fields that are held before the last are let go
+MAX_NAME_CHARACTERS: Final = 200  # characters, with the points between
+MAX_DEPTH: Final = 3
 TYPES: Final = MappingProxyType(
     {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array", type(None): "null"}
 )
@@ -67,13 +67,13 @@ class _Field:
 
     def __init__(self) -> None:
         self.types = dict.fromkeys(TYPES, 0)
-        self.looks = dict.fromkeys((*LOOKS, *EPOCHS), 0)
+        self.looks = dict.fromkeys((*PATTERNS, *EPOCHS), 0)
         self.last_seen = -inf
         self.shortest: float = inf
         self.longest: float = -inf
         self.smallest: float = inf
         self.largest: float = -inf
-        self.distinct = Distinct()
+        self.distinct = DistinctSketch()
 
     def take(self, value: Any, at: int) -> None:
         """Count a value."""
@@ -155,7 +155,7 @@ class _Field:
         least, most, smallest, largest = bounds
         field.shortest, field.longest = _either(least, inf), _either(most, -inf)
         field.smallest, field.largest = _either(smallest, inf), _either(largest, -inf)
-        field.distinct = Distinct.from_text(distinct)
+        field.distinct = DistinctSketch.from_text(distinct)
         return field
 
 
@@ -167,7 +167,7 @@ class FieldStats:
     def __init__(self) -> None:
         self.looked = 0
         self._fields: dict[Key, _Field] = {}
-        self.left_out = Distinct()  # names that are not kept
+        self.left_out = DistinctSketch()  # names that are not kept
         self._limit: tuple[int, int, Path] | None = None  # above it nothing would be kept
 
     @property
@@ -178,7 +178,7 @@ class FieldStats:
     @property
     def more(self) -> int:
         """About how many fields there were beyond those that are kept."""
-        self._let_go(MOST_FIELDS)
+        self._let_go(MAX_FIELDS)
         return self.left_out.estimate()
 
     def look(self, message: Mapping[str, Any], at: int) -> None:
@@ -207,7 +207,7 @@ class FieldStats:
         found = orjson.loads(text)
         stats = cls()
         stats.looked = found["looked"]
-        stats.left_out = Distinct.from_text(found["more"])
+        stats.left_out = DistinctSketch.from_text(found["more"])
         for facts in found["fields"]:
             stats._fields[_key(facts[0])] = _Field.from_json(facts)
         return stats
@@ -227,7 +227,7 @@ class FieldStats:
             field = self._fields.get(inner) or self._admit(inner)
             if field is not None:
                 field.take(value, at)
-            if type(value) is dict and len(inner) < DEEPEST:
+            if type(value) is dict and len(inner) < MAX_DEPTH:
                 self._look_inside(inner, value, at)
 
     def _admit(self, key: Key) -> _Field | None:
@@ -237,20 +237,20 @@ class FieldStats:
             self.left_out.add(_mark(path))
             return None
         field = self._fields[key] = _Field()
-        self._let_go(ROOM)
+        self._let_go(MAX_TRACKED_FIELDS)
         return field
 
     def _let_go(self, most: int) -> None:
         """When there are more fields than that, keep the first 500."""
         if len(self._fields) > most:
             ranked = sorted((_rank(path), key) for key in self._fields for path in (_path(key),))
-            for (_, _, path), key in ranked[MOST_FIELDS:]:
+            for (_, _, path), key in ranked[MAX_FIELDS:]:
                 del self._fields[key]
                 self.left_out.add(_mark(path))
-            self._limit = ranked[MOST_FIELDS - 1][0]
+            self._limit = ranked[MAX_FIELDS - 1][0]
 
     def _kept(self) -> Iterator[tuple[Path, _Field]]:
-        self._let_go(MOST_FIELDS)
+        self._let_go(MAX_FIELDS)
         for (_, _, path), key in sorted((_rank(_path(key)), key) for key in self._fields):
             yield path, self._fields[key]
 
@@ -277,7 +277,7 @@ def _rank(path: Path) -> tuple[int, int, Path]:
 
 def _is_keepable(path: Path) -> bool:
     name = ".".join(path)
-    if len(name) > LONGEST_NAME:
+    if len(name) > MAX_NAME_CHARACTERS:
         return False
     try:
         name.encode()

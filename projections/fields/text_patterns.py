@@ -16,11 +16,21 @@ BLANK: Final = "blank"
 OTHER: Final = "other"
 INTEGER: Final = "integer"
 TIMESTAMP: Final = "timestamp"
-LOOKS: Final = (BLANK, "boolean", INTEGER, "number", TIMESTAMP, "email", "url", "uuid", OTHER)  # a text has one of them
+PATTERNS: Final = (
+    BLANK,
+    "boolean",
+    INTEGER,
+    "number",
+    TIMESTAMP,
+    "email",
+    "url",
+    "uuid",
+    OTHER,
+)  # a text has one of them
 EPOCHS: Final = ("epoch_s", "epoch_ms", "epoch_us")  # and texts and numbers may be one of these on top
 
-LOOKED_AT: Final = 200  # characters
-LONGEST_BOOLEAN: Final = 5
+MAX_CHECKED_CHARACTERS: Final = 200  # characters
+MAX_BOOLEAN_CHARACTERS: Final = 5
 REMEMBERED: Final = 64  # characters; longer texts rarely come again soon
 FIRST_SECOND: Final = 1_000_000_000  # of 2001: smaller numbers count other things than seconds
 LAST_SECOND: Final = 4_200_000_000  # of 2103
@@ -28,7 +38,7 @@ LAST_SECOND: Final = 4_200_000_000  # of 2103
 _ISO: Final = timestamp_parser(("auto",), zone("UTC"))
 # Nothing is read twice: what a part has taken it never gives back (`++`). A number with a plus sign or with zeros in
 # front is a phone number, a postal code or an article number: a text.
-_LOOK: Final = re.compile(
+_PATTERN: Final = re.compile(
     r"""(?P<integer>-?(?:0|[1-9][0-9]{0,18}+))
       | (?P<number>-?(?:0|[1-9][0-9]{0,18}+)?\.[0-9]{1,19}+(?:[eE][+-]?[0-9]{1,3}+)?)
       | (?P<timestamp>[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt\ ][0-9:.,Zz+-]{2,30}+)?)
@@ -39,7 +49,7 @@ _LOOK: Final = re.compile(
 )
 
 
-class About(NamedTuple):
+class TextFacts(NamedTuple):
     """What is said of one value. `epoch` is empty when it can't be a time that is counted from 1970."""
 
     look: str
@@ -47,17 +57,17 @@ class About(NamedTuple):
     mark: int
 
 
-def about_text(text: str) -> About:
+def about_text(text: str) -> TextFacts:
     """Return what a text looks like."""
     return _remembered(text) if len(text) <= REMEMBERED else _about(text)
 
 
 @lru_cache(maxsize=4096, typed=True)
-def about_number(number: float) -> About:
+def about_number(number: float) -> TextFacts:
     """Return what a number looks like; its `look` says nothing. Numbers that are equal have the same mark."""
     if type(number) is float and number.is_integer():
         number = int(number)
-    return About(OTHER, epoch_of(number), mark_of(f"#{number:x}" if type(number) is int else f"#{number!r}"))
+    return TextFacts(OTHER, epoch_of(number), mark_of(f"#{number:x}" if type(number) is int else f"#{number!r}"))
 
 
 def epoch_of(number: float) -> str:
@@ -68,17 +78,17 @@ def epoch_of(number: float) -> str:
     return ""
 
 
-def _about(text: str) -> About:
-    cut = text[:LOOKED_AT].strip()
-    found: Any = _LOOK.fullmatch(cut)
+def _about(text: str) -> TextFacts:
+    cut = text[:MAX_CHECKED_CHARACTERS].strip()
+    found: Any = _PATTERN.fullmatch(cut)
     look: str = found.lastgroup if found else OTHER
     if not cut:
         look = BLANK
     elif look == TIMESTAMP and _ISO(cut) is None:
         look = OTHER
-    elif len(cut) <= LONGEST_BOOLEAN and cut.lower() in BOOLEANS:
+    elif len(cut) <= MAX_BOOLEAN_CHARACTERS and cut.lower() in BOOLEANS:
         look = "boolean"
-    return About(look, epoch_of(int(cut)) if look == INTEGER else "", mark_of(text))
+    return TextFacts(look, epoch_of(int(cut)) if look == INTEGER else "", mark_of(text))
 
 
 _remembered = lru_cache(maxsize=4096)(_about)

@@ -13,7 +13,7 @@ from schemas.policies import Cadence, QuietWindow
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CONTINUOUS_SECONDS: Final = 5
-LONGEST_QUIET: Final = timedelta(days=14)
+MAX_QUIET: Final = timedelta(days=14)
 MAX_QUIET_WINDOWS: Final = 50
 MAX_CRON: Final = 200  # characters
 
@@ -53,7 +53,7 @@ def check(cadence: Cadence, at: datetime) -> None:
         raise InvalidCadenceError("/quiet", f"at most {MAX_QUIET_WINDOWS} quiet windows can be kept")
     for index, window in enumerate(cadence.quiet):
         _check_window(window, f"/quiet/{index}")
-    if cadence.quiet and (quiet_until(cadence, at) or at) >= at + LONGEST_QUIET:
+    if cadence.quiet and (quiet_until(cadence, at) or at) >= at + MAX_QUIET:
         raise InvalidCadenceError("/quiet", "the quiet windows leave no time to run")
 
 
@@ -124,7 +124,7 @@ def _quiet_times(cadence: Cadence, around: datetime) -> list[tuple[datetime, dat
 def _windows(cadence: Cadence, around: datetime) -> Iterator[tuple[datetime, datetime]]:
     today = around.astimezone(zone(cadence.time_zone)).date()
     for window in cadence.quiet:
-        for offset in range(-8, LONGEST_QUIET.days + 2):
+        for offset in range(-8, MAX_QUIET.days + 2):
             day = today + timedelta(days=offset)
             if not window.days or WEEKDAYS[day.weekday()] in window.days:
                 yield _span(window, day, zone(cadence.time_zone))

@@ -5,12 +5,12 @@ from typing import Final
 
 from projections.jobs.cadence import InvalidCadenceError
 from projections.jobs.cadence import check as check_cadence
-from projections.jobs.recorder import RefusedError, is_sane
-from projections.jobs.state import Absent, JobState
+from projections.jobs.recorder import JobRefusedError, is_sane
+from projections.jobs.state import JobState, NoJob
 from projections.jobs.transitions import TRANSITIONS, allowed_for_people
 from projections.json_object import InvalidJsonError, json_object
 from schemas.commands import (
-    MOST,
+    MAX_TOTAL,
     RULES,
     ConfigureJob,
     Counts,
@@ -26,23 +26,23 @@ from schemas.policies import Cadence, RetryPolicy
 MAX_NAME: Final = 200
 MAX_DESCRIPTION: Final = 5_000
 MAX_COUNT: Final = 10**12
-MAX_BYTES: Final = MOST
+MAX_BYTES: Final = MAX_TOTAL
 MAX_NUMBER: Final = 10**15  # of a run, a report, a version: the next ones have to fit into a long too
-LONGEST_WORD: Final = 200  # characters of an id, a code, a provider
-LONGEST_SECONDS: Final = 30 * 86_400
+MAX_WORD_CHARACTERS: Final = 200  # characters of an id, a code, a provider
+MAX_SECONDS: Final = 30 * 86_400
 
 
 def check_command(state: JobState, command: JobCommand) -> None:
     """Make sure that a command may be acted on.
 
     Raises:
-        RefusedError: it may not.
+        JobRefusedError: it may not.
 
     """
     if command.rules != RULES:
-        raise RefusedError("unknown_rules", f"rules version {command.rules} is unknown; this service knows {RULES}")
+        raise JobRefusedError("unknown_rules", f"rules version {command.rules} is unknown; this service knows {RULES}")
     if not is_sane(command.issued_at):
-        raise RefusedError("bad_time", f"the command says that it was issued in the year {command.issued_at.year}")
+        raise JobRefusedError("bad_time", f"the command says that it was issued in the year {command.issued_at.year}")
     _check_phase(state, command)
     _check_revision(state, command)
     _check_contents(command)
@@ -50,21 +50,21 @@ def check_command(state: JobState, command: JobCommand) -> None:
 
 def _check_phase(state: JobState, command: JobCommand) -> None:
     name = type(command).__name__
-    phase = "Absent" if isinstance(state, Absent) else state.status
+    phase = "Absent" if isinstance(state, NoJob) else state.status
     if name in TRANSITIONS[phase]:
         return
     if phase == "Absent":
-        raise RefusedError("no_such_job", f"there is no job {command.job_id}")
+        raise JobRefusedError("no_such_job", f"there is no job {command.job_id}")
     if isinstance(command, CreateJob):
-        raise RefusedError("job_exists", f"there is a job {command.job_id} already")
+        raise JobRefusedError("job_exists", f"there is a job {command.job_id} already")
     options = ", ".join(allowed_for_people(phase)) or "nothing"
-    raise RefusedError("not_allowed", f"{name} can't be done while the job is {phase}; possible now: {options}")
+    raise JobRefusedError("not_allowed", f"{name} can't be done while the job is {phase}; possible now: {options}")
 
 
 def _check_revision(state: JobState, command: JobCommand) -> None:
-    if isinstance(state, Absent) or command.expected_revision in {None, state.revision}:
+    if isinstance(state, NoJob) or command.expected_revision in {None, state.revision}:
         return
-    raise RefusedError(
+    raise JobRefusedError(
         "revision_mismatch", f"the job is at revision {state.revision}, not {command.expected_revision}: look again"
     )
 
@@ -96,84 +96,86 @@ def check_name(name: str, description: str) -> None:
     """Make sure that a job can be called that.
 
     Raises:
-        RefusedError: it can't.
+        JobRefusedError: it can't.
 
     """
     if not name.strip() or len(name) > MAX_NAME:
-        raise RefusedError("bad_name", f"a name needs 1 to {MAX_NAME} characters")
+        raise JobRefusedError("bad_name", f"a name needs 1 to {MAX_NAME} characters")
     if len(description) > MAX_DESCRIPTION:
-        raise RefusedError("bad_description", f"a description has at most {MAX_DESCRIPTION} characters")
+        raise JobRefusedError("bad_description", f"a description has at most {MAX_DESCRIPTION} characters")
 
 
 def check_words(*words: str) -> None:
     """Make sure that ids, codes and names of providers are as short as those are.
 
     Raises:
-        RefusedError: one isn't.
+        JobRefusedError: one isn't.
 
     """
-    if any(len(each) > LONGEST_WORD for each in words):
-        raise RefusedError("bad_word", f"an id, a code or a name of a provider has at most {LONGEST_WORD} characters")
+    if any(len(each) > MAX_WORD_CHARACTERS for each in words):
+        raise JobRefusedError(
+            "bad_word", f"an id, a code or a name of a provider has at most {MAX_WORD_CHARACTERS} characters"
+        )
 
 
 def check_numbers(*numbers: int) -> None:
     """Make sure that what counts up has room to go on.
 
     Raises:
-        RefusedError: it doesn't.
+        JobRefusedError: it doesn't.
 
     """
     if not all(0 <= each <= MAX_NUMBER for each in numbers):
-        raise RefusedError("bad_number", f"a run, a report or a version lies between 0 and {MAX_NUMBER}")
+        raise JobRefusedError("bad_number", f"a run, a report or a version lies between 0 and {MAX_NUMBER}")
 
 
 def check_counts(counts: Counts, most: int) -> None:
     """Make sure that counts are none that a sum would be spoilt by.
 
     Raises:
-        RefusedError: they are.
+        JobRefusedError: they are.
 
     """
     values = (
         counts.read, counts.accepted, counts.rejected, counts.duplicate, counts.omitted, counts.added, counts.removed,
     )  # fmt: skip
     if not all(0 <= each <= most for each in values):
-        raise RefusedError("bad_counts", f"a count lies between 0 and {most}")
+        raise JobRefusedError("bad_counts", f"a count lies between 0 and {most}")
 
 
 def check_bytes(*values: int) -> None:
     """Make sure that numbers of bytes are sane.
 
     Raises:
-        RefusedError: they aren't.
+        JobRefusedError: they aren't.
 
     """
     if not all(0 <= each <= MAX_BYTES for each in values):
-        raise RefusedError("bad_counts", f"a number of bytes lies between 0 and {MAX_BYTES}")
+        raise JobRefusedError("bad_counts", f"a number of bytes lies between 0 and {MAX_BYTES}")
 
 
 def check_settings(configuration: str, cadence: Cadence, retry: RetryPolicy, at: datetime) -> None:
     """Make sure that a job can live by its settings. Whether the connector takes them is not looked at here.
 
     Raises:
-        RefusedError: it can't.
+        JobRefusedError: it can't.
 
     """
     _check_json("configuration", configuration)
     try:
         check_cadence(cadence, at)
     except InvalidCadenceError as error:
-        raise RefusedError("bad_cadence", f"/cadence{error.pointer}: {error}") from error
+        raise JobRefusedError("bad_cadence", f"/cadence{error.pointer}: {error}") from error
     seconds = (retry.base_seconds, retry.cap_seconds, retry.floor_seconds, retry.give_up_seconds)
-    if not all(1 <= each <= LONGEST_SECONDS for each in seconds):
-        raise RefusedError("bad_retry", f"every value of /retry lies between 1 and {LONGEST_SECONDS} seconds")
+    if not all(1 <= each <= MAX_SECONDS for each in seconds):
+        raise JobRefusedError("bad_retry", f"every value of /retry lies between 1 and {MAX_SECONDS} seconds")
 
 
 def check_cursor(cursor: str) -> None:
     """Make sure that a cursor is a JSON object within bounds.
 
     Raises:
-        RefusedError: it isn't.
+        JobRefusedError: it isn't.
 
     """
     _check_json("cursor", cursor)
@@ -183,4 +185,4 @@ def _check_json(what: str, text: str) -> None:
     try:
         json_object(what, text)
     except InvalidJsonError as error:
-        raise RefusedError(f"bad_{what}", str(error)) from error
+        raise JobRefusedError(f"bad_{what}", str(error)) from error

@@ -8,9 +8,9 @@ from typing import Final, assert_never
 
 from projections.jobs.cadence import next_quiet, next_start, quiet_until
 from projections.jobs.command_checks import check_command, check_settings
-from projections.jobs.recorder import RefusedError, Story, brief
+from projections.jobs.recorder import EventRecorder, JobRefusedError, brief
 from projections.jobs.retry import INCURABLE, GiveUp, Streak, after_error, after_rate_limit, asked
-from projections.jobs.state import Absent, Completed, Failed, Job, JobState, Killed, Paused, Purged, Running, Sleeping
+from projections.jobs.state import Completed, Failed, Job, JobState, Killed, NoJob, Paused, Purged, Running, Sleeping
 from projections.jobs.transitions import allowed_for_people
 from schemas.commands import (
     ConfigureJob,
@@ -58,25 +58,25 @@ def decide(state: JobState, command: JobCommand, offset: int) -> tuple[JobEvent,
     """Return what a command, found at `offset` of its partition, leads to; nothing, when it was seen before."""
     if isinstance(state, Job) and (offset <= state.command_offset or command.command_id in state.recent_commands):
         return ()
-    story = Story(state, command, offset)
+    story = EventRecorder(state, command, offset)
     try:
         check_command(state, command)
         _act(story, command)
-    except RefusedError as refusal:
-        phase = "Absent" if isinstance(state, Absent) else state.status
-        story = Story(state, command, offset)
+    except JobRefusedError as refusal:
+        phase = "Absent" if isinstance(state, NoJob) else state.status
+        story = EventRecorder(state, command, offset)
         story.tell(
             CommandRefused,
             command=type(command).__name__,
             code=refusal.code,
             message=brief(refusal.message),
             allowed=allowed_for_people(phase),
-            revision=0 if isinstance(state, Absent) else state.revision,
+            revision=0 if isinstance(state, NoJob) else state.revision,
         )
     return tuple(story.events)
 
 
-def _act(story: Story, command: JobCommand) -> None:  # noqa: C901, PLR0912  # one line for each command, closed and complete
+def _act(story: EventRecorder, command: JobCommand) -> None:  # noqa: C901, PLR0912  # one line for each command, closed and complete
     match command:
         case CreateJob():
             _create(story, command)
@@ -111,7 +111,7 @@ def _act(story: Story, command: JobCommand) -> None:  # noqa: C901, PLR0912  # o
             assert_never(command)
 
 
-def _create(story: Story, command: CreateJob) -> None:
+def _create(story: EventRecorder, command: CreateJob) -> None:
     check_settings(command.configuration, command.cadence, command.retry, story.at)
     story.tell(
         JobCreated,
@@ -129,7 +129,7 @@ def _create(story: Story, command: CreateJob) -> None:
         _start_unless_quiet(story, "created")
 
 
-def _configure(story: Story, command: ConfigureJob) -> None:
+def _configure(story: EventRecorder, command: ConfigureJob) -> None:
     check_settings(command.configuration, command.cadence, command.retry, story.at)
     story.tell(
         JobConfigured,
@@ -141,22 +141,22 @@ def _configure(story: Story, command: ConfigureJob) -> None:
     )
 
 
-def _pause(story: Story, command: PauseJob) -> None:
+def _pause(story: EventRecorder, command: PauseJob) -> None:
     if command.until is not None and command.until <= story.at:
-        raise RefusedError("until_in_the_past", f"the pause would have ended at {command.until.isoformat()}")
+        raise JobRefusedError("until_in_the_past", f"the pause would have ended at {command.until.isoformat()}")
     story.tell(JobPaused, until=command.until)
 
 
-def _resume(story: Story) -> None:
+def _resume(story: EventRecorder) -> None:
     story.tell(JobResumed)
     _start_unless_quiet(story, "resumed")
 
 
-def _start(story: Story, reason: StartReason) -> None:
+def _start(story: EventRecorder, reason: StartReason) -> None:
     story.tell(JobStarted, run=story.job.run + 1, reason=reason)
 
 
-def _start_unless_quiet(story: Story, reason: StartReason) -> None:
+def _start_unless_quiet(story: EventRecorder, reason: StartReason) -> None:
     until = quiet_until(story.job.cadence, story.at)
     if until is None:
         _start(story, reason)
@@ -164,7 +164,7 @@ def _start_unless_quiet(story: Story, reason: StartReason) -> None:
         story.tell(JobSlept, reason="quiet_window", sleep_until=until)
 
 
-def _wake(story: Story) -> None:
+def _wake(story: EventRecorder) -> None:
     _check_due(story, WakeJob)
     if isinstance(story.job.phase, Paused):
         _resume(story)
@@ -172,17 +172,17 @@ def _wake(story: Story) -> None:
         _start_unless_quiet(story, "woke")
 
 
-def _check_due(story: Story, command: type[WakeJob | PurgeJob]) -> None:
+def _check_due(story: EventRecorder, command: type[WakeJob | PurgeJob]) -> None:
     look = _look(story.job, story.at)
     if look is None or look[1] is not command or story.at < look[0]:
         due = f"{look[1].__name__} at {look[0].isoformat()}" if look else "nothing"
-        raise RefusedError("not_due", f"this is not due at {story.at.isoformat()}; next comes {due}")
+        raise JobRefusedError("not_due", f"this is not due at {story.at.isoformat()}; next comes {due}")
 
 
-def _progress(story: Story, report: ReportProgress) -> None:
+def _progress(story: EventRecorder, report: ReportProgress) -> None:
     """Take a report in whatever phase and run: its records are on the topic already, and must never come twice."""
     if report.report != story.job.report + 1:
-        raise RefusedError(
+        raise JobRefusedError(
             "report_out_of_order", f"report {report.report} came where report {story.job.report + 1} was due"
         )
     story.tell(
@@ -201,7 +201,7 @@ def _progress(story: Story, report: ReportProgress) -> None:
         _finish_pass(story)
 
 
-def _finish_pass(story: Story) -> None:
+def _finish_pass(story: EventRecorder) -> None:
     job = story.job
     started = job.pass_started_at or story.at
     story.tell(JobSynced, run=job.run, counts=job.pass_counts)
@@ -212,7 +212,7 @@ def _finish_pass(story: Story) -> None:
         story.tell(JobSlept, reason="cadence", sleep_until=again)
 
 
-def _error(story: Story, report: ReportError) -> None:
+def _error(story: EventRecorder, report: ReportError) -> None:
     _check_run(story, report.run)
     job = story.job
     streak = Streak(
@@ -249,7 +249,7 @@ def _error(story: Story, report: ReportError) -> None:
         )
 
 
-def _rate_limit(story: Story, report: ReportRateLimit) -> None:
+def _rate_limit(story: EventRecorder, report: ReportRateLimit) -> None:
     _check_run(story, report.run)
     asked_seconds = asked(report.retry_after_seconds)
     story.tell(
@@ -261,14 +261,14 @@ def _rate_limit(story: Story, report: ReportRateLimit) -> None:
     )
 
 
-def _check_run(story: Story, run: int) -> None:
+def _check_run(story: EventRecorder, run: int) -> None:
     if run != story.job.run:
-        raise RefusedError("stale_run", f"run {run} is over; the job is in run {story.job.run}")
+        raise JobRefusedError("stale_run", f"run {run} is over; the job is in run {story.job.run}")
 
 
 def next_look(state: JobState) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:
     """Return when the clock has to look at a job next, and with which command; None: never."""
-    return None if isinstance(state, Absent) else _look(state, state.updated_at)
+    return None if isinstance(state, NoJob) else _look(state, state.updated_at)
 
 
 def _look(job: Job, now: datetime) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, Final, cast, get_args
 
 from projections.jobs.command_checks import (
-    LONGEST_SECONDS,
     MAX_COUNT,
+    MAX_SECONDS,
     check_bytes,
     check_counts,
     check_cursor,
@@ -18,8 +18,8 @@ from projections.jobs.command_checks import (
     check_settings,
     check_words,
 )
-from projections.jobs.recorder import FIRST_YEAR, LONGEST_TEXT, RefusedError, is_sane
-from schemas.commands import MOST, JobCommand
+from projections.jobs.recorder import FIRST_YEAR, MAX_TEXT_CHARACTERS, JobRefusedError, is_sane
+from schemas.commands import MAX_TOTAL, JobCommand
 from schemas.definitions import DefinitionEvent
 from schemas.events import (
     CommandRefused,
@@ -43,7 +43,7 @@ from schemas.wire.codec import MalformedRecordError, Word, decode
 
 EVENTS: Final = get_args(JobEvent)
 DEFINITION_EVENTS: Final = get_args(DefinitionEvent)
-MOST_COMMANDS: Final = len(get_args(JobCommand))
+MAX_COMMANDS: Final = len(get_args(JobCommand))
 
 
 class UnreadableEventError(ValueError):
@@ -65,7 +65,7 @@ def read_event(value: bytes | None) -> JobEvent:
         _check_envelope(event)
         if check := _CHECKS.get(type(event)):
             check(event)
-    except RefusedError as error:
+    except JobRefusedError as error:
         raise UnreadableEventError(f"no command leads to this {type(event).__name__}: {error}") from error
     return event
 
@@ -92,17 +92,17 @@ def _word(value: bytes | None) -> Word:
 
 def _check_envelope(event: JobEvent) -> None:
     if not is_job_id(event.job_id):
-        raise RefusedError("bad_id", JOB_ID)
+        raise JobRefusedError("bad_id", JOB_ID)
     check_words(event.event_id, event.command_id, event.actor)
     check_numbers(event.seq, event.command_offset)
     refusal_of_nothing = event.seq == 0 and isinstance(event, CommandRefused)
     if not refusal_of_nothing and (event.seq < 1 or not is_sane(event.occurred_at)):
-        raise RefusedError("bad_time", f"it is the job's event {event.seq}, of the year {event.occurred_at.year}")
+        raise JobRefusedError("bad_time", f"it is the job's event {event.seq}, of the year {event.occurred_at.year}")
 
 
 def _created(event: JobCreated) -> None:
     if event.seq != 1:
-        raise RefusedError("bad_seq", f"it is the job's event {event.seq}")
+        raise JobRefusedError("bad_seq", f"it is the job's event {event.seq}")
     check_words(event.provider, event.job_type, event.kind)
     check_name(event.name, event.description)
     check_settings(event.configuration, event.cadence, event.retry, event.occurred_at)
@@ -128,14 +128,16 @@ def _progressed(event: JobProgressed) -> None:
     check_words(event.lane)
     check_cursor(event.cursor)
     if event.stream and not is_stream_name(event.stream):
-        raise RefusedError("bad_stream", STREAM_NAME)
+        raise JobRefusedError("bad_stream", STREAM_NAME)
     if event.imbalance != event.counts.imbalance:
-        raise RefusedError("bad_counts", f"its counts don't add up by {event.counts.imbalance}, not {event.imbalance}")
+        raise JobRefusedError(
+            "bad_counts", f"its counts don't add up by {event.counts.imbalance}, not {event.imbalance}"
+        )
 
 
 def _synced(event: JobSynced) -> None:
     check_numbers(event.run)
-    check_counts(event.counts, MOST)
+    check_counts(event.counts, MAX_TOTAL)
 
 
 def _errored(event: JobErrored) -> None:
@@ -149,8 +151,8 @@ def _slept(event: JobSlept) -> None:
     _check_texts(event.message)
     _check_moment(event.sleep_until)
     for seconds in (event.backoff_ceiling_seconds, event.retry_after_seconds):
-        if seconds is not None and not 0 <= seconds <= LONGEST_SECONDS:
-            raise RefusedError("bad_seconds", f"it waits for {seconds} seconds")
+        if seconds is not None and not 0 <= seconds <= MAX_SECONDS:
+            raise JobRefusedError("bad_seconds", f"it waits for {seconds} seconds")
 
 
 def _failed(event: JobFailed) -> None:
@@ -173,19 +175,19 @@ def _cursor_edited(event: JobCursorEdited) -> None:
 def _refused(event: CommandRefused) -> None:
     check_numbers(event.revision)
     check_words(event.command, event.code, *event.allowed)
-    if len(event.allowed) > MOST_COMMANDS:
-        raise RefusedError("bad_list", f"it allows {len(event.allowed)} commands")
+    if len(event.allowed) > MAX_COMMANDS:
+        raise JobRefusedError("bad_list", f"it allows {len(event.allowed)} commands")
     _check_texts(event.message)
 
 
 def _check_texts(*texts: str) -> None:
-    if any(len(each) > LONGEST_TEXT for each in texts):
-        raise RefusedError("bad_text", f"a text of it has more than {LONGEST_TEXT} characters")
+    if any(len(each) > MAX_TEXT_CHARACTERS for each in texts):
+        raise JobRefusedError("bad_text", f"a text of it has more than {MAX_TEXT_CHARACTERS} characters")
 
 
 def _check_moment(moment: datetime) -> None:
     if moment.year < FIRST_YEAR:
-        raise RefusedError("bad_time", f"it names a moment of the year {moment.year}")
+        raise JobRefusedError("bad_time", f"it names a moment of the year {moment.year}")
 
 
 _CHECKS: Final[Mapping[type, Callable[[Any], None]]] = {

@@ -7,18 +7,18 @@ from typing import assert_never
 from projections.jobs.retry import Streak
 from projections.jobs.state import (
     REMEMBERED_COMMANDS,
-    Absent,
     Completed,
     Failed,
     Job,
     JobState,
     Killed,
+    NoJob,
     Paused,
     Purged,
     Running,
     Sleeping,
 )
-from schemas.commands import MOST, Counts
+from schemas.commands import MAX_TOTAL, Counts
 from schemas.events import (
     CommandRefused,
     JobCompleted,
@@ -43,7 +43,7 @@ from schemas.events import (
 
 def evolve(state: JobState, event: JobEvent) -> JobState:
     """Return the state behind an event. An event that is not the next one of its job changes nothing."""
-    if isinstance(state, Absent):
+    if isinstance(state, NoJob):
         return _created(event) if isinstance(event, JobCreated) else state
     if event.seq != state.seq + 1:
         return state
@@ -165,6 +165,6 @@ def _progressed(job: Job, event: JobProgressed) -> Job:
         pass_counts=job.pass_counts + event.counts,
         total_counts=job.total_counts + event.counts,
         streak=None if event.counts.accepted else job.streak,
-        bytes_read=min(job.bytes_read + event.bytes_read, MOST),
+        bytes_read=min(job.bytes_read + event.bytes_read, MAX_TOTAL),
         bytes_total=event.bytes_total,
     )

@@ -5,17 +5,17 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, Job, JobState
+from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import JobCommand
 from schemas.events import CommandRefused, JobEvent
 
 FIRST_YEAR: Final = 1970
 LAST_YEAR: Final = 9000  # sums of a moment and a duration stay within what a datetime holds
-LONGEST_TEXT: Final = 4_000  # characters of a text from outside; a job's state has to stay small
+MAX_TEXT_CHARACTERS: Final = 4_000  # characters of a text from outside; a job's state has to stay small
 EVENT_IDS: Final = UUID("6a7f1d0e-4a53-5f0b-9a51-0d6f9d1c2b7e")
 
 
-class RefusedError(Exception):
+class JobRefusedError(Exception):
     """A command can't be done now. Stays inside `projections`: it becomes a `CommandRefused`."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -24,7 +24,7 @@ class RefusedError(Exception):
         self.message = message
 
 
-class Story:
+class EventRecorder:
     """What a command, found at `offset` of its partition, has led to so far, and the state behind it."""
 
     def __init__(self, state: JobState, command: JobCommand, offset: int) -> None:
@@ -58,7 +58,7 @@ class Story:
         self.state = evolve(self.state, told)
 
     def _next_seq(self, event: type[JobEvent]) -> int:
-        if isinstance(self.state, Absent):
+        if isinstance(self.state, NoJob):
             return 0 if event is CommandRefused else 1
         return self.state.seq + 1
 
@@ -70,11 +70,11 @@ def is_sane(moment: datetime) -> bool:
 
 def brief(text: str) -> str:
     """Return a text that came from outside, cut to what a log is for."""
-    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
+    return text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[: MAX_TEXT_CHARACTERS - 1]}…"
 
 
 def _moment(state: JobState, issued_at: datetime) -> datetime:
     """A clock that steps back must not turn a job's time back; one that has gone mad must not move it at all."""
-    if isinstance(state, Absent):
+    if isinstance(state, NoJob):
         return issued_at
     return max(issued_at, state.updated_at) if is_sane(issued_at) else state.updated_at

@@ -9,7 +9,7 @@ from schemas.commands import Advice
 from schemas.policies import RetryPolicy
 
 SEED_BITS: Final = 63
-LONGEST_WAIT_SECONDS: Final = 30 * 86_400.0
+MAX_WAIT_SECONDS: Final = 30 * 86_400.0
 INCURABLE: Final[frozenset[Advice]] = frozenset({"fix_configuration", "renew_authorization"})
 
 
@@ -25,7 +25,7 @@ class Streak:
 
 
 @dataclass(frozen=True, slots=True)
-class TryAgain:
+class Retry:
     """Sleep until then; `ceiling_seconds` is what the jitter was drawn below."""
 
     at: datetime
@@ -39,7 +39,7 @@ class GiveUp:
 
 def after_error(
     policy: RetryPolicy, streak: Streak, at: datetime, seed: int, asked_seconds: float | None
-) -> TryAgain | GiveUp:
+) -> Retry | GiveUp:
     """Return what to do about the latest error of a streak, which includes it.
 
     Full jitter below a doubling ceiling; what the provider asked for wins over it, but not over the floor. The last
@@ -52,7 +52,7 @@ def after_error(
     ceiling = float(min(policy.cap_seconds, policy.base_seconds * 2**doublings))
     jittered = ceiling * (seed % 2**SEED_BITS) / 2**SEED_BITS
     delay = max(float(policy.floor_seconds), jittered if asked_seconds is None else asked_seconds)
-    return TryAgain(min(at + timedelta(seconds=delay), give_up_at), ceiling)
+    return Retry(min(at + timedelta(seconds=delay), give_up_at), ceiling)
 
 
 def after_rate_limit(policy: RetryPolicy, at: datetime, asked_seconds: float | None) -> datetime:
@@ -64,4 +64,4 @@ def after_rate_limit(policy: RetryPolicy, at: datetime, asked_seconds: float | N
 
 def asked(seconds: float | None) -> float | None:
     """Return what a provider asked to wait as a number to go by: between 0 and 30 days; None when it is no number."""
-    return None if seconds is None or isnan(seconds) else min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
+    return None if seconds is None or isnan(seconds) else min(max(seconds, 0.0), MAX_WAIT_SECONDS)

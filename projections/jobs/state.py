@@ -119,10 +119,10 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
+class NoJob:
     """No such job."""
 
     job_id: str
 
 
-JobState = Job | Absent
+JobState = Job | NoJob

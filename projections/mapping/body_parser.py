@@ -19,7 +19,7 @@ class InvalidRulesError(ValueError):
         self.problems = problems
 
 
-class Part:
+class JsonNode:
     """A part of a body, and where it is. What can't be read is noted in `problems`, and something harmless returned."""
 
     def __init__(self, value: Any, pointer: str, problems: list[FieldRefused]) -> None:
@@ -31,10 +31,10 @@ class Part:
         """Note a problem."""
         self.problems.append(FieldRefused(pointer=self.pointer, message=message))
 
-    def member(self, name: str, default: Any = None) -> "Part":
+    def member(self, name: str, default: Any = None) -> "JsonNode":
         """Return a member of an object; null stands for one that is missing."""
         found = self.value.get(name) if isinstance(self.value, Mapping) else None
-        return Part(default if found is None else found, self.pointer + json_pointer(name), self.problems)
+        return JsonNode(default if found is None else found, self.pointer + json_pointer(name), self.problems)
 
     def check_members(self, known: Collection[str]) -> None:
         """Refuse members that nothing would look at, and what isn't an object; then that is all that is said of it."""
@@ -45,12 +45,12 @@ class Part:
         for name in [each for each in self.value if each not in known][:MAX_UNKNOWN]:
             self.member(name).refuse(f"{shown(name)} means nothing here; possible are {', '.join(known)}")
 
-    def items(self, least: int, most: int) -> "list[Part]":
+    def items(self, least: int, most: int) -> "list[JsonNode]":
         """Return the items of a list."""
         if not isinstance(self.value, list) or not least <= len(self.value) <= most:
             self.refuse(f"a list of {least} to {most} is needed, not {shown(self.value)}")
             return []
-        return [Part(each, f"{self.pointer}/{index}", self.problems) for index, each in enumerate(self.value)]
+        return [JsonNode(each, f"{self.pointer}/{index}", self.problems) for index, each in enumerate(self.value)]
 
     def text(self, most: int = MAX_TEXT) -> str:
         """Return a text of 1 to `most` characters."""

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from projections.mapping.expression_functions import MAX_TEXT_BYTES, SHORT
-from projections.mapping.numbers import LEAST_INTEGER, MOST_FLOAT, MOST_INTEGER, number_in, sound_number, whole
+from projections.mapping.numbers import MAX_FLOAT, MAX_INTEGER, MIN_INTEGER, number_in, sound_number, whole
 from schemas.json_depth import is_too_deep, json_levels
 from schemas.timestamps import ParseTimestamp
 
@@ -29,7 +29,7 @@ MAX_UNITED_BYTES: Final = 1024  # of a value of a union: a profile has up to a t
 MAX_SUM: Final = 9_200_000_000_000_000_000  # millionths
 EXACT: Final = 2**53  # floats below it have a place for their units
 MILLION: Final = 1_000_000
-LONGEST_EXAMPLE: Final = 80
+MAX_EXAMPLE_CHARACTERS: Final = 80
 
 
 def converter(merge: str, kind: str, moment: ParseTimestamp, report: Report) -> Convert:
@@ -78,7 +78,7 @@ def text_fault(text: str, most_bytes: int) -> str:
 
 def _integer(report: Report) -> Convert:
     def convert(value: Any) -> Any:
-        if type(value) is int and LEAST_INTEGER <= value <= MOST_INTEGER:
+        if type(value) is int and MIN_INTEGER <= value <= MAX_INTEGER:
             return value
         number = _parsed(value, report)
         if number is None:
@@ -92,9 +92,9 @@ def _integer(report: Report) -> Convert:
 def _number(report: Report) -> Convert:
     def convert(value: Any) -> Any:
         kind = type(value)
-        if kind is int and LEAST_INTEGER <= value <= MOST_INTEGER:
+        if kind is int and MIN_INTEGER <= value <= MAX_INTEGER:
             return value
-        if kind is not float or not -MOST_FLOAT <= value <= MOST_FLOAT:
+        if kind is not float or not -MAX_FLOAT <= value <= MAX_FLOAT:
             value = _parsed(value, report)
         return int(value) if type(value) is float and -EXACT < value < EXACT and value.is_integer() else value
 
@@ -121,7 +121,7 @@ def _boolean(report: Report) -> Convert:
         text = value.strip() if type(value) is str else None
         if text == "":
             return None
-        found = BOOLEANS.get(text.lower()) if text and len(text) <= LONGEST_EXAMPLE else None
+        found = BOOLEANS.get(text.lower()) if text and len(text) <= MAX_EXAMPLE_CHARACTERS else None
         return report(value, WRONG_TYPE) if found is None else found
 
     return convert
@@ -188,14 +188,14 @@ def shown(value: Any) -> str:
     """Return a value as an example may hold it: short, on one line, however large it is."""
     match value:
         case str():
-            text = repr(value[:LONGEST_EXAMPLE])
+            text = repr(value[:MAX_EXAMPLE_CHARACTERS])
         case dict() | list():
             text = f"{'an object' if type(value) is dict else 'a list'} of {len(value)}"
         case int() if sound_number(int(value)) is None:
             text = f"an integer of {value.bit_length()} bits"
         case _:
             text = repr(value)
-    return text if len(text) <= LONGEST_EXAMPLE else text[: LONGEST_EXAMPLE - 1] + "…"
+    return text if len(text) <= MAX_EXAMPLE_CHARACTERS else text[: MAX_EXAMPLE_CHARACTERS - 1] + "…"
 
 
 BOOLEANS: Final = MappingProxyType({"true": True, "false": False})

@@ -236,7 +236,7 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ArgumentForm:
     """What looks like a function, and decides itself which of its arguments are evaluated."""
 
     of: Callable[..., Evaluate]
@@ -244,10 +244,10 @@ class Form:
     most: int
 
 
-FUNCTIONS: Final[MappingProxyType[str, Function | Form]] = MappingProxyType(
+FUNCTIONS: Final[MappingProxyType[str, Function | ArgumentForm]] = MappingProxyType(
     {
-        "if": Form(choice, 3, 3),
-        "coalesce": Form(first_present, 1, UNENDING),
+        "if": ArgumentForm(choice, 3, 3),
+        "coalesce": ArgumentForm(first_present, 1, UNENDING),
         "concat": Function(_concat, (object,), 1, UNENDING),
         "contains": Function(operator.contains, (str, str), 2, 2),
         "integer": Function(_integer, (object,), 1, 1),

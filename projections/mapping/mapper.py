@@ -21,13 +21,13 @@ from projections.mapping.expression import Expression
 from projections.mapping.expression_functions import Evaluate
 from projections.mapping.mapping import (
     UTC,
-    Attribute,
+    AttributeRule,
     Constant,
     Field,
-    Identity,
+    IdentityRule,
     IdentityRules,
     MappingRules,
-    Timestamp,
+    TimestampRule,
 )
 from projections.profiles.partitioning import RANK_CHARACTERS
 from schemas.timestamps import timestamp_parser
@@ -43,7 +43,7 @@ IDENTITY_TOO_LONG: Final = "identity_too_long"
 
 
 @dataclass(frozen=True, slots=True)
-class Plain:
+class ColumnarMapping:
     """A mapping that takes each value from one field alone, part by part, so that columns can be mapped by it.
 
     A part gives for a value what it gives for every message with it; None stands for nothing.
@@ -155,7 +155,7 @@ class Mapper:
 
         return report
 
-    def _plainly(self, mapping: MappingRules, ranks: Mapping[str, int]) -> Plain | None:
+    def _plainly(self, mapping: MappingRules, ranks: Mapping[str, int]) -> ColumnarMapping | None:
         """Return the mapping part by part; None when a part needs a whole message, or keeps a value just as it is."""
         sources = [each.source for each in mapping.identities if each.kind in ranks]
         names = [each.name for each in sources if isinstance(each, Field)]
@@ -165,13 +165,13 @@ class Mapper:
             (name, lambda value, identify=identify, name=name: identify({name: value}))
             for name, identify in zip(names, self._identities, strict=True)
         ]
-        return Plain(parts, self._when, self._fields, self._pattern)
+        return ColumnarMapping(parts, self._when, self._fields, self._pattern)
 
-    def _dated(self, timestamp: Timestamp) -> tuple[str, Convert]:
+    def _dated(self, timestamp: TimestampRule) -> tuple[str, Convert]:
         read = timestamp_parser(timestamp.formats, timestamp.zone)
         return timestamp.field, moment_converter(read, self._reporter("timestamp"))
 
-    def _place(self, place: int, attribute: Attribute, convert: Convert) -> None:
+    def _place(self, place: int, attribute: AttributeRule, convert: Convert) -> None:
         source = attribute.source
         match source:
             case Field(name):
@@ -185,7 +185,7 @@ class Mapper:
             case _:
                 assert_never(source)
 
-    def _identify(self, identity: Identity, rank: int) -> Identify:
+    def _identify(self, identity: IdentityRule, rank: int) -> Identify:
         read, report = _reader(identity.source), self._reporter(f"identity {identity.kind}")
         prefix = f"{rank:02d}:{identity.kind}:"
 

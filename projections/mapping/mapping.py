@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from projections.mapping.body_parser import InvalidRulesError, Part
+from projections.mapping.body_parser import InvalidRulesError, JsonNode
 from projections.mapping.converters import converter, shown
 from projections.mapping.expression import MAX_CHARACTERS, Expression, InvalidExpressionError, compile_expression
 from projections.time_zones import zone
@@ -26,7 +26,7 @@ MAX_FORMATS: Final = 10
 MAX_FORMAT: Final = 100  # characters
 MAX_KINDS: Final = 100
 MAX_RANK: Final = 99
-MOST_IDENTITIES: Final = 10_000  # of one profile
+MAX_IDENTITIES_LIMIT: Final = 10_000  # of one profile
 DEFAULT_IDENTITIES: Final = 1_000
 
 ORDERED: Final = ("string", "integer", "number", "timestamp")
@@ -61,7 +61,7 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class IdentityRule:
     """Where an identity key comes from."""
 
     source: Field | Expression
@@ -69,7 +69,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
+class AttributeRule:
     """Where an attribute comes from; without a source, each message counts."""
 
     name: str
@@ -84,7 +84,7 @@ class Attribute:
 
 
 @dataclass(frozen=True, slots=True)
-class Timestamp:
+class TimestampRule:
     """Where a message says when it happened; its zone is that of all texts in a stream that have no offset."""
 
     field: str
@@ -96,13 +96,13 @@ class Timestamp:
 class MappingRules:
     """A mapping that can be followed."""
 
-    identities: tuple[Identity, ...]
-    attributes: tuple[Attribute, ...]
-    timestamp: Timestamp | None = None
+    identities: tuple[IdentityRule, ...]
+    attributes: tuple[AttributeRule, ...]
+    timestamp: TimestampRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class IdentityKind:
     """A kind of identity; of several in one message, the one with the lowest rank is the best."""
 
     kind: str
@@ -114,7 +114,7 @@ class Kind:
 class IdentityRules:
     """Identity rules that can be followed."""
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[IdentityKind, ...]
     max_identities: int = DEFAULT_IDENTITIES
 
     def ranks(self) -> Mapping[str, int]:
@@ -133,7 +133,7 @@ def parse_mapping(body: Any) -> MappingRules:
 
     """
     problems: list[FieldRefused] = []
-    whole = Part(body, "", problems)
+    whole = JsonNode(body, "", problems)
     whole.check_members(("identities", "attributes", "timestamp"))
     timestamp = _timestamp(whole.member("timestamp"))
     identities = tuple(_identity(each) for each in whole.member("identities").items(1, MAX_IDENTITIES))
@@ -152,12 +152,12 @@ def parse_identity(body: Any) -> IdentityRules:
 
     """
     problems: list[FieldRefused] = []
-    whole = Part(body, "", problems)
+    whole = JsonNode(body, "", problems)
     whole.check_members(("kinds", "max_identities"))
     parts = whole.member("kinds").items(1, MAX_KINDS)
     kinds = tuple(_kind(each) for each in parts)
     _check_once([each.member("kind") for each in parts], "kind")
-    most = whole.member("max_identities", DEFAULT_IDENTITIES).integer(1, MOST_IDENTITIES)
+    most = whole.member("max_identities", DEFAULT_IDENTITIES).integer(1, MAX_IDENTITIES_LIMIT)
     _raise(problems)
     return IdentityRules(kinds, most)
 
@@ -193,7 +193,7 @@ def _raise(problems: list[FieldRefused]) -> None:
         raise InvalidRulesError(tuple(problems))
 
 
-def _check_once(names: Iterable[Part], what: str) -> None:
+def _check_once(names: Iterable[JsonNode], what: str) -> None:
     seen = set()
     for each in names:
         if isinstance(each.value, str) and each.value in seen:
@@ -202,26 +202,28 @@ def _check_once(names: Iterable[Part], what: str) -> None:
             seen.add(each.value)
 
 
-def _identity(part: Part) -> Identity:
+def _identity(part: JsonNode) -> IdentityRule:
     part.check_members(("field", "expr", "kind"))
     source = _read(part, _given(part, ("field", "expr"), needed=True))
-    return Identity(source, _kind_name(part.member("kind")))
+    return IdentityRule(source, _kind_name(part.member("kind")))
 
 
-def _kind_name(part: Part) -> str:
+def _kind_name(part: JsonNode) -> str:
     name = part.text()
     if name and not _KIND.fullmatch(name):
         part.refuse("a kind is 1 to 32 of a-z, 0-9 and _, and begins with a letter")
     return name
 
 
-def _kind(part: Part) -> Kind:
+def _kind(part: JsonNode) -> IdentityKind:
     part.check_members(("kind", "rank", "title"))
     name = _kind_name(part.member("kind"))
-    return Kind(name, part.member("rank").integer(0, MAX_RANK), part.member("title", name or "-").text(MAX_NAME))
+    return IdentityKind(
+        name, part.member("rank").integer(0, MAX_RANK), part.member("title", name or "-").text(MAX_NAME)
+    )
 
 
-def _attribute(part: Part, where: ZoneInfo) -> Attribute:
+def _attribute(part: JsonNode, where: ZoneInfo) -> AttributeRule:
     part.check_members(("name", "field", "expr", "constant", "type", "merge"))
     name = part.member("name").text(MAX_NAME)
     if not name.isprintable() or name != name.strip():
@@ -230,21 +232,21 @@ def _attribute(part: Part, where: ZoneInfo) -> Attribute:
     kind = part.member("type", "integer" if merge == "count" else None).choice(TYPES_OF.get(merge, TYPES))
     given = _given(part, ("field", "expr", "constant"), needed=merge != "count")
     if given != "constant":
-        return Attribute(name, merge, kind, _read(part, given) if given else None)
+        return AttributeRule(name, merge, kind, _read(part, given) if given else None)
     constant = part.member("constant")
     if merge and kind:
         _check_constant(constant, merge, kind, where)
-    return Attribute(name, merge, kind, Constant(constant.value))
+    return AttributeRule(name, merge, kind, Constant(constant.value))
 
 
-def _check_constant(part: Part, merge: str, kind: str, where: ZoneInfo) -> None:
+def _check_constant(part: JsonNode, merge: str, kind: str, where: ZoneInfo) -> None:
     faults: list[str] = []
     convert = converter(merge, kind, timestamp_parser(("auto",), where), lambda _, code: faults.append(code))
     if convert(part.value) is None:
         part.refuse(f"{shown(part.value)} can't be a value of type {kind}: {', '.join(faults) or 'it is empty'}")
 
 
-def _given(part: Part, options: tuple[str, ...], *, needed: bool) -> str:
+def _given(part: JsonNode, options: tuple[str, ...], *, needed: bool) -> str:
     """Return which of the options an object has; empty when it has none, or a problem."""
     given = [each for each in options if part.member(each).value is not None]
     if len(given) > 1 or (needed and not given):
@@ -252,7 +254,7 @@ def _given(part: Part, options: tuple[str, ...], *, needed: bool) -> str:
     return given[0] if len(given) == 1 else ""
 
 
-def _read(part: Part, given: str) -> Field | Expression:
+def _read(part: JsonNode, given: str) -> Field | Expression:
     value = part.member(given)
     if given == "expr" and (text := value.text(MAX_CHARACTERS)):
         try:
@@ -262,7 +264,7 @@ def _read(part: Part, given: str) -> Field | Expression:
     return Field(value.text() if given == "field" else "")
 
 
-def _timestamp(part: Part) -> Timestamp | None:
+def _timestamp(part: JsonNode) -> TimestampRule | None:
     if part.value is None:
         return None
     part.check_members(("field", "format", "time_zone"))
@@ -273,10 +275,10 @@ def _timestamp(part: Part) -> Timestamp | None:
     except KeyError:
         name.refuse(f"{shown(name.value)} is not an IANA time zone such as Europe/Berlin")
         where = UTC
-    return Timestamp(part.member("field").text(), tuple(each.value for each in formats), where)
+    return TimestampRule(part.member("field").text(), tuple(each.value for each in formats), where)
 
 
-def _is_format(part: Part) -> bool:
+def _is_format(part: JsonNode) -> bool:
     form = part.text(MAX_FORMAT)
     if is_timestamp_format(form):
         return True

@@ -11,7 +11,7 @@ from projections.profiles.profile_view import profile_of, shown_key
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class PreviewFault:
     """What could not be used: by which part of the mapping, why, and how it looks."""
 
     part: str
@@ -20,7 +20,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Previewed:
+class MappingPreview:
     """One message, mapped. `at` is in microseconds since 1970 UTC; `identities` (`kind:value`) have the best first.
 
     `attributes` are those that a profile has which knows no other message. A message without identities is nobody's.
@@ -29,17 +29,17 @@ class Previewed:
     at: int
     identities: tuple[str, ...]
     attributes: Mapping[str, Any]
-    faults: tuple[Fault, ...]
+    faults: tuple[PreviewFault, ...]
 
 
-def preview(mapper: Mapper, message: dict[str, Any], at: int, batch: str, index: int) -> Previewed:
+def preview(mapper: Mapper, message: dict[str, Any], at: int, batch: str, index: int) -> MappingPreview:
     """Return what becomes of the message with the id (`batch`, `index`) that came in at `at`."""
     mapped = mapper.map(message, at)
-    faults = tuple(Fault(part, code, example) for (part, code), (_, example, _) in mapper.take_faults().items())
+    faults = tuple(PreviewFault(part, code, example) for (part, code), (_, example, _) in mapper.take_faults().items())
     if mapped is None:
-        return Previewed(at, (), {}, faults)
+        return MappingPreview(at, (), {}, faults)
     key, links, at, values = mapped
     cells: Cells = {}
     fold(cells, (key, 0), plan_of(mapper.columns), values, at, batch, index)
     attributes = {each.name: each.value for each in profile_of(key, cells, {}).attributes}
-    return Previewed(at, tuple(shown_key(each) for each in (key, *links)), attributes, faults)
+    return MappingPreview(at, tuple(shown_key(each) for each in (key, *links)), attributes, faults)

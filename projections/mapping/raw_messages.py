@@ -17,9 +17,9 @@ from schemas.wire.catalog import UnknownSchemaError
 from schemas.wire.codec import MAGIC, MalformedRecordError, decode
 
 DEFAULT_STREAM: Final = "default"
-LONGEST_ID: Final = 200
-LONGEST_BATCH_ID: Final = 1_000  # bytes: a job's id and a number; every stamp in a profile has it
-HIGHEST_INDEX: Final = 2**53  # of a message in its batch
+MAX_ID_CHARACTERS: Final = 200
+MAX_BATCH_ID_BYTES: Final = 1_000  # bytes: a job's id and a number; every stamp in a profile has it
+MAX_INDEX: Final = 2**53  # of a message in its batch
 ID_HEADERS: Final = ("message_id", "ce_id")
 PLACES: Final = tuple(f"{topic.name}:" for topic in LANES.values())  # what ids of messages without one begin with
 
@@ -124,12 +124,12 @@ def arrival(record: RawRecord) -> int:
 
 
 def _check_ids(word: MessageBatch) -> None:
-    if len(word.batch_id.encode()) > LONGEST_BATCH_ID:
-        raise UnreadableMessageError(f"a batch's id has at most {LONGEST_BATCH_ID} bytes")
+    if len(word.batch_id.encode()) > MAX_BATCH_ID_BYTES:
+        raise UnreadableMessageError(f"a batch's id has at most {MAX_BATCH_ID_BYTES} bytes")
     if word.job_id and not is_job_id(word.job_id):
         raise UnreadableMessageError(JOB_ID)
-    if not 0 <= word.first <= HIGHEST_INDEX:
-        raise UnreadableMessageError(f"the first message of a batch has a number of 0 to {HIGHEST_INDEX}")
+    if not 0 <= word.first <= MAX_INDEX:
+        raise UnreadableMessageError(f"the first message of a batch has a number of 0 to {MAX_INDEX}")
 
 
 def _single(value: bytes, record: RawRecord) -> Raw:
@@ -141,8 +141,10 @@ def _single(value: bytes, record: RawRecord) -> Raw:
     if not EARLIEST <= arrived <= LATEST:
         raise UnreadableMessageError(f"{arrived} microseconds since 1970 is not a time")
     given = next((headers[name] for name in ID_HEADERS if headers.get(name)), b"").decode("utf-8", "replace")
-    if len(given) > LONGEST_ID:
-        raise UnreadableMessageError(f"a message id has at most {LONGEST_ID} characters, and this one {len(given)}")
+    if len(given) > MAX_ID_CHARACTERS:
+        raise UnreadableMessageError(
+            f"a message id has at most {MAX_ID_CHARACTERS} characters, and this one {len(given)}"
+        )
     return Raw(
         stream=stream,
         batch=_own(given) if given else f"{record.topic}:{record.partition}",

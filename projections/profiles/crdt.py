@@ -19,7 +19,7 @@ Stamp = list[Any]  # [timestamp, batch, index]
 Counter = tuple[str, int]  # an identity key, and its epoch
 Fold = Callable[[Cells, str, Counter, Any, int, str, int], None]
 
-MOST_VALUES: Final = 1_000  # of a union; those that come first in the order of their text are kept
+MAX_VALUES: Final = 1_000  # of a union; those that come first in the order of their text are kept
 MILLIONTHS: Final = 1_000_000  # a sum counts in them, so that it is exact whatever the order
 COUNTED: Final = ("count:", "sum:")
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -156,7 +156,7 @@ def _take_value(united: dict[str, Stamp], text: str, stamp: Stamp) -> None:
     known = united.get(text)
     if known is None or stamp < known:
         united[text] = stamp
-        if len(united) > MOST_VALUES:
+        if len(united) > MAX_VALUES:
             del united[max(united)]
 
 

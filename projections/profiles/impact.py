@@ -7,13 +7,13 @@ from typing import Any
 
 from projections.profiles.identity_node import Node, Outbox
 from projections.profiles.profile_view import profile_of
-from projections.profiles.updates import AT, KEY, Mapped, apply_mapped, apply_told, told_by
+from projections.profiles.updates import AT, KEY, MappedMessages, apply_mapped, apply_told, told_by
 
 Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class AttributeImpact:
     """In how many profiles an attribute would get its first value, and in how many another one."""
 
     filled: int
@@ -21,7 +21,7 @@ class Filled:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
+class Impact:
     """How many profiles would be new, changed or as they are; `joined` of those changed would be made of several.
 
     `older` are messages about a time before the newest that is known of their profile.
@@ -31,7 +31,7 @@ class Foreseen:
     changed: int
     joined: int
     unchanged: int
-    attributes: Mapping[str, Filled]
+    attributes: Mapping[str, AttributeImpact]
     older: int
 
 
@@ -42,7 +42,7 @@ class _Known:
     newest: int
 
 
-def foresee(mapped: Mapped, nodes: dict[str, Node], most_identities: int) -> Foreseen:
+def foresee(mapped: MappedMessages, nodes: dict[str, Node], most_identities: int) -> Impact:
     """Return what becomes of profiles. `nodes` has all that are known of the keys named, and those they point to.
 
     Nodes are changed, and those that are missing are made.
@@ -67,7 +67,7 @@ def foresee(mapped: Mapped, nodes: dict[str, Node], most_identities: int) -> For
     return _counted([(_known(root), [before[each] for each in sorted(made_of[root.key])]) for root in after], older)
 
 
-def settle(mapped: Mapped, nodes: dict[str, Node], most_identities: int) -> None:
+def settle(mapped: MappedMessages, nodes: dict[str, Node], most_identities: int) -> None:
     """Apply what messages say, and then all that nodes tell each other because of it, until nothing is left to tell."""
     outbox = Outbox(most_identities)
     _make_missing(nodes, mapped.spoken_to())
@@ -101,7 +101,7 @@ def _known(root: Node) -> _Known:
     return _Known(profile.identities, {each.name: each.value for each in profile.attributes}, max(times))
 
 
-def _counted(pairs: Iterable[tuple[_Known, list[_Known]]], older: int) -> Foreseen:
+def _counted(pairs: Iterable[tuple[_Known, list[_Known]]], older: int) -> Impact:
     added = changed = joined = unchanged = 0
     attributes: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for after, parts in pairs:
@@ -114,5 +114,5 @@ def _counted(pairs: Iterable[tuple[_Known, list[_Known]]], older: int) -> Forese
         joined += len(parts) > 1
         unchanged += same
         changed += bool(parts) and not same
-    filled = {name: Filled(*attributes[name]) for name in sorted(attributes)}
-    return Foreseen(added, changed, joined, unchanged, filled, older)
+    filled = {name: AttributeImpact(*attributes[name]) for name in sorted(attributes)}
+    return Impact(added, changed, joined, unchanged, filled, older)

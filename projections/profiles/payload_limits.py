@@ -11,12 +11,12 @@ from typing import Any, Final
 import orjson
 
 from projections.profiles.update_codec import encode_told
-from projections.profiles.updates import Mapped, Told
+from projections.profiles.updates import MappedMessages, NodeMessages
 
 AT_A_TIME: Final = 1_000  # edges, or values of a cell
 
 
-def left_out(mapped: Mapped, most_bytes: int) -> int:
+def left_out(mapped: MappedMessages, most_bytes: int) -> int:
     """Leave out the rows and links that are beyond so many bytes of JSON, and return how many they are."""
     left, before = most_bytes, _size(mapped)
     for group in mapped.groups:
@@ -35,22 +35,22 @@ def _kept(items: list[Any], left: int) -> tuple[list[Any], int]:
     return kept, left
 
 
-def _size(mapped: Mapped) -> int:
+def _size(mapped: MappedMessages) -> int:
     return sum(len(group.rows) for group in mapped.groups) + len(mapped.links)
 
 
-def encoded_parts(told: Told, most_bytes: int) -> Iterator[bytes]:
+def encoded_parts(told: NodeMessages, most_bytes: int) -> Iterator[bytes]:
     """Yield the payloads of the `NodeBatch`es that tell what nodes have to tell, of about so many bytes."""
     whole = encode_told(told)
     if len(whole) <= most_bytes:
         yield whole
         return
-    part, size = Told(), 0
+    part, size = NodeMessages(), 0
     for piece in _pieces(told):
         more = len(encode_told(piece))
         if size and size + more > most_bytes:
             yield encode_told(part)
-            part, size = Told(), 0
+            part, size = NodeMessages(), 0
         part.joins += piece.joins
         part.links += piece.links
         part.shortcuts += piece.shortcuts
@@ -58,18 +58,18 @@ def encoded_parts(told: Told, most_bytes: int) -> Iterator[bytes]:
     yield encode_told(part)
 
 
-def _pieces(told: Told) -> Iterator[Told]:
+def _pieces(told: NodeMessages) -> Iterator[NodeMessages]:
     """Yield what adds up to what is told, in the order that it is taken in: some of a cell, some edges, one link."""
     for target, sender, cells, edges in told.joins:
         for name, cell in cells.items():
             for some in _some(cell) if isinstance(cell, dict) else (cell,):
-                yield Told(joins=[(target, sender, {name: some}, {})])
+                yield NodeMessages(joins=[(target, sender, {name: some}, {})])
         for some in _some(edges):
-            yield Told(joins=[(target, sender, {}, some)])
+            yield NodeMessages(joins=[(target, sender, {}, some)])
     for shortcut in told.shortcuts:
-        yield Told(shortcuts=[shortcut])
+        yield NodeMessages(shortcuts=[shortcut])
     for link in told.links:
-        yield Told(links=[link])
+        yield NodeMessages(links=[link])
 
 
 def _some(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

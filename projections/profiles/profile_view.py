@@ -19,7 +19,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
+class AttributeValue:
     """One attribute of a profile."""
 
     name: str
@@ -43,7 +43,7 @@ class Profile:
 
     key: str
     identities: tuple[str, ...]
-    attributes: tuple[Attribute, ...]
+    attributes: tuple[AttributeValue, ...]
     links: tuple[NamedTogether, ...]
 
 
@@ -80,10 +80,10 @@ def _link(edge: str, stamp: Stamp) -> NamedTogether:
     return NamedTogether(shown_key(larger), shown_key(smaller), evidence_of(stamp))
 
 
-def _attribute(name: str, cell: Any) -> Attribute:
+def _attribute(name: str, cell: Any) -> AttributeValue:
     merge, _, attribute = name.partition(":")
     value, stamp = value_of(name, cell)
-    return Attribute(attribute, merge, value, evidence_of(stamp))
+    return AttributeValue(attribute, merge, value, evidence_of(stamp))
 
 
 def _by_name(item: tuple[str, Any]) -> tuple[str, str]:

@@ -5,20 +5,20 @@ from typing import Any
 
 import orjson
 
-from projections.profiles.updates import VALUES, Group, Mapped, Told
+from projections.profiles.updates import VALUES, Group, MappedMessages, NodeMessages
 
 
 class MalformedUpdateError(ValueError):
     """The payload of an update is nothing that lanes or nodes say. What its values are isn't looked at."""
 
 
-def encode_mapped(mapped: Mapped) -> bytes:
+def encode_mapped(mapped: MappedMessages) -> bytes:
     """Return the payload of a `MappedBatch`."""
     groups = [[each.stream, each.columns, each.offset, each.batches, each.rows, each.counted] for each in mapped.groups]
     return orjson.dumps([groups, mapped.links])
 
 
-def decode_mapped(payload: bytes) -> Mapped:
+def decode_mapped(payload: bytes) -> MappedMessages:
     """Return what the payload of a `MappedBatch` says.
 
     Raises:
@@ -27,7 +27,7 @@ def decode_mapped(payload: bytes) -> Mapped:
     """
     try:
         groups, links = orjson.loads(payload)
-        mapped = Mapped([Group(each[0], tuple(each[1]), *each[2:]) for each in groups], links)
+        mapped = MappedMessages([Group(each[0], tuple(each[1]), *each[2:]) for each in groups], links)
         groups_are = all(
             _have(len(each.columns) + VALUES, each.rows) and _are(each.counted, str, int, int) for each in mapped.groups
         )
@@ -39,12 +39,12 @@ def decode_mapped(payload: bytes) -> Mapped:
     return mapped
 
 
-def encode_told(told: Told) -> bytes:
+def encode_told(told: NodeMessages) -> bytes:
     """Return the payload of a `NodeBatch`."""
     return orjson.dumps([told.joins, told.links, told.forget, told.shortcuts])
 
 
-def decode_told(payload: bytes) -> Told:
+def decode_told(payload: bytes) -> NodeMessages:
     """Return what the payload of a `NodeBatch` says.
 
     Raises:
@@ -52,7 +52,7 @@ def decode_told(payload: bytes) -> Told:
 
     """
     try:
-        told = Told(*orjson.loads(payload))
+        told = NodeMessages(*orjson.loads(payload))
         whole = (
             _are(told.joins, str, list, dict, dict)
             and _are(told.links, str, str, list)

@@ -35,7 +35,7 @@ class Group:
 
 
 @dataclass(slots=True)
-class Mapped:
+class MappedMessages:
     """What raw messages say to the nodes of one partition."""
 
     groups: list[Group] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Mapped:
 
 
 @dataclass(slots=True)
-class Told:
+class NodeMessages:
     """What nodes tell nodes of one partition, and whom people want forgotten there: (key, moment, keys together).
 
     A shortcut is (key, smaller key, up to when the first had forgotten when it sent what was sent on).
@@ -70,11 +70,11 @@ class Told:
 
 
 @dataclass(slots=True)
-class Folded:
+class FoldedMessages:
     """What many raw messages say to the nodes of one partition, folded for each of them before any node is loaded.
 
     `cells` has every key that is spoken to with a message, `tallies` what is counted: (key, cell, messages, total,
-    newest stamp); links and what is counted are as `Mapped` and `Group` have them.
+    newest stamp); links and what is counted are as `MappedMessages` and `Group` have them.
     """
 
     cells: dict[str, Cells] = field(default_factory=dict)
@@ -105,9 +105,9 @@ def decode_node(key: str, stored: bytes | None) -> Node:
     return Node(key, *orjson.loads(stored)) if stored is not None else Node(key)
 
 
-def in_slices(mapped: Mapped, rows: int) -> Iterator[Mapped]:
+def in_slices(mapped: MappedMessages, rows: int) -> Iterator[MappedMessages]:
     """Yield what is said in parts of about so many rows, and then of so many links: less than twice as many of both."""
-    part, size = Mapped(), 0
+    part, size = MappedMessages(), 0
     for group in mapped.groups:
         for begin in range(0, len(group.rows), rows):
             some = replace(group, rows=group.rows[begin : begin + rows], counted=[])
@@ -115,16 +115,16 @@ def in_slices(mapped: Mapped, rows: int) -> Iterator[Mapped]:
             size += len(some.rows)
             if size >= rows:
                 yield part
-                part, size = Mapped(), 0
+                part, size = MappedMessages(), 0
     for begin in range(0, len(mapped.links), rows):
         part.links = mapped.links[begin : begin + rows]
         yield part
-        part = Mapped()
+        part = MappedMessages()
     if part.groups:
         yield part
 
 
-def apply_mapped(mapped: Mapped, nodes: Mapping[str, Node], outbox: Outbox) -> None:
+def apply_mapped(mapped: MappedMessages, nodes: Mapping[str, Node], outbox: Outbox) -> None:
     """Fold rows and links into their nodes, all of which are in `nodes`."""
     on_the_way: dict[str, Cells] = {}  # what moved nodes have to pass on
     most = outbox.most_identities
@@ -139,7 +139,7 @@ def apply_mapped(mapped: Mapped, nodes: Mapping[str, Node], outbox: Outbox) -> N
     _apply_links(mapped.links, nodes, outbox)
 
 
-def apply_folded(folded: Folded, nodes: Mapping[str, Node], outbox: Outbox) -> None:
+def apply_folded(folded: FoldedMessages, nodes: Mapping[str, Node], outbox: Outbox) -> None:
     """Join what was folded with its nodes, all of which are in `nodes`; its cells are taken over.
 
     What a node has forgotten must have been left out: of what is folded nobody can tell any more.
@@ -189,7 +189,7 @@ def _apply_row(node: Node, row: Row, batches: Sequence[str], plan: Plan, on_the_
     nodes_of.fold(cells, (node.key, node.forgotten), plan, row[VALUES:], at, batches[row[BATCH]], row[INDEX])
 
 
-def apply_told(told: Told, nodes: Mapping[str, Node], outbox: Outbox) -> None:
+def apply_told(told: NodeMessages, nodes: Mapping[str, Node], outbox: Outbox) -> None:
     """Have nodes do what other nodes tell them, all of which are in `nodes`."""
     for key, moment, together in told.forget:
         nodes_of.forget(nodes[key], moment, together)
@@ -203,18 +203,18 @@ def apply_told(told: Told, nodes: Mapping[str, Node], outbox: Outbox) -> None:
         nodes_of.follow(nodes[larger], smaller, (sender, had_forgotten), outbox)
 
 
-def told_by(outbox: Outbox, partitions: int) -> dict[int, Told]:
+def told_by(outbox: Outbox, partitions: int) -> dict[int, NodeMessages]:
     """Return what an outbox holds by the partition that has to hear it."""
-    found: dict[int, Told] = {}
+    found: dict[int, NodeMessages] = {}
     for (target, sender), (cells, edges) in outbox.joins.items():
         there = partition_of_key(target, partitions)
-        found.setdefault(there, Told()).joins.append((target, sender, cells, edges))
+        found.setdefault(there, NodeMessages()).joins.append((target, sender, cells, edges))
     for larger, smaller, sender in sorted(outbox.links):
         there = partition_of_key(larger, partitions)
-        found.setdefault(there, Told()).links.append((larger, smaller, sender))
+        found.setdefault(there, NodeMessages()).links.append((larger, smaller, sender))
     for (key, had_forgotten), smaller in outbox.shortcuts.items():
         there = partition_of_key(key, partitions)
-        found.setdefault(there, Told()).shortcuts.append((key, smaller, had_forgotten))
+        found.setdefault(there, NodeMessages()).shortcuts.append((key, smaller, had_forgotten))
     return found
 
 

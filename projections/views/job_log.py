@@ -44,7 +44,7 @@ SLEEP_REASONS: Final = {
     "rate_limit": "rate limit",
     "quiet_window": "quiet window",
 }
-LONGEST_CURSOR: Final = 200
+MAX_CURSOR_CHARACTERS: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +153,7 @@ def _failed(event: JobFailed) -> str:
 
 
 def _short(cursor: str) -> str:
-    return cursor if len(cursor) <= LONGEST_CURSOR else f"{cursor[:LONGEST_CURSOR]}…"
+    return cursor if len(cursor) <= MAX_CURSOR_CHARACTERS else f"{cursor[:MAX_CURSOR_CHARACTERS]}…"
 
 
 def counts_in_words(counts: Counts) -> str:

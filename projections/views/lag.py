@@ -9,7 +9,7 @@ Place = tuple[str, int]  # topic and partition
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class LagSample:
     """One look at all readers. `at` is in seconds of a steady clock, `looked_at` the time of day.
 
     Positions and ends are offsets; what lies between them and is no record, as transactions leave it, is left out.
@@ -53,7 +53,7 @@ class Lag:
     partitions: Sequence[PartitionLag]
 
 
-def lag_of(samples: Sequence[Sample], topic: str) -> Lag:
+def lag_of(samples: Sequence[LagSample], topic: str) -> Lag:
     """Return how far behind the readers of a topic are, by samples of the last while, the newest at the end."""
     newest = samples[-1]
     partitions = [
@@ -76,12 +76,12 @@ def lag_of(samples: Sequence[Sample], topic: str) -> Lag:
     )
 
 
-def messages_per_second(samples: Sequence[Sample], lane: str) -> float | None:
+def messages_per_second(samples: Sequence[LagSample], lane: str) -> float | None:
     """Return how many messages a lane takes in a second; None before a second look."""
     return _rate(samples, samples[-1].messages.get(lane, 0) - samples[0].messages.get(lane, 0))
 
 
-def rate_at_work(samples: Sequence[Sample], lane: str, topic: str) -> float | None:
+def rate_at_work(samples: Sequence[LagSample], lane: str, topic: str) -> float | None:
     """Return how many messages a lane takes in a second; None when it wasn't busy between any two looks.
 
     Only the time between two looks at which records waited counts: what came one by one says nothing of how fast it is.
@@ -95,7 +95,7 @@ def rate_at_work(samples: Sequence[Sample], lane: str, topic: str) -> float | No
     return sum(moved for moved, _ in spans) / seconds if seconds > 0 else None
 
 
-def has_passed(sample: Sample, topics: Sequence[str], moment: datetime) -> bool:
+def has_passed(sample: LagSample, topics: Sequence[str], moment: datetime) -> bool:
     """Tell whether all that was written to some topics up to a moment was read, when this sample was taken."""
     return sample.looked_at > moment and all(
         place in sample.waiting and sample.waiting[place] > moment
@@ -105,17 +105,17 @@ def has_passed(sample: Sample, topics: Sequence[str], moment: datetime) -> bool:
     )
 
 
-def _records_per_second(samples: Sequence[Sample], topic: str) -> float | None:
+def _records_per_second(samples: Sequence[LagSample], topic: str) -> float | None:
     first, last = samples[0].positions, samples[-1].positions
     return _rate(samples, sum(last[each] - first.get(each, last[each]) for each in samples[-1].places(topic)))
 
 
-def _rate(samples: Sequence[Sample], moved: int) -> float | None:
+def _rate(samples: Sequence[LagSample], moved: int) -> float | None:
     seconds = samples[-1].at - samples[0].at
     return max(0, moved) / seconds if seconds > 0 else None
 
 
-def _busy(samples: Sequence[Sample], topic: str) -> Sequence[Sample]:
+def _busy(samples: Sequence[LagSample], topic: str) -> Sequence[LagSample]:
     """Return the samples since there was last nothing to do: idle time says nothing about how fast a reader is."""
     idle = [number for number, each in enumerate(samples[:-1]) if not any(map(each.behind, each.places(topic)))]
     return samples[idle[-1] :] if idle else samples

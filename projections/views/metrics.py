@@ -32,7 +32,7 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimeRange:
     """Stored rows of one grain, from minute `first` up to but without minute `past` (minutes since 1970 UTC)."""
 
     grain: Grain
@@ -41,13 +41,13 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BucketPlan:
     """Which stored rows answer a question, and the buckets (of `width` minutes) they add up to."""
 
     width: int
     first: int
     past: int
-    spans: tuple[Span, ...]
+    spans: tuple[TimeRange, ...]
 
 
 def minute_of(moment: datetime) -> int:
@@ -63,7 +63,7 @@ def counted(event: JobEvent) -> Iterator[tuple[Grain, int, str, Counts]]:
         yield HOUR, minute - minute % HOUR, event.stream, event.counts
 
 
-def plan(since: datetime, until: datetime, interval: timedelta) -> Plan:
+def plan(since: datetime, until: datetime, interval: timedelta) -> BucketPlan:
     """Return how to answer for `since <= moment < until`, both widened to whole minutes.
 
     Raises:
@@ -85,23 +85,23 @@ def plan(since: datetime, until: datetime, interval: timedelta) -> Plan:
             f"the range has {buckets:,} buckets, {MAX_BUCKETS:,} is the most: "
             f"take an interval of {enough:,} minutes or more, or a shorter range"
         )
-    return Plan(width, first, past, tuple(_spans(first, past, width)))
+    return BucketPlan(width, first, past, tuple(_spans(first, past, width)))
 
 
-def _spans(first: int, past: int, width: int) -> Iterator[Span]:
+def _spans(first: int, past: int, width: int) -> Iterator[TimeRange]:
     """Yield hours where whole hours fit into the buckets, and minutes for what is left at the ends."""
     hours, hours_past = -(-first // HOUR) * HOUR, past // HOUR * HOUR
     if width % HOUR or hours >= hours_past:
-        yield Span(MINUTE, first, past)
+        yield TimeRange(MINUTE, first, past)
         return
     if first < hours:
-        yield Span(MINUTE, first, hours)
-    yield Span(HOUR, hours, hours_past)
+        yield TimeRange(MINUTE, first, hours)
+    yield TimeRange(HOUR, hours, hours_past)
     if hours_past < past:
-        yield Span(MINUTE, hours_past, past)
+        yield TimeRange(MINUTE, hours_past, past)
 
 
-def fill(question: Plan, found: Mapping[int, Counts]) -> list[Bucket]:
+def fill(question: BucketPlan, found: Mapping[int, Counts]) -> list[Bucket]:
     """Return every bucket in order; `found` has counts by the minute that a bucket starts at."""
     start = question.first - question.first % question.width
     return [

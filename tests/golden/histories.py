@@ -6,7 +6,7 @@ from uuid import UUID
 
 from projections.jobs.decide import decide, next_look
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, Job, JobState
+from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import (
     Command,
     ConfigureJob,
@@ -40,7 +40,7 @@ class Teller:
     """Issues commands one after another and keeps what came of them; every other command takes a second."""
 
     def __init__(self, job_id: str) -> None:
-        self.state: JobState = Absent(job_id)
+        self.state: JobState = NoJob(job_id)
         self.at = START
         self.commands: list[JobCommand] = []
         self.events: list[JobEvent] = []

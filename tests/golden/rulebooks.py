@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from projections.definitions.rebuild_spec import Applied, Recipe, Scope, recipe_text
+from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, Scope, recipe_text
 from projections.definitions.state import EMPTY, answer
 from schemas.definitions import (
     ApplyDefinition,
@@ -77,7 +77,7 @@ def rules_are_agreed_on() -> Teller:
     return told
 
 
-def older_text(recipe: Recipe, *left_out: str) -> str:
+def older_text(recipe: RebuildSpec, *left_out: str) -> str:
     """A recipe as it was written before each job that is left out had a moment of its own."""
     return json.dumps({**json.loads(recipe_text(recipe)), "left_out": left_out})
 
@@ -85,36 +85,38 @@ def older_text(recipe: Recipe, *left_out: str) -> str:
 def profiles_are_rebuilt() -> Teller:
     """Rebuilds that are promoted, discarded, outdated and refused; the way back; rules that go on from there."""
     told = Teller()
-    old, new = Applied(1, mapping("latest")), Applied(2, mapping("first"))
-    kinds = Applied(1, identity("tail"))
+    old, new = AppliedBody(1, mapping("latest")), AppliedBody(2, mapping("first"))
+    kinds = AppliedBody(1, identity("tail"))
     undone = Scope(since=1_357_016_400_000_000, began=1_767_225_600_000_000)
     told.send(DraftDefinition, "identity", body=kinds.body)
     told.send(ApplyDefinition, "identity", version=1)
     told.send(DraftDefinition, FLIGHTS, body=old.body)
     told.send(ApplyDefinition, FLIGHTS, version=1)
     told.send(DraftDefinition, FLIGHTS, body=new.body)
-    told.send(StartRebuild, "rebuild:1", recipe=older_text(Recipe(kinds, {"flights": new}, undone), "job-0", "job-1"))
+    told.send(
+        StartRebuild, "rebuild:1", recipe=older_text(RebuildSpec(kinds, {"flights": new}, undone), "job-0", "job-1")
+    )
     told.send(PromoteRebuild, "rebuild:1")
-    told.send(StartRebuild, "rebuild:2", recipe=older_text(Recipe(kinds)))
+    told.send(StartRebuild, "rebuild:2", recipe=older_text(RebuildSpec(kinds)))
     told.send(ReportRebuilt, "rebuild:1", report='{"changed": 3}')
     told.send(ReportRebuilt, "rebuild:1", report="x" * (512 * 1024 + 1))
     told.send(PromoteRebuild, "rebuild:1", expected_version=0)
     told.send(PromoteRebuild, "rebuild:1", expected_version=1)
     told.send(DiscardRebuild, "rebuild:1")
-    told.send(StartRebuild, "rebuild:1", recipe=older_text(Recipe(kinds, {"flights": old})))
-    told.send(StartRebuild, "rebuild:3", recipe=older_text(Recipe(kinds, {"flights": old})))
+    told.send(StartRebuild, "rebuild:1", recipe=older_text(RebuildSpec(kinds, {"flights": old})))
+    told.send(StartRebuild, "rebuild:3", recipe=older_text(RebuildSpec(kinds, {"flights": old})))
     told.send(ReportRebuilt, "rebuild:3", report="{}")
     told.send(DraftDefinition, FLIGHTS, body=mapping("min"))
     told.send(ApplyDefinition, FLIGHTS, version=3)
     told.send(PromoteRebuild, "rebuild:3")
     told.send(DiscardRebuild, "rebuild:3")
-    told.send(StartRebuild, "rebuild:4", recipe=older_text(Recipe(kinds, {"flights": Applied(4, old.body)})))
-    told.send(StartRebuild, "rebuild:5", recipe=older_text(Recipe(None, {"flights": old})))
-    told.send(StartRebuild, "rebuild:6", recipe=older_text(Recipe(kinds, {"crew": old})))
+    told.send(StartRebuild, "rebuild:4", recipe=older_text(RebuildSpec(kinds, {"flights": AppliedBody(4, old.body)})))
+    told.send(StartRebuild, "rebuild:5", recipe=older_text(RebuildSpec(None, {"flights": old})))
+    told.send(StartRebuild, "rebuild:6", recipe=older_text(RebuildSpec(kinds, {"crew": old})))
     told.send(StartRebuild, "rebuild:7", recipe='{"left_out": [7], "mappings": [], "surprise": 1}')
     told.send(StartRebuild, "mapping:flights", recipe="{}")
     told.send(DiscardRebuild, "rebuild:8")
-    told.send(StartRebuild, "rebuild:9", recipe=older_text(Recipe(kinds, {"flights": old})))
+    told.send(StartRebuild, "rebuild:9", recipe=older_text(RebuildSpec(kinds, {"flights": old})))
     told.send(ReportRebuilt, "rebuild:9", report="{}")
     told.send(PromoteRebuild, "rebuild:9")
     told.send(DraftDefinition, FLIGHTS, body=mapping("max"))

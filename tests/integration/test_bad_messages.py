@@ -15,10 +15,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from app.definitions.rules import RulesReader
-from app.profiles.history import Past, TooMuchError
-from app.profiles.lookup_client import Asking
+from app.profiles.history import HistoryTooLargeError, ProfileHistory
+from app.profiles.lookup_client import ProfilesClient
 from app.store.read_store import ReadStore
-from app.store.stream_stats import MOST_LISTED
+from app.store.stream_stats import MAX_LISTED_STREAMS
 from schemas.messages import MessageBatch, MessageRejected
 from schemas.wire.codec import encode
 from tests.integration.conftest import FreshBroker
@@ -284,7 +284,7 @@ async def test_streams_without_end_stop_nobody(tmp_path: Path, fresh_broker: Fre
         assert await attributes(running, "after@x") == {"seen": 1}
         store = await ReadStore.open(running.settings.database())
         try:
-            assert len(await store.streams()) == MOST_LISTED
+            assert len(await store.streams()) == MAX_LISTED_STREAMS
             (one,) = await store.streams("made up 7")
             assert one.count == 1
         finally:
@@ -304,9 +304,9 @@ async def test_a_profile_with_more_behind_it_than_can_be_held_is_not_explained(
         store = await ReadStore.open(running.settings.database())
         try:
             await rules.caught_up()
-            async with Asking(store.plane, running.settings.partitions) as asking:
-                with pytest.raises(TooMuchError, match="bytes of messages"):
-                    await Past(running.broker.bootstrap_servers, rules).behind(
+            async with ProfilesClient(store.plane, running.settings.partitions) as asking:
+                with pytest.raises(HistoryTooLargeError, match="bytes of messages"):
+                    await ProfileHistory(running.broker.bootstrap_servers, rules).behind(
                         await asking.look(), ["00:email:heavy@x"]
                     )
         finally:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from app.control.rebuild_views import heal_views
 from app.control.role import APP_ID
-from app.kafka.partition_reader import LogReader
-from app.store.models import Record
+from app.kafka.partition_reader import PartitionReader
+from app.store.models import EventRecord
 from app.store.read_store import ReadStore
 from schemas.commands import RenameJob
 from schemas.topics import JOBS_EVENTS
@@ -32,8 +32,8 @@ async def test_a_loss_is_noticed_though_the_projector_was_faster(tmp_path: Path,
         store = await shown_and_stopped(running)
         try:
             applied = [await store.next_offset(JOBS_EVENTS.name, 0)]
-            async with LogReader(running.broker.bootstrap_servers, JOBS_EVENTS.name, 0) as log:
-                records = [Record(each.offset, decode(each.value), each.value) async for each in log.records()]
+            async with PartitionReader(running.broker.bootstrap_servers, JOBS_EVENTS.name, 0) as log:
+                records = [EventRecord(each.offset, decode(each.value), each.value) async for each in log.records()]
             await store.apply(0, records[-1:])
             assert await store.job("two") is None
             await heal_views(running.settings, APP_ID, applied)

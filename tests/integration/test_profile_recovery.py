@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from projections.definitions.rebuild_spec import Recipe, recipe_text
+from projections.definitions.rebuild_spec import RebuildSpec, recipe_text
 from projections.profiles.partitioning import partition_of_key
 from schemas.definitions import PromoteRebuild, StartRebuild
 from schemas.topics import UPDATES
@@ -245,7 +245,7 @@ async def test_what_neither_a_snapshot_nor_the_log_has_any_more_is_no_empty_prof
         roots = [f"{'00' if each.startswith('email') else '01'}:{each}" for each in expected(those, "cookie", "email")]
         others = [each for each in roots if partition_of_key(each, made.running.settings.partitions) != 0]
         assert len(await made.profiles(others)) == len(others), "the other partitions answer"
-        await made.rebuild("rebuild:lost", Recipe(IDENTITY, {"visits": BOTH}))
+        await made.rebuild("rebuild:lost", RebuildSpec(IDENTITY, {"visits": BOTH}))
         assert told(await made.profiles(keys)) == expected(those, "cookie", "email")
 
 
@@ -256,7 +256,7 @@ async def test_what_was_handed_over_and_lost_before_it_was_opened_is_handed_over
     async with plane(tmp_path, fresh_broker) as made:
         those = messages(chance, 500, 50)
         await write(made.running, chance, those)
-        await made.send(StartRebuild, "rebuild:1", recipe=recipe_text(Recipe(IDENTITY, {"visits": BOTH})))
+        await made.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": BOTH})))
         await made.status("rebuild:1", "ready")
         await made.running.stop_role("profiles")
         await made.send(PromoteRebuild, "rebuild:1")
@@ -304,8 +304,8 @@ async def test_nobody_sees_a_mix_though_the_change_of_generations_is_killed_in_i
         reading = asyncio.create_task(look_for_ever(made, [*together, *apart], seen))
         async with traffic(made.running, chance):
             for generation, recipe, keys, kinds in (
-                (1, Recipe(APART, {"visits": COOKIES}), apart, ("cookie",)),
-                (2, Recipe(IDENTITY, {"visits": BOTH}), together, ("cookie", "email")),
+                (1, RebuildSpec(APART, {"visits": COOKIES}), apart, ("cookie",)),
+                (2, RebuildSpec(IDENTITY, {"visits": BOTH}), together, ("cookie", "email")),
             ):
                 name = f"rebuild:{generation}"
                 await made.send(StartRebuild, name, recipe=recipe_text(recipe))

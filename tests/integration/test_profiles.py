@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from app.profiles.lookup_client import Asking
+from app.profiles.lookup_client import ProfilesClient
 from app.store.read_store import ReadStore
 from projections.profiles.profile_view import profile_of
 from tests.integration.conftest import FreshBroker
@@ -63,7 +63,7 @@ async def attributes(running: Service, keys: list[str]) -> dict[str, dict[str, A
     store = await ReadStore.open(running.settings.database())
     found: dict[str, dict[str, Any]] = {}
     try:
-        async with Asking(store.plane, running.settings.partitions) as asking:
+        async with ProfilesClient(store.plane, running.settings.partitions) as asking:
             for start in range(0, len(keys), 500):
                 for node in await (await asking.look()).nodes(keys[start : start + 500]):
                     if node is not None:

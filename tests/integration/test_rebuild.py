@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from projections.definitions.rebuild_spec import Recipe, Scope, recipe_text
+from projections.definitions.rebuild_spec import RebuildSpec, Scope, recipe_text
 from projections.definitions.rules import key_hash
 from schemas.definitions import DiscardRebuild, ForgetPerson, PromoteRebuild, StartRebuild
 from tests.integration.conftest import FreshBroker
@@ -40,7 +40,7 @@ async def test_what_is_rebuilt_by_the_same_rules_is_the_same_byte_for_byte(
     async with plane(tmp_path, fresh_broker) as made:
         running = made.running
         await write(running, chance, those[:3_000])
-        await made.send(StartRebuild, "rebuild:same", recipe=recipe_text(Recipe(IDENTITY, {"visits": BOTH})))
+        await made.send(StartRebuild, "rebuild:same", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": BOTH})))
         await write(running, chance, those[3_000:], "another")
         await made.status("rebuild:same", "ready")
         await settled(running)
@@ -70,9 +70,9 @@ async def test_other_identity_rules_split_and_merge_people_and_no_reader_sees_a_
         seen: list[set[Any]] = []
         reading = asyncio.create_task(look_for_ever(made, [*together, *apart], seen))
         async with traffic(made.running, chance):
-            await made.rebuild("rebuild:apart", Recipe(APART, {"visits": COOKIES}))
+            await made.rebuild("rebuild:apart", RebuildSpec(APART, {"visits": COOKIES}))
             assert told(await made.profiles(apart)) == expected(those, "cookie")
-            await made.rebuild("rebuild:back", Recipe(IDENTITY, {"visits": BOTH}))
+            await made.rebuild("rebuild:back", RebuildSpec(IDENTITY, {"visits": BOTH}))
             assert told(await made.profiles(together)) == expected(those, "cookie", "email")
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
@@ -87,7 +87,7 @@ async def test_a_rebuild_survives_kills_of_everything(tmp_path: Path, fresh_brok
         await write(made.running, chance, those[:6_000])
         await made.apply("mapping:visits", COOKIES, also=False)
         await made.apply("identity", APART, also=False)
-        recipe = recipe_text(Recipe(APART, {"visits": COOKIES}))
+        recipe = recipe_text(RebuildSpec(APART, {"visits": COOKIES}))
         await made.send(StartRebuild, "rebuild:1", recipe=recipe)
         for number in range(4):
             await made.running.kill(chance.choice(("rebuild", "rebuild", *ROLES[1:])))
@@ -118,12 +118,12 @@ async def test_a_bad_upload_is_undone_and_the_way_back_brings_it_again(
         assert told(await made.profiles(keys)) == expected([*good, *bad], "cookie", "email")
         began = int(datetime.now(UTC).timestamp() * 1_000_000)
         undone = Scope(began=began, left_out={"bad": began})
-        await made.rebuild("rebuild:undo", Recipe(IDENTITY, {"visits": BOTH}, undone))
+        await made.rebuild("rebuild:undo", RebuildSpec(IDENTITY, {"visits": BOTH}, undone))
         assert told(await made.profiles(keys)) == expected(good, "cookie", "email")
         await write_packed(made.running, "backfill", [packed("visits", "bad/2", again)])  # mended, and sent again
         await settled(made.running)
         assert told(await made.profiles(keys)) == expected([*good, *again], "cookie", "email")
-        await made.rebuild("rebuild:back", Recipe(IDENTITY, {"visits": BOTH}))
+        await made.rebuild("rebuild:back", RebuildSpec(IDENTITY, {"visits": BOTH}))
         assert told(await made.profiles(keys)) == expected([*good, *bad, *again], "cookie", "email")
 
 
@@ -136,14 +136,14 @@ async def test_only_some_time_is_rebuilt_and_what_is_discarded_leaves_no_trace(
     middle = Scope(since=(FIRST + 300) * 1_000_000, until=(FIRST + 600) * 1_000_000, began=1_900_000_000_000_000)
     async with plane(tmp_path, fresh_broker) as made:
         await write(made.running, chance, those)
-        await made.send(StartRebuild, "rebuild:1", recipe=recipe_text(Recipe(IDENTITY, {"visits": BOTH}, middle)))
+        await made.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": BOTH}, middle)))
         await made.status("rebuild:1", "ready")
         assert any((tmp_path / "rebuild").iterdir())
         await made.send(DiscardRebuild, "rebuild:1")
         await made.until("it is removed", lambda: not any((tmp_path / "rebuild").iterdir()))
         await settled(made.running)
         assert told(await made.profiles(keys)) == expected(those, "cookie", "email")
-        await made.rebuild("rebuild:2", Recipe(IDENTITY, {"visits": BOTH}, middle))
+        await made.rebuild("rebuild:2", RebuildSpec(IDENTITY, {"visits": BOTH}, middle))
         assert told(await made.profiles(keys)) == expected(those[300:600], "cookie", "email")
 
 
@@ -155,7 +155,7 @@ async def test_who_is_forgotten_while_it_is_built_is_not_in_what_is_built(
     keys = ranked([*those, *later], email=0, cookie=1)
     async with plane(tmp_path, fresh_broker) as made:
         await write(made.running, chance, those)
-        await made.send(StartRebuild, "rebuild:1", recipe=recipe_text(Recipe(IDENTITY, {"visits": BOTH})))
+        await made.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": BOTH})))
         await made.status("rebuild:1", "ready")
         gone = {f"email:p{n}@example.com" for n in range(5)} | {f"cookie:c{n}.{i}" for n in range(5) for i in range(3)}
         for n in range(5):

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from app.rebuild.progress import Progress
-from projections.definitions.rebuild_spec import Recipe, Scope, recipe_text
+from app.rebuild.progress import RebuildProgress
+from projections.definitions.rebuild_spec import RebuildSpec, Scope, recipe_text
 from schemas.definitions import RebuildReady, StartRebuild
 from tests.integration.conftest import FreshBroker
 from tests.integration.support.plane import packed, settled, write_packed
@@ -32,7 +32,7 @@ from tests.integration.support.rebuilds import (
 CLASSES = ("unchanged", "changed", "added", "removed", "split", "merged")
 
 
-async def report_of(made: Plane, name: str, recipe: Recipe) -> dict[str, Any]:
+async def report_of(made: Plane, name: str, recipe: RebuildSpec) -> dict[str, Any]:
     """Start a rebuild, and return its report once it is ready."""
     await made.send(StartRebuild, name, recipe=recipe_text(recipe))
     return await told_report(made, name)
@@ -79,7 +79,7 @@ async def test_nothing_but_what_moves_differs_while_traffic_goes_on_when_the_rul
     async with plane(tmp_path, fresh_broker) as made:
         await write(made.running, chance, those)
         async with traffic(made.running, chance):
-            found = await report_of(made, "rebuild:same", Recipe(IDENTITY, {"visits": BOTH}))
+            found = await report_of(made, "rebuild:same", RebuildSpec(IDENTITY, {"visits": BOTH}))
         people = len(expected(those, "cookie", "email"))
         assert found["equal"]
         assert found["live"]["digest"] == found["rebuilt"]["digest"]
@@ -100,7 +100,7 @@ async def test_other_identity_rules_are_told_as_the_splits_and_merges_of_the_ora
         await settled(made.running)
         await made.apply("identity", APART, also=False)
         await made.apply("mapping:visits", COOKIES, also=False)
-        recipe = Recipe(APART, {"visits": COOKIES})
+        recipe = RebuildSpec(APART, {"visits": COOKIES})
         found = await report_of(made, "rebuild:apart", recipe)
         splits = comes_apart(together, apart)
         assert found["counts"]["split"] == len(splits) > 50
@@ -109,7 +109,7 @@ async def test_other_identity_rules_are_told_as_the_splits_and_merges_of_the_ora
             assert set(each["into"]) == splits[min(each["profile"], *each["into"])]
         assert not found["equal"]
         await made.promote("rebuild:apart", 1)
-        found = await report_of(made, "rebuild:back", Recipe(IDENTITY, {"visits": BOTH}))
+        found = await report_of(made, "rebuild:back", RebuildSpec(IDENTITY, {"visits": BOTH}))
         assert found["counts"] == only(merged=len(splits), changed=len(together) - len(splits))
         for each in found["samples"]["merged"]:
             assert set(each["of"]) == splits[min(each["profile"], *each["of"])]
@@ -124,7 +124,7 @@ async def test_what_an_upload_has_brought_is_told_before_it_is_undone(
         await write_packed(made.running, "backfill", [packed("visits", "good/1", good), packed("visits", "bad/1", bad)])
         await settled(made.running)
         began = int(datetime.now(UTC).timestamp() * 1_000_000)
-        recipe = Recipe(IDENTITY, {"visits": BOTH}, Scope(began=began, left_out={"bad": began}))
+        recipe = RebuildSpec(IDENTITY, {"visits": BOTH}, Scope(began=began, left_out={"bad": began}))
         found = await report_of(made, "rebuild:undo", recipe)
         before, after = (identities(each, "cookie", "email") for each in ([*good, *bad], good))
         values, known = (expected(each, "cookie", "email") for each in ([*good, *bad], good))
@@ -158,9 +158,9 @@ async def test_a_kill_while_it_is_compared_changes_nothing_of_the_report(
         await write(made.running, chance, those)
         await settled(made.running)
         await made.running.stop_role("profiles")  # so comparing waits, and is not over before the kill
-        await made.send(StartRebuild, "rebuild:1", recipe=recipe_text(Recipe(IDENTITY, {"visits": BOTH})))
+        await made.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": BOTH})))
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while Progress.read_back(await made.plane.progress("rebuild:1")).phase != "comparing":
+            while RebuildProgress.read_back(await made.plane.progress("rebuild:1")).phase != "comparing":
                 await asyncio.sleep(0.05)
         await made.running.kill("rebuild")
         await made.running.start_role("profiles")
@@ -177,6 +177,6 @@ async def test_a_rebuild_that_cannot_be_compared_is_ready_and_says_why(
         await write(made.running, chance, messages(chance, 200, 20))
         await settled(made.running)
         await made.running.stop_role("profiles")
-        found = await report_of(made, "rebuild:alone", Recipe(IDENTITY, {"visits": BOTH}))
+        found = await report_of(made, "rebuild:alone", RebuildSpec(IDENTITY, {"visits": BOTH}))
         assert "doesn't answer" in found["not_compared"]
         assert "counts" not in found

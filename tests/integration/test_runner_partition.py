@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from app.kafka.partition_reader import LogReader
+from app.kafka.partition_reader import PartitionReader
 from app.kafka.topics import ensure_topics
 from app.records.envelopes import stamp
-from app.runner.partition import REFUSED_PAUSE, OwnedPartition, Workshop
+from app.runner.partition import REFUSED_PAUSE, OwnedPartition, RunnerContext
 from app.supervisor.broker.server import Broker
 from connectors.contract import Limits
 from projections.jobs.decide import decide
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, Job, JobState, Running
+from projections.jobs.state import Job, JobState, NoJob, Running
 from schemas.commands import Counts, CreateJob, JobCommand, PauseJob, ReportError, ReportProgress, ResumeJob, RunJob
 from schemas.events import CommandRefused, JobEvent, JobStarted
 from schemas.topics import TOPICS
@@ -39,8 +39,8 @@ class World:
     folder: Path
     now: datetime = START
 
-    def shop(self) -> Workshop:
-        return Workshop(
+    def shop(self) -> RunnerContext:
+        return RunnerContext(
             bootstrap_servers=self.broker.bootstrap_servers, app_id="entrepot.runner", partitions=1,
             limits=Limits(file_roots=(self.folder,)), clock=lambda: self.now, slots=asyncio.Semaphore(4),
         )  # fmt: skip
@@ -58,7 +58,7 @@ class World:
         return state, events
 
     async def commanded(self, start: int = 0) -> list[JobCommand]:
-        async with LogReader(self.broker.bootstrap_servers, "jobs.commands", 0, start) as log:
+        async with PartitionReader(self.broker.bootstrap_servers, "jobs.commands", 0, start) as log:
             return [decode(each.value) async for each in log.records()]  # type: ignore[misc]
 
     async def until_commanded(self, count: int) -> list[JobCommand]:
@@ -106,8 +106,8 @@ async def working(partition: OwnedPartition) -> AsyncIterator[None]:
 
 async def test_what_was_committed_is_found_whatever_the_table_has(world: World) -> None:
     """The table knows all of one job and little of the other; the last commands have no events yet."""
-    one, told = await world.command(Absent("one"), world.creation("one"))
-    other, more = await world.command(Absent("other"), world.creation("other"))
+    one, told = await world.command(NoJob("one"), world.creation("one"))
+    other, more = await world.command(NoJob("other"), world.creation("other"))
     events, old = [*told, *more], other
     for _ in range(3):
         other, more = await world.command(other, world.report(other))
@@ -138,7 +138,7 @@ async def test_what_was_committed_is_found_whatever_the_table_has(world: World) 
 
 
 async def test_a_run_waits_for_a_report_that_was_committed_behind_half_told_events(world: World) -> None:
-    job, told = await world.command(Absent("rows"), world.creation("rows"))
+    job, told = await world.command(NoJob("rows"), world.creation("rows"))
     job, more = await world.command(job, world.report(job))
     told = [*told, *more]
     for word in (PauseJob, ResumeJob):
@@ -165,7 +165,7 @@ async def test_a_run_waits_for_a_report_that_was_committed_behind_half_told_even
 
 
 async def test_a_refused_report_ends_in_an_error_that_people_see(world: World) -> None:
-    job, events = await world.command(Absent("rows"), world.creation("rows"))
+    job, events = await world.command(NoJob("rows"), world.creation("rows"))
     for event in events:
         await world.write("jobs.events", event)
     partition = OwnedPartition(0, world.shop(), [])

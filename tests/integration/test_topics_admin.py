@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaProducer
 
 from app.kafka.topics import (
     ClusterUnreachable,
-    Difference,
     Offsets,
+    TopicDifference,
     TopicMismatch,
     TopicRefused,
     describe_topics,
@@ -73,10 +73,10 @@ async def test_every_difference_is_named_with_what_to_do(kafka: str, topics: tup
         await ensure_topics(kafka, topics, partitions=4, replication_factor=1)
 
     assert refused.value.differences == (
-        Difference(kept.name, "partitions", found="2", expected="4"),
-        Difference(lost.name, "partitions", found="2", expected="4"),
-        Difference(lost.name, "cleanup.policy", found="compact", expected="delete"),
-        Difference(lost.name, "retention.ms", found=str(DAY_MS), expected="-1"),
+        TopicDifference(kept.name, "partitions", found="2", expected="4"),
+        TopicDifference(lost.name, "partitions", found="2", expected="4"),
+        TopicDifference(lost.name, "cleanup.policy", found="compact", expected="delete"),
+        TopicDifference(lost.name, "retention.ms", found=str(DAY_MS), expected="-1"),
     )
     message = str(refused.value)
     assert f"{kept.name}: partitions is 2, expected 4" in message

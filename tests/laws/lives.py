@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from projections.jobs.decide import decide, next_look
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, Job, JobState
+from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import Counts, CreateJob, JobCommand, ReportRateLimit
 from schemas.events import JobEvent
 from schemas.policies import Cadence, QuietWindow, RetryPolicy
 from tests.laws.words import TEXTS, anything, parts
 
 JOB = "job-1"
-NOTHING = Absent(JOB)
+NOTHING = NoJob(JOB)
 DAWN = datetime(2026, 3, 28, 21, 0, tzinfo=UTC)  # hours before Europe sets its clocks forward
 COMMANDS: tuple[type, ...] = get_args(JobCommand)
 
@@ -123,7 +123,7 @@ def commands(draw: Callable[..., Any], life: Life, *, hostile: bool | None = Non
 
 def _moment(state: JobState, choice: int, step: timedelta) -> datetime:
     """Now, exactly when the clock looks next, a second before that, or after any step, back too."""
-    if isinstance(state, Absent):
+    if isinstance(state, NoJob):
         return DAWN
     now = min(state.updated_at, datetime(2200, 1, 1, tzinfo=UTC))
     look = next_look(state)

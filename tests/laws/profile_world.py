@@ -11,8 +11,8 @@ from projections.profiles.partitioning import partition_of_key
 from projections.profiles.update_codec import decode_mapped, decode_told, encode_mapped, encode_told
 from projections.profiles.updates import (
     Group,
-    Mapped,
-    Told,
+    MappedMessages,
+    NodeMessages,
     apply_mapped,
     apply_told,
     canonical,
@@ -96,7 +96,7 @@ class World:
 
     def send(self, messages: list[Message]) -> None:
         """Say what some messages say, as one packed record of a lane would."""
-        packets: dict[int, Mapped] = defaultdict(Mapped)
+        packets: dict[int, MappedMessages] = defaultdict(MappedMessages)
         for message in messages:
             best, *others = message.keys
             stamp = (message.at, message.batch, message.index)
@@ -111,7 +111,7 @@ class World:
     def forget(self, keys: list[str], moment: int) -> None:
         """Forget a person, each of whose identities is told."""
         for key in keys:
-            self.on_the_way.append((self._home(key), b"", encode_told(Told(forget=[(key, moment, keys)]))))
+            self.on_the_way.append((self._home(key), b"", encode_told(NodeMessages(forget=[(key, moment, keys)]))))
 
     def settle(self) -> None:
         """Deliver everything, some of it twice."""
@@ -145,7 +145,7 @@ class World:
         for where, each in told_by(outbox, self.partitions).items():
             self.on_the_way.append((where, b"", encode_told(each)))
 
-    def _load(self, said: Mapped | Told) -> None:
+    def _load(self, said: MappedMessages | NodeMessages) -> None:
         """Have the nodes as a store gives them: each time anew from bytes."""
         for key in set(said.spoken_to()):
             known = self.nodes.get(key)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from app.definitions.state_codec import decode_rulebook, encode_rulebook
 from projections.definitions import rebuild
-from projections.definitions.definition import Absent, Definition, DefinitionState, decide, evolve, initial
-from projections.definitions.rebuild import Rebuild
-from projections.definitions.rebuild_spec import Applied, Recipe, Scope, recipe_text
+from projections.definitions.definition import Definition, DefinitionState, NoDefinition, decide, evolve, initial
+from projections.definitions.rebuild import ProfileRebuild
+from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, Scope, recipe_text
 from projections.definitions.rules import NO_RULES, Rules, fold
-from projections.definitions.state import EMPTY, Rulebook, answer, in_force
+from projections.definitions.state import EMPTY, DefinitionsState, answer, in_force
 from schemas.definitions import (
     ApplyDefinition,
     DefinitionCommand,
@@ -74,7 +74,7 @@ class Life:
 
     commands: tuple[DefinitionCommand, ...] = ()
     events: tuple[DefinitionEvent, ...] = ()
-    book: Rulebook = EMPTY
+    book: DefinitionsState = EMPTY
 
     def then(self, command: DefinitionCommand) -> "Life":
         book, events = answer(self.book, command, len(self.commands))
@@ -92,9 +92,9 @@ def folded(events: tuple[DefinitionEvent, ...]) -> Rules:
     return rules
 
 
-def states(events: tuple[DefinitionEvent, ...]) -> tuple[dict[str, Definition], dict[str, Rebuild]]:
+def states(events: tuple[DefinitionEvent, ...]) -> tuple[dict[str, Definition], dict[str, ProfileRebuild]]:
     found: dict[str, DefinitionState] = {}
-    rebuilds: dict[str, Rebuild | None] = {}
+    rebuilds: dict[str, ProfileRebuild | None] = {}
     for event in events:
         name = event.definition_id
         before = rebuilds.get(name)
@@ -113,14 +113,14 @@ def recipes(life: Life) -> st.SearchStrategy[str]:
     """Recipes of what there is, now and then of a version that there isn't, or whose bodies don't agree."""
     bodies = {name: each.applied or each.draft for name, each in life.book.definitions.items()}
     known = {name: each for name, each in bodies.items() if each}
-    versions = {name: [each, Applied(each.version + 1, each.body)] for name, each in known.items()}
+    versions = {name: [each, AppliedBody(each.version + 1, each.body)] for name, each in known.items()}
     chosen = st.fixed_dictionaries(
         {}, optional={name: st.sampled_from(each[:1] * 9 + each[1:]) for name, each in versions.items()}
     )
 
-    def made(some: dict[str, Applied]) -> str:
+    def made(some: dict[str, AppliedBody]) -> str:
         mappings = {stream: each for name, each in some.items() if (stream := stream_of(name))}
-        return recipe_text(Recipe(some.get("identity"), mappings, Scope(since=5, left_out={"job": 7})))
+        return recipe_text(RebuildSpec(some.get("identity"), mappings, Scope(since=5, left_out={"job": 7})))
 
     return st.one_of(chosen.map(made), st.sampled_from(["{}", "[", '{"identity": 7}']))
 
@@ -216,14 +216,14 @@ def test_evolve_and_fold_take_any_event_and_leave_their_input_alone(life: Life, 
         seq = state.seq if isinstance(state, Definition) else 0
         for each in (event, replace(event, seq=seq + 1)):
             before, rules = deepcopy(state), life.rules
-            assert isinstance(evolve(state, each), Definition | Absent)
+            assert isinstance(evolve(state, each), Definition | NoDefinition)
             assert isinstance(fold(rules, each), Rules)
             assert state == before
             assert rules == life.rules
     for known in (None, *life.book.rebuilds.values()):
         for each in (event, replace(event, seq=1 + (known.seq if known else 0))):
             after = rebuild.evolve(known, each)
-            assert after is None or isinstance(after, Rebuild)
+            assert after is None or isinstance(after, ProfileRebuild)
 
 
 @given(lives(most=5), ANY_COMMAND)

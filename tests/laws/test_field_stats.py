@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from projections.definitions.body_checks import check_body
 from projections.fields.distinct_sketch import KEPT
-from projections.fields.field_stats import MOST_FIELDS, FieldStats, merge
+from projections.fields.field_stats import MAX_FIELDS, FieldStats, merge
 from projections.fields.suggestion import suggest
 from projections.mapping.mapping import MAX_NAME, parse_identity, parse_mapping
 from schemas.definitions import IDENTITY, mapping_of
@@ -59,8 +59,8 @@ def test_any_cut_in_any_order_gives_the_same(messages: list[tuple[dict[str, Any]
 
 def test_with_more_fields_than_are_kept_too() -> None:
     whole = told(WIDE)
-    assert len(whole.fields()) == MOST_FIELDS
-    assert abs(whole.more - 2 * 1191 + MOST_FIELDS) < 1191 / 3
+    assert len(whole.fields()) == MAX_FIELDS
+    assert abs(whole.more - 2 * 1191 + MAX_FIELDS) < 1191 / 3
     for parts in ([WIDE[:50], WIDE[50:]], [WIDE[50:], WIDE[:50]], [WIDE[start::7] for start in range(7)]):
         kept = FieldStats()
         for each in parts:

@@ -15,7 +15,7 @@ from connectors.text.formats.csv_columns import to_ndjson
 from connectors.text.formats.csv_grammar import Dialect, Grammar
 from connectors.text.formats.records import Parsed
 from connectors.text.formats.timestamp_columns import micros_column
-from connectors.text.timestamps import Timestamps, Unusable
+from connectors.text.timestamps import TimestampReader, UnusableTimestamp
 from schemas.instants import micros
 from tests.unit.connectors.texts import NOW
 
@@ -56,7 +56,7 @@ def written(draw: st.DrawFn, dialect: Dialect) -> bytes:
     return (line_end.join(rows) + line_end).encode()
 
 
-def exactly(text: bytes, dialect: Dialect, width: int, stamps: Timestamps | None) -> Parsed:
+def exactly(text: bytes, dialect: Dialect, width: int, stamps: TimestampReader | None) -> Parsed:
     fields = [f"f{at}" for at in range(width)]
     return Csv(dialect, stamps, "quarantine", fields, header_row=False)._exact(text, 1, final=True)
 
@@ -129,11 +129,11 @@ def test_a_column_of_timestamps_is_what_each_of_them_is(values: list[str], zone:
 
 
 def same_as_one_by_one(values: list[str], zone: str, form: str) -> None:
-    stamps = Timestamps("at", (form,), ZoneInfo(zone), lambda: NOW)
+    stamps = TimestampReader("at", (form,), ZoneInfo(zone), lambda: NOW)
     column = micros_column(stamps, pa.array(values))
     try:
         one_by_one = [stamps.micros(each) for each in values]
-    except Unusable:
+    except UnusableTimestamp:
         assert column is None
         return
     assert column == b"".join(each.to_bytes(8, "little", signed=True) for each in one_by_one)
@@ -160,7 +160,7 @@ def test_a_timestamp_with_an_offset_is_that_moment(at: datetime, minutes: int) -
     local = (moment + timedelta(minutes=minutes)).replace(tzinfo=None).isoformat()
     sign = "-" if minutes < 0 else "+"
     text = f"{local}{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
-    stamps = Timestamps("at", ("auto",), ZoneInfo("Asia/Tokyo"), lambda: NOW)
+    stamps = TimestampReader("at", ("auto",), ZoneInfo("Asia/Tokyo"), lambda: NOW)
     assert stamps.micros(text) == micros(moment)
 
 

@@ -12,7 +12,7 @@ from fastavro import schemaless_writer
 from projections.definitions.state import EMPTY, answer
 from projections.jobs.decide import decide
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, JobState
+from projections.jobs.state import JobState, NoJob
 from schemas.commands import Command
 from schemas.wire.avro_types import to_avro
 from schemas.wire.catalog import file_name, version_of, versions
@@ -63,7 +63,7 @@ def test_samples_say_something() -> None:
 def test_history_repeats_itself(path: Path) -> None:
     golden = json.loads(path.read_text("utf-8"))
     commands = [decode(_bytes(line)) for line in golden["commands"]]
-    state: JobState = Absent(commands[0].job_id)
+    state: JobState = NoJob(commands[0].job_id)
     events = []
     for offset, command in enumerate(commands):
         assert isinstance(command, Command)

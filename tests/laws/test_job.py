@@ -13,7 +13,7 @@ from projections.jobs.decide import decide, next_look
 from projections.jobs.event_checks import read_event
 from projections.jobs.evolve import evolve
 from projections.jobs.recorder import is_sane
-from projections.jobs.state import Absent, Job, JobState, Running
+from projections.jobs.state import Job, JobState, NoJob, Running
 from schemas.commands import Counts, JobCommand, PurgeJob, WakeJob
 from schemas.events import CommandRefused, JobProgressed, JobPurged, JobSlept
 from schemas.wire.codec import decode, encode
@@ -23,12 +23,12 @@ from tests.laws.lives import ANY_COMMAND, ANY_EVENT, JOB, Life, commands, fold, 
 @given(lives())
 def test_replay_equals_live(life: Life) -> None:
     read_back = tuple(decode(encode(each)) for each in life.events)
-    assert fold(Absent(JOB), read_back) == life.state
+    assert fold(NoJob(JOB), read_back) == life.state
 
 
 @given(lives())
 def test_two_deciders_give_the_same_bytes(life: Life) -> None:
-    state, events = Absent(JOB), []
+    state, events = NoJob(JOB), []
     for offset, command in enumerate(life.commands):
         answer = decide(state, decode(encode(command)), offset)
         events += [encode(each) for each in answer]
@@ -39,7 +39,7 @@ def test_two_deciders_give_the_same_bytes(life: Life) -> None:
 @given(lives(), st.data())
 def test_a_zombie_that_decides_again_repeats_what_is_known(life: Life, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(life.commands)))
-    state = fold(Absent(JOB), tuple(each for each in life.events if each.command_offset < start))
+    state = fold(NoJob(JOB), tuple(each for each in life.events if each.command_offset < start))
     again = []
     for offset, command in enumerate(life.commands[start:], start):
         answer = decide(state, command, offset)
@@ -55,12 +55,12 @@ def test_evolve_takes_any_event_and_leaves_its_input_alone(life: Life, event: An
         before = deepcopy(life.state)
         after = evolve(life.state, each)
         assert life.state == before
-        assert isinstance(after, Job | Absent)
+        assert isinstance(after, Job | NoJob)
 
 
 @given(lives(), st.data())
 def test_a_repeated_command_adds_no_fact(life: Life, data: st.DataObject) -> None:
-    if isinstance(life.state, Absent):
+    if isinstance(life.state, NoJob):
         return
     command = data.draw(st.sampled_from(life.commands[-8:]))
     made_something = [each for each in life.events if each.command_id == command.command_id and each.seq]
@@ -99,7 +99,7 @@ def test_what_control_writes_of_any_command_it_reads_is_an_event_to_every_reader
         due = {name: value for name, value in report.items() if hasattr(command, name)}
         command = replace(command, rules=1, **(due if data.draw(st.booleans()) else {}))
     readable = [_read(each) for each in (*life.commands, replace(command, job_id=JOB, command_id="any"))]
-    state: JobState = Absent(JOB)
+    state: JobState = NoJob(JOB)
     for offset, each in enumerate(readable):
         for event in decide(state, each, offset) if each else ():
             state = evolve(state, event)

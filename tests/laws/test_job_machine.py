@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from projections.jobs.decide import decide, next_look
-from projections.jobs.state import Absent, Job, JobState, Paused, Sleeping
+from projections.jobs.state import Job, JobState, NoJob, Paused, Sleeping
 from projections.jobs.transitions import TRANSITIONS, allowed_for_people
 from schemas.commands import (
     ConfigureJob,
@@ -317,7 +317,7 @@ class JobLife(RuleBasedStateMachine):
 
     @invariant()
     def they_agree(self) -> None:
-        if isinstance(self.state, Absent):
+        if isinstance(self.state, NoJob):
             return
         job, model = self.state, self.model
         assert (job.status, job.phase.since) == (model.status, model.since)

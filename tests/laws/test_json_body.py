@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from connectors.text.formats.added import with_fields
 from connectors.text.formats.json_body import MalformedBody, _all, _each, parse_body
-from connectors.text.timestamps import Timestamps
+from connectors.text.timestamps import TimestampReader
 from tests.unit.connectors.texts import NOW
 
 TEXT = st.text(alphabet='ab:{}[],"\\/ é😀\n\u2028\x01', max_size=6)
@@ -37,7 +37,7 @@ WRONG = (
     *(b'{"a":1,"a":2}', b'{"a":1,"a":"\\u003a"}', b'{"b":{"a":1,"\\u0061":1}}', b'{"a":' * 201 + b"1" + b"}" * 201),
 )
 BAD = st.sampled_from(WRONG)
-STAMPS = Timestamps("when", ("epoch", "auto"), ZoneInfo("UTC"), lambda: NOW)
+STAMPS = TimestampReader("when", ("epoch", "auto"), ZoneInfo("UTC"), lambda: NOW)
 MICROS = int(NOW * 1_000_000)
 
 

@@ -20,12 +20,12 @@ from projections.mapping.mapper import MAX_KEY_BYTES, Mapper, make_mapper
 from projections.mapping.mapping import (
     TYPES,
     TYPES_OF,
-    Attribute,
+    AttributeRule,
     Constant,
     Field,
-    Identity,
+    IdentityKind,
+    IdentityRule,
     IdentityRules,
-    Kind,
     MappingRules,
     check_rules,
     parse_identity,
@@ -124,7 +124,7 @@ ZONES = st.sampled_from(["UTC", "Europe/Vienna", "America/New_York", "Australia/
 FORMATS = st.sampled_from(["auto", "epoch_s", "epoch_ms", "epoch_us", "%d/%m/%Y", "%Y-%m-%d %H:%M"])
 KINDS = ("email", "tail")
 RULES = st.builds(
-    lambda one, other: IdentityRules((Kind("email", one, "Mail"), Kind("tail", other, "Tail number"))),
+    lambda one, other: IdentityRules((IdentityKind("email", one, "Mail"), IdentityKind("tail", other, "Tail number"))),
     st.integers(0, 99),
     st.integers(0, 99),
 )
@@ -158,7 +158,7 @@ def made(body: dict[str, Any], identity: IdentityRules) -> tuple[Mapper, Mapping
     return make_mapper("s", rules, identity), rules
 
 
-def is_typed(attribute: Attribute, value: Any) -> bool:
+def is_typed(attribute: AttributeRule, value: Any) -> bool:
     if attribute.merge == "count":
         return type(value) is int and value == 1
     if attribute.merge == "sum":
@@ -213,7 +213,7 @@ def test_a_message_is_mapped_the_same_whatever_came_before(
 @given(RULES, st.lists(SCALARS, min_size=1, max_size=6))
 def test_keys_are_ordered_by_rank_and_then_as_people_see_them(identity: IdentityRules, found: list[Any]) -> None:
     names = [f"f{index}" for index in range(len(found))]
-    sources = tuple(Identity(Field(name), KINDS[index % 2]) for index, name in enumerate(names))
+    sources = tuple(IdentityRule(Field(name), KINDS[index % 2]) for index, name in enumerate(names))
     mapped = make_mapper("s", MappingRules(sources, ()), identity).map(dict(zip(names, found, strict=True)), 0)
     if mapped:
         keys = [mapped[0], *mapped[1]]
@@ -249,7 +249,7 @@ def points_into(value: Any, pointer: str) -> bool:
 def test_a_constant_is_what_a_field_of_its_value_would_be(kind: str, merge: str, value: Any) -> None:
     attribute = {"name": "x", "type": kind, "merge": merge}
     body = {"identities": [{"expr": "'me'", "kind": "email"}], "attributes": [attribute | {"constant": value}]}
-    identity = IdentityRules((Kind("email", 0, ""),))
+    identity = IdentityRules((IdentityKind("email", 0, ""),))
     rules = tried(parse_mapping, body)
     if isinstance(rules, InvalidRulesError) or value is None:
         return
@@ -276,7 +276,7 @@ def test_a_sum_counts_the_number_that_is_written(number: float) -> None:
 def test_what_is_json_and_small_stays_as_it_is(value: Any) -> None:
     body = {"identities": [{"expr": "'me'", "kind": "email"}],
             "attributes": [{"name": "x", "field": "a", "type": "json", "merge": "latest"}]}  # fmt: skip
-    mapper = make_mapper("s", parse_mapping(body), IdentityRules((Kind("email", 0, ""),)))
+    mapper = make_mapper("s", parse_mapping(body), IdentityRules((IdentityKind("email", 0, ""),)))
     mapped = mapper.map({"a": value}, 0)
     assert mapped
     if mapped[3][0] is not None:

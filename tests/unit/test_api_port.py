@@ -7,7 +7,7 @@ import pytest
 
 from app.settings import Settings
 from app.supervisor.restarts import NotStartedError
-from app.supervisor.supervisor import Up, with_free_api_port
+from app.supervisor.supervisor import RunningService, with_free_api_port
 
 FAMILIES = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 
@@ -37,7 +37,7 @@ def test_a_free_port_is_kept_and_any_is_found(taken: tuple[str, int]) -> None:
     found = with_free_api_port(Settings(api_host=host, api_port=0), said.append)
     assert found.api_port > 0
     shown = f"[{host}]" if ":" in host else host
-    assert Up(found, 0).url == f"http://{shown}:{found.api_port}"
+    assert RunningService(found, 0).url == f"http://{shown}:{found.api_port}"
     assert said == []
 
 

@@ -8,7 +8,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record._crecords.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as InPython
 
-from app.kafka.patch_decompression import MOST_BYTES, mend
+from app.kafka.patch_decompression import MAX_DECOMPRESSED_BYTES, mend
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 
@@ -48,9 +48,9 @@ def test_what_fits_is_as_it_was_sent(codec: str, size: int) -> None:
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 def test_what_swells_is_one_record_that_says_so(codec: str) -> None:
-    values = [bytes(MOST_BYTES // 8)] * 9
+    values = [bytes(MAX_DECOMPRESSED_BYTES // 8)] * 9
     data = batch(codec, values)
-    assert len(data) < MOST_BYTES // 15
+    assert len(data) < MAX_DECOMPRESSED_BYTES // 15
     (found,) = read(data)
     assert (found.offset, found.key, found.timestamp) == (8, None, 1_700_000_000_000)
     assert found.value == b"offsets 0 to 8: a batch that unpacks to more than 33554432 bytes"

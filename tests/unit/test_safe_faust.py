@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mode import Service
 
-from app.kafka.producer_record import Outgoing, RecordTooLarge
+from app.kafka.producer_record import ProducerRecord, RecordTooLarge
 from app.kafka.safe_faust.app import SafeApp, make_app
 from app.kafka.safe_faust.latch import EXIT_LATCHED, Latch
 from app.kafka.safe_faust.publishing import publish
 from app.kafka.safe_faust.transport import SafeConsumer
-from app.kafka.safe_faust.watchdog import Patience, Sight
+from app.kafka.safe_faust.watchdog import StallTimer, WorkerProgress
 from schemas.topics import MAX_RECORD_BYTES
 
 PARTITION = TP("source", 0)
@@ -70,18 +70,18 @@ def test_a_latch_trips_once_and_keeps_the_first_reason() -> None:
 
 def test_patience_is_lost_only_while_work_is_left_and_nothing_is_done() -> None:
     now = 0.0
-    patience = Patience(10, lambda: now)
-    idle, rebalancing = Sight(False, True, 1), Sight(True, False, 1)
+    patience = StallTimer(10, lambda: now)
+    idle, rebalancing = WorkerProgress(False, True, 1), WorkerProgress(True, False, 1)
     script = [
-        (9.0, Sight(True, True, 0), False),
-        (18.0, Sight(True, True, 0), False),  # nine seconds since the first look
-        (19.0, Sight(True, True, 1), False),  # one was done
-        (28.0, Sight(True, True, 1), False),
+        (9.0, WorkerProgress(True, True, 0), False),
+        (18.0, WorkerProgress(True, True, 0), False),  # nine seconds since the first look
+        (19.0, WorkerProgress(True, True, 1), False),  # one was done
+        (28.0, WorkerProgress(True, True, 1), False),
         (28.5, idle, False),
-        (38.0, Sight(True, True, 1), False),
+        (38.0, WorkerProgress(True, True, 1), False),
         (39.0, rebalancing, False),
-        (48.0, Sight(True, True, 1), False),
-        (49.0, Sight(True, True, 1), True),
+        (48.0, WorkerProgress(True, True, 1), False),
+        (49.0, WorkerProgress(True, True, 1), True),
     ]
     for now, sight, lost in script:
         assert patience.lost(sight) is lost, now
@@ -144,5 +144,7 @@ async def test_nothing_is_committed_after_the_latch_tripped() -> None:
 async def test_a_record_too_large_is_refused_before_anything_is_sent() -> None:
     app = an_app()
     with pytest.raises(RecordTooLarge, match="output is over the limit"):
-        await publish(app, [Outgoing("output", b"x", partition=0), Outgoing("output", b"x" * MAX_RECORD_BYTES)])
+        await publish(
+            app, [ProducerRecord("output", b"x", partition=0), ProducerRecord("output", b"x" * MAX_RECORD_BYTES)]
+        )
     assert len(app.writes) == 0

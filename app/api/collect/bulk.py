@@ -13,20 +13,20 @@ from aiokafka.errors import KafkaError
 from app.api.collect.config import BY_TYPE, BulkQuery, config_of, said_of
 from app.api.collect.current_job import job_now
 from app.api.collect.requests import CollectedView, collected_view, listing, stream_of, upload_id_of
-from app.api.collect.upload_counts import Tally
-from app.api.collect.uploads import StoppedError, Upload, Workplace
-from app.api.http.problems import Problem
+from app.api.collect.upload_counts import UploadCounts
+from app.api.collect.uploads import Upload, UploadContext, UploadStoppedError
+from app.api.http.problems import ApiProblem
 from app.api.http.request_body import RequestSource
 from app.api.jobs.bodies import canonical
 from app.api.jobs.commands import send_events, stamped
 from app.api.jobs.jobs import KEYS
 from app.api.routing.responses import answer
-from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, Answer, Call, Route
+from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Route
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
 from connectors.contract import ConnectorError
 from connectors.providers.collect import ANOTHER_BODY, Config, read_upload
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, Completed, Failed, Job, JobState, Running
+from projections.jobs.state import Completed, Failed, Job, JobState, NoJob, Running
 from schemas.commands import CreateJob, ReportError, ResumeJob
 from schemas.events import JobCreated
 
@@ -34,7 +34,7 @@ TRANSACTIONS: Final = "entrepot.collect"
 AGAIN: Final = "send it again with the same Idempotency-Key"
 
 
-async def collect_bulk(call: Call[BulkQuery, None]) -> web.Response:
+async def collect_bulk(call: RequestContext[BulkQuery, None]) -> web.Response:
     """Take a file."""
     job_type, config = config_of(stream_of(call), call.query, said_of(call.request))
     with call.api.admission.upload():
@@ -55,10 +55,10 @@ async def collect_bulk(call: Call[BulkQuery, None]) -> web.Response:
                 return await _driven(call, Upload(job, source), writer)
         except FencedError as error:
             detail = "another request with this Idempotency-Key goes on with this upload"
-            raise Problem(409, "upload_taken_over", detail, more={"upload_id": job_id}) from error
+            raise ApiProblem(409, "upload_taken_over", detail, more={"upload_id": job_id}) from error
         except (UnknownOutcomeError, KafkaError, OSError) as error:
             detail = f"Kafka did not confirm in time, so it is not known how much of the upload is kept: {AGAIN}"
-            raise Problem(503, "not_confirmed", detail, headers={"Retry-After": "5"}) from error
+            raise ApiProblem(503, "not_confirmed", detail, headers={"Retry-After": "5"}) from error
 
 
 async def _check_not_empty(source: RequestSource) -> None:
@@ -67,12 +67,12 @@ async def _check_not_empty(source: RequestSource) -> None:
     except ConnectorError as error:
         raise _refused(error.code, error.message, None, 0) from error
     if not start:
-        raise Problem(400, "empty", "the body is empty: a file with at least one byte is needed")
+        raise ApiProblem(400, "empty", "the body is empty: a file with at least one byte is needed")
 
 
-async def _tried(call: Call[BulkQuery, None], config: Config, source: RequestSource) -> web.Response:
+async def _tried(call: RequestContext[BulkQuery, None], config: Config, source: RequestSource) -> web.Response:
     """Read everything and keep nothing."""
-    tally = Tally()
+    tally = UploadCounts()
     try:
         async for batch in read_upload(config, {}, call.api.limits, source):
             tally.count(batch)
@@ -82,7 +82,7 @@ async def _tried(call: Call[BulkQuery, None], config: Config, source: RequestSou
     return answer(call, view, message="dry run")
 
 
-def _creation(call: Call[BulkQuery, None], job_id: str, job_type: str, config: Config) -> CreateJob:
+def _creation(call: RequestContext[BulkQuery, None], job_id: str, job_type: str, config: Config) -> CreateJob:
     configuration = canonical(config.model_dump(mode="json", exclude_unset=True))
     envelope = stamped(call, job_id) | {"command_id": str(uuid5(KEYS, f"{job_id}\n{job_type}\n{configuration}"))}
     return CreateJob(
@@ -95,7 +95,7 @@ def _creation(call: Call[BulkQuery, None], job_id: str, job_type: str, config: C
     )
 
 
-async def _made(call: Call[BulkQuery, None], command: CreateJob) -> Job | None:
+async def _made(call: RequestContext[BulkQuery, None], command: CreateJob) -> Job | None:
     """Return the job of an upload as it was just made; None when it was made before, or isn't seen yet.
 
     Raises:
@@ -105,22 +105,24 @@ async def _made(call: Call[BulkQuery, None], command: CreateJob) -> Job | None:
     if await call.api.store.job(command.job_id) is None:
         try:
             events = await send_events(call, command)
-        except Problem as problem:
+        except ApiProblem as problem:
             if problem.code != "job_exists":
                 raise
         else:
-            state: JobState = Absent(command.job_id)
+            state: JobState = NoJob(command.job_id)
             for event in events:
                 state = evolve(state, event)
             return state if isinstance(state, Job) else None
     first = await call.api.store.events(command.job_id, limit=1)
     created = first[0].event if first else None
     if isinstance(created, JobCreated) and created.command_id != command.command_id:
-        raise Problem(422, "idempotency_key_reused", "this Idempotency-Key came with another request: take a new key")
+        raise ApiProblem(
+            422, "idempotency_key_reused", "this Idempotency-Key came with another request: take a new key"
+        )
     return None
 
 
-async def _ready(call: Call[BulkQuery, None], job_id: str) -> Job:
+async def _ready(call: RequestContext[BulkQuery, None], job_id: str) -> Job:
     """Return the job as all that is committed makes it, resumed if it had failed.
 
     Raises:
@@ -130,7 +132,7 @@ async def _ready(call: Call[BulkQuery, None], job_id: str) -> Job:
     settings = call.api.settings
     job = await job_now(settings.bootstrap_servers, call.api.store, settings.partitions, job_id)
     if not isinstance(job, Job):
-        raise Problem(503, "not_made_yet", f"the upload's job could not be made in time: {AGAIN}")
+        raise ApiProblem(503, "not_made_yet", f"the upload's job could not be made in time: {AGAIN}")
     if isinstance(job.phase, Failed):
         for event in await send_events(call, ResumeJob(**stamped(call, job_id))):
             following = evolve(job, event)
@@ -141,7 +143,7 @@ async def _ready(call: Call[BulkQuery, None], job_id: str) -> Job:
     return job
 
 
-async def _compared(call: Call[BulkQuery, None], job: Job, source: RequestSource) -> web.Response:
+async def _compared(call: RequestContext[BulkQuery, None], job: Job, source: RequestSource) -> web.Response:
     """Answer a complete upload that is sent again, if it is the same one."""
     config = Config.model_validate_json(job.configuration)
     try:
@@ -151,16 +153,16 @@ async def _compared(call: Call[BulkQuery, None], job: Job, source: RequestSource
     except ConnectorError as error:
         raise _refused(error.code, error.message, job.job_id, 0) from error
     counts = job.total_counts
-    view = _view(job, counts.accepted, counts.rejected, counts.accepted, Tally())
+    view = _view(job, counts.accepted, counts.rejected, counts.accepted, UploadCounts())
     return answer(call, view, message="this was taken before", headers={"Idempotency-Replayed": "true"})
 
 
-async def _driven(call: Call[BulkQuery, None], upload: Upload, writer: GroupCommit) -> web.Response:
+async def _driven(call: RequestContext[BulkQuery, None], upload: Upload, writer: GroupCommit) -> web.Response:
     api, job, tally = call.api, upload.job, upload.tally
-    place = Workplace(api.settings.bootstrap_servers, api.settings.partitions, api.store, api.limits, api.clock)
+    place = UploadContext(api.settings.bootstrap_servers, api.settings.partitions, api.store, api.limits, api.clock)
     try:
         last = await upload.drive(place, writer)
-    except StoppedError as error:
+    except UploadStoppedError as error:
         raise _stopped(job.job_id, error.status) from error
     before = job.total_counts
     accepted, rejected = before.accepted + tally.accepted, before.rejected + tally.rejected
@@ -169,21 +171,21 @@ async def _driven(call: Call[BulkQuery, None], upload: Upload, writer: GroupComm
     return answer(call, _view(job, accepted, rejected, before.accepted, tally), message="success")
 
 
-def _view(job: Job, accepted: int, rejected: int, duplicate: int, tally: Tally) -> CollectedView:
+def _view(job: Job, accepted: int, rejected: int, duplicate: int, tally: UploadCounts) -> CollectedView:
     view = collected_view(job.job_id, accepted, rejected, duplicate, tally.first)
     return view.model_copy(update={"rejects": listing(job.job_id, job.created_at) if rejected else None})
 
 
-def _stopped(job_id: str, status: str) -> Problem:
+def _stopped(job_id: str, status: str) -> ApiProblem:
     hint = {"Paused": f"resume it, then {AGAIN}", "Killed": "it was put away: take a new Idempotency-Key"}
     detail = f"the upload's job is {status}; {hint.get(status, AGAIN)}"
-    return Problem(409, f"job_{status.lower()}", detail, more={"upload_id": job_id})
+    return ApiProblem(409, f"job_{status.lower()}", detail, more={"upload_id": job_id})
 
 
-def _refused(code: str, message: str, job_id: str | None, kept: int) -> Problem:
+def _refused(code: str, message: str, job_id: str | None, kept: int) -> ApiProblem:
     status = 422 if code == ANOTHER_BODY[0] else 400
     more: dict[str, Any] = {"upload_id": job_id, "message_count": kept}
-    return Problem(status, code, message, more=more if job_id else {})
+    return ApiProblem(status, code, message, more=more if job_id else {})
 
 
 ROUTES: Final = (
@@ -197,7 +199,7 @@ ROUTES: Final = (
         query=BulkQuery,
         content={kind: {"type": "string"} for kind in BY_TYPE},
         headers=(IDEMPOTENCY_KEY, CONTENT_ENCODING),
-        answers={200: Answer("what became of its records", CollectedView)},
+        answers={200: ResponseSpec("what became of its records", CollectedView)},
         problems=(400, 409, 413, 415, 422, 429, 503),
         streams=True,
     ),

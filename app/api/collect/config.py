@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import Field, ValidationError
 
 from app.api.collect.requests import FORMATS, CollectQuery
-from app.api.http.problems import FieldError, Problem, field_errors, invalid
+from app.api.http.problems import ApiProblem, FieldError, field_errors, invalid
 from app.api.http.request_body import content_encoding
 from connectors.providers.collect import Config
 from connectors.text.compression import SUFFIXES, Compression
@@ -54,7 +54,7 @@ class BulkQuery(CollectQuery):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ContentHeaders:
     """What the headers say of a body."""
 
     content_type: str
@@ -62,17 +62,17 @@ class Said:
     packed: Compression | None = None
 
 
-def said_of(request: web.Request) -> Said:
+def said_of(request: web.Request) -> ContentHeaders:
     """Return what the headers of a request say.
 
     Raises:
         Problem: 415, the body is packed with something that is not known here.
 
     """
-    return Said(request.content_type, request.charset, content_encoding(request))
+    return ContentHeaders(request.content_type, request.charset, content_encoding(request))
 
 
-def config_of(stream: str, query: BulkQuery, said: Said) -> tuple[str, Config]:
+def config_of(stream: str, query: BulkQuery, said: ContentHeaders) -> tuple[str, Config]:
     """Return the job type of an upload and its configuration.
 
     Raises:
@@ -87,7 +87,7 @@ def config_of(stream: str, query: BulkQuery, said: Said) -> tuple[str, Config]:
     if form is None:
         known = "text/csv or application/x-ndjson"
         detail = f"the content type says {kind}: it has to be {known}, or `filename` has to end with .csv, .ndjson, …"
-        raise Problem(415, "wrong_content_type", detail, headers={"Accept-Post": "text/csv, application/x-ndjson"})
+        raise ApiProblem(415, "wrong_content_type", detail, headers={"Accept-Post": "text/csv, application/x-ndjson"})
     values: dict[str, Any] = {
         "stream": stream,
         "format": form,

@@ -1,13 +1,13 @@
 """A job as all that is committed by now makes it, also what no view and no event tells yet."""
 
-from app.kafka.partition_reader import LogReader
+from app.kafka.partition_reader import PartitionReader
 from app.records.commands import UnreadableCommandError, command_in
 from app.records.events import event_in
 from app.records.partitioning import partition_of
 from app.store.read_store import ReadStore
 from projections.jobs.decide import decide
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, JobState
+from projections.jobs.state import JobState, NoJob
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
 
 
@@ -18,15 +18,15 @@ async def job_now(bootstrap_servers: str, store: ReadStore, partitions: int, job
     """
     partition = partition_of(job_id, partitions)
     shown = await store.next_offset(JOBS_EVENTS.name, partition)
-    state: JobState = await store.job(job_id) or Absent(job_id)
+    state: JobState = await store.job(job_id) or NoJob(job_id)
     answered = -1
-    async with LogReader(bootstrap_servers, JOBS_EVENTS.name, partition, max(shown - 1, 0)) as events:
+    async with PartitionReader(bootstrap_servers, JOBS_EVENTS.name, partition, max(shown - 1, 0)) as events:
         async for record in events.records():
             if event := event_in(record.value):
                 answered = event.command_offset
                 if event.job_id == job_id:
                     state = evolve(state, event)
-    async with LogReader(bootstrap_servers, JOBS_COMMANDS.name, partition, answered + 1) as commands:
+    async with PartitionReader(bootstrap_servers, JOBS_COMMANDS.name, partition, answered + 1) as commands:
         async for record in commands.records():
             if record.key != job_id.encode():
                 continue

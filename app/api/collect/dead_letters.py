@@ -9,11 +9,11 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, Field, TypeAdapter
 
-from app.api.http.param_types import Limit, Moment, PageCursor, Text
-from app.api.http.problems import FieldError, Problem, invalid
+from app.api.http.param_types import Limit, PageCursor, Text, TimestampText
+from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.routing.responses import page
-from app.api.routing.routes import Answer, Call, Query, Route
-from app.kafka.partition_reader import LogReader, LogRecord
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
+from app.kafka.partition_reader import LogRecord, PartitionReader
 from app.records.partitioning import partition_of
 from schemas.messages import MessageRejected
 from schemas.topics import MESSAGES_REJECTED
@@ -25,7 +25,7 @@ TAIL: Final = 1_000  # records of each partition that are looked at when nothing
 
 Offset = Annotated[int, Field(ge=-TAIL, le=2**62)]
 Places = dict[int, int | datetime]  # where to go on, by partition
-_CURSOR: Final[TypeAdapter[Places]] = TypeAdapter(dict[Annotated[int, Field(ge=0, le=255)], Offset | Moment])
+_CURSOR: Final[TypeAdapter[Places]] = TypeAdapter(dict[Annotated[int, Field(ge=0, le=255)], Offset | TimestampText])
 
 
 class DeadLetterQuery(Query):
@@ -34,9 +34,9 @@ class DeadLetterQuery(Query):
     upload_id: Text = ""
     job_id: Text = ""
     stream: Text = ""
-    since: Annotated[Moment | None, Field(description="by default: since the job was made, or the last thousand")] = (
-        None
-    )
+    since: Annotated[
+        TimestampText | None, Field(description="by default: since the job was made, or the last thousand")
+    ] = None
     limit: Limit = 50
     cursor: PageCursor | None = None
 
@@ -58,7 +58,7 @@ class DeadLetterView(BaseModel):
     excerpt: str
 
 
-async def list_dead_letters(call: Call[DeadLetterQuery, None]) -> web.Response:
+async def list_dead_letters(call: RequestContext[DeadLetterQuery, None]) -> web.Response:
     """Return a page of dead letters, the oldest first in each partition; without a next page there are no more."""
     owner = call.query.upload_id or call.query.job_id
     partitions = call.api.settings.partitions
@@ -73,11 +73,11 @@ async def list_dead_letters(call: Call[DeadLetterQuery, None]) -> web.Response:
             if partition in places:
                 break
     except (KafkaError, OSError) as error:
-        raise Problem(503, "kafka_unreachable", "Kafka can't be asked now", headers={"Retry-After": "5"}) from error
+        raise ApiProblem(503, "kafka_unreachable", "Kafka can't be asked now", headers={"Retry-After": "5"}) from error
     return page(call, found, _cursor(places) if places else None)
 
 
-async def _start(call: Call[DeadLetterQuery, None], owner: str) -> Places:
+async def _start(call: RequestContext[DeadLetterQuery, None], owner: str) -> Places:
     """Return where to begin: the dead letters of an upload are all in the partition of its id."""
     since: int | datetime = call.query.since or -TAIL
     if owner and call.query.since is None:
@@ -88,7 +88,7 @@ async def _start(call: Call[DeadLetterQuery, None], owner: str) -> Places:
 
 
 async def _read(
-    call: Call[DeadLetterQuery, None],
+    call: RequestContext[DeadLetterQuery, None],
     owner: str,
     partition: int,
     places: Places,
@@ -98,7 +98,7 @@ async def _read(
     """Add what fits of a partition, and return where to go on: without the partition, when it has no more."""
     rest = {number: place for number, place in places.items() if number != partition}
     servers = call.api.settings.bootstrap_servers
-    async with LogReader(servers, MESSAGES_REJECTED.name, partition, places[partition]) as log:
+    async with PartitionReader(servers, MESSAGES_REJECTED.name, partition, places[partition]) as log:
         async for record in log.records():
             if len(found) >= call.query.limit or asyncio.get_running_loop().time() > deadline:
                 return rest | {partition: record.offset}
@@ -126,7 +126,7 @@ def _cursor(places: Places) -> str:
     return _CURSOR.dump_json(places).hex()
 
 
-def _places(call: Call[DeadLetterQuery, None]) -> Places:
+def _places(call: RequestContext[DeadLetterQuery, None]) -> Places:
     if call.query.cursor is None:
         return {}
     try:
@@ -145,7 +145,7 @@ ROUTES: Final = (
         tag="collect",
         summary="List dead letters: rejected records with the reason and an excerpt",
         query=DeadLetterQuery,
-        answers={200: Answer("a page of dead letters", list[DeadLetterView], headers=("Link",))},
+        answers={200: ResponseSpec("a page of dead letters", list[DeadLetterView], headers=("Link",))},
         problems=(422, 503),
     ),
 )

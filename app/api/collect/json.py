@@ -20,25 +20,25 @@ from app.api.collect.requests import (
     stream_of,
     upload_id_of,
 )
-from app.api.http.problems import FieldError, Problem
+from app.api.http.problems import ApiProblem, FieldError
 from app.api.http.request_body import whole_body
 from app.api.routing.responses import answer
-from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, Answer, Call, Route
+from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Route
 from app.api.services.idempotent_writer import InProgressError, ReusedKeyError
 from app.api.services.ingest_producer import NotConfirmedError, NotSentError
-from app.kafka.producer_record import Outgoing
+from app.kafka.producer_record import ProducerRecord
 from app.records.message_batches import Origin, message_records, reject_records
-from app.store.idempotency import Collected
+from app.store.idempotency import IdempotencyRecord
 from connectors.contract import Batch, Reject
 from connectors.kit.read_ahead import in_thread
 from connectors.text.formats.added import with_fields
-from connectors.text.formats.json_body import MOST_MESSAGES, MalformedBody, parse_body
-from connectors.text.formats.records import MOST_REJECTS, Parsed
-from connectors.text.timestamps import Timestamps
+from connectors.text.formats.json_body import MAX_MESSAGES, MalformedBody, parse_body
+from connectors.text.formats.records import MAX_REJECTS, Parsed
+from connectors.text.timestamps import TimestampReader
 from schemas.topics import LANES
 
-MOST_BYTES: Final = 10 * 1024 * 1024
-MOST_BRACKETS: Final = 1_000_000  # each makes an object of its own in memory
+MAX_BODY_BYTES: Final = 10 * 1024 * 1024
+MAX_BRACKETS: Final = 1_000_000  # each makes an object of its own in memory
 LARGE_BYTES: Final = 256 * 1024  # parsed in a thread, so that other requests go on
 USE_BULK: Final = "; /collect/bulk takes files of any size"
 SOURCE: Final = "/collect/json"
@@ -47,7 +47,7 @@ SOON: Final = {"Retry-After": "1"}
 
 
 @dataclass(frozen=True)
-class Parcel:
+class CollectRequest:
     """The messages of one request, and the records that they make."""
 
     upload_id: str
@@ -56,12 +56,12 @@ class Parcel:
     partition: int
 
     @cached_property
-    def messages(self) -> tuple[Outgoing, ...]:
+    def messages(self) -> tuple[ProducerRecord, ...]:
         """The records of the messages."""
         return tuple(message_records(self._origin, self.batch, self.partition, self.at))
 
     @cached_property
-    def letters(self) -> tuple[Outgoing, ...]:
+    def letters(self) -> tuple[ProducerRecord, ...]:
         """The records of the dead letters."""
         return tuple(reject_records(self._origin, self.batch, self.at))
 
@@ -76,12 +76,12 @@ class Parcel:
         return found.model_copy(update={"rejects": listing(self.upload_id, self.at) if self.batch.rejects else None})
 
 
-async def collect_json(call: Call[CollectQuery, None]) -> web.Response:
+async def collect_json(call: RequestContext[CollectQuery, None]) -> web.Response:
     """Take a JSON object, or an array of objects."""
     stream = stream_of(call)
     packed = "Content-Encoding" in call.request.headers
     size = call.request.content_length
-    with call.api.admission.body(MOST_BYTES if packed or size is None else min(size, MOST_BYTES)):
+    with call.api.admission.body(MAX_BODY_BYTES if packed or size is None else min(size, MAX_BODY_BYTES)):
         body = await _body(call)
         batch = await _batch(call, stream, body)
         if call.query.dryrun:
@@ -89,24 +89,24 @@ async def collect_json(call: Call[CollectQuery, None]) -> web.Response:
             return answer(call, collected_view(None, batch.count, rejected, 0, batch.rejects[:10]), message="dry run")
         upload_id, repeatable = upload_id_of(call, "json")
         partition = UUID(upload_id).int % call.api.settings.partitions
-        parcel = Parcel(upload_id, call.api.clock(), batch, partition)
+        parcel = CollectRequest(upload_id, call.api.clock(), batch, partition)
         if repeatable:
             return await _once(call, parcel, body)
         await _write(call, (*parcel.messages, *parcel.letters))
         return answer(call, parcel.view(), message="success")
 
 
-async def _body(call: Call[CollectQuery, None]) -> bytes:
+async def _body(call: RequestContext[CollectQuery, None]) -> bytes:
     if call.request.content_type not in JSON:
         detail = f"the body has to be application/json, not {call.request.content_type}"
-        raise Problem(415, "wrong_content_type", detail, headers={"Accept-Post": "application/json"})
-    body = await whole_body(call.request, MOST_BYTES, USE_BULK)
-    if body.count(b"{") + body.count(b"[") > MOST_BRACKETS:
+        raise ApiProblem(415, "wrong_content_type", detail, headers={"Accept-Post": "application/json"})
+    body = await whole_body(call.request, MAX_BODY_BYTES, USE_BULK)
+    if body.count(b"{") + body.count(b"[") > MAX_BRACKETS:
         raise _too_many()
     return body
 
 
-async def _batch(call: Call[CollectQuery, None], stream: str, body: bytes) -> Batch:
+async def _batch(call: RequestContext[CollectQuery, None], stream: str, body: bytes) -> Batch:
     """Return the messages in a body.
 
     Raises:
@@ -116,11 +116,13 @@ async def _batch(call: Call[CollectQuery, None], stream: str, body: bytes) -> Ba
     parsed, payload = await _parsed(call, body)
     if parsed.stop:
         raise _stopped(parsed.stop)
-    if parsed.read > MOST_MESSAGES:
+    if parsed.read > MAX_MESSAGES:
         raise _too_many()
-    if len(parsed.rejects) > MOST_REJECTS:
+    if len(parsed.rejects) > MAX_REJECTS:
         detail = f"{len(parsed.rejects):,} of {parsed.read:,} elements are bad; nothing was kept"
-        raise Problem(400, "too_many_rejects", f"{detail}; at most {MOST_REJECTS:,} can be dead letters of one request")
+        raise ApiProblem(
+            400, "too_many_rejects", f"{detail}; at most {MAX_REJECTS:,} can be dead letters of one request"
+        )
     return Batch(
         stream=stream,
         lane=call.query.lane or "realtime",
@@ -136,48 +138,48 @@ async def _batch(call: Call[CollectQuery, None], stream: str, body: bytes) -> Ba
     )
 
 
-async def _parsed(call: Call[CollectQuery, None], body: bytes) -> tuple[Parsed, bytes]:
+async def _parsed(call: RequestContext[CollectQuery, None], body: bytes) -> tuple[Parsed, bytes]:
     """Return what a body holds, and the lines with what is appended to them."""
     query, now = call.query, call.api.clock().timestamp()
     on_error, appended = query.errors_are("abort"), query.appended()
     stamps = None
     if query.timestamp_field:
-        stamps = Timestamps(query.timestamp_field, FORMATS, UTC_ZONE, lambda: now)
+        stamps = TimestampReader(query.timestamp_field, FORMATS, UTC_ZONE, lambda: now)
 
     def parse() -> tuple[Parsed, bytes]:
         found = parse_body(body, on_error, stamps, int(now * 1_000_000))
-        return found, with_fields(found.payload, appended) if found.count <= MOST_MESSAGES else b""
+        return found, with_fields(found.payload, appended) if found.count <= MAX_MESSAGES else b""
 
     try:
         return parse() if len(body) < LARGE_BYTES else await in_thread(parse)
     except MalformedBody as error:
-        raise Problem(400, "malformed_json", str(error)) from error
+        raise ApiProblem(400, "malformed_json", str(error)) from error
 
 
-def _stopped(reject: Reject) -> Problem:
+def _stopped(reject: Reject) -> ApiProblem:
     number = reject.position.removeprefix("element ")
     pointer = f"/{int(number) - 1}"
     detail = f"{reject.position} {reject.reason}; nothing was kept. Correct it, or set `on_error` to quarantine or drop"
-    return Problem(400, reject.code, detail, errors=[FieldError(pointer, reject.code, reject.reason)])
+    return ApiProblem(400, reject.code, detail, errors=[FieldError(pointer, reject.code, reject.reason)])
 
 
-def _too_many() -> Problem:
-    return Problem(413, "too_many_messages", f"a request has at most {MOST_MESSAGES:,} messages{USE_BULK}")
+def _too_many() -> ApiProblem:
+    return ApiProblem(413, "too_many_messages", f"a request has at most {MAX_MESSAGES:,} messages{USE_BULK}")
 
 
-async def _write(call: Call[Any, Any], records: tuple[Outgoing, ...]) -> None:
+async def _write(call: RequestContext[Any, Any], records: tuple[ProducerRecord, ...]) -> None:
     try:
         await call.api.intake.write(records)
     except (NotSentError, NotConfirmedError) as error:
         raise _unwritten(error) from error
 
 
-async def _once(call: Call[CollectQuery, None], parcel: Parcel, body: bytes) -> web.Response:
+async def _once(call: RequestContext[CollectQuery, None], parcel: CollectRequest, body: bytes) -> web.Response:
     """Write what wasn't written, and answer the same to each who repeats it."""
     view = parcel.view()
     try:
         place = await call.api.intake.place(LANES[parcel.batch.lane].name, parcel.partition)
-        wanted = Collected(
+        wanted = IdempotencyRecord(
             upload_id=parcel.upload_id,
             digest=_digest(call, body),
             claimed_at=parcel.at,
@@ -186,9 +188,9 @@ async def _once(call: Call[CollectQuery, None], parcel: Parcel, body: bytes) -> 
         )
         found = await call.api.once.write(wanted, parcel.messages, parcel.letters)
     except ReusedKeyError as error:
-        raise Problem(422, "idempotency_key_reused", f"{error} Take a new key.") from error
+        raise ApiProblem(422, "idempotency_key_reused", f"{error} Take a new key.") from error
     except InProgressError as error:
-        raise Problem(409, "in_progress", f"{error} Ask again for its answer.", headers=SOON) from error
+        raise ApiProblem(409, "in_progress", f"{error} Ask again for its answer.", headers=SOON) from error
     except (NotSentError, NotConfirmedError) as error:
         raise _unwritten(error) from error
     if found is wanted:
@@ -198,14 +200,14 @@ async def _once(call: Call[CollectQuery, None], parcel: Parcel, body: bytes) -> 
     return answer(call, again, message="this request was taken before", headers={"Idempotency-Replayed": "true"})
 
 
-def _unwritten(error: NotSentError | NotConfirmedError) -> Problem:
+def _unwritten(error: NotSentError | NotConfirmedError) -> ApiProblem:
     if isinstance(error, NotSentError):
-        return Problem(503, "kafka_unreachable", str(error), headers=SOON)
+        return ApiProblem(503, "kafka_unreachable", str(error), headers=SOON)
     detail = f"{error} Repeat the request with the same Idempotency-Key, if it had one."
-    return Problem(503, "not_confirmed", detail, headers=SOON)
+    return ApiProblem(503, "not_confirmed", detail, headers=SOON)
 
 
-def _digest(call: Call[CollectQuery, None], body: bytes) -> bytes:
+def _digest(call: RequestContext[CollectQuery, None], body: bytes) -> bytes:
     asked = orjson.dumps([call.path("stream"), sorted(call.request.query.items())])
     return blake2b(body, digest_size=32, key=blake2b(asked, digest_size=32).digest()).digest()
 
@@ -224,7 +226,7 @@ ROUTES: Final = (
         query=CollectQuery,
         content={"application/json": {"oneOf": [OBJECT, {"type": "array", "items": OBJECT}]}},
         headers=(IDEMPOTENCY_KEY, CONTENT_ENCODING),
-        answers={200: Answer("what became of them", CollectedView)},
+        answers={200: ResponseSpec("what became of them", CollectedView)},
         problems=(400, 409, 413, 415, 422, 503),
         quiet=True,
     ),

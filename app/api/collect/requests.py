@@ -11,10 +11,10 @@ import orjson
 from pydantic import BaseModel, Field
 
 from app.api.http.headers import idempotency_key
-from app.api.http.problems import FieldError, Problem, invalid
-from app.api.routing.routes import STREAM_PATTERN, Call, Query
+from app.api.http.problems import ApiProblem, FieldError, invalid
+from app.api.routing.routes import STREAM_PATTERN, Query, RequestContext
 from connectors.contract import Lane, Reject
-from connectors.providers.collect import MOST_APPENDED_BYTES
+from connectors.providers.collect import MAX_APPENDED_BYTES
 from connectors.text.formats.records import OnError
 from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep
 
@@ -33,7 +33,7 @@ class CollectQuery(Query):
     append: Annotated[
         str | None,
         Field(
-            max_length=MOST_APPENDED_BYTES, description="a JSON object: fields that a message gets, unless it has them"
+            max_length=MAX_APPENDED_BYTES, description="a JSON object: fields that a message gets, unless it has them"
         ),
     ] = None
     droperrors: Annotated[bool, Field(description="another name of `on_error=drop`")] = False
@@ -71,14 +71,14 @@ class CollectQuery(Query):
             found = None
         if not isinstance(found, dict):
             raise _bad_append("a JSON object is needed")
-        if len(self.append.encode()) > MOST_APPENDED_BYTES:
-            raise _bad_append(f"the fields to append have at most {MOST_APPENDED_BYTES:,} bytes as JSON")
+        if len(self.append.encode()) > MAX_APPENDED_BYTES:
+            raise _bad_append(f"the fields to append have at most {MAX_APPENDED_BYTES:,} bytes as JSON")
         if is_too_deep(found):
             raise _bad_append(f"it is nested over {MAX_JSON_DEPTH} levels deep")
         return found
 
 
-def _bad_append(message: str) -> Problem:
+def _bad_append(message: str) -> ApiProblem:
     return invalid([FieldError("?append", "bad_append", message)])
 
 
@@ -123,7 +123,7 @@ def listing(upload_id: str, since: datetime) -> str:
     return "/v2/dead-letters?" + urlencode({"upload_id": upload_id, "since": moment})
 
 
-def stream_of(call: Call[Any, Any]) -> str:
+def stream_of(call: RequestContext[Any, Any]) -> str:
     """Return the stream in the path.
 
     Raises:
@@ -137,7 +137,7 @@ def stream_of(call: Call[Any, Any]) -> str:
     return name
 
 
-def upload_id_of(call: Call[Any, Any], route: Literal["json", "bulk"]) -> tuple[str, bool]:
+def upload_id_of(call: RequestContext[Any, Any], route: Literal["json", "bulk"]) -> tuple[str, bool]:
     """Return the id of an upload, and whether a request that is repeated has the same."""
     key = idempotency_key(call.request.headers)
     if key is None:

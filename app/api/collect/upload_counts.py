@@ -9,7 +9,7 @@ SHOWN: Final = 10
 
 
 @dataclass(slots=True)
-class Tally:
+class UploadCounts:
     """Counts, and the first few rejects for whoever sent them."""
 
     accepted: int = 0

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.api.collect.upload_counts import Tally
+from app.api.collect.upload_counts import UploadCounts
 from app.clock import Clock
-from app.kafka.producer_record import Outgoing
+from app.kafka.producer_record import ProducerRecord
 from app.kafka.transactions import GroupCommit
 from app.records.partitioning import partition_of
-from app.runner.run import Run, Surroundings
+from app.runner.run import Run, RunContext
 from app.store.read_store import ReadStore
 from connectors.contract import Batch, Cursor, Limits
 from connectors.providers.collect import Config, read_upload
@@ -27,12 +27,12 @@ from projections.jobs.state import Job
 from schemas.commands import JobCommand
 
 BEAT_SECONDS: Final = 60.0  # so often at least something is reported; the runner gives up after fifteen times that
-LOOK_SECONDS: Final = 1.0
+POLL_INTERVAL_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
 
-class StoppedError(Exception):
+class UploadStoppedError(Exception):
     """The job isn't Running any more: somebody paused or killed it, or gave it up. `status` says what it is."""
 
     def __init__(self, status: str) -> None:
@@ -41,7 +41,7 @@ class StoppedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
+class UploadContext:
     """What uploads need besides their jobs."""
 
     bootstrap_servers: str
@@ -57,29 +57,29 @@ class Upload:
 
     job: Job
     source: Source
-    tally: Tally = field(default_factory=Tally)
+    tally: UploadCounts = field(default_factory=UploadCounts)
 
-    async def drive(self, place: Workplace, writer: GroupCommit) -> JobCommand:
+    async def drive(self, place: UploadContext, writer: GroupCommit) -> JobCommand:
         """Take everything there is behind the job's cursor and return the last report.
 
         Raises:
-            StoppedError: the job isn't to be worked on any more.
+            UploadStoppedError: the job isn't to be worked on any more.
             FencedError: another request goes on with this upload.
             UnknownOutcomeError: it is not known what of it was committed.
 
         """
 
-        async def submit(records: Sequence[Outgoing]) -> None:
+        async def submit(records: Sequence[ProducerRecord]) -> None:
             await asyncio.shield(writer.submit(records))
 
         partition = partition_of(self.job.job_id, place.partitions)
-        around = Surroundings(place.limits, place.clock, partition, place.partitions, submit)
+        around = RunContext(place.limits, place.clock, partition, place.partitions, submit)
         driving = asyncio.create_task(Run(self.job, around, self._read).drive())
         watching = asyncio.create_task(_until_stopped(place.store, self.job))
         try:
             await asyncio.wait({driving, watching}, return_when=asyncio.FIRST_COMPLETED)
             if not driving.done():
-                raise StoppedError(watching.result())
+                raise UploadStoppedError(watching.result())
             return driving.result()
         finally:
             driving.cancel()
@@ -126,7 +126,7 @@ def _nothing(config: Config, cursor: Cursor, name: str) -> Batch:
 async def _until_stopped(store: ReadStore, job: Job) -> str:
     """Return the status of the job once it is another one; the views send no signal, so they are asked."""
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_INTERVAL_SECONDS)
         try:
             found = await store.job(job.job_id)
         except (SQLAlchemyError, OSError) as error:

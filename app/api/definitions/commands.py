@@ -10,16 +10,16 @@ from aiohttp import web
 
 from app.api.definitions.views import definition_view
 from app.api.http.headers import etag, patience, traceparent
-from app.api.http.problems import FieldError, Problem, invalid, not_found
-from app.api.jobs.commands import Accepted
+from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
+from app.api.jobs.commands import AcceptedCommand
 from app.api.routing.responses import answer
-from app.api.routing.routes import Call
+from app.api.routing.routes import RequestContext
 from projections.definitions.definition import Definition
 from schemas.definitions import PARTITION, REBUILD, DefinitionCommand, DefinitionEvent, DefinitionRefused
 from schemas.topics import DEFINITIONS_COMMANDS
 
 
-def envelope(call: Call[Any, Any], definition_id: str, expected_version: int | None) -> dict[str, Any]:
+def envelope(call: RequestContext[Any, Any], definition_id: str, expected_version: int | None) -> dict[str, Any]:
     """Return the envelope of a command of this caller."""
     return {
         "command_id": str(uuid4()),
@@ -30,7 +30,7 @@ def envelope(call: Call[Any, Any], definition_id: str, expected_version: int | N
     }
 
 
-async def submit(call: Call[Any, Any], command: DefinitionCommand) -> Definition | None:
+async def submit(call: RequestContext[Any, Any], command: DefinitionCommand) -> Definition | None:
     """Send a command and return the definition behind it; None when that is not visible within the time given.
 
     Raises:
@@ -41,7 +41,7 @@ async def submit(call: Call[Any, Any], command: DefinitionCommand) -> Definition
     return None if event is None else call.api.shelf.get(command.definition_id)
 
 
-async def outcome(call: Call[Any, Any], command: DefinitionCommand) -> DefinitionEvent | None:
+async def outcome(call: RequestContext[Any, Any], command: DefinitionCommand) -> DefinitionEvent | None:
     """Send a command and return what it led to; None when that is not known within the time given.
 
     Raises:
@@ -68,17 +68,19 @@ async def outcome(call: Call[Any, Any], command: DefinitionCommand) -> Definitio
     return event
 
 
-def written(call: Call[Any, Any], definition_id: str, found: Definition | None, message: str) -> web.Response:
+def written(call: RequestContext[Any, Any], definition_id: str, found: Definition | None, message: str) -> web.Response:
     """Return the definition behind a write; or 202 with where to look when it is not visible yet."""
     if found is not None:
         view = definition_view(call.api.shelf, found)
         return answer(call, view, message=message, headers=etag(found.version))
     there = f"/v2/definition/{quote(definition_id, safe='')}"
     said = "accepted; it will be visible at the address given"
-    return answer(call, Accepted(id=definition_id, href=there), status=202, message=said, headers={"Location": there})
+    return answer(
+        call, AcceptedCommand(id=definition_id, href=there), status=202, message=said, headers={"Location": there}
+    )
 
 
-def refused(event: DefinitionRefused) -> Problem:
+def refused(event: DefinitionRefused) -> ApiProblem:
     """Return the problem that a refusal is."""
     errors = [FieldError(each.pointer, event.code, each.message) for each in event.errors]
     match event.code:
@@ -91,10 +93,10 @@ def refused(event: DefinitionRefused) -> Problem:
         case "invalid_body":
             return invalid(errors)
         case _:
-            return Problem(409, event.code, event.message.removeprefix("/: "), errors=errors)
+            return ApiProblem(409, event.code, event.message.removeprefix("/: "), errors=errors)
 
 
-def overtaken(version: int, message: str) -> Problem:
+def overtaken(version: int, message: str) -> ApiProblem:
     """Return the problem of a change that came second."""
     more = {"changed": {}, "version": version}
-    return Problem(412, "version_mismatch", message, headers=etag(version), more=more)
+    return ApiProblem(412, "version_mismatch", message, headers=etag(version), more=more)

@@ -19,12 +19,12 @@ from app.api.definitions.views import (
     definition_view,
 )
 from app.api.http.headers import etag, expected_revision
-from app.api.http.problems import FieldError, Problem, invalid, not_found
+from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.bodies import canonical
 from app.api.jobs.jobs import ACCEPTED
 from app.api.routing.responses import answer
-from app.api.routing.routes import IF_MATCH, MAY_MATCH, PREFER, Answer, Call, Query, Route
-from app.definitions.catalog import VersionLostError, VersionMark
+from app.api.routing.routes import IF_MATCH, MAY_MATCH, PREFER, Query, RequestContext, ResponseSpec, Route
+from app.definitions.catalog import VersionLostError, VersionRecord
 from projections.definitions.body_checks import InvalidBodyError, check_body
 from projections.definitions.definition import Definition, is_definition_id
 from projections.mapping.mapping import parse_identity
@@ -58,13 +58,13 @@ class RulesBody(RootModel[dict[str, JsonValue]]):
     """A mapping's or the identity rules' body."""
 
 
-async def list_definitions(call: Call[Query, None]) -> web.Response:
+async def list_definitions(call: RequestContext[Query, None]) -> web.Response:
     """Return every definition."""
     check_known(call)
     return answer(call, [definition_item(each) for each in call.api.shelf.definitions])
 
 
-async def get_definition(call: Call[DefinitionQuery, None]) -> web.Response:
+async def get_definition(call: RequestContext[DefinitionQuery, None]) -> web.Response:
     """Return a definition, and a version of it that is asked for."""
     found = _found(call)
     asked = None
@@ -73,10 +73,10 @@ async def get_definition(call: Call[DefinitionQuery, None]) -> web.Response:
     return answer(call, definition_view(call.api.shelf, found, asked), headers=etag(found.version))
 
 
-async def put_draft(call: Call[Query, RulesBody]) -> web.Response:
+async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
     """Keep a new version as the draft, when the newest is the one that was read."""
     if "If-Match" not in call.request.headers:
-        raise Problem(
+        raise ApiProblem(
             428, "if_match_required", 'a draft needs If-Match with the ETag that was read; "0" when there is none yet'
         )
     definition_id = known_id(call)
@@ -93,7 +93,7 @@ async def put_draft(call: Call[Query, RulesBody]) -> web.Response:
     return written(call, definition_id, await submit(call, command), "drafted")
 
 
-async def apply_draft(call: Call[ApplyQuery, None]) -> web.Response:
+async def apply_draft(call: RequestContext[ApplyQuery, None]) -> web.Response:
     """Let the draft be the rules from now on."""
     found = _found(call)
     expected = _expected(call, found.definition_id)
@@ -117,10 +117,10 @@ def _check_ranks(found: Definition) -> None:
     if moved:
         way = f"Rebuild by this version instead: entrepot rebuild start --identity {found.draft.version}"
         detail = f"nobody would be found any more by {', '.join(moved)}: profiles are kept by kind and rank. {way}"
-        raise Problem(409, "ranks_in_use", detail, more={"allowed": ["rebuild"]})
+        raise ApiProblem(409, "ranks_in_use", detail, more={"allowed": ["rebuild"]})
 
 
-async def discard_draft(call: Call[Query, None]) -> web.Response:
+async def discard_draft(call: RequestContext[Query, None]) -> web.Response:
     """Drop the draft."""
     found = _found(call)
     _draft_version(found)
@@ -128,7 +128,7 @@ async def discard_draft(call: Call[Query, None]) -> web.Response:
     return written(call, found.definition_id, await submit(call, command), "discarded")
 
 
-async def get_diff(call: Call[DiffQuery, None]) -> web.Response:
+async def get_diff(call: RequestContext[DiffQuery, None]) -> web.Response:
     """Return how two versions differ."""
     found = _found(call)
     before, after = await _side(call, found, call.query.from_), await _side(call, found, call.query.to)
@@ -136,7 +136,7 @@ async def get_diff(call: Call[DiffQuery, None]) -> web.Response:
     return answer(call, DiffView(before=before[0], after=after[0], changes=changes))
 
 
-async def _side(call: Call[DiffQuery, None], found: Definition, side: str) -> tuple[int, Any]:
+async def _side(call: RequestContext[DiffQuery, None], found: Definition, side: str) -> tuple[int, Any]:
     match side:
         case "applied" if found.applied is None:
             return 0, {}
@@ -152,14 +152,14 @@ async def _side(call: Call[DiffQuery, None], found: Definition, side: str) -> tu
             return view.version, view.body
 
 
-async def _version(call: Call[Any, Any], found: Definition, number: int) -> BodyView:
+async def _version(call: RequestContext[Any, Any], found: Definition, number: int) -> BodyView:
     mark = call.api.shelf.versions(found.definition_id).get(number)
     if mark is None:
         raise not_found("version", str(number))
     return body_view(mark, await body_of(call, found.definition_id, mark))
 
 
-async def body_of(call: Call[Any, Any], definition_id: str, mark: VersionMark) -> str:
+async def body_of(call: RequestContext[Any, Any], definition_id: str, mark: VersionRecord) -> str:
     """Return what a version says.
 
     Raises:
@@ -171,13 +171,13 @@ async def body_of(call: Call[Any, Any], definition_id: str, mark: VersionMark) -
     except VersionLostError as error:
         raise not_found("version", str(mark.version)) from error
     except (KafkaError, OSError) as error:
-        raise Problem(503, "kafka_unreachable", "Kafka, which has older versions, is not reachable") from error
+        raise ApiProblem(503, "kafka_unreachable", "Kafka, which has older versions, is not reachable") from error
 
 
-def check_known(call: Call[Any, Any]) -> None:
+def check_known(call: RequestContext[Any, Any]) -> None:
     """Make sure that all definitions were read, so that what is answered isn't half of it."""
     if not call.api.shelf.complete:
-        raise Problem(
+        raise ApiProblem(
             503,
             "definitions_unknown",
             "definitions were not read from Kafka yet; try again",
@@ -185,7 +185,7 @@ def check_known(call: Call[Any, Any]) -> None:
         )
 
 
-def known_id(call: Call[Any, Any]) -> str:
+def known_id(call: RequestContext[Any, Any]) -> str:
     """Return the definition that the path names, once all are known."""
     check_known(call)
     definition_id = call.path("definition_id")
@@ -194,7 +194,7 @@ def known_id(call: Call[Any, Any]) -> str:
     return definition_id
 
 
-def _found(call: Call[Any, Any]) -> Definition:
+def _found(call: RequestContext[Any, Any]) -> Definition:
     definition_id = known_id(call)
     found = call.api.shelf.get(definition_id)
     if found is None:
@@ -202,7 +202,7 @@ def _found(call: Call[Any, Any]) -> Definition:
     return found
 
 
-def _expected(call: Call[Any, Any], definition_id: str) -> int | None:
+def _expected(call: RequestContext[Any, Any], definition_id: str) -> int | None:
     """Return the version that the client has read, when it is the newest as far as is known here."""
     expected = expected_revision(call.request.headers)
     found = call.api.shelf.get(definition_id)
@@ -214,11 +214,11 @@ def _expected(call: Call[Any, Any], definition_id: str) -> int | None:
 
 def _draft_version(found: Definition) -> int:
     if found.draft is None:
-        raise Problem(409, "no_draft", "there is no draft", more={"allowed": ["draft"]})
+        raise ApiProblem(409, "no_draft", "there is no draft", more={"allowed": ["draft"]})
     return found.draft.version
 
 
-def _route(method: str, path: str, handler: Any, summary: str, answered: Answer, **more: Any) -> Route:
+def _route(method: str, path: str, handler: Any, summary: str, answered: ResponseSpec, **more: Any) -> Route:
     problems = more.pop("problems", ())
     return Route(
         method=method,
@@ -233,11 +233,11 @@ def _route(method: str, path: str, handler: Any, summary: str, answered: Answer,
     )
 
 
-DEFINITION: Final = Answer("the definition", DefinitionView, headers=("ETag",))
+DEFINITION: Final = ResponseSpec("the definition", DefinitionView, headers=("ETag",))
 WRITES: Final[dict[str, Any]] = {"role": "editor", "answers": {202: ACCEPTED}}
 
 ROUTES: Final = (
-    _route("GET", "", list_definitions, "List definitions", Answer("every definition", list[DefinitionItem])),
+    _route("GET", "", list_definitions, "List definitions", ResponseSpec("every definition", list[DefinitionItem])),
     _route("GET", "/{definition_id}", get_definition, "Look at a definition", DEFINITION, query=DefinitionQuery),
     _route(
         "PUT",
@@ -276,7 +276,7 @@ ROUTES: Final = (
         "/{definition_id}/diff",
         get_diff,
         "How two versions differ, as JSON pointers",
-        Answer("every difference", DiffView),
+        ResponseSpec("every difference", DiffView),
         query=DiffQuery,
     ),
 )

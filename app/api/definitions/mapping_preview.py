@@ -13,25 +13,25 @@ from aiokafka.errors import KafkaError
 from pydantic import BaseModel, Field, JsonValue
 
 from app.api.definitions.definitions import RulesBody, known_id
-from app.api.http.problems import FieldError, Problem, invalid, not_found
+from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.bodies import canonical
 from app.api.routing.responses import answer
-from app.api.routing.routes import Answer, Call, Query, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
 from app.lanes.recent_messages import RecentMessage, recent_messages
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
 from projections.definitions.definition import Definition
-from projections.definitions.rebuild_spec import Applied
+from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.rules import Rules
 from projections.mapping.mapper import Mapper, make_mapper
 from projections.mapping.mapping import NO_IDENTITY, parse_identity, parse_mapping
-from projections.mapping.preview import Fault, Previewed, preview
+from projections.mapping.preview import MappingPreview, PreviewFault, preview
 from projections.mapping.raw_messages import UnreadableMessageError, parse
 from schemas.definitions import IDENTITY, stream_of
 from schemas.instants import moment
 from schemas.topics import FUTURE_BOUND_MS
 
-MOST_MESSAGES: Final = 50
-MOST_SHOWN_BYTES: Final = 4 * 1024 * 1024  # of attributes
+MAX_MESSAGES: Final = 50
+MAX_SHOWN_BYTES: Final = 4 * 1024 * 1024  # of attributes
 _ONE_AT_A_TIME: Final = asyncio.Semaphore(1)  # of a process: what is read is held in memory
 
 
@@ -43,7 +43,7 @@ class FaultView(BaseModel):
     example: str
 
 
-class PreviewedView(BaseModel):
+class MessagePreviewView(BaseModel):
     """One message, and what the mapping makes of it. Without identities it is nobody's, and has no attributes."""
 
     message_id: str
@@ -74,10 +74,10 @@ class PreviewView(BaseModel):
 
     stream: str
     summary: PreviewSummary
-    messages: list[PreviewedView]
+    messages: list[MessagePreviewView]
 
 
-async def preview_mapping(call: Call[Query, RulesBody | None]) -> web.Response:
+async def preview_mapping(call: RequestContext[Query, RulesBody | None]) -> web.Response:
     """Return what a mapping makes of recent messages; nothing is kept of it."""
     definition_id = known_id(call)
     stream = stream_of(definition_id)
@@ -87,20 +87,20 @@ async def preview_mapping(call: Call[Query, RulesBody | None]) -> web.Response:
     settings = call.api.settings
     try:
         async with _ONE_AT_A_TIME:
-            recent = await recent_messages(settings.bootstrap_servers, settings.partitions, stream, MOST_MESSAGES)
+            recent = await recent_messages(settings.bootstrap_servers, settings.partitions, stream, MAX_MESSAGES)
     except (KafkaError, OSError) as error:
-        raise Problem(503, "kafka_unreachable", "Kafka, which has the messages, is not reachable") from error
+        raise ApiProblem(503, "kafka_unreachable", "Kafka, which has the messages, is not reachable") from error
     shown, size = [], 0
     for each in recent.newest():
         view = _previewed(mapper, each)
         size += len(orjson.dumps(view.attributes))
-        if size > MOST_SHOWN_BYTES:
+        if size > MAX_SHOWN_BYTES:
             break
         shown.append(view)
     return answer(call, PreviewView(stream=stream, summary=_summary(shown, recent.records), messages=shown))
 
 
-def _mapper(call: Call[Query, RulesBody | None], definition_id: str, stream: str) -> Mapper:
+def _mapper(call: RequestContext[Query, RulesBody | None], definition_id: str, stream: str) -> Mapper:
     """Return the mapping to try, with the identity rules that it would be applied with: drafts, where there are."""
     body = canonical(call.body.root) if call.body is not None else _kept(call, definition_id).body
     identity = _newest(call.api.shelf.get(IDENTITY))
@@ -113,32 +113,32 @@ def _mapper(call: Call[Query, RulesBody | None], definition_id: str, stream: str
     return make_mapper(stream, parse_mapping(orjson.loads(body)), kinds)
 
 
-def _kept(call: Call[Any, Any], definition_id: str) -> Applied:
+def _kept(call: RequestContext[Any, Any], definition_id: str) -> AppliedBody:
     known = call.api.shelf.get(definition_id)
     if known is None:
         raise not_found("definition", definition_id)
     found = _newest(known)
     if found is None:
-        raise Problem(409, "no_draft", "there is no draft, and nothing in force", more={"allowed": ["draft"]})
+        raise ApiProblem(409, "no_draft", "there is no draft, and nothing in force", more={"allowed": ["draft"]})
     return found
 
 
-def _newest(known: Definition | None) -> Applied | None:
+def _newest(known: Definition | None) -> AppliedBody | None:
     """Return the draft of a definition, else what is in force."""
     return (known.draft or known.applied) if known else None
 
 
-def _previewed(mapper: Mapper, recent: RecentMessage) -> PreviewedView:
+def _previewed(mapper: Mapper, recent: RecentMessage) -> MessagePreviewView:
     try:
         found = preview(mapper, parse(recent.line), recent.at, recent.batch, recent.index)
     except UnreadableMessageError as error:
-        found = Previewed(recent.at, (), {}, (Fault("message", error.code, str(error)),))
+        found = MappingPreview(recent.at, (), {}, (PreviewFault("message", error.code, str(error)),))
     faults = [FaultView(**asdict(each)) for each in found.faults]
     if found.at > recent.arrived + FUTURE_BOUND_MS * 1_000:
         example = moment(found.at).isoformat()
         faults.append(FaultView(part="timestamp", code="future_timestamp", example=example))
-        found = Previewed(found.at, (), {}, ())
-    return PreviewedView(
+        found = MappingPreview(found.at, (), {}, ())
+    return MessagePreviewView(
         message_id=recent.message_id,
         timestamp=moment(found.at),
         identities=list(found.identities),
@@ -147,7 +147,7 @@ def _previewed(mapper: Mapper, recent: RecentMessage) -> PreviewedView:
     )
 
 
-def _summary(shown: Sequence[PreviewedView], records: int) -> PreviewSummary:
+def _summary(shown: Sequence[MessagePreviewView], records: int) -> PreviewSummary:
     counts = Counter((fault.part, fault.code) for each in shown for fault in each.faults)
     examples = {(fault.part, fault.code): fault.example for each in reversed(shown) for fault in each.faults}
     return PreviewSummary(
@@ -172,7 +172,7 @@ ROUTES: Final = (
         summary="Try a mapping, or the draft, on the most recent messages of its stream",
         body=RulesBody,
         body_required=False,
-        answers={200: Answer("what it makes of them", PreviewView)},
+        answers={200: ResponseSpec("what it makes of them", PreviewView)},
         problems=(400, 404, 409, 413, 415, 422, 503),
     ),
 )

@@ -9,29 +9,29 @@ from uuid import UUID
 from pydantic import Field, field_validator, model_validator
 
 from app.api.definitions.definitions import body_of
-from app.api.http.param_types import Moment
-from app.api.http.problems import FieldError, Problem, invalid
+from app.api.http.param_types import TimestampText
+from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.jobs.bodies import FEW
-from app.api.routing.routes import Body, Call
-from projections.definitions.rebuild_spec import NEWEST_VERSION, Applied, Recipe, Scope
+from app.api.routing.routes import Body, RequestContext
+from projections.definitions.rebuild_spec import NEWEST_VERSION, AppliedBody, RebuildSpec, Scope
 from projections.definitions.rules import Rules
 from schemas.definitions import IDENTITY, mapping_of
 from schemas.instants import micros
 from schemas.json_pointer import json_pointer
-from schemas.names import LONGEST_JOB_ID, is_job_id
+from schemas.names import MAX_JOB_ID, is_job_id
 
-MOST_MAPPINGS: Final = 100
-LONGEST_NOTE: Final = 1_000
+MAX_MAPPINGS: Final = 100
+MAX_NOTE_CHARACTERS: Final = 1_000
 RULES_SECONDS: Final = 5.0
-Brought = Literal["job", "upload", "no_messages", "no_such_job"]
-WHY_NOT: Final[Mapping[Brought, str]] = {
+Origin = Literal["job", "upload", "no_messages", "no_such_job"]
+WHY_NOT: Final[Mapping[Origin, str]] = {
     "no_messages": "the job has brought no messages, so no profile says anything of it",
     "no_such_job": "there is no such job, and no upload has such an id",
 }
 ALONE: Final = frozenset({"former", "note"})
 
 Version = Annotated[int, Field(ge=1, le=NEWEST_VERSION, strict=True)]
-JobId = Annotated[str, Field(min_length=1, max_length=LONGEST_JOB_ID)]
+JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID)]
 JobIds = Annotated[tuple[JobId, ...], Field(max_length=100), FEW]
 
 
@@ -40,17 +40,17 @@ class RebuildBody(Body):
 
     identity: Annotated[Version | None, Field(description="a version of the identity rules, also a draft")] = None
     mappings: Annotated[
-        dict[str, Version], Field(max_length=MOST_MAPPINGS, description="versions by stream, also of drafts")
+        dict[str, Version], Field(max_length=MAX_MAPPINGS, description="versions by stream, also of drafts")
     ] = Field(default_factory=dict)
     streams: Annotated[
         tuple[str, ...] | None,
-        Field(max_length=MOST_MAPPINGS, description="only these: once it is promoted, no other stream has a mapping"),
+        Field(max_length=MAX_MAPPINGS, description="only these: once it is promoted, no other stream has a mapping"),
     ] = None
-    since: Annotated[Moment | None, Field(description="no message about what was before; null: from the first on")] = (
-        None
-    )
+    since: Annotated[
+        TimestampText | None, Field(description="no message about what was before; null: from the first on")
+    ] = None
     until: Annotated[
-        Moment | None,
+        TimestampText | None,
         Field(description="no message about what was from then up to now; what happens from now on counts. null: all"),
     ] = None
     without: Annotated[JobIds, Field(description="jobs and uploads: what they brought up to now doesn't count")] = ()
@@ -60,7 +60,7 @@ class RebuildBody(Body):
     former: Annotated[
         bool, Field(strict=True, description="the way back: as it was before the latest promotion; needs to be alone")
     ] = False
-    note: Annotated[str, Field(max_length=LONGEST_NOTE, description="why, for people")] = ""
+    note: Annotated[str, Field(max_length=MAX_NOTE_CHARACTERS, description="why, for people")] = ""
 
     @field_validator("note")
     @classmethod
@@ -76,7 +76,7 @@ class RebuildBody(Body):
         return self
 
 
-async def live_rules(call: Call[Any, Any]) -> Rules:
+async def live_rules(call: RequestContext[Any, Any]) -> Rules:
     """Return the rules in force: no older ones than this server has told anybody of.
 
     Raises:
@@ -87,10 +87,10 @@ async def live_rules(call: Call[Any, Any]) -> Rules:
         return await asyncio.wait_for(call.api.rules.reached(call.api.shelf.position), RULES_SECONDS)
     except TimeoutError as error:
         detail = "the rules in force were not read from Kafka yet; try again"
-        raise Problem(503, "definitions_unknown", detail, headers={"Retry-After": "1"}) from error
+        raise ApiProblem(503, "definitions_unknown", detail, headers={"Retry-After": "1"}) from error
 
 
-async def wished(call: Call[Any, Any], body: RebuildBody, rules: Rules) -> Recipe:
+async def wished(call: RequestContext[Any, Any], body: RebuildBody, rules: Rules) -> RebuildSpec:
     """Return the recipe that a body comes to by the rules in force.
 
     Raises:
@@ -99,7 +99,7 @@ async def wished(call: Call[Any, Any], body: RebuildBody, rules: Rules) -> Recip
     """
     if body.former:
         if not rules.generation:
-            raise Problem(409, "no_former", "no rebuild was promoted yet, so there is no way back to go")
+            raise ApiProblem(409, "no_former", "no rebuild was promoted yet, so there is no way back to go")
         return call.api.rules.of(rules.generation - 1).recipe
     wrong = [*_wrong_streams(body, rules), *await _unknown_jobs(call, body, rules.scope)]
     scope = _scope(body, rules.scope, micros(call.api.clock()))
@@ -114,7 +114,7 @@ async def wished(call: Call[Any, Any], body: RebuildBody, rules: Rules) -> Recip
         raise invalid(wrong)
     found = {**rules.mappings, **{stream: each for stream, each in asked.items() if each}}
     kept = {stream: each for stream, each in found.items() if body.streams is None or stream in body.streams}
-    return Recipe(identity, MappingProxyType(kept), scope)
+    return RebuildSpec(identity, MappingProxyType(kept), scope)
 
 
 def _scope(body: RebuildBody, live: Scope, now: int) -> Scope:
@@ -128,13 +128,13 @@ def _scope(body: RebuildBody, live: Scope, now: int) -> Scope:
     )
 
 
-def _micros(moment: Moment | None) -> int | None:
+def _micros(moment: TimestampText | None) -> int | None:
     return None if moment is None else micros(moment)
 
 
 async def _version(
-    call: Call[Any, Any], pointer: str, definition_id: str, version: int | None, wrong: list[FieldError]
-) -> Applied | None:
+    call: RequestContext[Any, Any], pointer: str, definition_id: str, version: int | None, wrong: list[FieldError]
+) -> AppliedBody | None:
     if version is None:
         return None
     known = call.api.shelf.versions(definition_id)
@@ -142,7 +142,7 @@ async def _version(
         there = f"; there are {', '.join(map(str, known))}" if known else ", nor any other"
         wrong.append(FieldError(pointer, "no_such_version", f"{definition_id} has no version {version}{there}"))
         return None
-    return Applied(version, await body_of(call, definition_id, known[version]))
+    return AppliedBody(version, await body_of(call, definition_id, known[version]))
 
 
 def _wrong_streams(body: RebuildBody, rules: Rules) -> Iterator[FieldError]:
@@ -158,7 +158,7 @@ def _wrong_streams(body: RebuildBody, rules: Rules) -> Iterator[FieldError]:
             yield FieldError(json_pointer("mappings", stream), "other_stream", message)
 
 
-async def _unknown_jobs(call: Call[Any, Any], body: RebuildBody, live: Scope) -> Iterable[FieldError]:
+async def _unknown_jobs(call: RequestContext[Any, Any], body: RebuildBody, live: Scope) -> Iterable[FieldError]:
     found = [await what_brought(call, job) for job in body.without]
     wrong = [
         FieldError(f"/without/{number}", found[number], f"{job}: {WHY_NOT[found[number]]}")
@@ -173,7 +173,7 @@ async def _unknown_jobs(call: Call[Any, Any], body: RebuildBody, live: Scope) ->
     ]
 
 
-async def what_brought(call: Call[Any, Any], job_id: str) -> Brought:
+async def what_brought(call: RequestContext[Any, Any], job_id: str) -> Origin:
     """Tell what has brought messages under an id. Uploads that were taken at once are no jobs: none is remembered."""
     if not is_job_id(job_id):
         return "no_such_job"

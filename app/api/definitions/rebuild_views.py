@@ -6,25 +6,25 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
-from app.definitions.rebuild_catalog import RebuildMark
-from app.rebuild.progress import Phase, Progress
+from app.definitions.rebuild_catalog import RebuildRecord
+from app.rebuild.progress import Phase, RebuildProgress
 from projections.definitions.rebuild_spec import Scope
 from projections.definitions.rules import Forgotten, key_hash
 from projections.definitions.spec_summary import IDENTITY_RULES, in_words
 from schemas.definitions import REBUILD
 from schemas.instants import moment
 
-Status = Literal["under_way", "ready", "promoted", "discarded"]
+RebuildStatus = Literal["under_way", "ready", "promoted", "discarded"]
 
 
-class LeftOutView(BaseModel):
+class ExclusionsView(BaseModel):
     """A job or upload that is left out: what it brought before a moment."""
 
     job_id: str
     before: datetime
 
 
-class RecipeView(BaseModel):
+class RebuildSpecView(BaseModel):
     """What profiles are made by: versions of rules, and which messages count."""
 
     identity: int | None
@@ -32,7 +32,7 @@ class RecipeView(BaseModel):
     since: datetime | None
     until: Annotated[datetime | None, Field(description="what happens since `until_set_at` counts all the same")]
     until_set_at: datetime | None
-    left_out: list[LeftOutView]
+    left_out: list[ExclusionsView]
     in_words: list[str]
 
 
@@ -40,9 +40,9 @@ class RebuildItem(BaseModel):
     """A rebuild in the list."""
 
     id: str
-    status: Annotated[Status, Field(description="`ready` can be promoted or discarded")]
+    status: Annotated[RebuildStatus, Field(description="`ready` can be promoted or discarded")]
     note: str
-    recipe: RecipeView
+    recipe: RebuildSpecView
     started_at: datetime
     started_by: str
     ready_at: Annotated[datetime | None, Field(description="when it was compared last")]
@@ -65,7 +65,7 @@ class ProgressView(BaseModel):
     updated_at: datetime | None
 
 
-class SideView(BaseModel):
+class ProfileSetView(BaseModel):
     """One side of a comparison. The digest is of all that its profiles say, in whatever order, but of moving ones."""
 
     profiles: int
@@ -91,8 +91,8 @@ class ReportView(BaseModel):
     compared_at: datetime
     not_compared: Annotated[str | None, Field(description="why nothing was compared; all else is null")] = None
     equal: Annotated[bool | None, Field(description="whether both say the same, to the byte")] = None
-    live: SideView | None = None
-    rebuilt: SideView | None = None
+    live: ProfileSetView | None = None
+    rebuilt: ProfileSetView | None = None
     counts: CountsView | None = None
     samples: dict[str, list[dict[str, JsonValue]]] = {}
 
@@ -104,7 +104,7 @@ class RebuildView(RebuildItem):
     report: Annotated[ReportView | None, Field(description="how it differs from what was live then")]
 
 
-STATUS: Final[Mapping[str, Status]] = {
+STATUS: Final[Mapping[str, RebuildStatus]] = {
     "building": "under_way",
     "ready": "ready",
     "promoted": "promoted",
@@ -117,25 +117,25 @@ def public_id(definition_id: str) -> str:
     return definition_id.removeprefix(REBUILD)
 
 
-def rebuild_item(mark: RebuildMark, in_force: Mapping[str, int], live: int) -> RebuildItem:
+def rebuild_item(mark: RebuildRecord, in_force: Mapping[str, int], live: int) -> RebuildItem:
     """Return a rebuild for the list, beside the versions in force and the generation that is live."""
     return RebuildItem(**_facts(mark, in_force, live))
 
 
 def rebuild_view(
-    mark: RebuildMark, in_force: Mapping[str, int], live: int, progress: bytes | None, forgotten: Forgotten
+    mark: RebuildRecord, in_force: Mapping[str, int], live: int, progress: bytes | None, forgotten: Forgotten
 ) -> RebuildView:
     """Return a rebuild with all that is known of it, but for examples of people who were forgotten since."""
     facts = _facts(mark, in_force, live)
     is_over = mark.rebuild.status == "discarded" or 0 < mark.rebuild.generation < live
     return RebuildView(
         **facts,
-        progress=None if progress is None or is_over else _progress(Progress.read_back(progress)),
+        progress=None if progress is None or is_over else _progress(RebuildProgress.read_back(progress)),
         report=_report(mark.report, forgotten),
     )
 
 
-def _facts(mark: RebuildMark, in_force: Mapping[str, int], live: int) -> dict[str, Any]:
+def _facts(mark: RebuildRecord, in_force: Mapping[str, int], live: int) -> dict[str, Any]:
     rebuild = mark.rebuild
     beside = in_force if rebuild.is_under_way else mark.versions  # of what is over, what is in force now says nothing
     return {
@@ -153,19 +153,19 @@ def _facts(mark: RebuildMark, in_force: Mapping[str, int], live: int) -> dict[st
     }
 
 
-def _recipe(versions: Mapping[str, int], scope: Scope, said: Sequence[str]) -> RecipeView:
-    return RecipeView(
+def _recipe(versions: Mapping[str, int], scope: Scope, said: Sequence[str]) -> RebuildSpecView:
+    return RebuildSpecView(
         identity=versions.get(IDENTITY_RULES),
         mappings={stream: versions[stream] for stream in sorted(versions) if stream != IDENTITY_RULES},
         since=None if scope.since is None else moment(scope.since),
         until=None if scope.until is None else moment(scope.until),
         until_set_at=None if scope.until is None else moment(scope.began),
-        left_out=[LeftOutView(job_id=job, before=moment(at)) for job, at in sorted(scope.left_out.items())],
+        left_out=[ExclusionsView(job_id=job, before=moment(at)) for job, at in sorted(scope.left_out.items())],
         in_words=list(said),
     )
 
 
-def _progress(progress: Progress) -> ProgressView:
+def _progress(progress: RebuildProgress) -> ProgressView:
     left = progress.seconds_left
     return ProgressView(
         phase=progress.phase,

@@ -8,15 +8,22 @@ from aiohttp import web
 
 from app.api.definitions.commands import envelope, outcome, overtaken
 from app.api.definitions.definitions import check_known
-from app.api.definitions.rebuild_requests import LONGEST_NOTE, WHY_NOT, RebuildBody, live_rules, what_brought, wished
+from app.api.definitions.rebuild_requests import (
+    MAX_NOTE_CHARACTERS,
+    WHY_NOT,
+    RebuildBody,
+    live_rules,
+    what_brought,
+    wished,
+)
 from app.api.definitions.rebuild_views import RebuildItem, RebuildView, public_id, rebuild_item, rebuild_view
 from app.api.http.headers import etag, expected_revision
-from app.api.http.problems import Problem, not_found
-from app.api.jobs.commands import Accepted
+from app.api.http.problems import ApiProblem, not_found
+from app.api.jobs.commands import AcceptedCommand
 from app.api.jobs.jobs import ACCEPTED
 from app.api.routing.responses import answer
-from app.api.routing.routes import MAY_MATCH, PREFER, Answer, Call, Query, Route
-from app.definitions.rebuild_catalog import RebuildMark
+from app.api.routing.routes import MAY_MATCH, PREFER, Query, RequestContext, ResponseSpec, Route
+from app.definitions.rebuild_catalog import RebuildRecord
 from projections.definitions.rebuild_spec import recipe_text
 from projections.definitions.spec_summary import IDENTITY_RULES
 from projections.definitions.state import basis_of, basis_text
@@ -25,26 +32,26 @@ from schemas.definitions import REBUILD, DefinitionCommand, DiscardRebuild, Prom
 ENDED: Final = frozenset({"Completed", "Killed", "Purged"})
 
 
-async def list_rebuilds(call: Call[Query, None]) -> web.Response:
+async def list_rebuilds(call: RequestContext[Query, None]) -> web.Response:
     """Return the rebuilds that are remembered, the newest first."""
     check_known(call)
     live, in_force = (await call.api.store.plane.stage()).live, _in_force(call)
     return answer(call, [rebuild_item(each, in_force, live) for each in reversed(call.api.shelf.rebuilds.all)])
 
 
-async def get_rebuild(call: Call[Query, None]) -> web.Response:
+async def get_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Return a rebuild."""
     mark = _found(call)
     return answer(call, await _view(call, mark), headers=etag(mark.rebuild.version))
 
 
-async def start_rebuild(call: Call[Query, RebuildBody]) -> web.Response:
+async def start_rebuild(call: RequestContext[Query, RebuildBody]) -> web.Response:
     """Start a rebuild."""
     check_known(call)
     return await _start(call, call.body, call.body.note, "started")
 
 
-async def undo_job(call: Call[Query, None]) -> web.Response:
+async def undo_job(call: RequestContext[Query, None]) -> web.Response:
     """Start a rebuild by the rules in force without what a job or an upload has brought up to now."""
     check_known(call)
     job_id = call.path("job_id")
@@ -52,64 +59,66 @@ async def undo_job(call: Call[Query, None]) -> web.Response:
     if brought == "no_such_job":
         raise not_found("job", job_id)
     if brought == "no_messages":
-        raise Problem(409, brought, f"{WHY_NOT[brought]}: there is nothing to undo", more={"allowed": []})
+        raise ApiProblem(409, brought, f"{WHY_NOT[brought]}: there is nothing to undo", more={"allowed": []})
     said = "started"
     if job is None:
         said += "; no job has that id: if an upload has, what it brought is left out, and the report will tell"
     elif job.status not in ENDED:
         said += f"; the job is {job.status}, and what it brings from now on counts: kill it if that is wrong, too"
-    note = f"without what {job.name if job else job_id} has brought"[:LONGEST_NOTE]
+    note = f"without what {job.name if job else job_id} has brought"[:MAX_NOTE_CHARACTERS]
     return await _start(call, RebuildBody(without=(job_id,)), note, said)
 
 
-async def promote_rebuild(call: Call[Query, None]) -> web.Response:
+async def promote_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Let what was built be what is live."""
     mark = _found(call)
     command = PromoteRebuild(**envelope(call, mark.rebuild.definition_id, _expected(call, mark)))
     return await _submitted(call, command, "promoted; it goes live as soon as the lanes have changed over")
 
 
-async def discard_rebuild(call: Call[Query, None]) -> web.Response:
+async def discard_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Drop what was built; what is live stays as it is."""
     mark = _found(call)
     command = DiscardRebuild(**envelope(call, mark.rebuild.definition_id, _expected(call, mark)))
     return await _submitted(call, command, "discarded")
 
 
-async def _start(call: Call[Any, Any], body: RebuildBody, note: str, said: str) -> web.Response:
+async def _start(call: RequestContext[Any, Any], body: RebuildBody, note: str, said: str) -> web.Response:
     rules = await live_rules(call)
     recipe, basis = await wished(call, body, rules), basis_text(basis_of(rules))
     busy = call.api.shelf.rebuilds.under_way
     if busy is not None:
         name = public_id(busy.rebuild.definition_id)
         detail = f"rebuild {name} is under way, and there can be one at a time: promote or discard it first"
-        raise Problem(409, "busy", detail, more={"allowed": ["promote", "discard"], "rebuild": name})
+        raise ApiProblem(409, "busy", detail, more={"allowed": ["promote", "discard"], "rebuild": name})
     definition_id = f"{REBUILD}{uuid4()}"
     command = StartRebuild(**envelope(call, definition_id, None), recipe=recipe_text(recipe), note=note, basis=basis)
     return await _submitted(call, command, said, status=202)
 
 
-async def _submitted(call: Call[Any, Any], command: DefinitionCommand, said: str, status: int = 200) -> web.Response:
+async def _submitted(
+    call: RequestContext[Any, Any], command: DefinitionCommand, said: str, status: int = 200
+) -> web.Response:
     """Send a command and return the rebuild behind it; or 202 with where to look when it is not visible yet."""
     there = f"/v2/rebuild/{public_id(command.definition_id)}"
     event = await outcome(call, command)
     mark = call.api.shelf.rebuilds.get(command.definition_id)
     if event is None or mark is None:
         waits = "accepted; it will be visible at the address given"
-        facts = Accepted(id=public_id(command.definition_id), href=there)
+        facts = AcceptedCommand(id=public_id(command.definition_id), href=there)
         return answer(call, facts, status=202, message=waits, headers={"Location": there})
     headers = etag(mark.rebuild.version) | ({"Location": there} if status == 202 else {})
     return answer(call, await _view(call, mark), status=status, message=said, headers=headers)
 
 
-async def _view(call: Call[Any, Any], mark: RebuildMark) -> RebuildView:
+async def _view(call: RequestContext[Any, Any], mark: RebuildRecord) -> RebuildView:
     plane = call.api.store.plane
     progress = await plane.progress(mark.rebuild.definition_id)
     forgotten = call.api.rules.rules.forgotten
     return rebuild_view(mark, _in_force(call), (await plane.stage()).live, progress, forgotten)
 
 
-def _in_force(call: Call[Any, Any]) -> Mapping[str, int]:
+def _in_force(call: RequestContext[Any, Any]) -> Mapping[str, int]:
     """Return the versions in force by stream, and those of the identity rules."""
     return {
         stream_of(each.definition_id) or IDENTITY_RULES: each.applied.version
@@ -118,16 +127,16 @@ def _in_force(call: Call[Any, Any]) -> Mapping[str, int]:
     }
 
 
-def _found(call: Call[Any, Any]) -> RebuildMark:
+def _found(call: RequestContext[Any, Any]) -> RebuildRecord:
     check_known(call)
     name = call.path("rebuild_id")
-    found: RebuildMark | None = call.api.shelf.rebuilds.get(f"{REBUILD}{name}")
+    found: RebuildRecord | None = call.api.shelf.rebuilds.get(f"{REBUILD}{name}")
     if found is None:
         raise not_found("rebuild", name)
     return found
 
 
-def _expected(call: Call[Any, Any], mark: RebuildMark) -> int | None:
+def _expected(call: RequestContext[Any, Any], mark: RebuildRecord) -> int | None:
     """Return the version that the client has read: how often it was reported to be ready."""
     expected, version = expected_revision(call.request.headers), mark.rebuild.version
     if expected not in {None, version}:
@@ -135,7 +144,9 @@ def _expected(call: Call[Any, Any], mark: RebuildMark) -> int | None:
     return expected
 
 
-def _route(method: str, path: str, handler: Any, summary: str, answers: Mapping[int, Answer], **more: Any) -> Route:
+def _route(
+    method: str, path: str, handler: Any, summary: str, answers: Mapping[int, ResponseSpec], **more: Any
+) -> Route:
     return Route(
         method=method,
         path=path,
@@ -149,17 +160,21 @@ def _route(method: str, path: str, handler: Any, summary: str, answers: Mapping[
     )
 
 
-ONE: Final = Answer("the rebuild", RebuildView, headers=("ETag",))
-STARTED: Final[Mapping[int, Answer]] = {
-    202: Answer(
-        "the rebuild, which goes on by itself; or where it will be", RebuildView | Accepted, headers=("Location",)
+ONE: Final = ResponseSpec("the rebuild", RebuildView, headers=("ETag",))
+STARTED: Final[Mapping[int, ResponseSpec]] = {
+    202: ResponseSpec(
+        "the rebuild, which goes on by itself; or where it will be",
+        RebuildView | AcceptedCommand,
+        headers=("Location",),
     )
 }
-WRITTEN: Final[Mapping[int, Answer]] = {200: ONE, 202: ACCEPTED}
+WRITTEN: Final[Mapping[int, ResponseSpec]] = {200: ONE, 202: ACCEPTED}
 ACT: Final[Mapping[str, Any]] = {"headers": (MAY_MATCH, PREFER), "problems": (404, 409, 412)}
 
 ROUTES: Final = (
-    _route("GET", "/v2/rebuild", list_rebuilds, "List rebuilds", {200: Answer("the newest first", list[RebuildItem])}),
+    _route(
+        "GET", "/v2/rebuild", list_rebuilds, "List rebuilds", {200: ResponseSpec("the newest first", list[RebuildItem])}
+    ),
     _route(
         "POST",
         "/v2/rebuild",

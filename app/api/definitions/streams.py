@@ -9,9 +9,9 @@ from aiohttp import web
 from pydantic import BaseModel, Field, JsonValue
 
 from app.api.definitions.definitions import check_known
-from app.api.http.problems import Problem, not_found
+from app.api.http.problems import ApiProblem, not_found
 from app.api.routing.responses import answer
-from app.api.routing.routes import Answer, Call, Query, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
 from app.store.models import StreamView
 from projections.fields.field_stats import FieldFacts, FieldStats
 from projections.fields.suggestion import Reason, suggest
@@ -64,12 +64,12 @@ class SuggestionView(BaseModel):
     looked: int
 
 
-async def list_streams(call: Call[Query, None]) -> web.Response:
+async def list_streams(call: RequestContext[Query, None]) -> web.Response:
     """Return what was seen of every stream."""
     return answer(call, await call.api.store.streams())
 
 
-async def get_stream(call: Call[Query, None]) -> web.Response:
+async def get_stream(call: RequestContext[Query, None]) -> web.Response:
     """Return what was seen of a stream, and what is known of its fields."""
     lanes = await _lanes(call)
     stats = await call.api.store.stream_fields(lanes[0].stream) or FieldStats()
@@ -87,14 +87,14 @@ async def get_stream(call: Call[Query, None]) -> web.Response:
     return answer(call, view)
 
 
-async def get_suggestion(call: Call[Query, None]) -> web.Response:
+async def get_suggestion(call: RequestContext[Query, None]) -> web.Response:
     """Return a first mapping, with the kinds of identities that are in force beside its own."""
     check_known(call)
     stream = (await _lanes(call))[0].stream
     stats = await call.api.store.stream_fields(stream)
     if stats is None:
         detail = f"no message of {stream!r} was looked at yet; try again when more of them have come"
-        raise Problem(404, "no_fields_known", detail)
+        raise ApiProblem(404, "no_fields_known", detail)
     in_force = {
         each.definition_id: orjson.loads(each.applied.body) for each in call.api.shelf.definitions if each.applied
     }
@@ -108,7 +108,7 @@ async def get_suggestion(call: Call[Query, None]) -> web.Response:
     return answer(call, view)
 
 
-async def _lanes(call: Call[Any, Any]) -> Sequence[StreamView]:
+async def _lanes(call: RequestContext[Any, Any]) -> Sequence[StreamView]:
     name = call.path("name")
     found = await call.api.store.streams(name)
     if not found:
@@ -142,7 +142,7 @@ def _route(path: str, handler: Any, summary: str, data: Any, *problems: int) -> 
         role="viewer",
         tag="streams",
         summary=summary,
-        answers={200: Answer(summary, data)},
+        answers={200: ResponseSpec(summary, data)},
         problems=(422, *problems),
     )
 

@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, JsonValue
 
-from app.definitions.catalog import DefinitionShelf, VersionMark, VersionStatus
+from app.definitions.catalog import DefinitionCatalog, VersionRecord, VersionStatus
 from projections.definitions.definition import Definition
-from projections.definitions.rebuild_spec import Applied
+from projections.definitions.rebuild_spec import AppliedBody
 from projections.views.json_diff import Change
 from schemas.definitions import stream_of
 
@@ -82,11 +82,11 @@ def definition_item(found: Definition) -> DefinitionItem:
     )
 
 
-def definition_view(shelf: DefinitionShelf, found: Definition, asked: BodyView | None = None) -> DefinitionView:
+def definition_view(shelf: DefinitionCatalog, found: Definition, asked: BodyView | None = None) -> DefinitionView:
     """Return a definition with all that is known of it."""
     marks = shelf.versions(found.definition_id)
 
-    def shown(which: Applied | None) -> BodyView | None:
+    def shown(which: AppliedBody | None) -> BodyView | None:
         return body_view(marks[which.version], which.body) if which else None
 
     return DefinitionView(
@@ -98,7 +98,7 @@ def definition_view(shelf: DefinitionShelf, found: Definition, asked: BodyView |
     )
 
 
-def body_view(mark: VersionMark, body: str) -> BodyView:
+def body_view(mark: VersionRecord, body: str) -> BodyView:
     """Return a version with its body."""
     return BodyView(**_facts(mark), body=orjson.loads(body))
 
@@ -108,5 +108,5 @@ def change_view(change: Change) -> ChangeView:
     return ChangeView(pointer=change.pointer, kind=change.kind, before=change.before, after=change.after)
 
 
-def _facts(mark: VersionMark) -> dict[str, Any]:
+def _facts(mark: VersionRecord) -> dict[str, Any]:
     return {name: getattr(mark, name) for name in VersionView.model_fields}

@@ -7,14 +7,14 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from app.api.http.problems import Problem
-from app.auth import Caller, Role, Tokens, form_token
+from app.api.http.problems import ApiProblem
+from app.auth import AccessRole, Caller, Tokens, form_token
 
 COOKIE: Final = "entrepot_session"
 FORM_HEADER: Final = "X-Form-Token"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-NOBODY: Final = Caller("", "", "viewer", "token")
+ANONYMOUS: Final = Caller("", "", "viewer", "token")
 
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
@@ -41,7 +41,7 @@ def check_host(request: web.Request, bound_to: str) -> None:
         return
     name = (urlsplit(f"//{request.host}").hostname or "") if _splits(request.host) else ""
     if name not in LOCAL_NAMES | {bound_to}:
-        raise Problem(421, "wrong_host", f"this is not {name or 'that host'!r}: use localhost or 127.0.0.1")
+        raise ApiProblem(421, "wrong_host", f"this is not {name or 'that host'!r}: use localhost or 127.0.0.1")
 
 
 def _splits(host: str) -> bool:
@@ -83,8 +83,8 @@ def authenticated(request: web.Request, tokens: Tokens) -> Caller:
     return found
 
 
-def _who(detail: str) -> Problem:
-    return Problem(401, "unauthenticated", detail, headers={"WWW-Authenticate": 'Bearer realm="entrepot"'})
+def _who(detail: str) -> ApiProblem:
+    return ApiProblem(401, "unauthenticated", detail, headers={"WWW-Authenticate": 'Bearer realm="entrepot"'})
 
 
 def check_same_site(request: web.Request) -> None:
@@ -100,7 +100,7 @@ def check_same_site(request: web.Request) -> None:
     else:
         good = origin is None or origin == f"{request.scheme}://{request.host}"
     if not good:
-        raise Problem(403, "cross_site", "this was sent from another site: send it from Entrepot's own pages")
+        raise ApiProblem(403, "cross_site", "this was sent from another site: send it from Entrepot's own pages")
 
 
 def check_form_token(session: str, given: str) -> None:
@@ -111,10 +111,10 @@ def check_form_token(session: str, given: str) -> None:
 
     """
     if not hmac.compare_digest(form_token(session).encode(), given.encode("utf-8", "surrogatepass")):
-        raise Problem(403, "stale_form", "this page is from another session: load it again, then repeat")
+        raise ApiProblem(403, "stale_form", "this page is from another session: load it again, then repeat")
 
 
-def authorize(caller: Caller, role: Role) -> None:
+def authorize(caller: Caller, role: AccessRole) -> None:
     """Make sure that a caller may do what needs that role.
 
     Raises:
@@ -122,4 +122,4 @@ def authorize(caller: Caller, role: Role) -> None:
 
     """
     if not caller.may(role):
-        raise Problem(403, "forbidden", f"this needs the role {role}; {caller.name} is {caller.role}")
+        raise ApiProblem(403, "forbidden", f"this needs the role {role}; {caller.name} is {caller.role}")

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from app.api.http.auth import SECURITY_HEADERS
-from app.api.http.problems import Problem
+from app.api.http.problems import ApiProblem
 
 MAX_LINE_BYTES: Final = 64 * 1024
 IDLE_SECONDS: Final = 30.0  # without the whole head of a request, at first and after each answer
@@ -45,14 +45,14 @@ class Connection(web.RequestHandler):
         return response
 
 
-def _problem(status: int, error: BaseException | None) -> Problem:
+def _problem(status: int, error: BaseException | None) -> ApiProblem:
     match error:
         case LineTooLong():
-            return Problem(status, "line_too_long", "the address or a header of the request is too long")
+            return ApiProblem(status, "line_too_long", "the address or a header of the request is too long")
         case HttpProcessingError():
-            return Problem(status, "malformed_request", "this can't be read as a request of HTTP/1.1 (RFC 9112)")
+            return ApiProblem(status, "malformed_request", "this can't be read as a request of HTTP/1.1 (RFC 9112)")
         case _:
-            return Problem(status, "internal", "something broke inside; the log has the cause")
+            return ApiProblem(status, "internal", "something broke inside; the log has the cause")
 
 
 class Port(web.AppRunner):

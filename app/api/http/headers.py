@@ -5,12 +5,12 @@ from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from app.api.http.problems import FieldError, Problem, invalid
+from app.api.http.problems import ApiProblem, FieldError, invalid
 
 DEFAULT_SECONDS: Final = 5.0
-LONGEST_SECONDS: Final = 15.0  # an edit is up to three commands, and a request has sixty
+MAX_WAIT_SECONDS: Final = 15.0  # an edit is up to three commands, and a request has sixty
 ANY: Final = None
-LONGEST_KEY: Final = 200
+MAX_IDEMPOTENCY_KEY: Final = 200
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
@@ -27,7 +27,7 @@ def patience(headers: Headers) -> float:
             case "respond-async":
                 return 0.0
             case "wait" if value.strip(' "').isascii() and value.strip(' "').isdigit():
-                seconds = min(float(value.strip(' "')[:6]), LONGEST_SECONDS)
+                seconds = min(float(value.strip(' "')[:6]), MAX_WAIT_SECONDS)
             case _:
                 pass
     return seconds
@@ -49,7 +49,7 @@ def expected_revision(headers: Headers) -> int | None:
         raise invalid([FieldError("If-Match", "bad_etag", message)])
     weak, tag = found.groups()
     if weak or not tag.isascii() or not tag.isdigit() or len(tag) > 15:
-        raise Problem(412, "revision_mismatch", f"nothing here ever had the entity tag {text}", more={"changed": {}})
+        raise ApiProblem(412, "revision_mismatch", f"nothing here ever had the entity tag {text}", more={"changed": {}})
     return int(tag)
 
 
@@ -64,8 +64,8 @@ def idempotency_key(headers: Headers) -> str | None:
     if len(keys) > 1:
         raise invalid([FieldError("Idempotency-Key", "bad_key", "one key is needed, and not several")])
     key = next(iter(keys), None)
-    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
-        message = f"a key has 1 to {LONGEST_KEY} printable characters"
+    if key is not None and not (0 < len(key) <= MAX_IDEMPOTENCY_KEY and key.isprintable()):
+        message = f"a key has 1 to {MAX_IDEMPOTENCY_KEY} printable characters"
         raise invalid([FieldError("Idempotency-Key", "bad_key", message)])
     return key
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
 
-FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
-LONGEST: Final = timedelta(days=366)
+MIN_TIMESTAMP: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_TIMESTAMP: Final = datetime(9000, 1, 1, tzinfo=UTC)
+MAX_DURATION: Final = timedelta(days=366)
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -25,9 +25,9 @@ def _rfc3339(value: Any) -> Any:
 def _bounded(value: datetime) -> datetime:
     """Return the moment in UTC; one that lies outside all of Entrepot's time is the nearest inside."""
     naive = value.replace(tzinfo=None)
-    if naive.year < FIRST.year + 1:
-        return FIRST
-    return LAST if naive.year >= LAST.year else max(FIRST, value.astimezone(UTC))
+    if naive.year < MIN_TIMESTAMP.year + 1:
+        return MIN_TIMESTAMP
+    return MAX_TIMESTAMP if naive.year >= MAX_TIMESTAMP.year else max(MIN_TIMESTAMP, value.astimezone(UTC))
 
 
 def _duration(value: Any) -> timedelta:
@@ -37,10 +37,10 @@ def _duration(value: Any) -> timedelta:
     if not re.fullmatch(DURATION_PATTERN, text):
         raise ValueError("a length of time such as 90s, 15m, 1h30m, 2d or 1w is needed")
     span = sum(int(count) * UNITS[unit] for count, unit in _PARTS.findall(text))
-    return min(timedelta(seconds=min(span, 10**9)), LONGEST)
+    return min(timedelta(seconds=min(span, 10**9)), MAX_DURATION)
 
 
-Moment = Annotated[
+TimestampText = Annotated[
     AwareDatetime,
     BeforeValidator(_rfc3339),
     AfterValidator(_bounded),

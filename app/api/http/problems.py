@@ -14,9 +14,9 @@ from connectors.kit.field_hints import UNKNOWN, no_such_field
 from schemas.json_pointer import json_pointer
 
 CONTENT_TYPE: Final = "application/problem+json"
-MOST_ERRORS: Final = 100  # fields that an answer goes into
-MOST_NAMED: Final = 20
-LONGEST_NAME: Final = 200
+MAX_ERRORS: Final = 100  # fields that an answer goes into
+MAX_NAMED_FIELDS: Final = 20
+MAX_NAME_CHARACTERS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class FieldError:
     message: str
 
 
-class Problem(Exception):
+class ApiProblem(Exception):
     """The request can't be answered as asked; `detail` says so in plain words, with what to do."""
 
     def __init__(
@@ -69,19 +69,21 @@ class Problem(Exception):
         )
 
 
-def not_found(what: str, name: str, more: str = "") -> Problem:
+def not_found(what: str, name: str, more: str = "") -> ApiProblem:
     """Return the problem of something that isn't there; `more` goes on with the sentence."""
-    return Problem(404, f"no_such_{what.replace(' ', '_')}", f"there is no {what} {name!r}{more}")
+    return ApiProblem(404, f"no_such_{what.replace(' ', '_')}", f"there is no {what} {name!r}{more}")
 
 
-def invalid(errors: Sequence[FieldError]) -> Problem:
+def invalid(errors: Sequence[FieldError]) -> ApiProblem:
     """Return the problem of fields that are not as they have to be."""
     fields = list(dict.fromkeys(each.pointer or "/" for each in errors))
-    named = ", ".join(fields[:MOST_NAMED]) + (f" and {len(fields) - MOST_NAMED} more" if fields[MOST_NAMED:] else "")
-    shown = tuple(errors[:MOST_ERRORS])
+    named = ", ".join(fields[:MAX_NAMED_FIELDS]) + (
+        f" and {len(fields) - MAX_NAMED_FIELDS} more" if fields[MAX_NAMED_FIELDS:] else ""
+    )
+    shown = tuple(errors[:MAX_ERRORS])
     if more := len(errors) - len(shown):
         shown += (FieldError("", "more", f"and {more} more"),)
-    return Problem(422, "invalid", f"these fields are not as they have to be: {named}", errors=shown)
+    return ApiProblem(422, "invalid", f"these fields are not as they have to be: {named}", errors=shown)
 
 
 def field_errors(error: ValidationError, prefix: str = "", *, model: type[BaseModel] | None = None) -> list[FieldError]:
@@ -90,7 +92,7 @@ def field_errors(error: ValidationError, prefix: str = "", *, model: type[BaseMo
     With the model, a field that it doesn't have is answered with those that it has: where many are, only the first.
     """
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    said = [_message(each, model) for each in found[:MOST_ERRORS]] + [each["msg"] for each in found[MOST_ERRORS:]]
+    said = [_message(each, model) for each in found[:MAX_ERRORS]] + [each["msg"] for each in found[MAX_ERRORS:]]
     return [
         FieldError(prefix + pointer(each["loc"]), each["type"], message)
         for each, message in zip(found, said, strict=True)
@@ -109,4 +111,4 @@ def pointer(location: Sequence[int | str]) -> str:
 
 
 def _cut(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
+    return name if len(name) <= MAX_NAME_CHARACTERS else f"{name[:MAX_NAME_CHARACTERS]}…"

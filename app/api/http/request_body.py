@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from app.api.http.problems import Problem
+from app.api.http.problems import ApiProblem
 from connectors.contract import ConnectorError, RetryLater
 from connectors.kit.read_ahead import in_thread
 from connectors.text.compression import Compression, Decoder, decoder
@@ -36,9 +36,9 @@ def content_encoding(request: web.Request) -> Compression | None:
     return ENCODINGS[said]
 
 
-def unknown_encoding(said: str) -> Problem:
+def unknown_encoding(said: str) -> ApiProblem:
     """Return the problem of a body that is packed with something else."""
-    return Problem(
+    return ApiProblem(
         415,
         "unknown_content_encoding",
         f"Content-Encoding is {said[:100]!r}: here it can be gzip or zstd, or left out",
@@ -46,9 +46,9 @@ def unknown_encoding(said: str) -> Problem:
     )
 
 
-def too_large(most: int, hint: str = "") -> Problem:
+def too_large(most: int, hint: str = "") -> ApiProblem:
     """Return the problem of a body over a bound."""
-    return Problem(413, "too_large", f"a body has at most {most:,} bytes here{hint}")
+    return ApiProblem(413, "too_large", f"a body has at most {most:,} bytes here{hint}")
 
 
 async def whole_body(request: web.Request, most: int, hint: str = "") -> bytes:
@@ -72,9 +72,9 @@ async def whole_body(request: web.Request, most: int, hint: str = "") -> bytes:
                 parts.append(part)
     except TimeoutError as error:
         detail = f"the body did not arrive within {ARRIVAL_SECONDS:.0f} seconds; nothing was kept"
-        raise Problem(408, "slow_body", detail, headers={"Connection": "close"}) from error
+        raise ApiProblem(408, "slow_body", detail, headers={"Connection": "close"}) from error
     except (ConnectionError, web.RequestPayloadError) as error:
-        raise Problem(400, "incomplete", "the body did not arrive as announced; nothing was kept") from error
+        raise ApiProblem(400, "incomplete", "the body did not arrive as announced; nothing was kept") from error
     raw = parts[0] if len(parts) == 1 else b"".join(parts)
     if kind is None or kind == "none":
         return raw
@@ -94,7 +94,7 @@ def _unpacked(raw: bytes, unpacker: Decoder, most: int, hint: str) -> bytes:
             parts.append(part)
         unpacker.finish()
     except ConnectorError as error:
-        raise Problem(400, error.code, f"{error.message}; nothing was kept") from error
+        raise ApiProblem(400, error.code, f"{error.message}; nothing was kept") from error
     return b"".join(parts)
 
 

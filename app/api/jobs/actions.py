@@ -14,8 +14,8 @@ from app.api.jobs.commands import check_not_pushed, find_job, send, stamped, unt
 from app.api.jobs.jobs import ACCEPTED
 from app.api.jobs.views import ACTIONS as ACTION_NAMES
 from app.api.jobs.views import JobView
-from app.api.routing.routes import MAY_MATCH, PREFER, Answer, Call, Handler, Query, Route
-from app.auth import Role
+from app.api.routing.routes import MAY_MATCH, PREFER, Handler, Query, RequestContext, ResponseSpec, Route
+from app.auth import AccessRole
 from schemas.commands import ConfigureJob, JobCommand, KillJob, PauseJob, RestoreJob, ResumeJob, RunJob
 
 
@@ -34,7 +34,7 @@ class Action:
     name: str
     done: str
     summary: str
-    role: Role
+    role: AccessRole
     command: Callable[..., JobCommand]
 
 
@@ -47,7 +47,7 @@ ACTIONS: Final = (
 )
 
 
-async def pause_job(call: Call[PauseQuery, None]) -> web.Response:
+async def pause_job(call: RequestContext[PauseQuery, None]) -> web.Response:
     """Pause a job, for a time or until it is resumed."""
     job_id, span = call.path("job_id"), call.query.for_
     await find_job(call, job_id)
@@ -57,7 +57,7 @@ async def pause_job(call: Call[PauseQuery, None]) -> web.Response:
     return written(call, job_id, await send(call, command), "paused")
 
 
-async def revert_job(call: Call[Query, None]) -> web.Response:
+async def revert_job(call: RequestContext[Query, None]) -> web.Response:
     """Bring back an older configuration, with its cadence and retry policy, as a new version."""
     job_id, version = call.path("job_id"), call.path("version")
     job = await find_job(call, job_id)
@@ -79,7 +79,7 @@ async def revert_job(call: Call[Query, None]) -> web.Response:
 
 
 def _handler(action: Action) -> Handler:
-    async def act(call: Call[Any, Any]) -> web.StreamResponse:
+    async def act(call: RequestContext[Any, Any]) -> web.StreamResponse:
         job_id = call.path("job_id")
         job = await find_job(call, job_id)
         if action.command in {RunJob, ResumeJob}:
@@ -90,7 +90,7 @@ def _handler(action: Action) -> Handler:
     return act
 
 
-def _route(path: str, handler: Handler, role: Role, summary: str, query: type[Query] = Query) -> Route:
+def _route(path: str, handler: Handler, role: AccessRole, summary: str, query: type[Query] = Query) -> Route:
     return Route(
         method="POST",
         path=f"/v2/job/{{job_id}}/{path}",
@@ -100,7 +100,7 @@ def _route(path: str, handler: Handler, role: Role, summary: str, query: type[Qu
         summary=summary,
         query=query,
         headers=(MAY_MATCH, PREFER),
-        answers={200: Answer("the job", JobView, headers=("ETag",)), 202: ACCEPTED},
+        answers={200: ResponseSpec("the job", JobView, headers=("ETag",)), 202: ACCEPTED},
         problems=(404, 409, 412, 422, 503),
     )
 

@@ -13,15 +13,15 @@ from app.api.routing.routes import Body
 from connectors.catalog import connector
 from connectors.contract import JobType
 from projections.jobs.cadence import InvalidCadenceError, check
-from projections.jobs.command_checks import LONGEST_SECONDS, MAX_DESCRIPTION, MAX_NAME
+from projections.jobs.command_checks import MAX_DESCRIPTION, MAX_NAME, MAX_SECONDS
 from projections.json_object import MAX_JSON_BYTES
 from schemas.policies import Cadence, CadenceKind, QuietWindow, RetryPolicy
 
 PUSHED: Final = "such a job is made by sending a file: POST /collect/bulk/{stream}"
-MOST_ITEMS: Final = 100
+MAX_ITEMS: Final = 100
 YEAR_SECONDS: Final = 366 * 86_400
 
-Seconds = Annotated[int, Field(ge=1, le=LONGEST_SECONDS)]
+Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"\S")]
 Description = Annotated[str, Field(max_length=MAX_DESCRIPTION)]
 JsonObject = dict[str, Any]
@@ -31,8 +31,8 @@ TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 def _few(value: Any) -> Any:
     """Refuse a flood before each of its items is looked at; what is just too many is refused by the field itself."""
-    if isinstance(value, list) and len(value) > MOST_ITEMS:
-        raise ValueError(f"a list here has at most {MOST_ITEMS} items, and this one has {len(value):,}")
+    if isinstance(value, list) and len(value) > MAX_ITEMS:
+        raise ValueError(f"a list here has at most {MAX_ITEMS} items, and this one has {len(value):,}")
     return value
 
 

@@ -7,10 +7,10 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from app.api.http.headers import etag, patience, traceparent
-from app.api.http.problems import FieldError, Problem, invalid, not_found
+from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.views import ACTIONS, allowed, job_view
 from app.api.routing.responses import answer
-from app.api.routing.routes import Call
+from app.api.routing.routes import RequestContext
 from app.api.services.command_gateway import Done, Refused, Sent
 from app.records.envelopes import stamp
 from connectors.catalog import is_pushed
@@ -30,19 +30,19 @@ FIELDS: Final[Mapping[str, str]] = {
 }
 
 
-class Accepted(BaseModel):
+class AcceptedCommand(BaseModel):
     """A write that is kept and not visible yet."""
 
     id: str
     href: str
 
 
-def stamped(call: Call[Any, Any], job_id: str) -> dict[str, Any]:
+def stamped(call: RequestContext[Any, Any], job_id: str) -> dict[str, Any]:
     """Return the envelope of a command of this caller."""
     return stamp(job_id, f"user:{call.caller.name}", call.api.clock)
 
 
-async def find_job(call: Call[Any, Any], job_id: str) -> Job:
+async def find_job(call: RequestContext[Any, Any], job_id: str) -> Job:
     """Return a job that people may see.
 
     Raises:
@@ -67,10 +67,10 @@ def check_not_pushed(job: Job, action: str) -> None:
             f"{action} can't be done with an upload: its data comes with a request. "
             "Send the file again with the same Idempotency-Key, and it goes on where it stopped"
         )
-        raise Problem(409, "pushed_job", detail, more={"allowed": allowed(job)})
+        raise ApiProblem(409, "pushed_job", detail, more={"allowed": allowed(job)})
 
 
-async def send(call: Call[Any, Any], command: JobCommand) -> Job | None:
+async def send(call: RequestContext[Any, Any], command: JobCommand) -> Job | None:
     """Send a command and return the job behind it; None when that is not visible within the time given.
 
     Raises:
@@ -81,7 +81,7 @@ async def send(call: Call[Any, Any], command: JobCommand) -> Job | None:
     return await call.api.store.job(command.job_id) if isinstance(outcome, Done) else None
 
 
-async def send_events(call: Call[Any, Any], command: JobCommand) -> tuple[JobEvent, ...]:
+async def send_events(call: RequestContext[Any, Any], command: JobCommand) -> tuple[JobEvent, ...]:
     """Send a command and return what it led to; nothing, when that is not visible within the time given.
 
     Raises:
@@ -92,19 +92,23 @@ async def send_events(call: Call[Any, Any], command: JobCommand) -> tuple[JobEve
     return outcome.events if isinstance(outcome, Done) else ()
 
 
-async def _submitted(call: Call[Any, Any], command: JobCommand) -> Done | Sent:
+async def _submitted(call: RequestContext[Any, Any], command: JobCommand) -> Done | Sent:
     try:
         return await call.api.gateway.submit(command, patience(call.request.headers), traceparent(call.request.headers))
     except Refused as refusal:
         raise refused(refusal.event) from refusal
 
 
-def written(call: Call[Any, Any], job_id: str, job: Job | None, message: str, status: int = 200) -> web.Response:
+def written(
+    call: RequestContext[Any, Any], job_id: str, job: Job | None, message: str, status: int = 200
+) -> web.Response:
     """Return the job behind a write; or 202 with where to look when it is not visible yet."""
     there = f"/v2/job/{job_id}"
     if job is None:
         said = "accepted; it will be visible at the address given"
-        return answer(call, Accepted(id=job_id, href=there), status=202, message=said, headers={"Location": there})
+        return answer(
+            call, AcceptedCommand(id=job_id, href=there), status=202, message=said, headers={"Location": there}
+        )
     headers = etag(job.revision) | ({"Location": there} if status == 201 else {})
     return answer(call, job_view(job), status=status, message=message, headers=headers)
 
@@ -122,18 +126,18 @@ def until_it_begins(job: Job, cadence: Cadence) -> str:
             return ""
 
 
-def refused(event: CommandRefused) -> Problem:
+def refused(event: CommandRefused) -> ApiProblem:
     """Return the problem that a refusal is."""
     actions = [ACTIONS[each] for each in event.allowed if each in ACTIONS]
     match event.code:
         case "no_such_job":
             return not_found("job", event.job_id)
         case "revision_mismatch":
-            return Problem(412, event.code, event.message, headers=etag(event.revision), more={"changed": {}})
+            return ApiProblem(412, event.code, event.message, headers=etag(event.revision), more={"changed": {}})
         case code if code in FIELDS:
             return invalid([FieldError(FIELDS[code], code, event.message)])
         case _:
-            return Problem(409, event.code, in_api_words(event.message), more={"allowed": actions})
+            return ApiProblem(409, event.code, in_api_words(event.message), more={"allowed": actions})
 
 
 def in_api_words(message: str) -> str:

@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from app.api.http.headers import etag, expected_revision
-from app.api.http.problems import Problem, invalid
+from app.api.http.problems import ApiProblem, invalid
 from app.api.jobs.bodies import (
     CadenceBody,
     PatchBody,
@@ -28,9 +28,9 @@ from app.api.jobs.bodies import (
 from app.api.jobs.commands import check_not_pushed, find_job, send, stamped, until_it_begins, written
 from app.api.jobs.jobs import ACCEPTED
 from app.api.jobs.views import JobView, allowed, redacted
-from app.api.routing.routes import IF_MATCH, PREFER, Answer, Call, Query, Route
+from app.api.routing.routes import IF_MATCH, PREFER, Query, RequestContext, ResponseSpec, Route
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, Job, JobState
+from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import ConfigureJob, EditCursor, JobCommand, RenameJob
 from schemas.policies import Cadence, RetryPolicy
 
@@ -38,7 +38,7 @@ FOLD_PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Edited:
+class JobEdit:
     """A job's editable fields behind a patch."""
 
     name: str
@@ -49,10 +49,10 @@ class Edited:
     cursor: dict[str, Any]
 
 
-async def patch_job(call: Call[Query, PatchBody]) -> web.Response:
+async def patch_job(call: RequestContext[Query, PatchBody]) -> web.Response:
     """Change what the patch names: the cursor first, as it alone can be refused for the job's status."""
     if "If-Match" not in call.request.headers:
-        raise Problem(428, "if_match_required", "an edit needs If-Match with the ETag of the job that was read")
+        raise ApiProblem(428, "if_match_required", "an edit needs If-Match with the ETag of the job that was read")
     job = await find_job(call, call.path("job_id"))
     expected = expected_revision(call.request.headers)
     if expected is not None and expected != job.revision:
@@ -65,7 +65,7 @@ async def patch_job(call: Call[Query, PatchBody]) -> web.Response:
     for command in commands:
         try:
             seen = await send(call, command)
-        except Problem as problem:
+        except ApiProblem as problem:
             if problem.code != "revision_mismatch" or expected is None:
                 raise
             raise await _changed(call, await find_job(call, job.job_id), expected) from problem
@@ -82,7 +82,7 @@ def _check_allowed(job: Job, fields: set[str]) -> None:
     if refused:
         hint = "; pause it first" if refused == ["edit_cursor"] and "pause" in allowed(job) else ""
         what = " and ".join(refused).replace("_", " ")
-        raise Problem(
+        raise ApiProblem(
             409,
             "not_allowed",
             f"{what} can't be done while the job is {job.status}{hint}",
@@ -90,7 +90,7 @@ def _check_allowed(job: Job, fields: set[str]) -> None:
         )
 
 
-def _edited(call: Call[Query, PatchBody], job: Job) -> Edited:
+def _edited(call: RequestContext[Query, PatchBody], job: Job) -> JobEdit:
     patch, fields = call.body, call.body.model_fields_set
     kept = orjson.loads(job.configuration)
     configuration = merged(kept, as_kept(patch.configuration, redacted(job.provider, job.configuration), kept))
@@ -107,7 +107,7 @@ def _edited(call: Call[Query, PatchBody], job: Job) -> Edited:
         errors += cursor_errors(kind, cursor)
     if errors:
         raise invalid(errors)
-    return Edited(
+    return JobEdit(
         name=patch.name if "name" in fields else job.name,
         description=patch.description if "description" in fields else job.description,
         configuration=configuration,
@@ -117,7 +117,7 @@ def _edited(call: Call[Query, PatchBody], job: Job) -> Edited:
     )
 
 
-def _commands(call: Call[Query, PatchBody], job: Job, new: Edited, expected: int | None) -> list[JobCommand]:
+def _commands(call: RequestContext[Query, PatchBody], job: Job, new: JobEdit, expected: int | None) -> list[JobCommand]:
     """Return a command for each kind of change there is, each at the revision that the one before leaves."""
     wanted: list[tuple[type[JobCommand], dict[str, Any]]] = []
     if new.cursor != orjson.loads(job.cursor):
@@ -134,7 +134,7 @@ def _commands(call: Call[Query, PatchBody], job: Job, new: Edited, expected: int
     ]
 
 
-async def _changed(call: Call[Query, PatchBody], job: Job, expected: int) -> Problem:
+async def _changed(call: RequestContext[Query, PatchBody], job: Job, expected: int) -> ApiProblem:
     """Return the problem of an edit that came second: every field that others changed, theirs beside yours."""
     base = await _at_revision(call, job.job_id, expected)
     before, now = _shown(base) if base else {}, _shown(job)
@@ -149,7 +149,7 @@ async def _changed(call: Call[Query, PatchBody], job: Job, expected: int) -> Pro
         if name == "configuration" and isinstance(yours, dict):
             yours = redacted(job.provider, canonical(yours))
         changed[name] = {"current": current, "yours": yours}
-    return Problem(
+    return ApiProblem(
         412,
         "revision_mismatch",
         f"the job is at revision {job.revision}, not {expected}: others changed {', '.join(changed) or 'it'} meanwhile",
@@ -158,8 +158,8 @@ async def _changed(call: Call[Query, PatchBody], job: Job, expected: int) -> Pro
     )
 
 
-async def _at_revision(call: Call[Query, PatchBody], job_id: str, revision: int) -> Job | None:
-    state: JobState = Absent(job_id)
+async def _at_revision(call: RequestContext[Query, PatchBody], job_id: str, revision: int) -> Job | None:
+    state: JobState = NoJob(job_id)
     while True:
         seq = state.seq if isinstance(state, Job) else 0
         events = await call.api.store.events(job_id, after_seq=seq, limit=FOLD_PAGE)
@@ -195,7 +195,7 @@ ROUTES: Final = (
         body=PatchBody,
         body_type="application/merge-patch+json",
         headers=(IF_MATCH, PREFER),
-        answers={200: Answer("the job", JobView, headers=("ETag",)), 202: ACCEPTED},
+        answers={200: ResponseSpec("the job", JobView, headers=("ETag",)), 202: ACCEPTED},
         problems=(400, 404, 409, 412, 413, 415, 422, 428, 503),
     ),
 )

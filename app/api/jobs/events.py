@@ -16,10 +16,10 @@ from aiokafka.errors import KafkaError
 from pydantic import Field
 
 from app.api.http.param_types import Text
-from app.api.http.problems import FieldError, Problem, invalid
+from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.jobs.views import event_view
-from app.api.routing.routes import LAST_EVENT_ID, Answer, Call, Query, Route
-from app.api.services.event_tail import Listener, Positions, Tailed, events_consumer
+from app.api.routing.routes import LAST_EVENT_ID, Query, RequestContext, ResponseSpec, Route
+from app.api.services.event_tail import EventSubscription, Positions, TailedEvent, events_consumer
 from app.records.events import event_in
 from schemas.events import JobEvent
 from schemas.topics import JOBS_EVENTS
@@ -40,12 +40,12 @@ class EventsQuery(Query):
     )
 
 
-async def follow(call: Call[EventsQuery, None]) -> web.StreamResponse:
+async def follow(call: RequestContext[EventsQuery, None]) -> web.StreamResponse:
     """Send events until the client leaves, or reads too slowly and has to come back."""
     last = call.request.headers.get("Last-Event-ID") or call.query.last_event_id
     seen = parse_id(last) if last else None
     if not call.api.tail.alive:
-        raise Problem(
+        raise ApiProblem(
             503, "events_unavailable", "Kafka is not reachable right now; try again", headers={"Retry-After": "2"}
         )
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
@@ -67,7 +67,10 @@ async def follow(call: Call[EventsQuery, None]) -> web.StreamResponse:
 
 
 async def _send_all(
-    call: Call[EventsQuery, None], response: web.StreamResponse, listener: Listener, seen: Positions | None
+    call: RequestContext[EventsQuery, None],
+    response: web.StreamResponse,
+    listener: EventSubscription,
+    seen: Positions | None,
 ) -> None:
     positions = dict(listener.start)
     if seen is not None:
@@ -87,7 +90,10 @@ async def _send_all(
 
 
 async def _send(
-    call: Call[EventsQuery, None], response: web.StreamResponse, tailed: Tailed, positions: dict[int, int]
+    call: RequestContext[EventsQuery, None],
+    response: web.StreamResponse,
+    tailed: TailedEvent,
+    positions: dict[int, int],
 ) -> None:
     if tailed.offset < positions.get(tailed.partition, 0):
         return
@@ -96,7 +102,7 @@ async def _send(
         await _write(response, rendered(tailed.event, positions))
 
 
-async def missed(bootstrap_servers: str, since: Mapping[int, int], until: Positions) -> AsyncIterator[Tailed]:
+async def missed(bootstrap_servers: str, since: Mapping[int, int], until: Positions) -> AsyncIterator[TailedEvent]:
     """Yield what lies between two positions, from Kafka."""
     behind = {number: offset for number, offset in since.items() if offset < until.get(number, 0)}
     if not behind:
@@ -113,7 +119,7 @@ async def missed(bootstrap_servers: str, since: Mapping[int, int], until: Positi
                 for record in records:
                     event = event_in(record.value)
                     if event is not None and record.offset < until[record.partition]:
-                        yield Tailed(record.partition, record.offset, event)
+                        yield TailedEvent(record.partition, record.offset, event)
             for number in tuple(behind):
                 # The position moves over transaction markers too, which are no records.
                 if await consumer.position(TopicPartition(JOBS_EVENTS.name, number)) >= until[number]:
@@ -162,7 +168,7 @@ ROUTES: Final = (
         summary="Follow events as they happen (server-sent events)",
         query=EventsQuery,
         headers=(LAST_EVENT_ID,),
-        answers={200: Answer("a stream without an end", content_type="text/event-stream")},
+        answers={200: ResponseSpec("a stream without an end", content_type="text/event-stream")},
         problems=(422, 503),
         streams=True,
     ),

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Final, Literal
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from app.api.http.param_types import Duration, Limit, Moment, PageCursor, Text
+from app.api.http.param_types import Duration, Limit, PageCursor, Text, TimestampText
 from app.api.jobs.commands import find_job
 from app.api.jobs.views import ConfigurationView, configuration_view, event_view
 from app.api.routing.responses import answer, page
-from app.api.routing.routes import Answer, Call, Query, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
 from app.store.models import LogFilter, LogOrder, MetricFilter
 from projections.views.job_log import LogKind, LogLine
 from projections.views.metrics import Bucket
@@ -25,8 +25,8 @@ class LogQuery(Query):
     """Which lines; `since` included, `until` not."""
 
     kind: Annotated[tuple[LogKind, ...], Field(max_length=17)] = ()
-    since: Moment | None = None
-    until: Moment | None = None
+    since: TimestampText | None = None
+    until: TimestampText | None = None
     search: Text = ""
     order: LogOrder = "newest_first"
     limit: Limit = 50
@@ -43,15 +43,15 @@ class HistoryQuery(Query):
     """Which events."""
 
     after_seq: Annotated[int, Field(ge=0, le=2**62)] = 0
-    until: Moment | None = None
+    until: TimestampText | None = None
     limit: Limit = 100
 
 
 class MetricQuery(Query):
     """Which counts: the last 24 hours by default."""
 
-    since: Moment | None = None
-    until: Moment | None = None
+    since: TimestampText | None = None
+    until: TimestampText | None = None
     interval: Annotated[Duration | None, Field(description="the width of a bucket: whole minutes; 1h by default")] = (
         None
     )
@@ -77,30 +77,30 @@ class MetricView(BaseModel):
     buckets: list[BucketView]
 
 
-async def job_log(call: Call[LogQuery, None]) -> web.Response:
+async def job_log(call: RequestContext[LogQuery, None]) -> web.Response:
     """Return a page of a job's log."""
     job = await find_job(call, call.path("job_id"))
     return await _log_page(call, job.job_id)
 
 
-async def all_logs(call: Call[LogQuery, None]) -> web.Response:
+async def all_logs(call: RequestContext[LogQuery, None]) -> web.Response:
     """Return a page of the log of all jobs."""
     return await _log_page(call, "")
 
 
-async def _log_page(call: Call[LogQuery, None], job_id: str) -> web.Response:
+async def _log_page(call: RequestContext[LogQuery, None], job_id: str) -> web.Response:
     found = await call.api.store.log(call.query.where(job_id), call.query.limit, call.query.cursor)
     return page(call, found.items, found.next_cursor)
 
 
-async def configurations(call: Call[Query, None]) -> web.Response:
+async def configurations(call: RequestContext[Query, None]) -> web.Response:
     """Return every configuration a job has or had, the newest first."""
     job = await find_job(call, call.path("job_id"))
     found = await call.api.store.configurations(job.job_id)
     return answer(call, [configuration_view(job.provider, each) for each in reversed(found)])
 
 
-async def job_events(call: Call[HistoryQuery, None]) -> web.Response:
+async def job_events(call: RequestContext[HistoryQuery, None]) -> web.Response:
     """Return a job's events in order, from behind `after_seq`."""
     job, query = await find_job(call, call.path("job_id")), call.query
     found = await call.api.store.events(job.job_id, after_seq=query.after_seq, until=query.until, limit=query.limit)
@@ -111,7 +111,7 @@ async def job_events(call: Call[HistoryQuery, None]) -> web.Response:
     return answer(call, [event_view(each.event, job.provider) for each in found], headers=headers)
 
 
-async def metrics(call: Call[MetricQuery, None]) -> web.Response:
+async def metrics(call: RequestContext[MetricQuery, None]) -> web.Response:
     """Return counts over a range."""
     query = call.query
     until = query.until or call.api.clock()
@@ -157,7 +157,7 @@ def _route(
         tag=tag,
         summary=summary,
         query=query,
-        answers={200: Answer(summary, data, headers=headers)},
+        answers={200: ResponseSpec(summary, data, headers=headers)},
         problems=problems,
     )
 

@@ -7,14 +7,14 @@ from aiohttp import web
 from pydantic import Field
 
 from app.api.http.headers import etag, expected_revision, idempotency_key
-from app.api.http.param_types import Limit, Moment, PageCursor, Text
-from app.api.http.problems import FieldError, Problem, invalid, not_found
+from app.api.http.param_types import Limit, PageCursor, Text, TimestampText
+from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.bodies import PUSHED, CreateBody, cadence_errors, canonical, configuration_errors, known_type
-from app.api.jobs.commands import Accepted, find_job, send, stamped, written
+from app.api.jobs.commands import AcceptedCommand, find_job, send, stamped, written
 from app.api.jobs.ingest_progress import brought
 from app.api.jobs.views import JobDetail, JobItem, JobView, job_detail, job_item
 from app.api.routing.responses import answer, page
-from app.api.routing.routes import IDEMPOTENCY_KEY, MAY_MATCH, PREFER, Answer, Call, Query, Route
+from app.api.routing.routes import IDEMPOTENCY_KEY, MAY_MATCH, PREFER, Query, RequestContext, ResponseSpec, Route
 from app.store.models import JobFilter, Sort, SortKey
 from projections.jobs.state import Job
 from schemas.commands import CreateJob, KillJob
@@ -22,7 +22,7 @@ from schemas.events import JobCreated
 
 KEYS: Final = UUID("7f2dd0a4-95c4-5d0e-8a4c-6f1f30d3b0a1")  # names job ids that come from idempotency keys
 
-Status = Literal["Running", "Sleeping", "Failed", "Paused", "Completed", "Killed"]
+JobStatus = Literal["Running", "Sleeping", "Failed", "Paused", "Completed", "Killed"]
 SortBy = Literal[
     "name", "-name", "status", "-status", "created", "-created", "updated", "-updated", "next_at", "-next_at"
 ]
@@ -31,12 +31,12 @@ SortBy = Literal[
 class JobsQuery(Query):
     """Which jobs, in which order."""
 
-    status: Annotated[tuple[Status, ...], Field(max_length=6)] = ()
+    status: Annotated[tuple[JobStatus, ...], Field(max_length=6)] = ()
     provider: Text = ""
     job_type: Text = ""
     kind: Text = ""
     search: Annotated[Text, Field(description="somewhere in the name, the description or the id")] = ""
-    updated_since: Moment | None = None
+    updated_since: TimestampText | None = None
     sort: SortBy = "name"
     limit: Limit = 50
     cursor: PageCursor | None = None
@@ -62,7 +62,7 @@ class JobsQuery(Query):
 class JobQuery(Query):
     """When to look."""
 
-    as_of: Annotated[Moment | None, Field(description="the job as it was at that moment")] = None
+    as_of: Annotated[TimestampText | None, Field(description="the job as it was at that moment")] = None
 
 
 class CreateQuery(Query):
@@ -71,14 +71,14 @@ class CreateQuery(Query):
     run_job: Annotated[bool, Field(description="false: keep it as a draft, paused")] = True
 
 
-async def list_jobs(call: Call[JobsQuery, None]) -> web.Response:
+async def list_jobs(call: RequestContext[JobsQuery, None]) -> web.Response:
     """Return a page of jobs."""
     query = call.query
     found = await call.api.store.jobs(query.where(), query.order(), query.limit, query.cursor)
     return page(call, [job_item(each) for each in found.items], found.next_cursor)
 
 
-async def get_job(call: Call[JobQuery, None]) -> web.Response:
+async def get_job(call: RequestContext[JobQuery, None]) -> web.Response:
     """Return a job, now or as it was."""
     job_id, moment = call.path("job_id"), call.query.as_of
     job = await find_job(call, job_id)
@@ -88,13 +88,13 @@ async def get_job(call: Call[JobQuery, None]) -> web.Response:
     then = await call.api.store.state_as_of(job_id, moment)
     if moment < job.created_at:
         asked, created = (each.isoformat().replace("+00:00", "Z") for each in (moment, job.created_at))
-        raise Problem(404, "no_such_job", f"{job.name} did not exist yet at {asked}; it was created {created}")
+        raise ApiProblem(404, "no_such_job", f"{job.name} did not exist yet at {asked}; it was created {created}")
     if then is None or then.status == "Purged":
         raise not_found("job", job_id, f" as of {moment.isoformat()}")
     return answer(call, job_detail(then, None))
 
 
-async def create_job(call: Call[CreateQuery, CreateBody]) -> web.Response:
+async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Response:
     """Make a job; with an Idempotency-Key, at most one."""
     command = _create_command(call)
     existing = await call.api.store.job(command.job_id)
@@ -102,14 +102,14 @@ async def create_job(call: Call[CreateQuery, CreateBody]) -> web.Response:
         return await _repeated(call, command, existing)
     try:
         job = await send(call, command)
-    except Problem as problem:
+    except ApiProblem as problem:
         if problem.code != "job_exists":
             raise
         return await _repeated(call, command, await find_job(call, command.job_id))
     return written(call, command.job_id, job, "created" if call.query.run_job else "kept as a draft", 201)
 
 
-def _create_command(call: Call[CreateQuery, CreateBody]) -> CreateJob:
+def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
     body = call.body
     kind = known_type(body.provider, body.job_type)
     if kind.pushed:
@@ -136,7 +136,7 @@ def _create_command(call: Call[CreateQuery, CreateBody]) -> CreateJob:
     )
 
 
-def _ids_from(call: Call[CreateQuery, CreateBody], key: str) -> dict[str, Any]:
+def _ids_from(call: RequestContext[CreateQuery, CreateBody], key: str) -> dict[str, Any]:
     """Return ids that are the same for the same request: the job's by caller and key, the command's by the body too.
 
     So a request that comes twice, through whichever server, is one command to the decider; and the command id in a
@@ -147,11 +147,11 @@ def _ids_from(call: Call[CreateQuery, CreateBody], key: str) -> dict[str, Any]:
     return {"job_id": str(job_id), "command_id": str(uuid5(job_id, body))}
 
 
-async def _repeated(call: Call[CreateQuery, CreateBody], command: CreateJob, job: Job) -> web.Response:
+async def _repeated(call: RequestContext[CreateQuery, CreateBody], command: CreateJob, job: Job) -> web.Response:
     first = await call.api.store.events(job.job_id, limit=1)
     created = first[0].event if first else None
     if isinstance(created, JobCreated) and created.command_id != command.command_id:
-        raise Problem(
+        raise ApiProblem(
             422,
             "idempotency_key_reused",
             f"this Idempotency-Key made the job {job.job_id} with another body: take a new key",
@@ -161,7 +161,7 @@ async def _repeated(call: Call[CreateQuery, CreateBody], command: CreateJob, job
     return response
 
 
-async def delete_job(call: Call[Query, None]) -> web.Response:
+async def delete_job(call: RequestContext[Query, None]) -> web.Response:
     """Kill a job; it can be restored until it is purged."""
     job_id = call.path("job_id")
     await find_job(call, job_id)
@@ -169,7 +169,7 @@ async def delete_job(call: Call[Query, None]) -> web.Response:
     return written(call, job_id, await send(call, command), "killed")
 
 
-ACCEPTED: Final = Answer("accepted, and not visible yet", Accepted, headers=("Location",))
+ACCEPTED: Final = ResponseSpec("accepted, and not visible yet", AcceptedCommand, headers=("Location",))
 
 ROUTES: Final = (
     Route(
@@ -180,7 +180,7 @@ ROUTES: Final = (
         tag="jobs",
         summary="List jobs",
         query=JobsQuery,
-        answers={200: Answer("a page of jobs", list[JobItem], headers=("Link",))},
+        answers={200: ResponseSpec("a page of jobs", list[JobItem], headers=("Link",))},
         problems=(422,),
     ),
     Route(
@@ -193,7 +193,7 @@ ROUTES: Final = (
         query=CreateQuery,
         body=CreateBody,
         headers=(IDEMPOTENCY_KEY, PREFER),
-        answers={201: Answer("the job", JobView, headers=("ETag", "Location")), 202: ACCEPTED},
+        answers={201: ResponseSpec("the job", JobView, headers=("ETag", "Location")), 202: ACCEPTED},
         problems=(400, 409, 413, 415, 422, 503),
     ),
     Route(
@@ -204,7 +204,7 @@ ROUTES: Final = (
         tag="jobs",
         summary="Look at a job, now or as of a moment",
         query=JobQuery,
-        answers={200: Answer("the job", JobDetail, headers=("ETag",))},
+        answers={200: ResponseSpec("the job", JobDetail, headers=("ETag",))},
         problems=(404, 422),
     ),
     Route(
@@ -215,7 +215,7 @@ ROUTES: Final = (
         tag="jobs",
         summary="Kill a job: the same as its `kill` action",
         headers=(MAY_MATCH, PREFER),
-        answers={200: Answer("the job", JobView, headers=("ETag",)), 202: ACCEPTED},
+        answers={200: ResponseSpec("the job", JobView, headers=("ETag",)), 202: ACCEPTED},
         problems=(404, 409, 412, 422, 503),
     ),
 )

@@ -32,7 +32,7 @@ HIDDEN: Final = "…hidden…"
 NOT_FOR_PUSHED: Final = frozenset({"run", "configure", "edit_cursor"})
 
 
-class Progress(BaseModel):
+class PassProgress(BaseModel):
     """How far the pass is; `ratio` from 0 to 1 when the whole is known."""
 
     bytes_read: int
@@ -63,7 +63,7 @@ class JobItem(BaseModel):
     since: datetime
     summary: str
     run: int
-    progress: Progress
+    progress: PassProgress
     pass_counts: Counts
     total_counts: Counts
     errors: Errors | None
@@ -86,7 +86,7 @@ class JobView(JobItem):
     cursor: dict[str, Any]
 
 
-class Brought(BaseModel):
+class IngestProgress(BaseModel):
     """How far a job's messages are on their way into the profiles."""
 
     written: Annotated[int, Field(description="by all its runs")]
@@ -104,7 +104,7 @@ class Brought(BaseModel):
 class JobDetail(JobView):
     """One job, and where its messages are. `profiles` is null in looks into the past, and for what writes none."""
 
-    profiles: Brought | None
+    profiles: IngestProgress | None
 
 
 class ConfigurationView(BaseModel):
@@ -146,7 +146,7 @@ def job_view(job: Job) -> JobView:
     return JobView(**_all(job))
 
 
-def job_detail(job: Job, profiles: Brought | None) -> JobDetail:
+def job_detail(job: Job, profiles: IngestProgress | None) -> JobDetail:
     """Return a job, and how far its messages are."""
     return JobDetail(**_all(job), profiles=profiles)
 
@@ -162,10 +162,10 @@ def _all(job: Job) -> dict[str, Any]:
     }
 
 
-def progress(job: Job) -> Progress:
+def progress(job: Job) -> PassProgress:
     """Return how far the pass is."""
     ratio = min(1.0, job.bytes_read / job.bytes_total) if job.bytes_total else None
-    return Progress(bytes_read=job.bytes_read, bytes_total=job.bytes_total, ratio=ratio)
+    return PassProgress(bytes_read=job.bytes_read, bytes_total=job.bytes_total, ratio=ratio)
 
 
 def reason(job: Job) -> str:

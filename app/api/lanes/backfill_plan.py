@@ -13,14 +13,14 @@ from app.api.collect.requests import collected_view
 from app.api.definitions.definitions import check_known
 from app.api.definitions.mapping_preview import FaultCount
 from app.api.definitions.rebuild_requests import live_rules
-from app.api.http.param_types import Moment
+from app.api.http.param_types import TimestampText
 from app.api.http.problems import FieldError, invalid
 from app.api.http.request_body import RequestSource
-from app.api.lanes.backfill_sample import Sample, Tried, foreseen, read_sample, tried
+from app.api.lanes.backfill_sample import BackfillSample, MappingTrial, foreseen, read_sample, tried
 from app.api.lanes.backfill_views import (
     BackfillLaneView,
     FilledView,
-    ForeseenView,
+    ImpactView,
     PlanView,
     SampleView,
     WarningView,
@@ -28,13 +28,13 @@ from app.api.lanes.backfill_views import (
 )
 from app.api.lanes.duplicate_uploads import sent_before
 from app.api.routing.responses import answer
-from app.api.routing.routes import CONTENT_ENCODING, STREAM_PATTERN, Answer, Call, Query, Route
+from app.api.routing.routes import CONTENT_ENCODING, STREAM_PATTERN, Query, RequestContext, ResponseSpec, Route
 from app.api.services.lag_monitor import UnknownLagError
-from app.profiles.lookup_client import NobodyAnswers
-from projections.definitions.compiled_rules import RuleBook
+from app.profiles.lookup_client import PartitionUnavailable
+from projections.definitions.compiled_rules import CompiledRules
 from projections.definitions.rules import Rules
 from projections.jobs.state import Job
-from projections.profiles.impact import Foreseen
+from projections.profiles.impact import Impact
 from projections.views.lag import lag_of, rate_at_work
 from schemas.instants import micros, moment
 from schemas.topics import LANES
@@ -48,28 +48,28 @@ class PlanQuery(Query):
 
     stream: Annotated[str, Field(pattern=STREAM_PATTERN)]
     messages: Annotated[int | None, Field(ge=1, le=10**12, description="how many there will be in all")] = None
-    since: Annotated[Moment | None, Field(description="the time of the oldest")] = None
-    until: Annotated[Moment | None, Field(description="the time of the newest")] = None
+    since: Annotated[TimestampText | None, Field(description="the time of the oldest")] = None
+    until: Annotated[TimestampText | None, Field(description="the time of the newest")] = None
     timestamp_field: Annotated[Name | None, Field(description="as it will be said to /collect/bulk")] = None
     filename: Annotated[str, Field(max_length=255, description="as it will be said to /collect/bulk")] = ""
     headers: Annotated[Name | None, Field(description="as it will be said to /collect/bulk")] = None
     delimiter: Annotated[Name | None, Field(max_length=3, description="as it will be said to /collect/bulk")] = None
 
 
-async def plan_backfill(call: Call[PlanQuery, None]) -> web.Response:
+async def plan_backfill(call: RequestContext[PlanQuery, None]) -> web.Response:
     """Return what is known before history is sent, by a sample of it, or by what a person says of it."""
     check_known(call)
     _check_times(call.query)
     sample = await _sample(call)
     rules, now = await live_rules(call), micros(call.api.clock())
-    book = RuleBook(rules, 0)
-    found = tried(sample or Sample(), book, call.query.stream, now)
+    book = CompiledRules(rules, 0)
+    found = tried(sample or BackfillSample(), book, call.query.stream, now)
     unreachable = False
-    profiles: Foreseen | None = None
+    profiles: Impact | None = None
     if found.times:
         try:
             profiles = await foreseen(await call.api.asking.look(), found, book.identity.max_identities)
-        except NobodyAnswers:
+        except PartitionUnavailable:
             unreachable = True
     total = call.query.messages or (sample.tally.accepted if sample else 0)
     plan = _plan(call, total, sample, found, profiles, await _lane(call, total))
@@ -86,7 +86,7 @@ def _check_times(query: PlanQuery) -> None:
         raise invalid([FieldError("?since", "bad_range", "the oldest can't be newer than the newest")])
 
 
-async def _sample(call: Call[PlanQuery, None]) -> Sample | None:
+async def _sample(call: RequestContext[PlanQuery, None]) -> BackfillSample | None:
     """Return the sample in the body; None when there is none, and a person has said how many messages there are."""
     query, said = call.query, said_of(call.request)
     source = RequestSource(call.request, query.filename or "sample")
@@ -106,7 +106,7 @@ async def _sample(call: Call[PlanQuery, None]) -> Sample | None:
         return await read_sample(config, call.api.limits, source)
 
 
-async def _lane(call: Call[Any, Any], total: int) -> BackfillLaneView | None:
+async def _lane(call: RequestContext[Any, Any], total: int) -> BackfillLaneView | None:
     topic = LANES[LANE].name
     try:
         samples = await call.api.lanes.look()
@@ -123,11 +123,11 @@ async def _lane(call: Call[Any, Any], total: int) -> BackfillLaneView | None:
 
 
 def _plan(
-    call: Call[PlanQuery, None],
+    call: RequestContext[PlanQuery, None],
     total: int,
-    sample: Sample | None,
-    found: Tried,
-    profiles: Foreseen | None,
+    sample: BackfillSample | None,
+    found: MappingTrial,
+    profiles: Impact | None,
     lane: BackfillLaneView | None,
 ) -> PlanView:
     query, now = call.query, call.api.clock()
@@ -147,7 +147,7 @@ def _plan(
     )
 
 
-def _sample_view(sample: Sample, found: Tried) -> SampleView:
+def _sample_view(sample: BackfillSample, found: MappingTrial) -> SampleView:
     tally = sample.tally
     return SampleView(
         messages=tally.accepted,
@@ -167,8 +167,8 @@ def _sample_view(sample: Sample, found: Tried) -> SampleView:
     )
 
 
-def _profiles_view(found: Foreseen) -> ForeseenView:
-    return ForeseenView(
+def _profiles_view(found: Impact) -> ImpactView:
+    return ImpactView(
         added=found.added,
         changed=found.changed,
         joined=found.joined,
@@ -225,7 +225,7 @@ ROUTES: Final = (
         content={kind: {"type": "string"} for kind in BY_TYPE},
         body_required=False,
         headers=(CONTENT_ENCODING,),
-        answers={200: Answer("the plan", PlanView)},
+        answers={200: ResponseSpec("the plan", PlanView)},
         problems=(400, 413, 415, 422, 429, 503),
     ),
 )

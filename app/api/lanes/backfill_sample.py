@@ -4,47 +4,47 @@ from array import array
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from app.api.collect.upload_counts import Tally
-from app.api.http.problems import Problem
+from app.api.collect.upload_counts import UploadCounts
+from app.api.http.problems import ApiProblem
 from app.api.http.request_body import RequestSource, too_large
-from app.profiles.lookup_client import Look, NobodyAnswers
+from app.profiles.lookup_client import GenerationReader, PartitionUnavailable
 from connectors.contract import Batch, ConnectorError, Limits
 from connectors.providers.collect import Config, read_upload
-from projections.definitions.compiled_rules import RuleBook, is_forgotten
+from projections.definitions.compiled_rules import CompiledRules, is_forgotten
 from projections.mapping.raw_messages import UnreadableMessageError, parse
 from projections.profiles.identity_node import Node
-from projections.profiles.impact import Foreseen, foresee
-from projections.profiles.updates import Group, Mapped
+from projections.profiles.impact import Impact, foresee
+from projections.profiles.updates import Group, MappedMessages
 from schemas.topics import FUTURE_BOUND_MS
 
-MOST_BYTES: Final = 4 * 1024 * 1024
-MOST_TRIED: Final = 1_000
+MAX_SAMPLE_BYTES: Final = 4 * 1024 * 1024
+MAX_TRIED_MESSAGES: Final = 1_000
 AT_ONCE: Final = 1_000  # keys that an owner is asked for
 BATCH: Final = "plan/1"  # the first half of the ids that the messages have here
 USE_A_PART: Final = ": send a part of it, such as the first thousand lines, and say with `messages` how many there are"
 
 
 @dataclass(slots=True)
-class Sample:
+class BackfillSample:
     """What a body holds: counts of all, and the first messages with the times that the file says."""
 
-    tally: Tally = field(default_factory=Tally)
+    tally: UploadCounts = field(default_factory=UploadCounts)
     lines: list[bytes] = field(default_factory=list)
     stamps: list[int] = field(default_factory=list)  # microseconds since 1970 UTC; none without a timestamp field
 
     def take(self, batch: Batch) -> None:
         """Add a batch."""
-        room = MOST_TRIED - len(self.lines)
+        room = MAX_TRIED_MESSAGES - len(self.lines)
         self.tally.count(batch)
         self.lines += batch.payload.splitlines()[:room]
         self.stamps += array("q", batch.timestamps)[:room]
 
 
 @dataclass(slots=True)
-class Tried:
+class MappingTrial:
     """What became of the messages of a sample. `times` are of those that count, in microseconds since 1970 UTC."""
 
-    mapped: Mapped = field(default_factory=Mapped)
+    mapped: MappedMessages = field(default_factory=MappedMessages)
     times: list[int] = field(default_factory=list)
     undated: int = 0
     nobody: int = 0
@@ -54,31 +54,31 @@ class Tried:
     faults: list[tuple[str, str, int, str]] = field(default_factory=list)  # part, code, messages, example
 
 
-async def read_sample(config: Config, limits: Limits, source: RequestSource) -> Sample:
+async def read_sample(config: Config, limits: Limits, source: RequestSource) -> BackfillSample:
     """Return what a body holds.
 
     Raises:
         Problem: it can't be read, or it is no small part.
 
     """
-    sample, size = Sample(), 0
+    sample, size = BackfillSample(), 0
     try:
         async for batch in read_upload(config, {}, limits, source):
             sample.take(batch)
             size += batch.bytes_read
-            if size > MOST_BYTES:
-                raise too_large(MOST_BYTES, USE_A_PART)
+            if size > MAX_SAMPLE_BYTES:
+                raise too_large(MAX_SAMPLE_BYTES, USE_A_PART)
     except ConnectorError as error:
-        raise Problem(400, error.code, error.message) from error
+        raise ApiProblem(400, error.code, error.message) from error
     if not sample.lines:
         why = "".join(f": {each.position} {each.reason}" for each in sample.tally.first[:1])
-        raise Problem(400, "no_messages", f"the sample holds no message that could be taken{why}")
+        raise ApiProblem(400, "no_messages", f"the sample holds no message that could be taken{why}")
     return sample
 
 
-def tried(sample: Sample, book: RuleBook, stream: str, now: int) -> Tried:
+def tried(sample: BackfillSample, book: CompiledRules, stream: str, now: int) -> MappingTrial:
     """Return what the rules make of a sample that would come in now; nothing of a stream without a mapping."""
-    found, mapper = Tried(), book.mapper(stream)
+    found, mapper = MappingTrial(), book.mapper(stream)
     if mapper is None:
         return found
     group = Group(stream, mapper.columns, 0, [BATCH])
@@ -102,7 +102,7 @@ def tried(sample: Sample, book: RuleBook, stream: str, now: int) -> Tried:
     return found
 
 
-def _counts(found: Tried, book: RuleBook, keys: tuple[str, ...], at: int, now: int) -> bool:
+def _counts(found: MappingTrial, book: CompiledRules, keys: tuple[str, ...], at: int, now: int) -> bool:
     if at > now + FUTURE_BOUND_MS * 1_000:
         found.future += 1
     elif not book.scope.takes(at):
@@ -114,11 +114,11 @@ def _counts(found: Tried, book: RuleBook, keys: tuple[str, ...], at: int, now: i
     return False
 
 
-async def foreseen(look: Look, found: Tried, most_identities: int) -> Foreseen:
+async def foreseen(look: GenerationReader, found: MappingTrial, most_identities: int) -> Impact:
     """Return what would become of the profiles that are live.
 
     Raises:
-        NobodyAnswers: they can't be asked now.
+        PartitionUnavailable: they can't be asked now.
 
     """
     nodes: dict[str, Node] = {}
@@ -132,5 +132,5 @@ async def foreseen(look: Look, found: Tried, most_identities: int) -> Foreseen:
         nodes |= {each.key: each for each in known}
         wanted = sorted({each.parent for each in known if each.parent} - asked)
     if any(each.parent and each.parent not in nodes for each in nodes.values()):
-        raise NobodyAnswers("identities are being brought together")
+        raise PartitionUnavailable("identities are being brought together")
     return foresee(found.mapped, nodes, most_identities)

@@ -37,7 +37,7 @@ class FilledView(BaseModel):
     replaced: int
 
 
-class ForeseenView(BaseModel):
+class ImpactView(BaseModel):
     """What would become of the profiles that the tried messages name."""
 
     added: int
@@ -75,7 +75,7 @@ class PlanView(BaseModel):
     newest_age_seconds: float | None
     needed: Annotated[bool | None, Field(description="whether any profile would change, by the sample; null: unknown")]
     sample: SampleView | None
-    profiles: ForeseenView | None
+    profiles: ImpactView | None
     lane: BackfillLaneView | None
     in_words: list[str] = []
     warnings: list[WarningView] = []

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from app.api.context import Api
-from app.api.http.problems import Problem, not_found
+from app.api.context import Services
+from app.api.http.problems import ApiProblem, not_found
 from app.api.routing.responses import answer
-from app.api.routing.routes import Answer, Call, Query, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
 from app.api.services.lag_monitor import UnknownLagError
 from app.lanes.pause import PAUSABLE
-from app.store.models import Switch
-from projections.views.lag import Lag, Sample, lag_of, messages_per_second
+from app.store.models import LaneSwitch
+from projections.views.lag import Lag, LagSample, lag_of, messages_per_second
 from schemas.topics import LANES, UPDATES
 
 NEVER_PAUSED: Final = (
@@ -69,54 +69,54 @@ class LaneDetail(LaneView):
     profiles: StepDetail
 
 
-async def list_lanes(call: Call[Query, None]) -> web.Response:
+async def list_lanes(call: RequestContext[Query, None]) -> web.Response:
     """Return how every lane is."""
     samples, switches = await _samples(call.api), await call.api.store.lanes.switches()
     return answer(call, [LaneView(**_lane(name, samples, switches)) for name in LANES])
 
 
-async def get_lane(call: Call[Query, None]) -> web.Response:
+async def get_lane(call: RequestContext[Query, None]) -> web.Response:
     """Return how a lane is, by partition."""
     name = _known(call)
     samples, switches = await _samples(call.api), await call.api.store.lanes.switches()
     return answer(call, LaneDetail(**_lane(name, samples, switches)))
 
 
-async def pause_lane(call: Call[Query, None]) -> web.Response:
+async def pause_lane(call: RequestContext[Query, None]) -> web.Response:
     """Pause a lane; it stops within two seconds, wherever it runs, and stays paused until it is resumed."""
     return await _switched(call, paused=True)
 
 
-async def resume_lane(call: Call[Query, None]) -> web.Response:
+async def resume_lane(call: RequestContext[Query, None]) -> web.Response:
     """Let a lane go on."""
     return await _switched(call, paused=False)
 
 
-async def _switched(call: Call[Query, None], *, paused: bool) -> web.Response:
+async def _switched(call: RequestContext[Query, None], *, paused: bool) -> web.Response:
     name = _known(call)
     if name not in PAUSABLE:
-        raise Problem(409, "never_paused", NEVER_PAUSED, more={"allowed": []})
+        raise ApiProblem(409, "never_paused", NEVER_PAUSED, more={"allowed": []})
     store = call.api.store.lanes
-    await store.switch(name, Switch(paused, f"user:{call.caller.name}", call.api.clock()))
+    await store.switch(name, LaneSwitch(paused, f"user:{call.caller.name}", call.api.clock()))
     samples, switches = await _samples(call.api), await store.switches()
     return answer(call, LaneView(**_lane(name, samples, switches)), message="paused" if paused else "resumed")
 
 
-def _known(call: Call[Any, Any]) -> str:
+def _known(call: RequestContext[Any, Any]) -> str:
     name = call.path("lane")
     if name not in LANES:
         raise not_found("lane", name, f"; there are {' and '.join(LANES)}")
     return name
 
 
-async def _samples(api: Api) -> Sequence[Sample]:
+async def _samples(api: Services) -> Sequence[LagSample]:
     try:
         return await api.lanes.look()
     except UnknownLagError as error:
-        raise Problem(503, "unknown_lag", str(error), headers={"Retry-After": "2"}) from error
+        raise ApiProblem(503, "unknown_lag", str(error), headers={"Retry-After": "2"}) from error
 
 
-def _lane(name: str, samples: Sequence[Sample], switches: Mapping[str, Switch]) -> dict[str, Any]:
+def _lane(name: str, samples: Sequence[LagSample], switches: Mapping[str, LaneSwitch]) -> dict[str, Any]:
     switch = switches.get(name)
     paused = switch is not None and switch.paused
     mapping, profiles = LANES[name].name, UPDATES[name].name
@@ -136,7 +136,7 @@ def _step(topic: str, lag: Lag) -> dict[str, Any]:
     return {"topic": topic, **asdict(lag)}
 
 
-def set_measures(api: Api, samples: Sequence[Sample], switches: Mapping[str, Switch]) -> None:
+def set_measures(api: Services, samples: Sequence[LagSample], switches: Mapping[str, LaneSwitch]) -> None:
     """Set what Prometheus reads of the lanes."""
     measures, now = api.measures, api.clock()
     for name in LANES:
@@ -156,7 +156,7 @@ def _route(method: str, path: str, handler: Any, summary: str, data: Any, *probl
         role="viewer" if method == "GET" else "editor",
         tag="lanes",
         summary=summary,
-        answers={200: Answer("how it is", data)},
+        answers={200: ResponseSpec("how it is", data)},
         problems=(422, 503, *problems),
     )
 

@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from app.api.http.problems import Problem
+from app.api.http.problems import ApiProblem
 from app.api.http.request_body import content_encoding, whole_body
 
 FORM: Final = "application/x-www-form-urlencoded"
@@ -21,11 +21,11 @@ async def read_form(request: web.Request) -> dict[str, str]:
 
     """
     if content_encoding(request) not in {None, "none"}:
-        raise Problem(415, "packed_body", "compressed forms are not supported")
+        raise ApiProblem(415, "packed_body", "compressed forms are not supported")
     data = await whole_body(request, MAX_FORM_BYTES)
     if data and request.content_type != FORM:
-        raise Problem(415, "wrong_content_type", f"expected {FORM}, not {request.content_type}")
+        raise ApiProblem(415, "wrong_content_type", f"expected {FORM}, not {request.content_type}")
     try:
         return dict(parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"))
     except ValueError as error:
-        raise Problem(400, "malformed_form", "the form cannot be parsed") from error
+        raise ApiProblem(400, "malformed_form", "the form cannot be parsed") from error

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from app.api.context import API, REQUEST_ID
 from app.api.http.auth import COOKIE, authorize, check_form_token, check_same_site
 from app.api.http.param_types import PageCursor
-from app.api.http.problems import Problem, field_errors, invalid, not_found
+from app.api.http.problems import ApiProblem, field_errors, invalid, not_found
 from app.api.jobs import actions as job_actions
 from app.api.jobs.commands import find_job
 from app.api.jobs.jobs import JobsQuery
@@ -21,7 +21,7 @@ from app.api.pages.render import page
 from app.api.pages.signing import sign_in, sign_in_page, sign_out
 from app.api.routing.middleware import PROBLEM_PAGE
 from app.api.routing.parsing import read_query
-from app.api.routing.routes import Call, Query, Route
+from app.api.routing.routes import Query, RequestContext, Route
 from app.auth import ROLES, Caller, form_token
 from app.store.models import JobFilter, LogFilter
 from projections.views.job_summary import cadence_in_words
@@ -103,10 +103,10 @@ async def job_page(request: web.Request) -> web.Response:
     return await _job_page(request, _caller(request), None)
 
 
-async def _job_page(request: web.Request, caller: Caller, problem: Problem | None) -> web.Response:
+async def _job_page(request: web.Request, caller: Caller, problem: ApiProblem | None) -> web.Response:
     api = request.app[API]
     query = JobPageQuery() if problem else read_query(request, JobPageQuery)
-    call = Call(request, api, caller, query, None)
+    call = RequestContext(request, api, caller, query, None)
     job = await find_job(call, request.match_info["job_id"])
     log = await api.store.log(LogFilter(job_id=job.job_id), LOG_LINES, query.cursor)
     versions = await api.store.configurations(job.job_id)
@@ -143,15 +143,15 @@ async def act(request: web.Request) -> web.Response:
     except ValidationError as error:
         raise invalid(field_errors(error, model=route.query)) from error
     try:
-        await route.handler(Call(request, request.app[API], caller, query, None))
-    except Problem as problem:
+        await route.handler(RequestContext(request, request.app[API], caller, query, None))
+    except ApiProblem as problem:
         if problem.status == 404:
             raise
         return await _job_page(request, caller, problem)
     raise web.HTTPSeeOther(f"/job/{job_id}")
 
 
-def problem_page(request: web.Request, problem: Problem) -> web.Response:
+def problem_page(request: web.Request, problem: ApiProblem) -> web.Response:
     """Show what went wrong."""
     response = page("problem.html", status=problem.status, problem=problem, caller=None, request_id=request[REQUEST_ID])
     response.headers.update(problem.headers)

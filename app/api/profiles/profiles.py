@@ -13,47 +13,47 @@ from pydantic import Field
 
 from app.api.definitions.commands import envelope, outcome
 from app.api.definitions.rebuild_requests import live_rules
-from app.api.http.param_types import Moment
-from app.api.http.problems import FieldError, Problem, invalid, not_found
+from app.api.http.param_types import TimestampText
+from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.ingest_progress import UPDATE_TOPICS
 from app.api.profiles.views import ExplainView, ForgottenView, ProfileView, message_view, profile_view
 from app.api.routing.responses import answer
-from app.api.routing.routes import PREFER, Answer, Call, Query, Route
-from app.api.services.ingest_producer import Intake, NotConfirmedError, NotSentError
-from app.kafka.producer_record import Outgoing
-from app.profiles.history import Behind, Past, TooMuchError
-from app.profiles.lookup_client import Asking, Look, NobodyAnswers
+from app.api.routing.routes import PREFER, Query, RequestContext, ResponseSpec, Route
+from app.api.services.ingest_producer import IngestProducer, NotConfirmedError, NotSentError
+from app.kafka.producer_record import ProducerRecord
+from app.profiles.history import HistoryTooLargeError, ProfileHistory, SourceMessage
+from app.profiles.lookup_client import GenerationReader, PartitionUnavailable, ProfilesClient
 from projections.definitions.compiled_rules import identity_of
-from projections.definitions.definition import MOST_KEYS
+from projections.definitions.definition import MAX_KEYS
 from projections.definitions.rules import key_hash
 from projections.profiles.identity_node import Node
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.profile_view import ranked_key, shown_key
 from projections.profiles.update_codec import encode_told
-from projections.profiles.updates import Told
+from projections.profiles.updates import NodeMessages
 from schemas.definitions import FORGOTTEN, ForgetPerson
 from schemas.instants import micros
 from schemas.topics import UPDATES_REALTIME
 from schemas.updates import EVERY_GENERATION, NodeBatch
 from schemas.wire.codec import encode
 
-MOST_ROUNDS: Final = 5  # a person whose identities grow faster is forgotten as far as they were known
+MAX_ROUNDS: Final = 5  # a person whose identities grow faster is forgotten as far as they were known
 ROUND_SECONDS: Final = 1.0
 ARRIVAL_SECONDS: Final = 20.0
 HOPS: Final = 3  # from node to node, until somebody's identities are all known
 DROP_SECONDS: Final = 20.0
-SHORTEST_LOOK: Final = 0.02
-LONGEST_LOOK: Final = 0.5
-MOST_NAMED: Final = 20_000  # keys in a record, of half a kilobyte at most
+MIN_POLL_INTERVAL: Final = 0.02
+MAX_POLL_INTERVAL: Final = 0.5
+MAX_RECORD_KEYS: Final = 20_000  # keys in a record, of half a kilobyte at most
 
 
 class ProfileQuery(Query):
     """When to look."""
 
-    as_of: Annotated[Moment | None, Field(description="as it was then, by the times of the messages")] = None
+    as_of: Annotated[TimestampText | None, Field(description="as it was then, by the times of the messages")] = None
 
 
-async def get_profile(call: Call[ProfileQuery, None]) -> web.Response:
+async def get_profile(call: RequestContext[ProfileQuery, None]) -> web.Response:
     """Return a profile, now or as it was."""
     look = await _look(call)
     key = _ranked(call, look)
@@ -67,7 +67,7 @@ async def get_profile(call: Call[ProfileQuery, None]) -> web.Response:
     return answer(call, profile_view(then, rules))
 
 
-async def forget_profile(call: Call[Query, None]) -> web.Response:
+async def forget_profile(call: RequestContext[Query, None]) -> web.Response:
     """Forget a person: no message up to now is ever mapped again, and what is known is dropped.
 
     Also an identity that nothing is known of can be forgotten: then what comes in later about its past isn't mapped.
@@ -76,7 +76,7 @@ async def forget_profile(call: Call[Query, None]) -> web.Response:
     key = _ranked(call, look)
     root, until = await _person(look, key), asyncio.get_running_loop().time() + ARRIVAL_SECONDS
     found = {key, *root.identities()}
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         identities = found
         hashes = sorted(key_hash(shown_key(each)) for each in identities)
         proof = await _prove(call, hashes, at)
@@ -97,25 +97,25 @@ async def forget_profile(call: Call[Query, None]) -> web.Response:
     return answer(call, view, message="forgotten" if proof else "accepted; it holds as soon as it is visible")
 
 
-async def _prove(call: Call[Any, Any], hashes: Sequence[str], at: datetime) -> bool:
+async def _prove(call: RequestContext[Any, Any], hashes: Sequence[str], at: datetime) -> bool:
     """Have no message up to a moment mapped that names one of these; return whether that is visible already."""
     visible = True
-    for begin in range(0, len(hashes), MOST_KEYS):
-        some = tuple(hashes[begin : begin + MOST_KEYS])
+    for begin in range(0, len(hashes), MAX_KEYS):
+        some = tuple(hashes[begin : begin + MAX_KEYS])
         event = await outcome(call, ForgetPerson(**envelope(call, FORGOTTEN, None), key_hashes=some, at=at))
         visible = visible and event is not None
     return visible
 
 
-async def _person(look: Look, key: str) -> Node:
+async def _person(look: GenerationReader, key: str) -> Node:
     """Return the node that holds the profile of a key; an empty one when nothing is known."""
     try:
         return await look.root(key) or Node(key)
-    except NobodyAnswers as error:
+    except PartitionUnavailable as error:
         raise _unreachable(error) from error
 
 
-async def _has_arrived(call: Call[Any, Any], until: float) -> bool:
+async def _has_arrived(call: RequestContext[Any, Any], until: float) -> bool:
     """Wait until the profiles have read what was said up to now, and what they told each other because of it."""
     with suppress(TimeoutError):
         async with asyncio.timeout_at(until):
@@ -126,21 +126,23 @@ async def _has_arrived(call: Call[Any, Any], until: float) -> bool:
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
-    pause = SHORTEST_LOOK
+    pause = MIN_POLL_INTERVAL
     while not await holds():
         await asyncio.sleep(pause)
-        pause = min(2 * pause, LONGEST_LOOK)
+        pause = min(2 * pause, MAX_POLL_INTERVAL)
 
 
-def _not_dropped(why: str) -> Problem:
+def _not_dropped(why: str) -> ApiProblem:
     detail = f"the person will not come back, but {why}. Repeat the request"
-    return Problem(503, "not_dropped_yet", detail, headers={"Retry-After": "2"})
+    return ApiProblem(503, "not_dropped_yet", detail, headers={"Retry-After": "2"})
 
 
-async def _drop(call: Call[Any, Any], look: Look, identities: set[str], moment_micros: int, more: str) -> None:
+async def _drop(
+    call: RequestContext[Any, Any], look: GenerationReader, identities: set[str], moment_micros: int, more: str
+) -> None:
     """Tell the node of each identity to forget, and wait until each has."""
     together = sorted(identities)
-    intake: Intake = call.api.intake
+    intake: IngestProducer = call.api.intake
 
     async def dropped() -> bool:
         return all(node and node.forgotten >= moment_micros for node in await look.nodes(together))
@@ -151,11 +153,11 @@ async def _drop(call: Call[Any, Any], look: Look, identities: set[str], moment_m
                 await intake.write([record])
         async with asyncio.timeout(DROP_SECONDS):
             await _until(dropped)
-    except (NotSentError, NotConfirmedError, NobodyAnswers, TimeoutError) as error:
+    except (NotSentError, NotConfirmedError, PartitionUnavailable, TimeoutError) as error:
         raise _not_dropped(f"it isn't known yet whether all is dropped{more}") from error
 
 
-def _rankings(call: Call[Any, Any], look: Look, keys: Sequence[str]) -> list[list[str]]:
+def _rankings(call: RequestContext[Any, Any], look: GenerationReader, keys: Sequence[str]) -> list[list[str]]:
     """Return keys as they are ranked now and, while a rebuild with other ranks goes live, as they will be."""
     found = []
     for rules in (call.api.rules.of(look.generation), call.api.rules.rules):
@@ -167,20 +169,20 @@ def _rankings(call: Call[Any, Any], look: Look, keys: Sequence[str]) -> list[lis
     return found
 
 
-def _forgetting(together: Sequence[str], moment_micros: int, partitions: int) -> Iterator[Outgoing]:
+def _forgetting(together: Sequence[str], moment_micros: int, partitions: int) -> Iterator[ProducerRecord]:
     """Yield what tells the nodes of a person to forget: each is told of all the others, so there is much to say."""
     by_partition: dict[int, list[str]] = defaultdict(list)
     for key in together:
         by_partition[partition_of_key(key, partitions)].append(key)
-    most = max(MOST_NAMED // len(together), 1)
+    most = max(MAX_RECORD_KEYS // len(together), 1)
     for partition, keys in by_partition.items():
         for begin in range(0, len(keys), most):
-            told = Told(forget=[(key, moment_micros, together) for key in keys[begin : begin + most]])
+            told = NodeMessages(forget=[(key, moment_micros, together) for key in keys[begin : begin + most]])
             word = NodeBatch(payload=encode_told(told), generation=EVERY_GENERATION)
-            yield Outgoing(UPDATES_REALTIME.name, encode(word), partition=partition)
+            yield ProducerRecord(UPDATES_REALTIME.name, encode(word), partition=partition)
 
 
-async def explain_profile(call: Call[Query, None]) -> web.Response:
+async def explain_profile(call: RequestContext[Query, None]) -> web.Response:
     """Return a profile with the raw messages, rules and links behind it."""
     look = await _look(call)
     root = await _root(look, _ranked(call, look))
@@ -189,12 +191,12 @@ async def explain_profile(call: Call[Query, None]) -> web.Response:
     return answer(call, ExplainView(profile=profile, messages=messages))
 
 
-async def _look(call: Call[Any, Any]) -> Look:
-    asking: Asking = call.api.asking
+async def _look(call: RequestContext[Any, Any]) -> GenerationReader:
+    asking: ProfilesClient = call.api.asking
     return await asking.look()
 
 
-def _ranked(call: Call[Any, Any], look: Look) -> str:
+def _ranked(call: RequestContext[Any, Any], look: GenerationReader) -> str:
     key = call.path("key")
     kind, colon, value = key.partition(":")
     ranks = identity_of(call.api.rules.of(look.generation)).ranks()
@@ -207,25 +209,25 @@ def _ranked(call: Call[Any, Any], look: Look) -> str:
     return ranked_key(key, ranks)
 
 
-async def _root(look: Look, key: str) -> Node:
+async def _root(look: GenerationReader, key: str) -> Node:
     root = await _person(look, key)
     if not (root.cells or root.edges):
         raise not_found("profile", shown_key(key))
     return root
 
 
-async def _behind(call: Call[Any, Any], look: Look, root: Node) -> Sequence[Behind]:
-    past: Past = call.api.past
+async def _behind(call: RequestContext[Any, Any], look: GenerationReader, root: Node) -> Sequence[SourceMessage]:
+    past: ProfileHistory = call.api.past
     try:
         return await past.behind(look, root.identities())
-    except NobodyAnswers as error:
+    except PartitionUnavailable as error:
         raise _unreachable(error) from error
-    except TooMuchError as error:
-        raise Problem(422, "too_many_messages", f"{error}; that is more than one answer can look at") from error
+    except HistoryTooLargeError as error:
+        raise ApiProblem(422, "too_many_messages", f"{error}; that is more than one answer can look at") from error
 
 
-def _unreachable(error: NobodyAnswers) -> Problem:
-    return Problem(503, "profiles_unreachable", f"{error}; ask again in a moment", headers={"Retry-After": "1"})
+def _unreachable(error: PartitionUnavailable) -> ApiProblem:
+    return ApiProblem(503, "profiles_unreachable", f"{error}; ask again in a moment", headers={"Retry-After": "1"})
 
 
 ROUTES: Final = (
@@ -237,7 +239,7 @@ ROUTES: Final = (
         tag="profiles",
         summary="Look at a profile by any of its identities, now or as of a moment",
         query=ProfileQuery,
-        answers={200: Answer("the profile", ProfileView)},
+        answers={200: ResponseSpec("the profile", ProfileView)},
         problems=(404, 422, 503),
     ),
     Route(
@@ -248,7 +250,7 @@ ROUTES: Final = (
         tag="profiles",
         summary="Forget a person, in every replay and rebuild to come",
         headers=(PREFER,),
-        answers={200: Answer("what was forgotten", ForgottenView)},
+        answers={200: ResponseSpec("what was forgotten", ForgottenView)},
         problems=(404, 422, 503),
     ),
     Route(
@@ -258,7 +260,7 @@ ROUTES: Final = (
         role="viewer",
         tag="profiles",
         summary="A profile with the raw messages, rules and links behind it",
-        answers={200: Answer("the profile and all that is behind it", ExplainView)},
+        answers={200: ResponseSpec("the profile and all that is behind it", ExplainView)},
         problems=(404, 422, 503),
     ),
 )

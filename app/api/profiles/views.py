@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, Field
 
-from app.profiles.history import Behind
+from app.profiles.history import SourceMessage
 from projections.definitions.rules import Rules
 from projections.profiles.identity_node import Node
-from projections.profiles.profile_view import Attribute, Evidence, Profile, profile_of, shown_key
+from projections.profiles.profile_view import AttributeValue, Evidence, Profile, profile_of, shown_key
 from schemas.instants import moment
 
 
@@ -104,7 +104,7 @@ def _times(rules: Rules) -> frozenset[str]:
     return frozenset(each["name"] for each in attributes if each.get("type") == "timestamp")
 
 
-def _shown(attribute: Attribute, times: frozenset[str]) -> Any:
+def _shown(attribute: AttributeValue, times: frozenset[str]) -> Any:
     if attribute.name not in times or attribute.merge in {"count", "sum"}:
         return attribute.value
     value = attribute.value
@@ -126,7 +126,7 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
     return {"timestamp": moment(facts.pop("at")), **facts}
 
 
-def message_view(behind: Behind) -> MessageView:
+def message_view(behind: SourceMessage) -> MessageView:
     """Return a raw message as people see it."""
     return MessageView(
         topic=behind.topic,

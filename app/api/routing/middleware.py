@@ -11,16 +11,16 @@ from uuid import uuid4
 from aiohttp import web
 
 from app.api.context import API, QUIET, REQUEST_ID
-from app.api.http.auth import NOBODY, SECURITY_HEADERS, authenticated, authorize, check_host
-from app.api.http.problems import FieldError, Problem, invalid
+from app.api.http.auth import ANONYMOUS, SECURITY_HEADERS, authenticated, authorize, check_host
+from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.routing.parsing import read_body, read_query
-from app.api.routing.routes import Call, Route
+from app.api.routing.routes import RequestContext, Route
 from app.store.models import InvalidCursorError, InvalidLimitError
 from projections.views.metrics import InvalidRangeError
 
 REQUEST_SECONDS: Final = 60.0
 
-ProblemPage = Callable[[web.Request, Problem], web.Response]
+ProblemPage = Callable[[web.Request, ApiProblem], web.Response]
 PROBLEM_PAGE: Final[web.AppKey[ProblemPage]] = web.AppKey("problem_page")
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -35,14 +35,14 @@ def handler_of(route: Route) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         api = request.app[API]
         request[QUIET] = route.quiet
-        caller = NOBODY
+        caller = ANONYMOUS
         if route.role is not None:
             caller = authenticated(request, api.tokens)
             authorize(caller, route.role)
         async with asyncio.timeout(None if route.streams else REQUEST_SECONDS):
             query = read_query(request, route.query)
             body: Any = await read_body(request, route)
-            return await route.handler(Call(request, api, caller, query, body))
+            return await route.handler(RequestContext(request, api, caller, query, body))
 
     return handle
 
@@ -74,20 +74,20 @@ async def protect(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.setdefault("Cache-Control", kept)
 
 
-def _as_problem(request: web.Request, error: Exception) -> Problem:  # noqa: PLR0911  # one line for each kind
+def _as_problem(request: web.Request, error: Exception) -> ApiProblem:  # noqa: PLR0911  # one line for each kind
     match error:
-        case Problem():
+        case ApiProblem():
             return error
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             detail = f"{request.method} is not done here; possible: {allowed}"
-            return Problem(405, "method_not_allowed", detail, headers={"Allow": allowed})
+            return ApiProblem(405, "method_not_allowed", detail, headers={"Allow": allowed})
         case web.HTTPNotFound() | web.HTTPForbidden():  # which aiohttp says of a directory under /static/
-            return Problem(
+            return ApiProblem(
                 404, "no_such_path", f"there is nothing at {request.path}; /openapi.json lists what there is"
             )
         case web.HTTPException():
-            return Problem(error.status, "bad_request", error.reason)
+            return ApiProblem(error.status, "bad_request", error.reason)
         case InvalidCursorError():
             return invalid([FieldError("?cursor", "bad_cursor", str(error))])
         case InvalidLimitError():
@@ -95,13 +95,13 @@ def _as_problem(request: web.Request, error: Exception) -> Problem:  # noqa: PLR
         case InvalidRangeError():
             return invalid([FieldError("?interval", "bad_range", str(error))])
         case TimeoutError():
-            return Problem(503, "timeout", "this took too long; try again", headers={"Retry-After": "5"})
+            return ApiProblem(503, "timeout", "this took too long; try again", headers={"Retry-After": "5"})
         case _:
             _log.error("%s %s failed", request.method, request.path, exc_info=error)
-            return Problem(500, "internal", "something broke inside; the log has the cause under this request's id")
+            return ApiProblem(500, "internal", "something broke inside; the log has the cause under this request's id")
 
 
-def _problem_response(request: web.Request, problem: Problem) -> web.Response:
+def _problem_response(request: web.Request, problem: ApiProblem) -> web.Response:
     page = request.app.get(PROBLEM_PAGE)
     if page is not None and _wants_page(request):
         return page(request, problem)

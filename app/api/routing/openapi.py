@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from app.api.http.problems import CONTENT_TYPE
-from app.api.routing.routes import STREAM_PATTERN, Answer, Query, Route
+from app.api.routing.routes import STREAM_PATTERN, Query, ResponseSpec, Route
 
 VERSION: Final = "2.0"
 REF: Final = "#/components/schemas/{model}"
@@ -106,7 +106,7 @@ class _Document:
             for name, schema in found.get("properties", {}).items()
         ]
 
-    def _answer(self, status: int, given: Answer) -> dict[str, Any]:
+    def _answer(self, status: int, given: ResponseSpec) -> dict[str, Any]:
         if given.bare or given.content_type != "application/json":
             schema: dict[str, Any] = {} if "json" in given.content_type else {"type": "string"}
         else:
@@ -115,7 +115,7 @@ class _Document:
         response = {"description": given.description, "content": {given.content_type: {"schema": schema}}}
         return response | ({"headers": headers} if headers else {})
 
-    def _envelope(self, status: int, given: Answer, paged: bool) -> dict[str, Any]:  # noqa: FBT001  # private, one caller
+    def _envelope(self, status: int, given: ResponseSpec, paged: bool) -> dict[str, Any]:  # noqa: FBT001  # private, one caller
         properties = {
             "data": self.schema(given.data) if given.data is not None else {"type": "null"},
             "status": {"const": status},

@@ -6,7 +6,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from app.api.http.problems import FieldError, Problem, field_errors, invalid
+from app.api.http.problems import ApiProblem, FieldError, field_errors, invalid
 from app.api.http.request_body import content_encoding, whole_body
 from app.api.routing.routes import Query, Route
 from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
@@ -55,7 +55,7 @@ async def read_body(request: web.Request, route: Route) -> BaseModel | None:
     if not data and not route.body_required:
         return None
     if request.content_type not in {route.body_type, "application/json"}:
-        raise Problem(
+        raise ApiProblem(
             415,
             "wrong_content_type",
             f"the body has to be {route.body_type}, not {request.content_type}",
@@ -70,7 +70,7 @@ async def read_body(request: web.Request, route: Route) -> BaseModel | None:
 
 async def _bytes(request: web.Request) -> bytes:
     if content_encoding(request) not in {None, "none"}:
-        raise Problem(415, "packed_body", "a body that is packed can't be taken here: send it as it is")
+        raise ApiProblem(415, "packed_body", "a body that is packed can't be taken here: send it as it is")
     return await whole_body(request, MAX_BODY_BYTES)
 
 
@@ -84,7 +84,7 @@ def parse(data: bytes) -> Any:
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise Problem(400, "malformed_json", f"the body is not JSON: {error}") from error
+        raise ApiProblem(400, "malformed_json", f"the body is not JSON: {error}") from error
     if may_be_too_deep(data) and is_too_deep(value):
-        raise Problem(400, "too_deep", f"the body's JSON is nested deeper than {MAX_JSON_DEPTH} levels")
+        raise ApiProblem(400, "too_deep", f"the body's JSON is nested deeper than {MAX_JSON_DEPTH} levels")
     return value

@@ -7,11 +7,11 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel
 
-from app.api.routing.routes import Call
+from app.api.routing.routes import RequestContext
 
 
 def answer(
-    call: Call[Any, Any],
+    call: RequestContext[Any, Any],
     data: Any,
     *,
     status: int = 200,
@@ -34,7 +34,7 @@ def web_json(value: Any) -> web.Response:
     return web.Response(body=orjson.dumps(value), content_type="application/json")
 
 
-def page(call: Call[Any, Any], items: Sequence[Any], next_cursor: str | None) -> web.Response:
+def page(call: RequestContext[Any, Any], items: Sequence[Any], next_cursor: str | None) -> web.Response:
     """Return a page of a list; the next one is behind `next_cursor`, also as a `Link` header (RFC 8288)."""
     headers = {}
     if next_cursor is not None:

@@ -7,8 +7,8 @@ from typing import Any, Final, Generic, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from app.api.context import REQUEST_ID, Api
-from app.auth import Caller, Role
+from app.api.context import REQUEST_ID, Services
+from app.auth import AccessRole, Caller
 
 
 class Query(BaseModel):
@@ -17,7 +17,7 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-MOST_FIELDS: Final = 100
+MAX_FIELDS: Final = 100
 
 
 class Body(BaseModel):
@@ -29,8 +29,8 @@ class Body(BaseModel):
     @classmethod
     def _few(cls, data: Any) -> Any:
         """Refuse a flood before each of its fields is looked at."""
-        if isinstance(data, dict) and len(data) > MOST_FIELDS:
-            raise ValueError(f"an object here has at most {MOST_FIELDS} fields, and this one has {len(data):,}")
+        if isinstance(data, dict) and len(data) > MAX_FIELDS:
+            raise ValueError(f"an object here has at most {MAX_FIELDS} fields, and this one has {len(data):,}")
         return data
 
 
@@ -39,11 +39,11 @@ B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[Q, B]):
+class RequestContext(Generic[Q, B]):
     """One request, checked: who asks, and the query and body as declared."""
 
     request: web.Request
-    api: Api
+    api: Services
     caller: Caller
     query: Q
     body: B
@@ -70,7 +70,7 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ResponseSpec:
     """One good answer: what its `data` is, or its content type when it is no envelope."""
 
     description: str
@@ -80,7 +80,7 @@ class Answer:
     headers: tuple[str, ...] = ()
 
 
-Handler = Callable[[Call[Any, Any]], Awaitable[web.StreamResponse]]
+Handler = Callable[[RequestContext[Any, Any]], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +90,10 @@ class Route:
     method: str
     path: str
     handler: Handler
-    role: Role | None
+    role: AccessRole | None
     tag: str
     summary: str
-    answers: Mapping[int, Answer]
+    answers: Mapping[int, ResponseSpec]
     problems: tuple[int, ...] = ()  # beside those that every route can have
     query: type[Query] = Query
     body: type[BaseModel] | None = None

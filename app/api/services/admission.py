@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from app.api.http.problems import Problem
+from app.api.http.problems import ApiProblem
 
-MOST_BYTES: Final = 64 * 1024 * 1024
+MAX_ADMITTED_BYTES: Final = 64 * 1024 * 1024
 OVERHEAD_BYTES: Final = 8 * 1024  # of a request, whatever its body
 SOON: Final = {"Retry-After": "1"}
 LATER: Final = {"Retry-After": "10"}
@@ -15,7 +15,7 @@ LATER: Final = {"Retry-After": "10"}
 class Admission:
     """Lets requests in as long as there is room."""
 
-    def __init__(self, most_uploads: int, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most_uploads: int, most_bytes: int = MAX_ADMITTED_BYTES) -> None:
         self._most_bytes = most_bytes
         self._most_uploads = most_uploads
         self._bytes = 0
@@ -31,7 +31,7 @@ class Admission:
         """
         size += OVERHEAD_BYTES
         if self._bytes + size > self._most_bytes:
-            raise Problem(503, "busy", "too many bodies are being taken at this moment: send it again", headers=SOON)
+            raise ApiProblem(503, "busy", "too many bodies are being taken at this moment: send it again", headers=SOON)
         self._bytes += size
         try:
             yield
@@ -48,7 +48,7 @@ class Admission:
         """
         if self._uploads >= self._most_uploads:
             detail = f"{self._uploads} uploads are running here, as many as can be at a time: send it again later"
-            raise Problem(429, "too_many_uploads", detail, headers=LATER)
+            raise ApiProblem(429, "too_many_uploads", detail, headers=LATER)
         self._uploads += 1
         try:
             yield

@@ -17,7 +17,7 @@ STANDSTILL_SECONDS: Final = 30.0
 STABLE: Final = "Stable"
 
 
-class Standstill:
+class StallDetector:
     """Notices that control has events in front of it and does not get on, as when one of them ends it every time."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Standstill:
         return "ok"
 
 
-class Cluster:
+class ClusterHealth:
     """Asks Kafka about topics and groups; an answer is kept for a moment, so that many who ask are one question."""
 
     def __init__(self, bootstrap_servers: str, partitions: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,7 +49,7 @@ class Cluster:
         self._answer: dict[str, str] = {}
         self._answered = float("-inf")
         self._asking = asyncio.Lock()
-        self._standstill = Standstill()
+        self._standstill = StallDetector()
 
     async def parts(self, ends: Mapping[int, int]) -> dict[str, str]:
         """Return `ok` or what is wrong, for kafka, topics and control. `ends` are those of the events seen so far."""

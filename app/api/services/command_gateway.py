@@ -8,10 +8,10 @@ from typing import Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from app.api.http.problems import Problem
+from app.api.http.problems import ApiProblem
 from app.api.services.event_tail import EventTail
-from app.api.services.metrics import Measures
-from app.kafka.reconnecting_producer import PatientProducer
+from app.api.services.metrics import Metrics
+from app.kafka.reconnecting_producer import ReconnectingProducer
 from app.records.partitioning import partition_of
 from app.store.read_store import ReadStore
 from schemas.commands import JobCommand
@@ -21,9 +21,9 @@ from schemas.topics import JOBS_COMMANDS, MAX_RECORD_BYTES
 from schemas.wire.codec import encode
 from schemas.wire.headers import headers_of
 
-SHORTEST_LOOK: Final = 0.002
-LONGEST_LOOK: Final = 0.010
-SEND_SECONDS: Final = 10.0
+MIN_POLL_INTERVAL: Final = 0.002
+MAX_POLL_INTERVAL: Final = 0.010
+SEND_TIMEOUT_SECONDS: Final = 10.0
 
 
 class Refused(Exception):
@@ -46,18 +46,18 @@ class Sent:
     """The command is kept, and what it leads to was not visible within the time given."""
 
 
-class CommandsGateway:
+class CommandGateway:
     """Sends commands in the order they are given and waits for what they lead to."""
 
     def __init__(
-        self, bootstrap_servers: str, partitions: int, tail: EventTail, store: ReadStore, measures: Measures
+        self, bootstrap_servers: str, partitions: int, tail: EventTail, store: ReadStore, measures: Metrics
     ) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._partitions = partitions
         self._tail = tail
         self._store = store
         self._measures = measures
-        self._producer = PatientProducer("commands", self._make)
+        self._producer = ReconnectingProducer("commands", self._make)
 
     @property
     def connected(self) -> bool:
@@ -79,7 +79,7 @@ class CommandsGateway:
             acks="all",
             linger_ms=0,
             max_request_size=MAX_RECORD_BYTES,
-            request_timeout_ms=int(SEND_SECONDS * 1000),
+            request_timeout_ms=int(SEND_TIMEOUT_SECONDS * 1000),
         )
 
     async def submit(self, command: JobCommand, patience: float, traceparent: str = "") -> Done | Sent:
@@ -124,15 +124,15 @@ class CommandsGateway:
         """
         producer = self._producer.ready
         if producer is None:
-            raise Problem(503, "kafka_unreachable", "Kafka is not reachable yet; nothing was changed, try again")
+            raise ApiProblem(503, "kafka_unreachable", "Kafka is not reachable yet; nothing was changed, try again")
         headers = list(headers_of(command, traceparent))
         try:
             await asyncio.wait_for(
                 producer.send_and_wait(topic, encode(command), key=key.encode(), partition=partition, headers=headers),
-                SEND_SECONDS,
+                SEND_TIMEOUT_SECONDS,
             )
         except (KafkaError, TimeoutError) as error:
-            raise Problem(
+            raise ApiProblem(
                 503,
                 "kafka_unreachable",
                 "Kafka did not confirm the change in time, so it is not known whether it will happen: look again, "
@@ -141,10 +141,10 @@ class CommandsGateway:
             ) from error
 
     async def _visible(self, job_id: str, seq: int, deadline: float) -> bool:
-        pause = SHORTEST_LOOK
+        pause = MIN_POLL_INTERVAL
         while await self._store.applied_seq(job_id) < seq:
             if time.perf_counter() + pause > deadline:
                 return False
             await asyncio.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_LOOK)
+            pause = min(pause * 1.5, MAX_POLL_INTERVAL)
         return True

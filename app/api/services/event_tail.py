@@ -15,13 +15,13 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from app.records.command_waiters import Awaited
+from app.records.command_waiters import CommandWaiters
 from app.records.events import event_in
 from schemas.events import JobEvent
 from schemas.topics import JOBS_EVENTS, MAX_RECORD_BYTES
 
 QUEUE: Final = 1_000
-PAUSE_SECONDS: Final = 0.5
+RETRY_DELAY_SECONDS: Final = 0.5
 POLL_MS: Final = 1_000
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ Positions = Mapping[int, int]  # the next offset to read, by partition
 
 
 @dataclass(frozen=True, slots=True)
-class Tailed:
+class TailedEvent:
     """An event and where its record stands."""
 
     partition: int
@@ -40,14 +40,14 @@ class Tailed:
 
 
 @dataclass(slots=True, eq=False)
-class Listener:
+class EventSubscription:
     """Someone who follows events from `start` on. Whoever reads too slowly is `dropped`, and may come back."""
 
     start: Positions
-    queue: asyncio.Queue[Tailed | None] = field(default_factory=lambda: asyncio.Queue(QUEUE))
+    queue: asyncio.Queue[TailedEvent | None] = field(default_factory=lambda: asyncio.Queue(QUEUE))
     dropped: bool = False
 
-    def offer(self, tailed: Tailed) -> None:
+    def offer(self, tailed: TailedEvent) -> None:
         """Hand over an event without waiting."""
         if self.dropped:
             return
@@ -68,8 +68,8 @@ class EventTail:
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._positions: dict[int, int] = {}
-        self._awaited: Awaited[JobEvent] = Awaited()
-        self._listeners: set[Listener] = set()
+        self._awaited: CommandWaiters[JobEvent] = CommandWaiters()
+        self._listeners: set[EventSubscription] = set()
         self._task: asyncio.Task[None] | None = None
         self._following = asyncio.Event()
 
@@ -104,9 +104,9 @@ class EventTail:
         return self._awaited.expect(command_id)
 
     @contextlib.contextmanager
-    def listen(self) -> Iterator[Listener]:
+    def listen(self) -> Iterator[EventSubscription]:
         """Follow the events from now on."""
-        listener = Listener(self.positions)
+        listener = EventSubscription(self.positions)
         self._listeners.add(listener)
         try:
             yield listener
@@ -121,7 +121,7 @@ class EventTail:
                 _log.warning("jobs.events can't be followed, trying again: %r", error)
             finally:
                 self._following.clear()
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(RETRY_DELAY_SECONDS)
 
     async def _follow_once(self) -> None:
         consumer = events_consumer(self._bootstrap_servers)
@@ -151,7 +151,7 @@ class EventTail:
                 if event.actor.startswith("user:"):
                     answers[event.command_id].append(event)
                 for listener in self._listeners:
-                    listener.offer(Tailed(record.partition, record.offset, event))
+                    listener.offer(TailedEvent(record.partition, record.offset, event))
         for command_id, events in answers.items():
             self._awaited.answer(command_id, tuple(events))
 

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from app.api.services.ingest_producer import Intake, NotConfirmedError, NotSentError
+from app.api.services.ingest_producer import IngestProducer, NotConfirmedError, NotSentError
 from app.clock import Clock
-from app.kafka.producer_record import Outgoing
-from app.store.idempotency import Collected
+from app.kafka.producer_record import ProducerRecord
+from app.store.idempotency import IdempotencyRecord
 from app.store.read_store import ReadStore
 
 IN_PROGRESS: Final = timedelta(seconds=20)  # longer than a request takes: after that, whoever claimed it is gone
 FORGET_EVERY: Final = timedelta(hours=1)
 WAIT_SECONDS: Final = 5.0
-LOOK_SECONDS: Final = 0.05
+POLL_INTERVAL_SECONDS: Final = 0.05
 
 
 class ReusedKeyError(Exception):
@@ -25,21 +25,23 @@ class InProgressError(Exception):
     """The same request is being answered at this moment."""
 
 
-class Once:
+class IdempotentWriter:
     """Claims requests in the read store. One that was left is taken over: what is there is found in the log."""
 
-    def __init__(self, store: ReadStore, intake: Intake, clock: Clock) -> None:
+    def __init__(self, store: ReadStore, intake: IngestProducer, clock: Clock) -> None:
         self._store = store
         self._intake = intake
         self._clock = clock
         self._forget_at: datetime | None = None
 
-    async def write(self, wanted: Collected, records: Sequence[Outgoing], letters: Sequence[Outgoing]) -> Collected:
+    async def write(
+        self, wanted: IdempotencyRecord, records: Sequence[ProducerRecord], letters: Sequence[ProducerRecord]
+    ) -> IdempotencyRecord:
         """Write a request's records unless they are there; return its answer, which is `wanted` itself for a new one.
 
         Raises:
             ReusedKeyError, InProgressError: nothing was written for this request.
-            NotSentError, NotConfirmedError: as `Intake.write`.
+            NotSentError, NotConfirmedError: as `IngestProducer.write`.
 
         """
         await self._forget()
@@ -57,9 +59,9 @@ class Once:
                 return await self._written(wanted, await self._intake.lacking(records, found.next_offset))
             if asyncio.get_running_loop().time() > until:
                 raise InProgressError(InProgressError.__doc__)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
-    async def _written(self, wanted: Collected, records: Sequence[Outgoing]) -> Collected:
+    async def _written(self, wanted: IdempotencyRecord, records: Sequence[ProducerRecord]) -> IdempotencyRecord:
         try:
             await self._intake.write(records)
         except NotSentError:

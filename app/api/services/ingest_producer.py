@@ -10,9 +10,9 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from app.kafka.partition_reader import LogReader, end_offset
-from app.kafka.producer_record import Outgoing
-from app.kafka.reconnecting_producer import PatientProducer
+from app.kafka.partition_reader import PartitionReader, end_offset
+from app.kafka.producer_record import ProducerRecord
+from app.kafka.reconnecting_producer import ReconnectingProducer
 from schemas.messages import MessageBatch
 from schemas.topics import MAX_RECORD_BYTES
 from schemas.wire.codec import decode
@@ -30,12 +30,12 @@ class NotConfirmedError(Exception):
     """Kafka did not confirm in time: it is not known whether the records are there."""
 
 
-class Intake:
+class IngestProducer:
     """The producer of small uploads."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._servers = bootstrap_servers
-        self._producer = PatientProducer("messages", self._make)
+        self._producer = ReconnectingProducer("messages", self._make)
         self._reached: dict[tuple[str, int], int] = {}  # an offset that was written, by topic and partition
 
     def _make(self) -> AIOKafkaProducer:
@@ -58,7 +58,7 @@ class Intake:
         """Send what is queued and disconnect."""
         await self._producer.stop()
 
-    async def write(self, records: Sequence[Outgoing]) -> None:
+    async def write(self, records: Sequence[ProducerRecord]) -> None:
         """Write records, and return when every replica has them.
 
         Raises:
@@ -93,21 +93,21 @@ class Intake:
             self._reached[topic, partition] = known
         return known
 
-    async def lacking(self, records: Iterable[Outgoing], start: int) -> list[Outgoing]:
+    async def lacking(self, records: Iterable[ProducerRecord], start: int) -> list[ProducerRecord]:
         """Return those of the records of one upload that are not in their partition, at or behind `start`."""
         wanted = tuple(records)
         there: set[tuple[str, int]] = set()
         for topic, partition in {(each.topic, each.partition) for each in wanted}:
             assert partition is not None
             keys = {each.key for each in wanted}
-            async with LogReader(self._servers, topic, partition, start) as log:
+            async with PartitionReader(self._servers, topic, partition, start) as log:
                 async for record in log.records():
                     if record.key in keys:
                         there.add(_identity(record.value))
         return [each for each in wanted if _identity(each.value or b"") not in there]
 
 
-async def _send(producer: AIOKafkaProducer, record: Outgoing) -> asyncio.Future[Any]:
+async def _send(producer: AIOKafkaProducer, record: ProducerRecord) -> asyncio.Future[Any]:
     sent: asyncio.Future[Any] = await producer.send(
         record.topic,
         record.value,

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.api.services.lag_reader import LagReader
 from app.clock import Clock
 from app.store.lanes import LaneStore
-from projections.views.lag import Place, Sample, has_passed
+from projections.views.lag import LagSample, Place, has_passed
 from schemas.topics import LANES, UPDATES
 
 PROFILES_GROUP: Final = "entrepot.profiles"  # as `app.profiles.role` names its consumer group
@@ -22,7 +22,7 @@ TOPICS: Final = tuple(each.name for each in (*LANES.values(), *UPDATES.values())
 WINDOW_SECONDS: Final = 60.0
 EVERY_SECONDS: Final = 5.0
 KEEP_SECONDS: Final = 0.5  # many who ask are one look
-LOOK_SECONDS: Final = 3.0
+POLL_INTERVAL_SECONDS: Final = 3.0
 RETRY_SECONDS: Final = 2.0  # after a look that failed; until then everybody is told so at once
 UNKNOWN: Final = "Kafka or the read store can't be asked now how far the lanes are"
 
@@ -50,7 +50,7 @@ class LaneWatch:
         self._clock = clock
         self._steady = steady
         self._reader: LagReader | None = None
-        self._samples: deque[Sample] = deque()
+        self._samples: deque[LagSample] = deque()
         self._nothing: dict[Place, tuple[int, int]] = {}  # from the first offset up to the second there is no record
         self._looking = asyncio.Lock()
         self._failure = ""
@@ -68,7 +68,7 @@ class LaneWatch:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._disconnect()
 
-    async def look(self) -> Sequence[Sample]:
+    async def look(self) -> Sequence[LagSample]:
         """Return the samples of the last minute; the newest is at most half a second old.
 
         Raises:
@@ -92,16 +92,16 @@ class LaneWatch:
         except UnknownLagError:
             return False
 
-    def _keep(self, sample: Sample) -> None:
+    def _keep(self, sample: LagSample) -> None:
         self._samples.append(sample)
         while sample.at - self._samples[0].at > WINDOW_SECONDS:
             self._samples.popleft()
 
-    async def _new_sample(self) -> Sample:
+    async def _new_sample(self) -> LagSample:
         if self._steady() - self._failed_at < RETRY_SECONDS:
             raise UnknownLagError(self._failure)
         try:
-            async with asyncio.timeout(LOOK_SECONDS):
+            async with asyncio.timeout(POLL_INTERVAL_SECONDS):
                 return await self._sample()
         except (KafkaError, SQLAlchemyError, OSError, TimeoutError) as error:
             await self._disconnect()
@@ -116,7 +116,7 @@ class LaneWatch:
                 _log.debug("%s", error)
             await asyncio.sleep(EVERY_SECONDS)
 
-    async def _sample(self) -> Sample:
+    async def _sample(self) -> LagSample:
         at, looked_at = self._steady(), self._clock()
         reader = await self._connected()
         ends = await reader.ends(TOPICS, self._partitions)
@@ -129,7 +129,7 @@ class LaneWatch:
                 waiting[place] = since
             self._nothing[place] = (told.get(place, 0), offset)
             positions[place] = offset
-        return Sample(at, looked_at, positions, ends, waiting, await self._store.messages())
+        return LagSample(at, looked_at, positions, ends, waiting, await self._store.messages())
 
     def _behind_nothing(self, place: Place, position: int) -> int:
         """Return the position behind what is known to be no record: a reader isn't told of the ends of transactions."""

@@ -15,7 +15,7 @@ from schemas.instants import moment
 from schemas.topics import LANES
 
 REQUEST_MS: Final = 2_000
-LOOK_SECONDS: Final = 1.0  # for the records that come next
+POLL_TIMEOUT_SECONDS: Final = 1.0  # for the records that come next
 POLL_MS: Final = 50
 FEW_BYTES: Final = 4_096  # Kafka gives a whole batch in any case
 RAW: Final = frozenset(each.name for each in LANES.values())
@@ -68,7 +68,7 @@ class LagReader:
             self._consumer.seek(each, positions[place])
         found: dict[Place, Next] = {}
         try:
-            async with asyncio.timeout(LOOK_SECONDS):
+            async with asyncio.timeout(POLL_TIMEOUT_SECONDS):
                 while pending := [each for each, place in where.items() if place not in found]:
                     polled = await self._consumer.getmany(*pending, timeout_ms=POLL_MS)
                     for each in pending:

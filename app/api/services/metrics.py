@@ -9,7 +9,7 @@ SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 
 
 @dataclass(frozen=True, slots=True)
-class Measures:
+class Metrics:
     """The measures of one API process, each registry its own so that two may live in one process."""
 
     registry: CollectorRegistry
@@ -25,10 +25,10 @@ class Measures:
     jobs: Gauge = field(repr=False)
 
 
-def new_measures() -> Measures:
+def new_measures() -> Metrics:
     """Return fresh measures."""
     registry = CollectorRegistry()
-    return Measures(
+    return Metrics(
         registry=registry,
         requests=Counter(
             "entrepot_http_requests", "Requests answered", ("method", "route", "status"), registry=registry

@@ -9,17 +9,17 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.api.context import Api
-from app.api.http.problems import Problem
-from app.api.jobs.jobs import Status
+from app.api.context import Services
+from app.api.http.problems import ApiProblem
+from app.api.jobs.jobs import JobStatus
 from app.api.lanes.lanes import set_measures
 from app.api.routing.responses import answer
-from app.api.routing.routes import Answer, Call, Query, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
 from app.api.services.lag_monitor import UnknownLagError
 from app.store.models import JobFilter
 
 CHECK_SECONDS: Final = 3.0
-STATUSES: Final[tuple[Status, ...]] = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
+STATUSES: Final[tuple[JobStatus, ...]] = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
 
 
 class Ready(BaseModel):
@@ -28,12 +28,12 @@ class Ready(BaseModel):
     parts: dict[str, str]
 
 
-async def livez(call: Call[Query, None]) -> web.Response:
+async def livez(call: RequestContext[Query, None]) -> web.Response:
     """Say that the process lives."""
     return answer(call, None, message="live")
 
 
-async def readyz(call: Call[Query, None]) -> web.Response:
+async def readyz(call: RequestContext[Query, None]) -> web.Response:
     """Say whether a request would be answered and a command carried out."""
     parts = await call.api.cluster.parts(call.api.tail.positions)
     parts["events"] = "ok" if call.api.tail.alive else "jobs.events is not followed yet"
@@ -41,11 +41,11 @@ async def readyz(call: Call[Query, None]) -> web.Response:
     parts["commands"] = "ok" if call.api.gateway.connected else "the producer is not connected yet"
     parts["store"] = await _store(call.api)
     if wrong := [name for name, state in parts.items() if state != "ok"]:
-        raise Problem(503, "not_ready", f"not ready: {', '.join(wrong)}", more={"parts": parts})
+        raise ApiProblem(503, "not_ready", f"not ready: {', '.join(wrong)}", more={"parts": parts})
     return answer(call, Ready(parts=parts), message="ready")
 
 
-async def _store(api: Api) -> str:
+async def _store(api: Services) -> str:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await api.store.count_jobs()
@@ -54,7 +54,7 @@ async def _store(api: Api) -> str:
     return "ok"
 
 
-async def metrics(call: Call[Query, None]) -> web.Response:
+async def metrics(call: RequestContext[Query, None]) -> web.Response:
     """Return the measures as Prometheus reads them."""
     for status in STATUSES:
         count = await call.api.store.count_jobs(JobFilter(statuses=(status,)))
@@ -65,7 +65,7 @@ async def metrics(call: Call[Query, None]) -> web.Response:
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def _route(path: str, handler: Any, answered: Answer, problems: tuple[int, ...] = ()) -> Route:
+def _route(path: str, handler: Any, answered: ResponseSpec, problems: tuple[int, ...] = ()) -> Route:
     return Route(
         method="GET",
         path=path,
@@ -79,7 +79,7 @@ def _route(path: str, handler: Any, answered: Answer, problems: tuple[int, ...] 
 
 
 ROUTES: Final = (
-    _route("/livez", livez, Answer("the process lives")),
-    _route("/readyz", readyz, Answer("requests and commands are answered", Ready), (503,)),
-    _route("/metrics", metrics, Answer("the measures, for Prometheus", content_type="text/plain")),
+    _route("/livez", livez, ResponseSpec("the process lives")),
+    _route("/readyz", readyz, ResponseSpec("requests and commands are answered", Ready), (503,)),
+    _route("/metrics", metrics, ResponseSpec("the measures, for Prometheus", content_type="text/plain")),
 )

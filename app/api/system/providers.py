@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from app.api.http.problems import FieldError, not_found
 from app.api.jobs.bodies import PUSHED, CadenceBody, cadence_errors, configuration_errors
 from app.api.routing.responses import answer
-from app.api.routing.routes import Answer, Body, Call, Query, Route
+from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Route
 from connectors.catalog import catalog, connector
 from connectors.contract import Connector, ConnectorError, JobType
 
@@ -59,17 +59,17 @@ class Verdict(BaseModel):
     errors: list[FieldProblem]
 
 
-async def list_providers(call: Call[Query, None]) -> web.Response:
+async def list_providers(call: RequestContext[Query, None]) -> web.Response:
     """Return every provider."""
     return answer(call, [_view(each) for each in catalog().values()])
 
 
-async def get_provider(call: Call[Query, None]) -> web.Response:
+async def get_provider(call: RequestContext[Query, None]) -> web.Response:
     """Return one provider."""
     return answer(call, _view(_found(call.path("provider"))))
 
 
-async def validate(call: Call[Query, ValidateBody]) -> web.Response:
+async def validate(call: RequestContext[Query, ValidateBody]) -> web.Response:
     """Look at every field; when they are all as they have to be, ask the provider whether it would work."""
     provider, name = call.path("provider"), call.path("job_type")
     kind = _found(provider).job_type(name)
@@ -85,7 +85,7 @@ async def validate(call: Call[Query, ValidateBody]) -> web.Response:
     return answer(call, Verdict(valid=not found, errors=found), message="" if found else "it would work")
 
 
-async def _tried(call: Call[Query, ValidateBody], kind: JobType) -> list[FieldError]:
+async def _tried(call: RequestContext[Query, ValidateBody], kind: JobType) -> list[FieldError]:
     if kind.pushed:
         return [FieldError("", "pushed", PUSHED)]
     config = kind.config.model_validate_json(orjson.dumps(call.body.configuration))
@@ -135,7 +135,7 @@ ROUTES: Final = (
         role="viewer",
         tag="providers",
         summary="List providers and what they can do",
-        answers={200: Answer("every provider", list[ProviderView])},
+        answers={200: ResponseSpec("every provider", list[ProviderView])},
         problems=(422,),
     ),
     Route(
@@ -145,7 +145,7 @@ ROUTES: Final = (
         role="viewer",
         tag="providers",
         summary="Look at a provider",
-        answers={200: Answer("the provider", ProviderView)},
+        answers={200: ResponseSpec("the provider", ProviderView)},
         problems=(404, 422),
     ),
     Route(
@@ -156,7 +156,7 @@ ROUTES: Final = (
         tag="providers",
         summary="Try a configuration; nothing is created",
         body=ValidateBody,
-        answers={200: Answer("all that is wrong with it, field by field", Verdict)},
+        answers={200: ResponseSpec("all that is wrong with it, field by field", Verdict)},
         problems=(400, 404, 413, 415, 422),
     ),
 )

@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 from pydantic import ConfigDict
 
-from app.api.routing.routes import Answer, Call, Query, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
 from schemas import commands, definitions, events, updates
 from schemas.topics import (
     DEFINITIONS_COMMANDS,
@@ -61,7 +61,7 @@ def _subjects_of(version: Version) -> Iterator[str]:
         yield f"{topic}-{version.name}"
 
 
-async def schema_by_id(call: Call[RegistryQuery, None]) -> web.Response:
+async def schema_by_id(call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return the schema of an id, as a record's frame names it."""
     found = versions().get(_number(call.path("schema_id")))
     if found is None:
@@ -69,7 +69,7 @@ async def schema_by_id(call: Call[RegistryQuery, None]) -> web.Response:
     return _json({"schema": _text(found), "schemaType": "AVRO"})
 
 
-async def schema_subjects(call: Call[RegistryQuery, None]) -> web.Response:
+async def schema_subjects(call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return the subjects and versions that have the schema of an id."""
     wanted = _number(call.path("schema_id"))
     found = [
@@ -81,18 +81,18 @@ async def schema_subjects(call: Call[RegistryQuery, None]) -> web.Response:
     return _json(found) if found else _error(404, 40403, "Schema not found")
 
 
-async def list_subjects(_call: Call[RegistryQuery, None]) -> web.Response:
+async def list_subjects(_call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return every subject."""
     return _json(list(subjects()))
 
 
-async def list_versions(call: Call[RegistryQuery, None]) -> web.Response:
+async def list_versions(call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return the versions of a subject."""
     found = subjects().get(call.path("subject"))
     return _error(404, 40401, "Subject not found") if found is None else _json([each.version for each in found])
 
 
-async def subject_version(call: Call[RegistryQuery, None]) -> web.Response:
+async def subject_version(call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return one version of a subject; `latest` and -1 are the newest."""
     name, wanted = call.path("subject"), call.path("version")
     found = subjects().get(name)
@@ -107,7 +107,7 @@ async def subject_version(call: Call[RegistryQuery, None]) -> web.Response:
     return _json({"subject": name, "id": version.id, "version": version.version, "schema": _text(version)})
 
 
-async def config(_call: Call[RegistryQuery, None]) -> web.Response:
+async def config(_call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return the rule that new versions keep to."""
     return _json({"compatibilityLevel": "FULL_TRANSITIVE"})
 
@@ -138,9 +138,9 @@ def _route(path: str, handler: Any, summary: str) -> Route:
         summary=summary,
         query=RegistryQuery,
         answers={
-            200: Answer(summary, content_type=CONTENT_TYPE),
-            404: Answer("there is none", content_type=CONTENT_TYPE),
-            422: Answer("no such version can be", content_type=CONTENT_TYPE),
+            200: ResponseSpec(summary, content_type=CONTENT_TYPE),
+            404: ResponseSpec("there is none", content_type=CONTENT_TYPE),
+            422: ResponseSpec("no such version can be", content_type=CONTENT_TYPE),
         },
     )
 

@@ -7,18 +7,18 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from app.api.http.param_types import Moment
-from app.api.http.problems import Problem, not_found
+from app.api.http.param_types import TimestampText
+from app.api.http.problems import ApiProblem, not_found
 from app.api.routing.responses import answer
-from app.api.routing.routes import Answer, Body, Call, Query, Route
-from app.auth import LastAdminError, Role, Token
+from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Route
+from app.auth import AccessRole, LastAdminError, Token
 
 
 class Me(BaseModel):
     """Who asks."""
 
     name: str
-    role: Role
+    role: AccessRole
     token_id: str
 
 
@@ -27,7 +27,7 @@ class TokenView(BaseModel):
 
     id: str
     name: str
-    role: Role
+    role: AccessRole
     created_at: datetime
     expires_at: datetime | None
 
@@ -42,8 +42,8 @@ class TokenBody(Body):
     """A token to be made."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,80}$", description="who it is for; shown in logs")]
-    role: Role
-    expires_at: Moment | None = None
+    role: AccessRole
+    expires_at: TimestampText | None = None
 
 
 class SignInView(BaseModel):
@@ -52,18 +52,18 @@ class SignInView(BaseModel):
     path: str
 
 
-async def me(call: Call[Query, None]) -> web.Response:
+async def me(call: RequestContext[Query, None]) -> web.Response:
     """Return who asks."""
     caller = call.caller
     return answer(call, Me(name=caller.name, role=caller.role, token_id=caller.token_id))
 
 
-async def list_tokens(call: Call[Query, None]) -> web.Response:
+async def list_tokens(call: RequestContext[Query, None]) -> web.Response:
     """Return all tokens."""
     return answer(call, [TokenView(**_facts(each)) for each in call.api.tokens.listed()])
 
 
-async def create_token(call: Call[Query, TokenBody]) -> web.Response:
+async def create_token(call: RequestContext[Query, TokenBody]) -> web.Response:
     """Make a token."""
     body = call.body
     made, secret = await asyncio.to_thread(call.api.tokens.create, body.name, body.role, body.expires_at)
@@ -71,19 +71,19 @@ async def create_token(call: Call[Query, TokenBody]) -> web.Response:
     return answer(call, NewTokenView(**_facts(made), token=secret), status=201, message=said)
 
 
-async def revoke_token(call: Call[Query, None]) -> web.Response:
+async def revoke_token(call: RequestContext[Query, None]) -> web.Response:
     """End a token."""
     token_id = call.path("token_id")
     try:
         found = await asyncio.to_thread(call.api.tokens.revoke, token_id)
     except LastAdminError as error:
-        raise Problem(409, "last_admin", str(error), more={"allowed": []}) from error
+        raise ApiProblem(409, "last_admin", str(error), more={"allowed": []}) from error
     if not found:
         raise not_found("token", token_id)
     return answer(call, None, message="revoked")
 
 
-async def sign_in_link(call: Call[Query, None]) -> web.Response:
+async def sign_in_link(call: RequestContext[Query, None]) -> web.Response:
     """Make a link that signs a browser in as whoever asks."""
     code = await asyncio.to_thread(call.api.tokens.sign_in_code, call.caller)
     return answer(call, SignInView(path=f"/sign-in?code={code}"), status=201, message="good once, for 15 minutes")
@@ -101,7 +101,7 @@ ROUTES: Final = (
         role="viewer",
         tag="people",
         summary="Who I am",
-        answers={200: Answer("who asks", Me)},
+        answers={200: ResponseSpec("who asks", Me)},
         problems=(422,),
     ),
     Route(
@@ -111,7 +111,7 @@ ROUTES: Final = (
         role="admin",
         tag="people",
         summary="List tokens",
-        answers={200: Answer("all tokens", list[TokenView])},
+        answers={200: ResponseSpec("all tokens", list[TokenView])},
         problems=(422,),
     ),
     Route(
@@ -122,7 +122,7 @@ ROUTES: Final = (
         tag="people",
         summary="Create a token",
         body=TokenBody,
-        answers={201: Answer("the token, with its secret this once", NewTokenView)},
+        answers={201: ResponseSpec("the token, with its secret this once", NewTokenView)},
         problems=(400, 413, 415, 422),
     ),
     Route(
@@ -132,7 +132,7 @@ ROUTES: Final = (
         role="admin",
         tag="people",
         summary="Revoke a token and the sessions that came from it",
-        answers={200: Answer("nothing more")},
+        answers={200: ResponseSpec("nothing more")},
         problems=(404, 409, 422),
     ),
     Route(
@@ -142,7 +142,7 @@ ROUTES: Final = (
         role="viewer",
         tag="people",
         summary="Make a link that signs a browser in as me",
-        answers={201: Answer("the link's path", SignInView)},
+        answers={201: ResponseSpec("the link's path", SignInView)},
         problems=(422,),
     ),
 )

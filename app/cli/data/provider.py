@@ -9,7 +9,7 @@ import click
 from app.cli.job.reference import find_job
 from app.cli.lazy import SpelledOut
 from app.cli.output import Column, moment, print_facts, serialized, show
-from app.cli.param_types import MOMENTS, PAST, SPAN
+from app.cli.param_types import DURATION, MOMENTS, PAST
 from app.cli.session import Session, talks
 
 
@@ -70,7 +70,7 @@ async def show_provider(session: Session, name: str) -> None:
 @click.option("--since", metavar="MOMENT", type=PAST, help=f"Default: one day before the end. {MOMENTS}")
 @click.option("--until", metavar="MOMENT", type=PAST, help="Default: now.")
 @click.option(
-    "--interval", metavar="SPAN", type=SPAN, default="1h", show_default=True, help="Bucket width, such as 5m."
+    "--interval", metavar="SPAN", type=DURATION, default="1h", show_default=True, help="Bucket width, such as 5m."
 )
 @talks
 async def metric(

@@ -7,13 +7,13 @@ import click
 from app.cli.job.reference import find_job
 from app.cli.job.wait import WAIT, is_visible, waited
 from app.cli.output import serialized, visible
-from app.cli.param_types import SPAN
+from app.cli.param_types import DURATION
 from app.cli.session import Session, talks
 
 
 @click.command(short_help="Pause at the next record.")
 @click.argument("job")
-@click.option("--for", "span", metavar="SPAN", type=SPAN, help="Resume after this duration: 90s, 15m, 1h30m, 2d.")
+@click.option("--for", "span", metavar="SPAN", type=DURATION, help="Resume after this duration: 90s, 15m, 1h30m, 2d.")
 @talks
 async def pause(session: Session, job: str, span: str | None) -> None:
     """Pause a JOB at the next record, for a duration or until it is resumed."""

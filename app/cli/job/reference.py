@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from app.cli.client import Api
+from app.cli.client import ApiClient
 from app.cli.exits import NOT_FOUND, Stopped
 from app.cli.output import moment, visible
 
@@ -11,7 +11,7 @@ MIN_PREFIX_LENGTH: Final = 4
 USAGE: Final = 2
 
 
-async def find_job(api: Api, reference: str) -> dict[str, Any]:
+async def find_job(api: ApiClient, reference: str) -> dict[str, Any]:
     """Return the job of a reference; raise `Stopped` when none or several match."""
     candidates: list[dict[str, Any]] = await api.get("/v2/job", search=reference, status=EVERY_STATUS, limit=1000)
     matches = [job for job in candidates if reference in {job["id"], job["name"]}]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from app.cli.client import Api
+from app.cli.client import ApiClient
 from app.cli.exits import ERROR
 from app.cli.output import visible
 from app.cli.progress import bar
@@ -45,7 +45,7 @@ ENDED: Final = frozenset({"Completed", "Failed", "Killed", "Paused"})
 Job = Mapping[str, Any]
 
 
-async def follow(api: Api, job_id: str, on_poll: Callable[[Job], None]) -> Job:
+async def follow(api: ApiClient, job_id: str, on_poll: Callable[[Job], None]) -> Job:
     """Return the job once it is Completed, Failed, Killed, Paused, or sleeps until its next scheduled run."""
     while True:
         job: Job = await api.get(f"/v2/job/{job_id}")

@@ -39,12 +39,12 @@ class Finding:
     advice: str = ""
 
 
-Check = Callable[[Settings], Awaitable[Finding]]
+SelfCheck = Callable[[Settings], Awaitable[Finding]]
 
 
 async def find_all(settings: Settings) -> AsyncIterator[Finding]:
     """Run the checks and yield each finding."""
-    embedded: tuple[Check, ...] = () if settings.bootstrap_servers else (java, jars, supervisor)
+    embedded: tuple[SelfCheck, ...] = () if settings.bootstrap_servers else (java, jars, supervisor)
     for check in (python, data_directory, *embedded, kafka, store, api):
         yield await check(with_kafka(settings))
 

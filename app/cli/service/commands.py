@@ -11,7 +11,7 @@ from app.cli import exits
 from app.cli.service.settings_errors import load_settings
 from app.data_dir import IncompatibleFormatError, InUseError, only_one, with_kafka
 from app.logs import configure_logs
-from app.roles import ROLES, Role, role_named, run_role
+from app.roles import ROLES, ProcessRole, role_named, run_role
 from app.settings import Settings
 from app.supervisor.parent_death import exit_with_parent
 from app.supervisor.preflight import (
@@ -101,7 +101,7 @@ async def _preflight(role: str, settings: Settings) -> None:
         await wait_for_kafka(settings.bootstrap_servers, CONTAINER_TIMEOUT_SECONDS, _log.warning)
 
 
-def _reaching_all(role: Role, settings: Settings) -> int:
+def _reaching_all(role: ProcessRole, settings: Settings) -> int:
     """Run the role; an unreachable dependency becomes an error message without a traceback."""
     from aiokafka.errors import KafkaError  # noqa: PLC0415  # only imported by a process that runs a role
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from app.cli.client import Api
+from app.cli.client import ApiClient
 
 FOLDER: Final = Path(__file__).resolve().parents[3] / "examples"
 KEY: Final = "entrepot-example-flights-2013-01"
@@ -16,7 +16,7 @@ JOB: Final[dict[str, Any]] = {
 }
 
 
-async def create_example(api: Api) -> str:
+async def create_example(api: ApiClient) -> str:
     """Create the example job, unless it exists, and return its id."""
     job = await api.send("POST", "/v2/job", JOB, headers={"Idempotency-Key": KEY})
     return str(job["id"])

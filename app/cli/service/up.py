@@ -15,7 +15,7 @@ from app.cli.job.wait import counts, follow, job_progress
 from app.cli.progress import bar
 from app.cli.service.example import FOLDER, create_example
 from app.settings import Settings
-from app.supervisor.supervisor import Supervisor, Up
+from app.supervisor.supervisor import RunningService, Supervisor
 
 
 async def run(settings: Settings, *, with_example: bool) -> int:
@@ -55,7 +55,7 @@ async def _work(supervisor: Supervisor, *, with_example: bool) -> None:
     _print("Press Ctrl-C to stop.")
 
 
-async def _example(up: Up) -> None:
+async def _example(up: RunningService) -> None:
     try:
         async with connected(up.url, find(up.url, None, up.settings.data_dir).token) as api:
             job_id = await create_example(api)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from app.kafka.producer_record import Outgoing, check_size
+from app.kafka.producer_record import ProducerRecord, check_size
 from app.kafka.safe_faust.latch import Latch
 
 
@@ -39,7 +39,7 @@ class Writes:
             self._latch.trip(f"the broker refused a write: {failure}", failure)
 
 
-async def publish(app: Any, records: Iterable[Outgoing]) -> None:
+async def publish(app: Any, records: Iterable[ProducerRecord]) -> None:
     """Send the records and return when the broker has acked them all, in order within each partition.
 
     Raises `RecordTooLarge` before anything is sent. Any failure after that trips the app's latch.
@@ -49,7 +49,7 @@ async def publish(app: Any, records: Iterable[Outgoing]) -> None:
         await asyncio.gather(*sent)
 
 
-async def send(app: Any, records: Iterable[Outgoing]) -> Sequence[asyncio.Future[Any]]:
+async def send(app: Any, records: Iterable[ProducerRecord]) -> Sequence[asyncio.Future[Any]]:
     """Hand the records to the producer and return what to await; the next commit waits for it in any case."""
     records = tuple(records)
     for record in records:
@@ -73,8 +73,8 @@ async def send(app: Any, records: Iterable[Outgoing]) -> Sequence[asyncio.Future
     return sent
 
 
-def _by_partition(app: Any, records: Iterable[Outgoing]) -> dict[tuple[str, int], list[Outgoing]]:
-    lanes: dict[tuple[str, int], list[Outgoing]] = {}
+def _by_partition(app: Any, records: Iterable[ProducerRecord]) -> dict[tuple[str, int], list[ProducerRecord]]:
+    lanes: dict[tuple[str, int], list[ProducerRecord]] = {}
     for record in records:
         partition = record.partition
         if partition is None:
@@ -83,7 +83,7 @@ def _by_partition(app: Any, records: Iterable[Outgoing]) -> dict[tuple[str, int]
     return lanes
 
 
-def _packed(producer: Any, lane: Sequence[Outgoing]) -> Iterator[Any]:
+def _packed(producer: Any, lane: Sequence[ProducerRecord]) -> Iterator[Any]:
     batch = producer.create_batch()
     for record in lane:
         if _appended(batch, record) is None:
@@ -94,5 +94,5 @@ def _packed(producer: Any, lane: Sequence[Outgoing]) -> Iterator[Any]:
     yield batch
 
 
-def _appended(batch: Any, record: Outgoing) -> Any:
+def _appended(batch: Any, record: ProducerRecord) -> Any:
     return batch.append(timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=list(record.headers))

@@ -6,7 +6,7 @@ from typing import Any
 
 import faust
 
-from app.kafka.producer_record import Outgoing
+from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.publishing import send
 
 VersionOf = Callable[[bytes], int]
@@ -47,7 +47,7 @@ class StateTable(faust.Table):
         """
         last = {change.key: change for change in changes}
         topic = self.changelog_topic_name
-        outgoing = [Outgoing(topic, each.value, key=each.key, partition=each.partition) for each in last.values()]
+        outgoing = [ProducerRecord(topic, each.value, key=each.key, partition=each.partition) for each in last.values()]
         await send(self.app, outgoing)
         for change in last.values():
             self._keep(change)

@@ -13,7 +13,7 @@ from faust.transport.drivers import aiokafka as driver
 
 DRAIN_SECONDS: Final = 10.0
 TURN_RECORDS: Final = 50  # handed over before others have their turn of the loop
-PAUSE_SECONDS: Final = 0.1  # between looks when no partition may be read
+IDLE_DELAY_SECONDS: Final = 0.1  # between looks when no partition may be read
 
 
 class SafeConsumerThread(driver.AIOKafkaConsumerThread):
@@ -65,7 +65,7 @@ class SafeConsumer(driver.Consumer):
         # A copy: Faust adds partitions to the set before it has set their positions.
         active, generation = frozenset(self._get_active_partitions()), self._stops
         if not active:
-            await self.sleep(PAUSE_SECONDS)
+            await self.sleep(IDLE_DELAY_SECONDS)
             return
         records = await self._getmany(active_partitions=active, timeout=1.0)
         await self.wait_first(self._hand_over(records, generation), self.suspend_flow.wait())

@@ -18,8 +18,8 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
-PIECE_BYTES: Final = 4 * 1024 * 1024  # read, written and kept in memory at a time
-RETRY: Final = timedelta(seconds=60)
+CHUNK_BYTES: Final = 4 * 1024 * 1024  # read, written and kept in memory at a time
+RETRY_TIMEOUT: Final = timedelta(seconds=60)
 
 
 class UnknownSnapshotStore(ValueError):
@@ -90,7 +90,7 @@ class SnapshotStore:
     async def put(self, path: str, content: bytes | Path) -> None:
         """Write an object: bytes, or what a file holds, a few pieces at a time."""
         with self._errors_of(path):
-            await obstore.put_async(self._objects, path, content, chunk_size=2 * PIECE_BYTES, max_concurrency=2)
+            await obstore.put_async(self._objects, path, content, chunk_size=2 * CHUNK_BYTES, max_concurrency=2)
             if (directory := self._directory()) is not None:
                 await asyncio.to_thread(_forced_to_disk, directory / path)
 
@@ -101,9 +101,9 @@ class SnapshotStore:
             MissingObject: there is none.
 
         """
-        for start in range(0, size, PIECE_BYTES):
+        for start in range(0, size, CHUNK_BYTES):
             with self._errors_of(path):
-                end = min(size, start + PIECE_BYTES)
+                end = min(size, start + CHUNK_BYTES)
                 piece = await obstore.get_range_async(self._objects, path, start=start, end=end)
             yield bytes(piece)
 
@@ -159,5 +159,5 @@ def _bucket(name: str, prefix: str) -> S3Store:
         prefix=prefix or None,
         config={"endpoint": endpoint} if endpoint else None,
         client_options={"allow_http": endpoint.startswith("http://")},
-        retry_config={"max_retries": 5, "retry_timeout": RETRY},
+        retry_config={"max_retries": 5, "retry_timeout": RETRY_TIMEOUT},
     )

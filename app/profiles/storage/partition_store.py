@@ -22,16 +22,16 @@ from rocksdict import Checkpoint, IngestExternalFileOptions, Rdict, WriteBatch
 
 from app.profiles.storage.rocksdb_options import BUFFERS, options_of, write_files
 
-Place = tuple[int, int]  # generation and partition
+Shard = tuple[int, int]  # generation and partition
 
 
 FORMAT: Final = 2  # of the families, what `meta` holds, and where keys are placed
 DAMAGED: Final = "DAMAGED"  # a file in the store's directory that says so
 SCRATCH: Final = "scratch"  # a directory in the store's own, for what is made and soon removed
-MOST_ROWS: Final = 100_000
-MOST_BYTES: Final = 64 * 1024 * 1024  # of what many keys have, read at once
+MAX_ROWS: Final = 100_000
+MAX_BYTES: Final = 64 * 1024 * 1024  # of what many keys have, read at once
 OFFSET: Final = b"offset:"
-FACT: Final = b"fact:"
+METADATA: Final = b"fact:"
 FORMAT_KEY: Final = b"format"
 
 Rows = Mapping[bytes, bytes | None]
@@ -106,7 +106,7 @@ class PartitionStore:
         """Return the deduplication entry of each key."""
         return self._get("seen", keys)
 
-    def iterate_nodes(self, start: bytes, limit: int, most_bytes: int = MOST_BYTES) -> list[tuple[bytes, bytes]]:
+    def iterate_nodes(self, start: bytes, limit: int, most_bytes: int = MAX_BYTES) -> list[tuple[bytes, bytes]]:
         """Return up to `limit` keys from `start` on, in the order of their bytes, with what they have.
 
         When they have so many bytes, none comes behind them.
@@ -119,20 +119,20 @@ class PartitionStore:
 
     def iterate_refs(self, prefix: bytes, most_bytes: int) -> list[tuple[bytes, bytes]]:
         """Return the evidence pages whose keys begin so, in order; when they have so many bytes, none behind them."""
-        return self._iterate("refs", prefix, MOST_ROWS, most_bytes, prefix)
+        return self._iterate("refs", prefix, MAX_ROWS, most_bytes, prefix)
 
     def offsets(self) -> dict[str, int]:
         """Return the next offset of each input, as the last write that named it said."""
-        rows = self._iterate("meta", OFFSET, MOST_ROWS, prefix=OFFSET)
+        rows = self._iterate("meta", OFFSET, MAX_ROWS, prefix=OFFSET)
         return {key.removeprefix(OFFSET).decode(): int(value) for key, value in rows}
 
     def fact(self, name: str) -> bytes | None:
         """Return one of the small facts that are kept beside the offsets."""
-        return self._get("meta", [FACT + name.encode()])[0]
+        return self._get("meta", [METADATA + name.encode()])[0]
 
     def write(self, changes: Changes) -> None:
         """Write all of it or, whenever the process or the machine ends, nothing of it."""
-        meta: dict[bytes, bytes | None] = {FACT + name.encode(): value for name, value in changes.facts.items()}
+        meta: dict[bytes, bytes | None] = {METADATA + name.encode(): value for name, value in changes.facts.items()}
         meta |= {OFFSET + name.encode(): str(offset).encode() for name, offset in changes.offsets.items()}
         batch = WriteBatch(raw_mode=True)
         self._fill(batch, "nodes", changes.nodes)
@@ -206,7 +206,7 @@ class PartitionStore:
         return found
 
     def _iterate(
-        self, family: str, start: bytes, limit: int, most_bytes: int = MOST_BYTES, prefix: bytes = b""
+        self, family: str, start: bytes, limit: int, most_bytes: int = MAX_BYTES, prefix: bytes = b""
     ) -> list[tuple[bytes, bytes]]:
         rows, size = list[tuple[bytes, bytes]](), 0
         with _errors_of(self.path):

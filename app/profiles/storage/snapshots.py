@@ -5,8 +5,9 @@ snapshot. Files are named by their content, so what didn't change since the last
 is written last: whatever a crash leaves behind is no snapshot, or a whole one.
 
 Several takers of a partition may work at once (an owner that doesn't know yet that it was replaced). Deleted is only
-what no manifest names, and of that only what is older than `GRACE` or was of a snapshot that has just been dropped. A
-taker relies on old files only where a manifest that is kept names them, and looks again once its own is written.
+what no manifest names, and of that only what is older than `DELETE_GRACE` or was of a snapshot that has just been
+dropped. A taker relies on old files only where a manifest that is kept names them, and looks again once its own is
+written.
 """
 
 import logging
@@ -32,8 +33,8 @@ from app.profiles.storage.partition_store import PartitionStore
 from app.profiles.storage.restore import FILES, in_thread, removed, restored
 
 KEPT: Final = 3
-GRACE: Final = timedelta(hours=1)
-FRESH: Final = GRACE / 2  # a file that no manifest names yet is relied on for so long
+DELETE_GRACE: Final = timedelta(hours=1)
+FRESH_FILE_AGE: Final = DELETE_GRACE / 2  # a file that no manifest names yet is relied on for so long
 LAST_SEQUENCE: Final = 10**12 - 1
 
 _log = logging.getLogger(__name__)
@@ -153,7 +154,7 @@ class Snapshots:
             except DamagedSnapshot:
                 found = None
             enough = sum(each is not None for each in kept.values()) >= KEPT
-            useless = found is None and entry.modified < self._clock() - GRACE
+            useless = found is None and entry.modified < self._clock() - DELETE_GRACE
             (dropped if enough or useless else kept)[name] = found
         return kept, dropped
 
@@ -181,7 +182,7 @@ class Snapshots:
         """Return the files to send: those that aren't there, and those that another taker might be about to remove."""
         there = await self._store.folder(f"{snapshot.folder}/{FILES}")
         kept, _ = await self._kept(snapshot.folder)
-        fresh = {name for name, entry in there.items() if entry.modified > self._clock() - FRESH}
+        fresh = {name for name, entry in there.items() if entry.modified > self._clock() - FRESH_FILE_AGE}
         there_to_stay = {each for each in there if each in fresh | _named_by(kept)}
         return [
             each for each in snapshot.files if each.sha256 not in there_to_stay or there[each.sha256].size != each.size
@@ -197,7 +198,7 @@ class Snapshots:
         await self._store.delete([f"{folder}/{each}" for each in dropped])
         if None in kept.values():  # it may name any of the files
             return
-        named, old = _named_by(kept), self._clock() - GRACE
+        named, old = _named_by(kept), self._clock() - DELETE_GRACE
         unneeded = {name for name, entry in files.items() if entry.modified < old} | (_named_by(dropped) & files.keys())
         await self._store.delete([f"{folder}/{FILES}/{each}" for each in sorted(unneeded - named)])
         for each in (folder, f"{folder}/{FILES}"):

@@ -13,7 +13,7 @@ from typing import Final
 
 from app.profiles.storage.manifest import Snapshot
 from app.profiles.storage.object_store import SnapshotStoreUnavailable
-from app.profiles.storage.partition_store import CorruptStore, PartitionStore, Place
+from app.profiles.storage.partition_store import CorruptStore, PartitionStore, Shard
 from app.profiles.storage.restore import in_thread, removed
 from app.profiles.storage.snapshots import Snapshots
 from app.settings import Settings
@@ -37,11 +37,11 @@ class Storage:
         self._snapshots = Snapshots.at(settings.snapshots())
         self._seconds = settings.snapshot_interval_seconds
         self._clock = clock
-        self._due: dict[Place, float] = {}  # when the next snapshot is, of each that is open
-        self._taking: dict[Place, asyncio.Task[None]] = {}
+        self._due: dict[Shard, float] = {}  # when the next snapshot is, of each that is open
+        self._taking: dict[Shard, asyncio.Task[None]] = {}
         self._removing: set[asyncio.Task[None]] = set()
 
-    async def open(self, place: Place, first: Mapping[str, int]) -> PartitionStore:
+    async def open(self, place: Shard, first: Mapping[str, int]) -> PartitionStore:
         """Open the store of a partition. `first` is the lowest offset that each update topic still has.
 
         Raises:
@@ -69,7 +69,7 @@ class Storage:
         self._due[place] = self._clock() + self._seconds
         return store
 
-    def snapshot_if_due(self, place: Place, store: PartitionStore) -> None:
+    def snapshot_if_due(self, place: Shard, store: PartitionStore) -> None:
         """Begin to take a snapshot when it is time. It is of what is kept; work goes on meanwhile."""
         if self._clock() < self._due[place] or place in self._taking:
             return
@@ -92,7 +92,7 @@ class Storage:
         task.add_done_callback(self._removing.discard)
         self._removing.add(task)
 
-    async def close(self, place: Place, store: PartitionStore) -> None:
+    async def close(self, place: Shard, store: PartitionStore) -> None:
         """Close a store; a snapshot of it that isn't finished is given up."""
         task = self._taking.get(place)
         if task is not None:
@@ -101,7 +101,7 @@ class Storage:
         await asyncio.to_thread(store.close)
         self._due.pop(place, None)
 
-    def _path(self, place: Place) -> Path:
+    def _path(self, place: Shard) -> Path:
         return self._folder / f"{place[0]}.{place[1]}"
 
     async def _own(self, path: Path) -> PartitionStore | None:
@@ -112,7 +112,7 @@ class Storage:
             await asyncio.to_thread(shutil.rmtree, path)
             return None
 
-    async def _newer_snapshot(self, place: Place, path: Path, own: PartitionStore | None) -> PartitionStore | None:
+    async def _newer_snapshot(self, place: Shard, path: Path, own: PartitionStore | None) -> PartitionStore | None:
         """Open the newest good snapshot in place of the own store, if it has read more."""
         generation, number = place
         fetched = path.with_name(f"{path.name}.fetched")
@@ -137,7 +137,7 @@ class Storage:
         _log.info("partition %d begins with the snapshot %s", number, restored.name)
         return await asyncio.to_thread(PartitionStore.open, path)
 
-    async def _take(self, place: Place, store: PartitionStore) -> None:
+    async def _take(self, place: Shard, store: PartitionStore) -> None:
         generation, number = place
         try:
             await self._snapshots.take(store, number, generation)

@@ -14,28 +14,28 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from app.lanes.chunk import LARGEST_UPDATE
+from app.lanes.chunk import MAX_UPDATE_BYTES
 from app.profiles.partition import LANE_NUMBER, REFERENCE
 from app.rebuild.columnar.json_columns import Column, Numbers, read_columns
 from app.rebuild.columnar.merge import Ordered, Stamps, Told, Values, fold_column
-from projections.definitions.compiled_rules import NEVER, RuleBook, forgotten_to
+from projections.definitions.compiled_rules import NEVER, CompiledRules, forgotten_to
 from projections.definitions.rebuild_spec import Scope
 from projections.definitions.rules import Forgotten
 from projections.mapping.converters import EXACT
-from projections.mapping.mapper import Mapper, Plain
+from projections.mapping.mapper import ColumnarMapping, Mapper
 from projections.mapping.raw_messages import UNREADABLE, Raw, RawRecord, open_raw
 from projections.profiles.crdt import COUNTED
 from projections.profiles.partitioning import partition_of_key
-from projections.profiles.updates import Folded, meets, note_counted
+from projections.profiles.updates import FoldedMessages, meets, note_counted
 from schemas.topics import FUTURE_BOUND_MS
 
 REFERENCES: Final = np.dtype(
     [("lane", ">u1"), ("partition", ">u2"), ("offset", ">u8"), ("index", ">u8"), ("rules_at", ">u8")]
 )  # what REFERENCE packs
-MOST_COMBINATIONS: Final = 2**62  # of keys of different kinds in the same messages
+MAX_COMBINATIONS: Final = 2**62  # of keys of different kinds in the same messages
 ROW: Final = 100  # bytes of a row or link beside its values: the numbers, and all that is around them
 HEADER: Final = 4_096  # bytes of what is told beside rows, links and the names of columns
-LEAST_OF_EACH: Final = 4  # messages of a person, on average: with fewer, they are faster one by one
+MIN_MESSAGES_PER_PROFILE: Final = 4  # messages of a person, on average: with fewer, they are faster one by one
 
 Counted = Sequence[Sequence[tuple[str, int, int]]]  # by record
 
@@ -45,11 +45,11 @@ class FoldedRecords:
     """How many messages there were in some raw records, and what they say, by partition of identities."""
 
     messages: int
-    told: Mapping[int, Folded]
+    told: Mapping[int, FoldedMessages]
 
 
 def fold_records(
-    records: Sequence[RawRecord], book: RuleBook, forgotten: Forgotten, partitions: int
+    records: Sequence[RawRecord], book: CompiledRules, forgotten: Forgotten, partitions: int
 ) -> FoldedRecords | None:
     """Return what consecutive raw records of one partition say.
 
@@ -64,7 +64,7 @@ def fold_records(
         messages += raw.count
         if raw.count and not book.scope.leaves_out(raw.job_id, raw.arrived) and book.mapper(raw.stream):
             streams[raw.stream].append((raw, record.offset))
-    told: dict[int, Folded] = defaultdict(Folded)
+    told: dict[int, FoldedMessages] = defaultdict(FoldedMessages)
     for stream, raws in streams.items():
         mapper = book.mapper(stream)
         if mapper is None or mapper.plain is None:
@@ -90,7 +90,9 @@ class _Named:
 class _Messages:
     """The messages of one stream, a row each."""
 
-    def __init__(self, raws: Sequence[tuple[Raw, int]], source: RawRecord, mapper: Mapper, plain: Plain) -> None:
+    def __init__(
+        self, raws: Sequence[tuple[Raw, int]], source: RawRecord, mapper: Mapper, plain: ColumnarMapping
+    ) -> None:
         self._raws = [raw for raw, _ in raws]
         self._source = source
         self._mapper = mapper
@@ -106,7 +108,7 @@ class _Messages:
             batches=batches,
         )
 
-    def fold(self, scope: Scope, forgotten: Forgotten, into: Mapping[int, Folded], partitions: int) -> bool:
+    def fold(self, scope: Scope, forgotten: Forgotten, into: Mapping[int, FoldedMessages], partitions: int) -> bool:
         """Fold all of it; False when that can't be done, or isn't worth it, and then `into` is of no use."""
         counted = self._counted()
         columns = read_columns(b"".join(_ended(raw) for raw in self._raws), self._record.size, self._plain.names)
@@ -116,7 +118,7 @@ class _Messages:
         if named is None:
             return False
         people = {key: number for number, key in enumerate(dict.fromkeys(keys[0] for keys in named.keys))}
-        if len(people) * LEAST_OF_EACH > self._record.size:
+        if len(people) * MIN_MESSAGES_PER_PROFILE > self._record.size:
             return False
         self._date(columns)
         person = np.array([*(people[keys[0]] for keys in named.keys), -1], np.int64)[named.numbers]
@@ -191,7 +193,7 @@ class _Messages:
         size = ROW + np.array([*keys, 0], np.int64)[named.numbers]
         for _, values in cells:
             size += np.array([_width(each) for each in values.values], np.int64)[values.codes]
-        most = LARGEST_UPDATE - _width(self._mapper.columns) - HEADER
+        most = MAX_UPDATE_BYTES - _width(self._mapper.columns) - HEADER
         return bool(np.bincount(self._record, size).max() <= most)
 
     def _tell(self, cells: Sequence[tuple[str, Values]], every: Ordered, told: Told) -> None:
@@ -201,7 +203,7 @@ class _Messages:
         for name, values in cells:
             fold_column(name, values, every, self._stamps, told)
 
-    def _link(self, named: _Named, every: Ordered, into: Mapping[int, Folded], partitions: int) -> None:
+    def _link(self, named: _Named, every: Ordered, into: Mapping[int, FoldedMessages], partitions: int) -> None:
         first = every.firsts()
         for number, (at, batch, index) in zip(first.people.tolist(), self._stamps.of(first.rows), strict=True):
             best, *others = named.keys[number]
@@ -222,7 +224,7 @@ class _Messages:
             folded.references[key] = written[begin * REFERENCE.size : end * REFERENCE.size]
 
     def _count_once(
-        self, counted: Counted, rows: Numbers, home: Numbers, into: Mapping[int, Folded], partitions: int
+        self, counted: Counted, rows: Numbers, home: Numbers, into: Mapping[int, FoldedMessages], partitions: int
     ) -> None:
         for each in np.unique(self._record[rows] * partitions + home).tolist():
             record, partition = divmod(each, partitions)
@@ -244,7 +246,7 @@ def _times(raw: Raw) -> Numbers:
     return np.full(raw.count, raw.arrived, np.int64)
 
 
-def _is_sure(columns: Mapping[str, Column], plain: Plain) -> bool:
+def _is_sure(columns: Mapping[str, Column], plain: ColumnarMapping) -> bool:
     """Tell whether it is all the same which of the whole numbers among floats were integers."""
     for name, column in columns.items():
         for number in column.values:
@@ -258,10 +260,10 @@ def _is_sure(columns: Mapping[str, Column], plain: Plain) -> bool:
     return True
 
 
-def _identify(columns: Mapping[str, Column], plain: Plain) -> _Named | None:
+def _identify(columns: Mapping[str, Column], plain: ColumnarMapping) -> _Named | None:
     """Return whom messages name; None when so many kinds of keys come together that they can't be numbered."""
     kinds = [_Kind.of(columns[name], identify) for name, identify in plain.identities]
-    if not kinds or prod(len(each.keys) for each in kinds) > MOST_COMBINATIONS:
+    if not kinds or prod(len(each.keys) for each in kinds) > MAX_COMBINATIONS:
         return None
     together = np.zeros_like(kinds[0].codes)
     for each in kinds:

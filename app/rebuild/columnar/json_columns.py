@@ -18,9 +18,9 @@ import pyarrow.json
 
 from schemas.json_depth import MAX_JSON_DEPTH
 
-PIECE_BYTES: Final = 512 * 1024
+CHUNK_BYTES: Final = 512 * 1024
 BLOCK_BYTES: Final = 4 * 1024 * 1024  # read by one thread
-MOST_LOOKED_AT: Final = 100  # messages, for the type of a field
+MAX_TYPE_SAMPLE: Final = 100  # messages, for the type of a field
 LENIENT: Final = re.compile(rb"[:\[,\s]-?(?:NaN|Inf)")  # numbers that only Arrow knows
 SIGNS: Final = (b"NN", b"If")  # their first and third letters: cheaper to look for
 NEWLINE, OPENED, CLOSED, LISTED = b"\n{}["
@@ -78,7 +78,7 @@ def _pieces(payload: bytes) -> Iterator[memoryview]:
     """Cut lines into pieces that stay in a processor's cache while they are looked at."""
     begin, whole = 0, memoryview(payload)
     while begin < len(payload):
-        end = payload.find(b"\n", begin + PIECE_BYTES) + 1 or len(payload)
+        end = payload.find(b"\n", begin + CHUNK_BYTES) + 1 or len(payload)
         yield whole[begin:end]
         begin = end
 
@@ -108,7 +108,7 @@ def _is_text(piece: memoryview) -> bool:
 
 def _first_lines(payload: bytes) -> Iterator[bytes]:
     begin = 0
-    for _ in range(MOST_LOOKED_AT):
+    for _ in range(MAX_TYPE_SAMPLE):
         end = payload.find(b"\n", begin)
         if end < 0:
             return

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from app.rebuild.columnar.json_columns import Numbers
 from projections.profiles.crdt import Stamp, order, text_of
-from projections.profiles.updates import Folded
+from projections.profiles.updates import FoldedMessages
 
-Told = Sequence[tuple[str, Folded]]  # by person: the key, and where to say what it is told
+Told = Sequence[tuple[str, FoldedMessages]]  # by person: the key, and where to say what it is told
 
 SAFE_SUM: Final = 2**62
 

@@ -10,14 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.records.job_state import encode_job, job_in
 from app.store.database import Database
-from app.store.models import Record
+from app.store.models import EventRecord
 from app.store.tables import COUNTS, NEVER, Tables, mapped_jobs, offsets
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, Job, JobState
+from projections.jobs.state import Job, JobState, NoJob
 from projections.views.job_log import log_line
 from projections.views.job_summary import next_wake
 from projections.views.metrics import Grain, counted
-from schemas.commands import MOST, NONE, Counts
+from schemas.commands import MAX_TOTAL, NONE, Counts
 from schemas.events import JobConfigured, JobCreated, JobEvent, JobPurged
 from schemas.instants import micros
 from schemas.topics import JOBS_EVENTS
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 _log = logging.getLogger(__name__)
 
 
-class Fold:
+class ViewRows:
     """Rows that a micro-batch leads to, on top of the jobs as they were."""
 
     def __init__(self, partition: int, jobs: dict[str, JobState]) -> None:
@@ -44,12 +44,12 @@ class Fold:
         self._counts: dict[tuple[Grain, int, str, str], Counts] = {}
         self._partition = partition
 
-    def add(self, record: Record) -> None:
+    def add(self, record: EventRecord) -> None:
         """Count an event, if it is the next of its job."""
         event = record.event
-        before = self.jobs.get(event.job_id, Absent(event.job_id))
+        before = self.jobs.get(event.job_id, NoJob(event.job_id))
         job = evolve(before, event)
-        if job is before or isinstance(job, Absent):
+        if job is before or isinstance(job, NoJob):
             if event.seq > 1 + (before.seq if isinstance(before, Job) else 0):
                 self.behind_gaps.add(event.job_id)
             return
@@ -61,7 +61,7 @@ class Fold:
             return  # nothing is told of a purged job any more
         self._tell(record, before, job)
 
-    def _tell(self, record: Record, before: JobState, job: Job) -> None:
+    def _tell(self, record: EventRecord, before: JobState, job: Job) -> None:
         event = record.event
         self.events.append(self._event_row(record))
         if line := log_line(event, before):
@@ -75,7 +75,7 @@ class Fold:
             at = micros(event.occurred_at)
             self.snapshots.append({"job_id": event.job_id, "at": at, "seq": event.seq, "state": encode_job(job)})
 
-    def _event_row(self, record: Record) -> Row:
+    def _event_row(self, record: EventRecord) -> Row:
         event: JobEvent = record.event
         return {
             "job_id": event.job_id,
@@ -148,10 +148,10 @@ async def move_offset(
 
 
 async def write(
-    database: Database, connection: AsyncConnection, tables: Tables, partition: int, records: Sequence[Record]
+    database: Database, connection: AsyncConnection, tables: Tables, partition: int, records: Sequence[EventRecord]
 ) -> None:
     """Fold records into the tables of a generation."""
-    fold = Fold(partition, await _jobs_of(connection, tables, {each.event.job_id for each in records}))
+    fold = ViewRows(partition, await _jobs_of(connection, tables, {each.event.job_id for each in records}))
     for record in records:
         fold.add(record)
     if fold.behind_gaps:
@@ -198,5 +198,5 @@ async def _add_counts(database: Database, connection: AsyncConnection, table: Ta
 
 
 def _sum(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
-    """Return a sum that stops at `MOST`, where a database would fail or lose the number's type."""
-    return case((one > MOST - other, MOST), else_=one + other)
+    """Return a sum that stops at `MAX_TOTAL`, where a database would fail or lose the number's type."""
+    return case((one > MAX_TOTAL - other, MAX_TOTAL), else_=one + other)

@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.database import Database, create, drop
-from app.store.models import BehindError, NewerViewsError, Record
+from app.store.models import BehindError, EventRecord, NewerViewsError
 from app.store.tables import VERSION, generations, offsets, tables_of
 from app.store.views.event_writer import move_offset, take_offset, write
 from schemas.topics import JOBS_EVENTS
@@ -22,7 +22,7 @@ RETIRED: Final = "retired"
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class ViewGeneration:
     """A generation, and the version of the views that it holds."""
 
     number: int
@@ -30,11 +30,11 @@ class Generation:
     state: str
 
 
-async def all_of(connection: AsyncConnection) -> list[Generation]:
+async def all_of(connection: AsyncConnection) -> list[ViewGeneration]:
     """Return the generations, oldest first. In a writing transaction none changes its state until that ends."""
     query = select(generations.c.generation, generations.c.version, generations.c.state)
     found = await connection.execute(query.order_by(generations.c.generation).with_for_update(read=True))
-    return [Generation(*row) for row in found]
+    return [ViewGeneration(*row) for row in found]
 
 
 async def live_number(connection: AsyncConnection) -> int:
@@ -60,7 +60,7 @@ async def start(database: Database, state: str) -> int:
         return number
 
 
-async def apply_live(database: Database, partition: int, records: Sequence[Record]) -> None:
+async def apply_live(database: Database, partition: int, records: Sequence[EventRecord]) -> None:
     """Write records to the live generation, and to the one being filled where that has all that was before them."""
     async with database.writing() as connection:
         known = await all_of(connection)
@@ -77,7 +77,7 @@ async def apply_live(database: Database, partition: int, records: Sequence[Recor
                     await _apply(database, connection, each.number, partition, records)
 
 
-async def apply_to(database: Database, number: int, partition: int, records: Sequence[Record]) -> None:
+async def apply_to(database: Database, number: int, partition: int, records: Sequence[EventRecord]) -> None:
     """Write records to the generation that is being filled; once it is live, that is left to the projector."""
     async with database.writing() as connection:
         if any(each.number == number and each.state == FILLING for each in await all_of(connection)):
@@ -85,7 +85,7 @@ async def apply_to(database: Database, number: int, partition: int, records: Seq
 
 
 async def _apply(
-    database: Database, connection: AsyncConnection, number: int, partition: int, records: Sequence[Record]
+    database: Database, connection: AsyncConnection, number: int, partition: int, records: Sequence[EventRecord]
 ) -> int:
     """Write what is new of the records; return the offset that came next before."""
     reached = await take_offset(database, connection, number, JOBS_EVENTS.name, partition)

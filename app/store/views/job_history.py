@@ -11,7 +11,7 @@ from app.records.job_state import decode_job
 from app.store.models import ConfigurationVersion, MetricFilter, StoredEvent
 from app.store.tables import COUNTS, Tables
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, Job, JobState
+from projections.jobs.state import Job, JobState, NoJob
 from projections.views.metrics import Bucket, fill, plan
 from schemas.commands import Counts
 from schemas.events import JobConfigured, JobCreated, JobEvent
@@ -54,7 +54,7 @@ async def _snapshot(connection: AsyncConnection, tables: Tables, job_id: str, mo
     newest = select(snapshots.c.state).where(snapshots.c.job_id == job_id, snapshots.c.at <= micros(moment))
     found = await connection.execute(newest.order_by(snapshots.c.at.desc(), snapshots.c.seq.desc()).limit(1))
     state = found.scalar_one_or_none()
-    return Absent(job_id) if state is None else decode_job(state)
+    return NoJob(job_id) if state is None else decode_job(state)
 
 
 async def configurations(connection: AsyncConnection, tables: Tables, job_id: str) -> list[ConfigurationVersion]:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from app.store.database import Database
-from app.store.models import Record
+from app.store.models import EventRecord
 from app.store.views import generations
 
 
-class Rebuild:
+class ViewRebuild:
     """Apply `jobs.events` from each `next_offset` on, then swap; apply more when that says that it is behind.
 
     The projector goes on with the live generation. Where this one has caught up, the projector feeds both.
@@ -17,7 +17,7 @@ class Rebuild:
         self.generation = generation
         self._database = database
 
-    async def apply(self, partition: int, records: Sequence[Record]) -> None:
+    async def apply(self, partition: int, records: Sequence[EventRecord]) -> None:
         """Count events of a partition, as `ReadStore.apply` does."""
         await generations.apply_to(self._database, self.generation, partition, records)
 

@@ -11,11 +11,11 @@ import orjson
 from connectors.contract import FixConfiguration
 from connectors.text.formats.csv_grammar import UNCLOSED, CsvSkipper, Dialect, Grammar, Row
 from connectors.text.formats.records import Collector, OnError, Parsed
-from connectors.text.timestamps import Timestamps, Unusable
+from connectors.text.timestamps import TimestampReader, UnusableTimestamp
 
-MOST_COLUMNS: Final = 10_000
-MOST_HEADER_BYTES: Final = 256 * 1024
-MOST_NAMES_BYTES: Final = 240 * 1024  # names stand in the cursor, which has at most 256 KiB
+MAX_COLUMNS: Final = 10_000
+MAX_HEADER_BYTES: Final = 256 * 1024
+MAX_NAMES_BYTES: Final = 240 * 1024  # names stand in the cursor, which has at most 256 KiB
 LONG: Final = 1 << 30
 SHORT: Final = 32 * 1024  # a stretch in trouble is halved down to this before its rows are looked at one by one
 WIDE: Final = 500  # columns from which on rows are faster one by one; each column would hold some 10 KB, too
@@ -31,7 +31,7 @@ class Csv:
     def __init__(
         self,
         dialect: Dialect,
-        timestamps: Timestamps | None,
+        timestamps: TimestampReader | None,
         on_error: OnError,
         fields: Sequence[str] | None,
         *,
@@ -103,7 +103,7 @@ class Csv:
         if self._timestamps is not None:
             try:
                 micros = self._timestamps.micros(message.get(self._timestamps.field))
-            except Unusable as error:
+            except UnusableTimestamp as error:
                 collector.reject(error.code, str(error), record)
                 return
         collector.accept(orjson.dumps(message), micros)
@@ -114,7 +114,7 @@ class Csv:
         start = len(text) - len(text.lstrip(b"\r\n"))
         row = self._grammar.row(text, start, final=final) if start < len(text) else None
         if row is None:
-            if len(text) > MOST_HEADER_BYTES:
+            if len(text) > MAX_HEADER_BYTES:
                 raise _header_too_long(len(text))
             return Parsed(len(text) if final else 0)
         self._awaits_header = False
@@ -138,11 +138,11 @@ def header_names(row: Row, record: bytes) -> tuple[str, ...]:
     """The field names in a header row; a column without a name is called by its position: `column_3`."""
     if row.unclosed:
         raise FixConfiguration("bad_header", f"the header row {UNCLOSED}")
-    if len(record) > MOST_HEADER_BYTES:
+    if len(record) > MAX_HEADER_BYTES:
         raise _header_too_long(len(record))
-    if len(row.fields) > MOST_COLUMNS:
+    if len(row.fields) > MAX_COLUMNS:
         raise FixConfiguration(
-            "too_many_columns", f"the header row has {len(row.fields):,} columns; at most {MOST_COLUMNS:,} are taken"
+            "too_many_columns", f"the header row has {len(row.fields):,} columns; at most {MAX_COLUMNS:,} are taken"
         )
     if b"\0" in record or b"\r" in record.removesuffix(b"\n").removesuffix(b"\r"):
         what = "a NUL byte; is `encoding` right?" if b"\0" in record else "bare CR line ends; save the file with LF"
@@ -151,10 +151,10 @@ def header_names(row: Row, record: bytes) -> tuple[str, ...]:
         names = tuple(each.decode() or f"column_{at}" for at, each in enumerate(row.fields, 1))
     except UnicodeDecodeError as error:
         raise FixConfiguration("wrong_encoding", "the header row isn't valid text in this `encoding`") from error
-    if (size := len(orjson.dumps(names))) > MOST_NAMES_BYTES:
+    if (size := len(orjson.dumps(names))) > MAX_NAMES_BYTES:
         raise FixConfiguration(
             "too_many_columns",
-            f"the names of the columns are {size:,} bytes long as JSON; at most {MOST_NAMES_BYTES:,} are taken",
+            f"the names of the columns are {size:,} bytes long as JSON; at most {MAX_NAMES_BYTES:,} are taken",
         )
     if twice := sorted({each for each in names if names.count(each) > 1}) if len(set(names)) < len(names) else []:
         raise FixConfiguration(
@@ -172,7 +172,7 @@ def unknown_field(field: str, names: Sequence[str]) -> str:
 def _header_too_long(size: int) -> FixConfiguration:
     return FixConfiguration(
         "too_many_columns",
-        f"the header row is over {min(size, MOST_HEADER_BYTES):,} bytes long (at most {MOST_HEADER_BYTES:,}); "
+        f"the header row is over {min(size, MAX_HEADER_BYTES):,} bytes long (at most {MAX_HEADER_BYTES:,}); "
         "is this a CSV file with line ends?",
     )
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from connectors.text.formats.timestamp_columns import micros_column
-from connectors.text.timestamps import Timestamps
+from connectors.text.timestamps import TimestampReader
 
 # Escaped here: backslash, quote, newline, CR and tab. The other control characters are left to the exact path.
 RARE: Final = bytes(each for each in range(0x20) if each not in b"\t\n\r")
@@ -29,7 +29,7 @@ ESCAPES: Final = (
 
 
 def to_ndjson(
-    text: bytes, fields: Sequence[str], delimiter: bytes, quote: bytes, timestamps: Timestamps | None
+    text: bytes, fields: Sequence[str], delimiter: bytes, quote: bytes, timestamps: TimestampReader | None
 ) -> tuple[bytes, int, bytes] | None:
     """The payload, count and timestamps of complete records without stray quotes, or None when one isn't plain."""
     if not _plain(text):

@@ -11,7 +11,7 @@ from connectors.contract import FixConfiguration, RetryLater
 from connectors.text.formats.json_scanner import STRING_END, closing_end, cut_at_boundaries, match_end, skip_blanks
 from connectors.text.formats.json_values import take, take_all
 from connectors.text.formats.records import Collector, OnError, Parsed
-from connectors.text.timestamps import Timestamps
+from connectors.text.timestamps import TimestampReader
 
 OUTSIDE: Final = re.compile(rb'[^"{}\[\]]*+')
 
@@ -22,7 +22,7 @@ class JsonArray:
     noun: Final = "object"
     by_line: Final = False
 
-    def __init__(self, timestamps: Timestamps | None, on_error: OnError, *, begun: bool) -> None:
+    def __init__(self, timestamps: TimestampReader | None, on_error: OnError, *, begun: bool) -> None:
         self._timestamps = timestamps
         self._on_error = on_error
         self._begun = begun

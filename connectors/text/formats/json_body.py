@@ -16,10 +16,10 @@ import orjson
 from connectors.contract import Reject
 from connectors.text.formats.json_scanner import STRING_END, closing_end, cut_at_boundaries, match_end, skip_blanks
 from connectors.text.formats.records import EXCERPT_BYTES, OnError, Parsed
-from connectors.text.timestamps import Timestamps, Unusable, shown
+from connectors.text.timestamps import TimestampReader, UnusableTimestamp, shown
 from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
 
-MOST_MESSAGES: Final = 100_000  # of one text; who counts one more knows that there are too many
+MAX_MESSAGES: Final = 100_000  # of one text; who counts one more knows that there are too many
 BLANKS: Final = b" \t\r\n"
 PLAIN_END: Final = re.compile(rb"[^,\]]*+")  # of a number or a word
 ESCAPED_COLON: Final = b"\\u003"
@@ -29,10 +29,10 @@ class MalformedBody(ValueError):
     """The text is no JSON at all, and can't be cut into elements. The message says where and why."""
 
 
-def parse_body(body: bytes, on_error: OnError, timestamps: Timestamps | None, now: int) -> Parsed:
+def parse_body(body: bytes, on_error: OnError, timestamps: TimestampReader | None, now: int) -> Parsed:
     """Return the records of a body. `now`, in microseconds, dates those that lack the timestamp field.
 
-    With `on_error` `abort` nothing is taken when one is bad: then `stop` says which. Of more than `MOST_MESSAGES` all
+    With `on_error` `abort` nothing is taken when one is bad: then `stop` says which. Of more than `MAX_MESSAGES` all
     may be read, or no more than one of those too many.
 
     Raises:
@@ -44,7 +44,7 @@ def parse_body(body: bytes, on_error: OnError, timestamps: Timestamps | None, no
     return _all(body, timestamps, now) or _each(body, on_error, timestamps, now)
 
 
-def _all(body: bytes, timestamps: Timestamps | None, now: int) -> Parsed | None:
+def _all(body: bytes, timestamps: TimestampReader | None, now: int) -> Parsed | None:
     """Every record; None when one of them needs a closer look."""
     try:
         value = orjson.loads(body)
@@ -58,7 +58,7 @@ def _all(body: bytes, timestamps: Timestamps | None, now: int) -> Parsed | None:
     if timestamps is not None:
         try:
             stamps = array("q", [_micros(each, timestamps, now) for each in messages]).tobytes()
-        except Unusable:
+        except UnusableTimestamp:
             return None
     lines = b"\n".join(map(_one_line, records) if b"\n" in body or b"\r" in body else records)
     return Parsed(len(body), lines + b"\n" if records else b"", len(records), stamps)
@@ -81,14 +81,14 @@ def _sound(body: bytes, value: Any, records: Sequence[bytes], messages: Sequence
     return not any(may_be_too_deep(record) and is_too_deep(message) for record, message in pairs)
 
 
-def _each(body: bytes, on_error: OnError, timestamps: Timestamps | None, now: int) -> Parsed:
+def _each(body: bytes, on_error: OnError, timestamps: TimestampReader | None, now: int) -> Parsed:
     lines: list[bytes] = []
     stamps = array("q")
     rejects: list[Reject] = []
-    for number, record in enumerate(islice(_elements(body), MOST_MESSAGES + 1), 1):
+    for number, record in enumerate(islice(_elements(body), MAX_MESSAGES + 1), 1):
         try:
             micros = _checked(record, timestamps, now)
-        except Unusable as error:
+        except UnusableTimestamp as error:
             reject = Reject(f"element {number}", error.code, str(error), record[:EXCERPT_BYTES])
             if on_error == "abort":
                 return Parsed(0, stop=reject)
@@ -106,14 +106,14 @@ def _each(body: bytes, on_error: OnError, timestamps: Timestamps | None, now: in
     )
 
 
-def _checked(record: bytes, timestamps: Timestamps | None, now: int) -> int:
-    """Return when a record happened; raise `Unusable` when it is none."""
+def _checked(record: bytes, timestamps: TimestampReader | None, now: int) -> int:
+    """Return when a record happened; raise `UnusableTimestamp` when it is none."""
     try:
         message = orjson.loads(record)
     except orjson.JSONDecodeError as error:
         raise _complaint(record, error) from error
     if type(message) is not dict:
-        raise Unusable("not_an_object", f"is {shown(message)}, where a JSON object is needed")
+        raise UnusableTimestamp("not_an_object", f"is {shown(message)}, where a JSON object is needed")
     if is_too_deep(message):
         raise _too_deep()
     json.loads(record, object_pairs_hook=_once, parse_int=str, parse_float=str)  # only keys matter
@@ -124,24 +124,24 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         twice = next(each for each in names if names.count(each) > 1)
-        raise Unusable("duplicate_key", f"has the key {shown(twice)} twice in one object")
+        raise UnusableTimestamp("duplicate_key", f"has the key {shown(twice)} twice in one object")
 
 
-def _complaint(record: bytes, error: orjson.JSONDecodeError) -> Unusable:
+def _complaint(record: bytes, error: orjson.JSONDecodeError) -> UnusableTimestamp:
     try:
         record.decode()
     except UnicodeDecodeError as broken:
-        return Unusable("broken_encoding", f"isn't valid UTF-8 from its byte {broken.start + 1} on")
+        return UnusableTimestamp("broken_encoding", f"isn't valid UTF-8 from its byte {broken.start + 1} on")
     if "depth" in error.msg or "recursion" in error.msg:
         return _too_deep()
-    return Unusable("invalid_json", f"isn't valid JSON: {error.msg} at its character {error.pos + 1}")
+    return UnusableTimestamp("invalid_json", f"isn't valid JSON: {error.msg} at its character {error.pos + 1}")
 
 
-def _too_deep() -> Unusable:
-    return Unusable("too_deep", f"is nested over {MAX_JSON_DEPTH} levels deep")
+def _too_deep() -> UnusableTimestamp:
+    return UnusableTimestamp("too_deep", f"is nested over {MAX_JSON_DEPTH} levels deep")
 
 
-def _micros(message: dict[str, Any], timestamps: Timestamps, now: int) -> int:
+def _micros(message: dict[str, Any], timestamps: TimestampReader, now: int) -> int:
     found = message.get(timestamps.field)
     return now if found is None or found == "" else timestamps.micros(found)
 

@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 
 from connectors.text.formats.records import Collector, Parsed
-from connectors.text.timestamps import Timestamps, Unusable, shown
+from connectors.text.timestamps import TimestampReader, UnusableTimestamp, shown
 from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
 
 
-def take_all(records: Sequence[bytes], consumed: int, timestamps: Timestamps | None) -> Parsed | None:
+def take_all(records: Sequence[bytes], consumed: int, timestamps: TimestampReader | None) -> Parsed | None:
     """Every record, each without line ends; None when one of them needs a closer look."""
     stamps: list[Any] = []
     field = timestamps.field if timestamps else ""
@@ -33,7 +33,7 @@ def take_all(records: Sequence[bytes], consumed: int, timestamps: Timestamps | N
     return Parsed(consumed, b"\n".join((*records, b"")), len(records), micros)
 
 
-def _micros(stamps: list[Any], timestamps: Timestamps) -> bytes | None:
+def _micros(stamps: list[Any], timestamps: TimestampReader) -> bytes | None:
     import pyarrow as pa  # noqa: PLC0415 -- 25 MB that only reading needs
 
     from connectors.text.formats.timestamp_columns import micros_column  # noqa: PLC0415 -- it imports pyarrow
@@ -44,7 +44,7 @@ def _micros(stamps: list[Any], timestamps: Timestamps) -> bytes | None:
         return None  # of several types, or too large for any
 
 
-def take(collector: Collector, record: bytes, timestamps: Timestamps | None) -> None:
+def take(collector: Collector, record: bytes, timestamps: TimestampReader | None) -> None:
     """Take one record. Its line is the text as it was found, without line ends, which JSON allows only between tokens.
 
     A key that occurs twice stays; whoever decodes the line sees the last of them.
@@ -60,7 +60,7 @@ def take(collector: Collector, record: bytes, timestamps: Timestamps | None) -> 
         micros = timestamps.micros(message.get(timestamps.field)) if timestamps else None
     except orjson.JSONDecodeError as error:
         collector.reject(*_complaint(record, error), record)
-    except Unusable as error:
+    except UnusableTimestamp as error:
         collector.reject(error.code, str(error), record)
     else:
         line = record.translate(None, b"\r\n") if b"\n" in record or b"\r" in record else record

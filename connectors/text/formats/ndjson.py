@@ -5,7 +5,7 @@ from typing import Final
 
 from connectors.text.formats.json_values import take, take_all
 from connectors.text.formats.records import Collector, OnError, Parsed
-from connectors.text.timestamps import Timestamps
+from connectors.text.timestamps import TimestampReader
 
 BLANKS: Final = b" \t\r"
 
@@ -16,7 +16,7 @@ class Ndjson:
     noun: Final = "line"
     by_line: Final = True
 
-    def __init__(self, timestamps: Timestamps | None, on_error: OnError) -> None:
+    def __init__(self, timestamps: TimestampReader | None, on_error: OnError) -> None:
         self._timestamps = timestamps
         self._on_error = on_error
 

@@ -9,8 +9,8 @@ from connectors.contract import Reject
 
 OnError = Literal["abort", "drop", "quarantine"]
 EXCERPT_BYTES: Final = 1024
-MOST_REJECTS: Final = 5_000  # in one stretch: bounds the memory that dead letters take
-MOST_BYTES: Final = 16 * 1024 * 1024  # of NDJSON in one stretch; CSV repeats its field names in every record
+MAX_REJECTS: Final = 5_000  # in one stretch: bounds the memory that dead letters take
+MAX_BYTES: Final = 16 * 1024 * 1024  # of NDJSON in one stretch; CSV repeats its field names in every record
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Collector:
     @property
     def full(self) -> bool:
         """Whether this stretch should end here."""
-        return self.stop is not None or len(self.rejects) >= MOST_REJECTS or self.size >= MOST_BYTES
+        return self.stop is not None or len(self.rejects) >= MAX_REJECTS or self.size >= MAX_BYTES
 
     @property
     def read(self) -> int:

@@ -1,4 +1,4 @@
-"""Timestamps a column at a time. Agrees with `Timestamps.micros`, or declines, and the records are taken one by one.
+"""Timestamps a column at a time. Agrees with `TimestampReader.micros`, or declines, and records are read one by one.
 
 Imports pyarrow, so it is itself imported only when something is read.
 """
@@ -10,7 +10,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.text.timestamps import Timestamps, Unusable
+from connectors.text.timestamps import TimestampReader, UnusableTimestamp
 from schemas.instants import EARLIEST, LATEST
 from schemas.timestamps import EPOCH_UNITS
 
@@ -20,7 +20,7 @@ ZONES_AGREE: Final = (0, 2_145_916_800_000_000)
 NUMERIC: Final = re.compile(r"(?=.*%Y)(?=.*%m)(?=.*%d)(?:%Y|%m|%d|%H|%M|%S|[-/.:T ]){5,11}")
 
 
-def micros_column(timestamps: Timestamps, values: pa.Array) -> bytes | None:
+def micros_column(timestamps: TimestampReader, values: pa.Array) -> bytes | None:
     """The microseconds of some strings or integers, at least one; None when one of them has no usable timestamp."""
     if values.null_count or values.type not in {pa.string(), pa.int64()}:
         return None
@@ -36,7 +36,7 @@ def micros_column(timestamps: Timestamps, values: pa.Array) -> bytes | None:
     return buffer[stamps.offset * 8 : (stamps.offset + len(stamps)) * 8]
 
 
-def _cast(timestamps: Timestamps, values: pa.Array) -> pa.Array:
+def _cast(timestamps: TimestampReader, values: pa.Array) -> pa.Array:
     match timestamps.formats:
         case ("epoch_s" | "epoch_ms" | "epoch_us" as unit,) if not _hexadecimal(values):
             return pc.multiply_checked(pc.cast(values, pa.int64()), EPOCH_UNITS[unit])
@@ -53,7 +53,7 @@ def _hexadecimal(values: pa.Array) -> bool:
     return values.type == pa.string() and bool(pc.any(pc.match_substring(values, "x")).as_py())
 
 
-def _cast_iso(timestamps: Timestamps, values: pa.Array) -> pa.Array:
+def _cast_iso(timestamps: TimestampReader, values: pa.Array) -> pa.Array:
     try:
         return pc.cast(values, pa.timestamp("us", "UTC"))
     except pa.ArrowInvalid:
@@ -69,24 +69,24 @@ def _cast_numeric(form: str, values: pa.Array) -> pa.Array:
     return local
 
 
-def _zoned(timestamps: Timestamps, local: pa.Array) -> pa.Array:
+def _zoned(timestamps: TimestampReader, local: pa.Array) -> pa.Array:
     if _needs_no_zone(timestamps):
         return local
     return pc.assume_timezone(local, timestamps.zone.key, ambiguous="earliest", nonexistent="raise")
 
 
-def _needs_no_zone(timestamps: Timestamps) -> bool:
+def _needs_no_zone(timestamps: TimestampReader) -> bool:
     return timestamps.zone.key == "UTC" or timestamps.formats[0] in EPOCH_UNITS
 
 
-def _each(timestamps: Timestamps, values: list[str] | list[int]) -> bytes | None:
+def _each(timestamps: TimestampReader, values: list[str] | list[int]) -> bytes | None:
     known: dict[str | int, int] = {}
     micros = array("q")
     for each in values:
         if (found := known.get(each)) is None:
             try:
                 found = known[each] = timestamps.micros(each)
-            except Unusable:
+            except UnusableTimestamp:
                 return None
         micros.append(found)
     return micros.tobytes()

@@ -14,7 +14,7 @@ from app.store.read_store import ReadStore
 from app.supervisor.broker.server import Broker
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.update_codec import encode_mapped
-from projections.profiles.updates import Group, Mapped
+from projections.profiles.updates import Group, MappedMessages
 from schemas.instants import EPOCH
 from schemas.updates import MappedBatch
 from schemas.wire.codec import encode
@@ -169,7 +169,7 @@ async def test_also_who_has_more_identities_than_are_kept_is_forgotten(client: C
 
 def says(number: int, group: Group, *links: tuple[str, str, int, str, int]) -> bytes:
     """What a lane tells the profiles of one raw record."""
-    payload = encode_mapped(Mapped([group], list(links)))
+    payload = encode_mapped(MappedMessages([group], list(links)))
     return encode(
         MappedBatch(
             topic="messages.backfill", partition=9, first_offset=number, next_offset=number + 1, rules_at=4,

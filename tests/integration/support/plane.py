@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from app.profiles.lookup_client import Asking, NobodyAnswers
+from app.profiles.lookup_client import PartitionUnavailable, ProfilesClient
 from app.store.read_store import ReadStore
 from projections.profiles.identity_node import Node
 from projections.profiles.profile_view import Profile, profile_of
@@ -129,11 +129,14 @@ async def profile(running: Service, ranked: str) -> Profile | None:
 async def root(running: Service, ranked: str) -> Node | None:
     store = await ReadStore.open(running.settings.database())
     try:
-        async with Asking(store.plane, running.settings.partitions) as asking, asyncio.timeout(PATIENCE_SECONDS):
+        async with (
+            ProfilesClient(store.plane, running.settings.partitions) as asking,
+            asyncio.timeout(PATIENCE_SECONDS),
+        ):
             while True:
                 try:
                     return await (await asking.look()).root(ranked)
-                except NobodyAnswers:
+                except PartitionUnavailable:
                     await asyncio.sleep(0.1)
     finally:
         await store.close()

@@ -14,11 +14,11 @@ from uuid import uuid4
 
 import orjson
 
-from app.profiles.lookup_client import Asking, NobodyAnswers
-from app.rebuild.tasks import Following
+from app.profiles.lookup_client import PartitionUnavailable, ProfilesClient
+from app.rebuild.tasks import RebuildTasks
 from app.store.data_plane import PlaneStore
 from app.store.read_store import ReadStore
-from projections.definitions.rebuild_spec import Applied, Recipe, recipe_text
+from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, recipe_text
 from projections.profiles.profile_view import profile_of
 from projections.profiles.updates import canonical
 from schemas.definitions import ApplyDefinition, CommandEnvelope, DraftDefinition, PromoteRebuild, StartRebuild
@@ -31,11 +31,11 @@ SEED = 4_711
 ROLES = ("control", "lane-realtime", "lane-backfill", "profiles", "rebuild")
 PATIENCE_SECONDS = 120.0
 FIRST = 1_700_000_000  # the time of the first message, in seconds since 1970
-IDENTITY = Applied(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}, {"kind": "cookie", "rank": 1}]}))
-APART = Applied(2, json.dumps({"kinds": [{"kind": "cookie", "rank": 0}]}))
+IDENTITY = AppliedBody(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}, {"kind": "cookie", "rank": 1}]}))
+APART = AppliedBody(2, json.dumps({"kinds": [{"kind": "cookie", "rank": 0}]}))
 
 
-def mapping(version: int, *kinds: str) -> Applied:
+def mapping(version: int, *kinds: str) -> AppliedBody:
     """Rules whose profiles can be told from those of other versions: each has the version as an attribute."""
     attributes = [
         {"name": "version", "constant": version, "type": "integer", "merge": "latest"},
@@ -49,7 +49,7 @@ def mapping(version: int, *kinds: str) -> Applied:
         "attributes": attributes,
         "timestamp": {"field": "at", "format": ["epoch_s"], "time_zone": "UTC"},
     }
-    return Applied(version, json.dumps(body))
+    return AppliedBody(version, json.dumps(body))
 
 
 BOTH = mapping(1, "cookie", "email")
@@ -100,7 +100,7 @@ def expected(those: Iterable[dict[str, Any]], *kinds: str) -> dict[str, dict[str
 class Plane:
     """A running service, asked and told as the API does."""
 
-    def __init__(self, running: Service, following: Following, asking: Asking, stages: PlaneStore) -> None:
+    def __init__(self, running: Service, following: RebuildTasks, asking: ProfilesClient, stages: PlaneStore) -> None:
         self.running = running
         self.plane = stages
         self.following = following
@@ -116,7 +116,7 @@ class Plane:
             "definitions.commands", encode(word), key=definition_id.encode(), partition=0
         )
 
-    async def apply(self, definition_id: str, rules: Applied, *, also: bool = True) -> None:
+    async def apply(self, definition_id: str, rules: AppliedBody, *, also: bool = True) -> None:
         """Draft rules, and have them in force."""
         await self.send(DraftDefinition, definition_id, body=rules.body)
         if also:
@@ -151,7 +151,7 @@ class Plane:
             while generation not in {(stage := await self.plane.stage()).coming, stage.live}:
                 await asyncio.sleep(0.01)
 
-    async def rebuild(self, name: str, recipe: Recipe) -> None:
+    async def rebuild(self, name: str, recipe: RebuildSpec) -> None:
         """Have profiles built and go live."""
         generation = 1 + (await self.asking.look()).generation
         await self.send(StartRebuild, name, recipe=recipe_text(recipe))
@@ -171,7 +171,7 @@ class Plane:
                 try:
                     roots = [await look.root(each) for each in keys]
                     return {each.key: canonical(each) for each in roots if each and each.cells}
-                except NobodyAnswers:
+                except PartitionUnavailable:
                     await asyncio.sleep(0.1)
 
 
@@ -195,11 +195,11 @@ async def plane(
 ) -> AsyncIterator[Plane]:
     """Run everything, with rules by which people are known by cookie and email."""
     async with service(folder, await fresh_broker(), roles, **settings) as running:
-        following = Following(running.broker.bootstrap_servers)
+        following = RebuildTasks(running.broker.bootstrap_servers)
         store = await ReadStore.open(running.settings.database())
         try:
             await following.start()
-            async with Asking(store.plane, running.settings.partitions) as asking:
+            async with ProfilesClient(store.plane, running.settings.partitions) as asking:
                 made = Plane(running, following, asking, store.plane)
                 await made.apply("identity", IDENTITY)
                 await made.apply("mapping:visits", BOTH)

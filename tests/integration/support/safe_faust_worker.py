@@ -11,7 +11,7 @@ from typing import Any
 
 import uvloop
 
-from app.kafka.producer_record import Outgoing
+from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.app import Owned, SafeApp, make_app, make_table
 from app.kafka.safe_faust.batching import ack, batches
 from app.kafka.safe_faust.publishing import publish
@@ -65,10 +65,10 @@ class Agents:
         if event.value == b"block":
             threading.Event().wait()
 
-    def outgoing(self, event: Any) -> Outgoing:
+    def outgoing(self, event: Any) -> ProducerRecord:
         message = event.message
         headers = [("offset", b"%d" % message.offset)]
-        return Outgoing(
+        return ProducerRecord(
             self.output, event.value, event.key, message.partition, headers, timestamp_ms=int(message.timestamp * 1000)
         )
 

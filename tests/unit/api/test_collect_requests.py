@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from app.api.collect.config import BulkQuery, Said, config_of
-from app.api.http.problems import Problem
+from app.api.collect.config import BulkQuery, ContentHeaders, config_of
+from app.api.http.problems import ApiProblem
 from app.api.services.admission import OVERHEAD_BYTES, Admission
 
-CSV = Said("text/csv")
+CSV = ContentHeaders("text/csv")
 
 
-def config(said: Said = CSV, **query: Any) -> tuple[str, dict[str, Any]]:
+def config(said: ContentHeaders = CSV, **query: Any) -> tuple[str, dict[str, Any]]:
     job_type, found = config_of("people", BulkQuery.model_validate(query), said)
     return job_type, found.model_dump()
 
@@ -19,19 +19,21 @@ def config(said: Said = CSV, **query: Any) -> tuple[str, dict[str, Any]]:
 @pytest.mark.parametrize(
     ("said", "filename", "job_type", "form", "delimiter"),
     [
-        (Said("text/csv"), "", "bulk_csv", "csv", None),
-        (Said("application/csv"), "people.json", "bulk_csv", "csv", None),
-        (Said("text/tab-separated-values"), "", "bulk_csv", "csv", "\t"),
-        (Said("application/octet-stream"), "people.tsv.gz", "bulk_csv", "csv", "\t"),
-        (Said("application/gzip"), "people.csv.gz", "bulk_csv", "csv", None),
-        (Said("application/x-ndjson"), "", "bulk_json", "ndjson", None),
-        (Said("application/json"), "", "bulk_json", "ndjson", None),
-        (Said("application/json"), "people.ndjson", "bulk_json", "ndjson", None),
-        (Said("application/json"), "people.json.zst", "bulk_json", "json_array", None),
-        (Said("application/zstd"), "People.JSONL.ZST", "bulk_json", "ndjson", None),
+        (ContentHeaders("text/csv"), "", "bulk_csv", "csv", None),
+        (ContentHeaders("application/csv"), "people.json", "bulk_csv", "csv", None),
+        (ContentHeaders("text/tab-separated-values"), "", "bulk_csv", "csv", "\t"),
+        (ContentHeaders("application/octet-stream"), "people.tsv.gz", "bulk_csv", "csv", "\t"),
+        (ContentHeaders("application/gzip"), "people.csv.gz", "bulk_csv", "csv", None),
+        (ContentHeaders("application/x-ndjson"), "", "bulk_json", "ndjson", None),
+        (ContentHeaders("application/json"), "", "bulk_json", "ndjson", None),
+        (ContentHeaders("application/json"), "people.ndjson", "bulk_json", "ndjson", None),
+        (ContentHeaders("application/json"), "people.json.zst", "bulk_json", "json_array", None),
+        (ContentHeaders("application/zstd"), "People.JSONL.ZST", "bulk_json", "ndjson", None),
     ],
 )
-def test_how_a_file_is_written(said: Said, filename: str, job_type: str, form: str, delimiter: str | None) -> None:
+def test_how_a_file_is_written(
+    said: ContentHeaders, filename: str, job_type: str, form: str, delimiter: str | None
+) -> None:
     found_type, found = config(said, filename=filename)
     assert (found_type, found["format"], found["delimiter"]) == (job_type, form, delimiter)
 
@@ -42,7 +44,9 @@ def test_what_is_not_said_is_as_history_has_it() -> None:
     _, found = config(lane="realtime", droperrors="true", headers="id,name", delimiter="tab")
     assert (found["lane"], found["on_error"], found["delimiter"]) == ("realtime", "drop", "\t")
     assert (found["header_row"], found["fields"]) == (False, ("id", "name"))
-    _, found = config(Said("text/csv", "latin-1", "gzip"), filename="C:\\files\\people.csv", append='{"a": 1}')
+    _, found = config(
+        ContentHeaders("text/csv", "latin-1", "gzip"), filename="C:\\files\\people.csv", append='{"a": 1}'
+    )
     assert (found["encoding"], found["compression"], found["filename"]) == ("latin-1", "gzip", "people.csv")
     assert found["append"] == {"a": 1}
 
@@ -64,28 +68,30 @@ def test_what_is_not_said_is_as_history_has_it() -> None:
     ],
 )
 def test_what_makes_no_sense_is_named(query: dict[str, str], pointer: str) -> None:
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(ApiProblem) as refused:
         config(**query)
     assert refused.value.status == 422
     assert refused.value.errors[0].pointer == pointer
 
 
-@pytest.mark.parametrize("said", [Said("image/png"), Said("application/octet-stream"), Said("text/html")])
-def test_what_is_written_in_no_known_way_is_refused(said: Said) -> None:
-    with pytest.raises(Problem) as refused:
+@pytest.mark.parametrize(
+    "said", [ContentHeaders("image/png"), ContentHeaders("application/octet-stream"), ContentHeaders("text/html")]
+)
+def test_what_is_written_in_no_known_way_is_refused(said: ContentHeaders) -> None:
+    with pytest.raises(ApiProblem) as refused:
         config(said, filename="people")
     assert (refused.value.status, refused.value.code) == (415, "wrong_content_type")
-    with pytest.raises(Problem) as refused:
-        config(Said("text/csv", "klingon"))
+    with pytest.raises(ApiProblem) as refused:
+        config(ContentHeaders("text/csv", "klingon"))
     assert refused.value.errors[0].pointer == "Content-Type"
 
 
 def test_there_is_room_for_so_much_and_no_more() -> None:
     room = Admission(most_uploads=1, most_bytes=2 * OVERHEAD_BYTES + 10)
-    with room.body(10), pytest.raises(Problem) as refused, room.body(OVERHEAD_BYTES):
+    with room.body(10), pytest.raises(ApiProblem) as refused, room.body(OVERHEAD_BYTES):
         raise AssertionError("there was no room")
     assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "1")
-    with room.upload(), pytest.raises(Problem) as refused, room.upload():
+    with room.upload(), pytest.raises(ApiProblem) as refused, room.upload():
         raise AssertionError("there was no room")
     assert (refused.value.status, refused.value.code) == (429, "too_many_uploads")
     with room.upload(), room.body(OVERHEAD_BYTES + 10):

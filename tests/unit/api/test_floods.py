@@ -9,7 +9,7 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from app.api.http.problems import FieldError, Problem, field_errors, invalid
+from app.api.http.problems import ApiProblem, FieldError, field_errors, invalid
 from app.api.jobs.bodies import CadenceBody, CreateBody, PatchBody, configuration_errors, cursor_errors, known_type
 from app.api.routing.parsing import parse
 
@@ -55,7 +55,7 @@ def test_a_flood_is_refused_at_once_and_in_few_words(ask: Callable[[], list[Fiel
 
 
 def test_what_is_left_out_is_counted() -> None:
-    problem: Problem = invalid([FieldError(f"/{number}", "bad", "no") for number in range(250)])
+    problem: ApiProblem = invalid([FieldError(f"/{number}", "bad", "no") for number in range(250)])
     assert [each.message for each in problem.errors[-2:]] == ["no", "and 150 more"]
     assert problem.detail.endswith("/18, /19 and 230 more")
     assert invalid(problem.errors[:1]).errors == problem.errors[:1]

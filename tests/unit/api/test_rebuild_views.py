@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 
 from app.api.definitions.rebuild_views import rebuild_view
-from app.definitions.rebuild_catalog import RebuildMark
-from projections.definitions.rebuild import Rebuild
+from app.definitions.rebuild_catalog import RebuildRecord
+from projections.definitions.rebuild import ProfileRebuild
 from projections.definitions.rules import Forgotten, key_hash
 
 AT = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
@@ -25,11 +25,11 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
 
 def shown(forgotten: Forgotten) -> dict[str, list[str]]:
     """The profiles of the examples that are left."""
-    rebuild = Rebuild(
+    rebuild = ProfileRebuild(
         definition_id="rebuild:1", seq=2, command_offset=3, updated_at=AT, status="ready", recipe="", version=1
     )
     report = orjson.dumps({"compared_at": AT, "samples": SAMPLES}).decode()
-    view = rebuild_view(RebuildMark(rebuild, AT, "user:ada", 0, report=report), {}, 0, None, forgotten)
+    view = rebuild_view(RebuildRecord(rebuild, AT, "user:ada", 0, report=report), {}, 0, None, forgotten)
     assert view.report
     return {name: [str(each["profile"]) for each in those] for name, those in view.report.samples.items()}
 

@@ -1,12 +1,12 @@
 """A control that is started again and again, and ends at the same event every time, is not ready."""
 
-from app.api.services.cluster_health import STANDSTILL_SECONDS, Standstill
+from app.api.services.cluster_health import STANDSTILL_SECONDS, StallDetector
 
 LONG = STANDSTILL_SECONDS + 1
 
 
 def test_who_has_nothing_to_do_or_gets_on_is_fine() -> None:
-    still = Standstill()
+    still = StallDetector()
     assert still.look({0: 5}, {0: 5, 1: 0}, 0) == "ok"
     assert still.look({0: 5}, {0: 6, 1: 0}, 1_000) == "ok", "it has only just come"
     assert still.look({0: 6}, {0: 9, 1: 0}, 1_000 + LONG) == "ok", "it moves"
@@ -15,7 +15,7 @@ def test_who_has_nothing_to_do_or_gets_on_is_fine() -> None:
 
 
 def test_who_stands_in_front_of_an_event_for_long_is_named_with_the_place() -> None:
-    still = Standstill()
+    still = StallDetector()
     assert still.look({}, {0: 0, 3: 1}, 0) == "ok"
     assert still.look({}, {0: 0, 3: 7}, LONG) == (
         "it stands still in front of jobs.events/3 at offset 0 for 31 s: its log says why"

@@ -10,17 +10,17 @@ from multidict import CIMultiDict
 from pydantic import TypeAdapter, ValidationError
 
 from app.api.http.headers import expected_revision, idempotency_key, patience, traceparent
-from app.api.http.param_types import FIRST, LAST, Duration, Moment
-from app.api.http.problems import Problem, pointer
+from app.api.http.param_types import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, TimestampText
+from app.api.http.problems import ApiProblem, pointer
 from app.api.jobs.bodies import CreateBody, PatchBody, as_kept, merged
 from app.api.jobs.events import id_of, parse_id
 from app.api.jobs.views import redacted
-from app.api.services.event_tail import QUEUE, Listener, Tailed
+from app.api.services.event_tail import QUEUE, EventSubscription, TailedEvent
 from app.api.system.schema_registry import subjects
 from schemas.events import JobKilled
 from schemas.wire.catalog import versions
 
-MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+MOMENT: TypeAdapter[datetime] = TypeAdapter(TimestampText)
 SPAN: TypeAdapter[timedelta] = TypeAdapter(Duration)
 JSON = st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner))
 
@@ -53,7 +53,7 @@ def test_the_revision_that_was_read(text: str, revision: int | None) -> None:
     ("text", "status"), [('W/"3"', 412), ('"x"', 412), ('"²"', 412), ("3", 422), ('"1", "2"', 422)]
 )
 def test_an_entity_tag_that_is_not_ours(text: str, status: int) -> None:
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(ApiProblem) as refused:
         expected_revision(CIMultiDict({"If-Match": text}))
     assert refused.value.status == status
 
@@ -70,8 +70,8 @@ def test_a_trace_is_passed_on_only_when_it_is_one() -> None:
         ("2026-11-03T14:03:00Z", datetime(2026, 11, 3, 14, 3, tzinfo=UTC)),
         ("2026-11-03T15:03:00.5+01:00", datetime(2026, 11, 3, 14, 3, 0, 500_000, tzinfo=UTC)),
         ("2026-11-03T14:03:00.123456789Z", datetime(2026, 11, 3, 14, 3, 0, 123_456, tzinfo=UTC)),
-        ("0001-01-01T00:00:00+23:59", FIRST),
-        ("9999-12-31T23:59:59-23:59", LAST),
+        ("0001-01-01T00:00:00+23:59", MIN_TIMESTAMP),
+        ("9999-12-31T23:59:59-23:59", MAX_TIMESTAMP),
     ],
 )
 def test_moments(text: str, moment: datetime) -> None:
@@ -145,12 +145,12 @@ def test_an_event_id_stands_for_a_place(positions: dict[int, int]) -> None:
 
 
 def test_who_reads_too_slowly_is_let_go() -> None:
-    listener = Listener({})
+    listener = EventSubscription({})
     event = JobKilled(
-        event_id="e", job_id="j", seq=1, occurred_at=FIRST, command_id="c", command_offset=0, actor="a", rules=1
+        event_id="e", job_id="j", seq=1, occurred_at=MIN_TIMESTAMP, command_id="c", command_offset=0, actor="a", rules=1
     )
     for offset in range(QUEUE * 2):
-        listener.offer(Tailed(0, offset, event))
+        listener.offer(TailedEvent(0, offset, event))
     assert listener.dropped
     told = [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
     assert len(told) == QUEUE
@@ -159,7 +159,7 @@ def test_who_reads_too_slowly_is_let_go() -> None:
 
 def test_two_keys_are_none() -> None:
     assert idempotency_key(CIMultiDict([("Idempotency-Key", "a"), ("idempotency-key", "a")])) == "a"
-    with pytest.raises(Problem):
+    with pytest.raises(ApiProblem):
         idempotency_key(CIMultiDict([("Idempotency-Key", "a"), ("idempotency-key", "b")]))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.client import Api
+from app.cli.client import ApiClient
 from app.cli.exits import NOT_FOUND, Stopped
 from app.cli.job.dead_letters import job_dead_letters, stream_dead_letters
 from app.cli.session import Session
@@ -19,7 +19,7 @@ LETTER = {
 }  # fmt: skip
 
 
-class Letters(Api):
+class Letters(ApiClient):
     """An API with one job and three dead letters, one on a page."""
 
     def __init__(self, count: int = 3) -> None:

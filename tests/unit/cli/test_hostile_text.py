@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from app.cli.client import Api, problem_text
+from app.cli.client import ApiClient, problem_text
 from app.cli.exits import Stopped
 from app.cli.job.actions import say_done
 from app.cli.job.logs import _print
@@ -22,7 +22,7 @@ JOB = {"id": "j1", "name": HOSTILE, "status": "Paused", "reason": "", "created_a
 LINE = {"job_id": "j1", "at": "2026-11-03T14:03:00Z", "kind": "Created", "message": HOSTILE, "detail": HOSTILE}
 
 
-class Jobs(Api):
+class Jobs(ApiClient):
     """An API that has two jobs of a hostile name."""
 
     def __init__(self) -> None:

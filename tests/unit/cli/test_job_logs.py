@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.cli.client import Api
+from app.cli.client import ApiClient
 from app.cli.job import logs as job_logs
 from app.cli.job.logs import MAX_VISIBILITY_DELAY, _print, logs
 from app.cli.session import Session
@@ -29,7 +29,7 @@ def test_lines_in_yaml_are_one_list_however_many_come(capsys: pytest.CaptureFixt
     assert yaml.safe_load(capsys.readouterr().out) == lines
 
 
-class Log(Api):
+class Log(ApiClient):
     """An API whose log grows by what comes whenever it is asked to go on; then nobody follows any more."""
 
     def __init__(self, lines: list[dict[str, Any]], *later: list[dict[str, Any]]) -> None:

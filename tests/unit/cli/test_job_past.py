@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.client import Api
+from app.cli.client import ApiClient
 from app.cli.job.history import diff, history
 from app.cli.session import Session
 
@@ -18,7 +18,7 @@ def version(number: int, fields: dict[str, Any], cadence: dict[str, Any] = ONCE,
     return {"version": number, "configuration": fields, "cadence": cadence} | facts | more
 
 
-class Versions(Api):
+class Versions(ApiClient):
     """An API with one job, whose versions are given, the newest first."""
 
     def __init__(self, *versions: dict[str, Any]) -> None:
@@ -36,7 +36,7 @@ PLANES = Versions(
 )
 
 
-async def asked(command: Any, api: Api, **arguments: Any) -> None:
+async def asked(command: Any, api: ApiClient, **arguments: Any) -> None:
     await command.callback.__wrapped__(Session(api, "table"), job="Planes", **arguments)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.cli.client import Api
+from app.cli.client import ApiClient
 from app.cli.data.lane import length, list_lanes, pause_lane, rate, show_lane
 from app.cli.job.ingest_wait import ingest_progress, wait_ingested
 from app.cli.session import Session
@@ -24,7 +24,7 @@ HOW_FAR = {"unmapped": None, "undone_before": None}
 REALTIME = BACKFILL | {"name": "realtime", "paused": False, "switched_by": None, "mapping": IDLE}
 
 
-class Lanes(Api):
+class Lanes(ApiClient):
     """An API with two lanes, and a job that gets on with each look."""
 
     def __init__(self) -> None:

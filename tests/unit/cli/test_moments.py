@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.cli.main import cli
 from app.cli.output import moment
-from app.cli.param_types import AS_OF, FUTURE, PAST, Moment
+from app.cli.param_types import AS_OF, FUTURE, PAST, TimestampParam
 
 
 @pytest.fixture(params=["UTC", "Europe/Berlin", "America/Sao_Paulo"])
@@ -59,7 +59,7 @@ def test_as_of_a_second_is_behind_all_that_happened_in_it() -> None:
 
 
 @pytest.mark.parametrize(("kind", "hours"), [(PAST, -1.5), (FUTURE, 1.5)])
-def test_a_length_of_time_is_from_now(kind: Moment, hours: float) -> None:
+def test_a_length_of_time_is_from_now(kind: TimestampParam, hours: float) -> None:
     found = datetime.fromisoformat(kind.convert("1h30m", None, None))
     assert abs(found - datetime.now(UTC) - timedelta(hours=hours)) < timedelta(minutes=1)
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from app.cli.client import Api
+from app.cli.client import ApiClient
 from app.cli.data.profile import explain_profile, forget_profile, get_profile
 from app.cli.exits import NOT_FOUND, Stopped
 from app.cli.main import cli
@@ -35,7 +35,7 @@ MESSAGE = {
 FORGOTTEN = {"at": AT, "identities": 2, "key_hashes": ["00"]}
 
 
-class Profiles(Api):
+class Profiles(ApiClient):
     """An API that knows one person."""
 
     def __init__(self, *, known: bool = True, complete: bool = True) -> None:

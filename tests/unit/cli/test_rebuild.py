@@ -7,7 +7,7 @@ import click
 import pytest
 import yaml
 
-from app.cli.client import Api
+from app.cli.client import ApiClient
 from app.cli.exits import CONFLICT, NOT_FOUND, Stopped
 from app.cli.rebuild.group import discard_rebuild, list_rebuilds, promote_rebuild, show_rebuild
 from app.cli.rebuild.report import print_report
@@ -49,7 +49,7 @@ READY = REBUILD | {"status": "ready", "ready_at": AT, "report": REPORT}
 PROMOTED = READY | {"status": "promoted", "ended_at": AT, "ended_by": "user:eve", "generation": 3}
 
 
-class Rebuilds(Api):
+class Rebuilds(ApiClient):
     """An API that knows some rebuilds; what is looked at gets on with each look."""
 
     def __init__(self, known: list[Any], looks: list[Any] | None = None) -> None:

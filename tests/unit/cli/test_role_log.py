@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.supervisor.process_log import PAUSE_SECONDS, SHOWN, RoleLog
+from app.supervisor.process_log import SHOWN, WARNING_INTERVAL_SECONDS, RoleLog
 
 WARNING = "2026-11-03T14:03:00Z WARNING app.control.role: the broker is slow"
 
@@ -44,7 +44,7 @@ def test_after_a_pause_warnings_are_shown_again(tmp_path: Path) -> None:
     log = RoleLog(tmp_path / "control.log", shown.append, clock=lambda: now)
     for _ in range(10):
         log.line(WARNING)
-    now = PAUSE_SECONDS + 1
+    now = WARNING_INTERVAL_SECONDS + 1
     log.line(WARNING)
     log.close()
     assert shown[-1] == WARNING

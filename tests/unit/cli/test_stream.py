@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.cli.client import Api
+from app.cli.client import ApiClient
 from app.cli.data.stream import show_stream, suggest_mapping
 from app.cli.session import Session
 
@@ -32,7 +32,7 @@ SUGGESTION = {
 }  # fmt: skip
 
 
-class Streams(Api):
+class Streams(ApiClient):
     """An API with one stream."""
 
     def __init__(self) -> None:

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 from connectors.catalog import is_pushed
 from connectors.contract import Batch, ConnectorError, Cursor, FixConfiguration, Limits
-from connectors.providers.collect import MOST_SWOLLEN_BYTES, Config, read_upload
-from connectors.text.timestamps import Timestamps
+from connectors.providers.collect import MAX_EXPANDED_BYTES, Config, read_upload
+from connectors.text.timestamps import TimestampReader
 from tests.unit.connectors.texts import NOW, MemorySource
 
 WIDE = Limits(clock=lambda: NOW)
 SMALL = Limits(batch_bytes=64, record_bytes=256, clock=lambda: NOW)
-EPOCH = Timestamps("when", ("epoch", "auto"), ZoneInfo("UTC"), lambda: NOW)
+EPOCH = TimestampReader("when", ("epoch", "auto"), ZoneInfo("UTC"), lambda: NOW)
 
 
 def read(data: bytes, cursor: Cursor | None = None, limits: Limits = WIDE, **facts: Any) -> list[Batch]:
@@ -49,7 +49,7 @@ def test_what_is_appended_stays_within_bounds() -> None:
         Config.model_validate({"stream": "s", "append": {"a": "x" * 1024}})
     batches = read(b"{}\n" * 200_000, format="ndjson", append={"a": "x" * 1000})
     assert sum(each.count for each in batches) == 200_000
-    assert max(len(each.payload) for each in batches) <= MOST_SWOLLEN_BYTES + 2**20
+    assert max(len(each.payload) for each in batches) <= MAX_EXPANDED_BYTES + 2**20
 
 
 @pytest.mark.parametrize("name", ["a/b.csv", "a\\b.csv", "a\0.csv", "a\n.csv", "a" * 256])

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from connectors.contract import Limits
 from connectors.providers.file import Config
 from connectors.text.cursor import check_cursor
-from connectors.text.formats.json_body import MOST_MESSAGES, parse_body
+from connectors.text.formats.json_body import MAX_MESSAGES, parse_body
 from tests.unit.connectors.texts import LIMITS, NOW, Outcome, read_all
 
 WIDE = Limits(clock=lambda: NOW)
@@ -128,8 +128,8 @@ def test_a_value_in_the_wrong_place_is_named_as_json_has_it() -> None:
 
 
 def test_of_more_elements_than_a_body_may_have_only_one_too_many_is_looked_at() -> None:
-    found = parse_body(b"[" + b",".join([b"7"] * (MOST_MESSAGES + 1_000)) + b"]", "drop", None, 0)
-    assert found.read == MOST_MESSAGES + 1
+    found = parse_body(b"[" + b",".join([b"7"] * (MAX_MESSAGES + 1_000)) + b"]", "drop", None, 0)
+    assert found.read == MAX_MESSAGES + 1
 
 
 def test_lines_of_json_are_kept_as_they_were() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.lanes.chunk import FULL_ROWS, LARGEST_UPDATE, MOST_FAULTS, Chunk
-from projections.definitions.compiled_rules import RuleBook
-from projections.definitions.rebuild_spec import Applied
+from app.lanes.chunk import FULL_ROWS, MAX_FAULTS, MAX_UPDATE_BYTES, MappingChunk
+from projections.definitions.compiled_rules import CompiledRules
+from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.rules import Forgotten, Rules, key_hash
 from projections.mapping.raw_messages import UnreadableMessageError, open_raw
 from projections.profiles.update_codec import decode_mapped
@@ -30,7 +30,7 @@ PEOPLE = {
     ],
     "timestamp": None,
 }
-BOOK = RuleBook(Rules(Applied(1, json.dumps(IDENTITY)), {"people": Applied(1, json.dumps(PEOPLE))}), 7)
+BOOK = CompiledRules(Rules(AppliedBody(1, json.dumps(IDENTITY)), {"people": AppliedBody(1, json.dumps(PEOPLE))}), 7)
 
 
 @dataclass
@@ -55,19 +55,19 @@ def packed(offset: int, batch: str, *messages: Any, stamps: Sequence[int] = ()) 
     return Record(encode(word), offset)
 
 
-def chunk_of(*records: Record, forgotten: Forgotten | None = None) -> Chunk:
-    chunk = Chunk("realtime", BOOK, forgotten or Forgotten(), 3, NOW)
+def chunk_of(*records: Record, forgotten: Forgotten | None = None) -> MappingChunk:
+    chunk = MappingChunk("realtime", BOOK, forgotten or Forgotten(), 3, NOW)
     for each in records:
         chunk.add(each)
     return chunk
 
 
-def told(chunk: Chunk) -> list[MappedBatch]:
+def told(chunk: MappingChunk) -> list[MappedBatch]:
     (fitting,) = chunk.fitting()
     return [decode(each.value or b"") for each in fitting.updates()]  # type: ignore[misc]  # all are
 
 
-def said(*chunks: Chunk) -> tuple[list[Any], list[Any], list[Any]]:
+def said(*chunks: MappingChunk) -> tuple[list[Any], list[Any], list[Any]]:
     """Every row with its message id and raw offset, every link, and what has to count once."""
     rows, links, counted = [], [], []
     for word in (each for chunk in chunks for each in told(chunk)):
@@ -82,7 +82,7 @@ def said(*chunks: Chunk) -> tuple[list[Any], list[Any], list[Any]]:
     return sorted(rows), sorted(links), sorted(set(counted))
 
 
-def letters(chunk: Chunk) -> list[MessageRejected]:
+def letters(chunk: MappingChunk) -> list[MessageRejected]:
     return [decode(each.value or b"") for each in chunk.letters]  # type: ignore[misc]
 
 
@@ -248,23 +248,23 @@ def test_messages_are_nested_as_deep_as_can_be_shown_again() -> None:
 def test_what_is_wrong_with_very_many_fields_is_told_in_few_letters() -> None:
     names = [f"a{n}" for n in range(100)]
     wide = PEOPLE | {"attributes": [{"name": n, "field": n, "type": "integer", "merge": "latest"} for n in names]}
-    book = RuleBook(Rules(Applied(1, json.dumps(IDENTITY)), {"people": Applied(1, json.dumps(wide))}), 7)
-    chunk = Chunk("realtime", book, Forgotten(), 3, NOW)
+    book = CompiledRules(Rules(AppliedBody(1, json.dumps(IDENTITY)), {"people": AppliedBody(1, json.dumps(wide))}), 7)
+    chunk = MappingChunk("realtime", book, Forgotten(), 3, NOW)
     chunk.add(packed(0, "b", {"email": "a", **dict.fromkeys(names, "x")}, {"email": "b"}))
     assert [each[0] for each in said(chunk)[0]] == ["00:email:a", "00:email:b"]
     *few, last = letters(chunk)
-    assert len(few) == MOST_FAULTS
+    assert len(few) == MAX_FAULTS
     assert last.code == "more_faults"
-    assert f"{100 - MOST_FAULTS} more parts" in last.reason
+    assert f"{100 - MAX_FAULTS} more parts" in last.reason
 
 
 def test_what_says_too_much_for_a_record_is_taken_by_itself_and_then_cut() -> None:
     texts = PEOPLE | {
         "attributes": [{"name": f"a{n}", "field": "text", "type": "string", "merge": "latest"} for n in range(5)]
     }
-    book = RuleBook(Rules(Applied(1, json.dumps(IDENTITY)), {"people": Applied(1, json.dumps(texts))}), 7)
+    book = CompiledRules(Rules(AppliedBody(1, json.dumps(IDENTITY)), {"people": AppliedBody(1, json.dumps(texts))}), 7)
     records = [packed(n, f"b/{n}", *({"email": "a", "text": "x" * 60_000} for _ in range(30))) for n in range(2)]
-    together = Chunk("realtime", book, Forgotten(), 3, NOW)
+    together = MappingChunk("realtime", book, Forgotten(), 3, NOW)
     for each in records:
         assert not together.is_full
         together.add(each)
@@ -272,20 +272,20 @@ def test_what_says_too_much_for_a_record_is_taken_by_itself_and_then_cut() -> No
     assert [part.records for part in parts] == [[each] for each in records]
     for part in parts:
         (update,) = part.updates()
-        assert len(update.value or b"") < LARGEST_UPDATE
+        assert len(update.value or b"") < MAX_UPDATE_BYTES
         assert part.letters == []
     huge = packed(9, "b/9", *({"email": "a", "text": "x" * 60_000} for _ in range(60)))
     chunk = chunk_by(book, huge)
     (cut,) = told(chunk)
-    assert len(cut.payload) < LARGEST_UPDATE + 100_000
+    assert len(cut.payload) < MAX_UPDATE_BYTES + 100_000
     (letter,) = letters(chunk)
     assert (letter.code, letter.offset, "messages or links" in letter.reason) == ("too_large", 9, True)
     assert 0 < len(decode_mapped(cut.payload).groups[0].rows) < 60
     assert chunk_by(book, packed(0, "b", *({"text": "x" * 60_000} for _ in range(70)))).is_full
 
 
-def chunk_by(book: RuleBook, record: Record) -> Chunk:
-    chunk = Chunk("realtime", book, Forgotten(), 3, NOW)
+def chunk_by(book: CompiledRules, record: Record) -> MappingChunk:
+    chunk = MappingChunk("realtime", book, Forgotten(), 3, NOW)
     chunk.add(record)
     return chunk
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from app.lanes import field_sampler as bounds
-from app.lanes.field_sampler import FIRST, HAND_OVER, Sample
+from app.lanes.field_sampler import FIRST, HAND_OVER, FieldSample
 from app.store.models import StreamDelta
 from projections.fields.field_stats import FieldStats
 from projections.mapping.raw_messages import Raw
@@ -21,17 +21,17 @@ def record(*messages: Any, stream: str = "people", stamps: Sequence[int] = ()) -
     return Raw(stream, "b", 0, b"".join(each + b"\n" for each in lines), len(lines), stamps, 70)
 
 
-def handed_over(sample: Sample, *seen: StreamDelta, now: datetime = NOW) -> dict[str, StreamDelta]:
+def handed_over(sample: FieldSample, *seen: StreamDelta, now: datetime = NOW) -> dict[str, StreamDelta]:
     return {each.stream: each for each in sample.handed_over({each.stream: each for each in seen}, now)}
 
 
-def stats(sample: Sample, stream: str = "people") -> FieldStats:
+def stats(sample: FieldSample, stream: str = "people") -> FieldStats:
     return FieldStats.from_json(handed_over(sample)[stream].fields)
 
 
 @pytest.mark.parametrize("cut", [1, 7, 49, 50, 51, 333, 1_000])
 def test_the_first_and_then_every_fiftieth_are_looked_at_wherever_records_end(cut: int) -> None:
-    sample = Sample("realtime")
+    sample = FieldSample("realtime")
     messages = [{f"m{n}": 1} for n in range(1_000)]
     for start in range(0, len(messages), cut):
         sample.look(record(*messages[start : start + cut]))
@@ -42,7 +42,7 @@ def test_the_first_and_then_every_fiftieth_are_looked_at_wherever_records_end(cu
 
 
 def test_a_sketch_comes_with_what_was_seen_and_then_not_again_before_its_time() -> None:
-    sample = Sample("realtime")
+    sample = FieldSample("realtime")
     sample.look(record({"a": 1}, {"b": 2}, stamps=(5, 6)))
     other = StreamDelta(stream="other", lane="realtime", count=3, bytes=9, last_message_at=NOW, last_arrival_at=NOW)
     told = handed_over(sample, other)
@@ -59,22 +59,22 @@ def test_a_sketch_comes_with_what_was_seen_and_then_not_again_before_its_time() 
 
 
 def test_what_is_no_message_is_passed_over() -> None:
-    sample = Sample("realtime")
+    sample = FieldSample("realtime")
     sample.look(record(b"{", b"[1]", {"a": 1}))
     assert stats(sample).looked == 1
 
 
 def test_nothing_that_a_producer_makes_up_fills_the_memory() -> None:
-    sample = Sample("realtime")
+    sample = FieldSample("realtime")
     for n in range(3 * bounds.REMEMBERED):
         sample.look(record({}, stream=f"s{n}"))
-    assert len(handed_over(sample)) == bounds.MOST_STREAMS
+    assert len(handed_over(sample)) == bounds.MAX_STREAMS
     for n in range(100):
         sample.look(record({f"{n} {m}": m for m in range(400)}, stream=f"s{n % 10}"))
     later = NOW + HAND_OVER
     told = handed_over(sample, now=later)
     held = sum(len(FieldStats.from_json(each.fields).fields()) for each in told.values())
-    assert bounds.MOST_FIELDS <= held < bounds.MOST_FIELDS + 600
+    assert bounds.MAX_FIELDS <= held < bounds.MAX_FIELDS + 600
     for _ in range(FIRST):
-        sample.look(record({"long": "x" * (bounds.MOST_BYTES // 8)}, stream="long"))
+        sample.look(record({"long": "x" * (bounds.MAX_SAMPLE_BYTES // 8)}, stream="long"))
     assert FieldStats.from_json(handed_over(sample, now=later + HAND_OVER)["long"].fields).looked == 7

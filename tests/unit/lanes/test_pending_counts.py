@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from app.lanes.pending_counts import Uncounted
+from app.lanes.pending_counts import PendingCounts
 from app.store.models import StreamDelta
 
 
@@ -14,7 +14,7 @@ def delta(stream: str, day: int, count: int) -> StreamDelta:
 
 
 def test_streams_and_jobs_add_up_and_the_newest_time_counts() -> None:
-    found = Uncounted(5, 5)
+    found = PendingCounts(5, 5)
     found.add(9, {"visits": delta("visits", 3, 2)}, {"job": 2})
     found.add(12, {"visits": delta("visits", 1, 4), "orders": delta("orders", 2, 1)}, {"job": 1, "other": 1})
     found.add(7, {}, {})

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from app.profiles.dedup import DAYS, Seen
+from app.profiles.dedup import DAYS, DedupWindow
 from app.profiles.storage.partition_store import Changes, PartitionStore
 
 DAY = 86_400
@@ -11,7 +11,7 @@ DAY = 86_400
 def test_a_batch_is_known_for_a_week_and_gone_some_time_after(tmp_path: Path) -> None:
     now = 0.0
     store = PartitionStore.open(tmp_path)
-    seen = Seen(store.get_seen, store.iterate_seen, lambda: now)
+    seen = DedupWindow(store.get_seen, store.iterate_seen, lambda: now)
 
     def known(batch: str) -> list[list[int]]:
         with seen.of({batch}) as spans:
@@ -28,7 +28,7 @@ def test_a_batch_is_known_for_a_week_and_gone_some_time_after(tmp_path: Path) ->
     keep()  # it was used again, and is known for a week from now
     now = (2 * DAYS + 1) * DAY
     assert known("upload/1") == []
-    seen = Seen(store.get_seen, store.iterate_seen, lambda: now)
+    seen = DedupWindow(store.get_seen, store.iterate_seen, lambda: now)
     assert known("upload/2") == []
     keep()
     assert [key for key, _ in store.iterate_seen(b"", 10)] == [b"upload/2"]
@@ -38,7 +38,7 @@ def test_a_batch_is_known_for_a_week_and_gone_some_time_after(tmp_path: Path) ->
 def test_the_store_holds_no_more_than_two_weeks_also_of_messages_with_an_id_each(tmp_path: Path) -> None:
     a_day, now = 4_000, 0.0
     store = PartitionStore.open(tmp_path)
-    seen = Seen(store.get_seen, store.iterate_seen, lambda: now)
+    seen = DedupWindow(store.get_seen, store.iterate_seen, lambda: now)
     for day in range(10 * DAYS):
         now = day * DAY
         for begin in range(0, a_day, 1_000):

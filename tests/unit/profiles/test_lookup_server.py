@@ -7,25 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from app.profiles.lookup_client import MOST_KEYS, Asking, Look, NobodyAnswers
-from app.profiles.lookup_server import MOST_BYTES, Serving
-from app.profiles.partition import MOST_REFERENCES, REFERENCE, ProfilePartition
-from app.profiles.storage.partition_store import Changes, PartitionStore, Place
+from app.profiles.lookup_client import MAX_KEYS, GenerationReader, PartitionUnavailable, ProfilesClient
+from app.profiles.lookup_server import MAX_RESPONSE_BYTES, LookupServer
+from app.profiles.partition import MAX_REFERENCES, REFERENCE, ProfilePartition
+from app.profiles.storage.partition_store import Changes, PartitionStore, Shard
 from app.store.read_store import ReadStore
 from projections.profiles.identity_node import Node
 from projections.profiles.updates import encode_node
 
 
 @asynccontextmanager
-async def answering(folder: Path, changes: Changes) -> AsyncIterator[Look]:
+async def answering(folder: Path, changes: Changes) -> AsyncIterator[GenerationReader]:
     """One partition that has only what is given, and who asks its owner."""
     store = PartitionStore.open(folder / "store")
     store.write(changes)
     views = await ReadStore.open(f"sqlite+aiosqlite:///{folder / 'views.db'}")
     partition = ProfilePartition(0, 1, store, generation=0, most_nodes=100, clock=lambda: 0.0)
-    places: Mapping[Place, ProfilePartition] = {(0, 0): partition}
+    places: Mapping[Shard, ProfilePartition] = {(0, 0): partition}
     try:
-        async with Serving("127.0.0.1", views.plane, places) as owner, Asking(views.plane, 1) as asking:
+        async with LookupServer("127.0.0.1", views.plane, places) as owner, ProfilesClient(views.plane, 1) as asking:
             await owner.announce((0, 0))
             yield await asking.look()
     finally:
@@ -48,11 +48,11 @@ async def test_nodes_come_in_answers_of_some_megabytes_and_none_is_missing(
     tmp_path: Path, count: int, size: int
 ) -> None:
     those = nodes(count, size)
-    most = MOST_BYTES // size + 1
+    most = MAX_RESPONSE_BYTES // size + 1
     async with answering(tmp_path, stored(those)) as look:
         walked: list[str] = []
         start = ""
-        while page := (await look.page(0, start, MOST_KEYS)).nodes:
+        while page := (await look.page(0, start, MAX_KEYS)).nodes:
             assert len(page) <= most
             walked += [each.key for each in page]
             start = walked[-1] + "\0"
@@ -70,7 +70,7 @@ async def test_of_a_key_that_is_in_millions_of_messages_only_so_many_are_told_th
     refs: dict[bytes, bytes | None] = {b"00:email:all\0" + number.to_bytes(8): page for number in range(50)}
     refs |= {b"00:email:almost\0" + number.to_bytes(8): REFERENCE.pack(0, 0, number, 0, 0) for number in range(3)}
     async with answering(tmp_path, Changes(refs=refs)) as look:
-        assert len(await look.references("00:email:all")) == MOST_REFERENCES
+        assert len(await look.references("00:email:all")) == MAX_REFERENCES
         assert [each[2] for each in await look.references("00:email:almost")] == [0, 1, 2]
         assert await look.references("00:email:al") == []
 
@@ -78,7 +78,7 @@ async def test_of_a_key_that_is_in_millions_of_messages_only_so_many_are_told_th
 async def test_a_profile_that_is_on_its_way_to_a_better_identity_is_not_unknown(tmp_path: Path) -> None:
     moved, nobody = Node("05:cookie:c", parent="00:email:ada"), "05:cookie:nobody"
     async with answering(tmp_path / "before", stored({moved.key: moved})) as look:
-        with pytest.raises(NobodyAnswers, match="brought together"):
+        with pytest.raises(PartitionUnavailable, match="brought together"):
             await look.root(moved.key)
         assert await look.root(nobody) is None
     arrived = Node("00:email:ada", cells={"latest:city": [0, "upload/1", 0, "Graz"]})

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.profiles.node_cache import USUAL_BYTES, Nodes
+from app.profiles.node_cache import USUAL_BYTES, NodeCache
 from projections.profiles.identity_node import Node
 from projections.profiles.updates import encode_node
 
@@ -26,7 +26,7 @@ class Shelf:
 def most_held(size: int) -> int:
     """How many nodes are still known when many were loaded since, one at a time."""
     shelf = Shelf(size)
-    nodes = Nodes(shelf.fetch, MOST)
+    nodes = NodeCache(shelf.fetch, MOST)
     for number in range(5 * MOST):
         nodes.load([f"{number}"])
         nodes.stored(0)
@@ -45,7 +45,7 @@ def test_what_is_held_is_bounded_in_number_and_in_size(size: int) -> None:
 
 def test_what_grows_in_memory_counts_too() -> None:
     shelf = Shelf(0)
-    nodes = Nodes(shelf.fetch, MOST)
+    nodes = NodeCache(shelf.fetch, MOST)
     nodes.load(["small"])
     for number in range(4):
         nodes.load([f"grows {number}"])
@@ -57,7 +57,7 @@ def test_what_grows_in_memory_counts_too() -> None:
 
 def test_what_was_changed_is_held_until_it_is_stored() -> None:
     shelf = Shelf(100 * USUAL_BYTES)
-    nodes = Nodes(shelf.fetch, MOST)
+    nodes = NodeCache(shelf.fetch, MOST)
     nodes.changed |= (mine := nodes.load(["mine"]))
     for number in range(5 * MOST):
         nodes.load([f"{number}"])

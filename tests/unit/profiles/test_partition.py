@@ -16,7 +16,7 @@ from app.profiles.storage.partition_store import PartitionStore
 from app.profiles.update_records import heard
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.update_codec import encode_mapped
-from projections.profiles.updates import Group, Mapped, Told, canonical
+from projections.profiles.updates import Group, MappedMessages, NodeMessages, canonical
 from schemas.messages import MessageRejected
 from schemas.topics import UPDATES
 from schemas.updates import MappedBatch, NodeBatch
@@ -64,7 +64,7 @@ class Plane:
 
     def lane(self, messages: list[Message], start: int, end: int, lane: str = "realtime") -> None:
         """Say what the raw records from `start` up to `end` say; each message is one record."""
-        packets: dict[int, Mapped] = defaultdict(Mapped)
+        packets: dict[int, MappedMessages] = defaultdict(MappedMessages)
         for offset, message in enumerate(messages[start:end]):
             best, *others = message.keys
             group = Group(
@@ -219,8 +219,8 @@ def test_a_profile_of_too_many_identities_is_told_of_once_and_its_reason_names_n
     for start in (0, 10):
         joins = [("00:email:ada", (f"01:cookie:{n}", 0), {}, {f"01:cookie:{n}\0" + "00:email:ada": [1, "b", n]})
                  for n in range(start, start + 10)]  # fmt: skip
-        partition.hear(Told(joins=joins), 5)  # type: ignore[arg-type]
-        partition.take(mapped_header(), Mapped(), 5)
+        partition.hear(NodeMessages(joins=joins), 5)  # type: ignore[arg-type]
+        partition.take(mapped_header(), MappedMessages(), 5)
         found += [decode(each.value or b"") for each in partition.to_tell()]  # type: ignore[misc]
         partition.keep()
     (letter,) = found

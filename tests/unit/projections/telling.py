@@ -6,7 +6,7 @@ from typing import Any
 
 from projections.jobs.decide import decide
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, Job, JobState
+from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import Command, Counts, CreateJob, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused, Event, JobEvent
 from schemas.policies import Cadence, QuietWindow
@@ -113,7 +113,7 @@ def rate_limit(run: int = 1, seconds: float = 60.0) -> ReportRateLimit:
 
 
 def nothing() -> Told:
-    return Told(Absent(JOB))
+    return Told(NoJob(JOB))
 
 
 def given(*commands: Command) -> Told:

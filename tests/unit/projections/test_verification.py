@@ -7,7 +7,7 @@ import pytest
 
 from projections import verification as audit
 from projections.definitions.state import EMPTY, answer
-from projections.verification import SHOWN, Audit, DefinitionsAgain, JobsAgain, Tally
+from projections.verification import SHOWN, Audit, DefinitionsReplay, JobsReplay, VerifyCounts
 from schemas.commands import Command, KillJob, PauseJob, RenameJob
 from schemas.events import JobEvent, JobPaused
 from schemas.wire.codec import decode, encode
@@ -30,8 +30,8 @@ def history() -> list[tuple[JobEvent, ...]]:
     return events
 
 
-def audited(published: list[bytes], *, only: str | None = None, commands: list[Any] | None = None) -> Tally:
-    proof, at = Audit(JobsAgain(), only), 0
+def audited(published: list[bytes], *, only: str | None = None, commands: list[Any] | None = None) -> VerifyCounts:
+    proof, at = Audit(JobsReplay(), only), 0
     for offset, command in enumerate(commands or COMMANDS):
         proof.command(offset, command)
         while proof.expects and at < len(published):
@@ -46,7 +46,7 @@ def published() -> list[bytes]:
     return [encode(each) for events in history() for each in events]
 
 
-def kinds(tally: Tally) -> list[tuple[str, str, int | None]]:
+def kinds(tally: VerifyCounts) -> list[tuple[str, str, int | None]]:
     return [(each.kind, each.event, each.offset) for each in tally.differences]
 
 
@@ -131,7 +131,7 @@ def test_definitions_are_proved_as_well() -> None:
         replace(each, command_id=f"d{place}", issued_at=START)
         for place, each in enumerate([draft(), draft("mapping:b"), apply(version=1), apply(version=1)])
     ]
-    book, events, proof = EMPTY, [], Audit(DefinitionsAgain())
+    book, events, proof = EMPTY, [], Audit(DefinitionsReplay())
     for offset, command in enumerate(commands):
         book, led_to = answer(book, command, offset)
         events += [encode(each) for each in led_to]
@@ -144,9 +144,9 @@ def test_definitions_are_proved_as_well() -> None:
     assert audited_definition(commands, events[0], "mapping:b").differences[0].subject == "mapping:b"
 
 
-def audited_definition(commands: list[Any], value: bytes, only: str) -> Tally:
+def audited_definition(commands: list[Any], value: bytes, only: str) -> VerifyCounts:
     """The proof of one definition that another one's event and its own changed one are given to."""
-    proof = Audit(DefinitionsAgain(), only)
+    proof = Audit(DefinitionsReplay(), only)
     proof.command(1, commands[1])
     proof.event(0, value)
     changed: Any = decode(value)

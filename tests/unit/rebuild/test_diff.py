@@ -4,15 +4,15 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.rebuild.diff import AT_ONCE, MOST_SAMPLES, Comparison, Side, compare, identity_hash
+from app.rebuild.diff import AT_ONCE, MAX_SAMPLES, ProfileComparison, ProfileSet, compare, identity_hash
 from projections.profiles.identity_node import BETWEEN
 from projections.profiles.profile_view import shown_key
 
 Profiles = Mapping[frozenset[str], tuple[int, int]]  # ranked identities: a value, and the message that it comes from
 
 
-def side(profiles: Profiles, chance: random.Random) -> Side:
-    made = Side()
+def side(profiles: Profiles, chance: random.Random) -> ProfileSet:
+    made = ProfileSet()
     for keys, (value, message) in chance.sample(
         sorted(profiles.items(), key=lambda each: sorted(each[0])), len(profiles)
     ):
@@ -59,7 +59,7 @@ def some_profiles(chance: random.Random, identities: list[str]) -> Profiles:
     return profiles
 
 
-def told(comparison: Comparison) -> dict[str, int]:
+def told(comparison: ProfileComparison) -> dict[str, int]:
     return dict(comparison.counts) | {"evidence": comparison.other_evidence, "moving": comparison.moving}
 
 
@@ -86,7 +86,7 @@ def test_samples_show_who_it_is_and_are_the_same_every_time() -> None:
     one = compare(side(live, random.Random(1)), side(rebuilt, random.Random(2)), ())
     other = compare(side(live, random.Random(3)), side(rebuilt, random.Random(4)), ())
     assert one.counts["merged"] == 100
-    assert len(one.samples["merged"]) == MOST_SAMPLES
+    assert len(one.samples["merged"]) == MAX_SAMPLES
     assert [each.rebuilt for each in one.samples["merged"]] == [each.rebuilt for each in other.samples["merged"]]
     first = one.samples["merged"][0]
     number = int(first.rebuilt[0].rpartition(":")[2])
@@ -103,7 +103,7 @@ def test_samples_show_who_it_is_and_are_the_same_every_time() -> None:
 
 
 def test_other_ranks_of_the_same_identities_are_no_difference() -> None:
-    live, rebuilt = Side(), Side()
+    live, rebuilt = ProfileSet(), ProfileSet()
     live.add("00:email:a", {"latest:age": [7, "j/1", 0, 3]}, {"01:cookie:c\0" + "00:email:a": [1, "b", 0]})
     rebuilt.add("05:email:a", {"latest:age": [7, "j/1", 0, 3]}, {"09:cookie:c\0" + "05:email:a": [1, "b", 0]})
     found = compare(live, rebuilt, ())
@@ -113,7 +113,7 @@ def test_other_ranks_of_the_same_identities_are_no_difference() -> None:
 
 def test_a_profile_whose_identities_are_looked_up_in_two_goes_counts_once() -> None:
     many = AT_ONCE // 2  # of three identities each
-    live, rebuilt = Side(), Side()
+    live, rebuilt = ProfileSet(), ProfileSet()
     for number in range(many):
         key = f"00:email:{number}"
         edges: dict[str, list[Any]] = {f"01:cookie:{number}.{each}{BETWEEN}{key}": [1, "b", 0] for each in range(2)}
@@ -121,5 +121,5 @@ def test_a_profile_whose_identities_are_looked_up_in_two_goes_counts_once() -> N
         rebuilt.add(key, {}, edges)
     assert AT_ONCE % 3, "else no profile is on both sides of a bound"
     found = compare(live, rebuilt, [identity_hash("email:7"), identity_hash("cookie:9.1")])
-    assert told(found) == told(compare(Side(), Side(), ())) | {"unchanged": many - 2, "moving": 2}
+    assert told(found) == told(compare(ProfileSet(), ProfileSet(), ())) | {"unchanged": many - 2, "moving": 2}
     assert found.digests[0] == found.digests[1]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from app.profiles.lookup_client import Asking
-from app.profiles.lookup_server import Serving
+from app.profiles.lookup_client import ProfilesClient
+from app.profiles.lookup_server import LookupServer
 from app.profiles.partition import ProfilePartition
 from app.profiles.storage.partition_store import Changes, PartitionStore
 from app.rebuild.diff import compare
-from app.rebuild.live_comparison import PATIENCE_SECONDS, Examples, side_of
+from app.rebuild.live_comparison import STALL_TIMEOUT_SECONDS, SampleLoader, side_of
 from app.store.data_plane import PlaneStore
 from app.store.read_store import ReadStore
 from projections.profiles.identity_node import Node
@@ -35,7 +35,7 @@ def store(folder: Path, node: Node) -> PartitionStore:
 @asynccontextmanager
 async def owner(plane: PlaneStore, live: PartitionStore) -> AsyncIterator[None]:
     partition = ProfilePartition(0, 1, live, generation=0, most_nodes=10, clock=lambda: 0.0)
-    async with Serving("127.0.0.1", plane, {(0, 0): partition}) as serving:
+    async with LookupServer("127.0.0.1", plane, {(0, 0): partition}) as serving:
         await serving.announce((0, 0))
         yield
 
@@ -51,10 +51,10 @@ async def test_an_owner_that_does_not_answer_costs_no_comparison(tmp_path: Path,
     live, rebuilt = store(tmp_path / "live", profile("Graz")), store(tmp_path / "rebuilt", profile("Linz"))
     found = compare(side_of([live]), side_of([rebuilt]), ())
     seconds = 0.0
-    async with Asking(views.plane, 1) as asking:
+    async with ProfilesClient(views.plane, 1) as asking:
         async with owner(views.plane, live):
             pass  # it was there, and is on its way to another process
-        examples = Examples(found, lambda _: {KEY: profile("Linz")}, asking, lambda: seconds)
+        examples = SampleLoader(found, lambda _: {KEY: profile("Linz")}, asking, lambda: seconds)
         assert await examples.report(NOW) is None
         async with owner(views.plane, live):
             report = await examples.report(NOW)
@@ -63,7 +63,7 @@ async def test_an_owner_that_does_not_answer_costs_no_comparison(tmp_path: Path,
         (sample,) = report["samples"]["changed"]
         assert [sample[each]["attributes"]["city"] for each in ("before", "after")] == ["Graz", "Linz"]
         assert await examples.report(NOW) is None
-        seconds = PATIENCE_SECONDS + 1
+        seconds = STALL_TIMEOUT_SECONDS + 1
         report = await examples.report(NOW)
         assert report
         assert (report["counts"]["changed"], report["samples"]) == (1, {})

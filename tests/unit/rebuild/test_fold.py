@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from app.lanes.chunk import Chunk
+from app.lanes.chunk import MappingChunk
 from app.profiles.partition import ProfilePartition
 from app.rebuild.columnar.fold import fold_records
-from app.rebuild.stores import Workshop
+from app.rebuild.stores import RebuildStores
 from app.rebuild.tasks import Forgetting
-from projections.definitions.compiled_rules import RuleBook
-from projections.definitions.rebuild_spec import EVERYTHING, Applied, Scope
+from projections.definitions.compiled_rules import CompiledRules
+from projections.definitions.rebuild_spec import EVERYTHING, AppliedBody, Scope
 from projections.definitions.rules import Forgotten, Rules, key_hash
 from projections.profiles.updates import canonical, decode_node
 from schemas.instants import EPOCH
@@ -29,7 +29,7 @@ DAY = 24 * 60 * 60 * 1_000_000
 PARTITIONS = 3
 MERGES = ("latest", "first", "min", "max", "union")
 TYPES = ("string", "integer", "number", "boolean", "timestamp")
-IDENTITY = Applied(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}, {"kind": "cookie", "rank": 1}]}))
+IDENTITY = AppliedBody(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}, {"kind": "cookie", "rank": 1}]}))
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Record:
     partition: int = 1
 
 
-def mapping(*, dated: bool = True, extra: Sequence[dict[str, Any]] = (), **members: Any) -> Applied:
+def mapping(*, dated: bool = True, extra: Sequence[dict[str, Any]] = (), **members: Any) -> AppliedBody:
     attributes = [
         *(
             {"name": f"{kind}_{merge}", "field": kind, "type": kind, "merge": merge}
@@ -64,11 +64,11 @@ def mapping(*, dated: bool = True, extra: Sequence[dict[str, Any]] = (), **membe
         "attributes": attributes,
         "timestamp": {"field": "at", "format": ["epoch_s"], "time_zone": "UTC"} if dated else None,
     }
-    return Applied(1, json.dumps(body | members))
+    return AppliedBody(1, json.dumps(body | members))
 
 
-def book(mapped: Applied | None = None, scope: Scope = EVERYTHING) -> RuleBook:
-    return RuleBook(Rules(IDENTITY, {"shop": mapped or mapping()}, scope=scope), 0)
+def book(mapped: AppliedBody | None = None, scope: Scope = EVERYTHING) -> CompiledRules:
+    return CompiledRules(Rules(IDENTITY, {"shop": mapped or mapping()}, scope=scope), 0)
 
 
 def message(chance: random.Random) -> dict[str, Any]:
@@ -118,17 +118,21 @@ def some_records(chance: random.Random) -> list[Record]:
 
 
 @contextmanager
-def workshops(folder: Path, count: int = 2, most_identities: int = 1_000) -> Iterator[list[Workshop]]:
-    found = [Workshop(folder / str(number), PARTITIONS, most_identities, 0) for number in range(count)]
+def workshops(folder: Path, count: int = 2, most_identities: int = 1_000) -> Iterator[list[RebuildStores]]:
+    found = [RebuildStores(folder / str(number), PARTITIONS, most_identities, 0) for number in range(count)]
     yield found
     for each in found:
         each.close()
 
 
 def take_rows(
-    workshop: Workshop, records: Sequence[Record], rules: RuleBook, forgotten: Forgotten, partitions: int = PARTITIONS
+    workshop: RebuildStores,
+    records: Sequence[Record],
+    rules: CompiledRules,
+    forgotten: Forgotten,
+    partitions: int = PARTITIONS,
 ) -> None:
-    chunk = Chunk("backfill", rules, forgotten, partitions, NOW)
+    chunk = MappingChunk("backfill", rules, forgotten, partitions, NOW)
     for each in records:
         chunk.add(each)
     header = MappedBatch(
@@ -138,7 +142,7 @@ def take_rows(
     workshop.take(chunk, header, records[-1].timestamp / 1000)
 
 
-def take_folded(workshop: Workshop, records: Sequence[Record], rules: RuleBook, forgotten: Forgotten) -> bool:
+def take_folded(workshop: RebuildStores, records: Sequence[Record], rules: CompiledRules, forgotten: Forgotten) -> bool:
     folded = fold_records(records, rules, forgotten, PARTITIONS)
     if folded is None:
         return False
@@ -147,7 +151,7 @@ def take_folded(workshop: Workshop, records: Sequence[Record], rules: RuleBook, 
     return workshop.take_folded(folded.told, source, first.offset, last.offset + 1, last.timestamp / 1000)
 
 
-def state(workshop: Workshop) -> list[Any]:
+def state(workshop: RebuildStores) -> list[Any]:
     """All that is known: of every node and of its root, of what was counted, and how far it has read."""
     workshop.keep()
     nodes = {
@@ -165,7 +169,7 @@ def state(workshop: Workshop) -> list[Any]:
     return [*counted, {key: canonical(each) for key, each in nodes.items()}]
 
 
-def references(workshop: Workshop) -> list[tuple[str, list[Any]]]:
+def references(workshop: RebuildStores) -> list[tuple[str, list[Any]]]:
     """Where the raw messages behind each node are, in any order."""
     found = []
     for number, store in enumerate(workshop.stores):
@@ -239,7 +243,7 @@ def visits(count: int, **more: Any) -> list[dict[str, Any]]:
     return [{"cookie": f"c{number % 3}", "integer": number} | more for number in range(count)]
 
 
-def folds(*messages: Any, rules: RuleBook | None = None) -> bool:
+def folds(*messages: Any, rules: CompiledRules | None = None) -> bool:
     return fold_records([packed(0, "j/1", 0, messages)], rules or book(), Forgotten(), PARTITIONS) is not None
 
 

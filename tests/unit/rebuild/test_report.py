@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from app.rebuild.diff import MOST_SAMPLES, Side, compare
+from app.rebuild.diff import MAX_SAMPLES, ProfileSet, compare
 from app.rebuild.report import report_of
-from projections.definitions.rebuild import MOST_REPORT
+from projections.definitions.rebuild import MAX_REPORT_BYTES
 from projections.profiles.identity_node import BETWEEN, Node
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ def profile(key: str, value: Any, others: int = 0) -> Node:
 def report(live: list[Node], rebuilt: list[Node]) -> dict[str, Any]:
     sides = []
     for nodes in (live, rebuilt):
-        side = Side()
+        side = ProfileSet()
         for each in nodes:
             side.add(each.key, each.cells, each.edges)
         sides.append(side)
@@ -63,7 +63,7 @@ def some_of_each_class(before: Any, after: Any) -> dict[str, Any]:
 )
 def test_a_report_is_small_enough_to_be_accepted_and_has_examples_of_every_class(before: Any, after: Any) -> None:
     found = some_of_each_class(before, after)
-    assert len(orjson.dumps(found)) <= MOST_REPORT
+    assert len(orjson.dumps(found)) <= MAX_REPORT_BYTES
     assert found["samples"].keys() == CLASSES
     assert all(found["counts"][each] == PROFILES for each in CLASSES)
 
@@ -71,7 +71,7 @@ def test_a_report_is_small_enough_to_be_accepted_and_has_examples_of_every_class
 def test_what_is_small_is_told_as_it_is() -> None:
     basket = {"items": 2, "paid": True}
     found = report([], [profile(f"00:email:{n:02d}", basket, 1) for n in range(PROFILES)])
-    assert len(found["samples"]["added"]) == MOST_SAMPLES
+    assert len(found["samples"]["added"]) == MAX_SAMPLES
     one = found["samples"]["added"][0]
     assert one["identities"] == [one["profile"], f"{one['profile']}.00"]
     assert one["attributes"] == {f"a{n}": basket for n in range(10)}

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from app.lanes.chunk import Chunk
+from app.lanes.chunk import MappingChunk
 from app.profiles.partition import ProfilePartition
 from app.profiles.storage.partition_store import PartitionStore
 from app.rebuild.columnar.fold import fold_records
-from app.rebuild.stores import Workshop, folder_of, remove_others
+from app.rebuild.stores import RebuildStores, folder_of, remove_others
 from app.rebuild.tasks import Forgetting
-from projections.definitions.compiled_rules import RuleBook
-from projections.definitions.rebuild_spec import Applied
+from projections.definitions.compiled_rules import CompiledRules
+from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.rules import Forgotten, Rules, key_hash
 from projections.profiles.updates import canonical, decode_node
 from schemas.updates import MappedBatch
@@ -41,7 +41,7 @@ MOST = 1_000
 PERSON = [*(("cookie", f"c{n}") for n in range(5)), *(("email", f"p{n}@x") for n in range(5))]
 
 
-def wide(size: int) -> RuleBook:
+def wide(size: int) -> CompiledRules:
     """Rules that make much of a message."""
     attributes = [{"name": f"a{n}", "field": "text", "type": "string", "merge": "latest"} for n in range(size)] + [
         {"name": "messages", "type": "integer", "merge": "count"}
@@ -51,14 +51,14 @@ def wide(size: int) -> RuleBook:
         "attributes": attributes,
         "timestamp": None,
     }
-    return RuleBook(Rules(IDENTITY, {"shop": Applied(1, json.dumps(body))}), 0)
+    return CompiledRules(Rules(IDENTITY, {"shop": AppliedBody(1, json.dumps(body))}), 0)
 
 
-def live(folder: Path, records: Sequence[Record], rules: RuleBook) -> dict[str, bytes]:
+def live(folder: Path, records: Sequence[Record], rules: CompiledRules) -> dict[str, bytes]:
     """What profiles hold when a lane has told them of records, all in one partition."""
     store = PartitionStore.open(folder)
     partition = ProfilePartition(0, 1, store, generation=0, most_nodes=10, clock=NOW.timestamp)
-    whole = Chunk("backfill", rules, Forgotten(), 1, NOW)
+    whole = MappingChunk("backfill", rules, Forgotten(), 1, NOW)
     for each in records:
         whole.add(each)
     for chunk in whole.fitting():
@@ -85,7 +85,7 @@ def test_what_a_record_says_beyond_what_lanes_can_tell_is_left_out_of_a_rebuild_
     rules = wide(20)
     large = [{"cookie": f"c{n % 7}", "email": f"e{n % 7}", "text": "x" * 30_000} for n in range(60)]
     records = [packed(0, "j/1", 0, large[:3]), packed(1, "j/2", 0, large), packed(2, "j/3", 0, large[:3])]
-    workshop = Workshop(tmp_path / "rebuilt", 1, MOST, 0)
+    workshop = RebuildStores(tmp_path / "rebuilt", 1, MOST, 0)
     take_rows(workshop, records, rules, Forgotten(), 1)
     workshop.keep()
     rebuilt = nodes(workshop.stores)
@@ -123,14 +123,14 @@ def test_a_kill_between_the_keeps_of_two_partitions_costs_nothing(tmp_path: Path
     records = consecutive(chance, 24)
     whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
     for begin, end, kept in ((0, 8, before), (8, 16, after), (16, len(records), None)):
-        workshop = Workshop(whole, PARTITIONS, MOST, 0)
+        workshop = RebuildStores(whole, PARTITIONS, MOST, 0)
         take_rows(workshop, records[begin:end], rules, Forgotten())
         wanted = state(workshop)
         workshop.close()
         if kept:
             shutil.copytree(whole, kept)
     for folder in killed_while_keeping(before, after, tmp_path):
-        workshop = Workshop(folder, PARTITIONS, MOST, 0)
+        workshop = RebuildStores(folder, PARTITIONS, MOST, 0)
         take_rows(workshop, records[workshop.next_offset(records[0].topic, 1) :], rules, Forgotten())
         assert state(workshop) == wanted, folder
         workshop.close()
@@ -157,7 +157,7 @@ class Life:
 
 def take_some(folder: Path, records: Sequence[Record], *, folded: bool) -> list[object]:
     """Take what wasn't taken yet, two records at a time, and return what there is then."""
-    workshop, rules = Workshop(folder, PARTITIONS, MOST, 0), book()
+    workshop, rules = RebuildStores(folder, PARTITIONS, MOST, 0), book()
     try:
         for begin in range(0, len(records), 2):
             some = records[max(workshop.next_offset(records[0].topic, 1), begin) : begin + 2]
@@ -177,8 +177,8 @@ def test_a_kill_while_identities_still_speak_costs_nothing(
     chance.shuffle(said)
     records = [packed(n, f"j/{n}", 0, said[begin : begin + 54]) for n, begin in enumerate(range(0, len(said), 54))]
     wanted = take_some(tmp_path / "whole", records, folded=folded)
-    monkeypatch.setattr("app.rebuild.stores.MOST_SAID", 1)  # all is kept whenever anything is told
-    monkeypatch.setattr("app.rebuild.stores.MOST_LINKS", 3)
+    monkeypatch.setattr("app.rebuild.stores.MAX_OUTBOX_BYTES", 1)  # all is kept whenever anything is told
+    monkeypatch.setattr("app.rebuild.stores.MAX_LINKS", 3)
 
     def live(folder: str, life: Life) -> list[object]:
         def keep(partition: ProfilePartition, facts: Mapping[str, bytes]) -> None:
@@ -204,18 +204,18 @@ async def test_a_kill_while_a_person_is_forgotten_brings_nobody_back(tmp_path: P
     records = consecutive(chance, 20)
     person = Forgetting(7, frozenset({key_hash(f"{kind}:{name}") for kind, name in PERSON}), NOW + timedelta(seconds=1))
     whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
-    workshop = Workshop(whole, PARTITIONS, MOST, 0)
+    workshop = RebuildStores(whole, PARTITIONS, MOST, 0)
     take_rows(workshop, records, rules, Forgotten())
     for kept in (before, after):
         workshop.keep()
         workshop.close()
         shutil.copytree(whole, kept)
-        workshop = Workshop(whole, PARTITIONS, MOST, 0)
+        workshop = RebuildStores(whole, PARTITIONS, MOST, 0)
         await workshop.forget([person])
     wanted = state(workshop)
     workshop.close()
     for folder in killed_while_keeping(before, after, tmp_path):
-        workshop = Workshop(folder, PARTITIONS, MOST, 0)
+        workshop = RebuildStores(folder, PARTITIONS, MOST, 0)
         await workshop.forget([person])
         assert state(workshop) == wanted, folder
         workshop.close()
@@ -230,20 +230,20 @@ async def test_a_kill_while_a_person_is_forgotten_leaves_none_of_the_identities_
     said.append({"cookie": cookie, "email": "p2@x", "number": 2.0})
     person = Forgetting(7, frozenset({key_hash(f"cookie:{cookie}")}), NOW + timedelta(seconds=1))
     whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
-    workshop = Workshop(whole, PARTITIONS, MOST, 0)
+    workshop = RebuildStores(whole, PARTITIONS, MOST, 0)
     take_rows(workshop, [packed(0, "j/1", 0, said)], book(mapping(dated=False)), Forgotten())
     workshop.keep()
     workshop.close()
     shutil.copytree(whole, before)
-    workshop = Workshop(whole, PARTITIONS, MOST, 0)
+    workshop = RebuildStores(whole, PARTITIONS, MOST, 0)
     await workshop.forget([person])
     workshop.close()
     shutil.copytree(whole, after)  # as it was kept last: to keep once more would drop what is still to be told
-    workshop = Workshop(whole, PARTITIONS, MOST, 0)
+    workshop = RebuildStores(whole, PARTITIONS, MOST, 0)
     wanted = state(workshop)
     workshop.close()
     for folder in killed_while_keeping(before, after, tmp_path):
-        workshop = Workshop(folder, PARTITIONS, MOST, 0)
+        workshop = RebuildStores(folder, PARTITIONS, MOST, 0)
         await workshop.forget([person])
         assert state(workshop) == wanted, folder
         workshop.close()
@@ -252,12 +252,12 @@ async def test_a_kill_while_a_person_is_forgotten_leaves_none_of_the_identities_
 def test_stores_of_which_one_is_damaged_are_built_anew(tmp_path: Path) -> None:
     chance, rules = random.Random(7), book()
     records = consecutive(chance, 20)
-    workshop = Workshop(tmp_path, PARTITIONS, MOST, 0)
+    workshop = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
     take_rows(workshop, records, rules, Forgotten())
     wanted = state(workshop)
     workshop.close()
     (tmp_path / "1" / "CURRENT").unlink()
-    workshop = Workshop(tmp_path, PARTITIONS, MOST, 0)
+    workshop = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
     assert workshop.next_offset(records[0].topic, 1) == 0
     take_rows(workshop, records, rules, Forgotten())
     assert state(workshop) == wanted
@@ -270,7 +270,7 @@ async def test_who_is_forgotten_while_other_rules_join_more_identities_leaves_no
         {"cookie": "c2", "email": "p1@x", "string": "Linz"},
         {"cookie": "c3", "email": "p3@x", "string": "Wels"},
     ]
-    workshop = Workshop(tmp_path, PARTITIONS, MOST, 0)
+    workshop = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
     take_rows(workshop, [packed(0, "j/1", 0, said)], book(), Forgotten())
     await workshop.forget([Forgetting(7, frozenset({key_hash("cookie:c1")}), NOW)])  # live, that was all of the person
     left = b" ".join(nodes(workshop.stores).values())
@@ -291,7 +291,7 @@ def test_what_comes_twice_counts_once_though_partitions_are_read_out_of_time(tmp
     early = [visit(0, "m1", ago, 1), visit(1, "m1", ago + DAY, 1)]
     late = [visit(0, "m2", ARRIVED, 2), visit(1, "m2", ARRIVED, 2), visit(2, "m1", ARRIVED, 2)]  # m1 is another by now
     times = zip(early, late, strict=False) if order == "early first" else zip(late, early, strict=False)
-    workshop = Workshop(tmp_path, PARTITIONS, MOST, 0)
+    workshop = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
     for each in [*(record for both in times for record in both), late[2]]:
         take_rows(workshop, [each], book(mapping(dated=False)), Forgotten())
         workshop.keep()
@@ -302,8 +302,8 @@ def test_what_comes_twice_counts_once_though_partitions_are_read_out_of_time(tmp
 
 def test_stores_that_no_rebuild_is_known_of_are_removed(tmp_path: Path) -> None:
     for name in ("over", "under way"):
-        Workshop(folder_of(tmp_path, name), PARTITIONS, MOST, 0).close()
+        RebuildStores(folder_of(tmp_path, name), PARTITIONS, MOST, 0).close()
     remove_others(tmp_path, ["under way"])
     assert not folder_of(tmp_path, "over").exists()
-    Workshop(folder_of(tmp_path, "under way"), PARTITIONS, MOST, 0).close()
+    RebuildStores(folder_of(tmp_path, "under way"), PARTITIONS, MOST, 0).close()
     remove_others(tmp_path / "of another process", [])

@@ -3,11 +3,11 @@
 import json
 from datetime import UTC, datetime
 
-from app.lanes.chunk import Chunk
-from app.records.message_batches import MOST_MESSAGES, Origin, message_records
+from app.lanes.chunk import MappingChunk
+from app.records.message_batches import MAX_MESSAGES, Origin, message_records
 from connectors.contract import Batch
-from projections.definitions.compiled_rules import RuleBook
-from projections.definitions.rebuild_spec import Applied
+from projections.definitions.compiled_rules import CompiledRules
+from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.rules import Forgotten, Rules
 from projections.mapping.mapping import MAX_ATTRIBUTES
 from schemas.messages import MessageBatch
@@ -15,8 +15,8 @@ from schemas.wire.codec import decode
 from tests.unit.lanes.test_chunk import Record
 
 NOW = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
-IDENTITY = Applied(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}]}))
-WIDE = Applied(
+IDENTITY = AppliedBody(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}]}))
+WIDE = AppliedBody(
     1,
     json.dumps(
         {
@@ -37,14 +37,14 @@ def test_nothing_of_an_upload_is_too_much_for_one_partition() -> None:
         stream="shop", lane="backfill", source="", payload=b"".join(lines), count=count, timestamps=b"", first_row=1,
         read=count, cursor={},
     )  # fmt: skip
-    rules, written, rows = RuleBook(Rules(IDENTITY, {"shop": WIDE}), 0), list[bytes](), 0
+    rules, written, rows = CompiledRules(Rules(IDENTITY, {"shop": WIDE}), 0), list[bytes](), 0
     for offset, each in enumerate(message_records(Origin("j", 1, 1), batch, 0, NOW)):
         word = decode(each.value or b"")
         assert isinstance(word, MessageBatch)
         assert (word.first, word.count) == (len(written), word.payload.count(b"\n"))
-        assert word.count <= MOST_MESSAGES
+        assert word.count <= MAX_MESSAGES
         written += word.payload.splitlines(keepends=True)
-        chunk = Chunk("backfill", rules, Forgotten(), 1, NOW)
+        chunk = MappingChunk("backfill", rules, Forgotten(), 1, NOW)
         chunk.add(Record(each.value, offset))
         (whole,) = chunk.fitting()
         assert whole.letters == [], "a part of it is left out"

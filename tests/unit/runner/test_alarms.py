@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from app.runner.timers import ASK_AGAIN, ROOM, Alarms
+from app.runner.timers import ASK_AGAIN, MAX_STALE_ENTRIES, Timers
 from projections.jobs.state import Killed, Purged, Running
 from schemas.commands import PurgeJob, WakeJob
 from schemas.policies import Cadence, QuietWindow
@@ -12,7 +12,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def test_a_job_is_woken_when_its_time_comes_and_asked_again_only_after_a_while() -> None:
-    alarms = Alarms()
+    alarms = Timers()
     alarms.set(sleeping(minutes=1))
     assert list(alarms.due(START)) == []
     assert list(alarms.due(START + MINUTE)) == [("orders", WakeJob)]
@@ -21,7 +21,7 @@ def test_a_job_is_woken_when_its_time_comes_and_asked_again_only_after_a_while()
 
 
 def test_a_refused_look_is_not_repeated_at_once() -> None:
-    alarms = Alarms()
+    alarms = Timers()
     alarms.set(sleeping())
     for seq in range(3, 100):
         assert len(list(alarms.due(START + MINUTE))) == (seq == 3), "a hot loop of refusals"
@@ -29,7 +29,7 @@ def test_a_refused_look_is_not_repeated_at_once() -> None:
 
 
 def test_what_a_later_event_made_wrong_is_not_asked() -> None:
-    alarms = Alarms()
+    alarms = Timers()
     alarms.set(sleeping(minutes=1))
     alarms.set(sleeping(minutes=5, seq=3))
     assert list(alarms.due(START + MINUTE)) == []
@@ -42,7 +42,7 @@ def test_what_a_later_event_made_wrong_is_not_asked() -> None:
 
 
 def test_a_job_with_millions_of_events_and_a_quiet_window_takes_one_entry() -> None:
-    alarms = Alarms()
+    alarms = Timers()
     cadence = Cadence(kind="continuous", quiet=(QuietWindow(start="22:00", end="23:00"),))
     for seq in range(1_000):
         alarms.set(job(seq=seq, cadence=cadence, updated_at=START + timedelta(seconds=seq)))
@@ -50,15 +50,15 @@ def test_a_job_with_millions_of_events_and_a_quiet_window_takes_one_entry() -> N
 
 
 def test_entries_out_of_date_are_cleaned_up() -> None:
-    alarms = Alarms()
-    for seq in range(10 * ROOM):
+    alarms = Timers()
+    for seq in range(10 * MAX_STALE_ENTRIES):
         alarms.set(sleeping(minutes=seq + 1, seq=seq))
-    assert len(alarms) <= ROOM + 2
-    assert list(alarms.due(START + timedelta(minutes=10 * ROOM))) == [("orders", WakeJob)]
+    assert len(alarms) <= MAX_STALE_ENTRIES + 2
+    assert list(alarms.due(START + timedelta(minutes=10 * MAX_STALE_ENTRIES))) == [("orders", WakeJob)]
 
 
 def test_what_is_not_asked_for_stays_due() -> None:
-    alarms = Alarms()
+    alarms = Timers()
     for number in range(5):
         alarms.set(sleeping(job_id=f"job-{number}"))
     due = alarms.due(START + MINUTE)

@@ -3,7 +3,7 @@
 import asyncio
 
 from app.kafka.safe_faust.latch import Latch
-from app.runner.role import FROZEN_SECONDS, Pulse
+from app.runner.role import FROZEN_SECONDS, LivenessCheck
 
 
 class Clock:
@@ -15,7 +15,7 @@ class Clock:
 
 async def test_a_long_recovery_before_the_first_beat_is_no_reason_to_leave() -> None:
     latch, clock = Latch(leave=lambda _: None), Clock()
-    pulse = Pulse(latch, clock)
+    pulse = LivenessCheck(latch, clock)
     clock.now += 10 * FROZEN_SECONDS
     beating = asyncio.create_task(pulse.beat())
     await asyncio.sleep(0)

@@ -6,9 +6,9 @@ from typing import Any
 
 from app.kafka.transactions import GroupCommit
 from app.records.envelopes import stamp
-from app.runner.partition import OwnedPartition, Workshop
-from app.runner.run import Run, Surroundings
-from app.runner.stalled_uploads import ASK_AGAIN, PATIENCE, Unattended
+from app.runner.partition import OwnedPartition, RunnerContext
+from app.runner.run import Run, RunContext
+from app.runner.stalled_uploads import ASK_AGAIN, REPORT_TIMEOUT, StalledUploads
 from connectors.contract import Limits
 from projections.jobs.decide import decide
 from projections.jobs.evolve import evolve
@@ -25,34 +25,34 @@ def stamped(job_id: str) -> dict[str, Any]:
 
 
 def test_an_upload_that_nobody_reports_on_is_told_to_fail_until_it_does() -> None:
-    unattended = Unattended()
+    unattended = StalledUploads()
     unattended.look_at(UPLOAD)
-    assert list(unattended.due(START + PATIENCE - SECOND, stamped)) == []
-    (report,) = unattended.due(START + PATIENCE, stamped)
+    assert list(unattended.due(START + REPORT_TIMEOUT - SECOND, stamped)) == []
+    (report,) = unattended.due(START + REPORT_TIMEOUT, stamped)
     assert (report.code, report.advice, report.run) == ("upload_interrupted", "fix_configuration", 1)
     assert "send the file again with the same Idempotency-Key" in report.message
-    assert list(unattended.due(START + PATIENCE + SECOND, stamped)) == [], "one is enough, for a while"
-    assert len(list(unattended.due(START + PATIENCE + ASK_AGAIN, stamped))) == 1
+    assert list(unattended.due(START + REPORT_TIMEOUT + SECOND, stamped)) == [], "one is enough, for a while"
+    assert len(list(unattended.due(START + REPORT_TIMEOUT + ASK_AGAIN, stamped))) == 1
     failed: Any = UPLOAD
     for event in decide(UPLOAD, report, 9):
         failed = evolve(failed, event)
     assert isinstance(failed, Job)
     assert isinstance(failed.phase, Failed)
     unattended.look_at(failed)
-    assert list(unattended.due(START + 10 * PATIENCE, stamped)) == []
+    assert list(unattended.due(START + 10 * REPORT_TIMEOUT, stamped)) == []
 
 
 def test_a_report_is_a_sign_of_life() -> None:
-    unattended = Unattended()
+    unattended = StalledUploads()
     unattended.look_at(UPLOAD)
-    unattended.look_at(job(provider="collect", job_type="bulk_csv", updated_at=START + PATIENCE))
-    assert list(unattended.due(START + 2 * PATIENCE - SECOND, stamped)) == []
+    unattended.look_at(job(provider="collect", job_type="bulk_csv", updated_at=START + REPORT_TIMEOUT))
+    assert list(unattended.due(START + 2 * REPORT_TIMEOUT - SECOND, stamped)) == []
     unattended.look_at(job(Completed(since=START), provider="collect", job_type="bulk_csv"))
-    assert list(unattended.due(START + 9 * PATIENCE, stamped)) == []
+    assert list(unattended.due(START + 9 * REPORT_TIMEOUT, stamped)) == []
 
 
 async def test_a_partition_drives_no_upload() -> None:
-    shop = Workshop("127.0.0.1:1", "runner", 1, Limits(), lambda: START, asyncio.Semaphore(1))
+    shop = RunnerContext("127.0.0.1:1", "runner", 1, Limits(), lambda: START, asyncio.Semaphore(1))
     partition = OwnedPartition(0, shop, [UPLOAD])
     writer = GroupCommit("127.0.0.1:1", "never entered")
     partition._reconcile(writer)
@@ -66,6 +66,6 @@ async def test_a_run_of_an_upload_without_its_request_is_an_error_of_the_job() -
     async def submit(records: Any) -> None:
         told.extend(records)
 
-    last = await Run(UPLOAD, Surroundings(Limits(), lambda: START, 0, 1, submit)).drive()
+    last = await Run(UPLOAD, RunContext(Limits(), lambda: START, 0, 1, submit)).drive()
     assert isinstance(last, ReportError)
     assert (last.code, len(told)) == ("pushed", 1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.records.commands import MOST_BYTES, UnreadableCommandError, command_in
+from app.records.commands import MAX_COMMAND_BYTES, UnreadableCommandError, command_in
 from app.records.dead_letters import dead_letter
 from app.records.envelopes import stamp
 from app.records.job_state import decode_job, encode_job
@@ -17,7 +17,7 @@ from tests.unit.runner.jobs import START, job
 
 PAUSE = PauseJob(**stamp("orders", "user:ada", lambda: START))
 HUGE = CreateJob(
-    **stamp("orders", "user:ada", lambda: START), provider="p" * MOST_BYTES, job_type="", kind="", name="n"
+    **stamp("orders", "user:ada", lambda: START), provider="p" * MAX_COMMAND_BYTES, job_type="", kind="", name="n"
 )
 REPORT = ReportProgress(
     **stamp("orders", "runner", lambda: START), run=1, report=1, cursor="{}", counts=NONE, stream="", lane="",

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from app.kafka.producer_record import Outgoing
+from app.kafka.producer_record import ProducerRecord
 from app.kafka.transactions import UnknownOutcomeError
-from app.records.message_batches import LARGEST_RECORD
+from app.records.message_batches import MAX_RECORD_PAYLOAD_BYTES
 from app.runner import run as module
-from app.runner.run import Run, Surroundings
+from app.runner.run import Run, RunContext
 from connectors.contract import FixConfiguration, Limits, RateLimited, Reject, RetryLater
 from projections.jobs.decide import decide
 from schemas.commands import ReportError, ReportProgress, ReportRateLimit
@@ -27,11 +27,11 @@ async def submitted(monkeypatch: pytest.MonkeyPatch, *things: Any, read: Any = N
     """Return the transactions of a run that reads these, each as its words."""
     written: list[list[Any]] = []
 
-    async def submit(records: Sequence[Outgoing]) -> None:
+    async def submit(records: Sequence[ProducerRecord]) -> None:
         written.append([decode(each.value or b"") for each in records])
 
     monkeypatch.setattr(module, "connector", twin(read or giving(*things)))
-    await Run(job(**facts), Surroundings(Limits(), lambda: START, 0, 4, submit)).drive()
+    await Run(job(**facts), RunContext(Limits(), lambda: START, 0, 4, submit)).drive()
     return written
 
 
@@ -96,7 +96,7 @@ async def test_an_absurd_batch_is_an_error_of_the_job_and_nothing_of_it_is_writt
 
 
 async def test_a_record_that_no_topic_takes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    payload = b'"%s"\n' % (b"x" * LARGEST_RECORD)
+    payload = b'"%s"\n' % (b"x" * MAX_RECORD_PAYLOAD_BYTES)
     ((error,),) = await submitted(monkeypatch, batch(payload=payload, count=1, read=1, first_row=7))
     assert isinstance(error, ReportError)
     assert (error.code, error.advice) == ("record_too_large", "fix_configuration")
@@ -145,9 +145,9 @@ async def test_a_connector_that_fails_before_it_reads_is_an_error_of_the_job(mon
 
 
 async def test_a_writers_error_is_no_error_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def submit(_records: Sequence[Outgoing]) -> None:
+    async def submit(_records: Sequence[ProducerRecord]) -> None:
         raise UnknownOutcomeError("lost")
 
     monkeypatch.setattr(module, "connector", twin(giving(batch())))
     with pytest.raises(UnknownOutcomeError):
-        await Run(job(), Surroundings(Limits(), lambda: START, 0, 4, submit)).drive()
+        await Run(job(), RunContext(Limits(), lambda: START, 0, 4, submit)).drive()

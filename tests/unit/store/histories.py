@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.store.models import Record
+from app.store.models import EventRecord
 from projections.jobs.decide import decide
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, Job, JobState
+from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import (
     ConfigureJob,
     Counts,
@@ -41,30 +41,30 @@ class Partition:
     """One partition of `jobs.events`, written by deciding commands."""
 
     jobs: dict[str, JobState] = field(default_factory=dict)
-    records: list[Record] = field(default_factory=list)
+    records: list[EventRecord] = field(default_factory=list)
     at: datetime = START
     step: int = 2  # from one offset to the next
 
-    def send(self, asked: type[JobCommand], job_id: str = "job-1", /, **facts: Any) -> list[Record]:
+    def send(self, asked: type[JobCommand], job_id: str = "job-1", /, **facts: Any) -> list[EventRecord]:
         """Decide a command; return the records of its events."""
         sent = sum(each.event.job_id == job_id for each in self.records)
         who = {"job_id": job_id, "command_id": f"{job_id}/{sent}/{asked.__name__}/{self.at}", "issued_at": self.at}
         command = asked(**who, **{"issued_by": "user:ada", **facts})  # type: ignore[arg-type]  # any command's own facts
-        state = self.jobs.get(job_id, Absent(job_id))
+        state = self.jobs.get(job_id, NoJob(job_id))
         added = []
         for event in decide(state, command, len(self.records)):
             state = evolve(state, event)
             offset = self.records[-1].offset + self.step if self.records else 5
-            added.append(Record(offset, event, encode(event)))
+            added.append(EventRecord(offset, event, encode(event)))
             self.records.append(added[-1])
         self.jobs[job_id] = state
         return added
 
-    def create(self, job_id: str = "job-1", **facts: Any) -> list[Record]:
+    def create(self, job_id: str = "job-1", **facts: Any) -> list[EventRecord]:
         known = {"provider": "csv", "job_type": "file", "kind": "import", "name": job_id.title(), "cadence": EVERY_HOUR}
         return self.send(CreateJob, job_id, **{**known, **facts})
 
-    def report(self, job_id: str = "job-1", **facts: Any) -> list[Record]:
+    def report(self, job_id: str = "job-1", **facts: Any) -> list[EventRecord]:
         job = self.job(job_id)
         known = {
             "run": job.run,
@@ -98,8 +98,8 @@ def history(seed: int, commands: int = 150, jobs: int = 6) -> Partition:
 
 
 def _step(partition: Partition, job_id: str, chance: random.Random) -> None:
-    state = partition.jobs.get(job_id, Absent(job_id))
-    if isinstance(state, Absent):
+    state = partition.jobs.get(job_id, NoJob(job_id))
+    if isinstance(state, NoJob):
         if chance.random() < 0.2:
             partition.send(PauseJob, job_id)  # refused: there is no such job
         partition.create(job_id, start=chance.random() < 0.9, provider=chance.choice(("csv", "http")))
@@ -136,7 +136,7 @@ def _edit(partition: Partition, job_id: str, chance: random.Random) -> None:
             partition.send(EditCursor, job_id, cursor='{"row":1}')
 
 
-def batches(records: Sequence[Record], seed: int) -> Iterator[Sequence[Record]]:
+def batches(records: Sequence[EventRecord], seed: int) -> Iterator[Sequence[EventRecord]]:
     """Cut records into micro-batches as a crashing projector reads them: some begin again further back."""
     chance = random.Random(seed)
     start = 0

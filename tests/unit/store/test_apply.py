@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from app.store.models import JobFilter, LogFilter, MetricFilter, NewerViewsError, Record
+from app.store.models import EventRecord, JobFilter, LogFilter, MetricFilter, NewerViewsError
 from app.store.read_store import ReadStore
 from app.store.tables import generations, tables_of
 from projections.jobs.state import Job
-from schemas.commands import MOST, Counts, KillJob, PauseJob, PurgeJob, RenameJob, WakeJob
+from schemas.commands import MAX_TOTAL, Counts, KillJob, PauseJob, PurgeJob, RenameJob, WakeJob
 from schemas.events import JobProgressed
 from tests.unit.store.histories import START, Partition, batches, history
 from tests.unit.store.views import HOUR, everything
@@ -40,7 +40,7 @@ async def test_sums_stop_where_a_database_would(store: ReadStore) -> None:
     for _ in range(12):
         records += partition.report(counts=Counts(read=10**12, accepted=10**12))
     enormous = [
-        replace(each, event=replace(each.event, counts=Counts(read=MOST, accepted=MOST)))
+        replace(each, event=replace(each.event, counts=Counts(read=MAX_TOTAL, accepted=MAX_TOTAL)))
         if isinstance(each.event, JobProgressed)
         else each
         for each in records
@@ -49,9 +49,9 @@ async def test_sums_stop_where_a_database_would(store: ReadStore) -> None:
         await store.apply(3, [each])
     job = await store.job("job-1")
     assert job
-    assert job.total_counts == job.pass_counts == Counts(read=MOST, accepted=MOST)
+    assert job.total_counts == job.pass_counts == Counts(read=MAX_TOTAL, accepted=MAX_TOTAL)
     (bucket,) = await store.metrics(MetricFilter(since=START, until=START + HOUR), HOUR)
-    assert bucket.counts == Counts(read=MOST, accepted=MOST)
+    assert bucket.counts == Counts(read=MAX_TOTAL, accepted=MAX_TOTAL)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -81,7 +81,7 @@ async def test_an_event_written_twice_to_the_topic_counts_once(store: ReadStore)
     partition.create()
     partition.report()
     end = partition.records[-1].offset + 1
-    again = [Record(end + index, each.event, each.value) for index, each in enumerate(partition.records)]
+    again = [EventRecord(end + index, each.event, each.value) for index, each in enumerate(partition.records)]
     await store.apply(0, [*partition.records, *again])
     assert await _read_in_all(store, partition) == 10
     assert await store.next_offset("jobs.events", 0) == end + len(again)
@@ -201,5 +201,5 @@ async def _read_in_all(store: ReadStore, partition: Partition) -> int:
     return sum(each.counts.read for each in found)
 
 
-def _counted(records: Sequence[Record]) -> int:
+def _counted(records: Sequence[EventRecord]) -> int:
     return sum(each.event.counts.read for each in records if isinstance(each.event, JobProgressed))

@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from app.store.idempotency import KEPT, Collected
+from app.store.idempotency import KEPT, IdempotencyRecord
 from app.store.read_store import ReadStore
 
 START = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
-WANTED = Collected(upload_id="u", digest=b"d", claimed_at=START, next_offset=7, answer=b"{}")
+WANTED = IdempotencyRecord(upload_id="u", digest=b"d", claimed_at=START, next_offset=7, answer=b"{}")
 
 
 async def test_one_claims_and_the_others_hear_what_was_answered(store: ReadStore) -> None:

@@ -9,7 +9,7 @@ import pytest
 from app.store.models import LogFilter, MetricFilter, StreamDelta, StreamView
 from app.store.read_store import ReadStore
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, Job, JobState
+from projections.jobs.state import Job, JobState, NoJob
 from projections.views.metrics import Bucket, InvalidRangeError
 from schemas.commands import ConfigureJob, Counts, RenameJob
 from schemas.policies import DEFAULT_RETRY, ONCE
@@ -39,7 +39,7 @@ async def test_a_job_is_shown_as_it_was_at_any_moment(store: ReadStore, seed: in
     partition = history(seed)
     await store.apply(0, partition.records)
     job_id = next(each for each in partition.jobs if partition.job(each).status != "Purged")
-    state: JobState = Absent(job_id)
+    state: JobState = NoJob(job_id)
     events = [each.event for each in partition.records if each.event.job_id == job_id and each.event.seq]
     for event, following in zip(events, [*events[1:], None], strict=True):
         state = evolve(state, event)

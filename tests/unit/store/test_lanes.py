@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from app.lanes.pause import Brake
-from app.store.models import JobMapped, StreamDelta, Switch
+from app.lanes.pause import PauseFlag
+from app.store.models import JobMapped, LaneSwitch, StreamDelta
 from app.store.read_store import ReadStore
 from schemas.commands import KillJob, PurgeJob
 from tests.unit.store.histories import Partition
@@ -19,22 +19,22 @@ def seen(lane: str, count: int) -> StreamDelta:
 
 async def test_a_pause_is_kept_with_who_said_so_first(store: ReadStore) -> None:
     assert (await store.lanes.switches(), await store.lanes.is_paused("backfill")) == ({}, False)
-    await store.lanes.switch("backfill", Switch(paused=True, by="user:ada", at=NOON))
-    await store.lanes.switch("backfill", Switch(paused=True, by="user:eve", at=LATER))
-    assert await store.lanes.switches() == {"backfill": Switch(paused=True, by="user:ada", at=NOON)}
+    await store.lanes.switch("backfill", LaneSwitch(paused=True, by="user:ada", at=NOON))
+    await store.lanes.switch("backfill", LaneSwitch(paused=True, by="user:eve", at=LATER))
+    assert await store.lanes.switches() == {"backfill": LaneSwitch(paused=True, by="user:ada", at=NOON)}
     assert (await store.lanes.is_paused("backfill"), await store.lanes.is_paused("realtime")) == (True, False)
-    await store.lanes.switch("backfill", Switch(paused=False, by="user:eve", at=LATER))
-    assert await store.lanes.switches() == {"backfill": Switch(paused=False, by="user:eve", at=LATER)}
+    await store.lanes.switch("backfill", LaneSwitch(paused=False, by="user:eve", at=LATER))
+    assert await store.lanes.switches() == {"backfill": LaneSwitch(paused=False, by="user:eve", at=LATER)}
 
 
 async def test_a_lane_asks_once_a_second_and_real_time_never(store: ReadStore) -> None:
     now = [0.0]
-    brake = Brake("backfill", store.lanes, lambda: now[0])
+    brake = PauseFlag("backfill", store.lanes, lambda: now[0])
     for lane in ("backfill", "realtime"):
-        await store.lanes.switch(lane, Switch(paused=True, by="user:ada", at=NOON))
+        await store.lanes.switch(lane, LaneSwitch(paused=True, by="user:ada", at=NOON))
     assert await brake.holds()
-    assert not await Brake("realtime", store.lanes).holds()
-    await store.lanes.switch("backfill", Switch(paused=False, by="user:ada", at=NOON))
+    assert not await PauseFlag("realtime", store.lanes).holds()
+    await store.lanes.switch("backfill", LaneSwitch(paused=False, by="user:ada", at=NOON))
     now[0] = 0.9
     assert await brake.holds()
     now[0] = 1.0

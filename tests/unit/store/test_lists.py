@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import select, update
 
 from app.store.models import (
+    EventRecord,
     InvalidCursorError,
     InvalidLimitError,
     JobFilter,
     LogFilter,
     Order,
     Page,
-    Record,
     Sort,
     SortKey,
 )
@@ -24,7 +24,7 @@ from app.store.read_store import ReadStore
 from app.store.tables import tables_of
 from app.store.views.page_cursors import Key, encode, fingerprint
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent, Job, JobState, Status
+from projections.jobs.state import Job, JobState, NoJob, Status
 from projections.views.job_log import LogLine, log_line
 from projections.views.job_summary import next_wake
 from schemas.commands import KillJob, PauseJob, RenameJob, ReportError
@@ -175,10 +175,10 @@ async def test_log_pages_are_complete_in_both_directions(store: ReadStore) -> No
     assert await all_lines(store, LogFilter(job_id=lines[0].job_id)) == of_one[::-1]
 
 
-def lines_of(records: Sequence[Record]) -> Iterator[LogLine]:
+def lines_of(records: Sequence[EventRecord]) -> Iterator[LogLine]:
     jobs: dict[str, JobState] = {}
     for event in (each.event for each in records if each.event.seq):
-        before = jobs.get(event.job_id, Absent(event.job_id))
+        before = jobs.get(event.job_id, NoJob(event.job_id))
         jobs[event.job_id] = evolve(before, event)
         if line := log_line(event, before):
             yield line

@@ -9,7 +9,7 @@ from sqlalchemy import inspect
 from app.store.models import BehindError, LogFilter, StreamDelta
 from app.store.read_store import ReadStore
 from app.store.tables import generations
-from app.store.views.rebuild import Rebuild
+from app.store.views.rebuild import ViewRebuild
 from tests.unit.store.histories import START, Partition, batches, history
 from tests.unit.store.views import everything
 
@@ -62,7 +62,7 @@ async def test_a_view_rebuilt_while_events_go_on_equals_the_live_view(
     await other.close()
 
 
-async def has_swapped(rebuild: Rebuild) -> bool:
+async def has_swapped(rebuild: ViewRebuild) -> bool:
     try:
         await rebuild.swap()
     except BehindError:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from projections.definitions.state import EMPTY, Rulebook, answer
+from projections.definitions.state import EMPTY, DefinitionsState, answer
 from schemas.definitions import (
     ApplyDefinition,
     CommandEnvelope,
@@ -28,7 +28,7 @@ ENVELOPE = {each.name for each in fields(EventEnvelope)}
 class Told:
     """The book as the commands so far have made it, and the events of the last of them."""
 
-    book: Rulebook = EMPTY
+    book: DefinitionsState = EMPTY
     events: tuple[DefinitionEvent, ...] = ()
     sent: int = 0
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from projections.definitions.body_checks import InvalidBodyError, check_applied
-from projections.definitions.definition import MOST_KEYS, Definition, bytes_of, initial
-from projections.definitions.rebuild_spec import Applied
+from projections.definitions.definition import MAX_KEYS, Definition, bytes_of, initial
+from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.rules import Rules, key_hash
-from projections.definitions.state import EMPTY, MOST_BYTES, answer
+from projections.definitions.state import EMPTY, MAX_BODIES_BYTES, answer
 from projections.json_object import MAX_JSON_BYTES
 from schemas.definitions import DefinitionCommand
 from tests.unit.projections.definitions.telling import (
@@ -142,7 +142,9 @@ def test_identity_rules_come_first_and_keep_the_kinds_that_mappings_name() -> No
 def test_rules_that_a_newer_version_can_not_follow_are_named_and_stop_nothing() -> None:
     good = given(draft()).book.definitions[FLIGHTS].draft
     assert good
-    rules = Rules(identity=Applied(1, json.dumps(identity())), mappings={"old": Applied(1, '{"identities": 7}')})
+    rules = Rules(
+        identity=AppliedBody(1, json.dumps(identity())), mappings={"old": AppliedBody(1, '{"identities": 7}')}
+    )
     with pytest.raises(InvalidBodyError, match="mapping:old in force: /identities"):
         check_applied(rules, FLIGHTS, good.body)
     with pytest.raises(InvalidBodyError) as refused:
@@ -175,7 +177,7 @@ def test_all_bodies_together_fit_into_one_record() -> None:
     while (told := told.when(draft(f"mapping:{streams}", large))).facts[0][0] == "DefinitionDrafted":
         streams += 1
     told.refused("too_much", "discard drafts")
-    assert sum(map(bytes_of, told.book.definitions.values())) <= MOST_BYTES
+    assert sum(map(bytes_of, told.book.definitions.values())) <= MAX_BODIES_BYTES
     assert streams == 24
     again = told.when(discard("mapping:3"), draft("mapping:new", large))
     assert again.facts[0][0] == "DefinitionDrafted"
@@ -191,7 +193,7 @@ def test_a_person_is_forgotten_by_hashes() -> None:
 
 @pytest.mark.parametrize("hashes", [(), ("email:ann@example.com",), (ANN.upper(),), (ANN, ANN[:-1]), (ANN,) * 1001])
 def test_what_is_no_hash_is_refused(hashes: tuple[str, ...]) -> None:
-    given(forget(*hashes)).refused("bad_key_hashes", str(MOST_KEYS))
+    given(forget(*hashes)).refused("bad_key_hashes", str(MAX_KEYS))
 
 
 @pytest.mark.parametrize("at", [START + timedelta(seconds=1), datetime(1, 1, 1, tzinfo=UTC)])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.definitions.state_codec import decode_rulebook, encode_rulebook
-from projections.definitions.rebuild_spec import Applied, Recipe, Scope, read_recipe, recipe_text
+from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, Scope, read_recipe, recipe_text
 from projections.definitions.rules import NO_RULES, fold
 from projections.definitions.state import basis_of, basis_text
 from projections.mapping.body_parser import InvalidRulesError
@@ -66,7 +66,7 @@ def test_a_promoted_draft_is_no_draft_any_more_and_a_stream_left_out_has_no_mapp
             name: getattr(command, name) for name in type(command).__dataclass_fields__ if name != "definition_id"
         })  # fmt: skip
     flights = again.book.definitions[FLIGHTS]
-    assert flights.applied == Applied(2, mapping("first"))
+    assert flights.applied == AppliedBody(2, mapping("first"))
     assert flights.draft is None
     began = 1_767_225_600_000_000
     assert again.book.rules.scope == Scope(1_357_016_400_000_000, None, began, {"job-0": began, "job-1": began})
@@ -103,9 +103,9 @@ def test_a_recipe_has_to_fit_beside_all_bodies() -> None:
 
 def test_a_recipe_reads_as_it_was_written() -> None:
     scope = Scope(since=-5, until=7, began=9, left_out={"b": 4, "a": -3})
-    recipe = Recipe(Applied(1, "{}"), {"a": Applied(2, "{}")}, scope)
+    recipe = RebuildSpec(AppliedBody(1, "{}"), {"a": AppliedBody(2, "{}")}, scope)
     assert read_recipe(recipe_text(recipe)) == recipe
-    assert read_recipe(recipe_text(Recipe())) == Recipe()
+    assert read_recipe(recipe_text(RebuildSpec())) == RebuildSpec()
 
 
 @pytest.mark.parametrize(
@@ -144,11 +144,11 @@ def test_a_job_that_was_undone_is_left_out_up_to_that_moment_whatever_is_undone_
 
 
 def test_rules_take_a_promotion_once_and_nothing_older_behind_it() -> None:
-    one = Recipe(mappings={"a": Applied(2, "{}")}, scope=Scope(left_out={"job": 7}))
+    one = RebuildSpec(mappings={"a": AppliedBody(2, "{}")}, scope=Scope(left_out={"job": 7}))
     rules = fold(NO_RULES, promoted(1, recipe_text(one)))
     assert rules.recipe == one
     assert rules.generation == 1
-    assert fold(rules, promoted(1, recipe_text(Recipe()))) == rules
+    assert fold(rules, promoted(1, recipe_text(RebuildSpec()))) == rules
     assert fold(rules, promoted(2, "nonsense")) == rules
     applied = DefinitionApplied(**ENVELOPE, definition_id="mapping:a", command_offset=9, version=3, body="{}")
     assert fold(rules, applied) == rules

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from time import process_time
 
-from projections.definitions.rebuild_spec import Applied
-from projections.definitions.rules import NO_RULES, ROOM, Forgotten, Rules, applied, fold, key_hash
+from projections.definitions.rebuild_spec import AppliedBody
+from projections.definitions.rules import MAX_UNFOLDED_ENTRIES, NO_RULES, Forgotten, Rules, applied, fold, key_hash
 from schemas.definitions import DefinitionApplied, DefinitionEvent, PersonForgotten
 from tests.golden.samples import full
 from tests.unit.projections.definitions.telling import (
@@ -54,7 +54,7 @@ def test_an_older_version_never_comes_back() -> None:
         events = [in_force(name, 1), in_force(name, 2)]
         assert folded(*events, *events) == folded(*events)
         assert folded(*reversed(events)) == folded(events[1])
-    assert applied(NO_RULES, "something later", Applied(1, "{}")) is NO_RULES
+    assert applied(NO_RULES, "something later", AppliedBody(1, "{}")) is NO_RULES
 
 
 def forgetting(*hashes: str, at: datetime = START) -> PersonForgotten:
@@ -84,7 +84,7 @@ def test_many_people_are_forgotten_quickly_and_older_rules_stay_as_they_were() -
 
 
 def test_entries_count_once_wherever_they_stand() -> None:
-    base = Forgotten().with_((str(n) for n in range(ROOM + 1)), START)
+    base = Forgotten().with_((str(n) for n in range(MAX_UNFOLDED_ENTRIES + 1)), START)
     both = base.with_(["0", "new"], START + timedelta(1))
-    assert len(both) == len(list(both)) == ROOM + 2
+    assert len(both) == len(list(both)) == MAX_UNFOLDED_ENTRIES + 2
     assert (both["0"], base["0"]) == (START + timedelta(1), START)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from projections.fields.distinct_sketch import Distinct, mark_of
-from projections.fields.field_stats import MOST_FIELDS, FieldFacts, FieldStats
+from projections.fields.distinct_sketch import DistinctSketch, mark_of
+from projections.fields.field_stats import MAX_FIELDS, FieldFacts, FieldStats
 from projections.fields.text_patterns import about_number, about_text
 
 HOUR = 3_600_000_000
@@ -85,7 +85,7 @@ def test_names_without_end_are_counted_and_not_kept() -> None:
     found = stats({"id": 1, **{f"visitor {number}": number for number in range(100_000)}}, {"id": 2})
     assert process_time() - started < 2
     fields = {each.name: each for each in found.fields()}
-    assert len(fields) == MOST_FIELDS
+    assert len(fields) == MAX_FIELDS
     assert fields["id"].seen == 2
     assert 60_000 < found.more < 140_000
     assert len(found.to_json()) < 100_000
@@ -96,7 +96,7 @@ def test_names_without_end_are_counted_and_not_kept() -> None:
 
 def test_values_without_end_take_bounded_room() -> None:
     wide = stats(*({f"f{field}": f"{number} of {field}" for field in range(600)} for number in range(300)))
-    assert len(wide.fields()) == MOST_FIELDS
+    assert len(wide.fields()) == MAX_FIELDS
     assert wide.more == 100
     assert len(wide.to_json()) < 900_000
     assert b" of " not in wide.to_json(), "no values are kept"
@@ -104,10 +104,10 @@ def test_values_without_end_take_bounded_room() -> None:
 
 def test_marks_are_the_same_everywhere() -> None:
     assert mark_of("N14228") == 6_382_560_174_508_429_078
-    sketch = Distinct(mark_of(str(number)) for number in range(10_000))
-    assert Distinct.from_text(sketch.to_text()).marks() == sketch.marks()
+    sketch = DistinctSketch(mark_of(str(number)) for number in range(10_000))
+    assert DistinctSketch.from_text(sketch.to_text()).marks() == sketch.marks()
     assert 8_000 < sketch.estimate() < 12_000
-    assert Distinct([0] * 500).estimate() == 1
+    assert DistinctSketch([0] * 500).estimate() == 1
 
 
 def test_a_text_that_wants_to_be_read_twice_is_not() -> None:

@@ -11,7 +11,7 @@ import pytest
 from projections.fields.field_names import attribute_name, expression_of, id_named, title_of
 from projections.fields.field_stats import FieldStats
 from projections.fields.suggestion import Suggestion, suggest
-from projections.mapping.mapping import IdentityRules, Kind, parse_identity, parse_mapping
+from projections.mapping.mapping import IdentityKind, IdentityRules, parse_identity, parse_mapping
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
 
@@ -119,7 +119,7 @@ def test_who_a_message_is_of(stream: str, fields: dict[str, Any], expected: list
 
 
 def test_kinds_in_force_stay_and_new_ones_come_behind() -> None:
-    rules = IdentityRules((Kind("tail", 3, "Tail number"), Kind("email", 99, "E-mail")), 50)
+    rules = IdentityRules((IdentityKind("tail", 3, "Tail number"), IdentityKind("email", 99, "E-mail")), 50)
     stats = looked_at({"tailnum": f"N{number}", "user_id": number, "email": mail(number)} for number in range(50))
     found = suggest("flights", stats, rules)
     assert found.identity == {

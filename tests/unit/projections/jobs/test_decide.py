@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from projections.jobs.state import Absent, Sleeping
+from projections.jobs.state import NoJob, Sleeping
 from projections.jobs.transitions import PEOPLE, TRANSITIONS
 from schemas.commands import (
     Command,
@@ -342,7 +342,7 @@ def test_what_is_not_in_the_table_is_refused_and_says_what_would_do(phase: str, 
     assert isinstance(event, CommandRefused)
     assert event.command == command
     assert event.allowed == tuple(each for each in TRANSITIONS[phase] if each in PEOPLE)
-    assert isinstance(told.state, Absent) == (event.seq == 0)
+    assert isinstance(told.state, NoJob) == (event.seq == 0)
     if code == "not_allowed":
         assert event.message.startswith(f"{command} can't be done while the job is {phase}; possible now: ")
         assert all(each in event.message for each in event.allowed)
@@ -379,7 +379,7 @@ REFUSALS: list[tuple[Told, Command, str, str]] = [
 @pytest.mark.parametrize(("told", "command", "code", "words"), REFUSALS)
 def test_a_refusal_says_why_and_what_would_do(told: Told, command: Command, code: str, words: str) -> None:
     after = told.when(command).refused(code, words)
-    assert isinstance(after.state, Absent) or after.job.status == told.job.status
+    assert isinstance(after.state, NoJob) or after.job.status == told.job.status
 
 
 def test_a_deep_but_allowed_configuration_is_taken() -> None:

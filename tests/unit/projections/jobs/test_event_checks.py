@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from projections.jobs.event_checks import UnreadableEventError, read_definition_event, read_event
-from projections.verification import Audit, DefinitionsAgain, JobsAgain
+from projections.verification import Audit, DefinitionsReplay, JobsReplay
 from schemas.commands import Counts, PauseJob
 from schemas.events import (
     CommandRefused,
@@ -135,7 +135,7 @@ def test_what_no_command_leads_to_tells_nothing_and_is_shown_as_forged(
     with pytest.raises(UnreadableEventError, match=kind.__name__) as refused:
         read_event(value)
     assert len(str(refused.value)) < 500
-    audit = Audit(JobsAgain())
+    audit = Audit(JobsReplay())
     audit.event(7, value)
     assert [(each.kind, each.offset) for each in audit.close().differences] == [("unreadable", 7)]
 
@@ -158,6 +158,6 @@ def test_what_is_no_event_at_all_is_refused(value: bytes | None) -> None:
         read_event(value)
     with pytest.raises(UnreadableEventError):
         read_definition_event(value)
-    audit = Audit(DefinitionsAgain())
+    audit = Audit(DefinitionsReplay())
     audit.event(7, value or b"")
     assert audit.close().found == 1

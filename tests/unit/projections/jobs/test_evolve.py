@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from projections.jobs.evolve import evolve
-from projections.jobs.state import REMEMBERED_COMMANDS, Absent
+from projections.jobs.state import REMEMBERED_COMMANDS, NoJob
 from schemas.commands import KillJob, RenameJob
 from schemas.events import JobKilled
 from tests.unit.projections.telling import JOB, START, a, an, creation, given, nothing
@@ -21,7 +21,7 @@ def test_an_event_out_of_its_turn_changes_nothing(step: int) -> None:
 
 def test_what_was_refused_of_a_job_that_is_not_there_leaves_it_absent() -> None:
     told = nothing().when(a(KillJob)).refused("no_such_job", f"there is no job {JOB}")
-    assert told.state == Absent(JOB)
+    assert told.state == NoJob(JOB)
     assert told.events[0].seq == 0
 
 

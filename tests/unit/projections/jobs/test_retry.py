@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from projections.jobs.decide import next_look
-from projections.jobs.retry import GiveUp, Streak, TryAgain, after_error, after_rate_limit, asked
+from projections.jobs.retry import GiveUp, Retry, Streak, after_error, after_rate_limit, asked
 from projections.jobs.state import Failed, Sleeping
 from schemas.commands import Counts, ResumeJob, WakeJob
 from schemas.events import JobErrored, JobFailed, JobSlept, JobStarted
@@ -35,21 +35,21 @@ def fail(told: Told, **facts: Any) -> Told:
 )
 def test_the_ceiling_doubles_up_to_the_cap(consecutive: int, ceiling: int) -> None:
     streak = Streak(consecutive=consecutive, since=START)
-    assert after_error(DEFAULT_RETRY, streak, START, 2**62, None) == TryAgain(
+    assert after_error(DEFAULT_RETRY, streak, START, 2**62, None) == Retry(
         START + timedelta(seconds=ceiling / 2), float(ceiling)
     )
-    assert after_error(DEFAULT_RETRY, streak, START, 0, None) == TryAgain(START + SECOND, float(ceiling))
+    assert after_error(DEFAULT_RETRY, streak, START, 0, None) == Retry(START + SECOND, float(ceiling))
 
 
 @pytest.mark.parametrize(
     ("into", "outcome"),
     [
-        (10 * HOUR - SECOND, TryAgain(START + 10 * HOUR, 60.0)),
+        (10 * HOUR - SECOND, Retry(START + 10 * HOUR, 60.0)),
         (10 * HOUR, GiveUp()),
         (10 * HOUR + SECOND, GiveUp()),
     ],
 )
-def test_ten_hours_is_the_end(into: timedelta, outcome: TryAgain | GiveUp) -> None:
+def test_ten_hours_is_the_end(into: timedelta, outcome: Retry | GiveUp) -> None:
     streak = Streak(consecutive=1, since=START)
     assert after_error(DEFAULT_RETRY, streak, START + into, FULL, None) == outcome
 
@@ -57,7 +57,7 @@ def test_ten_hours_is_the_end(into: timedelta, outcome: TryAgain | GiveUp) -> No
 def test_retry_after_wins_over_the_back_off_but_not_over_the_ten_hours_or_the_floor() -> None:
     streak = Streak(consecutive=1, since=START)
     for seconds, slept in ((7_200.0, 2 * HOUR), (86_400.0, 10 * HOUR), (0.0, SECOND)):
-        assert after_error(DEFAULT_RETRY, streak, START, 0, seconds) == TryAgain(START + slept, 60.0)
+        assert after_error(DEFAULT_RETRY, streak, START, 0, seconds) == Retry(START + slept, 60.0)
 
 
 def test_a_rate_limit_of_unknown_length_waits_as_long_as_a_first_error() -> None:

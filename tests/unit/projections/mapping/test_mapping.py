@@ -9,12 +9,12 @@ from projections.mapping.body_parser import InvalidRulesError
 from projections.mapping.expression import compile_expression
 from projections.mapping.mapping import (
     NO_IDENTITY,
-    Attribute,
+    AttributeRule,
     Constant,
     Field,
-    Identity,
+    IdentityKind,
+    IdentityRule,
     IdentityRules,
-    Kind,
     MappingRules,
     check_rules,
     parse_identity,
@@ -57,15 +57,15 @@ def attribute(**changed: Any) -> dict[str, Any]:
 def test_a_mapping_is_read() -> None:
     rules = parse_mapping(FLIGHTS)
     assert rules.identities == (
-        Identity(Field("tailnum"), "tail"),
-        Identity(compile_expression("lower(email)"), "email"),
+        IdentityRule(Field("tailnum"), "tail"),
+        IdentityRule(compile_expression("lower(email)"), "email"),
     )
     assert rules.attributes == (
-        Attribute("origin", "latest", "string", Field("origin")),
-        Attribute("late", "union", "boolean", compile_expression("dep_delay > 15")),
-        Attribute("source", "first", "string", Constant("flights")),
-        Attribute("flights", "count", "integer", None),
-        Attribute("landed", "count", "integer", Field("arr_time")),
+        AttributeRule("origin", "latest", "string", Field("origin")),
+        AttributeRule("late", "union", "boolean", compile_expression("dep_delay > 15")),
+        AttributeRule("source", "first", "string", Constant("flights")),
+        AttributeRule("flights", "count", "integer", None),
+        AttributeRule("landed", "count", "integer", Field("arr_time")),
     )
     assert rules.timestamp
     assert rules.timestamp.formats == ("%d.%m.%Y", "epoch_s")
@@ -74,7 +74,7 @@ def test_a_mapping_is_read() -> None:
 
 def test_what_is_left_out_has_a_default() -> None:
     assert parse_mapping({"identities": [{"field": "a", "kind": "tail"}], "timestamp": None}) == MappingRules(
-        (Identity(Field("a"), "tail"),), ()
+        (IdentityRule(Field("a"), "tail"),), ()
     )
     timestamp = parse_mapping(mapping(timestamp={"field": "time_hour"})).timestamp
     assert timestamp
@@ -83,7 +83,7 @@ def test_what_is_left_out_has_a_default() -> None:
 
 def test_identity_rules_are_read() -> None:
     rules = parse_identity(IDENTITY)
-    assert rules == IdentityRules((Kind("tail", 0, "Tail number"), Kind("email", 1, "email")), 500)
+    assert rules == IdentityRules((IdentityKind("tail", 0, "Tail number"), IdentityKind("email", 1, "email")), 500)
     assert rules.ranks() == {"tail": 0, "email": 1}
     assert parse_identity({"kinds": IDENTITY["kinds"]}).max_identities == 1_000
 
@@ -214,7 +214,7 @@ def test_streams_that_understand_an_attribute_differently_do_not_go_together() -
 
 
 @pytest.mark.parametrize(
-    ("identity", "there_are"), [(IdentityRules((Kind("tail", 0, ""),)), "tail"), (NO_IDENTITY, "none yet")]
+    ("identity", "there_are"), [(IdentityRules((IdentityKind("tail", 0, ""),)), "tail"), (NO_IDENTITY, "none yet")]
 )
 def test_kinds_that_there_are_not_are_refused(identity: IdentityRules, there_are: str) -> None:
     with pytest.raises(InvalidRulesError) as refusal:

@@ -2,7 +2,7 @@
 
 from projections.mapping.mapper import make_mapper
 from projections.mapping.mapping import parse_identity, parse_mapping
-from projections.mapping.preview import Fault, preview
+from projections.mapping.preview import PreviewFault, preview
 
 KINDS = parse_identity({"kinds": [{"kind": "email", "rank": 0}, {"kind": "cookie", "rank": 5}]})
 PEOPLE = parse_mapping(
@@ -24,7 +24,7 @@ def test_attributes_look_as_a_profile_shows_them() -> None:
     found = preview(mapper, message, 7, "b", 3)
     assert (found.at, found.identities) == (2_000_000, ("email:a", "cookie:c"))
     assert found.attributes == {"spent": 1.5, "tags": ["new"]}
-    assert found.faults == (Fault("attribute age", "wrong_type", "'old'"),)
+    assert found.faults == (PreviewFault("attribute age", "wrong_type", "'old'"),)
     assert preview(mapper, {"email": "b", "age": 3}, 7, "b", 4).faults == (), "those of the one before are told"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from projections.profiles.crdt import (
-    MOST_VALUES,
+    MAX_VALUES,
     NOBODY,
     Cells,
     add,
@@ -56,10 +56,10 @@ def test_lowest_and_highest_of_any_values(values: list[Any], low: Any, high: Any
 
 def test_a_union_keeps_the_values_that_come_first_in_their_order() -> None:
     cells: Cells = {}
-    for number in reversed(range(MOST_VALUES + 50)):
+    for number in reversed(range(MAX_VALUES + 50)):
         unite(cells, "union:x", NOBODY, f"{number:06d}", 1, "b", number)
     values, _ = value_of("union:x", cells["union:x"])
-    assert values == [f"{number:06d}" for number in range(MOST_VALUES)]
+    assert values == [f"{number:06d}" for number in range(MAX_VALUES)]
 
 
 def test_a_sum_is_exact_beyond_64_bits_and_survives_its_store() -> None:

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from projections.profiles.identity_node import Node, Outbox, shorten
-from projections.profiles.updates import Group, Mapped, apply_mapped, apply_told, told_by
+from projections.profiles.updates import Group, MappedMessages, apply_mapped, apply_told, told_by
 
 MOST = 50
 
@@ -17,7 +17,9 @@ def key(number: int) -> str:
 def settled(links: list[tuple[int, int]], count: int) -> tuple[dict[str, Node], int, set[str]]:
     """Have every identity count one message, link some, and deliver until nothing is left: nodes, rounds, overfull."""
     rows = [[key(n), n, 0, n, 0, 1] for n in range(count)]
-    mapped = Mapped([Group("s", ("count:seen",), 0, ["b"], rows)], [(key(a), key(b), 1, "b", a) for a, b in links])
+    mapped = MappedMessages(
+        [Group("s", ("count:seen",), 0, ["b"], rows)], [(key(a), key(b), 1, "b", a) for a, b in links]
+    )
     nodes = {each: Node(each) for each in mapped.spoken_to()}
     outbox, rounds, overfull = Outbox(MOST), 0, set()
     apply_mapped(mapped, nodes, outbox)
@@ -42,7 +44,7 @@ def test_a_chain_is_walked_in_leaps(mixed: bool) -> None:  # noqa: FBT001  # the
 
 
 def test_messages_of_1970_and_before_count() -> None:
-    mapped = Mapped(
+    mapped = MappedMessages(
         [Group("s", ("count:seen",), 0, ["b"], [[key(0), 0, 0, 0, 0, 1], [key(0), -5, 0, 1, 0, 1]])],
         [(key(1), key(0), -5, "b", 1)],
     )

@@ -8,13 +8,13 @@ import pytest
 from projections.profiles.identity_node import Node, Outbox
 from projections.profiles.payload_limits import encoded_parts, left_out
 from projections.profiles.update_codec import decode_told, encode_mapped, encode_told
-from projections.profiles.updates import Group, Mapped, Told, apply_told, canonical
+from projections.profiles.updates import Group, MappedMessages, NodeMessages, apply_told, canonical
 
 
 def test_the_parts_of_a_large_state_add_up_to_it() -> None:
     cells = {f"latest:a{n}": [n, "b", 0, "x" * 1_000] for n in range(50)}
     edges = {f"01:k:{n:05d}\0" + "00:k:0": [n, "b", 0] for n in range(2_500)}
-    told = Told(
+    told = NodeMessages(
         joins=[("00:k:0", ("01:k:1", 0), cells, edges), ("00:k:0", ("01:k:2", 0), {}, {})],
         links=[("00:k:5", "00:k:0", ("00:k:5", 0))],
     )
@@ -29,21 +29,21 @@ def test_the_parts_of_a_large_state_add_up_to_it() -> None:
     assert [*encoded_parts(told, 10**6)] == [orjson.dumps([told.joins, told.links, [], []])]
 
 
-LARGE: Mapping[str, Told] = {
-    "a count of many identities": Told(
+LARGE: Mapping[str, NodeMessages] = {
+    "a count of many identities": NodeMessages(
         joins=[("00:k:0", ("", 0), {"count:n": {f"1:k:{n:0500}": [0, 1, "", 1, "", n] for n in range(9_999)}}, {})]
     ),
-    "a union of many values": Told(
+    "a union of many values": NodeMessages(
         joins=[("00:k:0", ("01:k:1", 0), {"union:u": {f"{n:01000}": [1, "b", n] for n in range(1_000)}}, {})]
     ),
-    "many links": Told(links=[(f"01:k:{n:0500}", "00:k:0", (f"01:k:{n:0500}", 0)) for n in range(5_000)]),
-    "many shortcuts": Told(shortcuts=[(f"01:k:{n:0500}", "00:k:0", 0) for n in range(5_000)]),
+    "many links": NodeMessages(links=[(f"01:k:{n:0500}", "00:k:0", (f"01:k:{n:0500}", 0)) for n in range(5_000)]),
+    "many shortcuts": NodeMessages(shortcuts=[(f"01:k:{n:0500}", "00:k:0", 0) for n in range(5_000)]),
 }
 
 
 @pytest.mark.parametrize("what", LARGE)
 def test_whatever_nodes_tell_fits_into_records_and_nothing_is_lost_or_told_twice(what: str) -> None:
-    told, found = LARGE[what], Told()
+    told, found = LARGE[what], NodeMessages()
     for each in encoded_parts(told, 1_000_000):
         assert len(each) < 2_000_000
         part = decode_told(each)
@@ -62,7 +62,7 @@ def test_whatever_nodes_tell_fits_into_records_and_nothing_is_lost_or_told_twice
 def test_what_does_not_fit_is_left_out_and_what_does_is_said() -> None:
     rows = [["00:k:a", 1, 0, 0, 0, "x" * 500], ["00:k:b", 1, 0, 1, 0, "x" * 5_000], ["00:k:c", 1, 0, 2, 0, "y"]]
     links = [("01:k:l", "00:k:a", 1, "b", 0), ("01:k:m" + "m" * 900, "00:k:a", 1, "b", 1)]
-    mapped = Mapped([Group("s", ("latest:x",), 0, ["b"], rows)], links)
+    mapped = MappedMessages([Group("s", ("latest:x",), 0, ["b"], rows)], links)
     assert left_out(mapped, 1_000) == 2
     assert [each[0] for each in mapped.groups[0].rows] == ["00:k:a", "00:k:c"]
     assert [each[0] for each in mapped.links] == ["01:k:l"]

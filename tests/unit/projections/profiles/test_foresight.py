@@ -1,8 +1,8 @@
 """What history would do to profiles, told before it is sent: the same as it does when it is."""
 
 from projections.profiles.identity_node import Node
-from projections.profiles.impact import Filled, foresee, settle
-from projections.profiles.updates import Group, Mapped, canonical
+from projections.profiles.impact import AttributeImpact, foresee, settle
+from projections.profiles.updates import Group, MappedMessages, canonical
 
 COLUMNS = ("latest:city", "count:visits")
 MOST = 1_000
@@ -10,13 +10,13 @@ MOST = 1_000
 
 def said(
     *messages: tuple[str, int, str | None], links: tuple[tuple[str, str, int], ...] = (), batch: str = "plan/1"
-) -> Mapped:
+) -> MappedMessages:
     """What messages say: (key, time, city), and which of them name two identities."""
     rows = [[key, at, 0, index, 0, city, 1] for index, (key, at, city) in enumerate(messages)]
-    return Mapped([Group("visits", COLUMNS, 0, [batch], rows)], [(*pair, at, batch, 0) for *pair, at in links])
+    return MappedMessages([Group("visits", COLUMNS, 0, [batch], rows)], [(*pair, at, batch, 0) for *pair, at in links])
 
 
-def world(mapped: Mapped) -> dict[str, Node]:
+def world(mapped: MappedMessages) -> dict[str, Node]:
     """The nodes that there are once messages were sent."""
     nodes: dict[str, Node] = {}
     settle(mapped, nodes, MOST)
@@ -25,7 +25,7 @@ def world(mapped: Mapped) -> dict[str, Node]:
 
 def test_people_are_new_changed_or_as_they_are() -> None:
     nodes = world(said(("00:id:ada", 50, "Graz"), ("00:id:eve", 50, "Wien"), batch="live/1"))
-    history = Mapped([Group("visits", ("latest:city", "latest:street"), 0, ["plan/1"], [
+    history = MappedMessages([Group("visits", ("latest:city", "latest:street"), 0, ["plan/1"], [
         ["00:id:ada", 10, 0, 0, 0, "Linz", None],
         ["00:id:ada", 20, 0, 1, 0, "Enns", None],
         ["00:id:eve", 60, 0, 2, 0, "Wels", "Ring"],
@@ -33,13 +33,13 @@ def test_people_are_new_changed_or_as_they_are() -> None:
     ])])  # fmt: skip
     found = foresee(history, nodes, MOST)
     assert (found.added, found.changed, found.joined, found.unchanged, found.older) == (1, 1, 0, 1, 2)
-    assert found.attributes == {"city": Filled(1, 1), "street": Filled(1, 0)}
+    assert found.attributes == {"city": AttributeImpact(1, 1), "street": AttributeImpact(1, 0)}
 
 
 def test_what_counts_changes_however_old_it_is() -> None:
     found = foresee(said(("00:id:ada", 10, None)), world(said(("00:id:ada", 50, "Graz"), batch="live/1")), MOST)
     assert (found.changed, found.unchanged, found.older) == (1, 0, 1)
-    assert found.attributes == {"visits": Filled(0, 1)}
+    assert found.attributes == {"visits": AttributeImpact(0, 1)}
 
 
 def test_a_message_that_names_two_people_makes_one_of_them() -> None:
@@ -56,11 +56,11 @@ def test_what_moved_is_found_where_it_is_now() -> None:
     assert nodes["05:cookie:c"].parent == "00:id:ada"
     found = foresee(said(("05:cookie:c", 60, "Linz")), nodes, MOST)
     assert (found.added, found.changed, found.older) == (0, 1, 0)
-    assert found.attributes == {"city": Filled(0, 1), "visits": Filled(0, 1)}
+    assert found.attributes == {"city": AttributeImpact(0, 1), "visits": AttributeImpact(0, 1)}
 
 
 def test_who_is_named_and_nothing_said_of_is_no_profile() -> None:
-    nothing = Mapped([Group("visits", ("latest:city",), 0, ["plan/1"], [["00:id:ada", 10, 0, 0, 0, None]])])
+    nothing = MappedMessages([Group("visits", ("latest:city",), 0, ["plan/1"], [["00:id:ada", 10, 0, 0, 0, None]])])
     found = foresee(nothing, {}, MOST)
     assert (found.added, found.changed, found.unchanged) == (0, 0, 0)
 

@@ -2,7 +2,7 @@
 
 from projections.profiles.crdt import Cells, add, count, latest, unite
 from projections.profiles.profile_view import (
-    Attribute,
+    AttributeValue,
     Evidence,
     NamedTogether,
     Profile,
@@ -25,10 +25,10 @@ def test_a_profile_is_shown_with_the_message_behind_everything() -> None:
         key="email:a:b",
         identities=("email:a:b", "cookie:c"),
         attributes=(
-            Attribute("city", "latest", "Graz", Evidence(7, "upload/3/2", "upload")),
-            Attribute("spent", "sum", 1.5, Evidence(8, "upload/3/1", "upload")),
-            Attribute("tags", "union", ["a", "b"], Evidence(3, "upload/1/0", "upload")),
-            Attribute("visits", "count", 1, Evidence(8, "messages.realtime:2/41", None)),
+            AttributeValue("city", "latest", "Graz", Evidence(7, "upload/3/2", "upload")),
+            AttributeValue("spent", "sum", 1.5, Evidence(8, "upload/3/1", "upload")),
+            AttributeValue("tags", "union", ["a", "b"], Evidence(3, "upload/1/0", "upload")),
+            AttributeValue("visits", "count", 1, Evidence(8, "messages.realtime:2/41", None)),
         ),
         links=(NamedTogether("cookie:c", "email:a:b", Evidence(9, "upload/3/4", "upload")),),
     )

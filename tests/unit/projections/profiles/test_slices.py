@@ -4,14 +4,14 @@ from itertools import chain
 
 import pytest
 
-from projections.profiles.updates import Group, Mapped, in_slices
+from projections.profiles.updates import Group, MappedMessages, in_slices
 
 LINKS = [("b", "a", n, "batch", n) for n in range(7)]
 
 
-def said(*sizes: int) -> Mapped:
+def said(*sizes: int) -> MappedMessages:
     rows = ([["key", n, 0, n, 0, 1] for n in range(size)] for size in sizes)
-    return Mapped([Group(f"s{n}", ("count:n",), 0, ["batch"], each) for n, each in enumerate(rows)], LINKS)
+    return MappedMessages([Group(f"s{n}", ("count:n",), 0, ["batch"], each) for n, each in enumerate(rows)], LINKS)
 
 
 @pytest.mark.parametrize("sizes", [(), (0,), (10,), (4, 4), (1, 1, 1, 1, 1), (3, 9, 0, 2)])
@@ -27,5 +27,5 @@ def test_nothing_is_lost_and_no_slice_is_much_larger(sizes: tuple[int, ...], row
 
 
 def test_what_has_no_links_ends_with_its_last_rows() -> None:
-    whole = Mapped(said(5).groups)
+    whole = MappedMessages(said(5).groups)
     assert [len(part.groups[0].rows) for part in in_slices(whole, 2)] == [2, 2, 1]

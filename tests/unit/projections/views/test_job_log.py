@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Absent
+from projections.jobs.state import NoJob
 from projections.views.job_log import LogKind, clock, counts_in_words, duration, log_line
 from schemas.commands import Counts
 from schemas.events import (
@@ -60,7 +60,7 @@ def told(event: type[JobEvent], /, **facts: Any) -> JobEvent:
     return event(**envelope, command_offset=1, actor="user:ada", rules=1, **facts)
 
 
-ORDERS = evolve(Absent("job-1"), replace(told(JobCreated, draft=False, **NEW), seq=1))
+ORDERS = evolve(NoJob("job-1"), replace(told(JobCreated, draft=False, **NEW), seq=1))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_progress_is_counted_and_not_told() -> None:
 
 @given(ANY_EVENT)
 def test_every_event_has_its_line(event: JobEvent) -> None:
-    line = log_line(event, Absent(event.job_id))
+    line = log_line(event, NoJob(event.job_id))
     if line is None:
         assert isinstance(event, JobProgressed)
     else:

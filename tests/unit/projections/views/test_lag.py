@@ -2,16 +2,16 @@
 
 from datetime import UTC, datetime, timedelta
 
-from projections.views.lag import Sample, has_passed, lag_of, messages_per_second, rate_at_work
+from projections.views.lag import LagSample, has_passed, lag_of, messages_per_second, rate_at_work
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
 RAW, UPDATES = "messages.backfill", "updates.backfill"
 
 
-def at(seconds: float, *, done: int, end: int, messages: int = 0, waiting: datetime | None = None) -> Sample:
+def at(seconds: float, *, done: int, end: int, messages: int = 0, waiting: datetime | None = None) -> LagSample:
     """Two partitions of raw messages; the second has nothing, ever."""
     first = (RAW, 0)
-    return Sample(
+    return LagSample(
         at=seconds, looked_at=NOON + timedelta(seconds=seconds), positions={first: done, (RAW, 1): 0},
         ends={(RAW, 1): 0, first: end}, waiting={first: waiting} if waiting else {}, messages={"backfill": messages},
     )  # fmt: skip

@@ -11,9 +11,9 @@ from projections.views.metrics import (
     MAX_BUCKETS,
     MINUTE,
     Bucket,
+    BucketPlan,
     InvalidRangeError,
-    Plan,
-    Span,
+    TimeRange,
     counted,
     fill,
     minute_of,
@@ -59,18 +59,18 @@ def at(minute: int) -> datetime:
 @pytest.mark.parametrize(
     ("first", "past", "width", "spans"),
     [
-        (0, 60, 1, (Span(MINUTE, 0, 60),)),
-        (0, 120, 90, (Span(MINUTE, 0, 120),)),
-        (0, 120, 60, (Span(HOUR, 0, 120),)),
-        (5, 50, 60, (Span(MINUTE, 5, 50),)),
-        (59, 61, 60, (Span(MINUTE, 59, 61),)),
-        (5, 120, 120, (Span(MINUTE, 5, 60), Span(HOUR, 60, 120))),
-        (60, 185, 60, (Span(HOUR, 60, 180), Span(MINUTE, 180, 185))),
-        (5, 185, 60, (Span(MINUTE, 5, 60), Span(HOUR, 60, 180), Span(MINUTE, 180, 185))),
+        (0, 60, 1, (TimeRange(MINUTE, 0, 60),)),
+        (0, 120, 90, (TimeRange(MINUTE, 0, 120),)),
+        (0, 120, 60, (TimeRange(HOUR, 0, 120),)),
+        (5, 50, 60, (TimeRange(MINUTE, 5, 50),)),
+        (59, 61, 60, (TimeRange(MINUTE, 59, 61),)),
+        (5, 120, 120, (TimeRange(MINUTE, 5, 60), TimeRange(HOUR, 60, 120))),
+        (60, 185, 60, (TimeRange(HOUR, 60, 180), TimeRange(MINUTE, 180, 185))),
+        (5, 185, 60, (TimeRange(MINUTE, 5, 60), TimeRange(HOUR, 60, 180), TimeRange(MINUTE, 180, 185))),
     ],
 )
-def test_hours_are_taken_where_they_fit(first: int, past: int, width: int, spans: tuple[Span, ...]) -> None:
-    assert plan(at(first), at(past), width * ONE_MINUTE) == Plan(width, first, past, spans)
+def test_hours_are_taken_where_they_fit(first: int, past: int, width: int, spans: tuple[TimeRange, ...]) -> None:
+    assert plan(at(first), at(past), width * ONE_MINUTE) == BucketPlan(width, first, past, spans)
 
 
 @given(st.integers(0, 9_000), st.integers(1, 9_000), st.integers(1, 9_000))
