@@ -11,9 +11,9 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from app.profile_store.partition_store import PartitionStore
+from app.profile_store.snapshots import Snapshots
 from app.profiles.lookup_client import PartitionUnavailable, ProfilesClient
-from app.profiles.storage.partition_store import PartitionStore
-from app.profiles.storage.snapshots import Snapshots
 from app.store.read_store import ReadStore
 from bench.figures import Figure
 from bench.plane import PATIENCE_SECONDS, Plane, data_plane, packs

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.profiles.storage.partition_store import PartitionStore
+from app.profile_store.partition_store import PartitionStore
 from bench.by_hand import dictionary_seconds
 from bench.figures import Figure
 from bench.plane import Plane, data_plane, flights, packs

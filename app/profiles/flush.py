@@ -10,8 +10,8 @@ from typing import Final
 from aiokafka import TopicPartition
 
 from app.kafka.batch_producer import BatchProducer
+from app.profile_store.partition_store import Shard
 from app.profiles.partition import ProfilePartition
-from app.profiles.storage.partition_store import Shard
 from schemas.topics import UPDATES
 
 KEEP_SECONDS: Final = 0.1

@@ -8,9 +8,9 @@ from typing import Any, Final, Self
 import orjson
 from aiohttp import web
 
+from app.profile_store.partition_store import Shard
 from app.profiles.lookup_client import MAX_KEYS
 from app.profiles.partition import ProfilePartition
-from app.profiles.storage.partition_store import Shard
 from app.store.data_plane import Owner, PlaneStore
 from projections.profiles.identity_node import Node
 

@@ -13,10 +13,10 @@ from types import MappingProxyType
 from typing import Final
 
 from app.kafka.producer_record import ProducerRecord
+from app.profile_store.partition_store import Changes, PartitionStore
 from app.profiles.dedup import DedupWindow
 from app.profiles.identity_limit import IdentityLimitReports
 from app.profiles.node_cache import NodeCache
-from app.profiles.storage.partition_store import Changes, PartitionStore
 from projections.profiles.identity_node import Node, Outbox
 from projections.profiles.payload_limits import encoded_parts
 from projections.profiles.update_codec import MalformedUpdateError, decode_mapped, decode_told

@@ -20,12 +20,12 @@ from app.clock import Clock, utc_now
 from app.definitions.rules import RulesReader
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.group_consumer import GroupConsumer
+from app.profile_store.object_store import SnapshotStoreUnavailable
+from app.profile_store.partition_store import Shard
+from app.profile_store.stores import LostLogError, Storage
 from app.profiles.flush import FlushScheduler
 from app.profiles.lookup_server import LookupServer
 from app.profiles.partition import ProfilePartition
-from app.profiles.storage.object_store import SnapshotStoreUnavailable
-from app.profiles.storage.partition_store import Shard
-from app.profiles.storage.stores import LostLogError, Storage
 from app.profiles.update_consumer import UpdateConsumer, open_of
 from app.settings import Settings
 from app.signals import told_to_stop

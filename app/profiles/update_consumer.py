@@ -13,8 +13,8 @@ from aiokafka import TopicPartition
 
 from app.definitions.rules import RulesReader
 from app.kafka.group_consumer import GroupConsumer
+from app.profile_store.partition_store import Shard
 from app.profiles.partition import ALL_ROWS, ProfilePartition
-from app.profiles.storage.partition_store import Shard
 from app.profiles.update_records import heard
 from projections.definitions.compiled_rules import identity_of
 from projections.definitions.rebuild_spec import AppliedBody

@@ -15,7 +15,7 @@ from typing import Final, Self
 from aiokafka import TopicPartition
 
 from app.lanes.chunk import MappingChunk
-from app.profiles.storage.restore import in_thread
+from app.profile_store.restore import in_thread
 from app.rebuild.columnar.fold import FoldedRecords, fold_records
 from app.rebuild.raw_reader import WINDOW_BYTES, Bounds, RawReader, Window
 from app.rebuild.stores import RebuildStores

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from app.profiles.storage.object_store import SnapshotStoreUnavailable
-from app.profiles.storage.partition_store import PartitionStore
-from app.profiles.storage.restore import in_thread, removed
-from app.profiles.storage.snapshots import Snapshots
+from app.profile_store.object_store import SnapshotStoreUnavailable
+from app.profile_store.partition_store import PartitionStore
+from app.profile_store.restore import in_thread, removed
+from app.profile_store.snapshots import Snapshots
 from app.store.data_plane import PlaneStore
 
 CHECK_INTERVAL_SECONDS: Final = 15.0  # between two looks at snapshots that nobody has opened yet

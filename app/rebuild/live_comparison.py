@@ -16,9 +16,9 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.clock import Clock
+from app.profile_store.partition_store import PartitionStore
+from app.profile_store.restore import in_thread
 from app.profiles.lookup_client import GenerationReader, KeyPage, PartitionUnavailable, ProfilesClient
-from app.profiles.storage.partition_store import PartitionStore
-from app.profiles.storage.restore import in_thread
 from app.profiles.update_records import UpdateRecord, heard
 from app.rebuild.builder import RebuildBuilder
 from app.rebuild.diff import ProfileComparison, ProfileSet, compare, identity_hash

@@ -21,8 +21,8 @@ from app.clock import Clock, utc_now
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.group_consumer import GroupConsumer
 from app.kafka.producer_record import ProducerRecord
+from app.profile_store.snapshots import Snapshots
 from app.profiles.lookup_client import ProfilesClient
-from app.profiles.storage.snapshots import Snapshots
 from app.rebuild.builder import RebuildBuilder
 from app.rebuild.handover import SnapshotHandover
 from app.rebuild.live_comparison import LiveComparison

@@ -16,9 +16,9 @@ import orjson
 from aiokafka import TopicPartition
 
 from app.lanes.chunk import MappingChunk
+from app.profile_store.partition_store import CorruptStore, PartitionStore
+from app.profile_store.restore import in_thread
 from app.profiles.partition import RULES_AT, ProfilePartition
-from app.profiles.storage.partition_store import CorruptStore, PartitionStore
-from app.profiles.storage.restore import in_thread
 from app.rebuild.diff import identity_hash
 from app.rebuild.tasks import Forgetting
 from projections.definitions.rules import key_hash

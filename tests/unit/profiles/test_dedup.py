@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from app.profile_store.partition_store import Changes, PartitionStore
 from app.profiles.dedup import DAYS, DedupWindow
-from app.profiles.storage.partition_store import Changes, PartitionStore
 
 DAY = 86_400
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from app.profile_store.partition_store import Changes, PartitionStore, Shard
 from app.profiles.lookup_client import MAX_KEYS, GenerationReader, PartitionUnavailable, ProfilesClient
 from app.profiles.lookup_server import MAX_RESPONSE_BYTES, LookupServer
 from app.profiles.partition import MAX_REFERENCES, REFERENCE, ProfilePartition
-from app.profiles.storage.partition_store import Changes, PartitionStore, Shard
 from app.store.read_store import ReadStore
 from projections.profiles.identity_node import Node
 from projections.profiles.updates import encode_node

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from app.profile_store.partition_store import PartitionStore
 from app.profiles.partition import ALL_ROWS, ProfilePartition
-from app.profiles.storage.partition_store import PartitionStore
 from app.profiles.update_records import heard
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.update_codec import encode_mapped

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from app.profile_store.partition_store import Changes, PartitionStore
 from app.profiles.lookup_client import ProfilesClient
 from app.profiles.lookup_server import LookupServer
 from app.profiles.partition import ProfilePartition
-from app.profiles.storage.partition_store import Changes, PartitionStore
 from app.rebuild.diff import compare
 from app.rebuild.live_comparison import STALL_TIMEOUT_SECONDS, SampleLoader, side_of
 from app.store.data_plane import PlaneStore

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.lanes.chunk import MappingChunk
+from app.profile_store.partition_store import PartitionStore
 from app.profiles.partition import ProfilePartition
-from app.profiles.storage.partition_store import PartitionStore
 from app.rebuild.columnar.fold import fold_records
 from app.rebuild.stores import RebuildStores, folder_of, remove_others
 from app.rebuild.tasks import Forgetting

@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from rocksdict import Checkpoint, IngestExternalFileOptions, Rdict, WriteBatch
 
-from app.profiles.storage.rocksdb_options import BUFFERS, options_of, write_files
+from app.profile_store.rocksdb_options import BUFFERS, options_of, write_files
 
 Shard = tuple[int, int]  # generation and partition
 

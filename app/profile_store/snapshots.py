@@ -18,7 +18,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Final, Self
 
-from app.profiles.storage.manifest import (
+from app.profile_store.manifest import (
     MANIFEST_BYTES,
     MANIFEST_NAME,
     DamagedSnapshot,
@@ -28,9 +28,9 @@ from app.profiles.storage.manifest import (
     read,
     written,
 )
-from app.profiles.storage.object_store import Entry, MissingObject, SnapshotStore, SnapshotStoreUnavailable
-from app.profiles.storage.partition_store import PartitionStore
-from app.profiles.storage.restore import FILES, in_thread, removed, restored
+from app.profile_store.object_store import Entry, MissingObject, SnapshotStore, SnapshotStoreUnavailable
+from app.profile_store.partition_store import PartitionStore
+from app.profile_store.restore import FILES, in_thread, removed, restored
 
 KEPT: Final = 3
 DELETE_GRACE: Final = timedelta(hours=1)

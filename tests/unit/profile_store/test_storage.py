@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from app.profiles.storage.partition_store import Changes, CorruptStore, PartitionStore
-from app.profiles.storage.snapshots import Snapshots
-from app.profiles.storage.stores import LostLogError, Storage
+from app.profile_store.partition_store import Changes, CorruptStore, PartitionStore
+from app.profile_store.snapshots import Snapshots
+from app.profile_store.stores import LostLogError, Storage
 from app.settings import Settings
 from schemas.topics import UPDATES
-from tests.unit.profiles.test_store import filled as filled_with_rows
-from tests.unit.profiles.test_store import flip, nodes_file
+from tests.unit.profile_store.test_store import filled as filled_with_rows
+from tests.unit.profile_store.test_store import flip, nodes_file
 
 UPDATES_NAMES = [topic.name for topic in UPDATES.values()]
 NOTHING_READ = dict.fromkeys(UPDATES_NAMES, 0)

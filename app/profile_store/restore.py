@@ -7,9 +7,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from app.profiles.storage.manifest import DamagedSnapshot, Snapshot, SnapshotFile
-from app.profiles.storage.object_store import MissingObject, SnapshotStore
-from app.profiles.storage.partition_store import CorruptStore, PartitionStore
+from app.profile_store.manifest import DamagedSnapshot, Snapshot, SnapshotFile
+from app.profile_store.object_store import MissingObject, SnapshotStore
+from app.profile_store.partition_store import CorruptStore, PartitionStore
 
 FILES: Final = "files"  # the folder of them, in the snapshot's own
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.profiles.storage.partition_store import FORMAT
+from app.profile_store.partition_store import FORMAT
 
 MANIFEST_FORMAT: Final = 1
 MANIFEST_BYTES: Final = 4 * 1024 * 1024

@@ -7,17 +7,16 @@ profiles has stores and snapshots of its own.
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from app.profiles.storage.manifest import Snapshot
-from app.profiles.storage.object_store import SnapshotStoreUnavailable
-from app.profiles.storage.partition_store import CorruptStore, PartitionStore, Shard
-from app.profiles.storage.restore import in_thread, removed
-from app.profiles.storage.snapshots import Snapshots
+from app.profile_store.manifest import Snapshot
+from app.profile_store.object_store import SnapshotStoreUnavailable
+from app.profile_store.partition_store import CorruptStore, PartitionStore, Shard
+from app.profile_store.restore import in_thread, removed
+from app.profile_store.snapshots import Snapshots
 from app.settings import Settings
-from schemas.topics import UPDATES
 
 FOLDER: Final = "profiles"
 FIRST: Final = 0  # the generation that begins with nothing; all others begin with what a rebuild has built
@@ -50,7 +49,7 @@ class Storage:
         """
         path = self._path(place)
         store = await self._own(path)
-        store = await self._newer_snapshot(place, path, store) or store
+        store = await self._newer_snapshot(place, path, store, first) or store
         if store is None:
             if place[0] != FIRST:
                 raise LostLogError(
@@ -112,14 +111,16 @@ class Storage:
             await asyncio.to_thread(shutil.rmtree, path)
             return None
 
-    async def _newer_snapshot(self, place: Shard, path: Path, own: PartitionStore | None) -> PartitionStore | None:
+    async def _newer_snapshot(
+        self, place: Shard, path: Path, own: PartitionStore | None, topics: Iterable[str]
+    ) -> PartitionStore | None:
         """Open the newest good snapshot in place of the own store, if it has read more."""
         generation, number = place
         fetched = path.with_name(f"{path.name}.fetched")
         await in_thread(removed, fetched)  # a process that was killed may have left it
         try:
             snapshot = await self._snapshots.newest_valid(number, generation)
-            if snapshot is None or not _has_more(snapshot, own):
+            if snapshot is None or not _has_more(snapshot, own, topics):
                 return None
             restored = await self._snapshots.restore(snapshot, fetched)
         except SnapshotStoreUnavailable as error:
@@ -127,7 +128,7 @@ class Storage:
                 raise
             _log.warning("%s; partition %d begins with its own store", error, number)
             return None
-        if restored is None or not _has_more(restored, own):  # newer ones were damaged
+        if restored is None or not _has_more(restored, own, topics):  # newer ones were damaged
             await in_thread(removed, fetched)
             return None
         if own is not None:
@@ -154,13 +155,12 @@ class Storage:
             _log.warning("snapshots before generation %d are removed after the next promotion: %s", than, error)
 
 
-def _has_more(snapshot: Snapshot, own: PartitionStore | None) -> bool:
-    return own is None or _read(snapshot.offsets) > _read(own.offsets())
-
-
-def _read(offsets: Mapping[str, int]) -> int:
-    """Return how much of the update topics was read: more is the better start."""
-    return sum(offsets.get(topic.name, 0) for topic in UPDATES.values())
+def _has_more(snapshot: Snapshot, own: PartitionStore | None, topics: Iterable[str]) -> bool:
+    """Tell whether a snapshot has read more of some topics than a store."""
+    if own is None:
+        return True
+    offsets = own.offsets()
+    return sum(snapshot.offsets.get(each, 0) for each in topics) > sum(offsets.get(each, 0) for each in topics)
 
 
 def _opened(path: Path) -> PartitionStore | None:

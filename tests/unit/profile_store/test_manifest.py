@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from app.profiles.storage.manifest import DamagedSnapshot, Snapshot, SnapshotFile, read, written
-from app.profiles.storage.partition_store import FORMAT
+from app.profile_store.manifest import DamagedSnapshot, Snapshot, SnapshotFile, read, written
+from app.profile_store.partition_store import FORMAT
 
 SNAPSHOT = Snapshot(
     partition=2,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.profiles.storage.partition_store import Changes, CorruptStore, PartitionStore, StoreInUse
-from app.profiles.storage.rocksdb_options import SST_BYTES
+from app.profile_store.partition_store import Changes, CorruptStore, PartitionStore, StoreInUse
+from app.profile_store.rocksdb_options import SST_BYTES
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_all_is_there_after_closing_and_opening(tmp_path: Path) -> None:
 
 WRITER = """
 import os, sys, pathlib
-from app.profiles.storage.partition_store import Changes, PartitionStore
+from app.profile_store.partition_store import Changes, PartitionStore
 store = PartitionStore.open(pathlib.Path(sys.argv[1]))
 for number in range(100_000):
     rows = {b"%d/%d" % (number, row): os.urandom(2000) for row in range(100)}
@@ -218,7 +218,7 @@ def test_one_process_has_a_store_at_a_time(tmp_path: Path, store: PartitionStore
     with pytest.raises(StoreInUse, match="is open already, here or in another process"):
         PartitionStore.open(store.path)
     script = (
-        "import sys, pathlib; from app.profiles.storage.partition_store import PartitionStore; "
+        "import sys, pathlib; from app.profile_store.partition_store import PartitionStore; "
         "PartitionStore.open(pathlib.Path(sys.argv[1]))"
     )
     other = subprocess.run([sys.executable, "-c", script, str(store.path)], capture_output=True, text=True, check=False)

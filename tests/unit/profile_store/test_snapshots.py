@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from app.profiles.storage.manifest import Snapshot
-from app.profiles.storage.object_store import SnapshotStore, SnapshotStoreUnavailable, UnknownSnapshotStore
-from app.profiles.storage.partition_store import Changes, PartitionStore
-from app.profiles.storage.snapshots import Snapshots
+from app.profile_store.manifest import Snapshot
+from app.profile_store.object_store import SnapshotStore, SnapshotStoreUnavailable, UnknownSnapshotStore
+from app.profile_store.partition_store import Changes, PartitionStore
+from app.profile_store.snapshots import Snapshots
 
 FOLDER = "partition-2/generation-1"
 FILES = f"{FOLDER}/files"
@@ -305,9 +305,9 @@ async def test_files_that_another_taker_removes_meanwhile_are_sent_again(
 
 TAKER = """
 import asyncio, pathlib, sys
-from app.profiles.storage.snapshots import Snapshots
-from app.profiles.storage.partition_store import PartitionStore
-from tests.unit.profiles.test_snapshots import taken
+from app.profile_store.snapshots import Snapshots
+from app.profile_store.partition_store import PartitionStore
+from tests.unit.profile_store.test_snapshots import taken
 store, snapshots = PartitionStore.open(pathlib.Path(sys.argv[1])), Snapshots.at(sys.argv[2])
 async def main():
     for number in range(1, 1000):
