@@ -40,15 +40,15 @@ class ApiClient:
 
     async def get(self, path: str, **query: Value) -> Any:
         """Send a GET request and return the `data` of the response."""
-        return (await self.answer("GET", path, query=query))["data"]
+        return (await self.request("GET", path, query=query))["data"]
 
     async def send(
         self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None, **query: Value
     ) -> Any:
         """Send a request and return the `data` of the response."""
-        return (await self.answer(method, path, body, query=query, headers=headers))["data"]
+        return (await self.request(method, path, body, query=query, headers=headers))["data"]
 
-    async def answer(
+    async def request(
         self,
         method: str,
         path: str,
@@ -70,8 +70,8 @@ class ApiClient:
     async def _answer(self, method: str, path: str, query: Mapping[str, Value], **request: Any) -> dict[str, Any]:
         pairs = [pair for name, value in query.items() for pair in _pairs(name.rstrip("_"), value)]
         try:
-            async with self._session.request(method, self.url + path, params=pairs, **request) as answer:
-                content = await answer.json(content_type=None) if answer.content_length != 0 else {}
+            async with self._session.request(method, self.url + path, params=pairs, **request) as response:
+                content = await response.json(content_type=None) if response.content_length != 0 else {}
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Stopped(
                 f"cannot reach Entrepot at {shown_url(self.url)} ({type(error).__name__}). Start it: `entrepot up`, "
@@ -80,8 +80,8 @@ class ApiClient:
             ) from error
         except ValueError as error:
             raise Stopped(f"{shown_url(self.url)}{path} did not return JSON; check --url") from error
-        if answer.status >= 400:
-            raise Stopped(problem_text(answer.status, content), CODES.get(answer.status, ERROR))
+        if response.status >= 400:
+            raise Stopped(problem_text(response.status, content), CODES.get(response.status, ERROR))
         return content if isinstance(content, dict) else {"data": content}
 
 

@@ -20,10 +20,10 @@ COMMANDS: Final = {
         "app.cli.data.provider", "provider", "List the providers that jobs connect to, and their configuration."
     ),
     "profile": Lazy("app.cli.data.profile", "profile", "Look up, explain and delete customer profiles."),
-    "mapping": Lazy("app.cli.data.mapping", "mapping", "Map stream fields to identities and attributes."),
-    "identity": Lazy("app.cli.data.identity", "identity", "Identity types and their priority."),
+    "mapping": Lazy("app.cli.data.definitions", "mapping", "Map stream fields to identities and attributes."),
+    "identity": Lazy("app.cli.data.definitions", "identity", "Identity types and their priority."),
     "stream": Lazy("app.cli.data.stream", "stream", "List streams and the statistics of their fields."),
-    "rebuild": Lazy("app.cli.rebuild.group", "rebuild", "Reprocess profiles with other rules, compare, and promote."),
+    "rebuild": Lazy("app.cli.data.rebuild", "rebuild", "Reprocess profiles with other rules, compare, and promote."),
     "lane": Lazy("app.cli.data.lane", "lane", "Consumer lag of the real-time and backfill lanes; pause backfill."),
     "backfill": Lazy("app.cli.data.backfill", "backfill", "Estimate the impact of a backfill (dry run)."),
     "metric": Lazy("app.cli.data.provider", "metric", "Record counts over a time range."),

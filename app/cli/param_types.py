@@ -7,17 +7,15 @@ from typing import Final, Literal, NoReturn
 import click
 from typing_extensions import override
 
+UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+DURATION_TEXT: Final = re.compile(r"([0-9]{1,9}[smhdw]){1,5}")
+_MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(\.\d+)? ?([A-Za-z]+|[+-]\d\d(?::?\d\d)?)", re.ASCII)
+MOMENTS: Final = "2026-11-03T14:03:00Z, '2026-11-03 14:03:00 UTC', or 1h (an hour ago)."
+
 
 def seconds(span: str) -> int:
     """Return a duration such as `1h30m` in seconds."""
     return sum(int(count) * UNITS[unit] for count, unit in re.findall(r"(\d+)([smhdw])", span))
-
-
-UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
-
-DURATION_TEXT: Final = re.compile(r"([0-9]{1,9}[smhdw]){1,5}")
-_MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(\.\d+)? ?([A-Za-z]+|[+-]\d\d(?::?\d\d)?)", re.ASCII)
 
 
 class TimestampParam(click.ParamType):
@@ -88,4 +86,3 @@ PAST: Final = TimestampParam("ago")
 AS_OF: Final = TimestampParam("ago", "end")
 FUTURE: Final = TimestampParam("ahead")
 DURATION: Final = DurationParam()
-MOMENTS: Final = "2026-11-03T14:03:00Z, '2026-11-03 14:03:00 UTC', or 1h (an hour ago)."

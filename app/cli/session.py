@@ -41,17 +41,17 @@ class Session:
     output: Format
 
 
-def talks(command: Callable[..., Coroutine[Any, Any, int | None]]) -> Callable[..., None]:
+def api_command(command: Callable[..., Coroutine[Any, Any, int | None]]) -> Callable[..., None]:
     """Turn `async def command(session, …)` into a click callback with the shared options."""
 
     @wraps(command)
     def run(url: str | None, token: str | None, data_dir: Path, output: Format, **arguments: Any) -> None:
-        async def talk() -> int | None:
+        async def run_command() -> int | None:
             endpoint = find(url, token, data_dir)
             async with connected(endpoint.url, endpoint.token) as api:
                 return await command(Session(api, output), **arguments)
 
-        if code := asyncio.run(talk()):
+        if code := asyncio.run(run_command()):
             raise click.exceptions.Exit(code)
 
     decorated: Callable[..., None] = run

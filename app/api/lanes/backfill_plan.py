@@ -216,7 +216,7 @@ def _warnings(plan: PlanView, rules: Rules) -> Iterator[WarningView]:
 ROUTES: Final = (
     Route(
         method="POST",
-        path="/v2/backfill/plan",
+        path="/v2/backfill/preview",
         handler=plan_backfill,
         role="editor",
         tag="backfill",

@@ -1,4 +1,4 @@
-"""`entrepot backfill plan`: estimate the impact of a backfill (dry run)."""
+"""`entrepot backfill preview`: estimate the impact of a backfill (dry run)."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
@@ -10,9 +10,9 @@ from app.cli.data.collect import NDJSON, TYPES, UploadFile, upload_file
 from app.cli.lazy import SpelledOut
 from app.cli.output import hanging, serialized, visible
 from app.cli.param_types import MOMENTS, PAST
-from app.cli.session import Session, talks
+from app.cli.session import Session, api_command
 
-PATH: Final = "/v2/backfill/plan"
+PATH: Final = "/v2/backfill/preview"
 
 
 @click.group(cls=SpelledOut)
@@ -20,7 +20,7 @@ def backfill() -> None:
     """Estimate the impact of a backfill before it is sent."""
 
 
-@backfill.command("plan")
+@backfill.command("preview")
 @click.argument("stream")
 @click.argument("file", required=False)
 @click.option("--messages", type=click.IntRange(1), help="Total number of messages.")
@@ -35,8 +35,8 @@ def backfill() -> None:
 )
 @click.option("--headers", metavar="A,B,…", help="CSV column names, if the file has no header row.")
 @click.option("--delimiter", metavar="CHARACTER", help="CSV delimiter; `tab` for a tab.")
-@talks
-async def plan(
+@api_command
+async def preview_backfill(
     session: Session,
     stream: str,
     file: str | None,
@@ -54,7 +54,7 @@ async def plan(
     and how. Without FILE, --messages is required.
 
     \b
-    head -n 1000 orders.csv | entrepot backfill plan orders - --format csv --messages 2500000
+    head -n 1000 orders.csv | entrepot backfill preview orders - --format csv --messages 2500000
     """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
     query: dict[str, Value] = {
         "stream": stream,
@@ -66,15 +66,16 @@ async def plan(
         "delimiter": delimiter,
     }
     if file is None:
-        found = (await session.api.answer("POST", PATH, query=query))["data"]
+        preview = (await session.api.request("POST", PATH, query=query))["data"]
     else:
         upload = upload_file(file, kind)
-        sent = {"Content-Type": TYPES.get(upload.kind, NDJSON)}
-        found = await session.api.upload(PATH, _body(upload), query=query | {"filename": upload.filename}, headers=sent)
+        query["filename"] = upload.filename
+        content_type = {"Content-Type": TYPES.get(upload.kind, NDJSON)}
+        preview = await session.api.upload(PATH, _body(upload), query=query, headers=content_type)
     if session.output != "table":
-        click.echo(serialized(found, session.output))
+        click.echo(serialized(preview, session.output))
     else:
-        _print(found)
+        _print(preview)
 
 
 async def _body(upload: UploadFile) -> AsyncIterator[bytes]:
@@ -83,14 +84,14 @@ async def _body(upload: UploadFile) -> AsyncIterator[bytes]:
             yield chunk
 
 
-def _print(found: Mapping[str, Any]) -> None:
-    for each in found["in_words"]:
-        click.echo(hanging(visible(each), 0))
-    for warning in found["warnings"]:
+def _print(preview: Mapping[str, Any]) -> None:
+    for sentence in preview["in_words"]:
+        click.echo(hanging(visible(sentence), 0))
+    for warning in preview["warnings"]:
         click.echo(f"warning: {hanging(visible(warning['message']), len('warning: '))}")
-    for each in found["sample"]["first_rejects"] if found["sample"] else ():
-        click.echo(visible(f"  {each['position']} {each['reason']}"))
-    for each in found["sample"]["faults"] if found["sample"] else ():
+    for reject in preview["sample"]["first_rejects"] if preview["sample"] else ():
+        click.echo(visible(f"  {reject['position']} {reject['reason']}"))
+    for fault in preview["sample"]["faults"] if preview["sample"] else ():
         click.echo(
-            visible(f"  {each['part']}: {each['code']}, for example {each['example']} ({each['messages']:,} times)")
+            visible(f"  {fault['part']}: {fault['code']}, for example {fault['example']} ({fault['messages']:,} times)")
         )

@@ -13,10 +13,10 @@ import click
 
 from app.cli.client import Value
 from app.cli.exits import UNAVAILABLE, Stopped
-from app.cli.job.ingest_wait import wait_ingested
+from app.cli.job.wait import wait_ingested
 from app.cli.output import Column, show, visible
 from app.cli.progress import bar
-from app.cli.session import Session, talks
+from app.cli.session import Session, api_command
 
 CHUNK: Final = 256 * 1024
 MAX_JSON_BYTES: Final = 10 * 1024 * 1024  # a larger document is uploaded in bulk
@@ -92,7 +92,7 @@ class UploadFile:
 @click.option("--idempotency-key", metavar="KEY", help="Reuse a key to resume an interrupted upload.")
 @click.option("--dry-run", is_flag=True, help="Validate and count records without storing them.")
 @click.option("-w", "--wait", is_flag=True, help="Wait until all messages are applied to profiles.")
-@talks
+@api_command
 async def collect(
     session: Session,
     stream: str,
@@ -124,9 +124,9 @@ async def collect(
     for upload in uploads:
         more = {"headers": headers, "delimiter": delimiter, "filename": upload.filename}
         key = _key(idempotency_key, upload, alone=len(uploads) == 1)
-        found = await _sent(session, stream, upload, query | more if upload.route == "bulk" else query, key)
-        rows.append({"file": upload.name, **found})
-        for rejected in found["first_rejects"]:
+        result = await _sent(session, stream, upload, query | more if upload.route == "bulk" else query, key)
+        rows.append({"file": upload.name, **result})
+        for rejected in result["first_rejects"]:
             click.echo(visible(f"{upload.name}: {rejected['position']} {rejected['reason']}"), err=True)
     for row in rows if wait and not dry_run else ():
         await wait_ingested(session, row["upload_id"], lane)
@@ -153,12 +153,14 @@ def upload_file(name: str, kind: str | None) -> UploadFile:
             pass
     except OSError as error:
         raise click.BadParameter(f"{name}: {error.strerror}") from error
-    endings = [each.lstrip(".").lower() for each in path.suffixes if each not in {".gz", ".gzip", ".zst", ".zstd"}]
+    endings = [
+        suffix.lstrip(".").lower() for suffix in path.suffixes if suffix not in {".gz", ".gzip", ".zst", ".zstd"}
+    ]
     by_name = {"csv": "csv", "tsv": "tsv", "json": "json", "ndjson": "ndjson", "jsonl": "ndjson"}
-    found = kind or (by_name.get(endings[-1]) if endings else None)
-    if found is None:
+    detected = kind or (by_name.get(endings[-1]) if endings else None)
+    if detected is None:
         raise click.UsageError(f"{name}: unknown file type; set --format")
-    return UploadFile(path, found, size)
+    return UploadFile(path, detected, size)
 
 
 async def _sent(session: Session, stream: str, upload: UploadFile, query: Mapping[str, Value], key: str) -> Any:

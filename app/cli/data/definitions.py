@@ -1,4 +1,4 @@
-"""Shared by `entrepot mapping` and `entrepot identity`: show, draft, compare, apply and discard a definition."""
+"""`entrepot mapping` and `entrepot identity`: draft, preview, compare and apply the rules of streams and identities."""
 
 import sys
 from collections.abc import Mapping
@@ -9,8 +9,9 @@ from urllib.parse import quote
 import click
 
 from app.cli.exits import NOT_FOUND, Stopped
+from app.cli.lazy import SpelledOut
 from app.cli.output import Column, moment, print_facts, serialized, show
-from app.cli.session import Session
+from app.cli.session import Session, api_command
 
 VERSIONS: Final = (
     Column("version", lambda row: row["version"], right=True),
@@ -34,25 +35,45 @@ TO: Final = click.option(
     "--to", "new", default="draft", show_default=True, help="A version number, `applied` or `draft`."
 )
 FILE: Final = click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+MESSAGES: Final = (
+    Column("timestamp", lambda row: moment(row["timestamp"]), drop=1),
+    Column("identities", lambda row: ", ".join(row["identities"]) or "none", wraps=12),
+    Column("attributes", lambda row: serialized(row["attributes"], "line"), shrinks=True),
+    Column("faults", lambda row: ", ".join(f"{fault['part']}: {fault['code']}" for fault in row["faults"]), wraps=12),
+    Column("message", lambda row: row["message_id"], drop=2),
+)
+FAULTS: Final = (
+    Column("fault", lambda row: f"{row['part']}: {row['code']}"),
+    Column("messages", lambda row: row["messages"], right=True),
+    Column("example", lambda row: row["example"], shrinks=True),
+)
+MAPPINGS: Final = (
+    Column("stream", lambda row: row["stream"], shrinks=True),
+    Column("active", lambda row: row["applied_version"], right=True),
+    Column("draft", lambda row: row["draft_version"], right=True),
+    Column("updated", lambda row: moment(row["updated_at"]), drop=1),
+)
+STREAM: Final = click.argument("stream")
+ID = "identity"
 
 
 async def show_definition(session: Session, definition_id: str, version: int | None) -> None:
     """Print a definition with the body of the requested version, else of the active one, else of the draft."""
-    found = await session.api.get(path_of(definition_id), version=version)
+    definition = await session.api.get(path_of(definition_id), version=version)
     if session.output != "table":
-        click.echo(serialized(found, session.output))
+        click.echo(serialized(definition, session.output))
         return
-    shown = found["asked"] or found["applied"] or found["draft"]
+    shown = definition["asked"] or definition["applied"] or definition["draft"]
     print_facts(
         {
-            "id": found["id"],
-            "active": f"version {found['applied_version']}" if found["applied_version"] else "none",
-            "draft": f"version {found['draft_version']}" if found["draft_version"] else "",
+            "id": definition["id"],
+            "active": f"version {definition['applied_version']}" if definition["applied_version"] else "none",
+            "draft": f"version {definition['draft_version']}" if definition["draft_version"] else "",
             f"version {shown['version']}" if shown else "body": serialized(shown["body"], "yaml") if shown else "",
         }
     )
     click.echo()
-    show(found["versions"], "table", VERSIONS)
+    show(definition["versions"], "table", VERSIONS)
 
 
 async def draft_definition(session: Session, definition_id: str, file: str) -> None:
@@ -65,8 +86,8 @@ async def draft_definition(session: Session, definition_id: str, file: str) -> N
 
 async def diff_definition(session: Session, definition_id: str, old: str, new: str) -> None:
     """Print the differences of two versions."""
-    found = await session.api.get(path_of(definition_id, "/diff"), from_=old, to=new)
-    show(found, session.output, CHANGES, found["changes"])
+    comparison = await session.api.get(path_of(definition_id, "/diff"), from_=old, to=new)
+    show(comparison, session.output, CHANGES, comparison["changes"])
 
 
 async def apply_definition(session: Session, definition_id: str, version: int | None) -> None:
@@ -79,24 +100,24 @@ async def discard_definition(session: Session, definition_id: str) -> None:
     say_done(session, await session.api.send("DELETE", path_of(definition_id, "/draft")))
 
 
-def say_done(session: Session, found: Mapping[str, Any]) -> None:
+def say_done(session: Session, definition: Mapping[str, Any]) -> None:
     """Print the versions of a definition after a change."""
     if session.output != "table":
-        click.echo(serialized(found, session.output))
+        click.echo(serialized(definition, session.output))
         return
-    parts = {"active": found.get("applied_version"), "draft": found.get("draft_version")}
-    said = ", ".join(f"{name}: version {version}" for name, version in parts.items() if version)
-    print_facts({found["id"]: said or ("accepted" if "href" in found else "no active version, no draft")})
+    parts = {"active": definition.get("applied_version"), "draft": definition.get("draft_version")}
+    summary = ", ".join(f"{name}: version {version}" for name, version in parts.items() if version)
+    print_facts({definition["id"]: summary or ("accepted" if "href" in definition else "no active version, no draft")})
 
 
 async def _newest(session: Session, definition_id: str) -> int:
     try:
-        found: int = (await session.api.get(path_of(definition_id)))["version"]
+        version: int = (await session.api.get(path_of(definition_id)))["version"]
     except Stopped as error:
         if error.exit_code != NOT_FOUND:
             raise
         return 0
-    return found
+    return version
 
 
 def read_body(file: str) -> dict[str, Any]:
@@ -106,16 +127,167 @@ def read_body(file: str) -> dict[str, Any]:
 
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-        found = orjson.loads(orjson.dumps(yaml.safe_load(text)))  # YAML dates become strings
+        body = orjson.loads(orjson.dumps(yaml.safe_load(text)))  # YAML dates become strings
     except OSError as error:
         raise click.BadParameter(f"{file}: {error.strerror}", param_hint="FILE") from error
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise click.BadParameter(f"{file}: invalid JSON or YAML: {error}", param_hint="FILE") from error
-    if not isinstance(found, dict):
+    if not isinstance(body, dict):
         raise click.BadParameter(f"{file}: expected an object", param_hint="FILE")
-    return found
+    return body
 
 
 def path_of(definition_id: str, rest: str = "") -> str:
     """Return the API path of a definition."""
     return f"/v2/definition/{quote(definition_id, safe='')}{rest}"
+
+
+async def preview_mapping(session: Session, stream: str, file: str | None) -> None:
+    """Print the result of mapping recent messages by a file, or by the draft."""
+    body = read_body(file) if file else None
+    preview = await session.api.send("POST", path_of(f"mapping:{stream}", "/preview"), body)
+    if session.output != "table":
+        click.echo(serialized(preview, session.output))
+        return
+    show(preview["messages"], "table", MESSAGES)
+    click.echo()
+    _print_summary(preview["summary"])
+
+
+def _print_summary(summary: Mapping[str, Any]) -> None:
+    filled = ", ".join(f"{name} {count}" for name, count in summary["attributes"].items())
+    print_facts(
+        {
+            "messages": f"{summary['messages']} from {summary['records']:,} records",
+            "with identities": f"{summary['mapped']} of {summary['messages']}",
+            "attributes": filled,
+        }
+    )
+    if summary["faults"]:
+        click.echo()
+        show(summary["faults"], "table", FAULTS)
+
+
+def _id(stream: str) -> str:
+    return f"mapping:{stream}"
+
+
+@click.group(cls=SpelledOut)
+def mapping() -> None:
+    """Map the fields of a STREAM to identities and attributes, and define how values merge."""
+
+
+@mapping.command("list")
+@api_command
+async def list_mappings(session: Session) -> None:
+    """List the mappings of all streams."""
+    definitions = await session.api.get("/v2/definition")
+    show([row for row in definitions if row["kind"] == "mapping"], session.output, MAPPINGS)
+
+
+@mapping.command("show")
+@STREAM
+@click.option("--version", type=click.IntRange(1), help="Show this version.")
+@api_command
+async def show_mapping(session: Session, stream: str, version: int | None) -> None:
+    """Show the mapping of a STREAM and its versions."""
+    await show_definition(session, _id(stream), version)
+
+
+@mapping.command("draft")
+@STREAM
+@FILE
+@api_command
+async def draft_mapping(session: Session, stream: str, file: str) -> None:
+    """Save FILE (JSON or YAML, - is standard input) as the draft of a STREAM's mapping. It has no effect until applied.
+
+    Exit code 4 when it was modified concurrently, 5 when it is not a valid mapping.
+    """
+    await draft_definition(session, _id(stream), file)
+
+
+@mapping.command("preview")
+@STREAM
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), required=False)
+@api_command
+async def preview_messages(session: Session, stream: str, file: str | None) -> None:
+    """Preview FILE (JSON or YAML, - is standard input), or the draft, on recent messages of a STREAM. Has no effect.
+
+    Exit code 5 when it is not a valid mapping.
+    """
+    await preview_mapping(session, stream, file)
+
+
+@mapping.command("diff")
+@STREAM
+@FROM
+@TO
+@api_command
+async def diff_mapping(session: Session, stream: str, old: str, new: str) -> None:
+    """Compare the draft of a STREAM's mapping with the active version, or any two versions."""
+    await diff_definition(session, _id(stream), old, new)
+
+
+@mapping.command("apply")
+@STREAM
+@VERSION
+@api_command
+async def apply_mapping(session: Session, stream: str, version: int | None) -> None:
+    """Activate the draft: map new messages of a STREAM by it."""
+    await apply_definition(session, _id(stream), version)
+
+
+@mapping.command("discard")
+@STREAM
+@api_command
+async def discard_mapping(session: Session, stream: str) -> None:
+    """Discard the draft of a STREAM's mapping."""
+    await discard_definition(session, _id(stream))
+
+
+@click.group(cls=SpelledOut)
+def identity() -> None:
+    """Manage the identity types that mappings may use, and their priority."""
+
+
+@identity.command("show")
+@click.option("--version", type=click.IntRange(1), help="Show this version.")
+@api_command
+async def show_identity(session: Session, version: int | None) -> None:
+    """Show the identity rules and their versions."""
+    await show_definition(session, ID, version)
+
+
+@identity.command("draft")
+@FILE
+@api_command
+async def draft_identity(session: Session, file: str) -> None:
+    """Save FILE (JSON or YAML, - is standard input) as the draft of the identity rules. It has no effect until applied.
+
+    Exit code 4 when it was modified concurrently, 5 when the rules are invalid.
+    """
+    await draft_definition(session, ID, file)
+
+
+@identity.command("diff")
+@FROM
+@TO
+@api_command
+async def diff_identity(session: Session, old: str, new: str) -> None:
+    """Compare the draft with the active version, or any two versions."""
+    await diff_definition(session, ID, old, new)
+
+
+@identity.command("apply")
+@VERSION
+@api_command
+async def apply_identity(session: Session, version: int | None) -> None:
+    """Activate the draft."""
+    await apply_definition(session, ID, version)
+
+
+@identity.command("discard")
+@api_command
+async def discard_identity(session: Session) -> None:
+    """Discard the draft."""
+    await discard_definition(session, ID)

@@ -8,7 +8,7 @@ import click
 
 from app.cli.lazy import SpelledOut
 from app.cli.output import Column, cell, moment, print_facts, serialized, show
-from app.cli.session import Session, talks
+from app.cli.session import Session, api_command
 
 LANE: Final = click.argument("lane")
 STEPS: Final = {"mapping": "raw messages to map", "profiles": "mapped messages to apply"}
@@ -61,34 +61,34 @@ def lane() -> None:
 
 
 @lane.command("list")
-@talks
+@api_command
 async def list_lanes(session: Session) -> None:
     """Show the lag of each lane and of profiles behind it.
 
     Lag is counted in records: single messages, or batches of up to some thousands.
     """
-    found = await session.api.get("/v2/lane")
-    show(found, session.output, LANES, [row for lane in found for row in _rows(lane)])
+    lanes = await session.api.get("/v2/lane")
+    show(lanes, session.output, LANES, [row for lane in lanes for row in _rows(lane)])
 
 
 @lane.command("show")
 @LANE
-@talks
+@api_command
 async def show_lane(session: Session, lane: str) -> None:
     """Show the lag of a LANE by partition."""
-    found = await session.api.get(_path(lane))
+    detail = await session.api.get(_path(lane))
     if session.output != "table":
-        click.echo(serialized(found, session.output))
+        click.echo(serialized(detail, session.output))
         return
-    _print_facts(found)
+    _print_facts(detail)
     click.echo()
-    rows = [{"step": step, **each} for step in STEPS for each in found[step]["partitions"]]
-    show(found, "table", PARTITIONS, rows)
+    rows = [{"step": step, **partition} for step in STEPS for partition in detail[step]["partitions"]]
+    show(detail, "table", PARTITIONS, rows)
 
 
 @lane.command("pause")
 @LANE
-@talks
+@api_command
 async def pause_lane(session: Session, lane: str) -> None:
     """Pause the backfill LANE within two seconds, until it is resumed. No messages are lost.
 
@@ -99,23 +99,23 @@ async def pause_lane(session: Session, lane: str) -> None:
 
 @lane.command("resume")
 @LANE
-@talks
+@api_command
 async def resume_lane(session: Session, lane: str) -> None:
     """Resume a paused LANE where it stopped."""
     _print(session, await session.api.send("POST", _path(lane, "/resume")))
 
 
-def _print(session: Session, found: Mapping[str, Any]) -> None:
+def _print(session: Session, lane: Mapping[str, Any]) -> None:
     if session.output != "table":
-        click.echo(serialized(found, session.output))
+        click.echo(serialized(lane, session.output))
     else:
-        _print_facts(found)
+        _print_facts(lane)
 
 
-def _print_facts(found: Mapping[str, Any]) -> None:
-    steps = {step: _step(found[step]) for step in STEPS}
-    switched = f", by {found['switched_by']} at {moment(found['switched_at'])}" if found["switched_by"] else ""
-    print_facts({"lane": found["name"], "state": f"{_state(found)}{switched}", **steps})
+def _print_facts(lane: Mapping[str, Any]) -> None:
+    steps = {step: _step(lane[step]) for step in STEPS}
+    switched = f", by {lane['switched_by']} at {moment(lane['switched_at'])}" if lane["switched_by"] else ""
+    print_facts({"lane": lane["name"], "state": f"{_state(lane)}{switched}", **steps})
 
 
 def _step(step: Mapping[str, Any]) -> str:
@@ -126,16 +126,16 @@ def _step(step: Mapping[str, Any]) -> str:
     return f"{cell(step['behind'])} {'record' if step['behind'] == 1 else 'records'} pending{since}{left}"
 
 
-def _rows(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _rows(lane: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for step in STEPS:
         mapping = step == "mapping"
-        messages = found["messages_per_second"] if mapping else None
-        state = _state(found) if mapping else ""
-        yield {"lane": found["name"], "step": step, "state": state, "messages_per_second": messages, **found[step]}
+        messages = lane["messages_per_second"] if mapping else None
+        state = _state(lane) if mapping else ""
+        yield {"lane": lane["name"], "step": step, "state": state, "messages_per_second": messages, **lane[step]}
 
 
-def _state(found: Mapping[str, Any]) -> str:
-    return "Paused" if found["paused"] else "Running"
+def _state(lane: Mapping[str, Any]) -> str:
+    return "Paused" if lane["paused"] else "Running"
 
 
 def _path(lane: str, rest: str = "") -> str:

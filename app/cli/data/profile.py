@@ -11,7 +11,7 @@ from app.cli.exits import NOT_FOUND, Stopped
 from app.cli.lazy import SpelledOut
 from app.cli.output import Column, moment, print_facts, print_table, serialized, visible
 from app.cli.param_types import AS_OF, MOMENTS
-from app.cli.session import Session, talks
+from app.cli.session import Session, api_command
 
 KEY: Final = click.argument("key")
 SHORT_ID: Final = 8
@@ -38,30 +38,30 @@ def profile() -> None:
 @profile.command("get")
 @KEY
 @click.option("--as-of", metavar="MOMENT", type=AS_OF, help=f"State at this event time: {MOMENTS}")
-@talks
+@api_command
 async def get_profile(session: Session, key: str, as_of: str | None) -> None:
     """Show the profile of KEY, now or at a point in time.
 
     Exit code 3 when there is no profile, or was none at that time.
     """
-    found = await session.api.get(_path(key), as_of=as_of)
+    profile = await session.api.get(_path(key), as_of=as_of)
     if session.output != "table":
-        click.echo(serialized(found, session.output))
+        click.echo(serialized(profile, session.output))
     else:
-        _print_profile(found)
+        _print_profile(profile)
 
 
 @profile.command("explain")
 @KEY
-@talks
+@api_command
 async def explain_profile(session: Session, key: str) -> None:
     """Show the messages behind a profile: location, rule version and payload of each."""
-    found = await session.api.get(_path(key, "/explain"))
+    explanation = await session.api.get(_path(key, "/explain"))
     if session.output != "table":
-        click.echo(serialized(found, session.output))
+        click.echo(serialized(explanation, session.output))
         return
-    _print_profile(found["profile"])
-    for message in found["messages"]:
+    _print_profile(explanation["profile"])
+    for message in explanation["messages"]:
         click.echo()
         print_facts(
             {
@@ -80,7 +80,7 @@ async def explain_profile(session: Session, key: str) -> None:
 @profile.command("forget")
 @KEY
 @click.option("-y", "--yes", is_flag=True, help="Skip the confirmation; required without a terminal.")
-@talks
+@api_command
 async def forget_profile(session: Session, key: str, *, yes: bool) -> None:
     """Delete the profile of KEY with all its identities, permanently, and exclude it from future rebuilds.
 
@@ -95,37 +95,37 @@ async def forget_profile(session: Session, key: str, *, yes: bool) -> None:
     if not yes:
         names = ", ".join(identities) or key
         click.confirm(f"Delete the profile of {visible(names)}? This is permanent.", abort=True, err=True)
-    found = await session.api.send("DELETE", _path(key))
+    deletion = await session.api.send("DELETE", _path(key))
     if session.output != "table":
-        click.echo(serialized(found, session.output))
+        click.echo(serialized(deletion, session.output))
     else:
-        count = found["identities"]
+        count = deletion["identities"]
         click.echo(
-            f"deleted: {count} {'identity' if count == 1 else 'identities'}, messages up to {moment(found['at'])}"
+            f"deleted: {count} {'identity' if count == 1 else 'identities'}, messages up to {moment(deletion['at'])}"
         )
-    if not found["complete"]:
+    if not deletion["complete"]:
         more = "the profile had reached the limit of links; if it had further identities, delete each of them too"
         click.echo(more, err=True)
 
 
 async def _identities(session: Session, key: str) -> list[str]:
     try:
-        found: list[str] = (await session.api.get(_path(key)))["identities"]
+        identities: list[str] = (await session.api.get(_path(key)))["identities"]
     except Stopped as error:
         if error.exit_code != NOT_FOUND:
             raise
         return []
-    return found
+    return identities
 
 
-def _print_profile(found: Mapping[str, Any]) -> None:
-    print_facts({"profile": found["id"], "identities": "\n".join(found["identities"])})
-    if found["attributes"]:
+def _print_profile(profile: Mapping[str, Any]) -> None:
+    print_facts({"profile": profile["id"], "identities": "\n".join(profile["identities"])})
+    if profile["attributes"]:
         click.echo()
-        print_table([{"name": name, **attribute} for name, attribute in found["attributes"].items()], ATTRIBUTES)
-    if found["links"]:
+        print_table([{"name": name, **attribute} for name, attribute in profile["attributes"].items()], ATTRIBUTES)
+    if profile["links"]:
         click.echo()
-        print_table(found["links"], LINKS)
+        print_table(profile["links"], LINKS)
 
 
 def _text(value: object) -> str:

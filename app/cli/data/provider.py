@@ -6,11 +6,11 @@ from urllib.parse import quote
 
 import click
 
-from app.cli.job.reference import find_job
+from app.cli.job.arguments import find_job
 from app.cli.lazy import SpelledOut
 from app.cli.output import Column, moment, print_facts, serialized, show
 from app.cli.param_types import DURATION, MOMENTS, PAST
-from app.cli.session import Session, talks
+from app.cli.session import Session, api_command
 
 
 def _count(name: str) -> Callable[[Mapping[str, Any]], object]:
@@ -19,7 +19,7 @@ def _count(name: str) -> Callable[[Mapping[str, Any]], object]:
 
 PROVIDERS: Final = (
     Column("name", lambda row: row["name"]),
-    Column("types", lambda row: ", ".join(each["name"] for each in row["job_types"])),
+    Column("types", lambda row: ", ".join(job_type["name"] for job_type in row["job_types"])),
     Column("description", lambda row: row["description"], wraps=24),
 )
 FIELDS: Final = (
@@ -41,7 +41,7 @@ def provider() -> None:
 
 
 @provider.command("list")
-@talks
+@api_command
 async def list_providers(session: Session) -> None:
     """List providers."""
     show(await session.api.get("/v2/provider"), session.output, PROVIDERS)
@@ -49,15 +49,15 @@ async def list_providers(session: Session) -> None:
 
 @provider.command("show")
 @click.argument("name")
-@talks
+@api_command
 async def show_provider(session: Session, name: str) -> None:
     """Show a provider: its job types and the configuration fields of each."""
-    found = await session.api.get(f"/v2/provider/{quote(name, safe='')}")
+    provider = await session.api.get(f"/v2/provider/{quote(name, safe='')}")
     if session.output != "table":
-        click.echo(serialized(found, session.output))
+        click.echo(serialized(provider, session.output))
         return
-    print_facts({each: found[each] for each in ("name", "title", "description", "documentation")})
-    for kind in found["job_types"]:
+    print_facts({name: provider[name] for name in ("name", "title", "description", "documentation")})
+    for kind in provider["job_types"]:
         click.echo()
         print_facts({kind["name"]: f"{kind['title']}. {kind['description']}"})
         show(list(_fields(kind["configuration"])), "table", FIELDS)
@@ -72,7 +72,7 @@ async def show_provider(session: Session, name: str) -> None:
 @click.option(
     "--interval", metavar="SPAN", type=DURATION, default="1h", show_default=True, help="Bucket width, such as 5m."
 )
-@talks
+@api_command
 async def metric(
     session: Session,
     job: str | None,
@@ -83,7 +83,7 @@ async def metric(
     interval: str,
 ) -> None:
     """Show record counts over a time range, one row for each interval, and the total."""
-    found = await session.api.get(
+    counts = await session.api.get(
         "/v2/metric",
         job_id=(await find_job(session.api, job))["id"] if job else None,
         provider=provider_name,
@@ -92,8 +92,8 @@ async def metric(
         until=until,
         interval=interval,
     )
-    rows = [{"from": moment(each["start"]), "counts": each["counts"]} for each in found["buckets"]]
-    show(found, session.output, METRIC, [*rows, {"from": "total", "counts": found["total"]}])
+    rows = [{"from": moment(bucket["start"]), "counts": bucket["counts"]} for bucket in counts["buckets"]]
+    show(counts, session.output, METRIC, [*rows, {"from": "total", "counts": counts["total"]}])
 
 
 def _fields(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -110,7 +110,7 @@ def _fields(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _type(field: Mapping[str, Any]) -> str:
     """Return what a JSON schema takes: the values of an enumeration, or the names of its types."""
     kinds: dict[str, None] = {}
-    for each in field.get("anyOf", [field]):
-        known = each["enum"] if "enum" in each else [each.get("const") or each.get("type", "object")]
-        kinds |= dict.fromkeys(str(name) for name in known if name != "null")
+    for option in field.get("anyOf", [field]):
+        values = option["enum"] if "enum" in option else [option.get("const") or option.get("type", "object")]
+        kinds |= dict.fromkeys(str(name) for name in values if name != "null")
     return ", ".join(kinds)

@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 import click
 
-from app.cli.job.dead_letters import stream_dead_letters
+from app.cli.job.logs import stream_dead_letters
 from app.cli.lazy import SpelledOut
 from app.cli.output import Column, cell, moment, print_facts, serialized, show, visible
-from app.cli.session import Session, talks
+from app.cli.session import Session, api_command
 
 
 def _percent(share: float) -> str:
@@ -25,7 +25,7 @@ def _names(counts: Mapping[str, int]) -> str:
 def _range(row: Mapping[str, Any]) -> str:
     numbers = f"{cell(row['smallest'])} to {cell(row['largest'])}" if row["smallest"] is not None else ""
     texts = _characters(row["shortest"], row["longest"]) if row["shortest"] is not None else ""
-    return ", ".join(each for each in (numbers, texts) if each)
+    return ", ".join(part for part in (numbers, texts) if part)
 
 
 def _characters(shortest: int, longest: int) -> str:
@@ -63,7 +63,7 @@ stream.add_command(stream_dead_letters)
 
 
 @stream.command("list")
-@talks
+@api_command
 async def list_streams(session: Session) -> None:
     """List streams with the messages that each lane received."""
     show(await session.api.get("/v2/stream"), session.output, STREAMS)
@@ -71,25 +71,25 @@ async def list_streams(session: Session) -> None:
 
 @stream.command("show")
 @STREAM
-@talks
+@api_command
 async def show_stream(session: Session, stream: str) -> None:
     """Show the messages received on a STREAM, and field statistics from a sample of them."""
-    found = await session.api.get(_path(stream))
+    detail = await session.api.get(_path(stream))
     if session.output != "table":
-        click.echo(serialized(found, session.output))
+        click.echo(serialized(detail, session.output))
         return
     print_facts(
         {
-            "stream": found["stream"],
-            "messages": ", ".join(f"{each['count']:,} {each['lane']}" for each in found["lanes"]),
-            "newest message": moment(found["last_message_at"]),
-            "last arrival": moment(found["last_arrival_at"]),
-            "sampled": f"{found['looked']:,} messages",
-            "more fields": f"about {found['more_fields']:,}, not shown" if found["more_fields"] else "",
+            "stream": detail["stream"],
+            "messages": ", ".join(f"{lane['count']:,} {lane['lane']}" for lane in detail["lanes"]),
+            "newest message": moment(detail["last_message_at"]),
+            "last arrival": moment(detail["last_arrival_at"]),
+            "sampled": f"{detail['looked']:,} messages",
+            "more fields": f"about {detail['more_fields']:,}, not shown" if detail["more_fields"] else "",
         }
     )
     click.echo()
-    show(found["fields"], "table", FIELDS)
+    show(detail["fields"], "table", FIELDS)
 
 
 @stream.command("suggest")
@@ -97,21 +97,21 @@ async def show_stream(session: Session, stream: str) -> None:
 @click.option(
     "--identity", is_flag=True, help="Print the identity rules that the mapping needs, instead of the mapping."
 )
-@talks
+@api_command
 async def suggest_mapping(session: Session, stream: str, identity: bool) -> None:  # noqa: FBT001  # as click gives it
     """Print a suggested mapping of a STREAM, derived from its messages, with the reasons as comments.
 
     Review it, then pass it to `entrepot mapping draft`, and its identity types to `entrepot identity draft`.
     """
-    found = await session.api.get(_path(stream, "/suggestion"))
+    suggestion = await session.api.get(_path(stream, "/suggestion"))
     if session.output == "json":
-        click.echo(serialized(found["identity" if identity else "mapping"], "json"))
+        click.echo(serialized(suggestion["identity" if identity else "mapping"], "json"))
         return
     if not identity:
-        click.echo(f"# from {found['looked']:,} messages")
-        for each in found["reasons"]:
-            click.echo(f"# {visible(each['pointer'])}: {visible(each['text'])}")
-    click.echo(serialized(found["identity" if identity else "mapping"], "yaml"))
+        click.echo(f"# from {suggestion['looked']:,} messages")
+        for reason in suggestion["reasons"]:
+            click.echo(f"# {visible(reason['pointer'])}: {visible(reason['text'])}")
+    click.echo(serialized(suggestion["identity" if identity else "mapping"], "yaml"))
 
 
 def _path(stream: str, rest: str = "") -> str:

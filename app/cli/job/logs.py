@@ -1,21 +1,23 @@
-"""`entrepot job logs`: print or follow the log of a job, or of all jobs."""
+"""`entrepot job logs` and the dead letters of jobs and streams."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import click
 
-from app.cli.job.reference import EVERY_STATUS, find_job
-from app.cli.output import COLOURS, hanging, moment, serialized, visible
+from app.cli.exits import NOT_FOUND, Stopped
+from app.cli.job.arguments import EVERY_STATUS, find_job
+from app.cli.output import COLOURS, Column, hanging, moment, serialized, show, visible
 from app.cli.param_types import MOMENTS, PAST
-from app.cli.session import Session, talks
+from app.cli.session import Session, api_command
 from app.cli.vocabulary import in_commands
 
 POLL_INTERVAL_SECONDS: Final = 1.0
 MAX_VISIBILITY_DELAY: Final = timedelta(minutes=1)  # partitions become visible at different times
-PAGE: Final = 1000
+LOG_PAGE: Final = 1000
 KINDS: Final = (
     "Started", "Synced", "Error", "Sleeping", "Failed", "Completed", "Created", "Configured", "Renamed", "Described",
     "Paused", "Resumed", "Killed", "Restored", "CursorMoved", "Purged", "Refused",
@@ -27,6 +29,18 @@ PREFIXES: Final = {
 KIND_WIDTH: Final = max(map(len, KINDS))
 
 Line = Mapping[str, Any]
+LETTERS_PAGE: Final = 200
+EXCERPT: Final = 60
+LETTERS: Final = (
+    Column("rejected", lambda row: moment(row["rejected_at"]), drop=3),
+    Column("where", lambda row: f"{row['source']} {row['position']}", wraps=14),
+    Column("reason", lambda row: row["reason"], wraps=24),
+    Column("excerpt", lambda row: row["excerpt"][:EXCERPT], wraps=16),
+    Column("code", lambda row: row["code"], drop=2),
+    Column("stream", lambda row: row["stream"], drop=1),
+)
+SINCE: Final = click.option("--since", metavar="MOMENT", type=PAST, help=f"Rejected since then: {MOMENTS}")
+LIMIT: Final = click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True)
 
 
 @click.command(short_help="Show the log.")
@@ -35,9 +49,9 @@ Line = Mapping[str, Any]
 @click.option("--kind", multiple=True, type=click.Choice(KINDS, case_sensitive=False), help="May be repeated.")
 @click.option("--since", metavar="MOMENT", type=PAST, help=f"Entries since then: {MOMENTS}")
 @click.option(
-    "-n", "--limit", type=click.IntRange(1, PAGE), default=50, show_default=True, help="Show the last N entries."
+    "-n", "--limit", type=click.IntRange(1, LOG_PAGE), default=50, show_default=True, help="Show the last N entries."
 )
-@talks
+@api_command
 async def logs(
     session: Session, job: str | None, kind: tuple[str, ...], since: str | None, limit: int, *, follow: bool
 ) -> None:
@@ -45,14 +59,14 @@ async def logs(
     job_id = (await find_job(session.api, job))["id"] if job is not None else None
     path = f"/v2/job/{job_id}/logs" if job_id else "/v2/job/logs"
     names = {job_id: ""} if job_id else await _names(session)
-    fetched = PAGE if follow else limit  # following needs the newest entries of every job
+    fetched = LOG_PAGE if follow else limit  # following needs the newest entries of every job
     lines = list(reversed(await session.api.get(path, kind=kind, since=since, limit=fetched)))
-    _print(session, lines[-limit:], names)
+    print_lines(session, lines[-limit:], names)
     if follow:
         async for line in _later(session, path, kind, since, lines):
             if line["job_id"] not in names:
                 names |= await _names(session)
-            _print(session, [line], names)
+            print_lines(session, [line], names)
 
 
 async def _later(
@@ -74,8 +88,8 @@ async def _later(
 async def _since(session: Session, path: str, kind: tuple[str, ...], since: str | None) -> AsyncIterator[Line]:
     cursor: str | None = None
     while True:
-        query = {"kind": kind, "since": since, "order": "oldest_first", "limit": PAGE, "cursor": cursor}
-        page = await session.api.answer("GET", path, query=query)
+        query = {"kind": kind, "since": since, "order": "oldest_first", "limit": LOG_PAGE, "cursor": cursor}
+        page = await session.api.request("GET", path, query=query)
         for line in page["data"]:
             yield line
         cursor = page.get("next_cursor")
@@ -84,11 +98,12 @@ async def _since(session: Session, path: str, kind: tuple[str, ...], since: str 
 
 
 async def _names(session: Session) -> dict[str, str]:
-    jobs = await session.api.get("/v2/job", status=EVERY_STATUS, limit=PAGE)
+    jobs = await session.api.get("/v2/job", status=EVERY_STATUS, limit=LOG_PAGE)
     return {job["id"]: job["name"] for job in jobs}
 
 
-def _print(session: Session, lines: Sequence[Line], names: Mapping[str, str]) -> None:
+def print_lines(session: Session, lines: Sequence[Line], names: Mapping[str, str]) -> None:
+    """Print log entries, one a line; the wrapped text hangs below the message."""
     for line in lines:
         if session.output != "table":
             click.echo(serialized([line], "yaml") if session.output == "yaml" else serialized(line, "line"))
@@ -102,3 +117,62 @@ def _print(session: Session, lines: Sequence[Line], names: Mapping[str, str]) ->
         head = f"{moment(line['at'])}  {kind:<{KIND_WIDTH}}  "
         shown = head.replace(kind, click.style(kind, fg=COLOURS.get(kind)), 1)
         click.echo(f"{shown}{hanging(text, len(head))}".rstrip())
+
+
+@click.command(short_help="List rejected records with the reasons.")
+@click.argument("job")
+@SINCE
+@LIMIT
+@api_command
+async def job_dead_letters(session: Session, job: str, since: str | None, limit: int) -> None:
+    """List the rejected records of a JOB, or of an upload by its id, with the reasons."""
+    await _print_letters(session, since, limit, job_id=await _owner(session, job))
+
+
+@click.command("dead-letters", short_help="List rejected records with the reasons.")
+@click.argument("stream", required=False)
+@SINCE
+@LIMIT
+@api_command
+async def stream_dead_letters(session: Session, stream: str | None, since: str | None, limit: int) -> None:
+    """List the rejected records of a STREAM, or of all streams, with the reasons.
+
+    Without --since, only the last thousand of each partition are searched. A record that cannot be parsed belongs to
+    no stream.
+    """
+    await _print_letters(session, since, limit, stream=stream)
+
+
+async def _owner(session: Session, job: str) -> str:
+    """Return the id that dead letters carry: that of a job, or of an upload without a job."""
+    try:
+        job_id: str = (await find_job(session.api, job))["id"]
+    except Stopped as stopped:
+        if stopped.exit_code != NOT_FOUND or not _is_id(job):
+            raise
+        return job
+    return job_id
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+async def _print_letters(session: Session, since: str | None, limit: int, **which: str | None) -> None:
+    letters: list[Any] = []
+    cursor: str | None = None
+    while len(letters) < limit:
+        query = {**which, "since": since, "limit": min(LETTERS_PAGE, limit - len(letters)), "cursor": cursor}
+        page = await session.api.request("GET", "/v2/dead-letters", query=query)
+        letters += page["data"]
+        cursor = page.get("next_cursor")
+        if cursor is None:
+            break
+    show(letters, session.output, LETTERS)
+    if cursor is not None:
+        click.echo(f"there may be more than {limit:,}; raise --limit to see them", err=True)
+    elif not letters and session.output == "table":
+        click.echo("no rejected records; dead letters are retained for 30 days", err=True)

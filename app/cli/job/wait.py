@@ -1,4 +1,4 @@
-"""`--wait`: follow a job until it completes or waits for its schedule."""
+"""`--wait`: follow a job until it ends, or until its messages are applied to profiles."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -8,13 +8,17 @@ import click
 
 from app.cli.client import ApiClient
 from app.cli.exits import ERROR
-from app.cli.output import visible
+from app.cli.output import moment, visible
 from app.cli.progress import bar
 from app.cli.session import Session
 
 WAIT: Final = click.option(
     "-w", "--wait", is_flag=True, help="Wait for completion; exit code 1 when the job does not succeed."
 )
+POLL_INTERVAL_SECONDS: Final = 0.3
+ENDED: Final = frozenset({"Completed", "Failed", "Killed", "Paused"})
+Job = Mapping[str, Any]
+INGEST_POLL_INTERVAL_SECONDS: Final = 0.5
 
 
 def is_visible(job: Mapping[str, Any]) -> bool:
@@ -37,12 +41,6 @@ async def waited(session: Session, job: Mapping[str, Any]) -> int:
         return 0
     click.echo(visible(ended["summary"]), err=True)
     return ERROR
-
-
-POLL_INTERVAL_SECONDS: Final = 0.3
-ENDED: Final = frozenset({"Completed", "Failed", "Killed", "Paused"})
-
-Job = Mapping[str, Any]
 
 
 async def follow(api: ApiClient, job_id: str, on_poll: Callable[[Job], None]) -> Job:
@@ -72,3 +70,41 @@ def counts(job: Job) -> str:
     names = ["read", "accepted", "rejected", "duplicate", "omitted"]
     names += [name for name in ("added", "removed") if totals[name]]
     return ", ".join(f"{totals[name]:,} {name}" for name in names) + " in total"
+
+
+async def wait_ingested(session: Session, job_id: str, lane: str) -> None:
+    """Wait until all messages of a job are applied; print a hint while its lane is paused."""
+    warned = False
+    with bar("into profiles") as update:
+        while True:
+            job = await session.api.get(f"/v2/job/{job_id}")
+            progress = job["profiles"]
+            if job["status"] in ENDED and progress["complete"]:
+                break
+            paused = (await session.api.get(f"/v2/lane/{lane}"))["paused"]
+            if paused and not warned:
+                click.echo(f"the lane is paused; resume it with `entrepot lane resume {lane}`", err=True)
+            warned = paused
+            update(progress["mapped"], progress["written"], ingest_progress(progress))
+            await asyncio.sleep(INGEST_POLL_INTERVAL_SECONDS)
+    if progress["unmapped"]:
+        click.echo(visible(ingest_progress(progress)), err=True)
+
+
+def ingest_progress(progress: Mapping[str, Any]) -> str:
+    """Describe the ingest progress of a job in one line, and whether it was undone."""
+    undone = f"; messages before {moment(progress['undone_before'])} are undone" if progress["undone_before"] else ""
+    return _stage(progress) + undone
+
+
+def _stage(progress: Mapping[str, Any]) -> str:
+    written, mapped = progress["written"], progress["mapped"]
+    if not written:
+        return ""
+    messages = "the message" if written == 1 else f"all {written:,} messages"
+    if progress["complete"] and progress["unmapped"]:
+        return f"{messages} stored; stream {progress['unmapped']} has no mapping, so no profiles were updated"
+    if progress["complete"]:
+        return f"{messages} applied to profiles"
+    share = f" ({100 * mapped // written} %)" if mapped < written else "; waiting for profiles"
+    return f"{mapped:,} of {written:,} messages mapped{share}"

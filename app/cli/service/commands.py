@@ -46,7 +46,7 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
 
     given = {"data_dir": data_dir, "api_port": port}
     settings = load_settings({name: value for name, value in given.items() if value is not None})
-    settings = settings.model_copy(update={"file_roots": (*settings.file_roots, *(each.absolute() for each in files))})
+    settings = settings.model_copy(update={"file_roots": (*settings.file_roots, *(path.absolute() for path in files))})
     try:
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the error message below suffices
         with only_one(settings.data_dir):
@@ -57,7 +57,7 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
 
 
 @click.command(short_help="Run one role in this process.")
-@click.argument("role", type=click.Choice([each.name for each in ROLES]), metavar="ROLE")
+@click.argument("role", type=click.Choice([role.name for role in ROLES]), metavar="ROLE")
 @click.option("--supervisor", type=int, hidden=True, help="Exit when this parent process exits.")
 def worker(role: str, supervisor: int | None) -> None:
     """Run one ROLE until SIGTERM or Ctrl-C; it finishes and commits its batch before it exits.

@@ -1,19 +1,187 @@
-"""`entrepot doctor`: runs the checks and prints the findings. Changes nothing."""
+"""`entrepot doctor`: one function a check; a check changes nothing and never raises."""
 
 import asyncio
 import logging
-from dataclasses import asdict
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Final, Literal
 
+import aiohttp
 import click
 
-from app.cli.exits import DIFFERS
+from app.cli.discovery import find
+from app.cli.exits import DIFFERS, Stopped
 from app.cli.output import Format, serialized
-from app.cli.service.checks import Finding, find_all
 from app.cli.service.settings_errors import load_settings
+from app.data_dir import holder, with_kafka
+from app.kafka.topics import ClusterUnreachable, TopicRow, describe_topics
+from app.settings import Settings
+from app.store.read_store import ReadStore
+from app.supervisor.broker.errors import BrokerError
+from app.supervisor.broker.jars import maven_settings, read_pins, verify_all
+from app.supervisor.broker.java import find_java, wheel_java
+from schemas.topics import TOPICS
+
+Level = Literal["ok", "warn", "fail"]
+MIN_FREE_BYTES: Final = 2 * 1024**3
+MAX_CLOCK_SKEW_SECONDS: Final = 5.0
+TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
+LEVEL_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of a check: level, message, and advice unless it is ok."""
+
+    level: Level
+    message: str
+    advice: str = ""
+
+
+SelfCheck = Callable[[Settings], Awaitable[Finding]]
+
+
+async def find_all(settings: Settings) -> AsyncIterator[Finding]:
+    """Run the checks and yield each finding."""
+    embedded: tuple[SelfCheck, ...] = () if settings.bootstrap_servers else (java, jars, supervisor)
+    for check in (python, data_directory, *embedded, kafka, store, api):
+        yield await check(with_kafka(settings))
+
+
+async def python(_settings: Settings) -> Finding:
+    """Report the Python version."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("ok", f"Python {version}, {os.cpu_count()} CPUs")
+
+
+async def data_directory(settings: Settings) -> Finding:
+    """Check free space and write permission."""
+    path = settings.data_dir.absolute()
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Finding(
+            "fail",
+            f"{existing} is not writable",
+            "set ENTREPOT_DATA_DIR to another directory, or grant write permission",
+        )
+    free = shutil.disk_usage(existing).free
+    message = f"data directory {path}{'' if existing == path else ' (not created yet)'}, {free / 1024**3:.1f} GB free"
+    if free < MIN_FREE_BYTES:
+        return Finding(
+            "warn", message, "free some space: messages are retained indefinitely, and a full disk stops the broker"
+        )
+    return Finding("ok", message)
+
+
+async def java(_settings: Settings) -> Finding:
+    """Check for a Java version that runs Kafka."""
+    try:
+        return Finding("ok", f"Java for Kafka: {await find_java(os.environ, wheel_java())}")
+    except BrokerError as error:
+        return Finding("fail", "no Java for Kafka", str(error))
+
+
+async def jars(_settings: Settings) -> Finding:
+    """Check that Kafka's jars exist and match their pinned checksums."""
+    repository, _ = await asyncio.to_thread(maven_settings)
+    present = tuple(pin for pin in read_pins() if (repository / pin.path).exists())
+    try:
+        await asyncio.to_thread(verify_all, present, repository)
+    except BrokerError as error:
+        return Finding("fail", "a Kafka jar has an unexpected checksum", str(error))
+    if missing := len(read_pins()) - len(present):
+        return Finding("warn", f"{missing} Kafka jars are missing", "the next `entrepot up` downloads them once")
+    return Finding("ok", f"{len(present)} Kafka jars, checksums verified")
+
+
+async def supervisor(settings: Settings) -> Finding:
+    """Check whether `entrepot up` is running."""
+    pid = holder(settings.data_dir)
+    if pid is None:
+        return Finding("warn", f"`entrepot up` is not running in {settings.data_dir}", "start it: entrepot up")
+    return Finding("ok", f"`entrepot up` is running (pid {pid})")
+
+
+async def kafka(settings: Settings) -> Finding:
+    """Check the topics of the cluster."""
+    try:
+        rows = await describe_topics(settings.bootstrap_servers, TOPICS.values())
+    except ClusterUnreachable:
+        return Finding(
+            "fail",
+            f"cannot reach Kafka at {settings.bootstrap_servers}",
+            "start `entrepot up`, or set ENTREPOT_BOOTSTRAP_SERVERS",
+        )
+    return _topics(rows, settings)
+
+
+def _topics(rows: tuple[TopicRow, ...], settings: Settings) -> Finding:
+    where = f"Kafka at {settings.bootstrap_servers}"
+    if missing := [row.topic.name for row in rows if not row.exists]:
+        return Finding("fail", f"{where}: {', '.join(missing)} missing", "create them: entrepot topics --create")
+    if wrong := [difference for row in rows for difference in row.differences(settings.partitions)]:
+        return Finding("fail", f"{where}: topics differ from their declarations", "; ".join(map(str, wrong)))
+    if leaderless := [row.topic.name for row in rows if row.leaderless]:
+        return Finding("fail", f"{where}: no leader for {', '.join(leaderless)}", "check the logs of the cluster")
+    return Finding("ok", f"{where}: {len(rows)} topics as declared")
+
+
+async def store(settings: Settings) -> Finding:
+    """Check the read store."""
+    name = "PostgreSQL" if settings.database_url else "SQLite"
+    if not settings.database_url and not _views(settings).exists():
+        return Finding("warn", "no read store yet", "the first `entrepot up` creates it")
+    try:
+        opened = await ReadStore.open(settings.database())
+        try:
+            old = await opened.needs_rebuild()
+        finally:
+            await opened.close()
+    except Exception as error:  # noqa: BLE001  # any driver error is the finding
+        return Finding(
+            "fail",
+            f"the read store ({name}) cannot be opened: {type(error).__name__}",
+            "check ENTREPOT_DATABASE_URL, the database and its log",
+        )
+    if old:
+        return Finding("warn", f"the read models in {name} have an older version", "run: entrepot views rebuild")
+    return Finding("ok", f"read store ({name}) is reachable")
+
+
+def _views(settings: Settings) -> Path:
+    return Path(settings.database().split("///", 1)[1])
+
+
+async def api(settings: Settings) -> Finding:
+    """Check that the API is ready and its clock agrees with the local one."""
+    try:
+        url = find(os.environ.get("ENTREPOT_URL"), None, settings.data_dir).url
+        async with aiohttp.ClientSession(timeout=TIMEOUT) as session, session.get(f"{url}/readyz") as response:
+            status, text = response.status, (await response.text())[:200]
+            date = response.headers.get("Date")
+    except Stopped as error:
+        return Finding("warn", "API not found", error.message)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return Finding(
+            "fail",
+            f"cannot reach the API at {url} ({type(error).__name__})",
+            "check logs/api.log in the data directory",
+        )
+    if status != 200:
+        return Finding("fail", f"the API at {url} is not ready: {text}", "check the logs of the role named")
+    skew = abs((parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()) if date else 0.0
+    if skew > MAX_CLOCK_SKEW_SECONDS:
+        return Finding("warn", f"the clock of {url} differs by {skew:.0f} s", "synchronise the clocks with NTP")
+    return Finding("ok", f"API at {url} is ready, clocks agree")
+
 
 logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the findings are clearer than its log lines
-
-COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command(short_help="Diagnose this machine and a running Entrepot.")
@@ -29,7 +197,7 @@ def doctor(output: Format) -> None:
         async for finding in find_all(load_settings({})):
             findings.append(finding)
             if output == "table":
-                click.echo(f"{click.style(f'{finding.level:<4}', fg=COLOURS[finding.level])}  {finding.message}")
+                click.echo(f"{click.style(f'{finding.level:<4}', fg=LEVEL_COLOURS[finding.level])}  {finding.message}")
                 if finding.advice:
                     click.echo(f"      → {finding.advice}")
 

@@ -24,17 +24,17 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         # The value may be a secret: do not print it.
-        found = [("_".join(map(str, each["loc"])).upper(), each["msg"]) for each in error.errors()]
-        lines = [f"  {PREFIX}{name}: {message.removeprefix('Value error, ')}" for name, message in found]
+        invalid = [("_".join(map(str, detail["loc"])).upper(), detail["msg"]) for detail in error.errors()]
+        lines = [f"  {PREFIX}{name}: {message.removeprefix('Value error, ')}" for name, message in invalid]
         raise Stopped("invalid settings:\n" + "\n".join(lines), REFUSED) from error
 
 
 def unknown_names(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield each unknown `ENTREPOT_*` name, with the most similar known one."""
-    known = OF_COMMANDS | {PREFIX + each.upper() for each in Settings.model_fields}
+    known_names = OF_COMMANDS | {PREFIX + field.upper() for field in Settings.model_fields}
     for name in sorted(environment):
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
+        if name.upper().startswith(PREFIX) and name.upper() not in known_names:
             meant = get_close_matches(
-                name.upper().removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known], 1
+                name.upper().removeprefix(PREFIX), [known.removeprefix(PREFIX) for known in known_names], 1
             )
             yield name, PREFIX + meant[0] if meant else ""

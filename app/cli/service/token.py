@@ -7,7 +7,7 @@ import click
 from app.cli.lazy import SpelledOut
 from app.cli.output import Column, moment, serialized, show
 from app.cli.param_types import FUTURE
-from app.cli.session import Session, talks
+from app.cli.session import Session, api_command
 
 COLUMNS: Final = (
     Column("id", lambda row: row["id"]),
@@ -24,7 +24,7 @@ def token() -> None:
 
 
 @token.command("list")
-@talks
+@api_command
 async def list_tokens(session: Session) -> None:
     """List tokens; only hashes are stored."""
     show(await session.api.get("/v2/token"), session.output, COLUMNS)
@@ -34,7 +34,7 @@ async def list_tokens(session: Session) -> None:
 @click.option("--name", required=True, help="Owner of the token; shown in logs.")
 @click.option("--role", required=True, type=click.Choice(["viewer", "operator", "editor", "admin"]))
 @click.option("--expires", metavar="MOMENT", type=FUTURE, help="Expiry: 2027-01-01T00:00:00Z, or 30d (from now).")
-@talks
+@api_command
 async def create_token(session: Session, name: str, role: str, expires: str | None) -> None:
     """Create a token and print it. It cannot be shown again."""
     made = await session.api.send("POST", "/v2/token", {"name": name, "role": role, "expires_at": expires})
@@ -43,14 +43,14 @@ async def create_token(session: Session, name: str, role: str, expires: str | No
 
 @token.command("revoke")
 @click.argument("token_id")
-@talks
+@api_command
 async def revoke_token(session: Session, token_id: str) -> None:
     """Revoke a token and its browser sessions."""
     await session.api.send("DELETE", f"/v2/token/{token_id}")
 
 
 @click.command("sign-in", short_help="Print a one-time sign-in link.")
-@talks
+@api_command
 async def sign_in(session: Session) -> None:
     """Print a one-time sign-in link for a browser; it expires in 15 minutes."""
     made = await session.api.send("POST", "/v2/sign-in")

@@ -33,13 +33,13 @@ def topics(output: Format, *, create: bool) -> None:
     Exit code 7 when a topic is missing or differs from its declaration.
     """
     settings = with_kafka(load_settings({}))
-    found = asyncio.run(_create_and_describe(settings) if create else _describe(settings))
-    rows = [_row(each, settings.partitions) for each in found]
+    described = asyncio.run(_create_and_describe(settings) if create else _describe(settings))
+    rows = [_row(row, settings.partitions) for row in described]
     show(rows, output, COLUMNS)
-    wrong = [str(each) for row in found for each in row.differences(settings.partitions)]
-    for each in wrong:
-        click.echo(each, err=True)
-    if wrong or not all(row.exists for row in found):
+    wrong = [str(difference) for row in described for difference in row.differences(settings.partitions)]
+    for difference in wrong:
+        click.echo(difference, err=True)
+    if wrong or not all(row.exists for row in described):
         raise click.exceptions.Exit(DIFFERS)
 
 
@@ -60,16 +60,16 @@ async def _create_and_describe(settings: Settings) -> tuple[TopicRow, ...]:
     return await _describe(settings)
 
 
-def _row(found: TopicRow, partitions: int) -> Mapping[str, Any]:
-    differs = [each.setting for each in found.differences(partitions)]
-    leaderless = f"{found.leaderless} partitions without a leader" if found.leaderless else ""
+def _row(row: TopicRow, partitions: int) -> Mapping[str, Any]:
+    differs = [difference.setting for difference in row.differences(partitions)]
+    leaderless = f"{row.leaderless} partitions without a leader" if row.leaderless else ""
     return {
-        "topic": found.topic.name,
+        "topic": row.topic.name,
         "state": "missing"
-        if not found.exists
+        if not row.exists
         else leaderless or (f"differs: {', '.join(differs)}" if differs else "as declared"),
-        "partitions": found.partitions,
-        "replicas": found.replicas,
-        "offsets": sum(each.end - each.begin for each in found.offsets),
-        "carries": found.topic.carries,
+        "partitions": row.partitions,
+        "replicas": row.replicas,
+        "offsets": sum(offsets.end - offsets.begin for offsets in row.offsets),
+        "carries": row.topic.carries,
     }

@@ -1,21 +1,38 @@
-"""Console output and signal handling of `entrepot up`. The supervisor starts and stops the processes."""
+"""Console output, signal handling and example job of `entrepot up`. The supervisor starts and stops the processes."""
 
 import asyncio
 import signal
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
 from app.auth import sign_in_link
-from app.cli.client import connected
+from app.cli.client import ApiClient, connected
 from app.cli.discovery import find
 from app.cli.exits import Stopped
 from app.cli.job.wait import counts, follow, job_progress
 from app.cli.progress import bar
-from app.cli.service.example import FOLDER, create_example
 from app.settings import Settings
 from app.supervisor.supervisor import RunningService, Supervisor
+
+FOLDER: Final = Path(__file__).resolve().parents[3] / "examples"
+KEY: Final = "entrepot-example-flights-2013-01"
+JOB: Final[dict[str, Any]] = {
+    "provider": "file",
+    "job_type": "import",
+    "name": "Flights of New York",
+    "description": "Flights that departed from New York on the first three days of 2013: sample data.",
+    "configuration": {"source": "flights-2013-01.csv.gz", "stream": "flights", "timestamp_field": "time_hour"},
+}
+
+
+async def create_example(api: ApiClient) -> str:
+    """Create the example job, unless it exists, and return its id."""
+    job = await api.send("POST", "/v2/job", JOB, headers={"Idempotency-Key": KEY})
+    return str(job["id"])
 
 
 async def run(settings: Settings, *, with_example: bool) -> int:

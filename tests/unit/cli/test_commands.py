@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from app.cli.discovery import find
 from app.cli.exits import EXITS, UNAVAILABLE, Stopped
-from app.cli.job.values import cadence, configuration, json_object
+from app.cli.job.arguments import cadence, configuration, json_object
 from app.cli.main import cli
 from app.cli.param_types import seconds
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.cli.client import ApiClient
 from app.cli.exits import NOT_FOUND, Stopped
-from app.cli.job.dead_letters import job_dead_letters, stream_dead_letters
+from app.cli.job.logs import job_dead_letters, stream_dead_letters
 from app.cli.session import Session
 
 JOB = {"id": "5f0c9e0a-0000-4000-8000-000000000000", "name": "People"}
@@ -30,7 +30,7 @@ class Letters(ApiClient):
     async def get(self, path: str, **query: object) -> Any:
         return [JOB]
 
-    async def answer(self, method: str, path: str, body: Any = None, *, query: Any = None, headers: Any = None) -> Any:
+    async def request(self, method: str, path: str, body: Any = None, *, query: Any = None, headers: Any = None) -> Any:
         self.asked.append(query)
         page = int(query["cursor"] or 0)
         following = str(page + 1) if page + 1 < self.count else None

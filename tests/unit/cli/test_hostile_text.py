@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from app.cli.client import ApiClient, problem_text
 from app.cli.exits import Stopped
-from app.cli.job.actions import say_done
-from app.cli.job.logs import _print
-from app.cli.job.reference import find_job
+from app.cli.job.arguments import find_job
+from app.cli.job.change import say_done
+from app.cli.job.logs import print_lines
 from app.cli.output import Column, print_facts, print_table, visible
 from app.cli.progress import bar
 from app.cli.session import Session
@@ -47,7 +47,7 @@ def test_tables_facts_lines_and_answers_do_nothing_to_a_terminal(capsys: pytest.
     print_table([JOB], (Column("name", lambda row: row["name"]),))
     print_facts({"name": HOSTILE})
     say_done(session, JOB)
-    _print(session, [LINE | {"by": f"user:{HOSTILE}"}], {"j1": HOSTILE})
+    print_lines(session, [LINE | {"by": f"user:{HOSTILE}"}], {"j1": HOSTILE})
     out = capsys.readouterr().out
     assert acted_on(out) == []
     assert len(out.splitlines()) == 2 + len(HOSTILE.splitlines()) + 1 + 1, "only a fact has lines of its own"

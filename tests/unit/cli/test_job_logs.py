@@ -10,7 +10,7 @@ import yaml
 
 from app.cli.client import ApiClient
 from app.cli.job import logs as job_logs
-from app.cli.job.logs import MAX_VISIBILITY_DELAY, _print, logs
+from app.cli.job.logs import MAX_VISIBILITY_DELAY, logs, print_lines
 from app.cli.session import Session
 
 FLIGHTS, PLANES = {"id": "flights-1", "name": "Flights"}, {"id": "planes-1", "name": "Planes"}
@@ -25,7 +25,7 @@ def test_lines_in_yaml_are_one_list_however_many_come(capsys: pytest.CaptureFixt
     session = Session(Log([]), "yaml")
     lines = [line(1, "Created", 1), line(2, "Started", 2)]
     for each in lines:
-        _print(session, [each], {})
+        print_lines(session, [each], {})
     assert yaml.safe_load(capsys.readouterr().out) == lines
 
 
@@ -42,7 +42,7 @@ class Log(ApiClient):
             return [each for each in self.jobs if query.get("search", each["name"]) == each["name"]]
         return self._found(path, query["since"])[::-1][: query["limit"]]
 
-    async def answer(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+    async def request(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
         query = more["query"]
         if query["cursor"] is None:
             if not self.later:
@@ -116,7 +116,7 @@ async def test_following_an_empty_log_tells_what_comes_first(
 def test_a_line_says_its_kind_once_and_in_the_words_of_the_command_line(
     kind: str, message: str, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _print(Session(Log([]), "table"), [line(1, kind, 1, message=message)], {"flights-1": ""})
+    print_lines(Session(Log([]), "table"), [line(1, kind, 1, message=message)], {"flights-1": ""})
     assert shown(capsys) == [expected]
 
 
@@ -124,11 +124,11 @@ def test_a_long_line_goes_on_below_on_a_terminal_and_stays_one_in_a_pipe(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     long = [line(1, "Error", 1, message="Error: " + "the provider did not answer " * 8)]
-    _print(Session(Log([]), "table"), long, {"flights-1": ""})
+    print_lines(Session(Log([]), "table"), long, {"flights-1": ""})
     assert len(capsys.readouterr().out.splitlines()) == 1
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
-    _print(Session(Log([]), "table"), long, {"flights-1": ""})
+    print_lines(Session(Log([]), "table"), long, {"flights-1": ""})
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", each) for each in capsys.readouterr().out.splitlines()]
     assert max(map(len, lines)) <= 80
     begin = lines[0].index("the provider")

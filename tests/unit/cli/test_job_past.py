@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.cli.client import ApiClient
-from app.cli.job.history import diff, history
+from app.cli.job.read import diff, history
 from app.cli.session import Session
 
 ONCE = {"kind": "once", "every_seconds": 0, "cron": "", "time_zone": "UTC", "quiet": []}

@@ -9,7 +9,7 @@ import yaml
 
 from app.cli.client import ApiClient
 from app.cli.data.lane import length, list_lanes, pause_lane, rate, show_lane
-from app.cli.job.ingest_wait import ingest_progress, wait_ingested
+from app.cli.job.wait import ingest_progress, wait_ingested
 from app.cli.session import Session
 
 AT = "2026-02-01T10:00:00Z"
@@ -112,7 +112,7 @@ def test_rates_for_a_person(given: float | None, shown: str) -> None:
 async def test_an_upload_is_waited_for_and_a_paused_lane_is_told_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("app.cli.job.ingest_wait.POLL_INTERVAL_SECONDS", 0)
+    monkeypatch.setattr("app.cli.job.wait.POLL_INTERVAL_SECONDS", 0)
     api = Lanes()
     await wait_ingested(Session(api, "table"), "job", "backfill")
     assert next(api.jobs, None) is None, "to the end"

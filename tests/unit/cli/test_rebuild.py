@@ -8,11 +8,9 @@ import pytest
 import yaml
 
 from app.cli.client import ApiClient
+from app.cli.data.rebuild import discard_rebuild, list_rebuilds, promote_rebuild, show_rebuild, start, undo
+from app.cli.data.rebuild_report import print_report, progress_text
 from app.cli.exits import CONFLICT, NOT_FOUND, Stopped
-from app.cli.rebuild.group import discard_rebuild, list_rebuilds, promote_rebuild, show_rebuild
-from app.cli.rebuild.report import print_report
-from app.cli.rebuild.start import start, undo
-from app.cli.rebuild.wait import says
 from app.cli.session import Session
 
 AT = "2026-02-01T10:00:00Z"
@@ -67,7 +65,7 @@ class Rebuilds(ApiClient):
         self.sent.append((path, body))
         return REBUILD if path == "/v2/rebuild" else PROMOTED
 
-    async def answer(self, method: str, path: str, body: Any = None, **more: Any) -> dict[str, Any]:
+    async def request(self, method: str, path: str, body: Any = None, **more: Any) -> dict[str, Any]:
         self.sent.append((path, body))
         return {"data": REBUILD, "message": "started; the job is Running"}
 
@@ -81,9 +79,9 @@ async def test_how_far_one_is_and_what_it_is_made_by(capsys: pytest.CaptureFixtu
     said = capsys.readouterr().out
     assert "reading messages, 42 %, 12,345 messages, 4,568/s, ETA 1 min 15 s" in said
     assert "rules       mapping of orders: version 2; in force is version 1\n            all messages count\n" in said
-    assert says(REBUILD | {"progress": None}).startswith("queued (no worker has picked it up)")
+    assert progress_text(REBUILD | {"progress": None}).startswith("queued (no worker has picked it up)")
     going = PROMOTED | {"progress": PROGRESS | {"phase": "waiting_for_lanes", "waiting_for": ["a/1", "a/2"]}}
-    assert says(going) == "waiting for the lanes to switch to its rules, 2 partitions left"
+    assert progress_text(going) == "waiting for the lanes to switch to its rules, 2 partitions left"
 
 
 async def test_a_report_says_what_becomes_of_profiles(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,7 @@ eve@example.com,,Wien,2026-06-01T10:00:00Z
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
-    folder = tmp_path_factory.mktemp("plans")
+    folder = tmp_path_factory.mktemp("previews")
     roles = ("control", "api", "lane-realtime", "lane-backfill", "profiles")
     async with (
         await Broker.start(folder / "broker") as broker,
@@ -54,12 +54,12 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
         yield made
 
 
-async def planned(port: Port, sample: bytes | None, query: str = "?stream=visits") -> Answer:
-    return await port.client.ask("POST", f"/v2/backfill/plan{query}", raw=sample, Content_Type="text/csv")
+async def preview_of(port: Port, sample: bytes | None, query: str = "?stream=visits") -> Answer:
+    return await port.client.ask("POST", f"/v2/backfill/preview{query}", raw=sample, Content_Type="text/csv")
 
 
-def codes(plan: dict[str, Any]) -> set[str]:
-    return {each["code"] for each in plan["warnings"]}
+def codes(preview: dict[str, Any]) -> set[str]:
+    return {each["code"] for each in preview["warnings"]}
 
 
 async def test_it_foresees_what_then_happens(port: Port) -> None:
@@ -68,23 +68,23 @@ ada@example.com,,Enns,,2020-01-01T10:00:00Z
 eve@example.com,c9,Rust,33,2021-01-01T10:00:00Z
 max@example.com,,Wels,,2022-01-01T10:00:00Z
 """
-    plan = (await planned(port, history, "?stream=visits&messages=900000")).data
-    found = plan["profiles"]
-    assert (plan["messages"], plan["needed"], plan["sample"]["counting"]) == (900_000, True, 3)
+    preview = (await preview_of(port, history, "?stream=visits&messages=900000")).data
+    found = preview["profiles"]
+    assert (preview["messages"], preview["needed"], preview["sample"]["counting"]) == (900_000, True, 3)
     assert (found["added"], found["changed"], found["joined"], found["unchanged"]) == (1, 1, 1, 1)
     assert found["attributes"] == {"age": {"filled": 1, "replaced": 0}, "city": {"filled": 1, "replaced": 0}}
     assert found["older_messages"] == 2
-    assert (plan["oldest"], plan["newest"]) == ("2020-01-01T10:00:00Z", "2022-01-01T10:00:00Z")
-    assert plan["oldest_age_seconds"] > plan["newest_age_seconds"] > 0
-    assert "years old" in plan["in_words"][0]
-    assert codes(plan) == set()
+    assert (preview["oldest"], preview["newest"]) == ("2020-01-01T10:00:00Z", "2022-01-01T10:00:00Z")
+    assert preview["oldest_age_seconds"] > preview["newest_age_seconds"] > 0
+    assert "years old" in preview["in_words"][0]
+    assert codes(preview) == set()
     assert (await port.client.ask("GET", "/v2/profile/email:max@example.com")).status == 404, "nothing was kept"
 
     upload = (await port.bulk("visits", history)).data["upload_id"]
     await until(port.client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
     joined = await until(port.client, "/v2/profile/cookie:c9", lambda each: each["id"] == "email:eve@example.com")
     assert {name: each["value"] for name, each in joined["attributes"].items()} == {"city": "Wien", "age": 33}
-    again = (await planned(port, history)).data
+    again = (await preview_of(port, history)).data
     assert (again["needed"], again["profiles"]["unchanged"]) == (False, 3)
     assert "By the sample nothing would change: this backfill isn't needed." in again["in_words"]
 
@@ -95,40 +95,42 @@ ada@example.com,Enns,many,
 ,Rust,,2021-01-01T10:00:00Z
 max@example.com,Wels,,2150-01-01T10:00:00Z
 """
-    plan = (await planned(port, odd)).data
-    assert codes(plan) == {"undated", "nobody", "future", "faults"}
-    assert {each["part"] for each in plan["sample"]["faults"]} == {"attribute age"}
-    unmapped = (await planned(port, odd, "?stream=clicks")).data
+    preview = (await preview_of(port, odd)).data
+    assert codes(preview) == {"undated", "nobody", "future", "faults"}
+    assert {each["part"] for each in preview["sample"]["faults"]} == {"attribute age"}
+    unmapped = (await preview_of(port, odd, "?stream=clicks")).data
     assert ("no_mapping" in codes(unmapped), unmapped["needed"]) == (True, None)
     await port.client.post("/v2/lane/backfill/pause")
-    assert "lane_paused" in codes((await planned(port, odd)).data)
+    assert "lane_paused" in codes((await preview_of(port, odd)).data)
     await port.client.post("/v2/lane/backfill/resume")
-    typed = (await planned(port, None, "?stream=visits&messages=5&since=2020-01-01T00:00:00Z")).data
+    typed = (await preview_of(port, None, "?stream=visits&messages=5&since=2020-01-01T00:00:00Z")).data
     assert (typed["profiles"], typed["oldest"], codes(typed)) == (None, "2020-01-01T00:00:00Z", {"no_sample"})
-    assert (await planned(port, None)).body["errors"][0]["code"] == "nothing_said"
-    assert (await planned(port, b"email,city,when\n")).body["code"] == "no_messages"
-    assert (await planned(port, b"a,b\n" + b"1,2\n" * 1_200_000)).status == 413
+    assert (await preview_of(port, None)).body["errors"][0]["code"] == "nothing_said"
+    assert (await preview_of(port, b"email,city,when\n")).body["code"] == "no_messages"
+    assert (await preview_of(port, b"a,b\n" + b"1,2\n" * 1_200_000)).status == 413
 
 
 async def test_it_says_that_a_file_was_sent_before(port: Port) -> None:
     visits, named = b"email,city,when\nada@example.com,Graz,2024-01-01T10:00:00Z\n", "filename=january.csv"
-    assert "sent_before" not in codes((await planned(port, visits, f"?stream=visits&{named}")).data)
+    assert "sent_before" not in codes((await preview_of(port, visits, f"?stream=visits&{named}")).data)
     upload = (await port.bulk("visits", visits, f"?{named}")).data["upload_id"]
     await until(port.client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed")
-    (warning,) = (await planned(port, visits, f"?stream=visits&{named}")).data["warnings"]
+    (warning,) = (await preview_of(port, visits, f"?stream=visits&{named}")).data["warnings"]
     assert warning["code"] == "sent_before"
     assert f"january.csv was sent into the stream already: {upload}, 20" in warning["message"]
-    assert "sent_before" not in codes((await planned(port, visits, f"?stream=clicks&{named}")).data), "another stream"
-    assert "sent_before" not in codes((await planned(port, visits)).data), "nobody knows its name"
+    assert "sent_before" not in codes((await preview_of(port, visits, f"?stream=clicks&{named}")).data), (
+        "another stream"
+    )
+    assert "sent_before" not in codes((await preview_of(port, visits)).data), "nobody knows its name"
 
 
 async def test_the_command_line_tells_it_in_words(port: Port, tmp_path: Path) -> None:
     file = tmp_path / "part.ndjson"
     file.write_text('{"email": "new@example.com", "city": "Wels", "when": "2020-01-01T00:00:00Z"}\nnothing\n')
-    code, said = await entrepot(port, "backfill", "plan", "visits", str(file), "--messages", "1000")
+    code, said = await entrepot(port, "backfill", "preview", "visits", str(file), "--messages", "1000")
     assert code == 0, said
     assert "of 1 profile 1 would be new" in said
     assert "warning: 1 of 2 records can't be taken at all" in said
-    code, said = await entrepot(port, "backfill", "plan", "visits", "--messages", "1000", "-o", "json")
+    code, said = await entrepot(port, "backfill", "preview", "visits", "--messages", "1000", "-o", "json")
     assert (code, orjson.loads(said)["messages"]) == (0, 1000)
-    assert (await entrepot(port, "backfill", "plan", "visits"))[0] == 5
+    assert (await entrepot(port, "backfill", "preview", "visits"))[0] == 5

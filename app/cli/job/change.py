@@ -1,4 +1,4 @@
-"""`entrepot job create` and `edit`: create and change jobs from options and fields."""
+"""`entrepot job create`, `edit`, `revert` and the actions: the commands that change a job."""
 
 from typing import Any, Final
 from urllib.parse import quote
@@ -8,11 +8,11 @@ import click
 
 from app.cli.client import problem_text
 from app.cli.exits import REFUSED, Stopped
-from app.cli.job.actions import say_done
-from app.cli.job.reference import find_job
-from app.cli.job.values import cadence, configuration, json_object
+from app.cli.job.arguments import cadence, configuration, find_job, json_object
 from app.cli.job.wait import WAIT, is_visible, waited
-from app.cli.session import Session, talks
+from app.cli.output import serialized, visible
+from app.cli.param_types import DURATION
+from app.cli.session import Session, api_command
 
 CADENCE: Final = click.option(
     "--cadence",
@@ -39,7 +39,7 @@ FIELDS: Final = click.argument("fields", nargs=-1)
 @click.option("--idempotency-key", metavar="KEY", help="A repeated request with this key returns the same job.")
 @WAIT
 @FIELDS
-@talks
+@api_command
 async def create(
     session: Session,
     provider: str,
@@ -104,7 +104,7 @@ async def _validate(session: Session, body: dict[str, Any]) -> None:
     help="Overwrite the checkpoint (job must be paused); {} restarts from the beginning.",
 )
 @FIELDS
-@talks
+@api_command
 async def edit(
     session: Session,
     job: str,
@@ -132,8 +132,85 @@ async def edit(
     wanted = {key: value for key, value in patch.items() if value is not None}
     if not wanted:
         raise click.UsageError("nothing to change: give an option or a field")
-    found = await find_job(session.api, job)
-    headers = {"If-Match": f'"{found["revision"]}"', "Content-Type": "application/merge-patch+json"}
-    answer = await session.api.answer("PATCH", f"/v2/job/{found['id']}", wanted, headers=headers)
-    after = answer["data"]
-    say_done(session, found | after if is_visible(after) else after, answer.get("message", ""))
+    before = await find_job(session.api, job)
+    headers = {"If-Match": f'"{before["revision"]}"', "Content-Type": "application/merge-patch+json"}
+    response = await session.api.request("PATCH", f"/v2/job/{before['id']}", wanted, headers=headers)
+    after = response["data"]
+    say_done(session, before | after if is_visible(after) else after, response.get("message", ""))
+
+
+@click.command(short_help="Pause at the next record.")
+@click.argument("job")
+@click.option("--for", "span", metavar="SPAN", type=DURATION, help="Resume after this duration: 90s, 15m, 1h30m, 2d.")
+@api_command
+async def pause(session: Session, job: str, span: str | None) -> None:
+    """Pause a JOB at the next record, for a duration or until it is resumed."""
+    await _act(session, job, "pause", span=span)
+
+
+@click.command(short_help="Resume after a pause or a failure.")
+@click.argument("job")
+@WAIT
+@api_command
+async def resume(session: Session, job: str, *, wait: bool) -> int:
+    """Resume a JOB after a pause or a failure."""
+    after = await _act(session, job, "resume")
+    return await waited(session, after) if wait else 0
+
+
+@click.command(short_help="Run now.")
+@click.argument("job")
+@WAIT
+@api_command
+async def run(session: Session, job: str, *, wait: bool) -> int:
+    """Run a JOB now instead of at its scheduled time, or again after it completed."""
+    after = await _act(session, job, "run")
+    return await waited(session, after) if wait else 0
+
+
+@click.command(short_help="Delete (archive) a job.")
+@click.argument("job")
+@api_command
+async def kill(session: Session, job: str) -> None:
+    """Delete (archive) a JOB: it stops, and can be restored for 90 days."""
+    await _act(session, job, "kill")
+
+
+@click.command(short_help="Restore a deleted job.")
+@click.argument("job")
+@api_command
+async def restore(session: Session, job: str) -> None:
+    """Restore a deleted JOB. It is paused until it is resumed."""
+    await _act(session, job, "restore")
+
+
+@click.command(short_help="Revert to an older configuration.")
+@click.argument("job")
+@click.argument("version", type=int)
+@api_command
+async def revert(session: Session, job: str, version: int) -> None:
+    """Revert a JOB to VERSION of its configuration, schedule and retry policy, as a new version."""
+    before = await find_job(session.api, job)
+    response = await session.api.request("POST", f"/v2/job/{before['id']}/revert/{version}")
+    say_done(session, before | response["data"], response["message"])
+
+
+async def _act(session: Session, job: str, action: str, *, span: str | None = None) -> dict[str, Any]:
+    before = await find_job(session.api, job)
+    after: dict[str, Any] = await session.api.send("POST", f"/v2/job/{before['id']}/{action}", for_=span)
+    now = before | after if is_visible(after) else after
+    say_done(session, now)
+    return now
+
+
+def say_done(session: Session, job: dict[str, Any], message: str = "") -> None:
+    """Print the state of a job after a change, and the message of the API."""
+    if session.output == "table" and not is_visible(job):
+        click.echo(f"accepted; not visible yet, check with: entrepot job show {job['id']}")
+    elif session.output == "table":
+        reason = f", {job['reason']}" if job["reason"] else ""
+        click.echo(f"{job['id']}  {visible(job['name'])}: {job['status']}{reason}")
+        if message:
+            click.echo(visible(message))
+    else:
+        click.echo(serialized(job, session.output))

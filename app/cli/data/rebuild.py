@@ -1,0 +1,211 @@
+"""`entrepot rebuild` and `entrepot job undo`: build profiles beside the live ones, compare, promote or discard."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+
+from app.cli.data.rebuild_report import followed, print_rebuild, status_of
+from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, Stopped
+from app.cli.job.arguments import find_job
+from app.cli.lazy import SpelledOut
+from app.cli.output import Column, moment, show, visible
+from app.cli.param_types import MOMENTS, PAST
+from app.cli.session import Session, api_command
+
+MIN_PREFIX_LENGTH: Final = 4
+WAIT: Final = click.option("-w", "--wait", is_flag=True, help="Wait until it is ready, and show the report.")
+REBUILD: Final = click.argument("rebuild", required=False)
+COLUMNS: Final = (
+    Column("id", lambda row: row["id"][:8]),
+    Column("status", status_of),
+    Column("started", lambda row: moment(row["started_at"])),
+    Column("by", lambda row: row["started_by"], drop=2),
+    Column("ended", lambda row: moment(row["ended_at"]), drop=1),
+    Column("comment", lambda row: row["note"], wraps=16),
+)
+
+
+@click.group(cls=SpelledOut)
+def rebuild() -> None:
+    """Reprocess profiles with other rules or without some messages, compare, and promote or discard the result.
+
+    REBUILD is an id or an id prefix; default: the rebuild in progress. Only one can run at a time.
+    """
+
+
+@rebuild.command("list")
+@api_command
+async def list_rebuilds(session: Session) -> None:
+    """List rebuilds, newest first."""
+    rebuilds = await session.api.get("/v2/rebuild")
+    show(rebuilds, session.output, COLUMNS)
+    if not rebuilds and session.output == "table":
+        click.echo("no rebuilds; to start one, see `entrepot rebuild start --help`", err=True)
+
+
+@rebuild.command("show")
+@REBUILD
+@api_command
+async def show_rebuild(session: Session, rebuild: str | None) -> None:
+    """Show a REBUILD (default: the newest) with its rules, progress and report."""
+    rebuilds = await session.api.get("/v2/rebuild")
+    name = _named(rebuilds, rebuild) if rebuild else _newest(rebuilds)
+    print_rebuild(session, await session.api.get(f"/v2/rebuild/{name}"))
+
+
+@rebuild.command("promote")
+@REBUILD
+@click.option("-w", "--wait", is_flag=True, help="Wait until it serves look-ups.")
+@api_command
+async def promote_rebuild(session: Session, rebuild: str | None, *, wait: bool) -> None:
+    """Make a REBUILD live and activate its rules. To roll back: rebuild start --previous.
+
+    Exit code 4 when it is not ready, or other rules were applied meanwhile.
+    """
+    promoted = await _act(session, rebuild, "promote")
+    print_rebuild(session, await followed(session, promoted["id"], "live") if wait else promoted)
+
+
+@rebuild.command("discard")
+@REBUILD
+@api_command
+async def discard_rebuild(session: Session, rebuild: str | None) -> None:
+    """Discard a REBUILD, finished or not. Live profiles are unchanged."""
+    print_rebuild(session, await _act(session, rebuild, "discard"))
+
+
+async def _act(session: Session, reference: str | None, action: str) -> Mapping[str, Any]:
+    rebuilds = await session.api.get("/v2/rebuild")
+    name = _named(rebuilds, reference) if reference else _in_progress(rebuilds, action)
+    changed: Mapping[str, Any] = await session.api.send("POST", f"/v2/rebuild/{name}/{action}")
+    return changed
+
+
+def _named(rebuilds: Sequence[Mapping[str, Any]], reference: str) -> str:
+    matches = [row["id"] for row in rebuilds if row["id"].startswith(reference)]
+    if len(matches) != 1 or len(reference) < MIN_PREFIX_LENGTH:
+        raise Stopped(f"no rebuild matches {reference!r}; see `entrepot rebuild list`", NOT_FOUND)
+    return str(matches[0])
+
+
+def _newest(rebuilds: Sequence[Mapping[str, Any]]) -> str:
+    if not rebuilds:
+        raise Stopped("no rebuilds; to start one, see `entrepot rebuild start --help`", NOT_FOUND)
+    return str(rebuilds[0]["id"])
+
+
+def _in_progress(rebuilds: Sequence[Mapping[str, Any]], action: str) -> str:
+    rebuild_id = next((row["id"] for row in rebuilds if row["status"] in {"under_way", "ready"}), None)
+    if rebuild_id is None:
+        raise Stopped(f"no rebuild in progress to {action}", CONFLICT)
+    return str(rebuild_id)
+
+
+@rebuild.command("start", short_help="Build profiles from scratch, beside the live ones.")
+@click.option(
+    "--identity", type=click.IntRange(1), metavar="VERSION", help="Version of the identity rules; may be a draft."
+)
+@click.option(
+    "--mapping", "mappings", multiple=True, metavar="STREAM=VERSION", help="Version of a mapping; may be a draft."
+)
+@click.option(
+    "--stream", "streams", multiple=True, help="Only these streams; promotion removes the mappings of all others."
+)
+@click.option("--since", type=PAST, metavar="MOMENT", help=f"Only messages after this event time: {MOMENTS}")
+@click.option("--until", type=PAST, metavar="MOMENT", help="Only messages before this event time.")
+@click.option("--all-time", is_flag=True, help="Remove the time range of the active rules.")
+@click.option("--exclude-job", multiple=True, metavar="JOB", help="Exclude the messages that it has sent so far.")
+@click.option("--include-job", multiple=True, metavar="JOB", help="Re-include a job that was excluded.")
+@click.option("--previous", is_flag=True, help="Roll back to the rules before the latest promotion.")
+@click.option("--note", help="Comment.")
+@WAIT
+@api_command
+async def start(
+    session: Session,
+    identity: int | None,
+    mappings: tuple[str, ...],
+    streams: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    exclude_job: tuple[str, ...],
+    include_job: tuple[str, ...],
+    note: str | None,
+    *,
+    all_time: bool,
+    previous: bool,
+    wait: bool,
+) -> int:
+    """Build profiles from all raw messages, beside the live ones. Options not given keep the active rules.
+
+    Live profiles are unchanged until promotion. Exit code 4 when another rebuild is in progress, 5 for unknown
+    versions, jobs or streams.
+
+    \b
+    entrepot rebuild start --mapping orders=3 --note "city from the address" --wait
+    entrepot rebuild start --exclude-job bad-import.csv
+    """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
+    body: dict[str, Any] = {"since": None, "until": None} if all_time else {}
+    options = {
+        "identity": identity,
+        "mappings": _versions(mappings),
+        "streams": streams,
+        "since": since,
+        "until": until,
+        "without": [await _job(session, job) for job in exclude_job],
+        "with": [await _job(session, job) for job in include_job],
+        "former": previous,
+        "note": note,
+    }
+    body |= {name: value for name, value in options.items() if value}
+    return await _finish(session, await session.api.send("POST", "/v2/rebuild", body), wait=wait)
+
+
+@click.command(short_help="Rebuild profiles without the messages of a job.")
+@click.argument("job")
+@WAIT
+@api_command
+async def undo(session: Session, job: str, *, wait: bool) -> int:
+    """Rebuild profiles without the messages that a JOB or an upload has sent so far; all else is unchanged.
+
+    Live profiles are unchanged until `entrepot rebuild promote`. Exit code 4 when it sent no messages, or another
+    rebuild is in progress.
+    """
+    job_id = quote(await _job(session, job), safe="")
+    response = await session.api.request("POST", f"/v2/job/{job_id}/undo")
+    if warning := response.get("message", "").partition("; ")[2]:
+        click.echo(visible(warning), err=True)
+    return await _finish(session, response["data"], wait=wait)
+
+
+async def _finish(session: Session, started: Mapping[str, Any], *, wait: bool) -> int:
+    """Print a started rebuild, with --wait once it is ready; return the exit code."""
+    is_visible = "status" in started
+    ended = await followed(session, started["id"], "ready") if wait and is_visible else started
+    print_rebuild(session, ended)
+    return ERROR if wait and (not is_visible or ended["status"] == "discarded") else 0
+
+
+async def _job(session: Session, reference: str) -> str:
+    """Return the id of a job reference; an unknown one may be the id of an upload without a job."""
+    try:
+        job_id: str = (await find_job(session.api, reference))["id"]
+    except Stopped as stopped:
+        if stopped.exit_code != NOT_FOUND:
+            raise
+        return reference
+    return job_id
+
+
+def _versions(mappings: Sequence[str]) -> dict[str, int]:
+    versions = {}
+    for mapping in mappings:
+        stream, equals, version = mapping.rpartition("=")
+        if not equals or not stream or not (version.isascii() and version.isdigit()):
+            raise click.BadParameter(
+                f"invalid mapping version {mapping!r}; expected STREAM=VERSION, such as orders=3",
+                param_hint="--mapping",
+            )
+        versions[stream] = int(version)
+    return versions

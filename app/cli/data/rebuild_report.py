@@ -1,0 +1,161 @@
+"""Prints a rebuild: its status, progress and report; waits until it is ready or live."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+import click
+
+from app.cli.data.lane import length, rate
+from app.cli.output import Column, moment, print_facts, print_table, serialized
+from app.cli.progress import bar
+from app.cli.session import Session
+
+POLL_INTERVAL_SECONDS: Final = 0.5
+PHASES: Final = {
+    "building": "reading messages",
+    "comparing": "comparing profiles",
+    "keeping_up": "caught up with live messages",
+    "waiting_for_lanes": "waiting for the lanes to switch to its rules",
+    "handing_over": "handing over",
+    "going_live": "activating",
+    "live": "live",
+}
+WORDS: Final = {
+    "unchanged": "unchanged",
+    "other_evidence": "same values, different source messages",
+    "changed": "changed values or identities",
+    "added": "added",
+    "removed": "removed",
+    "split": "split",
+    "merged": "merged",
+    "moving": "changing during the comparison, skipped",
+}
+PARTS: Final = {
+    "changed": ("before", "after"),
+    "added": ("identities", "attributes"),
+    "removed": ("identities", "attributes"),
+    "split": ("into",),
+    "merged": ("of",),
+}
+
+
+async def followed(session: Session, rebuild_id: str, until: Literal["ready", "live"]) -> Mapping[str, Any]:
+    """Return a rebuild once it is ready, live, discarded or superseded."""
+    with bar("rebuild") as update:
+        while True:
+            rebuild: Mapping[str, Any] = await session.api.get(f"/v2/rebuild/{rebuild_id}")
+            if _is_over(rebuild, until):
+                return rebuild
+            progress = rebuild["progress"] or {}
+            update(progress.get("share") or 0, 1, progress_text(rebuild))
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
+
+
+def _is_over(rebuild: Mapping[str, Any], until: Literal["ready", "live"]) -> bool:
+    match rebuild["status"]:
+        case "under_way":
+            return False
+        case "promoted" if until == "live":
+            return rebuild["live"] or rebuild["progress"] is None
+        case _:
+            return True
+
+
+def progress_text(rebuild: Mapping[str, Any]) -> str:
+    """Describe the progress of a rebuild in one line; empty when it is over."""
+    progress = rebuild["progress"]
+    if progress is None:
+        return "queued (no worker has picked it up)" if rebuild["status"] == "under_way" else ""
+    if rebuild["status"] == "ready":
+        return PHASES["keeping_up"]
+    parts = [PHASES.get(progress["phase"], progress["phase"])]
+    if progress["phase"] == "building":
+        parts += [f"{100 * progress['share']:.0f} %"] if progress["share"] is not None else []
+        parts.append(f"{progress['messages']:,} messages")
+        parts += [f"{rate(progress['messages_per_second'])}/s"] if progress["messages_per_second"] else []
+        parts += [f"ETA {length(progress['eta_seconds'])}"] if progress["eta_seconds"] else []
+    if progress["phase"] == "waiting_for_lanes" and progress["waiting_for"]:
+        parts.append(f"{len(progress['waiting_for'])} partitions left")
+    return ", ".join(parts)
+
+
+def status_of(rebuild: Mapping[str, Any]) -> str:
+    """Return the status as text."""
+    if rebuild["live"]:
+        return "promoted, live"
+    return str(rebuild["status"]).replace("_", " ")
+
+
+def print_rebuild(session: Session, rebuild: Mapping[str, Any]) -> None:
+    """Print a rebuild with its report; without a status, how to check it later."""
+    if session.output != "table":
+        click.echo(serialized(rebuild, session.output))
+    elif "status" not in rebuild:
+        click.echo(f"accepted; not visible yet, check with: entrepot rebuild show {rebuild['id']}")
+    else:
+        _print_status(rebuild)
+
+
+def _print_status(rebuild: Mapping[str, Any]) -> None:
+    progress = "" if rebuild["live"] else progress_text(rebuild)
+    ended = f"{moment(rebuild['ended_at'])}, by {rebuild['ended_by']}" if rebuild["ended_at"] else ""
+    print_facts(
+        {
+            "rebuild": rebuild["id"],
+            "comment": rebuild["note"],
+            "status": status_of(rebuild),
+            "rules": "\n".join(rebuild["recipe"]["in_words"]),
+            "progress": progress,
+            "started": f"{moment(rebuild['started_at'])}, by {rebuild['started_by']}",
+            "ready": moment(rebuild["ready_at"]),
+            "ended": ended,
+            "generation": str(rebuild["generation"] or ""),
+        }
+    )
+    if rebuild["report"]:
+        click.echo()
+        print_report(rebuild["report"])
+    elif rebuild["ready_at"] and rebuild["report"] is None:
+        click.echo("\nthe report has expired")
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    """Print a report of the API."""
+    compared = moment(report["compared_at"])
+    if report["not_compared"]:
+        print_facts({"compared": f"skipped: {report['not_compared']}"})
+        return
+    sides = {
+        name: f"{_profiles(report[name]['profiles'])}, digest {report[name]['digest']}" for name in ("live", "rebuilt")
+    }
+    print_facts({"compared": compared, **sides, "equal": "yes" if report["equal"] else "no"})
+    click.echo()
+    counts = report["counts"]
+    rows = [{"what": what, "count": f"{counts[name]:,}"} for name, what in WORDS.items() if counts.get(name)]
+    print_table(rows, [Column("profiles", lambda row: row["count"], right=True), Column("", lambda row: row["what"])])
+    for name, samples in report["samples"].items():
+        click.echo()
+        print_table(samples, [Column(name, lambda row: row["profile"], wraps=14), *map(_column, PARTS[name])])
+
+
+def _profiles(count: int) -> str:
+    return "1 profile" if count == 1 else f"{count:,} profiles"
+
+
+def _column(name: str) -> Column:
+    return Column(name, lambda row: _part(row[name]), wraps=10)
+
+
+def _part(part: Mapping[str, Any] | Sequence[str]) -> str:
+    """Format a part of a sample in one line: identities as a list, attributes with values."""
+    if not isinstance(part, Mapping):
+        return ", ".join(part)
+    if set(part) <= {"identities", "attributes"}:
+        both = [_part(part[name]) for name in ("identities", "attributes") if part.get(name)]
+        return "; ".join(both)
+    return ", ".join(f"{name}: {_value(value)}" for name, value in part.items())
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else "—" if value is None else serialized(value, "line")

@@ -1,0 +1,190 @@
+"""`entrepot job list`, `show`, `history` and `diff`: the commands that read."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from app.cli.exits import NOT_FOUND, Stopped
+from app.cli.job.arguments import EVERY_STATUS, find_job
+from app.cli.job.wait import counts, ingest_progress
+from app.cli.output import Column, moment, print_facts, serialized, show, visible
+from app.cli.param_types import AS_OF, MOMENTS
+from app.cli.session import Session, api_command
+from app.cli.vocabulary import possible
+from projections.views.job_summary import cadence_in_words
+from schemas.policies import Cadence, QuietWindow
+
+PAGE: Final = 200
+SORTS: Final = ("name", "status", "created", "updated", "next_at")
+
+JOBS: Final = (
+    Column("id", lambda job: job["id"][:8], drop=3),
+    Column("name", lambda job: job["name"], shrinks=True),
+    Column("type", lambda job: f"{job['provider']} {job['job_type']}", drop=4),
+    Column("status", lambda job: job["status"]),
+    Column("reason", lambda job: job["reason"], drop=6),
+    Column("read", lambda job: job["total_counts"]["read"], right=True, drop=1),
+    Column("accepted", lambda job: job["total_counts"]["accepted"], right=True, drop=5),
+    Column("rejected", lambda job: job["total_counts"]["rejected"], right=True, drop=2),
+    Column("next", lambda job: moment(job["next_at"]), drop=7),
+    Column("updated", lambda job: moment(job["updated_at"]), drop=8),
+)
+COLOURS_OF_LINES: Final = {"+": "green", "-": "red", "@": "cyan"}
+HISTORY: Final = (
+    Column("version", lambda row: row["version"], right=True),
+    Column("at", lambda row: moment(row["at"])),
+    Column("by", lambda row: row["by"], wraps=8),
+    Column("cadence", lambda row: row["cadence"], wraps=9),
+    Column("changes", lambda row: row["changed"], wraps=16),
+)
+
+
+@click.command("list", short_help="List jobs.")
+@click.option("--status", multiple=True, type=click.Choice(EVERY_STATUS, case_sensitive=False), help="May be repeated.")
+@click.option("--provider", help="Only jobs of this provider.")
+@click.option("--search", help="Text in the name, the description or the id.")
+@click.option(
+    "--sort", type=click.Choice([*SORTS, *(f"-{key}" for key in SORTS)]), default="name", help="Sort key; - reverses."
+)
+@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="Maximum number of jobs.")
+@api_command
+async def list_jobs(
+    session: Session, status: tuple[str, ...], provider: str | None, search: str | None, sort: str, limit: int
+) -> None:
+    """List jobs; deleted ones only with --status Killed."""
+    jobs: list[Any] = []
+    cursor: str | None = None
+    while len(jobs) < limit:
+        query = {"status": status, "provider": provider, "search": search, "sort": sort, "cursor": cursor}
+        page = await session.api.request("GET", "/v2/job", query={**query, "limit": min(PAGE, limit - len(jobs))})
+        jobs += page["data"]
+        cursor = page.get("next_cursor")
+        if cursor is None:
+            break
+    show(jobs, session.output, JOBS)
+    if cursor is not None:
+        click.echo(f"there are more than {limit:,}; raise --limit to see them", err=True)
+    elif not jobs and session.output == "table":
+        click.echo("no jobs; to create one, see `entrepot job create --help`", err=True)
+
+
+@click.command("show", short_help="Show a job.")
+@click.argument("job")
+@click.option("--as-of", metavar="MOMENT", type=AS_OF, help=f"State at this time: {MOMENTS}")
+@api_command
+async def show_job(session: Session, job: str, as_of: str | None) -> None:
+    """Show a JOB, now or at a point in time."""
+    shown = await session.api.get(f"/v2/job/{(await find_job(session.api, job))['id']}", as_of=as_of)
+    if session.output == "table":
+        print_facts(facts(shown))
+    else:
+        click.echo(serialized(shown, session.output))
+
+
+def facts(job: Mapping[str, Any]) -> dict[str, str]:
+    """Return the facts of a job to print, empty when there is no value."""
+    errors = job["errors"]
+    cadence = {name: value for name, value in job["cadence"].items() if value}
+    return {
+        "id": job["id"],
+        "name": job["name"],
+        "description": job["description"],
+        "type": f"{job['provider']} {job['job_type']}"
+        + (f" ({job['kind']})" if job["kind"] != job["job_type"] else ""),
+        "status": job["status"] + (f", {job['reason']}" if job["reason"] else ""),
+        "since": moment(job["since"]),
+        "until": moment(job["sleep_until"]),
+        "next": moment(job["next_at"]),
+        "summary": job["summary"],
+        "counts": counts(job),
+        "profiles": ingest_progress(job["profiles"]) if job["profiles"] else "",
+        "errors": f"{errors['consecutive']} consecutive, since {moment(errors['since'])}" if errors else "",
+        "synced": moment(job["synced_at"]),
+        "cadence": serialized(cadence, "yaml"),
+        "configuration": serialized(job["configuration"], "yaml"),
+        "version": f"{job['configuration_version']}, revision {job['revision']}",
+        "cursor": serialized(job["cursor"], "yaml") if job["cursor"] else "",
+        "created": moment(job["created_at"]),
+        "updated": moment(job["updated_at"]),
+        "actions": possible(job["allowed"]),
+    }
+
+
+@click.command(short_help="List configuration versions.")
+@click.argument("job")
+@api_command
+async def history(session: Session, job: str) -> None:
+    """List the configuration versions of a JOB, newest first, with the changes of each."""
+    _, versions = await _versions(session, job)
+    older = [*versions[1:], None]
+    rows = [_row(version, before) for version, before in zip(versions, older, strict=True)]
+    show(versions, session.output, HISTORY, rows)
+
+
+@click.command(short_help="Compare two configuration versions.")
+@click.argument("job")
+@click.argument("old", type=int, required=False)
+@click.argument("new", type=int, required=False)
+@api_command
+async def diff(session: Session, job: str, old: int | None, new: int | None) -> None:
+    """Compare two configuration versions of a JOB: OLD (default: the one before NEW) and NEW (default: the newest)."""
+    _, versions = await _versions(session, job)
+    after = _version(versions, new or versions[0]["version"])
+    before = _version(versions, old or max(1, after["version"] - 1))
+    if session.output != "table":
+        click.echo(serialized([before, after], session.output))
+        return
+    if len(versions) == 1:
+        click.echo("only version 1 exists: nothing to compare")
+    elif _text(before) == _text(after):
+        click.echo(f"versions {before['version']} and {after['version']} are identical")
+    for line in difflib.unified_diff(_text(before), _text(after), _title(before), _title(after), lineterm=""):
+        click.echo(click.style(visible(line), fg=COLOURS_OF_LINES.get(line[:1])))
+
+
+async def _versions(session: Session, job: str) -> tuple[str, list[Mapping[str, Any]]]:
+    match = await find_job(session.api, job)
+    return match["id"], await session.api.get(f"/v2/job/{match['id']}/configurations")
+
+
+def _version(versions: Sequence[Mapping[str, Any]], number: int) -> Mapping[str, Any]:
+    match = next((version for version in versions if version["version"] == number), None)
+    if match is None:
+        raise Stopped(f"no version {number}; the newest is {versions[0]['version']}", NOT_FOUND)
+    return match
+
+
+def _row(version: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+    cadence = {name: value for name, value in version["cadence"].items() if name != "quiet"}
+    quiet = tuple(QuietWindow(**window | {"days": tuple(window["days"])}) for window in version["cadence"]["quiet"])
+    return {
+        **{name: version[name] for name in ("version", "at", "by")},
+        "cadence": cadence_in_words(Cadence(**cadence, quiet=quiet)),
+        "changed": "created" if before is None else _changed(before, version),
+    }
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Return the changes of a version: fields in the syntax of `job edit`, a removed one with `-`."""
+    changes = [f"reverted to version {after['reverted_from']}"] if after["reverted_from"] else []
+    old, new = before["configuration"], after["configuration"]
+    changes += [_field(name, value) for name, value in new.items() if name not in old or old[name] != value]
+    changes += [f"-{name}" for name in old if name not in new]
+    changes += [part for part in ("cadence", "retry") if before[part] != after[part]]
+    return ", ".join(changes) or "nothing"
+
+
+def _field(name: str, value: Any) -> str:
+    return f"{name}={value}" if isinstance(value, str) else f"{name}:={serialized(value, 'line')}"
+
+
+def _title(version: Mapping[str, Any]) -> str:
+    return f"version {version['version']}, {moment(version['at'])}, {version['by']}"
+
+
+def _text(version: Mapping[str, Any]) -> list[str]:
+    """Return a version as YAML lines in a stable order."""
+    kept = {name: version[name] for name in ("configuration", "cadence", "retry")}
+    return serialized({name: dict(sorted(part.items())) for name, part in kept.items()}, "yaml").splitlines()
