@@ -32,17 +32,17 @@ class Services:
     store: ReadStore
     gateway: CommandGateway
     tail: EventTail
-    shelf: DefinitionCatalog
+    catalog: DefinitionCatalog
     tokens: Tokens
-    measures: Metrics
+    metrics: Metrics
     cluster: ClusterHealth
     limits: Limits
-    intake: IngestProducer
-    once: IdempotentWriter
+    ingest: IngestProducer
+    idempotency: IdempotentWriter
     rules: RulesReader
     lanes: LaneWatch
-    asking: ProfilesClient
-    past: ProfileHistory
+    profiles_client: ProfilesClient
+    history: ProfileHistory
     admission: Admission
     clock: Clock
 

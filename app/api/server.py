@@ -81,34 +81,34 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
     tokens.ensure_admin()
     store = await ReadStore.open(settings.database())
     stack.push_async_callback(store.close)
-    measures = new_measures()
+    metrics = new_measures()
     servers = settings.bootstrap_servers
     cluster = ClusterHealth(servers, settings.partitions)
     stack.push_async_callback(cluster.close)
-    tail, shelf = EventTail(servers), DefinitionCatalog(servers)
-    intake, rules = IngestProducer(servers), RulesReader(servers)
-    gateway = CommandGateway(servers, settings.partitions, tail, store, measures)
+    tail, catalog = EventTail(servers), DefinitionCatalog(servers)
+    ingest, rules = IngestProducer(servers), RulesReader(servers)
+    gateway = CommandGateway(servers, settings.partitions, tail, store, metrics)
     watch = LaneWatch(servers, settings.partitions, store.lanes, clock)
-    for part in (tail, shelf, gateway, intake, rules, watch):
+    for part in (tail, catalog, gateway, ingest, rules, watch):
         part.start()
         stack.push_async_callback(part.stop)
-    asking = await stack.enter_async_context(ProfilesClient(store.plane, settings.partitions))
+    profiles_client = await stack.enter_async_context(ProfilesClient(store.plane, settings.partitions))
     return Services(
         settings=settings,
         store=store,
         gateway=gateway,
         tail=tail,
-        shelf=shelf,
+        catalog=catalog,
         tokens=tokens,
-        measures=measures,
+        metrics=metrics,
         cluster=cluster,
         limits=settings.connector_limits(),
-        intake=intake,
-        once=IdempotentWriter(store, intake, clock),
+        ingest=ingest,
+        idempotency=IdempotentWriter(store, ingest, clock),
         rules=rules,
         lanes=watch,
-        asking=asking,
-        past=ProfileHistory(servers, rules),
+        profiles_client=profiles_client,
+        history=ProfileHistory(servers, rules),
         admission=Admission(settings.max_concurrent_uploads),
         clock=clock,
     )

@@ -169,7 +169,7 @@ def _too_many() -> ApiProblem:
 
 async def _write(call: RequestContext[Any, Any], records: tuple[ProducerRecord, ...]) -> None:
     try:
-        await call.api.intake.write(records)
+        await call.api.ingest.write(records)
     except (NotSentError, NotConfirmedError) as error:
         raise _unwritten(error) from error
 
@@ -178,7 +178,7 @@ async def _once(call: RequestContext[CollectQuery, None], parcel: CollectRequest
     """Write what wasn't written, and answer the same to each who repeats it."""
     view = parcel.view()
     try:
-        place = await call.api.intake.place(LANES[parcel.batch.lane].name, parcel.partition)
+        place = await call.api.ingest.place(LANES[parcel.batch.lane].name, parcel.partition)
         wanted = IdempotencyRecord(
             upload_id=parcel.upload_id,
             digest=_digest(call, body),
@@ -186,7 +186,7 @@ async def _once(call: RequestContext[CollectQuery, None], parcel: CollectRequest
             next_offset=place,
             answer=orjson.dumps(view.model_dump()),
         )
-        found = await call.api.once.write(wanted, parcel.messages, parcel.letters)
+        found = await call.api.idempotency.write(wanted, parcel.messages, parcel.letters)
     except ReusedKeyError as error:
         raise ApiProblem(422, "idempotency_key_reused", f"{error} Take a new key.") from error
     except InProgressError as error:

@@ -38,7 +38,7 @@ async def submit(call: RequestContext[Any, Any], command: DefinitionCommand) -> 
 
     """
     event = await outcome(call, command)
-    return None if event is None else call.api.shelf.get(command.definition_id)
+    return None if event is None else call.api.catalog.get(command.definition_id)
 
 
 async def outcome(call: RequestContext[Any, Any], command: DefinitionCommand) -> DefinitionEvent | None:
@@ -50,7 +50,7 @@ async def outcome(call: RequestContext[Any, Any], command: DefinitionCommand) ->
     """
     headers, api, kind = call.request.headers, call.api, type(command).__name__
     started = time.perf_counter()
-    with api.shelf.expect(command.command_id) as future:
+    with api.catalog.expect(command.command_id) as future:
         await api.gateway.deliver(
             DEFINITIONS_COMMANDS.name, command, command.definition_id, PARTITION, traceparent(headers)
         )
@@ -58,20 +58,20 @@ async def outcome(call: RequestContext[Any, Any], command: DefinitionCommand) ->
         try:
             (event,) = await asyncio.wait_for(asyncio.shield(future), left)
         except TimeoutError:
-            api.measures.commands.labels(kind, "sent").inc()
+            api.metrics.commands.labels(kind, "sent").inc()
             return None
     if isinstance(event, DefinitionRefused):
-        api.measures.commands.labels(kind, "refused").inc()
+        api.metrics.commands.labels(kind, "refused").inc()
         raise refused(event)
-    api.measures.commands.labels(kind, "done").inc()
-    api.measures.visible_seconds.observe(time.perf_counter() - started)
+    api.metrics.commands.labels(kind, "done").inc()
+    api.metrics.visible_seconds.observe(time.perf_counter() - started)
     return event
 
 
 def written(call: RequestContext[Any, Any], definition_id: str, found: Definition | None, message: str) -> web.Response:
     """Return the definition behind a write; or 202 with where to look when it is not visible yet."""
     if found is not None:
-        view = definition_view(call.api.shelf, found)
+        view = definition_view(call.api.catalog, found)
         return answer(call, view, message=message, headers=etag(found.version))
     there = f"/v2/definition/{quote(definition_id, safe='')}"
     said = "accepted; it will be visible at the address given"

@@ -61,7 +61,7 @@ class RulesBody(RootModel[dict[str, JsonValue]]):
 async def list_definitions(call: RequestContext[Query, None]) -> web.Response:
     """Return every definition."""
     check_known(call)
-    return answer(call, [definition_item(each) for each in call.api.shelf.definitions])
+    return answer(call, [definition_item(each) for each in call.api.catalog.definitions])
 
 
 async def get_definition(call: RequestContext[DefinitionQuery, None]) -> web.Response:
@@ -70,7 +70,7 @@ async def get_definition(call: RequestContext[DefinitionQuery, None]) -> web.Res
     asked = None
     if call.query.version is not None:
         asked = await _version(call, found, call.query.version)
-    return answer(call, definition_view(call.api.shelf, found, asked), headers=etag(found.version))
+    return answer(call, definition_view(call.api.catalog, found, asked), headers=etag(found.version))
 
 
 async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
@@ -86,7 +86,7 @@ async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
     except InvalidBodyError as error:
         raise invalid([FieldError(each.pointer, "invalid_body", each.message) for each in error.errors]) from error
     expected = _expected(call, definition_id)
-    found = call.api.shelf.get(definition_id)
+    found = call.api.catalog.get(definition_id)
     if found and found.draft and found.draft.body == body:
         return written(call, definition_id, found, "nothing to change")
     command = DraftDefinition(**envelope(call, definition_id, expected), body=body)
@@ -153,7 +153,7 @@ async def _side(call: RequestContext[DiffQuery, None], found: Definition, side: 
 
 
 async def _version(call: RequestContext[Any, Any], found: Definition, number: int) -> BodyView:
-    mark = call.api.shelf.versions(found.definition_id).get(number)
+    mark = call.api.catalog.versions(found.definition_id).get(number)
     if mark is None:
         raise not_found("version", str(number))
     return body_view(mark, await body_of(call, found.definition_id, mark))
@@ -167,7 +167,7 @@ async def body_of(call: RequestContext[Any, Any], definition_id: str, mark: Vers
 
     """
     try:
-        return await call.api.shelf.body(definition_id, mark)
+        return await call.api.catalog.body(definition_id, mark)
     except VersionLostError as error:
         raise not_found("version", str(mark.version)) from error
     except (KafkaError, OSError) as error:
@@ -176,7 +176,7 @@ async def body_of(call: RequestContext[Any, Any], definition_id: str, mark: Vers
 
 def check_known(call: RequestContext[Any, Any]) -> None:
     """Make sure that all definitions were read, so that what is answered isn't half of it."""
-    if not call.api.shelf.complete:
+    if not call.api.catalog.complete:
         raise ApiProblem(
             503,
             "definitions_unknown",
@@ -196,7 +196,7 @@ def known_id(call: RequestContext[Any, Any]) -> str:
 
 def _found(call: RequestContext[Any, Any]) -> Definition:
     definition_id = known_id(call)
-    found = call.api.shelf.get(definition_id)
+    found = call.api.catalog.get(definition_id)
     if found is None:
         raise not_found("definition", definition_id)
     return found
@@ -205,7 +205,7 @@ def _found(call: RequestContext[Any, Any]) -> Definition:
 def _expected(call: RequestContext[Any, Any], definition_id: str) -> int | None:
     """Return the version that the client has read, when it is the newest as far as is known here."""
     expected = expected_revision(call.request.headers)
-    found = call.api.shelf.get(definition_id)
+    found = call.api.catalog.get(definition_id)
     version = found.version if found else 0
     if expected not in {None, version}:
         raise overtaken(version, f"the newest version is {version}, not {expected}: look again")

@@ -103,7 +103,7 @@ async def preview_mapping(call: RequestContext[Query, RulesBody | None]) -> web.
 def _mapper(call: RequestContext[Query, RulesBody | None], definition_id: str, stream: str) -> Mapper:
     """Return the mapping to try, with the identity rules that it would be applied with: drafts, where there are."""
     body = canonical(call.body.root) if call.body is not None else _kept(call, definition_id).body
-    identity = _newest(call.api.shelf.get(IDENTITY))
+    identity = _newest(call.api.catalog.get(IDENTITY))
     try:
         check_body(definition_id, body)
         check_applied(Rules(identity), definition_id, body)
@@ -114,7 +114,7 @@ def _mapper(call: RequestContext[Query, RulesBody | None], definition_id: str, s
 
 
 def _kept(call: RequestContext[Any, Any], definition_id: str) -> AppliedBody:
-    known = call.api.shelf.get(definition_id)
+    known = call.api.catalog.get(definition_id)
     if known is None:
         raise not_found("definition", definition_id)
     found = _newest(known)

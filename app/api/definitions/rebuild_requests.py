@@ -84,7 +84,7 @@ async def live_rules(call: RequestContext[Any, Any]) -> Rules:
 
     """
     try:
-        return await asyncio.wait_for(call.api.rules.reached(call.api.shelf.position), RULES_SECONDS)
+        return await asyncio.wait_for(call.api.rules.reached(call.api.catalog.position), RULES_SECONDS)
     except TimeoutError as error:
         detail = "the rules in force were not read from Kafka yet; try again"
         raise ApiProblem(503, "definitions_unknown", detail, headers={"Retry-After": "1"}) from error
@@ -137,7 +137,7 @@ async def _version(
 ) -> AppliedBody | None:
     if version is None:
         return None
-    known = call.api.shelf.versions(definition_id)
+    known = call.api.catalog.versions(definition_id)
     if version not in known:
         there = f"; there are {', '.join(map(str, known))}" if known else ", nor any other"
         wrong.append(FieldError(pointer, "no_such_version", f"{definition_id} has no version {version}{there}"))

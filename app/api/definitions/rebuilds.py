@@ -36,7 +36,7 @@ async def list_rebuilds(call: RequestContext[Query, None]) -> web.Response:
     """Return the rebuilds that are remembered, the newest first."""
     check_known(call)
     live, in_force = (await call.api.store.plane.stage()).live, _in_force(call)
-    return answer(call, [rebuild_item(each, in_force, live) for each in reversed(call.api.shelf.rebuilds.all)])
+    return answer(call, [rebuild_item(each, in_force, live) for each in reversed(call.api.catalog.rebuilds.all)])
 
 
 async def get_rebuild(call: RequestContext[Query, None]) -> web.Response:
@@ -86,7 +86,7 @@ async def discard_rebuild(call: RequestContext[Query, None]) -> web.Response:
 async def _start(call: RequestContext[Any, Any], body: RebuildBody, note: str, said: str) -> web.Response:
     rules = await live_rules(call)
     recipe, basis = await wished(call, body, rules), basis_text(basis_of(rules))
-    busy = call.api.shelf.rebuilds.under_way
+    busy = call.api.catalog.rebuilds.under_way
     if busy is not None:
         name = public_id(busy.rebuild.definition_id)
         detail = f"rebuild {name} is under way, and there can be one at a time: promote or discard it first"
@@ -102,7 +102,7 @@ async def _submitted(
     """Send a command and return the rebuild behind it; or 202 with where to look when it is not visible yet."""
     there = f"/v2/rebuild/{public_id(command.definition_id)}"
     event = await outcome(call, command)
-    mark = call.api.shelf.rebuilds.get(command.definition_id)
+    mark = call.api.catalog.rebuilds.get(command.definition_id)
     if event is None or mark is None:
         waits = "accepted; it will be visible at the address given"
         facts = AcceptedCommand(id=public_id(command.definition_id), href=there)
@@ -122,7 +122,7 @@ def _in_force(call: RequestContext[Any, Any]) -> Mapping[str, int]:
     """Return the versions in force by stream, and those of the identity rules."""
     return {
         stream_of(each.definition_id) or IDENTITY_RULES: each.applied.version
-        for each in call.api.shelf.definitions
+        for each in call.api.catalog.definitions
         if each.applied
     }
 
@@ -130,7 +130,7 @@ def _in_force(call: RequestContext[Any, Any]) -> Mapping[str, int]:
 def _found(call: RequestContext[Any, Any]) -> RebuildRecord:
     check_known(call)
     name = call.path("rebuild_id")
-    found: RebuildRecord | None = call.api.shelf.rebuilds.get(f"{REBUILD}{name}")
+    found: RebuildRecord | None = call.api.catalog.rebuilds.get(f"{REBUILD}{name}")
     if found is None:
         raise not_found("rebuild", name)
     return found

@@ -96,7 +96,7 @@ async def get_suggestion(call: RequestContext[Query, None]) -> web.Response:
         detail = f"no message of {stream!r} was looked at yet; try again when more of them have come"
         raise ApiProblem(404, "no_fields_known", detail)
     in_force = {
-        each.definition_id: orjson.loads(each.applied.body) for each in call.api.shelf.definitions if each.applied
+        each.definition_id: orjson.loads(each.applied.body) for each in call.api.catalog.definitions if each.applied
     }
     kinds = in_force.pop(IDENTITY, None)
     in_force.pop(mapping_of(stream), None)

@@ -82,9 +82,9 @@ def definition_item(found: Definition) -> DefinitionItem:
     )
 
 
-def definition_view(shelf: DefinitionCatalog, found: Definition, asked: BodyView | None = None) -> DefinitionView:
+def definition_view(catalog: DefinitionCatalog, found: Definition, asked: BodyView | None = None) -> DefinitionView:
     """Return a definition with all that is known of it."""
-    marks = shelf.versions(found.definition_id)
+    marks = catalog.versions(found.definition_id)
 
     def shown(which: AppliedBody | None) -> BodyView | None:
         return body_view(marks[which.version], which.body) if which else None

@@ -50,19 +50,19 @@ async def follow(call: RequestContext[EventsQuery, None]) -> web.StreamResponse:
         )
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     response.headers["X-Accel-Buffering"] = "no"
-    measures = call.api.measures
-    measures.listeners.inc()
+    metrics = call.api.metrics
+    metrics.listeners.inc()
     try:
         with call.api.tail.listen() as listener:
             await response.prepare(call.request)
             await _write(response, f"retry: {RECONNECT_MS}\n\n".encode())
             await _send_all(call, response, listener, seen)
             if listener.dropped:
-                measures.listeners_dropped.inc()
+                metrics.listeners_dropped.inc()
     except (ConnectionError, TimeoutError):
-        measures.listeners_dropped.inc()
+        metrics.listeners_dropped.inc()
     finally:
-        measures.listeners.dec()
+        metrics.listeners.dec()
     return response
 
 

@@ -136,16 +136,16 @@ def _step(topic: str, lag: Lag) -> dict[str, Any]:
     return {"topic": topic, **asdict(lag)}
 
 
-def set_measures(api: Services, samples: Sequence[LagSample], switches: Mapping[str, LaneSwitch]) -> None:
+def set_lane_metrics(api: Services, samples: Sequence[LagSample], switches: Mapping[str, LaneSwitch]) -> None:
     """Set what Prometheus reads of the lanes."""
-    measures, now = api.measures, api.clock()
+    metrics, now = api.metrics, api.clock()
     for name in LANES:
         lane = _lane(name, samples, switches)
-        measures.lane_paused.labels(name).set(lane["paused"])
+        metrics.lane_paused.labels(name).set(lane["paused"])
         for step in ("mapping", "profiles"):
             since = lane[step]["waiting_since"]
-            measures.lane_behind.labels(name, step).set(lane[step]["behind"])
-            measures.lane_waiting.labels(name, step).set(max(0.0, (now - since).total_seconds()) if since else 0)
+            metrics.lane_behind.labels(name, step).set(lane[step]["behind"])
+            metrics.lane_waiting.labels(name, step).set(max(0.0, (now - since).total_seconds()) if since else 0)
 
 
 def _route(method: str, path: str, handler: Any, summary: str, data: Any, *problems: int) -> Route:

@@ -61,7 +61,7 @@ async def get_profile(call: RequestContext[ProfileQuery, None]) -> web.Response:
     if call.query.as_of is None:
         return answer(call, profile_view(root, rules))
     behind = await _behind(call, look, root)
-    then = await call.api.past.as_of(behind, key, micros(call.query.as_of), rules)
+    then = await call.api.history.as_of(behind, key, micros(call.query.as_of), rules)
     if not then.cells and not then.edges:
         raise not_found("profile", shown_key(key), f" as of {call.query.as_of.isoformat()}")
     return answer(call, profile_view(then, rules))
@@ -142,7 +142,7 @@ async def _drop(
 ) -> None:
     """Tell the node of each identity to forget, and wait until each has."""
     together = sorted(identities)
-    intake: IngestProducer = call.api.intake
+    ingest: IngestProducer = call.api.ingest
 
     async def dropped() -> bool:
         return all(node and node.forgotten >= moment_micros for node in await look.nodes(together))
@@ -150,7 +150,7 @@ async def _drop(
     try:
         for those in _rankings(call, look, together):
             for record in _forgetting(those, moment_micros, call.api.settings.partitions):
-                await intake.write([record])
+                await ingest.write([record])
         async with asyncio.timeout(DROP_SECONDS):
             await _until(dropped)
     except (NotSentError, NotConfirmedError, PartitionUnavailable, TimeoutError) as error:
@@ -192,8 +192,8 @@ async def explain_profile(call: RequestContext[Query, None]) -> web.Response:
 
 
 async def _look(call: RequestContext[Any, Any]) -> GenerationReader:
-    asking: ProfilesClient = call.api.asking
-    return await asking.look()
+    client: ProfilesClient = call.api.profiles_client
+    return await client.look()
 
 
 def _ranked(call: RequestContext[Any, Any], look: GenerationReader) -> str:
@@ -217,9 +217,9 @@ async def _root(look: GenerationReader, key: str) -> Node:
 
 
 async def _behind(call: RequestContext[Any, Any], look: GenerationReader, root: Node) -> Sequence[SourceMessage]:
-    past: ProfileHistory = call.api.past
+    history: ProfileHistory = call.api.history
     try:
-        return await past.behind(look, root.identities())
+        return await history.behind(look, root.identities())
     except PartitionUnavailable as error:
         raise _unreachable(error) from error
     except HistoryTooLargeError as error:

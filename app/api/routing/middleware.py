@@ -117,10 +117,10 @@ def _note(request: web.Request, response: web.StreamResponse, seconds: float) ->
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "(none)"
     method = request.method if request.method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} else "(other)"
-    measures = request.app[API].measures
-    measures.requests.labels(method, route, str(response.status)).inc()
+    metrics = request.app[API].metrics
+    metrics.requests.labels(method, route, str(response.status)).inc()
     if not request.path.startswith("/v2/events"):
-        measures.request_seconds.labels(method, route).observe(seconds)
+        metrics.request_seconds.labels(method, route).observe(seconds)
     quiet = method in {"GET", "HEAD"} and (response.status < 500 or request.path == "/readyz")
     quiet = quiet or (response.status < 300 and request.get(QUIET, False))
     level = logging.DEBUG if quiet else logging.INFO

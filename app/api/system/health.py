@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.api.context import Services
 from app.api.http.problems import ApiProblem
 from app.api.jobs.jobs import JobStatus
-from app.api.lanes.lanes import set_measures
+from app.api.lanes.lanes import set_lane_metrics
 from app.api.routing.responses import answer
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
 from app.api.services.lag_monitor import UnknownLagError
@@ -37,7 +37,7 @@ async def readyz(call: RequestContext[Query, None]) -> web.Response:
     """Say whether a request would be answered and a command carried out."""
     parts = await call.api.cluster.parts(call.api.tail.positions)
     parts["events"] = "ok" if call.api.tail.alive else "jobs.events is not followed yet"
-    parts["definitions"] = "ok" if call.api.shelf.alive else "definitions.events is not followed yet"
+    parts["definitions"] = "ok" if call.api.catalog.alive else "definitions.events is not followed yet"
     parts["commands"] = "ok" if call.api.gateway.connected else "the producer is not connected yet"
     parts["store"] = await _store(call.api)
     if wrong := [name for name, state in parts.items() if state != "ok"]:
@@ -58,10 +58,10 @@ async def metrics(call: RequestContext[Query, None]) -> web.Response:
     """Return the measures as Prometheus reads them."""
     for status in STATUSES:
         count = await call.api.store.count_jobs(JobFilter(statuses=(status,)))
-        call.api.measures.jobs.labels(status).set(count)
+        call.api.metrics.jobs.labels(status).set(count)
     with suppress(UnknownLagError):  # the last that was known is kept
-        set_measures(call.api, await call.api.lanes.look(), await call.api.store.lanes.switches())
-    body = generate_latest(call.api.measures.registry)
+        set_lane_metrics(call.api, await call.api.lanes.look(), await call.api.store.lanes.switches())
+    body = generate_latest(call.api.metrics.registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
