@@ -17,6 +17,7 @@ from app.auth import Tokens
 from app.clock import Clock
 from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
+from app.kafka.clients import Cluster
 from app.profiles.history import ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
 from app.settings import Settings
@@ -29,6 +30,7 @@ class Services:
     """The API's parts."""
 
     settings: Settings
+    kafka: Cluster
     store: ReadStore
     gateway: CommandGateway
     tail: EventTail

@@ -42,6 +42,7 @@ from app.auth import Tokens, write_private
 from app.clock import Clock, utc_now
 from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
+from app.kafka.clients import KafkaCluster
 from app.profiles.history import ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
 from app.settings import Settings
@@ -82,19 +83,20 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
     store = await ReadStore.open(settings.database())
     stack.push_async_callback(store.close)
     metrics = new_measures()
-    servers = settings.bootstrap_servers
-    cluster = ClusterHealth(servers, settings.partitions)
+    kafka = KafkaCluster(settings.bootstrap_servers)
+    cluster = ClusterHealth(kafka, settings.partitions)
     stack.push_async_callback(cluster.close)
-    tail, catalog = EventTail(servers), DefinitionCatalog(servers)
-    ingest, rules = IngestProducer(servers), RulesReader(servers)
-    gateway = CommandGateway(servers, settings.partitions, tail, store, metrics)
-    watch = LaneWatch(servers, settings.partitions, store.lanes, clock)
+    tail, catalog = EventTail(kafka), DefinitionCatalog(kafka)
+    ingest, rules = IngestProducer(kafka), RulesReader(kafka)
+    gateway = CommandGateway(kafka, settings.partitions, tail, store, metrics)
+    watch = LaneWatch(kafka, settings.partitions, store.lanes, clock)
     for part in (tail, catalog, gateway, ingest, rules, watch):
         part.start()
         stack.push_async_callback(part.stop)
     profiles_client = await stack.enter_async_context(ProfilesClient(store.plane, settings.partitions))
     return Services(
         settings=settings,
+        kafka=kafka,
         store=store,
         gateway=gateway,
         tail=tail,
@@ -108,7 +110,7 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
         rules=rules,
         lanes=watch,
         profiles_client=profiles_client,
-        history=ProfileHistory(servers, rules),
+        history=ProfileHistory(kafka, rules),
         admission=Admission(settings.max_concurrent_uploads),
         clock=clock,
     )

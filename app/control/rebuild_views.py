@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
+from app.kafka.clients import Cluster, KafkaCluster
 from app.kafka.partition_reader import PartitionReader, committed_offsets
 from app.records.events import event_in
 from app.settings import Settings
@@ -33,7 +34,7 @@ async def rebuild_views(settings: Settings, on_progress: OnProgress) -> int:
         while True:  # it ends: where this has caught up, the projector feeds both
             before = count
             for partition in range(settings.partitions):
-                count += await _catch_up(settings.bootstrap_servers, rebuild, partition, on_progress)
+                count += await _catch_up(KafkaCluster(settings.bootstrap_servers), rebuild, partition, on_progress)
             try:
                 await rebuild.swap()
             except BehindError:
@@ -60,21 +61,21 @@ async def heal_views(settings: Settings, group: str, applied: Sequence[int]) -> 
 
 
 async def _lack_events(settings: Settings, group: str, applied: Sequence[int]) -> bool:
-    servers = settings.bootstrap_servers
-    committed = await committed_offsets(servers, group, JOBS_EVENTS.name, range(len(applied)))
+    cluster = KafkaCluster(settings.bootstrap_servers)
+    committed = await committed_offsets(cluster, group, JOBS_EVENTS.name, range(len(applied)))
     for partition, (shown, done) in enumerate(zip(applied, committed, strict=True)):
         if shown < done:  # by garbage alone, perhaps, which no view shows
-            async with PartitionReader(servers, JOBS_EVENTS.name, partition, shown) as log:
+            async with PartitionReader(cluster, JOBS_EVENTS.name, partition, shown) as log:
                 first = await anext(_batches(log), None)
                 if first and first[0].offset < done:
                     return True
     return False
 
 
-async def _catch_up(bootstrap_servers: str, rebuild: ViewRebuild, partition: int, on_progress: OnProgress) -> int:
+async def _catch_up(cluster: Cluster, rebuild: ViewRebuild, partition: int, on_progress: OnProgress) -> int:
     count = 0
     start = await rebuild.next_offset(partition)
-    async with PartitionReader(bootstrap_servers, JOBS_EVENTS.name, partition, start) as log:
+    async with PartitionReader(cluster, JOBS_EVENTS.name, partition, start) as log:
         async for batch in _batches(log):
             await rebuild.apply(partition, batch)
             count += len(batch)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.definitions.records import definition_command_in
+from app.kafka.clients import Cluster
 from app.kafka.partition_reader import LogRecord, PartitionReader
 from app.records.commands import UnreadableCommandError, command_in
 from app.records.partitioning import partition_of
@@ -31,17 +32,17 @@ class _Log:
 
 
 async def verify(
-    bootstrap_servers: str, partitions: int, job_id: str | None, on_progress: OnProgress
+    cluster: Cluster, partitions: int, job_id: str | None, on_progress: OnProgress
 ) -> dict[tuple[str, int], VerifyCounts]:
     """Return what the audit found, by what of (`jobs`, `definitions`) and partition; of one job alone when given."""
     chosen = range(partitions) if job_id is None else [partition_of(job_id, partitions)]
     found = {}
     for each in chosen:
         log = _jobs_log(each, partitions)
-        found[log.of, each] = await _verify_log(bootstrap_servers, log, Audit(JobsReplay(), job_id), on_progress)
+        found[log.of, each] = await _verify_log(cluster, log, Audit(JobsReplay(), job_id), on_progress)
     if job_id is None:
         log = _definitions_log()
-        found[log.of, PARTITION] = await _verify_log(bootstrap_servers, log, Audit(DefinitionsReplay()), on_progress)
+        found[log.of, PARTITION] = await _verify_log(cluster, log, Audit(DefinitionsReplay()), on_progress)
     return found
 
 
@@ -59,10 +60,10 @@ def _definitions_log() -> _Log:
     return _Log("definitions", DEFINITIONS_COMMANDS.name, DEFINITIONS_EVENTS.name, PARTITION, read)
 
 
-async def _verify_log(bootstrap_servers: str, log: _Log, audit: Audit, on_progress: OnProgress) -> VerifyCounts:
+async def _verify_log(cluster: Cluster, log: _Log, audit: Audit, on_progress: OnProgress) -> VerifyCounts:
     # The end of the events is taken first, so that every event up to it has its command among those read.
-    async with PartitionReader(bootstrap_servers, log.events, log.partition) as events:
-        async with PartitionReader(bootstrap_servers, log.commands, log.partition) as commands:
+    async with PartitionReader(cluster, log.events, log.partition) as events:
+        async with PartitionReader(cluster, log.commands, log.partition) as commands:
             commanded = commands.records()
             async for event in events.records():
                 while not audit.expects and (record := await anext(commanded, None)):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from app.definitions.rebuild_catalog import RebuildCatalog
 from app.definitions.tail import DefinitionsTail
+from app.kafka.clients import Cluster
 from app.kafka.partition_reader import PartitionReader
 from app.records.command_waiters import CommandWaiters
 from projections.definitions.definition import Definition, DefinitionState, evolve, initial
@@ -56,9 +57,9 @@ class VersionLostError(Exception):
 class DefinitionCatalog:
     """Follows `definitions.events` and knows how every definition is now."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
-        self._tail = DefinitionsTail(bootstrap_servers, self._take)
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._tail = DefinitionsTail(cluster, self._take)
         self._states: dict[str, Definition] = {}
         self._versions: dict[str, dict[int, VersionRecord]] = {}
         self.rebuilds = RebuildCatalog()
@@ -118,7 +119,7 @@ class DefinitionCatalog:
         for known in (found.draft, found.applied):
             if known and known.version == mark.version:
                 return known.body
-        async with PartitionReader(self._bootstrap_servers, DEFINITIONS_EVENTS.name, PARTITION, mark.offset) as log:
+        async with PartitionReader(self._cluster, DEFINITIONS_EVENTS.name, PARTITION, mark.offset) as log:
             log.end = mark.offset + 1
             async for record in log.records():
                 event = read_definition_event(record.value)

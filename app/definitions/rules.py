@@ -9,6 +9,7 @@ from typing import Final
 from aiokafka.errors import KafkaTimeoutError
 
 from app.definitions.tail import DefinitionsTail, event_in
+from app.kafka.clients import Cluster
 from app.kafka.partition_reader import PartitionReader
 from projections.definitions.rules import NO_RULES, Rules, fold
 from schemas.definitions import PARTITION, DefinitionEvent
@@ -24,9 +25,9 @@ class NoSuchRulesError(ValueError):
 class RulesReader:
     """The newest `rules` and the offset `rules_at` that they are those of."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
-        self._tail = DefinitionsTail(bootstrap_servers, self._take)
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._tail = DefinitionsTail(cluster, self._take)
         self._rules = NO_RULES
         self._before = NO_RULES  # those of the generation before
         self._news = asyncio.Event()  # set, and replaced by a new one, whenever `rules_at` moves
@@ -91,7 +92,7 @@ class RulesReader:
         if offset == self.rules_at:
             return self._rules
         rules = NO_RULES
-        async with PartitionReader(self._bootstrap_servers, DEFINITIONS_EVENTS.name, PARTITION) as log:
+        async with PartitionReader(self._cluster, DEFINITIONS_EVENTS.name, PARTITION) as log:
             if offset > log.end:
                 raise NoSuchRulesError(f"{DEFINITIONS_EVENTS.name} ends at offset {log.end}, before {offset}")
             log.end = offset

@@ -8,9 +8,10 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from app.kafka.clients import Cluster
 from projections.jobs.event_checks import UnreadableEventError, read_definition_event
 from schemas.definitions import PARTITION, DefinitionEvent
 from schemas.topics import DEFINITIONS_EVENTS
@@ -27,9 +28,9 @@ _log = logging.getLogger(__name__)
 class DefinitionsTail:
     """Hands events to `take` as they are committed; a record without an event, too, so that offsets are known."""
 
-    def __init__(self, bootstrap_servers: str, take: Take) -> None:
+    def __init__(self, cluster: Cluster, take: Take) -> None:
         self.position = 0  # the next offset to be taken
-        self._bootstrap_servers = bootstrap_servers
+        self._cluster = cluster
         self._take = take
         self._caught_up = asyncio.Event()
         self._following = False
@@ -79,13 +80,7 @@ class DefinitionsTail:
 
     async def _follow_once(self) -> None:
         where = TopicPartition(DEFINITIONS_EVENTS.name, PARTITION)
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap_servers,
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            metadata_max_age_ms=60_000,
-        )
+        consumer = self._cluster.consumer(isolation="read_committed")
         try:
             await consumer.start()
             consumer.assign([where])

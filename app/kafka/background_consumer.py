@@ -7,8 +7,9 @@ whoever takes from some topics only when others have nothing reads those with th
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
+from app.kafka.clients import Cluster
 from schemas.topics import MAX_RECORD_BYTES
 
 FETCH_BYTES: Final = 2 * 1024 * 1024  # of all partitions together, or one record: unpacking more would be felt
@@ -17,15 +18,10 @@ FETCH_BYTES: Final = 2 * 1024 * 1024  # of all partitions together, or one recor
 class BackgroundConsumer:
     """Reads nothing of a partition until it is told where to begin."""
 
-    def __init__(self, bootstrap_servers: str, topics: Iterable[str]) -> None:
+    def __init__(self, cluster: Cluster, topics: Iterable[str]) -> None:
         self.topics = frozenset(topics)
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap_servers,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",  # as a group's: what is left isn't skipped
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=MAX_RECORD_BYTES,
-            fetch_max_bytes=FETCH_BYTES,
+        self._consumer = cluster.consumer(
+            isolation="read_committed", partition_bytes=MAX_RECORD_BYTES, fetch_bytes=FETCH_BYTES
         )
 
     async def start(self) -> None:

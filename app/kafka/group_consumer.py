@@ -12,19 +12,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from app.kafka.background_consumer import BackgroundConsumer
-from schemas.topics import MAX_RECORD_BYTES
+from app.kafka.clients import SESSION_TIMEOUT_MS, Cluster
 
-SESSION_MS: Final = 10_000
-HEARTBEAT_MS: Final = 3_000
 TELL_SECONDS: Final = 1.0
 DECISION_SECONDS: Final = 1.0  # of the group, before this turn has to make way for it
 PATIENT_POLL_INTERVAL_MS: Final = 10  # between two looks at what is patient, while nothing arrives
-FROZEN_SECONDS: Final = SESSION_MS / 1000  # after that another worker may own our partitions
+FROZEN_SECONDS: Final = SESSION_TIMEOUT_MS / 1000  # after that another worker may own our partitions
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +44,7 @@ class GroupConsumer:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        cluster: Cluster,
         topics: Sequence[str],
         group: str,
         instance_id: str,
@@ -58,7 +55,7 @@ class GroupConsumer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topics = topics
-        self._patient = BackgroundConsumer(bootstrap_servers, patient)
+        self._patient = BackgroundConsumer(cluster, patient)
         self._clock = clock
         self._last_turn = clock()
         self._turn = asyncio.Lock()
@@ -67,18 +64,7 @@ class GroupConsumer:
         self._told: dict[TopicPartition, int] = {}
         self._told_at = clock()
         self._telling: asyncio.Task[None] | None = None
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap_servers,
-            group_id=group,
-            group_instance_id=instance_id,
-            partition_assignment_strategy=(RangePartitionAssignor,),  # the same numbers of every topic
-            session_timeout_ms=SESSION_MS,
-            heartbeat_interval_ms=HEARTBEAT_MS,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",  # where retention has removed what comes next: what is left isn't skipped
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=MAX_RECORD_BYTES,
-        )
+        self._consumer = cluster.group_consumer(group, instance_id)
         self._listener = _Listener(self, assigned, revoked)
 
     @property

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from typing import Final, NamedTuple, Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
+
+from app.kafka.clients import Cluster, started
 
 POLL_MS: Final = 200
 STALLED_SECONDS: Final = 60.0
@@ -28,24 +30,19 @@ class PartitionReader:
     Whatever goes wrong is a `KafkaError` or an `OSError`.
     """
 
-    def __init__(self, bootstrap_servers: str, topic: str, partition: int, start: int | datetime = 0) -> None:
+    def __init__(self, cluster: Cluster, topic: str, partition: int, start: int | datetime = 0) -> None:
         self.end = 0  # the offset that reading stops before
-        self._servers = bootstrap_servers
+        self._cluster = cluster
         self._start = 0
         self._asked = start
         self._where = TopicPartition(topic, partition)
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap_servers,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-        )
+        self._consumer = cluster.consumer(isolation="read_committed")
 
     async def __aenter__(self) -> Self:
         try:
             await self._consumer.start()
             self._consumer.assign([self._where])
-            self.end = await end_offset(self._servers, self._where)
+            self.end = await end_offset(self._cluster, self._where)
             self._start = await self._resolved(self._asked)
         except BaseException:
             await self._consumer.stop()
@@ -86,27 +83,18 @@ class PartitionReader:
                     moved_at = now()
 
 
-async def end_offset(bootstrap_servers: str, where: TopicPartition) -> int:
+async def end_offset(cluster: Cluster, where: TopicPartition) -> int:
     """Return the offset behind the last record of a partition, committed or not.
 
     What a consumer that reads committed records calls the end lies before the first transaction that is still open.
     """
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, isolation_level="read_uncommitted")
-    try:
-        await consumer.start()
-        found: int = (await consumer.end_offsets([where]))[where]
-    finally:
-        await consumer.stop()
-    return found
+    async with started(cluster.consumer(isolation="read_uncommitted")) as consumer:
+        return (await consumer.end_offsets([where]))[where]
 
 
-async def committed_offsets(bootstrap_servers: str, group: str, topic: str, partitions: Iterable[int]) -> list[int]:
+async def committed_offsets(cluster: Cluster, group: str, topic: str, partitions: Iterable[int]) -> list[int]:
     """Return the offset that a consumer group goes on from in each of the partitions; 0 where it has committed none."""
     places = [TopicPartition(topic, each) for each in partitions]
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False)
-    try:
-        await consumer.start()
-        consumer.assign(places)  # which makes nobody a member of the group
-        return [await consumer.committed(each) or 0 for each in places]
-    finally:
-        await consumer.stop()
+    async with started(cluster.group_consumer(group)) as consumer:
+        consumer.assign(places)  # joins no group
+        return [await consumer.committed(place) or 0 for place in places]

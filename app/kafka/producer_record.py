@@ -1,8 +1,11 @@
-"""One record to produce, and whether the broker takes one of its size. Knows no client."""
+"""Records to produce: their size limit, and the one way to send them."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from app.kafka.clients import Producer
 
 RECORD_OVERHEAD_BYTES: Final = 512  # more than a batch header and the lengths of one record's fields take
 
@@ -29,3 +32,24 @@ def check_size(topic: str, key: bytes | None, value: bytes | None, largest: int,
     size += sum(len(name) + len(content) + 10 for name, content in headers)
     if size > largest:
         raise RecordTooLarge(f"a record of {size} bytes for {topic} is over the limit of {largest} bytes")
+
+
+async def send(producer: Producer, records: Iterable[ProducerRecord]) -> Sequence[Any]:
+    """Send records, in order within each partition; return their metadata (`offset`) once the broker has acked all.
+
+    Raises:
+        KafkaError: a record is not acked; it may be written all the same.
+
+    """
+    acks = [
+        await producer.send(
+            record.topic,
+            record.value,
+            key=record.key,
+            partition=record.partition,
+            headers=list(record.headers),
+            timestamp_ms=record.timestamp_ms,
+        )
+        for record in records
+    ]
+    return await asyncio.gather(*acks)

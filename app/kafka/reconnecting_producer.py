@@ -5,8 +5,9 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+
+from app.kafka.clients import Producer
 
 RETRY_DELAY_SECONDS: Final = 0.5
 
@@ -16,8 +17,8 @@ _log = logging.getLogger(__name__)
 class ReconnectingProducer:
     """One producer made by `make`, `ready` from the moment that a broker has answered. `what` names what it sends."""
 
-    def __init__(self, what: str, make: Callable[[], AIOKafkaProducer]) -> None:
-        self.ready: AIOKafkaProducer | None = None
+    def __init__(self, what: str, make: Callable[[], Producer]) -> None:
+        self.ready: Producer | None = None
         self._what = what
         self._make = make
         self._connecting: asyncio.Task[None] | None = None

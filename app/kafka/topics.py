@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from app.kafka.clients import KafkaCluster, started
 from schemas.topics import Topic
 
 TIMEOUT_SECONDS: Final = 30.0
@@ -196,12 +197,9 @@ async def _with_offsets(bootstrap_servers: str, rows: tuple[TopicRow, ...]) -> t
     every = [each for several in parts.values() for each in several]
     if not every:
         return rows
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, request_timeout_ms=REQUEST_MS)
-    try:
-        await consumer.start()
+    cluster = KafkaCluster(bootstrap_servers)
+    async with started(cluster.consumer(isolation="read_uncommitted", request_timeout_ms=REQUEST_MS)) as consumer:
         begin, end = await asyncio.gather(consumer.beginning_offsets(every), consumer.end_offsets(every))
-    finally:
-        await consumer.stop()
     return tuple(
         replace(row, offsets=tuple(Offsets(begin[each], end[each]) for each in parts[row.topic.name])) for row in rows
     )
@@ -210,7 +208,7 @@ async def _with_offsets(bootstrap_servers: str, rows: tuple[TopicRow, ...]) -> t
 @asynccontextmanager
 async def _connected(bootstrap_servers: str) -> AsyncIterator[Any]:
     """An admin client; what goes wrong on the way to the cluster becomes `ClusterUnreachable`."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=REQUEST_MS)
+    admin = KafkaCluster(bootstrap_servers).admin(REQUEST_MS)
     try:
         await admin.start()
         yield admin

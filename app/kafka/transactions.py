@@ -8,13 +8,12 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
-from app.kafka.producer_record import ProducerRecord
-from schemas.topics import MAX_RECORD_BYTES
+from app.kafka.clients import Cluster
+from app.kafka.producer_record import ProducerRecord, send
 
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 GROUP_BYTES: Final = 16 * 1024 * 1024  # more waits for the next transaction
@@ -41,15 +40,8 @@ class GroupCommit:
     Entering fences whoever had the `transactional_id` before, and aborts what they left open.
     """
 
-    def __init__(self, bootstrap_servers: str, transactional_id: str) -> None:
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap_servers,
-            transactional_id=transactional_id,
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            compression_type="zstd",  # aiokafka asks lz4 for its slowest level: a tenth of the speed
-            max_request_size=MAX_RECORD_BYTES,
-            request_timeout_ms=TRANSACTION_TIMEOUT_MS,
-        )
+    def __init__(self, cluster: Cluster, transactional_id: str) -> None:
+        self._producer = cluster.transactional_producer(transactional_id, TRANSACTION_TIMEOUT_MS)
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._loop: asyncio.Task[None] | None = None
         self._broken: Exception | None = None
@@ -112,19 +104,8 @@ class GroupCommit:
 
     async def _transaction(self, records: Sequence[ProducerRecord]) -> None:
         await self._producer.begin_transaction()
-        sent = [await self._send(record) for record in records]
-        await asyncio.gather(*sent)
+        await send(self._producer, records)
         await self._producer.commit_transaction()
-
-    async def _send(self, record: ProducerRecord) -> Any:
-        return await self._producer.send(
-            record.topic,
-            record.value,
-            key=record.key,
-            partition=record.partition,
-            headers=list(record.headers),
-            timestamp_ms=record.timestamp_ms,
-        )
 
     def _fail(self, group: Sequence[_Waiting], error: Exception) -> None:
         for each in group:

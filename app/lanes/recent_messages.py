@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
+from app.kafka.clients import Cluster, Consumer
 from projections.mapping.raw_messages import UNREADABLE, Raw, open_raw
 from schemas.topics import LANES
 
@@ -76,7 +77,7 @@ def _message(raw: Raw, place: int) -> RecentMessage:
     return RecentMessage(raw.batch, raw.first + place, at, raw.arrived, raw.lines[place])
 
 
-async def recent_messages(bootstrap_servers: str, partitions: int, stream: str, most: int) -> RecentMessages:
+async def recent_messages(cluster: Cluster, partitions: int, stream: str, most: int) -> RecentMessages:
     """Return the most recent messages of a stream, as far as they stand near the ends of the partitions.
 
     Raises:
@@ -85,13 +86,7 @@ async def recent_messages(bootstrap_servers: str, partitions: int, stream: str, 
     """
     recent = RecentMessages(stream, most)
     places = [TopicPartition(topic.name, number) for topic in LANES.values() for number in range(partitions)]
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers,
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        max_partition_fetch_bytes=FETCH_BYTES,
-        fetch_max_bytes=FETCH_BYTES,
-    )
+    consumer = cluster.consumer(isolation="read_committed", partition_bytes=FETCH_BYTES, fetch_bytes=FETCH_BYTES)
     try:
         async with asyncio.timeout(READ_SECONDS) as patience:
             await consumer.start()
@@ -111,7 +106,7 @@ async def recent_messages(bootstrap_servers: str, partitions: int, stream: str, 
     return recent
 
 
-async def _read(consumer: AIOKafkaConsumer, start: Offsets, until: Offsets, recent: RecentMessages) -> None:
+async def _read(consumer: Consumer, start: Offsets, until: Offsets, recent: RecentMessages) -> None:
     """Read every partition from one offset up to another, as far as the bounds allow."""
     left = {where for where in start if start[where] < until[where]}
     consumer.assign(list(left))

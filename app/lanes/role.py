@@ -19,6 +19,7 @@ from app.clock import Clock, utc_now
 from app.definitions.compiled_rules import CompiledRulesCache
 from app.definitions.rules import RulesReader
 from app.kafka.batch_producer import BatchProducer
+from app.kafka.clients import Cluster, KafkaCluster
 from app.kafka.group_consumer import GroupConsumer
 from app.lanes.chunk import MappingChunk
 from app.lanes.field_sampler import FieldSample
@@ -46,7 +47,9 @@ class StaleOwnerError(RuntimeError):
 class Lane:
     """The raw partitions that this process owns in one lane."""
 
-    def __init__(self, name: str, settings: Settings, store: ReadStore, rules: RulesReader, clock: Clock) -> None:
+    def __init__(
+        self, name: str, cluster: Cluster, settings: Settings, store: ReadStore, rules: RulesReader, clock: Clock
+    ) -> None:
         self._name = name
         self._partitions = settings.partitions
         self._store = store
@@ -61,9 +64,9 @@ class Lane:
         self._samples: dict[TopicPartition, FieldSample] = {}
         self._books = CompiledRulesCache(rules.at)
         self._brake = PauseFlag(name, store.lanes)
-        self._writer = BatchProducer(settings.bootstrap_servers)
+        self._writer = BatchProducer(cluster)
         self._reader = GroupConsumer(
-            settings.bootstrap_servers,
+            cluster,
             [LANES[name].name],
             f"{GROUP}.{name}",
             f"{GROUP}.{name}-{settings.worker_id}",
@@ -206,11 +209,12 @@ class Lane:
 async def run_lane(settings: Settings, name: str, clock: Clock = utc_now) -> int:
     """Run the lane `realtime` or `backfill` until it is told to stop; return the process's exit code."""
     store = await ReadStore.open(settings.database())
-    rules = RulesReader(settings.bootstrap_servers)
+    cluster = KafkaCluster(settings.bootstrap_servers)
+    rules = RulesReader(cluster)
     try:
         rules.start()
         await rules.caught_up()
-        await Lane(name, settings, store, rules, clock).run(told_to_stop())
+        await Lane(name, cluster, settings, store, rules, clock).run(told_to_stop())
     finally:
         await rules.stop()
         await store.close()

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from app.definitions.compiled_rules import CompiledRulesCache
 from app.definitions.rules import RulesReader
+from app.kafka.clients import Cluster, started
 from app.profiles.lookup_client import GenerationReader
 from projections.definitions.compiled_rules import identity_of, is_forgotten
 from projections.definitions.rules import Rules
@@ -52,8 +53,8 @@ class SourceMessage:
 class ProfileHistory:
     """Reads raw messages again, by the references that profiles keep."""
 
-    def __init__(self, bootstrap_servers: str, rules: RulesReader) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, cluster: Cluster, rules: RulesReader) -> None:
+        self._cluster = cluster
         self._rules = rules
         self._books = CompiledRulesCache(rules.at)
 
@@ -132,11 +133,7 @@ class ProfileHistory:
         by_partition: dict[TopicPartition, list[int]] = defaultdict(list)
         for topic, partition, offset in places:
             by_partition[TopicPartition(topic, partition)].append(offset)
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap_servers, enable_auto_commit=False, isolation_level="read_committed"
-        )
-        await consumer.start()
-        try:
+        async with started(self._cluster.consumer(isolation="read_committed")) as consumer:
             for where, offsets in by_partition.items():
                 consumer.assign([where])
                 for offset in sorted(offsets):
@@ -145,5 +142,3 @@ class ProfileHistory:
                     for record in polled.get(where, ()):
                         if record.offset == offset:
                             yield (*where, offset), open_raw(record)
-        finally:
-            await consumer.stop()

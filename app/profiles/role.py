@@ -19,6 +19,7 @@ from aiokafka import TopicPartition
 from app.clock import Clock, utc_now
 from app.definitions.rules import RulesReader
 from app.kafka.batch_producer import BatchProducer
+from app.kafka.clients import Cluster, KafkaCluster
 from app.kafka.group_consumer import GroupConsumer
 from app.profile_store.object_store import SnapshotStoreUnavailable
 from app.profile_store.partition_store import Shard
@@ -49,6 +50,7 @@ class Profiles:
 
     def __init__(
         self,
+        cluster: Cluster,
         settings: Settings,
         storage: Storage,
         rules: RulesReader,
@@ -72,9 +74,9 @@ class Profiles:
         self._lost: dict[Shard, float] = {}  # what can't be opened as its log is gone, and when that is tried again
         self._first: dict[TopicPartition, int] = {}  # offsets that updates still have, asked for before reading begins
         self._told: dict[TopicPartition, int] = {}  # up to where the last owner had read at least
-        self._writer = BatchProducer(settings.bootstrap_servers)
+        self._writer = BatchProducer(cluster)
         self._reader = GroupConsumer(
-            settings.bootstrap_servers,
+            cluster,
             [each.name for each in UPDATES.values()],
             GROUP,
             f"{GROUP}-{settings.worker_id}",
@@ -207,13 +209,14 @@ async def run_profiles(settings: Settings, clock: Clock = utc_now) -> int:
     async with AsyncExitStack() as stack:
         store = await ReadStore.open(settings.database())
         stack.push_async_callback(store.close)
-        rules = RulesReader(settings.bootstrap_servers)
+        cluster = KafkaCluster(settings.bootstrap_servers)
+        rules = RulesReader(cluster)
         stack.push_async_callback(rules.stop)
         rules.start()
         await rules.caught_up()
         partitions: dict[Shard, ProfilePartition] = {}
         serving = await stack.enter_async_context(LookupServer(settings.profiles_bind_host, store.plane, partitions))
         storage = Storage(settings, time.monotonic)
-        profiles = Profiles(settings, storage, rules, clock, partitions, serving.announce, store.plane)
+        profiles = Profiles(cluster, settings, storage, rules, clock, partitions, serving.announce, store.plane)
         await profiles.run(told_to_stop())
     return 0

@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from aiokafka import TopicPartition
 
+from app.kafka.clients import Cluster
 from app.lanes.chunk import MappingChunk
 from app.profile_store.restore import in_thread
 from app.rebuild.columnar.fold import FoldedRecords, fold_records
@@ -46,7 +47,7 @@ class _FoldState:
 class RebuildBuilder:
     """A rebuild's stores, and the raw topics that they are filled from; use it as an async context manager."""
 
-    def __init__(self, task: RebuildTask, folder: Path, bootstrap_servers: str, partitions: int) -> None:
+    def __init__(self, task: RebuildTask, folder: Path, cluster: Cluster, partitions: int) -> None:
         rules = Rules(task.recipe.identity, task.recipe.mappings, scope=task.recipe.scope)
         self.name = task.rebuild.definition_id
         self._rules = rules
@@ -55,7 +56,7 @@ class RebuildBuilder:
         self._numbers = partitions
         self.workshop = RebuildStores(folder, partitions, self._book.identity.max_identities, task.began)
         self._messages = 0
-        self._raw = RawReader(bootstrap_servers, partitions)
+        self._raw = RawReader(cluster, partitions)
         self._next = {each: self.workshop.next_offset(each.topic, each.partition) for each in self._raw.where}
         self._waiting: deque[Window] = deque()
         self._folding: deque[_FoldState] = deque()  # read before those that wait

@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import Any, Final
 
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from app.clock import Clock
+from app.kafka.clients import Cluster, started
 from app.profile_store.partition_store import PartitionStore
 from app.profile_store.restore import in_thread
 from app.profiles.lookup_client import GenerationReader, KeyPage, PartitionUnavailable, ProfilesClient
@@ -51,13 +52,13 @@ class LiveComparison:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        cluster: Cluster,
         lanes: LaneStore,
         asking: ProfilesClient,
         building: RebuildBuilder,
         partitions: int,
     ) -> None:
-        self._servers = bootstrap_servers
+        self._cluster = cluster
         self._lanes = lanes
         self._asking = asking
         self._building = building
@@ -104,8 +105,8 @@ class LiveComparison:
         return found
 
     async def _read(self, since: Bounds) -> Bounds:
-        async with AIOKafkaConsumer(
-            bootstrap_servers=self._servers, enable_auto_commit=False, max_partition_fetch_bytes=MAX_RECORD_BYTES
+        async with started(
+            self._cluster.consumer(isolation="read_uncommitted", partition_bytes=MAX_RECORD_BYTES)
         ) as consumer:
             updates = [TopicPartition(topic.name, n) for topic in UPDATES.values() for n in self._numbers]
             begin: Bounds = await consumer.end_offsets(updates)

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
+from app.kafka.clients import Cluster
 from projections.mapping.raw_messages import arrival
 from schemas.topics import LANES
 
@@ -36,16 +37,13 @@ class Window:
 class RawReader:
     """The raw topics, read from where it is told; `start` it, and `stop` it at the end."""
 
-    def __init__(self, bootstrap_servers: str, partitions: int) -> None:
+    def __init__(self, cluster: Cluster, partitions: int) -> None:
         self.where = [TopicPartition(topic.name, number) for topic in LANES.values() for number in range(partitions)]
         self._most = FIRST_RECORDS
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap_servers,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=FETCH_BYTES,
-            fetch_max_wait_ms=FETCH_MS,  # partitions that have more wait while others are asked for news
+        self._consumer = cluster.consumer(
+            isolation="read_committed",
+            partition_bytes=FETCH_BYTES,
+            fetch_wait_ms=FETCH_MS,  # partitions that have more wait while others are asked for news
         )
 
     async def start(self, begin: Bounds) -> None:

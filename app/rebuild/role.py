@@ -15,10 +15,11 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 import pyarrow as pa
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from app.clock import Clock, utc_now
 from app.kafka.batch_producer import BatchProducer
+from app.kafka.clients import Cluster, KafkaCluster
 from app.kafka.group_consumer import GroupConsumer
 from app.kafka.producer_record import ProducerRecord
 from app.profile_store.snapshots import Snapshots
@@ -49,8 +50,15 @@ class Rebuilder:
     """Works on one rebuild at a time: first on what was promoted and isn't live yet, then on what is under way."""
 
     def __init__(
-        self, settings: Settings, store: ReadStore, asking: ProfilesClient, following: RebuildTasks, clock: Clock
+        self,
+        cluster: Cluster,
+        settings: Settings,
+        store: ReadStore,
+        asking: ProfilesClient,
+        following: RebuildTasks,
+        clock: Clock,
     ) -> None:
+        self._cluster = cluster
         self._settings = settings
         self._plane = store.plane
         self._lanes = store.lanes
@@ -59,18 +67,16 @@ class Rebuilder:
         self._clock = clock
         snapshots, scratch = Snapshots.at(settings.snapshots()), settings.data_dir / FOLDER / "tried"
         self._handing = SnapshotHandover(snapshots, store.plane, settings.partitions, scratch)
-        self._writer = BatchProducer(settings.bootstrap_servers)
+        self._writer = BatchProducer(cluster)
         self._mine = False
         self._building: RebuildBuilder | None = None
         self._comparing: LiveComparison | None = None
         self._progress = RebuildProgress()
         self._looked_at = float("-inf")
         self._ends_before: Bounds = {}
-        self._ends = AIOKafkaConsumer(
-            bootstrap_servers=settings.bootstrap_servers, enable_auto_commit=False, isolation_level="read_committed"
-        )
+        self._ends = cluster.consumer(isolation="read_committed")
         self._reader = GroupConsumer(
-            settings.bootstrap_servers,
+            cluster,
             [DEFINITIONS_EVENTS.name],
             GROUP,
             f"{GROUP}-{settings.worker_id}",
@@ -145,8 +151,8 @@ class Rebuilder:
     async def _compare(self, task: RebuildTask, building: RebuildBuilder) -> None:
         """Compare with what is live, and then say that it is ready."""
         if self._comparing is None:
-            servers, numbers = self._settings.bootstrap_servers, self._settings.partitions
-            self._comparing = LiveComparison(servers, self._lanes, self._asking, building, numbers)
+            numbers = self._settings.partitions
+            self._comparing = LiveComparison(self._cluster, self._lanes, self._asking, building, numbers)
         report = await self._comparing.report(self._clock)
         if report:
             await self._report(task, report)
@@ -234,7 +240,7 @@ class Rebuilder:
             self._progress = RebuildProgress.read_back(await self._plane.progress(task.rebuild.definition_id))
             self._progress.began_at = self._progress.began_at or self._clock()
             self._ends_before = {}
-            self._building = RebuildBuilder(task, folder, self._settings.bootstrap_servers, self._settings.partitions)
+            self._building = RebuildBuilder(task, folder, self._cluster, self._settings.partitions)
             await self._building.__aenter__()
         return self._building
 
@@ -290,9 +296,10 @@ async def run_rebuild(settings: Settings, clock: Clock = utc_now) -> int:
     async with AsyncExitStack() as stack:
         store = await ReadStore.open(settings.database())
         stack.push_async_callback(store.close)
-        following = RebuildTasks(settings.bootstrap_servers)
+        cluster = KafkaCluster(settings.bootstrap_servers)
+        following = RebuildTasks(cluster)
         stack.push_async_callback(following.stop)
         await following.start()
         asking = await stack.enter_async_context(ProfilesClient(store.plane, settings.partitions))
-        await Rebuilder(settings, store, asking, following, clock).run(told_to_stop())
+        await Rebuilder(cluster, settings, store, asking, following, clock).run(told_to_stop())
     return 0

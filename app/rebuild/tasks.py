@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from app.definitions.tail import DefinitionsTail
+from app.kafka.clients import Cluster
 from projections.definitions.rebuild import ProfileRebuild, evolve
 from projections.definitions.rebuild_spec import RebuildSpec, read_recipe
 from projections.definitions.rules import NO_RULES, Rules, fold
@@ -52,8 +53,8 @@ class RebuildTasks:
     `tasks` are by id, the oldest first: what is under way, what was discarded, and what was promoted last.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._tail = DefinitionsTail(bootstrap_servers, self._take)
+    def __init__(self, cluster: Cluster) -> None:
+        self._tail = DefinitionsTail(cluster, self._take)
         self._rules = NO_RULES
         self.tasks: dict[str, RebuildTask] = {}
 

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Final
 
 from app.clock import Clock
+from app.kafka.clients import Cluster
 from app.kafka.partition_reader import LogRecord, PartitionReader, committed_offsets
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
@@ -44,7 +45,7 @@ _log = logging.getLogger(__name__)
 class RunnerContext:
     """What all partitions of a runner share."""
 
-    bootstrap_servers: str
+    cluster: Cluster
     app_id: str
     partitions: int
     limits: Limits
@@ -112,7 +113,7 @@ class OwnedPartition:
 
         """
         # Entering fences the owner before us, so that what it committed is all that it will ever have committed.
-        async with GroupCommit(self._shop.bootstrap_servers, f"{self._shop.app_id}.{self.number}") as writer:
+        async with GroupCommit(self._shop.cluster, f"{self._shop.app_id}.{self.number}") as writer:
             await self._catch_up()
             self._forget_runs()
             try:
@@ -131,16 +132,16 @@ class OwnedPartition:
         The cursors in those commands are what is committed. A table may be older for one job than for another, so
         where the commands begin is what the latest event says, and no job.
         """
-        servers, group = self._shop.bootstrap_servers, self._shop.app_id
+        cluster, group = self._shop.cluster, self._shop.app_id
         if self._next_event is None:
-            (self._next_event,) = await committed_offsets(servers, group, JOBS_EVENTS.name, [self.number])
+            (self._next_event,) = await committed_offsets(cluster, group, JOBS_EVENTS.name, [self.number])
         answered = -1
-        async with PartitionReader(servers, JOBS_EVENTS.name, self.number, max(self._next_event - 1, 0)) as events:
+        async with PartitionReader(cluster, JOBS_EVENTS.name, self.number, max(self._next_event - 1, 0)) as events:
             async for record in events.records():
                 if event := event_in(record.value):
                     self.fold(record.offset, event)
                     answered = event.command_offset
-        async with PartitionReader(servers, JOBS_COMMANDS.name, self.number, answered + 1) as commands:
+        async with PartitionReader(cluster, JOBS_COMMANDS.name, self.number, answered + 1) as commands:
             async for record in commands.records():
                 self._decide(record)
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError
 
 from app.clock import Clock, utc_now
+from app.kafka.clients import KafkaCluster
 from app.kafka.safe_faust.app import Owned, SafeApp, make_app, make_table
 from app.kafka.safe_faust.batching import ack, batches
 from app.kafka.safe_faust.latch import Latch
@@ -131,7 +132,7 @@ async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
         partitions=settings.partitions,
     )
     shop = RunnerContext(
-        bootstrap_servers=settings.bootstrap_servers,
+        cluster=KafkaCluster(settings.bootstrap_servers),
         app_id=APP_ID,
         partitions=settings.partitions,
         limits=settings.connector_limits(),

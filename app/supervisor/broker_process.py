@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from app.kafka.clients import KafkaCluster
 from app.supervisor.broker.errors import BrokerError
 from app.supervisor.broker.server import Broker
 from app.supervisor.restarts import NotStartedError
@@ -75,9 +75,9 @@ async def _wait_for_groups(bootstrap_servers: str) -> None:
 
     Workers would wait for it, too, but they would log it as an error, which nobody has to read at a first start.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    await admin.start()
+    admin = KafkaCluster(bootstrap_servers).admin(int(GROUPS_SECONDS * 1000))
     try:
+        await admin.start()
         while True:
             try:
                 await admin.find_coordinator("entrepot")

@@ -11,6 +11,7 @@ import pytest
 
 from app.control.verify import verify
 from app.definitions.rules import NoSuchRulesError, RulesReader
+from app.kafka.clients import KafkaCluster
 from projections.definitions.rules import NO_RULES, key_hash
 from schemas.definitions import (
     ApplyDefinition,
@@ -62,7 +63,7 @@ async def test_rules_that_are_applied_reach_every_reader_and_outlive_control(
 ) -> None:
     async with service(tmp_path, await fresh_broker(), ("control",)) as running, asyncio.timeout(180):
         servers = running.broker.bootstrap_servers
-        reader = RulesReader(servers)
+        reader = RulesReader(KafkaCluster(servers))
         reader.start()
         await reader.caught_up()
         try:
@@ -93,7 +94,7 @@ async def test_rules_that_are_applied_reach_every_reader_and_outlive_control(
                 await reader.at(10_000)
         finally:
             await reader.stop()
-        other = RulesReader(servers)
+        other = RulesReader(KafkaCluster(servers))
         other.start()
         await other.caught_up()
         assert (other.rules, other.rules_at) == (reader.rules, reader.rules_at)
@@ -123,7 +124,7 @@ async def until_answered(running: Service, reader: RulesReader) -> None:
 async def test_what_does_not_belong_there_is_a_dead_letter(tmp_path: Path, fresh_broker: FreshBroker) -> None:
     async with service(tmp_path, await fresh_broker(), ("control",), partitions=2) as running, asyncio.timeout(120):
         assert running.producer
-        reader = RulesReader(running.broker.bootstrap_servers)
+        reader = RulesReader(KafkaCluster(running.broker.bootstrap_servers))
         reader.start()
         await reader.caught_up()
         good = DraftDefinition(

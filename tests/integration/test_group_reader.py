@@ -9,6 +9,7 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from app.kafka.clients import KafkaCluster
 from app.kafka.group_consumer import GroupConsumer
 from tests.integration.conftest import MakeTopic
 
@@ -20,7 +21,9 @@ class Member:
 
     def __init__(self, kafka: str, topic: str, name: str) -> None:
         self.numbers: set[int] = set()
-        self.reader = GroupConsumer(kafka, [topic], topic, name, assigned=self._assigned, revoked=self._revoked)
+        self.reader = GroupConsumer(
+            KafkaCluster(kafka), [topic], topic, name, assigned=self._assigned, revoked=self._revoked
+        )
 
     async def _assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
         self.numbers |= numbers
@@ -101,7 +104,9 @@ async def test_what_is_left_is_read_where_the_position_is_gone(kafka: str, make_
     async def assigned(_numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
         return {where: 2}
 
-    reader = GroupConsumer(kafka, [where.topic], "cut-off", "cut-off-1", assigned=assigned, revoked=nothing)
+    reader = GroupConsumer(
+        KafkaCluster(kafka), [where.topic], "cut-off", "cut-off-1", assigned=assigned, revoked=nothing
+    )
     found: list[bytes] = []
     async with reader.running(), asyncio.timeout(30):
         while len(found) < 5:
@@ -119,7 +124,7 @@ async def test_what_waits_in_a_patient_topic_holds_nothing_else_up(kafka: str, m
         return {urgent: 0, patient: 100}
 
     reader = GroupConsumer(
-        kafka,
+        KafkaCluster(kafka),
         [urgent.topic, patient.topic],
         "urgent-and-patient",
         "urgent-and-patient-1",

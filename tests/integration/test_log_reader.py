@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaProducer
 
+from app.kafka.clients import KafkaCluster
 from app.kafka.partition_reader import PartitionReader
 from tests.integration.conftest import MakeTopic
 
 
 async def values(kafka: str, topic: str, start: int | datetime = 0) -> list[bytes]:
-    async with PartitionReader(kafka, topic, 0, start) as log:
+    async with PartitionReader(KafkaCluster(kafka), topic, 0, start) as log:
         return [each.value async for each in log.records()]
 
 

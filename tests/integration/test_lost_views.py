@@ -4,6 +4,7 @@ from pathlib import Path
 
 from app.control.rebuild_views import heal_views
 from app.control.role import APP_ID
+from app.kafka.clients import KafkaCluster
 from app.kafka.partition_reader import PartitionReader
 from app.store.models import EventRecord
 from app.store.read_store import ReadStore
@@ -32,7 +33,7 @@ async def test_a_loss_is_noticed_though_the_projector_was_faster(tmp_path: Path,
         store = await shown_and_stopped(running)
         try:
             applied = [await store.next_offset(JOBS_EVENTS.name, 0)]
-            async with PartitionReader(running.broker.bootstrap_servers, JOBS_EVENTS.name, 0) as log:
+            async with PartitionReader(KafkaCluster(running.broker.bootstrap_servers), JOBS_EVENTS.name, 0) as log:
                 records = [EventRecord(each.offset, decode(each.value), each.value) async for each in log.records()]
             await store.apply(0, records[-1:])
             assert await store.job("two") is None

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from app.kafka.clients import KafkaCluster
 from app.kafka.partition_reader import PartitionReader
 from app.kafka.topics import ensure_topics
 from app.records.envelopes import stamp
@@ -41,7 +42,7 @@ class World:
 
     def shop(self) -> RunnerContext:
         return RunnerContext(
-            bootstrap_servers=self.broker.bootstrap_servers, app_id="entrepot.runner", partitions=1,
+            cluster=KafkaCluster(self.broker.bootstrap_servers), app_id="entrepot.runner", partitions=1,
             limits=Limits(file_roots=(self.folder,)), clock=lambda: self.now, slots=asyncio.Semaphore(4),
         )  # fmt: skip
 
@@ -58,7 +59,7 @@ class World:
         return state, events
 
     async def commanded(self, start: int = 0) -> list[JobCommand]:
-        async with PartitionReader(self.broker.bootstrap_servers, "jobs.commands", 0, start) as log:
+        async with PartitionReader(KafkaCluster(self.broker.bootstrap_servers), "jobs.commands", 0, start) as log:
             return [decode(each.value) async for each in log.records()]  # type: ignore[misc]
 
     async def until_commanded(self, count: int) -> list[JobCommand]:

@@ -106,3 +106,18 @@ def test_what_runs_is_pinned_as_it_is_tested() -> None:
 
 def pins(path: Path) -> set[tuple[str, str]]:
     return set(re.findall(r"^([\w.\[\],-]+)==([^\s;]+)", path.read_text(), re.MULTILINE))
+
+
+KAFKA_CLIENTS = {"AIOKafkaConsumer", "AIOKafkaProducer", "AIOKafkaAdminClient"}
+
+
+def test_kafka_clients_are_made_in_one_place() -> None:
+    """Faust makes those of `safe_faust` itself."""
+    makers = {
+        name(path)
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Name | ast.Attribute | ast.alias)
+        if KAFKA_CLIENTS & {getattr(node, field, None) for field in ("id", "attr", "name")}
+    }
+    assert makers == {"app/kafka/clients.py"}, "use `app.kafka.clients`"

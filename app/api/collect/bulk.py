@@ -45,9 +45,8 @@ async def collect_bulk(call: RequestContext[BulkQuery, None]) -> web.Response:
         job_id, repeatable = upload_id_of(call, "bulk")
         command = _creation(call, job_id, job_type, config)
         job = await _made(call, command)
-        servers = call.api.settings.bootstrap_servers
         try:
-            async with GroupCommit(servers, f"{TRANSACTIONS}.{job_id}") as writer:
+            async with GroupCommit(call.api.kafka, f"{TRANSACTIONS}.{job_id}") as writer:
                 if repeatable or job is None:
                     job = await _ready(call, job_id)
                 if isinstance(job.phase, Completed):
@@ -130,7 +129,7 @@ async def _ready(call: RequestContext[BulkQuery, None], job_id: str) -> Job:
 
     """
     settings = call.api.settings
-    job = await job_now(settings.bootstrap_servers, call.api.store, settings.partitions, job_id)
+    job = await job_now(call.api.kafka, call.api.store, settings.partitions, job_id)
     if not isinstance(job, Job):
         raise ApiProblem(503, "not_made_yet", f"the upload's job could not be made in time: {AGAIN}")
     if isinstance(job.phase, Failed):
@@ -159,7 +158,7 @@ async def _compared(call: RequestContext[BulkQuery, None], job: Job, source: Req
 
 async def _driven(call: RequestContext[BulkQuery, None], upload: Upload, writer: GroupCommit) -> web.Response:
     api, job, tally = call.api, upload.job, upload.tally
-    place = UploadContext(api.settings.bootstrap_servers, api.settings.partitions, api.store, api.limits, api.clock)
+    place = UploadContext(api.kafka, api.settings.partitions, api.store, api.limits, api.clock)
     try:
         last = await upload.drive(place, writer)
     except UploadStoppedError as error:

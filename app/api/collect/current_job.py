@@ -1,5 +1,6 @@
 """A job as all that is committed by now makes it, also what no view and no event tells yet."""
 
+from app.kafka.clients import Cluster
 from app.kafka.partition_reader import PartitionReader
 from app.records.commands import UnreadableCommandError, command_in
 from app.records.events import event_in
@@ -11,7 +12,7 @@ from projections.jobs.state import JobState, NoJob
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
 
 
-async def job_now(bootstrap_servers: str, store: ReadStore, partitions: int, job_id: str) -> JobState:
+async def job_now(cluster: Cluster, store: ReadStore, partitions: int, job_id: str) -> JobState:
     """Return the job behind the last command of its partition. Whoever could still add one has to be fenced before.
 
     The views say from where on events are to be read, the last event from where on commands are.
@@ -20,13 +21,13 @@ async def job_now(bootstrap_servers: str, store: ReadStore, partitions: int, job
     shown = await store.next_offset(JOBS_EVENTS.name, partition)
     state: JobState = await store.job(job_id) or NoJob(job_id)
     answered = -1
-    async with PartitionReader(bootstrap_servers, JOBS_EVENTS.name, partition, max(shown - 1, 0)) as events:
+    async with PartitionReader(cluster, JOBS_EVENTS.name, partition, max(shown - 1, 0)) as events:
         async for record in events.records():
             if event := event_in(record.value):
                 answered = event.command_offset
                 if event.job_id == job_id:
                     state = evolve(state, event)
-    async with PartitionReader(bootstrap_servers, JOBS_COMMANDS.name, partition, answered + 1) as commands:
+    async with PartitionReader(cluster, JOBS_COMMANDS.name, partition, answered + 1) as commands:
         async for record in commands.records():
             if record.key != job_id.encode():
                 continue

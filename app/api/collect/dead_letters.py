@@ -97,8 +97,7 @@ async def _read(
 ) -> Places:
     """Add what fits of a partition, and return where to go on: without the partition, when it has no more."""
     rest = {number: place for number, place in places.items() if number != partition}
-    servers = call.api.settings.bootstrap_servers
-    async with PartitionReader(servers, MESSAGES_REJECTED.name, partition, places[partition]) as log:
+    async with PartitionReader(call.api.kafka, MESSAGES_REJECTED.name, partition, places[partition]) as log:
         async for record in log.records():
             if len(found) >= call.query.limit or asyncio.get_running_loop().time() > deadline:
                 return rest | {partition: record.offset}

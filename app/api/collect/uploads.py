@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.collect.upload_counts import UploadCounts
 from app.clock import Clock
+from app.kafka.clients import Cluster
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.transactions import GroupCommit
 from app.records.partitioning import partition_of
@@ -44,7 +45,7 @@ class UploadStoppedError(Exception):
 class UploadContext:
     """What uploads need besides their jobs."""
 
-    bootstrap_servers: str
+    cluster: Cluster
     partitions: int
     store: ReadStore
     limits: Limits

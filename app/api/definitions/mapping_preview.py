@@ -87,7 +87,7 @@ async def preview_mapping(call: RequestContext[Query, RulesBody | None]) -> web.
     settings = call.api.settings
     try:
         async with _ONE_AT_A_TIME:
-            recent = await recent_messages(settings.bootstrap_servers, settings.partitions, stream, MAX_MESSAGES)
+            recent = await recent_messages(call.api.kafka, settings.partitions, stream, MAX_MESSAGES)
     except (KafkaError, OSError) as error:
         raise ApiProblem(503, "kafka_unreachable", "Kafka, which has the messages, is not reachable") from error
     shown, size = [], 0

@@ -20,6 +20,7 @@ from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.jobs.views import event_view
 from app.api.routing.routes import LAST_EVENT_ID, Query, RequestContext, ResponseSpec, Route
 from app.api.services.event_tail import EventSubscription, Positions, TailedEvent, events_consumer
+from app.kafka.clients import Cluster
 from app.records.events import event_in
 from schemas.events import JobEvent
 from schemas.topics import JOBS_EVENTS
@@ -75,7 +76,7 @@ async def _send_all(
     positions = dict(listener.start)
     if seen is not None:
         positions |= {number: offset for number, offset in seen.items() if offset < positions.get(number, 0)}
-        async for tailed in missed(call.api.settings.bootstrap_servers, positions, listener.start):
+        async for tailed in missed(call.api.kafka, positions, listener.start):
             await _send(call, response, tailed, positions)
     await _write(response, f"id: {id_of(positions)}\nevent: ready\ndata: {{}}\n\n".encode())
     while True:
@@ -102,12 +103,12 @@ async def _send(
         await _write(response, rendered(tailed.event, positions))
 
 
-async def missed(bootstrap_servers: str, since: Mapping[int, int], until: Positions) -> AsyncIterator[TailedEvent]:
+async def missed(cluster: Cluster, since: Mapping[int, int], until: Positions) -> AsyncIterator[TailedEvent]:
     """Yield what lies between two positions, from Kafka."""
     behind = {number: offset for number, offset in since.items() if offset < until.get(number, 0)}
     if not behind:
         return
-    consumer = events_consumer(bootstrap_servers)
+    consumer = events_consumer(cluster)
     try:
         await consumer.start()
         consumer.pause(*(each for each in consumer.assignment() if each.partition not in behind))

@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from app.kafka.clients import KafkaCluster
 from schemas.topics import JOBS_EVENTS, TOPICS
 
 CONTROL_GROUP: Final = "entrepot.control"  # as `app.control.role` names its consumer group
 CHECK_SECONDS: Final = 3.0
+REQUEST_TIMEOUT_MS: Final = 2_000
 KEEP_SECONDS: Final = 0.25
 STANDSTILL_SECONDS: Final = 30.0
 STABLE: Final = "Stable"
@@ -41,11 +42,11 @@ class StallDetector:
 class ClusterHealth:
     """Asks Kafka about topics and groups; an answer is kept for a moment, so that many who ask are one question."""
 
-    def __init__(self, bootstrap_servers: str, partitions: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, cluster: KafkaCluster, partitions: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cluster = cluster
         self._partitions = partitions
         self._clock = clock
-        self._admin: AIOKafkaAdminClient | None = None
+        self._admin: Any = None
         self._answer: dict[str, str] = {}
         self._answered = float("-inf")
         self._asking = asyncio.Lock()
@@ -82,9 +83,9 @@ class ClusterHealth:
             control = self._standstill.look(done, ends, self._clock())
         return {"kafka": "ok", "topics": self._topics(topics), "control": control}
 
-    async def _connected(self) -> AIOKafkaAdminClient:
+    async def _connected(self) -> Any:
         if self._admin is None:
-            admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap_servers, request_timeout_ms=2_000)
+            admin = self._cluster.admin(REQUEST_TIMEOUT_MS)
             try:
                 await admin.start()
             except BaseException:

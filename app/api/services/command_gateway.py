@@ -5,19 +5,20 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from app.api.http.problems import ApiProblem
 from app.api.services.event_tail import EventTail
 from app.api.services.metrics import Metrics
+from app.kafka.clients import Cluster, Producer
+from app.kafka.producer_record import ProducerRecord, send
 from app.kafka.reconnecting_producer import ReconnectingProducer
 from app.records.partitioning import partition_of
 from app.store.read_store import ReadStore
 from schemas.commands import JobCommand
 from schemas.definitions import DefinitionCommand
 from schemas.events import CommandRefused, JobEvent
-from schemas.topics import JOBS_COMMANDS, MAX_RECORD_BYTES
+from schemas.topics import JOBS_COMMANDS
 from schemas.wire.codec import encode
 from schemas.wire.headers import headers_of
 
@@ -49,10 +50,8 @@ class Sent:
 class CommandGateway:
     """Sends commands in the order they are given and waits for what they lead to."""
 
-    def __init__(
-        self, bootstrap_servers: str, partitions: int, tail: EventTail, store: ReadStore, measures: Metrics
-    ) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, cluster: Cluster, partitions: int, tail: EventTail, store: ReadStore, measures: Metrics) -> None:
+        self._cluster = cluster
         self._partitions = partitions
         self._tail = tail
         self._store = store
@@ -72,15 +71,9 @@ class CommandGateway:
         """Send what is queued and disconnect."""
         await self._producer.stop()
 
-    def _make(self) -> AIOKafkaProducer:
-        return AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap_servers,
-            enable_idempotence=True,
-            acks="all",
-            linger_ms=0,
-            max_request_size=MAX_RECORD_BYTES,
-            request_timeout_ms=int(SEND_TIMEOUT_SECONDS * 1000),
-        )
+    def _make(self) -> Producer:
+        timeout_ms = int(SEND_TIMEOUT_SECONDS * 1000)
+        return self._cluster.producer(compression=None, linger_ms=0, request_timeout_ms=timeout_ms)
 
     async def submit(self, command: JobCommand, patience: float, traceparent: str = "") -> Done | Sent:
         """Send a command and wait up to `patience` seconds until what it leads to is visible.
@@ -125,12 +118,10 @@ class CommandGateway:
         producer = self._producer.ready
         if producer is None:
             raise ApiProblem(503, "kafka_unreachable", "Kafka is not reachable yet; nothing was changed, try again")
-        headers = list(headers_of(command, traceparent))
+        headers = headers_of(command, traceparent)
+        record = ProducerRecord(topic, encode(command), key=key.encode(), partition=partition, headers=headers)
         try:
-            await asyncio.wait_for(
-                producer.send_and_wait(topic, encode(command), key=key.encode(), partition=partition, headers=headers),
-                SEND_TIMEOUT_SECONDS,
-            )
+            await asyncio.wait_for(send(producer, [record]), SEND_TIMEOUT_SECONDS)
         except (KafkaError, TimeoutError) as error:
             raise ApiProblem(
                 503,

@@ -12,9 +12,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from app.kafka.clients import Cluster, Consumer
 from app.records.command_waiters import CommandWaiters
 from app.records.events import event_in
 from schemas.events import JobEvent
@@ -65,8 +66,8 @@ class EventSubscription:
 class EventTail:
     """The tail of the topic, from the moment that it was started on."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
         self._positions: dict[int, int] = {}
         self._awaited: CommandWaiters[JobEvent] = CommandWaiters()
         self._listeners: set[EventSubscription] = set()
@@ -124,7 +125,7 @@ class EventTail:
             await asyncio.sleep(RETRY_DELAY_SECONDS)
 
     async def _follow_once(self) -> None:
-        consumer = events_consumer(self._bootstrap_servers)
+        consumer = events_consumer(self._cluster)
         try:
             await consumer.start()
             for each in sorted(consumer.assignment()):
@@ -140,7 +141,7 @@ class EventTail:
         finally:
             await consumer.stop()
 
-    def _take(self, found: Mapping[TopicPartition, Sequence["ConsumerRecord[Any, Any]"]]) -> None:
+    def _take(self, found: Mapping[TopicPartition, Sequence[Any]]) -> None:
         answers: dict[str, list[JobEvent]] = defaultdict(list)
         for place, records in found.items():
             for record in records:
@@ -156,15 +157,6 @@ class EventTail:
             self._awaited.answer(command_id, tuple(events))
 
 
-def events_consumer(bootstrap_servers: str) -> AIOKafkaConsumer:
+def events_consumer(cluster: Cluster) -> Consumer:
     """Return a consumer of all of `jobs.events`, not started."""
-    return AIOKafkaConsumer(
-        JOBS_EVENTS.name,  # without a group, all of its partitions are assigned at start
-        bootstrap_servers=bootstrap_servers,
-        group_id=None,
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=MAX_RECORD_BYTES,
-        metadata_max_age_ms=60_000,
-    )
+    return cluster.consumer(JOBS_EVENTS.name, isolation="read_committed", partition_bytes=MAX_RECORD_BYTES)

@@ -5,21 +5,20 @@ There is no transaction, which would cost thirty milliseconds: what may be there
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from app.kafka.clients import Cluster, Producer
 from app.kafka.partition_reader import PartitionReader, end_offset
-from app.kafka.producer_record import ProducerRecord
+from app.kafka.producer_record import ProducerRecord, send
 from app.kafka.reconnecting_producer import ReconnectingProducer
 from schemas.messages import MessageBatch
-from schemas.topics import MAX_RECORD_BYTES
 from schemas.wire.codec import decode
 
 SEND_SECONDS: Final = 10.0
 LINGER_MS: Final = 5
-BATCH_BYTES: Final = 1024 * 1024
 
 
 class NotSentError(Exception):
@@ -33,22 +32,14 @@ class NotConfirmedError(Exception):
 class IngestProducer:
     """The producer of small uploads."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._servers = bootstrap_servers
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
         self._producer = ReconnectingProducer("messages", self._make)
         self._reached: dict[tuple[str, int], int] = {}  # an offset that was written, by topic and partition
 
-    def _make(self) -> AIOKafkaProducer:
-        return AIOKafkaProducer(
-            bootstrap_servers=self._servers,
-            enable_idempotence=True,
-            acks="all",
-            linger_ms=LINGER_MS,
-            compression_type="zstd",
-            max_batch_size=BATCH_BYTES,
-            max_request_size=MAX_RECORD_BYTES,
-            request_timeout_ms=int(SEND_SECONDS * 1000),
-        )
+    def _make(self) -> Producer:
+        timeout_ms = int(SEND_SECONDS * 1000)
+        return self._cluster.producer(compression="zstd", linger_ms=LINGER_MS, request_timeout_ms=timeout_ms)
 
     def start(self) -> None:
         """Begin to connect."""
@@ -71,8 +62,7 @@ class IngestProducer:
             raise NotSentError(NotSentError.__doc__)
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                sent = [await _send(producer, each) for each in records]
-                for written in await asyncio.gather(*sent):
+                for written in await send(producer, records):
                     self._reached[written.topic, written.partition] = written.offset
         except (KafkaError, TimeoutError) as error:
             raise NotConfirmedError(NotConfirmedError.__doc__) from error
@@ -87,7 +77,7 @@ class IngestProducer:
         known = self._reached.get((topic, partition))
         if known is None:
             try:
-                known = await end_offset(self._servers, TopicPartition(topic, partition))
+                known = await end_offset(self._cluster, TopicPartition(topic, partition))
             except (KafkaError, OSError) as error:
                 raise NotSentError(NotSentError.__doc__) from error
             self._reached[topic, partition] = known
@@ -100,23 +90,11 @@ class IngestProducer:
         for topic, partition in {(each.topic, each.partition) for each in wanted}:
             assert partition is not None
             keys = {each.key for each in wanted}
-            async with PartitionReader(self._servers, topic, partition, start) as log:
+            async with PartitionReader(self._cluster, topic, partition, start) as log:
                 async for record in log.records():
                     if record.key in keys:
                         there.add(_identity(record.value))
         return [each for each in wanted if _identity(each.value or b"") not in there]
-
-
-async def _send(producer: AIOKafkaProducer, record: ProducerRecord) -> asyncio.Future[Any]:
-    sent: asyncio.Future[Any] = await producer.send(
-        record.topic,
-        record.value,
-        key=record.key,
-        partition=record.partition,
-        headers=list(record.headers),
-        timestamp_ms=record.timestamp_ms,
-    )
-    return sent
 
 
 def _identity(value: bytes) -> tuple[str, int]:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.services.lag_reader import LagReader
 from app.clock import Clock
+from app.kafka.clients import KafkaCluster
 from app.store.lanes import LaneStore
 from projections.views.lag import LagSample, Place, has_passed
 from schemas.topics import LANES, UPDATES
@@ -38,13 +39,13 @@ class LaneWatch:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        cluster: KafkaCluster,
         partitions: int,
         store: LaneStore,
         clock: Clock,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._servers = bootstrap_servers
+        self._cluster = cluster
         self._partitions = partitions
         self._store = store
         self._clock = clock
@@ -138,7 +139,7 @@ class LaneWatch:
 
     async def _connected(self) -> LagReader:
         if self._reader is None:
-            reader = LagReader(self._servers)
+            reader = LagReader(self._cluster)
             try:
                 await reader.start()
             except BaseException:

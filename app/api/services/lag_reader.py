@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 
+from app.kafka.clients import KafkaCluster
 from projections.mapping.raw_messages import UNREADABLE, open_raw
 from projections.views.lag import Place
 from schemas.instants import moment
@@ -26,15 +26,10 @@ Next = tuple[int, datetime | None]  # the offset of a record, and since when it 
 class LagReader:
     """Reads committed records, as the lanes do. Whatever goes wrong is a `KafkaError` or an `OSError`."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=REQUEST_MS)
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap_servers,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",  # what was deleted is not waited for
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=FEW_BYTES,
-            request_timeout_ms=REQUEST_MS,
+    def __init__(self, cluster: KafkaCluster) -> None:
+        self._admin = cluster.admin(REQUEST_MS)
+        self._consumer = cluster.consumer(
+            isolation="read_committed", partition_bytes=FEW_BYTES, request_timeout_ms=REQUEST_MS
         )
 
     async def start(self) -> None:

@@ -18,6 +18,7 @@ from app.cli.service.settings_errors import load_settings
 from app.control.rebuild_views import rebuild_views as rebuild
 from app.control.verify import verify as audit
 from app.data_dir import with_kafka
+from app.kafka.clients import KafkaCluster
 from app.kafka.patch_decompression import mend
 from app.settings import Settings
 from app.store.models import BehindError
@@ -60,7 +61,7 @@ def verify(job_id: str | None, output: Format) -> None:
             _reached(
                 settings,
                 audit(
-                    settings.bootstrap_servers,
+                    KafkaCluster(settings.bootstrap_servers),
                     settings.partitions,
                     job_id,
                     lambda title, done, end: update(done, end, f"{title}: {done:,} of {end:,}"),

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from app.kafka.clients import KafkaCluster
 from app.supervisor.broker.config import HOST, JVM_FLAGS, PROPERTIES, WhenTaken, choose_ports, properties
 from app.supervisor.broker.directory import Directory, Hold
 from app.supervisor.broker.errors import NotReady
@@ -24,6 +24,7 @@ from app.supervisor.broker.java import find_java, wheel_java
 READY_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
 LOG_CHECK_SECONDS: Final = 10.0
+REQUEST_TIMEOUT_MS: Final = 2_000
 
 
 class Broker:
@@ -206,7 +207,7 @@ async def answers(bootstrap_servers: str) -> bool:
     except OSError:
         return False
     writer.close()
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=2_000)
+    admin = KafkaCluster(bootstrap_servers).admin(REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
         return bool((await admin.describe_cluster())["brokers"])

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import orjson
 
+from app.kafka.clients import KafkaCluster
 from app.profiles.lookup_client import PartitionUnavailable, ProfilesClient
 from app.rebuild.tasks import RebuildTasks
 from app.store.data_plane import PlaneStore
@@ -195,7 +196,7 @@ async def plane(
 ) -> AsyncIterator[Plane]:
     """Run everything, with rules by which people are known by cookie and email."""
     async with service(folder, await fresh_broker(), roles, **settings) as running:
-        following = RebuildTasks(running.broker.bootstrap_servers)
+        following = RebuildTasks(KafkaCluster(running.broker.bootstrap_servers))
         store = await ReadStore.open(running.settings.database())
         try:
             await following.start()

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from app.kafka.clients import KafkaCluster
 from app.kafka.transactions import GroupCommit
 from app.runner.partition import OwnedPartition, RunnerContext
 from connectors.contract import Limits
@@ -9,9 +10,9 @@ from tests.unit.runner.jobs import START, job
 
 
 async def test_a_run_that_is_cancelled_before_it_begins_makes_room_for_the_next() -> None:
-    shop = RunnerContext("127.0.0.1:1", "runner", 1, Limits(), lambda: START, asyncio.Semaphore(1))
+    shop = RunnerContext(KafkaCluster("127.0.0.1:1"), "runner", 1, Limits(), lambda: START, asyncio.Semaphore(1))
     partition = OwnedPartition(0, shop, [job()])
-    writer = GroupCommit("127.0.0.1:1", "never entered")
+    writer = GroupCommit(KafkaCluster("127.0.0.1:1"), "never entered")
     partition._start(job(), writer)
     (_, task) = partition._runs["orders"]
     partition._touched.clear()

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+from app.kafka.clients import KafkaCluster
 from app.kafka.transactions import GroupCommit
 from app.records.envelopes import stamp
 from app.runner.partition import OwnedPartition, RunnerContext
@@ -52,9 +53,9 @@ def test_a_report_is_a_sign_of_life() -> None:
 
 
 async def test_a_partition_drives_no_upload() -> None:
-    shop = RunnerContext("127.0.0.1:1", "runner", 1, Limits(), lambda: START, asyncio.Semaphore(1))
+    shop = RunnerContext(KafkaCluster("127.0.0.1:1"), "runner", 1, Limits(), lambda: START, asyncio.Semaphore(1))
     partition = OwnedPartition(0, shop, [UPLOAD])
-    writer = GroupCommit("127.0.0.1:1", "never entered")
+    writer = GroupCommit(KafkaCluster("127.0.0.1:1"), "never entered")
     partition._reconcile(writer)
     await writer._producer.stop()
     assert partition._runs == {}

@@ -1,0 +1,234 @@
+"""The port to Kafka: the one place that makes consumers, producers and admin clients.
+
+`KafkaCluster` connects to a broker; `app.kafka.memory` is its twin in memory, for tests. Both pass the same contract.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol, TypeVar
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+
+from schemas.topics import MAX_RECORD_BYTES
+
+SESSION_TIMEOUT_MS: Final = 10_000
+HEARTBEAT_INTERVAL_MS: Final = 3_000
+BATCH_BYTES: Final = 1024 * 1024
+METADATA_MAX_AGE_MS: Final = 60_000
+
+Isolation = Literal["read_committed", "read_uncommitted"]
+Compression = Literal["zstd"]  # aiokafka asks lz4 for its slowest level: a tenth of the speed
+
+
+class Client(Protocol):
+    """What has a connection."""
+
+    async def start(self) -> None:
+        """Connect."""
+
+    async def stop(self) -> None:
+        """Disconnect; a client that is not started is released."""
+
+
+class Consumer(Client, Protocol):
+    """The part of aiokafka's consumer that is used here."""
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read these partitions and no others, without a group's decision."""
+
+    def subscribe(self, topics: Iterable[str], *, listener: Any) -> None:
+        """Join the group, which assigns partitions of the topics."""
+
+    def unsubscribe(self) -> None:
+        """Read nothing."""
+
+    def assignment(self) -> AbstractSet[TopicPartition]:
+        """Return the partitions that are read."""
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Fetch nothing of these partitions."""
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        """Fetch paused partitions again."""
+
+    def paused(self) -> AbstractSet[TopicPartition]:
+        """Return the paused partitions."""
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Continue at an offset."""
+
+    async def seek_to_end(self, *partitions: TopicPartition) -> Any:
+        """Continue at the end."""
+
+    async def position(self, partition: TopicPartition) -> int:
+        """Return the next offset to read: behind transaction markers, too."""
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        """Return the end offset that the last fetch reported."""
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> Mapping[TopicPartition, list[Any]]:
+        """Return fetched records; wait for the first of them."""
+
+    async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Return the first offset of each partition."""
+
+    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Return the end of each partition; with `read_committed`, the first open transaction is the end."""
+
+    async def offsets_for_times(self, timestamps: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, Any]:
+        """Return the first offset at or after a time in milliseconds; None where there is none."""
+
+    async def committed(self, partition: TopicPartition) -> int | None:
+        """Return the group's committed offset."""
+
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit the group's offsets."""
+
+
+class Producer(Client, Protocol):
+    """The part of aiokafka's producer that is used here."""
+
+    async def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
+        headers: Sequence[tuple[str, bytes]] | None = None,
+        timestamp_ms: int | None = None,
+    ) -> "asyncio.Future[Any]":
+        """Add a record to the next batch; the future is done once the broker has acked it."""
+
+    async def begin_transaction(self) -> None:
+        """Begin a transaction."""
+
+    async def commit_transaction(self) -> None:
+        """Commit the transaction."""
+
+    async def abort_transaction(self) -> None:
+        """Abort the transaction."""
+
+
+class Cluster(Protocol):
+    """Makes clients of one cluster; none of them is started."""
+
+    def consumer(
+        self,
+        *topics: str,
+        isolation: Isolation,
+        partition_bytes: int = 1024 * 1024,
+        fetch_bytes: int = 50 * 1024 * 1024,
+        fetch_wait_ms: int = 500,
+        request_timeout_ms: int = 40_000,
+    ) -> Consumer:
+        """Return a consumer without a group. It is assigned all partitions of `topics` at its start."""
+
+    def group_consumer(self, group: str, instance_id: str | None = None) -> Consumer:
+        """Return a consumer of committed records that can join a group, and read and commit its offsets."""
+
+    def producer(self, *, compression: Compression | None, linger_ms: int, request_timeout_ms: int) -> Producer:
+        """Return an idempotent producer whose records are acked by every replica."""
+
+    def transactional_producer(self, transactional_id: str, timeout_ms: int) -> Producer:
+        """Return a transactional producer. Its start fences the producer that had the id before."""
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaCluster:
+    """The cluster behind an address, through aiokafka.
+
+    Where retention has deleted the next record, its consumers continue with the first that is left.
+    """
+
+    bootstrap_servers: str
+
+    def consumer(
+        self,
+        *topics: str,
+        isolation: Isolation,
+        partition_bytes: int = 1024 * 1024,
+        fetch_bytes: int = 50 * 1024 * 1024,
+        fetch_wait_ms: int = 500,
+        request_timeout_ms: int = 40_000,
+    ) -> Consumer:
+        """Return a consumer without a group."""
+        consumer: Consumer = AIOKafkaConsumer(
+            *topics,
+            bootstrap_servers=self.bootstrap_servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level=isolation,
+            max_partition_fetch_bytes=partition_bytes,
+            fetch_max_bytes=fetch_bytes,
+            fetch_max_wait_ms=fetch_wait_ms,
+            request_timeout_ms=request_timeout_ms,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
+        )
+        return consumer
+
+    def group_consumer(self, group: str, instance_id: str | None = None) -> Consumer:
+        """Return a consumer of committed records with a group."""
+        consumer: Consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap_servers,
+            group_id=group,
+            group_instance_id=instance_id,
+            partition_assignment_strategy=(RangePartitionAssignor,),  # the same numbers of every topic
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=MAX_RECORD_BYTES,
+        )
+        return consumer
+
+    def producer(self, *, compression: Compression | None, linger_ms: int, request_timeout_ms: int) -> Producer:
+        """Return an idempotent producer whose records are acked by every replica."""
+        producer: Producer = AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap_servers,
+            acks="all",
+            enable_idempotence=True,
+            compression_type=compression,
+            linger_ms=linger_ms,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=MAX_RECORD_BYTES,
+            request_timeout_ms=request_timeout_ms,
+        )
+        return producer
+
+    def transactional_producer(self, transactional_id: str, timeout_ms: int) -> Producer:
+        """Return a transactional producer."""
+        producer: Producer = AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap_servers,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=timeout_ms,
+            compression_type="zstd",
+            max_request_size=MAX_RECORD_BYTES,
+            request_timeout_ms=timeout_ms,
+        )
+        return producer
+
+    def admin(self, request_timeout_ms: int) -> Any:
+        """Return an admin client. It has no twin: topics and groups are managed by a real cluster only."""
+        return AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers, request_timeout_ms=request_timeout_ms)
+
+
+C = TypeVar("C", bound=Client)
+
+
+@asynccontextmanager
+async def started(client: C) -> AsyncIterator[C]:
+    """Start a client, and stop it at the end, also when it could not be started."""
+    try:
+        await client.start()
+        yield client
+    finally:
+        await client.stop()
