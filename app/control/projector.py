@@ -32,4 +32,4 @@ async def project(app: SafeApp, store: ReadStore, batch: Sequence[Event], clock:
             records[found.partition].append(EventRecord(found.offset, told, event.value or b""))
     await publish(app, letters)
     for partition, those in records.items():
-        await store.apply(partition, those)
+        await store.views.apply(partition, those)

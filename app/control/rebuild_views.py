@@ -29,7 +29,7 @@ async def rebuild_views(settings: Settings, on_progress: OnProgress) -> int:
     """
     store = await ReadStore.open(settings.database())
     try:
-        rebuild = await store.begin_rebuild()
+        rebuild = await store.views.begin_rebuild()
         count = 0
         while True:  # it ends: where this has caught up, the projector feeds both
             before = count

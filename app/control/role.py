@@ -117,7 +117,7 @@ async def run_control(settings: Settings, clock: Clock = utc_now) -> int:
         _agents(app, settings, store, clock)
         add_definitions(app, clock)
         # Before the projector goes on: what it moves says no more whether something was lost.
-        applied = [await store.next_offset(JOBS_EVENTS.name, each) for each in range(settings.partitions)]
+        applied = [await store.views.next_offset(each) for each in range(settings.partitions)]
         healing = asyncio.create_task(heal_views(settings, APP_ID, applied), name="heal views")
         try:
             return await run_worker(app, replication_factor=settings.replication_factor)

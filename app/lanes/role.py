@@ -27,8 +27,8 @@ from app.lanes.pause import PauseFlag
 from app.lanes.pending_counts import PendingCounts
 from app.settings import Settings
 from app.signals import told_to_stop
-from app.store.models import StreamDelta
-from app.store.read_store import JobMapped, ReadStore
+from app.store.models import JobMapped, StreamDelta
+from app.store.read_store import ReadStore
 from projections.definitions.compiled_rules import CompiledRules
 from schemas.topics import LANES
 
@@ -112,7 +112,7 @@ class Lane:
         topic = LANES[self._name].name
         for number in numbers:
             where = TopicPartition(topic, number)
-            self._positions[where] = self._reached[where] = await self._store.next_offset(topic, number)
+            self._positions[where] = self._reached[where] = await self._store.streams.next_offset(topic, number)
             self._samples[where] = FieldSample(self._name)
             self._pins[where] = list(await self._store.plane.rules_of(topic, number))
         return {where: offset for where, offset in self._positions.items() if where.partition in numbers}
@@ -201,7 +201,7 @@ class Lane:
         for where, each in uncounted.items():
             jobs = [JobMapped(job_id=job_id, count=count, at=now) for job_id, count in each.jobs.items()]
             told, begin, reached = seen[where], each.begin, each.reached
-            if not await self._store.apply_streams(where.topic, where.partition, begin, reached, told, jobs):
+            if not await self._store.streams.add(where.topic, where.partition, begin, reached, told, jobs):
                 raise StaleOwnerError(f"another worker has counted {where.topic}/{where.partition} behind {begin}")
             self._positions[where] = reached
 

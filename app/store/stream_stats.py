@@ -1,4 +1,4 @@
-"""What the lanes have seen of each stream: how many messages, and a sketch of their fields."""
+"""Statistics of each stream from the lanes: message counts, and a sketch of the fields."""
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.store.database import Database
 from app.store.lanes import add_mapped
 from app.store.models import JobMapped, StreamDelta, StreamView
-from app.store.tables import NO_GENERATION, stream_fields, streams
+from app.store.tables import NO_GENERATION, offsets, stream_fields, streams
 from app.store.views.event_writer import move_offset, take_offset
 from projections.fields.field_stats import FORMAT, FieldStats, merge
 from schemas.instants import micros, moment
@@ -18,109 +18,128 @@ from schemas.instants import micros, moment
 MAX_LISTED_STREAMS: Final = 10_000
 
 
-async def add_seen(
-    database: Database,
-    topic: str,
-    partition: int,
-    start: int,
-    next_offset: int,
-    seen: Sequence[StreamDelta],
-    jobs: Sequence[JobMapped] = (),
-) -> bool:
-    """Add what was seen from `start` up to `next_offset` of a partition, if `start` is what comes next."""
-    async with database.writing() as connection:
-        if start != await take_offset(database, connection, NO_GENERATION, topic, partition):
-            return False
-        await move_offset(connection, NO_GENERATION, topic, partition, next_offset)
-        await _add_counts(database, connection, topic, partition, seen)
-        await _add_fields(database, connection, topic, partition, [each for each in seen if each.fields])
-        await add_mapped(database, connection, topic, partition, jobs)
-    return True
+class StreamStats:
+    """The tables of stream statistics, in the read store's database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def next_offset(self, topic: str, partition: int) -> int:
+        """Return the offset of a raw partition up to which messages are counted."""
+        query = select(offsets.c.next_offset).filter_by(generation=NO_GENERATION, topic=topic, partition=partition)
+        async with self._database.reading() as connection:
+            return int((await connection.execute(query)).scalar_one_or_none() or 0)
+
+    async def add(
+        self,
+        topic: str,
+        partition: int,
+        start: int,
+        next_offset: int,
+        deltas: Sequence[StreamDelta],
+        jobs: Sequence[JobMapped] = (),
+    ) -> bool:
+        """Add what a lane counted in a partition from `start` up to `next_offset`, in one transaction with the offset.
+
+        When `start` is not the stored `next_offset`, because another worker has counted since, nothing is added and
+        the result is False: read `next_offset` and count again.
+        """
+        async with self._database.writing() as connection:
+            if start != await take_offset(self._database, connection, NO_GENERATION, topic, partition):
+                return False
+            await move_offset(connection, NO_GENERATION, topic, partition, next_offset)
+            await _add_counts(self._database, connection, topic, partition, deltas)
+            await _add_fields(self._database, connection, topic, partition, [delta for delta in deltas if delta.fields])
+            await add_mapped(self._database, connection, topic, partition, jobs)
+        return True
+
+    async def fields(self, stream: str) -> FieldStats | None:
+        """Return the field statistics of a stream over all lanes; None when none of its messages was sampled."""
+        query = select(stream_fields.c.sketch).filter_by(stream=stream, format=FORMAT)
+        async with self._database.reading() as connection:
+            sketches = (await connection.execute(query)).scalars().all()
+        return _merged(sketches) if sketches else None
+
+    async def counts(self, stream: str | None = None) -> list[StreamView]:
+        """Return the counts of every stream and lane, by name; or those of one stream.
+
+        Producers may invent stream names, so the list is bounded: the streams with the oldest messages are left out.
+        """
+        table = streams.c
+        query = select(
+            table.stream,
+            table.lane,
+            func.sum(table["count"]).label("messages"),
+            func.sum(table.bytes).label("bytes"),
+            func.max(table.last_message_at).label("last_message_at"),
+            func.max(table.last_arrival_at).label("last_arrival_at"),
+        )
+        if stream is not None:
+            query = query.filter_by(stream=stream)
+        query = query.group_by(table.stream, table.lane).order_by(func.max(table.last_arrival_at).desc(), table.stream)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query.limit(MAX_LISTED_STREAMS))).all()
+        return [
+            StreamView(
+                stream=row.stream,
+                lane=row.lane,
+                count=int(row.messages),
+                bytes=int(row.bytes),
+                last_message_at=moment(row.last_message_at),
+                last_arrival_at=moment(row.last_arrival_at),
+            )
+            for row in sorted(rows, key=lambda row: (row.stream, row.lane))
+        ]
 
 
 async def _add_counts(
-    database: Database, connection: AsyncConnection, topic: str, partition: int, seen: Sequence[StreamDelta]
+    database: Database, connection: AsyncConnection, topic: str, partition: int, deltas: Sequence[StreamDelta]
 ) -> None:
     rows = [
         {
-            "stream": each.stream,
-            "lane": each.lane,
+            "stream": delta.stream,
+            "lane": delta.lane,
             "topic": topic,
             "partition": partition,
-            "count": each.count,
-            "bytes": each.bytes,
-            "last_message_at": micros(each.last_message_at),
-            "last_arrival_at": micros(each.last_arrival_at),
+            "count": delta.count,
+            "bytes": delta.bytes,
+            "last_message_at": micros(delta.last_message_at),
+            "last_arrival_at": micros(delta.last_arrival_at),
         }
-        for each in seen
+        for delta in deltas
     ]
     if rows:
-        new = database.insert(streams)
-        changed = {each: streams.c[each] + new.excluded[each] for each in ("count", "bytes")}
-        for each in ("last_message_at", "last_arrival_at"):
-            later = new.excluded[each] > streams.c[each]
-            changed[each] = case((later, new.excluded[each]), else_=streams.c[each])
+        insert = database.insert(streams)
+        changes = {column: streams.c[column] + insert.excluded[column] for column in ("count", "bytes")}
+        for column in ("last_message_at", "last_arrival_at"):
+            is_later = insert.excluded[column] > streams.c[column]
+            changes[column] = case((is_later, insert.excluded[column]), else_=streams.c[column])
         keys = streams.primary_key.columns
-        await connection.execute(new.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+        await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changes), rows)
 
 
 async def _add_fields(
-    database: Database, connection: AsyncConnection, topic: str, partition: int, seen: Sequence[StreamDelta]
+    database: Database, connection: AsyncConnection, topic: str, partition: int, deltas: Sequence[StreamDelta]
 ) -> None:
-    """Merge sketches into those that are stored. Nobody else does for this partition: its offset is taken."""
-    place = {"topic": topic, "partition": partition, "format": FORMAT}
+    """Merge sketches into the stored ones. The row lock on the partition's offset excludes other writers."""
+    if not deltas:
+        return
+    keys = {"topic": topic, "partition": partition, "format": FORMAT}
     table = stream_fields.c
-    query = select(table.stream, table.sketch).filter_by(**place)
-    found = await connection.execute(query.where(table.stream.in_({each.stream for each in seen}))) if seen else ()
-    known = {row.stream: row.sketch for row in found}
-    for each in seen:
-        stored = known.get(each.stream)
-        known[each.stream] = _merged([each.fields] if stored is None else [stored, each.fields]).to_json()
-    if known:
-        new = database.insert(stream_fields)
-        keys = stream_fields.primary_key.columns
-        rows = [{"stream": stream, "sketch": sketch, **place} for stream, sketch in known.items()]
-        changed = {"sketch": new.excluded.sketch}
-        await connection.execute(new.on_conflict_do_update(index_elements=keys, set_=changed), rows)
-
-
-async def fields_seen(connection: AsyncConnection, stream: str) -> FieldStats | None:
-    """Return what is known of the fields of a stream, in all lanes; None when none of its messages was looked at."""
-    query = select(stream_fields.c.sketch).filter_by(stream=stream, format=FORMAT)
-    sketches = (await connection.execute(query)).scalars().all()
-    return _merged(sketches) if sketches else None
+    query = select(table.stream, table.sketch).filter_by(**keys)
+    rows = await connection.execute(query.where(table.stream.in_({delta.stream for delta in deltas})))
+    sketches = {row.stream: row.sketch for row in rows}
+    for delta in deltas:
+        stored = sketches.get(delta.stream)
+        sketches[delta.stream] = _merged([delta.fields] if stored is None else [stored, delta.fields]).to_json()
+    insert = database.insert(stream_fields)
+    upsert = insert.on_conflict_do_update(
+        index_elements=stream_fields.primary_key.columns, set_={"sketch": insert.excluded.sketch}
+    )
+    await connection.execute(
+        upsert, [{"stream": stream, "sketch": sketch, **keys} for stream, sketch in sketches.items()]
+    )
 
 
 def _merged(sketches: Iterable[bytes]) -> FieldStats:
     return reduce(merge, map(FieldStats.from_json, sketches))
-
-
-async def all_seen(connection: AsyncConnection, stream: str | None = None) -> list[StreamView]:
-    """Return every stream and lane, by name; or one stream.
-
-    Whoever writes a message may make up a stream: of too many those are left out where nothing came for longest.
-    """
-    table = streams.c
-    query = select(
-        table.stream,
-        table.lane,
-        func.sum(table["count"]).label("messages"),
-        func.sum(table.bytes).label("bytes"),
-        func.max(table.last_message_at).label("last_message_at"),
-        func.max(table.last_arrival_at).label("last_arrival_at"),
-    )
-    if stream is not None:
-        query = query.filter_by(stream=stream)
-    query = query.group_by(table.stream, table.lane).order_by(func.max(table.last_arrival_at).desc(), table.stream)
-    found = await connection.execute(query.limit(MAX_LISTED_STREAMS))
-    return [
-        StreamView(
-            stream=row.stream,
-            lane=row.lane,
-            count=int(row.messages),
-            bytes=int(row.bytes),
-            last_message_at=moment(row.last_message_at),
-            last_arrival_at=moment(row.last_arrival_at),
-        )
-        for row in sorted(found, key=lambda row: (row.stream, row.lane))
-    ]

@@ -90,7 +90,7 @@ async def test_an_event_that_control_can_not_have_written_stops_nobody(
         store = await ReadStore.open(running.settings.database())
         try:
             await running.visible(store, "after", last.seq)
-            assert {each.job_id for each in (await store.jobs()).items} == {"before", "forged", "after"}
+            assert {each.job_id for each in (await store.jobs.page()).items} == {"before", "forged", "after"}
         finally:
             await store.close()
         assert not any("ended with exit code" in each for each in running.said)

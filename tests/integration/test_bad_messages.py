@@ -285,8 +285,8 @@ async def test_streams_without_end_stop_nobody(tmp_path: Path, fresh_broker: Fre
         assert await attributes(running, "after@x") == {"seen": 1}
         store = await ReadStore.open(running.settings.database())
         try:
-            assert len(await store.streams()) == MAX_LISTED_STREAMS
-            (one,) = await store.streams("made up 7")
+            assert len(await store.streams.counts()) == MAX_LISTED_STREAMS
+            (one,) = await store.streams.counts("made up 7")
             assert one.count == 1
         finally:
             await store.close()

@@ -32,13 +32,13 @@ async def test_a_loss_is_noticed_though_the_projector_was_faster(tmp_path: Path,
     async with service(tmp_path, await fresh_broker(), ("control",), partitions=1) as running:
         store = await shown_and_stopped(running)
         try:
-            applied = [await store.next_offset(JOBS_EVENTS.name, 0)]
+            applied = [await store.views.next_offset(0)]
             async with PartitionReader(KafkaCluster(running.broker.bootstrap_servers), JOBS_EVENTS.name, 0) as log:
                 records = [EventRecord(each.offset, decode(each.value), each.value) async for each in log.records()]
-            await store.apply(0, records[-1:])
-            assert await store.job("two") is None
+            await store.views.apply(0, records[-1:])
+            assert await store.jobs.get("two") is None
             await heal_views(running.settings, APP_ID, applied)
-            assert await store.applied_seq("two") == records[-1].event.seq
+            assert await store.jobs.applied_seq("two") == records[-1].event.seq
         finally:
             await store.close()
 
@@ -51,7 +51,7 @@ async def test_a_start_without_the_views_shows_old_and_new_events(tmp_path: Path
             await running.start_role("control")
             events = await running.until("two", at_least(3))
             await running.visible(store, "two", events[-1].seq)
-            job = await store.job("two")
+            job = await store.jobs.get("two")
             assert job
             assert job.name == "Renamed"
         finally:

@@ -20,7 +20,7 @@ async def test_a_job_is_seen_through_to_its_end_in_postgresql(
         store = await ReadStore.open(database)
         try:
             await running.visible(store, "two", events[-1].seq)
-            job = await store.job("two")
+            job = await store.jobs.get("two")
             assert job
             assert (job.status, job.total_counts) == ("Completed", Counts(read=2, accepted=2))
         finally:

@@ -101,7 +101,7 @@ async def _made(call: RequestContext[BulkQuery, None], command: CreateJob) -> Jo
         Problem: 422, it was made by another request; or it can't be made.
 
     """
-    if await call.api.store.job(command.job_id) is None:
+    if await call.api.store.jobs.get(command.job_id) is None:
         try:
             events = await send_events(call, command)
         except ApiProblem as problem:
@@ -112,7 +112,7 @@ async def _made(call: RequestContext[BulkQuery, None], command: CreateJob) -> Jo
             for event in events:
                 state = evolve(state, event)
             return state if isinstance(state, Job) else None
-    first = await call.api.store.events(command.job_id, limit=1)
+    first = await call.api.store.history.events(command.job_id, limit=1)
     created = first[0].event if first else None
     if isinstance(created, JobCreated) and created.command_id != command.command_id:
         raise ApiProblem(

@@ -18,8 +18,8 @@ async def job_now(cluster: Cluster, store: ReadStore, partitions: int, job_id: s
     The views say from where on events are to be read, the last event from where on commands are.
     """
     partition = partition_of(job_id, partitions)
-    shown = await store.next_offset(JOBS_EVENTS.name, partition)
-    state: JobState = await store.job(job_id) or NoJob(job_id)
+    shown = await store.views.next_offset(partition)
+    state: JobState = await store.jobs.get(job_id) or NoJob(job_id)
     answered = -1
     async with PartitionReader(cluster, JOBS_EVENTS.name, partition, max(shown - 1, 0)) as events:
         async for record in events.records():

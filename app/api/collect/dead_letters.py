@@ -81,7 +81,7 @@ async def _start(call: RequestContext[DeadLetterQuery, None], owner: str) -> Pla
     """Return where to begin: the dead letters of an upload are all in the partition of its id."""
     since: int | datetime = call.query.since or -TAIL
     if owner and call.query.since is None:
-        job = await call.api.store.job(owner)
+        job = await call.api.store.jobs.get(owner)
         since = job.created_at if job else since
     partitions = call.api.settings.partitions
     return {partition_of(owner, partitions): since} if owner else dict.fromkeys(range(partitions), since)

@@ -129,7 +129,7 @@ async def _until_stopped(store: ReadStore, job: Job) -> str:
     while True:
         await asyncio.sleep(POLL_INTERVAL_SECONDS)
         try:
-            found = await store.job(job.job_id)
+            found = await store.jobs.get(job.job_id)
         except (SQLAlchemyError, OSError) as error:
             _log.warning("the views can't be asked whether job %s was stopped, trying again: %r", job.job_id, error)
             continue

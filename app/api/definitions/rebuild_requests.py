@@ -177,7 +177,7 @@ async def what_brought(call: RequestContext[Any, Any], job_id: str) -> Origin:
     """Tell what has brought messages under an id. Uploads that were taken at once are no jobs: none is remembered."""
     if not is_job_id(job_id):
         return "no_such_job"
-    job = await call.api.store.job(job_id)
+    job = await call.api.store.jobs.get(job_id)
     if job is None:
         return "upload" if _is_upload_id(job_id) else "no_such_job"
     return "job" if job.total_counts.accepted or await call.api.store.lanes.mapped(job_id) else "no_messages"

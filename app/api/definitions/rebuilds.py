@@ -55,7 +55,7 @@ async def undo_job(call: RequestContext[Query, None]) -> web.Response:
     """Start a rebuild by the rules in force without what a job or an upload has brought up to now."""
     check_known(call)
     job_id = call.path("job_id")
-    brought, job = await what_brought(call, job_id), await call.api.store.job(job_id)
+    brought, job = await what_brought(call, job_id), await call.api.store.jobs.get(job_id)
     if brought == "no_such_job":
         raise not_found("job", job_id)
     if brought == "no_messages":

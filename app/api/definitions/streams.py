@@ -66,13 +66,13 @@ class SuggestionView(BaseModel):
 
 async def list_streams(call: RequestContext[Query, None]) -> web.Response:
     """Return what was seen of every stream."""
-    return answer(call, await call.api.store.streams())
+    return answer(call, await call.api.store.streams.counts())
 
 
 async def get_stream(call: RequestContext[Query, None]) -> web.Response:
     """Return what was seen of a stream, and what is known of its fields."""
     lanes = await _lanes(call)
-    stats = await call.api.store.stream_fields(lanes[0].stream) or FieldStats()
+    stats = await call.api.store.streams.fields(lanes[0].stream) or FieldStats()
     view = StreamDetail(
         stream=lanes[0].stream,
         count=sum(each.count for each in lanes),
@@ -91,7 +91,7 @@ async def get_suggestion(call: RequestContext[Query, None]) -> web.Response:
     """Return a first mapping, with the kinds of identities that are in force beside its own."""
     check_known(call)
     stream = (await _lanes(call))[0].stream
-    stats = await call.api.store.stream_fields(stream)
+    stats = await call.api.store.streams.fields(stream)
     if stats is None:
         detail = f"no message of {stream!r} was looked at yet; try again when more of them have come"
         raise ApiProblem(404, "no_fields_known", detail)
@@ -110,7 +110,7 @@ async def get_suggestion(call: RequestContext[Query, None]) -> web.Response:
 
 async def _lanes(call: RequestContext[Any, Any]) -> Sequence[StreamView]:
     name = call.path("name")
-    found = await call.api.store.streams(name)
+    found = await call.api.store.streams.counts(name)
     if not found:
         raise not_found("stream", name)
     return found

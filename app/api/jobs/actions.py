@@ -62,7 +62,7 @@ async def revert_job(call: RequestContext[Query, None]) -> web.Response:
     job_id, version = call.path("job_id"), call.path("version")
     job = await find_job(call, job_id)
     check_not_pushed(job, "configure")
-    versions = await call.api.store.configurations(job_id)
+    versions = await call.api.store.history.configurations(job_id)
     old = next((each for each in versions if str(each.version) == version), None)
     if old is None:
         raise not_found("configuration version", version)

@@ -49,7 +49,7 @@ async def find_job(call: RequestContext[Any, Any], job_id: str) -> Job:
         Problem: 404.
 
     """
-    job = await call.api.store.job(job_id)
+    job = await call.api.store.jobs.get(job_id)
     if job is None or job.status == "Purged":
         raise not_found("job", job_id)
     return job
@@ -78,7 +78,7 @@ async def send(call: RequestContext[Any, Any], command: JobCommand) -> Job | Non
 
     """
     outcome = await _submitted(call, command)
-    return await call.api.store.job(command.job_id) if isinstance(outcome, Done) else None
+    return await call.api.store.jobs.get(command.job_id) if isinstance(outcome, Done) else None
 
 
 async def send_events(call: RequestContext[Any, Any], command: JobCommand) -> tuple[JobEvent, ...]:

@@ -162,7 +162,7 @@ async def _at_revision(call: RequestContext[Query, PatchBody], job_id: str, revi
     state: JobState = NoJob(job_id)
     while True:
         seq = state.seq if isinstance(state, Job) else 0
-        events = await call.api.store.events(job_id, after_seq=seq, limit=FOLD_PAGE)
+        events = await call.api.store.history.events(job_id, after_seq=seq, limit=FOLD_PAGE)
         for each in events:
             following = evolve(state, each.event)
             if isinstance(following, Job) and following.revision > revision:

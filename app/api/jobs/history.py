@@ -89,21 +89,23 @@ async def all_logs(call: RequestContext[LogQuery, None]) -> web.Response:
 
 
 async def _log_page(call: RequestContext[LogQuery, None], job_id: str) -> web.Response:
-    found = await call.api.store.log(call.query.where(job_id), call.query.limit, call.query.cursor)
+    found = await call.api.store.jobs.log(call.query.where(job_id), call.query.limit, call.query.cursor)
     return page(call, found.items, found.next_cursor)
 
 
 async def configurations(call: RequestContext[Query, None]) -> web.Response:
     """Return every configuration a job has or had, the newest first."""
     job = await find_job(call, call.path("job_id"))
-    found = await call.api.store.configurations(job.job_id)
+    found = await call.api.store.history.configurations(job.job_id)
     return answer(call, [configuration_view(job.provider, each) for each in reversed(found)])
 
 
 async def job_events(call: RequestContext[HistoryQuery, None]) -> web.Response:
     """Return a job's events in order, from behind `after_seq`."""
     job, query = await find_job(call, call.path("job_id")), call.query
-    found = await call.api.store.events(job.job_id, after_seq=query.after_seq, until=query.until, limit=query.limit)
+    found = await call.api.store.history.events(
+        job.job_id, after_seq=query.after_seq, until=query.until, limit=query.limit
+    )
     headers = {}
     if len(found) == query.limit:
         there = call.request.rel_url.update_query(after_seq=str(found[-1].event.seq))
@@ -118,7 +120,7 @@ async def metrics(call: RequestContext[MetricQuery, None]) -> web.Response:
     interval = query.interval or HOUR
     since = query.since or until - timedelta(days=1)
     where = MetricFilter(since=since, until=until, job_id=query.job_id, provider=query.provider, stream=query.stream)
-    buckets = await call.api.store.metrics(where, interval)
+    buckets = await call.api.store.history.metrics(where, interval)
     seconds = int(interval.total_seconds())
     view = MetricView(
         since=since,

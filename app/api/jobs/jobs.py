@@ -74,7 +74,7 @@ class CreateQuery(Query):
 async def list_jobs(call: RequestContext[JobsQuery, None]) -> web.Response:
     """Return a page of jobs."""
     query = call.query
-    found = await call.api.store.jobs(query.where(), query.order(), query.limit, query.cursor)
+    found = await call.api.store.jobs.page(query.where(), query.order(), query.limit, query.cursor)
     return page(call, [job_item(each) for each in found.items], found.next_cursor)
 
 
@@ -85,7 +85,7 @@ async def get_job(call: RequestContext[JobQuery, None]) -> web.Response:
     if moment is None:
         view = job_detail(job, await brought(call.api, job) if job.kind == "import" else None)
         return answer(call, view, headers=etag(job.revision))
-    then = await call.api.store.state_as_of(job_id, moment)
+    then = await call.api.store.history.state_as_of(job_id, moment)
     if moment < job.created_at:
         asked, created = (each.isoformat().replace("+00:00", "Z") for each in (moment, job.created_at))
         raise ApiProblem(404, "no_such_job", f"{job.name} did not exist yet at {asked}; it was created {created}")
@@ -97,7 +97,7 @@ async def get_job(call: RequestContext[JobQuery, None]) -> web.Response:
 async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Response:
     """Make a job; with an Idempotency-Key, at most one."""
     command = _create_command(call)
-    existing = await call.api.store.job(command.job_id)
+    existing = await call.api.store.jobs.get(command.job_id)
     if existing is not None:
         return await _repeated(call, command, existing)
     try:
@@ -148,7 +148,7 @@ def _ids_from(call: RequestContext[CreateQuery, CreateBody], key: str) -> dict[s
 
 
 async def _repeated(call: RequestContext[CreateQuery, CreateBody], command: CreateJob, job: Job) -> web.Response:
-    first = await call.api.store.events(job.job_id, limit=1)
+    first = await call.api.store.history.events(job.job_id, limit=1)
     created = first[0].event if first else None
     if isinstance(created, JobCreated) and created.command_id != command.command_id:
         raise ApiProblem(

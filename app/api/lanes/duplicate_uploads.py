@@ -19,7 +19,7 @@ async def sent_before(store: ReadStore, stream: str, filename: str, undone: Coll
     if name.partition(".")[0] in {"", "stdin"}:  # as the command line calls what came on standard input
         return None
     those = JobFilter(statuses=get_args(Status), provider="collect", text=name)
-    for job in (await store.jobs(those, NEWEST, MAX_CHECKED_UPLOADS)).items:
+    for job in (await store.jobs.page(those, NEWEST, MAX_CHECKED_UPLOADS)).items:
         said = orjson.loads(job.configuration)
         same = (said.get("stream"), said.get("filename")) == (stream, name)
         if same and job.total_counts.accepted and job.job_id not in undone:

@@ -77,8 +77,8 @@ async def jobs_page(request: web.Request) -> web.Response:
     """Show a page of jobs."""
     caller, store = _caller(request), request.app[API].store
     query = read_query(request, JobsQuery)
-    found = await store.jobs(query.where(), query.order(), query.limit, query.cursor)
-    counts = {each: await store.count_jobs(JobFilter(statuses=(each,))) for each in SHOWN}
+    found = await store.jobs.page(query.where(), query.order(), query.limit, query.cursor)
+    counts = {each: await store.jobs.count(JobFilter(statuses=(each,))) for each in SHOWN}
     return page(
         "jobs.html",
         **_shared(request, caller),
@@ -108,8 +108,8 @@ async def _job_page(request: web.Request, caller: Caller, problem: ApiProblem | 
     query = JobPageQuery() if problem else read_query(request, JobPageQuery)
     call = RequestContext(request, api, caller, query, None)
     job = await find_job(call, request.match_info["job_id"])
-    log = await api.store.log(LogFilter(job_id=job.job_id), LOG_LINES, query.cursor)
-    versions = await api.store.configurations(job.job_id)
+    log = await api.store.jobs.log(LogFilter(job_id=job.job_id), LOG_LINES, query.cursor)
+    versions = await api.store.history.configurations(job.job_id)
     view = job_view(job)
     may = {name for name, route in _ACTIONS.items() if route.role and caller.may(route.role)}
     return page(

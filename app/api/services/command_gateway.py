@@ -133,7 +133,7 @@ class CommandGateway:
 
     async def _visible(self, job_id: str, seq: int, deadline: float) -> bool:
         pause = MIN_POLL_INTERVAL
-        while await self._store.applied_seq(job_id) < seq:
+        while await self._store.jobs.applied_seq(job_id) < seq:
             if time.perf_counter() + pause > deadline:
                 return False
             await asyncio.sleep(pause)

@@ -47,7 +47,7 @@ class IdempotentWriter:
         await self._forget()
         until = asyncio.get_running_loop().time() + WAIT_SECONDS
         while True:
-            found = await self._store.claim(wanted)
+            found = await self._store.requests.claim(wanted)
             if found is wanted:
                 return await self._written(wanted, [*records, *letters])
             if found.digest != wanted.digest:
@@ -55,7 +55,7 @@ class IdempotentWriter:
             if found.answer:
                 return found
             now = self._clock()
-            if found.claimed_at + IN_PROGRESS <= now and await self._store.take_over(found, now):
+            if found.claimed_at + IN_PROGRESS <= now and await self._store.requests.reclaim(found, now):
                 return await self._written(wanted, await self._intake.lacking(records, found.next_offset))
             if asyncio.get_running_loop().time() > until:
                 raise InProgressError(InProgressError.__doc__)
@@ -65,16 +65,16 @@ class IdempotentWriter:
         try:
             await self._intake.write(records)
         except NotSentError:
-            await self._store.give_up(wanted.upload_id)
+            await self._store.requests.discard(wanted.upload_id)
             raise
         except NotConfirmedError:
-            await self._store.leave(wanted.upload_id, self._clock() - IN_PROGRESS)
+            await self._store.requests.release(wanted.upload_id, self._clock() - IN_PROGRESS)
             raise
-        await self._store.answered(wanted.upload_id, wanted.answer)
+        await self._store.requests.complete(wanted.upload_id, wanted.answer)
         return wanted
 
     async def _forget(self) -> None:
         now = self._clock()
         if self._forget_at is None or self._forget_at <= now:
             self._forget_at = now + FORGET_EVERY
-            await self._store.forget_answers(now)
+            await self._store.requests.remove_expired(now)

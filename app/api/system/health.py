@@ -48,7 +48,7 @@ async def readyz(call: RequestContext[Query, None]) -> web.Response:
 async def _store(api: Services) -> str:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await api.store.count_jobs()
+            await api.store.jobs.count()
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         return f"not reachable ({type(error).__name__})"
     return "ok"
@@ -57,7 +57,7 @@ async def _store(api: Services) -> str:
 async def metrics(call: RequestContext[Query, None]) -> web.Response:
     """Return the measures as Prometheus reads them."""
     for status in STATUSES:
-        count = await call.api.store.count_jobs(JobFilter(statuses=(status,)))
+        count = await call.api.store.jobs.count(JobFilter(statuses=(status,)))
         call.api.metrics.jobs.labels(status).set(count)
     with suppress(UnknownLagError):  # the last that was known is kept
         set_lane_metrics(call.api, await call.api.lanes.look(), await call.api.store.lanes.switches())

@@ -140,7 +140,7 @@ async def store(settings: Settings) -> Finding:
     try:
         opened = await ReadStore.open(settings.database())
         try:
-            old = await opened.needs_rebuild()
+            old = await opened.views.needs_rebuild()
         finally:
             await opened.close()
     except Exception as error:  # noqa: BLE001  # any driver error is the finding

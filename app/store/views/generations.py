@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.database import Database, create, drop
-from app.store.models import BehindError, EventRecord, NewerViewsError
+from app.store.models import BehindError, EventRecord
 from app.store.tables import VERSION, generations, offsets, tables_of
 from app.store.views.event_writer import move_offset, take_offset, write
 from schemas.topics import JOBS_EVENTS
@@ -60,36 +60,12 @@ async def start(database: Database, state: str) -> int:
         return number
 
 
-async def apply_live(database: Database, partition: int, records: Sequence[EventRecord]) -> None:
-    """Write records to the live generation, and to the one being filled where that has all that was before them."""
-    async with database.writing() as connection:
-        known = await all_of(connection)
-        (live,) = (each for each in known if each.state == LIVE)
-        if live.version > VERSION:
-            raise NewerViewsError(
-                f"the views are of version {live.version}, this process knows {VERSION}: upgrade it before it writes"
-            )
-        reached = await _apply(database, connection, live.number, partition, records)
-        for each in known:
-            if each.state == FILLING and each.version == VERSION:
-                filled = await take_offset(database, connection, each.number, JOBS_EVENTS.name, partition)
-                if records and filled >= max(reached, records[0].offset):  # the live one may have lost what it had
-                    await _apply(database, connection, each.number, partition, records)
-
-
-async def apply_to(database: Database, number: int, partition: int, records: Sequence[EventRecord]) -> None:
-    """Write records to the generation that is being filled; once it is live, that is left to the projector."""
-    async with database.writing() as connection:
-        if any(each.number == number and each.state == FILLING for each in await all_of(connection)):
-            await _apply(database, connection, number, partition, records)
-
-
-async def _apply(
+async def apply_new(
     database: Database, connection: AsyncConnection, number: int, partition: int, records: Sequence[EventRecord]
 ) -> int:
-    """Write what is new of the records; return the offset that came next before."""
+    """Write those of the records that a generation does not have yet; return its next offset from before."""
     reached = await take_offset(database, connection, number, JOBS_EVENTS.name, partition)
-    new = [each for each in records if each.offset >= reached]
+    new = [record for record in records if record.offset >= reached]
     if new:
         await write(database, connection, tables_of(number), partition, new)
         await move_offset(connection, number, JOBS_EVENTS.name, partition, new[-1].offset + 1)

@@ -1,4 +1,4 @@
-"""What lies behind a job: its events, its configurations, how it was at a moment; and counts by time."""
+"""The history of jobs: events, configurations, past states, and counts by time."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.records.job_state import decode_job
 from app.store.models import ConfigurationVersion, MetricFilter, StoredEvent
 from app.store.tables import COUNTS, Tables
+from app.store.views.live import LiveViews
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
 from projections.views.metrics import Bucket, fill, plan
@@ -21,15 +22,46 @@ from schemas.wire.codec import decode
 FOLD_PAGE: Final = 500
 
 
-async def events(
+class JobHistory:
+    """Events, configurations, past states and counts of jobs, read from the live views."""
+
+    def __init__(self, views: LiveViews) -> None:
+        self._views = views
+
+    async def events(
+        self, job_id: str, *, after_seq: int = 0, until: datetime | None = None, limit: int = 500
+    ) -> list[StoredEvent]:
+        """Return the events of a job in order, those after `after_seq`, up to and including `until`."""
+        return await self._views.read(
+            lambda connection, tables: _events(connection, tables, job_id, after_seq, until, limit)
+        )
+
+    async def state_as_of(self, job_id: str, at: datetime) -> Job | None:
+        """Return a job as it was at an instant; None when it did not exist yet, is unknown or is purged."""
+        return await self._views.read(lambda connection, tables: _state_as_of(connection, tables, job_id, at))
+
+    async def configurations(self, job_id: str) -> list[ConfigurationVersion]:
+        """Return the configurations of a job, oldest first."""
+        return await self._views.read(lambda connection, tables: _configurations(connection, tables, job_id))
+
+    async def metrics(self, where: MetricFilter, interval: timedelta) -> list[Bucket]:
+        """Return every bucket of a range, empty ones included; they start at multiples of the interval since 1970 UTC.
+
+        Raises:
+            InvalidRangeError: an empty range, an interval that is not whole minutes, or more than 11,000 buckets.
+
+        """
+        return await self._views.read(lambda connection, tables: _metrics(connection, tables, where, interval))
+
+
+async def _events(
     connection: AsyncConnection, tables: Tables, job_id: str, after_seq: int, until: datetime | None, limit: int
 ) -> list[StoredEvent]:  # fmt: skip
-    """Return events of a job in order, those after `until` left out."""
     table = tables.events
     query = select(table).where(table.c.job_id == job_id, table.c.seq > after_seq).order_by(table.c.seq).limit(limit)
     found = [_stored(row) for row in await connection.execute(query)]
-    # A job's time never goes back, so nothing behind the first that is too late is early enough.
-    return found if until is None else [each for each in found if each.event.occurred_at <= until]
+    # A job's time never decreases, so no event after the first late one matches.
+    return found if until is None else [stored for stored in found if stored.event.occurred_at <= until]
 
 
 def _stored(row: Row[Any]) -> StoredEvent:
@@ -37,28 +69,26 @@ def _stored(row: Row[Any]) -> StoredEvent:
     return StoredEvent(event=event, partition=row.partition, offset=row.offset, value=row.value)
 
 
-async def state_as_of(connection: AsyncConnection, tables: Tables, job_id: str, moment: datetime) -> Job | None:
-    """Return the job as it was at a moment; None when it did not exist yet, is unknown or is purged."""
-    state = await _snapshot(connection, tables, job_id, moment)
+async def _state_as_of(connection: AsyncConnection, tables: Tables, job_id: str, at: datetime) -> Job | None:
+    state = await _snapshot(connection, tables, job_id, at)
     while True:
         seq = state.seq if isinstance(state, Job) else 0
-        page = await events(connection, tables, job_id, seq, moment, FOLD_PAGE)
-        for each in page:
-            state = evolve(state, each.event)
+        page = await _events(connection, tables, job_id, seq, at, FOLD_PAGE)
+        for stored in page:
+            state = evolve(state, stored.event)
         if len(page) < FOLD_PAGE:
             return state if isinstance(state, Job) else None
 
 
-async def _snapshot(connection: AsyncConnection, tables: Tables, job_id: str, moment: datetime) -> JobState:
+async def _snapshot(connection: AsyncConnection, tables: Tables, job_id: str, at: datetime) -> JobState:
     snapshots = tables.snapshots
-    newest = select(snapshots.c.state).where(snapshots.c.job_id == job_id, snapshots.c.at <= micros(moment))
+    newest = select(snapshots.c.state).where(snapshots.c.job_id == job_id, snapshots.c.at <= micros(at))
     found = await connection.execute(newest.order_by(snapshots.c.at.desc(), snapshots.c.seq.desc()).limit(1))
     state = found.scalar_one_or_none()
     return NoJob(job_id) if state is None else decode_job(state)
 
 
-async def configurations(connection: AsyncConnection, tables: Tables, job_id: str) -> list[ConfigurationVersion]:
-    """Return the configurations of a job, oldest first."""
+async def _configurations(connection: AsyncConnection, tables: Tables, job_id: str) -> list[ConfigurationVersion]:
     versions, table = tables.configurations, tables.events
     same = and_(table.c.job_id == versions.c.job_id, table.c.seq == versions.c.seq)
     query = select(versions.c.version, table.c.value).join(table, same).where(versions.c.job_id == job_id)
@@ -78,10 +108,9 @@ def _configuration(version: int, event: JobCreated | JobConfigured) -> Configura
     )
 
 
-async def metrics(
+async def _metrics(
     connection: AsyncConnection, tables: Tables, where: MetricFilter, interval: timedelta
 ) -> list[Bucket]:
-    """Return every bucket of a range, the empty ones too."""
     question = plan(where.since, where.until, interval)
     table = tables.metrics.c
     # Doubles add up exactly to 2**53, and no sum of them fails.

@@ -1,4 +1,4 @@
-"""Pages of jobs and of log lines by keyset: a page begins behind a key, so rows that move can't shift it."""
+"""Pages of jobs and of log lines by keyset: a page starts after a key, so it does not shift when rows move."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from app.records.job_state import job_in
 from app.store.models import MAX_PAGE, InvalidLimitError, JobFilter, LogFilter, Page, Sort, SortKey
 from app.store.tables import Tables
 from app.store.views import page_cursors as cursors
+from app.store.views.live import LiveViews
 from projections.jobs.state import Job, Status
 from projections.views.job_log import LogLine
 from schemas.instants import micros, moment
@@ -26,6 +27,9 @@ SORT_COLUMNS: Final[Mapping[SortKey, str]] = {
     "next_wake": "next_wake",
 }
 
+BY_NAME: Final = Sort()
+ALL_JOBS: Final = JobFilter()
+ALL_LINES: Final = LogFilter()
 SHOWN: Final[tuple[Status, ...]] = ("Running", "Sleeping", "Failed", "Paused", "Completed")
 
 
@@ -58,10 +62,63 @@ class Keyset:
         return Page(tuple(items[:limit]), cursors.encode(self.mark, key))
 
 
-async def jobs_page(
+class JobLists:
+    """Jobs and log lines, read from the live views."""
+
+    def __init__(self, views: LiveViews) -> None:
+        self._views = views
+
+    async def get(self, job_id: str) -> Job | None:
+        """Return a job, also a killed or a purged one; None when it is unknown."""
+        return await self._views.read(lambda connection, tables: _job(connection, tables, job_id))
+
+    async def applied_seq(self, job_id: str) -> int:
+        """Return the `seq` of the latest event of a job that the views have; 0 when it is unknown."""
+        return await self._views.read(lambda connection, tables: _applied_seq(connection, tables, job_id))
+
+    async def page(
+        self, where: JobFilter = ALL_JOBS, sort: Sort = BY_NAME, limit: int = 50, cursor: str | None = None
+    ) -> Page[Job]:
+        """Return a page of jobs.
+
+        Raises:
+            InvalidCursorError: the cursor is not one of this list.
+            InvalidLimitError: `limit` is not between 1 and 1,000.
+
+        """
+        return await self._views.read(
+            lambda connection, tables: _jobs_page(connection, tables, where, sort, limit, cursor)
+        )
+
+    async def count(self, where: JobFilter = ALL_JOBS) -> int:
+        """Return the number of jobs that match a filter."""
+        return await self._views.read(lambda connection, tables: _count(connection, tables, where))
+
+    async def log(self, where: LogFilter = ALL_LINES, limit: int = 50, cursor: str | None = None) -> Page[LogLine]:
+        """Return a page of log lines, of one job or of all.
+
+        Raises:
+            InvalidCursorError: the cursor is not one of this list.
+            InvalidLimitError: `limit` is not between 1 and 1,000.
+
+        """
+        return await self._views.read(lambda connection, tables: _log_page(connection, tables, where, limit, cursor))
+
+
+async def _job(connection: AsyncConnection, tables: Tables, job_id: str) -> Job | None:
+    query = select(tables.states.c.state).filter_by(job_id=job_id)
+    state = (await connection.execute(query)).scalar_one_or_none()
+    return None if state is None else job_in(state)
+
+
+async def _applied_seq(connection: AsyncConnection, tables: Tables, job_id: str) -> int:
+    query = select(tables.jobs.c.seq).filter_by(job_id=job_id)
+    return int((await connection.execute(query)).scalar_one_or_none() or 0)
+
+
+async def _jobs_page(
     connection: AsyncConnection, tables: Tables, where: JobFilter, sort: Sort, limit: int, cursor: str | None
 ) -> Page[Job]:
-    """Return a page of jobs."""
     jobs, states = tables.jobs, tables.states
     statuses = _statuses(where)
     if not statuses:
@@ -80,8 +137,7 @@ async def jobs_page(
     return keyset.cut(rows, [job for row in rows[:limit] if (job := job_in(row.state))], limit)
 
 
-async def count_jobs(connection: AsyncConnection, tables: Tables, where: JobFilter) -> int:
-    """Return how many jobs a filter lets through."""
+async def _count(connection: AsyncConnection, tables: Tables, where: JobFilter) -> int:
     query = (
         select(func.count())
         .select_from(tables.jobs)
@@ -109,10 +165,9 @@ def _job_conditions(tables: Tables, where: JobFilter) -> list[Column]:
     return conditions
 
 
-async def log_page(
+async def _log_page(
     connection: AsyncConnection, tables: Tables, where: LogFilter, limit: int, cursor: str | None
 ) -> Page[LogLine]:
-    """Return a page of log lines."""
     log = tables.log.c
     columns = (log.at, log.seq) if where.job_id else (log.at, log.job_id, log.seq)
     keyset = Keyset(columns, cursors.fingerprint(where), where.order == "newest_first")

@@ -1,4 +1,4 @@
-"""A generation of the views being filled beside the live one. Who rebuilds reads `jobs.events` and hands it in here."""
+"""A generation of the job views that is filled beside the live one. The caller reads `jobs.events`."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from app.store.views import generations
 
 
 class ViewRebuild:
-    """Apply `jobs.events` from each `next_offset` on, then swap; apply more when that says that it is behind.
+    """Apply `jobs.events` from each `next_offset` on, then swap; apply more when that raises BehindError.
 
-    The projector goes on with the live generation. Where this one has caught up, the projector feeds both.
+    The projector continues to write the live generation. Once this one has caught up, the projector writes both.
     """
 
     def __init__(self, database: Database, generation: int) -> None:
@@ -18,16 +18,19 @@ class ViewRebuild:
         self._database = database
 
     async def apply(self, partition: int, records: Sequence[EventRecord]) -> None:
-        """Count events of a partition, as `ReadStore.apply` does."""
-        await generations.apply_to(self._database, self.generation, partition, records)
+        """Apply events of a partition while the generation is being filled; once it is live, do nothing."""
+        async with self._database.writing() as connection:
+            stored = await generations.all_of(connection)
+            if any(one.number == self.generation and one.state == generations.FILLING for one in stored):
+                await generations.apply_new(self._database, connection, self.generation, partition, records)
 
     async def next_offset(self, partition: int) -> int:
-        """Return the offset that comes next; 0 at first, and more when an unfinished rebuild goes on."""
+        """Return the next offset of a partition; more than 0 at once when an unfinished rebuild is resumed."""
         async with self._database.reading() as connection:
             return (await generations.offsets_of(connection, self.generation)).get(partition, 0)
 
     async def swap(self) -> None:
-        """Show this generation to all readers at once, let the projector go on with it, and drop the old one.
+        """Make this generation live for all readers and the projector, and drop the old one.
 
         Raises:
             BehindError: the live generation has events that this one lacks.

@@ -80,7 +80,7 @@ async def test_what_was_read_and_is_sent_back_keeps_the_credentials_that_were_hi
     patched = await client.patch(job, {"configuration": job["configuration"] | {"stream": "crm"}})
     store = await ReadStore.open(house.service.settings.database())
     try:
-        kept = await store.job(job["id"])
+        kept = await store.jobs.get(job["id"])
     finally:
         await store.close()
     assert kept

@@ -37,8 +37,8 @@ async def seen(house: House, stream: str, lane: str, count: int, messages: list[
     )  # fmt: skip
     store = await ReadStore.open(house.service.settings.database())
     topic = f"messages.{lane}"
-    start = await store.next_offset(topic, 0)
-    assert await store.apply_streams(topic, 0, start, start + 1, [delta])
+    start = await store.streams.next_offset(topic, 0)
+    assert await store.streams.add(topic, 0, start, start + 1, [delta])
     await store.close()
 
 

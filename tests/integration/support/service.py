@@ -128,7 +128,7 @@ class Service:
     async def visible(self, store: ReadStore, job_id: str, seq: int) -> None:
         """Wait until the views have an event; that they will is the projector's promise, and it sends no signal."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while await store.applied_seq(job_id) < seq:
+            while await store.jobs.applied_seq(job_id) < seq:
                 await asyncio.sleep(0.02)
 
     async def follow(self) -> None:

@@ -13,7 +13,7 @@ async def main(database_url: str, task: str) -> None:
     store = await ReadStore.open(database_url)
     if task == "write":
         for batch in batches(RECORDS, 1):
-            await store.apply(0, batch)
+            await store.views.apply(0, batch)
     await store.close()
 
 

@@ -26,10 +26,10 @@ async def test_the_views_are_the_fold_of_the_events_however_they_are_cut_and_rep
 ) -> None:
     partition = history(seed)
     for batch in batches(partition.records, seed):
-        await store.apply(3, batch)
+        await store.views.apply(3, batch)
     for job_id, state in partition.jobs.items():
-        assert await store.job(job_id) == state
-    assert await store.next_offset("jobs.events", 3) == partition.records[-1].offset + 1
+        assert await store.jobs.get(job_id) == state
+    assert await store.views.next_offset(3) == partition.records[-1].offset + 1
     assert await _read_in_all(store, partition) == _counted(partition.records)
 
 
@@ -46,20 +46,20 @@ async def test_sums_stop_where_a_database_would(store: ReadStore) -> None:
         for each in records
     ]
     for each in enormous:
-        await store.apply(3, [each])
-    job = await store.job("job-1")
+        await store.views.apply(3, [each])
+    job = await store.jobs.get("job-1")
     assert job
     assert job.total_counts == job.pass_counts == Counts(read=MAX_TOTAL, accepted=MAX_TOTAL)
-    (bucket,) = await store.metrics(MetricFilter(since=START, until=START + HOUR), HOUR)
+    (bucket,) = await store.history.metrics(MetricFilter(since=START, until=START + HOUR), HOUR)
     assert bucket.counts == Counts(read=MAX_TOTAL, accepted=MAX_TOTAL)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_the_rows_do_not_depend_on_how_the_records_are_cut(store: ReadStore, seed: int) -> None:
     records = history(seed).records
-    await store.apply(3, records)
+    await store.views.apply(3, records)
     at_once = await everything(store)
-    rebuild = await store.begin_rebuild()
+    rebuild = await store.views.begin_rebuild()
     for batch in batches(records, seed):
         await rebuild.apply(3, batch)
     await rebuild.swap()
@@ -68,11 +68,11 @@ async def test_the_rows_do_not_depend_on_how_the_records_are_cut(store: ReadStor
 
 async def test_a_record_below_the_stored_offset_is_skipped(store: ReadStore) -> None:
     partition = Partition()
-    await store.apply(0, partition.create())
-    await store.apply(0, partition.report())
+    await store.views.apply(0, partition.create())
+    await store.views.apply(0, partition.report())
     before = await everything(store)
-    await store.apply(0, partition.records)
-    await store.apply(0, [])
+    await store.views.apply(0, partition.records)
+    await store.views.apply(0, [])
     assert await everything(store) == before
 
 
@@ -82,51 +82,53 @@ async def test_an_event_written_twice_to_the_topic_counts_once(store: ReadStore)
     partition.report()
     end = partition.records[-1].offset + 1
     again = [EventRecord(end + index, each.event, each.value) for index, each in enumerate(partition.records)]
-    await store.apply(0, [*partition.records, *again])
+    await store.views.apply(0, [*partition.records, *again])
     assert await _read_in_all(store, partition) == 10
-    assert await store.next_offset("jobs.events", 0) == end + len(again)
+    assert await store.views.next_offset(0) == end + len(again)
 
 
 async def test_an_event_behind_a_gap_changes_nothing_and_says_what_to_do(
     store: ReadStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     partition = Partition()
-    await store.apply(0, partition.create())
+    await store.views.apply(0, partition.create())
     partition.send(PauseJob)
     partition.create("job-2")
     assert not caplog.messages
     late = [*partition.send(RenameJob, name="too far ahead", description=""), *partition.send(PauseJob, "job-2")]
-    await store.apply(0, late)
+    await store.views.apply(0, late)
     assert caplog.messages == [
         "jobs.events/0: the views lack events before offset 17, of job job-1 and 1 more: run `entrepot views rebuild`"
     ]
-    assert await store.applied_seq("job-1") == 2
-    assert await store.job("job-2") is None
-    assert await store.next_offset("jobs.events", 0) == partition.records[-1].offset + 1
+    assert await store.jobs.applied_seq("job-1") == 2
+    assert await store.jobs.get("job-2") is None
+    assert await store.views.next_offset(0) == partition.records[-1].offset + 1
 
 
 async def test_a_refusal_for_a_job_that_never_was_leaves_no_trace(store: ReadStore) -> None:
     partition = Partition()
-    await store.apply(0, partition.send(PauseJob, "nobody"))
-    assert await store.job("nobody") is None
-    assert await store.applied_seq("nobody") == 0
-    assert (await store.log()).items == ()
+    await store.views.apply(0, partition.send(PauseJob, "nobody"))
+    assert await store.jobs.get("nobody") is None
+    assert await store.jobs.applied_seq("nobody") == 0
+    assert (await store.jobs.log()).items == ()
 
 
 async def test_a_purged_job_is_gone_but_for_its_counts_and_its_name_tag(store: ReadStore) -> None:
     partition = Partition()
-    await store.apply(0, [*partition.create(), *partition.create("job-2"), *partition.report()])
+    await store.views.apply(0, [*partition.create(), *partition.create("job-2"), *partition.report()])
     partition.send(KillJob)
     partition.later(days=91)
-    await store.apply(0, [*partition.records[-1:], *partition.send(PurgeJob), *partition.send(WakeJob)])
-    job = await store.job("job-1")
+    await store.views.apply(0, [*partition.records[-1:], *partition.send(PurgeJob), *partition.send(WakeJob)])
+    job = await store.jobs.get("job-1")
     assert isinstance(job, Job)
     assert (job.status, job.configuration) == ("Purged", "{}")
-    assert [each.job_id for each in (await store.jobs(JobFilter(statuses=("Purged", "Running")))).items] == ["job-2"]
-    assert (await store.log(LogFilter(job_id="job-1"))).items == ()
-    assert await store.configurations("job-1") == []
-    assert await store.events("job-1") == []
-    assert await store.state_as_of("job-1", partition.at) is None
+    assert [each.job_id for each in (await store.jobs.page(JobFilter(statuses=("Purged", "Running")))).items] == [
+        "job-2"
+    ]
+    assert (await store.jobs.log(LogFilter(job_id="job-1"))).items == ()
+    assert await store.history.configurations("job-1") == []
+    assert await store.history.events("job-1") == []
+    assert await store.history.state_as_of("job-1", partition.at) is None
     assert await _read_in_all(store, partition) == 10
 
 
@@ -136,38 +138,38 @@ async def test_a_job_made_and_purged_in_one_batch_leaves_only_its_counts(store: 
     partition.report()
     partition.later(days=91)
     partition.send(PurgeJob)
-    await store.apply(0, partition.records)
-    assert await store.events("job-1") == []
-    assert (await store.log()).items == ()
+    await store.views.apply(0, partition.records)
+    assert await store.history.events("job-1") == []
+    assert (await store.jobs.log()).items == ()
     assert await _read_in_all(store, partition) == 10
 
 
 async def test_partitions_keep_their_own_offsets(store: ReadStore) -> None:
     first, second = Partition(), Partition()
-    await store.apply(0, first.create("job-a"))
-    await store.apply(1, second.create("job-b"))
-    await store.apply(1, second.report("job-b"))
-    assert await store.next_offset("jobs.events", 0) == first.records[-1].offset + 1
-    assert await store.next_offset("jobs.events", 1) == second.records[-1].offset + 1
-    assert await store.next_offset("jobs.events", 2) == 0
-    assert len((await store.jobs()).items) == 2
+    await store.views.apply(0, first.create("job-a"))
+    await store.views.apply(1, second.create("job-b"))
+    await store.views.apply(1, second.report("job-b"))
+    assert await store.views.next_offset(0) == first.records[-1].offset + 1
+    assert await store.views.next_offset(1) == second.records[-1].offset + 1
+    assert await store.views.next_offset(2) == 0
+    assert len((await store.jobs.page()).items) == 2
 
 
 async def test_texts_that_a_database_can_not_keep_do_not_stop_it(store: ReadStore) -> None:
     partition = Partition()
-    await store.apply(0, partition.create(name="a\0b ☃ 🚢", description="\0" * 9))
-    job = await store.job("job-1")
+    await store.views.apply(0, partition.create(name="a\0b ☃ 🚢", description="\0" * 9))
+    job = await store.jobs.get("job-1")
     assert job is not None
     assert job.name == "a\0b ☃ 🚢"
-    assert (await store.jobs(JobFilter(text="B ☃"))).items == (job,)
+    assert (await store.jobs.page(JobFilter(text="B ☃"))).items == (job,)
 
 
 async def test_an_error_of_the_database_shows_no_configuration(store: ReadStore) -> None:
-    async with store._database.writing() as connection:
+    async with store.database.writing() as connection:
         await connection.run_sync(tables_of(1).jobs.drop)
     records = Partition().create(name="hidden")
     with pytest.raises(DBAPIError) as caught:
-        await store.apply(0, records)
+        await store.views.apply(0, records)
     told = "".join(traceback.format_exception(caught.value))
     assert "INSERT INTO jobs_g1" in told
     assert "hidden" not in told.replace("parameters hidden", "")
@@ -175,20 +177,20 @@ async def test_an_error_of_the_database_shows_no_configuration(store: ReadStore)
 
 async def test_an_older_process_does_not_write_to_newer_views(store: ReadStore) -> None:
     partition = Partition()
-    await store.apply(0, partition.create())
-    async with store._database.writing() as connection:
+    await store.views.apply(0, partition.create())
+    async with store.database.writing() as connection:
         await connection.execute(generations.update().values(version=99))
     with pytest.raises(NewerViewsError, match="upgrade"):
-        await store.apply(0, partition.report())
-    assert await store.applied_seq("job-1") == 2
-    assert not await store.needs_rebuild()
+        await store.views.apply(0, partition.report())
+    assert await store.jobs.applied_seq("job-1") == 2
+    assert not await store.views.needs_rebuild()
 
 
 async def test_stored_events_keep_their_bytes_and_places(store: ReadStore) -> None:
     partition = history(1)
-    await store.apply(2, partition.records)
+    await store.views.apply(2, partition.records)
     events = tables_of(1).events
-    async with store._database.reading() as connection:
+    async with store.database.reading() as connection:
         rows = (await connection.execute(select(events.c.offset, events.c.value, events.c.partition))).all()
     written = {each.offset: each.value for each in partition.records}
     assert rows
@@ -197,7 +199,7 @@ async def test_stored_events_keep_their_bytes_and_places(store: ReadStore) -> No
 
 async def _read_in_all(store: ReadStore, partition: Partition) -> int:
     first, last = partition.records[0].event.occurred_at, partition.at
-    found = await store.metrics(MetricFilter(since=first, until=last + HOUR), 24 * HOUR)
+    found = await store.history.metrics(MetricFilter(since=first, until=last + HOUR), 24 * HOUR)
     return sum(each.counts.read for each in found)
 
 

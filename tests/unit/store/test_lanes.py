@@ -43,10 +43,10 @@ async def test_a_lane_asks_once_a_second_and_real_time_never(store: ReadStore) -
 
 async def test_messages_of_a_job_are_counted_with_the_offset_they_came_with(store: ReadStore) -> None:
     mapped = [JobMapped(job_id="job", count=3, at=NOON), JobMapped(job_id="other", count=1, at=NOON)]
-    assert await store.apply_streams(TOPIC, 2, 0, 5, [seen("backfill", 4)], mapped)
-    assert not await store.apply_streams(TOPIC, 2, 0, 5, [seen("backfill", 4)], mapped), "somebody did that"
+    assert await store.streams.add(TOPIC, 2, 0, 5, [seen("backfill", 4)], mapped)
+    assert not await store.streams.add(TOPIC, 2, 0, 5, [seen("backfill", 4)], mapped), "somebody did that"
     later = [JobMapped(job_id="job", count=7, at=LATER)]
-    assert await store.apply_streams(TOPIC, 2, 5, 9, [seen("backfill", 7), seen("realtime", 2)], later)
+    assert await store.streams.add(TOPIC, 2, 5, 9, [seen("backfill", 7), seen("realtime", 2)], later)
     assert await store.lanes.mapped("job") == JobMapped(job_id="job", count=10, at=LATER)
     assert await store.lanes.mapped("nobody's") is None
     assert await store.lanes.positions([TOPIC, "messages.realtime"]) == {(TOPIC, 2): 9}
@@ -56,9 +56,9 @@ async def test_messages_of_a_job_are_counted_with_the_offset_they_came_with(stor
 async def test_a_purged_job_leaves_nothing_of_it_behind(store: ReadStore) -> None:
     partition = Partition()
     partition.create()
-    assert await store.apply_streams(TOPIC, 0, 0, 1, [], [JobMapped(job_id="job-1", count=3, at=NOON)])
+    assert await store.streams.add(TOPIC, 0, 0, 1, [], [JobMapped(job_id="job-1", count=3, at=NOON)])
     partition.send(KillJob)
     partition.later(days=91)
     partition.send(PurgeJob)
-    await store.apply(0, partition.records)
+    await store.views.apply(0, partition.records)
     assert await store.lanes.mapped("job-1") is None

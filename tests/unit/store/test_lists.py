@@ -62,8 +62,8 @@ async def test_a_row_that_can_not_be_read_is_left_out_of_its_page_and_stops_nobo
     store: ReadStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     partition = fleet(5)
-    await store.apply(0, partition.records)
-    async with store._database.writing() as connection:
+    await store.views.apply(0, partition.records)
+    async with store.database.writing() as connection:
         states = tables_of(1).states
         state = (await connection.execute(select(states.c.state).filter_by(job_id="job-02"))).scalar_one()
         broken = state.replace(b'"kind":"interval"', b'"kind":"zz"')
@@ -71,23 +71,23 @@ async def test_a_row_that_can_not_be_read_is_left_out_of_its_page_and_stops_nobo
         await connection.execute(update(states).filter_by(job_id="job-02").values(state=broken))
     everybody = await all_pages(store, JobFilter(statuses=EVERY_STATUS), Sort(), 2)
     assert {each.job_id for each in everybody} == set(partition.jobs) - {"job-02"}
-    assert await store.job("job-02") is None
+    assert await store.jobs.get("job-02") is None
     assert "can't be read and is left out: ('cadence', 'kind')" in caplog.text
-    await store.apply(
+    await store.views.apply(
         0, [*partition.send(RenameJob, "job-02", name="new", description=""), *partition.create("job-99")]
     )
-    assert await store.job("job-99") == partition.job("job-99")
+    assert await store.jobs.get("job-99") == partition.job("job-99")
 
 
 async def all_pages(store: ReadStore, where: JobFilter, sort: Sort, limit: int) -> list[Job]:
     found: list[Job] = []
-    page: Page[Job] = await store.jobs(where, sort, limit)
+    page: Page[Job] = await store.jobs.page(where, sort, limit)
     while True:
         found += page.items
         if page.next_cursor is None:
             return found
         assert len(page.items) == limit
-        page = await store.jobs(where, sort, limit, page.next_cursor)
+        page = await store.jobs.page(where, sort, limit, page.next_cursor)
 
 
 def key_of(job: Job, by: SortKey) -> tuple[object, str]:
@@ -103,7 +103,7 @@ def key_of(job: Job, by: SortKey) -> tuple[object, str]:
 
 async def test_every_sort_pages_through_all_jobs_in_order(store: ReadStore) -> None:
     partition = fleet()
-    await store.apply(0, partition.records)
+    await store.views.apply(0, partition.records)
     jobs = [partition.job(each) for each in partition.jobs]
     for by in get_args(SortKey):
         for order in get_args(Order):
@@ -120,7 +120,7 @@ async def test_filters_narrow_and_combine(store: ReadStore) -> None:
     partition.create("b", provider="aws", kind="export", name="orders_of")
     partition.later(hours=1)
     partition.create("c", provider="csv", name="Leads")
-    await store.apply(0, partition.records)
+    await store.views.apply(0, partition.records)
     for where, expected in (
         (JobFilter(provider="aws"), "ab"),
         (JobFilter(job_type="s3"), "a"),
@@ -135,37 +135,37 @@ async def test_filters_narrow_and_combine(store: ReadStore) -> None:
         (JobFilter(statuses=("Purged",)), ""),
         (JobFilter(), "abc"),
     ):
-        assert "".join(sorted(each.job_id for each in (await store.jobs(where)).items)) == expected, where
-        assert await store.count_jobs(where) == len(expected), where
+        assert "".join(sorted(each.job_id for each in (await store.jobs.page(where)).items)) == expected, where
+        assert await store.jobs.count(where) == len(expected), where
 
 
 async def test_killed_jobs_are_shown_to_who_asks(store: ReadStore) -> None:
     partition = Partition()
-    await store.apply(0, [*partition.create(), *partition.send(KillJob)])
-    assert (await store.jobs()).items == ()
-    assert len((await store.jobs(JobFilter(statuses=("Killed",)))).items) == 1
-    assert await store.job("job-1") == partition.job()
+    await store.views.apply(0, [*partition.create(), *partition.send(KillJob)])
+    assert (await store.jobs.page()).items == ()
+    assert len((await store.jobs.page(JobFilter(statuses=("Killed",)))).items) == 1
+    assert await store.jobs.get("job-1") == partition.job()
 
 
 async def test_paging_goes_on_while_jobs_change_and_shows_none_twice(store: ReadStore) -> None:
     partition = fleet()
-    await store.apply(0, partition.records)
+    await store.views.apply(0, partition.records)
     seen: list[str] = []
     cursor = None
     while True:
-        page = await store.jobs(JobFilter(), Sort("name"), 3, cursor)
+        page = await store.jobs.page(JobFilter(), Sort("name"), 3, cursor)
         seen += [each.job_id for each in page.items]
         if page.next_cursor is None:
             break
         cursor = page.next_cursor
         last = page.items[-1].job_id
-        await store.apply(0, partition.send(RenameJob, last, name="before all others", description=""))
-    assert len(seen) == len(set(seen)) == await store.count_jobs()
+        await store.views.apply(0, partition.send(RenameJob, last, name="before all others", description=""))
+    assert len(seen) == len(set(seen)) == await store.jobs.count()
 
 
 async def test_log_pages_are_complete_in_both_directions(store: ReadStore) -> None:
     partition = history(5)
-    await store.apply(0, partition.records)
+    await store.views.apply(0, partition.records)
     purged = {each for each in partition.jobs if partition.job(each).status == "Purged"}
     told = [line for line in lines_of(partition.records) if line.job_id not in purged]
     lines = sorted(told, key=lambda line: (line.at, line.job_id, line.seq))
@@ -188,7 +188,7 @@ async def all_lines(store: ReadStore, where: LogFilter) -> list[LogLine]:
     found: list[LogLine] = []
     cursor = None
     while True:
-        page = await store.log(where, 17, cursor)
+        page = await store.jobs.log(where, 17, cursor)
         found += page.items
         cursor = page.next_cursor
         if cursor is None:
@@ -197,14 +197,14 @@ async def all_lines(store: ReadStore, where: LogFilter) -> list[LogLine]:
 
 async def test_the_log_is_filtered_by_kind_time_and_words(store: ReadStore) -> None:
     partition = fleet()
-    await store.apply(0, partition.records)
-    failed = (await store.log(LogFilter(kinds=("Failed",)))).items
+    await store.views.apply(0, partition.records)
+    failed = (await store.jobs.log(LogFilter(kinds=("Failed",)))).items
     assert {each.message for each in failed} == {"Failed: 100% broken (no retry can cure it)"}
-    assert (await store.log(LogFilter(text="100% BROKEN", kinds=("Failed",)))).items == failed
-    assert (await store.log(LogFilter(text="100_"))).items == ()
+    assert (await store.jobs.log(LogFilter(text="100% BROKEN", kinds=("Failed",)))).items == failed
+    assert (await store.jobs.log(LogFilter(text="100_"))).items == ()
     middle = failed[1].at
-    late = await store.log(LogFilter(since=middle, kinds=("Failed",)))
-    early = await store.log(LogFilter(until=middle, kinds=("Failed",)))
+    late = await store.jobs.log(LogFilter(since=middle, kinds=("Failed",)))
+    early = await store.jobs.log(LogFilter(until=middle, kinds=("Failed",)))
     assert {*late.items, *early.items} == set(failed)
     assert all(each.at >= middle for each in late.items)
     assert all(each.at < middle for each in early.items)
@@ -219,16 +219,16 @@ KEY: Key = ("name", "job-1")
 
 
 async def test_odd_texts_find_nothing_and_break_nothing(store: ReadStore) -> None:
-    await store.apply(0, fleet(2).records)
+    await store.views.apply(0, fleet(2).records)
     for odd in ("\0", "\ud800", "\\", "//", "%_%", "a" * 10_000, "\U0010ffff"):
         for where in (JobFilter(text=odd), JobFilter(provider=odd), JobFilter(kind=odd), JobFilter(job_type=odd)):
-            assert (await store.jobs(where)).items == ()
-        assert (await store.log(LogFilter(text=odd))).items == ()
-        assert (await store.log(LogFilter(job_id=odd))).items == ()
-        assert await store.job(odd) is None
-        assert await store.configurations(odd) == []
+            assert (await store.jobs.page(where)).items == ()
+        assert (await store.jobs.log(LogFilter(text=odd))).items == ()
+        assert (await store.jobs.log(LogFilter(job_id=odd))).items == ()
+        assert await store.jobs.get(odd) is None
+        assert await store.history.configurations(odd) == []
         cursor = encode(fingerprint(JobFilter(), Sort()), (odd, odd))
-        assert len((await store.jobs(JobFilter(), Sort(), 50, cursor)).items) in {0, 2}
+        assert len((await store.jobs.page(JobFilter(), Sort(), 50, cursor)).items) in {0, 2}
 
 
 FOREIGN = [
@@ -255,20 +255,20 @@ FOREIGN = [
 async def test_a_cursor_that_is_not_of_this_list_is_refused_with_advice(store: ReadStore) -> None:
     for cursor in FOREIGN:
         with pytest.raises(InvalidCursorError, match="start without a cursor"):
-            await store.jobs(JobFilter(), Sort(), 50, cursor)
+            await store.jobs.page(JobFilter(), Sort(), 50, cursor)
         with pytest.raises(InvalidCursorError, match="start without a cursor"):
-            await store.log(LogFilter(), 50, cursor)
+            await store.jobs.log(LogFilter(), 50, cursor)
 
 
 async def test_a_forged_number_beyond_the_database_is_refused(store: ReadStore) -> None:
     sort = Sort("created")
     with pytest.raises(InvalidCursorError):
-        await store.jobs(JobFilter(), sort, 50, forged(fingerprint(JobFilter(), sort), 2**70, "job-1"))
+        await store.jobs.page(JobFilter(), sort, 50, forged(fingerprint(JobFilter(), sort), 2**70, "job-1"))
 
 
 async def test_a_page_has_bounds(store: ReadStore) -> None:
     for limit in (0, -1, 1_001):
         with pytest.raises(InvalidLimitError, match="1 to 1,000"):
-            await store.jobs(limit=limit)
+            await store.jobs.page(limit=limit)
         with pytest.raises(InvalidLimitError, match="1 to 1,000"):
-            await store.log(limit=limit)
+            await store.jobs.log(limit=limit)

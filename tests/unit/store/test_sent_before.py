@@ -27,7 +27,7 @@ def uploads() -> Partition:
 
 
 async def test_the_newest_of_that_name_in_that_stream_unless_it_was_undone(store: ReadStore) -> None:
-    await store.apply(0, uploads().records)
+    await store.views.apply(0, uploads().records)
 
     async def found(filename: str, *undone: str) -> str | None:
         job = await sent_before(store, "orders", filename, undone)

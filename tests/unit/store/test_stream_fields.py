@@ -30,7 +30,7 @@ def seen(stream: str, *messages: dict[str, Any]) -> StreamDelta:
 
 
 async def known(store: ReadStore, stream: str) -> bytes:
-    found = await store.stream_fields(stream)
+    found = await store.streams.fields(stream)
     assert found
     return found.to_json()
 
@@ -38,18 +38,18 @@ async def known(store: ReadStore, stream: str) -> bytes:
 async def test_sketches_add_up_over_lanes_and_partitions_and_count_once(store: ReadStore) -> None:
     messages: list[dict[str, Any]] = [{"id": number, f"f{number}": "x"} for number in range(6)]
     first, second = seen("orders", *messages[:2]), seen("orders", messages[2])
-    assert await store.stream_fields("orders") is None
-    assert await store.apply_streams(REALTIME, 0, 0, 10, [first, seen("contacts", {"email": "a@b.example"})])
-    assert not await store.apply_streams(REALTIME, 0, 0, 10, [first])
-    assert await store.apply_streams(REALTIME, 0, 10, 20, [second, seen("quiet")])
-    assert await store.apply_streams(REALTIME, 0, 20, 30, [seen("orders")])
-    assert await store.apply_streams(REALTIME, 1, 0, 10, [seen("orders", messages[3])])
-    assert await store.apply_streams(BACKFILL, 0, 0, 10, [seen("orders", messages[4]), seen("orders", messages[5])])
+    assert await store.streams.fields("orders") is None
+    assert await store.streams.add(REALTIME, 0, 0, 10, [first, seen("contacts", {"email": "a@b.example"})])
+    assert not await store.streams.add(REALTIME, 0, 0, 10, [first])
+    assert await store.streams.add(REALTIME, 0, 10, 20, [second, seen("quiet")])
+    assert await store.streams.add(REALTIME, 0, 20, 30, [seen("orders")])
+    assert await store.streams.add(REALTIME, 1, 0, 10, [seen("orders", messages[3])])
+    assert await store.streams.add(BACKFILL, 0, 0, 10, [seen("orders", messages[4]), seen("orders", messages[5])])
     assert await known(store, "orders") == sketch(*messages).to_json()
     assert await known(store, "contacts") == sketch({"email": "a@b.example"}).to_json()
-    assert await store.stream_fields("quiet") is None
-    assert [each.stream for each in await store.streams("orders")] == ["orders"]
-    assert await store.streams("nobody's") == []
+    assert await store.streams.fields("quiet") is None
+    assert [each.stream for each in await store.streams.counts("orders")] == ["orders"]
+    assert await store.streams.counts("nobody's") == []
 
 
 async def test_writers_of_several_partitions_never_meet(database_url: str) -> None:
@@ -58,7 +58,7 @@ async def test_writers_of_several_partitions_never_meet(database_url: str) -> No
     async def write(number: int) -> None:
         for offset in range(8):
             told = [seen("orders", {"id": number * 100 + offset})]
-            assert await stores[number].apply_streams(REALTIME, number, offset, offset + 1, told)
+            assert await stores[number].streams.add(REALTIME, number, offset, offset + 1, told)
 
     await asyncio.gather(*(write(number) for number in range(3)))
     expected = sketch(*({"id": number * 100 + offset} for number in range(3) for offset in range(8)))
@@ -72,16 +72,16 @@ async def test_nothing_is_kept_of_what_was_not_counted(store: ReadStore) -> None
         stream="b", lane="realtime", count=1, bytes=1, last_message_at=START, last_arrival_at=START, fields=b"{"
     )  # fmt: skip
     with pytest.raises(ValueError, match="unexpected end"):
-        await store.apply_streams(REALTIME, 0, 0, 10, [seen("a", {"id": 1}), broken])
-    assert await store.stream_fields("a") is None
-    assert await store.streams() == []
-    assert await store.next_offset(REALTIME, 0) == 0
+        await store.streams.add(REALTIME, 0, 0, 10, [seen("a", {"id": 1}), broken])
+    assert await store.streams.fields("a") is None
+    assert await store.streams.counts() == []
+    assert await store.streams.next_offset(REALTIME, 0) == 0
 
 
 async def test_sketches_of_another_format_are_left_alone(store: ReadStore) -> None:
-    await store.apply_streams(REALTIME, 0, 0, 10, [seen("orders", {"id": 1})])
-    async with store._database.writing() as connection:
+    await store.streams.add(REALTIME, 0, 0, 10, [seen("orders", {"id": 1})])
+    async with store.database.writing() as connection:
         await connection.execute(update(stream_fields).values(format=FORMAT + 1))
-    assert await store.stream_fields("orders") is None
-    await store.apply_streams(REALTIME, 0, 10, 20, [seen("orders", {"id": 2})])
+    assert await store.streams.fields("orders") is None
+    await store.streams.add(REALTIME, 0, 10, 20, [seen("orders", {"id": 2})])
     assert await known(store, "orders") == sketch({"id": 2}).to_json()

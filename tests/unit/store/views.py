@@ -14,7 +14,7 @@ HOUR = timedelta(hours=1)
 
 async def everything(store: ReadStore) -> dict[str, list[tuple[Any, ...]]]:
     """Return the rows of the live generation and its offsets."""
-    async with store._database.reading() as connection:
+    async with store.database.reading() as connection:
         number = await generations.live_number(connection)
         tables = tables_of(number).metadata.sorted_tables
         rows = {
