@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final, Literal, Protocol
 
-from projections.definitions import state as rulebook
+from projections.definitions import state as definitions
 from projections.jobs.decide import decide
 from projections.jobs.event_checks import UnreadableEventError, read_definition_event, read_event
 from projections.jobs.evolve import evolve
@@ -87,11 +87,11 @@ class DefinitionsReplay:
     """Commands of definitions."""
 
     def __init__(self) -> None:
-        self._book = rulebook.EMPTY
+        self._state = definitions.EMPTY
 
     def decide(self, offset: int, command: DefinitionCommand) -> tuple[Event, ...]:
         """Return what a command leads to, after all that were given before."""
-        self._book, events = rulebook.answer(self._book, command, offset)
+        self._state, events = definitions.handle(self._state, command, offset)
         return events
 
     def read(self, value: bytes) -> DefinitionEvent:

@@ -42,6 +42,7 @@ from app.auth import Tokens, write_private
 from app.clock import Clock, utc_now
 from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
+from app.definitions.tail import DefinitionsTail
 from app.kafka.clients import KafkaCluster
 from app.profiles.history import ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
@@ -86,11 +87,11 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
     kafka = KafkaCluster(settings.bootstrap_servers)
     cluster = ClusterHealth(kafka, settings.partitions)
     stack.push_async_callback(cluster.close)
-    tail, catalog = EventTail(kafka), DefinitionCatalog(kafka)
-    ingest, rules = IngestProducer(kafka), RulesReader(kafka)
+    tail, definitions, ingest = EventTail(kafka), DefinitionsTail(kafka), IngestProducer(kafka)
+    rules, catalog = RulesReader(definitions), DefinitionCatalog(definitions)
     gateway = CommandGateway(kafka, settings.partitions, tail, store, metrics)
     watch = LaneWatch(kafka, settings.partitions, store.lanes, clock)
-    for part in (tail, catalog, gateway, ingest, rules, watch):
+    for part in (tail, definitions, gateway, ingest, watch):
         part.start()
         stack.push_async_callback(part.stop)
     profiles_client = await stack.enter_async_context(ProfilesClient(store.plane, settings.partitions))

@@ -1,84 +1,84 @@
-"""Control's second agent: commands about definitions to events, in the one partition that they have.
+"""Control's second agent: turns commands about definitions into events, in the one partition that they have.
 
-It decides nothing itself; that is `projections.definitions.state`. What it keeps is one record: the states of all
-definitions depend on each other, so a crash must not leave them at different moments.
+It decides nothing itself; that is `projections.definitions.state`. It stores nothing either: the state is the fold of
+`definitions.events`, read again whenever the partition is assigned. Events are published in the order of their
+commands, so what a crash leaves is the state after some command, and deciding the rest again repeats nothing.
 """
 
 import logging
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 from app.clock import Clock
 from app.definitions.records import definition_command_in
-from app.definitions.state_codec import command_offset_in, decode_rulebook, encode_rulebook
+from app.definitions.tail import read_events
+from app.kafka.clients import Cluster
 from app.kafka.producer_record import ProducerRecord
-from app.kafka.safe_faust.app import SafeApp, make_table
+from app.kafka.safe_faust.app import Owned, SafeApp
 from app.kafka.safe_faust.batching import Event, ack, batches
 from app.kafka.safe_faust.publishing import publish
-from app.kafka.safe_faust.table import Change, StateTable
 from app.records.commands import UnreadableCommandError
 from app.records.dead_letters import dead_letter
-from projections.definitions.state import EMPTY, DefinitionsState, answer
+from projections.definitions.state import EMPTY, DefinitionsState, evolve, handle
 from schemas.definitions import PARTITION, DefinitionEvent
 from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS
 from schemas.wire.codec import encode
 from schemas.wire.headers import headers_of
 
-KEY: Final = b"rulebook"
-
 _log = logging.getLogger(__name__)
 
 
 class DefinitionsAgent:
-    """Answers commands about definitions, a micro-batch at a time."""
+    """Handles commands about definitions, a micro-batch at a time."""
 
-    def __init__(self, app: SafeApp, table: StateTable, clock: Clock) -> None:
+    def __init__(self, app: SafeApp, cluster: Cluster, clock: Clock) -> None:
         self._app = app
-        self._table = table
+        self._cluster = cluster
         self._clock = clock
-        self._read: tuple[bytes | None, DefinitionsState] = (None, EMPTY)  # what the table has, and as it was read
+        self._state = EMPTY
 
-    async def answer_commands(self, stream: Any) -> None:
-        """Publish all events of a batch, await all acks, write the rulebook, acknowledge the commands."""
+    async def on_assigned(self, owned: Owned) -> None:
+        """Fold all events published so far, if the partition of definitions is owned now."""
+        self._state = EMPTY
+        if (DEFINITIONS_COMMANDS.name, PARTITION) in owned:
+            async for _, event in read_events(self._cluster):
+                if event is not None:
+                    self._state = evolve(self._state, event)
+
+    async def handle_commands(self, stream: Any) -> None:
+        """Publish all events of a batch, await all acks, then acknowledge the commands."""
         async for batch in batches(stream):
-            before = self._book()
-            book, records = before, list[ProducerRecord]()
+            state, records = self._state, list[ProducerRecord]()
             for event in batch:
-                book = self._answered(book, event, records)
+                state = self._handled(state, event, records)
             await publish(self._app, records)
-            if book is not before:
-                await self._table.write([Change(PARTITION, KEY, encode_rulebook(book))])
+            self._state = state
             ack(batch)
 
-    def _book(self) -> DefinitionsState:
-        stored = self._table.state.get(KEY)
-        if stored is not self._read[0]:
-            self._read = (stored, decode_rulebook(stored) if stored is not None else EMPTY)
-        return self._read[1]
-
-    def _answered(self, book: DefinitionsState, event: Event, records: list[ProducerRecord]) -> DefinitionsState:
-        found = event.message
+    def _handled(self, state: DefinitionsState, event: Event, records: list[ProducerRecord]) -> DefinitionsState:
+        message = event.message
         try:
-            command = definition_command_in(event.key, event.value or b"", found.partition)
+            command = definition_command_in(event.key, event.value or b"", message.partition)
         except UnreadableCommandError as error:
-            _log.warning("%s/%d@%d: %s", found.topic, found.partition, found.offset, error)
+            _log.warning("%s/%d@%d: %s", message.topic, message.partition, message.offset, error)
             records.append(dead_letter(event, "malformed_command", str(error), self._clock()))
-            return book
-        book, facts = answer(book, command, found.offset)
-        records.extend(published(facts))
-        return book
+            return state
+        state, events = handle(state, command, message.offset)
+        records.extend(published(events))
+        return state
 
 
-def published(facts: Iterable[DefinitionEvent]) -> Iterable[ProducerRecord]:
-    """Return events as their records. Their time is the broker's: a wrong clock must not make them unwritable."""
-    for fact in facts:
-        key = fact.definition_id.encode()
+def published(events: Iterable[DefinitionEvent]) -> Iterable[ProducerRecord]:
+    """Return events as records. The broker stamps their time: a wrong clock must not make them unwritable."""
+    for event in events:
+        key = event.definition_id.encode()
         yield ProducerRecord(
-            DEFINITIONS_EVENTS.name, encode(fact), key=key, partition=PARTITION, headers=headers_of(fact)
+            DEFINITIONS_EVENTS.name, encode(event), key=key, partition=PARTITION, headers=headers_of(event)
         )
 
 
-def add_definitions(app: SafeApp, clock: Clock) -> None:
-    """Declare the agent and its table."""
-    agent = DefinitionsAgent(app, make_table(app, "definitions", command_offset_in), clock)
-    app.agent(app.topic(DEFINITIONS_COMMANDS.name), name="answer_definitions")(agent.answer_commands)
+def add_definitions(app: SafeApp, cluster: Cluster, clock: Clock) -> None:
+    """Declare the agent and its hook."""
+    agent = DefinitionsAgent(app, cluster, clock)
+    app.when_assigned(agent.on_assigned)
+    app.agent(app.topic(DEFINITIONS_COMMANDS.name), name="handle_definitions")(agent.handle_commands)

@@ -13,6 +13,7 @@ from app.clock import Clock, utc_now
 from app.control.definitions import add_definitions
 from app.control.projector import project
 from app.control.rebuild_views import heal_views
+from app.kafka.clients import KafkaCluster
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.app import SafeApp, make_app, make_table
 from app.kafka.safe_faust.batching import Event, ack, batches
@@ -115,7 +116,7 @@ async def run_control(settings: Settings, clock: Clock = utc_now) -> int:
             partitions=settings.partitions,
         )
         _agents(app, settings, store, clock)
-        add_definitions(app, clock)
+        add_definitions(app, KafkaCluster(settings.bootstrap_servers), clock)
         # Before the projector goes on: what it moves says no more whether something was lost.
         applied = [await store.views.next_offset(each) for each in range(settings.partitions)]
         healing = asyncio.create_task(heal_views(settings, APP_ID, applied), name="heal views")

@@ -1,6 +1,6 @@
-"""All definitions in memory, as this server has read them: few, so that no database is needed. It decides nothing.
+"""All definitions in memory, as read from `definitions.events`: few, so that no database is needed.
 
-Bodies of versions that are neither in force nor the draft stay in Kafka; where they stand is remembered.
+Bodies of versions that are neither applied nor the draft stay in Kafka; their offsets are kept.
 """
 
 import asyncio
@@ -11,18 +11,14 @@ from datetime import datetime
 from typing import Any, Literal
 
 from app.definitions.rebuild_catalog import RebuildCatalog
-from app.definitions.tail import DefinitionsTail
-from app.kafka.clients import Cluster
-from app.kafka.partition_reader import PartitionReader
+from app.definitions.tail import DefinitionsTail, NoSuchOffsetError, read_events
 from app.records.command_waiters import CommandWaiters
 from projections.definitions.definition import Definition, DefinitionState, evolve, initial
 from projections.definitions.kinds import VERSIONED_KINDS
 from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.state import in_force
-from projections.jobs.event_checks import read_definition_event
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
-    PARTITION,
     DefinitionApplied,
     DefinitionDrafted,
     DefinitionEvent,
@@ -31,7 +27,6 @@ from schemas.definitions import (
     RebuildPromoted,
     kind_of,
 )
-from schemas.topics import DEFINITIONS_EVENTS
 
 Events = tuple[DefinitionEvent, ...]
 VersionStatus = Literal["draft", "applied", "superseded", "discarded"]
@@ -51,49 +46,35 @@ class VersionRecord:
 
 
 class VersionLostError(Exception):
-    """The record that a version's body stands in can't be found any more."""
+    """The record with the body of a version can't be found any more."""
 
 
 class DefinitionCatalog:
-    """Follows `definitions.events` and knows how every definition is now."""
+    """The present state of every definition, and the history of its versions."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._tail = DefinitionsTail(cluster, self._take)
+    def __init__(self, tail: DefinitionsTail) -> None:
+        self._tail = tail
+        self._tail.subscribe(self._apply)
         self._states: dict[str, Definition] = {}
         self._versions: dict[str, dict[int, VersionRecord]] = {}
         self.rebuilds = RebuildCatalog()
-        self._awaited: CommandWaiters[DefinitionEvent] = CommandWaiters(
-            remembered=0
-        )  # bodies are large, and ids never used twice
+        # Remembers no outcome: bodies are large, and no command id is used twice.
+        self._awaited: CommandWaiters[DefinitionEvent] = CommandWaiters(remembered=0)
 
     @property
     def alive(self) -> bool:
-        """Whether all definitions are known and followed."""
+        """Whether the catalog is complete and followed right now."""
         return self._tail.alive
 
     @property
     def complete(self) -> bool:
-        """Whether all definitions were known once; what is shown may be a little old while Kafka is away."""
+        """Whether all definitions were read once; the catalog may be a little old while Kafka is unreachable."""
         return self._tail.complete
 
     @property
-    def position(self) -> int:
-        """The offset of the next event: all before it are known here."""
-        return self._tail.position
-
-    @property
     def definitions(self) -> Sequence[Definition]:
-        """All that have versions, by id."""
-        return [self._states[each] for each in sorted(self._states) if kind_of(each) in VERSIONED_KINDS]
-
-    def start(self) -> None:
-        """Begin to follow."""
-        self._tail.start()
-
-    async def stop(self) -> None:
-        """Stop following."""
-        await self._tail.stop()
+        """All definitions that have versions, by id."""
+        return [self._states[name] for name in sorted(self._states) if kind_of(name) in VERSIONED_KINDS]
 
     def get(self, definition_id: str) -> Definition | None:
         """Return a definition that has versions."""
@@ -107,37 +88,37 @@ class DefinitionCatalog:
         """Give a future of the events that a command leads to; to be entered before the command is sent."""
         return self._awaited.expect(command_id)
 
-    async def body(self, definition_id: str, mark: VersionRecord) -> str:
+    async def body(self, definition_id: str, version: VersionRecord) -> str:
         """Return the body of a version, from memory or from Kafka.
 
         Raises:
-            VersionLostError: it isn't there any more.
+            VersionLostError: the topic has no such record any more.
             KafkaError, OSError: it can't be read now.
 
         """
-        found = self._states[definition_id]
-        for known in (found.draft, found.applied):
-            if known and known.version == mark.version:
-                return known.body
-        async with PartitionReader(self._cluster, DEFINITIONS_EVENTS.name, PARTITION, mark.offset) as log:
-            log.end = mark.offset + 1
-            async for record in log.records():
-                event = read_definition_event(record.value)
+        state = self._states[definition_id]
+        for body in (state.draft, state.applied):
+            if body and body.version == version.version:
+                return body.body
+        try:
+            async for _, event in read_events(self._tail.cluster, version.offset, version.offset + 1):
                 if isinstance(event, DefinitionDrafted):
                     return event.body
+        except NoSuchOffsetError as error:
+            raise VersionLostError from error
         raise VersionLostError
 
-    def _take(self, offset: int, event: DefinitionEvent | None) -> None:
+    def _apply(self, offset: int, event: DefinitionEvent | None) -> None:
         if event is None:
             return
         if event.kind is DefinitionKind.REBUILD:
             if self.rebuilds.take(offset, event) and isinstance(event, RebuildPromoted):
                 self._promote(event)
         else:
-            self._take_rule(offset, event)
+            self._apply_versioned(offset, event)
         self._awaited.answer(event.command_id, (event,))
 
-    def _take_rule(self, offset: int, event: DefinitionEvent) -> None:
+    def _apply_versioned(self, offset: int, event: DefinitionEvent) -> None:
         before: DefinitionState = self._states.get(event.definition_id) or initial(event.definition_id)
         after = evolve(before, event)
         if isinstance(after, Definition) and after is not before:

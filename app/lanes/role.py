@@ -18,6 +18,7 @@ from aiokafka import TopicPartition
 from app.clock import Clock, utc_now
 from app.definitions.compiled_rules import CompiledRulesCache
 from app.definitions.rules import RulesReader
+from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.clients import Cluster, KafkaCluster
 from app.kafka.group_consumer import GroupConsumer
@@ -210,12 +211,13 @@ async def run_lane(settings: Settings, name: str, clock: Clock = utc_now) -> int
     """Run the lane `realtime` or `backfill` until it is told to stop; return the process's exit code."""
     store = await ReadStore.open(settings.database())
     cluster = KafkaCluster(settings.bootstrap_servers)
-    rules = RulesReader(cluster)
+    definitions = DefinitionsTail(cluster)
+    rules = RulesReader(definitions)
     try:
-        rules.start()
-        await rules.caught_up()
+        definitions.start()
+        await definitions.caught_up()
         await Lane(name, cluster, settings, store, rules, clock).run(told_to_stop())
     finally:
-        await rules.stop()
+        await definitions.stop()
         await store.close()
     return 0

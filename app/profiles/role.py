@@ -18,6 +18,7 @@ from aiokafka import TopicPartition
 
 from app.clock import Clock, utc_now
 from app.definitions.rules import RulesReader
+from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.clients import Cluster, KafkaCluster
 from app.kafka.group_consumer import GroupConsumer
@@ -210,10 +211,11 @@ async def run_profiles(settings: Settings, clock: Clock = utc_now) -> int:
         store = await ReadStore.open(settings.database())
         stack.push_async_callback(store.close)
         cluster = KafkaCluster(settings.bootstrap_servers)
-        rules = RulesReader(cluster)
-        stack.push_async_callback(rules.stop)
-        rules.start()
-        await rules.caught_up()
+        definitions = DefinitionsTail(cluster)
+        rules = RulesReader(definitions)
+        stack.push_async_callback(definitions.stop)
+        definitions.start()
+        await definitions.caught_up()
         partitions: dict[Shard, ProfilePartition] = {}
         serving = await stack.enter_async_context(LookupServer(settings.profiles_bind_host, store.plane, partitions))
         storage = Storage(settings, time.monotonic)

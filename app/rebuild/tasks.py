@@ -54,7 +54,8 @@ class RebuildTasks:
     """
 
     def __init__(self, cluster: Cluster) -> None:
-        self._tail = DefinitionsTail(cluster, self._take)
+        self._tail = DefinitionsTail(cluster)
+        self._tail.subscribe(self._apply)
         self._rules = NO_RULES
         self.tasks: dict[str, RebuildTask] = {}
 
@@ -81,7 +82,7 @@ class RebuildTasks:
         """Forget a task: there is nothing more to do."""
         self.tasks.pop(rebuild_id, None)
 
-    def _take(self, offset: int, event: DefinitionEvent | None) -> None:
+    def _apply(self, offset: int, event: DefinitionEvent | None) -> None:
         if event is None:
             return
         self._rules = fold(self._rules, event)

@@ -1,6 +1,7 @@
-"""All definitions and the rules they add up to: what control keeps of partition 0, as one value that moves as a whole.
+"""All definitions and rebuilds as one value: what their commands are decided against.
 
-Whether a definition can be applied depends on the others, so their states must never be of different moments.
+Whether a definition can be applied depends on the others, so all states are of the same moment. The value is the fold
+of `definitions.events`; nothing else is stored.
 """
 
 from collections.abc import Mapping
@@ -14,10 +15,12 @@ from projections.definitions.definition import Definition, bytes_of, initial
 from projections.definitions.rebuild import ProfileRebuild, RebuildContext
 from projections.definitions.rebuild_spec import EVERYTHING, AppliedBody, Scope, read_recipe
 from projections.definitions.rules import Rules
+from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
     IDENTITY,
     DefinitionCommand,
     DefinitionEvent,
+    DefinitionKind,
     RebuildCommand,
     RebuildPromoted,
     RuleCommand,
@@ -26,9 +29,9 @@ from schemas.definitions import (
     stream_of,
 )
 
-MAX_BODIES_BYTES: Final = 6 * 1024 * 1024  # of all bodies; with every quote escaped they still fit into one record
-OVERHEAD_BYTES: Final = 2_048  # what a definition takes beside its bodies
-MAX_REBUILDS: Final = 100  # that are remembered
+MAX_BODIES_BYTES: Final = 6 * 1024 * 1024  # of all bodies together: every reader holds them in memory
+OVERHEAD_BYTES: Final = 2_048  # of a definition beside its bodies
+MAX_REBUILDS: Final = 100  # the latest; older ones are forgotten
 REBUILD_COMMANDS: Final = get_args(RebuildCommand)
 
 Basis = tuple[int, tuple[tuple[str, int], ...]]  # generation, and version by definition
@@ -45,9 +48,9 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class DefinitionsState:
-    """Everything behind the command at `command_offset`. People to be forgotten don't stand in its rules.
+    """The state after the command at `command_offset`. Its `rules` leave out forgotten persons.
 
-    `basis` is what was in force when the rebuild that is under way was started.
+    `basis` names the rules that were active when the latest rebuild was started.
     """
 
     command_offset: int = -1
@@ -74,63 +77,76 @@ class DefinitionsState:
 EMPTY: Final = DefinitionsState()
 
 
-def answer(
-    book: DefinitionsState, command: DefinitionCommand, offset: int
+def handle(
+    state: DefinitionsState, command: DefinitionCommand, offset: int
 ) -> tuple[DefinitionsState, tuple[DefinitionEvent, ...]]:
-    """Return the book behind a command, found at `offset`, and what it led to; nothing, when it was answered before."""
-    if offset <= book.command_offset:
-        return book, ()
-    book = replace(book, command_offset=offset)
+    """Decide the command at `offset`. Return the next state and the events; no events for a command handled before."""
+    if offset <= state.command_offset:
+        return state, ()
     if isinstance(command, REBUILD_COMMANDS):
-        return _answer_rebuild(book, cast("RebuildCommand", command), offset)
-    return _answer_rule(book, cast("RuleCommand", command), offset)
-
-
-def _answer_rule(
-    book: DefinitionsState, command: RuleCommand, offset: int
-) -> tuple[DefinitionsState, tuple[DefinitionEvent, ...]]:
-    state = book.definitions.get(command.definition_id) or initial(command.definition_id)
-    events = definition.decide(state, command, offset, book.rules, room_for(book, command.definition_id))
+        events = _decide_rebuild(state, cast("RebuildCommand", command), offset)
+    else:
+        events = _decide_definition(state, cast("RuleCommand", command), offset)
     for event in events:
-        state = definition.evolve(state, event)
-    if isinstance(state, Definition) and events:
-        book = replace(book, definitions=MappingProxyType({**book.definitions, state.definition_id: state}))
-    return book, events
+        state = evolve(state, event)
+    return replace(state, command_offset=offset), events
 
 
-def _answer_rebuild(
-    book: DefinitionsState, command: RebuildCommand, offset: int
-) -> tuple[DefinitionsState, tuple[DefinitionEvent, ...]]:
-    known, rules, busy = book.rebuilds.get(command.definition_id), book.rules, book.under_way
-    others = RebuildContext(
+def evolve(state: DefinitionsState, event: DefinitionEvent) -> DefinitionsState:
+    """Return the state after an event. A repeated event, or one that is not the next of its definition, is ignored."""
+    state = replace(state, command_offset=max(state.command_offset, event.command_offset))
+    if event.kind is DefinitionKind.REBUILD:
+        return _evolve_rebuild(state, event)
+    before = state.definitions.get(event.definition_id) or initial(event.definition_id)
+    after = definition.evolve(before, event)
+    if after is before or not isinstance(after, Definition):
+        return state
+    return replace(state, definitions=MappingProxyType({**state.definitions, after.definition_id: after}))
+
+
+def _decide_definition(state: DefinitionsState, command: RuleCommand, offset: int) -> tuple[DefinitionEvent, ...]:
+    known = state.definitions.get(command.definition_id) or initial(command.definition_id)
+    return definition.decide(known, command, offset, state.rules, room_for(state, command.definition_id))
+
+
+def _decide_rebuild(state: DefinitionsState, command: RebuildCommand, offset: int) -> tuple[DefinitionEvent, ...]:
+    known, rules, busy = state.rebuilds.get(command.definition_id), state.rules, state.under_way
+    versions = {name: other.version for name, other in state.definitions.items()}
+    context = RebuildContext(
         under_way=busy.definition_id if busy and busy is not known else "",
-        outdated=_is_outdated(book, command, basis_of(rules)),
-        room=room_for(book, command.definition_id),
-        versions={name: each.version for name, each in book.definitions.items()},
+        outdated=_is_outdated(state, command, basis_of(rules)),
+        room=room_for(state, command.definition_id),
+        versions=versions,
     )
-    events = rebuild.decide(known, command, offset, rules, others)
-    state = known
-    for event in events:
-        state = rebuild.evolve(state, event)
-        if isinstance(event, RebuildPromoted):
-            book = _promoted(book, event)
-    if state is None or not events:
-        return book, events
-    rebuilds = {**book.rebuilds, state.definition_id: state}
-    latest = dict(list(rebuilds.items())[-MAX_REBUILDS:])
-    basis = book.basis if known else basis_of(rules)
-    return replace(book, rebuilds=MappingProxyType(latest), basis=basis), events
+    return rebuild.decide(known, command, offset, rules, context)
 
 
-def _is_outdated(book: DefinitionsState, command: RebuildCommand, now: Basis) -> bool:
+def _evolve_rebuild(state: DefinitionsState, event: DefinitionEvent) -> DefinitionsState:
+    before = state.rebuilds.get(event.definition_id)
+    after = rebuild.evolve(before, event)
+    if after is before or after is None:
+        return state
+    if before is None:
+        state = replace(state, basis=basis_of(state.rules))
+    if isinstance(event, RebuildPromoted):
+        state = _promoted(state, event)
+    latest = list({**state.rebuilds, after.definition_id: after}.items())[-MAX_REBUILDS:]
+    return replace(state, rebuilds=MappingProxyType(dict(latest)))
+
+
+def _is_outdated(state: DefinitionsState, command: RebuildCommand, now: Basis) -> bool:
     if isinstance(command, StartRebuild):
         return command.basis not in {"", basis_text(now)}
-    return now != book.basis
+    return now != state.basis
 
 
-def _promoted(book: DefinitionsState, event: RebuildPromoted) -> DefinitionsState:
-    last = Promotion(event.generation, event.command_offset, read_recipe(event.recipe).scope)
-    return replace(book, promotion=last, definitions=in_force(book.definitions, event))
+def _promoted(state: DefinitionsState, event: RebuildPromoted) -> DefinitionsState:
+    try:
+        scope = read_recipe(event.recipe).scope
+    except InvalidRulesError:  # never written by control
+        return state
+    last = Promotion(event.generation, event.command_offset, scope)
+    return replace(state, promotion=last, definitions=in_force(state.definitions, event))
 
 
 def in_force(definitions: Mapping[str, Definition], event: RebuildPromoted) -> Mapping[str, Definition]:
@@ -160,8 +176,8 @@ def basis_text(basis: Basis) -> str:
     return sha256(repr(basis).encode()).hexdigest()
 
 
-def room_for(book: DefinitionsState, definition_id: str) -> int:
+def room_for(state: DefinitionsState, definition_id: str) -> int:
     """Return how many bytes the bodies of a definition may have beside all others."""
-    others = [each for each in book.definitions.values() if each.definition_id != definition_id]
-    recipes = sum(len(each.recipe.encode()) for each in book.rebuilds.values())
-    return MAX_BODIES_BYTES - recipes - sum(OVERHEAD_BYTES + bytes_of(each) for each in others)
+    others = [other for other in state.definitions.values() if other.definition_id != definition_id]
+    recipes = sum(len(known.recipe.encode()) for known in state.rebuilds.values())
+    return MAX_BODIES_BYTES - recipes - sum(OVERHEAD_BYTES + bytes_of(other) for other in others)

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, Scope, recipe_text
-from projections.definitions.state import EMPTY, answer
+from projections.definitions.state import EMPTY, handle
 from schemas.definitions import (
     ApplyDefinition,
     CommandEnvelope,
@@ -39,7 +39,7 @@ class Teller:
         at = START + timedelta(seconds=number)
         command: Any = kind(definition_id=definition_id, **{"issued_at": at, **envelope, **facts})
         self.commands.append(command)
-        self.book, events = answer(self.book, command, number)
+        self.book, events = handle(self.book, command, number)
         self.events += events
 
 

@@ -15,6 +15,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from app.definitions.rules import RulesReader
+from app.definitions.tail import DefinitionsTail
 from app.kafka.clients import KafkaCluster
 from app.profiles.history import HistoryTooLargeError, ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
@@ -300,16 +301,17 @@ async def test_a_profile_with_more_behind_it_than_can_be_held_is_not_explained(
         await write_packed(running, "backfill", [packed("people", f"up{n}/1", [message]) for n in range(5)])
         await settled(running)
         assert await attributes(running, "heavy@x") == {"seen": 5}
-        rules = RulesReader(KafkaCluster(running.broker.bootstrap_servers))
-        rules.start()
+        definitions = DefinitionsTail(KafkaCluster(running.broker.bootstrap_servers))
+        rules = RulesReader(definitions)
+        definitions.start()
         store = await ReadStore.open(running.settings.database())
         try:
-            await rules.caught_up()
+            await definitions.caught_up()
             async with ProfilesClient(store.plane, running.settings.partitions) as asking:
                 with pytest.raises(HistoryTooLargeError, match="bytes of messages"):
                     await ProfileHistory(KafkaCluster(running.broker.bootstrap_servers), rules).behind(
                         await asking.look(), ["00:email:heavy@x"]
                     )
         finally:
-            await rules.stop()
+            await definitions.stop()
             await store.close()

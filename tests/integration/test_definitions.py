@@ -10,9 +10,10 @@ from uuid import uuid4
 import pytest
 
 from app.control.verify import verify
-from app.definitions.rules import NoSuchRulesError, RulesReader
+from app.definitions.rules import RulesReader
+from app.definitions.tail import DefinitionsTail, NoSuchOffsetError
 from app.kafka.clients import KafkaCluster
-from projections.definitions.rules import NO_RULES, key_hash
+from projections.definitions.rules import NO_RULES, Rules, key_hash
 from schemas.definitions import (
     ApplyDefinition,
     CommandEnvelope,
@@ -63,18 +64,19 @@ async def test_rules_that_are_applied_reach_every_reader_and_outlive_control(
 ) -> None:
     async with service(tmp_path, await fresh_broker(), ("control",)) as running, asyncio.timeout(180):
         servers = running.broker.bootstrap_servers
-        reader = RulesReader(KafkaCluster(servers))
-        reader.start()
-        await reader.caught_up()
+        tail = DefinitionsTail(KafkaCluster(servers))
+        reader = RulesReader(tail)
+        tail.start()
+        await tail.caught_up()
         try:
-            assert (reader.rules, reader.rules_at, reader.alive) == (NO_RULES, 0, True)
+            assert (reader.rules, reader.rules_at, tail.alive) == (NO_RULES, 0, True)
             await in_force(running, IDENTITY, 1, identity())
             await in_force(running, FLIGHTS, 1, mapping("latest"))
-            first = await reader.reached(4)
+            first = await reached(reader, 4)
             assert first.mappings["flights"].body == mapping("latest")
             assert first.identity
             await send(running, ForgetPerson, "forgotten", key_hashes=(key_hash("tail:N14228"),), at=LONG_AGO)
-            assert key_hash("tail:N14228") in (await reader.reached(5)).forgotten
+            assert key_hash("tail:N14228") in (await reached(reader, 5)).forgotten
 
             # Killed while it works, and once more: what it decided stands, and nothing is decided anew.
             for version in range(2, 12):
@@ -90,15 +92,16 @@ async def test_rules_that_are_applied_reach_every_reader_and_outlive_control(
             assert await reader.at(4) == first
             assert await reader.at(0) == NO_RULES
             assert await reader.at(reader.rules_at) == reader.rules
-            with pytest.raises(NoSuchRulesError):
+            with pytest.raises(NoSuchOffsetError):
                 await reader.at(10_000)
         finally:
-            await reader.stop()
-        other = RulesReader(KafkaCluster(servers))
-        other.start()
-        await other.caught_up()
+            await tail.stop()
+        other_tail = DefinitionsTail(KafkaCluster(servers))
+        other = RulesReader(other_tail)
+        other_tail.start()
+        await other_tail.caught_up()
         assert (other.rules, other.rules_at) == (reader.rules, reader.rules_at)
-        await other.stop()
+        await other_tail.stop()
         events = (await running.committed("definitions.events"))[0]
         distinct = {each.event_id: each for each in events}
         assert [encode(distinct[each.event_id]) for each in events] == [encode(each) for each in events]
@@ -106,6 +109,13 @@ async def test_rules_that_are_applied_reach_every_reader_and_outlive_control(
         proof = await verify(servers, running.settings.partitions, None, lambda *_: None)
         assert [each.found for each in proof.values()] == [0] * len(proof)
         assert proof["definitions", 0].events - proof["definitions", 0].repeats == len(distinct)
+
+
+async def reached(reader: RulesReader, offset: int) -> Rules:
+    """Return the rules once they are those of `offset` or later; the caller's timeout bounds the wait."""
+    while reader.rules_at < offset:
+        await asyncio.sleep(0.01)
+    return reader.rules
 
 
 async def until_answered(running: Service, reader: RulesReader) -> None:
@@ -118,15 +128,16 @@ async def until_answered(running: Service, reader: RulesReader) -> None:
             for where, offset in (await consumer.end_offsets(consumer.assignment())).items()
             if where.partition == 0
         ]
-    await reader.reached(end)
+    await reached(reader, end)
 
 
 async def test_what_does_not_belong_there_is_a_dead_letter(tmp_path: Path, fresh_broker: FreshBroker) -> None:
     async with service(tmp_path, await fresh_broker(), ("control",), partitions=2) as running, asyncio.timeout(120):
         assert running.producer
-        reader = RulesReader(KafkaCluster(running.broker.bootstrap_servers))
-        reader.start()
-        await reader.caught_up()
+        tail = DefinitionsTail(KafkaCluster(running.broker.bootstrap_servers))
+        reader = RulesReader(tail)
+        tail.start()
+        await tail.caught_up()
         good = DraftDefinition(
             command_id="c", definition_id=IDENTITY, issued_at=LONG_AGO, issued_by="user:test", body=identity()
         )
@@ -135,10 +146,10 @@ async def test_what_does_not_belong_there_is_a_dead_letter(tmp_path: Path, fresh
             await running.producer.send_and_wait("definitions.commands", value, key=key, partition=partition)
         await running.producer.send_and_wait("definitions.events", b"garbage", partition=0)
         await in_force(running, IDENTITY, 1, identity())
-        assert (await reader.reached(3)).identity
+        assert (await reached(reader, 3)).identity
         letters: list[MessageRejected] = [
             each for found in (await running.committed("messages.rejected")).values() for each in found
         ]
         assert len(letters) == 3
         assert {each.topic for each in letters} == {"definitions.commands"}
-        await reader.stop()
+        await tail.stop()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastavro import schemaless_writer
 
-from projections.definitions.state import EMPTY, answer
+from projections.definitions.state import EMPTY, handle
 from projections.jobs.decide import decide
 from projections.jobs.evolve import evolve
 from projections.jobs.state import JobState, NoJob
@@ -79,7 +79,7 @@ def test_rules_repeat_themselves(path: Path) -> None:
     book, events = EMPTY, []
     for offset, line in enumerate(golden["commands"]):
         command: Any = decode(_bytes(line))
-        book, led_to = answer(book, command, offset)
+        book, led_to = handle(book, command, offset)
         events += led_to
     _are_as_stored(events, golden)
 

@@ -1,6 +1,5 @@
 """What somebody wants profiles to be made by, and the recipe that it comes to by the rules in force. Sends nothing."""
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
@@ -8,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, field_validator, model_validator
 
-from app.api.definitions.definitions import body_of
+from app.api.definitions.definitions import body_of, check_known
 from app.api.http.param_types import TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.jobs.bodies import FEW
@@ -22,7 +21,6 @@ from schemas.names import MAX_JOB_ID, is_job_id
 
 MAX_MAPPINGS: Final = 100
 MAX_NOTE_CHARACTERS: Final = 1_000
-RULES_SECONDS: Final = 5.0
 Origin = Literal["job", "upload", "no_messages", "no_such_job"]
 WHY_NOT: Final[Mapping[Origin, str]] = {
     "no_messages": "the job has brought no messages, so no profile says anything of it",
@@ -76,18 +74,15 @@ class RebuildBody(Body):
         return self
 
 
-async def live_rules(call: RequestContext[Any, Any]) -> Rules:
-    """Return the rules in force: no older ones than this server has told anybody of.
+def live_rules(call: RequestContext[Any, Any]) -> Rules:
+    """Return the active rules: those of the same offset as the definitions that this server shows.
 
     Raises:
-        Problem: 503.
+        ApiProblem: 503, the definitions were not read from Kafka yet.
 
     """
-    try:
-        return await asyncio.wait_for(call.api.rules.reached(call.api.catalog.position), RULES_SECONDS)
-    except TimeoutError as error:
-        detail = "the rules in force were not read from Kafka yet; try again"
-        raise ApiProblem(503, "definitions_unknown", detail, headers={"Retry-After": "1"}) from error
+    check_known(call)
+    return call.api.rules.rules
 
 
 async def wished(call: RequestContext[Any, Any], body: RebuildBody, rules: Rules) -> RebuildSpec:

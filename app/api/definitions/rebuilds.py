@@ -84,7 +84,7 @@ async def discard_rebuild(call: RequestContext[Query, None]) -> web.Response:
 
 
 async def _start(call: RequestContext[Any, Any], body: RebuildBody, note: str, said: str) -> web.Response:
-    rules = await live_rules(call)
+    rules = live_rules(call)
     recipe, basis = await wished(call, body, rules), basis_text(basis_of(rules))
     busy = call.api.catalog.rebuilds.under_way
     if busy is not None:

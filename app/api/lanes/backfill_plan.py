@@ -61,7 +61,7 @@ async def plan_backfill(call: RequestContext[PlanQuery, None]) -> web.Response:
     check_known(call)
     _check_times(call.query)
     sample = await _sample(call)
-    rules, now = await live_rules(call), micros(call.api.clock())
+    rules, now = live_rules(call), micros(call.api.clock())
     book = CompiledRules(rules, 0)
     found = tried(sample or BackfillSample(), book, call.query.stream, now)
     unreachable = False

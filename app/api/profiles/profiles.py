@@ -91,7 +91,7 @@ async def forget_profile(call: RequestContext[Query, None]) -> web.Response:
     await _drop(call, look, identities, micros(at), more)
     if not arrived:
         raise _not_dropped(f"the profiles are behind, and more of the person may be on its way to them{more}")
-    if (await live_rules(call)).generation != look.generation:
+    if live_rules(call).generation != look.generation:
         raise _not_dropped(f"what was rebuilt goes live at this moment, and may know more identities of them{more}")
     view = ForgottenView(at=at, identities=len(identities), key_hashes=hashes, complete=complete)
     return answer(call, view, message="forgotten" if proof else "accepted; it holds as soon as it is visible")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from projections import verification as audit
-from projections.definitions.state import EMPTY, answer
+from projections.definitions.state import EMPTY, handle
 from projections.verification import SHOWN, Audit, DefinitionsReplay, JobsReplay, VerifyCounts
 from schemas.commands import Command, KillJob, PauseJob, RenameJob
 from schemas.events import JobEvent, JobPaused
@@ -133,7 +133,7 @@ def test_definitions_are_proved_as_well() -> None:
     ]
     book, events, proof = EMPTY, [], Audit(DefinitionsReplay())
     for offset, command in enumerate(commands):
-        book, led_to = answer(book, command, offset)
+        book, led_to = handle(book, command, offset)
         events += [encode(each) for each in led_to]
         proof.command(offset, command)
     for offset, value in enumerate([*events, events[1], encode(full(JobPaused))]):

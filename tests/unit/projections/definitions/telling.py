@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from projections.definitions.state import EMPTY, DefinitionsState, answer
+from projections.definitions.state import EMPTY, DefinitionsState, handle
 from schemas.definitions import (
     ApplyDefinition,
     CommandEnvelope,
@@ -40,7 +40,7 @@ class Told:
                 command_id=command.command_id or f"command-{told.sent}",
                 issued_at=START + timedelta(minutes=told.sent) if command.issued_at == NOW else command.issued_at,
             )
-            book, events = answer(told.book, stamped, told.sent)
+            book, events = handle(told.book, stamped, told.sent)
             told = Told(book, events, told.sent + 1)
         return told
 

@@ -10,7 +10,7 @@ from projections.definitions.body_checks import InvalidBodyError, check_applied
 from projections.definitions.definition import MAX_KEYS, Definition, bytes_of, initial
 from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.rules import Rules, key_hash
-from projections.definitions.state import EMPTY, MAX_BODIES_BYTES, answer
+from projections.definitions.state import EMPTY, MAX_BODIES_BYTES, handle
 from projections.json_object import MAX_JSON_BYTES
 from schemas.definitions import DefinitionCommand
 from tests.unit.projections.definitions.telling import (
@@ -217,8 +217,8 @@ def test_a_command_that_comes_again_adds_nothing() -> None:
     told = given(draft(command_id="once"), draft())
     assert told.when(draft(command_id="once")).events == ()
     command = draft(command_id="other", issued_at=START)
-    assert answer(told.book, command, 1) == (told.book, ())
-    assert len(answer(EMPTY, command, 0)[1]) == 1
+    assert handle(told.book, command, 1) == (told.book, ())
+    assert len(handle(EMPTY, command, 0)[1]) == 1
 
 
 def test_a_definition_remembers_its_latest_commands() -> None:
