@@ -26,7 +26,7 @@ from app.api.routing.middleware import answering, handler_of, protect
 from app.api.routing.openapi import document
 from app.api.routing.parsing import MAX_BODY_BYTES
 from app.api.routing.responses import web_json
-from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route, Routes
 from app.api.services.admission import Admission
 from app.api.services.cluster_health import ClusterHealth
 from app.api.services.command_gateway import CommandGateway
@@ -54,6 +54,7 @@ CLOSE_SECONDS: Final = 5.0
 JOB_ID: Final = "{job_id:(?!logs$)[^{}/]+}"  # `/v2/job/logs` is the log of all jobs
 DEFINITION_ID: Final = "{definition_id:[^/]+}"  # a stream's name may have braces
 STREAM: Final = "{name:[^/]+}"
+ROUTES: Final = Routes("health")
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, not bound to
 
 _log = logging.getLogger(__name__)
@@ -133,6 +134,9 @@ def make_app(api: Services) -> web.Application:
     return app
 
 
+@ROUTES(
+    "GET", "/openapi.json", "This document", ResponseSpec("the OpenAPI 3.1 document of the API", bare=True), role=None
+)
 async def openapi(_call: RequestContext[Query, None]) -> web.Response:
     """Return the OpenAPI document."""
     return web_json(document(ALL))
@@ -152,18 +156,9 @@ def _forget(address: Path, url: str) -> None:
         address.unlink()
 
 
-OPENAPI: Final = Route(
-    method="GET",
-    path="/openapi.json",
-    handler=openapi,
-    role=None,
-    tag="health",
-    summary="This document",
-    answers={200: ResponseSpec("the OpenAPI 3.1 document of the API", bare=True)},
-    problems=(422,),
-)
 ALL: Final[tuple[Route, ...]] = (  # a fixed path stands before one with a part that varies
     *history.ROUTES,
+    *history.METRICS,
     *jobs.ROUTES,
     *job_edits.ROUTES,
     *job_actions.ROUTES,
@@ -182,5 +177,5 @@ ALL: Final[tuple[Route, ...]] = (  # a fixed path stands before one with a part 
     *people.ROUTES,
     *registry.ROUTES,
     *health.ROUTES,
-    OPENAPI,
+    *ROUTES,
 )

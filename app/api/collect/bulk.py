@@ -21,7 +21,7 @@ from app.api.jobs.bodies import canonical
 from app.api.jobs.commands import send_events, stamped
 from app.api.jobs.jobs import KEYS
 from app.api.routing.responses import answer
-from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Routes
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
 from connectors.contract import ConnectorError
 from connectors.providers.collect import ANOTHER_BODY, Config, read_upload
@@ -34,6 +34,19 @@ TRANSACTIONS: Final = "entrepot.collect"
 AGAIN: Final = "send it again with the same Idempotency-Key"
 
 
+ROUTES: Final = Routes("collect", "/collect/bulk")
+
+
+@ROUTES(
+    "POST",
+    "/{stream}",
+    "Take a CSV or NDJSON file of any size; answered once all of it is committed",
+    ResponseSpec("what became of its records", CollectedView),
+    content={kind: {"type": "string"} for kind in BY_TYPE},
+    headers=(IDEMPOTENCY_KEY, CONTENT_ENCODING),
+    problems=(409, 429),
+    streams=True,
+)
 async def collect_bulk(call: RequestContext[BulkQuery, None]) -> web.Response:
     """Take a file."""
     job_type, config = config_of(stream_of(call), call.query, said_of(call.request))
@@ -185,21 +198,3 @@ def _refused(code: str, message: str, job_id: str | None, kept: int) -> ApiProbl
     status = 422 if code == ANOTHER_BODY[0] else 400
     more: dict[str, Any] = {"upload_id": job_id, "message_count": kept}
     return ApiProblem(status, code, message, more=more if job_id else {})
-
-
-ROUTES: Final = (
-    Route(
-        method="POST",
-        path="/collect/bulk/{stream}",
-        handler=collect_bulk,
-        role="editor",
-        tag="collect",
-        summary="Take a CSV or NDJSON file of any size; answered once all of it is committed",
-        query=BulkQuery,
-        content={kind: {"type": "string"} for kind in BY_TYPE},
-        headers=(IDEMPOTENCY_KEY, CONTENT_ENCODING),
-        answers={200: ResponseSpec("what became of its records", CollectedView)},
-        problems=(400, 409, 413, 415, 422, 429, 503),
-        streams=True,
-    ),
-)

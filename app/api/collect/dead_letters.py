@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from app.api.http.param_types import Limit, PageCursor, Text, TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.routing.responses import page
-from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.kafka.partition_reader import LogRecord, PartitionReader
 from app.records.partitioning import partition_of
 from schemas.messages import MessageRejected
@@ -58,6 +58,16 @@ class DeadLetterView(BaseModel):
     excerpt: str
 
 
+ROUTES: Final = Routes("collect", "/v2/dead-letters")
+
+
+@ROUTES(
+    "GET",
+    "",
+    "List dead letters: rejected records with the reason and an excerpt",
+    ResponseSpec("a page of dead letters", list[DeadLetterView], headers=("Link",)),
+    role="operator",
+)
 async def list_dead_letters(call: RequestContext[DeadLetterQuery, None]) -> web.Response:
     """Return a page of dead letters, the oldest first in each partition; without a next page there are no more."""
     owner = call.query.upload_id or call.query.job_id
@@ -133,18 +143,3 @@ def _places(call: RequestContext[DeadLetterQuery, None]) -> Places:
     except ValueError as error:
         message = "take `next_cursor` as it was given, with the same filter"
         raise invalid([FieldError("?cursor", "bad_cursor", message)]) from error
-
-
-ROUTES: Final = (
-    Route(
-        method="GET",
-        path="/v2/dead-letters",
-        handler=list_dead_letters,
-        role="operator",
-        tag="collect",
-        summary="List dead letters: rejected records with the reason and an excerpt",
-        query=DeadLetterQuery,
-        answers={200: ResponseSpec("a page of dead letters", list[DeadLetterView], headers=("Link",))},
-        problems=(422, 503),
-    ),
-)

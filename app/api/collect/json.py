@@ -23,7 +23,7 @@ from app.api.collect.requests import (
 from app.api.http.problems import ApiProblem, FieldError
 from app.api.http.request_body import whole_body
 from app.api.routing.responses import answer
-from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Routes
 from app.api.services.idempotent_writer import InProgressError, ReusedKeyError
 from app.api.services.ingest_producer import NotConfirmedError, NotSentError
 from app.kafka.producer_record import ProducerRecord
@@ -76,6 +76,21 @@ class CollectRequest:
         return found.model_copy(update={"rejects": listing(self.upload_id, self.at) if self.batch.rejects else None})
 
 
+JSON: Final = frozenset({"application/json", "text/json"})
+OBJECT: Final = {"type": "object"}
+ROUTES: Final = Routes("collect", "/collect/json")
+
+
+@ROUTES(
+    "POST",
+    "/{stream}",
+    "Take a message, or an array of messages, of at most 10 MB; answered once they can't be lost",
+    ResponseSpec("what became of them", CollectedView),
+    content={"application/json": {"oneOf": [OBJECT, {"type": "array", "items": OBJECT}]}},
+    headers=(IDEMPOTENCY_KEY, CONTENT_ENCODING),
+    problems=(409,),
+    quiet=True,
+)
 async def collect_json(call: RequestContext[CollectQuery, None]) -> web.Response:
     """Take a JSON object, or an array of objects."""
     stream = stream_of(call)
@@ -210,24 +225,3 @@ def _unwritten(error: NotSentError | NotConfirmedError) -> ApiProblem:
 def _digest(call: RequestContext[CollectQuery, None], body: bytes) -> bytes:
     asked = orjson.dumps([call.path("stream"), sorted(call.request.query.items())])
     return blake2b(body, digest_size=32, key=blake2b(asked, digest_size=32).digest()).digest()
-
-
-JSON: Final = frozenset({"application/json", "text/json"})
-OBJECT: Final = {"type": "object"}
-
-ROUTES: Final = (
-    Route(
-        method="POST",
-        path="/collect/json/{stream}",
-        handler=collect_json,
-        role="editor",
-        tag="collect",
-        summary="Take a message, or an array of messages, of at most 10 MB; answered once they can't be lost",
-        query=CollectQuery,
-        content={"application/json": {"oneOf": [OBJECT, {"type": "array", "items": OBJECT}]}},
-        headers=(IDEMPOTENCY_KEY, CONTENT_ENCODING),
-        answers={200: ResponseSpec("what became of them", CollectedView)},
-        problems=(400, 409, 413, 415, 422, 503),
-        quiet=True,
-    ),
-)

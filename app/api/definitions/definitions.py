@@ -23,7 +23,7 @@ from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.bodies import canonical
 from app.api.jobs.jobs import ACCEPTED
 from app.api.routing.responses import answer
-from app.api.routing.routes import IF_MATCH, MAY_MATCH, PREFER, Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import IF_MATCH, MAY_MATCH, PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.definitions.catalog import VersionLostError, VersionRecord
 from projections.definitions.body_checks import InvalidBodyError, check_body
 from projections.definitions.definition import Definition, is_definition_id
@@ -58,12 +58,18 @@ class RulesBody(RootModel[dict[str, JsonValue]]):
     """A mapping's or the identity rules' body."""
 
 
+ROUTES: Final = Routes("definitions", "/v2/definition", problems=(404,))
+DEFINITION: Final = ResponseSpec("the definition", DefinitionView, headers=("ETag",))
+
+
+@ROUTES("GET", "", "List definitions", ResponseSpec("every definition", list[DefinitionItem]))
 async def list_definitions(call: RequestContext[Query, None]) -> web.Response:
     """Return every definition."""
     check_known(call)
     return answer(call, [definition_item(each) for each in call.api.catalog.definitions])
 
 
+@ROUTES("GET", "/{definition_id}", "Look at a definition", DEFINITION)
 async def get_definition(call: RequestContext[DefinitionQuery, None]) -> web.Response:
     """Return a definition, and a version of it that is asked for."""
     found = _found(call)
@@ -73,6 +79,15 @@ async def get_definition(call: RequestContext[DefinitionQuery, None]) -> web.Res
     return answer(call, definition_view(call.api.catalog, found, asked), headers=etag(found.version))
 
 
+@ROUTES(
+    "PUT",
+    "/{definition_id}/draft",
+    "Keep a new version as the draft",
+    DEFINITION,
+    ACCEPTED,
+    headers=(IF_MATCH, PREFER),
+    problems=(404, 409),
+)
 async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
     """Keep a new version as the draft, when the newest is the one that was read."""
     if "If-Match" not in call.request.headers:
@@ -93,6 +108,15 @@ async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
     return written(call, definition_id, await submit(call, command), "drafted")
 
 
+@ROUTES(
+    "POST",
+    "/{definition_id}/apply",
+    "Let the draft be the rules from now on",
+    DEFINITION,
+    ACCEPTED,
+    headers=(MAY_MATCH, PREFER),
+    problems=(404, 409),
+)
 async def apply_draft(call: RequestContext[ApplyQuery, None]) -> web.Response:
     """Let the draft be the rules from now on."""
     found = _found(call)
@@ -120,6 +144,15 @@ def _check_ranks(found: Definition) -> None:
         raise ApiProblem(409, "ranks_in_use", detail, more={"allowed": ["rebuild"]})
 
 
+@ROUTES(
+    "DELETE",
+    "/{definition_id}/draft",
+    "Drop the draft",
+    DEFINITION,
+    ACCEPTED,
+    headers=(MAY_MATCH, PREFER),
+    problems=(404, 409),
+)
 async def discard_draft(call: RequestContext[Query, None]) -> web.Response:
     """Drop the draft."""
     found = _found(call)
@@ -128,6 +161,12 @@ async def discard_draft(call: RequestContext[Query, None]) -> web.Response:
     return written(call, found.definition_id, await submit(call, command), "discarded")
 
 
+@ROUTES(
+    "GET",
+    "/{definition_id}/diff",
+    "How two versions differ, as JSON pointers",
+    ResponseSpec("every difference", DiffView),
+)
 async def get_diff(call: RequestContext[DiffQuery, None]) -> web.Response:
     """Return how two versions differ."""
     found = _found(call)
@@ -216,67 +255,3 @@ def _draft_version(found: Definition) -> int:
     if found.draft is None:
         raise ApiProblem(409, "no_draft", "there is no draft", more={"allowed": ["draft"]})
     return found.draft.version
-
-
-def _route(method: str, path: str, handler: Any, summary: str, answered: ResponseSpec, **more: Any) -> Route:
-    problems = more.pop("problems", ())
-    return Route(
-        method=method,
-        path=f"/v2/definition{path}",
-        handler=handler,
-        role=more.pop("role", "viewer"),
-        tag="definitions",
-        summary=summary,
-        answers={200: answered, **more.pop("answers", {})},
-        problems=(404, 422, 503, *problems),
-        **more,
-    )
-
-
-DEFINITION: Final = ResponseSpec("the definition", DefinitionView, headers=("ETag",))
-WRITES: Final[dict[str, Any]] = {"role": "editor", "answers": {202: ACCEPTED}}
-
-ROUTES: Final = (
-    _route("GET", "", list_definitions, "List definitions", ResponseSpec("every definition", list[DefinitionItem])),
-    _route("GET", "/{definition_id}", get_definition, "Look at a definition", DEFINITION, query=DefinitionQuery),
-    _route(
-        "PUT",
-        "/{definition_id}/draft",
-        put_draft,
-        "Keep a new version as the draft",
-        DEFINITION,
-        body=RulesBody,
-        headers=(IF_MATCH, PREFER),
-        problems=(400, 409, 412, 413, 415, 428),
-        **WRITES,
-    ),
-    _route(
-        "DELETE",
-        "/{definition_id}/draft",
-        discard_draft,
-        "Drop the draft",
-        DEFINITION,
-        headers=(MAY_MATCH, PREFER),
-        problems=(409, 412),
-        **WRITES,
-    ),
-    _route(
-        "POST",
-        "/{definition_id}/apply",
-        apply_draft,
-        "Let the draft be the rules from now on",
-        DEFINITION,
-        query=ApplyQuery,
-        headers=(MAY_MATCH, PREFER),
-        problems=(409, 412),
-        **WRITES,
-    ),
-    _route(
-        "GET",
-        "/{definition_id}/diff",
-        get_diff,
-        "How two versions differ, as JSON pointers",
-        ResponseSpec("every difference", DiffView),
-        query=DiffQuery,
-    ),
-)

@@ -16,7 +16,7 @@ from app.api.definitions.definitions import RulesBody, known_id
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.bodies import canonical
 from app.api.routing.responses import answer
-from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.lanes.recent_messages import RecentMessage, recent_messages
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
 from projections.definitions.definition import Definition
@@ -77,6 +77,16 @@ class PreviewView(BaseModel):
     messages: list[MessagePreviewView]
 
 
+ROUTES: Final = Routes("definitions", "/v2/definition")
+
+
+@ROUTES(
+    "POST",
+    "/{definition_id}/preview",
+    "Try a mapping, or the draft, on the most recent messages of its stream",
+    ResponseSpec("what it makes of them", PreviewView),
+    problems=(404, 409),
+)
 async def preview_mapping(call: RequestContext[Query, RulesBody | None]) -> web.Response:
     """Return what a mapping makes of recent messages; nothing is kept of it."""
     definition_id = known_id(call)
@@ -160,19 +170,3 @@ def _summary(shown: Sequence[MessagePreviewView], records: int) -> PreviewSummar
         attributes=dict(sorted(Counter(name for each in shown for name in each.attributes).items())),
         records=records,
     )
-
-
-ROUTES: Final = (
-    Route(
-        method="POST",
-        path="/v2/definition/{definition_id}/preview",
-        handler=preview_mapping,
-        role="editor",
-        tag="definitions",
-        summary="Try a mapping, or the draft, on the most recent messages of its stream",
-        body=RulesBody,
-        body_required=False,
-        answers={200: ResponseSpec("what it makes of them", PreviewView)},
-        problems=(400, 404, 409, 413, 415, 422, 503),
-    ),
-)

@@ -22,7 +22,7 @@ from app.api.http.problems import ApiProblem, not_found
 from app.api.jobs.commands import AcceptedCommand
 from app.api.jobs.jobs import ACCEPTED
 from app.api.routing.responses import answer
-from app.api.routing.routes import MAY_MATCH, PREFER, Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import MAY_MATCH, PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.definitions.rebuild_catalog import RebuildRecord
 from projections.definitions.rebuild_spec import recipe_text
 from projections.definitions.spec_summary import IDENTITY_RULES
@@ -32,6 +32,17 @@ from schemas.definitions import REBUILD, DefinitionCommand, DiscardRebuild, Prom
 ENDED: Final = frozenset({"Completed", "Killed", "Purged"})
 
 
+ROUTES: Final = Routes("rebuilds", "/v2")
+REBUILT: Final = ResponseSpec("the rebuild", RebuildView, headers=("ETag",))
+STARTED: Final = ResponseSpec(
+    "the rebuild, which goes on by itself; or where it will be",
+    RebuildView | AcceptedCommand,
+    status=202,
+    headers=("Location",),
+)
+
+
+@ROUTES("GET", "/rebuild", "List rebuilds", ResponseSpec("the newest first", list[RebuildItem]))
 async def list_rebuilds(call: RequestContext[Query, None]) -> web.Response:
     """Return the rebuilds that are remembered, the newest first."""
     check_known(call)
@@ -39,18 +50,35 @@ async def list_rebuilds(call: RequestContext[Query, None]) -> web.Response:
     return answer(call, [rebuild_item(each, in_force, live) for each in reversed(call.api.catalog.rebuilds.all)])
 
 
+@ROUTES("GET", "/rebuild/{rebuild_id}", "Look at a rebuild", REBUILT, problems=(404,))
 async def get_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Return a rebuild."""
     mark = _found(call)
     return answer(call, await _view(call, mark), headers=etag(mark.rebuild.version))
 
 
+@ROUTES(
+    "POST",
+    "/rebuild",
+    "Build profiles anew, beside those that are live",
+    STARTED,
+    headers=(PREFER,),
+    problems=(404, 409),
+)
 async def start_rebuild(call: RequestContext[Query, RebuildBody]) -> web.Response:
     """Start a rebuild."""
     check_known(call)
     return await _start(call, call.body, call.body.note, "started")
 
 
+@ROUTES(
+    "POST",
+    "/job/{job_id}/undo",
+    "Build profiles anew without what a job or an upload has brought",
+    STARTED,
+    headers=(PREFER,),
+    problems=(404, 409),
+)
 async def undo_job(call: RequestContext[Query, None]) -> web.Response:
     """Start a rebuild by the rules in force without what a job or an upload has brought up to now."""
     check_known(call)
@@ -69,6 +97,15 @@ async def undo_job(call: RequestContext[Query, None]) -> web.Response:
     return await _start(call, RebuildBody(without=(job_id,)), note, said)
 
 
+@ROUTES(
+    "POST",
+    "/rebuild/{rebuild_id}/promote",
+    "Let it be what is live",
+    REBUILT,
+    ACCEPTED,
+    headers=(MAY_MATCH, PREFER),
+    problems=(404, 409),
+)
 async def promote_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Let what was built be what is live."""
     mark = _found(call)
@@ -76,6 +113,15 @@ async def promote_rebuild(call: RequestContext[Query, None]) -> web.Response:
     return await _submitted(call, command, "promoted; it goes live as soon as the lanes have changed over")
 
 
+@ROUTES(
+    "POST",
+    "/rebuild/{rebuild_id}/discard",
+    "Drop what was built",
+    REBUILT,
+    ACCEPTED,
+    headers=(MAY_MATCH, PREFER),
+    problems=(404, 409),
+)
 async def discard_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Drop what was built; what is live stays as it is."""
     mark = _found(call)
@@ -142,59 +188,3 @@ def _expected(call: RequestContext[Any, Any], mark: RebuildRecord) -> int | None
     if expected not in {None, version}:
         raise overtaken(version, "it was compared again meanwhile: look at the report again")
     return expected
-
-
-def _route(
-    method: str, path: str, handler: Any, summary: str, answers: Mapping[int, ResponseSpec], **more: Any
-) -> Route:
-    return Route(
-        method=method,
-        path=path,
-        handler=handler,
-        role="viewer" if method == "GET" else "editor",
-        tag="rebuilds",
-        summary=summary,
-        answers=answers,
-        problems=(422, 503, *more.pop("problems", ())),
-        **more,
-    )
-
-
-ONE: Final = ResponseSpec("the rebuild", RebuildView, headers=("ETag",))
-STARTED: Final[Mapping[int, ResponseSpec]] = {
-    202: ResponseSpec(
-        "the rebuild, which goes on by itself; or where it will be",
-        RebuildView | AcceptedCommand,
-        headers=("Location",),
-    )
-}
-WRITTEN: Final[Mapping[int, ResponseSpec]] = {200: ONE, 202: ACCEPTED}
-ACT: Final[Mapping[str, Any]] = {"headers": (MAY_MATCH, PREFER), "problems": (404, 409, 412)}
-
-ROUTES: Final = (
-    _route(
-        "GET", "/v2/rebuild", list_rebuilds, "List rebuilds", {200: ResponseSpec("the newest first", list[RebuildItem])}
-    ),
-    _route(
-        "POST",
-        "/v2/rebuild",
-        start_rebuild,
-        "Build profiles anew, beside those that are live",
-        STARTED,
-        body=RebuildBody,
-        headers=(PREFER,),
-        problems=(400, 404, 409, 413, 415),
-    ),
-    _route("GET", "/v2/rebuild/{rebuild_id}", get_rebuild, "Look at a rebuild", {200: ONE}, problems=(404,)),
-    _route("POST", "/v2/rebuild/{rebuild_id}/promote", promote_rebuild, "Let it be what is live", WRITTEN, **ACT),
-    _route("POST", "/v2/rebuild/{rebuild_id}/discard", discard_rebuild, "Drop what was built", WRITTEN, **ACT),
-    _route(
-        "POST",
-        "/v2/job/{job_id}/undo",
-        undo_job,
-        "Build profiles anew without what a job or an upload has brought",
-        STARTED,
-        headers=(PREFER,),
-        problems=(404, 409),
-    ),
-)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, JsonValue
 from app.api.definitions.definitions import check_known
 from app.api.http.problems import ApiProblem, not_found
 from app.api.routing.responses import answer
-from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.store.models import StreamView
 from projections.fields.field_stats import FieldFacts, FieldStats
 from projections.fields.suggestion import Reason, suggest
@@ -64,11 +64,22 @@ class SuggestionView(BaseModel):
     looked: int
 
 
+ROUTES: Final = Routes("streams", "/v2/stream")
+
+
+@ROUTES("GET", "", "What was seen of every stream", ResponseSpec(data=list[StreamView]))
 async def list_streams(call: RequestContext[Query, None]) -> web.Response:
     """Return what was seen of every stream."""
     return answer(call, await call.api.store.streams.counts())
 
 
+@ROUTES(
+    "GET",
+    "/{name}",
+    "What was seen of a stream, and what is known of its fields",
+    ResponseSpec(data=StreamDetail),
+    problems=(404,),
+)
 async def get_stream(call: RequestContext[Query, None]) -> web.Response:
     """Return what was seen of a stream, and what is known of its fields."""
     lanes = await _lanes(call)
@@ -87,6 +98,13 @@ async def get_stream(call: RequestContext[Query, None]) -> web.Response:
     return answer(call, view)
 
 
+@ROUTES(
+    "GET",
+    "/{name}/suggestion",
+    "A first mapping of a stream, with reasons",
+    ResponseSpec(data=SuggestionView),
+    problems=(404,),
+)
 async def get_suggestion(call: RequestContext[Query, None]) -> web.Response:
     """Return a first mapping, with the kinds of identities that are in force beside its own."""
     check_known(call)
@@ -132,23 +150,3 @@ def _field_view(facts: FieldFacts, looked: int) -> FieldView:
         smallest=facts.smallest,
         largest=facts.largest,
     )
-
-
-def _route(path: str, handler: Any, summary: str, data: Any, *problems: int) -> Route:
-    return Route(
-        method="GET",
-        path=f"/v2/stream{path}",
-        handler=handler,
-        role="viewer",
-        tag="streams",
-        summary=summary,
-        answers={200: ResponseSpec(summary, data)},
-        problems=(422, *problems),
-    )
-
-
-ROUTES: Final = (
-    _route("", list_streams, "What was seen of every stream", list[StreamView]),
-    _route("/{name}", get_stream, "What was seen of a stream, and what is known of its fields", StreamDetail, 404),
-    _route("/{name}/suggestion", get_suggestion, "A first mapping of a stream, with reasons", SuggestionView, 404, 503),
-)

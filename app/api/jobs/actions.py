@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from aiohttp import web
 from pydantic import Field
@@ -11,10 +11,9 @@ from app.api.http.headers import expected_revision
 from app.api.http.param_types import Duration
 from app.api.http.problems import not_found
 from app.api.jobs.commands import check_not_pushed, find_job, send, stamped, until_it_begins, written
-from app.api.jobs.jobs import ACCEPTED
+from app.api.jobs.jobs import ACCEPTED, JOB
 from app.api.jobs.views import ACTIONS as ACTION_NAMES
-from app.api.jobs.views import JobView
-from app.api.routing.routes import MAY_MATCH, PREFER, Handler, Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import MAY_MATCH, PREFER, Query, RequestContext, Routes
 from app.auth import AccessRole
 from schemas.commands import ConfigureJob, JobCommand, KillJob, PauseJob, RestoreJob, ResumeJob, RunJob
 
@@ -47,6 +46,12 @@ ACTIONS: Final = (
 )
 
 
+ROUTES: Final = Routes("job actions", "/v2/job/{job_id}", headers=(MAY_MATCH, PREFER), problems=(404, 409))
+
+
+@ROUTES(
+    "POST", "/pause", "Stop at the next record boundary, for a time or until resumed", JOB, ACCEPTED, role="operator"
+)
 async def pause_job(call: RequestContext[PauseQuery, None]) -> web.Response:
     """Pause a job, for a time or until it is resumed."""
     job_id, span = call.path("job_id"), call.query.for_
@@ -57,6 +62,7 @@ async def pause_job(call: RequestContext[PauseQuery, None]) -> web.Response:
     return written(call, job_id, await send(call, command), "paused")
 
 
+@ROUTES("POST", "/revert/{version}", "Bring back an older configuration as a new version", JOB, ACCEPTED)
 async def revert_job(call: RequestContext[Query, None]) -> web.Response:
     """Bring back an older configuration, with its cadence and retry policy, as a new version."""
     job_id, version = call.path("job_id"), call.path("version")
@@ -78,8 +84,9 @@ async def revert_job(call: RequestContext[Query, None]) -> web.Response:
     return written(call, job_id, await send(call, command), message)
 
 
-def _handler(action: Action) -> Handler:
-    async def act(call: RequestContext[Any, Any]) -> web.StreamResponse:
+def _declare(action: Action) -> None:
+    @ROUTES("POST", f"/{action.name}", action.summary, JOB, ACCEPTED, role=action.role)
+    async def act(call: RequestContext[Query, None]) -> web.Response:
         job_id = call.path("job_id")
         job = await find_job(call, job_id)
         if action.command in {RunJob, ResumeJob}:
@@ -87,26 +94,6 @@ def _handler(action: Action) -> Handler:
         command = action.command(**stamped(call, job_id), expected_revision=expected_revision(call.request.headers))
         return written(call, job_id, await send(call, command), action.done)
 
-    return act
 
-
-def _route(path: str, handler: Handler, role: AccessRole, summary: str, query: type[Query] = Query) -> Route:
-    return Route(
-        method="POST",
-        path=f"/v2/job/{{job_id}}/{path}",
-        handler=handler,
-        role=role,
-        tag="job actions",
-        summary=summary,
-        query=query,
-        headers=(MAY_MATCH, PREFER),
-        answers={200: ResponseSpec("the job", JobView, headers=("ETag",)), 202: ACCEPTED},
-        problems=(404, 409, 412, 422, 503),
-    )
-
-
-ROUTES: Final = (
-    _route("pause", pause_job, "operator", "Stop at the next record boundary, for a time or until resumed", PauseQuery),
-    *(_route(each.name, _handler(each), each.role, each.summary) for each in ACTIONS),
-    _route("revert/{version}", revert_job, "editor", "Bring back an older configuration as a new version"),
-)
+for _action in ACTIONS:
+    _declare(_action)

@@ -26,9 +26,9 @@ from app.api.jobs.bodies import (
     plain,
 )
 from app.api.jobs.commands import check_not_pushed, find_job, send, stamped, until_it_begins, written
-from app.api.jobs.jobs import ACCEPTED
-from app.api.jobs.views import JobView, allowed, redacted
-from app.api.routing.routes import IF_MATCH, PREFER, Query, RequestContext, ResponseSpec, Route
+from app.api.jobs.jobs import ACCEPTED, JOB
+from app.api.jobs.views import allowed, redacted
+from app.api.routing.routes import IF_MATCH, PREFER, Query, RequestContext, Routes
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import ConfigureJob, EditCursor, JobCommand, RenameJob
@@ -49,6 +49,19 @@ class JobEdit:
     cursor: dict[str, Any]
 
 
+ROUTES: Final = Routes("jobs", "/v2/job")
+
+
+@ROUTES(
+    "PATCH",
+    "/{job_id}",
+    "Edit a job by merge patch; its cursor as a whole, and only while it is paused",
+    JOB,
+    ACCEPTED,
+    body_type="application/merge-patch+json",
+    headers=(IF_MATCH, PREFER),
+    problems=(404, 409),
+)
 async def patch_job(call: RequestContext[Query, PatchBody]) -> web.Response:
     """Change what the patch names: the cursor first, as it alone can be refused for the job's status."""
     if "If-Match" not in call.request.headers:
@@ -182,20 +195,3 @@ def _shown(job: Job) -> dict[str, Any]:
         "retry": plain(job.retry),
         "cursor": orjson.loads(job.cursor),
     }
-
-
-ROUTES: Final = (
-    Route(
-        method="PATCH",
-        path="/v2/job/{job_id}",
-        handler=patch_job,
-        role="editor",
-        tag="jobs",
-        summary="Edit a job by merge patch; its cursor as a whole, and only while it is paused",
-        body=PatchBody,
-        body_type="application/merge-patch+json",
-        headers=(IF_MATCH, PREFER),
-        answers={200: ResponseSpec("the job", JobView, headers=("ETag",)), 202: ACCEPTED},
-        problems=(400, 404, 409, 412, 413, 415, 422, 428, 503),
-    ),
-)

@@ -18,7 +18,7 @@ from pydantic import Field
 from app.api.http.param_types import Text
 from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.jobs.views import event_view
-from app.api.routing.routes import LAST_EVENT_ID, Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import LAST_EVENT_ID, Query, RequestContext, ResponseSpec, Routes
 from app.api.services.event_tail import EventSubscription, Positions, TailedEvent, events_consumer
 from app.kafka.clients import Cluster
 from app.records.events import event_in
@@ -41,6 +41,17 @@ class EventsQuery(Query):
     )
 
 
+ROUTES: Final = Routes("events", "/v2/events")
+
+
+@ROUTES(
+    "GET",
+    "",
+    "Follow events as they happen (server-sent events)",
+    ResponseSpec("a stream without an end", content_type="text/event-stream"),
+    headers=(LAST_EVENT_ID,),
+    streams=True,
+)
 async def follow(call: RequestContext[EventsQuery, None]) -> web.StreamResponse:
     """Send events until the client leaves, or reads too slowly and has to come back."""
     last = call.request.headers.get("Last-Event-ID") or call.query.last_event_id
@@ -157,20 +168,3 @@ def parse_id(text: str) -> dict[int, int]:
 async def _write(response: web.StreamResponse, data: bytes) -> None:
     async with asyncio.timeout(WRITE_SECONDS):
         await response.write(data)
-
-
-ROUTES: Final = (
-    Route(
-        method="GET",
-        path="/v2/events",
-        handler=follow,
-        role="viewer",
-        tag="events",
-        summary="Follow events as they happen (server-sent events)",
-        query=EventsQuery,
-        headers=(LAST_EVENT_ID,),
-        answers={200: ResponseSpec("a stream without an end", content_type="text/event-stream")},
-        problems=(422, 503),
-        streams=True,
-    ),
-)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from aiohttp import web
 from pydantic import BaseModel, Field
@@ -12,7 +12,7 @@ from app.api.http.param_types import Duration, Limit, PageCursor, Text, Timestam
 from app.api.jobs.commands import find_job
 from app.api.jobs.views import ConfigurationView, configuration_view, event_view
 from app.api.routing.responses import answer, page
-from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.store.models import LogFilter, LogOrder, MetricFilter
 from projections.views.job_log import LogKind, LogLine
 from projections.views.metrics import Bucket
@@ -77,12 +77,19 @@ class MetricView(BaseModel):
     buckets: list[BucketView]
 
 
+ROUTES: Final = Routes("history", "/v2/job", problems=(404,))
+METRICS: Final = Routes("metrics", "/v2/metric")
+LOG: Final = ResponseSpec(data=list[LogLine], headers=("Link",))
+
+
+@ROUTES("GET", "/{job_id}/logs", "The log of a job", LOG)
 async def job_log(call: RequestContext[LogQuery, None]) -> web.Response:
     """Return a page of a job's log."""
     job = await find_job(call, call.path("job_id"))
     return await _log_page(call, job.job_id)
 
 
+@ROUTES("GET", "/logs", "The log of all jobs", LOG)
 async def all_logs(call: RequestContext[LogQuery, None]) -> web.Response:
     """Return a page of the log of all jobs."""
     return await _log_page(call, "")
@@ -93,6 +100,12 @@ async def _log_page(call: RequestContext[LogQuery, None], job_id: str) -> web.Re
     return page(call, found.items, found.next_cursor)
 
 
+@ROUTES(
+    "GET",
+    "/{job_id}/configurations",
+    "A job's configurations, newest first",
+    ResponseSpec(data=list[ConfigurationView]),
+)
 async def configurations(call: RequestContext[Query, None]) -> web.Response:
     """Return every configuration a job has or had, the newest first."""
     job = await find_job(call, call.path("job_id"))
@@ -100,6 +113,12 @@ async def configurations(call: RequestContext[Query, None]) -> web.Response:
     return answer(call, [configuration_view(job.provider, each) for each in reversed(found)])
 
 
+@ROUTES(
+    "GET",
+    "/{job_id}/history",
+    "A job's events as they are on jobs.events",
+    ResponseSpec(data=list[dict[str, Any]], headers=("Link",)),
+)
 async def job_events(call: RequestContext[HistoryQuery, None]) -> web.Response:
     """Return a job's events in order, from behind `after_seq`."""
     job, query = await find_job(call, call.path("job_id")), call.query
@@ -113,6 +132,7 @@ async def job_events(call: RequestContext[HistoryQuery, None]) -> web.Response:
     return answer(call, [event_view(each.event, job.provider) for each in found], headers=headers)
 
 
+@METRICS("GET", "", "Counts over a range", ResponseSpec(data=MetricView))
 async def metrics(call: RequestContext[MetricQuery, None]) -> web.Response:
     """Return counts over a range."""
     query = call.query
@@ -138,48 +158,3 @@ def _bucket(bucket: Bucket) -> BucketView:
 
 def _sum(buckets: Sequence[Bucket]) -> Counts:
     return sum((each.counts for each in buckets), start=Counts())
-
-
-def _route(
-    path: str,
-    handler: Any,
-    data: Any,
-    summary: str,
-    *,
-    tag: Literal["history", "metrics"] = "history",
-    query: type[Query] = Query,
-    headers: tuple[str, ...] = (),
-    problems: tuple[int, ...] = (404, 422),
-) -> Route:
-    return Route(
-        method="GET",
-        path=path,
-        handler=handler,
-        role="viewer",
-        tag=tag,
-        summary=summary,
-        query=query,
-        answers={200: ResponseSpec(summary, data, headers=headers)},
-        problems=problems,
-    )
-
-
-ROUTES: Final = (
-    _route("/v2/job/logs", all_logs, list[LogLine], "The log of all jobs", query=LogQuery, headers=("Link",)),
-    _route("/v2/job/{job_id}/logs", job_log, list[LogLine], "The log of a job", query=LogQuery, headers=("Link",)),
-    _route(
-        "/v2/job/{job_id}/configurations",
-        configurations,
-        list[ConfigurationView],
-        "A job's configurations, newest first",
-    ),
-    _route(
-        "/v2/job/{job_id}/history",
-        job_events,
-        list[dict[str, Any]],
-        "A job's events as they are on jobs.events",
-        query=HistoryQuery,
-        headers=("Link",),
-    ),
-    _route("/v2/metric", metrics, MetricView, "Counts over a range", tag="metrics", query=MetricQuery, problems=(422,)),
-)

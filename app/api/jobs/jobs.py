@@ -14,7 +14,7 @@ from app.api.jobs.commands import AcceptedCommand, find_job, send, stamped, writ
 from app.api.jobs.ingest_progress import brought
 from app.api.jobs.views import JobDetail, JobItem, JobView, job_detail, job_item
 from app.api.routing.responses import answer, page
-from app.api.routing.routes import IDEMPOTENCY_KEY, MAY_MATCH, PREFER, Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import IDEMPOTENCY_KEY, MAY_MATCH, PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.store.models import JobFilter, Sort, SortKey
 from projections.jobs.state import Job
 from schemas.commands import CreateJob, KillJob
@@ -71,6 +71,13 @@ class CreateQuery(Query):
     run_job: Annotated[bool, Field(description="false: keep it as a draft, paused")] = True
 
 
+ROUTES: Final = Routes("jobs", "/v2/job")
+JOB: Final = ResponseSpec("the job", JobView, headers=("ETag",))
+CREATED: Final = ResponseSpec("the job", JobView, status=201, headers=("ETag", "Location"))
+ACCEPTED: Final = ResponseSpec("accepted, and not visible yet", AcceptedCommand, status=202, headers=("Location",))
+
+
+@ROUTES("GET", "", "List jobs", ResponseSpec("a page of jobs", list[JobItem], headers=("Link",)))
 async def list_jobs(call: RequestContext[JobsQuery, None]) -> web.Response:
     """Return a page of jobs."""
     query = call.query
@@ -78,6 +85,13 @@ async def list_jobs(call: RequestContext[JobsQuery, None]) -> web.Response:
     return page(call, [job_item(each) for each in found.items], found.next_cursor)
 
 
+@ROUTES(
+    "GET",
+    "/{job_id}",
+    "Look at a job, now or as of a moment",
+    ResponseSpec("the job", JobDetail, headers=("ETag",)),
+    problems=(404,),
+)
 async def get_job(call: RequestContext[JobQuery, None]) -> web.Response:
     """Return a job, now or as it was."""
     job_id, moment = call.path("job_id"), call.query.as_of
@@ -94,6 +108,15 @@ async def get_job(call: RequestContext[JobQuery, None]) -> web.Response:
     return answer(call, job_detail(then, None))
 
 
+@ROUTES(
+    "POST",
+    "",
+    "Create a job and start it, or keep it as a draft",
+    CREATED,
+    ACCEPTED,
+    headers=(IDEMPOTENCY_KEY, PREFER),
+    problems=(409,),
+)
 async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Response:
     """Make a job; with an Idempotency-Key, at most one."""
     command = _create_command(call)
@@ -161,61 +184,18 @@ async def _repeated(call: RequestContext[CreateQuery, CreateBody], command: Crea
     return response
 
 
+@ROUTES(
+    "DELETE",
+    "/{job_id}",
+    "Kill a job: the same as its `kill` action",
+    JOB,
+    ACCEPTED,
+    headers=(MAY_MATCH, PREFER),
+    problems=(404, 409),
+)
 async def delete_job(call: RequestContext[Query, None]) -> web.Response:
     """Kill a job; it can be restored until it is purged."""
     job_id = call.path("job_id")
     await find_job(call, job_id)
     command = KillJob(**stamped(call, job_id), expected_revision=expected_revision(call.request.headers))
     return written(call, job_id, await send(call, command), "killed")
-
-
-ACCEPTED: Final = ResponseSpec("accepted, and not visible yet", AcceptedCommand, headers=("Location",))
-
-ROUTES: Final = (
-    Route(
-        method="GET",
-        path="/v2/job",
-        handler=list_jobs,
-        role="viewer",
-        tag="jobs",
-        summary="List jobs",
-        query=JobsQuery,
-        answers={200: ResponseSpec("a page of jobs", list[JobItem], headers=("Link",))},
-        problems=(422,),
-    ),
-    Route(
-        method="POST",
-        path="/v2/job",
-        handler=create_job,
-        role="editor",
-        tag="jobs",
-        summary="Create a job and start it, or keep it as a draft",
-        query=CreateQuery,
-        body=CreateBody,
-        headers=(IDEMPOTENCY_KEY, PREFER),
-        answers={201: ResponseSpec("the job", JobView, headers=("ETag", "Location")), 202: ACCEPTED},
-        problems=(400, 409, 413, 415, 422, 503),
-    ),
-    Route(
-        method="GET",
-        path="/v2/job/{job_id}",
-        handler=get_job,
-        role="viewer",
-        tag="jobs",
-        summary="Look at a job, now or as of a moment",
-        query=JobQuery,
-        answers={200: ResponseSpec("the job", JobDetail, headers=("ETag",))},
-        problems=(404, 422),
-    ),
-    Route(
-        method="DELETE",
-        path="/v2/job/{job_id}",
-        handler=delete_job,
-        role="editor",
-        tag="jobs",
-        summary="Kill a job: the same as its `kill` action",
-        headers=(MAY_MATCH, PREFER),
-        answers={200: ResponseSpec("the job", JobView, headers=("ETag",)), 202: ACCEPTED},
-        problems=(404, 409, 412, 422, 503),
-    ),
-)

@@ -28,7 +28,7 @@ from app.api.lanes.backfill_views import (
 )
 from app.api.lanes.duplicate_uploads import sent_before
 from app.api.routing.responses import answer
-from app.api.routing.routes import CONTENT_ENCODING, STREAM_PATTERN, Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import CONTENT_ENCODING, STREAM_PATTERN, Query, RequestContext, ResponseSpec, Routes
 from app.api.services.lag_monitor import UnknownLagError
 from app.profiles.lookup_client import PartitionUnavailable
 from projections.definitions.compiled_rules import CompiledRules
@@ -56,6 +56,19 @@ class PlanQuery(Query):
     delimiter: Annotated[Name | None, Field(max_length=3, description="as it will be said to /collect/bulk")] = None
 
 
+ROUTES: Final = Routes("backfill", "/v2/backfill")
+
+
+@ROUTES(
+    "POST",
+    "/preview",
+    "What to know before history is sent, by a sample of it; nothing is kept",
+    ResponseSpec("the plan", PlanView),
+    content={kind: {"type": "string"} for kind in BY_TYPE},
+    body_required=False,
+    headers=(CONTENT_ENCODING,),
+    problems=(429,),
+)
 async def plan_backfill(call: RequestContext[PlanQuery, None]) -> web.Response:
     """Return what is known before history is sent, by a sample of it, or by what a person says of it."""
     check_known(call)
@@ -211,21 +224,3 @@ def _warnings(plan: PlanView, rules: Rules) -> Iterator[WarningView]:
     for code, (count, said) in counts.items():
         if count:
             yield _warning(code, f"{count:,} {said}")
-
-
-ROUTES: Final = (
-    Route(
-        method="POST",
-        path="/v2/backfill/preview",
-        handler=plan_backfill,
-        role="editor",
-        tag="backfill",
-        summary="What to know before history is sent, by a sample of it; nothing is kept",
-        query=PlanQuery,
-        content={kind: {"type": "string"} for kind in BY_TYPE},
-        body_required=False,
-        headers=(CONTENT_ENCODING,),
-        answers={200: ResponseSpec("the plan", PlanView)},
-        problems=(400, 413, 415, 422, 429, 503),
-    ),
-)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from app.api.context import Services
 from app.api.http.problems import ApiProblem, not_found
 from app.api.routing.responses import answer
-from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.api.services.lag_monitor import UnknownLagError
 from app.lanes.pause import PAUSABLE
 from app.store.models import LaneSwitch
@@ -69,12 +69,20 @@ class LaneDetail(LaneView):
     profiles: StepDetail
 
 
+ROUTES: Final = Routes("lanes", "/v2/lane")
+LANE: Final = ResponseSpec("how it is", LaneView)
+
+
+@ROUTES("GET", "", "How far each lane is behind, and how fast it is", ResponseSpec("how it is", list[LaneView]))
 async def list_lanes(call: RequestContext[Query, None]) -> web.Response:
     """Return how every lane is."""
     samples, switches = await _samples(call.api), await call.api.store.lanes.switches()
     return answer(call, [LaneView(**_lane(name, samples, switches)) for name in LANES])
 
 
+@ROUTES(
+    "GET", "/{lane}", "How far a lane is behind, by partition", ResponseSpec("how it is", LaneDetail), problems=(404,)
+)
 async def get_lane(call: RequestContext[Query, None]) -> web.Response:
     """Return how a lane is, by partition."""
     name = _known(call)
@@ -82,11 +90,13 @@ async def get_lane(call: RequestContext[Query, None]) -> web.Response:
     return answer(call, LaneDetail(**_lane(name, samples, switches)))
 
 
+@ROUTES("POST", "/{lane}/pause", "Pause the backfill lane", LANE, problems=(404, 409))
 async def pause_lane(call: RequestContext[Query, None]) -> web.Response:
     """Pause a lane; it stops within two seconds, wherever it runs, and stays paused until it is resumed."""
     return await _switched(call, paused=True)
 
 
+@ROUTES("POST", "/{lane}/resume", "Let the backfill lane go on", LANE, problems=(404, 409))
 async def resume_lane(call: RequestContext[Query, None]) -> web.Response:
     """Let a lane go on."""
     return await _switched(call, paused=False)
@@ -146,24 +156,3 @@ def set_lane_metrics(api: Services, samples: Sequence[LagSample], switches: Mapp
             since = lane[step]["waiting_since"]
             metrics.lane_behind.labels(name, step).set(lane[step]["behind"])
             metrics.lane_waiting.labels(name, step).set(max(0.0, (now - since).total_seconds()) if since else 0)
-
-
-def _route(method: str, path: str, handler: Any, summary: str, data: Any, *problems: int) -> Route:
-    return Route(
-        method=method,
-        path=f"/v2/lane{path}",
-        handler=handler,
-        role="viewer" if method == "GET" else "editor",
-        tag="lanes",
-        summary=summary,
-        answers={200: ResponseSpec("how it is", data)},
-        problems=(422, 503, *problems),
-    )
-
-
-ROUTES: Final = (
-    _route("GET", "", list_lanes, "How far each lane is behind, and how fast it is", list[LaneView]),
-    _route("GET", "/{lane}", get_lane, "How far a lane is behind, by partition", LaneDetail, 404),
-    _route("POST", "/{lane}/pause", pause_lane, "Pause the backfill lane", LaneView, 404, 409),
-    _route("POST", "/{lane}/resume", resume_lane, "Let the backfill lane go on", LaneView, 404, 409),
-)

@@ -18,7 +18,7 @@ from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.ingest_progress import UPDATE_TOPICS
 from app.api.profiles.views import ExplainView, ForgottenView, ProfileView, message_view, profile_view
 from app.api.routing.responses import answer
-from app.api.routing.routes import PREFER, Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.api.services.ingest_producer import IngestProducer, NotConfirmedError, NotSentError
 from app.kafka.producer_record import ProducerRecord
 from app.profiles.history import HistoryTooLargeError, ProfileHistory, SourceMessage
@@ -53,6 +53,15 @@ class ProfileQuery(Query):
     as_of: Annotated[TimestampText | None, Field(description="as it was then, by the times of the messages")] = None
 
 
+ROUTES: Final = Routes("profiles", "/v2/profile", problems=(404,))
+
+
+@ROUTES(
+    "GET",
+    "/{key}",
+    "Look at a profile by any of its identities, now or as of a moment",
+    ResponseSpec("the profile", ProfileView),
+)
 async def get_profile(call: RequestContext[ProfileQuery, None]) -> web.Response:
     """Return a profile, now or as it was."""
     look = await _look(call)
@@ -67,6 +76,14 @@ async def get_profile(call: RequestContext[ProfileQuery, None]) -> web.Response:
     return answer(call, profile_view(then, rules))
 
 
+@ROUTES(
+    "DELETE",
+    "/{key}",
+    "Forget a person, in every replay and rebuild to come",
+    ResponseSpec("what was forgotten", ForgottenView),
+    role="admin",
+    headers=(PREFER,),
+)
 async def forget_profile(call: RequestContext[Query, None]) -> web.Response:
     """Forget a person: no message up to now is ever mapped again, and what is known is dropped.
 
@@ -182,6 +199,12 @@ def _forgetting(together: Sequence[str], moment_micros: int, partitions: int) ->
             yield ProducerRecord(UPDATES_REALTIME.name, encode(word), partition=partition)
 
 
+@ROUTES(
+    "GET",
+    "/{key}/explain",
+    "A profile with the raw messages, rules and links behind it",
+    ResponseSpec("the profile and all that is behind it", ExplainView),
+)
 async def explain_profile(call: RequestContext[Query, None]) -> web.Response:
     """Return a profile with the raw messages, rules and links behind it."""
     look = await _look(call)
@@ -228,39 +251,3 @@ async def _behind(call: RequestContext[Any, Any], look: GenerationReader, root: 
 
 def _unreachable(error: PartitionUnavailable) -> ApiProblem:
     return ApiProblem(503, "profiles_unreachable", f"{error}; ask again in a moment", headers={"Retry-After": "1"})
-
-
-ROUTES: Final = (
-    Route(
-        method="GET",
-        path="/v2/profile/{key}",
-        handler=get_profile,
-        role="viewer",
-        tag="profiles",
-        summary="Look at a profile by any of its identities, now or as of a moment",
-        query=ProfileQuery,
-        answers={200: ResponseSpec("the profile", ProfileView)},
-        problems=(404, 422, 503),
-    ),
-    Route(
-        method="DELETE",
-        path="/v2/profile/{key}",
-        handler=forget_profile,
-        role="admin",
-        tag="profiles",
-        summary="Forget a person, in every replay and rebuild to come",
-        headers=(PREFER,),
-        answers={200: ResponseSpec("what was forgotten", ForgottenView)},
-        problems=(404, 422, 503),
-    ),
-    Route(
-        method="GET",
-        path="/v2/profile/{key}/explain",
-        handler=explain_profile,
-        role="viewer",
-        tag="profiles",
-        summary="A profile with the raw messages, rules and links behind it",
-        answers={200: ResponseSpec("the profile and all that is behind it", ExplainView)},
-        problems=(404, 422, 503),
-    ),
-)

@@ -75,11 +75,9 @@ class _Document:
 
     def operation(self, route: Route) -> dict[str, Any]:
         """Return what the document says of a route."""
-        statuses = (
-            {*route.problems, 421, 422, 503} | ({408} if route.body else set()) | ({401, 403} if route.role else set())
-        )
-        responses = {str(status): self._problem(status) for status in sorted(statuses - {*route.answers})}
-        responses |= {str(status): self._answer(status, each) for status, each in route.answers.items()}
+        successes = {response.status: response for response in route.responses}
+        responses = {str(status): self._problem(status) for status in _problem_statuses(route) - {*successes}}
+        responses |= {str(status): self._response(route, response) for status, response in successes.items()}
         operation: dict[str, Any] = {
             "operationId": _operation_id(route),
             "tags": [route.tag],
@@ -106,23 +104,24 @@ class _Document:
             for name, schema in found.get("properties", {}).items()
         ]
 
-    def _answer(self, status: int, given: ResponseSpec) -> dict[str, Any]:
-        if given.bare or given.content_type != "application/json":
-            schema: dict[str, Any] = {} if "json" in given.content_type else {"type": "string"}
+    def _response(self, route: Route, spec: ResponseSpec) -> dict[str, Any]:
+        if spec.bare or spec.content_type != "application/json":
+            schema: dict[str, Any] = {} if "json" in spec.content_type else {"type": "string"}
         else:
-            schema = self._envelope(status, given, "Link" in given.headers)
-        headers = {name: {"schema": {"type": "string"}} for name in given.headers}
-        response = {"description": given.description, "content": {given.content_type: {"schema": schema}}}
+            schema = self._envelope(spec)
+        headers = {name: {"schema": {"type": "string"}} for name in spec.headers}
+        content = {spec.content_type: {"schema": schema}}
+        response = {"description": spec.description or route.summary, "content": content}
         return response | ({"headers": headers} if headers else {})
 
-    def _envelope(self, status: int, given: ResponseSpec, paged: bool) -> dict[str, Any]:  # noqa: FBT001  # private, one caller
+    def _envelope(self, spec: ResponseSpec) -> dict[str, Any]:
         properties = {
-            "data": self.schema(given.data) if given.data is not None else {"type": "null"},
-            "status": {"const": status},
+            "data": self.schema(spec.data) if spec.data is not None else {"type": "null"},
+            "status": {"const": spec.status},
             "message": {"type": "string"},
             "request_id": {"type": "string"},
         }
-        if paged:
+        if "Link" in spec.headers:
             properties["next_cursor"] = {"type": ["string", "null"]}
         required = ["data", "status", "message", "request_id"]
         return {"type": "object", "required": required, "properties": properties}
@@ -149,6 +148,22 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": dict(sorted(made.schemas.items())), "securitySchemes": SECURITY},
     }
+
+
+def _problem_statuses(route: Route) -> set[int]:
+    """Return the error statuses of a route: those that it declares, and those that its declaration implies."""
+    implied = {421, 422, 503}
+    if route.role:
+        implied |= {401, 403}
+    if route.body:
+        implied |= {408}
+    if route.body or route.content:
+        implied |= {400, 413, 415}
+    if any(header.name == "If-Match" for header in route.headers):
+        implied |= {412}
+    if any(header.name == "If-Match" and header.required for header in route.headers):
+        implied |= {428}
+    return implied | {*route.problems}
 
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:

@@ -1,8 +1,9 @@
-"""How a route is declared: once, for the server, its checks and the OpenAPI document. Answers nothing itself."""
+"""Routes: declared once, for the server, the request checks and the OpenAPI document."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from types import NoneType
+from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack, get_args
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -71,21 +72,36 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class ResponseSpec:
-    """One good answer: what its `data` is, or its content type when it is no envelope."""
+    """One success response: its `data` in the envelope, or its content type when it has no envelope."""
 
-    description: str
+    description: str = ""  # by default the summary of the route
     data: Any = None  # a type that pydantic can describe
+    status: int = 200
     content_type: str = "application/json"
-    bare: bool = False  # JSON without the envelope, where a standard says what it looks like
+    bare: bool = False  # JSON without the envelope, where a standard defines its form
     headers: tuple[str, ...] = ()
 
 
 Handler = Callable[[RequestContext[Any, Any]], Awaitable[web.StreamResponse]]
+H = TypeVar("H", bound=Handler)
+
+
+class RouteOptions(TypedDict, total=False):
+    """The optional parts of a route, as in `Route`; `role` is by default `viewer` for GET, else `editor`."""
+
+    role: AccessRole | None
+    problems: tuple[int, ...]
+    body_type: str
+    body_required: bool
+    content: Mapping[str, Mapping[str, Any]]
+    headers: tuple[Header, ...]
+    streams: bool
+    quiet: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One method of one path. `role` None: open to everyone who can reach the port."""
+    """One method of one path. `role` None: no token needed."""
 
     method: str
     path: str
@@ -93,18 +109,65 @@ class Route:
     role: AccessRole | None
     tag: str
     summary: str
-    answers: Mapping[int, ResponseSpec]
-    problems: tuple[int, ...] = ()  # beside those that every route can have
+    responses: tuple[ResponseSpec, ...]
+    problems: tuple[int, ...] = ()  # beside those that its role, query, body and headers imply
     query: type[Query] = Query
     body: type[BaseModel] | None = None
     body_type: str = "application/json"
     body_required: bool = True
-    content: Mapping[str, Mapping[str, Any]] = field(
-        default_factory=dict
-    )  # JSON schema by content type: the handler reads
+    content: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # schemas of a body that the handler reads
     headers: tuple[Header, ...] = ()
-    streams: bool = False  # answers for as long as the client listens, or sends
-    quiet: bool = False  # comes so often that good answers aren't logged
+    streams: bool = False  # no time limit: lasts as long as the client sends or listens
+    quiet: bool = False  # so frequent that successful requests are not logged
+
+
+class Routes:
+    """The routes of a resource, each declared at its handler: `@ROUTES("GET", "/{id}", "Show a job", JOB)`.
+
+    Query and body are the types in the handler's `RequestContext[Query, Body]`; a body `Body | None` is optional.
+    """
+
+    def __init__(self, tag: str, prefix: str = "", **defaults: Unpack[RouteOptions]) -> None:
+        self._tag = tag
+        self._prefix = prefix
+        self._defaults = defaults
+        self._routes: list[Route] = []
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._routes)
+
+    def __call__(
+        self, method: str, path: str, summary: str, *responses: ResponseSpec, **options: Unpack[RouteOptions]
+    ) -> Callable[[H], H]:
+        """Declare a route with the decorated function as its handler."""
+
+        def declare(handler: H) -> H:
+            query, body, body_required = _request_types(handler)
+            implied: RouteOptions = {"role": "viewer" if method == "GET" else "editor", "body_required": body_required}
+            merged: RouteOptions = {**implied, **self._defaults, **options}
+            route = Route(
+                method=method,
+                path=f"{self._prefix}{path}",
+                handler=handler,
+                tag=self._tag,
+                summary=summary,
+                responses=responses,
+                query=query,
+                body=body,
+                **merged,
+            )
+            self._routes.append(route)
+            return handler
+
+        return declare
+
+
+def _request_types(handler: Handler) -> tuple[type[Query], type[BaseModel] | None, bool]:
+    """Return the types of query and body in a handler's signature, and whether the body is required."""
+    query, body = get_args(next(iter(handler.__annotations__.values())))
+    options = get_args(body) or (body,)
+    models = [option for option in options if option is not NoneType]
+    return query, models[0] if models else None, len(options) == 1
 
 
 STREAM_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -14,7 +14,7 @@ from app.api.http.problems import ApiProblem
 from app.api.jobs.jobs import JobStatus
 from app.api.lanes.lanes import set_lane_metrics
 from app.api.routing.responses import answer
-from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.api.services.lag_monitor import UnknownLagError
 from app.store.models import JobFilter
 
@@ -28,11 +28,16 @@ class Ready(BaseModel):
     parts: dict[str, str]
 
 
+ROUTES: Final = Routes("health", role=None)
+
+
+@ROUTES("GET", "/livez", "the process lives", ResponseSpec())
 async def livez(call: RequestContext[Query, None]) -> web.Response:
     """Say that the process lives."""
     return answer(call, None, message="live")
 
 
+@ROUTES("GET", "/readyz", "requests and commands are answered", ResponseSpec(data=Ready))
 async def readyz(call: RequestContext[Query, None]) -> web.Response:
     """Say whether a request would be answered and a command carried out."""
     parts = await call.api.cluster.parts(call.api.tail.positions)
@@ -54,6 +59,7 @@ async def _store(api: Services) -> str:
     return "ok"
 
 
+@ROUTES("GET", "/metrics", "the measures, for Prometheus", ResponseSpec(content_type="text/plain"))
 async def metrics(call: RequestContext[Query, None]) -> web.Response:
     """Return the measures as Prometheus reads them."""
     for status in STATUSES:
@@ -63,23 +69,3 @@ async def metrics(call: RequestContext[Query, None]) -> web.Response:
         set_lane_metrics(call.api, await call.api.lanes.look(), await call.api.store.lanes.switches())
     body = generate_latest(call.api.metrics.registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def _route(path: str, handler: Any, answered: ResponseSpec, problems: tuple[int, ...] = ()) -> Route:
-    return Route(
-        method="GET",
-        path=path,
-        handler=handler,
-        role=None,
-        tag="health",
-        summary=answered.description,
-        answers={200: answered},
-        problems=(422, *problems),
-    )
-
-
-ROUTES: Final = (
-    _route("/livez", livez, ResponseSpec("the process lives")),
-    _route("/readyz", readyz, ResponseSpec("requests and commands are answered", Ready), (503,)),
-    _route("/metrics", metrics, ResponseSpec("the measures, for Prometheus", content_type="text/plain")),
-)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from app.api.http.problems import FieldError, not_found
 from app.api.jobs.bodies import PUSHED, CadenceBody, cadence_errors, configuration_errors
 from app.api.routing.responses import answer
-from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Routes
 from connectors.catalog import catalog, connector
 from connectors.contract import Connector, ConnectorError, JobType
 
@@ -59,16 +59,28 @@ class Verdict(BaseModel):
     errors: list[FieldProblem]
 
 
+ROUTES: Final = Routes("providers", "/v2/provider")
+
+
+@ROUTES("GET", "", "List providers and what they can do", ResponseSpec("every provider", list[ProviderView]))
 async def list_providers(call: RequestContext[Query, None]) -> web.Response:
     """Return every provider."""
     return answer(call, [_view(each) for each in catalog().values()])
 
 
+@ROUTES("GET", "/{provider}", "Look at a provider", ResponseSpec("the provider", ProviderView), problems=(404,))
 async def get_provider(call: RequestContext[Query, None]) -> web.Response:
     """Return one provider."""
     return answer(call, _view(_found(call.path("provider"))))
 
 
+@ROUTES(
+    "PUT",
+    "/{provider}/{job_type}/validate",
+    "Try a configuration; nothing is created",
+    ResponseSpec("all that is wrong with it, field by field", Verdict),
+    problems=(404,),
+)
 async def validate(call: RequestContext[Query, ValidateBody]) -> web.Response:
     """Look at every field; when they are all as they have to be, ask the provider whether it would work."""
     provider, name = call.path("provider"), call.path("job_type")
@@ -125,38 +137,3 @@ def _view(found: Connector) -> ProviderView:
         documentation=found.documentation,
         job_types=types,
     )
-
-
-ROUTES: Final = (
-    Route(
-        method="GET",
-        path="/v2/provider",
-        handler=list_providers,
-        role="viewer",
-        tag="providers",
-        summary="List providers and what they can do",
-        answers={200: ResponseSpec("every provider", list[ProviderView])},
-        problems=(422,),
-    ),
-    Route(
-        method="GET",
-        path="/v2/provider/{provider}",
-        handler=get_provider,
-        role="viewer",
-        tag="providers",
-        summary="Look at a provider",
-        answers={200: ResponseSpec("the provider", ProviderView)},
-        problems=(404, 422),
-    ),
-    Route(
-        method="PUT",
-        path="/v2/provider/{provider}/{job_type}/validate",
-        handler=validate,
-        role="editor",
-        tag="providers",
-        summary="Try a configuration; nothing is created",
-        body=ValidateBody,
-        answers={200: ResponseSpec("all that is wrong with it, field by field", Verdict)},
-        problems=(400, 404, 413, 415, 422),
-    ),
-)

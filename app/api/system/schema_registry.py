@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 from pydantic import ConfigDict
 
-from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from schemas import commands, definitions, events, updates
 from schemas.topics import (
     DEFINITIONS_COMMANDS,
@@ -61,6 +61,15 @@ def _subjects_of(version: Version) -> Iterator[str]:
         yield f"{topic}-{version.name}"
 
 
+ROUTES: Final = Routes("registry", "/registry", role=None)
+RESPONSES: Final = (
+    ResponseSpec(content_type=CONTENT_TYPE),
+    ResponseSpec("there is none", status=404, content_type=CONTENT_TYPE),
+    ResponseSpec("no such version can be", status=422, content_type=CONTENT_TYPE),
+)
+
+
+@ROUTES("GET", "/schemas/ids/{schema_id}", "The schema of an id", *RESPONSES)
 async def schema_by_id(call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return the schema of an id, as a record's frame names it."""
     found = versions().get(_number(call.path("schema_id")))
@@ -69,6 +78,7 @@ async def schema_by_id(call: RequestContext[RegistryQuery, None]) -> web.Respons
     return _json({"schema": _text(found), "schemaType": "AVRO"})
 
 
+@ROUTES("GET", "/schemas/ids/{schema_id}/versions", "Where the schema of an id is used", *RESPONSES)
 async def schema_subjects(call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return the subjects and versions that have the schema of an id."""
     wanted = _number(call.path("schema_id"))
@@ -81,17 +91,20 @@ async def schema_subjects(call: RequestContext[RegistryQuery, None]) -> web.Resp
     return _json(found) if found else _error(404, 40403, "Schema not found")
 
 
+@ROUTES("GET", "/subjects", "Every subject", *RESPONSES)
 async def list_subjects(_call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return every subject."""
     return _json(list(subjects()))
 
 
+@ROUTES("GET", "/subjects/{subject}/versions", "The versions of a subject", *RESPONSES)
 async def list_versions(call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return the versions of a subject."""
     found = subjects().get(call.path("subject"))
     return _error(404, 40401, "Subject not found") if found is None else _json([each.version for each in found])
 
 
+@ROUTES("GET", "/subjects/{subject}/versions/{version}", "One version of a subject", *RESPONSES)
 async def subject_version(call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return one version of a subject; `latest` and -1 are the newest."""
     name, wanted = call.path("subject"), call.path("version")
@@ -107,6 +120,7 @@ async def subject_version(call: RequestContext[RegistryQuery, None]) -> web.Resp
     return _json({"subject": name, "id": version.id, "version": version.version, "schema": _text(version)})
 
 
+@ROUTES("GET", "/config", "The rule that new versions keep to", *RESPONSES)
 async def config(_call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return the rule that new versions keep to."""
     return _json({"compatibilityLevel": "FULL_TRANSITIVE"})
@@ -126,30 +140,3 @@ def _json(value: Any, status: int = 200) -> web.Response:
 
 def _error(status: int, code: int, message: str) -> web.Response:
     return _json({"error_code": code, "message": message}, status)
-
-
-def _route(path: str, handler: Any, summary: str) -> Route:
-    return Route(
-        method="GET",
-        path=f"/registry{path}",
-        handler=handler,
-        role=None,
-        tag="registry",
-        summary=summary,
-        query=RegistryQuery,
-        answers={
-            200: ResponseSpec(summary, content_type=CONTENT_TYPE),
-            404: ResponseSpec("there is none", content_type=CONTENT_TYPE),
-            422: ResponseSpec("no such version can be", content_type=CONTENT_TYPE),
-        },
-    )
-
-
-ROUTES: Final = (
-    _route("/schemas/ids/{schema_id}", schema_by_id, "The schema of an id"),
-    _route("/schemas/ids/{schema_id}/versions", schema_subjects, "Where the schema of an id is used"),
-    _route("/subjects", list_subjects, "Every subject"),
-    _route("/subjects/{subject}/versions", list_versions, "The versions of a subject"),
-    _route("/subjects/{subject}/versions/{version}", subject_version, "One version of a subject"),
-    _route("/config", config, "The rule that new versions keep to"),
-)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from app.api.http.param_types import TimestampText
 from app.api.http.problems import ApiProblem, not_found
 from app.api.routing.responses import answer
-from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Route
+from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Routes
 from app.auth import AccessRole, LastAdminError, Token
 
 
@@ -52,17 +52,29 @@ class SignInView(BaseModel):
     path: str
 
 
+ROUTES: Final = Routes("tokens", "/v2")
+
+
+@ROUTES("GET", "/me", "Who I am", ResponseSpec("who asks", Me))
 async def me(call: RequestContext[Query, None]) -> web.Response:
     """Return who asks."""
     caller = call.caller
     return answer(call, Me(name=caller.name, role=caller.role, token_id=caller.token_id))
 
 
+@ROUTES("GET", "/token", "List tokens", ResponseSpec("all tokens", list[TokenView]), role="admin")
 async def list_tokens(call: RequestContext[Query, None]) -> web.Response:
     """Return all tokens."""
     return answer(call, [TokenView(**_facts(each)) for each in call.api.tokens.listed()])
 
 
+@ROUTES(
+    "POST",
+    "/token",
+    "Create a token",
+    ResponseSpec("the token, with its secret this once", NewTokenView, status=201),
+    role="admin",
+)
 async def create_token(call: RequestContext[Query, TokenBody]) -> web.Response:
     """Make a token."""
     body = call.body
@@ -71,6 +83,14 @@ async def create_token(call: RequestContext[Query, TokenBody]) -> web.Response:
     return answer(call, NewTokenView(**_facts(made), token=secret), status=201, message=said)
 
 
+@ROUTES(
+    "DELETE",
+    "/token/{token_id}",
+    "Revoke a token and the sessions that came from it",
+    ResponseSpec("nothing more"),
+    role="admin",
+    problems=(404, 409),
+)
 async def revoke_token(call: RequestContext[Query, None]) -> web.Response:
     """End a token."""
     token_id = call.path("token_id")
@@ -83,6 +103,13 @@ async def revoke_token(call: RequestContext[Query, None]) -> web.Response:
     return answer(call, None, message="revoked")
 
 
+@ROUTES(
+    "POST",
+    "/sign-in",
+    "Make a link that signs a browser in as me",
+    ResponseSpec("the link's path", SignInView, status=201),
+    role="viewer",
+)
 async def sign_in_link(call: RequestContext[Query, None]) -> web.Response:
     """Make a link that signs a browser in as whoever asks."""
     code = await asyncio.to_thread(call.api.tokens.sign_in_code, call.caller)
@@ -91,58 +118,3 @@ async def sign_in_link(call: RequestContext[Query, None]) -> web.Response:
 
 def _facts(token: Token) -> dict[str, Any]:
     return {name: getattr(token, name) for name in TokenView.model_fields}
-
-
-ROUTES: Final = (
-    Route(
-        method="GET",
-        path="/v2/me",
-        handler=me,
-        role="viewer",
-        tag="people",
-        summary="Who I am",
-        answers={200: ResponseSpec("who asks", Me)},
-        problems=(422,),
-    ),
-    Route(
-        method="GET",
-        path="/v2/token",
-        handler=list_tokens,
-        role="admin",
-        tag="people",
-        summary="List tokens",
-        answers={200: ResponseSpec("all tokens", list[TokenView])},
-        problems=(422,),
-    ),
-    Route(
-        method="POST",
-        path="/v2/token",
-        handler=create_token,
-        role="admin",
-        tag="people",
-        summary="Create a token",
-        body=TokenBody,
-        answers={201: ResponseSpec("the token, with its secret this once", NewTokenView)},
-        problems=(400, 413, 415, 422),
-    ),
-    Route(
-        method="DELETE",
-        path="/v2/token/{token_id}",
-        handler=revoke_token,
-        role="admin",
-        tag="people",
-        summary="Revoke a token and the sessions that came from it",
-        answers={200: ResponseSpec("nothing more")},
-        problems=(404, 409, 422),
-    ),
-    Route(
-        method="POST",
-        path="/v2/sign-in",
-        handler=sign_in_link,
-        role="viewer",
-        tag="people",
-        summary="Make a link that signs a browser in as me",
-        answers={201: ResponseSpec("the link's path", SignInView)},
-        problems=(422,),
-    ),
-)
