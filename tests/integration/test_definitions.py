@@ -106,7 +106,7 @@ async def test_rules_that_are_applied_reach_every_reader_and_outlive_control(
         distinct = {each.event_id: each for each in events}
         assert [encode(distinct[each.event_id]) for each in events] == [encode(each) for each in events]
         assert sum(isinstance(each, DefinitionApplied) for each in distinct.values()) == 12
-        proof = await verify(servers, running.settings.partitions, None, lambda *_: None)
+        proof = await verify(KafkaCluster(servers), running.settings.partitions, None, lambda *_: None)
         assert [each.found for each in proof.values()] == [0] * len(proof)
         assert proof["definitions", 0].events - proof["definitions", 0].repeats == len(distinct)
 

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from app.control.verify import verify
+from app.kafka.clients import KafkaCluster
 from schemas.commands import Counts, PauseJob, ResumeJob
 from schemas.events import JobPaused, JobProgressed
 from schemas.topics import LANES
@@ -39,7 +40,9 @@ async def assert_exactly_once(running: Service, job_id: str, rows: int) -> None:
     assert sorted(int(each["id"]) for found in by_partition.values() for each in found) == list(range(rows))
     counts = sum((e.counts for e in running.history[job_id] if isinstance(e, JobProgressed)), Counts())
     assert counts == Counts(read=rows, accepted=rows)
-    proof = await verify(running.broker.bootstrap_servers, running.settings.partitions, None, lambda *_: None)
+    proof = await verify(
+        KafkaCluster(running.broker.bootstrap_servers), running.settings.partitions, None, lambda *_: None
+    )
     assert all(tally.found == tally.unanswered == 0 for tally in proof.values()), proof
 
 

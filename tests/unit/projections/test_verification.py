@@ -9,6 +9,7 @@ from projections import verification as audit
 from projections.definitions.state import EMPTY, handle
 from projections.verification import SHOWN, Audit, DefinitionsReplay, JobsReplay, VerifyCounts
 from schemas.commands import Command, KillJob, PauseJob, RenameJob
+from schemas.definitions import DefinitionCommand
 from schemas.events import JobEvent, JobPaused
 from schemas.wire.codec import decode, encode
 from tests.golden.samples import full
@@ -127,7 +128,7 @@ def test_repeats_are_known_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_definitions_are_proved_as_well() -> None:
-    commands = [
+    commands: list[DefinitionCommand] = [
         replace(each, command_id=f"d{place}", issued_at=START)
         for place, each in enumerate([draft(), draft("mapping:b"), apply(version=1), apply(version=1)])
     ]
