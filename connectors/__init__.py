@@ -1,1 +1,1 @@
-"""One file per provider: talking to it, asynchronously. Knows no Kafka."""
+"""Asynchronous clients of data providers, one module each. Independent of Kafka."""

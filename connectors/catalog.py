@@ -1,6 +1,6 @@
-"""Every connector there is, found by itself: a module of `providers` that declares `CONNECTOR` is one.
+"""The catalog of connectors. A module of `providers` that declares `CONNECTOR` is discovered automatically.
 
-Adding a provider is adding a file. Importing them all must stay cheap: heavy libraries wait until reading starts.
+To add a provider, add a module. Imports must stay cheap: a connector imports heavy libraries only when it reads.
 """
 
 import importlib
@@ -15,27 +15,27 @@ from connectors.contract import Connector
 
 @cache
 def catalog() -> Mapping[str, Connector]:
-    """Every connector by its name, in alphabetical order."""
-    found: dict[str, Connector] = {}
-    for module in sorted(each.name for each in pkgutil.iter_modules(providers.__path__) if not each.ispkg):
+    """Return all connectors by name, in alphabetical order."""
+    connectors: dict[str, Connector] = {}
+    for module in sorted(info.name for info in pkgutil.iter_modules(providers.__path__) if not info.ispkg):
         connector = getattr(importlib.import_module(f"{providers.__name__}.{module}"), "CONNECTOR", None)
         if not isinstance(connector, Connector):
             continue
-        if connector.name in found:
+        if connector.name in connectors:
             raise ValueError(
-                f"two connectors are named {connector.name!r}; the second is connectors/providers/{module}.py"
+                f"duplicate connector name {connector.name!r}; the second is in connectors/providers/{module}.py"
             )
-        found[connector.name] = connector
-    return MappingProxyType(dict(sorted(found.items())))
+        connectors[connector.name] = connector
+    return MappingProxyType(dict(sorted(connectors.items())))
 
 
 def connector(name: str) -> Connector | None:
-    """The connector of that name, or None."""
+    """Return the connector with this name, or None."""
     return catalog().get(name)
 
 
 def is_pushed(provider: str, job_type: str) -> bool:
-    """Whether the data of such jobs comes with a request."""
-    found = connector(provider)
-    kind = found.job_type(job_type) if found else None
-    return kind is not None and kind.pushed
+    """Whether jobs of this type receive their data in a request."""
+    declared = catalog().get(provider)
+    declared_type = declared.job_type(job_type) if declared else None
+    return declared_type is not None and declared_type.pushed

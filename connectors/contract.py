@@ -1,11 +1,11 @@
-"""What a connector is: the words it shares with the runner. Knows no Kafka, no store and no job.
+"""The interface between connectors and the runner. Independent of Kafka, stores and jobs.
 
 A connector module declares, in this order: `Config` (a pydantic model that forbids unknown fields; each of its own
-fields has a title, a description and examples), `_job_types`, `check`, `read`, and last one `CONNECTOR`. Its docstring
-says what it is, and where its interface is documented. `docs/connectors/countdown.py` is a whole one.
+fields has a title, a description and examples), `_job_types`, `check`, `read`, and finally `CONNECTOR`. Its docstring
+says what it is, and where its interface is documented. `docs/connectors/countdown.py` is a complete example.
 
-Reading is driven from a cursor: a small JSON object the connector invents, stored with the job, and handed back to go
-on exactly behind the last batch that was kept.
+A connector resumes from a cursor: a small JSON object that it defines itself and that is stored with the job. Reading
+continues exactly after the last committed batch.
 """
 
 import time
@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
-from connectors.redaction import without_credentials
+from connectors.redaction import redact_credentials
 
 Cursor = Mapping[str, Any]
 Lane = Literal["realtime", "backfill"]
@@ -25,92 +25,90 @@ Kind = Literal["import", "export", "enrichment"]
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """One record that can't be read. `position` is where to find it, for a person: `row 12`, `object 7`."""
+    """A record that can't be parsed. `position` locates it for the user: `row 12`, `object 7`."""
 
     position: str
     code: str
     reason: str
-    excerpt: bytes = b""  # the first 1,024 bytes of the record as it was found
+    excerpt: bytes = b""  # the first 1,024 bytes of the raw record
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some consecutive records of one stream, and the cursor behind the last of them.
+    """Consecutive records of one stream, and the cursor after the last of them.
 
-    The sum holds for every batch: `read == count + len(rejects) + rejects_dropped + duplicate + omitted`.
+    Invariant: `read == count + len(rejects) + rejects_dropped + duplicate + omitted`.
     """
 
     stream: str
     lane: Lane
-    source: str  # where the records came from, for a person; never with credentials
-    payload: bytes  # NDJSON: `count` lines, one JSON object each, every line ended by "\n"
+    source: str  # where the records come from, for display; never with credentials
+    payload: bytes  # NDJSON: `count` lines, one JSON object each, each terminated by "\n"
     count: int
-    timestamps: (
-        bytes  # `count` little-endian int64, microseconds since 1970 UTC; or b"" when there is no timestamp field
-    )
-    first_row: int  # ordinal of the batch's first record in its source, from 1, rejects included
+    timestamps: bytes  # `count` little-endian int64, microseconds since 1970 UTC; b"" without a timestamp field
+    first_row: int  # ordinal of the first record of the batch in its source, from 1, rejects included
     read: int
     cursor: Cursor
     rejects: tuple[Reject, ...] = ()
-    rejects_dropped: int = 0  # rejected without a dead letter, because `on_error` is `drop`
+    rejects_dropped: int = 0  # rejected without a dead letter: `on_error` is `drop`
     duplicate: int = 0
     omitted: int = 0
-    bytes_read: int = 0  # of the source, since the batch before
-    bytes_total: int | None = None  # of the whole source, when it is known
+    bytes_read: int = 0  # of the source, since the previous batch
+    bytes_total: int | None = None  # of the whole source, if known
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the operator of the service allows a connector to touch and to use."""
+    """What the operator allows a connector to access, and how much it may use."""
 
     file_roots: tuple[Path, ...] = ()
-    allow_private_networks: bool = False  # loopback, link-local and private addresses as HTTP targets
+    allow_private_networks: bool = False  # permit loopback, link-local and private addresses as HTTP targets
     batch_bytes: int = 4 * 1024 * 1024
     record_bytes: int = 8 * 1024 * 1024
     http_timeout_seconds: float = 60.0
-    clock: Callable[[], float] = time.time  # seconds since 1970; what is in the future is measured against it
-    comes_again: bool = False  # of the job: what isn't finished at the end of its source can be left to its next pass
+    clock: Callable[[], float] = time.time  # seconds since 1970; the reference for future timestamps
+    recurring: bool = False  # the job runs again: an incomplete record at the end can wait for the next pass
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationProblem:
-    """Something wrong in a configuration: `field` is a JSON pointer such as `/delimiter`, or "" for the whole."""
+    """A problem of a configuration. `field` is a JSON pointer such as `/delimiter`, or "" for the whole object."""
 
     field: str
     code: str
     message: str
 
 
-CheckCursor = Callable[[Cursor], tuple[ConfigurationProblem, ...]]  # what is wrong with a cursor that a person edited
+CheckCursor = Callable[[Cursor], tuple[ConfigurationProblem, ...]]  # validates a cursor edited by a user
 
 
-def start_only(cursor: Cursor) -> tuple[ConfigurationProblem, ...]:
-    """Refuse every edited cursor but {}: a connector that doesn't say what its cursors are can only begin again."""
+def allow_reset_only(cursor: Cursor) -> tuple[ConfigurationProblem, ...]:
+    """Accept only the empty cursor: the default for a connector that doesn't validate its cursors."""
     message = "cursors of this connector can't be edited, only reset to {} to read from the start"
     return tuple(ConfigurationProblem(f"/{name}", "bad_cursor", message) for name in cursor)
 
 
 class Read(Protocol):
-    """Read from behind `cursor` ({} from the start) to the end of what there is now."""
+    """Read from `cursor` ({} is the start) to the current end of the source."""
 
     def __call__(self, config: Any, cursor: Cursor, limits: Limits) -> AsyncIterator[Batch]:
-        """Yield batches in source order; raise a `ConnectorError` on trouble."""
+        """Yield batches in source order. Raise a `ConnectorError` on failure."""
         ...
 
 
 class Check(Protocol):
-    """Try the configuration against the provider without moving data; an empty tuple means that it would work."""
+    """Test the configuration against the provider without importing data. An empty tuple means success."""
 
     async def __call__(self, config: Any, limits: Limits) -> tuple[ConfigurationProblem, ...]:
-        """Return every problem found; raise a `ConnectorError` when the provider can't be asked."""
+        """Return all problems. Raise a `ConnectorError` when the provider can't be reached."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class JobType:
-    """One thing a provider can do for a job.
+    """An operation that a provider offers to jobs.
 
-    A type without `read` is *pushed*: its data comes with a request, which drives the job; no runner does.
+    A type without `read` is *pushed*: a request brings the data and drives the job; no runner does.
     """
 
     name: str
@@ -120,32 +118,32 @@ class JobType:
     config: type[BaseModel]
     check: Check
     read: Read | None
-    check_cursor: CheckCursor = start_only
+    check_cursor: CheckCursor = allow_reset_only
 
     @property
     def pushed(self) -> bool:
-        """Whether its data comes with a request, instead of being fetched."""
+        """Whether the data comes in a request, instead of being fetched."""
         return self.read is None
 
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """A provider: its name in URLs, what it is, where its interface is documented, and what it can do."""
+    """A provider: its name in URLs, its description, the documentation of its interface, and its job types."""
 
     name: str
     title: str
     description: str
     documentation: str
     job_types: tuple[JobType, ...]
-    redact: Callable[[Mapping[str, Any]], Mapping[str, Any]] = without_credentials  # hides secrets from all who look
+    redact: Callable[[Mapping[str, Any]], Mapping[str, Any]] = redact_credentials  # removes secrets for display
 
     def job_type(self, name: str) -> JobType | None:
-        """The job type of that name, or None."""
-        return next((each for each in self.job_types if each.name == name), None)
+        """Return the job type with this name, or None."""
+        return next((job_type for job_type in self.job_types if job_type.name == name), None)
 
 
 class ConnectorError(Exception):
-    """A connector can't go on. The subclass says what happens next; `code` is stable, the message is for a person."""
+    """A connector can't continue. The subclass decides what happens next. `code` is stable; the text is for users."""
 
     def __init__(self, code: str, message: str, *, detail: str = "") -> None:
         super().__init__(message)
@@ -155,7 +153,7 @@ class ConnectorError(Exception):
 
 
 class RetryLater(ConnectorError):
-    """The provider or the way to it failed; trying again can help. `retry_after` (seconds) wins over the back-off."""
+    """The provider or the network failed; a retry can help. `retry_after` (seconds) overrides the back-off."""
 
     def __init__(self, code: str, message: str, *, detail: str = "", retry_after: float | None = None) -> None:
         super().__init__(code, message, detail=detail)
@@ -163,7 +161,7 @@ class RetryLater(ConnectorError):
 
 
 class RateLimited(ConnectorError):
-    """The provider asks to wait `retry_after` seconds. This is not an error of the job."""
+    """The provider asks the client to wait `retry_after` seconds. This is not an error of the job."""
 
     def __init__(self, code: str, message: str, *, retry_after: float, detail: str = "") -> None:
         super().__init__(code, message, detail=detail)
@@ -171,8 +169,8 @@ class RateLimited(ConnectorError):
 
 
 class FixConfiguration(ConnectorError):
-    """No retry can cure it: a person has to change the job's configuration or the source."""
+    """A permanent error: a user has to change the configuration of the job, or the source."""
 
 
 class RenewAuthorization(ConnectorError):
-    """No retry can cure it: a person has to renew the authorization."""
+    """A permanent error: a user has to renew the authorization."""

@@ -88,7 +88,7 @@ class Run:
         read = self._read or job_type.read
         if read is None:
             raise FixConfiguration("pushed", "the data of this job comes with a request, and none is there")
-        limits = replace(self._around.limits, comes_again=self.job.cadence.kind != "once")
+        limits = replace(self._around.limits, recurring=self.job.cadence.kind != "once")
         reading: Any = read(configuration, orjson.loads(self.job.cursor), limits)
         async with contextlib.aclosing(reading) as batches:
             async for batch in batches:

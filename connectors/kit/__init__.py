@@ -1,1 +1,1 @@
-"""What connectors share: fetching, files, threads."""
+"""Shared tools of connectors: HTTP, local files, threads."""

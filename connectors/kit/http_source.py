@@ -1,6 +1,6 @@
-"""One resource over HTTP(S) as a stream of bytes (RFC 9110), from a place in its middle when the server can do that.
+"""Read one HTTP(S) resource as a stream of bytes (RFC 9110), resuming by range request if the server supports it.
 
-Follows few redirects, each checked like the first address, and shows no credentials: not in names, not in errors.
+Follows at most `MAX_REDIRECTS` redirects and checks each like the first URL. Names and errors hold no credentials.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from yarl import URL
 
 from connectors.contract import ConnectorError, FixConfiguration, Limits, RateLimited, RetryLater
 from connectors.kit.public_addresses import PublicResolver, refuse_private
-from connectors.redaction import shown_url
+from connectors.redaction import redact_url
 
 MAX_REDIRECTS: Final = 5
 DEFAULT_RATE_LIMIT_SECONDS: Final = 60.0
@@ -30,49 +30,50 @@ USER_AGENT: Final = "entrepot (file import)"
 
 @dataclass(slots=True)
 class HttpSource:
-    """An open response and the place in it."""
+    """An open response and the read position."""
 
     name: str
     start: int
     total: int | None
     validator: str | None
     _session: aiohttp.ClientSession
-    _response: aiohttp.ClientResponse | None  # None: there is nothing behind `start`
-    _stops_early: bool = False  # a server may give less of a range than was asked for (RFC 9110, section 15.3.7)
+    _response: aiohttp.ClientResponse | None  # None: the resource has no bytes after `start`
+    _is_partial: bool = False  # a server may send less than the requested range (RFC 9110, section 15.3.7)
     _first: bytes = b""
 
     @property
     def modified(self) -> float | None:
-        """What `Last-Modified` says."""
-        said = self._response.headers.get("Last-Modified", "") if self._response else ""
+        """Return `Last-Modified` in seconds since 1970; None if it is missing or invalid."""
+        header = self._response.headers.get("Last-Modified", "") if self._response else ""
         try:
-            return parsedate_to_datetime(said).timestamp()
+            return parsedate_to_datetime(header).timestamp()
         except (ValueError, OverflowError):
             return None
 
     async def head(self, count: int) -> bytes | None:
-        """The first bytes, which `read` gives once more; None in the middle."""
+        """Return the first bytes without consuming them; None if the response starts later."""
         if self.start:
             return None
-        while len(self._first) < count and (some := await self._receive(count - len(self._first))):
-            self._first += some
+        while len(self._first) < count and (chunk := await self._receive(count - len(self._first))):
+            self._first += chunk
         return self._first
 
     async def read(self, size: int) -> bytes:
-        """The next bytes; b"" at the end. Raises `RetryLater` when the connection breaks."""
+        """Return the next bytes; b"" at the end. Raise `RetryLater` when the connection breaks."""
         first, self._first = self._first, b""
-        pieces, held = [first], len(first)
+        chunks = [first]
+        received = len(first)
         try:
-            while held < size and (some := await self._receive(size - held)):
-                pieces.append(some)
-                held += len(some)
+            while received < size and (chunk := await self._receive(size - received)):
+                chunks.append(chunk)
+                received += len(chunk)
         except RetryLater:
-            if not held:
-                raise  # else it is raised again by the next read, and what came before it is kept
-        return b"".join(pieces)
+            if not received:
+                raise  # otherwise return the received bytes; the next read raises it again
+        return b"".join(chunks)
 
     async def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         if self._response is not None:
             self._response.close()
         await self._session.close()
@@ -81,16 +82,18 @@ class HttpSource:
         if self._response is None:
             return b""
         try:
-            some = await self._response.content.read(size)
+            chunk = await self._response.content.read(size)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unreachable(self.name, error) from error
-        if not some and self._stops_early:
-            raise RetryLater("partial_answer", f"`{self.name}` gives only a part at a time; it goes on behind it")
-        return some
+        if not chunk and self._is_partial:
+            raise RetryLater(
+                "partial_response", f"`{self.name}`: server returned partial content; resuming at the next offset"
+            )
+        return chunk
 
 
 async def open_http(source: str, limits: Limits, start: int, validator: str | None) -> HttpSource:
-    """Ask for `source` from byte `start` on if it is still the version `validator` names, else from its beginning."""
+    """Request `source` from byte `start` if `validator` still matches its version, else from the beginning."""
     url = parse_url(source)
     resolver = None if limits.allow_private_networks else PublicResolver()
     session = aiohttp.ClientSession(
@@ -109,20 +112,20 @@ async def open_http(source: str, limits: Limits, start: int, validator: str | No
 
 
 def parse_url(source: str) -> URL:
-    """The URL, or `FixConfiguration`. The message repeats nothing of it: it may hold credentials."""
+    """Parse a URL or raise `FixConfiguration`. The message leaves the URL out: it may hold credentials."""
     try:
         url = URL(source)
     except ValueError as error:
-        raise FixConfiguration("bad_url", "the URL can't be read; check its host and port") from error
+        raise FixConfiguration("bad_url", "invalid URL; check its host and port") from error
     if url.scheme not in {"http", "https"} or not url.host:
-        raise FixConfiguration("bad_url", "only http:// and https:// URLs with a host can be fetched")
+        raise FixConfiguration("bad_url", "unsupported URL; expected http:// or https:// and a host")
     return url
 
 
 async def _open(
     session: aiohttp.ClientSession, url: URL, limits: Limits, start: int, validator: str | None
 ) -> HttpSource:
-    name = shown_url(str(url))
+    name = redact_url(str(url))
     for _ in range(MAX_REDIRECTS + 1):
         response = await _request(session, url, limits, start, validator)
         if response.status not in REDIRECTS or "Location" not in response.headers:
@@ -146,71 +149,75 @@ async def _request(
     try:
         return await session.get(url, headers=headers, allow_redirects=False)
     except aiohttp.InvalidURL as error:
-        raise FixConfiguration("bad_url", f"`{shown_url(str(url))}` has no proper host") from error
+        raise FixConfiguration("bad_url", f"`{redact_url(str(url))}` has an invalid host") from error
     except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-        raise _unreachable(shown_url(str(url)), error) from error
+        raise _unreachable(redact_url(str(url)), error) from error
 
 
 def _redirected(url: URL, location: str) -> URL:
     try:
         target = url.join(URL(location))
     except ValueError as error:
-        raise FixConfiguration("bad_redirect", f"`{shown_url(str(url))}` redirects to no URL") from error
+        raise FixConfiguration("bad_redirect", f"`{redact_url(str(url))}` redirects to an invalid URL") from error
     if target.scheme not in {"http", "https"} or not target.host:
-        raise FixConfiguration("bad_redirect", f"`{shown_url(str(url))}` redirects to something that isn't HTTP")
+        raise FixConfiguration("bad_redirect", f"`{redact_url(str(url))}` redirects to a URL that isn't HTTP")
     if url.scheme == "https" and target.scheme == "http":
-        raise FixConfiguration("bad_redirect", f"`{shown_url(str(url))}` redirects away from https")
+        raise FixConfiguration("bad_redirect", f"`{redact_url(str(url))}` redirects from https to http")
     return target
 
 
 def _opened(name: str, session: aiohttp.ClientSession, response: aiohttp.ClientResponse, start: int) -> HttpSource:
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in READABLE_ENCODINGS:
-        raise FixConfiguration("wrong_compression", f"`{name}` is sent {encoding[:40]!r} compressed; gzip can be read")
+        raise FixConfiguration(
+            "wrong_compression", f"`{name}` has the unsupported Content-Encoding {encoding[:40]!r}; use gzip"
+        )
     validator = _validator(response)
-    span = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    content_range = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     match response.status:
         case HTTPStatus.OK:
             return HttpSource(name, 0, response.content_length, validator, session, response)
-        case HTTPStatus.PARTIAL_CONTENT if span and int(span["first"]) == start:
-            total = None if span["total"] == "*" else int(span["total"])
-            stops_early = total is not None and int(span["last"]) + 1 < total
-            return HttpSource(name, start, total, validator, session, response, stops_early)
+        case HTTPStatus.PARTIAL_CONTENT if content_range and int(content_range["first"]) == start:
+            total = None if content_range["total"] == "*" else int(content_range["total"])
+            is_partial = total is not None and int(content_range["last"]) + 1 < total
+            return HttpSource(name, start, total, validator, session, response, is_partial)
         case _:
-            raise refusal(name, response)
+            raise response_error(name, response)
 
 
 def _validator(response: aiohttp.ClientResponse) -> str | None:
-    """What `If-Range` may hold: a strong ETag, or a date (RFC 9110, section 13.1.5)."""
+    """Return the validator for `If-Range`: a strong ETag or a date (RFC 9110, section 13.1.5)."""
     etag = response.headers.get("ETag", "")
-    found = etag if etag.startswith('"') else response.headers.get("Last-Modified")
-    return found if found is not None and _is_plain(found) else None
+    validator = etag if etag.startswith('"') else response.headers.get("Last-Modified")
+    return validator if validator is not None and _is_plain(validator) else None
 
 
 def _is_plain(text: str) -> bool:
-    """Whether it can be kept in a cursor and be sent back: servers can put any bytes into their headers."""
+    """Whether a header value can be stored in a cursor and sent back: servers may send arbitrary bytes."""
     return text.isascii() and text.isprintable() and len(text) <= MAX_VALIDATOR_CHARACTERS
 
 
-def refusal(name: str, response: aiohttp.ClientResponse) -> ConnectorError:
-    """What an answer other than success means for the job."""
+def response_error(name: str, response: aiohttp.ClientResponse) -> ConnectorError:
+    """Return the error for a response other than success."""
     status = response.status
-    reason = "".join(each for each in response.reason or "" if each.isascii() and each.isprintable())
-    answer = f"`{name}` answers {status} {reason[:80]}".rstrip()
+    reason = "".join(
+        character for character in response.reason or "" if character.isascii() and character.isprintable()
+    )
+    summary = f"`{name}` responded {status} {reason[:80]}".rstrip()
     wait = retry_after(response.headers.get("Retry-After"))
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RateLimited("rate_limited", answer, retry_after=DEFAULT_RATE_LIMIT_SECONDS if wait is None else wait)
+        return RateLimited("rate_limited", summary, retry_after=DEFAULT_RATE_LIMIT_SECONDS if wait is None else wait)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in WORTH_RETRYING:
-        return RetryLater("server_error", answer, retry_after=wait)
+        return RetryLater("server_error", summary, retry_after=wait)
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-        return FixConfiguration("not_found", f"{answer}: correct `source`, or put the file there")
+        return FixConfiguration("not_found", f"{summary}; correct `source`, or publish the file there")
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return FixConfiguration("forbidden", f"{answer}: the URL needs other credentials, or has expired")
-    return FixConfiguration("unexpected_answer", f"{answer}, where 200 was expected")
+        return FixConfiguration("forbidden", f"{summary}; the URL needs other credentials, or has expired")
+    return FixConfiguration("unexpected_response", f"{summary}; expected 200")
 
 
 def retry_after(header: str | None) -> float | None:
-    """The seconds of a `Retry-After` header: a number or a date (RFC 9110, section 10.2.3); None when unreadable."""
+    """Return the seconds of a `Retry-After` header, a number or a date (RFC 9110, section 10.2.3); None if invalid."""
     if header is None:
         return None
     if re.fullmatch(r"\d{1,15}", header.strip(), re.ASCII):
@@ -223,5 +230,5 @@ def retry_after(header: str | None) -> float | None:
 
 
 def _unreachable(name: str, error: Exception) -> RetryLater:
-    what = "took too long" if isinstance(error, TimeoutError) else "can't be reached, or broke off"
-    return RetryLater("unreachable", f"`{name}` {what}; it is tried again", detail=type(error).__name__)
+    problem = "timed out" if isinstance(error, TimeoutError) else "can't be reached, or closed the connection"
+    return RetryLater("unreachable", f"`{name}` {problem}; will retry", detail=type(error).__name__)

@@ -1,4 +1,4 @@
-"""A regular file under one of the operator's directories. Nothing outside of them can be opened or even noticed."""
+"""Open regular files under the configured directories. Reveals nothing about paths outside of them."""
 
 import os
 import stat
@@ -9,34 +9,34 @@ from typing import Final
 from connectors.contract import FixConfiguration, RetryLater
 from connectors.kit.read_ahead import in_thread
 
-# Which directories there are is said to nobody: whoever makes jobs need not know the machine.
-ALLOW: Final = "its operator allows another with `entrepot up --files DIRECTORY` or ENTREPOT_FILE_ROOTS"
-FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+# Messages don't list the directories: users who create jobs need not know the machine.
+ALLOW_HINT: Final = "the operator can allow a directory with `entrepot up --files DIRECTORY` or ENTREPOT_FILE_ROOTS"
+OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 @dataclass(slots=True)
 class LocalSource:
-    """An open file and the place in it."""
+    """An open file and the read position."""
 
     name: str
     start: int
     total: int | None
     _descriptor: int
-    _at: int
-    _seen: tuple[int, int]  # size and modification time
+    _position: int
+    _last_status: tuple[int, int]  # size and modification time
     validator: str | None = None
 
     @property
     def modified(self) -> float:
-        """When the file was last written to, as far as it was read."""
-        return self._seen[1] / 1e9
+        """Return the modification time of the last read, in seconds since 1970."""
+        return self._last_status[1] / 1e9
 
     async def head(self, count: int) -> bytes:
-        """The first bytes of the file, wherever reading goes on."""
+        """Return the first bytes of the file, whatever the read position."""
         return await in_thread(lambda: os.pread(self._descriptor, count, 0))
 
     async def read(self, size: int) -> bytes:
-        """The next bytes; b"" at the end. Raises `RetryLater` when the file was written to, other than at its end."""
+        """Return the next bytes; b"" at the end. Raise `RetryLater` when the file changed other than by appending."""
         return await in_thread(lambda: self._read(size))
 
     async def close(self) -> None:
@@ -45,77 +45,76 @@ class LocalSource:
 
     def _read(self, size: int) -> bytes:
         try:
-            some = os.pread(self._descriptor, size, self._at)
-            now = os.fstat(self._descriptor)
+            chunk = os.pread(self._descriptor, size, self._position)
+            status = os.fstat(self._descriptor)
         except OSError as error:
             raise RetryLater("unreadable", f"`{self.name}` can't be read: {error.strerror}") from error
-        before, self._seen = self._seen, (now.st_size, now.st_mtime_ns)
-        if now.st_size < before[0] or (now.st_size == before[0] and now.st_mtime_ns != before[1]):
-            raise RetryLater("source_changing", f"`{self.name}` was changed while it was read")
-        self._at += len(some)
-        return some
+        (size, modified), self._last_status = self._last_status, (status.st_size, status.st_mtime_ns)
+        if status.st_size < size or (status.st_size == size and status.st_mtime_ns != modified):
+            raise RetryLater("source_changing", f"`{self.name}` changed during reading")
+        self._position += len(chunk)
+        return chunk
 
 
 async def open_local(source: str, roots: tuple[Path, ...], start: int) -> LocalSource:
-    """Open a file to be read from byte `start`; `FixConfiguration` says why it can't be."""
+    """Open a file at byte `start`. Raise `FixConfiguration` if it is not readable."""
     return await in_thread(lambda: _open(source, roots, start), LocalSource.close)
 
 
 def _open(source: str, roots: tuple[Path, ...], start: int) -> LocalSource:
     if not roots:
-        raise FixConfiguration(
-            "no_file_roots",
-            f"this service may read no local files; {ALLOW}",
-        )
+        raise FixConfiguration("no_file_roots", f"this service may not read local files; {ALLOW_HINT}")
     if "\0" in source or ".." in Path(source).parts:
         raise FixConfiguration("forbidden_path", "a path must not contain `..` or NUL")
-    descriptor = _descriptor(source, roots)
+    descriptor = _open_under(source, roots)
     try:
-        found = _regular(descriptor, source)
+        status = _regular_file_status(descriptor, source)
     except FixConfiguration:
         os.close(descriptor)
         raise
-    return LocalSource(source, start, found.st_size, descriptor, start, (found.st_size, found.st_mtime_ns))
+    return LocalSource(source, start, status.st_size, descriptor, start, (status.st_size, status.st_mtime_ns))
 
 
-def _regular(descriptor: int, source: str) -> os.stat_result:
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
+def _regular_file_status(descriptor: int, source: str) -> os.stat_result:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         raise FixConfiguration("not_a_file", f"`{source}` is not a regular file")
-    return found
+    return status
 
 
-def _descriptor(source: str, roots: tuple[Path, ...]) -> int:
+def _open_under(source: str, roots: tuple[Path, ...]) -> int:
     inside = False
-    for each in roots:
+    for root in roots:
         try:
-            root = each.resolve(strict=True)
-            path = (root / source).resolve(strict=True)
-            if path.is_relative_to(root):
-                return _walk(root, path.relative_to(root).parts)
+            resolved_root = root.resolve(strict=True)
+            path = (resolved_root / source).resolve(strict=True)
+            if path.is_relative_to(resolved_root):
+                return _open_path(resolved_root, path.relative_to(resolved_root).parts)
         except (FileNotFoundError, NotADirectoryError):
-            inside = inside or (each / source).is_relative_to(each)
-        except (OSError, RuntimeError) as error:  # permissions, loops of links, names that are too long
-            if (each / source).is_relative_to(each):
-                reason = error.strerror if isinstance(error, OSError) else "its links go round in circles"
+            inside = inside or (root / source).is_relative_to(root)
+        except (OSError, RuntimeError) as error:  # permissions, symlink loops, names that are too long
+            if (root / source).is_relative_to(root):
+                reason = error.strerror if isinstance(error, OSError) else "symbolic link loop"
                 raise FixConfiguration("unreadable", f"`{source}` can't be opened: {reason}") from error
     if inside:
         raise FixConfiguration(
-            "not_found", f"there is no file `{source}` in the directories this service may read; {ALLOW}"
+            "not_found", f"no file `{source}` in the directories that this service may read; {ALLOW_HINT}"
         )
-    raise FixConfiguration("forbidden_path", f"`{source}` is outside of the directories this service may read; {ALLOW}")
+    raise FixConfiguration(
+        "forbidden_path", f"`{source}` is outside the directories that this service may read; {ALLOW_HINT}"
+    )
 
 
-def _walk(root: Path, parts: tuple[str, ...]) -> int:
-    """Open step by step without following links, so that nothing can be swapped between the check and the opening."""
-    directory = os.open(root, FLAGS | os.O_DIRECTORY)
-    for each in parts[:-1]:
+def _open_path(root: Path, parts: tuple[str, ...]) -> int:
+    """Open component by component without following links: closes the race between the check and the open."""
+    directory = os.open(root, OPEN_FLAGS | os.O_DIRECTORY)
+    for part in parts[:-1]:
         try:
-            inner = os.open(each, FLAGS | os.O_DIRECTORY, dir_fd=directory)
+            inner = os.open(part, OPEN_FLAGS | os.O_DIRECTORY, dir_fd=directory)
         finally:
             os.close(directory)
         directory = inner
     try:
-        return os.open(parts[-1] if parts else ".", FLAGS, dir_fd=directory)
+        return os.open(parts[-1] if parts else ".", OPEN_FLAGS, dir_fd=directory)
     finally:
         os.close(directory)

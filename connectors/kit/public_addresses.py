@@ -1,6 +1,6 @@
-"""Which network addresses a connector may reach: by default only public ones, so that no job can explore the inside.
+"""Restrict connectors to public network addresses, so that a job can't probe the internal network (SSRF).
 
-The address that was checked is the one that is connected to, so a name can't change its address in between.
+The client connects to the address that was checked, so a DNS name can't change in between (DNS rebinding).
 """
 
 import socket
@@ -13,7 +13,7 @@ from aiohttp.resolver import ThreadedResolver
 from connectors.contract import FixConfiguration
 
 NAT64: Final = IPv6Network("64:ff9b::/96")
-RESERVED: Final = (  # which some versions of Python call global
+RESERVED: Final = (  # some versions of Python report these as global
     IPv4Network("192.0.0.0/24"),  # RFC 6890
     IPv6Network("fec0::/10"),  # site-local, RFC 3879
     IPv6Network("64:ff9b:1::/48"),  # translation within a network, RFC 8215
@@ -22,37 +22,37 @@ RESERVED: Final = (  # which some versions of Python call global
 
 
 def is_public(text: str) -> bool:
-    """Whether an IP address is one of the public internet, also where IPv6 only wraps an IPv4 address."""
+    """Whether an IP address is public; an IPv6 address that embeds an IPv4 address needs both to be public."""
     address = ip_address(text.split("%", 1)[0])
-    return all(map(_plainly_public, (address, *_wrapped(address))))
+    return all(map(_is_global, (address, *_embedded(address))))
 
 
-def _plainly_public(address: IPv4Address | IPv6Address) -> bool:
-    reserved = any(address in each for each in RESERVED)
+def _is_global(address: IPv4Address | IPv6Address) -> bool:
+    reserved = any(address in network for network in RESERVED)
     return address.is_global and not address.is_multicast and not reserved
 
 
-def _wrapped(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
+def _embedded(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
     if isinstance(address, IPv4Address):
         return []
-    inside = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    candidates = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
     if address in NAT64:
-        inside.append(IPv4Address(int(address) & 0xFFFFFFFF))
-    return [each for each in inside if each is not None]
+        candidates.append(IPv4Address(int(address) & 0xFFFFFFFF))
+    return [candidate for candidate in candidates if candidate is not None]
 
 
 def refuse_private(host: str) -> None:
-    """Raise `FixConfiguration` when `host` is an address itself, which no resolver gets to see, and isn't public."""
+    """Raise `FixConfiguration` if `host` is a literal address, which bypasses the resolver, and isn't public."""
     try:
         public = is_public(host.strip("[]"))
     except ValueError:
-        return  # a name: the resolver checks what it stands for
+        return  # a DNS name: the resolver checks its addresses
     if not public:
-        raise _private(host)
+        raise _private_address_error(host)
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves names, and refuses one that stands for any address that isn't public."""
+    """A resolver that refuses names with a non-public address."""
 
     def __init__(self, resolver: AbstractResolver | None = None) -> None:
         self._resolver = resolver or ThreadedResolver()
@@ -60,20 +60,20 @@ class PublicResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Every address of `host`, all of them public."""
-        found = await self._resolver.resolve(host, port, family)
-        if not all(is_public(each["host"]) for each in found):
-            raise _private(host)
-        return found
+        """Return all addresses of `host`; refuse the name if one isn't public."""
+        results = await self._resolver.resolve(host, port, family)
+        if not all(is_public(result["host"]) for result in results):
+            raise _private_address_error(host)
+        return results
 
     async def close(self) -> None:
-        """Nothing stays open."""
+        """Close the underlying resolver."""
         await self._resolver.close()
 
 
-def _private(host: str) -> FixConfiguration:
+def _private_address_error(host: str) -> FixConfiguration:
     return FixConfiguration(
         "private_address",
-        f"`{host}` is a private, local or reserved address, which this service doesn't fetch from; "
-        "its operator can allow it with ENTREPOT_ALLOW_PRIVATE_NETWORKS",
+        f"`{host}` is a private, local or reserved address; "
+        "the operator can allow such addresses with ENTREPOT_ALLOW_PRIVATE_NETWORKS",
     )

@@ -1,4 +1,4 @@
-"""Threads and read-ahead for connectors: the event loop stays free, and closing leaves nothing running behind."""
+"""Threads and read-ahead that keep the event loop responsive. Closing leaves no task or thread running."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -8,10 +8,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def in_thread(work: Callable[[], T], let_go: Callable[[T], Awaitable[None]] | None = None) -> T:
-    """Run `work` in a thread. A cancelled caller still waits for it to end: it may hold a file or a buffer.
+async def in_thread(work: Callable[[], T], dispose: Callable[[T], Awaitable[None]] | None = None) -> T:
+    """Run `work` in a thread. A cancelled caller still waits for its end: it may hold a file or a buffer.
 
-    What `work` then returns goes to `let_go`, as the caller never gets it.
+    After a cancellation the result goes to `dispose`, because the caller never receives it.
     """
     thread = asyncio.ensure_future(asyncio.to_thread(work))
     try:
@@ -19,25 +19,25 @@ async def in_thread(work: Callable[[], T], let_go: Callable[[T], Awaitable[None]
     except asyncio.CancelledError:
         with suppress(Exception):
             result = await thread
-            if let_go:
-                await let_go(result)
+            if dispose:
+                await dispose(result)
         raise
 
 
 async def read_ahead(source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-    """Yield what `source` yields, and let it work on the next one meanwhile. Closing closes `source`."""
+    """Yield the items of `source`, fetching one item ahead. Closing it closes `source`."""
     async with aclosing(source):
-        coming = asyncio.ensure_future(_next(source))
+        pending = asyncio.ensure_future(_next_item(source))
         try:
-            while (ready := await coming) is not None:
-                coming = asyncio.ensure_future(_next(source))
-                yield ready
+            while (item := await pending) is not None:
+                pending = asyncio.ensure_future(_next_item(source))
+                yield item
         finally:
-            coming.cancel()
-            await asyncio.wait([coming])
-            if not coming.cancelled():
-                coming.exception()  # seen: who closes doesn't ask for more
+            pending.cancel()
+            await asyncio.wait([pending])
+            if not pending.cancelled():
+                pending.exception()  # mark as retrieved: the consumer stopped early
 
 
-async def _next(source: AsyncGenerator[T, None]) -> T | None:
+async def _next_item(source: AsyncGenerator[T, None]) -> T | None:
     return await anext(source, None)

@@ -1,1 +1,1 @@
-"""The catalogue: one module for each provider."""
+"""The providers, one module each."""

@@ -1,1 +1,1 @@
-"""Text files to batches: unpack, transcode, cut, date."""
+"""Convert text files to batches: decompress, transcode, split, timestamp."""

@@ -1,6 +1,6 @@
-"""Undoes gzip and zstd as bytes arrive, a bounded piece at a time, and refuses archives that swell without end.
+"""Decompress gzip and zstd incrementally, in bounded chunks, and reject decompression bombs.
 
-A stream that stops in the middle is `RetryLater` (it may still be written); one that is broken is `FixConfiguration`.
+A truncated stream raises `RetryLater` (it may still be written); a corrupt one raises `FixConfiguration`.
 """
 
 import zlib
@@ -15,44 +15,45 @@ MAGIC: Final[dict[Compression, bytes]] = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb
 MAGIC_BYTES: Final = 4
 SUFFIXES: Final[dict[str, Compression]] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 CHUNK_BYTES: Final = 1024 * 1024
-ZSTD_SLICE: Final = 2048  # four bytes can stand for 128 KiB: so much input at once makes at most 64 MiB
+ZSTD_SLICE: Final = 2048  # four bytes can expand to 128 KiB, so one slice expands to at most 64 MiB
 ZSTD_WINDOW: Final = 128 * 1024 * 1024
-BOMB_FROM: Final = 64 * 1024 * 1024
-BOMB_RATIO: Final = 1000
+BOMB_MIN_BYTES: Final = 64 * 1024 * 1024  # no limit on the ratio below this output size
+MAX_EXPANSION_RATIO: Final = 1000
 
 
 class Decoder(Protocol):
-    """Raw bytes in, plain bytes out."""
+    """An incremental decompressor."""
 
     def feed(self, raw: bytes) -> None:
-        """Take the next raw bytes."""
+        """Add the next compressed bytes."""
         ...
 
     def read(self) -> bytes:
-        """Return the next plain bytes; b"" when more raw bytes are needed."""
+        """Return the next decompressed bytes; b"" when more input is needed."""
         ...
 
     def finish(self) -> None:
-        """Nothing more comes: raise `RetryLater` when the stream isn't complete."""
+        """Mark the end of the input. Raise `RetryLater` when the stream is incomplete."""
         ...
 
 
-def detect(asked: Compression | Literal["auto"], name: str, start: bytes) -> Compression:
-    """What a source is compressed with: as asked, by its name, or by its first bytes, which must agree."""
+def detect(configured: Compression | Literal["auto"], name: str, start: bytes) -> Compression:
+    """Return the compression of a source: configured, by file extension, or by its first bytes, which must match."""
     by_name = next((kind for suffix, kind in SUFFIXES.items() if name.lower().endswith(suffix)), None)
     by_bytes = next((kind for kind, magic in MAGIC.items() if start.startswith(magic)), None)
-    kind = asked if asked != "auto" else by_name or by_bytes or "none"
+    kind = configured if configured != "auto" else by_name or by_bytes or "none"
     if kind == "none" or not start or by_bytes == kind:
         return kind
-    origin = "is named like" if asked == "auto" else "is configured as"
-    found = by_bytes or "no compression known here"
+    origin = "has the file extension of" if configured == "auto" else "is configured as"
+    actual = by_bytes or "no known compression"
     raise FixConfiguration(
-        "wrong_compression", f"the source {origin} {kind}, but its first bytes show {found}; set `compression` to match"
+        "wrong_compression",
+        f"the source {origin} {kind}, but its first bytes show {actual}; set `compression` to match",
     )
 
 
 def decoder(kind: Compression) -> Decoder:
-    """A fresh decoder."""
+    """Return a new decoder."""
     match kind:
         case "none":
             return Uncompressed()
@@ -69,40 +70,40 @@ class Uncompressed:
         self._raw = b""
 
     def feed(self, raw: bytes) -> None:
-        """Take the next raw bytes."""
+        """Add the next compressed bytes."""
         self._raw = self._raw + raw if self._raw else raw
 
     def read(self) -> bytes:
-        """Return what was fed."""
+        """Return the input unchanged."""
         raw, self._raw = self._raw, b""
         return raw
 
     def finish(self) -> None:
-        """Always complete."""
+        """Accept any input as complete."""
 
 
 class _ExpansionLimit:
-    """Counts what goes in and what comes out."""
+    """Limits the ratio of output to input."""
 
     def __init__(self) -> None:
         self._raw = b""
-        self._taken = 0
-        self._given = 0
+        self._bytes_in = 0
+        self._bytes_out = 0
 
     def feed(self, raw: bytes) -> None:
-        """Take the next raw bytes."""
+        """Add the next compressed bytes."""
         self._raw = self._raw + raw if self._raw else raw
 
-    def _count(self, taken: int, piece: bytes) -> bytes:
-        self._taken += taken
-        self._given += len(piece)
-        if self._given > BOMB_FROM and self._given > BOMB_RATIO * self._taken:
+    def _count(self, consumed: int, chunk: bytes) -> bytes:
+        self._bytes_in += consumed
+        self._bytes_out += len(chunk)
+        if self._bytes_out > BOMB_MIN_BYTES and self._bytes_out > MAX_EXPANSION_RATIO * self._bytes_in:
             raise FixConfiguration(
                 "compression_bomb",
-                f"{self._taken:,} compressed bytes swelled to more than {self._given:,}: over {BOMB_RATIO} to 1 is "
-                "refused; unpack the file first if this is really meant",
+                f"decompressed size exceeds limit (possible zip bomb): {self._bytes_in:,} bytes expanded to more than "
+                f"{self._bytes_out:,}, over {MAX_EXPANSION_RATIO} to 1; if this is intended, decompress the file first",
             )
-        return piece
+        return chunk
 
 
 class Gzip(_ExpansionLimit):
@@ -114,27 +115,27 @@ class Gzip(_ExpansionLimit):
         self._members = 0
 
     def read(self) -> bytes:
-        """Return the next plain bytes; b"" when more raw bytes are needed."""
+        """Return the next decompressed bytes; b"" when more input is needed."""
         while self._raw:
             if self._member is None and self._members and not (raw := self._raw.lstrip(b"\0")):
-                self._raw = raw  # some tools pad behind the last member
+                self._raw = raw  # some tools pad after the last member with zeros
                 break
             member = self._member = self._member or zlib.decompressobj(wbits=31)
-            before = len(self._raw)
+            available = len(self._raw)
             try:
-                piece = member.decompress(self._raw, CHUNK_BYTES)
+                chunk = member.decompress(self._raw, CHUNK_BYTES)
             except zlib.error as error:
                 raise _corrupt("gzip", str(error)) from error
             self._raw = member.unconsumed_tail or member.unused_data
             if member.eof:
                 self._member = None
                 self._members += 1
-            if piece := self._count(before - len(self._raw), piece):
-                return piece
+            if chunk := self._count(available - len(self._raw), chunk):
+                return chunk
         return b""
 
     def finish(self) -> None:
-        """Raise `RetryLater` in the middle of a member."""
+        """Raise `RetryLater` if a member is incomplete."""
         if self._member is not None:
             raise _truncated("gzip")
 
@@ -145,32 +146,32 @@ class Zstd(_ExpansionLimit):
     def __init__(self) -> None:
         super().__init__()
         self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._at = 0
+        self._position = 0
 
     def feed(self, raw: bytes) -> None:
-        """Take the next raw bytes."""
-        self._raw = self._raw[self._at :] + raw
-        self._at = 0
+        """Add the next compressed bytes."""
+        self._raw = self._raw[self._position :] + raw
+        self._position = 0
 
     def read(self) -> bytes:
-        """Return the next plain bytes; b"" when more raw bytes are needed."""
-        while self._at < len(self._raw):
+        """Return the next decompressed bytes; b"" when more input is needed."""
+        while self._position < len(self._raw):
             frame = self._frame = self._frame or zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).decompressobj()
-            some = self._raw[self._at : self._at + ZSTD_SLICE]
+            part = self._raw[self._position : self._position + ZSTD_SLICE]
             try:
-                piece = frame.decompress(some)
+                chunk = frame.decompress(part)
             except zstandard.ZstdError as error:
                 raise _corrupt("zstd", str(error)) from error
-            taken = len(some) - len(frame.unused_data)
-            self._at += taken
+            consumed = len(part) - len(frame.unused_data)
+            self._position += consumed
             if frame.eof:
                 self._frame = None
-            if piece := self._count(taken, piece):
-                return piece
+            if chunk := self._count(consumed, chunk):
+                return chunk
         return b""
 
     def finish(self) -> None:
-        """Raise `RetryLater` in the middle of a frame."""
+        """Raise `RetryLater` if a frame is incomplete."""
         if self._frame is not None:
             raise _truncated("zstd")
 
@@ -178,12 +179,10 @@ class Zstd(_ExpansionLimit):
 def _truncated(kind: str) -> RetryLater:
     return RetryLater(
         "truncated",
-        f"the {kind} stream stops in the middle: what was complete is kept, and reading goes on behind it once the "
-        "rest is there; if the file isn't being written any more, put a complete one in its place",
+        f"truncated {kind} file: complete records are imported; will resume when the file grows; "
+        "if the file is no longer being written, replace it with a complete one",
     )
 
 
 def _corrupt(kind: str, detail: str) -> FixConfiguration:
-    return FixConfiguration(
-        "corrupt_compression", f"the {kind} stream is broken; put an intact file in its place", detail=detail
-    )
+    return FixConfiguration("corrupt_compression", f"corrupt {kind} file; replace it with an intact one", detail=detail)

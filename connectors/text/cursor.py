@@ -1,4 +1,4 @@
-"""The cursor of a source that is one long text: where the next record begins, and how to recognise the text."""
+"""The cursor of a text source: the position of the next record, and fingerprints that identify the text."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
@@ -7,16 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from connectors.contract import ConfigurationProblem, Cursor, FixConfiguration
-from connectors.kit.field_hints import UNKNOWN, no_such_field
+from connectors.kit.field_hints import UNKNOWN_FIELD, unknown_field_message
 from schemas.json_pointer import json_pointer
 
-SHOWN: Final = 100  # of what is wrong
-MAX_POSITION: Final = 2**62  # operating systems count bytes in 63 bits
+MAX_PROBLEMS: Final = 100
+MAX_POSITION: Final = 2**62  # file offsets have 63 bits
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
 
 
 class TextCursor(BaseModel):
-    """Right behind the last record that was kept. Offsets count bytes of the text, unpacked and as UTF-8."""
+    """The position after the last committed record. Offsets count bytes of the decompressed text in UTF-8."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -25,59 +25,58 @@ class TextCursor(BaseModel):
     head: Digest | None = None
     tail: Digest | None = None
     fields: tuple[str, ...] | None = Field(default=None, strict=False)
-    source_bytes: int = Field(
-        default=0, ge=0, le=MAX_POSITION
-    )  # of the source, as it lies there, already counted as read
-    plain: bool = False  # the source is this very text, so that reading can begin in its middle
-    open: bool = False  # the last record ended with the text, without a line end
+    source_bytes: int = Field(default=0, ge=0, le=MAX_POSITION)  # raw bytes of the source already counted as read
+    plain: bool = False  # the source is uncompressed UTF-8, so reading can start at an offset
+    open: bool = False  # the last record ended at the end of the text, without a line end
     validator: str | None = None  # the ETag or Last-Modified of an HTTP source
 
     def to_json(self) -> Mapping[str, Any]:
-        """As it is stored with the job."""
+        """Return the JSON object that is stored with the job."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
 START: Final = TextCursor()
-ADVICE: Final = "reset the cursor to {} to read from the start, or restore the one that was there"
+ADVICE: Final = "reset the cursor to {} to read from the start, or restore the previous one"
 
 
 def check_cursor(cursor: Cursor) -> tuple[ConfigurationProblem, ...]:
-    """Everything wrong with a cursor that a person edited; {} is always right."""
+    """Return the problems of an edited cursor; {} is always valid."""
     try:
         parsed = TextCursor.model_validate(dict(cursor))
     except ValidationError as error:
         return tuple(
-            ConfigurationProblem(json_pointer(*each["loc"]), "bad_cursor", f"{_said(each)}; {ADVICE}")
-            for each in error.errors()[:SHOWN]
+            ConfigurationProblem(json_pointer(*details["loc"]), "bad_cursor", f"{_message(details)}; {ADVICE}")
+            for details in error.errors()[:MAX_PROBLEMS]
         )
     return tuple(
-        ConfigurationProblem(f"/{field}", "bad_cursor", f"{message}; {ADVICE}") for field, message in _against(parsed)
+        ConfigurationProblem(f"/{field}", "bad_cursor", f"{message}; {ADVICE}")
+        for field, message in _contradictions(parsed)
     )[:1]
 
 
-def _said(error: ErrorDetails) -> str:
-    return no_such_field(TextCursor, error["loc"]) if error["type"] == UNKNOWN else error["msg"]
+def _message(error: ErrorDetails) -> str:
+    return unknown_field_message(TextCursor, error["loc"]) if error["type"] == UNKNOWN_FIELD else error["msg"]
 
 
-def _against(cursor: TextCursor) -> Iterator[tuple[str, str]]:
-    """Yield what contradicts itself: a cursor is the start, or stands behind a record, each of at least a byte."""
-    at = f"{cursor.byte:,} bytes"
+def _contradictions(cursor: TextCursor) -> Iterator[tuple[str, str]]:
+    """Yield contradictions. A cursor is the start, or follows records of at least one byte each."""
+    text_size = f"{cursor.byte:,} bytes"
     if cursor.byte and not (cursor.head and cursor.tail):
-        yield "byte", "a place in the text needs `head` and `tail` beside it"
+        yield "byte", "a position other than 0 requires `head` and `tail`"
     if not cursor.byte:
         for name in ("row", "head", "tail", "source_bytes", "open"):
             if getattr(cursor, name):
-                yield name, f"`{name}` says that something was read, and `byte` that nothing was"
+                yield name, f"`{name}` requires `byte` to be greater than 0"
     elif not cursor.row:
-        yield "row", f"{at} of text were read, and in them not one record"
+        yield "row", f"{text_size} of text must contain at least one record"
     elif cursor.row > cursor.byte:
-        yield "row", f"{cursor.row:,} records can't be in {at} of text"
+        yield "row", f"{text_size} of text can't contain {cursor.row:,} records"
     elif cursor.plain and cursor.source_bytes < cursor.byte:
-        yield "source_bytes", f"{at} of text can't come from {cursor.source_bytes:,} bytes of it"
+        yield "source_bytes", f"{text_size} of text can't come from a source of {cursor.source_bytes:,} bytes"
 
 
 def parse_cursor(cursor: Cursor) -> TextCursor:
-    """The cursor, or `FixConfiguration` that says what is wrong with it."""
+    """Parse a stored cursor or raise `FixConfiguration`."""
     if problems := check_cursor(cursor):
-        raise FixConfiguration("bad_cursor", f"the job's cursor at {problems[0].field}: {problems[0].message}")
+        raise FixConfiguration("bad_cursor", f"invalid cursor at {problems[0].field}: {problems[0].message}")
     return TextCursor.model_validate(dict(cursor))

@@ -1,49 +1,51 @@
-"""Any text encoding to UTF-8, as bytes arrive. What the encoding lacks stays visible as invalid UTF-8."""
+"""Transcode text to UTF-8 incrementally. Undecodable bytes become invalid UTF-8, which the parsers reject."""
 
 import codecs
 from typing import Final
 
 from connectors.contract import FixConfiguration
 
-MARK: Final = "\udcff"  # a lone surrogate: no valid text holds one, and its UTF-8 form is refused by every decoder
+MARKER: Final = "\udcff"  # a lone surrogate: never in valid text, and every UTF-8 decoder rejects it
 
 
-def _mark(error: UnicodeError) -> tuple[str, int]:
+def _mark_undecodable(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeDecodeError):
         raise error
-    return MARK, error.end
+    return MARKER, error.end
 
 
-codecs.register_error("entrepot.mark", _mark)
+codecs.register_error("entrepot.mark", _mark_undecodable)
 
 
 def is_utf8(encoding: str) -> bool:
-    """Whether text in `encoding` is UTF-8 as it is. Raises `LookupError` when no such encoding is known."""
+    """Whether text in `encoding` is valid UTF-8 as it is. Raise `LookupError` for an unknown encoding."""
     return codecs.lookup(encoding).name in {"utf-8", "utf-8-sig", "ascii"}
 
 
 class ToUtf8:
-    """Transcodes a stream. UTF-8 passes as it is, except that a byte-order mark at its start is noticed."""
+    """An incremental transcoder. UTF-8 passes unchanged."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
         self._decoder = None if is_utf8(encoding) else codecs.getincrementaldecoder(encoding)("entrepot.mark")
 
-    def convert(self, piece: bytes, *, final: bool) -> bytes:
-        """Return the UTF-8 of the next bytes; what isn't complete waits for the next call."""
+    def convert(self, data: bytes, *, final: bool) -> bytes:
+        """Return the next bytes as UTF-8. Incomplete characters wait for the next call."""
         if self._decoder is None:
-            return piece
+            return data
         try:
-            return self._decoder.decode(piece, final).encode("utf-8", "surrogatepass")
-        except UnicodeError as error:  # of those codecs that don't ask how to go on, as UTF-16 without a mark
+            return self._decoder.decode(data, final).encode("utf-8", "surrogatepass")
+        except UnicodeError as error:  # codecs that ignore error handlers, such as UTF-16 without a BOM
             raise FixConfiguration(
                 "wrong_encoding",
-                f"the text isn't {self._encoding}: {error}; set `encoding` to what it is, such as utf-16-le",
+                f"the text isn't valid {self._encoding}: {error}; set the correct `encoding`, such as utf-16-le",
             ) from error
 
 
-def after_bom(start: bytes) -> int:
-    """How many bytes of a byte-order mark a UTF-8 text starts with; raises when the mark is another encoding's."""
+def bom_length(start: bytes) -> int:
+    """Return the length of the UTF-8 byte-order mark. Raise `FixConfiguration` for the mark of UTF-16."""
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise FixConfiguration("wrong_encoding", "the text starts with the mark of UTF-16; set `encoding` to `utf-16`")
+        raise FixConfiguration(
+            "wrong_encoding", "the text starts with a UTF-16 byte-order mark; set `encoding` to `utf-16`"
+        )
     return len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0

@@ -1,4 +1,4 @@
-"""Recognises that what was read before is still there, by the first and the last 64 KiB up to a place."""
+"""Detect changes to the text before a cursor, by digests of its first and its last 64 KiB."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -10,25 +10,25 @@ DIGEST_BYTES: Final = 12
 
 @dataclass(slots=True)
 class Prefix:
-    """The text from its start up to byte `at`; or from a later place, when the beginning's digest is known."""
+    """The text before offset `at`, from its start or from a later offset if the digest of the start is known."""
 
     at: int = 0
     head: bytes = b""
     tail: bytes = b""
-    head_digest: str = ""  # given when `at` was not 0 at first; then `head` stays empty
+    head_digest: str = ""  # set if reading started after offset 0; then `head` stays empty
 
     def advance(self, text: bytes) -> None:
-        """Go on behind `text`."""
+        """Append `text` and advance the offset."""
         if not self.head_digest and len(self.head) < PREFIX_BYTES:
             self.head += text[: PREFIX_BYTES - len(self.head)]
         self.at += len(text)
         self.tail = text[-PREFIX_BYTES:] if len(text) >= PREFIX_BYTES else (self.tail + text)[-PREFIX_BYTES:]
 
     def digests(self) -> tuple[str, str]:
-        """The digest of the first 64 KiB (or fewer), and of the last."""
+        """Return the digests of the first and of the last 64 KiB (or fewer)."""
         return self.head_digest or digest(self.head), digest(self.tail)
 
 
 def digest(text: bytes) -> str:
-    """A short digest, in hexadecimal."""
+    """Return a short hexadecimal digest."""
     return blake2b(text, digest_size=DIGEST_BYTES).hexdigest()

@@ -1,6 +1,6 @@
-"""What every import of text files has in common, wherever they lie: reading them, and trying a configuration.
+"""Read text files from any source, and test a configuration.
 
-A provider brings a way to open its source; this module turns it into batches. It opens nothing by itself.
+A provider supplies a function that opens its source; this module converts the source to batches.
 """
 
 from collections import Counter
@@ -22,62 +22,62 @@ from connectors.text.formats.csv_grammar import Dialect
 from connectors.text.formats.json_array import JsonArray
 from connectors.text.formats.ndjson import Ndjson
 from connectors.text.formats.records import Format
-from connectors.text.reader import SOURCE_CHANGED, STRETCH, Reading, ReadPlan
+from connectors.text.reader import BLOCK_BYTES, SOURCE_CHANGED, ReadPlan, TextReader
 from connectors.text.timestamps import TimestampReader
 
 SAMPLE_BYTES: Final = 256 * 1024
-QUIET_SECONDS: Final = 600.0  # a writer that holds lines back for longer has most likely ended
+QUIET_SECONDS: Final = 600.0  # after this time without changes the writer has probably finished
 
 
 class Source(Protocol):
-    """Something open: its bytes, one after the other."""
+    """An open source of bytes."""
 
-    name: str  # for a person; never with credentials
-    start: int  # where the first byte that `read` gives lies
-    total: int | None  # bytes, when it is known
+    name: str  # for display; never with credentials
+    start: int  # offset of the first byte that `read` returns
+    total: int | None  # bytes, if known
     validator: str | None
 
     @property
     def modified(self) -> float | None:
-        """When it was last written to, in seconds since 1970; None when that isn't known."""
+        """The time of the last change in seconds since 1970; None if unknown."""
         ...
 
     async def head(self, count: int) -> bytes | None:
-        """The very first bytes; None when only later ones were asked for. They are not taken away from `read`."""
+        """Return the first bytes of the source without consuming them; None if it was opened at a later offset."""
         ...
 
     async def read(self, size: int) -> bytes:
-        """The next bytes; b"" at the end."""
+        """Return the next bytes; b"" at the end."""
         ...
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Close the source."""
         ...
 
 
-Open = Callable[[int, str | None], Awaitable[Source]]  # from this byte, if it is still this version; else from 0
+OpenSource = Callable[[int, str | None], Awaitable[Source]]  # at this offset, if the validator still matches; else at 0
 
 
 async def read_text(
-    config: TextConfig, path: str, cursor: TextCursor, limits: Limits, open_source: Open
+    config: TextConfig, path: str, cursor: TextCursor, limits: Limits, open_source: OpenSource
 ) -> AsyncGenerator[Batch, None]:
-    """Read the source named `path` from behind `cursor` to its end."""
+    """Read the source from `cursor` to its end. The extensions of `path` select format and compression."""
     can_seek = cursor.plain and cursor.byte >= 2 * PREFIX_BYTES and is_utf8(config.encoding)
     source = await open_source(cursor.byte - PREFIX_BYTES if can_seek else 0, cursor.validator)
     try:
-        reading = await _begin(config, path, cursor, limits, source)
-        while not reading.ended:
+        reader = await _start_reading(config, path, cursor, limits, source)
+        while not reader.ended:
             try:
-                batch = await in_thread(reading.next_batch)
-                if batch is None and not reading.ended:
-                    raw = await source.read(min(limits.batch_bytes, STRETCH))
-                    reading.feed(raw, may_go_on=not raw and _may_go_on(limits, source))
+                batch = await in_thread(reader.next_batch)
+                if batch is None and not reader.ended:
+                    raw = await source.read(min(limits.batch_bytes, BLOCK_BYTES))
+                    reader.feed(raw, may_continue=not raw and _may_continue(limits, source))
             except RetryLater:
-                while (batch := await in_thread(reading.salvage)) is not None:
-                    yield batch  # what could be read is kept
+                while (batch := await in_thread(reader.salvage)) is not None:
+                    yield batch  # complete records are imported
                 raise
             except ConnectorError:
-                if (batch := reading.flush()) is not None:
+                if (batch := reader.flush()) is not None:
                     yield batch
                 raise
             if batch is not None:
@@ -86,12 +86,14 @@ async def read_text(
         await source.close()
 
 
-def _may_go_on(limits: Limits, source: Source) -> bool:
-    """Whether a source that ended in the middle of a line may have been caught while it is written."""
-    return limits.comes_again and source.modified is not None and abs(limits.clock() - source.modified) < QUIET_SECONDS
+def _may_continue(limits: Limits, source: Source) -> bool:
+    """Whether a source with an unterminated last line may still be being written."""
+    return limits.recurring and source.modified is not None and abs(limits.clock() - source.modified) < QUIET_SECONDS
 
 
-async def _begin(config: TextConfig, path: str, cursor: TextCursor, limits: Limits, source: Source) -> Reading:
+async def _start_reading(
+    config: TextConfig, path: str, cursor: TextCursor, limits: Limits, source: Source
+) -> TextReader:
     head = await source.head(PREFIX_BYTES if source.start else MAGIC_BYTES)
     if source.start and head is not None and digest(head) != cursor.head:
         raise FixConfiguration("source_changed", SOURCE_CHANGED)
@@ -105,13 +107,13 @@ async def _begin(config: TextConfig, path: str, cursor: TextCursor, limits: Limi
         validator=source.validator,
         bytes_total=source.total,
     )
-    form = make_format(config, path, cursor, limits)
-    return Reading(plan, limits, cursor, source.start, (decoder(kind), ToUtf8(config.encoding)), form)
+    text_format = make_format(config, path, cursor, limits)
+    return TextReader(plan, limits, cursor, source.start, (decoder(kind), ToUtf8(config.encoding)), text_format)
 
 
 def make_format(config: TextConfig, path: str, cursor: TextCursor, limits: Limits) -> Format:
-    """The reader of the configured format, at the cursor."""
-    suffixes = [each for each in PurePosixPath(path.lower()).suffixes if each not in SUFFIXES]
+    """Return the parser of the configured format, at the cursor."""
+    suffixes = [suffix for suffix in PurePosixPath(path.lower()).suffixes if suffix not in SUFFIXES]
     suffix = suffixes[-1] if suffixes else ""
     name = FORMAT_SUFFIXES.get(suffix) if config.format == "auto" else config.format
     stamps = None
@@ -124,7 +126,7 @@ def make_format(config: TextConfig, path: str, cursor: TextCursor, limits: Limit
             delimiter = config.delimiter or ("\t" if suffix == ".tsv" else ",")
             fields = config.fields or cursor.fields
             if cursor.byte and not fields:
-                raise FixConfiguration("bad_cursor", "the job's cursor lacks `fields`; reset it to {}")
+                raise FixConfiguration("bad_cursor", "the cursor lacks `fields`; reset it to {}")
             if stamps and fields and stamps.field not in fields:
                 raise FixConfiguration("unknown_timestamp_field", unknown_field(stamps.field, fields))
             header_row = config.header_row and not cursor.byte
@@ -135,39 +137,39 @@ def make_format(config: TextConfig, path: str, cursor: TextCursor, limits: Limit
         case "json_array":
             return JsonArray(stamps, config.on_error, begun=cursor.byte > 0)
         case None:
-            known = ", ".join(FORMAT_SUFFIXES)
-            raise FixConfiguration("unknown_format", f"the name ends with none of {known}: set `format`")
+            expected = ", ".join(FORMAT_SUFFIXES)
+            raise FixConfiguration("unknown_format", f"unknown file extension; expected {expected}, or set `format`")
 
 
 async def check_text(
-    config: TextConfig, path: str, limits: Limits, open_source: Open
+    config: TextConfig, path: str, limits: Limits, open_source: OpenSource
 ) -> tuple[ConfigurationProblem, ...]:
-    """Read a sample and say what is wrong with the configuration, by field. Raises when the source can't be asked."""
+    """Parse a sample and return the problems of the configuration. Raise when the source can't be reached."""
     small = replace(limits, batch_bytes=min(SAMPLE_BYTES, limits.batch_bytes))
-    careful = config.model_copy(update={"on_error": "quarantine"})
-    batches = read_text(careful, path, START, small, open_source)
+    lenient = config.model_copy(update={"on_error": "quarantine"})
+    batches = read_text(lenient, path, START, small, open_source)
     try:
         batch = await anext(batches, None)
     except FixConfiguration as error:
         return (ConfigurationProblem(FIELD_OF.get(error.code, "/source"), error.code, error.message),)
     finally:
         await batches.aclose()
-    return _sampled(config, batch) if batch else ()
+    return _sample_problems(config, batch) if batch else ()
 
 
-def _sampled(config: TextConfig, batch: Batch) -> tuple[ConfigurationProblem, ...]:
+def _sample_problems(config: TextConfig, batch: Batch) -> tuple[ConfigurationProblem, ...]:
     columns = batch.cursor.get("fields", ())
-    if len(columns) == 1 and not config.fields and (others := [each for each in ";\t|," if each in columns[0]]):
+    if len(columns) == 1 and not config.fields and (candidates := [sign for sign in ";\t|," if sign in columns[0]]):
         return (
             ConfigurationProblem(
-                "/delimiter", "one_column", f"there is only one column; is the delimiter {others[0]!r}?"
+                "/delimiter", "one_column", f"found only one column; the delimiter may be {candidates[0]!r}"
             ),
         )
     if batch.count or not batch.rejects:
         return ()
-    code, _ = Counter(each.code for each in batch.rejects).most_common(1)[0]
-    first = next(each for each in batch.rejects if each.code == code)
-    message = f"none of the first {batch.read:,} records can be taken; {first.position} {first.reason}"
+    code, _ = Counter(reject.code for reject in batch.rejects).most_common(1)[0]
+    first = next(reject for reject in batch.rejects if reject.code == code)
+    message = f"none of the first {batch.read:,} records can be parsed; {first.position}: {first.reason}"
     return (ConfigurationProblem(FIELD_OF.get(code, "/source"), code, message),)
 
 

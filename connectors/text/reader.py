@@ -1,6 +1,6 @@
-"""Raw bytes of one source to batches: unpacks, transcodes, cuts into records, and keeps the cursor.
+"""Convert the raw bytes of a source to batches: decompress, transcode, parse, and advance the cursor.
 
-Does no I/O and knows no provider: whoever has the bytes feeds them. Meant to run in a thread, one call at a time.
+Does no I/O: the caller feeds the bytes. Runs in a thread, one call at a time.
 """
 
 from dataclasses import dataclass, field
@@ -9,20 +9,20 @@ from typing import Final
 from connectors.contract import Batch, FixConfiguration, Lane, Limits, Reject
 from connectors.text.compression import Decoder
 from connectors.text.cursor import TextCursor
-from connectors.text.encoding import ToUtf8, after_bom
+from connectors.text.encoding import ToUtf8, bom_length
 from connectors.text.fingerprint import Prefix
 from connectors.text.formats.records import MAX_REJECTS, Collector, Format, OnError, Parsed, Skipper
 
-STRETCH: Final = 1024 * 1024  # of text at a time: a column-wise parser is as fast on it, and holds less
+BLOCK_BYTES: Final = 1024 * 1024  # of text per parse call: parsing by column is as fast as with more
 SOURCE_CHANGED: Final = (
-    "the source isn't the one that was read before: what lies before the cursor is different now; restore it, or reset "
-    "the job's cursor to {} to read the new one from the start"
+    "the source has changed: its text before the cursor is different; restore it, or reset the job's cursor to {} "
+    "to read the new source from the start"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """What stays the same for a whole reading."""
+    """The constants of one pass through a source."""
 
     stream: str
     lane: Lane
@@ -34,22 +34,22 @@ class ReadPlan:
 
 
 @dataclass(slots=True)
-class Gathered:
-    """The stretches that will make the next batch."""
+class BatchBuffer:
+    """The parsed blocks of the next batch."""
 
     parts: list[Parsed] = field(default_factory=list)
     text_bytes: int = 0
     rejects: int = 0
 
     def add(self, part: Parsed) -> None:
-        """One more stretch."""
+        """Add a parsed block."""
         self.parts.append(part)
         self.text_bytes += max(part.consumed, len(part.payload) // 4)
         self.rejects += len(part.rejects)
 
 
-class Reading:
-    """One pass through a source, from a cursor to its end. `start` is where the text that will be fed begins."""
+class TextReader:
+    """One pass through a source, from a cursor to its end. `start` is the offset of the first byte that will be fed."""
 
     def __init__(
         self,
@@ -57,41 +57,41 @@ class Reading:
         limits: Limits,
         cursor: TextCursor,
         start: int,
-        unpack: tuple[Decoder, ToUtf8],
-        form: Format,
+        decoders: tuple[Decoder, ToUtf8],
+        text_format: Format,
     ) -> None:
         self._plan = plan
         self._batch_bytes = limits.batch_bytes
         self._record_bytes = limits.record_bytes
         self._cursor = cursor
-        self._decoder, self._transcoder = unpack
-        self._format = form
+        self._decoder, self._transcoder = decoders
+        self._format = text_format
         self._prefix = Prefix(start, head_digest=(cursor.head or "") if start else "")
-        self._to_check = cursor.byte - start  # bytes of text that were read before
-        self._raw_at = start
-        self._pieces: list[bytes] = []
-        self._held = 0
-        self._window = self._narrow = min(limits.batch_bytes, limits.record_bytes, STRETCH)
-        self._fed_all = self._text_ended = self._array_ended = self._leaves_rest = False
+        self._unverified = cursor.byte - start  # bytes of text before the cursor
+        self._raw_offset = start
+        self._chunks: list[bytes] = []
+        self._buffered = 0
+        self._window = self._narrow = min(limits.batch_bytes, limits.record_bytes, BLOCK_BYTES)
+        self._input_ended = self._text_ended = self._array_ended = self._keeps_incomplete = False
         self._row = cursor.row
-        self._gathered = Gathered()
+        self._buffer = BatchBuffer()
         self._skipping: tuple[Skipper, bytes] | None = None
         self._too_large = False
         self._stop: Reject | None = None
         self.ended = False
 
-    def feed(self, raw: bytes, *, may_go_on: bool = False) -> None:
-        """Take the next raw bytes of the source; b"" says that it ended.
+    def feed(self, raw: bytes, *, may_continue: bool = False) -> None:
+        """Add the next raw bytes of the source; b"" marks its end.
 
-        With `may_go_on` a last line that has no end is left for another time: it may be half of one.
+        With `may_continue` an unterminated last line is left for the next pass: it may be incomplete.
         """
-        self._leaves_rest = may_go_on and self._format.by_line
-        self._raw_at += len(raw)
+        self._keeps_incomplete = may_continue and self._format.line_based
+        self._raw_offset += len(raw)
         self._decoder.feed(raw)
-        self._fed_all = not raw
+        self._input_ended = not raw
 
     def next_batch(self) -> Batch | None:
-        """The next full batch, or what is left at the end. None: feed more, or `ended`."""
+        """Return the next full batch, or the remainder at the end. None: feed more input, or `ended`."""
         while not self._full() and not self.ended:
             if not self._fill():
                 return None
@@ -102,142 +102,144 @@ class Reading:
         return self.flush()
 
     def salvage(self) -> Batch | None:
-        """What is complete in what came before the source failed; to be called until it gives None."""
-        held = -1
-        while self._held not in {0, held} and not self._full():
-            held = self._held
+        """Return the complete records received before the source failed. Call it until it returns None."""
+        previous = -1
+        while self._buffered not in {0, previous} and not self._full():
+            previous = self._buffered
             self._parse()
         return self.flush()
 
     def flush(self) -> Batch | None:
-        """What was gathered so far, as a batch; None when that is nothing. Raises when `on_error: abort` ended it."""
-        gathered, self._gathered = self._gathered, Gathered()
-        if gathered.parts:
-            return self._batch(gathered)
+        """Return the buffered records as a batch; None if there are none. Raise if `on_error: abort` ended reading."""
+        buffer, self._buffer = self._buffer, BatchBuffer()
+        if buffer.parts:
+            return self._batch(buffer)
         if self._stop:
-            raise aborted(self._stop)
+            raise abort_error(self._stop)
         return None
 
     def _full(self) -> bool:
-        gathered = self._gathered
+        buffer = self._buffer
         return (
             bool(self._stop)
-            or gathered.text_bytes >= self._batch_bytes * 7 // 8
-            or gathered.rejects >= MAX_REJECTS
-            or (self._too_large and bool(gathered.parts))
+            or buffer.text_bytes >= self._batch_bytes * 7 // 8
+            or buffer.rejects >= MAX_REJECTS
+            or (self._too_large and bool(buffer.parts))
         )
 
     def _fill(self) -> bool:
-        """Have a window of text ready; False when raw bytes are needed first."""
-        while self._held < self._window and not self._text_ended:
-            piece = self._decoder.read()
-            if not piece:
-                if not self._fed_all:
+        """Buffer a window of text; False if more raw bytes are needed."""
+        while self._buffered < self._window and not self._text_ended:
+            chunk = self._decoder.read()
+            if not chunk:
+                if not self._input_ended:
                     return False
                 self._decoder.finish()
                 self._text_ended = True
-            self._take_text(self._transcoder.convert(piece, final=self._text_ended))
+            self._add_text(self._transcoder.convert(chunk, final=self._text_ended))
         return True
 
-    def _take_text(self, text: bytes) -> None:
-        if self._to_check:
-            known, text = text[: self._to_check], text[self._to_check :]
-            self._prefix.advance(known)
-            self._to_check -= len(known)
-            if not self._to_check and self._prefix.digests() != (self._cursor.head, self._cursor.tail):
+    def _add_text(self, text: bytes) -> None:
+        if self._unverified:
+            skipped = text[: self._unverified]
+            text = text[self._unverified :]
+            self._prefix.advance(skipped)
+            self._unverified -= len(skipped)
+            if not self._unverified and self._prefix.digests() != (self._cursor.head, self._cursor.tail):
                 raise FixConfiguration("source_changed", SOURCE_CHANGED)
-        if self._text_ended and self._to_check:
+        if self._text_ended and self._unverified:
             raise FixConfiguration("source_changed", SOURCE_CHANGED)
         if self._array_ended and text.strip():
-            raise FixConfiguration("trailing_text", "there is more text behind the `]` that closes the array")
+            raise FixConfiguration("trailing_text", "unexpected text after the `]` that closes the array")
         if text and not self._array_ended:
-            self._pieces.append(text)
-            self._held += len(text)
+            self._chunks.append(text)
+            self._buffered += len(text)
 
     def _parse(self) -> None:
-        text = b"".join(self._pieces)
-        self._look_at_start(text)
-        if self._prefix.at == 0 and (mark := after_bom(text)):
-            self._prefix.advance(text[:mark])
-            text = text[mark:]
+        text = b"".join(self._chunks)
+        self._check_continuation(text)
+        if self._prefix.at == 0 and (bom := bom_length(text)):
+            self._prefix.advance(text[:bom])
+            text = text[bom:]
         if self._skipping or self._too_large:
-            part, left = self._skip(text), False
+            parsed, left = self._skip(text), False
         else:
-            some = text[: self._record_bytes]
-            last = self._text_ended and len(some) == len(text)
-            final = last and not self._leaves_rest
-            part = self._format.parse(some, self._row + 1, final=final)
-            left = last and not final and not part.consumed and not part.stop
-            assert part.consumed or part.stop or not (final and text), "a format takes all of the last text"
-        if not part.ended:
-            self._prefix.advance(text[: part.consumed])
-        self._pieces = [text[part.consumed :]]
-        self._held = len(text) - part.consumed
-        self.ended = left or (self._text_ended and not text)  # a format has its say also where nothing is left
-        self._settle(part)
+            block = text[: self._record_bytes]
+            last = self._text_ended and len(block) == len(text)
+            final = last and not self._keeps_incomplete
+            parsed = self._format.parse(block, self._row + 1, final=final)
+            left = last and not final and not parsed.consumed and not parsed.stop
+            assert parsed.consumed or parsed.stop or not (final and text), "a format consumes all of the final text"
+        if not parsed.ended:
+            self._prefix.advance(text[: parsed.consumed])
+        self._chunks = [text[parsed.consumed :]]
+        self._buffered = len(text) - parsed.consumed
+        self.ended = left or (self._text_ended and not text)  # an empty final text is parsed once, too
+        self._settle(parsed)
 
-    def _settle(self, part: Parsed) -> None:
-        if part.read:
-            self._gathered.add(part)
-            self._row += part.read
-        self._stop = part.stop
-        if part.ended:
-            rest, self._pieces, self._held, self._array_ended = self._pieces, [], 0, True
-            self._take_text(b"".join(rest))
-        if part.consumed or part.stop or self._skipping:
+    def _settle(self, parsed: Parsed) -> None:
+        if parsed.read:
+            self._buffer.add(parsed)
+            self._row += parsed.read
+        self._stop = parsed.stop
+        if parsed.ended:
+            rest = self._chunks
+            self._chunks, self._buffered, self._array_ended = [], 0, True
+            self._add_text(b"".join(rest))
+        if parsed.consumed or parsed.stop or self._skipping:
             self._window = self._narrow
-        elif self._held > self._record_bytes:
+        elif self._buffered > self._record_bytes:
             self._too_large = True
         else:
-            self._window = min(2 * self._held, self._record_bytes) + 1
+            self._window = min(2 * self._buffered, self._record_bytes) + 1
 
     def _skip(self, text: bytes) -> Parsed:
-        """Go through a record that is too large to hold; what it is called is known at its end."""
+        """Skip a record that is too large to buffer. Its end decides the reject."""
         self._too_large = False
         skipper, excerpt = self._skipping = self._skipping or (
             self._format.skipper(text),
             text[: self._record_bytes],
         )
-        consumed, ended = skipper.skip(text, final=self._text_ended and not self._leaves_rest)
+        consumed, ended = skipper.skip(text, final=self._text_ended and not self._keeps_incomplete)
         if not ended:
             return Parsed(consumed)
         self._skipping = None
-        code, reason = skipper.complaint
+        code, reason = skipper.rejection
         if code == "record_too_large":
             reason = f"{reason} ({self._record_bytes:,} bytes)"
         collector = Collector(self._format.noun, self._row + 1, self._plan.on_error)
         collector.reject(code, reason, excerpt)
         return collector.parsed(consumed)
 
-    def _look_at_start(self, text: bytes) -> None:
-        """A last record without a line end was taken as complete; what is there now has to agree."""
+    def _check_continuation(self, text: bytes) -> None:
+        """Fail if an unterminated record that was accepted as complete has been continued."""
         continued = self._cursor.open and self._prefix.at == self._cursor.byte and not text.startswith((b"\n", b"\r"))
         if continued and text:
             raise FixConfiguration(
-                "source_changed", f"the last record, taken as complete, was continued: {SOURCE_CHANGED}"
+                "source_changed", f"the last record was accepted as complete and then continued: {SOURCE_CHANGED}"
             )
 
-    def _batch(self, gathered: Gathered) -> Batch:
-        parts, plan = gathered.parts, self._plan
-        read = sum(each.read for each in parts)
-        counted, self._cursor = self._cursor.source_bytes, self._behind()
+    def _batch(self, buffer: BatchBuffer) -> Batch:
+        parts, plan = buffer.parts, self._plan
+        read = sum(part.read for part in parts)
+        counted, self._cursor = self._cursor.source_bytes, self._next_cursor()
         return Batch(
             stream=plan.stream,
             lane=plan.lane,
             source=plan.source,
-            payload=b"".join(each.payload for each in parts),
-            count=sum(each.count for each in parts),
-            timestamps=b"".join(each.timestamps for each in parts),
+            payload=b"".join(part.payload for part in parts),
+            count=sum(part.count for part in parts),
+            timestamps=b"".join(part.timestamps for part in parts),
             first_row=self._row - read + 1,
             read=read,
             cursor=self._cursor.to_json(),
-            rejects=tuple(reject for each in parts for reject in each.rejects),
-            rejects_dropped=sum(each.dropped for each in parts),
+            rejects=tuple(reject for part in parts for reject in part.rejects),
+            rejects_dropped=sum(part.dropped for part in parts),
             bytes_read=self._cursor.source_bytes - counted,
             bytes_total=plan.bytes_total,
         )
 
-    def _behind(self) -> TextCursor:
+    def _next_cursor(self) -> TextCursor:
         head, tail = self._prefix.digests()
         fields = self._format.fields
         return TextCursor(
@@ -246,17 +248,17 @@ class Reading:
             head=head,
             tail=tail,
             fields=tuple(fields) if fields else None,
-            source_bytes=max(self._raw_at, self._cursor.source_bytes),
+            source_bytes=max(self._raw_offset, self._cursor.source_bytes),
             plain=self._plan.plain,
-            open=self._format.by_line and self._text_ended and not self._prefix.tail.endswith(b"\n"),
+            open=self._format.line_based and self._text_ended and not self._prefix.tail.endswith(b"\n"),
             validator=self._plan.validator,
         )
 
 
-def aborted(stop: Reject) -> FixConfiguration:
-    """What `on_error: abort` says."""
+def abort_error(stop: Reject) -> FixConfiguration:
+    """Return the error for the record that ends reading with `on_error: abort`."""
     return FixConfiguration(
         "record_rejected",
-        f"{stop.position} {stop.reason}; correct the source, or set `on_error` to `quarantine` or `drop`",
+        f"{stop.position}: {stop.reason}; correct the source, or set `on_error` to `quarantine` or `drop`",
         detail=stop.code,
     )

@@ -1,4 +1,4 @@
-"""When a record happened, as a stream is configured to say it."""
+"""Parse the configured timestamp field of a record."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from schemas.timestamps import ParseTimestamp, timestamp_parser
 from schemas.topics import FUTURE_BOUND_MS
 
 
-class UnusableTimestamp(ValueError):
-    """A timestamp that a record can't be dated with: `code` is stable, the message is for a person."""
+class InvalidRecord(ValueError):
+    """A record is rejected, usually for its timestamp. `code` is stable; the message is for users."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -21,7 +21,7 @@ class UnusableTimestamp(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TimestampReader:
-    """The field that holds the timestamp of a record, and its formats, which are tried in turn."""
+    """Parses the timestamp field of records, trying the formats in order."""
 
     field: str
     formats: tuple[str, ...]
@@ -33,34 +33,34 @@ class TimestampReader:
         object.__setattr__(self, "_parse", timestamp_parser(self.formats, self.zone))
 
     def latest(self) -> int:
-        """Return the last microsecond that isn't too far in the future."""
+        """Return the latest accepted timestamp in microseconds."""
         return int(self.clock() * 1_000_000) + FUTURE_BOUND_MS * 1_000
 
     def micros(self, value: object) -> int:
-        """Return the microseconds of one value; raise `UnusableTimestamp` when there are none."""
+        """Return the microseconds since 1970 of a value, or raise `InvalidRecord`."""
         if value is None or (isinstance(value, str) and not value.strip()):
-            raise UnusableTimestamp(
-                "missing_timestamp", f"`{self.field}` is empty or missing: every record needs a timestamp"
+            raise InvalidRecord(
+                "missing_timestamp", f"`{self.field}` is empty or missing; every record needs a timestamp"
             )
         micros = self._parse(value)
         if micros is None:
-            raise UnusableTimestamp(
-                "bad_timestamp", f"`{self.field}` is {shown(value)}, which is not {self._expected()}"
+            raise InvalidRecord(
+                "bad_timestamp", f"`{self.field}` is {format_value(value)}; expected {self._expected()}"
             )
         if micros > self.latest():
-            raise UnusableTimestamp(
-                "future_timestamp", f"`{self.field}` is {shown(value)}: more than 24 hours in the future"
+            raise InvalidRecord(
+                "future_timestamp", f"`{self.field}` is {format_value(value)}, more than 24 hours in the future"
             )
         return micros
 
     def _expected(self) -> str:
-        return " nor ".join("an ISO 8601 date and time" if form == "auto" else f"`{form}`" for form in self.formats)
+        return " or ".join("an ISO 8601 date and time" if name == "auto" else f"`{name}`" for name in self.formats)
 
 
-JSON_WORDS: Final = MappingProxyType({"None": "null", "True": "true", "False": "false"})
+JSON_LITERALS: Final = MappingProxyType({"None": "null", "True": "true", "False": "false"})
 
 
-def shown(value: object) -> str:
-    """A value as a message may hold it: short, and on one line."""
-    text = JSON_WORDS.get(repr(value)) or repr(value)
+def format_value(value: object) -> str:
+    """Format a value for a message: short, and on one line."""
+    text = JSON_LITERALS.get(repr(value)) or repr(value)
     return text if len(text) <= 80 else text[:77] + "…"

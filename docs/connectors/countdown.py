@@ -1,4 +1,4 @@
-"""Countdowns, to show what a connector is made of. Their interface is documented at en.wikipedia.org/wiki/Countdown."""
+"""A countdown, as an example of a connector. Its interface is documented at en.wikipedia.org/wiki/Countdown."""
 
 from collections.abc import AsyncIterator
 from typing import Final
@@ -9,25 +9,25 @@ from connectors.contract import Batch, ConfigurationProblem, Connector, Cursor, 
 
 
 class Config(BaseModel):
-    """Where a countdown begins, and which stream its numbers go into."""
+    """The start of a countdown, and the stream that its numbers go into."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    stream: str = Field(title="Stream", description="that the numbers go into", examples=["launch"], pattern="^[a-z]+$")
+    stream: str = Field(title="Stream", description="name of the stream", examples=["launch"], pattern="^[a-z]+$")
     begin: int = Field(title="Begin", description="the number to count down from", examples=[10], ge=0, le=1_000_000)
 
 
 def _job_types() -> tuple[JobType, ...]:
-    return (JobType("import", "import", "Count down", "Reads the numbers down to zero.", Config, check, read),)
+    return (JobType("import", "import", "Count down", "Imports the numbers down to zero.", Config, check, read),)
 
 
 async def check(config: Config, limits: Limits) -> tuple[ConfigurationProblem, ...]:
-    """Find nothing wrong: what could be is said by `Config`, and there is no provider to ask."""
+    """Report no problems: `Config` validates everything, and there is no provider to contact."""
     return ()
 
 
 async def read(config: Config, cursor: Cursor, limits: Limits) -> AsyncIterator[Batch]:
-    """Yield the numbers behind the cursor, each as a batch of its own."""
+    """Yield the numbers after the cursor, one per batch."""
     for row in range(cursor.get("row", 0) + 1, config.begin + 2):
         line = b'{"number":%d}\n' % (config.begin + 1 - row)
         yield Batch(config.stream, "backfill", "a countdown", line, 1, b"", first_row=row, read=1, cursor={"row": row})

@@ -1,4 +1,4 @@
-"""Reading a file from any batch's cursor gives exactly the tail of reading it from the start."""
+"""Resuming from the cursor of any batch gives exactly the remaining records."""
 
 import gzip
 from typing import Any
@@ -56,7 +56,7 @@ MESSAGES = st.dictionaries(
     st.sampled_from(["at", "a", "b", '"{[']),
     st.one_of(CELLS, NESTED, st.integers(-(2**63), 2**64 - 1), st.none(), st.just("2020-01-01")),
     max_size=4,
-).map(lambda each: {"at": "2020-01-01"} | each)
+).map(lambda message: {"at": "2020-01-01"} | message)
 
 
 @st.composite
@@ -69,7 +69,7 @@ def ndjson_texts(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def array_texts(draw: st.DrawFn) -> bytes:
-    pretty = MESSAGES.map(lambda each: orjson.dumps(each, option=orjson.OPT_INDENT_2))
+    pretty = MESSAGES.map(lambda message: orjson.dumps(message, option=orjson.OPT_INDENT_2))
     bad = st.sampled_from(
         [b'{"at":NaN}', b'{"a" 1}', b'{"a":"\xff"}', b'{"at":"2020-01-01","x":"' + b"]" * 400 + b'"}']
     )
@@ -78,28 +78,28 @@ def array_texts(draw: st.DrawFn) -> bytes:
     return b" [ " + draw(st.sampled_from([b",", b" ,\r\n\t"])).join(objects) + end
 
 
-def holds_together(outcome: Outcome) -> None:
-    """The sum rule, and that batches follow each other without a gap."""
+def check_invariants(outcome: Outcome) -> None:
+    """Check the sum of the counts of each batch, and that batches have no gaps."""
     row = 1
-    for each in outcome.batches:
-        assert each.first_row == row
-        assert each.read == each.count + len(each.rejects) + each.rejects_dropped + each.duplicate + each.omitted
-        assert each.payload.count(b"\n") == each.count
-        assert len(each.timestamps) in {0, 8 * each.count}
-        assert all(type(orjson.loads(line)) is dict for line in each.payload.splitlines())
-        row += each.read
+    for batch in outcome.batches:
+        assert batch.first_row == row
+        assert batch.read == batch.count + len(batch.rejects) + batch.rejects_dropped + batch.duplicate + batch.omitted
+        assert batch.payload.count(b"\n") == batch.count
+        assert len(batch.timestamps) in {0, 8 * batch.count}
+        assert all(type(orjson.loads(line)) is dict for line in batch.payload.splitlines())
+        row += batch.read
 
 
-def resumes(data: bytes, path: str, limits: Limits, **config: Any) -> None:
+def check_resuming(data: bytes, path: str, limits: Limits, **config: Any) -> None:
     note(f"{data!r} as {path}")
     whole = read_all(data, path, limits=limits, **config)
-    holds_together(whole)
+    check_invariants(whole)
     for at in range(1, len(whole.batches) + 1, 1 + len(whole.batches) // 5):
         cursor = orjson.loads(orjson.dumps(dict(whole.batches[at - 1].cursor)))
         tail = read_all(data, path, cursor, limits, **config)
         expected = Outcome(whole.batches[at:], whole.error)
         assert tail.records == expected.records
-        assert sum(each.read for each in tail.batches) == sum(each.read for each in expected.batches)
+        assert sum(batch.read for batch in tail.batches) == sum(batch.read for batch in expected.batches)
 
 
 PACKED = {"": lambda data: data, ".gz": gzip.compress, ".zst": zstandard.compress}
@@ -110,35 +110,35 @@ fields = st.sampled_from([None, "at"])
 
 @settings(deadline=None, max_examples=40)
 @given(csv_texts(), packings, policies, fields, LIMITS)
-def test_csv_goes_on_exactly_behind_every_cursor(
+def test_csv_resumes_from_every_cursor(
     data: bytes, packing: str, on_error: str, field: str | None, limits: Limits
 ) -> None:
-    resumes(PACKED[packing](data), f"a.csv{packing}", limits, on_error=on_error, timestamp_field=field)
+    check_resuming(PACKED[packing](data), f"a.csv{packing}", limits, on_error=on_error, timestamp_field=field)
 
 
 @settings(deadline=None, max_examples=40)
 @given(ndjson_texts(), packings, policies, fields, LIMITS)
-def test_ndjson_goes_on_exactly_behind_every_cursor(
+def test_ndjson_resumes_from_every_cursor(
     data: bytes, packing: str, on_error: str, field: str | None, limits: Limits
 ) -> None:
-    resumes(PACKED[packing](data), f"a.ndjson{packing}", limits, on_error=on_error, timestamp_field=field)
+    check_resuming(PACKED[packing](data), f"a.ndjson{packing}", limits, on_error=on_error, timestamp_field=field)
 
 
 @settings(deadline=None, max_examples=40)
 @given(array_texts(), packings, policies, fields, LIMITS)
-def test_a_json_array_goes_on_exactly_behind_every_cursor(
+def test_a_json_array_resumes_from_every_cursor(
     data: bytes, packing: str, on_error: str, field: str | None, limits: Limits
 ) -> None:
-    resumes(PACKED[packing](data), f"a.json{packing}", limits, on_error=on_error, timestamp_field=field)
+    check_resuming(PACKED[packing](data), f"a.json{packing}", limits, on_error=on_error, timestamp_field=field)
 
 
 @settings(deadline=None, max_examples=40)
 @given(csv_texts(), LIMITS)
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
-def test_other_encodings_give_what_utf8_gives(encoding: str, data: bytes, limits: Limits) -> None:
+def test_other_encodings_give_the_records_of_utf8(encoding: str, data: bytes, limits: Limits) -> None:
     text = data.decode("utf-8-sig", errors="ignore")
     converted = text.encode(encoding)
-    resumes(converted, "a.csv", limits, encoding=encoding)
+    check_resuming(converted, "a.csv", limits, encoding=encoding)
     assert (
         read_all(converted, limits=limits, encoding=encoding).records == read_all(text.encode(), limits=limits).records
     )
@@ -146,6 +146,6 @@ def test_other_encodings_give_what_utf8_gives(encoding: str, data: bytes, limits
 
 @settings(deadline=None, max_examples=40)
 @given(csv_texts(), LIMITS, LIMITS)
-def test_where_batches_are_cut_makes_no_difference(data: bytes, one: Limits, other: Limits) -> None:
-    limits = [Limits(batch_bytes=each.batch_bytes, record_bytes=1000, clock=lambda: NOW) for each in (one, other)]
+def test_batch_boundaries_make_no_difference(data: bytes, one: Limits, other: Limits) -> None:
+    limits = [Limits(batch_bytes=size.batch_bytes, record_bytes=1000, clock=lambda: NOW) for size in (one, other)]
     assert read_all(data, limits=limits[0]).records == read_all(data, limits=limits[1]).records

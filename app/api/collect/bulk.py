@@ -24,7 +24,7 @@ from app.api.routing.responses import answer
 from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Routes
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
 from connectors.contract import ConnectorError
-from connectors.providers.collect import ANOTHER_BODY, Config, read_upload
+from connectors.providers.collect import KEY_REUSED, Config, read_upload
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Completed, Failed, Job, JobState, NoJob, Running
 from schemas.commands import CreateJob, ReportError, ResumeJob
@@ -161,7 +161,7 @@ async def _compared(call: RequestContext[BulkQuery, None], job: Job, source: Req
     try:
         async for batch in read_upload(config, orjson.loads(job.cursor), call.api.limits, source):
             if batch.read:
-                raise _refused(*ANOTHER_BODY, job.job_id, 0)
+                raise _refused(*KEY_REUSED, job.job_id, 0)
     except ConnectorError as error:
         raise _refused(error.code, error.message, job.job_id, 0) from error
     counts = job.total_counts
@@ -195,6 +195,6 @@ def _stopped(job_id: str, status: str) -> ApiProblem:
 
 
 def _refused(code: str, message: str, job_id: str | None, kept: int) -> ApiProblem:
-    status = 422 if code == ANOTHER_BODY[0] else 400
+    status = 422 if code == KEY_REUSED[0] else 400
     more: dict[str, Any] = {"upload_id": job_id, "message_count": kept}
     return ApiProblem(status, code, message, more=more if job_id else {})

@@ -31,7 +31,7 @@ from app.records.message_batches import Origin, message_records, reject_records
 from app.store.idempotency import IdempotencyRecord
 from connectors.contract import Batch, Reject
 from connectors.kit.read_ahead import in_thread
-from connectors.text.formats.added import with_fields
+from connectors.text.formats.append_fields import append_fields
 from connectors.text.formats.json_body import MAX_MESSAGES, MalformedBody, parse_body
 from connectors.text.formats.records import MAX_REJECTS, Parsed
 from connectors.text.timestamps import TimestampReader
@@ -163,7 +163,7 @@ async def _parsed(call: RequestContext[CollectQuery, None], body: bytes) -> tupl
 
     def parse() -> tuple[Parsed, bytes]:
         found = parse_body(body, on_error, stamps, int(now * 1_000_000))
-        return found, with_fields(found.payload, appended) if found.count <= MAX_MESSAGES else b""
+        return found, append_fields(found.payload, appended) if found.count <= MAX_MESSAGES else b""
 
     try:
         return parse() if len(body) < LARGE_BYTES else await in_thread(parse)
@@ -174,7 +174,8 @@ async def _parsed(call: RequestContext[CollectQuery, None], body: bytes) -> tupl
 def _stopped(reject: Reject) -> ApiProblem:
     number = reject.position.removeprefix("element ")
     pointer = f"/{int(number) - 1}"
-    detail = f"{reject.position} {reject.reason}; nothing was kept. Correct it, or set `on_error` to quarantine or drop"
+    action = "nothing was imported; correct it, or set `on_error` to `quarantine` or `drop`"
+    detail = f"{reject.position}: {reject.reason}; {action}"
     return ApiProblem(400, reject.code, detail, errors=[FieldError(pointer, reject.code, reject.reason)])
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from connectors.kit.field_hints import UNKNOWN, no_such_field
+from connectors.kit.field_hints import UNKNOWN_FIELD, unknown_field_message
 from schemas.json_pointer import json_pointer
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -100,8 +100,8 @@ def field_errors(error: ValidationError, prefix: str = "", *, model: type[BaseMo
 
 
 def _message(error: ErrorDetails, model: type[BaseModel] | None) -> str:
-    if error["type"] == UNKNOWN:
-        return no_such_field(model, error["loc"])
+    if error["type"] == UNKNOWN_FIELD:
+        return unknown_field_message(model, error["loc"])
     return error["msg"].removeprefix("Value error, ")
 
 

@@ -71,7 +71,7 @@ async def read_sample(config: Config, limits: Limits, source: RequestSource) -> 
     except ConnectorError as error:
         raise ApiProblem(400, error.code, error.message) from error
     if not sample.lines:
-        why = "".join(f": {each.position} {each.reason}" for each in sample.tally.first[:1])
+        why = "".join(f": {each.position}: {each.reason}" for each in sample.tally.first[:1])
         raise ApiProblem(400, "no_messages", f"the sample holds no message that could be taken{why}")
     return sample
 

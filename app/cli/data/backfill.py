@@ -90,7 +90,7 @@ def _print(preview: Mapping[str, Any]) -> None:
     for warning in preview["warnings"]:
         click.echo(f"warning: {hanging(visible(warning['message']), len('warning: '))}")
     for reject in preview["sample"]["first_rejects"] if preview["sample"] else ():
-        click.echo(visible(f"  {reject['position']} {reject['reason']}"))
+        click.echo(visible(f"  {reject['position']}: {reject['reason']}"))
     for fault in preview["sample"]["faults"] if preview["sample"] else ():
         click.echo(
             visible(f"  {fault['part']}: {fault['code']}, for example {fault['example']} ({fault['messages']:,} times)")

@@ -127,7 +127,7 @@ async def collect(
         result = await _sent(session, stream, upload, query | more if upload.route == "bulk" else query, key)
         rows.append({"file": upload.name, **result})
         for rejected in result["first_rejects"]:
-            click.echo(visible(f"{upload.name}: {rejected['position']} {rejected['reason']}"), err=True)
+            click.echo(visible(f"{upload.name}: {rejected['position']}: {rejected['reason']}"), err=True)
     for row in rows if wait and not dry_run else ():
         await wait_ingested(session, row["upload_id"], lane)
     show(rows, session.output, COLUMNS)

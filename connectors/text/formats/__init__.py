@@ -1,1 +1,1 @@
-"""How bytes become records, one file per format. Reads nothing by itself."""
+"""Parsers that split text into records, one module per format. They do no I/O."""

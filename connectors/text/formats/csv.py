@@ -1,6 +1,7 @@
-"""CSV (RFC 4180) to NDJSON, every value a string exactly as found. A fast path by column, an exact one by row.
+"""Convert CSV (RFC 4180) to NDJSON. Every value stays a string, byte for byte.
 
-The fast path takes a stretch of well-formed records or declines it; both paths give the same bytes.
+The fast path converts blocks of well-formed records by column, or declines; the exact path parses row by row. Both
+produce the same bytes.
 """
 
 from collections.abc import Sequence
@@ -11,22 +12,22 @@ import orjson
 from connectors.contract import FixConfiguration
 from connectors.text.formats.csv_grammar import UNCLOSED, CsvSkipper, Dialect, Grammar, Row
 from connectors.text.formats.records import Collector, OnError, Parsed
-from connectors.text.timestamps import TimestampReader, UnusableTimestamp
+from connectors.text.timestamps import InvalidRecord, TimestampReader
 
 MAX_COLUMNS: Final = 10_000
 MAX_HEADER_BYTES: Final = 256 * 1024
-MAX_NAMES_BYTES: Final = 240 * 1024  # names stand in the cursor, which has at most 256 KiB
-LONG: Final = 1 << 30
-SHORT: Final = 32 * 1024  # a stretch in trouble is halved down to this before its rows are looked at one by one
-WIDE: Final = 500  # columns from which on rows are faster one by one; each column would hold some 10 KB, too
-SWELL: Final = 4  # field names are repeated in every record: a stretch may grow by so much on the average
+MAX_NAMES_BYTES: Final = 240 * 1024  # the cursor holds the names, and is limited to 256 KiB
+MAX_BLOCK_BYTES: Final = 1 << 30
+MIN_BLOCK_BYTES: Final = 32 * 1024  # a block with invalid records is halved down to this size, then parsed row by row
+MAX_FAST_COLUMNS: Final = 500  # above this, parsing by row is faster; every column also costs about 10 KB
+MAX_GROWTH: Final = 4  # average output bytes per input byte of a block: every record repeats the field names
 
 
 class Csv:
-    """Reads one CSV text. Without `fields` the first row names them; `header_row` says whether there is one."""
+    """Parses one CSV text. `fields` overrides the names in the header row, if `header_row` announces one."""
 
     noun: Final = "row"
-    by_line: Final = True
+    line_based: Final = True
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class Csv:
     ) -> None:
         self._dialect = dialect
         self._quote = dialect.quote
-        self._stretch = LONG
+        self._block_bytes = MAX_BLOCK_BYTES
         self._grammar = Grammar(dialect)
         self._timestamps = timestamps
         self._on_error = on_error
@@ -48,67 +49,71 @@ class Csv:
 
     @property
     def fields(self) -> Sequence[str] | None:
-        """The field names."""
+        """The field names, once known."""
         return self._fields
 
     def skipper(self, text: bytes) -> "CsvSkipper":
-        """Begin to skip the record at the front of `text`."""
+        """Return a skipper for the record at the front of `text`."""
         if self._awaits_header:
             raise _header_too_long(len(text))
         return CsvSkipper(self._dialect)
 
     def parse(self, text: bytes, first: int, *, final: bool) -> Parsed:
-        """Read the complete records at the front of `text`."""
+        """Parse the complete records at the front of `text`."""
         if self._awaits_header:
-            return self._header(text, final=final)
-        if len(self._fields or ()) > WIDE:
+            return self._parse_header(text, final=final)
+        if len(self._fields or ()) > MAX_FAST_COLUMNS:
             return self._exact(text, first, final=final)
-        taken = self._bounded(text)
+        block = self._bounded(text)
         while True:
-            end = self._grammar.well_formed(taken)
-            if len(taken) == len(text) and final and not (self._quote and self._quote in taken[end:]):
-                end = len(taken)
-            if (end >= SHORT // 2 or end == len(text)) and (parsed := self._fast(taken[:end])):
-                self._stretch = min(2 * self._stretch, LONG)
+            end = self._grammar.well_formed(block)
+            if len(block) == len(text) and final and not (self._quote and self._quote in block[end:]):
+                end = len(block)
+            if (end >= MIN_BLOCK_BYTES // 2 or end == len(text)) and (parsed := self._fast(block[:end])):
+                self._block_bytes = min(2 * self._block_bytes, MAX_BLOCK_BYTES)
                 return parsed
-            if len(taken) <= SHORT:
+            if len(block) <= MIN_BLOCK_BYTES:
                 return self._exact(text, first, final=final)
-            self._stretch = max(len(taken) // 2, SHORT)
-            taken = taken[: self._stretch]
+            self._block_bytes = max(len(block) // 2, MIN_BLOCK_BYTES)
+            block = block[: self._block_bytes]
 
     def _fast(self, text: bytes) -> Parsed | None:
-        from connectors.text.formats.csv_columns import to_ndjson  # noqa: PLC0415 -- 25 MB that only reading needs
+        from connectors.text.formats.csv_columns import to_ndjson  # noqa: PLC0415 -- 25 MB, only needed for reading
 
         assert self._fields is not None
-        found = to_ndjson(text, self._fields, self._dialect.delimiter, self._dialect.quote, self._timestamps)
-        return Parsed(len(text), *found) if found else None
+        converted = to_ndjson(text, self._fields, self._dialect.delimiter, self._dialect.quote, self._timestamps)
+        return Parsed(len(text), *converted) if converted else None
 
     def _exact(self, text: bytes, first: int, *, final: bool) -> Parsed:
         collector = Collector(self.noun, first, self._on_error)
-        at = started = 0
-        while at < min(SHORT, len(text)) and (row := self._grammar.row(text, at, final=final)) and not collector.full:
-            started, at = at, row.end
-            if row.fields != [b""] or text[started:at].strip(b"\r\n"):
-                self._take(collector, row, text[started:at])
-        return collector.parsed(started if collector.stop else at)
+        position = previous = 0
+        while (
+            position < min(MIN_BLOCK_BYTES, len(text))
+            and (row := self._grammar.row(text, position, final=final))
+            and not collector.full
+        ):
+            previous, position = position, row.end
+            if row.fields != [b""] or text[previous:position].strip(b"\r\n"):
+                self._collect(collector, row, text[previous:position])
+        return collector.parsed(previous if collector.stop else position)
 
-    def _take(self, collector: Collector, row: Row, record: bytes) -> None:
+    def _collect(self, collector: Collector, row: Row, record: bytes) -> None:
         assert self._fields is not None
-        if trouble := _trouble(row, len(self._fields), record):
-            collector.reject(*trouble, record)
+        if problem := _find_problem(row, len(self._fields), record):
+            collector.reject(*problem, record)
             return
-        values = [each.decode() for each in row.fields]
+        values = [field.decode() for field in row.fields]
         message = dict(zip(self._fields, values, strict=True))
         micros = None
         if self._timestamps is not None:
             try:
                 micros = self._timestamps.micros(message.get(self._timestamps.field))
-            except UnusableTimestamp as error:
+            except InvalidRecord as error:
                 collector.reject(error.code, str(error), record)
                 return
         collector.accept(orjson.dumps(message), micros)
 
-    def _header(self, text: bytes, *, final: bool) -> Parsed:
+    def _parse_header(self, text: bytes, *, final: bool) -> Parsed:
         if not text.strip(b"\r\n") and not final:
             return Parsed(0)
         start = len(text) - len(text.lstrip(b"\r\n"))
@@ -126,66 +131,69 @@ class Csv:
         return Parsed(row.end)
 
     def _bounded(self, text: bytes) -> bytes:
-        """As much of `text` as to try at once. Where values are short, names make much NDJSON of little text."""
+        """Return the part of `text` to convert at once. With short values, field names dominate the NDJSON size."""
         assert self._fields is not None
-        names = sum(map(len, self._fields)) + 6 * len(self._fields)
-        swollen = len(text) + text.count(b"\n") * names
-        most = max(SWELL * len(text), 2 * names + 65_536)
-        return text[: min(self._stretch, len(text) * most // max(swollen, most, 1))]
+        name_bytes = sum(map(len, self._fields)) + 6 * len(self._fields)
+        output_bytes = len(text) + text.count(b"\n") * name_bytes
+        max_bytes = max(MAX_GROWTH * len(text), 2 * name_bytes + 65_536)
+        return text[: min(self._block_bytes, len(text) * max_bytes // max(output_bytes, max_bytes, 1))]
 
 
 def header_names(row: Row, record: bytes) -> tuple[str, ...]:
-    """The field names in a header row; a column without a name is called by its position: `column_3`."""
+    """Return the field names of a header row. A column without a name is named by position: `column_3`."""
     if row.unclosed:
-        raise FixConfiguration("bad_header", f"the header row {UNCLOSED}")
+        raise FixConfiguration("bad_header", f"header row: {UNCLOSED}")
     if len(record) > MAX_HEADER_BYTES:
         raise _header_too_long(len(record))
     if len(row.fields) > MAX_COLUMNS:
         raise FixConfiguration(
-            "too_many_columns", f"the header row has {len(row.fields):,} columns; at most {MAX_COLUMNS:,} are taken"
+            "too_many_columns", f"the header row has {len(row.fields):,} columns; the maximum is {MAX_COLUMNS:,}"
         )
     if b"\0" in record or b"\r" in record.removesuffix(b"\n").removesuffix(b"\r"):
-        what = "a NUL byte; is `encoding` right?" if b"\0" in record else "bare CR line ends; save the file with LF"
-        raise FixConfiguration("bad_header", f"the header row has {what}")
+        problem = "a NUL byte; check `encoding`" if b"\0" in record else "bare CR line ends; save the file with LF"
+        raise FixConfiguration("bad_header", f"the header row contains {problem}")
     try:
-        names = tuple(each.decode() or f"column_{at}" for at, each in enumerate(row.fields, 1))
+        names = tuple(field.decode() or f"column_{number}" for number, field in enumerate(row.fields, 1))
     except UnicodeDecodeError as error:
-        raise FixConfiguration("wrong_encoding", "the header row isn't valid text in this `encoding`") from error
+        raise FixConfiguration(
+            "wrong_encoding", "the header row isn't valid text in the configured `encoding`"
+        ) from error
     if (size := len(orjson.dumps(names))) > MAX_NAMES_BYTES:
         raise FixConfiguration(
             "too_many_columns",
-            f"the names of the columns are {size:,} bytes long as JSON; at most {MAX_NAMES_BYTES:,} are taken",
+            f"the column names take {size:,} bytes of JSON; the maximum is {MAX_NAMES_BYTES:,}",
         )
-    if twice := sorted({each for each in names if names.count(each) > 1}) if len(set(names)) < len(names) else []:
+    if len(set(names)) < len(names):
+        duplicate = min(name for name in names if names.count(name) > 1)
         raise FixConfiguration(
-            "duplicate_header", f"the header row names {twice[0]!r} twice; name the columns yourself with `fields`"
+            "duplicate_header", f"the header row contains {duplicate!r} twice; set the column names with `fields`"
         )
     return names
 
 
 def unknown_field(field: str, names: Sequence[str]) -> str:
-    """What to say when the timestamp field isn't among the columns."""
-    shown = ", ".join(f"`{each}`" for each in names[:20])
-    return f"`{field}` isn't among the columns: {shown}{', …' if len(names) > 20 else ''}"
+    """Return the message for a timestamp field that isn't a column."""
+    shown = ", ".join(f"`{name}`" for name in names[:20])
+    return f"`{field}` isn't one of the columns: {shown}{', …' if len(names) > 20 else ''}"
 
 
 def _header_too_long(size: int) -> FixConfiguration:
     return FixConfiguration(
         "too_many_columns",
-        f"the header row is over {min(size, MAX_HEADER_BYTES):,} bytes long (at most {MAX_HEADER_BYTES:,}); "
-        "is this a CSV file with line ends?",
+        f"the header row exceeds {min(size, MAX_HEADER_BYTES):,} bytes (maximum {MAX_HEADER_BYTES:,}); "
+        "check that this is a CSV file with line ends",
     )
 
 
-def _trouble(row: Row, columns: int, record: bytes) -> tuple[str, str] | None:
+def _find_problem(row: Row, columns: int, record: bytes) -> tuple[str, str] | None:
     if row.unclosed:
         return "unclosed_quote", UNCLOSED
     if b"\0" in record:
-        return "nul_byte", f"holds a NUL byte, at its byte {record.index(0) + 1}"
+        return "nul_byte", f"contains a NUL byte (byte {record.index(0) + 1})"
     try:
         record.decode()
     except UnicodeDecodeError as error:
-        return "broken_encoding", f"isn't valid text in this `encoding` from its byte {error.start + 1} on"
+        return "broken_encoding", f"invalid text in the configured `encoding` (byte {error.start + 1})"
     if len(row.fields) != columns:
-        return "wrong_column_count", f"has {len(row.fields)} values for {columns} columns"
+        return "wrong_column_count", f"expected {columns} columns, found {len(row.fields)}"
     return None

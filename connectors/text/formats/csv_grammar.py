@@ -1,7 +1,8 @@
-"""Where CSV records begin and end. Decodes nothing and knows no field names.
+"""Find the boundaries of CSV records and fields. Works on bytes, without field names.
 
-The rules are those of Python's `csv` module, made total: a quote opens a field only at its start and `""` stands for
-one quote; what follows a closing quote belongs to the field; LF and CRLF end a record; blank lines are no records.
+The rules are those of Python's `csv` module, defined for every input: a quote opens a quoted field only at its start;
+`""` is an escaped quote; text after a closing quote belongs to the field; LF and CRLF end a record; blank lines are
+ignored.
 """
 
 import re
@@ -9,29 +10,29 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 UNCLOSED: Final = (
-    "opens a quote that is never closed, so everything from here to the end of the file was taken as one field; "
-    "close the quote, or set `quote` to an empty text if quotes mean nothing in this file"
+    "unclosed quote, so the rest of the file was parsed as one field; "
+    "close the quote, or set `quote` to an empty string if the file doesn't use quoting"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a file writes its fields. Both are one ASCII character; an empty `quote`: quotes mean nothing."""
+    """The delimiter and the quote of a file, one ASCII character each; an empty `quote` disables quoting."""
 
     delimiter: bytes
     quote: bytes
 
 
 class Row(NamedTuple):
-    """One record as it lies in the text: its fields, still bytes, and where the next record begins."""
+    """A record: its fields as bytes, and the offset of the next record."""
 
     fields: list[bytes]
     end: int
-    unclosed: bool = False  # its last field opens a quote that nothing closes
+    unclosed: bool = False  # the quote of the last field is never closed
 
 
 class Grammar:
-    """The patterns of one dialect."""
+    """Splits text of one dialect into records."""
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
@@ -45,14 +46,14 @@ class Grammar:
         self.rest = re.compile(rb"[^%b\n]*+" % delimiter)
 
     def well_formed(self, text: bytes) -> int:
-        """Where the complete records at the front of `text` that have no stray quote end."""
+        """Return the end of the complete records at the front of `text` without stray quotes."""
         if not self.dialect.quote or self.dialect.quote not in text:
             return text.rfind(b"\n") + 1
-        found = self.records.match(text)
-        return found.end() if found else 0
+        match = self.records.match(text)
+        return match.end() if match else 0
 
     def row(self, text: bytes, start: int, *, final: bool) -> Row | None:
-        """The record at `start`, or None when `text` ends before it does."""
+        """Parse the record at `start`; None if it is incomplete."""
         line_end = text.find(b"\n", start)
         quote = self.dialect.quote
         if line_end < 0 and not final:
@@ -61,9 +62,9 @@ class Grammar:
         if not quote or text.find(quote, start, stop) < 0:
             line = text[start:stop].removesuffix(b"\r") if line_end >= 0 else text[start:stop]
             return Row(line.split(self.dialect.delimiter), min(stop + 1, len(text)))
-        return self._walk(text, start, final=final)
+        return self._quoted_row(text, start, final=final)
 
-    def _walk(self, text: bytes, start: int, *, final: bool) -> Row | None:
+    def _quoted_row(self, text: bytes, start: int, *, final: bool) -> Row | None:
         fields: list[bytes] = []
         quote, at = self.dialect.quote, start
         while True:
@@ -78,46 +79,46 @@ class Grammar:
             if at == len(text):
                 return Row([*fields, value], at) if final else None
             if text.startswith(b"\n", at):
-                # the CR of a CRLF stands behind the closing quote or at the end of the bare text
+                # the CR of a CRLF follows the closing quote or ends the unquoted text
                 return Row([*fields, value[:-1] if text.startswith(b"\r", at - 1) else value], at + 1)
             fields.append(value)
             at += 1
 
 
 class CsvSkipper:
-    """Looks for the end of one record without holding it."""
+    """Finds the end of a record without buffering it."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._quote = dialect.quote
-        self._next = re.compile(b"[%b\n]" % re.escape(dialect.delimiter))
+        self._separator = re.compile(b"[%b\n]" % re.escape(dialect.delimiter))
         self._field_start = True
         self._quoted = False
-        self._ever_quoted = False
+        self._has_quotes = False
 
     @property
-    def complaint(self) -> tuple[str, str]:
-        """The code and the reason of the reject."""
+    def rejection(self) -> tuple[str, str]:
+        """Return the code and the reason of the reject."""
         if self._quoted:
             return "unclosed_quote", UNCLOSED
-        hint = "; if it should be shorter, a closing quote is missing near its start" if self._ever_quoted else ""
-        return "record_too_large", f"is larger than a record may be{hint}"
+        hint = "; a closing quote may be missing near its start" if self._has_quotes else ""
+        return "record_too_large", f"exceeds the maximum record size{hint}"
 
     def skip(self, text: bytes, *, final: bool) -> tuple[int, bool]:
-        """Return how many bytes of `text` belong to the record for sure, and whether it ends there."""
+        """Return how many bytes of `text` belong to the record, and whether it ends there."""
         at = 0
         while at < len(text):
             if self._quoted:
-                at, known = self._through_quotes(text, at)
-                if not known:
+                at, closed = self._skip_quoted(text, at)
+                if not closed:
                     self._quoted = not (final and at < len(text))
                     return (len(text), True) if final else (at, False)
             elif self._field_start and self._quote and text.startswith(self._quote, at):
-                self._quoted = self._ever_quoted = True
+                self._quoted = self._has_quotes = True
                 at += 1
-            elif found := self._next.search(text, at):
-                at = found.end()
+            elif separator := self._separator.search(text, at):
+                at = separator.end()
                 self._field_start = True
-                if found[0] == b"\n":
+                if separator[0] == b"\n":
                     return at, True
                 continue
             else:
@@ -125,10 +126,10 @@ class CsvSkipper:
             self._field_start = False
         return at, final
 
-    def _through_quotes(self, text: bytes, at: int) -> tuple[int, bool]:
+    def _skip_quoted(self, text: bytes, at: int) -> tuple[int, bool]:
         while (quote := text.find(self._quote, at)) >= 0:
             if quote + 1 == len(text):
-                return quote, False  # the next byte decides whether it closes
+                return quote, False  # the next byte decides whether it is a closing quote
             if not text.startswith(self._quote, quote + 1):
                 self._quoted = False
                 return quote + 1, True

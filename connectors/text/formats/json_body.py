@@ -1,7 +1,7 @@
-"""One JSON text, an object or an array of objects, to NDJSON: what comes with a request and is held in memory whole.
+"""Convert a JSON request body, an object or an array of objects held in memory, to NDJSON.
 
-Stricter than files: no key twice in an object. A body in order is decoded once and cut by its
-bytes; one that isn't is taken element by element, so that the good ones can be kept.
+Stricter than files: duplicate keys are rejected. A valid body is decoded once and split by its bytes;
+an invalid one is parsed element by element, so that its valid elements are accepted.
 """
 
 import json
@@ -16,79 +16,83 @@ import orjson
 from connectors.contract import Reject
 from connectors.text.formats.json_scanner import STRING_END, closing_end, cut_at_boundaries, match_end, skip_blanks
 from connectors.text.formats.records import EXCERPT_BYTES, OnError, Parsed
-from connectors.text.timestamps import TimestampReader, UnusableTimestamp, shown
+from connectors.text.timestamps import InvalidRecord, TimestampReader, format_value
 from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
 
-MAX_MESSAGES: Final = 100_000  # of one text; who counts one more knows that there are too many
+MAX_MESSAGES: Final = 100_000  # per body; parsing stops at one more, which the caller rejects
 BLANKS: Final = b" \t\r\n"
-PLAIN_END: Final = re.compile(rb"[^,\]]*+")  # of a number or a word
+PLAIN_END: Final = re.compile(rb"[^,\]]*+")  # the end of a number or a literal
 ESCAPED_COLON: Final = b"\\u003"
 
 
 class MalformedBody(ValueError):
-    """The text is no JSON at all, and can't be cut into elements. The message says where and why."""
+    """The body is not JSON and can't be split into elements. The message names the position and the reason."""
 
 
 def parse_body(body: bytes, on_error: OnError, timestamps: TimestampReader | None, now: int) -> Parsed:
-    """Return the records of a body. `now`, in microseconds, dates those that lack the timestamp field.
+    """Return the records of a body. Records without the timestamp field get `now`, in microseconds.
 
-    With `on_error` `abort` nothing is taken when one is bad: then `stop` says which. Of more than `MAX_MESSAGES` all
-    may be read, or no more than one of those too many.
+    With `on_error` `abort` an invalid record rejects the whole body and is returned as `stop`. Of more than
+    `MAX_MESSAGES` records at least one more than the limit is parsed.
 
     Raises:
-        MalformedBody: it is no JSON.
+        MalformedBody: the body is not JSON.
 
     """
     if not body.strip(BLANKS):
-        raise MalformedBody("the body is empty: a JSON object, or an array of objects, is needed")
-    return _all(body, timestamps, now) or _each(body, on_error, timestamps, now)
+        raise MalformedBody("the body is empty; expected a JSON object or an array of objects")
+    return _parse_whole(body, timestamps, now) or _parse_each(body, on_error, timestamps, now)
 
 
-def _all(body: bytes, timestamps: TimestampReader | None, now: int) -> Parsed | None:
-    """Every record; None when one of them needs a closer look."""
+def _parse_whole(body: bytes, timestamps: TimestampReader | None, now: int) -> Parsed | None:
+    """Parse all records at once; None if one of them needs the exact path."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
     messages: list[Any] = value if type(value) is list else [value]
-    records = _cut(body) if type(value) is list else [body.strip(BLANKS)]
-    if set(map(type, messages)) - {dict} or len(records) != len(messages) or not _sound(body, value, records, messages):
+    records = _split(body) if type(value) is list else [body.strip(BLANKS)]
+    if (
+        set(map(type, messages)) - {dict}
+        or len(records) != len(messages)
+        or not _is_unambiguous(body, value, records, messages)
+    ):
         return None
     stamps = b""
     if timestamps is not None:
         try:
-            stamps = array("q", [_micros(each, timestamps, now) for each in messages]).tobytes()
-        except UnusableTimestamp:
+            stamps = array("q", [_micros(message, timestamps, now) for message in messages]).tobytes()
+        except InvalidRecord:
             return None
     lines = b"\n".join(map(_one_line, records) if b"\n" in body or b"\r" in body else records)
     return Parsed(len(body), lines + b"\n" if records else b"", len(records), stamps)
 
 
-def _cut(body: bytes) -> Sequence[bytes]:
-    """Return pieces of an array: its elements, if there are as many of them as objects."""
-    inside = body.strip(BLANKS)[1:-1].strip(BLANKS)
-    if not inside:
+def _split(body: bytes) -> Sequence[bytes]:
+    """Split an array. The pieces are its elements if their number matches the number of objects."""
+    content = body.strip(BLANKS)[1:-1].strip(BLANKS)
+    if not content:
         return ()
-    pieces, rest = cut_at_boundaries(inside, 0)
-    return [*pieces, inside[rest:]]
+    pieces, last = cut_at_boundaries(content, 0)
+    return [*pieces, content[last:]]
 
 
-def _sound(body: bytes, value: Any, records: Sequence[bytes], messages: Sequence[Any]) -> bool:
-    """Whether no key was dropped as a repeated one, and nothing is nested too deep."""
+def _is_unambiguous(body: bytes, value: Any, records: Sequence[bytes], messages: Sequence[Any]) -> bool:
+    """Whether decoding dropped no duplicate key, and no value exceeds the nesting depth."""
     if ESCAPED_COLON in body or orjson.dumps(value).count(b":") != body.count(b":"):
         return False
     pairs = zip(records, messages, strict=True)
     return not any(may_be_too_deep(record) and is_too_deep(message) for record, message in pairs)
 
 
-def _each(body: bytes, on_error: OnError, timestamps: TimestampReader | None, now: int) -> Parsed:
+def _parse_each(body: bytes, on_error: OnError, timestamps: TimestampReader | None, now: int) -> Parsed:
     lines: list[bytes] = []
     stamps = array("q")
     rejects: list[Reject] = []
     for number, record in enumerate(islice(_elements(body), MAX_MESSAGES + 1), 1):
         try:
-            micros = _checked(record, timestamps, now)
-        except UnusableTimestamp as error:
+            micros = _validate(record, timestamps, now)
+        except InvalidRecord as error:
             reject = Reject(f"element {number}", error.code, str(error), record[:EXCERPT_BYTES])
             if on_error == "abort":
                 return Parsed(0, stop=reject)
@@ -106,44 +110,44 @@ def _each(body: bytes, on_error: OnError, timestamps: TimestampReader | None, no
     )
 
 
-def _checked(record: bytes, timestamps: TimestampReader | None, now: int) -> int:
-    """Return when a record happened; raise `UnusableTimestamp` when it is none."""
+def _validate(record: bytes, timestamps: TimestampReader | None, now: int) -> int:
+    """Return the timestamp of a record, or raise `InvalidRecord`."""
     try:
         message = orjson.loads(record)
     except orjson.JSONDecodeError as error:
-        raise _complaint(record, error) from error
+        raise _rejection(record, error) from error
     if type(message) is not dict:
-        raise UnusableTimestamp("not_an_object", f"is {shown(message)}, where a JSON object is needed")
+        raise InvalidRecord("not_an_object", f"expected a JSON object, found {format_value(message)}")
     if is_too_deep(message):
         raise _too_deep()
-    json.loads(record, object_pairs_hook=_once, parse_int=str, parse_float=str)  # only keys matter
+    json.loads(record, object_pairs_hook=_reject_duplicates, parse_int=str, parse_float=str)  # only the keys matter
     return _micros(message, timestamps, now) if timestamps else now
 
 
-def _once(pairs: list[tuple[str, Any]]) -> None:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> None:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        twice = next(each for each in names if names.count(each) > 1)
-        raise UnusableTimestamp("duplicate_key", f"has the key {shown(twice)} twice in one object")
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise InvalidRecord("duplicate_key", f"duplicate key {format_value(duplicate)}")
 
 
-def _complaint(record: bytes, error: orjson.JSONDecodeError) -> UnusableTimestamp:
+def _rejection(record: bytes, error: orjson.JSONDecodeError) -> InvalidRecord:
     try:
         record.decode()
     except UnicodeDecodeError as broken:
-        return UnusableTimestamp("broken_encoding", f"isn't valid UTF-8 from its byte {broken.start + 1} on")
+        return InvalidRecord("broken_encoding", f"invalid UTF-8 (byte {broken.start + 1})")
     if "depth" in error.msg or "recursion" in error.msg:
         return _too_deep()
-    return UnusableTimestamp("invalid_json", f"isn't valid JSON: {error.msg} at its character {error.pos + 1}")
+    return InvalidRecord("invalid_json", f"invalid JSON: {error.msg} at character {error.pos + 1}")
 
 
-def _too_deep() -> UnusableTimestamp:
-    return UnusableTimestamp("too_deep", f"is nested over {MAX_JSON_DEPTH} levels deep")
+def _too_deep() -> InvalidRecord:
+    return InvalidRecord("too_deep", f"exceeds the maximum nesting depth of {MAX_JSON_DEPTH}")
 
 
 def _micros(message: dict[str, Any], timestamps: TimestampReader, now: int) -> int:
-    found = message.get(timestamps.field)
-    return now if found is None or found == "" else timestamps.micros(found)
+    value = message.get(timestamps.field)
+    return now if value is None or value == "" else timestamps.micros(value)
 
 
 def _one_line(record: bytes) -> bytes:
@@ -151,7 +155,7 @@ def _one_line(record: bytes) -> bytes:
 
 
 def _elements(body: bytes) -> Iterator[bytes]:
-    """Yield the elements of an array, or the one value there is, by brackets and strings alone."""
+    """Yield the elements of an array, or a single value, found by brackets and strings alone."""
     start = skip_blanks(body, 0)
     if body[start : start + 1] != b"[":
         yield body[start:].rstrip(BLANKS)
@@ -164,12 +168,12 @@ def _elements(body: bytes) -> Iterator[bytes]:
         end = _element_end(body, at)
         yield body[at:end].rstrip(BLANKS)
         end = skip_blanks(body, end)
-        sign = body[end : end + 1]
-        if sign == b"]":
+        character = body[end : end + 1]
+        if character == b"]":
             _check_end(body, end + 1)
             return
-        if sign != b",":
-            raise MalformedBody(f"the body is not JSON: `,` or `]` is needed at byte {end + 1}")
+        if character != b",":
+            raise MalformedBody(f"the body is not JSON: expected `,` or `]` at byte {end + 1}")
         at = skip_blanks(body, end + 1)
 
 
@@ -178,18 +182,18 @@ def _element_end(body: bytes, at: int) -> int:
         case b"{" | b"[":
             end = closing_end(body, at)
             if end is None:
-                raise MalformedBody(f"the body is not JSON: what begins at byte {at + 1} is never closed")
+                raise MalformedBody(f"the body is not JSON: the value at byte {at + 1} is never closed")
             return end
         case b'"':
             return match_end(STRING_END, body, at + 1) + 1
         case _:
-            plain = PLAIN_END.match(body, at)
-            assert plain is not None
-            if plain.end() == at:
-                raise MalformedBody(f"the body is not JSON: a value is needed at byte {at + 1}")
-            return plain.end()
+            scalar = PLAIN_END.match(body, at)
+            assert scalar is not None
+            if scalar.end() == at:
+                raise MalformedBody(f"the body is not JSON: expected a value at byte {at + 1}")
+            return scalar.end()
 
 
 def _check_end(body: bytes, at: int) -> None:
     if body[at:].strip(BLANKS):
-        raise MalformedBody(f"the body is not JSON: there is more text behind its end, at byte {at + 1}")
+        raise MalformedBody(f"the body is not JSON: unexpected text after its end, at byte {at + 1}")

@@ -1,29 +1,29 @@
-"""Where the values of a JSON array begin and end, by brackets and strings alone. Checks nothing else."""
+"""Find the boundaries of JSON values by brackets and strings alone. Validates nothing else."""
 
 import re
 from typing import Final
 
 _BOUNDARY: Final = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+\{")
 STRING_END: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
-_BLANK: Final = re.compile(rb"[ \t\r\n]*+")
-# Everything up to the next bracket outside a string, or to the quote of a string that isn't complete.
+_WHITE_SPACE: Final = re.compile(rb"[ \t\r\n]*+")
+# Everything up to the next bracket outside a string, or to the quote of an incomplete string.
 _FLAT: Final = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+', re.DOTALL)
 
 
 def match_end(pattern: re.Pattern[bytes], text: bytes, start: int) -> int:
-    """Return the end of what a pattern that also matches nothing matches at `start`."""
+    """Return the end of a match at `start`; the pattern has to accept the empty string."""
     match = pattern.match(text, start)
     assert match is not None
     return match.end()
 
 
 def skip_blanks(text: bytes, start: int) -> int:
-    """Return where the next token begins, or the end of the text."""
-    return match_end(_BLANK, text, start)
+    """Return the offset of the next token, or the end of the text."""
+    return match_end(_WHITE_SPACE, text, start)
 
 
 def closing_end(text: bytes, start: int) -> int | None:
-    """Return the end of the object or array that begins at `start`; None when the text ends before that."""
+    """Return the end of the object or array at `start`; None if the text is incomplete."""
     at, depth = start + 1, 1
     while depth:
         at = match_end(_FLAT, text, at) + 1
@@ -38,9 +38,9 @@ def closing_end(text: bytes, start: int) -> int | None:
 
 
 def cut_at_boundaries(text: bytes, start: int) -> tuple[list[bytes], int]:
-    """Cut between `}`, `,` and `{`, wherever they are; return the pieces, and where what is behind them begins.
+    """Split at every `},{`, even inside strings; return the pieces and the offset of the remainder.
 
-    No beginning of a JSON object is an object itself, so when every piece is an object, it was cut at its end.
+    No proper prefix of a JSON object is an object, so if every piece is an object, all splits were right.
     """
     pieces = []
     for boundary in _BOUNDARY.finditer(text, start):

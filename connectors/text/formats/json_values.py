@@ -1,6 +1,6 @@
-"""What the JSON formats share: JSON texts to records, with everything checked that could trouble a reader.
+"""Validate JSON records for the JSON formats.
 
-`take_all` is the fast path, for texts that are all in order; `take` says what is wrong with one.
+`parse_all` is the fast path for valid records; `collect_record` explains why a record is invalid.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 
 from connectors.text.formats.records import Collector, Parsed
-from connectors.text.timestamps import TimestampReader, UnusableTimestamp, shown
+from connectors.text.timestamps import InvalidRecord, TimestampReader, format_value
 from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
 
 
-def take_all(records: Sequence[bytes], consumed: int, timestamps: TimestampReader | None) -> Parsed | None:
-    """Every record, each without line ends; None when one of them needs a closer look."""
+def parse_all(records: Sequence[bytes], consumed: int, timestamps: TimestampReader | None) -> Parsed | None:
+    """Parse records without line ends; None if one of them needs the exact path."""
     stamps: list[Any] = []
     field = timestamps.field if timestamps else ""
     for record in records:
@@ -34,44 +34,44 @@ def take_all(records: Sequence[bytes], consumed: int, timestamps: TimestampReade
 
 
 def _micros(stamps: list[Any], timestamps: TimestampReader) -> bytes | None:
-    import pyarrow as pa  # noqa: PLC0415 -- 25 MB that only reading needs
+    import pyarrow as pa  # noqa: PLC0415 -- 25 MB, only needed for reading
 
     from connectors.text.formats.timestamp_columns import micros_column  # noqa: PLC0415 -- it imports pyarrow
 
     try:
         return micros_column(timestamps, pa.array(stamps))
     except (pa.ArrowException, OverflowError, UnicodeError):
-        return None  # of several types, or too large for any
+        return None  # mixed types, or out of range
 
 
-def take(collector: Collector, record: bytes, timestamps: TimestampReader | None) -> None:
-    """Take one record. Its line is the text as it was found, without line ends, which JSON allows only between tokens.
+def collect_record(collector: Collector, record: bytes, timestamps: TimestampReader | None) -> None:
+    """Accept or reject one record. The line is its text without line ends, which JSON allows only between tokens.
 
-    A key that occurs twice stays; whoever decodes the line sees the last of them.
+    A duplicate key stays; a decoder of the line sees the last value.
     """
     try:
         message = orjson.loads(record)
         if type(message) is not dict:
-            collector.reject("not_an_object", f"is {shown(message)}, where a JSON object is needed", record)
+            collector.reject("not_an_object", f"expected a JSON object, found {format_value(message)}", record)
             return
         if may_be_too_deep(record) and is_too_deep(message):
-            collector.reject("too_deep", f"is nested over {MAX_JSON_DEPTH} levels deep", record)
+            collector.reject("too_deep", f"exceeds the maximum nesting depth of {MAX_JSON_DEPTH}", record)
             return
         micros = timestamps.micros(message.get(timestamps.field)) if timestamps else None
     except orjson.JSONDecodeError as error:
-        collector.reject(*_complaint(record, error), record)
-    except UnusableTimestamp as error:
+        collector.reject(*_rejection(record, error), record)
+    except InvalidRecord as error:
         collector.reject(error.code, str(error), record)
     else:
         line = record.translate(None, b"\r\n") if b"\n" in record or b"\r" in record else record
         collector.accept(line, micros)
 
 
-def _complaint(record: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
+def _rejection(record: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
     try:
         record.decode()
     except UnicodeDecodeError as broken:
-        return "broken_encoding", f"isn't valid text in this `encoding` from its byte {broken.start + 1} on"
+        return "broken_encoding", f"invalid text in the configured `encoding` (byte {broken.start + 1})"
     if "depth" in error.msg:
-        return "too_deep", f"is nested over {MAX_JSON_DEPTH} levels deep"
-    return "invalid_json", f"isn't valid JSON: {error.msg} at its character {error.pos + 1}"
+        return "too_deep", f"exceeds the maximum nesting depth of {MAX_JSON_DEPTH}"
+    return "invalid_json", f"invalid JSON: {error.msg} at character {error.pos + 1}"

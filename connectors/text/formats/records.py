@@ -1,4 +1,4 @@
-"""What a format makes of a stretch of text: records as NDJSON lines, and rejects. Reads nothing by itself."""
+"""The output of a format parser: records as NDJSON lines, and rejects. Does no I/O."""
 
 from array import array
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from connectors.contract import Reject
 
 OnError = Literal["abort", "drop", "quarantine"]
 EXCERPT_BYTES: Final = 1024
-MAX_REJECTS: Final = 5_000  # in one stretch: bounds the memory that dead letters take
-MAX_BYTES: Final = 16 * 1024 * 1024  # of NDJSON in one stretch; CSV repeats its field names in every record
+MAX_REJECTS: Final = 5_000  # per parse call: bounds the memory of dead letters
+MAX_PAYLOAD_BYTES: Final = 16 * 1024 * 1024  # per parse call; CSV repeats its field names in every record
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The records of the first `consumed` bytes of a text; the next record begins right behind them."""
+    """The records in the first `consumed` bytes of a text. The next record starts right after them."""
 
     consumed: int
     payload: bytes = b""  # `count` NDJSON lines
@@ -23,58 +23,58 @@ class Parsed:
     timestamps: bytes = b""  # `count` int64 in microseconds, or b"" without a timestamp field
     rejects: tuple[Reject, ...] = ()
     dropped: int = 0
-    stop: Reject | None = None  # the record behind `consumed`, at which `on_error: abort` ends the reading
-    ended: bool = False  # the format says that no record follows; only blanks may
+    stop: Reject | None = None  # the record after `consumed` that ends reading, with `on_error: abort`
+    ended: bool = False  # no record follows; only white space may
 
     @property
     def read(self) -> int:
-        """How many records there were."""
+        """Return the number of records, rejected ones included."""
         return self.count + len(self.rejects) + self.dropped
 
 
 class Skipper(Protocol):
-    """Finds the end of one record that is too large to hold, piece by piece."""
+    """Finds the end of a record that is too large to buffer, chunk by chunk."""
 
     def skip(self, text: bytes, *, final: bool) -> tuple[int, bool]:
-        """Return how many bytes of `text` belong to the record for sure, and whether it ends there."""
+        """Return how many bytes of `text` belong to the record, and whether it ends there."""
         ...
 
     @property
-    def complaint(self) -> tuple[str, str]:
-        """The code and the reason of the reject, once it ended."""
+    def rejection(self) -> tuple[str, str]:
+        """Return the code and the reason of the reject, once the record has ended."""
         ...
 
 
 class Format(Protocol):
-    """One way to write records into a text. It may remember what the text began with, such as a header."""
+    """A parser of one text. It may keep state from the start of the text, such as the header."""
 
     @property
     def noun(self) -> str:
-        """What one record is called, to a person."""
+        """The word for a record in messages, such as `row`."""
         ...
 
     @property
-    def by_line(self) -> bool:
-        """Whether a line end closes a record, so that a last one without it may not be complete."""
+    def line_based(self) -> bool:
+        """Whether a line end terminates a record, so that an unterminated last record may be incomplete."""
         ...
 
     @property
     def fields(self) -> Sequence[str] | None:
-        """The field names that were read from the text itself, to go into the cursor."""
+        """The field names read from the text, to be stored in the cursor."""
         ...
 
     def parse(self, text: bytes, first: int, *, final: bool) -> Parsed:
-        """Read the complete records at the front of `text`; `final` says that nothing follows it."""
+        """Parse the complete records at the front of `text`. `final`: no text follows."""
         ...
 
     def skipper(self, text: bytes) -> Skipper:
-        """Begin to skip the record at the front of `text`."""
+        """Return a skipper for the record at the front of `text`."""
         ...
 
 
 @dataclass(slots=True)
 class Collector:
-    """Gathers what becomes of records, one after the other, from ordinal `first` on."""
+    """Collects accepted and rejected records in order, starting at ordinal `first`."""
 
     noun: str
     first: int
@@ -88,23 +88,23 @@ class Collector:
 
     @property
     def full(self) -> bool:
-        """Whether this stretch should end here."""
-        return self.stop is not None or len(self.rejects) >= MAX_REJECTS or self.size >= MAX_BYTES
+        """Whether the parse call should end here."""
+        return self.stop is not None or len(self.rejects) >= MAX_REJECTS or self.size >= MAX_PAYLOAD_BYTES
 
     @property
     def read(self) -> int:
-        """How many records there were."""
+        """Return the number of records, rejected ones included."""
         return len(self.lines) + len(self.rejects) + self.dropped
 
     def accept(self, line: bytes, micros: int | None) -> None:
-        """One record that is taken, as its NDJSON line without the line end."""
+        """Add a valid record: its NDJSON line without the line end."""
         self.lines.append(line)
         self.size += len(line)
         if micros is not None:
             self.micros.append(micros)
 
     def reject(self, code: str, reason: str, record: bytes) -> None:
-        """One record that can't be taken."""
+        """Add an invalid record, handled according to `on_error`."""
         reject = Reject(f"{self.noun} {self.first + self.read}", code, reason, record[:EXCERPT_BYTES])
         match self.on_error:
             case "abort":
@@ -115,7 +115,7 @@ class Collector:
                 self.rejects.append(reject)
 
     def parsed(self, consumed: int) -> Parsed:
-        """Everything gathered, out of `consumed` bytes."""
+        """Return the collected records, parsed from `consumed` bytes."""
         payload = b"\n".join((*self.lines, b""))
         stamps = self.micros.tobytes()
         return Parsed(consumed, payload, len(self.lines), stamps, tuple(self.rejects), self.dropped, self.stop)

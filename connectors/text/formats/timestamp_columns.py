@@ -1,6 +1,6 @@
-"""Timestamps a column at a time. Agrees with `TimestampReader.micros`, or declines, and records are read one by one.
+"""Parse timestamps by column. Agrees with `TimestampReader.micros`, or falls back to it.
 
-Imports pyarrow, so it is itself imported only when something is read.
+It imports pyarrow, so it is imported only for reading.
 """
 
 import re
@@ -10,28 +10,28 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.text.timestamps import TimestampReader, UnusableTimestamp
+from connectors.text.timestamps import InvalidRecord, TimestampReader
 from schemas.instants import EARLIEST, LATEST
 from schemas.timestamps import EPOCH_UNITS
 
-# 1970 to 2037: where every time zone library reads the same transitions out of the tz database.
+# 1970 to 2037: here all time zone libraries agree on the transitions in the tz database.
 ZONES_AGREE: Final = (0, 2_145_916_800_000_000)
-# A date, and maybe a time, in numbers alone: strptime formats that mean the same everywhere.
+# strptime formats of a date and an optional time in digits: every implementation agrees on them.
 NUMERIC: Final = re.compile(r"(?=.*%Y)(?=.*%m)(?=.*%d)(?:%Y|%m|%d|%H|%M|%S|[-/.:T ]){5,11}")
 
 
 def micros_column(timestamps: TimestampReader, values: pa.Array) -> bytes | None:
-    """The microseconds of some strings or integers, at least one; None when one of them has no usable timestamp."""
+    """Return the microseconds of strings or integers, at least one; None if one of them is invalid."""
     if values.null_count or values.type not in {pa.string(), pa.int64()}:
         return None
     try:
         stamps = _cast(timestamps, values)
     except pa.ArrowException:
-        return _each(timestamps, values.to_pylist())
+        return _parse_individually(timestamps, values.to_pylist())
     extent = pc.min_max(stamps).as_py()
     low, high = (EARLIEST, LATEST) if _needs_no_zone(timestamps) else ZONES_AGREE
     if not (low <= extent["min"] and extent["max"] <= min(high, timestamps.latest())):
-        return _each(timestamps, values.to_pylist())
+        return _parse_individually(timestamps, values.to_pylist())
     buffer: bytes = stamps.buffers()[1].to_pybytes()
     return buffer[stamps.offset * 8 : (stamps.offset + len(stamps)) * 8]
 
@@ -43,13 +43,13 @@ def _cast(timestamps: TimestampReader, values: pa.Array) -> pa.Array:
         case ("auto",) | ("epoch", "auto") if values.type == pa.string():
             return pc.cast(_cast_iso(timestamps, values), pa.int64())
         case (form,) if NUMERIC.fullmatch(form):
-            return pc.cast(_zoned(timestamps, _cast_numeric(form, values)), pa.int64())
+            return pc.cast(_localize(timestamps, _cast_numeric(form, values)), pa.int64())
         case _:
-            raise pa.ArrowNotImplementedError("the other formats have no cast")
+            raise pa.ArrowNotImplementedError("no cast for this format")
 
 
 def _hexadecimal(values: pa.Array) -> bool:
-    """Whether a string looks like 0x1f, which a cast would take for a number."""
+    """Whether a string may be hexadecimal, like 0x1f, which a cast would accept as a number."""
     return values.type == pa.string() and bool(pc.any(pc.match_substring(values, "x")).as_py())
 
 
@@ -57,19 +57,19 @@ def _cast_iso(timestamps: TimestampReader, values: pa.Array) -> pa.Array:
     try:
         return pc.cast(values, pa.timestamp("us", "UTC"))
     except pa.ArrowInvalid:
-        return _zoned(timestamps, pc.cast(values, pa.timestamp("us")))
+        return _localize(timestamps, pc.cast(values, pa.timestamp("us")))
 
 
 def _cast_numeric(form: str, values: pa.Array) -> pa.Array:
-    """Trusts the parser where writing the result again gives the same text."""
+    """Parse a column. Accept the result only if formatting it gives the same text."""
     local = pc.strptime(values, form, "us")
-    whole_seconds = pc.cast(local, pa.timestamp("s"))  # as microseconds, %S would be written with six decimals
+    whole_seconds = pc.cast(local, pa.timestamp("s"))  # with microseconds, %S formats six decimals
     if not pc.all(pc.equal(pc.strftime(whole_seconds, form), values)).as_py():
-        raise pa.ArrowInvalid("a value that is written in another way")
+        raise pa.ArrowInvalid("a value is not in the canonical form")
     return local
 
 
-def _zoned(timestamps: TimestampReader, local: pa.Array) -> pa.Array:
+def _localize(timestamps: TimestampReader, local: pa.Array) -> pa.Array:
     if _needs_no_zone(timestamps):
         return local
     return pc.assume_timezone(local, timestamps.zone.key, ambiguous="earliest", nonexistent="raise")
@@ -79,14 +79,14 @@ def _needs_no_zone(timestamps: TimestampReader) -> bool:
     return timestamps.zone.key == "UTC" or timestamps.formats[0] in EPOCH_UNITS
 
 
-def _each(timestamps: TimestampReader, values: list[str] | list[int]) -> bytes | None:
-    known: dict[str | int, int] = {}
+def _parse_individually(timestamps: TimestampReader, values: list[str] | list[int]) -> bytes | None:
+    cache: dict[str | int, int] = {}
     micros = array("q")
-    for each in values:
-        if (found := known.get(each)) is None:
+    for value in values:
+        if (parsed := cache.get(value)) is None:
             try:
-                found = known[each] = timestamps.micros(each)
-            except UnusableTimestamp:
+                parsed = cache[value] = timestamps.micros(value)
+            except InvalidRecord:
                 return None
-        micros.append(found)
+        micros.append(parsed)
     return micros.tobytes()

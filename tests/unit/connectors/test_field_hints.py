@@ -1,48 +1,50 @@
-"""A field that a model doesn't have is answered with those that it has, the one that was meant first."""
+"""The message for an unknown field lists the existing fields, the most similar first."""
 
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from connectors.kit.field_hints import UNKNOWN, no_such_field
+from connectors.kit.field_hints import UNKNOWN_FIELD, unknown_field_message
 
 
-class Part(BaseModel):
+class Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     start: str = ""
     ends: str = Field(default="", alias="end")
 
 
-class Nothing(BaseModel):
+class Empty(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Whole(BaseModel):
+class Document(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = ""
-    parts: tuple[Part, ...] | None = None
+    parts: tuple[Section, ...] | None = None
     by_name: dict[str, int] = Field(default_factory=dict)
-    nothing: Nothing = Nothing()
+    nothing: Empty = Empty()
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"nmae": 1}, "there is no such field; there are: name, by_name, parts, nothing"),
-        ({"parts": [{"start": "a"}, {"stat": "b"}]}, "there is no such field; there are: start, end"),
-        ({"parts": [{"ends_": 1}]}, "there is no such field; there are: end, start"),
-        ({"nothing": {"x": 1}}, "there are no fields here"),
+        ({"nmae": 1}, "unknown field; expected one of: name, by_name, parts, nothing"),
+        ({"parts": [{"start": "a"}, {"stat": "b"}]}, "unknown field; expected one of: start, end"),
+        ({"parts": [{"ends_": 1}]}, "unknown field; expected one of: end, start"),
+        ({"nothing": {"x": 1}}, "no fields are allowed here"),
     ],
 )
-def test_the_nearest_field_comes_first(value: dict[str, Any], message: str) -> None:
+def test_the_most_similar_field_comes_first(value: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as error:
-        Whole.model_validate(value)
-    (found,) = error.value.errors()
-    assert (found["type"], no_such_field(Whole, found["loc"])) == (UNKNOWN, message)
+        Document.model_validate(value)
+    (details,) = error.value.errors()
+    assert (details["type"], unknown_field_message(Document, details["loc"])) == (UNKNOWN_FIELD, message)
 
 
-def test_of_a_place_that_no_model_describes_nothing_is_named() -> None:
-    assert no_such_field(None, ("x",)) == no_such_field(Whole, ("by_name", "x", "y")) == "there is no such field"
+def test_without_a_model_no_fields_are_listed() -> None:
+    assert (
+        unknown_field_message(None, ("x",)) == unknown_field_message(Document, ("by_name", "x", "y")) == "unknown field"
+    )

@@ -1,4 +1,4 @@
-"""What files of this world hold, and what is said about it."""
+"""CSV, NDJSON and JSON arrays: valid files, invalid records, limits and configuration errors."""
 
 import gzip
 import tracemalloc
@@ -19,15 +19,15 @@ WIDE = Limits(clock=lambda: NOW)
 
 def messages(outcome: Outcome) -> list[dict[str, Any]]:
     assert outcome.error is None, outcome.error
-    return [orjson.loads(each) for each in outcome.lines]
+    return [orjson.loads(line) for line in outcome.lines]
 
 
-def failed(outcome: Outcome) -> str:
+def error_code(outcome: Outcome) -> str:
     assert outcome.error is not None
     return outcome.error.code
 
 
-def test_values_stay_as_they_are_found() -> None:
+def test_values_stay_unchanged() -> None:
     text = 'a,b,c\n007, x ,"say ""hi"", two\nlines"\n1e5,,NULL\n'
     assert messages(read_all(text.encode())) == [
         {"a": "007", "b": " x ", "c": 'say "hi", two\nlines'},
@@ -36,33 +36,33 @@ def test_values_stay_as_they_are_found() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"a,b\n", b"a,b", b"\n\n", b"\xef\xbb\xbf", b"\xef\xbb\xbfa,b\r\n"])
-def test_an_empty_file_gives_nothing(data: bytes) -> None:
+def test_an_empty_file_has_no_records(data: bytes) -> None:
     assert read_all(data).batches == []
     assert read_all(data, "a.ndjson").batches == [] or data.strip().endswith(b"b")
 
 
-def test_headers_that_name_nothing_or_too_much() -> None:
+def test_invalid_headers() -> None:
     assert messages(read_all(b",b,\n1,2,3\n")) == [{"column_1": "1", "b": "2", "column_3": "3"}]
-    assert failed(read_all(b"a,b,a\n1,2,3\n")) == "duplicate_header"
+    assert error_code(read_all(b"a,b,a\n1,2,3\n")) == "duplicate_header"
     assert messages(read_all(b"a,b,a\n1,2,3\n", fields=["x", "y", "z"])) == [{"x": "1", "y": "2", "z": "3"}]
     assert messages(read_all(b"1,2\n", fields=["x", "y"], header_row=False)) == [{"x": "1", "y": "2"}]
-    million = b",".join(b"%d" % each for each in range(1_000_000)) + b"\n"
-    assert failed(read_all(million, limits=WIDE)) == "too_many_columns"
-    assert failed(read_all(b"a" * 10_001 + b"," * 10_000 + b"\n", limits=WIDE)) == "too_many_columns"
-    assert failed(read_all(b"\0" * 3_000_000, limits=Limits(record_bytes=1_000_000))) == "too_many_columns"
-    assert failed(read_all(b"a\rb\r\n")) == "bad_header"
-    assert failed(read_all(b"a,\xff\n")) == "wrong_encoding"
-    assert failed(read_all("a,b\n".encode("utf-16"))) == "wrong_encoding"
+    million = b",".join(b"%d" % number for number in range(1_000_000)) + b"\n"
+    assert error_code(read_all(million, limits=WIDE)) == "too_many_columns"
+    assert error_code(read_all(b"a" * 10_001 + b"," * 10_000 + b"\n", limits=WIDE)) == "too_many_columns"
+    assert error_code(read_all(b"\0" * 3_000_000, limits=Limits(record_bytes=1_000_000))) == "too_many_columns"
+    assert error_code(read_all(b"a\rb\r\n")) == "bad_header"
+    assert error_code(read_all(b"a,\xff\n")) == "wrong_encoding"
+    assert error_code(read_all("a,b\n".encode("utf-16"))) == "wrong_encoding"
 
 
-def test_ten_thousand_columns_stay_within_bounds() -> None:
-    header = b",".join(b"c%d" % each for each in range(10_000)) + b"\n"
+def test_ten_thousand_columns_stay_within_the_batch_size() -> None:
+    header = b",".join(b"c%d" % number for number in range(10_000)) + b"\n"
     outcome = read_all(header + (b"1," * 9_999 + b"1\n") * 100, limits=WIDE)
     assert len(outcome.lines) == 100
-    assert max(len(each.payload) for each in outcome.batches) < 32 * 1024 * 1024
+    assert max(len(batch.payload) for batch in outcome.batches) < 32 * 1024 * 1024
 
 
-def test_rows_that_cannot_be_taken_are_quarantined_and_reading_goes_on() -> None:
+def test_invalid_rows_are_quarantined() -> None:
     data = b"at,b\n2020-01-01,ok\nx\n2020-01-01,a,b\n2020-01-01,\xff\n2020-01-01,\x00\n"
     data += b",b\nnope,b\n2999-01-01,b\n2020-01-02,ok\n"
     outcome = read_all(data, timestamp_field="at")
@@ -75,17 +75,17 @@ def test_rows_that_cannot_be_taken_are_quarantined_and_reading_goes_on() -> None
         ("row 7", "bad_timestamp"),
         ("row 8", "future_timestamp"),
     ]
-    assert [each["at"] for each in messages(outcome)] == ["2020-01-01", "2020-01-02"]
+    assert [message["at"] for message in messages(outcome)] == ["2020-01-01", "2020-01-02"]
     dropped = read_all(data, timestamp_field="at", on_error="drop")
-    assert sum(each.rejects_dropped for each in dropped.batches) == 7
+    assert sum(batch.rejects_dropped for batch in dropped.batches) == 7
     aborted = read_all(data, timestamp_field="at", on_error="abort")
-    assert (failed(aborted), len(aborted.lines), aborted.batches[-1].cursor["row"]) == ("record_rejected", 1, 1)
+    assert (error_code(aborted), len(aborted.lines), aborted.batches[-1].cursor["row"]) == ("record_rejected", 1, 1)
     assert aborted.error is not None
-    assert "row 2 has 1 values for 2 columns" in aborted.error.message
+    assert "row 2: expected 2 columns, found 1" in aborted.error.message
 
 
 @pytest.mark.parametrize("path", ["a.csv", "a.ndjson", "a.json"])
-def test_a_record_of_50_megabytes_is_one_reject_in_little_memory(path: str) -> None:
+def test_a_record_of_50_megabytes_is_rejected_in_bounded_memory(path: str) -> None:
     huge = b"x" * 50_000_000
     data = {
         "a.csv": b'a,b\n1,2\n1,"' + huge + b'"\n3,4\n',
@@ -99,46 +99,46 @@ def test_a_record_of_50_megabytes_is_one_reject_in_little_memory(path: str) -> N
     assert peak < 60_000_000
     assert outcome.error is None
     assert [code for _, code in outcome.rejects] == ["record_too_large"]
-    (reject,) = (reject for each in outcome.batches for reject in each.rejects)
+    (reject,) = (reject for batch in outcome.batches for reject in batch.rejects)
     assert len(reject.excerpt) == 1024
-    assert [str(each["a"]) for each in messages(outcome)] == ["1", "3"]
+    assert [str(message["a"]) for message in messages(outcome)] == ["1", "3"]
 
 
-def test_a_quote_that_is_never_closed_is_told() -> None:
+def test_an_unclosed_quote_is_rejected() -> None:
     for size in (100, 1_000_000):
         outcome = read_all(b'a,b\n1,2\n3,"4\n' + b"5,6\n" * size, limits=Limits(record_bytes=1000))
         assert outcome.rejects == [("row 2", "unclosed_quote")]
         (reject,) = outcome.batches[-1].rejects
-        assert "never closed" in reject.reason
+        assert "unclosed quote" in reject.reason
         assert len(outcome.lines) == 1
 
 
-def test_the_last_row_may_lack_its_line_end_but_not_be_continued_later() -> None:
+def test_an_unterminated_last_row_must_not_be_continued() -> None:
     cursor = dict(read_all(b"a,b\n1,2").batches[-1].cursor)
     assert messages(read_all(b"a,b\n1,2\n3,4", cursor=cursor)) == [{"a": "3", "b": "4"}]
-    assert failed(read_all(b"a,b\n1,23\n", cursor=cursor)) == "source_changed"
+    assert error_code(read_all(b"a,b\n1,23\n", cursor=cursor)) == "source_changed"
     assert read_all(b"a,b\n1,2\r\n", cursor=cursor).batches == []
 
 
-def test_a_value_in_the_wrong_place_is_named_as_json_has_it() -> None:
+def test_an_unexpected_value_is_shown_as_json() -> None:
     for text in ("null", "true", "false", "7"):
         stop = parse_body(f"[{text}]".encode(), "abort", None, 0).stop
         assert stop
-        assert stop.reason == f"is {text}, where a JSON object is needed"
+        assert stop.reason == f"expected a JSON object, found {text}"
 
 
-def test_of_more_elements_than_a_body_may_have_only_one_too_many_is_looked_at() -> None:
-    found = parse_body(b"[" + b",".join([b"7"] * (MAX_MESSAGES + 1_000)) + b"]", "drop", None, 0)
-    assert found.read == MAX_MESSAGES + 1
+def test_parsing_stops_one_element_after_the_limit() -> None:
+    parsed = parse_body(b"[" + b",".join([b"7"] * (MAX_MESSAGES + 1_000)) + b"]", "drop", None, 0)
+    assert parsed.read == MAX_MESSAGES + 1
 
 
-def test_lines_of_json_are_kept_as_they_were() -> None:
+def test_json_lines_stay_unchanged() -> None:
     lines = [b'{"a": 12345678901234567890123, "a":2}', b'{ "b" : "\xc3\xa9\\u00e9" }']
     outcome = read_all(b"\xef\xbb\xbf" + lines[0] + b"\r\n\n  " + lines[1], "a.jsonl")
-    assert outcome.lines == [each + b"\n" for each in lines]
+    assert outcome.lines == [line + b"\n" for line in lines]
 
 
-def test_lines_that_are_no_objects_are_rejected() -> None:
+def test_lines_other_than_objects_are_rejected() -> None:
     deep = b'{"a":' * 201 + b"1" + b"}" * 201
     very = b"[" * 100_000 + b"]" * 100_000 + b"}"
     lines = [b"[1]", b'"x"', b"null", b'{"a":NaN}', b'{"a":1}}', b'{"a":"\xff"}', deep, b'{"a":' + very]
@@ -154,48 +154,48 @@ def test_lines_that_are_no_objects_are_rejected() -> None:
     assert read_all(fine + b'\n{"a":[' + b"[]," * 500 + b"[]]}", "a.ndjson", limits=WIDE).rejects == []
 
 
-def test_an_array_is_read_whatever_its_strings_hold() -> None:
+def test_array_elements_may_contain_any_strings() -> None:
     objects = [{"a": '}]{["\\', "b": [{"c": {}}]}, {"\\\\": "\n\\"}, {}]
     pretty = orjson.dumps(objects, option=orjson.OPT_INDENT_2)
     outcome = read_all(pretty, "a.json")
     assert messages(outcome) == objects
-    assert all(each.count(b"\n") == 1 for each in outcome.lines)
+    assert all(line.count(b"\n") == 1 for line in outcome.lines)
 
 
 @pytest.mark.parametrize(
     ("data", "code", "words"),
     [
         (b'{"a":1}', "not_an_array_of_objects", "set `format` to `ndjson`"),
-        (b"[1,2]", "not_an_array_of_objects", "found '1,2]' at the start"),
-        (b'[{"a":1} {"a":2}]', "not_an_array_of_objects", "behind object 1"),
-        (b'[{"a":1},7]', "not_an_array_of_objects", "behind object 1"),
-        (b'[{"a":1},]', "not_an_array_of_objects", "behind object 1"),
+        (b"[1,2]", "not_an_array_of_objects", "at the start, found '1,2]'"),
+        (b'[{"a":1} {"a":2}]', "not_an_array_of_objects", "after object 1"),
+        (b'[{"a":1},7]', "not_an_array_of_objects", "after object 1"),
+        (b'[{"a":1},]', "not_an_array_of_objects", "after object 1"),
         (b"hello", "not_an_array_of_objects", "'hello'"),
-        (b'[{"a":1}', "truncated", "behind object 1"),
-        (b'[{"a":1},{"a":', "truncated", "behind object 1"),
-        (b"", "truncated", "behind object 0"),
-        (b"[] x", "trailing_text", "behind the `]`"),
-        (b"[]" + b" " * 500 + b"x", "trailing_text", "behind the `]`"),
+        (b'[{"a":1}', "truncated", "after object 1"),
+        (b'[{"a":1},{"a":', "truncated", "after object 1"),
+        (b"", "truncated", "after object 0"),
+        (b"[] x", "trailing_text", "after the `]`"),
+        (b"[]" + b" " * 500 + b"x", "trailing_text", "after the `]`"),
     ],
 )
-def test_what_is_no_array_of_objects_is_told_with_its_place(data: bytes, code: str, words: str) -> None:
+def test_an_invalid_array_is_reported_with_its_position(data: bytes, code: str, words: str) -> None:
     outcome = read_all(data, "a.json")
-    assert failed(outcome) == code
+    assert error_code(outcome) == code
     assert outcome.error is not None
     assert words in outcome.error.message
 
 
-def test_an_array_may_be_empty_and_may_grow() -> None:
+def test_an_array_may_be_empty_or_grow() -> None:
     assert read_all(b" [\n] \n", "a.json").batches == []
     cursor = dict(read_all(b'[{"a":1}]', "a.json").batches[-1].cursor)
     assert messages(read_all(b'[{"a":1},{"a":2}]', "a.json", cursor)) == [{"a": 2}]
 
 
-def test_a_truncated_archive_keeps_what_is_complete() -> None:
-    data = b"a,b\n" + b"".join(b"%d,x\n" % each for each in range(100_000))
+def test_complete_records_of_a_truncated_archive_are_imported() -> None:
+    data = b"a,b\n" + b"".join(b"%d,x\n" % number for number in range(100_000))
     packed = gzip.compress(data)
     outcome = read_all(packed[: len(packed) // 2], "a.csv.gz", limits=WIDE)
-    assert failed(outcome) == "truncated"
+    assert error_code(outcome) == "truncated"
     assert 10_000 < len(outcome.lines) < 90_000
     rest = read_all(packed, "a.csv.gz", dict(outcome.batches[-1].cursor), WIDE)
     assert outcome.lines + rest.lines == read_all(data, limits=WIDE).lines
@@ -207,7 +207,7 @@ def test_encodings_become_utf8(encoding: str) -> None:
     assert messages(read_all(data, encoding=encoding)) == [{"a": "é", "b": "ü"}]
 
 
-def test_bytes_that_an_encoding_lacks_cost_only_their_row() -> None:
+def test_undecodable_bytes_reject_only_their_row() -> None:
     outcome = read_all(b"a,b\n1,\x81\n2,\xe9\n", encoding="cp1252")
     assert outcome.rejects == [("row 1", "broken_encoding")]
     assert messages(outcome) == [{"a": "2", "b": "é"}]
@@ -219,25 +219,25 @@ def test_bytes_that_an_encoding_lacks_cost_only_their_row() -> None:
         ({"delimeter": ";"}, "Extra inputs are not permitted"),
         ({"delimiter": ";;"}, "should match pattern"),
         ({"delimiter": "é"}, "should match pattern"),
-        ({"delimiter": '"'}, "have to differ"),
-        ({"quote": ","}, "have to differ"),
-        ({"header_row": False}, "name the columns with `fields`"),
-        ({"fields": ["a", "a"]}, "names a column twice"),
-        ({"fields": ["a"], "timestamp_field": "b"}, "isn't among `fields`"),
-        ({"timestamp_format": "ISO"}, "is none of auto, epoch, epoch_s"),
-        ({"timestamp_format": "%Y-%Y"}, "no strptime format with a date"),
-        ({"timestamp_format": "%H:%M"}, "no strptime format with a date"),
-        ({"timestamp_format": "%Q"}, "no strptime format with a date"),
-        ({"time_zone": "Mars/Base"}, "no IANA time zone"),
-        ({"time_zone": "../etc"}, "no IANA time zone"),
-        ({"encoding": "klingon"}, "no text encoding"),
-        ({"encoding": "base64"}, "no text encoding"),
+        ({"delimiter": '"'}, "must differ"),
+        ({"quote": ","}, "must differ"),
+        ({"header_row": False}, "`fields` is required without a header row"),
+        ({"fields": ["a", "a"]}, "contains a duplicate name"),
+        ({"fields": ["a"], "timestamp_field": "b"}, "must be one of `fields`"),
+        ({"timestamp_format": "ISO"}, "expected auto, epoch, epoch_s"),
+        ({"timestamp_format": "%Y-%Y"}, "or a strptime format with a date"),
+        ({"timestamp_format": "%H:%M"}, "or a strptime format with a date"),
+        ({"timestamp_format": "%Q"}, "or a strptime format with a date"),
+        ({"time_zone": "Mars/Base"}, "unknown time zone"),
+        ({"time_zone": "../etc"}, "unknown time zone"),
+        ({"encoding": "klingon"}, "unknown text encoding"),
+        ({"encoding": "base64"}, "unknown text encoding"),
         ({"stream": "a b"}, "should match pattern"),
         ({"source": ""}, "at least 1 character"),
         ({"on_error": "ignore"}, "'abort', 'drop' or 'quarantine'"),
     ],
 )
-def test_a_wrong_configuration_says_what_is_wrong(config: dict[str, object], word: str) -> None:
+def test_an_invalid_configuration_is_explained(config: dict[str, object], word: str) -> None:
     with pytest.raises(ValidationError) as error:
         Config.model_validate({"source": "a.csv", "stream": "s"} | config)
     assert word in str(error.value)
@@ -247,10 +247,10 @@ def test_an_edited_cursor_is_checked() -> None:
     good = dict(read_all(b"a,b\n1,2\n3,4\n").batches[-1].cursor)
     assert check_cursor(good) == ()
     for edit, field in (({"byte": -1}, "/byte"), ({"row": "7"}, "/row"), ({"tail": None}, "/byte"), ({"x": 1}, "/x")):
-        assert [each.field for each in check_cursor(good | edit)] == [field]
-    assert "there are: row, " in check_cursor({"rows": 1})[0].message
-    assert failed(read_all(b"a,b\n1,2\n3,4\n", cursor=good | {"byte": 3})) == "source_changed"
-    assert failed(read_all(b"a,b\n1,2\n3,4\n", cursor=good | {"fields": None})) == "bad_cursor"
+        assert [problem.field for problem in check_cursor(good | edit)] == [field]
+    assert "expected one of: row, " in check_cursor({"rows": 1})[0].message
+    assert error_code(read_all(b"a,b\n1,2\n3,4\n", cursor=good | {"byte": 3})) == "source_changed"
+    assert error_code(read_all(b"a,b\n1,2\n3,4\n", cursor=good | {"fields": None})) == "bad_cursor"
 
 
 @pytest.mark.parametrize(
@@ -263,25 +263,25 @@ def test_an_edited_cursor_is_checked() -> None:
         ({"source_bytes": 11}, "/source_bytes"),
     ],
 )
-def test_a_cursor_that_contradicts_itself_is_refused(edit: dict[str, int], field: str) -> None:
+def test_a_contradictory_cursor_is_rejected(edit: dict[str, int], field: str) -> None:
     good = dict(read_all(b"a,b\n1,2\n3,4\n").batches[-1].cursor)
     (problem,) = check_cursor(good | edit)
     assert problem.field == field
     assert "reset the cursor to {} to read from the start" in problem.message
-    assert check_cursor({"byte": 0, "row": 0}) == (), "the start, in full"
+    assert check_cursor({"byte": 0, "row": 0}) == ()
 
 
-@pytest.mark.parametrize("trouble", [b"x\n", b'a "stray" quote,b,c\n', b'1,"open ""and"" closed\n",3\n', b"\xff,2,3\n"])
+@pytest.mark.parametrize("invalid", [b"x\n", b'a "stray" quote,b,c\n', b'1,"open ""and"" closed\n",3\n', b"\xff,2,3\n"])
 @pytest.mark.parametrize("every", [3, 97, 4001])
-def test_trouble_here_and_there_in_a_long_file_changes_nothing_else(trouble: bytes, every: int) -> None:
-    rows = [b"%d,some text,%d\n" % (each, each * 7) for each in range(12_000)]
-    rows[::every] = [trouble] * len(rows[::every])
+def test_invalid_rows_do_not_affect_other_rows(invalid: bytes, every: int) -> None:
+    rows = [b"%d,some text,%d\n" % (number, number * 7) for number in range(12_000)]
+    rows[::every] = [invalid] * len(rows[::every])
     data = b"a,b,c\n" + b"".join(rows)
     small = Limits(batch_bytes=5_000, record_bytes=5_000, clock=lambda: NOW)
     assert read_all(data, limits=WIDE).records == read_all(data, limits=small).records
 
 
-def test_small_limits_still_read_everything() -> None:
+def test_small_limits_read_every_record() -> None:
     assert LIMITS.batch_bytes < 100
     outcome = read_all(b"a,b\n" + b"1,2\n" * 100)
     assert len(outcome.batches) > 3

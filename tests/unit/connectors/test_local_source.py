@@ -1,4 +1,4 @@
-"""Files of the operator's directories, and nothing else."""
+"""Local sources: only files in the allowed directories can be read."""
 
 import asyncio
 import os
@@ -20,13 +20,13 @@ def root(tmp_path: Path) -> Path:
     return directory
 
 
-async def refused(source: str, *roots: Path) -> str:
-    with pytest.raises(FixConfiguration) as refusal:
+async def rejection(source: str, *roots: Path) -> str:
+    with pytest.raises(FixConfiguration) as error:
         await open_local(source, roots, 0)
-    return refusal.value.code
+    return error.value.code
 
 
-async def test_a_file_is_found_by_its_path_in_a_root_or_by_its_whole_path(root: Path) -> None:
+async def test_a_file_is_opened_by_relative_or_absolute_path(root: Path) -> None:
     for source in ("inner/a.csv", str(root / "inner" / "a.csv"), "inner/./a.csv"):
         opened = await open_local(source, (root.parent / "gone", root), 0)
         assert await opened.read(100) == b"a,b\n1,2\n"
@@ -34,47 +34,47 @@ async def test_a_file_is_found_by_its_path_in_a_root_or_by_its_whole_path(root: 
         await opened.close()
 
 
-async def test_what_lies_outside_is_refused_and_not_even_noticed(root: Path) -> None:
+async def test_paths_outside_reveal_nothing(root: Path) -> None:
     for source in (str(root.parent / "secret.csv"), str(root.parent / "gone.csv"), "/etc/passwd", "/root/x", "/"):
-        assert await refused(source, root) == "forbidden_path"
+        assert await rejection(source, root) == "forbidden_path"
     for source in ("../secret.csv", "inner/../../secret.csv", "a\0b", str(root / ".." / "secret.csv")):
-        assert await refused(source, root) == "forbidden_path"
+        assert await rejection(source, root) == "forbidden_path"
 
 
-async def test_it_says_how_to_allow_a_directory_and_not_which_are_allowed(root: Path) -> None:
+async def test_messages_explain_how_to_allow_a_directory_without_listing_them(root: Path) -> None:
     for source, roots in (("gone.csv", (root,)), ("/etc/passwd", (root,)), ("a.csv", ())):
-        with pytest.raises(FixConfiguration) as refusal:
+        with pytest.raises(FixConfiguration) as error:
             await open_local(source, roots, 0)
-        assert "`entrepot up --files DIRECTORY` or ENTREPOT_FILE_ROOTS" in refusal.value.message
-        assert str(root) not in refusal.value.message
+        assert "`entrepot up --files DIRECTORY` or ENTREPOT_FILE_ROOTS" in error.value.message
+        assert str(root) not in error.value.message
 
 
-async def test_links_may_not_lead_out_but_may_stay_in(root: Path) -> None:
+async def test_symbolic_links_must_stay_inside(root: Path) -> None:
     (root / "out.csv").symlink_to(root.parent / "secret.csv")
     (root / "outdir").symlink_to(root.parent)
     (root / "in.csv").symlink_to("inner/a.csv")
     (root / "round.csv").symlink_to("round.csv")
-    assert await refused("out.csv", root) == "forbidden_path"
-    assert await refused("outdir/secret.csv", root) == "forbidden_path"
-    assert await refused("round.csv", root) in {"unreadable", "not_found"}
+    assert await rejection("out.csv", root) == "forbidden_path"
+    assert await rejection("outdir/secret.csv", root) == "forbidden_path"
+    assert await rejection("round.csv", root) in {"unreadable", "not_found"}
     await (await open_local("in.csv", (root,), 0)).close()
 
 
-async def test_only_regular_files_are_read_and_a_pipe_does_not_hang(root: Path) -> None:
+async def test_only_regular_files_are_opened_and_a_pipe_does_not_block(root: Path) -> None:
     os.mkfifo(root / "pipe.csv")
-    assert await refused("pipe.csv", root) == "not_a_file"
-    assert await refused("inner", root) == "not_a_file"
-    assert await refused(".", root) == "not_a_file"
+    assert await rejection("pipe.csv", root) == "not_a_file"
+    assert await rejection("inner", root) == "not_a_file"
+    assert await rejection(".", root) == "not_a_file"
 
 
-async def test_it_says_what_is_missing(root: Path) -> None:
-    assert await refused("gone.csv", root) == "not_found"
-    assert await refused("inner/a.csv/b.csv", root) == "not_found"
-    assert await refused("x" * 300, root) == "unreadable"
-    assert await refused("inner/a.csv") == "no_file_roots"
+async def test_the_code_names_the_problem(root: Path) -> None:
+    assert await rejection("gone.csv", root) == "not_found"
+    assert await rejection("inner/a.csv/b.csv", root) == "not_found"
+    assert await rejection("x" * 300, root) == "unreadable"
+    assert await rejection("inner/a.csv") == "no_file_roots"
 
 
-async def test_a_file_that_grows_is_read_on_and_one_that_changes_is_tried_again(root: Path) -> None:
+async def test_appending_is_allowed_during_reading_and_changes_are_retried(root: Path) -> None:
     path = root / "inner" / "a.csv"
     opened = await open_local("inner/a.csv", (root,), 0)
     assert await opened.read(4) == b"a,b\n"
@@ -82,7 +82,7 @@ async def test_a_file_that_grows_is_read_on_and_one_that_changes_is_tried_again(
         file.write("3,4\n")
     assert await opened.read(100) == b"1,2\n3,4\n"
     path.write_text("a,b\n")
-    with pytest.raises(RetryLater, match="was changed while it was read"):
+    with pytest.raises(RetryLater, match="changed during reading"):
         await opened.read(100)
     await opened.close()
 
@@ -91,11 +91,11 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-@pytest.mark.parametrize("turns", range(4))  # of the event loop: fewer than an open needs
-async def test_an_open_that_is_cancelled_leaves_nothing_open(root: Path, turns: int) -> None:
+@pytest.mark.parametrize("iterations", range(4))  # of the event loop; an open needs more
+async def test_a_cancelled_open_leaks_no_descriptor(root: Path, iterations: int) -> None:
     before = descriptors()
     opening = asyncio.create_task(open_local("inner/a.csv", (root,), 0))
-    for _ in range(turns):
+    for _ in range(iterations):
         await asyncio.sleep(0)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -103,7 +103,7 @@ async def test_an_open_that_is_cancelled_leaves_nothing_open(root: Path, turns: 
     assert descriptors() == before
 
 
-async def test_closing_a_reading_early_leaves_nothing_open(root: Path) -> None:
+async def test_closing_a_reader_early_leaks_no_descriptor(root: Path) -> None:
     (root / "big.csv").write_text("a,b\n" + "1,2\n" * 10_000)
     before = descriptors()
     batches = read(Config(source="big.csv", stream="s"), {}, Limits(file_roots=(root,), batch_bytes=1000))
@@ -113,26 +113,26 @@ async def test_closing_a_reading_early_leaves_nothing_open(root: Path) -> None:
     assert descriptors() == before
 
 
-async def test_appended_rows_are_read_from_the_cursor_on_and_a_changed_file_is_not(root: Path) -> None:
+async def test_appended_rows_are_read_and_a_changed_file_is_rejected(root: Path) -> None:
     limits = Limits(file_roots=(root,))
     config = Config(source="big.csv", stream="s")
     path = root / "big.csv"
     path.write_text("a,b\n" + "1,2\n" * 100_000)  # large enough to seek in
-    cursor = [each.cursor async for each in read(config, {}, limits)][-1]
-    assert [each async for each in read(config, cursor, limits)] == []
+    cursor = [batch.cursor async for batch in read(config, {}, limits)][-1]
+    assert [batch async for batch in read(config, cursor, limits)] == []
     with path.open("a") as file:
         file.write("3,4\n")
-    (batch,) = [each async for each in read(config, cursor, limits)]
+    (batch,) = [batch async for batch in read(config, cursor, limits)]
     assert (batch.payload, batch.first_row, batch.bytes_read) == (b'{"a":"3","b":"4"}\n', 100_001, 4)
     for changed in ("9" + path.read_text()[1:], path.read_text()[:-1000], "a,b\n1,2\n"):
         path.write_text(changed)
-        with pytest.raises(FixConfiguration) as refusal:
-            [each async for each in read(config, cursor, limits)]
-        assert refusal.value.code == "source_changed"
-        assert "reset the job's cursor" in refusal.value.message
+        with pytest.raises(FixConfiguration) as error:
+            [batch async for batch in read(config, cursor, limits)]
+        assert error.value.code == "source_changed"
+        assert "reset the job's cursor" in error.value.message
 
 
-async def test_a_check_names_the_field_that_is_wrong(root: Path) -> None:
+async def test_a_check_names_the_invalid_field(root: Path) -> None:
     (root / "semi.csv").write_text("a;b\n1;2\n")
     (root / "late.csv").write_text("at,b\n2999-01-01,2\n2999-01-02,3\n")
     (root / "plain.csv.gz").write_text("a,b\n")
@@ -144,8 +144,8 @@ async def test_a_check_names_the_field_that_is_wrong(root: Path) -> None:
     limits = Limits(file_roots=(root,))
 
     async def problem(source: str, **more: str) -> tuple[str, str] | None:
-        found = await check(Config(source=source, stream="s", **more), limits)
-        return (found[0].field, found[0].code) if found else None
+        problems = await check(Config(source=source, stream="s", **more), limits)
+        return (problems[0].field, problems[0].code) if problems else None
 
     assert await problem("inner/a.csv") is None
     assert await problem("gone.csv") == ("/source", "not_found")

@@ -1,4 +1,4 @@
-"""Reading ahead: one block, never more; and closing or cancelling waits for the block and leaves nothing behind."""
+"""Read-ahead is limited to one item. Closing or cancelling waits for the running item."""
 
 import asyncio
 import threading
@@ -10,68 +10,68 @@ import pytest
 from connectors.kit.read_ahead import in_thread, read_ahead
 
 
-class Blocks:
-    """Counts what is made of it, in a thread that can be held up."""
+class CountingSource:
+    """A source that counts its items and can be blocked."""
 
     def __init__(self) -> None:
-        self.made = 0
+        self.count = 0
         self.closed = False
-        self.go = threading.Event()
-        self.go.set()
+        self.unblocked = threading.Event()
+        self.unblocked.set()
         self.started = threading.Event()
 
-    def make(self) -> int:
+    def produce(self) -> int:
         self.started.set()
-        self.go.wait()
-        self.made += 1
-        return self.made
+        self.unblocked.wait()
+        self.count += 1
+        return self.count
 
-    async def all(self) -> AsyncGenerator[int, None]:
+    async def items(self) -> AsyncGenerator[int, None]:
         try:
-            while self.made < 5:
-                yield await in_thread(self.make)
+            while self.count < 5:
+                yield await in_thread(self.produce)
             raise RuntimeError("the source broke")
         finally:
             self.closed = True
 
 
-async def test_one_block_is_made_while_another_is_used_and_errors_come_in_their_place() -> None:
-    blocks = Blocks()
-    ahead = read_ahead(blocks.all())
+async def test_one_item_is_read_ahead_and_errors_stay_in_order() -> None:
+    source = CountingSource()
+    ahead = read_ahead(source.items())
     for expected in range(1, 6):
         assert await anext(ahead) == expected
         await asyncio.to_thread(lambda: None)
-        assert blocks.made <= expected + 1
+        assert source.count <= expected + 1
     with pytest.raises(RuntimeError, match="broke"):
         await anext(ahead)
-    assert blocks.closed
+    assert source.closed
 
 
-async def test_closing_waits_for_the_block_at_work_and_closes_the_source() -> None:
-    blocks = Blocks()
-    async with aclosing(read_ahead(blocks.all())) as ahead:
+async def test_closing_waits_for_the_running_item() -> None:
+    source = CountingSource()
+    async with aclosing(read_ahead(source.items())) as ahead:
         assert await anext(ahead) == 1
-        blocks.go.clear()
-        blocks.started.clear()
-        await asyncio.to_thread(blocks.started.wait)
-        asyncio.get_running_loop().call_soon(blocks.go.set)
-    assert blocks.made <= 3
-    assert blocks.closed
+        source.unblocked.clear()
+        source.started.clear()
+        await asyncio.to_thread(source.started.wait)
+        asyncio.get_running_loop().call_soon(source.unblocked.set)
+    assert source.count <= 3
+    assert source.closed
 
 
-async def test_cancelling_waits_for_the_thread_and_then_is_cancelled() -> None:
-    blocks = Blocks()
-    blocks.go.clear()
+async def test_cancelling_waits_for_the_thread() -> None:
+    source = CountingSource()
+    source.unblocked.clear()
 
-    async def use() -> None:
-        async with aclosing(read_ahead(blocks.all())) as ahead:
+    async def consume() -> None:
+        async with aclosing(read_ahead(source.items())) as ahead:
             async for _ in ahead:
                 pass
 
-    user = asyncio.ensure_future(use())
-    await asyncio.to_thread(blocks.started.wait)
-    user.cancel()
-    asyncio.get_running_loop().call_soon(blocks.go.set)
+    consumer = asyncio.ensure_future(consume())
+    await asyncio.to_thread(source.started.wait)
+    consumer.cancel()
+    asyncio.get_running_loop().call_soon(source.unblocked.set)
     with pytest.raises(asyncio.CancelledError):
-        await user
-    assert (blocks.made, blocks.closed) == (1, True)
+        await consumer
+    assert (source.count, source.closed) == (1, True)

@@ -1,8 +1,12 @@
-"""A source in memory, and reading it to the end: what the laws and tests of text imports are said with."""
+"""An in-memory source, and helpers that read it to the end. Shared by the tests of text imports."""
 
 import asyncio
+import atexit
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from connectors.contract import Batch, ConnectorError, Cursor, Limits
@@ -16,7 +20,7 @@ LIMITS = Limits(batch_bytes=64, record_bytes=256, clock=lambda: NOW)
 
 @dataclass
 class MemorySource:
-    """Some bytes as a source that can seek."""
+    """Bytes as a seekable source."""
 
     data: bytes
     start: int
@@ -33,39 +37,59 @@ class MemorySource:
         return self.data[:count]
 
     async def read(self, size: int) -> bytes:
-        some = self.data[self.start + self.at : self.start + self.at + size]
-        self.at += len(some)
-        return some
+        chunk = self.data[self.start + self.at : self.start + self.at + size]
+        self.at += len(chunk)
+        return chunk
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: no resource is open."""
 
 
 @dataclass
 class Outcome:
-    """Everything a reading gave, and how it ended."""
+    """The batches of a pass, and the error that ended it."""
 
     batches: list[Batch] = field(default_factory=list)
     error: ConnectorError | None = None
 
     @property
     def lines(self) -> list[bytes]:
-        return [line for each in self.batches for line in each.payload.splitlines(keepends=True)]
+        return [line for batch in self.batches for line in batch.payload.splitlines(keepends=True)]
 
     @property
     def timestamps(self) -> bytes:
-        return b"".join(each.timestamps for each in self.batches)
+        return b"".join(batch.timestamps for batch in self.batches)
 
     @property
     def rejects(self) -> list[tuple[str, str]]:
-        return [(reject.position, reject.code) for each in self.batches for reject in each.rejects]
+        return [(reject.position, reject.code) for batch in self.batches for reject in batch.rejects]
 
     @property
     def records(self) -> tuple[list[bytes], bytes, list[Any], int, str | None]:
-        """What must not depend on where reading began or was cut."""
-        rejects = [reject for each in self.batches for reject in each.rejects]
-        dropped = sum(each.rejects_dropped for each in self.batches)
+        """Everything that must not depend on the start of reading or on batch boundaries."""
+        rejects = [reject for batch in self.batches for reject in batch.rejects]
+        dropped = sum(batch.rejects_dropped for batch in self.batches)
         return self.lines, self.timestamps, rejects, dropped, self.error and self.error.code
+
+
+class InlineExecutor(ThreadPoolExecutor):
+    """Runs work in the caller: thread switches would dominate the time of small reads."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  # the caller receives it
+            future.set_exception(error)
+        return future
+
+
+@cache
+def inline_runner() -> asyncio.Runner:
+    runner = asyncio.Runner()
+    atexit.register(runner.close)
+    runner.get_loop().set_default_executor(InlineExecutor())
+    return runner
 
 
 async def outcome(
@@ -87,4 +111,4 @@ async def outcome(
 def read_all(
     data: bytes, path: str = "a.csv", cursor: Cursor | None = None, limits: Limits = LIMITS, **config: Any
 ) -> Outcome:
-    return asyncio.run(outcome(data, TextConfig(**({"stream": "s"} | config)), path, cursor or {}, limits))
+    return inline_runner().run(outcome(data, TextConfig(**({"stream": "s"} | config)), path, cursor or {}, limits))

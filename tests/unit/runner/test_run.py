@@ -49,7 +49,7 @@ async def test_a_connector_knows_whether_its_job_comes_again(
     heard: list[bool] = []
 
     async def read(_config: Any, _cursor: Any, limits: Limits) -> AsyncIterator[Any]:
-        heard.append(limits.comes_again)
+        heard.append(limits.recurring)
         yield batch()
 
     await submitted(monkeypatch, read=read, cadence=cadence)
