@@ -62,9 +62,6 @@ class Consumer(Client, Protocol):
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Continue at an offset."""
 
-    async def seek_to_end(self, *partitions: TopicPartition) -> Any:
-        """Continue at the end."""
-
     async def position(self, partition: TopicPartition) -> int:
         """Return the next offset to read: behind transaction markers, too."""
 

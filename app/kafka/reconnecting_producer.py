@@ -1,21 +1,14 @@
-"""A producer for a process that has to be up before its broker: it connects again and again until one answers."""
+"""A producer for a process that may start before its broker: it connects in the background."""
 
 import asyncio
-import logging
 from collections.abc import Callable
-from typing import Final
-
-from aiokafka.errors import KafkaError
 
 from app.kafka.clients import Producer
-
-RETRY_DELAY_SECONDS: Final = 0.5
-
-_log = logging.getLogger(__name__)
+from app.retries import retry
 
 
 class ReconnectingProducer:
-    """One producer made by `make`, `ready` from the moment that a broker has answered. `what` names what it sends."""
+    """A producer made by `make`; `ready` is None until a broker has answered. `what` names its records in the log."""
 
     def __init__(self, what: str, make: Callable[[], Producer]) -> None:
         self.ready: Producer | None = None
@@ -24,11 +17,11 @@ class ReconnectingProducer:
         self._connecting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Connect in the background, with back-off."""
         self._connecting = asyncio.create_task(self._connect(), name=f"{self._what} producer")
 
     async def stop(self) -> None:
-        """Send what is queued and disconnect."""
+        """Send queued records and disconnect."""
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
@@ -36,14 +29,13 @@ class ReconnectingProducer:
             await self.ready.stop()
 
     async def _connect(self) -> None:
-        while self.ready is None:
-            producer = self._make()
-            try:
-                await producer.start()
-                self.ready = producer
-            except (KafkaError, OSError) as error:
-                _log.warning("%s can't be sent yet, trying again: %r", self._what, error)
-                await asyncio.sleep(RETRY_DELAY_SECONDS)
-            finally:
-                if self.ready is None:
-                    await producer.stop()
+        self.ready = await retry(self._started, (Exception,), name=f"connecting the producer of {self._what}")
+
+    async def _started(self) -> Producer:
+        producer = self._make()
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer

@@ -15,10 +15,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from app.kafka.clients import KafkaCluster, started
+from app.retries import retry
 from schemas.topics import Topic
 
 TIMEOUT_SECONDS: Final = 30.0
-RETRY_DELAY_SECONDS: Final = 0.1
 REQUEST_MS: Final = 10_000
 
 
@@ -112,18 +112,12 @@ async def ensure_topics(
     Raises `TopicMismatch`, `TopicRefused`, or after 30 seconds `TopicsNotReady` or `ClusterUnreachable`.
     """
     declared = tuple(topics)
-    trouble: TopicsError = TopicsNotReady(TopicsNotReady.__doc__)
-    try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            while True:
-                try:
-                    if await _ensured(bootstrap_servers, declared, partitions, replication_factor):
-                        return
-                except (ClusterUnreachable, TopicsNotReady) as error:
-                    trouble = error
-                await asyncio.sleep(RETRY_DELAY_SECONDS)
-    except TimeoutError:
-        raise trouble from None
+
+    async def ensure() -> None:
+        if not await _ensured(bootstrap_servers, declared, partitions, replication_factor):
+            raise TopicsNotReady(TopicsNotReady.__doc__)
+
+    await retry(ensure, (ClusterUnreachable, TopicsNotReady), give_up_after=TIMEOUT_SECONDS)
 
 
 async def describe_topics(bootstrap_servers: str, topics: Iterable[Topic]) -> tuple[TopicRow, ...]:

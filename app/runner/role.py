@@ -1,7 +1,6 @@
 """The `runner` role on Faust: folds events into the jobs it owns, and lets each owned partition work."""
 
 import asyncio
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from app.kafka.transactions import FencedError, UnknownOutcomeError
 from app.records.events import event_in
 from app.records.job_state import encode_job, job_in, seq_in
 from app.records.partitioning import partition_of
+from app.retries import retry
 from app.runner.partition import OwnedPartition, RunnerContext
 from app.settings import Settings
 from projections.jobs.state import Job
@@ -28,10 +28,6 @@ from schemas.topics import JOBS_EVENTS
 APP_ID: Final = "entrepot.runner"
 PULSE_SECONDS: Final = 0.5
 FROZEN_SECONDS: Final = 10.0  # the consumer group's session: after that another worker may own our partitions
-FIRST_PAUSE_SECONDS: Final = 0.25
-MAX_IDLE_SECONDS: Final = 5.0
-
-_log = logging.getLogger(__name__)
 
 
 class LivenessCheck:
@@ -78,7 +74,10 @@ class Runner:
         self._owned = {number: OwnedPartition(number, self._shop, jobs[number]) for number in numbers}
         self._tasks = [
             asyncio.create_task(self._pulse.beat(), name="pulse"),
-            *(asyncio.create_task(self._tend(each), name=f"partition {each.number}") for each in self._owned.values()),
+            *(
+                asyncio.create_task(self._supervise(each), name=f"partition {each.number}")
+                for each in self._owned.values()
+            ),
         ]
 
     async def revoked(self, _owned: Owned) -> None:
@@ -100,26 +99,18 @@ class Runner:
             await self._table.write(changes.values())
             ack(batch)
 
-    async def _tend(self, partition: OwnedPartition) -> None:
-        pause = FIRST_PAUSE_SECONDS
-        while True:
-            started = self._app.loop.time()
-            try:
-                await partition.work()
-            except FencedError as error:
-                self._app.latch.trip(f"partition {partition.number} has another owner: {error}", error)
-                return
-            except (UnknownOutcomeError, KafkaError, OSError) as error:
-                self._pulse.check()
-                _log.warning("partition %d starts anew in %.2f s: %s", partition.number, pause, error)
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:
-                self._app.latch.trip(f"partition {partition.number} failed: {error!r}", error)
-                raise
-            await asyncio.sleep(pause)
-            lasted = self._app.loop.time() - started
-            pause = FIRST_PAUSE_SECONDS if lasted > FROZEN_SECONDS else min(2 * pause, MAX_IDLE_SECONDS)
+    async def _supervise(self, partition: OwnedPartition) -> None:
+        async def work() -> None:
+            self._pulse.check()
+            await partition.work()
+
+        try:
+            await retry(work, (UnknownOutcomeError, KafkaError, OSError), name=f"partition {partition.number}")
+        except FencedError as error:
+            self._app.latch.trip(f"partition {partition.number} has another owner: {error}", error)
+        except Exception as error:
+            self._app.latch.trip(f"partition {partition.number} failed: {error!r}", error)
+            raise
 
 
 async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:

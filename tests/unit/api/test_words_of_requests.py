@@ -15,7 +15,7 @@ from app.api.http.problems import ApiProblem, pointer
 from app.api.jobs.bodies import CreateBody, PatchBody, as_kept, merged
 from app.api.jobs.events import id_of, parse_id
 from app.api.jobs.views import redacted
-from app.api.services.event_tail import QUEUE, EventSubscription, TailedEvent
+from app.api.services.event_tail import MAX_QUEUED_EVENTS, EventSubscription, TailedEvent
 from app.api.system.schema_registry import subjects
 from schemas.events import JobKilled
 from schemas.wire.catalog import versions
@@ -149,11 +149,11 @@ def test_who_reads_too_slowly_is_let_go() -> None:
     event = JobKilled(
         event_id="e", job_id="j", seq=1, occurred_at=MIN_TIMESTAMP, command_id="c", command_offset=0, actor="a", rules=1
     )
-    for offset in range(QUEUE * 2):
+    for offset in range(MAX_QUEUED_EVENTS * 2):
         listener.offer(TailedEvent(0, offset, event))
     assert listener.dropped
     told = [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
-    assert len(told) == QUEUE
+    assert len(told) == MAX_QUEUED_EVENTS
     assert told[-1] is None, "the last that it hears is that it is over"
 
 
