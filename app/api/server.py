@@ -90,7 +90,7 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
     stack.push_async_callback(cluster.close)
     tail, definitions, ingest = EventTail(kafka), DefinitionsTail(kafka), IngestProducer(kafka)
     rules, catalog = RulesReader(definitions), DefinitionCatalog(definitions)
-    gateway = CommandGateway(kafka, settings.partitions, tail, store, metrics)
+    gateway = CommandGateway(kafka, settings.partitions, tail, catalog, store, metrics)
     watch = LaneWatch(kafka, settings.partitions, store.lanes, clock)
     for part in (tail, definitions, gateway, ingest, watch):
         part.start()

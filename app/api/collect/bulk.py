@@ -20,7 +20,7 @@ from app.api.http.request_body import RequestSource
 from app.api.jobs.bodies import canonical
 from app.api.jobs.commands import send_events, stamped
 from app.api.jobs.jobs import KEYS
-from app.api.routing.responses import answer
+from app.api.routing.responses import respond
 from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Routes
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
 from connectors.contract import ConnectorError
@@ -91,7 +91,7 @@ async def _tried(call: RequestContext[BulkQuery, None], config: Config, source: 
     except ConnectorError as error:
         raise _refused(error.code, error.message, None, tally.accepted) from error
     view = collected_view(None, tally.accepted, tally.rejected, 0, tally.first)
-    return answer(call, view, message="dry run")
+    return respond(call, view, message="dry run")
 
 
 def _creation(call: RequestContext[BulkQuery, None], job_id: str, job_type: str, config: Config) -> CreateJob:
@@ -166,7 +166,7 @@ async def _compared(call: RequestContext[BulkQuery, None], job: Job, source: Req
         raise _refused(error.code, error.message, job.job_id, 0) from error
     counts = job.total_counts
     view = _view(job, counts.accepted, counts.rejected, counts.accepted, UploadCounts())
-    return answer(call, view, message="this was taken before", headers={"Idempotency-Replayed": "true"})
+    return respond(call, view, message="this was taken before", headers={"Idempotency-Replayed": "true"})
 
 
 async def _driven(call: RequestContext[BulkQuery, None], upload: Upload, writer: GroupCommit) -> web.Response:
@@ -180,7 +180,7 @@ async def _driven(call: RequestContext[BulkQuery, None], upload: Upload, writer:
     accepted, rejected = before.accepted + tally.accepted, before.rejected + tally.rejected
     if isinstance(last, ReportError):
         raise _refused(last.code, last.message, job.job_id, accepted)
-    return answer(call, _view(job, accepted, rejected, before.accepted, tally), message="success")
+    return respond(call, _view(job, accepted, rejected, before.accepted, tally), message="success")
 
 
 def _view(job: Job, accepted: int, rejected: int, duplicate: int, tally: UploadCounts) -> CollectedView:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from app.api.http.param_types import Limit, PageCursor, Text, TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid
-from app.api.routing.responses import page
+from app.api.routing.responses import respond_page
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.kafka.partition_reader import LogRecord, PartitionReader
 from app.records.partitioning import partition_of
@@ -84,7 +84,7 @@ async def list_dead_letters(call: RequestContext[DeadLetterQuery, None]) -> web.
                 break
     except (KafkaError, OSError) as error:
         raise ApiProblem(503, "kafka_unreachable", "Kafka can't be asked now", headers={"Retry-After": "5"}) from error
-    return page(call, found, _cursor(places) if places else None)
+    return respond_page(call, found, _cursor(places) if places else None)
 
 
 async def _start(call: RequestContext[DeadLetterQuery, None], owner: str) -> Places:

@@ -22,7 +22,7 @@ from app.api.collect.requests import (
 )
 from app.api.http.problems import ApiProblem, FieldError
 from app.api.http.request_body import whole_body
-from app.api.routing.responses import answer
+from app.api.routing.responses import respond
 from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Routes
 from app.api.services.idempotent_writer import InProgressError, ReusedKeyError
 from app.api.services.ingest_producer import NotConfirmedError, NotSentError
@@ -101,14 +101,14 @@ async def collect_json(call: RequestContext[CollectQuery, None]) -> web.Response
         batch = await _batch(call, stream, body)
         if call.query.dryrun:
             rejected = len(batch.rejects) + batch.rejects_dropped
-            return answer(call, collected_view(None, batch.count, rejected, 0, batch.rejects[:10]), message="dry run")
+            return respond(call, collected_view(None, batch.count, rejected, 0, batch.rejects[:10]), message="dry run")
         upload_id, repeatable = upload_id_of(call, "json")
         partition = UUID(upload_id).int % call.api.settings.partitions
         parcel = CollectRequest(upload_id, call.api.clock(), batch, partition)
         if repeatable:
             return await _once(call, parcel, body)
         await _write(call, (*parcel.messages, *parcel.letters))
-        return answer(call, parcel.view(), message="success")
+        return respond(call, parcel.view(), message="success")
 
 
 async def _body(call: RequestContext[CollectQuery, None]) -> bytes:
@@ -210,10 +210,10 @@ async def _once(call: RequestContext[CollectQuery, None], parcel: CollectRequest
     except (NotSentError, NotConfirmedError) as error:
         raise _unwritten(error) from error
     if found is wanted:
-        return answer(call, view, message="success")
+        return respond(call, view, message="success")
     before = CollectedView.model_validate_json(found.answer)
     again = before.model_copy(update={"duplicate_count": before.message_count})
-    return answer(call, again, message="this request was taken before", headers={"Idempotency-Replayed": "true"})
+    return respond(call, again, message="this request was taken before", headers={"Idempotency-Replayed": "true"})
 
 
 def _unwritten(error: NotSentError | NotConfirmedError) -> ApiProblem:

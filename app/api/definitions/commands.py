@@ -1,7 +1,5 @@
-"""The one way to change definitions: stamp a command, send it, and turn what comes of it into an answer."""
+"""Definition commands: stamped, sent, and answered with the definition or a problem."""
 
-import asyncio
-import time
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -9,14 +7,12 @@ from uuid import uuid4
 from aiohttp import web
 
 from app.api.definitions.views import definition_view
-from app.api.http.headers import etag, patience, traceparent
+from app.api.http.headers import etag
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
-from app.api.jobs.commands import AcceptedCommand
-from app.api.routing.responses import answer
+from app.api.routing.commands import Resource, command_response, submit
 from app.api.routing.routes import RequestContext
 from projections.definitions.definition import Definition
-from schemas.definitions import PARTITION, REBUILD, DefinitionCommand, DefinitionEvent, DefinitionRefused
-from schemas.topics import DEFINITIONS_COMMANDS
+from schemas.definitions import REBUILD, DefinitionCommand, DefinitionRefused
 
 
 def envelope(call: RequestContext[Any, Any], definition_id: str, expected_version: int | None) -> dict[str, Any]:
@@ -30,54 +26,30 @@ def envelope(call: RequestContext[Any, Any], definition_id: str, expected_versio
     }
 
 
-async def submit(call: RequestContext[Any, Any], command: DefinitionCommand) -> Definition | None:
-    """Send a command and return the definition behind it; None when that is not visible within the time given.
+async def send(call: RequestContext[Any, Any], command: DefinitionCommand) -> bool:
+    """Send a command and return whether its result is visible within the time that the client waits.
 
     Raises:
-        Problem: it was refused, or Kafka could not be reached.
+        Problem: the command was refused, or Kafka is unreachable.
 
     """
-    event = await outcome(call, command)
-    return None if event is None else call.api.catalog.get(command.definition_id)
+    return await submit(call, command, refused) is not None
 
 
-async def outcome(call: RequestContext[Any, Any], command: DefinitionCommand) -> DefinitionEvent | None:
-    """Send a command and return what it led to; None when that is not known within the time given.
-
-    Raises:
-        Problem: it was refused, or Kafka could not be reached.
-
-    """
-    headers, api, kind = call.request.headers, call.api, type(command).__name__
-    started = time.perf_counter()
-    with api.catalog.expect(command.command_id) as future:
-        await api.gateway.deliver(
-            DEFINITIONS_COMMANDS.name, command, command.definition_id, PARTITION, traceparent(headers)
-        )
-        left = max(0.0, started + patience(headers) - time.perf_counter())
-        try:
-            (event,) = await asyncio.wait_for(asyncio.shield(future), left)
-        except TimeoutError:
-            api.metrics.commands.labels(kind, "sent").inc()
-            return None
-    if isinstance(event, DefinitionRefused):
-        api.metrics.commands.labels(kind, "refused").inc()
-        raise refused(event)
-    api.metrics.commands.labels(kind, "done").inc()
-    api.metrics.visible_seconds.observe(time.perf_counter() - started)
-    return event
+async def respond_changed(call: RequestContext[Any, Any], command: DefinitionCommand, message: str) -> web.Response:
+    """Send a command and return the definition after it."""
+    visible = await send(call, command)
+    definition = call.api.catalog.get(command.definition_id) if visible else None
+    return definition_response(call, command.definition_id, definition, message)
 
 
-def written(call: RequestContext[Any, Any], definition_id: str, found: Definition | None, message: str) -> web.Response:
-    """Return the definition behind a write; or 202 with where to look when it is not visible yet."""
-    if found is not None:
-        view = definition_view(call.api.catalog, found)
-        return answer(call, view, message=message, headers=etag(found.version))
-    there = f"/v2/definition/{quote(definition_id, safe='')}"
-    said = "accepted; it will be visible at the address given"
-    return answer(
-        call, AcceptedCommand(id=definition_id, href=there), status=202, message=said, headers={"Location": there}
-    )
+def definition_response(
+    call: RequestContext[Any, Any], definition_id: str, definition: Definition | None, message: str
+) -> web.Response:
+    """Return the definition after a command."""
+    resource = Resource(definition_view(call.api.catalog, definition), definition.version) if definition else None
+    href = f"/v2/definition/{quote(definition_id, safe='')}"
+    return command_response(call, definition_id, href, resource, message)
 
 
 def refused(event: DefinitionRefused) -> ApiProblem:

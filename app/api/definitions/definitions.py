@@ -7,7 +7,7 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 from pydantic import Field, JsonValue, RootModel
 
-from app.api.definitions.commands import envelope, overtaken, submit, written
+from app.api.definitions.commands import definition_response, envelope, overtaken, respond_changed
 from app.api.definitions.views import (
     BodyView,
     DefinitionItem,
@@ -21,8 +21,8 @@ from app.api.definitions.views import (
 from app.api.http.headers import etag, expected_revision
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.bodies import canonical
-from app.api.jobs.jobs import ACCEPTED
-from app.api.routing.responses import answer
+from app.api.routing.commands import ACCEPTED
+from app.api.routing.responses import respond
 from app.api.routing.routes import IF_MATCH, MAY_MATCH, PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.definitions.catalog import VersionLostError, VersionRecord
 from projections.definitions.body_checks import InvalidBodyError, check_body
@@ -66,7 +66,7 @@ DEFINITION: Final = ResponseSpec("the definition", DefinitionView, headers=("ETa
 async def list_definitions(call: RequestContext[Query, None]) -> web.Response:
     """Return every definition."""
     check_known(call)
-    return answer(call, [definition_item(each) for each in call.api.catalog.definitions])
+    return respond(call, [definition_item(each) for each in call.api.catalog.definitions])
 
 
 @ROUTES("GET", "/{definition_id}", "Look at a definition", DEFINITION)
@@ -76,7 +76,7 @@ async def get_definition(call: RequestContext[DefinitionQuery, None]) -> web.Res
     asked = None
     if call.query.version is not None:
         asked = await _version(call, found, call.query.version)
-    return answer(call, definition_view(call.api.catalog, found, asked), headers=etag(found.version))
+    return respond(call, definition_view(call.api.catalog, found, asked), headers=etag(found.version))
 
 
 @ROUTES(
@@ -103,9 +103,9 @@ async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
     expected = _expected(call, definition_id)
     found = call.api.catalog.get(definition_id)
     if found and found.draft and found.draft.body == body:
-        return written(call, definition_id, found, "nothing to change")
+        return definition_response(call, definition_id, found, "nothing to change")
     command = DraftDefinition(**envelope(call, definition_id, expected), body=body)
-    return written(call, definition_id, await submit(call, command), "drafted")
+    return await respond_changed(call, command, "drafted")
 
 
 @ROUTES(
@@ -124,7 +124,7 @@ async def apply_draft(call: RequestContext[ApplyQuery, None]) -> web.Response:
     version = call.query.version or _draft_version(found)
     _check_ranks(found)
     command = ApplyDefinition(**envelope(call, found.definition_id, expected), version=version)
-    return written(call, found.definition_id, await submit(call, command), f"version {version} is in force")
+    return await respond_changed(call, command, f"version {version} is in force")
 
 
 def _check_ranks(found: Definition) -> None:
@@ -158,7 +158,7 @@ async def discard_draft(call: RequestContext[Query, None]) -> web.Response:
     found = _found(call)
     _draft_version(found)
     command = DiscardDraft(**envelope(call, found.definition_id, _expected(call, found.definition_id)))
-    return written(call, found.definition_id, await submit(call, command), "discarded")
+    return await respond_changed(call, command, "discarded")
 
 
 @ROUTES(
@@ -172,7 +172,7 @@ async def get_diff(call: RequestContext[DiffQuery, None]) -> web.Response:
     found = _found(call)
     before, after = await _side(call, found, call.query.from_), await _side(call, found, call.query.to)
     changes = [change_view(each) for each in diff(before[1], after[1])]
-    return answer(call, DiffView(before=before[0], after=after[0], changes=changes))
+    return respond(call, DiffView(before=before[0], after=after[0], changes=changes))
 
 
 async def _side(call: RequestContext[DiffQuery, None], found: Definition, side: str) -> tuple[int, Any]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, JsonValue
 from app.api.definitions.definitions import RulesBody, known_id
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.bodies import canonical
-from app.api.routing.responses import answer
+from app.api.routing.responses import respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.lanes.recent_messages import RecentMessage, recent_messages
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
@@ -107,7 +107,7 @@ async def preview_mapping(call: RequestContext[Query, RulesBody | None]) -> web.
         if size > MAX_SHOWN_BYTES:
             break
         shown.append(view)
-    return answer(call, PreviewView(stream=stream, summary=_summary(shown, recent.records), messages=shown))
+    return respond(call, PreviewView(stream=stream, summary=_summary(shown, recent.records), messages=shown))
 
 
 def _mapper(call: RequestContext[Query, RulesBody | None], definition_id: str, stream: str) -> Mapper:

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from app.api.definitions.commands import envelope, outcome, overtaken
+from app.api.definitions.commands import envelope, overtaken, send
 from app.api.definitions.definitions import check_known
 from app.api.definitions.rebuild_requests import (
     MAX_NOTE_CHARACTERS,
@@ -19,9 +19,8 @@ from app.api.definitions.rebuild_requests import (
 from app.api.definitions.rebuild_views import RebuildItem, RebuildView, public_id, rebuild_item, rebuild_view
 from app.api.http.headers import etag, expected_revision
 from app.api.http.problems import ApiProblem, not_found
-from app.api.jobs.commands import AcceptedCommand
-from app.api.jobs.jobs import ACCEPTED
-from app.api.routing.responses import answer
+from app.api.routing.commands import ACCEPTED, AcceptedCommand, Resource, command_response
+from app.api.routing.responses import respond
 from app.api.routing.routes import MAY_MATCH, PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.definitions.rebuild_catalog import RebuildRecord
 from projections.definitions.rebuild_spec import recipe_text
@@ -47,14 +46,14 @@ async def list_rebuilds(call: RequestContext[Query, None]) -> web.Response:
     """Return the rebuilds that are remembered, the newest first."""
     check_known(call)
     live, in_force = (await call.api.store.plane.stage()).live, _in_force(call)
-    return answer(call, [rebuild_item(each, in_force, live) for each in reversed(call.api.catalog.rebuilds.all)])
+    return respond(call, [rebuild_item(each, in_force, live) for each in reversed(call.api.catalog.rebuilds.all)])
 
 
 @ROUTES("GET", "/rebuild/{rebuild_id}", "Look at a rebuild", REBUILT, problems=(404,))
 async def get_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Return a rebuild."""
     mark = _found(call)
-    return answer(call, await _view(call, mark), headers=etag(mark.rebuild.version))
+    return respond(call, await _view(call, mark), headers=etag(mark.rebuild.version))
 
 
 @ROUTES(
@@ -110,7 +109,7 @@ async def promote_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Let what was built be what is live."""
     mark = _found(call)
     command = PromoteRebuild(**envelope(call, mark.rebuild.definition_id, _expected(call, mark)))
-    return await _submitted(call, command, "promoted; it goes live as soon as the lanes have changed over")
+    return await _respond_changed(call, command, "promoted; it goes live as soon as the lanes have changed over")
 
 
 @ROUTES(
@@ -126,7 +125,7 @@ async def discard_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Drop what was built; what is live stays as it is."""
     mark = _found(call)
     command = DiscardRebuild(**envelope(call, mark.rebuild.definition_id, _expected(call, mark)))
-    return await _submitted(call, command, "discarded")
+    return await _respond_changed(call, command, "discarded")
 
 
 async def _start(call: RequestContext[Any, Any], body: RebuildBody, note: str, said: str) -> web.Response:
@@ -139,22 +138,18 @@ async def _start(call: RequestContext[Any, Any], body: RebuildBody, note: str, s
         raise ApiProblem(409, "busy", detail, more={"allowed": ["promote", "discard"], "rebuild": name})
     definition_id = f"{REBUILD}{uuid4()}"
     command = StartRebuild(**envelope(call, definition_id, None), recipe=recipe_text(recipe), note=note, basis=basis)
-    return await _submitted(call, command, said, status=202)
+    return await _respond_changed(call, command, said, status=202)
 
 
-async def _submitted(
-    call: RequestContext[Any, Any], command: DefinitionCommand, said: str, status: int = 200
+async def _respond_changed(
+    call: RequestContext[Any, Any], command: DefinitionCommand, message: str, status: int = 200
 ) -> web.Response:
-    """Send a command and return the rebuild behind it; or 202 with where to look when it is not visible yet."""
-    there = f"/v2/rebuild/{public_id(command.definition_id)}"
-    event = await outcome(call, command)
-    mark = call.api.catalog.rebuilds.get(command.definition_id)
-    if event is None or mark is None:
-        waits = "accepted; it will be visible at the address given"
-        facts = AcceptedCommand(id=public_id(command.definition_id), href=there)
-        return answer(call, facts, status=202, message=waits, headers={"Location": there})
-    headers = etag(mark.rebuild.version) | ({"Location": there} if status == 202 else {})
-    return answer(call, await _view(call, mark), status=status, message=said, headers=headers)
+    """Send a command and return the rebuild after it."""
+    rebuild_id = public_id(command.definition_id)
+    visible = await send(call, command)
+    record = call.api.catalog.rebuilds.get(command.definition_id) if visible else None
+    resource = Resource(await _view(call, record), record.rebuild.version) if record else None
+    return command_response(call, rebuild_id, f"/v2/rebuild/{rebuild_id}", resource, message, status)
 
 
 async def _view(call: RequestContext[Any, Any], mark: RebuildRecord) -> RebuildView:

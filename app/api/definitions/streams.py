@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from app.api.definitions.definitions import check_known
 from app.api.http.problems import ApiProblem, not_found
-from app.api.routing.responses import answer
+from app.api.routing.responses import respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.store.models import StreamView
 from projections.fields.field_stats import FieldFacts, FieldStats
@@ -70,7 +70,7 @@ ROUTES: Final = Routes("streams", "/v2/stream")
 @ROUTES("GET", "", "What was seen of every stream", ResponseSpec(data=list[StreamView]))
 async def list_streams(call: RequestContext[Query, None]) -> web.Response:
     """Return what was seen of every stream."""
-    return answer(call, await call.api.store.streams.counts())
+    return respond(call, await call.api.store.streams.counts())
 
 
 @ROUTES(
@@ -95,7 +95,7 @@ async def get_stream(call: RequestContext[Query, None]) -> web.Response:
         fields=[_field_view(each, stats.looked) for each in stats.fields()],
         more_fields=stats.more,
     )
-    return answer(call, view)
+    return respond(call, view)
 
 
 @ROUTES(
@@ -123,7 +123,7 @@ async def get_suggestion(call: RequestContext[Query, None]) -> web.Response:
     view = SuggestionView(
         mapping=found.mapping, identity=found.identity, reasons=list(found.reasons), looked=stats.looked
     )
-    return answer(call, view)
+    return respond(call, view)
 
 
 async def _lanes(call: RequestContext[Any, Any]) -> Sequence[StreamView]:

@@ -18,7 +18,7 @@ _ETAG: Final = re.compile(r'(W/)?"([^"]*)"')
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def patience(headers: Headers) -> float:
+def wait_seconds(headers: Headers) -> float:
     """Return for how many seconds a write waits until it is visible (RFC 7240); a preference not understood is none."""
     seconds = DEFAULT_SECONDS
     for each in ",".join(headers.getall("Prefer", ())).split(","):

@@ -10,9 +10,10 @@ from pydantic import Field
 from app.api.http.headers import expected_revision
 from app.api.http.param_types import Duration
 from app.api.http.problems import not_found
-from app.api.jobs.commands import check_not_pushed, find_job, send, stamped, until_it_begins, written
-from app.api.jobs.jobs import ACCEPTED, JOB
+from app.api.jobs.commands import check_not_pushed, find_job, job_response, send, stamped, until_it_begins
+from app.api.jobs.jobs import JOB
 from app.api.jobs.views import ACTIONS as ACTION_NAMES
+from app.api.routing.commands import ACCEPTED
 from app.api.routing.routes import MAY_MATCH, PREFER, Query, RequestContext, Routes
 from app.auth import AccessRole
 from schemas.commands import ConfigureJob, JobCommand, KillJob, PauseJob, RestoreJob, ResumeJob, RunJob
@@ -59,7 +60,7 @@ async def pause_job(call: RequestContext[PauseQuery, None]) -> web.Response:
     envelope = stamped(call, job_id)
     until = envelope["issued_at"] + span if span is not None else None
     command = PauseJob(**envelope, until=until, expected_revision=expected_revision(call.request.headers))
-    return written(call, job_id, await send(call, command), "paused")
+    return job_response(call, job_id, await send(call, command), "paused")
 
 
 @ROUTES("POST", "/revert/{version}", "Bring back an older configuration as a new version", JOB, ACCEPTED)
@@ -81,7 +82,7 @@ async def revert_job(call: RequestContext[Query, None]) -> web.Response:
         expected_revision=expected_revision(call.request.headers),
     )
     message = f"version {version} is back, as a new version{until_it_begins(job, old.cadence)}"
-    return written(call, job_id, await send(call, command), message)
+    return job_response(call, job_id, await send(call, command), message)
 
 
 def _declare(action: Action) -> None:
@@ -92,7 +93,7 @@ def _declare(action: Action) -> None:
         if action.command in {RunJob, ResumeJob}:
             check_not_pushed(job, ACTION_NAMES[action.command.__name__])
         command = action.command(**stamped(call, job_id), expected_revision=expected_revision(call.request.headers))
-        return written(call, job_id, await send(call, command), action.done)
+        return job_response(call, job_id, await send(call, command), action.done)
 
 
 for _action in ACTIONS:

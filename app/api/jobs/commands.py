@@ -1,17 +1,15 @@
-"""The one way to write: stamp a command, send it, and turn what comes of it into an answer or a problem."""
+"""Job commands: stamped, sent, and answered with the job or a problem."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp import web
-from pydantic import BaseModel
 
-from app.api.http.headers import etag, patience, traceparent
+from app.api.http.headers import etag
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.views import ACTIONS, allowed, job_view
-from app.api.routing.responses import answer
+from app.api.routing.commands import Resource, command_response, submit
 from app.api.routing.routes import RequestContext
-from app.api.services.command_gateway import Done, Refused, Sent
 from app.records.envelopes import stamp
 from connectors.catalog import is_pushed
 from projections.jobs.state import Completed, Failed, Job, Paused
@@ -28,13 +26,6 @@ FIELDS: Final[Mapping[str, str]] = {
     "bad_cursor": "/cursor",
     "until_in_the_past": "?for",
 }
-
-
-class AcceptedCommand(BaseModel):
-    """A write that is kept and not visible yet."""
-
-    id: str
-    href: str
 
 
 def stamped(call: RequestContext[Any, Any], job_id: str) -> dict[str, Any]:
@@ -71,46 +62,32 @@ def check_not_pushed(job: Job, action: str) -> None:
 
 
 async def send(call: RequestContext[Any, Any], command: JobCommand) -> Job | None:
-    """Send a command and return the job behind it; None when that is not visible within the time given.
+    """Send a command and return the job after it; None when it is not visible within the time that the client waits.
 
     Raises:
-        Problem: it was refused, or Kafka could not be reached.
+        Problem: the command was refused, or Kafka is unreachable.
 
     """
-    outcome = await _submitted(call, command)
-    return await call.api.store.jobs.get(command.job_id) if isinstance(outcome, Done) else None
+    events = await send_events(call, command)
+    return await call.api.store.jobs.get(command.job_id) if events else None
 
 
 async def send_events(call: RequestContext[Any, Any], command: JobCommand) -> tuple[JobEvent, ...]:
-    """Send a command and return what it led to; nothing, when that is not visible within the time given.
+    """Send a command and return its events; none when they are not visible within the time that the client waits.
 
     Raises:
-        Problem: it was refused, or Kafka could not be reached.
+        Problem: the command was refused, or Kafka is unreachable.
 
     """
-    outcome = await _submitted(call, command)
-    return outcome.events if isinstance(outcome, Done) else ()
+    return await submit(call, command, refused) or ()
 
 
-async def _submitted(call: RequestContext[Any, Any], command: JobCommand) -> Done | Sent:
-    try:
-        return await call.api.gateway.submit(command, patience(call.request.headers), traceparent(call.request.headers))
-    except Refused as refusal:
-        raise refused(refusal.event) from refusal
-
-
-def written(
+def job_response(
     call: RequestContext[Any, Any], job_id: str, job: Job | None, message: str, status: int = 200
 ) -> web.Response:
-    """Return the job behind a write; or 202 with where to look when it is not visible yet."""
-    there = f"/v2/job/{job_id}"
-    if job is None:
-        said = "accepted; it will be visible at the address given"
-        return answer(
-            call, AcceptedCommand(id=job_id, href=there), status=202, message=said, headers={"Location": there}
-        )
-    headers = etag(job.revision) | ({"Location": there} if status == 201 else {})
-    return answer(call, job_view(job), status=status, message=message, headers=headers)
+    """Return the job after a command."""
+    resource = Resource(job_view(job), job.revision) if job else None
+    return command_response(call, job_id, f"/v2/job/{job_id}", resource, message, status)
 
 
 def until_it_begins(job: Job, cadence: Cadence) -> str:

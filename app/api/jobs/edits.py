@@ -25,9 +25,10 @@ from app.api.jobs.bodies import (
     parsed,
     plain,
 )
-from app.api.jobs.commands import check_not_pushed, find_job, send, stamped, until_it_begins, written
-from app.api.jobs.jobs import ACCEPTED, JOB
+from app.api.jobs.commands import check_not_pushed, find_job, job_response, send, stamped, until_it_begins
+from app.api.jobs.jobs import JOB
 from app.api.jobs.views import allowed, redacted
+from app.api.routing.commands import ACCEPTED
 from app.api.routing.routes import IF_MATCH, PREFER, Query, RequestContext, Routes
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
@@ -83,7 +84,7 @@ async def patch_job(call: RequestContext[Query, PatchBody]) -> web.Response:
                 raise
             raise await _changed(call, await find_job(call, job.job_id), expected) from problem
     message = f"changed{until_it_begins(job, edited.cadence)}" if commands else "nothing to change"
-    return written(call, job.job_id, seen, message)
+    return job_response(call, job.job_id, seen, message)
 
 
 def _check_allowed(job: Job, fields: set[str]) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from app.api.http.param_types import Duration, Limit, PageCursor, Text, TimestampText
 from app.api.jobs.commands import find_job
 from app.api.jobs.views import ConfigurationView, configuration_view, event_view
-from app.api.routing.responses import answer, page
+from app.api.routing.responses import respond, respond_page
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.store.models import LogFilter, LogOrder, MetricFilter
 from projections.views.job_log import LogKind, LogLine
@@ -97,7 +97,7 @@ async def all_logs(call: RequestContext[LogQuery, None]) -> web.Response:
 
 async def _log_page(call: RequestContext[LogQuery, None], job_id: str) -> web.Response:
     found = await call.api.store.jobs.log(call.query.where(job_id), call.query.limit, call.query.cursor)
-    return page(call, found.items, found.next_cursor)
+    return respond_page(call, found.items, found.next_cursor)
 
 
 @ROUTES(
@@ -110,7 +110,7 @@ async def configurations(call: RequestContext[Query, None]) -> web.Response:
     """Return every configuration a job has or had, the newest first."""
     job = await find_job(call, call.path("job_id"))
     found = await call.api.store.history.configurations(job.job_id)
-    return answer(call, [configuration_view(job.provider, each) for each in reversed(found)])
+    return respond(call, [configuration_view(job.provider, each) for each in reversed(found)])
 
 
 @ROUTES(
@@ -129,7 +129,7 @@ async def job_events(call: RequestContext[HistoryQuery, None]) -> web.Response:
     if len(found) == query.limit:
         there = call.request.rel_url.update_query(after_seq=str(found[-1].event.seq))
         headers["Link"] = f'<{there}>; rel="next"'
-    return answer(call, [event_view(each.event, job.provider) for each in found], headers=headers)
+    return respond(call, [event_view(each.event, job.provider) for each in found], headers=headers)
 
 
 @METRICS("GET", "", "Counts over a range", ResponseSpec(data=MetricView))
@@ -149,7 +149,7 @@ async def metrics(call: RequestContext[MetricQuery, None]) -> web.Response:
         total=_sum(buckets),
         buckets=[_bucket(each) for each in buckets],
     )
-    return answer(call, view)
+    return respond(call, view)
 
 
 def _bucket(bucket: Bucket) -> BucketView:

@@ -10,10 +10,11 @@ from app.api.http.headers import etag, expected_revision, idempotency_key
 from app.api.http.param_types import Limit, PageCursor, Text, TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.bodies import PUSHED, CreateBody, cadence_errors, canonical, configuration_errors, known_type
-from app.api.jobs.commands import AcceptedCommand, find_job, send, stamped, written
+from app.api.jobs.commands import find_job, job_response, send, stamped
 from app.api.jobs.ingest_progress import brought
 from app.api.jobs.views import JobDetail, JobItem, JobView, job_detail, job_item
-from app.api.routing.responses import answer, page
+from app.api.routing.commands import ACCEPTED
+from app.api.routing.responses import respond, respond_page
 from app.api.routing.routes import IDEMPOTENCY_KEY, MAY_MATCH, PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.store.models import JobFilter, Sort, SortKey
 from projections.jobs.state import Job
@@ -74,7 +75,6 @@ class CreateQuery(Query):
 ROUTES: Final = Routes("jobs", "/v2/job")
 JOB: Final = ResponseSpec("the job", JobView, headers=("ETag",))
 CREATED: Final = ResponseSpec("the job", JobView, status=201, headers=("ETag", "Location"))
-ACCEPTED: Final = ResponseSpec("accepted, and not visible yet", AcceptedCommand, status=202, headers=("Location",))
 
 
 @ROUTES("GET", "", "List jobs", ResponseSpec("a page of jobs", list[JobItem], headers=("Link",)))
@@ -82,7 +82,7 @@ async def list_jobs(call: RequestContext[JobsQuery, None]) -> web.Response:
     """Return a page of jobs."""
     query = call.query
     found = await call.api.store.jobs.page(query.where(), query.order(), query.limit, query.cursor)
-    return page(call, [job_item(each) for each in found.items], found.next_cursor)
+    return respond_page(call, [job_item(each) for each in found.items], found.next_cursor)
 
 
 @ROUTES(
@@ -98,14 +98,14 @@ async def get_job(call: RequestContext[JobQuery, None]) -> web.Response:
     job = await find_job(call, job_id)
     if moment is None:
         view = job_detail(job, await brought(call.api, job) if job.kind == "import" else None)
-        return answer(call, view, headers=etag(job.revision))
+        return respond(call, view, headers=etag(job.revision))
     then = await call.api.store.history.state_as_of(job_id, moment)
     if moment < job.created_at:
         asked, created = (each.isoformat().replace("+00:00", "Z") for each in (moment, job.created_at))
         raise ApiProblem(404, "no_such_job", f"{job.name} did not exist yet at {asked}; it was created {created}")
     if then is None or then.status == "Purged":
         raise not_found("job", job_id, f" as of {moment.isoformat()}")
-    return answer(call, job_detail(then, None))
+    return respond(call, job_detail(then, None))
 
 
 @ROUTES(
@@ -129,7 +129,7 @@ async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Respo
         if problem.code != "job_exists":
             raise
         return await _repeated(call, command, await find_job(call, command.job_id))
-    return written(call, command.job_id, job, "created" if call.query.run_job else "kept as a draft", 201)
+    return job_response(call, command.job_id, job, "created" if call.query.run_job else "kept as a draft", 201)
 
 
 def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
@@ -179,7 +179,7 @@ async def _repeated(call: RequestContext[CreateQuery, CreateBody], command: Crea
             "idempotency_key_reused",
             f"this Idempotency-Key made the job {job.job_id} with another body: take a new key",
         )
-    response = written(call, job.job_id, job, "this request made the job before", 201)
+    response = job_response(call, job.job_id, job, "this request made the job before", 201)
     response.headers["Idempotency-Replayed"] = "true"
     return response
 
@@ -198,4 +198,4 @@ async def delete_job(call: RequestContext[Query, None]) -> web.Response:
     job_id = call.path("job_id")
     await find_job(call, job_id)
     command = KillJob(**stamped(call, job_id), expected_revision=expected_revision(call.request.headers))
-    return written(call, job_id, await send(call, command), "killed")
+    return job_response(call, job_id, await send(call, command), "killed")

@@ -27,7 +27,7 @@ from app.api.lanes.backfill_views import (
     in_words,
 )
 from app.api.lanes.duplicate_uploads import sent_before
-from app.api.routing.responses import answer
+from app.api.routing.responses import respond
 from app.api.routing.routes import CONTENT_ENCODING, STREAM_PATTERN, Query, RequestContext, ResponseSpec, Routes
 from app.api.services.lag_monitor import UnknownLagError
 from app.profiles.lookup_client import PartitionUnavailable
@@ -91,7 +91,7 @@ async def plan_backfill(call: RequestContext[PlanQuery, None]) -> web.Response:
         warnings.append(_sent(before))
     if unreachable:
         warnings.append(_warning("profiles_unreachable", "the profiles can't be asked now: ask again in a moment"))
-    return answer(call, plan.model_copy(update={"in_words": in_words(plan), "warnings": warnings}))
+    return respond(call, plan.model_copy(update={"in_words": in_words(plan), "warnings": warnings}))
 
 
 def _check_times(query: PlanQuery) -> None:

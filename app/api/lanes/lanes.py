@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from app.api.context import Services
 from app.api.http.problems import ApiProblem, not_found
-from app.api.routing.responses import answer
+from app.api.routing.responses import respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.api.services.lag_monitor import UnknownLagError
 from app.lanes.pause import PAUSABLE
@@ -77,7 +77,7 @@ LANE: Final = ResponseSpec("how it is", LaneView)
 async def list_lanes(call: RequestContext[Query, None]) -> web.Response:
     """Return how every lane is."""
     samples, switches = await _samples(call.api), await call.api.store.lanes.switches()
-    return answer(call, [LaneView(**_lane(name, samples, switches)) for name in LANES])
+    return respond(call, [LaneView(**_lane(name, samples, switches)) for name in LANES])
 
 
 @ROUTES(
@@ -87,7 +87,7 @@ async def get_lane(call: RequestContext[Query, None]) -> web.Response:
     """Return how a lane is, by partition."""
     name = _known(call)
     samples, switches = await _samples(call.api), await call.api.store.lanes.switches()
-    return answer(call, LaneDetail(**_lane(name, samples, switches)))
+    return respond(call, LaneDetail(**_lane(name, samples, switches)))
 
 
 @ROUTES("POST", "/{lane}/pause", "Pause the backfill lane", LANE, problems=(404, 409))
@@ -109,7 +109,7 @@ async def _switched(call: RequestContext[Query, None], *, paused: bool) -> web.R
     store = call.api.store.lanes
     await store.switch(name, LaneSwitch(paused, f"user:{call.caller.name}", call.api.clock()))
     samples, switches = await _samples(call.api), await store.switches()
-    return answer(call, LaneView(**_lane(name, samples, switches)), message="paused" if paused else "resumed")
+    return respond(call, LaneView(**_lane(name, samples, switches)), message="paused" if paused else "resumed")
 
 
 def _known(call: RequestContext[Any, Any]) -> str:

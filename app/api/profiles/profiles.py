@@ -11,13 +11,13 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from pydantic import Field
 
-from app.api.definitions.commands import envelope, outcome
+from app.api.definitions.commands import envelope, send
 from app.api.definitions.rebuild_requests import live_rules
 from app.api.http.param_types import TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.ingest_progress import UPDATE_TOPICS
 from app.api.profiles.views import ExplainView, ForgottenView, ProfileView, message_view, profile_view
-from app.api.routing.responses import answer
+from app.api.routing.responses import respond
 from app.api.routing.routes import PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.api.services.ingest_producer import IngestProducer, NotConfirmedError, NotSentError
 from app.kafka.producer_record import ProducerRecord
@@ -68,12 +68,12 @@ async def get_profile(call: RequestContext[ProfileQuery, None]) -> web.Response:
     key = _ranked(call, look)
     root, rules = await _root(look, key), call.api.rules.of(look.generation)
     if call.query.as_of is None:
-        return answer(call, profile_view(root, rules))
+        return respond(call, profile_view(root, rules))
     behind = await _behind(call, look, root)
     then = await call.api.history.as_of(behind, key, micros(call.query.as_of), rules)
     if not then.cells and not then.edges:
         raise not_found("profile", shown_key(key), f" as of {call.query.as_of.isoformat()}")
-    return answer(call, profile_view(then, rules))
+    return respond(call, profile_view(then, rules))
 
 
 @ROUTES(
@@ -111,7 +111,7 @@ async def forget_profile(call: RequestContext[Query, None]) -> web.Response:
     if live_rules(call).generation != look.generation:
         raise _not_dropped(f"what was rebuilt goes live at this moment, and may know more identities of them{more}")
     view = ForgottenView(at=at, identities=len(identities), key_hashes=hashes, complete=complete)
-    return answer(call, view, message="forgotten" if proof else "accepted; it holds as soon as it is visible")
+    return respond(call, view, message="forgotten" if proof else "accepted; it holds as soon as it is visible")
 
 
 async def _prove(call: RequestContext[Any, Any], hashes: Sequence[str], at: datetime) -> bool:
@@ -119,8 +119,7 @@ async def _prove(call: RequestContext[Any, Any], hashes: Sequence[str], at: date
     visible = True
     for begin in range(0, len(hashes), MAX_KEYS):
         some = tuple(hashes[begin : begin + MAX_KEYS])
-        event = await outcome(call, ForgetPerson(**envelope(call, FORGOTTEN, None), key_hashes=some, at=at))
-        visible = visible and event is not None
+        visible &= await send(call, ForgetPerson(**envelope(call, FORGOTTEN, None), key_hashes=some, at=at))
     return visible
 
 
@@ -211,7 +210,7 @@ async def explain_profile(call: RequestContext[Query, None]) -> web.Response:
     root = await _root(look, _ranked(call, look))
     profile = profile_view(root, call.api.rules.of(look.generation))
     messages = [message_view(each) for each in await _behind(call, look, root)]
-    return answer(call, ExplainView(profile=profile, messages=messages))
+    return respond(call, ExplainView(profile=profile, messages=messages))
 
 
 async def _look(call: RequestContext[Any, Any]) -> GenerationReader:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from app.api.routing.routes import RequestContext
 
 
-def answer(
+def respond(
     call: RequestContext[Any, Any],
     data: Any,
     *,
@@ -34,13 +34,13 @@ def web_json(value: Any) -> web.Response:
     return web.Response(body=orjson.dumps(value), content_type="application/json")
 
 
-def page(call: RequestContext[Any, Any], items: Sequence[Any], next_cursor: str | None) -> web.Response:
+def respond_page(call: RequestContext[Any, Any], items: Sequence[Any], next_cursor: str | None) -> web.Response:
     """Return a page of a list; the next one is behind `next_cursor`, also as a `Link` header (RFC 8288)."""
     headers = {}
     if next_cursor is not None:
         there = call.request.rel_url.update_query(cursor=next_cursor)
         headers["Link"] = f'<{there}>; rel="next"'
-    return answer(call, list(items), headers=headers, more={"next_cursor": next_cursor})
+    return respond(call, list(items), headers=headers, more={"next_cursor": next_cursor})
 
 
 def _plain(value: Any) -> Any:

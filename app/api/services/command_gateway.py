@@ -1,24 +1,24 @@
-"""From a request to a command on `jobs.commands`, and back with what it led to. It decides nothing."""
+"""Sends commands to `jobs.commands` and `definitions.commands`, and waits until their events are visible."""
 
 import asyncio
 import time
-from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
 from app.api.http.problems import ApiProblem
 from app.api.services.event_tail import EventTail
 from app.api.services.metrics import Metrics
+from app.definitions.catalog import DefinitionCatalog
 from app.kafka.clients import Cluster, Producer
 from app.kafka.producer_record import ProducerRecord, send
 from app.kafka.reconnecting_producer import ReconnectingProducer
 from app.records.partitioning import partition_of
 from app.store.read_store import ReadStore
 from schemas.commands import JobCommand
-from schemas.definitions import DefinitionCommand
-from schemas.events import CommandRefused, JobEvent
-from schemas.topics import JOBS_COMMANDS
+from schemas.definitions import PARTITION, DefinitionCommand, DefinitionRefused
+from schemas.events import CommandRefused
+from schemas.topics import DEFINITIONS_COMMANDS, JOBS_COMMANDS
 from schemas.wire.codec import encode
 from schemas.wire.headers import headers_of
 
@@ -28,34 +28,31 @@ SEND_TIMEOUT_SECONDS: Final = 10.0
 
 
 class Refused(Exception):
-    """The decider refused the command; `event` says why and what would do."""
+    """The decider refused the command; `event` has the reason and the commands allowed instead."""
 
-    def __init__(self, event: CommandRefused) -> None:
-        super().__init__(event.message)
+    def __init__(self, event: CommandRefused | DefinitionRefused) -> None:
+        super().__init__(event.code)
         self.event = event
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a command led to, visible in the views."""
-
-    events: tuple[JobEvent, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """The command is kept, and what it leads to was not visible within the time given."""
-
-
 class CommandGateway:
-    """Sends commands in the order they are given and waits for what they lead to."""
+    """Sends commands in the given order and waits for their events."""
 
-    def __init__(self, cluster: Cluster, partitions: int, tail: EventTail, store: ReadStore, measures: Metrics) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        partitions: int,
+        tail: EventTail,
+        catalog: DefinitionCatalog,
+        store: ReadStore,
+        metrics: Metrics,
+    ) -> None:
         self._cluster = cluster
         self._partitions = partitions
         self._tail = tail
+        self._catalog = catalog
         self._store = store
-        self._measures = measures
+        self._metrics = metrics
         self._producer = ReconnectingProducer("commands", self._make)
 
     @property
@@ -64,7 +61,7 @@ class CommandGateway:
         return self._producer.ready is not None
 
     def start(self) -> None:
-        """Connect the producer, again and again until a broker answers."""
+        """Connect the producer; retries until a broker is reachable."""
         self._producer.start()
 
     async def stop(self) -> None:
@@ -75,67 +72,75 @@ class CommandGateway:
         timeout_ms = int(SEND_TIMEOUT_SECONDS * 1000)
         return self._cluster.producer(compression=None, linger_ms=0, request_timeout_ms=timeout_ms)
 
-    async def submit(self, command: JobCommand, patience: float, traceparent: str = "") -> Done | Sent:
-        """Send a command and wait up to `patience` seconds until what it leads to is visible.
+    async def submit(
+        self, command: JobCommand | DefinitionCommand, wait_seconds: float, traceparent: str = ""
+    ) -> tuple[Any, ...] | None:
+        """Send a command and return its events once they are visible; None when not within `wait_seconds`.
 
         Raises:
             Refused: the decider refused it.
-            Problem: 503, it is not known whether Kafka has it.
+            Problem: 503, it is unknown whether Kafka has it.
 
         """
         started = time.perf_counter()
-        kind = type(command).__name__
-        with self._tail.expect(command.command_id) as future:
-            partition = partition_of(command.job_id, self._partitions)
-            await self.deliver(JOBS_COMMANDS.name, command, command.job_id, partition, traceparent)
-            deadline = started + patience
+        events = await self._events(command, started + wait_seconds, traceparent)
+        refusal = next((event for event in events or () if isinstance(event, CommandRefused | DefinitionRefused)), None)
+        outcome = "refused" if refusal else "sent" if events is None else "done"
+        self._metrics.commands.labels(type(command).__name__, outcome).inc()
+        if refusal is not None:
+            raise Refused(refusal)
+        if events is not None:
+            self._metrics.visible_seconds.observe(time.perf_counter() - started)
+        return events
+
+    async def _events(
+        self, command: JobCommand | DefinitionCommand, deadline: float, traceparent: str
+    ) -> tuple[Any, ...] | None:
+        """Send a command and return its events when they are visible or a refusal; None at the deadline."""
+        is_job = isinstance(command, JobCommand)
+        waiters: EventTail | DefinitionCatalog = self._tail if is_job else self._catalog
+        with waiters.expect(command.command_id) as future:
+            await self._deliver(self._record(command, traceparent))
             try:
                 events = await asyncio.wait_for(asyncio.shield(future), max(0.0, deadline - time.perf_counter()))
             except TimeoutError:
-                self._measures.commands.labels(kind, "sent").inc()
-                return Sent()
-        refusal = next((each for each in events if isinstance(each, CommandRefused)), None)
-        seq = max(each.seq for each in events)
-        visible = await self._visible(command.job_id, seq, deadline)
-        if refusal is not None:
-            self._measures.commands.labels(kind, "refused").inc()
-            raise Refused(refusal)
-        self._measures.commands.labels(kind, "done" if visible else "sent").inc()
-        if not visible:
-            return Sent()
-        self._measures.visible_seconds.observe(time.perf_counter() - started)
-        return Done(events)
+                return None
+        if not is_job:
+            return events  # the catalog has applied them
+        visible = await self._visible(events, deadline)
+        return events if visible or any(isinstance(event, CommandRefused) for event in events) else None
 
-    async def deliver(
-        self, topic: str, command: JobCommand | DefinitionCommand, key: str, partition: int, traceparent: str = ""
-    ) -> None:
-        """Send a command and return when Kafka has it.
+    def _record(self, command: JobCommand | DefinitionCommand, traceparent: str) -> ProducerRecord:
+        if isinstance(command, JobCommand):
+            topic, key, partition = JOBS_COMMANDS, command.job_id, partition_of(command.job_id, self._partitions)
+        else:
+            topic, key, partition = DEFINITIONS_COMMANDS, command.definition_id, PARTITION
+        headers = headers_of(command, traceparent)
+        return ProducerRecord(topic.name, encode(command), key=key.encode(), partition=partition, headers=headers)
 
-        Raises:
-            Problem: 503, it is not known whether Kafka has it.
-
-        """
+    async def _deliver(self, record: ProducerRecord) -> None:
+        """Send a record and return when Kafka has it."""
         producer = self._producer.ready
         if producer is None:
             raise ApiProblem(503, "kafka_unreachable", "Kafka is not reachable yet; nothing was changed, try again")
-        headers = headers_of(command, traceparent)
-        record = ProducerRecord(topic, encode(command), key=key.encode(), partition=partition, headers=headers)
         try:
             await asyncio.wait_for(send(producer, [record]), SEND_TIMEOUT_SECONDS)
         except (KafkaError, TimeoutError) as error:
             raise ApiProblem(
                 503,
                 "kafka_unreachable",
-                "Kafka did not confirm the change in time, so it is not known whether it will happen: look again, "
-                "or repeat a creation with the same Idempotency-Key",
+                "Kafka did not confirm the change in time, so it is unknown whether it will happen: check before "
+                "you repeat it, or repeat a creation with the same Idempotency-Key",
                 headers={"Retry-After": "5"},
             ) from error
 
-    async def _visible(self, job_id: str, seq: int, deadline: float) -> bool:
-        pause = MIN_POLL_INTERVAL
+    async def _visible(self, events: tuple[Any, ...], deadline: float) -> bool:
+        """Wait until the read models have applied the events of a job; False at the deadline."""
+        job_id, seq = events[0].job_id, max(event.seq for event in events)
+        interval = MIN_POLL_INTERVAL
         while await self._store.jobs.applied_seq(job_id) < seq:
-            if time.perf_counter() + pause > deadline:
+            if time.perf_counter() + interval > deadline:
                 return False
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, MAX_POLL_INTERVAL)
+            await asyncio.sleep(interval)
+            interval = min(interval * 1.5, MAX_POLL_INTERVAL)
         return True

@@ -13,7 +13,7 @@ from app.api.context import Services
 from app.api.http.problems import ApiProblem
 from app.api.jobs.jobs import JobStatus
 from app.api.lanes.lanes import set_lane_metrics
-from app.api.routing.responses import answer
+from app.api.routing.responses import respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.api.services.lag_monitor import UnknownLagError
 from app.store.models import JobFilter
@@ -34,7 +34,7 @@ ROUTES: Final = Routes("health", role=None)
 @ROUTES("GET", "/livez", "the process lives", ResponseSpec())
 async def livez(call: RequestContext[Query, None]) -> web.Response:
     """Say that the process lives."""
-    return answer(call, None, message="live")
+    return respond(call, None, message="live")
 
 
 @ROUTES("GET", "/readyz", "requests and commands are answered", ResponseSpec(data=Ready))
@@ -47,7 +47,7 @@ async def readyz(call: RequestContext[Query, None]) -> web.Response:
     parts["store"] = await _store(call.api)
     if wrong := [name for name, state in parts.items() if state != "ok"]:
         raise ApiProblem(503, "not_ready", f"not ready: {', '.join(wrong)}", more={"parts": parts})
-    return answer(call, Ready(parts=parts), message="ready")
+    return respond(call, Ready(parts=parts), message="ready")
 
 
 async def _store(api: Services) -> str:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from app.api.http.problems import FieldError, not_found
 from app.api.jobs.bodies import PUSHED, CadenceBody, cadence_errors, configuration_errors
-from app.api.routing.responses import answer
+from app.api.routing.responses import respond
 from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Routes
 from connectors.catalog import catalog, connector
 from connectors.contract import Connector, ConnectorError, JobType
@@ -65,13 +65,13 @@ ROUTES: Final = Routes("providers", "/v2/provider")
 @ROUTES("GET", "", "List providers and what they can do", ResponseSpec("every provider", list[ProviderView]))
 async def list_providers(call: RequestContext[Query, None]) -> web.Response:
     """Return every provider."""
-    return answer(call, [_view(each) for each in catalog().values()])
+    return respond(call, [_view(each) for each in catalog().values()])
 
 
 @ROUTES("GET", "/{provider}", "Look at a provider", ResponseSpec("the provider", ProviderView), problems=(404,))
 async def get_provider(call: RequestContext[Query, None]) -> web.Response:
     """Return one provider."""
-    return answer(call, _view(_found(call.path("provider"))))
+    return respond(call, _view(_found(call.path("provider"))))
 
 
 @ROUTES(
@@ -94,7 +94,7 @@ async def validate(call: RequestContext[Query, ValidateBody]) -> web.Response:
     found = [
         FieldProblem(pointer=each.pointer, code=each.code, message=each.message) for each in errors + wrong_cadence
     ]
-    return answer(call, Verdict(valid=not found, errors=found), message="" if found else "it would work")
+    return respond(call, Verdict(valid=not found, errors=found), message="" if found else "it would work")
 
 
 async def _tried(call: RequestContext[Query, ValidateBody], kind: JobType) -> list[FieldError]:

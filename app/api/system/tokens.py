@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from app.api.http.param_types import TimestampText
 from app.api.http.problems import ApiProblem, not_found
-from app.api.routing.responses import answer
+from app.api.routing.responses import respond
 from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Routes
 from app.auth import AccessRole, LastAdminError, Token
 
@@ -59,13 +59,13 @@ ROUTES: Final = Routes("tokens", "/v2")
 async def me(call: RequestContext[Query, None]) -> web.Response:
     """Return who asks."""
     caller = call.caller
-    return answer(call, Me(name=caller.name, role=caller.role, token_id=caller.token_id))
+    return respond(call, Me(name=caller.name, role=caller.role, token_id=caller.token_id))
 
 
 @ROUTES("GET", "/token", "List tokens", ResponseSpec("all tokens", list[TokenView]), role="admin")
 async def list_tokens(call: RequestContext[Query, None]) -> web.Response:
     """Return all tokens."""
-    return answer(call, [TokenView(**_facts(each)) for each in call.api.tokens.listed()])
+    return respond(call, [TokenView(**_facts(each)) for each in call.api.tokens.listed()])
 
 
 @ROUTES(
@@ -80,7 +80,7 @@ async def create_token(call: RequestContext[Query, TokenBody]) -> web.Response:
     body = call.body
     made, secret = await asyncio.to_thread(call.api.tokens.create, body.name, body.role, body.expires_at)
     said = "keep the token now: it can't be shown again"
-    return answer(call, NewTokenView(**_facts(made), token=secret), status=201, message=said)
+    return respond(call, NewTokenView(**_facts(made), token=secret), status=201, message=said)
 
 
 @ROUTES(
@@ -100,7 +100,7 @@ async def revoke_token(call: RequestContext[Query, None]) -> web.Response:
         raise ApiProblem(409, "last_admin", str(error), more={"allowed": []}) from error
     if not found:
         raise not_found("token", token_id)
-    return answer(call, None, message="revoked")
+    return respond(call, None, message="revoked")
 
 
 @ROUTES(
@@ -113,7 +113,7 @@ async def revoke_token(call: RequestContext[Query, None]) -> web.Response:
 async def sign_in_link(call: RequestContext[Query, None]) -> web.Response:
     """Make a link that signs a browser in as whoever asks."""
     code = await asyncio.to_thread(call.api.tokens.sign_in_code, call.caller)
-    return answer(call, SignInView(path=f"/sign-in?code={code}"), status=201, message="good once, for 15 minutes")
+    return respond(call, SignInView(path=f"/sign-in?code={code}"), status=201, message="good once, for 15 minutes")
 
 
 def _facts(token: Token) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import pytest
 import pytest_asyncio
 
 from app.supervisor.broker.server import Broker
+from schemas.json_depth import MAX_JSON_DEPTH
 from schemas.messages import MessageBatch
 from tests.integration.api.rig import LOOK_SECONDS, Answer, Client, as_caller, until_ready
 from tests.integration.support.service import PATIENCE_SECONDS, Service, has, service
@@ -297,7 +298,7 @@ BAD_JSON: list[tuple[bytes, str, int, str]] = [
     (b'[{"a": 1}, {"a": 1, "a": 2}]', JSON, 400, "duplicate_key"),
     (b'[{"a": 1}, {"a": "\xff"}]', JSON, 400, "broken_encoding"),
     (b'[{"a": 1}, 2]', JSON, 400, "not_an_object"),
-    (b'[{"a": 1}, {"a": ' + b"[" * 128 + b"]" * 128 + b"}]", JSON, 400, "too_deep"),
+    (b'[{"a": 1}, {"a": ' + b"[" * MAX_JSON_DEPTH + b"]" * MAX_JSON_DEPTH + b"}]", JSON, 400, "too_deep"),
     (b"[" + b"{}," * 100_000 + b"{}]", JSON, 413, "too_many_messages"),
     (b'{"a": "' + b"x" * 10 * MEGABYTE + b'"}', JSON, 413, "too_large"),
     (b"a=1", "application/x-www-form-urlencoded", 415, "wrong_content_type"),

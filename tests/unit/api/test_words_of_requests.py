@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from pydantic import TypeAdapter, ValidationError
 
-from app.api.http.headers import expected_revision, idempotency_key, patience, traceparent
+from app.api.http.headers import expected_revision, idempotency_key, traceparent, wait_seconds
 from app.api.http.param_types import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, TimestampText
 from app.api.http.problems import ApiProblem, pointer
 from app.api.jobs.bodies import CreateBody, PatchBody, as_kept, merged
@@ -41,7 +41,7 @@ JSON = st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dict
     ],
 )
 def test_how_long_a_client_waits(prefer: str, seconds: float) -> None:
-    assert patience(CIMultiDict({"Prefer": prefer})) == seconds
+    assert wait_seconds(CIMultiDict({"Prefer": prefer})) == seconds
 
 
 @pytest.mark.parametrize(("text", "revision"), [("*", None), ('"3"', 3), (' "12" ', 12)])
