@@ -1,7 +1,7 @@
-"""Reads topics that can wait, on a connection of its own, from partitions that somebody else's group has given.
+"""Reads low-priority topics on a connection of its own, from the partitions that a group consumer was assigned.
 
-aiokafka fetches nothing new from a broker for up to 100 ms while something that it has fetched waits to be taken. So
-whoever takes from some topics only when others have nothing reads those with this.
+aiokafka fetches nothing new from a broker for up to 100 ms while fetched records wait to be read. Topics that are read
+only when the others have nothing are therefore fetched separately.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,11 +12,11 @@ from aiokafka import TopicPartition
 from app.kafka.clients import Cluster
 from schemas.topics import MAX_RECORD_BYTES
 
-FETCH_BYTES: Final = 2 * 1024 * 1024  # of all partitions together, or one record: unpacking more would be felt
+FETCH_BYTES: Final = 2 * 1024 * 1024  # of all partitions together, or one record: decompressing more delays others
 
 
 class BackgroundConsumer:
-    """Reads nothing of a partition until it is told where to begin."""
+    """Reads nothing of a partition until `seek` says where to start."""
 
     def __init__(self, cluster: Cluster, topics: Iterable[str]) -> None:
         self.topics = frozenset(topics)
@@ -25,7 +25,7 @@ class BackgroundConsumer:
         )
 
     async def start(self) -> None:
-        """Connect, if there is anything to read."""
+        """Connect, if there are topics."""
         if self.topics:
             await self._consumer.start()
 
@@ -33,8 +33,8 @@ class BackgroundConsumer:
         """Disconnect."""
         await self._consumer.stop()
 
-    def take_over(self, numbers: Iterable[int]) -> None:
-        """Read from these partitions of all topics, and from no others; where from has to be told anew."""
+    def assign(self, numbers: Iterable[int]) -> None:
+        """Read these partitions of all topics, and no others; each has to be sought again."""
         partitions = [TopicPartition(topic, number) for number in numbers for topic in self.topics]
         if partitions:
             self._consumer.assign(partitions)
@@ -42,16 +42,13 @@ class BackgroundConsumer:
         else:
             self._consumer.unsubscribe()
 
-    def seek(self, where: TopicPartition, offset: int) -> None:
-        """Read a partition from there."""
-        self._consumer.seek(where, offset)
-        self._consumer.resume(where)
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Read a partition from an offset."""
+        self._consumer.seek(partition, offset)
+        self._consumer.resume(partition)
 
     async def read(
-        self, partitions: Sequence[TopicPartition], wait_ms: int, most: int | None
+        self, partitions: Sequence[TopicPartition], wait_ms: int, max_records: int | None
     ) -> Mapping[TopicPartition, Sequence[Any]]:
-        """Return what has arrived, waiting for the first of it."""
-        found: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(
-            *partitions, timeout_ms=wait_ms, max_records=most
-        )
-        return found
+        """Return what was fetched; wait for the first records."""
+        return await self._consumer.getmany(*partitions, timeout_ms=wait_ms, max_records=max_records)

@@ -71,23 +71,23 @@ class Lane:
             [LANES[name].name],
             f"{GROUP}.{name}",
             f"{GROUP}.{name}-{settings.worker_id}",
-            assigned=self._assigned,
-            revoked=self._revoked,
+            on_assigned=self._assigned,
+            on_revoked=self._revoked,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Whatever goes wrong escapes, and nothing is counted that wasn't told."""
         async with self._writer, self._reader.running(), self._counting_until_the_end():
             while not stop.is_set():
-                async with self._reader.turn():
+                async with self._reader.guarded():
                     found = await self._read()
                     await self._follow_rules()  # as they are after the wait: whoever applies rules and writes is served
                     for where, records in found.items():
                         await self._take(where, records)
                     await self._hand_over_samples()
                     self._count_if_due()
-                    self._reader.tell(self._positions)
-            async with self._reader.turn():
+                    self._reader.commit_soon(self._positions)
+            async with self._reader.guarded():
                 await self._count()
 
     @asynccontextmanager
@@ -102,12 +102,12 @@ class Lane:
     async def _read(self) -> Mapping[TopicPartition, Sequence[Any]]:
         """Return what comes next; nothing while the lane is paused: it keeps its partitions and follows the rules."""
         if await self._brake.holds():
-            await self._reader.rest(WAIT_MS)
+            await self._reader.poll_idle(WAIT_MS)
             return {}
         wait_ms = WAIT_MS
         if self._uncounted and self._counting is None:
             wait_ms = max(round(1000 * (self._counted_at + COUNT_SECONDS - time.monotonic())), 1)
-        return await self._reader.read(wait_ms=wait_ms, most=MAX_RECORDS)
+        return await self._reader.read(wait_ms=wait_ms, max_records=MAX_RECORDS)
 
     async def _assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
         topic = LANES[self._name].name

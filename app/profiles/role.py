@@ -81,9 +81,9 @@ class Profiles:
             [each.name for each in UPDATES.values()],
             GROUP,
             f"{GROUP}-{settings.worker_id}",
-            assigned=self._assigned,
-            revoked=self._revoked,
-            patient=[UPDATES["backfill"].name],
+            on_assigned=self._assigned,
+            on_revoked=self._revoked,
+            background=[UPDATES["backfill"].name],
         )
         self._taking = UpdateConsumer(self._reader, rules, partitions)
         self._keeper = FlushScheduler(self._writer, partitions, self._taking.make_way)
@@ -93,13 +93,13 @@ class Profiles:
         async with self._writer, self._reader.running():
             try:
                 while not stop.is_set():
-                    async with self._reader.turn():
+                    async with self._reader.guarded():
                         await self._open_wanted()
                         await self._taking.take_some(self._keeper.seconds_left())
                         await self._keeper.keep_if_due(is_awaited=self._taking.is_idle)
                         self._snapshot_if_due()
-                        self._reader.tell(self._keeper.offsets(self._stage.live))
-                async with self._reader.turn():
+                        self._reader.commit_soon(self._keeper.offsets(self._stage.live))
+                async with self._reader.guarded():
                     await self._keeper.keep()
             finally:
                 await self._close(self.partitions.keys())
@@ -182,8 +182,8 @@ class Profiles:
         """Return the first offsets of all that is missing, asked for at once: behind a fetch, an answer takes 0.5 s."""
         where = {TopicPartition(topic.name, number) for _, number in missing for topic in UPDATES.values()}
         if not where <= self._first.keys():
-            self._first |= await self._reader.first_offsets(list(where))
-            self._told |= await self._reader.told(where)
+            self._first |= await self._reader.beginning_offsets(list(where))
+            self._told |= await self._reader.committed(where)
         return self._first
 
     async def _announce_those_that_caught_up(self) -> None:

@@ -59,11 +59,11 @@ class UpdateConsumer:
             self._alone += 1
             return
         self._alone = 0
-        found = await self._reader.read(*backfill, wait_ms=0, most=BACKFILL_RECORDS)
+        found = await self._reader.read(*backfill, wait_ms=0, max_records=BACKFILL_RECORDS)
         self.is_idle = not now and not found
         if self.is_idle:
             wait = max(round(min(1000 * seconds, IDLE_MS)), 1)
-            found = await self._reader.read(*realtime, *backfill, wait_ms=wait, most=BACKFILL_RECORDS)
+            found = await self._reader.read(*realtime, *backfill, wait_ms=wait, max_records=BACKFILL_RECORDS)
         await self._take(found)
 
     async def make_way(self) -> None:
@@ -80,7 +80,7 @@ class UpdateConsumer:
         return [TopicPartition(topic, number) for number in sorted({number for _, number in self._partitions})]
 
     async def _take_what_happens(self) -> bool:
-        found = await self._reader.read(*self._inputs(REALTIME), wait_ms=0, most=REALTIME_RECORDS)
+        found = await self._reader.read(*self._inputs(REALTIME), wait_ms=0, max_records=REALTIME_RECORDS)
         for where, records in found.items():
             self._apply_now(where, records)
         return bool(found)

@@ -80,8 +80,8 @@ class Rebuilder:
             [DEFINITIONS_EVENTS.name],
             GROUP,
             f"{GROUP}-{settings.worker_id}",
-            assigned=self._assigned,
-            revoked=self._revoked,
+            on_assigned=self._assigned,
+            on_revoked=self._revoked,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -95,9 +95,9 @@ class Rebuilder:
             await stack.enter_async_context(self._reader.running())
             stack.push_async_callback(self._close)
             while not stop.is_set():
-                async with self._reader.turn():
+                async with self._reader.guarded():
                     worked = self._mine and await self._work()
-                    await self._reader.rest(0)
+                    await self._reader.poll_idle(0)
                 if not worked:
                     await asyncio.sleep(IDLE_SECONDS)
 

@@ -22,7 +22,7 @@ class Member:
     def __init__(self, kafka: str, topic: str, name: str) -> None:
         self.numbers: set[int] = set()
         self.reader = GroupConsumer(
-            KafkaCluster(kafka), [topic], topic, name, assigned=self._assigned, revoked=self._revoked
+            KafkaCluster(kafka), [topic], topic, name, on_assigned=self._assigned, on_revoked=self._revoked
         )
 
     async def _assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
@@ -35,9 +35,9 @@ class Member:
     async def work(self, *, reads: bool) -> None:
         async with self.reader.running():
             while True:
-                async with self.reader.turn():
+                async with self.reader.guarded():
                     await asyncio.sleep(WORK_SECONDS)  # the group decides meanwhile, as nearly all of the time is work
-                    await (self.reader.read(wait_ms=0) if reads else self.reader.rest(0))
+                    await (self.reader.read(wait_ms=0) if reads else self.reader.poll_idle(0))
 
 
 async def nothing(_numbers: frozenset[int]) -> None:
@@ -74,17 +74,17 @@ async def test_who_has_failed_is_asked_for_nothing_any_more(kafka: str, make_top
     first, second = Member(kafka, topic, "first"), Member(kafka, topic, "second")
     async with first.reader.running():
         while first.numbers != {0, 1}:
-            async with first.reader.turn():
+            async with first.reader.guarded():
                 await first.reader.read(wait_ms=50)
         with pytest.raises(ZeroDivisionError):
-            async with first.reader.turn():
+            async with first.reader.guarded():
                 raise ZeroDivisionError
         working = asyncio.create_task(second.work(reads=True))
         try:
             await until(lambda: bool(second.numbers))
             assert first.numbers == {0, 1}, "nobody has asked it to give anything up"
             with pytest.raises(ZeroDivisionError):
-                async with first.reader.turn():
+                async with first.reader.guarded():
                     pass
         finally:
             working.cancel()
@@ -105,12 +105,12 @@ async def test_what_is_left_is_read_where_the_position_is_gone(kafka: str, make_
         return {where: 2}
 
     reader = GroupConsumer(
-        KafkaCluster(kafka), [where.topic], "cut-off", "cut-off-1", assigned=assigned, revoked=nothing
+        KafkaCluster(kafka), [where.topic], "cut-off", "cut-off-1", on_assigned=assigned, on_revoked=nothing
     )
     found: list[bytes] = []
     async with reader.running(), asyncio.timeout(30):
         while len(found) < 5:
-            async with reader.turn():
+            async with reader.guarded():
                 polled = await reader.read(wait_ms=200)
                 found += [each.value for each in polled.get(where, ())]
     assert found == [b"5", b"6", b"7", b"8", b"9"]
@@ -128,20 +128,20 @@ async def test_what_waits_in_a_patient_topic_holds_nothing_else_up(kafka: str, m
         [urgent.topic, patient.topic],
         "urgent-and-patient",
         "urgent-and-patient-1",
-        assigned=assigned,
-        revoked=nothing,
-        patient=[patient.topic],
+        on_assigned=assigned,
+        on_revoked=nothing,
+        background=[patient.topic],
     )
     waits: list[float] = []
     found: list[bytes] = []
     async with AIOKafkaProducer(bootstrap_servers=kafka) as producer, reader.running(), asyncio.timeout(60):
         await asyncio.gather(*[await producer.send(patient.topic, b"%d" % n, partition=0) for n in range(300)])
         while len(found) < 200:
-            async with reader.turn():
-                some = await reader.read(urgent, patient, wait_ms=100, most=50)
+            async with reader.guarded():
+                some = await reader.read(urgent, patient, wait_ms=100, max_records=50)
                 found += [each.value for each in some.get(patient, ())]
         for number in range(300, 330):
-            async with reader.turn():
+            async with reader.guarded():
                 await producer.send_and_wait(patient.topic, b"%d" % number, partition=0)
                 assert not await reader.read(urgent, wait_ms=20), "meanwhile the patient one is fetched"
                 started = time.monotonic()
