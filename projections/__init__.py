@@ -1,1 +1,1 @@
-"""Thinking: pure functions from commands to events, and from events to what is shown."""
+"""The pure domain logic: functions from commands to events, and from events to views."""

@@ -1,4 +1,4 @@
-"""A JSON object in a text from outside: its size and depth are bounded, whatever the interpreter would take."""
+"""Parse a JSON object from an untrusted text, with bounds on size and depth."""
 
 import json
 from typing import Any, Final
@@ -9,14 +9,14 @@ MAX_JSON_BYTES: Final = 256 * 1024
 
 
 class InvalidJsonError(ValueError):
-    """The text can't be taken. The message says what was found and what is needed."""
+    """The text is not an acceptable JSON object."""
 
 
 def json_object(what: str, text: str) -> dict[str, Any]:
-    """Return the object in a text; `what` names the text for people.
+    """Parse a JSON object; `what` names the text in messages.
 
     Raises:
-        InvalidJsonError: it is too large, no JSON, no object, or nested too deep.
+        InvalidJsonError: it is too large, not JSON, not an object, or nested too deep.
 
     """
     size = len(text.encode())
@@ -27,7 +27,7 @@ def json_object(what: str, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or is_too_deep(value):
-        # The parser's own words stay out of it: they differ between Python versions, and events must not.
+        # The message of the parser is left out: it differs between Python versions, and events must not.
         raise InvalidJsonError(f"the {what} has to be a JSON object, at most {MAX_JSON_DEPTH} levels deep")
     return value
 

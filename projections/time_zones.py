@@ -1,4 +1,4 @@
-"""IANA time zones from the `tzdata` package: the same wherever this runs."""
+"""IANA time zones from the `tzdata` package, independent of the operating system."""
 
 from functools import cache
 from importlib import resources
@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 @cache
 def zone(name: str) -> ZoneInfo:
-    """Return a time zone by its IANA name, from the `tzdata` package: the same wherever this runs.
+    """Return a time zone by its IANA name.
 
     Raises:
-        KeyError: there is no zone of that name.
+        KeyError: the name is unknown.
 
     """
     if name not in _zones():

@@ -102,7 +102,7 @@ def read_recipe(text: str) -> RebuildSpec:
         raise InvalidRulesError(tuple(problems))
     mappings = whole.member("mappings", {})
     if not isinstance(mappings.value, Mapping):
-        mappings.refuse("an object is needed: a version and a body by stream")
+        mappings.refuse("expected an object with a version and a body by stream")
     identity = whole.member("identity")
     names = mappings.value if isinstance(mappings.value, Mapping) else {}
     recipe = RebuildSpec(

@@ -15,7 +15,7 @@ import orjson
 
 from projections.fields.distinct_sketch import DistinctSketch, mark_of
 from projections.fields.text_patterns import BLANK, EPOCHS, OTHER, PATTERNS, about_number, about_text
-from projections.mapping.numbers import sound_number, whole
+from projections.mapping.numbers import as_integer, bounded_number
 
 FORMAT: Final = 1  # of `to_json`: a new one begins anew, beside the old one
 MAX_FIELDS: Final = 500
@@ -102,8 +102,8 @@ class _Field:
 
     def _widen(self, value: float) -> None:
         """Make the range of numbers reach to a number, if it is one that can be kept."""
-        if sound_number(value) is not None:
-            exact = whole(value)
+        if bounded_number(value) is not None:
+            exact = as_integer(value)
             number = value if exact is None else exact  # of 7 and 7.0 the same stays, whichever comes first
             self.smallest = min(self.smallest, number)
             self.largest = max(self.largest, number)

@@ -1,1 +1,1 @@
-"""From a message to what it says of a person."""
+"""Mapping of messages to identities and attributes."""

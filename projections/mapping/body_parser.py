@@ -1,26 +1,26 @@
-"""Reads bodies of rules by hand, part by part: every problem is kept, with a JSON pointer and what would do instead."""
+"""A validating parser for the JSON bodies of rules. It collects every problem, with a JSON pointer."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from projections.mapping.converters import shown, text_fault
+from projections.mapping.converters import format_example, text_fault
 from schemas.definitions import FieldRefused
 from schemas.json_pointer import json_pointer
 
 MAX_TEXT: Final = 1_000  # characters
-MAX_UNKNOWN: Final = 10  # members of one object that are named
+MAX_UNKNOWN: Final = 10  # unknown members of one object that are reported
 
 
 class InvalidRulesError(ValueError):
-    """The body can't be followed; `problems` has all that is wrong with it."""
+    """The body is invalid; `problems` lists everything that is wrong with it."""
 
     def __init__(self, problems: tuple[FieldRefused, ...]) -> None:
-        super().__init__("; ".join(f"{each.pointer or '/'}: {each.message}" for each in problems[:3]))
+        super().__init__("; ".join(f"{problem.pointer or '/'}: {problem.message}" for problem in problems[:3]))
         self.problems = problems
 
 
 class JsonNode:
-    """A part of a body, and where it is. What can't be read is noted in `problems`, and something harmless returned."""
+    """A value in a body, and its pointer. Invalid values are added to `problems`, and a neutral value is returned."""
 
     def __init__(self, value: Any, pointer: str, problems: list[FieldRefused]) -> None:
         self.value = value
@@ -28,48 +28,48 @@ class JsonNode:
         self.problems = problems
 
     def refuse(self, message: str) -> None:
-        """Note a problem."""
+        """Add a problem at this node."""
         self.problems.append(FieldRefused(pointer=self.pointer, message=message))
 
     def member(self, name: str, default: Any = None) -> "JsonNode":
-        """Return a member of an object; null stands for one that is missing."""
-        found = self.value.get(name) if isinstance(self.value, Mapping) else None
-        return JsonNode(default if found is None else found, self.pointer + json_pointer(name), self.problems)
+        """Return a member of an object. Null counts as missing."""
+        value = self.value.get(name) if isinstance(self.value, Mapping) else None
+        return JsonNode(default if value is None else value, self.pointer + json_pointer(name), self.problems)
 
-    def check_members(self, known: Collection[str]) -> None:
-        """Refuse members that nothing would look at, and what isn't an object; then that is all that is said of it."""
+    def check_members(self, allowed: Collection[str]) -> None:
+        """Refuse unknown members. Refuse a value that isn't an object, and drop all further problems of this node."""
         if not isinstance(self.value, Mapping):
-            self.refuse(f"an object is needed, not {shown(self.value)}")
+            self.refuse(f"expected an object, found {format_example(self.value)}")
             self.problems = []
             return
-        for name in [each for each in self.value if each not in known][:MAX_UNKNOWN]:
-            self.member(name).refuse(f"{shown(name)} means nothing here; possible are {', '.join(known)}")
+        for name in [name for name in self.value if name not in allowed][:MAX_UNKNOWN]:
+            self.member(name).refuse(f"unknown member {format_example(name)}; expected {', '.join(allowed)}")
 
     def items(self, least: int, most: int) -> "list[JsonNode]":
         """Return the items of a list."""
         if not isinstance(self.value, list) or not least <= len(self.value) <= most:
-            self.refuse(f"a list of {least} to {most} is needed, not {shown(self.value)}")
+            self.refuse(f"expected a list of {least} to {most} items, found {format_example(self.value)}")
             return []
-        return [JsonNode(each, f"{self.pointer}/{index}", self.problems) for index, each in enumerate(self.value)]
+        return [JsonNode(item, f"{self.pointer}/{index}", self.problems) for index, item in enumerate(self.value)]
 
     def text(self, most: int = MAX_TEXT) -> str:
         """Return a text of 1 to `most` characters."""
         value = self.value
         if isinstance(value, str) and 0 < len(value) <= most and not text_fault(value, 4 * most):
             return value
-        self.refuse(f"a text of 1 to {most} characters is needed, not {shown(value)}")
+        self.refuse(f"expected a text of 1 to {most} characters, found {format_example(value)}")
         return ""
 
     def choice(self, options: Collection[str]) -> str:
         """Return one of the options."""
         if isinstance(self.value, str) and self.value in options:
             return self.value
-        self.refuse(f"one of {', '.join(options)} is needed, not {shown(self.value)}")
+        self.refuse(f"expected one of {', '.join(options)}, found {format_example(self.value)}")
         return ""
 
     def integer(self, least: int, most: int) -> int:
         """Return an integer."""
         if type(self.value) is int and least <= self.value <= most:
             return self.value
-        self.refuse(f"an integer from {least} to {most} is needed, not {shown(self.value)}")
+        self.refuse(f"expected an integer from {least} to {most}, found {format_example(self.value)}")
         return least

@@ -1,7 +1,7 @@
-"""One value of a message to the value of an attribute: typed and bounded, or absent with a fault. Nothing here raises.
+"""Convert values of a message to typed, bounded values of an attribute. Invalid values are reported; nothing raises.
 
-Files of text know only texts, so a text that spells a number, a boolean or a timestamp is one, and an empty text is
-absent. In the other direction nothing is converted: a number is no text.
+Text files have only text values, so text is parsed as number, boolean or timestamp, and an empty text means absent.
+The reverse is not converted: a number is not a text.
 """
 
 import json
@@ -10,45 +10,45 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
-from projections.mapping.expression_functions import MAX_TEXT_BYTES, SHORT
-from projections.mapping.numbers import MAX_FLOAT, MAX_INTEGER, MIN_INTEGER, number_in, sound_number, whole
+from projections.mapping.expression_functions import MAX_TEXT_BYTES, SAFE_CHARACTERS
+from projections.mapping.numbers import MAX_FLOAT, MAX_INTEGER, MIN_INTEGER, as_integer, bounded_number, parse_number
 from schemas.json_depth import is_too_deep, json_levels
 from schemas.timestamps import ParseTimestamp
 
-Report = Callable[[Any, str], Any]  # takes a value and the code of its fault; gives None
-Convert = Callable[[Any], Any]  # takes a value that isn't None
+Report = Callable[[Any, str], Any]  # value, code of its fault -> None
+Convert = Callable[[Any], Any]  # a value other than None -> converted value or None
 
 WRONG_TYPE: Final = "wrong_type"
 OUT_OF_RANGE: Final = "out_of_range"
 TOO_LONG: Final = "too_long"
 TOO_DEEP: Final = "too_deep"
-BAD_TEXT: Final = "bad_text"  # a NUL or half of a surrogate pair: no store and no encoding takes them
+BAD_TEXT: Final = "bad_text"  # a NUL or a lone surrogate: neither stores nor encodings accept them
 BAD_TIMESTAMP: Final = "bad_timestamp"
 
-MAX_UNITED_BYTES: Final = 1024  # of a value of a union: a profile has up to a thousand of them
+MAX_UNION_ITEM_BYTES: Final = 1024  # a profile has up to a thousand values of a union
 MAX_SUM: Final = 9_200_000_000_000_000_000  # millionths
-EXACT: Final = 2**53  # floats below it have a place for their units
+MAX_EXACT_FLOAT: Final = 2**53  # floats represent all integers below it
 MILLION: Final = 1_000_000
 MAX_EXAMPLE_CHARACTERS: Final = 80
 
 
-def converter(merge: str, kind: str, moment: ParseTimestamp, report: Report) -> Convert:
-    """Return what makes values of an attribute with that merge and type."""
+def converter(merge: str, kind: str, parse_timestamp: ParseTimestamp, report: Report) -> Convert:
+    """Return the converter of an attribute with this merge function and type."""
     if merge == "count":
         return lambda value: None if value == "" else 1
-    convert = moment_converter(moment, report) if kind == "timestamp" else CONVERTERS[kind](report)
+    convert = timestamp_converter(parse_timestamp, report) if kind == "timestamp" else CONVERTERS[kind](report)
     if merge == "union":
-        return _united(convert, report)
+        return _union(convert, report)
     return _sum(convert, report) if merge == "sum" else convert
 
 
-def moment_converter(moment: ParseTimestamp, report: Report) -> Convert:
-    """Return what makes timestamps, in microseconds since 1970 UTC."""
+def timestamp_converter(parse_timestamp: ParseTimestamp, report: Report) -> Convert:
+    """Return a converter to microseconds since 1970 UTC."""
 
     def convert(value: Any) -> Any:
-        found = moment(value)
-        blank = found is None and type(value) is str and not value.strip()
-        return report(value, BAD_TIMESTAMP) if found is None and not blank else found
+        micros = parse_timestamp(value)
+        blank = micros is None and type(value) is str and not value.strip()
+        return report(value, BAD_TIMESTAMP) if micros is None and not blank else micros
 
     return convert
 
@@ -57,7 +57,7 @@ def _string(report: Report) -> Convert:
     def convert(value: Any) -> Any:
         if type(value) is not str:
             return report(value, WRONG_TYPE)
-        if len(value) > SHORT or not value.isprintable():
+        if len(value) > SAFE_CHARACTERS or not value.isprintable():
             fault = text_fault(value, MAX_TEXT_BYTES)
             return report(value, fault) if fault else value
         return value or None
@@ -66,7 +66,7 @@ def _string(report: Report) -> Convert:
 
 
 def text_fault(text: str, most_bytes: int) -> str:
-    """Return why a text can't be kept; empty when it can."""
+    """Return the code of the fault of a text; empty if it is valid."""
     if len(text) > most_bytes:
         return TOO_LONG
     try:
@@ -80,11 +80,11 @@ def _integer(report: Report) -> Convert:
     def convert(value: Any) -> Any:
         if type(value) is int and MIN_INTEGER <= value <= MAX_INTEGER:
             return value
-        number = _parsed(value, report)
+        number = _parse(value, report)
         if number is None:
             return None
-        found = whole(number)
-        return report(value, WRONG_TYPE) if found is None else found
+        integer = as_integer(number)
+        return report(value, WRONG_TYPE) if integer is None else integer
 
     return convert
 
@@ -95,20 +95,24 @@ def _number(report: Report) -> Convert:
         if kind is int and MIN_INTEGER <= value <= MAX_INTEGER:
             return value
         if kind is not float or not -MAX_FLOAT <= value <= MAX_FLOAT:
-            value = _parsed(value, report)
-        return int(value) if type(value) is float and -EXACT < value < EXACT and value.is_integer() else value
+            value = _parse(value, report)
+        return (
+            int(value)
+            if type(value) is float and -MAX_EXACT_FLOAT < value < MAX_EXACT_FLOAT and value.is_integer()
+            else value
+        )
 
     return convert
 
 
-def _parsed(value: Any, report: Report) -> int | float | None:
+def _parse(value: Any, report: Report) -> int | float | None:
     number: int | float | None
     if type(value) is str:
-        number = number_in(value)
+        number = parse_number(value)
         if number is None and value.strip():
             report(value, WRONG_TYPE)
         return number
-    number = sound_number(value)
+    number = bounded_number(value)
     if number is None:
         report(value, OUT_OF_RANGE if type(value) in {int, float} else WRONG_TYPE)
     return number
@@ -121,8 +125,8 @@ def _boolean(report: Report) -> Convert:
         text = value.strip() if type(value) is str else None
         if text == "":
             return None
-        found = BOOLEANS.get(text.lower()) if text and len(text) <= MAX_EXAMPLE_CHARACTERS else None
-        return report(value, WRONG_TYPE) if found is None else found
+        boolean = BOOLEANS.get(text.lower()) if text and len(text) <= MAX_EXAMPLE_CHARACTERS else None
+        return report(value, WRONG_TYPE) if boolean is None else boolean
 
     return convert
 
@@ -136,42 +140,42 @@ def _json(report: Report) -> Convert:
 
 
 def _structure_fault(value: Any) -> str:
-    """Return why a JSON value can't be kept; empty when it can."""
+    """Return the code of the fault of a JSON value; empty if it is valid."""
     if is_too_deep(value):
         return TOO_DEEP
     for level in json_levels(value):
         if len(level) > MAX_TEXT_BYTES:
             return TOO_LONG
-        if any(type(node) in {int, float} and sound_number(node) is None for node in level):
+        if any(type(node) in {int, float} and bounded_number(node) is None for node in level):
             return OUT_OF_RANGE
     return text_fault(json.dumps(value, ensure_ascii=False, separators=(",", ":")), MAX_TEXT_BYTES)
 
 
-def _united(convert: Convert, report: Report) -> Convert:
-    def value_of(value: Any) -> Any:
-        found = convert(value)
-        if type(found) is str and len(found) > MAX_UNITED_BYTES // 4 and len(found.encode()) > MAX_UNITED_BYTES:
+def _union(convert: Convert, report: Report) -> Convert:
+    def convert_item(value: Any) -> Any:
+        item = convert(value)
+        if type(item) is str and len(item) > MAX_UNION_ITEM_BYTES // 4 and len(item.encode()) > MAX_UNION_ITEM_BYTES:
             return report(value, TOO_LONG)
-        return found
+        return item
 
-    return value_of
+    return convert_item
 
 
 def _sum(convert: Convert, report: Report) -> Convert:
-    def summand(value: Any) -> Any:
+    def convert_summand(value: Any) -> Any:
         number = convert(value)
         if number is None:
             return None
         exact = millionths(number)
         return report(value, OUT_OF_RANGE) if exact is None else exact
 
-    return summand
+    return convert_summand
 
 
 def millionths(number: float) -> int | None:
-    """Return a number as millionths, the half to the even one; None when they are too many.
+    """Return a number in millionths, rounded half to even; None if out of range.
 
-    A float counts as the decimal number that it is written as.
+    A float counts as its shortest decimal representation.
     """
     if not -MAX_SUM <= number * MILLION <= MAX_SUM:
         return None
@@ -179,19 +183,19 @@ def millionths(number: float) -> int | None:
         return number * MILLION
     scaled = number * MILLION
     nearest = round(scaled)
-    if -(2**43) < nearest < 2**43 and abs(scaled - nearest) < 0.49:  # the errors so far are below 2**-8
+    if -(2**43) < nearest < 2**43 and abs(scaled - nearest) < 0.49:  # the rounding errors so far are below 2**-8
         return nearest
     return int((Decimal(repr(number)) * MILLION).to_integral_value(ROUND_HALF_EVEN))
 
 
-def shown(value: Any) -> str:
-    """Return a value as an example may hold it: short, on one line, however large it is."""
+def format_example(value: Any) -> str:
+    """Format a value of any size as a short example on one line."""
     match value:
         case str():
             text = repr(value[:MAX_EXAMPLE_CHARACTERS])
         case dict() | list():
             text = f"{'an object' if type(value) is dict else 'a list'} of {len(value)}"
-        case int() if sound_number(int(value)) is None:
+        case int() if bounded_number(int(value)) is None:
             text = f"an integer of {value.bit_length()} bits"
         case _:
             text = repr(value)

@@ -1,17 +1,17 @@
-"""Simple typed expressions over one message, parsed from text; nothing of it is run as Python.
+"""Parse and evaluate simple typed expressions over one message. Expressions never run as Python code.
 
     lower(trim(email))                      concat(first, ' ', `last name`)
     if(address.country == 'AT', 'domestic', 'abroad')
     coalesce(number(price), 0) * quantity   split(email, '@', 1)
 
-Names read a member of the message, with points a member of an object in it. Other names than letters, digits and `_`
-stand in backticks, texts in single quotes; each quote is doubled to stand for itself. Operators, loosest first:
-`or`, `and`, `not`, one of `== != < <= > >=`, `+ -`, `* /`, and a minus sign. Functions: those in
-`expression_parts.FUNCTIONS`; positions and indexes count from 0, negative ones from the end.
+A name reads a member of the message; a dotted name reads a member of a nested object. Names with characters other than
+letters, digits and `_` are quoted with backticks, texts with single quotes; double a quote to include it.
+Operators by increasing precedence: `or`, `and`, `not`, one of `== != < <= > >=`, `+ -`, `* /`, and unary minus.
+Functions: see `expression_functions.FUNCTIONS`. Positions and indexes start at 0; negative ones count from the end.
 
-What can't be computed (a missing field, a wrong type, a division by zero, a number out of bounds) is absent, which
-is None, as is JSON's null. What needs an absent part is absent: a comparison too, or an `if` without its condition.
-But `x == null` asks for it, `coalesce` steps over it, and `false and x` and `true or x` are decided without it.
+A value that can't be computed (a missing field, a wrong type, a division by zero, a number out of bounds) is absent:
+None, like JSON's null. An operation with an absent operand is absent, comparisons and conditions included. Exceptions:
+`x == null` tests for it, `coalesce` skips it, and `false and x` and `true or x` don't need it.
 """
 
 import operator
@@ -21,17 +21,17 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from projections.mapping import expression_functions as parts
-from projections.mapping.expression_functions import FUNCTIONS, UNENDING, Evaluate
-from projections.mapping.numbers import sound_number
+from projections.mapping import expression_functions as functions
+from projections.mapping.expression_functions import FUNCTIONS, UNLIMITED, Evaluate
+from projections.mapping.numbers import bounded_number
 
 MAX_CHARACTERS: Final = 2_000
-MAX_LEVELS: Final = 64  # of brackets and operators inside each other
+MAX_LEVELS: Final = 64  # of nested brackets and operators
 MAX_NODES: Final = 500  # names, literals, operators, functions and brackets
 
 
 class InvalidExpressionError(ValueError):
-    """The text is no expression. The message says what was expected at which character, counted from 1."""
+    """The text is not a valid expression. The message names the character, counted from 1, and what was expected."""
 
     def __init__(self, position: int, message: str) -> None:
         super().__init__(f"at character {position}: {message}")
@@ -40,7 +40,7 @@ class InvalidExpressionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """An expression that can be asked for its value. `fields` are the paths of the members that it reads, in order.
+    """A compiled expression. `fields` are the paths of the members that it reads, in order.
 
     `evaluate` takes any JSON object, never raises, and returns None for "absent".
     """
@@ -54,22 +54,22 @@ def compile_expression(text: str) -> Expression:
     """Parse an expression.
 
     Raises:
-        InvalidExpressionError: it isn't one, or is too large.
+        InvalidExpressionError: it is invalid or too large.
 
     """
     if len(text) > MAX_CHARACTERS:
         raise InvalidExpressionError(MAX_CHARACTERS + 1, f"an expression has at most {MAX_CHARACTERS} characters")
     parser = _Parser(text)
-    evaluate = parser.whole()
+    evaluate = parser.parse()
     return Expression(text, tuple(sorted(parser.fields)), evaluate)
 
 
 class _Token(NamedTuple):
-    kind: str  # number, name, quoted, text, sign, or end
+    kind: str  # number, name, quoted, text, sign or end
     text: str
     position: int
 
-    def shown(self) -> str:
+    def describe(self) -> str:
         return "the end" if self.kind == "end" else f"`{self.text}`"
 
 
@@ -87,43 +87,43 @@ _TOKEN: Final = re.compile(
 def _tokens(text: str) -> Iterator[_Token]:
     position = 0
     while position < len(text):
-        found = _TOKEN.match(text, position)
-        if found is None or found.lastgroup is None:
-            raise InvalidExpressionError(position + 1, _unreadable(text[position]))
-        if found.lastgroup != "space":
-            yield _Token(found.lastgroup, found.group(), position + 1)
-        position = found.end()
+        match = _TOKEN.match(text, position)
+        if match is None or match.lastgroup is None:
+            raise InvalidExpressionError(position + 1, _token_problem(text[position]))
+        if match.lastgroup != "space":
+            yield _Token(match.lastgroup, match.group(), position + 1)
+        position = match.end()
     yield _Token("end", "", position + 1)
 
 
-def _unreadable(sign: str) -> str:
+def _token_problem(sign: str) -> str:
     if sign in "'`":
-        return f"what begins with this {sign} has no second {sign} to end it"
+        return f"missing closing {sign}"
     if sign == '"':
-        return "a text stands in single quotes, an odd name in backticks"
-    return f"{sign!r} means nothing in an expression"
+        return "use single quotes for a text, and backticks for a name"
+    return f"unexpected character {sign!r}"
 
 
 class _Operator(NamedTuple):
-    power: int  # how closely it binds
-    of: Callable[[Evaluate, Evaluate], Evaluate]
+    precedence: int
+    build: Callable[[Evaluate, Evaluate], Evaluate]
 
 
-LOOSEST, NOT, COMPARISON, SIGN = 0, 3, 4, 7
+LOWEST, NOT, COMPARISON, SIGN = 0, 3, 4, 7
 OPERATORS: Final = MappingProxyType(
     {
-        "or": _Operator(1, parts.logic(decisive=True)),
-        "and": _Operator(2, parts.logic(decisive=False)),
-        "==": _Operator(COMPARISON, parts.equality(wanted=True)),
-        "!=": _Operator(COMPARISON, parts.equality(wanted=False)),
-        "<": _Operator(COMPARISON, parts.ordering(operator.lt)),
-        "<=": _Operator(COMPARISON, parts.ordering(operator.le)),
-        ">": _Operator(COMPARISON, parts.ordering(operator.gt)),
-        ">=": _Operator(COMPARISON, parts.ordering(operator.ge)),
-        "+": _Operator(5, parts.arithmetic(operator.add)),
-        "-": _Operator(5, parts.arithmetic(operator.sub)),
-        "*": _Operator(6, parts.arithmetic(operator.mul)),
-        "/": _Operator(6, parts.arithmetic(operator.truediv)),
+        "or": _Operator(1, functions.logic(decisive=True)),
+        "and": _Operator(2, functions.logic(decisive=False)),
+        "==": _Operator(COMPARISON, functions.equality(expected=True)),
+        "!=": _Operator(COMPARISON, functions.equality(expected=False)),
+        "<": _Operator(COMPARISON, functions.ordering(operator.lt)),
+        "<=": _Operator(COMPARISON, functions.ordering(operator.le)),
+        ">": _Operator(COMPARISON, functions.ordering(operator.gt)),
+        ">=": _Operator(COMPARISON, functions.ordering(operator.ge)),
+        "+": _Operator(5, functions.arithmetic(operator.add)),
+        "-": _Operator(5, functions.arithmetic(operator.sub)),
+        "*": _Operator(6, functions.arithmetic(operator.mul)),
+        "/": _Operator(6, functions.arithmetic(operator.truediv)),
     }
 )
 CONSTANTS: Final = MappingProxyType({"true": True, "false": False})
@@ -131,7 +131,7 @@ RESERVED: Final = frozenset({"or", "and", "not", "null", *CONSTANTS})
 
 
 class _Parser:
-    """A walk over the tokens of one text. Each nested call of `expression` is one level."""
+    """A recursive descent parser of one text. Each nested call of `_expression` is one level."""
 
     def __init__(self, text: str) -> None:
         self.fields: set[tuple[str, ...]] = set()
@@ -140,10 +140,10 @@ class _Parser:
         self._nodes = 0
         self._level = 0
 
-    def whole(self) -> Evaluate:
-        found = self._expression(LOOSEST)
+    def parse(self) -> Evaluate:
+        evaluate = self._expression(LOWEST)
         self._expect("end", "", "an operator or the end")
-        return found
+        return evaluate
 
     def _next(self) -> _Token:
         token = self._tokens[self._at]
@@ -152,14 +152,14 @@ class _Parser:
 
     def _accept(self, sign: str) -> bool:
         token = self._tokens[self._at]
-        found = token.kind == "sign" and token.text == sign
-        self._at += found
-        return found
+        accepted = token.kind == "sign" and token.text == sign
+        self._at += accepted
+        return accepted
 
-    def _expect(self, kind: str, sign: str, wanted: str) -> None:
+    def _expect(self, kind: str, sign: str, expected: str) -> None:
         token = self._next()
         if (token.kind, token.text) != (kind, sign):
-            raise InvalidExpressionError(token.position, f"{wanted} was expected, not {token.shown()}")
+            raise InvalidExpressionError(token.position, f"expected {expected}, found {token.describe()}")
 
     def _node(self, evaluate: Evaluate, token: _Token) -> Evaluate:
         self._nodes += 1
@@ -167,16 +167,17 @@ class _Parser:
             raise InvalidExpressionError(token.position, f"an expression has at most {MAX_NODES} parts")
         return evaluate
 
-    def _expression(self, power: int) -> Evaluate:
+    def _expression(self, precedence: int) -> Evaluate:
         self._level += 1
         if self._level > MAX_LEVELS:
             raise InvalidExpressionError(self._tokens[self._at].position, f"more than {MAX_LEVELS} levels of nesting")
-        left, above = self._operand(), SIGN
-        while (found := self._operator()) and power < found.power:
+        left, previous = self._operand(), SIGN
+        while (operation := self._operator()) and precedence < operation.precedence:
             token = self._next()
-            if found.power == above == COMPARISON:
-                raise InvalidExpressionError(token.position, "comparisons can't follow each other; join them by `and`")
-            left, above = self._node(found.of(left, self._expression(found.power)), token), found.power
+            if operation.precedence == previous == COMPARISON:
+                raise InvalidExpressionError(token.position, "comparisons can't be chained; combine them with `and`")
+            right = self._expression(operation.precedence)
+            left, previous = self._node(operation.build(left, right), token), operation.precedence
         self._level -= 1
         return left
 
@@ -188,47 +189,49 @@ class _Parser:
         token = self._next()
         match token.kind, token.text:
             case ("number" | "text", _) | ("name", "true" | "false" | "null"):
-                found = parts.NULL if token.text == "null" else parts.literal(_value(token))
+                evaluate = functions.NULL if token.text == "null" else functions.literal(_value(token))
             case "name", "not":
-                found = parts.negation(self._expression(NOT))
+                evaluate = functions.negation(self._expression(NOT))
             case "sign", "-":
-                found = parts.minus(self._expression(SIGN))
+                evaluate = functions.minus(self._expression(SIGN))
             case "sign", "(":
-                found = self._expression(LOOSEST)
+                evaluate = self._expression(LOWEST)
                 self._expect("sign", ")", "an operator or a closing bracket")
             case "name", name if name not in RESERVED:
-                found = self._call(token) if self._accept("(") else self._field(name)
+                evaluate = self._call(token) if self._accept("(") else self._field(name)
             case "quoted", _:
-                found = self._field(_unquoted(token))
+                evaluate = self._field(_unquoted(token))
             case _:
-                wanted = "a name, a text, a number or a bracket"
-                raise InvalidExpressionError(token.position, f"{wanted} was expected, not {token.shown()}")
-        return self._node(found, token)
+                expected = "a name, a text, a number or a bracket"
+                raise InvalidExpressionError(token.position, f"expected {expected}, found {token.describe()}")
+        return self._node(evaluate, token)
 
     def _field(self, name: str) -> Evaluate:
         path = [name]
         while self._accept("."):
             member = self._next()
             if member.kind not in {"name", "quoted"}:
-                raise InvalidExpressionError(member.position, f"a name was expected, not {member.shown()}")
+                raise InvalidExpressionError(member.position, f"expected a name, found {member.describe()}")
             path.append(_unquoted(member) if member.kind == "quoted" else member.text)
         self.fields.add(tuple(path))
-        return parts.field(tuple(path))
+        return functions.field(tuple(path))
 
     def _call(self, name: _Token) -> Evaluate:
         function = FUNCTIONS.get(name.text)
         if function is None:
-            raise InvalidExpressionError(name.position, f"`{name.text}` is none of {', '.join(sorted(FUNCTIONS))}")
+            raise InvalidExpressionError(
+                name.position, f"unknown function `{name.text}`; expected one of {', '.join(sorted(FUNCTIONS))}"
+            )
         arguments: list[Evaluate] = []
         if not self._accept(")"):
-            arguments.append(self._expression(LOOSEST))
+            arguments.append(self._expression(LOWEST))
             while self._accept(","):
-                arguments.append(self._expression(LOOSEST))
+                arguments.append(self._expression(LOWEST))
             self._expect("sign", ")", "an operator, a comma or a closing bracket")
-        if not function.least <= len(arguments) <= function.most:
-            wanted = _range(function.least, function.most)
-            raise InvalidExpressionError(name.position, f"`{name.text}` takes {wanted}, not {len(arguments)}")
-        return function.of(*arguments)
+        if not function.min_arguments <= len(arguments) <= function.max_arguments:
+            expected = _argument_count(function.min_arguments, function.max_arguments)
+            raise InvalidExpressionError(name.position, f"`{name.text}` takes {expected}, found {len(arguments)}")
+        return function.build(*arguments)
 
 
 def _value(token: _Token) -> Any:
@@ -238,10 +241,10 @@ def _value(token: _Token) -> Any:
 
 
 def _number(token: _Token) -> int | float:
-    plain = token.text.isdigit()
-    number = sound_number(int(token.text) if plain and len(token.text) < 20 else float(token.text))
-    if number is None or (plain and type(number) is float):
-        raise InvalidExpressionError(token.position, "the number is too large")
+    is_integer = token.text.isdigit()
+    number = bounded_number(int(token.text) if is_integer and len(token.text) < 20 else float(token.text))
+    if number is None or (is_integer and type(number) is float):
+        raise InvalidExpressionError(token.position, "the number is out of range")
     return number
 
 
@@ -250,8 +253,8 @@ def _unquoted(token: _Token) -> str:
     return token.text[1:-1].replace(quote * 2, quote)
 
 
-def _range(least: int, most: int) -> str:
-    if most == UNENDING:
+def _argument_count(least: int, most: int) -> str:
+    if most == UNLIMITED:
         return f"{least} or more arguments"
-    wanted = str(least) if least == most else f"{least} to {most}"
-    return f"{wanted} argument{'' if most == 1 else 's'}"
+    count = str(least) if least == most else f"{least} to {most}"
+    return f"{count} argument{'' if most == 1 else 's'}"

@@ -1,7 +1,7 @@
-"""What expressions are made of: small functions from a message to a value. None is "absent"; nothing here raises.
+"""The building blocks of expressions: functions from a message to a value. None means absent; nothing raises.
 
-Every value in here is bounded: integers within 64 bits, finite floats, texts of at most 64 KiB. What isn't, is absent;
-so operators need to look at types only. Objects and lists are passed on unseen.
+Every value is bounded: integers of 64 bits, finite floats, texts of at most 64 KiB. Values out of bounds are absent,
+so operators only check types. Objects and lists pass through unchecked.
 """
 
 import operator
@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from projections.mapping.numbers import number_in, sound_number
+from projections.mapping.numbers import bounded_number, parse_number
 
 Evaluate = Callable[[dict[str, Any]], Any]
 Operation = Callable[[Any, Any], Any]
 
 MAX_TEXT_BYTES: Final = 64 * 1024
-SHORT: Final = MAX_TEXT_BYTES // 4  # a text of so many characters is within the bound, whatever they are
-UNENDING: Final = 1_000  # arguments; there are fewer nodes in an expression
+SAFE_CHARACTERS: Final = MAX_TEXT_BYTES // 4  # a text of this length fits in any case
+UNLIMITED: Final = 1_000  # arguments; an expression has fewer nodes
 
-KINDS: Final = MappingProxyType({str: "text", int: "number", float: "number", bool: "boolean"})
+SCALAR_TYPES: Final = MappingProxyType({str: "text", int: "number", float: "number", bool: "boolean"})
 
 
 def bounded(value: Any) -> Any:
-    """Return a value within the bounds, or None."""
+    """Return the value if it is within bounds, or None."""
     kind = type(value)
     if kind is str:
-        return value if len(value) <= SHORT or _fits(value) else None
-    return sound_number(value) if kind is int or kind is float else value
+        return value if len(value) <= SAFE_CHARACTERS or _fits(value) else None
+    return bounded_number(value) if kind is int or kind is float else value
 
 
 def _fits(text: str) -> bool:
@@ -35,7 +35,7 @@ def _fits(text: str) -> bool:
 
 
 def literal(value: Any) -> Evaluate:
-    """Return what has the same value for every message."""
+    """Build a constant."""
     return lambda _: value
 
 
@@ -43,7 +43,7 @@ NULL: Final = literal(None)
 
 
 def field(path: tuple[str, ...]) -> Evaluate:
-    """Return what reads a member of the message, or of an object in it."""
+    """Build a reader of a member of the message, or of a nested object."""
     name, *inner = path
 
     def top(message: dict[str, Any]) -> Any:
@@ -51,77 +51,77 @@ def field(path: tuple[str, ...]) -> Evaluate:
 
     def nested(message: dict[str, Any]) -> Any:
         value = message.get(name)
-        for each in inner:
+        for member in inner:
             if type(value) is not dict:
                 return None
-            value = value.get(each)
+            value = value.get(member)
         return bounded(value)
 
     return nested if inner else top
 
 
 def arithmetic(operation: Operation) -> Callable[[Evaluate, Evaluate], Evaluate]:
-    """Return what makes + - * / of two parts."""
+    """Build + - * / of two operands."""
 
-    def of(left: Evaluate, right: Evaluate) -> Evaluate:
+    def build(left: Evaluate, right: Evaluate) -> Evaluate:
         def evaluate(message: dict[str, Any]) -> Any:
             one, other = left(message), right(message)
-            if KINDS.get(type(one)) != "number" or KINDS.get(type(other)) != "number":
+            if SCALAR_TYPES.get(type(one)) != "number" or SCALAR_TYPES.get(type(other)) != "number":
                 return None
             try:
-                return sound_number(operation(one, other))
+                return bounded_number(operation(one, other))
             except ZeroDivisionError:
                 return None
 
         return evaluate
 
-    return of
+    return build
 
 
-def equality(*, wanted: bool) -> Callable[[Evaluate, Evaluate], Evaluate]:
-    """Return what makes == (or != when `wanted` is false) of two parts; `NULL` asks whether the other one is absent.
+def equality(*, expected: bool) -> Callable[[Evaluate, Evaluate], Evaluate]:
+    """Build == (`expected` is true) or != of two operands. A comparison with `NULL` tests for an absent value.
 
-    Values of different kinds differ. Whether objects or lists are equal isn't computed.
+    Values of different types differ. Objects and lists can't be compared.
     """
 
-    def of(left: Evaluate, right: Evaluate) -> Evaluate:
+    def build(left: Evaluate, right: Evaluate) -> Evaluate:
         def evaluate(message: dict[str, Any]) -> Any:
             one, other = left(message), right(message)
-            kind, other_kind = KINDS.get(type(one)), KINDS.get(type(other))
+            kind, other_kind = SCALAR_TYPES.get(type(one)), SCALAR_TYPES.get(type(other))
             if kind is None or other_kind is None:
                 return None
-            return (kind == other_kind and one == other) is wanted
+            return (kind == other_kind and one == other) is expected
 
-        def asks(message: dict[str, Any]) -> Any:
-            return (left(message) is right(message)) is wanted
+        def is_absent(message: dict[str, Any]) -> Any:
+            return (left(message) is right(message)) is expected
 
-        return asks if left is NULL or right is NULL else evaluate
+        return is_absent if left is NULL or right is NULL else evaluate
 
-    return of
+    return build
 
 
 def ordering(operation: Operation) -> Callable[[Evaluate, Evaluate], Evaluate]:
-    """Return what makes < <= > >= of two parts: of two numbers, or of two texts by code points."""
+    """Build < <= > >= of two numbers, or of two texts by code points."""
 
-    def of(left: Evaluate, right: Evaluate) -> Evaluate:
+    def build(left: Evaluate, right: Evaluate) -> Evaluate:
         def evaluate(message: dict[str, Any]) -> Any:
             one, other = left(message), right(message)
-            kind = KINDS.get(type(one))
-            comparable = kind in {"number", "text"} and kind == KINDS.get(type(other))
+            kind = SCALAR_TYPES.get(type(one))
+            comparable = kind in {"number", "text"} and kind == SCALAR_TYPES.get(type(other))
             return operation(one, other) if comparable else None
 
         return evaluate
 
-    return of
+    return build
 
 
 def logic(*, decisive: bool) -> Callable[[Evaluate, Evaluate], Evaluate]:
-    """Return what makes `or` (where true is decisive) or `and` (where false is) of two parts.
+    """Build `or` (true is decisive) or `and` (false is decisive) of two operands.
 
-    One decisive part is enough, even when the other is absent.
+    One decisive operand is enough, even if the other one is absent.
     """
 
-    def of(left: Evaluate, right: Evaluate) -> Evaluate:
+    def build(left: Evaluate, right: Evaluate) -> Evaluate:
         def evaluate(message: dict[str, Any]) -> Any:
             one = left(message)
             if one is decisive:
@@ -133,26 +133,26 @@ def logic(*, decisive: bool) -> Callable[[Evaluate, Evaluate], Evaluate]:
 
         return evaluate
 
-    return of
+    return build
 
 
-def negation(part: Evaluate) -> Evaluate:
-    """Return what makes `not` of a part."""
+def negation(operand: Evaluate) -> Evaluate:
+    """Build `not` of an operand."""
 
     def evaluate(message: dict[str, Any]) -> Any:
-        value = part(message)
+        value = operand(message)
         return not value if type(value) is bool else None
 
     return evaluate
 
 
-def minus(part: Evaluate) -> Evaluate:
-    """Return what makes the negative of a part."""
-    return arithmetic(operator.sub)(literal(0), part)
+def minus(operand: Evaluate) -> Evaluate:
+    """Build the unary minus of an operand."""
+    return arithmetic(operator.sub)(literal(0), operand)
 
 
 def choice(condition: Evaluate, yes: Evaluate, no: Evaluate) -> Evaluate:
-    """Return what makes `if`: nothing when the condition is absent."""
+    """Build `if`, which is absent if the condition is."""
 
     def evaluate(message: dict[str, Any]) -> Any:
         value = condition(message)
@@ -163,32 +163,32 @@ def choice(condition: Evaluate, yes: Evaluate, no: Evaluate) -> Evaluate:
     return evaluate
 
 
-def first_present(*parts: Evaluate) -> Evaluate:
-    """Return what makes `coalesce`."""
+def first_present(*operands: Evaluate) -> Evaluate:
+    """Build `coalesce`."""
 
     def evaluate(message: dict[str, Any]) -> Any:
-        return next((value for part in parts if (value := part(message)) is not None), None)
+        return next((value for operand in operands if (value := operand(message)) is not None), None)
 
     return evaluate
 
 
 def _number(value: Any) -> Any:
-    return number_in(value) if type(value) is str else sound_number(value)
+    return parse_number(value) if type(value) is str else bounded_number(value)
 
 
 def _integer(value: Any) -> Any:
     number = _number(value)
-    return None if number is None else int(number)  # without its fraction
+    return None if number is None else int(number)  # drops the fraction
 
 
 def _string(value: Any) -> Any:
     if type(value) is bool:
         return "true" if value else "false"
-    return str(value) if type(value) in KINDS else None
+    return str(value) if type(value) in SCALAR_TYPES else None
 
 
 def _concat(*values: Any) -> Any:
-    texts = [each if type(each) is str else _string(each) for each in values]
+    texts = [value if type(value) is str else _string(value) for value in values]
     return None if None in texts else "".join(texts)
 
 
@@ -210,17 +210,17 @@ def _split(text: str, separator: str, index: int) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function by name: its parameters' types (`object` takes any), and how many arguments it needs and takes."""
+    """A function: the types of its parameters (`object` accepts any), and the number of its arguments."""
 
     body: Callable[..., Any]
     parameters: tuple[type, ...]
-    least: int
-    most: int
+    min_arguments: int
+    max_arguments: int
 
-    def of(self, *arguments: Evaluate) -> Evaluate:
-        """Return what calls it: absent as soon as an argument is absent or of another type."""
-        wanted = self.parameters * (1 if self.most < UNENDING else len(arguments))
-        checked = tuple(zip(arguments, wanted, strict=False))
+    def build(self, *arguments: Evaluate) -> Evaluate:
+        """Build a call. Its value is absent if an argument is absent or has the wrong type."""
+        types = self.parameters * (1 if self.max_arguments < UNLIMITED else len(arguments))
+        checked = tuple(zip(arguments, types, strict=False))
         body = self.body
 
         def evaluate(message: dict[str, Any]) -> Any:
@@ -237,18 +237,18 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class ArgumentForm:
-    """What looks like a function, and decides itself which of its arguments are evaluated."""
+    """A form with the syntax of a function that decides which of its arguments are evaluated."""
 
-    of: Callable[..., Evaluate]
-    least: int
-    most: int
+    build: Callable[..., Evaluate]
+    min_arguments: int
+    max_arguments: int
 
 
 FUNCTIONS: Final[MappingProxyType[str, Function | ArgumentForm]] = MappingProxyType(
     {
         "if": ArgumentForm(choice, 3, 3),
-        "coalesce": ArgumentForm(first_present, 1, UNENDING),
-        "concat": Function(_concat, (object,), 1, UNENDING),
+        "coalesce": ArgumentForm(first_present, 1, UNLIMITED),
+        "concat": Function(_concat, (object,), 1, UNLIMITED),
         "contains": Function(operator.contains, (str, str), 2, 2),
         "integer": Function(_integer, (object,), 1, 1),
         "length": Function(len, (str,), 1, 1),

@@ -1,6 +1,6 @@
-"""The hot path of the lanes: one message to what it says of a person. Made once for a mapping, called for each message.
+"""Map messages to identities and attributes: the hot path of the lanes. One mapper per mapping maps every message.
 
-Nothing here raises, whatever the message; what is wrong with it is counted, and the rest of it is taken.
+No message raises an error: invalid values are counted as faults, and the rest of the message is mapped.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,9 +13,9 @@ from projections.mapping.converters import (
     Convert,
     Report,
     converter,
-    moment_converter,
-    shown,
+    format_example,
     text_fault,
+    timestamp_converter,
 )
 from projections.mapping.expression import Expression
 from projections.mapping.expression_functions import Evaluate
@@ -33,34 +33,34 @@ from projections.profiles.partitioning import RANK_CHARACTERS
 from schemas.timestamps import timestamp_parser
 
 Message = dict[str, Any]
-Mapped = tuple[str, tuple[str, ...], int, list[Any]]  # ranked key, the other ones, microseconds since 1970, values
-Faults = dict[tuple[str, str], list[Any]]  # (part of the mapping, code): [count, first example, index of its message]
+Mapped = tuple[str, tuple[str, ...], int, list[Any]]  # ranked key, linked keys, microseconds since 1970, values
+Faults = dict[tuple[str, str], list[Any]]  # (part of the mapping, code) -> [count, first example, index of its message]
 Identify = Callable[[Message], str | None]
 
 MAX_KEY_BYTES: Final = 512  # of `kind:value`
-SHORT_KEY: Final = MAX_KEY_BYTES // 4  # characters that are within the bound, whatever they are
+SAFE_KEY_CHARACTERS: Final = MAX_KEY_BYTES // 4  # a key of this length fits in any case
 IDENTITY_TOO_LONG: Final = "identity_too_long"
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnarMapping:
-    """A mapping that takes each value from one field alone, part by part, so that columns can be mapped by it.
+    """A mapping that reads every value from a single top-level field, so that it can be applied to columns.
 
-    A part gives for a value what it gives for every message with it; None stands for nothing.
+    A converter returns the same result for every message with the same value; None means absent.
     """
 
     identities: Sequence[tuple[str, Callable[[Any], str | None]]]  # field, value → ranked key
     when: tuple[str, Convert] | None
-    fields: Sequence[tuple[int, str, Convert]]  # place among the columns, field
-    constants: Sequence[Any]  # by place; None where there is a field
+    fields: Sequence[tuple[int, str, Convert]]  # column index, field
+    constants: Sequence[Any]  # by column index; None for a field
 
     @property
     def names(self) -> frozenset[str]:
-        """Return the fields that it looks at."""
+        """Return the fields that the mapping reads."""
         return frozenset(name for name, _ in self._parts())
 
-    def readers(self, name: str) -> Iterator[Convert]:
-        """Yield what looks at a field."""
+    def converters(self, name: str) -> Iterator[Convert]:
+        """Return the converters of a field."""
         return (convert for field, convert in self._parts() if field == name)
 
     def _parts(self) -> Iterator[tuple[str, Convert]]:
@@ -71,10 +71,10 @@ class ColumnarMapping:
 
 
 class Mapper:
-    """Maps the messages of a stream. `columns` are the cells' names, in the order of the values.
+    """Maps the messages of a stream. `columns` are the names of the registers, in the order of the values.
 
-    `faults` counts what was wrong since `take_faults`, which numbers messages from 0 again. There are at most a few
-    codes for each part of a mapping, so they don't grow.
+    `faults` counts the faults since `take_faults`, which restarts the numbering of messages at 0. Each part of a
+    mapping has only a few codes, so `faults` stays small.
     """
 
     __slots__ = (
@@ -84,36 +84,36 @@ class Mapper:
         "_index",
         "_pattern",
         "_when",
+        "columnar",
         "columns",
         "faults",
-        "plain",
         "stream",
     )
 
     def __init__(self, stream: str, mapping: MappingRules, identity: IdentityRules) -> None:
         self.stream = stream
-        self.columns = tuple(each.cell for each in mapping.attributes)
+        self.columns = tuple(attribute.cell for attribute in mapping.attributes)
         self.faults: Faults = {}
         self._index = -1
         ranks = identity.ranks()
         self._identities = tuple(
-            self._identify(each, ranks[each.kind]) for each in mapping.identities if each.kind in ranks
+            self._identify(rule, ranks[rule.kind]) for rule in mapping.identities if rule.kind in ranks
         )
-        self._when = None if mapping.timestamp is None else self._dated(mapping.timestamp)
+        self._when = None if mapping.timestamp is None else self._timestamp_source(mapping.timestamp)
         self._pattern: list[Any] = [None] * len(self.columns)
         self._fields: list[tuple[int, str, Convert]] = []
         self._computed: list[tuple[int, Evaluate, Convert]] = []
-        text_moment = timestamp_parser(("auto",), mapping.timestamp.zone if mapping.timestamp else UTC)
-        for place, each in enumerate(mapping.attributes):
-            report = self._reporter(f"attribute {each.name}")
-            self._place(place, each, converter(each.merge, each.type, text_moment, report))
-        self.plain = self._plainly(mapping, ranks)
+        parse_timestamp = timestamp_parser(("auto",), mapping.timestamp.zone if mapping.timestamp else UTC)
+        for index, attribute in enumerate(mapping.attributes):
+            report = self._reporter(f"attribute {attribute.name}")
+            self._add_column(index, attribute, converter(attribute.merge, attribute.type, parse_timestamp, report))
+        self.columnar = self._columnar_mapping(mapping, ranks)
 
     def map(self, message: Message, timestamp: int) -> Mapped | None:
-        """Return what a message says; None when it names nobody.
+        """Map a message; None if it has no identity.
 
-        `timestamp` (microseconds since 1970 UTC) is when it happened, unless the message says it where the mapping
-        looks for it.
+        `timestamp` (microseconds since 1970 UTC) is the default event time, used if the mapping finds none in the
+        message.
         """
         self._index += 1
         keys = [key for identify in self._identities if (key := identify(message)) is not None]
@@ -121,14 +121,14 @@ class Mapper:
             return None
         values = self._pattern.copy()
         get = message.get
-        for place, name, convert in self._fields:
+        for index, name, convert in self._fields:
             value = get(name)
             if value is not None:
-                values[place] = convert(value)
-        for place, evaluate, convert in self._computed:
+                values[index] = convert(value)
+        for index, evaluate, convert in self._computed:
             value = evaluate(message)
             if value is not None:
-                values[place] = convert(value)
+                values[index] = convert(value)
         if self._when is not None:
             name, convert = self._when
             value = get(name)
@@ -141,47 +141,48 @@ class Mapper:
         return key, tuple(links), timestamp, values
 
     def take_faults(self) -> Faults:
-        """Return the faults since the last time, and begin anew."""
-        taken, self.faults, self._index = self.faults, {}, -1
-        return taken
+        """Return and reset the faults."""
+        faults, self.faults, self._index = self.faults, {}, -1
+        return faults
 
-    def _reporter(self, what: str) -> Report:
+    def _reporter(self, part: str) -> Report:
         def report(value: Any, code: str) -> None:
-            known = self.faults.get((what, code))
-            if known is None:
-                self.faults[what, code] = [1, shown(value), self._index]
+            fault = self.faults.get((part, code))
+            if fault is None:
+                self.faults[part, code] = [1, format_example(value), self._index]
             else:
-                known[0] += 1
+                fault[0] += 1
 
         return report
 
-    def _plainly(self, mapping: MappingRules, ranks: Mapping[str, int]) -> ColumnarMapping | None:
-        """Return the mapping part by part; None when a part needs a whole message, or keeps a value just as it is."""
-        sources = [each.source for each in mapping.identities if each.kind in ranks]
-        names = [each.name for each in sources if isinstance(each, Field)]
-        if self._computed or len(names) < len(sources) or any(each.type == "json" for each in mapping.attributes):
+    def _columnar_mapping(self, mapping: MappingRules, ranks: Mapping[str, int]) -> ColumnarMapping | None:
+        """Return the mapping for columns; None if a part needs the whole message or stores raw JSON."""
+        sources = [rule.source for rule in mapping.identities if rule.kind in ranks]
+        names = [source.name for source in sources if isinstance(source, Field)]
+        has_json = any(attribute.type == "json" for attribute in mapping.attributes)
+        if self._computed or len(names) < len(sources) or has_json:
             return None
-        parts = [
+        identities = [
             (name, lambda value, identify=identify, name=name: identify({name: value}))
             for name, identify in zip(names, self._identities, strict=True)
         ]
-        return ColumnarMapping(parts, self._when, self._fields, self._pattern)
+        return ColumnarMapping(identities, self._when, self._fields, self._pattern)
 
-    def _dated(self, timestamp: TimestampRule) -> tuple[str, Convert]:
-        read = timestamp_parser(timestamp.formats, timestamp.zone)
-        return timestamp.field, moment_converter(read, self._reporter("timestamp"))
+    def _timestamp_source(self, timestamp: TimestampRule) -> tuple[str, Convert]:
+        parse = timestamp_parser(timestamp.formats, timestamp.zone)
+        return timestamp.field, timestamp_converter(parse, self._reporter("timestamp"))
 
-    def _place(self, place: int, attribute: AttributeRule, convert: Convert) -> None:
+    def _add_column(self, index: int, attribute: AttributeRule, convert: Convert) -> None:
         source = attribute.source
         match source:
             case Field(name):
-                self._fields.append((place, name, convert))
+                self._fields.append((index, name, convert))
             case Expression(evaluate=evaluate):
-                self._computed.append((place, evaluate, convert))
+                self._computed.append((index, evaluate, convert))
             case Constant(value):
-                self._pattern[place] = convert(value)
+                self._pattern[index] = convert(value)
             case None:
-                self._pattern[place] = 1
+                self._pattern[index] = 1
             case _:
                 assert_never(source)
 
@@ -197,7 +198,7 @@ class Mapper:
             if not text:
                 return None if text == "" else report(value, WRONG_TYPE)
             key = prefix + text
-            if len(key) > SHORT_KEY or not text.isprintable():
+            if len(key) > SAFE_KEY_CHARACTERS or not text.isprintable():
                 fault = text_fault(key, MAX_KEY_BYTES + RANK_CHARACTERS)
                 if fault:
                     return report(value, IDENTITY_TOO_LONG if fault == TOO_LONG else fault)
@@ -207,7 +208,7 @@ class Mapper:
 
 
 def make_mapper(stream: str, mapping: MappingRules, identity: IdentityRules) -> Mapper:
-    """Return what maps the messages of a stream. An identity of a kind that there isn't names nobody."""
+    """Return the mapper of a stream. Identities of undefined kinds are ignored."""
     return Mapper(stream, mapping, identity)
 
 
@@ -219,7 +220,7 @@ def _reader(source: Field | Expression) -> Evaluate:
 
 
 def _decimal(value: Any) -> str | None:
-    """Return an integer as decimal text; one with more digits than a key may have is as long as it can be told."""
+    """Return an integer as decimal text; one that exceeds the key length as a text that exceeds it, too."""
     if type(value) is not int:
         return None
     return str(value) if value.bit_length() <= MAX_KEY_BYTES * 4 else "9" * MAX_KEY_BYTES

@@ -1,7 +1,7 @@
-"""What the messages of a stream say about people, as rules: parsed from the bodies that people write, or refused.
+"""Mapping rules and identity rules, parsed and validated from JSON bodies.
 
-A mapping names the identities and attributes of one stream; identity rules say which kinds of identity there are and
-which is the better one. `mapper` follows them.
+A mapping defines the identities and attributes of one stream. Identity rules define the kinds of identities and their
+priority. `mapper` applies them.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from projections.mapping.body_parser import InvalidRulesError, JsonNode
-from projections.mapping.converters import converter, shown
+from projections.mapping.converters import converter, format_example
 from projections.mapping.expression import MAX_CHARACTERS, Expression, InvalidExpressionError, compile_expression
 from projections.time_zones import zone
 from schemas.definitions import FieldRefused
@@ -48,21 +48,21 @@ _KIND: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A member of the message by its name, exactly as it stands there; of objects inside, expressions read members."""
+    """A top-level member of the message, by its exact name. Expressions read nested members."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """The same for every message."""
+    """A constant value."""
 
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityRule:
-    """Where an identity key comes from."""
+    """The source of an identity key."""
 
     source: Field | Expression
     kind: str
@@ -70,7 +70,7 @@ class IdentityRule:
 
 @dataclass(frozen=True, slots=True)
 class AttributeRule:
-    """Where an attribute comes from; without a source, each message counts."""
+    """The source of an attribute. Without a source every message counts."""
 
     name: str
     merge: str
@@ -79,13 +79,13 @@ class AttributeRule:
 
     @property
     def cell(self) -> str:
-        """The name of the cell that it is kept in."""
+        """The name of the register that stores the attribute."""
         return f"{self.merge}:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class TimestampRule:
-    """Where a message says when it happened; its zone is that of all texts in a stream that have no offset."""
+    """The field of the event time. Its zone applies to all timestamps of the stream without an offset."""
 
     field: str
     formats: tuple[str, ...]
@@ -94,7 +94,7 @@ class TimestampRule:
 
 @dataclass(frozen=True, slots=True)
 class MappingRules:
-    """A mapping that can be followed."""
+    """A valid mapping."""
 
     identities: tuple[IdentityRule, ...]
     attributes: tuple[AttributeRule, ...]
@@ -103,7 +103,7 @@ class MappingRules:
 
 @dataclass(frozen=True, slots=True)
 class IdentityKind:
-    """A kind of identity; of several in one message, the one with the lowest rank is the best."""
+    """A kind of identity. In a message with several identities, the lowest rank takes precedence."""
 
     kind: str
     rank: int
@@ -112,176 +112,178 @@ class IdentityKind:
 
 @dataclass(frozen=True, slots=True)
 class IdentityRules:
-    """Identity rules that can be followed."""
+    """Valid identity rules."""
 
     kinds: tuple[IdentityKind, ...]
     max_identities: int = DEFAULT_IDENTITIES
 
     def ranks(self) -> Mapping[str, int]:
         """Return the rank of each kind."""
-        return {each.kind: each.rank for each in self.kinds}
+        return {kind.kind: kind.rank for kind in self.kinds}
 
 
-NO_IDENTITY: Final = IdentityRules(())  # before the first are applied
+NO_IDENTITY: Final = IdentityRules(())  # before the first rules are applied
 
 
 def parse_mapping(body: Any) -> MappingRules:
-    """Parse the body of a mapping, as JSON has it.
+    """Parse the JSON body of a mapping.
 
     Raises:
-        InvalidRulesError: it can't be followed; says all that is wrong.
+        InvalidRulesError: the body is invalid.
 
     """
     problems: list[FieldRefused] = []
-    whole = JsonNode(body, "", problems)
-    whole.check_members(("identities", "attributes", "timestamp"))
-    timestamp = _timestamp(whole.member("timestamp"))
-    identities = tuple(_identity(each) for each in whole.member("identities").items(1, MAX_IDENTITIES))
-    parts = whole.member("attributes", []).items(0, MAX_ATTRIBUTES)
-    attributes = tuple(_attribute(each, timestamp.zone if timestamp else UTC) for each in parts)
-    _check_once([each.member("name") for each in parts], "attribute")
-    _raise(problems)
+    root = JsonNode(body, "", problems)
+    root.check_members(("identities", "attributes", "timestamp"))
+    timestamp = _timestamp(root.member("timestamp"))
+    identities = tuple(_identity(node) for node in root.member("identities").items(1, MAX_IDENTITIES))
+    nodes = root.member("attributes", []).items(0, MAX_ATTRIBUTES)
+    attributes = tuple(_attribute(node, timestamp.zone if timestamp else UTC) for node in nodes)
+    _check_unique([node.member("name") for node in nodes], "attribute")
+    _raise_problems(problems)
     return MappingRules(identities, attributes, timestamp)
 
 
 def parse_identity(body: Any) -> IdentityRules:
-    """Parse the body of identity rules, as JSON has it.
+    """Parse the JSON body of identity rules.
 
     Raises:
-        InvalidRulesError: it can't be followed; says all that is wrong.
+        InvalidRulesError: the body is invalid.
 
     """
     problems: list[FieldRefused] = []
-    whole = JsonNode(body, "", problems)
-    whole.check_members(("kinds", "max_identities"))
-    parts = whole.member("kinds").items(1, MAX_KINDS)
-    kinds = tuple(_kind(each) for each in parts)
-    _check_once([each.member("kind") for each in parts], "kind")
-    most = whole.member("max_identities", DEFAULT_IDENTITIES).integer(1, MAX_IDENTITIES_LIMIT)
-    _raise(problems)
-    return IdentityRules(kinds, most)
+    root = JsonNode(body, "", problems)
+    root.check_members(("kinds", "max_identities"))
+    nodes = root.member("kinds").items(1, MAX_KINDS)
+    kinds = tuple(_kind(node) for node in nodes)
+    _check_unique([node.member("kind") for node in nodes], "kind")
+    max_identities = root.member("max_identities", DEFAULT_IDENTITIES).integer(1, MAX_IDENTITIES_LIMIT)
+    _raise_problems(problems)
+    return IdentityRules(kinds, max_identities)
 
 
 def check_rules(mappings: Mapping[str, MappingRules], identity: IdentityRules) -> None:
-    """Make sure that the mappings of all streams go together, and with the identity rules.
+    """Check that the mappings of all streams are consistent with each other and with the identity rules.
 
     Raises:
-        InvalidRulesError: they don't; pointers begin with the stream.
+        InvalidRulesError: they are inconsistent; pointers start with the stream.
 
     """
     ranks = identity.ranks()
     problems: list[FieldRefused] = []
-    known: dict[str, tuple[str, str]] = {}  # by attribute: merge/type, and the first stream that says so
+    declared: dict[str, tuple[str, str]] = {}  # by attribute: merge/type, and the first stream that declares it
     for stream, mapping in sorted(mappings.items()):
-        where = json_pointer(stream)
-        for index, each in enumerate(mapping.identities):
-            if each.kind not in ranks:
-                kinds = f"there are {', '.join(sorted(ranks))}" if ranks else "there are none yet"
-                message = f"the identity rules have no kind `{each.kind}`; {kinds}"
-                problems.append(FieldRefused(pointer=f"{where}/identities/{index}/kind", message=message))
+        prefix = json_pointer(stream)
+        for index, identity_rule in enumerate(mapping.identities):
+            if identity_rule.kind not in ranks:
+                expected = f"expected {', '.join(sorted(ranks))}" if ranks else "no kinds are defined yet"
+                message = f"unknown identity kind `{identity_rule.kind}`; {expected}"
+                problems.append(FieldRefused(pointer=f"{prefix}/identities/{index}/kind", message=message))
         for index, attribute in enumerate(mapping.attributes):
-            mine = f"{attribute.merge}/{attribute.type}"
-            theirs, first = known.setdefault(attribute.name, (mine, stream))
-            if mine != theirs:
-                message = f"attribute `{attribute.name}` is {theirs} in stream {first} and {mine} in stream {stream}"
-                problems.append(FieldRefused(pointer=f"{where}/attributes/{index}", message=message))
-    _raise(problems)
+            form = f"{attribute.merge}/{attribute.type}"
+            other, first = declared.setdefault(attribute.name, (form, stream))
+            if form != other:
+                message = f"attribute `{attribute.name}` is {other} in stream {first} and {form} in stream {stream}"
+                problems.append(FieldRefused(pointer=f"{prefix}/attributes/{index}", message=message))
+    _raise_problems(problems)
 
 
-def _raise(problems: list[FieldRefused]) -> None:
+def _raise_problems(problems: list[FieldRefused]) -> None:
     if problems:
         raise InvalidRulesError(tuple(problems))
 
 
-def _check_once(names: Iterable[JsonNode], what: str) -> None:
+def _check_unique(names: Iterable[JsonNode], what: str) -> None:
     seen = set()
-    for each in names:
-        if isinstance(each.value, str) and each.value in seen:
-            each.refuse(f"there is a second {what} of this name")
-        elif isinstance(each.value, str):
-            seen.add(each.value)
+    for name in names:
+        if isinstance(name.value, str) and name.value in seen:
+            name.refuse(f"duplicate {what} name")
+        elif isinstance(name.value, str):
+            seen.add(name.value)
 
 
-def _identity(part: JsonNode) -> IdentityRule:
-    part.check_members(("field", "expr", "kind"))
-    source = _read(part, _given(part, ("field", "expr"), needed=True))
-    return IdentityRule(source, _kind_name(part.member("kind")))
+def _identity(node: JsonNode) -> IdentityRule:
+    node.check_members(("field", "expr", "kind"))
+    source = _source(node, _select_option(node, ("field", "expr"), required=True))
+    return IdentityRule(source, _kind_name(node.member("kind")))
 
 
-def _kind_name(part: JsonNode) -> str:
-    name = part.text()
+def _kind_name(node: JsonNode) -> str:
+    name = node.text()
     if name and not _KIND.fullmatch(name):
-        part.refuse("a kind is 1 to 32 of a-z, 0-9 and _, and begins with a letter")
+        node.refuse("a kind has 1 to 32 characters of a-z, 0-9 and _, starting with a letter")
     return name
 
 
-def _kind(part: JsonNode) -> IdentityKind:
-    part.check_members(("kind", "rank", "title"))
-    name = _kind_name(part.member("kind"))
+def _kind(node: JsonNode) -> IdentityKind:
+    node.check_members(("kind", "rank", "title"))
+    name = _kind_name(node.member("kind"))
     return IdentityKind(
-        name, part.member("rank").integer(0, MAX_RANK), part.member("title", name or "-").text(MAX_NAME)
+        name, node.member("rank").integer(0, MAX_RANK), node.member("title", name or "-").text(MAX_NAME)
     )
 
 
-def _attribute(part: JsonNode, where: ZoneInfo) -> AttributeRule:
-    part.check_members(("name", "field", "expr", "constant", "type", "merge"))
-    name = part.member("name").text(MAX_NAME)
+def _attribute(node: JsonNode, zone_info: ZoneInfo) -> AttributeRule:
+    node.check_members(("name", "field", "expr", "constant", "type", "merge"))
+    name = node.member("name").text(MAX_NAME)
     if not name.isprintable() or name != name.strip():
-        part.member("name").refuse("a name has printable characters only, and no space around them")
-    merge = part.member("merge").choice(TYPES_OF)
-    kind = part.member("type", "integer" if merge == "count" else None).choice(TYPES_OF.get(merge, TYPES))
-    given = _given(part, ("field", "expr", "constant"), needed=merge != "count")
-    if given != "constant":
-        return AttributeRule(name, merge, kind, _read(part, given) if given else None)
-    constant = part.member("constant")
+        node.member("name").refuse("a name has only printable characters, without leading or trailing white space")
+    merge = node.member("merge").choice(TYPES_OF)
+    kind = node.member("type", "integer" if merge == "count" else None).choice(TYPES_OF.get(merge, TYPES))
+    option = _select_option(node, ("field", "expr", "constant"), required=merge != "count")
+    if option != "constant":
+        return AttributeRule(name, merge, kind, _source(node, option) if option else None)
+    constant = node.member("constant")
     if merge and kind:
-        _check_constant(constant, merge, kind, where)
+        _check_constant(constant, merge, kind, zone_info)
     return AttributeRule(name, merge, kind, Constant(constant.value))
 
 
-def _check_constant(part: JsonNode, merge: str, kind: str, where: ZoneInfo) -> None:
+def _check_constant(node: JsonNode, merge: str, kind: str, zone_info: ZoneInfo) -> None:
     faults: list[str] = []
-    convert = converter(merge, kind, timestamp_parser(("auto",), where), lambda _, code: faults.append(code))
-    if convert(part.value) is None:
-        part.refuse(f"{shown(part.value)} can't be a value of type {kind}: {', '.join(faults) or 'it is empty'}")
+    convert = converter(merge, kind, timestamp_parser(("auto",), zone_info), lambda _, code: faults.append(code))
+    if convert(node.value) is None:
+        node.refuse(f"{format_example(node.value)} is not a valid {kind}: {', '.join(faults) or 'it is empty'}")
 
 
-def _given(part: JsonNode, options: tuple[str, ...], *, needed: bool) -> str:
-    """Return which of the options an object has; empty when it has none, or a problem."""
-    given = [each for each in options if part.member(each).value is not None]
-    if len(given) > 1 or (needed and not given):
-        part.refuse(f"{'exactly' if needed else 'at most'} one of {', '.join(options)} is needed")
-    return given[0] if len(given) == 1 else ""
+def _select_option(node: JsonNode, options: tuple[str, ...], *, required: bool) -> str:
+    """Return the option that an object has; empty if it has none or several."""
+    selected = [option for option in options if node.member(option).value is not None]
+    if len(selected) > 1 or (required and not selected):
+        node.refuse(f"expected {'exactly' if required else 'at most'} one of {', '.join(options)}")
+    return selected[0] if len(selected) == 1 else ""
 
 
-def _read(part: JsonNode, given: str) -> Field | Expression:
-    value = part.member(given)
-    if given == "expr" and (text := value.text(MAX_CHARACTERS)):
+def _source(node: JsonNode, option: str) -> Field | Expression:
+    value = node.member(option)
+    if option == "expr" and (text := value.text(MAX_CHARACTERS)):
         try:
             return compile_expression(text)
         except InvalidExpressionError as error:
             value.refuse(str(error))
-    return Field(value.text() if given == "field" else "")
+    return Field(value.text() if option == "field" else "")
 
 
-def _timestamp(part: JsonNode) -> TimestampRule | None:
-    if part.value is None:
+def _timestamp(node: JsonNode) -> TimestampRule | None:
+    if node.value is None:
         return None
-    part.check_members(("field", "format", "time_zone"))
-    formats = [each for each in part.member("format", ["auto"]).items(1, MAX_FORMATS) if _is_format(each)]
-    name = part.member("time_zone", "UTC")
+    node.check_members(("field", "format", "time_zone"))
+    formats = [item.value for item in node.member("format", ["auto"]).items(1, MAX_FORMATS) if _is_format(item)]
+    name = node.member("time_zone", "UTC")
     try:
-        where = zone(name.text())
+        zone_info = zone(name.text())
     except KeyError:
-        name.refuse(f"{shown(name.value)} is not an IANA time zone such as Europe/Berlin")
-        where = UTC
-    return TimestampRule(part.member("field").text(), tuple(each.value for each in formats), where)
+        name.refuse(f"unknown time zone {format_example(name.value)}; expected an IANA name such as Europe/Berlin")
+        zone_info = UTC
+    return TimestampRule(node.member("field").text(), tuple(formats), zone_info)
 
 
-def _is_format(part: JsonNode) -> bool:
-    form = part.text(MAX_FORMAT)
+def _is_format(node: JsonNode) -> bool:
+    form = node.text(MAX_FORMAT)
     if is_timestamp_format(form):
         return True
     if form:
-        part.refuse(f"{shown(form)} is none of {', '.join(NAMED_FORMATS)} and no strptime format of a date")
+        node.refuse(
+            f"invalid format {format_example(form)}; expected {', '.join(NAMED_FORMATS)} or a strptime date format"
+        )
     return False

@@ -1,4 +1,4 @@
-"""What a mapping makes of one message, for people who try it before it is applied. Nobody's profile hears of it."""
+"""Preview the result of a mapping for one message, without updating any profile."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from projections.profiles.profile_view import profile_of, shown_key
 
 @dataclass(frozen=True, slots=True)
 class PreviewFault:
-    """What could not be used: by which part of the mapping, why, and how it looks."""
+    """An invalid value: the part of the mapping that reads it, the code of the fault, and an example."""
 
     part: str
     code: str
@@ -21,9 +21,9 @@ class PreviewFault:
 
 @dataclass(frozen=True, slots=True)
 class MappingPreview:
-    """One message, mapped. `at` is in microseconds since 1970 UTC; `identities` (`kind:value`) have the best first.
+    """The result for one message. `at` is in microseconds since 1970 UTC; `identities` (`kind:value`) are by rank.
 
-    `attributes` are those that a profile has which knows no other message. A message without identities is nobody's.
+    `attributes` are those of a profile that consists of this message. Without identities there are none.
     """
 
     at: int
@@ -33,7 +33,7 @@ class MappingPreview:
 
 
 def preview(mapper: Mapper, message: dict[str, Any], at: int, batch: str, index: int) -> MappingPreview:
-    """Return what becomes of the message with the id (`batch`, `index`) that came in at `at`."""
+    """Map the message with the id (`batch`, `index`) and the default event time `at`."""
     mapped = mapper.map(message, at)
     faults = tuple(PreviewFault(part, code, example) for (part, code), (_, example, _) in mapper.take_faults().items())
     if mapped is None:

@@ -1,4 +1,4 @@
-"""Expressions and mappings: any text, any rules and any message are taken or refused, and never do harm."""
+"""Expressions and mappings accept or refuse any text, rules and message, within bounds."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from projections.mapping.body_parser import InvalidRulesError
 from projections.mapping.converters import MAX_SUM, millionths
 from projections.mapping.expression import OPERATORS, InvalidExpressionError, compile_expression
-from projections.mapping.expression_functions import FUNCTIONS, MAX_TEXT_BYTES, UNENDING
+from projections.mapping.expression_functions import FUNCTIONS, MAX_TEXT_BYTES, UNLIMITED
 from projections.mapping.mapper import MAX_KEY_BYTES, Mapper, make_mapper
 from projections.mapping.mapping import (
     TYPES,
@@ -39,7 +39,7 @@ WORDS = st.lists(st.sampled_from(SIGNS), max_size=12).map(" ".join)
 
 @st.composite
 def expressions(draw: st.DrawFn, levels: int = 4) -> tuple[str, str, int]:
-    """An expression as a person writes it, the same in all brackets, and how closely its outermost operator binds."""
+    """Generate an expression, the same fully parenthesised, and the precedence of its outermost operator."""
     kind = draw(st.sampled_from(["literal", "field", "field", "operator", "operator", "not", "minus", "call"]))
     if not levels or kind in {"literal", "field"}:
         literals = ["1", "2.5", "0", "'a'", "'it''s'", "'12'", "true", "false", "null", "9223372036854775807"]
@@ -49,9 +49,9 @@ def expressions(draw: st.DrawFn, levels: int = 4) -> tuple[str, str, int]:
     inner = expressions(levels - 1)
     match kind:
         case "operator":
-            sign, power = draw(st.sampled_from([(sign, each.power) for sign, each in OPERATORS.items()]))
+            sign, power = draw(st.sampled_from([(sign, operation.precedence) for sign, operation in OPERATORS.items()]))
             left, right = draw(inner), draw(inner)
-            loosest = power + 1 if power == 4 else power  # comparisons don't follow each other
+            loosest = power + 1 if power == 4 else power  # comparisons can't be chained
             plain = f"{bracketed(left, loosest)} {sign} {bracketed(right, power + 1)}"
             return plain, f"(({left[1]}) {sign} ({right[1]}))", power
         case "not":
@@ -62,9 +62,13 @@ def expressions(draw: st.DrawFn, levels: int = 4) -> tuple[str, str, int]:
             return f"-{bracketed(operand, 8)}", f"(-({operand[1]}))", 8
         case _:
             name = draw(st.sampled_from(sorted(FUNCTIONS)))
-            most = min(FUNCTIONS[name].most, 3) if FUNCTIONS[name].most == UNENDING else FUNCTIONS[name].most
-            arguments = draw(st.lists(inner, min_size=FUNCTIONS[name].least, max_size=most))
-            plain, full = (", ".join(each[at] for each in arguments) for at in (0, 1))
+            most = (
+                min(FUNCTIONS[name].max_arguments, 3)
+                if FUNCTIONS[name].max_arguments == UNLIMITED
+                else FUNCTIONS[name].max_arguments
+            )
+            arguments = draw(st.lists(inner, min_size=FUNCTIONS[name].min_arguments, max_size=most))
+            plain, full = (", ".join(argument[form] for argument in arguments) for form in (0, 1))
             return f"{name}({plain})", f"{name}({full})", 9
 
 
@@ -72,8 +76,8 @@ def bracketed(expression: tuple[str, str, int], power: int) -> str:
     return expression[0] if expression[2] >= power else f"({expression[0]})"
 
 
-def tried(function: Callable[[Any], Any], argument: Any) -> Any:
-    """What a function returns, or how it refuses."""
+def result_or_refusal(function: Callable[[Any], Any], argument: Any) -> Any:
+    """Return the result of a function, or the error that it raises."""
     try:
         return function(argument)
     except (InvalidExpressionError, InvalidRulesError) as refusal:
@@ -91,18 +95,18 @@ def is_bounded(value: Any) -> bool:
 @given(st.text(max_size=60) | WORDS, MESSAGES)
 @example("``", {})
 @example("a" + ".a" * 990, {})
-def test_any_text_is_an_expression_or_says_where_it_is_not(text: str, message: dict[str, Any]) -> None:
-    found = tried(compile_expression, text)
-    if isinstance(found, InvalidExpressionError):
-        assert 1 <= found.position <= len(text) + 1
+def test_any_text_is_an_expression_or_has_an_error_position(text: str, message: dict[str, Any]) -> None:
+    result = result_or_refusal(compile_expression, text)
+    if isinstance(result, InvalidExpressionError):
+        assert 1 <= result.position <= len(text) + 1
     else:
-        assert is_bounded(found.evaluate(message))
+        assert is_bounded(result.evaluate(message))
 
 
 @given(expressions(), MESSAGES)
-def test_brackets_that_are_not_needed_change_nothing(written: tuple[str, str, int], message: dict[str, Any]) -> None:
+def test_redundant_brackets_change_nothing(expression_texts: tuple[str, str, int], message: dict[str, Any]) -> None:
     with suppress(InvalidExpressionError):  # it is too large
-        plain, full = compile_expression(written[0]), compile_expression(written[1])
+        plain, full = compile_expression(expression_texts[0]), compile_expression(expression_texts[1])
         value = plain.evaluate(message)
         assert is_bounded(value)
         assert value == full.evaluate(message)
@@ -110,14 +114,14 @@ def test_brackets_that_are_not_needed_change_nothing(written: tuple[str, str, in
 
 
 @given(expressions(), MESSAGES)
-def test_an_expression_reads_its_fields_only(written: tuple[str, str, int], message: dict[str, Any]) -> None:
+def test_an_expression_reads_only_its_fields(expression_texts: tuple[str, str, int], message: dict[str, Any]) -> None:
     with suppress(InvalidExpressionError):
-        expression = compile_expression(written[0])
+        expression = compile_expression(expression_texts[0])
         tops = {path[0] for path in expression.fields}
         before = deepcopy(message)
         value = expression.evaluate(message)
         assert message == before
-        assert expression.evaluate({name: each for name, each in message.items() if name in tops}) == value
+        assert expression.evaluate({name: member for name, member in message.items() if name in tops}) == value
 
 
 ZONES = st.sampled_from(["UTC", "Europe/Vienna", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"])
@@ -129,14 +133,14 @@ RULES = st.builds(
     st.integers(0, 99),
 )
 SOURCES = st.one_of(
-    st.fixed_dictionaries({"field": st.sampled_from([each for each in NAMES if each])}),
+    st.fixed_dictionaries({"field": st.sampled_from([name for name in NAMES if name])}),
     st.fixed_dictionaries({"expr": st.sampled_from(["a", "a.b", "lower(a)", "a * 1.5", "coalesce(b, `odd name`)"])}),
 )
 
 
 @st.composite
 def bodies(draw: st.DrawFn) -> dict[str, Any]:
-    """A mapping that can be followed."""
+    """Generate a valid mapping."""
     attributes = []
     for index in range(draw(st.integers(0, 8))):
         merge = draw(st.sampled_from(sorted(TYPES_OF)))
@@ -152,7 +156,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def made(body: dict[str, Any], identity: IdentityRules) -> tuple[Mapper, MappingRules]:
+def make(body: dict[str, Any], identity: IdentityRules) -> tuple[Mapper, MappingRules]:
     rules = parse_mapping(body)
     check_rules({"s": rules}, identity)
     return make_mapper("s", rules, identity), rules
@@ -163,15 +167,15 @@ def is_typed(attribute: AttributeRule, value: Any) -> bool:
         return type(value) is int and value == 1
     if attribute.merge == "sum":
         return type(value) is int and -MAX_SUM <= value <= MAX_SUM
-    wanted = {"string": {str}, "boolean": {bool}, "number": {int, float}, "integer": {int}, "timestamp": {int}}
-    return attribute.type == "json" or type(value) in wanted[attribute.type]
+    types = {"string": {str}, "boolean": {bool}, "number": {int, float}, "integer": {int}, "timestamp": {int}}
+    return attribute.type == "json" or type(value) in types[attribute.type]
 
 
 @given(bodies(), RULES, st.lists(MESSAGES, max_size=4))
-def test_any_messages_are_mapped_to_what_was_promised(
+def test_any_messages_are_mapped_within_bounds(
     body: dict[str, Any], identity: IdentityRules, messages: list[dict[str, Any]]
 ) -> None:
-    mapper, rules = made(body, identity)
+    mapper, rules = make(body, identity)
     for message in messages:
         before = deepcopy(message)
         mapped = mapper.map(message, 7)
@@ -180,8 +184,8 @@ def test_any_messages_are_mapped_to_what_was_promised(
             continue
         key, links, timestamp, values = mapped
         assert [key, *links] == sorted({key, *links})
-        for each in (key, *links):
-            rank, kind, value = each.split(":", 2)
+        for ranked_key in (key, *links):
+            rank, kind, value = ranked_key.split(":", 2)
             assert identity.ranks()[kind] == int(rank)
             assert value == value.strip() != ""
             assert len(f"{kind}:{value}".encode()) <= MAX_KEY_BYTES
@@ -190,53 +194,53 @@ def test_any_messages_are_mapped_to_what_was_promised(
         for attribute, value in zip(rules.attributes, values, strict=True):
             assert value is None or is_typed(attribute, value)
         assert len(orjson.dumps(values)) <= len(values) * (2 * MAX_TEXT_BYTES) + 2
-    taken = mapper.take_faults()
-    for (what, code), (count, shown, index) in taken.items():
-        assert what.partition(" ")[0] in {"attribute", "identity", "timestamp"}
+    faults = mapper.take_faults()
+    for (part, code), (count, example_text, index) in faults.items():
+        assert part.partition(" ")[0] in {"attribute", "identity", "timestamp"}
         assert code
         assert 1 <= count <= len(messages) * 8
-        assert len(shown) <= 80
-        assert shown.isprintable()
+        assert len(example_text) <= 80
+        assert example_text.isprintable()
         assert 0 <= index < len(messages)
     assert mapper.take_faults() == {}
 
 
 @given(bodies(), RULES, MESSAGES, MESSAGES)
-def test_a_message_is_mapped_the_same_whatever_came_before(
+def test_mapping_does_not_depend_on_previous_messages(
     body: dict[str, Any], identity: IdentityRules, message: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    used, fresh = made(body, identity)[0], made(body, identity)[0]
+    used, fresh = make(body, identity)[0], make(body, identity)[0]
     used.map(other, 1)
     assert used.map(message, 2) == fresh.map(message, 2)
 
 
 @given(RULES, st.lists(SCALARS, min_size=1, max_size=6))
-def test_keys_are_ordered_by_rank_and_then_as_people_see_them(identity: IdentityRules, found: list[Any]) -> None:
-    names = [f"f{index}" for index in range(len(found))]
+def test_keys_are_ordered_by_rank_and_value(identity: IdentityRules, values: list[Any]) -> None:
+    names = [f"f{index}" for index in range(len(values))]
     sources = tuple(IdentityRule(Field(name), KINDS[index % 2]) for index, name in enumerate(names))
-    mapped = make_mapper("s", MappingRules(sources, ()), identity).map(dict(zip(names, found, strict=True)), 0)
+    mapped = make_mapper("s", MappingRules(sources, ()), identity).map(dict(zip(names, values, strict=True)), 0)
     if mapped:
         keys = [mapped[0], *mapped[1]]
-        assert keys == sorted(keys, key=lambda each: (int(each[:2]), each[3:]))
+        assert keys == sorted(keys, key=lambda key: (int(key[:2]), key[3:]))
 
 
 @given(VALUES | bodies(), st.data())
-def test_any_body_is_parsed_or_refused_with_a_pointer_to_every_problem(body: Any, data: st.DataObject) -> None:
+def test_any_body_is_parsed_or_refused_with_pointers(body: Any, data: st.DataObject) -> None:
     if isinstance(body, dict) and body.get("identities") and data.draw(st.booleans()):
         part: Any = data.draw(st.sampled_from([body, *body["identities"], *body.get("attributes", [])]))
         if isinstance(part, dict):
             part[data.draw(st.sampled_from([*part, "more"]))] = data.draw(VALUES)
     for parse in (parse_mapping, parse_identity):
-        found = tried(parse, body)
-        if isinstance(found, InvalidRulesError):
-            assert found.problems
-            for each in found.problems:
-                assert each.message
-                assert points_into(body, each.pointer)
+        result = result_or_refusal(parse, body)
+        if isinstance(result, InvalidRulesError):
+            assert result.problems
+            for problem in result.problems:
+                assert problem.message
+                assert points_into(body, problem.pointer)
 
 
 def points_into(value: Any, pointer: str) -> bool:
-    """Whether a pointer leads to something that is there, or to a member that is missing."""
+    """Whether a pointer leads to a value, or to a missing member."""
     for step in pointer.split("/")[1:]:
         if isinstance(value, list):
             value = value[int(step)]
@@ -246,34 +250,34 @@ def points_into(value: Any, pointer: str) -> bool:
 
 
 @given(st.sampled_from(TYPES), st.sampled_from(sorted(TYPES_OF)), VALUES)
-def test_a_constant_is_what_a_field_of_its_value_would_be(kind: str, merge: str, value: Any) -> None:
+def test_a_constant_equals_a_field_with_its_value(kind: str, merge: str, value: Any) -> None:
     attribute = {"name": "x", "type": kind, "merge": merge}
     body = {"identities": [{"expr": "'me'", "kind": "email"}], "attributes": [attribute | {"constant": value}]}
     identity = IdentityRules((IdentityKind("email", 0, ""),))
-    rules = tried(parse_mapping, body)
+    rules = result_or_refusal(parse_mapping, body)
     if isinstance(rules, InvalidRulesError) or value is None:
         return
     assert rules.attributes[0].source == Constant(value)
-    read = replace(rules, attributes=(replace(rules.attributes[0], source=Field("x")),))
-    assert make_mapper("s", rules, identity).map({}, 0) == make_mapper("s", read, identity).map({"x": value}, 0)
+    field_rules = replace(rules, attributes=(replace(rules.attributes[0], source=Field("x")),))
+    assert make_mapper("s", rules, identity).map({}, 0) == make_mapper("s", field_rules, identity).map({"x": value}, 0)
 
 
-@given(st.floats(-1e13, 1e13) | st.integers(-(10**13), 10**13) | st.floats(-1, 1).map(lambda each: each / 1e5))
+@given(st.floats(-1e13, 1e13) | st.integers(-(10**13), 10**13) | st.floats(-1, 1).map(lambda number: number / 1e5))
 @example(5e-7)
 @example(1.5e-6)
 @example(-2.5e-6)
 @example(0.1 + 0.2)
 @example(8_796_093.0222085)
 @example(float(2**53) / 1e6)
-def test_a_sum_counts_the_number_that_is_written(number: float) -> None:
+def test_a_sum_counts_the_decimal_representation(number: float) -> None:
     with localcontext(prec=60):
-        wanted = int((Decimal(repr(number)) * 1_000_000).quantize(Decimal(1), ROUND_HALF_EVEN))
-    found = millionths(number)
-    assert found == wanted if abs(wanted) <= MAX_SUM else found is None
+        expected = int((Decimal(repr(number)) * 1_000_000).quantize(Decimal(1), ROUND_HALF_EVEN))
+    result = millionths(number)
+    assert result == expected if abs(expected) <= MAX_SUM else result is None
 
 
 @given(VALUES)
-def test_what_is_json_and_small_stays_as_it_is(value: Any) -> None:
+def test_small_json_stays_unchanged(value: Any) -> None:
     body = {"identities": [{"expr": "'me'", "kind": "email"}],
             "attributes": [{"name": "x", "field": "a", "type": "json", "merge": "latest"}]}  # fmt: skip
     mapper = make_mapper("s", parse_mapping(body), IdentityRules((IdentityKind("email", 0, ""),)))

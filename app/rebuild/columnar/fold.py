@@ -21,7 +21,7 @@ from app.rebuild.columnar.merge import Ordered, Stamps, Told, Values, fold_colum
 from projections.definitions.compiled_rules import NEVER, CompiledRules, forgotten_to
 from projections.definitions.rebuild_spec import Scope
 from projections.definitions.rules import Forgotten
-from projections.mapping.converters import EXACT
+from projections.mapping.converters import MAX_EXACT_FLOAT
 from projections.mapping.mapper import ColumnarMapping, Mapper
 from projections.mapping.raw_messages import UNREADABLE, Raw, RawRecord, open_raw
 from projections.profiles.crdt import COUNTED
@@ -67,9 +67,9 @@ def fold_records(
     told: dict[int, FoldedMessages] = defaultdict(FoldedMessages)
     for stream, raws in streams.items():
         mapper = book.mapper(stream)
-        if mapper is None or mapper.plain is None:
+        if mapper is None or mapper.columnar is None:
             return None
-        if not _Messages(raws, records[0], mapper, mapper.plain).fold(book.scope, forgotten, told, partitions):
+        if not _Messages(raws, records[0], mapper, mapper.columnar).fold(book.scope, forgotten, told, partitions):
             return None
     return FoldedRecords(messages, told)
 
@@ -251,9 +251,9 @@ def _is_sure(columns: Mapping[str, Column], plain: ColumnarMapping) -> bool:
     for name, column in columns.items():
         for number in column.values:
             if type(number) is float and number.is_integer():
-                if abs(number) >= EXACT:
+                if abs(number) >= MAX_EXACT_FLOAT:
                     return False
-                for convert in plain.readers(name):
+                for convert in plain.converters(name):
                     one, other = convert(number), convert(int(number))
                     if one != other or type(one) is not type(other):
                         return False

@@ -133,10 +133,10 @@ def test_when_another_stream_is_pointed_at_it_is_named() -> None:
 
 def test_identity_rules_come_first_and_keep_the_kinds_that_mappings_name() -> None:
     alone = nothing().when(draft(), apply())
-    assert alone.refused("conflict", "there are none yet").errors[0].pointer == "/identities/0/kind"
+    assert alone.refused("conflict", "no kinds are defined yet").errors[0].pointer == "/identities/0/kind"
     other = identity(kinds=[{"kind": "email", "rank": 0}])
     told = given(draft(), apply(), draft("identity", other), apply("identity", 2))
-    assert "mapping:flights" in told.refused("conflict", "no kind `tail`").errors[0].message
+    assert "mapping:flights" in told.refused("conflict", "identity kind `tail`").errors[0].message
 
 
 def test_rules_that_a_newer_version_can_not_follow_are_named_and_stop_nothing() -> None:

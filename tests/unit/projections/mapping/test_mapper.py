@@ -1,4 +1,4 @@
-"""Messages to what they say of a person: keys, times, values, and what is counted as odd."""
+"""Mapping of messages: keys, event times, values and faults."""
 
 from datetime import UTC, datetime
 from time import process_time
@@ -11,11 +11,11 @@ from projections.mapping.mapping import NO_IDENTITY, parse_identity, parse_mappi
 from tests.laws.json_values import deep
 
 IDENTITY = parse_identity({"kinds": [{"kind": "tail", "rank": 0}, {"kind": "email", "rank": 7}]})
-ME: dict[str, Any] = {"expr": "'me'", "kind": "tail"}
-GIVEN = 1_000_000  # the timestamp that comes with a message
+CONSTANT_IDENTITY: dict[str, Any] = {"expr": "'me'", "kind": "tail"}
+DEFAULT_TIME = 1_000_000  # the default event time
 
 
-def mapper(*attributes: dict[str, Any], identities: Any = (ME,), timestamp: Any = None) -> Mapper:
+def mapper(*attributes: dict[str, Any], identities: Any = (CONSTANT_IDENTITY,), timestamp: Any = None) -> Mapper:
     body = {"identities": list(identities), "attributes": list(attributes), "timestamp": timestamp}
     return make_mapper("flights", parse_mapping(body), IDENTITY)
 
@@ -44,15 +44,15 @@ def test_a_message_is_mapped() -> None:
     )  # fmt: skip
     message = {"tailnum": " N14228 ", "origin": "EWR", "delay": 20, "distance": 0.5, "at": "2013-01-01T10:00:00Z"}
     values = ["EWR", True, 1, None, "flights", 500_000]
-    assert flights.map(message, GIVEN) == ("00:tail:N14228", (), micros("2013-01-01T10:00"), values)
-    assert flights.map({"tailnum": "N14228", "arrived": 0}, GIVEN) == (
-        "00:tail:N14228", (), GIVEN, [None, None, 1, 1, "flights", None],
+    assert flights.map(message, DEFAULT_TIME) == ("00:tail:N14228", (), micros("2013-01-01T10:00"), values)
+    assert flights.map({"tailnum": "N14228", "arrived": 0}, DEFAULT_TIME) == (
+        "00:tail:N14228", (), DEFAULT_TIME, [None, None, 1, 1, "flights", None],
     )  # fmt: skip
-    assert flights.map({"origin": "EWR"}, GIVEN) is None
+    assert flights.map({"origin": "EWR"}, DEFAULT_TIME) is None
     assert flights.take_faults() == {}
 
 
-def test_the_best_identity_is_the_key_and_the_others_are_links() -> None:
+def test_the_identity_of_the_lowest_rank_is_the_key() -> None:
     people = mapper(
         identities=[
             {"field": "mail", "kind": "email"},
@@ -61,15 +61,15 @@ def test_the_best_identity_is_the_key_and_the_others_are_links() -> None:
             {"expr": "lower(mail)", "kind": "email"},
         ]
     )
-    found = people.map({"mail": "b", "other": "a", "tail": 7}, GIVEN)
-    assert found == ("00:tail:7", ("07:email:a", "07:email:b"), GIVEN, [])
-    assert people.map({"mail": "b"}, GIVEN) == ("07:email:b", (), GIVEN, [])
-    assert people.map({"mail": "B"}, GIVEN) == ("07:email:B", ("07:email:b",), GIVEN, [])
+    mapped = people.map({"mail": "b", "other": "a", "tail": 7}, DEFAULT_TIME)
+    assert mapped == ("00:tail:7", ("07:email:a", "07:email:b"), DEFAULT_TIME, [])
+    assert people.map({"mail": "b"}, DEFAULT_TIME) == ("07:email:b", (), DEFAULT_TIME, [])
+    assert people.map({"mail": "B"}, DEFAULT_TIME) == ("07:email:B", ("07:email:b",), DEFAULT_TIME, [])
 
 
-def test_an_identity_of_a_kind_that_there_is_not_names_nobody() -> None:
-    rules = parse_mapping({"identities": [ME]})
-    assert make_mapper("flights", rules, NO_IDENTITY).map({}, GIVEN) is None
+def test_identities_of_unknown_kinds_are_ignored() -> None:
+    rules = parse_mapping({"identities": [CONSTANT_IDENTITY]})
+    assert make_mapper("flights", rules, NO_IDENTITY).map({}, DEFAULT_TIME) is None
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_an_identity_of_a_kind_that_there_is_not_names_nobody() -> None:
         ("é" * 253, "00:tail:" + "é" * 253),
     ],
 )
-def test_texts_and_integers_name_a_person(value: Any, key: str) -> None:
-    found = mapper(identities=[{"field": "id", "kind": "tail"}]).map({"id": value}, GIVEN)
-    assert found
-    assert found[0] == key
+def test_texts_and_integers_are_identities(value: Any, key: str) -> None:
+    mapped = mapper(identities=[{"field": "id", "kind": "tail"}]).map({"id": value}, DEFAULT_TIME)
+    assert mapped
+    assert mapped[0] == key
 
 
 @pytest.mark.parametrize(
@@ -109,16 +109,16 @@ def test_texts_and_integers_name_a_person(value: Any, key: str) -> None:
         ("a\ud800", "bad_text", r"'a\ud800'"),
     ],
 )
-def test_what_names_nobody(value: Any, code: str | None, example: str) -> None:
+def test_invalid_identities(value: Any, code: str | None, example: str) -> None:
     people = mapper(identities=[{"field": "id", "kind": "tail"}])
-    assert people.map({"id": value}, GIVEN) is None
+    assert people.map({"id": value}, DEFAULT_TIME) is None
     assert people.take_faults() == ({("identity tail", code): [1, example, 0]} if code else {})
 
 
 def value_of(rules: dict[str, Any], value: Any) -> tuple[Any, str]:
-    """What becomes of a value, and the code of its fault."""
+    """Return the mapped value, and the code of its fault."""
     one = mapper(rules)
-    mapped = one.map({"x": value}, GIVEN)
+    mapped = one.map({"x": value}, DEFAULT_TIME)
     assert mapped
     codes = [code for _, code in one.take_faults()]
     return mapped[3][0], "".join(codes)
@@ -198,10 +198,10 @@ WRONG, RANGE = "wrong_type", "out_of_range"
         ("json", 10**600, None, RANGE),
     ],
 )
-def test_values_have_the_type_of_their_attribute_or_are_odd(kind: str, value: Any, expected: Any, fault: str) -> None:
-    found, code = value_of(attribute(kind), value)
-    assert (found, code) == (expected, fault)
-    assert type(found) is type(expected)
+def test_values_are_converted_to_the_type_of_the_attribute(kind: str, value: Any, expected: Any, fault: str) -> None:
+    mapped, code = value_of(attribute(kind), value)
+    assert (mapped, code) == (expected, fault)
+    assert type(mapped) is type(expected)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_sums_are_exact_millionths(kind: str, value: Any, expected: int | None, 
 
 
 @pytest.mark.parametrize("value", ["x" * 1_025, "é" * 513])
-def test_a_value_of_a_union_is_short_as_a_profile_has_many(value: str) -> None:
+def test_values_of_a_union_are_bounded(value: str) -> None:
     assert value_of(attribute("string", "union"), value) == (None, "too_long")
     for fits in (value[: len(value) // 2], "ä" * 300, True):
         rules = attribute("string" if type(fits) is str else "boolean", "union")
@@ -242,7 +242,7 @@ def test_a_count_of_a_field_counts_messages_that_have_it(value: Any, expected: i
     assert value_of(attribute("integer", "count"), value) == (expected, "")
 
 
-def test_expressions_and_constants_make_values_of_the_type_too() -> None:
+def test_expressions_and_constants_are_converted() -> None:
     assert value_of(attribute("integer", expr="x * 2"), 4) == (8, "")
     assert value_of(attribute("integer", expr="x / 2"), 4) == (2, "")
     assert value_of(attribute("string", expr="x * 2"), 4) == (None, WRONG)
@@ -259,8 +259,8 @@ def test_expressions_and_constants_make_values_of_the_type_too() -> None:
         ({}, "2013-07-01T10:00:00Z", micros("2013-07-01T10:00")),
         ({"time_zone": "America/New_York"}, "2013-07-01 10:00", micros("2013-07-01T14:00")),
         ({"time_zone": "America/New_York"}, "2013-07-01T10:00+02:00", micros("2013-07-01T08:00")),
-        ({"time_zone": "Europe/Vienna"}, "2013-10-27 02:30", micros("2013-10-27T00:30")),  # the first of two
-        ({"time_zone": "Europe/Vienna"}, "2013-03-31 02:30", micros("2013-03-31T01:30")),  # of none
+        ({"time_zone": "Europe/Vienna"}, "2013-10-27 02:30", micros("2013-10-27T00:30")),  # ambiguous: the earlier one
+        ({"time_zone": "Europe/Vienna"}, "2013-03-31 02:30", micros("2013-03-31T01:30")),  # nonexistent
         ({"format": ["epoch_s"]}, 1.5, 1_500_000),
         ({"format": ["epoch_s"]}, "-1", -1_000_000),
         ({"format": ["epoch_ms"]}, 1_500, 1_500_000),
@@ -269,38 +269,38 @@ def test_expressions_and_constants_make_values_of_the_type_too() -> None:
         ({"format": ["%d.%m.%Y", "auto"]}, "2013-07-01", micros("2013-07-01")),
     ],
 )
-def test_a_message_says_when_it_happened(rule: dict[str, Any], value: Any, expected: int) -> None:
-    found = mapper(timestamp={"field": "at"} | rule).map({"at": value}, GIVEN)
-    assert found
-    assert found[2] == expected
+def test_the_event_time_comes_from_the_message(rule: dict[str, Any], value: Any, expected: int) -> None:
+    mapped = mapper(timestamp={"field": "at"} | rule).map({"at": value}, DEFAULT_TIME)
+    assert mapped
+    assert mapped[2] == expected
 
 
 @pytest.mark.parametrize("rule", [["auto"], ["epoch_s"], ["epoch_ms", "%d.%m.%Y"]])
 @pytest.mark.parametrize("value", [True, "x", "x" * 5_000, 1e300, float("nan"), 2**70, [1], "9" * 20, 10**17, "1e3"])
-def test_a_message_that_says_no_time_has_the_one_it_came_with(rule: list[str], value: Any) -> None:
+def test_without_a_valid_time_the_default_applies(rule: list[str], value: Any) -> None:
     flights = mapper(timestamp={"field": "at", "format": rule})
     for message, faults in (({"at": value}, 1), ({}, 0), ({"at": None}, 0), ({"at": " "}, 0)):
-        found = flights.map(message, GIVEN)
-        assert found
-        assert found[2] == GIVEN
+        mapped = flights.map(message, DEFAULT_TIME)
+        assert mapped
+        assert mapped[2] == DEFAULT_TIME
         assert [code for _, code in flights.take_faults()] == ["bad_timestamp"] * faults
 
 
-def test_texts_without_an_offset_are_of_the_zone_of_the_mapping() -> None:
+def test_texts_without_an_offset_are_in_the_zone_of_the_mapping() -> None:
     rules = mapper(attribute("timestamp"), timestamp={"field": "at", "time_zone": "America/New_York"})
-    found = rules.map({"x": "2013-07-01 10:00"}, GIVEN)
-    assert found
-    assert found[3] == [micros("2013-07-01T14:00")]
+    mapped = rules.map({"x": "2013-07-01 10:00"}, DEFAULT_TIME)
+    assert mapped
+    assert mapped[3] == [micros("2013-07-01T14:00")]
 
 
-def test_faults_are_counted_with_the_first_example_until_they_are_taken() -> None:
+def test_faults_are_counted_with_the_first_example() -> None:
     flights = mapper(attribute("integer"), identities=[{"field": "tail", "kind": "tail"}])
     for message in ({"tail": "a", "x": 1}, {"tail": [1]}, {"tail": "b", "x": "first"}, {"tail": "c", "x": "second"}):
-        flights.map(message, GIVEN)
+        flights.map(message, DEFAULT_TIME)
     expected: Any = {("identity tail", WRONG): [1, "a list of 1", 1], ("attribute x", WRONG): [2, "'first'", 2]}
     assert flights.faults == expected
     assert flights.take_faults() == expected
-    flights.map({"tail": "d", "x": 2**64}, GIVEN)
+    flights.map({"tail": "d", "x": 2**64}, DEFAULT_TIME)
     assert flights.take_faults() == {("attribute x", RANGE): [1, "an integer of 65 bits", 0]}
 
 
@@ -309,7 +309,7 @@ def test_hostile_messages_are_mapped_quickly() -> None:
         {"name": "a", "field": "x", "type": "json", "merge": "latest"},
         {"name": "b", "field": "x", "type": "number", "merge": "sum"},
         {"name": "c", "expr": "replace(concat(x, x), 'x', 'xxxxxxxx')", "type": "string", "merge": "latest"},
-        identities=[{"field": "x", "kind": "tail"}, ME],
+        identities=[{"field": "x", "kind": "tail"}, CONSTANT_IDENTITY],
         timestamp={"field": "x", "format": ["auto", "epoch_s", "%d.%m.%Y"]},
     )
     started = process_time()
@@ -321,5 +321,5 @@ def test_hostile_messages_are_mapped_quickly() -> None:
         10**100_000,
         deep(10_000),
     ):
-        assert flights.map({"x": value}, GIVEN)
+        assert flights.map({"x": value}, DEFAULT_TIME)
     assert process_time() - started < 5

@@ -1,4 +1,4 @@
-"""A mapping tried on one message: what a profile would show, and what could not be used."""
+"""The preview of a mapping for one message: the attributes of the profile, and the faults."""
 
 from projections.mapping.mapper import make_mapper
 from projections.mapping.mapping import parse_identity, parse_mapping
@@ -18,16 +18,16 @@ PEOPLE = parse_mapping(
 )
 
 
-def test_attributes_look_as_a_profile_shows_them() -> None:
+def test_attributes_equal_those_of_a_profile() -> None:
     mapper = make_mapper("people", PEOPLE, KINDS)
     message = {"cookie": "c", "email": "a", "spent": 1.5, "tag": "new", "age": "old", "when": "1970-01-01T00:00:02Z"}
-    found = preview(mapper, message, 7, "b", 3)
-    assert (found.at, found.identities) == (2_000_000, ("email:a", "cookie:c"))
-    assert found.attributes == {"spent": 1.5, "tags": ["new"]}
-    assert found.faults == (PreviewFault("attribute age", "wrong_type", "'old'"),)
-    assert preview(mapper, {"email": "b", "age": 3}, 7, "b", 4).faults == (), "those of the one before are told"
+    result = preview(mapper, message, 7, "b", 3)
+    assert (result.at, result.identities) == (2_000_000, ("email:a", "cookie:c"))
+    assert result.attributes == {"spent": 1.5, "tags": ["new"]}
+    assert result.faults == (PreviewFault("attribute age", "wrong_type", "'old'"),)
+    assert preview(mapper, {"email": "b", "age": 3}, 7, "b", 4).faults == (), "faults are reported once"
 
 
-def test_a_message_that_names_nobody_has_no_attributes() -> None:
-    found = preview(make_mapper("people", PEOPLE, KINDS), {"age": 3}, 7, "b", 0)
-    assert (found.at, found.identities, found.attributes, found.faults) == (7, (), {}, ())
+def test_a_message_without_identity_has_no_attributes() -> None:
+    result = preview(make_mapper("people", PEOPLE, KINDS), {"age": 3}, 7, "b", 0)
+    assert (result.at, result.identities, result.attributes, result.faults) == (7, (), {}, ())
