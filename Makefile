@@ -32,11 +32,14 @@ $(DEV): requirements/dev.txt $(RUNTIME)
 run: $(RUNTIME) ## Start the broker and all roles; Ctrl-C stops them
 	@$(BIN)/entrepot up --with-example
 
-test: check ## Run `check`, then the integration tests on a real broker
+UNIT = $(BIN)/pytest tests/unit tests/laws --numprocesses logical --maxprocesses 8
+
+test: lint ## Run `check` with coverage, then the integration tests on a real broker
+	$(UNIT) --cov --cov-report=term:skip-covered
 	$(BIN)/pytest tests/integration
 
-check: lint ## Run lint, types, architecture, unit and property tests; no broker
-	$(BIN)/pytest tests/unit tests/laws --numprocesses logical --maxprocesses 8 --cov --cov-report=term:skip-covered
+check: lint ## Run lint, types, architecture, unit and property tests; no broker, no coverage
+	$(UNIT)
 
 lint: $(DEV) ## Check lint, types and import contracts
 	$(BIN)/ruff check .

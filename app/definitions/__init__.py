@@ -1,1 +1,1 @@
-"""Definitions as `definitions.events` tells them: followed, folded, compiled."""
+"""Definitions, as read from `definitions.events`: followed, folded, compiled."""

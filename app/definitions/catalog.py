@@ -34,7 +34,7 @@ VersionStatus = Literal["draft", "applied", "superseded", "discarded"]
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """What is remembered of a version: what became of it, who drafted it, and the offset where its body stands."""
+    """A version of a definition: its status, who drafted and applied it, and the offset of the event with its body."""
 
     version: int
     status: VersionStatus
@@ -59,7 +59,7 @@ class DefinitionCatalog:
         self._versions: dict[str, dict[int, VersionRecord]] = {}
         self.rebuilds = RebuildCatalog()
         # Remembers no outcome: bodies are large, and no command id is used twice.
-        self._awaited: CommandWaiters[DefinitionEvent] = CommandWaiters(remembered=0)
+        self._waiters: CommandWaiters[DefinitionEvent] = CommandWaiters(remembered=0)
 
     @property
     def alive(self) -> bool:
@@ -81,12 +81,12 @@ class DefinitionCatalog:
         return self._states.get(definition_id) if kind_of(definition_id) in VERSIONED_KINDS else None
 
     def versions(self, definition_id: str) -> Mapping[int, VersionRecord]:
-        """Return what is known of its versions, oldest first."""
+        """Return the versions of a definition by number, oldest first."""
         return self._versions.get(definition_id, {})
 
     def expect(self, command_id: str) -> AbstractContextManager["asyncio.Future[Events]"]:
-        """Give a future of the events that a command leads to; to be entered before the command is sent."""
-        return self._awaited.expect(command_id)
+        """Give a future of the events that a command causes; enter it before the command is sent."""
+        return self._waiters.expect(command_id)
 
     async def body(self, definition_id: str, version: VersionRecord) -> str:
         """Return the body of a version, from memory or from Kafka.
@@ -101,61 +101,62 @@ class DefinitionCatalog:
             if body and body.version == version.version:
                 return body.body
         try:
-            async for _, event in read_events(self._tail.cluster, version.offset, version.offset + 1):
-                if isinstance(event, DefinitionDrafted):
-                    return event.body
+            events = [event async for _, event in read_events(self._tail.cluster, version.offset, version.offset + 1)]
         except NoSuchOffsetError as error:
             raise VersionLostError from error
+        for event in events:
+            if isinstance(event, DefinitionDrafted):
+                return event.body
         raise VersionLostError
 
     def _apply(self, offset: int, event: DefinitionEvent | None) -> None:
         if event is None:
             return
         if event.kind is DefinitionKind.REBUILD:
-            if self.rebuilds.take(offset, event) and isinstance(event, RebuildPromoted):
+            if self.rebuilds.apply(offset, event) and isinstance(event, RebuildPromoted):
                 self._promote(event)
         else:
             self._apply_versioned(offset, event)
-        self._awaited.answer(event.command_id, (event,))
+        self._waiters.answer(event.command_id, (event,))
 
     def _apply_versioned(self, offset: int, event: DefinitionEvent) -> None:
         before: DefinitionState = self._states.get(event.definition_id) or initial(event.definition_id)
         after = evolve(before, event)
         if isinstance(after, Definition) and after is not before:
             self._states[event.definition_id] = after
-            self._mark(before, offset, event)
+            self._record_version(before, offset, event)
 
     def _promote(self, event: RebuildPromoted) -> None:
-        """Let the versions of a recipe be those in force, all at once."""
+        """Apply all versions of a promoted rebuild at once."""
         try:
             after = in_force(self._states, event)
-        except InvalidRulesError:  # control never writes it
+        except InvalidRulesError:  # never written by control
             return
         for name, state in after.items():
-            marks, before = self._versions.get(name, {}), self._states[name].applied
+            versions, before = self._versions.get(name, {}), self._states[name].applied
             if state.applied != before:
-                _becomes(marks, before, status="superseded")
-                _becomes(marks, state.applied, status="applied", applied_at=event.occurred_at, applied_by=event.actor)
+                _update(versions, before, status="superseded")
+                _update(versions, state.applied, status="applied", applied_at=event.occurred_at, applied_by=event.actor)
         self._states = dict(after)
 
-    def _mark(self, before: DefinitionState, offset: int, event: DefinitionEvent) -> None:
-        marks = self._versions.setdefault(event.definition_id, {})
+    def _record_version(self, before: DefinitionState, offset: int, event: DefinitionEvent) -> None:
+        versions = self._versions.setdefault(event.definition_id, {})
         draft = before.draft if isinstance(before, Definition) else None
         applied = before.applied if isinstance(before, Definition) else None
         match event:
             case DefinitionDrafted():
-                _becomes(marks, draft, status="discarded")
-                marks[event.version] = VersionRecord(event.version, "draft", event.occurred_at, event.actor, offset)
+                _update(versions, draft, status="discarded")
+                versions[event.version] = VersionRecord(event.version, "draft", event.occurred_at, event.actor, offset)
             case DefinitionApplied():
-                _becomes(marks, applied, status="superseded")
+                _update(versions, applied, status="superseded")
                 at, by = event.occurred_at, event.actor
-                _becomes(marks, draft, status="applied", applied_at=at, applied_by=by)
+                _update(versions, draft, status="applied", applied_at=at, applied_by=by)
             case DraftDiscarded():
-                _becomes(marks, draft, status="discarded")
+                _update(versions, draft, status="discarded")
             case _:
                 pass
 
 
-def _becomes(marks: dict[int, VersionRecord], which: AppliedBody | None, **facts: Any) -> None:
-    if which is not None:
-        marks[which.version] = replace(marks[which.version], **facts)
+def _update(versions: dict[int, VersionRecord], body: AppliedBody | None, **changes: Any) -> None:
+    if body is not None:
+        versions[body.version] = replace(versions[body.version], **changes)

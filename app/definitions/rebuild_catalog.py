@@ -1,4 +1,4 @@
-"""All rebuilds in memory, as this server has read them, without the bodies of their recipes. It decides nothing."""
+"""All rebuilds in memory, as read from `definitions.events`, without the bodies of their rules."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,82 +17,82 @@ KEPT_REPORTS: Final = 10  # the latest; each has up to half a megabyte
 
 @dataclass(frozen=True, slots=True)
 class RebuildRecord:
-    """A rebuild with what people ask of it. `versions` are those of its recipe, by stream; "" is the identity rules."""
+    """A rebuild with its report and history. `versions` are those of its rules by stream; "" is the identity rules."""
 
     rebuild: ProfileRebuild
     started_at: datetime
     started_by: str
-    offset: int  # of its start, where the bodies of its recipe stand
+    offset: int  # of the event that started it, which has the bodies of its rules
     versions: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     scope: Scope = EVERYTHING
     note: str = ""
     report: str = ""  # JSON
     ready_at: datetime | None = None
-    ended_at: datetime | None = None  # promoted or discarded
+    ended_at: datetime | None = None  # when it was promoted or discarded
     ended_by: str = ""
-    rules_at: int = 0  # that of its promotion
+    rules_at: int = 0  # the offset after its promotion
 
 
 class RebuildCatalog:
-    """Knows how every rebuild is now, the latest last."""
+    """The present state of every rebuild, the latest last."""
 
     def __init__(self) -> None:
-        self._marks: dict[str, RebuildRecord] = {}
+        self._records: dict[str, RebuildRecord] = {}
 
     @property
     def all(self) -> Sequence[RebuildRecord]:
-        """All that are remembered."""
-        return list(self._marks.values())
+        """The latest rebuilds."""
+        return list(self._records.values())
 
     @property
     def under_way(self) -> RebuildRecord | None:
-        """The one that is neither promoted nor discarded."""
-        return next((each for each in self._marks.values() if each.rebuild.is_under_way), None)
+        """The rebuild that is neither promoted nor discarded, if there is one."""
+        return next((record for record in self._records.values() if record.rebuild.is_under_way), None)
 
     def get(self, definition_id: str) -> RebuildRecord | None:
         """Return a rebuild."""
-        return self._marks.get(definition_id)
+        return self._records.get(definition_id)
 
-    def take(self, offset: int, event: DefinitionEvent) -> bool:
-        """Take an event, if it is the next one of a rebuild."""
-        mark = self._marks.get(event.definition_id)
-        before = mark.rebuild if mark else None
+    def apply(self, offset: int, event: DefinitionEvent) -> bool:
+        """Apply an event; return whether it is the next one of its rebuild."""
+        record = self._records.get(event.definition_id)
+        before = record.rebuild if record else None
         after = evolve(before, event)
         if after is None or after is before:
             return False
-        mark = _started(after, offset, event) if mark is None else replace(mark, rebuild=after)
-        self._marks[event.definition_id] = _told(mark, offset, event)
-        self._let_go()
+        record = _started(after, offset, event) if record is None else replace(record, rebuild=after)
+        self._records[event.definition_id] = _updated(record, offset, event)
+        self._evict()
         return True
 
-    def _let_go(self) -> None:
-        while len(self._marks) > MAX_REBUILDS:
-            del self._marks[next(iter(self._marks))]
-        for name in list(self._marks)[:-KEPT_REPORTS]:
-            self._marks[name] = replace(self._marks[name], report="")
+    def _evict(self) -> None:
+        while len(self._records) > MAX_REBUILDS:
+            del self._records[next(iter(self._records))]
+        for name in list(self._records)[:-KEPT_REPORTS]:
+            self._records[name] = replace(self._records[name], report="")
 
 
 def _started(rebuild: ProfileRebuild, offset: int, event: DefinitionEvent) -> RebuildRecord:
-    mark = RebuildRecord(rebuild, event.occurred_at, event.actor, offset)
+    record = RebuildRecord(rebuild, event.occurred_at, event.actor, offset)
     try:
         recipe = read_recipe(rebuild.recipe)
-    except InvalidRulesError:  # control never writes it
-        return mark
-    versions = {stream: each.version for stream, each in recipe.mappings.items()}
+    except InvalidRulesError:  # never written by control
+        return record
+    versions = {stream: body.version for stream, body in recipe.mappings.items()}
     if recipe.identity:
         versions[""] = recipe.identity.version
-    return replace(mark, versions=MappingProxyType(versions), scope=recipe.scope)
+    return replace(record, versions=MappingProxyType(versions), scope=recipe.scope)
 
 
-def _told(mark: RebuildRecord, offset: int, event: DefinitionEvent) -> RebuildRecord:
+def _updated(record: RebuildRecord, offset: int, event: DefinitionEvent) -> RebuildRecord:
     match event:
         case RebuildStarted():
-            return replace(mark, rebuild=replace(mark.rebuild, recipe=""), note=event.note)
+            return replace(record, rebuild=replace(record.rebuild, recipe=""), note=event.note)
         case RebuildReady():
-            return replace(mark, report=event.report, ready_at=event.occurred_at)
+            return replace(record, report=event.report, ready_at=event.occurred_at)
         case RebuildPromoted():
-            return replace(mark, ended_at=event.occurred_at, ended_by=event.actor, rules_at=offset + 1)
+            return replace(record, ended_at=event.occurred_at, ended_by=event.actor, rules_at=offset + 1)
         case RebuildDiscarded():
-            return replace(mark, ended_at=event.occurred_at, ended_by=event.actor)
+            return replace(record, ended_at=event.occurred_at, ended_by=event.actor)
         case _:
-            return mark
+            return record
