@@ -26,7 +26,7 @@ def report_of(comparison: ProfileComparison, at: datetime, live: Nodes, rebuilt:
         "compared_at": at.isoformat(),
         "equal": comparison.digests[0] == comparison.digests[1],
         **{name: {"profiles": count, "digest": digest} for name, count, digest in sides},
-        "counts": {**comparison.counts, "moving": comparison.moving, "other_evidence": comparison.other_evidence},
+        "counts": {**comparison.counts, "changing": comparison.moving, "evidence_changed": comparison.other_evidence},
         "samples": _fitting(
             {
                 name: [_shown(name, each, live, rebuilt) for each in samples]
@@ -39,7 +39,7 @@ def report_of(comparison: ProfileComparison, at: datetime, live: Nodes, rebuilt:
 
 def not_compared(why: str, at: datetime) -> dict[str, Any]:
     """Return the report that tells only why nothing was compared."""
-    return {"compared_at": at.isoformat(), "not_compared": why}
+    return {"compared_at": at.isoformat(), "skipped_reason": why}
 
 
 def keys_of(comparison: ProfileComparison) -> tuple[set[str], set[str]]:

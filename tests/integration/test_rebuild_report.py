@@ -49,7 +49,7 @@ async def told_report(made: Plane, name: str) -> dict[str, Any]:
 
 
 def only(**counts: int) -> dict[str, int]:
-    return dict.fromkeys(CLASSES, 0) | {"moving": 0, "other_evidence": 0} | counts
+    return dict.fromkeys(CLASSES, 0) | {"changing": 0, "evidence_changed": 0} | counts
 
 
 def identities(those: list[dict[str, Any]], *kinds: str) -> Mapping[str, set[str]]:
@@ -83,7 +83,7 @@ async def test_nothing_but_what_moves_differs_while_traffic_goes_on_when_the_rul
         people = len(expected(those, "cookie", "email"))
         assert found["equal"]
         assert found["live"]["digest"] == found["rebuilt"]["digest"]
-        assert found["counts"] == only(unchanged=found["counts"]["unchanged"], moving=found["counts"]["moving"])
+        assert found["counts"] == only(unchanged=found["counts"]["unchanged"], changing=found["counts"]["changing"])
         assert found["counts"]["unchanged"] >= people
         assert found["samples"] == {}
 
@@ -178,5 +178,5 @@ async def test_a_rebuild_that_cannot_be_compared_is_ready_and_says_why(
         await settled(made.running)
         await made.running.stop_role("profiles")
         found = await report_of(made, "rebuild:alone", RebuildSpec(IDENTITY, {"visits": BOTH}))
-        assert "doesn't answer" in found["not_compared"]
+        assert "doesn't answer" in found["skipped_reason"]
         assert "counts" not in found

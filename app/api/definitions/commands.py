@@ -11,12 +11,13 @@ from app.api.http.headers import etag
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.routing.commands import Resource, command_response, submit
 from app.api.routing.routes import RequestContext
+from projections.definitions.body_checks import InvalidBodyError
 from projections.definitions.definition import Definition
 from schemas.definitions import REBUILD, DefinitionCommand, DefinitionRefused
 
 
 def envelope(call: RequestContext[Any, Any], definition_id: str, expected_version: int | None) -> dict[str, Any]:
-    """Return the envelope of a command of this caller."""
+    """Return the envelope of a command from this caller."""
     return {
         "command_id": str(uuid4()),
         "definition_id": definition_id,
@@ -53,8 +54,8 @@ def definition_response(
 
 
 def refused(event: DefinitionRefused) -> ApiProblem:
-    """Return the problem that a refusal is."""
-    errors = [FieldError(each.pointer, event.code, each.message) for each in event.errors]
+    """Return the problem for a refusal."""
+    errors = [FieldError(error.pointer, event.code, error.message) for error in event.errors]
     match event.code:
         case "no_such_definition":
             return not_found("definition", event.definition_id)
@@ -68,7 +69,12 @@ def refused(event: DefinitionRefused) -> ApiProblem:
             return ApiProblem(409, event.code, event.message.removeprefix("/: "), errors=errors)
 
 
+def invalid_body(error: InvalidBodyError) -> ApiProblem:
+    """Return the problem for a body that breaks the rules of definitions."""
+    return invalid([FieldError(detail.pointer, "invalid_body", detail.message) for detail in error.errors])
+
+
 def overtaken(version: int, message: str) -> ApiProblem:
-    """Return the problem of a change that came second."""
+    """Return the problem for a concurrent modification."""
     more = {"changed": {}, "version": version}
     return ApiProblem(412, "version_mismatch", message, headers=etag(version), more=more)

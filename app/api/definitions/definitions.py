@@ -1,5 +1,6 @@
 """Definitions over HTTP: mappings of streams and identity rules, drafted, compared and applied."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import orjson
@@ -7,19 +8,19 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 from pydantic import Field, JsonValue, RootModel
 
-from app.api.definitions.commands import definition_response, envelope, overtaken, respond_changed
+from app.api.definitions.commands import definition_response, envelope, invalid_body, overtaken, respond_changed
 from app.api.definitions.views import (
     BodyView,
+    ChangeView,
     DefinitionItem,
     DefinitionView,
     DiffView,
     body_view,
-    change_view,
     definition_item,
     definition_view,
 )
 from app.api.http.headers import etag, expected_revision
-from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
+from app.api.http.problems import ApiProblem, not_found
 from app.api.jobs.bodies import canonical
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.responses import respond
@@ -27,6 +28,7 @@ from app.api.routing.routes import IF_MATCH, MAY_MATCH, PREFER, Query, RequestCo
 from app.definitions.catalog import VersionLostError, VersionRecord
 from projections.definitions.body_checks import InvalidBodyError, check_body
 from projections.definitions.definition import Definition, is_definition_id
+from projections.definitions.rebuild_spec import AppliedBody
 from projections.mapping.mapping import parse_identity
 from projections.views.json_diff import diff
 from schemas.definitions import IDENTITY, ApplyDefinition, DiscardDraft, DraftDefinition
@@ -36,26 +38,26 @@ Side = Annotated[str, Field(pattern="^(applied|draft|[0-9]{1,9})$", description=
 
 
 class DefinitionQuery(Query):
-    """Which version to show beside."""
+    """The version to include."""
 
-    version: Annotated[Version | None, Field(description="show this version, too, as `asked`")] = None
+    version: Annotated[Version | None, Field(description="include this version, as `requested`")] = None
 
 
 class ApplyQuery(Query):
-    """Which draft."""
+    """The draft to apply."""
 
-    version: Annotated[Version | None, Field(description="only when the draft is this version")] = None
+    version: Annotated[Version | None, Field(description="only if the draft is this version")] = None
 
 
 class DiffQuery(Query):
-    """What to compare."""
+    """The versions to compare."""
 
     from_: Annotated[Side, Field(alias="from")] = "applied"
     to: Side = "draft"
 
 
 class RulesBody(RootModel[dict[str, JsonValue]]):
-    """A mapping's or the identity rules' body."""
+    """The body of a mapping or of the identity rules."""
 
 
 ROUTES: Final = Routes("definitions", "/v2/definition", problems=(404,))
@@ -65,45 +67,43 @@ DEFINITION: Final = ResponseSpec("the definition", DefinitionView, headers=("ETa
 @ROUTES("GET", "", "List definitions", ResponseSpec("every definition", list[DefinitionItem]))
 async def list_definitions(call: RequestContext[Query, None]) -> web.Response:
     """Return every definition."""
-    check_known(call)
-    return respond(call, [definition_item(each) for each in call.api.catalog.definitions])
+    check_loaded(call)
+    return respond(call, [definition_item(definition) for definition in call.api.catalog.definitions])
 
 
-@ROUTES("GET", "/{definition_id}", "Look at a definition", DEFINITION)
+@ROUTES("GET", "/{definition_id}", "Show a definition", DEFINITION)
 async def get_definition(call: RequestContext[DefinitionQuery, None]) -> web.Response:
-    """Return a definition, and a version of it that is asked for."""
-    found = _found(call)
-    asked = None
-    if call.query.version is not None:
-        asked = await _version(call, found, call.query.version)
-    return respond(call, definition_view(call.api.catalog, found, asked), headers=etag(found.version))
+    """Return a definition with its active version, its draft and the requested version."""
+    definition, version = _definition(call), call.query.version
+    requested = None if version is None else await _version(call, definition, version)
+    view = definition_view(call.api.catalog, definition, requested)
+    return respond(call, view, headers=etag(definition.version))
 
 
 @ROUTES(
     "PUT",
     "/{definition_id}/draft",
-    "Keep a new version as the draft",
+    "Save a new version as the draft",
     DEFINITION,
     ACCEPTED,
     headers=(IF_MATCH, PREFER),
     problems=(404, 409),
 )
 async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
-    """Keep a new version as the draft, when the newest is the one that was read."""
+    """Save a new version as the draft, if the client has read the newest version."""
     if "If-Match" not in call.request.headers:
-        raise ApiProblem(
-            428, "if_match_required", 'a draft needs If-Match with the ETag that was read; "0" when there is none yet'
-        )
-    definition_id = known_id(call)
+        detail = 'a draft needs If-Match with the ETag that was read; "0" if there is no version yet'
+        raise ApiProblem(428, "if_match_required", detail)
+    definition_id = definition_id_of(call)
     body = canonical(call.body.root)
     try:
         check_body(definition_id, body)
     except InvalidBodyError as error:
-        raise invalid([FieldError(each.pointer, "invalid_body", each.message) for each in error.errors]) from error
+        raise invalid_body(error) from error
     expected = _expected(call, definition_id)
-    found = call.api.catalog.get(definition_id)
-    if found and found.draft and found.draft.body == body:
-        return definition_response(call, definition_id, found, "nothing to change")
+    definition = call.api.catalog.get(definition_id)
+    if definition and definition.draft and definition.draft.body == body:
+        return definition_response(call, definition_id, definition, "nothing to change")
     command = DraftDefinition(**envelope(call, definition_id, expected), body=body)
     return await respond_changed(call, command, "drafted")
 
@@ -111,147 +111,162 @@ async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
 @ROUTES(
     "POST",
     "/{definition_id}/apply",
-    "Let the draft be the rules from now on",
+    "Activate the draft",
     DEFINITION,
     ACCEPTED,
     headers=(MAY_MATCH, PREFER),
     problems=(404, 409),
 )
 async def apply_draft(call: RequestContext[ApplyQuery, None]) -> web.Response:
-    """Let the draft be the rules from now on."""
-    found = _found(call)
-    expected = _expected(call, found.definition_id)
-    version = call.query.version or _draft_version(found)
-    _check_ranks(found)
-    command = ApplyDefinition(**envelope(call, found.definition_id, expected), version=version)
-    return await respond_changed(call, command, f"version {version} is in force")
+    """Activate the draft."""
+    definition = _definition(call)
+    expected = _expected(call, definition.definition_id)
+    version = call.query.version or _draft_version(definition)
+    _check_ranks(definition)
+    command = ApplyDefinition(**envelope(call, definition.definition_id, expected), version=version)
+    return await respond_changed(call, command, f"version {version} is active")
 
 
-def _check_ranks(found: Definition) -> None:
-    """Make sure that everybody is found under the identities of now.
+def _check_ranks(definition: Definition) -> None:
+    """Make sure that the draft keeps the rank of every identity type in use: profiles are stored by type and rank.
 
     Raises:
-        Problem: 409, a kind would have another rank, or none, and profiles are kept by it.
+        Problem: 409, an identity type would have another rank, or none.
 
     """
-    if found.definition_id != IDENTITY or found.applied is None or found.draft is None:
+    if definition.definition_id != IDENTITY or definition.applied is None or definition.draft is None:
         return
-    before, after = (parse_identity(orjson.loads(each.body)).ranks() for each in (found.applied, found.draft))
+    versions = (definition.applied, definition.draft)
+    before, after = (parse_identity(orjson.loads(version.body)).ranks() for version in versions)
     moved = sorted(kind for kind, rank in before.items() if after.get(kind) != rank)
     if moved:
-        way = f"Rebuild by this version instead: entrepot rebuild start --identity {found.draft.version}"
-        detail = f"nobody would be found any more by {', '.join(moved)}: profiles are kept by kind and rank. {way}"
+        fix = f"Rebuild with this version instead: entrepot rebuild start --identity {definition.draft.version}"
+        detail = f"the rank of {', '.join(moved)} would change, and profiles are stored by type and rank. {fix}"
         raise ApiProblem(409, "ranks_in_use", detail, more={"allowed": ["rebuild"]})
 
 
 @ROUTES(
     "DELETE",
     "/{definition_id}/draft",
-    "Drop the draft",
+    "Discard the draft",
     DEFINITION,
     ACCEPTED,
     headers=(MAY_MATCH, PREFER),
     problems=(404, 409),
 )
 async def discard_draft(call: RequestContext[Query, None]) -> web.Response:
-    """Drop the draft."""
-    found = _found(call)
-    _draft_version(found)
-    command = DiscardDraft(**envelope(call, found.definition_id, _expected(call, found.definition_id)))
+    """Discard the draft."""
+    definition = _definition(call)
+    _draft_version(definition)
+    expected = _expected(call, definition.definition_id)
+    command = DiscardDraft(**envelope(call, definition.definition_id, expected))
     return await respond_changed(call, command, "discarded")
 
 
 @ROUTES(
     "GET",
     "/{definition_id}/diff",
-    "How two versions differ, as JSON pointers",
+    "Compare two versions: differences as JSON pointers",
     ResponseSpec("every difference", DiffView),
 )
 async def get_diff(call: RequestContext[DiffQuery, None]) -> web.Response:
-    """Return how two versions differ."""
-    found = _found(call)
-    before, after = await _side(call, found, call.query.from_), await _side(call, found, call.query.to)
-    changes = [change_view(each) for each in diff(before[1], after[1])]
-    return respond(call, DiffView(before=before[0], after=after[0], changes=changes))
+    """Return the differences of two versions."""
+    definition = _definition(call)
+    before, old = await _side(call, definition, call.query.from_)
+    after, new = await _side(call, definition, call.query.to)
+    changes = [ChangeView.of(change) for change in diff(old, new)]
+    return respond(call, DiffView(before=before, after=after, changes=changes))
 
 
-async def _side(call: RequestContext[DiffQuery, None], found: Definition, side: str) -> tuple[int, Any]:
+async def _side(call: RequestContext[DiffQuery, None], definition: Definition, side: str) -> tuple[int, Any]:
     match side:
-        case "applied" if found.applied is None:
+        case "applied" if definition.applied is None:
             return 0, {}
         case "applied" | "draft":
-            which = found.applied if side == "applied" else found.draft
-            if which is None:
-                raise not_found("draft", found.definition_id)
-            return which.version, orjson.loads(which.body)
+            version = definition.applied if side == "applied" else definition.draft
+            if version is None:
+                raise not_found("draft", definition.definition_id)
+            return version.version, orjson.loads(version.body)
         case _ if int(side) == 0:
             return 0, {}
         case _:
-            view = await _version(call, found, int(side))
+            view = await _version(call, definition, int(side))
             return view.version, view.body
 
 
-async def _version(call: RequestContext[Any, Any], found: Definition, number: int) -> BodyView:
-    mark = call.api.catalog.versions(found.definition_id).get(number)
-    if mark is None:
+async def _version(call: RequestContext[Any, Any], definition: Definition, number: int) -> BodyView:
+    record = call.api.catalog.versions(definition.definition_id).get(number)
+    if record is None:
         raise not_found("version", str(number))
-    return body_view(mark, await body_of(call, found.definition_id, mark))
+    return body_view(record, await body_of(call, definition.definition_id, record))
 
 
-async def body_of(call: RequestContext[Any, Any], definition_id: str, mark: VersionRecord) -> str:
-    """Return what a version says.
+async def body_of(call: RequestContext[Any, Any], definition_id: str, record: VersionRecord) -> str:
+    """Return the body of a version.
 
     Raises:
-        Problem: it is lost, or Kafka can't be reached.
+        Problem: its record is lost, or Kafka is unreachable.
 
     """
     try:
-        return await call.api.catalog.body(definition_id, mark)
+        return await call.api.catalog.body(definition_id, record)
     except VersionLostError as error:
-        raise not_found("version", str(mark.version)) from error
+        raise not_found("version", str(record.version)) from error
     except (KafkaError, OSError) as error:
-        raise ApiProblem(503, "kafka_unreachable", "Kafka, which has older versions, is not reachable") from error
+        raise ApiProblem(503, "kafka_unreachable", "Kafka, which stores older versions, is unreachable") from error
 
 
-def check_known(call: RequestContext[Any, Any]) -> None:
-    """Make sure that all definitions were read, so that what is answered isn't half of it."""
+def check_loaded(call: RequestContext[Any, Any]) -> None:
+    """Make sure that all definitions are loaded, so that no response is based on a part of them.
+
+    Raises:
+        Problem: 503.
+
+    """
     if not call.api.catalog.complete:
-        raise ApiProblem(
-            503,
-            "definitions_unknown",
-            "definitions were not read from Kafka yet; try again",
-            headers={"Retry-After": "1"},
-        )
+        detail = "definitions are not loaded from Kafka yet; try again"
+        raise ApiProblem(503, "definitions_unknown", detail, headers={"Retry-After": "1"})
 
 
-def known_id(call: RequestContext[Any, Any]) -> str:
-    """Return the definition that the path names, once all are known."""
-    check_known(call)
+def active_versions(call: RequestContext[Any, Any]) -> Mapping[str, AppliedBody]:
+    """Return the active version of each definition that has one."""
+    definitions = call.api.catalog.definitions
+    return {definition.definition_id: definition.applied for definition in definitions if definition.applied}
+
+
+def definition_id_of(call: RequestContext[Any, Any]) -> str:
+    """Return the definition id in the path, once all definitions are loaded.
+
+    Raises:
+        Problem: 404, no definition can have that id; or 503.
+
+    """
+    check_loaded(call)
     definition_id = call.path("definition_id")
     if not is_definition_id(definition_id):
         raise not_found("definition", definition_id)
     return definition_id
 
 
-def _found(call: RequestContext[Any, Any]) -> Definition:
-    definition_id = known_id(call)
-    found = call.api.catalog.get(definition_id)
-    if found is None:
+def _definition(call: RequestContext[Any, Any]) -> Definition:
+    definition_id = definition_id_of(call)
+    definition = call.api.catalog.get(definition_id)
+    if definition is None:
         raise not_found("definition", definition_id)
-    return found
+    return definition
 
 
 def _expected(call: RequestContext[Any, Any], definition_id: str) -> int | None:
-    """Return the version that the client has read, when it is the newest as far as is known here."""
+    """Return the version that the client has read, if it is the newest one known here."""
     expected = expected_revision(call.request.headers)
-    found = call.api.catalog.get(definition_id)
-    version = found.version if found else 0
+    definition = call.api.catalog.get(definition_id)
+    version = definition.version if definition else 0
     if expected not in {None, version}:
-        raise overtaken(version, f"the newest version is {version}, not {expected}: look again")
+        raise overtaken(version, f"the newest version is {version}, not {expected}: read it again")
     return expected
 
 
-def _draft_version(found: Definition) -> int:
-    if found.draft is None:
+def _draft_version(definition: Definition) -> int:
+    if definition.draft is None:
         raise ApiProblem(409, "no_draft", "there is no draft", more={"allowed": ["draft"]})
-    return found.draft.version
+    return definition.draft.version

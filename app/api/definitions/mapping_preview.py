@@ -1,9 +1,8 @@
-"""Mappings tried over HTTP, on the most recent messages of their stream, before they are applied."""
+"""Previews of mappings over HTTP: applied to recent messages of their stream, without effect."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -12,10 +11,11 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, Field, JsonValue
 
-from app.api.definitions.definitions import RulesBody, known_id
-from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
+from app.api.definitions.commands import invalid_body
+from app.api.definitions.definitions import RulesBody, definition_id_of
+from app.api.http.problems import ApiProblem, not_found
 from app.api.jobs.bodies import canonical
-from app.api.routing.responses import respond
+from app.api.routing.responses import View, respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.lanes.recent_messages import RecentMessage, recent_messages
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
@@ -32,45 +32,45 @@ from schemas.topics import FUTURE_BOUND_MS
 
 MAX_MESSAGES: Final = 50
 MAX_SHOWN_BYTES: Final = 4 * 1024 * 1024  # of attributes
-_ONE_AT_A_TIME: Final = asyncio.Semaphore(1)  # of a process: what is read is held in memory
+_ONE_AT_A_TIME: Final = asyncio.Semaphore(1)  # in a process: the messages are held in memory
 
 
-class FaultView(BaseModel):
-    """What the mapping could not use, and how it looks."""
+class FaultView(View):
+    """A value that the mapping could not use, with an example."""
 
     part: Annotated[str, Field(description="of the mapping, such as `attribute age`; or `message`")]
     code: str
     example: str
 
 
-class MessagePreviewView(BaseModel):
-    """One message, and what the mapping makes of it. Without identities it is nobody's, and has no attributes."""
+class MessagePreviewView(View):
+    """One mapped message. Without identities it updates no profile, and has no attributes."""
 
     message_id: str
     timestamp: datetime
     identities: Annotated[list[str], Field(description="best first")]
-    attributes: Annotated[dict[str, JsonValue], Field(description="of a profile that knows this message only")]
+    attributes: Annotated[dict[str, JsonValue], Field(description="of a profile with this message only")]
     faults: list[FaultView]
 
 
 class FaultCount(FaultView):
-    """How many messages had such a fault, with the example of the newest."""
+    """The number of messages with a fault, with the newest example."""
 
     messages: int
 
 
 class PreviewSummary(BaseModel):
-    """All messages together."""
+    """Totals over all messages."""
 
     messages: int
-    mapped: Annotated[int, Field(description="messages that name somebody")]
-    faults: Annotated[list[FaultCount], Field(description="the most frequent first")]
-    attributes: Annotated[dict[str, int], Field(description="how many messages say something of each")]
-    records: Annotated[int, Field(description="records that were read to find them, of any stream")]
+    mapped: Annotated[int, Field(description="messages with an identity")]
+    faults: Annotated[list[FaultCount], Field(description="most frequent first")]
+    attributes: Annotated[dict[str, int], Field(description="number of messages with a value, by attribute")]
+    records: Annotated[int, Field(description="records that were read to find the messages, of any stream")]
 
 
 class PreviewView(BaseModel):
-    """What a mapping makes of the most recent messages of its stream, newest first."""
+    """Recent messages of a stream as a mapping maps them, newest first."""
 
     stream: str
     summary: PreviewSummary
@@ -83,26 +83,25 @@ ROUTES: Final = Routes("definitions", "/v2/definition")
 @ROUTES(
     "POST",
     "/{definition_id}/preview",
-    "Try a mapping, or the draft, on the most recent messages of its stream",
-    ResponseSpec("what it makes of them", PreviewView),
+    "Preview a mapping, or the draft, on recent messages of its stream",
+    ResponseSpec("the mapped messages", PreviewView),
     problems=(404, 409),
 )
 async def preview_mapping(call: RequestContext[Query, RulesBody | None]) -> web.Response:
-    """Return what a mapping makes of recent messages; nothing is kept of it."""
-    definition_id = known_id(call)
+    """Return recent messages as a mapping maps them; nothing is stored."""
+    definition_id = definition_id_of(call)
     stream = stream_of(definition_id)
     if stream is None:
         raise not_found("mapping", definition_id)
     mapper = _mapper(call, definition_id, stream)
-    settings = call.api.settings
     try:
         async with _ONE_AT_A_TIME:
-            recent = await recent_messages(call.api.kafka, settings.partitions, stream, MAX_MESSAGES)
+            recent = await recent_messages(call.api.kafka, call.api.settings.partitions, stream, MAX_MESSAGES)
     except (KafkaError, OSError) as error:
-        raise ApiProblem(503, "kafka_unreachable", "Kafka, which has the messages, is not reachable") from error
+        raise ApiProblem(503, "kafka_unreachable", "Kafka, which stores the messages, is unreachable") from error
     shown, size = [], 0
-    for each in recent.newest():
-        view = _previewed(mapper, each)
+    for message in recent.newest():
+        view = _mapped(mapper, message)
         size += len(orjson.dumps(view.attributes))
         if size > MAX_SHOWN_BYTES:
             break
@@ -111,62 +110,54 @@ async def preview_mapping(call: RequestContext[Query, RulesBody | None]) -> web.
 
 
 def _mapper(call: RequestContext[Query, RulesBody | None], definition_id: str, stream: str) -> Mapper:
-    """Return the mapping to try, with the identity rules that it would be applied with: drafts, where there are."""
-    body = canonical(call.body.root) if call.body is not None else _kept(call, definition_id).body
+    """Return the mapper of the requested body, else of the draft, with the newest identity rules."""
+    body = canonical(call.body.root) if call.body is not None else _stored(call, definition_id).body
     identity = _newest(call.api.catalog.get(IDENTITY))
     try:
         check_body(definition_id, body)
         check_applied(Rules(identity), definition_id, body)
     except InvalidBodyError as error:
-        raise invalid([FieldError(each.pointer, "invalid_body", each.message) for each in error.errors]) from error
+        raise invalid_body(error) from error
     kinds = parse_identity(orjson.loads(identity.body)) if identity else NO_IDENTITY
     return make_mapper(stream, parse_mapping(orjson.loads(body)), kinds)
 
 
-def _kept(call: RequestContext[Any, Any], definition_id: str) -> AppliedBody:
-    known = call.api.catalog.get(definition_id)
-    if known is None:
+def _stored(call: RequestContext[Any, Any], definition_id: str) -> AppliedBody:
+    definition = call.api.catalog.get(definition_id)
+    if definition is None:
         raise not_found("definition", definition_id)
-    found = _newest(known)
-    if found is None:
-        raise ApiProblem(409, "no_draft", "there is no draft, and nothing in force", more={"allowed": ["draft"]})
-    return found
+    newest = _newest(definition)
+    if newest is None:
+        raise ApiProblem(409, "no_draft", "there is no draft and no active version", more={"allowed": ["draft"]})
+    return newest
 
 
-def _newest(known: Definition | None) -> AppliedBody | None:
-    """Return the draft of a definition, else what is in force."""
-    return (known.draft or known.applied) if known else None
+def _newest(definition: Definition | None) -> AppliedBody | None:
+    """Return the draft of a definition, else its active version."""
+    return (definition.draft or definition.applied) if definition else None
 
 
-def _previewed(mapper: Mapper, recent: RecentMessage) -> MessagePreviewView:
+def _mapped(mapper: Mapper, message: RecentMessage) -> MessagePreviewView:
     try:
-        found = preview(mapper, parse(recent.line), recent.at, recent.batch, recent.index)
+        mapped = preview(mapper, parse(message.line), message.at, message.batch, message.index)
     except UnreadableMessageError as error:
-        found = MappingPreview(recent.at, (), {}, (PreviewFault("message", error.code, str(error)),))
-    faults = [FaultView(**asdict(each)) for each in found.faults]
-    if found.at > recent.arrived + FUTURE_BOUND_MS * 1_000:
-        example = moment(found.at).isoformat()
-        faults.append(FaultView(part="timestamp", code="future_timestamp", example=example))
-        found = MappingPreview(found.at, (), {}, ())
-    return MessagePreviewView(
-        message_id=recent.message_id,
-        timestamp=moment(found.at),
-        identities=list(found.identities),
-        attributes=dict(found.attributes),
-        faults=faults,
-    )
+        mapped = MappingPreview(message.at, (), {}, (PreviewFault("message", error.code, str(error)),))
+    if mapped.at > message.arrived + FUTURE_BOUND_MS * 1_000:
+        future = PreviewFault("timestamp", "future_timestamp", moment(mapped.at).isoformat())
+        mapped = MappingPreview(mapped.at, (), {}, (*mapped.faults, future))
+    return MessagePreviewView.of(mapped, message_id=message.message_id, timestamp=moment(mapped.at))
 
 
 def _summary(shown: Sequence[MessagePreviewView], records: int) -> PreviewSummary:
-    counts = Counter((fault.part, fault.code) for each in shown for fault in each.faults)
-    examples = {(fault.part, fault.code): fault.example for each in reversed(shown) for fault in each.faults}
+    counts = Counter((fault.part, fault.code) for message in shown for fault in message.faults)
+    examples = {(fault.part, fault.code): fault.example for message in reversed(shown) for fault in message.faults}
     return PreviewSummary(
         messages=len(shown),
-        mapped=sum(bool(each.identities) for each in shown),
+        mapped=sum(bool(message.identities) for message in shown),
         faults=[
             FaultCount(part=part, code=code, example=examples[part, code], messages=count)
             for (part, code), count in counts.most_common()
         ],
-        attributes=dict(sorted(Counter(name for each in shown for name in each.attributes).items())),
+        attributes=dict(sorted(Counter(name for message in shown for name in message.attributes).items())),
         records=records,
     )

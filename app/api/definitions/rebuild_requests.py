@@ -1,4 +1,4 @@
-"""What somebody wants profiles to be made by, and the recipe that it comes to by the rules in force. Sends nothing."""
+"""Rebuild requests: validated, and resolved to the spec of a rebuild by the active rules. Sends nothing."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, field_validator, model_validator
 
-from app.api.definitions.definitions import body_of, check_known
+from app.api.definitions.definitions import body_of, check_loaded
 from app.api.http.param_types import TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.jobs.bodies import FEW
@@ -22,11 +22,12 @@ from schemas.names import MAX_JOB_ID, is_job_id
 MAX_MAPPINGS: Final = 100
 MAX_NOTE_CHARACTERS: Final = 1_000
 Origin = Literal["job", "upload", "no_messages", "no_such_job"]
-WHY_NOT: Final[Mapping[Origin, str]] = {
-    "no_messages": "the job has brought no messages, so no profile says anything of it",
-    "no_such_job": "there is no such job, and no upload has such an id",
+NO_MESSAGES: Final = "the job has sent no messages, so no profile depends on it"
+UNUSABLE: Final[Mapping[Origin, str]] = {
+    "no_messages": NO_MESSAGES,
+    "no_such_job": "no job and no upload has this id",
 }
-ALONE: Final = frozenset({"former", "note"})
+ALONE: Final = frozenset({"previous", "note"})
 
 Version = Annotated[int, Field(ge=1, le=NEWEST_VERSION, strict=True)]
 JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID)]
@@ -34,92 +35,90 @@ JobIds = Annotated[tuple[JobId, ...], Field(max_length=100), FEW]
 
 
 class RebuildBody(Body):
-    """What to build by. Whatever is left out is as it is for the profiles that are live."""
+    """The rules of a rebuild. A field that is absent keeps the rule of the live profiles."""
 
-    identity: Annotated[Version | None, Field(description="a version of the identity rules, also a draft")] = None
+    identity: Annotated[Version | None, Field(description="version of the identity rules; may be a draft")] = None
     mappings: Annotated[
-        dict[str, Version], Field(max_length=MAX_MAPPINGS, description="versions by stream, also of drafts")
+        dict[str, Version], Field(max_length=MAX_MAPPINGS, description="versions by stream; may be drafts")
     ] = Field(default_factory=dict)
     streams: Annotated[
         tuple[str, ...] | None,
-        Field(max_length=MAX_MAPPINGS, description="only these: once it is promoted, no other stream has a mapping"),
+        Field(max_length=MAX_MAPPINGS, description="only these; promotion removes the mappings of all others"),
     ] = None
     since: Annotated[
-        TimestampText | None, Field(description="no message about what was before; null: from the first on")
+        TimestampText | None, Field(description="only messages after this event time; null: no lower bound")
     ] = None
     until: Annotated[
         TimestampText | None,
-        Field(description="no message about what was from then up to now; what happens from now on counts. null: all"),
+        Field(description="only messages before this event time, and those about the time from now on; null: all"),
     ] = None
-    without: Annotated[JobIds, Field(description="jobs and uploads: what they brought up to now doesn't count")] = ()
-    with_: Annotated[
-        JobIds, Field(alias="with", description="jobs and uploads that were left out, to count again")
-    ] = ()
-    former: Annotated[
-        bool, Field(strict=True, description="the way back: as it was before the latest promotion; needs to be alone")
+    exclude_jobs: Annotated[JobIds, Field(description="jobs and uploads whose messages up to now are excluded")] = ()
+    include_jobs: Annotated[JobIds, Field(description="excluded jobs and uploads to include again")] = ()
+    previous: Annotated[
+        bool, Field(strict=True, description="roll back to the rules before the latest promotion; excludes other rules")
     ] = False
-    note: Annotated[str, Field(max_length=MAX_NOTE_CHARACTERS, description="why, for people")] = ""
+    note: Annotated[str, Field(max_length=MAX_NOTE_CHARACTERS, description="comment")] = ""
 
     @field_validator("note")
     @classmethod
     def _no_nul(cls, value: str) -> str:
         if "\x00" in value:
-            raise ValueError("a NUL character can't be kept")
+            raise ValueError("a NUL character is not supported")
         return value
 
     @model_validator(mode="after")
     def _alone(self) -> Self:
-        if self.former and (others := sorted(self.model_fields_set - ALONE)):
-            raise ValueError(f"the way back takes the former rules as they were: leave out {', '.join(others)}")
+        if self.previous and (others := sorted(self.model_fields_set - ALONE)):
+            raise ValueError(f"`previous` restores the previous rules unchanged: omit {', '.join(others)}")
         return self
 
 
-def live_rules(call: RequestContext[Any, Any]) -> Rules:
+def active_rules(call: RequestContext[Any, Any]) -> Rules:
     """Return the active rules: those of the same offset as the definitions that this server shows.
 
     Raises:
-        ApiProblem: 503, the definitions were not read from Kafka yet.
+        Problem: 503, the definitions are not loaded from Kafka yet.
 
     """
-    check_known(call)
+    check_loaded(call)
     return call.api.rules.rules
 
 
-async def wished(call: RequestContext[Any, Any], body: RebuildBody, rules: Rules) -> RebuildSpec:
-    """Return the recipe that a body comes to by the rules in force.
+async def resolve_spec(call: RequestContext[Any, Any], body: RebuildBody, rules: Rules) -> RebuildSpec:
+    """Return the spec of a request: its own rules, else the active ones.
 
     Raises:
-        Problem: there are no such versions, jobs or times; with every field that is wrong.
+        Problem: 422, with every unknown version, job or stream; or 409, there is nothing to roll back to.
 
     """
-    if body.former:
+    if body.previous:
         if not rules.generation:
-            raise ApiProblem(409, "no_former", "no rebuild was promoted yet, so there is no way back to go")
+            raise ApiProblem(409, "no_previous", "there is no earlier promotion to roll back to")
         return call.api.rules.of(rules.generation - 1).recipe
-    wrong = [*_wrong_streams(body, rules), *await _unknown_jobs(call, body, rules.scope)]
+    errors = [*_stream_errors(body, rules), *await _job_errors(call, body, rules.scope)]
     scope = _scope(body, rules.scope, micros(call.api.clock()))
     if scope.since is not None and scope.until is not None and scope.since >= scope.until:
-        wrong.append(FieldError("/since", "bad_range", "it has to be before `until`: nothing would be left"))
-    identity = await _version(call, "/identity", IDENTITY, body.identity, wrong) or rules.identity
-    asked = {
-        stream: await _version(call, json_pointer("mappings", stream), mapping_of(stream), version, wrong)
+        errors.append(FieldError("/since", "bad_range", "expected a time before `until`"))
+    identity = await _version(call, "/identity", IDENTITY, body.identity, errors) or rules.identity
+    requested = {
+        stream: await _version(call, json_pointer("mappings", stream), mapping_of(stream), version, errors)
         for stream, version in body.mappings.items()
     }
-    if wrong:
-        raise invalid(wrong)
-    found = {**rules.mappings, **{stream: each for stream, each in asked.items() if each}}
-    kept = {stream: each for stream, each in found.items() if body.streams is None or stream in body.streams}
+    if errors:
+        raise invalid(errors)
+    mappings = {**rules.mappings, **{stream: version for stream, version in requested.items() if version}}
+    kept = {stream: version for stream, version in mappings.items() if body.streams is None or stream in body.streams}
     return RebuildSpec(identity, MappingProxyType(kept), scope)
 
 
 def _scope(body: RebuildBody, live: Scope, now: int) -> Scope:
-    kept = {job: moment for job, moment in live.left_out.items() if job not in body.with_}
-    said = body.model_fields_set
+    kept = {job_id: at for job_id, at in live.left_out.items() if job_id not in body.include_jobs}
+    given = body.model_fields_set
     return Scope(
-        since=_micros(body.since) if "since" in said else live.since,
-        until=_micros(body.until) if "until" in said else live.until,
-        began=now if "until" in said else live.began,
-        left_out={**kept, **dict.fromkeys(body.without, now)},
+        since=_micros(body.since) if "since" in given else live.since,
+        until=_micros(body.until) if "until" in given else live.until,
+        began=now if "until" in given else live.began,
+        left_out={**kept, **dict.fromkeys(body.exclude_jobs, now)},
     )
 
 
@@ -128,48 +127,48 @@ def _micros(moment: TimestampText | None) -> int | None:
 
 
 async def _version(
-    call: RequestContext[Any, Any], pointer: str, definition_id: str, version: int | None, wrong: list[FieldError]
+    call: RequestContext[Any, Any], pointer: str, definition_id: str, version: int | None, errors: list[FieldError]
 ) -> AppliedBody | None:
     if version is None:
         return None
-    known = call.api.catalog.versions(definition_id)
-    if version not in known:
-        there = f"; there are {', '.join(map(str, known))}" if known else ", nor any other"
-        wrong.append(FieldError(pointer, "no_such_version", f"{definition_id} has no version {version}{there}"))
+    records = call.api.catalog.versions(definition_id)
+    if version not in records:
+        versions = ", ".join(map(str, records)) or "none"
+        message = f"{definition_id} has no version {version}; versions: {versions}"
+        errors.append(FieldError(pointer, "no_such_version", message))
         return None
-    return AppliedBody(version, await body_of(call, definition_id, known[version]))
+    return AppliedBody(version, await body_of(call, definition_id, records[version]))
 
 
-def _wrong_streams(body: RebuildBody, rules: Rules) -> Iterator[FieldError]:
+def _stream_errors(body: RebuildBody, rules: Rules) -> Iterator[FieldError]:
     if body.streams is None:
         return
-    for number, stream in enumerate(body.streams):
+    for index, stream in enumerate(body.streams):
         if stream not in rules.mappings and stream not in body.mappings:
-            message = f"no mapping of {stream} is in force: name a version in `mappings`"
-            yield FieldError(f"/streams/{number}", "no_mapping", message)
+            message = f"stream {stream} has no active mapping: name a version in `mappings`"
+            yield FieldError(f"/streams/{index}", "no_mapping", message)
     for stream in body.mappings:
         if stream not in body.streams:
-            message = f"{stream} isn't among `streams`"
-            yield FieldError(json_pointer("mappings", stream), "other_stream", message)
+            yield FieldError(json_pointer("mappings", stream), "other_stream", f"{stream} is not in `streams`")
 
 
-async def _unknown_jobs(call: RequestContext[Any, Any], body: RebuildBody, live: Scope) -> Iterable[FieldError]:
-    found = [await what_brought(call, job) for job in body.without]
-    wrong = [
-        FieldError(f"/without/{number}", found[number], f"{job}: {WHY_NOT[found[number]]}")
-        for number, job in enumerate(body.without)
-        if found[number] in WHY_NOT
+async def _job_errors(call: RequestContext[Any, Any], body: RebuildBody, live: Scope) -> Iterable[FieldError]:
+    origins = [(job_id, await origin_of(call, job_id)) for job_id in body.exclude_jobs]
+    errors = [
+        FieldError(f"/exclude_jobs/{index}", origin, f"{job_id}: {UNUSABLE[origin]}")
+        for index, (job_id, origin) in enumerate(origins)
+        if origin in UNUSABLE
     ]
-    left_out: Mapping[str, int] = live.left_out
-    return wrong + [
-        FieldError(f"/with/{number}", "not_left_out", f"{job} isn't left out of the profiles that are live")
-        for number, job in enumerate(body.with_)
-        if job not in left_out
+    excluded: Mapping[str, int] = live.left_out
+    return errors + [
+        FieldError(f"/include_jobs/{index}", "not_excluded", f"{job_id} is not excluded from the live profiles")
+        for index, job_id in enumerate(body.include_jobs)
+        if job_id not in excluded
     ]
 
 
-async def what_brought(call: RequestContext[Any, Any], job_id: str) -> Origin:
-    """Tell what has brought messages under an id. Uploads that were taken at once are no jobs: none is remembered."""
+async def origin_of(call: RequestContext[Any, Any], job_id: str) -> Origin:
+    """Return the origin of messages with an id. An upload of `/collect/json` is no job: any UUID may be one."""
     if not is_job_id(job_id):
         return "no_such_job"
     job = await call.api.store.jobs.get(job_id)

@@ -1,11 +1,12 @@
-"""How rebuilds look in JSON."""
+"""JSON views of rebuilds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
+from app.api.routing.responses import View
 from app.definitions.rebuild_catalog import RebuildRecord
 from app.rebuild.progress import Phase, RebuildProgress
 from projections.definitions.rebuild_spec import Scope
@@ -18,26 +19,26 @@ RebuildStatus = Literal["under_way", "ready", "promoted", "discarded"]
 
 
 class ExclusionsView(BaseModel):
-    """A job or upload that is left out: what it brought before a moment."""
+    """An excluded job or upload: its messages that arrived before a moment."""
 
     job_id: str
     before: datetime
 
 
 class RebuildSpecView(BaseModel):
-    """What profiles are made by: versions of rules, and which messages count."""
+    """The rules that profiles are built by: versions of definitions, and the messages to include."""
 
     identity: int | None
-    mappings: Annotated[dict[str, int], Field(description="versions by stream; what isn't here has no mapping")]
+    mappings: Annotated[dict[str, int], Field(description="versions by stream; other streams have no mapping")]
     since: datetime | None
-    until: Annotated[datetime | None, Field(description="what happens since `until_set_at` counts all the same")]
+    until: Annotated[datetime | None, Field(description="messages about the time since `until_set_at` are included")]
     until_set_at: datetime | None
-    left_out: list[ExclusionsView]
+    excluded: list[ExclusionsView]
     in_words: list[str]
 
 
-class RebuildItem(BaseModel):
-    """A rebuild in the list."""
+class RebuildItem(View):
+    """A rebuild in a list."""
 
     id: str
     status: Annotated[RebuildStatus, Field(description="`ready` can be promoted or discarded")]
@@ -45,35 +46,35 @@ class RebuildItem(BaseModel):
     recipe: RebuildSpecView
     started_at: datetime
     started_by: str
-    ready_at: Annotated[datetime | None, Field(description="when it was compared last")]
-    ended_at: Annotated[datetime | None, Field(description="when it was promoted or discarded")]
+    ready_at: Annotated[datetime | None, Field(description="time of the latest comparison")]
+    ended_at: Annotated[datetime | None, Field(description="time of the promotion or discard")]
     ended_by: str
-    generation: Annotated[int | None, Field(description="of the profiles that it became")]
-    live: Annotated[bool, Field(description="whether look-ups are answered from what it built")]
+    generation: Annotated[int | None, Field(description="of the promoted profiles")]
+    live: Annotated[bool, Field(description="whether look-ups are answered from its profiles")]
 
 
-class ProgressView(BaseModel):
-    """How far it is."""
+class ProgressView(View):
+    """The progress of a rebuild."""
 
     phase: Phase
     share: Annotated[float | None, Field(description="of all raw messages, by offsets, from 0 to 1")]
-    messages: Annotated[int, Field(description="that were read")]
+    messages: Annotated[int, Field(description="messages read")]
     messages_per_second: float
     eta_seconds: Annotated[float | None, Field(description="until it has caught up; null: unknown")]
-    waiting_for: Annotated[list[str], Field(description="raw partitions that aren't mapped by its rules yet")]
+    waiting_for: Annotated[list[str], Field(description="raw partitions that are not mapped by its rules yet")]
     began_at: datetime | None
     updated_at: datetime | None
 
 
 class ProfileSetView(BaseModel):
-    """One side of a comparison. The digest is of all that its profiles say, in whatever order, but of moving ones."""
+    """One side of a comparison. The digest covers all compared profiles, in any order."""
 
     profiles: int
     digest: str
 
 
 class CountsView(BaseModel):
-    """What becomes of profiles; those that split are counted as they are live, merged ones as they were rebuilt."""
+    """Profiles by the kind of difference; split ones are counted as live, merged ones as rebuilt."""
 
     unchanged: int
     changed: int
@@ -81,16 +82,16 @@ class CountsView(BaseModel):
     removed: int
     split: int
     merged: int
-    moving: Annotated[int, Field(description="messages named them meanwhile, so nothing is said of them")]
-    other_evidence: Annotated[int, Field(description="of the unchanged ones: by other messages, times or links")]
+    changing: Annotated[int, Field(description="named by messages during the comparison, so not compared")]
+    evidence_changed: Annotated[int, Field(description="of the unchanged ones: by other messages, times or links")]
 
 
 class ReportView(BaseModel):
-    """How what was built differs from what was live. Of every kind but unchanged ones there are up to 20 examples."""
+    """The differences of the rebuilt profiles from the live ones, with up to 20 samples of each kind."""
 
     compared_at: datetime
-    not_compared: Annotated[str | None, Field(description="why nothing was compared; all else is null")] = None
-    equal: Annotated[bool | None, Field(description="whether both say the same, to the byte")] = None
+    skipped_reason: Annotated[str | None, Field(description="why nothing was compared; all else is null")] = None
+    equal: Annotated[bool | None, Field(description="whether both sides are equal, to the byte")] = None
     live: ProfileSetView | None = None
     rebuilt: ProfileSetView | None = None
     counts: CountsView | None = None
@@ -98,10 +99,10 @@ class ReportView(BaseModel):
 
 
 class RebuildView(RebuildItem):
-    """A rebuild, with how far it is and what came of comparing it. Only of the latest ten the report is kept."""
+    """A rebuild with its progress and report. Only the reports of the latest ten rebuilds are kept."""
 
-    progress: Annotated[ProgressView | None, Field(description="null: nobody has begun to work on it, or it is over")]
-    report: Annotated[ReportView | None, Field(description="how it differs from what was live then")]
+    progress: Annotated[ProgressView | None, Field(description="null: queued, or over")]
+    report: Annotated[ReportView | None, Field(description="the differences from the profiles that were live then")]
 
 
 STATUS: Final[Mapping[str, RebuildStatus]] = {
@@ -113,89 +114,77 @@ STATUS: Final[Mapping[str, RebuildStatus]] = {
 
 
 def public_id(definition_id: str) -> str:
-    """Return a rebuild's id as people see it."""
+    """Return the id of a rebuild in the API."""
     return definition_id.removeprefix(REBUILD)
 
 
-def rebuild_item(mark: RebuildRecord, in_force: Mapping[str, int], live: int) -> RebuildItem:
-    """Return a rebuild for the list, beside the versions in force and the generation that is live."""
-    return RebuildItem(**_facts(mark, in_force, live))
-
-
-def rebuild_view(
-    mark: RebuildRecord, in_force: Mapping[str, int], live: int, progress: bytes | None, forgotten: Forgotten
-) -> RebuildView:
-    """Return a rebuild with all that is known of it, but for examples of people who were forgotten since."""
-    facts = _facts(mark, in_force, live)
-    is_over = mark.rebuild.status == "discarded" or 0 < mark.rebuild.generation < live
-    return RebuildView(
-        **facts,
-        progress=None if progress is None or is_over else _progress(RebuildProgress.read_back(progress)),
-        report=_report(mark.report, forgotten),
+def rebuild_item(record: RebuildRecord, active: Mapping[str, int], live: int) -> RebuildItem:
+    """Return a rebuild for a list, given the active versions and the live generation."""
+    rebuild = record.rebuild
+    baseline = active if rebuild.is_under_way else record.versions  # the active versions mean nothing once it is over
+    return RebuildItem.of(
+        record,
+        id=public_id(rebuild.definition_id),
+        status=STATUS[rebuild.status],
+        recipe=_recipe(record.versions, record.scope, baseline),
+        generation=rebuild.generation or None,
+        live=0 < rebuild.generation == live,
     )
 
 
-def _facts(mark: RebuildRecord, in_force: Mapping[str, int], live: int) -> dict[str, Any]:
-    rebuild = mark.rebuild
-    beside = in_force if rebuild.is_under_way else mark.versions  # of what is over, what is in force now says nothing
-    return {
-        "id": public_id(rebuild.definition_id),
-        "status": STATUS[rebuild.status],
-        "note": mark.note,
-        "recipe": _recipe(mark.versions, mark.scope, in_words(mark.versions, mark.scope, beside)),
-        "started_at": mark.started_at,
-        "started_by": mark.started_by,
-        "ready_at": mark.ready_at,
-        "ended_at": mark.ended_at,
-        "ended_by": mark.ended_by,
-        "generation": rebuild.generation or None,
-        "live": 0 < rebuild.generation == live,
-    }
+def rebuild_view(
+    record: RebuildRecord, active: Mapping[str, int], live: int, progress: bytes | None, forgotten: Forgotten
+) -> RebuildView:
+    """Return a rebuild with progress and report; samples of people who were forgotten since are left out."""
+    is_over = record.rebuild.status == "discarded" or 0 < record.rebuild.generation < live
+    return RebuildView.of(
+        rebuild_item(record, active, live),
+        progress=None if progress is None or is_over else _progress(RebuildProgress.read_back(progress)),
+        report=_report(record.report, forgotten),
+    )
 
 
-def _recipe(versions: Mapping[str, int], scope: Scope, said: Sequence[str]) -> RebuildSpecView:
+def _recipe(versions: Mapping[str, int], scope: Scope, baseline: Mapping[str, int]) -> RebuildSpecView:
     return RebuildSpecView(
         identity=versions.get(IDENTITY_RULES),
         mappings={stream: versions[stream] for stream in sorted(versions) if stream != IDENTITY_RULES},
         since=None if scope.since is None else moment(scope.since),
         until=None if scope.until is None else moment(scope.until),
         until_set_at=None if scope.until is None else moment(scope.began),
-        left_out=[ExclusionsView(job_id=job, before=moment(at)) for job, at in sorted(scope.left_out.items())],
-        in_words=list(said),
+        excluded=[ExclusionsView(job_id=job, before=moment(at)) for job, at in sorted(scope.left_out.items())],
+        in_words=list(in_words(versions, scope, baseline)),
     )
 
 
 def _progress(progress: RebuildProgress) -> ProgressView:
     left = progress.seconds_left
-    return ProgressView(
-        phase=progress.phase,
+    return ProgressView.of(
+        progress,
         share=round(progress.read / progress.total, 4) if progress.total else None,
-        messages=progress.messages,
         messages_per_second=round(progress.rate, 1),
         eta_seconds=None if left is None or progress.phase != "building" else round(left, 1),
-        waiting_for=progress.waiting_for,
-        began_at=progress.began_at,
-        updated_at=progress.updated_at,
     )
 
 
 def _report(text: str, forgotten: Forgotten) -> ReportView | None:
-    """Return what the builder has said; None when it said nothing yet, or it isn't kept any more."""
+    """Return the builder's report; None when there is none yet, or it is not kept any more."""
     try:
-        found = ReportView.model_validate_json(text)
+        report = ReportView.model_validate_json(text)
     except ValidationError:
         return None
 
     def is_forgotten(sample: Any) -> bool:
-        known = (forgotten.get(key_hash(each)) for each in _identities(sample))
-        return any(each is not None and each >= found.compared_at for each in known)
+        moments = (forgotten.get(key_hash(identity)) for identity in _identities(sample))
+        return any(at is not None and at >= report.compared_at for at in moments)
 
-    left = {name: [each for each in those if not is_forgotten(each)] for name, those in found.samples.items()}
-    return found.model_copy(update={"samples": {name: those for name, those in left.items() if those}})
+    kept = {
+        kind: [sample for sample in samples if not is_forgotten(sample)] for kind, samples in report.samples.items()
+    }
+    return report.model_copy(update={"samples": {kind: samples for kind, samples in kept.items() if samples}})
 
 
 def _identities(sample: Mapping[str, Any]) -> Iterator[str]:
-    """Yield whom an example names."""
+    """Yield the identities that a sample names."""
     yield sample["profile"]
     for part in (sample, sample.get("before", {}), sample.get("after", {})):
         for name in ("identities", "into", "of"):

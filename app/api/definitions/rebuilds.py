@@ -1,4 +1,4 @@
-"""Rebuilds over HTTP: profiles made anew by other rules or without some messages, looked at, promoted or discarded."""
+"""Rebuilds over HTTP: profiles built by other rules or without some messages, compared, promoted or discarded."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,14 +7,14 @@ from uuid import uuid4
 from aiohttp import web
 
 from app.api.definitions.commands import envelope, overtaken, send
-from app.api.definitions.definitions import check_known
+from app.api.definitions.definitions import active_versions, check_loaded
 from app.api.definitions.rebuild_requests import (
     MAX_NOTE_CHARACTERS,
-    WHY_NOT,
+    NO_MESSAGES,
     RebuildBody,
-    live_rules,
-    what_brought,
-    wished,
+    active_rules,
+    origin_of,
+    resolve_spec,
 )
 from app.api.definitions.rebuild_views import RebuildItem, RebuildView, public_id, rebuild_item, rebuild_view
 from app.api.http.headers import etag, expected_revision
@@ -29,116 +29,113 @@ from projections.definitions.state import basis_of, basis_text
 from schemas.definitions import REBUILD, DefinitionCommand, DiscardRebuild, PromoteRebuild, StartRebuild, stream_of
 
 ENDED: Final = frozenset({"Completed", "Killed", "Purged"})
-
-
 ROUTES: Final = Routes("rebuilds", "/v2")
 REBUILT: Final = ResponseSpec("the rebuild", RebuildView, headers=("ETag",))
 STARTED: Final = ResponseSpec(
-    "the rebuild, which goes on by itself; or where it will be",
+    "the started rebuild, or its address",
     RebuildView | AcceptedCommand,
     status=202,
     headers=("Location",),
 )
 
 
-@ROUTES("GET", "/rebuild", "List rebuilds", ResponseSpec("the newest first", list[RebuildItem]))
+@ROUTES("GET", "/rebuild", "List rebuilds", ResponseSpec("newest first", list[RebuildItem]))
 async def list_rebuilds(call: RequestContext[Query, None]) -> web.Response:
-    """Return the rebuilds that are remembered, the newest first."""
-    check_known(call)
-    live, in_force = (await call.api.store.plane.stage()).live, _in_force(call)
-    return respond(call, [rebuild_item(each, in_force, live) for each in reversed(call.api.catalog.rebuilds.all)])
+    """Return the rebuilds that are retained, newest first."""
+    check_loaded(call)
+    live, active = (await call.api.store.plane.stage()).live, _active_versions(call)
+    return respond(call, [rebuild_item(record, active, live) for record in reversed(call.api.catalog.rebuilds.all)])
 
 
-@ROUTES("GET", "/rebuild/{rebuild_id}", "Look at a rebuild", REBUILT, problems=(404,))
+@ROUTES("GET", "/rebuild/{rebuild_id}", "Show a rebuild", REBUILT, problems=(404,))
 async def get_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Return a rebuild."""
-    mark = _found(call)
-    return respond(call, await _view(call, mark), headers=etag(mark.rebuild.version))
+    record = _record(call)
+    return respond(call, await _view(call, record), headers=etag(record.rebuild.version))
 
 
 @ROUTES(
     "POST",
     "/rebuild",
-    "Build profiles anew, beside those that are live",
+    "Start a rebuild: build profiles from scratch, beside the live ones",
     STARTED,
     headers=(PREFER,),
     problems=(404, 409),
 )
 async def start_rebuild(call: RequestContext[Query, RebuildBody]) -> web.Response:
     """Start a rebuild."""
-    check_known(call)
     return await _start(call, call.body, call.body.note, "started")
 
 
 @ROUTES(
     "POST",
     "/job/{job_id}/undo",
-    "Build profiles anew without what a job or an upload has brought",
+    "Start a rebuild without the messages of a job or an upload",
     STARTED,
     headers=(PREFER,),
     problems=(404, 409),
 )
 async def undo_job(call: RequestContext[Query, None]) -> web.Response:
-    """Start a rebuild by the rules in force without what a job or an upload has brought up to now."""
-    check_known(call)
+    """Start a rebuild by the active rules without the messages that a job or an upload has sent so far."""
+    check_loaded(call)
     job_id = call.path("job_id")
-    brought, job = await what_brought(call, job_id), await call.api.store.jobs.get(job_id)
-    if brought == "no_such_job":
+    origin, job = await origin_of(call, job_id), await call.api.store.jobs.get(job_id)
+    if origin == "no_such_job":
         raise not_found("job", job_id)
-    if brought == "no_messages":
-        raise ApiProblem(409, brought, f"{WHY_NOT[brought]}: there is nothing to undo", more={"allowed": []})
-    said = "started"
+    if origin == "no_messages":
+        raise ApiProblem(409, origin, f"{NO_MESSAGES}: there is nothing to undo", more={"allowed": []})
+    message = "started"
     if job is None:
-        said += "; no job has that id: if an upload has, what it brought is left out, and the report will tell"
+        message += "; no job has this id: if an upload has, its messages are excluded, which the report will show"
     elif job.status not in ENDED:
-        said += f"; the job is {job.status}, and what it brings from now on counts: kill it if that is wrong, too"
-    note = f"without what {job.name if job else job_id} has brought"[:MAX_NOTE_CHARACTERS]
-    return await _start(call, RebuildBody(without=(job_id,)), note, said)
+        message += f"; the job is {job.status}, and its further messages are included: kill it to stop them"
+    note = f"without the messages of {job.name if job else job_id}"[:MAX_NOTE_CHARACTERS]
+    return await _start(call, RebuildBody(exclude_jobs=(job_id,)), note, message)
 
 
 @ROUTES(
     "POST",
     "/rebuild/{rebuild_id}/promote",
-    "Let it be what is live",
+    "Promote the rebuild",
     REBUILT,
     ACCEPTED,
     headers=(MAY_MATCH, PREFER),
     problems=(404, 409),
 )
 async def promote_rebuild(call: RequestContext[Query, None]) -> web.Response:
-    """Let what was built be what is live."""
-    mark = _found(call)
-    command = PromoteRebuild(**envelope(call, mark.rebuild.definition_id, _expected(call, mark)))
-    return await _respond_changed(call, command, "promoted; it goes live as soon as the lanes have changed over")
+    """Make the rebuilt profiles live and activate their rules."""
+    record = _record(call)
+    command = PromoteRebuild(**envelope(call, record.rebuild.definition_id, _expected(call, record)))
+    return await _respond_changed(call, command, "promoted; it goes live once the lanes use its rules")
 
 
 @ROUTES(
     "POST",
     "/rebuild/{rebuild_id}/discard",
-    "Drop what was built",
+    "Discard the rebuild",
     REBUILT,
     ACCEPTED,
     headers=(MAY_MATCH, PREFER),
     problems=(404, 409),
 )
 async def discard_rebuild(call: RequestContext[Query, None]) -> web.Response:
-    """Drop what was built; what is live stays as it is."""
-    mark = _found(call)
-    command = DiscardRebuild(**envelope(call, mark.rebuild.definition_id, _expected(call, mark)))
+    """Discard the rebuilt profiles; the live ones are unchanged."""
+    record = _record(call)
+    command = DiscardRebuild(**envelope(call, record.rebuild.definition_id, _expected(call, record)))
     return await _respond_changed(call, command, "discarded")
 
 
-async def _start(call: RequestContext[Any, Any], body: RebuildBody, note: str, said: str) -> web.Response:
-    rules = live_rules(call)
-    recipe, basis = await wished(call, body, rules), basis_text(basis_of(rules))
-    busy = call.api.catalog.rebuilds.under_way
-    if busy is not None:
-        name = public_id(busy.rebuild.definition_id)
-        detail = f"rebuild {name} is under way, and there can be one at a time: promote or discard it first"
+async def _start(call: RequestContext[Any, Any], body: RebuildBody, note: str, message: str) -> web.Response:
+    rules = active_rules(call)
+    recipe, basis = await resolve_spec(call, body, rules), basis_text(basis_of(rules))
+    in_progress = call.api.catalog.rebuilds.under_way
+    if in_progress is not None:
+        name = public_id(in_progress.rebuild.definition_id)
+        detail = f"rebuild {name} is in progress, and only one can run at a time: promote or discard it first"
         raise ApiProblem(409, "busy", detail, more={"allowed": ["promote", "discard"], "rebuild": name})
     definition_id = f"{REBUILD}{uuid4()}"
     command = StartRebuild(**envelope(call, definition_id, None), recipe=recipe_text(recipe), note=note, basis=basis)
-    return await _respond_changed(call, command, said, status=202)
+    return await _respond_changed(call, command, message, status=202)
 
 
 async def _respond_changed(
@@ -152,34 +149,30 @@ async def _respond_changed(
     return command_response(call, rebuild_id, f"/v2/rebuild/{rebuild_id}", resource, message, status)
 
 
-async def _view(call: RequestContext[Any, Any], mark: RebuildRecord) -> RebuildView:
+async def _view(call: RequestContext[Any, Any], record: RebuildRecord) -> RebuildView:
     plane = call.api.store.plane
-    progress = await plane.progress(mark.rebuild.definition_id)
+    progress = await plane.progress(record.rebuild.definition_id)
     forgotten = call.api.rules.rules.forgotten
-    return rebuild_view(mark, _in_force(call), (await plane.stage()).live, progress, forgotten)
+    return rebuild_view(record, _active_versions(call), (await plane.stage()).live, progress, forgotten)
 
 
-def _in_force(call: RequestContext[Any, Any]) -> Mapping[str, int]:
-    """Return the versions in force by stream, and those of the identity rules."""
-    return {
-        stream_of(each.definition_id) or IDENTITY_RULES: each.applied.version
-        for each in call.api.catalog.definitions
-        if each.applied
-    }
+def _active_versions(call: RequestContext[Any, Any]) -> Mapping[str, int]:
+    """Return the active versions of mappings by stream, and of the identity rules."""
+    return {stream_of(name) or IDENTITY_RULES: active.version for name, active in active_versions(call).items()}
 
 
-def _found(call: RequestContext[Any, Any]) -> RebuildRecord:
-    check_known(call)
-    name = call.path("rebuild_id")
-    found: RebuildRecord | None = call.api.catalog.rebuilds.get(f"{REBUILD}{name}")
-    if found is None:
-        raise not_found("rebuild", name)
-    return found
+def _record(call: RequestContext[Any, Any]) -> RebuildRecord:
+    check_loaded(call)
+    rebuild_id = call.path("rebuild_id")
+    record: RebuildRecord | None = call.api.catalog.rebuilds.get(f"{REBUILD}{rebuild_id}")
+    if record is None:
+        raise not_found("rebuild", rebuild_id)
+    return record
 
 
-def _expected(call: RequestContext[Any, Any], mark: RebuildRecord) -> int | None:
-    """Return the version that the client has read: how often it was reported to be ready."""
-    expected, version = expected_revision(call.request.headers), mark.rebuild.version
+def _expected(call: RequestContext[Any, Any], record: RebuildRecord) -> int | None:
+    """Return the version that the client has read: the number of comparisons."""
+    expected, version = expected_revision(call.request.headers), record.rebuild.version
     if expected not in {None, version}:
-        raise overtaken(version, "it was compared again meanwhile: look at the report again")
+        raise overtaken(version, "it was compared again meanwhile: read the report again")
     return expected

@@ -1,20 +1,19 @@
-"""How definitions look in JSON."""
+"""JSON views of definitions."""
 
 from datetime import datetime
-from typing import Any
 
 import orjson
 from pydantic import BaseModel, JsonValue
 
+from app.api.routing.responses import View
 from app.definitions.catalog import DefinitionCatalog, VersionRecord, VersionStatus
 from projections.definitions.definition import Definition
 from projections.definitions.rebuild_spec import AppliedBody
-from projections.views.json_diff import Change
 from schemas.definitions import stream_of
 
 
-class DefinitionItem(BaseModel):
-    """A definition in the list; `version` is the newest, as the ETag."""
+class DefinitionItem(View):
+    """A definition in a list; `version` is the newest one, as in the `ETag`."""
 
     id: str
     kind: str
@@ -25,8 +24,8 @@ class DefinitionItem(BaseModel):
     updated_at: datetime
 
 
-class VersionView(BaseModel):
-    """What became of a version."""
+class VersionView(View):
+    """The status of a version."""
 
     version: int
     status: VersionStatus
@@ -37,22 +36,22 @@ class VersionView(BaseModel):
 
 
 class BodyView(VersionView):
-    """A version with what it says."""
+    """A version with its body."""
 
     body: dict[str, JsonValue]
 
 
 class DefinitionView(DefinitionItem):
-    """A definition: what is in force, what is drafted, and its versions, newest first."""
+    """A definition with its active version, its draft, and the status of its versions, newest first."""
 
     applied: BodyView | None
     draft: BodyView | None
-    asked: BodyView | None  # the one that `?version=` asks for
+    requested: BodyView | None  # the version of the query
     versions: list[VersionView]
 
 
-class ChangeView(BaseModel):
-    """One difference: a JSON pointer into the new body, or into the old one for what was removed."""
+class ChangeView(View):
+    """One difference: a JSON pointer into the new body, or into the old one for a removed part."""
 
     pointer: str
     kind: str
@@ -61,52 +60,45 @@ class ChangeView(BaseModel):
 
 
 class DiffView(BaseModel):
-    """How two versions differ; version 0 says nothing."""
+    """The differences of two versions; version 0 is empty."""
 
     before: int
     after: int
     changes: list[ChangeView]
 
 
-def definition_item(found: Definition) -> DefinitionItem:
-    """Return a definition for the list."""
-    stream = stream_of(found.definition_id)
-    return DefinitionItem(
-        id=found.definition_id,
-        kind=found.definition_id if stream is None else "mapping",
+def definition_item(definition: Definition) -> DefinitionItem:
+    """Return a definition for a list."""
+    stream = stream_of(definition.definition_id)
+    return DefinitionItem.of(
+        definition,
+        id=definition.definition_id,
+        kind=definition.definition_id if stream is None else "mapping",
         stream=stream,
-        version=found.version,
-        applied_version=found.applied.version if found.applied else None,
-        draft_version=found.draft.version if found.draft else None,
-        updated_at=found.updated_at,
+        applied_version=definition.applied.version if definition.applied else None,
+        draft_version=definition.draft.version if definition.draft else None,
     )
 
 
-def definition_view(catalog: DefinitionCatalog, found: Definition, asked: BodyView | None = None) -> DefinitionView:
-    """Return a definition with all that is known of it."""
-    marks = catalog.versions(found.definition_id)
+def definition_view(
+    catalog: DefinitionCatalog, definition: Definition, requested: BodyView | None = None
+) -> DefinitionView:
+    """Return a definition with its versions."""
+    records = catalog.versions(definition.definition_id)
 
-    def shown(which: AppliedBody | None) -> BodyView | None:
-        return body_view(marks[which.version], which.body) if which else None
+    def body(version: AppliedBody | None) -> BodyView | None:
+        return body_view(records[version.version], version.body) if version else None
 
+    newest_first = sorted(records.values(), key=lambda record: -record.version)
     return DefinitionView(
-        **definition_item(found).model_dump(),
-        applied=shown(found.applied),
-        draft=shown(found.draft),
-        asked=asked,
-        versions=[VersionView(**_facts(each)) for each in sorted(marks.values(), key=lambda each: -each.version)],
+        **definition_item(definition).model_dump(),
+        applied=body(definition.applied),
+        draft=body(definition.draft),
+        requested=requested,
+        versions=[VersionView.of(record) for record in newest_first],
     )
 
 
-def body_view(mark: VersionRecord, body: str) -> BodyView:
+def body_view(record: VersionRecord, body: str) -> BodyView:
     """Return a version with its body."""
-    return BodyView(**_facts(mark), body=orjson.loads(body))
-
-
-def change_view(change: Change) -> ChangeView:
-    """Return one difference."""
-    return ChangeView(pointer=change.pointer, kind=change.kind, before=change.before, after=change.after)
-
-
-def _facts(mark: VersionRecord) -> dict[str, Any]:
-    return {name: getattr(mark, name) for name in VersionView.model_fields}
+    return BodyView.of(record, body=orjson.loads(body))

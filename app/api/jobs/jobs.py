@@ -11,7 +11,7 @@ from app.api.http.param_types import Limit, PageCursor, Text, TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.bodies import PUSHED, CreateBody, cadence_errors, canonical, configuration_errors, known_type
 from app.api.jobs.commands import find_job, job_response, send, stamped
-from app.api.jobs.ingest_progress import brought
+from app.api.jobs.ingest_progress import ingest_progress
 from app.api.jobs.views import JobDetail, JobItem, JobView, job_detail, job_item
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.responses import respond, respond_page
@@ -97,7 +97,7 @@ async def get_job(call: RequestContext[JobQuery, None]) -> web.Response:
     job_id, moment = call.path("job_id"), call.query.as_of
     job = await find_job(call, job_id)
     if moment is None:
-        view = job_detail(job, await brought(call.api, job) if job.kind == "import" else None)
+        view = job_detail(job, await ingest_progress(call.api, job) if job.kind == "import" else None)
         return respond(call, view, headers=etag(job.revision))
     then = await call.api.store.history.state_as_of(job_id, moment)
     if moment < job.created_at:

@@ -92,11 +92,11 @@ class IngestProgress(BaseModel):
     written: Annotated[int, Field(description="by all its runs")]
     mapped: Annotated[int, Field(description="of them, that their lane is through with")]
     complete: Annotated[bool, Field(description="all of them are in the profiles")]
-    unmapped: Annotated[
+    unmapped_stream: Annotated[
         str | None,
         Field(description="the job's stream, when it has no mapping: then its messages are only kept"),
     ]
-    undone_before: Annotated[
+    excluded_before: Annotated[
         datetime | None, Field(description="what came in before is undone: kept, and in no profile; null: nothing is")
     ]
 

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from app.api.collect.config import BY_TYPE, BulkQuery, config_of, said_of
 from app.api.collect.requests import collected_view
-from app.api.definitions.definitions import check_known
+from app.api.definitions.definitions import check_loaded
 from app.api.definitions.mapping_preview import FaultCount
-from app.api.definitions.rebuild_requests import live_rules
+from app.api.definitions.rebuild_requests import active_rules
 from app.api.http.param_types import TimestampText
 from app.api.http.problems import FieldError, invalid
 from app.api.http.request_body import RequestSource
@@ -71,10 +71,10 @@ ROUTES: Final = Routes("backfill", "/v2/backfill")
 )
 async def plan_backfill(call: RequestContext[PlanQuery, None]) -> web.Response:
     """Return what is known before history is sent, by a sample of it, or by what a person says of it."""
-    check_known(call)
+    check_loaded(call)
     _check_times(call.query)
     sample = await _sample(call)
-    rules, now = live_rules(call), micros(call.api.clock())
+    rules, now = active_rules(call), micros(call.api.clock())
     book = CompiledRules(rules, 0)
     found = tried(sample or BackfillSample(), book, call.query.stream, now)
     unreachable = False

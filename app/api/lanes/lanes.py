@@ -1,41 +1,41 @@
-"""Lanes over HTTP: how far each is behind, how fast it is, and pausing history. What happens now is never paused."""
+"""Lanes over HTTP: lag and throughput; pausing backfill. The real-time lane is never paused."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.api.context import Services
 from app.api.http.problems import ApiProblem, not_found
-from app.api.routing.responses import respond
+from app.api.routing.responses import View, respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.api.services.lag_monitor import UnknownLagError
 from app.lanes.pause import PAUSABLE
 from app.store.models import LaneSwitch
-from projections.views.lag import Lag, LagSample, lag_of, messages_per_second
+from projections.views.lag import LagSample, lag_of, messages_per_second
 from schemas.topics import LANES, UPDATES
 
 NEVER_PAUSED: Final = (
-    "real time can't be paused: what happens now would be missing in every answer. "
-    "To stop what comes in, pause the jobs that send it"
+    "the real-time lane cannot be paused: every response would lack the newest messages. "
+    "To stop incoming messages, pause the jobs that send them"
 )
 
 
-class StepView(BaseModel):
-    """How far the readers of one topic are behind. A record holds one message, or up to some thousands of them."""
+class StepView(View):
+    """The lag of the consumers of one topic. A record holds one message, or a batch of up to some thousands."""
 
     topic: str
-    behind: Annotated[int, Field(description="records that wait, by offsets")]
+    behind: Annotated[int, Field(description="lag in records, by offsets")]
     records_per_second: Annotated[float | None, Field(description="over the last minute")]
-    eta_seconds: Annotated[float | None, Field(description="until nothing waits; null: unknown, or it doesn't move")]
-    waiting_since: Annotated[datetime | None, Field(description="when the oldest that waits came in")]
+    eta_seconds: Annotated[float | None, Field(description="until caught up; null: unknown, or no progress")]
+    waiting_since: Annotated[datetime | None, Field(description="arrival of the oldest unprocessed record")]
 
 
-class PartitionView(BaseModel):
-    """How far the reader of one partition is behind. Position and end are offsets."""
+class PartitionView(View):
+    """The lag of the consumer of one partition. Position and end are offsets."""
 
     partition: int
     position: int
@@ -45,19 +45,19 @@ class PartitionView(BaseModel):
 
 
 class StepDetail(StepView):
-    """The same, with its partitions."""
+    """The lag of the consumers of one topic, with its partitions."""
 
     partitions: list[PartitionView]
 
 
-class LaneView(BaseModel):
-    """One lane: raw messages are mapped first, and what they say is taken up by the profiles then."""
+class LaneView(View):
+    """One lane: raw messages are mapped, then applied to profiles."""
 
     name: str
     paused: bool
-    switched_by: Annotated[str | None, Field(description="who paused it last, or let it go on")]
+    switched_by: Annotated[str | None, Field(description="user who paused or resumed it last")]
     switched_at: datetime | None
-    messages_per_second: Annotated[float | None, Field(description="that are mapped, over the last minute")]
+    messages_per_second: Annotated[float | None, Field(description="messages mapped, over the last minute")]
     mapping: StepView
     profiles: StepView
 
@@ -69,53 +69,53 @@ class LaneDetail(LaneView):
     profiles: StepDetail
 
 
+L = TypeVar("L", bound=LaneView)
+
 ROUTES: Final = Routes("lanes", "/v2/lane")
-LANE: Final = ResponseSpec("how it is", LaneView)
+LANE: Final = ResponseSpec("the lane", LaneView)
 
 
-@ROUTES("GET", "", "How far each lane is behind, and how fast it is", ResponseSpec("how it is", list[LaneView]))
+@ROUTES("GET", "", "List the lag and throughput of each lane", ResponseSpec("every lane", list[LaneView]))
 async def list_lanes(call: RequestContext[Query, None]) -> web.Response:
-    """Return how every lane is."""
+    """Return every lane."""
     samples, switches = await _samples(call.api), await call.api.store.lanes.switches()
-    return respond(call, [LaneView(**_lane(name, samples, switches)) for name in LANES])
+    return respond(call, [_lane(LaneView, name, samples, switches) for name in LANES])
 
 
-@ROUTES(
-    "GET", "/{lane}", "How far a lane is behind, by partition", ResponseSpec("how it is", LaneDetail), problems=(404,)
-)
+@ROUTES("GET", "/{lane}", "Show the lag of a lane, by partition", ResponseSpec("the lane", LaneDetail), problems=(404,))
 async def get_lane(call: RequestContext[Query, None]) -> web.Response:
-    """Return how a lane is, by partition."""
-    name = _known(call)
+    """Return a lane, by partition."""
+    name = _lane_name(call)
     samples, switches = await _samples(call.api), await call.api.store.lanes.switches()
-    return respond(call, LaneDetail(**_lane(name, samples, switches)))
+    return respond(call, _lane(LaneDetail, name, samples, switches))
 
 
 @ROUTES("POST", "/{lane}/pause", "Pause the backfill lane", LANE, problems=(404, 409))
 async def pause_lane(call: RequestContext[Query, None]) -> web.Response:
-    """Pause a lane; it stops within two seconds, wherever it runs, and stays paused until it is resumed."""
-    return await _switched(call, paused=True)
+    """Pause a lane in every process within two seconds, until it is resumed."""
+    return await _switch(call, paused=True)
 
 
-@ROUTES("POST", "/{lane}/resume", "Let the backfill lane go on", LANE, problems=(404, 409))
+@ROUTES("POST", "/{lane}/resume", "Resume the backfill lane", LANE, problems=(404, 409))
 async def resume_lane(call: RequestContext[Query, None]) -> web.Response:
-    """Let a lane go on."""
-    return await _switched(call, paused=False)
+    """Resume a lane."""
+    return await _switch(call, paused=False)
 
 
-async def _switched(call: RequestContext[Query, None], *, paused: bool) -> web.Response:
-    name = _known(call)
+async def _switch(call: RequestContext[Query, None], *, paused: bool) -> web.Response:
+    name = _lane_name(call)
     if name not in PAUSABLE:
         raise ApiProblem(409, "never_paused", NEVER_PAUSED, more={"allowed": []})
     store = call.api.store.lanes
     await store.switch(name, LaneSwitch(paused, f"user:{call.caller.name}", call.api.clock()))
-    samples, switches = await _samples(call.api), await store.switches()
-    return respond(call, LaneView(**_lane(name, samples, switches)), message="paused" if paused else "resumed")
+    lane = _lane(LaneView, name, await _samples(call.api), await store.switches())
+    return respond(call, lane, message="paused" if paused else "resumed")
 
 
-def _known(call: RequestContext[Any, Any]) -> str:
+def _lane_name(call: RequestContext[Any, Any]) -> str:
     name = call.path("lane")
     if name not in LANES:
-        raise not_found("lane", name, f"; there are {' and '.join(LANES)}")
+        raise not_found("lane", name, f"; lanes: {', '.join(LANES)}")
     return name
 
 
@@ -126,33 +126,34 @@ async def _samples(api: Services) -> Sequence[LagSample]:
         raise ApiProblem(503, "unknown_lag", str(error), headers={"Retry-After": "2"}) from error
 
 
-def _lane(name: str, samples: Sequence[LagSample], switches: Mapping[str, LaneSwitch]) -> dict[str, Any]:
+def _lane(view: type[L], name: str, samples: Sequence[LagSample], switches: Mapping[str, LaneSwitch]) -> L:
     switch = switches.get(name)
     paused = switch is not None and switch.paused
-    mapping, profiles = LANES[name].name, UPDATES[name].name
-    step = _step(mapping, lag_of(samples, mapping))
-    return {
-        "name": name,
-        "paused": paused,
-        "switched_by": switch and switch.by,
-        "switched_at": switch and switch.at,
-        "messages_per_second": messages_per_second(samples, name),
-        "mapping": step | {"eta_seconds": None} if paused and step["behind"] else step,
-        "profiles": _step(profiles, lag_of(samples, profiles)),
-    }
+    mapping, profiles = _step(samples, LANES[name].name), _step(samples, UPDATES[name].name)
+    return view.model_validate(
+        {
+            "name": name,
+            "paused": paused,
+            "switched_by": switch and switch.by,
+            "switched_at": switch and switch.at,
+            "messages_per_second": messages_per_second(samples, name),
+            "mapping": mapping | {"eta_seconds": None} if paused and mapping["behind"] else mapping,
+            "profiles": profiles,
+        }
+    )
 
 
-def _step(topic: str, lag: Lag) -> dict[str, Any]:
-    return {"topic": topic, **asdict(lag)}
+def _step(samples: Sequence[LagSample], topic: str) -> dict[str, Any]:
+    return {"topic": topic, **asdict(lag_of(samples, topic))}
 
 
 def set_lane_metrics(api: Services, samples: Sequence[LagSample], switches: Mapping[str, LaneSwitch]) -> None:
-    """Set what Prometheus reads of the lanes."""
+    """Set the lane metrics for Prometheus."""
     metrics, now = api.metrics, api.clock()
     for name in LANES:
-        lane = _lane(name, samples, switches)
-        metrics.lane_paused.labels(name).set(lane["paused"])
-        for step in ("mapping", "profiles"):
-            since = lane[step]["waiting_since"]
-            metrics.lane_behind.labels(name, step).set(lane[step]["behind"])
-            metrics.lane_waiting.labels(name, step).set(max(0.0, (now - since).total_seconds()) if since else 0)
+        lane = _lane(LaneView, name, samples, switches)
+        metrics.lane_paused.labels(name).set(lane.paused)
+        for title, step in (("mapping", lane.mapping), ("profiles", lane.profiles)):
+            lag_seconds = max(0.0, (now - step.waiting_since).total_seconds()) if step.waiting_since else 0
+            metrics.lane_lag_records.labels(name, title).set(step.behind)
+            metrics.lane_lag_seconds.labels(name, title).set(lag_seconds)

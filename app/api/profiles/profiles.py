@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import Field
 
 from app.api.definitions.commands import envelope, send
-from app.api.definitions.rebuild_requests import live_rules
+from app.api.definitions.rebuild_requests import active_rules
 from app.api.http.param_types import TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.ingest_progress import UPDATE_TOPICS
@@ -108,7 +108,7 @@ async def forget_profile(call: RequestContext[Query, None]) -> web.Response:
     await _drop(call, look, identities, micros(at), more)
     if not arrived:
         raise _not_dropped(f"the profiles are behind, and more of the person may be on its way to them{more}")
-    if live_rules(call).generation != look.generation:
+    if active_rules(call).generation != look.generation:
         raise _not_dropped(f"what was rebuilt goes live at this moment, and may know more identities of them{more}")
     view = ForgottenView(at=at, identities=len(identities), key_hashes=hashes, complete=complete)
     return respond(call, view, message="forgotten" if proof else "accepted; it holds as soon as it is visible")

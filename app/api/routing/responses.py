@@ -1,13 +1,25 @@
-"""Good answers: `{data, status, message, request_id}`, and pages with a `Link`. Knows nothing of errors."""
+"""Success responses: views of domain values, the envelope `{data, status, message, request_id}`, and pages of lists."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from app.api.routing.routes import RequestContext
+
+
+class View(BaseModel):
+    """The JSON form of a domain value, read from its attributes of the same names."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    @classmethod
+    def of(cls, source: object, **computed: Any) -> Self:
+        """Return the view of a value; `computed` are the fields that it lacks or has in another form."""
+        values = {name: getattr(source, name) for name in cls.model_fields if name not in computed}
+        return cls.model_validate(values | computed)
 
 
 def respond(
@@ -30,16 +42,16 @@ def respond(
 
 
 def web_json(value: Any) -> web.Response:
-    """Return plain JSON, where a standard says what it looks like."""
+    """Return JSON without the envelope, where a standard defines its form."""
     return web.Response(body=orjson.dumps(value), content_type="application/json")
 
 
 def respond_page(call: RequestContext[Any, Any], items: Sequence[Any], next_cursor: str | None) -> web.Response:
-    """Return a page of a list; the next one is behind `next_cursor`, also as a `Link` header (RFC 8288)."""
+    """Return a page of a list; `next_cursor`, also as a `Link` header (RFC 8288), leads to the next page."""
     headers = {}
     if next_cursor is not None:
-        there = call.request.rel_url.update_query(cursor=next_cursor)
-        headers["Link"] = f'<{there}>; rel="next"'
+        url = call.request.rel_url.update_query(cursor=next_cursor)
+        headers["Link"] = f'<{url}>; rel="next"'
     return respond(call, list(items), headers=headers, more={"next_cursor": next_cursor})
 
 

@@ -19,8 +19,8 @@ class Metrics:
     visible_seconds: Histogram
     listeners: Gauge
     listeners_dropped: Counter
-    lane_behind: Gauge
-    lane_waiting: Gauge
+    lane_lag_records: Gauge
+    lane_lag_seconds: Gauge
     lane_paused: Gauge
     jobs: Gauge = field(repr=False)
 
@@ -49,15 +49,15 @@ def new_measures() -> Metrics:
         listeners_dropped=Counter(
             "entrepot_api_event_listeners_dropped", "Clients dropped because they read too slowly", registry=registry
         ),
-        lane_behind=Gauge(
-            "entrepot_lane_behind_records", "Records that wait, by lane and step", ("lane", "step"), registry=registry
+        lane_lag_records=Gauge(
+            "entrepot_lane_lag_records", "Unprocessed records, by lane and step", ("lane", "step"), registry=registry
         ),
-        lane_waiting=Gauge(
-            "entrepot_lane_waiting_seconds",
-            "Since when the oldest record waits, by lane and step",
+        lane_lag_seconds=Gauge(
+            "entrepot_lane_lag_seconds",
+            "Age of the oldest unprocessed record in seconds, by lane and step",
             ("lane", "step"),
             registry=registry,
         ),
-        lane_paused=Gauge("entrepot_lane_paused", "Whether people have paused a lane", ("lane",), registry=registry),
+        lane_paused=Gauge("entrepot_lane_paused", "Whether a lane is paused", ("lane",), registry=registry),
         jobs=Gauge("entrepot_jobs", "Jobs by status", ("status",), registry=registry),
     )

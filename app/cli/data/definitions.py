@@ -63,7 +63,7 @@ async def show_definition(session: Session, definition_id: str, version: int | N
     if session.output != "table":
         click.echo(serialized(definition, session.output))
         return
-    shown = definition["asked"] or definition["applied"] or definition["draft"]
+    shown = definition["requested"] or definition["applied"] or definition["draft"]
     print_facts(
         {
             "id": definition["id"],

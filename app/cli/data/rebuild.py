@@ -153,9 +153,9 @@ async def start(
         "streams": streams,
         "since": since,
         "until": until,
-        "without": [await _job(session, job) for job in exclude_job],
-        "with": [await _job(session, job) for job in include_job],
-        "former": previous,
+        "exclude_jobs": [await _job(session, job) for job in exclude_job],
+        "include_jobs": [await _job(session, job) for job in include_job],
+        "previous": previous,
         "note": note,
     }
     body |= {name: value for name, value in options.items() if value}

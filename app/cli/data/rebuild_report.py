@@ -23,13 +23,13 @@ PHASES: Final = {
 }
 WORDS: Final = {
     "unchanged": "unchanged",
-    "other_evidence": "same values, different source messages",
+    "evidence_changed": "same values, different source messages",
     "changed": "changed values or identities",
     "added": "added",
     "removed": "removed",
     "split": "split",
     "merged": "merged",
-    "moving": "changing during the comparison, skipped",
+    "changing": "changing during the comparison, skipped",
 }
 PARTS: Final = {
     "changed": ("before", "after"),
@@ -123,8 +123,8 @@ def _print_status(rebuild: Mapping[str, Any]) -> None:
 def print_report(report: Mapping[str, Any]) -> None:
     """Print a report of the API."""
     compared = moment(report["compared_at"])
-    if report["not_compared"]:
-        print_facts({"compared": f"skipped: {report['not_compared']}"})
+    if report["skipped_reason"]:
+        print_facts({"compared": f"skipped: {report['skipped_reason']}"})
         return
     sides = {
         name: f"{_profiles(report[name]['profiles'])}, digest {report[name]['digest']}" for name in ("live", "rebuilt")

@@ -24,14 +24,14 @@ def _names(counts: Mapping[str, int]) -> str:
 
 def _range(row: Mapping[str, Any]) -> str:
     numbers = f"{cell(row['smallest'])} to {cell(row['largest'])}" if row["smallest"] is not None else ""
-    texts = _characters(row["shortest"], row["longest"]) if row["shortest"] is not None else ""
+    texts = _characters(row["min_length"], row["max_length"]) if row["min_length"] is not None else ""
     return ", ".join(part for part in (numbers, texts) if part)
 
 
-def _characters(shortest: int, longest: int) -> str:
-    if shortest == longest:
-        return "1 character" if longest == 1 else f"{cell(longest)} characters"
-    return f"{cell(shortest)} to {cell(longest)} characters"
+def _characters(least: int, most: int) -> str:
+    if least == most:
+        return "1 character" if most == 1 else f"{cell(most)} characters"
+    return f"{cell(least)} to {cell(most)} characters"
 
 
 STREAMS: Final = (
@@ -46,7 +46,7 @@ FIELDS: Final = (
     Column("field", lambda row: row["name"], shrinks=True),
     Column("fill", lambda row: _percent(row["fill"]), right=True),
     Column("types", lambda row: _names(row["types"]), wraps=8),
-    Column("patterns", lambda row: _names(row["looks"]), wraps=15),
+    Column("patterns", lambda row: _names(row["patterns"]), wraps=15),
     Column("distinct", lambda row: row["distinct"], right=True),
     Column("range", _range, drop=2),
     Column("last seen", lambda row: moment(row["last_seen"]), drop=1),
@@ -84,7 +84,7 @@ async def show_stream(session: Session, stream: str) -> None:
             "messages": ", ".join(f"{lane['count']:,} {lane['lane']}" for lane in detail["lanes"]),
             "newest message": moment(detail["last_message_at"]),
             "last arrival": moment(detail["last_arrival_at"]),
-            "sampled": f"{detail['looked']:,} messages",
+            "sampled": f"{detail['sampled']:,} messages",
             "more fields": f"about {detail['more_fields']:,}, not shown" if detail["more_fields"] else "",
         }
     )
@@ -108,7 +108,7 @@ async def suggest_mapping(session: Session, stream: str, identity: bool) -> None
         click.echo(serialized(suggestion["identity" if identity else "mapping"], "json"))
         return
     if not identity:
-        click.echo(f"# from {suggestion['looked']:,} messages")
+        click.echo(f"# from {suggestion['sampled']:,} messages")
         for reason in suggestion["reasons"]:
             click.echo(f"# {visible(reason['pointer'])}: {visible(reason['text'])}")
     click.echo(serialized(suggestion["identity" if identity else "mapping"], "yaml"))

@@ -87,13 +87,15 @@ async def wait_ingested(session: Session, job_id: str, lane: str) -> None:
             warned = paused
             update(progress["mapped"], progress["written"], ingest_progress(progress))
             await asyncio.sleep(INGEST_POLL_INTERVAL_SECONDS)
-    if progress["unmapped"]:
+    if progress["unmapped_stream"]:
         click.echo(visible(ingest_progress(progress)), err=True)
 
 
 def ingest_progress(progress: Mapping[str, Any]) -> str:
     """Describe the ingest progress of a job in one line, and whether it was undone."""
-    undone = f"; messages before {moment(progress['undone_before'])} are undone" if progress["undone_before"] else ""
+    undone = (
+        f"; messages before {moment(progress['excluded_before'])} are undone" if progress["excluded_before"] else ""
+    )
     return _stage(progress) + undone
 
 
@@ -102,8 +104,8 @@ def _stage(progress: Mapping[str, Any]) -> str:
     if not written:
         return ""
     messages = "the message" if written == 1 else f"all {written:,} messages"
-    if progress["complete"] and progress["unmapped"]:
-        return f"{messages} stored; stream {progress['unmapped']} has no mapping, so no profiles were updated"
+    if progress["complete"] and progress["unmapped_stream"]:
+        return f"{messages} stored; stream {progress['unmapped_stream']} has no mapping, so no profiles were updated"
     if progress["complete"]:
         return f"{messages} applied to profiles"
     share = f" ({100 * mapped // written} %)" if mapped < written else "; waiting for profiles"

@@ -92,7 +92,7 @@ async def test_versions_are_kept_and_compared(client: Client) -> None:
         (2, "discarded"),
         (1, "applied"),
     ]
-    assert found["asked"]["body"] == mapping()
+    assert found["requested"]["body"] == mapping()
     changes = (await client.get(path(stream, "/diff")))["changes"]
     assert [(each["pointer"], each["kind"]) for each in changes] == [
         ("/attributes/0/merge", "changed"),

@@ -19,7 +19,7 @@ async def test_a_job_that_was_made_is_there_at_once(client: Client) -> None:
     assert (job["status"], job["name"], job["run"]) == ("Running", "made", 1)
     looked = await client.get(made.headers["Location"])
     assert looked == job | {
-        "profiles": {"written": 0, "mapped": 0, "complete": True, "unmapped": "people", "undone_before": None}
+        "profiles": {"written": 0, "mapped": 0, "complete": True, "unmapped_stream": "people", "excluded_before": None}
     }
     assert job["id"] in {each["id"] for each in await client.get("/v2/job?search=made")}
     assert [each["kind"] for each in await client.get(f"/v2/job/{job['id']}/logs")] == ["Started", "Created"]

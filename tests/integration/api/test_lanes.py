@@ -99,8 +99,8 @@ async def test_an_upload_is_followed_until_it_is_in_the_profiles(port: Port, tmp
         "written": ROWS,
         "mapped": ROWS,
         "complete": True,
-        "unmapped": None,
-        "undone_before": None,
+        "unmapped_stream": None,
+        "excluded_before": None,
     }
     for each in (0, ROWS - 1):
         assert (await port.client.ask("GET", f"/v2/profile/id:{each}")).status == 200, "now, not in a moment"
@@ -140,10 +140,16 @@ async def test_a_paused_lane_waits_through_a_restart_and_follows_the_rules_meanw
     assert (lane["mapping"]["behind"] > 0, lane["mapping"]["eta_seconds"], lane["paused"]) == (True, None, True)
     assert lane["mapping"]["waiting_since"] > paused["switched_at"]
     job = await client.get(f"/v2/job/{upload}")
-    assert job["profiles"] == {"written": ROWS, "mapped": 0, "complete": False, "unmapped": None, "undone_before": None}
+    assert job["profiles"] == {
+        "written": ROWS,
+        "mapped": 0,
+        "complete": False,
+        "unmapped_stream": None,
+        "excluded_before": None,
+    }
     measures = (await client.ask("GET", "/metrics")).body.decode()
     assert 'entrepot_lane_paused{lane="backfill"} 1.0' in measures
-    assert 'entrepot_lane_behind_records{lane="realtime",step="mapping"}' in measures
+    assert 'entrepot_lane_lag_records{lane="realtime",step="mapping"}' in measures
     code, said = await entrepot(port, "lane", "list")
     assert (code, "Paused" in said) == (0, True), said
     code, said = await entrepot(port, "lane", "resume", "backfill")

@@ -66,14 +66,14 @@ async def shown(client: Client, path: str, holds: Callable[[Any], bool]) -> Any:
 async def test_from_messages_to_fields_to_a_mapping_to_profiles(plane: tuple[Service, Client]) -> None:
     running, client = plane
     await collect(client, "shop", *SHOP[:3])
-    await shown(client, "/v2/stream/shop", lambda each: each["looked"] == 3)
+    await shown(client, "/v2/stream/shop", lambda each: each["sampled"] == 3)
     await collect(client, "shop", *SHOP[3:])
-    stream = await shown(client, "/v2/stream/shop", lambda each: each["looked"] >= 50)
+    stream = await shown(client, "/v2/stream/shop", lambda each: each["sampled"] >= 50)
     assert stream["count"] == len(SHOP)
     fields = {each["name"]: each for each in stream["fields"]}
     assert list(fields) == sorted(SHOP[0])
-    assert (fields["customer_id"]["types"], fields["customer_id"]["fill"]) == ({"integer": stream["looked"]}, 1)
-    assert fields["email"]["looks"] == {"email": stream["looked"]}
+    assert (fields["customer_id"]["types"], fields["customer_id"]["fill"]) == ({"integer": stream["sampled"]}, 1)
+    assert fields["email"]["patterns"] == {"email": stream["sampled"]}
     assert 0.2 < fields["coupon"]["fill"] < 0.3
     assert fields["city"]["last_seen"] == stream["last_message_at"]
 

@@ -84,7 +84,7 @@ async def test_a_bad_upload_is_undone_and_what_is_undone_next_takes_nothing_back
     rebuild = started.data
     assert (started.status, started.headers["Location"]) == (202, f"/v2/rebuild/{rebuild['id']}")
     assert (rebuild["status"], rebuild["started_by"], rebuild["generation"]) == ("under_way", "user:admin", None)
-    assert [each["job_id"] for each in rebuild["recipe"]["left_out"]] == [bad]
+    assert [each["job_id"] for each in rebuild["recipe"]["excluded"]] == [bad]
     assert any(each.startswith(f"without what job {bad} brought before ") for each in rebuild["recipe"]["in_words"])
     again = await client.ask("POST", "/v2/rebuild", {})
     assert (again.status, again.body["code"], again.body["rebuild"]) == (409, "busy", rebuild["id"])
@@ -102,12 +102,12 @@ async def test_a_bad_upload_is_undone_and_what_is_undone_next_takes_nothing_back
     assert ready["progress"]["phase"] in {"comparing", "keeping_up"}
     assert ready["progress"]["messages"] == 4
     assert await known(port, "ada") == {"city": "Atlantis", "visits": 2}, "nothing changes before it is promoted"
-    assert (await client.get(f"/v2/job/{bad}"))["profiles"]["undone_before"] is None
+    assert (await client.get(f"/v2/job/{bad}"))["profiles"]["excluded_before"] is None
     await promoted(port, rebuild)
     assert await known(port, "ada") == {"city": "Graz", "visits": 1}
     assert await known(port, "nobody") == {}
-    (undone,) = rebuild["recipe"]["left_out"]
-    assert (await client.get(f"/v2/job/{bad}"))["profiles"]["undone_before"] == undone["before"]
+    (undone,) = rebuild["recipe"]["excluded"]
+    assert (await client.get(f"/v2/job/{bad}"))["profiles"]["excluded_before"] == undone["before"]
 
     mended = b"id,city\nada,Linz\n"
     await client.ask("POST", "/collect/json/people", {"id": "eve", "city": "Wels"})
@@ -129,7 +129,7 @@ async def test_a_bad_upload_is_undone_and_what_is_undone_next_takes_nothing_back
         port, "rebuild", "start", "--previous", "--note", "it was right", "--wait", "-o", "json"
     )
     assert code == 0, said
-    assert [each["job_id"] for each in orjson.loads(said)["recipe"]["left_out"]] == [bad]
+    assert [each["job_id"] for each in orjson.loads(said)["recipe"]["excluded"]] == [bad]
     await promoted(port, orjson.loads(said))
     assert await known(port, "eve") == {"city": "Wels", "visits": 2}
     code, said = await entrepot(port, "rebuild", "list")
@@ -179,9 +179,9 @@ async def test_other_rules_are_tried_on_all_history_and_discarded_or_kept(port: 
         ({"streams": ["people", "clicks"]}, "/streams/1", "no_mapping"),
         ({"streams": [], "mappings": {"people": 1}}, "/mappings/people", "other_stream"),
         ({"since": "2026-02-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"}, "/since", "bad_range"),
-        ({"without": ["no-such-job"]}, "/without/0", "no_such_job"),
-        ({"with": ["no-such-job"]}, "/with/0", "not_left_out"),
-        ({"former": True, "since": None}, "", "value_error"),
+        ({"exclude_jobs": ["no-such-job"]}, "/exclude_jobs/0", "no_such_job"),
+        ({"include_jobs": ["no-such-job"]}, "/include_jobs/0", "not_excluded"),
+        ({"previous": True, "since": None}, "", "value_error"),
         ({"until": "tomorrow"}, "/until", "value_error"),
     ],
 )

@@ -47,17 +47,17 @@ async def test_a_stream_shows_its_lanes_and_fields(house: House) -> None:
     await seen(house, stream, "realtime", 500, [{"id": 1, "who": {"email": "a@b.example"}}, {"id": 2.5, "who": None}])
     await seen(house, stream, "backfill", 50, [{"id": 3, "note": ""}, {"id": "4"}])
     found = await house.client.get(path(stream))
-    assert (found["stream"], found["count"], found["looked"], found["more_fields"]) == (stream, 550, 4, 0)
+    assert (found["stream"], found["count"], found["sampled"], found["more_fields"]) == (stream, 550, 4, 0)
     assert [(each["lane"], each["count"]) for each in found["lanes"]] == [("backfill", 50), ("realtime", 500)]
     fields = {each["name"]: each for each in found["fields"]}
     assert list(fields) == ["id", "note", "who", "who.email"]
     assert fields["id"] == {
-        "name": "id", "path": ["id"], "fill": 1, "seen": 4, "nulls": 0, "distinct": 4, "looks": {"integer": 1},
+        "name": "id", "path": ["id"], "fill": 1, "seen": 4, "nulls": 0, "distinct": 4, "patterns": {"integer": 1},
         "types": {"integer": 2, "number": 1, "string": 1}, "last_seen": "1970-01-01T00:00:00.000007Z",
-        "shortest": 1, "longest": 1, "smallest": 1, "largest": 3,
+        "min_length": 1, "max_length": 1, "smallest": 1, "largest": 3,
     }  # fmt: skip
     assert (fields["who"]["fill"], fields["who"]["nulls"], fields["who"]["seen"]) == (0.25, 1, 2)
-    assert (fields["note"]["fill"], fields["note"]["looks"]) == (0, {"blank": 1})
+    assert (fields["note"]["fill"], fields["note"]["patterns"]) == (0, {"blank": 1})
     assert fields["who.email"]["path"] == ["who", "email"]
     async with as_caller(house.client.url, None) as nobody:
         assert (await nobody.ask("GET", path(stream))).status == 401
@@ -67,7 +67,7 @@ async def test_what_is_not_there_is_not_found(house: House) -> None:
     quiet = f"quiet {uuid4().hex[:8]}"
     await seen(house, quiet, "realtime", 5, [])
     found = await house.client.get(path(quiet))
-    assert (found["count"], found["looked"], found["fields"]) == (5, 0, [])
+    assert (found["count"], found["sampled"], found["fields"]) == (5, 0, [])
     for where, code in (
         (path("nobody's"), "no_such_stream"),
         (path("nobody's", "/suggestion"), "no_such_stream"),

@@ -20,7 +20,7 @@ BACKFILL = {
     "name": "backfill", "paused": True, "switched_by": "user:ada", "switched_at": AT, "messages_per_second": 45_678.9,
     "mapping": BUSY | PARTITIONS, "profiles": IDLE | PARTITIONS,
 }  # fmt: skip
-HOW_FAR = {"unmapped": None, "undone_before": None}
+HOW_FAR = {"unmapped_stream": None, "excluded_before": None}
 REALTIME = BACKFILL | {"name": "realtime", "paused": False, "switched_by": None, "mapping": IDLE}
 
 
@@ -34,7 +34,7 @@ class Lanes(ApiClient):
             {
                 "status": status,
                 "profiles": HOW_FAR
-                | {"written": written, "mapped": mapped, "complete": complete, "unmapped": "visits"},
+                | {"written": written, "mapped": mapped, "complete": complete, "unmapped_stream": "visits"},
             }
             for status, written, mapped, complete in (
                 ("Running", 0, 0, True),
@@ -136,7 +136,7 @@ def test_how_far_a_job_is_in_a_line(written: int, mapped: int, complete: bool, s
 
 
 def test_what_was_undone_is_not_told_as_if_it_counted() -> None:
-    undone = HOW_FAR | {"written": 2, "mapped": 2, "complete": True, "undone_before": "2026-11-25T10:00:00Z"}
+    undone = HOW_FAR | {"written": 2, "mapped": 2, "complete": True, "excluded_before": "2026-11-25T10:00:00Z"}
     assert re.fullmatch(
         r"all 2 messages applied to profiles; messages before 2026-11-25 \d\d:00:00 \S+ are undone",
         ingest_progress(undone),

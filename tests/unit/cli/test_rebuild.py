@@ -21,7 +21,7 @@ PROGRESS = {
 }  # fmt: skip
 REPORT = {
     "compared_at": AT,
-    "not_compared": None,
+    "skipped_reason": None,
     "equal": False,
     "live": {"profiles": 1_234_570, "digest": "a" * 32},
     "rebuilt": {"profiles": 1_234_569, "digest": "b" * 32},
@@ -94,7 +94,7 @@ async def test_a_report_says_what_becomes_of_profiles(capsys: pytest.CaptureFixt
     assert 'email:ada\\x1b[31m@example.com  cookie:1; city: Linz, tags: ["a"]  city: Graz, tags: —' in said
     assert "spent: 7" in said
     assert "cookie:1, cookie:2" in said
-    print_report({"compared_at": AT, "not_compared": "nobody answers"})
+    print_report({"compared_at": AT, "skipped_reason": "nobody answers"})
     assert capsys.readouterr().out == "compared  skipped: nobody answers\n"
     await asked(Rebuilds([PROMOTED | {"report": None}]), show_rebuild, rebuild=None)
     assert "the report has expired" in capsys.readouterr().out
@@ -110,7 +110,7 @@ async def test_what_is_started_is_waited_for(capsys: pytest.CaptureFixture[str])
     api = Rebuilds([], [REBUILD, READY])
     assert await asked(api, start, **wish, wait=True) == 0
     assert api.sent == [
-        ("/v2/rebuild", {"mappings": {"a=b": 2}, "since": None, "until": AT, "without": ["some-upload"]})
+        ("/v2/rebuild", {"mappings": {"a=b": 2}, "since": None, "until": AT, "exclude_jobs": ["some-upload"]})
     ]
     assert "status      ready" in capsys.readouterr().out
     assert await asked(Rebuilds([], [READY | {"status": "discarded"}]), start, **wish, wait=True) == 1

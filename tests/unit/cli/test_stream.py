@@ -12,22 +12,23 @@ from app.cli.session import Session
 
 AT = "2026-11-25T02:29:39Z"
 HOSTILE = "odd\nname: [\x1b[31m\u2028"
-TEXTS = {"smallest": None, "largest": None, "shortest": 2, "longest": 6, "nulls": 0, "last_seen": AT}
+TEXTS = {"smallest": None, "largest": None, "min_length": 2, "max_length": 6, "nulls": 0, "last_seen": AT}
 FIELDS = [
-    TEXTS | {"name": "tailnum", "fill": 0.9967, "types": {"string": 54}, "looks": {}, "distinct": 1_352},
+    TEXTS | {"name": "tailnum", "fill": 0.9967, "types": {"string": 54}, "patterns": {}, "distinct": 1_352},
     TEXTS
     | {"name": "address.city of birth", "fill": 0.001, "types": {"string": 3, "integer": 5, "array": 1}}
-    | {"smallest": 0.5, "largest": 1_400, "looks": {"integer": 2, "timestamp": 3, "email": 1}, "distinct": 4_500_000},
-    TEXTS | {"name": HOSTILE, "fill": 1, "types": {"boolean": 1}, "looks": {}, "distinct": 0, "shortest": None},
+    | {"smallest": 0.5, "largest": 1_400, "patterns": {"integer": 2, "timestamp": 3, "email": 1}}
+    | {"distinct": 4_500_000},
+    TEXTS | {"name": HOSTILE, "fill": 1, "types": {"boolean": 1}, "patterns": {}, "distinct": 0, "min_length": None},
 ]  # fmt: skip
 LANES = [{"stream": "flights", "lane": lane, "count": 2_699, "bytes": 1} for lane in ("backfill", "realtime")]
 STREAM = {
     "stream": "flights", "count": 5_398, "bytes": 2, "last_message_at": AT, "last_arrival_at": AT, "lanes": LANES,
-    "looked": 54, "fields": FIELDS, "more_fields": 93_000,
+    "sampled": 54, "fields": FIELDS, "more_fields": 93_000,
 }  # fmt: skip
 MAPPING = {"identities": [{"field": HOSTILE, "kind": "odd"}], "attributes": [], "timestamp": None}
 SUGGESTION = {
-    "mapping": MAPPING, "identity": {"kinds": [{"kind": "odd", "rank": 0}]}, "looked": 54,
+    "mapping": MAPPING, "identity": {"kinds": [{"kind": "odd", "rank": 0}]}, "sampled": 54,
     "reasons": [{"pointer": "/identities/0", "text": f"`{HOSTILE}` is in 100 % of 54 messages"}],
 }  # fmt: skip
 
