@@ -1,0 +1,29 @@
+"""The memory cluster keeps the contract of the Kafka port."""
+
+import pytest
+from aiokafka import TopicPartition
+
+from app.kafka.memory.cluster import MemoryCluster
+from tests.kafka_contract import *  # noqa: F403  # the tests
+
+
+@pytest.fixture
+def cluster() -> MemoryCluster:
+    return MemoryCluster()
+
+
+@pytest.fixture
+def make_topic(cluster: MemoryCluster) -> MakeTopic:  # noqa: F405
+    async def make(name: str, partitions: int = 1) -> str:
+        cluster.create_topic(name, partitions)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def delete_records(cluster: MemoryCluster) -> DeleteRecords:  # noqa: F405
+    async def delete(partition: TopicPartition, before: int) -> None:
+        cluster.delete_records(partition, before)
+
+    return delete
