@@ -1,4 +1,4 @@
-"""`entrepot views rebuild`: fills the read store again from `jobs.events`, beside the live views, then swaps."""
+"""`entrepot views rebuild`: rebuilds the read models from `jobs.events`, beside the live ones, then swaps."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,21 +17,21 @@ BATCH: Final = 1_000
 
 _log = logging.getLogger(__name__)
 
-OnProgress = Callable[[int, int, int], None]  # partition, offset reached, offset of the end
+OnProgress = Callable[[int, int, int], None]  # partition, offset reached, end offset
 
 
 async def rebuild_views(settings: Settings, on_progress: OnProgress) -> int:
     """Rebuild, swap, and return how many events were read; readers keep the old views until then.
 
     Raises:
-        BehindError: the views have more than the log has; they are those of another cluster.
+        BehindError: the views are ahead of the log; they are those of another cluster.
 
     """
     store = await ReadStore.open(settings.database())
     try:
         rebuild = await store.views.begin_rebuild()
         count = 0
-        while True:  # it ends: where this has caught up, the projector feeds both
+        while True:  # ends, because the projector applies events to both once this has caught up
             before = count
             for partition in range(settings.partitions):
                 count += await _catch_up(KafkaCluster(settings.bootstrap_servers), rebuild, partition, on_progress)
@@ -47,24 +47,24 @@ async def rebuild_views(settings: Settings, on_progress: OnProgress) -> int:
 
 
 async def heal_views(settings: Settings, group: str, applied: Sequence[int]) -> None:
-    """Rebuild the views when they lack events that the group has committed, as when their database was lost.
+    """Rebuild the views when they lack events that the group has committed, as after the loss of the database.
 
-    `applied` is the store's next offset of each partition, from before a projector of this process moved it.
+    `applied` is the store's next offset of each partition, read before the projector of this process moved it.
     """
     try:
         if await _lack_events(settings, group, applied):
-            _log.warning("the views lack events that were shown before: they are rebuilt from %s", JOBS_EVENTS.name)
+            _log.warning("read models lack committed events; rebuilding them from %s", JOBS_EVENTS.name)
             count = await rebuild_views(settings, lambda *_: None)
-            _log.warning("the views are made of %d events again", count)
-    except Exception:  # noqa: BLE001  # the views are not worth stopping the commands for
-        _log.exception("the views could not be checked or rebuilt: run `entrepot views rebuild` when they lack jobs")
+            _log.warning("read models rebuilt from %d events", count)
+    except Exception:  # noqa: BLE001  # commands are handled without the views, too
+        _log.exception("cannot check or rebuild the read models; run `entrepot views rebuild` if jobs are missing")
 
 
 async def _lack_events(settings: Settings, group: str, applied: Sequence[int]) -> bool:
     cluster = KafkaCluster(settings.bootstrap_servers)
     committed = await committed_offsets(cluster, group, JOBS_EVENTS.name, range(len(applied)))
     for partition, (shown, done) in enumerate(zip(applied, committed, strict=True)):
-        if shown < done:  # by garbage alone, perhaps, which no view shows
+        if shown < done:  # perhaps only unreadable records, which no view shows
             async with PartitionReader(cluster, JOBS_EVENTS.name, partition, shown) as log:
                 first = await anext(_batches(log), None)
                 if first and first[0].offset < done:

@@ -1,4 +1,4 @@
-"""`entrepot verify`: reads all commands and events again and proves that the one follows from the other."""
+"""`entrepot verify`: replays all commands and proves that they produce the recorded events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,38 +12,38 @@ from projections.verification import Audit, Command, DefinitionsReplay, JobsRepl
 from schemas.definitions import PARTITION
 from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS, JOBS_COMMANDS, JOBS_EVENTS
 
-OnProgress = Callable[[str, int, int], None]  # what is proved, events compared, events in all
+OnProgress = Callable[[str, int, int], None]  # title of the log, offset reached, end offset
 
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """One partition of commands and of the events that they led to."""
+    """One partition of commands, and of the events that they caused."""
 
-    of: str
+    subject: str  # `jobs` or `definitions`
     commands: str
     events: str
     partition: int
-    command_in: Callable[[LogRecord], Command]
+    decode_command: Callable[[LogRecord], Command]
 
     @property
     def title(self) -> str:
-        """Return what it is called on the way."""
-        return f"{self.of}, partition {self.partition}"
+        """The name that progress is shown under."""
+        return f"{self.subject}, partition {self.partition}"
 
 
 async def verify(
     cluster: Cluster, partitions: int, job_id: str | None, on_progress: OnProgress
 ) -> dict[tuple[str, int], VerifyCounts]:
-    """Return what the audit found, by what of (`jobs`, `definitions`) and partition; of one job alone when given."""
-    chosen = range(partitions) if job_id is None else [partition_of(job_id, partitions)]
-    found = {}
-    for each in chosen:
-        log = _jobs_log(each, partitions)
-        found[log.of, each] = await _verify_log(cluster, log, Audit(JobsReplay(), job_id), on_progress)
+    """Return the counts of the audit by subject (`jobs`, `definitions`) and partition; of one job alone when given."""
+    numbers = range(partitions) if job_id is None else [partition_of(job_id, partitions)]
+    results = {}
+    for number in numbers:
+        log = _jobs_log(number, partitions)
+        results[log.subject, number] = await _verify_log(cluster, log, Audit(JobsReplay(), job_id), on_progress)
     if job_id is None:
         log = _definitions_log()
-        found[log.of, PARTITION] = await _verify_log(cluster, log, Audit(DefinitionsReplay()), on_progress)
-    return found
+        results[log.subject, PARTITION] = await _verify_log(cluster, log, Audit(DefinitionsReplay()), on_progress)
+    return results
 
 
 def _jobs_log(partition: int, partitions: int) -> _Log:
@@ -64,14 +64,14 @@ async def _verify_log(cluster: Cluster, log: _Log, audit: Audit, on_progress: On
     # The end of the events is taken first, so that every event up to it has its command among those read.
     async with PartitionReader(cluster, log.events, log.partition) as events:
         async with PartitionReader(cluster, log.commands, log.partition) as commands:
-            commanded = commands.records()
+            remaining = commands.records()
             async for event in events.records():
-                while not audit.expects and (record := await anext(commanded, None)):
+                while not audit.expects and (record := await anext(remaining, None)):
                     audit.command(record.offset, _command(log, record))
                 audit.event(event.offset, event.value)
                 if audit.tally.events % 1000 == 0:
                     on_progress(log.title, event.offset, events.end)
-            async for record in commanded:
+            async for record in remaining:
                 audit.command(record.offset, _command(log, record))
         on_progress(log.title, events.end, events.end)
     return audit.close()
@@ -79,6 +79,6 @@ async def _verify_log(cluster: Cluster, log: _Log, audit: Audit, on_progress: On
 
 def _command(log: _Log, record: LogRecord) -> Command | None:
     try:
-        return log.command_in(record)
+        return log.decode_command(record)
     except UnreadableCommandError:
         return None
