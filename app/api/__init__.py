@@ -1,1 +1,1 @@
-"""The `api` role: HTTP over commands and views. It decides nothing about jobs and keeps nothing but tokens."""
+"""The `api` role: HTTP over commands and read models. Makes no decisions about jobs; owns only tokens."""

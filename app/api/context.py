@@ -1,4 +1,4 @@
-"""What every handler may use: one value, made by the server at start."""
+"""The services that handlers use, created by the server at start."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -27,7 +27,7 @@ from connectors.contract import Limits
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The API's parts."""
+    """The services of the API."""
 
     settings: Settings
     kafka: Cluster
@@ -51,4 +51,4 @@ class Services:
 
 API: Final = web.AppKey("api", Services)
 REQUEST_ID: Final = web.RequestKey("request_id", str)
-QUIET: Final = web.RequestKey("quiet", bool)  # the route is asked so often that its requests aren't logged
+QUIET: Final = web.RequestKey("quiet", bool)  # successful requests of the route are not logged

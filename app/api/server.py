@@ -1,4 +1,4 @@
-"""The API's composition root: parts, routes, the port, and the address file by which others find it."""
+"""The composition root of the API: services, routes, port, and the address file for clients on this machine."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ from app.api.jobs import events, history, jobs
 from app.api.lanes import backfill_plan, lanes
 from app.api.pages.pages import add_pages
 from app.api.profiles import profiles
-from app.api.routing.middleware import answering, handler_of, protect
+from app.api.routing.middleware import handle_errors, handler_of, protect
 from app.api.routing.openapi import document
 from app.api.routing.parsing import MAX_BODY_BYTES
 from app.api.routing.responses import web_json
@@ -50,7 +50,7 @@ from app.settings import Settings
 from app.store.read_store import ReadStore
 
 ADDRESS_FILE: Final = "api.json"
-CLOSE_SECONDS: Final = 5.0
+SHUTDOWN_TIMEOUT_SECONDS: Final = 5.0
 JOB_ID: Final = "{job_id:(?!logs$)[^{}/]+}"  # `/v2/job/logs` is the log of all jobs
 DEFINITION_ID: Final = "{definition_id:[^/]+}"  # a stream's name may have braces
 STREAM: Final = "{name:[^/]+}"
@@ -61,14 +61,14 @@ _log = logging.getLogger(__name__)
 
 
 async def run_api(settings: Settings, stop: asyncio.Event, clock: Clock = utc_now) -> None:
-    """Serve until `stop` is set. It answers at once; `/readyz` says when Kafka and control do, too."""
+    """Serve until `stop` is set. The port is open at once; `/readyz` reports when Kafka and control are ready."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         api = await make_api(settings, stack, clock)
-        runner = Port(make_app(api), CLOSE_SECONDS)
+        runner = Port(make_app(api), SHUTDOWN_TIMEOUT_SECONDS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        stack.push_async_callback(api.tail.stop)  # first, so that those who follow events leave by themselves
+        stack.push_async_callback(api.tail.stop)  # first, so that event streams end before the server waits for them
         await web.TCPSite(runner, settings.api_host, settings.api_port).start()
         address = settings.data_dir / ADDRESS_FILE
         url = url_of(runner)
@@ -79,7 +79,7 @@ async def run_api(settings: Settings, stop: asyncio.Event, clock: Clock = utc_no
 
 
 async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc_now) -> Services:
-    """Return the parts, started; the stack stops them."""
+    """Start the services; the stack stops them."""
     tokens = Tokens(settings.data_dir, settings.admin_token, clock)
     tokens.ensure_admin()
     store = await ReadStore.open(settings.database())
@@ -119,8 +119,8 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
 
 
 def make_app(api: Services) -> web.Application:
-    """Return the web application around the parts."""
-    app = web.Application(middlewares=[answering], client_max_size=MAX_BODY_BYTES)
+    """Return the web application."""
+    app = web.Application(middlewares=[handle_errors], client_max_size=MAX_BODY_BYTES)
     app[API] = api
     app.on_response_prepare.append(protect)
     for route in ALL:
@@ -143,20 +143,20 @@ async def openapi(_call: RequestContext[Query, None]) -> web.Response:
 
 
 def url_of(runner: web.AppRunner) -> str:
-    """Return where a started runner can be reached from this machine."""
-    found: Any = runner.addresses[0]
-    host, port = found[:2]
+    """Return the URL of a started runner for clients on this machine."""
+    address: Any = runner.addresses[0]
+    host, port = address[:2]
     host = ANY_ADDRESS.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _forget(address: Path, url: str) -> None:
-    """Remove the address file, unless another API has put its own there since."""
+    """Remove the address file, unless another API has replaced it."""
     if address.exists() and orjson.loads(address.read_bytes())["url"] == url:
         address.unlink()
 
 
-ALL: Final[tuple[Route, ...]] = (  # a fixed path stands before one with a part that varies
+ALL: Final[tuple[Route, ...]] = (  # fixed paths before paths with variables
     *history.ROUTES,
     *history.METRICS,
     *jobs.ROUTES,

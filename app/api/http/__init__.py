@@ -1,1 +1,1 @@
-"""What any HTTP edge needs: problems, headers, bodies, who asks. Knows no resources."""
+"""HTTP basics: problems, headers, bodies, authentication. Knows no resources."""

@@ -1,4 +1,4 @@
-"""What stands in front of every request: who may ask, from which site, by which name. Knows no resources."""
+"""Authentication and authorization of requests, and protection against other hosts and sites."""
 
 import hmac
 from ipaddress import ip_address
@@ -31,7 +31,7 @@ SECURITY_HEADERS: Final = {
 
 
 def check_host(request: web.Request, bound_to: str) -> None:
-    """Make sure that a request to a loopback address names one: a web page can point a name of its own at loopback.
+    """Make sure that a request to a loopback address names one: DNS rebinding points other names at loopback.
 
     Raises:
         Problem: 421.
@@ -41,7 +41,7 @@ def check_host(request: web.Request, bound_to: str) -> None:
         return
     name = (urlsplit(f"//{request.host}").hostname or "") if _splits(request.host) else ""
     if name not in LOCAL_NAMES | {bound_to}:
-        raise ApiProblem(421, "wrong_host", f"this is not {name or 'that host'!r}: use localhost or 127.0.0.1")
+        raise ApiProblem(421, "wrong_host", f"unknown host {name!r}: use localhost or 127.0.0.1")
 
 
 def _splits(host: str) -> bool:
@@ -53,7 +53,7 @@ def _splits(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach an address."""
+    """Return whether an address can be reached from this machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -61,34 +61,34 @@ def is_loopback(host: str) -> bool:
 
 
 def authenticated(request: web.Request, tokens: Tokens) -> Caller:
-    """Return who asks, by a bearer token or else by the session cookie of our own pages.
+    """Return the caller of a bearer token, else of the session cookie of the web pages.
 
     Raises:
-        Problem: 401, or 403 when another site may have sent it.
+        Problem: 401, or 403 when another site may have sent the request.
 
     """
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme:
-        found = tokens.caller(secret.strip()) if scheme.lower() == "bearer" else None
-        if found is None or found.kind != "token":
-            raise _who("the token is not known here, or it has expired or was revoked")
-        return found
+        caller = tokens.caller(secret.strip()) if scheme.lower() == "bearer" else None
+        if caller is None or caller.kind != "token":
+            raise _unauthenticated("invalid, expired or revoked token")
+        return caller
     session = request.cookies.get(COOKIE, "")
-    found = tokens.caller(session) if session else None
-    if found is None:
-        raise _who("a token is needed: `Authorization: Bearer …`")
+    caller = tokens.caller(session) if session else None
+    if caller is None:
+        raise _unauthenticated("no token: send `Authorization: Bearer …`")
     if request.method not in SAFE_METHODS:
         check_same_site(request)
         check_form_token(session, request.headers.get(FORM_HEADER, ""))
-    return found
+    return caller
 
 
-def _who(detail: str) -> ApiProblem:
+def _unauthenticated(detail: str) -> ApiProblem:
     return ApiProblem(401, "unauthenticated", detail, headers={"WWW-Authenticate": 'Bearer realm="entrepot"'})
 
 
 def check_same_site(request: web.Request) -> None:
-    """Make sure that a browser's write comes from our own pages.
+    """Make sure that a write of a browser comes from the web pages of this API.
 
     Raises:
         Problem: 403.
@@ -96,30 +96,30 @@ def check_same_site(request: web.Request) -> None:
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None:
-        good = site == "same-origin"
+        same_site = site == "same-origin"
     else:
-        good = origin is None or origin == f"{request.scheme}://{request.host}"
-    if not good:
-        raise ApiProblem(403, "cross_site", "this was sent from another site: send it from Entrepot's own pages")
+        same_site = origin is None or origin == f"{request.scheme}://{request.host}"
+    if not same_site:
+        raise ApiProblem(403, "cross_site", "the request was sent from another site, not from a page of Entrepot")
 
 
 def check_form_token(session: str, given: str) -> None:
-    """Make sure that a form comes from a page that was made for this session.
+    """Make sure that a form comes from a page of this session.
 
     Raises:
         Problem: 403.
 
     """
     if not hmac.compare_digest(form_token(session).encode(), given.encode("utf-8", "surrogatepass")):
-        raise ApiProblem(403, "stale_form", "this page is from another session: load it again, then repeat")
+        raise ApiProblem(403, "stale_form", "the page belongs to another session; reload it and repeat")
 
 
 def authorize(caller: Caller, role: AccessRole) -> None:
-    """Make sure that a caller may do what needs that role.
+    """Make sure that a caller has a role.
 
     Raises:
         Problem: 403.
 
     """
     if not caller.may(role):
-        raise ApiProblem(403, "forbidden", f"this needs the role {role}; {caller.name} is {caller.role}")
+        raise ApiProblem(403, "forbidden", f"requires the role {role}; {caller.name} has the role {caller.role}")

@@ -1,4 +1,4 @@
-"""What a client says in headers about a write: how long it waits, at which revision, and under which key it is done."""
+"""Request headers of writes: Prefer, If-Match, Idempotency-Key and traceparent."""
 
 import re
 from typing import Final
@@ -7,7 +7,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from app.api.http.problems import ApiProblem, FieldError, invalid
 
-DEFAULT_SECONDS: Final = 5.0
+DEFAULT_WAIT_SECONDS: Final = 5.0
 MAX_WAIT_SECONDS: Final = 15.0  # an edit is up to three commands, and a request has sixty
 ANY: Final = None
 MAX_IDEMPOTENCY_KEY: Final = 200
@@ -19,10 +19,10 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f
 
 
 def wait_seconds(headers: Headers) -> float:
-    """Return for how many seconds a write waits until it is visible (RFC 7240); a preference not understood is none."""
-    seconds = DEFAULT_SECONDS
-    for each in ",".join(headers.getall("Prefer", ())).split(","):
-        name, _, value = each.partition(";")[0].strip().partition("=")
+    """Return how long a write waits until it is visible (RFC 7240); unknown preferences are ignored."""
+    seconds = DEFAULT_WAIT_SECONDS
+    for preference in ",".join(headers.getall("Prefer", ())).split(","):
+        name, _, value = preference.partition(";")[0].strip().partition("=")
         match name.strip().lower():
             case "respond-async":
                 return 0.0
@@ -34,48 +34,48 @@ def wait_seconds(headers: Headers) -> float:
 
 
 def expected_revision(headers: Headers) -> int | None:
-    """Return the revision in `If-Match`; None when any will do.
+    """Return the revision in `If-Match`; None for any revision.
 
     Raises:
-        Problem: 412 for an entity tag that this service never gave, 422 for what is none at all.
+        Problem: 412 for an unknown entity tag, 422 for a malformed one.
 
     """
     text = headers.get("If-Match", "*").strip()
     if text == "*":
         return ANY
-    found = _ETAG.fullmatch(text)
-    if found is None:
-        message = 'an `ETag` as it was given, such as "3", is needed; or *'
+    match = _ETAG.fullmatch(text)
+    if match is None:
+        message = 'expected an `ETag` such as "3", or *'
         raise invalid([FieldError("If-Match", "bad_etag", message)])
-    weak, tag = found.groups()
+    weak, tag = match.groups()
     if weak or not tag.isascii() or not tag.isdigit() or len(tag) > 15:
-        raise ApiProblem(412, "revision_mismatch", f"nothing here ever had the entity tag {text}", more={"changed": {}})
+        raise ApiProblem(412, "revision_mismatch", f"unknown ETag {text}", more={"changed": {}})
     return int(tag)
 
 
 def idempotency_key(headers: Headers) -> str | None:
-    """Return the key under which a request is done once, however often it comes; None when there is none.
+    """Return the idempotency key of a request; None when there is none.
 
     Raises:
-        Problem: 422, it is none that can be kept.
+        Problem: 422, it is invalid.
 
     """
     keys = set(headers.getall("Idempotency-Key", ()))
     if len(keys) > 1:
-        raise invalid([FieldError("Idempotency-Key", "bad_key", "one key is needed, and not several")])
+        raise invalid([FieldError("Idempotency-Key", "bad_key", "expected one key, not several")])
     key = next(iter(keys), None)
     if key is not None and not (0 < len(key) <= MAX_IDEMPOTENCY_KEY and key.isprintable()):
-        message = f"a key has 1 to {MAX_IDEMPOTENCY_KEY} printable characters"
+        message = f"expected 1 to {MAX_IDEMPOTENCY_KEY} printable characters"
         raise invalid([FieldError("Idempotency-Key", "bad_key", message)])
     return key
 
 
 def traceparent(headers: Headers) -> str:
-    """Return the W3C trace context of the request, to be passed on; "" when there is none."""
+    """Return the W3C trace context of the request to propagate; "" when there is none."""
     text = headers.get("traceparent", "")
     return text if _TRACEPARENT.fullmatch(text) else ""
 
 
 def etag(revision: int) -> dict[str, str]:
-    """Return the header that names a revision."""
+    """Return the `ETag` header of a revision."""
     return {"ETag": f'"{revision}"'}

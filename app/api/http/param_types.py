@@ -1,4 +1,4 @@
-"""The kinds of values that queries and bodies are made of, with their JSON schemas. Knows no resources."""
+"""Types of query parameters and body fields, with their JSON schemas."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -18,12 +18,12 @@ DURATION_PATTERN: Final = r"^([0-9]{1,9}[smhdw]){1,5}$"
 
 def _rfc3339(value: Any) -> Any:
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        raise ValueError("a moment such as 2026-11-03T14:03:00Z is needed (RFC 3339, with a zone)")
+        raise ValueError("expected a timestamp such as 2026-11-03T14:03:00Z (RFC 3339, with a zone)")
     return re.sub(r"(\.\d{6})\d+", r"\1", value).replace(":60", ":59")  # no leap seconds, no nanoseconds
 
 
 def _bounded(value: datetime) -> datetime:
-    """Return the moment in UTC; one that lies outside all of Entrepot's time is the nearest inside."""
+    """Return the timestamp in UTC, clamped to the supported range."""
     naive = value.replace(tzinfo=None)
     if naive.year < MIN_TIMESTAMP.year + 1:
         return MIN_TIMESTAMP
@@ -35,7 +35,7 @@ def _duration(value: Any) -> timedelta:
         return value
     text = str(value)
     if not re.fullmatch(DURATION_PATTERN, text):
-        raise ValueError("a length of time such as 90s, 15m, 1h30m, 2d or 1w is needed")
+        raise ValueError("expected a duration such as 90s, 15m, 1h30m, 2d or 1w")
     span = sum(int(count) * UNITS[unit] for count, unit in _PARTS.findall(text))
     return min(timedelta(seconds=min(span, 10**9)), MAX_DURATION)
 
@@ -52,5 +52,5 @@ Duration = Annotated[
 Limit = Annotated[int, Field(ge=1, le=1000)]
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 PageCursor = Annotated[
-    str, Field(max_length=4000, description="`next_cursor` of the page before, with the same filter")
+    str, Field(max_length=4000, description="`next_cursor` of the previous page, with the same filter")
 ]

@@ -1,4 +1,4 @@
-"""Raw bodies of requests: whole within a bound, or as a source to read as they arrive; unpacked in bounded steps."""
+"""Raw request bodies: whole within a bound, or as a stream; decompressed in bounded steps."""
 
 import asyncio
 from typing import Final
@@ -16,90 +16,90 @@ ENCODINGS: Final[dict[str, Compression]] = {
     "zstd": "zstd",
     "identity": "none",
 }
-STALLED_SECONDS: Final = 60.0
-ARRIVAL_SECONDS: Final = 50.0  # of a whole body; a request may take little more
-GATHER_SECONDS: Final = 1.0
+STALL_TIMEOUT_SECONDS: Final = 60.0
+ARRIVAL_TIMEOUT_SECONDS: Final = 50.0  # of a whole body; a request may take little more
+GATHER_TIMEOUT_SECONDS: Final = 1.0
 
 
 def content_encoding(request: web.Request) -> Compression | None:
-    """Return what the body is packed with; None when the request doesn't say.
+    """Return the compression of the body; None when the request does not declare it.
 
     Raises:
-        Problem: 415, with something that is not known here.
+        Problem: 415, it is unknown.
 
     """
-    said = request.headers.get("Content-Encoding", "").strip().lower()
-    if not said:
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if not encoding:
         return None
-    if said not in ENCODINGS:
-        raise unknown_encoding(said)
-    return ENCODINGS[said]
+    if encoding not in ENCODINGS:
+        raise unknown_encoding(encoding)
+    return ENCODINGS[encoding]
 
 
-def unknown_encoding(said: str) -> ApiProblem:
-    """Return the problem of a body that is packed with something else."""
+def unknown_encoding(encoding: str) -> ApiProblem:
+    """Return the problem for an unknown compression."""
     return ApiProblem(
         415,
         "unknown_content_encoding",
-        f"Content-Encoding is {said[:100]!r}: here it can be gzip or zstd, or left out",
+        f"unsupported Content-Encoding {encoding[:100]!r}; supported: gzip, zstd",
         headers={"Accept-Encoding": "gzip, zstd"},
     )
 
 
-def too_large(most: int, hint: str = "") -> ApiProblem:
-    """Return the problem of a body over a bound."""
-    return ApiProblem(413, "too_large", f"a body has at most {most:,} bytes here{hint}")
+def too_large(max_bytes: int, hint: str = "") -> ApiProblem:
+    """Return the problem for a body over the limit."""
+    return ApiProblem(413, "too_large", f"the body exceeds {max_bytes:,} bytes{hint}")
 
 
-async def whole_body(request: web.Request, most: int, hint: str = "") -> bytes:
-    """Return a body of at most `most` bytes, unpacked.
+async def whole_body(request: web.Request, max_bytes: int, hint: str = "") -> bytes:
+    """Return a body of at max_bytes `max_bytes`, decompressed.
 
     Raises:
-        Problem: 408, 413, 415, or 400 when it can't be unpacked or doesn't arrive.
+        Problem: 408, 413, 415, or 400 when it cannot be decompressed or is incomplete.
 
     """
     kind = content_encoding(request)
-    if request.content_length is not None and request.content_length > most:
-        raise too_large(most, hint)
+    if request.content_length is not None and request.content_length > max_bytes:
+        raise too_large(max_bytes, hint)
     parts: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(ARRIVAL_SECONDS):
+        async with asyncio.timeout(ARRIVAL_TIMEOUT_SECONDS):
             while part := await request.content.readany():
                 size += len(part)
-                if size > most:
-                    raise too_large(most, hint)
+                if size > max_bytes:
+                    raise too_large(max_bytes, hint)
                 parts.append(part)
     except TimeoutError as error:
-        detail = f"the body did not arrive within {ARRIVAL_SECONDS:.0f} seconds; nothing was kept"
+        detail = f"the body did not arrive within {ARRIVAL_TIMEOUT_SECONDS:.0f} seconds; nothing was stored"
         raise ApiProblem(408, "slow_body", detail, headers={"Connection": "close"}) from error
     except (ConnectionError, web.RequestPayloadError) as error:
-        raise ApiProblem(400, "incomplete", "the body did not arrive as announced; nothing was kept") from error
+        raise ApiProblem(400, "incomplete", "the body is incomplete; nothing was stored") from error
     raw = parts[0] if len(parts) == 1 else b"".join(parts)
     if kind is None or kind == "none":
         return raw
-    unpacker = decoder(kind)
-    return await in_thread(lambda: _unpacked(raw, unpacker, most, hint))
+    decompressor = decoder(kind)
+    return await in_thread(lambda: _decompressed(raw, decompressor, max_bytes, hint))
 
 
-def _unpacked(raw: bytes, unpacker: Decoder, most: int, hint: str) -> bytes:
+def _decompressed(raw: bytes, decompressor: Decoder, max_bytes: int, hint: str) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        unpacker.feed(raw)
-        while part := unpacker.read():
+        decompressor.feed(raw)
+        while part := decompressor.read():
             size += len(part)
-            if size > most:
-                raise too_large(most, hint)
+            if size > max_bytes:
+                raise too_large(max_bytes, hint)
             parts.append(part)
-        unpacker.finish()
+        decompressor.finish()
     except ConnectorError as error:
         raise ApiProblem(400, error.code, f"{error.message}; nothing was kept") from error
     return b"".join(parts)
 
 
 class RequestSource:
-    """The body of a request as it arrives, as what reads text files takes it. `name` is for a person."""
+    """The body of a request as a source for readers of text files. `name` is shown in messages."""
 
     def __init__(self, request: web.Request, name: str) -> None:
         self.name = name
@@ -112,22 +112,22 @@ class RequestSource:
         self._failure: RetryLater | None = None
 
     async def head(self, count: int) -> bytes:
-        """The very first bytes; they are still to be read."""
+        """Return the first bytes, without consuming them."""
         while len(self._ahead) < count and (some := await self._some()):
             self._ahead += some
         return self._ahead[:count]
 
     async def read(self, size: int) -> bytes:
-        """The next bytes, at least one; b"" at the end. Raises `RetryLater` when nothing more will come."""
+        """Return the next bytes, at least one; b"" at the end. Raises `RetryLater` when the client is gone."""
         parts, self._ahead = [self._ahead], b""
         held = len(parts[0])
-        until = asyncio.get_running_loop().time() + GATHER_SECONDS
+        until = asyncio.get_running_loop().time() + GATHER_TIMEOUT_SECONDS
         while held < size and (not held or asyncio.get_running_loop().time() < until):
             try:
                 some = await self._some()
             except RetryLater as failure:
                 self._failure = failure
-                break  # what came before is read first
+                break  # the bytes before the failure are returned first
             if not some:
                 break
             parts.append(some)
@@ -137,16 +137,16 @@ class RequestSource:
         return b"".join(parts)
 
     async def close(self) -> None:
-        """Leave it: the server closes it with the request."""
+        """Do nothing: the server closes the body with the request."""
 
     async def _some(self) -> bytes:
         if self._failure:
             raise self._failure
         try:
-            async with asyncio.timeout(STALLED_SECONDS):
+            async with asyncio.timeout(STALL_TIMEOUT_SECONDS):
                 return await self._content.readany()
         except TimeoutError as error:
-            message = f"nothing came for {STALLED_SECONDS:.0f} seconds: {GO_ON}"
+            message = f"nothing came for {STALL_TIMEOUT_SECONDS:.0f} seconds: {GO_ON}"
             raise RetryLater("upload_stalled", message) from error
         except (ConnectionError, web.RequestPayloadError) as error:
             raise RetryLater("upload_disconnected", f"the client went away in the middle: {GO_ON}") from error

@@ -1,1 +1,1 @@
-"""Routes as data: checked, dispatched, documented."""
+"""Routes as data: validated, dispatched and documented. Knows no resources."""

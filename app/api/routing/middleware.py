@@ -1,4 +1,4 @@
-"""From a request to a handler and back: ids, timing, checks, and every error as a problem. Knows no resources."""
+"""Middleware: request ids, timing, authorization, validation, and every error as a problem. Knows no resources."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from app.api.routing.routes import RequestContext, Route
 from app.store.models import InvalidCursorError, InvalidLimitError
 from projections.views.metrics import InvalidRangeError
 
-REQUEST_SECONDS: Final = 60.0
+REQUEST_TIMEOUT_SECONDS: Final = 60.0
 
 ProblemPage = Callable[[web.Request, ApiProblem], web.Response]
 PROBLEM_PAGE: Final[web.AppKey[ProblemPage]] = web.AppKey("problem_page")
@@ -30,7 +30,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def handler_of(route: Route) -> Handler:
-    """Return what aiohttp calls for a route: who asks, then what is asked, then the handler."""
+    """Return the aiohttp handler of a route: authorize, validate query and body, then handle."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         api = request.app[API]
@@ -39,7 +39,7 @@ def handler_of(route: Route) -> Handler:
         if route.role is not None:
             caller = authenticated(request, api.tokens)
             authorize(caller, route.role)
-        async with asyncio.timeout(None if route.streams else REQUEST_SECONDS):
+        async with asyncio.timeout(None if route.streams else REQUEST_TIMEOUT_SECONDS):
             query = read_query(request, route.query)
             body: Any = await read_body(request, route)
             return await route.handler(RequestContext(request, api, caller, query, body))
@@ -48,8 +48,8 @@ def handler_of(route: Route) -> Handler:
 
 
 @web.middleware
-async def answering(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give every request an id, every error the shape of a problem, and every answer its safety headers."""
+async def handle_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give every request an id, and turn every error into a problem."""
     given = request.headers.get("X-Request-ID", "")
     request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
     started = time.perf_counter()
@@ -57,21 +57,21 @@ async def answering(request: web.Request, handler: Handler) -> web.StreamRespons
         check_host(request, request.app[API].settings.api_host)
         response = await handler(request)
     except web.HTTPRedirection:
-        raise  # an answer, and aiohttp's own way to give it
-    except Exception as error:  # noqa: BLE001  # the edge: whatever it was, the client gets an answer and the log the cause
+        raise  # a response: aiohttp has it raised
+    except Exception as error:  # noqa: BLE001  # the edge: the client gets a response, the log the cause
         response = _problem_response(request, _as_problem(request, error))
     if not response.prepared:
         response.headers["X-Request-ID"] = request[REQUEST_ID]
-    _note(request, response, time.perf_counter() - started)
+    _record(request, response, time.perf_counter() - started)
     return response
 
 
 async def protect(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the safety headers to whatever is sent."""
+    """Add the security headers to a response."""
     for name, value in SECURITY_HEADERS.items():
         response.headers[name] = value
-    kept = "no-cache" if request.path.startswith("/static/") else "no-store"
-    response.headers.setdefault("Cache-Control", kept)
+    caching = "no-cache" if request.path.startswith("/static/") else "no-store"
+    response.headers.setdefault("Cache-Control", caching)
 
 
 def _as_problem(request: web.Request, error: Exception) -> ApiProblem:  # noqa: PLR0911  # one line for each kind
@@ -80,12 +80,10 @@ def _as_problem(request: web.Request, error: Exception) -> ApiProblem:  # noqa: 
             return error
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
-            detail = f"{request.method} is not done here; possible: {allowed}"
+            detail = f"method {request.method} not allowed; allowed: {allowed}"
             return ApiProblem(405, "method_not_allowed", detail, headers={"Allow": allowed})
-        case web.HTTPNotFound() | web.HTTPForbidden():  # which aiohttp says of a directory under /static/
-            return ApiProblem(
-                404, "no_such_path", f"there is nothing at {request.path}; /openapi.json lists what there is"
-            )
+        case web.HTTPNotFound() | web.HTTPForbidden():  # of a directory under /static/
+            return ApiProblem(404, "no_such_path", f"no such endpoint: {request.path}; see /openapi.json")
         case web.HTTPException():
             return ApiProblem(error.status, "bad_request", error.reason)
         case InvalidCursorError():
@@ -95,10 +93,10 @@ def _as_problem(request: web.Request, error: Exception) -> ApiProblem:  # noqa: 
         case InvalidRangeError():
             return invalid([FieldError("?interval", "bad_range", str(error))])
         case TimeoutError():
-            return ApiProblem(503, "timeout", "this took too long; try again", headers={"Retry-After": "5"})
+            return ApiProblem(503, "timeout", "the request timed out; try again", headers={"Retry-After": "5"})
         case _:
             _log.error("%s %s failed", request.method, request.path, exc_info=error)
-            return ApiProblem(500, "internal", "something broke inside; the log has the cause under this request's id")
+            return ApiProblem(500, "internal", "internal server error; the log has the cause under this request id")
 
 
 def _problem_response(request: web.Request, problem: ApiProblem) -> web.Response:
@@ -113,7 +111,7 @@ def _wants_page(request: web.Request) -> bool:
     return not api and "text/html" in request.headers.get("Accept", "")
 
 
-def _note(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+def _record(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "(none)"
     method = request.method if request.method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} else "(other)"

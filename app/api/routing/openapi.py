@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the routes as they are declared. It says nothing that is not declared there."""
+"""The OpenAPI 3.1 document, generated from the declared routes."""
 
 import re
 from collections.abc import Iterable
@@ -12,21 +12,21 @@ from app.api.routing.routes import STREAM_PATTERN, Query, ResponseSpec, Route
 
 VERSION: Final = "2.0"
 REF: Final = "#/components/schemas/{model}"
-WHY: Final = {
-    400: "the body is not what it has to be, such as JSON, or is nested too deep",
-    401: "no token, or none that is known",
+DESCRIPTIONS: Final = {
+    400: "the body is malformed, or nested too deep",
+    401: "no token, or an invalid one",
     403: "the token's role is too low",
-    404: "there is no such thing",
+    404: "not found",
     408: "the body did not arrive in time",
-    409: "not possible now; `allowed` names what is",
-    412: "others changed it; `changed` shows theirs beside yours",
+    409: "not allowed in the current state; `allowed` lists the allowed actions",
+    412: "modified concurrently; `changed` has both values of each field",
     413: "the body is too large",
-    415: "the body has another content type",
+    415: "unsupported content type",
     421: "the Host header names another host",
-    422: "fields that are not as they have to be, each in `errors`",
+    422: "validation failed; `errors` lists the fields",
     428: "If-Match is missing",
-    429: "too many at a time; `Retry-After` says when to come back",
-    503: "a part is not reachable or took too long; try again",
+    429: "too many concurrent requests; retry after `Retry-After` seconds",
+    503: "a dependency is unreachable or timed out; try again",
 }
 PROBLEM: Final = {
     "type": "object",
@@ -36,7 +36,7 @@ PROBLEM: Final = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "code": {"type": "string", "description": "stable"},
-        "detail": {"type": "string", "description": "for a person"},
+        "detail": {"type": "string", "description": "human-readable"},
         "request_id": {"type": "string"},
         "errors": {
             "type": "array",
@@ -50,7 +50,7 @@ PROBLEM: Final = {
                 },
             },
         },
-        "allowed": {"type": "array", "items": {"type": "string"}, "description": "the actions possible now"},
+        "allowed": {"type": "array", "items": {"type": "string"}, "description": "the actions that are allowed now"},
         "changed": {"type": "object", "description": "by field: `yours` and `current`"},
     },
 }
@@ -62,19 +62,19 @@ SECURITY: Final = {"bearer": {"type": "http", "scheme": "bearer", "description":
 
 
 class _Document:
-    """The schemas that are found on the way."""
+    """Collects the schemas that operations refer to."""
 
     def __init__(self) -> None:
         self.schemas: dict[str, Any] = {"Problem": PROBLEM}
 
     def schema(self, kind: Any, mode: JsonSchemaMode = "serialization") -> dict[str, Any]:
-        """Return the schema of a type, its parts moved to where all schemas are."""
-        found = TypeAdapter(kind).json_schema(ref_template=REF, mode=mode)
-        self.schemas |= found.pop("$defs", {})
-        return found
+        """Return the schema of a type; its definitions are moved to the common schemas."""
+        schema = TypeAdapter(kind).json_schema(ref_template=REF, mode=mode)
+        self.schemas |= schema.pop("$defs", {})
+        return schema
 
     def operation(self, route: Route) -> dict[str, Any]:
-        """Return what the document says of a route."""
+        """Return the operation of a route."""
         successes = {response.status: response for response in route.responses}
         responses = {str(status): self._problem(status) for status in _problem_statuses(route) - {*successes}}
         responses |= {str(status): self._response(route, response) for status, response in successes.items()}
@@ -97,11 +97,11 @@ class _Document:
         return operation
 
     def _query(self, query: type[Query]) -> list[dict[str, Any]]:
-        found = self.schema(query, "validation")
-        required = found.get("required", [])
+        schema = self.schema(query, "validation")
+        required = schema.get("required", [])
         return [
-            {"name": name, "in": "query", "required": name in required, "schema": _without_null(schema)}
-            for name, schema in found.get("properties", {}).items()
+            {"name": name, "in": "query", "required": name in required, "schema": _without_null(field)}
+            for name, field in schema.get("properties", {}).items()
         ]
 
     def _response(self, route: Route, spec: ResponseSpec) -> dict[str, Any]:
@@ -128,16 +128,16 @@ class _Document:
 
     def _problem(self, status: int) -> dict[str, Any]:
         content = {CONTENT_TYPE: {"schema": {"$ref": REF.format(model="Problem")}}}
-        response: dict[str, Any] = {"description": WHY[status], "content": content}
+        response: dict[str, Any] = {"description": DESCRIPTIONS[status], "content": content}
         return response
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
-    """Return the document of some routes."""
-    made = _Document()
+    """Return the document of the routes."""
+    builder = _Document()
     paths: dict[str, Any] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = made.operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = builder.operation(route)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -146,7 +146,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             "description": "Jobs that move customer data in, out and up to date.",
         },
         "paths": paths,
-        "components": {"schemas": dict(sorted(made.schemas.items())), "securitySchemes": SECURITY},
+        "components": {"schemas": dict(sorted(builder.schemas.items())), "securitySchemes": SECURITY},
     }
 
 
@@ -176,19 +176,19 @@ def _path_parameters(route: Route) -> list[dict[str, Any]]:
 def _headers(route: Route) -> list[dict[str, Any]]:
     return [
         {
-            "name": each.name,
+            "name": header.name,
             "in": "header",
-            "required": each.required,
-            "description": each.description,
-            "schema": dict(each.schema),
+            "required": header.required,
+            "description": header.description,
+            "schema": dict(header.schema),
         }
-        for each in route.headers
+        for header in route.headers
     ]
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a parameter, which is left out rather than null."""
-    options = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    """Return the schema of a parameter: absent, never null."""
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
     rest = {key: value for key, value in schema.items() if key not in {"anyOf", "title"}}
     if rest.get("default", "") is None:
         del rest["default"]

@@ -1,5 +1,6 @@
-"""From raw bytes to a checked query and body: size, content type, depth, then pydantic. Knows no routes' meaning."""
+"""Parses and validates queries and bodies: size, content type, depth, then the pydantic model."""
 
+from dataclasses import replace
 from typing import Any, Final, TypeVar, get_origin
 
 import orjson
@@ -18,35 +19,34 @@ Q = TypeVar("Q", bound=Query)
 
 
 def read_query(request: web.Request, model: type[Q]) -> Q:
-    """Return the query parameters; a parameter that comes twice is refused unless it is a list.
+    """Return the query parameters; a repeated parameter is rejected unless it is a list.
 
     Raises:
-        Problem: 422, with every parameter that is wrong.
+        Problem: 422, with every invalid parameter.
 
     """
-    found: dict[str, Any] = {}
+    raw: dict[str, Any] = {}
     for name in dict.fromkeys(request.query):
         values = request.query.getall(name)
-        if any("\x00" in each for each in values):
-            raise invalid([FieldError(f"?{name}", "bad_character", "a NUL character can't be searched for")])
-        found[name] = values if len(values) > 1 or _takes_many(model, name) else values[0]
+        if any("\x00" in value for value in values):
+            raise invalid([FieldError(f"?{name}", "bad_character", "a NUL character is not supported")])
+        raw[name] = values if len(values) > 1 or _is_list(model, name) else values[0]
     try:
-        return model.model_validate(found)
+        return model.model_validate(raw)
     except ValidationError as error:
-        found_wrong = field_errors(error, model=model)
-        errors = [FieldError(f"?{each.pointer[1:]}", each.code, each.message) for each in found_wrong]
-        raise invalid(errors) from error
+        errors = field_errors(error, model=model)
+        raise invalid([replace(field, pointer=f"?{field.pointer[1:]}") for field in errors]) from error
 
 
-def _takes_many(model: type[Query], name: str) -> bool:
+def _is_list(model: type[Query], name: str) -> bool:
     return name in model.model_fields and get_origin(model.model_fields[name].annotation) is tuple
 
 
 async def read_body(request: web.Request, route: Route) -> BaseModel | None:
-    """Return the body as the route declares it.
+    """Return the body as the model of the route; None when it has none.
 
     Raises:
-        Problem: 413, 415, 400 when it is no JSON, or 422 with every field that is wrong.
+        Problem: 400 when it is not JSON, 413, 415, or 422 with every invalid field.
 
     """
     if route.body is None:
@@ -58,7 +58,7 @@ async def read_body(request: web.Request, route: Route) -> BaseModel | None:
         raise ApiProblem(
             415,
             "wrong_content_type",
-            f"the body has to be {route.body_type}, not {request.content_type}",
+            f"expected a body of {route.body_type}, not {request.content_type}",
             headers={"Accept-Post": route.body_type},
         )
     value = parse(data)
@@ -70,15 +70,15 @@ async def read_body(request: web.Request, route: Route) -> BaseModel | None:
 
 async def _bytes(request: web.Request) -> bytes:
     if content_encoding(request) not in {None, "none"}:
-        raise ApiProblem(415, "packed_body", "a body that is packed can't be taken here: send it as it is")
+        raise ApiProblem(415, "packed_body", "compressed request bodies are not supported here")
     return await whole_body(request, MAX_BODY_BYTES)
 
 
 def parse(data: bytes) -> Any:
-    """Return the JSON in a body.
+    """Parse a JSON body.
 
     Raises:
-        Problem: 400, it is none, or nested too deep.
+        Problem: 400, it is malformed, or nested too deep.
 
     """
     try:

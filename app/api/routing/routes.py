@@ -13,7 +13,7 @@ from app.auth import AccessRole, Caller
 
 
 class Query(BaseModel):
-    """Query parameters; a name that is not known is refused, as it is most likely misspelt."""
+    """Query parameters; an unknown name is rejected: it is probably misspelt."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -22,16 +22,16 @@ MAX_FIELDS: Final = 100
 
 
 class Body(BaseModel):
-    """A JSON body; a field that is not known is refused, as it is most likely misspelt."""
+    """A JSON body; an unknown field is rejected: it is probably misspelt."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
     def _few(cls, data: Any) -> Any:
-        """Refuse a flood before each of its fields is looked at."""
+        """Reject an object with too many fields before the fields are validated."""
         if isinstance(data, dict) and len(data) > MAX_FIELDS:
-            raise ValueError(f"an object here has at most {MAX_FIELDS} fields, and this one has {len(data):,}")
+            raise ValueError(f"{len(data):,} fields, at most {MAX_FIELDS} are allowed")
         return data
 
 
@@ -41,7 +41,7 @@ B = TypeVar("B")
 
 @dataclass(frozen=True, slots=True)
 class RequestContext(Generic[Q, B]):
-    """One request, checked: who asks, and the query and body as declared."""
+    """One validated request: its caller, query and body."""
 
     request: web.Request
     api: Services
@@ -50,19 +50,19 @@ class RequestContext(Generic[Q, B]):
     body: B
 
     def path(self, name: str) -> str:
-        """Return a part of the path."""
+        """Return a variable of the path."""
         return self.request.match_info[name]
 
     @property
     def request_id(self) -> str:
-        """The id of the request, as in the answer and the log."""
-        found: str = self.request[REQUEST_ID]
-        return found
+        """The id of the request, as in the response and the log."""
+        request_id: str = self.request[REQUEST_ID]
+        return request_id
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A request header that a route looks at."""
+    """A request header of a route."""
 
     name: str
     description: str
@@ -171,19 +171,19 @@ def _request_types(handler: Handler) -> tuple[type[Query], type[BaseModel] | Non
 
 
 STREAM_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
-IF_MATCH: Final = Header("If-Match", 'the `ETag` that was read: `"<revision>"`, or `*` for any', required=True)
-MAY_MATCH: Final = Header("If-Match", 'only at this revision: `"<revision>"`')
+IF_MATCH: Final = Header("If-Match", 'the `ETag` that was read, `"<revision>"`, or `*` for any revision', required=True)
+MAY_MATCH: Final = Header("If-Match", 'only at this revision, `"<revision>"`')
 PREFER: Final = Header(
     "Prefer",
-    "`wait=<seconds>`: answer when the change is visible, after so many seconds at most (default 5); "
-    "`respond-async`: answer 202 at once",
+    "`wait=<seconds>`: respond once the change is visible, at most this long (default 5); "
+    "`respond-async`: respond with 202 at once",
 )
 IDEMPOTENCY_KEY: Final = Header(
     "Idempotency-Key",
-    "the same key with the same body is done once, however often it is sent",
+    "requests with the same key and body are carried out once",
     {"type": "string", "minLength": 1, "maxLength": 200},
 )
 CONTENT_ENCODING: Final = Header(
-    "Content-Encoding", "what the body is packed with", {"type": "string", "enum": ["gzip", "zstd", "identity"]}
+    "Content-Encoding", "compression of the body", {"type": "string", "enum": ["gzip", "zstd", "identity"]}
 )
-LAST_EVENT_ID: Final = Header("Last-Event-ID", "the id of the last event that was received: go on behind it")
+LAST_EVENT_ID: Final = Header("Last-Event-ID", "id of the last received event; the stream resumes after it")

@@ -1,4 +1,4 @@
-"""Whether this process lives, whether Entrepot is ready, and the measures. Open to everyone who can reach the port."""
+"""Liveness, readiness and Prometheus metrics. Needs no token."""
 
 import asyncio
 from contextlib import suppress
@@ -18,12 +18,12 @@ from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.api.services.lag_monitor import UnknownLagError
 from app.store.models import JobFilter
 
-CHECK_SECONDS: Final = 3.0
+CHECK_TIMEOUT_SECONDS: Final = 3.0
 STATUSES: Final[tuple[JobStatus, ...]] = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
 
 
 class Ready(BaseModel):
-    """Every part, and `ok` or what is wrong with it."""
+    """The state of each dependency: `ok`, or the problem."""
 
     parts: dict[str, str]
 
@@ -31,18 +31,18 @@ class Ready(BaseModel):
 ROUTES: Final = Routes("health", role=None)
 
 
-@ROUTES("GET", "/livez", "the process lives", ResponseSpec())
+@ROUTES("GET", "/livez", "Liveness probe", ResponseSpec())
 async def livez(call: RequestContext[Query, None]) -> web.Response:
-    """Say that the process lives."""
+    """Respond: the process is running."""
     return respond(call, None, message="live")
 
 
-@ROUTES("GET", "/readyz", "requests and commands are answered", ResponseSpec(data=Ready))
+@ROUTES("GET", "/readyz", "Readiness probe", ResponseSpec(data=Ready))
 async def readyz(call: RequestContext[Query, None]) -> web.Response:
-    """Say whether a request would be answered and a command carried out."""
+    """Report whether requests and commands can be processed."""
     parts = await call.api.cluster.parts(call.api.tail.positions)
-    parts["events"] = "ok" if call.api.tail.alive else "jobs.events is not followed yet"
-    parts["definitions"] = "ok" if call.api.catalog.alive else "definitions.events is not followed yet"
+    parts["events"] = "ok" if call.api.tail.alive else "not consuming jobs.events yet"
+    parts["definitions"] = "ok" if call.api.catalog.alive else "not consuming definitions.events yet"
     parts["commands"] = "ok" if call.api.gateway.connected else "the producer is not connected yet"
     parts["store"] = await _store(call.api)
     if wrong := [name for name, state in parts.items() if state != "ok"]:
@@ -52,20 +52,20 @@ async def readyz(call: RequestContext[Query, None]) -> web.Response:
 
 async def _store(api: Services) -> str:
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             await api.store.jobs.count()
     except (SQLAlchemyError, OSError, TimeoutError) as error:
-        return f"not reachable ({type(error).__name__})"
+        return f"unreachable ({type(error).__name__})"
     return "ok"
 
 
-@ROUTES("GET", "/metrics", "the measures, for Prometheus", ResponseSpec(content_type="text/plain"))
+@ROUTES("GET", "/metrics", "Prometheus metrics", ResponseSpec(content_type="text/plain"))
 async def metrics(call: RequestContext[Query, None]) -> web.Response:
-    """Return the measures as Prometheus reads them."""
+    """Return the metrics in the Prometheus format."""
     for status in STATUSES:
         count = await call.api.store.jobs.count(JobFilter(statuses=(status,)))
         call.api.metrics.jobs.labels(status).set(count)
-    with suppress(UnknownLagError):  # the last that was known is kept
+    with suppress(UnknownLagError):  # the last known values remain
         set_lane_metrics(call.api, await call.api.lanes.look(), await call.api.store.lanes.switches())
     body = generate_latest(call.api.metrics.registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

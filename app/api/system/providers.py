@@ -1,4 +1,4 @@
-"""Providers and their job types, and trying a configuration before a job is made of it."""
+"""Providers and their job types, and validation of a configuration before a job is created."""
 
 import asyncio
 from typing import Any, Final
@@ -9,16 +9,16 @@ from pydantic import BaseModel
 
 from app.api.http.problems import FieldError, not_found
 from app.api.jobs.bodies import PUSHED, CadenceBody, cadence_errors, configuration_errors
-from app.api.routing.responses import respond
+from app.api.routing.responses import View, respond
 from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Routes
 from connectors.catalog import catalog, connector
 from connectors.contract import Connector, ConnectorError, JobType
 
-CHECK_SECONDS: Final = 20.0
+CHECK_TIMEOUT_SECONDS: Final = 20.0
 
 
-class JobTypeView(BaseModel):
-    """What a provider can do for a job; `configuration` is the JSON schema of what it takes."""
+class JobTypeView(View):
+    """A job type of a provider; `configuration` is the JSON schema of its configuration."""
 
     name: str
     kind: str
@@ -27,7 +27,7 @@ class JobTypeView(BaseModel):
     configuration: dict[str, Any]
 
 
-class ProviderView(BaseModel):
+class ProviderView(View):
     """A provider."""
 
     name: str
@@ -38,14 +38,14 @@ class ProviderView(BaseModel):
 
 
 class ValidateBody(Body):
-    """What would become of a job."""
+    """The configuration and schedule of a job to validate."""
 
     configuration: dict[str, Any]
     cadence: CadenceBody = CadenceBody()
 
 
-class FieldProblem(BaseModel):
-    """One thing wrong with one field."""
+class FieldProblem(View):
+    """One error of one field."""
 
     pointer: str
     code: str
@@ -53,7 +53,7 @@ class FieldProblem(BaseModel):
 
 
 class Verdict(BaseModel):
-    """Whether a configuration would work, and all that is wrong with it."""
+    """Whether a configuration is valid, and its errors."""
 
     valid: bool
     errors: list[FieldProblem]
@@ -62,39 +62,37 @@ class Verdict(BaseModel):
 ROUTES: Final = Routes("providers", "/v2/provider")
 
 
-@ROUTES("GET", "", "List providers and what they can do", ResponseSpec("every provider", list[ProviderView]))
+@ROUTES("GET", "", "List providers and their job types", ResponseSpec("every provider", list[ProviderView]))
 async def list_providers(call: RequestContext[Query, None]) -> web.Response:
     """Return every provider."""
-    return respond(call, [_view(each) for each in catalog().values()])
+    return respond(call, [_view(provider) for provider in catalog().values()])
 
 
-@ROUTES("GET", "/{provider}", "Look at a provider", ResponseSpec("the provider", ProviderView), problems=(404,))
+@ROUTES("GET", "/{provider}", "Show a provider", ResponseSpec("the provider", ProviderView), problems=(404,))
 async def get_provider(call: RequestContext[Query, None]) -> web.Response:
     """Return one provider."""
-    return respond(call, _view(_found(call.path("provider"))))
+    return respond(call, _view(_provider(call.path("provider"))))
 
 
 @ROUTES(
     "PUT",
     "/{provider}/{job_type}/validate",
-    "Try a configuration; nothing is created",
-    ResponseSpec("all that is wrong with it, field by field", Verdict),
+    "Validate a configuration; nothing is created",
+    ResponseSpec("its errors, by field", Verdict),
     problems=(404,),
 )
 async def validate(call: RequestContext[Query, ValidateBody]) -> web.Response:
-    """Look at every field; when they are all as they have to be, ask the provider whether it would work."""
+    """Validate every field; if all are valid, check the configuration with the provider."""
     provider, name = call.path("provider"), call.path("job_type")
-    kind = _found(provider).job_type(name)
+    kind = _provider(provider).job_type(name)
     if kind is None:
         raise not_found("job type", f"{provider}/{name}")
     errors = configuration_errors(kind, call.body.configuration)
-    wrong_cadence = cadence_errors(call.body.cadence.word(), call.api.clock())
+    cadence = cadence_errors(call.body.cadence.word(), call.api.clock())
     if not errors:
         errors = await _tried(call, kind)
-    found = [
-        FieldProblem(pointer=each.pointer, code=each.code, message=each.message) for each in errors + wrong_cadence
-    ]
-    return respond(call, Verdict(valid=not found, errors=found), message="" if found else "it would work")
+    problems = [FieldProblem.of(error) for error in (*errors, *cadence)]
+    return respond(call, Verdict(valid=not problems, errors=problems), message="" if problems else "valid")
 
 
 async def _tried(call: RequestContext[Query, ValidateBody], kind: JobType) -> list[FieldError]:
@@ -102,38 +100,25 @@ async def _tried(call: RequestContext[Query, ValidateBody], kind: JobType) -> li
         return [FieldError("", "pushed", PUSHED)]
     config = kind.config.model_validate_json(orjson.dumps(call.body.configuration))
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             problems = await kind.check(config, call.api.limits)
     except ConnectorError as error:
         return [FieldError("/configuration", error.code, error.message)]
     except TimeoutError:
-        message = f"the provider did not answer within {CHECK_SECONDS:.0f} seconds"
+        message = f"the provider did not answer within {CHECK_TIMEOUT_SECONDS:.0f} seconds"
         return [FieldError("/configuration", "provider_timeout", message)]
     return [FieldError(f"/configuration{each.field}", each.code, each.message) for each in problems]
 
 
-def _found(name: str) -> Connector:
-    found = connector(name)
-    if found is None:
+def _provider(name: str) -> Connector:
+    provider = connector(name)
+    if provider is None:
         raise not_found("provider", name)
-    return found
+    return provider
 
 
-def _view(found: Connector) -> ProviderView:
-    types = [
-        JobTypeView(
-            name=each.name,
-            kind=each.kind,
-            title=each.title,
-            description=each.description,
-            configuration=each.config.model_json_schema(),
-        )
-        for each in found.job_types
+def _view(provider: Connector) -> ProviderView:
+    job_types = [
+        JobTypeView.of(job_type, configuration=job_type.config.model_json_schema()) for job_type in provider.job_types
     ]
-    return ProviderView(
-        name=found.name,
-        title=found.title,
-        description=found.description,
-        documentation=found.documentation,
-        job_types=types,
-    )
+    return ProviderView.of(provider, job_types=job_types)

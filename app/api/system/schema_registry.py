@@ -1,8 +1,7 @@
-"""The words' Avro schemas on the Confluent Schema Registry's read paths, so that a stock deserializer reads our topics.
+"""The Avro schemas on the read paths of the Confluent Schema Registry, for standard deserializers.
 
-Paths, answers and error codes as in its API reference; subjects are named by TopicRecordNameStrategy:
-`jobs.events-entrepot.jobs.events.JobCreated`. Open to everyone who can reach the port: schemas are no secrets, and
-stock clients send no bearer token.
+Paths, responses and error codes follow its API reference; subjects are named by TopicRecordNameStrategy:
+`jobs.events-entrepot.jobs.events.JobCreated`. Needs no token: schemas are not secret, and standard clients send none.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,14 +32,14 @@ TOPICS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     events.NAMESPACE: (JOBS_EVENTS.name,),
     definitions.COMMANDS_NAMESPACE: (DEFINITIONS_COMMANDS.name,),
     definitions.EVENTS_NAMESPACE: (DEFINITIONS_EVENTS.name,),
-    updates.NAMESPACE: tuple(each.name for each in UPDATES.values()),
+    updates.NAMESPACE: tuple(topic.name for topic in UPDATES.values()),
     "MessageBatch": (MESSAGES_REALTIME.name, MESSAGES_BACKFILL.name),
     "MessageRejected": (MESSAGES_REJECTED.name,),
 }
 
 
 class RegistryQuery(Query):
-    """Clients send options that change nothing for schemas without references; they are taken and left alone."""
+    """Options of clients are ignored: they have no effect on schemas without references."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -48,81 +47,84 @@ class RegistryQuery(Query):
 @cache
 def subjects() -> Mapping[str, tuple[Version, ...]]:
     """Return the versions of every subject, oldest first."""
-    found: dict[str, list[Version]] = {}
-    for version in sorted(versions().values(), key=lambda each: each.version):
+    by_subject: dict[str, list[Version]] = {}
+    for version in sorted(versions().values(), key=lambda version: version.version):
         for subject in _subjects_of(version):
-            found.setdefault(subject, []).append(version)
-    return {name: tuple(those) for name, those in sorted(found.items())}
+            by_subject.setdefault(subject, []).append(version)
+    return {subject: tuple(by_subject[subject]) for subject in sorted(by_subject)}
 
 
 def _subjects_of(version: Version) -> Iterator[str]:
-    namespace, _, word = version.name.rpartition(".")
-    for topic in TOPICS_OF.get(namespace) or TOPICS_OF[word]:
+    namespace, _, record_name = version.name.rpartition(".")
+    for topic in TOPICS_OF.get(namespace) or TOPICS_OF[record_name]:
         yield f"{topic}-{version.name}"
 
 
 ROUTES: Final = Routes("registry", "/registry", role=None)
 RESPONSES: Final = (
     ResponseSpec(content_type=CONTENT_TYPE),
-    ResponseSpec("there is none", status=404, content_type=CONTENT_TYPE),
-    ResponseSpec("no such version can be", status=422, content_type=CONTENT_TYPE),
+    ResponseSpec("not found", status=404, content_type=CONTENT_TYPE),
+    ResponseSpec("invalid version", status=422, content_type=CONTENT_TYPE),
 )
 
 
-@ROUTES("GET", "/schemas/ids/{schema_id}", "The schema of an id", *RESPONSES)
+@ROUTES("GET", "/schemas/ids/{schema_id}", "Get a schema by id", *RESPONSES)
 async def schema_by_id(call: RequestContext[RegistryQuery, None]) -> web.Response:
-    """Return the schema of an id, as a record's frame names it."""
-    found = versions().get(_number(call.path("schema_id")))
-    if found is None:
+    """Return the schema of an id, as in the frame of a record."""
+    version = versions().get(_number(call.path("schema_id")))
+    if version is None:
         return _error(404, 40403, "Schema not found")
-    return _json({"schema": _text(found), "schemaType": "AVRO"})
+    return _json({"schema": _text(version), "schemaType": "AVRO"})
 
 
-@ROUTES("GET", "/schemas/ids/{schema_id}/versions", "Where the schema of an id is used", *RESPONSES)
+@ROUTES("GET", "/schemas/ids/{schema_id}/versions", "List the subjects of a schema", *RESPONSES)
 async def schema_subjects(call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return the subjects and versions that have the schema of an id."""
-    wanted = _number(call.path("schema_id"))
-    found = [
-        {"subject": name, "version": each.version}
-        for name, those in subjects().items()
-        for each in those
-        if each.id == wanted
+    schema_id = _number(call.path("schema_id"))
+    uses = [
+        {"subject": subject, "version": version.version}
+        for subject, subject_versions in subjects().items()
+        for version in subject_versions
+        if version.id == schema_id
     ]
-    return _json(found) if found else _error(404, 40403, "Schema not found")
+    return _json(uses) if uses else _error(404, 40403, "Schema not found")
 
 
-@ROUTES("GET", "/subjects", "Every subject", *RESPONSES)
+@ROUTES("GET", "/subjects", "List subjects", *RESPONSES)
 async def list_subjects(_call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return every subject."""
     return _json(list(subjects()))
 
 
-@ROUTES("GET", "/subjects/{subject}/versions", "The versions of a subject", *RESPONSES)
+@ROUTES("GET", "/subjects/{subject}/versions", "List the versions of a subject", *RESPONSES)
 async def list_versions(call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return the versions of a subject."""
-    found = subjects().get(call.path("subject"))
-    return _error(404, 40401, "Subject not found") if found is None else _json([each.version for each in found])
+    subject_versions = subjects().get(call.path("subject"))
+    if subject_versions is None:
+        return _error(404, 40401, "Subject not found")
+    return _json([version.version for version in subject_versions])
 
 
-@ROUTES("GET", "/subjects/{subject}/versions/{version}", "One version of a subject", *RESPONSES)
+@ROUTES("GET", "/subjects/{subject}/versions/{version}", "Get a version of a subject", *RESPONSES)
 async def subject_version(call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return one version of a subject; `latest` and -1 are the newest."""
-    name, wanted = call.path("subject"), call.path("version")
-    found = subjects().get(name)
-    if found is None:
+    name, requested = call.path("subject"), call.path("version")
+    subject_versions = subjects().get(name)
+    if subject_versions is None:
         return _error(404, 40401, "Subject not found")
-    if wanted not in {"latest", "-1"} and _number(wanted) < 1:
+    is_latest = requested in {"latest", "-1"}
+    if not is_latest and _number(requested) < 1:
         return _error(422, 42202, "The specified version is not a valid version id: a number from 1, or `latest`")
-    chosen = found[-1] if wanted in {"latest", "-1"} else None
-    version = chosen or next((each for each in found if each.version == _number(wanted)), None)
+    number = subject_versions[-1].version if is_latest else _number(requested)
+    version = next((version for version in subject_versions if version.version == number), None)
     if version is None:
         return _error(404, 40402, "Version not found")
     return _json({"subject": name, "id": version.id, "version": version.version, "schema": _text(version)})
 
 
-@ROUTES("GET", "/config", "The rule that new versions keep to", *RESPONSES)
+@ROUTES("GET", "/config", "Get the compatibility level", *RESPONSES)
 async def config(_call: RequestContext[RegistryQuery, None]) -> web.Response:
-    """Return the rule that new versions keep to."""
+    """Return the compatibility level of new versions."""
     return _json({"compatibilityLevel": "FULL_TRANSITIVE"})
 
 

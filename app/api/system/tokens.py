@@ -1,28 +1,28 @@
-"""Who I am, and the tokens: list, create, revoke; and links that sign a browser in. A secret is shown once."""
+"""The current identity, access tokens and sign-in links. A secret is shown once."""
 
 import asyncio
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from aiohttp import web
 from pydantic import BaseModel, Field
 
 from app.api.http.param_types import TimestampText
 from app.api.http.problems import ApiProblem, not_found
-from app.api.routing.responses import respond
+from app.api.routing.responses import View, respond
 from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Routes
-from app.auth import AccessRole, LastAdminError, Token
+from app.auth import AccessRole, LastAdminError
 
 
-class Me(BaseModel):
-    """Who asks."""
+class Me(View):
+    """The caller."""
 
     name: str
     role: AccessRole
     token_id: str
 
 
-class TokenView(BaseModel):
+class TokenView(View):
     """A token, without its secret."""
 
     id: str
@@ -33,21 +33,21 @@ class TokenView(BaseModel):
 
 
 class NewTokenView(TokenView):
-    """A token that was just made; `token` is shown this once."""
+    """A new token; `token` is shown only once."""
 
     token: str
 
 
 class TokenBody(Body):
-    """A token to be made."""
+    """A token to create."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,80}$", description="who it is for; shown in logs")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,80}$", description="owner of the token; shown in logs")]
     role: AccessRole
     expires_at: TimestampText | None = None
 
 
 class SignInView(BaseModel):
-    """A link that signs a browser in, once, within 15 minutes."""
+    """A one-time sign-in link for a browser; expires in 15 minutes."""
 
     path: str
 
@@ -55,50 +55,49 @@ class SignInView(BaseModel):
 ROUTES: Final = Routes("tokens", "/v2")
 
 
-@ROUTES("GET", "/me", "Who I am", ResponseSpec("who asks", Me))
+@ROUTES("GET", "/me", "Current identity", ResponseSpec("the caller", Me))
 async def me(call: RequestContext[Query, None]) -> web.Response:
-    """Return who asks."""
-    caller = call.caller
-    return respond(call, Me(name=caller.name, role=caller.role, token_id=caller.token_id))
+    """Return the caller."""
+    return respond(call, Me.of(call.caller))
 
 
 @ROUTES("GET", "/token", "List tokens", ResponseSpec("all tokens", list[TokenView]), role="admin")
 async def list_tokens(call: RequestContext[Query, None]) -> web.Response:
     """Return all tokens."""
-    return respond(call, [TokenView(**_facts(each)) for each in call.api.tokens.listed()])
+    return respond(call, [TokenView.of(token) for token in call.api.tokens.listed()])
 
 
 @ROUTES(
     "POST",
     "/token",
     "Create a token",
-    ResponseSpec("the token, with its secret this once", NewTokenView, status=201),
+    ResponseSpec("the token, with its secret", NewTokenView, status=201),
     role="admin",
 )
 async def create_token(call: RequestContext[Query, TokenBody]) -> web.Response:
-    """Make a token."""
+    """Create a token."""
     body = call.body
-    made, secret = await asyncio.to_thread(call.api.tokens.create, body.name, body.role, body.expires_at)
-    said = "keep the token now: it can't be shown again"
-    return respond(call, NewTokenView(**_facts(made), token=secret), status=201, message=said)
+    created, secret = await asyncio.to_thread(call.api.tokens.create, body.name, body.role, body.expires_at)
+    message = "store the token now: it cannot be shown again"
+    return respond(call, NewTokenView.of(created, token=secret), status=201, message=message)
 
 
 @ROUTES(
     "DELETE",
     "/token/{token_id}",
-    "Revoke a token and the sessions that came from it",
-    ResponseSpec("nothing more"),
+    "Revoke a token and its browser sessions",
+    ResponseSpec("revoked"),
     role="admin",
     problems=(404, 409),
 )
 async def revoke_token(call: RequestContext[Query, None]) -> web.Response:
-    """End a token."""
+    """Revoke a token."""
     token_id = call.path("token_id")
     try:
-        found = await asyncio.to_thread(call.api.tokens.revoke, token_id)
+        existed = await asyncio.to_thread(call.api.tokens.revoke, token_id)
     except LastAdminError as error:
         raise ApiProblem(409, "last_admin", str(error), more={"allowed": []}) from error
-    if not found:
+    if not existed:
         raise not_found("token", token_id)
     return respond(call, None, message="revoked")
 
@@ -106,15 +105,16 @@ async def revoke_token(call: RequestContext[Query, None]) -> web.Response:
 @ROUTES(
     "POST",
     "/sign-in",
-    "Make a link that signs a browser in as me",
-    ResponseSpec("the link's path", SignInView, status=201),
+    "Create a one-time sign-in link for a browser",
+    ResponseSpec("the path of the link", SignInView, status=201),
     role="viewer",
 )
 async def sign_in_link(call: RequestContext[Query, None]) -> web.Response:
-    """Make a link that signs a browser in as whoever asks."""
+    """Create a link that signs a browser in as the caller."""
     code = await asyncio.to_thread(call.api.tokens.sign_in_code, call.caller)
-    return respond(call, SignInView(path=f"/sign-in?code={code}"), status=201, message="good once, for 15 minutes")
-
-
-def _facts(token: Token) -> dict[str, Any]:
-    return {name: getattr(token, name) for name in TokenView.model_fields}
+    return respond(
+        call,
+        SignInView(path=f"/sign-in?code={code}"),
+        status=201,
+        message="one-time sign-in link, expires in 15 minutes",
+    )

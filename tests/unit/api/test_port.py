@@ -9,7 +9,7 @@ import pytest
 
 from app.api.http import connection as port
 from app.api.http import request_body
-from app.api.routing.openapi import WHY
+from app.api.routing.openapi import DESCRIPTIONS
 from app.settings import Settings
 from tests.integration.api.rig import Client, serving
 
@@ -78,7 +78,7 @@ async def test_what_is_no_request_is_a_problem_and_its_words_are_not_repeated(
 
 async def test_the_document_names_every_status_that_it_lists(client: Client) -> None:
     paths = (await client.ask("GET", "/openapi.json")).body["paths"]
-    assert paths["/v2/job"]["post"]["responses"]["408"]["description"] == WHY[408]
+    assert paths["/v2/job"]["post"]["responses"]["408"]["description"] == DESCRIPTIONS[408]
 
 
 async def test_a_directory_is_nothing_that_is_there(client: Client) -> None:
@@ -95,8 +95,8 @@ async def test_a_form_in_an_unknown_charset_is_read_as_what_browsers_send(client
 async def test_who_sends_no_whole_head_or_no_whole_body_is_let_go(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(port, "IDLE_SECONDS", 0.3)
-    monkeypatch.setattr(request_body, "ARRIVAL_SECONDS", 0.3)
+    monkeypatch.setattr(port, "IDLE_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(request_body, "ARRIVAL_TIMEOUT_SECONDS", 0.3)
     assert await raw(client, b"") == b""
     assert await raw(client, b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ") == b""
     answer = await raw(client, b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /livez HTTP/1.1\r\n")
