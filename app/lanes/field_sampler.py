@@ -99,6 +99,6 @@ class FieldSample:
         except UnreadableMessageError:
             return  # whoever maps it says so
         stats = self._known.setdefault(stream, FieldStats())
-        before = stats.held
-        stats.look(message, at)
-        self._fields += stats.held - before
+        before = stats.tracked_fields
+        stats.add(message, at)
+        self._fields += stats.tracked_fields - before

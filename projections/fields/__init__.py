@@ -1,1 +1,1 @@
-"""What the fields of a stream look like, and a mapping suggested from that."""
+"""Statistics of the fields of a stream, and a mapping suggested from them."""

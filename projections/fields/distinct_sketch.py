@@ -1,8 +1,8 @@
-"""About how many different values there are: a sketch that keeps marks of some of them, and no values.
+"""Estimate the number of distinct values with a k-minimum-values sketch, which stores hashes and no values.
 
-Of all marks the `KEPT` smallest stay, so neither the order nor repetitions matter, and the sketches of two parts make
-that of the whole. Of fewer values the count is exact, of more within some 9 % (a standard deviation): how far the marks
-reach says how densely they lie (Bar-Yossef and others, "Counting distinct elements in a data stream", 2002).
+The sketch keeps the `SKETCH_SIZE` smallest hashes, so order and repetition don't matter, and sketches can be merged.
+Up to that size the count is exact, above it the standard error is about 9 % (Bar-Yossef et al., "Counting distinct
+elements in a data stream", 2002).
 """
 
 import struct
@@ -11,59 +11,59 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final
 
-KEPT: Final = 128
-MAX_MARKS: Final = 192  # marks that are held before the largest are let go
-MARK_BYTES: Final = 8
-EVERY: Final = 1 << 8 * MARK_BYTES  # above every mark
+SKETCH_SIZE: Final = 128
+MAX_BUFFERED_HASHES: Final = 192  # hashes in memory before the largest are evicted
+HASH_BYTES: Final = 8
+HASH_RANGE: Final = 1 << 8 * HASH_BYTES
 
 
-def mark_of(text: str) -> int:
-    """Return the mark of a text: 64 bits that are the same in every process, and look as if drawn by chance."""
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=MARK_BYTES).digest(), "little")
+def hash_text(text: str) -> int:
+    """Return a uniformly distributed 64-bit hash of a text, the same in every process."""
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).digest(), "little")
 
 
 class DistinctSketch:
-    """The marks so far. One that is not below `limit` changes nothing; who adds many may ask first."""
+    """The smallest hashes. A hash at or above `limit` has no effect, which hot loops can check before the call."""
 
-    __slots__ = ("_marks", "limit")
+    __slots__ = ("_hashes", "limit")
 
-    def __init__(self, marks: Iterable[int] = ()) -> None:
-        self._marks: set[int] = set()
-        self.limit = EVERY
-        self._add_all(marks)
+    def __init__(self, hashes: Iterable[int] = ()) -> None:
+        self._hashes: set[int] = set()
+        self.limit = HASH_RANGE
+        self._add_all(hashes)
 
-    def add(self, mark: int) -> None:
-        """Count a value, unless it was counted before."""
-        if mark < self.limit:
-            self._add_all((mark,))
+    def add(self, value_hash: int) -> None:
+        """Add the hash of a value."""
+        if value_hash < self.limit:
+            self._add_all((value_hash,))
 
-    def take_in(self, other: "DistinctSketch") -> None:
-        """Count what another one has counted, too."""
-        self._add_all(other.marks())
+    def merge(self, other: "DistinctSketch") -> None:
+        """Add the values of another sketch."""
+        self._add_all(other.hashes())
 
-    def _add_all(self, marks: Iterable[int]) -> None:
-        self._marks.update(marks)
-        if len(self._marks) > MAX_MARKS:
-            kept = self.marks()
-            self._marks = set(kept)
-            self.limit = kept[-1]
+    def _add_all(self, hashes: Iterable[int]) -> None:
+        self._hashes.update(hashes)
+        if len(self._hashes) > MAX_BUFFERED_HASHES:
+            smallest = self.hashes()
+            self._hashes = set(smallest)
+            self.limit = smallest[-1]
 
-    def marks(self) -> list[int]:
-        """Return what is kept, in order."""
-        return sorted(self._marks)[:KEPT]
+    def hashes(self) -> list[int]:
+        """Return the stored hashes in order."""
+        return sorted(self._hashes)[:SKETCH_SIZE]
 
     def estimate(self) -> int:
-        """Return about how many different values there were."""
-        marks = self.marks()
-        return len(marks) if len(marks) < KEPT else (KEPT - 1) * EVERY // max(marks[-1], 1)
+        """Return the estimated number of distinct values."""
+        hashes = self.hashes()
+        return len(hashes) if len(hashes) < SKETCH_SIZE else (SKETCH_SIZE - 1) * HASH_RANGE // max(hashes[-1], 1)
 
     def to_text(self) -> str:
-        """Return the sketch as a text of at most 1,368 characters."""
-        marks = self.marks()
-        return b64encode(struct.pack(f"<{len(marks)}Q", *marks)).decode()
+        """Serialize the sketch to at most 1,368 characters."""
+        hashes = self.hashes()
+        return b64encode(struct.pack(f"<{len(hashes)}Q", *hashes)).decode()
 
     @classmethod
     def from_text(cls, text: str) -> "DistinctSketch":
-        """Return the sketch of a text."""
+        """Deserialize a sketch."""
         packed = b64decode(text)
-        return cls(struct.unpack(f"<{len(packed) // MARK_BYTES}Q", packed))
+        return cls(struct.unpack(f"<{len(packed) // HASH_BYTES}Q", packed))

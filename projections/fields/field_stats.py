@@ -1,8 +1,8 @@
-"""What is known of the fields of a stream: how often they come, of which types, and what they look like. No values.
+"""Statistics of the fields of a stream: frequency, types and patterns, without values.
 
-Counts of two parts add up to those of the whole, whatever the order and wherever it was cut. Memory is bounded,
-whatever comes: of more than 500 fields the outermost are kept and of these the shortest names, as names of which there
-is no end tend to be long. Fields of objects inside are fields too, down to three levels; lists are not looked into.
+Statistics can be merged in any order. Memory is bounded: beyond 500 fields the outermost are kept, and of these the
+shortest names, because generated names tend to be long. Fields of nested objects count, down to three levels; lists are
+not inspected.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,36 +13,36 @@ from typing import Any, Final
 
 import orjson
 
-from projections.fields.distinct_sketch import DistinctSketch, mark_of
-from projections.fields.text_patterns import BLANK, EPOCHS, OTHER, PATTERNS, about_number, about_text
+from projections.fields.distinct_sketch import DistinctSketch, hash_text
+from projections.fields.text_patterns import BLANK, EPOCHS, OTHER, PATTERNS, number_facts, text_facts
 from projections.mapping.numbers import as_integer, bounded_number
 
-FORMAT: Final = 1  # of `to_json`: a new one begins anew, beside the old one
+FORMAT: Final = 1  # of `to_json`; statistics of another format are ignored
 MAX_FIELDS: Final = 500
-MAX_TRACKED_FIELDS: Final = 600  # fields that are held before the last are let go
-MAX_NAME_CHARACTERS: Final = 200  # characters, with the points between
+MAX_TRACKED_FIELDS: Final = 600  # fields in memory before the lowest ranked are evicted
+MAX_NAME_CHARACTERS: Final = 200  # of the dotted path
 MAX_DEPTH: Final = 3
 TYPES: Final = MappingProxyType(
     {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array", type(None): "null"}
 )
 
-Key = str | tuple[str, ...]  # of a field of the message, or the path to one inside
+Key = str | tuple[str, ...]  # the name of a top-level field, or the path of a nested one
 Path = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldFacts:
-    """What is known of one field. `types` and `looks` have only what there was.
+    """The statistics of one field. `types` and `looks` list only values that occurred.
 
-    `looks` are of texts, one each, `other` left out; `epoch_*` are of texts and numbers, on top. `distinct` is about
-    how many different texts and numbers there were.
+    `looks` counts patterns of texts, one per text, without `other`; `epoch_*` are additional patterns of texts and
+    numbers. `distinct` is the estimated number of distinct texts and numbers.
     """
 
     path: Path
-    seen: int  # messages that had it, or objects
-    types: Mapping[str, int]  # JSON's
+    seen: int  # number of occurrences
+    types: Mapping[str, int]  # JSON types
     looks: Mapping[str, int]
-    last_seen: int  # microseconds since 1970 UTC, the time of a message
+    last_seen: int  # microseconds since 1970 UTC, an event time
     shortest: int | None  # of the texts, in characters
     longest: int | None
     smallest: float | None  # of the numbers
@@ -51,12 +51,12 @@ class FieldFacts:
 
     @property
     def name(self) -> str:
-        """The name, with points between the steps."""
+        """The dotted path."""
         return ".".join(self.path)
 
     @property
     def given(self) -> int:
-        """How often it said something: neither null nor a blank text."""
+        """The number of values other than null and blank text."""
         return self.seen - self.types.get("null", 0) - self.looks.get(BLANK, 0)
 
 
@@ -75,41 +75,41 @@ class _Field:
         self.largest: float = -inf
         self.distinct = DistinctSketch()
 
-    def take(self, value: Any, at: int) -> None:
-        """Count a value."""
+    def add(self, value: Any, at: int) -> None:
+        """Add a value."""
         kind = type(value)
         self.types[kind] += 1
-        if at > self.last_seen:  # noqa: PLR1730  # here and below: a call costs more, and this is a hot path
+        if at > self.last_seen:  # noqa: PLR1730  # here and below: a call is slower, and this is a hot path
             self.last_seen = at
         if kind is str:
-            about = about_text(value)
-            self.looks[about.look] += 1
+            facts = text_facts(value)
+            self.looks[facts.pattern] += 1
             size = len(value)
             if size < self.shortest:  # noqa: PLR1730
                 self.shortest = size
             if size > self.longest:  # noqa: PLR1730
                 self.longest = size
         elif kind is int or kind is float:
-            about = about_number(value)
+            facts = number_facts(value)
             if not self.smallest <= value <= self.largest:
                 self._widen(value)
         else:
             return
-        if about.epoch:
-            self.looks[about.epoch] += 1
-        if about.mark < self.distinct.limit:
-            self.distinct.add(about.mark)
+        if facts.epoch:
+            self.looks[facts.epoch] += 1
+        if facts.value_hash < self.distinct.limit:
+            self.distinct.add(facts.value_hash)
 
     def _widen(self, value: float) -> None:
-        """Make the range of numbers reach to a number, if it is one that can be kept."""
+        """Extend the range of numbers, unless the number is out of bounds."""
         if bounded_number(value) is not None:
-            exact = as_integer(value)
-            number = value if exact is None else exact  # of 7 and 7.0 the same stays, whichever comes first
+            integer = as_integer(value)
+            number = value if integer is None else integer  # 7 and 7.0 give the same result in any order
             self.smallest = min(self.smallest, number)
             self.largest = max(self.largest, number)
 
-    def take_in(self, other: "_Field") -> None:
-        """Count what another one has counted, too."""
+    def merge(self, other: "_Field") -> None:
+        """Add the values of another field."""
         for kind, count in other.types.items():
             self.types[kind] += count
         for look, count in other.looks.items():
@@ -119,7 +119,7 @@ class _Field:
         self.longest = max(self.longest, other.longest)
         self.smallest = min(self.smallest, other.smallest)
         self.largest = max(self.largest, other.largest)
-        self.distinct.take_in(other.distinct)
+        self.distinct.merge(other.distinct)
 
     def facts(self, path: Path) -> FieldFacts:
         return FieldFacts(
@@ -142,7 +142,7 @@ class _Field:
             list(self.types.values()),
             {look: count for look, count in self.looks.items() if count},
             self.last_seen,
-            [None if each in {inf, -inf} else each for each in bounds],
+            [None if bound in {inf, -inf} else bound for bound in bounds],
             self.distinct.to_text(),
         ]
 
@@ -152,114 +152,114 @@ class _Field:
         _, types, looks, field.last_seen, bounds, distinct = facts
         field.types = dict(zip(TYPES, types, strict=True))
         field.looks |= looks
-        least, most, smallest, largest = bounds
-        field.shortest, field.longest = _either(least, inf), _either(most, -inf)
-        field.smallest, field.largest = _either(smallest, inf), _either(largest, -inf)
+        shortest, longest, smallest, largest = bounds
+        field.shortest, field.longest = _or_default(shortest, inf), _or_default(longest, -inf)
+        field.smallest, field.largest = _or_default(smallest, inf), _or_default(largest, -inf)
         field.distinct = DistinctSketch.from_text(distinct)
         return field
 
 
 class FieldStats:
-    """The fields of the messages that were looked at, `looked` of them."""
+    """The statistics of the fields of `looked` messages."""
 
-    __slots__ = ("_fields", "_limit", "left_out", "looked")
+    __slots__ = ("_fields", "_limit", "excluded", "looked")
 
     def __init__(self) -> None:
         self.looked = 0
         self._fields: dict[Key, _Field] = {}
-        self.left_out = DistinctSketch()  # names that are not kept
-        self._limit: tuple[int, int, Path] | None = None  # above it nothing would be kept
+        self.excluded = DistinctSketch()  # names of fields without statistics
+        self._limit: tuple[int, int, Path] | None = None  # fields of a higher rank are excluded
 
     @property
-    def held(self) -> int:
-        """How many fields take up memory."""
+    def tracked_fields(self) -> int:
+        """The number of fields in memory."""
         return len(self._fields)
 
     @property
     def more(self) -> int:
-        """About how many fields there were beyond those that are kept."""
-        self._let_go(MAX_FIELDS)
-        return self.left_out.estimate()
+        """The estimated number of excluded fields."""
+        self._evict(MAX_FIELDS)
+        return self.excluded.estimate()
 
-    def look(self, message: Mapping[str, Any], at: int) -> None:
-        """Count the fields of a message (JSON, as it was parsed) of a time, in microseconds since 1970 UTC."""
+    def add(self, message: Mapping[str, Any], at: int) -> None:
+        """Add the fields of a parsed JSON message with an event time in microseconds since 1970 UTC."""
         self.looked += 1
         get = self._fields.get
         for name, value in message.items():
             field = get(name) or self._admit(name)
             if field is not None:
-                field.take(value, at)
+                field.add(value, at)
             if type(value) is dict:
-                self._look_inside((name,), value, at)
+                self._add_nested((name,), value, at)
 
     def fields(self) -> list[FieldFacts]:
-        """Return what is known of each field, by name."""
-        return [field.facts(path) for path, field in sorted(self._kept(), key=lambda each: each[0])]
+        """Return the statistics of each field, sorted by path."""
+        return [field.facts(path) for path, field in sorted(self._ranked_fields(), key=lambda entry: entry[0])]
 
     def to_json(self) -> bytes:
-        """Return all of it; the same for the same messages, however they came together."""
-        fields = [field.to_json(path) for path, field in self._kept()]
-        return orjson.dumps({"looked": self.looked, "more": self.left_out.to_text(), "fields": fields})
+        """Serialize the statistics. The result depends only on the messages, not on the order of merges."""
+        fields = [field.to_json(path) for path, field in self._ranked_fields()]
+        return orjson.dumps({"looked": self.looked, "more": self.excluded.to_text(), "fields": fields})
 
     @classmethod
     def from_json(cls, text: bytes) -> "FieldStats":
-        """Return what `to_json` wrote."""
-        found = orjson.loads(text)
+        """Deserialize the output of `to_json`."""
+        data = orjson.loads(text)
         stats = cls()
-        stats.looked = found["looked"]
-        stats.left_out = DistinctSketch.from_text(found["more"])
-        for facts in found["fields"]:
+        stats.looked = data["looked"]
+        stats.excluded = DistinctSketch.from_text(data["more"])
+        for facts in data["fields"]:
             stats._fields[_key(facts[0])] = _Field.from_json(facts)
         return stats
 
-    def take_in(self, other: "FieldStats") -> None:
-        """Count what another one has counted, too."""
+    def merge(self, other: "FieldStats") -> None:
+        """Add the messages of other statistics."""
         self.looked += other.looked
-        self.left_out.take_in(other.left_out)
-        for key, theirs in other._fields.items():
+        self.excluded.merge(other.excluded)
+        for key, other_field in other._fields.items():
             field = self._fields.get(key) or self._admit(key)
             if field is not None:
-                field.take_in(theirs)
+                field.merge(other_field)
 
-    def _look_inside(self, path: Path, members: Mapping[str, Any], at: int) -> None:
+    def _add_nested(self, path: Path, members: Mapping[str, Any], at: int) -> None:
         for name, value in members.items():
             inner = (*path, name)
             field = self._fields.get(inner) or self._admit(inner)
             if field is not None:
-                field.take(value, at)
+                field.add(value, at)
             if type(value) is dict and len(inner) < MAX_DEPTH:
-                self._look_inside(inner, value, at)
+                self._add_nested(inner, value, at)
 
     def _admit(self, key: Key) -> _Field | None:
-        """Return the counts of a field that there are none of yet; None when it isn't to be kept."""
+        """Create the statistics of a new field; None if the field is excluded."""
         path = _path(key)
-        if not _is_keepable(path) or (self._limit is not None and _rank(path) > self._limit):
-            self.left_out.add(_mark(path))
+        if not _is_storable(path) or (self._limit is not None and _rank(path) > self._limit):
+            self.excluded.add(_hash_path(path))
             return None
         field = self._fields[key] = _Field()
-        self._let_go(MAX_TRACKED_FIELDS)
+        self._evict(MAX_TRACKED_FIELDS)
         return field
 
-    def _let_go(self, most: int) -> None:
-        """When there are more fields than that, keep the first 500."""
-        if len(self._fields) > most:
+    def _evict(self, max_fields: int) -> None:
+        """Reduce the fields to `MAX_FIELDS` if there are more than `max_fields`."""
+        if len(self._fields) > max_fields:
             ranked = sorted((_rank(path), key) for key in self._fields for path in (_path(key),))
             for (_, _, path), key in ranked[MAX_FIELDS:]:
                 del self._fields[key]
-                self.left_out.add(_mark(path))
+                self.excluded.add(_hash_path(path))
             self._limit = ranked[MAX_FIELDS - 1][0]
 
-    def _kept(self) -> Iterator[tuple[Path, _Field]]:
-        self._let_go(MAX_FIELDS)
+    def _ranked_fields(self) -> Iterator[tuple[Path, _Field]]:
+        self._evict(MAX_FIELDS)
         for (_, _, path), key in sorted((_rank(_path(key)), key) for key in self._fields):
             yield path, self._fields[key]
 
 
 def merge(one: FieldStats, other: FieldStats) -> FieldStats:
-    """Return what is known of the messages of both."""
+    """Return the statistics of the messages of both."""
     merged = FieldStats()
-    merged.take_in(one)
-    merged.take_in(other)
+    merged.merge(one)
+    merged.merge(other)
     return merged
 
 
@@ -275,20 +275,20 @@ def _rank(path: Path) -> tuple[int, int, Path]:
     return len(path), sum(map(len, path)), path
 
 
-def _is_keepable(path: Path) -> bool:
+def _is_storable(path: Path) -> bool:
     name = ".".join(path)
     if len(name) > MAX_NAME_CHARACTERS:
         return False
     try:
         name.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
+    except UnicodeEncodeError:  # a lone surrogate
         return False
     return True
 
 
-def _mark(path: Path) -> int:
-    return mark_of("\0".join(path))
+def _hash_path(path: Path) -> int:
+    return hash_text("\0".join(path))
 
 
-def _either(value: float | None, without: float) -> float:
-    return without if value is None else value
+def _or_default(value: float | None, default: float) -> float:
+    return default if value is None else value

@@ -1,13 +1,13 @@
-"""What a text or a number looks like, by cheap tests of its first characters; and a mark by which equal ones are known.
+"""Detect the pattern of a text or a number by cheap tests of its first characters, and hash its value.
 
-A look is a guess for people: nothing goes by it that they didn't agree to.
+Only suggestions use patterns; nothing is applied without confirmation.
 """
 
 import re
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from projections.fields.distinct_sketch import mark_of
+from projections.fields.distinct_sketch import hash_text
 from projections.mapping.converters import BOOLEANS
 from projections.time_zones import zone
 from schemas.timestamps import timestamp_parser
@@ -26,18 +26,18 @@ PATTERNS: Final = (
     "url",
     "uuid",
     OTHER,
-)  # a text has one of them
-EPOCHS: Final = ("epoch_s", "epoch_ms", "epoch_us")  # and texts and numbers may be one of these on top
+)  # every text has exactly one
+EPOCHS: Final = ("epoch_s", "epoch_ms", "epoch_us")  # additional patterns of texts and numbers
 
-MAX_CHECKED_CHARACTERS: Final = 200  # characters
+MAX_CHECKED_CHARACTERS: Final = 200
 MAX_BOOLEAN_CHARACTERS: Final = 5
-REMEMBERED: Final = 64  # characters; longer texts rarely come again soon
-FIRST_SECOND: Final = 1_000_000_000  # of 2001: smaller numbers count other things than seconds
-LAST_SECOND: Final = 4_200_000_000  # of 2103
+MAX_CACHED_CHARACTERS: Final = 64  # longer texts rarely repeat soon
+FIRST_SECOND: Final = 1_000_000_000  # in 2001; smaller numbers are rarely seconds
+LAST_SECOND: Final = 4_200_000_000  # in 2103
 
 _ISO: Final = timestamp_parser(("auto",), zone("UTC"))
-# Nothing is read twice: what a part has taken it never gives back (`++`). A number with a plus sign or with zeros in
-# front is a phone number, a postal code or an article number: a text.
+# Possessive quantifiers (`++`) prevent backtracking. A number with a plus sign or leading zeros is a phone number, a
+# postal code or an article number, hence a text.
 _PATTERN: Final = re.compile(
     r"""(?P<integer>-?(?:0|[1-9][0-9]{0,18}+))
       | (?P<number>-?(?:0|[1-9][0-9]{0,18}+)?\.[0-9]{1,19}+(?:[eE][+-]?[0-9]{1,3}+)?)
@@ -50,45 +50,45 @@ _PATTERN: Final = re.compile(
 
 
 class TextFacts(NamedTuple):
-    """What is said of one value. `epoch` is empty when it can't be a time that is counted from 1970."""
+    """The pattern of a value. `epoch` is empty unless it may be an epoch timestamp."""
 
-    look: str
+    pattern: str
     epoch: str
-    mark: int
+    value_hash: int
 
 
-def about_text(text: str) -> TextFacts:
-    """Return what a text looks like."""
-    return _remembered(text) if len(text) <= REMEMBERED else _about(text)
+def text_facts(text: str) -> TextFacts:
+    """Return the pattern and the hash of a text."""
+    return _cached_text_facts(text) if len(text) <= MAX_CACHED_CHARACTERS else _text_facts(text)
 
 
 @lru_cache(maxsize=4096, typed=True)
-def about_number(number: float) -> TextFacts:
-    """Return what a number looks like; its `look` says nothing. Numbers that are equal have the same mark."""
+def number_facts(number: float) -> TextFacts:
+    """Return the epoch unit and the hash of a number. Equal numbers have the same hash."""
     if type(number) is float and number.is_integer():
         number = int(number)
-    return TextFacts(OTHER, epoch_of(number), mark_of(f"#{number:x}" if type(number) is int else f"#{number!r}"))
+    return TextFacts(OTHER, epoch_of(number), hash_text(f"#{number:x}" if type(number) is int else f"#{number!r}"))
 
 
 def epoch_of(number: float) -> str:
-    """Return the unit in which a number would be a time of this century, or nothing."""
+    """Return the unit in which a number is a timestamp of this century; empty if there is none."""
     for unit, scale in zip(EPOCHS, (1, 1_000, 1_000_000), strict=True):
         if FIRST_SECOND * scale <= number < LAST_SECOND * scale:
             return unit
     return ""
 
 
-def _about(text: str) -> TextFacts:
-    cut = text[:MAX_CHECKED_CHARACTERS].strip()
-    found: Any = _PATTERN.fullmatch(cut)
-    look: str = found.lastgroup if found else OTHER
-    if not cut:
-        look = BLANK
-    elif look == TIMESTAMP and _ISO(cut) is None:
-        look = OTHER
-    elif len(cut) <= MAX_BOOLEAN_CHARACTERS and cut.lower() in BOOLEANS:
-        look = "boolean"
-    return TextFacts(look, epoch_of(int(cut)) if look == INTEGER else "", mark_of(text))
+def _text_facts(text: str) -> TextFacts:
+    excerpt = text[:MAX_CHECKED_CHARACTERS].strip()
+    match: Any = _PATTERN.fullmatch(excerpt)
+    pattern: str = match.lastgroup if match else OTHER
+    if not excerpt:
+        pattern = BLANK
+    elif pattern == TIMESTAMP and _ISO(excerpt) is None:
+        pattern = OTHER
+    elif len(excerpt) <= MAX_BOOLEAN_CHARACTERS and excerpt.lower() in BOOLEANS:
+        pattern = "boolean"
+    return TextFacts(pattern, epoch_of(int(excerpt)) if pattern == INTEGER else "", hash_text(text))
 
 
-_remembered = lru_cache(maxsize=4096)(_about)
+_cached_text_facts = lru_cache(maxsize=4096)(_text_facts)

@@ -1,4 +1,4 @@
-"""How two JSON values differ, as JSON pointers (RFC 6901). Lists are compared between what begins and ends alike."""
+"""Compare two JSON values. Differences are JSON pointers (RFC 6901); lists are aligned by common prefix and suffix."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from schemas.json_pointer import json_pointer
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference. `pointer` goes into the new value; into the old one for what was removed."""
+    """One difference. `pointer` refers to the new value, or to the old one for a removed value."""
 
     pointer: str
     kind: Literal["added", "removed", "changed"]
@@ -19,7 +19,7 @@ class Change:
 
 
 def diff(before: Any, after: Any, pointer: str = "") -> Iterator[Change]:
-    """Yield what changed from one value to another, in the order of the old one, what was added last."""
+    """Yield the changes from one value to another in the order of the old one, additions last."""
     match before, after:
         case dict(), dict():
             yield from _objects(before, after, pointer)
@@ -33,11 +33,11 @@ def diff(before: Any, after: Any, pointer: str = "") -> Iterator[Change]:
 
 def _objects(before: Mapping[str, Any], after: Mapping[str, Any], pointer: str) -> Iterator[Change]:
     for name, value in before.items():
-        where = pointer + json_pointer(name)
+        member_pointer = pointer + json_pointer(name)
         if name in after:
-            yield from diff(value, after[name], where)
+            yield from diff(value, after[name], member_pointer)
         else:
-            yield Change(where, "removed", before=value)
+            yield Change(member_pointer, "removed", before=value)
     for name, value in after.items():
         if name not in before:
             yield Change(pointer + json_pointer(name), "added", after=value)
@@ -45,17 +45,20 @@ def _objects(before: Mapping[str, Any], after: Mapping[str, Any], pointer: str) 
 
 def _lists(before: Sequence[Any], after: Sequence[Any], pointer: str) -> Iterator[Change]:
     shorter = min(len(before), len(after))
-    head = next((n for n in range(shorter) if not _same(before[n], after[n])), shorter)
-    tail = next((n for n in range(shorter - head) if not _same(before[-1 - n], after[-1 - n])), shorter - head)
-    both = shorter - tail
-    for place in range(head, both):
-        yield from diff(before[place], after[place], f"{pointer}/{place}")
-    for place in range(both, len(before) - tail):
-        yield Change(f"{pointer}/{place}", "removed", before=before[place])
-    for place in range(both, len(after) - tail):
-        yield Change(f"{pointer}/{place}", "added", after=after[place])
+    head = next((offset for offset in range(shorter) if not _same(before[offset], after[offset])), shorter)
+    tail = next(
+        (offset for offset in range(shorter - head) if not _same(before[-1 - offset], after[-1 - offset])),
+        shorter - head,
+    )
+    common_end = shorter - tail
+    for index in range(head, common_end):
+        yield from diff(before[index], after[index], f"{pointer}/{index}")
+    for index in range(common_end, len(before) - tail):
+        yield Change(f"{pointer}/{index}", "removed", before=before[index])
+    for index in range(common_end, len(after) - tail):
+        yield Change(f"{pointer}/{index}", "added", after=after[index])
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether they are the same JSON; for Python, `True` is 1."""
+    """Whether two values are the same JSON. In Python, `True == 1`."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -1,4 +1,4 @@
-"""How far behind those are who read topics, how fast they are, and when they will be through."""
+"""Consumer lag: records behind, throughput, and estimated time to catch up."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,30 +10,30 @@ Place = tuple[str, int]  # topic and partition
 
 @dataclass(frozen=True, slots=True)
 class LagSample:
-    """One look at all readers. `at` is in seconds of a steady clock, `looked_at` the time of day.
+    """A sample of all consumers. `at` is in seconds of a monotonic clock, `looked_at` is the wall-clock time.
 
-    Positions and ends are offsets; what lies between them and is no record, as transactions leave it, is left out.
+    Positions and ends are offsets, adjusted for transaction markers, which are no records.
     """
 
     at: float
     looked_at: datetime
-    positions: Mapping[Place, int]  # of the record that comes next
+    positions: Mapping[Place, int]  # offset of the next record
     ends: Mapping[Place, int]
-    waiting: Mapping[Place, datetime]  # since when the next record waits; lacks those that couldn't be asked in time
-    messages: Mapping[str, int]  # seen by each lane, ever
+    waiting: Mapping[Place, datetime]  # arrival of the next record; missing if the query timed out
+    messages: Mapping[str, int]  # total by lane
 
     def behind(self, place: Place) -> int:
-        """Return how many records wait in a partition."""
+        """Return the lag of a partition in records."""
         return max(0, self.ends[place] - self.positions[place])
 
     def places(self, topic: str) -> Sequence[Place]:
         """Return the partitions of a topic."""
-        return sorted(each for each in self.ends if each[0] == topic)
+        return sorted(partition for partition in self.ends if partition[0] == topic)
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionLag:
-    """How far behind the reader of a partition is."""
+    """The lag of one partition."""
 
     partition: int
     position: int
@@ -44,7 +44,7 @@ class PartitionLag:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How far behind the readers of a topic are. The rate is None before a second look, the time when nothing moves."""
+    """The lag of a topic. The rate is None with a single sample, the ETA while the rate is zero."""
 
     behind: int
     records_per_second: float | None
@@ -54,7 +54,7 @@ class Lag:
 
 
 def lag_of(samples: Sequence[LagSample], topic: str) -> Lag:
-    """Return how far behind the readers of a topic are, by samples of the last while, the newest at the end."""
+    """Return the lag of a topic from recent samples, the newest last."""
     newest = samples[-1]
     partitions = [
         PartitionLag(
@@ -66,37 +66,37 @@ def lag_of(samples: Sequence[LagSample], topic: str) -> Lag:
         )
         for place in newest.places(topic)
     ]
-    behind = sum(each.behind for each in partitions)
+    behind = sum(partition.behind for partition in partitions)
     return Lag(
         behind=behind,
         records_per_second=_records_per_second(samples, topic),
         eta_seconds=_eta(behind, _records_per_second(_busy(samples, topic), topic)),
-        waiting_since=min((each.waiting_since for each in partitions if each.waiting_since), default=None),
+        waiting_since=min((lag.waiting_since for lag in partitions if lag.waiting_since), default=None),
         partitions=partitions,
     )
 
 
 def messages_per_second(samples: Sequence[LagSample], lane: str) -> float | None:
-    """Return how many messages a lane takes in a second; None before a second look."""
+    """Return the throughput of a lane in messages per second; None with a single sample."""
     return _rate(samples, samples[-1].messages.get(lane, 0) - samples[0].messages.get(lane, 0))
 
 
 def rate_at_work(samples: Sequence[LagSample], lane: str, topic: str) -> float | None:
-    """Return how many messages a lane takes in a second; None when it wasn't busy between any two looks.
+    """Return the throughput of a lane under load in messages per second; None if it was never under load.
 
-    Only the time between two looks at which records waited counts: what came one by one says nothing of how fast it is.
+    Only the time between two samples with lag counts: throughput below capacity says nothing about the capacity.
     """
     spans = [
         (after.messages.get(lane, 0) - before.messages.get(lane, 0), after.at - before.at)
         for before, after in pairwise(samples)
-        if all(any(map(each.behind, each.places(topic))) for each in (before, after))
+        if all(any(map(sample.behind, sample.places(topic))) for sample in (before, after))
     ]
-    seconds = sum(each for _, each in spans)
+    seconds = sum(duration for _, duration in spans)
     return sum(moved for moved, _ in spans) / seconds if seconds > 0 else None
 
 
 def has_passed(sample: LagSample, topics: Sequence[str], moment: datetime) -> bool:
-    """Tell whether all that was written to some topics up to a moment was read, when this sample was taken."""
+    """Whether the consumers had read everything written to the topics up to a moment when the sample was taken."""
     return sample.looked_at > moment and all(
         place in sample.waiting and sample.waiting[place] > moment
         for topic in topics
@@ -107,7 +107,7 @@ def has_passed(sample: LagSample, topics: Sequence[str], moment: datetime) -> bo
 
 def _records_per_second(samples: Sequence[LagSample], topic: str) -> float | None:
     first, last = samples[0].positions, samples[-1].positions
-    return _rate(samples, sum(last[each] - first.get(each, last[each]) for each in samples[-1].places(topic)))
+    return _rate(samples, sum(last[place] - first.get(place, last[place]) for place in samples[-1].places(topic)))
 
 
 def _rate(samples: Sequence[LagSample], moved: int) -> float | None:
@@ -116,8 +116,8 @@ def _rate(samples: Sequence[LagSample], moved: int) -> float | None:
 
 
 def _busy(samples: Sequence[LagSample], topic: str) -> Sequence[LagSample]:
-    """Return the samples since there was last nothing to do: idle time says nothing about how fast a reader is."""
-    idle = [number for number, each in enumerate(samples[:-1]) if not any(map(each.behind, each.places(topic)))]
+    """Return the samples since the last idle one: idle time says nothing about the throughput."""
+    idle = [index for index, sample in enumerate(samples[:-1]) if not any(map(sample.behind, sample.places(topic)))]
     return samples[idle[-1] :] if idle else samples
 
 

@@ -1,6 +1,6 @@
-"""Counts by time: which minute an event counts in, and how minutes and hours add up to the buckets of a chart. Pure.
+"""Aggregate counts by time: from events to stored minutes and hours, and from these to the buckets of a chart.
 
-Buckets start at whole multiples of their interval since 1970 UTC, so a chart that moves on keeps its buckets.
+Buckets start at multiples of their interval since 1970 UTC, so the buckets of a moving chart stay the same.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from schemas.commands import NONE, Counts
 from schemas.events import JobEvent, JobProgressed
 from schemas.instants import EPOCH
 
-Grain = Literal[1, 60]  # minutes that one stored row stands for
+Grain = Literal[1, 60]  # minutes per stored row
 
 MINUTE: Final[Grain] = 1
 HOUR: Final[Grain] = 60
@@ -20,12 +20,12 @@ MAX_BUCKETS: Final = 11_000  # a week of minutes
 
 
 class InvalidRangeError(ValueError):
-    """The range or the interval can't be answered. The message says what would do."""
+    """The range or the interval is invalid. The message says what is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """What was counted from `start` for one interval."""
+    """The counts of one interval from `start`."""
 
     start: datetime
     counts: Counts
@@ -33,7 +33,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """Stored rows of one grain, from minute `first` up to but without minute `past` (minutes since 1970 UTC)."""
+    """Stored rows of one grain, from minute `first` inclusive to minute `past` exclusive (minutes since 1970 UTC)."""
 
     grain: Grain
     first: int
@@ -42,7 +42,7 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True)
 class BucketPlan:
-    """Which stored rows answer a question, and the buckets (of `width` minutes) they add up to."""
+    """The stored rows to read, and the buckets (of `width` minutes) to aggregate them into."""
 
     width: int
     first: int
@@ -55,8 +55,8 @@ def minute_of(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(minutes=1)
 
 
-def counted(event: JobEvent) -> Iterator[tuple[Grain, int, str, Counts]]:
-    """Yield what an event adds: the grain, the minute that the row starts at, the stream and the counts."""
+def increments(event: JobEvent) -> Iterator[tuple[Grain, int, str, Counts]]:
+    """Yield the increments of an event: grain, first minute of the row, stream and counts."""
     if isinstance(event, JobProgressed) and event.counts != NONE:
         minute = minute_of(event.occurred_at)
         yield MINUTE, minute, event.stream, event.counts
@@ -64,32 +64,32 @@ def counted(event: JobEvent) -> Iterator[tuple[Grain, int, str, Counts]]:
 
 
 def plan(since: datetime, until: datetime, interval: timedelta) -> BucketPlan:
-    """Return how to answer for `since <= moment < until`, both widened to whole minutes.
+    """Plan the query for `since <= moment < until`, both extended to whole minutes.
 
     Raises:
-        InvalidRangeError: a range that is empty or before 1970, an interval of no whole minutes, or too many buckets.
+        InvalidRangeError: the range is empty or before 1970, the interval isn't in whole minutes, or too many buckets.
 
     """
     if since < EPOCH:
-        raise InvalidRangeError("`since` lies before 1970; nothing was counted then")
+        raise InvalidRangeError("`since` must not be before 1970")
     first, past = minute_of(since), -((EPOCH - until) // timedelta(minutes=1))
     if first >= past:
-        raise InvalidRangeError("the range is empty: `until` has to lie after `since`")
+        raise InvalidRangeError("empty range: `until` must be after `since`")
     width = interval // timedelta(minutes=1)
     if interval < timedelta(minutes=1) or interval % timedelta(minutes=1):
-        raise InvalidRangeError(f"an interval is a whole number of minutes, 1 or more; this one is {interval}")
+        raise InvalidRangeError(f"invalid interval {interval}; expected a whole number of minutes, 1 or more")
     buckets = (past - 1) // width - first // width + 1
     if buckets > MAX_BUCKETS:
-        enough = -(-(past - first) // (MAX_BUCKETS - 1))
+        minutes = -(-(past - first) // (MAX_BUCKETS - 1))
         raise InvalidRangeError(
-            f"the range has {buckets:,} buckets, {MAX_BUCKETS:,} is the most: "
-            f"take an interval of {enough:,} minutes or more, or a shorter range"
+            f"the range has {buckets:,} buckets, the maximum is {MAX_BUCKETS:,}: "
+            f"use an interval of {minutes:,} minutes or more, or a shorter range"
         )
     return BucketPlan(width, first, past, tuple(_spans(first, past, width)))
 
 
 def _spans(first: int, past: int, width: int) -> Iterator[TimeRange]:
-    """Yield hours where whole hours fit into the buckets, and minutes for what is left at the ends."""
+    """Yield hours where whole hours fit into the buckets, and minutes for the rest at both ends."""
     hours, hours_past = -(-first // HOUR) * HOUR, past // HOUR * HOUR
     if width % HOUR or hours >= hours_past:
         yield TimeRange(MINUTE, first, past)
@@ -101,10 +101,10 @@ def _spans(first: int, past: int, width: int) -> Iterator[TimeRange]:
         yield TimeRange(MINUTE, hours_past, past)
 
 
-def fill(question: BucketPlan, found: Mapping[int, Counts]) -> list[Bucket]:
-    """Return every bucket in order; `found` has counts by the minute that a bucket starts at."""
-    start = question.first - question.first % question.width
+def fill(query: BucketPlan, counts: Mapping[int, Counts]) -> list[Bucket]:
+    """Return all buckets in order; `counts` are by the first minute of a bucket."""
+    start = query.first - query.first % query.width
     return [
-        Bucket(EPOCH + timedelta(minutes=minute), found.get(minute, NONE))
-        for minute in range(start, question.past, question.width)
+        Bucket(EPOCH + timedelta(minutes=minute), counts.get(minute, NONE))
+        for minute in range(start, query.past, query.width)
     ]

@@ -16,7 +16,7 @@ from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
 from projections.views.job_log import log_line
 from projections.views.job_summary import next_wake
-from projections.views.metrics import Grain, counted
+from projections.views.metrics import Grain, increments
 from schemas.commands import MAX_TOTAL, NONE, Counts
 from schemas.events import JobConfigured, JobCreated, JobEvent, JobPurged
 from schemas.instants import micros
@@ -66,7 +66,7 @@ class ViewRows:
         self.events.append(self._event_row(record))
         if line := log_line(event, before):
             self.log.append({**asdict(line), "at": micros(line.at)})
-        for grain, minute, stream, counts in counted(event):
+        for grain, minute, stream, counts in increments(event):
             key = (grain, minute, event.job_id, stream)
             self._counts[key] = self._counts.get(key, NONE) + counts
         if isinstance(event, JobCreated | JobConfigured):

@@ -30,7 +30,7 @@ async def seen(house: House, stream: str, lane: str, count: int, messages: list[
     """Tell the read store what a lane would."""
     stats = FieldStats()
     for each in messages:
-        stats.look(each, 7)
+        stats.add(each, 7)
     delta = StreamDelta(
         stream=stream, lane=lane, count=count, bytes=10, last_message_at=EPOCH, last_arrival_at=EPOCH,
         fields=stats.to_json() if messages else b"",
@@ -86,7 +86,7 @@ async def test_a_suggestion_can_be_applied_as_it_is(house: House, tmp_path: Path
     found = await client.get(path(stream, "/suggestion"))
     assert found["mapping"]["identities"] == [{"field": "tailnum", "kind": "tail"}]
     assert found["mapping"]["timestamp"]["field"] == "time_hour"
-    assert {"pointer": "/attributes/0", "text": "how many messages of this stream there were"} in found["reasons"]
+    assert {"pointer": "/attributes/0", "text": "the number of messages of this stream"} in found["reasons"]
     for name, option in (("identity", ["--identity"]), ("mapping", [])):
         file, where = tmp_path / f"{name}.yaml", [stream] if name == "mapping" else []
         code, said = await entrepot(house, "stream", "suggest", stream, *option)

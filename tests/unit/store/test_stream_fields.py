@@ -18,7 +18,7 @@ REALTIME, BACKFILL = "messages.realtime", "messages.backfill"
 def sketch(*messages: dict[str, Any]) -> FieldStats:
     stats = FieldStats()
     for each in messages:
-        stats.look(each, 7)
+        stats.add(each, 7)
     return stats
 
 

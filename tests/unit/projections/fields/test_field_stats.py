@@ -1,4 +1,4 @@
-"""What the fields of messages look like, at what cost, and that hostile ones are held in bounds."""
+"""Field statistics: counts, patterns, bounds for hostile messages, and cost."""
 
 import json
 from time import process_time
@@ -6,28 +6,28 @@ from typing import Any
 
 import pytest
 
-from projections.fields.distinct_sketch import DistinctSketch, mark_of
+from projections.fields.distinct_sketch import DistinctSketch, hash_text
 from projections.fields.field_stats import MAX_FIELDS, FieldFacts, FieldStats
-from projections.fields.text_patterns import about_number, about_text
+from projections.fields.text_patterns import number_facts, text_facts
 
 HOUR = 3_600_000_000
 
 
 def stats(*messages: dict[str, Any]) -> FieldStats:
-    found = FieldStats()
-    for at, message in enumerate(messages):
-        found.look(message, at * HOUR)
-    return found
+    result = FieldStats()
+    for hour, message in enumerate(messages):
+        result.add(message, hour * HOUR)
+    return result
 
 
-def test_fields_are_counted_with_those_of_objects_inside() -> None:
-    found = stats(
+def test_fields_are_counted_including_nested_ones() -> None:
+    result = stats(
         {"name": "Ada", "age": 36, "address": {"city": "London", "at": {"lat": 51.5, "more": {"deep": 1}}}},
         {"name": "", "age": 36.0, "tags": [{"not": "looked into"}], "address": None},
         {"name": None, "age": 21, "new": True},
     )
-    assert found.looked == 3
-    facts = {each.name: each for each in found.fields()}
+    assert result.looked == 3
+    facts = {field.name: field for field in result.fields()}
     assert list(facts) == [
         "address", "address.at", "address.at.lat", "address.at.more", "address.city", "age", "name", "new", "tags",
     ]  # fmt: skip
@@ -44,7 +44,7 @@ def test_fields_are_counted_with_those_of_objects_inside() -> None:
 
 
 @pytest.mark.parametrize(
-    ("look", "texts"),
+    ("pattern", "texts"),
     {
         "blank": ["", "  \t"],
         "boolean": ["true", "False"],
@@ -60,57 +60,57 @@ def test_fields_are_counted_with_those_of_objects_inside() -> None:
         ],
     }.items(),
 )  # fmt: skip
-def test_what_texts_look_like(look: str, texts: list[str]) -> None:
-    assert {each: about_text(each).look for each in texts} == dict.fromkeys(texts, look)
+def test_patterns_of_texts(pattern: str, texts: list[str]) -> None:
+    assert {text: text_facts(text).pattern for text in texts} == dict.fromkeys(texts, pattern)
 
 
-def test_times_counted_from_1970_are_noticed_in_texts_and_numbers() -> None:
-    given: list[Any] = [1_700_000_000, "1700000000", 1_700_000_000_123, 1_700_000_000_123_456, 1_700_000_000.5, 7, "8"]
-    (found,) = stats(*({"at": each} for each in given)).fields()
-    assert found.looks == {"integer": 2, "epoch_s": 3, "epoch_ms": 1, "epoch_us": 1}
+def test_epoch_timestamps_are_detected_in_texts_and_numbers() -> None:
+    values: list[Any] = [1_700_000_000, "1700000000", 1_700_000_000_123, 1_700_000_000_123_456, 1_700_000_000.5, 7, "8"]
+    (facts,) = stats(*({"at": value} for value in values)).fields()
+    assert facts.looks == {"integer": 2, "epoch_s": 3, "epoch_ms": 1, "epoch_us": 1}
 
 
-def test_numbers_that_no_store_takes_are_counted_and_widen_nothing() -> None:
-    given = [10**600, -(10**600), float("nan"), float("inf"), 5, 5.0, 2.5]
-    (found,) = stats(*({"n": each} for each in given)).fields()
-    assert (found.types, found.smallest, found.largest) == ({"integer": 3, "number": 4}, 2.5, 5)
-    assert found.distinct == 6
-    (found,) = stats({"n": float("nan")}).fields()
-    assert (found.smallest, found.largest) == (None, None)
-    assert about_number(7) == about_number(7.0)
+def test_numbers_out_of_bounds_do_not_extend_the_range() -> None:
+    values = [10**600, -(10**600), float("nan"), float("inf"), 5, 5.0, 2.5]
+    (facts,) = stats(*({"n": value} for value in values)).fields()
+    assert (facts.types, facts.smallest, facts.largest) == ({"integer": 3, "number": 4}, 2.5, 5)
+    assert facts.distinct == 6
+    (facts,) = stats({"n": float("nan")}).fields()
+    assert (facts.smallest, facts.largest) == (None, None)
+    assert number_facts(7) == number_facts(7.0)
 
 
-def test_names_without_end_are_counted_and_not_kept() -> None:
+def test_unbounded_names_are_counted_and_excluded() -> None:
     started = process_time()
-    found = stats({"id": 1, **{f"visitor {number}": number for number in range(100_000)}}, {"id": 2})
+    result = stats({"id": 1, **{f"visitor {number}": number for number in range(100_000)}}, {"id": 2})
     assert process_time() - started < 2
-    fields = {each.name: each for each in found.fields()}
+    fields = {field.name: field for field in result.fields()}
     assert len(fields) == MAX_FIELDS
     assert fields["id"].seen == 2
-    assert 60_000 < found.more < 140_000
-    assert len(found.to_json()) < 100_000
+    assert 60_000 < result.more < 140_000
+    assert len(result.to_json()) < 100_000
     odd = stats({"n" * 201: 1, "half \ud800": 2, "good": {"n" * 196: {"deep": 1}, "x": 1}})
-    assert [each.name for each in odd.fields()] == ["good", "good.x"]
+    assert [field.name for field in odd.fields()] == ["good", "good.x"]
     assert odd.more == 4
 
 
-def test_values_without_end_take_bounded_room() -> None:
+def test_unbounded_values_take_bounded_memory() -> None:
     wide = stats(*({f"f{field}": f"{number} of {field}" for field in range(600)} for number in range(300)))
     assert len(wide.fields()) == MAX_FIELDS
     assert wide.more == 100
     assert len(wide.to_json()) < 900_000
-    assert b" of " not in wide.to_json(), "no values are kept"
+    assert b" of " not in wide.to_json(), "no values are stored"
 
 
-def test_marks_are_the_same_everywhere() -> None:
-    assert mark_of("N14228") == 6_382_560_174_508_429_078
-    sketch = DistinctSketch(mark_of(str(number)) for number in range(10_000))
-    assert DistinctSketch.from_text(sketch.to_text()).marks() == sketch.marks()
+def test_hashes_are_stable() -> None:
+    assert hash_text("N14228") == 6_382_560_174_508_429_078
+    sketch = DistinctSketch(hash_text(str(number)) for number in range(10_000))
+    assert DistinctSketch.from_text(sketch.to_text()).hashes() == sketch.hashes()
     assert 8_000 < sketch.estimate() < 12_000
     assert DistinctSketch([0] * 500).estimate() == 1
 
 
-def test_a_text_that_wants_to_be_read_twice_is_not() -> None:
+def test_patterns_do_not_backtrack() -> None:
     started = process_time()
     for text in (
         "a@" * 90,
@@ -121,19 +121,19 @@ def test_a_text_that_wants_to_be_read_twice_is_not() -> None:
         "h" * 10 + "://" + "x" * 180,
     ):
         for _ in range(200):
-            about_text(text)
+            text_facts(text)
     assert process_time() - started < 0.5
 
 
-def test_a_look_at_a_message_costs_little_more_than_to_read_it() -> None:
+def test_adding_a_message_costs_little_more_than_parsing_it() -> None:
     message = {f"field {number}": f"{number * 37}" for number in range(19)}
-    found, looking, reading = FieldStats(), 0.0, 0.0
-    for _ in range(50):  # by turns, so that what else the machine does slows both
+    result, adding, parsing = FieldStats(), 0.0, 0.0
+    for _ in range(50):  # alternate, so that other load slows both
         started = process_time()
         for _ in range(100):
-            found.look(message, 0)
-        looked = process_time()
+            result.add(message, 0)
+        added = process_time()
         for _ in range(100):
             json.loads(json.dumps(message))
-        looking, reading = looking + looked - started, reading + process_time() - looked
-    assert looking < 20 * reading, "twice as much, and eight times while coverage is measured"
+        adding, parsing = adding + added - started, parsing + process_time() - added
+    assert adding < 20 * parsing, "normally 2 times, and 8 times with coverage"

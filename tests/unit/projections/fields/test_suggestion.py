@@ -1,4 +1,4 @@
-"""A first mapping, suggested: right for the example data, cautious about who is who, each choice with a reason."""
+"""Suggested mappings: right for the example data, cautious with identities, with a reason for each choice."""
 
 import csv
 import gzip
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from projections.fields.field_names import attribute_name, expression_of, id_named, title_of
+from projections.fields.field_names import attribute_name, expression_of, parse_id_name, title_of
 from projections.fields.field_stats import FieldStats
 from projections.fields.suggestion import Suggestion, suggest
 from projections.mapping.mapping import IdentityKind, IdentityRules, parse_identity, parse_mapping
@@ -16,72 +16,74 @@ from projections.mapping.mapping import IdentityKind, IdentityRules, parse_ident
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
 
 
-def looked_at(messages: Iterable[dict[str, Any]]) -> FieldStats:
+def stats_of(messages: Iterable[dict[str, Any]]) -> FieldStats:
     stats = FieldStats()
-    for each in messages:
-        stats.look(each, 0)
+    for message in messages:
+        stats.add(message, 0)
     return stats
 
 
 def example(name: str) -> FieldStats:
     with gzip.open(EXAMPLES / f"{name}.csv.gz", "rt") as file:
-        return looked_at(csv.DictReader(file))
+        return stats_of(csv.DictReader(file))
 
 
 def suggested(stream: str, count: int = 100, **fields: Any) -> Suggestion:
-    """Suggest from messages whose fields are given: a callable takes the number of the message."""
+    """Suggest a mapping for generated messages: a callable receives the number of the message."""
     messages = (
-        {name.replace("__", " "): each(number) if callable(each) else each for name, each in fields.items()}
+        {name.replace("__", " "): value(number) if callable(value) else value for name, value in fields.items()}
         for number in range(count)
     )
-    return suggest(stream, looked_at(messages))
+    return suggest(stream, stats_of(messages))
 
 
-def identities(found: Suggestion) -> list[tuple[str, str]]:
-    return [(each.get("field") or each["expr"], each["kind"]) for each in found.mapping["identities"]]
+def identities(suggestion: Suggestion) -> list[tuple[str, str]]:
+    return [(rule.get("field") or rule["expr"], rule["kind"]) for rule in suggestion.mapping["identities"]]
 
 
-def types(found: Suggestion) -> dict[str, str]:
-    return {each["name"]: each["type"] for each in found.mapping["attributes"]}
+def types(suggestion: Suggestion) -> dict[str, str]:
+    return {attribute["name"]: attribute["type"] for attribute in suggestion.mapping["attributes"]}
 
 
-def why(found: Suggestion, pointer: str) -> str:
-    (text,) = (each.text for each in found.reasons if each.pointer == pointer)
+def reason(suggestion: Suggestion, pointer: str) -> str:
+    (text,) = (reason.text for reason in suggestion.reasons if reason.pointer == pointer)
     return text
 
 
-def test_flights_are_of_the_plane_with_that_tail_number() -> None:
-    found = suggest("flights", example("flights-2013-01"))
-    assert identities(found) == [("tailnum", "tail")]
-    assert found.identity == {"kinds": [{"kind": "tail", "rank": 0, "title": "Tailnum"}], "max_identities": 1000}
-    assert found.mapping["timestamp"] == {"field": "time_hour", "format": ["auto"], "time_zone": "UTC"}
-    assert found.mapping["attributes"][0] == {"name": "flights_messages", "type": "integer", "merge": "count"}
-    assert types(found)["dep_delay"] == "integer"
-    assert types(found)["carrier"] == "string"
-    assert "tailnum" not in types(found)
-    assert "time_hour" not in types(found)
-    assert parse_mapping(found.mapping)
-    assert parse_identity(found.identity)
-    assert why(found, "/identities/0") == (
-        "`tailnum` is in 100 % of 2,699 messages, is named like an id, and has about 1,289 different values"
+def test_flights_are_identified_by_tail_number() -> None:
+    suggestion = suggest("flights", example("flights-2013-01"))
+    assert identities(suggestion) == [("tailnum", "tail")]
+    assert suggestion.identity == {"kinds": [{"kind": "tail", "rank": 0, "title": "Tailnum"}], "max_identities": 1000}
+    assert suggestion.mapping["timestamp"] == {"field": "time_hour", "format": ["auto"], "time_zone": "UTC"}
+    assert suggestion.mapping["attributes"][0] == {"name": "flights_messages", "type": "integer", "merge": "count"}
+    assert types(suggestion)["dep_delay"] == "integer"
+    assert types(suggestion)["carrier"] == "string"
+    assert "tailnum" not in types(suggestion)
+    assert "time_hour" not in types(suggestion)
+    assert parse_mapping(suggestion.mapping)
+    assert parse_identity(suggestion.identity)
+    assert reason(suggestion, "/identities/0") == (
+        "`tailnum` is in 100 % of 2,699 messages, is named like an ID, and has about 1,289 distinct values"
     )
 
 
-def test_planes_have_the_same_identity_and_no_time() -> None:
-    found = suggest("planes", example("planes"), taken=types(suggest("flights", example("flights-2013-01"))))
-    assert identities(found) == [("tailnum", "tail")]
-    assert found.mapping["timestamp"] is None
-    assert why(found, "/timestamp") == "no field is a time in most messages: the time when they came counts"
-    assert "year" not in types(found), "it is when the plane was built, and that of flights is another"
-    assert types(found)["planes_year"] == "integer"
-    assert types(found)["speed"] == "string", "nearly all are `NA`"
+def test_planes_have_the_same_identity_and_no_timestamp() -> None:
+    suggestion = suggest("planes", example("planes"), taken=types(suggest("flights", example("flights-2013-01"))))
+    assert identities(suggestion) == [("tailnum", "tail")]
+    assert suggestion.mapping["timestamp"] is None
+    assert (
+        reason(suggestion, "/timestamp") == "no field holds a timestamp in most messages, so the arrival time is used"
+    )
+    assert "year" not in types(suggestion), "the year of construction differs from the year of a flight"
+    assert types(suggestion)["planes_year"] == "integer"
+    assert types(suggestion)["speed"] == "string", "nearly all values are `NA`"
 
 
 def test_one_in_fifty_messages_is_enough() -> None:
     with gzip.open(EXAMPLES / "flights-2013-01.csv.gz", "rt") as file:
-        found = suggest("flights", looked_at(list(csv.DictReader(file))[::50]))
-    assert identities(found) == [("tailnum", "tail")]
-    assert found.mapping["timestamp"]["field"] == "time_hour"
+        suggestion = suggest("flights", stats_of(list(csv.DictReader(file))[::50]))
+    assert identities(suggestion) == [("tailnum", "tail")]
+    assert suggestion.mapping["timestamp"]["field"] == "time_hour"
 
 
 def mail(number: int) -> str:
@@ -110,19 +112,19 @@ def mail(number: int) -> str:
         ("odd", {"user_id": lambda n: n if n < 4 else None, "x_id": lambda n: n if n < 40 else ""}, []),
     ],
 )  # fmt: skip
-def test_who_a_message_is_of(stream: str, fields: dict[str, Any], expected: list[tuple[str, str]]) -> None:
-    found = suggested(stream, **fields)
-    assert identities(found) == expected
-    assert [each["kind"] for each in found.identity["kinds"]] == [kind for _, kind in expected]
+def test_identities(stream: str, fields: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    suggestion = suggested(stream, **fields)
+    assert identities(suggestion) == expected
+    assert [kind["kind"] for kind in suggestion.identity["kinds"]] == [name for _, name in expected]
     if not expected:
-        assert why(found, "/identities").startswith("no field with different values looks like an id")
+        assert reason(suggestion, "/identities").startswith("no field with distinct values looks like an ID")
 
 
-def test_kinds_in_force_stay_and_new_ones_come_behind() -> None:
+def test_active_kinds_stay_and_new_ones_follow() -> None:
     rules = IdentityRules((IdentityKind("tail", 3, "Tail number"), IdentityKind("email", 99, "E-mail")), 50)
-    stats = looked_at({"tailnum": f"N{number}", "user_id": number, "email": mail(number)} for number in range(50))
-    found = suggest("flights", stats, rules)
-    assert found.identity == {
+    stats = stats_of({"tailnum": f"N{number}", "user_id": number, "email": mail(number)} for number in range(50))
+    suggestion = suggest("flights", stats, rules)
+    assert suggestion.identity == {
         "kinds": [
             {"kind": "tail", "rank": 3, "title": "Tail number"},
             {"kind": "email", "rank": 99, "title": "E-mail"},
@@ -130,7 +132,7 @@ def test_kinds_in_force_stay_and_new_ones_come_behind() -> None:
         ],
         "max_identities": 50,
     }
-    assert "join all that share a value" in why(found, "/attributes/1"), "tailnum"
+    assert "link all profiles with the same value" in reason(suggestion, "/attributes/1"), "tailnum"
 
 
 @pytest.mark.parametrize(
@@ -155,11 +157,11 @@ def test_kinds_in_force_stay_and_new_ones_come_behind() -> None:
         ("", None),
     ],
 )
-def test_the_type_that_nearly_all_values_have(value: Any, kind: str | None) -> None:
+def test_the_type_of_nearly_all_values(value: Any, kind: str | None) -> None:
     assert types(suggested("s", value=value, at="2013-01-01")).get("value") == kind
 
 
-def test_digits_may_be_no_number() -> None:
+def test_codes_of_digits_are_strings() -> None:
     assert types(suggested("s", phone=lambda n: str(10_000 + n), zip=90_210)) == {
         "s_messages": "integer", "phone": "string", "zip": "integer",
     }  # fmt: skip
@@ -179,12 +181,12 @@ def test_digits_may_be_no_number() -> None:
         ({"inside": {"at": "2013-01-01"}, "": "2013-01-01"}, None),
     ],
 )
-def test_when_a_message_was(fields: dict[str, Any], expected: tuple[str, str] | None) -> None:
+def test_event_time(fields: dict[str, Any], expected: tuple[str, str] | None) -> None:
     timestamp = suggested("s", **fields).mapping["timestamp"]
     assert (timestamp and (timestamp["field"], *timestamp["format"])) == expected
 
 
-def test_what_is_inside_is_read_by_expressions_and_odd_names_do_no_harm() -> None:
+def test_nested_fields_use_expressions_and_unusual_names_are_safe() -> None:
     message = {
         "a": {"b c": 1, "not": {"d": {"e": 1}}},
         "": 1,
@@ -194,23 +196,26 @@ def test_what_is_inside_is_read_by_expressions_and_odd_names_do_no_harm() -> Non
         "n" * 121: 1,
         "\u2028x": 1,
     }
-    found = suggest("s", looked_at([message]))
-    sources = {each["name"]: each.get("expr") or each.get("field") for each in found.mapping["attributes"]}
+    suggestion = suggest("s", stats_of([message]))
+    sources = {
+        attribute["name"]: attribute.get("expr") or attribute.get("field")
+        for attribute in suggestion.mapping["attributes"]
+    }
     assert sources == {
         "s_messages": None, "_": "\n", "_x": "\u2028x", "a.b c": "a.`b c`", "a.not.d": "a.`not`.d",
         "n" * 100: "n" * 120,
     }  # fmt: skip
-    left_out = [each.text for each in found.reasons if each.pointer == "/attributes"]
-    assert len(left_out) == 2
+    excluded = [reason.text for reason in suggestion.reasons if reason.pointer == "/attributes"]
+    assert len(excluded) == 2
 
 
-def test_attributes_are_not_more_than_a_mapping_may_have() -> None:
+def test_the_number_of_attributes_is_bounded() -> None:
     assert len(suggested("s", **{f"f{number}": number for number in range(600)}).mapping["attributes"]) == 500
 
 
-def test_names_are_read_as_people_write_them() -> None:
-    named = {name: id_named("flights", (name,)) for name in ("USER-ID", "userUUID", "customerid", "paid", "", "é")}
-    assert {name: each.kind for name, each in named.items() if each} == {
+def test_names_are_split_into_words() -> None:
+    named = {name: parse_id_name("flights", (name,)) for name in ("USER-ID", "userUUID", "customerid", "paid", "", "é")}
+    assert {name: facts.kind for name, facts in named.items() if facts} == {
         "USER-ID": "user", "userUUID": "user", "customerid": "customer",
     }  # fmt: skip
     assert expression_of(("a", "b`c", "true")) == "a.`b``c`.`true`"

@@ -1,4 +1,4 @@
-"""Counts by time: where an event counts, and how stored rows answer for any range."""
+"""Counts by time: increments of events, and query plans for any range."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,8 +14,8 @@ from projections.views.metrics import (
     BucketPlan,
     InvalidRangeError,
     TimeRange,
-    counted,
     fill,
+    increments,
     minute_of,
     plan,
 )
@@ -38,18 +38,18 @@ def test_progress_counts_in_its_minute_and_its_hour() -> None:
     counts = Counts(read=2, accepted=2)
     minute = minute_of(AT)
     assert EPOCH + minute * ONE_MINUTE == datetime(2026, 11, 3, 14, 33, tzinfo=UTC)
-    assert list(counted(progress(counts))) == [
+    assert list(increments(progress(counts))) == [
         (MINUTE, minute, "orders", counts),
         (HOUR, minute - 33, "orders", counts),
     ]
 
 
-def test_nothing_counts_nothing() -> None:
-    assert list(counted(progress(Counts()))) == []
+def test_events_without_counts_have_no_increments() -> None:
+    assert list(increments(progress(Counts()))) == []
     resumed = JobResumed(
         event_id="e", job_id="job-1", seq=3, occurred_at=AT, command_id="c", command_offset=1, actor="runner", rules=1
     )
-    assert list(counted(resumed)) == []
+    assert list(increments(resumed)) == []
 
 
 def at(minute: int) -> datetime:
@@ -69,54 +69,54 @@ def at(minute: int) -> datetime:
         (5, 185, 60, (TimeRange(MINUTE, 5, 60), TimeRange(HOUR, 60, 180), TimeRange(MINUTE, 180, 185))),
     ],
 )
-def test_hours_are_taken_where_they_fit(first: int, past: int, width: int, spans: tuple[TimeRange, ...]) -> None:
+def test_hours_are_used_where_they_fit(first: int, past: int, width: int, spans: tuple[TimeRange, ...]) -> None:
     assert plan(at(first), at(past), width * ONE_MINUTE) == BucketPlan(width, first, past, spans)
 
 
 @given(st.integers(0, 9_000), st.integers(1, 9_000), st.integers(1, 9_000))
-def test_every_minute_of_a_range_is_taken_once(first: int, length: int, width: int) -> None:
-    question = plan(at(first), at(first + length), width * ONE_MINUTE)
-    taken = [minute for span in question.spans for minute in range(span.first, span.past)]
-    assert taken == list(range(first, first + length))
-    assert all(span.first % span.grain == span.past % span.grain == 0 for span in question.spans)
-    buckets = fill(question, {})
+def test_every_minute_of_a_range_is_read_once(first: int, length: int, width: int) -> None:
+    query = plan(at(first), at(first + length), width * ONE_MINUTE)
+    minutes = [minute for span in query.spans for minute in range(span.first, span.past)]
+    assert minutes == list(range(first, first + length))
+    assert all(span.first % span.grain == span.past % span.grain == 0 for span in query.spans)
+    buckets = fill(query, {})
     assert buckets[0].start <= at(first) < buckets[0].start + width * ONE_MINUTE
     assert buckets[-1].start < at(first + length) <= buckets[-1].start + width * ONE_MINUTE
-    assert all((each.start - EPOCH) % (width * ONE_MINUTE) == timedelta() for each in buckets)
+    assert all((bucket.start - EPOCH) % (width * ONE_MINUTE) == timedelta() for bucket in buckets)
 
 
-def test_a_range_is_widened_to_whole_minutes() -> None:
-    question = plan(at(10) + timedelta(seconds=59), at(11) + timedelta(microseconds=1), ONE_MINUTE)
-    assert (question.first, question.past) == (10, 12)
+def test_a_range_is_extended_to_whole_minutes() -> None:
+    query = plan(at(10) + timedelta(seconds=59), at(11) + timedelta(microseconds=1), ONE_MINUTE)
+    assert (query.first, query.past) == (10, 12)
 
 
-def test_empty_buckets_are_there() -> None:
+def test_empty_buckets_are_included() -> None:
     counts = Counts(read=1)
     assert fill(plan(at(4), at(7), 2 * ONE_MINUTE), {6: counts}) == [Bucket(at(4), Counts()), Bucket(at(6), counts)]
 
 
 @pytest.mark.parametrize("interval", [timedelta(), timedelta(seconds=59), timedelta(seconds=90), -ONE_MINUTE])
-def test_an_interval_is_of_whole_minutes(interval: timedelta) -> None:
+def test_an_interval_must_be_in_whole_minutes(interval: timedelta) -> None:
     with pytest.raises(InvalidRangeError, match="a whole number of minutes, 1 or more"):
         plan(at(0), at(60), interval)
 
 
 def test_an_empty_range_is_refused() -> None:
-    with pytest.raises(InvalidRangeError, match="`until` has to lie after `since`"):
+    with pytest.raises(InvalidRangeError, match="`until` must be after `since`"):
         plan(at(5), at(5), ONE_MINUTE)
 
 
-def test_a_range_before_all_counting_is_refused_and_one_without_end_is_not() -> None:
-    with pytest.raises(InvalidRangeError, match="before 1970"):
+def test_a_range_before_1970_is_refused_and_an_unbounded_one_is_not() -> None:
+    with pytest.raises(InvalidRangeError, match="must not be before 1970"):
         plan(datetime.min.replace(tzinfo=UTC), AT, timedelta(days=9_999))
-    for_ever = plan(EPOCH, datetime.max.replace(tzinfo=UTC), timedelta(days=999_999_999))
-    assert fill(for_ever, {}) == [Bucket(EPOCH, Counts())]
+    unbounded = plan(EPOCH, datetime.max.replace(tzinfo=UTC), timedelta(days=999_999_999))
+    assert fill(unbounded, {}) == [Bucket(EPOCH, Counts())]
 
 
-def test_too_many_buckets_are_refused_with_an_interval_that_will_do() -> None:
+def test_too_many_buckets_are_refused_with_a_valid_interval() -> None:
     assert len(fill(plan(at(0), at(MAX_BUCKETS), ONE_MINUTE), {})) == MAX_BUCKETS
-    with pytest.raises(InvalidRangeError, match=r"11,001 buckets, 11,000 is the most: take an interval of 2 minutes"):
+    with pytest.raises(InvalidRangeError, match=r"11,001 buckets, the maximum is 11,000: use an interval of 2 minutes"):
         plan(at(0), at(MAX_BUCKETS + 1), ONE_MINUTE)
-    with pytest.raises(InvalidRangeError, match="take an interval of 48 minutes or more"):
+    with pytest.raises(InvalidRangeError, match="use an interval of 48 minutes or more"):
         plan(at(1), at(1 + 365 * 24 * 60), ONE_MINUTE)
     assert plan(at(1), at(1 + 365 * 24 * 60), 48 * ONE_MINUTE).width == 48

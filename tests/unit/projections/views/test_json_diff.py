@@ -1,4 +1,4 @@
-"""How two bodies differ is said as few pointers as a person would point with."""
+"""Differences of JSON values, with a minimal number of pointers."""
 
 from typing import Any
 
@@ -29,24 +29,23 @@ JSON = st.recursive(
         ({"a": []}, {"a": {}}, [Change("/a", "changed", [], {})]),
     ],
 )  # fmt: skip
-def test_differences_are_pointed_at(before: Any, after: Any, changes: list[Change]) -> None:
+def test_differences(before: Any, after: Any, changes: list[Change]) -> None:
     assert list(diff(before, after)) == changes
 
 
 @given(JSON, JSON)
-def test_there_are_differences_just_when_there_is_a_difference(before: Any, after: Any) -> None:
+def test_only_different_values_have_differences(before: Any, after: Any) -> None:
     same = repr(before) == repr(after)
     if same:
         assert list(diff(before, after)) == []
     if before != after:
         assert list(diff(before, after))
-    for each in diff(before, after):
-        assert at(each.pointer, before if each.kind == "removed" else after) == (
-            each.before if each.kind == "removed" else each.after
-        )
+    for change in diff(before, after):
+        removed = change.kind == "removed"
+        assert resolve(change.pointer, before if removed else after) == (change.before if removed else change.after)
 
 
-def at(pointer: str, value: Any) -> Any:
+def resolve(pointer: str, value: Any) -> Any:
     for part in pointer.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
         value = value[int(name)] if isinstance(value, list) else value[name]
