@@ -67,7 +67,7 @@ async def _watch(asking: ProfilesClient, producer: AIOKafkaProducer, meanwhile: 
         flight = orjson.dumps({"tailnum": tail, "dest": "LAX", "distance": 2475, "time_hour": "2013-01-01T10:00:00Z"})
         started = time.perf_counter()
         await producer.send_and_wait(MESSAGES_REALTIME.name, flight, headers=[("stream", STREAM.encode())])
-        look = await asking.look()
+        look = await asking.reader()
         while await look.root(f"00:tail:{tail}") is None:  # noqa: ASYNC110  # a look-up sends no signal
             await asyncio.sleep(LOOK_SECONDS)
         waits.append(time.perf_counter() - started)

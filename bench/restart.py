@@ -78,7 +78,7 @@ async def _seconds_to_answers(plane: Plane) -> float:
 
 async def _all_told(asking: ProfilesClient, keys: list[str]) -> bool:
     try:
-        return None not in await (await asking.look()).nodes(keys)
+        return None not in await (await asking.reader()).nodes(keys)
     except PartitionUnavailable:
         return False
 

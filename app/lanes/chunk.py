@@ -20,7 +20,7 @@ from projections.mapping.mapper import Mapper
 from projections.mapping.raw_messages import UNREADABLE, Raw, RawRecord, UnreadableMessageError, open_raw, parse
 from projections.profiles.crdt import COUNTED
 from projections.profiles.partitioning import partition_of_key
-from projections.profiles.payload_limits import left_out
+from projections.profiles.payload_limits import drop_excess
 from projections.profiles.update_codec import encode_mapped
 from projections.profiles.updates import Group, MappedMessages
 from schemas.instants import moment
@@ -174,9 +174,9 @@ class MappingChunk:
         """Leave out what can't be told of what a single record says to a partition, and return what is left."""
         (record,) = self.records
         what = (
-            f"{left_out(mapped, MAX_UPDATE_BYTES)} messages or links of this record are left out: what it says to one"
+            f"{drop_excess(mapped, MAX_UPDATE_BYTES)} messages or links of this record were dropped: its update of one"
         )
-        reason = f"{what} partition of identities is over {MAX_UPDATE_BYTES} bytes. Send it in several records"
+        reason = f"{what} partition exceeds {MAX_UPDATE_BYTES} bytes. Send the messages in several records"
         letter = dead_letter_at(record, record.key, record.value, "too_large", reason, self._now)
         self.letters.append(letter)
         return encode_mapped(mapped)

@@ -1,4 +1,4 @@
-"""What a snapshot consists of, as it is written down. Every word of a manifest is checked before it is used."""
+"""The manifest of a snapshot: its files and offsets as JSON, validated completely before use."""
 
 from hashlib import sha256
 from typing import Annotated, Final, Self
@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from app.profile_store.partition_store import FORMAT
 
 MANIFEST_FORMAT: Final = 1
-MANIFEST_BYTES: Final = 4 * 1024 * 1024
+MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 MANIFEST_NAME: Final = r"[0-9]{12}-[0-9]{8}T[0-9]{12}Z\.json"
-# What a checkpoint consists of: nothing that leads out of a directory, and nothing that RocksDB wouldn't read.
+# The files of a checkpoint: no path out of the directory, and nothing that RocksDB would not read.
 FILE_NAME: Final = (
     r"^(?:[0-9]{6,20}\.(?:sst|log)|CURRENT|IDENTITY|(?:MANIFEST|OPTIONS)-[0-9]{6,20}|rocksdict-config\.json)$"
 )
@@ -27,7 +27,7 @@ class DamagedSnapshot(Exception):
 
 
 class SnapshotFile(BaseModel):
-    """A file of a store, found by the hash of its content."""
+    """A file of a store, stored under the hash of its content."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -37,7 +37,7 @@ class SnapshotFile(BaseModel):
 
 
 class Snapshot(BaseModel):
-    """A partition as it was. `offsets` are those of its inputs, as the files hold them, too."""
+    """The state of a partition at one time. `offsets` are those of its inputs, which the files hold too."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -52,55 +52,57 @@ class Snapshot(BaseModel):
 
     @property
     def name(self) -> str:
-        """Return the name of its manifest; names order as snapshots do."""
+        """Return the name of the manifest; names sort by age."""
         return f"{self.sequence:012}-{self.taken_at}.json"
 
     @property
     def folder(self) -> str:
-        """Return where it is kept."""
+        """Return the folder of the manifest."""
         return folder_of(self.partition, self.generation)
 
     @model_validator(mode="after")
     def _is_a_store(self) -> Self:
-        names = {each.name for each in self.files}
+        names = {file.name for file in self.files}
         if len(names) != len(self.files):
             raise ValueError("a file is named twice")
         if "CURRENT" not in names:
-            raise ValueError("CURRENT isn't among its files")
+            raise ValueError("CURRENT is missing")
         return self
 
 
 def folder_of(partition: int, generation: int) -> str:
-    """Return the folder of a partition's snapshots; generations share nothing, so that one can be removed whole."""
+    """Return the folder of a partition's snapshots; generations share no files, so that one can be removed."""
     return f"partition-{partition}/generation-{generation}"
 
 
-def written(snapshot: Snapshot) -> bytes:
-    """Return a manifest, with a checksum of itself."""
+def encode_manifest(snapshot: Snapshot) -> bytes:
+    """Return a manifest, with a checksum."""
     content = _canonical(snapshot.model_dump())
     return orjson.dumps({"checksum": sha256(content).hexdigest(), "snapshot": orjson.Fragment(content)})
 
 
-def read(folder: str, name: str, manifest: bytes) -> Snapshot:
-    """Return what a manifest describes.
+def decode_manifest(folder: str, name: str, manifest: bytes) -> Snapshot:
+    """Return the snapshot that a manifest describes.
 
     Raises:
-        DamagedSnapshot: it was cut or changed, is of an unknown format or of another place, or names odd files.
+        DamagedSnapshot: it was truncated or changed, or has another format, folder or name, or invalid files.
 
     """
     try:
         envelope = orjson.loads(manifest)
         content = _canonical(envelope["snapshot"])
         if envelope["checksum"] != sha256(content).hexdigest():
-            raise DamagedSnapshot(name, "the manifest's checksum is another")
+            raise DamagedSnapshot(name, "its manifest does not match its checksum")
         snapshot = Snapshot.model_validate_json(content)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3])
-        raise DamagedSnapshot(name, f"its manifest isn't one that this version knows: {wrong}") from None
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()[:3]
+        )
+        raise DamagedSnapshot(name, f"its manifest is invalid or of another version: {problems}") from None
     except (orjson.JSONDecodeError, orjson.JSONEncodeError, KeyError, TypeError) as error:
-        raise DamagedSnapshot(name, f"its manifest is no whole manifest: {error}") from None
+        raise DamagedSnapshot(name, f"its manifest is incomplete: {error}") from None
     if (snapshot.folder, snapshot.name) != (folder, name):
-        raise DamagedSnapshot(name, f"its manifest is that of {snapshot.folder}/{snapshot.name}")
+        raise DamagedSnapshot(name, f"its manifest belongs to {snapshot.folder}/{snapshot.name}")
     return snapshot
 
 

@@ -1,7 +1,7 @@
-"""Where snapshots are kept: a directory, or a bucket of S3, behind the same few verbs. Knows no snapshots.
+"""An object store for snapshots: a directory or an S3 bucket behind the same methods.
 
-S3's endpoint, region and credentials come from the environment by the names that all of its tools know:
-`AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, …; on AWS itself also from the machine.
+S3's endpoint, region and credentials come from the usual environment variables: `AWS_ENDPOINT_URL`, `AWS_REGION`,
+`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, …; on AWS also from the instance.
 """
 
 import asyncio
@@ -18,26 +18,26 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
-CHUNK_BYTES: Final = 4 * 1024 * 1024  # read, written and kept in memory at a time
+CHUNK_BYTES: Final = 4 * 1024 * 1024  # read, written and held in memory at a time
 RETRY_TIMEOUT: Final = timedelta(seconds=60)
 
 
 class UnknownSnapshotStore(ValueError):
-    """Snapshots can't be kept at {url}: name a directory (file:///srv/snapshots) or a bucket (s3://bucket/prefix)."""
+    """Invalid snapshot store {url}: expected a directory (file:///srv/snapshots) or a bucket (s3://bucket/prefix)."""
 
     def __init__(self, url: str) -> None:
         super().__init__((self.__doc__ or "").format(url=url))
 
 
 class SnapshotStoreUnavailable(Exception):
-    """The snapshot store {url} doesn't do what it is asked; try again once it does: {why}."""
+    """The snapshot store {url} is unavailable, retry later: {why}."""
 
     def __init__(self, url: str, why: str) -> None:
         super().__init__((self.__doc__ or "").format(url=url, why=why.partition("\n")[0]))
 
 
 class MissingObject(Exception):
-    """There is no {path} in the snapshot store."""
+    """The snapshot store has no object {path}."""
 
     def __init__(self, path: str) -> None:
         super().__init__((self.__doc__ or "").format(path=path))
@@ -45,14 +45,14 @@ class MissingObject(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An object in a folder. `modified` is by the clock of the store."""
+    """An object in a folder. `modified` comes from the clock of the store."""
 
     size: int
     modified: datetime
 
 
 class SnapshotStore:
-    """Objects by path. Each is written whole or not at all, and is there for good when `put` returns."""
+    """Objects by path. `put` writes an object atomically, and returns once it is durable."""
 
     def __init__(self, url: str, objects: LocalStore | S3Store) -> None:
         self.url = url
@@ -60,10 +60,10 @@ class SnapshotStore:
 
     @classmethod
     def at(cls, url: str) -> Self:
-        """Return the store that a URL or the path of a directory names; a directory is made.
+        """Return the store that a URL or a path names; create the directory if needed.
 
         Raises:
-            UnknownSnapshotStore: it names neither a directory nor a bucket.
+            UnknownSnapshotStore: it is neither a directory nor a bucket.
 
         """
         parts = urlsplit(url)
@@ -80,25 +80,26 @@ class SnapshotStore:
         raise UnknownSnapshotStore(url)
 
     async def folder(self, path: str) -> dict[str, Entry]:
-        """Return the objects directly in a folder by their names; one that doesn't exist has none."""
+        """Return the objects directly in a folder by name; none when it doesn't exist."""
         with self._errors_of(path):
-            found = await obstore.list_with_delimiter_async(self._objects, path)
+            listing = await obstore.list_with_delimiter_async(self._objects, path)
         return {
-            each["path"].rpartition("/")[2]: Entry(each["size"], each["last_modified"]) for each in found["objects"]
+            entry["path"].rpartition("/")[2]: Entry(entry["size"], entry["last_modified"])
+            for entry in listing["objects"]
         }
 
     async def put(self, path: str, content: bytes | Path) -> None:
-        """Write an object: bytes, or what a file holds, a few pieces at a time."""
+        """Write an object from bytes, or from a file in a few pieces at a time."""
         with self._errors_of(path):
             await obstore.put_async(self._objects, path, content, chunk_size=2 * CHUNK_BYTES, max_concurrency=2)
             if (directory := self._directory()) is not None:
-                await asyncio.to_thread(_forced_to_disk, directory / path)
+                await asyncio.to_thread(_sync_to_disk, directory / path)
 
     async def get(self, path: str, size: int) -> AsyncIterator[bytes]:
         """Read the first `size` bytes of an object, in pieces.
 
         Raises:
-            MissingObject: there is none.
+            MissingObject: it does not exist.
 
         """
         for start in range(0, size, CHUNK_BYTES):
@@ -108,22 +109,22 @@ class SnapshotStore:
             yield bytes(piece)
 
     async def delete(self, paths: Sequence[str]) -> None:
-        """Delete objects; that some are gone already is fine."""
+        """Delete objects; missing ones are ignored."""
         for at in range(0, len(paths), 1000):
-            several = list(paths[at : at + 1000])
-            for each in [several] if isinstance(self._objects, S3Store) else several:
+            batch = list(paths[at : at + 1000])
+            for path in [batch] if isinstance(self._objects, S3Store) else batch:
                 try:
-                    with self._errors_of(str(each)):
-                        await obstore.delete_async(self._objects, each)
+                    with self._errors_of(str(path)):
+                        await obstore.delete_async(self._objects, path)
                 except MissingObject:
                     continue
 
     def remove_unfinished(self, path: str, before: datetime) -> None:
-        """Remove what killed writers left in a folder of a directory (S3: have a rule that aborts old uploads)."""
+        """Remove the partial files of killed writers from a folder of a directory (S3: use a lifecycle rule)."""
         if (directory := self._directory()) is not None:
-            for each in (directory / path).glob("*#*"):  # as obstore names what isn't whole yet
-                if each.stat().st_mtime < before.timestamp():
-                    each.unlink(missing_ok=True)
+            for file in (directory / path).glob("*#*"):  # obstore's names for partial files
+                if file.stat().st_mtime < before.timestamp():
+                    file.unlink(missing_ok=True)
 
     def _directory(self) -> Path | None:
         return self._objects.prefix if isinstance(self._objects, LocalStore) else None
@@ -138,9 +139,9 @@ class SnapshotStore:
             raise SnapshotStoreUnavailable(self.url, str(error)) from error
 
 
-def _forced_to_disk(file: Path) -> None:
-    for each in (file, file.parent):
-        descriptor = os.open(each, os.O_RDONLY)
+def _sync_to_disk(file: Path) -> None:
+    for path in (file, file.parent):
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

@@ -1,4 +1,4 @@
-"""How RocksDB is set up for the profiles, and files that it takes over whole. Knows nothing of what is kept."""
+"""RocksDB options of the partition stores, and SST files for bulk ingest."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -8,21 +8,21 @@ from typing import Final
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, SstFileWriter, WriteBufferManager
 
 MEBIBYTE: Final = 1024 * 1024
-CACHE_BYTES: Final = 32 * MEBIBYTE  # of one process, whatever the number of partitions
-WRITE_BUFFER_BYTES: Final = 48 * MEBIBYTE  # the same
-LOG_BYTES: Final = 64 * MEBIBYTE  # what a start after a kill has to replay, at most
+CACHE_BYTES: Final = 32 * MEBIBYTE  # of one process, for all its stores
+WRITE_BUFFER_BYTES: Final = 48 * MEBIBYTE  # of one process, for all its stores
+LOG_BYTES: Final = 64 * MEBIBYTE  # replayed at most by a start after a crash
 SST_BYTES: Final = 32 * MEBIBYTE
 BUFFERS: Final = {"nodes": 12 * MEBIBYTE, "seen": 4 * MEBIBYTE, "refs": 4 * MEBIBYTE, "meta": MEBIBYTE}
 
 
 @cache
 def _shared() -> tuple[Cache, WriteBufferManager]:
-    """Return what all stores of this process share, so that their number doesn't change what they take."""
+    """Return the caches that all stores of this process share, so that memory does not depend on their number."""
     return Cache(CACHE_BYTES), WriteBufferManager(WRITE_BUFFER_BYTES, allow_stall=False)
 
 
 def options_of(family: str) -> Options:
-    """Return the options of a family; docs/decisions/006-profiles-in-rocksdb.md says what they were chosen by."""
+    """Return the options of a column family; docs/decisions/006-profiles-in-rocksdb.md has the reasons."""
     block_cache, write_buffers = _shared()
     options = Options(raw_mode=True)
     options.create_if_missing(create_if_missing=True)
@@ -30,14 +30,14 @@ def options_of(family: str) -> Options:
     options.set_write_buffer_manager(write_buffers)
     options.set_write_buffer_size(BUFFERS[family])
     options.set_max_write_buffer_number(3)
-    options.set_memtable_prefix_bloom_ratio(0.1)  # halves what it takes to see that a key isn't there
+    options.set_memtable_prefix_bloom_ratio(0.1)  # halves the cost of a missing key
     options.set_memtable_whole_key_filtering(whole_key_filter=True)
     options.set_max_total_wal_size(LOG_BYTES)
     options.set_max_background_jobs(2)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_target_file_size_base(SST_BYTES)
     options.set_max_bytes_for_level_base(4 * SST_BYTES)
-    options.set_level_zero_file_num_compaction_trigger(20)  # files are small, and each compaction rewrites all
+    options.set_level_zero_file_num_compaction_trigger(20)  # files are small, and each compaction rewrites them all
     options.set_level_zero_slowdown_writes_trigger(40)
     options.set_level_zero_stop_writes_trigger(64)
     options.set_keep_log_file_num(2)
@@ -51,14 +51,14 @@ def options_of(family: str) -> Options:
 
 
 def write_files(family: str, nodes: Iterable[tuple[bytes, bytes]], folder: Path) -> tuple[list[Path], int]:
-    """Write sorted rows to files of about `SST_BYTES` each; return them, and how many rows they have."""
+    """Write sorted rows to files of about `SST_BYTES` each; return the files and the number of rows."""
     files: list[Path] = []
     writer: SstFileWriter | None = None
     rows = 0
     last = b""
     for key, value in nodes:
         if rows and key <= last:
-            raise ValueError(f"nodes to ingest have to be in order, but {key!r} came after {last!r}")
+            raise ValueError(f"nodes to ingest must be in ascending order, but {key!r} came after {last!r}")
         if writer is None:
             files.append(folder / f"{len(files):06}.sst")
             writer = SstFileWriter(options_of(family))

@@ -1,13 +1,13 @@
-"""Snapshots of partitions: taken without stopping a store, checked to the last byte when one is restored.
+"""Snapshots of partitions, taken without stopping a store, and verified to the last byte when they are restored.
 
 In the snapshot store, `partition-{n}/generation-{g}/` holds `files/{sha256}` and a manifest `{sequence}-{utc}.json` per
-snapshot. Files are named by their content, so what didn't change since the last snapshot is there already. The manifest
-is written last: whatever a crash leaves behind is no snapshot, or a whole one.
+snapshot. Files are named by their content, so unchanged ones are not sent again. The manifest is written last: a crash
+leaves either no snapshot or a complete one.
 
-Several takers of a partition may work at once (an owner that doesn't know yet that it was replaced). Deleted is only
-what no manifest names, and of that only what is older than `DELETE_GRACE` or was of a snapshot that has just been
-dropped. A taker relies on old files only where a manifest that is kept names them, and looks again once its own is
-written.
+Two processes may take snapshots of a partition at the same time (an owner that does not know yet that it was replaced).
+Only files that no manifest names are deleted, and only when they are older than `DELETE_GRACE` or belong to a snapshot
+that has just been deleted. A process relies on old files only where a retained manifest names them, and checks again
+once its own manifest is written.
 """
 
 import logging
@@ -19,23 +19,25 @@ from pathlib import Path
 from typing import Final, Self
 
 from app.profile_store.manifest import (
-    MANIFEST_BYTES,
     MANIFEST_NAME,
+    MAX_MANIFEST_BYTES,
     DamagedSnapshot,
     Snapshot,
     SnapshotFile,
+    decode_manifest,
+    encode_manifest,
     folder_of,
-    read,
-    written,
 )
 from app.profile_store.object_store import Entry, MissingObject, SnapshotStore, SnapshotStoreUnavailable
 from app.profile_store.partition_store import PartitionStore
-from app.profile_store.restore import FILES, in_thread, removed, restored
+from app.profile_store.restore import FILES, in_thread, remove, restore
 
-KEPT: Final = 3
+RETAINED: Final = 3  # snapshots of a partition
 DELETE_GRACE: Final = timedelta(hours=1)
-FRESH_FILE_AGE: Final = DELETE_GRACE / 2  # a file that no manifest names yet is relied on for so long
+FRESH_FILE_AGE: Final = DELETE_GRACE / 2  # a file that no manifest names yet is relied on up to this age
 LAST_SEQUENCE: Final = 10**12 - 1
+
+Manifests = dict[str, Snapshot | None]  # by name; None where a manifest can't be read
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ def _now() -> datetime:
 
 
 class Snapshots:
-    """The snapshots in one snapshot store. Everything raises `SnapshotStoreUnavailable` when that doesn't answer."""
+    """The snapshots in one snapshot store. Methods raise `SnapshotStoreUnavailable` when that does not respond."""
 
     def __init__(self, store: SnapshotStore, clock: Callable[[], datetime] = _now) -> None:
         self._store = store
@@ -58,155 +60,159 @@ class Snapshots:
         return cls(SnapshotStore.at(url))
 
     async def take(self, store: PartitionStore, partition: int, generation: int) -> Snapshot:
-        """Write down a partition as it is now and return that; then remove what is no longer needed.
+        """Take a snapshot of a store, then delete what is no longer needed.
 
-        Only files that aren't there yet are sent. The store goes on meanwhile; it has to stay open until this ends.
+        Only files that are missing are sent. The store stays usable meanwhile, and has to stay open until this ends.
         """
         folder = folder_of(partition, generation)
-        before = await self._manifests(folder)
+        manifests = await self._manifests(folder)
         checkpoint = store.scratch()
         try:
             offsets = await in_thread(store.checkpoint, checkpoint)
             snapshot = Snapshot(
                 partition=partition,
                 generation=generation,
-                sequence=min(1 + max((int(each[:12]) for each in before), default=0), LAST_SEQUENCE),
+                sequence=min(1 + max((int(name[:12]) for name in manifests), default=0), LAST_SEQUENCE),
                 taken_at=self._clock().strftime("%Y%m%dT%H%M%S%fZ"),
                 offsets=offsets,
                 files=await in_thread(self._described, checkpoint, folder),
             )
-            lacking = await self._lacking(snapshot)
-            await self._send(snapshot, lacking, checkpoint)
-            await self._store.put(f"{folder}/{snapshot.name}", written(snapshot))
-            await self._send(snapshot, await self._absent(snapshot), checkpoint)  # another taker may have removed some
+            files = await self._files_to_send(snapshot)
+            await self._send(snapshot, files, checkpoint)
+            await self._store.put(f"{folder}/{snapshot.name}", encode_manifest(snapshot))
+            await self._send(
+                snapshot, await self._missing(snapshot), checkpoint
+            )  # deleted by another process meanwhile
         finally:
-            await in_thread(removed, checkpoint)
-        _log.info("snapshot %s/%s: %d of %d files sent", folder, snapshot.name, len(lacking), len(snapshot.files))
+            await in_thread(remove, checkpoint)
+        _log.info("snapshot %s/%s: %d of %d files sent", folder, snapshot.name, len(files), len(snapshot.files))
         try:
             await self._prune(folder)
-        except SnapshotStoreUnavailable:  # the snapshot is complete, and the next one tidies up
+        except SnapshotStoreUnavailable:  # the snapshot is complete, and the next one prunes again
             _log.warning("old snapshots in %s could not be removed", folder, exc_info=True)
         return snapshot
 
     async def newest_valid(self, partition: int, generation: int) -> Snapshot | None:
-        """Return the newest snapshot whose manifest is right and whose files are there; None when there is none."""
+        """Return the newest snapshot with a valid manifest and all its files; None when there is none."""
         folder = folder_of(partition, generation)
         for name, entry in (await self._manifests(folder)).items():
             try:
                 snapshot = await self._read(folder, name, entry.size)
                 await self._check_complete(snapshot)
-            except DamagedSnapshot as why:
-                _log.warning("in %s: %s The one before it is looked at.", folder, why)
+            except DamagedSnapshot as error:
+                _log.warning("in %s: %s Trying the previous one.", folder, error)
             else:
                 return snapshot
         return None
 
     async def restore(self, snapshot: Snapshot, directory: Path) -> Snapshot | None:
-        """Make a store in a directory that doesn't exist, of a snapshot or, when that is damaged, of one before it.
+        """Restore a store into a directory that doesn't exist, from a snapshot or, when it is damaged, an older one.
 
         Returns:
-            The snapshot that the store was made of; None, and no directory, when none is any good.
+            The snapshot that was restored; None, and no directory, when all are damaged.
 
         Raises:
-            FileExistsError: something is in the directory.
+            FileExistsError: the directory isn't empty.
 
         """
         folder = snapshot.folder
         older = {name: entry for name, entry in (await self._manifests(folder)).items() if name < snapshot.name}
         for name, size in [(snapshot.name, None), *((name, entry.size) for name, entry in older.items())]:
             try:
-                found = snapshot if size is None else await self._read(folder, name, size)
-                await self._check_complete(found)
-                await restored(self._store, found, directory)
-            except DamagedSnapshot as why:
-                _log.warning("in %s: %s The one before it is tried.", folder, why)
+                candidate = snapshot if size is None else await self._read(folder, name, size)
+                await self._check_complete(candidate)
+                await restore(self._store, candidate, directory)
+            except DamagedSnapshot as error:
+                _log.warning("in %s: %s Trying the previous one.", folder, error)
             else:
-                return found
+                return candidate
         _log.warning("no snapshot in %s can be restored", folder)
         return None
 
-    async def forget(self, partition: int, generation: int) -> None:
-        """Remove all snapshots of a generation, while nobody takes one."""
+    async def remove_all(self, partition: int, generation: int) -> None:
+        """Delete all snapshots of a partition's generation. Nothing may take one meanwhile."""
         folder = folder_of(partition, generation)
-        for each in (folder, f"{folder}/{FILES}"):  # manifests first: none may name what isn't there
-            await self._store.delete([f"{each}/{name}" for name in await self._store.folder(each)])
+        for path in (folder, f"{folder}/{FILES}"):  # manifests first: none may name a missing file
+            await self._store.delete([f"{path}/{name}" for name in await self._store.folder(path)])
 
     async def _manifests(self, folder: str) -> dict[str, Entry]:
         """Return the manifests, newest first."""
-        found = await self._store.folder(folder)
-        return {name: found[name] for name in sorted(found, reverse=True) if re.fullmatch(MANIFEST_NAME, name)}
+        entries = await self._store.folder(folder)
+        return {name: entries[name] for name in sorted(entries, reverse=True) if re.fullmatch(MANIFEST_NAME, name)}
 
     async def _read(self, folder: str, name: str, size: int) -> Snapshot:
-        if size > MANIFEST_BYTES:
-            raise DamagedSnapshot(name, f"its manifest has {size:,} bytes, and {MANIFEST_BYTES:,} are the most")
+        if size > MAX_MANIFEST_BYTES:
+            raise DamagedSnapshot(name, f"its manifest has {size:,} bytes; the maximum is {MAX_MANIFEST_BYTES:,}")
         try:
-            return read(folder, name, b"".join([each async for each in self._store.get(f"{folder}/{name}", size)]))
+            content = b"".join([piece async for piece in self._store.get(f"{folder}/{name}", size)])
         except MissingObject:
             raise DamagedSnapshot(name, "it was removed meanwhile") from None
+        return decode_manifest(folder, name, content)
 
-    async def _kept(self, folder: str) -> tuple[dict[str, Snapshot | None], dict[str, Snapshot | None]]:
-        """Return the manifests to keep, and those to drop; None where one can't be read, perhaps as it is newer."""
-        kept: dict[str, Snapshot | None] = {}
-        dropped: dict[str, Snapshot | None] = {}
+    async def _retention(self, folder: str) -> tuple[Manifests, Manifests]:
+        """Return the manifests to retain, and those to delete.
+
+        A manifest that can't be read may be of a newer version, so it is retained for `DELETE_GRACE`.
+        """
+        retained: Manifests = {}
+        expired: Manifests = {}
         for name, entry in (await self._manifests(folder)).items():
             try:
-                found = await self._read(folder, name, entry.size)
+                snapshot = await self._read(folder, name, entry.size)
             except DamagedSnapshot:
-                found = None
-            enough = sum(each is not None for each in kept.values()) >= KEPT
-            useless = found is None and entry.modified < self._clock() - DELETE_GRACE
-            (dropped if enough or useless else kept)[name] = found
-        return kept, dropped
+                snapshot = None
+            is_enough = sum(other is not None for other in retained.values()) >= RETAINED
+            is_useless = snapshot is None and entry.modified < self._clock() - DELETE_GRACE
+            (expired if is_enough or is_useless else retained)[name] = snapshot
+        return retained, expired
 
     def _described(self, checkpoint: Path, folder: str) -> tuple[SnapshotFile, ...]:
-        """Return the files of a checkpoint. RocksDB never changes one, so those of the last checkpoint are known."""
-        known, self._hashes[folder] = self._hashes.get(folder, {}), {}
+        """Return the files of a checkpoint. RocksDB never changes one, so hashes of the last checkpoint are reused."""
+        hashes, self._hashes[folder] = self._hashes.get(folder, {}), {}
         files = []
         for path in sorted(checkpoint.iterdir()):
             stat = path.stat()
             identity = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-            self._hashes[folder][identity] = digest = known.get(identity) or _hash_of(path)
+            self._hashes[folder][identity] = digest = hashes.get(identity) or _hash_of(path)
             files.append(SnapshotFile(name=path.name, size=stat.st_size, sha256=digest))
         return tuple(files)
 
-    async def _absent(self, snapshot: Snapshot) -> list[SnapshotFile]:
-        """Return the files that the snapshot store hasn't, or not whole."""
-        there = await self._store.folder(f"{snapshot.folder}/{FILES}")
-        return [each for each in snapshot.files if each.sha256 not in there or there[each.sha256].size != each.size]
+    async def _missing(self, snapshot: Snapshot) -> list[SnapshotFile]:
+        """Return the files that the snapshot store does not have, or not completely."""
+        stored = await self._store.folder(f"{snapshot.folder}/{FILES}")
+        return [file for file in snapshot.files if file.sha256 not in stored or stored[file.sha256].size != file.size]
 
     async def _check_complete(self, snapshot: Snapshot) -> None:
-        if absent := await self._absent(snapshot):
-            raise DamagedSnapshot(snapshot.name, f"{absent[0].name} is missing, or has another size than it had")
+        if missing := await self._missing(snapshot):
+            raise DamagedSnapshot(snapshot.name, f"{missing[0].name} is missing or has another size")
 
-    async def _lacking(self, snapshot: Snapshot) -> list[SnapshotFile]:
-        """Return the files to send: those that aren't there, and those that another taker might be about to remove."""
-        there = await self._store.folder(f"{snapshot.folder}/{FILES}")
-        kept, _ = await self._kept(snapshot.folder)
-        fresh = {name for name, entry in there.items() if entry.modified > self._clock() - FRESH_FILE_AGE}
-        there_to_stay = {each for each in there if each in fresh | _named_by(kept)}
-        return [
-            each for each in snapshot.files if each.sha256 not in there_to_stay or there[each.sha256].size != each.size
-        ]
+    async def _files_to_send(self, snapshot: Snapshot) -> list[SnapshotFile]:
+        """Return the missing files, and those that another process may be about to delete."""
+        stored = await self._store.folder(f"{snapshot.folder}/{FILES}")
+        retained, _ = await self._retention(snapshot.folder)
+        fresh = {name for name, entry in stored.items() if entry.modified > self._clock() - FRESH_FILE_AGE}
+        reliable = stored.keys() & (fresh | _named_by(retained))
+        return [file for file in snapshot.files if file.sha256 not in reliable or stored[file.sha256].size != file.size]
 
     async def _send(self, snapshot: Snapshot, files: list[SnapshotFile], checkpoint: Path) -> None:
-        for each in files:
-            await self._store.put(f"{snapshot.folder}/{FILES}/{each.sha256}", checkpoint / each.name)
+        for file in files:
+            await self._store.put(f"{snapshot.folder}/{FILES}/{file.sha256}", checkpoint / file.name)
 
     async def _prune(self, folder: str) -> None:
-        files = await self._store.folder(f"{folder}/{FILES}")  # first: what is sent from now on isn't looked at
-        kept, dropped = await self._kept(folder)
-        await self._store.delete([f"{folder}/{each}" for each in dropped])
-        if None in kept.values():  # it may name any of the files
+        files = await self._store.folder(f"{folder}/{FILES}")  # listed first, so that later files are not considered
+        retained, expired = await self._retention(folder)
+        await self._store.delete([f"{folder}/{name}" for name in expired])
+        if None in retained.values():  # it may name any of the files
             return
-        named, old = _named_by(kept), self._clock() - DELETE_GRACE
-        unneeded = {name for name, entry in files.items() if entry.modified < old} | (_named_by(dropped) & files.keys())
-        await self._store.delete([f"{folder}/{FILES}/{each}" for each in sorted(unneeded - named)])
-        for each in (folder, f"{folder}/{FILES}"):
-            await in_thread(self._store.remove_unfinished, each, old)
+        named, old = _named_by(retained), self._clock() - DELETE_GRACE
+        unneeded = {name for name, entry in files.items() if entry.modified < old} | (_named_by(expired) & files.keys())
+        await self._store.delete([f"{folder}/{FILES}/{name}" for name in sorted(unneeded - named)])
+        for path in (folder, f"{folder}/{FILES}"):
+            await in_thread(self._store.remove_unfinished, path, old)
 
 
-def _named_by(manifests: dict[str, Snapshot | None]) -> set[str]:
-    return {file.sha256 for each in manifests.values() if each is not None for file in each.files}
+def _named_by(manifests: Manifests) -> set[str]:
+    return {file.sha256 for snapshot in manifests.values() if snapshot is not None for file in snapshot.files}
 
 
 def _hash_of(path: Path) -> str:

@@ -1,7 +1,7 @@
-"""Where the stores of a process lie, and what one begins with: its own files, or a snapshot that has read more.
+"""The local stores of a process, and the state that each starts from: its own files, or a newer snapshot.
 
-Each partition begins with the newest good state there is; the tail of its update topics does the rest. A generation of
-profiles has stores and snapshots of its own.
+Each partition starts from the newest valid state; the tail of its update topics does the rest. Every generation has its
+own stores and snapshots.
 """
 
 import asyncio
@@ -14,96 +14,100 @@ from typing import Final
 from app.profile_store.manifest import Snapshot
 from app.profile_store.object_store import SnapshotStoreUnavailable
 from app.profile_store.partition_store import CorruptStore, PartitionStore, Shard
-from app.profile_store.restore import in_thread, removed
+from app.profile_store.restore import in_thread, remove
 from app.profile_store.snapshots import Snapshots
 from app.settings import Settings
 
 FOLDER: Final = "profiles"
-FIRST: Final = 0  # the generation that begins with nothing; all others begin with what a rebuild has built
+FIRST_GENERATION: Final = 0  # starts empty; all others start from the stores of a rebuild
 
 _log = logging.getLogger(__name__)
 
 
 class LostLogError(RuntimeError):
-    """Neither a store nor a snapshot reaches back to where the log of updates begins now, or to what a rebuild made."""
+    """No store or snapshot reaches the offset where the update log starts, or has the state that a rebuild built."""
 
 
 class Storage:
-    """The stores of this process, by partition, and the snapshots that are taken of them. `clock` counts seconds."""
+    """The stores of this process, by partition, and their snapshots. `clock` counts seconds."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self._folder = settings.data_dir / FOLDER
         self._snapshots = Snapshots.at(settings.snapshots())
-        self._seconds = settings.snapshot_interval_seconds
+        self._snapshot_interval = settings.snapshot_interval_seconds
         self._clock = clock
-        self._due: dict[Shard, float] = {}  # when the next snapshot is, of each that is open
+        self._due: dict[Shard, float] = {}  # time of the next snapshot of each open store
         self._taking: dict[Shard, asyncio.Task[None]] = {}
         self._removing: set[asyncio.Task[None]] = set()
 
-    async def open(self, place: Shard, first: Mapping[str, int]) -> PartitionStore:
-        """Open the store of a partition. `first` is the lowest offset that each update topic still has.
+    async def open(self, shard: Shard, first: Mapping[str, int]) -> PartitionStore:
+        """Open the store of a partition. `first` has the first offset of each update topic.
 
         Raises:
-            LostLogError: nothing that there is to begin with reaches back to the log, or has what a rebuild made.
+            LostLogError: no state reaches these offsets, or none of a rebuilt generation exists.
 
         """
-        path = self._path(place)
-        store = await self._own(path)
-        store = await self._newer_snapshot(place, path, store, first) or store
+        path = self._path(shard)
+        own = await self._own(path)
+        store = await self._newer_snapshot(shard, path, own, first) or own
         if store is None:
-            if place[0] != FIRST:
+            if shard.generation != FIRST_GENERATION:
                 raise LostLogError(
-                    f"nobody answers for partition {place[1]} of the profiles: neither a store nor a snapshot of "
-                    f"generation {place[0]} is there. Bring one back, or rebuild: entrepot rebuild start"
+                    f"partition {shard.partition} of the profiles is unavailable: generation {shard.generation} has "
+                    "neither a store nor a snapshot. Restore one, or rebuild: entrepot rebuild start"
                 )
             store = await asyncio.to_thread(PartitionStore.open, path)
-        read = {topic: store.offsets().get(topic, 0) for topic in first}
-        gap = {topic: offset for topic, offset in first.items() if read[topic] < offset}
+        offsets = store.offsets()
+        gap = {topic: offset for topic, offset in first.items() if offsets.get(topic, 0) < offset}
         if gap:
             await asyncio.to_thread(store.close)
+            read = {topic: offsets.get(topic, 0) for topic in first}
             raise LostLogError(
-                f"nobody answers for partition {place[1]} of the profiles: it has read up to {read}, the log begins "
-                f"at {gap}. Bring back a newer snapshot, or rebuild: entrepot rebuild start"
+                f"partition {shard.partition} of the profiles is unavailable: its state is at {read}, the log starts "
+                f"at {gap}. Restore a newer snapshot, or rebuild: entrepot rebuild start"
             )
-        self._due[place] = self._clock() + self._seconds
+        self._due[shard] = self._clock() + self._snapshot_interval
         return store
 
-    def snapshot_if_due(self, place: Shard, store: PartitionStore) -> None:
-        """Begin to take a snapshot when it is time. It is of what is kept; work goes on meanwhile."""
-        if self._clock() < self._due[place] or place in self._taking:
+    def snapshot_if_due(self, shard: Shard, store: PartitionStore) -> None:
+        """Start a snapshot of what is flushed, in the background, when it is time."""
+        if self._clock() < self._due[shard] or shard in self._taking:
             return
-        self._due[place] = self._clock() + self._seconds
-        task = asyncio.create_task(self._take(place, store), name=f"snapshot of partition {place[1]}")
-        task.add_done_callback(lambda _: self._taking.pop(place, None))
-        self._taking[place] = task
+        self._due[shard] = self._clock() + self._snapshot_interval
+        task = asyncio.create_task(self._take(shard, store), name=f"snapshot of partition {shard.partition}")
+        task.add_done_callback(lambda _: self._taking.pop(shard, None))
+        self._taking[shard] = task
 
-    def remove_older(self, than: int) -> None:
-        """Remove what is left here of generations before that one, and soon the snapshots of what was open here.
+    def remove_older(self, generation: int) -> None:
+        """Remove the local stores of older generations, and in the background the snapshots of partitions open here.
 
-        What is open stays: it is still answered from.
+        Open stores stay: they still answer look-ups.
         """
-        opened = {self._path(place) for place in self._due}
-        for each in self._folder.glob("*.*"):
-            generation = each.name.partition(".")[0]
-            if generation.isdigit() and int(generation) < than and each not in opened:
-                shutil.rmtree(each, ignore_errors=True)
-        task = asyncio.create_task(self._remove_snapshots(than), name=f"removing snapshots before generation {than}")
+        open_paths = {self._path(shard) for shard in self._due}
+        for path in self._folder.glob("*.*"):
+            name = path.name.partition(".")[0]
+            if name.isdigit() and int(name) < generation and path not in open_paths:
+                shutil.rmtree(path, ignore_errors=True)
+        task = asyncio.create_task(
+            self._remove_snapshots(generation), name=f"removing snapshots before generation {generation}"
+        )
         task.add_done_callback(self._removing.discard)
         self._removing.add(task)
 
-    async def close(self, place: Shard, store: PartitionStore) -> None:
-        """Close a store; a snapshot of it that isn't finished is given up."""
-        task = self._taking.get(place)
+    async def close(self, shard: Shard, store: PartitionStore) -> None:
+        """Close a store, and cancel a snapshot of it that is not finished."""
+        task = self._taking.get(shard)
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
         await asyncio.to_thread(store.close)
-        self._due.pop(place, None)
+        self._due.pop(shard, None)
 
-    def _path(self, place: Shard) -> Path:
-        return self._folder / f"{place[0]}.{place[1]}"
+    def _path(self, shard: Shard) -> Path:
+        return self._folder / f"{shard.generation}.{shard.partition}"
 
     async def _own(self, path: Path) -> PartitionStore | None:
+        """Open the local store if there is a valid one; remove a corrupt one."""
         try:
             return await asyncio.to_thread(_opened, path)
         except CorruptStore as error:
@@ -112,47 +116,45 @@ class Storage:
             return None
 
     async def _newer_snapshot(
-        self, place: Shard, path: Path, own: PartitionStore | None, topics: Iterable[str]
+        self, shard: Shard, path: Path, own: PartitionStore | None, topics: Iterable[str]
     ) -> PartitionStore | None:
-        """Open the newest good snapshot in place of the own store, if it has read more."""
-        generation, number = place
+        """Replace the local store by the newest valid snapshot, if that has read more of the topics."""
         fetched = path.with_name(f"{path.name}.fetched")
-        await in_thread(removed, fetched)  # a process that was killed may have left it
+        await in_thread(remove, fetched)  # left by a killed process
         try:
-            snapshot = await self._snapshots.newest_valid(number, generation)
+            snapshot = await self._snapshots.newest_valid(shard.partition, shard.generation)
             if snapshot is None or not _has_more(snapshot, own, topics):
                 return None
             restored = await self._snapshots.restore(snapshot, fetched)
         except SnapshotStoreUnavailable as error:
             if own is None:
                 raise
-            _log.warning("%s; partition %d begins with its own store", error, number)
+            _log.warning("partition %d: using the local store: %s", shard.partition, error)
             return None
         if restored is None or not _has_more(restored, own, topics):  # newer ones were damaged
-            await in_thread(removed, fetched)
+            await in_thread(remove, fetched)
             return None
         if own is not None:
             await asyncio.to_thread(own.close)
-        await in_thread(removed, path)
+        await in_thread(remove, path)
         fetched.rename(path)
-        _log.info("partition %d begins with the snapshot %s", number, restored.name)
+        _log.info("partition %d: restored from snapshot %s", shard.partition, restored.name)
         return await asyncio.to_thread(PartitionStore.open, path)
 
-    async def _take(self, place: Shard, store: PartitionStore) -> None:
-        generation, number = place
+    async def _take(self, shard: Shard, store: PartitionStore) -> None:
         try:
-            await self._snapshots.take(store, number, generation)
+            await self._snapshots.take(store, shard.partition, shard.generation)
         except SnapshotStoreUnavailable as error:
-            _log.warning("no snapshot of partition %d: %s", number, error)
+            _log.warning("no snapshot of partition %d: %s", shard.partition, error)
 
-    async def _remove_snapshots(self, than: int) -> None:
-        """Nothing is ever answered from them again, and they hold people who were forgotten since."""
+    async def _remove_snapshots(self, before: int) -> None:
+        """Remove the snapshots of older generations: they are not needed, and hold people who were forgotten since."""
         try:
-            for number in {number for _, number in self._due}:
-                for generation in range(than):
-                    await self._snapshots.forget(number, generation)
+            for number in {shard.partition for shard in self._due}:
+                for generation in range(before):
+                    await self._snapshots.remove_all(number, generation)
         except SnapshotStoreUnavailable as error:
-            _log.warning("snapshots before generation %d are removed after the next promotion: %s", than, error)
+            _log.warning("snapshots before generation %d stay until the next promotion: %s", before, error)
 
 
 def _has_more(snapshot: Snapshot, own: PartitionStore | None, topics: Iterable[str]) -> bool:
@@ -160,7 +162,7 @@ def _has_more(snapshot: Snapshot, own: PartitionStore | None, topics: Iterable[s
     if own is None:
         return True
     offsets = own.offsets()
-    return sum(snapshot.offsets.get(each, 0) for each in topics) > sum(offsets.get(each, 0) for each in topics)
+    return sum(snapshot.offsets.get(topic, 0) for topic in topics) > sum(offsets.get(topic, 0) for topic in topics)
 
 
 def _opened(path: Path) -> PartitionStore | None:

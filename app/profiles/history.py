@@ -1,4 +1,4 @@
-"""The raw messages behind a profile, and the profile as it was at a moment: folded again, by the same rules."""
+"""The raw messages behind a profile, and the profile at an earlier time: folded again, by the same rules."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -16,24 +16,24 @@ from projections.definitions.rules import Rules
 from projections.mapping.raw_messages import Raw, open_raw, parse
 from projections.profiles.identity_node import Node
 from projections.profiles.impact import settle
-from projections.profiles.updates import Group, MappedMessages
+from projections.profiles.updates import INDEX, Group, MappedMessages
 from schemas.topics import LANES
 
 MAX_MESSAGES: Final = 10_000
 MAX_RECORDS: Final = 500
-MAX_BYTES: Final = 64 * 1024 * 1024  # of messages, which are held at once
-WAIT_MS: Final = 2_000
+MAX_BYTES: Final = 64 * 1024 * 1024  # of messages in memory
+READ_TIMEOUT_MS: Final = 2_000
 
 RecordPosition = tuple[str, int, int]  # topic, partition, offset
 
 
 class HistoryTooLargeError(Exception):
-    """More messages are behind the profile than are read for one answer. Narrow it, or read the topics."""
+    """The profile has more messages than one response may read. Narrow the request, or read the topics."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceMessage:
-    """One raw message behind a profile: where it is, what it says, and by which rules it was mapped."""
+    """One raw message behind a profile: its position, its content, and how it was mapped."""
 
     topic: str
     partition: int
@@ -51,59 +51,50 @@ class SourceMessage:
 
 
 class ProfileHistory:
-    """Reads raw messages again, by the references that profiles keep."""
+    """Reads the raw messages that profiles refer to."""
 
     def __init__(self, cluster: Cluster, rules: RulesReader) -> None:
         self._cluster = cluster
         self._rules = rules
-        self._books = CompiledRulesCache(rules.at)
+        self._compiled = CompiledRulesCache(rules.at)
 
-    async def behind(self, look: GenerationReader, identities: Iterable[str]) -> list[SourceMessage]:
+    async def source_messages(self, reader: GenerationReader, identities: Iterable[str]) -> list[SourceMessage]:
         """Return the raw messages behind identities (ranked keys), by time.
 
         Raises:
-            HistoryTooLargeError: they are too many.
-            NobodyAnswers: an owner can't be asked.
+            HistoryTooLargeError: there are too many.
+            PartitionUnavailable: an owner can't be reached.
 
         """
-        wanted: dict[RecordPosition, set[tuple[int, int]]] = defaultdict(set)
-        topics = [topic.name for topic in LANES.values()]
-        count = 0
-        for key in identities:
-            for lane, partition, offset, index, rules_at in await look.references(key):
-                wanted[topics[lane], partition, offset].add((index, rules_at))
-                count += 1
-            if count > MAX_MESSAGES or len(wanted) > MAX_RECORDS:
-                raise HistoryTooLargeError(f"{count:,} messages or more in {len(wanted):,} records are behind it")
-        found, size = [], 0
-        async for place, raw in self._records(wanted):
-            for index, rules_at in sorted(wanted[place]):
-                behind = await self._behind(place, raw, index, rules_at)
-                if behind is not None:
-                    found.append(behind)
+        references = await _references(reader, identities)
+        messages, size = [], 0
+        async for position, raw in self._records(references):
+            for index, rules_at in sorted(references[position]):
+                message = await self._mapped(position, raw, index, rules_at)
+                if message is not None:
+                    messages.append(message)
                     size += len(raw.lines[index - raw.first])
             if size > MAX_BYTES:
-                raise HistoryTooLargeError(f"more than {MAX_BYTES:,} bytes of messages are behind it")
-        return sorted(found, key=lambda each: (each.at, each.message_id))
+                raise HistoryTooLargeError(f"the profile has more than {MAX_BYTES:,} bytes of messages")
+        return sorted(messages, key=lambda message: (message.at, message.message_id))
 
-    async def as_of(self, behind: Iterable[SourceMessage], key: str, at: int, rules: Rules) -> Node:
-        """Return the root of `key` when only the messages up to `at` are known."""
+    async def as_of(self, messages: Iterable[SourceMessage], key: str, at: int, rules: Rules) -> Node:
+        """Return the root of `key` after the messages up to `at`."""
         nodes = {key: Node(key)}
         mapped = MappedMessages()
-        for each in behind:
-            if each.at <= at:
-                mapped.groups.append(Group(each.stream, each.columns, 0, [each.row[0]], [each.row[1]]))
-                batch, index = each.row[0], each.row[1][3]
-                mapped.links += [(link, each.key, each.at, batch, index) for link in each.links]
+        for message in messages:
+            if message.at <= at:
+                batch, row = message.row
+                mapped.groups.append(Group(message.stream, message.columns, 0, [batch], [row]))
+                mapped.links += [(link, message.key, message.at, batch, row[INDEX]) for link in message.links]
         settle(mapped, nodes, identity_of(rules).max_identities)
         node = nodes[key]
         while node.parent:
             node = nodes[node.parent]
         return node
 
-    async def _behind(self, place: RecordPosition, raw: Raw, index: int, rules_at: int) -> SourceMessage | None:
-        book = await self._books.at(rules_at)
-        mapper = book.mapper(raw.stream)
+    async def _mapped(self, position: RecordPosition, raw: Raw, index: int, rules_at: int) -> SourceMessage | None:
+        mapper = (await self._compiled.at(rules_at)).mapper(raw.stream)
         number = index - raw.first
         if mapper is None or not 0 <= number < raw.count:
             return None
@@ -116,7 +107,7 @@ class ProfileHistory:
         if is_forgotten(self._rules.rules.forgotten, (key, *links), at):
             return None  # since it was mapped
         return SourceMessage(
-            *place,
+            *position,
             message_id=f"{raw.batch}/{index}",
             stream=raw.stream,
             job_id=raw.job_id,
@@ -129,16 +120,32 @@ class ProfileHistory:
             columns=mapper.columns,
         )
 
-    async def _records(self, places: Iterable[RecordPosition]) -> AsyncIterator[tuple[RecordPosition, Raw]]:
+    async def _records(self, positions: Iterable[RecordPosition]) -> AsyncIterator[tuple[RecordPosition, Raw]]:
         by_partition: dict[TopicPartition, list[int]] = defaultdict(list)
-        for topic, partition, offset in places:
+        for topic, partition, offset in positions:
             by_partition[TopicPartition(topic, partition)].append(offset)
         async with started(self._cluster.consumer(isolation="read_committed")) as consumer:
-            for where, offsets in by_partition.items():
-                consumer.assign([where])
+            for source, offsets in by_partition.items():
+                consumer.assign([source])
                 for offset in sorted(offsets):
-                    consumer.seek(where, offset)
-                    polled = await consumer.getmany(where, timeout_ms=WAIT_MS, max_records=1)
-                    for record in polled.get(where, ()):
+                    consumer.seek(source, offset)
+                    polled = await consumer.getmany(source, timeout_ms=READ_TIMEOUT_MS, max_records=1)
+                    for record in polled.get(source, ()):
                         if record.offset == offset:
-                            yield (*where, offset), open_raw(record)
+                            yield (*source, offset), open_raw(record)
+
+
+async def _references(
+    reader: GenerationReader, identities: Iterable[str]
+) -> Mapping[RecordPosition, set[tuple[int, int]]]:
+    """Return the messages behind identities by raw record: index, and the offset of the rules it was mapped by."""
+    references: dict[RecordPosition, set[tuple[int, int]]] = defaultdict(set)
+    topics = [topic.name for topic in LANES.values()]
+    count = 0
+    for key in identities:
+        for lane, partition, offset, index, rules_at in await reader.references(key):
+            references[topics[lane], partition, offset].add((index, rules_at))
+            count += 1
+        if count > MAX_MESSAGES or len(references) > MAX_RECORDS:
+            raise HistoryTooLargeError(f"the profile has at least {count:,} messages in {len(references):,} records")
+    return references

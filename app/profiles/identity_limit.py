@@ -1,6 +1,6 @@
-"""Profiles with more identities than are kept: each is told of once, as a dead letter, while its partition is open.
+"""Dead letters for profiles with more identities than are kept: one for each while its partition is open.
 
-Usually it is one identity that many people share (a kiosk's cookie, the address of an office), or a producer's mistake.
+Usually many people share one identity (a kiosk's cookie, an office address), or a producer makes a mistake.
 """
 
 from collections.abc import Iterable
@@ -20,24 +20,24 @@ MAX_REPORTED: Final = 10_000
 
 
 class IdentityLimitReports:
-    """Those that were told of. The reason names nobody; the excerpt has the best identity, as others have a message."""
+    """The profiles that were reported. The reason holds no identity; the excerpt holds the best one."""
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
-    def letters(self, keys: Iterable[str], most: int, now: datetime) -> list[ProducerRecord]:
-        """Return dead letters of those profiles, by their ranked keys, that weren't told of yet."""
-        new = sorted(set(keys) - self._told)
-        if len(self._told) + len(new) > MAX_REPORTED:
-            self._told.clear()
-        self._told.update(new[:MAX_REPORTED])
-        return [self._letter(shown_key(each), most, now) for each in new]
+    def letters(self, keys: Iterable[str], limit: int, now: datetime) -> list[ProducerRecord]:
+        """Return dead letters for the profiles, by ranked key, that were not reported yet."""
+        new = sorted(set(keys) - self._reported)
+        if len(self._reported) + len(new) > MAX_REPORTED:
+            self._reported.clear()
+        self._reported.update(new[:MAX_REPORTED])
+        return [self._letter(shown_key(key), limit, now) for key in new]
 
-    def _letter(self, key: str, most: int, now: datetime) -> ProducerRecord:
+    def _letter(self, key: str, limit: int, now: datetime) -> ProducerRecord:
         reason = (
-            f"a profile has more than {most:,} identities: only the first of them, by rank and name, and what these "
-            "have counted, are kept. Look which identity many share and map it no more, or raise `max_identities`"
+            f"the profile has more than {limit:,} identities: only the first by rank and name, and their counts, are "
+            "kept. Find the identity that many people share and remove it from the mapping, or raise `max_identities`"
         )
         letter = MessageRejected(
             rejected_at=now, code=CODE, reason=reason, source=self._source,

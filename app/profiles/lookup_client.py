@@ -1,4 +1,4 @@
-"""Asks the owners of partitions about identities, wherever they run. Knows no HTTP status of the API and no rules."""
+"""Asks the owners of partitions about identities, in whichever process they run."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ from projections.profiles.identity_node import Node
 from projections.profiles.partitioning import partition_of_key
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=10, connect=2)
-MAX_KEYS: Final = 1_000  # that an owner is asked for at once
-MAX_REDIRECTS: Final = 100  # pointers only go down, and each was the end of a chase once
+MAX_KEYS: Final = 1_000  # in one request
+MAX_POINTERS: Final = 100  # followed to a root; pointers only go down, and shortcuts keep chains short
 
 
 class PartitionUnavailable(Exception):
-    """No process answers for the partition: it is starting, or moving to another one. Ask again in a moment."""
+    """The partition has no owner: a process is starting, or the partition is moving to another one. Retry shortly."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPage:
-    """Some nodes of a partition, and the offsets of the update topics that it had read when they were so."""
+    """Some nodes of a partition, and the offsets of the update topics that they include."""
 
     offsets: Mapping[str, int]
     nodes: Sequence[Node]
@@ -45,14 +45,14 @@ class ProfilesClient:
         assert self._session
         await self._session.close()
 
-    async def look(self) -> "GenerationReader":
-        """Return what everything for one answer has to be asked with: it sees one generation alone."""
+    async def reader(self) -> "GenerationReader":
+        """Return a reader of the live generation. Use one reader for all look-ups of one response."""
         assert self._session
         return GenerationReader(self._plane, self._partitions, self._session, (await self._plane.stage()).live)
 
 
 class GenerationReader:
-    """One look at the profiles of a generation."""
+    """Reads the profiles of one generation."""
 
     def __init__(self, plane: PlaneStore, partitions: int, session: aiohttp.ClientSession, generation: int) -> None:
         self.generation = generation
@@ -61,71 +61,68 @@ class GenerationReader:
         self._session = session
 
     async def root(self, key: str) -> Node | None:
-        """Return the node that holds the profile of a ranked key; None when nothing is known of it.
+        """Return the node that holds the profile of a ranked key; None when the key is unknown.
 
         Raises:
-            PartitionUnavailable: an owner can't be asked, or the profile is on its way from one to another.
+            PartitionUnavailable: an owner can't be reached, or the profile is moving from one node to another.
 
         """
         node = await self.node(key)
-        for _ in range(MAX_REDIRECTS):
+        for _ in range(MAX_POINTERS):
             if node is None or not node.parent:
                 return node
             node = await self.node(node.parent)
             if node is None:
-                break  # it hasn't heard yet that it is somebody
-        raise PartitionUnavailable(f"the identities of {key} are being brought together")
+                break  # the state was sent, but has not arrived yet
+        raise PartitionUnavailable(f"the identities of {key} are being merged")
 
     async def node(self, key: str) -> Node | None:
         """Return the node of a ranked key."""
-        (found,) = await self.nodes([key])
-        return found
+        (node,) = await self.nodes([key])
+        return node
 
     async def nodes(self, keys: Sequence[str]) -> list[Node | None]:
-        """Return the node of each ranked key, wherever they live."""
+        """Return the node of each ranked key, from all partitions."""
         by_partition: dict[int, list[str]] = defaultdict(list)
         for key in keys:
             by_partition[partition_of_key(key, self._partitions)].append(key)
-        found: dict[str, Node | None] = {}
-        for partition, those in by_partition.items():
+        nodes: dict[str, Node | None] = {}
+        for partition, partition_keys in by_partition.items():
             begin = 0
-            while asked := those[begin : begin + MAX_KEYS]:
-                told = await self._ask("nodes", partition, keys=asked)
-                for key, facts in zip(asked, told, strict=False):  # of large ones only the first are told
-                    found[key] = None if facts is None else Node(key, **facts)
-                begin += len(told)
-        return [found[key] for key in keys]
+            while batch := partition_keys[begin : begin + MAX_KEYS]:
+                response = await self._post("nodes", partition, keys=batch)
+                for key, node in zip(batch, response, strict=False):  # large nodes: only the first ones
+                    nodes[key] = None if node is None else Node(key, **node)
+                begin += len(response)
+        return [nodes[key] for key in keys]
 
     async def references(self, key: str) -> Sequence[tuple[int, int, int, int, int]]:
-        """Return where the raw messages behind a ranked key are: lane, partition, offset, index, rules_at.
+        """Return the positions of the first raw messages of a ranked key: lane, partition, offset, index, rules_at."""
+        (references,) = await self._post("references", partition_of_key(key, self._partitions), keys=[key])
+        return [tuple(reference) for reference in references]
 
-        Of a key that is in more messages than anybody reads for an answer, only the first.
-        """
-        (found,) = await self._ask("references", partition_of_key(key, self._partitions), keys=[key])
-        return [tuple(each) for each in found]
-
-    async def page(self, partition: int, start: str, most: int) -> KeyPage:
-        """Return up to `most` nodes that are kept in a partition from a ranked key on, in order: fewer large ones.
+    async def page(self, partition: int, start: str, limit: int) -> KeyPage:
+        """Return up to `limit` stored nodes of a partition from a ranked key on, in order; fewer when they are large.
 
         Raises:
-            PartitionUnavailable: the owner can't be asked.
+            PartitionUnavailable: the owner can't be reached.
 
         """
-        found = await self._ask("page", partition, start=start, most=most)
-        return KeyPage(found["offsets"], [Node(key, *facts) for key, facts in found["nodes"]])
+        response = await self._post("page", partition, start=start, limit=limit)
+        return KeyPage(response["offsets"], [Node(key, *stored) for key, stored in response["nodes"]])
 
-    async def _ask(self, what: str, partition: int, **asked: Any) -> Any:
+    async def _post(self, path: str, partition: int, **content: Any) -> Any:
         owner = await self._plane.owner(self.generation, partition)
         if owner is None:
-            raise PartitionUnavailable(f"no process has ever answered for partition {partition} of the profiles")
-        body = orjson.dumps({"generation": self.generation, "partition": partition, **asked})
+            raise PartitionUnavailable(f"partition {partition} of the profiles has no owner yet")
+        body = orjson.dumps({"generation": self.generation, "partition": partition, **content})
         headers: Mapping[str, str] = {"Authorization": f"Bearer {owner.secret}", "Content-Type": "application/json"}
         try:
-            async with self._session.post(f"{owner.url}/{what}", data=body, headers=headers) as answer:
-                if answer.status != 200:
-                    raise PartitionUnavailable(
-                        f"partition {partition} of the profiles is on its way to another process"
-                    )
-                return orjson.loads(await answer.read())
+            async with self._session.post(f"{owner.url}/{path}", data=body, headers=headers) as response:
+                if response.status != 200:
+                    raise PartitionUnavailable(f"partition {partition} of the profiles is moving to another process")
+                return orjson.loads(await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise PartitionUnavailable(f"partition {partition} of the profiles doesn't answer: {error!r}") from error
+            raise PartitionUnavailable(
+                f"the owner of partition {partition} of the profiles does not respond: {error!r}"
+            ) from error

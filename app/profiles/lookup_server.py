@@ -1,4 +1,4 @@
-"""Look-ups in the partitions of this process, for the API. Whoever asks needs the secret of the owner table."""
+"""Answers look-ups in the partitions of this process. A caller needs the secret from the owner table."""
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,31 +10,34 @@ from aiohttp import web
 
 from app.profile_store.partition_store import Shard
 from app.profiles.lookup_client import MAX_KEYS
+from app.profiles.open_partitions import OpenPartitions
 from app.profiles.partition import ProfilePartition
 from app.store.data_plane import Owner, PlaneStore
 from projections.profiles.identity_node import Node
 
-MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024  # of nodes in an answer, unless a single one is larger
+MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024  # of nodes in a response, unless a single one is larger
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class LookupServer:
-    """An HTTP server in front of partitions that are open; use it as an async context manager.
+    """An HTTP server in front of the open partitions; use it as an async context manager.
 
-    `POST /nodes` takes `{"generation": g, "partition": n, "keys": […]}` and answers, key by key, with the node as it is
-    stored: of the first keys, as many as fit into some megabytes, one at least. `POST /references` answers with where
-    the raw messages behind each are. `POST /page` takes `"start": key` and `"most": n` in place of keys, and tells
-    what is kept from that key on, in as many megabytes: `{"offsets": {topic: next}, "nodes": [[key, node], …]}`.
-    404: it isn't here, or not open yet.
+    - `POST /nodes` takes `{"generation": g, "partition": n, "keys": […]}` and returns the node of each key as it is
+      stored, for the first keys that fit into `MAX_RESPONSE_BYTES`, at least one.
+    - `POST /references` takes the same and returns the positions of the raw messages of each key.
+    - `POST /page` takes `"start": key` and `"limit": n` in place of the keys, and returns the stored nodes from that
+      key on, in as many bytes: `{"offsets": {topic: next offset}, "nodes": [[key, node], …]}`.
+
+    404: the partition is not open here.
     """
 
-    def __init__(self, host: str, plane: PlaneStore, partitions: Mapping[Shard, ProfilePartition]) -> None:
+    def __init__(self, host: str, plane: PlaneStore, partitions: OpenPartitions) -> None:
         self._host = host
         self._plane = plane
         self._partitions = partitions
         self._secret = secrets.token_urlsafe(32)
-        app = web.Application(middlewares=[self._guarded])
+        app = web.Application(middlewares=[self._authorize])
         app.router.add_post("/nodes", self._nodes)
         app.router.add_post("/references", self._references)
         app.router.add_post("/page", self._page)
@@ -48,52 +51,53 @@ class LookupServer:
     async def __aexit__(self, *_error: object) -> None:
         await self._runner.cleanup()
 
-    async def announce(self, place: Shard) -> None:
-        """Let the API know that a partition is answered for here."""
+    async def announce(self, shard: Shard) -> None:
+        """Record in the owner table that this process answers for a partition."""
         host, port = self._runner.addresses[0][:2]
-        await self._plane.claim(*place, Owner(f"http://{host}:{port}", self._secret))
+        await self._plane.claim(*shard, Owner(f"http://{host}:{port}", self._secret))
 
     @web.middleware
-    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not compare_digest(given.encode(), self._secret.encode()):
+    async def _authorize(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not compare_digest(token.encode(), self._secret.encode()):
             raise web.HTTPUnauthorized
         return await handler(request)
 
     async def _nodes(self, request: web.Request) -> web.Response:
-        partition, body = await self._asked(request)
-        found, size = list[orjson.Fragment](), 0
+        partition, body = await self._parsed(request)
+        nodes, size = list[orjson.Fragment](), 0
         for key in body["keys"][:MAX_KEYS]:
-            told = orjson.dumps(_facts(partition.nodes.peek(key)))
-            found.append(orjson.Fragment(told))
-            size += len(told)
+            encoded = orjson.dumps(_node_json(partition.nodes.peek(key)))
+            nodes.append(orjson.Fragment(encoded))
+            size += len(encoded)
             if size >= MAX_RESPONSE_BYTES:
                 break
-        return _json(found)
+        return _respond(nodes)
 
     async def _references(self, request: web.Request) -> web.Response:
-        partition, body = await self._asked(request)
-        return _json([partition.references(key) for key in body["keys"][:MAX_KEYS]])
+        partition, body = await self._parsed(request)
+        return _respond([partition.references(key) for key in body["keys"][:MAX_KEYS]])
 
     async def _page(self, request: web.Request) -> web.Response:
-        partition, body = await self._asked(request)
-        nodes = partition.store.iterate_nodes(body["start"].encode(), min(body["most"], MAX_KEYS), MAX_RESPONSE_BYTES)
-        found = [[key.decode(), orjson.Fragment(stored)] for key, stored in nodes]
-        return _json({"offsets": partition.store.offsets(), "nodes": found})
+        partition, body = await self._parsed(request)
+        limit = min(body["limit"], MAX_KEYS)
+        rows = partition.store.iterate_nodes(body["start"].encode(), limit, MAX_RESPONSE_BYTES)
+        nodes = [[key.decode(), orjson.Fragment(stored)] for key, stored in rows]
+        return _respond({"offsets": partition.store.offsets(), "nodes": nodes})
 
-    async def _asked(self, request: web.Request) -> tuple[ProfilePartition, Mapping[str, Any]]:
+    async def _parsed(self, request: web.Request) -> tuple[ProfilePartition, Mapping[str, Any]]:
         body: Mapping[str, Any] = orjson.loads(await request.read())
-        partition = self._partitions.get((body["generation"], body["partition"]))
+        partition = self._partitions.get(Shard(body["generation"], body["partition"]))
         if partition is None:
             raise web.HTTPNotFound
         return partition, body
 
 
-def _facts(node: Node | None) -> Mapping[str, Any] | None:
+def _node_json(node: Node | None) -> Mapping[str, Any] | None:
     if node is None:
         return None
-    return {"parent": node.parent, "cells": node.cells, "edges": node.edges, "forgotten": node.forgotten}
+    return {"parent": node.parent, "registers": node.registers, "edges": node.edges, "forgotten": node.forgotten}
 
 
-def _json(found: Any) -> web.Response:
-    return web.Response(body=orjson.dumps(found), content_type="application/json")
+def _respond(content: Any) -> web.Response:
+    return web.Response(body=orjson.dumps(content), content_type="application/json")

@@ -1,4 +1,4 @@
-"""The nodes of a partition in memory, decoded, in front of its store: few when they are large. Knows no Kafka."""
+"""The decoded nodes of a partition in memory, in front of its store."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -6,28 +6,28 @@ from typing import Final
 from projections.profiles.identity_node import Node
 from projections.profiles.updates import decode_node
 
-USUAL_BYTES: Final = 1_024  # of a node as it is stored; in memory it is several times as large
+USUAL_BYTES: Final = 1_024  # of a stored node; in memory it takes several times as much
 
 Fetch = Callable[[list[bytes]], Sequence[bytes | None]]
 
 
 class NodeCache:
-    """Keeps about `most` nodes, those used last, and fewer when they are large.
+    """Holds about `max_nodes` nodes, the last used ones, and fewer when they are large.
 
-    What was changed and not stored yet is held in any case.
+    Changed nodes are held until they are stored.
     """
 
-    def __init__(self, fetch: Fetch, most: int) -> None:
+    def __init__(self, fetch: Fetch, max_nodes: int) -> None:
         self._fetch = fetch
-        self._most = most
-        self._bytes = 0  # as they are stored, of those that came or were changed since the older ones were let go of
+        self._max_nodes = max_nodes
+        self._bytes = 0  # stored size of the nodes that were loaded or changed since the last eviction
         self._recent: dict[str, Node] = {}
-        self._older: dict[str, Node] = {}  # of the generation before; those that are used again move up
+        self._older: dict[str, Node] = {}  # evicted next, unless they are used again
         self.changed: dict[str, Node] = {}
 
     def load(self, keys: Iterable[str]) -> dict[str, Node]:
-        """Return the nodes of keys, new ones where nothing is known."""
-        found: dict[str, Node] = {}
+        """Return the nodes of keys, new ones where nothing is stored."""
+        nodes: dict[str, Node] = {}
         missing: list[str] = []
         recent, older = self._recent, self._older
         for key in set(keys):
@@ -35,25 +35,25 @@ class NodeCache:
             if node is None:
                 missing.append(key)
             else:
-                found[key] = recent[key] = node
+                nodes[key] = recent[key] = node
         if missing:
             missing.sort()  # neighbours share blocks
-            for key, stored in zip(missing, self._fetch([each.encode() for each in missing]), strict=True):
-                found[key] = recent[key] = decode_node(key, stored)
+            for key, stored in zip(missing, self._fetch([key.encode() for key in missing]), strict=True):
+                nodes[key] = recent[key] = decode_node(key, stored)
                 self._bytes += len(stored or b"")
-        return found
+        return nodes
 
     def peek(self, key: str) -> Node | None:
-        """Return the node of a key without keeping it; None when nothing is known."""
+        """Return the node of a key without caching it; None when nothing is stored."""
         node = self._recent.get(key) or self._older.get(key)
         if node is None:
             (stored,) = self._fetch([key.encode()])
             node = decode_node(key, stored) if stored is not None else None
         return node
 
-    def stored(self, size: int) -> None:
-        """Note that all changes are in the store, in so many bytes, and let go of what wasn't used for long."""
+    def mark_stored(self, size: int) -> None:
+        """Note that all changed nodes are stored, in `size` bytes, and evict the nodes that were not used for long."""
         self.changed.clear()
         self._bytes += size
-        if max(len(self._recent), self._bytes // USUAL_BYTES) > self._most // 2:
+        if max(len(self._recent), self._bytes // USUAL_BYTES) > self._max_nodes // 2:
             self._older, self._recent, self._bytes = self._recent, {}, 0

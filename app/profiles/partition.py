@@ -1,7 +1,7 @@
-"""One partition of the profiles: applies what lanes and other nodes say, and hands over all of it to be kept at once.
+"""One partition of the profiles: applies updates from lanes and nodes, and flushes state and offsets in one write.
 
-Everything follows from the two update topics of the partition, so state and offsets are kept in one step, behind the
-broker's acks of what other partitions were told. A crash repeats; a repeat changes nothing.
+All state follows from the two update topics of the partition. It is flushed after the broker has acked the messages to
+other partitions, so a crash only repeats, and a repeat changes nothing.
 """
 
 import logging
@@ -18,49 +18,49 @@ from app.profiles.dedup import DedupWindow
 from app.profiles.identity_limit import IdentityLimitReports
 from app.profiles.node_cache import NodeCache
 from projections.profiles.identity_node import Node, Outbox
-from projections.profiles.payload_limits import encoded_parts
-from projections.profiles.update_codec import MalformedUpdateError, decode_mapped, decode_told
+from projections.profiles.payload_limits import encoded_batches
+from projections.profiles.update_codec import MalformedUpdateError, decode_mapped, decode_messages
 from projections.profiles.updates import (
     INDEX,
     KEY,
     OFFSET,
+    Counted,
     FoldedMessages,
-    Group,
     MappedMessages,
     NodeMessages,
+    any_counted,
     apply_folded,
     apply_mapped,
-    apply_told,
+    apply_messages,
+    by_partition,
+    drop_counted,
     encode_node,
-    in_slices,
-    meets,
-    note_counted,
-    take_new,
-    told_by,
+    mark_counted,
+    slices_of,
 )
 from schemas.topics import LANES, UPDATES
 from schemas.updates import EVERY_GENERATION, MappedBatch, NodeBatch, Update
 from schemas.wire.codec import encode
 
-MAX_OUTBOX_BYTES: Final = (
-    4 * 1024 * 1024
-)  # of JSON in a record, or of a piece of it: a thousand edges, or values of a cell
+MAX_OUTBOX_BYTES: Final = 4 * 1024 * 1024  # of JSON in a record, or in the smallest part that a state is split into
 REFERENCE: Final = struct.Struct(">BHQQQ")  # lane, partition and offset of a raw record, index in it, rules_at
 PAGES: Final = "pages"  # of references, numbered in the order they were written
-RULES_AT: Final = "rules_at"  # behind the rules of what was made by a rebuild: its promotion
+RULES_AT: Final = "rules_at"  # offset of the rules that a rebuild's messages were mapped by: its promotion
 ALL_ROWS: Final = sys.maxsize
-MAX_REFERENCES: Final = 10_001  # of one key: more than anybody reads for an answer
+MAX_REFERENCES: Final = 10_001  # of one key: more than are read for one response
 NO_CHANGES: Final[Mapping[str, bytes]] = MappingProxyType({})
 LANE_NUMBER: Final = {topic.name: number for number, topic in enumerate(LANES.values())}
 
+Outgoing = list[tuple[str, int, NodeMessages]]  # messages to other partitions, by lane and partition
 
 _log: Final = logging.getLogger(__name__)
 
 
 class ProfilePartition:
-    """The nodes of one partition, in one generation. `apply` as much as you like, then `keep`.
+    """The nodes of one partition, in one generation. Call `apply` any number of times, then `flush`.
 
-    `clock` tells when what is applied arrived, in seconds since 1970; `in_any_order`: that may go back.
+    `clock` gives the time at which the applied messages arrived, in seconds since 1970; with `in_any_order` it may go
+    back.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ProfilePartition:
         store: PartitionStore,
         *,
         generation: int,
-        most_nodes: int,
+        max_nodes: int,
         clock: Callable[[], float],
         in_any_order: bool = False,
     ) -> None:
@@ -81,201 +81,200 @@ class ProfilePartition:
         self._offsets = store.offsets()  # of the update topics by name, and of the raw topics by `topic/partition`
         self._pages = int(store.fact(PAGES) or 0)
         self._rules_at = int(store.fact(RULES_AT) or 0)
-        self.nodes = NodeCache(store.get_nodes, most_nodes)
-        self._seen = DedupWindow(store.get_seen, store.iterate_seen, clock, in_any_order=in_any_order)
+        self.nodes = NodeCache(store.get_nodes, max_nodes)
+        self._dedup = DedupWindow(store.get_seen, store.iterate_seen, clock, in_any_order=in_any_order)
         self._clock = clock
-        self._overfull = IdentityLimitReports(f"profiles/{number}")
+        self._limit_reports = IdentityLimitReports(f"profiles/{number}")
         self._references: dict[str, bytearray] = {}
-        self._encoded: dict[bytes, bytes] = {}  # nodes as they will be stored, unless they change again
+        self._encoded: dict[bytes, bytes] = {}  # changed nodes as they will be stored, unless they change again
         self._outboxes: dict[str, Outbox] = {}
-        self._moved = False  # there is something to keep, if only a position
+        self._is_dirty = False  # there is something to flush, if only an offset
 
     @property
     def changes(self) -> int:
-        """How many nodes were changed since they were kept."""
+        """The number of nodes that were changed since the last flush."""
         return len(self.nodes.changed) + len(self._encoded)
 
     @property
-    def is_kept(self) -> bool:
-        """Whether all that was applied is kept."""
-        return not self._moved
+    def is_clean(self) -> bool:
+        """Whether all that was applied is flushed."""
+        return not self._is_dirty
 
     @property
-    def has_news(self) -> bool:
-        """Whether other partitions have to hear something."""
+    def has_outgoing(self) -> bool:
+        """Whether there are messages to other partitions."""
         return any(self._outboxes.values())
 
     def next_offset(self, lane: str) -> int:
-        """Return the offset of the lane's update topic that comes next."""
+        """Return the next offset of the lane's update topic."""
         return self._offsets.get(UPDATES[lane].name, 0)
 
     def next_raw_offset(self, source: str) -> int:
-        """Return the offset of a raw partition (`topic/partition`) that comes next."""
+        """Return the next offset of a raw partition (`topic/partition`)."""
         return self._offsets.get(source, 0)
 
-    def apply(self, lane: str, offset: int, update: Update | None, most_identities: int) -> int:
-        """Apply one record of an update topic and return how many rows it had.
+    def apply(self, lane: str, offset: int, update: Update | None, max_identities: int) -> int:
+        """Apply one record of an update topic and return its number of rows.
 
-        One that was applied before, or is for another generation, has none; nor has a stranger's, None.
+        A record that was applied before, is for another generation, or could not be decoded (None) has no rows.
         """
-        return sum(self.slices(lane, offset, update, most_identities, ALL_ROWS))
+        return sum(self.apply_in_slices(lane, offset, update, max_identities, ALL_ROWS))
 
-    def slices(self, lane: str, offset: int, update: Update | None, most_identities: int, rows: int) -> Iterator[int]:
-        """Apply one record as `apply` does, so many rows at a time, and yield how many each slice had.
+    def apply_in_slices(
+        self, lane: str, offset: int, update: Update | None, max_identities: int, rows: int
+    ) -> Iterator[int]:
+        """Apply one record as `apply` does, about `rows` rows at a time, and yield the number of rows of each slice.
 
-        Nothing may be kept before the last one: with that, the position moves.
+        Flush only after the last slice, which moves the offset.
         """
         if offset < self.next_offset(lane):
             return
         if update is not None and update.generation in {self.generation, EVERY_GENERATION}:
             try:
-                yield from self._slices(update, self._outbox(lane, most_identities), rows)
+                yield from self._slices(update, self._outbox(lane, max_identities), rows)
             except MalformedUpdateError as error:
-                _log.warning("%s/%d@%d is passed over: %s", UPDATES[lane].name, self.number, offset, error)
+                _log.warning("skipping invalid record %s-%d@%d: %s", UPDATES[lane].name, self.number, offset, error)
         self.seek({UPDATES[lane].name: offset + 1})
 
-    def take(self, header: MappedBatch, mapped: MappedMessages, most_identities: int) -> int:
-        """Apply what raw messages say, and return how many rows that was; only what wasn't taken before counts."""
-        return sum(self._take(header, mapped, self._outbox("", most_identities), ALL_ROWS))
+    def apply_mapped(self, header: MappedBatch, mapped: MappedMessages, max_identities: int) -> int:
+        """Apply raw messages, without those that were applied before, and return the number of rows."""
+        return sum(self._apply_mapped(header, mapped, self._outbox("", max_identities), ALL_ROWS))
 
-    def has_counted(self, counted: Sequence[tuple[str, int, int]]) -> bool:
-        """Tell whether one of these messages was counted before: (batch, first index, how many)."""
-        with self._seen.of({batch for batch, _, _ in counted}) as seen:
-            return meets(counted, seen)
+    def has_counted(self, counted: Sequence[Counted]) -> bool:
+        """Tell whether one of these messages was counted before."""
+        with self._dedup.spans_of({batch for batch, _, _ in counted}) as seen:
+            return any_counted(counted, seen)
 
     def has_forgotten(self, keys: Iterable[str]) -> bool:
-        """Tell whether anybody of these was forgotten, and nodes have to look at the time of each message."""
+        """Tell whether any of these people was forgotten, so that the time of each message matters."""
         return any(node.forgotten for node in self.nodes.load(keys).values())
 
-    def take_folded(self, folded: FoldedMessages, most_identities: int) -> None:
-        """Apply what raw messages say, folded before; none was taken or counted yet, or is about who was forgotten."""
-        with self._seen.of({batch for batch, _, _ in folded.counted}) as seen:
-            note_counted(folded.counted, seen)
-        apply_folded(folded, self._touch(folded.spoken_to()), self._outbox("", most_identities))
+    def apply_folded(self, folded: FoldedMessages, max_identities: int) -> None:
+        """Apply folded raw messages, none of which was applied or counted before, or is about a forgotten person."""
+        with self._dedup.spans_of({batch for batch, _, _ in folded.counted}) as seen:
+            mark_counted(folded.counted, seen)
+        apply_folded(folded, self._load_for_change(folded.target_keys()), self._outbox("", max_identities))
         for key, page in folded.references.items():
             self._references.setdefault(key, bytearray()).extend(page)
-        self._moved = True
+        self._is_dirty = True
 
-    def hear(self, told: NodeMessages, most_identities: int) -> int:
-        """Apply what other nodes tell, and return how much that was."""
-        return self._hear(told, self._outbox("", most_identities))
+    def apply_messages(self, messages: NodeMessages, max_identities: int) -> int:
+        """Apply messages from other nodes, and return their number."""
+        return self._apply_messages(messages, self._outbox("", max_identities))
 
     def seek(self, offsets: Mapping[str, int]) -> None:
-        """Note what comes next of some inputs."""
+        """Set the next offsets of some inputs."""
         self._offsets |= offsets
-        self._moved = True
+        self._is_dirty = True
 
-    def told(self) -> list[tuple[str, int, NodeMessages]]:
-        """Return what other partitions have to hear before anything is kept: by lane and partition."""
+    def drain_outbox(self) -> Outgoing:
+        """Remove and return the messages to other partitions, which have to be delivered before the next flush."""
         outboxes, self._outboxes = self._outboxes, {}
         return [
-            (lane, partition, told)
+            (lane, partition, messages)
             for lane, outbox in outboxes.items()
-            for partition, told in told_by(outbox, self._partitions).items()
+            for partition, messages in by_partition(outbox, self._partitions).items()
         ]
 
-    def _outbox(self, lane: str, most_identities: int) -> Outbox:
-        return self._outboxes.setdefault(lane, Outbox(most_identities))
+    def _outbox(self, lane: str, max_identities: int) -> Outbox:
+        return self._outboxes.setdefault(lane, Outbox(max_identities))
 
     def _slices(self, update: Update, outbox: Outbox, rows: int) -> Iterator[int]:
         if isinstance(update, NodeBatch):
-            yield self._hear(decode_told(update.payload), outbox)
+            yield self._apply_messages(decode_messages(update.payload), outbox)
         elif update.next_offset > self.next_raw_offset(f"{update.topic}/{update.partition}"):
             mapped = decode_mapped(update.payload)
-            yield 0  # that takes about as long as a slice
-            yield from self._take(update, mapped, outbox, rows)
-        # else a lane that was killed sends it again
+            yield 0  # decoding takes about as long as a slice
+            yield from self._apply_mapped(update, mapped, outbox, rows)
+        # otherwise a restarted lane has sent it again
 
-    def _hear(self, told: NodeMessages, outbox: Outbox) -> int:
-        self._moved = True
-        apply_told(told, self._touch(told.spoken_to()), outbox)
-        return len(told.joins) + len(told.links)
+    def _apply_messages(self, messages: NodeMessages, outbox: Outbox) -> int:
+        self._is_dirty = True
+        apply_messages(messages, self._load_for_change(messages.target_keys()), outbox)
+        return len(messages.joins) + len(messages.links)
 
-    def _take(self, header: MappedBatch, mapped: MappedMessages, outbox: Outbox, rows: int) -> Iterator[int]:
+    def _apply_mapped(self, header: MappedBatch, mapped: MappedMessages, outbox: Outbox, rows: int) -> Iterator[int]:
         source = f"{header.topic}/{header.partition}"
-        taken = self.next_raw_offset(source)
+        applied = self.next_raw_offset(source)
         for group in mapped.groups:
-            if header.first_offset < taken:
-                group.rows = [row for row in group.rows if group.offset + row[OFFSET] >= taken]
-            self._take_new(group)
-        for part in in_slices(mapped, rows):
-            apply_mapped(part, self._touch(part.spoken_to()), outbox)
-            self._refer(header, part)
+            if header.first_offset < applied:
+                group.rows = [row for row in group.rows if group.offset + row[OFFSET] >= applied]
+            if group.counted:
+                with self._dedup.spans_of({batch for batch, _, _ in group.counted}) as seen:
+                    drop_counted(group, seen)
+        for part in slices_of(mapped, rows):
+            apply_mapped(part, self._load_for_change(part.target_keys()), outbox)
+            self._add_references(header, part)
             yield sum(len(group.rows) for group in part.groups)
-        self.seek({source: max(header.next_offset, taken)})
+        self.seek({source: max(header.next_offset, applied)})
 
-    def _take_new(self, group: Group) -> None:
-        if group.counted:
-            with self._seen.of({batch for batch, _, _ in group.counted}) as seen:
-                take_new(group, seen)
+    def _load_for_change(self, keys: Iterable[str]) -> Mapping[str, Node]:
+        nodes = self.nodes.load(keys)
+        self.nodes.changed |= nodes
+        return nodes
 
-    def _touch(self, keys: Iterable[str]) -> Mapping[str, Node]:
-        found = self.nodes.load(keys)
-        self.nodes.changed |= found
-        return found
-
-    def _refer(self, update: MappedBatch, mapped: MappedMessages) -> None:
-        """Note where the raw messages of every row are, so that a profile can be explained."""
+    def _add_references(self, update: MappedBatch, mapped: MappedMessages) -> None:
+        """Note the raw record of every row, so that a profile can be explained."""
         lane, pack, references = LANE_NUMBER[update.topic], REFERENCE.pack, self._references
         for group in mapped.groups:
             for row in group.rows:
                 reference = pack(lane, update.partition, group.offset + row[OFFSET], row[INDEX], update.rules_at)
-                known = references.get(row[KEY])
-                if known is None:
+                page = references.get(row[KEY])
+                if page is None:
                     references[row[KEY]] = bytearray(reference)
                 else:
-                    known += reference
+                    page += reference
 
-    def to_tell(self) -> list[ProducerRecord]:
-        """Return what `told` does, as records, with dead letters of what is too much to be kept."""
+    def outgoing_records(self) -> list[ProducerRecord]:
+        """Drain the outbox as records, with dead letters for profiles that exceed the identity limit."""
         letters = [
             letter
-            for each in self._outboxes.values()
-            if each.overfull
-            for letter in self._overfull.letters(each.overfull, each.most_identities, self._now())
+            for outbox in self._outboxes.values()
+            if outbox.over_limit
+            for letter in self._limit_reports.letters(outbox.over_limit, outbox.max_identities, self._now())
         ]
-        told = [
+        updates = [
             ProducerRecord(
                 UPDATES[lane].name,
                 encode(NodeBatch(payload=payload, generation=self.generation)),
                 partition=partition,
             )
-            for lane, partition, told in self.told()
-            for payload in encoded_parts(told, MAX_OUTBOX_BYTES)
+            for lane, partition, messages in self.drain_outbox()
+            for payload in encoded_batches(messages, MAX_OUTBOX_BYTES)
         ]
-        return told + letters
+        return updates + letters
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
 
-    def encode_some(self, most: int) -> None:
-        """Do some of the work of the next `keep`, for so many nodes; what changes again is done again."""
+    def encode_changed(self, limit: int) -> None:
+        """Encode some changed nodes ahead of the next flush; a node that changes again is encoded again."""
         changed = self.nodes.changed
-        for _ in range(min(most, len(changed))):
+        for _ in range(min(limit, len(changed))):
             key, node = changed.popitem()
             self._encoded[key.encode()] = encode_node(node)
 
-    def keep(self, facts: Mapping[str, bytes] = NO_CHANGES) -> None:
-        """Write all that was applied, with the position behind it, in one step. What was to tell has been told."""
-        assert not self._outboxes, "others have to be told first"
+    def flush(self, facts: Mapping[str, bytes] = NO_CHANGES) -> None:
+        """Write all that was applied, with its offsets, in one step. The outbox must be drained and delivered."""
+        assert not self._outboxes, "deliver the messages to other partitions first"
         self._pages += 1
         page = b"\0" + self._pages.to_bytes(8)
-        self.encode_some(len(self.nodes.changed))
+        self.encode_changed(len(self.nodes.changed))
         changes = Changes(
             nodes=self._encoded,
-            seen=self._seen.taken(),
-            refs={key.encode() + page: bytes(found) for key, found in self._references.items()},
+            seen=self._dedup.take_changes(),
+            refs={key.encode() + page: bytes(references) for key, references in self._references.items()},
             offsets=self._offsets,
             facts={PAGES: str(self._pages).encode(), **facts},
         )
         self.store.write(changes)
-        self.nodes.stored(sum(len(each or b"") for each in changes.nodes.values()))
+        self.nodes.mark_stored(sum(len(node or b"") for node in changes.nodes.values()))
         self._references, self._encoded = {}, {}
-        self._moved = False
+        self._is_dirty = False
 
     def references(self, key: str) -> Sequence[tuple[int, int, int, int, int]]:
-        """Return where the raw messages behind a key are, as `REFERENCE` lays it out; the first, in their order."""
-        most = MAX_REFERENCES * REFERENCE.size
-        kept = b"".join(page for _, page in self.store.iterate_refs(key.encode() + b"\0", most))
-        found = REFERENCE.iter_unpack((kept + self._references.get(key, b""))[:most])
-        return [(*where, max(rules_at, self._rules_at)) for *where, rules_at in found]
+        """Return the first raw messages of a key, in their order: lane, partition, offset, index, rules_at."""
+        max_bytes = MAX_REFERENCES * REFERENCE.size
+        stored = b"".join(page for _, page in self.store.iterate_refs(key.encode() + b"\0", max_bytes))
+        references = REFERENCE.iter_unpack((stored + self._references.get(key, b""))[:max_bytes])
+        return [(*position, max(rules_at, self._rules_at)) for *position, rules_at in references]

@@ -1,17 +1,18 @@
-"""The `profiles` role: owns partitions of identities, and has what lanes and nodes tell them taken, kept and answered.
+"""The `profiles` role: owns partitions of identities, applies updates to them, and answers look-ups.
 
-When a rebuild hands over a generation, it is opened beside the live one and follows the same topics; look-ups change
-over when all partitions of it are up to date. Whoever takes a partition over answers when it has read as far as the
-last owner had.
+When a rebuild hands over a generation, it is opened beside the live one and reads the same topics; look-ups switch
+when all its partitions are up to date. A new owner of a partition answers look-ups once it has read as far as the last
+owner had.
 """
 
 import asyncio
 import gc
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from itertools import product
 from typing import Final
 
 from aiokafka import TopicPartition
@@ -25,10 +26,9 @@ from app.kafka.group_consumer import GroupConsumer
 from app.profile_store.object_store import SnapshotStoreUnavailable
 from app.profile_store.partition_store import Shard
 from app.profile_store.stores import LostLogError, Storage
-from app.profiles.flush import FlushScheduler
 from app.profiles.lookup_server import LookupServer
-from app.profiles.partition import ProfilePartition
-from app.profiles.update_consumer import UpdateConsumer, open_of
+from app.profiles.open_partitions import OpenPartitions
+from app.profiles.update_consumer import UpdateConsumer
 from app.settings import Settings
 from app.signals import told_to_stop
 from app.store.data_plane import Generations, PlaneStore
@@ -37,176 +37,195 @@ from schemas.topics import UPDATES
 
 GROUP: Final = "entrepot.profiles"
 MAX_CACHED_NODES: Final = 60_000  # in memory, decoded, of all partitions together
-POLL_INTERVAL_SECONDS: Final = 0.5  # between two looks at which generations there are
-LOST_SECONDS: Final = 10.0  # between two looks whether a snapshot was brought back
-GRACE_SECONDS: Final = 30.0  # for answers that began before a generation went live
-
-Announce = Callable[[Shard], Awaitable[None]]
+POLL_INTERVAL: Final = 0.5  # seconds between two reads of the generations
+LOST_LOG_RETRY_DELAY: Final = 10.0  # seconds, until a snapshot may have been brought back
+GRACE_SECONDS: Final = 30.0  # for look-ups that began before a generation was replaced
 
 _log = logging.getLogger(__name__)
 
 
-class Profiles:
-    """The partitions that this process owns. `partitions` are those that are open and up to date with their store."""
+class GenerationWatch:
+    """The generations to have open: the live one, the next one, and for a while those that it replaced."""
 
-    def __init__(
+    def __init__(self, plane: PlaneStore, monotonic: Callable[[], float]) -> None:
+        self._plane = plane
+        self._monotonic = monotonic
+        self._polled_at = float("-inf")
+        self._expiry: dict[int, float] = {}  # of generations that are no longer live
+        self.current = Generations()
+
+    @property
+    def wanted(self) -> list[int]:
+        """The generations to open."""
+        return [self.current.live, *([] if self.current.coming is None else [self.current.coming])]
+
+    @property
+    def oldest(self) -> int:
+        """The oldest generation whose stores and snapshots are kept."""
+        return self.current.live if self.current.former is None else self.current.former
+
+    async def poll(self) -> list[int]:
+        """Read the generations, at most every `POLL_INTERVAL`, and return those to close now."""
+        now = self._monotonic()
+        if now - self._polled_at < POLL_INTERVAL:
+            return []
+        self._polled_at = now
+        before, self.current = self.current, await self._plane.stage()
+        if before.live != self.current.live:
+            self._expiry[before.live] = now + GRACE_SECONDS
+        expired = [
+            generation for generation, until in self._expiry.items() if until <= now and generation != self.current.live
+        ]
+        for generation in expired:
+            del self._expiry[generation]
+        return expired
+
+    def postpone_next(self) -> None:
+        """Leave the next generation closed until the next poll."""
+        self.current = replace(self.current, coming=None)
+
+
+class ProfilesWorker:
+    """Opens the partitions that the group assigns to this process, and keeps them up to date.
+
+    It announces a partition at `server` when it may answer look-ups.
+    """
+
+    def __init__(  # its parts
         self,
         cluster: Cluster,
         settings: Settings,
         storage: Storage,
         rules: RulesReader,
-        clock: Clock,
-        partitions: dict[Shard, ProfilePartition],
-        announce: Announce,
+        partitions: OpenPartitions,
+        server: LookupServer,
         plane: PlaneStore,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings = settings
         self._storage = storage
-        self._rules = rules
-        self._plane = plane
-        self._stage = Generations()
-        self._looked_at = float("-inf")
+        self._partitions = partitions
+        self._server = server
+        self._monotonic = monotonic
+        self._generations = GenerationWatch(plane, monotonic)
         self._announced: set[Shard] = set()
-        self._unneeded: dict[int, float] = {}  # generations that are no longer live, and when they are closed
-        self._clock = clock
-        self._announce = announce
-        self.partitions = partitions
-        self._wanted: frozenset[int] = frozenset()
-        self._lost: dict[Shard, float] = {}  # what can't be opened as its log is gone, and when that is tried again
-        self._first: dict[TopicPartition, int] = {}  # offsets that updates still have, asked for before reading begins
-        self._told: dict[TopicPartition, int] = {}  # up to where the last owner had read at least
-        self._writer = BatchProducer(cluster)
+        self._assigned: frozenset[int] = frozenset()
+        self._retry_at: dict[Shard, float] = {}  # of partitions whose log is lost
+        self._first: dict[TopicPartition, int] = {}  # first offsets of the update topics, read before updates are
+        self._committed: dict[TopicPartition, int] = {}  # the last owner had read at least as far
         self._reader = GroupConsumer(
             cluster,
-            [each.name for each in UPDATES.values()],
+            [topic.name for topic in UPDATES.values()],
             GROUP,
             f"{GROUP}-{settings.worker_id}",
-            on_assigned=self._assigned,
-            on_revoked=self._revoked,
+            on_assigned=self._on_assigned,
+            on_revoked=self._on_revoked,
             background=[UPDATES["backfill"].name],
+            clock=monotonic,
         )
-        self._taking = UpdateConsumer(self._reader, rules, partitions)
-        self._keeper = FlushScheduler(self._writer, partitions, self._taking.make_way)
+        self._consumer = UpdateConsumer(self._reader, rules.of, partitions, monotonic)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set. Whatever goes wrong escapes; what wasn't kept is read again."""
-        async with self._writer, self._reader.running():
+        """Work until `stop` is set. Every error escapes; what was not flushed is read again by the next owner."""
+        yield_to_realtime = self._consumer.yield_to_realtime
+        async with self._reader.running():
             try:
                 while not stop.is_set():
                     async with self._reader.guarded():
-                        await self._open_wanted()
-                        await self._taking.take_some(self._keeper.seconds_left())
-                        await self._keeper.keep_if_due(is_awaited=self._taking.is_idle)
-                        self._snapshot_if_due()
-                        self._reader.commit_soon(self._keeper.offsets(self._stage.live))
+                        await self._close_expired()
+                        await self._open_next()
+                        await self._consumer.apply_next(self._partitions.seconds_until_flush())
+                        await self._partitions.flush_due(yield_to_realtime, is_idle=self._consumer.is_idle)
+                        for shard, store in self._partitions.stores():
+                            self._storage.snapshot_if_due(shard, store)
+                        self._reader.commit_soon(self._partitions.flushed_offsets(self._generations.current.live))
                 async with self._reader.guarded():
-                    await self._keeper.keep()
+                    await self._partitions.flush_all(yield_to_realtime)
             finally:
-                await self._close(self.partitions.keys())
+                await self._close(self._partitions)
 
-    async def _assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
-        self._wanted = numbers
+    async def _on_assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
+        self._assigned = numbers
         self._first.clear()
         return {}
 
-    async def _revoked(self, numbers: frozenset[int]) -> None:
-        self._wanted -= numbers
-        await self._keeper.keep()
-        await self._close([each for each in self.partitions if each[1] in numbers])
+    async def _on_revoked(self, numbers: frozenset[int]) -> None:
+        self._assigned -= numbers
+        await self._partitions.flush_all(self._consumer.yield_to_realtime)
+        await self._close(shard for shard in self._partitions if shard.partition in numbers)
 
-    async def _close(self, places: Iterable[Shard]) -> None:
-        for place in tuple(places):
-            self._announced.discard(place)
-            self._keeper.note_closed(place)
-            partition = self.partitions.pop(place, None)
-            if partition is not None:
-                await self._storage.close(place, partition.store)
+    async def _close(self, shards: Iterable[Shard]) -> None:
+        for shard in shards:
+            self._announced.discard(shard)
+            await self._storage.close(shard, self._partitions.remove(shard))
 
-    async def _follow_generations(self) -> None:
-        """Look which generations are to be open, and close those that nobody asks any more."""
-        now = time.monotonic()
-        if now - self._looked_at < POLL_INTERVAL_SECONDS:
-            return
-        self._looked_at = now
-        before, self._stage = self._stage, await self._plane.stage()
-        if before.live != self._stage.live:
-            self._unneeded[before.live] = now + GRACE_SECONDS
-        over = [each for each, until in self._unneeded.items() if until <= now and each != self._stage.live]
-        if over:
-            await self._keeper.keep()
-            await self._close([place for place in self.partitions if place[0] in over])
-            self._unneeded = {each: until for each, until in self._unneeded.items() if each not in over}
-            self._storage.remove_older(self._stage.live if self._stage.former is None else self._stage.former)
+    async def _close_expired(self) -> None:
+        expired = await self._generations.poll()
+        if expired:
+            await self._partitions.flush_all(self._consumer.yield_to_realtime)
+            await self._close(shard for shard in self._partitions if shard.generation in expired)
+            self._storage.remove_older(self._generations.oldest)
 
-    async def _open_wanted(self) -> None:
-        """Open one partition that is owned and not open yet, and read on where its store is."""
-        await self._follow_generations()
-        coming = self._stage.coming
-        generations = [self._stage.live, *([] if coming is None else [coming])]
-        now, wanted = time.monotonic(), [(each, number) for each in generations for number in sorted(self._wanted)]
-        missing = [each for each in wanted if each not in self.partitions and self._lost.get(each, now) <= now]
+    async def _open_next(self) -> None:
+        """Open one partition that is assigned and not open yet, or announce those that are up to date."""
+        now = self._monotonic()
+        wanted = [Shard(*pair) for pair in product(self._generations.wanted, sorted(self._assigned))]
+        missing = [shard for shard in wanted if shard not in self._partitions and self._retry_at.get(shard, now) <= now]
         if not missing:
             self._first.clear()
-            await self._announce_those_that_caught_up()
+            await self._announce_caught_up()
             return
-        place = missing[0]
-        where = {lane: TopicPartition(topic.name, place[1]) for lane, topic in UPDATES.items()}
-        first = await self._first_offsets(missing)
+        await self._read_offsets(missing)
         try:
-            store = await self._storage.open(place, {each.topic: first[each] for each in where.values()})
+            await self._open(missing[0], MAX_CACHED_NODES // max(len(wanted), 1))
         except LostLogError as error:
             _log.error("%s", error)
-            self._lost[place] = now + LOST_SECONDS
-            return
+            self._retry_at[missing[0]] = now + LOST_LOG_RETRY_DELAY
         except SnapshotStoreUnavailable as error:
-            if place[0] == self._stage.live:
+            if missing[0].generation == self._generations.current.live:
                 raise
-            _log.warning("generation %d can't be opened yet: %s", place[0], error)
-            self._stage = replace(self._stage, coming=None)  # until the next look
-            return
-        partition = ProfilePartition(
-            place[1],
-            self._settings.partitions,
-            store,
-            generation=place[0],
-            most_nodes=MAX_CACHED_NODES // max(len(self._wanted) * len(generations), 1),
-            clock=lambda: self._clock().timestamp(),
+            _log.warning("generation %d can't be opened yet: %s", missing[0].generation, error)
+            self._generations.postpone_next()
+
+    async def _open(self, shard: Shard, max_nodes: int) -> None:
+        """Open a partition and read its updates from the offset of its store on."""
+        sources = {lane: TopicPartition(topic.name, shard.partition) for lane, topic in UPDATES.items()}
+        store = await self._storage.open(shard, {source.topic: self._first[source] for source in sources.values()})
+        self._partitions.open(shard, store, max_nodes)
+        for lane, source in sources.items():
+            generations = self._partitions.generations_of(shard.partition)
+            self._reader.seek(source, min(partition.next_offset(lane) for partition in generations))
+        gc.freeze()  # loaded nodes live long, so the collector need not visit them
+
+    async def _read_offsets(self, missing: Iterable[Shard]) -> None:
+        """Read the first and the committed offsets of all missing partitions at once: after a fetch it takes 0.5 s."""
+        sources = {TopicPartition(topic.name, shard.partition) for shard in missing for topic in UPDATES.values()}
+        if not sources <= self._first.keys():
+            self._first |= await self._reader.beginning_offsets(list(sources))
+            self._committed |= await self._reader.committed(sources)
+
+    async def _announce_caught_up(self) -> None:
+        """Announce the partitions that have read as far as those that answered look-ups before."""
+        for shard in self._partitions:
+            if shard not in self._announced and self._has_caught_up(shard):
+                await self._server.announce(shard)
+                self._announced.add(shard)
+
+    def _has_caught_up(self, shard: Shard) -> bool:
+        partition = self._partitions.get(shard)
+        return partition is not None and all(
+            partition.next_offset(lane) >= self._answered_offset(shard, lane) for lane in UPDATES
         )
-        self.partitions[place] = partition
-        self._keeper.note_kept(place)
-        for lane, each in where.items():
-            self._reader.seek(each, min(open_.next_offset(lane) for open_ in open_of(self.partitions, place[1])))
-        gc.freeze()  # what has been loaded lives long; collections needn't look at it
 
-    async def _first_offsets(self, missing: Iterable[Shard]) -> Mapping[TopicPartition, int]:
-        """Return the first offsets of all that is missing, asked for at once: behind a fetch, an answer takes 0.5 s."""
-        where = {TopicPartition(topic.name, number) for _, number in missing for topic in UPDATES.values()}
-        if not where <= self._first.keys():
-            self._first |= await self._reader.beginning_offsets(list(where))
-            self._told |= await self._reader.committed(where)
-        return self._first
-
-    async def _announce_those_that_caught_up(self) -> None:
-        """Answer for what is live when it knows all that was answered before, and for what comes when it does, too."""
-        for place in self.partitions.keys() - self._announced:
-            if all(self.partitions[place].next_offset(lane) >= self._known(place, lane) for lane in UPDATES):
-                await self._announce(place)
-                self._announced.add(place)
-
-    def _known(self, place: Shard, lane: str) -> int:
-        """Return up to where updates were read by what has answered so far."""
-        if place[0] == self._stage.live:
-            return self._told[TopicPartition(UPDATES[lane].name, place[1])]
-        return max(each.next_offset(lane) for each in open_of(self.partitions, place[1]))
-
-    def _snapshot_if_due(self) -> None:
-        for place, partition in self.partitions.items():
-            self._storage.snapshot_if_due(place, partition.store)
+    def _answered_offset(self, shard: Shard, lane: str) -> int:
+        """Return the offset up to which updates are part of what look-ups were answered from."""
+        if shard.generation == self._generations.current.live:
+            return self._committed[TopicPartition(UPDATES[lane].name, shard.partition)]
+        return max(partition.next_offset(lane) for partition in self._partitions.generations_of(shard.partition))
 
 
 async def run_profiles(settings: Settings, clock: Clock = utc_now) -> int:
     """Run the role until it is told to stop; return the process's exit code."""
-    gc.set_threshold(200_000, 100, 100)  # nodes are many and have no cycles: to search them cost a sixth of all
+    gc.set_threshold(200_000, 100, 100)  # nodes are many and have no cycles: collections took a sixth of the time
     async with AsyncExitStack() as stack:
         store = await ReadStore.open(settings.database())
         stack.push_async_callback(store.close)
@@ -216,9 +235,10 @@ async def run_profiles(settings: Settings, clock: Clock = utc_now) -> int:
         stack.push_async_callback(definitions.stop)
         definitions.start()
         await definitions.caught_up()
-        partitions: dict[Shard, ProfilePartition] = {}
-        serving = await stack.enter_async_context(LookupServer(settings.profiles_bind_host, store.plane, partitions))
+        producer = await stack.enter_async_context(BatchProducer(cluster))
+        partitions = OpenPartitions(producer, settings.partitions, clock)
+        server = await stack.enter_async_context(LookupServer(settings.profiles_bind_host, store.plane, partitions))
         storage = Storage(settings, time.monotonic)
-        profiles = Profiles(cluster, settings, storage, rules, clock, partitions, serving.announce, store.plane)
-        await profiles.run(told_to_stop())
+        worker = ProfilesWorker(cluster, settings, storage, rules, partitions, server, store.plane)
+        await worker.run(told_to_stop())
     return 0

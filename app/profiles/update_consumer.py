@@ -1,129 +1,181 @@
-"""Reads what lanes and nodes say and applies it to the partitions that are open: what happens now before history.
+"""Reads updates and applies them to the open partitions: real time before backfill.
 
-History gets what is left, one record at a time, and at least every ninth turn. While something happens it is applied in
-slices, between which look-ups and what happens have their turn.
+Backfill gets the remaining time, one record at a time, and at least every ninth turn. While real-time updates arrive,
+backfill is applied in slices, between which look-ups and real-time updates are handled.
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from aiokafka import TopicPartition
 
-from app.definitions.rules import RulesReader
-from app.kafka.group_consumer import GroupConsumer
-from app.profile_store.partition_store import Shard
-from app.profiles.partition import ALL_ROWS, ProfilePartition
-from app.profiles.update_records import heard
+from app.profiles.open_partitions import OpenPartitions
+from app.profiles.partition import ALL_ROWS
 from projections.definitions.compiled_rules import identity_of
 from projections.definitions.rebuild_spec import AppliedBody
-from schemas.topics import UPDATES
+from projections.definitions.rules import Rules
+from schemas.topics import LANES, UPDATES
+from schemas.updates import MappedBatch, NodeBatch, Update
+from schemas.wire.catalog import UnknownSchemaError
+from schemas.wire.codec import MalformedRecordError, decode
 
 IDLE_MS: Final = 50
 REALTIME_RECORDS: Final = 16
-BACKFILL_RECORDS: Final = 1  # between two looks at real time
-FAIR_TURNS: Final = 8  # of real time alone, before backfill has one in any case
-SLICE_ROWS: Final = 200  # of history at a time: about two milliseconds
-HAPPENS_SECONDS: Final = 1.0  # since the last of real time, in which more of it is expected
-STEPS: Final = 5  # of the loop: an answer that is asked for, or fetched, takes some
+BACKFILL_RECORDS: Final = 1  # between two reads of real time
+MAX_REALTIME_TURNS: Final = 8  # in a row, before backfill gets one
+SLICE_ROWS: Final = 200  # of backfill at a time: about two milliseconds
+BUSY_SECONDS: Final = 1.0  # after the last real-time update, during which more of them are expected
+YIELD_STEPS: Final = 5  # of the event loop: a look-up takes several
 
 REALTIME: Final = UPDATES["realtime"].name
 BACKFILL: Final = UPDATES["backfill"].name
-LANES: Final = {topic.name: lane for lane, topic in UPDATES.items()}
+LANE_OF_TOPIC: Final = {topic.name: lane for lane, topic in UPDATES.items()}
+MAX_PARTITION: Final = 0xFFFF  # of a raw topic: two bytes in `REFERENCE`
+RAW_TOPICS: Final = frozenset(topic.name for topic in LANES.values())
 
 PolledRecords = Mapping[TopicPartition, Sequence[Any]]
 
+_log: Final = logging.getLogger(__name__)
+
+
+class UpdateSource(Protocol):
+    """Reads records of the owned partitions, from the offset that was sought."""
+
+    async def read(self, *partitions: TopicPartition, wait_ms: int, max_records: int | None = None) -> PolledRecords:
+        """Return the next records of the partitions, by partition; wait up to `wait_ms` for the first."""
+        ...
+
+
+class UpdateRecord(Protocol):
+    """A record as Kafka returns it."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+
 
 class UpdateConsumer:
-    """Applies a little at a time. `is_idle`: there was nothing to read at once, the last time."""
+    """Applies a few updates at a time. `is_idle`: the last call found nothing to read at once.
 
-    def __init__(self, reader: GroupConsumer, rules: RulesReader, partitions: Mapping[Shard, ProfilePartition]) -> None:
-        self._reader = reader
-        self._rules = rules
+    `rules_of` returns the rules of a generation.
+    """
+
+    def __init__(
+        self,
+        source: UpdateSource,
+        rules_of: Callable[[int], Rules],
+        partitions: OpenPartitions,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._rules_of = rules_of
         self._partitions = partitions
-        self._bounds: dict[int, tuple[AppliedBody | None, int]] = {}
-        self._alone = 0  # turns that real time had in a row
-        self._happened_at = float("-inf")
+        self._monotonic = monotonic
+        self._limits: dict[int, tuple[AppliedBody | None, int]] = {}  # by generation: identity rules, max_identities
+        self._realtime_turns = 0  # in a row
+        self._last_realtime = float("-inf")
         self.is_idle = True
 
-    async def take_some(self, seconds: float) -> None:
-        """Apply what there is, or wait so long for it at most, and never longer than a moment."""
+    async def apply_next(self, max_wait: float) -> None:
+        """Apply the next updates, or wait for some: at most `max_wait` seconds, and never longer than `IDLE_MS`."""
         realtime, backfill = self._inputs(REALTIME), self._inputs(BACKFILL)
         if not realtime:
             await asyncio.sleep(IDLE_MS / 1000)
             return
-        now = await self._take_what_happens()
+        has_realtime = await self._apply_realtime()
         self.is_idle = False
-        if now and self._alone < FAIR_TURNS:
-            self._alone += 1
+        if has_realtime and self._realtime_turns < MAX_REALTIME_TURNS:
+            self._realtime_turns += 1
             return
-        self._alone = 0
-        found = await self._reader.read(*backfill, wait_ms=0, max_records=BACKFILL_RECORDS)
-        self.is_idle = not now and not found
+        self._realtime_turns = 0
+        polled = await self._source.read(*backfill, wait_ms=0, max_records=BACKFILL_RECORDS)
+        self.is_idle = not has_realtime and not polled
         if self.is_idle:
-            wait = max(round(min(1000 * seconds, IDLE_MS)), 1)
-            found = await self._reader.read(*realtime, *backfill, wait_ms=wait, max_records=BACKFILL_RECORDS)
-        await self._take(found)
+            wait_ms = max(round(min(1000 * max_wait, IDLE_MS)), 1)
+            polled = await self._source.read(*realtime, *backfill, wait_ms=wait_ms, max_records=BACKFILL_RECORDS)
+        await self._apply_polled(polled)
 
-    async def make_way(self) -> None:
-        """Let look-ups go on, and apply what happens, in the middle of long work."""
-        if self._happens():
-            for _ in range(STEPS):
+    async def yield_to_realtime(self) -> None:
+        """Let look-ups and real-time updates proceed in the middle of long work."""
+        if self._is_busy():
+            for _ in range(YIELD_STEPS):
                 await asyncio.sleep(0)
-            await self._take_what_happens()
+            await self._apply_realtime()
 
-    def _happens(self) -> bool:
-        return time.monotonic() - self._happened_at < HAPPENS_SECONDS
+    def _is_busy(self) -> bool:
+        return self._monotonic() - self._last_realtime < BUSY_SECONDS
 
     def _inputs(self, topic: str) -> list[TopicPartition]:
-        return [TopicPartition(topic, number) for number in sorted({number for _, number in self._partitions})]
+        return [TopicPartition(topic, number) for number in self._partitions.numbers()]
 
-    async def _take_what_happens(self) -> bool:
-        found = await self._reader.read(*self._inputs(REALTIME), wait_ms=0, max_records=REALTIME_RECORDS)
-        for where, records in found.items():
-            self._apply_now(where, records)
-        return bool(found)
+    async def _apply_realtime(self) -> bool:
+        polled = await self._source.read(*self._inputs(REALTIME), wait_ms=0, max_records=REALTIME_RECORDS)
+        for source, records in polled.items():
+            self._apply_at_once(source, records)
+        return bool(polled)
 
-    async def _take(self, found: PolledRecords) -> None:
-        for where, records in found.items():
-            if where.topic == REALTIME:
-                self._apply_now(where, records)
-            elif self._happens():
-                for _ in self._slices(where, records, SLICE_ROWS):
-                    await self.make_way()
+    async def _apply_polled(self, polled: PolledRecords) -> None:
+        for source, records in polled.items():
+            if source.topic == REALTIME:
+                self._apply_at_once(source, records)
+            elif self._is_busy():
+                for _ in self._slices(source, records, SLICE_ROWS):
+                    await self.yield_to_realtime()
             else:
-                self._apply(where, records)
-                await asyncio.sleep(0)  # for who looks something up
+                self._apply(source, records)
+                await asyncio.sleep(0)  # for look-ups
 
-    def _apply_now(self, where: TopicPartition, records: Sequence[Any]) -> None:
-        self._happened_at = time.monotonic()
-        self._apply(where, records)
+    def _apply_at_once(self, source: TopicPartition, records: Sequence[Any]) -> None:
+        self._last_realtime = self._monotonic()
+        self._apply(source, records)
 
-    def _apply(self, where: TopicPartition, records: Sequence[Any]) -> None:
-        for _ in self._slices(where, records, ALL_ROWS):
+    def _apply(self, source: TopicPartition, records: Sequence[Any]) -> None:
+        for _ in self._slices(source, records, ALL_ROWS):
             pass
 
-    def _slices(self, where: TopicPartition, records: Sequence[Any], rows: int) -> Iterator[int]:
-        """Apply records a slice at a time; nothing may be kept in between."""
-        lane = LANES[where.topic]
-        partitions = open_of(self._partitions, where.partition)
-        most = {each.generation: self._most_identities(each.generation) for each in partitions}
+    def _slices(self, source: TopicPartition, records: Sequence[Any], rows: int) -> Iterator[int]:
+        """Apply records a slice at a time; nothing may be flushed in between."""
+        lane = LANE_OF_TOPIC[source.topic]
+        partitions = self._partitions.generations_of(source.partition)
+        limits = {partition.generation: self._max_identities(partition.generation) for partition in partitions}
         for record in records:
-            if all(record.offset < each.next_offset(lane) for each in partitions):
+            if all(record.offset < partition.next_offset(lane) for partition in partitions):
                 continue
-            update = heard(record)
-            for each in partitions:
-                yield from each.slices(lane, record.offset, update, most[each.generation], rows)
+            update = decode_update(record)
+            for partition in partitions:
+                yield from partition.apply_in_slices(lane, record.offset, update, limits[partition.generation], rows)
 
-    def _most_identities(self, generation: int) -> int:
-        """Return the bound of the rules that a generation is made by, read once for each of them."""
-        rules = self._rules.of(generation).identity
-        if self._bounds.get(generation, (None, 0))[0] is not rules:
-            self._bounds[generation] = (rules, identity_of(self._rules.of(generation)).max_identities)
-        return self._bounds[generation][1]
+    def _max_identities(self, generation: int) -> int:
+        """Return the limit in the rules of a generation, parsed once for each version of them."""
+        rules = self._rules_of(generation)
+        if self._limits.get(generation, (None, 0))[0] is not rules.identity:
+            self._limits[generation] = (rules.identity, identity_of(rules).max_identities)
+        return self._limits[generation][1]
 
 
-def open_of(partitions: Mapping[Shard, ProfilePartition], number: int) -> list[ProfilePartition]:
-    """Return the generations of a partition that are open: they read the same records, each from where it is."""
-    return [partition for (_, each), partition in partitions.items() if each == number]
+def decode_update(record: UpdateRecord) -> Update | None:
+    """Return the update in a record; None, and a log line, when neither lanes nor profiles have written it."""
+    try:
+        update = decode(record.value or b"")
+    except (MalformedRecordError, UnknownSchemaError) as error:
+        reason = str(error)
+    else:
+        if isinstance(update, NodeBatch) or (isinstance(update, MappedBatch) and _is_plausible(update)):
+            return update
+        reason = f"{type(update).__name__} is not an update"
+    _log.warning("skipping invalid record %s-%d@%d: %s", record.topic, record.partition, record.offset, reason)
+    return None
+
+
+def _is_plausible(update: MappedBatch) -> bool:
+    """Tell whether a batch names raw records that `REFERENCE` can hold."""
+    return (
+        update.topic in RAW_TOPICS
+        and 0 <= update.partition <= MAX_PARTITION
+        and 0 <= update.first_offset < update.next_offset
+        and update.rules_at >= 0
+    )

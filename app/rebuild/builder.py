@@ -54,14 +54,14 @@ class RebuildBuilder:
         self._book = CompiledRules(rules, 0)
         self._passed = self._to_pass = 0  # windows that aren't tried to fold
         self._numbers = partitions
-        self.workshop = RebuildStores(folder, partitions, self._book.identity.max_identities, task.began)
+        self.stores = RebuildStores(folder, partitions, self._book.identity.max_identities, task.began)
         self._messages = 0
         self._raw = RawReader(cluster, partitions)
-        self._next = {each: self.workshop.next_offset(each.topic, each.partition) for each in self._raw.where}
+        self._next = {each: self.stores.next_offset(each.topic, each.partition) for each in self._raw.where}
         self._waiting: deque[Window] = deque()
         self._folding: deque[_FoldState] = deque()  # read before those that wait
         self._folders = ThreadPoolExecutor(FOLDERS, "folding")
-        self._kept_at = time.monotonic()
+        self._flushed_at = time.monotonic()
 
     async def __aenter__(self) -> Self:
         try:
@@ -77,7 +77,7 @@ class RebuildBuilder:
         await asyncio.gather(*(each.folded for each in self._folding), return_exceptions=True)
         await asyncio.to_thread(self._folders.shutdown)
         await self._raw.stop()
-        self.workshop.close()
+        self.stores.close()
 
     def take_messages(self) -> int:
         """Return how many messages were read since this was asked."""
@@ -118,18 +118,18 @@ class RebuildBuilder:
             if folded is None or not await in_thread(self._take_folded, first.window, folded):
                 await self._take(first.window, forgotten)
             self._folding.popleft()
-        self.keep_if_due()
+        self.flush_if_due()
 
-    def keep_if_due(self) -> None:
+    def flush_if_due(self) -> None:
         """Write what was made, now and then."""
-        late = time.monotonic() - self._kept_at >= KEEP_SECONDS
-        if self.workshop.changes >= KEEP_CHANGES or late:
-            self.keep()
+        late = time.monotonic() - self._flushed_at >= KEEP_SECONDS
+        if self.stores.changes >= KEEP_CHANGES or late:
+            self.flush()
 
-    def keep(self) -> None:
+    def flush(self) -> None:
         """Write what was made."""
-        self.workshop.keep()
-        self._kept_at = time.monotonic()
+        self.stores.flush()
+        self._flushed_at = time.monotonic()
 
     async def _fold(self, window: Window, forgotten: Forgotten) -> FoldedRecords | None:
         if window.size < MIN_WINDOW_BYTES:
@@ -149,7 +149,7 @@ class RebuildBuilder:
     def _take_folded(self, window: Window, folded: FoldedRecords) -> bool:
         where, first, last = window.where, window.records[0], window.records[-1]
         behind, source = last.offset + 1, f"{where.topic}/{where.partition}"
-        if not self.workshop.take_folded(folded.told, source, first.offset, behind, window.arrived / 1e6):
+        if not self.stores.apply_folded(folded.told, source, first.offset, behind, window.arrived / 1e6):
             return False
         self._messages += folded.messages
         self._next[where] = behind
@@ -164,7 +164,7 @@ class RebuildBuilder:
             if chunk.is_full or record is window.records[-1]:
                 await in_thread(self._hand_over, window, first, chunk)
                 chunk = None
-                self.keep_if_due()
+                self.flush_if_due()
 
     def _chunk(self, where: TopicPartition, forgotten: Forgotten) -> MappingChunk:
         lane = next(lane for lane, topic in LANES.items() if topic.name == where.topic)
@@ -180,6 +180,6 @@ class RebuildBuilder:
             rules_at=0,
             payload=b"",
         )
-        self.workshop.take(chunk, header, window.arrived / 1e6)
+        self.stores.apply(chunk, header, window.arrived / 1e6)
         self._messages += sum(each.count for each in chunk.seen.values())
         self._next[where] = chunk.next_offset

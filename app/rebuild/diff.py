@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from projections.profiles.crdt import Cells, value_of
-from projections.profiles.identity_node import BETWEEN, Edges
+from projections.profiles.crdt import Registers, value_of
+from projections.profiles.identity_node import EDGE_SEPARATOR, Edges
 from projections.profiles.profile_view import shown_key
 
 Class = Literal["unchanged", "changed", "added", "removed", "split", "merged"]
@@ -49,15 +49,17 @@ class ProfileSet:
     def __len__(self) -> int:
         return len(self._visible)
 
-    def add(self, key: str, cells: Cells, edges: Edges) -> None:
+    def add(self, key: str, registers: Registers, edges: Edges) -> None:
         """Take the profile that the root `key` (ranked) holds; nothing is no profile."""
-        if not cells and not edges:
+        if not registers and not edges:
             return
-        keys = {key, *(each for edge in edges for each in edge.split(BETWEEN))}
+        keys = {key, *(each for edge in edges for each in edge.split(EDGE_SEPARATOR))}
         identities = sorted(shown_key(each) for each in keys)
-        said = {name: value_of(name, cell) for name, cell in sorted(cells.items())}
+        said = {name: value_of(name, register) for name, register in sorted(registers.items())}
         visible = orjson.dumps([shown_key(key), identities, [[name, value] for name, (value, _) in said.items()]])
-        links = sorted((*(shown_key(each) for each in edge.split(BETWEEN)), stamp) for edge, stamp in edges.items())
+        links = sorted(
+            (*(shown_key(each) for each in edge.split(EDGE_SEPARATOR)), stamp) for edge, stamp in edges.items()
+        )
         whole = blake2b(visible, digest_size=16)
         whole.update(orjson.dumps([[stamp for _, stamp in said.values()], links]))
         self._owners.extend([len(self)] * len(identities))

@@ -11,7 +11,7 @@ from typing import Final
 
 from app.profile_store.object_store import SnapshotStoreUnavailable
 from app.profile_store.partition_store import PartitionStore
-from app.profile_store.restore import in_thread, removed
+from app.profile_store.restore import in_thread, remove
 from app.profile_store.snapshots import Snapshots
 from app.store.data_plane import PlaneStore
 
@@ -34,7 +34,7 @@ class SnapshotHandover:
     async def hand_over(self, generation: int, stores: Sequence[PartitionStore], numbers: Iterable[int]) -> None:
         """Let the owners open some partitions of a generation; what is there for them is of no use, if anything is."""
         for number in numbers:
-            await self._snapshots.forget(number, generation)
+            await self._snapshots.remove_all(number, generation)
             await self._snapshots.take(stores[number], number, generation)
         await self._plane.hand_over(generation)
         self._looked_at = time.monotonic()
@@ -60,11 +60,11 @@ class SnapshotHandover:
     async def _can_be_opened(self, number: int, generation: int) -> bool:
         newest = await self._snapshots.newest_valid(number, generation)
         if newest is not None and self._good.get(number) != newest.name:
-            await in_thread(removed, self._scratch)
+            await in_thread(remove, self._scratch)
             try:
                 newest = await self._snapshots.restore(newest, self._scratch)
             finally:
-                await in_thread(removed, self._scratch)
+                await in_thread(remove, self._scratch)
         if newest is not None:
             self._good[number] = newest.name
         return newest is not None

@@ -20,7 +20,7 @@ from app.kafka.clients import Cluster, started
 from app.profile_store.partition_store import PartitionStore
 from app.profile_store.restore import in_thread
 from app.profiles.lookup_client import GenerationReader, KeyPage, PartitionUnavailable, ProfilesClient
-from app.profiles.update_records import UpdateRecord, heard
+from app.profiles.update_consumer import UpdateRecord, decode_update
 from app.rebuild.builder import RebuildBuilder
 from app.rebuild.diff import ProfileComparison, ProfileSet, compare, identity_hash
 from app.rebuild.raw_reader import Bounds
@@ -29,7 +29,7 @@ from app.rebuild.stores import MAX_CHANGED_KEYS
 from app.store.lanes import LaneStore
 from projections.profiles.identity_node import Node
 from projections.profiles.profile_view import shown_key
-from projections.profiles.update_codec import MalformedUpdateError, decode_mapped, decode_told
+from projections.profiles.update_codec import MalformedUpdateError, decode_mapped, decode_messages
 from projections.profiles.updates import decode_node
 from schemas.topics import LANES, MAX_RECORD_BYTES, UPDATES
 from schemas.updates import MappedBatch
@@ -67,12 +67,12 @@ class LiveComparison:
         self._touched: set[int] = set()
         self._examples: SampleLoader | None = None
         self._report = ""
-        building.workshop.touched = set()
+        building.stores.touched = set()
         self._reading = asyncio.create_task(self._read(building.read_to), name="reading what is live")
 
     async def stop(self) -> None:
         """Stop reading, and comparing."""
-        self._building.workshop.touched = None
+        self._building.stores.touched = None
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
 
@@ -85,7 +85,7 @@ class LiveComparison:
             found: Mapping[str, Any] | None = None
             try:
                 if self._examples is None and await self._building.has_read(self._reading.result()):
-                    self._examples = SampleLoader(await self._compare(), self._building.workshop.nodes, self._asking)
+                    self._examples = SampleLoader(await self._compare(), self._building.stores.nodes, self._asking)
                 if self._examples is not None:
                     found = await self._examples.report(clock())
             except NotComparable as why:
@@ -94,13 +94,13 @@ class LiveComparison:
         return self._report
 
     async def _compare(self) -> ProfileComparison:
-        workshop = self._building.workshop
-        self._building.keep()
-        if max(len(self._touched), len(workshop.touched or ())) >= MAX_CHANGED_KEYS:
+        stores = self._building.stores
+        self._building.flush()
+        if max(len(self._touched), len(stores.touched or ())) >= MAX_CHANGED_KEYS:
             raise NotComparable(f"messages named more than {MAX_CHANGED_KEYS:,} identities while it was compared")
-        touched = self._touched | (workshop.touched or set())
-        workshop.touched = None
-        found = await in_thread(lambda: compare(self._live, side_of(workshop.stores), touched))
+        touched = self._touched | (stores.touched or set())
+        stores.touched = None
+        found = await in_thread(lambda: compare(self._live, side_of(stores.partition_stores), touched))
         self._live, self._touched = ProfileSet(), set()  # which are large
         return found
 
@@ -111,11 +111,11 @@ class LiveComparison:
             updates = [TopicPartition(topic.name, n) for topic in UPDATES.values() for n in self._numbers]
             begin: Bounds = await consumer.end_offsets(updates)
             await self._until_lanes_have(since)
-            look = await self._asking.look()
+            reader = await self._asking.reader()
             for _ in range(HOPS):
-                await self._until_live_has(look, await consumer.end_offsets(updates))
+                await self._until_live_has(reader, await consumer.end_offsets(updates))
             for number in self._numbers:
-                await self._read_partition(look, number)
+                await self._read_partition(reader, number)
             await self._note_touched(consumer, begin, await consumer.end_offsets(updates))
             bound: Bounds = await consumer.end_offsets(list(since))
             return bound
@@ -127,19 +127,19 @@ class LiveComparison:
 
         await _until_none(missing, "messages that the lanes have not mapped yet")
 
-    async def _until_live_has(self, look: GenerationReader, bound: Bounds) -> None:
+    async def _until_live_has(self, reader: GenerationReader, bound: Bounds) -> None:
         async def missing() -> Mapping[str, int]:
-            pages = [await look.page(number, "", 0) for number in self._numbers]
+            pages = [await reader.page(number, "", 0) for number in self._numbers]
             return _missing(bound, lambda each: pages[each.partition].offsets.get(each.topic, 0))
 
         await _until_none(missing, "updates that the live profiles have not read yet")
 
-    async def _read_partition(self, look: GenerationReader, number: int) -> None:
+    async def _read_partition(self, reader: GenerationReader, number: int) -> None:
         start = ""
-        while nodes := (await _page(look, number, start)).nodes:
+        while nodes := (await _page(reader, number, start)).nodes:
             for each in nodes:
                 if not each.parent:
-                    self._live.add(each.key, each.cells, each.edges)
+                    self._live.add(each.key, each.registers, each.edges)
             start = nodes[-1].key + "\0"
             await asyncio.sleep(0)
 
@@ -177,9 +177,9 @@ class SampleLoader:
     async def report(self, at: datetime) -> Mapping[str, Any] | None:
         """Return the report; None while an owner doesn't answer. When that is too long, it has no examples."""
         mine, theirs = keys_of(self._found)
-        look = await self._asking.look()
+        reader = await self._asking.reader()
         try:
-            live = {each.key: each for each in await look.nodes(sorted(mine)) if each is not None}
+            live = {each.key: each for each in await reader.nodes(sorted(mine)) if each is not None}
         except PartitionUnavailable as error:
             if self._clock() < self._until:
                 return None
@@ -197,17 +197,17 @@ def side_of(stores: Sequence[PartitionStore]) -> ProfileSet:
             for key, stored in page:
                 node = decode_node(key.decode(), stored)
                 if not node.parent:
-                    side.add(node.key, node.cells, node.edges)
+                    side.add(node.key, node.registers, node.edges)
             start = page[-1][0] + b"\0"
     return side
 
 
-async def _page(look: GenerationReader, number: int, start: str) -> KeyPage:
+async def _page(reader: GenerationReader, number: int, start: str) -> KeyPage:
     """Return some nodes of a partition, as soon as its owner answers."""
     until = time.monotonic() + STALL_TIMEOUT_SECONDS
     while True:
         try:
-            return await look.page(number, start, NODES)
+            return await reader.page(number, start, NODES)
         except PartitionUnavailable as error:
             if time.monotonic() > until:
                 raise NotComparable(str(error)) from error
@@ -239,11 +239,11 @@ def _missing(bound: Bounds, reached: Callable[[TopicPartition], int]) -> Mapping
 
 def _named(record: UpdateRecord) -> set[int]:
     """Return the hashes of the identities that an update is about."""
-    update = heard(record)
+    update = decode_update(record)
     if update is None:
         return set()
     try:
-        said = decode_mapped(update.payload) if isinstance(update, MappedBatch) else decode_told(update.payload)
+        said = decode_mapped(update.payload) if isinstance(update, MappedBatch) else decode_messages(update.payload)
     except MalformedUpdateError:  # profiles pass over it, too
         return set()
-    return {identity_hash(shown_key(each)) for each in said.spoken_to()}
+    return {identity_hash(shown_key(each)) for each in said.target_keys()}

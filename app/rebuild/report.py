@@ -71,7 +71,7 @@ def _shown(name: str, sample: DiffSample, live: Nodes, rebuilt: Nodes) -> dict[s
 
 def _profile(key: str, nodes: Nodes) -> Profile:
     node = nodes.get(key) or Node(key)
-    return profile_of(key, node.cells, node.edges)
+    return profile_of(key, node.registers, node.edges)
 
 
 def _values(profile: Profile) -> dict[str, Any]:

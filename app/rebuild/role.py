@@ -144,7 +144,7 @@ class Rebuilder:
         is_ready = task.rebuild.version > 0
         caught_up = await self._look(task, "comparing" if self._comparing and not is_ready else "building")
         if caught_up:
-            await building.workshop.forget(task.forgotten)
+            await building.stores.forget(task.forgotten)
             if not is_ready:
                 await self._compare(task, building)
 
@@ -193,7 +193,7 @@ class Rebuilder:
     async def _hand_over_again(self, task: RebuildTask, numbers: Sequence[int]) -> None:
         """Hand over what was lost as it was: what one partition has told others is in those that are open by now."""
         building = await self._open(task)
-        if building.workshop.is_finished(task.rules_at):
+        if building.stores.is_finished(task.rules_at):
             await self._hand_over(task, building, numbers)
         else:
             _log.error(
@@ -205,12 +205,12 @@ class Rebuilder:
 
     async def _hand_over(self, task: RebuildTask, building: RebuildBuilder, numbers: Iterable[int]) -> None:
         await self._note(task, "handing_over")
-        await building.workshop.forget(task.forgotten)
+        await building.stores.forget(task.forgotten)
         begin = {
             TopicPartition(topic.name, n): 0 for topic in UPDATES.values() for n in range(self._settings.partitions)
         }
-        building.workshop.finish(task.rules_at, begin | self._progress.begin_of_updates())
-        await self._handing.hand_over(task.rebuild.generation, building.workshop.stores, numbers)
+        building.stores.finish(task.rules_at, begin | self._progress.begin_of_updates())
+        await self._handing.hand_over(task.rebuild.generation, building.stores.partition_stores, numbers)
         await self._close()
 
     async def _report(self, task: RebuildTask, report: str) -> None:

@@ -1,7 +1,7 @@
-"""The stores that a rebuild fills: every partition of the profiles in one process, with what they tell each other.
+"""The stores that a rebuild fills: every partition of the profiles in one process, and the messages between them.
 
-Each partition keeps what it told others since it kept before; so a kill between two of them loses nothing: it is told
-again, and to hear a thing twice changes nothing.
+Each partition stores what it has sent to others since its last flush. After a crash between the flushes of two
+partitions the messages are delivered again, and a repeat changes nothing.
 """
 
 import logging
@@ -18,38 +18,36 @@ from aiokafka import TopicPartition
 from app.lanes.chunk import MappingChunk
 from app.profile_store.partition_store import CorruptStore, PartitionStore
 from app.profile_store.restore import in_thread
-from app.profiles.partition import RULES_AT, ProfilePartition
+from app.profiles.partition import RULES_AT, Outgoing, ProfilePartition
 from app.rebuild.diff import identity_hash
 from app.rebuild.tasks import Forgetting
 from projections.definitions.rules import key_hash
 from projections.profiles.identity_node import Node
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.profile_view import shown_key
-from projections.profiles.update_codec import encode_told
+from projections.profiles.update_codec import encode_messages
 from projections.profiles.updates import FoldedMessages, NodeMessages
 from schemas.instants import micros
 from schemas.updates import MappedBatch
 
 FOLDER: Final = "rebuild"
-TOLD: Final = "told"
+SENT: Final = "sent"
 FORGOTTEN_TO: Final = "forgotten_to"  # the offset in definitions.events up to which people were forgotten here
 MAX_CACHED_NODES: Final = 100_000  # in memory, decoded, of all partitions together
 MAX_CHANGED_KEYS: Final = 1_000_000  # identities: 100 MB
-MAX_LINKS: Final = 1_000  # that are followed at a time
-MAX_OUTBOX_BYTES: Final = 8 * 1024 * 1024  # bytes that partitions told each other since all was kept
-PAGE: Final = 10_000  # nodes that are read at a time
-
-News = Sequence[tuple[str, int, NodeMessages]]  # what a partition tells: by lane, and to which
+MAX_LINKS: Final = 1_000  # applied at a time
+MAX_OUTBOX_BYTES: Final = 8 * 1024 * 1024  # sent between partitions since the last flush
+PAGE: Final = 10_000  # nodes read at a time
 
 _log = logging.getLogger(__name__)
 
 
 class RebuildStores:
-    """All partitions of one rebuild, in a folder. `take` what raw messages say, and `keep` it now and then."""
+    """All partitions of one rebuild, in a folder. Call `apply` or `apply_folded` any number of times, then `flush`."""
 
-    def __init__(self, folder: Path, partitions: int, most_identities: int, began: int) -> None:
-        self._most_identities = most_identities
-        self._arrived = 0.0  # of the message at hand, in seconds since 1970: repeats are recognised within days of it
+    def __init__(self, folder: Path, partitions: int, max_identities: int, began: int) -> None:
+        self._max_identities = max_identities
+        self._arrived = 0.0  # of the current message, in seconds since 1970: the dedup window follows it
         stores = _opened(folder, partitions)
         self._partitions = [
             ProfilePartition(
@@ -57,205 +55,213 @@ class RebuildStores:
                 partitions,
                 store,
                 generation=0,
-                most_nodes=MAX_CACHED_NODES // partitions,
+                max_nodes=MAX_CACHED_NODES // partitions,
                 clock=lambda: self._arrived,
-                in_any_order=True,  # each raw partition has another time
+                in_any_order=True,  # each raw partition is at another time
             )
             for number, store in enumerate(stores)
         ]
-        self.touched: set[int] | None = None  # hashes of the identities that messages name, where that is noted
-        self._said: list[list[tuple[int, bytes]]] = [[] for _ in stores]  # since it was kept, by who said it: to whom
-        self._said_bytes = 0
-        self._forgotten_to = min(int(each.fact(FORGOTTEN_TO) or began) for each in stores)
+        self.touched: set[int] | None = None  # hashes of the identities in messages, while they are recorded
+        self._sent: list[list[tuple[int, bytes]]] = [[] for _ in stores]  # by sender, since its flush: target, payload
+        self._sent_bytes = 0
+        self._forgotten_to = min(int(store.fact(FORGOTTEN_TO) or began) for store in stores)
         try:
-            self._tell_again()
+            self._send_again()
         except BaseException:
             self.close()
             raise
 
     @property
-    def stores(self) -> Sequence[PartitionStore]:
+    def partition_stores(self) -> Sequence[PartitionStore]:
         """The stores, by partition."""
-        return [each.store for each in self._partitions]
+        return [partition.store for partition in self._partitions]
 
     def nodes(self, keys: Iterable[str]) -> Mapping[str, Node]:
-        """Return the nodes of ranked keys; one that isn't there says nothing."""
-        return {each: self._node(each) for each in keys}
+        """Return the nodes of ranked keys; an empty one for an unknown key."""
+        return {key: self._node(key) for key in keys}
 
     @property
     def changes(self) -> int:
-        """How many nodes were changed since all was kept."""
-        return sum(each.changes for each in self._partitions)
+        """The number of nodes that were changed since the last flush."""
+        return sum(partition.changes for partition in self._partitions)
 
     def next_offset(self, topic: str, partition: int) -> int:
-        """Return the raw offset that all partitions have read up to."""
-        return min(each.next_raw_offset(f"{topic}/{partition}") for each in self._partitions)
+        """Return the raw offset up to which all partitions have read."""
+        source = f"{topic}/{partition}"
+        return min(target.next_raw_offset(source) for target in self._partitions)
 
-    def take(self, chunk: MappingChunk, header: MappedBatch, arrived: float) -> None:
-        """Apply what raw messages say, as far as lanes can tell it, and all that follows from it."""
+    def apply(self, chunk: MappingChunk, header: MappedBatch, arrived: float) -> None:
+        """Apply mapped raw messages, cut as lanes would cut them, and all messages between nodes that follow."""
         self._arrived = arrived
         for part in chunk.fitting():
-            self._take(part, replace(header, first_offset=part.records[0].offset, next_offset=part.next_offset))
-        self._pass_on()
+            self._apply(part, replace(header, first_offset=part.records[0].offset, next_offset=part.next_offset))
+        self._deliver_all()
 
-    def _take(self, chunk: MappingChunk, header: MappedBatch) -> None:
+    def _apply(self, chunk: MappingChunk, header: MappedBatch) -> None:
         source = f"{header.topic}/{header.partition}"
-        for each in self._partitions:
-            mapped = chunk.mapped.get(each.number)
+        for partition in self._partitions:
+            mapped = chunk.mapped.get(partition.number)
             if mapped is not None:
-                each.take(header, mapped, self._most_identities)
-                self._note_touched(mapped.spoken_to())
-            elif header.next_offset > each.next_raw_offset(source):
-                each.seek({source: header.next_offset})
+                partition.apply_mapped(header, mapped, self._max_identities)
+                self._note_touched(mapped.target_keys())
+            elif header.next_offset > partition.next_raw_offset(source):
+                partition.seek({source: header.next_offset})
 
-    def take_folded(
-        self, folded: Mapping[int, FoldedMessages], source: str, first: int, behind: int, arrived: float
+    def apply_folded(
+        self, folded: Mapping[int, FoldedMessages], source: str, first: int, end: int, arrived: float
     ) -> bool:
-        """Apply what the raw records `first` to `behind` say, folded by partition, and all that follows from it.
+        """Apply the raw records from `first` up to `end`, folded by partition, and all messages that follow.
 
-        False: some of it was taken or counted before, or is about somebody who was forgotten here, and the records have
-        to be taken one by one. Nothing is applied.
+        False: some of it was applied or counted before, or is about a person who was forgotten here. Then nothing is
+        applied, and the records have to be applied one by one.
         """
         self._arrived = arrived
-        if any(each.next_raw_offset(source) > first for each in self._partitions):
+        if any(partition.next_raw_offset(source) > first for partition in self._partitions):
             return False
-        told = [(self._partitions[number], each) for number, each in folded.items()]
-        if any(there.has_counted(each.counted) or there.has_forgotten(each.spoken_to()) for there, each in told):
+        targets = [(self._partitions[number], messages) for number, messages in folded.items()]
+        if any(
+            partition.has_counted(messages.counted) or partition.has_forgotten(messages.target_keys())
+            for partition, messages in targets
+        ):
             return False
-        for there, each in told:  # first: all may be kept in between, as to hear of a link twice changes nothing
-            for begin in range(0, len(each.links), MAX_LINKS):
-                there.take_folded(FoldedMessages(links=each.links[begin : begin + MAX_LINKS]), self._most_identities)
-                self._pass_on()
-        for there, each in told:
-            self._note_touched(each.spoken_to())
-            there.take_folded(replace(each, links=[]), self._most_identities)
+        for partition, messages in targets:  # first, as a flush may come in between: a repeated link changes nothing
+            for begin in range(0, len(messages.links), MAX_LINKS):
+                links = FoldedMessages(links=messages.links[begin : begin + MAX_LINKS])
+                partition.apply_folded(links, self._max_identities)
+                self._deliver_all()
+        for partition, messages in targets:
+            self._note_touched(messages.target_keys())
+            partition.apply_folded(replace(messages, links=[]), self._max_identities)
         for partition in self._partitions:
-            partition.seek({source: behind})
-        self._pass_on()
+            partition.seek({source: end})
+        self._deliver_all()
         return True
 
     def _note_touched(self, keys: Iterable[str]) -> None:
         if self.touched is not None and len(self.touched) < MAX_CHANGED_KEYS:
-            self.touched.update(identity_hash(shown_key(each)) for each in keys)
+            self.touched.update(identity_hash(shown_key(key)) for key in keys)
 
-    def keep(self) -> None:
-        """Write all that was taken, and what is still to be heard; that is heard now."""
-        unheard = [each.told() for each in self._partitions]
-        for each, news in zip(self._partitions, unheard, strict=True):
-            kept = len(self._said[each.number])
-            self._note_said(each, news)
-            told = [[partition, orjson.Fragment(words)] for partition, words in self._said[each.number]]
-            each.keep({TOLD: orjson.dumps(told), FORGOTTEN_TO: str(self._forgotten_to).encode()})
-            del self._said[each.number][:kept]
-        self._said_bytes = sum(len(words) for said in self._said for _, words in said)
-        for news in unheard:
-            self._hear(news)
+    def flush(self) -> None:
+        """Write all that was applied, and the messages that are still to be delivered; then deliver them."""
+        undelivered = [partition.drain_outbox() for partition in self._partitions]
+        for partition, outgoing in zip(self._partitions, undelivered, strict=True):
+            stored = len(self._sent[partition.number])
+            self._note_sent(partition, outgoing)
+            sent = [[target, orjson.Fragment(payload)] for target, payload in self._sent[partition.number]]
+            partition.flush({SENT: orjson.dumps(sent), FORGOTTEN_TO: str(self._forgotten_to).encode()})
+            del self._sent[partition.number][:stored]
+        self._sent_bytes = sum(len(payload) for sent in self._sent for _, payload in sent)
+        for outgoing in undelivered:
+            self._deliver(outgoing)
 
     async def forget(self, people: Iterable[Forgetting]) -> None:
-        """Forget people, of whom only the hashes of their keys are known, so that every key has to be looked at.
+        """Forget people, of whose keys only hashes are known, so every stored key is compared.
 
-        By the rules of this rebuild a person may have more identities than those. What the messages of all of them said
-        can't be told apart any more, so all of the profile goes, as it does where it is live.
+        By the rules of this rebuild a person may have more identities than those. The messages of all of them can't be
+        told apart any more, so the whole profile is removed, as it is in the live generation.
         """
-        new = [each for each in people if each.offset >= self._forgotten_to]
+        new = [person for person in people if person.offset >= self._forgotten_to]
         if not new:
             return
-        self.keep()
-        moments = {each: one.at for one in new for each in one.key_hashes}
-        keys = await in_thread(self._keys_with, moments.keys())
-        for one in new:
-            together = self._together(keys[each] for each in one.key_hashes if each in keys)
-            moment = micros(one.at)
-            news = list[tuple[str, int, NodeMessages]]()
-            for number in range(len(self._partitions)):
-                mine = [key for key in together if partition_of_key(key, len(self._partitions)) == number]
-                news.append(("", number, NodeMessages(forget=[(key, moment, together) for key in mine])))
-            self._note_said(self._partitions[0], news)  # which is kept first: who they are isn't known after that
-            self._hear(news)
-        self._forgotten_to = 1 + max(each.offset for each in new)
-        self._pass_on()
-        self.keep()
+        self.flush()
+        keys = await in_thread(self._keys_with, frozenset[str]().union(*(person.key_hashes for person in new)))
+        for person in new:
+            person_keys = self._with_profiles(keys[name] for name in person.key_hashes if name in keys)
+            self._forget(person_keys, micros(person.at))
+        self._forgotten_to = 1 + max(person.offset for person in new)
+        self._deliver_all()
+        self.flush()
 
-    def _together(self, keys: Iterable[str]) -> Sequence[str]:
-        """Return keys with all identities of the profiles that they belong to."""
-        found = set[str]()
+    def _forget(self, keys: Sequence[str], at: int) -> None:
+        outgoing: Outgoing = []
+        for number in range(len(self._partitions)):
+            local = [key for key in keys if partition_of_key(key, len(self._partitions)) == number]
+            outgoing.append(("", number, NodeMessages(forget=[(key, at, keys) for key in local])))
+        self._note_sent(self._partitions[0], outgoing)  # flushed first: afterwards the keys can't be found any more
+        self._deliver(outgoing)
+
+    def _with_profiles(self, keys: Iterable[str]) -> Sequence[str]:
+        """Return keys with all identities of their profiles."""
+        identities = set[str]()
         for key in keys:
             root = key
             while parent := self._node(root).parent:
                 root = parent
-            found |= {key, *self._node(root).identities()}
-        return sorted(found)
+            identities |= {key, *self._node(root).identities()}
+        return sorted(identities)
 
     def _node(self, key: str) -> Node:
         return self._partitions[partition_of_key(key, len(self._partitions))].nodes.peek(key) or Node(key)
 
     def finish(self, rules_at: int, updates: Mapping[TopicPartition, int]) -> None:
-        """Make the stores those of a generation: its rules, and where it begins to read what lanes and nodes say."""
-        self.keep()  # before any of them says that nothing is left to be told
-        for each in self._partitions:
-            mine = {where.topic: offset for where, offset in updates.items() if where.partition == each.number}
-            each.seek(mine)
-            each.keep({TOLD: b"[]", RULES_AT: str(rules_at).encode()})
+        """Turn the stores into those of a generation, with the offset of its rules and the first offsets of updates."""
+        self.flush()  # before any of them says that nothing is left to deliver
+        for partition in self._partitions:
+            offsets = {
+                source.topic: offset for source, offset in updates.items() if source.partition == partition.number
+            }
+            partition.seek(offsets)
+            partition.flush({SENT: b"[]", RULES_AT: str(rules_at).encode()})
 
     def is_finished(self, rules_at: int) -> bool:
-        """Tell whether the stores are those of a generation, and nothing was read since."""
-        return all(int(each.fact(RULES_AT) or 0) == rules_at for each in self.stores)
+        """Tell whether the stores were turned into those of a generation."""
+        return all(int(store.fact(RULES_AT) or 0) == rules_at for store in self.partition_stores)
 
     def close(self) -> None:
-        """Close the stores; what wasn't kept is read again."""
-        for each in self._partitions:
-            each.store.close()
+        """Close the stores; what was not flushed is read again."""
+        for store in self.partition_stores:
+            store.close()
 
     def _keys_with(self, hashes: Container[str]) -> Mapping[str, str]:
-        """Return the keys with these hashes, by hash. It takes seconds for a million."""
+        """Return the keys with these hashes, by hash. It takes seconds for a million keys."""
         found = dict[str, str]()
-        for each in self.stores:
+        for store in self.partition_stores:
             start = b""
-            while page := each.iterate_nodes(start, PAGE):
+            while page := store.iterate_nodes(start, PAGE):
                 keys = [key.decode() for key, _ in page]
                 found |= {name: key for key in keys if (name := key_hash(shown_key(key))) in hashes}
                 start = page[-1][0] + b"\0"
         return found
 
-    def _tell_again(self) -> None:
-        """Have partitions hear what they were told when not all were kept; it is said again until all are."""
-        for each in self._partitions:
-            told = orjson.loads(each.store.fact(TOLD) or b"[]")
-            news = [("", partition, NodeMessages(*words)) for partition, words in told]
-            self._note_said(each, news)
-            self._hear(news)
-        self._pass_on()
+    def _send_again(self) -> None:
+        """Deliver again what was sent before the last flush: some targets may not have been flushed since."""
+        for partition in self._partitions:
+            sent = orjson.loads(partition.store.fact(SENT) or b"[]")
+            outgoing = [("", target, NodeMessages(*content)) for target, content in sent]
+            self._note_sent(partition, outgoing)
+            self._deliver(outgoing)
+        self._deliver_all()
 
-    def _pass_on(self) -> None:
-        """Have partitions hear what others tell them, until nobody has anything more to tell."""
-        while any(each.has_news for each in self._partitions):
-            for each in self._partitions:
-                news = each.told()
-                self._note_said(each, news)
-                self._hear(news)
-                if self._said_bytes >= MAX_OUTBOX_BYTES:
-                    self.keep()
+    def _deliver_all(self) -> None:
+        """Deliver messages between partitions until none is left."""
+        while any(partition.has_outgoing for partition in self._partitions):
+            for partition in self._partitions:
+                outgoing = partition.drain_outbox()
+                self._note_sent(partition, outgoing)
+                self._deliver(outgoing)
+                if self._sent_bytes >= MAX_OUTBOX_BYTES:
+                    self.flush()
 
-    def _note_said(self, who: ProfilePartition, news: News) -> None:
-        for _, partition, told in news:
-            words = encode_told(told)
-            self._said[who.number].append((partition, words))
-            self._said_bytes += len(words)
+    def _note_sent(self, sender: ProfilePartition, outgoing: Outgoing) -> None:
+        for _, target, messages in outgoing:
+            payload = encode_messages(messages)
+            self._sent[sender.number].append((target, payload))
+            self._sent_bytes += len(payload)
 
-    def _hear(self, news: News) -> None:
-        for _, partition, told in news:
-            self._partitions[partition].hear(told, self._most_identities)
+    def _deliver(self, outgoing: Outgoing) -> None:
+        for _, target, messages in outgoing:
+            self._partitions[target].apply_messages(messages, self._max_identities)
 
 
 def _opened(folder: Path, partitions: int) -> list[PartitionStore]:
-    """Open the stores. When one is damaged, all begin anew: what it was told by the others is told only once."""
+    """Open the stores. When one is damaged, all start from scratch, as messages between them are sent only once."""
     with ExitStack() as opened:
         try:
             stores = [
                 opened.enter_context(closing(PartitionStore.open(folder / str(number)))) for number in range(partitions)
             ]
         except CorruptStore as error:
-            _log.error("%s What was built is built anew.", error)
+            _log.error("%s The rebuild starts from scratch.", error)
         else:
             opened.pop_all()
             return stores
@@ -264,13 +270,13 @@ def _opened(folder: Path, partitions: int) -> list[PartitionStore]:
 
 
 def folder_of(data_dir: Path, name: str) -> Path:
-    """Return where the stores of a rebuild lie."""
+    """Return the folder of a rebuild's stores."""
     return data_dir / FOLDER / key_hash(name)[:16]
 
 
 def remove_others(data_dir: Path, names: Iterable[str]) -> None:
-    """Remove the stores of all rebuilds but those."""
-    kept = {folder_of(data_dir, each) for each in names}
-    for each in (data_dir / FOLDER).glob("*"):
-        if each not in kept:
-            shutil.rmtree(each, ignore_errors=True)
+    """Remove the stores of all rebuilds except the named ones."""
+    kept = {folder_of(data_dir, name) for name in names}
+    for folder in (data_dir / FOLDER).glob("*"):
+        if folder not in kept:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from projections.mapping.mapper import Mapper
-from projections.profiles.crdt import Cells
+from projections.profiles.crdt import Registers
 from projections.profiles.identity_node import fold, plan_of
 from projections.profiles.profile_view import profile_of, shown_key
 
@@ -39,7 +39,7 @@ def preview(mapper: Mapper, message: dict[str, Any], at: int, batch: str, index:
     if mapped is None:
         return MappingPreview(at, (), {}, faults)
     key, links, at, values = mapped
-    cells: Cells = {}
-    fold(cells, (key, 0), plan_of(mapper.columns), values, at, batch, index)
-    attributes = {each.name: each.value for each in profile_of(key, cells, {}).attributes}
+    registers: Registers = {}
+    fold(registers, (key, 0), plan_of(mapper.columns), values, at, batch, index)
+    attributes = {each.name: each.value for each in profile_of(key, registers, {}).attributes}
     return MappingPreview(at, tuple(shown_key(each) for each in (key, *links)), attributes, faults)

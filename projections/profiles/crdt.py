@@ -1,131 +1,131 @@
-"""What is known of a profile, as cells that merge by a join: order, repetition and splits of messages never matter.
+"""The state of a profile as registers that merge by a join, so order, repetition and splits of messages never matter.
 
-A cell is named `{merge}:{attribute}`. Its value is plain JSON, so that a store can keep it:
+A register is named `{merge}:{attribute}`. Its value is plain JSON, ready to be stored:
 
     latest, first, min, max   [timestamp, batch, index, value]
-    union                     {JSON of a value: [timestamp, batch, index]}, the first message that had it
+    union                     {JSON of a value: [timestamp, batch, index]}, the first message with that value
     count, sum                {identity key: [epoch, messages, total, timestamp, batch, index]}, see `count`
 
-(timestamp, batch, index) is a message's stamp: microseconds since 1970 UTC, then its id. Cells are changed in place,
-for speed: whoever decoded them owns them.
+(timestamp, batch, index) is a message's stamp: microseconds since 1970 UTC, then its id. Registers are changed in
+place, for speed: the code that decoded them owns them.
 """
 
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-Cells = dict[str, Any]
+Registers = dict[str, Any]
 Stamp = list[Any]  # [timestamp, batch, index]
-Counter = tuple[str, int]  # an identity key, and its epoch
-Fold = Callable[[Cells, str, Counter, Any, int, str, int], None]
+CounterKey = tuple[str, int]  # an identity key, and its epoch
+MergeFunction = Callable[[Registers, str, CounterKey, Any, int, str, int], None]
 
-MAX_VALUES: Final = 1_000  # of a union; those that come first in the order of their text are kept
-MILLIONTHS: Final = 1_000_000  # a sum counts in them, so that it is exact whatever the order
+MAX_VALUES: Final = 1_000  # of a union; the smallest in the order of their JSON are kept
+MILLIONTHS: Final = 1_000_000  # the unit of a sum, so that it is exact in any order
 COUNTED: Final = ("count:", "sum:")
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def latest(cells: Cells, name: str, _counter: Counter, value: Any, at: int, batch: str, index: int) -> None:
+def latest(registers: Registers, name: str, _key: CounterKey, value: Any, at: int, batch: str, index: int) -> None:
     """Keep the value of the message with the highest stamp."""
-    known = cells.get(name)
-    if known is None or known[0] < at or (known[0] == at and _later(known, value, batch, index)):
-        cells[name] = [at, batch, index, value]
+    current = registers.get(name)
+    if current is None or current[0] < at or (current[0] == at and _is_later(current, value, batch, index)):
+        registers[name] = [at, batch, index, value]
 
 
-def _later(known: list[Any], value: Any, batch: str, index: int) -> bool:
-    """Whether a cell of the same time gives way. Two values under one message id have an order too."""
-    mine, other = (known[1], known[2]), (batch, index)
-    return mine < other or (mine == other and order(known[3]) < order(value))
+def _is_later(current: list[Any], value: Any, batch: str, index: int) -> bool:
+    """Tell whether a value of the same time replaces the current one. Two values of one message id are ordered too."""
+    mine, other = (current[1], current[2]), (batch, index)
+    return mine < other or (mine == other and sort_key(current[3]) < sort_key(value))
 
 
-def first(cells: Cells, name: str, _counter: Counter, value: Any, at: int, batch: str, index: int) -> None:
+def first(registers: Registers, name: str, _key: CounterKey, value: Any, at: int, batch: str, index: int) -> None:
     """Keep the value of the message with the lowest stamp."""
-    known = cells.get(name)
-    if known is not None:
-        if known[0] < at:
+    current = registers.get(name)
+    if current is not None:
+        if current[0] < at:
             return
-        if known[0] == at and (known[1], known[2], order(known[3])) <= (batch, index, order(value)):
+        if current[0] == at and (current[1], current[2], sort_key(current[3])) <= (batch, index, sort_key(value)):
             return
-    cells[name] = [at, batch, index, value]
+    registers[name] = [at, batch, index, value]
 
 
-def lowest(cells: Cells, name: str, _counter: Counter, value: Any, at: int, batch: str, index: int) -> None:
-    """Keep the lowest value, and the first message that had it."""
-    known = cells.get(name)
-    if known is None or (order(value), at, batch, index) < (order(known[3]), *known[:3]):
-        cells[name] = [at, batch, index, value]
+def lowest(registers: Registers, name: str, _key: CounterKey, value: Any, at: int, batch: str, index: int) -> None:
+    """Keep the lowest value, and the first message with it."""
+    current = registers.get(name)
+    if current is None or (sort_key(value), at, batch, index) < (sort_key(current[3]), *current[:3]):
+        registers[name] = [at, batch, index, value]
 
 
-def highest(cells: Cells, name: str, _counter: Counter, value: Any, at: int, batch: str, index: int) -> None:
-    """Keep the highest value, and the first message that had it."""
-    known = cells.get(name)
-    if known is not None:
-        mine, other = order(known[3]), order(value)
-        if other < mine or (other == mine and (at, batch, index) >= tuple(known[:3])):
+def highest(registers: Registers, name: str, _key: CounterKey, value: Any, at: int, batch: str, index: int) -> None:
+    """Keep the highest value, and the first message with it."""
+    current = registers.get(name)
+    if current is not None:
+        mine, other = sort_key(current[3]), sort_key(value)
+        if other < mine or (other == mine and (at, batch, index) >= tuple(current[:3])):
             return
-    cells[name] = [at, batch, index, value]
+    registers[name] = [at, batch, index, value]
 
 
-def unite(cells: Cells, name: str, _counter: Counter, value: Any, at: int, batch: str, index: int) -> None:
+def unite(registers: Registers, name: str, _key: CounterKey, value: Any, at: int, batch: str, index: int) -> None:
     """Keep every value once, with the first message that had it."""
-    united = cells.get(name)
-    if united is None:
-        united = cells[name] = {}
-    text = text_of(value)
-    known = united.get(text)
-    if known is None or at <= known[0]:
-        _take_value(united, text, [at, batch, index])
+    union = registers.get(name)
+    if union is None:
+        union = registers[name] = {}
+    text = canonical_json(value)
+    current = union.get(text)
+    if current is None or at <= current[0]:
+        _add_to_union(union, text, [at, batch, index])
 
 
-def count(cells: Cells, name: str, counter: Counter, _value: Any, at: int, batch: str, index: int) -> None:
-    """Count a message of an identity. Only that identity's node may, once for each message.
+def count(registers: Registers, name: str, key: CounterKey, _value: Any, at: int, batch: str, index: int) -> None:
+    """Count a message of an identity. Only the node of that identity may do so, once for each message.
 
-    What an identity has counted only grows, so of two records of it the one with more messages is the newer; the
-    value of the attribute is the sum over all identities. The epoch is the moment up to which the identity was
-    forgotten: counting begins anew behind it.
+    The count of an identity only grows, so of two records of it the one with more messages is newer; the value of the
+    attribute is the sum over all identities. The epoch is the instant up to which the identity was forgotten: after it
+    the count starts at 0 again.
     """
-    key, epoch = counter
-    counted = cells.get(name)
-    if counted is None:
-        counted = cells[name] = {}
-    known = counted.get(key)
-    if known is None or known[0] < epoch:
-        counted[key] = [epoch, 1, "", at, batch, index]
-    elif known[3] < at:
-        counted[key] = [epoch, known[1] + 1, known[2], at, batch, index]
+    identity, epoch = key
+    counts = registers.get(name)
+    if counts is None:
+        counts = registers[name] = {}
+    current = counts.get(identity)
+    if current is None or current[0] < epoch:
+        counts[identity] = [epoch, 1, "", at, batch, index]
+    elif current[3] < at:
+        counts[identity] = [epoch, current[1] + 1, current[2], at, batch, index]
     else:
-        counted[key] = [epoch, known[1] + 1, known[2], *max([at, batch, index], known[3:])]
+        counts[identity] = [epoch, current[1] + 1, current[2], *max([at, batch, index], current[3:])]
 
 
-def add(cells: Cells, name: str, counter: Counter, value: int, at: int, batch: str, index: int) -> None:
-    """Count a message and add its value. The total is decimal text: a number in JSON has 64 bits."""
-    key, epoch = counter
-    counted = cells.get(name)
-    if counted is None:
-        counted = cells[name] = {}
-    known = counted.get(key)
-    if known is None or known[0] < epoch:
-        counted[key] = [epoch, 1, str(value), at, batch, index]
+def add(registers: Registers, name: str, key: CounterKey, value: int, at: int, batch: str, index: int) -> None:
+    """Count a message and add its value. The total is decimal text, as a JSON number has only 64 bits."""
+    identity, epoch = key
+    counts = registers.get(name)
+    if counts is None:
+        counts = registers[name] = {}
+    current = counts.get(identity)
+    if current is None or current[0] < epoch:
+        counts[identity] = [epoch, 1, str(value), at, batch, index]
         return
-    total = str(int(known[2]) + value)
-    if known[3] < at:
-        counted[key] = [epoch, known[1] + 1, total, at, batch, index]
+    total = str(int(current[2]) + value)
+    if current[3] < at:
+        counts[identity] = [epoch, current[1] + 1, total, at, batch, index]
     else:
-        counted[key] = [epoch, known[1] + 1, total, *max([at, batch, index], known[3:])]
+        counts[identity] = [epoch, current[1] + 1, total, *max([at, batch, index], current[3:])]
 
 
-def tally(cells: Cells, name: str, counter: Counter, messages: int, total: int | None, newest: Stamp) -> None:
+def tally(registers: Registers, name: str, key: CounterKey, messages: int, total: int | None, newest: Stamp) -> None:
     """Count many messages of an identity at once, as `count` (without a total) and `add` do one by one."""
-    key, epoch = counter
-    counted = cells.setdefault(name, {})
-    known = counted.get(key)
-    if known is None or known[0] < epoch:
-        known = [epoch, 0, "0", *newest]
-    text = "" if total is None else str(int(known[2]) + total)
-    counted[key] = [epoch, known[1] + messages, text, *max(newest, known[3:])]
+    identity, epoch = key
+    counts = registers.setdefault(name, {})
+    current = counts.get(identity)
+    if current is None or current[0] < epoch:
+        current = [epoch, 0, "0", *newest]
+    text = "" if total is None else str(int(current[2]) + total)
+    counts[identity] = [epoch, current[1] + messages, text, *max(newest, current[3:])]
 
 
-FOLDS: Final[Mapping[str, Fold]] = {
+MERGE_FUNCTIONS: Final[Mapping[str, MergeFunction]] = {
     "latest": latest,
     "first": first,
     "min": lowest,
@@ -134,103 +134,106 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "count": count,
     "sum": add,
 }
-NOBODY: Final[Counter] = ("", 0)
+NO_COUNTER: Final[CounterKey] = ("", 0)
 
 
-def join(cells: Cells, other: Cells) -> None:
-    """Take over into `cells` all that `other` knows more: commutative, associative, idempotent."""
-    for name, cell in other.items():
+def join(registers: Registers, other: Registers) -> None:
+    """Merge `other` into `registers`: commutative, associative, idempotent."""
+    for name, register in other.items():
         merge, _, _ = name.partition(":")
         if name.startswith(COUNTED):
-            _join_counted(cells.setdefault(name, {}), cell)
+            _join_counts(registers.setdefault(name, {}), register)
         elif merge == "union":
-            united = cells.setdefault(name, {})
-            for text, stamp in cell.items():
-                _take_value(united, text, stamp)
+            union = registers.setdefault(name, {})
+            for text, stamp in register.items():
+                _add_to_union(union, text, stamp)
         else:
-            at, batch, index, value = cell
-            FOLDS[merge](cells, name, NOBODY, value, at, batch, index)
+            at, batch, index, value = register
+            MERGE_FUNCTIONS[merge](registers, name, NO_COUNTER, value, at, batch, index)
 
 
-def _take_value(united: dict[str, Stamp], text: str, stamp: Stamp) -> None:
-    known = united.get(text)
-    if known is None or stamp < known:
-        united[text] = stamp
-        if len(united) > MAX_VALUES:
-            del united[max(united)]
+def _add_to_union(union: dict[str, Stamp], text: str, stamp: Stamp) -> None:
+    current = union.get(text)
+    if current is None or stamp < current:
+        union[text] = stamp
+        if len(union) > MAX_VALUES:
+            del union[max(union)]
 
 
-def _join_counted(counted: dict[str, list[Any]], other: Mapping[str, list[Any]]) -> None:
-    for key, record in other.items():
-        known = counted.get(key)
-        if known is None or known[:2] < record[:2]:
-            counted[key] = record
+def _join_counts(counts: dict[str, list[Any]], other: Mapping[str, list[Any]]) -> None:
+    for identity, record in other.items():
+        current = counts.get(identity)
+        if current is None or current[:2] < record[:2]:
+            counts[identity] = record
 
 
-def trim(cells: Cells, most_identities: int) -> bool:
-    """Keep the counts of those identities that come first, and tell whether there were more."""
-    trimmed = [keep_first(cell, most_identities) for name, cell in cells.items() if name.startswith(COUNTED)]
-    return any(trimmed)
+def trim(registers: Registers, max_identities: int) -> bool:
+    """Keep the counts of the smallest identity keys, and tell whether any were dropped."""
+    dropped = [
+        keep_smallest(register, max_identities) for name, register in registers.items() if name.startswith(COUNTED)
+    ]
+    return any(dropped)
 
 
-def keep_first(known: dict[str, Any], most: int) -> bool:
-    """Keep what comes first in the order of keys, and tell whether there was more.
+def keep_smallest(entries: dict[str, Any], limit: int) -> bool:
+    """Keep the entries with the smallest keys, and tell whether any were dropped.
 
-    What is left is the same however often, and wherever on the way, it is done.
+    The result does not depend on how often, or at which step, this is done.
     """
-    too_many = len(known) - most
-    if too_many == 1:
-        del known[max(known)]
-    elif too_many > 1:
-        for key in sorted(known)[most:]:
-            del known[key]
-    return too_many > 0
+    excess = len(entries) - limit
+    if excess == 1:
+        del entries[max(entries)]
+    elif excess > 1:
+        for key in sorted(entries)[limit:]:
+            del entries[key]
+    return excess > 0
 
 
-def own(cells: Cells, key: str) -> Cells:
-    """Return what the identity `key` itself has counted: all that its node keeps when the profile moves."""
-    counted = ((name, cell.get(key)) for name, cell in cells.items() if name.startswith(COUNTED))
-    return {name: {key: record} for name, record in counted if record is not None}
+def own_counts(registers: Registers, identity: str) -> Registers:
+    """Return the counts of `identity` itself: all that its node keeps when the profile moves to another node."""
+    counts = ((name, register.get(identity)) for name, register in registers.items() if name.startswith(COUNTED))
+    return {name: {identity: record} for name, record in counts if record is not None}
 
 
-def after(cells: Cells, moment: int) -> Cells:
-    """Return what is left of cells when all that messages said up to `moment` is forgotten."""
-    left: Cells = {}
-    for name, cell in cells.items():
+def after(registers: Registers, at: int) -> Registers:
+    """Return the registers without all that comes from messages up to an instant."""
+    remaining: Registers = {}
+    for name, register in registers.items():
         if name.startswith(COUNTED):
-            kept: Any = {key: record for key, record in cell.items() if record[0] >= moment}
+            kept: Any = {identity: record for identity, record in register.items() if record[0] >= at}
         elif name.startswith("union:"):
-            kept = {text: stamp for text, stamp in cell.items() if stamp[0] > moment}
+            kept = {text: stamp for text, stamp in register.items() if stamp[0] > at}
         else:
-            kept = cell if cell[0] > moment else None
+            kept = register if register[0] > at else None
         if kept:
-            left[name] = kept
-    return left
+            remaining[name] = kept
+    return remaining
 
 
-def order(value: Any) -> tuple[int, Any]:
-    """Return what values of any kind are compared by: numbers, then texts, then all else by its JSON."""
-    kind = type(value)  # exactly: a boolean is no number
+def sort_key(value: Any) -> tuple[int, Any]:
+    """Return the key that orders values of any type: numbers, then texts, then the rest by JSON."""
+    kind = type(value)  # exactly: a boolean is not a number here
     if kind is int or kind is float:
         return 0, value
-    return (1, value) if kind is str else (2, text_of(value))
+    return (1, value) if kind is str else (2, canonical_json(value))
 
 
-def text_of(value: Any) -> str:
-    """Return the one JSON text of a value."""
+def canonical_json(value: Any) -> str:
+    """Return the JSON of a value that is the same for equal values."""
     return _ENCODER.encode(value)
 
 
-def value_of(name: str, cell: Any) -> tuple[Any, Stamp]:
-    """Return what a cell says to people: the attribute's value, and the stamp of the message behind it."""
+def value_of(name: str, register: Any) -> tuple[Any, Stamp]:
+    """Return the attribute's value, and the stamp of the message that decided it."""
     merge, _, _ = name.partition(":")
     if merge == "union":
-        return [json.loads(text) for text in sorted(cell)], max(cell.values())
+        return [json.loads(text) for text in sorted(register)], max(register.values())
     if merge == "count":
-        return sum(record[1] for record in cell.values()), max(record[3:] for record in cell.values())
+        return sum(record[1] for record in register.values()), max(record[3:] for record in register.values())
     if merge == "sum":
-        return _units(sum(int(record[2]) for record in cell.values())), max(record[3:] for record in cell.values())
-    return cell[3], cell[:3]
+        total = sum(int(record[2]) for record in register.values())
+        return _units(total), max(record[3:] for record in register.values())
+    return register[3], register[:3]
 
 
 def _units(millionths: int) -> int | float:

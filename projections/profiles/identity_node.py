@@ -1,190 +1,190 @@
-"""One identity key of the union-find: it holds a profile (a root), or names a smaller key that does (moved).
+"""One identity key of the union-find: a root, which holds a profile, or moved, which points to a smaller key.
 
-A link is handled where the larger of its two keys lives, and every step only lowers a pointer: so it ends, a repeat
-changes nothing, and the root of a finished set is its smallest key, whatever the order of arrival. What a node tells
-other nodes is a join or a link again, or a shorter way for what had to be sent on. Nodes are changed in place, for
-speed: whoever decoded one owns it.
+A link is applied at the larger of its two keys, and every step only lowers a pointer: so propagation ends, a repeat
+changes nothing, and the root of a finished set is its smallest key, whatever the order of arrival. A node sends joins
+and links to other nodes, and shortcuts for what had to be forwarded. Nodes are changed in place, for speed: the code
+that decoded a node owns it.
 """
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from projections.profiles import crdt as merge
-from projections.profiles.crdt import FOLDS, Cells, Counter, Fold, Stamp
+from projections.profiles import crdt
+from projections.profiles.crdt import MERGE_FUNCTIONS, CounterKey, MergeFunction, Registers, Stamp
 
 Edges = dict[str, Stamp]  # `larger\0smaller` → stamp of the first message that named both
-BETWEEN: Final = "\0"  # no key has it
-REMEMBERED_LINKS: Final = 1_000  # of a moved node; what is not remembered is only told again
+EDGE_SEPARATOR: Final = "\0"  # occurs in no key
+MAX_REMEMBERED_LINKS: Final = 1_000  # of a moved node; other links are only sent again when they are repeated
 
 
 class Node:
-    """What is known under one identity key.
+    """The state of one identity key.
 
-    `forgotten` is a moment in microseconds, and no message up to it counts (0: all do); `together` are all the keys of
-    the person who was forgotten then.
+    Messages up to `forgotten` (microseconds; 0: none) do not count. `forgotten_keys` are all the keys of the person who
+    was forgotten then.
     """
 
-    __slots__ = ("cells", "edges", "forgotten", "key", "parent", "together")
+    __slots__ = ("edges", "forgotten", "forgotten_keys", "key", "parent", "registers")
 
-    def __init__(  # as it is stored
+    def __init__(  # in the order of the stored list
         self,
         key: str,
         parent: str = "",
-        cells: Cells | None = None,
+        registers: Registers | None = None,
         edges: Edges | None = None,
         forgotten: int = 0,
-        together: Sequence[str] = (),
+        forgotten_keys: Sequence[str] = (),
     ) -> None:
         self.key = key
         self.parent = parent
-        self.cells: Cells = {} if cells is None else cells
+        self.registers: Registers = {} if registers is None else registers
         self.edges: Edges = {} if edges is None else edges
         self.forgotten = forgotten
-        self.together = together
+        self.forgotten_keys = forgotten_keys
 
     def identities(self) -> list[str]:
         """Return the keys of the profile, best first."""
-        return sorted({self.key, *(key for edge in self.edges for key in edge.split(BETWEEN))})
+        return sorted({self.key, *(key for edge in self.edges for key in edge.split(EDGE_SEPARATOR))})
 
 
-Sender = tuple[str, int]  # the key of the node that a state comes from, and up to when that node had forgotten
+Sender = tuple[str, int]  # the key of the node that sent a state, and its `forgotten` at that time
 
 
 class Outbox:
-    """What nodes have to tell others, joined for each of them."""
+    """Messages from nodes to other nodes, joined by target."""
 
-    def __init__(self, most_identities: int) -> None:
-        self.most_identities = most_identities
-        self.joins: dict[tuple[str, Sender], tuple[Cells, Edges]] = {}
-        self.links: set[tuple[str, str, Sender]] = set()  # larger key, smaller key, whose pointer says so
-        self.shortcuts: dict[Sender, str] = {}  # where what a node had sent was sent on to
-        self.overfull: set[str] = set()  # keys of profiles with more identities than are kept
+    def __init__(self, max_identities: int) -> None:
+        self.max_identities = max_identities
+        self.joins: dict[tuple[str, Sender], tuple[Registers, Edges]] = {}
+        self.links: set[tuple[str, str, Sender]] = set()  # larger key, smaller key, the node whose pointer implies it
+        self.shortcuts: dict[Sender, str] = {}  # where the state of a sender was forwarded to
+        self.over_limit: set[str] = set()  # keys of profiles with more identities than are kept
 
     def __bool__(self) -> bool:
         return bool(self.joins or self.links or self.shortcuts)
 
-    def join(self, target: str, sender: Sender, cells: Cells, edges: Edges) -> None:
-        """Have `target` join what is given; it is taken over."""
-        known = self.joins.get((target, sender))
-        if known is None:
-            self.joins[target, sender] = (cells, edges)
+    def join(self, target: str, sender: Sender, registers: Registers, edges: Edges) -> None:
+        """Send a state to `target`, which joins it; the outbox owns it from now on."""
+        queued = self.joins.get((target, sender))
+        if queued is None:
+            self.joins[target, sender] = (registers, edges)
         else:
-            merge.join(known[0], cells)
-            join_edges(known[1], edges)
+            crdt.join(queued[0], registers)
+            join_edges(queued[1], edges)
 
     def link(self, one: str, other: str, sender: Sender) -> None:
-        """Have two keys linked, at the larger of them."""
+        """Send a link of two keys to the larger of them."""
         if one != other:
             self.links.add((max(one, other), min(one, other), sender))
 
     def shortcut(self, sender: Sender, smaller: str) -> None:
-        """Have the node that something came from point further from now on."""
+        """Tell the original sender of a state to point to a smaller key."""
         self.shortcuts[sender] = min(smaller, self.shortcuts.get(sender, smaller))
 
 
-Plan = Sequence[tuple[str, Fold | None]]  # column by column; None for `latest`, which is done in line
+Plan = Sequence[tuple[str, MergeFunction | None]]  # by column; None for `latest`, which is inlined
 
 
 def plan_of(columns: Sequence[str]) -> Plan:
-    """Return how the values of a row with these columns are folded."""
-    return [(name, None if name.startswith("latest:") else FOLDS[name.partition(":")[0]]) for name in columns]
+    """Return the merge function of each column."""
+    return [(name, None if name.startswith("latest:") else MERGE_FUNCTIONS[name.partition(":")[0]]) for name in columns]
 
 
-def fold(  # called for every message: packing arguments would cost more than the rest
-    cells: Cells, counter: Counter, plan: Plan, values: Sequence[Any], at: int, batch: str, index: int
+def fold(  # called for every message: packing the arguments would cost more than the rest
+    registers: Registers, counter: CounterKey, plan: Plan, values: Sequence[Any], at: int, batch: str, index: int
 ) -> None:
-    """Take over the values of one message; None says nothing."""
+    """Merge the values of one message; None means no value."""
     for (name, function), value in zip(plan, values, strict=True):
         if value is None:
             continue
         if function is not None:
-            function(cells, name, counter, value, at, batch, index)
+            function(registers, name, counter, value, at, batch, index)
             continue
-        known = cells.get(name)
-        if known is None or known[0] < at:
-            cells[name] = [at, batch, index, value]
-        elif known[0] == at:
-            merge.latest(cells, name, counter, value, at, batch, index)
+        current = registers.get(name)
+        if current is None or current[0] < at:
+            registers[name] = [at, batch, index, value]
+        elif current[0] == at:
+            crdt.latest(registers, name, counter, value, at, batch, index)
 
 
 def link(node: Node, smaller: str, edge: Stamp, outbox: Outbox) -> None:
-    """Link a node to a smaller key, as a message names both. What was told before is not told again."""
-    name = f"{node.key}{BETWEEN}{smaller}"
-    known = node.edges.get(name)
-    if not (edge[0] <= node.forgotten and node.forgotten) and (known is None or edge < known):
+    """Link a node to a smaller key, as a message names both. A link that was sent before is not sent again."""
+    name = f"{node.key}{EDGE_SEPARATOR}{smaller}"
+    current = node.edges.get(name)
+    if not (edge[0] <= node.forgotten and node.forgotten) and (current is None or edge < current):
         _point(node, smaller, {name: edge}, outbox)
 
 
 def follow(node: Node, smaller: str, sender: Sender, outbox: Outbox) -> None:
-    """Link a node to a smaller key, as it follows from what another node points to."""
-    if not _outdated(node, sender):
+    """Link a node to a smaller key, as another node's pointer implies."""
+    if not _is_outdated(node, sender):
         _point(node, smaller, {}, outbox)
 
 
 def _point(node: Node, smaller: str, edge: Edges, outbox: Outbox) -> None:
-    me = (node.key, node.forgotten)
+    sender = (node.key, node.forgotten)
     if not node.parent:
         join_edges(node.edges, edge)
         trim(node, outbox)
-        outbox.join(smaller, me, node.cells, node.edges)
-        node.parent, node.edges, node.cells = smaller, dict(edge), merge.own(node.cells, node.key)
+        outbox.join(smaller, sender, node.registers, node.edges)
+        node.parent, node.edges, node.registers = smaller, dict(edge), crdt.own_counts(node.registers, node.key)
         return
     if edge:
-        if len(node.edges) < REMEMBERED_LINKS:
+        if len(node.edges) < MAX_REMEMBERED_LINKS:
             node.edges |= edge
-        outbox.join(node.parent, me, {}, edge)
+        outbox.join(node.parent, sender, {}, edge)
     if node.parent != smaller:
-        outbox.link(node.parent, smaller, me)
+        outbox.link(node.parent, smaller, sender)
         node.parent = min(node.parent, smaller)
 
 
 def shorten(node: Node, smaller: str, had_forgotten: int) -> None:
-    """Point further. It follows from what other nodes point to, so nobody has to hear of it; nor is it ever needed.
+    """Point to a smaller key. Other nodes' pointers imply it, so it is not sent on, and losing it does no harm.
 
-    Without it, a state that was sent along a chain of nodes would take as many steps as the chain is long.
+    Without it, a state that is sent along a chain of nodes would take as many steps as the chain is long.
     """
     if smaller < node.parent and node.forgotten == had_forgotten:
         node.parent = smaller
 
 
-def _outdated(node: Node, sender: Sender) -> bool:
-    """Whether a node sent this before it knew that the person whom both belonged to was forgotten."""
+def _is_outdated(node: Node, sender: Sender) -> bool:
+    """Tell whether a node sent this before it received that the person, to whom both keys belonged, was forgotten."""
     key, had_forgotten = sender
-    return had_forgotten < node.forgotten and key in node.together
+    return had_forgotten < node.forgotten and key in node.forgotten_keys
 
 
-def join(node: Node, sender: Sender, cells: Cells, edges: Edges, outbox: Outbox) -> None:
-    """Take over a state that was sent to a node, or send it on to where the profile is. Of many, `trim` comes last."""
-    if _outdated(node, sender):
-        cells = merge.after(cells, node.forgotten)
+def join(node: Node, sender: Sender, registers: Registers, edges: Edges, outbox: Outbox) -> None:
+    """Merge a state into a root, or forward it to where the profile is. After several joins, call `trim` once."""
+    if _is_outdated(node, sender):
+        registers = crdt.after(registers, node.forgotten)
         edges = {edge: stamp for edge, stamp in edges.items() if stamp[0] > node.forgotten}
     if not node.parent:
-        merge.join(node.cells, cells)
+        crdt.join(node.registers, registers)
         join_edges(node.edges, edges)
-    elif cells or edges:
-        outbox.join(node.parent, sender, cells, edges)
+    elif registers or edges:
+        outbox.join(node.parent, sender, registers, edges)
         outbox.shortcut(sender, node.parent)
 
 
 def trim(node: Node, outbox: Outbox) -> None:
-    """Keep of too many identities of a profile those that come first, and note that there were more."""
+    """Keep the first of too many identities of a profile, and note that there were more."""
     if node.parent:
         return
-    too_many_edges = merge.keep_first(node.edges, outbox.most_identities)
-    if merge.trim(node.cells, outbox.most_identities) or too_many_edges:
-        outbox.overfull.add(node.key)
+    too_many_edges = crdt.keep_smallest(node.edges, outbox.max_identities)
+    if crdt.trim(node.registers, outbox.max_identities) or too_many_edges:
+        outbox.over_limit.add(node.key)
 
 
-def forget(node: Node, moment: int, together: Sequence[str]) -> None:
-    """Forget all that messages said up to `moment`; what they say later is that of a new person."""
-    if moment > node.forgotten:
-        node.forgotten, node.together, node.parent, node.edges = moment, together, "", {}
-        node.cells = merge.after(node.cells, moment)
+def forget(node: Node, at: int, keys: Sequence[str]) -> None:
+    """Remove all that comes from messages up to `at`; later messages are about a new person."""
+    if at > node.forgotten:
+        node.forgotten, node.forgotten_keys, node.parent, node.edges = at, keys, "", {}
+        node.registers = crdt.after(node.registers, at)
 
 
 def join_edges(edges: Edges, other: Edges) -> None:
-    """Keep of every edge the first message."""
+    """Keep the first message of every edge."""
     for edge, stamp in other.items():
-        known = edges.get(edge)
-        if known is None or stamp < known:
+        current = edges.get(edge)
+        if current is None or stamp < current:
             edges[edge] = stamp

@@ -1,4 +1,4 @@
-"""What messages would do to profiles, tried on copies of the nodes that they name. No profile hears of it."""
+"""The effect that messages would have on profiles, computed on copies of the nodes; no profile changes."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -7,14 +7,14 @@ from typing import Any
 
 from projections.profiles.identity_node import Node, Outbox
 from projections.profiles.profile_view import profile_of
-from projections.profiles.updates import AT, KEY, MappedMessages, apply_mapped, apply_told, told_by
+from projections.profiles.updates import AT, KEY, MappedMessages, apply_mapped, apply_messages, by_partition
 
 Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class AttributeImpact:
-    """In how many profiles an attribute would get its first value, and in how many another one."""
+    """The number of profiles in which an attribute would get its first value, and in which another value."""
 
     filled: int
     replaced: int
@@ -22,9 +22,9 @@ class AttributeImpact:
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """How many profiles would be new, changed or as they are; `joined` of those changed would be made of several.
+    """The number of profiles that would be new, changed or unchanged; `joined` of the changed ones merge several.
 
-    `older` are messages about a time before the newest that is known of their profile.
+    `older` is the number of messages that are older than the newest message of their profile.
     """
 
     added: int
@@ -36,50 +36,49 @@ class Impact:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _ProfileState:
     identities: tuple[str, ...]
     values: Values
     newest: int
 
 
-def foresee(mapped: MappedMessages, nodes: dict[str, Node], most_identities: int) -> Impact:
-    """Return what becomes of profiles. `nodes` has all that are known of the keys named, and those they point to.
+def impact_of(mapped: MappedMessages, nodes: dict[str, Node], max_identities: int) -> Impact:
+    """Return the impact of messages. `nodes` has the existing nodes of the keys in them, and those they point to.
 
-    Nodes are changed, and those that are missing are made.
+    Nodes are changed in place, and missing ones are added.
     """
-    named = {*mapped.spoken_to(), *(smaller for _, smaller, *_ in mapped.links)}
-    for key in named:
-        nodes.setdefault(key, Node(key))
-    roots = {key: _root(nodes, key) for key in named}
-    before = {root.key: _known(root) for root in roots.values() if _says_something(root)}
-    before_of = {key: root.key for key, root in roots.items() if root.key in before}
+    keys = {*mapped.target_keys(), *(smaller for _, smaller, *_ in mapped.links)}
+    _add_missing(nodes, keys)
+    roots = {key: _root(nodes, key) for key in keys}
+    before = {root.key: _state_of(root) for root in roots.values() if _has_profile(root)}
+    root_before = {key: root.key for key, root in roots.items() if root.key in before}
     older = sum(
-        row[AT] < before[before_of[row[KEY]]].newest
+        row[AT] < before[root_before[row[KEY]]].newest
         for group in mapped.groups
         for row in group.rows
-        if row[KEY] in before_of
+        if row[KEY] in root_before
     )
-    settle(mapped, nodes, most_identities)
-    made_of: dict[str, set[str]] = defaultdict(set)
-    for key in named:
-        made_of[_root(nodes, key).key] |= {before_of[key]} if key in before_of else set()
-    after = [nodes[key] for key in sorted(made_of) if _says_something(nodes[key])]
-    return _counted([(_known(root), [before[each] for each in sorted(made_of[root.key])]) for root in after], older)
+    settle(mapped, nodes, max_identities)
+    sources: dict[str, set[str]] = defaultdict(set)  # by root: the roots that were merged into it
+    for key in keys:
+        sources[_root(nodes, key).key] |= {root_before[key]} if key in root_before else set()
+    after = [nodes[key] for key in sorted(sources) if _has_profile(nodes[key])]
+    return _counted([(_state_of(root), [before[key] for key in sorted(sources[root.key])]) for root in after], older)
 
 
-def settle(mapped: MappedMessages, nodes: dict[str, Node], most_identities: int) -> None:
-    """Apply what messages say, and then all that nodes tell each other because of it, until nothing is left to tell."""
-    outbox = Outbox(most_identities)
-    _make_missing(nodes, mapped.spoken_to())
+def settle(mapped: MappedMessages, nodes: dict[str, Node], max_identities: int) -> None:
+    """Apply messages, and then the messages that nodes send each other, until none is left."""
+    outbox = Outbox(max_identities)
+    _add_missing(nodes, mapped.target_keys())
     apply_mapped(mapped, nodes, outbox)
     while outbox:
-        told = told_by(outbox, 1)[0]
-        _make_missing(nodes, told.spoken_to())
-        outbox = Outbox(most_identities)
-        apply_told(told, nodes, outbox)
+        messages = by_partition(outbox, 1)[0]
+        _add_missing(nodes, messages.target_keys())
+        outbox = Outbox(max_identities)
+        apply_messages(messages, nodes, outbox)
 
 
-def _make_missing(nodes: dict[str, Node], keys: Iterable[str]) -> None:
+def _add_missing(nodes: dict[str, Node], keys: Iterable[str]) -> None:
     for key in keys:
         nodes.setdefault(key, Node(key))
 
@@ -91,28 +90,30 @@ def _root(nodes: Mapping[str, Node], key: str) -> Node:
     return node
 
 
-def _says_something(root: Node) -> bool:
-    return bool(root.cells or root.edges)
+def _has_profile(root: Node) -> bool:
+    return bool(root.registers or root.edges)
 
 
-def _known(root: Node) -> _Known:
-    profile = profile_of(root.key, root.cells, root.edges)
-    times = [*(each.evidence.at for each in profile.attributes), *(each.evidence.at for each in profile.links)]
-    return _Known(profile.identities, {each.name: each.value for each in profile.attributes}, max(times))
+def _state_of(root: Node) -> _ProfileState:
+    profile = profile_of(root.key, root.registers, root.edges)
+    attributes = profile.attributes
+    times = [*(attribute.evidence.at for attribute in attributes), *(link.evidence.at for link in profile.links)]
+    return _ProfileState(profile.identities, {attribute.name: attribute.value for attribute in attributes}, max(times))
 
 
-def _counted(pairs: Iterable[tuple[_Known, list[_Known]]], older: int) -> Impact:
+def _counted(profiles: Iterable[tuple[_ProfileState, list[_ProfileState]]], older: int) -> Impact:
+    """Count profiles, each given as its new state and the states that were merged into it."""
     added = changed = joined = unchanged = 0
     attributes: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for after, parts in pairs:
-        known = parts[0].values if parts else {}
+    for after, sources in profiles:
+        values = sources[0].values if sources else {}
         for name, value in after.values.items():
-            if value != known.get(name):
-                attributes[name][name in known] += 1
-        same = len(parts) == 1 and (after.values, after.identities) == (parts[0].values, parts[0].identities)
-        added += not parts
-        joined += len(parts) > 1
-        unchanged += same
-        changed += bool(parts) and not same
-    filled = {name: AttributeImpact(*attributes[name]) for name in sorted(attributes)}
-    return Impact(added, changed, joined, unchanged, filled, older)
+            if value != values.get(name):
+                attributes[name][name in values] += 1
+        is_same = len(sources) == 1 and (after.values, after.identities) == (values, sources[0].identities)
+        added += not sources
+        joined += len(sources) > 1
+        unchanged += is_same
+        changed += bool(sources) and not is_same
+    impacts = {name: AttributeImpact(*attributes[name]) for name in sorted(attributes)}
+    return Impact(added, changed, joined, unchanged, impacts, older)

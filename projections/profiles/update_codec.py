@@ -1,4 +1,4 @@
-"""The payloads of `updates.*` as JSON, and what is none."""
+"""The payloads of `updates.*` as JSON, with a check of their shape."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,70 +9,73 @@ from projections.profiles.updates import VALUES, Group, MappedMessages, NodeMess
 
 
 class MalformedUpdateError(ValueError):
-    """The payload of an update is nothing that lanes or nodes say. What its values are isn't looked at."""
+    """The payload does not have the shape that lanes and nodes write. Its values are not checked."""
 
 
 def encode_mapped(mapped: MappedMessages) -> bytes:
     """Return the payload of a `MappedBatch`."""
-    groups = [[each.stream, each.columns, each.offset, each.batches, each.rows, each.counted] for each in mapped.groups]
+    groups = [
+        [group.stream, group.columns, group.offset, group.batches, group.rows, group.counted] for group in mapped.groups
+    ]
     return orjson.dumps([groups, mapped.links])
 
 
 def decode_mapped(payload: bytes) -> MappedMessages:
-    """Return what the payload of a `MappedBatch` says.
+    """Return the messages in the payload of a `MappedBatch`.
 
     Raises:
-        MalformedUpdateError: it says nothing.
+        MalformedUpdateError: it has another shape.
 
     """
     try:
         groups, links = orjson.loads(payload)
-        mapped = MappedMessages([Group(each[0], tuple(each[1]), *each[2:]) for each in groups], links)
-        groups_are = all(
-            _have(len(each.columns) + VALUES, each.rows) and _are(each.counted, str, int, int) for each in mapped.groups
+        mapped = MappedMessages([Group(group[0], tuple(group[1]), *group[2:]) for group in groups], links)
+        is_valid = _have_types(links, str, str, int, str, int) and all(
+            _have_width(len(group.columns) + VALUES, group.rows) and _have_types(group.counted, str, int, int)
+            for group in mapped.groups
         )
-        whole = groups_are and _are(links, str, str, int, str, int)
     except (ValueError, TypeError, LookupError) as error:
         raise MalformedUpdateError(str(error)) from error
-    if not whole:
-        raise MalformedUpdateError("rows or links are not as long as they have to be")
+    if not is_valid:
+        raise MalformedUpdateError("rows or links have the wrong length or type")
     return mapped
 
 
-def encode_told(told: NodeMessages) -> bytes:
+def encode_messages(messages: NodeMessages) -> bytes:
     """Return the payload of a `NodeBatch`."""
-    return orjson.dumps([told.joins, told.links, told.forget, told.shortcuts])
+    return orjson.dumps([messages.joins, messages.links, messages.forget, messages.shortcuts])
 
 
-def decode_told(payload: bytes) -> NodeMessages:
-    """Return what the payload of a `NodeBatch` says.
+def decode_messages(payload: bytes) -> NodeMessages:
+    """Return the messages in the payload of a `NodeBatch`.
 
     Raises:
-        MalformedUpdateError: it says nothing.
+        MalformedUpdateError: it has another shape.
 
     """
     try:
-        told = NodeMessages(*orjson.loads(payload))
-        whole = (
-            _are(told.joins, str, list, dict, dict)
-            and _are(told.links, str, str, list)
-            and _are([sender for _, sender, *_ in told.joins] + [sender for *_, sender in told.links], str, int)
-            and _are(told.forget, str, int, list)
-            and _are(told.shortcuts, str, str, int)
+        messages = NodeMessages(*orjson.loads(payload))
+        senders = [sender for _, sender, *_ in messages.joins] + [sender for *_, sender in messages.links]
+        is_valid = (
+            _have_types(messages.joins, str, list, dict, dict)
+            and _have_types(messages.links, str, str, list)
+            and _have_types(senders, str, int)
+            and _have_types(messages.forget, str, int, list)
+            and _have_types(messages.shortcuts, str, str, int)
         )
     except (ValueError, TypeError) as error:
         raise MalformedUpdateError(str(error)) from error
-    if not whole:
-        raise MalformedUpdateError("what is told is not as long as it has to be")
-    return told
+    if not is_valid:
+        raise MalformedUpdateError("messages of nodes have the wrong length or type")
+    return messages
 
 
-def _have(width: int, rows: Iterable[Sequence[Any]]) -> bool:
-    """Tell whether all rows are that long, and begin with a key: there are many of them."""
+def _have_width(width: int, rows: Iterable[Sequence[Any]]) -> bool:
+    """Tell whether all rows have this length and start with a key. Types are not checked: rows are many."""
     return all(type(row) is list and len(row) == width and type(row[0]) is str for row in rows)
 
 
-def _are(rows: Iterable[Sequence[Any]], *types: type) -> bool:
-    """Tell whether the values of all rows are of these types."""
+def _have_types(rows: Iterable[Sequence[Any]], *types: type) -> bool:
+    """Tell whether the values of all rows have these types."""
     wanted = list(types)
-    return all(type(row) is list and [type(each) for each in row] == wanted for row in rows)
+    return all(type(row) is list and [type(value) for value in row] == wanted for row in rows)

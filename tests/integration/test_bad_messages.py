@@ -309,8 +309,8 @@ async def test_a_profile_with_more_behind_it_than_can_be_held_is_not_explained(
             await definitions.caught_up()
             async with ProfilesClient(store.plane, running.settings.partitions) as asking:
                 with pytest.raises(HistoryTooLargeError, match="bytes of messages"):
-                    await ProfileHistory(KafkaCluster(running.broker.bootstrap_servers), rules).behind(
-                        await asking.look(), ["00:email:heavy@x"]
+                    await ProfileHistory(KafkaCluster(running.broker.bootstrap_servers), rules).source_messages(
+                        await asking.reader(), ["00:email:heavy@x"]
                     )
         finally:
             await definitions.stop()

@@ -65,10 +65,10 @@ async def attributes(running: Service, keys: list[str]) -> dict[str, dict[str, A
     try:
         async with ProfilesClient(store.plane, running.settings.partitions) as asking:
             for start in range(0, len(keys), 500):
-                for node in await (await asking.look()).nodes(keys[start : start + 500]):
+                for node in await (await asking.reader()).nodes(keys[start : start + 500]):
                     if node is not None:
                         assert not node.parent
-                        shown = profile_of(node.key, node.cells, node.edges)
+                        shown = profile_of(node.key, node.registers, node.edges)
                         found[node.key] = {each.name: each.value for each in shown.attributes}
     finally:
         await store.close()

@@ -8,18 +8,18 @@ from typing import Any
 from projections.profiles.crdt import MILLIONTHS, value_of
 from projections.profiles.identity_node import Node, Outbox
 from projections.profiles.partitioning import partition_of_key
-from projections.profiles.update_codec import decode_mapped, decode_told, encode_mapped, encode_told
+from projections.profiles.update_codec import decode_mapped, decode_messages, encode_mapped, encode_messages
 from projections.profiles.updates import (
     Group,
     MappedMessages,
     NodeMessages,
     apply_mapped,
-    apply_told,
+    apply_messages,
+    by_partition,
     canonical,
     decode_node,
+    drop_counted,
     encode_node,
-    take_new,
-    told_by,
 )
 
 COLUMNS = ("latest:city", "first:source", "min:low", "max:high", "union:tags", "count:messages", "sum:spent")
@@ -59,7 +59,7 @@ def some_messages(chance: random.Random, count: int, keys: int) -> list[Message]
 
 
 def expected(messages: list[Message]) -> dict[str, dict[str, Any]]:
-    """Each profile by its best key, by sorting the messages: knows nothing of cells, links and partitions."""
+    """Each profile by its best key, by sorting the messages: knows nothing of registers, links and partitions."""
     group: dict[str, set[str]] = {}
     for message in messages:
         together = set(message.keys).union(*(group.get(key, {key}) for key in message.keys))
@@ -89,7 +89,7 @@ class World:
 
     chance: random.Random
     partitions: int = 3
-    most_identities: int = 1_000
+    max_identities: int = 1_000
     nodes: dict[str, Node] = field(default_factory=dict)
     on_the_way: list[tuple[int, bytes, bytes]] = field(default_factory=list)  # partition, mapped or told
     counted: dict[int, dict[str, list[list[int]]]] = field(default_factory=lambda: defaultdict(dict))
@@ -111,7 +111,7 @@ class World:
     def forget(self, keys: list[str], moment: int) -> None:
         """Forget a person, each of whose identities is told."""
         for key in keys:
-            self.on_the_way.append((self._home(key), b"", encode_told(NodeMessages(forget=[(key, moment, keys)]))))
+            self.on_the_way.append((self._home(key), b"", encode_messages(NodeMessages(forget=[(key, moment, keys)]))))
 
     def settle(self) -> None:
         """Deliver everything, some of it twice."""
@@ -122,7 +122,9 @@ class World:
                 self._deliver(*packet)
 
     def profiles(self) -> dict[str, dict[str, Any]]:
-        return {key: shown(node) for key, node in self.nodes.items() if not node.parent and (node.cells or node.edges)}
+        return {
+            key: shown(node) for key, node in self.nodes.items() if not node.parent and (node.registers or node.edges)
+        }
 
     def bytes_of(self) -> dict[str, bytes]:
         return {key: canonical(self.nodes[key]) for key in self.profiles()}
@@ -131,27 +133,27 @@ class World:
         return partition_of_key(key, self.partitions)
 
     def _deliver(self, partition: int, mapped: bytes, told: bytes) -> None:
-        outbox = Outbox(self.most_identities)
+        outbox = Outbox(self.max_identities)
         if mapped:
             said = decode_mapped(mapped)
             for group in said.groups:
-                take_new(group, self.counted[partition])
+                drop_counted(group, self.counted[partition])
             self._load(said)
             apply_mapped(said, self.nodes, outbox)
         else:
-            heard = decode_told(told)
+            heard = decode_messages(told)
             self._load(heard)
-            apply_told(heard, self.nodes, outbox)
-        for where, each in told_by(outbox, self.partitions).items():
-            self.on_the_way.append((where, b"", encode_told(each)))
+            apply_messages(heard, self.nodes, outbox)
+        for where, each in by_partition(outbox, self.partitions).items():
+            self.on_the_way.append((where, b"", encode_messages(each)))
 
     def _load(self, said: MappedMessages | NodeMessages) -> None:
         """Have the nodes as a store gives them: each time anew from bytes."""
-        for key in set(said.spoken_to()):
+        for key in set(said.target_keys()):
             known = self.nodes.get(key)
             self.nodes[key] = decode_node(key, None if known is None else encode_node(known))
 
 
 def shown(node: Node) -> dict[str, Any]:
-    values = {name.partition(":")[2]: value_of(name, cell)[0] for name, cell in node.cells.items()}
+    values = {name.partition(":")[2]: value_of(name, register)[0] for name, register in node.registers.items()}
     return {"identities": node.identities(), **values}

@@ -11,9 +11,9 @@ from tests.laws.profile_world import Message, World, expected, some_messages
 ORDERS = int(os.environ.get("ENTREPOT_ORDERS", "500"))
 
 
-def any_way(messages: list[Message], chance: random.Random, most_identities: int = 1_000) -> World:
+def any_way(messages: list[Message], chance: random.Random, max_identities: int = 1_000) -> World:
     """Hear of the messages in any order, in packets of any size, some of them more than once."""
-    world = World(chance, chance.choice((1, 3, 4)), most_identities)
+    world = World(chance, chance.choice((1, 3, 4)), max_identities)
     sent = [*messages, *chance.sample(messages, len(messages) // 3)]
     chance.shuffle(sent)
     while sent:
@@ -66,7 +66,7 @@ def test_a_profile_of_too_many_identities_stays_bounded_and_the_same_in_every_or
             Message("b", n, 1, ("00:shared:x", f"01:cookie:{n:05d}"), (None, None, None, None, None, 1, None))
             for n in range(60)
         ]
-        worlds = [World(chance, most_identities=7) for _ in range(2)]
+        worlds = [World(chance, max_identities=7) for _ in range(2)]
         for world in worlds:
             chance.shuffle(messages)
             world.send(messages[:30])

@@ -81,7 +81,7 @@ async def plan_backfill(call: RequestContext[PlanQuery, None]) -> web.Response:
     profiles: Impact | None = None
     if found.times:
         try:
-            profiles = await foreseen(await call.api.profiles_client.look(), found, book.identity.max_identities)
+            profiles = await foreseen(await call.api.profiles_client.reader(), found, book.identity.max_identities)
         except PartitionUnavailable:
             unreachable = True
     total = call.query.messages or (sample.tally.accepted if sample else 0)

@@ -13,7 +13,7 @@ from connectors.providers.collect import Config, read_upload
 from projections.definitions.compiled_rules import CompiledRules, is_forgotten
 from projections.mapping.raw_messages import UnreadableMessageError, parse
 from projections.profiles.identity_node import Node
-from projections.profiles.impact import Impact, foresee
+from projections.profiles.impact import Impact, impact_of
 from projections.profiles.updates import Group, MappedMessages
 from schemas.topics import FUTURE_BOUND_MS
 
@@ -114,7 +114,7 @@ def _counts(found: MappingTrial, book: CompiledRules, keys: tuple[str, ...], at:
     return False
 
 
-async def foreseen(look: GenerationReader, found: MappingTrial, most_identities: int) -> Impact:
+async def foreseen(look: GenerationReader, found: MappingTrial, max_identities: int) -> Impact:
     """Return what would become of the profiles that are live.
 
     Raises:
@@ -122,7 +122,7 @@ async def foreseen(look: GenerationReader, found: MappingTrial, most_identities:
 
     """
     nodes: dict[str, Node] = {}
-    wanted = sorted({*found.mapped.spoken_to(), *(each[1] for each in found.mapped.links)})
+    wanted = sorted({*found.mapped.target_keys(), *(each[1] for each in found.mapped.links)})
     asked: set[str] = set()
     while wanted:
         known: list[Any] = []
@@ -133,4 +133,4 @@ async def foreseen(look: GenerationReader, found: MappingTrial, most_identities:
         wanted = sorted({each.parent for each in known if each.parent} - asked)
     if any(each.parent and each.parent not in nodes for each in nodes.values()):
         raise PartitionUnavailable("identities are being brought together")
-    return foresee(found.mapped, nodes, most_identities)
+    return impact_of(found.mapped, nodes, max_identities)

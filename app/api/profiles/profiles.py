@@ -29,7 +29,7 @@ from projections.definitions.rules import key_hash
 from projections.profiles.identity_node import Node
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.profile_view import ranked_key, shown_key
-from projections.profiles.update_codec import encode_told
+from projections.profiles.update_codec import encode_messages
 from projections.profiles.updates import NodeMessages
 from schemas.definitions import FORGOTTEN, ForgetPerson
 from schemas.instants import micros
@@ -71,7 +71,7 @@ async def get_profile(call: RequestContext[ProfileQuery, None]) -> web.Response:
         return respond(call, profile_view(root, rules))
     behind = await _behind(call, look, root)
     then = await call.api.history.as_of(behind, key, micros(call.query.as_of), rules)
-    if not then.cells and not then.edges:
+    if not then.registers and not then.edges:
         raise not_found("profile", shown_key(key), f" as of {call.query.as_of.isoformat()}")
     return respond(call, profile_view(then, rules))
 
@@ -194,7 +194,7 @@ def _forgetting(together: Sequence[str], moment_micros: int, partitions: int) ->
     for partition, keys in by_partition.items():
         for begin in range(0, len(keys), most):
             told = NodeMessages(forget=[(key, moment_micros, together) for key in keys[begin : begin + most]])
-            word = NodeBatch(payload=encode_told(told), generation=EVERY_GENERATION)
+            word = NodeBatch(payload=encode_messages(told), generation=EVERY_GENERATION)
             yield ProducerRecord(UPDATES_REALTIME.name, encode(word), partition=partition)
 
 
@@ -215,7 +215,7 @@ async def explain_profile(call: RequestContext[Query, None]) -> web.Response:
 
 async def _look(call: RequestContext[Any, Any]) -> GenerationReader:
     client: ProfilesClient = call.api.profiles_client
-    return await client.look()
+    return await client.reader()
 
 
 def _ranked(call: RequestContext[Any, Any], look: GenerationReader) -> str:
@@ -233,7 +233,7 @@ def _ranked(call: RequestContext[Any, Any], look: GenerationReader) -> str:
 
 async def _root(look: GenerationReader, key: str) -> Node:
     root = await _person(look, key)
-    if not (root.cells or root.edges):
+    if not (root.registers or root.edges):
         raise not_found("profile", shown_key(key))
     return root
 
@@ -241,7 +241,7 @@ async def _root(look: GenerationReader, key: str) -> Node:
 async def _behind(call: RequestContext[Any, Any], look: GenerationReader, root: Node) -> Sequence[SourceMessage]:
     history: ProfileHistory = call.api.history
     try:
-        return await history.behind(look, root.identities())
+        return await history.source_messages(look, root.identities())
     except PartitionUnavailable as error:
         raise _unreachable(error) from error
     except HistoryTooLargeError as error:

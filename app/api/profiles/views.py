@@ -85,7 +85,7 @@ class ForgottenView(BaseModel):
 def profile_view(root: Node, rules: Rules) -> ProfileView:
     """Return a root as people see it; by the rules, which say what is a time."""
     times = _times(rules)
-    profile: Profile = profile_of(root.key, root.cells, root.edges)
+    profile: Profile = profile_of(root.key, root.registers, root.edges)
     return ProfileView(
         id=profile.key,
         identities=list(profile.identities),

@@ -1,7 +1,7 @@
-"""Many raw messages at once, folded column by column into what they say to each person.
+"""Folds many raw messages at once, column by column, into the registers of each person.
 
-What comes out says the same as the rows that a lane would make of them, but of every cell only the message that decides
-it is left. Values are converted by the same functions as there, once for each distinct value.
+The result equals the rows that a lane would write, except that of every register only the deciding message is left.
+Values are converted by the same functions as in a lane, once for each distinct value.
 """
 
 from collections import defaultdict
@@ -26,7 +26,7 @@ from projections.mapping.mapper import ColumnarMapping, Mapper
 from projections.mapping.raw_messages import UNREADABLE, Raw, RawRecord, open_raw
 from projections.profiles.crdt import COUNTED
 from projections.profiles.partitioning import partition_of_key
-from projections.profiles.updates import FoldedMessages, meets, note_counted
+from projections.profiles.updates import FoldedMessages, any_counted, mark_counted
 from schemas.topics import FUTURE_BOUND_MS
 
 REFERENCES: Final = np.dtype(
@@ -125,10 +125,10 @@ class _Messages:
         rows = np.flatnonzero((person >= 0) & self._in_scope(scope) & (self._stamps.at > named.forgotten(forgotten)))
         homes = [partition_of_key(key, partitions) for key in people]
         told = [(key, into[home]) for key, home in zip(people, homes, strict=True)]
-        cells = self._cells(columns)
-        if not self._fit(cells, named):
+        registers = self._registers(columns)
+        if not self._fit(registers, named):
             return False
-        self._tell(cells, Ordered.by(rows, person, self._stamps), told)
+        self._tell(registers, Ordered.by(rows, person, self._stamps), told)
         if any(len(keys) > 1 for keys in named.keys):
             self._link(named, Ordered.by(rows, named.numbers, self._stamps), into, partitions)
         self._refer(rows, person, told)
@@ -144,9 +144,9 @@ class _Messages:
         for raw, mine in zip(self._raws, found, strict=True):
             if raw.may_repeat:
                 mine.append((raw.batch, raw.first, raw.count))
-            if meets(mine, seen):
+            if any_counted(mine, seen):
                 return None
-            note_counted(mine, seen)
+            mark_counted(mine, seen)
         return found
 
     def _date(self, columns: Mapping[str, Column]) -> None:
@@ -170,7 +170,7 @@ class _Messages:
             found &= (at < scope.until) | (at >= scope.began)
         return found
 
-    def _cells(self, columns: Mapping[str, Column]) -> Sequence[tuple[str, Values]]:
+    def _registers(self, columns: Mapping[str, Column]) -> Sequence[tuple[str, Values]]:
         """Return what every message says of each attribute."""
         plain, names = self._plain, self._mapper.columns
         always = np.zeros(self._record.size, np.int64)
@@ -186,21 +186,21 @@ class _Messages:
             ),
         ]
 
-    def _fit(self, cells: Sequence[tuple[str, Values]], named: _Named) -> bool:
+    def _fit(self, registers: Sequence[tuple[str, Values]], named: _Named) -> bool:
         """Tell whether no record says more than lanes can tell, of which they would leave some out."""
         batch = max(len(each.encode()) for each in self._stamps.batches)
         keys = [sum(map(_width, each)) + len(each[1:]) * (_width(each[0]) + batch + ROW) for each in named.keys]
         size = ROW + np.array([*keys, 0], np.int64)[named.numbers]
-        for _, values in cells:
+        for _, values in registers:
             size += np.array([_width(each) for each in values.values], np.int64)[values.codes]
         most = MAX_UPDATE_BYTES - _width(self._mapper.columns) - HEADER
         return bool(np.bincount(self._record, size).max() <= most)
 
-    def _tell(self, cells: Sequence[tuple[str, Values]], every: Ordered, told: Told) -> None:
+    def _tell(self, registers: Sequence[tuple[str, Values]], every: Ordered, told: Told) -> None:
         for person in every.firsts().people.tolist():
             key, folded = told[person]
-            folded.cells[key] = {}
-        for name, values in cells:
+            folded.registers[key] = {}
+        for name, values in registers:
             fold_column(name, values, every, self._stamps, told)
 
     def _link(self, named: _Named, every: Ordered, into: Mapping[int, FoldedMessages], partitions: int) -> None:

@@ -1,4 +1,4 @@
-"""Which of many messages decide a cell: the rules of `projections.profiles.crdt`, said of whole columns.
+"""Which of many messages decide a register: the rules of `projections.profiles.crdt`, said of whole columns.
 
 A row is a message. Rows are looked at in the order of persons, and of stamps for each of them.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.rebuild.columnar.json_columns import Numbers
-from projections.profiles.crdt import Stamp, order, text_of
+from projections.profiles.crdt import Stamp, canonical_json, sort_key
 from projections.profiles.updates import FoldedMessages
 
 Told = Sequence[tuple[str, FoldedMessages]]  # by person: the key, and where to say what it is told
@@ -74,25 +74,25 @@ class Values:
         return np.array([each is not None for each in self.values])[self.codes[rows]]
 
 
-def fold_column(cell: str, values: Values, every: Ordered, stamps: Stamps, told: Told) -> None:
+def fold_column(register: str, values: Values, every: Ordered, stamps: Stamps, told: Told) -> None:
     """Say of one attribute what the messages say."""
-    merge, _, _ = cell.partition(":")
+    merge, _, _ = register.partition(":")
     found = every.only(values.given(every.rows))
     if not found.rows.size:
         return
     if merge in {"count", "sum"}:
-        _tally(cell, values, found, stamps, told)
+        _tally(register, values, found, stamps, told)
     elif merge == "union":
-        _unite(cell, values, found, stamps, told)
+        _unite(register, values, found, stamps, told)
     else:
-        _decide(cell, values, _deciding(merge, values, found), stamps, told)
+        _decide(register, values, _deciding(merge, values, found), stamps, told)
 
 
 def _deciding(merge: str, values: Values, found: Ordered) -> Ordered:
     if merge == "latest":
         return found.lasts()
     if merge in {"min", "max"}:
-        given = [(place, order(each)) for place, each in enumerate(values.values) if each is not None]
+        given = [(place, sort_key(each)) for place, each in enumerate(values.values) if each is not None]
         ranks = {each: rank for rank, each in enumerate(sorted({each for _, each in given}, reverse=merge == "max"))}
         by_code = np.zeros(len(values.values), np.int64)
         by_code[[place for place, _ in given]] = [ranks[each] for _, each in given]
@@ -100,35 +100,35 @@ def _deciding(merge: str, values: Values, found: Ordered) -> Ordered:
     return found.firsts()
 
 
-def _decide(cell: str, values: Values, found: Ordered, stamps: Stamps, told: Told) -> None:
+def _decide(register: str, values: Values, found: Ordered, stamps: Stamps, told: Told) -> None:
     codes = values.codes[found.rows].tolist()
     for person, code, stamp in zip(found.people.tolist(), codes, stamps.of(found.rows), strict=True):
         key, folded = told[person]
         stamp.append(values.values[code])
-        folded.cells[key][cell] = stamp
+        folded.registers[key][register] = stamp
 
 
-def _unite(cell: str, values: Values, found: Ordered, stamps: Stamps, told: Told) -> None:
+def _unite(register: str, values: Values, found: Ordered, stamps: Stamps, told: Told) -> None:
     texts: dict[str, int] = {}
-    numbers = [0 if each is None else texts.setdefault(text_of(each), len(texts)) for each in values.values]
+    numbers = [0 if each is None else texts.setdefault(canonical_json(each), len(texts)) for each in values.values]
     text = np.array(numbers, np.int64)[values.codes[found.rows]]
     _, places = np.unique(found.people * len(texts) + text, return_index=True)  # the first of each, so by stamp
     found, names = found.only(places), list(texts)
     for person, number, stamp in zip(found.people.tolist(), text[places].tolist(), stamps.of(found.rows), strict=True):
         key, folded = told[person]
-        folded.cells[key].setdefault(cell, {})[names[number]] = stamp
+        folded.registers[key].setdefault(register, {})[names[number]] = stamp
 
 
-def _tally(cell: str, values: Values, found: Ordered, stamps: Stamps, told: Told) -> None:
+def _tally(register: str, values: Values, found: Ordered, stamps: Stamps, told: Told) -> None:
     begins = np.flatnonzero(np.diff(found.people, prepend=-1))
     messages = np.diff(begins, append=found.rows.size).tolist()
     totals: Sequence[int | None] = [None] * len(messages)
-    if cell.startswith("sum:"):
+    if register.startswith("sum:"):
         totals = _sums(values, found.rows, begins)
     last = found.lasts()
     for person, many, total, stamp in zip(last.people.tolist(), messages, totals, stamps.of(last.rows), strict=True):
         key, folded = told[person]
-        folded.tallies.append((key, cell, many, total, stamp))
+        folded.tallies.append((key, register, many, total, stamp))
 
 
 def _sums(values: Values, rows: Numbers, begins: Numbers) -> Sequence[int]:

@@ -123,7 +123,7 @@ async def _holds_nothing(consumer: AIOKafkaConsumer, where: TopicPartition, begi
 async def profile(running: Service, ranked: str) -> Profile | None:
     """Ask the owner for a profile, as the API does."""
     node = await root(running, ranked)
-    return profile_of(node.key, node.cells, node.edges) if node else None
+    return profile_of(node.key, node.registers, node.edges) if node else None
 
 
 async def root(running: Service, ranked: str) -> Node | None:
@@ -135,7 +135,7 @@ async def root(running: Service, ranked: str) -> Node | None:
         ):
             while True:
                 try:
-                    return await (await asking.look()).root(ranked)
+                    return await (await asking.reader()).root(ranked)
                 except PartitionUnavailable:
                     await asyncio.sleep(0.1)
     finally:

@@ -143,7 +143,7 @@ class Plane:
     async def live(self, generation: int) -> None:
         """Wait until look-ups are answered from a generation."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while (await self.asking.look()).generation != generation:
+            while (await self.asking.reader()).generation != generation:
                 await asyncio.sleep(0.05)
 
     async def handed_over(self, generation: int) -> None:
@@ -154,7 +154,7 @@ class Plane:
 
     async def rebuild(self, name: str, recipe: RebuildSpec) -> None:
         """Have profiles built and go live."""
-        generation = 1 + (await self.asking.look()).generation
+        generation = 1 + (await self.asking.reader()).generation
         await self.send(StartRebuild, name, recipe=recipe_text(recipe))
         await self.status(name, "ready")
         await self.promote(name, generation)
@@ -166,12 +166,12 @@ class Plane:
 
     async def profiles(self, keys: Iterable[str]) -> dict[str, bytes]:
         """Return the profiles behind ranked keys, all of one generation, as their canonical bytes by best identity."""
-        look = await self.asking.look()
+        look = await self.asking.reader()
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 try:
                     roots = [await look.root(each) for each in keys]
-                    return {each.key: canonical(each) for each in roots if each and each.cells}
+                    return {each.key: canonical(each) for each in roots if each and each.registers}
                 except PartitionUnavailable:
                     await asyncio.sleep(0.1)
 
@@ -180,8 +180,8 @@ def told(profiles: dict[str, bytes]) -> dict[str, dict[str, Any]]:
     """Return what profiles say to people, by best identity without its rank."""
     found = {}
     for each in profiles.values():
-        key, _, cells, edges, _ = orjson.loads(each)
-        shown = profile_of(key, cells, edges)
+        key, _, registers, edges, _ = orjson.loads(each)
+        shown = profile_of(key, registers, edges)
         found[shown.key] = {one.name: one.value for one in shown.attributes if one.name != "version"}
     return found
 
@@ -224,7 +224,7 @@ async def look_for_ever(made: Plane, keys: list[str], seen: list[set[Any]]) -> N
     while True:
         found = await made.profiles(random.Random(len(seen)).sample(keys, 40))
         shown = [orjson.loads(each) for each in found.values()]
-        if versions := {cells["latest:version"][3] for _, _, cells, _, _ in shown}:
+        if versions := {registers["latest:version"][3] for _, _, registers, _, _ in shown}:
             seen.append(versions)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.profile_store.manifest import DamagedSnapshot, Snapshot, SnapshotFile, read, written
+from app.profile_store.manifest import DamagedSnapshot, Snapshot, SnapshotFile, decode_manifest, encode_manifest
 from app.profile_store.partition_store import FORMAT
 
 SNAPSHOT = Snapshot(
@@ -29,16 +29,16 @@ def manifest(content: Any) -> bytes:
 
 def test_a_manifest_comes_back_as_it_was_written() -> None:
     assert (SNAPSHOT.folder, SNAPSHOT.name) == (FOLDER, NAME)
-    assert read(FOLDER, NAME, written(SNAPSHOT)) == SNAPSHOT
-    assert orjson.loads(written(SNAPSHOT)) == orjson.loads(manifest(orjson.loads(SNAPSHOT.model_dump_json())))
+    assert decode_manifest(FOLDER, NAME, encode_manifest(SNAPSHOT)) == SNAPSHOT
+    assert orjson.loads(encode_manifest(SNAPSHOT)) == orjson.loads(manifest(orjson.loads(SNAPSHOT.model_dump_json())))
 
 
 def test_a_manifest_that_was_cut_or_changed_anywhere_is_refused() -> None:
-    whole = written(SNAPSHOT)
+    whole = encode_manifest(SNAPSHOT)
     for at in range(len(whole)):
         for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
-            with pytest.raises(DamagedSnapshot, match=r"its manifest|the manifest's checksum"):
-                read(FOLDER, NAME, damaged)
+            with pytest.raises(DamagedSnapshot, match="its manifest"):
+                decode_manifest(FOLDER, NAME, damaged)
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_a_manifest_that_was_cut_or_changed_anywhere_is_refused() -> None:
 def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
     content = SNAPSHOT.model_dump()
     content["files"] = [*content["files"], {"name": name, "size": 1, "sha256": "cd" * 32}]
-    with pytest.raises(DamagedSnapshot, match=r"isn't one that this version knows: files\.2\.name"):
-        read(FOLDER, NAME, manifest(content))
+    with pytest.raises(DamagedSnapshot, match=r"is invalid or of another version: files\.2\.name"):
+        decode_manifest(FOLDER, NAME, manifest(content))
 
 
 WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -86,8 +86,8 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
 def test_a_manifest_with_a_wrong_word_is_refused(wrong: Callable[[dict[str, Any]], object]) -> None:
     content = orjson.loads(SNAPSHOT.model_dump_json())
     wrong(content)
-    with pytest.raises(DamagedSnapshot, match=f"The snapshot {NAME} can't be used: its manifest is"):
-        read(FOLDER, NAME, manifest(content))
+    with pytest.raises(DamagedSnapshot, match=f"The snapshot {NAME} can't be used: its manifest"):
+        decode_manifest(FOLDER, NAME, manifest(content))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,6 @@ def test_a_manifest_with_a_wrong_word_is_refused(wrong: Callable[[dict[str, Any]
 )
 def test_nonsense_is_refused(nonsense: bytes) -> None:
     with pytest.raises(DamagedSnapshot):
-        read(FOLDER, NAME, nonsense)
+        decode_manifest(FOLDER, NAME, nonsense)
     with pytest.raises(DamagedSnapshot):
-        read(FOLDER, NAME, manifest([nonsense.decode()]))
+        decode_manifest(FOLDER, NAME, manifest([nonsense.decode()]))

@@ -120,7 +120,7 @@ async def test_partitions_and_generations_have_snapshots_of_their_own(
     assert await snapshots.newest_valid(1, 1) is None
     assert await snapshots.newest_valid(2, 2) is None
     rebuilt = await snapshots.take(store, 2, 2)
-    await snapshots.forget(2, 1)
+    await snapshots.remove_all(2, 1)
     assert await snapshots.newest_valid(2, 1) is None
     assert await snapshots.newest_valid(2, 2) == rebuilt
     assert rebuilt != snapshot
@@ -354,7 +354,7 @@ async def test_a_store_that_does_not_answer_is_no_store_without_snapshots(
         snapshots = Snapshots.at(str(tmp_path / "broken"))
         (tmp_path / "broken").rmdir()
         (tmp_path / "broken").write_text("a file")
-    with pytest.raises(SnapshotStoreUnavailable, match="doesn't do what it is asked; try again once it does"):
+    with pytest.raises(SnapshotStoreUnavailable, match="is unavailable, retry later"):
         await snapshots.newest_valid(2, 1)
     with pytest.raises(SnapshotStoreUnavailable):
         await snapshots.take(store, 2, 1)
@@ -362,5 +362,5 @@ async def test_a_store_that_does_not_answer_is_no_store_without_snapshots(
 
 @pytest.mark.parametrize("url", ["", "gs://bucket", "s3://", "http://host/x", "file://host/x", "s3://bucket?x=1"])
 def test_a_url_of_another_kind_is_refused_with_advice(url: str) -> None:
-    with pytest.raises(UnknownSnapshotStore, match=r"name a directory \(file:///srv/snapshots\) or a bucket"):
+    with pytest.raises(UnknownSnapshotStore, match=r"expected a directory \(file:///srv/snapshots\) or a bucket"):
         Snapshots.at(url)

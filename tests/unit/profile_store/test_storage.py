@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.profile_store.partition_store import Changes, CorruptStore, PartitionStore
+from app.profile_store.partition_store import Changes, CorruptStore, PartitionStore, Shard
 from app.profile_store.snapshots import Snapshots
 from app.profile_store.stores import LostLogError, Storage
 from app.settings import Settings
@@ -25,11 +25,11 @@ async def test_what_was_built_is_opened_also_where_nothing_was_ever_said_to_a_pa
     await Snapshots.at(settings.snapshots()).take(built, 2, 1)
     built.close()
     storage = Storage(settings, time.monotonic)
-    opened = await storage.open((1, 2), NOTHING_READ)
+    opened = await storage.open(Shard(1, 2), NOTHING_READ)
     assert opened.offsets() == NOTHING_READ
-    await storage.close((1, 2), opened)
-    with pytest.raises(LostLogError, match="nobody answers for partition 3"):
-        await storage.open((1, 3), NOTHING_READ)
+    await storage.close(Shard(1, 2), opened)
+    with pytest.raises(LostLogError, match="partition 3 of the profiles is unavailable"):
+        await storage.open(Shard(1, 3), NOTHING_READ)
 
 
 def filled(path: Path, read: int) -> PartitionStore:
@@ -44,10 +44,10 @@ async def test_where_the_log_begins_too_late_the_files_stay_as_they_are(tmp_path
     storage = Storage(Settings(data_dir=tmp_path), time.monotonic)
     for _ in range(2):
         with pytest.raises(LostLogError, match="partition 2"):
-            await storage.open((0, 2), dict.fromkeys(UPDATES_NAMES, 6))
-    opened = await storage.open((0, 2), dict.fromkeys(UPDATES_NAMES, 5))
+            await storage.open(Shard(0, 2), dict.fromkeys(UPDATES_NAMES, 6))
+    opened = await storage.open(Shard(0, 2), dict.fromkeys(UPDATES_NAMES, 5))
     assert opened.get_nodes([b"read"]) == [b"5"]
-    await storage.close((0, 2), opened)
+    await storage.close(Shard(0, 2), opened)
 
 
 @pytest.mark.parametrize("older", [None, 3])
@@ -63,9 +63,9 @@ async def test_a_damaged_snapshot_does_not_cost_the_store_that_is_there(tmp_path
             each.write_bytes(b"x" * each.stat().st_size)
     filled(tmp_path / "profiles" / "0.2", 5).close()
     storage = Storage(settings, time.monotonic)
-    opened = await storage.open((0, 2), NOTHING_READ)
+    opened = await storage.open(Shard(0, 2), NOTHING_READ)
     assert opened.get_nodes([b"read"]) == [b"5"], "it has read more than any good snapshot"
-    await storage.close((0, 2), opened)
+    await storage.close(Shard(0, 2), opened)
     assert [each.name for each in (tmp_path / "profiles").iterdir()] == ["0.2"]
 
 
@@ -77,13 +77,13 @@ async def test_a_damage_that_is_found_only_when_it_is_read_is_gone_after_the_nex
     store.close()
     flip(nodes_file(filled_with_rows(tmp_path / "profiles" / "0.2")), 100)
     storage = Storage(settings, time.monotonic)
-    opened = await storage.open((0, 2), NOTHING_READ)
+    opened = await storage.open(Shard(0, 2), NOTHING_READ)
     with pytest.raises(CorruptStore):
         opened.get_nodes([b"000001"])
-    await storage.close((0, 2), opened)
-    opened = await storage.open((0, 2), NOTHING_READ)
+    await storage.close(Shard(0, 2), opened)
+    opened = await storage.open(Shard(0, 2), NOTHING_READ)
     assert opened.get_nodes([b"000001"]) == [b"node 1"]
-    await storage.close((0, 2), opened)
+    await storage.close(Shard(0, 2), opened)
 
 
 async def test_what_a_kill_left_of_a_snapshot_that_was_fetched_is_no_hindrance(tmp_path: Path) -> None:
@@ -93,9 +93,9 @@ async def test_what_a_kill_left_of_a_snapshot_that_was_fetched_is_no_hindrance(t
     store.close()
     filled(tmp_path / "profiles" / "0.2.fetched", 7).close()
     storage = Storage(settings, time.monotonic)
-    opened = await storage.open((0, 2), NOTHING_READ)
+    opened = await storage.open(Shard(0, 2), NOTHING_READ)
     assert opened.get_nodes([b"read"]) == [b"9"]
-    await storage.close((0, 2), opened)
+    await storage.close(Shard(0, 2), opened)
 
 
 async def test_only_what_is_older_than_a_generation_is_removed_with_its_snapshots(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ async def test_only_what_is_older_than_a_generation_is_removed_with_its_snapshot
         await snapshots.take(store, 1, generation)
         store.close()
     (tmp_path / "profiles" / "a.file").touch()
-    opened = await storage.open((3, 1), NOTHING_READ)
+    opened = await storage.open(Shard(3, 1), NOTHING_READ)
     storage.remove_older(2)
     assert sorted(each.name for each in (tmp_path / "profiles").iterdir()) == ["2.1", "3.1", "a.file"]
     async with asyncio.timeout(10):
@@ -115,7 +115,7 @@ async def test_only_what_is_older_than_a_generation_is_removed_with_its_snapshot
             await asyncio.sleep(0.01)
     assert await snapshots.newest_valid(1, 2)
     assert await snapshots.newest_valid(1, 3)
-    await storage.close((3, 1), opened)
+    await storage.close(Shard(3, 1), opened)
 
 
 async def test_what_is_still_answered_from_outlives_two_promotions_at_once(tmp_path: Path) -> None:
@@ -125,12 +125,12 @@ async def test_what_is_still_answered_from_outlives_two_promotions_at_once(tmp_p
         built.write(Changes(offsets=NOTHING_READ))
         built.close()
     storage = Storage(settings, time.monotonic)
-    first = await storage.open((0, 0), NOTHING_READ)
-    second = await storage.open((1, 0), NOTHING_READ)
-    await storage.close((0, 0), first)
+    first = await storage.open(Shard(0, 0), NOTHING_READ)
+    second = await storage.open(Shard(1, 0), NOTHING_READ)
+    await storage.close(Shard(0, 0), first)
     storage.remove_older(2)
     second.write(Changes(nodes={b"key": b"node"}, offsets=NOTHING_READ))
     assert sorted(each.name for each in (tmp_path / "profiles").iterdir()) == ["1.0", "2.0"]
-    await storage.close((1, 0), second)
+    await storage.close(Shard(1, 0), second)
     storage.remove_older(2)
     assert [each.name for each in (tmp_path / "profiles").iterdir()] == ["2.0"]

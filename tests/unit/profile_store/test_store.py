@@ -140,7 +140,7 @@ def test_sorted_nodes_are_taken_over_whole(store: PartitionStore) -> None:
 
 @pytest.mark.parametrize("keys", [(b"b", b"a"), (b"a", b"a")])
 def test_of_nodes_that_are_not_in_order_none_is_taken(store: PartitionStore, keys: tuple[bytes, bytes]) -> None:
-    with pytest.raises(ValueError, match=r"have to be in order, but b'a' came after b'.'"):
+    with pytest.raises(ValueError, match=r"in ascending order, but b'a' came after b'.'"):
         store.ingest([(key, b"x") for key in keys])
     assert store.iterate_nodes(b"", 10) == []
     assert list(store.path.glob("scratch/*")) == []
@@ -177,7 +177,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_store_says_so_at_opening(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     damage(filled(tmp_path / "store"))
-    with pytest.raises(CorruptStore, match=r"store can't be used: .*Remove it, so that a snapshot takes its place"):
+    with pytest.raises(CorruptStore, match=r"can't be used: .*Remove it, so that a snapshot is restored"):
         PartitionStore.open(tmp_path / "store")
 
 
@@ -210,16 +210,16 @@ def test_a_store_of_another_version_is_left_alone(tmp_path: Path) -> None:
     store._families["meta"].put(b"format", b"99")
     store.close()
     for _ in range(2):
-        with pytest.raises(CorruptStore, match="its format is b'99', and this version of Entrepot knows 2"):
+        with pytest.raises(CorruptStore, match="its format is b'99', and this version of Entrepot reads format 2"):
             PartitionStore.open(tmp_path / "store")
 
 
 def test_one_process_has_a_store_at_a_time(tmp_path: Path, store: PartitionStore) -> None:
-    with pytest.raises(StoreInUse, match="is open already, here or in another process"):
+    with pytest.raises(StoreInUse, match="is already open, here or in another process"):
         PartitionStore.open(store.path)
     script = (
         "import sys, pathlib; from app.profile_store.partition_store import PartitionStore; "
         "PartitionStore.open(pathlib.Path(sys.argv[1]))"
     )
     other = subprocess.run([sys.executable, "-c", script, str(store.path)], capture_output=True, text=True, check=False)
-    assert "StoreInUse: The store of profiles in" in other.stderr
+    assert "StoreInUse: The store in" in other.stderr

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from app.clock import utc_now
+from app.kafka.batch_producer import BatchProducer
+from app.kafka.memory.cluster import MemoryCluster
 from app.profile_store.partition_store import Changes, PartitionStore, Shard
 from app.profiles.lookup_client import MAX_KEYS, GenerationReader, PartitionUnavailable, ProfilesClient
 from app.profiles.lookup_server import MAX_RESPONSE_BYTES, LookupServer
-from app.profiles.partition import MAX_REFERENCES, REFERENCE, ProfilePartition
+from app.profiles.open_partitions import OpenPartitions
+from app.profiles.partition import MAX_REFERENCES, REFERENCE
 from app.store.read_store import ReadStore
 from projections.profiles.identity_node import Node
 from projections.profiles.updates import encode_node
@@ -22,12 +26,15 @@ async def answering(folder: Path, changes: Changes) -> AsyncIterator[GenerationR
     store = PartitionStore.open(folder / "store")
     store.write(changes)
     views = await ReadStore.open(f"sqlite+aiosqlite:///{folder / 'views.db'}")
-    partition = ProfilePartition(0, 1, store, generation=0, most_nodes=100, clock=lambda: 0.0)
-    places: Mapping[Shard, ProfilePartition] = {(0, 0): partition}
+    partitions = OpenPartitions(BatchProducer(MemoryCluster()), 1, utc_now)
+    partitions.open(Shard(0, 0), store, max_nodes=100)
     try:
-        async with LookupServer("127.0.0.1", views.plane, places) as owner, ProfilesClient(views.plane, 1) as asking:
-            await owner.announce((0, 0))
-            yield await asking.look()
+        async with (
+            LookupServer("127.0.0.1", views.plane, partitions) as owner,
+            ProfilesClient(views.plane, 1) as asking,
+        ):
+            await owner.announce(Shard(0, 0))
+            yield await asking.reader()
     finally:
         store.close()
         await views.close()
@@ -36,7 +43,7 @@ async def answering(folder: Path, changes: Changes) -> AsyncIterator[GenerationR
 def nodes(count: int, size: int) -> dict[str, Node]:
     """Nodes of about so many bytes each."""
     keys = [f"00:email:{number:06}" for number in range(count)]
-    return {key: Node(key, cells={"latest:text": [0, "upload/1", 0, "x" * size]}) for key in keys}
+    return {key: Node(key, registers={"latest:text": [0, "upload/1", 0, "x" * size]}) for key in keys}
 
 
 def stored(those: Mapping[str, Node]) -> Changes:
@@ -49,18 +56,20 @@ async def test_nodes_come_in_answers_of_some_megabytes_and_none_is_missing(
 ) -> None:
     those = nodes(count, size)
     most = MAX_RESPONSE_BYTES // size + 1
-    async with answering(tmp_path, stored(those)) as look:
+    async with answering(tmp_path, stored(those)) as reader:
         walked: list[str] = []
         start = ""
-        while page := (await look.page(0, start, MAX_KEYS)).nodes:
+        while page := (await reader.page(0, start, MAX_KEYS)).nodes:
             assert len(page) <= most
             walked += [each.key for each in page]
             start = walked[-1] + "\0"
         assert walked == sorted(those)
         wanted = [*those, "00:email:nobody"]
         random.Random(7).shuffle(wanted)
-        found = await look.nodes(wanted)
-        assert [each and each.cells for each in found] == [those[key].cells if key in those else None for key in wanted]
+        found = await reader.nodes(wanted)
+        assert [each and each.registers for each in found] == [
+            those[key].registers if key in those else None for key in wanted
+        ]
 
 
 async def test_of_a_key_that_is_in_millions_of_messages_only_so_many_are_told_that_it_is_too_many(
@@ -69,20 +78,20 @@ async def test_of_a_key_that_is_in_millions_of_messages_only_so_many_are_told_th
     page = REFERENCE.pack(0, 0, 0, 0, 0) * 4_000
     refs: dict[bytes, bytes | None] = {b"00:email:all\0" + number.to_bytes(8): page for number in range(50)}
     refs |= {b"00:email:almost\0" + number.to_bytes(8): REFERENCE.pack(0, 0, number, 0, 0) for number in range(3)}
-    async with answering(tmp_path, Changes(refs=refs)) as look:
-        assert len(await look.references("00:email:all")) == MAX_REFERENCES
-        assert [each[2] for each in await look.references("00:email:almost")] == [0, 1, 2]
-        assert await look.references("00:email:al") == []
+    async with answering(tmp_path, Changes(refs=refs)) as reader:
+        assert len(await reader.references("00:email:all")) == MAX_REFERENCES
+        assert [each[2] for each in await reader.references("00:email:almost")] == [0, 1, 2]
+        assert await reader.references("00:email:al") == []
 
 
 async def test_a_profile_that_is_on_its_way_to_a_better_identity_is_not_unknown(tmp_path: Path) -> None:
     moved, nobody = Node("05:cookie:c", parent="00:email:ada"), "05:cookie:nobody"
-    async with answering(tmp_path / "before", stored({moved.key: moved})) as look:
-        with pytest.raises(PartitionUnavailable, match="brought together"):
-            await look.root(moved.key)
-        assert await look.root(nobody) is None
-    arrived = Node("00:email:ada", cells={"latest:city": [0, "upload/1", 0, "Graz"]})
-    async with answering(tmp_path / "after", stored({each.key: each for each in (moved, arrived)})) as look:
-        found = await look.root(moved.key)
+    async with answering(tmp_path / "before", stored({moved.key: moved})) as reader:
+        with pytest.raises(PartitionUnavailable, match="being merged"):
+            await reader.root(moved.key)
+        assert await reader.root(nobody) is None
+    arrived = Node("00:email:ada", registers={"latest:city": [0, "upload/1", 0, "Graz"]})
+    async with answering(tmp_path / "after", stored({each.key: each for each in (moved, arrived)})) as reader:
+        found = await reader.root(moved.key)
         assert found
-        assert found.cells == arrived.cells
+        assert found.registers == arrived.registers

@@ -15,7 +15,7 @@ class Shelf:
     """Has a node of one size for every key, and notes which are fetched."""
 
     def __init__(self, size: int) -> None:
-        self.stored = encode_node(Node("", cells={"latest:text": [0, "b", 0, "x" * size]}))
+        self.stored = encode_node(Node("", registers={"latest:text": [0, "b", 0, "x" * size]}))
         self.fetched: list[str] = []
 
     def fetch(self, keys: list[bytes]) -> Sequence[bytes | None]:
@@ -29,7 +29,7 @@ def most_held(size: int) -> int:
     nodes = NodeCache(shelf.fetch, MOST)
     for number in range(5 * MOST):
         nodes.load([f"{number}"])
-        nodes.stored(0)
+        nodes.mark_stored(0)
     shelf.fetched.clear()
     for number in reversed(range(5 * MOST)):
         nodes.load([f"{number}"])
@@ -49,7 +49,7 @@ def test_what_grows_in_memory_counts_too() -> None:
     nodes.load(["small"])
     for number in range(4):
         nodes.load([f"grows {number}"])
-        nodes.stored(MOST * USUAL_BYTES)
+        nodes.mark_stored(MOST * USUAL_BYTES)
     shelf.fetched.clear()
     nodes.load(["small"])
     assert shelf.fetched == ["small"]

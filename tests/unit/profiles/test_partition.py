@@ -4,16 +4,16 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from app.profile_store.partition_store import PartitionStore
 from app.profiles.partition import ALL_ROWS, ProfilePartition
-from app.profiles.update_records import heard
+from app.profiles.update_consumer import decode_update
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.update_codec import encode_mapped
 from projections.profiles.updates import Group, MappedMessages, NodeMessages, canonical
@@ -42,7 +42,8 @@ NOWHERE: Sequence[dict[str, Any]] = (
 )  # fmt: skip
 
 
-class Record(NamedTuple):
+@dataclass
+class Record:
     topic: str
     partition: int
     offset: int
@@ -60,7 +61,7 @@ class Plane:
 
     def _opened(self, number: int) -> ProfilePartition:
         store = PartitionStore.open(self.folder / str(number))
-        return ProfilePartition(number, PARTITIONS, store, generation=0, most_nodes=6, clock=lambda: 1_000_000.0)
+        return ProfilePartition(number, PARTITIONS, store, generation=0, max_nodes=6, clock=lambda: 1_000_000.0)
 
     def lane(self, messages: list[Message], start: int, end: int, lane: str = "realtime") -> None:
         """Say what the raw records from `start` up to `end` say; each message is one record."""
@@ -89,21 +90,21 @@ class Plane:
             offset = partition.next_offset(lane)
             for value in self.logs[lane, number][offset : offset + self.chance.randrange(1, 4)]:
                 record = Record(UPDATES[lane].name, number, partition.next_offset(lane), value)
-                for _ in partition.slices(
-                    lane, record.offset, heard(record), MOST, self.chance.choice((1, 3, ALL_ROWS))
+                for _ in partition.apply_in_slices(
+                    lane, record.offset, decode_update(record), MOST, self.chance.choice((1, 3, ALL_ROWS))
                 ):
                     pass
-                partition.encode_some(self.chance.choice((0, 2)))
-        if partition.is_kept:
+                partition.encode_changed(self.chance.choice((0, 2)))
+        if partition.is_clean:
             return False
         if self.chance.random() < 0.6:
-            told = partition.to_tell()
+            told = partition.outgoing_records()
             for each in told:
                 assert each.partition is not None
                 assert each.value is not None
                 self.logs[each.topic.removeprefix("updates."), each.partition].append(each.value)
             if self.chance.random() < 0.8:  # else it is killed between telling and keeping
-                partition.keep()
+                partition.flush()
                 return True
         if self.chance.random() < 0.5:
             self.kill(number)
@@ -129,7 +130,7 @@ class Plane:
             for key, _ in partition.store.iterate_nodes(b"", 10_000):
                 node = partition.nodes.peek(key.decode())
                 assert node
-                if not node.parent and (node.cells or node.edges):
+                if not node.parent and (node.registers or node.edges):
                     found[node.key] = canonical(node)
         return found
 
@@ -190,9 +191,11 @@ def test_what_a_stranger_writes_among_updates_is_passed_over_and_told(
             made.lane(messages, place, place + 5)
         made.settle()
         assert made.roots().keys() == expected(messages).keys()
-    assert "updates.backfill/2@1 is passed over: a record of 0 bytes is too short for a schema id" in caplog.text
-    assert "this MessageRejected is no update" in caplog.text
-    assert "updates.backfill/2@7 is passed over: unexpected end of data" in caplog.text
+    assert (
+        "skipping invalid record updates.backfill-2@1: a record of 0 bytes is too short for a schema id" in caplog.text
+    )
+    assert "MessageRejected is not an update" in caplog.text
+    assert "skipping invalid record updates.backfill-2@7: unexpected end of data" in caplog.text
 
 
 def test_where_the_raw_messages_of_a_key_are_is_kept_in_order(tmp_path: Path) -> None:
@@ -203,8 +206,8 @@ def test_where_the_raw_messages_of_a_key_are_is_kept_in_order(tmp_path: Path) ->
         partition = made.open[number]
         made.lane(messages, 0, 3)
         partition.apply("realtime", 0, decode(made.logs["realtime", number][0]), MOST)  # type: ignore[arg-type]
-        partition.to_tell()
-        partition.keep()
+        partition.outgoing_records()
+        partition.flush()
         made.lane(messages, 1, 5)
         partition.apply("realtime", 1, decode(made.logs["realtime", number][1]), MOST)  # type: ignore[arg-type]
         found = [(offset, index) for _, _, offset, index, _ in partition.references("00:email:a")]
@@ -214,15 +217,15 @@ def test_where_the_raw_messages_of_a_key_are_is_kept_in_order(tmp_path: Path) ->
 
 def test_a_profile_of_too_many_identities_is_told_of_once_and_its_reason_names_nobody(tmp_path: Path) -> None:
     store = PartitionStore.open(tmp_path / "store")
-    partition = ProfilePartition(0, 1, store, generation=0, most_nodes=6, clock=lambda: 1_000_000.0)
+    partition = ProfilePartition(0, 1, store, generation=0, max_nodes=6, clock=lambda: 1_000_000.0)
     found: list[MessageRejected] = []
     for start in (0, 10):
         joins = [("00:email:ada", (f"01:cookie:{n}", 0), {}, {f"01:cookie:{n}\0" + "00:email:ada": [1, "b", n]})
                  for n in range(start, start + 10)]  # fmt: skip
-        partition.hear(NodeMessages(joins=joins), 5)  # type: ignore[arg-type]
-        partition.take(mapped_header(), MappedMessages(), 5)
-        found += [decode(each.value or b"") for each in partition.to_tell()]  # type: ignore[misc]
-        partition.keep()
+        partition.apply_messages(NodeMessages(joins=joins), 5)  # type: ignore[arg-type]
+        partition.apply_mapped(mapped_header(), MappedMessages(), 5)
+        found += [decode(each.value or b"") for each in partition.outgoing_records()]  # type: ignore[misc]
+        partition.flush()
     (letter,) = found
     assert (letter.code, letter.source, letter.excerpt) == ("too_many_identities", "profiles/0", b"email:ada")
     assert "more than 5 identities" in letter.reason

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.rebuild.diff import AT_ONCE, MAX_SAMPLES, ProfileComparison, ProfileSet, compare, identity_hash
-from projections.profiles.identity_node import BETWEEN
+from projections.profiles.identity_node import EDGE_SEPARATOR
 from projections.profiles.profile_view import shown_key
 
 Profiles = Mapping[frozenset[str], tuple[int, int]]  # ranked identities: a value, and the message that it comes from
@@ -17,7 +17,7 @@ def side(profiles: Profiles, chance: random.Random) -> ProfileSet:
         sorted(profiles.items(), key=lambda each: sorted(each[0])), len(profiles)
     ):
         root, *others = sorted(keys)
-        edges: dict[str, list[Any]] = {f"{each}{BETWEEN}{root}": [1, "b", 0] for each in others}
+        edges: dict[str, list[Any]] = {f"{each}{EDGE_SEPARATOR}{root}": [1, "b", 0] for each in others}
         made.add(root, {"latest:age": [7, "j/1", message, value]}, edges)
     made.add("00:email:nothing", {}, {})
     return made
@@ -116,7 +116,9 @@ def test_a_profile_whose_identities_are_looked_up_in_two_goes_counts_once() -> N
     live, rebuilt = ProfileSet(), ProfileSet()
     for number in range(many):
         key = f"00:email:{number}"
-        edges: dict[str, list[Any]] = {f"01:cookie:{number}.{each}{BETWEEN}{key}": [1, "b", 0] for each in range(2)}
+        edges: dict[str, list[Any]] = {
+            f"01:cookie:{number}.{each}{EDGE_SEPARATOR}{key}": [1, "b", 0] for each in range(2)
+        }
         live.add(key, {}, edges)
         rebuilt.add(key, {}, edges)
     assert AT_ONCE % 3, "else no profile is on both sides of a bound"

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from app.profile_store.partition_store import Changes, PartitionStore
+from app.kafka.batch_producer import BatchProducer
+from app.kafka.memory.cluster import MemoryCluster
+from app.profile_store.partition_store import Changes, PartitionStore, Shard
 from app.profiles.lookup_client import ProfilesClient
 from app.profiles.lookup_server import LookupServer
-from app.profiles.partition import ProfilePartition
+from app.profiles.open_partitions import OpenPartitions
 from app.rebuild.diff import compare
 from app.rebuild.live_comparison import STALL_TIMEOUT_SECONDS, SampleLoader, side_of
 from app.store.data_plane import PlaneStore
@@ -23,7 +25,7 @@ KEY = "00:email:ada"
 
 
 def profile(city: str) -> Node:
-    return Node(KEY, cells={"latest:city": [7, "upload/1", 0, city]})
+    return Node(KEY, registers={"latest:city": [7, "upload/1", 0, city]})
 
 
 def store(folder: Path, node: Node) -> PartitionStore:
@@ -34,9 +36,10 @@ def store(folder: Path, node: Node) -> PartitionStore:
 
 @asynccontextmanager
 async def owner(plane: PlaneStore, live: PartitionStore) -> AsyncIterator[None]:
-    partition = ProfilePartition(0, 1, live, generation=0, most_nodes=10, clock=lambda: 0.0)
-    async with LookupServer("127.0.0.1", plane, {(0, 0): partition}) as serving:
-        await serving.announce((0, 0))
+    partitions = OpenPartitions(BatchProducer(MemoryCluster()), 1, lambda: NOW)
+    partitions.open(Shard(0, 0), live, max_nodes=10)
+    async with LookupServer("127.0.0.1", plane, partitions) as server:
+        await server.announce(Shard(0, 0))
         yield
 
 

@@ -118,15 +118,15 @@ def some_records(chance: random.Random) -> list[Record]:
 
 
 @contextmanager
-def workshops(folder: Path, count: int = 2, most_identities: int = 1_000) -> Iterator[list[RebuildStores]]:
-    found = [RebuildStores(folder / str(number), PARTITIONS, most_identities, 0) for number in range(count)]
+def rebuilds(folder: Path, count: int = 2, max_identities: int = 1_000) -> Iterator[list[RebuildStores]]:
+    found = [RebuildStores(folder / str(number), PARTITIONS, max_identities, 0) for number in range(count)]
     yield found
     for each in found:
         each.close()
 
 
-def take_rows(
-    workshop: RebuildStores,
+def apply_rows(
+    rebuild: RebuildStores,
     records: Sequence[Record],
     rules: CompiledRules,
     forgotten: Forgotten,
@@ -139,24 +139,24 @@ def take_rows(
         topic=records[0].topic, partition=records[0].partition, first_offset=records[0].offset,
         next_offset=chunk.next_offset, rules_at=0, payload=b"",
     )  # fmt: skip
-    workshop.take(chunk, header, records[-1].timestamp / 1000)
+    rebuild.apply(chunk, header, records[-1].timestamp / 1000)
 
 
-def take_folded(workshop: RebuildStores, records: Sequence[Record], rules: CompiledRules, forgotten: Forgotten) -> bool:
+def apply_folded(rebuild: RebuildStores, records: Sequence[Record], rules: CompiledRules, forgotten: Forgotten) -> bool:
     folded = fold_records(records, rules, forgotten, PARTITIONS)
     if folded is None:
         return False
     first, last = records[0], records[-1]
     source = f"{first.topic}/{first.partition}"
-    return workshop.take_folded(folded.told, source, first.offset, last.offset + 1, last.timestamp / 1000)
+    return rebuild.apply_folded(folded.told, source, first.offset, last.offset + 1, last.timestamp / 1000)
 
 
-def state(workshop: RebuildStores) -> list[Any]:
+def state(rebuild: RebuildStores) -> list[Any]:
     """All that is known: of every node and of its root, of what was counted, and how far it has read."""
-    workshop.keep()
+    rebuild.flush()
     nodes = {
         key.decode(): decode_node(key.decode(), value)
-        for store in workshop.stores
+        for store in rebuild.partition_stores
         for key, value in store.iterate_nodes(b"", 10_000)
     }
 
@@ -165,15 +165,15 @@ def state(workshop: RebuildStores) -> list[Any]:
 
     for each in nodes.values():
         each.parent = each.parent and root_of(each.parent)  # some know a shorter way to it than others
-    counted = [(store.offsets(), sorted(store.iterate_seen(b"", 10_000))) for store in workshop.stores]
+    counted = [(store.offsets(), sorted(store.iterate_seen(b"", 10_000))) for store in rebuild.partition_stores]
     return [*counted, {key: canonical(each) for key, each in nodes.items()}]
 
 
-def references(workshop: RebuildStores) -> list[tuple[str, list[Any]]]:
+def references(rebuild: RebuildStores) -> list[tuple[str, list[Any]]]:
     """Where the raw messages behind each node are, in any order."""
     found = []
-    for number, store in enumerate(workshop.stores):
-        opened = ProfilePartition(number, PARTITIONS, store, generation=0, most_nodes=10, clock=lambda: 0.0)
+    for number, store in enumerate(rebuild.partition_stores):
+        opened = ProfilePartition(number, PARTITIONS, store, generation=0, max_nodes=10, clock=lambda: 0.0)
         keys = [key.decode() for key, _ in store.iterate_nodes(b"", 10_000)]
         found += [(key, sorted(opened.references(key))) for key in keys]
     return found
@@ -199,18 +199,18 @@ async def test_whatever_was_said_both_ways_give_the_same(tmp_path: Path) -> None
             forgotten = forgotten.with_(
                 [key_hash("cookie:c1"), key_hash("email:p2@x")], NOW - timedelta(days=chance.randrange(2))
             )
-        with workshops(tmp_path / str(seed)) as (rows, columns):
+        with rebuilds(tmp_path / str(seed)) as (rows, columns):
             begin = 0
             for _ in range(chance.randrange(1, 4)):
                 records = some_records(chance)
                 for each in records:
                     each.offset += begin
                 begin = records[-1].offset + 1
-                take_rows(rows, records, rules, forgotten)
-                if take_folded(columns, records, rules, forgotten):
+                apply_rows(rows, records, rules, forgotten)
+                if apply_folded(columns, records, rules, forgotten):
                     times += 1
                 else:
-                    take_rows(columns, records, rules, forgotten)
+                    apply_rows(columns, records, rules, forgotten)
                 if chance.random() < 0.3:
                     person = Forgetting(begin, frozenset({key_hash("cookie:c3")}), NOW - timedelta(days=1))
                     forgotten = forgotten.with_(person.key_hashes, person.at)
@@ -225,16 +225,16 @@ def test_whoever_has_too_many_identities_is_cut_to_the_same_both_ways(tmp_path: 
     times = 0
     for seed in range(15):
         chance = random.Random(seed)
-        with workshops(tmp_path / str(seed), most_identities=3) as (rows, columns):
+        with rebuilds(tmp_path / str(seed), max_identities=3) as (rows, columns):
             for begin in (0, 100):
                 records = some_records(chance)
                 for each in records:
                     each.offset += begin
-                take_rows(rows, records, book(), Forgotten())
-                if take_folded(columns, records, book(), Forgotten()):
+                apply_rows(rows, records, book(), Forgotten())
+                if apply_folded(columns, records, book(), Forgotten()):
                     times += 1
                 else:
-                    take_rows(columns, records, book(), Forgotten())
+                    apply_rows(columns, records, book(), Forgotten())
             assert state(rows) == state(columns), f"seed {seed}"
     assert times > 10
 
@@ -265,14 +265,16 @@ def test_messages_that_come_twice_are_not_folded_where_they_would_count_twice(tm
     assert fold_records(records, book(), Forgotten(), PARTITIONS) is None
     uncounted = book(mapping(attributes=[{"name": "x", "field": "integer", "type": "integer", "merge": "max"}]))
     assert fold_records(records, uncounted, Forgotten(), PARTITIONS) is not None
-    with workshops(tmp_path, 1) as (workshop,):
-        assert take_folded(workshop, records[:1], book(), Forgotten())
-        assert not take_folded(workshop, records[1:], book(), Forgotten())
-        assert not take_folded(workshop, [packed(0, "k/1", 0, visits(30))], book(), Forgotten()), "an offset again"
-        take_rows(workshop, records[1:], book(), Forgotten())
-        workshop.keep()
-        nodes = [decode_node("", value) for store in workshop.stores for _, value in store.iterate_nodes(b"", 10)]
-        counts = [each.cells["count:messages"].values() for each in nodes]
+    with rebuilds(tmp_path, 1) as (rebuild,):
+        assert apply_folded(rebuild, records[:1], book(), Forgotten())
+        assert not apply_folded(rebuild, records[1:], book(), Forgotten())
+        assert not apply_folded(rebuild, [packed(0, "k/1", 0, visits(30))], book(), Forgotten()), "an offset again"
+        apply_rows(rebuild, records[1:], book(), Forgotten())
+        rebuild.flush()
+        nodes = [
+            decode_node("", value) for store in rebuild.partition_stores for _, value in store.iterate_nodes(b"", 10)
+        ]
+        counts = [each.registers["count:messages"].values() for each in nodes]
         assert sum(count for each in counts for _, count, *_ in each) == 50
 
 

@@ -11,7 +11,7 @@ import pytest
 from app.rebuild.diff import MAX_SAMPLES, ProfileSet, compare
 from app.rebuild.report import report_of
 from projections.definitions.rebuild import MAX_REPORT_BYTES
-from projections.profiles.identity_node import BETWEEN, Node
+from projections.profiles.identity_node import EDGE_SEPARATOR, Node
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLASSES = {"changed", "added", "removed", "split", "merged"}
@@ -22,10 +22,10 @@ Nodes = Mapping[str, Node]
 
 def profile(key: str, value: Any, others: int = 0) -> Node:
     """Return a profile with ten attributes of a value, or of a list of values."""
-    cells: dict[str, Any] = {f"latest:a{n}": [7, "j/1", 0, value] for n in range(10)}
+    registers: dict[str, Any] = {f"latest:a{n}": [7, "j/1", 0, value] for n in range(10)}
     if isinstance(value, list):
-        cells = {f"union:a{n}": {json.dumps(each): [7, "j/1", 0] for each in value} for n in range(10)}
-    return Node(key, "", cells, {f"{key}.{n:02d}{BETWEEN}{key}": [1, "b", 0] for n in range(others)})
+        registers = {f"union:a{n}": {json.dumps(each): [7, "j/1", 0] for each in value} for n in range(10)}
+    return Node(key, "", registers, {f"{key}.{n:02d}{EDGE_SEPARATOR}{key}": [1, "b", 0] for n in range(others)})
 
 
 def report(live: list[Node], rebuilt: list[Node]) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def report(live: list[Node], rebuilt: list[Node]) -> dict[str, Any]:
     for nodes in (live, rebuilt):
         side = ProfileSet()
         for each in nodes:
-            side.add(each.key, each.cells, each.edges)
+            side.add(each.key, each.registers, each.edges)
         sides.append(side)
     by_key = [{each.key: each for each in nodes} for nodes in (live, rebuilt)]
     return report_of(compare(sides[0], sides[1], ()), NOW, by_key[0], by_key[1])

@@ -28,13 +28,13 @@ from tests.unit.rebuild.test_fold import (
     NOW,
     PARTITIONS,
     Record,
+    apply_folded,
+    apply_rows,
     book,
     mapping,
     packed,
     some_records,
     state,
-    take_folded,
-    take_rows,
 )
 
 MOST = 1_000
@@ -57,7 +57,7 @@ def wide(size: int) -> CompiledRules:
 def live(folder: Path, records: Sequence[Record], rules: CompiledRules) -> dict[str, bytes]:
     """What profiles hold when a lane has told them of records, all in one partition."""
     store = PartitionStore.open(folder)
-    partition = ProfilePartition(0, 1, store, generation=0, most_nodes=10, clock=NOW.timestamp)
+    partition = ProfilePartition(0, 1, store, generation=0, max_nodes=10, clock=NOW.timestamp)
     whole = MappingChunk("backfill", rules, Forgotten(), 1, NOW)
     for each in records:
         whole.add(each)
@@ -66,11 +66,11 @@ def live(folder: Path, records: Sequence[Record], rules: CompiledRules) -> dict[
             update = decode(told.value or b"")
             assert isinstance(update, MappedBatch)
             partition.apply("backfill", partition.next_offset("backfill"), update, MOST)
-    while partition.has_news:
-        for _, _, said in partition.told():
-            partition.hear(said, MOST)
-    partition.told()
-    partition.keep()
+    while partition.has_outgoing:
+        for _, _, said in partition.drain_outbox():
+            partition.apply_messages(said, MOST)
+    partition.drain_outbox()
+    partition.flush()
     found = nodes([store])
     store.close()
     return found
@@ -85,14 +85,14 @@ def test_what_a_record_says_beyond_what_lanes_can_tell_is_left_out_of_a_rebuild_
     rules = wide(20)
     large = [{"cookie": f"c{n % 7}", "email": f"e{n % 7}", "text": "x" * 30_000} for n in range(60)]
     records = [packed(0, "j/1", 0, large[:3]), packed(1, "j/2", 0, large), packed(2, "j/3", 0, large[:3])]
-    workshop = RebuildStores(tmp_path / "rebuilt", 1, MOST, 0)
-    take_rows(workshop, records, rules, Forgotten(), 1)
-    workshop.keep()
-    rebuilt = nodes(workshop.stores)
+    rebuild = RebuildStores(tmp_path / "rebuilt", 1, MOST, 0)
+    apply_rows(rebuild, records, rules, Forgotten(), 1)
+    rebuild.flush()
+    rebuilt = nodes(rebuild.partition_stores)
     counts = [json.loads(each)[2].get("count:messages", {}).values() for each in rebuilt.values()]
     assert 6 < sum(messages for each in counts for _, messages, *_ in each) < 66
     assert rebuilt == live(tmp_path / "live", records, rules)
-    workshop.close()
+    rebuild.close()
     assert fold_records(records, rules, Forgotten(), 1) is None, "of folded messages none can be left out"
     small = [each | {"text": "x"} for each in large]
     assert fold_records([packed(0, "j/1", 0, small)], rules, Forgotten(), 1)
@@ -123,17 +123,17 @@ def test_a_kill_between_the_keeps_of_two_partitions_costs_nothing(tmp_path: Path
     records = consecutive(chance, 24)
     whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
     for begin, end, kept in ((0, 8, before), (8, 16, after), (16, len(records), None)):
-        workshop = RebuildStores(whole, PARTITIONS, MOST, 0)
-        take_rows(workshop, records[begin:end], rules, Forgotten())
-        wanted = state(workshop)
-        workshop.close()
+        rebuild = RebuildStores(whole, PARTITIONS, MOST, 0)
+        apply_rows(rebuild, records[begin:end], rules, Forgotten())
+        wanted = state(rebuild)
+        rebuild.close()
         if kept:
             shutil.copytree(whole, kept)
     for folder in killed_while_keeping(before, after, tmp_path):
-        workshop = RebuildStores(folder, PARTITIONS, MOST, 0)
-        take_rows(workshop, records[workshop.next_offset(records[0].topic, 1) :], rules, Forgotten())
-        assert state(workshop) == wanted, folder
-        workshop.close()
+        rebuild = RebuildStores(folder, PARTITIONS, MOST, 0)
+        apply_rows(rebuild, records[rebuild.next_offset(records[0].topic, 1) :], rules, Forgotten())
+        assert state(rebuild) == wanted, folder
+        rebuild.close()
 
 
 class KilledError(Exception):
@@ -146,7 +146,7 @@ class Life:
     def __init__(self, most: int) -> None:
         self.kept = 0
         self._most = most
-        self._keep = ProfilePartition.keep
+        self._keep = ProfilePartition.flush
 
     def keep(self, partition: ProfilePartition, facts: Mapping[str, bytes]) -> None:
         if self.kept == self._most:
@@ -157,15 +157,15 @@ class Life:
 
 def take_some(folder: Path, records: Sequence[Record], *, folded: bool) -> list[object]:
     """Take what wasn't taken yet, two records at a time, and return what there is then."""
-    workshop, rules = RebuildStores(folder, PARTITIONS, MOST, 0), book()
+    rebuild, rules = RebuildStores(folder, PARTITIONS, MOST, 0), book()
     try:
         for begin in range(0, len(records), 2):
-            some = records[max(workshop.next_offset(records[0].topic, 1), begin) : begin + 2]
-            if some and not (folded and take_folded(workshop, some, rules, Forgotten())):
-                take_rows(workshop, some, rules, Forgotten())
-        return state(workshop)
+            some = records[max(rebuild.next_offset(records[0].topic, 1), begin) : begin + 2]
+            if some and not (folded and apply_folded(rebuild, some, rules, Forgotten())):
+                apply_rows(rebuild, some, rules, Forgotten())
+        return state(rebuild)
     finally:
-        workshop.close()
+        rebuild.close()
 
 
 @pytest.mark.parametrize("way", ["folded", "row by row"])
@@ -185,7 +185,7 @@ def test_a_kill_while_identities_still_speak_costs_nothing(
             life.keep(partition, facts)
 
         with monkeypatch.context() as lived:
-            lived.setattr(ProfilePartition, "keep", keep)
+            lived.setattr(ProfilePartition, "flush", keep)
             return take_some(tmp_path / folder, records, folded=folded)
 
     long = Life(10**6)
@@ -204,21 +204,21 @@ async def test_a_kill_while_a_person_is_forgotten_brings_nobody_back(tmp_path: P
     records = consecutive(chance, 20)
     person = Forgetting(7, frozenset({key_hash(f"{kind}:{name}") for kind, name in PERSON}), NOW + timedelta(seconds=1))
     whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
-    workshop = RebuildStores(whole, PARTITIONS, MOST, 0)
-    take_rows(workshop, records, rules, Forgotten())
+    rebuild = RebuildStores(whole, PARTITIONS, MOST, 0)
+    apply_rows(rebuild, records, rules, Forgotten())
     for kept in (before, after):
-        workshop.keep()
-        workshop.close()
+        rebuild.flush()
+        rebuild.close()
         shutil.copytree(whole, kept)
-        workshop = RebuildStores(whole, PARTITIONS, MOST, 0)
-        await workshop.forget([person])
-    wanted = state(workshop)
-    workshop.close()
+        rebuild = RebuildStores(whole, PARTITIONS, MOST, 0)
+        await rebuild.forget([person])
+    wanted = state(rebuild)
+    rebuild.close()
     for folder in killed_while_keeping(before, after, tmp_path):
-        workshop = RebuildStores(folder, PARTITIONS, MOST, 0)
-        await workshop.forget([person])
-        assert state(workshop) == wanted, folder
-        workshop.close()
+        rebuild = RebuildStores(folder, PARTITIONS, MOST, 0)
+        await rebuild.forget([person])
+        assert state(rebuild) == wanted, folder
+        rebuild.close()
 
 
 @pytest.mark.parametrize("cookie", ["c1", "c2", "c3", "c4", "c5", "c6"])
@@ -230,38 +230,38 @@ async def test_a_kill_while_a_person_is_forgotten_leaves_none_of_the_identities_
     said.append({"cookie": cookie, "email": "p2@x", "number": 2.0})
     person = Forgetting(7, frozenset({key_hash(f"cookie:{cookie}")}), NOW + timedelta(seconds=1))
     whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
-    workshop = RebuildStores(whole, PARTITIONS, MOST, 0)
-    take_rows(workshop, [packed(0, "j/1", 0, said)], book(mapping(dated=False)), Forgotten())
-    workshop.keep()
-    workshop.close()
+    rebuild = RebuildStores(whole, PARTITIONS, MOST, 0)
+    apply_rows(rebuild, [packed(0, "j/1", 0, said)], book(mapping(dated=False)), Forgotten())
+    rebuild.flush()
+    rebuild.close()
     shutil.copytree(whole, before)
-    workshop = RebuildStores(whole, PARTITIONS, MOST, 0)
-    await workshop.forget([person])
-    workshop.close()
+    rebuild = RebuildStores(whole, PARTITIONS, MOST, 0)
+    await rebuild.forget([person])
+    rebuild.close()
     shutil.copytree(whole, after)  # as it was kept last: to keep once more would drop what is still to be told
-    workshop = RebuildStores(whole, PARTITIONS, MOST, 0)
-    wanted = state(workshop)
-    workshop.close()
+    rebuild = RebuildStores(whole, PARTITIONS, MOST, 0)
+    wanted = state(rebuild)
+    rebuild.close()
     for folder in killed_while_keeping(before, after, tmp_path):
-        workshop = RebuildStores(folder, PARTITIONS, MOST, 0)
-        await workshop.forget([person])
-        assert state(workshop) == wanted, folder
-        workshop.close()
+        rebuild = RebuildStores(folder, PARTITIONS, MOST, 0)
+        await rebuild.forget([person])
+        assert state(rebuild) == wanted, folder
+        rebuild.close()
 
 
 def test_stores_of_which_one_is_damaged_are_built_anew(tmp_path: Path) -> None:
     chance, rules = random.Random(7), book()
     records = consecutive(chance, 20)
-    workshop = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
-    take_rows(workshop, records, rules, Forgotten())
-    wanted = state(workshop)
-    workshop.close()
+    rebuild = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
+    apply_rows(rebuild, records, rules, Forgotten())
+    wanted = state(rebuild)
+    rebuild.close()
     (tmp_path / "1" / "CURRENT").unlink()
-    workshop = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
-    assert workshop.next_offset(records[0].topic, 1) == 0
-    take_rows(workshop, records, rules, Forgotten())
-    assert state(workshop) == wanted
-    workshop.close()
+    rebuild = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
+    assert rebuild.next_offset(records[0].topic, 1) == 0
+    apply_rows(rebuild, records, rules, Forgotten())
+    assert state(rebuild) == wanted
+    rebuild.close()
 
 
 async def test_who_is_forgotten_while_other_rules_join_more_identities_leaves_nothing_there(tmp_path: Path) -> None:
@@ -270,13 +270,13 @@ async def test_who_is_forgotten_while_other_rules_join_more_identities_leaves_no
         {"cookie": "c2", "email": "p1@x", "string": "Linz"},
         {"cookie": "c3", "email": "p3@x", "string": "Wels"},
     ]
-    workshop = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
-    take_rows(workshop, [packed(0, "j/1", 0, said)], book(), Forgotten())
-    await workshop.forget([Forgetting(7, frozenset({key_hash("cookie:c1")}), NOW)])  # live, that was all of the person
-    left = b" ".join(nodes(workshop.stores).values())
+    rebuild = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
+    apply_rows(rebuild, [packed(0, "j/1", 0, said)], book(), Forgotten())
+    await rebuild.forget([Forgetting(7, frozenset({key_hash("cookie:c1")}), NOW)])  # live, that was all of the person
+    left = b" ".join(nodes(rebuild.partition_stores).values())
     assert b"Graz" not in left
     assert b"Wels" in left
-    workshop.close()
+    rebuild.close()
 
 
 def visit(offset: int, message_id: str, arrived: int, partition: int) -> Record:
@@ -291,13 +291,15 @@ def test_what_comes_twice_counts_once_though_partitions_are_read_out_of_time(tmp
     early = [visit(0, "m1", ago, 1), visit(1, "m1", ago + DAY, 1)]
     late = [visit(0, "m2", ARRIVED, 2), visit(1, "m2", ARRIVED, 2), visit(2, "m1", ARRIVED, 2)]  # m1 is another by now
     times = zip(early, late, strict=False) if order == "early first" else zip(late, early, strict=False)
-    workshop = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
+    rebuild = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
     for each in [*(record for both in times for record in both), late[2]]:
-        take_rows(workshop, [each], book(mapping(dated=False)), Forgotten())
-        workshop.keep()
-    ((_, counted),) = [json.loads(each)[2]["count:messages"].popitem() for each in nodes(workshop.stores).values()]
+        apply_rows(rebuild, [each], book(mapping(dated=False)), Forgotten())
+        rebuild.flush()
+    ((_, counted),) = [
+        json.loads(each)[2]["count:messages"].popitem() for each in nodes(rebuild.partition_stores).values()
+    ]
     assert counted[1] == 3
-    workshop.close()
+    rebuild.close()
 
 
 def test_stores_that_no_rebuild_is_known_of_are_removed(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from projections.profiles.identity_node import Node, Outbox, shorten
-from projections.profiles.updates import Group, MappedMessages, apply_mapped, apply_told, told_by
+from projections.profiles.updates import Group, MappedMessages, apply_mapped, apply_messages, by_partition
 
 MOST = 50
 
@@ -15,20 +15,20 @@ def key(number: int) -> str:
 
 
 def settled(links: list[tuple[int, int]], count: int) -> tuple[dict[str, Node], int, set[str]]:
-    """Have every identity count one message, link some, and deliver until nothing is left: nodes, rounds, overfull."""
+    """Count one message per identity, link some, and deliver until nothing is left: nodes, rounds, over_limit."""
     rows = [[key(n), n, 0, n, 0, 1] for n in range(count)]
     mapped = MappedMessages(
         [Group("s", ("count:seen",), 0, ["b"], rows)], [(key(a), key(b), 1, "b", a) for a, b in links]
     )
-    nodes = {each: Node(each) for each in mapped.spoken_to()}
-    outbox, rounds, overfull = Outbox(MOST), 0, set()
+    nodes = {each: Node(each) for each in mapped.target_keys()}
+    outbox, rounds, over_limit = Outbox(MOST), 0, set()
     apply_mapped(mapped, nodes, outbox)
     while outbox:
-        told, rounds = told_by(outbox, 1)[0], rounds + 1
+        told, rounds = by_partition(outbox, 1)[0], rounds + 1
         outbox = Outbox(MOST)
-        apply_told(told, {each: nodes[each] for each in told.spoken_to()}, outbox)
-        overfull |= outbox.overfull
-    return nodes, rounds, overfull
+        apply_messages(told, {each: nodes[each] for each in told.target_keys()}, outbox)
+        over_limit |= outbox.over_limit
+    return nodes, rounds, over_limit
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -36,11 +36,11 @@ def test_a_chain_is_walked_in_leaps(mixed: bool) -> None:  # noqa: FBT001  # the
     links = [(n + 1, n) for n in range(2_000)]
     if mixed:
         random.Random(5).shuffle(links)
-    nodes, rounds, overfull = settled(links, 2_001)
+    nodes, rounds, over_limit = settled(links, 2_001)
     assert rounds < 30, "a state that takes one step at a time takes 2,000"
     (root,) = (each for each in nodes.values() if not each.parent)
-    assert (root.key, len(root.edges), overfull) == (key(0), MOST, {key(0)})
-    assert sorted(root.cells["count:seen"]) == [key(n) for n in range(MOST)], "the first of them are kept"
+    assert (root.key, len(root.edges), over_limit) == (key(0), MOST, {key(0)})
+    assert sorted(root.registers["count:seen"]) == [key(n) for n in range(MOST)], "the first of them are kept"
 
 
 def test_messages_of_1970_and_before_count() -> None:
@@ -48,20 +48,20 @@ def test_messages_of_1970_and_before_count() -> None:
         [Group("s", ("count:seen",), 0, ["b"], [[key(0), 0, 0, 0, 0, 1], [key(0), -5, 0, 1, 0, 1]])],
         [(key(1), key(0), -5, "b", 1)],
     )
-    nodes, outbox = {each: Node(each) for each in mapped.spoken_to()}, Outbox(MOST)
+    nodes, outbox = {each: Node(each) for each in mapped.target_keys()}, Outbox(MOST)
     apply_mapped(mapped, nodes, outbox)
-    assert nodes[key(0)].cells["count:seen"][key(0)][1] == 2
+    assert nodes[key(0)].registers["count:seen"][key(0)][1] == 2
     assert nodes[key(1)].parent == key(0)
 
 
 def test_a_profile_within_the_bound_keeps_all_and_is_not_told_of() -> None:
-    nodes, _, overfull = settled([(n + 1, 0) for n in range(MOST - 1)], MOST)
-    assert (len(nodes[key(0)].edges), len(nodes[key(0)].cells["count:seen"]), overfull) == (MOST - 1, MOST, set())
+    nodes, _, over_limit = settled([(n + 1, 0) for n in range(MOST - 1)], MOST)
+    assert (len(nodes[key(0)].edges), len(nodes[key(0)].registers["count:seen"]), over_limit) == (MOST - 1, MOST, set())
 
 
 def test_one_more_identity_than_may_be_counted_is_told_of() -> None:
-    nodes, _, overfull = settled([(n + 1, 0) for n in range(MOST)], MOST + 1)
-    assert (len(nodes[key(0)].edges), overfull) == (MOST, {key(0)})
+    nodes, _, over_limit = settled([(n + 1, 0) for n in range(MOST)], MOST + 1)
+    assert (len(nodes[key(0)].edges), over_limit) == (MOST, {key(0)})
 
 
 def test_a_shorter_way_is_not_taken_by_who_has_forgotten_since() -> None:

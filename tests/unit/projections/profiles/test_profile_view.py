@@ -1,10 +1,10 @@
 """How people see a profile: keys without ranks, values with the message behind each, links with who said so."""
 
-from projections.profiles.crdt import Cells, add, count, latest, unite
+from projections.profiles.crdt import Registers, add, count, latest, unite
 from projections.profiles.profile_view import (
     AttributeValue,
     Evidence,
-    NamedTogether,
+    IdentityLink,
     Profile,
     profile_of,
     ranked_key,
@@ -15,13 +15,13 @@ KEY = "00:email:a:b"
 
 
 def test_a_profile_is_shown_with_the_message_behind_everything() -> None:
-    cells: Cells = {}
-    latest(cells, "latest:city", (KEY, 0), "Graz", 7, "upload/3", 2)
-    count(cells, "count:visits", (KEY, 0), 1, 8, "messages.realtime:2", 41)
-    add(cells, "sum:spent", (KEY, 0), 1_500_000, 8, "upload/3", 1)
-    unite(cells, "union:tags", (KEY, 0), "b", 3, "upload/1", 0)
-    unite(cells, "union:tags", (KEY, 0), "a", 2, "upload/1", 1)
-    assert profile_of(KEY, cells, {f"05:cookie:c\0{KEY}": [9, "upload/3", 4]}) == Profile(
+    registers: Registers = {}
+    latest(registers, "latest:city", (KEY, 0), "Graz", 7, "upload/3", 2)
+    count(registers, "count:visits", (KEY, 0), 1, 8, "messages.realtime:2", 41)
+    add(registers, "sum:spent", (KEY, 0), 1_500_000, 8, "upload/3", 1)
+    unite(registers, "union:tags", (KEY, 0), "b", 3, "upload/1", 0)
+    unite(registers, "union:tags", (KEY, 0), "a", 2, "upload/1", 1)
+    assert profile_of(KEY, registers, {f"05:cookie:c\0{KEY}": [9, "upload/3", 4]}) == Profile(
         key="email:a:b",
         identities=("email:a:b", "cookie:c"),
         attributes=(
@@ -30,15 +30,15 @@ def test_a_profile_is_shown_with_the_message_behind_everything() -> None:
             AttributeValue("tags", "union", ["a", "b"], Evidence(3, "upload/1/0", "upload")),
             AttributeValue("visits", "count", 1, Evidence(8, "messages.realtime:2/41", None)),
         ),
-        links=(NamedTogether("cookie:c", "email:a:b", Evidence(9, "upload/3/4", "upload")),),
+        links=(IdentityLink("cookie:c", "email:a:b", Evidence(9, "upload/3/4", "upload")),),
     )
 
 
 def test_what_an_outside_producer_calls_a_message_names_no_job() -> None:
-    cells: Cells = {}
-    latest(cells, "latest:city", (KEY, 0), "Graz", 7, "orders/4711/", 0)
-    latest(cells, "latest:age", (KEY, 0), 7, 7, "visit-4711", 0)
-    age, city = profile_of(KEY, cells, {}).attributes
+    registers: Registers = {}
+    latest(registers, "latest:city", (KEY, 0), "Graz", 7, "orders/4711/", 0)
+    latest(registers, "latest:age", (KEY, 0), 7, 7, "visit-4711", 0)
+    age, city = profile_of(KEY, registers, {}).attributes
     assert (age.evidence.message_id, age.evidence.job_id) == ("visit-4711/0", None)
     assert (city.evidence.message_id, city.evidence.job_id) == ("orders/4711//0", None)
 

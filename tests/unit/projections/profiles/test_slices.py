@@ -4,7 +4,7 @@ from itertools import chain
 
 import pytest
 
-from projections.profiles.updates import Group, MappedMessages, in_slices
+from projections.profiles.updates import Group, MappedMessages, slices_of
 
 LINKS = [("b", "a", n, "batch", n) for n in range(7)]
 
@@ -18,7 +18,7 @@ def said(*sizes: int) -> MappedMessages:
 @pytest.mark.parametrize("rows", [1, 4, 100])
 def test_nothing_is_lost_and_no_slice_is_much_larger(sizes: tuple[int, ...], rows: int) -> None:
     whole = said(*sizes)
-    parts = list(in_slices(whole, rows))
+    parts = list(slices_of(whole, rows))
     for number, group in enumerate(whole.groups):
         found = (each for part in parts for each in part.groups if each.stream == f"s{number}")
         assert list(chain.from_iterable(each.rows for each in found)) == group.rows
@@ -28,4 +28,4 @@ def test_nothing_is_lost_and_no_slice_is_much_larger(sizes: tuple[int, ...], row
 
 def test_what_has_no_links_ends_with_its_last_rows() -> None:
     whole = MappedMessages(said(5).groups)
-    assert [len(part.groups[0].rows) for part in in_slices(whole, 2)] == [2, 2, 1]
+    assert [len(part.groups[0].rows) for part in slices_of(whole, 2)] == [2, 2, 1]

@@ -1,4 +1,4 @@
-"""What single cells make of odd values, and that none of them grows without end."""
+"""What single registers make of odd values, and that none of them grows without end."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import pytest
 
 from projections.profiles.crdt import (
     MAX_VALUES,
-    NOBODY,
-    Cells,
+    NO_COUNTER,
+    Registers,
     add,
     after,
     count,
@@ -15,7 +15,7 @@ from projections.profiles.crdt import (
     join,
     latest,
     lowest,
-    own,
+    own_counts,
     trim,
     unite,
     value_of,
@@ -28,10 +28,10 @@ ME = ("00:email:a", 0)
 
 def test_two_values_under_one_message_id_have_an_order() -> None:
     for values in (("a", "b"), ("b", "a")):
-        cells: Cells = {}
+        registers: Registers = {}
         for value in values:
-            latest(cells, "latest:x", NOBODY, value, 5, "batch", 1)
-        assert cells == {"latest:x": [5, "batch", 1, "b"]}
+            latest(registers, "latest:x", NO_COUNTER, value, 5, "batch", 1)
+        assert registers == {"latest:x": [5, "batch", 1, "b"]}
 
 
 @pytest.mark.parametrize(
@@ -47,42 +47,42 @@ def test_two_values_under_one_message_id_have_an_order() -> None:
 )
 def test_lowest_and_highest_of_any_values(values: list[Any], low: Any, high: Any) -> None:
     for order in (values, values[::-1]):
-        cells: Cells = {}
+        registers: Registers = {}
         for index, value in enumerate(order):
-            lowest(cells, "min:x", NOBODY, value, 1, "b", index)
-            highest(cells, "max:x", NOBODY, value, 1, "b", index)
-        assert (value_of("min:x", cells["min:x"])[0], value_of("max:x", cells["max:x"])[0]) == (low, high)
+            lowest(registers, "min:x", NO_COUNTER, value, 1, "b", index)
+            highest(registers, "max:x", NO_COUNTER, value, 1, "b", index)
+        assert (value_of("min:x", registers["min:x"])[0], value_of("max:x", registers["max:x"])[0]) == (low, high)
 
 
 def test_a_union_keeps_the_values_that_come_first_in_their_order() -> None:
-    cells: Cells = {}
+    registers: Registers = {}
     for number in reversed(range(MAX_VALUES + 50)):
-        unite(cells, "union:x", NOBODY, f"{number:06d}", 1, "b", number)
-    values, _ = value_of("union:x", cells["union:x"])
+        unite(registers, "union:x", NO_COUNTER, f"{number:06d}", 1, "b", number)
+    values, _ = value_of("union:x", registers["union:x"])
     assert values == [f"{number:06d}" for number in range(MAX_VALUES)]
 
 
 def test_a_sum_is_exact_beyond_64_bits_and_survives_its_store() -> None:
-    cells: Cells = {}
+    registers: Registers = {}
     for index in range(30):
-        add(cells, "sum:x", ME, 9 * 10**18, 1, "b", index)
-    node = decode_node("00:email:a", encode_node(Node("00:email:a", "", cells)))
-    assert value_of("sum:x", node.cells["sum:x"])[0] == 27 * 10**13
-    add(node.cells, "sum:x", ME, 500_000, 1, "b", 30)
-    assert value_of("sum:x", node.cells["sum:x"])[0] == 27 * 10**13 + 0.5
+        add(registers, "sum:x", ME, 9 * 10**18, 1, "b", index)
+    node = decode_node("00:email:a", encode_node(Node("00:email:a", "", registers)))
+    assert value_of("sum:x", node.registers["sum:x"])[0] == 27 * 10**13
+    add(node.registers, "sum:x", ME, 500_000, 1, "b", 30)
+    assert value_of("sum:x", node.registers["sum:x"])[0] == 27 * 10**13 + 0.5
 
 
 def test_counting_begins_anew_behind_what_was_forgotten() -> None:
-    cells: Cells = {}
+    registers: Registers = {}
     for index in range(3):
-        count(cells, "count:x", ME, 1, 1, "b", index)
-    anew: Cells = {}
+        count(registers, "count:x", ME, 1, 1, "b", index)
+    anew: Registers = {}
     count(anew, "count:x", ("00:email:a", 7), 1, 8, "b", 3)
-    join(anew, cells)  # comes late
+    join(anew, registers)  # comes late
     assert value_of("count:x", anew["count:x"]) == (1, [8, "b", 3])
-    assert own(anew, "00:email:b") == {}
-    count(cells, "count:x", ("00:email:a", 7), 1, 8, "b", 3)
-    assert cells == anew
+    assert own_counts(anew, "00:email:b") == {}
+    count(registers, "count:x", ("00:email:a", 7), 1, 8, "b", 3)
+    assert registers == anew
 
 
 def test_a_moved_node_remembers_links_within_bounds_and_drops_what_was_forgotten() -> None:
@@ -99,22 +99,22 @@ def test_a_moved_node_remembers_links_within_bounds_and_drops_what_was_forgotten
 
 
 def test_what_is_left_when_a_moment_is_forgotten() -> None:
-    cells: Cells = {}
+    registers: Registers = {}
     for index, at in enumerate((3, 9)):
-        unite(cells, "union:tags", NOBODY, at, at, "b", index)
-        latest(cells, "latest:city", NOBODY, at, at, "b", index)
-    count(cells, "count:x", ME, 1, 3, "b", 2)
-    assert after(cells, 5) == {"union:tags": {"9": [9, "b", 1]}, "latest:city": [9, "b", 1, 9]}
-    assert after(cells, 9) == {}
+        unite(registers, "union:tags", NO_COUNTER, at, at, "b", index)
+        latest(registers, "latest:city", NO_COUNTER, at, at, "b", index)
+    count(registers, "count:x", ME, 1, 3, "b", 2)
+    assert after(registers, 5) == {"union:tags": {"9": [9, "b", 1]}, "latest:city": [9, "b", 1, 9]}
+    assert after(registers, 9) == {}
 
 
 def test_counts_of_too_many_identities_stay_bounded() -> None:
-    cells: Cells = {}
+    registers: Registers = {}
     for number in reversed(range(10)):
-        counted: Cells = {}
+        counted: Registers = {}
         count(counted, "count:x", (f"00:email:{number}", 0), 1, 1, "b", number)
-        join(cells, counted)
-    assert trim(cells, 4)
-    assert not trim(cells, 4)
-    assert value_of("count:x", cells["count:x"])[0] == 4
-    assert max(cells["count:x"]) == "00:email:3"
+        join(registers, counted)
+    assert trim(registers, 4)
+    assert not trim(registers, 4)
+    assert value_of("count:x", registers["count:x"])[0] == 4
+    assert max(registers["count:x"]) == "00:email:3"

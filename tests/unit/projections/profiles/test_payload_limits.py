@@ -6,27 +6,27 @@ import orjson
 import pytest
 
 from projections.profiles.identity_node import Node, Outbox
-from projections.profiles.payload_limits import encoded_parts, left_out
-from projections.profiles.update_codec import decode_told, encode_mapped, encode_told
-from projections.profiles.updates import Group, MappedMessages, NodeMessages, apply_told, canonical
+from projections.profiles.payload_limits import drop_excess, encoded_batches
+from projections.profiles.update_codec import decode_messages, encode_mapped, encode_messages
+from projections.profiles.updates import Group, MappedMessages, NodeMessages, apply_messages, canonical
 
 
 def test_the_parts_of_a_large_state_add_up_to_it() -> None:
-    cells = {f"latest:a{n}": [n, "b", 0, "x" * 1_000] for n in range(50)}
+    registers = {f"latest:a{n}": [n, "b", 0, "x" * 1_000] for n in range(50)}
     edges = {f"01:k:{n:05d}\0" + "00:k:0": [n, "b", 0] for n in range(2_500)}
     told = NodeMessages(
-        joins=[("00:k:0", ("01:k:1", 0), cells, edges), ("00:k:0", ("01:k:2", 0), {}, {})],
+        joins=[("00:k:0", ("01:k:1", 0), registers, edges), ("00:k:0", ("01:k:2", 0), {}, {})],
         links=[("00:k:5", "00:k:0", ("00:k:5", 0))],
     )
-    parts = [*encoded_parts(told, 20_000)]
+    parts = [*encoded_batches(told, 20_000)]
     assert len(parts) > 4
     assert all(len(each) < 80_000 for each in parts), "a thousand edges are the largest piece"
     whole, cut = ({each: Node(each) for each in ("00:k:0", "00:k:5")} for _ in range(2))
-    apply_told(told, whole, Outbox(9_999))
+    apply_messages(told, whole, Outbox(9_999))
     for each in reversed(parts):
-        apply_told(decode_told(each), cut, Outbox(9_999))
+        apply_messages(decode_messages(each), cut, Outbox(9_999))
     assert [canonical(each) for each in whole.values()] == [canonical(each) for each in cut.values()]
-    assert [*encoded_parts(told, 10**6)] == [orjson.dumps([told.joins, told.links, [], []])]
+    assert [*encoded_batches(told, 10**6)] == [orjson.dumps([told.joins, told.links, [], []])]
 
 
 LARGE: Mapping[str, NodeMessages] = {
@@ -44,26 +44,26 @@ LARGE: Mapping[str, NodeMessages] = {
 @pytest.mark.parametrize("what", LARGE)
 def test_whatever_nodes_tell_fits_into_records_and_nothing_is_lost_or_told_twice(what: str) -> None:
     told, found = LARGE[what], NodeMessages()
-    for each in encoded_parts(told, 1_000_000):
+    for each in encoded_batches(told, 1_000_000):
         assert len(each) < 2_000_000
-        part = decode_told(each)
-        for target, sender, cells, edges in part.joins:
+        part = decode_messages(each)
+        for target, sender, registers, edges in part.joins:
             assert not edges
-            (cell,) = cells
-            _, _, known, _ = found.joins[0] if found.joins else (target, sender, {cell: {}}, {})
-            assert not known[cell].keys() & cells[cell].keys()
+            (register,) = registers
+            _, _, known, _ = found.joins[0] if found.joins else (target, sender, {register: {}}, {})
+            assert not known[register].keys() & registers[register].keys()
             # JSON has lists where nodes tell tuples, and mypy doesn't know how long they are.
-            found.joins = [(target, tuple(sender), {cell: {**known[cell], **cells[cell]}}, {})]  # type: ignore[arg-type]
+            found.joins = [(target, tuple(sender), {register: {**known[register], **registers[register]}}, {})]  # type: ignore[arg-type]
         found.links += part.links
         found.shortcuts += part.shortcuts
-    assert encode_told(found) == encode_told(told)
+    assert encode_messages(found) == encode_messages(told)
 
 
 def test_what_does_not_fit_is_left_out_and_what_does_is_said() -> None:
     rows = [["00:k:a", 1, 0, 0, 0, "x" * 500], ["00:k:b", 1, 0, 1, 0, "x" * 5_000], ["00:k:c", 1, 0, 2, 0, "y"]]
     links = [("01:k:l", "00:k:a", 1, "b", 0), ("01:k:m" + "m" * 900, "00:k:a", 1, "b", 1)]
     mapped = MappedMessages([Group("s", ("latest:x",), 0, ["b"], rows)], links)
-    assert left_out(mapped, 1_000) == 2
+    assert drop_excess(mapped, 1_000) == 2
     assert [each[0] for each in mapped.groups[0].rows] == ["00:k:a", "00:k:c"]
     assert [each[0] for each in mapped.links] == ["01:k:l"]
     assert len(encode_mapped(mapped)) < 1_200

@@ -1,7 +1,7 @@
 """What history would do to profiles, told before it is sent: the same as it does when it is."""
 
 from projections.profiles.identity_node import Node
-from projections.profiles.impact import AttributeImpact, foresee, settle
+from projections.profiles.impact import AttributeImpact, impact_of, settle
 from projections.profiles.updates import Group, MappedMessages, canonical
 
 COLUMNS = ("latest:city", "count:visits")
@@ -31,13 +31,13 @@ def test_people_are_new_changed_or_as_they_are() -> None:
         ["00:id:eve", 60, 0, 2, 0, "Wels", "Ring"],
         ["00:id:new", 30, 0, 3, 0, "Rust", None],
     ])])  # fmt: skip
-    found = foresee(history, nodes, MOST)
+    found = impact_of(history, nodes, MOST)
     assert (found.added, found.changed, found.joined, found.unchanged, found.older) == (1, 1, 0, 1, 2)
     assert found.attributes == {"city": AttributeImpact(1, 1), "street": AttributeImpact(1, 0)}
 
 
 def test_what_counts_changes_however_old_it_is() -> None:
-    found = foresee(said(("00:id:ada", 10, None)), world(said(("00:id:ada", 50, "Graz"), batch="live/1")), MOST)
+    found = impact_of(said(("00:id:ada", 10, None)), world(said(("00:id:ada", 50, "Graz"), batch="live/1")), MOST)
     assert (found.changed, found.unchanged, found.older) == (1, 0, 1)
     assert found.attributes == {"visits": AttributeImpact(0, 1)}
 
@@ -47,21 +47,21 @@ def test_a_message_that_names_two_people_makes_one_of_them() -> None:
     history = said(
         ("00:id:ada", 30, "Linz"), links=(("05:cookie:c", "00:id:ada", 30), ("05:cookie:d", "00:id:ada", 30))
     )
-    found = foresee(history, nodes, MOST)
+    found = impact_of(history, nodes, MOST)
     assert (found.added, found.changed, found.joined, found.unchanged) == (0, 1, 1, 0)
 
 
 def test_what_moved_is_found_where_it_is_now() -> None:
     nodes = world(said(("00:id:ada", 50, "Graz"), links=(("05:cookie:c", "00:id:ada", 50),), batch="live/1"))
     assert nodes["05:cookie:c"].parent == "00:id:ada"
-    found = foresee(said(("05:cookie:c", 60, "Linz")), nodes, MOST)
+    found = impact_of(said(("05:cookie:c", 60, "Linz")), nodes, MOST)
     assert (found.added, found.changed, found.older) == (0, 1, 0)
     assert found.attributes == {"city": AttributeImpact(0, 1), "visits": AttributeImpact(0, 1)}
 
 
 def test_who_is_named_and_nothing_said_of_is_no_profile() -> None:
     nothing = MappedMessages([Group("visits", ("latest:city",), 0, ["plan/1"], [["00:id:ada", 10, 0, 0, 0, None]])])
-    found = foresee(nothing, {}, MOST)
+    found = impact_of(nothing, {}, MOST)
     assert (found.added, found.changed, found.unchanged) == (0, 0, 0)
 
 
@@ -69,6 +69,6 @@ def test_it_is_what_happens_when_it_is_sent() -> None:
     live = said(("00:id:ada", 50, "Graz"), ("05:cookie:c", 40, "Wien"), batch="live/1")
     history = said(("05:cookie:c", 30, "Linz"), links=(("05:cookie:c", "00:id:ada", 30),))
     tried, sent = world(live), world(live)
-    foresee(history, tried, MOST)
+    impact_of(history, tried, MOST)
     settle(history, sent, MOST)
     assert {key: canonical(node) for key, node in tried.items()} == {key: canonical(node) for key, node in sent.items()}
