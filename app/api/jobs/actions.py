@@ -1,4 +1,4 @@
-"""What people do with a job: pause, resume, bounce, run, kill, restore, and go back to an older configuration."""
+"""Actions on jobs over HTTP: pause, resume, bounce, run, kill, restore and revert."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,30 +20,30 @@ from schemas.commands import ConfigureJob, JobCommand, KillJob, PauseJob, Restor
 
 
 class PauseQuery(Query):
-    """For how long."""
+    """The duration of the pause."""
 
     for_: Annotated[
-        Duration | None, Field(alias="for", description="`90s`, `15m`, `1h30m`, `2d`; left out: until resumed")
+        Duration | None, Field(alias="for", description="`90s`, `15m`, `1h30m`, `2d`; absent: until resumed")
     ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing that can be done with a job, under its name in the path."""
+    """An action on a job; `name` is its path."""
 
     name: str
-    done: str
+    message: str
     summary: str
     role: AccessRole
     command: Callable[..., JobCommand]
 
 
 ACTIONS: Final = (
-    Action("resume", "resumed", "Go on after a pause or a failure", "operator", ResumeJob),
-    Action("bounce", "resumed", "Go on after a failure: another name of `resume`", "operator", ResumeJob),
-    Action("run", "running", "Run now instead of waiting, or once more after completion", "operator", RunJob),
-    Action("kill", "killed", "Stop and put away; it can be restored until it is purged", "editor", KillJob),
-    Action("restore", "restored", "Bring a killed job back, paused", "editor", RestoreJob),
+    Action("resume", "resumed", "Resume after a pause or a failure", "operator", ResumeJob),
+    Action("bounce", "resumed", "Resume after a failure; same as `resume`", "operator", ResumeJob),
+    Action("run", "running", "Run now, or again after completion", "operator", RunJob),
+    Action("kill", "killed", "Archive a job; it can be restored until it is purged", "editor", KillJob),
+    Action("restore", "restored", "Restore an archived job, paused", "editor", RestoreJob),
 )
 
 
@@ -51,26 +51,31 @@ ROUTES: Final = Routes("job actions", "/v2/job/{job_id}", headers=(MAY_MATCH, PR
 
 
 @ROUTES(
-    "POST", "/pause", "Stop at the next record boundary, for a time or until resumed", JOB, ACCEPTED, role="operator"
+    "POST",
+    "/pause",
+    "Pause at the next record, for a duration or until resumed",
+    JOB,
+    ACCEPTED,
+    role="operator",
 )
 async def pause_job(call: RequestContext[PauseQuery, None]) -> web.Response:
-    """Pause a job, for a time or until it is resumed."""
-    job_id, span = call.path("job_id"), call.query.for_
+    """Pause a job, for a duration or until it is resumed."""
+    job_id, duration = call.path("job_id"), call.query.for_
     await find_job(call, job_id)
     envelope = stamped(call, job_id)
-    until = envelope["issued_at"] + span if span is not None else None
+    until = envelope["issued_at"] + duration if duration is not None else None
     command = PauseJob(**envelope, until=until, expected_revision=expected_revision(call.request.headers))
     return job_response(call, job_id, await send(call, command), "paused")
 
 
-@ROUTES("POST", "/revert/{version}", "Bring back an older configuration as a new version", JOB, ACCEPTED)
+@ROUTES("POST", "/revert/{version}", "Revert to an older configuration, as a new version", JOB, ACCEPTED)
 async def revert_job(call: RequestContext[Query, None]) -> web.Response:
-    """Bring back an older configuration, with its cadence and retry policy, as a new version."""
+    """Revert to an older configuration, with its cadence and retry policy, as a new version."""
     job_id, version = call.path("job_id"), call.path("version")
     job = await find_job(call, job_id)
     check_not_pushed(job, "configure")
     versions = await call.api.store.history.configurations(job_id)
-    old = next((each for each in versions if str(each.version) == version), None)
+    old = next((candidate for candidate in versions if str(candidate.version) == version), None)
     if old is None:
         raise not_found("configuration version", version)
     command = ConfigureJob(
@@ -81,7 +86,7 @@ async def revert_job(call: RequestContext[Query, None]) -> web.Response:
         reverted_from=old.version,
         expected_revision=expected_revision(call.request.headers),
     )
-    message = f"version {version} is back, as a new version{until_it_begins(job, old.cadence)}"
+    message = f"reverted to version {version}, as a new version{until_it_begins(job, old.cadence)}"
     return job_response(call, job_id, await send(call, command), message)
 
 
@@ -93,7 +98,7 @@ def _declare(action: Action) -> None:
         if action.command in {RunJob, ResumeJob}:
             check_not_pushed(job, ACTION_NAMES[action.command.__name__])
         command = action.command(**stamped(call, job_id), expected_revision=expected_revision(call.request.headers))
-        return job_response(call, job_id, await send(call, command), action.done)
+        return job_response(call, job_id, await send(call, command), action.message)
 
 
 for _action in ACTIONS:

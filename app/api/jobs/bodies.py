@@ -1,4 +1,4 @@
-"""What people send to make and change jobs, checked as far as it can be without asking the decider."""
+"""Request bodies that create and change jobs, and the validation that needs no decider."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from projections.jobs.command_checks import MAX_DESCRIPTION, MAX_NAME, MAX_SECON
 from projections.json_object import MAX_JSON_BYTES
 from schemas.policies import Cadence, CadenceKind, QuietWindow, RetryPolicy
 
-PUSHED: Final = "such a job is made by sending a file: POST /collect/bulk/{stream}"
+PUSHED: Final = "such a job is created by an upload: POST /collect/bulk/{stream}"
 MAX_ITEMS: Final = 100
 YEAR_SECONDS: Final = 366 * 86_400
 
@@ -30,9 +30,9 @@ TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 
 def _few(value: Any) -> Any:
-    """Refuse a flood before each of its items is looked at; what is just too many is refused by the field itself."""
+    """Reject a list with too many items before the items are validated."""
     if isinstance(value, list) and len(value) > MAX_ITEMS:
-        raise ValueError(f"a list here has at most {MAX_ITEMS} items, and this one has {len(value):,}")
+        raise ValueError(f"{len(value):,} items, at most {MAX_ITEMS} are allowed")
     return value
 
 
@@ -40,7 +40,7 @@ FEW: Final = BeforeValidator(_few)
 
 
 class QuietBody(Body):
-    """A daily span in which the job sleeps."""
+    """A daily period in which the job sleeps."""
 
     start: TimeOfDay
     end: TimeOfDay
@@ -48,7 +48,7 @@ class QuietBody(Body):
 
 
 class CadenceBody(Body):
-    """When the job runs."""
+    """The schedule of a job."""
 
     kind: CadenceKind = "once"
     every_seconds: Annotated[int, Field(ge=0, le=YEAR_SECONDS)] = 0
@@ -56,22 +56,22 @@ class CadenceBody(Body):
     time_zone: Annotated[str, Field(max_length=100)] = "UTC"
     quiet: Annotated[tuple[QuietBody, ...], Field(max_length=20), FEW] = ()
 
-    def word(self) -> Cadence:
-        """Return it as the decider takes it."""
-        quiet = tuple(QuietWindow(**each.model_dump()) for each in self.quiet)
+    def to_policy(self) -> Cadence:
+        """Return the policy for a command."""
+        quiet = tuple(QuietWindow(**window.model_dump()) for window in self.quiet)
         return Cadence(**self.model_dump(exclude={"quiet"}), quiet=quiet)
 
 
 class RetryBody(Body):
-    """How errors are retried."""
+    """The retry policy of a job."""
 
     base_seconds: Seconds = 60
     cap_seconds: Seconds = 1800
     floor_seconds: Seconds = 1
     give_up_seconds: Seconds = 36_000
 
-    def word(self) -> RetryPolicy:
-        """Return it as the decider takes it."""
+    def to_policy(self) -> RetryPolicy:
+        """Return the policy for a command."""
         return RetryPolicy(**self.model_dump())
 
 
@@ -79,20 +79,20 @@ class _Named(Body):
     @field_validator("name", check_fields=False)
     @classmethod
     def _visible(cls, value: str) -> str:
-        if not any(each.isprintable() and not each.isspace() for each in value):
-            raise ValueError("a name needs a character that can be seen")
+        if not any(character.isprintable() and not character.isspace() for character in value):
+            raise ValueError("a name needs a visible character")
         return value
 
     @field_validator("name", "description", check_fields=False)
     @classmethod
     def _no_nul(cls, value: str) -> str:
         if "\x00" in value:
-            raise ValueError("a NUL character can't be kept")
+            raise ValueError("a NUL character is not supported")
         return value
 
 
 class CreateBody(_Named):
-    """A job to be made."""
+    """A job to create."""
 
     name: Name
     provider: Annotated[str, Field(max_length=100)]
@@ -104,9 +104,9 @@ class CreateBody(_Named):
 
 
 class PatchBody(_Named):
-    """A merge patch (RFC 7396): what is named changes, a null inside `configuration`, `cadence` … takes it away.
+    """A merge patch (RFC 7396): only named fields change; null inside an object removes a field.
 
-    A cursor is one value: `cursor` replaces it as a whole.
+    `cursor` replaces the whole cursor.
     """
 
     name: Name = ""
@@ -115,7 +115,7 @@ class PatchBody(_Named):
     cadence: JsonObject = Field(default_factory=dict)
     retry: JsonObject = Field(default_factory=dict)
     cursor: JsonObject = Field(
-        default_factory=dict, description="replaces the cursor as a whole; `{}`: from the beginning"
+        default_factory=dict, description="replaces the whole cursor; `{}` restarts from the beginning"
     )
 
 
@@ -123,25 +123,25 @@ def known_type(provider: str, job_type: str) -> JobType:
     """Return a job type of a provider.
 
     Raises:
-        Problem: 422, there is none.
+        Problem: 422, unknown provider or job type.
 
     """
-    found = connector(provider)
-    if found is None:
-        raise invalid([FieldError("/provider", "no_such_provider", f"there is no provider {provider!r}")])
-    kind = found.job_type(job_type)
+    known = connector(provider)
+    if known is None:
+        raise invalid([FieldError("/provider", "no_such_provider", f"no provider {provider!r}")])
+    kind = known.job_type(job_type)
     if kind is None:
-        names = ", ".join(each.name for each in found.job_types)
-        message = f"{provider} has no job type {job_type!r}; it has {names}"
+        names = ", ".join(candidate.name for candidate in known.job_types)
+        message = f"{provider} has no job type {job_type!r}; job types: {names}"
         raise invalid([FieldError("/job_type", "no_such_job_type", message)])
     return kind
 
 
 def configuration_errors(kind: JobType, configuration: Mapping[str, Any]) -> list[FieldError]:
-    """Return what is wrong with a configuration, as far as its connector can tell without asking the provider."""
+    """Return the errors of a configuration that its connector finds without the provider."""
     data = orjson.dumps(configuration)
     if len(data) > MAX_JSON_BYTES:
-        return [FieldError("/configuration", "too_large", f"a configuration has at most {MAX_JSON_BYTES:,} bytes")]
+        return [FieldError("/configuration", "too_large", f"a configuration is limited to {MAX_JSON_BYTES:,} bytes")]
     try:
         kind.config.model_validate_json(data)
     except ValidationError as error:
@@ -150,14 +150,14 @@ def configuration_errors(kind: JobType, configuration: Mapping[str, Any]) -> lis
 
 
 def cursor_errors(kind: JobType, cursor: Mapping[str, Any]) -> list[FieldError]:
-    """Return what is wrong with a cursor that a person edited."""
+    """Return the errors of an edited cursor."""
     if len(orjson.dumps(cursor)) > MAX_JSON_BYTES:
-        return [FieldError("/cursor", "too_large", f"a cursor has at most {MAX_JSON_BYTES:,} bytes")]
+        return [FieldError("/cursor", "too_large", f"a cursor is limited to {MAX_JSON_BYTES:,} bytes")]
     return [FieldError(f"/cursor{each.field}", each.code, each.message) for each in kind.check_cursor(cursor)]
 
 
 def cadence_errors(cadence: Cadence, at: datetime) -> list[FieldError]:
-    """Return what is wrong with a cadence."""
+    """Return the errors of a cadence."""
     try:
         check(cadence, at)
     except InvalidCadenceError as error:
@@ -166,7 +166,7 @@ def cadence_errors(cadence: Cadence, at: datetime) -> list[FieldError]:
 
 
 def merged(current: Any, patch: Any) -> Any:
-    """Return what a merge patch makes of a value (RFC 7396, section 2)."""
+    """Return a value after a merge patch (RFC 7396, section 2)."""
     if not isinstance(patch, dict):
         return patch
     result = dict(current) if isinstance(current, dict) else {}
@@ -178,31 +178,31 @@ def merged(current: Any, patch: Any) -> Any:
     return result
 
 
-def as_kept(patch: Any, shown: Any, kept: Any) -> Any:
-    """Return a patch in which every value that is as it was shown is the one that is kept: secrets are not shown."""
+def unmasked(patch: Any, shown: Any, stored: Any) -> Any:
+    """Return a patch with every value that equals the shown one replaced by the stored one: secrets are masked."""
     if patch == shown:
-        return kept
-    if not (isinstance(patch, dict) and isinstance(shown, Mapping) and isinstance(kept, dict)):
+        return stored
+    if not (isinstance(patch, dict) and isinstance(shown, Mapping) and isinstance(stored, dict)):
         return patch
     return {
-        name: as_kept(value, shown[name], kept[name]) if name in shown and name in kept else value
+        name: unmasked(value, shown[name], stored[name]) if name in shown and name in stored else value
         for name, value in patch.items()
     }
 
 
 def plain(policy: Cadence | RetryPolicy) -> dict[str, Any]:
-    """Return a policy as JSON has it."""
-    found: dict[str, Any] = orjson.loads(orjson.dumps(asdict(policy)))
-    return found
+    """Return a policy as JSON values."""
+    values: dict[str, Any] = orjson.loads(orjson.dumps(asdict(policy)))
+    return values
 
 
 def canonical(value: Mapping[str, Any]) -> str:
-    """Return JSON that is the same for the same value."""
+    """Return canonical JSON: equal values have equal text."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def parsed(model: type[BaseModel], value: Any, prefix: str) -> tuple[Any, list[FieldError]]:
-    """Return a value as a model, or what is wrong with it."""
+    """Return a value as a model, or its errors."""
     try:
         return model.model_validate(value), []
     except ValidationError as error:

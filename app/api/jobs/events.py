@@ -1,7 +1,7 @@
-"""Events as they happen, as server-sent events: live from the tail, and from Kafka what a client missed.
+"""Job events as server-sent events: live from the tail; missed ones from Kafka.
 
-An event's id says how far every partition was read, so that a client that comes back loses and repeats nothing. What a
-stream leaves out (configurations, cursors) is behind `/v2/job/{id}`: an event says that it is time to look again.
+The id of an event has the position in every partition, so that a client that reconnects loses and repeats nothing.
+Events omit configurations and cursors: read them from `/v2/job/{id}`.
 """
 
 import asyncio
@@ -25,20 +25,18 @@ from app.records.events import event_in
 from schemas.events import JobEvent
 from schemas.topics import JOBS_EVENTS
 
-HEARTBEAT_SECONDS: Final = 15.0
+HEARTBEAT_INTERVAL_SECONDS: Final = 15.0
 RECONNECT_MS: Final = 2_000
-WRITE_SECONDS: Final = 20.0
+WRITE_TIMEOUT_SECONDS: Final = 20.0
 
 _ID: Final = re.compile(r"\d{1,4}-\d{1,18}(\.\d{1,4}-\d{1,18})*", re.ASCII)
 
 
 class EventsQuery(Query):
-    """Which events."""
+    """Filter and start of the stream."""
 
-    job_id: Annotated[Text, Field(description="only those of one job")] = ""
-    last_event_id: Annotated[Text, Field(description="as the Last-Event-ID header, for clients that can't set one")] = (
-        ""
-    )
+    job_id: Annotated[Text, Field(description="only events of this job")] = ""
+    last_event_id: Annotated[Text, Field(description="alternative to the Last-Event-ID header")] = ""
 
 
 ROUTES: Final = Routes("events", "/v2/events")
@@ -47,19 +45,17 @@ ROUTES: Final = Routes("events", "/v2/events")
 @ROUTES(
     "GET",
     "",
-    "Follow events as they happen (server-sent events)",
-    ResponseSpec("a stream without an end", content_type="text/event-stream"),
+    "Stream events (server-sent events)",
+    ResponseSpec("an endless stream", content_type="text/event-stream"),
     headers=(LAST_EVENT_ID,),
     streams=True,
 )
 async def follow(call: RequestContext[EventsQuery, None]) -> web.StreamResponse:
-    """Send events until the client leaves, or reads too slowly and has to come back."""
+    """Send events until the client disconnects; a slow client is disconnected."""
     last = call.request.headers.get("Last-Event-ID") or call.query.last_event_id
     seen = parse_id(last) if last else None
     if not call.api.tail.alive:
-        raise ApiProblem(
-            503, "events_unavailable", "Kafka is not reachable right now; try again", headers={"Retry-After": "2"}
-        )
+        raise ApiProblem(503, "events_unavailable", "Kafka is unreachable; try again", headers={"Retry-After": "2"})
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     response.headers["X-Accel-Buffering"] = "no"
     metrics = call.api.metrics
@@ -92,13 +88,13 @@ async def _send_all(
     await _write(response, f"id: {id_of(positions)}\nevent: ready\ndata: {{}}\n\n".encode())
     while True:
         try:
-            found = await asyncio.wait_for(listener.queue.get(), HEARTBEAT_SECONDS)
+            received = await asyncio.wait_for(listener.queue.get(), HEARTBEAT_INTERVAL_SECONDS)
         except TimeoutError:
-            await _write(response, f": still here\nid: {id_of(positions)}\n\n".encode())
+            await _write(response, f": heartbeat\nid: {id_of(positions)}\n\n".encode())
             continue
-        if found is None:
+        if received is None:
             return
-        await _send(call, response, found, positions)
+        await _send(call, response, received, positions)
 
 
 async def _send(
@@ -115,7 +111,7 @@ async def _send(
 
 
 async def missed(cluster: Cluster, since: Mapping[int, int], until: Positions) -> AsyncIterator[TailedEvent]:
-    """Yield what lies between two positions, from Kafka."""
+    """Yield the events between two positions, from Kafka."""
     behind = {number: offset for number, offset in since.items() if offset < until.get(number, 0)}
     if not behind:
         return
@@ -133,38 +129,38 @@ async def missed(cluster: Cluster, since: Mapping[int, int], until: Positions) -
                     if event is not None and record.offset < until[record.partition]:
                         yield TailedEvent(record.partition, record.offset, event)
             for number in tuple(behind):
-                # The position moves over transaction markers too, which are no records.
+                # The position also passes transaction markers, which are not records.
                 if await consumer.position(TopicPartition(JOBS_EVENTS.name, number)) >= until[number]:
                     del behind[number]
     except KafkaError as error:
-        raise ConnectionError("Kafka went away while a client caught up") from error
+        raise ConnectionError("Kafka became unreachable while a client caught up") from error
     finally:
         await consumer.stop()
 
 
 def rendered(event: JobEvent, positions: Positions) -> bytes:
-    """Return an event as the stream carries it."""
+    """Return an event in the format of the stream."""
     data = orjson.dumps(event_view(event, None), option=orjson.OPT_UTC_Z)
     return f"id: {id_of(positions)}\nevent: {type(event).__name__}\ndata: ".encode() + data + b"\n\n"
 
 
 def id_of(positions: Positions) -> str:
-    """Return the id of a place in the stream."""
+    """Return the event id of a position."""
     return ".".join(f"{number}-{offset}" for number, offset in sorted(positions.items()))
 
 
 def parse_id(text: str) -> dict[int, int]:
-    """Return the place that an id stands for.
+    """Return the position of an event id.
 
     Raises:
-        Problem: 422, it is none.
+        Problem: 422, it is malformed.
 
     """
     if not _ID.fullmatch(text):
-        raise invalid([FieldError("Last-Event-ID", "bad_event_id", "an `id` as the stream gave it is needed")])
-    return {int(number): int(offset) for number, offset in (each.split("-") for each in text.split("."))}
+        raise invalid([FieldError("Last-Event-ID", "bad_event_id", "expected an `id` of the stream")])
+    return {int(number): int(offset) for number, offset in (part.split("-") for part in text.split("."))}
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:
-    async with asyncio.timeout(WRITE_SECONDS):
+    async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
         await response.write(data)

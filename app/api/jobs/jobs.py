@@ -1,4 +1,4 @@
-"""Jobs over HTTP: list, look at one (now or as of a moment), create, put away."""
+"""Jobs over HTTP: list, show (now or at a point in time), create and archive."""
 
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID, uuid4, uuid5
@@ -21,7 +21,7 @@ from projections.jobs.state import Job
 from schemas.commands import CreateJob, KillJob
 from schemas.events import JobCreated
 
-KEYS: Final = UUID("7f2dd0a4-95c4-5d0e-8a4c-6f1f30d3b0a1")  # names job ids that come from idempotency keys
+KEYS: Final = UUID("7f2dd0a4-95c4-5d0e-8a4c-6f1f30d3b0a1")  # namespace of job ids from idempotency keys
 
 JobStatus = Literal["Running", "Sleeping", "Failed", "Paused", "Completed", "Killed"]
 SortBy = Literal[
@@ -30,20 +30,20 @@ SortBy = Literal[
 
 
 class JobsQuery(Query):
-    """Which jobs, in which order."""
+    """Filter and order of jobs."""
 
     status: Annotated[tuple[JobStatus, ...], Field(max_length=6)] = ()
     provider: Text = ""
     job_type: Text = ""
     kind: Text = ""
-    search: Annotated[Text, Field(description="somewhere in the name, the description or the id")] = ""
+    search: Annotated[Text, Field(description="text in the name, the description or the id")] = ""
     updated_since: TimestampText | None = None
     sort: SortBy = "name"
     limit: Limit = 50
     cursor: PageCursor | None = None
 
     def where(self) -> JobFilter:
-        """Return the filter as the read store takes it."""
+        """Return the filter for the read store."""
         return JobFilter(
             statuses=self.status,
             provider=self.provider,
@@ -54,22 +54,22 @@ class JobsQuery(Query):
         )
 
     def order(self) -> Sort:
-        """Return the order as the read store takes it."""
+        """Return the order for the read store."""
         by: dict[str, SortKey] = {"name": "name", "status": "status", "created": "created", "updated": "updated"}
         key = by.get(self.sort.lstrip("-"), "next_wake")
         return Sort(key, "descending" if self.sort.startswith("-") else "ascending")
 
 
 class JobQuery(Query):
-    """When to look."""
+    """The point in time."""
 
-    as_of: Annotated[TimestampText | None, Field(description="the job as it was at that moment")] = None
+    as_of: Annotated[TimestampText | None, Field(description="state at this time")] = None
 
 
 class CreateQuery(Query):
-    """Whether the job starts."""
+    """Whether to start the job."""
 
-    run_job: Annotated[bool, Field(description="false: keep it as a draft, paused")] = True
+    run_job: Annotated[bool, Field(description="false: create it as a draft, paused")] = True
 
 
 ROUTES: Final = Routes("jobs", "/v2/job")
@@ -81,19 +81,19 @@ CREATED: Final = ResponseSpec("the job", JobView, status=201, headers=("ETag", "
 async def list_jobs(call: RequestContext[JobsQuery, None]) -> web.Response:
     """Return a page of jobs."""
     query = call.query
-    found = await call.api.store.jobs.page(query.where(), query.order(), query.limit, query.cursor)
-    return respond_page(call, [job_item(each) for each in found.items], found.next_cursor)
+    jobs = await call.api.store.jobs.page(query.where(), query.order(), query.limit, query.cursor)
+    return respond_page(call, [job_item(job) for job in jobs.items], jobs.next_cursor)
 
 
 @ROUTES(
     "GET",
     "/{job_id}",
-    "Look at a job, now or as of a moment",
+    "Show a job, now or at a point in time",
     ResponseSpec("the job", JobDetail, headers=("ETag",)),
     problems=(404,),
 )
 async def get_job(call: RequestContext[JobQuery, None]) -> web.Response:
-    """Return a job, now or as it was."""
+    """Return a job, now or at a point in time."""
     job_id, moment = call.path("job_id"), call.query.as_of
     job = await find_job(call, job_id)
     if moment is None:
@@ -101,8 +101,8 @@ async def get_job(call: RequestContext[JobQuery, None]) -> web.Response:
         return respond(call, view, headers=etag(job.revision))
     then = await call.api.store.history.state_as_of(job_id, moment)
     if moment < job.created_at:
-        asked, created = (each.isoformat().replace("+00:00", "Z") for each in (moment, job.created_at))
-        raise ApiProblem(404, "no_such_job", f"{job.name} did not exist yet at {asked}; it was created {created}")
+        requested, created = (at.isoformat().replace("+00:00", "Z") for at in (moment, job.created_at))
+        raise ApiProblem(404, "no_such_job", f"{job.name} did not exist at {requested}; it was created {created}")
     if then is None or then.status == "Purged":
         raise not_found("job", job_id, f" as of {moment.isoformat()}")
     return respond(call, job_detail(then, None))
@@ -111,14 +111,14 @@ async def get_job(call: RequestContext[JobQuery, None]) -> web.Response:
 @ROUTES(
     "POST",
     "",
-    "Create a job and start it, or keep it as a draft",
+    "Create a job and start it, or create a draft",
     CREATED,
     ACCEPTED,
     headers=(IDEMPOTENCY_KEY, PREFER),
     problems=(409,),
 )
 async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Response:
-    """Make a job; with an Idempotency-Key, at most one."""
+    """Create a job; with an Idempotency-Key, at most one."""
     command = _create_command(call)
     existing = await call.api.store.jobs.get(command.job_id)
     if existing is not None:
@@ -129,7 +129,7 @@ async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Respo
         if problem.code != "job_exists":
             raise
         return await _repeated(call, command, await find_job(call, command.job_id))
-    return job_response(call, command.job_id, job, "created" if call.query.run_job else "kept as a draft", 201)
+    return job_response(call, command.job_id, job, "created" if call.query.run_job else "created as a draft", 201)
 
 
 def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
@@ -137,7 +137,7 @@ def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
     kind = known_type(body.provider, body.job_type)
     if kind.pushed:
         raise invalid([FieldError("/job_type", "pushed", PUSHED)])
-    cadence = body.cadence.word()
+    cadence = body.cadence.to_policy()
     errors = [*configuration_errors(kind, body.configuration), *cadence_errors(cadence, call.api.clock())]
     if errors:
         raise invalid(errors)
@@ -154,16 +154,16 @@ def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
         description=body.description,
         configuration=canonical(body.configuration),
         cadence=cadence,
-        retry=body.retry.word(),
+        retry=body.retry.to_policy(),
         start=call.query.run_job,
     )
 
 
 def _ids_from(call: RequestContext[CreateQuery, CreateBody], key: str) -> dict[str, Any]:
-    """Return ids that are the same for the same request: the job's by caller and key, the command's by the body too.
+    """Return ids that are equal for equal requests: the job id by caller and key, the command id also by the body.
 
-    So a request that comes twice, through whichever server, is one command to the decider; and the command id in a
-    job's `JobCreated` tells whether it was made by this body.
+    A repeated request, through any server, is one command to the decider; and the command id in `JobCreated` shows
+    whether the job was created with this body.
     """
     job_id = uuid5(KEYS, f"{call.caller.token_id}\n{key}")
     body = canonical({"body": call.body.model_dump(mode="json"), "run_job": call.query.run_job})
@@ -177,9 +177,9 @@ async def _repeated(call: RequestContext[CreateQuery, CreateBody], command: Crea
         raise ApiProblem(
             422,
             "idempotency_key_reused",
-            f"this Idempotency-Key made the job {job.job_id} with another body: take a new key",
+            f"Idempotency-Key was already used for job {job.job_id} with a different body",
         )
-    response = job_response(call, job.job_id, job, "this request made the job before", 201)
+    response = job_response(call, job.job_id, job, "duplicate request; replaying the original response", 201)
     response.headers["Idempotency-Replayed"] = "true"
     return response
 
@@ -187,14 +187,14 @@ async def _repeated(call: RequestContext[CreateQuery, CreateBody], command: Crea
 @ROUTES(
     "DELETE",
     "/{job_id}",
-    "Kill a job: the same as its `kill` action",
+    "Archive a job; same as its `kill` action",
     JOB,
     ACCEPTED,
     headers=(MAY_MATCH, PREFER),
     problems=(404, 409),
 )
 async def delete_job(call: RequestContext[Query, None]) -> web.Response:
-    """Kill a job; it can be restored until it is purged."""
+    """Archive a job; it can be restored until it is purged."""
     job_id = call.path("job_id")
     await find_job(call, job_id)
     command = KillJob(**stamped(call, job_id), expected_revision=expected_revision(call.request.headers))

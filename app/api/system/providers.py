@@ -88,7 +88,7 @@ async def validate(call: RequestContext[Query, ValidateBody]) -> web.Response:
     if kind is None:
         raise not_found("job type", f"{provider}/{name}")
     errors = configuration_errors(kind, call.body.configuration)
-    cadence = cadence_errors(call.body.cadence.word(), call.api.clock())
+    cadence = cadence_errors(call.body.cadence.to_policy(), call.api.clock())
     if not errors:
         errors = await _tried(call, kind)
     problems = [FieldProblem.of(error) for error in (*errors, *cadence)]

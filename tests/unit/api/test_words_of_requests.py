@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from app.api.http.headers import expected_revision, idempotency_key, traceparent, wait_seconds
 from app.api.http.param_types import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, TimestampText
 from app.api.http.problems import ApiProblem, pointer
-from app.api.jobs.bodies import CreateBody, PatchBody, as_kept, merged
+from app.api.jobs.bodies import CreateBody, PatchBody, merged, unmasked
 from app.api.jobs.events import id_of, parse_id
 from app.api.jobs.views import redacted
 from app.api.services.event_tail import MAX_QUEUED_EVENTS, EventSubscription, TailedEvent
@@ -136,7 +136,7 @@ def test_a_merge_patch_twice_is_the_same_as_once(current: Any, patch: Any) -> No
 def test_what_is_sent_as_it_was_shown_is_what_was_kept(patch: Any, result: Any) -> None:
     kept = {"url": "https://me:pw@host", "inner": {"key": "s3cret", "of": 1}}
     shown = {"url": "https://host", "inner": {"key": "***", "of": 1}}
-    assert merged(kept, as_kept(patch, shown, kept)) == (result or kept)
+    assert merged(kept, unmasked(patch, shown, kept)) == (result or kept)
 
 
 @given(st.dictionaries(st.integers(0, 255), st.integers(0, 10**15), min_size=1))
