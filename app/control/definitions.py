@@ -6,7 +6,8 @@ commands, so what a crash leaves is the state after some command, and deciding t
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from app.clock import Clock
@@ -25,15 +26,17 @@ from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS
 from schemas.wire.codec import encode
 from schemas.wire.headers import headers_of
 
+Publish = Callable[[Iterable[ProducerRecord]], Awaitable[None]]  # returns once the broker has acked all records
+
 _log = logging.getLogger(__name__)
 
 
 class DefinitionsAgent:
     """Handles commands about definitions, a micro-batch at a time."""
 
-    def __init__(self, app: SafeApp, cluster: Cluster, clock: Clock) -> None:
-        self._app = app
+    def __init__(self, cluster: Cluster, publish: Publish, clock: Clock) -> None:
         self._cluster = cluster
+        self._publish = publish
         self._clock = clock
         self._state = EMPTY
 
@@ -46,14 +49,18 @@ class DefinitionsAgent:
                     self._state = evolve(self._state, event)
 
     async def handle_commands(self, stream: Any) -> None:
-        """Publish all events of a batch, await all acks, then acknowledge the commands."""
+        """The agent on `definitions.commands`."""
         async for batch in batches(stream):
-            state, records = self._state, list[ProducerRecord]()
-            for event in batch:
-                state = self._handled(state, event, records)
-            await publish(self._app, records)
-            self._state = state
-            ack(batch)
+            await self.handle_batch(batch)
+
+    async def handle_batch(self, batch: Sequence[Event]) -> None:
+        """Publish all events of a batch, await all acks, then acknowledge the commands."""
+        state, records = self._state, list[ProducerRecord]()
+        for event in batch:
+            state = self._handled(state, event, records)
+        await self._publish(records)
+        self._state = state
+        ack(batch)
 
     def _handled(self, state: DefinitionsState, event: Event, records: list[ProducerRecord]) -> DefinitionsState:
         message = event.message
@@ -79,6 +86,6 @@ def published(events: Iterable[DefinitionEvent]) -> Iterable[ProducerRecord]:
 
 def add_definitions(app: SafeApp, cluster: Cluster, clock: Clock) -> None:
     """Declare the agent and its hook."""
-    agent = DefinitionsAgent(app, cluster, clock)
+    agent = DefinitionsAgent(cluster, partial(publish, app), clock)
     app.when_assigned(agent.on_assigned)
     app.agent(app.topic(DEFINITIONS_COMMANDS.name), name="handle_definitions")(agent.handle_commands)
