@@ -1,1 +1,1 @@
-"""How messages that are sent to the API come onto their topics. Knows no HTTP."""
+"""Ingestion over HTTP: single messages, file uploads and dead letters."""

@@ -1,6 +1,6 @@
-"""`POST /collect/bulk/{stream}`: a CSV or JSON file of any size, streamed into a job that anyone can watch.
+"""`POST /collect/bulk/{stream}`: a CSV or JSON file of any size, imported by a job while it is streamed.
 
-Answered means committed. The same Idempotency-Key goes on where an upload stopped, and adds nothing to a complete one.
+The response is sent after the commit. The same Idempotency-Key resumes an upload, and adds nothing to a complete one.
 """
 
 from typing import Any, Final
@@ -10,9 +10,16 @@ import orjson
 from aiohttp import web
 from aiokafka.errors import KafkaError
 
-from app.api.collect.config import BY_TYPE, BulkQuery, config_of, said_of
+from app.api.collect.config import BY_TYPE, BulkQuery, config_of, content_headers
 from app.api.collect.current_job import job_now
-from app.api.collect.requests import CollectedView, collected_view, listing, stream_of, upload_id_of
+from app.api.collect.requests import (
+    CollectedView,
+    collected_view,
+    dead_letters_path,
+    respond_replayed,
+    stream_of,
+    upload_id_of,
+)
 from app.api.collect.upload_counts import UploadCounts
 from app.api.collect.uploads import Upload, UploadContext, UploadStoppedError
 from app.api.http.problems import ApiProblem
@@ -31,7 +38,7 @@ from schemas.commands import CreateJob, ReportError, ResumeJob
 from schemas.events import JobCreated
 
 TRANSACTIONS: Final = "entrepot.collect"
-AGAIN: Final = "send it again with the same Idempotency-Key"
+RETRY: Final = "repeat the request with the same Idempotency-Key"
 
 
 ROUTES: Final = Routes("collect", "/collect/bulk")
@@ -40,36 +47,36 @@ ROUTES: Final = Routes("collect", "/collect/bulk")
 @ROUTES(
     "POST",
     "/{stream}",
-    "Take a CSV or NDJSON file of any size; answered once all of it is committed",
-    ResponseSpec("what became of its records", CollectedView),
+    "Upload a CSV or NDJSON file of any size; responds once all of it is committed",
+    ResponseSpec("the counts of its records", CollectedView),
     content={kind: {"type": "string"} for kind in BY_TYPE},
     headers=(IDEMPOTENCY_KEY, CONTENT_ENCODING),
     problems=(409, 429),
     streams=True,
 )
 async def collect_bulk(call: RequestContext[BulkQuery, None]) -> web.Response:
-    """Take a file."""
-    job_type, config = config_of(stream_of(call), call.query, said_of(call.request))
+    """Import a file."""
+    job_type, config = config_of(stream_of(call), call.query, content_headers(call.request))
     with call.api.admission.upload():
         source = RequestSource(call.request, config.filename or f"/collect/bulk/{config.stream}")
         await _check_not_empty(source)
         if call.query.dryrun:
-            return await _tried(call, config, source)
+            return await _dry_run(call, config, source)
         job_id, repeatable = upload_id_of(call, "bulk")
-        command = _creation(call, job_id, job_type, config)
-        job = await _made(call, command)
+        command = _create_command(call, job_id, job_type, config)
+        job = await _create(call, command)
         try:
             async with GroupCommit(call.api.kafka, f"{TRANSACTIONS}.{job_id}") as writer:
                 if repeatable or job is None:
-                    job = await _ready(call, job_id)
+                    job = await _resume(call, job_id)
                 if isinstance(job.phase, Completed):
-                    return await _compared(call, job, source)
-                return await _driven(call, Upload(job, source), writer)
+                    return await _replay(call, job, source)
+                return await _import(call, Upload(job, source), writer)
         except FencedError as error:
-            detail = "another request with this Idempotency-Key goes on with this upload"
+            detail = "another request with this Idempotency-Key has resumed the upload"
             raise ApiProblem(409, "upload_taken_over", detail, more={"upload_id": job_id}) from error
         except (UnknownOutcomeError, KafkaError, OSError) as error:
-            detail = f"Kafka did not confirm in time, so it is not known how much of the upload is kept: {AGAIN}"
+            detail = f"Kafka did not confirm in time, so it is unknown how much of the upload is stored: {RETRY}"
             raise ApiProblem(503, "not_confirmed", detail, headers={"Retry-After": "5"}) from error
 
 
@@ -79,22 +86,22 @@ async def _check_not_empty(source: RequestSource) -> None:
     except ConnectorError as error:
         raise _refused(error.code, error.message, None, 0) from error
     if not start:
-        raise ApiProblem(400, "empty", "the body is empty: a file with at least one byte is needed")
+        raise ApiProblem(400, "empty", "the body is empty")
 
 
-async def _tried(call: RequestContext[BulkQuery, None], config: Config, source: RequestSource) -> web.Response:
-    """Read everything and keep nothing."""
-    tally = UploadCounts()
+async def _dry_run(call: RequestContext[BulkQuery, None], config: Config, source: RequestSource) -> web.Response:
+    """Validate and count the records without storing them."""
+    counts = UploadCounts()
     try:
         async for batch in read_upload(config, {}, call.api.limits, source):
-            tally.count(batch)
+            counts.add(batch)
     except ConnectorError as error:
-        raise _refused(error.code, error.message, None, tally.accepted) from error
-    view = collected_view(None, tally.accepted, tally.rejected, 0, tally.first)
+        raise _refused(error.code, error.message, None, counts.accepted) from error
+    view = collected_view(None, counts.accepted, counts.rejected, 0, counts.first)
     return respond(call, view, message="dry run")
 
 
-def _creation(call: RequestContext[BulkQuery, None], job_id: str, job_type: str, config: Config) -> CreateJob:
+def _create_command(call: RequestContext[BulkQuery, None], job_id: str, job_type: str, config: Config) -> CreateJob:
     configuration = canonical(config.model_dump(mode="json", exclude_unset=True))
     envelope = stamped(call, job_id) | {"command_id": str(uuid5(KEYS, f"{job_id}\n{job_type}\n{configuration}"))}
     return CreateJob(
@@ -107,11 +114,11 @@ def _creation(call: RequestContext[BulkQuery, None], job_id: str, job_type: str,
     )
 
 
-async def _made(call: RequestContext[BulkQuery, None], command: CreateJob) -> Job | None:
-    """Return the job of an upload as it was just made; None when it was made before, or isn't seen yet.
+async def _create(call: RequestContext[BulkQuery, None], command: CreateJob) -> Job | None:
+    """Create the job of an upload and return it; None when it exists already, or is not visible yet.
 
     Raises:
-        Problem: 422, it was made by another request; or it can't be made.
+        Problem: 422, a different request has created it; or the command is refused.
 
     """
     if await call.api.store.jobs.get(command.job_id) is None:
@@ -128,23 +135,21 @@ async def _made(call: RequestContext[BulkQuery, None], command: CreateJob) -> Jo
     first = await call.api.store.history.events(command.job_id, limit=1)
     created = first[0].event if first else None
     if isinstance(created, JobCreated) and created.command_id != command.command_id:
-        raise ApiProblem(
-            422, "idempotency_key_reused", "this Idempotency-Key came with another request: take a new key"
-        )
+        raise ApiProblem(422, "idempotency_key_reused", "Idempotency-Key was already used for a different request")
     return None
 
 
-async def _ready(call: RequestContext[BulkQuery, None], job_id: str) -> Job:
-    """Return the job as all that is committed makes it, resumed if it had failed.
+async def _resume(call: RequestContext[BulkQuery, None], job_id: str) -> Job:
+    """Return the current state of the job; resumes it after a failure.
 
     Raises:
-        Problem: 409, people have paused or killed it.
+        Problem: 409, it is paused or archived.
 
     """
     settings = call.api.settings
     job = await job_now(call.api.kafka, call.api.store, settings.partitions, job_id)
     if not isinstance(job, Job):
-        raise ApiProblem(503, "not_made_yet", f"the upload's job could not be made in time: {AGAIN}")
+        raise ApiProblem(503, "not_made_yet", f"the job of the upload was not created in time: {RETRY}")
     if isinstance(job.phase, Failed):
         for event in await send_events(call, ResumeJob(**stamped(call, job_id))):
             following = evolve(job, event)
@@ -155,8 +160,8 @@ async def _ready(call: RequestContext[BulkQuery, None], job_id: str) -> Job:
     return job
 
 
-async def _compared(call: RequestContext[BulkQuery, None], job: Job, source: RequestSource) -> web.Response:
-    """Answer a complete upload that is sent again, if it is the same one."""
+async def _replay(call: RequestContext[BulkQuery, None], job: Job, source: RequestSource) -> web.Response:
+    """Replay the response of a complete upload, if the body is the same."""
     config = Config.model_validate_json(job.configuration)
     try:
         async for batch in read_upload(config, orjson.loads(job.cursor), call.api.limits, source):
@@ -164,33 +169,33 @@ async def _compared(call: RequestContext[BulkQuery, None], job: Job, source: Req
                 raise _refused(*KEY_REUSED, job.job_id, 0)
     except ConnectorError as error:
         raise _refused(error.code, error.message, job.job_id, 0) from error
-    counts = job.total_counts
-    view = _view(job, counts.accepted, counts.rejected, counts.accepted, UploadCounts())
-    return respond(call, view, message="this was taken before", headers={"Idempotency-Replayed": "true"})
+    totals = job.total_counts
+    view = _view(job, totals.accepted, totals.rejected, totals.accepted, UploadCounts())
+    return respond_replayed(call, view)
 
 
-async def _driven(call: RequestContext[BulkQuery, None], upload: Upload, writer: GroupCommit) -> web.Response:
-    api, job, tally = call.api, upload.job, upload.tally
-    place = UploadContext(api.kafka, api.settings.partitions, api.store, api.limits, api.clock)
+async def _import(call: RequestContext[BulkQuery, None], upload: Upload, writer: GroupCommit) -> web.Response:
+    api, job, counts = call.api, upload.job, upload.counts
+    context = UploadContext(api.kafka, api.settings.partitions, api.store, api.limits, api.clock)
     try:
-        last = await upload.drive(place, writer)
+        last = await upload.drive(context, writer)
     except UploadStoppedError as error:
         raise _stopped(job.job_id, error.status) from error
     before = job.total_counts
-    accepted, rejected = before.accepted + tally.accepted, before.rejected + tally.rejected
+    accepted, rejected = before.accepted + counts.accepted, before.rejected + counts.rejected
     if isinstance(last, ReportError):
         raise _refused(last.code, last.message, job.job_id, accepted)
-    return respond(call, _view(job, accepted, rejected, before.accepted, tally), message="success")
+    return respond(call, _view(job, accepted, rejected, before.accepted, counts), message="success")
 
 
-def _view(job: Job, accepted: int, rejected: int, duplicate: int, tally: UploadCounts) -> CollectedView:
-    view = collected_view(job.job_id, accepted, rejected, duplicate, tally.first)
-    return view.model_copy(update={"rejects": listing(job.job_id, job.created_at) if rejected else None})
+def _view(job: Job, accepted: int, rejected: int, duplicate: int, counts: UploadCounts) -> CollectedView:
+    view = collected_view(job.job_id, accepted, rejected, duplicate, counts.first)
+    return view.model_copy(update={"rejects": dead_letters_path(job.job_id, job.created_at) if rejected else None})
 
 
 def _stopped(job_id: str, status: str) -> ApiProblem:
-    hint = {"Paused": f"resume it, then {AGAIN}", "Killed": "it was put away: take a new Idempotency-Key"}
-    detail = f"the upload's job is {status}; {hint.get(status, AGAIN)}"
+    hint = {"Paused": f"resume it, then {RETRY}", "Killed": "it is archived: use a new Idempotency-Key"}
+    detail = f"the job of the upload is {status}; {hint.get(status, RETRY)}"
     return ApiProblem(409, f"job_{status.lower()}", detail, more={"upload_id": job_id})
 
 

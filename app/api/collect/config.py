@@ -1,4 +1,4 @@
-"""How an uploaded file is written: from its content type, its name and the query to the configuration of its job."""
+"""Upload options: content type, file name and query become the configuration of the upload's job."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -35,59 +35,59 @@ QUERY_OF: Final = {
 
 
 class BulkQuery(CollectQuery):
-    """How a file is to be taken."""
+    """Options of a file upload."""
 
     filename: Annotated[
-        str, Field(max_length=255, description="what it is called; its endings say how it is packed and written")
+        str, Field(max_length=255, description="file name; its extensions determine compression and format")
     ] = ""
     headers: Annotated[
         str | None,
         Field(
             min_length=1,
             max_length=3_000,
-            description="field names, with commas between; then no row of the file has them",
+            description="comma-separated field names, if the file has no header row",
         ),
     ] = None
     delimiter: Annotated[
-        str | None, Field(min_length=1, max_length=3, description="of CSV: one ASCII character, or `tab`")
+        str | None, Field(min_length=1, max_length=3, description="CSV delimiter: one ASCII character, or `tab`")
     ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class ContentHeaders:
-    """What the headers say of a body."""
+    """The headers that describe a body."""
 
     content_type: str
     charset: str | None = None
-    packed: Compression | None = None
+    compression: Compression | None = None
 
 
-def said_of(request: web.Request) -> ContentHeaders:
-    """Return what the headers of a request say.
+def content_headers(request: web.Request) -> ContentHeaders:
+    """Return the headers that describe the body of a request.
 
     Raises:
-        Problem: 415, the body is packed with something that is not known here.
+        Problem: 415, unknown compression.
 
     """
     return ContentHeaders(request.content_type, request.charset, content_encoding(request))
 
 
-def config_of(stream: str, query: BulkQuery, said: ContentHeaders) -> tuple[str, Config]:
+def config_of(stream: str, query: BulkQuery, headers: ContentHeaders) -> tuple[str, Config]:
     """Return the job type of an upload and its configuration.
 
     Raises:
-        Problem: 415, it isn't known how the file is written; or 422.
+        Problem: 415, unknown format; or 422.
 
     """
-    kind = said.content_type
+    kind = headers.content_type
     suffix = _suffix(query.filename)
     form = BY_TYPE.get(kind)
     if form is None or (kind == "application/json" and FORMAT_SUFFIXES.get(suffix) == "json_array"):
         form = FORMAT_SUFFIXES.get(suffix)
     if form is None:
-        known = "text/csv or application/x-ndjson"
-        detail = f"the content type says {kind}: it has to be {known}, or `filename` has to end with .csv, .ndjson, …"
-        raise ApiProblem(415, "wrong_content_type", detail, headers={"Accept-Post": "text/csv, application/x-ndjson"})
+        accepted = "text/csv, application/x-ndjson"
+        detail = f"unsupported content type {kind}: expected {accepted}, or a `filename` with .csv, .ndjson, …"
+        raise ApiProblem(415, "wrong_content_type", detail, headers={"Accept-Post": accepted})
     values: dict[str, Any] = {
         "stream": stream,
         "format": form,
@@ -97,15 +97,15 @@ def config_of(stream: str, query: BulkQuery, said: ContentHeaders) -> tuple[str,
         "filename": query.filename.replace("\\", "/").rpartition("/")[2],
         "timestamp_field": query.timestamp_field,
         "append": query.appended(),
-        "encoding": said.charset or "utf-8",
-        "compression": said.packed or "auto",
+        "encoding": headers.charset or "utf-8",
+        "compression": headers.compression or "auto",
     }
     if form == "csv":
         values |= _csv(query, tabs=kind == TABS or suffix == ".tsv")
     try:
         return "bulk_csv" if form == "csv" else "bulk_json", Config.model_validate(values)
     except ValidationError as error:
-        raise invalid([_in_query(each) for each in field_errors(error)]) from error
+        raise invalid([_in_query(field) for field in field_errors(error)]) from error
 
 
 def _csv(query: BulkQuery, *, tabs: bool) -> dict[str, Any]:
@@ -115,16 +115,16 @@ def _csv(query: BulkQuery, *, tabs: bool) -> dict[str, Any]:
 
 
 def _suffix(filename: str) -> str:
-    """Return the ending that says how a file is written, behind the one that says how it is packed."""
+    """Return the extension for the format, before the one for the compression."""
     name = filename.lower()
-    for packed in SUFFIXES:
-        name = name.removesuffix(packed)
+    for compressed in SUFFIXES:
+        name = name.removesuffix(compressed)
     return f".{name.rpartition('.')[2]}"
 
 
 def _in_query(error: FieldError) -> FieldError:
-    """Return an error under the name that the field has in the request."""
+    """Return an error under the name of the field in the request."""
     top = f"/{error.pointer.split('/')[1]}" if error.pointer else ""
-    if not top:  # of several fields together: the message names them
-        top = next((each for each in QUERY_OF if f"`{each[1:]}`" in error.message), "")
+    if not top:  # about several fields: the message names them
+        top = next((pointer for pointer in QUERY_OF if f"`{pointer[1:]}`" in error.message), "")
     return FieldError(QUERY_OF.get(top, error.pointer), error.code, error.message.replace("`fields`", "`headers`"))

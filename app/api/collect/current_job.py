@@ -1,4 +1,4 @@
-"""A job as all that is committed by now makes it, also what no view and no event tells yet."""
+"""The current state of a job: its read model, later events, and commands that are not decided yet."""
 
 from app.kafka.clients import Cluster
 from app.kafka.partition_reader import PartitionReader
@@ -13,21 +13,21 @@ from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
 
 
 async def job_now(cluster: Cluster, store: ReadStore, partitions: int, job_id: str) -> JobState:
-    """Return the job behind the last command of its partition. Whoever could still add one has to be fenced before.
+    """Return the job after the last command in its partition. Fence other producers of its commands first.
 
-    The views say from where on events are to be read, the last event from where on commands are.
+    Events are read from the position of the read models, commands from the position of the last event.
     """
     partition = partition_of(job_id, partitions)
-    shown = await store.views.next_offset(partition)
+    applied = await store.views.next_offset(partition)
     state: JobState = await store.jobs.get(job_id) or NoJob(job_id)
-    answered = -1
-    async with PartitionReader(cluster, JOBS_EVENTS.name, partition, max(shown - 1, 0)) as events:
+    decided = -1
+    async with PartitionReader(cluster, JOBS_EVENTS.name, partition, max(applied - 1, 0)) as events:
         async for record in events.records():
             if event := event_in(record.value):
-                answered = event.command_offset
+                decided = event.command_offset
                 if event.job_id == job_id:
                     state = evolve(state, event)
-    async with PartitionReader(cluster, JOBS_COMMANDS.name, partition, answered + 1) as commands:
+    async with PartitionReader(cluster, JOBS_COMMANDS.name, partition, decided + 1) as commands:
         async for record in commands.records():
             if record.key != job_id.encode():
                 continue

@@ -1,4 +1,4 @@
-"""Dead letters over HTTP: `messages.rejected` read from a moment on, or its end; bounded in time and in number."""
+"""Dead letters over HTTP: `messages.rejected`, read from a time or from its end, bounded in time and number."""
 
 import asyncio
 from collections.abc import Iterator
@@ -20,22 +20,22 @@ from schemas.topics import MESSAGES_REJECTED
 from schemas.wire.catalog import UnknownSchemaError
 from schemas.wire.codec import MalformedRecordError, decode
 
-READ_SECONDS: Final = 5.0
-TAIL: Final = 1_000  # records of each partition that are looked at when nothing says from where on
+READ_TIMEOUT_SECONDS: Final = 5.0
+TAIL_RECORDS: Final = 1_000  # of each partition, when the request has no start
 
-Offset = Annotated[int, Field(ge=-TAIL, le=2**62)]
-Places = dict[int, int | datetime]  # where to go on, by partition
-_CURSOR: Final[TypeAdapter[Places]] = TypeAdapter(dict[Annotated[int, Field(ge=0, le=255)], Offset | TimestampText])
+Offset = Annotated[int, Field(ge=-TAIL_RECORDS, le=2**62)]
+Positions = dict[int, int | datetime]  # offset or time to resume at, by partition
+_CURSOR: Final[TypeAdapter[Positions]] = TypeAdapter(dict[Annotated[int, Field(ge=0, le=255)], Offset | TimestampText])
 
 
 class DeadLetterQuery(Query):
-    """Which dead letters. `upload_id` and `job_id` are the same: an upload of a file is a job."""
+    """Filter of dead letters. `upload_id` and `job_id` mean the same: a file upload is a job."""
 
     upload_id: Text = ""
     job_id: Text = ""
     stream: Text = ""
     since: Annotated[
-        TimestampText | None, Field(description="by default: since the job was made, or the last thousand")
+        TimestampText | None, Field(description="default: since the job was created, or the last thousand")
     ] = None
     limit: Limit = 50
     cursor: PageCursor | None = None
@@ -69,27 +69,27 @@ ROUTES: Final = Routes("collect", "/v2/dead-letters")
     role="operator",
 )
 async def list_dead_letters(call: RequestContext[DeadLetterQuery, None]) -> web.Response:
-    """Return a page of dead letters, the oldest first in each partition; without a next page there are no more."""
+    """Return a page of dead letters, oldest first in each partition."""
     owner = call.query.upload_id or call.query.job_id
     partitions = call.api.settings.partitions
     if call.query.job_id not in {"", owner}:
         raise invalid([FieldError("?job_id", "contradiction", "`upload_id` and `job_id` name different uploads")])
-    places = _places(call) or await _start(call, owner)
-    found: list[DeadLetterView] = []
-    deadline = asyncio.get_running_loop().time() + READ_SECONDS
+    positions = _positions(call) or await _start(call, owner)
+    letters: list[DeadLetterView] = []
+    deadline = asyncio.get_running_loop().time() + READ_TIMEOUT_SECONDS
     try:
-        for partition in sorted(each for each in places if each < partitions):
-            places = await _read(call, owner, partition, places, found, deadline)
-            if partition in places:
+        for partition in sorted(number for number in positions if number < partitions):
+            positions = await _read(call, owner, partition, positions, letters, deadline)
+            if partition in positions:
                 break
     except (KafkaError, OSError) as error:
-        raise ApiProblem(503, "kafka_unreachable", "Kafka can't be asked now", headers={"Retry-After": "5"}) from error
-    return respond_page(call, found, _cursor(places) if places else None)
+        raise ApiProblem(503, "kafka_unreachable", "Kafka is unreachable", headers={"Retry-After": "5"}) from error
+    return respond_page(call, letters, _cursor(positions) if positions else None)
 
 
-async def _start(call: RequestContext[DeadLetterQuery, None], owner: str) -> Places:
-    """Return where to begin: the dead letters of an upload are all in the partition of its id."""
-    since: int | datetime = call.query.since or -TAIL
+async def _start(call: RequestContext[DeadLetterQuery, None], owner: str) -> Positions:
+    """Return the start positions: all dead letters of an upload are in the partition of its id."""
+    since: int | datetime = call.query.since or -TAIL_RECORDS
     if owner and call.query.since is None:
         job = await call.api.store.jobs.get(owner)
         since = job.created_at if job else since
@@ -101,29 +101,29 @@ async def _read(
     call: RequestContext[DeadLetterQuery, None],
     owner: str,
     partition: int,
-    places: Places,
-    found: list[DeadLetterView],
+    positions: Positions,
+    letters: list[DeadLetterView],
     deadline: float,
-) -> Places:
-    """Add what fits of a partition, and return where to go on: without the partition, when it has no more."""
-    rest = {number: place for number, place in places.items() if number != partition}
-    async with PartitionReader(call.api.kafka, MESSAGES_REJECTED.name, partition, places[partition]) as log:
+) -> Positions:
+    """Add letters of a partition up to the limit; return the positions to resume at, without an exhausted partition."""
+    rest = {number: position for number, position in positions.items() if number != partition}
+    async with PartitionReader(call.api.kafka, MESSAGES_REJECTED.name, partition, positions[partition]) as log:
         async for record in log.records():
-            if len(found) >= call.query.limit or asyncio.get_running_loop().time() > deadline:
+            if len(letters) >= call.query.limit or asyncio.get_running_loop().time() > deadline:
                 return rest | {partition: record.offset}
-            found += _wanted(record, owner, call.query.stream)
+            letters += _matching(record, owner, call.query.stream)
     return rest
 
 
-def _wanted(record: LogRecord, owner: str, stream: str) -> Iterator[DeadLetterView]:
+def _matching(record: LogRecord, owner: str, stream: str) -> Iterator[DeadLetterView]:
     if owner and record.key != owner.encode():
         return
     try:
-        word = decode(record.value)
+        letter = decode(record.value)
     except (MalformedRecordError, UnknownSchemaError):
-        return  # not one of ours
-    if isinstance(word, MessageRejected) and word.job_id.startswith(owner) and stream in {"", word.stream}:
-        yield _view(word)
+        return  # not a record of Entrepot
+    if isinstance(letter, MessageRejected) and letter.job_id.startswith(owner) and stream in {"", letter.stream}:
+        yield _view(letter)
 
 
 def _view(letter: MessageRejected) -> DeadLetterView:
@@ -131,15 +131,15 @@ def _view(letter: MessageRejected) -> DeadLetterView:
     return DeadLetterView(**values | {"excerpt": letter.excerpt.decode("utf-8", "replace")})
 
 
-def _cursor(places: Places) -> str:
-    return _CURSOR.dump_json(places).hex()
+def _cursor(positions: Positions) -> str:
+    return _CURSOR.dump_json(positions).hex()
 
 
-def _places(call: RequestContext[DeadLetterQuery, None]) -> Places:
+def _positions(call: RequestContext[DeadLetterQuery, None]) -> Positions:
     if call.query.cursor is None:
         return {}
     try:
         return _CURSOR.validate_json(bytes.fromhex(call.query.cursor))
     except ValueError as error:
-        message = "take `next_cursor` as it was given, with the same filter"
+        message = "expected the `next_cursor` of the previous page, with the same filter"
         raise invalid([FieldError("?cursor", "bad_cursor", message)]) from error

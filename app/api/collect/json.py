@@ -1,4 +1,4 @@
-"""`POST /collect/json/{stream}`: a message or some, taken at once. Answered means that every replica has them."""
+"""`POST /collect/json/{stream}`: one or more messages; the response is sent once all replicas have them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,8 @@ from app.api.collect.requests import (
     CollectedView,
     CollectQuery,
     collected_view,
-    listing,
+    dead_letters_path,
+    respond_replayed,
     stream_of,
     upload_id_of,
 )
@@ -38,17 +39,17 @@ from connectors.text.timestamps import TimestampReader
 from schemas.topics import LANES
 
 MAX_BODY_BYTES: Final = 10 * 1024 * 1024
-MAX_BRACKETS: Final = 1_000_000  # each makes an object of its own in memory
-LARGE_BYTES: Final = 256 * 1024  # parsed in a thread, so that other requests go on
-USE_BULK: Final = "; /collect/bulk takes files of any size"
+MAX_BRACKETS: Final = 1_000_000  # each is an object in memory
+LARGE_BYTES: Final = 256 * 1024  # parsed in a thread, so that other requests continue
+USE_BULK: Final = "; /collect/bulk accepts files of any size"
 SOURCE: Final = "/collect/json"
 UTC_ZONE: Final = ZoneInfo("UTC")
-SOON: Final = {"Retry-After": "1"}
+RETRY_SOON: Final = {"Retry-After": "1"}
 
 
 @dataclass(frozen=True)
 class CollectRequest:
-    """The messages of one request, and the records that they make."""
+    """The messages of one request, and their records."""
 
     upload_id: str
     at: datetime
@@ -70,10 +71,11 @@ class CollectRequest:
         return Origin(self.upload_id, run=0, part=1)
 
     def view(self) -> CollectedView:
-        """Return what became of it."""
+        """Return the counts of its records."""
         rejected = len(self.batch.rejects) + self.batch.rejects_dropped
-        found = collected_view(self.upload_id, self.batch.count, rejected, 0, self.batch.rejects[:10])
-        return found.model_copy(update={"rejects": listing(self.upload_id, self.at) if self.batch.rejects else None})
+        view = collected_view(self.upload_id, self.batch.count, rejected, 0, self.batch.rejects[:10])
+        letters = dead_letters_path(self.upload_id, self.at) if self.batch.rejects else None
+        return view.model_copy(update={"rejects": letters})
 
 
 JSON: Final = frozenset({"application/json", "text/json"})
@@ -84,19 +86,19 @@ ROUTES: Final = Routes("collect", "/collect/json")
 @ROUTES(
     "POST",
     "/{stream}",
-    "Take a message, or an array of messages, of at most 10 MB; answered once they can't be lost",
-    ResponseSpec("what became of them", CollectedView),
+    "Send a message or an array of messages, up to 10 MB; responds once they are replicated",
+    ResponseSpec("the counts of the messages", CollectedView),
     content={"application/json": {"oneOf": [OBJECT, {"type": "array", "items": OBJECT}]}},
     headers=(IDEMPOTENCY_KEY, CONTENT_ENCODING),
     problems=(409,),
     quiet=True,
 )
 async def collect_json(call: RequestContext[CollectQuery, None]) -> web.Response:
-    """Take a JSON object, or an array of objects."""
+    """Ingest a JSON object, or an array of objects."""
     stream = stream_of(call)
-    packed = "Content-Encoding" in call.request.headers
+    compressed = "Content-Encoding" in call.request.headers
     size = call.request.content_length
-    with call.api.admission.body(MAX_BODY_BYTES if packed or size is None else min(size, MAX_BODY_BYTES)):
+    with call.api.admission.body(MAX_BODY_BYTES if compressed or size is None else min(size, MAX_BODY_BYTES)):
         body = await _body(call)
         batch = await _batch(call, stream, body)
         if call.query.dryrun:
@@ -104,16 +106,16 @@ async def collect_json(call: RequestContext[CollectQuery, None]) -> web.Response
             return respond(call, collected_view(None, batch.count, rejected, 0, batch.rejects[:10]), message="dry run")
         upload_id, repeatable = upload_id_of(call, "json")
         partition = UUID(upload_id).int % call.api.settings.partitions
-        parcel = CollectRequest(upload_id, call.api.clock(), batch, partition)
+        request = CollectRequest(upload_id, call.api.clock(), batch, partition)
         if repeatable:
-            return await _once(call, parcel, body)
-        await _write(call, (*parcel.messages, *parcel.letters))
-        return respond(call, parcel.view(), message="success")
+            return await _write_once(call, request, body)
+        await _write(call, (*request.messages, *request.letters))
+        return respond(call, request.view(), message="success")
 
 
 async def _body(call: RequestContext[CollectQuery, None]) -> bytes:
     if call.request.content_type not in JSON:
-        detail = f"the body has to be application/json, not {call.request.content_type}"
+        detail = f"expected a body of application/json, not {call.request.content_type}"
         raise ApiProblem(415, "wrong_content_type", detail, headers={"Accept-Post": "application/json"})
     body = await whole_body(call.request, MAX_BODY_BYTES, USE_BULK)
     if body.count(b"{") + body.count(b"[") > MAX_BRACKETS:
@@ -122,10 +124,10 @@ async def _body(call: RequestContext[CollectQuery, None]) -> bytes:
 
 
 async def _batch(call: RequestContext[CollectQuery, None], stream: str, body: bytes) -> Batch:
-    """Return the messages in a body.
+    """Parse the messages in a body.
 
     Raises:
-        Problem: 400, it can't be taken; or 413.
+        Problem: 400, the body is invalid; or 413.
 
     """
     parsed, payload = await _parsed(call, body)
@@ -134,10 +136,8 @@ async def _batch(call: RequestContext[CollectQuery, None], stream: str, body: by
     if parsed.read > MAX_MESSAGES:
         raise _too_many()
     if len(parsed.rejects) > MAX_REJECTS:
-        detail = f"{len(parsed.rejects):,} of {parsed.read:,} elements are bad; nothing was kept"
-        raise ApiProblem(
-            400, "too_many_rejects", f"{detail}; at most {MAX_REJECTS:,} can be dead letters of one request"
-        )
+        detail = f"{len(parsed.rejects):,} of {parsed.read:,} elements are invalid; nothing was stored"
+        raise ApiProblem(400, "too_many_rejects", f"{detail}; at most {MAX_REJECTS:,} dead letters per request")
     return Batch(
         stream=stream,
         lane=call.query.lane or "realtime",
@@ -154,7 +154,7 @@ async def _batch(call: RequestContext[CollectQuery, None], stream: str, body: by
 
 
 async def _parsed(call: RequestContext[CollectQuery, None], body: bytes) -> tuple[Parsed, bytes]:
-    """Return what a body holds, and the lines with what is appended to them."""
+    """Return the parsed body, and the lines with the appended fields."""
     query, now = call.query, call.api.clock().timestamp()
     on_error, appended = query.errors_are("abort"), query.appended()
     stamps = None
@@ -162,8 +162,8 @@ async def _parsed(call: RequestContext[CollectQuery, None], body: bytes) -> tupl
         stamps = TimestampReader(query.timestamp_field, FORMATS, UTC_ZONE, lambda: now)
 
     def parse() -> tuple[Parsed, bytes]:
-        found = parse_body(body, on_error, stamps, int(now * 1_000_000))
-        return found, append_fields(found.payload, appended) if found.count <= MAX_MESSAGES else b""
+        parsed = parse_body(body, on_error, stamps, int(now * 1_000_000))
+        return parsed, append_fields(parsed.payload, appended) if parsed.count <= MAX_MESSAGES else b""
 
     try:
         return parse() if len(body) < LARGE_BYTES else await in_thread(parse)
@@ -180,7 +180,7 @@ def _stopped(reject: Reject) -> ApiProblem:
 
 
 def _too_many() -> ApiProblem:
-    return ApiProblem(413, "too_many_messages", f"a request has at most {MAX_MESSAGES:,} messages{USE_BULK}")
+    return ApiProblem(413, "too_many_messages", f"a request is limited to {MAX_MESSAGES:,} messages{USE_BULK}")
 
 
 async def _write(call: RequestContext[Any, Any], records: tuple[ProducerRecord, ...]) -> None:
@@ -190,39 +190,39 @@ async def _write(call: RequestContext[Any, Any], records: tuple[ProducerRecord, 
         raise _unwritten(error) from error
 
 
-async def _once(call: RequestContext[CollectQuery, None], parcel: CollectRequest, body: bytes) -> web.Response:
-    """Write what wasn't written, and answer the same to each who repeats it."""
-    view = parcel.view()
+async def _write_once(call: RequestContext[CollectQuery, None], request: CollectRequest, body: bytes) -> web.Response:
+    """Write the records unless they are stored; repeated requests get the same response."""
+    view = request.view()
     try:
-        place = await call.api.ingest.place(LANES[parcel.batch.lane].name, parcel.partition)
-        wanted = IdempotencyRecord(
-            upload_id=parcel.upload_id,
+        offset = await call.api.ingest.place(LANES[request.batch.lane].name, request.partition)
+        claim = IdempotencyRecord(
+            upload_id=request.upload_id,
             digest=_digest(call, body),
-            claimed_at=parcel.at,
-            next_offset=place,
+            claimed_at=request.at,
+            next_offset=offset,
             answer=orjson.dumps(view.model_dump()),
         )
-        found = await call.api.idempotency.write(wanted, parcel.messages, parcel.letters)
+        record = await call.api.idempotency.write(claim, request.messages, request.letters)
     except ReusedKeyError as error:
-        raise ApiProblem(422, "idempotency_key_reused", f"{error} Take a new key.") from error
+        raise ApiProblem(422, "idempotency_key_reused", f"{error} Use a new key.") from error
     except InProgressError as error:
-        raise ApiProblem(409, "in_progress", f"{error} Ask again for its answer.", headers=SOON) from error
+        raise ApiProblem(409, "in_progress", f"{error} Repeat it for the response.", headers=RETRY_SOON) from error
     except (NotSentError, NotConfirmedError) as error:
         raise _unwritten(error) from error
-    if found is wanted:
+    if record is claim:
         return respond(call, view, message="success")
-    before = CollectedView.model_validate_json(found.answer)
-    again = before.model_copy(update={"duplicate_count": before.message_count})
-    return respond(call, again, message="this request was taken before", headers={"Idempotency-Replayed": "true"})
+    original = CollectedView.model_validate_json(record.answer)
+    replayed = original.model_copy(update={"duplicate_count": original.message_count})
+    return respond_replayed(call, replayed)
 
 
 def _unwritten(error: NotSentError | NotConfirmedError) -> ApiProblem:
     if isinstance(error, NotSentError):
-        return ApiProblem(503, "kafka_unreachable", str(error), headers=SOON)
+        return ApiProblem(503, "kafka_unreachable", str(error), headers=RETRY_SOON)
     detail = f"{error} Repeat the request with the same Idempotency-Key, if it had one."
-    return ApiProblem(503, "not_confirmed", detail, headers=SOON)
+    return ApiProblem(503, "not_confirmed", detail, headers=RETRY_SOON)
 
 
 def _digest(call: RequestContext[CollectQuery, None], body: bytes) -> bytes:
-    asked = orjson.dumps([call.path("stream"), sorted(call.request.query.items())])
-    return blake2b(body, digest_size=32, key=blake2b(asked, digest_size=32).digest()).digest()
+    parameters = orjson.dumps([call.path("stream"), sorted(call.request.query.items())])
+    return blake2b(body, digest_size=32, key=blake2b(parameters, digest_size=32).digest()).digest()

@@ -1,7 +1,7 @@
-"""Large uploads: the run of a pushed job, driven from a request. Each batch commits together with its report.
+"""Large uploads: the run of a job, driven by a request. Each batch commits in one transaction with its report.
 
-Every upload has a transactional id of its own, made from its job's: whoever takes an upload over fences the one before,
-wherever that runs, so that no batch can be written twice.
+The transactional id of an upload is derived from its job id, so that a request that resumes the upload fences an
+earlier one on any server, and no batch is written twice.
 """
 
 import asyncio
@@ -27,23 +27,23 @@ from connectors.text.importer import Source
 from projections.jobs.state import Job
 from schemas.commands import JobCommand
 
-BEAT_SECONDS: Final = 60.0  # so often at least something is reported; the runner gives up after fifteen times that
+HEARTBEAT_INTERVAL_SECONDS: Final = 60.0  # maximum between reports; the runner gives up after fifteen times that
 POLL_INTERVAL_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
 
 class UploadStoppedError(Exception):
-    """The job isn't Running any more: somebody paused or killed it, or gave it up. `status` says what it is."""
+    """The job was paused, archived or given up; it has the status `status`."""
 
     def __init__(self, status: str) -> None:
-        super().__init__(f"the job is {status} now")
+        super().__init__(f"the job is {status}")
         self.status = status
 
 
 @dataclass(frozen=True, slots=True)
 class UploadContext:
-    """What uploads need besides their jobs."""
+    """The services and settings of uploads."""
 
     cluster: Cluster
     partitions: int
@@ -54,29 +54,29 @@ class UploadContext:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One request's part of an upload: the job as it stands, and the body."""
+    """One request of an upload: the current job, and the body."""
 
     job: Job
     source: Source
-    tally: UploadCounts = field(default_factory=UploadCounts)
+    counts: UploadCounts = field(default_factory=UploadCounts)
 
-    async def drive(self, place: UploadContext, writer: GroupCommit) -> JobCommand:
-        """Take everything there is behind the job's cursor and return the last report.
+    async def drive(self, context: UploadContext, writer: GroupCommit) -> JobCommand:
+        """Import everything after the cursor of the job and return the last report.
 
         Raises:
-            UploadStoppedError: the job isn't to be worked on any more.
-            FencedError: another request goes on with this upload.
-            UnknownOutcomeError: it is not known what of it was committed.
+            UploadStoppedError: the job was stopped.
+            FencedError: another request has resumed this upload.
+            UnknownOutcomeError: it is unknown how much was committed.
 
         """
 
         async def submit(records: Sequence[ProducerRecord]) -> None:
             await asyncio.shield(writer.submit(records))
 
-        partition = partition_of(self.job.job_id, place.partitions)
-        around = RunContext(place.limits, place.clock, partition, place.partitions, submit)
-        driving = asyncio.create_task(Run(self.job, around, self._read).drive())
-        watching = asyncio.create_task(_until_stopped(place.store, self.job))
+        partition = partition_of(self.job.job_id, context.partitions)
+        run_context = RunContext(context.limits, context.clock, partition, context.partitions, submit)
+        driving = asyncio.create_task(Run(self.job, run_context, self._read).drive())
+        watching = asyncio.create_task(_until_stopped(context.store, self.job))
         try:
             await asyncio.wait({driving, watching}, return_when=asyncio.FIRST_COMPLETED)
             if not driving.done():
@@ -88,29 +88,29 @@ class Upload:
             await asyncio.gather(driving, watching, return_exceptions=True)
 
     async def _read(self, config: Any, cursor: Cursor, limits: Limits) -> AsyncIterator[Batch]:
-        nothing = _nothing(config, cursor, self.source.name)
+        heartbeat = _heartbeat(config, cursor, self.source.name)
         async with aclosing(read_upload(config, cursor, limits, self.source)) as batches:
-            coming = asyncio.ensure_future(anext(batches, None))
+            pending = asyncio.ensure_future(anext(batches, None))
             try:
                 while True:
-                    await asyncio.wait({coming}, timeout=BEAT_SECONDS)
-                    if not coming.done():
-                        yield nothing
+                    await asyncio.wait({pending}, timeout=HEARTBEAT_INTERVAL_SECONDS)
+                    if not pending.done():
+                        yield heartbeat
                         continue
-                    batch = coming.result()
+                    batch = pending.result()
                     if batch is None:
                         return
-                    self.tally.count(batch)
-                    nothing = replace(nothing, cursor=batch.cursor)
+                    self.counts.add(batch)
+                    heartbeat = replace(heartbeat, cursor=batch.cursor)
                     yield batch
-                    coming = asyncio.ensure_future(anext(batches, None))
+                    pending = asyncio.ensure_future(anext(batches, None))
             finally:
-                coming.cancel()
-                await asyncio.gather(coming, return_exceptions=True)
+                pending.cancel()
+                await asyncio.gather(pending, return_exceptions=True)
 
 
-def _nothing(config: Config, cursor: Cursor, name: str) -> Batch:
-    """Return a batch that only says that the upload lives."""
+def _heartbeat(config: Config, cursor: Cursor, name: str) -> Batch:
+    """Return an empty batch: it reports that the upload is alive."""
     return Batch(
         stream=config.stream,
         lane=config.lane,
@@ -125,13 +125,13 @@ def _nothing(config: Config, cursor: Cursor, name: str) -> Batch:
 
 
 async def _until_stopped(store: ReadStore, job: Job) -> str:
-    """Return the status of the job once it is another one; the views send no signal, so they are asked."""
+    """Return the status of the job once it has stopped; polls the read model."""
     while True:
         await asyncio.sleep(POLL_INTERVAL_SECONDS)
         try:
-            found = await store.jobs.get(job.job_id)
+            current = await store.jobs.get(job.job_id)
         except (SQLAlchemyError, OSError) as error:
-            _log.warning("the views can't be asked whether job %s was stopped, trying again: %r", job.job_id, error)
+            _log.warning("cannot read the status of job %s, retrying: %r", job.job_id, error)
             continue
-        if found is not None and found.seq > job.seq and (found.status not in {"Running", "Completed"}):
-            return found.status
+        if current is not None and current.seq > job.seq and current.status not in {"Running", "Completed"}:
+            return current.status

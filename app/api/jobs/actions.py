@@ -10,7 +10,7 @@ from pydantic import Field
 from app.api.http.headers import expected_revision
 from app.api.http.param_types import Duration
 from app.api.http.problems import not_found
-from app.api.jobs.commands import check_not_pushed, find_job, job_response, send, stamped, until_it_begins
+from app.api.jobs.commands import cadence_hint, check_not_pushed, find_job, job_response, send, stamped
 from app.api.jobs.jobs import JOB
 from app.api.jobs.views import ACTIONS as ACTION_NAMES
 from app.api.routing.commands import ACCEPTED
@@ -86,7 +86,7 @@ async def revert_job(call: RequestContext[Query, None]) -> web.Response:
         reverted_from=old.version,
         expected_revision=expected_revision(call.request.headers),
     )
-    message = f"reverted to version {version}, as a new version{until_it_begins(job, old.cadence)}"
+    message = f"reverted to version {version}, as a new version{cadence_hint(job, old.cadence)}"
     return job_response(call, job_id, await send(call, command), message)
 
 

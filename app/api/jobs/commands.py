@@ -29,12 +29,12 @@ FIELDS: Final[Mapping[str, str]] = {
 
 
 def stamped(call: RequestContext[Any, Any], job_id: str) -> dict[str, Any]:
-    """Return the envelope of a command of this caller."""
+    """Return the envelope of a command from this caller."""
     return stamp(job_id, f"user:{call.caller.name}", call.api.clock)
 
 
 async def find_job(call: RequestContext[Any, Any], job_id: str) -> Job:
-    """Return a job that people may see.
+    """Return a job that is not purged.
 
     Raises:
         Problem: 404.
@@ -47,16 +47,16 @@ async def find_job(call: RequestContext[Any, Any], job_id: str) -> Job:
 
 
 def check_not_pushed(job: Job, action: str) -> None:
-    """Make sure that something can be done with a job, if its data comes with a request.
+    """Make sure that an action is allowed on a job whose data comes with requests.
 
     Raises:
-        Problem: 409, only sending it again does that.
+        Problem: 409, the upload has to be repeated instead.
 
     """
     if is_pushed(job.provider, job.job_type) and action not in allowed(job):
         detail = (
-            f"{action} can't be done with an upload: its data comes with a request. "
-            "Send the file again with the same Idempotency-Key, and it goes on where it stopped"
+            f"{action} is not allowed for an upload: its data comes with a request. "
+            "To resume it, send the file again with the same Idempotency-Key"
         )
         raise ApiProblem(409, "pushed_job", detail, more={"allowed": allowed(job)})
 
@@ -90,15 +90,15 @@ def job_response(
     return command_response(call, job_id, f"/v2/job/{job_id}", resource, message, status)
 
 
-def until_it_begins(job: Job, cadence: Cadence) -> str:
-    """Return what a person has to know who gives a job a cadence: that it waits, and for what; "" when it doesn't."""
+def cadence_hint(job: Job, cadence: Cadence) -> str:
+    """Return a hint when a changed cadence takes effect later; "" when it takes effect at once."""
     if cadence == job.cadence or cadence.kind == "once":
         return ""
     match job.phase:
         case Completed():
-            return "; the job is Completed, so its cadence begins with its next run: `run` starts it"
+            return "; the job is Completed, so its schedule starts with its next run: use `run`"
         case Failed() | Paused():
-            return f"; the job is {job.status}, so its cadence begins when it goes on: `resume` starts it"
+            return f"; the job is {job.status}, so its schedule starts when it is resumed: use `resume`"
         case _:
             return ""
 

@@ -25,7 +25,7 @@ from app.api.jobs.bodies import (
     plain,
     unmasked,
 )
-from app.api.jobs.commands import check_not_pushed, find_job, job_response, send, stamped, until_it_begins
+from app.api.jobs.commands import cadence_hint, check_not_pushed, find_job, job_response, send, stamped
 from app.api.jobs.jobs import JOB
 from app.api.jobs.views import allowed, redacted
 from app.api.routing.commands import ACCEPTED
@@ -83,7 +83,7 @@ async def patch_job(call: RequestContext[Query, PatchBody]) -> web.Response:
             if problem.code != "revision_mismatch" or expected is None:
                 raise
             raise await _conflict(call, await find_job(call, job.job_id), expected) from problem
-    message = f"changed{until_it_begins(job, edited.cadence)}" if commands else "nothing to change"
+    message = f"changed{cadence_hint(job, edited.cadence)}" if commands else "nothing to change"
     return job_response(call, job.job_id, after, message)
 
 

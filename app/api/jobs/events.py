@@ -118,12 +118,12 @@ async def missed(cluster: Cluster, since: Mapping[int, int], until: Positions) -
     consumer = events_consumer(cluster)
     try:
         await consumer.start()
-        consumer.pause(*(each for each in consumer.assignment() if each.partition not in behind))
+        consumer.pause(*(place for place in consumer.assignment() if place.partition not in behind))
         for number, offset in behind.items():
             consumer.seek(TopicPartition(JOBS_EVENTS.name, number), offset)
         while behind:
-            found = await consumer.getmany(timeout_ms=200)
-            for records in found.values():
+            batches = await consumer.getmany(timeout_ms=200)
+            for records in batches.values():
                 for record in records:
                     event = event_in(record.value)
                     if event is not None and record.offset < until[record.partition]:

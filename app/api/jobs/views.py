@@ -1,4 +1,4 @@
-"""How jobs and events look in JSON. Secrets in configurations are hidden here, by the connector's own rule."""
+"""JSON views of jobs and events. Masks secrets of configurations by the rules of their connectors."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import orjson
 from pydantic import BaseModel, Field
 
+from app.api.routing.responses import View
 from app.store.models import ConfigurationVersion
 from connectors.catalog import connector, is_pushed
 from projections.jobs.state import Failed, Job, Paused, Sleeping
@@ -27,13 +28,13 @@ ACTIONS: Final[Mapping[str, str]] = {
     "ConfigureJob": "configure",
     "EditCursor": "edit_cursor",
 }
-HIDDEN: Final = "…hidden…"
-# What makes no sense for a job whose data comes with a request: it goes on when that is sent again.
+MASK: Final = "…hidden…"
+# Not allowed for a job whose data comes with requests: repeating the request resumes it.
 NOT_FOR_PUSHED: Final = frozenset({"run", "configure", "edit_cursor"})
 
 
 class PassProgress(BaseModel):
-    """How far the pass is; `ratio` from 0 to 1 when the whole is known."""
+    """The progress of the current pass; `ratio` from 0 to 1 when the total is known."""
 
     bytes_read: int
     bytes_total: int | None
@@ -47,8 +48,8 @@ class Errors(BaseModel):
     since: datetime
 
 
-class JobItem(BaseModel):
-    """A job in the list."""
+class JobItem(View):
+    """A job in a list."""
 
     id: str
     name: str
@@ -77,7 +78,7 @@ class JobItem(BaseModel):
 
 
 class JobView(JobItem):
-    """A job with all that is known of it."""
+    """A job with its configuration, policies and cursor."""
 
     configuration: dict[str, Any]
     configuration_version: int
@@ -87,28 +88,29 @@ class JobView(JobItem):
 
 
 class IngestProgress(BaseModel):
-    """How far a job's messages are on their way into the profiles."""
+    """The progress of a job's messages into the profiles."""
 
-    written: Annotated[int, Field(description="by all its runs")]
-    mapped: Annotated[int, Field(description="of them, that their lane is through with")]
-    complete: Annotated[bool, Field(description="all of them are in the profiles")]
+    written: Annotated[int, Field(description="messages stored by all its runs")]
+    mapped: Annotated[int, Field(description="of them, messages processed by their lane")]
+    complete: Annotated[bool, Field(description="whether all of them are applied to profiles")]
     unmapped_stream: Annotated[
         str | None,
-        Field(description="the job's stream, when it has no mapping: then its messages are only kept"),
+        Field(description="the stream of the job, if it has no mapping: its messages update no profiles"),
     ]
     excluded_before: Annotated[
-        datetime | None, Field(description="what came in before is undone: kept, and in no profile; null: nothing is")
+        datetime | None,
+        Field(description="messages that arrived before are undone: stored, but in no profile"),
     ]
 
 
 class JobDetail(JobView):
-    """One job, and where its messages are. `profiles` is null in looks into the past, and for what writes none."""
+    """A job with the progress of its messages; `profiles` is null in the past, and for jobs other than imports."""
 
     profiles: IngestProgress | None
 
 
-class ConfigurationView(BaseModel):
-    """One configuration that a job has or had."""
+class ConfigurationView(View):
+    """One configuration version of a job."""
 
     version: int
     configuration: dict[str, Any]
@@ -119,10 +121,24 @@ class ConfigurationView(BaseModel):
     reverted_from: int | None
 
 
-def _common(job: Job) -> dict[str, Any]:
+def job_item(job: Job) -> JobItem:
+    """Return a job for a list."""
+    return JobItem.of(job, **_computed(job))
+
+
+def job_view(job: Job) -> JobView:
+    """Return a job with its configuration, secrets masked."""
+    return JobView.of(job, **_computed(job), **_details(job))
+
+
+def job_detail(job: Job, profiles: IngestProgress | None) -> JobDetail:
+    """Return a job with the progress of its messages."""
+    return JobDetail.of(job, **_computed(job), **_details(job), profiles=profiles)
+
+
+def _computed(job: Job) -> dict[str, Any]:
     phase = job.phase
     return {
-        **{name: getattr(job, name) for name in JobItem.model_fields if hasattr(job, name)},
         "id": job.job_id,
         "draft": isinstance(phase, Paused) and phase.draft,
         "reason": reason(job),
@@ -136,40 +152,18 @@ def _common(job: Job) -> dict[str, Any]:
     }
 
 
-def job_item(job: Job) -> JobItem:
-    """Return a job for a list."""
-    return JobItem(**_common(job))
-
-
-def job_view(job: Job) -> JobView:
-    """Return a job with all that is known of it, secrets hidden."""
-    return JobView(**_all(job))
-
-
-def job_detail(job: Job, profiles: IngestProgress | None) -> JobDetail:
-    """Return a job, and how far its messages are."""
-    return JobDetail(**_all(job), profiles=profiles)
-
-
-def _all(job: Job) -> dict[str, Any]:
-    return {
-        **_common(job),
-        "configuration": redacted(job.provider, job.configuration),
-        "configuration_version": job.configuration_version,
-        "cadence": job.cadence,
-        "retry": job.retry,
-        "cursor": orjson.loads(job.cursor),
-    }
+def _details(job: Job) -> dict[str, Any]:
+    return {"configuration": redacted(job.provider, job.configuration), "cursor": orjson.loads(job.cursor)}
 
 
 def progress(job: Job) -> PassProgress:
-    """Return how far the pass is."""
+    """Return the progress of the current pass."""
     ratio = min(1.0, job.bytes_read / job.bytes_total) if job.bytes_total else None
     return PassProgress(bytes_read=job.bytes_read, bytes_total=job.bytes_total, ratio=ratio)
 
 
 def reason(job: Job) -> str:
-    """Return why the job is in its phase, as a stable word; "" when the phase says it."""
+    """Return the reason code of the job's phase; "" when the phase needs none."""
     match job.phase:
         case Sleeping(reason=why):
             return why
@@ -182,30 +176,29 @@ def reason(job: Job) -> str:
 
 
 def allowed(job: Job) -> list[str]:
-    """Return what a person may do with the job now."""
-    actions = [ACTIONS[each] for each in allowed_for_people(job.status)]
+    """Return the actions that are allowed now."""
+    actions = [ACTIONS[command] for command in allowed_for_people(job.status)]
     if is_pushed(job.provider, job.job_type):
-        refused = NOT_FOR_PUSHED | ({"resume"} if isinstance(job.phase, Failed) else set())
-        actions = [each for each in actions if each not in refused]
+        excluded = NOT_FOR_PUSHED | ({"resume"} if isinstance(job.phase, Failed) else set())
+        actions = [action for action in actions if action not in excluded]
     return actions
 
 
-def configuration_view(provider: str, found: ConfigurationVersion) -> ConfigurationView:
-    """Return a configuration of a job with that provider, secrets hidden."""
-    values = {each.name: getattr(found, each.name) for each in fields(found)}
-    return ConfigurationView(**values | {"configuration": redacted(provider, found.configuration)})
+def configuration_view(provider: str, version: ConfigurationVersion) -> ConfigurationView:
+    """Return a configuration version of a job with that provider, secrets masked."""
+    return ConfigurationView.of(version, configuration=redacted(provider, version.configuration))
 
 
 def redacted(provider: str, configuration: str) -> dict[str, Any]:
-    """Return a configuration without its secrets; when its provider is gone, no value is shown."""
-    found: dict[str, Any] = orjson.loads(configuration)
+    """Return a configuration with its secrets masked; all values, when its provider is unknown."""
+    values: dict[str, Any] = orjson.loads(configuration)
     known = connector(provider)
-    return dict(known.redact(found)) if known else dict.fromkeys(found, HIDDEN)
+    return dict(known.redact(values)) if known else dict.fromkeys(values, MASK)
 
 
 def event_view(event: JobEvent, provider: str | None) -> dict[str, Any]:
-    """Return an event; without a provider, its configuration and cursor are left out."""
-    view = {"type": type(event).__name__, **{each.name: getattr(event, each.name) for each in fields(event)}}
+    """Return an event; without a provider, it lacks configuration and cursor."""
+    view = {"type": type(event).__name__, **{field.name: getattr(event, field.name) for field in fields(event)}}
     for name in ("configuration", "cursor", "previous"):
         if name in view:
             if provider is None:

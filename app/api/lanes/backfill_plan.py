@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from pydantic import Field
 
-from app.api.collect.config import BY_TYPE, BulkQuery, config_of, said_of
+from app.api.collect.config import BY_TYPE, BulkQuery, config_of, content_headers
 from app.api.collect.requests import collected_view
 from app.api.definitions.definitions import check_loaded
 from app.api.definitions.mapping_preview import FaultCount
@@ -101,7 +101,7 @@ def _check_times(query: PlanQuery) -> None:
 
 async def _sample(call: RequestContext[PlanQuery, None]) -> BackfillSample | None:
     """Return the sample in the body; None when there is none, and a person has said how many messages there are."""
-    query, said = call.query, said_of(call.request)
+    query, said = call.query, content_headers(call.request)
     source = RequestSource(call.request, query.filename or "sample")
     if not await source.head(1):
         if query.messages is not None:

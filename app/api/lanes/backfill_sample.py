@@ -35,7 +35,7 @@ class BackfillSample:
     def take(self, batch: Batch) -> None:
         """Add a batch."""
         room = MAX_TRIED_MESSAGES - len(self.lines)
-        self.tally.count(batch)
+        self.tally.add(batch)
         self.lines += batch.payload.splitlines()[:room]
         self.stamps += array("q", batch.timestamps)[:room]
 
