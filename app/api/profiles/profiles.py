@@ -1,4 +1,4 @@
-"""Profiles over HTTP: what is known of somebody, now or as of a moment, why it is known, and forgetting it."""
+"""Profiles over HTTP: look up, explain and forget."""
 
 import asyncio
 from collections import defaultdict
@@ -37,20 +37,20 @@ from schemas.topics import UPDATES_REALTIME
 from schemas.updates import EVERY_GENERATION, NodeBatch
 from schemas.wire.codec import encode
 
-MAX_ROUNDS: Final = 5  # a person whose identities grow faster is forgotten as far as they were known
-ROUND_SECONDS: Final = 1.0
-ARRIVAL_SECONDS: Final = 20.0
-HOPS: Final = 3  # from node to node, until somebody's identities are all known
-DROP_SECONDS: Final = 20.0
+MAX_ROUNDS: Final = 5  # of collecting identities that are linked meanwhile; later ones are not forgotten
+ROUND_SECONDS: Final = 1.0  # until the lanes apply the new rules
+ARRIVAL_TIMEOUT_SECONDS: Final = 20.0
+MAX_HOPS: Final = 3  # from node to node, until all identities of a person are linked
+DROP_TIMEOUT_SECONDS: Final = 20.0
 MIN_POLL_INTERVAL: Final = 0.02
 MAX_POLL_INTERVAL: Final = 0.5
 MAX_RECORD_KEYS: Final = 20_000  # keys in a record, of half a kilobyte at most
 
 
 class ProfileQuery(Query):
-    """When to look."""
+    """The point in time."""
 
-    as_of: Annotated[TimestampText | None, Field(description="as it was then, by the times of the messages")] = None
+    as_of: Annotated[TimestampText | None, Field(description="state at this event time")] = None
 
 
 ROUTES: Final = Routes("profiles", "/v2/profile", problems=(404,))
@@ -59,18 +59,18 @@ ROUTES: Final = Routes("profiles", "/v2/profile", problems=(404,))
 @ROUTES(
     "GET",
     "/{key}",
-    "Look at a profile by any of its identities, now or as of a moment",
+    "Show a profile by any of its identities, now or at a point in time",
     ResponseSpec("the profile", ProfileView),
 )
 async def get_profile(call: RequestContext[ProfileQuery, None]) -> web.Response:
-    """Return a profile, now or as it was."""
-    look = await _look(call)
-    key = _ranked(call, look)
-    root, rules = await _root(look, key), call.api.rules.of(look.generation)
+    """Return a profile, now or at a point in time."""
+    reader = await _reader(call)
+    key = _ranked_key(call, reader)
+    root, rules = await _profile_root(reader, key), call.api.rules.of(reader.generation)
     if call.query.as_of is None:
         return respond(call, profile_view(root, rules))
-    behind = await _behind(call, look, root)
-    then = await call.api.history.as_of(behind, key, micros(call.query.as_of), rules)
+    messages = await _source_messages(call, reader, root)
+    then = await call.api.history.as_of(messages, key, micros(call.query.as_of), rules)
     if not then.registers and not then.edges:
         raise not_found("profile", shown_key(key), f" as of {call.query.as_of.isoformat()}")
     return respond(call, profile_view(then, rules))
@@ -79,174 +79,177 @@ async def get_profile(call: RequestContext[ProfileQuery, None]) -> web.Response:
 @ROUTES(
     "DELETE",
     "/{key}",
-    "Forget a person, in every replay and rebuild to come",
-    ResponseSpec("what was forgotten", ForgottenView),
+    "Forget a person, in all future replays and rebuilds",
+    ResponseSpec("the forgotten identities", ForgottenView),
     role="admin",
     headers=(PREFER,),
 )
 async def forget_profile(call: RequestContext[Query, None]) -> web.Response:
-    """Forget a person: no message up to now is ever mapped again, and what is known is dropped.
+    """Forget a person: drop the profile, and never map messages up to now again.
 
-    Also an identity that nothing is known of can be forgotten: then what comes in later about its past isn't mapped.
+    An identity without a profile can be forgotten, too: later messages about its past are not mapped.
     """
-    at, look = call.api.clock(), await _look(call)
-    key = _ranked(call, look)
-    root, until = await _person(look, key), asyncio.get_running_loop().time() + ARRIVAL_SECONDS
-    found = {key, *root.identities()}
+    at, reader = call.api.clock(), await _reader(call)
+    key = _ranked_key(call, reader)
+    root, deadline = await _root(reader, key), asyncio.get_running_loop().time() + ARRIVAL_TIMEOUT_SECONDS
+    linked = {key, *root.identities()}
     for _ in range(MAX_ROUNDS):
-        identities = found
-        hashes = sorted(key_hash(shown_key(each)) for each in identities)
-        proof = await _prove(call, hashes, at)
-        await asyncio.sleep(ROUND_SECONDS)  # until the lanes have heard of it
-        arrived = await _has_arrived(call, until)
-        root = await _person(look, key)
-        found = identities.union(root.identities())
-        if found == identities:
+        identities = linked
+        hashes = sorted(key_hash(shown_key(identity)) for identity in identities)
+        visible = await _add_forgotten(call, hashes, at)
+        await asyncio.sleep(ROUND_SECONDS)
+        caught_up = await _profiles_caught_up(call, deadline)
+        root = await _root(reader, key)
+        linked = identities.union(root.identities())
+        if linked == identities:
             break
-    complete = len(root.edges) < identity_of(call.api.rules.of(look.generation)).max_identities
-    more = "" if complete else ". Not forgotten is what was joined to it beyond the bound of its identities"
-    await _drop(call, look, identities, micros(at), more)
-    if not arrived:
-        raise _not_dropped(f"the profiles are behind, and more of the person may be on its way to them{more}")
-    if active_rules(call).generation != look.generation:
-        raise _not_dropped(f"what was rebuilt goes live at this moment, and may know more identities of them{more}")
+    complete = len(root.edges) < identity_of(call.api.rules.of(reader.generation)).max_identities
+    caveat = "" if complete else ". Identities beyond the limit of links are not forgotten"
+    await _drop(call, reader, identities, micros(at), caveat)
+    if not caught_up:
+        raise _not_dropped(f"profiles lag behind, and pending messages may link more identities{caveat}")
+    if active_rules(call).generation != reader.generation:
+        raise _not_dropped(f"a rebuild is going live, and may link more identities{caveat}")
     view = ForgottenView(at=at, identities=len(identities), key_hashes=hashes, complete=complete)
-    return respond(call, view, message="forgotten" if proof else "accepted; it holds as soon as it is visible")
+    return respond(call, view, message="forgotten" if visible else "accepted; effective once it is visible")
 
 
-async def _prove(call: RequestContext[Any, Any], hashes: Sequence[str], at: datetime) -> bool:
-    """Have no message up to a moment mapped that names one of these; return whether that is visible already."""
+async def _add_forgotten(call: RequestContext[Any, Any], hashes: Sequence[str], at: datetime) -> bool:
+    """Exclude messages up to a moment that name one of the identities; return whether the rule is visible."""
     visible = True
     for begin in range(0, len(hashes), MAX_KEYS):
-        some = tuple(hashes[begin : begin + MAX_KEYS])
-        visible &= await send(call, ForgetPerson(**envelope(call, FORGOTTEN, None), key_hashes=some, at=at))
+        chunk = tuple(hashes[begin : begin + MAX_KEYS])
+        visible &= await send(call, ForgetPerson(**envelope(call, FORGOTTEN, None), key_hashes=chunk, at=at))
     return visible
 
 
-async def _person(look: GenerationReader, key: str) -> Node:
-    """Return the node that holds the profile of a key; an empty one when nothing is known."""
+async def _root(reader: GenerationReader, key: str) -> Node:
+    """Return the node that holds the profile of a key; an empty one when there is no profile."""
     try:
-        return await look.root(key) or Node(key)
+        return await reader.root(key) or Node(key)
     except PartitionUnavailable as error:
         raise _unreachable(error) from error
 
 
-async def _has_arrived(call: RequestContext[Any, Any], until: float) -> bool:
-    """Wait until the profiles have read what was said up to now, and what they told each other because of it."""
+async def _profiles_caught_up(call: RequestContext[Any, Any], deadline: float) -> bool:
+    """Wait until profiles have applied all updates up to now, and the messages between nodes that result."""
     with suppress(TimeoutError):
-        async with asyncio.timeout_at(until):
-            for _ in range(HOPS):
+        async with asyncio.timeout_at(deadline):
+            for _ in range(MAX_HOPS):
                 await _until(partial(call.api.lanes.has_passed, UPDATE_TOPICS, call.api.clock()))
         return True
     return False
 
 
-async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
-    pause = MIN_POLL_INTERVAL
-    while not await holds():
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, MAX_POLL_INTERVAL)
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    interval = MIN_POLL_INTERVAL
+    while not await condition():
+        await asyncio.sleep(interval)
+        interval = min(2 * interval, MAX_POLL_INTERVAL)
 
 
-def _not_dropped(why: str) -> ApiProblem:
-    detail = f"the person will not come back, but {why}. Repeat the request"
+def _not_dropped(reason: str) -> ApiProblem:
+    detail = f"the person is excluded permanently, but {reason}. Repeat the request"
     return ApiProblem(503, "not_dropped_yet", detail, headers={"Retry-After": "2"})
 
 
 async def _drop(
-    call: RequestContext[Any, Any], look: GenerationReader, identities: set[str], moment_micros: int, more: str
+    call: RequestContext[Any, Any], reader: GenerationReader, identities: set[str], at_micros: int, caveat: str
 ) -> None:
-    """Tell the node of each identity to forget, and wait until each has."""
-    together = sorted(identities)
+    """Send each identity's node the message to forget, and wait until all have applied it."""
+    keys = sorted(identities)
     ingest: IngestProducer = call.api.ingest
 
     async def dropped() -> bool:
-        return all(node and node.forgotten >= moment_micros for node in await look.nodes(together))
+        return all(node and node.forgotten >= at_micros for node in await reader.nodes(keys))
 
     try:
-        for those in _rankings(call, look, together):
-            for record in _forgetting(those, moment_micros, call.api.settings.partitions):
+        for ranked in _rankings(call, reader, keys):
+            for record in _forget_records(ranked, at_micros, call.api.settings.partitions):
                 await ingest.write([record])
-        async with asyncio.timeout(DROP_SECONDS):
+        async with asyncio.timeout(DROP_TIMEOUT_SECONDS):
             await _until(dropped)
     except (NotSentError, NotConfirmedError, PartitionUnavailable, TimeoutError) as error:
-        raise _not_dropped(f"it isn't known yet whether all is dropped{more}") from error
+        raise _not_dropped(f"it is unknown whether all data is dropped{caveat}") from error
 
 
-def _rankings(call: RequestContext[Any, Any], look: GenerationReader, keys: Sequence[str]) -> list[list[str]]:
-    """Return keys as they are ranked now and, while a rebuild with other ranks goes live, as they will be."""
-    found = []
-    for rules in (call.api.rules.of(look.generation), call.api.rules.rules):
+def _rankings(call: RequestContext[Any, Any], reader: GenerationReader, keys: Sequence[str]) -> list[list[str]]:
+    """Return the keys by the live ranks and, while a rebuild with other ranks goes live, also by its ranks."""
+    rankings = []
+    for rules in (call.api.rules.of(reader.generation), call.api.rules.rules):
         ranks = identity_of(rules).ranks()
-        shown = [shown_key(each) for each in keys]
-        those = sorted(ranked_key(each, ranks) for each in shown if each.partition(":")[0] in ranks)
-        if those not in found:
-            found.append(those)
-    return found
+        identities = [shown_key(key) for key in keys]
+        ranked = sorted(ranked_key(identity, ranks) for identity in identities if identity.partition(":")[0] in ranks)
+        if ranked not in rankings:
+            rankings.append(ranked)
+    return rankings
 
 
-def _forgetting(together: Sequence[str], moment_micros: int, partitions: int) -> Iterator[ProducerRecord]:
-    """Yield what tells the nodes of a person to forget: each is told of all the others, so there is much to say."""
+def _forget_records(keys: Sequence[str], at_micros: int, partitions: int) -> Iterator[ProducerRecord]:
+    """Yield the records that make the nodes of a person forget; each message names all keys, so chunks are small."""
     by_partition: dict[int, list[str]] = defaultdict(list)
-    for key in together:
+    for key in keys:
         by_partition[partition_of_key(key, partitions)].append(key)
-    most = max(MAX_RECORD_KEYS // len(together), 1)
-    for partition, keys in by_partition.items():
-        for begin in range(0, len(keys), most):
-            told = NodeMessages(forget=[(key, moment_micros, together) for key in keys[begin : begin + most]])
-            word = NodeBatch(payload=encode_messages(told), generation=EVERY_GENERATION)
-            yield ProducerRecord(UPDATES_REALTIME.name, encode(word), partition=partition)
+    chunk_size = max(MAX_RECORD_KEYS // len(keys), 1)
+    for partition, targets in by_partition.items():
+        for begin in range(0, len(targets), chunk_size):
+            chunk = targets[begin : begin + chunk_size]
+            messages = NodeMessages(forget=[(target, at_micros, keys) for target in chunk])
+            batch = NodeBatch(payload=encode_messages(messages), generation=EVERY_GENERATION)
+            yield ProducerRecord(UPDATES_REALTIME.name, encode(batch), partition=partition)
 
 
 @ROUTES(
     "GET",
     "/{key}/explain",
-    "A profile with the raw messages, rules and links behind it",
-    ResponseSpec("the profile and all that is behind it", ExplainView),
+    "Explain a profile: the messages, rules and links behind it",
+    ResponseSpec("the profile and its messages", ExplainView),
 )
 async def explain_profile(call: RequestContext[Query, None]) -> web.Response:
-    """Return a profile with the raw messages, rules and links behind it."""
-    look = await _look(call)
-    root = await _root(look, _ranked(call, look))
-    profile = profile_view(root, call.api.rules.of(look.generation))
-    messages = [message_view(each) for each in await _behind(call, look, root)]
+    """Return a profile with the messages, rules and links behind it."""
+    reader = await _reader(call)
+    root = await _profile_root(reader, _ranked_key(call, reader))
+    profile = profile_view(root, call.api.rules.of(reader.generation))
+    messages = [message_view(message) for message in await _source_messages(call, reader, root)]
     return respond(call, ExplainView(profile=profile, messages=messages))
 
 
-async def _look(call: RequestContext[Any, Any]) -> GenerationReader:
+async def _reader(call: RequestContext[Any, Any]) -> GenerationReader:
     client: ProfilesClient = call.api.profiles_client
     return await client.reader()
 
 
-def _ranked(call: RequestContext[Any, Any], look: GenerationReader) -> str:
-    key = call.path("key")
-    kind, colon, value = key.partition(":")
-    ranks = identity_of(call.api.rules.of(look.generation)).ranks()
+def _ranked_key(call: RequestContext[Any, Any], reader: GenerationReader) -> str:
+    identity = call.path("key")
+    kind, colon, value = identity.partition(":")
+    ranks = identity_of(call.api.rules.of(reader.generation)).ranks()
     if not colon or not value:
-        message = "an identity is written `kind:value`, such as email:ada@example.com"
+        message = "expected `kind:value`, such as email:ada@example.com"
         raise invalid([FieldError("/key", "bad_identity", message)])
     if kind not in ranks:
-        known = ", ".join(sorted(ranks)) or "none yet"
-        raise not_found("profile", key, f"; the kinds of identities are: {known}")
-    return ranked_key(key, ranks)
+        kinds = ", ".join(sorted(ranks)) or "none"
+        raise not_found("profile", identity, f"; identity types: {kinds}")
+    return ranked_key(identity, ranks)
 
 
-async def _root(look: GenerationReader, key: str) -> Node:
-    root = await _person(look, key)
+async def _profile_root(reader: GenerationReader, key: str) -> Node:
+    root = await _root(reader, key)
     if not (root.registers or root.edges):
         raise not_found("profile", shown_key(key))
     return root
 
 
-async def _behind(call: RequestContext[Any, Any], look: GenerationReader, root: Node) -> Sequence[SourceMessage]:
+async def _source_messages(
+    call: RequestContext[Any, Any], reader: GenerationReader, root: Node
+) -> Sequence[SourceMessage]:
     history: ProfileHistory = call.api.history
     try:
-        return await history.source_messages(look, root.identities())
+        return await history.source_messages(reader, root.identities())
     except PartitionUnavailable as error:
         raise _unreachable(error) from error
     except HistoryTooLargeError as error:
-        raise ApiProblem(422, "too_many_messages", f"{error}; that is more than one answer can look at") from error
+        raise ApiProblem(422, "too_many_messages", f"{error}; that is too many for one response") from error
 
 
 def _unreachable(error: PartitionUnavailable) -> ApiProblem:
-    return ApiProblem(503, "profiles_unreachable", f"{error}; ask again in a moment", headers={"Retry-After": "1"})
+    return ApiProblem(503, "profiles_unreachable", f"{error}; try again", headers={"Retry-After": "1"})

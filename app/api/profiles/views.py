@@ -1,4 +1,4 @@
-"""Profiles and what is behind them, as the API shows them."""
+"""JSON views of profiles and of the messages behind them."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, Field
 
+from app.api.routing.responses import View
 from app.profiles.history import SourceMessage
 from projections.definitions.rules import Rules
 from projections.profiles.identity_node import Node
@@ -14,8 +15,8 @@ from projections.profiles.profile_view import AttributeValue, Evidence, Profile,
 from schemas.instants import moment
 
 
-class EvidenceView(BaseModel):
-    """The message behind something."""
+class EvidenceView(View):
+    """The message that a value or link comes from."""
 
     timestamp: datetime
     message_id: str
@@ -23,7 +24,7 @@ class EvidenceView(BaseModel):
 
 
 class AttributeView(EvidenceView):
-    """One attribute: its value, how values merge, and the message that it comes from."""
+    """One attribute: its value, merge rule and source message."""
 
     value: Any
     merge: str
@@ -36,7 +37,7 @@ class LinkView(EvidenceView):
 
 
 class ProfileView(BaseModel):
-    """All that is known of somebody. `id` is the best identity; it changes when a better one is found."""
+    """A profile. `id` is its best identity; it changes when a better one is linked."""
 
     id: str
     identities: list[str]
@@ -44,8 +45,8 @@ class ProfileView(BaseModel):
     links: list[LinkView]
 
 
-class MessageView(BaseModel):
-    """One raw message behind a profile: where it is, what it says and how it was mapped."""
+class MessageView(View):
+    """One raw message of a profile: its location, payload and mapping."""
 
     topic: str
     partition: int
@@ -55,19 +56,19 @@ class MessageView(BaseModel):
     job_id: str | None
     timestamp: datetime
     identities: list[str]
-    rules_at: Annotated[int, Field(description="the offset in definitions.events behind the rules it was mapped by")]
+    rules_at: Annotated[int, Field(description="version of its rules: the next offset in definitions.events")]
     message: dict[str, Any]
 
 
 class ExplainView(BaseModel):
-    """A profile, and all that is behind it."""
+    """A profile and its messages."""
 
     profile: ProfileView
     messages: list[MessageView]
 
 
 class ForgottenView(BaseModel):
-    """What was forgotten: everything said up to `at` of the identities with these hashes (SHA-256 of `kind:value`)."""
+    """The forgotten identities: messages up to `at` are excluded; hashes are SHA-256 of `kind:value`."""
 
     at: datetime
     identities: int
@@ -75,44 +76,45 @@ class ForgottenView(BaseModel):
     complete: Annotated[
         bool,
         Field(
-            description="false: the profile had as many links between identities as one may have (`max_identities`), "
-            "and perhaps more identities, which it doesn't know any more and which are not forgotten; forget each of "
-            "them by a request of its own"
+            description="false: the profile had reached the limit of links (`max_identities`) and may have had further "
+            "identities, which are not forgotten; forget each of them with a request of its own"
         ),
     ]
 
 
 def profile_view(root: Node, rules: Rules) -> ProfileView:
-    """Return a root as people see it; by the rules, which say what is a time."""
-    times = _times(rules)
+    """Return the profile of a root; the rules determine which attributes are timestamps."""
+    timestamps = _timestamp_attributes(rules)
     profile: Profile = profile_of(root.key, root.registers, root.edges)
     return ProfileView(
         id=profile.key,
         identities=list(profile.identities),
         attributes={
-            each.name: AttributeView(value=_shown(each, times), merge=each.merge, **_evidence(each.evidence))
-            for each in profile.attributes
+            attribute.name: AttributeView(
+                value=_shown(attribute, timestamps), merge=attribute.merge, **_evidence(attribute.evidence)
+            )
+            for attribute in profile.attributes
         },
-        links=[LinkView(identities=(each.one, each.other), **_evidence(each.evidence)) for each in profile.links],
+        links=[LinkView(identities=(link.one, link.other), **_evidence(link.evidence)) for link in profile.links],
     )
 
 
-def _times(rules: Rules) -> frozenset[str]:
-    """Return the attributes that are times: their values are kept as microseconds since 1970 UTC."""
-    bodies = (orjson.loads(each.body) for each in rules.mappings.values())
-    attributes = (each for body in bodies for each in body["attributes"])
-    return frozenset(each["name"] for each in attributes if each.get("type") == "timestamp")
+def _timestamp_attributes(rules: Rules) -> frozenset[str]:
+    """Return the timestamp attributes; their values are stored as microseconds since 1970 UTC."""
+    bodies = (orjson.loads(version.body) for version in rules.mappings.values())
+    attributes = (attribute for body in bodies for attribute in body["attributes"])
+    return frozenset(attribute["name"] for attribute in attributes if attribute.get("type") == "timestamp")
 
 
-def _shown(attribute: AttributeValue, times: frozenset[str]) -> Any:
-    if attribute.name not in times or attribute.merge in {"count", "sum"}:
+def _shown(attribute: AttributeValue, timestamps: frozenset[str]) -> Any:
+    if attribute.name not in timestamps or attribute.merge in {"count", "sum"}:
         return attribute.value
     value = attribute.value
-    return [_time(each) for each in value] if isinstance(value, list) else _time(value)
+    return [_timestamp(item) for item in value] if isinstance(value, list) else _timestamp(value)
 
 
-def _time(value: Any) -> Any:
-    """Return a time as a moment; what was kept under that name before it was one stays as it is."""
+def _timestamp(value: Any) -> Any:
+    """Return a stored timestamp; a value from before the attribute became a timestamp is returned as is."""
     if not isinstance(value, int) or isinstance(value, bool):
         return value
     try:
@@ -126,17 +128,11 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
     return {"timestamp": moment(facts.pop("at")), **facts}
 
 
-def message_view(behind: SourceMessage) -> MessageView:
-    """Return a raw message as people see it."""
-    return MessageView(
-        topic=behind.topic,
-        partition=behind.partition,
-        offset=behind.offset,
-        message_id=behind.message_id,
-        stream=behind.stream,
-        job_id=behind.job_id or None,
-        timestamp=moment(behind.at),
-        identities=[shown_key(each) for each in (behind.key, *behind.links)],
-        rules_at=behind.rules_at,
-        message=dict(behind.message),
+def message_view(message: SourceMessage) -> MessageView:
+    """Return a raw message."""
+    return MessageView.of(
+        message,
+        job_id=message.job_id or None,
+        timestamp=moment(message.at),
+        identities=[shown_key(key) for key in (message.key, *message.links)],
     )
