@@ -1,1 +1,1 @@
-"""Edges and wiring: Faust, Kafka, HTTP, the read store, settings, the command line."""
+"""The imperative shell: Kafka, HTTP, the read store, settings and the command line."""

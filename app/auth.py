@@ -1,7 +1,7 @@
-"""Who may ask for what: roles, and the tokens that carry them. Keeps hashes only; a secret is seen once, by its owner.
+"""Access roles, and the tokens that grant them. Only hashes are stored; a secret is shown once, to its owner.
 
-All lives in one file of the data directory that several processes share; the API, the command line and the supervisor
-read it again when it changes.
+One file of the data directory holds all tokens. The API, the command line and the supervisor reload it when it
+changes.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ from app.clock import Clock, utc_now
 AccessRole = Literal["viewer", "operator", "editor", "admin"]
 TokenKind = Literal["token", "session", "code"]
 
-ROLES: Final[tuple[AccessRole, ...]] = ("viewer", "operator", "editor", "admin")  # each may do what those before it may
+ROLES: Final[tuple[AccessRole, ...]] = ("viewer", "operator", "editor", "admin")  # each includes all previous ones
 TOKENS_FILE: Final = "tokens.json"
 LOCK_FILE: Final = "tokens.lock"
 ADMIN_FILE: Final = "admin-token"
@@ -35,12 +35,12 @@ SESSION_LIFE: Final = timedelta(hours=12)
 
 
 class LastAdminError(Exception):
-    """This is the last admin token: create another one first, or nobody could manage tokens any more."""
+    """This is the last admin token: create another one first, or tokens can no longer be managed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """What is kept of a token, of a browser's session, or of a sign-in code that waits to be used."""
+    """The stored data of a token, a browser session or an unused sign-in code."""
 
     id: str
     name: str
@@ -49,12 +49,12 @@ class Token:
     sha256: str
     created_at: datetime
     expires_at: datetime | None = None
-    parent: str = ""  # of a session or code: the token that it acts for, and ends with
+    parent: str = ""  # of a session or code: the token that it represents, and is revoked with
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks."""
+    """The authenticated caller of a request."""
 
     token_id: str
     name: str
@@ -62,7 +62,7 @@ class Caller:
     kind: TokenKind
 
     def may(self, role: AccessRole) -> bool:
-        """Tell whether this caller has at least that role."""
+        """Whether this caller has at least this role."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
@@ -70,7 +70,7 @@ _FILE: Final[TypeAdapter[tuple[Token, ...]]] = TypeAdapter(tuple[Token, ...])
 
 
 class Tokens:
-    """The tokens in a data directory; `fixed` is an admin token from the settings, accepted beside them."""
+    """The tokens in a data directory. `fixed` is an additional admin token from the settings."""
 
     def __init__(self, data_dir: Path, fixed: SecretStr | None = None, clock: Clock = utc_now) -> None:
         self._path = data_dir / TOKENS_FILE
@@ -78,93 +78,95 @@ class Tokens:
         self._admin_path = data_dir / ADMIN_FILE
         self._fixed = _hash(fixed.get_secret_value()) if fixed is not None and fixed.get_secret_value() else None
         self._clock = clock
-        self._seen: tuple[int, int, int] | None = None
+        self._file_version: tuple[int, int, int] | None = None
         self._tokens: tuple[Token, ...] = ()
 
     def ensure_admin(self) -> None:
-        """Make an admin token in a file that only its owner may read, unless a good one is there."""
+        """Create an admin token in a file that only its owner may read, unless it holds a valid one."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._exclusive() as tokens:
             if self._admin_path.exists() and self._find(self._admin_path.read_text().strip(), ("token",)):
                 return
             secret = _secret()
             write_private(self._admin_path, f"{secret}\n".encode())
-            self._store((*tokens, self._made(secret, ADMIN, "admin", "token", None)))
+            self._store((*tokens, self._new_token(secret, ADMIN, "admin", "token", None)))
 
-    def caller(self, secret: str) -> Caller | None:
-        """Return who holds a token or a session; None when it is unknown, expired or a sign-in code."""
-        found = self._find(secret, ("token", "session"))
-        if found is not None:
-            return Caller(found.id, found.name, found.role, found.kind)
+    def authenticate(self, secret: str) -> Caller | None:
+        """Return the caller with this token or session; None if it is unknown, expired or a sign-in code."""
+        token = self._find(secret, ("token", "session"))
+        if token is not None:
+            return Caller(token.id, token.name, token.role, token.kind)
         if self._fixed is not None and hmac.compare_digest(self._fixed, _hash(secret)):
             return Caller("settings", ADMIN, "admin", "token")
         return None
 
-    def listed(self) -> tuple[Token, ...]:
-        """Return the tokens that people made; sessions and codes are none."""
-        return tuple(each for each in self._current() if each.kind == "token")
+    def list_tokens(self) -> tuple[Token, ...]:
+        """Return the tokens, without sessions and codes."""
+        return tuple(token for token in self._current() if token.kind == "token")
 
     def create(self, name: str, role: AccessRole, expires_at: datetime | None = None) -> tuple[Token, str]:
-        """Make a token; return what is kept of it, and the secret, which can't be had again."""
+        """Create a token. Return its stored data and its secret, which can't be retrieved later."""
         return self._add(name, role, "token", expires_at)
 
     def revoke(self, token_id: str) -> bool:
-        """End a token with all sessions that came from it; False when there is none of that id.
+        """Revoke a token and its sessions; False if there is no such token.
 
         Raises:
-            LastAdminError: nobody could manage tokens any more.
+            LastAdminError: it is the last admin token.
 
         """
         with self._exclusive() as tokens:
-            gone = next((each for each in tokens if each.id == token_id and each.kind == "token"), None)
-            if gone is None:
+            revoked = next((token for token in tokens if token.id == token_id and token.kind == "token"), None)
+            if revoked is None:
                 return False
-            admins = [each for each in tokens if each.kind == "token" and each.role == "admin"]
-            if gone in admins and len(admins) == 1 and self._fixed is None:
+            admins = [token for token in tokens if token.kind == "token" and token.role == "admin"]
+            if revoked in admins and len(admins) == 1 and self._fixed is None:
                 raise LastAdminError(LastAdminError.__doc__)
-            self._store(tuple(each for each in tokens if token_id not in {each.id, each.parent}))
+            self._store(tuple(token for token in tokens if token_id not in {token.id, token.parent}))
         return True
 
     def sign_in_code(self, caller: Caller | None = None) -> str:
-        """Make a code that signs a browser in once, within 15 minutes, as `caller`; or as the first admin."""
-        admin = next((each for each in self.listed() if each.role == "admin"), None)
+        """Create a one-time sign-in code for `caller`, or for the first admin. It expires in 15 minutes."""
+        admin = next((token for token in self.list_tokens() if token.role == "admin"), None)
         name, role = (caller.name, caller.role) if caller else (ADMIN, ROLES[-1])
         parent = caller.token_id if caller else admin.id if admin else ""
         return self._add(name, role, "code", self._clock() + CODE_LIFE, parent)[1]
 
     def redeem(self, code: str) -> str | None:
-        """Use up a sign-in code and return the secret of the session that it opens; None when it is not good."""
+        """Exchange a sign-in code for the secret of a new session; None if the code is invalid."""
         with self._exclusive() as tokens:
-            found = self._find(code, ("code",))
-            if found is None:
+            used = self._find(code, ("code",))
+            if used is None:
                 return None
             secret = _secret()
-            session = self._made(secret, found.name, found.role, "session", self._clock() + SESSION_LIFE)
-            kept = tuple(each for each in tokens if each != found)
-            self._store((*kept, replace(session, parent=found.parent)))
+            session = self._new_token(secret, used.name, used.role, "session", self._clock() + SESSION_LIFE)
+            others = tuple(token for token in tokens if token != used)
+            self._store((*others, replace(session, parent=used.parent)))
         return secret
 
     def sign_in(self, secret: str) -> str | None:
-        """Return the secret of a session for whoever holds a token; None when the token is not good."""
-        caller = self.caller(secret)
+        """Exchange a token for the secret of a new session; None if the token is invalid."""
+        caller = self.authenticate(secret)
         return None if caller is None or caller.kind != "token" else self.redeem(self.sign_in_code(caller))
 
     def sign_out(self, secret: str) -> None:
         """End a session."""
         with self._exclusive() as tokens:
-            found = self._find(secret, ("session",))
-            self._store(tuple(each for each in tokens if each != found))
+            session = self._find(secret, ("session",))
+            self._store(tuple(token for token in tokens if token != session))
 
     def _add(
         self, name: str, role: AccessRole, kind: TokenKind, expires_at: datetime | None, parent: str = ""
     ) -> tuple[Token, str]:
         secret = _secret()
-        made = replace(self._made(secret, name, role, kind, expires_at), parent=parent)
+        token = replace(self._new_token(secret, name, role, kind, expires_at), parent=parent)
         with self._exclusive() as tokens:
-            self._store((*tokens, made))
-        return made, secret
+            self._store((*tokens, token))
+        return token, secret
 
-    def _made(self, secret: str, name: str, role: AccessRole, kind: TokenKind, expires_at: datetime | None) -> Token:
+    def _new_token(
+        self, secret: str, name: str, role: AccessRole, kind: TokenKind, expires_at: datetime | None
+    ) -> Token:
         return Token(
             id=str(uuid4()),
             name=name,
@@ -176,32 +178,33 @@ class Tokens:
         )
 
     def _find(self, secret: str, kinds: tuple[TokenKind, ...]) -> Token | None:
-        """Look at every token, so that the time it takes tells nothing."""
-        wanted, found = _hash(secret), None
-        for each in self._current():
-            if hmac.compare_digest(each.sha256, wanted) and each.kind in kinds:
-                found = each
-        return found
+        """Compare with every token, so that the duration reveals nothing."""
+        sha256 = _hash(secret)
+        match = None
+        for token in self._current():
+            if hmac.compare_digest(token.sha256, sha256) and token.kind in kinds:
+                match = token
+        return match
 
     def _current(self) -> tuple[Token, ...]:
-        """Return what has not expired, from the file when it changed."""
+        """Return the tokens that have not expired. Reload the file if it has changed."""
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except FileNotFoundError:
             return ()
-        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
-        if stamp != self._seen:
+        version = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if version != self._file_version:
             self._tokens = _FILE.validate_json(self._path.read_bytes())
-            self._seen = stamp
+            self._file_version = version
         now = self._clock()
-        return tuple(each for each in self._tokens if each.expires_at is None or each.expires_at > now)
+        return tuple(token for token in self._tokens if token.expires_at is None or token.expires_at > now)
 
     def _store(self, tokens: tuple[Token, ...]) -> None:
         write_private(self._path, _FILE.dump_json(tokens, indent=1))
 
     @contextmanager
     def _exclusive(self) -> Iterator[tuple[Token, ...]]:
-        """Hold the file against other processes; the kernel lets go when this one ends."""
+        """Lock the file against other processes. The kernel releases the lock when this process ends."""
         descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -211,12 +214,12 @@ class Tokens:
 
 
 def sign_in_link(data_dir: Path, url: str, clock: Callable[[], datetime] = utc_now) -> str:
-    """Return a link for the owner of the data directory: it signs a browser in as admin, once, within 15 minutes."""
+    """Return a one-time link that signs a browser in as admin. It expires in 15 minutes."""
     return f"{url.rstrip('/')}/sign-in?code={Tokens(data_dir, clock=clock).sign_in_code()}"
 
 
 def form_token(session: str) -> str:
-    """Return what a page's forms carry, so that another site can't send them: bound to the session, not its secret."""
+    """Return the CSRF token of the forms of a session. It doesn't reveal the secret of the session."""
     return hashlib.sha256(f"form:{session}".encode()).hexdigest()
 
 
@@ -225,20 +228,20 @@ def _secret() -> str:
 
 
 def _hash(secret: str) -> str:
-    """Return the SHA-256 of a secret: with 256 random bits there is nothing to guess, so no slow hash is needed."""
+    """Return the SHA-256 of a secret. Secrets have 256 random bits, so a slow hash is not needed."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace a file at once and for good, readable by its owner only."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    """Replace a file atomically and durably, readable only by its owner."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(path)
+        temporary.replace(path)
     except BaseException:
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -1,4 +1,4 @@
-"""What whoever writes a command stamps on it: an id, the time, and the chance that its decision may need."""
+"""The wall clock, as an injectable dependency."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -7,5 +7,5 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """Return the time of the wall clock, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""How processes write their logs: one line a record, to standard output. Decides nothing about where it ends up."""
+"""Configure logging: one line per record on standard output."""
 
 import logging
 import sys
@@ -8,12 +8,12 @@ import structlog
 
 from app.settings import Settings
 
-STAMP: Final = structlog.processors.TimeStamper(fmt="iso", utc=True)
+TIMESTAMPER: Final = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 def configure_logs(settings: Settings) -> None:
-    """Send what `logging` and structlog are told to standard output, as `TIME LEVEL LOGGER: MESSAGE` or as JSON."""
-    shared: list[Any] = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, STAMP]
+    """Write records of `logging` and structlog to standard output, as `TIME LEVEL LOGGER: MESSAGE` or as JSON."""
+    shared: list[Any] = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, TIMESTAMPER]
     shared += [structlog.stdlib.PositionalArgumentsFormatter(), structlog.processors.format_exc_info]
     render = structlog.processors.JSONRenderer() if settings.log_format == "json" else _line
     handler = logging.StreamHandler(sys.stdout)
@@ -27,8 +27,8 @@ def configure_logs(settings: Settings) -> None:
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
     logging.captureWarnings(capture=True)
-    for chatty in ("aiohttp.access", "aiokafka", "aiosqlite", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for verbose in ("aiohttp.access", "aiokafka", "aiosqlite", "asyncio"):
+        logging.getLogger(verbose).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -41,5 +41,5 @@ def _line(_logger: Any, _method: str, event: Any) -> str:
     fields = dict(event)
     time, level, name = fields.pop("timestamp"), fields.pop("level").upper(), fields.pop("logger", "")
     message, trace = fields.pop("event"), fields.pop("exception", "")
-    rest = "".join(f" {key}={value!r}" for key, value in fields.items())
-    return f"{time} {level} {name}: {message}{rest}" + (f"\n{trace}" if trace else "")
+    details = "".join(f" {key}={value!r}" for key, value in fields.items())
+    return f"{time} {level} {name}: {message}{details}" + (f"\n{trace}" if trace else "")

@@ -1,56 +1,56 @@
-"""The roles of Entrepot and how one runs in this process. Knows nothing of supervision."""
+"""The process roles of Entrepot, and how to run one in this process."""
 
 import os
 from dataclasses import dataclass
 from typing import Final
 
 from app.settings import Settings
-from app.signals import told_to_stop
+from app.signals import shutdown_event
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessRole:
-    """One kind of process. `niceness` is added to the OS priority, so that history never takes the CPU from now."""
+    """A kind of process. `niceness` lowers the OS priority, so that history yields the CPU to current data."""
 
     name: str
-    does: str
+    description: str
     niceness: int = 0
 
 
 ROLES: Final = (
-    ProcessRole("api", "HTTP, server-sent events and the web pages"),
-    ProcessRole("control", "commands to events, events to views"),
-    ProcessRole("runner", "drives the connectors of the jobs that are due"),
-    ProcessRole("lane-realtime", "maps messages as they happen"),
-    ProcessRole("lane-backfill", "maps history, at a lower OS priority", niceness=10),
-    ProcessRole("profiles", "identity, merge and look-ups of profiles"),
-    ProcessRole("rebuild", "makes profiles anew by other rules, at a lower OS priority", niceness=10),
+    ProcessRole("api", "HTTP API, server-sent events and web pages"),
+    ProcessRole("control", "decides commands and projects events to views"),
+    ProcessRole("runner", "runs the connectors of due jobs"),
+    ProcessRole("lane-realtime", "maps current messages"),
+    ProcessRole("lane-backfill", "maps historical messages, at a lower OS priority", niceness=10),
+    ProcessRole("profiles", "resolves identities, merges and serves profiles"),
+    ProcessRole("rebuild", "rebuilds profiles with other rules, at a lower OS priority", niceness=10),
 )
 
 
 def role_named(name: str) -> ProcessRole:
-    """Return the role of that name."""
-    return next(each for each in ROLES if each.name == name)
+    """Return the role with this name."""
+    return next(role for role in ROLES if role.name == name)
 
 
 def run_role(role: ProcessRole, settings: Settings) -> int:
-    """Run a role until SIGTERM or SIGINT and return the process's exit code."""
-    import uvloop  # noqa: PLC0415  # only a process that is a role pays for it
+    """Run a role until SIGTERM or SIGINT, and return the exit code."""
+    import uvloop  # noqa: PLC0415  # only needed by roles
 
     from app.kafka import patch_decompression, patch_uvloop  # noqa: PLC0415
 
-    patch_uvloop.mend()
-    patch_decompression.mend()
+    patch_uvloop.apply()
+    patch_decompression.apply()
     os.nice(role.niceness)
-    return uvloop.run(_started(role.name, settings))
+    return uvloop.run(_run(role.name, settings))
 
 
-async def _started(name: str, settings: Settings) -> int:
-    match name:  # each process loads its own role only
+async def _run(name: str, settings: Settings) -> int:
+    match name:  # each process imports only its own role
         case "api":
             from app.api.server import run_api  # noqa: PLC0415
 
-            await run_api(settings, told_to_stop())
+            await run_api(settings, shutdown_event())
             return 0
         case "control":
             from app.control.role import run_control  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Every setting of a process, from `ENTREPOT_*` environment variables over defaults. Reads no files."""
+"""The settings of a process: `ENTREPOT_*` environment variables with defaults."""
 
 import os
 import re
@@ -16,20 +16,20 @@ DEFAULT_BROKER_PORT: Final = 9470
 
 
 def address_of(server: str) -> tuple[str, int]:
-    """Return the host and the port of a Kafka server.
+    """Parse the address of a Kafka server.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the address is invalid.
 
     """
-    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([\w.-]+)):(\d{1,5})", server.strip())
-    if not found or not 0 < int(found[3]) < 65_536:
-        raise ValueError("host:port is needed, or several of them, separated by commas")
-    return found[1] or found[2], int(found[3])
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([\w.-]+)):(\d{1,5})", server.strip())
+    if not match or not 0 < int(match[3]) < 65_536:
+        raise ValueError("expected host:port[,host:port]")
+    return match[1] or match[2], int(match[3])
 
 
 class Settings(BaseSettings):
-    """What a process needs to know; the same names for the embedded service and for one role in a container."""
+    """The settings of a process, identical for `entrepot up` and for a single role in a container."""
 
     model_config = SettingsConfigDict(env_prefix="ENTREPOT_", env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -90,34 +90,34 @@ class Settings(BaseSettings):
     @field_validator("file_roots", mode="before")
     @classmethod
     def _split_paths(cls, value: object) -> object:
-        return tuple(Path(each) for each in value.split(os.pathsep) if each) if isinstance(value, str) else value
+        return tuple(Path(path) for path in value.split(os.pathsep) if path) if isinstance(value, str) else value
 
     @field_validator("bootstrap_servers")
     @classmethod
-    def _addresses(cls, value: str) -> str:
-        for each in value.split(",") if value else ():
-            address_of(each)
+    def _check_servers(cls, value: str) -> str:
+        for server in value.split(",") if value else ():
+            address_of(server)
         return value
 
     @field_validator("api_host")
     @classmethod
-    def _host(cls, value: str) -> str:
+    def _check_host(cls, value: str) -> str:
         if not re.fullmatch(r"[\w.:%-]{1,255}", value):
-            raise ValueError("the name or the IP address of this machine is needed")
+            raise ValueError("expected the host name or IP address of this machine")
         return value
 
     @field_validator("database_url")
     @classmethod
-    def _known_database(cls, value: str) -> str:
+    def _check_database(cls, value: str) -> str:
         if value and not re.match(r"sqlite\+aiosqlite:///.|postgresql\+asyncpg://[^/]*/.", value):
-            raise ValueError("postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE is needed, or sqlite+aiosqlite:///FILE")
+            raise ValueError("expected postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE or sqlite+aiosqlite:///FILE")
         return value
 
     @field_validator("worker_id")
     @classmethod
-    def _plain_name(cls, value: str) -> str:
+    def _check_worker_id(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", value):
-            raise ValueError("1 to 100 letters of A to Z, digits, dots, underscores and dashes are needed")
+            raise ValueError("expected 1 to 100 ASCII letters, digits, dots, underscores and dashes")
         return value
 
     def database(self) -> str:
@@ -125,11 +125,11 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'views.db'}"
 
     def snapshots(self) -> str:
-        """Return where snapshots of the profiles are kept: a URL, or the path of a directory."""
+        """Return the location of profile snapshots: a URL or the path of a directory."""
         return self.snapshot_url or str(self.data_dir.absolute() / "snapshots")
 
     def connector_limits(self) -> Limits:
-        """Return what connectors may read and how much at once."""
+        """Return the limits of connectors."""
         return Limits(
             file_roots=self.file_roots,
             allow_private_networks=self.allow_private_networks,

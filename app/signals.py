@@ -1,12 +1,12 @@
-"""How a process learns that it is to stop."""
+"""Graceful shutdown by signals."""
 
 import asyncio
 import signal
 
 
-def told_to_stop() -> asyncio.Event:
-    """Return what SIGTERM or SIGINT sets; call it inside the running loop."""
-    stop = asyncio.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    return stop
+def shutdown_event() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set. Call it in the running event loop."""
+    event = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, event.set)
+    return event

@@ -18,7 +18,7 @@ def tables() -> dict[str, str]:
         for name, field in Settings.model_fields.items()
     ]
     exits = [(str(code), meaning) for code, meaning in EXITS.items()]
-    roles = [(f"`{each.name}`", each.does) for each in ROLES]
+    roles = [(f"`{role.name}`", role.description) for role in ROLES]
     topics = [
         (
             f"`{each.name}`",

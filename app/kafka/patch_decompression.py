@@ -1,14 +1,14 @@
-"""Lets aiokafka unpack a batch of records only as far as there is room for it.
+"""Patch aiokafka so that a malicious batch of records can't crash its readers.
 
-A batch is bounded by the broker as it was sent; sixteen megabytes of zstd can stand for terabytes. aiokafka unpacks all
-of it, so that one batch of a stranger ends every process that reads its partition, again and again. With this, a record
-stands in its place that says so: whoever reads it finds no message in it, and goes on.
+Decompression bombs: the broker limits only the compressed size, and 16 MB of zstd can expand to terabytes. aiokafka
+decompresses everything, so one batch of a foreign producer would crash every consumer of its partition repeatedly. With
+the patch, such a batch is replaced by one placeholder record, which consumers reject as an invalid message.
 
-A header may have any bytes for a name; the broker takes them, and aiokafka ends at those that are no UTF-8, again and
-again. Here they are read as far as they go: none of our headers is called like that.
+Header names: the broker accepts any bytes, and aiokafka fails on invalid UTF-8. With the patch, invalid bytes are
+replaced. No header that Entrepot reads has such a name.
 
-The broker gives a batch its offsets, and leaves it to the sender how they are spread over the records. Who reads takes
-a record's offset for how far everything is read, so one that lies behind its batch would take others' messages with it.
+Offsets: the broker assigns the offsets of a batch, but the producer assigns the offsets of the records within it. An
+offset beyond the batch would move the position of consumers past messages of other batches.
 """
 
 import gzip
@@ -25,23 +25,23 @@ from aiokafka.record import default_records as slow_records
 from aiokafka.record._crecords import default_records, legacy_records
 
 MAX_DECOMPRESSED_BYTES: Final = 32 * 1024 * 1024
-TOO_LARGE: Final = f"a batch that unpacks to more than {MAX_DECOMPRESSED_BYTES} bytes"
+TOO_LARGE: Final = f"a batch that decompresses to more than {MAX_DECOMPRESSED_BYTES} bytes"
 CHUNK_BYTES: Final = 1024 * 1024
-LZ4_RATIO: Final = 16  # what is tried first, as room costs time
+LZ4_RATIO: Final = 16  # assumed for the first attempt: a large buffer takes time to allocate
 ZSTD_WINDOW: Final = 128 * 1024 * 1024
 
-_LENGTH: Final = struct.Struct(">8xi")  # of a batch, from here on; its first offset stands before it
+_LENGTH: Final = struct.Struct(">8xi")  # the batch length, after the 8 bytes of the base offset
 _MEMORY_RECORDS: Final = fetcher.MemoryRecords
 _SNAPPY: Final = default_records.snappy_decode
 
 
 class UnreadableBatch(Exception):
-    """The batch unpacks to more than there is room for, or its records are not in order. The message says which."""
+    """The batch exceeds the decompressed size limit, or its records are not in order. The message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableBatchPlaceholder:
-    """A record in the place of all records of a batch, as aiokafka has records."""
+    """A record that replaces all records of a batch, with the attributes of aiokafka records."""
 
     offset: int
     value: bytes
@@ -52,31 +52,31 @@ class UnreadableBatchPlaceholder:
     headers: tuple[()] = ()
 
 
-def mend() -> None:
-    """Mend it for this process. Once more changes nothing."""
+def apply() -> None:
+    """Apply the patch to this process. Idempotent."""
     for module in (default_records, legacy_records, slow_records):
         module.gzip_decode, module.lz4_decode, module.snappy_decode = _gzip, _lz4, _snappy
     default_records.zstd_decode = slow_records.zstd_decode = _zstd
-    fetcher.MemoryRecords = _Fetched
+    fetcher.MemoryRecords = _FetchedBatches
 
 
-class _Fetched:
-    """The batches that were fetched, as aiokafka asks for them."""
+class _FetchedBatches:
+    """Fetched batches with the interface of `MemoryRecords`."""
 
     def __init__(self, data: bytes) -> None:
         self._batches = _MEMORY_RECORDS(data)
-        self._rest = memoryview(data)
+        self._remaining = memoryview(data)
         self.has_next = self._batches.has_next
         self.size_in_bytes = self._batches.size_in_bytes
 
     def next_batch(self) -> Any:
-        end = _LENGTH.size + _LENGTH.unpack_from(self._rest)[0]
-        data, self._rest = self._rest[:end], self._rest[end:]
+        end = _LENGTH.size + _LENGTH.unpack_from(self._remaining)[0]
+        data, self._remaining = self._remaining[:end], self._remaining[end:]
         return _Batch(self._batches.next_batch(), data)
 
 
 class _Batch:
-    """A batch that is iterated once, from which on it is unpacked."""
+    """A batch that is decompressed on iteration, once."""
 
     def __init__(self, batch: Any, data: memoryview) -> None:
         self._batch = batch
@@ -100,35 +100,35 @@ class _Batch:
         last = self._batch.next_offset - 1
         try:
             yield from _in_order(self._batch, last)
-        except UnicodeDecodeError:  # from the beginning: aiokafka drops what it has had already
-            yield from _in_order(_with_odd_headers(self._data), last)
+        except UnicodeDecodeError:  # restart the batch: aiokafka skips records that it has already received
+            yield from _in_order(_records_with_invalid_headers(self._data), last)
 
 
 def _in_order(records: Iterable[Any], last: int) -> Iterator[Any]:
-    """Yield records as long as each is behind the one before, and none behind the batch."""
-    before = -1
+    """Yield records while their offsets increase and stay within the batch."""
+    previous = -1
     for record in records:
-        if not before < record.offset <= last:
+        if not previous < record.offset <= last:
             raise UnreadableBatch("a batch whose records are not in order")
-        before = record.offset
+        previous = record.offset
         yield record
 
 
 class _InvalidText(bytes):
-    """Bytes of which the text is what can be read of it."""
+    """Bytes that replace invalid UTF-8 when decoded."""
 
-    def __getitem__(self, place: Any) -> Any:
-        found = super().__getitem__(place)
-        return _InvalidText(found) if isinstance(place, slice) else found
+    def __getitem__(self, key: Any) -> Any:
+        item = super().__getitem__(key)
+        return _InvalidText(item) if isinstance(key, slice) else item
 
     def decode(self, _encoding: str = "utf-8", _errors: str = "") -> str:
         return super().decode("utf-8", "replace")
 
 
-def _with_odd_headers(data: memoryview) -> Iterator[Any]:
-    """Yield the records of a batch by aiokafka's slow reader. Only names of headers are text to it.
+def _records_with_invalid_headers(data: memoryview) -> Iterator[Any]:
+    """Yield the records of a batch with the pure Python reader of aiokafka, which decodes only header names.
 
-    Nothing public takes names that aren't UTF-8: the unpacked bytes have to be swapped inside the batch.
+    aiokafka has no public option for names that aren't UTF-8, so the decompressed buffer is replaced in the batch.
     """
     batch: Any = slow_records._DefaultRecordBatchPy(data)  # noqa: SLF001  # as above
     batch._maybe_uncompress()  # noqa: SLF001  # as above
@@ -137,38 +137,38 @@ def _with_odd_headers(data: memoryview) -> Iterator[Any]:
 
 
 def _gzip(payload: Any) -> bytes:
-    with gzip.GzipFile(fileobj=BytesIO(payload)) as unpacking:
-        return _whole(unpacking)
+    with gzip.GzipFile(fileobj=BytesIO(payload)) as decompressor:
+        return _read_bounded(decompressor)
 
 
 def _zstd(payload: Any) -> bytes:
-    unpacking = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
-    return _whole(unpacking.stream_reader(payload, read_across_frames=True))
+    decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
+    return _read_bounded(decompressor.stream_reader(payload, read_across_frames=True))
 
 
-def _whole(unpacking: Any) -> bytes:
-    parts, size = [], 0
-    while part := unpacking.read(CHUNK_BYTES):
-        parts.append(part)
-        size += len(part)
+def _read_bounded(decompressor: Any) -> bytes:
+    chunks, size = [], 0
+    while chunk := decompressor.read(CHUNK_BYTES):
+        chunks.append(chunk)
+        size += len(chunk)
         if size > MAX_DECOMPRESSED_BYTES:
             raise UnreadableBatch(TOO_LARGE)
-    return b"".join(parts)
+    return b"".join(chunks)
 
 
 def _lz4(payload: Any) -> bytes:
-    for room in (min(len(payload) * LZ4_RATIO, MAX_DECOMPRESSED_BYTES), MAX_DECOMPRESSED_BYTES):
-        unpacked = bytearray(room)
+    for capacity in (min(len(payload) * LZ4_RATIO, MAX_DECOMPRESSED_BYTES), MAX_DECOMPRESSED_BYTES):
+        output = bytearray(capacity)
         try:
-            size: int = cramjam.lz4.decompress_into(payload, unpacked)
+            size: int = cramjam.lz4.decompress_into(payload, output)
         except cramjam.DecompressionError:
-            continue  # there is no room: the broker has unpacked it before, so nothing else is wrong with it
-        return bytes(memoryview(unpacked)[:size])
+            continue  # the buffer is too small: the broker has validated the batch, so it is not corrupt
+        return bytes(memoryview(output)[:size])
     raise UnreadableBatch(TOO_LARGE)
 
 
 def _snappy(payload: Any) -> bytes:
-    unpacked: bytes = _SNAPPY(payload)  # three bytes stand for at most 64
-    if len(unpacked) > MAX_DECOMPRESSED_BYTES:
+    output: bytes = _SNAPPY(payload)  # the ratio is at most 64 to 3
+    if len(output) > MAX_DECOMPRESSED_BYTES:
         raise UnreadableBatch(TOO_LARGE)
-    return unpacked
+    return output

@@ -1,7 +1,7 @@
-"""Lets aiokafka notice under uvloop that a connection is closed, as it does under asyncio's own loop.
+"""Patch aiokafka so that it detects closed connections under uvloop.
 
-To write to a closed transport is a RuntimeError in uvloop. aiokafka waits for an OSError: the task that keeps its
-metadata ends of the other, nobody looks at that, and the client never finds a broker again.
+Writing to a closed transport raises a RuntimeError in uvloop, but aiokafka expects an OSError. It silently
+ends its metadata task, and the client never reconnects.
 """
 
 from typing import Any, Final
@@ -12,8 +12,8 @@ from aiokafka.errors import KafkaConnectionError
 _SEND: Final = AIOKafkaConnection.send
 
 
-def mend() -> None:
-    """Mend it for this process. Once more changes nothing."""
+def apply() -> None:
+    """Apply the patch to this process. Idempotent."""
     AIOKafkaConnection.send = _send
 
 

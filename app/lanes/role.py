@@ -27,7 +27,7 @@ from app.lanes.field_sampler import FieldSample
 from app.lanes.pause import PauseFlag
 from app.lanes.pending_counts import PendingCounts
 from app.settings import Settings
-from app.signals import told_to_stop
+from app.signals import shutdown_event
 from app.store.models import JobMapped, StreamDelta
 from app.store.read_store import ReadStore
 from projections.definitions.compiled_rules import CompiledRules
@@ -216,7 +216,7 @@ async def run_lane(settings: Settings, name: str, clock: Clock = utc_now) -> int
     try:
         definitions.start()
         await definitions.caught_up()
-        await Lane(name, cluster, settings, store, rules, clock).run(told_to_stop())
+        await Lane(name, cluster, settings, store, rules, clock).run(shutdown_event())
     finally:
         await definitions.stop()
         await store.close()

@@ -30,7 +30,7 @@ from app.profiles.lookup_server import LookupServer
 from app.profiles.open_partitions import OpenPartitions
 from app.profiles.update_consumer import UpdateConsumer
 from app.settings import Settings
-from app.signals import told_to_stop
+from app.signals import shutdown_event
 from app.store.data_plane import Generations, PlaneStore
 from app.store.read_store import ReadStore
 from schemas.topics import UPDATES
@@ -240,5 +240,5 @@ async def run_profiles(settings: Settings, clock: Clock = utc_now) -> int:
         server = await stack.enter_async_context(LookupServer(settings.profiles_bind_host, store.plane, partitions))
         storage = Storage(settings, time.monotonic)
         worker = ProfilesWorker(cluster, settings, storage, rules, partitions, server, store.plane)
-        await worker.run(told_to_stop())
+        await worker.run(shutdown_event())
     return 0

@@ -32,7 +32,7 @@ from app.rebuild.raw_reader import Bounds
 from app.rebuild.stores import FOLDER, folder_of, remove_others
 from app.rebuild.tasks import RebuildTask, RebuildTasks
 from app.settings import Settings
-from app.signals import told_to_stop
+from app.signals import shutdown_event
 from app.store.read_store import ReadStore
 from schemas.definitions import PARTITION, ReportRebuilt
 from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS, LANES, UPDATES, Topic
@@ -301,5 +301,5 @@ async def run_rebuild(settings: Settings, clock: Clock = utc_now) -> int:
         stack.push_async_callback(following.stop)
         await following.start()
         asking = await stack.enter_async_context(ProfilesClient(store.plane, settings.partitions))
-        await Rebuilder(cluster, settings, store, asking, following, clock).run(told_to_stop())
+        await Rebuilder(cluster, settings, store, asking, following, clock).run(shutdown_event())
     return 0

@@ -1,4 +1,4 @@
-"""The embedded broker as something to keep running: the same data and the same port at every start."""
+"""The embedded broker as a managed process, with the same data and the same port at every restart."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,69 +13,69 @@ from app.supervisor.broker.errors import BrokerError
 from app.supervisor.broker.server import Broker
 from app.supervisor.restarts import NotStartedError
 
-GROUPS_SECONDS: Final = 10.0
+GROUPS_TIMEOUT_SECONDS: Final = 10.0
 
 
 class BrokerProcess:
-    """Kafka, with the port of its first start."""
+    """The embedded Kafka. A restart uses the port of the first start."""
 
     name = "broker"
 
     def __init__(
-        self, data_dir: Path, port: int, when_taken: Literal["refuse", "move"], say: Callable[[str], None]
+        self, data_dir: Path, port: int, on_port_conflict: Literal["refuse", "move"], notify: Callable[[str], None]
     ) -> None:
         self._data_dir = data_dir
         self._port = port
-        self._when_taken = when_taken
-        self._say = say
+        self._on_port_conflict = on_port_conflict
+        self._notify = notify
         self._broker: Broker | None = None
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where it answers."""
+        """The address of the running broker."""
         assert self._broker is not None
         return self._broker.bootstrap_servers
 
     async def start(self) -> None:
-        """Start Kafka and return when it answers."""
+        """Start Kafka and wait until it is ready."""
         try:
             self._broker = await Broker.start(
-                self._data_dir, port=self._port, when_taken=self._when_taken, on_progress=self._say
+                self._data_dir, port=self._port, on_port_conflict=self._on_port_conflict, on_progress=self._notify
             )
         except (BrokerError, OSError) as error:
             raise NotStartedError(f"broker: {error}") from error
-        self._port, self._when_taken = self._broker.port, "refuse"
-        with suppress(TimeoutError, KafkaError):  # if it is gone again, that is told by its end
-            async with asyncio.timeout(GROUPS_SECONDS):
+        self._port, self._on_port_conflict = self._broker.port, "refuse"
+        with suppress(TimeoutError, KafkaError):  # if Kafka exited again, `wait` reports it
+            async with asyncio.timeout(GROUPS_TIMEOUT_SECONDS):
                 await _wait_for_groups(self._broker.bootstrap_servers)
 
-    async def ended(self) -> str:
-        """Wait for the end of Kafka."""
+    async def wait(self) -> str:
+        """Wait until Kafka exits, and describe how."""
         assert self._broker is not None
         try:
             await self._broker.wait_closed()
-        except (BrokerError, OSError) as error:  # or its directory is gone
-            await self._broker.stop()  # lets go of the data directory, and of what would kill its process id later
-            return f"broker: {str(error).partition(chr(10))[0]}"  # the end of its log follows there
+        except (BrokerError, OSError) as error:  # or the directory is gone
+            await self._broker.stop()  # releases the data directory and the watchdog
+            return f"broker: {str(error).partition(chr(10))[0]}"  # the next lines are the end of its log
         return "broker stopped"
 
     async def stop(self) -> None:
-        """End Kafka cleanly."""
+        """Stop Kafka gracefully."""
         if self._broker is not None:
             await self._broker.stop()
 
     def kill(self) -> None:
-        """End Kafka at once; its log is recovered at the next start."""
+        """Kill Kafka; it recovers its log at the next start."""
         if self._broker is not None:
             self._broker.kill()
 
 
 async def _wait_for_groups(bootstrap_servers: str) -> None:
-    """Return when consumer groups can form: a new broker makes its topics for them when it is first asked.
+    """Wait until consumer groups can form: a new broker creates their topics on the first request.
 
-    Workers would wait for it, too, but they would log it as an error, which nobody has to read at a first start.
+    Workers would wait as well, but would log errors during the first start.
     """
-    admin = KafkaCluster(bootstrap_servers).admin(int(GROUPS_SECONDS * 1000))
+    admin = KafkaCluster(bootstrap_servers).admin(int(GROUPS_TIMEOUT_SECONDS * 1000))
     try:
         await admin.start()
         while True:

@@ -1,4 +1,4 @@
-"""Settings as the environment of a process that is started. The way back is `Settings()` itself."""
+"""Convert settings to environment variables for a child process; `Settings()` reads them back."""
 
 import os
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from app.settings import Settings
 def environment_of(settings: Settings, base: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return `base` with every `ENTREPOT_*` name replaced by these settings."""
     prefix = str(settings.model_config["env_prefix"])
-    kept = {name: value for name, value in base.items() if not name.upper().startswith(prefix)}
-    given = {name: getattr(settings, name) for name in Settings.model_fields}
-    return kept | {prefix + name.upper(): _text(value) for name, value in given.items() if value is not None}
+    others = {name: value for name, value in base.items() if not name.upper().startswith(prefix)}
+    values = {name: getattr(settings, name) for name in Settings.model_fields}
+    return others | {prefix + name.upper(): _text(value) for name, value in values.items() if value is not None}
 
 
 def _text(value: Any) -> str:
@@ -25,7 +25,7 @@ def _text(value: Any) -> str:
         case SecretStr():
             return value.get_secret_value()
         case tuple():
-            return os.pathsep.join(str(each) for each in value)
+            return os.pathsep.join(map(str, value))
         case Path():
             return str(value.absolute())
         case _:

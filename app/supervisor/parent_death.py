@@ -1,7 +1,7 @@
-"""Ties a process to the one that started it. Linux only: elsewhere a supervisor killed hard leaves its roles running.
+"""End a process when its parent ends. Linux only: elsewhere, a supervisor killed with SIGKILL leaves its roles running.
 
-The kernel itself ends the child (`PR_SET_PDEATHSIG`), so it holds for `kill -9`, when no code of ours runs any more.
-It is SIGKILL, because everything here is made to be killed and nobody is left to insist when a graceful end hangs.
+The kernel signals the child (`PR_SET_PDEATHSIG`), so this also works after `kill -9` of the parent. The signal is
+SIGKILL: every role is crash-safe, and no process is left to enforce a graceful stop.
 """
 
 import ctypes
@@ -14,9 +14,9 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def exit_with_parent(parent: int) -> None:
-    """Let this process end when `parent`, which started it, does."""
+    """End this process when `parent`, which started it, ends."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the kernel was told
+    if os.getppid() != parent:  # the parent ended before the registration
         os._exit(1)

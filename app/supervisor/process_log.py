@@ -1,4 +1,4 @@
-"""What a supervised process prints: kept in a file of bounded size, and shown on the console when it matters."""
+"""The output of a supervised process: written to a file of bounded size; warnings also go to the console."""
 
 import logging
 import re
@@ -11,22 +11,22 @@ from typing import Final
 from typing_extensions import override
 
 FILE_BYTES: Final = 8 * 1024 * 1024
-SHOWN: Final = 5  # lines in a row; what follows within the pause is only in the file
+MAX_CONSOLE_LINES: Final = 5  # per interval; further lines are only in the file
 WARNING_INTERVAL_SECONDS: Final = 10.0
 _TEXT: Final = re.compile(r"^\S+ (WARNING|ERROR|CRITICAL) ")
 _JSON: Final = re.compile(r'"level":\s*"(warning|error|critical)"')
 
 
 class _File(RotatingFileHandler):
-    """A log file whose own trouble stops nobody: on a full disk the console still shows what matters."""
+    """A log file that ignores write errors: on a full disk the console still shows warnings."""
 
     @override
     def handleError(self, record: logging.LogRecord) -> None:
-        """Go on without the line."""
+        """Drop the line."""
 
 
 class RoleLog:
-    """The log of one role over all its restarts; `show` prints a line for a person."""
+    """The log of one role across restarts; `show` prints a line to the console."""
 
     def __init__(self, path: Path, show: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,23 +38,23 @@ class RoleLog:
         self._shown = 0
         self._since = clock()
 
-    def line(self, text: str) -> None:
-        """Keep a line, and show it when it is a warning or worse."""
+    def write(self, text: str) -> None:
+        """Write a line, and show it if it is a warning or an error."""
         self.last_line = text.strip() or self.last_line
         self._file.emit(logging.makeLogRecord({"msg": text}))
         if _TEXT.match(text) or _JSON.search(text):
-            self._show_some(text)
+            self._show_limited(text)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _show_some(self, text: str) -> None:
+    def _show_limited(self, text: str) -> None:
         now = self._clock()
         if now - self._since > WARNING_INTERVAL_SECONDS:
             self._shown, self._since = 0, now
         self._shown += 1
-        if self._shown <= SHOWN:
+        if self._shown <= MAX_CONSOLE_LINES:
             self._show(text)
-        elif self._shown == SHOWN + 1:
-            self._show(f"… more of this in {self.path}")
+        elif self._shown == MAX_CONSOLE_LINES + 1:
+            self._show(f"… further messages in {self.path}")

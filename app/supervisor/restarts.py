@@ -16,19 +16,19 @@ class ManagedProcess(Protocol):
     name: str
 
     async def start(self) -> None:
-        """Start it and return when it is up; raise `NotStartedError` when it can't be."""
+        """Start the process and wait until it is up. Raise `NotStartedError` on failure."""
         ...
 
-    async def ended(self) -> str:
-        """Wait for its end, wanted or not, and return how it ended, for a person."""
+    async def wait(self) -> str:
+        """Wait until the process exits, and describe how for the operator."""
         ...
 
     async def stop(self) -> None:
-        """Ask it to end, and return when it has."""
+        """Stop the process gracefully and wait for its exit."""
         ...
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         ...
 
 
@@ -43,72 +43,72 @@ class Backoff:
         self._next = MIN_DELAY_SECONDS
 
     def after(self, ran_seconds: float) -> float:
-        """Return the delay after a run of that length."""
-        pause = MIN_DELAY_SECONDS if ran_seconds >= HEALTHY_SECONDS else self._next
-        self._next = min(2 * pause, MAX_DELAY_SECONDS)
-        return pause
+        """Return the delay after a run of this length."""
+        delay = MIN_DELAY_SECONDS if ran_seconds >= HEALTHY_SECONDS else self._next
+        self._next = min(2 * delay, MAX_DELAY_SECONDS)
+        return delay
 
 
 class Restarter:
-    """Keeps one process running. `say` prints a line to the console."""
+    """Keeps one process running. `notify` prints a line to the console."""
 
     def __init__(
-        self, part: ManagedProcess, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+        self, process: ManagedProcess, notify: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.part = part
-        self._say = say
+        self.process = process
+        self._notify = notify
         self._clock = clock
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def kept(self) -> bool:
+    def was_started(self) -> bool:
         """Whether the process was started."""
         return self._task is not None
 
     async def start(self) -> None:
         """Start the process once, without a retry, and restart it from then on."""
-        await self.part.start()
-        self._task = asyncio.create_task(self._keep(), name=f"keep {self.part.name}")
+        await self.process.start()
+        self._task = asyncio.create_task(self._supervise(), name=f"supervise {self.process.name}")
 
     async def stop(self) -> None:
         """Stop the process and its restarts."""
         self._stopping.set()
-        await self.part.stop()
+        await self.process.stop()
         if self._task is not None:
             await self._task
 
-    async def _keep(self) -> None:
-        pauses = Backoff()
+    async def _supervise(self) -> None:
+        backoff = Backoff()
         started = self._clock()
-        how: str | None = None
+        reason: str | None = None
         while True:
-            how = how or await self._end()
-            pause = pauses.after(self._clock() - started)
+            reason = reason or await self._wait()
+            delay = backoff.after(self._clock() - started)
             if self._stopping.is_set():
                 return
-            self._say(f"{how}; restarting in {pause:g} s")
-            if await self._stops_within(pause):
+            self._notify(f"{reason}; restarting in {delay:g} s")
+            if await self._stops_within(delay):
                 return
             started = self._clock()
-            how = await self._failure_of_start()
-            if how is None and self._stopping.is_set():
-                await self.part.stop()  # stop() was called before this start finished
+            reason = await self._try_start()
+            if reason is None and self._stopping.is_set():
+                await self.process.stop()  # stop() was called before this start finished
 
-    async def _end(self) -> str:
+    async def _wait(self) -> str:
         try:
-            return await self.part.ended()
-        except Exception as error:  # noqa: BLE001  # whatever it is, the part has to come back
-            self.part.kill()
-            return f"{self.part.name} was lost: {error!r}"
+            return await self.process.wait()
+        except Exception as error:  # noqa: BLE001  # the process has to be restarted in any case
+            self.process.kill()
+            return f"lost track of {self.process.name}: {error!r}"
 
-    async def _failure_of_start(self) -> str | None:
+    async def _try_start(self) -> str | None:
         try:
-            await self.part.start()
+            await self.process.start()
         except NotStartedError as error:
             return str(error)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the part has to come back
-            return f"{self.part.name} can't be started: {error!r}"
+        except Exception as error:  # noqa: BLE001  # the process has to be restarted in any case
+            return f"can't start {self.process.name}: {error!r}"
         return None
 
     async def _stops_within(self, seconds: float) -> bool:

@@ -1,4 +1,4 @@
-"""One role as a child process. Starting it again is `keeping`'s work."""
+"""One role as a child process. Restarts are the task of `restarts`."""
 
 import asyncio
 import os
@@ -11,12 +11,12 @@ from app.roles import ProcessRole
 from app.supervisor.process_log import RoleLog
 from app.supervisor.restarts import NotStartedError
 
-GRACE_SECONDS: Final = 35.0  # a role gives itself thirty to finish its batch and commit
-LINE_BYTES: Final = 1024 * 1024
+STOP_TIMEOUT_SECONDS: Final = 35.0  # a role has 30 s to finish its batch and commit
+MAX_LINE_BYTES: Final = 1024 * 1024
 
 
 def command_of(role: ProcessRole) -> tuple[str, ...]:
-    """Return the command line of a role that ends when this process does."""
+    """Return the command line of a role that exits with this process."""
     return (sys.executable, "-m", "app.cli.main", "worker", role.name, "--supervisor", str(os.getpid()))
 
 
@@ -32,7 +32,7 @@ class RoleProcess:
         self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the process; it is up when the system has made it."""
+        """Start the process. It counts as up once it exists."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -40,31 +40,31 @@ class RoleProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                limit=LINE_BYTES,
+                limit=MAX_LINE_BYTES,
                 process_group=0,
             )
         except OSError as error:
-            raise NotStartedError(f"{self.name} can't be started: {error}") from error
+            raise NotStartedError(f"can't start {self.name}: {error}") from error
         assert process.stdout is not None
         self._process = process
         self._reading = asyncio.create_task(self._read(process.stdout), name=f"read {self.name}")
 
-    async def ended(self) -> str:
-        """Wait for the end of the process and of its output."""
+    async def wait(self) -> str:
+        """Wait for the end of the process and of its output, and describe its exit."""
         assert self._process is not None
         assert self._reading is not None
         code = await self._process.wait()
         await self._reading
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return f"{self.name} ended with {how}: {self._log.last_line or 'it said nothing'} ({self._log.path})"
+        status = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
+        return f"{self.name} exited with {status}: {self._log.last_line or 'no output'} ({self._log.path})"
 
     async def stop(self) -> None:
-        """Send SIGTERM, and SIGKILL when the grace is over."""
+        """Send SIGTERM, and SIGKILL after a timeout."""
         self._send(signal.SIGTERM)
         if self._process is None:
             return
         try:
-            await asyncio.wait_for(self._process.wait(), GRACE_SECONDS)
+            await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_SECONDS)
         except TimeoutError:
             self.kill()
             await self._process.wait()
@@ -78,15 +78,15 @@ class RoleProcess:
             self._process.send_signal(number)
 
     async def _read(self, output: asyncio.StreamReader) -> None:
-        while line := await _line(output):
-            self._log.line(line.decode(errors="replace").rstrip("\n"))
+        while line := await _read_line(output):
+            self._log.write(line.decode(errors="replace").rstrip("\n"))
 
 
-async def _line(output: asyncio.StreamReader) -> bytes:
-    """Return a line, or what came of it: a longer one than the buffer comes in pieces."""
+async def _read_line(output: asyncio.StreamReader) -> bytes:
+    """Return the next line. A line longer than the buffer is returned in parts."""
     try:
         return await output.readuntil()
-    except asyncio.IncompleteReadError as last:
-        return last.partial
-    except asyncio.LimitOverrunError as long:
-        return await output.readexactly(long.consumed)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError as error:
+        return await output.readexactly(error.consumed)

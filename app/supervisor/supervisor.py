@@ -1,4 +1,4 @@
-"""Everything of Entrepot on one machine: broker, topics, roles, in that order, and back. Moves no data itself."""
+"""Run Entrepot on one machine: start broker, topics and roles in this order, and stop them in reverse order."""
 
 import asyncio
 import time
@@ -15,53 +15,59 @@ from app.roles import ROLES, ProcessRole
 from app.settings import Settings
 from app.supervisor.broker_process import BrokerProcess
 from app.supervisor.environment import environment_of
-from app.supervisor.preflight import INTERACTIVE_TIMEOUT_SECONDS, bound, check_file_roots, check_store, wait_for_kafka
+from app.supervisor.preflight import (
+    INTERACTIVE_TIMEOUT_SECONDS,
+    bindable_port,
+    check_file_roots,
+    check_store,
+    wait_for_kafka,
+)
 from app.supervisor.process_log import RoleLog
 from app.supervisor.restarts import ManagedProcess, NotStartedError, Restarter
 from app.supervisor.role_process import RoleProcess, command_of
 from schemas.topics import TOPICS
 
 POLL_INTERVAL_SECONDS: Final = 0.05
-IMPATIENT_SECONDS: Final = 30.0
+NOTICE_INTERVAL_SECONDS: Final = 30.0
 
 Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class RunningService:
-    """What runs: the settings with the ports that were really taken."""
+    """The running service: its settings with the actual ports, and the start-up time."""
 
     settings: Settings
     seconds: float
 
     @property
     def url(self) -> str:
-        """Where the API and the pages are."""
+        """The URL of the API and the web pages."""
         host = self.settings.api_host
-        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where it binds to is the settings' choice
-        return str(URL.build(scheme="http", host=everywhere.get(host, host), port=self.settings.api_port))
+        loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # the settings decide where it binds
+        return str(URL.build(scheme="http", host=loopback.get(host, host), port=self.settings.api_port))
 
 
 class Supervisor:
-    """Starts and stops the parts; `say` prints a line for a person."""
+    """Starts and stops the processes; `notify` prints a line to the console."""
 
-    def __init__(self, settings: Settings, say: Notify, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: Settings, notify: Notify, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
-        self._say = say
+        self._notify = notify
         self._clock = clock
         self._restarters: list[Restarter] = []
         self._logs: list[RoleLog] = []
 
     @property
     def has_started_any(self) -> bool:
-        """Whether there is a part that came up."""
-        return any(each.kept for each in self._restarters)
+        """Whether any process was started."""
+        return any(restarter.was_started for restarter in self._restarters)
 
     async def start(self) -> RunningService:
-        """Start all and return when the API says that it is ready; raise `NotStartedError` when that can't be."""
+        """Start all processes and wait until the API is ready. Raise `NotStartedError` on failure."""
         started = self._clock()
-        await self._look_around()
-        settings = await self._broker(with_free_api_port(self._settings, self._say))
+        await self._preflight()
+        settings = await self._start_broker(with_free_api_port(self._settings, self._notify))
         try:
             await ensure_topics(
                 settings.bootstrap_servers, TOPICS.values(), settings.partitions, settings.replication_factor
@@ -69,82 +75,83 @@ class Supervisor:
         except TopicsError as error:
             raise NotStartedError(str(error)) from error
         for role in ROLES:
-            await self._role(role, settings)
-        up = RunningService(settings, 0)
-        await self._ready(up.url)
+            await self._start_role(role, settings)
+        await self._wait_until_ready(RunningService(settings, 0).url)
         return RunningService(settings, self._clock() - started)
 
-    async def _look_around(self) -> None:
-        """Say what is wrong before anything is started, and not in the logs of all that was."""
+    async def _preflight(self) -> None:
+        """Check the environment before any process starts, so that errors are not hidden in logs."""
         check_file_roots(self._settings)
         await check_store(self._settings)
         if self._settings.bootstrap_servers:
-            await wait_for_kafka(self._settings.bootstrap_servers, INTERACTIVE_TIMEOUT_SECONDS, self._say)
+            await wait_for_kafka(self._settings.bootstrap_servers, INTERACTIVE_TIMEOUT_SECONDS, self._notify)
 
     async def stop(self) -> None:
-        """Stop the roles together, then the broker. May be called whatever of them was started."""
-        roles = [each for each in self._restarters if each.part.name != BrokerProcess.name]
-        await asyncio.gather(*(each.stop() for each in roles))
-        for each in self._restarters:
-            if each not in roles:
-                await each.stop()
+        """Stop all roles concurrently, then the broker. Works at any stage of the start."""
+        roles = [restarter for restarter in self._restarters if restarter.process.name != BrokerProcess.name]
+        await asyncio.gather(*(role.stop() for role in roles))
+        for restarter in self._restarters:
+            if restarter not in roles:
+                await restarter.stop()
         for log in self._logs:
             log.close()
 
     def kill_all(self) -> None:
         """Kill all processes: no data is lost, but the next start has to repeat uncommitted work."""
-        for each in self._restarters:
-            each.part.kill()
+        for restarter in self._restarters:
+            restarter.process.kill()
 
-    async def _broker(self, settings: Settings) -> Settings:
+    async def _start_broker(self, settings: Settings) -> Settings:
         if settings.bootstrap_servers:
             return settings
-        port_chosen = "broker_port" in settings.model_fields_set
-        part = BrokerProcess(
-            settings.data_dir / "broker", settings.broker_port, "refuse" if port_chosen else "move", self._say
+        is_explicit_port = "broker_port" in settings.model_fields_set
+        broker = BrokerProcess(
+            settings.data_dir / "broker", settings.broker_port, "refuse" if is_explicit_port else "move", self._notify
         )
-        await self._keep(part)
-        announce_kafka(settings.data_dir, part.bootstrap_servers)
-        return settings.model_copy(update={"bootstrap_servers": part.bootstrap_servers})
+        await self._start(broker)
+        announce_kafka(settings.data_dir, broker.bootstrap_servers)
+        return settings.model_copy(update={"bootstrap_servers": broker.bootstrap_servers})
 
-    async def _role(self, role: ProcessRole, settings: Settings) -> None:
-        log = RoleLog(settings.data_dir / "logs" / f"{role.name}.log", lambda line: self._say(f"{role.name}: {line}"))
+    async def _start_role(self, role: ProcessRole, settings: Settings) -> None:
+        log = RoleLog(
+            settings.data_dir / "logs" / f"{role.name}.log", lambda line: self._notify(f"{role.name}: {line}")
+        )
         self._logs.append(log)
-        await self._keep(RoleProcess(role.name, command_of(role), environment_of(settings), log))
+        await self._start(RoleProcess(role.name, command_of(role), environment_of(settings), log))
 
-    async def _keep(self, part: ManagedProcess) -> None:
-        restarter = Restarter(part, self._say, self._clock)
+    async def _start(self, process: ManagedProcess) -> None:
+        restarter = Restarter(process, self._notify, self._clock)
         self._restarters.append(restarter)
         await restarter.start()
 
-    async def _ready(self, url: str) -> None:
-        impatient = self._clock() + IMPATIENT_SECONDS
+    async def _wait_until_ready(self, url: str) -> None:
+        next_notice = self._clock() + NOTICE_INTERVAL_SECONDS
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
-            while why := await _unready(session, url):
-                if self._clock() > impatient:
-                    self._say(f"still not ready: {why}; the logs are in {self._settings.data_dir / 'logs'}")
-                    impatient += IMPATIENT_SECONDS
+            while reason := await _unready_reason(session, url):
+                if self._clock() > next_notice:
+                    self._notify(f"still not ready: {reason}; logs are in {self._settings.data_dir / 'logs'}")
+                    next_notice += NOTICE_INTERVAL_SECONDS
                 await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
 
-async def _unready(session: aiohttp.ClientSession, url: str) -> str:
-    """Return why the API isn't ready, or "" when it is."""
+async def _unready_reason(session: aiohttp.ClientSession, url: str) -> str:
+    """Return why the API isn't ready; empty if it is."""
     try:
-        async with session.get(f"{url}/readyz") as answer:
-            return "" if answer.status == 200 else f"the API says {(await answer.text())[:300]}"
+        async with session.get(f"{url}/readyz") as response:
+            return "" if response.status == 200 else f"the API responds {(await response.text())[:300]}"
     except (aiohttp.ClientError, TimeoutError) as error:
-        return f"the API doesn't answer at {url} ({type(error).__name__})"
+        return f"no response from the API at {url} ({type(error).__name__})"
 
 
-def with_free_api_port(settings: Settings, say: Notify) -> Settings:
-    """Return settings whose API port can be bound; raise `NotStartedError` when a chosen one can't be."""
-    if bound(settings.api_host, settings.api_port) == settings.api_port:
+def with_free_api_port(settings: Settings, notify: Notify) -> Settings:
+    """Return settings with a free API port. Raise `NotStartedError` if an explicit port is in use."""
+    if bindable_port(settings.api_host, settings.api_port) == settings.api_port:
         return settings
     if "api_port" in settings.model_fields_set and settings.api_port != 0:
         raise NotStartedError(
             f"port {settings.api_port} on {settings.api_host} is in use; stop its process or choose another"
         )
-    port = bound(settings.api_host, 0)
+    port = bindable_port(settings.api_host, 0)
     if settings.api_port != 0:
-        say(f"port {settings.api_port} is in use; using {port} for the API")
+        notify(f"port {settings.api_port} is in use; using {port} for the API")
     return settings.model_copy(update={"api_port": port})

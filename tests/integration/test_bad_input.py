@@ -93,7 +93,7 @@ async def test_an_event_that_control_can_not_have_written_stops_nobody(
             assert {each.job_id for each in (await store.jobs.page()).items} == {"before", "forged", "after"}
         finally:
             await store.close()
-        assert not any("ended with exit code" in each for each in running.said)
+        assert not any("exited with code" in each for each in running.said)
 
 
 async def test_a_command_under_another_jobs_key_is_not_obeyed(tmp_path: Path, fresh_broker: FreshBroker) -> None:

@@ -128,7 +128,7 @@ async def watched(running: Service) -> AsyncIterator[None]:
         await asyncio.gather(watching, return_exceptions=True)
     print({role: f"{most // MEGABYTE} MB" for role, most in memory.most.items()})
     assert all(0 < most < MOST_MEMORY for most in memory.most.values())
-    assert not any("ended with exit code" in each for each in running.said), running.said[-12:]
+    assert not any("exited with code" in each for each in running.said), running.said[-12:]
 
 
 @asynccontextmanager
@@ -264,7 +264,7 @@ async def test_a_batch_that_swells_without_end_is_one_dead_letter(tmp_path: Path
         await settled(running)
         (letter,) = await letters(running)
         assert (letter.code, letter.offset) == ("malformed_message", 799)
-        assert letter.excerpt.startswith(b"offsets 0 to 799: a batch that unpacks to more than")
+        assert letter.excerpt.startswith(b"offsets 0 to 799: a batch that decompresses to more than")
         assert await attributes(running, "after@x") == {"seen": 1}
 
 

@@ -16,8 +16,8 @@ from aiokafka.errors import InvalidTimestampError, KafkaError
 
 from app.kafka.topics import ensure_topics
 from app.kafka.transactions import TRANSACTION_TIMEOUT_MS
-from app.supervisor.broker.directory import Directory, Hold
-from app.supervisor.broker.errors import BrokerDied, DataInUse, PortTaken
+from app.supervisor.broker.directory import Directory, DirectoryLock
+from app.supervisor.broker.errors import BrokerExited, DataInUse, PortInUse
 from app.supervisor.broker.server import Broker
 from schemas.topics import FUTURE_BOUND_MS, JOBS_EVENTS, MAX_RECORD_BYTES, MAX_TRANSACTION_MS
 from tests.integration.conftest import FreshBroker, MakeTopic
@@ -53,7 +53,7 @@ async def test_what_was_acknowledged_survives_a_stop_and_a_kill(fresh_broker: Fr
     second = await fresh_broker()
     await write(second.bootstrap_servers, JOBS_EVENTS.name, b"before the kill")
     os.kill(second.pid, signal.SIGKILL)
-    with pytest.raises(BrokerDied, match="was killed by signal 9"):
+    with pytest.raises(BrokerExited, match="was killed by signal 9"):
         await second.wait_closed()
     await second.stop()
 
@@ -92,8 +92,8 @@ async def test_the_jvm_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) 
     await parent.wait()
 
     directory = Directory(tmp_path / "broker")
-    with Hold(directory):
-        await directory.wait_let_go()
+    with DirectoryLock(directory):
+        await directory.wait_until_unlocked()
     assert not jvm.is_running() or jvm.status() == psutil.STATUS_ZOMBIE
 
 
@@ -120,7 +120,7 @@ async def test_data_in_use_is_refused_and_the_holder_is_named(broker: Broker) ->
 
 
 async def test_a_port_that_was_asked_for_and_is_taken_is_refused(broker: Broker, tmp_path: Path) -> None:
-    with pytest.raises(PortTaken, match=f"127.0.0.1:{broker.port}: Another process listens"):
+    with pytest.raises(PortInUse, match=f"127.0.0.1:{broker.port}: Another process listens"):
         await Broker.start(tmp_path / "broker", port=broker.port)
 
 
@@ -128,7 +128,9 @@ async def test_a_port_that_is_moved_away_from_is_named_before_kafka_starts(tmp_p
     said: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        async with await Broker.start(tmp_path / "broker", port=port, when_taken="move", on_progress=said.append) as it:
+        async with await Broker.start(
+            tmp_path / "broker", port=port, on_port_conflict="move", on_progress=said.append
+        ) as it:
             moved = it.port
     told = [each for each in said if str(moved) in each]
     assert told == [f"port {port} is in use; using {moved} for Kafka", f"starting Kafka on 127.0.0.1:{moved}"]
@@ -139,7 +141,7 @@ async def test_a_jvm_that_gives_up_is_explained_by_its_log(tmp_path: Path) -> No
     data.mkdir(parents=True)
     (data / "meta.properties").write_text("version=1\nnode.id=7\ncluster.id=someone-elses-cluster\n")
 
-    with pytest.raises(BrokerDied, match=r"(?s)ended with status 1.*kafka\.log.*[Nn]ode"):
+    with pytest.raises(BrokerExited, match=r"(?s)ended with status 1.*kafka\.log.*[Nn]ode"):
         await Broker.start(tmp_path / "broker")
 
 

@@ -91,7 +91,7 @@ async def test_a_suspended_runner_is_replaced_and_writes_nothing_when_it_wakes(
         await running.start_role("runner", worker_id="1")
         await running.until("flights", has("JobCompleted"))
         os.kill(suspended, signal.SIGCONT)
-        await running.until_said("runner ended with exit code 70")
+        await running.until_said("runner exited with code 70")
         await assert_exactly_once(running, "flights", FEWER_ROWS)
 
 

@@ -99,7 +99,7 @@ def test_ctrl_c_while_it_starts_and_again_to_hurry(start: Start) -> None:
 def test_a_second_one_on_the_same_data_is_refused_and_named_the_first(running: Up) -> None:
     second = running.run("up")
     assert second.returncode == 6
-    assert f"in use by the process {running.supervisor.pid}; stop it" in second.stderr
+    assert f"in use by process {running.supervisor.pid}; stop it" in second.stderr
 
 
 def test_a_port_that_was_chosen_and_is_taken_is_refused(running: Up, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_port_that_was_chosen_and_is_taken_is_refused(running: Up, tmp_path: P
 def test_a_role_that_is_killed_comes_back(running: Up, role: str) -> None:
     process = next(each for each in running.supervisor.children() if role in each.cmdline())
     process.kill()
-    running.shows(f"{role} ended with signal SIGKILL.* restarting in 0.2 s")
+    running.shows(f"{role} exited with signal SIGKILL.* restarting in 0.2 s")
     assert eventually(lambda: running.run("job", "run", "Flights of New York", "--wait").returncode == 0)
 
 

@@ -1,4 +1,4 @@
-"""The container files say nothing that the command line and the settings don't know."""
+"""The container files agree with the command line, the settings and the embedded broker."""
 
 import re
 import tomllib
@@ -23,37 +23,37 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
 def parsed(arguments: list[str]) -> str:
-    """Parse a command line as `entrepot` would, run nothing, and return what it asks for."""
+    """Parse a command line of `entrepot` without running it, and return the command."""
     context = cli.make_context("entrepot", list(arguments))
     path = []
     command: click.Command = cli
     rest = [*context._protected_args, *context.args]
     while isinstance(command, click.Group):
-        name, found, rest = command.resolve_command(context, rest)
-        assert found is not None
+        name, subcommand, rest = command.resolve_command(context, rest)
+        assert subcommand is not None
         path.append(str(name))
-        command = found
-    asked = command.make_context(path[-1], rest, parent=context).params
-    return " ".join([*path, *(str(asked[each] or "") for each in ("role", "create") if each in asked)])
+        command = subcommand
+    params = command.make_context(path[-1], rest, parent=context).params
+    return " ".join([*path, *(str(params[name] or "") for name in ("role", "create") if name in params)])
 
 
-def test_the_broker_is_told_what_the_embedded_one_is_told() -> None:
-    told = SERVICES["kafka"]["environment"]
+def test_the_broker_has_the_limits_of_the_embedded_one() -> None:
+    environment = SERVICES["kafka"]["environment"]
     for name in ("message.max.bytes", "log.message.timestamp.after.max.ms", "transaction.max.timeout.ms"):
-        assert told[f"KAFKA_{name.upper().replace('.', '_')}"] == FIXED[name]
+        assert environment[f"KAFKA_{name.upper().replace('.', '_')}"] == FIXED[name]
 
 
-def test_there_is_one_service_for_each_role() -> None:
+def test_every_role_has_a_service() -> None:
     commands = {parsed(service["command"]) for service in OURS.values()}
-    roles = {each.name for each in ROLES} - {"api"}
+    roles = {role.name for role in ROLES} - {"api"}
     assert commands == {"api", "topics True", *(f"worker {role}" for role in roles)}
 
 
 @pytest.mark.parametrize("name", list(OURS))
-def test_every_setting_of_a_service_exists_and_is_good(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_of_services_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     environment: dict[str, str] = OURS[name]["environment"]
-    known = {f"ENTREPOT_{each.upper()}" for each in Settings.model_fields}
-    assert set(environment) <= known
+    names = {f"ENTREPOT_{field.upper()}" for field in Settings.model_fields}
+    assert set(environment) <= names
     for key, value in environment.items():
         assert isinstance(value, str), f"{key} has to be quoted"
         monkeypatch.setenv(key, re.sub(r"\$\{\w+:-(\w+)\}", r"\1", value))
@@ -64,34 +64,34 @@ def test_every_setting_of_a_service_exists_and_is_good(name: str, monkeypatch: p
 
 
 @pytest.mark.parametrize("name", list(SERVICES))
-def test_images_are_pinned_and_what_a_service_waits_for_exists(name: str) -> None:
+def test_images_are_pinned_and_dependencies_exist(name: str) -> None:
     service = SERVICES[name]
     assert re.search(r":\d+\.\d+(\.\d+)?", service["image"]), "pinned to a version"
-    for other, how in service.get("depends_on", {}).items():
-        if how["condition"] == "service_healthy":
+    for other, dependency in service.get("depends_on", {}).items():
+        if dependency["condition"] == "service_healthy":
             assert "healthcheck" in SERVICES[other]
         else:
-            assert SERVICES[other]["restart"] == "no", "only what ends can be waited for"
+            assert SERVICES[other]["restart"] == "no", "a one-shot service has to end"
     for volume in service.get("volumes", ()):
         source = volume.partition(":")[0]
         assert source in COMPOSE["volumes"] or (ROOT / source).is_dir()
 
 
-def test_the_api_is_published_on_this_machine_only_and_nothing_else_is() -> None:
+def test_only_the_api_is_published_and_only_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {"api": ["127.0.0.1:8470:8470"]}
     assert OURS["api"]["environment"]["ENTREPOT_API_PORT"] == "8470"
     assert "127.0.0.1:8470/readyz" in OURS["api"]["healthcheck"]["test"][-1]
 
 
-def test_kafka_in_a_container_takes_what_the_embedded_one_takes() -> None:
+def test_kafka_in_a_container_has_the_configuration_of_the_embedded_one() -> None:
     environment = SERVICES["kafka"]["environment"]
     assert environment["KAFKA_MESSAGE_MAX_BYTES"] == str(MAX_RECORD_BYTES)
     assert environment["KAFKA_LOG_MESSAGE_TIMESTAMP_AFTER_MAX_MS"] == str(FUTURE_BOUND_MS)
     assert environment["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
 
 
-def test_kafka_is_the_version_that_is_embedded() -> None:
+def test_kafka_has_the_version_of_the_embedded_one() -> None:
     coordinates = (ROOT / "app" / "supervisor" / "broker" / "jars.py").read_text()
     version = SERVICES["kafka"]["image"].partition(":")[2]
     assert f"org.apache.kafka:kafka_2.13:{version}" in coordinates
@@ -102,7 +102,7 @@ def test_the_image_has_the_version_of_the_package() -> None:
     assert {service["image"] for service in OURS.values()} == {f"entrepot:{version}"}
 
 
-def test_what_the_image_is_made_of_exists_and_is_let_through() -> None:
+def test_copied_files_exist_and_are_not_ignored() -> None:
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = [
         source
@@ -110,20 +110,20 @@ def test_what_the_image_is_made_of_exists_and_is_let_through() -> None:
         for source in line.split()[:-1]
     ]
     assert set(copied) == allowed
-    assert all((ROOT / each).exists() for each in copied)
+    assert all((ROOT / path).exists() for path in copied)
 
 
-def test_the_image_is_pinned_checks_hashes_runs_as_nobody_and_takes_signals() -> None:
+def test_the_image_is_pinned_unprivileged_and_receives_signals() -> None:
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"python:3.11.14-slim-bookworm"}
     assert "--require-hashes" in DOCKERFILE
     assert re.search(r"^USER [1-9]\d+$", DOCKERFILE, re.MULTILINE)
-    assert 'ENTRYPOINT ["entrepot"]' in DOCKERFILE, "exec form: a shell would keep SIGTERM for itself"
+    assert 'ENTRYPOINT ["entrepot"]' in DOCKERFILE, "exec form: a shell would not forward SIGTERM"
     command = re.search(r"^CMD (.+)$", DOCKERFILE, re.MULTILINE)
     assert command
     assert parsed(yaml.safe_load(command[1])) == "up"
 
 
-def test_what_builds_the_package_is_pinned_where_the_image_looks_for_it() -> None:
+def test_the_build_backend_is_pinned_for_the_image() -> None:
     pinned = re.search(
         r"^setuptools==.+(\\\n +--hash=.+)+", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE
     )

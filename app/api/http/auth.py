@@ -69,12 +69,12 @@ def authenticated(request: web.Request, tokens: Tokens) -> Caller:
     """
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme:
-        caller = tokens.caller(secret.strip()) if scheme.lower() == "bearer" else None
+        caller = tokens.authenticate(secret.strip()) if scheme.lower() == "bearer" else None
         if caller is None or caller.kind != "token":
             raise _unauthenticated("invalid, expired or revoked token")
         return caller
     session = request.cookies.get(COOKIE, "")
-    caller = tokens.caller(session) if session else None
+    caller = tokens.authenticate(session) if session else None
     if caller is None:
         raise _unauthenticated("no token: send `Authorization: Bearer …`")
     if request.method not in SAFE_METHODS:

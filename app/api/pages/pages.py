@@ -62,7 +62,7 @@ def add_pages(app: web.Application) -> None:
 
 
 def _caller(request: web.Request) -> Caller:
-    found = request.app[API].tokens.caller(request.cookies.get(COOKIE, ""))
+    found = request.app[API].tokens.authenticate(request.cookies.get(COOKIE, ""))
     if found is None or found.kind != "session":
         raise web.HTTPSeeOther("/sign-in")
     return found

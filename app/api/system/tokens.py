@@ -64,7 +64,7 @@ async def me(call: RequestContext[Query, None]) -> web.Response:
 @ROUTES("GET", "/token", "List tokens", ResponseSpec("all tokens", list[TokenView]), role="admin")
 async def list_tokens(call: RequestContext[Query, None]) -> web.Response:
     """Return all tokens."""
-    return respond(call, [TokenView.of(token) for token in call.api.tokens.listed()])
+    return respond(call, [TokenView.of(token) for token in call.api.tokens.list_tokens()])
 
 
 @ROUTES(

@@ -9,7 +9,7 @@ import click
 
 from app.cli import exits
 from app.cli.service.settings_errors import load_settings
-from app.data_dir import IncompatibleFormatError, InUseError, only_one, with_kafka
+from app.data_dir import IncompatibleFormatError, InUseError, lock_data_dir, resolve_kafka
 from app.logs import configure_logs
 from app.roles import ROLES, ProcessRole, role_named, run_role
 from app.settings import Settings
@@ -19,7 +19,7 @@ from app.supervisor.preflight import (
     check_address,
     check_file_roots,
     check_store,
-    store_trouble,
+    describe_store_error,
     wait_for_kafka,
 )
 from app.supervisor.restarts import NotStartedError
@@ -49,7 +49,7 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
     settings = settings.model_copy(update={"file_roots": (*settings.file_roots, *(path.absolute() for path in files))})
     try:
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the error message below suffices
-        with only_one(settings.data_dir):
+        with lock_data_dir(settings.data_dir):
             code = asyncio.run(run(settings, with_example=with_example))
     except (IncompatibleFormatError, InUseError, NotStartedError, OSError) as error:
         raise exits.Stopped(str(error), exits.UNAVAILABLE) from error
@@ -81,7 +81,7 @@ def api() -> None:
 def _run(role: str, settings: Settings, *, supervised: bool) -> None:
     configure_logs(settings)
     _log.info("starting worker role=%s pid=%d", role, os.getpid())
-    settings = with_kafka(settings)
+    settings = resolve_kafka(settings)
     if not supervised:  # else the supervisor has done it
         try:
             asyncio.run(_preflight(role, settings))
@@ -113,6 +113,6 @@ def _reaching_all(role: ProcessRole, settings: Settings) -> int:
     except (ClusterUnreachable, KafkaError, OSError) as error:
         raise exits.Stopped(str(error), exits.UNAVAILABLE) from error
     except DBAPIError as error:
-        raise exits.Stopped(store_trouble(settings, error), exits.UNAVAILABLE) from error
+        raise exits.Stopped(describe_store_error(settings, error), exits.UNAVAILABLE) from error
     except TopicsError as error:
         raise exits.Stopped(str(error)) from error

@@ -19,7 +19,7 @@ from app.cli.discovery import find
 from app.cli.exits import DIFFERS, Stopped
 from app.cli.output import Format, serialized
 from app.cli.service.settings_errors import load_settings
-from app.data_dir import holder, with_kafka
+from app.data_dir import lock_holder, resolve_kafka
 from app.kafka.topics import ClusterUnreachable, TopicRow, describe_topics
 from app.settings import Settings
 from app.store.read_store import ReadStore
@@ -51,7 +51,7 @@ async def find_all(settings: Settings) -> AsyncIterator[Finding]:
     """Run the checks and yield each finding."""
     embedded: tuple[SelfCheck, ...] = () if settings.bootstrap_servers else (java, jars, supervisor)
     for check in (python, data_directory, *embedded, kafka, store, api):
-        yield await check(with_kafka(settings))
+        yield await check(resolve_kafka(settings))
 
 
 async def python(_settings: Settings) -> Finding:
@@ -102,7 +102,7 @@ async def jars(_settings: Settings) -> Finding:
 
 async def supervisor(settings: Settings) -> Finding:
     """Check whether `entrepot up` is running."""
-    pid = holder(settings.data_dir)
+    pid = lock_holder(settings.data_dir)
     if pid is None:
         return Finding("warn", f"`entrepot up` is not running in {settings.data_dir}", "start it: entrepot up")
     return Finding("ok", f"`entrepot up` is running (pid {pid})")

@@ -17,12 +17,12 @@ from app.cli.progress import bar
 from app.cli.service.settings_errors import load_settings
 from app.control.rebuild_views import rebuild_views as rebuild
 from app.control.verify import verify as audit
-from app.data_dir import with_kafka
+from app.data_dir import resolve_kafka
 from app.kafka.clients import KafkaCluster
-from app.kafka.patch_decompression import mend
+from app.kafka.patch_decompression import apply
 from app.settings import Settings
 from app.store.models import BehindError
-from app.supervisor.preflight import store_trouble
+from app.supervisor.preflight import describe_store_error
 
 logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the error messages are clearer than its log lines
 
@@ -55,7 +55,7 @@ def verify(job_id: str | None, output: Format) -> None:
 
     `unanswered` counts recent commands whose events are not written yet. Exit code 7 when any event differs.
     """
-    settings = with_kafka(load_settings({}))
+    settings = resolve_kafka(load_settings({}))
     with bar("verify") as update:
         tallies = asyncio.run(
             _reached(
@@ -98,7 +98,7 @@ def rebuild_views() -> None:
 
     Entrepot can keep running meanwhile.
     """
-    settings = with_kafka(load_settings({}))
+    settings = resolve_kafka(load_settings({}))
     with bar("rebuild") as update:
         count = asyncio.run(
             _reached(
@@ -113,11 +113,11 @@ def rebuild_views() -> None:
 
 
 async def _reached(settings: Settings, work: Awaitable[T]) -> T:
-    mend()  # as roles do
+    apply()  # as roles do
     try:
         return await work
     except DBAPIError as error:
-        raise Stopped(store_trouble(settings, error), UNAVAILABLE) from error
+        raise Stopped(describe_store_error(settings, error), UNAVAILABLE) from error
     except KafkaError as error:
         raise Stopped(
             f"cannot read from {settings.bootstrap_servers} ({type(error).__name__}): check Kafka with "

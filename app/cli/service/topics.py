@@ -9,7 +9,7 @@ import click
 from app.cli.exits import DIFFERS, UNAVAILABLE, Stopped
 from app.cli.output import Column, Format, show
 from app.cli.service.settings_errors import load_settings
-from app.data_dir import with_kafka
+from app.data_dir import resolve_kafka
 from app.kafka.topics import ClusterUnreachable, TopicRow, TopicsError, describe_topics, ensure_topics
 from app.settings import Settings
 from schemas.topics import TOPICS
@@ -32,7 +32,7 @@ def topics(output: Format, *, create: bool) -> None:
 
     Exit code 7 when a topic is missing or differs from its declaration.
     """
-    settings = with_kafka(load_settings({}))
+    settings = resolve_kafka(load_settings({}))
     described = asyncio.run(_create_and_describe(settings) if create else _describe(settings))
     rows = [_row(row, settings.partitions) for row in described]
     show(rows, output, COLUMNS)

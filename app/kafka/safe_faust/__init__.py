@@ -1,14 +1,14 @@
-"""Faust with a commit path that loses nothing (docs/decisions/001). Knows no command, no event and no job.
+"""Faust with a commit path that loses no records (docs/decisions/001). Independent of commands, events and jobs.
 
-`app` makes an app, `worker` runs it, `batching` hands an agent its records, `publishing` writes and awaits acks,
-`table` keeps state. What an agent looks like:
+`app` creates an app, `worker` runs it, `batching` feeds agents, `publishing` sends records and awaits acks,
+`table` stores state. An agent looks like this:
 
     app = make_app("entrepot.control", "127.0.0.1:9470", instance_id="control-0", data_dir=path, partitions=4)
     table = make_table(app, "jobs")
 
     async def decide(stream):
         async for batch in batches(stream):
-            records, changes = think(batch, table.state)
+            records, changes = process(batch, table.state)
             await publish(app, records)      # durable when this returns
             await table.write(changes)       # in memory at once; the commit waits for the broker's ack
             ack(batch)                       # only now may the offsets be committed

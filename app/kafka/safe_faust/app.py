@@ -1,4 +1,4 @@
-"""The Faust app with every setting that matters, its latch, and the hooks around a change of partitions."""
+"""The Faust app: its fixed settings, its latch, and the hooks for rebalances."""
 
 import asyncio
 import logging
@@ -10,33 +10,33 @@ from typing import Any, Final
 import faust
 
 from app.kafka.safe_faust.latch import Latch
-from app.kafka.safe_faust.publishing import Writes
+from app.kafka.safe_faust.publishing import PendingWrites
 from app.kafka.safe_faust.table import StateTable, VersionOf
 from app.kafka.safe_faust.topic import SafeTopic
 from app.kafka.safe_faust.transport import SafeTransport
 from schemas.topics import MAX_RECORD_BYTES
 
-BUFFER_RECORDS: Final = 65536  # for single records; Faust pauses a full second whenever its buffer is full
+BUFFER_RECORDS: Final = 65536  # for unpacked records; Faust pauses for a second when its buffer is full
 
-# The same for every app; docs/decisions/001 says what each of them avoids.
+# docs/decisions/001 explains each setting.
 FIXED: Final = MappingProxyType(
     {
         "store": "memory://",
-        "topic_allow_declare": False,  # Faust creates without verifying; `worker` makes the changelogs, and verifies
+        "topic_allow_declare": False,  # Faust doesn't verify topics; `worker` creates and verifies the changelogs
         "topic_disable_leader": True,
         "table_standby_replicas": 0,
-        "web_enabled": False,  # it would show table data on all interfaces
+        "web_enabled": False,  # it would expose table data on all interfaces
         "key_serializer": "raw",
         "value_serializer": "raw",
         "consumer_auto_offset_reset": "earliest",
         "broker_commit_interval": 0.5,
-        "broker_commit_every": 2**31,  # by time alone: a commit by count would wait for acks inside the fetching task
+        "broker_commit_every": 2**31,  # commit by time only: a commit by count would await acks in the fetching task
         "broker_session_timeout": 10.0,
         "broker_heartbeat_interval": 3.0,
         "broker_request_timeout": 30.0,
         "stream_wait_empty": True,
         "stream_publish_on_commit": False,
-        "producer_linger": 0.005,  # for Faust's own writes; our batches are closed and don't linger
+        "producer_linger": 0.005,  # for Faust's own writes; closed batches don't linger
         "producer_max_batch_size": 256 * 1024,
         "producer_max_request_size": MAX_RECORD_BYTES,
         "worker_redirect_stdouts": False,
@@ -48,13 +48,13 @@ Hook = Callable[[Owned], Awaitable[None]]
 
 
 class SafeApp(faust.App):
-    """A Faust app that leaves rather than lie. `latch` and `writes` are shared by all its parts."""
+    """A Faust app that aborts the process rather than lose records. All parts share `latch` and `writes`."""
 
     def __init__(self, app_id: str, *, latch: Latch, **options: Any) -> None:
         self.latch = latch
-        self.writes = Writes(latch)
-        self._when_assigned: list[Hook] = []
-        self._when_revoked: list[Hook] = []
+        self.writes = PendingWrites(latch)
+        self._assigned_hooks: list[Hook] = []
+        self._revoked_hooks: list[Hook] = []
         self._announced: Owned = frozenset()
         self._assigned = False
         self._announcing = asyncio.Lock()
@@ -65,46 +65,45 @@ class SafeApp(faust.App):
         self.on_before_shutdown.connect(self._announce_revoked)
 
     def when_assigned(self, hook: Hook) -> None:
-        """Call `hook` with all partitions owned: tables are recovered, and no record has been read since.
+        """Call `hook` with all owned partitions, after the recovery of tables and before any record is read.
 
-        After every rebalance it is called again, with partitions that stayed as well as new ones. A hook that raises
-        trips the latch.
+        It is called after every rebalance, with retained and new partitions. A hook that raises trips the latch.
         """
-        self._when_assigned.append(hook)
+        self._assigned_hooks.append(hook)
 
     def when_revoked(self, hook: Hook) -> None:
-        """Call `hook` with the partitions that were announced, before another worker can own any of them.
+        """Call `hook` with the assigned partitions, before another worker can own any of them.
 
-        The batch at work is done and committed by then. Every rebalance takes all partitions away first (Kafka calls
-        it eager), and so does a clean stop; a process that is killed calls nothing.
+        The current batch is finished and committed by then. Every rebalance first revokes all partitions (eager
+        rebalancing), and so does a graceful stop. A killed process calls no hooks.
         """
-        self._when_revoked.append(hook)
+        self._revoked_hooks.append(hook)
 
     async def _note_assigned(self, *_signal: Any, **_options: Any) -> None:
         self._assigned = True
 
     async def _announce_assigned(self, *_signal: Any, **_options: Any) -> None:
         async with self._announcing:
-            if self._assigned:  # else this recovery ends late: what it recovered was taken away meanwhile
+            if self._assigned:  # otherwise the partitions were revoked during the recovery
                 owned = self._owned()
-                await self._call([self._write_outlived, *self._when_assigned], owned)
+                await self._call([self._repair_changelogs, *self._assigned_hooks], owned)
 
-    async def _write_outlived(self, _owned: Owned) -> None:
+    async def _repair_changelogs(self, _owned: Owned) -> None:
         for table in self.tables.values():
-            await table.write_outlived()
+            await table.repair_changelog()
 
     async def _announce_revoked(self, *_signal: Any, **_options: Any) -> None:
         self._assigned = False
         async with self._announcing:
-            gone, self._announced = self._announced, frozenset()
-            if gone:
-                await self._call(self._when_revoked, gone)
+            revoked, self._announced = self._announced, frozenset()
+            if revoked:
+                await self._call(self._revoked_hooks, revoked)
 
     def _owned(self) -> Owned:
         changelogs = self.tables.changelog_topics
         assigned = self.consumer.assignment()
-        for table in self.tables.values():  # Faust forgets what was given away too, but only after this
-            table.keep_only({n for topic, n in assigned if topic == table.changelog_topic_name})
+        for table in self.tables.values():  # Faust drops the keys of revoked partitions later
+            table.retain_partitions({n for topic, n in assigned if topic == table.changelog_topic_name})
         self._announced = frozenset((topic, n) for topic, n in assigned if topic not in changelogs)
         return self._announced
 
@@ -115,14 +114,14 @@ class SafeApp(faust.App):
             except asyncio.CancelledError:
                 raise
             except Exception as failure:
-                self.latch.trip(f"a hook around a change of partitions failed: {failure!r}", failure)
+                self.latch.trip(f"a rebalance hook failed: {failure!r}", failure)
                 raise
 
     async def _on_agent_error(self, agent: Any, exc: BaseException) -> None:
         self.latch.trip(f"agent {agent.name} failed: {exc!r}", exc)
 
     def _crash(self, reason: BaseException) -> None:
-        self.latch.trip(f"a part of the worker crashed: {reason!r}", reason)
+        self.latch.trip(f"a worker service crashed: {reason!r}", reason)
         super()._crash(reason)
 
     def _new_transport(self) -> SafeTransport:
@@ -142,18 +141,18 @@ def make_app(
     buffer_records: int = BUFFER_RECORDS,
     latch: Latch | None = None,
 ) -> SafeApp:
-    """Make the app of one worker; call it inside the running loop.
+    """Create the app of one worker. Call it in the running event loop.
 
-    `app_id` is the consumer group. `instance_id` names this worker in it across restarts, so that a restart within ten
-    seconds moves no partition; two workers must not share one. `partitions` is that of every topic read.
-    `buffer_records` is what Faust holds in memory for each agent: about 2,048 when records are packed.
+    `app_id` is the consumer group. `instance_id` identifies this worker across restarts (static membership), so that a
+    restart within ten seconds causes no rebalance; it must be unique. `partitions` is the count of every input topic.
+    `buffer_records` limits the buffer of each agent: about 2,048 if records are packed.
     """
-    for name in ("faust", "mode", "aiokafka", __package__):  # services log under the module of their class
+    for name in ("faust", "mode", "aiokafka", __package__):  # services log with the module name of their class
         logging.getLogger(name).setLevel(logging.WARNING)
     return SafeApp(
         app_id,
         latch=latch or Latch(),
-        broker=[f"kafka://{each}" for each in bootstrap_servers.split(",")],
+        broker=[f"kafka://{server}" for server in bootstrap_servers.split(",")],
         datadir=data_dir,
         Topic=SafeTopic,
         Table=StateTable,
@@ -165,9 +164,9 @@ def make_app(
 
 
 def make_table(app: SafeApp, name: str, version_of: VersionOf | None = None) -> StateTable:
-    """Declare a table of raw bytes with as many partitions as what is read; declare all before the worker runs.
+    """Declare a table of raw bytes, co-partitioned with the input topics. Declare all tables before the worker runs.
 
-    `version_of` reads from a value what never goes back for its key.
+    `version_of` extracts from a value a version that never decreases for its key.
     """
     table: StateTable = app.Table(name, key_type=bytes, value_type=bytes, partitions=app.conf.topic_partitions)
     table.version_of = version_of

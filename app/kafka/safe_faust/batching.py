@@ -1,6 +1,6 @@
-"""Micro-batches: an agent takes what has arrived, works on all of it, and acknowledges it once that is durable.
+"""Micro-batches: an agent processes all queued records together, and acknowledges them once the results are durable.
 
-Agents handle exceptions they know and let all others escape; those trip the latch. They use no `stream.take`.
+Agents handle expected exceptions; all others escape and trip the latch. Don't use `stream.take`.
 """
 
 import asyncio
@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final, Protocol
 
 BATCH_RECORDS: Final = 1000
-TURNS: Final = 4  # of the event loop, between looks at the queue
+LOOP_ITERATIONS: Final = 4  # of the event loop, between checks of the queue
 
 
 class Message(Protocol):
-    """Where a record came from."""
+    """The origin of a record."""
 
     topic: str
     partition: int
@@ -22,56 +22,56 @@ class Message(Protocol):
 
 
 class Event(Protocol):
-    """What Faust hands to an agent; keys and values are the raw bytes of the record."""
+    """A Faust event. Key and value are the raw bytes of the record."""
 
     key: bytes | None
     value: bytes | None
     message: Message
 
     def ack(self) -> bool:
-        """Count the record as done."""
+        """Acknowledge the record."""
         ...
 
 
 async def batches(stream: Any, limit: int = BATCH_RECORDS) -> AsyncIterator[list[Event]]:
-    """Yield what is queued, at least one event and at most `limit`, in order within each partition.
+    """Yield all queued events, at least one and at most `limit`, in order within each partition.
 
-    Between the first event and the yield nothing is waited for: a rebalance waits for every event taken, and an event
-    held back until one more comes would make the two wait for each other.
+    Don't wait for more events: a rebalance waits for every accepted event, so holding one back until another arrives
+    would deadlock.
     """
     manual = stream.noack()
     queue = manual.channel.queue
     async for event in manual.events():
-        await _gathered(queue, limit)
+        await _wait_for_queue(queue, limit)
         batch = [event]
         while len(batch) < limit and not queue.empty():
             following = queue.get_nowait()
-            if _taken(stream.app, following.message):
+            if _accept(stream.app, following.message):
                 batch.append(following)
         yield batch
 
 
 def ack(batch: Iterable[Event]) -> None:
-    """Acknowledge the events; call it when all that they caused is published and written."""
+    """Acknowledge the events. Call it when all their results are published and written."""
     for event in batch:
         event.ack()
 
 
-async def _gathered(queue: Any, limit: int) -> None:
-    """Let Faust hand over what it has fetched already, as long as that makes the queue grow.
+async def _wait_for_queue(queue: Any, limit: int) -> None:
+    """Let Faust enqueue already fetched records, as long as the queue grows.
 
-    The fetching task hands over some records in a turn of the loop. On a busy machine the broker's ack needs few turns
-    as well, and batches would stay small.
+    The fetching task enqueues some records per iteration of the event loop. On a busy machine a broker ack also takes
+    few iterations, so batches would stay small.
     """
     size = -1
     while size < queue.qsize() < limit:
         size = queue.qsize()
-        for _ in range(TURNS):
+        for _ in range(LOOP_ITERATIONS):
             await asyncio.sleep(0)
 
 
-def _taken(app: Any, message: Any) -> bool:
-    """Do what Faust's stream does with a message: drop those of an earlier assignment, wait for the ack of others."""
+def _accept(app: Any, message: Any) -> bool:
+    """Handle a message like a Faust stream: drop it if it is from an earlier assignment, otherwise track its ack."""
     if message.generation_id != app.consumer_generation_id or not app.flow_control.is_active():
         return False
     if not message.tracked:

@@ -1,6 +1,6 @@
-"""The one way out when a promise can't be kept: remember the first failure and leave without committing.
+"""Abort the process on a failure that endangers delivery guarantees, without committing.
 
-It must never go through Faust's graceful stop, because that commits offsets whose effects may be gone.
+The abort must bypass Faust's graceful stop, which commits offsets whose results may be lost.
 """
 
 import contextlib
@@ -10,41 +10,41 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-EXIT_LATCHED: Final = 70  # EX_SOFTWARE: a supervisor starts the worker again, and it repeats what wasn't committed
+EXIT_LATCHED: Final = 70  # EX_SOFTWARE: the supervisor restarts the worker, which repeats uncommitted work
 
 _log = logging.getLogger(__name__)
 
 
-def leave_at_once(code: int) -> None:
-    """End the process here and now, with its logs written and nothing else done."""
+def exit_immediately(code: int) -> None:
+    """Flush the logs and exit, without any other cleanup."""
     for handler in logging.getLogger().handlers:
-        with contextlib.suppress(Exception):  # a full disk must not keep the process alive
+        with contextlib.suppress(Exception):  # a full disk must not prevent the exit
             handler.flush()
     os._exit(code)
 
 
 class Latch:
-    """Trips once, from any thread. After that nothing is committed, even when `leave` returns as it does in tests."""
+    """Trips once, from any thread. Afterwards nothing is committed, even if `exit_process` returns, as in tests."""
 
-    def __init__(self, leave: Callable[[int], None] = leave_at_once) -> None:
-        self._leave = leave
+    def __init__(self, exit_process: Callable[[int], None] = exit_immediately) -> None:
+        self._exit_process = exit_process
         self._lock = threading.Lock()
         self._reason: str | None = None
 
     @property
     def reason(self) -> str | None:
-        """Why the worker leaves: the first failure, in words for a person; None while all is well."""
+        """The first failure, for the operator; None before a failure."""
         return self._reason
 
     def trip(self, reason: str, cause: BaseException | None = None) -> None:
-        """Record the first failure and leave; later ones are only consequences and are ignored."""
+        """Record the first failure and exit. Later failures are consequences and are ignored."""
         with self._lock:
             if self._reason is not None:
                 return
             self._reason = reason
         _log.critical(
-            "leaving without committing: %s; what wasn't committed is repeated after the restart",
+            "aborting without commit: %s; uncommitted work is repeated after the restart",
             reason,
             exc_info=cause,
         )
-        self._leave(EXIT_LATCHED)
+        self._exit_process(EXIT_LATCHED)

@@ -1,4 +1,4 @@
-"""Records on their way to the broker: packed into batches, counted until acked, and latched when one fails."""
+"""Send records in batches and track them until the broker acks. A failed write trips the latch."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,41 +8,41 @@ from app.kafka.producer_record import ProducerRecord, check_size
 from app.kafka.safe_faust.latch import Latch
 
 
-class Writes:
-    """The writes that the broker hasn't acked yet. The first that fails trips the latch."""
+class PendingWrites:
+    """The writes without an ack from the broker. The first failure trips the latch."""
 
     def __init__(self, latch: Latch) -> None:
         self._latch = latch
-        self._waiting: set[asyncio.Future[Any]] = set()
+        self._pending: set[asyncio.Future[Any]] = set()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._pending)
 
     def track(self, write: asyncio.Future[Any]) -> None:
-        """Count the write until it is acked."""
-        self._waiting.add(write)
+        """Track the write until it is acked."""
+        self._pending.add(write)
         write.add_done_callback(self._done)
 
     async def drained(self, seconds: float) -> bool:
-        """Wait for the writes of this moment; False when they aren't all acked after `seconds`, or one failed."""
-        waiting = tuple(self._waiting)
-        if waiting:
-            _, late = await asyncio.wait(waiting, timeout=seconds)
-            if late:
+        """Wait for the current writes. False if they are not all acked within `seconds`, or one failed."""
+        pending = tuple(self._pending)
+        if pending:
+            _, unfinished = await asyncio.wait(pending, timeout=seconds)
+            if unfinished:
                 return False
         return self._latch.reason is None
 
     def _done(self, write: asyncio.Future[Any]) -> None:
-        self._waiting.discard(write)
-        # A cancelled write is one whose agent was cancelled while it waited: what it answers was never acknowledged.
+        self._pending.discard(write)
+        # A write is cancelled with its agent, whose input was never acknowledged.
         if not write.cancelled() and (failure := write.exception()) is not None:
-            self._latch.trip(f"the broker refused a write: {failure}", failure)
+            self._latch.trip(f"the broker rejected a write: {failure}", failure)
 
 
 async def publish(app: Any, records: Iterable[ProducerRecord]) -> None:
-    """Send the records and return when the broker has acked them all, in order within each partition.
+    """Send records, in order within each partition, and wait until the broker has acked all of them.
 
-    Raises `RecordTooLarge` before anything is sent. Any failure after that trips the app's latch.
+    Raise `RecordTooLarge` before anything is sent. Any later failure trips the latch of the app.
     """
     sent = await send(app, records)
     if sent:
@@ -50,49 +50,49 @@ async def publish(app: Any, records: Iterable[ProducerRecord]) -> None:
 
 
 async def send(app: Any, records: Iterable[ProducerRecord]) -> Sequence[asyncio.Future[Any]]:
-    """Hand the records to the producer and return what to await; the next commit waits for it in any case."""
+    """Pass records to the producer and return the futures of their acks, which the next commit awaits anyway."""
     records = tuple(records)
     for record in records:
         check_size(record.topic, record.key, record.value, app.conf.producer_max_request_size, record.headers)
-    producer = app.producer._ensure_producer()  # noqa: SLF001 - Faust's own producer knows no batches
+    producer = app.producer._ensure_producer()  # noqa: SLF001 - the producer of Faust has no batches
     sent: list[asyncio.Future[Any]] = []
     try:
-        for topic in {each.topic for each in records if each.partition is None}:
-            await producer.partitions_for(topic)  # a topic that was never written to is unknown until asked for
-        lanes = _by_partition(app, records)
-        for (topic, partition), lane in lanes.items():
-            for batch in _packed(producer, lane):
+        for topic in {record.topic for record in records if record.partition is None}:
+            await producer.partitions_for(topic)  # loads the metadata of a topic before the first write
+        groups = _by_partition(app, records)
+        for (topic, partition), group in groups.items():
+            for batch in _pack(producer, group):
                 write = await producer.send_batch(batch, topic, partition=partition)
                 app.writes.track(write)
                 sent.append(write)
     except asyncio.CancelledError:
         raise
     except Exception as failure:
-        app.latch.trip(f"a write couldn't be sent: {failure}", failure)
+        app.latch.trip(f"failed to send a record: {failure}", failure)
         raise
     return sent
 
 
 def _by_partition(app: Any, records: Iterable[ProducerRecord]) -> dict[tuple[str, int], list[ProducerRecord]]:
-    lanes: dict[tuple[str, int], list[ProducerRecord]] = {}
+    groups: dict[tuple[str, int], list[ProducerRecord]] = {}
     for record in records:
         partition = record.partition
         if partition is None:
             partition = app.producer.key_partition(record.topic, record.key).partition
-        lanes.setdefault((record.topic, partition), []).append(record)
-    return lanes
+        groups.setdefault((record.topic, partition), []).append(record)
+    return groups
 
 
-def _packed(producer: Any, lane: Sequence[ProducerRecord]) -> Iterator[Any]:
+def _pack(producer: Any, group: Sequence[ProducerRecord]) -> Iterator[Any]:
     batch = producer.create_batch()
-    for record in lane:
-        if _appended(batch, record) is None:
+    for record in group:
+        if _append(batch, record) is None:
             yield batch
             batch = producer.create_batch()
-            _appended(batch, record)  # the first record of a batch always fits
+            _append(batch, record)  # the first record of a batch always fits
     batch.close()  # a closed batch doesn't linger
     yield batch
 
 
-def _appended(batch: Any, record: ProducerRecord) -> Any:
+def _append(batch: Any, record: ProducerRecord) -> Any:
     return batch.append(timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=list(record.headers))

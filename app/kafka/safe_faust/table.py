@@ -1,4 +1,4 @@
-"""State by key, as raw bytes: in memory here, and in a compacted changelog topic that a new owner reads first."""
+"""Key-value state as raw bytes: in memory, and in a compacted changelog topic from which a new owner recovers."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ VersionOf = Callable[[bytes], int]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The new value of a key, None to remove it. `partition` is that of the event that caused it."""
+    """The new value of a key; None removes it. `partition` is that of the causing event."""
 
     partition: int
     key: bytes
@@ -22,69 +22,71 @@ class Change:
 
 
 class StateTable(faust.Table):
-    """A Faust table that is written per batch. Faust's own `table[key] = value` works too, at a fifth of the speed.
+    """A Faust table with batched writes. `table[key] = value` of Faust also works, at a fifth of the speed.
 
-    Nothing fences a changelog: a worker that others have given up on can still write behind its successor. With
-    `version_of`, a recovery keeps the higher version of each value, and not the later one.
+    Changelogs are not fenced: a zombie worker can still write after its successor. With `version_of`, a recovery keeps
+    the value with the higher version instead of the later one.
     """
 
     version_of: VersionOf | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._outlived: set[bytes] = set()  # keys whose latest record in the changelog isn't their newest value
+        self._stale_keys: set[bytes] = set()  # keys whose latest changelog record isn't their newest value
 
     @property
     def state(self) -> Mapping[bytes, bytes]:
-        """What is known of the owned partitions, to be read at no cost."""
-        known: Mapping[bytes, bytes] = self.data.data
-        return known
+        """The state of the owned partitions; reading it is free."""
+        state: Mapping[bytes, bytes] = self.data.data
+        return state
 
     async def write(self, changes: Iterable[Change]) -> None:
-        """Take over the changes and send them to the changelog; the commit that follows waits for the broker's acks.
+        """Apply the changes and send them to the changelog. The next commit awaits the acks.
 
-        Of several changes of one key the last is kept. Raises `RecordTooLarge` before anything is changed.
+        Only the last change of each key is applied. Raise `RecordTooLarge` before anything is changed.
         """
         last = {change.key: change for change in changes}
         topic = self.changelog_topic_name
-        outgoing = [ProducerRecord(topic, each.value, key=each.key, partition=each.partition) for each in last.values()]
-        await send(self.app, outgoing)
+        records = [
+            ProducerRecord(topic, change.value, key=change.key, partition=change.partition) for change in last.values()
+        ]
+        await send(self.app, records)
         for change in last.values():
-            self._keep(change)
+            self._apply(change)
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
         """Recover from records of the changelog."""
         super().apply_changelog_batch(self._newest(batch))
 
     def _newest(self, batch: Iterable[Any]) -> Iterator[Any]:
-        """Leave out what is older than what is known: each record is taken over before the next is asked for."""
+        """Skip records older than the state. Each record is applied before the next one is requested."""
         for event in batch:
-            known, value = self.data.data.get(event.key), event.message.value
-            if self.version_of and known and value and self.version_of(value) < self.version_of(known):
-                self._outlived.add(event.key)
+            current, value = self.data.data.get(event.key), event.message.value
+            if self.version_of and current and value and self.version_of(value) < self.version_of(current):
+                self._stale_keys.add(event.key)
             else:
-                self._outlived.discard(event.key)
+                self._stale_keys.discard(event.key)
                 yield event
 
-    async def write_outlived(self) -> None:
-        """Write again what an older value followed in the changelog, so that a compaction keeps the newest."""
-        found = [(key, self._origins[key]) for key in self._outlived if key in self.data.data]
-        self._outlived.clear()
-        await self.write(Change(partition, key, self.data.data[key]) for key, partition in found)
+    async def repair_changelog(self) -> None:
+        """Rewrite values that a stale record follows in the changelog, so that compaction keeps the newest."""
+        keys = [(key, self._origins[key]) for key in self._stale_keys if key in self.data.data]
+        self._stale_keys.clear()
+        await self.write(Change(partition, key, self.data.data[key]) for key, partition in keys)
 
-    def keep_only(self, partitions: Container[int]) -> None:
-        """Forget the keys of all other partitions; they have another owner now, or none."""
+    def retain_partitions(self, partitions: Container[int]) -> None:
+        """Drop the keys of all other partitions, which are no longer owned."""
         for key in [key for key, partition in self._origins.items() if partition not in partitions]:
             self._origins.pop(key)
             self.data.data.pop(key, None)
 
     @property
     def _origins(self) -> MutableMapping[bytes, int]:
-        """The partition of each key. Faust notes it while recovering only, and keeps for ever what came later."""
-        origins: MutableMapping[bytes, int] = self.data._key_partition  # noqa: SLF001 - it is our store's own
+        """The partition of each key. Faust records it only during recovery, and never drops later keys."""
+        origins: MutableMapping[bytes, int] = self.data._key_partition  # noqa: SLF001 - the store belongs to this table
         return origins
 
-    def _keep(self, change: Change) -> None:
+    def _apply(self, change: Change) -> None:
         if change.value is None:
             self.data.data.pop(change.key, None)
             self._origins.pop(change.key, None)

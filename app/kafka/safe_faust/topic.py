@@ -1,4 +1,4 @@
-"""Faust's own way of writing (`table[key] = …`, `topic.send`), counted and latched like ours."""
+"""Track and latch writes through the Faust API (`table[key] = …`, `topic.send`)."""
 
 from typing import Any
 
@@ -8,20 +8,20 @@ from app.kafka.producer_record import check_size
 
 
 class SafeTopic(faust.Topic):
-    """Counts every message from the moment it is made, long before Faust's buffer hands it to the producer."""
+    """A topic that tracks messages from creation, before Faust's buffer passes them to the producer."""
 
     def as_future_message(self, *args: Any, **kwargs: Any) -> Any:
-        """Make the promise of a message; raise `RecordTooLarge` while the caller can still refuse it."""
-        promise = super().as_future_message(*args, **kwargs)
-        message = promise.message
+        """Create a message. Raise `RecordTooLarge` while the caller can still handle it."""
+        future = super().as_future_message(*args, **kwargs)
+        message = future.message
         check_size(self.get_topic_name(), message.key, message.value, self.app.conf.producer_max_request_size)
-        self.app.writes.track(promise)
-        return promise
+        self.app.writes.track(future)
+        return future
 
     async def publish_message(self, fut: Any, wait: bool = False) -> Any:  # noqa: FBT001, FBT002 - Faust's signature
-        """Send it; Faust would crash its buffer here and then commit on the way out."""
+        """Send a message. On failure trip the latch: Faust would crash its buffer and then commit."""
         try:
             return await super().publish_message(fut, wait=wait)
         except Exception as failure:
-            self.app.latch.trip(f"a write to {self} couldn't be sent: {failure}", failure)
+            self.app.latch.trip(f"failed to send a record to {self}: {failure}", failure)
             raise

@@ -1,6 +1,6 @@
-"""Leaves the process when there is something to do, nobody does it, and no rebalance explains that.
+"""Abort the process when records are pending, none is processed, and no rebalance explains it.
 
-It looks from a thread of its own, so that an agent that blocks the event loop doesn't blind it.
+Runs in its own thread, so that it also detects an agent that blocks the event loop.
 """
 
 import asyncio
@@ -14,84 +14,88 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
 
-CHECKS_PER_TIMEOUT: Final = 5  # within the time that a worker is given
+CHECKS_PER_TIMEOUT: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerProgress:
-    """What one look at the worker shows. `done` changes whenever a record is acknowledged."""
+    """A sample of the progress of the worker."""
 
-    work_left: bool
-    settled: bool  # partitions are assigned and their state is recovered
-    done: int
+    has_work: bool
+    is_settled: bool  # partitions are assigned and their state is recovered
+    acknowledged: int  # records
 
 
 class StallTimer:
-    """Decides how long is too long; knows nothing of Kafka. The clock counts seconds."""
+    """Detects a stall from samples of progress. The clock counts seconds."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds = seconds
         self._clock = clock
         self._since = clock()
-        self._done = -1
+        self._acknowledged = -1
 
-    def lost(self, sight: WorkerProgress) -> bool:
-        """Whether work has been left undone for too long, as of this look."""
-        if not sight.work_left or not sight.settled or sight.done != self._done:
+    def is_stalled(self, progress: WorkerProgress) -> bool:
+        """Whether pending work has made no progress for too long, as of this sample."""
+        if not progress.has_work or not progress.is_settled or progress.acknowledged != self._acknowledged:
             self._since = self._clock()
-            self._done = sight.done
+            self._acknowledged = progress.acknowledged
         return self._clock() - self._since >= self._seconds
 
 
 @asynccontextmanager
-async def watched(app: Any, seconds: float, clock: Callable[[], float]) -> AsyncIterator[None]:
-    """Look several times within `seconds` as long as the block runs; trip the latch when patience is lost."""
-    done = threading.Event()
-    watching = threading.Thread(
-        target=_watch, args=(app, asyncio.get_running_loop(), StallTimer(seconds, clock), seconds, done), daemon=True
+async def watch_progress(app: Any, seconds: float, clock: Callable[[], float]) -> AsyncIterator[None]:
+    """Monitor the worker while the block runs. Trip the latch if it stalls for `seconds`."""
+    finished = threading.Event()
+    thread = threading.Thread(
+        target=_watch,
+        args=(app, asyncio.get_running_loop(), StallTimer(seconds, clock), seconds, finished),
+        daemon=True,
     )
-    watching.start()
+    thread.start()
     try:
         yield
     finally:
-        done.set()
-        await asyncio.to_thread(watching.join)
+        finished.set()
+        await asyncio.to_thread(thread.join)
 
 
 def _watch(
-    app: Any, loop: asyncio.AbstractEventLoop, patience: StallTimer, seconds: float, done: threading.Event
+    app: Any, loop: asyncio.AbstractEventLoop, timer: StallTimer, seconds: float, finished: threading.Event
 ) -> None:
-    while not done.wait(seconds / CHECKS_PER_TIMEOUT):
-        looking = asyncio.run_coroutine_threadsafe(look(app, seconds / CHECKS_PER_TIMEOUT / 2), loop)
+    while not finished.wait(seconds / CHECKS_PER_TIMEOUT):
+        sampling = asyncio.run_coroutine_threadsafe(sample_progress(app, seconds / CHECKS_PER_TIMEOUT / 2), loop)
         try:
-            sight = looking.result(seconds / CHECKS_PER_TIMEOUT)
-        except concurrent.futures.TimeoutError:  # nothing runs in the loop, and so nothing is done
-            sight = WorkerProgress(work_left=True, settled=True, done=app.consumer.acknowledged)
-        if sight is not None and patience.lost(sight):
-            app.latch.trip(f"records are waiting and none was processed for {seconds:g} seconds")
+            progress = sampling.result(seconds / CHECKS_PER_TIMEOUT)
+        except concurrent.futures.TimeoutError:  # the event loop is blocked, so nothing is processed
+            progress = WorkerProgress(has_work=True, is_settled=True, acknowledged=app.consumer.acknowledged)
+        if progress is not None and timer.is_stalled(progress):
+            app.latch.trip(f"records are pending and none was processed for {seconds:g} seconds")
             return
 
 
-async def look(app: Any, seconds: float) -> WorkerProgress | None:
-    """Compare the end of each owned partition with the consumer's position, and what is taken with what is done.
+async def sample_progress(app: Any, seconds: float) -> WorkerProgress | None:
+    """Compare the end of each owned partition with the position of the consumer, and check for unacked records.
 
-    The position moves over transaction markers and aborted records, and the end is that of the committed records: a
-    partition that ends in a marker, or in a transaction still open, leaves no work. None when the consumer isn't
-    running yet or the broker doesn't answer in time: a restarted worker would find it as silent.
+    The position skips transaction markers and aborted records, and the end is that of committed records: a partition
+    that ends in a marker or an open transaction has no work. None if the consumer isn't running yet or the broker
+    doesn't respond in time, which a restart wouldn't fix.
     """
     consumer = app.consumer
-    done = consumer.acknowledged
+    acknowledged = consumer.acknowledged
     try:
         owned = [tp for tp in consumer.assignment() if tp.topic not in app.tables.changelog_topics]
         if not owned or app.rebalancing or app.in_recovery or not consumer.flow_active:
-            return WorkerProgress(work_left=False, settled=False, done=done)
+            return WorkerProgress(has_work=False, is_settled=False, acknowledged=acknowledged)
         if consumer.unacked or any(topic.acks and not topic.queue.empty() for topic in app.topics):
-            return WorkerProgress(work_left=True, settled=True, done=done)
+            return WorkerProgress(has_work=True, is_settled=True, acknowledged=acknowledged)
         async with asyncio.timeout(seconds):
             ends = await consumer.highwaters(*owned)
             positions = {tp: await consumer.position(tp) for tp in owned}
     except (KafkaError, FaustError, TimeoutError):
         return None
     return WorkerProgress(
-        work_left=any((positions[tp] or 0) < (ends.get(tp) or 0) for tp in owned), settled=True, done=done
+        has_work=any((positions[tp] or 0) < (ends.get(tp) or 0) for tp in owned),
+        is_settled=True,
+        acknowledged=acknowledged,
     )

@@ -1,43 +1,40 @@
-"""Runs an app inside our own loop until it is told to stop. It starts no agents of its own."""
+"""Run an app in the current event loop until a shutdown signal."""
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable
 from typing import Final
 
 from app.kafka.safe_faust.app import SafeApp
 from app.kafka.safe_faust.latch import EXIT_LATCHED
-from app.kafka.safe_faust.watchdog import watched
+from app.kafka.safe_faust.watchdog import watch_progress
 from app.kafka.topics import ensure_topics
+from app.signals import shutdown_event
 from schemas.topics import Topic
 
 EXIT_STOPPED: Final = 0
-STOP_SECONDS: Final = 30.0
-WATCHDOG_SECONDS: Final = 60.0
+STOP_TIMEOUT_SECONDS: Final = 30.0
+WATCHDOG_TIMEOUT_SECONDS: Final = 60.0
 
 
 async def run_worker(
     app: SafeApp,
     *,
     replication_factor: int = 1,
-    watchdog_seconds: float = WATCHDOG_SECONDS,
+    watchdog_seconds: float = WATCHDOG_TIMEOUT_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> int:
-    """Run until SIGTERM or SIGINT, then finish the batch at work, commit, and return the process's exit code.
+    """Run until SIGTERM or SIGINT, then finish the current batch, commit, and return the exit code.
 
-    0 after a clean stop; 70 when the latch tripped, though a real latch ends the process before this can return.
-    The group is not told of the stop (the worker is a static member): its partitions wait ten seconds for its return.
+    0 after a graceful stop; 70 if the latch tripped, unless it exited the process. A static member doesn't leave the
+    group: its partitions are reassigned if it doesn't return within ten seconds.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
+    stop = shutdown_event()
     await ensure_changelogs(app, replication_factor)
     running = asyncio.create_task(app.start())
     stopping = asyncio.create_task(stop.wait())
     try:
-        async with watched(app, watchdog_seconds, clock):
+        async with watch_progress(app, watchdog_seconds, clock):
             await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 await running
@@ -52,13 +49,13 @@ async def run_worker(
 
 async def _stop(app: SafeApp) -> None:
     try:
-        await asyncio.wait_for(app.stop(), timeout=STOP_SECONDS)
-    except TimeoutError as late:
-        app.latch.trip(f"the worker didn't stop within {STOP_SECONDS:g} seconds", late)
+        await asyncio.wait_for(app.stop(), timeout=STOP_TIMEOUT_SECONDS)
+    except TimeoutError as error:
+        app.latch.trip(f"the worker didn't stop within {STOP_TIMEOUT_SECONDS:g} seconds", error)
 
 
 async def ensure_changelogs(app: SafeApp, replication_factor: int) -> None:
-    """Create the changelog of every table, compacted and kept for ever; raise `TopicMismatch` for one that differs."""
+    """Create the compacted changelog of every table. Raise `TopicMismatch` for one with a different configuration."""
     servers = ",".join(f"{url.host}:{url.port}" for url in app.conf.broker_consumer)
     changelogs = [
         Topic(table.changelog_topic_name, key="as its table", carries="the state of a table", cleanup="compact")

@@ -1,1 +1,1 @@
-"""Apache Kafka as a child process: found, fetched, configured, started, watched and stopped. Knows no topics."""
+"""Apache Kafka as a child process: fetch, configure, start, monitor and stop it. Independent of topics."""

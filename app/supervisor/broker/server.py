@@ -1,6 +1,7 @@
-"""The embedded broker's life: start, readiness, watching, stop. Knows no topics and restarts nothing by itself.
+"""Start, monitor and stop the embedded broker. Restarts are the task of the supervisor.
 
-A power cut can cost what the operating system had not written yet, as Kafka relies on replicas for that; a kill can't.
+Kafka relies on replicas instead of fsync, so a power failure can lose data that the operating system has not written
+yet. A kill loses no data.
 """
 
 import asyncio
@@ -15,28 +16,28 @@ from typing import Final, Self
 from aiokafka.errors import KafkaError
 
 from app.kafka.clients import KafkaCluster
-from app.supervisor.broker.config import HOST, JVM_FLAGS, PROPERTIES, WhenTaken, choose_ports, properties
-from app.supervisor.broker.directory import Directory, Hold
+from app.supervisor.broker.config import HOST, JVM_FLAGS, PROPERTIES, PortConflictPolicy, choose_ports, properties
+from app.supervisor.broker.directory import Directory, DirectoryLock
 from app.supervisor.broker.errors import NotReady
 from app.supervisor.broker.jars import class_path
 from app.supervisor.broker.java import find_java, wheel_java
 
-READY_SECONDS: Final = 60.0
-STOP_SECONDS: Final = 15.0
-LOG_CHECK_SECONDS: Final = 10.0
+READY_TIMEOUT_SECONDS: Final = 60.0
+STOP_TIMEOUT_SECONDS: Final = 15.0
+LOG_CHECK_INTERVAL_SECONDS: Final = 10.0
 REQUEST_TIMEOUT_MS: Final = 2_000
 
 
 class Broker:
-    """A running Kafka. `async with await Broker.start(…) as broker` stops it at the end, however that comes."""
+    """A running Kafka. `async with await Broker.start(…) as broker` stops it on exit."""
 
-    def __init__(self, directory: Directory, hold: Hold, jvm: asyncio.subprocess.Process, port: int) -> None:
+    def __init__(self, directory: Directory, lock: DirectoryLock, jvm: asyncio.subprocess.Process, port: int) -> None:
         self.port = port
         self.bootstrap_servers = f"{HOST}:{port}"
         self.pid = jvm.pid
         self.data_dir = directory.root
         self._directory = directory
-        self._hold = hold
+        self._lock = lock
         self._jvm = jvm
         self._watchdog: asyncio.subprocess.Process | None = None
         self._stopping = False
@@ -47,51 +48,53 @@ class Broker:
         data_dir: Path,
         *,
         port: int = 0,
-        when_taken: WhenTaken = "refuse",
+        on_port_conflict: PortConflictPolicy = "refuse",
         on_progress: Callable[[str], None] = lambda _: None,
     ) -> Self:
-        """Start Kafka on loopback and return when it answers; a `BrokerError` says why not and what to do.
+        """Start Kafka on the loopback interface and wait until it is ready. Raise a `BrokerError` on failure.
 
-        `port` 0 is any free one. Data of an earlier start in `data_dir` is found again, on whatever port.
+        `port` 0 means any free one. Existing data in `data_dir` is used, whatever the port.
         """
         directory = Directory(data_dir)
-        hold = Hold(directory)
+        lock = DirectoryLock(directory)
         try:
-            directory.refuse_full_disk()
+            directory.check_free_space()
             java, jars = await asyncio.gather(find_java(os.environ, wheel_java()), class_path(on_progress))
-            await directory.wait_let_go()
-            broker_port, controller_port = choose_ports(port, when_taken)
+            await directory.wait_until_unlocked()
+            broker_port, controller_port = choose_ports(port, on_port_conflict)
             if port not in {0, broker_port}:
                 on_progress(f"port {port} is in use; using {broker_port} for Kafka")
             directory.properties.write_text(properties(broker_port, controller_port))
             directory.rotate_log()
             command = (str(java), *JVM_FLAGS, "-cp", jars)
             if not directory.formatted:
-                on_progress("formatting the broker's data directory, once")
+                on_progress("formatting the data directory of the broker (only once)")
                 await format_data(command, directory)
             on_progress(f"starting Kafka on {HOST}:{broker_port}")
-            broker = cls(directory, hold, await spawn(directory, *command, "kafka.Kafka"), broker_port)
+            broker = cls(directory, lock, await spawn(directory, *command, "kafka.Kafka"), broker_port)
         except BaseException:
-            hold.release()
+            lock.release()
             raise
         try:
-            await broker._come_up()
+            await broker._wait_until_ready()
         except BaseException:
             await broker.stop()
             raise
         return broker
 
-    async def _come_up(self) -> None:
+    async def _wait_until_ready(self) -> None:
         self._directory.jvm_pid.write_text(str(self.pid))
         self._watchdog = await watchdog(self.pid)
         ready = asyncio.ensure_future(wait_ready(self.bootstrap_servers))
         died = asyncio.ensure_future(self.wait_closed())
         try:
-            await asyncio.wait((ready, died), timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((ready, died), timeout=READY_TIMEOUT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if died.done():
                 await died
             if not ready.done():
-                raise NotReady(f"No answer for {READY_SECONDS:.0f} s. {NotReady.__doc__}\n{self._directory.log_tail()}")
+                raise NotReady(
+                    f"No response for {READY_TIMEOUT_SECONDS:.0f} s. {NotReady.__doc__}\n{self._directory.log_tail()}"
+                )
             await ready
         finally:
             for task in (ready, died):
@@ -99,26 +102,26 @@ class Broker:
             await asyncio.gather(ready, died, return_exceptions=True)
 
     async def wait_closed(self) -> None:
-        """Return when the broker was stopped; raise a `BrokerError` that says why when it ended by itself.
+        """Wait until the broker was stopped. Raise a `BrokerError` if it exited unexpectedly.
 
-        Waiting for it also bounds the size of its log.
+        Also limits the size of its log.
         """
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._jvm.wait(), LOG_CHECK_SECONDS)
+                await asyncio.wait_for(self._jvm.wait(), LOG_CHECK_INTERVAL_SECONDS)
                 break
             self._directory.bound_log()
         if not self._stopping:
-            raise self._directory.explain_death(ending(self._jvm.returncode))
+            raise self._directory.exit_error(describe_exit(self._jvm.returncode))
 
     async def stop(self) -> None:
-        """End Kafka cleanly, or after a deadline at once. May be called again, and after it died."""
+        """Stop Kafka gracefully, and kill it after a timeout. May be called repeatedly."""
         self._stopping = True
         try:
             if self._jvm.returncode is None:
                 self._jvm.terminate()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._jvm.wait(), STOP_SECONDS)
+                    await asyncio.wait_for(self._jvm.wait(), STOP_TIMEOUT_SECONDS)
         finally:
             for process in (self._jvm, self._watchdog):
                 if process and process.returncode is None:
@@ -126,10 +129,10 @@ class Broker:
                         process.kill()
                     await process.wait()
             self._directory.jvm_pid.unlink(missing_ok=True)
-            self._hold.release()
+            self._lock.release()
 
     def kill(self) -> None:
-        """End Kafka at once, unless it has ended: its process id may be another's by now."""
+        """Kill Kafka, unless it has exited: its process ID may have been reused."""
         if self._jvm.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._jvm.kill()
@@ -141,14 +144,14 @@ class Broker:
         await self.stop()
 
 
-def ending(returncode: int | None) -> str:
-    """How a process ended, for a person."""
+def describe_exit(returncode: int | None) -> str:
+    """Describe the exit of a process."""
     assert returncode is not None
-    return f"was killed by signal {-returncode}" if returncode < 0 else f"ended with status {returncode}"
+    return f"was killed by signal {-returncode}" if returncode < 0 else f"exited with status {returncode}"
 
 
 async def spawn(directory: Directory, *command: str) -> asyncio.subprocess.Process:
-    """Start a JVM on the properties file; in its own session, as Ctrl-C is for the supervisor, which ends it last."""
+    """Start a JVM with the properties file, in its own session so that Ctrl-C only reaches the supervisor."""
     with directory.log.open("ab") as log:
         return await asyncio.create_subprocess_exec(
             *command,
@@ -162,10 +165,10 @@ async def spawn(directory: Directory, *command: str) -> asyncio.subprocess.Proce
 
 
 async def watchdog(pid: int) -> asyncio.subprocess.Process:
-    """A shell that kills the JVM when we are gone, however we went: then its standard input ends.
+    """Start a shell that kills the JVM when this process ends, which closes the standard input of the shell.
 
-    Linux could do it by PR_SET_PDEATHSIG, but that fires when the starting *thread* ends, needs code between fork and
-    exec, and does not exist on macOS. A pipe does exist there. It must not be inherited by a forked child of ours.
+    PR_SET_PDEATHSIG fires when the starting *thread* ends, needs code between fork and exec, and only exists on Linux.
+    The pipe must not be inherited by other child processes.
     """
     return await asyncio.create_subprocess_exec(
         *("/bin/sh", "-c", 'read -r _; kill -KILL "$1"', "broker-watchdog", str(pid)),
@@ -177,7 +180,7 @@ async def watchdog(pid: int) -> asyncio.subprocess.Process:
 
 
 async def format_data(command: tuple[str, ...], directory: Directory) -> None:
-    """Give the data directory a cluster id, once and for ever; a format that was cut short is done again."""
+    """Format the data directory with a cluster ID. An interrupted format is repeated."""
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
     tool = ("kafka.tools.StorageTool", "format", "--ignore-formatted", f"--cluster-id={cluster_id}", "--config")
     formatter = await spawn(directory, *command, *tool)
@@ -188,21 +191,21 @@ async def format_data(command: tuple[str, ...], directory: Directory) -> None:
             formatter.kill()
             await formatter.wait()
     if formatter.returncode != 0:
-        raise directory.explain_death(f"could not format {directory.data}: it {ending(formatter.returncode)}")
+        raise directory.exit_error(f"could not format {directory.data}: {describe_exit(formatter.returncode)}")
 
 
 async def wait_ready(bootstrap_servers: str) -> None:
-    """Return when the broker answers the protocol and has registered with its controller."""
+    """Wait until the broker accepts requests and is registered with its controller."""
     while True:
-        if await answers(bootstrap_servers):
+        if await is_ready(bootstrap_servers):
             return
         await asyncio.sleep(0.05)
 
 
-async def answers(bootstrap_servers: str) -> bool:
-    """Whether a broker there takes requests: an open port is not enough, and too early it knows no brokers."""
+async def is_ready(bootstrap_servers: str) -> bool:
+    """Whether the broker accepts requests and lists itself; an open port is not enough."""
     host, _, port = bootstrap_servers.rpartition(":")
-    try:  # first the bare port, as the client logs each refused connection as an error
+    try:  # probe the port first: the client logs every refused connection as an error
         _, writer = await asyncio.open_connection(host, int(port))
     except OSError:
         return False

@@ -74,7 +74,7 @@ class Service:
         return process
 
     def pid(self, name: str, worker_id: str = "0") -> int:
-        process = self.restarters[f"{name}-{worker_id}"].part
+        process = self.restarters[f"{name}-{worker_id}"].process
         assert isinstance(process, RoleProcess)
         return process._process.pid if process._process and process._process.returncode is None else 0
 

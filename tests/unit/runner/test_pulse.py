@@ -14,7 +14,7 @@ class Clock:
 
 
 async def test_a_long_recovery_before_the_first_beat_is_no_reason_to_leave() -> None:
-    latch, clock = Latch(leave=lambda _: None), Clock()
+    latch, clock = Latch(exit_process=lambda _: None), Clock()
     pulse = LivenessCheck(latch, clock)
     clock.now += 10 * FROZEN_SECONDS
     beating = asyncio.create_task(pulse.beat())

@@ -1,4 +1,4 @@
-"""A connection that closed is one to be opened anew, and no end of the client: uvloop says it in its own way."""
+"""With uvloop, a closed connection raises the error that aiokafka expects, so that it reconnects."""
 
 import asyncio
 
@@ -8,10 +8,10 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from app.kafka.patch_uvloop import mend
+from app.kafka.patch_uvloop import apply
 
 
-async def ask_over_a_closed_transport() -> None:
+async def send_over_a_closed_transport() -> None:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
@@ -23,8 +23,8 @@ async def ask_over_a_closed_transport() -> None:
         connection.send(MetadataRequest([]))
 
 
-def test_a_closed_connection_is_told_as_aiokafka_expects_it() -> None:
-    mend()
-    mend()
+def test_a_closed_connection_raises_the_error_of_aiokafka() -> None:
+    apply()
+    apply()
     with pytest.raises(KafkaConnectionError, match="is closed"):
-        uvloop.run(ask_over_a_closed_transport())
+        uvloop.run(send_over_a_closed_transport())

@@ -1,4 +1,4 @@
-"""The parts of safe_faust that think: when to leave, how long to wait, and which offset may be committed."""
+"""The logic of safe_faust without a broker: the latch, stall detection and committable offsets."""
 
 from pathlib import Path
 from typing import Any
@@ -22,19 +22,19 @@ from schemas.topics import MAX_RECORD_BYTES
 PARTITION = TP("source", 0)
 
 
-def an_app(latch: Latch | None = None) -> SafeApp:
+def make_test_app(latch: Latch | None = None) -> SafeApp:
     return make_app("group", "127.0.0.1:1", instance_id="one", data_dir=Path("data"), partitions=1, latch=latch)
 
 
-class Offline(SafeConsumer):
-    """A consumer whose broker answers as it is told."""
+class OfflineConsumer(SafeConsumer):
+    """A consumer without a broker; `accepts` decides whether commits succeed."""
 
     def __init__(self, app: SafeApp) -> None:
         super().__init__(app.transport, self.queue, lambda _: None, lambda _: None)
         self.queued: list[int] = []
         self.stops_at = -1
         self.accepts = True
-        self.asked: list[dict[TP, int]] = []
+        self.commits: list[dict[TP, int]] = []
         app.topics._acking_topics.add(PARTITION.topic)
 
     def _new_consumer_thread(self) -> Service:
@@ -44,11 +44,11 @@ class Offline(SafeConsumer):
         return {PARTITION}
 
     async def _commit(self, offsets: Any) -> bool:
-        self.asked.append(dict(offsets))
+        self.commits.append(dict(offsets))
         return self.accepts
 
     async def queue(self, message: ConsumerMessage) -> None:
-        """What stands for the agents' queues; a rebalance begins while the record `stops_at` is put there."""
+        """Replace the queues of agents. A rebalance starts when the record `stops_at` is enqueued."""
         self.queued.append(message.offset)
         if message.offset == self.stops_at:
             self.stop_flow()
@@ -60,7 +60,7 @@ class Offline(SafeConsumer):
         return message
 
 
-def test_a_latch_trips_once_and_keeps_the_first_reason() -> None:
+def test_a_latch_trips_once_with_the_first_reason() -> None:
     codes: list[int] = []
     latch = Latch(codes.append)
     latch.trip("the cause")
@@ -68,14 +68,14 @@ def test_a_latch_trips_once_and_keeps_the_first_reason() -> None:
     assert (latch.reason, codes) == ("the cause", [EXIT_LATCHED])
 
 
-def test_patience_is_lost_only_while_work_is_left_and_nothing_is_done() -> None:
+def test_a_stall_needs_pending_work_without_progress() -> None:
     now = 0.0
-    patience = StallTimer(10, lambda: now)
+    timer = StallTimer(10, lambda: now)
     idle, rebalancing = WorkerProgress(False, True, 1), WorkerProgress(True, False, 1)
     script = [
         (9.0, WorkerProgress(True, True, 0), False),
-        (18.0, WorkerProgress(True, True, 0), False),  # nine seconds since the first look
-        (19.0, WorkerProgress(True, True, 1), False),  # one was done
+        (18.0, WorkerProgress(True, True, 0), False),  # nine seconds since the first sample
+        (19.0, WorkerProgress(True, True, 1), False),  # progress
         (28.0, WorkerProgress(True, True, 1), False),
         (28.5, idle, False),
         (38.0, WorkerProgress(True, True, 1), False),
@@ -83,66 +83,64 @@ def test_patience_is_lost_only_while_work_is_left_and_nothing_is_done() -> None:
         (48.0, WorkerProgress(True, True, 1), False),
         (49.0, WorkerProgress(True, True, 1), True),
     ]
-    for now, sight, lost in script:
-        assert patience.lost(sight) is lost, now
+    for now, progress, stalled in script:
+        assert timer.is_stalled(progress) is stalled, now
 
 
 @given(st.permutations(range(8)), st.sets(st.integers(0, 7)), st.integers(0, 8))
-async def test_a_commit_is_behind_all_that_is_done_and_before_all_that_is_not(
-    order: list[int], gaps: set[int], done: int
-) -> None:
-    consumer = Offline(an_app())
+async def test_a_commit_never_passes_an_unacked_record(order: list[int], gaps: set[int], done: int) -> None:
+    consumer = OfflineConsumer(make_test_app())
     messages = {offset: consumer.take(offset) for offset in range(8) if offset not in gaps}
     acked = [offset for offset in order[:done] if offset in messages]
     for offset in acked:
         messages[offset].ack(consumer)
-    waiting = messages.keys() - set(acked)
+    unacked = messages.keys() - set(acked)
     committable = consumer._new_offset(PARTITION)
     if not acked:
         assert committable is None
-    elif waiting:
-        assert committable == min(*waiting, max(acked) + 1)
+    elif unacked:
+        assert committable == min(*unacked, max(acked) + 1)
     else:
         assert committable == max(acked) + 1
 
 
-async def test_a_failed_commit_is_asked_for_again() -> None:
-    consumer = Offline(an_app())
+async def test_a_failed_commit_is_retried() -> None:
+    consumer = OfflineConsumer(make_test_app())
     consumer.take(0).ack(consumer)
     consumer.accepts = False
     assert not await consumer.force_commit()
     consumer.accepts = True
     assert await consumer.force_commit()
     assert not await consumer.force_commit()
-    assert consumer.asked == [{PARTITION: 1}, {PARTITION: 1}]
+    assert consumer.commits == [{PARTITION: 1}, {PARTITION: 1}]
 
 
-async def test_what_is_handed_over_counts_as_unacked_until_a_stop_has_it_fetched_again() -> None:
-    consumer = Offline(an_app())
+async def test_enqueued_records_are_unacked_until_a_stop() -> None:
+    consumer = OfflineConsumer(make_test_app())
     fetched = {PARTITION: [ConsumerRecord(*PARTITION, offset, 0, 0, b"", b"", None, 0, 0, ()) for offset in range(9)]}
-    await consumer._hand_over({PARTITION: fetched[PARTITION][:3]}, generation=0)
+    await consumer._enqueue({PARTITION: fetched[PARTITION][:3]}, generation=0)
     assert (consumer.queued, len(consumer.unacked)) == ([0, 1, 2], 3)
     consumer.take(0).ack(consumer)
     consumer.take(2).ack(consumer)
-    assert consumer._new_offset(PARTITION) == 0  # those that an agent hasn't taken yet hold a commit back too
+    assert consumer._new_offset(PARTITION) == 0  # queued records also limit the commit
     consumer.stops_at = 5
-    await consumer._hand_over({PARTITION: fetched[PARTITION][3:]}, generation=0)
+    await consumer._enqueue({PARTITION: fetched[PARTITION][3:]}, generation=0)
     assert (consumer.queued, len(consumer.unacked)) == ([0, 1, 2, 3, 4, 5], 0)
-    await consumer._hand_over(fetched, generation=0)
+    await consumer._enqueue(fetched, generation=0)
     assert consumer.queued == [0, 1, 2, 3, 4, 5]
 
 
-async def test_nothing_is_committed_after_the_latch_tripped() -> None:
+async def test_nothing_is_committed_after_the_latch_trips() -> None:
     latch = Latch(lambda _: None)
-    consumer = Offline(an_app(latch))
+    consumer = OfflineConsumer(make_test_app(latch))
     consumer.take(0).ack(consumer)
     latch.trip("a test")
     assert not await consumer.force_commit()
-    assert consumer.asked == []
+    assert consumer.commits == []
 
 
-async def test_a_record_too_large_is_refused_before_anything_is_sent() -> None:
-    app = an_app()
+async def test_an_oversized_record_is_refused_before_anything_is_sent() -> None:
+    app = make_test_app()
     with pytest.raises(RecordTooLarge, match="output is over the limit"):
         await publish(
             app, [ProducerRecord("output", b"x", partition=0), ProducerRecord("output", b"x" * MAX_RECORD_BYTES)]

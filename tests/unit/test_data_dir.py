@@ -1,0 +1,97 @@
+"""One supervisor per data directory, its format, and settings in environment variables."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from app.data_dir import (
+    FORMAT,
+    IncompatibleFormatError,
+    InUseError,
+    announce_kafka,
+    lock_data_dir,
+    lock_holder,
+    resolve_kafka,
+)
+from app.settings import Settings
+from app.supervisor.environment import environment_of
+
+
+def test_a_second_supervisor_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
+    with lock_data_dir(tmp_path):
+        assert lock_holder(tmp_path) == os.getpid()
+        with (
+            pytest.raises(InUseError, match=f"in use by process {os.getpid()}; stop it, or choose another"),
+            lock_data_dir(tmp_path),
+        ):
+            pass
+    assert lock_holder(tmp_path) is None
+    with lock_data_dir(tmp_path):
+        pass
+
+
+def test_the_lock_of_a_killed_supervisor_is_released(tmp_path: Path) -> None:
+    script = f"""
+import os, pathlib, signal
+from app.data_dir import lock_data_dir
+with lock_data_dir(pathlib.Path({str(tmp_path)!r})):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    with lock_data_dir(tmp_path):
+        assert lock_holder(tmp_path) == os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("stamp", "actual"), [(None, "1"), ("1\n", "1"), ("99\n", "99"), ("two\x1b[31m", r"'two\\x1b\[31m'"), ("", "''")]
+)
+def test_data_of_another_format_is_refused(tmp_path: Path, stamp: str | None, actual: str) -> None:
+    (tmp_path / "broker").mkdir()
+    if stamp is not None:
+        (tmp_path / "format").write_text(stamp)
+    with (
+        pytest.raises(IncompatibleFormatError, match=f"has format {actual}; this version .* format {FORMAT}. Start"),
+        lock_data_dir(tmp_path),
+    ):
+        pass
+    assert lock_holder(tmp_path) is None, "the lock is released"
+
+
+def test_a_new_data_directory_gets_the_current_format(tmp_path: Path) -> None:
+    with lock_data_dir(tmp_path):
+        (tmp_path / "broker").mkdir()
+    assert (tmp_path / "format").read_text() == f"{FORMAT}\n"
+    with lock_data_dir(tmp_path):
+        pass
+
+
+def test_settings_survive_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(
+        data_dir=tmp_path,
+        bootstrap_servers="127.0.0.1:9",
+        api_port=0,
+        file_roots=(tmp_path / "a", tmp_path / "b"),
+        allow_private_networks=True,
+        admin_token=SecretStr("hush"),
+        log_format="json",
+    )
+    environment = environment_of(settings, {"PATH": "/bin", "ENTREPOT_PARTITIONS": "9"})
+    assert environment["PATH"] == "/bin"
+    for name in [name for name in os.environ if name.startswith("ENTREPOT_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == settings
+
+
+def test_the_broker_address_is_read_from_the_data_directory(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, bootstrap_servers="", broker_port=1234)
+    assert resolve_kafka(settings).bootstrap_servers == "127.0.0.1:1234"
+    announce_kafka(tmp_path, "127.0.0.1:5678")
+    assert resolve_kafka(settings).bootstrap_servers == "127.0.0.1:5678"
+    explicit = settings.model_copy(update={"bootstrap_servers": "kafka:9092"})
+    assert resolve_kafka(explicit) is explicit
