@@ -1,7 +1,7 @@
 """Reads the committed records of one partition, up to the end that it has at the moment of opening. Joins no group."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 from typing import Final, NamedTuple, Self
 
@@ -30,10 +30,18 @@ class PartitionReader:
     Failures are `KafkaError` or `OSError`.
     """
 
-    def __init__(self, cluster: Cluster, topic: str, partition: int, start: int | datetime = 0) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        topic: str,
+        partition: int,
+        start: int | datetime = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.end = 0  # the offset that reading stops before
         self._cluster = cluster
         self._start = start
+        self._clock = clock
         self._first = 0
         self._partition = TopicPartition(topic, partition)
         self._consumer = cluster.consumer(isolation="read_committed")
@@ -69,7 +77,7 @@ class PartitionReader:
             KafkaTimeoutError: nothing arrived for a minute: the broker is away, or the log was truncated meanwhile.
 
         """
-        now = asyncio.get_running_loop().time
+        now = self._clock
         reached, moved_at = self._first, now()
         while (position := await self._consumer.position(self._partition)) < self.end:
             if position > reached:

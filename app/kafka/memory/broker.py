@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from aiokafka import TopicPartition
-from aiokafka.errors import IllegalOperation, KafkaConnectionError, ProducerFenced, UnknownTopicOrPartitionError
+from aiokafka.errors import IllegalOperation, ProducerFenced, UnknownTopicOrPartitionError
 
 from app.kafka.memory.group import Group
 from app.kafka.memory.log import PartitionLog, Transaction
@@ -34,10 +34,10 @@ class Broker:
         self._available = available
         self.notify()
 
-    def check_available(self) -> None:
-        """Raise the error of a client that finds no broker."""
-        if not self._available:
-            raise KafkaConnectionError("the memory cluster is unavailable")
+    async def until_available(self) -> None:
+        """Wait for the end of an outage."""
+        while not self._available:
+            await self.changed()
 
     def notify(self) -> None:
         """Wake the clients that wait for a change."""

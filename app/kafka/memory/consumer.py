@@ -12,6 +12,8 @@ from aiokafka.errors import (
     ConsumerStoppedError,
     IllegalOperation,
     IllegalStateError,
+    KafkaConnectionError,
+    KafkaTimeoutError,
     UnknownTopicOrPartitionError,
 )
 from aiokafka.structs import OffsetAndTimestamp
@@ -52,7 +54,8 @@ class MemoryConsumer:
 
     async def start(self) -> None:
         """Connect; assign all partitions of the topics."""
-        self._broker.check_available()
+        if not self._broker.available:
+            raise KafkaConnectionError("the memory cluster is unavailable")
         for topic in self.topics:
             if not self._broker.partitions_of(topic):
                 raise UnknownTopicOrPartitionError(topic)
@@ -138,17 +141,17 @@ class MemoryConsumer:
 
     async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Return the first offset of each partition."""
-        self._broker.check_available()
+        self._check_available()
         return {partition: self._broker.log(partition).begin for partition in partitions}
 
     async def end_offsets(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Return the end of each partition."""
-        self._broker.check_available()
+        self._check_available()
         return {partition: self._broker.log(partition).end_for(self._isolation) for partition in partitions}
 
     async def offsets_for_times(self, timestamps: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, Any]:
         """Return the first record at or after a time; None where there is none."""
-        self._broker.check_available()
+        self._check_available()
         records = {partition: self._broker.log(partition).first_at(time) for partition, time in timestamps.items()}
         return {
             partition: record and OffsetAndTimestamp(record.offset, record.timestamp)
@@ -156,15 +159,15 @@ class MemoryConsumer:
         }
 
     async def committed(self, partition: TopicPartition) -> int | None:
-        """Return the group's committed offset."""
-        self._broker.check_available()
+        """Return the group's committed offset, as soon as the cluster is available."""
+        await self._broker.until_available()
         if self._group is None:
             raise IllegalOperation("the consumer has no group")
         return self._group.offsets.get(partition)
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit the group's offsets."""
-        self._broker.check_available()
+        """Commit the group's offsets, as soon as the cluster is available."""
+        await self._broker.until_available()
         if self._group is None:
             raise IllegalOperation("the consumer has no group")
         self._assigned(offsets)
@@ -188,6 +191,10 @@ class MemoryConsumer:
         """Lose the membership to another consumer with the same instance id."""
         self._is_fenced = True
         self._is_member = False
+
+    def _check_available(self) -> None:
+        if not self._broker.available:
+            raise KafkaTimeoutError("the memory cluster is unavailable")
 
     def _assign(self, partitions: Iterable[TopicPartition]) -> None:
         committed = {} if self._group is None else self._group.offsets

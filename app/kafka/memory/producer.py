@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, ProducerFenced
+from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, MessageSizeTooLargeError, ProducerFenced
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import RecordMetadata
 
@@ -25,7 +25,8 @@ class MemoryProducer:
 
     async def start(self) -> None:
         """Connect; a transactional producer fences the one that had its id before."""
-        self._broker.check_available()
+        if not self._broker.available:
+            raise KafkaConnectionError("the memory cluster is unavailable")
         if self._transactional_id is not None:
             self._session = self._broker.init_producer(self._transactional_id)
 
@@ -76,8 +77,7 @@ class MemoryProducer:
 
     async def _end_transaction(self, status: Literal["committed", "aborted"]) -> None:
         assert self._session is not None, "the producer is not transactional, or not started"
-        while not self._broker.available:
-            await self._broker.changed()
+        await self._broker.until_available()
         self._session.end(status)
 
     def _transaction(self) -> Transaction | None:
