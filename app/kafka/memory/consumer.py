@@ -41,6 +41,7 @@ class MemoryConsumer:
         self.member_id = instance_id or str(uuid4())
         self.is_static = instance_id is not None
         self.is_stopped = False
+        self._is_started = False
         self._broker = broker
         self._isolation = isolation
         self._group: Group | None = None if group is None else broker.groups[group]
@@ -59,6 +60,7 @@ class MemoryConsumer:
         for topic in self.topics:
             if not self._broker.partitions_of(topic):
                 raise UnknownTopicOrPartitionError(topic)
+        self._is_started = True
         self._assign(partition for topic in self.topics for partition in self._broker.partitions_of(topic))
 
     async def stop(self) -> None:
@@ -132,6 +134,7 @@ class MemoryConsumer:
                 await self._broker.changed()
             if self.is_stopped:
                 raise ConsumerStoppedError
+            assert self._is_started, "the consumer is not started"
             polled = self._read(partitions, max_records or UNLIMITED_RECORDS)
             if polled or now() >= until:
                 return polled
@@ -160,6 +163,7 @@ class MemoryConsumer:
 
     async def committed(self, partition: TopicPartition) -> int | None:
         """Return the group's committed offset, as soon as the cluster is available."""
+        assert self._is_started, "the consumer is not started"
         await self._broker.until_available()
         if self._group is None:
             raise IllegalOperation("the consumer has no group")
@@ -167,6 +171,7 @@ class MemoryConsumer:
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit the group's offsets, as soon as the cluster is available."""
+        assert self._is_started, "the consumer is not started"
         await self._broker.until_available()
         if self._group is None:
             raise IllegalOperation("the consumer has no group")
@@ -193,6 +198,7 @@ class MemoryConsumer:
         self._is_member = False
 
     def _check_available(self) -> None:
+        assert self._is_started, "the consumer is not started"
         if not self._broker.available:
             raise KafkaTimeoutError("the memory cluster is unavailable")
 

@@ -22,11 +22,13 @@ class MemoryProducer:
         self._broker = broker
         self._transactional_id = transactional_id
         self._session: TransactionalSession | None = None
+        self._is_started = False
 
     async def start(self) -> None:
         """Connect; a transactional producer fences the one that had its id before."""
         if not self._broker.available:
             raise KafkaConnectionError("the memory cluster is unavailable")
+        self._is_started = True
         if self._transactional_id is not None:
             self._session = self._broker.init_producer(self._transactional_id)
 
@@ -44,6 +46,7 @@ class MemoryProducer:
         timestamp_ms: int | None = None,
     ) -> "asyncio.Future[Any]":
         """Append a record; the future is done once it is acked."""
+        assert self._is_started, "the producer is not started"
         if len(key or b"") + len(value or b"") > MAX_RECORD_BYTES:
             raise MessageSizeTooLargeError
         partition = self._partition_for(topic, key) if partition is None else partition

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import ConsumerStoppedError
 
 from app.kafka.background_consumer import BackgroundConsumer
 from app.kafka.batch_producer import BatchProducer
+from app.kafka.clients import started
 from app.kafka.group_consumer import (
     COMMIT_INTERVAL_SECONDS,
     SESSION_TIMEOUT_SECONDS,
@@ -154,7 +156,10 @@ async def test_partitions_of_others_are_not_polled(cluster: MemoryCluster) -> No
     await produce(cluster, URGENT, b"a")
     worker = Worker(cluster)
     async with worker.consumer.guarded():
-        assert await worker.consumer.read(TopicPartition(URGENT, 0), wait_ms=1) == {}
+        reading = asyncio.create_task(worker.consumer.read(TopicPartition(URGENT, 0), wait_ms=30))
+        await asyncio.sleep(0)
+        assert not reading.done(), "it leaves time to other tasks"
+        assert await reading == {}
 
 
 async def test_a_rebalance_revokes_all_and_assigns_a_part(cluster: MemoryCluster) -> None:
@@ -192,7 +197,10 @@ async def test_an_idle_member_keeps_its_place(cluster: MemoryCluster) -> None:
     worker = Worker(cluster)
     async with worker.running() as consumer:
         assert values(await consumer.read(wait_ms=0, max_records=1)) == [b"0"]
-        await consumer.poll_idle(1)
+        polling = asyncio.create_task(consumer.poll_idle(30))
+        await asyncio.wait([polling], timeout=0.001)
+        assert not polling.done(), "it leaves time to other tasks"
+        await polling
         assert values(await consumer.read(wait_ms=0)) == [b"1"]
 
 
@@ -227,6 +235,15 @@ async def test_a_read_of_both_waits_for_the_first_record(cluster: MemoryCluster)
         assert not reading.done()
         worker.clock.now += 1
         assert await reading == {}
+
+
+async def test_both_connections_end_with_the_membership(cluster: MemoryCluster) -> None:
+    worker = Worker(cluster)
+    async with worker.running() as consumer:
+        pass
+    for topic in (URGENT, BACKGROUND):
+        with pytest.raises(ConsumerStoppedError):
+            await consumer.read(TopicPartition(topic, 0), wait_ms=0)
 
 
 async def test_a_background_partition_waits_for_its_offset(cluster: MemoryCluster) -> None:
@@ -318,9 +335,9 @@ async def test_an_unchanged_offset_is_not_committed_again(cluster: MemoryCluster
 @asynccontextmanager
 async def cluster_member(cluster: MemoryCluster) -> AsyncIterator[Any]:
     """A consumer that commits offsets of the group without being its member."""
-    consumer = cluster.group_consumer(GROUP)
-    consumer.assign([TopicPartition(URGENT, 0)])
-    yield consumer
+    async with started(cluster.group_consumer(GROUP)) as consumer:
+        consumer.assign([TopicPartition(URGENT, 0)])
+        yield consumer
 
 
 async def test_one_commit_runs_at_a_time(cluster: MemoryCluster) -> None:
