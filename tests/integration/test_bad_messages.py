@@ -21,6 +21,7 @@ from app.profiles.history import HistoryTooLargeError, ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
 from app.store.read_store import ReadStore
 from app.store.stream_stats import MAX_LISTED_STREAMS
+from schemas.json_depth import MAX_JSON_DEPTH
 from schemas.messages import MessageBatch, MessageRejected
 from schemas.wire.codec import encode
 from tests.integration.conftest import FreshBroker
@@ -87,8 +88,12 @@ UNREADABLE: Mapping[str, tuple[bytes | None, Mapping[str, bytes], str]] = {
 }
 # name: (message, code of the dead letter or none, attributes of the profile `{name}@x` or nothing)
 ODD: Mapping[str, tuple[bytes, str, Mapping[str, Any] | None]] = {
-    "deep": (b'{"email":"deep@x","y":' + b"[" * 127 + b"]" * 127 + b"}", "", {"seen": 1}),
-    "facts": (b'{"email":"facts@x","facts":' + b"[" * 128 + b"]" * 128 + b"}", "too_deep", None),
+    "deep": (
+        b'{"email":"deep@x","y":' + b"[" * (MAX_JSON_DEPTH - 1) + b"]" * (MAX_JSON_DEPTH - 1) + b"}",
+        "",
+        {"seen": 1},
+    ),
+    "facts": (b'{"email":"facts@x","facts":' + b"[" * MAX_JSON_DEPTH + b"]" * MAX_JSON_DEPTH + b"}", "too_deep", None),
     "twice": (b'{"email":"twice@x","age":1,"age":2}', "", {"age": 2, "seen": 1}),
     "u64": (b'{"email":"u64@x","age":18446744073709551615}', "out_of_range", {"seen": 1}),
     "u65": (b'{"email":"u65@x","age":36893488147419103232}', "wrong_type", {"seen": 1}),

@@ -151,5 +151,5 @@ async def test_a_pause_takes_effect_at_once_and_outlives_a_restart_of_everything
 
 
 def cpu_seconds(running: Service) -> dict[str, float]:
-    times = {name: psutil.Process(running.pid(*name.rsplit("-", 1))).cpu_times() for name in running.keepers}
+    times = {name: psutil.Process(running.pid(*name.rsplit("-", 1))).cpu_times() for name in running.restarters}
     return {name: each.user + each.system for name, each in times.items()}
