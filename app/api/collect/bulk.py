@@ -86,7 +86,7 @@ async def _check_not_empty(source: RequestSource) -> None:
     except ConnectorError as error:
         raise _refused(error.code, error.message, None, 0) from error
     if not start:
-        raise ApiProblem(400, "empty", "the body is empty")
+        raise ApiProblem(400, "empty", "the body is empty; expected a file with at least one byte")
 
 
 async def _dry_run(call: RequestContext[BulkQuery, None], config: Config, source: RequestSource) -> web.Response:

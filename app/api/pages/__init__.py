@@ -1,1 +1,1 @@
-"""The status pages: server-rendered, complete without scripts. They ask for nothing that the API does not offer."""
+"""The web pages: server-rendered, complete without scripts; they use only what the API offers."""

@@ -14,10 +14,10 @@ MAX_FIELDS: Final = 20
 
 
 async def read_form(request: web.Request) -> dict[str, str]:
-    """Return the fields of a form; of one that comes twice, the last.
+    """Return the fields of a form; of a repeated field, the last value.
 
     Raises:
-        Problem: 400, 408, 413 or 415: it is no form, or does not arrive.
+        Problem: 400, 408, 413 or 415: it is malformed or incomplete.
 
     """
     if content_encoding(request) not in {None, "none"}:

@@ -1,4 +1,4 @@
-"""The status pages' routes: the list of jobs, one job, and signing in. They show and ask what the API does, no more."""
+"""The routes of the web pages: the list of jobs, one job, and signing in."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ from app.api.jobs.commands import find_job
 from app.api.jobs.jobs import JobsQuery
 from app.api.jobs.views import configuration_view, job_item, job_view
 from app.api.pages.forms import read_form
-from app.api.pages.render import page
+from app.api.pages.render import render
 from app.api.pages.signing import sign_in, sign_in_page, sign_out
 from app.api.routing.middleware import PROBLEM_PAGE
 from app.api.routing.parsing import read_query
@@ -35,8 +35,8 @@ BUTTONS: Final = (
     ("restore", "Restore"),
     ("kill", "Kill"),
 )
-SPANS: Final = (("", "until resumed"), ("1h", "for 1 hour"), ("1d", "for 1 day"), ("1w", "for 1 week"))
-SHOWN: Final = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
+DURATIONS: Final = (("", "until resumed"), ("1h", "for 1 hour"), ("1d", "for 1 day"), ("1w", "for 1 week"))
+STATUSES: Final = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
 
 _ACTIONS: Final[Mapping[str, Route]] = {
     route.path.rpartition("/")[2]: route for route in job_actions.ROUTES if "{version}" not in route.path
@@ -44,7 +44,7 @@ _ACTIONS: Final[Mapping[str, Route]] = {
 
 
 class JobPageQuery(Query):
-    """Which page of the log."""
+    """The page of the log."""
 
     cursor: PageCursor | None = None
 
@@ -62,14 +62,14 @@ def add_pages(app: web.Application) -> None:
 
 
 def _caller(request: web.Request) -> Caller:
-    found = request.app[API].tokens.authenticate(request.cookies.get(COOKIE, ""))
-    if found is None or found.kind != "session":
+    caller = request.app[API].tokens.authenticate(request.cookies.get(COOKIE, ""))
+    if caller is None or caller.kind != "session":
         raise web.HTTPSeeOther("/sign-in")
-    return found
+    return caller
 
 
 def _shared(request: web.Request, caller: Caller) -> dict[str, Any]:
-    """Return what every page shows."""
+    """Return the values that every page shows."""
     return {"caller": caller, "form_token": form_token(request.cookies[COOKIE]), "problem": None}
 
 
@@ -77,16 +77,16 @@ async def jobs_page(request: web.Request) -> web.Response:
     """Show a page of jobs."""
     caller, store = _caller(request), request.app[API].store
     query = read_query(request, JobsQuery)
-    found = await store.jobs.page(query.where(), query.order(), query.limit, query.cursor)
-    counts = {each: await store.jobs.count(JobFilter(statuses=(each,))) for each in SHOWN}
-    return page(
+    jobs = await store.jobs.page(query.where(), query.order(), query.limit, query.cursor)
+    counts = {status: await store.jobs.count(JobFilter(statuses=(status,))) for status in STATUSES}
+    return render(
         "jobs.html",
         **_shared(request, caller),
-        jobs=[job_item(each) for each in found.items],
+        jobs=[job_item(job) for job in jobs.items],
         counts=counts,
         query=query,
-        narrowed=bool(set(query.model_fields_set) & {"status", "search", "provider", "job_type", "kind"}),
-        next_link=_link(request, cursor=found.next_cursor) if found.next_cursor else None,
+        filtered=bool(set(query.model_fields_set) & {"status", "search", "provider", "job_type", "kind"}),
+        next_link=_link(request, cursor=jobs.next_cursor) if jobs.next_cursor else None,
         status_link=lambda status: _link(request, status=status, cursor=None),
         sort_link=lambda key: _link(request, sort=f"-{key}" if query.sort == key else key, cursor=None),
     )
@@ -111,24 +111,24 @@ async def _job_page(request: web.Request, caller: Caller, problem: ApiProblem | 
     log = await api.store.jobs.log(LogFilter(job_id=job.job_id), LOG_LINES, query.cursor)
     versions = await api.store.history.configurations(job.job_id)
     view = job_view(job)
-    may = {name for name, route in _ACTIONS.items() if route.role and caller.may(route.role)}
-    return page(
+    permitted = {name for name, route in _ACTIONS.items() if route.role and caller.may(route.role)}
+    return render(
         "job.html",
         status=problem.status if problem else 200,
         **_shared(request, caller) | {"problem": problem},
         job=view,
         cadence=cadence_in_words(job.cadence),
-        buttons=[each for each in BUTTONS if each[0] in view.allowed and each[0] in may],
-        spans=SPANS,
+        buttons=[(name, label) for name, label in BUTTONS if name in view.allowed and name in permitted],
+        durations=DURATIONS,
         log=log.items,
         older=_link(request, cursor=log.next_cursor) if log.next_cursor and not problem else None,
         paging=query.cursor is not None,
-        configurations=[configuration_view(job.provider, each) for each in reversed(versions)],
+        configurations=[configuration_view(job.provider, version) for version in reversed(versions)],
     )
 
 
 async def act(request: web.Request) -> web.Response:
-    """Do what a button asks for, then show the job; when it can't be done, show why."""
+    """Perform the action of a button, then show the job, with the problem if the action failed."""
     caller = _caller(request)
     check_same_site(request)
     form = {name: value for name, value in (await read_form(request)).items() if value}
@@ -152,7 +152,9 @@ async def act(request: web.Request) -> web.Response:
 
 
 def problem_page(request: web.Request, problem: ApiProblem) -> web.Response:
-    """Show what went wrong."""
-    response = page("problem.html", status=problem.status, problem=problem, caller=None, request_id=request[REQUEST_ID])
+    """Show a problem."""
+    response = render(
+        "problem.html", status=problem.status, problem=problem, caller=None, request_id=request[REQUEST_ID]
+    )
     response.headers.update(problem.headers)
     return response

@@ -1,4 +1,4 @@
-"""From values to HTML: one template environment, everything escaped by default. Asks nothing of anyone."""
+"""Renders templates to HTML; everything is escaped by default."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,14 +21,14 @@ GLYPHS: Final[Mapping[str, str]] = {
 }
 
 
-def page(name: str, *, status: int = 200, **values: Any) -> web.Response:
-    """Return a page made from a template."""
+def render(name: str, *, status: int = 200, **values: Any) -> web.Response:
+    """Return a rendered template."""
     text = _environment.get_template(name).render(values)
     return web.Response(text=text, status=status, content_type="text/html", charset="utf-8")
 
 
 def moment(value: datetime | None) -> Markup:
-    """Return a moment for a person and for the browser, with its zone; a dash when there is none."""
+    """Return a timestamp as a `time` element, in UTC; a dash for None."""
     if value is None:
         return Markup('<span class="none">\N{EN DASH}</span>')
     utc = value.astimezone(UTC)
@@ -37,17 +37,17 @@ def moment(value: datetime | None) -> Markup:
 
 
 def pretty(value: Any) -> str:
-    """Return JSON for a person."""
+    """Return indented JSON."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
 
 
 def grouped(value: int) -> str:
-    """Return a count with its thousands set apart, as in the sentences of summaries and of the log."""
+    """Return a count with thousands separators, as in summaries and the log."""
     return f"{value:,}"
 
 
 def size(value: int) -> str:
-    """Return a number of bytes in the unit that fits."""
+    """Return a number of bytes in a suitable unit."""
     amount, units = float(value), ("B", "kB", "MB", "GB", "TB")
     for unit in units:
         if amount < 1000 or unit == units[-1]:

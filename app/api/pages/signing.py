@@ -1,4 +1,4 @@
-"""Signing a browser in and out: by a link that works once, or by pasting a token. The session is an HttpOnly cookie."""
+"""Signs browsers in and out, by a one-time link or a token. The session is an HttpOnly cookie."""
 
 import asyncio
 from typing import Final
@@ -8,7 +8,7 @@ from aiohttp import web
 from app.api.context import API
 from app.api.http.auth import COOKIE, check_form_token, check_same_site
 from app.api.pages.forms import read_form
-from app.api.pages.render import page
+from app.api.pages.render import render
 from app.auth import SESSION_LIFE
 
 USED_UP: Final = "This sign-in link is used or expired. Create a new one with: entrepot sign-in"
@@ -19,9 +19,9 @@ async def sign_in_page(request: web.Request) -> web.Response:
     """Redeem the code of a link; without one, show the token form."""
     code = request.query.get("code", "")
     if not code:
-        return _asking("")
+        return _form("")
     session = await asyncio.to_thread(request.app[API].tokens.redeem, code)
-    return _asking(USED_UP) if session is None else _signed_in(session)
+    return _form(USED_UP) if session is None else _signed_in(session)
 
 
 async def sign_in(request: web.Request) -> web.Response:
@@ -29,7 +29,7 @@ async def sign_in(request: web.Request) -> web.Response:
     check_same_site(request)
     secret = (await read_form(request)).get("token", "").strip()
     session = await asyncio.to_thread(request.app[API].tokens.sign_in, secret)
-    return _asking(UNKNOWN) if session is None else _signed_in(session)
+    return _form(UNKNOWN) if session is None else _signed_in(session)
 
 
 async def sign_out(request: web.Request) -> web.Response:
@@ -43,13 +43,13 @@ async def sign_out(request: web.Request) -> web.Response:
     raise response
 
 
-def _asking(problem: str) -> web.Response:
-    return page("sign_in.html", status=401 if problem else 200, caller=None, said=problem)
+def _form(problem: str) -> web.Response:
+    return render("sign_in.html", status=401 if problem else 200, caller=None, problem=problem)
 
 
 def _signed_in(session: str) -> web.Response:
-    """Answer with a page that goes on to the list: a redirect from another site would leave a strict cookie behind."""
-    response = page("signed_in.html", caller=None)
+    """Return a page that forwards to the list: a redirect from another site would lose a strict cookie."""
+    response = render("signed_in.html", caller=None)
     response.headers["Refresh"] = "0; url=/"
     response.set_cookie(
         COOKIE, session, path="/", httponly=True, samesite="Strict", max_age=int(SESSION_LIFE.total_seconds())

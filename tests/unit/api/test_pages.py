@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.api.jobs.views import job_view
-from app.api.pages.pages import BUTTONS, SPANS
-from app.api.pages.render import page
+from app.api.pages.pages import BUTTONS, DURATIONS
+from app.api.pages.render import render
 from app.auth import Caller
 from projections.jobs.state import Completed, Job
 from schemas.commands import Counts
@@ -33,7 +33,7 @@ JOB = Job(
 
 def shown(job: Job, *log: Any) -> str:
     view = job_view(job)
-    response = page(
+    response = render(
         "job.html",
         caller=Caller("t1", "ada", "admin", "session"),
         form_token="token",
@@ -41,7 +41,7 @@ def shown(job: Job, *log: Any) -> str:
         job=view,
         cadence="once",
         buttons=[each for each in BUTTONS if each[0] in view.allowed],
-        spans=SPANS,
+        durations=DURATIONS,
         log=log,
         older=None,
         paging=False,

@@ -1,14 +1,14 @@
-// Follows events and fetches this page again when one came; the server alone renders. Without it, reload by hand.
+// Follows events and fetches the page again when one arrives; only the server renders. Without it, reload manually.
 "use strict";
 (() => {
   const state = document.getElementById("live");
   const job = location.pathname.match(/^\/job\/([^/]+)$/);
   const stream = "/v2/events" + (job ? "?job_id=" + job[1] : "");
-  const PAUSE_MS = 400;
+  const REFRESH_DELAY_MS = 400;
   let timer = 0;
   let stale = false;
 
-  const say = (text, kind) => {
+  const showState = (text, kind) => {
     state.textContent = text;
     state.className = "live " + kind;
   };
@@ -20,23 +20,23 @@
       return;
     }
     stale = false;
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (!answer.ok || answer.redirected) {
+    const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!response.ok || response.redirected) {
       return;
     }
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     document.title = fresh.title;
     for (const part of document.querySelectorAll("[data-live]")) {
-      const found = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
+      const replacement = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
       const busy = part.contains(document.activeElement) || part.querySelector("details[open]");
-      if (found && !busy && found.innerHTML !== part.innerHTML) {
-        part.replaceChildren(...found.childNodes);
+      if (replacement && !busy && replacement.innerHTML !== part.innerHTML) {
+        part.replaceChildren(...replacement.childNodes);
       }
     }
   };
 
-  const later = () => {
-    timer = timer || setTimeout(() => refresh().catch(() => say("offline", "off")), PAUSE_MS);
+  const scheduleRefresh = () => {
+    timer = timer || setTimeout(() => refresh().catch(() => showState("offline", "off")), REFRESH_DELAY_MS);
   };
 
   const source = new EventSource(stream);
@@ -44,15 +44,15 @@
     "JobCreated JobRenamed JobConfigured JobStarted JobProgressed JobSynced JobErrored JobSlept JobFailed JobPaused " +
     "JobResumed JobCompleted JobKilled JobRestored JobCursorEdited JobPurged CommandRefused"
   ).split(" ");
-  kinds.forEach((kind) => source.addEventListener(kind, later));
-  let before = false;
+  kinds.forEach((kind) => source.addEventListener(kind, scheduleRefresh));
+  let wasConnected = false;
   source.addEventListener("ready", () => {
-    say("● live", "on");
-    if (before) {
-      later();
+    showState("● live", "on");
+    if (wasConnected) {
+      scheduleRefresh();
     }
-    before = true;
+    wasConnected = true;
   });
-  source.addEventListener("error", () => say("○ reconnecting", "off"));
-  document.addEventListener("visibilitychange", () => stale && !document.hidden && later());
+  source.addEventListener("error", () => showState("○ reconnecting", "off"));
+  document.addEventListener("visibilitychange", () => stale && !document.hidden && scheduleRefresh());
 })();
