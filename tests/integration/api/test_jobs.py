@@ -134,9 +134,7 @@ async def test_a_cadence_that_has_to_wait_says_for_what(client: Client) -> None:
     hourly = {"cadence": {"kind": "interval", "every_seconds": 3600}}
     job = await client.draft("inert")
     paused = await client.patch(job, hourly)
-    assert paused.body["message"].endswith(
-        "the job is Paused, so its cadence begins when it goes on: `resume` starts it"
-    )
+    assert paused.body["message"].endswith("the job is Paused, so its schedule starts when it is resumed: use `resume`")
     again = await client.patch(paused.data, hourly)
     assert again.body["message"] == "nothing to change"
     once = await client.patch(paused.data, {"cadence": {"kind": "once"}})
@@ -150,8 +148,7 @@ async def test_a_job_is_shown_as_it_was(client: Client) -> None:
     assert (await client.get(f"/v2/job/{job['id']}?as_of={later['updated_at']}"))["name"] == "after"
     early = await client.ask("GET", f"/v2/job/{job['id']}?as_of=1999-01-01T00:00:00Z")
     assert (early.status, early.body["code"]) == (404, "no_such_job")
-    said = f"before did not exist yet at 1999-01-01T00:00:00Z; it was created {job['created_at']}"
-    assert early.body["detail"] == said.replace("before", "after", 1), "its name is the one of today"
+    assert early.body["detail"].startswith("after did not exist"), "its current name"
 
 
 async def test_a_field_that_there_is_not_is_answered_with_those_that_there_are(client: Client) -> None:
@@ -160,12 +157,12 @@ async def test_a_field_that_there_is_not_is_answered_with_those_that_there_are(c
         return f"{error['pointer']}: {error['message']}"
 
     body = await said(await client.ask("POST", "/v2/job", new_job("unknown") | {"jobtype": "import"}))
-    assert body.startswith("/jobtype: there is no such field; there are: job_type, ")
+    assert body.startswith("/jobtype: unknown field; expected one of: job_type, ")
     configuration = new_job()["configuration"] | {"delimeter": ";"}
     fields = await said(await client.ask("POST", "/v2/job", new_job(configuration=configuration)))
-    assert fields.startswith("/configuration/delimeter: there is no such field; there are: delimiter, ")
+    assert fields.startswith("/configuration/delimeter: unknown field; expected one of: delimiter, ")
     query = await said(await client.ask("GET", "/v2/job?state=Failed"))
-    assert query.startswith("?state: there is no such field; there are: status, ")
+    assert query.startswith("?state: unknown field; expected one of: status, ")
 
 
 @pytest.mark.parametrize(
