@@ -1,1 +1,1 @@
-"""Measures what Entrepot promises, each figure beside a reference of the same run. Not part of the package."""
+"""Benchmarks: each figure is measured together with a reference in the same run. Not part of the package."""

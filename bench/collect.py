@@ -1,7 +1,7 @@
-"""`POST /collect/json`: messages and requests a second, and how long one waits for the ack, beside a bare handler.
+"""`POST /collect/json`: throughput and latency, compared with a minimal handler.
 
-The client has a bounded number of connections, each of which asks again when it was answered. It shares the cores with
-the service, so it is as cheap as Python allows: requests are bytes made before.
+The client has a fixed number of connections, each of which sends the next request after a response. It shares the cores
+with the service, so it sends prepared bytes to use as little CPU as possible.
 """
 
 import asyncio
@@ -16,40 +16,41 @@ from urllib.parse import urlsplit
 from app.supervisor.supervisor import RunningService
 from bench.figures import Figure, percentile
 from bench.plane import STREAM, flights
-from bench.whole import TOKEN
+from bench.service import TOKEN
 
 SECONDS = 6.0
-WARM_SECONDS = 1.0
+WARM_UP_SECONDS = 1.0
 CONNECTIONS = 16
-TOGETHER = 100  # messages of a request
-REQUESTS = 200  # that are made before, and sent again and again
+MESSAGES_PER_REQUEST = 100
+REQUESTS = 200  # prepared and sent repeatedly
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
-async def collect_speed(up: RunningService) -> list[Figure]:
-    """Ask with many messages and with single ones, and compare each with a handler that only writes what it is sent."""
+async def collect_speed(service: RunningService) -> list[Figure]:
+    """Send batches and single messages, and compare each with a handler that only writes the body to Kafka."""
     path = f"/collect/json/{STREAM}"
-    packed = _requests(path, [b"[" + b",".join(some) + b"]" for some in _some_flights(TOGETHER)])
-    single = _requests(path, [line for some in _some_flights(1) for line in some])
-    async with _bare_handler(up) as bare:
-        many, many_wait = await _answered(up.url, packed)
-        bare_many, bare_many_wait = await _answered(bare, packed)
-        one, one_wait = await _answered(up.url, single)
-        bare_one, bare_wait = await _answered(bare, single)
+    packed = _requests(path, [b"[" + b",".join(lines) + b"]" for lines in _flight_groups(MESSAGES_PER_REQUEST)])
+    single = _requests(path, [line for lines in _flight_groups(1) for line in lines])
+    async with _bare_handler(service) as bare:
+        batches, batch_p99 = await _measure(service.url, packed)
+        bare_batches, bare_batch_p99 = await _measure(bare, packed)
+        singles, single_p99 = await _measure(service.url, single)
+        bare_singles, bare_single_p99 = await _measure(bare, single)
     handler = "aiohttp + send_and_wait"
-    messages, goal = many * TOGETHER, 20_000
+    messages, goal = batches * MESSAGES_PER_REQUEST, 20_000
     return [
-        Figure("collect, 100 messages a request", messages, "messages/s", f"≥ {goal:,} messages/s", messages >= goal,
-               bare_many * TOGETHER, handler),
-        Figure("the same, p99 of the ack", many_wait, "ms", "≤ 250 ms", many_wait <= 250, bare_many_wait, handler),
-        Figure("collect, single messages", one, "requests/s", "≥ 2,000 requests/s", one >= 2_000, bare_one, handler),
-        Figure("the same, p99 of the ack", one_wait, "ms", "≤ 250 ms", one_wait <= 250, bare_wait, handler),
+        Figure("collect, 100 messages per request", messages, "messages/s", f"≥ {goal:,} messages/s", messages >= goal,
+               bare_batches * MESSAGES_PER_REQUEST, handler),
+        Figure("the same, p99 of the ack", batch_p99, "ms", "≤ 250 ms", batch_p99 <= 250, bare_batch_p99, handler),
+        Figure("collect, single messages", singles, "requests/s", "≥ 2,000 requests/s", singles >= 2_000,
+               bare_singles, handler),
+        Figure("the same, p99 of the ack", single_p99, "ms", "≤ 250 ms", single_p99 <= 250, bare_single_p99, handler),
     ]  # fmt: skip
 
 
-def _some_flights(together: int) -> list[list[bytes]]:
-    lines = flights(REQUESTS * together)
-    return [list(islice(lines, together)) for _ in range(REQUESTS)]
+def _flight_groups(size: int) -> list[list[bytes]]:
+    lines = flights(REQUESTS * size)
+    return [list(islice(lines, size)) for _ in range(REQUESTS)]
 
 
 def _requests(path: str, bodies: Sequence[bytes]) -> list[bytes]:
@@ -58,22 +59,22 @@ def _requests(path: str, bodies: Sequence[bytes]) -> list[bytes]:
     return [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
 
 
-async def _answered(url: str, requests: Sequence[bytes]) -> tuple[float, float]:
-    """Return how many requests a second were answered, and the 99th percentile of the milliseconds that it took."""
-    await _ask_for(WARM_SECONDS, url, requests)
-    waits = await _ask_for(SECONDS, url, requests)
+async def _measure(url: str, requests: Sequence[bytes]) -> tuple[float, float]:
+    """Return the requests per second, and the 99th percentile of the latency in milliseconds."""
+    await _send_for(WARM_UP_SECONDS, url, requests)
+    waits = await _send_for(SECONDS, url, requests)
     return len(waits) / SECONDS, 1000 * percentile(waits, 99)
 
 
-async def _ask_for(seconds: float, url: str, requests: Sequence[bytes]) -> list[float]:
+async def _send_for(seconds: float, url: str, requests: Sequence[bytes]) -> list[float]:
     until = time.perf_counter() + seconds
-    asking = [_ask_until(until, url, requests[number:] + requests[:number]) for number in range(CONNECTIONS)]
-    return [wait for waits in await asyncio.gather(*asking) for wait in waits]
+    clients = [_send_until(until, url, requests[number:] + requests[:number]) for number in range(CONNECTIONS)]
+    return [wait for waits in await asyncio.gather(*clients) for wait in waits]
 
 
-async def _ask_until(until: float, url: str, requests: Sequence[bytes]) -> list[float]:
-    where = urlsplit(url)
-    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+async def _send_until(until: float, url: str, requests: Sequence[bytes]) -> list[float]:
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
     waits = []
     for request in cycle(requests):
         started = time.perf_counter()
@@ -92,10 +93,10 @@ async def _ask_until(until: float, url: str, requests: Sequence[bytes]) -> list[
 
 
 @asynccontextmanager
-async def _bare_handler(up: RunningService) -> AsyncIterator[str]:
-    """Run `bench.stock_collect`; it prints its URL."""
+async def _bare_handler(service: RunningService) -> AsyncIterator[str]:
+    """Run `bench.stock_collect`, which prints its URL."""
     worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.stock_collect", up.settings.bootstrap_servers, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "bench.stock_collect", service.settings.bootstrap_servers, stdout=asyncio.subprocess.PIPE
     )
     assert worker.stdout
     try:

@@ -1,4 +1,4 @@
-"""How many commands a second one control worker answers, durably, beside a stock Faust agent that keeps nothing."""
+"""Commands per second of one control worker, compared with a stock Faust agent without state."""
 
 import asyncio
 import sys
@@ -24,17 +24,19 @@ RENAMES = 40_000
 
 
 async def control_speed(folder: Path) -> Figure:
-    """Pile up commands, start a worker, and time it from its first event to its last."""
+    """Write commands, start a worker, and time it from its first to its last event."""
     async with await Broker.start(folder / "broker") as broker:
         settings = Settings(data_dir=folder, bootstrap_servers=broker.bootstrap_servers)
         await ensure_topics(broker.bootstrap_servers, TOPICS.values(), settings.partitions, 1)
-        await _pile_up(settings)
-        ours = RENAMES / await _control_seconds(settings)
+        await _write_commands(settings)
+        entrepot = RENAMES / await _control_seconds(settings)
         stock = RENAMES / await _stock_seconds(settings)
-    return Figure("control agent", ours, "commands/s", "≥ 4,000/s", ours >= 4000, stock, "stock Faust, keeps nothing")
+    return Figure(
+        "control agent", entrepot, "commands/s", "≥ 4,000/s", entrepot >= 4000, stock, "stock Faust, no state"
+    )
 
 
-async def _pile_up(settings: Settings) -> None:
+async def _write_commands(settings: Settings) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers, linger_ms=5)
     await producer.start()
     for number in range(JOBS + RENAMES):
@@ -45,8 +47,8 @@ async def _pile_up(settings: Settings) -> None:
             if number < JOBS
             else RenameJob(**envelope, name=f"name {number}", description="")
         )
-        where = partition_of(job_id, settings.partitions)
-        await producer.send(JOBS_COMMANDS.name, encode(command), key=job_id.encode(), partition=where)
+        partition = partition_of(job_id, settings.partitions)
+        await producer.send(JOBS_COMMANDS.name, encode(command), key=job_id.encode(), partition=partition)
     await producer.stop()
 
 
@@ -76,10 +78,10 @@ async def _seconds_between_first_and_last(settings: Settings, events: int) -> fl
 
 
 async def _stock_seconds(settings: Settings) -> float:
-    """Run `bench.stock_agent`; it prints how long it took from its first record to its last."""
+    """Run `bench.stock_agent`, which prints the seconds from its first to its last record."""
     worker = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.stock_agent", settings.bootstrap_servers, str(RENAMES), str(settings.data_dir),
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     output, _ = await worker.communicate()
-    return float(output.split()[-1])  # Faust draws a spinner before it
+    return float(output.split()[-1])  # after the spinner of Faust

@@ -1,4 +1,4 @@
-"""What a measurement is, and how the table and the report of a run are written."""
+"""A measured figure, and the table and report of a run."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Figure:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """Return the value that so many percent of the values are below."""
+    """Return a percentile of the values."""
     return statistics.quantiles(values, n=100)[percent - 1]
 
 
@@ -41,14 +41,14 @@ def show(figures: Sequence[Figure]) -> None:
     table = Table(title=machine(), title_justify="left")
     for name in ("what", "measured", "goal", "", "times reference", "reference"):
         table.add_column(name, overflow="fold")
-    for each in figures:
+    for figure in figures:
         table.add_row(
-            each.what,
-            f"{each.value:,.4g} {each.unit}" if each.value < 1000 else f"{each.value:,.0f} {each.unit}",
-            each.goal,
-            "✓" if each.reached else "✗",
-            f"{each.ratio:.2f}",
-            f"{each.reference_is}: {each.reference:,.4g} {each.unit}",
+            figure.what,
+            f"{figure.value:,.4g} {figure.unit}" if figure.value < 1000 else f"{figure.value:,.0f} {figure.unit}",
+            figure.goal,
+            "✓" if figure.reached else "✗",
+            f"{figure.ratio:.2f}",
+            f"{figure.reference_is}: {figure.reference:,.4g} {figure.unit}",
         )
     Console().print(table)
 
@@ -56,19 +56,19 @@ def show(figures: Sequence[Figure]) -> None:
 def write_report(figures: Sequence[Figure], folder: Path) -> Path:
     """Write the figures as JSON and return the file."""
     folder.mkdir(parents=True, exist_ok=True)
-    taken = datetime.now(UTC)
+    now = datetime.now(UTC)
     report = {
-        "taken_at": taken.isoformat(),
+        "taken_at": now.isoformat(),
         "machine": machine(),
-        "figures": [asdict(each) | {"ratio": each.ratio} for each in figures],
+        "figures": [asdict(figure) | {"ratio": figure.ratio} for figure in figures],
     }
-    file = folder / f"{taken:%Y-%m-%dT%H-%M-%SZ}.json"
+    file = folder / f"{now:%Y-%m-%dT%H-%M-%SZ}.json"
     file.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     return file
 
 
 def machine() -> str:
-    """Name what the figures were taken on."""
+    """Describe the machine."""
     load = os.getloadavg()[0]
     python = platform.python_version()
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {python}, load {load:.1f}"

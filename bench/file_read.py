@@ -1,4 +1,4 @@
-"""How fast the file connector reads, without anything behind it, beside Python's own readers in the same run."""
+"""Throughput of the file connector alone, compared with the standard readers of Python."""
 
 import asyncio
 import csv
@@ -21,7 +21,7 @@ COLUMNS = ("at", "id", "email", "name", "city", "country", "plan", "amount", "cu
 
 @dataclass(frozen=True, slots=True)
 class ReadSpeed:
-    """Rows per second of one format, and of the reference: the standard reader, `orjson`, one row at a time."""
+    """Rows per second of one format, and of the reference: the standard reader and `orjson`, row by row."""
 
     format: str
     rows: int
@@ -31,34 +31,34 @@ class ReadSpeed:
 
     @property
     def ratio(self) -> float:
-        """How many times the reference."""
+        """The speed as a multiple of the reference."""
         return self.rows_per_second / self.reference_rows_per_second
 
 
 def measure_file_read(rows: int = 300_000, rounds: int = 3) -> list[ReadSpeed]:
-    """Read the same made-up rows in every format; the best of some rounds counts, for others use the machine too."""
+    """Read the same generated rows in every format. The best round counts, to exclude other load."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         _write(root, rows)
         measures = []
         for name, reference in (("rows.csv", _csv), ("rows.ndjson", _ndjson), ("rows.json", _json_array)):
             path = root / name
-            ours = max(_per_second(rows, lambda path=path: asyncio.run(_read(path))) for _ in range(rounds))
-            theirs = max(_per_second(rows, lambda path=path, read=reference: read(path)) for _ in range(rounds))
-            measures.append(ReadSpeed(path.suffix[1:], rows, path.stat().st_size / rows, ours, theirs))
+            entrepot = max(_per_second(rows, lambda path=path: asyncio.run(_read(path))) for _ in range(rounds))
+            standard = max(_per_second(rows, lambda path=path, read=reference: read(path)) for _ in range(rounds))
+            measures.append(ReadSpeed(path.suffix[1:], rows, path.stat().st_size / rows, entrepot, standard))
         return measures
 
 
 def _per_second(rows: int, work: Callable[[], int]) -> float:
     started = time.perf_counter()
-    found = work()
-    assert found == rows, (found, rows)
+    count = work()
+    assert count == rows, (count, rows)
     return rows / (time.perf_counter() - started)
 
 
 async def _read(path: Path) -> int:
     config = Config(source=path.name, stream="bench", timestamp_field="at")
-    return sum([each.count async for each in read(config, {}, Limits(file_roots=(path.parent,)))])
+    return sum([batch.count async for batch in read(config, {}, Limits(file_roots=(path.parent,)))])
 
 
 def _csv(path: Path) -> int:
@@ -72,11 +72,11 @@ def _ndjson(path: Path) -> int:
 
 
 def _json_array(path: Path) -> int:
-    return sum(len(orjson.dumps(each)) > 0 for each in orjson.loads(path.read_bytes()))
+    return sum(len(orjson.dumps(row)) > 0 for row in orjson.loads(path.read_bytes()))
 
 
 def _write(root: Path, rows: int) -> None:
-    chance = random.Random(SEED)
+    generator = random.Random(SEED)
     with (
         (root / "rows.csv").open("w") as table,
         (root / "rows.ndjson").open("wb") as lines,
@@ -84,7 +84,7 @@ def _write(root: Path, rows: int) -> None:
     ):
         table.write(",".join(COLUMNS) + "\n")
         for at in range(rows):
-            values = _row(chance, at)
+            values = _row(generator, at)
             line = orjson.dumps(dict(zip(COLUMNS, values, strict=True)))
             table.write(",".join(values) + "\n")
             lines.write(line + b"\n")
@@ -92,16 +92,16 @@ def _write(root: Path, rows: int) -> None:
         array.write(b"]")
 
 
-def _row(chance: random.Random, at: int) -> tuple[str, ...]:
+def _row(generator: random.Random, at: int) -> tuple[str, ...]:
     return (
         f"2024-{1 + at % 12:02}-{1 + at % 28:02}T{at % 24:02}:{at % 60:02}:{at // 7 % 60:02}Z",
         f"{at:08}",
-        f"person{chance.randrange(10**6)}@example.com",
-        chance.choice(("Ana Novak", "Jürgen Groß", "Li Wei", "Mary O'Hara", "Zoë Quinn")),
-        chance.choice(("Wien", "Oslo", "Lima", "Kyōto", "Portland")),
-        chance.choice(("AT", "NO", "PE", "JP", "US")),
-        chance.choice(("free", "team", "enterprise")),
-        f"{chance.randrange(10**5) / 100}",
+        f"person{generator.randrange(10**6)}@example.com",
+        generator.choice(("Ana Novak", "Jürgen Groß", "Li Wei", "Mary O'Hara", "Zoë Quinn")),
+        generator.choice(("Wien", "Oslo", "Lima", "Kyōto", "Portland")),
+        generator.choice(("AT", "NO", "PE", "JP", "US")),
+        generator.choice(("free", "team", "enterprise")),
+        f"{generator.randrange(10**5) / 100}",
         "EUR",
         f"spring-{at % 40}",
         "Mozilla/5.0 (X11; Linux x86_64)",
@@ -110,14 +110,14 @@ def _row(chance: random.Random, at: int) -> tuple[str, ...]:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the results."""
     print(f"seed {SEED}")
-    for each in measure_file_read():
+    for speed in measure_file_read():
         print(
-            f"read {each.format:7} {each.row_bytes:4.0f} bytes/row  {each.rows_per_second:10,.0f} rows/s  "
-            f"{each.ratio:4.1f} x the reference ({each.reference_rows_per_second:,.0f} rows/s)"
+            f"read {speed.format:7} {speed.row_bytes:4.0f} bytes/row  {speed.rows_per_second:10,.0f} rows/s  "
+            f"{speed.ratio:4.1f} x the reference ({speed.reference_rows_per_second:,.0f} rows/s)"
         )
-    print(f"largest resident set: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    print(f"peak resident set size: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 
 if __name__ == "__main__":

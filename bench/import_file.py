@@ -1,4 +1,4 @@
-"""An import job from a CSV file to `messages.*`, exactly once, beside two plain programs that give no such promise."""
+"""An exactly-once import job from a CSV file to `messages.*`, compared with two plain programs without guarantees."""
 
 import asyncio
 import csv
@@ -13,24 +13,24 @@ from confluent_kafka import Producer
 
 from app.supervisor.supervisor import RunningService
 from bench.figures import Figure
-from bench.whole import TOKEN
+from bench.service import TOKEN
 
 ROWS = 1_000_000
 REFERENCE_ROWS = 200_000
-TOPIC = "messages.rejected"  # any topic does for the references
+TOPIC = "messages.rejected"  # any topic works for the references
 
 
-async def import_speed(up: RunningService, folder: Path) -> list[Figure]:
-    """Import a file and return its rows per second, against each reference."""
+async def import_speed(service: RunningService, folder: Path) -> list[Figure]:
+    """Import a file and return the rows per second, with each reference."""
     file = folder / "people.csv"
     _write(file)
-    ours = ROWS / await _import_seconds(up, file)
-    with_aiokafka = REFERENCE_ROWS / await _aiokafka_seconds(up, file)
-    with_confluent = REFERENCE_ROWS / await asyncio.to_thread(_confluent_seconds, up, file)
-    what, goal, reached = "import job, CSV", "≥ 200,000 rows/s", ours >= 200_000
+    entrepot = ROWS / await _import_seconds(service, file)
+    with_aiokafka = REFERENCE_ROWS / await _aiokafka_seconds(service, file)
+    with_confluent = REFERENCE_ROWS / await asyncio.to_thread(_confluent_seconds, service, file)
+    what, goal, reached = "import job, CSV", "≥ 200,000 rows/s", entrepot >= 200_000
     return [
-        Figure(what, ours, "rows/s", goal, reached, with_aiokafka, "csv + aiokafka send()"),
-        Figure(what, ours, "rows/s", goal, reached, with_confluent, "csv + confluent produce()"),
+        Figure(what, entrepot, "rows/s", goal, reached, with_aiokafka, "csv + aiokafka send()"),
+        Figure(what, entrepot, "rows/s", goal, reached, with_confluent, "csv + confluent produce()"),
     ]
 
 
@@ -43,8 +43,8 @@ def _write(file: Path) -> None:
         )
 
 
-async def _import_seconds(up: RunningService, file: Path) -> float:
-    """Return the time from the job's start to its completion, as its own log has it."""
+async def _import_seconds(service: RunningService, file: Path) -> float:
+    """Return the seconds from the creation of the job to its completion."""
     body = {
         "provider": "file",
         "job_type": "import",
@@ -52,20 +52,20 @@ async def _import_seconds(up: RunningService, file: Path) -> float:
         "configuration": {"source": str(file), "stream": "bench", "timestamp_field": "at"},
     }
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with aiohttp.ClientSession(up.url, headers=headers) as session:
+    async with aiohttp.ClientSession(service.url, headers=headers) as session:
         started = time.perf_counter()
-        async with session.post("/v2/job", json=body) as answer:
-            job = json.loads(await answer.read())["data"]
+        async with session.post("/v2/job", json=body) as response:
+            job = json.loads(await response.read())["data"]
         while job["status"] != "Completed":
             assert job["status"] == "Running", job
             await asyncio.sleep(0.05)
-            async with session.get(f"/v2/job/{job['id']}") as answer:
-                job = json.loads(await answer.read())["data"]
+            async with session.get(f"/v2/job/{job['id']}") as response:
+                job = json.loads(await response.read())["data"]
         return time.perf_counter() - started
 
 
-async def _aiokafka_seconds(up: RunningService, file: Path) -> float:
-    producer = AIOKafkaProducer(bootstrap_servers=up.settings.bootstrap_servers, acks="all", linger_ms=5)
+async def _aiokafka_seconds(service: RunningService, file: Path) -> float:
+    producer = AIOKafkaProducer(bootstrap_servers=service.settings.bootstrap_servers, acks="all", linger_ms=5)
     await producer.start()
     started = time.perf_counter()
     with file.open(encoding="utf-8", newline="") as lines:
@@ -79,9 +79,13 @@ async def _aiokafka_seconds(up: RunningService, file: Path) -> float:
     return seconds
 
 
-def _confluent_seconds(up: RunningService, file: Path) -> float:
+def _confluent_seconds(service: RunningService, file: Path) -> float:
     producer = Producer(
-        {"bootstrap.servers": up.settings.bootstrap_servers, "linger.ms": 5, "queue.buffering.max.messages": 1_000_000}
+        {
+            "bootstrap.servers": service.settings.bootstrap_servers,
+            "linger.ms": 5,
+            "queue.buffering.max.messages": 1_000_000,
+        }
     )
     started = time.perf_counter()
     with file.open(encoding="utf-8", newline="") as lines:

@@ -1,4 +1,4 @@
-"""How many messages a second a rebuild takes, beside the live road of the same messages."""
+"""Messages per second of a rebuild, compared with live processing of the same messages."""
 
 import asyncio
 import json
@@ -20,42 +20,42 @@ from schemas.wire.codec import encode
 
 MESSAGES = 2_400_000
 REBUILD = "rebuild:bench"
-LOOK_SECONDS = 0.05
-TIMES = 5
+POLL_INTERVAL_SECONDS = 0.05
+MIN_RATIO = 5
 
 
 async def rebuild_speed(folder: Path) -> list[Figure]:
-    """Take messages in, stop all that is live, and rebuild."""
+    """Process messages live, stop the live roles, and rebuild."""
     async with data_plane(folder) as plane:
         await asyncio.to_thread(plane.write, "realtime", packs(flights(MESSAGES)))
         await plane.start("lane-realtime", "profiles")
         await plane.settled("realtime")
         live = MESSAGES / (time.time() - await plane.first_written(UPDATES_REALTIME.name))
         await plane.stop()
-        await _begin(plane.settings.bootstrap_servers)
+        await _start_rebuild(plane.settings.bootstrap_servers)
         await plane.start("rebuild")
         rebuilt = await _speed(plane)
     return [
-        Figure("rebuild, packed", rebuilt, "messages/s", "≥ 5 times the live road", rebuilt >= TIMES * live, live,
+        Figure("rebuild, packed", rebuilt, "messages/s", "≥ 5 times live", rebuilt >= MIN_RATIO * live, live,
                "raw → durable profile, same messages"),
     ]  # fmt: skip
 
 
-async def _begin(bootstrap_servers: str) -> None:
-    """Have a rebuild begun, as control would, by the rules that are in force."""
-    recipe = RebuildSpec(AppliedBody(1, json.dumps(IDENTITY)), {STREAM: AppliedBody(1, json.dumps(FLIGHTS))})
-    word = RebuildStarted(
+async def _start_rebuild(bootstrap_servers: str) -> None:
+    """Write a started rebuild with the active rules, like the control role."""
+    spec = RebuildSpec(AppliedBody(1, json.dumps(IDENTITY)), {STREAM: AppliedBody(1, json.dumps(FLIGHTS))})
+    event = RebuildStarted(
         event_id=str(uuid4()), definition_id=REBUILD, seq=1, occurred_at=datetime.now(UTC), command_id=str(uuid4()),
-        command_offset=2, actor="user:bench", rules=1, recipe=recipe_text(recipe),
+        command_offset=2, actor="user:bench", rules=1, recipe=recipe_text(spec),
     )  # fmt: skip
     async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers) as producer:
-        await producer.send_and_wait(DEFINITIONS_EVENTS.name, encode(word), partition=PARTITION)
+        await producer.send_and_wait(DEFINITIONS_EVENTS.name, encode(event), partition=PARTITION)
 
 
 async def _speed(plane: Plane) -> float:
-    """Return the messages a second from the first note to the last one before the end; there is one in a second."""
+    """Return the messages per second between the first and the last progress report before the end."""
     store = await ReadStore.open(plane.settings.database())
-    notes: dict[datetime, int] = {}
+    reports: dict[datetime, int] = {}
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
@@ -63,9 +63,9 @@ async def _speed(plane: Plane) -> float:
                 if progress.messages >= MESSAGES:
                     break
                 if progress.messages and progress.updated_at:
-                    notes[progress.updated_at] = progress.messages
-                await asyncio.sleep(LOOK_SECONDS)
+                    reports[progress.updated_at] = progress.messages
+                await asyncio.sleep(POLL_INTERVAL_SECONDS)
     finally:
         await store.close()
-    (began, first), *_, (ended, last) = sorted(notes.items())
-    return (last - first) / (ended - began).total_seconds()
+    (started, first), *_, (ended, last) = sorted(reports.items())
+    return (last - first) / (ended - started).total_seconds()

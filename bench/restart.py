@@ -1,4 +1,4 @@
-"""How long `profiles` takes to answer again with a million profiles: from its own stores, and from snapshots."""
+"""Time until `profiles` serves a million profiles after a restart, from local stores and from snapshots."""
 
 import asyncio
 import shutil
@@ -21,30 +21,31 @@ from bench.plane import PATIENCE_SECONDS, Plane, data_plane, packs
 PROFILES = 1_000_000
 STOCK_KEYS = 40_000
 STOCK_CHANGELOG = "bench.recovery-aircraft-changelog"
-ASKED = 200  # profiles, spread over all partitions
-LOOK_SECONDS = 0.02
+SAMPLE_PROFILES = 200  # spread over all partitions
+POLL_INTERVAL_SECONDS = 0.02
 WARM_GOAL_SECONDS = 2.0
 SNAPSHOT_GOAL = 100_000
 
 
 async def restart(folder: Path) -> list[Figure]:
-    """Make a profile of each message; then start with the stores, and without them."""
+    """Create a profile per message; then restart with local stores, and without them."""
     async with data_plane(folder) as plane:
         await asyncio.to_thread(plane.write, "realtime", packs(_aircraft()))
         await plane.start("lane-realtime", "profiles")
         await plane.settled("realtime")
         await plane.stop()
-        warm = await _seconds_to_answers(plane)
+        warm = await _seconds_to_serving(plane)
         await _take_snapshots(plane)
         await asyncio.to_thread(shutil.rmtree, plane.settings.data_dir / "profiles")
-        cold = await _seconds_to_answers(plane)
+        cold = await _seconds_to_serving(plane)
         stock = await _stock_rate(plane)
-    there, goal = PROFILES / cold, f"≥ {SNAPSHOT_GOAL:,} profiles/s"
+    from_snapshots, goal = PROFILES / cold, f"≥ {SNAPSHOT_GOAL:,} profiles/s"
     changelog = f"stock Faust, changelog of {STOCK_KEYS:,} keys"
     return [
         Figure("restart with 1 M profiles, warm", warm, "s", "≤ 2 s", warm <= WARM_GOAL_SECONDS, PROFILES / stock,
-               f"{changelog}, as for 1 M"),
-        Figure("the same from snapshots", there, "profiles/s", goal, there >= SNAPSHOT_GOAL, stock, changelog),
+               f"{changelog}, scaled to 1 M"),
+        Figure("the same from snapshots", from_snapshots, "profiles/s", goal, from_snapshots >= SNAPSHOT_GOAL, stock,
+               changelog),
     ]  # fmt: skip
 
 
@@ -59,16 +60,16 @@ def _aircraft() -> Iterator[bytes]:
     return (_flight(number) for number in range(PROFILES))
 
 
-async def _seconds_to_answers(plane: Plane) -> float:
-    """Start `profiles`, return the time from then until profiles of all partitions are told, and stop it."""
-    keys = [f"00:tail:N{number:07d}" for number in range(0, PROFILES, PROFILES // ASKED)]
+async def _seconds_to_serving(plane: Plane) -> float:
+    """Start `profiles`, measure the time until it serves all partitions, and stop it."""
+    keys = [f"00:tail:N{number:07d}" for number in range(0, PROFILES, PROFILES // SAMPLE_PROFILES)]
     store = await ReadStore.open(plane.settings.database())
     try:
-        async with ProfilesClient(store.plane, plane.settings.partitions) as asking, asyncio.timeout(PATIENCE_SECONDS):
+        async with ProfilesClient(store.plane, plane.settings.partitions) as client, asyncio.timeout(PATIENCE_SECONDS):
             started = time.perf_counter()
             await plane.start("profiles")
-            while not await _all_told(asking, keys):  # noqa: ASYNC110  # a start sends no signal
-                await asyncio.sleep(LOOK_SECONDS)
+            while not await _all_served(client, keys):  # noqa: ASYNC110  # serving can only be polled
+                await asyncio.sleep(POLL_INTERVAL_SECONDS)
             seconds = time.perf_counter() - started
         await plane.stop()
     finally:
@@ -76,9 +77,9 @@ async def _seconds_to_answers(plane: Plane) -> float:
     return seconds
 
 
-async def _all_told(asking: ProfilesClient, keys: list[str]) -> bool:
+async def _all_served(client: ProfilesClient, keys: list[str]) -> bool:
     try:
-        return None not in await (await asking.reader()).nodes(keys)
+        return None not in await (await client.reader()).nodes(keys)
     except PartitionUnavailable:
         return False
 
@@ -92,7 +93,7 @@ async def _take_snapshots(plane: Plane) -> None:
 
 
 async def _stock_rate(plane: Plane) -> float:
-    """Write a changelog, run `bench.stock_recovery`, and return the keys a second that it says."""
+    """Write a changelog, run `bench.stock_recovery`, and return its keys per second."""
     settings = plane.settings
     await _write_changelog(settings.bootstrap_servers, settings.partitions)
     worker = await asyncio.create_subprocess_exec(
@@ -100,8 +101,8 @@ async def _stock_rate(plane: Plane) -> float:
         str(settings.partitions), stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     output, _ = await asyncio.wait_for(worker.communicate(), PATIENCE_SECONDS)
-    keys, seconds = output.split()[-2:]  # Faust draws a spinner before it
-    assert int(keys) == STOCK_KEYS, f"{keys!r} keys were read back"
+    keys, seconds = output.split()[-2:]  # after the spinner of Faust
+    assert int(keys) == STOCK_KEYS, f"{keys!r} keys were recovered"
     return STOCK_KEYS / float(seconds)
 
 

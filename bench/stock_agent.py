@@ -1,4 +1,4 @@
-"""A stock Faust agent as its manual shows it: counts records and keeps nothing. Run as a process of its own."""
+"""A stock Faust agent that counts records, without state. Runs as its own process."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ app = faust.App(
 
 @app.agent(app.topic("jobs.commands", value_type=bytes, value_serializer="raw", key_serializer="raw"))
 async def count(stream: faust.Stream[bytes]) -> None:
-    """Print the seconds from the first record to the last, and end."""
+    """Print the seconds from the first to the last record, and exit."""
     seen, started = 0, 0.0
     async for _ in stream:
         started = started or time.perf_counter()

@@ -1,4 +1,4 @@
-"""The least that a collector can do: each request becomes a record, and is answered once the broker has it."""
+"""A minimal collector: writes each request body as a record, and responds after the ack."""
 
 import asyncio
 import sys
@@ -7,19 +7,19 @@ import uvloop
 from aiohttp import web
 from aiokafka import AIOKafkaProducer
 
-TOPIC = "messages.rejected"  # any topic does
+TOPIC = "messages.rejected"  # any topic works
 
 
 async def serve(bootstrap_servers: str) -> None:
-    """Serve on a free port of loopback until told to stop, and print the URL."""
+    """Serve on a free loopback port until terminated, and print the URL."""
     async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", linger_ms=2) as producer:
 
-        async def take(request: web.Request) -> web.Response:
+        async def collect(request: web.Request) -> web.Response:
             await producer.send_and_wait(TOPIC, await request.read())
             return web.json_response({"status": 200})
 
         app = web.Application(client_max_size=16 * 2**20)
-        app.router.add_post("/{path:.*}", take)
+        app.router.add_post("/{path:.*}", collect)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

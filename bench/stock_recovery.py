@@ -1,4 +1,4 @@
-"""A stock Faust table that is read back from its changelog into an empty directory. Run as a process of its own."""
+"""Recovery of a stock Faust table from its changelog into an empty directory. Runs as its own process."""
 
 import os
 import sys
@@ -15,21 +15,21 @@ aircraft = app.Table("aircraft", partitions=PARTITIONS)
 
 
 @app.agent(app.topic("messages.realtime", value_serializer="json"))
-async def keep(stream: faust.Stream[dict[str, Any]]) -> None:
-    """Make the table's partitions be assigned; records aren't looked at."""
+async def consume(stream: faust.Stream[dict[str, Any]]) -> None:
+    """Cause the assignment of the partitions of the table."""
     async for _ in stream:
-        aircraft.get("nobody")
+        aircraft.get("none")
 
 
 @app.on_partitions_assigned.connect
-async def begin(*_: Any, **__: Any) -> None:
-    """Note when recovery begins."""
+async def note_assignment(*_: Any, **__: Any) -> None:
+    """Record the start of the recovery."""
     assigned.append(time.perf_counter())
 
 
 @aircraft.on_recover
-async def end() -> None:
-    """Print the keys that there are and the seconds that it took, and end."""
+async def report() -> None:
+    """Print the number of keys and the duration in seconds, and exit."""
     os.write(1, f" {len(aircraft)} {time.perf_counter() - assigned[0]}\n".encode())
     os._exit(0)
 

@@ -1,4 +1,4 @@
-"""A stock Faust agent that keeps each aircraft in a table, as its manual shows it. Run as a process of its own."""
+"""A stock Faust agent that stores each aircraft in a table. Runs as its own process."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from typing import Any
 
 import faust
 
-from bench.by_hand import fold
+from bench.baseline import fold
 
 BROKER, COUNT, FOLDER, PARTITIONS = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 
@@ -16,8 +16,8 @@ aircraft = app.Table("aircraft", partitions=PARTITIONS)
 
 
 @app.agent(app.topic("messages.realtime", value_serializer="json"))
-async def keep(stream: faust.Stream[dict[str, Any]]) -> None:
-    """Print the seconds from the first record to the last, and end."""
+async def update(stream: faust.Stream[dict[str, Any]]) -> None:
+    """Print the seconds from the first to the last record, and exit."""
     seen, started = 0, 0.0
     async for message in stream:
         started = started or time.perf_counter()

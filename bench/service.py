@@ -1,4 +1,4 @@
-"""The service as `entrepot up` starts it: time to ready, memory, and how long a request takes to be visible."""
+"""The service as started by `entrepot up`: start-up time, memory, and latency until a request is visible."""
 
 import asyncio
 import time
@@ -20,8 +20,8 @@ REQUESTS = 200
 
 
 @asynccontextmanager
-async def whole_service(folder: Path) -> AsyncIterator[RunningService]:
-    """Run everything in a folder of its own, on free ports."""
+async def running_service(folder: Path) -> AsyncIterator[RunningService]:
+    """Run the service in its own folder on free ports."""
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
     settings = Settings.model_validate(
         {"data_dir": folder, "broker_port": 0, "api_port": 0, "file_roots": (folder,), "admin_token": TOKEN}
@@ -33,8 +33,8 @@ async def whole_service(folder: Path) -> AsyncIterator[RunningService]:
         await supervisor.stop()
 
 
-async def broker_alone_seconds(folder: Path) -> float:
-    """Return how long a broker takes that has its data directory already."""
+async def broker_seconds(folder: Path) -> float:
+    """Return the start-up time of a broker with an existing data directory."""
     for _ in range(2):
         started = time.perf_counter()
         async with await Broker.start(folder / "alone"):
@@ -42,23 +42,23 @@ async def broker_alone_seconds(folder: Path) -> float:
     return seconds
 
 
-def to_ready(up: RunningService, broker_seconds: float) -> Figure:
-    """Compare the start of everything with that of the broker alone."""
-    return Figure("start to ready", up.seconds, "s", "≤ 15 s", up.seconds <= 15, broker_seconds, "Kafka alone")
+def startup(service: RunningService, reference: float) -> Figure:
+    """Compare the start-up time with that of the broker alone."""
+    return Figure("start to ready", service.seconds, "s", "≤ 15 s", service.seconds <= 15, reference, "Kafka alone")
 
 
 def memory() -> Figure:
-    """Add up the memory of this process's children: the broker and every role."""
+    """Measure the total memory of the broker and all roles."""
     sizes = {child.pid: child.memory_info().rss / 2**20 for child in psutil.Process().children(recursive=True)}
     total = sum(sizes.values())
     return Figure("memory, idle", total, "MB", "≤ 1,200 MB", total <= 1200, max(sizes.values()), "the largest process")
 
 
-async def visible(up: RunningService) -> list[Figure]:
-    """Create jobs one after another; each answer means that the job stands in the list."""
+async def request_latency(service: RunningService) -> list[Figure]:
+    """Create jobs one after another. After each response the job is visible in the list."""
     seconds = []
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with aiohttp.ClientSession(up.url, headers=headers) as session:
+    async with aiohttp.ClientSession(service.url, headers=headers) as session:
         for number in range(REQUESTS):
             body = {
                 "provider": "file",
@@ -67,12 +67,12 @@ async def visible(up: RunningService) -> list[Figure]:
                 "configuration": {"source": "none.csv", "stream": "bench"},
             }
             started = time.perf_counter()
-            async with session.post("/v2/job?run_job=false", json=body) as answer:
-                assert answer.status == 201, await answer.text()
+            async with session.post("/v2/job?run_job=false", json=body) as response:
+                assert response.status == 201, await response.text()
             seconds.append(time.perf_counter() - started)
-    reference = await _round_trip(up.settings.bootstrap_servers)
-    p50, p99 = (1000 * percentile(seconds, each) for each in (50, 99))
-    reference_p50, reference_p99 = (1000 * percentile(reference, each) for each in (50, 99))
+    reference = await _round_trip(service.settings.bootstrap_servers)
+    p50, p99 = (1000 * percentile(seconds, percent) for percent in (50, 99))
+    reference_p50, reference_p99 = (1000 * percentile(reference, percent) for percent in (50, 99))
     trip = "one Kafka round trip"
     return [
         Figure("request → event → visible, p50", p50, "ms", "≤ 50 ms", p50 <= 50, reference_p50, trip),
@@ -81,7 +81,7 @@ async def visible(up: RunningService) -> list[Figure]:
 
 
 async def _round_trip(bootstrap_servers: str) -> list[float]:
-    """Return how long a bare record takes from producer to consumer."""
+    """Return the latencies of single records from producer to consumer."""
     consumer = AIOKafkaConsumer("messages.rejected", bootstrap_servers=bootstrap_servers)
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers)
     await consumer.start()
