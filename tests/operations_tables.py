@@ -21,12 +21,12 @@ def tables() -> dict[str, str]:
     roles = [(f"`{role.name}`", role.description) for role in ROLES]
     topics = [
         (
-            f"`{each.name}`",
-            each.key,
-            "for ever" if each.retention_ms == FOR_EVER else f"{each.retention_ms // 86_400_000} days",
-            each.carries,
+            f"`{topic.name}`",
+            topic.key,
+            "for ever" if topic.retention_ms == FOR_EVER else f"{topic.retention_ms // 86_400_000} days",
+            topic.carries,
         )
-        for each in TOPICS.values()
+        for topic in TOPICS.values()
     ]
     return {
         "settings": _table(("setting", "default", "what it is"), settings),

@@ -1,4 +1,4 @@
-"""The real broker of the tests: one for all, and fresh ones for tests of a whole service or of the broker itself."""
+"""Real brokers: one shared by all tests, and fresh ones for tests of a whole service or of the broker itself."""
 
 import asyncio
 import threading
@@ -16,14 +16,14 @@ FreshBroker = Callable[[], Awaitable[Broker]]
 
 
 class MakeTopic(Protocol):
-    """Make a topic and return its name once it can be written to."""
+    """Create a topic and return its name once all partitions have a leader."""
 
     async def __call__(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> str: ...
 
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One broker for every test that names its own topics; it lives in a loop of its own, as each test has another."""
+    """Start one broker for all tests that create their own topics, in an event loop that outlives the tests."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="broker")
     thread.start()
@@ -41,13 +41,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 @pytest.fixture(scope="session")
 def kafka(broker: Broker) -> str:
-    """Where that broker answers."""
+    """The bootstrap servers of the shared broker."""
     return broker.bootstrap_servers
 
 
 @pytest.fixture
 async def fresh_broker(tmp_path: Path) -> AsyncIterator[FreshBroker]:
-    """Start a broker on this test's own data directory; called again after a stop or a kill, it finds the data."""
+    """Start a broker in the test's own data directory; after a stop or a kill, a second call reuses port and data."""
     started: list[Broker] = []
 
     async def start() -> Broker:
@@ -56,8 +56,8 @@ async def fresh_broker(tmp_path: Path) -> AsyncIterator[FreshBroker]:
         return started[-1]
 
     yield start
-    for each in started:
-        await each.stop()
+    for broker in started:
+        await broker.stop()
 
 
 @pytest.fixture
@@ -66,14 +66,14 @@ def make_topic(kafka: str) -> MakeTopic:
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
         await admin.start()
         try:
-            answer = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(config or {}))])
-            for _, code, message in answer.topic_errors:
+            response = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(config or {}))])
+            for _, code, message in response.topic_errors:
                 if code:
                     raise for_code(code)(message)
             async with asyncio.timeout(30):
                 while True:
-                    (found,) = await admin.describe_topics([name])
-                    if found["partitions"] and all(each["leader"] >= 0 for each in found["partitions"]):
+                    (topic,) = await admin.describe_topics([name])
+                    if topic["partitions"] and all(partition["leader"] >= 0 for partition in topic["partitions"]):
                         return name
         finally:
             await admin.close()

@@ -47,8 +47,8 @@ async def test_garbage_on_a_topic_becomes_dead_letters_and_the_partition_goes_on
                 (await running.producer.send_and_wait(topic, value, key=b"x", partition=0)).offset for value in garbage
             }
             letters = await dead_letters(running, topic, len(garbage))
-            assert {each.offset for each in letters} == offsets
-            assert all(each.reason and each.partition == 0 for each in letters)
+            assert {letter.offset for letter in letters} == offsets
+            assert all(letter.reason and letter.partition == 0 for letter in letters)
         (tmp_path / "one.csv").write_text("id,name\n1,Ann\n")
         await running.create("after", tmp_path / "one.csv")
         await running.until("after", has("JobCompleted"))
@@ -84,16 +84,16 @@ async def test_an_event_that_control_can_not_have_written_stops_nobody(
         for event in (forged, *strange):
             await running.producer.send_and_wait("jobs.events", encode(event), key=b"x", partition=0)
         letters = await dead_letters(running, "jobs.events", len(strange))
-        assert all(each.code == "malformed_event" and each.reason for each in letters)
+        assert all(letter.code == "malformed_event" and letter.reason for letter in letters)
         await running.create("after", tmp_path / "one.csv")
         last = (await running.until("after", has("JobCompleted")))[-1]
         store = await ReadStore.open(running.settings.database())
         try:
             await running.visible(store, "after", last.seq)
-            assert {each.job_id for each in (await store.jobs.page()).items} == {"before", "forged", "after"}
+            assert {item.job_id for item in (await store.jobs.page()).items} == {"before", "forged", "after"}
         finally:
             await store.close()
-        assert not any("exited with code" in each for each in running.said)
+        assert not any("exited with code" in item for item in running.log_lines)
 
 
 async def test_a_command_under_another_jobs_key_is_not_obeyed(tmp_path: Path, fresh_broker: FreshBroker) -> None:
@@ -122,14 +122,14 @@ async def test_rows_that_cannot_be_read_are_quarantined_with_file_row_and_reason
     async with service(tmp_path, await fresh_broker()) as running:
         await running.create("rows", file, timestamp_field="when")
         events = await running.until("rows", has("JobCompleted"))
-        counts = [each.counts for each in events if isinstance(each, JobProgressed)]
-        assert sum(each.read for each in counts) == 7
-        assert sum(each.rejected for each in counts) == 5
+        counts = [event.counts for event in events if isinstance(event, JobProgressed)]
+        assert sum(count.read for count in counts) == 7
+        assert sum(count.rejected for count in counts) == 5
         kept = [int(row["id"]) for found in (await running.rows()).values() for row in found]
         assert kept == [1, 7]
         rejected = [word for found in (await running.committed("messages.rejected")).values() for word in found]
-        assert sorted(each.position for each in rejected) == [f"row {n}" for n in (2, 3, 4, 5, 6)]
-        assert all(each.reason and each.job_id == "rows" and "rows.csv" in each.source for each in rejected)
+        assert sorted(item.position for item in rejected) == [f"row {n}" for n in (2, 3, 4, 5, 6)]
+        assert all(item.reason and item.job_id == "rows" and "rows.csv" in item.source for item in rejected)
 
 
 async def test_a_source_that_no_retry_can_cure_fails_at_once_and_says_what_to_do(
@@ -164,7 +164,7 @@ async def test_what_a_cut_off_file_has_is_kept_and_the_rest_is_tried_again(
     async with service(tmp_path, await fresh_broker(), ("control", "runner")) as running:
         await running.create("cut", tmp_path / "cut.csv.gz")
         events = await running.until("cut", has("JobErrored", "JobSlept"))
-        (error,) = (each for each in events if isinstance(each, JobErrored))
+        (error,) = (event for event in events if isinstance(event, JobErrored))
         assert (error.code, error.advice) == ("truncated", "retry")
         kept = [int(row["id"]) for found in (await running.rows()).values() for row in found]
         assert kept == list(range(len(kept)))

@@ -25,7 +25,7 @@ from schemas.json_depth import MAX_JSON_DEPTH
 from schemas.messages import MessageBatch, MessageRejected
 from schemas.wire.codec import encode
 from tests.integration.conftest import FreshBroker
-from tests.integration.support.plane import ROLES, apply_rules, packed, profile, root, settled, write_packed
+from tests.integration.support.plane import ROLES, apply_rules, packed, profile, root, until_settled, write_packed
 from tests.integration.support.service import Service, service
 
 MEGABYTE = 2**20
@@ -133,7 +133,7 @@ async def watched(running: Service) -> AsyncIterator[None]:
         await asyncio.gather(watching, return_exceptions=True)
     print({role: f"{most // MEGABYTE} MB" for role, most in memory.most.items()})
     assert all(0 < most < MOST_MEMORY for most in memory.most.values())
-    assert not any("exited with code" in each for each in running.said), running.said[-12:]
+    assert not any("exited with code" in item for item in running.log_lines), running.log_lines[-12:]
 
 
 @asynccontextmanager
@@ -159,14 +159,14 @@ async def write(running: Service, lane: str, value: bytes | None, partition: int
 async def letters(running: Service) -> list[MessageRejected]:
     """All dead letters there are."""
     found: Sequence[MessageRejected] = [
-        each for those in (await running.committed("messages.rejected")).values() for each in those
+        item for those in (await running.committed("messages.rejected")).values() for item in those
     ]
     return list(found)
 
 
 async def attributes(running: Service, email: str) -> dict[str, Any] | None:
     found = await profile(running, f"00:email:{email}")
-    return {each.name: each.value for each in found.attributes} if found else None
+    return {attribute.name: attribute.value for attribute in found.attributes} if found else None
 
 
 @pytest.mark.parametrize("lane", ["realtime", "backfill"])
@@ -181,18 +181,18 @@ async def test_every_bad_message_is_told_of_and_the_partition_goes_on(
         for name, (value, _, _) in ODD.items():
             offsets[name] = await write(running, lane, value)
         await write(running, lane, b'{"email":"last@x"}')
-        await settled(running)
+        await until_settled(running)
 
         found = await letters(running)
         codes = {name: code for name, (_, _, code) in UNREADABLE.items()}
         codes |= {name: code for name, (_, code, _) in ODD.items() if code}
-        by_offset = {each.offset: each for each in found}
+        by_offset = {item.offset: item for item in found}
         assert {name: by_offset[offsets[name]].code for name in codes} == codes
         assert len(found) == len(codes)
-        for each in found:
-            assert (each.topic, each.partition) == (f"messages.{lane}", 0)
-            assert 10 < len(each.reason) <= 1_024
-            assert len(each.excerpt) <= 1_024
+        for item in found:
+            assert (item.topic, item.partition) == (f"messages.{lane}", 0)
+            assert 10 < len(item.reason) <= 1_024
+            assert len(item.excerpt) <= 1_024
         for number in range(len(UNREADABLE)):
             assert await attributes(running, f"after{number}@x") == {"age": number, "seen": 1}
         for name, (_, _, wanted) in ODD.items():
@@ -214,8 +214,10 @@ async def test_records_that_say_more_than_a_record_can_hold_are_taken_as_far_as_
                 running, "realtime", orjson.dumps({"email": f"s{n}@x", "essay": "s" * 60_000}), stream=b"essays"
             )
         await write(running, "backfill", b'{"email":"last@x"}')
-        await settled(running)
-        assert {(each.code, each.topic) for each in await letters(running)} == {("too_large", "messages.backfill")}
+        await until_settled(running)
+        assert {(letter.code, letter.topic) for letter in await letters(running)} == {
+            ("too_large", "messages.backfill")
+        }
         for email in ("fits0/39@x", "fits5/0@x", "s59@x", "huge/0@x"):
             assert (await attributes(running, email) or {}).keys() == {f"essay{n}" for n in range(4)}
         assert await attributes(running, "last@x") == {"seen": 1}
@@ -239,15 +241,15 @@ async def test_a_hundred_thousand_identities_of_one_profile_stop_nobody(
                 while await attributes(running, f"meanwhile{n}@x") is None:  # a look-up is all that tells
                     await asyncio.sleep(0.05)
             waited.append(time.monotonic() - begun)
-        await settled(running)
+        await until_settled(running)
         print(f"{shape}: {time.monotonic() - started:.1f} s, others waited {max(waited):.1f} s at most")
         found = await root(running, f"05:id:{count:06d}")
         assert found
         assert (found.key, len(found.edges)) == ("05:id:000000", IDENTITY["max_identities"])
-        told = [each for each in await letters(running) if each.code == "too_many_identities"]
+        told = [letter for letter in await letters(running) if letter.code == "too_many_identities"]
         assert 1 <= len(told) <= 20
-        assert {each.excerpt for each in told if each.excerpt == b"id:000000"} == {b"id:000000"}
-        assert all("max_identities" in each.reason and "000000" not in each.reason for each in told)
+        assert {item.excerpt for item in told if item.excerpt == b"id:000000"} == {b"id:000000"}
+        assert all("max_identities" in item.reason and "000000" not in item.reason for item in told)
 
 
 async def test_a_batch_that_swells_without_end_is_one_dead_letter(tmp_path: Path, fresh_broker: FreshBroker) -> None:
@@ -266,7 +268,7 @@ async def test_a_batch_that_swells_without_end_is_one_dead_letter(tmp_path: Path
             batch.close()
             await (await swelling.send_batch(batch, "messages.realtime", partition=0))
         await write(running, "realtime", b'{"email":"after@x"}')
-        await settled(running)
+        await until_settled(running)
         (letter,) = await letters(running)
         assert (letter.code, letter.offset) == ("malformed_message", 799)
         assert letter.excerpt.startswith(b"offsets 0 to 799: a batch that decompresses to more than")
@@ -286,7 +288,7 @@ async def test_streams_without_end_stop_nobody(tmp_path: Path, fresh_broker: Fre
         await asyncio.gather(*sent)
         begun = time.monotonic()
         await write(running, "realtime", b'{"email":"after@x"}')
-        await settled(running)
+        await until_settled(running)
         print(f"{count:,} streams were counted in {time.monotonic() - begun:.1f} s")
         assert await attributes(running, "after@x") == {"seen": 1}
         store = await ReadStore.open(running.settings.database())
@@ -304,7 +306,7 @@ async def test_a_profile_with_more_behind_it_than_can_be_held_is_not_explained(
     message = {"email": "heavy@x", "padding": "p" * (14 * MEGABYTE)}
     async with plane(tmp_path, fresh_broker) as running:
         await write_packed(running, "backfill", [packed("people", f"up{n}/1", [message]) for n in range(5)])
-        await settled(running)
+        await until_settled(running)
         assert await attributes(running, "heavy@x") == {"seen": 5}
         definitions = DefinitionsTail(KafkaCluster(running.broker.bootstrap_servers))
         rules = RulesReader(definitions)
@@ -312,10 +314,10 @@ async def test_a_profile_with_more_behind_it_than_can_be_held_is_not_explained(
         store = await ReadStore.open(running.settings.database())
         try:
             await definitions.caught_up()
-            async with ProfilesClient(store.plane, running.settings.partitions) as asking:
+            async with ProfilesClient(store.plane, running.settings.partitions) as client:
                 with pytest.raises(HistoryTooLargeError, match="bytes of messages"):
                     await ProfileHistory(KafkaCluster(running.broker.bootstrap_servers), rules).source_messages(
-                        await asking.reader(), ["00:email:heavy@x"]
+                        await client.reader(), ["00:email:heavy@x"]
                     )
         finally:
             await definitions.stop()

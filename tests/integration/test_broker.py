@@ -22,7 +22,7 @@ from app.supervisor.broker.server import Broker
 from schemas.topics import FUTURE_BOUND_MS, JOBS_EVENTS, MAX_RECORD_BYTES, MAX_TRANSACTION_MS
 from tests.integration.conftest import FreshBroker, MakeTopic
 
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 async def write(servers: str, topic: str, *values: bytes) -> None:
@@ -37,7 +37,7 @@ async def read(servers: str, topic: str, count: int) -> list[bytes]:
     try:
         consumer.assign([TopicPartition(topic, 0)])
         await consumer.seek_to_beginning()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return [(await consumer.getone()).value for _ in range(count)]
     finally:
         await consumer.stop()
@@ -132,7 +132,7 @@ async def test_a_port_that_is_moved_away_from_is_named_before_kafka_starts(tmp_p
             tmp_path / "broker", port=port, on_port_conflict="move", on_progress=said.append
         ) as it:
             moved = it.port
-    told = [each for each in said if str(moved) in each]
+    told = [item for item in said if str(moved) in item]
     assert told == [f"port {port} is in use; using {moved} for Kafka", f"starting Kafka on 127.0.0.1:{moved}"]
 
 

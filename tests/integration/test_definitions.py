@@ -41,11 +41,11 @@ def identity() -> str:
     return json.dumps({"kinds": [{"kind": "tail", "rank": 0, "title": "Tail number"}], "max_identities": 1000})
 
 
-async def send(running: Service, command: type[CommandEnvelope], definition_id: str, **facts: Any) -> int:
+async def send(running: Service, command: type[CommandEnvelope], definition_id: str, **fields: Any) -> int:
     """Write a command as the API would, and return its offset."""
     word: Any = command(
         command_id=str(uuid4()), definition_id=definition_id, issued_at=datetime.now(UTC), issued_by="user:test",
-        **facts,
+        **fields,
     )  # fmt: skip
     assert running.producer
     sent = await running.producer.send_and_wait(
@@ -103,11 +103,11 @@ async def test_rules_that_are_applied_reach_every_reader_and_outlive_control(
         assert (other.rules, other.rules_at) == (reader.rules, reader.rules_at)
         await other_tail.stop()
         events = (await running.committed("definitions.events"))[0]
-        distinct = {each.event_id: each for each in events}
-        assert [encode(distinct[each.event_id]) for each in events] == [encode(each) for each in events]
-        assert sum(isinstance(each, DefinitionApplied) for each in distinct.values()) == 12
+        distinct = {event.event_id: event for event in events}
+        assert [encode(distinct[event.event_id]) for event in events] == [encode(event) for event in events]
+        assert sum(isinstance(item, DefinitionApplied) for item in distinct.values()) == 12
         proof = await verify(KafkaCluster(servers), running.settings.partitions, None, lambda *_: None)
-        assert [each.found for each in proof.values()] == [0] * len(proof)
+        assert [item.found for item in proof.values()] == [0] * len(proof)
         assert proof["definitions", 0].events - proof["definitions", 0].repeats == len(distinct)
 
 
@@ -148,8 +148,8 @@ async def test_what_does_not_belong_there_is_a_dead_letter(tmp_path: Path, fresh
         await in_force(running, IDENTITY, 1, identity())
         assert (await reached(reader, 3)).identity
         letters: list[MessageRejected] = [
-            each for found in (await running.committed("messages.rejected")).values() for each in found
+            item for found in (await running.committed("messages.rejected")).values() for item in found
         ]
         assert len(letters) == 3
-        assert {each.topic for each in letters} == {"definitions.commands"}
+        assert {letter.topic for letter in letters} == {"definitions.commands"}
         await tail.stop()

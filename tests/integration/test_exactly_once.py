@@ -16,7 +16,7 @@ from schemas.events import JobPaused, JobProgressed
 from schemas.topics import LANES
 from schemas.wire.codec import decode
 from tests.integration.conftest import FreshBroker
-from tests.integration.support.service import PATIENCE_SECONDS, Service, at_least, has, kinds, service
+from tests.integration.support.service import TIMEOUT_SECONDS, Service, at_least, has, kinds, service
 
 SEED = 20_131
 ROWS = 100_000
@@ -35,9 +35,9 @@ def people(folder: Path, rows: int) -> Path:
 async def assert_exactly_once(running: Service, job_id: str, rows: int) -> None:
     by_partition = await running.rows()
     for found in by_partition.values():
-        ids = [int(each["id"]) for each in found]
+        ids = [int(item["id"]) for item in found]
         assert ids == sorted(ids), "a partition is not in file order"
-    assert sorted(int(each["id"]) for found in by_partition.values() for each in found) == list(range(rows))
+    assert sorted(int(item["id"]) for found in by_partition.values() for item in found) == list(range(rows))
     counts = sum((e.counts for e in running.history[job_id] if isinstance(e, JobProgressed)), Counts())
     assert counts == Counts(read=rows, accepted=rows)
     proof = await verify(
@@ -50,7 +50,7 @@ async def test_every_row_comes_once_when_each_role_is_killed_at_random(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
     print(f"seed {SEED}")
-    chance = random.Random(SEED)
+    rng = random.Random(SEED)
     async with service(tmp_path, await fresh_broker(), batch_bytes=BATCH_BYTES) as running:
         await running.create("flights", people(tmp_path, ROWS), timestamp_field="when")
         victims = [
@@ -68,8 +68,8 @@ async def test_every_row_comes_once_when_each_role_is_killed_at_random(
         async with running.consumer(LANES["backfill"].name) as written:
             rows = 0
             for number, victim in enumerate(victims):
-                due = ROWS * (number + chance.random()) / (len(victims) + 1)
-                async with asyncio.timeout(PATIENCE_SECONDS):
+                due = ROWS * (number + rng.random()) / (len(victims) + 1)
+                async with asyncio.timeout(TIMEOUT_SECONDS):
                     while rows < due:
                         found = await written.getmany(timeout_ms=200)
                         rows += sum(decode(record.value).count for records in found.values() for record in records)
@@ -77,7 +77,7 @@ async def test_every_row_comes_once_when_each_role_is_killed_at_random(
         events = await running.until("flights", has("JobCompleted"))
         assert kinds(events)[-2:] == ["JobSynced", "JobCompleted"]
         await assert_exactly_once(running, "flights", ROWS)
-        assert sum("SIGKILL" in each for each in running.said) >= len(victims)
+        assert sum("SIGKILL" in item for item in running.log_lines) >= len(victims)
 
 
 async def test_a_suspended_runner_is_replaced_and_writes_nothing_when_it_wakes(
@@ -91,7 +91,7 @@ async def test_a_suspended_runner_is_replaced_and_writes_nothing_when_it_wakes(
         await running.start_role("runner", worker_id="1")
         await running.until("flights", has("JobCompleted"))
         os.kill(suspended, signal.SIGCONT)
-        await running.until_said("runner exited with code 70")
+        await running.until_logged("runner exited with code 70")
         await assert_exactly_once(running, "flights", FEWER_ROWS)
 
 
@@ -110,7 +110,7 @@ async def test_a_broker_that_is_silent_for_a_while_costs_nothing_but_time(
         finally:
             os.kill(broker.pid, signal.SIGCONT)
         busy = {name: cpu_seconds(running)[name] - spent for name, spent in before.items()}
-        assert all(each < 0.25 * seconds + 1 for each in busy.values()), busy
+        assert all(item < 0.25 * seconds + 1 for item in busy.values()), busy
         await running.until("flights", has("JobCompleted"), seconds=120)
         await assert_exactly_once(running, "flights", FEWER_ROWS)
 
@@ -140,16 +140,16 @@ async def test_a_pause_takes_effect_at_once_and_outlives_a_restart_of_everything
 
     async with service(tmp_path, await fresh_broker(), batch_bytes=BATCH_BYTES) as running:
         events = await running.until("flights", has("JobPaused"))
-        (paused,) = (each for each in events if isinstance(each, JobPaused))
+        (paused,) = (event for event in events if isinstance(event, JobPaused))
         await running.send(ResumeJob, "flights")
         events = await running.until("flights", has("JobCompleted"))
-        (resumed,) = (each for each in events if type(each).__name__ == "JobResumed")
+        (resumed,) = (event for event in events if type(event).__name__ == "JobResumed")
         late = [e for e in events if isinstance(e, JobProgressed) and paused.seq < e.seq < resumed.seq]
-        assert all((each.occurred_at - paused.occurred_at).total_seconds() < 2 for each in late)
+        assert all((item.occurred_at - paused.occurred_at).total_seconds() < 2 for item in late)
         assert kinds(events)[-2:] == ["JobSynced", "JobCompleted"]
         await assert_exactly_once(running, "flights", FEWER_ROWS)
 
 
 def cpu_seconds(running: Service) -> dict[str, float]:
     times = {name: psutil.Process(running.pid(*name.rsplit("-", 1))).cpu_times() for name in running.restarters}
-    return {name: each.user + each.system for name, each in times.items()}
+    return {name: time.user + time.system for name, time in times.items()}

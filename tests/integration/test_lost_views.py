@@ -23,8 +23,8 @@ async def shown_and_stopped(running: Service) -> ReadStore:
     await running.visible(store, "two", events[-1].seq)
     await running.stop_role("control")
     await store.close()
-    for each in running.settings.data_dir.glob("views.db*"):
-        each.unlink()
+    for path in running.settings.data_dir.glob("views.db*"):
+        path.unlink()
     return await ReadStore.open(running.settings.database())
 
 
@@ -34,7 +34,9 @@ async def test_a_loss_is_noticed_though_the_projector_was_faster(tmp_path: Path,
         try:
             applied = [await store.views.next_offset(0)]
             async with PartitionReader(KafkaCluster(running.broker.bootstrap_servers), JOBS_EVENTS.name, 0) as log:
-                records = [EventRecord(each.offset, decode(each.value), each.value) async for each in log.records()]
+                records = [
+                    EventRecord(record.offset, decode(record.value), record.value) async for record in log.records()
+                ]
             await store.views.apply(0, records[-1:])
             assert await store.jobs.get("two") is None
             await heal_views(running.settings, APP_ID, applied)

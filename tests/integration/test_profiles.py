@@ -13,7 +13,7 @@ from app.profiles.lookup_client import ProfilesClient
 from app.store.read_store import ReadStore
 from projections.profiles.profile_view import profile_of
 from tests.integration.conftest import FreshBroker
-from tests.integration.support.plane import ROLES, apply_rules, packed, settled, write_packed, write_single
+from tests.integration.support.plane import ROLES, apply_rules, packed, until_settled, write_packed, write_single
 from tests.integration.support.service import Service, service
 
 SEED = 20_131
@@ -63,13 +63,13 @@ async def attributes(running: Service, keys: list[str]) -> dict[str, dict[str, A
     store = await ReadStore.open(running.settings.database())
     found: dict[str, dict[str, Any]] = {}
     try:
-        async with ProfilesClient(store.plane, running.settings.partitions) as asking:
+        async with ProfilesClient(store.plane, running.settings.partitions) as client:
             for start in range(0, len(keys), 500):
-                for node in await (await asking.reader()).nodes(keys[start : start + 500]):
+                for node in await (await client.reader()).nodes(keys[start : start + 500]):
                     if node is not None:
                         assert not node.parent
                         shown = profile_of(node.key, node.registers, node.edges)
-                        found[node.key] = {each.name: each.value for each in shown.attributes}
+                        found[node.key] = {attribute.name: attribute.value for attribute in shown.attributes}
     finally:
         await store.close()
     return found
@@ -82,7 +82,7 @@ def assert_flown(found: dict[str, dict[str, Any]], flights: pd.DataFrame) -> Non
     counts, miles, longest = by_tail.size(), by_tail["distance"].sum(), by_tail["distance"].max()
     last = flown[flown["time_hour"] == by_tail["time_hour"].transform("max")].groupby("tailnum")["dest"].agg(set)
     first = flown[flown["time_hour"] == by_tail["time_hour"].transform("min")].groupby("tailnum")["origin"].agg(set)
-    carriers = by_tail["carrier"].agg(lambda each: sorted(set(each)))
+    carriers = by_tail["carrier"].agg(lambda item: sorted(set(item)))
     assert len(found) == len(counts)
     for tail, count in counts.items():
         told = found[f"00:tail:{tail}"]
@@ -109,9 +109,9 @@ async def test_a_year_of_flights_in_both_lanes_is_what_pandas_reads(tmp_path: Pa
             write_single(running, "realtime", "flights", rows[:half]),
             write_packed(running, "backfill", [aircraft, *history]),
         )
-        await settled(running)
+        await until_settled(running)
         tails = sorted(set(flights["tailnum"].dropna()))
-        found = await attributes(running, [f"00:tail:{each}" for each in tails])
+        found = await attributes(running, [f"00:tail:{tail}" for tail in tails])
         assert_flown(found, flights)
         for tail, model in planes.set_index("tailnum")["model"].items():
             assert found[f"00:tail:{tail}"]["model"] == model
@@ -119,10 +119,10 @@ async def test_a_year_of_flights_in_both_lanes_is_what_pandas_reads(tmp_path: Pa
 
 async def test_profiles_survive_kills_of_everything_that_makes_them(tmp_path: Path, fresh_broker: FreshBroker) -> None:
     print(f"seed {SEED}")
-    chance = random.Random(SEED)
+    rng = random.Random(SEED)
     flights = table("flights").head(60_000)
     rows = messages_of(flights)
-    chance.shuffle(rows)
+    rng.shuffle(rows)
     async with service(tmp_path, await fresh_broker(), roles=()) as running:
         await apply_rules(running, identity=IDENTITY, flights=FLIGHTS)
         for role in ROLES:
@@ -131,9 +131,9 @@ async def test_profiles_survive_kills_of_everything_that_makes_them(tmp_path: Pa
             some = rows[start : start + 4_000]
             await write_single(running, "realtime", "flights", some[:1_000])
             records = [packed("flights", f"upload/{number}", some[1_000:])]
-            await write_packed(running, "backfill", records * chance.choice((1, 1, 2)))  # some were sent twice
-            await running.kill(chance.choice(ROLES))
-        await settled(running)
-        assert sum("SIGKILL" in each for each in running.said) >= 9
+            await write_packed(running, "backfill", records * rng.choice((1, 1, 2)))  # some were sent twice
+            await running.kill(rng.choice(ROLES))
+        await until_settled(running)
+        assert sum("SIGKILL" in item for item in running.log_lines) >= 9
         tails = sorted(set(flights["tailnum"].dropna()))
-        assert_flown(await attributes(running, [f"00:tail:{each}" for each in tails]), flights)
+        assert_flown(await attributes(running, [f"00:tail:{tail}" for tail in tails]), flights)

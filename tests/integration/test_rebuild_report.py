@@ -1,4 +1,4 @@
-"""What a rebuild's report says, beside an oracle: how profiles would change, while traffic goes on."""
+"""The report of a rebuild against an oracle: how profiles would change, also during live traffic."""
 
 import asyncio
 import random
@@ -13,18 +13,18 @@ from app.rebuild.progress import RebuildProgress
 from projections.definitions.rebuild_spec import RebuildSpec, Scope, recipe_text
 from schemas.definitions import RebuildReady, StartRebuild
 from tests.integration.conftest import FreshBroker
-from tests.integration.support.plane import packed, settled, write_packed
+from tests.integration.support.plane import packed, until_settled, write_packed
 from tests.integration.support.rebuilds import (
     APART,
     BOTH,
     COOKIES,
     IDENTITY,
-    PATIENCE_SECONDS,
     SEED,
-    Plane,
+    TIMEOUT_SECONDS,
+    DataPlane,
+    data_plane,
     expected,
     messages,
-    plane,
     traffic,
     write,
 )
@@ -32,31 +32,32 @@ from tests.integration.support.rebuilds import (
 CLASSES = ("unchanged", "changed", "added", "removed", "split", "merged")
 
 
-async def report_of(made: Plane, name: str, recipe: RebuildSpec) -> dict[str, Any]:
+async def report_of(plane: DataPlane, name: str, recipe: RebuildSpec) -> dict[str, Any]:
     """Start a rebuild, and return its report once it is ready."""
-    await made.send(StartRebuild, name, recipe=recipe_text(recipe))
-    return await told_report(made, name)
+    await plane.send(StartRebuild, name, recipe=recipe_text(recipe))
+    return await ready_report(plane, name)
 
 
-async def told_report(made: Plane, name: str) -> dict[str, Any]:
-    """Return the only report of a rebuild once it is ready."""
-    await made.status(name, "ready")
-    events = [each for those in (await made.running.committed("definitions.events")).values() for each in those]
-    (ready,) = (each for each in events if isinstance(each, RebuildReady) and each.definition_id == name)
-    found: dict[str, Any] = orjson.loads(ready.report)
-    print(name, found)
-    return found
+async def ready_report(plane: DataPlane, name: str) -> dict[str, Any]:
+    """Wait until a rebuild is ready, and return its only report."""
+    await plane.until_status(name, "ready")
+    by_partition = await plane.service.committed("definitions.events")
+    events = [event for partition in by_partition.values() for event in partition]
+    (ready,) = (event for event in events if isinstance(event, RebuildReady) and event.definition_id == name)
+    report: dict[str, Any] = orjson.loads(ready.report)
+    print(name, report)
+    return report
 
 
 def only(**counts: int) -> dict[str, int]:
     return dict.fromkeys(CLASSES, 0) | {"changing": 0, "evidence_changed": 0} | counts
 
 
-def identities(those: list[dict[str, Any]], *kinds: str) -> Mapping[str, set[str]]:
-    """Who is who, by the best identity: what messages name together is one person."""
+def identities(visits: list[dict[str, Any]], *kinds: str) -> Mapping[str, set[str]]:
+    """Group identities that share a message, by best identity."""
     groups: list[set[str]] = []
-    for each in those:
-        named = {f"{kind}:{each[kind]}" for kind in kinds if kind in each}
+    for visit in visits:
+        named = {f"{kind}:{visit[kind]}" for kind in kinds if kind in visit}
         for other in [group for group in groups if group & named]:
             groups.remove(other)
             named |= other
@@ -64,119 +65,121 @@ def identities(those: list[dict[str, Any]], *kinds: str) -> Mapping[str, set[str
     return {min(group): group for group in groups if group}
 
 
-def comes_apart(one: Mapping[str, set[str]], other: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """Those of `one` that are several in `other`, and who they are then."""
-    found = {key: {name for name, keys in other.items() if keys & group} for key, group in one.items()}
-    return {key: those for key, those in found.items() if len(those) > 1}
+def split_profiles(one: Mapping[str, set[str]], other: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Return the groups of `one` that are several in `other`, with the best identities there."""
+    parts = {key: {name for name, keys in other.items() if keys & group} for key, group in one.items()}
+    return {key: names for key, names in parts.items() if len(names) > 1}
 
 
-async def test_nothing_but_what_moves_differs_while_traffic_goes_on_when_the_rules_are_the_same(
+async def test_with_the_same_rules_only_profiles_that_change_during_traffic_are_not_equal(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
     print(f"seed {SEED}")
-    chance = random.Random(SEED)
-    those = messages(chance, 4_000, 300)
-    async with plane(tmp_path, fresh_broker) as made:
-        await write(made.running, chance, those)
-        async with traffic(made.running, chance):
-            found = await report_of(made, "rebuild:same", RebuildSpec(IDENTITY, {"visits": BOTH}))
-        people = len(expected(those, "cookie", "email"))
-        assert found["equal"]
-        assert found["live"]["digest"] == found["rebuilt"]["digest"]
-        assert found["counts"] == only(unchanged=found["counts"]["unchanged"], changing=found["counts"]["changing"])
-        assert found["counts"]["unchanged"] >= people
-        assert found["samples"] == {}
+    rng = random.Random(SEED)
+    visits = messages(rng, 4_000, 300)
+    async with data_plane(tmp_path, fresh_broker) as plane:
+        await write(plane.service, rng, visits)
+        async with traffic(plane.service, rng):
+            report = await report_of(plane, "rebuild:same", RebuildSpec(IDENTITY, {"visits": BOTH}))
+        people = len(expected(visits, "cookie", "email"))
+        assert report["equal"]
+        assert report["live"]["digest"] == report["rebuilt"]["digest"]
+        assert report["counts"] == only(unchanged=report["counts"]["unchanged"], changing=report["counts"]["changing"])
+        assert report["counts"]["unchanged"] >= people
+        assert report["samples"] == {}
 
 
-async def test_other_identity_rules_are_told_as_the_splits_and_merges_of_the_oracle(
+async def test_other_identity_rules_are_reported_as_the_splits_and_merges_of_the_oracle(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
     print(f"seed {SEED}")
-    chance = random.Random(SEED)
-    those = messages(chance, 2_000, 120)
-    together, apart = identities(those, "cookie", "email"), identities(those, "cookie")
-    async with plane(tmp_path, fresh_broker) as made:
-        await write(made.running, chance, those)
-        await settled(made.running)
-        await made.apply("identity", APART, also=False)
-        await made.apply("mapping:visits", COOKIES, also=False)
+    rng = random.Random(SEED)
+    visits = messages(rng, 2_000, 120)
+    together, apart = identities(visits, "cookie", "email"), identities(visits, "cookie")
+    async with data_plane(tmp_path, fresh_broker) as plane:
+        await write(plane.service, rng, visits)
+        await until_settled(plane.service)
+        await plane.apply("identity", APART, activate=False)
+        await plane.apply("mapping:visits", COOKIES, activate=False)
         recipe = RebuildSpec(APART, {"visits": COOKIES})
-        found = await report_of(made, "rebuild:apart", recipe)
-        splits = comes_apart(together, apart)
-        assert found["counts"]["split"] == len(splits) > 50
-        assert found["counts"] == only(split=len(splits), changed=len(together) - len(splits))
-        for each in found["samples"]["split"]:
-            assert set(each["into"]) == splits[min(each["profile"], *each["into"])]
-        assert not found["equal"]
-        await made.promote("rebuild:apart", 1)
-        found = await report_of(made, "rebuild:back", RebuildSpec(IDENTITY, {"visits": BOTH}))
-        assert found["counts"] == only(merged=len(splits), changed=len(together) - len(splits))
-        for each in found["samples"]["merged"]:
-            assert set(each["of"]) == splits[min(each["profile"], *each["of"])]
+        report = await report_of(plane, "rebuild:apart", recipe)
+        splits = split_profiles(together, apart)
+        assert report["counts"]["split"] == len(splits) > 50
+        assert report["counts"] == only(split=len(splits), changed=len(together) - len(splits))
+        for sample in report["samples"]["split"]:
+            assert set(sample["into"]) == splits[min(sample["profile"], *sample["into"])]
+        assert not report["equal"]
+        await plane.promote("rebuild:apart", 1)
+        report = await report_of(plane, "rebuild:back", RebuildSpec(IDENTITY, {"visits": BOTH}))
+        assert report["counts"] == only(merged=len(splits), changed=len(together) - len(splits))
+        for sample in report["samples"]["merged"]:
+            assert set(sample["of"]) == splits[min(sample["profile"], *sample["of"])]
 
 
-async def test_what_an_upload_has_brought_is_told_before_it_is_undone(
+async def test_the_effect_of_undoing_an_upload_is_reported_before_promotion(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
-    chance = random.Random(SEED)
-    good, bad = messages(chance, 600, 40), messages(chance, 200, 60, begin=600)
-    async with plane(tmp_path, fresh_broker) as made:
-        await write_packed(made.running, "backfill", [packed("visits", "good/1", good), packed("visits", "bad/1", bad)])
-        await settled(made.running)
+    rng = random.Random(SEED)
+    good, bad = messages(rng, 600, 40), messages(rng, 200, 60, begin=600)
+    async with data_plane(tmp_path, fresh_broker) as plane:
+        await write_packed(
+            plane.service, "backfill", [packed("visits", "good/1", good), packed("visits", "bad/1", bad)]
+        )
+        await until_settled(plane.service)
         began = int(datetime.now(UTC).timestamp() * 1_000_000)
         recipe = RebuildSpec(IDENTITY, {"visits": BOTH}, Scope(began=began, left_out={"bad": began}))
-        found = await report_of(made, "rebuild:undo", recipe)
-        before, after = (identities(each, "cookie", "email") for each in ([*good, *bad], good))
-        values, known = (expected(each, "cookie", "email") for each in ([*good, *bad], good))
-        apart = comes_apart(before, after)
-        gone = [key for key, group in before.items() if not any(group & other for other in after.values())]
-        same = [
+        report = await report_of(plane, "rebuild:undo", recipe)
+        before, after = (identities(visits, "cookie", "email") for visits in ([*good, *bad], good))
+        profiles_before, profiles_after = (expected(visits, "cookie", "email") for visits in ([*good, *bad], good))
+        split = split_profiles(before, after)
+        removed = [key for key, group in before.items() if not any(group & other for other in after.values())]
+        unchanged = [
             key
             for key, group in before.items()
-            if after.get(key) == group and said(values, group) == said(known, group)
+            if after.get(key) == group and profile_in(profiles_before, group) == profile_in(profiles_after, group)
         ]
-        assert found["counts"] == only(
-            split=len(apart), removed=len(gone), unchanged=len(same),
-            changed=len(before) - len(apart) - len(gone) - len(same),
+        assert report["counts"] == only(
+            split=len(split), removed=len(removed), unchanged=len(unchanged),
+            changed=len(before) - len(split) - len(removed) - len(unchanged),
         )  # fmt: skip
-        assert found["live"]["profiles"] == len(before)
-        assert found["rebuilt"]["profiles"] == len(after)
-        sample = found["samples"]["changed"][0]
+        assert report["live"]["profiles"] == len(before)
+        assert report["rebuilt"]["profiles"] == len(after)
+        sample = report["samples"]["changed"][0]
         assert sample["before"]["attributes"]["visits"] > sample["after"]["attributes"]["visits"]
 
 
-def said(profiles: Mapping[str, Any], group: set[str]) -> Any:
+def profile_in(profiles: Mapping[str, Any], group: set[str]) -> Any:
     return next(profile for key, profile in profiles.items() if key in group)
 
 
-async def test_a_kill_while_it_is_compared_changes_nothing_of_the_report(
+async def test_a_kill_during_the_comparison_does_not_change_the_report(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
-    chance = random.Random(SEED)
-    those = messages(chance, 600, 40)
-    async with plane(tmp_path, fresh_broker) as made:
-        await write(made.running, chance, those)
-        await settled(made.running)
-        await made.running.stop_role("profiles")  # so comparing waits, and is not over before the kill
-        await made.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": BOTH})))
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while RebuildProgress.read_back(await made.plane.progress("rebuild:1")).phase != "comparing":
+    rng = random.Random(SEED)
+    visits = messages(rng, 600, 40)
+    async with data_plane(tmp_path, fresh_broker) as plane:
+        await write(plane.service, rng, visits)
+        await until_settled(plane.service)
+        await plane.service.stop_role("profiles")  # so that the comparison waits, and cannot end before the kill
+        await plane.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": BOTH})))
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while RebuildProgress.read_back(await plane.store.progress("rebuild:1")).phase != "comparing":
                 await asyncio.sleep(0.05)
-        await made.running.kill("rebuild")
-        await made.running.start_role("profiles")
-        found = await told_report(made, "rebuild:1")
-        assert found["counts"] == only(unchanged=len(expected(those, "cookie", "email")))
-        assert found["equal"]
+        await plane.service.kill("rebuild")
+        await plane.service.start_role("profiles")
+        report = await ready_report(plane, "rebuild:1")
+        assert report["counts"] == only(unchanged=len(expected(visits, "cookie", "email")))
+        assert report["equal"]
 
 
-async def test_a_rebuild_that_cannot_be_compared_is_ready_and_says_why(
+async def test_a_rebuild_that_cannot_be_compared_is_ready_and_reports_the_reason(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
-    chance = random.Random(SEED)
-    async with plane(tmp_path, fresh_broker) as made:
-        await write(made.running, chance, messages(chance, 200, 20))
-        await settled(made.running)
-        await made.running.stop_role("profiles")
-        found = await report_of(made, "rebuild:alone", RebuildSpec(IDENTITY, {"visits": BOTH}))
-        assert "doesn't answer" in found["skipped_reason"]
-        assert "counts" not in found
+    rng = random.Random(SEED)
+    async with data_plane(tmp_path, fresh_broker) as plane:
+        await write(plane.service, rng, messages(rng, 200, 20))
+        await until_settled(plane.service)
+        await plane.service.stop_role("profiles")
+        report = await report_of(plane, "rebuild:alone", RebuildSpec(IDENTITY, {"visits": BOTH}))
+        assert "doesn't answer" in report["skipped_reason"]
+        assert "counts" not in report

@@ -60,7 +60,7 @@ class World:
 
     async def commanded(self, start: int = 0) -> list[JobCommand]:
         async with PartitionReader(KafkaCluster(self.broker.bootstrap_servers), "jobs.commands", 0, start) as log:
-            return [decode(each.value) async for each in log.records()]  # type: ignore[misc]
+            return [decode(record.value) async for record in log.records()]  # type: ignore[misc]
 
     async def until_commanded(self, count: int) -> list[JobCommand]:
         async with asyncio.timeout(10):
@@ -76,10 +76,10 @@ class World:
             configuration=configuration,
         )  # fmt: skip
 
-    def report(self, job: Job, **facts: Any) -> ReportProgress:
+    def report(self, job: Job, **fields: Any) -> ReportProgress:
         usual = {"cursor": json.dumps({"row": job.report + 1}), "stream": "s", "lane": "backfill", "pass_done": False}
         return ReportProgress(
-            **self.stamped(job.job_id), run=job.run, report=job.report + 1, counts=Counts(), **(usual | facts)
+            **self.stamped(job.job_id), run=job.run, report=job.report + 1, counts=Counts(), **(usual | fields)
         )
 
     def stamped(self, job_id: str) -> dict[str, Any]:

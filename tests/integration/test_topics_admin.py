@@ -24,7 +24,7 @@ from schemas.topics import DAY_MS, TOPICS, Topic
 def topics() -> tuple[Topic, ...]:
     """Every declared topic, under names that no other test has."""
     suffix = uuid4().hex[:8]
-    return tuple(replace(each, name=f"{each.name}.{suffix}") for each in TOPICS.values())
+    return tuple(replace(topic, name=f"{topic.name}.{suffix}") for topic in TOPICS.values())
 
 
 async def test_missing_topics_are_made_as_declared(kafka: str, topics: tuple[Topic, ...]) -> None:

@@ -23,7 +23,7 @@ from app.supervisor.broker.server import Broker
 from schemas.json_depth import MAX_JSON_DEPTH
 from schemas.messages import MessageBatch
 from tests.integration.api.rig import LOOK_SECONDS, Answer, Client, as_caller, until_ready
-from tests.integration.support.service import PATIENCE_SECONDS, Service, has, service
+from tests.integration.support.service import TIMEOUT_SECONDS, Service, has, service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -78,7 +78,7 @@ def _by_part(identity: tuple[str, int]) -> tuple[str, int, int]:
 
 async def url_of(running: Service) -> str:
     address = running.settings.data_dir / "api.json"
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not address.exists():  # a file is all that tells
             await asyncio.sleep(LOOK_SECONDS)
     found: str = orjson.loads(address.read_bytes())["url"]
@@ -173,7 +173,7 @@ async def test_a_file_comes_once_and_in_order_though_the_api_is_killed_in_its_mi
 async def _until_reported(running: Service, before: set[str]) -> str:
     """Wait until a job that wasn't there before has committed something, and return its id."""
     history = running.history
-    async with asyncio.timeout(PATIENCE_SECONDS), running.changed:
+    async with asyncio.timeout(TIMEOUT_SECONDS), running.changed:
         await running.changed.wait_for(lambda: any(has("JobProgressed")(history[each]) for each in {*history} - before))
     (job_id,) = {*history} - before
     return job_id
@@ -194,7 +194,7 @@ async def test_a_paused_upload_stops_and_goes_on_when_it_is_resumed(port: Port) 
 
 
 async def _running_job(port: Port) -> str:
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not (found := await port.client.get("/v2/job?status=Running")):  # to be asked is all it offers
             await asyncio.sleep(LOOK_SECONDS)
     job_id: str = found[0]["id"]
@@ -215,7 +215,7 @@ async def test_whoever_goes_away_leaves_a_failed_job_that_goes_on_later(port: Po
 
 
 async def _shown(port: Port, job_id: str, status: str) -> dict[str, Any]:
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while (job := await port.client.get(f"/v2/job/{job_id}"))["status"] != status:  # as above
             await asyncio.sleep(LOOK_SECONDS)
     found: dict[str, Any] = job
@@ -278,7 +278,7 @@ async def test_files_are_sent_from_the_command_line(port: Port, tmp_path: Path) 
 async def test_more_uploads_than_there_is_room_for_are_sent_away(port: Port) -> None:
     parts, go_on = people(10), asyncio.Event()
     sending = [asyncio.create_task(port.bulk("many", streamed(parts, 5, go_on))) for _ in range(2)]
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while len(await port.client.get("/v2/job?status=Running")) < 2:  # as above
             await asyncio.sleep(LOOK_SECONDS)
     refused = await port.bulk("many", b"".join(parts))

@@ -126,10 +126,10 @@ async def test_a_paused_lane_waits_through_a_restart_and_follows_the_rules_meanw
     client, running = port.client, port.running
     paused = await client.post("/v2/lane/backfill/pause")
     assert (paused["paused"], paused["switched_by"]) == (True, "user:admin")
-    await running.until_said("backfill is paused by people", seconds=2)
-    running.said.clear()
+    await running.until_logged("backfill is paused by people", seconds=2)
+    running.log_lines.clear()
     await running.kill("lane-backfill")
-    await running.until_said("backfill is paused by people")
+    await running.until_logged("backfill is paused by people")
     upload = (await port.bulk("people", PEOPLE.replace(b"Graz", b"Wien"))).data["upload_id"]
     town = MAPPING["attributes"][0] | {"name": "town"}
     await apply(port, "mapping:people", MAPPING | {"attributes": [town]})

@@ -1,4 +1,4 @@
-"""Pages that are typed as they stand by somebody who has just started: what comes out is what they say."""
+"""Run the commands of a documentation page on a new installation, and compare the output with the page."""
 
 import asyncio
 import re
@@ -13,8 +13,8 @@ from tests.integration.conftest import FreshBroker
 from tests.integration.support.service import Service, service
 
 ROOT = Path(__file__).resolve().parents[3]
-TODAY = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"
-SAID_THEN = r"2026-0\d-\d\d \d\d:00:00 UTC"
+CURRENT_TIME = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+SHOWN_TIME = r"2026-0\d-\d\d \d\d:00:00 UTC"
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
@@ -29,32 +29,32 @@ class Page:
         return (ROOT / "docs" / self.name).read_text()
 
     def files(self) -> Iterator[tuple[str, str]]:
-        """The files that the page shows, by name."""
-        for found in re.finditer(r"^```\w+ (\S+)\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL):
-            yield found[1], found[2]
+        """Yield name and content of the files that the page shows."""
+        for match in re.finditer(r"^```\w+ (\S+)\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL):
+            yield match[1], match[2]
 
     def commands(self) -> Iterator[tuple[str, str]]:
-        """The commands that the page types, and what it shows behind each; `…` stands for more."""
+        """Yield each command of the page with the output that it shows; `…` stands for omitted lines."""
         for block in re.findall(r"^```console\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL):
             for part in re.split(r"^\$ entrepot ", block, flags=re.MULTILINE)[1:]:
                 command, _, output = part.partition("\n")
                 yield command, output
 
 
-def same(output: str) -> list[str]:
-    """Leave out what differs each time: ids, moments that no message says, how fast it went, and widths that follow."""
+def normalized(output: str) -> list[str]:
+    """Replace what differs in each run: ids, current times, durations, digests, and the column widths that follow."""
     lines = []
     for line in output.splitlines():
-        known = re.sub(rf"{UUID}|\b[0-9a-f]{{8}}$|^[0-9a-f]{{8}}\b", "ID", line)
-        known = re.sub(rf"(?!{SAID_THEN}){TODAY}|20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*Z$", "NOW", known)
-        known = re.sub(r"\d+\.\d (days|years)", r"N \1", known)
-        known = re.sub(r"digest [0-9a-f]{32}", "digest D", known)
-        known = re.sub(r"^((?:realtime|backfill) +\w+ +0).*", r"\1", known)
-        lines.append(" ".join(known.split()))
+        text = re.sub(rf"{UUID}|\b[0-9a-f]{{8}}$|^[0-9a-f]{{8}}\b", "ID", line)
+        text = re.sub(rf"(?!{SHOWN_TIME}){CURRENT_TIME}|20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*Z$", "NOW", text)
+        text = re.sub(r"\d+\.\d (days|years)", r"N \1", text)
+        text = re.sub(r"digest [0-9a-f]{32}", "digest D", text)
+        text = re.sub(r"^((?:realtime|backfill) +\w+ +0).*", r"\1", text)
+        lines.append(" ".join(text.split()))
     return lines
 
 
-async def typed(running: Service, folder: Path, command: str) -> str:
+async def run_command(running: Service, folder: Path, command: str) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "app.cli.main", *shlex.split(command),
         cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -68,7 +68,7 @@ async def typed(running: Service, folder: Path, command: str) -> str:
 
 
 async def check_page(page: Page, roles: Sequence[str], tmp_path: Path, fresh_broker: FreshBroker) -> None:
-    """Type a page from its beginning to its end."""
+    """Run all commands of a page in order."""
     folder = tmp_path / "shop"
     folder.mkdir()
     for name, text in page.files():
@@ -76,6 +76,7 @@ async def check_page(page: Page, roles: Sequence[str], tmp_path: Path, fresh_bro
     async with service(tmp_path / "data", await fresh_broker(), roles) as running:
         await url_of(running)
         for command, output in page.commands():
-            said = await typed(running, folder, command)
-            shown, more, _ = output.partition("…\n")
-            assert same(said)[: len(same(shown)) if more else None] == same(shown), f"{command}\n{said}"
+            actual = await run_command(running, folder, command)
+            expected, omits, _ = output.partition("…\n")
+            lines = normalized(expected)
+            assert normalized(actual)[: len(lines) if omits else None] == lines, f"{command}\n{actual}"

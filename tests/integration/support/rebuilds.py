@@ -1,4 +1,4 @@
-"""Rebuilding, for tests: everything at work, people who are known by cookie and email, and an oracle of profiles."""
+"""Rebuilds for tests: a running data plane, visits identified by cookie and email, and an oracle of profiles."""
 
 import asyncio
 import json
@@ -30,14 +30,14 @@ from tests.integration.support.service import Service, service
 
 SEED = 4_711
 ROLES = ("control", "lane-realtime", "lane-backfill", "profiles", "rebuild")
-PATIENCE_SECONDS = 120.0
+TIMEOUT_SECONDS = 120.0
 FIRST = 1_700_000_000  # the time of the first message, in seconds since 1970
 IDENTITY = AppliedBody(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}, {"kind": "cookie", "rank": 1}]}))
 APART = AppliedBody(2, json.dumps({"kinds": [{"kind": "cookie", "rank": 0}]}))
 
 
 def mapping(version: int, *kinds: str) -> AppliedBody:
-    """Rules whose profiles can be told from those of other versions: each has the version as an attribute."""
+    """Return a mapping that writes its own version to each profile, so that a reader can detect mixed versions."""
     attributes = [
         {"name": "version", "constant": version, "type": "integer", "merge": "latest"},
         {"name": "visits", "type": "integer", "merge": "count"},
@@ -46,7 +46,7 @@ def mapping(version: int, *kinds: str) -> AppliedBody:
         {"name": "last", "field": "page", "type": "string", "merge": "latest"},
     ]
     body = {
-        "identities": [{"field": each, "kind": each} for each in kinds],
+        "identities": [{"field": kind, "kind": kind} for kind in kinds],
         "attributes": attributes,
         "timestamp": {"field": "at", "format": ["epoch_s"], "time_zone": "UTC"},
     }
@@ -57,23 +57,23 @@ BOTH = mapping(1, "cookie", "email")
 COOKIES = mapping(2, "cookie")
 
 
-def messages(chance: random.Random, count: int, people: int, prefix: str = "", begin: int = 0) -> list[dict[str, Any]]:
-    """Visits of people with some cookies each; now and then they tell who they are."""
-    found = []
+def messages(rng: random.Random, count: int, people: int, prefix: str = "", begin: int = 0) -> list[dict[str, Any]]:
+    """Return visits of people with three cookies each; three in ten visits also have the email."""
+    visits = []
     for number in range(begin, begin + count):
-        person = chance.randrange(people)
+        person = rng.randrange(people)
         message = {
-            "cookie": f"{prefix}c{person}.{chance.randrange(3)}", "at": FIRST + number, "page": f"/{number % 7}",
-            "spent": chance.randrange(100),
+            "cookie": f"{prefix}c{person}.{rng.randrange(3)}", "at": FIRST + number, "page": f"/{number % 7}",
+            "spent": rng.randrange(100),
         }  # fmt: skip
-        if chance.random() < 0.3:
+        if rng.random() < 0.3:
             message["email"] = f"{prefix}p{person}@example.com"
-        found.append(message)
-    return found
+        visits.append(message)
+    return visits
 
 
-def expected(those: Iterable[dict[str, Any]], *kinds: str) -> dict[str, dict[str, Any]]:
-    """Return what profiles have to say, by the best identity: an oracle of a few lines."""
+def expected(visits: Iterable[dict[str, Any]], *kinds: str) -> dict[str, dict[str, Any]]:
+    """Return the expected attributes by best identity: an independent, simple implementation."""
     parent: dict[str, str] = {}
 
     def root(key: str) -> str:
@@ -81,167 +81,171 @@ def expected(those: Iterable[dict[str, Any]], *kinds: str) -> dict[str, dict[str
             key = parent[key]
         return key
 
-    named = [(each, [f"{kind}:{each[kind]}" for kind in kinds if kind in each]) for each in those]
-    for _, keys in named:
+    identified = [(visit, [f"{kind}:{visit[kind]}" for kind in kinds if kind in visit]) for visit in visits]
+    for _, keys in identified:
         for key in keys:
             one, other = sorted(
-                (root(keys[0]), root(key)), key=lambda each: (kinds[::-1].index(each.split(":")[0]), each)
+                (root(keys[0]), root(key)), key=lambda name: (kinds[::-1].index(name.split(":")[0]), name)
             )
             parent[other] = one
-    found: dict[str, Any] = defaultdict(lambda: {"visits": 0, "spent": 0, "pages": set()})
-    for each, keys in named:
-        profile = found[root(keys[0])]
+    profiles: dict[str, Any] = defaultdict(lambda: {"visits": 0, "spent": 0, "pages": set()})
+    for visit, keys in identified:
+        profile = profiles[root(keys[0])]
         profile["visits"] += 1
-        profile["spent"] += each["spent"]
-        profile["pages"].add(each["page"])
-        profile["last"] = each["page"]
-    return {key: {**each, "pages": sorted(each["pages"])} for key, each in found.items()}
+        profile["spent"] += visit["spent"]
+        profile["pages"].add(visit["page"])
+        profile["last"] = visit["page"]
+    return {key: {**profile, "pages": sorted(profile["pages"])} for key, profile in profiles.items()}
 
 
-class Plane:
-    """A running service, asked and told as the API does."""
+class DataPlane:
+    """A running service, and clients that command and query it as the API does."""
 
-    def __init__(self, running: Service, following: RebuildTasks, asking: ProfilesClient, stages: PlaneStore) -> None:
-        self.running = running
-        self.plane = stages
-        self.following = following
-        self.asking = asking
+    def __init__(self, service: Service, tasks: RebuildTasks, client: ProfilesClient, store: PlaneStore) -> None:
+        self.service = service
+        self.store = store
+        self.tasks = tasks
+        self.client = client
 
-    async def send(self, kind: type[CommandEnvelope], definition_id: str, **facts: Any) -> None:
-        word: Any = kind(
+    async def send(self, kind: type[CommandEnvelope], definition_id: str, **fields: Any) -> None:
+        command: Any = kind(
             command_id=str(uuid4()), definition_id=definition_id, issued_at=datetime.now(UTC), issued_by="user:test",
-            **facts,
+            **fields,
         )  # fmt: skip
-        assert self.running.producer
-        await self.running.producer.send_and_wait(
-            "definitions.commands", encode(word), key=definition_id.encode(), partition=0
+        assert self.service.producer
+        await self.service.producer.send_and_wait(
+            "definitions.commands", encode(command), key=definition_id.encode(), partition=0
         )
 
-    async def apply(self, definition_id: str, rules: AppliedBody, *, also: bool = True) -> None:
-        """Draft rules, and have them in force."""
+    async def apply(self, definition_id: str, rules: AppliedBody, *, activate: bool = True) -> None:
+        """Draft rules and, with `activate`, apply them."""
         await self.send(DraftDefinition, definition_id, body=rules.body)
-        if also:
+        if activate:
             await self.send(ApplyDefinition, definition_id, version=rules.version)
 
-    async def until(self, what: str, holds: Callable[[], Any]) -> None:
-        """Wait for something that sends no signal."""
+    async def until(self, goal: str, reached: Callable[[], Any]) -> None:
+        """Poll a condition whose change sends no signal."""
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while not holds():
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                while not reached():
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            tasks = {name: each.rebuild.status for name, each in self.following.tasks.items()}
-            raise AssertionError(f"{what}: {tasks}; the roles said {self.running.said[-8:]}") from None
+            tasks = {name: task.rebuild.status for name, task in self.tasks.tasks.items()}
+            raise AssertionError(f"not reached: {goal}; rebuilds {tasks}, log {self.service.log_lines[-8:]}") from None
 
-    async def status(self, rebuild_id: str, status: str) -> None:
-        """Wait until a rebuild is in a state."""
+    async def until_status(self, rebuild_id: str, status: str) -> None:
+        """Wait until a rebuild has a status."""
         await self.until(
             f"{rebuild_id} is {status}",
-            lambda: (task := self.following.tasks.get(rebuild_id)) and task.rebuild.status == status,
+            lambda: (task := self.tasks.tasks.get(rebuild_id)) and task.rebuild.status == status,
         )
 
-    async def live(self, generation: int) -> None:
-        """Wait until look-ups are answered from a generation."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while (await self.asking.reader()).generation != generation:
+    async def until_live(self, generation: int) -> None:
+        """Wait until look-ups are answered from this generation."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while (await self.client.reader()).generation != generation:
                 await asyncio.sleep(0.05)
 
-    async def handed_over(self, generation: int) -> None:
-        """Wait until a generation is there to be opened, beside the live one."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while generation not in {(stage := await self.plane.stage()).coming, stage.live}:
+    async def until_handed_over(self, generation: int) -> None:
+        """Wait until the builder has handed over a generation to the partition owners."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while generation not in {(stage := await self.store.stage()).coming, stage.live}:
                 await asyncio.sleep(0.01)
 
     async def rebuild(self, name: str, recipe: RebuildSpec) -> None:
-        """Have profiles built and go live."""
-        generation = 1 + (await self.asking.reader()).generation
+        """Rebuild the profiles and promote the result."""
+        generation = 1 + (await self.client.reader()).generation
         await self.send(StartRebuild, name, recipe=recipe_text(recipe))
-        await self.status(name, "ready")
+        await self.until_status(name, "ready")
         await self.promote(name, generation)
 
     async def promote(self, name: str, generation: int) -> None:
-        """Have what was built go live."""
+        """Promote a rebuild and wait until it is live."""
         await self.send(PromoteRebuild, name)
-        await self.live(generation)
+        await self.until_live(generation)
 
     async def profiles(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """Return the profiles behind ranked keys, all of one generation, as their canonical bytes by best identity."""
-        look = await self.asking.reader()
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Return the profiles of ranked keys, all of one generation, as canonical bytes by best identity."""
+        reader = await self.client.reader()
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 try:
-                    roots = [await look.root(each) for each in keys]
-                    return {each.key: canonical(each) for each in roots if each and each.registers}
+                    roots = [await reader.root(key) for key in keys]
+                    return {root.key: canonical(root) for root in roots if root and root.registers}
                 except PartitionUnavailable:
                     await asyncio.sleep(0.1)
 
 
-def told(profiles: dict[str, bytes]) -> dict[str, dict[str, Any]]:
-    """Return what profiles say to people, by best identity without its rank."""
-    found = {}
-    for each in profiles.values():
-        key, _, registers, edges, _ = orjson.loads(each)
+def attributes_of(profiles: dict[str, bytes]) -> dict[str, dict[str, Any]]:
+    """Return the attributes that users see, by best identity without its rank."""
+    attributes = {}
+    for profile in profiles.values():
+        key, _, registers, edges, _ = orjson.loads(profile)
         shown = profile_of(key, registers, edges)
-        found[shown.key] = {one.name: one.value for one in shown.attributes if one.name != "version"}
-    return found
+        attributes[shown.key] = {
+            attribute.name: attribute.value for attribute in shown.attributes if attribute.name != "version"
+        }
+    return attributes
 
 
-def ranked(those: Iterable[dict[str, Any]], **ranks: int) -> list[str]:
-    return sorted({f"{rank:02d}:{kind}:{each[kind]}" for each in those for kind, rank in ranks.items() if kind in each})
+def ranked_keys(visits: Iterable[dict[str, Any]], **ranks: int) -> list[str]:
+    return sorted(
+        {f"{rank:02d}:{kind}:{visit[kind]}" for visit in visits for kind, rank in ranks.items() if kind in visit}
+    )
 
 
 @asynccontextmanager
-async def plane(
+async def data_plane(
     folder: Path, fresh_broker: FreshBroker, roles: Sequence[str] = ROLES, **settings: Any
-) -> AsyncIterator[Plane]:
-    """Run everything, with rules by which people are known by cookie and email."""
+) -> AsyncIterator[DataPlane]:
+    """Run all roles, with rules that identify people by cookie and email."""
     async with service(folder, await fresh_broker(), roles, **settings) as running:
-        following = RebuildTasks(KafkaCluster(running.broker.bootstrap_servers))
+        tasks = RebuildTasks(KafkaCluster(running.broker.bootstrap_servers))
         store = await ReadStore.open(running.settings.database())
         try:
-            await following.start()
-            async with ProfilesClient(store.plane, running.settings.partitions) as asking:
-                made = Plane(running, following, asking, store.plane)
-                await made.apply("identity", IDENTITY)
-                await made.apply("mapping:visits", BOTH)
-                await made.until("the rules are in force", lambda: "visits" in following.rules.mappings)
-                yield made
+            await tasks.start()
+            async with ProfilesClient(store.plane, running.settings.partitions) as client:
+                plane = DataPlane(running, tasks, client, store.plane)
+                await plane.apply("identity", IDENTITY)
+                await plane.apply("mapping:visits", BOTH)
+                await plane.until("the rules are active", lambda: "visits" in tasks.rules.mappings)
+                yield plane
         finally:
-            await following.stop()
+            await tasks.stop()
             await store.close()
 
 
-async def write(running: Service, chance: random.Random, those: list[dict[str, Any]], name: str = "upload") -> None:
-    """Write messages to both lanes, some of them twice under the same id."""
-    half = len(those) // 2
-    await write_single(running, "realtime", "visits", those[:half])
-    records = [packed("visits", f"{name}/{n}", those[n : n + 200]) for n in range(half, len(those), 200)]
-    await write_packed(running, "backfill", [*records, *chance.sample(records, len(records) // 3)])
+async def write(running: Service, rng: random.Random, visits: list[dict[str, Any]], name: str = "upload") -> None:
+    """Write half of the visits to each lane, and some of the packed records twice."""
+    half = len(visits) // 2
+    await write_single(running, "realtime", "visits", visits[:half])
+    records = [packed("visits", f"{name}/{n}", visits[n : n + 200]) for n in range(half, len(visits), 200)]
+    await write_packed(running, "backfill", [*records, *rng.sample(records, len(records) // 3)])
 
 
-async def look_for_ever(made: Plane, keys: list[str], seen: list[set[Any]]) -> None:
-    """Note the versions of the rules in each look at some profiles."""
+async def sample_versions(plane: DataPlane, keys: list[str], samples: list[set[Any]]) -> None:
+    """Until cancelled, read random profiles and record the rule versions in each sample."""
     while True:
-        found = await made.profiles(random.Random(len(seen)).sample(keys, 40))
-        shown = [orjson.loads(each) for each in found.values()]
-        if versions := {registers["latest:version"][3] for _, _, registers, _, _ in shown}:
-            seen.append(versions)
+        profiles = await plane.profiles(random.Random(len(samples)).sample(keys, 40))
+        states = [orjson.loads(profile) for profile in profiles.values()]
+        if versions := {registers["latest:version"][3] for _, _, registers, _, _ in states}:
+            samples.append(versions)
 
 
 @asynccontextmanager
-async def traffic(running: Service, chance: random.Random) -> AsyncIterator[None]:
-    """Write messages of other people all the while."""
-    over = asyncio.Event()
+async def traffic(running: Service, rng: random.Random) -> AsyncIterator[None]:
+    """Write messages of other people in the background."""
+    stop = asyncio.Event()
 
     async def trickle() -> None:
         for number in count():
-            if over.is_set():
+            if stop.is_set():
                 return
-            await write(running, chance, messages(chance, 100, 20, "other."), f"trickle-{number}")
+            await write(running, rng, messages(rng, 100, 20, "other."), f"trickle-{number}")
 
     writing = asyncio.create_task(trickle())
     try:
         yield
     finally:
-        over.set()  # a producer that is cancelled leaves tasks behind
+        stop.set()  # not cancel(): a cancelled producer leaves tasks behind
         await writing

@@ -1,4 +1,4 @@
-"""What the tests of safe_faust share: topics, records, committed offsets, workers, and a way to hold writes."""
+"""Fixtures of the safe_faust tests: topics, records, committed offsets, workers, and a proxy that can hold writes."""
 
 import asyncio
 import json
@@ -17,45 +17,45 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 PRODUCE = 0  # its API key, https://kafka.apache.org/protocol#protocol_api_keys
 PARTITIONS = 2
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 @dataclass
 class WorkerProcess:
-    """A worker, and what it has said so far."""
+    """A worker process, and the reports it has printed so far."""
 
     process: asyncio.subprocess.Process
     errors: Path
-    said: list[dict[str, Any]] = field(default_factory=list)
+    reports: list[dict[str, Any]] = field(default_factory=list)
 
-    async def says(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The next thing said that is wanted; fails with the worker's log when it ends or stays silent."""
+    async def until_reported(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Return the next report that matches; fail with the worker's log when it ends or times out."""
         assert self.process.stdout is not None
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 while line := await self.process.stdout.readline():
-                    self.said.append(json.loads(line))
-                    if wanted(self.said[-1]):
-                        return self.said[-1]
+                    self.reports.append(json.loads(line))
+                    if wanted(self.reports[-1]):
+                        return self.reports[-1]
         except TimeoutError:
             pass
-        raise AssertionError(f"never said; said {self.said[-5:]}\n{self.errors.read_text()[-4000:]}")
+        raise AssertionError(f"no matching report; last {self.reports[-5:]}\n{self.errors.read_text()[-4000:]}")
 
-    async def has_done(self, records: int) -> None:
-        """Wait until so many records in all were worked on."""
+    async def until_done(self, records: int) -> None:
+        """Wait until the worker has processed `records` in total."""
         if self.done < records:
-            await self.says(lambda _: self.done >= records)
+            await self.until_reported(lambda _: self.done >= records)
 
     @property
     def done(self) -> int:
-        return sum(each.get("done", 0) for each in self.said)
+        return sum(report.get("done", 0) for report in self.reports)
 
     async def exit_code(self) -> int:
-        """Wait for the end, reading what is still said."""
+        """Read the remaining reports, and return the exit code."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while line := await self.process.stdout.readline():
-                self.said.append(json.loads(line))
+                self.reports.append(json.loads(line))
             return await self.process.wait()
 
     async def stop(self) -> int:
@@ -91,16 +91,16 @@ class Rig:
 
     async def create(self, *topics: str) -> None:
         async with administrator(self.bootstrap) as admin:
-            await admin.create_topics([NewTopic(each, PARTITIONS, 1) for each in topics])
+            await admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics])
 
     async def alter(self, topic: str, config: dict[str, str]) -> None:
         async with administrator(self.bootstrap) as admin:
             await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, config)])
 
     async def put(self, values: Sequence[bytes], keys: int = 4) -> None:
-        """Write the values in turn to the partitions; the key of a record is one of `keys`, and tied to a partition."""
-        async with producer(self.bootstrap) as sending:
-            await put(sending, self.source, values, keys)
+        """Write values round-robin over `keys` keys; a key always has the same partition."""
+        async with producer(self.bootstrap) as client:
+            await put(client, self.source, values, keys)
 
     async def start(
         self,
@@ -111,7 +111,7 @@ class Rig:
         bootstrap: str = "",
         partitions: int = PARTITIONS,
     ) -> WorkerProcess:
-        asked = {
+        options = {
             "bootstrap": bootstrap or self.bootstrap,
             "app_id": f"group-{self.run}",
             "instance_id": instance_id,
@@ -126,7 +126,7 @@ class Rig:
         with errors.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "tests.integration.support.safe_faust_worker", json.dumps(asked)),
+                *("-m", "tests.integration.support.safe_faust_worker", json.dumps(options)),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 limit=2**24,
@@ -135,22 +135,22 @@ class Rig:
         return self.workers[-1]
 
     async def committed(self) -> list[int]:
-        """The group's committed offset of each partition of the source; 0 where there is none."""
+        """Return the group's committed offset of each source partition; 0 where there is none."""
         async with consumer(self.bootstrap, group_id=f"group-{self.run}") as reader:
             return [await reader.committed(TopicPartition(self.source, n)) or 0 for n in range(PARTITIONS)]
 
-    async def commits(self, wanted: list[int]) -> None:
-        """Wait until exactly this is committed."""
-        found: list[int] = []
+    async def until_committed(self, wanted: list[int]) -> None:
+        """Wait until exactly these offsets are committed."""
+        committed: list[int] = []
         try:
-            async with asyncio.timeout(PATIENCE):
-                while found != wanted:
-                    found = await self.committed()
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                while committed != wanted:
+                    committed = await self.committed()
         except TimeoutError:
-            raise AssertionError(f"{found} is committed, and not {wanted}\n{self.logs()}") from None
+            raise AssertionError(f"committed {committed}, expected {wanted}\n{self.logs()}") from None
 
     def logs(self) -> str:
-        return "\n".join(each.errors.read_text()[-4000:] for each in self.workers)
+        return "\n".join(worker.errors.read_text()[-4000:] for worker in self.workers)
 
     async def ends(self, topic: str) -> list[int]:
         async with consumer(self.bootstrap) as reader:
@@ -158,29 +158,29 @@ class Rig:
             return list((await reader.end_offsets(partitions)).values())
 
     async def read(self, topic: str) -> list[Any]:
-        """All committed records of the topic, in order within each partition."""
+        """Return all committed records of a topic, in order within each partition."""
         async with consumer(self.bootstrap, isolation_level="read_committed") as reader:
             partitions = [TopicPartition(topic, n) for n in range(PARTITIONS)]
             reader.assign(partitions)
             await reader.seek_to_beginning(*partitions)
             ends = await reader.end_offsets(partitions)
-            found: list[Any] = []
-            while any([await reader.position(each) < ends[each] for each in partitions]):
-                for records in (await reader.getmany(timeout_ms=200)).values():
-                    found += records
-            return found
+            read: list[Any] = []
+            while any([await reader.position(partition) < ends[partition] for partition in partitions]):
+                for polled in (await reader.getmany(timeout_ms=200)).values():
+                    read += polled
+            return read
 
     async def state(self) -> dict[str, int]:
-        """What a worker that starts now would recover from the changelog."""
-        return {each.key.decode(): int(each.value) for each in await self.read(self.changelog)}
+        """Return the state that a new worker would recover from the changelog."""
+        return {record.key.decode(): int(record.value) for record in await self.read(self.changelog)}
 
 
-async def put(sending: AIOKafkaProducer, topic: str, values: Sequence[bytes], keys: int = 4) -> None:
-    waiting = [
-        await sending.send(topic, value, key=b"key-%d" % (n % keys), partition=n % keys % PARTITIONS)
+async def put(client: AIOKafkaProducer, topic: str, values: Sequence[bytes], keys: int = 4) -> None:
+    sent = [
+        await client.send(topic, value, key=b"key-%d" % (n % keys), partition=n % keys % PARTITIONS)
         for n, value in enumerate(values)
     ]
-    await asyncio.gather(*waiting)
+    await asyncio.gather(*sent)
 
 
 @asynccontextmanager
@@ -195,12 +195,12 @@ async def administrator(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 @asynccontextmanager
 async def producer(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
-    sending = AIOKafkaProducer(bootstrap_servers=bootstrap, **options)
-    await sending.start()
+    client = AIOKafkaProducer(bootstrap_servers=bootstrap, **options)
+    await client.start()
     try:
-        yield sending
+        yield client
     finally:
-        await sending.stop()
+        await client.stop()
 
 
 @asynccontextmanager
@@ -215,30 +215,30 @@ async def consumer(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaCons
 
 @asynccontextmanager
 async def rig(bootstrap: str, data_dir: Path) -> AsyncIterator[Rig]:
-    made = Rig(bootstrap, data_dir)
-    await made.create(made.source, made.output)
+    group = Rig(bootstrap, data_dir)
+    await group.create(group.source, group.output)
     try:
-        yield made
+        yield group
     finally:
-        for each in made.workers:
-            await each.kill()
+        for worker in group.workers:
+            await worker.kill()
 
 
-class SlowRoad:
-    """A way to the broker on which the produce requests for one topic can be held; all else passes.
+class HoldingProxy:
+    """A TCP proxy of the broker that can hold the produce requests for one topic; everything else passes.
 
-    Clients stay on it because answers that name the broker's port are changed to name this one's.
+    Responses that name the broker's port are rewritten to the proxy's, so that clients keep using the proxy.
     """
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         host, port = bootstrap.split(":")
         self._broker = (host, int(port))
         self._topic = topic.encode()
-        self._free = asyncio.Event()
-        self._free.set()
+        self._open = asyncio.Event()
+        self._open.set()
         self.held = asyncio.Event()
         self._server: asyncio.Server
-        self._roads: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -246,9 +246,9 @@ class SlowRoad:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for each in self._roads:
-            each.cancel()
-        await asyncio.gather(*self._roads, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
     @property
@@ -261,29 +261,29 @@ class SlowRoad:
         return port
 
     def hold(self) -> None:
-        self._free.clear()
+        self._open.clear()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up, down = await asyncio.open_connection(*self._broker)
-        for road in (self._requests(reader, down), self._answers(up, writer)):
-            task = asyncio.create_task(road)
-            self._roads.add(task)
-            task.add_done_callback(self._roads.discard)
+        broker_reader, broker_writer = await asyncio.open_connection(*self._broker)
+        for direction in (self._requests(reader, broker_writer), self._responses(broker_reader, writer)):
+            task = asyncio.create_task(direction)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with closing(writer):
             async for frame in frames(reader):
-                if struct.unpack(">h", frame[4:6])[0] == PRODUCE and self._topic in frame and not self._free.is_set():
+                if struct.unpack(">h", frame[4:6])[0] == PRODUCE and self._topic in frame and not self._open.is_set():
                     self.held.set()
-                    await self._free.wait()
+                    await self._open.wait()
                 writer.write(frame)
 
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _responses(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = self._broker
-        real, ours = (host.encode() + struct.pack(">i", each) for each in (port, self._port))
+        real, proxied = (host.encode() + struct.pack(">i", number) for number in (port, self._port))
         async with closing(writer):
             async for frame in frames(reader):
-                writer.write(frame.replace(real, ours))
+                writer.write(frame.replace(real, proxied))
 
 
 @asynccontextmanager
@@ -297,7 +297,7 @@ async def closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
 
 
 async def frames(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Kafka's requests and answers: four bytes of length, then the rest."""
+    """Yield Kafka requests or responses: a length of four bytes, then the content."""
     try:
         while True:
             head = await reader.readexactly(4)

@@ -1,5 +1,7 @@
-"""The worker that the tests start, hurt and kill. What a record asks for stands in its value; what happens is said on
-stdout, one JSON object a line."""
+"""The worker that the tests start, disturb and kill.
+
+The value of a record selects a misbehaviour; the worker prints its reports as JSON lines.
+"""
 
 import asyncio
 import json
@@ -21,8 +23,8 @@ from app.kafka.safe_faust.worker import run_worker
 SIZES = {b"huge": 17 * 1024 * 1024, b"large": 5000}
 
 
-def say(**what: Any) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
+def report(**values: Any) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
     sys.stdout.flush()
 
 
@@ -35,27 +37,29 @@ def is_new(table: StateTable, event: Any) -> bool:
 
 
 class Agents:
-    """Both styles write one output and one state per record; `packed` is ours, `plain` is Faust's own."""
+    """Both styles write a state per record; `packed` uses our batches and also writes an output, `plain` is stock."""
 
     def __init__(self, app: SafeApp, table: StateTable, output: str) -> None:
         self.app, self.table, self.output = app, table, output
 
     async def packed(self, stream: Any) -> None:
         async for batch in batches(stream):
-            say(batch=[[each.message.partition, each.message.offset] for each in batch])
+            report(batch=[[event.message.partition, event.message.offset] for event in batch])
             for event in batch:
                 await self.misbehave(event)
-            fresh = [each for each in batch if is_new(self.table, each)]
-            await publish(self.app, [self.outgoing(each) for each in fresh])
-            await self.table.write(Change(each.message.partition, each.key or b"", state_after(each)) for each in fresh)
-            ack(each for each in batch if each.value != b"keep")
-            say(done=len(batch))
+            fresh = [event for event in batch if is_new(self.table, event)]
+            await publish(self.app, [self.output_record(event) for event in fresh])
+            await self.table.write(
+                Change(event.message.partition, event.key or b"", state_after(event)) for event in fresh
+            )
+            ack(event for event in batch if event.value != b"keep")
+            report(done=len(batch))
 
     async def plain(self, stream: Any) -> None:
         async for event in stream.events():
             await self.misbehave(event)
             self.table[event.key] = state_after(event)
-            say(done=1)
+            report(done=1)
 
     async def misbehave(self, event: Any) -> None:
         if event.value == b"raise":
@@ -65,7 +69,7 @@ class Agents:
         if event.value == b"block":
             threading.Event().wait()
 
-    def outgoing(self, event: Any) -> ProducerRecord:
+    def output_record(self, event: Any) -> ProducerRecord:
         message = event.message
         headers = [("offset", b"%d" % message.offset)]
         return ProducerRecord(
@@ -73,27 +77,27 @@ class Agents:
         )
 
 
-async def main(asked: dict[str, Any]) -> int:
+async def main(options: dict[str, Any]) -> int:
     app = make_app(
-        asked["app_id"],
-        asked["bootstrap"],
-        instance_id=asked["instance_id"],
-        data_dir=Path(asked["data_dir"]),
-        partitions=asked["partitions"],
+        options["app_id"],
+        options["bootstrap"],
+        instance_id=options["instance_id"],
+        data_dir=Path(options["data_dir"]),
+        partitions=options["partitions"],
     )
     table = make_table(app, "state", int)
 
     async def assigned(partitions: Owned) -> None:
-        say(assigned=sorted(partitions), state=len(table.state), rebalancing=app.rebalancing)
+        report(assigned=sorted(partitions), state=len(table.state), rebalancing=app.rebalancing)
 
     async def revoked(partitions: Owned) -> None:
-        say(revoked=sorted(partitions))
+        report(revoked=sorted(partitions))
 
     app.when_assigned(assigned)
     app.when_revoked(revoked)
-    app.agent(app.topic(asked["source"]))(getattr(Agents(app, table, asked["output"]), asked["style"]))
-    code = await run_worker(app, watchdog_seconds=asked["watchdog_seconds"])
-    say(state={key.decode(): int(value) for key, value in table.state.items()})
+    app.agent(app.topic(options["source"]))(getattr(Agents(app, table, options["output"]), options["style"]))
+    code = await run_worker(app, watchdog_seconds=options["watchdog_seconds"])
+    report(state={key.decode(): int(value) for key, value in table.state.items()})
     return code
 
 

@@ -1,4 +1,4 @@
-"""A whole service for tests: a real broker, the roles as the supervisor runs them, and ways to ask, watch and kill."""
+"""A whole service for tests: a real broker, and roles as the supervisor runs them, to command, watch and kill."""
 
 import asyncio
 import json
@@ -33,42 +33,42 @@ from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS, TOPICS
 from schemas.wire.codec import decode, encode
 from schemas.wire.headers import headers_of
 
-PATIENCE_SECONDS = 90.0
+TIMEOUT_SECONDS = 90.0
 ALL = ("api", "control", "runner", "lane-backfill", "lane-realtime")
 
 
 @dataclass
 class Service:
-    """The roles of one data directory, each kept running."""
+    """The roles of one data directory; a role that ends is restarted."""
 
     settings: Settings
     broker: Broker
-    said: list[str] = field(default_factory=list)
+    log_lines: list[str] = field(default_factory=list)
     restarters: dict[str, Restarter] = field(default_factory=dict)
     history: dict[str, list[JobEvent]] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
-    spoke: asyncio.Event = field(default_factory=asyncio.Event)
+    logged: asyncio.Event = field(default_factory=asyncio.Event)
     producer: AIOKafkaProducer | None = None
     logs: list[RoleLog] = field(default_factory=list)
 
-    def say(self, line: str) -> None:
-        self.said.append(line)
-        self.spoke.set()
+    def log(self, line: str) -> None:
+        self.log_lines.append(line)
+        self.logged.set()
 
-    async def until_said(self, words: str, seconds: float = PATIENCE_SECONDS) -> None:
-        """Wait until a line with these words came from a role or from its restarter."""
+    async def until_logged(self, text: str, seconds: float = TIMEOUT_SECONDS) -> None:
+        """Wait until a role or its restarter logs a line that contains the text."""
         async with asyncio.timeout(seconds):
-            while not any(words in each for each in self.said):
-                self.spoke.clear()
-                await self.spoke.wait()
+            while not any(text in line for line in self.log_lines):
+                self.logged.clear()
+                await self.logged.wait()
 
     async def start_role(self, name: str, worker_id: str = "0", **environment: str) -> RoleProcess:
-        """Start a role; it is started again whenever it ends."""
+        """Start a role, and restart it whenever it ends."""
         settings = self.settings.model_copy(update={"worker_id": worker_id})
-        log = RoleLog(settings.data_dir / "logs" / f"{name}-{worker_id}.log", self.say)
+        log = RoleLog(settings.data_dir / "logs" / f"{name}-{worker_id}.log", self.log)
         self.logs.append(log)
         process = RoleProcess(name, command_of(role_named(name)), environment_of(settings) | environment, log)
-        restarter = Restarter(process, self.say)
+        restarter = Restarter(process, self.log)
         self.restarters[f"{name}-{worker_id}"] = restarter
         await restarter.start()
         return process
@@ -79,41 +79,41 @@ class Service:
         return process._process.pid if process._process and process._process.returncode is None else 0
 
     def signal(self, name: str, number: signal.Signals, worker_id: str = "0") -> bool:
-        """Send a signal, and tell whether there was somebody to take it: a role may be between two lives."""
+        """Send a signal, and return whether the role has a process: it may be waiting for its restart."""
         if pid := self.pid(name, worker_id):
-            with suppress(ProcessLookupError):  # it has ended, and asyncio doesn't know yet
+            with suppress(ProcessLookupError):  # it has exited, and asyncio has not noticed yet
                 os.kill(pid, number)
                 return True
         return False
 
     async def kill(self, name: str) -> None:
-        """Kill a role with -9; one that is between two lives is waited for, as nothing tells that it is back."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Kill a role with SIGKILL; poll while it is being restarted, because a restart sends no signal."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while not self.signal(name, signal.SIGKILL):
                 await asyncio.sleep(0.02)
 
     async def stop_role(self, name: str, worker_id: str = "0") -> None:
         await self.restarters.pop(f"{name}-{worker_id}").stop()
 
-    async def send(self, command: type[Command], job_id: str, **facts: Any) -> JobCommand:
+    async def send(self, command: type[Command], job_id: str, **fields: Any) -> JobCommand:
         """Write a command as the API would."""
-        word: Any = command(**stamp(job_id, "user:test", utc_now), **facts)
+        record: Any = command(**stamp(job_id, "user:test", utc_now), **fields)
         assert self.producer
         await self.producer.send_and_wait(
-            JOBS_COMMANDS.name, encode(word), key=job_id.encode(), headers=list(headers_of(word)),
+            JOBS_COMMANDS.name, encode(record), key=job_id.encode(), headers=list(headers_of(record)),
             partition=partition_of(job_id, self.settings.partitions),
         )  # fmt: skip
-        return word
+        return record
 
     async def create(self, job_id: str, source: Path, **configuration: Any) -> None:
-        """Create an import of a file, and start it."""
+        """Create and start an import of a file."""
         text = json.dumps({"source": str(source), "stream": "people", **configuration})
         await self.send(
             CreateJob, job_id, provider="file", job_type="import", kind="import", name=job_id, configuration=text
         )
 
     async def until(
-        self, job_id: str, happened: Callable[[Sequence[JobEvent]], bool], seconds: float = PATIENCE_SECONDS
+        self, job_id: str, happened: Callable[[Sequence[JobEvent]], bool], seconds: float = TIMEOUT_SECONDS
     ) -> Sequence[JobEvent]:
         """Wait until a job's history satisfies `happened`, and return it."""
         events = self.history.setdefault(job_id, [])
@@ -121,18 +121,18 @@ class Service:
             async with asyncio.timeout(seconds), self.changed:
                 await self.changed.wait_for(lambda: happened(events))
         except TimeoutError:
-            told = [f"{each.seq} {type(each).__name__}" for each in events[-8:]]
-            raise AssertionError(f"{job_id} stands at {told}; the roles said {self.said[-12:]}") from None
+            last = [f"{event.seq} {type(event).__name__}" for event in events[-8:]]
+            raise AssertionError(f"{job_id}: last events {last}, log {self.log_lines[-12:]}") from None
         return tuple(events)
 
     async def visible(self, store: ReadStore, job_id: str, seq: int) -> None:
-        """Wait until the views have an event; that they will is the projector's promise, and it sends no signal."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Wait until the views contain an event; the projector sends no signal, so poll."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while await store.jobs.applied_seq(job_id) < seq:
                 await asyncio.sleep(0.02)
 
     async def follow(self) -> None:
-        """Collect the events of all jobs for ever, each `seq` once."""
+        """Collect the events of all jobs until cancelled, each `seq` once."""
         async with self.consumer(JOBS_EVENTS.name) as consumer:
             async for record in consumer:
                 event = event_in(record.value)
@@ -159,20 +159,20 @@ class Service:
             await consumer.stop()
 
     async def committed(self, topic: str) -> dict[int, list[Any]]:
-        """Return all committed words of a topic by partition, as a stock reader sees them."""
-        found: dict[int, list[Any]] = {number: [] for number in range(self.settings.partitions)}
+        """Return all committed records of a topic by partition, as a stock consumer reads them."""
+        records: dict[int, list[Any]] = {number: [] for number in range(self.settings.partitions)}
         async with self.consumer(topic) as consumer:
-            for where, end in (await consumer.end_offsets(consumer.assignment())).items():
-                while await consumer.position(where) < end:
-                    polled = await consumer.getmany(where, timeout_ms=200)
-                    found[where.partition] += [decode(record.value) for record in polled.get(where, ())]
-        return found
+            for partition, end in (await consumer.end_offsets(consumer.assignment())).items():
+                while await consumer.position(partition) < end:
+                    polled = await consumer.getmany(partition, timeout_ms=200)
+                    records[partition.partition] += [decode(record.value) for record in polled.get(partition, ())]
+        return records
 
     async def rows(self, topic: str = "messages.backfill") -> dict[int, list[dict[str, Any]]]:
         """Return all messages of a topic by partition, in order."""
         return {
-            partition: [orjson.loads(line) for word in words for line in lines(word)]
-            for partition, words in (await self.committed(topic)).items()
+            partition: [orjson.loads(line) for batch in batches for line in lines(batch)]
+            for partition, batches in (await self.committed(topic)).items()
         }
 
 
@@ -181,16 +181,16 @@ def lines(batch: MessageBatch) -> list[bytes]:
 
 
 def kinds(events: Sequence[JobEvent]) -> list[str]:
-    return [type(each).__name__ for each in events]
+    return [type(event).__name__ for event in events]
 
 
 def has(*names: str) -> Callable[[Sequence[JobEvent]], bool]:
-    """Tell whether each of the names has come."""
+    """Match a history that contains events of all the named types."""
     return lambda events: set(names) <= set(kinds(events))
 
 
 def at_least(count: int) -> Callable[[Sequence[JobEvent]], bool]:
-    """Tell whether so many events have come."""
+    """Match a history of at least `count` events."""
     return lambda events: len(events) >= count
 
 
@@ -198,30 +198,30 @@ def at_least(count: int) -> Callable[[Sequence[JobEvent]], bool]:
 async def service(
     data_dir: Path, broker: Broker, roles: Sequence[str] = ALL, **settings: Any
 ) -> AsyncIterator[Service]:
-    """Run the roles on a broker whose topics are made; ends all of them."""
-    told = Settings(
+    """Create the topics, run the roles, and stop all of them at the end."""
+    values = Settings(
         data_dir=data_dir, bootstrap_servers=broker.bootstrap_servers, file_roots=(data_dir,), api_port=0, **settings
     )
-    await ensure_topics(broker.bootstrap_servers, TOPICS.values(), told.partitions, 1)
-    running = Service(told, broker)
+    await ensure_topics(broker.bootstrap_servers, TOPICS.values(), values.partitions, 1)
+    running = Service(values, broker)
     async with AsyncExitStack() as stack:
         running.producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers)
         await running.producer.start()
         stack.push_async_callback(running.producer.stop)
         following = asyncio.create_task(running.follow())
-        stack.push_async_callback(_cancelled, following)
-        stack.push_async_callback(_all_stopped, running)
-        for each in roles:
-            await running.start_role(each)
+        stack.push_async_callback(_cancel, following)
+        stack.push_async_callback(_stop_all, running)
+        for role in roles:
+            await running.start_role(role)
         yield running
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
+async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def _all_stopped(running: Service) -> None:
-    await asyncio.gather(*(each.stop() for each in running.restarters.values()))
+async def _stop_all(running: Service) -> None:
+    await asyncio.gather(*(restarter.stop() for restarter in running.restarters.values()))
     for log in running.logs:
         log.close()
