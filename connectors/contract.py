@@ -10,13 +10,14 @@ continues exactly after the last committed batch.
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
 from connectors.redaction import redact_credentials
+from schemas.coded import CodedError, Params
 
 Cursor = Mapping[str, Any]
 Lane = Literal["realtime", "backfill"]
@@ -25,12 +26,13 @@ Kind = Literal["import", "export", "enrichment"]
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A record that can't be parsed. `position` locates it for the user: `row 12`, `object 7`."""
+    """A record that can't be parsed, and why. `position` locates it for the user: `row 12`, `object 7`."""
 
     position: str
     code: str
-    reason: str
+    params: Params
     excerpt: bytes = b""  # the first 1,024 bytes of the raw record
+    detail: str = ""  # what a parser or the provider said, without secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class ConfigurationProblem:
 
     field: str
     code: str
-    message: str
+    params: Params
 
 
 CheckCursor = Callable[[Cursor], tuple[ConfigurationProblem, ...]]  # validates a cursor edited by a user
@@ -84,8 +86,7 @@ CheckCursor = Callable[[Cursor], tuple[ConfigurationProblem, ...]]  # validates 
 
 def allow_reset_only(cursor: Cursor) -> tuple[ConfigurationProblem, ...]:
     """Accept only the empty cursor: the default for a connector that doesn't validate its cursors."""
-    message = "cursors of this connector can't be edited, only reset to {} to read from the start"
-    return tuple(ConfigurationProblem(f"/{name}", "bad_cursor", message) for name in cursor)
+    return tuple(ConfigurationProblem(f"/{name}", "cursor_not_editable", {}) for name in cursor)
 
 
 class Read(Protocol):
@@ -136,35 +137,35 @@ class Connector:
     documentation: str
     job_types: tuple[JobType, ...]
     redact: Callable[[Mapping[str, Any]], Mapping[str, Any]] = redact_credentials  # removes secrets for display
+    sentences: Mapping[str, str] = field(default_factory=dict)  # by code; goes before the service's own table
 
     def job_type(self, name: str) -> JobType | None:
         """Return the job type with this name, or None."""
         return next((job_type for job_type in self.job_types if job_type.name == name), None)
 
 
-class ConnectorError(Exception):
-    """A connector can't continue. The subclass decides what happens next. `code` is stable; the text is for users."""
+class ConnectorError(CodedError):
+    """A connector can't continue. The subclass says what happens next.
 
-    def __init__(self, code: str, message: str, *, detail: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.detail = detail
+    The sentence of `code` is in the connector's `sentences`, or in `app.sentences` for the codes of shared parts.
+    """
 
 
 class RetryLater(ConnectorError):
     """The provider or the network failed; a retry can help. `retry_after` (seconds) overrides the back-off."""
 
-    def __init__(self, code: str, message: str, *, detail: str = "", retry_after: float | None = None) -> None:
-        super().__init__(code, message, detail=detail)
+    def __init__(
+        self, code: str, params: Params | None = None, *, detail: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(code, params, detail=detail)
         self.retry_after = retry_after
 
 
 class RateLimited(ConnectorError):
     """The provider asks the client to wait `retry_after` seconds. This is not an error of the job."""
 
-    def __init__(self, code: str, message: str, *, retry_after: float, detail: str = "") -> None:
-        super().__init__(code, message, detail=detail)
+    def __init__(self, code: str, params: Params | None = None, *, retry_after: float, detail: str = "") -> None:
+        super().__init__(code, params, detail=detail)
         self.retry_after = retry_after
 
 

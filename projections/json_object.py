@@ -3,17 +3,18 @@
 import json
 from typing import Any, Final
 
-from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep
+from schemas.coded import CodedError
+from schemas.json_values import MAX_JSON_DEPTH, is_too_deep
 
 MAX_JSON_BYTES: Final = 256 * 1024
 
 
-class InvalidJsonError(ValueError):
-    """The text is not an acceptable JSON object."""
+class InvalidJsonError(CodedError):
+    """The text is no JSON object within the bounds."""
 
 
-def json_object(what: str, text: str) -> dict[str, Any]:
-    """Parse a JSON object; `what` names the text in messages.
+def json_object(text: str) -> dict[str, Any]:
+    """Return the JSON object in a text.
 
     Raises:
         InvalidJsonError: it is too large, not JSON, not an object, or nested too deep.
@@ -21,14 +22,14 @@ def json_object(what: str, text: str) -> dict[str, Any]:
     """
     size = len(text.encode())
     if size > MAX_JSON_BYTES:
-        raise InvalidJsonError(f"the {what} has {size} bytes; {MAX_JSON_BYTES} is the most")
+        raise InvalidJsonError("json_too_large", {"bytes": size, "max": MAX_JSON_BYTES})
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or is_too_deep(value):
-        # The message of the parser is left out: it differs between Python versions, and events must not.
-        raise InvalidJsonError(f"the {what} has to be a JSON object, at most {MAX_JSON_DEPTH} levels deep")
+        # The parser's own words are left out: they differ between Python versions, and events must not.
+        raise InvalidJsonError("not_a_json_object", {"max_depth": MAX_JSON_DEPTH})
     return value
 
 

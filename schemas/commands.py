@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from schemas.coded import Params
 from schemas.policies import DEFAULT_RETRY, ONCE, Cadence, RetryPolicy
 
 RULES: Final = 1
@@ -164,13 +165,13 @@ class ReportProgress(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportError(Command):
-    """The run stopped on an error; `advice` says what has to happen next."""
+    """The run stopped on an error; `advice` is the next step, `detail` what the provider said, without secrets."""
 
     run: int
     fault: Fault
     advice: Advice
     code: str
-    message: str
+    params: Params
     detail: str = ""
     retry_after_seconds: float | None = None
 
@@ -181,7 +182,7 @@ class ReportRateLimit(Command):
 
     run: int
     code: str
-    message: str
+    params: Params
     retry_after_seconds: float
 
 

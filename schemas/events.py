@@ -4,10 +4,11 @@ Consumers drop `seq <= seen` for a job and may rely on nothing else for order. `
 not exist has `seq` 0 and belongs to no history.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
+from schemas.coded import Params
 from schemas.commands import Advice, Counts, Fault
 from schemas.policies import Cadence, RetryPolicy
 
@@ -101,14 +102,15 @@ class JobSynced(Event):
 class JobErrored(Event):
     """A run stopped on an error: the `consecutive`th since the last success, the first of them at `first_error_at`.
 
-    That moment moves on by the time spent waiting for rate limits and quiet windows, which is not failing.
+    That moment is moved by the time spent waiting for rate limits and quiet windows, which is not failing. `detail` is
+    what the provider said, without secrets.
     """
 
     run: int
     fault: Fault
     advice: Advice
     code: str
-    message: str
+    params: Params
     detail: str
     consecutive: int
     first_error_at: datetime
@@ -116,25 +118,26 @@ class JobErrored(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSlept(Event):
-    """It waits until `sleep_until`.
+    """The job waits until `sleep_until`; `code` and `params` are those of the error or rate limit, if there was one.
 
     The values behind a back-off are given, so that another policy can be tried on the past.
     """
 
     reason: SleepReason
     sleep_until: datetime
-    message: str = ""
+    code: str = ""
+    params: Params = field(default_factory=dict)
     backoff_ceiling_seconds: float | None = None  # what the full jitter was drawn below
     retry_after_seconds: float | None = None  # what the provider asked for, within 0 to 30 days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFailed(Event):
-    """It gave up and waits for a person."""
+    """The job gave up and waits for a person; `code` and `params` are those of the last error."""
 
     reason: FailReason
     code: str
-    message: str
+    params: Params
     first_error_at: datetime
 
 
@@ -190,7 +193,7 @@ class CommandRefused(Event):
 
     command: str
     code: str
-    message: str
+    params: Params
     allowed: tuple[str, ...]
     revision: int
 

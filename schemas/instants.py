@@ -14,6 +14,11 @@ def micros(moment: datetime) -> int:
     return (moment - EPOCH) // MICROSECOND
 
 
+def rfc3339(moment: datetime) -> str:
+    """Return a moment in UTC as RFC 3339 with microseconds and `Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def moment(stored: int) -> datetime:
     """Return microseconds as a datetime."""
     return EPOCH + stored * MICROSECOND

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from schemas.coded import CodedError, Params
 from schemas.instants import EARLIEST, LATEST
-from schemas.names import STREAM_NAME, is_stream_name
+from schemas.names import MAX_NAME_CHARACTERS, is_stream_name
 
 NAMESPACE: Final = "entrepot.messages"
 TIMESTAMP_BYTES: Final = 8
@@ -34,11 +35,14 @@ class MessageBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRejected:
-    """One dead letter. Row rejects name their job and file; a garbage record names its topic, partition and offset."""
+    """One dead letter: a stable `code` with `params`, and in `detail` what a library or a provider said.
+
+    Rejected rows name their job and file; an unreadable record names its topic, partition and offset.
+    """
 
     rejected_at: datetime
     code: str
-    reason: str
+    params: Params
     source: str
     position: str
     stream: str = ""
@@ -48,13 +52,15 @@ class MessageRejected:
     partition: int | None = None
     offset: int | None = None
     excerpt: bytes = b""
+    detail: str = ""
+    provider: str = ""  # of the job; its connector may bring the sentences of its codes
 
 
 Message = MessageBatch | MessageRejected
 
 
-class BadBatchError(ValueError):
-    """What is given as a batch of messages isn't one: readers have to rely on its promises. The message says how."""
+class BadBatchError(CodedError):
+    """A batch of messages breaks the promises that readers rely on."""
 
 
 def check_batch(stream: str, count: int, payload: bytes, timestamps: bytes) -> None:
@@ -66,11 +72,11 @@ def check_batch(stream: str, count: int, payload: bytes, timestamps: bytes) -> N
     """
     lines = payload.count(b"\n")
     if lines != count or payload[-1:] not in {b"", b"\n"}:
-        raise BadBatchError(f"the payload has {lines} ended lines for {count} messages, and may have one unended")
+        raise BadBatchError("wrong_line_count", {"lines": lines, "messages": count})
     if len(timestamps) not in {0, count * TIMESTAMP_BYTES}:
-        raise BadBatchError(f"there are {len(timestamps)} bytes of timestamps for {count} messages")
+        raise BadBatchError("wrong_timestamp_count", {"bytes": len(timestamps), "messages": count})
     stamps = memoryview(timestamps).cast("q")
     if stamps and not EARLIEST <= min(stamps) <= max(stamps) <= LATEST:
-        raise BadBatchError(f"a timestamp lies between the years 1 and 9999, not {min(stamps)} to {max(stamps)}")
+        raise BadBatchError("timestamp_out_of_range", {"min": min(stamps), "max": max(stamps)})
     if not is_stream_name(stream):
-        raise BadBatchError(STREAM_NAME)
+        raise BadBatchError("bad_stream", {"max": MAX_NAME_CHARACTERS})

@@ -20,6 +20,7 @@ from app.kafka.safe_faust.batching import Event, ack, batches
 from app.kafka.safe_faust.publishing import publish
 from app.records.commands import UnreadableCommandError
 from app.records.dead_letters import dead_letter
+from app.sentences.sentence import sentence_of
 from projections.definitions.state import EMPTY, DefinitionsState, evolve, handle
 from schemas.definitions import PARTITION, DefinitionEvent
 from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS
@@ -67,8 +68,8 @@ class DefinitionsAgent:
         try:
             command = definition_command_in(event.key, event.value or b"", message.partition)
         except UnreadableCommandError as error:
-            _log.warning("%s/%d@%d: %s", message.topic, message.partition, message.offset, error)
-            records.append(dead_letter(event, "malformed_command", str(error), self._clock()))
+            _log.warning("%s/%d@%d: %s", message.topic, message.partition, message.offset, sentence_of(error))
+            records.append(dead_letter(event, "malformed_command", error, self._clock()))
             return state
         state, events = handle(state, command, message.offset)
         records.extend(published(events))

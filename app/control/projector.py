@@ -10,6 +10,7 @@ from app.kafka.safe_faust.app import SafeApp
 from app.kafka.safe_faust.batching import Event
 from app.kafka.safe_faust.publishing import publish
 from app.records.dead_letters import dead_letter
+from app.sentences.sentence import sentence_of
 from app.store.models import EventRecord
 from app.store.read_store import ReadStore
 from projections.jobs.event_checks import UnreadableEventError, read_event
@@ -26,8 +27,8 @@ async def project(app: SafeApp, store: ReadStore, batch: Sequence[Event], clock:
         try:
             told = read_event(event.value)
         except UnreadableEventError as error:
-            _log.warning("%s/%d@%d: %s", found.topic, found.partition, found.offset, error)
-            letters.append(dead_letter(event, "malformed_event", str(error), clock()))
+            _log.warning("%s/%d@%d: %s", found.topic, found.partition, found.offset, sentence_of(error))
+            letters.append(dead_letter(event, "malformed_event", error, clock()))
         else:
             records[found.partition].append(EventRecord(found.offset, told, event.value or b""))
     await publish(app, letters)

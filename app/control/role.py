@@ -23,6 +23,7 @@ from app.kafka.safe_faust.worker import run_worker
 from app.records.commands import UnreadableCommandError, command_in
 from app.records.dead_letters import dead_letter
 from app.records.job_state import decode_job, encode_job, seq_in
+from app.sentences.sentence import sentence_of
 from app.settings import Settings
 from app.store.read_store import ReadStore
 from projections.jobs.decide import decide
@@ -54,8 +55,8 @@ class CommandBatch:
         try:
             command = command_in(event.key, event.value or b"", found.partition, self._partitions)
         except UnreadableCommandError as error:
-            _log.warning("%s/%d@%d: %s", found.topic, found.partition, found.offset, error)
-            self.records.append(dead_letter(event, "malformed_command", str(error), self._clock()))
+            _log.warning("%s/%d@%d: %s", found.topic, found.partition, found.offset, sentence_of(error))
+            self.records.append(dead_letter(event, "malformed_command", error, self._clock()))
             return
         state = self._state(command.job_id)
         for fact in decide(state, command, found.offset):

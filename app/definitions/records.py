@@ -1,12 +1,12 @@
-"""What the records of `definitions.commands` ask, for every reader alike."""
+"""Decode and check records of `definitions.commands`, alike for every reader."""
 
 from typing import Final, cast, get_args
 
 from app.records.commands import MAX_COMMAND_BYTES, UnreadableCommandError
 from schemas.definitions import MAPPING, PARTITION, DefinitionCommand
 from schemas.names import MAX_JOB_ID
-from schemas.wire.catalog import UnknownSchemaError
-from schemas.wire.codec import MalformedRecordError, decode
+from schemas.wire.catalog import UnreadableRecordError
+from schemas.wire.codec import decode
 
 COMMANDS: Final = get_args(DefinitionCommand)
 MAX_ID: Final = len(MAPPING) + MAX_JOB_ID
@@ -20,17 +20,17 @@ def definition_command_in(key: bytes | None, value: bytes, partition: int) -> De
 
     """
     if len(value) > MAX_COMMAND_BYTES:
-        raise UnreadableCommandError(f"a command has at most {MAX_COMMAND_BYTES} bytes, and this one {len(value)}")
+        raise UnreadableCommandError("command_too_large", {"bytes": len(value), "max": MAX_COMMAND_BYTES})
     try:
         word = decode(value)
-    except (MalformedRecordError, UnknownSchemaError) as error:
-        raise UnreadableCommandError(str(error)) from error
+    except UnreadableRecordError as error:
+        raise UnreadableCommandError(error.code, error.params, detail=error.detail) from error
     if not isinstance(word, COMMANDS):
-        raise UnreadableCommandError(f"a {type(word).__name__} is not a command about definitions")
+        raise UnreadableCommandError("not_a_definition_command", {"schema": type(word).__name__})
     command = cast("DefinitionCommand", word)
     name = command.definition_id
     if not name.isprintable() or not 0 < len(name) <= MAX_ID:
-        raise UnreadableCommandError(f"a definition's id has 1 to {MAX_ID} printable characters")
+        raise UnreadableCommandError("bad_definition_id", {"max": MAX_ID})
     if key != name.encode() or partition != PARTITION:
-        raise UnreadableCommandError(f"the record's key is not {name!r}, or its partition not {PARTITION}")
+        raise UnreadableCommandError("misplaced_command", {"subject": name})
     return command

@@ -23,7 +23,8 @@ from projections.profiles.partitioning import partition_of_key
 from projections.profiles.payload_limits import drop_excess
 from projections.profiles.update_codec import encode_mapped
 from projections.profiles.updates import Group, MappedMessages
-from schemas.instants import moment
+from schemas.coded import CodedError, Params, because
+from schemas.instants import moment, rfc3339
 from schemas.topics import FUTURE_BOUND_MS, UPDATES
 from schemas.updates import MappedBatch
 from schemas.wire.codec import encode
@@ -38,10 +39,11 @@ FULL_ROWS: Final = 1_000  # for one partition: what profiles do at a time has to
 class Fault:
     """One thing that is wrong with messages of a record: how many they are, and the first of them."""
 
-    reason: str
+    params: Params
     index: int
     excerpt: bytes
     count: int = 1
+    detail: str = ""
 
 
 @dataclass(slots=True)
@@ -97,8 +99,8 @@ class MappingChunk:
         try:
             raw = open_raw(record)
         except UNREADABLE as error:
-            letter = dead_letter_at(record, record.key, record.value, "malformed_message", str(error), self._now)
-            self.letters.append(letter)
+            malformed = because("malformed_message", error)
+            self.letters.append(dead_letter_at(record, record.key, record.value, malformed, self._now))
             return
         self._count(raw, record)
         if self._sample is not None:
@@ -173,12 +175,8 @@ class MappingChunk:
     def _cut(self, mapped: MappedMessages) -> bytes:
         """Leave out what can't be told of what a single record says to a partition, and return what is left."""
         (record,) = self.records
-        what = (
-            f"{drop_excess(mapped, MAX_UPDATE_BYTES)} messages or links of this record were dropped: its update of one"
-        )
-        reason = f"{what} partition exceeds {MAX_UPDATE_BYTES} bytes. Send the messages in several records"
-        letter = dead_letter_at(record, record.key, record.value, "too_large", reason, self._now)
-        self.letters.append(letter)
+        error = CodedError("too_large", {"dropped": drop_excess(mapped, MAX_UPDATE_BYTES), "max": MAX_UPDATE_BYTES})
+        self.letters.append(dead_letter_at(record, record.key, record.value, error, self._now))
         return encode_mapped(mapped)
 
     def _map(self, raw: Raw, record: RawRecord, mapper: Mapper, odd: dict[str, Fault]) -> None:
@@ -197,7 +195,7 @@ class MappingChunk:
                 continue
             key, links, at, values = mapped
             if at > latest:
-                _note(odd, "future_timestamp", f"{moment(at).isoformat()} is in the future", index, raw.lines[index])
+                _note(odd, "future_timestamp", {"value": rfc3339(moment(at))}, index, raw.lines[index])
                 continue
             if not takes(at) or (self._forgotten and is_forgotten(self._forgotten, (key, *links), at)):
                 continue
@@ -211,16 +209,19 @@ class MappingChunk:
             for link in links:
                 packet = self._packets[partition_of_key(link, partitions)]
                 packet.links.append((link, key, at, raw.batch, number))
+        self._add_fault_letters(raw, record, mapper, mapped_lines)
+
+    def _add_fault_letters(self, raw: Raw, record: RawRecord, mapper: Mapper, mapped_lines: list[int]) -> None:
+        """Add the dead letters of values that a mapping could not use."""
         faults = mapper.take_faults()
-        for (what, code), (count, example, number) in islice(faults.items(), MAX_FAULTS):
+        for (target, code), (count, example, number) in islice(faults.items(), MAX_FAULTS):
             index = mapped_lines[number]
-            self.letters.append(
-                self._letter(record, raw, code, Fault(f"{what}: {example}", index, raw.lines[index], count))
-            )
+            fault = Fault({"target": target, "value": example}, index, raw.lines[index], count)
+            self.letters.append(self._letter(record, raw, code, fault))
         if len(faults) > MAX_FAULTS:
-            names = ", ".join(what for what, _ in islice(faults, MAX_FAULTS, None))
-            reason = f"and {len(faults) - MAX_FAULTS} more parts of the mapping could not use what there was: {names}"
-            self.letters.append(self._letter(record, raw, "more_faults", Fault(reason, 0, raw.lines[0])))
+            targets = tuple(target for target, _ in islice(faults, MAX_FAULTS, None))
+            params: Params = {"more": len(targets), "targets": targets}
+            self.letters.append(self._letter(record, raw, "more_faults", Fault(params, 0, raw.lines[0])))
 
     def _group(self, home: int, raw: Raw, record: RawRecord, mapper: Mapper, *, counted: bool) -> Group:
         """Return the group that the rows of a record belong to. Single messages share one, as they share columns."""
@@ -253,24 +254,22 @@ class MappingChunk:
         seen.arrived = max(seen.arrived, arrived)
 
     def _letter(self, record: RawRecord, raw: Raw, code: str, odd: Fault) -> ProducerRecord:
-        many = f"{odd.count} of {raw.count} messages, first index {raw.first + odd.index}: "
-        reason = f"{many if raw.count > 1 else ''}{odd.reason}"
-        return dead_letter_at(
-            record, record.key, odd.excerpt, code, reason, self._now, stream=raw.stream, job_id=raw.job_id
-        )
+        many = {"count": odd.count, "messages": raw.count, "first_index": raw.first + odd.index}
+        error = CodedError(code, {**odd.params, **(many if raw.count > 1 else {})}, detail=odd.detail)
+        return dead_letter_at(record, record.key, odd.excerpt, error, self._now, stream=raw.stream, job_id=raw.job_id)
 
 
 def _parsed(raw: Raw, index: int, odd: dict[str, Fault]) -> dict[str, Any] | None:
     try:
         return parse(raw.lines[index])
     except UnreadableMessageError as error:
-        _note(odd, error.code, str(error), index, raw.lines[index])
+        _note(odd, error.code, error.params, index, raw.lines[index], error.detail)
         return None
 
 
-def _note(odd: dict[str, Fault], code: str, reason: str, index: int, line: bytes) -> None:
-    known = odd.get(code)
-    if known is None:
-        odd[code] = Fault(reason, index, line)
+def _note(odd: dict[str, Fault], code: str, params: Params, index: int, line: bytes, detail: str = "") -> None:
+    fault = odd.get(code)
+    if fault is None:
+        odd[code] = Fault(params, index, line, detail=detail)
     else:
-        known.count += 1
+        fault.count += 1

@@ -35,12 +35,8 @@ class IdentityLimitReports:
         return [self._letter(shown_key(key), limit, now) for key in new]
 
     def _letter(self, key: str, limit: int, now: datetime) -> ProducerRecord:
-        reason = (
-            f"the profile has more than {limit:,} identities: only the first by rank and name, and their counts, are "
-            "kept. Find the identity that many people share and remove it from the mapping, or raise `max_identities`"
-        )
         letter = MessageRejected(
-            rejected_at=now, code=CODE, reason=reason, source=self._source,
+            rejected_at=now, code=CODE, params={"max": limit}, source=self._source,
             position=f"identity {key_hash(key)}", excerpt=key.encode(),
         )  # fmt: skip
         return ProducerRecord(MESSAGES_REJECTED.name, encode(letter), headers=headers_of(letter))

@@ -14,13 +14,14 @@ from aiokafka import TopicPartition
 
 from app.profiles.open_partitions import OpenPartitions
 from app.profiles.partition import ALL_ROWS
+from app.sentences.sentence import sentence_of
 from projections.definitions.compiled_rules import identity_of
 from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.rules import Rules
 from schemas.topics import LANES, UPDATES
 from schemas.updates import MappedBatch, NodeBatch, Update
-from schemas.wire.catalog import UnknownSchemaError
-from schemas.wire.codec import MalformedRecordError, decode
+from schemas.wire.catalog import UnreadableRecordError
+from schemas.wire.codec import decode
 
 IDLE_MS: Final = 50
 REALTIME_RECORDS: Final = 16
@@ -161,8 +162,8 @@ def decode_update(record: UpdateRecord) -> Update | None:
     """Return the update in a record; None, and a log line, when neither lanes nor profiles have written it."""
     try:
         update = decode(record.value or b"")
-    except (MalformedRecordError, UnknownSchemaError) as error:
-        reason = str(error)
+    except UnreadableRecordError as error:
+        reason = sentence_of(error)
     else:
         if isinstance(update, NodeBatch) or (isinstance(update, MappedBatch) and _is_plausible(update)):
             return update

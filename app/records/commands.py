@@ -1,13 +1,14 @@
-"""What a record of `jobs.commands` asks. Control, the runner and the proof have to see every record alike."""
+"""Decode and check records of `jobs.commands`, alike for control, the runner and the proof."""
 
 from typing import Final, cast, get_args
 
 from app.records.partitioning import partition_of
 from projections.jobs.command_checks import MAX_WORD_CHARACTERS
+from schemas.coded import CodedError
 from schemas.commands import JobCommand, ReportProgress
-from schemas.names import JOB_ID, STREAM_NAME, is_job_id, is_stream_name
-from schemas.wire.catalog import UnknownSchemaError
-from schemas.wire.codec import MalformedRecordError, decode
+from schemas.names import MAX_JOB_ID, MAX_NAME_CHARACTERS, is_job_id, is_stream_name
+from schemas.wire.catalog import UnreadableRecordError
+from schemas.wire.codec import decode
 
 COMMANDS: Final = get_args(JobCommand)
 MAX_COMMAND_BYTES: Final = (
@@ -15,8 +16,8 @@ MAX_COMMAND_BYTES: Final = (
 )  # the events that it leads to, and the job's state, have to fit into a record too
 
 
-class UnreadableCommandError(ValueError):
-    """The record asks nothing, and becomes a dead letter. The message says what was found."""
+class UnreadableCommandError(CodedError):
+    """The record holds no command, and becomes a dead letter."""
 
 
 def command_in(key: bytes | None, value: bytes, partition: int, partitions: int) -> JobCommand:
@@ -27,26 +28,24 @@ def command_in(key: bytes | None, value: bytes, partition: int, partitions: int)
 
     """
     if len(value) > MAX_COMMAND_BYTES:
-        raise UnreadableCommandError(f"a command has at most {MAX_COMMAND_BYTES} bytes, and this one {len(value)}")
+        raise UnreadableCommandError("command_too_large", {"bytes": len(value), "max": MAX_COMMAND_BYTES})
     try:
         word = decode(value)
-    except (MalformedRecordError, UnknownSchemaError) as error:
-        raise UnreadableCommandError(str(error)) from error
+    except UnreadableRecordError as error:
+        raise UnreadableCommandError(error.code, error.params, detail=error.detail) from error
     if not isinstance(word, COMMANDS):
-        raise UnreadableCommandError(f"a {type(word).__name__} is not a command")
+        raise UnreadableCommandError("not_a_command", {"schema": type(word).__name__})
     _check_names(word)
     if key != word.job_id.encode() or partition_of(word.job_id, partitions) != partition:
-        raise UnreadableCommandError(f"the record's key or partition is not that of its job {word.job_id!r}")
+        raise UnreadableCommandError("misplaced_command", {"subject": word.job_id})
     return cast("JobCommand", word)
 
 
 def _check_names(command: JobCommand) -> None:
-    """Refuse names that the views could not keep apart, or not at all: they would stop whoever writes them."""
+    """Refuse names that the views could not store or tell apart: writing them would fail."""
     if not is_job_id(command.job_id):
-        raise UnreadableCommandError(JOB_ID)
+        raise UnreadableCommandError("bad_job_id", {"max": MAX_JOB_ID})
     if max(len(command.command_id), len(command.issued_by)) > MAX_WORD_CHARACTERS:
-        raise UnreadableCommandError(
-            f"a command's id, and who issued it, have at most {MAX_WORD_CHARACTERS} characters"
-        )
+        raise UnreadableCommandError("bad_word", {"max": MAX_WORD_CHARACTERS})
     if isinstance(command, ReportProgress) and command.stream and not is_stream_name(command.stream):
-        raise UnreadableCommandError(STREAM_NAME)
+        raise UnreadableCommandError("bad_stream", {"max": MAX_NAME_CHARACTERS})

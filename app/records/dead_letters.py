@@ -1,16 +1,17 @@
-"""What is done with a record that can't be read: it goes to `messages.rejected`, with where it was found and why."""
+"""Dead letters: records that can't be read go to `messages.rejected`, with their position and the reason."""
 
 from datetime import datetime
 from typing import Final, Protocol
 
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.batching import Event
+from schemas.coded import CodedError, because, clean_text, fit_params, truncate
 from schemas.messages import EXCERPT_BYTES, MessageRejected
 from schemas.topics import MESSAGES_REJECTED
 from schemas.wire.codec import encode
 from schemas.wire.headers import headers_of
 
-REASON_CHARACTERS: Final = 1024
+MAX_DETAIL_CHARACTERS: Final = 1024
 KEY_BYTES: Final = 1024  # a longer key isn't kept: the letter has to fit where the record just did
 
 
@@ -22,17 +23,16 @@ class RecordPosition(Protocol):
     offset: int
 
 
-def dead_letter(event: Event, code: str, reason: str, now: datetime) -> ProducerRecord:
+def dead_letter(event: Event, code: str, error: CodedError, now: datetime) -> ProducerRecord:
     """Return the dead letter of a record that an agent was given."""
-    return dead_letter_at(event.message, event.key, event.value, code, reason, now)
+    return dead_letter_at(event.message, event.key, event.value, because(code, error), now)
 
 
 def dead_letter_at(
     found: RecordPosition,
     key: bytes | None,
     excerpt: bytes | None,
-    code: str,
-    reason: str,
+    error: CodedError,
     now: datetime,
     *,
     stream: str = "",
@@ -40,12 +40,12 @@ def dead_letter_at(
 ) -> ProducerRecord:
     """Return the dead letter of a record, or of messages in it.
 
-    After a crash it may come twice; topic, partition, offset and reason tell.
+    After a crash it may come twice, with the same topic, partition, offset, code and parameters.
     """
     letter = MessageRejected(
         rejected_at=now,
-        code=code,
-        reason=reason[:REASON_CHARACTERS],
+        code=error.code,
+        params=fit_params(error.params),
         source=f"{found.topic}/{found.partition}",
         position=f"offset {found.offset}",
         stream=stream,
@@ -54,6 +54,7 @@ def dead_letter_at(
         partition=found.partition,
         offset=found.offset,
         excerpt=(excerpt or b"")[:EXCERPT_BYTES],
+        detail=truncate(clean_text(error.detail), MAX_DETAIL_CHARACTERS),
     )
     kept = key if len(key or b"") <= KEY_BYTES else None
     return ProducerRecord(MESSAGES_REJECTED.name, encode(letter), key=kept, headers=headers_of(letter))

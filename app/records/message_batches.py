@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Final
 
 from app.kafka.producer_record import ProducerRecord
+from app.records.dead_letters import MAX_DETAIL_CHARACTERS
 from connectors.contract import Batch
-from projections.jobs.recorder import brief
+from schemas.coded import clean_text, fit_params, truncate
 from schemas.messages import EXCERPT_BYTES, TIMESTAMP_BYTES, MessageBatch, MessageRejected
 from schemas.topics import LANES, MAX_RECORD_BYTES, MESSAGES_REJECTED
 from schemas.wire.codec import encode
@@ -30,6 +31,7 @@ class Origin:
     job_id: str
     run: int
     part: int
+    provider: str
 
     @property
     def batch_id(self) -> str:
@@ -88,13 +90,15 @@ def reject_records(origin: Origin, batch: Batch, now: datetime) -> Iterator[Prod
         letter = MessageRejected(
             rejected_at=now,
             code=reject.code,
-            reason=brief(reject.reason),
+            params=fit_params(reject.params),
             source=batch.source,
             position=reject.position,
             stream=batch.stream,
             job_id=origin.job_id,
             run=origin.run,
+            provider=origin.provider,
             excerpt=reject.excerpt[:EXCERPT_BYTES],
+            detail=truncate(clean_text(reject.detail), MAX_DETAIL_CHARACTERS),
         )
         yield ProducerRecord(
             MESSAGES_REJECTED.name, encode(letter), key=origin.job_id.encode(), headers=headers_of(letter)

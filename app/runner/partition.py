@@ -29,6 +29,7 @@ from connectors.contract import Limits
 from projections.jobs.decide import decide
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob, Running
+from schemas.coded import caused_by
 from schemas.commands import JobCommand, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused, JobEvent
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
@@ -212,7 +213,7 @@ class OwnedPartition:
             fault="entrepot",
             advice="retry",
             code="report_refused",
-            message=f"a report of this run was refused, and the job goes on from before it: {refusal.message}",
+            params=caused_by(refusal.code, refusal.params),
         )
         self._submit(error, writer)
 

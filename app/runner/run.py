@@ -29,10 +29,12 @@ from connectors.contract import (
     RetryLater,
 )
 from projections.jobs.decide import decide
-from projections.jobs.recorder import brief
+from projections.jobs.recorder import MAX_TEXT_CHARACTERS
 from projections.jobs.state import Job
+from schemas.coded import caused_by, clean_text, fit_params, truncate
 from schemas.commands import NONE, JobCommand, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused
+from schemas.json_values import json_pointer
 from schemas.messages import BadBatchError, check_batch
 from schemas.topics import LANES
 
@@ -75,10 +77,7 @@ class Run:
             last = self._failure(error)
         except Exception as error:  # noqa: BLE001  # whatever a connector does is an error of its job alone
             _log.exception("the connector of job %s failed in a way that it doesn't explain", self.job.job_id)
-            name = type(error).__name__
-            last = self._failure(
-                ConnectorBug("unexpected", f"the connector failed with {name}; the runner's log has the details")
-            )
+            last = self._failure(ConnectorBug("unexpected", {"error": type(error).__name__}))
         await self._around.submit([command_record(last, self._around.partition)])
         return last
 
@@ -87,7 +86,7 @@ class Run:
         configuration = _configuration(job_type, self.job)
         read = self._read or job_type.read
         if read is None:
-            raise FixConfiguration("pushed", "the data of this job comes with a request, and none is there")
+            raise FixConfiguration("pushed")
         limits = replace(self._around.limits, recurring=self.job.cadence.kind != "once")
         reading: Any = read(configuration, orjson.loads(self.job.cursor), limits)
         async with contextlib.aclosing(reading) as batches:
@@ -100,15 +99,14 @@ class Run:
     def _records(self, batch: Batch) -> list[ProducerRecord]:
         """Return what a batch and its report are written as; raise when they couldn't be, or would be refused."""
         around, now, report = self._around, self._around.clock(), self.report + 1
-        origin = Origin(self.job.job_id, self.job.run, report)
+        origin = Origin(self.job.job_id, self.job.run, report, self.job.provider)
         try:
             check_batch(batch.stream, batch.count, batch.payload, batch.timestamps)
             _check_lane(batch.lane)
             word = progress(self._stamp(), self.job, batch, report)
             self._check_report(word)
         except BadBatchError as error:
-            message = f"the connector gave what can't be kept, and nothing of it was: {error}"
-            raise ConnectorBug("bad_batch", f"{message}; tell whoever maintains the connector") from error
+            raise ConnectorBug("bad_batch", caused_by(error.code, error.params)) from error
         records = [
             *message_records(origin, batch, report % around.partitions, now),
             *reject_records(origin, batch, now),
@@ -118,8 +116,11 @@ class Run:
             for each in records:
                 check_size(each.topic, each.key, each.value, MAX_RECORD_PAYLOAD_BYTES, each.headers)
         except RecordTooLarge as error:
-            message = f"in {batch.source}, behind record {batch.first_row}: {error}"
-            raise FixConfiguration("record_too_large", f"{message}; split it, or leave it out of the source") from error
+            raise FixConfiguration(
+                "record_too_large",
+                {"source": batch.source, "first_row": batch.first_row, "max": MAX_RECORD_PAYLOAD_BYTES},
+                detail=str(error),
+            ) from error
         return records
 
     def _check_report(self, report: ReportProgress) -> None:
@@ -127,7 +128,7 @@ class Run:
         before = replace(self.job, report=self.report)
         for event in decide(before, report, before.command_offset + 1):
             if isinstance(event, CommandRefused):
-                raise BadBatchError(event.message)
+                raise BadBatchError(event.code, event.params)
 
     def _stamp(self) -> dict[str, Any]:
         return stamp(self.job.job_id, "runner", self._around.clock)
@@ -146,7 +147,8 @@ class Run:
         )
 
     def _failure(self, error: ConnectorError) -> JobCommand:
-        common = {**self._stamp(), "run": self.job.run, "code": _text(error.code), "message": _text(error.message)}
+        params = fit_params(error.params)
+        common = {**self._stamp(), "run": self.job.run, "code": _text(error.code), "params": params}
         if isinstance(error, RateLimited):
             return ReportRateLimit(**common, retry_after_seconds=_seconds(error.retry_after))
         return ReportError(**common, detail=_text(error.detail), **_diagnosis(error))
@@ -154,14 +156,14 @@ class Run:
 
 def _check_lane(lane: str) -> None:
     if lane not in LANES:
-        raise BadBatchError(f"there is no lane {lane!r}")
+        raise BadBatchError("unknown_lane", {"lane": lane, "lanes": tuple(LANES)})
 
 
 def _job_type(job: Job) -> JobType:
     provider = connector(job.provider)
     job_type = provider.job_type(job.job_type) if provider else None
     if job_type is None:
-        raise FixConfiguration("unknown_job_type", f"this service has no {job.provider}/{job.job_type} connector")
+        raise FixConfiguration("unknown_job_type", {"provider": job.provider, "job_type": job.job_type})
     return job_type
 
 
@@ -170,8 +172,11 @@ def _configuration(job_type: JobType, job: Job) -> BaseModel:
         return job_type.config.model_validate_json(job.configuration)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = "/" + "/".join(str(each) for each in first["loc"])
-        raise FixConfiguration("bad_configuration", f"{where}: {first['msg']}") from error
+        raise FixConfiguration(
+            "bad_configuration",
+            {"pointer": json_pointer(*first["loc"]), "problem": first["type"]},
+            detail=first["msg"],
+        ) from error
 
 
 def _diagnosis(error: ConnectorError) -> dict[str, Any]:
@@ -189,8 +194,8 @@ def _diagnosis(error: ConnectorError) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    """Return what a provider said as it can be kept everywhere: short, valid UTF-8, and without U+0000."""
-    return brief(str(value).encode("utf-8", "replace").decode().replace("\0", "\ufffd"))
+    """Return a provider's own words, short and as every store takes them."""
+    return truncate(clean_text(str(value)), MAX_TEXT_CHARACTERS)
 
 
 def _seconds(value: object) -> float:

@@ -9,9 +9,6 @@ from schemas.commands import ReportError
 
 REPORT_TIMEOUT: Final = timedelta(minutes=15)  # whoever drives an upload reports at least every minute
 ASK_AGAIN: Final = timedelta(seconds=10)  # when a report led to nothing: it was lost, or refused
-INTERRUPTED: Final = (
-    "the upload was interrupted: send the file again with the same Idempotency-Key, it goes on where it stopped"
-)
 
 
 class StalledUploads:
@@ -38,5 +35,5 @@ class StalledUploads:
                     fault="configuration",
                     advice="fix_configuration",
                     code="upload_interrupted",
-                    message=INTERRUPTED,
+                    params={},
                 )

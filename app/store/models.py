@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar
 
+from app.sentences.job_log import LogKind
 from projections.jobs.state import Status
-from projections.views.job_log import LogKind
 from schemas.events import JobEvent
 from schemas.policies import Cadence, RetryPolicy
 

@@ -218,6 +218,8 @@ def _log(metadata: MetaData, suffix: str) -> Table:
         Column("message", SafeText, nullable=False),
         Column("by", SafeText, nullable=False),
         Column("detail", SafeText, nullable=False),
+        Column("code", SafeText, nullable=False),
+        Column("params", SafeText, nullable=False),  # JSON
         sqlite_with_rowid=False,
     )
     Index(f"log{suffix}_by_time", table.c.at, table.c.job_id, table.c.seq)

@@ -17,6 +17,7 @@ from yarl import URL
 from connectors.contract import ConnectorError, FixConfiguration, Limits, RateLimited, RetryLater
 from connectors.kit.public_addresses import PublicResolver, refuse_private
 from connectors.redaction import redact_url
+from schemas.coded import Params
 
 MAX_REDIRECTS: Final = 5
 DEFAULT_RATE_LIMIT_SECONDS: Final = 60.0
@@ -86,9 +87,7 @@ class HttpSource:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unreachable(self.name, error) from error
         if not chunk and self._is_partial:
-            raise RetryLater(
-                "partial_response", f"`{self.name}`: server returned partial content; resuming at the next offset"
-            )
+            raise RetryLater("partial_response", {"url": self.name})
         return chunk
 
 
@@ -112,13 +111,13 @@ async def open_http(source: str, limits: Limits, start: int, validator: str | No
 
 
 def parse_url(source: str) -> URL:
-    """Parse a URL or raise `FixConfiguration`. The message leaves the URL out: it may hold credentials."""
+    """Parse a URL or raise `FixConfiguration`, without the URL: it may hold credentials."""
     try:
         url = URL(source)
     except ValueError as error:
-        raise FixConfiguration("bad_url", "invalid URL; check its host and port") from error
+        raise FixConfiguration("bad_url") from error
     if url.scheme not in {"http", "https"} or not url.host:
-        raise FixConfiguration("bad_url", "unsupported URL; expected http:// or https:// and a host")
+        raise FixConfiguration("bad_url")
     return url
 
 
@@ -135,7 +134,7 @@ async def _open(
         if target.origin() == url.origin() and url.user is not None and target.user is None:
             target = target.with_user(url.user).with_password(url.password)
         url = target
-    raise FixConfiguration("too_many_redirects", f"`{name}` redirects more than {MAX_REDIRECTS} times")
+    raise FixConfiguration("too_many_redirects", {"url": name, "max": MAX_REDIRECTS})
 
 
 async def _request(
@@ -149,7 +148,7 @@ async def _request(
     try:
         return await session.get(url, headers=headers, allow_redirects=False)
     except aiohttp.InvalidURL as error:
-        raise FixConfiguration("bad_url", f"`{redact_url(str(url))}` has an invalid host") from error
+        raise FixConfiguration("bad_url") from error
     except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
         raise _unreachable(redact_url(str(url)), error) from error
 
@@ -158,20 +157,18 @@ def _redirected(url: URL, location: str) -> URL:
     try:
         target = url.join(URL(location))
     except ValueError as error:
-        raise FixConfiguration("bad_redirect", f"`{redact_url(str(url))}` redirects to an invalid URL") from error
+        raise FixConfiguration("bad_redirect", {"url": redact_url(str(url))}) from error
     if target.scheme not in {"http", "https"} or not target.host:
-        raise FixConfiguration("bad_redirect", f"`{redact_url(str(url))}` redirects to a URL that isn't HTTP")
+        raise FixConfiguration("bad_redirect", {"url": redact_url(str(url))})
     if url.scheme == "https" and target.scheme == "http":
-        raise FixConfiguration("bad_redirect", f"`{redact_url(str(url))}` redirects from https to http")
+        raise FixConfiguration("insecure_redirect", {"url": redact_url(str(url))})
     return target
 
 
 def _opened(name: str, session: aiohttp.ClientSession, response: aiohttp.ClientResponse, start: int) -> HttpSource:
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in READABLE_ENCODINGS:
-        raise FixConfiguration(
-            "wrong_compression", f"`{name}` has the unsupported Content-Encoding {encoding[:40]!r}; use gzip"
-        )
+        raise FixConfiguration("unsupported_content_encoding", {"url": name, "encoding": encoding[:40]})
     validator = _validator(response)
     content_range = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     match response.status:
@@ -203,17 +200,17 @@ def response_error(name: str, response: aiohttp.ClientResponse) -> ConnectorErro
     reason = "".join(
         character for character in response.reason or "" if character.isascii() and character.isprintable()
     )
-    summary = f"`{name}` responded {status} {reason[:80]}".rstrip()
+    answer: Params = {"url": name, "status": status, "reason": reason[:80]}
     wait = retry_after(response.headers.get("Retry-After"))
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RateLimited("rate_limited", summary, retry_after=DEFAULT_RATE_LIMIT_SECONDS if wait is None else wait)
+        return RateLimited("rate_limited", answer, retry_after=DEFAULT_RATE_LIMIT_SECONDS if wait is None else wait)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in WORTH_RETRYING:
-        return RetryLater("server_error", summary, retry_after=wait)
+        return RetryLater("server_error", answer, retry_after=wait)
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-        return FixConfiguration("not_found", f"{summary}; correct `source`, or publish the file there")
+        return FixConfiguration("not_found", answer)
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return FixConfiguration("forbidden", f"{summary}; the URL needs other credentials, or has expired")
-    return FixConfiguration("unexpected_response", f"{summary}; expected 200")
+        return FixConfiguration("forbidden", answer)
+    return FixConfiguration("unexpected_response", answer)
 
 
 def retry_after(header: str | None) -> float | None:
@@ -230,5 +227,5 @@ def retry_after(header: str | None) -> float | None:
 
 
 def _unreachable(name: str, error: Exception) -> RetryLater:
-    problem = "timed out" if isinstance(error, TimeoutError) else "can't be reached, or closed the connection"
-    return RetryLater("unreachable", f"`{name}` {problem}; will retry", detail=type(error).__name__)
+    code = "timed_out" if isinstance(error, TimeoutError) else "unreachable"
+    return RetryLater(code, {"url": name}, detail=type(error).__name__)

@@ -9,8 +9,6 @@ from typing import Final
 from connectors.contract import FixConfiguration, RetryLater
 from connectors.kit.read_ahead import in_thread
 
-# Messages don't list the directories: users who create jobs need not know the machine.
-ALLOW_HINT: Final = "the operator can allow a directory with `entrepot up --files DIRECTORY` or ENTREPOT_FILE_ROOTS"
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -48,10 +46,10 @@ class LocalSource:
             chunk = os.pread(self._descriptor, size, self._position)
             status = os.fstat(self._descriptor)
         except OSError as error:
-            raise RetryLater("unreadable", f"`{self.name}` can't be read: {error.strerror}") from error
+            raise RetryLater("unreadable", {"source": self.name, "error": error.strerror}) from error
         (size, modified), self._last_status = self._last_status, (status.st_size, status.st_mtime_ns)
         if status.st_size < size or (status.st_size == size and status.st_mtime_ns != modified):
-            raise RetryLater("source_changing", f"`{self.name}` changed during reading")
+            raise RetryLater("source_changing", {"source": self.name})
         self._position += len(chunk)
         return chunk
 
@@ -63,9 +61,9 @@ async def open_local(source: str, roots: tuple[Path, ...], start: int) -> LocalS
 
 def _open(source: str, roots: tuple[Path, ...], start: int) -> LocalSource:
     if not roots:
-        raise FixConfiguration("no_file_roots", f"this service may not read local files; {ALLOW_HINT}")
+        raise FixConfiguration("no_file_roots")
     if "\0" in source or ".." in Path(source).parts:
-        raise FixConfiguration("forbidden_path", "a path must not contain `..` or NUL")
+        raise FixConfiguration("forbidden_path", {"source": source})
     descriptor = _open_under(source, roots)
     try:
         status = _regular_file_status(descriptor, source)
@@ -78,7 +76,7 @@ def _open(source: str, roots: tuple[Path, ...], start: int) -> LocalSource:
 def _regular_file_status(descriptor: int, source: str) -> os.stat_result:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise FixConfiguration("not_a_file", f"`{source}` is not a regular file")
+        raise FixConfiguration("not_a_file", {"source": source})
     return status
 
 
@@ -95,14 +93,11 @@ def _open_under(source: str, roots: tuple[Path, ...]) -> int:
         except (OSError, RuntimeError) as error:  # permissions, symlink loops, names that are too long
             if (root / source).is_relative_to(root):
                 reason = error.strerror if isinstance(error, OSError) else "symbolic link loop"
-                raise FixConfiguration("unreadable", f"`{source}` can't be opened: {reason}") from error
+                raise FixConfiguration("unreadable", {"source": source, "error": reason}) from error
+    # The sentences don't list the directories: users who create jobs need not know the machine.
     if inside:
-        raise FixConfiguration(
-            "not_found", f"no file `{source}` in the directories that this service may read; {ALLOW_HINT}"
-        )
-    raise FixConfiguration(
-        "forbidden_path", f"`{source}` is outside the directories that this service may read; {ALLOW_HINT}"
-    )
+        raise FixConfiguration("file_not_found", {"source": source})
+    raise FixConfiguration("forbidden_path", {"source": source})
 
 
 def _open_path(root: Path, parts: tuple[str, ...]) -> int:

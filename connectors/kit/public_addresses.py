@@ -72,8 +72,4 @@ class PublicResolver(AbstractResolver):
 
 
 def _private_address_error(host: str) -> FixConfiguration:
-    return FixConfiguration(
-        "private_address",
-        f"`{host}` is a private, local or reserved address; "
-        "the operator can allow such addresses with ENTREPOT_ALLOW_PRIVATE_NETWORKS",
-    )
+    return FixConfiguration("private_address", {"host": host})

@@ -21,6 +21,7 @@ from connectors.contract import (
     Limits,
     RetryLater,
 )
+from connectors.kit.field_errors import field_error
 from connectors.kit.read_ahead import read_ahead
 from connectors.text.config import TextConfig
 from connectors.text.cursor import check_cursor, parse_cursor
@@ -56,7 +57,7 @@ class Config(TextConfig):
     @classmethod
     def _check_size(cls, value: dict[str, Any]) -> dict[str, Any]:
         if len(orjson.dumps(value)) > MAX_APPENDED_BYTES:
-            raise ValueError(f"the appended fields are limited to {MAX_APPENDED_BYTES:,} bytes of JSON")
+            raise field_error("appended_too_large", {"max": MAX_APPENDED_BYTES})
         return value
 
 
@@ -100,13 +101,8 @@ async def read_upload(config: Config, cursor: Cursor, limits: Limits, source: So
             async for batch in batches:
                 yield replace(batch, payload=append_fields(batch.payload, config.append)) if appended else batch
     except (FixConfiguration, RetryLater) as error:  # no retry: the body can't be read again
-        code, message = UPLOAD_MESSAGES.get(error.code, (error.code, _rename_settings(error.message)))
-        raise FixConfiguration(code, message, detail=error.detail or error.message) from error
-
-
-def _rename_settings(message: str) -> str:
-    """Replace the names of file settings by their names in upload requests."""
-    return message.replace("`fields`", "`headers`").replace("`encoding`", "the charset of Content-Type")
+        code = KEY_REUSED if error.code == "source_changed" else error.code
+        raise FixConfiguration(code, error.params, detail=error.detail) from error
 
 
 def _bound_batches(limits: Limits, appended: bytes) -> Limits:
@@ -122,29 +118,34 @@ def redact(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in configuration.items() if name in Config.model_fields}
 
 
-KEY_REUSED: Final = (
-    "idempotency_key_reused",
-    "Idempotency-Key was already used for a different request: send the same file, or use a new key",
-)
-UPLOAD_MESSAGES: Final = {
-    "source_changed": KEY_REUSED,
-    "truncated": ("truncated", "the body is truncated; send the complete file"),
-    "wrong_compression": (
-        "wrong_compression",
-        "the compression of the body doesn't match Content-Encoding or the extension of `filename`",
-    ),
-    "wrong_encoding": (
-        "wrong_encoding",
-        "the text doesn't match the charset of Content-Type (default UTF-8); set it, as in `text/csv; charset=utf-16`",
-    ),
-    "corrupt_compression": ("corrupt_compression", "the compressed body is corrupt; send an intact file"),
+PROVIDER: Final = "collect"
+KEY_REUSED: Final = "idempotency_key_reused"
+SENTENCES: Final = {  # where the settings of files have other names in a request
+    KEY_REUSED: "this Idempotency-Key was used for a different body; send the same file, or use a new key",
+    "truncated": "the body ends in the middle of its text or of its compression; send all of it",
+    "wrong_compression": "the body is not compressed as Content-Encoding or the ending of `filename` says; make them "
+    "agree",
+    "wrong_encoding": "the body is not in the charset of Content-Type, UTF-8 by default; set it, for example "
+    "`text/csv; charset=utf-16`",
+    "utf_16_mark": "the body is UTF-16; send `Content-Type: text/csv; charset=utf-16`",
+    "header_encoding": "the header row is not in the charset of Content-Type, UTF-8 by default; set it, for example "
+    "`text/csv; charset=utf-16`",
+    "nul_in_header": "the header row has a NUL byte; check the charset of Content-Type",
+    "broken_encoding": "invalid text encoding at byte {byte}; check the charset of Content-Type",
+    "duplicate_header": "the header row names {column!r} twice; name the columns with `headers`",
+    "corrupt_compression": "the compression of the body is corrupt; send an intact file",
+    "columns_unnamed": "without a header row, name the columns with `headers`",
+    "duplicate_field_name": "`headers` names a column twice",
+    "field_names_too_long": "the names in `headers` have at most {max:,} characters together",
+    "timestamp_field_not_in_fields": "`timestamp_field` {field!r} is not in `headers`",
 }
 
 CONNECTOR: Final = Connector(
-    name="collect",
+    name=PROVIDER,
     title="Collect",
     description="CSV and JSON files that are sent to the API; see docs/collecting.md.",
     documentation="https://docs.lytics.com/reference/bulkcsvupload",
     job_types=_job_types(),
     redact=redact,
+    sentences=SENTENCES,
 )

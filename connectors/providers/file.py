@@ -12,6 +12,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from connectors.contract import Batch, ConfigurationProblem, Connector, Cursor, JobType, Limits
+from connectors.kit.field_errors import field_error
 from connectors.kit.http_source import open_http, parse_url
 from connectors.kit.local_source import open_local
 from connectors.kit.read_ahead import read_ahead
@@ -36,9 +37,9 @@ class FileSource(BaseModel):
     @classmethod
     def _check_source(cls, value: str) -> str:
         if re.match(r"https?:(?!//)", value, re.IGNORECASE):
-            raise ValueError("invalid URL; it has to start with http:// or https://")
+            raise field_error("url_without_slashes", {})
         if _is_url(value) and value.endswith(HIDDEN_QUERY):
-            raise ValueError("the query of this URL was redacted; enter the complete URL")
+            raise field_error("hidden_query", {})
         return value
 
 

@@ -44,12 +44,7 @@ def detect(configured: Compression | Literal["auto"], name: str, start: bytes) -
     kind = configured if configured != "auto" else by_name or by_bytes or "none"
     if kind == "none" or not start or by_bytes == kind:
         return kind
-    origin = "has the file extension of" if configured == "auto" else "is configured as"
-    actual = by_bytes or "no known compression"
-    raise FixConfiguration(
-        "wrong_compression",
-        f"the source {origin} {kind}, but its first bytes show {actual}; set `compression` to match",
-    )
+    raise FixConfiguration("wrong_compression", {"expected": kind, "found": by_bytes or "no known compression"})
 
 
 def decoder(kind: Compression) -> Decoder:
@@ -100,8 +95,7 @@ class _ExpansionLimit:
         if self._bytes_out > BOMB_MIN_BYTES and self._bytes_out > MAX_EXPANSION_RATIO * self._bytes_in:
             raise FixConfiguration(
                 "compression_bomb",
-                f"decompressed size exceeds limit (possible zip bomb): {self._bytes_in:,} bytes expanded to more than "
-                f"{self._bytes_out:,}, over {MAX_EXPANSION_RATIO} to 1; if this is intended, decompress the file first",
+                {"compressed": self._bytes_in, "bytes": self._bytes_out, "max_ratio": MAX_EXPANSION_RATIO},
             )
         return chunk
 
@@ -177,12 +171,8 @@ class Zstd(_ExpansionLimit):
 
 
 def _truncated(kind: str) -> RetryLater:
-    return RetryLater(
-        "truncated",
-        f"truncated {kind} file: complete records are imported; will resume when the file grows; "
-        "if the file is no longer being written, replace it with a complete one",
-    )
+    return RetryLater("truncated", {"compression": kind})
 
 
 def _corrupt(kind: str, detail: str) -> FixConfiguration:
-    return FixConfiguration("corrupt_compression", f"corrupt {kind} file; replace it with an intact one", detail=detail)
+    return FixConfiguration("corrupt_compression", {"compression": kind}, detail=detail)

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from connectors.contract import Lane
+from connectors.kit.field_errors import field_error
 from connectors.text.compression import Compression
 from connectors.text.encoding import ToUtf8
 from connectors.text.formats.records import OnError
@@ -123,12 +124,9 @@ class TextConfig(BaseModel):
     @field_validator("timestamp_format")
     @classmethod
     def _check_format(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for timestamp_format in value:
-            if not is_timestamp_format(timestamp_format):
-                raise ValueError(
-                    f"invalid timestamp format {timestamp_format!r}; expected {', '.join(NAMED_FORMATS)} "
-                    "or a strptime format with a date"
-                )
+        for form in value:
+            if not is_timestamp_format(form):
+                raise field_error("unknown_timestamp_format", {"format": form, "formats": tuple(NAMED_FORMATS)})
         return value
 
     @field_validator("time_zone")
@@ -137,7 +135,7 @@ class TextConfig(BaseModel):
         try:
             ZoneInfo(value)
         except (KeyError, OSError, ValueError) as error:
-            raise ValueError(f"unknown time zone {value!r}; expected an IANA name such as Europe/Vienna") from error
+            raise field_error("unknown_time_zone", {"time_zone": value}) from error
         return value
 
     @field_validator("encoding")
@@ -149,21 +147,19 @@ class TextConfig(BaseModel):
             b"ab".decode(value, "replace")
             ToUtf8(value)
         except (LookupError, ValueError) as error:
-            raise ValueError(
-                f"unknown text encoding {value!r}; expected for example utf-8, utf-16, latin-1 or cp1252"
-            ) from error
+            raise field_error("unknown_encoding", {"encoding": value}) from error
         return value
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
         if self.quote and self.quote == (self.delimiter or ","):
-            raise ValueError("`quote` and `delimiter` must differ")
+            raise field_error("quote_is_delimiter", {})
         if not self.header_row and not self.fields:
-            raise ValueError("`fields` is required without a header row")
+            raise field_error("columns_unnamed", {})
         if sum(map(len, self.fields or ())) > MAX_NAME_CHARACTERS:
-            raise ValueError(f"the names in `fields` are limited to {MAX_NAME_CHARACTERS:,} characters in total")
+            raise field_error("field_names_too_long", {"max": MAX_NAME_CHARACTERS})
         if self.fields and len(set(self.fields)) < len(self.fields):
-            raise ValueError("`fields` contains a duplicate name")
+            raise field_error("duplicate_field_name", {})
         if self.fields and self.timestamp_field and self.timestamp_field not in self.fields:
-            raise ValueError("`timestamp_field` must be one of `fields`")
+            raise field_error("timestamp_field_not_in_fields", {"field": self.timestamp_field})
         return self

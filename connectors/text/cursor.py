@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from connectors.contract import ConfigurationProblem, Cursor, FixConfiguration
-from connectors.kit.field_hints import UNKNOWN_FIELD, unknown_field_message
-from schemas.json_pointer import json_pointer
+from connectors.kit.field_errors import UNKNOWN_FIELD, field_names
+from schemas.coded import Params, caused_by
+from schemas.json_values import json_pointer
 
 MAX_PROBLEMS: Final = 100
 MAX_POSITION: Final = 2**62  # file offsets have 63 bits
@@ -36,7 +37,6 @@ class TextCursor(BaseModel):
 
 
 START: Final = TextCursor()
-ADVICE: Final = "reset the cursor to {} to read from the start, or restore the previous one"
 
 
 def check_cursor(cursor: Cursor) -> tuple[ConfigurationProblem, ...]:
@@ -45,38 +45,36 @@ def check_cursor(cursor: Cursor) -> tuple[ConfigurationProblem, ...]:
         parsed = TextCursor.model_validate(dict(cursor))
     except ValidationError as error:
         return tuple(
-            ConfigurationProblem(json_pointer(*details["loc"]), "bad_cursor", f"{_message(details)}; {ADVICE}")
-            for details in error.errors()[:MAX_PROBLEMS]
+            ConfigurationProblem(json_pointer(*problem["loc"]), "bad_cursor_field", _params(problem))
+            for problem in error.errors()[:MAX_PROBLEMS]
         )
-    return tuple(
-        ConfigurationProblem(f"/{field}", "bad_cursor", f"{message}; {ADVICE}")
-        for field, message in _contradictions(parsed)
-    )[:1]
+    return tuple(_contradictions(parsed))[:1]
 
 
-def _message(error: ErrorDetails) -> str:
-    return unknown_field_message(TextCursor, error["loc"]) if error["type"] == UNKNOWN_FIELD else error["msg"]
+def _params(problem: ErrorDetails) -> Params:
+    if problem["type"] == UNKNOWN_FIELD:
+        return {"problem": UNKNOWN_FIELD, "fields": field_names(TextCursor, problem["loc"])}
+    return {"problem": problem["type"]}
 
 
-def _contradictions(cursor: TextCursor) -> Iterator[tuple[str, str]]:
-    """Yield contradictions. A cursor is the start, or follows records of at least one byte each."""
-    text_size = f"{cursor.byte:,} bytes"
+def _contradictions(cursor: TextCursor) -> Iterator[ConfigurationProblem]:
+    """Yield contradictions: a cursor is the start, or follows a record, and each record has at least one byte."""
     if cursor.byte and not (cursor.head and cursor.tail):
-        yield "byte", "a position other than 0 requires `head` and `tail`"
+        yield ConfigurationProblem("/byte", "cursor_without_digests", {})
     if not cursor.byte:
         for name in ("row", "head", "tail", "source_bytes", "open"):
             if getattr(cursor, name):
-                yield name, f"`{name}` requires `byte` to be greater than 0"
-    elif not cursor.row:
-        yield "row", f"{text_size} of text must contain at least one record"
-    elif cursor.row > cursor.byte:
-        yield "row", f"{text_size} of text can't contain {cursor.row:,} records"
+                yield ConfigurationProblem(f"/{name}", "cursor_before_start", {"field": name})
+    elif not 1 <= cursor.row <= cursor.byte:
+        yield ConfigurationProblem("/row", "impossible_cursor_row", {"rows": cursor.row, "bytes": cursor.byte})
     elif cursor.plain and cursor.source_bytes < cursor.byte:
-        yield "source_bytes", f"{text_size} of text can't come from a source of {cursor.source_bytes:,} bytes"
+        params = {"source_bytes": cursor.source_bytes, "bytes": cursor.byte}
+        yield ConfigurationProblem("/source_bytes", "impossible_cursor_bytes", params)
 
 
 def parse_cursor(cursor: Cursor) -> TextCursor:
     """Parse a stored cursor or raise `FixConfiguration`."""
     if problems := check_cursor(cursor):
-        raise FixConfiguration("bad_cursor", f"invalid cursor at {problems[0].field}: {problems[0].message}")
+        first = problems[0]
+        raise FixConfiguration("bad_cursor", {"pointer": first.field, **caused_by(first.code, first.params)})
     return TextCursor.model_validate(dict(cursor))

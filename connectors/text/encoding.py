@@ -36,16 +36,11 @@ class ToUtf8:
         try:
             return self._decoder.decode(data, final).encode("utf-8", "surrogatepass")
         except UnicodeError as error:  # codecs that ignore error handlers, such as UTF-16 without a BOM
-            raise FixConfiguration(
-                "wrong_encoding",
-                f"the text isn't valid {self._encoding}: {error}; set the correct `encoding`, such as utf-16-le",
-            ) from error
+            raise FixConfiguration("wrong_encoding", {"encoding": self._encoding}, detail=str(error)) from error
 
 
 def bom_length(start: bytes) -> int:
     """Return the length of the UTF-8 byte-order mark. Raise `FixConfiguration` for the mark of UTF-16."""
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise FixConfiguration(
-            "wrong_encoding", "the text starts with a UTF-16 byte-order mark; set `encoding` to `utf-16`"
-        )
+        raise FixConfiguration("utf_16_mark")
     return len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0

@@ -22,8 +22,9 @@ from connectors.text.formats.csv_grammar import Dialect
 from connectors.text.formats.json_array import JsonArray
 from connectors.text.formats.ndjson import Ndjson
 from connectors.text.formats.records import Format
-from connectors.text.reader import BLOCK_BYTES, SOURCE_CHANGED, ReadPlan, TextReader
+from connectors.text.reader import BLOCK_BYTES, ReadPlan, TextReader
 from connectors.text.timestamps import TimestampReader
+from schemas.coded import caused_by
 
 SAMPLE_BYTES: Final = 256 * 1024
 QUIET_SECONDS: Final = 600.0  # after this time without changes the writer has probably finished
@@ -96,7 +97,7 @@ async def _start_reading(
 ) -> TextReader:
     head = await source.head(PREFIX_BYTES if source.start else MAGIC_BYTES)
     if source.start and head is not None and digest(head) != cursor.head:
-        raise FixConfiguration("source_changed", SOURCE_CHANGED)
+        raise FixConfiguration("source_changed")
     kind = detect(config.compression, path, head or b"") if not source.start else "none"
     plan = ReadPlan(
         config.stream,
@@ -126,9 +127,9 @@ def make_format(config: TextConfig, path: str, cursor: TextCursor, limits: Limit
             delimiter = config.delimiter or ("\t" if suffix == ".tsv" else ",")
             fields = config.fields or cursor.fields
             if cursor.byte and not fields:
-                raise FixConfiguration("bad_cursor", "the cursor lacks `fields`; reset it to {}")
+                raise FixConfiguration("cursor_without_fields")
             if stamps and fields and stamps.field not in fields:
-                raise FixConfiguration("unknown_timestamp_field", unknown_field(stamps.field, fields))
+                raise unknown_field(stamps.field, fields)
             header_row = config.header_row and not cursor.byte
             dialect = Dialect(delimiter.encode(), config.quote.encode())
             return Csv(dialect, stamps, config.on_error, fields, header_row=header_row)
@@ -137,8 +138,7 @@ def make_format(config: TextConfig, path: str, cursor: TextCursor, limits: Limit
         case "json_array":
             return JsonArray(stamps, config.on_error, begun=cursor.byte > 0)
         case None:
-            expected = ", ".join(FORMAT_SUFFIXES)
-            raise FixConfiguration("unknown_format", f"unknown file extension; expected {expected}, or set `format`")
+            raise FixConfiguration("unknown_format", {"suffixes": tuple(FORMAT_SUFFIXES)})
 
 
 async def check_text(
@@ -151,7 +151,7 @@ async def check_text(
     try:
         batch = await anext(batches, None)
     except FixConfiguration as error:
-        return (ConfigurationProblem(FIELD_OF.get(error.code, "/source"), error.code, error.message),)
+        return (ConfigurationProblem(FIELD_OF.get(error.code, "/source"), error.code, error.params),)
     finally:
         await batches.aclose()
     return _sample_problems(config, batch) if batch else ()
@@ -160,17 +160,13 @@ async def check_text(
 def _sample_problems(config: TextConfig, batch: Batch) -> tuple[ConfigurationProblem, ...]:
     columns = batch.cursor.get("fields", ())
     if len(columns) == 1 and not config.fields and (candidates := [sign for sign in ";\t|," if sign in columns[0]]):
-        return (
-            ConfigurationProblem(
-                "/delimiter", "one_column", f"found only one column; the delimiter may be {candidates[0]!r}"
-            ),
-        )
+        return (ConfigurationProblem("/delimiter", "one_column", {"delimiter": candidates[0]}),)
     if batch.count or not batch.rejects:
         return ()
     code, _ = Counter(reject.code for reject in batch.rejects).most_common(1)[0]
     first = next(reject for reject in batch.rejects if reject.code == code)
-    message = f"none of the first {batch.read:,} records can be parsed; {first.position}: {first.reason}"
-    return (ConfigurationProblem(FIELD_OF.get(code, "/source"), code, message),)
+    params = {"records": batch.read, "position": first.position, **caused_by(code, first.params)}
+    return (ConfigurationProblem(FIELD_OF.get(code, "/source"), "all_records_rejected", params),)
 
 
 FIELD_OF: Final = {
@@ -180,11 +176,18 @@ FIELD_OF: Final = {
     "nul_byte": "/encoding",
     "unknown_format": "/format",
     "not_an_array_of_objects": "/format",
+    "blanks_in_array": "/format",
     "invalid_json": "/format",
     "not_an_object": "/format",
-    "bad_header": "/header_row",
+    "unclosed_header_quote": "/quote",
+    "nul_in_header": "/encoding",
+    "header_encoding": "/encoding",
+    "utf_16_mark": "/encoding",
+    "bare_cr_in_header": "/header_row",
     "duplicate_header": "/fields",
     "too_many_columns": "/delimiter",
+    "column_names_too_long": "/delimiter",
+    "header_too_long": "/delimiter",
     "wrong_column_count": "/delimiter",
     "unclosed_quote": "/quote",
     "unknown_timestamp_field": "/timestamp_field",

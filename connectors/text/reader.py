@@ -12,12 +12,9 @@ from connectors.text.cursor import TextCursor
 from connectors.text.encoding import ToUtf8, bom_length
 from connectors.text.fingerprint import Prefix
 from connectors.text.formats.records import MAX_REJECTS, Collector, Format, OnError, Parsed, Skipper
+from schemas.coded import caused_by
 
 BLOCK_BYTES: Final = 1024 * 1024  # of text per parse call: parsing by column is as fast as with more
-SOURCE_CHANGED: Final = (
-    "the source has changed: its text before the cursor is different; restore it, or reset the job's cursor to {} "
-    "to read the new source from the start"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +143,11 @@ class TextReader:
             self._prefix.advance(skipped)
             self._unverified -= len(skipped)
             if not self._unverified and self._prefix.digests() != (self._cursor.head, self._cursor.tail):
-                raise FixConfiguration("source_changed", SOURCE_CHANGED)
+                raise FixConfiguration("source_changed")
         if self._text_ended and self._unverified:
-            raise FixConfiguration("source_changed", SOURCE_CHANGED)
+            raise FixConfiguration("source_changed")
         if self._array_ended and text.strip():
-            raise FixConfiguration("trailing_text", "unexpected text after the `]` that closes the array")
+            raise FixConfiguration("trailing_text")
         if text and not self._array_ended:
             self._chunks.append(text)
             self._buffered += len(text)
@@ -204,20 +201,16 @@ class TextReader:
         if not ended:
             return Parsed(consumed)
         self._skipping = None
-        code, reason = skipper.rejection
-        if code == "record_too_large":
-            reason = f"{reason} ({self._record_bytes:,} bytes)"
+        code, params = skipper.rejection
         collector = Collector(self._format.noun, self._row + 1, self._plan.on_error)
-        collector.reject(code, reason, excerpt)
+        collector.reject(code, {**params, "max": self._record_bytes}, excerpt)
         return collector.parsed(consumed)
 
     def _check_continuation(self, text: bytes) -> None:
         """Fail if an unterminated record that was accepted as complete has been continued."""
         continued = self._cursor.open and self._prefix.at == self._cursor.byte and not text.startswith((b"\n", b"\r"))
         if continued and text:
-            raise FixConfiguration(
-                "source_changed", f"the last record was accepted as complete and then continued: {SOURCE_CHANGED}"
-            )
+            raise FixConfiguration("source_changed", {"continued": True})
 
     def _batch(self, buffer: BatchBuffer) -> Batch:
         parts, plan = buffer.parts, self._plan
@@ -257,8 +250,5 @@ class TextReader:
 
 def abort_error(stop: Reject) -> FixConfiguration:
     """Return the error for the record that ends reading with `on_error: abort`."""
-    return FixConfiguration(
-        "record_rejected",
-        f"{stop.position}: {stop.reason}; correct the source, or set `on_error` to `quarantine` or `drop`",
-        detail=stop.code,
-    )
+    params = {"position": stop.position, **caused_by(stop.code, stop.params)}
+    return FixConfiguration("record_rejected", params, detail=stop.detail)

@@ -7,16 +7,13 @@ from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from schemas.coded import CodedError, Params
 from schemas.timestamps import ParseTimestamp, timestamp_parser
 from schemas.topics import FUTURE_BOUND_MS
 
 
-class InvalidRecord(ValueError):
-    """A record is rejected, usually for its timestamp. `code` is stable; the message is for users."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+class InvalidRecord(CodedError):
+    """A record that can't be accepted, most often for its timestamp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +34,17 @@ class TimestampReader:
         return int(self.clock() * 1_000_000) + FUTURE_BOUND_MS * 1_000
 
     def micros(self, value: object) -> int:
-        """Return the microseconds since 1970 of a value, or raise `InvalidRecord`."""
+        """Return the microseconds of one value; raise `InvalidRecord` when there are none."""
         if value is None or (isinstance(value, str) and not value.strip()):
-            raise InvalidRecord(
-                "missing_timestamp", f"`{self.field}` is empty or missing; every record needs a timestamp"
-            )
+            raise InvalidRecord("missing_timestamp", {"field": self.field})
         micros = self._parse(value)
         if micros is None:
-            raise InvalidRecord(
-                "bad_timestamp", f"`{self.field}` is {format_value(value)}; expected {self._expected()}"
-            )
+            formats = tuple("ISO 8601" if name == "auto" else name for name in self.formats)
+            params: Params = {"field": self.field, "value": format_value(value), "formats": formats}
+            raise InvalidRecord("bad_timestamp", params)
         if micros > self.latest():
-            raise InvalidRecord(
-                "future_timestamp", f"`{self.field}` is {format_value(value)}, more than 24 hours in the future"
-            )
+            raise InvalidRecord("future_timestamp", {"field": self.field, "value": format_value(value)})
         return micros
-
-    def _expected(self) -> str:
-        return " or ".join("an ISO 8601 date and time" if name == "auto" else f"`{name}`" for name in self.formats)
 
 
 JSON_LITERALS: Final = MappingProxyType({"None": "null", "True": "true", "False": "false"})

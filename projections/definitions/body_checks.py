@@ -16,7 +16,7 @@ from projections.mapping.mapping import (
     check_rules,
 )
 from schemas.definitions import IDENTITY, MAPPING, FieldRefused, mapping_of
-from schemas.json_pointer import json_pointer
+from schemas.json_values import json_pointer
 
 SHOWN: Final = 3
 
@@ -37,7 +37,7 @@ def check_body(definition_id: str, body: str) -> None:
 
     """
     try:
-        value = json_object(f"body of {definition_id}", body)
+        value = json_object(body)
         json.dumps(value, ensure_ascii=False).encode()
         _check_numbers(value)
         _parse(definition_id, value)

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID, uuid5
 
-from projections.jobs.recorder import brief, is_sane
+from projections.jobs.recorder import MAX_TEXT_CHARACTERS, is_sane
+from schemas.coded import truncate
 from schemas.definitions import RULES, DefinitionCommand, DefinitionEvent, DefinitionRefused, FieldRefused
 
 EVENT_IDS: Final = UUID("0d2c2a1e-97a3-5b56-8a6e-54a37e3a4c11")
@@ -114,7 +115,7 @@ def _told(known: VersionedState | None, command: DefinitionCommand, refusal: Def
     return {
         "command": type(command).__name__,
         "code": refusal.code,
-        "message": brief(refusal.message),
+        "message": truncate(refusal.message, MAX_TEXT_CHARACTERS),
         "errors": refusal.errors,
         "version": known.version if known else 0,
     }

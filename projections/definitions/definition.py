@@ -14,7 +14,8 @@ from projections.definitions.decider import Answer, DefinitionRefusedError, answ
 from projections.definitions.kinds import versioned_kind
 from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.rules import Rules
-from projections.jobs.recorder import brief, is_sane
+from projections.jobs.recorder import is_sane
+from schemas.coded import truncate
 from schemas.definitions import (
     FORGOTTEN,
     ApplyDefinition,
@@ -195,5 +196,7 @@ def _forget(command: ForgetPerson) -> Answer:
 
 def _invalid(code: str, error: InvalidBodyError) -> DefinitionRefusedError:
     return DefinitionRefusedError(
-        code, str(error), tuple(replace(each, message=brief(each.message)) for each in error.errors[:MAX_ERRORS])
+        code,
+        str(error),
+        tuple(replace(each, message=truncate(each.message, 4_000)) for each in error.errors[:MAX_ERRORS]),
     )

@@ -13,8 +13,8 @@ from projections.definitions.body_checks import InvalidBodyError, check_applied,
 from projections.definitions.decider import Answer, DefinitionRefusedError, answered, check_version, envelope_behind
 from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, read_recipe
 from projections.definitions.rules import Rules
-from projections.jobs.recorder import brief
 from projections.mapping.body_parser import InvalidRulesError
+from schemas.coded import truncate
 from schemas.definitions import (
     IDENTITY,
     REBUILD,
@@ -33,7 +33,7 @@ from schemas.definitions import (
     kind_of,
     mapping_of,
 )
-from schemas.json_pointer import json_pointer
+from schemas.json_values import json_pointer
 from schemas.names import is_job_id
 
 MAX_REPORT_BYTES: Final = 512 * 1024  # bytes
@@ -150,7 +150,7 @@ def _start(known: ProfileRebuild | None, command: StartRebuild, others: RebuildC
     try:
         _check(read_recipe(command.recipe), others.versions)
     except InvalidRulesError as error:
-        problems = tuple(replace(each, message=brief(each.message)) for each in error.problems[:MAX_ERRORS])
+        problems = tuple(replace(each, message=truncate(each.message, 4_000)) for each in error.problems[:MAX_ERRORS])
         raise DefinitionRefusedError("invalid_body", str(error), problems) from error
     return RebuildStarted, {"recipe": command.recipe, "note": command.note}
 

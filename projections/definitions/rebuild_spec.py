@@ -4,7 +4,6 @@
      "since": 1357016400000000, "until": null, "began": 1767225600000000, "left_out": {"a job's id": 1767225600000000}}
 
 Moments are microseconds since 1970 UTC, and bodies are JSON in a text. Says nothing of whether the bodies can be rules.
-In older recipes `left_out` is a list of ids alone, and the moment of all of them is `began`.
 """
 
 import json
@@ -16,7 +15,7 @@ from typing import Final
 from projections.mapping.body_parser import InvalidRulesError, JsonNode
 from schemas.definitions import FieldRefused
 from schemas.instants import EARLIEST, LATEST
-from schemas.names import JOB_ID, MAX_JOB_ID, is_job_id
+from schemas.names import MAX_JOB_ID, is_job_id
 
 MEMBERS: Final = ("identity", "mappings", "since", "until", "began", "left_out")
 MAX_BODY_CHARACTERS: Final = 1_000_000  # characters; what a body may have is checked where it is one
@@ -130,18 +129,19 @@ def _scope(whole: JsonNode) -> Scope:
         since=_moment(whole.member("since")),
         until=_moment(whole.member("until")),
         began=began,
-        left_out=_left_out(whole.member("left_out", {}), began),
+        left_out=_left_out(whole.member("left_out", {})),
     )
 
 
-def _left_out(part: JsonNode, began: int) -> Mapping[str, int]:
+def _left_out(part: JsonNode) -> Mapping[str, int]:
     if not isinstance(part.value, Mapping):
-        return {each.text(MAX_JOB_ID): began for each in part.items(0, MAX_EXCLUDED)}
+        part.refuse("an object is needed: a moment by job")
+        return {}
     if len(part.value) > MAX_EXCLUDED:
         part.refuse(f"at most {MAX_EXCLUDED} jobs can be left out")
         return {}
     if not all(is_job_id(each) for each in part.value):
-        part.refuse(JOB_ID)
+        part.refuse(f"a job's id has 1 to {MAX_JOB_ID} printable characters")
     return {each: part.member(each).integer(EARLIEST, LATEST) for each in part.value}
 
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from projections.time_zones import zone
+from schemas.coded import CodedError, Params
 from schemas.policies import Cadence, QuietWindow
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -16,13 +17,16 @@ CONTINUOUS_SECONDS: Final = 5
 MAX_QUIET: Final = timedelta(days=14)
 MAX_QUIET_WINDOWS: Final = 50
 MAX_CRON: Final = 200  # characters
+MAX_INTERVAL_SECONDS: Final = 366 * 86_400
+CRON_PARTS: Final = ("minute", "hour", "day-of-month", "month", "day-of-week")
+KINDS: Final = ("once", "continuous", "interval", "cron")
 
 
-class InvalidCadenceError(ValueError):
+class InvalidCadenceError(CodedError):
     """The cadence can't be followed. `pointer` is a JSON pointer into it."""
 
-    def __init__(self, pointer: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, pointer: str, code: str, params: Params) -> None:
+        super().__init__(code, params)
         self.pointer = pointer
 
 
@@ -30,40 +34,38 @@ def check(cadence: Cadence, at: datetime) -> None:
     """Make sure that a cadence can be followed from `at` on.
 
     Raises:
-        InvalidCadenceError: it can't; says which part, and what would do.
+        InvalidCadenceError: it can't; says which part.
 
     """
     try:
         zone(cadence.time_zone)
     except KeyError as error:
-        raise InvalidCadenceError(
-            "/time_zone", f"{cadence.time_zone!r} is not an IANA time zone such as Europe/Berlin"
-        ) from error
-    if cadence.kind == "interval" and cadence.every_seconds < 1:
-        raise InvalidCadenceError("/every_seconds", "an interval needs a number of seconds, 1 or more")
-    if not 0 <= cadence.every_seconds <= 366 * 86_400:
-        raise InvalidCadenceError("/every_seconds", "a number of seconds between 0 and a year is needed")
-    if cadence.kind not in {"once", "continuous", "interval", "cron"}:
-        raise InvalidCadenceError("/kind", f"{cadence.kind!r} is not one of once, continuous, interval, cron")
+        raise InvalidCadenceError("/time_zone", "unknown_time_zone", {"time_zone": cadence.time_zone}) from error
+    least = 1 if cadence.kind == "interval" else 0
+    if not least <= cadence.every_seconds <= MAX_INTERVAL_SECONDS:
+        raise InvalidCadenceError("/every_seconds", "bad_interval", {"min": least, "max": MAX_INTERVAL_SECONDS})
+    if cadence.kind not in KINDS:
+        raise InvalidCadenceError("/kind", "unknown_cadence_kind", {"kind": cadence.kind, "kinds": KINDS})
     if len(cadence.cron) > MAX_CRON:
-        raise InvalidCadenceError("/cron", f"a cron expression has at most {MAX_CRON} characters")
+        raise InvalidCadenceError("/cron", "cron_too_long", {"max": MAX_CRON})
     if cadence.kind == "cron":
         _check_cron(cadence, at)
     if len(cadence.quiet) > MAX_QUIET_WINDOWS:
-        raise InvalidCadenceError("/quiet", f"at most {MAX_QUIET_WINDOWS} quiet windows can be kept")
+        raise InvalidCadenceError("/quiet", "too_many_quiet_windows", {"max": MAX_QUIET_WINDOWS})
     for index, window in enumerate(cadence.quiet):
         _check_window(window, f"/quiet/{index}")
     if cadence.quiet and (quiet_until(cadence, at) or at) >= at + MAX_QUIET:
-        raise InvalidCadenceError("/quiet", "the quiet windows leave no time to run")
+        raise InvalidCadenceError("/quiet", "always_quiet", {})
 
 
 def _check_cron(cadence: Cadence, at: datetime) -> None:
     try:
         next(CronSim(cadence.cron, at.astimezone(zone(cadence.time_zone))))
     except CronSimError as error:
-        raise InvalidCadenceError("/cron", f"{cadence.cron!r} is not a cron expression: {error}") from error
+        part = next((part for part in CRON_PARTS if str(error).endswith(f" {part}")), None)
+        raise InvalidCadenceError("/cron", "bad_cron", {"cron": cadence.cron, "part": part}) from error
     except StopIteration:
-        raise InvalidCadenceError("/cron", f"{cadence.cron!r} never comes") from None
+        raise InvalidCadenceError("/cron", "cron_never_matches", {"cron": cadence.cron}) from None
 
 
 def _check_window(window: QuietWindow, pointer: str) -> None:
@@ -71,12 +73,12 @@ def _check_window(window: QuietWindow, pointer: str) -> None:
         try:
             _wall(text)
         except ValueError as error:
-            raise InvalidCadenceError(f"{pointer}/{name}", f"{text!r} is not a time of day such as 22:30") from error
+            raise InvalidCadenceError(f"{pointer}/{name}", "bad_time_of_day", {"time": text}) from error
     if len(window.days) > len(WEEKDAYS):
-        raise InvalidCadenceError(f"{pointer}/days", "a week has seven days; leave them out to mean every day")
+        raise InvalidCadenceError(f"{pointer}/days", "too_many_days", {"max": len(WEEKDAYS)})
     for day in window.days:
         if day not in WEEKDAYS:
-            raise InvalidCadenceError(f"{pointer}/days", f"{day!r} is not one of {', '.join(WEEKDAYS)}")
+            raise InvalidCadenceError(f"{pointer}/days", "unknown_weekday", {"day": day, "days": WEEKDAYS})
 
 
 def next_start(cadence: Cadence, started: datetime, now: datetime) -> datetime | None:
@@ -91,7 +93,7 @@ def next_start(cadence: Cadence, started: datetime, now: datetime) -> datetime |
         case "cron":
             times = CronSim(cadence.cron, now.astimezone(zone(cadence.time_zone)))
             # When clocks are set back an hour comes twice, and in the second one cronsim names times of the first.
-            following: datetime = next(each.astimezone(UTC) for each in times if each.astimezone(UTC) > now)
+            following: datetime = next(slot.astimezone(UTC) for slot in times if slot.astimezone(UTC) > now)
             return following
         case _:
             assert_never(cadence.kind)

@@ -1,4 +1,4 @@
-"""What a command must be like to be looked at: known rules, sane time, sizes within bounds, allowed in the phase."""
+"""What every command is checked for: known rules, a plausible time, sizes within bounds, allowed in the phase."""
 
 from datetime import datetime
 from typing import Final
@@ -40,9 +40,9 @@ def check_command(state: JobState, command: JobCommand) -> None:
 
     """
     if command.rules != RULES:
-        raise JobRefusedError("unknown_rules", f"rules version {command.rules} is unknown; this service knows {RULES}")
+        raise JobRefusedError("unknown_rules", {"rules": command.rules, "supported": RULES})
     if not is_sane(command.issued_at):
-        raise JobRefusedError("bad_time", f"the command says that it was issued in the year {command.issued_at.year}")
+        raise JobRefusedError("bad_time", {"year": command.issued_at.year})
     _check_phase(state, command)
     _check_revision(state, command)
     _check_contents(command)
@@ -54,19 +54,16 @@ def _check_phase(state: JobState, command: JobCommand) -> None:
     if name in TRANSITIONS[phase]:
         return
     if phase == "Absent":
-        raise JobRefusedError("no_such_job", f"there is no job {command.job_id}")
+        raise JobRefusedError("no_such_job", {"job_id": command.job_id})
     if isinstance(command, CreateJob):
-        raise JobRefusedError("job_exists", f"there is a job {command.job_id} already")
-    options = ", ".join(allowed_for_people(phase)) or "nothing"
-    raise JobRefusedError("not_allowed", f"{name} can't be done while the job is {phase}; possible now: {options}")
+        raise JobRefusedError("job_exists", {"job_id": command.job_id})
+    raise JobRefusedError("not_allowed", {"command": name, "status": phase, "allowed": allowed_for_people(phase)})
 
 
 def _check_revision(state: JobState, command: JobCommand) -> None:
     if isinstance(state, NoJob) or command.expected_revision in {None, state.revision}:
         return
-    raise JobRefusedError(
-        "revision_mismatch", f"the job is at revision {state.revision}, not {command.expected_revision}: look again"
-    )
+    raise JobRefusedError("revision_mismatch", {"revision": state.revision, "expected": command.expected_revision})
 
 
 def _check_contents(command: JobCommand) -> None:
@@ -93,82 +90,80 @@ def _check_contents(command: JobCommand) -> None:
 
 
 def check_name(name: str, description: str) -> None:
-    """Make sure that a job can be called that.
-
-    Raises:
-        JobRefusedError: it can't.
-
-    """
-    if not name.strip() or len(name) > MAX_NAME:
-        raise JobRefusedError("bad_name", f"a name needs 1 to {MAX_NAME} characters")
-    if len(description) > MAX_DESCRIPTION:
-        raise JobRefusedError("bad_description", f"a description has at most {MAX_DESCRIPTION} characters")
-
-
-def check_words(*words: str) -> None:
-    """Make sure that ids, codes and names of providers are as short as those are.
+    """Make sure that a name and a description are valid.
 
     Raises:
         JobRefusedError: one isn't.
 
     """
-    if any(len(each) > MAX_WORD_CHARACTERS for each in words):
-        raise JobRefusedError(
-            "bad_word", f"an id, a code or a name of a provider has at most {MAX_WORD_CHARACTERS} characters"
-        )
+    if not name.strip() or len(name) > MAX_NAME:
+        raise JobRefusedError("bad_name", {"pointer": "/name", "max": MAX_NAME})
+    if len(description) > MAX_DESCRIPTION:
+        raise JobRefusedError("bad_description", {"pointer": "/description", "max": MAX_DESCRIPTION})
+
+
+def check_words(*words: str) -> None:
+    """Make sure that ids, codes and names of providers are short.
+
+    Raises:
+        JobRefusedError: one isn't.
+
+    """
+    if any(len(word) > MAX_WORD_CHARACTERS for word in words):
+        raise JobRefusedError("bad_word", {"max": MAX_WORD_CHARACTERS})
 
 
 def check_numbers(*numbers: int) -> None:
-    """Make sure that what counts up has room to go on.
+    """Make sure that numbers that count up have room for more.
 
     Raises:
         JobRefusedError: it doesn't.
 
     """
-    if not all(0 <= each <= MAX_NUMBER for each in numbers):
-        raise JobRefusedError("bad_number", f"a run, a report or a version lies between 0 and {MAX_NUMBER}")
+    if not all(0 <= number <= MAX_NUMBER for number in numbers):
+        raise JobRefusedError("bad_number", {"max": MAX_NUMBER})
 
 
 def check_counts(counts: Counts, most: int) -> None:
-    """Make sure that counts are none that a sum would be spoilt by.
+    """Make sure that counts can be summed up.
 
     Raises:
-        JobRefusedError: they are.
+        JobRefusedError: they can't.
 
     """
     values = (
         counts.read, counts.accepted, counts.rejected, counts.duplicate, counts.omitted, counts.added, counts.removed,
     )  # fmt: skip
-    if not all(0 <= each <= most for each in values):
-        raise JobRefusedError("bad_counts", f"a count lies between 0 and {most}")
+    if not all(0 <= value <= most for value in values):
+        raise JobRefusedError("bad_counts", {"max": most})
 
 
 def check_bytes(*values: int) -> None:
-    """Make sure that numbers of bytes are sane.
+    """Make sure that numbers of bytes are within bounds.
 
     Raises:
         JobRefusedError: they aren't.
 
     """
-    if not all(0 <= each <= MAX_BYTES for each in values):
-        raise JobRefusedError("bad_counts", f"a number of bytes lies between 0 and {MAX_BYTES}")
+    if not all(0 <= value <= MAX_BYTES for value in values):
+        raise JobRefusedError("bad_bytes", {"max": MAX_BYTES})
 
 
 def check_settings(configuration: str, cadence: Cadence, retry: RetryPolicy, at: datetime) -> None:
-    """Make sure that a job can live by its settings. Whether the connector takes them is not looked at here.
+    """Make sure that settings of a job are valid. The connector's own checks are not made here.
 
     Raises:
-        JobRefusedError: it can't.
+        JobRefusedError: they aren't.
 
     """
-    _check_json("configuration", configuration)
+    _check_json("/configuration", configuration)
     try:
         check_cadence(cadence, at)
     except InvalidCadenceError as error:
-        raise JobRefusedError("bad_cadence", f"/cadence{error.pointer}: {error}") from error
+        raise JobRefusedError(error.code, {**error.params, "pointer": f"/cadence{error.pointer}"}) from error
     seconds = (retry.base_seconds, retry.cap_seconds, retry.floor_seconds, retry.give_up_seconds)
-    if not all(1 <= each <= MAX_SECONDS for each in seconds):
-        raise JobRefusedError("bad_retry", f"every value of /retry lies between 1 and {MAX_SECONDS} seconds")
+    if not all(1 <= value <= MAX_SECONDS for value in seconds):
+        raise JobRefusedError("bad_retry", {"pointer": "/retry", "max": MAX_SECONDS})
 
 
 def check_cursor(cursor: str) -> None:
@@ -178,11 +173,11 @@ def check_cursor(cursor: str) -> None:
         JobRefusedError: it isn't.
 
     """
-    _check_json("cursor", cursor)
+    _check_json("/cursor", cursor)
 
 
-def _check_json(what: str, text: str) -> None:
+def _check_json(pointer: str, text: str) -> None:
     try:
-        json_object(what, text)
+        json_object(text)
     except InvalidJsonError as error:
-        raise JobRefusedError(f"bad_{what}", str(error)) from error
+        raise JobRefusedError(error.code, {**error.params, "pointer": pointer}) from error

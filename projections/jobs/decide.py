@@ -8,10 +8,11 @@ from typing import Final, assert_never
 
 from projections.jobs.cadence import next_quiet, next_start, quiet_until
 from projections.jobs.command_checks import check_command, check_settings
-from projections.jobs.recorder import EventRecorder, JobRefusedError, brief
+from projections.jobs.recorder import MAX_TEXT_CHARACTERS, EventRecorder, JobRefusedError
 from projections.jobs.retry import INCURABLE, GiveUp, Streak, after_error, after_rate_limit, asked
 from projections.jobs.state import Completed, Failed, Job, JobState, Killed, NoJob, Paused, Purged, Running, Sleeping
 from projections.jobs.transitions import allowed_for_people
+from schemas.coded import fit_params, truncate
 from schemas.commands import (
     ConfigureJob,
     CreateJob,
@@ -50,6 +51,7 @@ from schemas.events import (
     JobSynced,
     StartReason,
 )
+from schemas.instants import rfc3339
 
 REST: Final = timedelta(days=90)  # how long a job that rests is kept before it is purged
 
@@ -69,7 +71,7 @@ def decide(state: JobState, command: JobCommand, offset: int) -> tuple[JobEvent,
             CommandRefused,
             command=type(command).__name__,
             code=refusal.code,
-            message=brief(refusal.message),
+            params=fit_params(refusal.params),
             allowed=allowed_for_people(phase),
             revision=0 if isinstance(state, NoJob) else state.revision,
         )
@@ -143,7 +145,7 @@ def _configure(story: EventRecorder, command: ConfigureJob) -> None:
 
 def _pause(story: EventRecorder, command: PauseJob) -> None:
     if command.until is not None and command.until <= story.at:
-        raise JobRefusedError("until_in_the_past", f"the pause would have ended at {command.until.isoformat()}")
+        raise JobRefusedError("until_in_the_past", {"until": rfc3339(command.until)})
     story.tell(JobPaused, until=command.until)
 
 
@@ -175,16 +177,14 @@ def _wake(story: EventRecorder) -> None:
 def _check_due(story: EventRecorder, command: type[WakeJob | PurgeJob]) -> None:
     look = _look(story.job, story.at)
     if look is None or look[1] is not command or story.at < look[0]:
-        due = f"{look[1].__name__} at {look[0].isoformat()}" if look else "nothing"
-        raise JobRefusedError("not_due", f"this is not due at {story.at.isoformat()}; next comes {due}")
+        due = {"due": look[1].__name__, "due_at": rfc3339(look[0])} if look else {}
+        raise JobRefusedError("not_due", {"at": rfc3339(story.at), **due})
 
 
 def _progress(story: EventRecorder, report: ReportProgress) -> None:
     """Take a report in whatever phase and run: its records are on the topic already, and must never come twice."""
     if report.report != story.job.report + 1:
-        raise JobRefusedError(
-            "report_out_of_order", f"report {report.report} came where report {story.job.report + 1} was due"
-        )
+        raise JobRefusedError("report_out_of_order", {"report": report.report, "expected": story.job.report + 1})
     story.tell(
         JobProgressed,
         run=report.run,
@@ -219,31 +219,30 @@ def _error(story: EventRecorder, report: ReportError) -> None:
         consecutive=1 + (job.streak.consecutive if job.streak else 0),
         since=job.streak.since if job.streak else story.at,
     )
+    cause = {"code": report.code, "params": fit_params(report.params)}
     story.tell(
         JobErrored,
         run=report.run,
         fault=report.fault,
         advice=report.advice,
-        code=report.code,
-        message=brief(report.message),
-        detail=brief(report.detail),
+        **cause,
+        detail=truncate(report.detail, MAX_TEXT_CHARACTERS),
         consecutive=streak.consecutive,
         first_error_at=streak.since,
     )
-    failed = {"code": report.code, "message": brief(report.message), "first_error_at": streak.since}
     if report.advice in INCURABLE:
-        story.tell(JobFailed, reason="incurable", **failed)
+        story.tell(JobFailed, reason="incurable", **cause, first_error_at=streak.since)
         return
     asked_seconds = asked(report.retry_after_seconds)
     outcome = after_error(job.retry, streak, story.at, story.seed, asked_seconds)
     if isinstance(outcome, GiveUp):
-        story.tell(JobFailed, reason="errors_too_long", **failed)
+        story.tell(JobFailed, reason="errors_too_long", **cause, first_error_at=streak.since)
     else:
         story.tell(
             JobSlept,
             reason="error_backoff",
             sleep_until=outcome.at,
-            message=brief(report.message),
+            **cause,
             backoff_ceiling_seconds=outcome.ceiling_seconds,
             retry_after_seconds=asked_seconds,
         )
@@ -256,14 +255,15 @@ def _rate_limit(story: EventRecorder, report: ReportRateLimit) -> None:
         JobSlept,
         reason="rate_limit",
         sleep_until=after_rate_limit(story.job.retry, story.at, asked_seconds),
-        message=brief(report.message),
+        code=report.code,
+        params=fit_params(report.params),
         retry_after_seconds=asked_seconds,
     )
 
 
 def _check_run(story: EventRecorder, run: int) -> None:
     if run != story.job.run:
-        raise JobRefusedError("stale_run", f"run {run} is over; the job is in run {story.job.run}")
+        raise JobRefusedError("stale_run", {"run": run, "current": story.job.run})
 
 
 def next_look(state: JobState) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:

@@ -1,6 +1,6 @@
-"""What a record of `jobs.events` tells. Every reader has to see every record alike: the views, the runner, the proof.
+"""Decode and check records of `jobs.events`, alike for every reader: the views, the runner, the proof.
 
-An event that follows from no command at all is no event, however well it is written: nobody who folds it could go on.
+An event that follows from no command is no event, however well it is written: folding it could fail.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +19,14 @@ from projections.jobs.command_checks import (
     check_words,
 )
 from projections.jobs.recorder import FIRST_YEAR, MAX_TEXT_CHARACTERS, JobRefusedError, is_sane
+from schemas.coded import (
+    MAX_PARAM_CHARACTERS,
+    MAX_PARAMS,
+    CodedError,
+    are_bounded,
+    caused_by,
+    fit_params,
+)
 from schemas.commands import MAX_TOTAL, JobCommand
 from schemas.definitions import DefinitionEvent
 from schemas.events import (
@@ -37,17 +45,17 @@ from schemas.events import (
     JobStarted,
     JobSynced,
 )
-from schemas.names import JOB_ID, STREAM_NAME, is_job_id, is_stream_name
-from schemas.wire.catalog import UnknownSchemaError
-from schemas.wire.codec import MalformedRecordError, Word, decode
+from schemas.names import MAX_JOB_ID, MAX_NAME_CHARACTERS, is_job_id, is_stream_name
+from schemas.wire.catalog import UnreadableRecordError
+from schemas.wire.codec import Word, decode
 
 EVENTS: Final = get_args(JobEvent)
 DEFINITION_EVENTS: Final = get_args(DefinitionEvent)
 MAX_COMMANDS: Final = len(get_args(JobCommand))
 
 
-class UnreadableEventError(ValueError):
-    """The record tells nothing; the projector makes a dead letter of it. The message says what was found."""
+class UnreadableEventError(CodedError):
+    """The record holds no event; the projector makes a dead letter of it."""
 
 
 def read_event(value: bytes | None) -> JobEvent:
@@ -59,14 +67,15 @@ def read_event(value: bytes | None) -> JobEvent:
     """
     word = _word(value)
     if not isinstance(word, EVENTS):
-        raise UnreadableEventError(f"a {type(word).__name__} is not an event")
+        raise UnreadableEventError("not_an_event", {"schema": type(word).__name__})
     event = cast("JobEvent", word)
     try:
         _check_envelope(event)
         if check := _CHECKS.get(type(event)):
             check(event)
     except JobRefusedError as error:
-        raise UnreadableEventError(f"no command leads to this {type(event).__name__}: {error}") from error
+        cause = caused_by(error.code, fit_params(error.params))
+        raise UnreadableEventError("impossible_event", {"event": type(event).__name__, **cause}) from error
     return event
 
 
@@ -79,30 +88,30 @@ def read_definition_event(value: bytes | None) -> DefinitionEvent:
     """
     word = _word(value)
     if not isinstance(word, DEFINITION_EVENTS):
-        raise UnreadableEventError(f"a {type(word).__name__} is not an event of a definition")
+        raise UnreadableEventError("not_a_definition_event", {"schema": type(word).__name__})
     return cast("DefinitionEvent", word)
 
 
 def _word(value: bytes | None) -> Word:
     try:
         return decode(value or b"")
-    except (MalformedRecordError, UnknownSchemaError) as error:
-        raise UnreadableEventError(str(error)) from error
+    except UnreadableRecordError as error:
+        raise UnreadableEventError(error.code, error.params, detail=error.detail) from error
 
 
 def _check_envelope(event: JobEvent) -> None:
     if not is_job_id(event.job_id):
-        raise JobRefusedError("bad_id", JOB_ID)
+        raise JobRefusedError("bad_job_id", {"max": MAX_JOB_ID})
     check_words(event.event_id, event.command_id, event.actor)
     check_numbers(event.seq, event.command_offset)
     refusal_of_nothing = event.seq == 0 and isinstance(event, CommandRefused)
     if not refusal_of_nothing and (event.seq < 1 or not is_sane(event.occurred_at)):
-        raise JobRefusedError("bad_time", f"it is the job's event {event.seq}, of the year {event.occurred_at.year}")
+        raise JobRefusedError("bad_seq", {"seq": event.seq, "year": event.occurred_at.year})
 
 
 def _created(event: JobCreated) -> None:
     if event.seq != 1:
-        raise JobRefusedError("bad_seq", f"it is the job's event {event.seq}")
+        raise JobRefusedError("bad_seq", {"seq": event.seq, "year": event.occurred_at.year})
     check_words(event.provider, event.job_type, event.kind)
     check_name(event.name, event.description)
     check_settings(event.configuration, event.cadence, event.retry, event.occurred_at)
@@ -128,11 +137,9 @@ def _progressed(event: JobProgressed) -> None:
     check_words(event.lane)
     check_cursor(event.cursor)
     if event.stream and not is_stream_name(event.stream):
-        raise JobRefusedError("bad_stream", STREAM_NAME)
+        raise JobRefusedError("bad_stream", {"max": MAX_NAME_CHARACTERS})
     if event.imbalance != event.counts.imbalance:
-        raise JobRefusedError(
-            "bad_counts", f"its counts don't add up by {event.counts.imbalance}, not {event.imbalance}"
-        )
+        raise JobRefusedError("bad_imbalance", {"found": event.imbalance, "expected": event.counts.imbalance})
 
 
 def _synced(event: JobSynced) -> None:
@@ -142,22 +149,22 @@ def _synced(event: JobSynced) -> None:
 
 def _errored(event: JobErrored) -> None:
     check_numbers(event.run, event.consecutive)
-    check_words(event.code)
-    _check_texts(event.message, event.detail)
+    _check_coded(event)
+    if len(event.detail) > MAX_TEXT_CHARACTERS:
+        raise JobRefusedError("text_too_long", {"max": MAX_TEXT_CHARACTERS})
     _check_moment(event.first_error_at)
 
 
 def _slept(event: JobSlept) -> None:
-    _check_texts(event.message)
+    _check_coded(event)
     _check_moment(event.sleep_until)
     for seconds in (event.backoff_ceiling_seconds, event.retry_after_seconds):
         if seconds is not None and not 0 <= seconds <= MAX_SECONDS:
-            raise JobRefusedError("bad_seconds", f"it waits for {seconds} seconds")
+            raise JobRefusedError("bad_seconds", {"max": MAX_SECONDS})
 
 
 def _failed(event: JobFailed) -> None:
-    check_words(event.code)
-    _check_texts(event.message)
+    _check_coded(event)
     _check_moment(event.first_error_at)
 
 
@@ -174,20 +181,21 @@ def _cursor_edited(event: JobCursorEdited) -> None:
 
 def _refused(event: CommandRefused) -> None:
     check_numbers(event.revision)
-    check_words(event.command, event.code, *event.allowed)
+    check_words(event.command, *event.allowed)
     if len(event.allowed) > MAX_COMMANDS:
-        raise JobRefusedError("bad_list", f"it allows {len(event.allowed)} commands")
-    _check_texts(event.message)
+        raise JobRefusedError("bad_list", {"max": MAX_COMMANDS})
+    _check_coded(event)
 
 
-def _check_texts(*texts: str) -> None:
-    if any(len(each) > MAX_TEXT_CHARACTERS for each in texts):
-        raise JobRefusedError("bad_text", f"a text of it has more than {MAX_TEXT_CHARACTERS} characters")
+def _check_coded(event: JobErrored | JobSlept | JobFailed | CommandRefused) -> None:
+    check_words(event.code)
+    if not are_bounded(event.params):
+        raise JobRefusedError("bad_params", {"max": MAX_PARAMS, "max_characters": MAX_PARAM_CHARACTERS})
 
 
 def _check_moment(moment: datetime) -> None:
     if moment.year < FIRST_YEAR:
-        raise JobRefusedError("bad_time", f"it names a moment of the year {moment.year}")
+        raise JobRefusedError("bad_time", {"year": moment.year})
 
 
 _CHECKS: Final[Mapping[type, Callable[[Any], None]]] = {

@@ -98,7 +98,7 @@ def _applied(job: Job, event: JobEvent) -> Job:  # noqa: C901, PLR0911, PLR0912 
         case JobSlept():
             return _slept(job, event)
         case JobFailed():
-            return replace(job, phase=Failed(since=at, code=event.code, message=event.message))
+            return replace(job, phase=Failed(since=at, code=event.code, params=event.params))
         case JobPaused():
             draft = isinstance(job.phase, Paused) and job.phase.draft
             return replace(job, phase=Paused(since=at, until=event.until, draft=draft))
@@ -153,7 +153,7 @@ def _streak_at(job: Job, at: datetime) -> Streak | None:
 
 def _slept(job: Job, event: JobSlept) -> Job:
     at = event.occurred_at
-    phase = Sleeping(since=at, reason=event.reason, until=event.sleep_until, message=event.message)
+    phase = Sleeping(since=at, reason=event.reason, until=event.sleep_until, code=event.code, params=event.params)
     return replace(job, phase=phase, streak=_streak_at(job, at))
 
 

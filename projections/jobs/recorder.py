@@ -6,22 +6,21 @@ from uuid import UUID, uuid5
 
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
+from schemas.coded import CodedError
 from schemas.commands import JobCommand
 from schemas.events import CommandRefused, JobEvent
 
 FIRST_YEAR: Final = 1970
 LAST_YEAR: Final = 9000  # sums of a moment and a duration stay within what a datetime holds
-MAX_TEXT_CHARACTERS: Final = 4_000  # characters of a text from outside; a job's state has to stay small
+MAX_TEXT_CHARACTERS: Final = 4_000  # characters of a provider's own words
 EVENT_IDS: Final = UUID("6a7f1d0e-4a53-5f0b-9a51-0d6f9d1c2b7e")
 
 
-class JobRefusedError(Exception):
-    """A command can't be done now. Stays inside `projections`: it becomes a `CommandRefused`."""
+class JobRefusedError(CodedError):
+    """A command can't be done now. Stays inside `projections`: it becomes a `CommandRefused`.
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+    When a field of the command is to blame, `pointer` is a JSON pointer to it.
+    """
 
 
 class EventRecorder:
@@ -66,11 +65,6 @@ class EventRecorder:
 def is_sane(moment: datetime) -> bool:
     """Whether a clock that says this can be believed."""
     return FIRST_YEAR <= moment.year < LAST_YEAR
-
-
-def brief(text: str) -> str:
-    """Return a text that came from outside, cut to what a log is for."""
-    return text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[: MAX_TEXT_CHARACTERS - 1]}…"
 
 
 def _moment(state: JobState, issued_at: datetime) -> datetime:

@@ -1,10 +1,11 @@
 """What is known of a job: the facts that all jobs have, and the phase it is in, each phase its own type."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
 from projections.jobs.retry import Streak
+from schemas.coded import Params
 from schemas.commands import NONE, Counts
 from schemas.events import SleepReason
 from schemas.policies import DEFAULT_RETRY, ONCE, Cadence, RetryPolicy
@@ -29,7 +30,8 @@ class Sleeping:
     since: datetime
     reason: SleepReason
     until: datetime
-    message: str = ""
+    code: str = ""  # of the error or rate limit behind it
+    params: Params = field(default_factory=dict)
     status: Literal["Sleeping"] = "Sleeping"
 
 
@@ -39,7 +41,7 @@ class Failed:
 
     since: datetime
     code: str
-    message: str
+    params: Params = field(default_factory=dict)
     status: Literal["Failed"] = "Failed"
 
 
@@ -126,3 +128,12 @@ class NoJob:
 
 
 JobState = Job | NoJob
+
+
+def next_wake(job: Job) -> datetime | None:
+    """Return when a job resumes by itself; None when it runs, or waits for a person."""
+    match job.phase:
+        case Sleeping(until=until) | Paused(until=until):
+            return until
+        case _:
+            return None

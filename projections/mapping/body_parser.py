@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from projections.mapping.converters import format_example, text_fault
 from schemas.definitions import FieldRefused
-from schemas.json_pointer import json_pointer
+from schemas.json_values import json_pointer
 
 MAX_TEXT: Final = 1_000  # characters
 MAX_UNKNOWN: Final = 10  # unknown members of one object that are reported

@@ -16,7 +16,7 @@ from projections.mapping.converters import converter, format_example
 from projections.mapping.expression import MAX_CHARACTERS, Expression, InvalidExpressionError, compile_expression
 from projections.time_zones import zone
 from schemas.definitions import FieldRefused
-from schemas.json_pointer import json_pointer
+from schemas.json_values import json_pointer
 from schemas.timestamps import NAMED_FORMATS, is_timestamp_format, timestamp_parser
 
 MAX_IDENTITIES: Final = 8

@@ -8,13 +8,15 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from projections.mapping.converters import format_example
+from schemas.coded import CodedError
 from schemas.instants import EARLIEST, LATEST, micros
-from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
+from schemas.json_values import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
 from schemas.messages import BadBatchError, MessageBatch, check_batch
-from schemas.names import JOB_ID, STREAM_NAME, is_job_id, is_stream_name
+from schemas.names import MAX_JOB_ID, MAX_NAME_CHARACTERS, is_job_id, is_stream_name
 from schemas.topics import LANES
-from schemas.wire.catalog import UnknownSchemaError
-from schemas.wire.codec import MAGIC, MalformedRecordError, decode
+from schemas.wire.catalog import UnreadableRecordError
+from schemas.wire.codec import MAGIC, decode
 
 DEFAULT_STREAM: Final = "default"
 MAX_ID_CHARACTERS: Final = 200
@@ -24,19 +26,11 @@ ID_HEADERS: Final = ("message_id", "ce_id")
 PLACES: Final = tuple(f"{topic.name}:" for topic in LANES.values())  # what ids of messages without one begin with
 
 
-class UnreadableMessageError(ValueError):
-    """The record is no batch and no JSON object. The message says what was found."""
-
-    code = "malformed_message"
+class UnreadableMessageError(CodedError):
+    """The record is no batch and no JSON object."""
 
 
-class TooDeepError(UnreadableMessageError):
-    """The message has lists and objects inside each other without end. Send it flatter."""
-
-    code = "too_deep"
-
-
-UNREADABLE: Final = (UnreadableMessageError, BadBatchError, MalformedRecordError, UnknownSchemaError)
+UNREADABLE: Final = (UnreadableMessageError, BadBatchError, UnreadableRecordError)
 
 
 class RawRecord(Protocol):
@@ -85,7 +79,7 @@ def open_raw(record: RawRecord) -> Raw:
     """Return what a record holds; the lines themselves are not looked into.
 
     Raises:
-        UnreadableMessageError, BadBatchError, MalformedRecordError, UnknownSchemaError: it is a dead letter.
+        UnreadableMessageError, BadBatchError, UnreadableRecordError: it is a dead letter.
 
     """
     value = record.value or b""
@@ -93,7 +87,7 @@ def open_raw(record: RawRecord) -> Raw:
         return _single(value, record)
     word = decode(value)
     if not isinstance(word, MessageBatch):
-        raise UnreadableMessageError(f"a {type(word).__name__} is not a batch of messages")
+        raise UnreadableMessageError("not_a_message_batch", {"schema": type(word).__name__})
     _check_ids(word)
     check_batch(word.stream, word.count, word.payload, word.timestamps)
     return Raw(
@@ -125,26 +119,24 @@ def arrival(record: RawRecord) -> int:
 
 def _check_ids(word: MessageBatch) -> None:
     if len(word.batch_id.encode()) > MAX_BATCH_ID_BYTES:
-        raise UnreadableMessageError(f"a batch's id has at most {MAX_BATCH_ID_BYTES} bytes")
+        raise UnreadableMessageError("batch_id_too_long", {"max": MAX_BATCH_ID_BYTES})
     if word.job_id and not is_job_id(word.job_id):
-        raise UnreadableMessageError(JOB_ID)
+        raise UnreadableMessageError("bad_job_id", {"max": MAX_JOB_ID})
     if not 0 <= word.first <= MAX_INDEX:
-        raise UnreadableMessageError(f"the first message of a batch has a number of 0 to {MAX_INDEX}")
+        raise UnreadableMessageError("bad_message_index", {"max": MAX_INDEX})
 
 
 def _single(value: bytes, record: RawRecord) -> Raw:
     headers = dict(record.headers or ())
     stream = (headers.get("stream") or b"").decode("utf-8", "replace") or DEFAULT_STREAM
     if not is_stream_name(stream):
-        raise UnreadableMessageError(STREAM_NAME)
+        raise UnreadableMessageError("bad_stream", {"max": MAX_NAME_CHARACTERS})
     arrived = record.timestamp * 1000
     if not EARLIEST <= arrived <= LATEST:
-        raise UnreadableMessageError(f"{arrived} microseconds since 1970 is not a time")
+        raise UnreadableMessageError("bad_record_time", {"micros": arrived})
     given = next((headers[name] for name in ID_HEADERS if headers.get(name)), b"").decode("utf-8", "replace")
     if len(given) > MAX_ID_CHARACTERS:
-        raise UnreadableMessageError(
-            f"a message id has at most {MAX_ID_CHARACTERS} characters, and this one {len(given)}"
-        )
+        raise UnreadableMessageError("message_id_too_long", {"characters": len(given), "max": MAX_ID_CHARACTERS})
     return Raw(
         stream=stream,
         batch=_own(given) if given else f"{record.topic}:{record.partition}",
@@ -176,9 +168,9 @@ def parse(line: bytes) -> dict[str, Any]:
     try:
         message = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise UnreadableMessageError(f"the message is not JSON: {error}") from error
+        raise UnreadableMessageError("invalid_json", {"at": error.pos + 1}, detail=error.msg) from error
     if not isinstance(message, dict):
-        raise UnreadableMessageError(f"a message is a JSON object, not a {type(message).__name__}")
+        raise UnreadableMessageError("not_an_object", {"found": format_example(message)})
     if may_be_too_deep(line) and is_too_deep(message):
-        raise TooDeepError(f"the message is nested deeper than {MAX_JSON_DEPTH} levels")
+        raise UnreadableMessageError("too_deep", {"max": MAX_JSON_DEPTH})
     return message

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from schemas.json_pointer import json_pointer
+from schemas.json_values import json_pointer
 
 
 @dataclass(frozen=True, slots=True)

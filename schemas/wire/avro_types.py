@@ -1,8 +1,8 @@
 """From a frozen dataclass to its Avro schema, and its values to and from Avro. Knows no framing and no ids.
 
-Mapped: str, int (long), float (double), bool, bytes, datetime (timestamp-micros), Literal (string), `X | None`,
-`tuple[X, ...]` (array) and nested dataclasses. An Avro enum is not used: it can't gain a symbol without
-breaking old readers.
+Mapped: str, int (long), float (double), bool, bytes, datetime (timestamp-micros), Literal (string), unions with or
+without None, `tuple[X, ...]` (array), `Mapping[str, X]` (map) and nested dataclasses. An Avro enum is not used: it
+can't gain a symbol without breaking old readers. Maps are written sorted by key, so that equal values have equal bytes.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,6 +25,7 @@ _PRIMITIVES: Mapping[type, str | Schema] = {
     bytes: "bytes",
     datetime: {"type": "long", "logicalType": "timestamp-micros"},
 }
+_VALUES: Final = tuple(_PRIMITIVES)
 
 
 def avro_schema(record: type, namespace: str) -> Schema:
@@ -40,7 +41,7 @@ def _record(record: type, namespace: str, defined: set[type]) -> Schema:
         "name": record.__name__,
         "namespace": namespace,
         "doc": cleandoc(record.__doc__ or ""),
-        "fields": [_field(each, hints[each.name], namespace, defined) for each in fields(record)],
+        "fields": [_field(field, hints[field.name], namespace, defined) for field in fields(record)],
     }
 
 
@@ -48,32 +49,33 @@ def _field(field: Field[Any], hint: Any, namespace: str, defined: set[type]) -> 
     schema: Schema = {"name": field.name, "type": _type(hint, namespace, defined)}
     if field.default is not MISSING:
         schema["default"] = _default(field.default)
+    elif field.default_factory is not MISSING:
+        schema["default"] = _default(field.default_factory())
     return schema
 
 
 def _default(value: Any) -> Any:
     if is_dataclass(value):
-        return {each.name: _default(getattr(value, each.name)) for each in fields(value)}
+        return {field.name: _default(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, bytes):
         return value.decode("latin-1")  # the Avro specification's spelling of bytes in JSON
     return list(value) if isinstance(value, tuple) else value
 
 
 def _type(hint: Any, namespace: str, defined: set[type]) -> Any:
-    if get_origin(hint) is Literal:
+    origin = get_origin(hint)
+    if origin is Literal:
         return "string"
-    if get_origin(hint) is tuple:
+    if origin is tuple:
         return {"type": "array", "items": _type(get_args(hint)[0], namespace, defined)}
-    if get_origin(hint) is UnionType:
-        return ["null", _type(_not_none(hint), namespace, defined)]
+    if origin is Mapping:
+        return {"type": "map", "values": _type(get_args(hint)[1], namespace, defined)}
+    if origin is UnionType:
+        types = [_type(option, namespace, defined) for option in get_args(hint) if option is not NoneType]
+        return ["null", *types] if NoneType in get_args(hint) else types
     if is_dataclass(hint):
         return f"{namespace}.{hint.__name__}" if hint in defined else _record(hint, namespace, defined)  # type: ignore[arg-type]  # a class, never an instance
     return _PRIMITIVES[hint]
-
-
-def _not_none(hint: Any) -> Any:
-    (inner,) = (each for each in get_args(hint) if each is not NoneType)
-    return inner
 
 
 def to_avro(value: object) -> dict[str, Any]:
@@ -100,45 +102,51 @@ Convert = Callable[[Any], Any]
 @cache
 def _writers(record: type) -> tuple[tuple[str, Convert | None], ...]:
     hints = get_type_hints(record)
-    return tuple((each.name, _writer(hints[each.name])) for each in fields(record))
+    return tuple((field.name, _writer(hints[field.name])) for field in fields(record))
 
 
 @cache
 def _readers(record: type) -> tuple[tuple[str, Convert | None], ...]:
     hints = get_type_hints(record)
-    return tuple((each.name, _reader(hints[each.name])) for each in fields(record))
+    return tuple((field.name, _reader(hints[field.name])) for field in fields(record))
 
 
 def _writer(hint: Any) -> Convert | None:
-    return _converter(hint, many=list, one=to_avro)
+    return to_avro if is_dataclass(hint) else _converter(hint, _writer, list)
 
 
 def _reader(hint: Any) -> Convert | None:
     if get_origin(hint) is Literal:
         return _one_of(get_args(hint))
-    inner = _not_none(hint) if get_origin(hint) is UnionType else hint
-    if get_origin(inner) is tuple:
-        inner = get_args(inner)[0]
-    return _converter(hint, many=tuple, one=lambda data: from_avro(inner, data))
+    if is_dataclass(hint):
+        return lambda data: from_avro(hint, data)  # type: ignore[arg-type]  # a class, never an instance
+    return _converter(hint, _reader, tuple)
 
 
 def _one_of(values: tuple[str, ...]) -> Convert:
-    """Return what takes only these values. Whoever folds or shows a word relies on having been given one of them."""
-    known = {each: each for each in values}
+    """Return a converter that accepts only these values. Code that folds or shows them relies on it."""
+    allowed = {value: value for value in values}
 
     def read(value: str) -> str:
-        if value not in known:
+        if value not in allowed:
             raise ValueError(f"{value[:SHOWN]!r} is not one of {', '.join(values)}")
-        return known[value]
+        return allowed[value]
 
     return read
 
 
-def _converter(hint: Any, *, many: Callable[[Any], Any], one: Convert) -> Convert | None:
-    """Return how values of a type are converted; None when they need no conversion."""
-    if get_origin(hint) is tuple:
-        (item, _) = get_args(hint)
-        return (lambda values: many(one(each) for each in values)) if is_dataclass(item) else many
-    if get_origin(hint) is UnionType and is_dataclass(_not_none(hint)):
-        return lambda value: None if value is None else one(value)
-    return one if is_dataclass(hint) else None
+def _converter(
+    hint: Any, inner: Callable[[Any], Convert | None], sequence: type[list[Any] | tuple[Any, ...]]
+) -> Convert | None:
+    """Return how the values of a container are converted, `sequence` being its type of lists; None: not at all."""
+    origin, options = get_origin(hint), get_args(hint)
+    if origin is tuple:
+        item = inner(options[0])
+        return (lambda values: sequence(map(item, values))) if item else sequence
+    if origin is Mapping:
+        value_of = inner(options[1])
+        return lambda values: {name: value_of(values[name]) if value_of else values[name] for name in sorted(values)}
+    if origin is UnionType and (converts := [convert for option in options if (convert := inner(option))]):
+        (convert,) = converts  # of the one option that is no primitive
+        return lambda value: value if value is None or isinstance(value, _VALUES) else convert(value)
+    return None

@@ -14,6 +14,7 @@ from typing import Any, Final, get_args
 from fastavro import parse_schema
 
 from schemas import commands, definitions, events, messages, updates
+from schemas.coded import CodedError
 from schemas.wire.avro_types import Schema, avro_schema
 
 FOLDER: Final = resources.files("schemas") / "avro"
@@ -32,8 +33,8 @@ WORDS: Final[Mapping[str, type]] = {
 }
 
 
-class UnknownSchemaError(ValueError):
-    """The record has a schema id that this version doesn't know. Upgrade the reader, or find who wrote it."""
+class UnreadableRecordError(CodedError):
+    """The bytes are no record of Entrepot, or one of a version that this one doesn't know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def without_docs(schema: Any) -> Any:
     """Return a schema without its documentation, which may change without making a version."""
     if isinstance(schema, dict):
         return {key: without_docs(value) for key, value in schema.items() if key != "doc"}
-    return [without_docs(each) for each in schema] if isinstance(schema, list) else schema
+    return [without_docs(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def file_name(name: str, version: int) -> str:
@@ -79,23 +80,23 @@ def _load() -> Iterator[Version]:
 @cache
 def versions() -> Mapping[int, Version]:
     """Return all versions by id, oldest first for each word."""
-    return {each.id: each for each in _load()}
+    return {version.id: version for version in _load()}
 
 
 @cache
 def newest() -> Mapping[type, Version]:
     """Return the version that each word is written with."""
-    return {each.word: each for each in sorted(versions().values(), key=lambda each: each.version)}
+    return {version.word: version for version in sorted(versions().values(), key=lambda version: version.version)}
 
 
 def version_of(schema_id: int) -> Version:
     """Return the version with that id.
 
     Raises:
-        UnknownSchemaError: no version has it.
+        UnreadableRecordError: no version has it.
 
     """
     try:
         return versions()[schema_id]
     except KeyError:
-        raise UnknownSchemaError(f"schema id {schema_id} is unknown to this version of Entrepot") from None
+        raise UnreadableRecordError("unknown_schema", {"schema_id": schema_id}) from None

@@ -19,7 +19,7 @@ from schemas.events import JobEvent
 from schemas.messages import Message
 from schemas.updates import Update
 from schemas.wire.avro_types import from_avro, to_avro
-from schemas.wire.catalog import newest, version_of
+from schemas.wire.catalog import UnreadableRecordError, newest, version_of
 
 Word = JobCommand | JobEvent | Message | Update | DefinitionCommand | DefinitionEvent
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]
@@ -32,10 +32,6 @@ UNREADABLE: Final = (
 )  # fmt: skip
 
 UPCASTERS: Final[Mapping[int, Upcast]] = {}
-
-
-class MalformedRecordError(ValueError):
-    """The bytes are not a word of Entrepot. The message says what was found, and where."""
 
 
 def encode(word: Word) -> bytes:
@@ -51,14 +47,14 @@ def schema_id_of(data: bytes) -> int:
     """Return the schema id in the frame.
 
     Raises:
-        MalformedRecordError: there is no Confluent frame.
+        UnreadableRecordError: there is no Confluent frame.
 
     """
     if len(data) < FRAME.size:
-        raise MalformedRecordError(f"a record of {len(data)} bytes is too short for a schema id")
+        raise UnreadableRecordError("record_too_short", {"bytes": len(data)})
     magic, schema_id = FRAME.unpack_from(data)
     if magic != MAGIC:
-        raise MalformedRecordError(f"byte 0 is {data[0]:#04x}, but a framed record starts with 0x00")
+        raise UnreadableRecordError("record_not_framed", {"found": f"{data[0]:#04x}"})
     return cast("int", schema_id)
 
 
@@ -66,8 +62,7 @@ def decode(data: bytes) -> Word:
     """Return the word in framed bytes, brought to its newest version.
 
     Raises:
-        MalformedRecordError: the frame or the body can't be read, or bytes are left over.
-        UnknownSchemaError: the schema id is not in the catalog.
+        UnreadableRecordError: the frame or the body can't be read, bytes are left over, or the schema is unknown.
 
     """
     version = version_of(schema_id_of(data))
@@ -78,7 +73,9 @@ def decode(data: bytes) -> Word:
         record = schemaless_reader(buffer, version.parsed, None if upcast else newest()[version.word].parsed)
         word = from_avro(version.word, upcast(record) if upcast else record)
     except UNREADABLE as error:
-        raise MalformedRecordError(f"the body is not a {version.name} (version {version.version}): {error}") from error
+        raise UnreadableRecordError(
+            "unreadable_body", {"schema": version.name, "version": version.version}, detail=str(error)
+        ) from error
     if buffer.tell() != len(data):
-        raise MalformedRecordError(f"{len(data) - buffer.tell()} bytes are left after a {version.name}")
+        raise UnreadableRecordError("trailing_bytes", {"bytes": len(data) - buffer.tell(), "schema": version.name})
     return cast("Word", word)

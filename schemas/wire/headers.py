@@ -3,12 +3,13 @@
 A consumer can route by them without decoding a body.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, assert_never
 
 from schemas.commands import Command
 from schemas.definitions import CommandEnvelope, EventEnvelope
 from schemas.events import Event
+from schemas.instants import rfc3339
 from schemas.messages import MessageBatch, MessageRejected
 from schemas.wire.catalog import newest
 
@@ -50,8 +51,3 @@ def _attributes(word: Routed) -> tuple[str, datetime, str]:
             return f"{word.source}#{word.position}", word.rejected_at, word.stream
         case _:
             assert_never(word)
-
-
-def rfc3339(moment: datetime) -> str:
-    """Return a moment in UTC as RFC 3339 with microseconds and `Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -79,7 +79,8 @@ class Teller:
         self.send(ReportProgress, by="runner", stream="orders", lane="realtime", **facts)
 
     def error(self, advice: str = "retry", **facts: Any) -> None:
-        plain = {"run": self.job.run, "fault": "provider", "code": "http_503", "message": "The provider answered 503"}
+        plain = {"run": self.job.run, "fault": "provider", "code": "server_error"}
+        plain["params"] = {"url": "https://shop.example/orders", "status": 503, "reason": ""}
         self.send(ReportError, by="runner", advice=advice, **plain | facts)
 
     def clock(self) -> None:
@@ -125,7 +126,7 @@ def fails_after_ten_hours() -> Teller:
         if told.job.status == "Sleeping":
             told.clock()
         if told.job.run == 7:
-            facts = {"run": 7, "code": "http_429", "message": "Slow down", "retry_after_seconds": 1800.0}
+            facts = {"run": 7, "code": "rate_limited", "params": {"status": 429}, "retry_after_seconds": 1800.0}
             told.send(ReportRateLimit, by="runner", **facts)
             told.clock()
     told.send(ResumeJob)
@@ -153,9 +154,7 @@ def people_change_their_minds() -> Teller:
     told.send(WakeJob, by="clock")
     told.at -= timedelta(minutes=5)  # a clock that steps back
     told.progress()
-    told.error(
-        advice="fix_configuration", fault="configuration", code="no_such_column", message="There is no column id"
-    )
+    told.error(advice="fix_configuration", fault="configuration", code="duplicate_header", params={"column": "id"})
     told.send(KillJob)
     told.send(RestoreJob)
     told.send(ResumeJob)

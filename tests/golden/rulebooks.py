@@ -77,46 +77,40 @@ def rules_are_agreed_on() -> Teller:
     return told
 
 
-def older_text(recipe: RebuildSpec, *left_out: str) -> str:
-    """A recipe as it was written before each job that is left out had a moment of its own."""
-    return json.dumps({**json.loads(recipe_text(recipe)), "left_out": left_out})
-
-
 def profiles_are_rebuilt() -> Teller:
     """Rebuilds that are promoted, discarded, outdated and refused; the way back; rules that go on from there."""
     told = Teller()
     old, new = AppliedBody(1, mapping("latest")), AppliedBody(2, mapping("first"))
     kinds = AppliedBody(1, identity("tail"))
-    undone = Scope(since=1_357_016_400_000_000, began=1_767_225_600_000_000)
+    began = 1_767_225_600_000_000
+    undone = Scope(since=1_357_016_400_000_000, began=began, left_out={"job-0": began, "job-1": began})
     told.send(DraftDefinition, "identity", body=kinds.body)
     told.send(ApplyDefinition, "identity", version=1)
     told.send(DraftDefinition, FLIGHTS, body=old.body)
     told.send(ApplyDefinition, FLIGHTS, version=1)
     told.send(DraftDefinition, FLIGHTS, body=new.body)
-    told.send(
-        StartRebuild, "rebuild:1", recipe=older_text(RebuildSpec(kinds, {"flights": new}, undone), "job-0", "job-1")
-    )
+    told.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(kinds, {"flights": new}, undone)))
     told.send(PromoteRebuild, "rebuild:1")
-    told.send(StartRebuild, "rebuild:2", recipe=older_text(RebuildSpec(kinds)))
+    told.send(StartRebuild, "rebuild:2", recipe=recipe_text(RebuildSpec(kinds)))
     told.send(ReportRebuilt, "rebuild:1", report='{"changed": 3}')
     told.send(ReportRebuilt, "rebuild:1", report="x" * (512 * 1024 + 1))
     told.send(PromoteRebuild, "rebuild:1", expected_version=0)
     told.send(PromoteRebuild, "rebuild:1", expected_version=1)
     told.send(DiscardRebuild, "rebuild:1")
-    told.send(StartRebuild, "rebuild:1", recipe=older_text(RebuildSpec(kinds, {"flights": old})))
-    told.send(StartRebuild, "rebuild:3", recipe=older_text(RebuildSpec(kinds, {"flights": old})))
+    told.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(kinds, {"flights": old})))
+    told.send(StartRebuild, "rebuild:3", recipe=recipe_text(RebuildSpec(kinds, {"flights": old})))
     told.send(ReportRebuilt, "rebuild:3", report="{}")
     told.send(DraftDefinition, FLIGHTS, body=mapping("min"))
     told.send(ApplyDefinition, FLIGHTS, version=3)
     told.send(PromoteRebuild, "rebuild:3")
     told.send(DiscardRebuild, "rebuild:3")
-    told.send(StartRebuild, "rebuild:4", recipe=older_text(RebuildSpec(kinds, {"flights": AppliedBody(4, old.body)})))
-    told.send(StartRebuild, "rebuild:5", recipe=older_text(RebuildSpec(None, {"flights": old})))
-    told.send(StartRebuild, "rebuild:6", recipe=older_text(RebuildSpec(kinds, {"crew": old})))
+    told.send(StartRebuild, "rebuild:4", recipe=recipe_text(RebuildSpec(kinds, {"flights": AppliedBody(4, old.body)})))
+    told.send(StartRebuild, "rebuild:5", recipe=recipe_text(RebuildSpec(None, {"flights": old})))
+    told.send(StartRebuild, "rebuild:6", recipe=recipe_text(RebuildSpec(kinds, {"crew": old})))
     told.send(StartRebuild, "rebuild:7", recipe='{"left_out": [7], "mappings": [], "surprise": 1}')
     told.send(StartRebuild, "mapping:flights", recipe="{}")
     told.send(DiscardRebuild, "rebuild:8")
-    told.send(StartRebuild, "rebuild:9", recipe=older_text(RebuildSpec(kinds, {"flights": old})))
+    told.send(StartRebuild, "rebuild:9", recipe=recipe_text(RebuildSpec(kinds, {"flights": old})))
     told.send(ReportRebuilt, "rebuild:9", report="{}")
     told.send(PromoteRebuild, "rebuild:9")
     told.send(DraftDefinition, FLIGHTS, body=mapping("max"))

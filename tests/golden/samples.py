@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from schemas.coded import Params
+
 MOMENT = datetime(2026, 11, 3, 14, 3, 0, 123456, tzinfo=UTC)
 
 
@@ -17,8 +19,8 @@ def full(word: type) -> Any:
 def bare(word: type) -> Any:
     """What has a default is left out, and what can be missing is missing."""
     hints = get_type_hints(word)
-    required = [each for each in fields(word) if each.default is MISSING]
-    return word(**{each.name: _value(hints[each.name], each.name, 0) for each in required})
+    required = [field for field in fields(word) if field.default is MISSING and field.default_factory is MISSING]
+    return word(**{field.name: _value(hints[field.name], field.name, 0) for field in required})
 
 
 def _value(hint: Any, name: str, place: int) -> Any:
@@ -26,6 +28,12 @@ def _value(hint: Any, name: str, place: int) -> Any:
         return get_args(hint)[place % len(get_args(hint))]
     if get_origin(hint) is tuple:
         return tuple(_value(get_args(hint)[0], name, each) for each in range(1, 3)) if place else ()
+    if hint == Params:
+        return (
+            {"list": (name, "✓"), "text": name, "number": place, "share": 0.5, "flag": True, "none": None}
+            if place
+            else {}
+        )
     if get_origin(hint) is UnionType:
         (inner,) = (each for each in get_args(hint) if each is not NoneType)
         return _value(inner, name, place) if place else None
@@ -47,7 +55,9 @@ def shown(value: Any) -> Any:
     if is_dataclass(value):
         return {each.name: shown(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, tuple):
-        return [shown(each) for each in value]
+        return [shown(item) for item in value]
+    if isinstance(value, dict):
+        return {name: shown(value[name]) for name in sorted(value)}
     if isinstance(value, datetime):
         return value.isoformat()
     return value.hex() if isinstance(value, bytes) else value

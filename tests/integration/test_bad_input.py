@@ -5,7 +5,10 @@ import gzip
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from app.sentences.codes import SENTENCES
+from app.sentences.sentence import sentence
 from app.store.read_store import ReadStore
 from schemas.commands import Counts, PauseJob, RenameJob
 from schemas.events import CommandRefused, JobCreated, JobErrored, JobEvent, JobFailed, JobProgressed
@@ -48,17 +51,17 @@ async def test_garbage_on_a_topic_becomes_dead_letters_and_the_partition_goes_on
             }
             letters = await dead_letters(running, topic, len(garbage))
             assert {letter.offset for letter in letters} == offsets
-            assert all(letter.reason and letter.partition == 0 for letter in letters)
+            assert all(letter.params["cause"] in SENTENCES and letter.partition == 0 for letter in letters)
         (tmp_path / "one.csv").write_text("id,name\n1,Ann\n")
         await running.create("after", tmp_path / "one.csv")
         await running.until("after", has("JobCompleted"))
 
 
-def envelope_of(stray: object) -> dict[str, object]:
+def envelope_of(stray: object) -> dict[str, Any]:
     return {
         "event_id": "e", "job_id": "nobody", "seq": 0, "occurred_at": stray.issued_at, "command_id": "c",
         "command_offset": 0, "actor": "user:test", "rules": 1, "command": "PauseJob", "code": "no_such_job",
-        "message": "there is no job nobody", "allowed": (), "revision": 0,
+        "params": {"job_id": "nobody"}, "allowed": (), "revision": 0,
     }  # fmt: skip
 
 
@@ -84,7 +87,8 @@ async def test_an_event_that_control_can_not_have_written_stops_nobody(
         for event in (forged, *strange):
             await running.producer.send_and_wait("jobs.events", encode(event), key=b"x", partition=0)
         letters = await dead_letters(running, "jobs.events", len(strange))
-        assert all(letter.code == "malformed_event" and letter.reason for letter in letters)
+        impossible = ("malformed_event", "impossible_event")
+        assert all((letter.code, letter.params["cause"]) == impossible for letter in letters)
         await running.create("after", tmp_path / "one.csv")
         last = (await running.until("after", has("JobCompleted")))[-1]
         store = await ReadStore.open(running.settings.database())
@@ -102,7 +106,7 @@ async def test_a_command_under_another_jobs_key_is_not_obeyed(tmp_path: Path, fr
         rename = await running.send(RenameJob, "nobody", name="x", description="")
         await running.producer.send_and_wait("jobs.commands", encode(rename), key=b"somebody", partition=0)
         (letter,) = await dead_letters(running, "jobs.commands", 1)
-        assert "key or partition" in letter.reason
+        assert (letter.code, letter.params["cause"]) == ("malformed_command", "misplaced_command")
 
 
 async def test_rows_that_cannot_be_read_are_quarantined_with_file_row_and_reason(
@@ -129,7 +133,7 @@ async def test_rows_that_cannot_be_read_are_quarantined_with_file_row_and_reason
         assert kept == [1, 7]
         rejected = [word for found in (await running.committed("messages.rejected")).values() for word in found]
         assert sorted(item.position for item in rejected) == [f"row {n}" for n in (2, 3, 4, 5, 6)]
-        assert all(item.reason and item.job_id == "rows" and "rows.csv" in item.source for item in rejected)
+        assert all(item.code in SENTENCES and item.job_id == "rows" and "rows.csv" in item.source for item in rejected)
 
 
 async def test_a_source_that_no_retry_can_cure_fails_at_once_and_says_what_to_do(
@@ -152,8 +156,8 @@ async def test_a_source_that_no_retry_can_cure_fails_at_once_and_says_what_to_do
             events = await running.until(name, failed)
             assert isinstance(events[-1], JobFailed), (name, events[-1])
             assert events[-1].reason == "incurable"
-            assert len(events[-1].message) > 20, events[-1].message
-            print(f"{name}: {events[-1].code}: {events[-1].message}")
+            assert events[-1].code in SENTENCES, events[-1].code
+            print(f"{name}: {sentence(events[-1].code, events[-1].params)}")
 
 
 async def test_what_a_cut_off_file_has_is_kept_and_the_rest_is_tried_again(

@@ -19,9 +19,11 @@ from app.definitions.tail import DefinitionsTail
 from app.kafka.clients import KafkaCluster
 from app.profiles.history import HistoryTooLargeError, ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
+from app.sentences.codes import SENTENCES
 from app.store.read_store import ReadStore
 from app.store.stream_stats import MAX_LISTED_STREAMS
-from schemas.json_depth import MAX_JSON_DEPTH
+from schemas.coded import are_bounded
+from schemas.json_values import MAX_JSON_DEPTH
 from schemas.messages import MessageBatch, MessageRejected
 from schemas.wire.codec import encode
 from tests.integration.conftest import FreshBroker
@@ -60,19 +62,19 @@ BATCH = MessageBatch(
 
 # name: (value, headers beside the stream's, code of the dead letter)
 UNREADABLE: Mapping[str, tuple[bytes | None, Mapping[str, bytes], str]] = {
-    "a bomb of lists": (b"[" * 100_000 + b"]" * 100_000, {}, "malformed_message"),
-    "a bomb of objects": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, {}, "malformed_message"),
+    "a bomb of lists": (b"[" * 100_000 + b"]" * 100_000, {}, "invalid_json"),
+    "a bomb of objects": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, {}, "invalid_json"),
     "1,000 levels": (b'{"email":"bad@x","a":' + b"[" * 999 + b"]" * 999 + b"}", {}, "too_deep"),
-    "10^400": (b'{"email":"bad@x","age":1' + b"0" * 400 + b"}", {}, "malformed_message"),
-    "1e400": (b'{"email":"bad@x","age":1e400}', {}, "malformed_message"),
-    "NaN": (b'{"email":"bad@x","age":NaN}', {}, "malformed_message"),
-    "-Infinity": (b'{"email":"bad@x","age":-Infinity}', {}, "malformed_message"),
-    "no UTF-8": (b'{"email":"bad\xff@x"}', {}, "malformed_message"),
-    "a surrogate in UTF-8": (b'{"email":"bad\xed\xa0\x80@x"}', {}, "malformed_message"),
-    "half of a pair": (b'{"email":"bad\\ud800@x"}', {}, "malformed_message"),
-    "no object": (b'["bad@x"]', {}, "malformed_message"),
-    "nothing": (b"", {}, "malformed_message"),
-    "a tombstone": (None, {}, "malformed_message"),
+    "10^400": (b'{"email":"bad@x","age":1' + b"0" * 400 + b"}", {}, "invalid_json"),
+    "1e400": (b'{"email":"bad@x","age":1e400}', {}, "invalid_json"),
+    "NaN": (b'{"email":"bad@x","age":NaN}', {}, "invalid_json"),
+    "-Infinity": (b'{"email":"bad@x","age":-Infinity}', {}, "invalid_json"),
+    "no UTF-8": (b'{"email":"bad\xff@x"}', {}, "invalid_json"),
+    "a surrogate in UTF-8": (b'{"email":"bad\xed\xa0\x80@x"}', {}, "invalid_json"),
+    "half of a pair": (b'{"email":"bad\\ud800@x"}', {}, "invalid_json"),
+    "no object": (b'["bad@x"]', {}, "not_an_object"),
+    "nothing": (b"", {}, "invalid_json"),
+    "a tombstone": (None, {}, "invalid_json"),
     "garbage": (bytes(range(256)) * 4_000, {}, "malformed_message"),
     "an unknown schema": (b"\0\xff\xff\xff\xff", {}, "malformed_message"),
     "an id of a megabyte": (b'{"email":"bad@x"}', {"message_id": b"m" * MEGABYTE}, "malformed_message"),
@@ -191,7 +193,8 @@ async def test_every_bad_message_is_told_of_and_the_partition_goes_on(
         assert len(found) == len(codes)
         for item in found:
             assert (item.topic, item.partition) == (f"messages.{lane}", 0)
-            assert 10 < len(item.reason) <= 1_024
+            assert item.code in SENTENCES
+            assert are_bounded(item.params)
             assert len(item.excerpt) <= 1_024
         for number in range(len(UNREADABLE)):
             assert await attributes(running, f"after{number}@x") == {"age": number, "seen": 1}
@@ -249,7 +252,7 @@ async def test_a_hundred_thousand_identities_of_one_profile_stop_nobody(
         told = [letter for letter in await letters(running) if letter.code == "too_many_identities"]
         assert 1 <= len(told) <= 20
         assert {item.excerpt for item in told if item.excerpt == b"id:000000"} == {b"id:000000"}
-        assert all("max_identities" in item.reason and "000000" not in item.reason for item in told)
+        assert all(item.params == {"max": IDENTITY["max_identities"]} for item in told)
 
 
 async def test_a_batch_that_swells_without_end_is_one_dead_letter(tmp_path: Path, fresh_broker: FreshBroker) -> None:

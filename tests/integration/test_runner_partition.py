@@ -192,7 +192,7 @@ async def test_a_refused_report_ends_in_an_error_that_people_see(world: World) -
         *_, error = await world.until_commanded(4)
         assert isinstance(error, ReportError)
         assert (error.code, error.run, error.advice) == ("report_refused", job.run, "retry")
-        assert "refused" in error.message
+        assert error.params["cause"] == refusal.code
         told = decide(job, error, 9)
         for number, event in enumerate(told):
             partition.fold(known + number + 1, event)

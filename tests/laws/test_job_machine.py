@@ -276,7 +276,7 @@ class JobLife(RuleBasedStateMachine):
             fault="provider",
             advice="retry" if curable else "renew_authorization",
             code="provider_down",
-            message="503",
+            params={"status": 503},
             retry_after_seconds=asked,
             seed=seed,
         )
@@ -294,7 +294,7 @@ class JobLife(RuleBasedStateMachine):
     def report_rate_limit(self, asked: float) -> None:
         self.model.comes(self.clock)
         events = self.send(
-            ReportRateLimit, run=self.model.run, code="slow_down", message="429", retry_after_seconds=asked
+            ReportRateLimit, run=self.model.run, code="slow_down", params={"status": 429}, retry_after_seconds=asked
         )
         self.model.enter("Sleeping", "rate_limit")
         self.model.sleep_until = self.model.now + timedelta(seconds=max(asked, 1))
@@ -304,7 +304,7 @@ class JobLife(RuleBasedStateMachine):
     @precondition(lambda self: self.model.status != "Running")
     def a_report_comes_too_late(self, kind: type) -> None:
         self.model.comes(self.clock)
-        fields: dict[str, Any] = {"run": self.model.run, "code": "c", "message": "m", "retry_after_seconds": 5.0}
+        fields: dict[str, Any] = {"run": self.model.run, "code": "c", "params": {}, "retry_after_seconds": 5.0}
         fields |= {"fault": "network", "advice": "retry"} if kind is ReportError else {}
         self.expect(self.send(kind, **fields), ["not_allowed"])
 

@@ -1,5 +1,6 @@
 """Any word at all, as it can come off the wire: every value that its types can hold, however hostile."""
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -32,9 +33,11 @@ def anything(hint: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(get_args(hint))  # nothing else comes off the wire
     if get_origin(hint) is tuple:
         return st.lists(anything(get_args(hint)[0]), max_size=3).map(tuple)
+    if get_origin(hint) is Mapping:
+        return st.dictionaries(TEXTS, anything(get_args(hint)[1]), max_size=3)
     if get_origin(hint) is UnionType:
-        (inner,) = (each for each in get_args(hint) if each is not NoneType)
-        return st.none() | anything(inner)
+        options = [anything(option) for option in get_args(hint) if option is not NoneType]
+        return st.one_of([st.none(), *options] if NoneType in get_args(hint) else options)
     if is_dataclass(hint):
         return st.builds(hint, **parts(hint))
     return PRIMITIVES[hint]

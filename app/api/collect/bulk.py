@@ -30,10 +30,12 @@ from app.api.jobs.jobs import KEYS
 from app.api.routing.responses import respond
 from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Routes
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
+from app.sentences.sentence import sentence
 from connectors.contract import ConnectorError
-from connectors.providers.collect import KEY_REUSED, Config, read_upload
+from connectors.providers.collect import KEY_REUSED, PROVIDER, Config, read_upload
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Completed, Failed, Job, JobState, NoJob, Running
+from schemas.coded import Params
 from schemas.commands import CreateJob, ReportError, ResumeJob
 from schemas.events import JobCreated
 
@@ -84,7 +86,7 @@ async def _check_not_empty(source: RequestSource) -> None:
     try:
         start = await source.head(1)
     except ConnectorError as error:
-        raise _refused(error.code, error.message, None, 0) from error
+        raise _refused(error.code, error.params, None, 0) from error
     if not start:
         raise ApiProblem(400, "empty", "the body is empty; expected a file with at least one byte")
 
@@ -96,7 +98,7 @@ async def _dry_run(call: RequestContext[BulkQuery, None], config: Config, source
         async for batch in read_upload(config, {}, call.api.limits, source):
             counts.add(batch)
     except ConnectorError as error:
-        raise _refused(error.code, error.message, None, counts.accepted) from error
+        raise _refused(error.code, error.params, None, counts.accepted) from error
     view = collected_view(None, counts.accepted, counts.rejected, 0, counts.first)
     return respond(call, view, message="dry run")
 
@@ -106,7 +108,7 @@ def _create_command(call: RequestContext[BulkQuery, None], job_id: str, job_type
     envelope = stamped(call, job_id) | {"command_id": str(uuid5(KEYS, f"{job_id}\n{job_type}\n{configuration}"))}
     return CreateJob(
         **envelope,
-        provider="collect",
+        provider=PROVIDER,
         job_type=job_type,
         kind="import",
         name=config.filename[:200] if config.filename.strip() else f"Upload into {config.stream}",
@@ -166,9 +168,9 @@ async def _replay(call: RequestContext[BulkQuery, None], job: Job, source: Reque
     try:
         async for batch in read_upload(config, orjson.loads(job.cursor), call.api.limits, source):
             if batch.read:
-                raise _refused(*KEY_REUSED, job.job_id, 0)
+                raise _refused(KEY_REUSED, {}, job.job_id, 0)
     except ConnectorError as error:
-        raise _refused(error.code, error.message, job.job_id, 0) from error
+        raise _refused(error.code, error.params, job.job_id, 0) from error
     totals = job.total_counts
     view = _view(job, totals.accepted, totals.rejected, totals.accepted, UploadCounts())
     return respond_replayed(call, view)
@@ -184,7 +186,7 @@ async def _import(call: RequestContext[BulkQuery, None], upload: Upload, writer:
     before = job.total_counts
     accepted, rejected = before.accepted + counts.accepted, before.rejected + counts.rejected
     if isinstance(last, ReportError):
-        raise _refused(last.code, last.message, job.job_id, accepted)
+        raise _refused(last.code, last.params, job.job_id, accepted)
     return respond(call, _view(job, accepted, rejected, before.accepted, counts), message="success")
 
 
@@ -199,7 +201,7 @@ def _stopped(job_id: str, status: str) -> ApiProblem:
     return ApiProblem(409, f"job_{status.lower()}", detail, more={"upload_id": job_id})
 
 
-def _refused(code: str, message: str, job_id: str | None, kept: int) -> ApiProblem:
-    status = 422 if code == KEY_REUSED[0] else 400
+def _refused(code: str, params: Params, job_id: str | None, kept: int) -> ApiProblem:
+    status = 422 if code == KEY_REUSED else 400
     more: dict[str, Any] = {"upload_id": job_id, "message_count": kept}
-    return ApiProblem(status, code, message, more=more if job_id else {})
+    return ApiProblem(status, code, sentence(code, params, PROVIDER), more=more if job_id else {}, params=params)

@@ -15,10 +15,11 @@ from app.api.routing.responses import respond_page
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.kafka.partition_reader import LogRecord, PartitionReader
 from app.records.partitioning import partition_of
+from app.sentences.sentence import letter_sentence
 from schemas.messages import MessageRejected
 from schemas.topics import MESSAGES_REJECTED
-from schemas.wire.catalog import UnknownSchemaError
-from schemas.wire.codec import MalformedRecordError, decode
+from schemas.wire.catalog import UnreadableRecordError
+from schemas.wire.codec import decode
 
 READ_TIMEOUT_SECONDS: Final = 5.0
 TAIL_RECORDS: Final = 1_000  # of each partition, when the request has no start
@@ -42,11 +43,13 @@ class DeadLetterQuery(Query):
 
 
 class DeadLetterView(BaseModel):
-    """One dead letter; `excerpt` is the beginning of the record as it was found."""
+    """One dead letter: `reason` is the sentence of `code` and `params`, `excerpt` the start of the original record."""
 
     rejected_at: datetime
     code: str
+    params: dict[str, Any]
     reason: str
+    detail: str
     source: str
     position: str
     stream: str
@@ -120,15 +123,16 @@ def _matching(record: LogRecord, owner: str, stream: str) -> Iterator[DeadLetter
         return
     try:
         letter = decode(record.value)
-    except (MalformedRecordError, UnknownSchemaError):
+    except UnreadableRecordError:
         return  # not a record of Entrepot
     if isinstance(letter, MessageRejected) and letter.job_id.startswith(owner) and stream in {"", letter.stream}:
         yield _view(letter)
 
 
 def _view(letter: MessageRejected) -> DeadLetterView:
-    values: dict[str, Any] = {name: getattr(letter, name) for name in DeadLetterView.model_fields}
-    return DeadLetterView(**values | {"excerpt": letter.excerpt.decode("utf-8", "replace")})
+    values = {name: getattr(letter, name) for name in DeadLetterView.model_fields.keys() - {"reason"}}
+    reason = letter_sentence(letter.code, letter.params, letter.provider)
+    return DeadLetterView(**values | {"reason": reason, "excerpt": letter.excerpt.decode("utf-8", "replace")})
 
 
 def _cursor(positions: Positions) -> str:

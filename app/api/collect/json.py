@@ -21,7 +21,7 @@ from app.api.collect.requests import (
     stream_of,
     upload_id_of,
 )
-from app.api.http.problems import ApiProblem, FieldError
+from app.api.http.problems import ApiProblem, field_error_of, problem_of
 from app.api.http.request_body import whole_body
 from app.api.routing.responses import respond
 from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Routes
@@ -32,6 +32,7 @@ from app.records.message_batches import Origin, message_records, reject_records
 from app.store.idempotency import IdempotencyRecord
 from connectors.contract import Batch, Reject
 from connectors.kit.read_ahead import in_thread
+from connectors.providers.collect import PROVIDER
 from connectors.text.formats.append_fields import append_fields
 from connectors.text.formats.json_body import MAX_MESSAGES, MalformedBody, parse_body
 from connectors.text.formats.records import MAX_REJECTS, Parsed
@@ -68,7 +69,7 @@ class CollectRequest:
 
     @property
     def _origin(self) -> Origin:
-        return Origin(self.upload_id, run=0, part=1)
+        return Origin(self.upload_id, run=0, part=1, provider=PROVIDER)
 
     def view(self) -> CollectedView:
         """Return the counts of its records."""
@@ -168,15 +169,17 @@ async def _parsed(call: RequestContext[CollectQuery, None], body: bytes) -> tupl
     try:
         return parse() if len(body) < LARGE_BYTES else await in_thread(parse)
     except MalformedBody as error:
-        raise ApiProblem(400, "malformed_json", str(error)) from error
+        raise problem_of(400, error, code="malformed_json") from error
 
 
 def _stopped(reject: Reject) -> ApiProblem:
     number = reject.position.removeprefix("element ")
     pointer = f"/{int(number) - 1}"
+    error = field_error_of(pointer, reject.code, reject.params)
     action = "nothing was imported; correct it, or set `on_error` to `quarantine` or `drop`"
-    detail = f"{reject.position}: {reject.reason}; {action}"
-    return ApiProblem(400, reject.code, detail, errors=[FieldError(pointer, reject.code, reject.reason)])
+    return ApiProblem(
+        400, reject.code, f"{reject.position}: {error.message}; {action}", errors=[error], params=reject.params
+    )
 
 
 def _too_many() -> ApiProblem:

@@ -15,10 +15,11 @@ from app.api.http.headers import idempotency_key
 from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.routing.responses import respond
 from app.api.routing.routes import STREAM_PATTERN, Query, RequestContext
+from app.sentences.sentence import sentence
 from connectors.contract import Lane, Reject
-from connectors.providers.collect import MAX_APPENDED_BYTES
+from connectors.providers.collect import MAX_APPENDED_BYTES, PROVIDER
 from connectors.text.formats.records import OnError
-from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep
+from schemas.json_values import MAX_JSON_DEPTH, is_too_deep
 
 UPLOADS: Final = UUID("3f1b9a52-6c0e-5c38-9d0a-8a4f5f7c21de")  # namespace of upload ids from idempotency keys
 FORMATS: Final = ("epoch", "auto")  # of timestamps: numbers by magnitude, strings as ISO 8601
@@ -83,10 +84,11 @@ def _bad_append(message: str) -> ApiProblem:
 
 
 class RejectedView(BaseModel):
-    """One record that could not be taken."""
+    """One rejected record; `reason` is the sentence of `code` and `params`."""
 
     position: str
     code: str
+    params: dict[str, Any]
     reason: str
 
 
@@ -113,8 +115,13 @@ def collected_view(
         duplicate_count=duplicate_count,
         dryrun=upload_id is None,
         rejects=None,
-        first_rejects=[RejectedView(position=each.position, code=each.code, reason=each.reason) for each in first],
+        first_rejects=[_rejected_view(reject) for reject in first],
     )
+
+
+def _rejected_view(reject: Reject) -> RejectedView:
+    reason = sentence(reject.code, reject.params, PROVIDER)
+    return RejectedView(position=reject.position, code=reject.code, params=dict(reject.params), reason=reason)
 
 
 def respond_replayed(call: RequestContext[Any, Any], view: CollectedView) -> web.Response:

@@ -18,6 +18,7 @@ from app.api.jobs.bodies import canonical
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.lanes.recent_messages import RecentMessage, recent_messages
+from app.sentences.sentence import sentence_of
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
 from projections.definitions.definition import Definition
 from projections.definitions.rebuild_spec import AppliedBody
@@ -141,7 +142,7 @@ def _mapped(mapper: Mapper, message: RecentMessage) -> MessagePreviewView:
     try:
         mapped = preview(mapper, parse(message.line), message.at, message.batch, message.index)
     except UnreadableMessageError as error:
-        mapped = MappingPreview(message.at, (), {}, (PreviewFault("message", error.code, str(error)),))
+        mapped = MappingPreview(message.at, (), {}, (PreviewFault("message", error.code, sentence_of(error)),))
     if mapped.at > message.arrived + FUTURE_BOUND_MS * 1_000:
         future = PreviewFault("timestamp", "future_timestamp", moment(mapped.at).isoformat())
         mapped = MappingPreview(mapped.at, (), {}, (*mapped.faults, future))

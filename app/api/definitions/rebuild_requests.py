@@ -16,7 +16,7 @@ from projections.definitions.rebuild_spec import NEWEST_VERSION, AppliedBody, Re
 from projections.definitions.rules import Rules
 from schemas.definitions import IDENTITY, mapping_of
 from schemas.instants import micros
-from schemas.json_pointer import json_pointer
+from schemas.json_values import json_pointer
 from schemas.names import MAX_JOB_ID, is_job_id
 
 MAX_MAPPINGS: Final = 100

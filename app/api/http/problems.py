@@ -1,7 +1,7 @@
-"""What can go wrong with a request, as RFC 9457 problems with stable codes. Says nothing of what went well."""
+"""Error responses: RFC 9457 problems with stable codes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -10,8 +10,11 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from connectors.kit.field_hints import UNKNOWN_FIELD, unknown_field_message
-from schemas.json_pointer import json_pointer
+from app.sentences.codes import SENTENCES
+from app.sentences.sentence import sentence
+from connectors.kit.field_errors import UNKNOWN_FIELD, field_names
+from schemas.coded import CodedError, Params
+from schemas.json_values import json_pointer
 
 CONTENT_TYPE: Final = "application/problem+json"
 MAX_ERRORS: Final = 100  # fields that an answer goes into
@@ -26,10 +29,11 @@ class FieldError:
     pointer: str
     code: str
     message: str
+    params: Params = field(default_factory=dict)
 
 
 class ApiProblem(Exception):
-    """The request can't be answered as asked; `detail` says so in plain words, with what to do."""
+    """An error response: `detail` is the sentence of `code` and `params`, with the fix."""
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class ApiProblem(Exception):
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
         more: Mapping[str, Any] | None = None,
+        params: Params | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -48,6 +53,7 @@ class ApiProblem(Exception):
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
         self.more = dict(more or {})
+        self.params = dict(params or {})
 
     def response(self, request_id: str) -> web.Response:
         """Return it as `application/problem+json`."""
@@ -58,7 +64,8 @@ class ApiProblem(Exception):
             "code": self.code,
             "detail": self.detail,
             "request_id": request_id,
-            **({"errors": [asdict(each) for each in self.errors]} if self.errors else {}),
+            **({"params": self.params} if self.params else {}),
+            **({"errors": [asdict(error) for error in self.errors]} if self.errors else {}),
             **self.more,
         }
         return web.Response(
@@ -69,40 +76,53 @@ class ApiProblem(Exception):
         )
 
 
+def problem_of(
+    status: int, error: CodedError, *, provider: str = "", code: str = "", more: Mapping[str, Any] | None = None
+) -> ApiProblem:
+    """Return the problem of an error with a code, under that code or another."""
+    detail = sentence(error.code, error.params, provider)
+    return ApiProblem(status, code or error.code, detail, more=more, params=error.params)
+
+
+def field_error_of(pointer: str, code: str, params: Params, provider: str = "") -> FieldError:
+    """Return the error of a field, with the sentence of its code."""
+    return FieldError(pointer, code, sentence(code, params, provider), params)
+
+
 def not_found(what: str, name: str, more: str = "") -> ApiProblem:
     """Return the problem of something that isn't there; `more` goes on with the sentence."""
     return ApiProblem(404, f"no_such_{what.replace(' ', '_')}", f"there is no {what} {name!r}{more}")
 
 
 def invalid(errors: Sequence[FieldError]) -> ApiProblem:
-    """Return the problem of fields that are not as they have to be."""
-    fields = list(dict.fromkeys(each.pointer or "/" for each in errors))
+    """Return the problem of invalid fields."""
+    fields = list(dict.fromkeys(error.pointer or "/" for error in errors))
     named = ", ".join(fields[:MAX_NAMED_FIELDS]) + (
         f" and {len(fields) - MAX_NAMED_FIELDS} more" if fields[MAX_NAMED_FIELDS:] else ""
     )
     shown = tuple(errors[:MAX_ERRORS])
     if more := len(errors) - len(shown):
         shown += (FieldError("", "more", f"and {more} more"),)
-    return ApiProblem(422, "invalid", f"these fields are not as they have to be: {named}", errors=shown)
+    return ApiProblem(422, "invalid", f"validation failed for: {named}", errors=shown)
 
 
 def field_errors(error: ValidationError, prefix: str = "", *, model: type[BaseModel] | None = None) -> list[FieldError]:
-    """Return what pydantic found as field errors, without the values: they could be secrets.
+    """Return the field errors that pydantic found, without the values: they could be secrets.
 
-    With the model, a field that it doesn't have is answered with those that it has: where many are, only the first.
+    With the model, the errors of unknown fields list its fields: of many errors, only those of the first.
     """
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    said = [_message(each, model) for each in found[:MAX_ERRORS]] + [each["msg"] for each in found[MAX_ERRORS:]]
-    return [
-        FieldError(prefix + pointer(each["loc"]), each["type"], message)
-        for each, message in zip(found, said, strict=True)
-    ]
+    found = error.errors(include_url=False, include_input=False)
+    named = [_field_error(details, prefix, model) for details in found[:MAX_ERRORS]]
+    return named + [_field_error(details, prefix, None) for details in found[MAX_ERRORS:]]
 
 
-def _message(error: ErrorDetails, model: type[BaseModel] | None) -> str:
-    if error["type"] == UNKNOWN_FIELD:
-        return unknown_field_message(model, error["loc"])
-    return error["msg"].removeprefix("Value error, ")
+def _field_error(error: ErrorDetails, prefix: str, model: type[BaseModel] | None) -> FieldError:
+    where, code = prefix + pointer(error["loc"]), error["type"]
+    if code == UNKNOWN_FIELD:
+        return field_error_of(where, code, {"fields": field_names(model, error["loc"])})
+    if code in SENTENCES:
+        return field_error_of(where, code, error.get("ctx", {}))
+    return FieldError(where, code, error["msg"].removeprefix("Value error, "))
 
 
 def pointer(location: Sequence[int | str]) -> str:

@@ -5,9 +5,10 @@ from typing import Final
 
 from aiohttp import web
 
-from app.api.http.problems import ApiProblem
+from app.api.http.problems import ApiProblem, problem_of
 from connectors.contract import ConnectorError, RetryLater
 from connectors.kit.read_ahead import in_thread
+from connectors.providers.collect import PROVIDER
 from connectors.text.compression import Compression, Decoder, decoder
 
 ENCODINGS: Final[dict[str, Compression]] = {
@@ -94,7 +95,7 @@ def _decompressed(raw: bytes, decompressor: Decoder, max_bytes: int, hint: str) 
             parts.append(part)
         decompressor.finish()
     except ConnectorError as error:
-        raise ApiProblem(400, error.code, f"{error.message}; nothing was kept") from error
+        raise problem_of(400, error, provider=PROVIDER) from error
     return b"".join(parts)
 
 
@@ -146,10 +147,6 @@ class RequestSource:
             async with asyncio.timeout(STALL_TIMEOUT_SECONDS):
                 return await self._content.readany()
         except TimeoutError as error:
-            message = f"nothing came for {STALL_TIMEOUT_SECONDS:.0f} seconds: {GO_ON}"
-            raise RetryLater("upload_stalled", message) from error
+            raise RetryLater("upload_stalled", {"seconds": int(STALL_TIMEOUT_SECONDS)}) from error
         except (ConnectionError, web.RequestPayloadError) as error:
-            raise RetryLater("upload_disconnected", f"the client went away in the middle: {GO_ON}") from error
-
-
-GO_ON: Final = "sent again with the same Idempotency-Key, it goes on where it stopped"
+            raise RetryLater("upload_disconnected") from error

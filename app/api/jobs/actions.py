@@ -12,10 +12,10 @@ from app.api.http.param_types import Duration
 from app.api.http.problems import not_found
 from app.api.jobs.commands import cadence_hint, check_not_pushed, find_job, job_response, send, stamped
 from app.api.jobs.jobs import JOB
-from app.api.jobs.views import ACTIONS as ACTION_NAMES
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.routes import MAY_MATCH, PREFER, Query, RequestContext, Routes
 from app.auth import AccessRole
+from app.sentences.codes import ACTIONS as ACTION_NAMES
 from schemas.commands import ConfigureJob, JobCommand, KillJob, PauseJob, RestoreJob, ResumeJob, RunJob
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import orjson
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator
 
-from app.api.http.problems import FieldError, field_errors, invalid
+from app.api.http.problems import FieldError, field_error_of, field_errors, invalid
 from app.api.routing.routes import Body
 from connectors.catalog import connector
 from connectors.contract import JobType
@@ -153,7 +153,9 @@ def cursor_errors(kind: JobType, cursor: Mapping[str, Any]) -> list[FieldError]:
     """Return the errors of an edited cursor."""
     if len(orjson.dumps(cursor)) > MAX_JSON_BYTES:
         return [FieldError("/cursor", "too_large", f"a cursor is limited to {MAX_JSON_BYTES:,} bytes")]
-    return [FieldError(f"/cursor{each.field}", each.code, each.message) for each in kind.check_cursor(cursor)]
+    return [
+        field_error_of(f"/cursor{problem.field}", problem.code, problem.params) for problem in kind.check_cursor(cursor)
+    ]
 
 
 def cadence_errors(cadence: Cadence, at: datetime) -> list[FieldError]:
@@ -161,7 +163,7 @@ def cadence_errors(cadence: Cadence, at: datetime) -> list[FieldError]:
     try:
         check(cadence, at)
     except InvalidCadenceError as error:
-        return [FieldError(f"/cadence{error.pointer}", "bad_cadence", str(error))]
+        return [field_error_of(f"/cadence{error.pointer}", error.code, error.params)]
     return []
 
 

@@ -1,31 +1,22 @@
 """Job commands: stamped, sent, and answered with the job or a problem."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
 from app.api.http.headers import etag
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
-from app.api.jobs.views import ACTIONS, allowed, job_view
+from app.api.jobs.views import allowed, job_view
 from app.api.routing.commands import Resource, command_response, submit
 from app.api.routing.routes import RequestContext
 from app.records.envelopes import stamp
+from app.sentences.codes import ACTIONS
+from app.sentences.sentence import sentence
 from connectors.catalog import is_pushed
 from projections.jobs.state import Completed, Failed, Job, Paused
 from schemas.commands import JobCommand
 from schemas.events import CommandRefused, JobEvent
 from schemas.policies import Cadence
-
-FIELDS: Final[Mapping[str, str]] = {
-    "bad_name": "/name",
-    "bad_description": "/description",
-    "bad_configuration": "/configuration",
-    "bad_cadence": "/cadence",
-    "bad_retry": "/retry",
-    "bad_cursor": "/cursor",
-    "until_in_the_past": "?for",
-}
 
 
 def stamped(call: RequestContext[Any, Any], job_id: str) -> dict[str, Any]:
@@ -105,20 +96,17 @@ def cadence_hint(job: Job, cadence: Cadence) -> str:
 
 def refused(event: CommandRefused) -> ApiProblem:
     """Return the problem that a refusal is."""
-    actions = [ACTIONS[each] for each in event.allowed if each in ACTIONS]
-    match event.code:
-        case "no_such_job":
+    actions = [ACTIONS[command] for command in event.allowed if command in ACTIONS]
+    detail = sentence(event.code, event.params)
+    match event.code, event.params.get("pointer"):
+        case "no_such_job", _:
             return not_found("job", event.job_id)
-        case "revision_mismatch":
-            return ApiProblem(412, event.code, event.message, headers=etag(event.revision), more={"changed": {}})
-        case code if code in FIELDS:
-            return invalid([FieldError(FIELDS[code], code, event.message)])
-        case _:
-            return ApiProblem(409, event.code, in_api_words(event.message), more={"allowed": actions})
-
-
-def in_api_words(message: str) -> str:
-    """Return a message with the names of actions for those of commands."""
-    for command, action in ACTIONS.items():
-        message = message.replace(command, action)
-    return message
+        case "revision_mismatch" as code, _:
+            headers = etag(event.revision)
+            return ApiProblem(412, code, detail, headers=headers, more={"changed": {}}, params=event.params)
+        case "until_in_the_past" as code, _:
+            return invalid([FieldError("?for", code, detail, event.params)])
+        case code, str(pointer):
+            return invalid([FieldError(pointer, code, detail, event.params)])
+        case code, _:
+            return ApiProblem(409, code, detail, more={"allowed": actions}, params=event.params)

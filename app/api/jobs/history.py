@@ -12,8 +12,8 @@ from app.api.jobs.commands import find_job
 from app.api.jobs.views import ConfigurationView, configuration_view, event_view
 from app.api.routing.responses import View, respond, respond_page
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
+from app.sentences.job_log import LogKind, LogLine
 from app.store.models import LogFilter, LogOrder, MetricFilter
-from projections.views.job_log import LogKind, LogLine
 from projections.views.metrics import Bucket
 from schemas.commands import Counts
 

@@ -1,6 +1,5 @@
 """JSON views of jobs and events. Masks secrets of configurations by the rules of their connectors."""
 
-from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -9,25 +8,16 @@ import orjson
 from pydantic import BaseModel, Field
 
 from app.api.routing.responses import View
+from app.sentences.codes import ACTIONS
+from app.sentences.job_summary import summary
 from app.store.models import ConfigurationVersion
 from connectors.catalog import connector, is_pushed
-from projections.jobs.state import Failed, Job, Paused, Sleeping
+from projections.jobs.state import Failed, Job, Paused, Sleeping, next_wake
 from projections.jobs.transitions import allowed_for_people
-from projections.views.job_summary import next_wake, summary
 from schemas.commands import Counts
 from schemas.events import JobEvent
 from schemas.policies import Cadence, RetryPolicy
 
-ACTIONS: Final[Mapping[str, str]] = {
-    "PauseJob": "pause",
-    "ResumeJob": "resume",
-    "RunJob": "run",
-    "KillJob": "kill",
-    "RestoreJob": "restore",
-    "RenameJob": "rename",
-    "ConfigureJob": "configure",
-    "EditCursor": "edit_cursor",
-}
 MASK: Final = "…hidden…"
 # Not allowed for a job whose data comes with requests: repeating the request resumes it.
 NOT_FOR_PUSHED: Final = frozenset({"run", "configure", "edit_cursor"})

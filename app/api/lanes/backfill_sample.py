@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from app.api.collect.upload_counts import UploadCounts
-from app.api.http.problems import ApiProblem
+from app.api.http.problems import ApiProblem, problem_of
 from app.api.http.request_body import RequestSource, too_large
 from app.profiles.lookup_client import GenerationReader, PartitionUnavailable
+from app.sentences.sentence import sentence, sentence_of
 from connectors.contract import Batch, ConnectorError, Limits
-from connectors.providers.collect import Config, read_upload
+from connectors.providers.collect import PROVIDER, Config, read_upload
 from projections.definitions.compiled_rules import CompiledRules, is_forgotten
 from projections.mapping.raw_messages import UnreadableMessageError, parse
 from projections.profiles.identity_node import Node
@@ -69,10 +70,11 @@ async def read_sample(config: Config, limits: Limits, source: RequestSource) -> 
             if size > MAX_SAMPLE_BYTES:
                 raise too_large(MAX_SAMPLE_BYTES, USE_A_PART)
     except ConnectorError as error:
-        raise ApiProblem(400, error.code, error.message) from error
+        raise problem_of(400, error, provider=PROVIDER) from error
     if not sample.lines:
-        why = "".join(f": {each.position}: {each.reason}" for each in sample.tally.first[:1])
-        raise ApiProblem(400, "no_messages", f"the sample holds no message that could be taken{why}")
+        rejects = sample.tally.first[:1]
+        why = "".join(f"; {reject.position}: {sentence(reject.code, reject.params, PROVIDER)}" for reject in rejects)
+        raise ApiProblem(400, "no_messages", f"the sample has no valid message{why}")
     return sample
 
 
@@ -87,7 +89,7 @@ def tried(sample: BackfillSample, book: CompiledRules, stream: str, now: int) ->
         try:
             mapped = mapper.map(parse(line), sample.stamps[index] if sample.stamps else now)
         except UnreadableMessageError as error:
-            found.faults.append(("message", error.code, 1, str(error)))
+            found.faults.append(("message", error.code, 1, sentence_of(error)))
             continue
         if mapped is None:
             found.nobody += 1

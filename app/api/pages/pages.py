@@ -23,8 +23,8 @@ from app.api.routing.middleware import PROBLEM_PAGE
 from app.api.routing.parsing import read_query
 from app.api.routing.routes import Query, RequestContext, Route
 from app.auth import ROLES, Caller, form_token
+from app.sentences.job_summary import cadence_in_words
 from app.store.models import JobFilter, LogFilter
-from projections.views.job_summary import cadence_in_words
 
 STATIC: Final = Path(__file__).parent / "static"
 LOG_LINES: Final = 30

@@ -9,8 +9,6 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from app.api.jobs.commands import in_api_words
-
 GLYPHS: Final[Mapping[str, str]] = {
     "Running": "▶",
     "Sleeping": "◔",
@@ -68,6 +66,5 @@ _environment.filters |= {
     "pretty": pretty,
     "grouped": grouped,
     "size": size,
-    "in_actions": in_api_words,
 }
 _environment.globals |= {"GLYPHS": GLYPHS}

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from app.api.http.problems import ApiProblem, FieldError, field_errors, invalid
 from app.api.http.request_body import content_encoding, whole_body
 from app.api.routing.routes import Query, Route
-from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
+from schemas.json_values import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 

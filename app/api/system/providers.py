@@ -7,7 +7,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel
 
-from app.api.http.problems import FieldError, not_found
+from app.api.http.problems import FieldError, field_error_of, not_found
 from app.api.jobs.bodies import PUSHED, CadenceBody, cadence_errors, configuration_errors
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Routes
@@ -103,11 +103,14 @@ async def _tried(call: RequestContext[Query, ValidateBody], kind: JobType) -> li
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             problems = await kind.check(config, call.api.limits)
     except ConnectorError as error:
-        return [FieldError("/configuration", error.code, error.message)]
+        return [field_error_of("/configuration", error.code, error.params, call.path("name"))]
     except TimeoutError:
         message = f"the provider did not answer within {CHECK_TIMEOUT_SECONDS:.0f} seconds"
         return [FieldError("/configuration", "provider_timeout", message)]
-    return [FieldError(f"/configuration{each.field}", each.code, each.message) for each in problems]
+    return [
+        field_error_of(f"/configuration{problem.field}", problem.code, problem.params, call.path("name"))
+        for problem in problems
+    ]
 
 
 def _provider(name: str) -> Connector:

@@ -13,7 +13,7 @@ from app.cli.output import Column, moment, print_facts, serialized, show, visibl
 from app.cli.param_types import AS_OF, MOMENTS
 from app.cli.session import Session, api_command
 from app.cli.vocabulary import possible
-from projections.views.job_summary import cadence_in_words
+from app.sentences.job_summary import cadence_in_words
 from schemas.policies import Cadence, QuietWindow
 
 PAGE: Final = 200

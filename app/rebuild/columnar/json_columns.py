@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.json
 
-from schemas.json_depth import MAX_JSON_DEPTH
+from schemas.json_values import MAX_JSON_DEPTH
 
 CHUNK_BYTES: Final = 512 * 1024
 BLOCK_BYTES: Final = 4 * 1024 * 1024  # read by one thread

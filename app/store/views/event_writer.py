@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import ColumnElement, Table, case, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.records.job_state import encode_job, job_in
+from app.sentences.job_log import log_line
 from app.store.database import Database
 from app.store.models import EventRecord
 from app.store.tables import COUNTS, NEVER, Tables, mapped_jobs, offsets
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, JobState, NoJob
-from projections.views.job_log import log_line
-from projections.views.job_summary import next_wake
+from projections.jobs.state import Job, JobState, NoJob, next_wake
 from projections.views.metrics import Grain, increments
 from schemas.commands import MAX_TOTAL, NONE, Counts
 from schemas.events import JobConfigured, JobCreated, JobEvent, JobPurged
@@ -65,7 +65,9 @@ class ViewRows:
         event = record.event
         self.events.append(self._event_row(record))
         if line := log_line(event, before):
-            self.log.append({**asdict(line), "at": micros(line.at)})
+            # The message is stored beside code and parameters, so that a search finds the words that are shown.
+            params = orjson.dumps(dict(line.params)).decode()
+            self.log.append({**asdict(line), "at": micros(line.at), "params": params})
         for grain, minute, stream, counts in increments(event):
             key = (grain, minute, event.job_id, stream)
             self._counts[key] = self._counts.get(key, NONE) + counts

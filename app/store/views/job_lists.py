@@ -4,16 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+import orjson
 from sqlalchemy import BigInteger, ColumnElement, Row, Select, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.records.job_state import job_in
+from app.sentences.job_log import LogLine
 from app.store.models import MAX_PAGE, InvalidLimitError, JobFilter, LogFilter, Page, Sort, SortKey
 from app.store.tables import Tables
 from app.store.views import page_cursors as cursors
 from app.store.views.live import LiveViews
 from projections.jobs.state import Job, Status
-from projections.views.job_log import LogLine
+from schemas.coded import Params
 from schemas.instants import micros, moment
 
 T = TypeVar("T")
@@ -185,7 +187,14 @@ def _line(row: Row[Any]) -> LogLine:
         message=row.message,
         by=row.by,
         detail=row.detail,
+        code=row.code,
+        params=_params(row.params),
     )
+
+
+def _params(stored: str) -> Params:
+    values = orjson.loads(stored)
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _log_conditions(tables: Tables, where: LogFilter) -> list[Column]:

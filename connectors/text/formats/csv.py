@@ -10,11 +10,13 @@ from typing import Final
 import orjson
 
 from connectors.contract import FixConfiguration
-from connectors.text.formats.csv_grammar import UNCLOSED, CsvSkipper, Dialect, Grammar, Row
+from connectors.text.formats.csv_grammar import CsvSkipper, Dialect, Grammar, Row
 from connectors.text.formats.records import Collector, OnError, Parsed
 from connectors.text.timestamps import InvalidRecord, TimestampReader
+from schemas.coded import Params
 
 MAX_COLUMNS: Final = 10_000
+MAX_SHOWN_COLUMNS: Final = 20
 MAX_HEADER_BYTES: Final = 256 * 1024
 MAX_NAMES_BYTES: Final = 240 * 1024  # the cursor holds the names, and is limited to 256 KiB
 MAX_BLOCK_BYTES: Final = 1 << 30
@@ -109,7 +111,7 @@ class Csv:
             try:
                 micros = self._timestamps.micros(message.get(self._timestamps.field))
             except InvalidRecord as error:
-                collector.reject(error.code, str(error), record)
+                collector.reject(error.code, error.params, record)
                 return
         collector.accept(orjson.dumps(message), micros)
 
@@ -126,7 +128,7 @@ class Csv:
         if not self._fields:
             names = header_names(row, text[start : row.end])
             if self._timestamps and self._timestamps.field not in names:
-                raise FixConfiguration("unknown_timestamp_field", unknown_field(self._timestamps.field, names))
+                raise unknown_field(self._timestamps.field, names)
             self._fields = names
         return Parsed(row.end)
 
@@ -142,58 +144,47 @@ class Csv:
 def header_names(row: Row, record: bytes) -> tuple[str, ...]:
     """Return the field names of a header row. A column without a name is named by position: `column_3`."""
     if row.unclosed:
-        raise FixConfiguration("bad_header", f"header row: {UNCLOSED}")
+        raise FixConfiguration("unclosed_header_quote")
     if len(record) > MAX_HEADER_BYTES:
         raise _header_too_long(len(record))
     if len(row.fields) > MAX_COLUMNS:
-        raise FixConfiguration(
-            "too_many_columns", f"the header row has {len(row.fields):,} columns; the maximum is {MAX_COLUMNS:,}"
-        )
-    if b"\0" in record or b"\r" in record.removesuffix(b"\n").removesuffix(b"\r"):
-        problem = "a NUL byte; check `encoding`" if b"\0" in record else "bare CR line ends; save the file with LF"
-        raise FixConfiguration("bad_header", f"the header row contains {problem}")
+        raise FixConfiguration("too_many_columns", {"columns": len(row.fields), "max": MAX_COLUMNS})
+    if b"\0" in record:
+        raise FixConfiguration("nul_in_header")
+    if b"\r" in record.removesuffix(b"\n").removesuffix(b"\r"):
+        raise FixConfiguration("bare_cr_in_header")
     try:
-        names = tuple(field.decode() or f"column_{number}" for number, field in enumerate(row.fields, 1))
+        names = tuple(name.decode() or f"column_{at}" for at, name in enumerate(row.fields, 1))
     except UnicodeDecodeError as error:
-        raise FixConfiguration(
-            "wrong_encoding", "the header row isn't valid text in the configured `encoding`"
-        ) from error
+        raise FixConfiguration("header_encoding") from error
     if (size := len(orjson.dumps(names))) > MAX_NAMES_BYTES:
-        raise FixConfiguration(
-            "too_many_columns",
-            f"the column names take {size:,} bytes of JSON; the maximum is {MAX_NAMES_BYTES:,}",
-        )
-    if len(set(names)) < len(names):
-        duplicate = min(name for name in names if names.count(name) > 1)
-        raise FixConfiguration(
-            "duplicate_header", f"the header row contains {duplicate!r} twice; set the column names with `fields`"
-        )
+        raise FixConfiguration("column_names_too_long", {"bytes": size, "max": MAX_NAMES_BYTES})
+    if twice := sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []:
+        raise FixConfiguration("duplicate_header", {"column": twice[0]})
     return names
 
 
-def unknown_field(field: str, names: Sequence[str]) -> str:
-    """Return the message for a timestamp field that isn't a column."""
-    shown = ", ".join(f"`{name}`" for name in names[:20])
-    return f"`{field}` isn't one of the columns: {shown}{', …' if len(names) > 20 else ''}"
-
-
-def _header_too_long(size: int) -> FixConfiguration:
+def unknown_field(field: str, names: Sequence[str]) -> FixConfiguration:
+    """Return the error of a timestamp field that is no column."""
+    columns = tuple(names[:MAX_SHOWN_COLUMNS])
     return FixConfiguration(
-        "too_many_columns",
-        f"the header row exceeds {min(size, MAX_HEADER_BYTES):,} bytes (maximum {MAX_HEADER_BYTES:,}); "
-        "check that this is a CSV file with line ends",
+        "unknown_timestamp_field", {"field": field, "columns": columns, "more": len(names) - len(columns)}
     )
 
 
-def _find_problem(row: Row, columns: int, record: bytes) -> tuple[str, str] | None:
+def _header_too_long(size: int) -> FixConfiguration:
+    return FixConfiguration("header_too_long", {"bytes": min(size, MAX_HEADER_BYTES), "max": MAX_HEADER_BYTES})
+
+
+def _find_problem(row: Row, columns: int, record: bytes) -> tuple[str, Params] | None:
     if row.unclosed:
-        return "unclosed_quote", UNCLOSED
+        return "unclosed_quote", {}
     if b"\0" in record:
-        return "nul_byte", f"contains a NUL byte (byte {record.index(0) + 1})"
+        return "nul_byte", {"byte": record.index(0) + 1}
     try:
         record.decode()
     except UnicodeDecodeError as error:
-        return "broken_encoding", f"invalid text in the configured `encoding` (byte {error.start + 1})"
+        return "broken_encoding", {"byte": error.start + 1}
     if len(row.fields) != columns:
-        return "wrong_column_count", f"expected {columns} columns, found {len(row.fields)}"
+        return "wrong_column_count", {"values": len(row.fields), "columns": columns}
     return None

@@ -7,12 +7,9 @@ ignored.
 
 import re
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-UNCLOSED: Final = (
-    "unclosed quote, so the rest of the file was parsed as one field; "
-    "close the quote, or set `quote` to an empty string if the file doesn't use quoting"
-)
+from schemas.coded import Params
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +93,9 @@ class CsvSkipper:
         self._has_quotes = False
 
     @property
-    def rejection(self) -> tuple[str, str]:
-        """Return the code and the reason of the reject."""
-        if self._quoted:
-            return "unclosed_quote", UNCLOSED
-        hint = "; a closing quote may be missing near its start" if self._has_quotes else ""
-        return "record_too_large", f"exceeds the maximum record size{hint}"
+    def rejection(self) -> tuple[str, Params]:
+        """Return the code and the parameters of the reject."""
+        return ("unclosed_quote", {}) if self._quoted else ("record_too_large", {"quoted": self._has_quotes})
 
     def skip(self, text: bytes, *, final: bool) -> tuple[int, bool]:
         """Return how many bytes of `text` belong to the record, and whether it ends there."""

@@ -12,6 +12,7 @@ from connectors.text.formats.json_scanner import STRING_END, closing_end, cut_at
 from connectors.text.formats.json_values import collect_record, parse_all
 from connectors.text.formats.records import Collector, OnError, Parsed
 from connectors.text.timestamps import TimestampReader
+from schemas.coded import Param, Params
 
 OUTSIDE: Final = re.compile(rb'[^"{}\[\]]*+')
 
@@ -37,9 +38,7 @@ class JsonArray:
         """Return a skipper for the object at the front of `text`."""
         start = self._start(text, 0)
         if not isinstance(start, int):
-            raise FixConfiguration(
-                "not_an_array_of_objects", f"expected an object; found {len(text):,} characters of white space"
-            )
+            raise FixConfiguration("blanks_in_array", {"bytes": len(text)})
         self._begun = True
         return ObjectSkipper()
 
@@ -77,11 +76,7 @@ class JsonArray:
             if collector.stop is None:
                 position, self._begun = end, True
         if final and position == 0 and collector.stop is None:
-            raise RetryLater(
-                "truncated",
-                f"truncated JSON array, ends after object {self._last_ordinal}; complete objects are imported; "
-                "if the file is no longer being written, replace it with a complete one",
-            )
+            raise RetryLater("truncated", {"object": self._last_ordinal})
         return collector.parsed(position)
 
     def _start(self, text: bytes, at: int) -> int | Literal["ended"] | None:
@@ -93,27 +88,28 @@ class JsonArray:
             if character == b"]" and self._begun:
                 return "ended"
             if character != (b"[" if opening else b","):
-                raise self._unexpected(text, at, "`[` and an array of objects" if opening else "`,` or `]`")
+                raise self._unexpected(text, at, "[" if opening else ",")
             at = skip_blanks(text, at + 1)
         if at >= len(text):
             return None
         if text.startswith(b"]", at) and opening:
             return "ended"
         if not text.startswith(b"{", at):
-            raise self._unexpected(text, at, "an object")
+            raise self._unexpected(text, at, "{")
         return at
 
     def _unexpected(self, text: bytes, at: int, expected: str) -> FixConfiguration:
-        excerpt = text[at : at + 20].decode(errors="replace")
-        hint = "; for one object per line set `format` to `ndjson`" if excerpt.startswith("{") else ""
-        position = f"after object {self._last_ordinal}" if self._begun else "at the start"
-        return FixConfiguration("not_an_array_of_objects", f"expected {expected} {position}, found {excerpt!r}{hint}")
+        excerpt = text[at : at + 20].decode(errors="reposition")
+        position: dict[str, Param] = {"after": self._last_ordinal} if self._begun else {}
+        ndjson = "ndjson" if excerpt.startswith("{") else ""
+        params = {"found": excerpt, "expected": expected, "format": ndjson, **position}
+        return FixConfiguration("not_an_array_of_objects", params)
 
 
 class ObjectSkipper:
     """Finds the end of an object without buffering it."""
 
-    rejection: Final = ("record_too_large", "exceeds the maximum record size; a closing brace or quote may be missing")
+    rejection: Final[tuple[str, Params]] = ("record_too_large", {"unclosed": True})
 
     def __init__(self) -> None:
         self._depth = 0
@@ -138,5 +134,5 @@ class ObjectSkipper:
                 if self._depth == 0:
                     return position, True
         if final:
-            raise RetryLater("truncated", "the text ends inside an object that exceeds the maximum record size")
+            raise RetryLater("truncated_object")
         return position, False

@@ -15,9 +15,11 @@ import orjson
 
 from connectors.contract import Reject
 from connectors.text.formats.json_scanner import STRING_END, closing_end, cut_at_boundaries, match_end, skip_blanks
+from connectors.text.formats.json_values import syntax_error
 from connectors.text.formats.records import EXCERPT_BYTES, OnError, Parsed
 from connectors.text.timestamps import InvalidRecord, TimestampReader, format_value
-from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
+from schemas.coded import CodedError
+from schemas.json_values import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
 
 MAX_MESSAGES: Final = 100_000  # per body; parsing stops at one more, which the caller rejects
 BLANKS: Final = b" \t\r\n"
@@ -25,8 +27,8 @@ PLAIN_END: Final = re.compile(rb"[^,\]]*+")  # the end of a number or a literal
 ESCAPED_COLON: Final = b"\\u003"
 
 
-class MalformedBody(ValueError):
-    """The body is not JSON and can't be split into elements. The message names the position and the reason."""
+class MalformedBody(CodedError):
+    """The body is not JSON and can't be split into elements."""
 
 
 def parse_body(body: bytes, on_error: OnError, timestamps: TimestampReader | None, now: int) -> Parsed:
@@ -40,7 +42,7 @@ def parse_body(body: bytes, on_error: OnError, timestamps: TimestampReader | Non
 
     """
     if not body.strip(BLANKS):
-        raise MalformedBody("the body is empty; expected a JSON object or an array of objects")
+        raise MalformedBody("empty_body")
     return _parse_whole(body, timestamps, now) or _parse_each(body, on_error, timestamps, now)
 
 
@@ -93,7 +95,8 @@ def _parse_each(body: bytes, on_error: OnError, timestamps: TimestampReader | No
         try:
             micros = _validate(record, timestamps, now)
         except InvalidRecord as error:
-            reject = Reject(f"element {number}", error.code, str(error), record[:EXCERPT_BYTES])
+            position, excerpt = f"element {number}", record[:EXCERPT_BYTES]
+            reject = Reject(position, error.code, error.params, excerpt, error.detail)
             if on_error == "abort":
                 return Parsed(0, stop=reject)
             rejects.append(reject)
@@ -111,16 +114,17 @@ def _parse_each(body: bytes, on_error: OnError, timestamps: TimestampReader | No
 
 
 def _validate(record: bytes, timestamps: TimestampReader | None, now: int) -> int:
-    """Return the timestamp of a record, or raise `InvalidRecord`."""
+    """Return the time of a record; raise `InvalidRecord` when it is invalid."""
     try:
         message = orjson.loads(record)
     except orjson.JSONDecodeError as error:
-        raise _rejection(record, error) from error
+        code, params = syntax_error(record, error)
+        raise InvalidRecord(code, params, detail=error.msg) from error
     if type(message) is not dict:
-        raise InvalidRecord("not_an_object", f"expected a JSON object, found {format_value(message)}")
+        raise InvalidRecord("not_an_object", {"found": format_value(message)})
     if is_too_deep(message):
-        raise _too_deep()
-    json.loads(record, object_pairs_hook=_reject_duplicates, parse_int=str, parse_float=str)  # only the keys matter
+        raise InvalidRecord("too_deep", {"max": MAX_JSON_DEPTH})
+    json.loads(record, object_pairs_hook=_reject_duplicates, parse_int=str, parse_float=str)  # only keys matter
     return _micros(message, timestamps, now) if timestamps else now
 
 
@@ -128,21 +132,7 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> None:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         duplicate = next(name for name in names if names.count(name) > 1)
-        raise InvalidRecord("duplicate_key", f"duplicate key {format_value(duplicate)}")
-
-
-def _rejection(record: bytes, error: orjson.JSONDecodeError) -> InvalidRecord:
-    try:
-        record.decode()
-    except UnicodeDecodeError as broken:
-        return InvalidRecord("broken_encoding", f"invalid UTF-8 (byte {broken.start + 1})")
-    if "depth" in error.msg or "recursion" in error.msg:
-        return _too_deep()
-    return InvalidRecord("invalid_json", f"invalid JSON: {error.msg} at character {error.pos + 1}")
-
-
-def _too_deep() -> InvalidRecord:
-    return InvalidRecord("too_deep", f"exceeds the maximum nesting depth of {MAX_JSON_DEPTH}")
+        raise InvalidRecord("duplicate_key", {"key": format_value(duplicate)})
 
 
 def _micros(message: dict[str, Any], timestamps: TimestampReader, now: int) -> int:
@@ -173,7 +163,7 @@ def _elements(body: bytes) -> Iterator[bytes]:
             _check_end(body, end + 1)
             return
         if character != b",":
-            raise MalformedBody(f"the body is not JSON: expected `,` or `]` at byte {end + 1}")
+            raise MalformedBody("malformed_body", {"expected": ", or ]", "byte": end + 1})
         at = skip_blanks(body, end + 1)
 
 
@@ -182,7 +172,7 @@ def _element_end(body: bytes, at: int) -> int:
         case b"{" | b"[":
             end = closing_end(body, at)
             if end is None:
-                raise MalformedBody(f"the body is not JSON: the value at byte {at + 1} is never closed")
+                raise MalformedBody("unclosed_body", {"byte": at + 1})
             return end
         case b'"':
             return match_end(STRING_END, body, at + 1) + 1
@@ -190,10 +180,10 @@ def _element_end(body: bytes, at: int) -> int:
             scalar = PLAIN_END.match(body, at)
             assert scalar is not None
             if scalar.end() == at:
-                raise MalformedBody(f"the body is not JSON: expected a value at byte {at + 1}")
+                raise MalformedBody("malformed_body", {"expected": "a value", "byte": at + 1})
             return scalar.end()
 
 
 def _check_end(body: bytes, at: int) -> None:
     if body[at:].strip(BLANKS):
-        raise MalformedBody(f"the body is not JSON: unexpected text after its end, at byte {at + 1}")
+        raise MalformedBody("malformed_body", {"expected": "the end", "byte": at + 1})

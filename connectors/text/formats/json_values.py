@@ -10,7 +10,8 @@ import orjson
 
 from connectors.text.formats.records import Collector, Parsed
 from connectors.text.timestamps import InvalidRecord, TimestampReader, format_value
-from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
+from schemas.coded import Params
+from schemas.json_values import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
 
 
 def parse_all(records: Sequence[bytes], consumed: int, timestamps: TimestampReader | None) -> Parsed | None:
@@ -52,26 +53,28 @@ def collect_record(collector: Collector, record: bytes, timestamps: TimestampRea
     try:
         message = orjson.loads(record)
         if type(message) is not dict:
-            collector.reject("not_an_object", f"expected a JSON object, found {format_value(message)}", record)
+            collector.reject("not_an_object", {"found": format_value(message)}, record)
             return
         if may_be_too_deep(record) and is_too_deep(message):
-            collector.reject("too_deep", f"exceeds the maximum nesting depth of {MAX_JSON_DEPTH}", record)
+            collector.reject("too_deep", {"max": MAX_JSON_DEPTH}, record)
             return
         micros = timestamps.micros(message.get(timestamps.field)) if timestamps else None
     except orjson.JSONDecodeError as error:
-        collector.reject(*_rejection(record, error), record)
+        code, params = syntax_error(record, error)
+        collector.reject(code, params, record, error.msg)
     except InvalidRecord as error:
-        collector.reject(error.code, str(error), record)
+        collector.reject(error.code, error.params, record)
     else:
         line = record.translate(None, b"\r\n") if b"\n" in record or b"\r" in record else record
         collector.accept(line, micros)
 
 
-def _rejection(record: bytes, error: orjson.JSONDecodeError) -> tuple[str, str]:
+def syntax_error(record: bytes, error: orjson.JSONDecodeError) -> tuple[str, Params]:
+    """Return the code and the parameters of a record that is not JSON."""
     try:
         record.decode()
     except UnicodeDecodeError as broken:
-        return "broken_encoding", f"invalid text in the configured `encoding` (byte {broken.start + 1})"
-    if "depth" in error.msg:
-        return "too_deep", f"exceeds the maximum nesting depth of {MAX_JSON_DEPTH}"
-    return "invalid_json", f"invalid JSON: {error.msg} at character {error.pos + 1}"
+        return "broken_encoding", {"byte": broken.start + 1}
+    if "depth" in error.msg or "recursion" in error.msg:
+        return "too_deep", {"max": MAX_JSON_DEPTH}
+    return "invalid_json", {"at": error.pos + 1}

@@ -6,6 +6,7 @@ from typing import Final
 from connectors.text.formats.json_values import collect_record, parse_all
 from connectors.text.formats.records import Collector, OnError, Parsed
 from connectors.text.timestamps import TimestampReader
+from schemas.coded import Params
 
 BLANKS: Final = b" \t\r"
 
@@ -53,7 +54,7 @@ class Ndjson:
 class LineSkipper:
     """Finds the end of a line without buffering it."""
 
-    rejection: Final = ("record_too_large", "exceeds the maximum record size")
+    rejection: Final[tuple[str, Params]] = ("record_too_large", {})
 
     def skip(self, text: bytes, *, final: bool) -> tuple[int, bool]:
         """Return how many bytes of `text` belong to the line, and whether it ends there."""

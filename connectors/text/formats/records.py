@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
 from connectors.contract import Reject
+from schemas.coded import Params
 
 OnError = Literal["abort", "drop", "quarantine"]
 EXCERPT_BYTES: Final = 1024
@@ -40,8 +41,8 @@ class Skipper(Protocol):
         ...
 
     @property
-    def rejection(self) -> tuple[str, str]:
-        """Return the code and the reason of the reject, once the record has ended."""
+    def rejection(self) -> tuple[str, Params]:
+        """Return the code and the parameters of the reject, once the record has ended."""
         ...
 
 
@@ -103,9 +104,9 @@ class Collector:
         if micros is not None:
             self.micros.append(micros)
 
-    def reject(self, code: str, reason: str, record: bytes) -> None:
+    def reject(self, code: str, params: Params, record: bytes, detail: str = "") -> None:
         """Add an invalid record, handled according to `on_error`."""
-        reject = Reject(f"{self.noun} {self.first + self.read}", code, reason, record[:EXCERPT_BYTES])
+        reject = Reject(f"{self.noun} {self.first + self.read}", code, params, record[:EXCERPT_BYTES], detail)
         match self.on_error:
             case "abort":
                 self.stop = reject

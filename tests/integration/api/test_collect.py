@@ -20,7 +20,7 @@ import pytest
 import pytest_asyncio
 
 from app.supervisor.broker.server import Broker
-from schemas.json_depth import MAX_JSON_DEPTH
+from schemas.json_values import MAX_JSON_DEPTH
 from schemas.messages import MessageBatch
 from tests.integration.api.rig import LOOK_SECONDS, Answer, Client, as_caller, until_ready
 from tests.integration.support.service import TIMEOUT_SECONDS, Service, has, service

@@ -67,14 +67,6 @@ def test_killing_asks_first_and_running_does_not() -> None:
     assert "/kill" not in text.replace(kill[0], "")
 
 
-def test_what_was_refused_is_named_as_the_buttons_are() -> None:
-    said = "Refused PauseJob: PauseJob can't be done while the job is Failed; possible now: ResumeJob, KillJob"
-    line = {"at": AT, "kind": "Refused", "message": said, "detail": "", "by": "user:ada"}
-    assert "Refused pause: pause can&#39;t be done while the job is Failed; possible now: resume, kill" in shown(
-        JOB, line
-    )
-
-
 def test_who_sees_that_records_were_rejected_learns_where_to_see_why() -> None:
     rejected = replace(JOB, total_counts=Counts(read=2, accepted=1, rejected=1))
     assert "entrepot job dead-letters job-1" in shown(rejected)

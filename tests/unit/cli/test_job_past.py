@@ -44,7 +44,7 @@ async def test_the_history_says_what_each_version_changed(capsys: pytest.Capture
     await asked(history, PLANES)
     lines = [re.split(r"  +", each.strip()) for each in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["VERSION", "AT", "BY", "CADENCE", "CHANGES"]
-    nightly = "by the cron expression `0 3 * * *` (UTC), with quiet windows"
+    nightly = "cron `0 3 * * *` (UTC), with blackout windows"
     assert [each[2:] for each in lines[1:]] == [
         ["user:admin", nightly, "reverted to version 1, -header_row"],
         ["user:admin", nightly, "header_row:=false, -timestamp_field, cadence"],

@@ -53,9 +53,9 @@ def test_a_truncated_stream_returns_its_data_and_is_retried(kind: str) -> None:
 def test_a_corrupt_stream_is_a_permanent_error() -> None:
     broken = bytearray(PACKED["gzip"])
     broken[-6] ^= 1  # in its checksum
-    with pytest.raises(FixConfiguration, match="corrupt"):
+    with pytest.raises(FixConfiguration, match="corrupt_compression"):
         unpack(Gzip(), bytes(broken), 100)
-    with pytest.raises(FixConfiguration, match="corrupt"):
+    with pytest.raises(FixConfiguration, match="corrupt_compression"):
         unpack(Zstd(), PACKED["zstd"][:8] + b"\xff" * 100, 100)
 
 
@@ -74,7 +74,7 @@ def test_a_bomb_is_rejected_in_bounded_memory(kind: str) -> None:
     archive.feed(raw)
     tracemalloc.start()
     try:
-        with pytest.raises(FixConfiguration, match="possible zip bomb"):
+        with pytest.raises(FixConfiguration, match="compression_bomb"):
             assert max(map(len, iter(archive.read, b""))) <= 70_000_000
         assert tracemalloc.get_traced_memory()[1] < 160_000_000
     finally:
@@ -98,5 +98,5 @@ def test_extension_and_first_bytes_have_to_match() -> None:
         ("zstd", "a", PACKED["gzip"][:4]),
         ("gzip", "a", b"a,b,"),
     ):
-        with pytest.raises(FixConfiguration, match="set `compression` to match"):
+        with pytest.raises(FixConfiguration, match="wrong_compression"):
             detect(setting, name, start)

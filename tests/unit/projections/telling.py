@@ -7,6 +7,7 @@ from typing import Any
 from projections.jobs.decide import decide
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
+from schemas.coded import Param
 from schemas.commands import Command, Counts, CreateJob, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused, Event, JobEvent
 from schemas.policies import Cadence, QuietWindow
@@ -57,12 +58,11 @@ class Told:
         assert [plain(each) for each in self.events] == [plain(each) for each in expected]
         return self
 
-    def refused(self, code: str, *words: str) -> "Told":
+    def refused(self, code: str, /, **params: Param) -> "Told":
         (event,) = self.events
         assert isinstance(event, CommandRefused)
         assert event.code == code
-        for word in words:
-            assert word in event.message
+        assert event.params.items() >= params.items()
         return self
 
     def later(self, by: timedelta) -> "Told":
@@ -104,12 +104,12 @@ def progress(report: int, **facts: Any) -> ReportProgress:
 
 
 def error(run: int = 1, **facts: Any) -> ReportError:
-    known = {"run": run, "fault": "provider", "advice": "retry", "code": "provider_down", "message": "503"}
+    known = {"run": run, "fault": "provider", "advice": "retry", "code": "provider_down", "params": {"status": 503}}
     return a(ReportError, **known | facts)
 
 
 def rate_limit(run: int = 1, seconds: float = 60.0) -> ReportRateLimit:
-    return a(ReportRateLimit, run=run, code="slow_down", message="429", retry_after_seconds=seconds)
+    return a(ReportRateLimit, run=run, code="slow_down", params={"status": 429}, retry_after_seconds=seconds)
 
 
 def nothing() -> Told:

@@ -38,7 +38,7 @@ def test_nothing_of_an_upload_is_too_much_for_one_partition() -> None:
         read=count, cursor={},
     )  # fmt: skip
     rules, written, rows = CompiledRules(Rules(IDENTITY, {"shop": WIDE}), 0), list[bytes](), 0
-    for offset, each in enumerate(message_records(Origin("j", 1, 1), batch, 0, NOW)):
+    for offset, each in enumerate(message_records(Origin("j", 1, 1, "file"), batch, 0, NOW)):
         word = decode(each.value or b"")
         assert isinstance(word, MessageBatch)
         assert (word.first, word.count) == (len(written), word.payload.count(b"\n"))

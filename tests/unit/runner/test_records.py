@@ -11,6 +11,8 @@ from app.records.dead_letters import dead_letter
 from app.records.envelopes import stamp
 from app.records.job_state import decode_job, encode_job
 from app.records.partitioning import partition_of
+from app.sentences.codes import SENTENCES
+from schemas.coded import CodedError
 from schemas.commands import NONE, CreateJob, PauseJob, ReportProgress
 from schemas.wire.codec import encode
 from tests.unit.runner.jobs import START, job
@@ -71,15 +73,19 @@ def test_a_command_is_read_where_it_belongs() -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_command_or_not_in_its_place_is_refused(key: bytes | None, value: bytes, partition: int) -> None:
-    with pytest.raises(UnreadableCommandError, match=r".{20}"):
+    with pytest.raises(UnreadableCommandError) as refused:
         command_in(key, value, partition, 4)
+    assert refused.value.code in SENTENCES
+
+
+LONG = CodedError("long", {"why": "why " * 10**6}, detail="said " * 10**6)
 
 
 def test_a_dead_letter_is_small_whatever_the_record_was() -> None:
-    letter = dead_letter(Record(b"v" * 10**6, b"k" * 10**7), "malformed_message", "why " * 10**6, START)
+    letter = dead_letter(Record(b"v" * 10**6, b"k" * 10**7), "malformed_message", LONG, START)
     assert letter.key is None
     assert len(letter.value or b"") < 5_000
-    assert dead_letter(Record(b"", b"k"), "malformed_message", "why", START).key == b"k"
+    assert dead_letter(Record(b"", b"k"), "malformed_message", LONG, START).key == b"k"
 
 
 def test_a_state_written_by_an_older_or_a_newer_version_is_read() -> None:

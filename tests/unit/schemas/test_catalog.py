@@ -8,7 +8,7 @@ import pytest
 from schemas.topics import DAY_MS, FOR_EVER, JOBS_EVENTS, MESSAGES_REJECTED, TOPICS
 from schemas.wire import catalog
 from schemas.wire.avro_types import avro_schema
-from schemas.wire.catalog import FOLDER, WORDS, UnknownSchemaError, newest, version_of, versions, without_docs
+from schemas.wire.catalog import FOLDER, WORDS, UnreadableRecordError, newest, version_of, versions, without_docs
 
 FIRST_IDS = {
     "CreateJob": 1, "RenameJob": 2, "ConfigureJob": 3, "PauseJob": 4, "ResumeJob": 5, "RunJob": 6, "KillJob": 7,
@@ -43,8 +43,9 @@ def test_ids_are_given_once_and_for_ever() -> None:
 
 
 def test_an_unknown_id_says_so() -> None:
-    with pytest.raises(UnknownSchemaError, match="schema id 4096 is unknown to this version"):
+    with pytest.raises(UnreadableRecordError) as refused:
         version_of(4096)
+    assert (refused.value.code, refused.value.params) == ("unknown_schema", {"schema_id": 4096})
 
 
 def test_documentation_makes_no_version() -> None:
@@ -55,8 +56,8 @@ def test_documentation_makes_no_version() -> None:
 def test_defaults_are_spelled_as_avro_wants_them() -> None:
     schema = avro_schema(WORDS["entrepot.messages.MessageRejected"], "entrepot.messages")
     assert {each["name"]: each.get("default", "-") for each in schema["fields"]} == {
-        "rejected_at": "-", "code": "-", "reason": "-", "source": "-", "position": "-", "stream": "", "job_id": "",
-        "run": 0, "topic": "", "partition": None, "offset": None, "excerpt": "",
+        "rejected_at": "-", "code": "-", "params": "-", "source": "-", "position": "-", "stream": "", "job_id": "",
+        "run": 0, "topic": "", "partition": None, "offset": None, "excerpt": "", "detail": "", "provider": "",
     }  # fmt: skip
     cadence = next(
         each

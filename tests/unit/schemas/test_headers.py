@@ -8,9 +8,10 @@ import pytest
 from schemas.commands import KillJob
 from schemas.definitions import PromoteRebuild, RebuildPromoted
 from schemas.events import JobKilled
+from schemas.instants import rfc3339
 from schemas.messages import MessageBatch, MessageRejected
 from schemas.wire.codec import Word
-from schemas.wire.headers import headers_of, rfc3339
+from schemas.wire.headers import headers_of
 from tests.golden.samples import MOMENT, full
 
 KILL = KillJob(command_id="c-1", job_id="job-1", issued_at=MOMENT, issued_by="user:ada")

@@ -115,9 +115,11 @@ def _step(partition: Partition, job_id: str, chance: random.Random) -> None:
             partition.send(WakeJob, job_id)
         case 4:
             advice = chance.choice(("retry", "retry", "fix_configuration"))
-            partition.send(ReportError, job_id, fault="network", advice=advice, code="gone", message="no route", **run)
+            partition.send(
+                ReportError, job_id, fault="network", advice=advice, code="timed_out", params={"url": "x.at"}, **run
+            )
         case 5:
-            partition.send(ReportRateLimit, job_id, code="429", message="slow down", retry_after_seconds=60.0, **run)
+            partition.send(ReportRateLimit, job_id, code="429", params={}, retry_after_seconds=60.0, **run)
         case 6:
             partition.send(chance.choice((PauseJob, ResumeJob, RunJob, ResumeJob)), job_id)
         case 7:

@@ -174,4 +174,4 @@ async def test_the_log_has_what_the_provider_said(store: ReadStore) -> None:
     partition = history(3)
     await store.views.apply(0, partition.records)
     errors = (await store.jobs.log(LogFilter(kinds=("Error",)))).items
-    assert all(each.message.startswith("Error: no route") and each.by == "user:ada" for each in errors)
+    assert all(each.message.startswith("Error: `x.at` did not respond") and each.by == "user:ada" for each in errors)

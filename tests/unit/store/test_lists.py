@@ -4,11 +4,12 @@ import base64
 import json
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from sqlalchemy import select, update
 
+from app.sentences.job_log import LogLine, log_line
 from app.store.models import (
     EventRecord,
     InvalidCursorError,
@@ -24,14 +25,13 @@ from app.store.read_store import ReadStore
 from app.store.tables import tables_of
 from app.store.views.page_cursors import Key, encode, fingerprint
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, JobState, NoJob, Status
-from projections.views.job_log import LogLine, log_line
-from projections.views.job_summary import next_wake
+from projections.jobs.state import Job, JobState, NoJob, Status, next_wake
 from schemas.commands import KillJob, PauseJob, RenameJob, ReportError
 from schemas.policies import ONCE
 from tests.unit.store.histories import START, Partition, history
 
 EVERY_STATUS: tuple[Status, ...] = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
+BROKEN: dict[str, Any] = {"code": "broken", "params": {"part": "100%", "parts": ("a", "b")}}
 
 
 def fleet(count: int = 23) -> Partition:
@@ -51,7 +51,11 @@ def fleet(count: int = 23) -> Partition:
             case 3 | 4:
                 partition.report(job_id, pass_done=True)
             case 5:
-                facts = {"fault": "provider", "advice": "fix_configuration", "code": "no", "message": "100% broken"}
+                facts = {
+                    "fault": "provider",
+                    "advice": "fix_configuration",
+                    **BROKEN,
+                }
                 partition.send(ReportError, job_id, run=1, **facts)
             case _:
                 pass
@@ -199,8 +203,10 @@ async def test_the_log_is_filtered_by_kind_time_and_words(store: ReadStore) -> N
     partition = fleet()
     await store.views.apply(0, partition.records)
     failed = (await store.jobs.log(LogFilter(kinds=("Failed",)))).items
-    assert {each.message for each in failed} == {"Failed: 100% broken (no retry can cure it)"}
-    assert (await store.jobs.log(LogFilter(text="100% BROKEN", kinds=("Failed",)))).items == failed
+    assert {each.message for each in failed} == {
+        "Failed: broken, part: 100%, parts: a, b (permanent error, not retried)"
+    }
+    assert (await store.jobs.log(LogFilter(text="PART: 100%", kinds=("Failed",)))).items == failed
     assert (await store.jobs.log(LogFilter(text="100_"))).items == ()
     middle = failed[1].at
     late = await store.jobs.log(LogFilter(since=middle, kinds=("Failed",)))

@@ -20,7 +20,7 @@ def test_an_event_out_of_its_turn_changes_nothing(step: int) -> None:
 
 
 def test_what_was_refused_of_a_job_that_is_not_there_leaves_it_absent() -> None:
-    told = nothing().when(a(KillJob)).refused("no_such_job", f"there is no job {JOB}")
+    told = nothing().when(a(KillJob)).refused("no_such_job", job_id=JOB)
     assert told.state == NoJob(JOB)
     assert told.events[0].seq == 0
 

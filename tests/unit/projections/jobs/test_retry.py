@@ -121,7 +121,7 @@ def test_a_try_a_second_before_the_end_gets_a_last_one_at_the_end() -> None:
     told = fail(given())
     told = wake(told).later(10 * HOUR - 61 * SECOND)
     told = told.later(START + 10 * HOUR - SECOND - told.at)
-    told = fail(told, message="last but one")
+    told = fail(told, code="last_but_one")
     assert isinstance(told.job.phase, Sleeping)
     assert told.job.phase.until == START + 10 * HOUR
     told = wake(told)

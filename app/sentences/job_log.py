@@ -1,10 +1,13 @@
-"""What a person reads in a job's log: one line for each thing that happened, with its numbers. Pure."""
+"""The log of a job: one line for each event, with its numbers. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, assert_never
 
+from app.sentences.codes import ACTIONS
+from app.sentences.sentence import sentence
 from projections.jobs.state import Job, JobState
+from schemas.coded import Params
 from schemas.commands import Counts
 from schemas.events import (
     CommandRefused,
@@ -33,23 +36,23 @@ LogKind = Literal[
 ]  # fmt: skip
 
 START_REASONS: Final = {
-    "created": "the job is new",
-    "resumed": "it was resumed",
-    "run_now": "it was asked to run now",
-    "woke": "its time came",
+    "created": "new job",
+    "resumed": "resumed",
+    "run_now": "triggered manually",
+    "woke": "schedule triggered",
 }
 SLEEP_REASONS: Final = {
-    "cadence": "until its next turn",
+    "cadence": "until the next scheduled run",
     "error_backoff": "waiting after an error",
     "rate_limit": "rate limit",
-    "quiet_window": "quiet window",
+    "quiet_window": "blackout window",
 }
 MAX_CURSOR_CHARACTERS: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """One line; `message` is for a person, `detail` is what the provider said, if it said more."""
+    """One line; `code` and `params` are those of an error or a refusal, `detail` has the provider's own words."""
 
     job_id: str
     seq: int
@@ -58,14 +61,17 @@ class LogLine:
     message: str
     by: str
     detail: str = ""
+    code: str = ""
+    params: Params = field(default_factory=dict, hash=False)
 
 
 def log_line(event: JobEvent, before: JobState) -> LogLine | None:
-    """Return the line of an event in the life of a job as it was before; None for progress, which is counted."""
-    told = _told(event, before)
-    if told is None:
+    """Return the line of an event, given the job before it; None for progress, which is only counted."""
+    line = _line(event, before)
+    if line is None:
         return None
-    kind, message = told
+    kind, message = line
+    code, params = _coded(event)
     return LogLine(
         job_id=event.job_id,
         seq=event.seq,
@@ -74,10 +80,20 @@ def log_line(event: JobEvent, before: JobState) -> LogLine | None:
         message=message,
         by=event.actor,
         detail=event.detail if isinstance(event, JobErrored) else "",
+        code=code,
+        params=params,
     )
 
 
-def _told(event: JobEvent, before: JobState) -> tuple[LogKind, str] | None:  # noqa: C901, PLR0911, PLR0912  # one line for each event, closed and complete
+def _coded(event: JobEvent) -> tuple[str, Params]:
+    match event:
+        case JobErrored() | JobSlept() | JobFailed() | CommandRefused():
+            return event.code, event.params
+        case _:
+            return "", {}
+
+
+def _line(event: JobEvent, before: JobState) -> tuple[LogKind, str] | None:  # noqa: C901, PLR0911, PLR0912  # one line for each event, closed and complete
     match event:
         case JobCreated():
             return "Created", _created(event)
@@ -92,34 +108,34 @@ def _told(event: JobEvent, before: JobState) -> tuple[LogKind, str] | None:  # n
         case JobSynced():
             return "Synced", f"Synced: {counts_in_words(event.counts)}"
         case JobErrored():
-            return "Error", _error(event)
+            return "Error", _error(event, before)
         case JobSlept():
-            return "Sleeping", _sleeping(event)
+            return "Sleeping", _sleeping(event, before)
         case JobFailed():
-            return "Failed", _failed(event)
+            return "Failed", _failed(event, before)
         case JobPaused():
             until = f" until {clock(event.until)}" if event.until else ""
             return "Paused", f"Paused{until}"
         case JobResumed():
             return "Resumed", "Resumed"
         case JobCompleted():
-            return "Completed", f"Completed in run {event.run}: it did all that it was configured to do"
+            return "Completed", f"Completed after {event.run:,} run{'' if event.run == 1 else 's'}"
         case JobKilled():
-            return "Killed", "Killed: stopped and put away; it can be restored"
+            return "Killed", "Killed: archived; it can be restored for 90 days"
         case JobRestored():
-            return "Restored", "Restored: it is paused"
+            return "Restored", "Restored, paused"
         case JobCursorEdited():
             return "CursorMoved", f"Cursor moved from {_short(event.previous)} to {_short(event.cursor)}"
         case JobPurged():
-            return "Purged", "Purged: it rested for 90 days"
+            return "Purged", "Purged: the retention of 90 days expired"
         case CommandRefused():
-            return "Refused", f"Refused {event.command}: {event.message}"
+            return "Refused", _refused(event)
         case _:
             assert_never(event)
 
 
 def _created(event: JobCreated) -> str:
-    draft = ", as a draft" if event.draft else ""
+    draft = " (draft)" if event.draft else ""
     return f"Created “{event.name}”: {event.kind} with {event.provider}/{event.job_type}{draft}"
 
 
@@ -130,26 +146,37 @@ def _renamed(event: JobRenamed, before: JobState) -> tuple[LogKind, str]:
 
 
 def _configured(event: JobConfigured) -> str:
-    back = f", which brings back version {event.reverted_from}" if event.reverted_from else ""
+    back = f", reverted to version {event.reverted_from}" if event.reverted_from else ""
     return f"Configured: version {event.version}{back}"
 
 
-def _error(event: JobErrored) -> str:
-    row = f" ({event.consecutive:,} in a row since {clock(event.first_error_at)})"
-    return f"Error: {event.message or event.code}{row if event.consecutive > 1 else ''}"
+def _refused(event: CommandRefused) -> str:
+    pointer = event.params.get("pointer")
+    where = f"{pointer}: " if pointer else ""
+    command = ACTIONS.get(event.command, event.command)
+    return f"Refused {command}: {where}{sentence(event.code, event.params)}"
 
 
-def _sleeping(event: JobSlept) -> str:
-    said = f" ({event.message})" if event.message else ""
+def _error(event: JobErrored, before: JobState) -> str:
+    streak = f" ({event.consecutive:,} in a row since {clock(event.first_error_at)})"
+    return f"Error: {_cause(event, before)}{streak if event.consecutive > 1 else ''}"
+
+
+def _sleeping(event: JobSlept, before: JobState) -> str:
+    cause = f" ({_cause(event, before)})" if event.code else ""
     reason = SLEEP_REASONS.get(event.reason, event.reason)
-    return f"Sleeping until {clock(event.sleep_until)}: {reason}{said}"
+    return f"Sleeping until {clock(event.sleep_until)}: {reason}{cause}"
 
 
-def _failed(event: JobFailed) -> str:
-    said = event.message or event.code
+def _failed(event: JobFailed, before: JobState) -> str:
+    cause = _cause(event, before)
     if event.reason == "incurable":
-        return f"Failed: {said} (no retry can cure it)"
-    return f"Failed: errors for {duration(event.occurred_at - event.first_error_at)}; the last: {said}"
+        return f"Failed: {cause} (permanent error, not retried)"
+    return f"Failed: errors for {duration(event.occurred_at - event.first_error_at)}; the last: {cause}"
+
+
+def _cause(event: JobErrored | JobSlept | JobFailed, before: JobState) -> str:
+    return sentence(event.code, event.params, before.provider if isinstance(before, Job) else "")
 
 
 def _short(cursor: str) -> str:
@@ -157,9 +184,9 @@ def _short(cursor: str) -> str:
 
 
 def counts_in_words(counts: Counts) -> str:
-    """Return what became of records: `read` and `accepted`, and of the others what there is."""
+    """Return the counts of records: `read` and `accepted`, and the others that are not 0."""
     if counts == Counts():
-        return "nothing new"
+        return "no new records"
     others = (
         ("rejected", counts.rejected),
         ("duplicate", counts.duplicate),
@@ -172,12 +199,12 @@ def counts_in_words(counts: Counts) -> str:
 
 
 def clock(moment: datetime) -> str:
-    """Return a moment for a person, with its day: nobody knows on which one it is read."""
+    """Return a moment with its date, to the second."""
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def duration(span: timedelta) -> str:
-    """Return a length of time in its two largest units."""
+    """Return a duration in its two largest units."""
     seconds = max(0, int(span.total_seconds()))
     units = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
     parts = []

@@ -1,28 +1,33 @@
-"""The message for an unknown field of a pydantic model: lists the existing fields, the most similar first."""
+"""Errors of configuration fields: our own codes for validators, and the known fields for one that doesn't exist."""
 
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
-from typing import Any, Final, get_args
+from typing import Any, Final, LiteralString, get_args
 
 from pydantic import BaseModel
+from pydantic_core import PydanticCustomError
+
+from schemas.coded import Params
 
 UNKNOWN_FIELD: Final = "extra_forbidden"  # pydantic's type of the error
 
 
-def unknown_field_message(model: type[BaseModel] | None, location: Sequence[int | str]) -> str:
-    """Return the message for an unknown field; `location` is the path that pydantic reports."""
+def field_error(code: LiteralString, params: Params) -> PydanticCustomError:
+    """Return an error for a validator to raise. Its sentence is made at the edge, as for all codes."""
+    return PydanticCustomError(code, code, dict(params))
+
+
+def field_names(model: type[BaseModel] | None, location: Sequence[int | str]) -> tuple[str, ...]:
+    """Return the fields that exist where pydantic found an unknown one, the most similar first."""
     *path, name = location
     for step in path:
         if model is not None and isinstance(step, str):
             model = next((nested for field, nested in _nested_models(model) if field == step), None)
     if model is None:
-        return "unknown field"
-    fields = sorted(_field_names(model), key=lambda field: -_similarity(field, str(name)))
-    return f"unknown field; expected one of: {', '.join(fields)}" if fields else "no fields are allowed here"
-
-
-def _similarity(field: str, name: str) -> float:
-    return SequenceMatcher(None, name.lower(), field.lower()).ratio()
+        return ()
+    return tuple(
+        sorted(_field_names(model), key=lambda known: -SequenceMatcher(None, str(name).lower(), known.lower()).ratio())
+    )
 
 
 def _field_names(model: type[BaseModel]) -> list[str]:

@@ -1,4 +1,4 @@
-"""How deep lists and objects may be nested in each other, in every JSON value from outside. Never recurses."""
+"""JSON values from outside: how deep they may be nested, and pointers into them (RFC 6901). Never recurses."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -25,3 +25,8 @@ def json_levels(value: Any) -> Iterator[list[Any]]:
         yield level
         containers = [node for node in level if type(node) in {dict, list}]
         level = [child for node in containers for child in (node.values() if type(node) is dict else node)]
+
+
+def json_pointer(*steps: str | int) -> str:
+    """Return the pointer to the value at the end of the steps; without steps, to the whole value."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)

@@ -1,4 +1,4 @@
-"""The words of the log: one line for each thing that happened, with its numbers."""
+"""The sentences of the log: one line for each event, with its numbers."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -7,9 +7,9 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 
+from app.sentences.job_log import LogKind, clock, counts_in_words, duration, log_line
 from projections.jobs.evolve import evolve
 from projections.jobs.state import NoJob
-from projections.views.job_log import LogKind, clock, counts_in_words, duration, log_line
 from schemas.commands import Counts
 from schemas.events import (
     CommandRefused,
@@ -46,13 +46,17 @@ NEW: dict[str, Any] = {
     "description": "",
     **SETTINGS,
 }
-ERROR: dict[str, Any] = {"run": 3, "fault": "network", "advice": "retry", "code": "timeout", "detail": "at byte 7"}
-GIVEN_UP: dict[str, Any] = {
-    "code": "timeout",
-    "message": "no answer",
-    "first_error_at": AT - timedelta(hours=10, minutes=2),
+CAUSE: dict[str, Any] = {"code": "timed_out", "params": {"url": "x.at"}}
+ERROR: dict[str, Any] = {"run": 3, "fault": "network", "advice": "retry", "detail": "at byte 7", **CAUSE}
+GIVEN_UP: dict[str, Any] = {**CAUSE, "first_error_at": AT - timedelta(hours=10, minutes=2)}
+MISSING: dict[str, Any] = {"code": "not_found", "params": {"url": "u", "status": 404}}
+REFUSAL: dict[str, Any] = {
+    "command": "PauseJob",
+    "code": "not_allowed",
+    "params": {"command": "PauseJob", "status": "Killed", "allowed": ("RestoreJob",)},
+    "allowed": ("RestoreJob",),
+    "revision": 1,
 }
-REFUSAL: dict[str, Any] = {"command": "PauseJob", "code": "not_allowed", "allowed": (), "revision": 1}
 
 
 def told(event: type[JobEvent], /, **facts: Any) -> JobEvent:
@@ -67,27 +71,31 @@ ORDERS = evolve(NoJob("job-1"), replace(told(JobCreated, draft=False, **NEW), se
     ("event", "kind", "message"),
     [
         (told(JobCreated, draft=False, **NEW), "Created", "Created “Orders”: import with csv/file"),
-        (told(JobCreated, draft=True, **NEW), "Created", "Created “Orders”: import with csv/file, as a draft"),
+        (told(JobCreated, draft=True, **NEW), "Created", "Created “Orders”: import with csv/file (draft)"),
         (told(JobRenamed, name="Sales", description=""), "Renamed", "Renamed to “Sales”"),
         (told(JobRenamed, name="Orders", description="of the shop"), "Described", "Description changed"),
         (told(JobConfigured, version=2, **SETTINGS), "Configured", "Configured: version 2"),
         (
             told(JobConfigured, version=3, reverted_from=1, **SETTINGS),
             "Configured",
-            "Configured: version 3, which brings back version 1",
+            "Configured: version 3, reverted to version 1",
         ),
-        (told(JobStarted, run=2, reason="resumed"), "Started", "Started run 2: it was resumed"),
+        (told(JobStarted, run=2, reason="resumed"), "Started", "Started run 2: resumed"),
         (
             told(JobSynced, run=2, counts=Counts(read=2_699, accepted=2_690, rejected=9)),
             "Synced",
             "Synced: 2,699 read, 2,690 accepted, 9 rejected",
         ),
-        (told(JobSynced, run=2, counts=Counts()), "Synced", "Synced: nothing new"),
-        (told(JobErrored, message="no answer", consecutive=1, first_error_at=AT, **ERROR), "Error", "Error: no answer"),
+        (told(JobSynced, run=2, counts=Counts()), "Synced", "Synced: no new records"),
         (
-            told(JobErrored, message="", consecutive=4, first_error_at=AT - timedelta(days=1), **ERROR),
+            told(JobErrored, consecutive=1, first_error_at=AT, **ERROR),
             "Error",
-            "Error: timeout (4 in a row since 2026-11-02 14:03:00 UTC)",
+            "Error: `x.at` did not respond in time",
+        ),
+        (
+            told(JobErrored, consecutive=4, first_error_at=AT - timedelta(days=1), **ERROR | {"code": "odd"}),
+            "Error",
+            "Error: odd, url: x.at (4 in a row since 2026-11-02 14:03:00 UTC)",
         ),
         (
             told(JobSlept, reason="rate_limit", sleep_until=SOON),
@@ -95,36 +103,41 @@ ORDERS = evolve(NoJob("job-1"), replace(told(JobCreated, draft=False, **NEW), se
             "Sleeping until 2026-11-03 14:05:10 UTC: rate limit",
         ),
         (
-            told(JobSlept, reason="error_backoff", sleep_until=TOMORROW, message="no answer"),
+            told(JobSlept, reason="error_backoff", sleep_until=TOMORROW, **CAUSE),
             "Sleeping",
-            "Sleeping until 2026-11-04 14:05:10 UTC: waiting after an error (no answer)",
+            "Sleeping until 2026-11-04 14:05:10 UTC: waiting after an error (`x.at` did not respond in time)",
         ),
         (
             told(JobFailed, reason="errors_too_long", **GIVEN_UP),
             "Failed",
-            "Failed: errors for 10 hours 2 minutes; the last: no answer",
+            "Failed: errors for 10 hours 2 minutes; the last: `x.at` did not respond in time",
         ),
         (
-            told(JobFailed, reason="incurable", **{**GIVEN_UP, "message": ""}),
+            told(JobFailed, reason="incurable", **GIVEN_UP | MISSING),
             "Failed",
-            "Failed: timeout (no retry can cure it)",
+            "Failed: `u` responded with 404; correct `source`, or put the file there (permanent error, not retried)",
         ),
         (told(JobPaused), "Paused", "Paused"),
         (told(JobPaused, until=SOON), "Paused", "Paused until 2026-11-03 14:05:10 UTC"),
         (told(JobResumed), "Resumed", "Resumed"),
-        (told(JobCompleted, run=1), "Completed", "Completed in run 1: it did all that it was configured to do"),
-        (told(JobKilled), "Killed", "Killed: stopped and put away; it can be restored"),
-        (told(JobRestored), "Restored", "Restored: it is paused"),
+        (told(JobCompleted, run=1), "Completed", "Completed after 1 run"),
+        (told(JobKilled), "Killed", "Killed: archived; it can be restored for 90 days"),
+        (told(JobRestored), "Restored", "Restored, paused"),
         (
             told(JobCursorEdited, previous="{}", cursor=f'"{"x" * 500}"', report=4),
             "CursorMoved",
             f'Cursor moved from {{}} to "{"x" * 199}…',
         ),
-        (told(JobPurged), "Purged", "Purged: it rested for 90 days"),
+        (told(JobPurged), "Purged", "Purged: the retention of 90 days expired"),
         (
-            told(CommandRefused, message="the job is Paused already", **REFUSAL),
+            told(CommandRefused, **REFUSAL),
             "Refused",
-            "Refused PauseJob: the job is Paused already",
+            "Refused pause: pause is not allowed while the job is Killed; allowed: restore",
+        ),
+        (
+            told(CommandRefused, **REFUSAL | {"code": "bad_retry", "params": {"pointer": "/retry", "max": 9}}),
+            "Refused",
+            "Refused pause: /retry: invalid retry policy; every value must be 1 to 9 seconds",
         ),
     ],
 )
@@ -134,6 +147,7 @@ def test_what_a_person_reads(event: JobEvent, kind: LogKind, message: str) -> No
     assert (line.kind, line.message) == (kind, message)
     assert (line.job_id, line.seq, line.at, line.by) == ("job-1", 7, AT, "user:ada")
     assert line.detail == ("at byte 7" if kind == "Error" else "")
+    assert (line.code, line.params) == (getattr(event, "code", ""), getattr(event, "params", {}))
 
 
 def test_progress_is_counted_and_not_told() -> None:

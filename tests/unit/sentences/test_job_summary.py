@@ -2,18 +2,20 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 
+from app.sentences.job_summary import cadence_in_words, summary
 from projections.jobs.retry import Streak
-from projections.jobs.state import Completed, Failed, Job, Killed, Paused, Phase, Purged, Running, Sleeping
-from projections.views.job_summary import cadence_in_words, next_wake, summary
+from projections.jobs.state import Completed, Failed, Job, Killed, Paused, Phase, Purged, Running, Sleeping, next_wake
 from schemas.commands import Counts
 from schemas.policies import Cadence, QuietWindow
 from tests.laws.lives import Life, lives
 
 AT = datetime(2026, 11, 3, 14, 3, tzinfo=UTC)
+LIMITED: dict[str, Any] = {"code": "rate_limited", "params": {"url": "u", "status": 429}}
 SOON = AT + timedelta(minutes=2, seconds=10)
 JOB = Job(
     job_id="job-1",
@@ -39,35 +41,37 @@ JOB = Job(
     [
         (
             Running(since=AT),
-            "Running since 2026-11-03 14:03:00 UTC: 2,699 read, 2,690 accepted, 9 rejected in this pass.",
+            "Running since 2026-11-03 14:03:00 UTC: 2,699 read, 2,690 accepted, 9 rejected in this sync.",
         ),
         (
-            Sleeping(since=AT, reason="rate_limit", until=SOON, message="slow down"),
-            "Sleeping until 2026-11-03 14:05:10 UTC: rate limit (slow down).",
+            Sleeping(
+                since=AT, reason="rate_limit", until=SOON, code="rate_limited", params={"url": "u", "status": 429}
+            ),
+            "Sleeping until 2026-11-03 14:05:10 UTC: rate limit (`u` responded with 429: rate limit).",
         ),
         (
             Sleeping(since=AT, reason="cadence", until=SOON),
-            "Sleeping until 2026-11-03 14:05:10 UTC: until its next turn.",
+            "Sleeping until 2026-11-03 14:05:10 UTC: until the next scheduled run.",
         ),
         (
-            Failed(since=AT, code="timeout", message=""),
-            "Failed at 2026-11-03 14:03:00 UTC: timeout. It waits for a person to resume it.",
+            Failed(since=AT, code="timed_out", params={"url": "u"}),
+            "Failed at 2026-11-03 14:03:00 UTC: `u` did not respond in time. Manual resume required.",
         ),
-        (Paused(since=AT, draft=True), "A draft: it waits to be started."),
-        (Paused(since=AT), "Paused since 2026-11-03 14:03:00 UTC, until a person resumes it."),
+        (Paused(since=AT, draft=True), "Draft; not started yet."),
+        (Paused(since=AT), "Paused since 2026-11-03 14:03:00 UTC, until it is resumed."),
         (Paused(since=AT, until=SOON), "Paused since 2026-11-03 14:03:00 UTC, until 2026-11-03 14:05:10 UTC."),
-        (Completed(since=AT), "Completed at 2026-11-03 14:03:00 UTC: 5,000 read, 5,000 accepted in all."),
+        (Completed(since=AT), "Completed at 2026-11-03 14:03:00 UTC: 5,000 read, 5,000 accepted in total."),
         (Killed(since=AT), "Killed at 2026-11-03 14:03:00 UTC; it can be restored until it is purged."),
         (Purged(since=AT), "Purged at 2026-11-03 14:03:00 UTC."),
     ],
 )
 def test_what_it_does_and_how_it_stands(phase: Phase, stands: str) -> None:
-    assert summary(replace(JOB, phase=phase)) == f"Imports with csv/file, every 15 minutes. {stands}"
+    assert summary(replace(JOB, phase=phase)) == f"csv/file, every 15 minutes. {stands}"
 
 
 def test_a_pass_that_has_read_nothing_says_nothing_of_it() -> None:
     job = replace(JOB, kind="export", pass_counts=Counts())
-    assert summary(job) == "Exports with csv/file, every 15 minutes. Running since 2026-11-03 14:03:00 UTC."
+    assert summary(job) == "csv/file, every 15 minutes. Running since 2026-11-03 14:03:00 UTC."
 
 
 @pytest.mark.parametrize(("consecutive", "errors"), [(1, "1 error"), (1_200, "1,200 errors in a row")])
@@ -84,9 +88,9 @@ def test_errors_are_told_until_they_are_over(consecutive: int, errors: str) -> N
         (Cadence(kind="interval", every_seconds=5_400), "every 1 hour 30 minutes"),
         (
             Cadence(kind="cron", cron="0 3 * * *", time_zone="Europe/Berlin"),
-            "by the cron expression `0 3 * * *` (Europe/Berlin)",
+            "cron `0 3 * * *` (Europe/Berlin)",
         ),
-        (Cadence(quiet=(QuietWindow(start="22:00", end="06:00"),)), "once, with quiet windows"),
+        (Cadence(quiet=(QuietWindow(start="22:00", end="06:00"),)), "once, with blackout windows"),
     ],
 )
 def test_how_often(cadence: Cadence, words: str) -> None:

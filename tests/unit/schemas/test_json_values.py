@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from schemas.json_depth import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
+from schemas.json_values import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
 
 
 def nested(levels: int, *, objects: bool) -> Any:

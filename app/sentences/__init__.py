@@ -1,0 +1,1 @@
+"""Sentences of codes: made here, at the edge, for the API, the command line, logs and pages."""

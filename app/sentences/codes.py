@@ -1,0 +1,215 @@
+"""The sentence of every code that events, dead letters and errors of ours carry. See `sentence` for the templates."""
+
+from collections.abc import Mapping
+from typing import Final
+
+# The names of job commands in sentences are those of the API, the command line and the pages.
+ACTIONS: Final[Mapping[str, str]] = {
+    "PauseJob": "pause",
+    "ResumeJob": "resume",
+    "RunJob": "run",
+    "KillJob": "kill",
+    "RestoreJob": "restore",
+    "RenameJob": "rename",
+    "ConfigureJob": "configure",
+    "EditCursor": "edit_cursor",
+}
+
+JOBS: Final = {
+    "always_quiet": "the blackout windows leave no time to run; shorten or remove one",
+    "bad_bytes": "invalid number of bytes; expected 0 to {max:,}",
+    "bad_counts": "invalid count; expected 0 to {max:,}",
+    "bad_cron": "invalid[ {part} in the] cron expression {cron!r}; expected five fields, for example `0 3 * * *`",
+    "bad_description": "invalid description; expected at most {max:,} characters",
+    "bad_interval": "invalid interval; expected {min:,} to {max:,} seconds",
+    "bad_name": "invalid name; expected 1 to {max} characters, not only blanks",
+    "bad_number": "invalid run, report or version; expected 0 to {max:,}",
+    "bad_retry": "invalid retry policy; every value must be 1 to {max:,} seconds",
+    "bad_time": "invalid time in the year {year}; check the clock of the sender",
+    "bad_time_of_day": "invalid time of day {time!r}; expected HH:MM, for example 22:30",
+    "bad_word": "invalid id, code or provider; expected at most {max} characters",
+    "cron_never_matches": "the cron expression {cron!r} never matches; correct its day or month",
+    "cron_too_long": "invalid cron expression; expected at most {max} characters",
+    "job_exists": "the job {job_id} already exists; use another id",
+    "json_too_large": "the JSON has {bytes:,} bytes; at most {max:,} are allowed",
+    "no_such_job": "no job {job_id}",
+    "not_a_json_object": "expected a JSON object, at most {max_depth} levels deep",
+    "not_allowed": "{command} is not allowed while the job is {status}[; allowed: {allowed}]",
+    "not_due": "not due at {at}[; {due} is due at {due_at}]",
+    "report_out_of_order": "report {report:,} is out of order; expected report {expected:,}",
+    "revision_mismatch": "the job was modified: it is at revision {revision}, not {expected}; read it again",
+    "stale_run": "run {run:,} is over; the job is in run {current:,}",
+    "too_many_days": "too many days; expected at most {max}, or none for every day",
+    "too_many_quiet_windows": "too many blackout windows; at most {max} are allowed",
+    "unknown_cadence_kind": "unknown schedule kind {kind!r}; expected one of: {kinds}",
+    "unknown_rules": "unknown rules version {rules}; this service supports {supported}",
+    "unknown_time_zone": "unknown time zone {time_zone!r}; expected an IANA name, for example Europe/Berlin",
+    "unknown_weekday": "unknown day {day!r}; expected one of: {days}",
+    "until_in_the_past": "the pause would have ended at {until}; pass a later time",
+}
+
+RUNS: Final = {
+    "bad_batch": "the connector returned an invalid batch, and nothing of it was stored: {cause}; report it to the "
+    "connector's maintainer",
+    "bad_configuration": "invalid configuration at `{pointer}` ({problem}); edit the job",
+    "pushed": "the data of this job comes with a request, and there is none; send the file again",
+    "report_refused": "a report of this run was refused; the job resumes from the checkpoint before it: {cause}",
+    "unexpected": "the connector failed with {error}; the runner's log has the details",
+    "unknown_job_type": "this service has no connector for {provider}/{job_type}; upgrade it, or delete the job",
+    "unknown_lane": "unknown lane {lane!r}; expected one of: {lanes}",
+    "upload_disconnected": "the client disconnected; send the file again with the same Idempotency-Key to resume it",
+    "upload_stalled": "no data arrived for {seconds} seconds; send the file again with the same Idempotency-Key to "
+    "resume it",
+    "upload_interrupted": "the upload was interrupted; send the file again with the same Idempotency-Key to resume it",
+    "wrong_line_count": "the payload has {lines:,} lines for {messages:,} messages",
+    "wrong_timestamp_count": "{bytes:,} bytes of timestamps for {messages:,} messages",
+    "timestamp_out_of_range": "a timestamp is outside of the years 1 to 9999",
+}
+
+RECORDS: Final = {
+    "bad_definition_id": "invalid definition id; expected 1 to {max} printable characters",
+    "bad_imbalance": "wrong imbalance of counts {found:,}; expected {expected:,}",
+    "bad_job_id": "invalid job id; expected 1 to {max} printable characters",
+    "bad_list": "too many commands are listed; at most {max} are allowed",
+    "bad_message_index": "invalid index of a batch's first message; expected 0 to {max:,}",
+    "bad_params": "too many or too long parameters; at most {max} with {max_characters:,} characters are allowed",
+    "bad_record_time": "invalid record timestamp ({micros} microseconds since 1970)",
+    "bad_seconds": "invalid delay; expected 0 to {max:,} seconds",
+    "bad_seq": "invalid event number {seq} in the year {year}",
+    "bad_stream": "invalid stream name; expected 1 to {max} printable characters",
+    "batch_id_too_long": "the batch id is too long; at most {max:,} bytes are allowed",
+    "command_too_large": "the command has {bytes:,} bytes; at most {max:,} are allowed",
+    "impossible_event": "no command leads to this {event}: {cause}",
+    "malformed_command": "not a valid command: {cause}",
+    "malformed_event": "not a valid event: {cause}",
+    "malformed_message": "not a valid message: {cause}",
+    "message_id_too_long": "the message id has {characters:,} characters; at most {max:,} are allowed",
+    "misplaced_command": "the record's key or partition is not that of {subject!r}",
+    "more_faults": "{more:,} more parts of the mapping could not use their values: {targets}",
+    "not_a_command": "a {schema} is not a command",
+    "not_a_definition_command": "a {schema} is not a command about definitions",
+    "not_a_definition_event": "a {schema} is not an event of a definition",
+    "not_a_message_batch": "a {schema} is not a batch of messages",
+    "not_an_event": "a {schema} is not an event",
+    "record_not_framed": "byte 0 is {found}; a framed record starts with 0x00",
+    "record_too_short": "a record of {bytes} bytes is too short for a schema id",
+    "text_too_long": "a text is too long; at most {max:,} characters are allowed",
+    "too_large": "{dropped:,} messages or links were dropped: the updates of this record for one partition of "
+    "identities exceed {max:,} bytes; send it as several records",
+    "too_many_identities": "a profile has more than {max:,} identities; only the first by rank and name, and their "
+    "counts, are kept; stop mapping an identity that many profiles share, or raise `max_identities`",
+    "trailing_bytes": "{bytes:,} bytes are left after a {schema}",
+    "unknown_schema": "unknown schema id {schema_id}; upgrade this service, or fix the producer",
+    "unreadable_body": "the body is not a {schema} (version {version})",
+}
+
+VALUES: Final = {  # of messages and records, by mappings and by connectors alike
+    "bad_text": "[{target}: ]invalid text {value}: a NUL character or half of a surrogate pair",
+    "bad_timestamp": "[{target}: ][`{field}`: ]invalid timestamp {value}[; expected {formats}]",
+    "broken_encoding": "invalid text encoding at byte {byte}; check `encoding`",
+    "duplicate_key": "the key {key} occurs twice in one object",
+    "future_timestamp": "[{target}: ][`{field}`: ]the timestamp {value} is more than 24 hours in the future",
+    "identity_too_long": "{target}: the identity {value} is too long; at most 512 bytes are allowed",
+    "invalid_json": "invalid JSON at character {at:,}",
+    "missing_timestamp": "`{field}` is empty or missing; every record needs a timestamp",
+    "not_an_object": "expected a JSON object, found {found}",
+    "nul_byte": "a NUL byte at byte {byte}; check `encoding`",
+    "out_of_range": "{target}: {value} is out of range",
+    "record_too_large": "[in {source}, after record {first_row:,}: ]the record is larger than {max:,} bytes; split it, "
+    "or leave it out[{quoted:?}; if it should be shorter, a closing quote is missing near its start]"
+    "[{unclosed:?}; if it should be shorter, a closing brace or quote is missing]",
+    "too_deep": "[{target}: ]nested too deep[ (over {max} levels)]",
+    "too_long": "{target}: {value} is too long",
+    "unclosed_quote": "a quote is never closed, and the rest of the file is read as one field; close it, or set "
+    "`quote` to an empty text if quotes mean nothing in this file",
+    "wrong_column_count": "expected {columns:,} columns, found {values:,}",
+    "wrong_type": "{target}: {value} has the wrong type",
+}
+
+SOURCES: Final = {
+    "all_records_rejected": "none of the first {records:,} records is valid; {position}: {cause}",
+    "bad_cursor": "invalid checkpoint at `{pointer}`: {cause}",
+    "bad_cursor_field": "invalid value ({problem})[; expected one of: {fields}]; reset the checkpoint to {{}}",
+    "bad_redirect": "`{url}` redirects to an address that is not HTTP; correct `source`",
+    "bad_url": "invalid URL; expected http:// or https://, a host and a valid port",
+    "bare_cr_in_header": "the header row has bare CR line ends; save the file with LF",
+    "blanks_in_array": "found {bytes:,} bytes of blanks where an object should start; correct the file",
+    "column_names_too_long": "the column names have {bytes:,} bytes as JSON; at most {max:,} are allowed",
+    "compression_bomb": "{compressed:,} compressed bytes exceed {bytes:,} bytes decompressed, over {max_ratio:,} to 1 "
+    "(possible decompression bomb); decompress the file first if it is intended",
+    "corrupt_compression": "the {compression} data is corrupt; replace it by an intact file",
+    "cursor_before_start": "`{field}` must be absent while `byte` is 0; reset the checkpoint to {{}}",
+    "cursor_not_editable": "checkpoints of this connector can't be edited; reset it to {{}} to read from the start",
+    "cursor_without_digests": "a checkpoint with `byte` needs `head` and `tail`; reset it to {{}}",
+    "cursor_without_fields": "the checkpoint lacks `fields`; reset it to {{}}",
+    "duplicate_header": "the header row names {column!r} twice; name the columns with `fields`",
+    "empty_body": "the body is empty; send a JSON object or an array of objects",
+    "file_not_found": "no file `{source}` in the directories that this service may read; an operator can add one with "
+    "`entrepot up --files DIRECTORY` or ENTREPOT_FILE_ROOTS",
+    "forbidden": "`{url}` responded with {status}[ {reason}]; renew the credentials in the URL",
+    "forbidden_path": "`{source}` is outside of the directories that this service may read; an operator can add one "
+    "with `entrepot up --files DIRECTORY` or ENTREPOT_FILE_ROOTS",
+    "header_encoding": "the header row is not valid text in this `encoding`; correct it",
+    "header_too_long": "the header row has over {bytes:,} bytes; at most {max:,} are allowed; check that this is a CSV "
+    "file with line ends",
+    "impossible_cursor_bytes": "{bytes:,} bytes of text can't come from {source_bytes:,} bytes; reset the checkpoint "
+    "to {{}}",
+    "impossible_cursor_row": "{rows:,} records can't be in {bytes:,} bytes of text; reset the checkpoint to {{}}",
+    "insecure_redirect": "`{url}` redirects from https to http; correct `source`",
+    "malformed_body": "the body is not JSON: expected {expected} at byte {byte:,}",
+    "no_file_roots": "this service may not read local files; an operator can allow a directory with `entrepot up "
+    "--files DIRECTORY` or ENTREPOT_FILE_ROOTS",
+    "not_a_file": "`{source}` is not a regular file; correct `source`",
+    "not_an_array_of_objects": "found {found!r}[ after object {after:,}], expected `{expected}` of a JSON array of "
+    "objects[; for one object a line set `format` to `{format}`]",
+    "not_found": "`{url}` responded with {status}[ {reason}]; correct `source`, or put the file there",
+    "nul_in_header": "the header row has a NUL byte; check `encoding`",
+    "one_column": "only one column was found; the delimiter may be {delimiter!r}",
+    "partial_response": "`{url}` returned partial content; the import resumes at the next offset",
+    "private_address": "`{host}` is a private, local or reserved address; an operator can allow it with "
+    "ENTREPOT_ALLOW_PRIVATE_NETWORKS",
+    "rate_limited": "`{url}` responded with {status}[ {reason}]: rate limit",
+    "record_rejected": "{position}: {cause}; correct the source, or set `on_error` to `quarantine` or `drop`",
+    "server_error": "`{url}` responded with {status}[ {reason}]",
+    "source_changed": "the source has changed before the checkpoint[; its last record was continued{continued:?}]; "
+    "restore it, or reset the checkpoint to {{}} to read it from the start",
+    "source_changing": "`{source}` was changed while it was read",
+    "timed_out": "`{url}` did not respond in time",
+    "too_many_columns": "the header row has {columns:,} columns; at most {max:,} are allowed; check `delimiter`",
+    "too_many_redirects": "`{url}` redirects more than {max} times; correct `source`",
+    "trailing_text": "there is text after the `]` that closes the array; remove it",
+    "truncated": "[the {compression} data is truncated][the JSON array ends early, after object {object:,}]; complete "
+    "records were imported, and the import resumes when the file grows; if it is complete, replace it by an intact one",
+    "unclosed_body": "the body is not JSON: the value at byte {byte:,} is never closed",
+    "unclosed_header_quote": "the header row opens a quote that is never closed; close it, or set `quote` to an empty "
+    "text",
+    "unexpected_response": "`{url}` responded with {status}[ {reason}]; expected 200",
+    "unknown_format": "unknown format; set `format`, or use a name that ends with one of: {suffixes}",
+    "unknown_timestamp_field": "`{field}` is not a column; columns: {columns}[{more:?}, and {more:,} more]",
+    "unreachable": "can't reach `{url}`, or the connection was lost",
+    "unreadable": "can't read `{source}`: {error}",
+    "unsupported_content_encoding": "`{url}` responded with the content encoding {encoding!r}; gzip and zstd are "
+    "supported",
+    "truncated_object": "the text ends inside an object that is larger than a record may be",
+    "utf_16_mark": "the text is UTF-16; set `encoding` to `utf-16`",
+    "wrong_compression": "the source should be {expected}, but its first bytes show {found}; set `compression` to "
+    "match",
+    "wrong_encoding": "the text is not {encoding}; set `encoding` to match, for example utf-16-le",
+}
+
+CONFIGURATIONS: Final = {
+    "appended_too_large": "the fields to append are too large; at most {max:,} bytes as JSON are allowed",
+    "columns_unnamed": "without a header row, name the columns with `fields`",
+    "duplicate_field_name": "`fields` names a column twice",
+    "extra_forbidden": "unknown field[; expected one of: {fields}]",
+    "field_names_too_long": "the names in `fields` have at most {max:,} characters together",
+    "hidden_query": "the values of the query are hidden in responses; write the whole URL",
+    "quote_is_delimiter": "`quote` and `delimiter` must differ",
+    "timestamp_field_not_in_fields": "`timestamp_field` {field!r} is not in `fields`",
+    "unknown_encoding": "unknown text encoding {encoding!r}; expected, for example, utf-8, utf-16, latin-1 or cp1252",
+    "unknown_timestamp_format": "unknown timestamp format {format!r}; expected one of {formats}, or an strptime format "
+    "with a date",
+    "url_without_slashes": "invalid URL; expected http:// or https://",
+}
+
+SENTENCES: Final[Mapping[str, str]] = {**RECORDS, **JOBS, **RUNS, **VALUES, **SOURCES, **CONFIGURATIONS}

@@ -1,0 +1,65 @@
+"""A job in two sentences: what it does and when, its status and what comes next. Pure; knows no present moment."""
+
+from datetime import timedelta
+from typing import assert_never
+
+from app.sentences.job_log import SLEEP_REASONS, clock, counts_in_words, duration
+from app.sentences.sentence import sentence
+from projections.jobs.state import Completed, Failed, Job, Killed, Paused, Purged, Running, Sleeping
+from schemas.policies import Cadence
+
+
+def summary(job: Job) -> str:
+    """Return what a job does and when, its status and what comes next."""
+    return f"{job.provider}/{job.job_type}, {cadence_in_words(job.cadence)}. {_status(job)}"
+
+
+def _status(job: Job) -> str:  # noqa: PLR0911  # one line for each phase, closed and complete
+    phase = job.phase
+    match phase:
+        case Running():
+            done = f": {counts_in_words(job.pass_counts)} in this sync" if job.pass_counts.read else ""
+            return f"Running since {clock(phase.since)}{done}{_errors(job)}."
+        case Sleeping():
+            reason = SLEEP_REASONS.get(phase.reason, phase.reason)
+            cause = f" ({sentence(phase.code, phase.params, job.provider)})" if phase.code else ""
+            return f"Sleeping until {clock(phase.until)}: {reason}{cause}{_errors(job)}."
+        case Failed():
+            cause = sentence(phase.code, phase.params, job.provider)
+            return f"Failed at {clock(phase.since)}: {cause}. Manual resume required."
+        case Paused(draft=True):
+            return "Draft; not started yet."
+        case Paused():
+            ends = f"until {clock(phase.until)}" if phase.until else "until it is resumed"
+            return f"Paused since {clock(phase.since)}, {ends}."
+        case Completed():
+            return f"Completed at {clock(phase.since)}: {counts_in_words(job.total_counts)} in total."
+        case Killed():
+            return f"Killed at {clock(phase.since)}; it can be restored until it is purged."
+        case Purged():
+            return f"Purged at {clock(phase.since)}."
+        case _:
+            assert_never(phase)
+
+
+def _errors(job: Job) -> str:
+    if job.streak is None:
+        return ""
+    plural = "" if job.streak.consecutive == 1 else "s in a row"
+    return f"; {job.streak.consecutive:,} error{plural} since {clock(job.streak.since)}"
+
+
+def cadence_in_words(cadence: Cadence) -> str:
+    """Return how often a job runs."""
+    match cadence.kind:
+        case "once":
+            often = "once"
+        case "continuous":
+            often = "continuously"
+        case "interval":
+            often = f"every {duration(timedelta(seconds=cadence.every_seconds))}"
+        case "cron":
+            often = f"cron `{cadence.cron}` ({cadence.time_zone})"
+        case _:
+            assert_never(cadence.kind)
+    return f"{often}, with blackout windows" if cadence.quiet else often

@@ -1,0 +1,113 @@
+"""Codes with typed parameters: what refusals, errors and dead letters say, without words.
+
+Events hold these and never a sentence of ours, so that words can be improved without touching history. `app.sentences`
+makes the sentence. Parameters are JSON-safe and bounded.
+"""
+
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from typing import Any, Final
+
+Param = bool | int | float | str | tuple[str, ...] | None
+Params = Mapping[str, Param]
+
+MAX_PARAMS: Final = 32
+MAX_PARAM_CHARACTERS: Final = 4_000  # of all names and texts together: a job's state has to stay small
+MAX_PARAM_TEXT: Final = 1_000  # characters of one text
+MAX_PARAM_ITEMS: Final = 30  # of one list
+CAUSE: Final = "cause"  # names the code of an error behind this one; its parameters are `cause.…`
+
+
+class CodedError(Exception):
+    """A stable code with its parameters. The sentence is made at the edge; `str` is for developers.
+
+    `detail` is what others said of it: a provider, a library. Never with secrets.
+    """
+
+    def __init__(self, code: str, params: Params | None = None, *, detail: str = "") -> None:
+        super().__init__(code, params)
+        self.code = code
+        self.params: Params = params or {}
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.code}{dict(self.params)}"
+
+
+def because(code: str, error: CodedError) -> CodedError:
+    """Return an error with that code, and the other one as its cause."""
+    return CodedError(code, caused_by(error.code, error.params), detail=error.detail)
+
+
+def caused_by(code: str, params: Params) -> dict[str, Param]:
+    """Return the parameters that name another error as the cause."""
+    return {CAUSE: code, **{f"{CAUSE}.{name}": value for name, value in params.items()}}
+
+
+def cause_of(params: Params) -> tuple[str, Params]:
+    """Return the code and the parameters of the cause that `caused_by` put among parameters; an empty code: none."""
+    code, prefix = params.get(CAUSE), f"{CAUSE}."
+    inner = {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
+    return (code if isinstance(code, str) else ""), inner
+
+
+def fit_params(params: object) -> dict[str, Param]:
+    """Return parameters as an event may hold them: of the types of `Param`, valid as text, and cut to size.
+
+    Takes anything: outside connectors make mistakes.
+    """
+    items = params.items() if isinstance(params, Mapping) else (("value", params),)
+    named = {clean_text(str(name)): value for name, value in items}
+    fitted: dict[str, Param] = {}
+    left = MAX_PARAM_CHARACTERS
+    for name in sorted(named)[:MAX_PARAMS]:
+        left -= len(name)
+        if left < 0:
+            break
+        fitted[name] = value = _fit(named[name], min(left, MAX_PARAM_TEXT))
+        left -= sum(map(len, _texts(value)))
+    return fitted
+
+
+def are_bounded(params: Params) -> bool:
+    """Whether `fit_params` can have made these parameters."""
+    floats = (value for value in params.values() if isinstance(value, float))
+    size = sum(len(name) + sum(map(len, _texts(value))) for name, value in params.items())
+    return len(params) <= MAX_PARAMS and size <= MAX_PARAM_CHARACTERS and all(map(isfinite, floats))
+
+
+def clean_text(text: str) -> str:
+    """Return a text as every store takes it: valid UTF-8, and without U+0000."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def truncate(text: str, most: int) -> str:
+    """Return a text of at most `most` characters."""
+    return text if len(text) <= most else f"{text[: max(most - 1, 0)]}…"[:most]
+
+
+def _fit(value: Any, most: int) -> Param:
+    match value:
+        case None | bool():
+            return value
+        case int() if -(2**63) <= value < 2**63:
+            return value
+        case float() if isfinite(value):
+            return value
+        case tuple() | list():
+            return tuple(_fit_items(value, most))
+        case _:
+            return truncate(clean_text(str(value)), most)
+
+
+def _fit_items(items: tuple[Any, ...] | list[Any], most: int) -> Iterator[str]:
+    for item in items[:MAX_PARAM_ITEMS]:
+        text = truncate(clean_text(str(item)), most)
+        most -= len(text)
+        yield text
+
+
+def _texts(value: Param) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    return value if isinstance(value, tuple) else ()
