@@ -1,4 +1,4 @@
-"""One house for all tests of the API: a broker, control, and two API servers."""
+"""The services for all tests of the API: a broker, control, and two API servers."""
 
 from collections.abc import AsyncIterator
 

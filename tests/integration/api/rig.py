@@ -1,4 +1,4 @@
-"""API servers in this process, on a real broker with the real control role beside them."""
+"""API servers in this process, with a real broker and the real control role."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""Before history is sent, a small part of it tells what it would change, whether it is needed, and what is odd."""
+"""The preview of a backfill: impact on profiles, and warnings."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -62,7 +62,7 @@ def codes(preview: dict[str, Any]) -> set[str]:
     return {each["code"] for each in preview["warnings"]}
 
 
-async def test_it_foresees_what_then_happens(port: Port) -> None:
+async def test_the_preview_matches_the_backfill(port: Port) -> None:
     history = b"""email,cookie,city,age,when
 ada@example.com,,Enns,,2020-01-01T10:00:00Z
 eve@example.com,c9,Rust,33,2021-01-01T10:00:00Z
@@ -89,7 +89,7 @@ max@example.com,,Wels,,2022-01-01T10:00:00Z
     assert "By the sample nothing would change: this backfill isn't needed." in again["in_words"]
 
 
-async def test_it_says_what_is_odd(port: Port) -> None:
+async def test_the_preview_warns(port: Port) -> None:
     odd = b"""email,city,age,when
 ada@example.com,Enns,many,
 ,Rust,,2021-01-01T10:00:00Z
@@ -110,7 +110,7 @@ max@example.com,Wels,,2150-01-01T10:00:00Z
     assert (await preview_of(port, b"a,b\n" + b"1,2\n" * 1_200_000)).status == 413
 
 
-async def test_it_says_that_a_file_was_sent_before(port: Port) -> None:
+async def test_the_preview_warns_about_a_duplicate_file(port: Port) -> None:
     visits, named = b"email,city,when\nada@example.com,Graz,2024-01-01T10:00:00Z\n", "filename=january.csv"
     assert "sent_before" not in codes((await preview_of(port, visits, f"?stream=visits&{named}")).data)
     upload = (await port.bulk("visits", visits, f"?{named}")).data["upload_id"]
@@ -124,7 +124,7 @@ async def test_it_says_that_a_file_was_sent_before(port: Port) -> None:
     assert "sent_before" not in codes((await preview_of(port, visits)).data), "nobody knows its name"
 
 
-async def test_the_command_line_tells_it_in_words(port: Port, tmp_path: Path) -> None:
+async def test_the_command_line_prints_the_preview(port: Port, tmp_path: Path) -> None:
     file = tmp_path / "part.ndjson"
     file.write_text('{"email": "new@example.com", "city": "Wels", "when": "2020-01-01T00:00:00Z"}\nnothing\n')
     code, said = await entrepot(port, "backfill", "preview", "visits", str(file), "--messages", "1000")

@@ -1,4 +1,4 @@
-"""What is sent to `/collect` is there when it is answered, comes once, and costs the API no more than its share."""
+"""Ingestion: acknowledged messages are stored exactly once, within bounded memory."""
 
 import asyncio
 import gzip
@@ -110,7 +110,7 @@ async def streamed(parts: list[bytes], pause_at: int, until: asyncio.Event) -> A
     yield b"".join(parts[pause_at:])
 
 
-async def test_what_was_answered_outlives_a_kill(port: Port) -> None:
+async def test_acknowledged_messages_survive_a_kill(port: Port) -> None:
     sent = [{"id": each} for each in range(500)]
     kept = await asyncio.gather(*(port.json("durable", sent[at : at + 50]) for at in range(0, 500, 50)))
     port.running.signal("api", signal.SIGKILL)
@@ -120,7 +120,7 @@ async def test_what_was_answered_outlives_a_kill(port: Port) -> None:
     await port.come_back()
 
 
-async def test_a_request_under_a_key_is_done_once(port: Port) -> None:
+async def test_a_request_with_a_key_is_carried_out_once(port: Port) -> None:
     sent = [{"id": 1, "when": 1_600_000_000}, {"id": 2}]
     query = "?timestamp_field=when"
     several = await asyncio.gather(*(port.json("once", sent, query, Idempotency_Key="k") for _ in range(4)))
@@ -135,7 +135,7 @@ async def test_a_request_under_a_key_is_done_once(port: Port) -> None:
     assert await port.rows("once") == sent
 
 
-async def test_a_request_whose_answer_was_lost_with_the_api_is_found_in_the_log(port: Port) -> None:
+async def test_a_request_whose_response_was_lost_is_found_in_the_log(port: Port) -> None:
     sent = [{"id": each} for each in range(10)]
     first = await port.json("lost", sent, Idempotency_Key="lost")
     with sqlite3.connect(port.running.settings.data_dir / "views.db") as views:  # as if it had been killed before
@@ -146,7 +146,7 @@ async def test_a_request_whose_answer_was_lost_with_the_api_is_found_in_the_log(
     assert await port.rows("lost") == sent
 
 
-async def test_a_file_comes_once_and_in_order_though_the_api_is_killed_in_its_middle(port: Port) -> None:
+async def test_a_file_is_ingested_once_and_in_order_across_a_kill(port: Port) -> None:
     parts, killed, before = people(ROWS), asyncio.Event(), {*port.running.history}
     sending = asyncio.create_task(port.bulk("killed", streamed(parts, ROWS // 2, killed), Idempotency_Key="file"))
     job_id = await _until_reported(port.running, before)
@@ -179,7 +179,7 @@ async def _until_reported(running: Service, before: set[str]) -> str:
     return job_id
 
 
-async def test_a_paused_upload_stops_and_goes_on_when_it_is_resumed(port: Port) -> None:
+async def test_a_paused_upload_resumes(port: Port) -> None:
     parts, never = people(5_000), asyncio.Event()
     sending = asyncio.create_task(port.bulk("paused", streamed(parts, 4_000, never), Idempotency_Key="paused"))
     job_id = await _running_job(port)
@@ -201,7 +201,7 @@ async def _running_job(port: Port) -> str:
     return job_id
 
 
-async def test_whoever_goes_away_leaves_a_failed_job_that_goes_on_later(port: Port) -> None:
+async def test_a_disconnected_upload_fails_and_can_be_resumed(port: Port) -> None:
     parts, never = people(5_000), asyncio.Event()
     sending = asyncio.create_task(port.bulk("away", streamed(parts, 4_000, never), Idempotency_Key="away"))
     job_id = await _running_job(port)
@@ -222,7 +222,7 @@ async def _shown(port: Port, job_id: str, status: str) -> dict[str, Any]:
     return found
 
 
-async def test_what_was_rejected_is_listed(port: Port) -> None:
+async def test_dead_letters_are_listed(port: Port) -> None:
     one = (await port.json("bad", [{"id": 1}, 2, {"id": 3}, "four"], "?on_error=quarantine")).data
     assert (one["message_count"], one["rejected_count"]) == (2, 2)
     two = (await port.bulk("bad", b"id,name\n1,Ann\n2\n3,Bob,x\n4,Cy\n")).data
@@ -243,7 +243,7 @@ async def test_what_was_rejected_is_listed(port: Port) -> None:
     assert await port.client.get("/v2/dead-letters?stream=other") == []
 
 
-async def test_a_dry_run_keeps_nothing(port: Port) -> None:
+async def test_a_dry_run_stores_nothing(port: Port) -> None:
     for found in (
         await port.json("dry", [{"id": 1}, 2], "?dryrun=true&on_error=drop"),
         await port.bulk("dry", b"id\n1\n2,3\n", "?dryrun=true"),
@@ -253,7 +253,7 @@ async def test_a_dry_run_keeps_nothing(port: Port) -> None:
     assert await port.rows("dry") == await port.rows("dry", "backfill") == []
 
 
-async def test_files_are_sent_from_the_command_line(port: Port, tmp_path: Path) -> None:
+async def test_files_are_uploaded_from_the_command_line(port: Port, tmp_path: Path) -> None:
     written = {
         "people.csv": b"id,name\n1,Ann\n2\n",
         "people.json": b'[{"id": "3"}, {"id": "4"}]',
@@ -275,7 +275,7 @@ async def test_files_are_sent_from_the_command_line(port: Port, tmp_path: Path) 
     assert sorted(each["id"] for each in await port.rows("typed", "backfill")) == ["1", "3", "4", "5"]
 
 
-async def test_more_uploads_than_there_is_room_for_are_sent_away(port: Port) -> None:
+async def test_too_many_concurrent_uploads_are_rejected(port: Port) -> None:
     parts, go_on = people(10), asyncio.Event()
     sending = [asyncio.create_task(port.bulk("many", streamed(parts, 5, go_on))) for _ in range(2)]
     async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -306,7 +306,7 @@ BAD_JSON: list[tuple[bytes, str, int, str]] = [
 
 
 @pytest.mark.parametrize(("body", "kind", "status", "code"), BAD_JSON, ids=[each[3] for each in BAD_JSON])
-async def test_bad_json_is_refused_whole(port: Port, body: bytes, kind: str, status: int, code: str) -> None:
+async def test_invalid_json_is_rejected_as_a_whole(port: Port, body: bytes, kind: str, status: int, code: str) -> None:
     where = f"{port.client.url}/collect/json/refused"
     async with port.client.session.post(where, data=BytesIO(body), headers={"Content-Type": kind}) as answer:
         found = orjson.loads(await answer.read())
@@ -331,7 +331,7 @@ BAD_FILES: dict[str, tuple[bytes, str, dict[str, str], int, str]] = {
 
 
 @pytest.mark.parametrize("what", BAD_FILES)
-async def test_a_bad_file_is_told_what_is_wrong_with_it(port: Port, what: str) -> None:
+async def test_an_invalid_file_gets_the_reason(port: Port, what: str) -> None:
     body, query, headers, status, code = BAD_FILES[what]
     found = await port.bulk("refused", body, query, **headers)
     assert (found.status, found.body["code"]) == (status, code), found.body
@@ -350,13 +350,13 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize("code", BAD_ROWS)
-async def test_a_bad_row_costs_no_other(port: Port, code: str) -> None:
+async def test_an_invalid_row_does_not_affect_others(port: Port, code: str) -> None:
     found = (await port.bulk("rows", BAD_ROWS[code])).data
     assert (found["message_count"], found["rejected_count"]) == (1, 1)
     assert [each["code"] for each in found["first_rejects"]] == [code]
 
 
-async def test_a_large_file_costs_no_memory(port: Port) -> None:
+async def test_a_large_file_needs_little_memory(port: Port) -> None:
     text = "".join(random.Random(2).choices(string.ascii_letters, k=200))
 
     async def rows() -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""A person drafts rules, compares them, applies them; what was asked for is there when the answer comes."""
+"""Definitions: drafted, compared and applied, with read-your-writes."""
 
 import asyncio
 import sys
@@ -49,7 +49,7 @@ async def identity(client: Client) -> None:
 
 
 @pytest.mark.parametrize("kinds", [[{"kind": "tail", "rank": 5}], [{"kind": "email", "rank": 0}]])
-async def test_identity_rules_under_which_nobody_would_be_found_are_refused(client: Client, kinds: Any) -> None:
+async def test_identity_rules_that_change_ranks_are_refused(client: Client, kinds: Any) -> None:
     there = "/v2/definition/identity"
     drafted = (await client.ask("PUT", f"{there}/draft", {"kinds": kinds}, If_Match="*")).data
     refused = await client.ask("POST", f"{there}/apply")
@@ -58,7 +58,7 @@ async def test_identity_rules_under_which_nobody_would_be_found_are_refused(clie
     await client.ask("DELETE", f"{there}/draft")
 
 
-async def test_a_draft_is_applied_and_there_at_once(client: Client) -> None:
+async def test_an_applied_draft_is_active_at_once(client: Client) -> None:
     stream, body = new_stream(), mapping()
     drafted = await draft(client, stream, body)
     assert (drafted.status, drafted.headers["ETag"]) == (200, '"1"')
@@ -71,14 +71,14 @@ async def test_a_draft_is_applied_and_there_at_once(client: Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b", "100%", "%2F", "a:b", "ü {x}", "?#&+", "..", "identity"])
-async def test_a_streams_name_may_be_anything_that_can_be_printed(client: Client, name: str) -> None:
+async def test_a_stream_name_may_have_any_printable_character(client: Client, name: str) -> None:
     stream = new_stream(name) if name != ".." else name
     assert (await draft(client, stream, mapping())).data["stream"] == stream
     assert (await client.get(path(stream)))["id"] == f"mapping:{stream}"
     assert (await client.ask("DELETE", path(stream, "/draft"))).data["draft"] is None
 
 
-async def test_versions_are_kept_and_compared(client: Client) -> None:
+async def test_versions_are_retained_and_compared(client: Client) -> None:
     stream = new_stream()
     a, b = f"a{uuid4().hex[:8]}", f"b{uuid4().hex[:8]}"
     await draft(client, stream, mapping(**{a: "latest"}))
@@ -103,7 +103,7 @@ async def test_versions_are_kept_and_compared(client: Client) -> None:
     assert (await client.ask("GET", path(stream, "?version=9"))).body["code"] == "no_such_version"
 
 
-async def test_what_can_not_be_done_says_why(client: Client) -> None:
+async def test_a_refused_change_has_a_reason(client: Client) -> None:
     stream = new_stream()
     assert (await client.ask("GET", path(stream))).body["code"] == "no_such_definition"
     assert (await client.ask("GET", "/v2/definition/forgotten")).status == 404
@@ -120,7 +120,7 @@ async def test_what_can_not_be_done_says_why(client: Client) -> None:
         assert (refused.status, refused.body["code"]) == (409, "no_draft")
 
 
-async def test_streams_that_disagree_on_an_attribute_are_refused_by_the_decider(client: Client) -> None:
+async def test_conflicting_attribute_types_are_refused_by_the_decider(client: Client) -> None:
     one, other, name = new_stream("one"), new_stream("other"), f"n{uuid4().hex[:8]}"
     await draft(client, one, mapping(**{name: "latest"}))
     await client.post(path(one, "/apply"))
@@ -130,7 +130,7 @@ async def test_streams_that_disagree_on_an_attribute_are_refused_by_the_decider(
     assert f"stream {one} " in refused.body["errors"][0]["message"]
 
 
-async def test_of_two_drafts_at_the_same_version_one_wins(house: House) -> None:
+async def test_of_two_concurrent_drafts_one_wins(house: House) -> None:
     for _ in range(5):
         stream, other = new_stream(), mapping(**{f"n{uuid4().hex[:8]}": "latest"})
         answers = await asyncio.gather(
@@ -143,14 +143,14 @@ async def test_of_two_drafts_at_the_same_version_one_wins(house: House) -> None:
         assert loser.headers["ETag"] == winner.headers["ETag"] == '"1"'
 
 
-async def test_a_write_that_is_not_waited_for_says_where_to_look(client: Client) -> None:
+async def test_an_async_write_returns_its_url(client: Client) -> None:
     stream = new_stream()
     accepted = await client.ask("PUT", path(stream, "/draft"), mapping(), If_Match='"0"', Prefer="respond-async")
     assert (accepted.status, accepted.headers["Location"]) == (202, path(stream))
     assert (await draft(client, stream, mapping(), 1)).status in {200, 412}
 
 
-async def test_a_viewer_reads_and_changes_nothing(client: Client) -> None:
+async def test_a_viewer_can_only_read(client: Client) -> None:
     made = await client.post("/v2/token", {"name": "looks", "role": "operator"})
     async with as_caller(client.url, made["token"]) as viewer:
         assert (await viewer.ask("GET", "/v2/definition")).status == 200

@@ -1,4 +1,4 @@
-"""A client follows events, goes away, and comes back without a gap or a repeat."""
+"""A client that follows events and reconnects misses and repeats nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ async def following(client: Client, query: str = "", last: str = "") -> AsyncIte
         yield Stream(answer)
 
 
-async def test_events_come_as_they_happen_and_only_those_asked_for(client: Client) -> None:
+async def test_events_are_streamed_and_filtered(client: Client) -> None:
     job = await client.draft("followed")
     async with following(client, f"?job_id={job['id']}") as stream:
         assert (await stream.next())[1] == "ready"
@@ -53,7 +53,7 @@ async def test_events_come_as_they_happen_and_only_those_asked_for(client: Clien
         assert (await stream.next())[1] == "JobStarted"
 
 
-async def test_a_client_that_comes_back_to_another_server_misses_nothing(house: House) -> None:
+async def test_a_client_that_reconnects_to_another_server_misses_nothing(house: House) -> None:
     client = house.client
     async with following(client) as stream:
         last, _, _ = await stream.next()
@@ -78,7 +78,7 @@ async def test_an_event_carries_no_configuration(client: Client) -> None:
         assert "configuration" not in data
 
 
-async def test_a_server_that_stops_does_not_wait_for_those_who_listen(house: House) -> None:
+async def test_a_stopping_server_does_not_wait_for_event_streams(house: House) -> None:
     async with serving(house.service.settings) as server:
         await until_ready(server)
         follower = aiohttp.ClientSession(headers=server.session.headers)
@@ -89,6 +89,6 @@ async def test_a_server_that_stops_does_not_wait_for_those_who_listen(house: Hou
     await follower.close()
 
 
-async def test_an_id_that_is_none_is_refused(client: Client) -> None:
+async def test_a_malformed_event_id_is_rejected(client: Client) -> None:
     refused = await client.ask("GET", "/v2/events", Last_Event_ID="yesterday")
     assert (refused.status, refused.body["errors"][0]["pointer"]) == (422, "Last-Event-ID")

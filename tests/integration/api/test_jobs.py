@@ -1,4 +1,4 @@
-"""A person makes jobs, looks at them and changes them; what they asked for is there when the answer comes."""
+"""Jobs: created, read and changed, with read-your-writes."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.integration.api.rig import Answer, Client, House, new_job, until_read
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_job_that_was_made_is_there_at_once(client: Client) -> None:
+async def test_a_created_job_is_visible_at_once(client: Client) -> None:
     made = await client.ask("POST", "/v2/job", new_job("made"))
     assert made.status == 201
     assert made.headers["ETag"] == '"1"'
@@ -25,13 +25,13 @@ async def test_a_job_that_was_made_is_there_at_once(client: Client) -> None:
     assert [each["kind"] for each in await client.get(f"/v2/job/{job['id']}/logs")] == ["Started", "Created"]
 
 
-async def test_a_draft_waits_to_be_started(client: Client) -> None:
+async def test_a_draft_is_paused_until_resumed(client: Client) -> None:
     job = await client.draft()
     assert (job["status"], job["draft"], job["reason"]) == ("Paused", True, "draft")
     assert (await client.post(f"/v2/job/{job['id']}/resume"))["status"] == "Running"
 
 
-async def test_a_pause_can_have_an_end(client: Client) -> None:
+async def test_a_pause_can_have_a_duration(client: Client) -> None:
     job = await client.post("/v2/job", new_job("paused"))
     paused = await client.post(f"/v2/job/{job['id']}/pause?for=1h30m")
     assert paused["status"] == "Paused"
@@ -39,7 +39,7 @@ async def test_a_pause_can_have_an_end(client: Client) -> None:
     assert paused["next_at"] == paused["sleep_until"]
 
 
-async def test_what_can_not_be_done_names_what_can(client: Client) -> None:
+async def test_a_conflict_lists_the_allowed_actions(client: Client) -> None:
     job = await client.draft()
     refused = await client.ask("POST", f"/v2/job/{job['id']}/run")
     assert (refused.status, refused.body["code"]) == (409, "not_allowed")
@@ -55,7 +55,7 @@ async def test_a_killed_job_leaves_the_list_and_can_be_restored(client: Client) 
     assert (await client.post(f"/v2/job/{job['id']}/restore"))["status"] == "Paused"
 
 
-async def test_a_patch_changes_what_it_names(client: Client) -> None:
+async def test_a_patch_changes_only_named_fields(client: Client) -> None:
     job = await client.draft("old name", description="stays")
     patch = {
         "name": "new name",
@@ -71,9 +71,7 @@ async def test_a_patch_changes_what_it_names(client: Client) -> None:
     assert [each["version"] for each in await client.get(f"/v2/job/{job['id']}/configurations")] == [2, 1]
 
 
-async def test_what_was_read_and_is_sent_back_keeps_the_credentials_that_were_hidden(
-    client: Client, house: House
-) -> None:
+async def test_masked_credentials_that_are_sent_back_are_kept(client: Client, house: House) -> None:
     secret = {"source": "https://me:s3cret@data.example.com/people.csv?key=k3y", "stream": "people"}
     job = await client.draft(configuration=secret)
     assert "s3cret" not in str(job)
@@ -92,7 +90,7 @@ async def test_what_was_read_and_is_sent_back_keeps_the_credentials_that_were_hi
     assert "s3cret" not in str(bare.data)
 
 
-async def test_an_older_configuration_comes_back_as_a_new_version(client: Client) -> None:
+async def test_a_revert_is_a_new_version(client: Client) -> None:
     job = await client.draft()
     await client.patch(job, {"configuration": {"stream": "other"}})
     reverted = await client.post(f"/v2/job/{job['id']}/revert/1")
@@ -108,7 +106,7 @@ async def test_an_edit_needs_the_revision_that_was_read(client: Client) -> None:
     assert (bare.status, bare.body["code"]) == (428, "if_match_required")
 
 
-async def test_a_cursor_moves_only_while_the_job_is_paused(client: Client) -> None:
+async def test_a_cursor_can_be_edited_only_while_paused(client: Client) -> None:
     job = await client.post("/v2/job", new_job("cursor"))
     refused = await client.patch(job, {"cursor": {}, "name": "both"})
     assert (refused.status, "pause it first" in refused.body["detail"]) == (409, True)
@@ -130,7 +128,7 @@ async def test_a_cursor_is_replaced_as_a_whole(client: Client) -> None:
     assert behind.body["changed"]["cursor"] == {"current": {}, "yours": {"row": 7}}
 
 
-async def test_a_cadence_that_has_to_wait_says_for_what(client: Client) -> None:
+async def test_a_schedule_that_takes_effect_later_has_a_hint(client: Client) -> None:
     hourly = {"cadence": {"kind": "interval", "every_seconds": 3600}}
     job = await client.draft("inert")
     paused = await client.patch(job, hourly)
@@ -141,7 +139,7 @@ async def test_a_cadence_that_has_to_wait_says_for_what(client: Client) -> None:
     assert once.body["message"] == "changed", "that waits for nothing"
 
 
-async def test_a_job_is_shown_as_it_was(client: Client) -> None:
+async def test_a_job_at_a_point_in_time(client: Client) -> None:
     job = await client.draft("before")
     later = (await client.patch(job, {"name": "after"})).data
     assert (await client.get(f"/v2/job/{job['id']}?as_of={job['updated_at']}"))["name"] == "before"
@@ -151,7 +149,7 @@ async def test_a_job_is_shown_as_it_was(client: Client) -> None:
     assert early.body["detail"].startswith("after did not exist"), "its current name"
 
 
-async def test_a_field_that_there_is_not_is_answered_with_those_that_there_are(client: Client) -> None:
+async def test_an_unknown_field_gets_the_existing_ones(client: Client) -> None:
     async def said(answer: Answer) -> str:
         (error,) = answer.body["errors"]
         return f"{error['pointer']}: {error['message']}"
@@ -179,7 +177,7 @@ async def test_a_field_that_there_is_not_is_answered_with_those_that_there_are(c
         ({"surprise": 1}, "/surprise"),
     ],
 )
-async def test_what_is_wrong_is_said_field_by_field(client: Client, change: dict[str, Any], pointer: str) -> None:
+async def test_validation_errors_are_reported_by_field(client: Client, change: dict[str, Any], pointer: str) -> None:
     refused = await client.ask("POST", "/v2/job", new_job("wrong") | change)
     assert refused.status == 422
     assert pointer in [each["pointer"] for each in refused.body["errors"]]
@@ -187,7 +185,7 @@ async def test_what_is_wrong_is_said_field_by_field(client: Client, change: dict
     assert await client.get("/v2/job?search=wrong") == []
 
 
-async def test_a_configuration_is_tried_before_a_job_is_made(client: Client) -> None:
+async def test_a_configuration_is_validated_before_a_job_is_created(client: Client) -> None:
     path = "/v2/provider/file/import/validate"
     wrong = (await client.ask("PUT", path, {"configuration": {"stream": "people"}})).data
     assert (wrong["valid"], wrong["errors"][0]["pointer"]) == (False, "/configuration/source")
@@ -195,7 +193,7 @@ async def test_a_configuration_is_tried_before_a_job_is_made(client: Client) -> 
     assert (missing["valid"], missing["errors"][0]["pointer"]) == (False, "/configuration/source")
 
 
-async def test_the_list_has_pages_and_an_order(client: Client) -> None:
+async def test_the_list_is_paged_and_sorted(client: Client) -> None:
     names = [f"page {number}" for number in range(5)]
     for name in names:
         await client.draft(name)
@@ -209,7 +207,7 @@ async def test_the_list_has_pages_and_an_order(client: Client) -> None:
     assert (await client.ask("GET", f"/v2/job?limit=2&cursor={stolen}")).body["errors"][0]["pointer"] == "?cursor"
 
 
-async def test_while_control_is_away_a_write_is_kept_and_says_so(house: House, client: Client) -> None:
+async def test_a_write_without_control_is_accepted(house: House, client: Client) -> None:
     job = await client.post("/v2/job", new_job("patient"))
     await house.service.stop_role("control")
     assert "control" in (await until_ready(client, status=503)).body["parts"]

@@ -1,4 +1,4 @@
-"""How far history is on its way into profiles, for a person who waits for it; and history made to wait."""
+"""Lanes: progress of uploads into profiles, lag, and pausing backfill."""
 
 import asyncio
 import sys
@@ -88,7 +88,7 @@ async def followed(port: Port, topic: str, rules_at: int) -> None:
         await store.close()
 
 
-async def test_an_upload_is_followed_until_it_is_in_the_profiles(port: Port, tmp_path: Path) -> None:
+async def test_an_upload_is_complete_once_it_is_in_the_profiles(port: Port, tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     file.write_bytes(PEOPLE)
     code, said = await entrepot(port, "collect", "people", str(file), "--wait", "-o", "json")
@@ -109,7 +109,7 @@ async def test_an_upload_is_followed_until_it_is_in_the_profiles(port: Port, tmp
     assert past["profiles"] is None
 
 
-async def test_what_transactions_leave_in_a_topic_is_no_record_that_waits(port: Port) -> None:
+async def test_transaction_markers_are_no_lag(port: Port) -> None:
     lanes = await until(
         port.client, "/v2/lane", lambda all_: not any(each[step]["behind"] for each in all_ for step in STEPS)
     )
@@ -122,7 +122,7 @@ async def test_what_transactions_leave_in_a_topic_is_no_record_that_waits(port: 
     assert any(each["end"] > 1 for each in detail["mapping"]["partitions"])
 
 
-async def test_a_paused_lane_waits_through_a_restart_and_follows_the_rules_meanwhile(port: Port) -> None:
+async def test_a_paused_lane_stays_paused_across_a_restart_and_follows_rules(port: Port) -> None:
     client, running = port.client, port.running
     paused = await client.post("/v2/lane/backfill/pause")
     assert (paused["paused"], paused["switched_by"]) == (True, "user:admin")
@@ -161,7 +161,7 @@ async def test_a_paused_lane_waits_through_a_restart_and_follows_the_rules_meanw
     assert said == {"city": "Graz", "town": "Wien"}, "what waited is mapped by the rules that came meanwhile"
 
 
-async def test_real_time_is_never_paused_and_not_everybody_may(port: Port) -> None:
+async def test_the_real_time_lane_cannot_be_paused_and_pausing_needs_a_role(port: Port) -> None:
     refused = await port.client.ask("POST", "/v2/lane/realtime/pause")
     assert (refused.status, refused.body["code"]) == (409, "never_paused")
     assert (await entrepot(port, "lane", "pause", "realtime"))[0] == 4

@@ -1,4 +1,4 @@
-"""The document says what the API does: checked by its standard's validator and by thousands of made-up requests."""
+"""The API conforms to its document: a validator, and thousands of generated requests."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ expected-statuses = [401, 428]
 """
 
 
-async def test_made_up_requests_find_nothing(house: House, tmp_path: Path) -> None:
+async def test_generated_requests_conform_to_the_document(house: House, tmp_path: Path) -> None:
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION)
     token = (house.data_dir / "admin-token").read_text().strip()

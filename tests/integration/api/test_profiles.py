@@ -1,4 +1,4 @@
-"""From a message sent over HTTP to a profile read over HTTP: now, as it was, why it is so, and forgotten."""
+"""From a message over HTTP to a profile over HTTP: now, in the past, explained, and forgotten."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -110,7 +110,7 @@ def value(data: dict[str, Any], name: str) -> Any:
     return data["attributes"].get(name, {}).get("value")
 
 
-async def test_a_person_is_found_by_every_identity_and_explained(client: Client) -> None:
+async def test_a_profile_is_found_by_every_identity_and_explained(client: Client) -> None:
     upload = await send(
         client,
         {"cookie": "c1", "city": "Graz", "when": "2026-01-01T10:00:00Z", "spent": 1.25},
@@ -136,7 +136,7 @@ async def test_a_person_is_found_by_every_identity_and_explained(client: Client)
     assert explained["profile"]["links"][0]["identities"] == ["cookie:c1", "email:ada@example.com"]
 
 
-async def test_who_is_forgotten_stays_so_until_there_is_news(client: Client) -> None:
+async def test_a_forgotten_person_returns_only_with_new_messages(client: Client) -> None:
     await send(client, {"email": "eve@example.com", "cookie": "e1", "city": "Linz", "when": "2026-01-01T10:00:00Z"})
     await profile(client, "cookie:e1", lambda each: each["id"] == "email:eve@example.com")
     forgotten = await client.ask("DELETE", "/v2/profile/cookie:e1")
@@ -155,7 +155,7 @@ async def test_who_is_forgotten_stays_so_until_there_is_news(client: Client) -> 
     assert (await client.ask("GET", "/v2/profile/email:eve@example.com?as_of=2026-01-15T00:00:00Z")).status == 404
 
 
-async def test_also_who_has_more_identities_than_are_kept_is_forgotten(client: Client) -> None:
+async def test_a_profile_at_the_limit_of_links_is_forgotten(client: Client) -> None:
     when = "2026-01-01T10:00:00Z"
     messages = [{"email": "many@example.com", "cookie": f"{n:0100}", "when": when} for n in range(1_200)]
     await send(client, *messages)
@@ -178,7 +178,7 @@ def says(number: int, group: Group, *links: tuple[str, str, int, str, int]) -> b
     )  # fmt: skip
 
 
-async def test_who_is_forgotten_does_not_come_back_by_what_was_still_on_its_way(made: tuple[Client, Service]) -> None:
+async def test_a_forgotten_person_does_not_return_by_pending_messages(made: tuple[Client, Service]) -> None:
     client, running = made
     await send(client, {"email": "sue@example.com", "cookie": "s1", "when": "2026-01-01T10:00:00Z"})
     await profile(client, "cookie:s1", lambda each: each["id"] == "email:sue@example.com")
@@ -198,7 +198,7 @@ async def test_who_is_forgotten_does_not_come_back_by_what_was_still_on_its_way(
         assert (await client.ask("GET", f"/v2/profile/{key}")).status == 404
 
 
-async def test_a_key_that_can_not_be_one_is_told_so(client: Client) -> None:
+async def test_an_invalid_key_is_rejected(client: Client) -> None:
     assert (await client.ask("GET", "/v2/profile/ada")).status == 422
     unknown = await client.ask("GET", "/v2/profile/phone:1")
     assert unknown.status == 404

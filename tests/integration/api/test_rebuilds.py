@@ -1,4 +1,4 @@
-"""A person undoes a bad import, tries other rules on all history, looks, promotes or discards, and can go back."""
+"""Rebuilds: an undo, other rules, comparison, promotion, discard and rollback."""
 
 import signal
 from collections.abc import AsyncIterator
@@ -72,7 +72,7 @@ async def promoted(port: Port, rebuild: dict[str, Any]) -> None:
     await until(port.client, f"/v2/rebuild/{rebuild['id']}", lambda each: each["live"])
 
 
-async def test_a_bad_upload_is_undone_and_what_is_undone_next_takes_nothing_back(port: Port) -> None:
+async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
     client = port.client
     await sent(port, "Graz", "ada", "eve")
     bad = await sent(port, "Atlantis", "ada", "nobody")
@@ -136,7 +136,7 @@ async def test_a_bad_upload_is_undone_and_what_is_undone_next_takes_nothing_back
     assert (code, "it was right" in said, said.count("promoted")) == (0, True, 3), said
 
 
-async def test_other_rules_are_tried_on_all_history_and_discarded_or_kept(port: Port) -> None:
+async def test_a_rebuild_with_other_rules_is_discarded_or_promoted(port: Port) -> None:
     client, town = port.client, "/v2/definition/" + quote("mapping:people", safe="")
     await sent(port, "Wien", "max")
     body = MAPPING | {"attributes": [MAPPING["attributes"][0] | {"name": "town"}]}
@@ -185,7 +185,7 @@ async def test_other_rules_are_tried_on_all_history_and_discarded_or_kept(port: 
         ({"until": "tomorrow"}, "/until", "value_error"),
     ],
 )
-async def test_what_can_not_be_built_by_is_told_field_by_field(
+async def test_invalid_rebuild_rules_are_reported_by_field(
     port: Port, wish: dict[str, Any], pointer: str, code: str
 ) -> None:
     refused = await port.client.ask("POST", "/v2/rebuild", wish)
@@ -193,7 +193,7 @@ async def test_what_can_not_be_built_by_is_told_field_by_field(
     assert [(each["pointer"], each["code"]) for each in refused.body["errors"]] == [(pointer, code)], refused.body
 
 
-async def test_who_is_forgotten_while_a_rebuild_goes_live_is_to_be_forgotten_again_then(port: Port) -> None:
+async def test_forgetting_during_a_promotion_has_to_be_repeated(port: Port) -> None:
     client = port.client
     await sent(port, "Wien", "sue")
     rebuild = (await client.ask("POST", "/v2/rebuild", {})).data
@@ -212,7 +212,7 @@ async def test_who_is_forgotten_while_a_rebuild_goes_live_is_to_be_forgotten_aga
     assert (await client.ask("DELETE", "/v2/profile/id:sue")).status == 200
 
 
-async def test_what_can_not_be_undone_says_why_and_not_everybody_may(port: Port) -> None:
+async def test_an_impossible_undo_has_a_reason_and_needs_a_role(port: Port) -> None:
     client = port.client
     assert (await client.ask("GET", "/v2/rebuild/none")).body["code"] == "no_such_rebuild"
     assert (await client.ask("POST", "/v2/job/none/undo")).status == 404

@@ -1,4 +1,4 @@
-"""A stock deserializer, pointed at us as its Schema Registry, decodes our topics."""
+"""A standard deserializer decodes the topics with the schema registry of the API."""
 
 import asyncio
 
@@ -35,7 +35,7 @@ def first_event(house: House, job_id: str, url: str) -> dict[str, object]:
             consumer.close()
 
 
-async def test_a_stock_deserializer_reads_our_events(house: House) -> None:
+async def test_a_standard_deserializer_reads_the_events(house: House) -> None:
     job = await house.client.draft("read by others")
     event = await asyncio.to_thread(first_event, house, job["id"], house.client.url)
     assert (event["job_id"], event["seq"], event["name"]) == (job["id"], 1, "read by others")

@@ -1,4 +1,4 @@
-"""Who may ask for what, and what strangers, other sites and hostile bodies get."""
+"""Permissions, and requests without a token, from other sites, or with hostile bodies."""
 
 import re
 from typing import Any
@@ -32,7 +32,7 @@ ROLES = ("viewer", "operator", "editor", "admin")
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_each_role_may_do_its_own_and_no_more(client: Client, role: str) -> None:
+async def test_each_role_has_its_permissions(client: Client, role: str) -> None:
     made = await client.post("/v2/token", {"name": f"a-{role}", "role": role})
     async with as_caller(client.url, made["token"]) as caller:
         assert (await caller.get("/v2/me"))["role"] == role
@@ -44,14 +44,14 @@ async def test_each_role_may_do_its_own_and_no_more(client: Client, role: str) -
             assert answer.status < 300 if allowed else answer.body["code"] == "forbidden"
 
 
-async def test_what_was_done_carries_the_name_of_who_did_it(client: Client) -> None:
+async def test_events_name_the_actor(client: Client) -> None:
     made = await client.post("/v2/token", {"name": "ada", "role": "editor"})
     async with as_caller(client.url, made["token"]) as ada:
         job = await ada.draft()
     assert (await client.get(f"/v2/job/{job['id']}/logs"))[0]["by"] == "user:ada"
 
 
-async def test_a_revoked_token_ends_at_every_server_at_once(house: House) -> None:
+async def test_a_revoked_token_is_invalid_at_every_server(house: House) -> None:
     made = await house.client.post("/v2/token", {"name": "gone", "role": "admin"})
     async with as_caller(house.servers[1].url, made["token"]) as caller:
         assert (await caller.ask("GET", "/v2/me")).status == 200
@@ -61,7 +61,7 @@ async def test_a_revoked_token_ends_at_every_server_at_once(house: House) -> Non
     assert made["token"] not in (house.data_dir / "tokens.json").read_text()
 
 
-async def test_strangers_get_nothing(client: Client) -> None:
+async def test_requests_without_a_token_are_rejected(client: Client) -> None:
     async with as_caller(client.url, None) as stranger:
         for path in ("/v2/job", "/v2/events", "/v2/token", "/v2/provider"):
             assert (await stranger.ask("GET", path)).status == 401
@@ -105,7 +105,7 @@ async def _post(browser: Client, path: str, **form: str) -> aiohttp.ClientRespon
     return answer
 
 
-async def test_another_site_can_not_write_with_my_session(house: House) -> None:
+async def test_another_site_cannot_use_the_session(house: House) -> None:
     job = await house.client.draft()
     async with as_caller(house.client.url, None) as browser:
         session = await signed_in(house, browser)
@@ -118,14 +118,14 @@ async def test_another_site_can_not_write_with_my_session(house: House) -> None:
         assert (await browser.ask("GET", "/v2/me", Authorization="Bearer wrong")).status == 401
 
 
-async def test_a_name_that_points_at_loopback_is_not_ours(client: Client) -> None:
+async def test_a_foreign_host_name_is_rejected(client: Client) -> None:
     for host in ("evil.example", "evil.example:80", "[::2]", "[bad", ""):
         answer = await client.ask("GET", "/livez", Host=host)
         assert (answer.status, answer.body["code"]) == (421, "wrong_host")
     assert (await client.ask("GET", "/livez", Host="localhost:1234")).status == 200
 
 
-async def test_every_answer_forbids_scripts_from_elsewhere(client: Client) -> None:
+async def test_every_response_forbids_foreign_scripts(client: Client) -> None:
     for path in ("/livez", "/sign-in", "/static/live.js", "/nowhere", "/v2/job"):
         headers = (await client.ask("GET", path)).headers
         policy = headers["Content-Security-Policy"]
@@ -151,7 +151,7 @@ async def test_every_answer_forbids_scripts_from_elsewhere(client: Client) -> No
         (b"{}", "text/plain", 415, "wrong_content_type"),
     ],
 )
-async def test_hostile_bodies_are_refused_in_plain_words(
+async def test_hostile_bodies_are_rejected_in_plain_words(
     client: Client, raw: bytes, kind: str, status: int, code: str
 ) -> None:
     answer = await client.ask("POST", "/v2/job", raw=raw, Content_Type=kind)
@@ -170,13 +170,13 @@ async def test_unknown_paths_and_methods_are_problems_too(client: Client) -> Non
     "query",
     ["limit=0", "limit=x", "sort=size", "status=Happy", "cursor=!!", "sorted=name", "limit=1&limit=2", "search=%00"],
 )
-async def test_queries_that_make_no_sense_are_refused(client: Client, query: str) -> None:
+async def test_invalid_queries_are_rejected(client: Client, query: str) -> None:
     refused = await client.ask("GET", f"/v2/job?{query}")
     name = query.split("=", maxsplit=1)[0]
     assert (refused.status, refused.body["errors"][0]["pointer"].split("/")[0]) == (422, f"?{name}")
 
 
-async def test_a_trace_goes_on_to_the_command(house: House) -> None:
+async def test_a_trace_is_propagated_to_the_command(house: House) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     job = await house.client.post("/v2/job?run_job=false", new_job("traced"), traceparent=trace)
     headers: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""What is known of a stream's fields, and a first mapping that can be drafted and applied as it is suggested."""
+"""Field statistics of a stream, and a suggested mapping that can be applied unchanged."""
 
 import csv
 import gzip
@@ -63,7 +63,7 @@ async def test_a_stream_shows_its_lanes_and_fields(house: House) -> None:
         assert (await nobody.ask("GET", path(stream))).status == 401
 
 
-async def test_what_is_not_there_is_not_found(house: House) -> None:
+async def test_an_unknown_stream_is_not_found(house: House) -> None:
     quiet = f"quiet {uuid4().hex[:8]}"
     await seen(house, quiet, "realtime", 5, [])
     found = await house.client.get(path(quiet))

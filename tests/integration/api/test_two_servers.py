@@ -1,4 +1,4 @@
-"""Two API servers know nothing of each other, and people who use both at once are still told the truth."""
+"""Two API servers without shared state stay consistent for clients that use both."""
 
 import asyncio
 from uuid import uuid4
@@ -10,7 +10,7 @@ from tests.integration.api.rig import House, new_job
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_of_two_edits_at_the_same_revision_one_wins_and_the_other_sees_what_changed(house: House) -> None:
+async def test_of_two_concurrent_edits_one_wins_and_the_other_gets_the_changes(house: House) -> None:
     for _ in range(5):
         job = await house.client.draft("shared")
         answers = await asyncio.gather(
@@ -30,7 +30,7 @@ async def test_of_two_edits_at_the_same_revision_one_wins_and_the_other_sees_wha
         assert (seen["name"], seen["configuration"]["stream"][1:]) == (winner.data["name"], winner.data["name"][-1])
 
 
-async def test_a_stale_edit_names_only_what_others_changed(house: House) -> None:
+async def test_a_stale_edit_lists_only_the_changes_of_others(house: House) -> None:
     job = await house.client.draft("before", description="mine")
     await house.client.patch(job, {"name": "theirs"})
     late = await house.servers[1].patch(job, {"description": "new"})
@@ -38,7 +38,7 @@ async def test_a_stale_edit_names_only_what_others_changed(house: House) -> None
     assert late.body["changed"] == {"name": {"current": "theirs", "yours": "before"}}
 
 
-async def test_the_same_key_and_body_is_one_job_through_whichever_server(house: House) -> None:
+async def test_the_same_key_and_body_create_one_job_through_any_server(house: House) -> None:
     for _ in range(5):
         key = str(uuid4())
         answers = await asyncio.gather(
@@ -53,7 +53,7 @@ async def test_the_same_key_and_body_is_one_job_through_whichever_server(house: 
         assert [each["type"] for each in history] == ["JobCreated", "JobStarted"]
 
 
-async def test_the_same_key_with_another_body_is_refused(house: House) -> None:
+async def test_the_same_key_with_another_body_is_rejected(house: House) -> None:
     key = str(uuid4())
     first = await house.client.post("/v2/job", new_job("first"), Idempotency_Key=key)
     second = await house.servers[1].ask("POST", "/v2/job", new_job("second"), Idempotency_Key=key)
@@ -63,7 +63,7 @@ async def test_the_same_key_with_another_body_is_refused(house: House) -> None:
     assert (await house.client.get(f"/v2/job/{first['id']}"))["name"] == "first"
 
 
-async def test_two_bodies_under_one_key_at_once_make_one_job(house: House) -> None:
+async def test_two_concurrent_bodies_with_one_key_create_one_job(house: House) -> None:
     for _ in range(5):
         key = str(uuid4())
         answers = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""What senders say of what they send, in queries and headers, read as the page on collecting says."""
+"""Options of uploads from query, headers and content type; and the bounds of admission."""
 
 from typing import Any
 
@@ -31,14 +31,14 @@ def config(said: ContentHeaders = CSV, **query: Any) -> tuple[str, dict[str, Any
         (ContentHeaders("application/zstd"), "People.JSONL.ZST", "bulk_json", "ndjson", None),
     ],
 )
-def test_how_a_file_is_written(
+def test_formats_by_content_type_and_name(
     said: ContentHeaders, filename: str, job_type: str, form: str, delimiter: str | None
 ) -> None:
     found_type, found = config(said, filename=filename)
     assert (found_type, found["format"], found["delimiter"]) == (job_type, form, delimiter)
 
 
-def test_what_is_not_said_is_as_history_has_it() -> None:
+def test_defaults_of_an_upload() -> None:
     _, found = config()
     assert (found["lane"], found["on_error"], found["header_row"]) == ("backfill", "quarantine", True)
     _, found = config(lane="realtime", droperrors="true", headers="id,name", delimiter="tab")
@@ -67,7 +67,7 @@ def test_what_is_not_said_is_as_history_has_it() -> None:
         ({"filename": "a\n.csv"}, "?filename"),
     ],
 )
-def test_what_makes_no_sense_is_named(query: dict[str, str], pointer: str) -> None:
+def test_invalid_options_are_named(query: dict[str, str], pointer: str) -> None:
     with pytest.raises(ApiProblem) as refused:
         config(**query)
     assert refused.value.status == 422
@@ -77,7 +77,7 @@ def test_what_makes_no_sense_is_named(query: dict[str, str], pointer: str) -> No
 @pytest.mark.parametrize(
     "said", [ContentHeaders("image/png"), ContentHeaders("application/octet-stream"), ContentHeaders("text/html")]
 )
-def test_what_is_written_in_no_known_way_is_refused(said: ContentHeaders) -> None:
+def test_an_unknown_format_is_rejected(said: ContentHeaders) -> None:
     with pytest.raises(ApiProblem) as refused:
         config(said, filename="people")
     assert (refused.value.status, refused.value.code) == (415, "wrong_content_type")
@@ -86,7 +86,7 @@ def test_what_is_written_in_no_known_way_is_refused(said: ContentHeaders) -> Non
     assert refused.value.errors[0].pointer == "Content-Type"
 
 
-def test_there_is_room_for_so_much_and_no_more() -> None:
+def test_admission_is_bounded() -> None:
     room = Admission(most_uploads=1, most_bytes=2 * OVERHEAD_BYTES + 10)
     with room.body(10), pytest.raises(ApiProblem) as refused, room.body(OVERHEAD_BYTES):
         raise AssertionError("there was no room")

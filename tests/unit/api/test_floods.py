@@ -1,4 +1,4 @@
-"""A body of a megabyte that is wrong in every place costs no seconds, and its answer is no larger than a page."""
+"""A body of a megabyte with errors everywhere takes no seconds, and its response stays small."""
 
 import gc
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def refused_by(model: Any, value: Any) -> list[FieldError]:
         lambda: cursor_errors(KIND, {f"k{number}": 1 for number in range(20_000)}),
     ],
 )
-def test_a_flood_is_refused_at_once_and_in_few_words(ask: Callable[[], list[FieldError]]) -> None:
+def test_a_flood_is_rejected_at_once_with_a_short_message(ask: Callable[[], list[FieldError]]) -> None:
     gc.freeze()  # what other tests left behind is none of its work
     started = process_time()
     answer = invalid(ask()).response("r").body
@@ -54,7 +54,7 @@ def test_a_flood_is_refused_at_once_and_in_few_words(ask: Callable[[], list[Fiel
     assert b'"errors":[{"pointer":' in answer
 
 
-def test_what_is_left_out_is_counted() -> None:
+def test_omitted_errors_are_counted() -> None:
     problem: ApiProblem = invalid([FieldError(f"/{number}", "bad", "no") for number in range(250)])
     assert [each.message for each in problem.errors[-2:]] == ["no", "and 150 more"]
     assert problem.detail.endswith("/18, /19 and 230 more")

@@ -1,4 +1,4 @@
-"""Nobody waits long for what can't be known while Kafka is away."""
+"""While Kafka is unreachable, requests for the lag fail at once."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the status pages show of a job, rendered without a server."""
+"""The pages of a job, rendered without a server."""
 
 import re
 from dataclasses import replace
@@ -51,13 +51,13 @@ def shown(job: Job, *log: Any) -> str:
     return response.text
 
 
-def test_numbers_look_alike_in_tables_and_in_sentences() -> None:
+def test_numbers_have_the_same_format_in_tables_and_sentences() -> None:
     text = shown(JOB)
     assert "2,699 read" in text, "in the summary"
     assert re.findall(r'<td class="right num">([^<]*2[^<]*699)</td>', text) == ["2,699"] * 2
 
 
-def test_killing_asks_first_and_running_does_not() -> None:
+def test_killing_needs_a_confirmation_and_running_does_not() -> None:
     text = shown(JOB)
     kill = re.search(r'<details class="ask">(.*?)</details>', text, re.DOTALL)
     assert kill is not None
@@ -67,7 +67,7 @@ def test_killing_asks_first_and_running_does_not() -> None:
     assert "/kill" not in text.replace(kill[0], "")
 
 
-def test_who_sees_that_records_were_rejected_learns_where_to_see_why() -> None:
+def test_rejected_records_come_with_the_command_that_lists_them() -> None:
     rejected = replace(JOB, total_counts=Counts(read=2, accepted=1, rejected=1))
     assert "entrepot job dead-letters job-1" in shown(rejected)
     assert "entrepot job dead-letters" not in shown(JOB), "there is nothing to see"

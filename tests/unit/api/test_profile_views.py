@@ -1,4 +1,4 @@
-"""A profile as the API shows it: times as times, and whatever else was kept as it was kept."""
+"""Profiles in JSON: timestamps as RFC 3339, other values unchanged."""
 
 import json
 from datetime import UTC, datetime

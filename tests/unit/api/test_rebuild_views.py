@@ -1,4 +1,4 @@
-"""Examples in a rebuild's report are of people, and who is forgotten since isn't shown there any more."""
+"""The report of a rebuild omits samples of people who were forgotten since."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,7 +34,7 @@ def shown(forgotten: Forgotten) -> dict[str, list[str]]:
     return {name: [str(each["profile"]) for each in those] for name, those in view.report.samples.items()}
 
 
-def test_who_was_forgotten_since_is_in_no_example() -> None:
+def test_samples_omit_people_who_were_forgotten_since() -> None:
     every = {name: [each["profile"] for each in those] for name, those in SAMPLES.items()}
     assert shown(Forgotten()) == every
     assert shown(Forgotten().with_([key_hash("email:ada")], AT - timedelta(days=1))) == every, "now somebody else"

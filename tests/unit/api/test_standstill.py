@@ -1,4 +1,4 @@
-"""A control that is started again and again, and ends at the same event every time, is not ready."""
+"""Control that restarts and fails at the same event every time is not ready."""
 
 from app.api.services.cluster_health import STANDSTILL_SECONDS, StallDetector
 

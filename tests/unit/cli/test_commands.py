@@ -1,4 +1,4 @@
-"""Every command explains itself, quickly; and what people type becomes what the API takes."""
+"""Every command has help that loads quickly; options become the values of the API."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, 
 
 
 @pytest.mark.parametrize("path", commands(cli), ids=" ".join)
-def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
+def test_every_command_has_help(path: tuple[str, ...]) -> None:
     result = CliRunner().invoke(cli, [*path, "--help"])
     assert result.exit_code == 0
     assert result.output.splitlines()[2].strip(), "says what it does"
@@ -44,7 +44,7 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
         (["completion"], '  zsh:  put  eval "$(entrepot completion zsh)"   in ~/.zshrc'),
     ],
 )
-def test_an_example_in_a_help_page_keeps_its_line(path: list[str], example: str) -> None:
+def test_an_example_in_a_help_page_keeps_its_lines(path: list[str], example: str) -> None:
     result = CliRunner().invoke(cli, [*path, "--help"], prog_name="entrepot", terminal_width=120)
     assert example in result.output.splitlines()
 
@@ -54,7 +54,7 @@ def test_help_lists_every_exit_code() -> None:
     assert all(f"  {code} " in output for code in EXITS)
 
 
-def test_help_loads_nothing_that_takes_time() -> None:
+def test_help_imports_no_heavy_modules() -> None:
     script = """
 import sys
 from click.testing import CliRunner
@@ -70,14 +70,14 @@ def entrepot(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/bin", **environment})
 
 
-def test_a_password_in_an_address_is_not_shown() -> None:
+def test_a_password_in_a_url_is_masked() -> None:
     away = entrepot("job", "list", "--url", "http://me:s3cret@127.0.0.1:1")
     assert "at http://127.0.0.1:1 " in away.stderr
     assert "s3cret" not in away.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_output_that_can_not_be_written_is_one_sentence_and_a_reader_that_left_none() -> None:
+def test_unwritable_output_is_one_sentence_and_a_closed_pipe_none() -> None:
     command = f"{sys.executable} -m app.cli.main --help"
     full = subprocess.run(f"{command} > /dev/full", shell=True, stderr=subprocess.PIPE, text=True, check=False)
     assert (full.returncode, full.stderr) == (1, "Error: cannot write the output: No space left on device\n")
@@ -85,7 +85,7 @@ def test_output_that_can_not_be_written_is_one_sentence_and_a_reader_that_left_n
     assert (left.returncode, left.stderr) == (0, "")
 
 
-def test_what_is_not_there_ends_with_the_code_for_it(tmp_path: Path) -> None:
+def test_exit_code_of_missing_resources(tmp_path: Path) -> None:
     nobody = entrepot("job", "list", "--data-dir", str(tmp_path))
     assert (nobody.returncode, nobody.stdout) == (6, "")
     assert f"Entrepot is not running in {tmp_path}: start it with `entrepot up`" in nobody.stderr
@@ -95,14 +95,14 @@ def test_what_is_not_there_ends_with_the_code_for_it(tmp_path: Path) -> None:
     assert entrepot("job", "lsit").returncode == 2
 
 
-def test_a_wrong_setting_is_named_and_not_shown() -> None:
+def test_an_invalid_setting_is_named_without_its_value() -> None:
     wrong = entrepot("worker", "control", ENTREPOT_PARTITIONS="hunter2")
     assert wrong.returncode == 5
     assert "ENTREPOT_PARTITIONS: Input should be a valid integer" in wrong.stderr
     assert "hunter2" not in wrong.stderr
 
 
-def test_a_reader_that_has_enough_is_no_error() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     shell = f"{sys.executable} -m app.cli.main --help | head -1; echo ${{PIPESTATUS[0]}}"
     found = subprocess.run(["/bin/bash", "-c", shell], capture_output=True, text=True, check=True)
     assert found.stderr == ""
@@ -116,7 +116,7 @@ def test_a_completion_script_for_each_shell(shell: str) -> None:
     assert "_ENTREPOT_COMPLETE" in found.stdout
 
 
-def test_fields_over_a_file_over_nothing(tmp_path: Path) -> None:
+def test_fields_override_the_file(tmp_path: Path) -> None:
     file = tmp_path / "job.json"
     file.write_text('{"source": "a.csv", "header_row": true}')
     found = configuration(f"@{file}", ["source=b.csv", "header_row:=false", "note=a=b", 'fields:=["x"]'])
@@ -125,12 +125,12 @@ def test_fields_over_a_file_over_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["source", "=x", ":=1", "a:=nonsense"])
-def test_a_field_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_field_is_rejected(text: str) -> None:
     with pytest.raises(click.BadParameter):
         configuration(None, [text])
 
 
-def test_only_an_object_is_a_configuration(tmp_path: Path) -> None:
+def test_a_configuration_is_an_object(tmp_path: Path) -> None:
     with pytest.raises(click.BadParameter, match="expected a JSON object"):
         json_object("[1]", "--config")
     with pytest.raises(click.BadParameter, match="No such file"):
@@ -148,11 +148,11 @@ def test_only_an_object_is_a_configuration(tmp_path: Path) -> None:
         ("continuous", None, {"kind": "continuous", "every_seconds": 5}),
     ],
 )
-def test_a_cadence_is_what_a_person_would_type(text: str | None, zone: str | None, expected: object) -> None:
+def test_schedules_are_parsed(text: str | None, zone: str | None, expected: object) -> None:
     assert cadence(text, zone) == expected
 
 
-def test_what_is_no_cadence_is_refused() -> None:
+def test_an_invalid_schedule_is_rejected() -> None:
     with pytest.raises(click.BadParameter, match="invalid schedule 'sometimes'; expected once, continuous"):
         cadence("sometimes", None)
     assert seconds("1w2d3h4m5s") == 788_645
@@ -167,13 +167,13 @@ def test_the_api_and_the_token_are_found_in_the_data_directory(tmp_path: Path) -
     assert find("http://127.0.0.1:8470/", None, tmp_path).token == "ent_secret"
 
 
-def test_a_token_of_the_data_directory_goes_to_no_other_address(tmp_path: Path) -> None:
+def test_a_token_of_the_data_directory_is_sent_to_no_other_url(tmp_path: Path) -> None:
     (tmp_path / "api.json").write_text('{"url": "http://127.0.0.1:8470"}')
     (tmp_path / "admin-token").write_text("ent_secret\n")
     assert find("http://elsewhere.example", None, tmp_path).token is None
 
 
-def test_a_broken_address_file_is_as_none(tmp_path: Path) -> None:
+def test_a_broken_address_file_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "api.json").write_text("{")
     with pytest.raises(Stopped) as stopped:
         find(None, None, tmp_path)

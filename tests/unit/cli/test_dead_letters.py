@@ -1,4 +1,4 @@
-"""The records that could not be taken, in a terminal: of a job, of an upload that is none, of a stream."""
+"""Dead letters of jobs, uploads and streams in a terminal."""
 
 import re
 from typing import Any
@@ -41,7 +41,7 @@ async def asked(api: Letters, command: Any = job_dead_letters, output: Any = "ta
     await command.callback.__wrapped__(Session(api, output), **{"since": None, "limit": 50} | arguments)
 
 
-async def test_of_a_job_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_dead_letters_of_a_job_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     api = Letters()
     await asked(api, job="People")
     assert [each["job_id"] for each in api.asked] == [JOB["id"]] * 3
@@ -51,7 +51,7 @@ async def test_of_a_job_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows[1][1:4] == ["people.csv line 7", "3 values, and there are 2 columns", r"7,Ada\x1b[31m,x"]
 
 
-async def test_of_an_upload_that_is_no_job(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_dead_letters_of_an_upload_without_a_job(capsys: pytest.CaptureFixture[str]) -> None:
     api = Letters(1)
     await asked(api, job=UPLOAD, output="json")
     assert api.asked[0]["job_id"] == UPLOAD
@@ -60,7 +60,7 @@ async def test_of_an_upload_that_is_no_job(capsys: pytest.CaptureFixture[str]) -
     assert stopped.value.exit_code == NOT_FOUND
 
 
-async def test_of_a_stream_and_no_more_than_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_dead_letters_of_a_stream_up_to_a_limit(capsys: pytest.CaptureFixture[str]) -> None:
     api = Letters()
     await asked(api, stream_dead_letters, stream="people", limit=2, since="2026-01-01T00:00:00Z")
     assert [(each["stream"], each["since"]) for each in api.asked] == [("people", "2026-01-01T00:00:00Z")] * 2

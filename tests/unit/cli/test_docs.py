@@ -1,4 +1,4 @@
-"""The pages for operators say what the code says."""
+"""The documentation agrees with the code."""
 
 import re
 from pathlib import Path
@@ -15,11 +15,11 @@ REBUILDS = (ROOT / "docs" / "rebuilds.md").read_text()
 CONSUMING = (ROOT / "docs" / "consuming-events.md").read_text()
 
 
-def test_the_tables_for_operators_are_those_of_the_code() -> None:
+def test_the_tables_for_operators_match_the_code() -> None:
     assert PAGE.read_text() == filled(PAGE.read_text()), "run `make generate`"
 
 
-def test_the_readme_is_short_enough_to_be_read() -> None:
+def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 150
 
 

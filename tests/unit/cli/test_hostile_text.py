@@ -1,4 +1,4 @@
-"""Names and messages that other people wrote do nothing to a terminal, and a closed one stops nothing."""
+"""Text of users and providers cannot control a terminal; a closed terminal is no error."""
 
 import sys
 from typing import Any
@@ -37,12 +37,12 @@ def acted_on(text: str) -> list[str]:
     return [each for each in text if each != "\n" and not each.isprintable()]
 
 
-def test_what_a_terminal_acts_on_is_shown_as_an_escape() -> None:
+def test_control_characters_are_escaped() -> None:
     assert visible(HOSTILE) == SHOWN
     assert visible("Zoë, 連絡先, 👩‍🔬, עברית\u00a0") == "Zoë, 連絡先, 👩‍🔬, עברית\u00a0"
 
 
-def test_tables_facts_lines_and_answers_do_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_facts_and_lines_are_safe_for_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     session = Session(Jobs(), "table")
     print_table([JOB], (Column("name", lambda row: row["name"]),))
     print_facts({"name": HOSTILE})
@@ -53,7 +53,7 @@ def test_tables_facts_lines_and_answers_do_nothing_to_a_terminal(capsys: pytest.
     assert len(out.splitlines()) == 2 + len(HOSTILE.splitlines()) + 1 + 1, "only a fact has lines of its own"
 
 
-async def test_problems_and_suggestions_do_nothing_to_a_terminal() -> None:
+async def test_problems_and_suggestions_are_safe_for_a_terminal() -> None:
     assert acted_on(problem_text(422, {"detail": HOSTILE, "errors": [{"pointer": "/a", "message": HOSTILE}]})) == []
     for reference in ("nothing", HOSTILE):
         with pytest.raises(Stopped) as stopped:
@@ -61,7 +61,7 @@ async def test_problems_and_suggestions_do_nothing_to_a_terminal() -> None:
         assert acted_on(stopped.value.message) == []
 
 
-def test_closed_streams_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_streams_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
     print_table([JOB], (Column("name", lambda row: row["name"]),))
@@ -69,7 +69,7 @@ def test_closed_streams_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         update(1, 2, "half")
 
 
-def test_a_terminal_without_colours_and_letters_still_gets_a_table() -> None:
+def test_a_terminal_without_colour_and_unicode_gets_a_table() -> None:
     @click.command()
     def narrow() -> None:
         print_table([JOB], (Column("name", lambda row: row["name"], shrinks=True),))

@@ -1,4 +1,4 @@
-"""The log of jobs in a terminal: nothing twice, nothing out of order, nothing said twice in a line."""
+"""The log of jobs in a terminal: complete, in order, without repeats."""
 
 import asyncio
 import re
@@ -21,7 +21,7 @@ def line(seq: int, kind: str, second: float, job: str = "flights-1", message: st
     return {"job_id": job, "seq": seq, "at": at, "kind": kind, "message": message or kind, "detail": "", "by": "runner"}
 
 
-def test_lines_in_yaml_are_one_list_however_many_come(capsys: pytest.CaptureFixture[str]) -> None:
+def test_yaml_lines_form_one_list(capsys: pytest.CaptureFixture[str]) -> None:
     session = Session(Log([]), "yaml")
     lines = [line(1, "Created", 1), line(2, "Started", 2)]
     for each in lines:
@@ -70,7 +70,7 @@ def shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [" ".join(each.split()[3:]) for each in capsys.readouterr().out.splitlines()]
 
 
-async def test_following_goes_on_exactly_behind_the_last_line(
+async def test_following_continues_after_the_last_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = [line(1, "Created", 1), line(2, "Started", 1), line(4, "Synced", 5.25), line(5, "Completed", 5.25)]
@@ -79,7 +79,7 @@ async def test_following_goes_on_exactly_behind_the_last_line(
     assert shown(capsys) == ["Completed", "Started", "Synced", "Completed"]
 
 
-async def test_what_becomes_visible_late_is_told_and_nothing_that_was_there_before(
+async def test_following_prints_late_lines_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert MAX_VISIBILITY_DELAY.total_seconds() > 10
@@ -91,7 +91,7 @@ async def test_what_becomes_visible_late_is_told_and_nothing_that_was_there_befo
     assert shown(capsys) == ["Started Flights", "Created Planes", "Paused Flights"]
 
 
-async def test_following_an_empty_log_tells_what_comes_first(
+async def test_following_an_empty_log_prints_the_first_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await followed(monkeypatch, Log([], [], [line(1, "Created", 1)], [line(2, "Started", 1)]), "Flights", 50)
@@ -113,14 +113,14 @@ async def test_following_an_empty_log_tells_what_comes_first(
         ),
     ],
 )
-def test_a_line_says_its_kind_once_and_in_the_words_of_the_command_line(
+def test_a_line_has_its_kind_once_and_command_names(
     kind: str, message: str, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_lines(Session(Log([]), "table"), [line(1, kind, 1, message=message)], {"flights-1": ""})
     assert shown(capsys) == [expected]
 
 
-def test_a_long_line_goes_on_below_on_a_terminal_and_stays_one_in_a_pipe(
+def test_a_long_line_wraps_on_a_terminal_only(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     long = [line(1, "Error", 1, message="Error: " + "the provider did not answer " * 8)]

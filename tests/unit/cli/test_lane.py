@@ -1,4 +1,4 @@
-"""The lanes in a terminal: what waits, how long it will take, and an upload that is waited for."""
+"""Lanes in a terminal: lag, ETA, and waiting for an upload."""
 
 import re
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ async def asked(command: Any, output: Any = "table", **arguments: Any) -> Lanes:
     return api
 
 
-async def test_every_lane_and_the_profiles_behind_it(
+async def test_list_shows_each_lane_and_its_profiles(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await asked(list_lanes)
@@ -83,7 +83,7 @@ async def test_every_lane_and_the_profiles_behind_it(
     assert "OLDEST PENDING" in out
 
 
-async def test_a_lane_by_partition_and_paused(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_show_and_pause_a_lane(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(show_lane, lane="backfill")
     out = capsys.readouterr().out
     assert re.search(r"state +Paused, by user:ada at 2026-02-01 \d\d:00:00 \S+$", out, re.MULTILINE)
@@ -100,16 +100,16 @@ async def test_a_lane_by_partition_and_paused(capsys: pytest.CaptureFixture[str]
     ("seconds", "shown"),
     [(None, ""), (0, "0 s"), (0.2, "1 s"), (59.4, "59 s"), (61, "1 min 1 s"), (7_300, "2 h 1 min")],
 )
-def test_lengths_of_time_for_a_person(seconds: float | None, shown: str) -> None:
+def test_durations_for_display(seconds: float | None, shown: str) -> None:
     assert length(seconds) == shown
 
 
 @pytest.mark.parametrize(("given", "shown"), [(None, ""), (0.0, "0"), (0.04, "0.04"), (12.6, "13"), (1e6, "1,000,000")])
-def test_rates_for_a_person(given: float | None, shown: str) -> None:
+def test_rates_for_display(given: float | None, shown: str) -> None:
     assert rate(given) == shown
 
 
-async def test_an_upload_is_waited_for_and_a_paused_lane_is_told_once(
+async def test_waiting_for_an_upload_reports_a_paused_lane_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("app.cli.job.wait.POLL_INTERVAL_SECONDS", 0)
@@ -131,11 +131,11 @@ async def test_an_upload_is_waited_for_and_a_paused_lane_is_told_once(
         (2_699, 2_699, True, "all 2,699 messages applied to profiles"),
     ],
 )
-def test_how_far_a_job_is_in_a_line(written: int, mapped: int, complete: bool, shown: str) -> None:  # noqa: FBT001
+def test_ingest_progress_in_one_line(written: int, mapped: int, complete: bool, shown: str) -> None:  # noqa: FBT001
     assert ingest_progress(HOW_FAR | {"written": written, "mapped": mapped, "complete": complete}) == shown
 
 
-def test_what_was_undone_is_not_told_as_if_it_counted() -> None:
+def test_ingest_progress_reports_an_undo() -> None:
     undone = HOW_FAR | {"written": 2, "mapped": 2, "complete": True, "excluded_before": "2026-11-25T10:00:00Z"}
     assert re.fullmatch(
         r"all 2 messages applied to profiles; messages before 2026-11-25 \d\d:00:00 \S+ are undone",

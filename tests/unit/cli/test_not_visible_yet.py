@@ -1,4 +1,4 @@
-"""Control is away: what was asked is kept, and people are told that it isn't done, and where to look."""
+"""Without control, a command is accepted, and the output says how to check it."""
 
 import asyncio
 
@@ -45,6 +45,6 @@ async def _asked(*arguments: str) -> Result:
         (("pause", "j1"), 0),
     ],
 )
-async def test_a_change_that_is_not_visible_yet_is_not_told_as_done(arguments: tuple[str, ...], code: int) -> None:
+async def test_a_change_that_is_not_visible_yet_is_reported_as_accepted(arguments: tuple[str, ...], code: int) -> None:
     result = await _asked("job", *arguments)
     assert (result.exit_code, result.stdout) == (code, SAID)

@@ -23,18 +23,18 @@ def widths(room: int) -> list[int]:
     return fitted(COLUMNS, [[cell(column.value(row)) for column in COLUMNS] for row in ROWS], room)
 
 
-def test_with_room_for_all_nothing_is_cut() -> None:
+def test_a_wide_terminal_shows_everything() -> None:
     assert widths(200) == [5, 38, 6, 30]
 
 
-def test_the_least_needed_columns_go_first_and_then_the_name_is_shortened() -> None:
+def test_columns_are_dropped_by_priority_then_the_name_is_truncated() -> None:
     assert widths(80) == [5, 38, 6, 0]
     assert widths(50) == [0, 38, 6, 0]
     assert widths(30) == [0, 20, 6, 0]
     assert widths(5) == [0, 8, 6, 0]
 
 
-def test_a_pipe_gets_plain_text_without_an_end_of_line_that_trails(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_plain_text_without_trailing_spaces(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(ROWS, COLUMNS)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "ID     NAME                                      READ  NOTE"
@@ -42,17 +42,17 @@ def test_a_pipe_gets_plain_text_without_an_end_of_line_that_trails(capsys: pytes
     assert lines[2] == f"0190b  連絡先{' ' * 39}3"
 
 
-def test_text_with_brackets_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_brackets_are_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([{"id": "[red]", "name": "[/]", "read": 1, "note": "a\nb"}], COLUMNS)
     assert capsys.readouterr().out.splitlines()[1] == "[red]  [/]      1  a b"
 
 
-def test_an_empty_table_is_its_head(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_table_is_its_header(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([], COLUMNS)
     assert capsys.readouterr().out == "ID  NAME  READ  NOTE\n"
 
 
-def test_a_moment_says_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timestamp_has_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert moment("2026-11-03T14:03:00Z")[-3:].strip()
     assert moment(None) == ""
 
@@ -90,7 +90,7 @@ FIELD = {"field": "timestamp_format", "type": "csv, ndjson, json_array", "defaul
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_a_description_goes_on_below_before_any_column_is_dropped(
+def test_a_description_wraps_before_columns_are_dropped(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
@@ -108,9 +108,7 @@ def test_a_pipe_gets_a_description_in_one_line(capsys: pytest.CaptureFixture[str
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
-def test_a_long_fact_goes_on_below_itself_on_a_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_long_fact_wraps_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "40")
     print_facts({"summary": "Imports with file/import, once. Completed: 3,322 read."})

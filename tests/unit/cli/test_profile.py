@@ -1,4 +1,4 @@
-"""Profiles in a terminal: what is known, why, as of when; and nobody is forgotten by a slip of the hand."""
+"""Profiles in a terminal: look-up, explanation, and deletion with a confirmation."""
 
 import re
 from typing import Any
@@ -64,7 +64,7 @@ async def asked_of(api: Profiles, command: Any, output: Any = "table", **argumen
     return api
 
 
-async def test_a_profile_with_what_it_comes_from(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_profile_with_its_sources(capsys: pytest.CaptureFixture[str]) -> None:
     api = await asked(get_profile, as_of="2026-03-01T00:00:00Z")
     assert api.asked == [("/v2/profile/cookie%3Ac%2F1", {"as_of": "2026-03-01T00:00:00Z"})]
     out = capsys.readouterr().out
@@ -81,7 +81,7 @@ async def test_a_profile_with_what_it_comes_from(capsys: pytest.CaptureFixture[s
     assert yaml.safe_load(capsys.readouterr().out) == PROFILE
 
 
-async def test_why_it_is_so(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_profile_explained(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(explain_profile)
     rows = [re.split(r"  +", each) for each in capsys.readouterr().out.splitlines()]
     assert ["location", "messages.realtime/2 at offset 40"] in rows
@@ -103,7 +103,9 @@ async def test_at_80_columns_it_fits(
     assert "EVENT TIME" in out
 
 
-async def test_forgetting_is_meant(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_forgetting_needs_a_confirmation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     api = await asked(forget_profile, yes=True)
     assert api.asked[-1] == ("DELETE", "/v2/profile/cookie%3Ac%2F1")
     assert capsys.readouterr().out.startswith("deleted: 2 identities, messages up to 2026-02-01 ")
@@ -118,14 +120,14 @@ async def test_forgetting_is_meant(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert (await asked(forget_profile, "json", yes=False)).asked
 
 
-async def test_forgetting_somebody_unknown_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_forgetting_an_unknown_identity_prints_a_notice(capsys: pytest.CaptureFixture[str]) -> None:
     api = Profiles(known=False)
     await asked_of(api, forget_profile, yes=True)
     assert api.asked == [("DELETE", "/v2/profile/cookie%3Ac%2F1")], "what comes in later isn't mapped either"
     assert capsys.readouterr().err == "no profile for cookie:c/1\n", "the key may be misspelt"
 
 
-async def test_forgetting_somebody_of_too_many_identities_says_that_there_may_be_more(
+async def test_forgetting_at_the_limit_of_links_prints_a_notice(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     await asked_of(Profiles(complete=False), forget_profile, yes=True)
@@ -134,6 +136,6 @@ async def test_forgetting_somebody_of_too_many_identities_says_that_there_may_be
     assert "if it had further identities, delete each of them too" in found.err
 
 
-def test_where_nobody_can_answer_it_has_to_be_said() -> None:
+def test_without_a_terminal_forgetting_needs_yes() -> None:
     refused = CliRunner().invoke(cli, ["profile", "forget", "cookie:c1", "--url", "http://127.0.0.1:9", "--token", "x"])
     assert (refused.exit_code, "--yes" in refused.output) == (2, True)

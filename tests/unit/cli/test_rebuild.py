@@ -1,4 +1,4 @@
-"""Rebuilds in a terminal: how far one is, what its report says, whatever is in it, and which one is meant."""
+"""Rebuilds in a terminal: progress, reports, and references to rebuilds."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -74,7 +74,7 @@ async def asked(api: Rebuilds, command: Any, output: Any = "table", **arguments:
     return await command.callback.__wrapped__(Session(api, output), **arguments)
 
 
-async def test_how_far_one_is_and_what_it_is_made_by(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_show_has_progress_and_rules(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(Rebuilds([REBUILD]), show_rebuild, rebuild=None)
     said = capsys.readouterr().out
     assert "reading messages, 42 %, 12,345 messages, 4,568/s, ETA 1 min 15 s" in said
@@ -84,7 +84,7 @@ async def test_how_far_one_is_and_what_it_is_made_by(capsys: pytest.CaptureFixtu
     assert progress_text(going) == "waiting for the lanes to switch to its rules, 2 partitions left"
 
 
-async def test_a_report_says_what_becomes_of_profiles(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_report_counts_profiles_by_difference(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(Rebuilds([READY]), show_rebuild, rebuild=ID[:4])
     said = capsys.readouterr().out
     assert "caught up with live messages" in said
@@ -102,7 +102,7 @@ async def test_a_report_says_what_becomes_of_profiles(capsys: pytest.CaptureFixt
     assert yaml.safe_load(capsys.readouterr().out)["report"]["counts"]["changed"] == 1
 
 
-async def test_what_is_started_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_start_can_wait_until_ready(capsys: pytest.CaptureFixture[str]) -> None:
     wish: dict[str, Any] = {
         "identity": None, "mappings": ("a=b=2",), "streams": (), "since": None, "until": AT, "all_time": True,
         "exclude_job": ("some-upload",), "include_job": (), "previous": False, "note": None,
@@ -122,7 +122,7 @@ async def test_what_is_started_is_waited_for(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == "the job is Running\n"
 
 
-async def test_it_is_promoted_until_it_is_live_and_the_one_under_way_is_meant(
+async def test_promote_can_wait_until_live_and_defaults_to_the_one_in_progress(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     known = [READY, REBUILD | {"id": OLDER, "status": "discarded"}]
@@ -145,7 +145,7 @@ async def test_it_is_promoted_until_it_is_live_and_the_one_under_way_is_meant(
         ([PROMOTED], discard_rebuild, None, CONFLICT),
     ],
 )
-async def test_what_is_not_there_says_so(known: list[Any], command: Any, reference: str | None, code: int) -> None:
+async def test_a_missing_rebuild_is_reported(known: list[Any], command: Any, reference: str | None, code: int) -> None:
     with pytest.raises(Stopped) as stopped:
         await asked(Rebuilds(known), command, rebuild=reference)
     assert stopped.value.exit_code == code

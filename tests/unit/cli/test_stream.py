@@ -1,4 +1,4 @@
-"""What is known of a stream, in a terminal; and a suggestion that can be given back as it is printed."""
+"""Streams in a terminal: field statistics, and a suggested mapping that can be drafted."""
 
 import re
 from typing import Any
@@ -75,7 +75,7 @@ async def test_at_80_columns_the_fields_fit(
 
 
 @pytest.mark.parametrize("output", ["table", "yaml", "json"])
-async def test_a_suggestion_is_what_can_be_drafted(output: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_suggestion_can_be_drafted(output: str, capsys: pytest.CaptureFixture[str]) -> None:
     await asked(suggest_mapping, output, identity=False)
     out = capsys.readouterr().out
     assert yaml.safe_load(out) == MAPPING, "whatever the names in the reasons are"

@@ -1,4 +1,4 @@
-"""The versions of a configuration: what each changed, by whom, and how two of them differ."""
+"""Configuration versions in a terminal: changes, actors and differences."""
 
 import re
 from typing import Any
@@ -40,7 +40,7 @@ async def asked(command: Any, api: ApiClient, **arguments: Any) -> None:
     await command.callback.__wrapped__(Session(api, "table"), job="Planes", **arguments)
 
 
-async def test_the_history_says_what_each_version_changed(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_history_lists_the_changes_of_each_version(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(history, PLANES)
     lines = [re.split(r"  +", each.strip()) for each in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["VERSION", "AT", "BY", "CADENCE", "CHANGES"]
@@ -72,7 +72,7 @@ async def test_at_80_columns_no_column_is_missing(
         ([version(2, {"source": "a.csv"}), PLANES.versions[-1]], "versions 1 and 2 are identical"),
     ],
 )
-async def test_a_comparison_that_finds_nothing_says_so(
+async def test_a_comparison_without_differences_prints_a_notice(
     versions: list[dict[str, Any]], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await asked(diff, Versions(*versions), old=None, new=None)

@@ -1,4 +1,4 @@
-"""Whoever maps a stream begins from what its messages look like: fields, a suggestion, and profiles."""
+"""From the messages of a stream to field statistics, a suggested mapping, and profiles."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -63,7 +63,7 @@ async def shown(client: Client, path: str, holds: Callable[[Any], bool]) -> Any:
     return found.data
 
 
-async def test_from_messages_to_fields_to_a_mapping_to_profiles(plane: tuple[Service, Client]) -> None:
+async def test_from_messages_to_statistics_to_a_mapping_to_profiles(plane: tuple[Service, Client]) -> None:
     running, client = plane
     await collect(client, "shop", *SHOP[:3])
     await shown(client, "/v2/stream/shop", lambda each: each["sampled"] == 3)
@@ -104,9 +104,7 @@ VISITS: dict[str, Any] = {
 KINDS = {"kinds": [{"kind": "email", "rank": 0, "title": "E-mail"}, {"kind": "visitor", "rank": 9, "title": "Visitor"}]}
 
 
-async def test_a_mapping_is_tried_on_recent_messages_before_it_is_applied(
-    plane: tuple[Service, Client], tmp_path: Path
-) -> None:
+async def test_a_mapping_is_previewed_on_recent_messages(plane: tuple[Service, Client], tmp_path: Path) -> None:
     running, client = plane
     there = "/v2/definition/mapping%3Avisits"
     newest = (await client.ask("GET", "/v2/definition/identity")).headers.get("ETag", '"0"')
@@ -151,7 +149,7 @@ async def test_a_mapping_is_tried_on_recent_messages_before_it_is_applied(
     assert dropped.status == 200
 
 
-async def test_the_deepest_message_that_is_taken_can_be_shown(plane: tuple[Service, Client]) -> None:
+async def test_the_deepest_accepted_message_can_be_shown(plane: tuple[Service, Client]) -> None:
     """After the stream `shop` was mapped."""
     running, client = plane
     assert running.producer

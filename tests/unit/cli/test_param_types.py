@@ -1,4 +1,4 @@
-"""People type moments as the API writes them, as the command line shows them, or as a length of time from now."""
+"""Timestamps are typed as RFC 3339, as in tables, or relative to now."""
 
 import time
 from collections.abc import Iterator
@@ -33,18 +33,18 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         ("2026-11-03 14:03:00Z", "2026-11-03T14:03:00Z"),
     ],
 )
-def test_a_moment_in_each_way_to_write_it(text: str, expected: str) -> None:
+def test_timestamp_formats(text: str, expected: str) -> None:
     assert PAST.convert(text, None, None) == expected
 
 
 @pytest.mark.usefixtures("zone")
 @pytest.mark.parametrize("month", [1, 7])
-def test_what_a_table_shows_can_be_typed(month: int) -> None:
+def test_a_timestamp_of_a_table_can_be_typed(month: int) -> None:
     at = datetime(2026, month, 25, 2, 29, 39, tzinfo=UTC)
     assert datetime.fromisoformat(PAST.convert(moment(at.isoformat()), None, None)) == at
 
 
-def test_a_second_that_comes_twice_is_told_by_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ambiguous_local_time_is_resolved_by_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     summer, winter = (PAST.convert(f"2026-10-25 02:30:00 {each}", None, None) for each in ("CEST", "CET"))
@@ -53,19 +53,19 @@ def test_a_second_that_comes_twice_is_told_by_its_zone(monkeypatch: pytest.Monke
     assert (summer, winter) == ("2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z")
 
 
-def test_as_of_a_second_is_behind_all_that_happened_in_it() -> None:
+def test_as_of_includes_the_whole_second() -> None:
     assert AS_OF.convert("2026-11-25 02:29:39 UTC", None, None) == "2026-11-25T02:29:39.999999Z"
     assert AS_OF.convert("2026-11-25T02:29:39.000Z", None, None) == "2026-11-25T02:29:39Z"
 
 
 @pytest.mark.parametrize(("kind", "hours"), [(PAST, -1.5), (FUTURE, 1.5)])
-def test_a_length_of_time_is_from_now(kind: TimestampParam, hours: float) -> None:
+def test_a_duration_is_relative_to_now(kind: TimestampParam, hours: float) -> None:
     found = datetime.fromisoformat(kind.convert("1h30m", None, None))
     assert abs(found - datetime.now(UTC) - timedelta(hours=hours)) < timedelta(minutes=1)
 
 
 @given(st.one_of(st.text(), st.from_regex(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ?([A-Z]{1,4}|[+-]\d\d)?", fullmatch=True)))
-def test_anything_else_is_refused_with_what_would_do(text: str) -> None:
+def test_other_text_is_rejected_with_examples(text: str) -> None:
     try:
         found = PAST.convert(text, None, None)
     except click.BadParameter as error:
@@ -87,5 +87,5 @@ def test_anything_else_is_refused_with_what_would_do(text: str) -> None:
     ],
     ids=" ".join,
 )
-def test_a_bad_moment_or_span_is_a_wrong_command_line(command: list[str]) -> None:
+def test_an_invalid_timestamp_or_duration_is_a_usage_error(command: list[str]) -> None:
     assert CliRunner().invoke(cli, command).exit_code == 2

@@ -1,4 +1,4 @@
-"""What comes to the port and is no request, or only half of one: answered in our words, and logged without theirs."""
+"""Malformed and incomplete requests get a problem, and are never logged verbatim."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -62,7 +62,7 @@ def post(path: str, *headers: bytes, body: bytes = b"", length: int | None = Non
         (post("/sign-in", FORM, body=b"token=" + b"a" * 99_999), 413, "too_large"),
     ],
 )  # fmt: skip
-async def test_what_is_no_request_is_a_problem_and_its_words_are_not_repeated(
+async def test_a_malformed_request_gets_a_problem_that_does_not_repeat_it(
     client: Client, sent: bytes, status: int, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = await raw(client, sent)
@@ -76,23 +76,23 @@ async def test_what_is_no_request_is_a_problem_and_its_words_are_not_repeated(
     assert "Traceback" not in caplog.text
 
 
-async def test_the_document_names_every_status_that_it_lists(client: Client) -> None:
+async def test_every_status_in_the_document_has_a_description(client: Client) -> None:
     paths = (await client.ask("GET", "/openapi.json")).body["paths"]
     assert paths["/v2/job"]["post"]["responses"]["408"]["description"] == DESCRIPTIONS[408]
 
 
-async def test_a_directory_is_nothing_that_is_there(client: Client) -> None:
+async def test_a_static_directory_is_not_found(client: Client) -> None:
     for path in ("/static/", "/static"):
         answer = await client.ask("GET", path)
         assert (answer.status, answer.body["code"]) == (404, "no_such_path")
     assert (await client.ask("GET", "/static/style.css")).status == 200
 
 
-async def test_a_form_in_an_unknown_charset_is_read_as_what_browsers_send(client: Client) -> None:
+async def test_a_form_in_an_unknown_charset_is_read_as_utf8(client: Client) -> None:
     assert (await raw(client, post("/sign-in", FORM + b"; charset=zz", body=b"token=a"))).startswith(b"HTTP/1.1 401")
 
 
-async def test_who_sends_no_whole_head_or_no_whole_body_is_let_go(
+async def test_a_client_that_sends_half_a_request_is_disconnected(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(port, "IDLE_TIMEOUT_SECONDS", 0.3)
@@ -106,6 +106,6 @@ async def test_who_sends_no_whole_head_or_no_whole_body_is_let_go(
     )
 
 
-async def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes(client: Client) -> None:
+async def test_a_body_is_rejected_by_its_announced_length(client: Client) -> None:
     headers = b"Authorization: " + client.session.headers["Authorization"].encode(), b"Content-Type: application/json"
     assert (await raw(client, post("/v2/job", *headers, length=5_000_000), whole=False)).startswith(b"HTTP/1.1 413")

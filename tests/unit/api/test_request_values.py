@@ -1,4 +1,4 @@
-"""What clients write in headers, queries and bodies, read as the standards say."""
+"""Values in headers, queries and bodies are parsed by their standards."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -40,25 +40,25 @@ JSON = st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dict
         ("wait=²", 5),
     ],
 )
-def test_how_long_a_client_waits(prefer: str, seconds: float) -> None:
+def test_wait_seconds(prefer: str, seconds: float) -> None:
     assert wait_seconds(CIMultiDict({"Prefer": prefer})) == seconds
 
 
 @pytest.mark.parametrize(("text", "revision"), [("*", None), ('"3"', 3), (' "12" ', 12)])
-def test_the_revision_that_was_read(text: str, revision: int | None) -> None:
+def test_expected_revision(text: str, revision: int | None) -> None:
     assert expected_revision(CIMultiDict({"If-Match": text})) == revision
 
 
 @pytest.mark.parametrize(
     ("text", "status"), [('W/"3"', 412), ('"x"', 412), ('"²"', 412), ("3", 422), ('"1", "2"', 422)]
 )
-def test_an_entity_tag_that_is_not_ours(text: str, status: int) -> None:
+def test_an_unknown_entity_tag(text: str, status: int) -> None:
     with pytest.raises(ApiProblem) as refused:
         expected_revision(CIMultiDict({"If-Match": text}))
     assert refused.value.status == status
 
 
-def test_a_trace_is_passed_on_only_when_it_is_one() -> None:
+def test_only_a_valid_trace_is_propagated() -> None:
     good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     assert traceparent(CIMultiDict({"traceparent": good})) == good
     assert traceparent(CIMultiDict({"traceparent": "x"})) == ""
@@ -74,12 +74,12 @@ def test_a_trace_is_passed_on_only_when_it_is_one() -> None:
         ("9999-12-31T23:59:59-23:59", MAX_TIMESTAMP),
     ],
 )
-def test_moments(text: str, moment: datetime) -> None:
+def test_timestamps(text: str, moment: datetime) -> None:
     assert MOMENT.validate_python(text) == moment
 
 
 @pytest.mark.parametrize("text", ["2026-11-03", "2026-11-03T14:03:00", "1767225600", "now", "2026-13-03T14:03:00Z", ""])
-def test_what_is_no_moment(text: str) -> None:
+def test_invalid_timestamps(text: str) -> None:
     with pytest.raises(ValidationError):
         MOMENT.validate_python(text)
 
@@ -87,12 +87,12 @@ def test_what_is_no_moment(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("1h30m", 5400), ("2d", 172_800), ("1w", 604_800), ("999999999w", 366 * 86_400)]
 )
-def test_lengths_of_time(text: str, seconds: int) -> None:
+def test_durations(text: str, seconds: int) -> None:
     assert SPAN.validate_python(text).total_seconds() == seconds
 
 
 @pytest.mark.parametrize("text", ["", "1", "h", "1.5h", "1 h", "PT1H", "-1h", "²h"])
-def test_what_is_no_length_of_time(text: str) -> None:
+def test_invalid_durations(text: str) -> None:
     with pytest.raises(ValidationError):
         SPAN.validate_python(text)
 
@@ -118,7 +118,7 @@ def test_merge_patch(current: Any, patch: Any, result: Any) -> None:
 
 
 @given(JSON, JSON)
-def test_a_merge_patch_twice_is_the_same_as_once(current: Any, patch: Any) -> None:
+def test_a_merge_patch_is_idempotent(current: Any, patch: Any) -> None:
     once = merged(current, patch)
     assert merged(once, patch) == once
 
@@ -133,18 +133,18 @@ def test_a_merge_patch_twice_is_the_same_as_once(current: Any, patch: Any) -> No
         ({"inner": None, "new": "***"}, {"url": "https://me:pw@host", "new": "***"}),
     ],
 )
-def test_what_is_sent_as_it_was_shown_is_what_was_kept(patch: Any, result: Any) -> None:
+def test_a_masked_value_keeps_the_stored_one(patch: Any, result: Any) -> None:
     kept = {"url": "https://me:pw@host", "inner": {"key": "s3cret", "of": 1}}
     shown = {"url": "https://host", "inner": {"key": "***", "of": 1}}
     assert merged(kept, unmasked(patch, shown, kept)) == (result or kept)
 
 
 @given(st.dictionaries(st.integers(0, 255), st.integers(0, 10**15), min_size=1))
-def test_an_event_id_stands_for_a_place(positions: dict[int, int]) -> None:
+def test_an_event_id_is_a_position(positions: dict[int, int]) -> None:
     assert parse_id(id_of(positions)) == positions
 
 
-def test_who_reads_too_slowly_is_let_go() -> None:
+def test_a_slow_consumer_is_disconnected() -> None:
     listener = EventSubscription({})
     event = JobKilled(
         event_id="e", job_id="j", seq=1, occurred_at=MIN_TIMESTAMP, command_id="c", command_offset=0, actor="a", rules=1
@@ -157,14 +157,14 @@ def test_who_reads_too_slowly_is_let_go() -> None:
     assert told[-1] is None, "the last that it hears is that it is over"
 
 
-def test_two_keys_are_none() -> None:
+def test_two_idempotency_keys_are_rejected() -> None:
     assert idempotency_key(CIMultiDict([("Idempotency-Key", "a"), ("idempotency-key", "a")])) == "a"
     with pytest.raises(ApiProblem):
         idempotency_key(CIMultiDict([("Idempotency-Key", "a"), ("idempotency-key", "b")]))
 
 
 @pytest.mark.parametrize("name", ["\u200b", " \u200b\u2060 ", "\u00ad", "\x00"])
-def test_a_name_can_be_seen(name: str) -> None:
+def test_a_name_needs_a_visible_character(name: str) -> None:
     job = {"provider": "file", "job_type": "import"}
     assert CreateBody.model_validate(job | {"name": "zero\u200bwidth"})
     with pytest.raises(ValidationError):
@@ -177,11 +177,11 @@ def test_pointers_are_escaped() -> None:
     assert pointer(("a/b", 0, "~")) == "/a~1b/0/~0"
 
 
-def test_a_configuration_of_an_unknown_provider_shows_no_value() -> None:
+def test_a_configuration_of_an_unknown_provider_is_masked() -> None:
     assert "s3cret" not in str(redacted("gone", '{"password": "s3cret"}'))
 
 
-def test_every_word_has_its_subject() -> None:
+def test_every_schema_has_a_subject() -> None:
     named = {version.id for those in subjects().values() for version in those}
     assert named == set(versions())
     assert "jobs.events-entrepot.jobs.events.JobCreated" in subjects()
