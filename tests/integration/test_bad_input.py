@@ -1,4 +1,4 @@
-"""Whatever arrives on a topic or in a file: a clear error, nothing lost, and the partition goes on."""
+"""Invalid records on a topic and invalid files: a clear error, no lost rows, and the partition continues."""
 
 import asyncio
 import gzip
@@ -20,30 +20,31 @@ from tests.integration.conftest import FreshBroker
 from tests.integration.support.service import Service, has, service
 
 GARBAGE = (b"", b"\x00", b"\x00\xff\xff\xff\xff", b"garbage", b"\x00\x00\x00\x00\x01" + b"\xff" * 40, b"\xf0" * 100_000)
+TRUNCATED_ROWS = 10_000
 
 
 async def dead_letters(running: Service, topic: str, count: int) -> list[MessageRejected]:
-    """Wait until so many dead letters of a topic are there, and return them."""
-    found: list[MessageRejected] = []
+    """Wait for `count` dead letters of a topic, and return them."""
+    letters: list[MessageRejected] = []
     async with asyncio.timeout(60), running.consumer("messages.rejected") as consumer:
-        while len(found) < count:
+        while len(letters) < count:
             letter = decode((await consumer.getone()).value)
             assert isinstance(letter, MessageRejected)
             if letter.topic == topic:
-                found.append(letter)
-    return found
+                letters.append(letter)
+    return letters
 
 
-def failed(events: Sequence[JobEvent]) -> bool:
+def ended(events: Sequence[JobEvent]) -> bool:
     return has("JobFailed")(events) or has("JobCompleted")(events)
 
 
-async def test_garbage_on_a_topic_becomes_dead_letters_and_the_partition_goes_on(
+async def test_garbage_on_a_topic_becomes_dead_letters_and_the_partition_continues(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
     async with service(tmp_path, await fresh_broker(), partitions=1) as running:
         assert running.producer
-        stray = await running.send(PauseJob, "nobody")
+        stray = await running.send(PauseJob, "missing")
         garbage = (*GARBAGE, encode(CommandRefused(**envelope_of(stray))))
         for topic in ("jobs.commands", "messages.realtime", "messages.backfill"):
             offsets = {
@@ -59,16 +60,14 @@ async def test_garbage_on_a_topic_becomes_dead_letters_and_the_partition_goes_on
 
 def envelope_of(stray: object) -> dict[str, Any]:
     return {
-        "event_id": "e", "job_id": "nobody", "seq": 0, "occurred_at": stray.issued_at, "command_id": "c",
+        "event_id": "e", "job_id": "missing", "seq": 0, "occurred_at": stray.issued_at, "command_id": "c",
         "command_offset": 0, "actor": "user:test", "rules": 1, "command": "PauseJob", "code": "no_such_job",
-        "params": {"job_id": "nobody"}, "allowed": (), "revision": 0,
+        "params": {"job_id": "missing"}, "allowed": (), "revision": 0,
     }  # fmt: skip
 
 
-async def test_an_event_that_control_can_not_have_written_stops_nobody(
-    tmp_path: Path, fresh_broker: FreshBroker
-) -> None:
-    """Well-formed records, whose counts no database adds up, and with a cadence that nobody can follow."""
+async def test_forged_events_become_dead_letters_and_stop_no_role(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+    """Well-formed records with counts that overflow a database column, and with an unknown cadence."""
     (tmp_path / "one.csv").write_text("id,name\n1,Ann\n")
     async with service(tmp_path, await fresh_broker(), ("control", "runner"), partitions=1) as running:
         assert running.producer
@@ -78,15 +77,15 @@ async def test_an_event_that_control_can_not_have_written_stops_nobody(
         forged = replace(created, job_id="forged", draft=True)
         counts = Counts(read=2**62, accepted=2**62)
         progress = replace(full(JobProgressed), job_id="forged", counts=counts, cursor="{}", imbalance=0)
-        strange = [
-            replace(forged, job_id="strange", cadence=Cadence(kind="zz")),
+        invalid = [
+            replace(forged, job_id="invalid", cadence=Cadence(kind="zz")),
             replace(progress, seq=2),
             replace(progress, seq=3),
             replace(progress, seq=4, counts=replace(counts, read=-1)),
         ]
-        for event in (forged, *strange):
+        for event in (forged, *invalid):
             await running.producer.send_and_wait("jobs.events", encode(event), key=b"x", partition=0)
-        letters = await dead_letters(running, "jobs.events", len(strange))
+        letters = await dead_letters(running, "jobs.events", len(invalid))
         impossible = ("malformed_event", "impossible_event")
         assert all((letter.code, letter.params["cause"]) == impossible for letter in letters)
         await running.create("after", tmp_path / "one.csv")
@@ -94,22 +93,22 @@ async def test_an_event_that_control_can_not_have_written_stops_nobody(
         store = await ReadStore.open(running.settings.database())
         try:
             await running.visible(store, "after", last.seq)
-            assert {item.job_id for item in (await store.jobs.page()).items} == {"before", "forged", "after"}
+            assert {job.job_id for job in (await store.jobs.page()).items} == {"before", "forged", "after"}
         finally:
             await store.close()
-        assert not any("exited with code" in item for item in running.log_lines)
+        assert not any("exited with code" in line for line in running.log_lines)
 
 
-async def test_a_command_under_another_jobs_key_is_not_obeyed(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def test_a_command_under_the_key_of_another_job_is_rejected(tmp_path: Path, fresh_broker: FreshBroker) -> None:
     async with service(tmp_path, await fresh_broker(), ("control",), partitions=1) as running:
         assert running.producer
-        rename = await running.send(RenameJob, "nobody", name="x", description="")
-        await running.producer.send_and_wait("jobs.commands", encode(rename), key=b"somebody", partition=0)
+        rename = await running.send(RenameJob, "missing", name="x", description="")
+        await running.producer.send_and_wait("jobs.commands", encode(rename), key=b"other", partition=0)
         (letter,) = await dead_letters(running, "jobs.commands", 1)
         assert (letter.code, letter.params["cause"]) == ("malformed_command", "misplaced_command")
 
 
-async def test_rows_that_cannot_be_read_are_quarantined_with_file_row_and_reason(
+async def test_unreadable_rows_are_quarantined_with_file_row_and_reason(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
     rows = [
@@ -129,14 +128,16 @@ async def test_rows_that_cannot_be_read_are_quarantined_with_file_row_and_reason
         counts = [event.counts for event in events if isinstance(event, JobProgressed)]
         assert sum(count.read for count in counts) == 7
         assert sum(count.rejected for count in counts) == 5
-        kept = [int(row["id"]) for found in (await running.rows()).values() for row in found]
-        assert kept == [1, 7]
-        rejected = [word for found in (await running.committed("messages.rejected")).values() for word in found]
-        assert sorted(item.position for item in rejected) == [f"row {n}" for n in (2, 3, 4, 5, 6)]
-        assert all(item.code in SENTENCES and item.job_id == "rows" and "rows.csv" in item.source for item in rejected)
+        imported = [int(row["id"]) for rows in (await running.rows()).values() for row in rows]
+        assert imported == [1, 7]
+        rejected = [letter for letters in (await running.committed("messages.rejected")).values() for letter in letters]
+        assert sorted(letter.position for letter in rejected) == [f"row {n}" for n in (2, 3, 4, 5, 6)]
+        assert all(
+            letter.code in SENTENCES and letter.job_id == "rows" and "rows.csv" in letter.source for letter in rejected
+        )
 
 
-async def test_a_source_that_no_retry_can_cure_fails_at_once_and_says_what_to_do(
+async def test_a_permanent_source_error_fails_the_job_at_once_with_advice(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
     (tmp_path / "folder").mkdir()
@@ -153,23 +154,24 @@ async def test_a_source_that_no_retry_can_cure_fails_at_once_and_says_what_to_do
         for name, source in sources.items():
             await running.create(name, source)
         for name in sources:
-            events = await running.until(name, failed)
+            events = await running.until(name, ended)
             assert isinstance(events[-1], JobFailed), (name, events[-1])
             assert events[-1].reason == "incurable"
             assert events[-1].code in SENTENCES, events[-1].code
             print(f"{name}: {sentence(events[-1].code, events[-1].params)}")
 
 
-async def test_what_a_cut_off_file_has_is_kept_and_the_rest_is_tried_again(
+async def test_the_readable_rows_of_a_truncated_file_are_imported_and_the_job_retries(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
-    rows = 10_000
-    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"id\n" + b"".join(b"%d\n" % n for n in range(rows)))[:-4_000])
+    (tmp_path / "cut.csv.gz").write_bytes(
+        gzip.compress(b"id\n" + b"".join(b"%d\n" % n for n in range(TRUNCATED_ROWS)))[:-4_000]
+    )
     async with service(tmp_path, await fresh_broker(), ("control", "runner")) as running:
         await running.create("cut", tmp_path / "cut.csv.gz")
         events = await running.until("cut", has("JobErrored", "JobSlept"))
         (error,) = (event for event in events if isinstance(event, JobErrored))
         assert (error.code, error.advice) == ("truncated", "retry")
-        kept = [int(row["id"]) for found in (await running.rows()).values() for row in found]
-        assert kept == list(range(len(kept)))
-        assert 0 < len(kept) < rows
+        imported = [int(row["id"]) for rows in (await running.rows()).values() for row in rows]
+        assert imported == list(range(len(imported)))
+        assert 0 < len(imported) < TRUNCATED_ROWS

