@@ -1,4 +1,4 @@
-"""The `lane` roles, real time and backfill: from raw messages to what they say about identities.
+"""The `lane` roles, real time and backfill: they map raw messages to updates of identities.
 
-`role` owns partitions and reads them, `raw` opens one record, `chunk` maps some of them by the rules in `rule_book`.
+`role` owns partitions and reads them, `chunk` maps some records by the rules, `field_sampler` samples their fields.
 """

@@ -104,7 +104,7 @@ class MappingChunk:
             return
         self._count(raw, record)
         if self._sample is not None:
-            self._sample.look(raw)
+            self._sample.inspect(raw)
         odd: dict[str, Fault] = {}
         mapper = self.book.mapper(raw.stream)
         if self.book.scope.leaves_out(raw.job_id, raw.arrived):

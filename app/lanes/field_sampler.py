@@ -1,7 +1,7 @@
-"""A look at some messages of each stream of one partition, so that people see which fields they have. Knows no Kafka.
+"""Samples messages of each stream of one partition, to show which fields they have.
 
-Of each stream the first messages are looked at, and then every fiftieth. It costs little and holds little, whatever
-comes: beyond the bounds nothing is looked at until what is known was handed over. A crash loses what was not.
+The sample has the first messages of each stream, and then every fiftieth. Its cost and size are bounded: beyond the
+bounds nothing is sampled until `drain`. A crash loses what is not drained.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,34 +14,32 @@ from app.store.models import StreamDelta
 from projections.fields.field_stats import FieldStats
 from projections.mapping.raw_messages import Raw, UnreadableMessageError, parse
 
-FIRST: Final = 50  # messages of a stream since the lane began here, so that a small stream shows its fields
+FIRST: Final = 50  # messages of a stream since the assignment, so that a small stream shows its fields
 EVERY: Final = 50
-TOGETHER: Final = 50  # are looked at in a row, which costs a third of looking between other work
-HAND_OVER: Final = timedelta(seconds=5)
-MAX_SAMPLE_BYTES: Final = 2 * 2**20  # looked at between two hand-overs
+BATCH: Final = 50  # messages parsed in a row: a third of the cost of parsing them one by one
+DRAIN_INTERVAL: Final = timedelta(seconds=5)
+MAX_SAMPLE_BYTES: Final = 2 * 2**20  # between two drains
 MAX_STREAMS: Final = 50
 MAX_FIELDS: Final = 2_000  # of all streams together
-REMEMBERED: Final = 1_000  # streams whose messages are numbered
+MAX_NUMBERED_STREAMS: Final = 1_000
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class FieldSample:
-    """What was looked at and not handed over yet."""
+    """The sample since the last drain."""
 
     def __init__(self, lane: str) -> None:
         self._lane = lane
-        self._firsts: dict[str, int] = {}  # how many of a stream's first messages are still to come
-        self._skipped: dict[
-            str, int
-        ] = {}  # how many messages of a stream are not looked at before the next one that is
+        self._firsts: dict[str, int] = {}  # of each stream's first messages, how many are still to come
+        self._skipped: dict[str, int] = {}  # messages of each stream before the next one in the sample
         self._waiting: list[tuple[str, bytes, int]] = []  # stream, message and its time
-        self._known: dict[str, FieldStats] = {}
+        self._stats: dict[str, FieldStats] = {}
         self._bytes = 0
         self._fields = 0
-        self._handed_over_at = NEVER
+        self._drained_at = NEVER
 
-    def look(self, raw: Raw) -> None:
-        """Look at those messages of a record that are in the sample."""
+    def inspect(self, raw: Raw) -> None:
+        """Add the messages of a record that are in the sample."""
         stream, count = raw.stream, raw.count
         skipped = self._skipped.get(stream, 0)
         if skipped >= count:
@@ -52,32 +50,32 @@ class FieldSample:
             if self._bytes + len(line) <= MAX_SAMPLE_BYTES:
                 self._bytes += len(line)
                 self._waiting.append((stream, line, raw.timestamps[index] if raw.timestamps else raw.arrived))
-        if len(self._waiting) >= TOGETHER:
-            self._look_at_waiting()
+        if len(self._waiting) >= BATCH:
+            self._parse_waiting()
 
     def is_due(self, now: datetime) -> bool:
-        """Whether there is something to hand over, and it's time to."""
-        return bool(self._known or self._waiting) and not timedelta() <= now - self._handed_over_at < HAND_OVER
+        """Whether there is something to drain, and the interval has passed."""
+        return bool(self._stats or self._waiting) and not timedelta() <= now - self._drained_at < DRAIN_INTERVAL
 
-    def handed_over(self, seen: Mapping[str, StreamDelta], now: datetime) -> tuple[StreamDelta, ...]:
-        """Return what was seen of each stream together with the sketches of its fields, and begin anew."""
+    def drain(self, deltas: Mapping[str, StreamDelta], now: datetime) -> tuple[StreamDelta, ...]:
+        """Return the deltas of streams; when it is due, with sketches of their fields, which start again empty."""
         if not self.is_due(now):
-            return tuple(seen.values())
-        self._look_at_waiting()
-        told = dict(seen)
-        for stream, stats in self._known.items():
-            delta = told.get(stream) or StreamDelta(
+            return tuple(deltas.values())
+        self._parse_waiting()
+        drained = dict(deltas)
+        for stream, stats in self._stats.items():
+            delta = drained.get(stream) or StreamDelta(
                 stream=stream, lane=self._lane, count=0, bytes=0, last_message_at=NEVER, last_arrival_at=NEVER
             )
-            told[stream] = replace(delta, fields=stats.to_json())
-        self._known, self._bytes, self._fields, self._handed_over_at = {}, 0, 0, now
-        return tuple(told.values())
+            drained[stream] = replace(delta, fields=stats.to_json())
+        self._stats, self._bytes, self._fields, self._drained_at = {}, 0, 0, now
+        return tuple(drained.values())
 
     def _chosen(self, stream: str, skipped: int, count: int) -> Iterator[int]:
-        """Return which of `count` messages are in the sample, and note how many behind them are not."""
+        """Return which of `count` messages are in the sample, and note how many to skip behind them."""
         if stream not in self._firsts:
-            if len(self._firsts) >= REMEMBERED:
-                self._firsts.clear()  # all begin anew: who makes up streams without end is bounded below
+            if len(self._firsts) >= MAX_NUMBERED_STREAMS:
+                self._firsts.clear()  # all start again; invented streams without end are bounded in `_parse`
                 self._skipped.clear()
             self._firsts[stream] = FIRST
         first = min(self._firsts[stream], count)
@@ -86,19 +84,19 @@ class FieldSample:
         self._skipped[stream] = then[-1] + EVERY - count if then else 0
         return chain(range(first), then)
 
-    def _look_at_waiting(self) -> None:
+    def _parse_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
         for stream, line, at in waiting:
-            self._look_at(stream, line, at)
+            self._parse(stream, line, at)
 
-    def _look_at(self, stream: str, line: bytes, at: int) -> None:
-        if self._fields >= MAX_FIELDS or (stream not in self._known and len(self._known) >= MAX_STREAMS):
+    def _parse(self, stream: str, line: bytes, at: int) -> None:
+        if self._fields >= MAX_FIELDS or (stream not in self._stats and len(self._stats) >= MAX_STREAMS):
             return
         try:
             message = parse(line)
         except UnreadableMessageError:
-            return  # whoever maps it says so
-        stats = self._known.setdefault(stream, FieldStats())
+            return  # mapping it makes the dead letter
+        stats = self._stats.setdefault(stream, FieldStats())
         before = stats.tracked_fields
         stats.add(message, at)
         self._fields += stats.tracked_fields - before

@@ -1,4 +1,4 @@
-"""Whether people have paused a lane. The wish stands in the read store, so it outlives every process."""
+"""The pause flag of a lane, stored in the read store so that it survives restarts."""
 
 import logging
 import time
@@ -7,29 +7,29 @@ from typing import Final
 
 from app.store.lanes import LaneStore
 
-PAUSABLE: Final = frozenset({"backfill"})  # what happens now is never held back: every answer would be wrong
+PAUSABLE_LANES: Final = frozenset({"backfill"})  # pausing real time would make every answer wrong
 POLL_INTERVAL_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
 
 class PauseFlag:
-    """Of one lane; the store is asked once a second at most."""
+    """The flag of one lane; the store is queried at most once a second."""
 
     def __init__(self, lane: str, store: LaneStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._lane = lane
         self._store = store
         self._clock = clock
-        self._paused = False
-        self._looked_at = float("-inf")
+        self._is_paused = False
+        self._polled_at = float("-inf")
 
-    async def holds(self) -> bool:
-        """Tell whether nothing is to be read now."""
-        if self._lane in PAUSABLE and self._clock() - self._looked_at >= POLL_INTERVAL_SECONDS:
-            self._looked_at = self._clock()
-            before, self._paused = self._paused, await self._store.is_paused(self._lane)
-            if self._paused and not before:
-                _log.warning("%s is paused by people; nothing of it is read until it is resumed", self._lane)
-            elif before and not self._paused:
-                _log.info("%s goes on", self._lane)
-        return self._paused
+    async def is_paused(self) -> bool:
+        """Whether nothing is to be read now."""
+        if self._lane in PAUSABLE_LANES and self._clock() - self._polled_at >= POLL_INTERVAL_SECONDS:
+            self._polled_at = self._clock()
+            before, self._is_paused = self._is_paused, await self._store.is_paused(self._lane)
+            if self._is_paused and not before:
+                _log.warning("%s is paused; nothing of it is read until it is resumed", self._lane)
+            elif before and not self._is_paused:
+                _log.info("%s is resumed", self._lane)
+        return self._is_paused

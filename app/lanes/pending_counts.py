@@ -1,6 +1,6 @@
-"""What a lane has told the profiles of one partition and has not counted yet: counting each record costs more than it.
+"""Counts of one partition that are not stored yet: storing those of each record would cost more than the record.
 
-A crash loses none of it: the lane reads on from where it had counted, and profiles know what they were told before.
+A crash loses none: the lane resumes at the stored offset, and profiles skip the updates that they have applied.
 """
 
 from collections import Counter
@@ -12,23 +12,23 @@ from app.store.models import StreamDelta
 
 @dataclass(slots=True)
 class PendingCounts:
-    """Between which raw offsets, what was seen of each stream, and how many messages of each job."""
+    """Messages of each stream and of each job, in the raw records from offset `start` up to `next_offset`."""
 
-    begin: int
-    reached: int
-    seen: dict[str, StreamDelta] = field(default_factory=dict)
+    start: int
+    next_offset: int
+    streams: dict[str, StreamDelta] = field(default_factory=dict)
     jobs: Counter[str] = field(default_factory=Counter)
 
-    def add(self, reached: int, seen: Mapping[str, StreamDelta], jobs: Mapping[str, int]) -> None:
-        """Take over what more was told."""
-        self.reached = max(self.reached, reached)
+    def add(self, next_offset: int, streams: Mapping[str, StreamDelta], jobs: Mapping[str, int]) -> None:
+        """Add the counts of the records up to `next_offset`."""
+        self.next_offset = max(self.next_offset, next_offset)
         self.jobs.update(jobs)
-        for stream, delta in seen.items():
-            known = self.seen.get(stream)
-            self.seen[stream] = delta if known is None else _together(known, delta)
+        for stream, delta in streams.items():
+            pending = self.streams.get(stream)
+            self.streams[stream] = delta if pending is None else _sum(pending, delta)
 
 
-def _together(one: StreamDelta, other: StreamDelta) -> StreamDelta:
+def _sum(one: StreamDelta, other: StreamDelta) -> StreamDelta:
     return replace(
         one,
         count=one.count + other.count,

@@ -1,15 +1,14 @@
-"""The `lane` roles: read raw messages, tell the profiles what they say, and count what was seen of each stream.
+"""The `lane` roles: map raw messages to updates of profiles, and count the messages of each stream.
 
-A lane's position stands in the read store beside its counts, so that each message counts once. What it tells is sent
-again after a crash; profiles know it by the raw offset. Rules change at a raw offset that is noted first, so a raw
-message is always mapped by the same rules.
+A lane's offsets are stored beside its counts, so that each message counts once. After a crash it sends some updates
+again; profiles skip them by the raw offset. The offset at which new rules begin is stored before they are used, so a
+raw message is always mapped by the same rules.
 """
 
 import asyncio
-import logging
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -34,64 +33,70 @@ from projections.definitions.compiled_rules import CompiledRules
 from schemas.topics import LANES
 
 GROUP: Final = "entrepot.lane"
-WAIT_MS: Final = 200
-COUNT_SECONDS: Final = 0.1
+POLL_TIMEOUT_MS: Final = 200
+COUNT_INTERVAL_SECONDS: Final = 0.1
 MAX_RECORDS: Final = 2_000  # single messages at a time
-
-_log = logging.getLogger(__name__)
 
 
 class StaleOwnerError(RuntimeError):
-    """Somebody else works on a partition of this process. Leave; who comes back goes on behind what is counted."""
+    """Another worker owns a partition of this process. Leave; the next owner resumes behind what is counted."""
 
 
 class Lane:
-    """The raw partitions that this process owns in one lane."""
+    """The raw partitions that this process owns in one lane. `steady` is a monotonic clock, in seconds."""
 
     def __init__(
-        self, name: str, cluster: Cluster, settings: Settings, store: ReadStore, rules: RulesReader, clock: Clock
+        self,
+        name: str,
+        cluster: Cluster,
+        settings: Settings,
+        store: ReadStore,
+        rules: RulesReader,
+        clock: Clock,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._partitions = settings.partitions
         self._store = store
         self._rules = rules
         self._clock = clock
-        self._positions: dict[TopicPartition, int] = {}  # up to where all is counted
-        self._reached: dict[TopicPartition, int] = {}  # up to where all is told
-        self._uncounted: dict[TopicPartition, PendingCounts] = {}
-        self._counted_at = time.monotonic()
+        self._steady = steady
+        self._counted: dict[TopicPartition, int] = {}  # next offsets to count
+        self._mapped: dict[TopicPartition, int] = {}  # next offsets to map
+        self._pending: dict[TopicPartition, PendingCounts] = {}
+        self._counted_at = steady()
         self._counting: asyncio.Task[None] | None = None
-        self._pins: dict[TopicPartition, list[tuple[int, int]]] = {}  # (raw offset, rules_at from there on), ascending
+        self._rule_changes: dict[TopicPartition, list[tuple[int, int]]] = {}  # (first raw offset, rules_at), ascending
         self._samples: dict[TopicPartition, FieldSample] = {}
-        self._books = CompiledRulesCache(rules.at)
-        self._brake = PauseFlag(name, store.lanes)
-        self._writer = BatchProducer(cluster)
-        self._reader = GroupConsumer(
+        self._compiled = CompiledRulesCache(rules.at)
+        self._pause = PauseFlag(name, store.lanes, steady)
+        self._producer = BatchProducer(cluster)
+        self._consumer = GroupConsumer(
             cluster,
             [LANES[name].name],
             f"{GROUP}.{name}",
             f"{GROUP}.{name}-{settings.worker_id}",
-            on_assigned=self._assigned,
-            on_revoked=self._revoked,
+            on_assigned=self._on_assigned,
+            on_revoked=self._on_revoked,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set. Whatever goes wrong escapes, and nothing is counted that wasn't told."""
-        async with self._writer, self._reader.running(), self._counting_until_the_end():
+        """Work until `stop` is set. Every failure escapes, and nothing is counted whose updates are not acked."""
+        async with self._producer, self._consumer.running(), self._cancelling_counting():
             while not stop.is_set():
-                async with self._reader.guarded():
-                    found = await self._read()
-                    await self._follow_rules()  # as they are after the wait: whoever applies rules and writes is served
-                    for where, records in found.items():
-                        await self._take(where, records)
-                    await self._hand_over_samples()
+                async with self._consumer.guarded():
+                    polled = await self._poll()
+                    await self._follow_rules()  # after the wait, so that a rule applies to all messages sent after it
+                    for partition, records in polled.items():
+                        await self._map(partition, records)
+                    self._count_samples()
                     self._count_if_due()
-                    self._reader.commit_soon(self._positions)
-            async with self._reader.guarded():
+                    self._consumer.commit_soon(self._counted)
+            async with self._consumer.guarded():
                 await self._count()
 
     @asynccontextmanager
-    async def _counting_until_the_end(self) -> AsyncIterator[None]:
+    async def _cancelling_counting(self) -> AsyncIterator[None]:
         try:
             yield
         finally:
@@ -99,116 +104,122 @@ class Lane:
                 self._counting.cancel()
                 await asyncio.gather(self._counting, return_exceptions=True)
 
-    async def _read(self) -> Mapping[TopicPartition, Sequence[Any]]:
-        """Return what comes next; nothing while the lane is paused: it keeps its partitions and follows the rules."""
-        if await self._brake.holds():
-            await self._reader.poll_idle(WAIT_MS)
+    async def _poll(self) -> Mapping[TopicPartition, Sequence[Any]]:
+        """Return the next records; none while the lane is paused: it keeps its partitions and follows the rules."""
+        if await self._pause.is_paused():
+            await self._consumer.poll_idle(POLL_TIMEOUT_MS)
             return {}
-        wait_ms = WAIT_MS
-        if self._uncounted and self._counting is None:
-            wait_ms = max(round(1000 * (self._counted_at + COUNT_SECONDS - time.monotonic())), 1)
-        return await self._reader.read(wait_ms=wait_ms, max_records=MAX_RECORDS)
+        wait_ms = POLL_TIMEOUT_MS
+        if self._pending and self._counting is None:
+            wait_ms = max(round(1000 * (self._counted_at + COUNT_INTERVAL_SECONDS - self._steady())), 1)
+        return await self._consumer.read(wait_ms=wait_ms, max_records=MAX_RECORDS)
 
-    async def _assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
+    async def _on_assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
         topic = LANES[self._name].name
         for number in numbers:
-            where = TopicPartition(topic, number)
-            self._positions[where] = self._reached[where] = await self._store.streams.next_offset(topic, number)
-            self._samples[where] = FieldSample(self._name)
-            self._pins[where] = list(await self._store.plane.rules_of(topic, number))
-        return {where: offset for where, offset in self._positions.items() if where.partition in numbers}
+            partition = TopicPartition(topic, number)
+            self._counted[partition] = self._mapped[partition] = await self._store.streams.next_offset(topic, number)
+            self._samples[partition] = FieldSample(self._name)
+            self._rule_changes[partition] = list(await self._store.plane.rules_of(topic, number))
+        return {partition: offset for partition, offset in self._counted.items() if partition.partition in numbers}
 
-    async def _revoked(self, _numbers: frozenset[int]) -> None:
+    async def _on_revoked(self, _numbers: frozenset[int]) -> None:
         await self._count()
-        self._positions.clear()
-        self._reached.clear()
-        self._pins.clear()
+        self._counted.clear()
+        self._mapped.clear()
+        self._rule_changes.clear()
         self._samples.clear()
 
     async def _follow_rules(self) -> None:
-        """Note from which raw offset on the newest rules are followed, before any message is mapped by them."""
+        """Store the raw offset at which the newest rules begin, before any message is mapped by them."""
         rules, newest = self._rules.rules, self._rules.rules_at
-        for where, pins in self._pins.items():
-            if pins and (pins[-1][1] == newest or (await self._books.at(pins[-1][1])).maps_like(rules)):
+        for partition, changes in self._rule_changes.items():
+            if changes and (changes[-1][1] == newest or (await self._compiled.at(changes[-1][1])).maps_like(rules)):
                 continue
-            await self._count()  # so that no message from before that offset is read again
-            position = self._positions[where]
-            await self._store.plane.note_rules(where.topic, where.partition, position, newest)
-            pins.append((position, newest))
+            await self._count()  # so that no message from before that offset is mapped again
+            offset = self._counted[partition]
+            await self._store.plane.note_rules(partition.topic, partition.partition, offset, newest)
+            changes.append((offset, newest))
 
-    async def _rules_for(self, where: TopicPartition, offset: int) -> tuple[CompiledRules, float]:
-        """Return the rules for a raw offset, and the offset that others begin at."""
-        pins = self._pins[where]
-        place = max(bisect_right(pins, offset, key=lambda pin: pin[0]), 1)
-        return await self._books.at(pins[place - 1][1]), pins[place][0] if place < len(pins) else float("inf")
+    async def _rules_for(self, partition: TopicPartition, offset: int) -> tuple[CompiledRules, float]:
+        """Return the rules for a raw offset, and the offset at which the next rules begin."""
+        changes = self._rule_changes[partition]
+        place = max(bisect_right(changes, offset, key=lambda change: change[0]), 1)
+        end = changes[place][0] if place < len(changes) else float("inf")
+        return await self._compiled.at(changes[place - 1][1]), end
 
-    async def _take(self, where: TopicPartition, records: Sequence[Any]) -> None:
+    async def _map(self, partition: TopicPartition, records: Sequence[Any]) -> None:
         chunk: MappingChunk | None = None
-        until = float("inf")
+        end = float("inf")
         for record in records:
-            if chunk is None or chunk.is_full or record.offset >= until:
+            if chunk is None or chunk.is_full or record.offset >= end:
                 if chunk is not None:
-                    await self._send(where, chunk)
-                if await self._brake.holds():
-                    self._reader.seek(where, record.offset)
+                    await self._send(partition, chunk)
+                if await self._pause.is_paused():
+                    self._consumer.seek(partition, record.offset)
                     return
-                book, until = await self._rules_for(where, record.offset)
-                forgotten, sample = self._rules.rules.forgotten, self._samples[where]
-                chunk = MappingChunk(self._name, book, forgotten, self._partitions, self._clock(), sample)
+                compiled, end = await self._rules_for(partition, record.offset)
+                forgotten, sample = self._rules.rules.forgotten, self._samples[partition]
+                chunk = MappingChunk(self._name, compiled, forgotten, self._partitions, self._clock(), sample)
             chunk.add(record)
         if chunk is not None:
-            await self._send(where, chunk)
+            await self._send(partition, chunk)
 
-    async def _send(self, where: TopicPartition, whole: MappingChunk) -> None:
+    async def _send(self, partition: TopicPartition, whole: MappingChunk) -> None:
         for chunk in whole.fitting():
-            await self._writer.write([*chunk.updates(), *chunk.letters])
-            self._note(where, chunk.next_offset, chunk.seen, chunk.jobs)
+            await self._producer.write([*chunk.updates(), *chunk.letters])
+            self._add_pending(partition, chunk.next_offset, chunk.seen, chunk.jobs)
         self._count_if_due()
 
-    def _note(
-        self, where: TopicPartition, reached: int, seen: Mapping[str, StreamDelta], jobs: Mapping[str, int]
+    def _add_pending(
+        self,
+        partition: TopicPartition,
+        next_offset: int,
+        streams: Mapping[str, StreamDelta],
+        jobs: Mapping[str, int],
     ) -> None:
-        begin = self._reached[where]
-        self._uncounted.setdefault(where, PendingCounts(begin, begin)).add(reached, seen, jobs)
-        self._reached[where] = max(reached, begin)
+        start = self._mapped[partition]
+        self._pending.setdefault(partition, PendingCounts(start, start)).add(next_offset, streams, jobs)
+        self._mapped[partition] = max(next_offset, start)
 
-    async def _hand_over_samples(self) -> None:
-        """Have what is known of fields seen also where no more messages come."""
-        for where, sample in self._samples.items():
+    def _count_samples(self) -> None:
+        """Have the fields of sampled messages stored, also where no more messages arrive."""
+        for partition, sample in self._samples.items():
             if sample.is_due(self._clock()):
-                self._note(where, self._reached[where], {}, {})
+                self._add_pending(partition, self._mapped[partition], {}, {})
 
     def _count_if_due(self) -> None:
-        """Begin to count; mapping goes on meanwhile."""
+        """Start to store the counts in the background, once an interval."""
         if self._counting is not None and self._counting.done():
             counting, self._counting = self._counting, None
             counting.result()
-        is_due = time.monotonic() - self._counted_at >= COUNT_SECONDS
-        if self._uncounted and self._counting is None and is_due:
-            self._counting = asyncio.create_task(self._count_some(), name="counting")
+        is_due = self._steady() - self._counted_at >= COUNT_INTERVAL_SECONDS
+        if self._pending and self._counting is None and is_due:
+            self._counting = asyncio.create_task(self._store_counts(), name="storing counts")
 
     async def _count(self) -> None:
-        """Count all that was told."""
+        """Store the counts of all mapped messages."""
         counting, self._counting = self._counting, None
         if counting is not None:
             await counting
-        await self._count_some()
+        await self._store_counts()
 
-    async def _count_some(self) -> None:
-        """Move the positions, with what was seen up to there."""
-        uncounted, self._uncounted = self._uncounted, {}
-        self._counted_at, now = time.monotonic(), self._clock()
-        seen = {where: self._samples[where].handed_over(each.seen, now) for where, each in uncounted.items()}
-        for where, each in uncounted.items():
-            jobs = [JobMapped(job_id=job_id, count=count, at=now) for job_id, count in each.jobs.items()]
-            told, begin, reached = seen[where], each.begin, each.reached
-            if not await self._store.streams.add(where.topic, where.partition, begin, reached, told, jobs):
-                raise StaleOwnerError(f"another worker has counted {where.topic}/{where.partition} behind {begin}")
-            self._positions[where] = reached
+    async def _store_counts(self) -> None:
+        pending, self._pending = self._pending, {}
+        self._counted_at, now = self._steady(), self._clock()
+        deltas = {
+            partition: self._samples[partition].drain(counts.streams, now) for partition, counts in pending.items()
+        }
+        for partition, counts in pending.items():
+            jobs = [JobMapped(job_id=job_id, count=count, at=now) for job_id, count in counts.jobs.items()]
+            place = (partition.topic, partition.partition)
+            if not await self._store.streams.add(*place, counts.start, counts.next_offset, deltas[partition], jobs):
+                raise StaleOwnerError(f"another worker has counted {'/'.join(map(str, place))} behind {counts.start}")
+            self._counted[partition] = counts.next_offset
 
 
 async def run_lane(settings: Settings, name: str, clock: Clock = utc_now) -> int:
-    """Run the lane `realtime` or `backfill` until it is told to stop; return the process's exit code."""
+    """Run the lane `realtime` or `backfill` until it is stopped; return the process's exit code."""
     store = await ReadStore.open(settings.database())
     cluster = KafkaCluster(settings.bootstrap_servers)
     definitions = DefinitionsTail(cluster)

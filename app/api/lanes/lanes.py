@@ -13,7 +13,7 @@ from app.api.http.problems import ApiProblem, not_found
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.api.services.lag_monitor import UnknownLagError
-from app.lanes.pause import PAUSABLE
+from app.lanes.pause import PAUSABLE_LANES
 from app.store.models import LaneSwitch
 from projections.views.lag import LagSample, lag_of, messages_per_second
 from schemas.topics import LANES, UPDATES
@@ -104,7 +104,7 @@ async def resume_lane(call: RequestContext[Query, None]) -> web.Response:
 
 async def _switch(call: RequestContext[Query, None], *, paused: bool) -> web.Response:
     name = _lane_name(call)
-    if name not in PAUSABLE:
+    if name not in PAUSABLE_LANES:
         raise ApiProblem(409, "never_paused", NEVER_PAUSED, more={"allowed": []})
     store = call.api.store.lanes
     await store.switch(name, LaneSwitch(paused, f"user:{call.caller.name}", call.api.clock()))

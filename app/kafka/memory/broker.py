@@ -17,6 +17,7 @@ class Broker:
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self.clock = clock
+        self.connections = 0  # clients that are started and not stopped
         self.topics: dict[str, list[PartitionLog]] = {}
         self.groups: dict[str, Group] = defaultdict(lambda: Group(self.partitions_of, self.notify))
         self._producers: dict[str, TransactionalSession] = {}

@@ -50,6 +50,11 @@ class MemoryCluster:
         """Return a transactional producer. Transactions do not time out."""
         return MemoryProducer(self._broker, transactional_id)
 
+    @property
+    def connections(self) -> int:
+        """How many clients are started and not stopped."""
+        return self._broker.connections
+
     def create_topic(self, name: str, partitions: int) -> None:
         """Create a topic."""
         self._broker.topics[name] = [PartitionLog(name, number) for number in range(partitions)]

@@ -61,10 +61,12 @@ class MemoryConsumer:
             if not self._broker.partitions_of(topic):
                 raise UnknownTopicOrPartitionError(topic)
         self._is_started = True
+        self._broker.connections += 1
         self._assign(partition for topic in self.topics for partition in self._broker.partitions_of(topic))
 
     async def stop(self) -> None:
         """Disconnect, and leave the group."""
+        self._broker.connections -= self._is_started and not self.is_stopped
         self.is_stopped = True
         if self._group is not None and self._is_member:
             self._group.leave(self)

@@ -29,11 +29,14 @@ class MemoryProducer:
         if not self._broker.available:
             raise KafkaConnectionError("the memory cluster is unavailable")
         self._is_started = True
+        self._broker.connections += 1
         if self._transactional_id is not None:
             self._session = self._broker.init_producer(self._transactional_id)
 
     async def stop(self) -> None:
         """Disconnect; an open transaction stays open, as the broker's."""
+        self._broker.connections -= self._is_started
+        self._is_started = False
 
     async def send(
         self,

@@ -1,6 +1,7 @@
 """The batch producer: a write returns once every record is acked, or raises."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
@@ -11,8 +12,10 @@ from app.kafka.producer_record import ProducerRecord
 
 
 @pytest.fixture
-def cluster() -> MemoryCluster:
-    return MemoryCluster({"topic": 2})
+def cluster() -> Iterator[MemoryCluster]:
+    cluster = MemoryCluster({"topic": 2})
+    yield cluster
+    assert cluster.connections == 0
 
 
 def records(*values: bytes, partition: int = 0) -> list[ProducerRecord]:

@@ -1,5 +1,7 @@
 """The memory cluster keeps the contract of the Kafka port."""
 
+from collections.abc import Iterator
+
 import pytest
 from aiokafka import TopicPartition
 
@@ -8,8 +10,10 @@ from tests.kafka_contract import *  # noqa: F403  # the tests
 
 
 @pytest.fixture
-def cluster() -> MemoryCluster:
-    return MemoryCluster()
+def cluster() -> Iterator[MemoryCluster]:
+    cluster = MemoryCluster()
+    yield cluster
+    assert cluster.connections == 0
 
 
 @pytest.fixture

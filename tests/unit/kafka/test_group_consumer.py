@@ -1,7 +1,7 @@
 """The group consumer: sessions, rebalances, background topics and commits, beyond the contract of the port."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from app.kafka.group_consumer import (
 )
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord
-from tests.unit.kafka.clock import Clock
+from tests.clock import Clock
 
 URGENT, BACKGROUND = "urgent", "background"
 GROUP = "group"
@@ -81,8 +81,10 @@ class Worker:
 
 
 @pytest.fixture
-def cluster() -> MemoryCluster:
-    return MemoryCluster({URGENT: 2, BACKGROUND: 2})
+def cluster() -> Iterator[MemoryCluster]:
+    cluster = MemoryCluster({URGENT: 2, BACKGROUND: 2})
+    yield cluster
+    assert cluster.connections == 0
 
 
 def values(polled: Mapping[TopicPartition, Any]) -> list[bytes]:

@@ -1,5 +1,6 @@
 """The partition reader: what the contract of the port leaves open."""
 
+from collections.abc import AsyncIterator
 from itertools import count
 
 import pytest
@@ -9,17 +10,18 @@ from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.partition_reader import STALL_TIMEOUT_SECONDS, LogRecord, PartitionReader
 from app.kafka.producer_record import ProducerRecord
-from tests.unit.kafka.clock import Clock
+from tests.clock import Clock
 
 
 @pytest.fixture
-async def cluster() -> MemoryCluster:
+async def cluster() -> AsyncIterator[MemoryCluster]:
     cluster = MemoryCluster({"topic": 1})
     async with BatchProducer(cluster) as producer:
         await producer.write(
             ProducerRecord("topic", value, key, 0) for key, value in ((b"a", b"1"), (b"a", None), (None, b"3"))
         )
-    return cluster
+    yield cluster
+    assert cluster.connections == 0
 
 
 async def test_records_have_offset_key_and_value(cluster: MemoryCluster) -> None:

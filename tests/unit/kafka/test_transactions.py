@@ -1,6 +1,7 @@
 """Group commit: concurrent submissions share a transaction; after a failure nothing more is accepted."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 from aiokafka import TopicPartition
@@ -14,8 +15,10 @@ HALF = MAX_GROUP_BYTES // 2
 
 
 @pytest.fixture
-def cluster() -> MemoryCluster:
-    return MemoryCluster({"topic": 1})
+def cluster() -> Iterator[MemoryCluster]:
+    cluster = MemoryCluster({"topic": 1})
+    yield cluster
+    assert cluster.connections == 0
 
 
 def record(size: int = 1) -> ProducerRecord:

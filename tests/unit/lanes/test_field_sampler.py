@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from app.lanes import field_sampler as bounds
-from app.lanes.field_sampler import FIRST, HAND_OVER, FieldSample
+from app.lanes.field_sampler import DRAIN_INTERVAL, FIRST, FieldSample
 from app.store.models import StreamDelta
 from projections.fields.field_stats import FieldStats
 from projections.mapping.raw_messages import Raw
@@ -21,12 +21,12 @@ def record(*messages: Any, stream: str = "people", stamps: Sequence[int] = ()) -
     return Raw(stream, "b", 0, b"".join(each + b"\n" for each in lines), len(lines), stamps, 70)
 
 
-def handed_over(sample: FieldSample, *seen: StreamDelta, now: datetime = NOW) -> dict[str, StreamDelta]:
-    return {each.stream: each for each in sample.handed_over({each.stream: each for each in seen}, now)}
+def drained(sample: FieldSample, *seen: StreamDelta, now: datetime = NOW) -> dict[str, StreamDelta]:
+    return {each.stream: each for each in sample.drain({each.stream: each for each in seen}, now)}
 
 
 def stats(sample: FieldSample, stream: str = "people") -> FieldStats:
-    return FieldStats.from_json(handed_over(sample)[stream].fields)
+    return FieldStats.from_json(drained(sample)[stream].fields)
 
 
 @pytest.mark.parametrize("cut", [1, 7, 49, 50, 51, 333, 1_000])
@@ -34,8 +34,8 @@ def test_the_first_and_then_every_fiftieth_are_looked_at_wherever_records_end(cu
     sample = FieldSample("realtime")
     messages = [{f"m{n}": 1} for n in range(1_000)]
     for start in range(0, len(messages), cut):
-        sample.look(record(*messages[start : start + cut]))
-        sample.look(record())
+        sample.inspect(record(*messages[start : start + cut]))
+        sample.inspect(record())
     known = stats(sample)
     assert known.looked == FIRST + 19
     assert {each.name for each in known.fields()} == {f"m{n}" for n in (*range(FIRST), *range(FIRST, 1_000, 50))}
@@ -43,38 +43,38 @@ def test_the_first_and_then_every_fiftieth_are_looked_at_wherever_records_end(cu
 
 def test_a_sketch_comes_with_what_was_seen_and_then_not_again_before_its_time() -> None:
     sample = FieldSample("realtime")
-    sample.look(record({"a": 1}, {"b": 2}, stamps=(5, 6)))
+    sample.inspect(record({"a": 1}, {"b": 2}, stamps=(5, 6)))
     other = StreamDelta(stream="other", lane="realtime", count=3, bytes=9, last_message_at=NOW, last_arrival_at=NOW)
-    told = handed_over(sample, other)
+    told = drained(sample, other)
     assert told["other"] == other
     assert (told["people"].count, told["people"].bytes, told["people"].last_message_at.year) == (0, 0, 1)
     assert [each.last_seen for each in FieldStats.from_json(told["people"].fields).fields()] == [5, 6]
-    assert not sample.is_due(NOW + HAND_OVER), "there is nothing new"
-    sample.look(record({"a": 1}))
-    soon = NOW + HAND_OVER - timedelta(seconds=1)
-    assert handed_over(sample, other, now=soon) == {"other": other}
-    assert sample.is_due(NOW + HAND_OVER)
+    assert not sample.is_due(NOW + DRAIN_INTERVAL), "there is nothing new"
+    sample.inspect(record({"a": 1}))
+    soon = NOW + DRAIN_INTERVAL - timedelta(seconds=1)
+    assert drained(sample, other, now=soon) == {"other": other}
+    assert sample.is_due(NOW + DRAIN_INTERVAL)
     assert sample.is_due(NOW - timedelta(hours=1)), "a clock that was set back doesn't hold it up"
-    assert set(handed_over(sample, now=NOW + HAND_OVER)) == {"people"}
+    assert set(drained(sample, now=NOW + DRAIN_INTERVAL)) == {"people"}
 
 
 def test_what_is_no_message_is_passed_over() -> None:
     sample = FieldSample("realtime")
-    sample.look(record(b"{", b"[1]", {"a": 1}))
+    sample.inspect(record(b"{", b"[1]", {"a": 1}))
     assert stats(sample).looked == 1
 
 
 def test_nothing_that_a_producer_makes_up_fills_the_memory() -> None:
     sample = FieldSample("realtime")
-    for n in range(3 * bounds.REMEMBERED):
-        sample.look(record({}, stream=f"s{n}"))
-    assert len(handed_over(sample)) == bounds.MAX_STREAMS
+    for n in range(3 * bounds.MAX_NUMBERED_STREAMS):
+        sample.inspect(record({}, stream=f"s{n}"))
+    assert len(drained(sample)) == bounds.MAX_STREAMS
     for n in range(100):
-        sample.look(record({f"{n} {m}": m for m in range(400)}, stream=f"s{n % 10}"))
-    later = NOW + HAND_OVER
-    told = handed_over(sample, now=later)
+        sample.inspect(record({f"{n} {m}": m for m in range(400)}, stream=f"s{n % 10}"))
+    later = NOW + DRAIN_INTERVAL
+    told = drained(sample, now=later)
     held = sum(len(FieldStats.from_json(each.fields).fields()) for each in told.values())
     assert bounds.MAX_FIELDS <= held < bounds.MAX_FIELDS + 600
     for _ in range(FIRST):
-        sample.look(record({"long": "x" * (bounds.MAX_SAMPLE_BYTES // 8)}, stream="long"))
-    assert FieldStats.from_json(handed_over(sample, now=later + HAND_OVER)["long"].fields).looked == 7
+        sample.inspect(record({"long": "x" * (bounds.MAX_SAMPLE_BYTES // 8)}, stream="long"))
+    assert FieldStats.from_json(drained(sample, now=later + DRAIN_INTERVAL)["long"].fields).looked == 7

@@ -1,4 +1,4 @@
-"""What was told in several steps is counted as if it had been told in one."""
+"""Counts that are added in several steps are those of one step."""
 
 from datetime import UTC, datetime
 
@@ -14,11 +14,11 @@ def delta(stream: str, day: int, count: int) -> StreamDelta:
 
 
 def test_streams_and_jobs_add_up_and_the_newest_time_counts() -> None:
-    found = PendingCounts(5, 5)
-    found.add(9, {"visits": delta("visits", 3, 2)}, {"job": 2})
-    found.add(12, {"visits": delta("visits", 1, 4), "orders": delta("orders", 2, 1)}, {"job": 1, "other": 1})
-    found.add(7, {}, {})
-    assert (found.begin, found.reached) == (5, 12), "it never goes back"
-    assert found.jobs == {"job": 3, "other": 1}
+    pending = PendingCounts(5, 5)
+    pending.add(9, {"visits": delta("visits", 3, 2)}, {"job": 2})
+    pending.add(12, {"visits": delta("visits", 1, 4), "orders": delta("orders", 2, 1)}, {"job": 1, "other": 1})
+    pending.add(7, {}, {})
+    assert (pending.start, pending.next_offset) == (5, 12), "it never goes back"
+    assert pending.jobs == {"job": 3, "other": 1}
     visits = delta("visits", 3, 6)
-    assert found.seen == {"visits": visits, "orders": delta("orders", 2, 1)}
+    assert pending.streams == {"visits": visits, "orders": delta("orders", 2, 1)}

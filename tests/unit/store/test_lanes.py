@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-from app.lanes.pause import PauseFlag
 from app.store.models import JobMapped, LaneSwitch, StreamDelta
 from app.store.read_store import ReadStore
 from schemas.commands import KillJob, PurgeJob
@@ -25,20 +24,6 @@ async def test_a_pause_is_kept_with_who_said_so_first(store: ReadStore) -> None:
     assert (await store.lanes.is_paused("backfill"), await store.lanes.is_paused("realtime")) == (True, False)
     await store.lanes.switch("backfill", LaneSwitch(paused=False, by="user:eve", at=LATER))
     assert await store.lanes.switches() == {"backfill": LaneSwitch(paused=False, by="user:eve", at=LATER)}
-
-
-async def test_a_lane_asks_once_a_second_and_real_time_never(store: ReadStore) -> None:
-    now = [0.0]
-    brake = PauseFlag("backfill", store.lanes, lambda: now[0])
-    for lane in ("backfill", "realtime"):
-        await store.lanes.switch(lane, LaneSwitch(paused=True, by="user:ada", at=NOON))
-    assert await brake.holds()
-    assert not await PauseFlag("realtime", store.lanes).holds()
-    await store.lanes.switch("backfill", LaneSwitch(paused=False, by="user:ada", at=NOON))
-    now[0] = 0.9
-    assert await brake.holds()
-    now[0] = 1.0
-    assert not await brake.holds()
 
 
 async def test_messages_of_a_job_are_counted_with_the_offset_they_came_with(store: ReadStore) -> None:

@@ -1,0 +1,324 @@
+"""A lane on a cluster in memory: what it maps, counts and stores, and in which order."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from app.definitions.rules import RulesReader
+from app.definitions.tail import DefinitionsTail
+from app.kafka.batch_producer import BatchProducer
+from app.kafka.memory.cluster import MemoryCluster
+from app.kafka.producer_record import ProducerRecord
+from app.lanes.role import COUNT_INTERVAL_SECONDS, Lane, StaleOwnerError
+from app.settings import Settings
+from app.store.models import LaneSwitch
+from app.store.read_store import ReadStore
+from schemas.definitions import PARTITION, DefinitionApplied
+from schemas.messages import MessageRejected
+from schemas.topics import DEFINITIONS_EVENTS, LANES, MESSAGES_REJECTED, TOPICS, UPDATES
+from schemas.updates import MappedBatch
+from schemas.wire.codec import decode, encode
+from tests.clock import Clock
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+IDENTITY = {"kinds": [{"kind": "email", "rank": 0, "title": "E-mail"}]}
+BY_EMAIL = {"identities": [{"field": "email", "kind": "email"}], "attributes": [], "timestamp": None}
+BY_MAIL = {"identities": [{"field": "mail", "kind": "email"}], "attributes": [], "timestamp": None}
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(10):
+        while not await condition():
+            await asyncio.sleep(0.001)
+
+
+class Rig:
+    """Lanes of one deployment with two partitions, their store, and the clocks."""
+
+    def __init__(self, store: ReadStore) -> None:
+        self.store = store
+        self.cluster = MemoryCluster(dict.fromkeys(TOPICS, 2) | {DEFINITIONS_EVENTS.name: 1})
+        self.steady = Clock()
+        self.now = NOON
+        self.applied = 0
+
+    async def write(self, topic: str, *records: ProducerRecord) -> None:
+        async with BatchProducer(self.cluster) as producer:
+            await producer.write(records)
+
+    async def send(self, *messages: Any, lane: str = "realtime", partition: int = 0) -> None:
+        """Send messages of the stream `people`: bytes as they are, the rest as JSON."""
+        values = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in messages]
+        headers = (("stream", b"people"),)
+        topic = LANES[lane].name
+        await self.write(topic, *(ProducerRecord(topic, each, partition=partition, headers=headers) for each in values))
+
+    async def apply(self, definition_id: str, body: Any) -> None:
+        """Apply a definition, as control would."""
+        self.applied += 1
+        event = DefinitionApplied(
+            event_id=str(self.applied), definition_id=definition_id, seq=self.applied, occurred_at=NOON,
+            command_id=str(self.applied), command_offset=self.applied, actor="user:ada", rules=1,
+            version=self.applied, body=json.dumps(body),
+        )  # fmt: skip
+        topic = DEFINITIONS_EVENTS.name
+        await self.write(topic, ProducerRecord(topic, encode(event), partition=PARTITION))
+
+    @asynccontextmanager
+    async def lane(self, name: str = "realtime", worker_id: str = "1") -> AsyncIterator["asyncio.Task[None]"]:
+        """Run a lane, and stop it at the end unless it has failed."""
+        tail = DefinitionsTail(self.cluster)
+        rules = RulesReader(tail)
+        settings = Settings(partitions=2, worker_id=worker_id)
+        stop = asyncio.Event()
+        tail.start()
+        await tail.caught_up()
+        running = asyncio.create_task(
+            Lane(name, self.cluster, settings, self.store, rules, lambda: self.now, self.steady).run(stop)
+        )
+        try:
+            yield running
+            stop.set()
+            if not running.done():
+                await asyncio.wait_for(running, 10)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await tail.stop()
+
+    def updates(self, lane: str = "realtime") -> list[MappedBatch]:
+        """Return all updates, by partition."""
+        records = [record for number in range(2) for record in self.cluster.records(UPDATES[lane].name, number)]
+        return [decode(record.value or b"") for record in records]  # type: ignore[misc]  # all are
+
+    def mapped(self, lane: str = "realtime") -> list[tuple[int, int]]:
+        """Return the raw offsets and the rules of the updates, in order."""
+        return sorted((update.first_offset, update.rules_at) for update in self.updates(lane))
+
+    async def updated(self, count: int, lane: str = "realtime") -> None:
+        async def are_there() -> bool:
+            return len(self.updates(lane)) >= count
+
+        await until(are_there)
+
+    async def counted(self, offset: int, lane: str = "realtime", partition: int = 0) -> None:
+        async def is_there() -> bool:
+            return await self.next_offset(lane, partition) == offset
+
+        await until(is_there)
+
+    async def next_offset(self, lane: str = "realtime", partition: int = 0) -> int:
+        return await self.store.streams.next_offset(LANES[lane].name, partition)
+
+    async def messages(self) -> int:
+        return sum(view.count for view in await self.store.streams.counts())
+
+    def letters(self) -> list[MessageRejected]:
+        records = [record for number in range(2) for record in self.cluster.records(MESSAGES_REJECTED.name, number)]
+        return [decode(record.value or b"") for record in records]  # type: ignore[misc]
+
+    async def pause(self, *, paused: bool, lane: str = "backfill") -> None:
+        await self.store.lanes.switch(lane, LaneSwitch(paused=paused, by="user:ada", at=NOON))
+        self.steady.now += 1
+
+
+@pytest.fixture
+async def rig(store: ReadStore) -> Rig:
+    rig = Rig(store)
+    await rig.apply("identity", IDENTITY)
+    await rig.apply("mapping:people", BY_EMAIL)
+    return rig
+
+
+async def test_messages_become_updates_and_counts(rig: Rig) -> None:
+    await rig.send({"email": "a@b.c"})
+    async with rig.lane():
+        await rig.updated(1)
+        await rig.send({"email": "d@e.f"}, {"email": "g@h.i"}, partition=1)
+        rig.steady.now += COUNT_INTERVAL_SECONDS
+        await rig.counted(2, partition=1)
+    (view,) = await rig.store.streams.counts()
+    assert (view.stream, view.lane, view.count) == ("people", "realtime", 3)
+    assert {(update.topic, update.rules_at) for update in rig.updates()} == {("messages.realtime", 2)}
+    assert await rig.next_offset() == 1
+
+
+async def test_counts_are_stored_once_an_interval_and_at_the_end(rig: Rig) -> None:
+    async with rig.lane():
+        await rig.send({"email": "a@b.c"})
+        await rig.updated(1)
+        await asyncio.sleep(0.01)
+        assert await rig.next_offset() == 0
+        rig.steady.now += COUNT_INTERVAL_SECONDS
+        await rig.counted(1)
+        await rig.send({"email": "d@e.f"})
+        await rig.updated(2)
+        await asyncio.sleep(0.01)
+        assert await rig.next_offset() == 1
+    assert await rig.next_offset() == 2
+    assert await rig.messages() == 2
+
+
+async def test_nothing_is_counted_before_its_updates_are_acked(rig: Rig) -> None:
+    async with rig.lane():
+        rig.cluster.withhold_acks()
+        topic = LANES["realtime"].name
+        sending = asyncio.create_task(rig.send({"email": "a@b.c"}))
+        await rig.updated(1)
+        rig.steady.now += COUNT_INTERVAL_SECONDS
+        await asyncio.sleep(0.01)
+        assert await rig.next_offset() == 0, topic
+        rig.cluster.release_acks()
+        await sending
+        await rig.counted(1)
+
+
+async def test_a_lane_resumes_where_it_has_counted(rig: Rig) -> None:
+    await rig.send({"email": "a@b.c"}, {"email": "d@e.f"})
+    async with rig.lane():
+        await rig.updated(1)
+    before = rig.mapped()
+    await rig.send({"email": "g@h.i"})
+    async with rig.lane():
+        await rig.updated(len(before) + 1)
+    assert rig.mapped() == [*before, (2, 2)]
+    assert await rig.messages() == 3
+
+
+async def test_a_lane_that_is_not_the_owner_any_more_fails(rig: Rig) -> None:
+    async with rig.lane():
+        await rig.send({"email": "a@b.c"})
+        await rig.updated(1)
+    async with rig.lane() as running:
+        await rig.send({"email": "d@e.f"})
+        await rig.updated(2)
+        assert await rig.store.streams.add(LANES["realtime"].name, 0, 1, 2, [])
+        rig.steady.now += COUNT_INTERVAL_SECONDS
+        with pytest.raises(StaleOwnerError):
+            await asyncio.wait_for(asyncio.shield(running), 10)
+    assert await rig.messages() == 1, "the other worker has counted it"
+
+
+async def test_unreadable_messages_become_dead_letters(rig: Rig) -> None:
+    await rig.send(b"{", {"email": "a@b.c"})
+    async with rig.lane():
+        await rig.updated(1)
+    (letter,) = rig.letters()
+    assert (letter.topic, letter.partition, letter.offset) == ("messages.realtime", 0, 0)
+    assert await rig.next_offset() == 2
+
+
+async def test_the_offset_of_new_rules_is_stored_before_they_are_used(rig: Rig) -> None:
+    topic = LANES["realtime"].name
+    async with rig.lane():
+        await rig.send({"email": "a@b.c"})
+        await rig.updated(1)
+        await rig.apply("mapping:people", BY_MAIL)
+
+        async def is_noted() -> bool:
+            return len(await rig.store.plane.rules_of(topic, 0)) == 2
+
+        await until(is_noted)
+        await rig.send({"mail": "d@e.f"})
+        await rig.updated(2)
+    assert rig.mapped() == [(0, 2), (1, 3)]
+    assert await rig.store.plane.rules_of(topic, 0) == [(0, 2), (1, 3)]
+    assert await rig.store.plane.rules_of(topic, 1) == [(0, 3)]
+
+
+async def test_rules_that_map_alike_are_not_stored(rig: Rig) -> None:
+    topic = LANES["realtime"].name
+    async with rig.lane():
+        await rig.send({"email": "a@b.c"})
+        await rig.updated(1)
+        await rig.apply("mapping:others", BY_EMAIL)
+        await rig.apply("mapping:others", BY_EMAIL)
+    before = await rig.store.plane.rules_of(topic, 0)
+    await rig.apply("mapping:others", BY_EMAIL)
+    async with rig.lane():
+        await rig.send({"email": "d@e.f"})
+        await rig.updated(2)
+    assert len(await rig.store.plane.rules_of(topic, 0)) <= len(before) + 1
+
+
+async def test_messages_are_mapped_by_the_rules_of_their_offset(rig: Rig) -> None:
+    await rig.apply("mapping:people", BY_MAIL)
+    for offset, rules_at in ((0, 2), (2, 3)):
+        await rig.store.plane.note_rules(LANES["realtime"].name, 0, offset, rules_at)
+    both = {"email": "a@b.c", "mail": "a@b.c"}
+    await rig.send(both, both, both, both)
+    async with rig.lane():
+        await rig.updated(2)
+    assert rig.mapped() == [(0, 2), (2, 3)]
+
+
+async def test_a_paused_lane_reads_nothing_until_it_is_resumed(rig: Rig) -> None:
+    await rig.pause(paused=True)
+    await rig.send({"email": "a@b.c"}, lane="backfill")
+    async with rig.lane("backfill"):
+        await asyncio.sleep(0.05)
+        assert rig.updates("backfill") == []
+        await rig.pause(paused=False)
+        await rig.updated(1, "backfill")
+    assert await rig.next_offset("backfill") == 1
+
+
+async def test_a_pause_takes_effect_between_two_chunks(rig: Rig) -> None:
+    await rig.apply("mapping:people", BY_MAIL)
+    for offset, rules_at in ((0, 2), (2, 3)):
+        await rig.store.plane.note_rules(LANES["backfill"].name, 0, offset, rules_at)
+    both = {"email": "a@b.c", "mail": "a@b.c"}
+    await rig.send(both, both, both, lane="backfill")
+    async with rig.lane("backfill"):
+        rig.cluster.withhold_acks()
+        await rig.updated(1, "backfill")
+        await rig.pause(paused=True)
+        rig.cluster.release_acks()
+        await rig.counted(2, "backfill")
+        assert rig.mapped("backfill") == [(0, 2)]
+        await rig.pause(paused=False)
+        await rig.updated(2, "backfill")
+    assert rig.mapped("backfill") == [(0, 2), (2, 3)]
+    assert await rig.next_offset("backfill") == 3
+
+
+async def test_sampled_fields_are_stored_where_no_more_messages_arrive(rig: Rig) -> None:
+    async with rig.lane():
+        await rig.send({"email": "a@b.c"})
+        await rig.updated(1)
+        rig.steady.now += COUNT_INTERVAL_SECONDS
+        await rig.counted(1)
+        await rig.send({"mail": "a@b.c"})
+        rig.steady.now += COUNT_INTERVAL_SECONDS
+        await rig.counted(2)
+        assert await fields(rig) == {"email"}, "fields are stored every five seconds"
+        rig.now += timedelta(seconds=5)
+
+        async def are_stored() -> bool:
+            rig.steady.now += COUNT_INTERVAL_SECONDS
+            return await fields(rig) == {"email", "mail"}
+
+        await until(are_stored)
+
+
+async def fields(rig: Rig) -> set[str]:
+    stats = await rig.store.streams.fields("people")
+    return set() if stats is None else {field.name for field in stats.fields()}
+
+
+async def test_a_second_worker_takes_over_at_what_is_counted(rig: Rig) -> None:
+    async with rig.lane():
+        await rig.send({"email": "a@b.c"}, partition=1)
+        await rig.updated(1)
+        async with rig.lane(worker_id="2"):
+            await rig.counted(1, partition=1)
+            await rig.send({"email": "d@e.f"}, partition=1)
+            await rig.send({"email": "g@h.i"})
+            await rig.updated(3)
+    assert await rig.messages() == 3
+    assert len(rig.updates()) == 3
