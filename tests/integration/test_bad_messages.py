@@ -1,8 +1,8 @@
-"""Whatever a producer writes to `messages.*`: a dead letter that says what and where, and the partition goes on."""
+"""Invalid records on `messages.*` become dead letters with code and offset, and the partition continues."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from tests.integration.support.plane import ROLES, apply_rules, packed, profile,
 from tests.integration.support.service import Service, service
 
 MEGABYTE = 2**20
-MOST_MEMORY = 600 * MEGABYTE  # of a process, whatever comes
+MAX_MEMORY = 600 * MEGABYTE  # of each role process
 IDENTITY = {
     "kinds": [{"kind": "email", "rank": 0, "title": "E-mail"}, {"kind": "id", "rank": 5, "title": "Number"}],
     "max_identities": 1_000,
@@ -60,7 +60,7 @@ BATCH = MessageBatch(
     payload=b'{"email":"bad@x"}\n',
 )  # fmt: skip
 
-# name: (value, headers beside the stream's, code of the dead letter)
+# name: (value, headers in addition to the stream, code of the dead letter)
 UNREADABLE: Mapping[str, tuple[bytes | None, Mapping[str, bytes], str]] = {
     "a bomb of lists": (b"[" * 100_000 + b"]" * 100_000, {}, "invalid_json"),
     "a bomb of objects": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, {}, "invalid_json"),
@@ -88,8 +88,8 @@ UNREADABLE: Mapping[str, tuple[bytes | None, Mapping[str, bytes], str]] = {
     "a job id of a megabyte": (encode(replace(BATCH, job_id="j" * MEGABYTE)), {}, "malformed_message"),
     "the last number of all": (encode(replace(BATCH, first=2**63 - 1)), {}, "malformed_message"),
 }
-# name: (message, code of the dead letter or none, attributes of the profile `{name}@x` or nothing)
-ODD: Mapping[str, tuple[bytes, str, Mapping[str, Any] | None]] = {
+# name: (message, code of the dead letter or "", attributes of the profile `{name}@x` or None)
+UNUSUAL: Mapping[str, tuple[bytes, str, Mapping[str, Any] | None]] = {
     "deep": (
         b'{"email":"deep@x","y":' + b"[" * (MAX_JSON_DEPTH - 1) + b"]" * (MAX_JSON_DEPTH - 1) + b"}",
         "",
@@ -104,42 +104,42 @@ ODD: Mapping[str, tuple[bytes, str, Mapping[str, Any] | None]] = {
     "long": (b'{"email":"long@x' + b"x" * MEGABYTE + b'"}', "identity_too_long", None),
     "nul": (b'{"email":"nul\\u0000@x"}', "bad_text", None),
     "list": (b'{"email":["list@x"]}', "wrong_type", None),
-    "nobody": (b'{"unrelated":1}', "", None),
+    "unidentified": (b'{"unrelated":1}', "", None),
 }
 
 
-class Memory:
-    """The most that each role was seen to take."""
+class PeakMemory:
+    """Samples the resident memory of each role, and records the peak."""
 
     def __init__(self, running: Service) -> None:
         self.running = running
-        self.most: dict[str, int] = dict.fromkeys(ROLES, 0)
+        self.peaks: dict[str, int] = dict.fromkeys(ROLES, 0)
 
     async def watch(self) -> None:
         while True:
             for role in ROLES:
                 if pid := self.running.pid(role):
-                    self.most[role] = max(self.most[role], psutil.Process(pid).memory_info().rss)
+                    self.peaks[role] = max(self.peaks[role], psutil.Process(pid).memory_info().rss)
             await asyncio.sleep(0.2)
 
 
 @asynccontextmanager
-async def watched(running: Service) -> AsyncIterator[None]:
-    """Make sure that no role ends or takes too much memory meanwhile."""
-    memory = Memory(running)
+async def monitored(running: Service) -> AsyncIterator[None]:
+    """Assert that no role exits or exceeds the memory limit during the block."""
+    memory = PeakMemory(running)
     watching = asyncio.create_task(memory.watch())
     try:
         yield
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-    print({role: f"{most // MEGABYTE} MB" for role, most in memory.most.items()})
-    assert all(0 < most < MOST_MEMORY for most in memory.most.values())
-    assert not any("exited with code" in item for item in running.log_lines), running.log_lines[-12:]
+    print({role: f"{peak // MEGABYTE} MB" for role, peak in memory.peaks.items()})
+    assert all(0 < peak < MAX_MEMORY for peak in memory.peaks.values())
+    assert not any("exited with code" in line for line in running.log_lines), running.log_lines[-12:]
 
 
 @asynccontextmanager
-async def plane(folder: Path, fresh_broker: FreshBroker) -> AsyncIterator[Service]:
+async def running_lanes(folder: Path, fresh_broker: FreshBroker) -> AsyncIterator[Service]:
     async with service(folder, await fresh_broker(), roles=(), partitions=2) as running:
         await apply_rules(running, identity=IDENTITY, people=PEOPLE, essays=ESSAYS)
         for role in ROLES:
@@ -152,73 +152,73 @@ async def plane(folder: Path, fresh_broker: FreshBroker) -> AsyncIterator[Servic
 async def write(running: Service, lane: str, value: bytes | None, partition: int = 0, **headers: bytes) -> int:
     """Write one record and return its offset."""
     assert running.producer
-    told = [*({"stream": b"people"} | headers).items()]
-    sent = await running.producer.send_and_wait(f"messages.{lane}", value, key=b"k", partition=partition, headers=told)
+    all_headers = [*({"stream": b"people"} | headers).items()]
+    sent = await running.producer.send_and_wait(
+        f"messages.{lane}", value, key=b"k", partition=partition, headers=all_headers
+    )
     offset: int = sent.offset
     return offset
 
 
-async def letters(running: Service) -> list[MessageRejected]:
-    """All dead letters there are."""
-    found: Sequence[MessageRejected] = [
-        item for those in (await running.committed("messages.rejected")).values() for item in those
-    ]
-    return list(found)
+async def dead_letters(running: Service) -> list[MessageRejected]:
+    """Return all dead letters."""
+    by_partition = await running.committed("messages.rejected")
+    return [letter for partition in by_partition.values() for letter in partition]
 
 
 async def attributes(running: Service, email: str) -> dict[str, Any] | None:
-    found = await profile(running, f"00:email:{email}")
-    return {attribute.name: attribute.value for attribute in found.attributes} if found else None
+    view = await profile(running, f"00:email:{email}")
+    return {attribute.name: attribute.value for attribute in view.attributes} if view else None
 
 
 @pytest.mark.parametrize("lane", ["realtime", "backfill"])
-async def test_every_bad_message_is_told_of_and_the_partition_goes_on(
+async def test_every_invalid_message_becomes_a_dead_letter_and_the_partition_continues(
     tmp_path: Path, fresh_broker: FreshBroker, lane: str
 ) -> None:
-    async with plane(tmp_path, fresh_broker) as running, watched(running):
+    async with running_lanes(tmp_path, fresh_broker) as running, monitored(running):
         offsets = {}
         for number, (name, (value, headers, _)) in enumerate(UNREADABLE.items()):
             offsets[name] = await write(running, lane, value, **headers)
             await write(running, lane, orjson.dumps({"email": f"after{number}@x", "age": number}))
-        for name, (value, _, _) in ODD.items():
+        for name, (value, _, _) in UNUSUAL.items():
             offsets[name] = await write(running, lane, value)
         await write(running, lane, b'{"email":"last@x"}')
         await until_settled(running)
 
-        found = await letters(running)
+        letters = await dead_letters(running)
         codes = {name: code for name, (_, _, code) in UNREADABLE.items()}
-        codes |= {name: code for name, (_, code, _) in ODD.items() if code}
-        by_offset = {item.offset: item for item in found}
+        codes |= {name: code for name, (_, code, _) in UNUSUAL.items() if code}
+        by_offset = {letter.offset: letter for letter in letters}
         assert {name: by_offset[offsets[name]].code for name in codes} == codes
-        assert len(found) == len(codes)
-        for item in found:
-            assert (item.topic, item.partition) == (f"messages.{lane}", 0)
-            assert item.code in SENTENCES
-            assert are_bounded(item.params)
-            assert len(item.excerpt) <= 1_024
+        assert len(letters) == len(codes)
+        for letter in letters:
+            assert (letter.topic, letter.partition) == (f"messages.{lane}", 0)
+            assert letter.code in SENTENCES
+            assert are_bounded(letter.params)
+            assert len(letter.excerpt) <= 1_024
         for number in range(len(UNREADABLE)):
             assert await attributes(running, f"after{number}@x") == {"age": number, "seen": 1}
-        for name, (_, _, wanted) in ODD.items():
-            assert await attributes(running, f"{name}@x") == wanted, name
+        for name, (_, _, expected) in UNUSUAL.items():
+            assert await attributes(running, f"{name}@x") == expected, name
         assert await attributes(running, "last@x") == {"seen": 1}
         assert await attributes(running, "bad@x") is None
 
 
-async def test_records_that_say_more_than_a_record_can_hold_are_taken_as_far_as_they_fit(
+async def test_an_oversized_record_is_applied_as_far_as_it_fits_and_the_rest_is_a_dead_letter(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
     def essays(batch: str, count: int) -> bytes:
         return packed("essays", batch, [{"email": f"{batch}{n}@x", "essay": "e" * 60_000} for n in range(count)])
 
-    async with plane(tmp_path, fresh_broker) as running, watched(running):
+    async with running_lanes(tmp_path, fresh_broker) as running, monitored(running):
         await write_packed(running, "backfill", [essays(f"fits{n}/", 40) for n in range(6)] + [essays("huge/", 250)])
-        for n in range(60):  # together too much, each by itself not
+        for n in range(60):  # each fits into a record, all of them together do not
             await write(
                 running, "realtime", orjson.dumps({"email": f"s{n}@x", "essay": "s" * 60_000}), stream=b"essays"
             )
         await write(running, "backfill", b'{"email":"last@x"}')
         await until_settled(running)
-        assert {(letter.code, letter.topic) for letter in await letters(running)} == {
+        assert {(letter.code, letter.topic) for letter in await dead_letters(running)} == {
             ("too_large", "messages.backfill")
         }
         for email in ("fits0/39@x", "fits5/0@x", "s59@x", "huge/0@x"):
@@ -227,60 +227,60 @@ async def test_records_that_say_more_than_a_record_can_hold_are_taken_as_far_as_
 
 
 @pytest.mark.parametrize("shape", ["chain", "star"])
-async def test_a_hundred_thousand_identities_of_one_profile_stop_nobody(
+async def test_a_profile_with_a_hundred_thousand_identities_does_not_block_others(
     tmp_path: Path, fresh_broker: FreshBroker, shape: str
 ) -> None:
     count = 100_000
     messages = [{"id": f"{n + 1:06d}", "other": f"{n if shape == 'chain' else 0:06d}"} for n in range(count)]
-    async with plane(tmp_path, fresh_broker) as running, watched(running):
+    async with running_lanes(tmp_path, fresh_broker) as running, monitored(running):
         started = time.monotonic()
         parts = [packed("people", f"up{n}/1", messages[n : n + 5_000]) for n in range(0, count, 5_000)]
         await write_packed(running, "backfill", parts)
-        waited = []
+        delays = []
         for n in range(10):
-            begun = time.monotonic()
+            begin = time.monotonic()
             await write(running, "realtime", orjson.dumps({"email": f"meanwhile{n}@x"}), partition=n % 2)
             async with asyncio.timeout(60):
-                while await attributes(running, f"meanwhile{n}@x") is None:  # a look-up is all that tells
+                while await attributes(running, f"meanwhile{n}@x") is None:  # a new profile sends no signal
                     await asyncio.sleep(0.05)
-            waited.append(time.monotonic() - begun)
+            delays.append(time.monotonic() - begin)
         await until_settled(running)
-        print(f"{shape}: {time.monotonic() - started:.1f} s, others waited {max(waited):.1f} s at most")
-        found = await root(running, f"05:id:{count:06d}")
-        assert found
-        assert (found.key, len(found.edges)) == ("05:id:000000", IDENTITY["max_identities"])
-        told = [letter for letter in await letters(running) if letter.code == "too_many_identities"]
-        assert 1 <= len(told) <= 20
-        assert {item.excerpt for item in told if item.excerpt == b"id:000000"} == {b"id:000000"}
-        assert all(item.params == {"max": IDENTITY["max_identities"]} for item in told)
+        print(f"{shape}: {time.monotonic() - started:.1f} s, longest delay of others {max(delays):.1f} s")
+        node = await root(running, f"05:id:{count:06d}")
+        assert node
+        assert (node.key, len(node.edges)) == ("05:id:000000", IDENTITY["max_identities"])
+        too_many = [letter for letter in await dead_letters(running) if letter.code == "too_many_identities"]
+        assert 1 <= len(too_many) <= 20
+        assert {letter.excerpt for letter in too_many if letter.excerpt == b"id:000000"} == {b"id:000000"}
+        assert all(letter.params == {"max": IDENTITY["max_identities"]} for letter in too_many)
 
 
-async def test_a_batch_that_swells_without_end_is_one_dead_letter(tmp_path: Path, fresh_broker: FreshBroker) -> None:
-    """Eight hundred megabytes of nothing, for some kilobytes of zstd."""
-    async with plane(tmp_path, fresh_broker) as running, watched(running):
+async def test_a_decompression_bomb_becomes_one_dead_letter(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+    """Send 800 MB of zeros as some kilobytes of zstd."""
+    async with running_lanes(tmp_path, fresh_broker) as running, monitored(running):
         servers = running.broker.bootstrap_servers
         async with AIOKafkaProducer(
             bootstrap_servers=servers,
             compression_type="zstd",
             max_batch_size=1024 * MEGABYTE,
             request_timeout_ms=60_000,
-        ) as swelling:
-            batch = swelling.create_batch()
+        ) as bomb:
+            batch = bomb.create_batch()
             for _ in range(800):
                 batch.append(key=b"k", value=bytes(MEGABYTE - 100), timestamp=None, headers=[("stream", b"people")])
             batch.close()
-            await (await swelling.send_batch(batch, "messages.realtime", partition=0))
+            await (await bomb.send_batch(batch, "messages.realtime", partition=0))
         await write(running, "realtime", b'{"email":"after@x"}')
         await until_settled(running)
-        (letter,) = await letters(running)
+        (letter,) = await dead_letters(running)
         assert (letter.code, letter.offset) == ("malformed_message", 799)
         assert letter.excerpt.startswith(b"offsets 0 to 799: a batch that decompresses to more than")
         assert await attributes(running, "after@x") == {"seen": 1}
 
 
-async def test_streams_without_end_stop_nobody(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def test_thousands_of_streams_are_counted_up_to_the_limit(tmp_path: Path, fresh_broker: FreshBroker) -> None:
     count = 20_000
-    async with plane(tmp_path, fresh_broker) as running, watched(running):
+    async with running_lanes(tmp_path, fresh_broker) as running, monitored(running):
         assert running.producer
         sent = [
             await running.producer.send(
@@ -289,25 +289,25 @@ async def test_streams_without_end_stop_nobody(tmp_path: Path, fresh_broker: Fre
             for n in range(count)
         ]
         await asyncio.gather(*sent)
-        begun = time.monotonic()
+        begin = time.monotonic()
         await write(running, "realtime", b'{"email":"after@x"}')
         await until_settled(running)
-        print(f"{count:,} streams were counted in {time.monotonic() - begun:.1f} s")
+        print(f"{count:,} streams were counted in {time.monotonic() - begin:.1f} s")
         assert await attributes(running, "after@x") == {"seen": 1}
         store = await ReadStore.open(running.settings.database())
         try:
             assert len(await store.streams.counts()) == MAX_LISTED_STREAMS
-            (one,) = await store.streams.counts("made up 7")
-            assert one.count == 1
+            (stream,) = await store.streams.counts("made up 7")
+            assert stream.count == 1
         finally:
             await store.close()
 
 
-async def test_a_profile_with_more_behind_it_than_can_be_held_is_not_explained(
+async def test_a_profile_whose_source_messages_exceed_the_limit_is_not_explained(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
     message = {"email": "heavy@x", "padding": "p" * (14 * MEGABYTE)}
-    async with plane(tmp_path, fresh_broker) as running:
+    async with running_lanes(tmp_path, fresh_broker) as running:
         await write_packed(running, "backfill", [packed("people", f"up{n}/1", [message]) for n in range(5)])
         await until_settled(running)
         assert await attributes(running, "heavy@x") == {"seen": 5}

@@ -1,4 +1,4 @@
-"""The embedded broker keeps what it acknowledged, says why it can't start, and leaves nothing running."""
+"""The embedded broker preserves acknowledged records, explains a failed start, and leaves no process behind."""
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ async def read(servers: str, topic: str, count: int) -> list[bytes]:
         await consumer.stop()
 
 
-async def test_what_was_acknowledged_survives_a_stop_and_a_kill(fresh_broker: FreshBroker) -> None:
+async def test_acknowledged_records_survive_a_stop_and_a_kill(fresh_broker: FreshBroker) -> None:
     first = await fresh_broker()
     await ensure_topics(first.bootstrap_servers, [JOBS_EVENTS], partitions=1, replication_factor=1)
     await write(first.bootstrap_servers, JOBS_EVENTS.name, b"before the stop")
@@ -61,7 +61,7 @@ async def test_what_was_acknowledged_survives_a_stop_and_a_kill(fresh_broker: Fr
     assert third.port == first.port
     assert await read(third.bootstrap_servers, JOBS_EVENTS.name, 2) == [b"before the stop", b"before the kill"]
     await third.stop()
-    await third.stop()  # a second one has nothing to do
+    await third.stop()  # stopping again is allowed
     assert not psutil.pid_exists(third.pid)
     assert await asyncio.get_running_loop().run_in_executor(None, port_is_closed, third.port)
 
@@ -71,7 +71,7 @@ def port_is_closed(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) != 0
 
 
-async def test_the_jvm_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
+async def test_the_jvm_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     program = (
         "import asyncio, pathlib, sys\n"
         "from app.supervisor.broker.server import Broker\n"
@@ -86,7 +86,7 @@ async def test_the_jvm_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) 
     )
     assert parent.stdout
     jvm = psutil.Process(int(await parent.stdout.readline()))
-    assert os.getsid(jvm.pid) != os.getsid(parent.pid), "Ctrl-C in the terminal must not reach it"
+    assert os.getsid(jvm.pid) != os.getsid(parent.pid), "Ctrl-C in the terminal must not reach the JVM"
 
     parent.kill()
     await parent.wait()
@@ -97,7 +97,7 @@ async def test_the_jvm_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) 
     assert not jvm.is_running() or jvm.status() == psutil.STATUS_ZOMBIE
 
 
-async def test_a_start_that_is_cancelled_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_cancelled_start_leaves_no_process_behind(tmp_path: Path) -> None:
     before = set(psutil.Process().children())
     starting = asyncio.Event()
 
@@ -114,29 +114,29 @@ async def test_a_start_that_is_cancelled_leaves_nothing_behind(tmp_path: Path) -
     assert set(psutil.Process().children()) == before
 
 
-async def test_data_in_use_is_refused_and_the_holder_is_named(broker: Broker) -> None:
+async def test_a_data_directory_in_use_is_refused_with_the_process_that_uses_it(broker: Broker) -> None:
     with pytest.raises(DataInUse, match=rf"in use by process {os.getpid()}\."):
         await Broker.start(broker.data_dir)
 
 
-async def test_a_port_that_was_asked_for_and_is_taken_is_refused(broker: Broker, tmp_path: Path) -> None:
+async def test_a_configured_port_that_is_in_use_is_refused(broker: Broker, tmp_path: Path) -> None:
     with pytest.raises(PortInUse, match=f"127.0.0.1:{broker.port}: Another process listens"):
         await Broker.start(tmp_path / "broker", port=broker.port)
 
 
-async def test_a_port_that_is_moved_away_from_is_named_before_kafka_starts(tmp_path: Path) -> None:
-    said: list[str] = []
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+async def test_a_change_of_port_is_reported_before_kafka_starts(tmp_path: Path) -> None:
+    messages: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         async with await Broker.start(
-            tmp_path / "broker", port=port, on_port_conflict="move", on_progress=said.append
-        ) as it:
-            moved = it.port
-    told = [item for item in said if str(moved) in item]
-    assert told == [f"port {port} is in use; using {moved} for Kafka", f"starting Kafka on 127.0.0.1:{moved}"]
+            tmp_path / "broker", port=port, on_port_conflict="move", on_progress=messages.append
+        ) as broker:
+            moved = broker.port
+    about_port = [message for message in messages if str(moved) in message]
+    assert about_port == [f"port {port} is in use; using {moved} for Kafka", f"starting Kafka on 127.0.0.1:{moved}"]
 
 
-async def test_a_jvm_that_gives_up_is_explained_by_its_log(tmp_path: Path) -> None:
+async def test_a_jvm_that_exits_is_explained_by_its_log(tmp_path: Path) -> None:
     data = tmp_path / "broker" / "topics"
     data.mkdir(parents=True)
     (data / "meta.properties").write_text("version=1\nnode.id=7\ncluster.id=someone-elses-cluster\n")
@@ -164,19 +164,19 @@ async def test_a_timestamp_too_far_in_the_future_is_refused(kafka: str, make_top
             await producer.send_and_wait(topic, b"too late", timestamp_ms=now_ms + FUTURE_BOUND_MS + 60_000)
 
 
-async def test_nobody_may_leave_a_transaction_open_for_long(kafka: str) -> None:
+async def test_a_transaction_timeout_above_the_limit_is_refused(kafka: str) -> None:
     assert TRANSACTION_TIMEOUT_MS <= MAX_TRANSACTION_MS
-    forever = AIOKafkaProducer(
+    producer = AIOKafkaProducer(
         bootstrap_servers=kafka, transactional_id="forever", transaction_timeout_ms=MAX_TRANSACTION_MS + 1
     )
     try:
         with pytest.raises(KafkaError, match="InvalidTransactionTimeout"):
-            await forever.start()
+            await producer.start()
     finally:
-        await forever.stop()
+        await producer.stop()
 
 
-async def test_transactions_work_and_aborted_records_stay_unseen(kafka: str, make_topic: MakeTopic) -> None:
+async def test_committed_records_are_read_and_aborted_records_are_not(kafka: str, make_topic: MakeTopic) -> None:
     topic = await make_topic(f"transactions-{uuid4().hex[:8]}")
     async with AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=topic) as producer:
         await producer.begin_transaction()

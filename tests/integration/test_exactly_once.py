@@ -1,4 +1,4 @@
-"""Rows come through exactly once, whatever is killed, stopped or cut off meanwhile."""
+"""Rows are imported exactly once, also when roles or the broker are killed, suspended or restarted."""
 
 import asyncio
 import os
@@ -34,11 +34,11 @@ def people(folder: Path, rows: int) -> Path:
 
 async def assert_exactly_once(running: Service, job_id: str, rows: int) -> None:
     by_partition = await running.rows()
-    for found in by_partition.values():
-        ids = [int(item["id"]) for item in found]
+    for messages in by_partition.values():
+        ids = [int(message["id"]) for message in messages]
         assert ids == sorted(ids), "a partition is not in file order"
-    assert sorted(int(item["id"]) for found in by_partition.values() for item in found) == list(range(rows))
-    counts = sum((e.counts for e in running.history[job_id] if isinstance(e, JobProgressed)), Counts())
+    assert sorted(int(message["id"]) for messages in by_partition.values() for message in messages) == list(range(rows))
+    counts = sum((event.counts for event in running.history[job_id] if isinstance(event, JobProgressed)), Counts())
     assert counts == Counts(read=rows, accepted=rows)
     proof = await verify(
         KafkaCluster(running.broker.bootstrap_servers), running.settings.partitions, None, lambda *_: None
@@ -46,7 +46,7 @@ async def assert_exactly_once(running: Service, job_id: str, rows: int) -> None:
     assert all(tally.found == tally.unanswered == 0 for tally in proof.values()), proof
 
 
-async def test_every_row_comes_once_when_each_role_is_killed_at_random(
+async def test_each_row_is_imported_once_although_roles_are_killed_at_random(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
     print(f"seed {SEED}")
@@ -65,22 +65,22 @@ async def test_every_row_comes_once_when_each_role_is_killed_at_random(
             "control",
             "runner",
         ]
-        async with running.consumer(LANES["backfill"].name) as written:
+        async with running.consumer(LANES["backfill"].name) as consumer:
             rows = 0
             for number, victim in enumerate(victims):
                 due = ROWS * (number + rng.random()) / (len(victims) + 1)
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     while rows < due:
-                        found = await written.getmany(timeout_ms=200)
-                        rows += sum(decode(record.value).count for records in found.values() for record in records)
+                        polled = await consumer.getmany(timeout_ms=200)
+                        rows += sum(decode(record.value).count for records in polled.values() for record in records)
                 await running.kill(victim)
         events = await running.until("flights", has("JobCompleted"))
         assert kinds(events)[-2:] == ["JobSynced", "JobCompleted"]
         await assert_exactly_once(running, "flights", ROWS)
-        assert sum("SIGKILL" in item for item in running.log_lines) >= len(victims)
+        assert sum("SIGKILL" in line for line in running.log_lines) >= len(victims)
 
 
-async def test_a_suspended_runner_is_replaced_and_writes_nothing_when_it_wakes(
+async def test_a_suspended_runner_is_replaced_and_writes_nothing_after_it_continues(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
     async with service(tmp_path, await fresh_broker(), ("control", "runner"), batch_bytes=BATCH_BYTES) as running:
@@ -96,7 +96,7 @@ async def test_a_suspended_runner_is_replaced_and_writes_nothing_when_it_wakes(
 
 
 @pytest.mark.parametrize("seconds", [5, 30])
-async def test_a_broker_that_is_silent_for_a_while_costs_nothing_but_time(
+async def test_a_suspended_broker_only_delays_the_import_without_busy_waiting(
     tmp_path: Path, fresh_broker: FreshBroker, seconds: int
 ) -> None:
     broker = await fresh_broker()
@@ -110,12 +110,14 @@ async def test_a_broker_that_is_silent_for_a_while_costs_nothing_but_time(
         finally:
             os.kill(broker.pid, signal.SIGCONT)
         busy = {name: cpu_seconds(running)[name] - spent for name, spent in before.items()}
-        assert all(item < 0.25 * seconds + 1 for item in busy.values()), busy
+        assert all(spent < 0.25 * seconds + 1 for spent in busy.values()), busy
         await running.until("flights", has("JobCompleted"), seconds=120)
         await assert_exactly_once(running, "flights", FEWER_ROWS)
 
 
-async def test_a_broker_killed_mid_commit_loses_and_repeats_nothing(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def test_a_broker_that_is_killed_during_an_import_loses_and_repeats_nothing(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
     broker = await fresh_broker()
     async with service(tmp_path, broker, batch_bytes=BATCH_BYTES) as running:
         await running.create("flights", people(tmp_path, FEWER_ROWS), timestamp_field="when")
@@ -127,7 +129,7 @@ async def test_a_broker_killed_mid_commit_loses_and_repeats_nothing(tmp_path: Pa
         await assert_exactly_once(running, "flights", FEWER_ROWS)
 
 
-async def test_a_pause_takes_effect_at_once_and_outlives_a_restart_of_everything(
+async def test_a_pause_takes_effect_within_two_seconds_and_survives_a_restart_of_the_service(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
     broker = await fresh_broker()
@@ -144,8 +146,8 @@ async def test_a_pause_takes_effect_at_once_and_outlives_a_restart_of_everything
         await running.send(ResumeJob, "flights")
         events = await running.until("flights", has("JobCompleted"))
         (resumed,) = (event for event in events if type(event).__name__ == "JobResumed")
-        late = [e for e in events if isinstance(e, JobProgressed) and paused.seq < e.seq < resumed.seq]
-        assert all((item.occurred_at - paused.occurred_at).total_seconds() < 2 for item in late)
+        late = [event for event in events if isinstance(event, JobProgressed) and paused.seq < event.seq < resumed.seq]
+        assert all((event.occurred_at - paused.occurred_at).total_seconds() < 2 for event in late)
         assert kinds(events)[-2:] == ["JobSynced", "JobCompleted"]
         await assert_exactly_once(running, "flights", FEWER_ROWS)
 

@@ -1,4 +1,4 @@
-"""A real broker keeps the contract of the Kafka port, which the memory cluster is tested by."""
+"""The contract of the Kafka port, run on a real broker; the memory cluster passes the same tests."""
 
 import pytest
 from aiokafka import TopicPartition

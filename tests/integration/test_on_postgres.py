@@ -1,4 +1,4 @@
-"""The same roles, with their views in PostgreSQL."""
+"""All roles, with the views in PostgreSQL."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.integration.conftest import FreshBroker
 from tests.integration.support.service import has, service
 
 
-async def test_a_job_is_seen_through_to_its_end_in_postgresql(
+async def test_a_job_completes_with_its_views_in_postgresql(
     tmp_path: Path, fresh_broker: FreshBroker, postgres: PostgresServer
 ) -> None:
     database = await postgres.new_database()
