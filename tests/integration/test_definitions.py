@@ -1,4 +1,4 @@
-"""Rules reach whoever maps by them: as they are, as they were at an offset, and the same after every restart."""
+"""Readers get the current rules and those at an offset, and the same ones after every restart."""
 
 import asyncio
 import json
@@ -43,23 +43,23 @@ def identity() -> str:
 
 async def send(running: Service, command: type[CommandEnvelope], definition_id: str, **fields: Any) -> int:
     """Write a command as the API would, and return its offset."""
-    word: Any = command(
+    record: Any = command(
         command_id=str(uuid4()), definition_id=definition_id, issued_at=datetime.now(UTC), issued_by="user:test",
         **fields,
     )  # fmt: skip
     assert running.producer
     sent = await running.producer.send_and_wait(
-        "definitions.commands", encode(word), key=definition_id.encode(), partition=0
+        "definitions.commands", encode(record), key=definition_id.encode(), partition=0
     )
     return int(sent.offset)
 
 
-async def in_force(running: Service, definition_id: str, version: int, body: str) -> None:
+async def draft_and_apply(running: Service, definition_id: str, version: int, body: str) -> None:
     await send(running, DraftDefinition, definition_id, body=body)
     await send(running, ApplyDefinition, definition_id, version=version)
 
 
-async def test_rules_that_are_applied_reach_every_reader_and_outlive_control(
+async def test_applied_rules_reach_every_reader_and_survive_kills_of_control(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
     async with service(tmp_path, await fresh_broker(), ("control",)) as running, asyncio.timeout(180):
@@ -70,23 +70,23 @@ async def test_rules_that_are_applied_reach_every_reader_and_outlive_control(
         await tail.caught_up()
         try:
             assert (reader.rules, reader.rules_at, tail.alive) == (NO_RULES, 0, True)
-            await in_force(running, IDENTITY, 1, identity())
-            await in_force(running, FLIGHTS, 1, mapping("latest"))
-            first = await reached(reader, 4)
+            await draft_and_apply(running, IDENTITY, 1, identity())
+            await draft_and_apply(running, FLIGHTS, 1, mapping("latest"))
+            first = await until_rules(reader, 4)
             assert first.mappings["flights"].body == mapping("latest")
             assert first.identity
             await send(running, ForgetPerson, "forgotten", key_hashes=(key_hash("tail:N14228"),), at=LONG_AGO)
-            assert key_hash("tail:N14228") in (await reached(reader, 5)).forgotten
+            assert key_hash("tail:N14228") in (await until_rules(reader, 5)).forgotten
 
-            # Killed while it works, and once more: what it decided stands, and nothing is decided anew.
+            # Control is killed twice while it works: decided events remain, and no command is decided twice.
             for version in range(2, 12):
-                await in_force(running, FLIGHTS, version, mapping("first" if version % 2 else "latest"))
+                await draft_and_apply(running, FLIGHTS, version, mapping("first" if version % 2 else "latest"))
                 if version in {4, 8}:
                     await running.kill("control")
             await running.stop_role("control")
             await running.start_role("control")
             await send(running, ApplyDefinition, FLIGHTS, version=1)
-            await until_answered(running, reader)
+            await until_refused(running, reader)
             assert reader.rules.mappings["flights"].version == 11
 
             assert await reader.at(4) == first
@@ -105,33 +105,33 @@ async def test_rules_that_are_applied_reach_every_reader_and_outlive_control(
         events = (await running.committed("definitions.events"))[0]
         distinct = {event.event_id: event for event in events}
         assert [encode(distinct[event.event_id]) for event in events] == [encode(event) for event in events]
-        assert sum(isinstance(item, DefinitionApplied) for item in distinct.values()) == 12
+        assert sum(isinstance(event, DefinitionApplied) for event in distinct.values()) == 12
         proof = await verify(KafkaCluster(servers), running.settings.partitions, None, lambda *_: None)
-        assert [item.found for item in proof.values()] == [0] * len(proof)
+        assert [tally.found for tally in proof.values()] == [0] * len(proof)
         assert proof["definitions", 0].events - proof["definitions", 0].repeats == len(distinct)
 
 
-async def reached(reader: RulesReader, offset: int) -> Rules:
-    """Return the rules once they are those of `offset` or later; the caller's timeout bounds the wait."""
+async def until_rules(reader: RulesReader, offset: int) -> Rules:
+    """Wait for the rules of `offset` or later; the caller's timeout bounds the wait."""
     while reader.rules_at < offset:
         await asyncio.sleep(0.01)
     return reader.rules
 
 
-async def until_answered(running: Service, reader: RulesReader) -> None:
-    """Wait for the refusal that answers the last command."""
+async def until_refused(running: Service, reader: RulesReader) -> None:
+    """Wait for the refusal of the last command."""
     async with running.consumer("definitions.events") as consumer:
         while not isinstance(decode((await consumer.getone()).value), DefinitionRefused):
             pass
         (end,) = [
             offset
-            for where, offset in (await consumer.end_offsets(consumer.assignment())).items()
-            if where.partition == 0
+            for partition, offset in (await consumer.end_offsets(consumer.assignment())).items()
+            if partition.partition == 0
         ]
-    await reached(reader, end)
+    await until_rules(reader, end)
 
 
-async def test_what_does_not_belong_there_is_a_dead_letter(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def test_garbage_and_misplaced_commands_become_dead_letters(tmp_path: Path, fresh_broker: FreshBroker) -> None:
     async with service(tmp_path, await fresh_broker(), ("control",), partitions=2) as running, asyncio.timeout(120):
         assert running.producer
         tail = DefinitionsTail(KafkaCluster(running.broker.bootstrap_servers))
@@ -145,10 +145,10 @@ async def test_what_does_not_belong_there_is_a_dead_letter(tmp_path: Path, fresh
         for value, key, partition in strays:
             await running.producer.send_and_wait("definitions.commands", value, key=key, partition=partition)
         await running.producer.send_and_wait("definitions.events", b"garbage", partition=0)
-        await in_force(running, IDENTITY, 1, identity())
-        assert (await reached(reader, 3)).identity
+        await draft_and_apply(running, IDENTITY, 1, identity())
+        assert (await until_rules(reader, 3)).identity
         letters: list[MessageRejected] = [
-            item for found in (await running.committed("messages.rejected")).values() for item in found
+            letter for partition in (await running.committed("messages.rejected")).values() for letter in partition
         ]
         assert len(letters) == 3
         assert {letter.topic for letter in letters} == {"definitions.commands"}

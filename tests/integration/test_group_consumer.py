@@ -1,4 +1,4 @@
-"""The group consumer on a real broker: what aiokafka's fetcher makes hard. The rest is in the contract of the port."""
+"""The group consumer with aiokafka's fetcher; the contract of the port tests the rest."""
 
 import asyncio
 import statistics
@@ -43,12 +43,12 @@ async def test_background_records_do_not_delay_urgent_ones(kafka: str, make_topi
         for number in range(300, 330):
             async with consumer.guarded():
                 await producer.send_and_wait(background.topic, b"%d" % number, partition=0)
-                assert not await consumer.read(urgent, wait_ms=20), "meanwhile the background record is fetched"
+                assert not await consumer.read(urgent, wait_ms=20), "this read prefetches the background record"
                 started = time.monotonic()
                 await producer.send_and_wait(urgent.topic, b"now", partition=0)
                 while not await consumer.read(urgent, wait_ms=1_000):
                     pass
                 delays.append(time.monotonic() - started)
                 values += [record.value for record in (await consumer.read(background, wait_ms=1_000))[background]]
-    assert values == [b"%d" % number for number in range(100, 330)], "all of them, from the offset given"
-    assert statistics.median(delays) < 0.05, "a consumer of both waits for 0.1 s in between"
+    assert values == [b"%d" % number for number in range(100, 330)], "every record, from the start offset"
+    assert statistics.median(delays) < 0.05, "a read of both topics would wait for 0.1 s"

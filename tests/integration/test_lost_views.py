@@ -1,4 +1,4 @@
-"""Views that were lost are made again by themselves, whatever the projector does meanwhile."""
+"""Lost views are rebuilt automatically, also when the projector has already written to the new database."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from tests.integration.conftest import FreshBroker
 from tests.integration.support.service import Service, at_least, service
 
 
-async def shown_and_stopped(running: Service) -> ReadStore:
-    """Let control show a job and commit; return the empty store that takes the place of the lost one."""
+async def empty_store_after_a_job(running: Service) -> ReadStore:
+    """Let control project a job, stop it, delete the database, and return an empty one."""
     await running.create("two", running.settings.data_dir / "two.csv")
     events = await running.until("two", at_least(2))
     store = await ReadStore.open(running.settings.database())
@@ -28,9 +28,11 @@ async def shown_and_stopped(running: Service) -> ReadStore:
     return await ReadStore.open(running.settings.database())
 
 
-async def test_a_loss_is_noticed_though_the_projector_was_faster(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def test_a_lost_database_is_detected_after_the_projector_has_written_to_the_new_one(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
     async with service(tmp_path, await fresh_broker(), ("control",), partitions=1) as running:
-        store = await shown_and_stopped(running)
+        store = await empty_store_after_a_job(running)
         try:
             applied = [await store.views.next_offset(0)]
             async with PartitionReader(KafkaCluster(running.broker.bootstrap_servers), JOBS_EVENTS.name, 0) as log:
@@ -45,9 +47,9 @@ async def test_a_loss_is_noticed_though_the_projector_was_faster(tmp_path: Path,
             await store.close()
 
 
-async def test_a_start_without_the_views_shows_old_and_new_events(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def test_a_start_without_views_projects_old_and_new_events(tmp_path: Path, fresh_broker: FreshBroker) -> None:
     async with service(tmp_path, await fresh_broker(), ("control",), partitions=1) as running:
-        store = await shown_and_stopped(running)
+        store = await empty_store_after_a_job(running)
         try:
             await running.send(RenameJob, "two", name="Renamed", description="")
             await running.start_role("control")

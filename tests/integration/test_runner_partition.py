@@ -1,4 +1,4 @@
-"""A runner's partition, on a real broker and with no control beside it: what it takes for true, and what it reports."""
+"""A runner's partition on a real broker with a scripted control: the state that it assumes, and its reports."""
 
 import asyncio
 import json
@@ -32,41 +32,41 @@ START = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 
 
 @dataclass
-class World:
-    """The topics, with a control of our own that answers only when it is asked to."""
+class ScriptedControl:
+    """Writes commands and, only where a test says so, the events that control would decide."""
 
     broker: Broker
     producer: AIOKafkaProducer
     folder: Path
     now: datetime = START
 
-    def shop(self) -> RunnerContext:
+    def context(self) -> RunnerContext:
         return RunnerContext(
             cluster=KafkaCluster(self.broker.bootstrap_servers), app_id="entrepot.runner", partitions=1,
             limits=Limits(file_roots=(self.folder,)), clock=lambda: self.now, slots=asyncio.Semaphore(4),
         )  # fmt: skip
 
-    async def write(self, topic: str, word: Any) -> int:
-        where = await self.producer.send_and_wait(topic, encode(word), key=word.job_id.encode(), partition=0)
-        return int(where.offset)
+    async def write(self, topic: str, record: Any) -> int:
+        metadata = await self.producer.send_and_wait(topic, encode(record), key=record.job_id.encode(), partition=0)
+        return int(metadata.offset)
 
     async def command(self, state: JobState, command: JobCommand) -> tuple[Job, Sequence[JobEvent]]:
-        """Write a command, and return what it leads to."""
+        """Write a command; return its events, and the state after them."""
         events = decide(state, command, await self.write("jobs.commands", command))
         for event in events:
             state = evolve(state, event)
         assert isinstance(state, Job)
         return state, events
 
-    async def commanded(self, start: int = 0) -> list[JobCommand]:
+    async def commands(self, start: int = 0) -> list[JobCommand]:
         async with PartitionReader(KafkaCluster(self.broker.bootstrap_servers), "jobs.commands", 0, start) as log:
             return [decode(record.value) async for record in log.records()]  # type: ignore[misc]
 
-    async def until_commanded(self, count: int) -> list[JobCommand]:
+    async def until_commands(self, count: int) -> list[JobCommand]:
         async with asyncio.timeout(10):
-            while len(found := await self.commanded()) < count:
+            while len(commands := await self.commands()) < count:
                 pass
-        return found
+        return commands
 
     def creation(self, job_id: str) -> CreateJob:
         (self.folder / "rows.csv").write_text("id\n1\n2\n3\n")
@@ -77,9 +77,14 @@ class World:
         )  # fmt: skip
 
     def report(self, job: Job, **fields: Any) -> ReportProgress:
-        usual = {"cursor": json.dumps({"row": job.report + 1}), "stream": "s", "lane": "backfill", "pass_done": False}
+        values = {
+            "cursor": json.dumps({"row": job.report + 1}),
+            "stream": "s",
+            "lane": "backfill",
+            "pass_done": False,
+        }
         return ReportProgress(
-            **self.stamped(job.job_id), run=job.run, report=job.report + 1, counts=Counts(), **(usual | fields)
+            **self.stamped(job.job_id), run=job.run, report=job.report + 1, counts=Counts(), **(values | fields)
         )
 
     def stamped(self, job_id: str) -> dict[str, Any]:
@@ -87,11 +92,11 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, fresh_broker: FreshBroker) -> AsyncIterator[World]:
+async def control(tmp_path: Path, fresh_broker: FreshBroker) -> AsyncIterator[ScriptedControl]:
     broker = await fresh_broker()
     await ensure_topics(broker.bootstrap_servers, TOPICS.values(), 1, 1)
     async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
-        yield World(broker, producer, tmp_path)
+        yield ScriptedControl(broker, producer, tmp_path)
 
 
 @asynccontextmanager
@@ -105,106 +110,105 @@ async def working(partition: OwnedPartition) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_what_was_committed_is_found_whatever_the_table_has(world: World) -> None:
-    """The table knows all of one job and little of the other; the last commands have no events yet."""
-    one, told = await world.command(NoJob("one"), world.creation("one"))
-    other, more = await world.command(NoJob("other"), world.creation("other"))
-    events, old = [*told, *more], other
+async def test_committed_reports_are_read_from_the_log_when_the_table_is_behind(control: ScriptedControl) -> None:
+    """The table has the latest state of one job and an old one of the other; the last commands have no events yet."""
+    one, first_events = await control.command(NoJob("one"), control.creation("one"))
+    other, more = await control.command(NoJob("other"), control.creation("other"))
+    events, old = [*first_events, *more], other
     for _ in range(3):
-        other, more = await world.command(other, world.report(other))
+        other, more = await control.command(other, control.report(other))
         events += more
-    one, more = await world.command(one, world.report(one))
+    one, more = await control.command(one, control.report(one))
     for event in [*events, *more]:
-        await world.write("jobs.events", event)
-    answered = other
+        await control.write("jobs.events", event)
+    decided = other
     for _ in range(2):
-        other, more = await world.command(other, world.report(other))
+        other, more = await control.command(other, control.report(other))
 
-    partition = OwnedPartition(0, world.shop(), [one, old])
+    partition = OwnedPartition(0, control.context(), [one, old])
     await partition._catch_up()
     assert partition._job("one") == one
-    assert partition._job("other") == other, "the next run would begin before what is committed"
+    assert partition._job("other") == other, "the next run would start before the committed report"
     for offset, event in enumerate(events):
-        told_now = partition.fold(offset, event)
-        assert told_now in {one, answered}, "a table must hold what events told, and nothing that is guessed"
+        folded = partition.fold(offset, event)
+        assert folded in {one, decided}, "the table must contain only states from events"
     for event in more:
-        partition.fold(99, event)  # out of its turn: the one before it is still to come
+        partition.fold(99, event)  # out of order: the previous event is still missing
     assert partition._job("other") == other
 
-    stray = replace(world.report(other), job_id="other", report=6)
-    await world.producer.send_and_wait("jobs.commands", encode(stray), key=b"one", partition=0)
-    again = OwnedPartition(0, world.shop(), [])
+    stray = replace(control.report(other), job_id="other", report=6)
+    await control.producer.send_and_wait("jobs.commands", encode(stray), key=b"one", partition=0)
+    again = OwnedPartition(0, control.context(), [])
     await again._catch_up()
-    assert (again._job("one"), again._job("other")) == (one, other), "a misplaced command is obeyed by nobody"
+    assert (again._job("one"), again._job("other")) == (one, other), "a misplaced command must be ignored"
 
 
-async def test_a_run_waits_for_a_report_that_was_committed_behind_half_told_events(world: World) -> None:
-    job, told = await world.command(NoJob("rows"), world.creation("rows"))
-    job, more = await world.command(job, world.report(job))
-    told = [*told, *more]
-    for word in (PauseJob, ResumeJob):
-        job, more = await world.command(job, word(**world.stamped("rows")))
-        told = [*told, *more]
-    started = told.pop()
+async def test_a_run_waits_for_the_event_of_a_report_that_is_already_committed(control: ScriptedControl) -> None:
+    job, events = await control.command(NoJob("rows"), control.creation("rows"))
+    job, more = await control.command(job, control.report(job))
+    events = [*events, *more]
+    for command in (PauseJob, ResumeJob):
+        job, more = await control.command(job, command(**control.stamped("rows")))
+        events = [*events, *more]
+    started = events.pop()
     assert isinstance(started, JobStarted)
-    _, reported = await world.command(job, world.report(job))
-    for event in told:  # control was killed between two events of one command
-        await world.write("jobs.events", event)
-    partition = OwnedPartition(0, world.shop(), [])
+    _, reported = await control.command(job, control.report(job))
+    for event in events:  # control was killed between two events of one command
+        await control.write("jobs.events", event)
+    partition = OwnedPartition(0, control.context(), [])
     await partition._catch_up()
     partition._forget_runs()
-    partition.fold(len(told), started)
-    found = partition._job("rows")
-    assert isinstance(found, Job)
-    assert isinstance(found.phase, Running)
-    assert partition._waits(found), "a run would write again what the report has committed"
+    partition.fold(len(events), started)
+    before = partition._job("rows")
+    assert isinstance(before, Job)
+    assert isinstance(before.phase, Running)
+    assert partition._waits(before), "a run would write the committed rows again"
     for event in reported:
-        partition.fold(len(told) + 1, event)
-    now = partition._job("rows")
-    assert isinstance(now, Job)
-    assert not partition._waits(now)
+        partition.fold(len(events) + 1, event)
+    after = partition._job("rows")
+    assert isinstance(after, Job)
+    assert not partition._waits(after)
 
 
-async def test_a_refused_report_ends_in_an_error_that_people_see(world: World) -> None:
-    job, events = await world.command(NoJob("rows"), world.creation("rows"))
+async def test_a_refused_report_becomes_a_visible_error_of_the_job(control: ScriptedControl) -> None:
+    job, events = await control.command(NoJob("rows"), control.creation("rows"))
     for event in events:
-        await world.write("jobs.events", event)
-    partition = OwnedPartition(0, world.shop(), [])
+        await control.write("jobs.events", event)
+    partition = OwnedPartition(0, control.context(), [])
     async with working(partition):
-        created, first, last = await world.until_commanded(3)
+        created, first, last = await control.until_commands(3)
         assert isinstance(created, CreateJob)
         assert isinstance(first, ReportProgress)
         assert isinstance(last, ReportProgress)
         assert last.pass_done
-        known = len(events)
-        for offset, report in enumerate((first, last), 7):  # as a control with other rules would answer
+        position = len(events)
+        for offset, report in enumerate((first, last), 7):  # as a control with other rules would decide
             (refusal,) = decide(job, replace(report, rules=99), offset)
             assert isinstance(refusal, CommandRefused)
-            known += 1
-            assert partition.fold(known, replace(refusal, seq=job.seq + 1))
+            position += 1
+            assert partition.fold(position, replace(refusal, seq=job.seq + 1))
             job = evolve(job, replace(refusal, seq=job.seq + 1))  # type: ignore[assignment]
-        world.now += REFUSED_PAUSE - timedelta(seconds=1)
+        control.now += REFUSED_PAUSE - timedelta(seconds=1)
         partition._touch("rows")
-        await asyncio.sleep(0.6)  # more than two ticks: neither a hot loop nor a second run
-        offset = len(await world.commanded())
+        await asyncio.sleep(0.6)  # more than two ticks, in which neither a hot loop nor a second run may happen
+        offset = len(await control.commands())
         assert offset == 3
-        world.now += timedelta(seconds=1)
-        *_, error = await world.until_commanded(4)
+        control.now += timedelta(seconds=1)
+        *_, error = await control.until_commands(4)
         assert isinstance(error, ReportError)
         assert (error.code, error.run, error.advice) == ("report_refused", job.run, "retry")
         assert error.params["cause"] == refusal.code
-        told = decide(job, error, 9)
-        for number, event in enumerate(told):
-            partition.fold(known + number + 1, event)
+        for number, event in enumerate(decide(job, error, 9)):
+            partition.fold(position + number + 1, event)
             job = evolve(job, event)  # type: ignore[assignment]
-        for event in decide(job, RunJob(**world.stamped("rows")), 10):
+        for event in decide(job, RunJob(**control.stamped("rows")), 10):
             partition.fold(99, event)
             job = evolve(job, event)  # type: ignore[assignment]
         assert isinstance(job.phase, Running)
-        again = (await world.until_commanded(5))[4]
+        again = (await control.until_commands(5))[4]
         assert isinstance(again, ReportProgress)
-        assert (again.run, again.report) == (job.run, 1), "the next run begins where the accepted reports end"
+        assert (again.run, again.report) == (job.run, 1), "the next run starts at the last accepted report"
 
 
-async def test_a_start_behind_the_end_reads_nothing(world: World) -> None:
-    assert await world.commanded(start=1_000) == []
+async def test_a_reader_that_starts_behind_the_end_reads_nothing(control: ScriptedControl) -> None:
+    assert await control.commands(start=1_000) == []
