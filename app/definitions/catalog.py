@@ -59,7 +59,7 @@ class DefinitionCatalog:
         self._versions: dict[str, dict[int, VersionRecord]] = {}
         self.rebuilds = RebuildCatalog()
         # Remembers no outcome: bodies are large, and no command id is used twice.
-        self._waiters: CommandWaiters[DefinitionEvent] = CommandWaiters(remembered=0)
+        self._waiters: CommandWaiters[DefinitionEvent] = CommandWaiters(max_remembered=0)
 
     @property
     def alive(self) -> bool:

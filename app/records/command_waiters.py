@@ -1,4 +1,4 @@
-"""Who waits for what a command leads to, and is told of it. Knows no topics."""
+"""Futures of the events that commands lead to. Knows no topics."""
 
 import asyncio
 import contextlib
@@ -6,25 +6,25 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
-REMEMBERED: Final = 2_000
+MAX_REMEMBERED: Final = 2_000
 
 E = TypeVar("E")
 
 
 class CommandWaiters(Generic[E]):
-    """Futures of the events of commands, by command id; the latest answers are remembered."""
+    """Waiters by command id. The events of the latest commands are remembered for waiters that come late."""
 
-    def __init__(self, remembered: int = REMEMBERED) -> None:
-        self._remembered = remembered
+    def __init__(self, max_remembered: int = MAX_REMEMBERED) -> None:
+        self._max_remembered = max_remembered
         self._waiting: dict[str, set[asyncio.Future[tuple[E, ...]]]] = defaultdict(set)
-        self._recent: OrderedDict[str, tuple[E, ...]] = OrderedDict()
+        self._remembered: OrderedDict[str, tuple[E, ...]] = OrderedDict()
 
     @contextlib.contextmanager
     def expect(self, command_id: str) -> Iterator[asyncio.Future[tuple[E, ...]]]:
-        """Give a future of the events that a command leads to; to be entered before the command is sent."""
+        """Return a future of the events that a command leads to; enter it before the command is sent."""
         future: asyncio.Future[tuple[E, ...]] = asyncio.get_running_loop().create_future()
-        if command_id in self._recent:
-            future.set_result(self._recent[command_id])
+        if command_id in self._remembered:
+            future.set_result(self._remembered[command_id])
         self._waiting[command_id].add(future)
         try:
             yield future
@@ -34,11 +34,11 @@ class CommandWaiters(Generic[E]):
                 del self._waiting[command_id]
 
     def answer(self, command_id: str, events: tuple[E, ...]) -> None:
-        """Tell whoever waits for a command."""
-        self._recent[command_id] = events
-        self._recent.move_to_end(command_id)
-        if len(self._recent) > self._remembered:
-            self._recent.popitem(last=False)
+        """Resolve the waiters of a command, and remember its events."""
+        self._remembered[command_id] = events
+        self._remembered.move_to_end(command_id)
+        if len(self._remembered) > self._max_remembered:
+            self._remembered.popitem(last=False)
         for future in self._waiting.get(command_id, ()):
             if not future.done():
                 future.set_result(events)

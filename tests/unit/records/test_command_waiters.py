@@ -1,0 +1,81 @@
+"""Waiters of commands: who is resolved, and how many answers are remembered."""
+
+import asyncio
+
+from app.records.command_waiters import MAX_REMEMBERED, CommandWaiters
+
+
+def is_remembered(waiters: CommandWaiters[str], command_id: str) -> bool:
+    with waiters.expect(command_id) as future:
+        return future.done()
+
+
+async def test_all_waiters_of_a_command_are_resolved() -> None:
+    waiters: CommandWaiters[str] = CommandWaiters()
+    with waiters.expect("a") as one, waiters.expect("a") as two, waiters.expect("b") as other:
+        waiters.answer("a", ("created", "started"))
+        assert await one == await two == ("created", "started")
+        assert not other.done()
+
+
+async def test_a_late_waiter_is_resolved_at_once() -> None:
+    waiters: CommandWaiters[str] = CommandWaiters()
+    waiters.answer("a", ("created",))
+    with waiters.expect("a") as future:
+        assert await future == ("created",)
+
+
+async def test_a_repeated_answer_is_that_of_late_waiters() -> None:
+    waiters: CommandWaiters[str] = CommandWaiters()
+    with waiters.expect("a") as early:
+        waiters.answer("a", ("one",))
+        waiters.answer("a", ("two",))
+        assert await early == ("one",)
+    with waiters.expect("a") as late:
+        assert await late == ("two",)
+
+
+async def test_a_cancelled_waiter_does_not_affect_the_others() -> None:
+    waiters: CommandWaiters[str] = CommandWaiters()
+    with waiters.expect("a") as cancelled, waiters.expect("a") as other:
+        cancelled.cancel()
+        waiters.answer("a", ("created",))
+        assert await other == ("created",)
+
+
+async def test_a_waiter_that_has_left_is_not_resolved() -> None:
+    waiters: CommandWaiters[str] = CommandWaiters()
+    with waiters.expect("a") as stays:
+        with waiters.expect("a") as left:
+            pass
+        waiters.answer("a", ("created",))
+        assert not left.done()
+        assert await stays == ("created",)
+
+
+async def test_the_latest_answers_are_remembered() -> None:
+    waiters: CommandWaiters[str] = CommandWaiters(max_remembered=2)
+    for command_id in ("a", "b"):
+        waiters.answer(command_id, ())
+    waiters.answer("a", ())
+    assert is_remembered(waiters, "b")
+    waiters.answer("c", ())
+    assert [is_remembered(waiters, command_id) for command_id in "abc"] == [True, False, True]
+
+
+async def test_two_thousand_answers_are_remembered() -> None:
+    waiters: CommandWaiters[int] = CommandWaiters()
+    for number in range(MAX_REMEMBERED + 1):
+        waiters.answer(str(number), (number,))
+    with waiters.expect("0") as forgotten, waiters.expect("1") as oldest:
+        assert not forgotten.done()
+        assert oldest.done()
+
+
+async def test_nothing_has_to_be_remembered() -> None:
+    waiters: CommandWaiters[str] = CommandWaiters(max_remembered=0)
+    with waiters.expect("a") as waiting:
+        waiters.answer("a", ("created",))
+        assert await asyncio.wait_for(waiting, 1) == ("created",)
+        with waiters.expect("a") as late:
+            assert not late.done()
