@@ -19,7 +19,7 @@ from app.api.http.connection import Port
 from app.api.jobs import actions as job_actions
 from app.api.jobs import edits as job_edits
 from app.api.jobs import events, history, jobs
-from app.api.lanes import backfill_plan, lanes
+from app.api.lanes import backfill_preview, lanes
 from app.api.pages.pages import add_pages
 from app.api.profiles import profiles
 from app.api.routing.middleware import handle_errors, handler_of, protect
@@ -169,7 +169,7 @@ ALL: Final[tuple[Route, ...]] = (  # fixed paths before paths with variables
     *rejects.ROUTES,
     *streams.ROUTES,
     *lanes.ROUTES,
-    *backfill_plan.ROUTES,
+    *backfill_preview.ROUTES,
     *profiles.ROUTES,
     *rebuilds.ROUTES,
     *providers.ROUTES,

@@ -1,4 +1,4 @@
-"""How the guidance before a backfill looks in JSON, and in plain words: every sentence is made of the numbers here."""
+"""JSON views of a backfill preview, and its numbers as sentences."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -8,72 +8,75 @@ from pydantic import BaseModel, Field
 
 from app.api.collect.requests import RejectedView
 from app.api.definitions.mapping_preview import FaultCount
+from app.api.routing.responses import View
+from projections.definitions.rules import Rules
+from projections.jobs.state import Job
 
 DAY: Final = 86_400
 HOUR: Final = 3_600
 MINUTE: Final = 60
 
 
-class SampleView(BaseModel):
-    """What the sample holds. Only its first messages are `tried`; the counts below are of those."""
+class SampleView(View):
+    """The messages of the sample. Only its first messages are `tried`; the counts below are of those."""
 
     messages: int
-    rejected: Annotated[int, Field(description="records that can't be taken at all")]
+    rejected: Annotated[int, Field(description="invalid records")]
     first_rejects: list[RejectedView]
     tried: int
-    counting: Annotated[int, Field(description="messages that name somebody, and would count")]
-    undated: Annotated[int, Field(description="of those: without a time, so that they would count as of now")]
-    nobody: Annotated[int, Field(description="messages that name no identity")]
-    future: Annotated[int, Field(description="messages too far in the future to be taken")]
-    out_of_scope: Annotated[int, Field(description="messages about a time that a rebuild has left out")]
+    applicable: Annotated[int, Field(description="messages that would be applied to profiles")]
+    undated: Annotated[int, Field(description="applicable messages without a timestamp: they get the current time")]
+    without_identity: int
+    future: Annotated[int, Field(description="messages too far in the future: they would be rejected")]
+    out_of_scope: Annotated[int, Field(description="messages about a time that a rebuild has excluded")]
     forgotten: Annotated[int, Field(description="messages about people who were forgotten since")]
     faults: list[FaultCount]
 
 
-class FilledView(BaseModel):
-    """In how many profiles an attribute would get its first value, and in how many another one."""
+class AttributeImpactView(View):
+    """The number of profiles in which an attribute would get its first value, and in which another value."""
 
     filled: int
     replaced: int
 
 
-class ImpactView(BaseModel):
-    """What would become of the profiles that the tried messages name."""
+class ImpactView(View):
+    """The impact on the profiles that the tried messages name."""
 
     added: int
     changed: int
-    joined: Annotated[int, Field(description="of those changed: made of several that are apart now")]
+    merged: Annotated[int, Field(description="changed profiles that would be merged from several")]
     unchanged: int
-    attributes: dict[str, FilledView]
-    older_messages: Annotated[int, Field(description="messages older than the newest that is known of their profile")]
+    attributes: dict[str, AttributeImpactView]
+    older_messages: Annotated[int, Field(description="messages older than the newest message of their profile")]
 
 
 class BackfillLaneView(BaseModel):
-    """The lane that history goes through."""
+    """The state of the backfill lane."""
 
     paused: bool
-    records_behind: int
-    messages_per_second: Annotated[float | None, Field(description="while busy, of the last minute; null: it wasn't")]
-    seconds: Annotated[float | None, Field(description="that mapping takes, behind what waits; null: unknown")]
+    records_behind: Annotated[int, Field(description="lag in records")]
+    messages_per_second: Annotated[float | None, Field(description="in the last minute, while busy; null: not busy")]
+    seconds: Annotated[float | None, Field(description="estimated time until all is mapped; null: unknown")]
 
 
 class WarningView(BaseModel):
-    """Something to look at first."""
+    """A finding to review before the backfill."""
 
     code: str
     message: str
 
 
-class PlanView(BaseModel):
-    """What is to be known before history is sent. `oldest` and `newest` are of the tried messages, or as asked."""
+class BackfillPreview(BaseModel):
+    """The estimated impact of a backfill. `oldest` and `newest` are of the query, else of the tried messages."""
 
     stream: str
-    messages: Annotated[int, Field(description="in all: as asked, else those of the sample")]
+    messages: Annotated[int, Field(description="total, of the query, else of the sample")]
     oldest: datetime | None
     newest: datetime | None
     oldest_age_seconds: float | None
     newest_age_seconds: float | None
-    needed: Annotated[bool | None, Field(description="whether any profile would change, by the sample; null: unknown")]
+    needed: Annotated[bool | None, Field(description="whether the sample would change any profile; null: unknown")]
     sample: SampleView | None
     profiles: ImpactView | None
     lane: BackfillLaneView | None
@@ -81,57 +84,101 @@ class PlanView(BaseModel):
     warnings: list[WarningView] = []
 
 
-def in_words(plan: PlanView) -> list[str]:
-    """Return the plan as sentences."""
-    return [*_how_much(plan), *_what_changes(plan), *_how_long(plan)]
+def in_words(preview: BackfillPreview) -> list[str]:
+    """Return the preview as sentences."""
+    return [*_volume(preview), *_impact(preview), *_duration(preview)]
 
 
-def _how_much(plan: PlanView) -> Iterator[str]:
-    ages = [length(each) for each in (plan.oldest_age_seconds, plan.newest_age_seconds) if each is not None]
-    old = f", {' to '.join(dict.fromkeys(ages))} old" if ages else ""
-    yield f"{many(plan.messages, 'message')}{old}."
+def _volume(preview: BackfillPreview) -> Iterator[str]:
+    ages = [length(age) for age in (preview.oldest_age_seconds, preview.newest_age_seconds) if age is not None]
+    age = f", {' to '.join(dict.fromkeys(ages))} old" if ages else ""
+    yield f"{many(preview.messages, 'message')}{age}."
 
 
-def _what_changes(plan: PlanView) -> Iterator[str]:
-    profiles, sample = plan.profiles, plan.sample
+def _impact(preview: BackfillPreview) -> Iterator[str]:
+    profiles, sample = preview.profiles, preview.sample
     if profiles is None or sample is None:
         return
-    whole = profiles.added + profiles.changed + profiles.unchanged
-    counting = "1 message that counts" if sample.counting == 1 else f"{sample.counting:,} messages that count"
-    by = f"By the sample ({counting}), of {many(whole, 'profile')}"
-    changes = f"{profiles.added:,} would be new, {profiles.changed:,} would change"
-    yield f"{by} {changes}, {profiles.unchanged:,} would stay as they are."
-    if profiles.joined:
-        yield f"Of those that change, {profiles.joined:,} would be made of several that are apart now."
-    for name, each in profiles.attributes.items():
-        yield f"{name}: {many(each.filled, 'profile')} would get a first value, {each.replaced:,} another one."
+    total = profiles.added + profiles.changed + profiles.unchanged
+    yield (
+        f"Sample of {many(sample.applicable, 'applicable message')}: {many(total, 'profile')}, {profiles.added:,} new, "
+        f"{profiles.changed:,} changed, {profiles.unchanged:,} unchanged."
+    )
+    if profiles.merged:
+        yield f"{many(profiles.merged, 'changed profile')} would be merged from several."
+    for name, attribute in profiles.attributes.items():
+        yield f"{name}: first value in {many(attribute.filled, 'profile')}, another value in {attribute.replaced:,}."
     if profiles.older_messages:
-        older = f"Older than the newest that is known of their profile: {many(profiles.older_messages, 'message')}"
-        yield f"{older}. Where the newest value counts, they change nothing."
-    if plan.needed is False:
-        yield "By the sample nothing would change: this backfill isn't needed."
+        yield (
+            f"{many(profiles.older_messages, 'message')} older than the newest message of the profile: no effect on "
+            "attributes that keep the latest value."
+        )
+    if preview.needed is False:
+        yield "The sample would change nothing: this backfill is not needed."
 
 
-def _how_long(plan: PlanView) -> Iterator[str]:
-    lane = plan.lane
+def _duration(preview: BackfillPreview) -> Iterator[str]:
+    lane = preview.lane
     if lane is None:
         return
     if lane.messages_per_second and lane.seconds is not None:
-        yield (
-            f"At the {lane.messages_per_second:,.0f} messages a second that the lane took in the last minute, mapping "
-            f"takes about {length(lane.seconds)}."
-        )
+        rate = f"{lane.messages_per_second:,.0f} messages/s"
+        yield f"At {rate}, the rate of the lane in the last minute, mapping takes about {length(lane.seconds)}."
     else:
-        yield "How long it takes isn't known: the lane wasn't busy in the last minute, so nothing was measured."
+        yield "Duration unknown: the lane was not busy in the last minute, so its rate was not measured."
 
 
-def many(count: int, what: str) -> str:
-    """Return a count of something."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+def warnings(preview: BackfillPreview, rules: Rules) -> Iterator[WarningView]:
+    """Yield what to review before the backfill."""
+    if preview.stream not in rules.mappings:
+        yield warning("no_mapping", f"stream {preview.stream} has no mapping, so no profiles would be updated")
+    if preview.lane is None:
+        yield warning("unknown_lag", "the lag of the lanes is unknown; try again")
+    elif preview.lane.paused:
+        yield warning("lane_paused", "the backfill lane is paused: messages wait until it is resumed")
+    if preview.sample is None:
+        yield warning("no_sample", "without a sample the impact on profiles is unknown")
+    else:
+        yield from _sample_warnings(preview.sample)
+
+
+def _sample_warnings(sample: SampleView) -> Iterator[WarningView]:
+    tried = f"of {sample.tried:,} tried messages"
+    counts: dict[str, tuple[int, str]] = {
+        "rejected": (sample.rejected, f"of {sample.messages + sample.rejected:,} records are invalid"),
+        "undated": (sample.undated, f"{tried} have no timestamp and would get the current time"),
+        "without_identity": (
+            sample.without_identity,
+            f"{tried} have no identity and would not affect any profile",
+        ),
+        "future": (sample.future, f"{tried} are more than a day in the future and would be rejected"),
+        "out_of_scope": (sample.out_of_scope, f"{tried} are about a time that a rebuild has excluded"),
+        "forgotten": (sample.forgotten, f"{tried} are about people who were forgotten since"),
+        "faults": (sum(fault.messages for fault in sample.faults), f"values {tried} cannot be used: see `faults`"),
+    }
+    for code, (count, text) in counts.items():
+        if count:
+            yield warning(code, f"{count:,} {text}")
+
+
+def duplicate_warning(job: Job) -> WarningView:
+    """Return the warning about an earlier upload of the same file."""
+    upload = f"{job.name} was already uploaded to the stream: {job.job_id}, {job.updated_at:%Y-%m-%d %H:%M:%S} UTC"
+    return warning("duplicate_file", f"{upload}. A file that is uploaded twice counts twice without an Idempotency-Key")
+
+
+def warning(code: str, message: str) -> WarningView:
+    """Return a warning."""
+    return WarningView(code=code, message=message)
+
+
+def many(count: int, noun: str) -> str:
+    """Return a count with its noun."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def length(seconds: float) -> str:
-    """Return a length of time in the largest unit that there is at least one of."""
+    """Return a duration in its largest unit."""
     for size, unit in ((365 * DAY, "years"), (DAY, "days"), (HOUR, "hours"), (MINUTE, "minutes")):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"

@@ -70,8 +70,8 @@ max@example.com,,Wels,,2022-01-01T10:00:00Z
 """
     preview = (await preview_of(port, history, "?stream=visits&messages=900000")).data
     found = preview["profiles"]
-    assert (preview["messages"], preview["needed"], preview["sample"]["counting"]) == (900_000, True, 3)
-    assert (found["added"], found["changed"], found["joined"], found["unchanged"]) == (1, 1, 1, 1)
+    assert (preview["messages"], preview["needed"], preview["sample"]["applicable"]) == (900_000, True, 3)
+    assert (found["added"], found["changed"], found["merged"], found["unchanged"]) == (1, 1, 1, 1)
     assert found["attributes"] == {"age": {"filled": 1, "replaced": 0}, "city": {"filled": 1, "replaced": 0}}
     assert found["older_messages"] == 2
     assert (preview["oldest"], preview["newest"]) == ("2020-01-01T10:00:00Z", "2022-01-01T10:00:00Z")
@@ -86,7 +86,7 @@ max@example.com,,Wels,,2022-01-01T10:00:00Z
     assert {name: each["value"] for name, each in joined["attributes"].items()} == {"city": "Wien", "age": 33}
     again = (await preview_of(port, history)).data
     assert (again["needed"], again["profiles"]["unchanged"]) == (False, 3)
-    assert "By the sample nothing would change: this backfill isn't needed." in again["in_words"]
+    assert "The sample would change nothing: this backfill is not needed." in again["in_words"]
 
 
 async def test_the_preview_warns(port: Port) -> None:
@@ -96,7 +96,7 @@ ada@example.com,Enns,many,
 max@example.com,Wels,,2150-01-01T10:00:00Z
 """
     preview = (await preview_of(port, odd)).data
-    assert codes(preview) == {"undated", "nobody", "future", "faults"}
+    assert codes(preview) == {"undated", "without_identity", "future", "faults"}
     assert {each["part"] for each in preview["sample"]["faults"]} == {"attribute age"}
     unmapped = (await preview_of(port, odd, "?stream=clicks")).data
     assert ("no_mapping" in codes(unmapped), unmapped["needed"]) == (True, None)
@@ -105,32 +105,32 @@ max@example.com,Wels,,2150-01-01T10:00:00Z
     await port.client.post("/v2/lane/backfill/resume")
     typed = (await preview_of(port, None, "?stream=visits&messages=5&since=2020-01-01T00:00:00Z")).data
     assert (typed["profiles"], typed["oldest"], codes(typed)) == (None, "2020-01-01T00:00:00Z", {"no_sample"})
-    assert (await preview_of(port, None)).body["errors"][0]["code"] == "nothing_said"
+    assert (await preview_of(port, None)).body["errors"][0]["code"] == "missing"
     assert (await preview_of(port, b"email,city,when\n")).body["code"] == "no_messages"
     assert (await preview_of(port, b"a,b\n" + b"1,2\n" * 1_200_000)).status == 413
 
 
 async def test_the_preview_warns_about_a_duplicate_file(port: Port) -> None:
     visits, named = b"email,city,when\nada@example.com,Graz,2024-01-01T10:00:00Z\n", "filename=january.csv"
-    assert "sent_before" not in codes((await preview_of(port, visits, f"?stream=visits&{named}")).data)
+    assert "duplicate_file" not in codes((await preview_of(port, visits, f"?stream=visits&{named}")).data)
     upload = (await port.bulk("visits", visits, f"?{named}")).data["upload_id"]
     await until(port.client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed")
     (warning,) = (await preview_of(port, visits, f"?stream=visits&{named}")).data["warnings"]
-    assert warning["code"] == "sent_before"
-    assert f"january.csv was sent into the stream already: {upload}, 20" in warning["message"]
-    assert "sent_before" not in codes((await preview_of(port, visits, f"?stream=clicks&{named}")).data), (
+    assert warning["code"] == "duplicate_file"
+    assert f"january.csv was already uploaded to the stream: {upload}, 20" in warning["message"]
+    assert "duplicate_file" not in codes((await preview_of(port, visits, f"?stream=clicks&{named}")).data), (
         "another stream"
     )
-    assert "sent_before" not in codes((await preview_of(port, visits)).data), "nobody knows its name"
+    assert "duplicate_file" not in codes((await preview_of(port, visits)).data), "without a file name"
 
 
 async def test_the_command_line_prints_the_preview(port: Port, tmp_path: Path) -> None:
     file = tmp_path / "part.ndjson"
     file.write_text('{"email": "new@example.com", "city": "Wels", "when": "2020-01-01T00:00:00Z"}\nnothing\n')
-    code, said = await entrepot(port, "backfill", "preview", "visits", str(file), "--messages", "1000")
-    assert code == 0, said
-    assert "of 1 profile 1 would be new" in said
-    assert "warning: 1 of 2 records can't be taken at all" in said
-    code, said = await entrepot(port, "backfill", "preview", "visits", "--messages", "1000", "-o", "json")
-    assert (code, orjson.loads(said)["messages"]) == (0, 1000)
+    code, output = await entrepot(port, "backfill", "preview", "visits", str(file), "--messages", "1000")
+    assert code == 0, output
+    assert "1 profile, 1 new" in output
+    assert "warning: 1 of 2 records are invalid" in output
+    code, output = await entrepot(port, "backfill", "preview", "visits", "--messages", "1000", "-o", "json")
+    assert (code, orjson.loads(output)["messages"]) == (0, 1000)
     assert (await entrepot(port, "backfill", "preview", "visits"))[0] == 5
