@@ -1,4 +1,4 @@
-"""Whether a reader with one Avro schema reads every record written with another, by the rules of Apache Avro."""
+"""Checks schema compatibility with Apache Avro's own checker."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from avro.schema import Schema, parse
 
 
 def problems(writer: Any, reader: Any) -> list[str]:
-    """Return what the reader can't read; empty when it reads everything."""
+    """Return the incompatibilities of a reader schema with a writer schema; empty when there are none."""
     result = ReaderWriterCompatibilityChecker().get_compatibility(parsed(reader), parsed(writer))
     if result.compatibility is SchemaCompatibilityType.compatible:
         return []
@@ -20,7 +20,7 @@ def parsed(schema: Any) -> Schema:
 
 
 def distinct(schema: Any) -> Any:
-    """Make logical types differ from what they are stored as, which the checker ignores: no schema of ours has maps."""
+    """Replace logical types by maps, which our schemas do not use: the checker ignores logical types."""
     if isinstance(schema, list):
         return [distinct(item) for item in schema]
     if not isinstance(schema, dict):

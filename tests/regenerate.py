@@ -12,7 +12,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from projections.jobs.transitions import TRANSITIONS, mermaid  # noqa: E402  # the path comes first
+from projections.jobs.transitions import TRANSITIONS, mermaid  # noqa: E402  # needs the path above
 from schemas.wire import catalog  # noqa: E402
 from schemas.wire.codec import encode  # noqa: E402
 from tests.avro_compatibility import problems  # noqa: E402
@@ -53,7 +53,7 @@ def write_schemas() -> None:
             reject_incompatible(name, old, schema)
         version = 1 + len(stored)
         write_once(AVRO / catalog.file_name(name, version), schema)
-        versions[str(version)] = 1 + max((known for numbers in ids.values() for known in numbers.values()), default=0)
+        versions[str(version)] = 1 + max((id_ for by_version in ids.values() for id_ in by_version.values()), default=0)
     lock.write_text(json.dumps(ids, indent=2) + "\n")
 
 
@@ -67,8 +67,8 @@ def reject_incompatible(name: str, old: Any, new: Any) -> None:
 def golden_words() -> None:
     for version in catalog.newest().values():
         path = GOLDEN / "words" / f"{catalog.file_name(version.name, version.version).removesuffix('.avsc')}.json"
-        made = {"full": samples.full(version.word), "bare": samples.bare(version.word)}
-        content = {kind: {"hex": encode(word).hex(), "word": samples.shown(word)} for kind, word in made.items()}
+        values = {"full": samples.full(version.word), "bare": samples.bare(version.word)}
+        content = {kind: {"hex": encode(word).hex(), "word": samples.shown(word)} for kind, word in values.items()}
         write_once(path, {"schema_id": version.id, **content})
 
 
