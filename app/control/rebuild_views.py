@@ -6,7 +6,7 @@ from typing import Final
 
 from app.kafka.clients import Cluster, KafkaCluster
 from app.kafka.partition_reader import PartitionReader, committed_offsets
-from app.records.events import event_in
+from app.records.events import decode_event
 from app.settings import Settings
 from app.store.models import BehindError, EventRecord
 from app.store.read_store import ReadStore
@@ -86,7 +86,7 @@ async def _catch_up(cluster: Cluster, rebuild: ViewRebuild, partition: int, on_p
 async def _batches(log: PartitionReader) -> AsyncIterator[list[EventRecord]]:
     batch: list[EventRecord] = []
     async for offset, _, value in log.records():
-        if event := event_in(value):
+        if event := decode_event(value):
             batch.append(EventRecord(offset, event, value))
         if len(batch) == BATCH:
             yield batch

@@ -20,9 +20,9 @@ from app.kafka.safe_faust.batching import Event, ack, batches
 from app.kafka.safe_faust.publishing import publish
 from app.kafka.safe_faust.table import Change
 from app.kafka.safe_faust.worker import run_worker
-from app.records.commands import UnreadableCommandError, command_in
+from app.records.commands import UnreadableCommandError, decode_command
 from app.records.dead_letters import dead_letter
-from app.records.job_state import decode_job, encode_job, seq_in
+from app.records.job_state import decode_job, decode_seq, encode_job
 from app.sentences.sentence import sentence_of
 from app.settings import Settings
 from app.store.read_store import ReadStore
@@ -53,7 +53,7 @@ class CommandBatch:
         """Decide one command; what can't be read becomes a dead letter, and the partition goes on."""
         found = event.message
         try:
-            command = command_in(event.key, event.value or b"", found.partition, self._partitions)
+            command = decode_command(event.key, event.value or b"", found.partition, self._partitions)
         except UnreadableCommandError as error:
             _log.warning("%s/%d@%d: %s", found.topic, found.partition, found.offset, sentence_of(error))
             self.records.append(dead_letter(event, "malformed_command", error, self._clock()))
@@ -85,7 +85,7 @@ def published(event: JobEvent, partition: int) -> ProducerRecord:
 
 
 def _agents(app: SafeApp, settings: Settings, store: ReadStore, clock: Clock) -> None:
-    table = make_table(app, "jobs", seq_in)
+    table = make_table(app, "jobs", decode_seq)
 
     async def answer_commands(stream: Any) -> None:
         async for batch in batches(stream):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.definitions.records import definition_command_in
 from app.kafka.clients import Cluster
 from app.kafka.partition_reader import LogRecord, PartitionReader
-from app.records.commands import UnreadableCommandError, command_in
+from app.records.commands import UnreadableCommandError, decode_command
 from app.records.partitioning import partition_of
 from projections.verification import Audit, Command, DefinitionsReplay, JobsReplay, VerifyCounts
 from schemas.definitions import PARTITION
@@ -48,7 +48,7 @@ async def verify(
 
 def _jobs_log(partition: int, partitions: int) -> _Log:
     def read(record: LogRecord) -> Command:
-        return command_in(record.key, record.value, partition, partitions)
+        return decode_command(record.key, record.value, partition, partitions)
 
     return _Log("jobs", JOBS_COMMANDS.name, JOBS_EVENTS.name, partition, read)
 

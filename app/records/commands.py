@@ -20,7 +20,7 @@ class UnreadableCommandError(CodedError):
     """The record holds no command, and becomes a dead letter."""
 
 
-def command_in(key: bytes | None, value: bytes, partition: int, partitions: int) -> JobCommand:
+def decode_command(key: bytes | None, value: bytes, partition: int, partitions: int) -> JobCommand:
     """Return the command in a record of that partition.
 
     Raises:

@@ -4,7 +4,7 @@ from projections.jobs.event_checks import UnreadableEventError, read_event
 from schemas.events import JobEvent
 
 
-def event_in(value: bytes | None) -> JobEvent | None:
+def decode_event(value: bytes | None) -> JobEvent | None:
     """Return the event in a record; None when there is none: that is told by the projector's dead letter."""
     try:
         return read_event(value)

@@ -23,7 +23,7 @@ def decode_job(data: bytes | str) -> Job:
     return _JOBS.validate_json(data)
 
 
-def job_in(data: bytes) -> Job | None:
+def try_decode_job(data: bytes) -> Job | None:
     """Return the job in that JSON; None, and a line in the log, when it is none: the others must not wait for it."""
     try:
         return decode_job(data)
@@ -35,7 +35,7 @@ def job_in(data: bytes) -> Job | None:
         return None
 
 
-def seq_in(data: bytes) -> int:
+def decode_seq(data: bytes) -> int:
     """Return the `seq` of the job in that JSON, at a tenth of the cost of the whole job."""
     seq: int = orjson.loads(data)["seq"]
     return seq

@@ -17,9 +17,9 @@ from app.kafka.clients import Cluster
 from app.kafka.partition_reader import LogRecord, PartitionReader, committed_offsets
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
-from app.records.commands import UnreadableCommandError, command_in
+from app.records.commands import UnreadableCommandError, decode_command
 from app.records.envelopes import stamp
-from app.records.events import event_in
+from app.records.events import decode_event
 from app.runner.reports import command_record
 from app.runner.run import Run, RunContext
 from app.runner.stalled_uploads import StalledUploads
@@ -139,7 +139,7 @@ class OwnedPartition:
         answered = -1
         async with PartitionReader(cluster, JOBS_EVENTS.name, self.number, max(self._next_event - 1, 0)) as events:
             async for record in events.records():
-                if event := event_in(record.value):
+                if event := decode_event(record.value):
                     self.fold(record.offset, event)
                     answered = event.command_offset
         async with PartitionReader(cluster, JOBS_COMMANDS.name, self.number, answered + 1) as commands:
@@ -148,7 +148,7 @@ class OwnedPartition:
 
     def _decide(self, record: LogRecord) -> None:
         try:
-            command = command_in(record.key, record.value, self.number, self._shop.partitions)
+            command = decode_command(record.key, record.value, self.number, self._shop.partitions)
         except UnreadableCommandError:
             return  # control makes a dead letter of it
         state = self._job(command.job_id)

@@ -16,8 +16,8 @@ from app.kafka.safe_faust.latch import Latch
 from app.kafka.safe_faust.table import Change, StateTable
 from app.kafka.safe_faust.worker import run_worker
 from app.kafka.transactions import FencedError, UnknownOutcomeError
-from app.records.events import event_in
-from app.records.job_state import encode_job, job_in, seq_in
+from app.records.events import decode_event
+from app.records.job_state import decode_seq, encode_job, try_decode_job
 from app.records.partitioning import partition_of
 from app.retries import retry
 from app.runner.partition import OwnedPartition, RunnerContext
@@ -67,7 +67,7 @@ class Runner:
         """Take over partitions; the table holds what their events told up to the last commit."""
         jobs: dict[int, list[Job]] = defaultdict(list)
         for value in self._table.state.values():
-            if not (job := job_in(value)):
+            if not (job := try_decode_job(value)):
                 continue  # no run can begin for it, and the others must
             jobs[partition_of(job.job_id, self._shop.partitions)].append(job)
         numbers = sorted(number for topic, number in owned if topic == JOBS_EVENTS.name)
@@ -93,7 +93,7 @@ class Runner:
             changes: dict[str, Change] = {}
             for record in batch:
                 partition = self._owned[record.message.partition]
-                event = event_in(record.value)
+                event = decode_event(record.value)
                 if event and (job := partition.fold(record.message.offset, event)):
                     changes[job.job_id] = Change(partition.number, job.job_id.encode(), encode_job(job))
             await self._table.write(changes.values())
@@ -130,7 +130,7 @@ async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
         clock=clock,
         slots=asyncio.Semaphore(settings.max_concurrent_runs),
     )
-    runner = Runner(app, make_table(app, "jobs", seq_in), shop)
+    runner = Runner(app, make_table(app, "jobs", decode_seq), shop)
     app.when_assigned(runner.assigned)
     app.when_revoked(runner.revoked)
     app.agent(app.topic(JOBS_EVENTS.name), name="fold_events")(runner.fold)

@@ -2,8 +2,8 @@
 
 from app.kafka.clients import Cluster
 from app.kafka.partition_reader import PartitionReader
-from app.records.commands import UnreadableCommandError, command_in
-from app.records.events import event_in
+from app.records.commands import UnreadableCommandError, decode_command
+from app.records.events import decode_event
 from app.records.partitioning import partition_of
 from app.store.read_store import ReadStore
 from projections.jobs.decide import decide
@@ -23,7 +23,7 @@ async def job_now(cluster: Cluster, store: ReadStore, partitions: int, job_id: s
     decided = -1
     async with PartitionReader(cluster, JOBS_EVENTS.name, partition, max(applied - 1, 0)) as events:
         async for record in events.records():
-            if event := event_in(record.value):
+            if event := decode_event(record.value):
                 decided = event.command_offset
                 if event.job_id == job_id:
                     state = evolve(state, event)
@@ -32,7 +32,7 @@ async def job_now(cluster: Cluster, store: ReadStore, partitions: int, job_id: s
             if record.key != job_id.encode():
                 continue
             try:
-                command = command_in(record.key, record.value, partition, partitions)
+                command = decode_command(record.key, record.value, partition, partitions)
             except UnreadableCommandError:
                 continue  # control makes a dead letter of it
             for event in decide(state, command, record.offset):

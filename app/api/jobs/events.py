@@ -21,7 +21,7 @@ from app.api.jobs.views import event_view
 from app.api.routing.routes import LAST_EVENT_ID, Query, RequestContext, ResponseSpec, Routes
 from app.api.services.event_tail import EventSubscription, Positions, TailedEvent, events_consumer
 from app.kafka.clients import Cluster
-from app.records.events import event_in
+from app.records.events import decode_event
 from schemas.events import JobEvent
 from schemas.topics import JOBS_EVENTS
 
@@ -125,7 +125,7 @@ async def missed(cluster: Cluster, since: Mapping[int, int], until: Positions) -
             batches = await consumer.getmany(timeout_ms=200)
             for records in batches.values():
                 for record in records:
-                    event = event_in(record.value)
+                    event = decode_event(record.value)
                     if event is not None and record.offset < until[record.partition]:
                         yield TailedEvent(record.partition, record.offset, event)
             for number in tuple(behind):

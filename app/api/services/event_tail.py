@@ -14,7 +14,7 @@ from typing import Any, Final
 from app.kafka.clients import Cluster, Consumer
 from app.kafka.tail import Tail
 from app.records.command_waiters import CommandWaiters
-from app.records.events import event_in
+from app.records.events import decode_event
 from schemas.events import JobEvent
 from schemas.topics import JOBS_EVENTS, MAX_RECORD_BYTES
 
@@ -87,7 +87,7 @@ class EventTail(Tail):
     def _dispatch(self, records: Sequence[Any]) -> None:
         answers: dict[str, list[JobEvent]] = defaultdict(list)
         for record in records:
-            event = event_in(record.value)
+            event = decode_event(record.value)
             if event is None:
                 continue
             if event.actor.startswith("user:"):

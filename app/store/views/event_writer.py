@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import ColumnElement, Table, case, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.records.job_state import encode_job, job_in
+from app.records.job_state import encode_job, try_decode_job
 from app.sentences.job_log import log_line
 from app.store.database import Database
 from app.store.models import EventRecord
@@ -176,7 +176,7 @@ async def write(
 async def _jobs_of(connection: AsyncConnection, tables: Tables, job_ids: set[str]) -> dict[str, JobState]:
     states = tables.states
     found = await connection.execute(select(states.c.state).where(states.c.job_id.in_(job_ids)))
-    known = (job_in(state) for (state,) in found)
+    known = (try_decode_job(state) for (state,) in found)
     return {job.job_id: job for job in known if job}
 
 

@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import BigInteger, ColumnElement, Row, Select, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.records.job_state import job_in
+from app.records.job_state import try_decode_job
 from app.sentences.job_log import LogLine
 from app.store.models import MAX_PAGE, InvalidLimitError, JobFilter, LogFilter, Page, Sort, SortKey
 from app.store.tables import Tables
@@ -110,7 +110,7 @@ class JobLists:
 async def _job(connection: AsyncConnection, tables: Tables, job_id: str) -> Job | None:
     query = select(tables.states.c.state).filter_by(job_id=job_id)
     state = (await connection.execute(query)).scalar_one_or_none()
-    return None if state is None else job_in(state)
+    return None if state is None else try_decode_job(state)
 
 
 async def _applied_seq(connection: AsyncConnection, tables: Tables, job_id: str) -> int:
@@ -136,7 +136,7 @@ async def _jobs_page(
     keyset = Keyset((heads.c.key, heads.c.job_id), mark, descending)
     query = select(*keyset.columns, states.c.state).join(states, states.c.job_id == heads.c.job_id)
     rows = (await connection.execute(keyset.page(query, limit, None))).all()
-    return keyset.cut(rows, [job for row in rows[:limit] if (job := job_in(row.state))], limit)
+    return keyset.cut(rows, [job for row in rows[:limit] if (job := try_decode_job(row.state))], limit)
 
 
 async def _count(connection: AsyncConnection, tables: Tables, where: JobFilter) -> int:

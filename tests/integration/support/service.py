@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from app.clock import utc_now
 from app.kafka.topics import ensure_topics
 from app.records.envelopes import stamp
-from app.records.events import event_in
+from app.records.events import decode_event
 from app.records.partitioning import partition_of
 from app.roles import role_named
 from app.settings import Settings
@@ -135,7 +135,7 @@ class Service:
         """Collect the events of all jobs until cancelled, each `seq` once."""
         async with self.consumer(JOBS_EVENTS.name) as consumer:
             async for record in consumer:
-                event = event_in(record.value)
+                event = decode_event(record.value)
                 if event is None:
                     continue
                 events = self.history.setdefault(event.job_id, [])
