@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, REFUSED, UNAVAILABLE, Stopped
+from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, REFUSED, UNAVAILABLE, CommandError
 from app.cli.output import visible
 from app.cli.vocabulary import in_commands
 from connectors.redaction import redact_url
@@ -57,7 +57,7 @@ class ApiClient:
         query: Mapping[str, Value] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Return the whole response body; raise `Stopped` for an error status."""
+        """Return the whole response body; raise `CommandError` for an error status."""
         return await self._answer(method, path, query or {}, json=body, headers=headers)
 
     async def upload(
@@ -73,15 +73,15 @@ class ApiClient:
             async with self._session.request(method, self.url + path, params=pairs, **request) as response:
                 content = await response.json(content_type=None) if response.content_length != 0 else {}
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Stopped(
+            raise CommandError(
                 f"cannot reach Entrepot at {redact_url(self.url)} ({type(error).__name__}). Start it: `entrepot up`, "
                 "or set --url or ENTREPOT_URL.",
                 UNAVAILABLE,
             ) from error
         except ValueError as error:
-            raise Stopped(f"{redact_url(self.url)}{path} did not return JSON; check --url") from error
+            raise CommandError(f"{redact_url(self.url)}{path} did not return JSON; check --url") from error
         if response.status >= 400:
-            raise Stopped(problem_text(response.status, content), CODES.get(response.status, ERROR))
+            raise CommandError(problem_text(response.status, content), CODES.get(response.status, ERROR))
         return content if isinstance(content, dict) else {"data": content}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import orjson
 
-from app.cli.exits import UNAVAILABLE, Stopped
+from app.cli.exits import UNAVAILABLE, CommandError
 
 ADDRESS: str = "api.json"
 TOKEN: str = "admin-token"  # noqa: S105  # the name of the file, which only its owner may read
@@ -29,7 +29,7 @@ def find(url: str | None, token: str | None, data_dir: Path) -> Endpoint:
         return Endpoint(url, token or (_token(data_dir) if local is not None and local == url.rstrip("/") else None))
     local = _address(data_dir)
     if local is None:
-        raise Stopped(
+        raise CommandError(
             f"Entrepot is not running in {data_dir}: start it with `entrepot up`, or set --data-dir or --url",
             UNAVAILABLE,
         )

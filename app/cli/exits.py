@@ -26,7 +26,7 @@ DIFFERS: Final = 7
 INTERRUPTED: Final = 130
 
 
-class Stopped(ClickException):
+class CommandError(ClickException):
     """A command failed: a message for the user, and the exit code for scripts."""
 
     def __init__(self, message: str, code: int = ERROR) -> None:

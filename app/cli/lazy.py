@@ -11,7 +11,7 @@ from typing_extensions import override
 MAX_HELP_CHARACTERS: Final = 1000  # longer than any first sentence
 
 
-class SpelledOut(click.Group):
+class FullHelpGroup(click.Group):
     """A group that lists commands with their whole first sentence, wrapped if needed."""
 
     @override

@@ -9,13 +9,15 @@ from typing_extensions import override
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 DURATION_TEXT: Final = re.compile(r"([0-9]{1,9}[smhdw]){1,5}")
-_MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(\.\d+)? ?([A-Za-z]+|[+-]\d\d(?::?\d\d)?)", re.ASCII)
-MOMENTS: Final = "2026-11-03T14:03:00Z, '2026-11-03 14:03:00 UTC', or 1h (an hour ago)."
+_TIMESTAMP: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(\.\d+)? ?([A-Za-z]+|[+-]\d\d(?::?\d\d)?)", re.ASCII
+)
+TIME_FORMATS: Final = "2026-11-03T14:03:00Z, '2026-11-03 14:03:00 UTC', or 1h (an hour ago)."
 
 
-def seconds(span: str) -> int:
+def seconds(duration: str) -> int:
     """Return a duration such as `1h30m` in seconds."""
-    return sum(int(count) * UNITS[unit] for count, unit in re.findall(r"(\d+)([smhdw])", span))
+    return sum(int(count) * UNITS[unit] for count, unit in re.findall(r"(\d+)([smhdw])", duration))
 
 
 class TimestampParam(click.ParamType):
@@ -25,7 +27,7 @@ class TimestampParam(click.ParamType):
     14:03:00, and `--as-of` with that time must include it.
     """
 
-    name = "moment"
+    name = "time"
 
     def __init__(self, direction: Literal["ago", "ahead"], second: Literal["begin", "end"] = "begin") -> None:
         self._ahead = direction == "ahead"
@@ -40,12 +42,12 @@ class TimestampParam(click.ParamType):
         except (ValueError, OverflowError):
             self._refuse(value, param, ctx)
 
-    def _from_now(self, span: str) -> datetime:
-        length = timedelta(seconds=seconds(span))
+    def _from_now(self, duration: str) -> datetime:
+        length = timedelta(seconds=seconds(duration))
         return datetime.now(UTC) + (length if self._ahead else -length)
 
     def _parsed(self, text: str) -> datetime:
-        parts = _MOMENT.fullmatch(text.strip())
+        parts = _TIMESTAMP.fullmatch(text.strip())
         if parts is None:
             raise ValueError(text)
         wall, fraction, zone = parts.groups()
@@ -62,7 +64,7 @@ class TimestampParam(click.ParamType):
 class DurationParam(click.ParamType):
     """A duration in the format of the API."""
 
-    name = "span"
+    name = "duration"
 
     @override
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:

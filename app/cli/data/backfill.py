@@ -7,15 +7,15 @@ import click
 
 from app.cli.client import Value
 from app.cli.data.collect import NDJSON, TYPES, UploadFile, upload_file
-from app.cli.lazy import SpelledOut
+from app.cli.lazy import FullHelpGroup
 from app.cli.output import hanging, serialized, visible
-from app.cli.param_types import MOMENTS, PAST
+from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
 
 PATH: Final = "/v2/backfill/preview"
 
 
-@click.group(cls=SpelledOut)
+@click.group(cls=FullHelpGroup)
 def backfill() -> None:
     """Estimate the impact of a backfill before it is sent."""
 
@@ -24,8 +24,8 @@ def backfill() -> None:
 @click.argument("stream")
 @click.argument("file", required=False)
 @click.option("--messages", type=click.IntRange(1), help="Total number of messages.")
-@click.option("--since", type=PAST, metavar="MOMENT", help=f"Event time of the oldest message: {MOMENTS}")
-@click.option("--until", type=PAST, metavar="MOMENT", help="Event time of the newest message.")
+@click.option("--since", type=PAST, metavar="TIME", help=f"Event time of the oldest message: {TIME_FORMATS}")
+@click.option("--until", type=PAST, metavar="TIME", help="Event time of the newest message.")
 @click.option("--timestamp-field", metavar="FIELD", help="Same as `collect --timestamp-field`.")
 @click.option(
     "--format",

@@ -12,13 +12,13 @@ from uuid import uuid4
 import click
 
 from app.cli.client import Value
-from app.cli.exits import UNAVAILABLE, Stopped
+from app.cli.exits import UNAVAILABLE, CommandError
 from app.cli.job.wait import wait_ingested
 from app.cli.output import Column, show, visible
 from app.cli.progress import bar
 from app.cli.session import Session, api_command
 
-CHUNK: Final = 256 * 1024
+CHUNK_BYTES: Final = 256 * 1024
 MAX_JSON_BYTES: Final = 10 * 1024 * 1024  # a larger document is uploaded in bulk
 TYPES: Final = {"csv": "text/csv", "tsv": "text/tab-separated-values", "json": "application/json"}
 NDJSON: Final = "application/x-ndjson"
@@ -171,10 +171,10 @@ async def _sent(session: Session, stream: str, upload: UploadFile, query: Mappin
         with bar(f"{upload.name}") as update:
             try:
                 return await session.api.upload(path, _chunks(upload, update), query=query, headers=headers)
-            except Stopped as stopped:
-                if stopped.exit_code != UNAVAILABLE or delay is None or upload.path is None:
+            except CommandError as error:
+                if error.exit_code != UNAVAILABLE or delay is None or upload.path is None:
                     hint = f"\nTo resume the upload: --idempotency-key {key}" if upload.route == "bulk" else ""
-                    raise Stopped(stopped.message + hint, stopped.exit_code) from stopped
+                    raise CommandError(error.message + hint, error.exit_code) from error
         await asyncio.sleep(delay)
     raise AssertionError("the last attempt returns or raises")
 
@@ -182,7 +182,7 @@ async def _sent(session: Session, stream: str, upload: UploadFile, query: Mappin
 async def _chunks(upload: UploadFile, update: Callable[[float, float | None, str], None]) -> AsyncIterator[bytes]:
     sent = 0
     with upload.open() as file:
-        while chunk := await asyncio.to_thread(file.read, CHUNK):
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
             yield chunk
             sent += len(chunk)
             update(sent, upload.size, f"{sent / 1e6:,.1f} MB sent")

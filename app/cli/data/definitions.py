@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import click
 
-from app.cli.exits import NOT_FOUND, Stopped
-from app.cli.lazy import SpelledOut
+from app.cli.exits import NOT_FOUND, CommandError
+from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, moment, print_facts, serialized, show
 from app.cli.session import Session, api_command
 
@@ -81,7 +81,7 @@ async def draft_definition(session: Session, definition_id: str, file: str) -> N
     body = read_body(file)
     version = await _newest(session, definition_id)
     headers = {"If-Match": f'"{version}"'}
-    say_done(session, await session.api.send("PUT", path_of(definition_id, "/draft"), body, headers=headers))
+    print_changed(session, await session.api.send("PUT", path_of(definition_id, "/draft"), body, headers=headers))
 
 
 async def diff_definition(session: Session, definition_id: str, old: str, new: str) -> None:
@@ -92,15 +92,15 @@ async def diff_definition(session: Session, definition_id: str, old: str, new: s
 
 async def apply_definition(session: Session, definition_id: str, version: int | None) -> None:
     """Activate the draft."""
-    say_done(session, await session.api.send("POST", path_of(definition_id, "/apply"), version=version))
+    print_changed(session, await session.api.send("POST", path_of(definition_id, "/apply"), version=version))
 
 
 async def discard_definition(session: Session, definition_id: str) -> None:
     """Discard the draft."""
-    say_done(session, await session.api.send("DELETE", path_of(definition_id, "/draft")))
+    print_changed(session, await session.api.send("DELETE", path_of(definition_id, "/draft")))
 
 
-def say_done(session: Session, definition: Mapping[str, Any]) -> None:
+def print_changed(session: Session, definition: Mapping[str, Any]) -> None:
     """Print the versions of a definition after a change."""
     if session.output != "table":
         click.echo(serialized(definition, session.output))
@@ -113,7 +113,7 @@ def say_done(session: Session, definition: Mapping[str, Any]) -> None:
 async def _newest(session: Session, definition_id: str) -> int:
     try:
         version: int = (await session.api.get(path_of(definition_id)))["version"]
-    except Stopped as error:
+    except CommandError as error:
         if error.exit_code != NOT_FOUND:
             raise
         return 0
@@ -172,7 +172,7 @@ def _id(stream: str) -> str:
     return f"mapping:{stream}"
 
 
-@click.group(cls=SpelledOut)
+@click.group(cls=FullHelpGroup)
 def mapping() -> None:
     """Map the fields of a STREAM to identities and attributes, and define how values merge."""
 
@@ -245,7 +245,7 @@ async def discard_mapping(session: Session, stream: str) -> None:
     await discard_definition(session, _id(stream))
 
 
-@click.group(cls=SpelledOut)
+@click.group(cls=FullHelpGroup)
 def identity() -> None:
     """Manage the identity types that mappings may use, and their priority."""
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import click
 
-from app.cli.lazy import SpelledOut
+from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, cell, moment, print_facts, serialized, show
 from app.cli.session import Session, api_command
 
@@ -55,7 +55,7 @@ PARTITIONS: Final = (
 )
 
 
-@click.group(cls=SpelledOut)
+@click.group(cls=FullHelpGroup)
 def lane() -> None:
     """Show consumer lag. LANE is `realtime` or `backfill`; only backfill can be paused."""
 

@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import click
 
-from app.cli.exits import NOT_FOUND, Stopped
-from app.cli.lazy import SpelledOut
+from app.cli.exits import NOT_FOUND, CommandError
+from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, moment, print_facts, print_table, serialized, visible
-from app.cli.param_types import AS_OF, MOMENTS
+from app.cli.param_types import AS_OF, TIME_FORMATS
 from app.cli.session import Session, api_command
 
 KEY: Final = click.argument("key")
@@ -30,14 +30,14 @@ LINKS: Final = (
 )
 
 
-@click.group(cls=SpelledOut)
+@click.group(cls=FullHelpGroup)
 def profile() -> None:
     """Look up, explain and delete customer profiles. KEY is any identity, such as email:ada@example.com."""
 
 
 @profile.command("get")
 @KEY
-@click.option("--as-of", metavar="MOMENT", type=AS_OF, help=f"State at this event time: {MOMENTS}")
+@click.option("--as-of", metavar="TIME", type=AS_OF, help=f"State at this event time: {TIME_FORMATS}")
 @api_command
 async def get_profile(session: Session, key: str, as_of: str | None) -> None:
     """Show the profile of KEY, now or at a point in time.
@@ -111,7 +111,7 @@ async def forget_profile(session: Session, key: str, *, yes: bool) -> None:
 async def _identities(session: Session, key: str) -> list[str]:
     try:
         identities: list[str] = (await session.api.get(_path(key)))["identities"]
-    except Stopped as error:
+    except CommandError as error:
         if error.exit_code != NOT_FOUND:
             raise
         return []

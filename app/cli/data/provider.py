@@ -7,9 +7,9 @@ from urllib.parse import quote
 import click
 
 from app.cli.job.arguments import find_job
-from app.cli.lazy import SpelledOut
+from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, moment, print_facts, serialized, show
-from app.cli.param_types import DURATION, MOMENTS, PAST
+from app.cli.param_types import DURATION, PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
 
 
@@ -35,7 +35,7 @@ METRIC: Final = (
 )
 
 
-@click.group(cls=SpelledOut)
+@click.group(cls=FullHelpGroup)
 def provider() -> None:
     """List the providers that jobs connect to, and their configuration."""
 
@@ -67,10 +67,10 @@ async def show_provider(session: Session, name: str) -> None:
 @click.option("--job", help="Only this job.")
 @click.option("--provider", "provider_name", help="Only this provider.")
 @click.option("--stream", "stream_name", help="Only this stream.")
-@click.option("--since", metavar="MOMENT", type=PAST, help=f"Default: one day before the end. {MOMENTS}")
-@click.option("--until", metavar="MOMENT", type=PAST, help="Default: now.")
+@click.option("--since", metavar="TIME", type=PAST, help=f"Default: one day before the end. {TIME_FORMATS}")
+@click.option("--until", metavar="TIME", type=PAST, help="Default: now.")
 @click.option(
-    "--interval", metavar="SPAN", type=DURATION, default="1h", show_default=True, help="Bucket width, such as 5m."
+    "--interval", metavar="DURATION", type=DURATION, default="1h", show_default=True, help="Bucket width, such as 5m."
 )
 @api_command
 async def metric(

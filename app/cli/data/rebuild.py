@@ -6,12 +6,12 @@ from urllib.parse import quote
 
 import click
 
-from app.cli.data.rebuild_report import followed, print_rebuild, status_of
-from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, Stopped
+from app.cli.data.rebuild_report import print_rebuild, status_of, wait_for_rebuild
+from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, CommandError
 from app.cli.job.arguments import find_job
-from app.cli.lazy import SpelledOut
+from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, moment, show, visible
-from app.cli.param_types import MOMENTS, PAST
+from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
 
 MIN_PREFIX_LENGTH: Final = 4
@@ -27,7 +27,7 @@ COLUMNS: Final = (
 )
 
 
-@click.group(cls=SpelledOut)
+@click.group(cls=FullHelpGroup)
 def rebuild() -> None:
     """Reprocess profiles with other rules or without some messages, compare, and promote or discard the result.
 
@@ -65,7 +65,7 @@ async def promote_rebuild(session: Session, rebuild: str | None, *, wait: bool) 
     Exit code 4 when it is not ready, or other rules were applied meanwhile.
     """
     promoted = await _act(session, rebuild, "promote")
-    print_rebuild(session, await followed(session, promoted["id"], "live") if wait else promoted)
+    print_rebuild(session, await wait_for_rebuild(session, promoted["id"], "live") if wait else promoted)
 
 
 @rebuild.command("discard")
@@ -86,20 +86,20 @@ async def _act(session: Session, reference: str | None, action: str) -> Mapping[
 def _named(rebuilds: Sequence[Mapping[str, Any]], reference: str) -> str:
     matches = [row["id"] for row in rebuilds if row["id"].startswith(reference)]
     if len(matches) != 1 or len(reference) < MIN_PREFIX_LENGTH:
-        raise Stopped(f"no rebuild matches {reference!r}; see `entrepot rebuild list`", NOT_FOUND)
+        raise CommandError(f"no rebuild matches {reference!r}; see `entrepot rebuild list`", NOT_FOUND)
     return str(matches[0])
 
 
 def _newest(rebuilds: Sequence[Mapping[str, Any]]) -> str:
     if not rebuilds:
-        raise Stopped("no rebuilds; to start one, see `entrepot rebuild start --help`", NOT_FOUND)
+        raise CommandError("no rebuilds; to start one, see `entrepot rebuild start --help`", NOT_FOUND)
     return str(rebuilds[0]["id"])
 
 
 def _in_progress(rebuilds: Sequence[Mapping[str, Any]], action: str) -> str:
     rebuild_id = next((row["id"] for row in rebuilds if row["status"] in {"under_way", "ready"}), None)
     if rebuild_id is None:
-        raise Stopped(f"no rebuild in progress to {action}", CONFLICT)
+        raise CommandError(f"no rebuild in progress to {action}", CONFLICT)
     return str(rebuild_id)
 
 
@@ -113,8 +113,8 @@ def _in_progress(rebuilds: Sequence[Mapping[str, Any]], action: str) -> str:
 @click.option(
     "--stream", "streams", multiple=True, help="Only these streams; promotion removes the mappings of all others."
 )
-@click.option("--since", type=PAST, metavar="MOMENT", help=f"Only messages after this event time: {MOMENTS}")
-@click.option("--until", type=PAST, metavar="MOMENT", help="Only messages before this event time.")
+@click.option("--since", type=PAST, metavar="TIME", help=f"Only messages after this event time: {TIME_FORMATS}")
+@click.option("--until", type=PAST, metavar="TIME", help="Only messages before this event time.")
 @click.option("--all-time", is_flag=True, help="Remove the time range of the active rules.")
 @click.option("--exclude-job", multiple=True, metavar="JOB", help="Exclude the messages that it has sent so far.")
 @click.option("--include-job", multiple=True, metavar="JOB", help="Re-include a job that was excluded.")
@@ -182,7 +182,7 @@ async def undo(session: Session, job: str, *, wait: bool) -> int:
 async def _finish(session: Session, started: Mapping[str, Any], *, wait: bool) -> int:
     """Print a started rebuild, with --wait once it is ready; return the exit code."""
     is_visible = "status" in started
-    ended = await followed(session, started["id"], "ready") if wait and is_visible else started
+    ended = await wait_for_rebuild(session, started["id"], "ready") if wait and is_visible else started
     print_rebuild(session, ended)
     return ERROR if wait and (not is_visible or ended["status"] == "discarded") else 0
 
@@ -191,8 +191,8 @@ async def _job(session: Session, reference: str) -> str:
     """Return the id of a job reference; an unknown one may be the id of an upload without a job."""
     try:
         job_id: str = (await find_job(session.api, reference))["id"]
-    except Stopped as stopped:
-        if stopped.exit_code != NOT_FOUND:
+    except CommandError as error:
+        if error.exit_code != NOT_FOUND:
             raise
         return reference
     return job_id

@@ -40,7 +40,7 @@ PARTS: Final = {
 }
 
 
-async def followed(session: Session, rebuild_id: str, until: Literal["ready", "live"]) -> Mapping[str, Any]:
+async def wait_for_rebuild(session: Session, rebuild_id: str, until: Literal["ready", "live"]) -> Mapping[str, Any]:
     """Return a rebuild once it is ready, live, discarded or superseded."""
     with bar("rebuild") as update:
         while True:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import click
 
 from app.cli.job.logs import stream_dead_letters
-from app.cli.lazy import SpelledOut
+from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, cell, moment, print_facts, serialized, show, visible
 from app.cli.session import Session, api_command
 
@@ -54,7 +54,7 @@ FIELDS: Final = (
 STREAM: Final = click.argument("stream")
 
 
-@click.group(cls=SpelledOut)
+@click.group(cls=FullHelpGroup)
 def stream() -> None:
     """List streams and the statistics of their fields."""
 

@@ -9,7 +9,7 @@ import click
 import orjson
 
 from app.cli.client import ApiClient
-from app.cli.exits import NOT_FOUND, Stopped
+from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.output import moment, visible
 from app.cli.param_types import seconds
 
@@ -21,19 +21,19 @@ _CRON_FIELDS: Final = 5
 
 
 async def find_job(api: ApiClient, reference: str) -> dict[str, Any]:
-    """Return the job of a reference; raise `Stopped` when none or several match."""
+    """Return the job of a reference; raise `CommandError` when none or several match."""
     candidates: list[dict[str, Any]] = await api.get("/v2/job", search=reference, status=EVERY_STATUS, limit=1000)
     matches = [job for job in candidates if reference in {job["id"], job["name"]}]
     if not matches and len(reference) >= MIN_PREFIX_LENGTH:
         matches = [job for job in candidates if job["id"].startswith(reference)]
     if not matches:
         similar = "".join(f"\n  {job['id']}  {visible(job['name'])}" for job in candidates[:5])
-        raise Stopped(f"no job matches {reference!r}" + (f". Similar:{similar}" if similar else ""), NOT_FOUND)
+        raise CommandError(f"no job matches {reference!r}" + (f". Similar:{similar}" if similar else ""), NOT_FOUND)
     if len(matches) > 1:
         options = "".join(
             f"\n  {job['id']}  {visible(job['name'])}, created {moment(job['created_at'])}" for job in matches
         )
-        raise Stopped(f"{reference!r} is ambiguous; use an id:{options}", USAGE)
+        raise CommandError(f"{reference!r} is ambiguous; use an id:{options}", USAGE)
     return matches[0]
 
 

@@ -7,9 +7,9 @@ from uuid import uuid4
 import click
 
 from app.cli.client import problem_text
-from app.cli.exits import REFUSED, Stopped
+from app.cli.exits import REFUSED, CommandError
 from app.cli.job.arguments import cadence, configuration, find_job, json_object
-from app.cli.job.wait import WAIT, is_visible, waited
+from app.cli.job.wait import WAIT, is_visible, wait_for_job
 from app.cli.output import serialized, visible
 from app.cli.param_types import DURATION
 from app.cli.session import Session, api_command
@@ -78,8 +78,8 @@ async def create(
     job = await session.api.send(
         "POST", "/v2/job", body, headers={"Idempotency-Key": key}, run_job="false" if draft else None
     )
-    say_done(session, job)
-    return await waited(session, job) if wait else 0
+    print_changed(session, job)
+    return await wait_for_job(session, job) if wait else 0
 
 
 async def _validate(session: Session, body: dict[str, Any]) -> None:
@@ -88,7 +88,7 @@ async def _validate(session: Session, body: dict[str, Any]) -> None:
     path = f"/v2/provider/{quote(body['provider'], safe='')}/{quote(body['job_type'], safe='')}/validate"
     verdict = await session.api.send("PUT", path, draft)
     if not verdict["valid"]:
-        raise Stopped(problem_text(422, {"detail": "invalid configuration:", **verdict}), REFUSED)
+        raise CommandError(problem_text(422, {"detail": "invalid configuration:", **verdict}), REFUSED)
 
 
 @click.command(short_help="Change a job.")
@@ -136,16 +136,18 @@ async def edit(
     headers = {"If-Match": f'"{before["revision"]}"', "Content-Type": "application/merge-patch+json"}
     response = await session.api.request("PATCH", f"/v2/job/{before['id']}", wanted, headers=headers)
     after = response["data"]
-    say_done(session, before | after if is_visible(after) else after, response.get("message", ""))
+    print_changed(session, before | after if is_visible(after) else after, response.get("message", ""))
 
 
 @click.command(short_help="Pause at the next record.")
 @click.argument("job")
-@click.option("--for", "span", metavar="SPAN", type=DURATION, help="Resume after this duration: 90s, 15m, 1h30m, 2d.")
+@click.option(
+    "--for", "duration", metavar="DURATION", type=DURATION, help="Resume after this duration: 90s, 15m, 1h30m, 2d."
+)
 @api_command
-async def pause(session: Session, job: str, span: str | None) -> None:
+async def pause(session: Session, job: str, duration: str | None) -> None:
     """Pause a JOB at the next record, for a duration or until it is resumed."""
-    await _act(session, job, "pause", span=span)
+    await _act(session, job, "pause", duration=duration)
 
 
 @click.command(short_help="Resume after a pause or a failure.")
@@ -155,7 +157,7 @@ async def pause(session: Session, job: str, span: str | None) -> None:
 async def resume(session: Session, job: str, *, wait: bool) -> int:
     """Resume a JOB after a pause or a failure."""
     after = await _act(session, job, "resume")
-    return await waited(session, after) if wait else 0
+    return await wait_for_job(session, after) if wait else 0
 
 
 @click.command(short_help="Run now.")
@@ -165,7 +167,7 @@ async def resume(session: Session, job: str, *, wait: bool) -> int:
 async def run(session: Session, job: str, *, wait: bool) -> int:
     """Run a JOB now instead of at its scheduled time, or again after it completed."""
     after = await _act(session, job, "run")
-    return await waited(session, after) if wait else 0
+    return await wait_for_job(session, after) if wait else 0
 
 
 @click.command(short_help="Delete (archive) a job.")
@@ -192,18 +194,18 @@ async def revert(session: Session, job: str, version: int) -> None:
     """Revert a JOB to VERSION of its configuration, schedule and retry policy, as a new version."""
     before = await find_job(session.api, job)
     response = await session.api.request("POST", f"/v2/job/{before['id']}/revert/{version}")
-    say_done(session, before | response["data"], response["message"])
+    print_changed(session, before | response["data"], response["message"])
 
 
-async def _act(session: Session, job: str, action: str, *, span: str | None = None) -> dict[str, Any]:
+async def _act(session: Session, job: str, action: str, *, duration: str | None = None) -> dict[str, Any]:
     before = await find_job(session.api, job)
-    after: dict[str, Any] = await session.api.send("POST", f"/v2/job/{before['id']}/{action}", for_=span)
+    after: dict[str, Any] = await session.api.send("POST", f"/v2/job/{before['id']}/{action}", for_=duration)
     now = before | after if is_visible(after) else after
-    say_done(session, now)
+    print_changed(session, now)
     return now
 
 
-def say_done(session: Session, job: dict[str, Any], message: str = "") -> None:
+def print_changed(session: Session, job: dict[str, Any], message: str = "") -> None:
     """Print the state of a job after a change, and the message of the API."""
     if session.output == "table" and not is_visible(job):
         click.echo(f"accepted; not visible yet, check with: entrepot job show {job['id']}")

@@ -8,16 +8,16 @@ from uuid import UUID
 
 import click
 
-from app.cli.exits import NOT_FOUND, Stopped
+from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.job.arguments import EVERY_STATUS, find_job
 from app.cli.output import COLOURS, Column, hanging, moment, serialized, show, visible
-from app.cli.param_types import MOMENTS, PAST
+from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
 from app.cli.vocabulary import in_commands
 
 POLL_INTERVAL_SECONDS: Final = 1.0
 MAX_VISIBILITY_DELAY: Final = timedelta(minutes=1)  # partitions become visible at different times
-LOG_PAGE: Final = 1000
+LOG_PAGE_SIZE: Final = 1000
 KINDS: Final = (
     "Started", "Synced", "Error", "Sleeping", "Failed", "Completed", "Created", "Configured", "Renamed", "Described",
     "Paused", "Resumed", "Killed", "Restored", "CursorMoved", "Purged", "Refused",
@@ -29,7 +29,7 @@ PREFIXES: Final = {
 KIND_WIDTH: Final = max(map(len, KINDS))
 
 Line = Mapping[str, Any]
-LETTERS_PAGE: Final = 200
+LETTERS_PAGE_SIZE: Final = 200
 EXCERPT: Final = 60
 LETTERS: Final = (
     Column("rejected", lambda row: moment(row["rejected_at"]), drop=3),
@@ -39,7 +39,7 @@ LETTERS: Final = (
     Column("code", lambda row: row["code"], drop=2),
     Column("stream", lambda row: row["stream"], drop=1),
 )
-SINCE: Final = click.option("--since", metavar="MOMENT", type=PAST, help=f"Rejected since then: {MOMENTS}")
+SINCE: Final = click.option("--since", metavar="TIME", type=PAST, help=f"Rejected since then: {TIME_FORMATS}")
 LIMIT: Final = click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True)
 
 
@@ -47,9 +47,14 @@ LIMIT: Final = click.option("-n", "--limit", type=click.IntRange(1), default=50,
 @click.argument("job", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Print new entries as they arrive, until Ctrl-C.")
 @click.option("--kind", multiple=True, type=click.Choice(KINDS, case_sensitive=False), help="May be repeated.")
-@click.option("--since", metavar="MOMENT", type=PAST, help=f"Entries since then: {MOMENTS}")
+@click.option("--since", metavar="TIME", type=PAST, help=f"Entries since then: {TIME_FORMATS}")
 @click.option(
-    "-n", "--limit", type=click.IntRange(1, LOG_PAGE), default=50, show_default=True, help="Show the last N entries."
+    "-n",
+    "--limit",
+    type=click.IntRange(1, LOG_PAGE_SIZE),
+    default=50,
+    show_default=True,
+    help="Show the last N entries.",
 )
 @api_command
 async def logs(
@@ -59,7 +64,7 @@ async def logs(
     job_id = (await find_job(session.api, job))["id"] if job is not None else None
     path = f"/v2/job/{job_id}/logs" if job_id else "/v2/job/logs"
     names = {job_id: ""} if job_id else await _names(session)
-    fetched = LOG_PAGE if follow else limit  # following needs the newest entries of every job
+    fetched = LOG_PAGE_SIZE if follow else limit  # following needs the newest entries of every job
     lines = list(reversed(await session.api.get(path, kind=kind, since=since, limit=fetched)))
     print_lines(session, lines[-limit:], names)
     if follow:
@@ -88,7 +93,7 @@ async def _later(
 async def _since(session: Session, path: str, kind: tuple[str, ...], since: str | None) -> AsyncIterator[Line]:
     cursor: str | None = None
     while True:
-        query = {"kind": kind, "since": since, "order": "oldest_first", "limit": LOG_PAGE, "cursor": cursor}
+        query = {"kind": kind, "since": since, "order": "oldest_first", "limit": LOG_PAGE_SIZE, "cursor": cursor}
         page = await session.api.request("GET", path, query=query)
         for line in page["data"]:
             yield line
@@ -98,7 +103,7 @@ async def _since(session: Session, path: str, kind: tuple[str, ...], since: str 
 
 
 async def _names(session: Session) -> dict[str, str]:
-    jobs = await session.api.get("/v2/job", status=EVERY_STATUS, limit=LOG_PAGE)
+    jobs = await session.api.get("/v2/job", status=EVERY_STATUS, limit=LOG_PAGE_SIZE)
     return {job["id"]: job["name"] for job in jobs}
 
 
@@ -147,8 +152,8 @@ async def _owner(session: Session, job: str) -> str:
     """Return the id that dead letters carry: that of a job, or of an upload without a job."""
     try:
         job_id: str = (await find_job(session.api, job))["id"]
-    except Stopped as stopped:
-        if stopped.exit_code != NOT_FOUND or not _is_id(job):
+    except CommandError as error:
+        if error.exit_code != NOT_FOUND or not _is_id(job):
             raise
         return job
     return job_id
@@ -165,7 +170,7 @@ async def _print_letters(session: Session, since: str | None, limit: int, **whic
     letters: list[Any] = []
     cursor: str | None = None
     while len(letters) < limit:
-        query = {**which, "since": since, "limit": min(LETTERS_PAGE, limit - len(letters)), "cursor": cursor}
+        query = {**which, "since": since, "limit": min(LETTERS_PAGE_SIZE, limit - len(letters)), "cursor": cursor}
         page = await session.api.request("GET", "/v2/dead-letters", query=query)
         letters += page["data"]
         cursor = page.get("next_cursor")

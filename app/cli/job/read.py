@@ -6,17 +6,17 @@ from typing import Any, Final
 
 import click
 
-from app.cli.exits import NOT_FOUND, Stopped
+from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.job.arguments import EVERY_STATUS, find_job
 from app.cli.job.wait import counts, ingest_progress
 from app.cli.output import Column, moment, print_facts, serialized, show, visible
-from app.cli.param_types import AS_OF, MOMENTS
+from app.cli.param_types import AS_OF, TIME_FORMATS
 from app.cli.session import Session, api_command
 from app.cli.vocabulary import possible
 from app.sentences.job_summary import cadence_in_words
 from schemas.policies import Cadence, QuietWindow
 
-PAGE: Final = 200
+PAGE_SIZE: Final = 200
 SORTS: Final = ("name", "status", "created", "updated", "next_at")
 
 JOBS: Final = (
@@ -58,7 +58,7 @@ async def list_jobs(
     cursor: str | None = None
     while len(jobs) < limit:
         query = {"status": status, "provider": provider, "search": search, "sort": sort, "cursor": cursor}
-        page = await session.api.request("GET", "/v2/job", query={**query, "limit": min(PAGE, limit - len(jobs))})
+        page = await session.api.request("GET", "/v2/job", query={**query, "limit": min(PAGE_SIZE, limit - len(jobs))})
         jobs += page["data"]
         cursor = page.get("next_cursor")
         if cursor is None:
@@ -72,7 +72,7 @@ async def list_jobs(
 
 @click.command("show", short_help="Show a job.")
 @click.argument("job")
-@click.option("--as-of", metavar="MOMENT", type=AS_OF, help=f"State at this time: {MOMENTS}")
+@click.option("--as-of", metavar="TIME", type=AS_OF, help=f"State at this time: {TIME_FORMATS}")
 @api_command
 async def show_job(session: Session, job: str, as_of: str | None) -> None:
     """Show a JOB, now or at a point in time."""
@@ -152,7 +152,7 @@ async def _versions(session: Session, job: str) -> tuple[str, list[Mapping[str, 
 def _version(versions: Sequence[Mapping[str, Any]], number: int) -> Mapping[str, Any]:
     match = next((version for version in versions if version["version"] == number), None)
     if match is None:
-        raise Stopped(f"no version {number}; the newest is {versions[0]['version']}", NOT_FOUND)
+        raise CommandError(f"no version {number}; the newest is {versions[0]['version']}", NOT_FOUND)
     return match
 
 

@@ -26,7 +26,7 @@ def is_visible(job: Mapping[str, Any]) -> bool:
     return "status" in job
 
 
-async def waited(session: Session, job: Mapping[str, Any]) -> int:
+async def wait_for_job(session: Session, job: Mapping[str, Any]) -> int:
     """Follow a job to its end and return the exit code; fails for a job that is not visible yet."""
     if not is_visible(job):
         return ERROR

@@ -52,7 +52,7 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
         with lock_data_dir(settings.data_dir):
             code = asyncio.run(run(settings, with_example=with_example))
     except (IncompatibleFormatError, InUseError, NotStartedError, OSError) as error:
-        raise exits.Stopped(str(error), exits.UNAVAILABLE) from error
+        raise exits.CommandError(str(error), exits.UNAVAILABLE) from error
     raise click.exceptions.Exit(code)
 
 
@@ -86,7 +86,7 @@ def _run(role: str, settings: Settings, *, supervised: bool) -> None:
         try:
             asyncio.run(_preflight(role, settings))
         except NotStartedError as error:
-            raise exits.Stopped(str(error), exits.UNAVAILABLE) from error
+            raise exits.CommandError(str(error), exits.UNAVAILABLE) from error
     raise click.exceptions.Exit(_reaching_all(role_named(role), settings))
 
 
@@ -111,8 +111,8 @@ def _reaching_all(role: ProcessRole, settings: Settings) -> int:
     try:
         return run_role(role, settings)
     except (ClusterUnreachable, KafkaError, OSError) as error:
-        raise exits.Stopped(str(error), exits.UNAVAILABLE) from error
+        raise exits.CommandError(str(error), exits.UNAVAILABLE) from error
     except DBAPIError as error:
-        raise exits.Stopped(describe_store_error(settings, error), exits.UNAVAILABLE) from error
+        raise exits.CommandError(describe_store_error(settings, error), exits.UNAVAILABLE) from error
     except TopicsError as error:
-        raise exits.Stopped(str(error)) from error
+        raise exits.CommandError(str(error)) from error

@@ -16,7 +16,7 @@ import aiohttp
 import click
 
 from app.cli.discovery import find
-from app.cli.exits import DIFFERS, Stopped
+from app.cli.exits import DIFFERS, CommandError
 from app.cli.output import Format, serialized
 from app.cli.service.settings_errors import load_settings
 from app.data_dir import lock_holder, resolve_kafka
@@ -165,7 +165,7 @@ async def api(settings: Settings) -> Finding:
         async with aiohttp.ClientSession(timeout=TIMEOUT) as session, session.get(f"{url}/readyz") as response:
             status, text = response.status, (await response.text())[:200]
             date = response.headers.get("Date")
-    except Stopped as error:
+    except CommandError as error:
         return Finding("warn", "API not found", error.message)
     except (aiohttp.ClientError, TimeoutError) as error:
         return Finding(

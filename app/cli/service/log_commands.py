@@ -10,8 +10,8 @@ import click
 from aiokafka.errors import KafkaError
 from sqlalchemy.exc import DBAPIError
 
-from app.cli.exits import DIFFERS, UNAVAILABLE, Stopped
-from app.cli.lazy import SpelledOut
+from app.cli.exits import DIFFERS, UNAVAILABLE, CommandError
+from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, Format, show
 from app.cli.progress import bar
 from app.cli.service.settings_errors import load_settings
@@ -87,7 +87,7 @@ def _proven(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"Verified: {commands:,} commands reproduce all {events:,} events, byte for byte{fresh}."
 
 
-@click.group(cls=SpelledOut)
+@click.group(cls=FullHelpGroup)
 def views() -> None:
     """Manage the read models: what lists, logs and counts are answered from."""
 
@@ -117,15 +117,15 @@ async def _reached(settings: Settings, work: Awaitable[T]) -> T:
     try:
         return await work
     except DBAPIError as error:
-        raise Stopped(describe_store_error(settings, error), UNAVAILABLE) from error
+        raise CommandError(describe_store_error(settings, error), UNAVAILABLE) from error
     except KafkaError as error:
-        raise Stopped(
+        raise CommandError(
             f"cannot read from {settings.bootstrap_servers} ({type(error).__name__}): check Kafka with "
             "`entrepot doctor`",
             UNAVAILABLE,
         ) from error
     except BehindError as error:
-        raise Stopped(
+        raise CommandError(
             f"the read models are ahead of {settings.bootstrap_servers}, so they belong to another cluster: check "
             "ENTREPOT_BOOTSTRAP_SERVERS and ENTREPOT_DATABASE_URL",
             DIFFERS,

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 from pydantic import ValidationError
 
-from app.cli.exits import REFUSED, Stopped
+from app.cli.exits import REFUSED, CommandError
 from app.settings import Settings
 
 PREFIX: Final = "ENTREPOT_"
@@ -26,7 +26,7 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
         # The value may be a secret: do not print it.
         invalid = [("_".join(map(str, detail["loc"])).upper(), detail["msg"]) for detail in error.errors()]
         lines = [f"  {PREFIX}{name}: {message.removeprefix('Value error, ')}" for name, message in invalid]
-        raise Stopped("invalid settings:\n" + "\n".join(lines), REFUSED) from error
+        raise CommandError("invalid settings:\n" + "\n".join(lines), REFUSED) from error
 
 
 def unknown_names(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ from typing import Final
 
 import click
 
-from app.cli.lazy import SpelledOut
+from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, moment, serialized, show
 from app.cli.param_types import FUTURE
 from app.cli.session import Session, api_command
@@ -18,7 +18,7 @@ COLUMNS: Final = (
 )
 
 
-@click.group(cls=SpelledOut)
+@click.group(cls=FullHelpGroup)
 def token() -> None:
     """Manage access tokens. A token has a name and a role, and is shown once."""
 
@@ -33,7 +33,7 @@ async def list_tokens(session: Session) -> None:
 @token.command("create")
 @click.option("--name", required=True, help="Owner of the token; shown in logs.")
 @click.option("--role", required=True, type=click.Choice(["viewer", "operator", "editor", "admin"]))
-@click.option("--expires", metavar="MOMENT", type=FUTURE, help="Expiry: 2027-01-01T00:00:00Z, or 30d (from now).")
+@click.option("--expires", metavar="TIME", type=FUTURE, help="Expiry: 2027-01-01T00:00:00Z, or 30d (from now).")
 @api_command
 async def create_token(session: Session, name: str, role: str, expires: str | None) -> None:
     """Create a token and print it. It cannot be shown again."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from app.cli.exits import DIFFERS, UNAVAILABLE, Stopped
+from app.cli.exits import DIFFERS, UNAVAILABLE, CommandError
 from app.cli.output import Column, Format, show
 from app.cli.service.settings_errors import load_settings
 from app.data_dir import resolve_kafka
@@ -47,7 +47,7 @@ async def _describe(settings: Settings) -> tuple[TopicRow, ...]:
     try:
         return await describe_topics(settings.bootstrap_servers, TOPICS.values())
     except ClusterUnreachable as error:
-        raise Stopped(str(error), UNAVAILABLE) from error
+        raise CommandError(str(error), UNAVAILABLE) from error
 
 
 async def _create_and_describe(settings: Settings) -> tuple[TopicRow, ...]:
@@ -56,7 +56,7 @@ async def _create_and_describe(settings: Settings) -> tuple[TopicRow, ...]:
             settings.bootstrap_servers, TOPICS.values(), settings.partitions, settings.replication_factor
         )
     except TopicsError as error:
-        raise Stopped(str(error), UNAVAILABLE if isinstance(error, ClusterUnreachable) else DIFFERS) from error
+        raise CommandError(str(error), UNAVAILABLE if isinstance(error, ClusterUnreachable) else DIFFERS) from error
     return await _describe(settings)
 
 

@@ -12,7 +12,7 @@ import click
 from app.auth import sign_in_link
 from app.cli.client import ApiClient, connected
 from app.cli.discovery import find
-from app.cli.exits import Stopped
+from app.cli.exits import CommandError
 from app.cli.job.wait import counts, follow, job_progress
 from app.cli.progress import bar
 from app.settings import Settings
@@ -84,7 +84,7 @@ async def _example(up: RunningService) -> None:
                         now["progress"]["bytes_read"], now["progress"]["bytes_total"], job_progress(now)
                     ),
                 )
-    except Stopped as error:
+    except CommandError as error:
         _print(f"cannot create the example job: {error.message}", to_errors=True)
         return
     _print(f"Example job {job['name']!r} is {job['status']}:\n  {counts(job)}")

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli.discovery import find
-from app.cli.exits import EXITS, UNAVAILABLE, Stopped
+from app.cli.exits import EXITS, UNAVAILABLE, CommandError
 from app.cli.job.arguments import cadence, configuration, json_object
 from app.cli.main import cli
 from app.cli.param_types import seconds
@@ -175,6 +175,6 @@ def test_a_token_of_the_data_directory_is_sent_to_no_other_url(tmp_path: Path) -
 
 def test_a_broken_address_file_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "api.json").write_text("{")
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(CommandError) as error:
         find(None, None, tmp_path)
-    assert stopped.value.exit_code == UNAVAILABLE
+    assert error.value.exit_code == UNAVAILABLE

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.cli.client import ApiClient
-from app.cli.exits import NOT_FOUND, Stopped
+from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.job.logs import job_dead_letters, stream_dead_letters
 from app.cli.session import Session
 
@@ -55,9 +55,9 @@ async def test_dead_letters_of_an_upload_without_a_job(capsys: pytest.CaptureFix
     api = Letters(1)
     await asked(api, job=UPLOAD, output="json")
     assert api.asked[0]["job_id"] == UPLOAD
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(CommandError) as error:
         await asked(api, job="nothing of the kind")
-    assert stopped.value.exit_code == NOT_FOUND
+    assert error.value.exit_code == NOT_FOUND
 
 
 async def test_dead_letters_of_a_stream_up_to_a_limit(capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,7 +59,7 @@ class Log(ApiClient):
         return sorted(found, key=lambda each: (each["at"], each["job_id"], each["seq"]))
 
 
-async def followed(monkeypatch: pytest.MonkeyPatch, log: Log, job: str | None, limit: int) -> None:
+async def wait_for_rebuild(monkeypatch: pytest.MonkeyPatch, log: Log, job: str | None, limit: int) -> None:
     monkeypatch.setattr(job_logs, "POLL_INTERVAL_SECONDS", 0)
     command: Any = logs.callback
     with pytest.raises(asyncio.CancelledError):
@@ -75,7 +75,7 @@ async def test_following_continues_after_the_last_line(
 ) -> None:
     before = [line(1, "Created", 1), line(2, "Started", 1), line(4, "Synced", 5.25), line(5, "Completed", 5.25)]
     log = Log(before, [], [line(6, "Started", 5.25)], [line(8, "Synced", 9), line(9, "Completed", 9)])
-    await followed(monkeypatch, log, "Flights", 1)
+    await wait_for_rebuild(monkeypatch, log, "Flights", 1)
     assert shown(capsys) == ["Completed", "Started", "Synced", "Completed"]
 
 
@@ -87,14 +87,14 @@ async def test_following_prints_late_lines_once(
     log.jobs = [FLIGHTS]
     log.later.append([line(3, "Paused", 31)])
     log.jobs.append(PLANES)
-    await followed(monkeypatch, log, None, 1)
+    await wait_for_rebuild(monkeypatch, log, None, 1)
     assert shown(capsys) == ["Started Flights", "Created Planes", "Paused Flights"]
 
 
 async def test_following_an_empty_log_prints_the_first_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await followed(monkeypatch, Log([], [], [line(1, "Created", 1)], [line(2, "Started", 1)]), "Flights", 50)
+    await wait_for_rebuild(monkeypatch, Log([], [], [line(1, "Created", 1)], [line(2, "Started", 1)]), "Flights", 50)
     assert shown(capsys) == ["Created", "Started"]
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from app.cli.client import ApiClient
 from app.cli.data.profile import explain_profile, forget_profile, get_profile
-from app.cli.exits import NOT_FOUND, Stopped
+from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.main import cli
 from app.cli.session import Session
 
@@ -46,7 +46,7 @@ class Profiles(ApiClient):
 
     async def get(self, path: str, **query: object) -> Any:
         if not self.known:
-            raise Stopped("there is no profile", NOT_FOUND)
+            raise CommandError("there is no profile", NOT_FOUND)
         self.asked.append((path, query))
         return {"profile": PROFILE, "messages": [MESSAGE]} if path.endswith("/explain") else PROFILE
 

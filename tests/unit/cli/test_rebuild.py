@@ -10,7 +10,7 @@ import yaml
 from app.cli.client import ApiClient
 from app.cli.data.rebuild import discard_rebuild, list_rebuilds, promote_rebuild, show_rebuild, start, undo
 from app.cli.data.rebuild_report import print_report, progress_text
-from app.cli.exits import CONFLICT, NOT_FOUND, Stopped
+from app.cli.exits import CONFLICT, NOT_FOUND, CommandError
 from app.cli.session import Session
 
 AT = "2026-02-01T10:00:00Z"
@@ -146,6 +146,6 @@ async def test_promote_can_wait_until_live_and_defaults_to_the_one_in_progress(
     ],
 )
 async def test_a_missing_rebuild_is_reported(known: list[Any], command: Any, reference: str | None, code: int) -> None:
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(CommandError) as error:
         await asked(Rebuilds(known), command, rebuild=reference)
-    assert stopped.value.exit_code == code
+    assert error.value.exit_code == code

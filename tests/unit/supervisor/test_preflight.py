@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.exits import REFUSED, Stopped
+from app.cli.exits import REFUSED, CommandError
 from app.cli.service.settings_errors import load_settings, unknown_names
 from app.settings import Settings
 from app.supervisor.preflight import check_address, check_file_roots, check_store, wait_for_kafka
@@ -29,7 +29,7 @@ from app.supervisor.restarts import NotStartedError
     ],
 )
 def test_an_invalid_setting_is_named(name: str, value: str, words: str) -> None:
-    with pytest.raises(Stopped) as error:
+    with pytest.raises(CommandError) as error:
         load_settings({name: value})
     assert error.value.exit_code == REFUSED
     _, line = error.value.message.splitlines()
