@@ -22,11 +22,11 @@ from tests.integration.api.test_collect import url_of
 from tests.integration.conftest import FreshBroker
 from tests.integration.support.plane import until_settled
 from tests.integration.support.rebuilds import (
-    APART,
-    BOTH,
-    COOKIES,
+    COOKIE_IDENTITY,
+    COOKIE_MAPPING,
     IDENTITY,
     SEED,
+    VISITS_MAPPING,
     DataPlane,
     attributes_of,
     data_plane,
@@ -250,7 +250,7 @@ async def test_a_partition_whose_data_is_lost_answers_nothing_until_a_rebuild(
         roots = [f"{'00' if key.startswith('email') else '01'}:{key}" for key in expected(visits, "cookie", "email")]
         others = [root for root in roots if partition_of_key(root, plane.service.settings.partitions) != 0]
         assert len(await plane.profiles(others)) == len(others), "the other partitions answer"
-        await plane.rebuild("rebuild:lost", RebuildSpec(IDENTITY, {"visits": BOTH}))
+        await plane.rebuild("rebuild:lost", RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
         assert attributes_of(await plane.profiles(keys)) == expected(visits, "cookie", "email")
 
 
@@ -261,7 +261,9 @@ async def test_a_handed_over_snapshot_that_is_lost_before_it_is_opened_is_handed
     async with data_plane(tmp_path, fresh_broker) as plane:
         visits = messages(rng, 500, 50)
         await write(plane.service, rng, visits)
-        await plane.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": BOTH})))
+        await plane.send(
+            StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
+        )
         await plane.until_status("rebuild:1", "ready")
         await plane.service.stop_role("profiles")
         await plane.send(PromoteRebuild, "rebuild:1")
@@ -301,18 +303,18 @@ async def test_readers_see_one_generation_although_a_role_is_killed_during_the_h
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     visits = messages(rng, 1_500, 100)
-    together, apart = ranked_keys(visits, email=0, cookie=1), ranked_keys(visits, cookie=0)
+    merged_keys, cookie_keys = ranked_keys(visits, email=0, cookie=1), ranked_keys(visits, cookie=0)
     async with data_plane(tmp_path, fresh_broker) as plane:
         await write(plane.service, rng, visits)
         await until_settled(plane.service)
-        await plane.apply("identity", APART, activate=False)
-        await plane.apply("mapping:visits", COOKIES, activate=False)
+        await plane.apply("identity", COOKIE_IDENTITY, activate=False)
+        await plane.apply("mapping:visits", COOKIE_MAPPING, activate=False)
         samples: list[set[Any]] = []
-        sampling = asyncio.create_task(sample_versions(plane, [*together, *apart], samples))
+        sampling = asyncio.create_task(sample_versions(plane, [*merged_keys, *cookie_keys], samples))
         async with traffic(plane.service, rng):
             for generation, recipe, keys, kinds in (
-                (1, RebuildSpec(APART, {"visits": COOKIES}), apart, ("cookie",)),
-                (2, RebuildSpec(IDENTITY, {"visits": BOTH}), together, ("cookie", "email")),
+                (1, RebuildSpec(COOKIE_IDENTITY, {"visits": COOKIE_MAPPING}), cookie_keys, ("cookie",)),
+                (2, RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}), merged_keys, ("cookie", "email")),
             ):
                 name = f"rebuild:{generation}"
                 await plane.send(StartRebuild, name, recipe=recipe_text(recipe))

@@ -12,13 +12,13 @@ from schemas.definitions import DiscardRebuild, ForgetPerson, PromoteRebuild, St
 from tests.integration.conftest import FreshBroker
 from tests.integration.support.plane import packed, until_settled, write_packed
 from tests.integration.support.rebuilds import (
-    APART,
-    BOTH,
-    COOKIES,
+    COOKIE_IDENTITY,
+    COOKIE_MAPPING,
     FIRST,
     IDENTITY,
     ROLES,
     SEED,
+    VISITS_MAPPING,
     attributes_of,
     data_plane,
     expected,
@@ -40,7 +40,9 @@ async def test_a_rebuild_with_the_same_rules_is_identical_byte_for_byte(
     async with data_plane(tmp_path, fresh_broker) as plane:
         running = plane.service
         await write(running, rng, visits[:3_000])
-        await plane.send(StartRebuild, "rebuild:same", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": BOTH})))
+        await plane.send(
+            StartRebuild, "rebuild:same", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
+        )
         await write(running, rng, visits[3_000:], "another")
         await plane.until_status("rebuild:same", "ready")
         await until_settled(running)
@@ -61,19 +63,19 @@ async def test_a_rebuild_with_other_identity_rules_splits_and_merges_profiles_wi
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     visits = messages(rng, 3_000, 150)
-    together, apart = ranked_keys(visits, email=0, cookie=1), ranked_keys(visits, cookie=0)
+    merged_keys, cookie_keys = ranked_keys(visits, email=0, cookie=1), ranked_keys(visits, cookie=0)
     async with data_plane(tmp_path, fresh_broker) as plane:
         await write(plane.service, rng, visits)
         await until_settled(plane.service)
-        await plane.apply("identity", APART, activate=False)
-        await plane.apply("mapping:visits", COOKIES, activate=False)
+        await plane.apply("identity", COOKIE_IDENTITY, activate=False)
+        await plane.apply("mapping:visits", COOKIE_MAPPING, activate=False)
         samples: list[set[Any]] = []
-        sampling = asyncio.create_task(sample_versions(plane, [*together, *apart], samples))
+        sampling = asyncio.create_task(sample_versions(plane, [*merged_keys, *cookie_keys], samples))
         async with traffic(plane.service, rng):
-            await plane.rebuild("rebuild:apart", RebuildSpec(APART, {"visits": COOKIES}))
-            assert attributes_of(await plane.profiles(apart)) == expected(visits, "cookie")
-            await plane.rebuild("rebuild:back", RebuildSpec(IDENTITY, {"visits": BOTH}))
-            assert attributes_of(await plane.profiles(together)) == expected(visits, "cookie", "email")
+            await plane.rebuild("rebuild:apart", RebuildSpec(COOKIE_IDENTITY, {"visits": COOKIE_MAPPING}))
+            assert attributes_of(await plane.profiles(cookie_keys)) == expected(visits, "cookie")
+            await plane.rebuild("rebuild:back", RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
+            assert attributes_of(await plane.profiles(merged_keys)) == expected(visits, "cookie", "email")
         sampling.cancel()
         await asyncio.gather(sampling, return_exceptions=True)
         assert {frozenset(versions) for versions in samples} == {frozenset({1}), frozenset({2})}
@@ -85,9 +87,9 @@ async def test_a_rebuild_survives_kills_of_all_roles(tmp_path: Path, fresh_broke
     visits = messages(rng, 12_000, 500)
     async with data_plane(tmp_path, fresh_broker) as plane:
         await write(plane.service, rng, visits[:6_000])
-        await plane.apply("mapping:visits", COOKIES, activate=False)
-        await plane.apply("identity", APART, activate=False)
-        recipe = recipe_text(RebuildSpec(APART, {"visits": COOKIES}))
+        await plane.apply("mapping:visits", COOKIE_MAPPING, activate=False)
+        await plane.apply("identity", COOKIE_IDENTITY, activate=False)
+        recipe = recipe_text(RebuildSpec(COOKIE_IDENTITY, {"visits": COOKIE_MAPPING}))
         await plane.send(StartRebuild, "rebuild:1", recipe=recipe)
         for number in range(4):
             await plane.service.kill(rng.choice(("rebuild", "rebuild", *ROLES[1:])))
@@ -120,16 +122,16 @@ async def test_a_rebuild_undoes_a_bad_upload_and_another_one_restores_it(
         assert attributes_of(await plane.profiles(keys)) == expected([*good, *bad], "cookie", "email")
         began = int(datetime.now(UTC).timestamp() * 1_000_000)
         without_bad = Scope(began=began, left_out={"bad": began})
-        await plane.rebuild("rebuild:undo", RebuildSpec(IDENTITY, {"visits": BOTH}, without_bad))
+        await plane.rebuild("rebuild:undo", RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}, without_bad))
         assert attributes_of(await plane.profiles(keys)) == expected(good, "cookie", "email")
         await write_packed(plane.service, "backfill", [packed("visits", "bad/2", corrected)])
         await until_settled(plane.service)
         assert attributes_of(await plane.profiles(keys)) == expected([*good, *corrected], "cookie", "email")
-        await plane.rebuild("rebuild:back", RebuildSpec(IDENTITY, {"visits": BOTH}))
+        await plane.rebuild("rebuild:back", RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
         assert attributes_of(await plane.profiles(keys)) == expected([*good, *bad, *corrected], "cookie", "email")
 
 
-async def test_a_rebuild_of_a_time_range_and_a_discarded_rebuild_that_leaves_no_trace(
+async def test_a_discarded_rebuild_leaves_no_trace_and_another_one_rebuilds_a_time_range(
     tmp_path: Path, fresh_broker: FreshBroker
 ) -> None:
     rng = random.Random(SEED)
@@ -138,14 +140,16 @@ async def test_a_rebuild_of_a_time_range_and_a_discarded_rebuild_that_leaves_no_
     middle = Scope(since=(FIRST + 300) * 1_000_000, until=(FIRST + 600) * 1_000_000, began=1_900_000_000_000_000)
     async with data_plane(tmp_path, fresh_broker) as plane:
         await write(plane.service, rng, visits)
-        await plane.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": BOTH}, middle)))
+        await plane.send(
+            StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}, middle))
+        )
         await plane.until_status("rebuild:1", "ready")
         assert any((tmp_path / "rebuild").iterdir())
         await plane.send(DiscardRebuild, "rebuild:1")
         await plane.until("its files are removed", lambda: not any((tmp_path / "rebuild").iterdir()))
         await until_settled(plane.service)
         assert attributes_of(await plane.profiles(keys)) == expected(visits, "cookie", "email")
-        await plane.rebuild("rebuild:2", RebuildSpec(IDENTITY, {"visits": BOTH}, middle))
+        await plane.rebuild("rebuild:2", RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}, middle))
         assert attributes_of(await plane.profiles(keys)) == expected(visits[300:600], "cookie", "email")
 
 
@@ -157,7 +161,9 @@ async def test_a_rebuild_excludes_people_who_are_forgotten_while_it_runs(
     keys = ranked_keys([*visits, *later], email=0, cookie=1)
     async with data_plane(tmp_path, fresh_broker) as plane:
         await write(plane.service, rng, visits)
-        await plane.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": BOTH})))
+        await plane.send(
+            StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
+        )
         await plane.until_status("rebuild:1", "ready")
         forgotten = {f"email:p{n}@example.com" for n in range(5)} | {
             f"cookie:c{n}.{i}" for n in range(5) for i in range(3)

@@ -15,12 +15,12 @@ from schemas.definitions import RebuildReady, StartRebuild
 from tests.integration.conftest import FreshBroker
 from tests.integration.support.plane import packed, until_settled, write_packed
 from tests.integration.support.rebuilds import (
-    APART,
-    BOTH,
-    COOKIES,
+    COOKIE_IDENTITY,
+    COOKIE_MAPPING,
     IDENTITY,
     SEED,
     TIMEOUT_SECONDS,
+    VISITS_MAPPING,
     DataPlane,
     data_plane,
     expected,
@@ -80,7 +80,7 @@ async def test_with_the_same_rules_only_profiles_that_change_during_traffic_are_
     async with data_plane(tmp_path, fresh_broker) as plane:
         await write(plane.service, rng, visits)
         async with traffic(plane.service, rng):
-            report = await report_of(plane, "rebuild:same", RebuildSpec(IDENTITY, {"visits": BOTH}))
+            report = await report_of(plane, "rebuild:same", RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
         people = len(expected(visits, "cookie", "email"))
         assert report["equal"]
         assert report["live"]["digest"] == report["rebuilt"]["digest"]
@@ -95,23 +95,23 @@ async def test_other_identity_rules_are_reported_as_the_splits_and_merges_of_the
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     visits = messages(rng, 2_000, 120)
-    together, apart = identities(visits, "cookie", "email"), identities(visits, "cookie")
+    by_email, by_cookie = identities(visits, "cookie", "email"), identities(visits, "cookie")
     async with data_plane(tmp_path, fresh_broker) as plane:
         await write(plane.service, rng, visits)
         await until_settled(plane.service)
-        await plane.apply("identity", APART, activate=False)
-        await plane.apply("mapping:visits", COOKIES, activate=False)
-        recipe = RebuildSpec(APART, {"visits": COOKIES})
+        await plane.apply("identity", COOKIE_IDENTITY, activate=False)
+        await plane.apply("mapping:visits", COOKIE_MAPPING, activate=False)
+        recipe = RebuildSpec(COOKIE_IDENTITY, {"visits": COOKIE_MAPPING})
         report = await report_of(plane, "rebuild:apart", recipe)
-        splits = split_profiles(together, apart)
+        splits = split_profiles(by_email, by_cookie)
         assert report["counts"]["split"] == len(splits) > 50
-        assert report["counts"] == only(split=len(splits), changed=len(together) - len(splits))
+        assert report["counts"] == only(split=len(splits), changed=len(by_email) - len(splits))
         for sample in report["samples"]["split"]:
             assert set(sample["into"]) == splits[min(sample["profile"], *sample["into"])]
         assert not report["equal"]
         await plane.promote("rebuild:apart", 1)
-        report = await report_of(plane, "rebuild:back", RebuildSpec(IDENTITY, {"visits": BOTH}))
-        assert report["counts"] == only(merged=len(splits), changed=len(together) - len(splits))
+        report = await report_of(plane, "rebuild:back", RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
+        assert report["counts"] == only(merged=len(splits), changed=len(by_email) - len(splits))
         for sample in report["samples"]["merged"]:
             assert set(sample["of"]) == splits[min(sample["profile"], *sample["of"])]
 
@@ -127,7 +127,7 @@ async def test_the_effect_of_undoing_an_upload_is_reported_before_promotion(
         )
         await until_settled(plane.service)
         began = int(datetime.now(UTC).timestamp() * 1_000_000)
-        recipe = RebuildSpec(IDENTITY, {"visits": BOTH}, Scope(began=began, left_out={"bad": began}))
+        recipe = RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}, Scope(began=began, left_out={"bad": began}))
         report = await report_of(plane, "rebuild:undo", recipe)
         before, after = (identities(visits, "cookie", "email") for visits in ([*good, *bad], good))
         profiles_before, profiles_after = (expected(visits, "cookie", "email") for visits in ([*good, *bad], good))
@@ -161,7 +161,9 @@ async def test_a_kill_during_the_comparison_does_not_change_the_report(
         await write(plane.service, rng, visits)
         await until_settled(plane.service)
         await plane.service.stop_role("profiles")  # so that the comparison waits, and cannot end before the kill
-        await plane.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": BOTH})))
+        await plane.send(
+            StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
+        )
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while RebuildProgress.read_back(await plane.store.progress("rebuild:1")).phase != "comparing":
                 await asyncio.sleep(0.05)
@@ -180,6 +182,6 @@ async def test_a_rebuild_that_cannot_be_compared_is_ready_and_reports_the_reason
         await write(plane.service, rng, messages(rng, 200, 20))
         await until_settled(plane.service)
         await plane.service.stop_role("profiles")
-        report = await report_of(plane, "rebuild:alone", RebuildSpec(IDENTITY, {"visits": BOTH}))
+        report = await report_of(plane, "rebuild:alone", RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
         assert "doesn't answer" in report["skipped_reason"]
         assert "counts" not in report

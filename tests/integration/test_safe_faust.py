@@ -82,7 +82,9 @@ async def test_a_state_write_that_the_broker_refuses_ends_the_worker_without_a_c
     ],
     ids=["too-large-packed", "too-large-plain", "raises-packed", "raises-plain"],
 )
-async def test_what_an_agent_fails_on_is_never_committed(group: Rig, style: str, value: bytes, reason: str) -> None:
+async def test_a_record_that_fails_the_agent_is_never_committed(
+    group: Rig, style: str, value: bytes, reason: str
+) -> None:
     worker = await group.start(style=style)
     await group.put([b"x", b"x", value, b"x"])
     assert await worker.exit_code() == LATCHED

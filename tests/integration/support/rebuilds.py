@@ -33,7 +33,7 @@ ROLES = ("control", "lane-realtime", "lane-backfill", "profiles", "rebuild")
 TIMEOUT_SECONDS = 120.0
 FIRST = 1_700_000_000  # the time of the first message, in seconds since 1970
 IDENTITY = AppliedBody(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}, {"kind": "cookie", "rank": 1}]}))
-APART = AppliedBody(2, json.dumps({"kinds": [{"kind": "cookie", "rank": 0}]}))
+COOKIE_IDENTITY = AppliedBody(2, json.dumps({"kinds": [{"kind": "cookie", "rank": 0}]}))
 
 
 def mapping(version: int, *kinds: str) -> AppliedBody:
@@ -53,8 +53,8 @@ def mapping(version: int, *kinds: str) -> AppliedBody:
     return AppliedBody(version, json.dumps(body))
 
 
-BOTH = mapping(1, "cookie", "email")
-COOKIES = mapping(2, "cookie")
+VISITS_MAPPING = mapping(1, "cookie", "email")
+COOKIE_MAPPING = mapping(2, "cookie")
 
 
 def messages(rng: random.Random, count: int, people: int, prefix: str = "", begin: int = 0) -> list[dict[str, Any]]:
@@ -207,7 +207,7 @@ async def data_plane(
             async with ProfilesClient(store.plane, running.settings.partitions) as client:
                 plane = DataPlane(running, tasks, client, store.plane)
                 await plane.apply("identity", IDENTITY)
-                await plane.apply("mapping:visits", BOTH)
+                await plane.apply("mapping:visits", VISITS_MAPPING)
                 await plane.until("the rules are active", lambda: "visits" in tasks.rules.mappings)
                 yield plane
         finally:
