@@ -141,7 +141,7 @@ async def test_a_jvm_that_exits_is_explained_by_its_log(tmp_path: Path) -> None:
     data.mkdir(parents=True)
     (data / "meta.properties").write_text("version=1\nnode.id=7\ncluster.id=someone-elses-cluster\n")
 
-    with pytest.raises(BrokerExited, match=r"(?s)ended with status 1.*kafka\.log.*[Nn]ode"):
+    with pytest.raises(BrokerExited, match=r"(?s)exited with status 1.*kafka\.log.*[Nn]ode"):
         await Broker.start(tmp_path / "broker")
 
 

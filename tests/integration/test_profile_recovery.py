@@ -181,10 +181,10 @@ def flip_bits(path: Path) -> None:
 DAMAGE: Sequence[tuple[Callable[[Storage], None], str]] = (
     (Storage.leave_intact, ""),
     (Storage.delete_snapshots, ""),
-    (Storage.delete_stores, "begins with the snapshot"),
-    (Storage.corrupt_snapshot_files, "The one before it is tried"),
-    (Storage.truncate_snapshot_files, "The one before it is looked at"),
-    (Storage.truncate_manifests, "The one before it is looked at"),
+    (Storage.delete_stores, "restored from snapshot"),
+    (Storage.corrupt_snapshot_files, "Trying the previous one."),
+    (Storage.truncate_snapshot_files, "Trying the previous one."),
+    (Storage.truncate_manifests, "Trying the previous one."),
     (Storage.corrupt_stores, "can't be used"),
     (Storage.delete_current_files, "can't be used"),
     (Storage.delete_everything, ""),
@@ -245,7 +245,7 @@ async def test_a_partition_whose_data_is_lost_answers_nothing_until_a_rebuild(
         Storage(plane).delete_stores()
         await delete_records(plane, [TopicPartition(UPDATES["backfill"].name, 0)])
         await plane.service.start_role("profiles")
-        await plane.service.until_logged("Bring back a newer snapshot, or rebuild")
+        await plane.service.until_logged("Restore a newer snapshot, or rebuild")
         keys = ranked_keys(visits, email=0, cookie=1)
         roots = [f"{'00' if key.startswith('email') else '01'}:{key}" for key in expected(visits, "cookie", "email")]
         others = [root for root in roots if partition_of_key(root, plane.service.settings.partitions) != 0]
@@ -276,7 +276,7 @@ async def test_a_handed_over_snapshot_that_is_lost_before_it_is_opened_is_handed
         await write(plane.service, rng, more, "more")
         visits += more
         await plane.service.start_role("profiles")
-        await plane.service.until_logged("generation 1 is there. Bring one back")
+        await plane.service.until_logged("generation 1 has neither a store nor a snapshot")
         await plane.until_live(1)
         assert attributes_of(await plane.profiles(ranked_keys(visits, email=0, cookie=1))) == expected(
             visits, "cookie", "email"

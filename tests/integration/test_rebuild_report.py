@@ -183,5 +183,5 @@ async def test_a_rebuild_that_cannot_be_compared_is_ready_and_reports_the_reason
         await until_settled(plane.service)
         await plane.service.stop_role("profiles")
         report = await report_of(plane, "rebuild:alone", RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
-        assert "doesn't answer" in report["skipped_reason"]
+        assert "does not respond" in report["skipped_reason"]
         assert "counts" not in report

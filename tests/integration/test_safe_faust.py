@@ -69,7 +69,7 @@ async def test_a_state_write_that_the_broker_refuses_ends_the_worker_without_a_c
     await group.put([b"large"] * 2)
     assert await worker.exit_code() == LATCHED
     assert await group.committed() == [5, 5]
-    assert "the broker refused a write" in worker.errors.read_text()
+    assert "the broker rejected a write" in worker.errors.read_text()
 
 
 @pytest.mark.parametrize(

@@ -156,12 +156,12 @@ def test_the_life_of_a_job_from_create_to_restore(running: Up) -> None:
     assert running.run("job", "revert", "Contacts", "1").returncode == 0
     assert "timestamp_field" not in running.json("job", "show", "Contacts")["configuration"]
     nightly = running.run("job", "edit", "Contacts", "--cadence", "0 3 * * *")
-    assert nightly.stdout.splitlines()[-1].endswith("its cadence begins with its next run: `run` starts it")
+    assert nightly.stdout.splitlines()[-1].endswith("its schedule starts with its next run: use `run`")
     refused = running.run("job", "resume", "Contacts")
     assert refused.returncode == 4, "it is Completed"
     assert "possible now: edit, run, kill" in refused.stderr
     early = running.run("job", "show", "Contacts", "--as-of", "1h")
-    assert (early.returncode, "did not exist yet at" in early.stderr) == (3, True)
+    assert (early.returncode, "did not exist at" in early.stderr) == (3, True)
     shown_job = running.run("job", "show", "Contacts").stdout
     created_line = next(line for line in shown_job.splitlines() if "created" in line)
     shown = running.json("job", "show", "Contacts", "--as-of", " ".join(created_line.split()[1:]))
