@@ -213,7 +213,7 @@ class MappingChunk:
 
     def _add_fault_letters(self, raw: Raw, record: RawRecord, mapper: Mapper, mapped_lines: list[int]) -> None:
         """Add the dead letters of values that a mapping could not use."""
-        faults = mapper.take_faults()
+        faults = mapper.drain_faults()
         for (target, code), (count, example, number) in islice(faults.items(), MAX_FAULTS):
             index = mapped_lines[number]
             fault = Fault({"target": target, "value": example}, index, raw.lines[index], count)

@@ -100,7 +100,7 @@ class ProfileHistory:
             return None
         message = parse(raw.lines[number])
         mapped = mapper.map(message, raw.timestamps[number] if raw.timestamps else raw.arrived)
-        mapper.take_faults()
+        mapper.drain_faults()
         if mapped is None:
             return None
         key, links, at, values = mapped

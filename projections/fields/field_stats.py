@@ -17,7 +17,7 @@ from projections.fields.distinct_sketch import DistinctSketch, hash_text
 from projections.fields.text_patterns import BLANK, EPOCHS, OTHER, PATTERNS, number_facts, text_facts
 from projections.mapping.numbers import as_integer, bounded_number
 
-FORMAT: Final = 1  # of `to_json`; statistics of another format are ignored
+FORMAT: Final = 2  # of `to_json`; statistics of another format are ignored
 MAX_FIELDS: Final = 500
 MAX_TRACKED_FIELDS: Final = 600  # fields in memory before the lowest ranked are evicted
 MAX_NAME_CHARACTERS: Final = 200  # of the dotted path
@@ -32,19 +32,19 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldFacts:
-    """The statistics of one field. `types` and `looks` list only values that occurred.
+    """The statistics of one field. `types` and `patterns` list only values that occurred.
 
-    `looks` counts patterns of texts, one per text, without `other`; `epoch_*` are additional patterns of texts and
+    `patterns` counts patterns of texts, one per text, without `other`; `epoch_*` are additional patterns of texts and
     numbers. `distinct` is the estimated number of distinct texts and numbers.
     """
 
     path: Path
     seen: int  # number of occurrences
     types: Mapping[str, int]  # JSON types
-    looks: Mapping[str, int]
+    patterns: Mapping[str, int]
     last_seen: int  # microseconds since 1970 UTC, an event time
-    shortest: int | None  # of the texts, in characters
-    longest: int | None
+    min_length: int | None  # of the texts, in characters
+    max_length: int | None
     smallest: float | None  # of the numbers
     largest: float | None
     distinct: int
@@ -55,22 +55,22 @@ class FieldFacts:
         return ".".join(self.path)
 
     @property
-    def given(self) -> int:
+    def present(self) -> int:
         """The number of values other than null and blank text."""
-        return self.seen - self.types.get("null", 0) - self.looks.get(BLANK, 0)
+        return self.seen - self.types.get("null", 0) - self.patterns.get(BLANK, 0)
 
 
 class _Field:
     """The counts of one field."""
 
-    __slots__ = ("distinct", "largest", "last_seen", "longest", "looks", "shortest", "smallest", "types")
+    __slots__ = ("distinct", "largest", "last_seen", "max_length", "min_length", "patterns", "smallest", "types")
 
     def __init__(self) -> None:
         self.types = dict.fromkeys(TYPES, 0)
-        self.looks = dict.fromkeys((*PATTERNS, *EPOCHS), 0)
+        self.patterns = dict.fromkeys((*PATTERNS, *EPOCHS), 0)
         self.last_seen = -inf
-        self.shortest: float = inf
-        self.longest: float = -inf
+        self.min_length: float = inf
+        self.max_length: float = -inf
         self.smallest: float = inf
         self.largest: float = -inf
         self.distinct = DistinctSketch()
@@ -83,12 +83,12 @@ class _Field:
             self.last_seen = at
         if kind is str:
             facts = text_facts(value)
-            self.looks[facts.pattern] += 1
+            self.patterns[facts.pattern] += 1
             size = len(value)
-            if size < self.shortest:  # noqa: PLR1730
-                self.shortest = size
-            if size > self.longest:  # noqa: PLR1730
-                self.longest = size
+            if size < self.min_length:  # noqa: PLR1730
+                self.min_length = size
+            if size > self.max_length:  # noqa: PLR1730
+                self.max_length = size
         elif kind is int or kind is float:
             facts = number_facts(value)
             if not self.smallest <= value <= self.largest:
@@ -96,7 +96,7 @@ class _Field:
         else:
             return
         if facts.epoch:
-            self.looks[facts.epoch] += 1
+            self.patterns[facts.epoch] += 1
         if facts.value_hash < self.distinct.limit:
             self.distinct.add(facts.value_hash)
 
@@ -112,11 +112,11 @@ class _Field:
         """Add the values of another field."""
         for kind, count in other.types.items():
             self.types[kind] += count
-        for look, count in other.looks.items():
-            self.looks[look] += count
+        for pattern, count in other.patterns.items():
+            self.patterns[pattern] += count
         self.last_seen = max(self.last_seen, other.last_seen)
-        self.shortest = min(self.shortest, other.shortest)
-        self.longest = max(self.longest, other.longest)
+        self.min_length = min(self.min_length, other.min_length)
+        self.max_length = max(self.max_length, other.max_length)
         self.smallest = min(self.smallest, other.smallest)
         self.largest = max(self.largest, other.largest)
         self.distinct.merge(other.distinct)
@@ -126,21 +126,21 @@ class _Field:
             path=path,
             seen=sum(self.types.values()),
             types={name: count for kind, name in TYPES.items() if (count := self.types[kind])},
-            looks={look: count for look, count in self.looks.items() if count and look != OTHER},
+            patterns={pattern: count for pattern, count in self.patterns.items() if count and pattern != OTHER},
             last_seen=int(self.last_seen),
-            shortest=None if self.longest < 0 else int(self.shortest),
-            longest=None if self.longest < 0 else int(self.longest),
+            min_length=None if self.max_length < 0 else int(self.min_length),
+            max_length=None if self.max_length < 0 else int(self.max_length),
             smallest=None if self.smallest == inf else self.smallest,
             largest=None if self.largest == -inf else self.largest,
             distinct=self.distinct.estimate(),
         )
 
     def to_json(self, path: Path) -> list[Any]:
-        bounds = (self.shortest, self.longest, self.smallest, self.largest)
+        bounds = (self.min_length, self.max_length, self.smallest, self.largest)
         return [
             path,
             list(self.types.values()),
-            {look: count for look, count in self.looks.items() if count},
+            {pattern: count for pattern, count in self.patterns.items() if count},
             self.last_seen,
             [None if bound in {inf, -inf} else bound for bound in bounds],
             self.distinct.to_text(),
@@ -149,23 +149,23 @@ class _Field:
     @classmethod
     def from_json(cls, facts: list[Any]) -> "_Field":
         field = cls()
-        _, types, looks, field.last_seen, bounds, distinct = facts
+        _, types, patterns, field.last_seen, bounds, distinct = facts
         field.types = dict(zip(TYPES, types, strict=True))
-        field.looks |= looks
-        shortest, longest, smallest, largest = bounds
-        field.shortest, field.longest = _or_default(shortest, inf), _or_default(longest, -inf)
+        field.patterns |= patterns
+        min_length, max_length, smallest, largest = bounds
+        field.min_length, field.max_length = _or_default(min_length, inf), _or_default(max_length, -inf)
         field.smallest, field.largest = _or_default(smallest, inf), _or_default(largest, -inf)
         field.distinct = DistinctSketch.from_text(distinct)
         return field
 
 
 class FieldStats:
-    """The statistics of the fields of `looked` messages."""
+    """The statistics of the fields of `sampled` messages."""
 
-    __slots__ = ("_fields", "_limit", "excluded", "looked")
+    __slots__ = ("_fields", "_limit", "excluded", "sampled")
 
     def __init__(self) -> None:
-        self.looked = 0
+        self.sampled = 0
         self._fields: dict[Key, _Field] = {}
         self.excluded = DistinctSketch()  # names of fields without statistics
         self._limit: tuple[int, int, Path] | None = None  # fields of a higher rank are excluded
@@ -176,14 +176,14 @@ class FieldStats:
         return len(self._fields)
 
     @property
-    def more(self) -> int:
+    def excluded_fields(self) -> int:
         """The estimated number of excluded fields."""
         self._evict(MAX_FIELDS)
         return self.excluded.estimate()
 
     def add(self, message: Mapping[str, Any], at: int) -> None:
         """Add the fields of a parsed JSON message with an event time in microseconds since 1970 UTC."""
-        self.looked += 1
+        self.sampled += 1
         get = self._fields.get
         for name, value in message.items():
             field = get(name) or self._admit(name)
@@ -199,22 +199,22 @@ class FieldStats:
     def to_json(self) -> bytes:
         """Serialize the statistics. The result depends only on the messages, not on the order of merges."""
         fields = [field.to_json(path) for path, field in self._ranked_fields()]
-        return orjson.dumps({"looked": self.looked, "more": self.excluded.to_text(), "fields": fields})
+        return orjson.dumps({"sampled": self.sampled, "excluded": self.excluded.to_text(), "fields": fields})
 
     @classmethod
     def from_json(cls, text: bytes) -> "FieldStats":
         """Deserialize the output of `to_json`."""
         data = orjson.loads(text)
         stats = cls()
-        stats.looked = data["looked"]
-        stats.excluded = DistinctSketch.from_text(data["more"])
+        stats.sampled = data["sampled"]
+        stats.excluded = DistinctSketch.from_text(data["excluded"])
         for facts in data["fields"]:
             stats._fields[_key(facts[0])] = _Field.from_json(facts)
         return stats
 
     def merge(self, other: "FieldStats") -> None:
         """Add the messages of other statistics."""
-        self.looked += other.looked
+        self.sampled += other.sampled
         self.excluded.merge(other.excluded)
         for key, other_field in other._fields.items():
             field = self._fields.get(key) or self._admit(key)

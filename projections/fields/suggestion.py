@@ -66,28 +66,28 @@ class _Draft:
     """The stream, and the reasons collected so far."""
 
     stream: str
-    looked: int
+    sampled: int
     reasons: list[Reason] = field(default_factory=list)
 
     def explain(self, pointer: str, text: str) -> None:
         self.reasons.append(Reason(pointer, text))
 
     def fill(self, facts: FieldFacts) -> float:
-        return facts.given / self.looked
+        return facts.present / self.sampled
 
     def presence(self, facts: FieldFacts) -> str:
-        return f"{display_path(facts.path)} is in {_share(facts.given, self.looked)} of {self.looked:,} messages"
+        return f"{display_path(facts.path)} is in {_share(facts.present, self.sampled)} of {self.sampled:,} messages"
 
 
 def suggest(
-    stream: str, stats: FieldStats, rules: IdentityRules = NO_IDENTITY, taken: Collection[str] = ()
+    stream: str, stats: FieldStats, rules: IdentityRules = NO_IDENTITY, reserved: Collection[str] = ()
 ) -> Suggestion:
     """Suggest a mapping, and identity rules that add its kinds to the given `rules`.
 
-    `taken` are the attribute names of other streams. The mapping avoids them, so that two streams share an attribute
+    `reserved` are the attribute names of other streams. The mapping avoids them, so that two streams share an attribute
     only by intention.
     """
-    draft = _Draft(stream, max(stats.looked, 1))
+    draft = _Draft(stream, max(stats.sampled, 1))
     fields = [facts for facts in stats.fields() if "\0" not in facts.name]  # rules can't name such a field
     timestamp = _timestamp(draft, fields)
     others = [facts for facts in fields if timestamp is None or facts.path != (timestamp["field"],)]
@@ -95,7 +95,7 @@ def suggest(
     chosen = _choose_identities(candidates)
     mapping = {
         "identities": [_identity(draft, index, candidate) for index, candidate in enumerate(chosen)],
-        "attributes": _attributes(draft, others, chosen, candidates, taken),
+        "attributes": _attributes(draft, others, chosen, candidates, reserved),
         "timestamp": timestamp,
     }
     if not chosen:
@@ -115,7 +115,7 @@ def _timestamp(draft: _Draft, fields: list[FieldFacts]) -> dict[str, Any] | None
     for facts in fields:
         grade = timestamp_grade(facts.path[0])
         for form in (TIMESTAMP, *EPOCHS):
-            fits = facts.looks.get(form, 0) >= MIN_SHARE * facts.given > 0 and draft.fill(facts) >= HIGH_FILL
+            fits = facts.patterns.get(form, 0) >= MIN_SHARE * facts.present > 0 and draft.fill(facts) >= HIGH_FILL
             if fits and len(facts.path) == 1 and facts.path[0] and grade >= (1 if form == TIMESTAMP else 2):
                 candidates.append((-grade, -draft.fill(facts), facts.path, form))
     if not candidates:
@@ -132,19 +132,19 @@ def _timestamp(draft: _Draft, fields: list[FieldFacts]) -> dict[str, Any] | None
 def _candidates(draft: _Draft, fields: list[FieldFacts]) -> Iterator[_Candidate]:
     for facts in fields:
         scalars = facts.types.get("string", 0) + facts.types.get("integer", 0) + facts.types.get("null", 0)
-        min_distinct = min(MIN_DISTINCT, max(2, MIN_DISTINCT_SHARE * facts.given))
+        min_distinct = min(MIN_DISTINCT, max(2, MIN_DISTINCT_SHARE * facts.present))
         if scalars < MIN_SHARE * facts.seen or facts.distinct < min_distinct:
             continue
         name, fill = words(facts.path[-1]), draft.fill(facts)
-        score = fill * (1 + min(1.0, facts.distinct / facts.given)) / 2
+        score = fill * (1 + min(1.0, facts.distinct / facts.present)) / 2
         id_name = parse_id_name(draft.stream, facts.path)
-        if facts.looks.get("email", 0) >= MIN_SHARE * facts.given and fill >= LOW_FILL:
+        if facts.patterns.get("email", 0) >= MIN_SHARE * facts.present and fill >= LOW_FILL:
             person = min(2, 2 * person_grade(name))
             yield _Candidate(facts, EMAIL, person, 0.95 * score * PERSON_FACTORS[person], "looks like an email address")
         elif id_name and fill >= (LOW_FILL if id_name.person == 2 else HIGH_FILL):
             score *= PERSON_FACTORS[id_name.person] * (0.75 if id_name.by_number else 1)
             yield _Candidate(facts, id_name.kind, id_name.person, score, "is named like an ID")
-        elif facts.looks.get("uuid", 0) >= MIN_SHARE * facts.given and fill >= HIGH_FILL:
+        elif facts.patterns.get("uuid", 0) >= MIN_SHARE * facts.present and fill >= HIGH_FILL:
             person = person_grade(name)
             score *= 0.9 * PERSON_FACTORS[person]
             yield _Candidate(facts, kind_of(name) or "uuid", person, score, "looks like a UUID")
@@ -190,7 +190,7 @@ def _attributes(
     fields: list[FieldFacts],
     chosen: list[_Candidate],
     candidates: list[_Candidate],
-    taken: Collection[str],
+    reserved: Collection[str],
 ) -> list[dict[str, Any]]:
     name = attribute_name(draft.stream, MAX_NAME - len(COUNT_SUFFIX)) + COUNT_SUFFIX
     attributes: list[dict[str, Any]] = [{"name": name, "type": "integer", "merge": "count"}]
@@ -200,13 +200,13 @@ def _attributes(
     parents = {facts.path[:-1] for facts in fields}
     for facts in fields:
         name = attribute_name(facts.name, MAX_NAME)
-        if name in taken:
+        if name in reserved:
             name = attribute_name(f"{draft.stream}_{facts.name}", MAX_NAME)
-        is_container = facts.path in parents and facts.types.get("object", 0) == facts.given
+        is_container = facts.path in parents and facts.types.get("object", 0) == facts.present
         if facts.path in identities or is_container or len(attributes) == MAX_ATTRIBUTES:
             continue
-        if not facts.given or not name or name in used:
-            problem = "it never has a value" if not facts.given else "its name is not a unique attribute name"
+        if not facts.present or not name or name in used:
+            problem = "it never has a value" if not facts.present else "its name is not a unique attribute name"
             draft.explain("/attributes", f"{display_path(facts.path)} is excluded: {problem}")
             continue
         kind, reason = _type(facts)
@@ -219,21 +219,21 @@ def _attributes(
 
 def _type(facts: FieldFacts) -> tuple[str, str]:
     """Return the type of nearly all values of a field, and the reason."""
-    types, looks = facts.types.get, facts.looks.get
-    fractions = types("number", 0) + looks("number", 0)
-    whole = types("integer", 0) + looks("integer", 0)
-    texts = types("string", 0) - looks("blank", 0)
+    types, patterns = facts.types.get, facts.patterns.get
+    fractions = types("number", 0) + patterns("number", 0)
+    whole = types("integer", 0) + patterns("integer", 0)
+    texts = types("string", 0) - patterns("blank", 0)
     numbers = 0 if is_code(facts.path[-1]) and texts else fractions + whole
     for kind, count, what in (
-        ("boolean", types("boolean", 0) + looks("boolean", 0), "true or false"),
+        ("boolean", types("boolean", 0) + patterns("boolean", 0), "true or false"),
         ("integer", 0 if fractions else numbers, "whole numbers"),
         ("number", numbers, "numbers"),
-        ("timestamp", looks(TIMESTAMP, 0), "dates or timestamps"),
+        ("timestamp", patterns(TIMESTAMP, 0), "dates or timestamps"),
         ("string", texts, "texts"),
     ):
-        if count >= MIN_SHARE * facts.given:
-            others = "" if count == facts.given else "; other values become dead letters"
-            return kind, f"{_share(count, facts.given)} of its values are {what}{others}"
+        if count >= MIN_SHARE * facts.present:
+            others = "" if count == facts.present else "; other values become dead letters"
+            return kind, f"{_share(count, facts.present)} of its values are {what}{others}"
     return "json", "its values have several types, or are objects or lists"
 
 

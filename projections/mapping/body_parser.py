@@ -45,19 +45,19 @@ class JsonNode:
         for name in [name for name in self.value if name not in allowed][:MAX_UNKNOWN]:
             self.member(name).refuse(f"unknown member {format_example(name)}; expected {', '.join(allowed)}")
 
-    def items(self, least: int, most: int) -> "list[JsonNode]":
+    def items(self, minimum: int, maximum: int) -> "list[JsonNode]":
         """Return the items of a list."""
-        if not isinstance(self.value, list) or not least <= len(self.value) <= most:
-            self.refuse(f"expected a list of {least} to {most} items, found {format_example(self.value)}")
+        if not isinstance(self.value, list) or not minimum <= len(self.value) <= maximum:
+            self.refuse(f"expected a list of {minimum} to {maximum} items, found {format_example(self.value)}")
             return []
         return [JsonNode(item, f"{self.pointer}/{index}", self.problems) for index, item in enumerate(self.value)]
 
-    def text(self, most: int = MAX_TEXT) -> str:
-        """Return a text of 1 to `most` characters."""
+    def text(self, maximum: int = MAX_TEXT) -> str:
+        """Return a text of 1 to `maximum` characters."""
         value = self.value
-        if isinstance(value, str) and 0 < len(value) <= most and not text_fault(value, 4 * most):
+        if isinstance(value, str) and 0 < len(value) <= maximum and not text_fault(value, 4 * maximum):
             return value
-        self.refuse(f"expected a text of 1 to {most} characters, found {format_example(value)}")
+        self.refuse(f"expected a text of 1 to {maximum} characters, found {format_example(value)}")
         return ""
 
     def choice(self, options: Collection[str]) -> str:
@@ -67,9 +67,9 @@ class JsonNode:
         self.refuse(f"expected one of {', '.join(options)}, found {format_example(self.value)}")
         return ""
 
-    def integer(self, least: int, most: int) -> int:
+    def integer(self, minimum: int, maximum: int) -> int:
         """Return an integer."""
-        if type(self.value) is int and least <= self.value <= most:
+        if type(self.value) is int and minimum <= self.value <= maximum:
             return self.value
-        self.refuse(f"expected an integer from {least} to {most}, found {format_example(self.value)}")
-        return least
+        self.refuse(f"expected an integer from {minimum} to {maximum}, found {format_example(self.value)}")
+        return minimum

@@ -253,8 +253,8 @@ def _unquoted(token: _Token) -> str:
     return token.text[1:-1].replace(quote * 2, quote)
 
 
-def _argument_count(least: int, most: int) -> str:
-    if most == UNLIMITED:
-        return f"{least} or more arguments"
-    count = str(least) if least == most else f"{least} to {most}"
-    return f"{count} argument{'' if most == 1 else 's'}"
+def _argument_count(minimum: int, maximum: int) -> str:
+    if maximum == UNLIMITED:
+        return f"{minimum} or more arguments"
+    count = str(minimum) if minimum == maximum else f"{minimum} to {maximum}"
+    return f"{count} argument{'' if maximum == 1 else 's'}"

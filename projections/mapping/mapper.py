@@ -73,7 +73,7 @@ class ColumnarMapping:
 class Mapper:
     """Maps the messages of a stream. `columns` are the names of the registers, in the order of the values.
 
-    `faults` counts the faults since `take_faults`, which restarts the numbering of messages at 0. Each part of a
+    `faults` counts the faults since `drain_faults`, which restarts the numbering of messages at 0. Each part of a
     mapping has only a few codes, so `faults` stays small.
     """
 
@@ -140,7 +140,7 @@ class Mapper:
         key, *links = sorted(set(keys))
         return key, tuple(links), timestamp, values
 
-    def take_faults(self) -> Faults:
+    def drain_faults(self) -> Faults:
         """Return and reset the faults."""
         faults, self.faults, self._index = self.faults, {}, -1
         return faults

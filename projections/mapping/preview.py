@@ -35,11 +35,11 @@ class MappingPreview:
 def preview(mapper: Mapper, message: dict[str, Any], at: int, batch: str, index: int) -> MappingPreview:
     """Map the message with the id (`batch`, `index`) and the default event time `at`."""
     mapped = mapper.map(message, at)
-    faults = tuple(PreviewFault(part, code, example) for (part, code), (_, example, _) in mapper.take_faults().items())
+    faults = tuple(PreviewFault(part, code, example) for (part, code), (_, example, _) in mapper.drain_faults().items())
     if mapped is None:
         return MappingPreview(at, (), {}, faults)
     key, links, at, values = mapped
     registers: Registers = {}
     fold(registers, (key, 0), plan_of(mapper.columns), values, at, batch, index)
-    attributes = {each.name: each.value for each in profile_of(key, registers, {}).attributes}
-    return MappingPreview(at, tuple(shown_key(each) for each in (key, *links)), attributes, faults)
+    attributes = {attribute.name: attribute.value for attribute in profile_of(key, registers, {}).attributes}
+    return MappingPreview(at, tuple(shown_key(linked) for linked in (key, *links)), attributes, faults)

@@ -1,1 +1,1 @@
-"""What people see of jobs and lanes."""
+"""Views of jobs and lanes."""

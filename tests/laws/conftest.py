@@ -1,4 +1,4 @@
-"""How hard the laws are tried: `ci` is quick and always the same, `ENTREPOT_LAWS=long` searches anew every time."""
+"""Profiles of property tests: `ci` is fast and deterministic, `ENTREPOT_LAWS=long` searches with new seeds."""
 
 import os
 

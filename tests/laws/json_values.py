@@ -1,4 +1,4 @@
-"""Any JSON as a parser of this world may give it, however hostile; the more so where rules look for something."""
+"""Strategies for any parsed JSON, hostile values included, with a bias to the names that rules read."""
 
 from typing import Any
 

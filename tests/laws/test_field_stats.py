@@ -60,7 +60,7 @@ def test_any_split_in_any_order_gives_the_same(messages: list[tuple[dict[str, An
 def test_merging_with_too_many_fields() -> None:
     whole = stats_of(WIDE)
     assert len(whole.fields()) == MAX_FIELDS
-    assert abs(whole.more - 2 * 1191 + MAX_FIELDS) < 1191 / 3
+    assert abs(whole.excluded_fields - 2 * 1191 + MAX_FIELDS) < 1191 / 3
     for parts in ([WIDE[:50], WIDE[50:]], [WIDE[50:], WIDE[:50]], [WIDE[start::7] for start in range(7)]):
         merged = FieldStats()
         for part in parts:
@@ -72,7 +72,7 @@ def test_merging_with_too_many_fields() -> None:
 @given(SAMPLES)
 def test_every_message_counts_once(messages: list[tuple[dict[str, Any], int]]) -> None:
     stats = stats_of(messages)
-    assert stats.looked == len(messages)
+    assert stats.sampled == len(messages)
     for facts in stats.fields():
         if len(facts.path) == 1:
             values = [message[facts.name] for message, _ in messages if facts.name in message]
@@ -81,7 +81,7 @@ def test_every_message_counts_once(messages: list[tuple[dict[str, Any], int]]) -
             assert facts.last_seen == max(at for message, at in messages if facts.name in message)
             texts = [value for value in values if isinstance(value, str)]
             numbers = [value for value in values if type(value) in {int, float}]
-            assert (facts.shortest, facts.longest) == (
+            assert (facts.min_length, facts.max_length) == (
                 (min(map(len, texts)), max(map(len, texts))) if texts else (None, None)
             )
             assert facts.distinct == len(set(texts)) + len({repr(value) for value in map(whole, numbers)})

@@ -62,12 +62,12 @@ def expressions(draw: st.DrawFn, levels: int = 4) -> tuple[str, str, int]:
             return f"-{bracketed(operand, 8)}", f"(-({operand[1]}))", 8
         case _:
             name = draw(st.sampled_from(sorted(FUNCTIONS)))
-            most = (
+            max_size = (
                 min(FUNCTIONS[name].max_arguments, 3)
                 if FUNCTIONS[name].max_arguments == UNLIMITED
                 else FUNCTIONS[name].max_arguments
             )
-            arguments = draw(st.lists(inner, min_size=FUNCTIONS[name].min_arguments, max_size=most))
+            arguments = draw(st.lists(inner, min_size=FUNCTIONS[name].min_arguments, max_size=max_size))
             plain, full = (", ".join(argument[form] for argument in arguments) for form in (0, 1))
             return f"{name}({plain})", f"{name}({full})", 9
 
@@ -194,7 +194,7 @@ def test_any_messages_are_mapped_within_bounds(
         for attribute, value in zip(rules.attributes, values, strict=True):
             assert value is None or is_typed(attribute, value)
         assert len(orjson.dumps(values)) <= len(values) * (2 * MAX_TEXT_BYTES) + 2
-    faults = mapper.take_faults()
+    faults = mapper.drain_faults()
     for (part, code), (count, example_text, index) in faults.items():
         assert part.partition(" ")[0] in {"attribute", "identity", "timestamp"}
         assert code
@@ -202,7 +202,7 @@ def test_any_messages_are_mapped_within_bounds(
         assert len(example_text) <= 80
         assert example_text.isprintable()
         assert 0 <= index < len(messages)
-    assert mapper.take_faults() == {}
+    assert mapper.drain_faults() == {}
 
 
 @given(bodies(), RULES, MESSAGES, MESSAGES)

@@ -1,4 +1,4 @@
-"""Any word at all, as it can come off the wire: every value that its types can hold, however hostile."""
+"""Strategies for any record, as it may be decoded: every value that its types can hold, hostile ones included."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -30,7 +30,7 @@ PRIMITIVES: dict[type, st.SearchStrategy[Any]] = {
 @cache
 def anything(hint: Any) -> st.SearchStrategy[Any]:
     if get_origin(hint) is Literal:
-        return st.sampled_from(get_args(hint))  # nothing else comes off the wire
+        return st.sampled_from(get_args(hint))  # the decoder rejects other values
     if get_origin(hint) is tuple:
         return st.lists(anything(get_args(hint)[0]), max_size=3).map(tuple)
     if get_origin(hint) is Mapping:
@@ -44,6 +44,6 @@ def anything(hint: Any) -> st.SearchStrategy[Any]:
 
 
 def parts(record: Any) -> dict[str, st.SearchStrategy[Any]]:
-    """The strategies of a dataclass's fields, to be overlaid with more likely ones."""
+    """Return the strategies of the fields of a dataclass, which callers may override."""
     hints = get_type_hints(record)
-    return {each.name: anything(hints[each.name]) for each in fields(record)}
+    return {field.name: anything(hints[field.name]) for field in fields(record)}

@@ -85,9 +85,9 @@ async def get_stream(call: RequestContext[Query, None]) -> web.Response:
         last_message_at=max(lane.last_message_at for lane in lanes),
         last_arrival_at=max(lane.last_arrival_at for lane in lanes),
         lanes=list(lanes),
-        sampled=stats.looked,
-        fields=[_field_view(facts, stats.looked) for facts in stats.fields()],
-        more_fields=stats.more,
+        sampled=stats.sampled,
+        fields=[_field_view(facts, stats.sampled) for facts in stats.fields()],
+        more_fields=stats.excluded_fields,
     )
     return respond(call, view)
 
@@ -116,7 +116,7 @@ async def get_suggestion(call: RequestContext[Query, None]) -> web.Response:
         mapping=suggestion.mapping,
         identity=suggestion.identity,
         reasons=list(suggestion.reasons),
-        sampled=stats.looked,
+        sampled=stats.sampled,
     )
     return respond(call, view)
 
@@ -132,11 +132,8 @@ async def _lanes(call: RequestContext[Any, Any]) -> Sequence[StreamView]:
 def _field_view(facts: FieldFacts, sampled: int) -> FieldView:
     return FieldView.of(
         facts,
-        fill=round(facts.given / sampled, 4),
+        fill=round(facts.present / sampled, 4),
         nulls=facts.types.get("null", 0),
         types={name: count for name, count in facts.types.items() if name != "null"},
-        patterns=facts.looks,
         last_seen=moment(facts.last_seen),
-        min_length=facts.shortest,
-        max_length=facts.longest,
     )

@@ -205,7 +205,9 @@ def map_sample(sample: BackfillSample, rules: CompiledRules, stream: str, now: i
             trial.undated += at == now and not sample.timestamps
             group.rows.append([key, at, 0, index, 0, *values])
             trial.mapped.links += [(link, key, at, BATCH, index) for link in links]
-    trial.faults += [(part, code, count, example) for (part, code), (count, example, _) in mapper.take_faults().items()]
+    trial.faults += [
+        (part, code, count, example) for (part, code), (count, example, _) in mapper.drain_faults().items()
+    ]
     return trial
 
 

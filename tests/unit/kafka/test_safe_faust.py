@@ -53,7 +53,7 @@ class OfflineConsumer(SafeConsumer):
         if message.offset == self.stops_at:
             self.stop_flow()
 
-    def take(self, offset: int) -> ConsumerMessage:
+    def deliver(self, offset: int) -> ConsumerMessage:
         message = ConsumerMessage(PARTITION.topic, PARTITION.partition, offset, 0.0, 0, [], b"", b"", None)
         message.incref()
         self._unacked_messages.add(message)
@@ -90,7 +90,7 @@ def test_a_stall_needs_pending_work_without_progress() -> None:
 @given(st.permutations(range(8)), st.sets(st.integers(0, 7)), st.integers(0, 8))
 async def test_a_commit_never_passes_an_unacked_record(order: list[int], gaps: set[int], done: int) -> None:
     consumer = OfflineConsumer(make_test_app())
-    messages = {offset: consumer.take(offset) for offset in range(8) if offset not in gaps}
+    messages = {offset: consumer.deliver(offset) for offset in range(8) if offset not in gaps}
     acked = [offset for offset in order[:done] if offset in messages]
     for offset in acked:
         messages[offset].ack(consumer)
@@ -106,7 +106,7 @@ async def test_a_commit_never_passes_an_unacked_record(order: list[int], gaps: s
 
 async def test_a_failed_commit_is_retried() -> None:
     consumer = OfflineConsumer(make_test_app())
-    consumer.take(0).ack(consumer)
+    consumer.deliver(0).ack(consumer)
     consumer.accepts = False
     assert not await consumer.force_commit()
     consumer.accepts = True
@@ -120,8 +120,8 @@ async def test_enqueued_records_are_unacked_until_a_stop() -> None:
     fetched = {PARTITION: [ConsumerRecord(*PARTITION, offset, 0, 0, b"", b"", None, 0, 0, ()) for offset in range(9)]}
     await consumer._enqueue({PARTITION: fetched[PARTITION][:3]}, generation=0)
     assert (consumer.queued, len(consumer.unacked)) == ([0, 1, 2], 3)
-    consumer.take(0).ack(consumer)
-    consumer.take(2).ack(consumer)
+    consumer.deliver(0).ack(consumer)
+    consumer.deliver(2).ack(consumer)
     assert consumer._new_offset(PARTITION) == 0  # queued records also limit the commit
     consumer.stops_at = 5
     await consumer._enqueue({PARTITION: fetched[PARTITION][3:]}, generation=0)
@@ -133,7 +133,7 @@ async def test_enqueued_records_are_unacked_until_a_stop() -> None:
 async def test_nothing_is_committed_after_the_latch_trips() -> None:
     latch = Latch(lambda _: None)
     consumer = OfflineConsumer(make_test_app(latch))
-    consumer.take(0).ack(consumer)
+    consumer.deliver(0).ack(consumer)
     latch.trip("a test")
     assert not await consumer.force_commit()
     assert consumer.commits == []

@@ -37,7 +37,7 @@ def test_the_first_and_then_every_fiftieth_are_looked_at_wherever_records_end(cu
         sample.inspect(record(*messages[start : start + cut]))
         sample.inspect(record())
     known = stats(sample)
-    assert known.looked == FIRST + 19
+    assert known.sampled == FIRST + 19
     assert {each.name for each in known.fields()} == {f"m{n}" for n in (*range(FIRST), *range(FIRST, 1_000, 50))}
 
 
@@ -61,7 +61,7 @@ def test_a_sketch_comes_with_what_was_seen_and_then_not_again_before_its_time() 
 def test_what_is_no_message_is_passed_over() -> None:
     sample = FieldSample("realtime")
     sample.inspect(record(b"{", b"[1]", {"a": 1}))
-    assert stats(sample).looked == 1
+    assert stats(sample).sampled == 1
 
 
 def test_nothing_that_a_producer_makes_up_fills_the_memory() -> None:
@@ -77,4 +77,4 @@ def test_nothing_that_a_producer_makes_up_fills_the_memory() -> None:
     assert bounds.MAX_FIELDS <= held < bounds.MAX_FIELDS + 600
     for _ in range(FIRST):
         sample.inspect(record({"long": "x" * (bounds.MAX_SAMPLE_BYTES // 8)}, stream="long"))
-    assert FieldStats.from_json(drained(sample, now=later + DRAIN_INTERVAL)["long"].fields).looked == 7
+    assert FieldStats.from_json(drained(sample, now=later + DRAIN_INTERVAL)["long"].fields).sampled == 7

@@ -23,22 +23,22 @@ def stats(*messages: dict[str, Any]) -> FieldStats:
 def test_fields_are_counted_including_nested_ones() -> None:
     result = stats(
         {"name": "Ada", "age": 36, "address": {"city": "London", "at": {"lat": 51.5, "more": {"deep": 1}}}},
-        {"name": "", "age": 36.0, "tags": [{"not": "looked into"}], "address": None},
+        {"name": "", "age": 36.0, "tags": [{"not": "sampled into"}], "address": None},
         {"name": None, "age": 21, "new": True},
     )
-    assert result.looked == 3
+    assert result.sampled == 3
     facts = {field.name: field for field in result.fields()}
     assert list(facts) == [
         "address", "address.at", "address.at.lat", "address.at.more", "address.city", "age", "name", "new", "tags",
     ]  # fmt: skip
     assert facts["name"] == FieldFacts(
-        path=("name",), seen=3, types={"string": 2, "null": 1}, looks={"blank": 1}, last_seen=2 * HOUR,
-        shortest=0, longest=3, smallest=None, largest=None, distinct=2,
+        path=("name",), seen=3, types={"string": 2, "null": 1}, patterns={"blank": 1}, last_seen=2 * HOUR,
+        min_length=0, max_length=3, smallest=None, largest=None, distinct=2,
     )  # fmt: skip
-    assert facts["name"].given == 1
+    assert facts["name"].present == 1
     age = facts["age"]
     assert (age.types, age.smallest, age.largest, age.distinct) == ({"integer": 2, "number": 1}, 21, 36, 2)
-    assert (age.shortest, age.longest, facts["address.city"].path) == (None, None, ("address", "city"))
+    assert (age.min_length, age.max_length, facts["address.city"].path) == (None, None, ("address", "city"))
     assert facts["tags"].types == {"array": 1}
     assert facts["new"].types == {"boolean": 1}
 
@@ -67,7 +67,7 @@ def test_patterns_of_texts(pattern: str, texts: list[str]) -> None:
 def test_epoch_timestamps_are_detected_in_texts_and_numbers() -> None:
     values: list[Any] = [1_700_000_000, "1700000000", 1_700_000_000_123, 1_700_000_000_123_456, 1_700_000_000.5, 7, "8"]
     (facts,) = stats(*({"at": value} for value in values)).fields()
-    assert facts.looks == {"integer": 2, "epoch_s": 3, "epoch_ms": 1, "epoch_us": 1}
+    assert facts.patterns == {"integer": 2, "epoch_s": 3, "epoch_ms": 1, "epoch_us": 1}
 
 
 def test_numbers_out_of_bounds_do_not_extend_the_range() -> None:
@@ -87,17 +87,17 @@ def test_unbounded_names_are_counted_and_excluded() -> None:
     fields = {field.name: field for field in result.fields()}
     assert len(fields) == MAX_FIELDS
     assert fields["id"].seen == 2
-    assert 60_000 < result.more < 140_000
+    assert 60_000 < result.excluded_fields < 140_000
     assert len(result.to_json()) < 100_000
     odd = stats({"n" * 201: 1, "half \ud800": 2, "good": {"n" * 196: {"deep": 1}, "x": 1}})
     assert [field.name for field in odd.fields()] == ["good", "good.x"]
-    assert odd.more == 4
+    assert odd.excluded_fields == 4
 
 
 def test_unbounded_values_take_bounded_memory() -> None:
     wide = stats(*({f"f{field}": f"{number} of {field}" for field in range(600)} for number in range(300)))
     assert len(wide.fields()) == MAX_FIELDS
-    assert wide.more == 100
+    assert wide.excluded_fields == 100
     assert len(wide.to_json()) < 900_000
     assert b" of " not in wide.to_json(), "no values are stored"
 

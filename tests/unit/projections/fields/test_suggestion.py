@@ -68,7 +68,7 @@ def test_flights_are_identified_by_tail_number() -> None:
 
 
 def test_planes_have_the_same_identity_and_no_timestamp() -> None:
-    suggestion = suggest("planes", example("planes"), taken=types(suggest("flights", example("flights-2013-01"))))
+    suggestion = suggest("planes", example("planes"), reserved=types(suggest("flights", example("flights-2013-01"))))
     assert identities(suggestion) == [("tailnum", "tail")]
     assert suggestion.mapping["timestamp"] is None
     assert (

@@ -49,7 +49,7 @@ def test_a_message_is_mapped() -> None:
         "00:tail:N14228", (), DEFAULT_TIME, [None, None, 1, 1, "flights", None],
     )  # fmt: skip
     assert flights.map({"origin": "EWR"}, DEFAULT_TIME) is None
-    assert flights.take_faults() == {}
+    assert flights.drain_faults() == {}
 
 
 def test_the_identity_of_the_lowest_rank_is_the_key() -> None:
@@ -112,7 +112,7 @@ def test_texts_and_integers_are_identities(value: Any, key: str) -> None:
 def test_invalid_identities(value: Any, code: str | None, example: str) -> None:
     people = mapper(identities=[{"field": "id", "kind": "tail"}])
     assert people.map({"id": value}, DEFAULT_TIME) is None
-    assert people.take_faults() == ({("identity tail", code): [1, example, 0]} if code else {})
+    assert people.drain_faults() == ({("identity tail", code): [1, example, 0]} if code else {})
 
 
 def value_of(rules: dict[str, Any], value: Any) -> tuple[Any, str]:
@@ -120,7 +120,7 @@ def value_of(rules: dict[str, Any], value: Any) -> tuple[Any, str]:
     one = mapper(rules)
     mapped = one.map({"x": value}, DEFAULT_TIME)
     assert mapped
-    codes = [code for _, code in one.take_faults()]
+    codes = [code for _, code in one.drain_faults()]
     return mapped[3][0], "".join(codes)
 
 
@@ -283,7 +283,7 @@ def test_without_a_valid_time_the_default_applies(rule: list[str], value: Any) -
         mapped = flights.map(message, DEFAULT_TIME)
         assert mapped
         assert mapped[2] == DEFAULT_TIME
-        assert [code for _, code in flights.take_faults()] == ["bad_timestamp"] * faults
+        assert [code for _, code in flights.drain_faults()] == ["bad_timestamp"] * faults
 
 
 def test_texts_without_an_offset_are_in_the_zone_of_the_mapping() -> None:
@@ -299,9 +299,9 @@ def test_faults_are_counted_with_the_first_example() -> None:
         flights.map(message, DEFAULT_TIME)
     expected: Any = {("identity tail", WRONG): [1, "a list of 1", 1], ("attribute x", WRONG): [2, "'first'", 2]}
     assert flights.faults == expected
-    assert flights.take_faults() == expected
+    assert flights.drain_faults() == expected
     flights.map({"tail": "d", "x": 2**64}, DEFAULT_TIME)
-    assert flights.take_faults() == {("attribute x", RANGE): [1, "an integer of 65 bits", 0]}
+    assert flights.drain_faults() == {("attribute x", RANGE): [1, "an integer of 65 bits", 0]}
 
 
 def test_hostile_messages_are_mapped_quickly() -> None:
