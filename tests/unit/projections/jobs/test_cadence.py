@@ -1,4 +1,4 @@
-"""When a job runs and when it is quiet, on the days when clocks change too."""
+"""Start times and quiet windows of a cadence, including days on which the clocks change."""
 
 from datetime import UTC, datetime, timedelta
 from time import process_time
@@ -19,7 +19,7 @@ NOW = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 
 
 def local(text: str, name: str = BERLIN) -> datetime:
-    """A wall-clock time; `+` behind it means the second one of an hour that comes twice."""
+    """A wall-clock time; a trailing `+` means the second occurrence of a repeated hour."""
     moment = datetime.fromisoformat(text.removesuffix("+")).replace(tzinfo=ZoneInfo(name), fold=text.endswith("+"))
     return moment.astimezone(UTC)
 
@@ -40,20 +40,20 @@ def quiet(*windows: tuple[str, ...], name: str = BERLIN) -> Cadence:
     return Cadence(time_zone=name, quiet=tuple(QuietWindow(start=w[0], end=w[1], days=tuple(w[2:])) for w in windows))
 
 
-def test_once_is_once() -> None:
+def test_once_has_no_next_start() -> None:
     assert next_start(Cadence(), NOW, NOW) is None
 
 
 @pytest.mark.parametrize(("seconds", "wait"), [(0, 5), (1, 1), (60, 60)])
-def test_continuous_looks_again_after_a_while(seconds: int, wait: int) -> None:
+def test_continuous_starts_again_after_a_pause(seconds: int, wait: int) -> None:
     cadence = Cadence(kind="continuous", every_seconds=seconds)
     assert next_start(cadence, NOW - timedelta(days=1), NOW) == NOW + timedelta(seconds=wait)
 
 
-@pytest.mark.parametrize(("took", "next_in"), [(10, 50), (60, 0), (90, 0)])
-def test_an_interval_counts_from_start_to_start(took: int, next_in: int) -> None:
+@pytest.mark.parametrize(("elapsed", "next_in"), [(10, 50), (60, 0), (90, 0)])
+def test_an_interval_counts_from_start_to_start(elapsed: int, next_in: int) -> None:
     cadence = Cadence(kind="interval", every_seconds=60)
-    started = NOW - timedelta(seconds=took)
+    started = NOW - timedelta(seconds=elapsed)
     assert next_start(cadence, started, NOW) == NOW + timedelta(seconds=next_in)
 
 
@@ -65,13 +65,13 @@ def test_an_interval_counts_from_start_to_start(took: int, next_in: int) -> None
         (cron("0 9 * * MON"), local("2026-05-05 09:00"), local("2026-05-11 09:00")),
         (cron("0 0 29 2 *"), local("2026-05-05 09:00"), local("2028-02-29 00:00")),
         (cron("0 0 L * *"), local("2026-02-05 09:00"), local("2026-02-28 00:00")),
-        # forward: 02:30 is not on the clock; it runs when the clock goes on, and once
+        # forward: 02:30 does not exist; it runs once, right after the change
         (cron("30 2 * * *"), local("2026-03-29 01:00"), local("2026-03-29 03:00")),
         (cron("30 2 * * *"), local("2026-03-29 03:00"), local("2026-03-30 02:30")),
         (cron("30 2 * * *", NEW_YORK), local("2026-03-08 01:00", NEW_YORK), local("2026-03-08 03:00", NEW_YORK)),
         (cron("15 2 * * *", LORD_HOWE), local("2026-10-04 01:00", LORD_HOWE), local("2026-10-04 02:30", LORD_HOWE)),
         (cron("*/30 * * * *"), local("2026-03-29 01:30"), local("2026-03-29 03:00")),
-        # back: a time of day that comes twice is run once, a step of minutes goes on through both hours
+        # back: a repeated time of day runs once; a step of minutes runs through both hours
         (cron("30 2 * * *"), local("2026-10-25 02:00"), local("2026-10-25 02:30")),
         (cron("30 2 * * *"), local("2026-10-25 02:30"), local("2026-10-26 02:30")),
         (cron("30 2 * * *"), local("2026-10-25 02:10+"), local("2026-10-26 02:30")),
@@ -93,7 +93,7 @@ def test_cron_follows_the_wall_clock(cadence: Cadence, now: datetime, following:
     st.sampled_from(["2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2026-04-05", "2026-10-04", "2011-12-30"]),
     st.integers(0, 48 * 3600),
 )
-def test_the_next_start_is_always_ahead(expression: str, name: str, day: str, second: int) -> None:
+def test_the_next_start_is_in_the_future(expression: str, name: str, day: str, second: int) -> None:
     now = datetime.fromisoformat(day).replace(tzinfo=UTC) - timedelta(hours=12) + timedelta(seconds=second)
     following = next_start(cron(expression, name), now, now)
     assert following
@@ -119,7 +119,7 @@ def test_the_next_start_is_always_ahead(expression: str, name: str, day: str, se
         (quiet(("22:00", "06:00")), local("2026-03-28 23:00"), local("2026-03-29 06:00")),
         (quiet(("01:00", "02:30")), local("2026-03-29 01:30"), local("2026-03-29 03:30")),
         (quiet(("02:30", "03:00")), local("2026-03-29 03:10"), None),
-        # clocks go back: the window holds through both hours
+        # clocks go back: the window covers both hours
         (quiet(("01:00", "02:30")), local("2026-10-25 02:15"), local("2026-10-25 02:30+")),
         (quiet(("01:00", "02:30")), local("2026-10-25 02:29+"), local("2026-10-25 02:30+")),
         (quiet(("01:00", "02:30")), local("2026-10-25 02:30+"), None),
@@ -147,14 +147,14 @@ def test_quiet_windows(cadence: Cadence, at: datetime, until: datetime | None) -
     st.sampled_from([BERLIN, NEW_YORK, LORD_HOWE, "UTC"]),
     st.integers(0, 365 * 24 * 4),
 )
-def test_quiet_is_what_the_wall_clock_says(windows: list[Any], name: str, quarter: int) -> None:
-    """Outside the hours of a clock change, a plain reading of the wall clock agrees."""
+def test_quiet_windows_follow_the_wall_clock(windows: list[Any], name: str, quarter: int) -> None:
+    """Compare with a direct reading of the wall clock, except around a clock change."""
     cadence = Cadence(time_zone=name, quiet=tuple(QuietWindow(start=s, end=e, days=d) for s, e, d in windows))
     at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=15 * quarter)
     wall = at.astimezone(ZoneInfo(name))
     if (wall + timedelta(hours=3)).utcoffset() != (wall - timedelta(hours=27)).utcoffset():
         return
-    assert (quiet_until(cadence, at) is not None) == any(_covers(each, wall) for each in cadence.quiet)
+    assert (quiet_until(cadence, at) is not None) == any(_covers(window, wall) for window in cadence.quiet)
     following = next_quiet(cadence, at, at)
     if following:
         assert following > at
@@ -170,13 +170,15 @@ def _covers(window: QuietWindow, wall: datetime) -> bool:
     return (from_today and now >= window.start) or ((not window.days or yesterday in window.days) and now < window.end)
 
 
-def test_the_next_quiet_time_is_the_first_that_began_since_and_is_not_over() -> None:
+def test_the_next_quiet_window_is_the_first_after_the_start_that_has_not_ended() -> None:
     cadence = quiet(("12:00", "14:00"))
     ten, one, three = (local(f"2026-05-04 {hour}:00") for hour in (10, 13, 15))
     assert next_quiet(cadence, ten, ten) == local("2026-05-04 12:00")
-    assert next_quiet(cadence, ten, one) == local("2026-05-04 12:00"), "it has begun already"
-    assert next_quiet(cadence, ten, three) == local("2026-05-05 12:00"), "that of today is over"
-    assert next_quiet(cadence, one, one) == local("2026-05-05 12:00"), "a run that began inside is let be"
+    assert next_quiet(cadence, ten, one) == local("2026-05-04 12:00"), "it has already begun"
+    assert next_quiet(cadence, ten, three) == local("2026-05-05 12:00"), "today's window is over"
+    assert next_quiet(cadence, one, one) == local("2026-05-05 12:00"), (
+        "a run that started inside the window is not interrupted"
+    )
     assert next_quiet(Cadence(), ten, ten) is None
 
 
@@ -212,11 +214,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("facts", "pointer", "code"), REFUSED)
-def test_an_invalid_cadence_is_refused_quickly(facts: dict[str, Any], pointer: str, code: str) -> None:
+@pytest.mark.parametrize(("fields", "pointer", "code"), REFUSED)
+def test_an_invalid_cadence_is_refused_quickly(fields: dict[str, Any], pointer: str, code: str) -> None:
     started = process_time()
     with pytest.raises(InvalidCadenceError) as refusal:
-        check(Cadence(**facts), local("2026-03-29 23:30"))
+        check(Cadence(**fields), local("2026-03-29 23:30"))
     assert process_time() - started < 1
     assert (refusal.value.pointer, refusal.value.code) == (pointer, code)
 
@@ -231,6 +233,6 @@ def test_an_invalid_cron_expression_names_its_part(cron: str, part: str | None) 
     assert refusal.value.params == {"cron": cron, "part": part}
 
 
-def test_zones_are_those_of_the_package_and_not_of_the_machine() -> None:
+def test_time_zones_come_from_the_package_and_not_from_the_system() -> None:
     assert zone("Europe/Berlin") is zone("Europe/Berlin")
     assert str(zone("Australia/Lord_Howe")) == "Australia/Lord_Howe"

@@ -1,4 +1,4 @@
-"""What each command does in each phase, told as stories."""
+"""The events of each command in each phase."""
 
 from datetime import timedelta
 from typing import Any
@@ -46,19 +46,19 @@ from schemas.events import (
     JobSynced,
 )
 from schemas.policies import DEFAULT_RETRY, ONCE, Cadence, QuietWindow, RetryPolicy
-from tests.unit.projections.telling import (
+from tests.unit.projections.scenario import (
     DAY,
     HOUR,
     HOURLY,
     LUNCH,
     START,
-    Told,
+    Scenario,
     a,
     an,
     creation,
     error,
     given,
-    nothing,
+    no_job,
     progress,
     rate_limit,
 )
@@ -73,8 +73,8 @@ PROGRESSED: dict[str, Any] = {
     "run": 1, "report": 1, "cursor": '{"row": 10}', "counts": Counts(read=10, accepted=10), "imbalance": 0,
     "stream": "orders", "lane": "realtime", "bytes_read": 0,
 }  # fmt: skip
-PHASES: dict[str, Told] = {
-    "Absent": nothing(),
+PHASES: dict[str, Scenario] = {
+    "Absent": no_job(),
     "Running": given(),
     "Sleeping": given(rate_limit()),
     "Failed": given(error(advice="fix_configuration")),
@@ -83,7 +83,7 @@ PHASES: dict[str, Told] = {
     "Killed": given(a(KillJob)),
     "Purged": given(a(KillJob)).later(90 * DAY).when(a(PurgeJob)),
 }
-ANY: dict[str, Command] = {
+COMMANDS: dict[str, Command] = {
     "CreateJob": creation(),
     "RenameJob": a(RenameJob, name="Sales", description="all of them"),
     "ConfigureJob": a(ConfigureJob, configuration='{"path":"b.csv"}', cadence=HOURLY, retry=DEFAULT_RETRY),
@@ -102,17 +102,17 @@ ANY: dict[str, Command] = {
 
 
 def test_a_job_is_created_and_starts() -> None:
-    told = nothing().when(creation())
-    told.then(an(JobCreated, **CREATED), an(JobStarted, run=1, reason="created"))
-    first, second = told.events
+    scenario = no_job().when(creation())
+    scenario.then(an(JobCreated, **CREATED), an(JobStarted, run=1, reason="created"))
+    first, second = scenario.events
     assert (first.seq, second.seq) == (1, 2)
     assert first.event_id != second.event_id
-    assert {each.command_id for each in told.events} == {"command-0"}
-    assert {each.occurred_at for each in told.events} == {START}
+    assert {event.command_id for event in scenario.events} == {"command-0"}
+    assert {event.occurred_at for event in scenario.events} == {START}
 
 
 def test_a_draft_waits_paused_until_it_is_started() -> None:
-    draft = nothing().when(creation(start=False))
+    draft = no_job().when(creation(start=False))
     draft.then(an(JobCreated, **CREATED | {"draft": True}))
     assert draft.job.phase.draft  # type: ignore[union-attr]
     renamed = draft.when(a(PauseJob))
@@ -121,43 +121,43 @@ def test_a_draft_waits_paused_until_it_is_started() -> None:
 
 
 def test_a_job_created_in_a_quiet_window_sleeps_first() -> None:
-    told = nothing().when(creation(cadence=QUIET_NOW))
-    told.then(an(JobCreated, **CREATED | {"cadence": QUIET_NOW}), an(JobSlept, **TO_ELEVEN))
-    told.later(2 * HOUR).when(a(WakeJob)).then(an(JobStarted, run=1, reason="woke"))
+    scenario = no_job().when(creation(cadence=QUIET_NOW))
+    scenario.then(an(JobCreated, **CREATED | {"cadence": QUIET_NOW}), an(JobSlept, **TO_ELEVEN))
+    scenario.later(2 * HOUR).when(a(WakeJob)).then(an(JobStarted, run=1, reason="woke"))
 
 
 @pytest.mark.parametrize("phase", ["Running", "Sleeping", "Failed", "Paused", "Completed"])
-def test_people_edit_a_job_that_is_not_put_away(phase: str) -> None:
-    told = PHASES[phase]
-    told.when(ANY["RenameJob"]).then(an(JobRenamed, name="Sales", description="all of them"))
-    configured = told.when(ANY["ConfigureJob"]).then(
+def test_a_job_that_is_not_deleted_can_be_edited(phase: str) -> None:
+    scenario = PHASES[phase]
+    scenario.when(COMMANDS["RenameJob"]).then(an(JobRenamed, name="Sales", description="all of them"))
+    configured = scenario.when(COMMANDS["ConfigureJob"]).then(
         an(JobConfigured, version=2, configuration='{"path":"b.csv"}', cadence=HOURLY, retry=DEFAULT_RETRY)
     )
     assert configured.job.revision == 2
     assert configured.job.status == phase
 
 
-def test_a_revert_says_which_version_it_brings_back() -> None:
-    back = a(ConfigureJob, configuration="{}", cadence=ONCE, retry=DEFAULT_RETRY, reverted_from=1)
-    told = given(ANY["ConfigureJob"], back)
-    told.then(an(JobConfigured, version=3, configuration="{}", cadence=ONCE, retry=DEFAULT_RETRY, reverted_from=1))
+def test_a_revert_names_the_version_it_restores() -> None:
+    revert = a(ConfigureJob, configuration="{}", cadence=ONCE, retry=DEFAULT_RETRY, reverted_from=1)
+    scenario = given(COMMANDS["ConfigureJob"], revert)
+    scenario.then(an(JobConfigured, version=3, configuration="{}", cadence=ONCE, retry=DEFAULT_RETRY, reverted_from=1))
 
 
 @pytest.mark.parametrize("phase", ["Running", "Sleeping", "Paused"])
-def test_a_pause_stops_what_goes_on(phase: str) -> None:
+def test_an_active_job_can_be_paused(phase: str) -> None:
     until = START + HOUR
     PHASES[phase].when(a(PauseJob)).then(an(JobPaused))
     PHASES[phase].when(a(PauseJob, until=until)).then(an(JobPaused, until=until))
 
 
-def test_a_timed_pause_ends_by_the_clock() -> None:
-    told = given(a(PauseJob, until=START + HOUR)).later(HOUR)
-    told.when(a(WakeJob)).then(an(JobResumed), an(JobStarted, run=2, reason="resumed"))
+def test_a_timed_pause_ends_on_time() -> None:
+    scenario = given(a(PauseJob, until=START + HOUR)).later(HOUR)
+    scenario.when(a(WakeJob)).then(an(JobResumed), an(JobStarted, run=2, reason="resumed"))
 
 
-def test_a_timed_pause_that_ends_in_a_quiet_window_sleeps_on() -> None:
-    told = given(creation(cadence=Cadence(quiet=(LUNCH,))), a(PauseJob, until=START + 4 * HOUR)).later(4 * HOUR)
-    told.when(a(WakeJob)).then(
+def test_a_timed_pause_that_ends_in_a_quiet_window_becomes_a_sleep() -> None:
+    scenario = given(creation(cadence=Cadence(quiet=(LUNCH,))), a(PauseJob, until=START + 4 * HOUR)).later(4 * HOUR)
+    scenario.when(a(WakeJob)).then(
         an(JobResumed), an(JobSlept, reason="quiet_window", sleep_until=START + 5 * HOUR)
     )  # fmt: skip
 
@@ -172,34 +172,34 @@ def test_run_now_starts_at_once(phase: str) -> None:
     PHASES[phase].when(a(RunJob)).then(an(JobStarted, run=2, reason="run_now"))
 
 
-def test_run_now_wins_over_a_quiet_window_but_not_over_the_next() -> None:
-    told = nothing().when(creation(cadence=QUIET_NOW), a(RunJob))
-    told.then(an(JobStarted, run=1, reason="run_now"))
-    told.later(HOUR).when(a(WakeJob)).refused("not_due")
-    told.later(DAY).when(a(WakeJob)).then(an(JobSlept, reason="quiet_window", sleep_until=START + DAY + 2 * HOUR))
+def test_run_now_overrides_the_current_quiet_window_but_not_the_next() -> None:
+    scenario = no_job().when(creation(cadence=QUIET_NOW), a(RunJob))
+    scenario.then(an(JobStarted, run=1, reason="run_now"))
+    scenario.later(HOUR).when(a(WakeJob)).refused("not_due")
+    scenario.later(DAY).when(a(WakeJob)).then(an(JobSlept, reason="quiet_window", sleep_until=START + DAY + 2 * HOUR))
 
 
-def test_a_running_job_sleeps_through_quiet_time() -> None:
-    told = given(creation(cadence=Cadence(quiet=(LUNCH,)))).later(3 * HOUR)
-    told.when(a(WakeJob)).then(an(JobSlept, reason="quiet_window", sleep_until=START + 5 * HOUR))
+def test_a_running_job_sleeps_through_a_quiet_window() -> None:
+    scenario = given(creation(cadence=Cadence(quiet=(LUNCH,)))).later(3 * HOUR)
+    scenario.when(a(WakeJob)).then(an(JobSlept, reason="quiet_window", sleep_until=START + 5 * HOUR))
 
 
-def test_a_quiet_time_that_the_clock_slept_through_is_over() -> None:
-    told = given(creation(cadence=Cadence(quiet=(LUNCH,)))).later(6 * HOUR)
-    told.when(a(WakeJob)).refused("not_due", due="WakeJob", due_at="2026-05-05T12:00:00.000000Z")
+def test_a_quiet_window_that_the_scheduler_missed_is_skipped() -> None:
+    scenario = given(creation(cadence=Cadence(quiet=(LUNCH,)))).later(6 * HOUR)
+    scenario.when(a(WakeJob)).refused("not_due", due="WakeJob", due_at="2026-05-05T12:00:00.000000Z")
 
 
 @pytest.mark.parametrize("phase", ["Running", "Sleeping", "Failed", "Paused", "Completed"])
-def test_a_killed_job_can_be_restored_and_is_paused_then(phase: str) -> None:
+def test_a_killed_job_can_be_restored_as_paused(phase: str) -> None:
     killed = PHASES[phase].when(a(KillJob)).then(an(JobKilled))
     restored = killed.when(a(RestoreJob)).then(an(JobRestored))
     assert restored.job.status == "Paused"
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Paused", "Completed", "Killed"])
-def test_after_ninety_days_of_rest_a_job_is_purged(phase: str) -> None:
-    rests = PHASES[phase]
-    almost = rests.later(90 * DAY - HOUR).when(a(PurgeJob)).refused("not_due", due="PurgeJob")
+def test_an_inactive_job_is_purged_after_ninety_days(phase: str) -> None:
+    inactive = PHASES[phase]
+    almost = inactive.later(90 * DAY - HOUR).when(a(PurgeJob)).refused("not_due", due="PurgeJob")
     assert almost.job.status == phase
     purged = almost.later(HOUR).when(a(PurgeJob)).then(an(JobPurged))
     assert purged.job.status == "Purged"
@@ -207,66 +207,66 @@ def test_after_ninety_days_of_rest_a_job_is_purged(phase: str) -> None:
 
 
 def test_a_job_paused_for_longer_than_ninety_days_is_not_purged() -> None:
-    told = given(a(PauseJob, until=START + 200 * DAY)).later(100 * DAY)
-    told.when(a(PurgeJob)).refused("not_due", due="WakeJob")
+    scenario = given(a(PauseJob, until=START + 200 * DAY)).later(100 * DAY)
+    scenario.when(a(PurgeJob)).refused("not_due", due="WakeJob")
 
 
-def test_an_edited_cursor_takes_a_report_number_so_that_a_late_report_cannot_undo_it() -> None:
-    told = given(progress(1), a(PauseJob), a(EditCursor, cursor='{"row": 3}'))
-    told.then(an(JobCursorEdited, cursor='{"row": 3}', previous='{"row": 10}', report=2))
-    told.when(progress(2, cursor='{"row": 20}')).refused("report_out_of_order", report=2, expected=3)
-    assert told.when(progress(3)).job.report == 3
+def test_a_late_report_cannot_overwrite_an_edited_cursor() -> None:
+    scenario = given(progress(1), a(PauseJob), a(EditCursor, cursor='{"row": 3}'))
+    scenario.then(an(JobCursorEdited, cursor='{"row": 3}', previous='{"row": 10}', report=2))
+    scenario.when(progress(2, cursor='{"row": 20}')).refused("report_out_of_order", report=2, expected=3)
+    assert scenario.when(progress(3)).job.report == 3
 
 
-def test_progress_is_counted_and_the_cursor_moves() -> None:
+def test_progress_adds_counts_and_moves_the_cursor() -> None:
     counts = Counts(read=10, accepted=6, rejected=1, duplicate=1, omitted=1)
-    told = given(progress(1, counts=counts, bytes_read=7, bytes_total=20))
-    facts = PROGRESSED | {"counts": counts, "imbalance": 1, "bytes_read": 7, "bytes_total": 20}
-    told.then(an(JobProgressed, **facts))
-    more = told.when(progress(2, counts=counts, cursor='{"row": 20}', bytes_read=13, bytes_total=20))
+    scenario = given(progress(1, counts=counts, bytes_read=7, bytes_total=20))
+    payload = PROGRESSED | {"counts": counts, "imbalance": 1, "bytes_read": 7, "bytes_total": 20}
+    scenario.then(an(JobProgressed, **payload))
+    more = scenario.when(progress(2, counts=counts, cursor='{"row": 20}', bytes_read=13, bytes_total=20))
     assert more.job.total_counts == counts + counts
     assert (more.job.cursor, more.job.bytes_read, more.job.bytes_total) == ('{"row": 20}', 20, 20)
 
 
-def test_a_finished_pass_completes_a_job_that_runs_once() -> None:
-    told = given(progress(1), progress(2, pass_done=True))
+def test_a_finished_pass_completes_a_job_with_cadence_once() -> None:
+    scenario = given(progress(1), progress(2, pass_done=True))
     twenty = Counts(read=20, accepted=20)
-    told.then(
+    scenario.then(
         an(JobProgressed, **PROGRESSED | {"report": 2}), an(JobSynced, run=1, counts=twenty), an(JobCompleted, run=1)
     )
-    again = told.when(a(RunJob), progress(3, run=2))
+    again = scenario.when(a(RunJob), progress(3, run=2))
     assert again.job.pass_counts == Counts(read=10, accepted=10)
     assert again.job.total_counts == Counts(read=30, accepted=30)
 
 
-def test_a_finished_pass_sleeps_until_its_next_turn() -> None:
-    told = given(creation(cadence=HOURLY)).later(HOUR / 3).when(progress(1, pass_done=True))
-    told.then(
+def test_after_a_finished_pass_an_hourly_job_sleeps_until_its_next_start() -> None:
+    scenario = given(creation(cadence=HOURLY)).later(HOUR / 3).when(progress(1, pass_done=True))
+    scenario.then(
         an(JobProgressed, **PROGRESSED),
         an(JobSynced, run=1, counts=Counts(read=10, accepted=10)),
         an(JobSlept, reason="cadence", sleep_until=START + HOUR),
     )
-    told.when(a(WakeJob)).refused("not_due", due="WakeJob", due_at="2026-05-04T10:00:00.000000Z")
-    told.later(HOUR).when(a(WakeJob)).then(an(JobStarted, run=2, reason="woke"))
+    scenario.when(a(WakeJob)).refused("not_due", due="WakeJob", due_at="2026-05-04T10:00:00.000000Z")
+    scenario.later(HOUR).when(a(WakeJob)).then(an(JobStarted, run=2, reason="woke"))
 
 
 @pytest.mark.parametrize("phase", ["Sleeping", "Failed", "Paused", "Killed"])
-def test_a_late_report_of_what_is_on_the_topic_already_still_counts(phase: str) -> None:
-    told = PHASES[phase].when(progress(1, pass_done=True)).then(an(JobProgressed, **PROGRESSED))
-    assert told.job.status == phase
+def test_a_late_report_of_published_messages_still_counts(phase: str) -> None:
+    scenario = PHASES[phase].when(progress(1, pass_done=True)).then(an(JobProgressed, **PROGRESSED))
+    assert scenario.job.status == phase
 
 
 def test_a_late_report_from_before_a_pause_counts_once_and_does_not_end_the_new_run() -> None:
-    told = given(a(PauseJob), a(ResumeJob)).when(progress(1, run=1, pass_done=True))
-    told.then(an(JobProgressed, **PROGRESSED))
-    assert (told.job.status, told.job.run) == ("Running", 2)
-    told.when(progress(1, run=1)).refused("report_out_of_order")
-    told.when(progress(2, run=2, pass_done=True))
+    scenario = given(a(PauseJob), a(ResumeJob)).when(progress(1, run=1, pass_done=True))
+    scenario.then(an(JobProgressed, **PROGRESSED))
+    assert (scenario.job.status, scenario.job.run) == ("Running", 2)
+    scenario.when(progress(1, run=1)).refused("report_out_of_order")
+    scenario.when(progress(2, run=2, pass_done=True))
 
 
-def test_an_error_backs_off_and_the_sleep_carries_why() -> None:
-    told = given(error(seed=2**62, detail="HTTP/1.1 503"))
-    told.then(
+def test_an_error_backs_off_and_the_sleep_names_the_cause() -> None:
+    scenario = given(error(seed=2**62, detail="HTTP/1.1 503"))
+    scenario.then(
         an(
             JobErrored, run=1, fault="provider", advice="retry", code="provider_down", params={"status": 503},
             detail="HTTP/1.1 503", consecutive=1, first_error_at=START,
@@ -276,86 +276,86 @@ def test_an_error_backs_off_and_the_sleep_carries_why() -> None:
             params={"status": 503}, backoff_ceiling_seconds=60.0,
         ),
     )  # fmt: skip
-    assert isinstance(told.job.phase, Sleeping)
+    assert isinstance(scenario.job.phase, Sleeping)
 
 
 @pytest.mark.parametrize("advice", ["fix_configuration", "renew_authorization"])
-def test_an_error_that_no_retry_cures_fails_at_once(advice: str) -> None:
-    told = given(error(advice=advice))
-    assert plain_types(told) == [JobErrored, JobFailed]
-    failed = told.events[-1]
+def test_an_error_that_a_retry_cannot_fix_fails_the_job_at_once(advice: str) -> None:
+    scenario = given(error(advice=advice))
+    assert event_types(scenario) == [JobErrored, JobFailed]
+    failed = scenario.events[-1]
     assert isinstance(failed, JobFailed)
     assert (failed.reason, failed.code, failed.params) == ("incurable", "provider_down", {"status": 503})
 
 
-def plain_types(told: Told) -> list[type]:
-    return [type(each) for each in told.events]
+def event_types(scenario: Scenario) -> list[type]:
+    return [type(event) for event in scenario.events]
 
 
 def test_a_rate_limit_is_not_an_error() -> None:
-    told = given(rate_limit(seconds=120.0))
-    told.then(
+    scenario = given(rate_limit(seconds=120.0))
+    scenario.then(
         an(
             JobSlept, reason="rate_limit", sleep_until=START + timedelta(seconds=120), code="slow_down",
             params={"status": 429},
             retry_after_seconds=120.0,
         )
     )  # fmt: skip
-    assert told.job.streak is None
+    assert scenario.job.streak is None
 
 
 @pytest.mark.parametrize(
-    ("seconds", "slept", "asked"),
+    ("seconds", "slept", "recorded"),
     [(0.0, 1, 0.0), (-5.0, 1, 0.0), (float("nan"), 60, None), (float("inf"), 2_592_000, 2_592_000.0)],
 )
-def test_no_provider_can_make_a_job_spin_or_sleep_for_ever(seconds: float, slept: int, asked: float | None) -> None:
-    slept_event = given(rate_limit(seconds=seconds)).events[0]
-    assert isinstance(slept_event, JobSlept)
-    assert slept_event.sleep_until == START + timedelta(seconds=slept)
-    assert slept_event.retry_after_seconds == asked
+def test_retry_after_of_a_rate_limit_is_clamped(seconds: float, slept: int, recorded: float | None) -> None:
+    event = given(rate_limit(seconds=seconds)).events[0]
+    assert isinstance(event, JobSlept)
+    assert event.sleep_until == START + timedelta(seconds=slept)
+    assert event.retry_after_seconds == recorded
 
 
-def test_what_a_provider_says_at_length_is_cut() -> None:
-    told = given(error(params={"answer": "x" * 100_000}, detail="y" * 100_000))
-    first = told.events[0]
+def test_long_error_details_are_truncated() -> None:
+    scenario = given(error(params={"answer": "x" * 100_000}, detail="y" * 100_000))
+    first = scenario.events[0]
     assert isinstance(first, JobErrored)
     assert first.params == {"answer": "x" * 999 + "…"}
     assert len(first.detail) == 4_000
 
 
 @pytest.mark.parametrize("report", [error(run=7), rate_limit(run=7)])
-def test_an_error_of_another_run_is_stale(report: Command) -> None:
+def test_a_report_of_another_run_is_stale(report: Command) -> None:
     given().when(report).refused("stale_run", run=7, current=1)
 
 
 @pytest.mark.parametrize("phase", TRANSITIONS)
-@pytest.mark.parametrize("command", ANY)
-def test_what_is_not_in_the_table_is_refused_and_says_what_would_do(phase: str, command: str) -> None:
-    told = PHASES[phase].when(ANY[command])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_outside_the_table_is_refused_with_the_allowed_commands(phase: str, command: str) -> None:
+    scenario = PHASES[phase].when(COMMANDS[command])
     if command in TRANSITIONS[phase]:
-        assert not isinstance(told.events[0], CommandRefused) or told.events[0].code in {
+        assert not isinstance(scenario.events[0], CommandRefused) or scenario.events[0].code in {
             "not_due",
             "report_out_of_order",
         }
         return
     code = "no_such_job" if phase == "Absent" else "job_exists" if command == "CreateJob" else "not_allowed"
-    told.refused(code)
-    (event,) = told.events
+    scenario.refused(code)
+    (event,) = scenario.events
     assert isinstance(event, CommandRefused)
     assert event.command == command
-    assert event.allowed == tuple(each for each in TRANSITIONS[phase] if each in PEOPLE)
-    assert isinstance(told.state, NoJob) == (event.seq == 0)
+    assert event.allowed == tuple(name for name in TRANSITIONS[phase] if name in PEOPLE)
+    assert isinstance(scenario.state, NoJob) == (event.seq == 0)
     if code == "not_allowed":
         assert event.params == {"command": command, "status": phase, "allowed": event.allowed}
 
 
 JSON: dict[str, Param] = {"pointer": "/configuration", "max_depth": 200}
 CURSOR: dict[str, Param] = {"pointer": "/cursor", "max_depth": 200}
-REFUSALS: list[tuple[Told, Command, str, dict[str, Param]]] = [
-    (nothing(), creation(rules=2), "unknown_rules", {"rules": 2, "supported": 1}),
-    (nothing(), creation(issued_at=START.replace(year=9999)), "bad_time", {"year": 9999}),
-    (nothing(), creation(issued_at=START.replace(year=1)), "bad_time", {"year": 1}),
-    (nothing(), creation(name="  "), "bad_name", {"pointer": "/name", "max": 200}),
+REFUSALS: list[tuple[Scenario, Command, str, dict[str, Param]]] = [
+    (no_job(), creation(rules=2), "unknown_rules", {"rules": 2, "supported": 1}),
+    (no_job(), creation(issued_at=START.replace(year=9999)), "bad_time", {"year": 9999}),
+    (no_job(), creation(issued_at=START.replace(year=1)), "bad_time", {"year": 1}),
+    (no_job(), creation(name="  "), "bad_name", {"pointer": "/name", "max": 200}),
     (given(), a(RenameJob, name="n" * 201, description=""), "bad_name", {"pointer": "/name", "max": 200}),
     (
         given(),
@@ -363,19 +363,19 @@ REFUSALS: list[tuple[Told, Command, str, dict[str, Param]]] = [
         "bad_description",
         {"pointer": "/description", "max": 5_000},
     ),
-    (nothing(), creation(configuration="[1]"), "not_a_json_object", JSON),
-    (nothing(), creation(configuration="{nonsense"), "not_a_json_object", JSON),
-    (nothing(), creation(configuration='{"a": NaN}'), "not_a_json_object", JSON),
-    (nothing(), creation(configuration='{"a":' * 201 + "1" + "}" * 201), "not_a_json_object", JSON),
-    (nothing(), creation(configuration='{"a":' + "[" * 9_000), "not_a_json_object", JSON),
+    (no_job(), creation(configuration="[1]"), "not_a_json_object", JSON),
+    (no_job(), creation(configuration="{nonsense"), "not_a_json_object", JSON),
+    (no_job(), creation(configuration='{"a": NaN}'), "not_a_json_object", JSON),
+    (no_job(), creation(configuration='{"a":' * 201 + "1" + "}" * 201), "not_a_json_object", JSON),
+    (no_job(), creation(configuration='{"a":' + "[" * 9_000), "not_a_json_object", JSON),
     (
-        nothing(),
+        no_job(),
         creation(configuration=f'"{"é" * 140_000}"'),
         "json_too_large",
         {"bytes": 280_002},
     ),
-    (nothing(), creation(cadence=Cadence(kind="interval")), "bad_interval", {"pointer": "/cadence/every_seconds"}),
-    (nothing(), creation(retry=RetryPolicy(base_seconds=0)), "bad_retry", {"pointer": "/retry", "max": 2_592_000}),
+    (no_job(), creation(cadence=Cadence(kind="interval")), "bad_interval", {"pointer": "/cadence/every_seconds"}),
+    (no_job(), creation(retry=RetryPolicy(base_seconds=0)), "bad_retry", {"pointer": "/retry", "max": 2_592_000}),
     (given(), a(ConfigureJob, configuration="", cadence=ONCE, retry=DEFAULT_RETRY), "not_a_json_object", JSON),
     (given(a(PauseJob)), a(EditCursor, cursor="7"), "not_a_json_object", CURSOR),
     (given(), progress(1, cursor="null"), "not_a_json_object", CURSOR),
@@ -389,41 +389,41 @@ REFUSALS: list[tuple[Told, Command, str, dict[str, Param]]] = [
 ]
 
 
-@pytest.mark.parametrize(("told", "command", "code", "params"), REFUSALS)
+@pytest.mark.parametrize(("scenario", "command", "code", "params"), REFUSALS)
 def test_a_refusal_has_a_code_with_parameters(
-    told: Told, command: Command, code: str, params: dict[str, Param]
+    scenario: Scenario, command: Command, code: str, params: dict[str, Param]
 ) -> None:
-    after = told.when(command).refused(code, **params)
-    assert isinstance(after.state, NoJob) or after.job.status == told.job.status
+    after = scenario.when(command).refused(code, **params)
+    assert isinstance(after.state, NoJob) or after.job.status == scenario.job.status
 
 
-def test_a_deep_but_allowed_configuration_is_taken() -> None:
+def test_a_configuration_of_the_maximum_depth_is_accepted() -> None:
     assert given(creation(configuration='{"a":' * 200 + "1" + "}" * 200)).job.status == "Running"
 
 
-def test_the_right_revision_is_taken() -> None:
+def test_a_matching_revision_is_accepted() -> None:
     assert given(a(KillJob, expected_revision=1)).job.status == "Killed"
 
 
-def test_a_clock_that_goes_mad_moves_no_job() -> None:
-    told = given().when(a(KillJob, issued_at=START.replace(year=9999))).refused("bad_time")
-    assert told.job.updated_at == START
+def test_an_absurd_time_does_not_change_a_job() -> None:
+    scenario = given().when(a(KillJob, issued_at=START.replace(year=9999))).refused("bad_time")
+    assert scenario.job.updated_at == START
 
 
-def test_a_clock_that_steps_back_turns_no_job_back() -> None:
-    told = given(a(PauseJob, issued_at=START - DAY))
-    assert told.events[0].occurred_at == START
+def test_a_clock_that_steps_back_does_not_move_a_job_back_in_time() -> None:
+    scenario = given(a(PauseJob, issued_at=START - DAY))
+    assert scenario.events[0].occurred_at == START
 
 
-def test_a_command_that_comes_again_adds_nothing() -> None:
-    told = given()
-    assert told.when(a(PauseJob, command_id="command-0")).events == ()
-    assert Told(told.state, sent=0).when(a(PauseJob, command_id="new")).events == ()
+def test_a_repeated_command_adds_no_events() -> None:
+    scenario = given()
+    assert scenario.when(a(PauseJob, command_id="command-0")).events == ()
+    assert Scenario(scenario.state, sent=0).when(a(PauseJob, command_id="new")).events == ()
 
 
-COMMANDS_OF_THE_RUNNER = {ReportProgress, ReportError, ReportRateLimit, WakeJob, PurgeJob, CreateJob}
+INTERNAL_COMMANDS = {ReportProgress, ReportError, ReportRateLimit, WakeJob, PurgeJob, CreateJob}
 
 
-def test_people_are_offered_every_command_of_theirs_somewhere() -> None:
-    offered = {each for row in TRANSITIONS.values() for each in row if each in PEOPLE}
-    assert offered == PEOPLE == set(ANY) - {each.__name__ for each in COMMANDS_OF_THE_RUNNER}
+def test_every_user_command_is_offered_in_some_phase() -> None:
+    offered = {command for row in TRANSITIONS.values() for command in row if command in PEOPLE}
+    assert offered == PEOPLE == set(COMMANDS) - {command.__name__ for command in INTERNAL_COMMANDS}

@@ -1,4 +1,4 @@
-"""A record that control can never have written tells nothing, to any reader, however well it is written."""
+"""Every reader rejects a well-formed record that the control worker cannot have written."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,22 +29,22 @@ from schemas.events import (
 from schemas.policies import Cadence, QuietWindow, RetryPolicy
 from schemas.wire.codec import encode
 from tests.golden.samples import full
-from tests.unit.projections.telling import START, a
+from tests.unit.projections.scenario import START, a
 
 LONG = "x" * 300_000
-MUCH = 2**62
+HUGE = 2**62
 EARLY = datetime(1969, 12, 31, tzinfo=UTC)
 LATE = datetime(9999, 12, 31, tzinfo=UTC)
 NEVER_QUIET = Cadence(kind="interval", every_seconds=60)
 
-FITTING: dict[str, Any] = {
+VALID_FIELDS: dict[str, Any] = {
     "seq": 2, "occurred_at": START, "command_offset": 7, "configuration": "{}", "cadence": NEVER_QUIET,
     "retry": RetryPolicy(), "cursor": "{}", "previous": "{}", "counts": Counts(read=3, accepted=3), "imbalance": 0,
     "first_error_at": START, "sleep_until": START, "until": START, "backoff_ceiling_seconds": 60.0,
     "retry_after_seconds": 60.0,
 }  # fmt: skip
 
-ABSURD: list[tuple[type, dict[str, Any]]] = [
+INVALID: list[tuple[type, dict[str, Any]]] = [
     (JobKilled, {"job_id": ""}),
     (JobKilled, {"job_id": "a\nb"}),
     (JobKilled, {"job_id": LONG}),
@@ -53,9 +53,9 @@ ABSURD: list[tuple[type, dict[str, Any]]] = [
     (JobKilled, {"actor": LONG}),
     (JobKilled, {"seq": 0}),
     (JobKilled, {"seq": -1}),
-    (JobKilled, {"seq": MUCH}),
+    (JobKilled, {"seq": HUGE}),
     (JobKilled, {"command_offset": -1}),
-    (JobKilled, {"command_offset": MUCH}),
+    (JobKilled, {"command_offset": HUGE}),
     (JobKilled, {"occurred_at": EARLY}),
     (JobKilled, {"occurred_at": LATE}),
     (JobCreated, {"seq": 2}),
@@ -70,18 +70,18 @@ ABSURD: list[tuple[type, dict[str, Any]]] = [
     (JobCreated, {"cadence": Cadence(cron=LONG)}),
     (JobCreated, {"cadence": Cadence(time_zone="Europe/Nowhere")}),
     (JobCreated, {"cadence": Cadence(quiet=(QuietWindow(start="25:00", end="x"),))}),
-    (JobCreated, {"retry": RetryPolicy(base_seconds=MUCH)}),
+    (JobCreated, {"retry": RetryPolicy(base_seconds=HUGE)}),
     (JobRenamed, {"name": LONG}),
-    (JobConfigured, {"version": MUCH}),
+    (JobConfigured, {"version": HUGE}),
     (JobConfigured, {"reverted_from": -1}),
     (JobConfigured, {"cadence": Cadence(kind="interval")}),
-    (JobStarted, {"run": MUCH}),
+    (JobStarted, {"run": HUGE}),
     (JobStarted, {"reason": "zz"}),
     (JobCompleted, {"run": -1}),
-    (JobProgressed, {"counts": Counts(read=MUCH, accepted=MUCH)}),
+    (JobProgressed, {"counts": Counts(read=HUGE, accepted=HUGE)}),
     (JobProgressed, {"counts": Counts(read=-1, accepted=-1)}),
     (JobProgressed, {"imbalance": 1}),
-    (JobProgressed, {"report": MUCH}),
+    (JobProgressed, {"report": HUGE}),
     (JobProgressed, {"run": -1}),
     (JobProgressed, {"cursor": "7"}),
     (JobProgressed, {"cursor": '{"a":"' + LONG + '"}'}),
@@ -89,9 +89,9 @@ ABSURD: list[tuple[type, dict[str, Any]]] = [
     (JobProgressed, {"stream": "a\0b"}),
     (JobProgressed, {"lane": LONG}),
     (JobProgressed, {"bytes_read": -1}),
-    (JobProgressed, {"bytes_total": MUCH}),
-    (JobSynced, {"counts": Counts(read=MUCH)}),
-    (JobErrored, {"consecutive": MUCH}),
+    (JobProgressed, {"bytes_total": HUGE}),
+    (JobSynced, {"counts": Counts(read=HUGE)}),
+    (JobErrored, {"consecutive": HUGE}),
     (JobErrored, {"fault": "zz"}),
     (JobErrored, {"advice": "zz"}),
     (JobErrored, {"code": LONG}),
@@ -107,56 +107,58 @@ ABSURD: list[tuple[type, dict[str, Any]]] = [
     (JobFailed, {"params": {"a": float("nan")}}),
     (JobFailed, {"params": {"a": (LONG,)}}),
     (JobPaused, {"until": EARLY}),
-    (JobCursorEdited, {"report": MUCH}),
+    (JobCursorEdited, {"report": HUGE}),
     (JobCursorEdited, {"previous": "{"}),
     (CommandRefused, {"params": {LONG: 1}}),
     (CommandRefused, {"params": dict.fromkeys("abcdefghijklmnopqrstuvwxyzABCDEFG")}),
     (CommandRefused, {"allowed": ("PauseJob",) * 99}),
     (CommandRefused, {"allowed": (LONG,)}),
-    (CommandRefused, {"revision": MUCH}),
+    (CommandRefused, {"revision": HUGE}),
 ]  # fmt: skip
 
 
-def fitting(kind: type[JobEvent]) -> JobEvent:
+def valid_event(kind: type[JobEvent]) -> JobEvent:
     event = full(kind)
-    first = {"seq": 1} if kind is JobCreated else {}
-    known = {name: value for name, value in (FITTING | first).items() if hasattr(event, name)}
-    told: JobEvent = replace(event, **known)
-    return told
+    overrides = {"seq": 1} if kind is JobCreated else {}
+    fields = {name: value for name, value in (VALID_FIELDS | overrides).items() if hasattr(event, name)}
+    valid: JobEvent = replace(event, **fields)
+    return valid
 
 
 @pytest.mark.parametrize("kind", get_args(JobEvent))
-def test_what_control_can_have_written_is_read(kind: type[JobEvent]) -> None:
-    assert read_event(encode(fitting(kind))) == fitting(kind)
+def test_an_event_of_the_control_worker_is_read(kind: type[JobEvent]) -> None:
+    assert read_event(encode(valid_event(kind))) == valid_event(kind)
 
 
-@pytest.mark.parametrize(("kind", "facts"), ABSURD, ids=lambda each: getattr(each, "__name__", None) or str(each)[:60])
-def test_what_no_command_leads_to_tells_nothing_and_is_shown_as_forged(
-    kind: type[JobEvent], facts: dict[str, Any]
+@pytest.mark.parametrize(
+    ("kind", "fields"), INVALID, ids=lambda value: getattr(value, "__name__", None) or str(value)[:60]
+)
+def test_an_impossible_event_is_rejected_and_reported_as_unreadable(
+    kind: type[JobEvent], fields: dict[str, Any]
 ) -> None:
-    value = encode(replace(fitting(kind), **facts))
-    with pytest.raises(UnreadableEventError, match=kind.__name__) as refused:
+    value = encode(replace(valid_event(kind), **fields))
+    with pytest.raises(UnreadableEventError, match=kind.__name__) as error:
         read_event(value)
-    assert len(str(refused.value)) < 500
+    assert len(str(error.value)) < 500
     audit = Audit(JobsReplay())
     audit.event(7, value)
-    assert [(each.kind, each.offset) for each in audit.close().differences] == [("unreadable", 7)]
+    assert [(difference.kind, difference.offset) for difference in audit.close().differences] == [("unreadable", 7)]
 
 
-def test_a_pause_may_be_for_ever_and_a_refusal_where_there_is_no_job_has_the_time_of_its_command() -> None:
+def test_optional_fields_and_boundary_times_are_accepted() -> None:
     for event in (
-        replace(fitting(JobPaused), until=None),
-        replace(fitting(JobPaused), until=LATE),
-        replace(fitting(CommandRefused), seq=0, occurred_at=EARLY),
-        replace(fitting(JobConfigured), reverted_from=None),
-        replace(fitting(JobProgressed), stream="", bytes_total=None),
-        replace(fitting(JobSlept), backoff_ceiling_seconds=None, retry_after_seconds=None),
+        replace(valid_event(JobPaused), until=None),
+        replace(valid_event(JobPaused), until=LATE),
+        replace(valid_event(CommandRefused), seq=0, occurred_at=EARLY),
+        replace(valid_event(JobConfigured), reverted_from=None),
+        replace(valid_event(JobProgressed), stream="", bytes_total=None),
+        replace(valid_event(JobSlept), backoff_ceiling_seconds=None, retry_after_seconds=None),
     ):
         assert read_event(encode(event)) == event
 
 
 @pytest.mark.parametrize("value", [None, b"", b"\0", b"garbage", encode(a(PauseJob))])
-def test_what_is_no_event_at_all_is_refused(value: bytes | None) -> None:
+def test_a_value_that_is_not_an_event_is_rejected(value: bytes | None) -> None:
     with pytest.raises(UnreadableEventError):
         read_event(value)
     with pytest.raises(UnreadableEventError):

@@ -1,4 +1,4 @@
-"""A state takes the next event of its job, and only that one."""
+"""A job state applies its next event and ignores events out of sequence."""
 
 from dataclasses import replace
 
@@ -8,29 +8,29 @@ from projections.jobs.evolve import evolve
 from projections.jobs.state import REMEMBERED_COMMANDS, NoJob
 from schemas.commands import KillJob, RenameJob
 from schemas.events import JobKilled
-from tests.unit.projections.telling import JOB, START, a, an, creation, given, nothing
+from tests.unit.projections.scenario import JOB, START, a, an, creation, given, no_job
 
 
 @pytest.mark.parametrize("step", [-2, -1, 0, 2, 7])
-def test_an_event_out_of_its_turn_changes_nothing(step: int) -> None:
-    told = given()
-    event = an(JobKilled, job_id=JOB, seq=told.job.seq + step, occurred_at=START)
-    assert evolve(told.state, event) is told.state
-    assert evolve(told.state, replace(event, seq=told.job.seq + 1)) != told.state
+def test_an_event_out_of_sequence_changes_nothing(step: int) -> None:
+    scenario = given()
+    event = an(JobKilled, job_id=JOB, seq=scenario.job.seq + step, occurred_at=START)
+    assert evolve(scenario.state, event) is scenario.state
+    assert evolve(scenario.state, replace(event, seq=scenario.job.seq + 1)) != scenario.state
 
 
-def test_what_was_refused_of_a_job_that_is_not_there_leaves_it_absent() -> None:
-    told = nothing().when(a(KillJob)).refused("no_such_job", job_id=JOB)
-    assert told.state == NoJob(JOB)
-    assert told.events[0].seq == 0
+def test_a_refused_command_for_a_missing_job_creates_no_job() -> None:
+    scenario = no_job().when(a(KillJob)).refused("no_such_job", job_id=JOB)
+    assert scenario.state == NoJob(JOB)
+    assert scenario.events[0].seq == 0
 
 
-def test_a_second_creation_is_refused_and_noted() -> None:
-    told = given().when(creation()).refused("job_exists")
-    assert (told.job.seq, told.job.revision) == (3, 1)
+def test_a_second_creation_is_refused_and_recorded() -> None:
+    scenario = given().when(creation()).refused("job_exists")
+    assert (scenario.job.seq, scenario.job.revision) == (3, 1)
 
 
 def test_only_the_latest_commands_are_remembered() -> None:
-    told = given(*(a(RenameJob, name=f"Orders {each}", description="") for each in range(40)))
-    assert told.job.recent_commands == tuple(f"command-{each}" for each in range(41))[-REMEMBERED_COMMANDS:]
-    assert told.job.revision == 41
+    scenario = given(*(a(RenameJob, name=f"Orders {number}", description="") for number in range(40)))
+    assert scenario.job.recent_commands == tuple(f"command-{number}" for number in range(41))[-REMEMBERED_COMMANDS:]
+    assert scenario.job.revision == 41

@@ -1,4 +1,4 @@
-"""Errors come to an end: by a success, or at ten hours."""
+"""An error streak ends with a success, or fails the job after ten hours."""
 
 from datetime import timedelta
 from typing import Any
@@ -14,20 +14,20 @@ from projections.jobs.state import Failed, Sleeping
 from schemas.commands import Counts, ResumeJob, WakeJob
 from schemas.events import JobErrored, JobFailed, JobSlept, JobStarted
 from schemas.policies import DEFAULT_RETRY, Cadence, QuietWindow, RetryPolicy
-from tests.unit.projections.telling import HOUR, START, Told, a, creation, error, given, progress, rate_limit
+from tests.unit.projections.scenario import HOUR, START, Scenario, a, creation, error, given, progress, rate_limit
 
-FULL = 2**63 - 1  # the seed that draws the whole ceiling, but for a hair
+FULL = 2**63 - 1  # the seed that draws almost the whole ceiling
 SECOND = timedelta(seconds=1)
 
 
-def wake(told: Told) -> Told:
-    look = next_look(told.state)
-    assert look
-    return told.later(max(look[0] - told.at, timedelta())).when(a(look[1]))
+def wake(scenario: Scenario) -> Scenario:
+    timer = next_look(scenario.state)
+    assert timer
+    return scenario.later(max(timer[0] - scenario.at, timedelta())).when(a(timer[1]))
 
 
-def fail(told: Told, **facts: Any) -> Told:
-    return told.when(error(told.job.run, seed=FULL, **facts))
+def fail(scenario: Scenario, **overrides: Any) -> Scenario:
+    return scenario.when(error(scenario.job.run, seed=FULL, **overrides))
 
 
 @pytest.mark.parametrize(
@@ -42,90 +42,92 @@ def test_the_ceiling_doubles_up_to_the_cap(consecutive: int, ceiling: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("into", "outcome"),
+    ("elapsed", "outcome"),
     [
         (10 * HOUR - SECOND, Retry(START + 10 * HOUR, 60.0)),
         (10 * HOUR, GiveUp()),
         (10 * HOUR + SECOND, GiveUp()),
     ],
 )
-def test_ten_hours_is_the_end(into: timedelta, outcome: Retry | GiveUp) -> None:
+def test_retries_end_after_ten_hours(elapsed: timedelta, outcome: Retry | GiveUp) -> None:
     streak = Streak(consecutive=1, since=START)
-    assert after_error(DEFAULT_RETRY, streak, START + into, FULL, None) == outcome
+    assert after_error(DEFAULT_RETRY, streak, START + elapsed, FULL, None) == outcome
 
 
-def test_retry_after_wins_over_the_back_off_but_not_over_the_ten_hours_or_the_floor() -> None:
+def test_retry_after_overrides_the_back_off_within_the_floor_and_the_ten_hours() -> None:
     streak = Streak(consecutive=1, since=START)
     for seconds, slept in ((7_200.0, 2 * HOUR), (86_400.0, 10 * HOUR), (0.0, SECOND)):
         assert after_error(DEFAULT_RETRY, streak, START, 0, seconds) == Retry(START + slept, 60.0)
 
 
-def test_a_rate_limit_of_unknown_length_waits_as_long_as_a_first_error() -> None:
+def test_a_rate_limit_of_unknown_length_waits_like_a_first_error() -> None:
     assert after_rate_limit(DEFAULT_RETRY, START, asked(float("nan"))) == START + 60 * SECOND
 
 
-def test_twenty_hours_of_provider_failures_fail_the_job_at_ten_and_a_resume_helps() -> None:
-    told = fail(given(creation(cadence=Cadence(kind="continuous"))))
+def test_provider_failures_fail_the_job_after_ten_hours_and_a_resume_starts_over() -> None:
+    scenario = fail(given(creation(cadence=Cadence(kind="continuous"))))
     statuses, tries = [], 1
-    while told.job.status != "Failed" and told.at < START + 20 * HOUR:
-        told = wake(told)
-        told = fail(told)
-        statuses.append(told.job.status)
+    while scenario.job.status != "Failed" and scenario.at < START + 20 * HOUR:
+        scenario = wake(scenario)
+        scenario = fail(scenario)
+        statuses.append(scenario.job.status)
         tries += 1
-    assert told.at == START + 10 * HOUR
+    assert scenario.at == START + 10 * HOUR
     assert set(statuses) == {"Sleeping", "Failed"}
     assert 20 < tries < 30
-    errored, failed = told.events
+    errored, failed = scenario.events
     assert isinstance(errored, JobErrored)
     assert isinstance(failed, JobFailed)
     assert (failed.reason, failed.first_error_at) == ("errors_too_long", START)
     assert errored.consecutive == tries
 
-    told = told.later(10 * HOUR).when(a(ResumeJob))
-    assert told.job.streak is None
-    told = fail(told)
-    assert told.job.status == "Sleeping"
-    told = wake(told).when(progress(1, run=told.job.run + 1))
-    assert (told.job.status, told.job.streak) == ("Running", None)
+    scenario = scenario.later(10 * HOUR).when(a(ResumeJob))
+    assert scenario.job.streak is None
+    scenario = fail(scenario)
+    assert scenario.job.status == "Sleeping"
+    scenario = wake(scenario).when(progress(1, run=scenario.job.run + 1))
+    assert (scenario.job.status, scenario.job.streak) == ("Running", None)
 
 
-def test_waiting_for_a_rate_limit_is_not_failing() -> None:
-    told = wake(fail(given()))
-    told = told.when(rate_limit(told.job.run, 3 * 3600.0))
-    told = wake(told)
-    while told.job.status != "Failed":
-        told = wake(fail(told)) if fail(told).job.status == "Sleeping" else fail(told)
-    assert told.at == START + 13 * HOUR
+def test_rate_limit_waits_do_not_count_towards_the_ten_hours() -> None:
+    scenario = wake(fail(given()))
+    scenario = scenario.when(rate_limit(scenario.job.run, 3 * 3600.0))
+    scenario = wake(scenario)
+    while scenario.job.status != "Failed":
+        scenario = wake(fail(scenario)) if fail(scenario).job.status == "Sleeping" else fail(scenario)
+    assert scenario.at == START + 13 * HOUR
 
 
-def test_a_rate_limit_that_ends_in_a_quiet_window_counts_neither_wait() -> None:
+def test_neither_a_rate_limit_nor_the_following_quiet_window_counts_towards_the_ten_hours() -> None:
     cadence = Cadence(quiet=(QuietWindow(start="11:00", end="14:00"),))
-    told = wake(fail(given(creation(cadence=cadence))))
-    failing = told.at - START
-    told = told.when(rate_limit(told.job.run, 2.5 * 3600.0))  # until 11:31
-    told = wake(told)
-    assert isinstance(told.job.phase, Sleeping)
-    assert told.job.phase.reason == "quiet_window"
-    told = wake(told)
-    assert told.job.streak
-    assert told.at - told.job.streak.since == failing
+    scenario = wake(fail(given(creation(cadence=cadence))))
+    failing_for = scenario.at - START
+    scenario = scenario.when(rate_limit(scenario.job.run, 2.5 * 3600.0))  # until 11:31
+    scenario = wake(scenario)
+    assert isinstance(scenario.job.phase, Sleeping)
+    assert scenario.job.phase.reason == "quiet_window"
+    scenario = wake(scenario)
+    assert scenario.job.streak
+    assert scenario.at - scenario.job.streak.since == failing_for
 
 
 @pytest.mark.parametrize(("accepted", "errors"), [(1, 0), (0, 1)])
-def test_partial_progress_resets_the_clock(accepted: int, errors: int) -> None:
-    told = wake(fail(given())).when(progress(1, run=2, counts=Counts(read=5, accepted=accepted, rejected=5 - accepted)))
-    assert (told.job.streak.consecutive if told.job.streak else 0) == errors
+def test_accepted_records_reset_the_error_streak(accepted: int, errors: int) -> None:
+    scenario = wake(fail(given())).when(
+        progress(1, run=2, counts=Counts(read=5, accepted=accepted, rejected=5 - accepted))
+    )
+    assert (scenario.job.streak.consecutive if scenario.job.streak else 0) == errors
 
 
-def test_a_try_a_second_before_the_end_gets_a_last_one_at_the_end() -> None:
-    told = fail(given())
-    told = wake(told).later(10 * HOUR - 61 * SECOND)
-    told = told.later(START + 10 * HOUR - SECOND - told.at)
-    told = fail(told, code="last_but_one")
-    assert isinstance(told.job.phase, Sleeping)
-    assert told.job.phase.until == START + 10 * HOUR
-    told = wake(told)
-    assert isinstance(fail(told).job.phase, Failed)
+def test_an_error_just_before_ten_hours_gets_one_last_try_at_ten_hours() -> None:
+    scenario = fail(given())
+    scenario = wake(scenario).later(10 * HOUR - 61 * SECOND)
+    scenario = scenario.later(START + 10 * HOUR - SECOND - scenario.at)
+    scenario = fail(scenario, code="last_but_one")
+    assert isinstance(scenario.job.phase, Sleeping)
+    assert scenario.job.phase.until == START + 10 * HOUR
+    scenario = wake(scenario)
+    assert isinstance(fail(scenario).job.phase, Failed)
 
 
 @settings(max_examples=60, derandomize=True, deadline=None, database=None)
@@ -135,21 +137,21 @@ def test_a_try_a_second_before_the_end_gets_a_last_one_at_the_end() -> None:
         lambda base: RetryPolicy(base_seconds=base, cap_seconds=300, floor_seconds=3, give_up_seconds=400)
     ),
 )
-def test_any_errors_end_in_failed_at_the_end_and_not_later(
+def test_any_errors_fail_the_job_exactly_at_the_limit(
     errors: list[tuple[int, float | None]], policy: RetryPolicy
 ) -> None:
-    """Seeds and answers of the provider come round and round; each try happens at `sleep_until`."""
-    told, tries = given(creation(retry=policy)), 0
-    while told.job.status == "Running":
+    """Cycle through seeds and retry-after values; each try happens at `sleep_until`."""
+    scenario, tries = given(creation(retry=policy)), 0
+    while scenario.job.status == "Running":
         seed, seconds = errors[tries % len(errors)]
-        told = told.when(error(told.job.run, seed=seed, retry_after_seconds=seconds))
+        scenario = scenario.when(error(scenario.job.run, seed=seed, retry_after_seconds=seconds))
         tries += 1
-        if isinstance(told.job.phase, Sleeping):
-            slept = told.events[-1]
-            assert isinstance(slept, JobSlept)
-            assert slept.sleep_until > slept.occurred_at
-            told = told.later(slept.sleep_until - told.at).when(a(WakeJob))
-            assert isinstance(told.events[0], JobStarted)
-    assert told.job.status == "Failed"
-    assert told.at == START + timedelta(seconds=policy.give_up_seconds)
+        if isinstance(scenario.job.phase, Sleeping):
+            sleep = scenario.events[-1]
+            assert isinstance(sleep, JobSlept)
+            assert sleep.sleep_until > sleep.occurred_at
+            scenario = scenario.later(sleep.sleep_until - scenario.at).when(a(WakeJob))
+            assert isinstance(scenario.events[0], JobStarted)
+    assert scenario.job.status == "Failed"
+    assert scenario.at == START + timedelta(seconds=policy.give_up_seconds)
     assert tries <= 2 + policy.give_up_seconds / policy.floor_seconds

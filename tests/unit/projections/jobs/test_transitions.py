@@ -1,4 +1,4 @@
-"""The table of transitions is true: each of its entries can be reached, and the page made from it is up to date."""
+"""The transition table matches `decide`, and the page generated from it is up to date."""
 
 from collections.abc import Iterator
 
@@ -6,54 +6,60 @@ from projections.jobs.transitions import TRANSITIONS
 from schemas.commands import Command, Counts, PauseJob, PurgeJob, ResumeJob, WakeJob
 from schemas.policies import Cadence, QuietWindow
 from tests.regenerate import COMMAND_LABELS, JOB_LIFE, job_life
-from tests.unit.projections.jobs.test_decide import ANY, PHASES, QUIET_NOW
-from tests.unit.projections.telling import (
+from tests.unit.projections.jobs.test_decide import COMMANDS, PHASES, QUIET_NOW
+from tests.unit.projections.scenario import (
     DAY,
     HOUR,
     LUNCH,
     START,
-    Told,
+    Scenario,
     a,
     creation,
     error,
     given,
-    nothing,
+    no_job,
     progress,
     rate_limit,
 )
 
-LUNCHING = Cadence(quiet=(LUNCH,))
+QUIET_AT_LUNCH = Cadence(quiet=(LUNCH,))
 CONTINUOUS = Cadence(kind="continuous")
-EARLY = Cadence(kind="continuous", quiet=(QuietWindow(start="10:00", end="11:00"),))
+QUIET_AT_TEN = Cadence(kind="continuous", quiet=(QuietWindow(start="10:00", end="11:00"),))
 
 
-def lives() -> Iterator[tuple[Told, Command]]:
-    """Every command in every phase, and what takes some arranging."""
-    for told in PHASES.values():
-        for command in (*ANY.values(), progress(1), progress(2), creation(start=False), creation(cadence=QUIET_NOW)):
-            yield told, command
-        yield told.later(90 * DAY), a(PurgeJob)
-    lunch = given(creation(cadence=LUNCHING))
-    noon = lunch.later(3 * HOUR)
+def cases() -> Iterator[tuple[Scenario, Command]]:
+    """Every command in every phase, and cases that need more preparation."""
+    for scenario in PHASES.values():
+        for command in (
+            *COMMANDS.values(),
+            progress(1),
+            progress(2),
+            creation(start=False),
+            creation(cadence=QUIET_NOW),
+        ):
+            yield scenario, command
+        yield scenario.later(90 * DAY), a(PurgeJob)
+    quiet = given(creation(cadence=QUIET_AT_LUNCH))
+    noon = quiet.later(3 * HOUR)
     yield noon, a(WakeJob)
     yield noon.when(error(advice="fix_configuration")), a(ResumeJob)
     yield noon.when(a(PauseJob)), a(ResumeJob)
     yield given(), error(advice="fix_configuration")
-    yield lunch.when(a(PauseJob, until=START + 4 * HOUR)).later(4 * HOUR), a(WakeJob)
+    yield quiet.when(a(PauseJob, until=START + 4 * HOUR)).later(4 * HOUR), a(WakeJob)
     yield given(a(PauseJob, until=START + HOUR)).later(HOUR), a(WakeJob)
     yield given(rate_limit(seconds=3600.0)).later(HOUR), a(WakeJob)
-    yield lunch.when(rate_limit(seconds=3 * 3600.0)).later(3 * HOUR), a(WakeJob)
+    yield quiet.when(rate_limit(seconds=3 * 3600.0)).later(3 * HOUR), a(WakeJob)
     yield given(creation(cadence=CONTINUOUS)), progress(1, pass_done=True)
     yield given(), progress(1, pass_done=True)
     yield given(), progress(1, counts=Counts())
-    yield nothing(), creation(cadence=EARLY)
+    yield no_job(), creation(cadence=QUIET_AT_TEN)
 
 
-def test_exactly_what_the_table_says_happens() -> None:
+def test_the_table_holds_exactly_the_possible_transitions() -> None:
     seen = set()
-    for told, command in lives():
-        before = "Absent" if told.sent == 0 else told.job.status
-        after = told.when(command)
+    for scenario, command in cases():
+        before = "Absent" if scenario.sent == 0 else scenario.job.status
+        after = scenario.when(command)
         name = type(command).__name__
         if type(after.events[0]).__name__ != "CommandRefused":
             seen.add((before, name, after.job.status))
@@ -66,8 +72,8 @@ def test_exactly_what_the_table_says_happens() -> None:
     assert seen == table
 
 
-def test_every_command_of_the_table_is_possible_somewhere() -> None:
-    assert {each for row in TRANSITIONS.values() for each in row} == set(ANY) == set(COMMAND_LABELS)
+def test_every_command_is_allowed_in_some_phase() -> None:
+    assert {command for row in TRANSITIONS.values() for command in row} == set(COMMANDS) == set(COMMAND_LABELS)
 
 
 def test_the_page_is_up_to_date() -> None:
