@@ -126,10 +126,10 @@ async def test_a_paused_lane_stays_paused_across_a_restart_and_follows_rules(por
     client, running = port.client, port.running
     paused = await client.post("/v2/lane/backfill/pause")
     assert (paused["paused"], paused["switched_by"]) == (True, "user:admin")
-    await running.until_logged("backfill is paused by people", seconds=2)
+    await running.until_logged("backfill is paused", seconds=2)
     running.log_lines.clear()
     await running.kill("lane-backfill")
-    await running.until_logged("backfill is paused by people")
+    await running.until_logged("backfill is paused")
     upload = (await port.bulk("people", PEOPLE.replace(b"Graz", b"Wien"))).data["upload_id"]
     town = MAPPING["attributes"][0] | {"name": "town"}
     await apply(port, "mapping:people", MAPPING | {"attributes": [town]})
