@@ -11,7 +11,7 @@ from app.api.services.command_gateway import CommandGateway
 from app.api.services.event_tail import EventTail
 from app.api.services.idempotent_writer import IdempotentWriter
 from app.api.services.ingest_producer import IngestProducer
-from app.api.services.lag_monitor import LaneWatch
+from app.api.services.lag_monitor import LagMonitor
 from app.api.services.metrics import Metrics
 from app.auth import Tokens
 from app.clock import Clock
@@ -42,7 +42,7 @@ class Services:
     ingest: IngestProducer
     idempotency: IdempotentWriter
     rules: RulesReader
-    lanes: LaneWatch
+    lanes: LagMonitor
     profiles_client: ProfilesClient
     history: ProfileHistory
     admission: Admission

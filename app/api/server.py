@@ -33,8 +33,8 @@ from app.api.services.command_gateway import CommandGateway
 from app.api.services.event_tail import EventTail
 from app.api.services.idempotent_writer import IdempotentWriter
 from app.api.services.ingest_producer import IngestProducer
-from app.api.services.lag_monitor import LaneWatch
-from app.api.services.metrics import new_measures
+from app.api.services.lag_monitor import LagMonitor
+from app.api.services.metrics import new_metrics
 from app.api.system import health, providers
 from app.api.system import schema_registry as registry
 from app.api.system import tokens as people
@@ -84,14 +84,14 @@ async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc
     tokens.ensure_admin()
     store = await ReadStore.open(settings.database())
     stack.push_async_callback(store.close)
-    metrics = new_measures()
+    metrics = new_metrics()
     kafka = KafkaCluster(settings.bootstrap_servers)
     cluster = ClusterHealth(kafka, settings.partitions)
     stack.push_async_callback(cluster.close)
     tail, definitions, ingest = EventTail(kafka), DefinitionsTail(kafka), IngestProducer(kafka)
     rules, catalog = RulesReader(definitions), DefinitionCatalog(definitions)
     gateway = CommandGateway(kafka, settings.partitions, tail, catalog, store, metrics)
-    watch = LaneWatch(kafka, settings.partitions, store.lanes, clock)
+    watch = LagMonitor(kafka, settings.partitions, store.lanes, clock)
     for part in (tail, definitions, gateway, ingest, watch):
         part.start()
         stack.push_async_callback(part.stop)

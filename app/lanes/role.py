@@ -78,6 +78,7 @@ class Lane:
             f"{GROUP}.{name}-{settings.worker_id}",
             on_assigned=self._on_assigned,
             on_revoked=self._on_revoked,
+            clock=steady,
         )
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -197,7 +197,7 @@ async def _write_once(call: RequestContext[CollectQuery, None], request: Collect
     """Write the records unless they are stored; repeated requests get the same response."""
     view = request.view()
     try:
-        offset = await call.api.ingest.place(LANES[request.batch.lane].name, request.partition)
+        offset = await call.api.ingest.offset_before(LANES[request.batch.lane].name, request.partition)
         claim = IdempotencyRecord(
             upload_id=request.upload_id,
             digest=_digest(call, body),

@@ -265,7 +265,7 @@ async def find_duplicate_upload(
 async def _lane(call: RequestContext[Any, Any], total: int) -> BackfillLaneView | None:
     topic = LANES[LANE].name
     try:
-        samples = await call.api.lanes.look()
+        samples = await call.api.lanes.samples()
     except UnknownLagError:
         return None
     switch = (await call.api.store.lanes.switches()).get(LANE)

@@ -121,7 +121,7 @@ def _lane_name(call: RequestContext[Any, Any]) -> str:
 
 async def _samples(api: Services) -> Sequence[LagSample]:
     try:
-        return await api.lanes.look()
+        return await api.lanes.samples()
     except UnknownLagError as error:
         raise ApiProblem(503, "unknown_lag", str(error), headers={"Retry-After": "2"}) from error
 

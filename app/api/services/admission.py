@@ -1,4 +1,4 @@
-"""How much may be in this process at a time: bytes of bodies and running uploads. Beyond that, come back later."""
+"""Limits of this process: the bytes of request bodies in memory, and concurrent uploads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,31 +7,31 @@ from typing import Final
 from app.api.http.problems import ApiProblem
 
 MAX_ADMITTED_BYTES: Final = 64 * 1024 * 1024
-OVERHEAD_BYTES: Final = 8 * 1024  # of a request, whatever its body
+OVERHEAD_BYTES: Final = 8 * 1024  # of a request besides its body
 SOON: Final = {"Retry-After": "1"}
 LATER: Final = {"Retry-After": "10"}
 
 
 class Admission:
-    """Lets requests in as long as there is room."""
+    """Admits requests up to the limits, and refuses the others for now."""
 
-    def __init__(self, most_uploads: int, most_bytes: int = MAX_ADMITTED_BYTES) -> None:
-        self._most_bytes = most_bytes
-        self._most_uploads = most_uploads
+    def __init__(self, max_uploads: int, max_bytes: int = MAX_ADMITTED_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._max_uploads = max_uploads
         self._bytes = 0
         self._uploads = 0
 
     @contextmanager
     def body(self, size: int) -> Iterator[None]:
-        """Make room for a body that will be held whole.
+        """Reserve memory for a request body.
 
         Raises:
-            Problem: 503, there is none now.
+            ApiProblem: 503, the limit is reached.
 
         """
         size += OVERHEAD_BYTES
-        if self._bytes + size > self._most_bytes:
-            raise ApiProblem(503, "busy", "too many bodies are being taken at this moment: send it again", headers=SOON)
+        if self._bytes + size > self._max_bytes:
+            raise ApiProblem(503, "busy", "too many concurrent requests: retry later", headers=SOON)
         self._bytes += size
         try:
             yield
@@ -40,14 +40,14 @@ class Admission:
 
     @contextmanager
     def upload(self) -> Iterator[None]:
-        """Make room for an upload that is streamed.
+        """Reserve a slot for a streamed upload.
 
         Raises:
-            Problem: 429, as many as can be are running.
+            ApiProblem: 429, the limit is reached.
 
         """
-        if self._uploads >= self._most_uploads:
-            detail = f"{self._uploads} uploads are running here, as many as can be at a time: send it again later"
+        if self._uploads >= self._max_uploads:
+            detail = f"{self._uploads} uploads are running, the limit of this server: retry later"
             raise ApiProblem(429, "too_many_uploads", detail, headers=LATER)
         self._uploads += 1
         try:

@@ -1,4 +1,4 @@
-"""Requests under an idempotency key: written once, answered alike however often they come, through whichever server."""
+"""Requests with an idempotency key: written once, and answered alike by every server however often they are sent."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,70 +11,70 @@ from app.kafka.producer_record import ProducerRecord
 from app.store.idempotency import IdempotencyRecord
 from app.store.read_store import ReadStore
 
-IN_PROGRESS: Final = timedelta(seconds=20)  # longer than a request takes: after that, whoever claimed it is gone
-FORGET_EVERY: Final = timedelta(hours=1)
-WAIT_SECONDS: Final = 5.0
+CLAIM_TIMEOUT: Final = timedelta(seconds=20)  # longer than a request takes: after it, the claim is abandoned
+CLEANUP_INTERVAL: Final = timedelta(hours=1)
+WAIT_TIMEOUT_SECONDS: Final = 5.0
 POLL_INTERVAL_SECONDS: Final = 0.05
 
 
 class ReusedKeyError(Exception):
-    """The key came with another request before."""
+    """The key was used for another request."""
 
 
 class InProgressError(Exception):
-    """The same request is being answered at this moment."""
+    """The same request is being processed."""
 
 
 class IdempotentWriter:
-    """Claims requests in the read store. One that was left is taken over: what is there is found in the log."""
+    """Claims requests in the read store. For an abandoned claim, only the records that the log lacks are written."""
 
-    def __init__(self, store: ReadStore, intake: IngestProducer, clock: Clock) -> None:
+    def __init__(self, store: ReadStore, ingest: IngestProducer, clock: Clock) -> None:
         self._store = store
-        self._intake = intake
+        self._ingest = ingest
         self._clock = clock
-        self._forget_at: datetime | None = None
+        self._cleanup_at: datetime | None = None
 
     async def write(
-        self, wanted: IdempotencyRecord, records: Sequence[ProducerRecord], letters: Sequence[ProducerRecord]
+        self, claim: IdempotencyRecord, records: Sequence[ProducerRecord], letters: Sequence[ProducerRecord]
     ) -> IdempotencyRecord:
-        """Write a request's records unless they are there; return its answer, which is `wanted` itself for a new one.
+        """Write the records of a request once; return its record, which is `claim` itself for a new request.
 
         Raises:
-            ReusedKeyError, InProgressError: nothing was written for this request.
+            ReusedKeyError, InProgressError: nothing is written for this request.
             NotSentError, NotConfirmedError: as `IngestProducer.write`.
 
         """
-        await self._forget()
-        until = asyncio.get_running_loop().time() + WAIT_SECONDS
+        await self._clean_up()
+        until = asyncio.get_running_loop().time() + WAIT_TIMEOUT_SECONDS
         while True:
-            found = await self._store.requests.claim(wanted)
-            if found is wanted:
-                return await self._written(wanted, [*records, *letters])
-            if found.digest != wanted.digest:
+            record = await self._store.requests.claim(claim)
+            if record is claim:
+                return await self._write(claim, [*records, *letters])
+            if record.digest != claim.digest:
                 raise ReusedKeyError(ReusedKeyError.__doc__)
-            if found.answer:
-                return found
+            if record.answer:
+                return record
             now = self._clock()
-            if found.claimed_at + IN_PROGRESS <= now and await self._store.requests.reclaim(found, now):
-                return await self._written(wanted, await self._intake.lacking(records, found.next_offset))
+            if record.claimed_at + CLAIM_TIMEOUT <= now and await self._store.requests.reclaim(record, now):
+                return await self._write(claim, await self._ingest.missing(records, record.next_offset))
             if asyncio.get_running_loop().time() > until:
                 raise InProgressError(InProgressError.__doc__)
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
-    async def _written(self, wanted: IdempotencyRecord, records: Sequence[ProducerRecord]) -> IdempotencyRecord:
+    async def _write(self, claim: IdempotencyRecord, records: Sequence[ProducerRecord]) -> IdempotencyRecord:
         try:
-            await self._intake.write(records)
+            await self._ingest.write(records)
         except NotSentError:
-            await self._store.requests.discard(wanted.upload_id)
+            await self._store.requests.discard(claim.upload_id)
             raise
         except NotConfirmedError:
-            await self._store.requests.release(wanted.upload_id, self._clock() - IN_PROGRESS)
+            await self._store.requests.release(claim.upload_id, self._clock() - CLAIM_TIMEOUT)
             raise
-        await self._store.requests.complete(wanted.upload_id, wanted.answer)
-        return wanted
+        await self._store.requests.complete(claim.upload_id, claim.answer)
+        return claim
 
-    async def _forget(self) -> None:
+    async def _clean_up(self) -> None:
         now = self._clock()
-        if self._forget_at is None or self._forget_at <= now:
-            self._forget_at = now + FORGET_EVERY
+        if self._cleanup_at is None or self._cleanup_at <= now:
+            self._cleanup_at = now + CLEANUP_INTERVAL
             await self._store.requests.remove_expired(now)

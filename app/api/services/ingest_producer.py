@@ -1,10 +1,10 @@
-"""Small uploads on their way: records written at once and acked by every replica, concurrent ones in shared requests.
+"""Writes small uploads: concurrent ones share requests, and every replica acks them.
 
-There is no transaction, which would cost thirty milliseconds: what may be there already is looked for instead.
+A transaction would cost 30 ms. After a failure, `missing` reads the log instead, to find the records to repeat.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from aiokafka import TopicPartition
@@ -17,7 +17,7 @@ from app.kafka.reconnecting_producer import ReconnectingProducer
 from schemas.messages import MessageBatch
 from schemas.wire.codec import decode
 
-SEND_SECONDS: Final = 10.0
+SEND_TIMEOUT_SECONDS: Final = 10.0
 LINGER_MS: Final = 5
 
 
@@ -26,75 +26,74 @@ class NotSentError(Exception):
 
 
 class NotConfirmedError(Exception):
-    """Kafka did not confirm in time: it is not known whether the records are there."""
+    """Kafka did not confirm in time: it is unknown whether the records are written."""
 
 
 class IngestProducer:
-    """The producer of small uploads."""
+    """The producer of small uploads; it connects in the background."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._producer = ReconnectingProducer("messages", self._make)
-        self._reached: dict[tuple[str, int], int] = {}  # an offset that was written, by topic and partition
+        self._written: dict[tuple[str, int], int] = {}  # the latest offset written, by topic and partition
 
     def _make(self) -> Producer:
-        timeout_ms = int(SEND_SECONDS * 1000)
+        timeout_ms = int(SEND_TIMEOUT_SECONDS * 1000)
         return self._cluster.producer(compression="zstd", linger_ms=LINGER_MS, request_timeout_ms=timeout_ms)
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Connect in the background."""
         self._producer.start()
 
     async def stop(self) -> None:
-        """Send what is queued and disconnect."""
+        """Send queued records and disconnect."""
         await self._producer.stop()
 
     async def write(self, records: Sequence[ProducerRecord]) -> None:
-        """Write records, and return when every replica has them.
+        """Write records, and return once every replica has them.
 
         Raises:
-            NotSentError: no broker was reached yet.
-            NotConfirmedError: it is not known whether they are there.
+            NotSentError: no broker is connected yet.
+            NotConfirmedError: it is unknown whether they are written.
 
         """
         producer = self._producer.ready
         if producer is None:
             raise NotSentError(NotSentError.__doc__)
         try:
-            async with asyncio.timeout(SEND_SECONDS):
-                for written in await send(producer, records):
-                    self._reached[written.topic, written.partition] = written.offset
+            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                for metadata in await send(producer, records):
+                    self._written[metadata.topic, metadata.partition] = metadata.offset
         except (KafkaError, TimeoutError) as error:
             raise NotConfirmedError(NotConfirmedError.__doc__) from error
 
-    async def place(self, topic: str, partition: int) -> int:
-        """Return an offset that lies before all that is written from now on, and not long before.
+    async def offset_before(self, topic: str, partition: int) -> int:
+        """Return a recent offset that is not behind any record written from now on.
 
         Raises:
-            NotSentError: no broker can be asked.
+            NotSentError: no broker is reachable.
 
         """
-        known = self._reached.get((topic, partition))
-        if known is None:
+        offset = self._written.get((topic, partition))
+        if offset is None:
             try:
-                known = await end_offset(self._cluster, TopicPartition(topic, partition))
+                offset = await end_offset(self._cluster, TopicPartition(topic, partition))
             except (KafkaError, OSError) as error:
                 raise NotSentError(NotSentError.__doc__) from error
-            self._reached[topic, partition] = known
-        return known
+            self._written[topic, partition] = offset
+        return offset
 
-    async def lacking(self, records: Iterable[ProducerRecord], start: int) -> list[ProducerRecord]:
-        """Return those of the records of one upload that are not in their partition, at or behind `start`."""
-        wanted = tuple(records)
-        there: set[tuple[str, int]] = set()
-        for topic, partition in {(each.topic, each.partition) for each in wanted}:
+    async def missing(self, records: Sequence[ProducerRecord], start: int) -> list[ProducerRecord]:
+        """Return the records of one upload that are not in their partition, at or behind offset `start`."""
+        keys = {record.key for record in records}
+        written: set[tuple[str, int]] = set()
+        for topic, partition in {(record.topic, record.partition) for record in records}:
             assert partition is not None
-            keys = {each.key for each in wanted}
             async with PartitionReader(self._cluster, topic, partition, start) as log:
-                async for record in log.records():
-                    if record.key in keys:
-                        there.add(_identity(record.value))
-        return [each for each in wanted if _identity(each.value or b"") not in there]
+                async for entry in log.records():
+                    if entry.key in keys:
+                        written.add(_identity(entry.value))
+        return [record for record in records if _identity(record.value or b"") not in written]
 
 
 def _identity(value: bytes) -> tuple[str, int]:

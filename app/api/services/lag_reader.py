@@ -1,4 +1,4 @@
-"""Asks Kafka where topics end, where a group is, and which record comes next somewhere. Keeps one connection for it."""
+"""Reads the ends of topics, the offsets of a group, and the next record at a position, over one connection."""
 
 import asyncio
 import contextlib
@@ -14,22 +14,22 @@ from projections.views.lag import Place
 from schemas.instants import moment
 from schemas.topics import LANES
 
-REQUEST_MS: Final = 2_000
-POLL_TIMEOUT_SECONDS: Final = 1.0  # for the records that come next
+REQUEST_TIMEOUT_MS: Final = 2_000
+NEXT_TIMEOUT_SECONDS: Final = 1.0  # for the next records of all positions
 POLL_MS: Final = 50
-FEW_BYTES: Final = 4_096  # Kafka gives a whole batch in any case
-RAW: Final = frozenset(each.name for each in LANES.values())
+FETCH_BYTES: Final = 4_096  # Kafka returns a whole batch in any case
+RAW_TOPICS: Final = frozenset(topic.name for topic in LANES.values())
 
-Next = tuple[int, datetime | None]  # the offset of a record, and since when it waits; None: the end, there is none
+Next = tuple[int, datetime | None]  # the offset of a record and its arrival; None: there is none up to the end
 
 
 class LagReader:
-    """Reads committed records, as the lanes do. Whatever goes wrong is a `KafkaError` or an `OSError`."""
+    """Reads committed records, as the lanes do. Failures are `KafkaError` or `OSError`."""
 
     def __init__(self, cluster: KafkaCluster) -> None:
-        self._admin = cluster.admin(REQUEST_MS)
+        self._admin = cluster.admin(REQUEST_TIMEOUT_MS)
         self._consumer = cluster.consumer(
-            isolation="read_committed", partition_bytes=FEW_BYTES, request_timeout_ms=REQUEST_MS
+            isolation="read_committed", partition_bytes=FETCH_BYTES, request_timeout_ms=REQUEST_TIMEOUT_MS
         )
 
     async def start(self) -> None:
@@ -38,7 +38,7 @@ class LagReader:
         await self._consumer.start()
 
     async def close(self) -> None:
-        """Disconnect, as far as that is possible."""
+        """Disconnect; failures are ignored."""
         with contextlib.suppress(Exception):
             await self._consumer.stop()
         with contextlib.suppress(Exception):
@@ -46,31 +46,35 @@ class LagReader:
 
     async def ends(self, topics: Sequence[str], partitions: int) -> Mapping[Place, int]:
         """Return the offset behind the last committed record of each partition."""
-        places = [TopicPartition(topic, number) for topic in topics for number in range(partitions)]
-        found = await self._consumer.end_offsets(places)
-        return {(each.topic, each.partition): offset for each, offset in found.items()}
+        wanted = [TopicPartition(topic, number) for topic in topics for number in range(partitions)]
+        ends = await self._consumer.end_offsets(wanted)
+        return {(partition.topic, partition.partition): offset for partition, offset in ends.items()}
 
     async def positions(self, group: str) -> Mapping[Place, int]:
-        """Return what a group has committed."""
-        found = await self._admin.list_consumer_group_offsets(group)
-        return {(each.topic, each.partition): at.offset for each, at in found.items() if at.offset >= 0}
+        """Return the committed offsets of a group."""
+        offsets = await self._admin.list_consumer_group_offsets(group)
+        return {
+            (partition.topic, partition.partition): committed.offset
+            for partition, committed in offsets.items()
+            if committed.offset >= 0
+        }
 
     async def next_records(self, positions: Mapping[Place, int], ends: Mapping[Place, int]) -> Mapping[Place, Next]:
-        """Return the first record at or behind each position; lacks those that didn't come in time."""
-        where = {TopicPartition(*place): place for place in positions}
-        self._consumer.assign(list(where))
-        for each, place in where.items():
-            self._consumer.seek(each, positions[place])
+        """Return the first record at or behind each position, without those that did not arrive in time."""
+        places = {TopicPartition(*place): place for place in positions}
+        self._consumer.assign(list(places))
+        for partition, place in places.items():
+            self._consumer.seek(partition, positions[place])
         found: dict[Place, Next] = {}
         try:
-            async with asyncio.timeout(POLL_TIMEOUT_SECONDS):
-                while pending := [each for each, place in where.items() if place not in found]:
+            async with asyncio.timeout(NEXT_TIMEOUT_SECONDS):
+                while pending := [partition for partition, place in places.items() if place not in found]:
                     polled = await self._consumer.getmany(*pending, timeout_ms=POLL_MS)
-                    for each in pending:
-                        place = where[each]
-                        if records := polled.get(each):
+                    for partition in pending:
+                        place = places[partition]
+                        if records := polled.get(partition):
                             found[place] = (records[0].offset, _arrival(records[0]))
-                        elif await self._consumer.position(each) >= ends[place]:
+                        elif await self._consumer.position(partition) >= ends[place]:
                             found[place] = (ends[place], None)
         except TimeoutError:
             pass
@@ -80,8 +84,8 @@ class LagReader:
 
 
 def _arrival(record: Any) -> datetime:
-    """Return when a record came in: of a batch of history its own time says nothing."""
-    if record.topic in RAW:
+    """Return when a record arrived; the timestamp of a raw batch is that of its messages."""
+    if record.topic in RAW_TOPICS:
         with contextlib.suppress(*UNREADABLE):
             return moment(open_raw(record).arrived)
     return moment(record.timestamp * 1000)

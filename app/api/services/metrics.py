@@ -1,4 +1,4 @@
-"""What the API counts of itself, for Prometheus. Measures only; nothing here changes an answer."""
+"""The Prometheus metrics of an API process."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,7 +10,7 @@ SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """The measures of one API process, each registry its own so that two may live in one process."""
+    """The metrics of one API; each has a registry of its own, so that several APIs can run in one process."""
 
     registry: CollectorRegistry
     requests: Counter
@@ -25,8 +25,8 @@ class Metrics:
     jobs: Gauge = field(repr=False)
 
 
-def new_measures() -> Metrics:
-    """Return fresh measures."""
+def new_metrics() -> Metrics:
+    """Return metrics that are all zero."""
     registry = CollectorRegistry()
     return Metrics(
         registry=registry,

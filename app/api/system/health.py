@@ -66,6 +66,6 @@ async def metrics(call: RequestContext[Query, None]) -> web.Response:
         count = await call.api.store.jobs.count(JobFilter(statuses=(status,)))
         call.api.metrics.jobs.labels(status).set(count)
     with suppress(UnknownLagError):  # the last known values remain
-        set_lane_metrics(call.api, await call.api.lanes.look(), await call.api.store.lanes.switches())
+        set_lane_metrics(call.api, await call.api.lanes.samples(), await call.api.store.lanes.switches())
     body = generate_latest(call.api.metrics.registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -87,7 +87,7 @@ def test_an_unknown_format_is_rejected(said: ContentHeaders) -> None:
 
 
 def test_admission_is_bounded() -> None:
-    room = Admission(most_uploads=1, most_bytes=2 * OVERHEAD_BYTES + 10)
+    room = Admission(max_uploads=1, max_bytes=2 * OVERHEAD_BYTES + 10)
     with room.body(10), pytest.raises(ApiProblem) as refused, room.body(OVERHEAD_BYTES):
         raise AssertionError("there was no room")
     assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "1")

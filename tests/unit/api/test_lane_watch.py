@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.api.services.lag_monitor import LaneWatch, UnknownLagError
+from app.api.services.lag_monitor import LagMonitor, UnknownLagError
 from app.clock import utc_now
 from app.kafka.clients import KafkaCluster
 from app.store.read_store import ReadStore
@@ -16,20 +16,20 @@ NOBODY = "127.0.0.1:9"
 async def test_while_kafka_is_away_nothing_is_known_and_everybody_is_told_at_once(tmp_path: Path) -> None:
     store = await ReadStore.open(f"sqlite+aiosqlite:///{tmp_path / 'views.db'}")
     now = [0.0]
-    watch = LaneWatch(KafkaCluster(NOBODY), 4, store.lanes, utc_now, lambda: now[0])
+    watch = LagMonitor(KafkaCluster(NOBODY), 4, store.lanes, utc_now, lambda: now[0])
     try:
         with pytest.raises(UnknownLagError) as first:
-            await watch.look()
+            await watch.samples()
         now[0] = 1.0
         with pytest.raises(UnknownLagError) as second:
-            await watch.look()
+            await watch.samples()
         assert first.value.__cause__ is not None
         assert second.value.__cause__ is None, "it wasn't tried again"
         assert str(second.value) == str(first.value)
         assert not await watch.has_passed([UPDATES_BACKFILL.name], utc_now())
         now[0] = 2.0
         with pytest.raises(UnknownLagError) as third:
-            await watch.look()
+            await watch.samples()
         assert third.value.__cause__ is not None
     finally:
         await watch.stop()

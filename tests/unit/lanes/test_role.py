@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord
-from app.lanes.role import COUNT_INTERVAL_SECONDS, Lane, StaleOwnerError
+from app.lanes.role import COUNT_INTERVAL_SECONDS, GROUP, Lane, StaleOwnerError
 from app.settings import Settings
 from app.store.models import LaneSwitch
 from app.store.read_store import ReadStore
@@ -285,6 +286,19 @@ async def test_a_pause_takes_effect_between_two_chunks(rig: Rig) -> None:
         await rig.updated(2, "backfill")
     assert rig.mapped("backfill") == [(0, 2), (2, 3)]
     assert await rig.next_offset("backfill") == 3
+
+
+async def test_the_group_s_offsets_follow_the_counts(rig: Rig) -> None:
+    group = f"{GROUP}.realtime"
+    async with rig.lane():
+        await rig.send({"email": "a@b.c"})
+        await rig.updated(1)
+
+        async def is_committed() -> bool:
+            rig.steady.now += COUNT_INTERVAL_SECONDS
+            return rig.cluster.offsets(group).get(TopicPartition(LANES["realtime"].name, 0)) == 1
+
+        await until(is_committed)
 
 
 async def test_sampled_fields_are_stored_where_no_more_messages_arrive(rig: Rig) -> None:
