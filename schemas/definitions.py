@@ -10,6 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from schemas.coded import Params
+
 COMMANDS_NAMESPACE: Final = "entrepot.definitions.commands"
 EVENTS_NAMESPACE: Final = "entrepot.definitions.events"
 RULES: Final = 1  # by which commands are decided
@@ -205,10 +207,11 @@ class RebuildDiscarded(EventEnvelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldRefused:
-    """One thing wrong with a body; `pointer` is a JSON pointer into it."""
+    """One problem of a body; `pointer` is a JSON pointer into it."""
 
     pointer: str
-    message: str
+    code: str
+    params: Params
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +220,7 @@ class DefinitionRefused(EventEnvelope):
 
     command: str
     code: str
-    message: str
+    params: Params
     errors: tuple[FieldRefused, ...]
     version: int  # the newest that there is
 

@@ -197,6 +197,60 @@ SOURCES: Final = {
     "wrong_encoding": "the text is not {encoding}; set `encoding` to match, for example utf-16-le",
 }
 
+DEFINITIONS: Final = {
+    "bad_key_hashes": "invalid key hashes; expected 1 to {max:,} SHA-256 hashes of 64 lower-case hexadecimal digits",
+    "busy": "{rebuild} is under way; promote or discard it first",
+    "conflict": "the rules conflict with others[ at `{at}`]: {cause}[{more:?}, and {more:,} more problems]",
+    "exists": "this rebuild already exists, and is {status}; use another id",
+    "forgets_the_future": "{at} is after the time of the command; pass an earlier time",
+    "invalid_body": "invalid rules[ at `{at}`]: {cause}[{more:?}, and {more:,} more problems]",
+    "no_draft": "there is no draft; write one first",
+    "no_such_definition": "no definition {definition!r}",
+    "no_such_rebuild": "no rebuild {rebuild!r}",
+    "not_ready": "the rebuild is not ready; wait until it is built, and read its report",
+    "not_under_way": "the rebuild is already {status}",
+    "outdated": "other rules were applied meanwhile; start a rebuild with the active rules",
+    "report_too_large": "the report is too large; at most {max:,} bytes are allowed",
+    "too_much": "all definitions together are too large; discard drafts, or make some smaller",
+    "version_mismatch": "modified concurrently: the version is {version}, not {expected}; read it again",
+}
+
+BODIES: Final = {  # of mappings, identity rules and rebuilds
+    "attribute_conflict": "attribute {attribute!r} is {form} in stream {stream!r}, and {other_form} in stream "
+    "{other_stream!r}; use the same type and merge rule",
+    "bad_attribute_name": "invalid attribute name {name!r}; expected printable characters, without blanks around them",
+    "bad_constant": "{value} is not a valid {type} ({fault})",
+    "bad_kind_name": "invalid kind {name!r}; expected 1 to 32 characters of a-z, 0-9 and _, starting with a letter",
+    "chained_comparison": "at character {position}: comparisons can't be chained; combine them with `and`",
+    "conflicting_definition": "{definition}[ at `{at}`]: {cause}",
+    "duplicate_name": "the name {name!r} is used twice",
+    "expression_character": "at character {position}: unexpected {character!r}",
+    "expression_double_quotes": "at character {position}: use single quotes for a text, and backticks for a name",
+    "expression_number": "at character {position}: the number is out of range",
+    "expression_too_deep": "at character {position}: nested too deep (over {max} levels)",
+    "expression_too_large": "at character {position}: the expression has over {max} parts",
+    "expression_too_long": "the expression has over {max:,} characters",
+    "expression_unclosed": "at character {position}: missing closing {sign}",
+    "integer_too_large": "the integer has more than 64 bits",
+    "no_source": "missing source; set one of: {options}",
+    "no_such_version": "{definition} has no such version",
+    "not_a_list": "expected a list of {min} to {max:,} items, found {found}",
+    "not_a_text": "expected a text of 1 to {max:,} characters, found {found}",
+    "not_an_integer": "expected an integer from {min} to {max}, found {found}",
+    "not_an_option": "expected one of: {options}; found {found}",
+    "number_too_large": "the number is too large for a double",
+    "several_sources": "several sources; set only one of: {options}",
+    "surrogate_in_text": "a text has half of a surrogate pair; remove it",
+    "too_many_jobs": "too many jobs are excluded; at most {max:,} are allowed",
+    "unexpected_token": "at character {position}: expected one of: {expected}; found {found}",
+    "unknown_definition_kind": "no kind of definition has the id {definition!r}",
+    "unknown_function": "at character {position}: unknown function {function!r}; expected one of: {functions}",
+    "unknown_identity_kind": "unknown identity kind {kind!r}[; expected one of: {kinds}]; add it to the identity rules",
+    "unknown_member": "unknown member {member}; expected one of: {members}",
+    "wrong_argument_count": "at character {position}: {function} takes [{exactly}][{min} to {max}][at least "
+    "{at_least}] arguments, found {found}",
+}
+
 CONFIGURATIONS: Final = {
     "appended_too_large": "the fields to append are too large; at most {max:,} bytes as JSON are allowed",
     "columns_unnamed": "without a header row, name the columns with `fields`",
@@ -212,4 +266,13 @@ CONFIGURATIONS: Final = {
     "url_without_slashes": "invalid URL; expected http:// or https://",
 }
 
-SENTENCES: Final[Mapping[str, str]] = {**RECORDS, **JOBS, **RUNS, **VALUES, **SOURCES, **CONFIGURATIONS}
+SENTENCES: Final[Mapping[str, str]] = {
+    **RECORDS,
+    **JOBS,
+    **RUNS,
+    **VALUES,
+    **SOURCES,
+    **DEFINITIONS,
+    **BODIES,
+    **CONFIGURATIONS,
+}

@@ -1,39 +1,38 @@
-"""Whether a definition's body can be rules: by itself when it is drafted, together with all others when applied."""
+"""Check the body of a definition: by itself when it is drafted, together with all others when it is applied."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from projections.definitions.kinds import versioned_kind
 from projections.definitions.rules import Rules
 from projections.json_object import InvalidJsonError, json_object
-from projections.mapping.body_parser import InvalidRulesError
+from projections.mapping.body_parser import InvalidRulesError, field_refused
 from projections.mapping.mapping import (
     NO_IDENTITY,
     IdentityRules,
     MappingRules,
     check_rules,
 )
+from schemas.coded import caused_by
 from schemas.definitions import IDENTITY, MAPPING, FieldRefused, mapping_of
 from schemas.json_values import json_pointer
 
-SHOWN: Final = 3
 
-
-class InvalidBodyError(ValueError):
-    """The body can't be rules; `errors` says where and why, with JSON pointers into the body."""
+class InvalidBodyError(Exception):
+    """The body is invalid; `errors` lists the problems, with JSON pointers into the body."""
 
     def __init__(self, errors: Iterable[FieldRefused]) -> None:
         self.errors = tuple(errors)
-        super().__init__("; ".join(f"{each.pointer or '/'}: {each.message}" for each in self.errors[:SHOWN]))
+        super().__init__(*self.errors)
 
 
 def check_body(definition_id: str, body: str) -> None:
-    """Make sure that a body can be that definition, as far as it can be told without the others.
+    """Make sure that a body is valid by itself.
 
     Raises:
-        InvalidBodyError: it can't.
+        InvalidBodyError: it isn't.
 
     """
     try:
@@ -42,72 +41,76 @@ def check_body(definition_id: str, body: str) -> None:
         _check_numbers(value)
         _parse(definition_id, value)
     except InvalidJsonError as error:
-        raise InvalidBodyError([FieldRefused(pointer="", message=str(error))]) from error
+        raise InvalidBodyError([field_refused("", error.code, error.params)]) from error
     except UnicodeEncodeError as error:  # not even a pointer to it could be written
-        raise InvalidBodyError([FieldRefused(pointer="", message="half of a surrogate pair is no text")]) from error
+        raise InvalidBodyError([field_refused("", "surrogate_in_text")]) from error
     except InvalidRulesError as error:
         raise InvalidBodyError(error.problems) from error
 
 
 def check_applied(rules: Rules, definition_id: str, body: str) -> None:
-    """Make sure that a body that `check_body` took can be in force together with all others.
+    """Make sure that a body that `check_body` accepted is consistent with all active rules.
 
     Raises:
-        InvalidBodyError: it can't.
+        InvalidBodyError: it isn't.
 
     """
-    bodies = {mapping_of(stream): each.body for stream, each in rules.mappings.items()}
+    bodies = {mapping_of(stream): applied.body for stream, applied in rules.mappings.items()}
     if rules.identity:
         bodies[IDENTITY] = rules.identity.body
     parsed = {name: _parsed(name, text, definition_id) for name, text in {**bodies, definition_id: body}.items()}
     identity = parsed.get(IDENTITY)
-    mappings = {name.removeprefix(MAPPING): each for name, each in parsed.items() if isinstance(each, MappingRules)}
+    mappings = {name.removeprefix(MAPPING): rule for name, rule in parsed.items() if isinstance(rule, MappingRules)}
     try:
         check_rules(mappings, identity if isinstance(identity, IdentityRules) else NO_IDENTITY)
     except InvalidRulesError as error:
-        raise InvalidBodyError(_into_body(each, definition_id) for each in error.problems) from error
+        raise InvalidBodyError(_into_body(problem, definition_id) for problem in error.problems) from error
 
 
 def _parse(definition_id: str, value: Any) -> MappingRules | IdentityRules:
     versioned = versioned_kind(definition_id)
     if versioned is None:
-        raise InvalidRulesError(
-            (FieldRefused(pointer="", message=f"no kind of definition has the id {definition_id!r}"),)
-        )
+        raise InvalidRulesError((field_refused("", "unknown_definition_kind", {"definition": definition_id}),))
     return versioned.parse(value)
 
 
 def _parsed(definition_id: str, body: str, asked: str) -> MappingRules | IdentityRules:
-    """Parse what is in force, or asked to be. An older version of this service may have taken what this one can't."""
+    """Parse an active body, or the one to be applied. An older version may have accepted what this one refuses."""
     try:
         return _parse(definition_id, json.loads(body))
     except InvalidRulesError as error:
         if definition_id == asked:
             raise InvalidBodyError(error.problems) from error
-        raise InvalidBodyError([FieldRefused(pointer="", message=f"{definition_id} in force: {error}")]) from error
+        raise InvalidBodyError([_elsewhere(definition_id, error.problems[0])]) from error
 
 
 def _check_numbers(value: Any, pointer: str = "") -> None:
-    """Refuse what other readers of JSON could not read, or not alike: integers beyond 64 bits, and doubles."""
+    """Refuse numbers that JSON readers differ in: integers beyond 64 bits, and those too large for a double."""
     match value:
         case dict():
-            for name, each in value.items():
-                _check_numbers(each, pointer + json_pointer(name))
+            for name, member in value.items():
+                _check_numbers(member, pointer + json_pointer(name))
         case list():
-            for place, each in enumerate(value):
-                _check_numbers(each, f"{pointer}/{place}")
+            for index, item in enumerate(value):
+                _check_numbers(item, f"{pointer}/{index}")
         case int() if not -(2**63) <= value < 2**63:
-            raise InvalidRulesError((FieldRefused(pointer=pointer, message="an integer has at most 64 bits"),))
+            raise InvalidRulesError((field_refused(pointer, "integer_too_large"),))
         case float() if value in {float("inf"), float("-inf")}:
-            raise InvalidRulesError((FieldRefused(pointer=pointer, message="a number has to fit into a double"),))
+            raise InvalidRulesError((field_refused(pointer, "number_too_large"),))
         case _:
             pass
 
 
 def _into_body(problem: FieldRefused, asked: str) -> FieldRefused:
-    """Return a problem of all rules, whose pointer begins with a stream, as one of the body that is to be applied."""
+    """Return a problem of all rules, whose pointer starts with a stream, as one of the body to be applied."""
     first, _, rest = problem.pointer.removeprefix("/").partition("/")
     named = mapping_of(first.replace("~1", "/").replace("~0", "~"))
     if named == asked:
         return replace(problem, pointer=f"/{rest}")
-    return FieldRefused(pointer="", message=f"{named}: {problem.message}")
+    return _elsewhere(named, problem)
+
+
+def _elsewhere(definition_id: str, problem: FieldRefused) -> FieldRefused:
+    """Return a problem of another definition as one of the body to be applied."""
+    params = {"definition": definition_id, "at": problem.pointer, **caused_by(problem.code, problem.params)}
+    return field_refused("", "conflicting_definition", params)

@@ -1,16 +1,17 @@
-"""What every command about definitions is checked for, and the one event that it becomes. Knows no definition."""
+"""The envelope of deciding about definitions: checks of every command, and the one event that it leads to."""
 
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID, uuid5
 
-from projections.jobs.recorder import MAX_TEXT_CHARACTERS, is_sane
-from schemas.coded import truncate
+from projections.jobs.recorder import is_sane
+from schemas.coded import CodedError, Params, caused_by, fit_params
 from schemas.definitions import RULES, DefinitionCommand, DefinitionEvent, DefinitionRefused, FieldRefused
 
 EVENT_IDS: Final = UUID("0d2c2a1e-97a3-5b56-8a6e-54a37e3a4c11")
 REMEMBERED_COMMANDS: Final = 16
+MAX_ERRORS: Final = 100  # of a body, in a refusal
 
 Answer = tuple[type[Any], dict[str, Any]]  # the event, and what it says beside its envelope
 
@@ -44,14 +45,19 @@ class VersionedState(Protocol):
         ...
 
 
-class DefinitionRefusedError(Exception):
+class DefinitionRefusedError(CodedError):
     """A command can't be done; becomes a `DefinitionRefused`."""
 
-    def __init__(self, code: str, message: str, errors: tuple[FieldRefused, ...] = ()) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+    def __init__(self, code: str, params: Params | None = None, errors: tuple[FieldRefused, ...] = ()) -> None:
+        super().__init__(code, params)
         self.errors = errors
+
+
+def invalid_body(code: str, errors: tuple[FieldRefused, ...]) -> DefinitionRefusedError:
+    """Return the refusal of an invalid body: its parameters name the first problem."""
+    first = errors[0]
+    params = {"at": first.pointer, "more": len(errors) - 1, **caused_by(first.code, first.params)}
+    return DefinitionRefusedError(code, params, errors[:MAX_ERRORS])
 
 
 def answered(
@@ -95,27 +101,21 @@ def check_version(known: VersionedState | None, command: DefinitionCommand) -> N
     """Refuse a command that expects another version."""
     version = known.version if known else 0
     if command.expected_version not in {None, version}:
-        raise DefinitionRefusedError(
-            "version_mismatch", f"the newest version is {version}, not {command.expected_version}: look again"
-        )
+        raise DefinitionRefusedError("version_mismatch", {"version": version, "expected": command.expected_version})
 
 
 def _check_envelope(command: DefinitionCommand) -> None:
     if command.rules != RULES:
-        raise DefinitionRefusedError(
-            "unknown_rules", f"rules version {command.rules} is unknown; this service knows {RULES}"
-        )
+        raise DefinitionRefusedError("unknown_rules", {"rules": command.rules, "supported": RULES})
     if not is_sane(command.issued_at):
-        raise DefinitionRefusedError(
-            "bad_time", f"the command says that it was issued in the year {command.issued_at.year}"
-        )
+        raise DefinitionRefusedError("bad_time", {"year": command.issued_at.year})
 
 
 def _told(known: VersionedState | None, command: DefinitionCommand, refusal: DefinitionRefusedError) -> dict[str, Any]:
     return {
         "command": type(command).__name__,
         "code": refusal.code,
-        "message": truncate(refusal.message, MAX_TEXT_CHARACTERS),
+        "params": fit_params(refusal.params),
         "errors": refusal.errors,
         "version": known.version if known else 0,
     }

@@ -10,12 +10,18 @@ from datetime import datetime
 from typing import Final, assert_never
 
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
-from projections.definitions.decider import Answer, DefinitionRefusedError, answered, check_version, envelope_behind
+from projections.definitions.decider import (
+    Answer,
+    DefinitionRefusedError,
+    answered,
+    check_version,
+    envelope_behind,
+    invalid_body,
+)
 from projections.definitions.kinds import versioned_kind
 from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.rules import Rules
 from projections.jobs.recorder import is_sane
-from schemas.coded import truncate
 from schemas.definitions import (
     FORGOTTEN,
     ApplyDefinition,
@@ -36,9 +42,9 @@ from schemas.definitions import (
     RuleCommand,
     kind_of,
 )
+from schemas.instants import rfc3339
 
 MAX_KEYS: Final = 1_000  # of one person
-MAX_ERRORS: Final = 100
 UNBOUNDED: Final = 2**62
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -134,9 +140,7 @@ def _answered(known: Definition | None, command: RuleCommand, rules: Rules, room
         else is_definition_id(command.definition_id)
     )
     if not fits:
-        raise DefinitionRefusedError(
-            "no_such_definition", f"{type(command).__name__} knows no definition {command.definition_id!r}"
-        )
+        raise DefinitionRefusedError("no_such_definition", {"definition": command.definition_id})
     check_version(known, command)
     match command:
         case DraftDefinition():
@@ -155,48 +159,32 @@ def _draft(known: Definition | None, command: DraftDefinition, room: int) -> Ans
     try:
         check_body(command.definition_id, command.body)
     except InvalidBodyError as error:
-        raise _invalid("invalid_body", error) from error
+        raise invalid_body("invalid_body", error.errors) from error
     kept = known.applied if known else None
     if len(command.body.encode()) + (len(kept.body.encode()) if kept else 0) > room:
-        raise DefinitionRefusedError(
-            "too_much", "all definitions together are too large: discard drafts, or make some smaller"
-        )
+        raise DefinitionRefusedError("too_much")
     return DefinitionDrafted, {"version": 1 + (known.version if known else 0), "body": command.body}
 
 
 def _drafted(known: Definition | None) -> AppliedBody:
     if known is None or known.draft is None:
-        raise DefinitionRefusedError("no_draft", "there is no draft")
+        raise DefinitionRefusedError("no_draft")
     return known.draft
 
 
 def _apply(draft: AppliedBody, command: ApplyDefinition, rules: Rules) -> Answer:
     if draft.version != command.version:
-        raise DefinitionRefusedError(
-            "version_mismatch", f"the draft is version {draft.version}, not {command.version}: look again"
-        )
+        raise DefinitionRefusedError("version_mismatch", {"version": draft.version, "expected": command.version})
     try:
         check_applied(rules, command.definition_id, draft.body)
     except InvalidBodyError as error:
-        raise _invalid("conflict", error) from error
+        raise invalid_body("conflict", error.errors) from error
     return DefinitionApplied, {"version": draft.version, "body": draft.body}
 
 
 def _forget(command: ForgetPerson) -> Answer:
     if not 0 < len(command.key_hashes) <= MAX_KEYS or not all(map(_HASH.fullmatch, command.key_hashes)):
-        raise DefinitionRefusedError(
-            "bad_key_hashes", f"1 to {MAX_KEYS} SHA-256 hashes are needed, each in 64 lower-case digits"
-        )
+        raise DefinitionRefusedError("bad_key_hashes", {"max": MAX_KEYS})
     if not is_sane(command.at) or command.at > command.issued_at:
-        raise DefinitionRefusedError(
-            "bad_time", "what isn't said yet can't be forgotten: `at` lies behind the command's own time"
-        )
+        raise DefinitionRefusedError("forgets_the_future", {"at": rfc3339(command.at)})
     return PersonForgotten, {"key_hashes": command.key_hashes, "at": command.at}
-
-
-def _invalid(code: str, error: InvalidBodyError) -> DefinitionRefusedError:
-    return DefinitionRefusedError(
-        code,
-        str(error),
-        tuple(replace(each, message=truncate(each.message, 4_000)) for each in error.errors[:MAX_ERRORS]),
-    )

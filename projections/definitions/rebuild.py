@@ -10,11 +10,17 @@ from datetime import datetime
 from typing import Final, Literal, assert_never
 
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
-from projections.definitions.decider import Answer, DefinitionRefusedError, answered, check_version, envelope_behind
+from projections.definitions.decider import (
+    Answer,
+    DefinitionRefusedError,
+    answered,
+    check_version,
+    envelope_behind,
+    invalid_body,
+)
 from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, read_recipe
 from projections.definitions.rules import Rules
-from projections.mapping.body_parser import InvalidRulesError
-from schemas.coded import truncate
+from projections.mapping.body_parser import InvalidRulesError, field_refused
 from schemas.definitions import (
     IDENTITY,
     REBUILD,
@@ -37,7 +43,6 @@ from schemas.json_values import json_pointer
 from schemas.names import is_job_id
 
 MAX_REPORT_BYTES: Final = 512 * 1024  # bytes
-MAX_ERRORS: Final = 100
 
 Status = Literal["building", "ready", "promoted", "discarded"]
 
@@ -110,21 +115,18 @@ def _evolved(known: ProfileRebuild, event: DefinitionEvent) -> ProfileRebuild:
 
 def _answered(known: ProfileRebuild | None, command: RebuildCommand, rules: Rules, others: RebuildContext) -> Answer:
     if not is_rebuild_id(command.definition_id):
-        name = type(command).__name__
-        raise DefinitionRefusedError(
-            "no_such_rebuild", f"{name} needs the id of a rebuild, not {command.definition_id!r}"
-        )
+        raise DefinitionRefusedError("no_such_rebuild", {"rebuild": command.definition_id})
     if isinstance(command, StartRebuild):
         return _start(known, command, others)
     if known is None:
-        raise DefinitionRefusedError("no_such_rebuild", "there is no such rebuild")
+        raise DefinitionRefusedError("no_such_rebuild", {"rebuild": command.definition_id})
     if not known.is_under_way:
-        raise DefinitionRefusedError("not_under_way", f"the rebuild is {known.status} already")
+        raise DefinitionRefusedError("not_under_way", {"status": known.status})
     check_version(known, command)
     match command:
         case ReportRebuilt():
             if len(command.report.encode("utf-8", "replace")) > MAX_REPORT_BYTES:
-                raise DefinitionRefusedError("too_much", f"a report has at most {MAX_REPORT_BYTES} bytes")
+                raise DefinitionRefusedError("report_too_large", {"max": MAX_REPORT_BYTES})
             return RebuildReady, {"report": command.report}
         case PromoteRebuild():
             return _promote(known, rules, others)
@@ -136,32 +138,25 @@ def _answered(known: ProfileRebuild | None, command: RebuildCommand, rules: Rule
 
 def _start(known: ProfileRebuild | None, command: StartRebuild, others: RebuildContext) -> Answer:
     if known is not None:
-        raise DefinitionRefusedError("exists", f"there is such a rebuild, and it is {known.status}")
+        raise DefinitionRefusedError("exists", {"status": known.status})
     if others.under_way:
-        raise DefinitionRefusedError("busy", f"{others.under_way} is under way: promote or discard it first")
+        raise DefinitionRefusedError("busy", {"rebuild": others.under_way})
     if others.outdated:
-        raise DefinitionRefusedError(
-            "outdated", "other rules were applied at this moment: look what is in force and start again"
-        )
+        raise DefinitionRefusedError("outdated")
     if len((command.recipe + command.note).encode("utf-8", "replace")) > others.room:
-        raise DefinitionRefusedError(
-            "too_much", "all definitions and the rebuild's together are too large: discard drafts"
-        )
+        raise DefinitionRefusedError("too_much")
     try:
         _check(read_recipe(command.recipe), others.versions)
     except InvalidRulesError as error:
-        problems = tuple(replace(each, message=truncate(each.message, 4_000)) for each in error.problems[:MAX_ERRORS])
-        raise DefinitionRefusedError("invalid_body", str(error), problems) from error
+        raise invalid_body("invalid_body", error.problems) from error
     return RebuildStarted, {"recipe": command.recipe, "note": command.note}
 
 
 def _promote(known: ProfileRebuild, rules: Rules, others: RebuildContext) -> Answer:
     if known.status != "ready":
-        raise DefinitionRefusedError("not_ready", "it isn't built yet: wait until it is ready, and look at the report")
+        raise DefinitionRefusedError("not_ready")
     if others.outdated:
-        raise DefinitionRefusedError(
-            "outdated", "other rules were applied since it was started: discard it and start another"
-        )
+        raise DefinitionRefusedError("outdated")
     return RebuildPromoted, {"generation": rules.generation + 1, "recipe": known.recipe}
 
 
@@ -170,7 +165,7 @@ def _check(recipe: RebuildSpec, versions: Mapping[str, int]) -> None:
     problems: list[FieldRefused] = []
     for pointer, name, each in _bodies(recipe):
         if each.version > versions.get(name, 0):
-            problems.append(FieldRefused(pointer=f"{pointer}/version", message=f"{name} has no such version"))
+            problems.append(field_refused(f"{pointer}/version", "no_such_version", {"definition": name}))
         problems += _problems(pointer, name, each.body, None)
     if not problems:
         rules = Rules(recipe.identity, recipe.mappings)

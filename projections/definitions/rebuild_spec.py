@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from projections.mapping.body_parser import InvalidRulesError, JsonNode
+from projections.mapping.converters import format_example
 from schemas.definitions import FieldRefused
 from schemas.instants import EARLIEST, LATEST
 from schemas.names import MAX_JOB_ID, is_job_id
@@ -101,7 +102,7 @@ def read_recipe(text: str) -> RebuildSpec:
         raise InvalidRulesError(tuple(problems))
     mappings = whole.member("mappings", {})
     if not isinstance(mappings.value, Mapping):
-        mappings.refuse("expected an object with a version and a body by stream")
+        mappings.refuse("not_an_object", {"found": format_example(mappings.value)})
     identity = whole.member("identity")
     names = mappings.value if isinstance(mappings.value, Mapping) else {}
     recipe = RebuildSpec(
@@ -135,13 +136,13 @@ def _scope(whole: JsonNode) -> Scope:
 
 def _left_out(part: JsonNode) -> Mapping[str, int]:
     if not isinstance(part.value, Mapping):
-        part.refuse("an object is needed: a moment by job")
+        part.refuse("not_an_object", {"found": format_example(part.value)})
         return {}
     if len(part.value) > MAX_EXCLUDED:
-        part.refuse(f"at most {MAX_EXCLUDED} jobs can be left out")
+        part.refuse("too_many_jobs", {"max": MAX_EXCLUDED})
         return {}
     if not all(is_job_id(each) for each in part.value):
-        part.refuse(f"a job's id has 1 to {MAX_JOB_ID} printable characters")
+        part.refuse("bad_job_id", {"max": MAX_JOB_ID})
     return {each: part.member(each).integer(EARLIEST, LATEST) for each in part.value}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from projections.mapping.converters import format_example, text_fault
+from schemas.coded import Params, fit_params
 from schemas.definitions import FieldRefused
 from schemas.json_values import json_pointer
 
@@ -15,8 +16,13 @@ class InvalidRulesError(ValueError):
     """The body is invalid; `problems` lists everything that is wrong with it."""
 
     def __init__(self, problems: tuple[FieldRefused, ...]) -> None:
-        super().__init__("; ".join(f"{problem.pointer or '/'}: {problem.message}" for problem in problems[:3]))
+        super().__init__("; ".join(f"{problem.pointer or '/'}: {problem.code}" for problem in problems[:3]))
         self.problems = problems
+
+
+def field_refused(pointer: str, code: str, params: Params | None = None) -> FieldRefused:
+    """Return a problem whose parameters fit into an event."""
+    return FieldRefused(pointer=pointer, code=code, params=fit_params(params or {}))
 
 
 class JsonNode:
@@ -27,9 +33,9 @@ class JsonNode:
         self.pointer = pointer
         self.problems = problems
 
-    def refuse(self, message: str) -> None:
+    def refuse(self, code: str, params: Params | None = None) -> None:
         """Add a problem at this node."""
-        self.problems.append(FieldRefused(pointer=self.pointer, message=message))
+        self.problems.append(field_refused(self.pointer, code, params))
 
     def member(self, name: str, default: Any = None) -> "JsonNode":
         """Return a member of an object. Null counts as missing."""
@@ -39,16 +45,16 @@ class JsonNode:
     def check_members(self, allowed: Collection[str]) -> None:
         """Refuse unknown members. Refuse a value that isn't an object, and drop all further problems of this node."""
         if not isinstance(self.value, Mapping):
-            self.refuse(f"expected an object, found {format_example(self.value)}")
+            self.refuse("not_an_object", {"found": format_example(self.value)})
             self.problems = []
             return
         for name in [name for name in self.value if name not in allowed][:MAX_UNKNOWN]:
-            self.member(name).refuse(f"unknown member {format_example(name)}; expected {', '.join(allowed)}")
+            self.member(name).refuse("unknown_member", {"member": format_example(name), "members": tuple(allowed)})
 
     def items(self, minimum: int, maximum: int) -> "list[JsonNode]":
         """Return the items of a list."""
         if not isinstance(self.value, list) or not minimum <= len(self.value) <= maximum:
-            self.refuse(f"expected a list of {minimum} to {maximum} items, found {format_example(self.value)}")
+            self.refuse("not_a_list", {"min": minimum, "max": maximum, "found": format_example(self.value)})
             return []
         return [JsonNode(item, f"{self.pointer}/{index}", self.problems) for index, item in enumerate(self.value)]
 
@@ -57,19 +63,19 @@ class JsonNode:
         value = self.value
         if isinstance(value, str) and 0 < len(value) <= maximum and not text_fault(value, 4 * maximum):
             return value
-        self.refuse(f"expected a text of 1 to {maximum} characters, found {format_example(value)}")
+        self.refuse("not_a_text", {"max": maximum, "found": format_example(value)})
         return ""
 
     def choice(self, options: Collection[str]) -> str:
         """Return one of the options."""
         if isinstance(self.value, str) and self.value in options:
             return self.value
-        self.refuse(f"expected one of {', '.join(options)}, found {format_example(self.value)}")
+        self.refuse("not_an_option", {"options": tuple(options), "found": format_example(self.value)})
         return ""
 
     def integer(self, minimum: int, maximum: int) -> int:
         """Return an integer."""
         if type(self.value) is int and minimum <= self.value <= maximum:
             return self.value
-        self.refuse(f"expected an integer from {minimum} to {maximum}, found {format_example(self.value)}")
+        self.refuse("not_an_integer", {"min": minimum, "max": maximum, "found": format_example(self.value)})
         return minimum

@@ -24,17 +24,18 @@ from typing import Any, Final, NamedTuple
 from projections.mapping import expression_functions as functions
 from projections.mapping.expression_functions import FUNCTIONS, UNLIMITED, Evaluate
 from projections.mapping.numbers import bounded_number
+from schemas.coded import CodedError, Params
 
 MAX_CHARACTERS: Final = 2_000
 MAX_LEVELS: Final = 64  # of nested brackets and operators
 MAX_NODES: Final = 500  # names, literals, operators, functions and brackets
 
 
-class InvalidExpressionError(ValueError):
-    """The text is not a valid expression. The message names the character, counted from 1, and what was expected."""
+class InvalidExpressionError(CodedError):
+    """The text is not a valid expression, from the character at `position` on, counted from 1."""
 
-    def __init__(self, position: int, message: str) -> None:
-        super().__init__(f"at character {position}: {message}")
+    def __init__(self, position: int, code: str, params: Params) -> None:
+        super().__init__(code, {**params, "position": position})
         self.position = position
 
 
@@ -58,7 +59,7 @@ def compile_expression(text: str) -> Expression:
 
     """
     if len(text) > MAX_CHARACTERS:
-        raise InvalidExpressionError(MAX_CHARACTERS + 1, f"an expression has at most {MAX_CHARACTERS} characters")
+        raise InvalidExpressionError(MAX_CHARACTERS + 1, "expression_too_long", {"max": MAX_CHARACTERS})
     parser = _Parser(text)
     evaluate = parser.parse()
     return Expression(text, tuple(sorted(parser.fields)), evaluate)
@@ -68,9 +69,6 @@ class _Token(NamedTuple):
     kind: str  # number, name, quoted, text, sign or end
     text: str
     position: int
-
-    def describe(self) -> str:
-        return "the end" if self.kind == "end" else f"`{self.text}`"
 
 
 _TOKEN: Final = re.compile(
@@ -89,19 +87,19 @@ def _tokens(text: str) -> Iterator[_Token]:
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
-            raise InvalidExpressionError(position + 1, _token_problem(text[position]))
+            raise _token_problem(position + 1, text[position])
         if match.lastgroup != "space":
             yield _Token(match.lastgroup, match.group(), position + 1)
         position = match.end()
     yield _Token("end", "", position + 1)
 
 
-def _token_problem(sign: str) -> str:
+def _token_problem(position: int, sign: str) -> InvalidExpressionError:
     if sign in "'`":
-        return f"missing closing {sign}"
+        return InvalidExpressionError(position, "expression_unclosed", {"sign": sign})
     if sign == '"':
-        return "use single quotes for a text, and backticks for a name"
-    return f"unexpected character {sign!r}"
+        return InvalidExpressionError(position, "expression_double_quotes", {})
+    return InvalidExpressionError(position, "expression_character", {"character": sign})
 
 
 class _Operator(NamedTuple):
@@ -142,7 +140,7 @@ class _Parser:
 
     def parse(self) -> Evaluate:
         evaluate = self._expression(LOWEST)
-        self._expect("end", "", "an operator or the end")
+        self._expect("end", "", ("operator", "end"))
         return evaluate
 
     def _next(self) -> _Token:
@@ -156,26 +154,26 @@ class _Parser:
         self._at += accepted
         return accepted
 
-    def _expect(self, kind: str, sign: str, expected: str) -> None:
+    def _expect(self, kind: str, sign: str, expected: tuple[str, ...]) -> None:
         token = self._next()
         if (token.kind, token.text) != (kind, sign):
-            raise InvalidExpressionError(token.position, f"expected {expected}, found {token.describe()}")
+            raise _unexpected(token, expected)
 
     def _node(self, evaluate: Evaluate, token: _Token) -> Evaluate:
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            raise InvalidExpressionError(token.position, f"an expression has at most {MAX_NODES} parts")
+            raise InvalidExpressionError(token.position, "expression_too_large", {"max": MAX_NODES})
         return evaluate
 
     def _expression(self, precedence: int) -> Evaluate:
         self._level += 1
         if self._level > MAX_LEVELS:
-            raise InvalidExpressionError(self._tokens[self._at].position, f"more than {MAX_LEVELS} levels of nesting")
+            raise InvalidExpressionError(self._tokens[self._at].position, "expression_too_deep", {"max": MAX_LEVELS})
         left, previous = self._operand(), SIGN
         while (operation := self._operator()) and precedence < operation.precedence:
             token = self._next()
             if operation.precedence == previous == COMPARISON:
-                raise InvalidExpressionError(token.position, "comparisons can't be chained; combine them with `and`")
+                raise InvalidExpressionError(token.position, "chained_comparison", {})
             right = self._expression(operation.precedence)
             left, previous = self._node(operation.build(left, right), token), operation.precedence
         self._level -= 1
@@ -196,14 +194,13 @@ class _Parser:
                 evaluate = functions.minus(self._expression(SIGN))
             case "sign", "(":
                 evaluate = self._expression(LOWEST)
-                self._expect("sign", ")", "an operator or a closing bracket")
+                self._expect("sign", ")", ("operator", ")"))
             case "name", name if name not in RESERVED:
                 evaluate = self._call(token) if self._accept("(") else self._field(name)
             case "quoted", _:
                 evaluate = self._field(_unquoted(token))
             case _:
-                expected = "a name, a text, a number or a bracket"
-                raise InvalidExpressionError(token.position, f"expected {expected}, found {token.describe()}")
+                raise _unexpected(token, ("name", "text", "number", "("))
         return self._node(evaluate, token)
 
     def _field(self, name: str) -> Evaluate:
@@ -211,7 +208,7 @@ class _Parser:
         while self._accept("."):
             member = self._next()
             if member.kind not in {"name", "quoted"}:
-                raise InvalidExpressionError(member.position, f"expected a name, found {member.describe()}")
+                raise _unexpected(member, ("name",))
             path.append(_unquoted(member) if member.kind == "quoted" else member.text)
         self.fields.add(tuple(path))
         return functions.field(tuple(path))
@@ -220,18 +217,30 @@ class _Parser:
         function = FUNCTIONS.get(name.text)
         if function is None:
             raise InvalidExpressionError(
-                name.position, f"unknown function `{name.text}`; expected one of {', '.join(sorted(FUNCTIONS))}"
+                name.position, "unknown_function", {"function": name.text, "functions": tuple(sorted(FUNCTIONS))}
             )
         arguments: list[Evaluate] = []
         if not self._accept(")"):
             arguments.append(self._expression(LOWEST))
             while self._accept(","):
                 arguments.append(self._expression(LOWEST))
-            self._expect("sign", ")", "an operator, a comma or a closing bracket")
+            self._expect("sign", ")", ("operator", ",", ")"))
         if not function.min_arguments <= len(arguments) <= function.max_arguments:
-            expected = _argument_count(function.min_arguments, function.max_arguments)
-            raise InvalidExpressionError(name.position, f"`{name.text}` takes {expected}, found {len(arguments)}")
+            least, most = function.min_arguments, function.max_arguments
+            params: Params = {"function": name.text, "found": len(arguments), **_arguments(least, most)}
+            raise InvalidExpressionError(name.position, "wrong_argument_count", params)
         return function.build(*arguments)
+
+
+def _unexpected(token: _Token, expected: tuple[str, ...]) -> InvalidExpressionError:
+    found = "end" if token.kind == "end" else token.text
+    return InvalidExpressionError(token.position, "unexpected_token", {"expected": expected, "found": found})
+
+
+def _arguments(least: int, most: int) -> Params:
+    if most == UNLIMITED:
+        return {"at_least": least}
+    return {"exactly": least} if least == most else {"min": least, "max": most}
 
 
 def _value(token: _Token) -> Any:
@@ -244,17 +253,10 @@ def _number(token: _Token) -> int | float:
     is_integer = token.text.isdigit()
     number = bounded_number(int(token.text) if is_integer and len(token.text) < 20 else float(token.text))
     if number is None or (is_integer and type(number) is float):
-        raise InvalidExpressionError(token.position, "the number is out of range")
+        raise InvalidExpressionError(token.position, "expression_number", {})
     return number
 
 
 def _unquoted(token: _Token) -> str:
     quote = token.text[0]
     return token.text[1:-1].replace(quote * 2, quote)
-
-
-def _argument_count(minimum: int, maximum: int) -> str:
-    if maximum == UNLIMITED:
-        return f"{minimum} or more arguments"
-    count = str(minimum) if minimum == maximum else f"{minimum} to {maximum}"
-    return f"{count} argument{'' if maximum == 1 else 's'}"

@@ -11,10 +11,11 @@ from types import MappingProxyType
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from projections.mapping.body_parser import InvalidRulesError, JsonNode
+from projections.mapping.body_parser import InvalidRulesError, JsonNode, field_refused
 from projections.mapping.converters import converter, format_example
 from projections.mapping.expression import MAX_CHARACTERS, Expression, InvalidExpressionError, compile_expression
 from projections.time_zones import zone
+from schemas.coded import Params
 from schemas.definitions import FieldRefused
 from schemas.json_values import json_pointer
 from schemas.timestamps import NAMED_FORMATS, is_timestamp_format, timestamp_parser
@@ -139,7 +140,7 @@ def parse_mapping(body: Any) -> MappingRules:
     identities = tuple(_identity(node) for node in root.member("identities").items(1, MAX_IDENTITIES))
     nodes = root.member("attributes", []).items(0, MAX_ATTRIBUTES)
     attributes = tuple(_attribute(node, timestamp.zone if timestamp else UTC) for node in nodes)
-    _check_unique([node.member("name") for node in nodes], "attribute")
+    _check_unique([node.member("name") for node in nodes])
     _raise_problems(problems)
     return MappingRules(identities, attributes, timestamp)
 
@@ -156,7 +157,7 @@ def parse_identity(body: Any) -> IdentityRules:
     root.check_members(("kinds", "max_identities"))
     nodes = root.member("kinds").items(1, MAX_KINDS)
     kinds = tuple(_kind(node) for node in nodes)
-    _check_unique([node.member("kind") for node in nodes], "kind")
+    _check_unique([node.member("kind") for node in nodes])
     max_identities = root.member("max_identities", DEFAULT_IDENTITIES).integer(1, MAX_IDENTITIES_LIMIT)
     _raise_problems(problems)
     return IdentityRules(kinds, max_identities)
@@ -176,15 +177,15 @@ def check_rules(mappings: Mapping[str, MappingRules], identity: IdentityRules) -
         prefix = json_pointer(stream)
         for index, identity_rule in enumerate(mapping.identities):
             if identity_rule.kind not in ranks:
-                expected = f"expected {', '.join(sorted(ranks))}" if ranks else "no kinds are defined yet"
-                message = f"unknown identity kind `{identity_rule.kind}`; {expected}"
-                problems.append(FieldRefused(pointer=f"{prefix}/identities/{index}/kind", message=message))
+                unknown: Params = {"kind": identity_rule.kind, "kinds": tuple(sorted(ranks))}
+                problems.append(field_refused(f"{prefix}/identities/{index}/kind", "unknown_identity_kind", unknown))
         for index, attribute in enumerate(mapping.attributes):
             form = f"{attribute.merge}/{attribute.type}"
             other, first = declared.setdefault(attribute.name, (form, stream))
             if form != other:
-                message = f"attribute `{attribute.name}` is {other} in stream {first} and {form} in stream {stream}"
-                problems.append(FieldRefused(pointer=f"{prefix}/attributes/{index}", message=message))
+                conflict: Params = {"form": form, "stream": stream, "other_form": other, "other_stream": first}
+                params = {"attribute": attribute.name, **conflict}
+                problems.append(field_refused(f"{prefix}/attributes/{index}", "attribute_conflict", params))
     _raise_problems(problems)
 
 
@@ -193,11 +194,11 @@ def _raise_problems(problems: list[FieldRefused]) -> None:
         raise InvalidRulesError(tuple(problems))
 
 
-def _check_unique(names: Iterable[JsonNode], what: str) -> None:
+def _check_unique(names: Iterable[JsonNode]) -> None:
     seen = set()
     for name in names:
         if isinstance(name.value, str) and name.value in seen:
-            name.refuse(f"duplicate {what} name")
+            name.refuse("duplicate_name", {"name": name.value})
         elif isinstance(name.value, str):
             seen.add(name.value)
 
@@ -211,7 +212,7 @@ def _identity(node: JsonNode) -> IdentityRule:
 def _kind_name(node: JsonNode) -> str:
     name = node.text()
     if name and not _KIND.fullmatch(name):
-        node.refuse("a kind has 1 to 32 characters of a-z, 0-9 and _, starting with a letter")
+        node.refuse("bad_kind_name", {"name": name})
     return name
 
 
@@ -227,7 +228,7 @@ def _attribute(node: JsonNode, zone_info: ZoneInfo) -> AttributeRule:
     node.check_members(("name", "field", "expr", "constant", "type", "merge"))
     name = node.member("name").text(MAX_NAME)
     if not name.isprintable() or name != name.strip():
-        node.member("name").refuse("a name has only printable characters, without leading or trailing white space")
+        node.member("name").refuse("bad_attribute_name", {"name": name})
     merge = node.member("merge").choice(TYPES_OF)
     kind = node.member("type", "integer" if merge == "count" else None).choice(TYPES_OF.get(merge, TYPES))
     option = _select_option(node, ("field", "expr", "constant"), required=merge != "count")
@@ -243,14 +244,15 @@ def _check_constant(node: JsonNode, merge: str, kind: str, zone_info: ZoneInfo) 
     faults: list[str] = []
     convert = converter(merge, kind, timestamp_parser(("auto",), zone_info), lambda _, code: faults.append(code))
     if convert(node.value) is None:
-        node.refuse(f"{format_example(node.value)} is not a valid {kind}: {', '.join(faults) or 'it is empty'}")
+        fault = faults[0] if faults else "empty"
+        node.refuse("bad_constant", {"value": format_example(node.value), "type": kind, "fault": fault})
 
 
 def _select_option(node: JsonNode, options: tuple[str, ...], *, required: bool) -> str:
     """Return the option that an object has; empty if it has none or several."""
     selected = [option for option in options if node.member(option).value is not None]
     if len(selected) > 1 or (required and not selected):
-        node.refuse(f"expected {'exactly' if required else 'at most'} one of {', '.join(options)}")
+        node.refuse("several_sources" if selected else "no_source", {"options": options})
     return selected[0] if len(selected) == 1 else ""
 
 
@@ -260,7 +262,7 @@ def _source(node: JsonNode, option: str) -> Field | Expression:
         try:
             return compile_expression(text)
         except InvalidExpressionError as error:
-            value.refuse(str(error))
+            value.refuse(error.code, error.params)
     return Field(value.text() if option == "field" else "")
 
 
@@ -273,7 +275,7 @@ def _timestamp(node: JsonNode) -> TimestampRule | None:
     try:
         zone_info = zone(name.text())
     except KeyError:
-        name.refuse(f"unknown time zone {format_example(name.value)}; expected an IANA name such as Europe/Berlin")
+        name.refuse("unknown_time_zone", {"time_zone": name.value})
         zone_info = UTC
     return TimestampRule(node.member("field").text(), tuple(formats), zone_info)
 
@@ -283,7 +285,5 @@ def _is_format(node: JsonNode) -> bool:
     if is_timestamp_format(form):
         return True
     if form:
-        node.refuse(
-            f"invalid format {format_example(form)}; expected {', '.join(NAMED_FORMATS)} or a strptime date format"
-        )
+        node.refuse("unknown_timestamp_format", {"format": form, "formats": tuple(NAMED_FORMATS)})
     return False

@@ -12,6 +12,7 @@ import orjson
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from app.sentences.codes import SENTENCES
 from projections.mapping.body_parser import InvalidRulesError
 from projections.mapping.converters import MAX_SUM, millionths
 from projections.mapping.expression import OPERATORS, InvalidExpressionError, compile_expression
@@ -31,6 +32,7 @@ from projections.mapping.mapping import (
     parse_identity,
     parse_mapping,
 )
+from schemas.coded import are_bounded
 from tests.laws.json_values import MESSAGES, NAMES, SCALARS, VALUES
 
 SIGNS = [*OPERATORS, *FUNCTIONS, *"(),.-`' \n", "not ", "true", "null", "1", "2.5", "'@'", "a", "b.a", "`odd name`"]
@@ -235,7 +237,8 @@ def test_any_body_is_parsed_or_refused_with_pointers(body: Any, data: st.DataObj
         if isinstance(result, InvalidRulesError):
             assert result.problems
             for problem in result.problems:
-                assert problem.message
+                assert problem.code in SENTENCES
+                assert are_bounded(problem.params)
                 assert points_into(body, problem.pointer)
 
 

@@ -8,9 +8,10 @@ from aiohttp import web
 
 from app.api.definitions.views import definition_view
 from app.api.http.headers import etag
-from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
+from app.api.http.problems import ApiProblem, field_error_of, invalid, not_found
 from app.api.routing.commands import Resource, command_response, submit
 from app.api.routing.routes import RequestContext
+from app.sentences.sentence import sentence
 from projections.definitions.body_checks import InvalidBodyError
 from projections.definitions.definition import Definition
 from schemas.definitions import REBUILD, DefinitionCommand, DefinitionRefused
@@ -55,23 +56,24 @@ def definition_response(
 
 def refused(event: DefinitionRefused) -> ApiProblem:
     """Return the problem for a refusal."""
-    errors = [FieldError(error.pointer, event.code, error.message) for error in event.errors]
+    errors = [field_error_of(error.pointer, error.code, error.params) for error in event.errors]
+    detail = sentence(event.code, event.params)
     match event.code:
         case "no_such_definition":
             return not_found("definition", event.definition_id)
         case "no_such_rebuild":
             return not_found("rebuild", event.definition_id.removeprefix(REBUILD))
         case "version_mismatch":
-            return overtaken(event.version, event.message)
+            return overtaken(event.version, detail)
         case "invalid_body":
             return invalid(errors)
         case _:
-            return ApiProblem(409, event.code, event.message.removeprefix("/: "), errors=errors)
+            return ApiProblem(409, event.code, detail, errors=errors, params=event.params)
 
 
 def invalid_body(error: InvalidBodyError) -> ApiProblem:
     """Return the problem for a body that breaks the rules of definitions."""
-    return invalid([FieldError(detail.pointer, "invalid_body", detail.message) for detail in error.errors])
+    return invalid([field_error_of(detail.pointer, detail.code, detail.params) for detail in error.errors])
 
 
 def overtaken(version: int, message: str) -> ApiProblem:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from projections.definitions.state import EMPTY, DefinitionsState, handle
+from schemas.coded import Param
 from schemas.definitions import (
     ApplyDefinition,
     CommandEnvelope,
@@ -52,12 +53,11 @@ class Told:
             for each in self.events
         ]
 
-    def refused(self, code: str, *words: str) -> DefinitionRefused:
+    def refused(self, code: str, /, **params: Param) -> DefinitionRefused:
         (event,) = self.events
         assert isinstance(event, DefinitionRefused)
         assert event.code == code
-        for word in words:
-            assert word in event.message
+        assert event.params.items() >= params.items()
         return event
 
 

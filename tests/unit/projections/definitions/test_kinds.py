@@ -27,7 +27,7 @@ def test_the_id_names_the_kind(definition_id: str, kind: DefinitionKind | None) 
 @pytest.mark.parametrize("definition_id", ["mapping:", "mapping", "identity:x", "rebuild:1", "forgotten", "other"])
 def test_an_id_of_no_versioned_kind_has_no_body(definition_id: str) -> None:
     assert versioned_kind(definition_id) is None
-    with pytest.raises(InvalidBodyError, match="no kind of definition"):
+    with pytest.raises(InvalidBodyError, match="unknown_definition_kind"):
         check_body(definition_id, "{}")
 
 

@@ -42,8 +42,8 @@ def test_the_story_of_some_rebuilds_ends_where_it_should() -> None:
     told = profiles_are_rebuilt()
     codes = [each.code for each in told.events if isinstance(each, DefinitionRefused)]
     assert codes == [
-        "not_ready", "busy", "too_much", "version_mismatch", "not_under_way", "exists", "outdated", "invalid_body",
-        "invalid_body", "invalid_body", "invalid_body", "no_such_rebuild", "no_such_rebuild",
+        "not_ready", "busy", "report_too_large", "version_mismatch", "not_under_way", "exists", "outdated",
+        "invalid_body", "invalid_body", "invalid_body", "invalid_body", "no_such_rebuild", "no_such_rebuild",
     ]  # fmt: skip
     rules = told.book.rules
     assert (rules.generation, rules.mappings["flights"].version) == (2, 4)
@@ -84,7 +84,6 @@ def test_rules_that_are_applied_while_a_rebuild_is_asked_for_are_not_taken_back_
     refused = told.events[-1]
     assert isinstance(refused, DefinitionRefused)
     assert refused.code == "outdated"
-    assert "look what is in force" in refused.message
     recipe, basis = recipe_text(told.book.rules.recipe), basis_text(basis_of(told.book.rules))
     told.send(StartRebuild, "rebuild:2", recipe=recipe, basis=basis)
     assert told.book.rebuilds["rebuild:2"].is_under_way
@@ -112,17 +111,17 @@ def test_a_recipe_reads_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("7", "expected an object"),
-        ("[" * 100_000, "expected an object"),
+        ("7", "/: not_an_object"),
+        ("[" * 100_000, "/: not_an_object"),
         ('{"mappings": 7}', "/mappings"),
         ('{"mappings": {"a": {"version": 0, "body": "{}"}}}', "/mappings/a/version"),
         ('{"identity": {"version": 1}}', "/identity/body"),
         ('{"since": "yesterday"}', "/since"),
-        ('{"left_out": ["job"]}', "/left_out: an object"),
-        ('{"left_out": {"": 7}}', "/left_out: a job's id"),
+        ('{"left_out": ["job"]}', "/left_out: not_an_object"),
+        ('{"left_out": {"": 7}}', "/left_out: bad_job_id"),
         ('{"left_out": {"job": "now"}}', "/left_out/job"),
-        (json.dumps({"left_out": {str(number): 7 for number in range(10_001)}}), "at most 10000 jobs"),
-        ('{"more": 1}', "unknown member 'more'"),
+        (json.dumps({"left_out": {str(number): 7 for number in range(10_001)}}), "/left_out: too_many_jobs"),
+        ('{"more": 1}', "/more: unknown_member"),
     ],
 )
 def test_what_is_no_recipe_is_told_where_it_goes_wrong(text: str, wrong: str) -> None:

@@ -42,7 +42,7 @@ def problems(body: Any, parse: Any = parse_mapping) -> dict[str, str]:
     with pytest.raises(InvalidRulesError) as error:
         parse(body)
     assert len({problem.pointer for problem in error.value.problems}) == len(error.value.problems)
-    return {problem.pointer: problem.message for problem in error.value.problems}
+    return {problem.pointer: problem.code for problem in error.value.problems}
 
 
 def mapping(**changed: Any) -> dict[str, Any]:
@@ -89,100 +89,97 @@ def test_identity_rules_are_parsed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "pointer", "words"),
+    ("body", "pointer", "code"),
     [
-        (None, "", "expected an object, found None"),
-        ([1], "", "expected an object, found a list of 1"),
-        (mapping(extra=1), "/extra", "unknown member 'extra'; expected identities, attributes, timestamp"),
-        (mapping(identities=[]), "/identities", "expected a list of 1 to 8 items, found a list of 0"),
-        (mapping(identities={}), "/identities", "expected a list of 1 to 8 items, found an object of 0"),
-        (mapping(identities=FLIGHTS["identities"] * 5), "/identities", "a list of 1 to 8 items"),
-        (mapping(identities=["tail"]), "/identities/0", "expected an object, found 'tail'"),
-        (mapping(identities=[{"kind": "tail"}]), "/identities/0", "exactly one of field, expr"),
-        (mapping(identities=[{"field": "a", "expr": "a", "kind": "tail"}]), "/identities/0", "exactly one of"),
-        (mapping(identities=[{"field": "", "kind": "tail"}]), "/identities/0/field", "a text of 1 to 1000"),
-        (mapping(identities=[{"field": "\ud800", "kind": "a"}]), "/identities/0/field", r"found '\ud800'"),
-        (mapping(identities=[{"field": "a\0", "kind": "a"}]), "/identities/0/field", "a text of 1 to 1000"),
-        (mapping(identities=[{"field": "a"}]), "/identities/0/kind", "a text of 1 to 1000 characters"),
+        (None, "", "not_an_object"),
+        ([1], "", "not_an_object"),
+        (mapping(extra=1), "/extra", "unknown_member"),
+        (mapping(identities=[]), "/identities", "not_a_list"),
+        (mapping(identities={}), "/identities", "not_a_list"),
+        (mapping(identities=FLIGHTS["identities"] * 5), "/identities", "not_a_list"),
+        (mapping(identities=["tail"]), "/identities/0", "not_an_object"),
+        (mapping(identities=[{"kind": "tail"}]), "/identities/0", "no_source"),
+        (mapping(identities=[{"field": "a", "expr": "a", "kind": "tail"}]), "/identities/0", "several_sources"),
+        (mapping(identities=[{"field": "", "kind": "tail"}]), "/identities/0/field", "not_a_text"),
+        (mapping(identities=[{"field": "\ud800", "kind": "a"}]), "/identities/0/field", "not_a_text"),
+        (mapping(identities=[{"field": "a\0", "kind": "a"}]), "/identities/0/field", "not_a_text"),
+        (mapping(identities=[{"field": "a"}]), "/identities/0/kind", "not_a_text"),
         (
             mapping(identities=[{"field": "a", "kind": "Tail"}]),
             "/identities/0/kind",
-            "1 to 32 characters of a-z, 0-9 and _",
+            "bad_kind_name",
         ),
-        (mapping(identities=[{"field": "a", "kind": "a" * 33}]), "/identities/0/kind", "1 to 32 characters of"),
-        (mapping(identities=[{"expr": "a +", "kind": "a"}]), "/identities/0/expr", "at character 4: expected a name"),
-        (mapping(identities=[{"expr": "a" * 2_001, "kind": "a"}]), "/identities/0/expr", "1 to 2000 characters"),
-        (mapping(attributes=FLIGHTS["attributes"] * 101), "/attributes", "a list of 0 to 500"),
-        (mapping(attributes=7), "/attributes", "a list of 0 to 500 items, found 7"),
-        (attribute(name=None), "/attributes/0/name", "a text of 1 to 100 characters"),
-        (attribute(name="x" * 101), "/attributes/0/name", "a text of 1 to 100 characters"),
-        (attribute(name=" x"), "/attributes/0/name", "without leading or trailing white space"),
-        (attribute(name="a\nb"), "/attributes/0/name", "only printable characters"),
-        (attribute(type=None), "/attributes/0/type", "one of string, integer, number, timestamp, boolean, json,"),
-        (attribute(type="text"), "/attributes/0/type", "found 'text'"),
-        (attribute(type=["string"]), "/attributes/0/type", "found a list of 1"),
-        (attribute(merge=None), "/attributes/0/merge", "one of latest, first, min, max, union, count, sum,"),
-        (attribute(merge="sum"), "/attributes/0/type", "one of integer, number, found 'string'"),
-        (attribute(merge="min", type="json"), "/attributes/0/type", "one of string, integer, number, timestamp,"),
-        (attribute(merge="max", type="boolean"), "/attributes/0/type", "one of string, integer, number, timestamp,"),
-        (attribute(merge="union", type="json"), "/attributes/0/type", "found 'json'"),
-        (attribute(merge="count"), "/attributes/0/type", "one of integer, found 'string'"),
-        (attribute(field=None), "/attributes/0", "exactly one of field, expr, constant"),
-        (attribute(constant=1), "/attributes/0", "exactly one of"),
-        (attribute(merge="count", type="integer", expr="a"), "/attributes/0", "at most one of field, expr, constant"),
-        (attribute(field=7), "/attributes/0/field", "a text of 1 to 1000 characters, found 7"),
-        (attribute(field=None, constant=1), "/attributes/0/constant", "1 is not a valid string: wrong_type"),
-        (attribute(field=None, constant=""), "/attributes/0/constant", "'' is not a valid string: it is empty"),
-        (attribute(field=None, constant="x", merge="x"), "/attributes/0/merge", "found 'x'"),
-        (mapping(attributes=FLIGHTS["attributes"][:1] * 2), "/attributes/1/name", "duplicate attribute name"),
-        (mapping(timestamp="time_hour"), "/timestamp", "expected an object, found 'time_hour'"),
-        (mapping(timestamp={}), "/timestamp/field", "a text of 1 to 1000 characters, found None"),
-        (mapping(timestamp={"field": "a", "format": "auto"}), "/timestamp/format", "a list of 1 to 10 items"),
-        (mapping(timestamp={"field": "a", "format": [1]}), "/timestamp/format/0", "a text of 1 to 100"),
-        (mapping(timestamp={"field": "a", "format": ["%H:%M"]}), "/timestamp/format/0", "or a strptime date format"),
-        (mapping(timestamp={"field": "a", "format": ["%d%d"]}), "/timestamp/format/0", "expected auto, epoch, epoch_s"),
-        (mapping(timestamp={"field": "a", "time_zone": "Mars"}), "/timestamp/time_zone", "unknown time zone 'Mars'"),
-        (mapping(timestamp={"field": "a", "~/b": 1}), "/timestamp/~0~1b", "unknown member"),
+        (mapping(identities=[{"field": "a", "kind": "a" * 33}]), "/identities/0/kind", "bad_kind_name"),
+        (mapping(identities=[{"expr": "a +", "kind": "a"}]), "/identities/0/expr", "unexpected_token"),
+        (mapping(identities=[{"expr": "a" * 2_001, "kind": "a"}]), "/identities/0/expr", "not_a_text"),
+        (mapping(attributes=FLIGHTS["attributes"] * 101), "/attributes", "not_a_list"),
+        (mapping(attributes=7), "/attributes", "not_a_list"),
+        (attribute(name=None), "/attributes/0/name", "not_a_text"),
+        (attribute(name="x" * 101), "/attributes/0/name", "not_a_text"),
+        (attribute(name=" x"), "/attributes/0/name", "bad_attribute_name"),
+        (attribute(name="a\nb"), "/attributes/0/name", "bad_attribute_name"),
+        (attribute(type=None), "/attributes/0/type", "not_an_option"),
+        (attribute(type="text"), "/attributes/0/type", "not_an_option"),
+        (attribute(type=["string"]), "/attributes/0/type", "not_an_option"),
+        (attribute(merge=None), "/attributes/0/merge", "not_an_option"),
+        (attribute(merge="sum"), "/attributes/0/type", "not_an_option"),
+        (attribute(merge="min", type="json"), "/attributes/0/type", "not_an_option"),
+        (attribute(merge="max", type="boolean"), "/attributes/0/type", "not_an_option"),
+        (attribute(merge="union", type="json"), "/attributes/0/type", "not_an_option"),
+        (attribute(merge="count"), "/attributes/0/type", "not_an_option"),
+        (attribute(field=None), "/attributes/0", "no_source"),
+        (attribute(constant=1), "/attributes/0", "several_sources"),
+        (attribute(merge="count", type="integer", expr="a"), "/attributes/0", "several_sources"),
+        (attribute(field=7), "/attributes/0/field", "not_a_text"),
+        (attribute(field=None, constant=1), "/attributes/0/constant", "bad_constant"),
+        (attribute(field=None, constant=""), "/attributes/0/constant", "bad_constant"),
+        (attribute(field=None, constant="x", merge="x"), "/attributes/0/merge", "not_an_option"),
+        (mapping(attributes=FLIGHTS["attributes"][:1] * 2), "/attributes/1/name", "duplicate_name"),
+        (mapping(timestamp="time_hour"), "/timestamp", "not_an_object"),
+        (mapping(timestamp={}), "/timestamp/field", "not_a_text"),
+        (mapping(timestamp={"field": "a", "format": "auto"}), "/timestamp/format", "not_a_list"),
+        (mapping(timestamp={"field": "a", "format": [1]}), "/timestamp/format/0", "not_a_text"),
+        (mapping(timestamp={"field": "a", "format": ["%H:%M"]}), "/timestamp/format/0", "unknown_timestamp_format"),
+        (mapping(timestamp={"field": "a", "format": ["%d%d"]}), "/timestamp/format/0", "unknown_timestamp_format"),
+        (mapping(timestamp={"field": "a", "time_zone": "Mars"}), "/timestamp/time_zone", "unknown_time_zone"),
+        (mapping(timestamp={"field": "a", "~/b": 1}), "/timestamp/~0~1b", "unknown_member"),
     ],
 )
-def test_an_invalid_mapping_is_refused(body: Any, pointer: str, words: str) -> None:
+def test_an_invalid_mapping_is_refused(body: Any, pointer: str, code: str) -> None:
     started = process_time()
-    messages = problems(body)
+    found = problems(body)
     assert process_time() - started < 1
-    assert list(messages) == [pointer]
-    assert words in messages[pointer]
+    assert found == {pointer: code}
 
 
 @pytest.mark.parametrize(
-    ("body", "pointer", "words"),
+    ("body", "pointer", "code"),
     [
-        ("x", "", "expected an object"),
-        ({}, "/kinds", "a list of 1 to 100 items, found None"),
-        ({"kinds": IDENTITY["kinds"] * 51}, "/kinds", "a list of 1 to 100 items"),
-        ({"kinds": [{"kind": "a b", "rank": 0}]}, "/kinds/0/kind", "1 to 32 characters of a-z"),
-        ({"kinds": [{"kind": "a", "rank": 100}]}, "/kinds/0/rank", "an integer from 0 to 99, found 100"),
-        ({"kinds": [{"kind": "a", "rank": True}]}, "/kinds/0/rank", "an integer from 0 to 99, found True"),
-        ({"kinds": [{"kind": "a"}]}, "/kinds/0/rank", "an integer from 0 to 99, found None"),
-        ({"kinds": [{"kind": "a", "rank": 0, "title": 1}]}, "/kinds/0/title", "a text of 1 to 100 characters"),
-        ({"kinds": [{"kind": "a", "rank": 0}] * 2}, "/kinds/1/kind", "duplicate kind name"),
-        (IDENTITY | {"max_identities": 0}, "/max_identities", "an integer from 1 to 10000"),
+        ("x", "", "not_an_object"),
+        ({}, "/kinds", "not_a_list"),
+        ({"kinds": IDENTITY["kinds"] * 51}, "/kinds", "not_a_list"),
+        ({"kinds": [{"kind": "a b", "rank": 0}]}, "/kinds/0/kind", "bad_kind_name"),
+        ({"kinds": [{"kind": "a", "rank": 100}]}, "/kinds/0/rank", "not_an_integer"),
+        ({"kinds": [{"kind": "a", "rank": True}]}, "/kinds/0/rank", "not_an_integer"),
+        ({"kinds": [{"kind": "a"}]}, "/kinds/0/rank", "not_an_integer"),
+        ({"kinds": [{"kind": "a", "rank": 0, "title": 1}]}, "/kinds/0/title", "not_a_text"),
+        ({"kinds": [{"kind": "a", "rank": 0}] * 2}, "/kinds/1/kind", "duplicate_name"),
+        (IDENTITY | {"max_identities": 0}, "/max_identities", "not_an_integer"),
     ],
 )
-def test_invalid_identity_rules_are_refused(body: Any, pointer: str, words: str) -> None:
-    messages = problems(body, parse_identity)
-    assert list(messages) == [pointer]
-    assert words in messages[pointer]
+def test_invalid_identity_rules_are_refused(body: Any, pointer: str, code: str) -> None:
+    assert problems(body, parse_identity) == {pointer: code}
 
 
 def test_all_problems_are_reported() -> None:
-    messages = problems(
+    found = problems(
         {
             "identities": [{"kind": "Tail"}],
             "attributes": [{"name": "x", "type": "x", "merge": "latest", "field": "a"}, 5],
             "timestamp": {"field": "a", "time_zone": "x", "format": ["x"]},
         }
     )
-    assert set(messages) == {
+    assert set(found) == {
         "/identities/0", "/identities/0/kind", "/attributes/0/type", "/attributes/1", "/timestamp/time_zone",
         "/timestamp/format/0",
     }  # fmt: skip
@@ -192,8 +189,8 @@ def test_the_number_of_reported_members_is_bounded() -> None:
     assert len(problems(mapping(**{f"member {number}": 1 for number in range(50_000)}))) == 10
 
 
-def test_the_error_message_lists_the_first_problems() -> None:
-    with pytest.raises(InvalidRulesError, match=r"^/: expected an object, found 5$"):
+def test_the_error_lists_the_first_problems() -> None:
+    with pytest.raises(InvalidRulesError, match=r"^/: not_an_object$"):
         parse_mapping(5)
 
 
@@ -211,22 +208,23 @@ def test_streams_must_agree_on_an_attribute() -> None:
     }
     with pytest.raises(InvalidRulesError) as error:
         check_rules(rules, parse_identity(IDENTITY))
-    assert [(problem.pointer, problem.message) for problem in error.value.problems] == [
-        ("/b/attributes/0", "attribute `x` is latest/string in stream a and max/number in stream b"),
-        ("/c~1d/attributes/0", "attribute `x` is latest/string in stream a and latest/json in stream c/d"),
+    conflict = {"attribute": "x", "other_form": "latest/string", "other_stream": "a"}
+    assert [(problem.pointer, problem.params) for problem in error.value.problems] == [
+        ("/b/attributes/0", conflict | {"form": "max/number", "stream": "b"}),
+        ("/c~1d/attributes/0", conflict | {"form": "latest/json", "stream": "c/d"}),
     ]
 
 
 @pytest.mark.parametrize(
-    ("identity", "hint"),
+    ("identity", "kinds"),
     [
-        (IdentityRules((IdentityKind("tail", 0, ""),)), "expected tail"),
-        (NO_IDENTITY, "no kinds are defined yet"),
+        (IdentityRules((IdentityKind("tail", 0, ""),)), ("tail",)),
+        (NO_IDENTITY, ()),
     ],
 )
-def test_unknown_kinds_are_refused(identity: IdentityRules, hint: str) -> None:
+def test_unknown_kinds_are_refused(identity: IdentityRules, kinds: tuple[str, ...]) -> None:
     with pytest.raises(InvalidRulesError) as error:
         check_rules({"flights": parse_mapping(FLIGHTS)}, identity)
     problem = error.value.problems[-1]
     assert problem.pointer == "/flights/identities/1/kind"
-    assert problem.message == f"unknown identity kind `email`; {hint}"
+    assert (problem.code, problem.params) == ("unknown_identity_kind", {"kind": "email", "kinds": kinds})
