@@ -9,9 +9,8 @@ from hashlib import blake2b
 from typing import Any, Final, Literal, Protocol
 
 from projections.definitions import state as definitions
-from projections.jobs.decide import decide
+from projections.jobs.decide import handle
 from projections.jobs.event_checks import UnreadableEventError, read_definition_event, read_event
-from projections.jobs.evolve import evolve
 from projections.jobs.state import JobState, NoJob
 from schemas.commands import JobCommand
 from schemas.definitions import CommandEnvelope, DefinitionCommand, DefinitionEvent, EventEnvelope
@@ -72,10 +71,7 @@ class JobsReplay:
     def decide(self, offset: int, command: JobCommand) -> tuple[Event, ...]:
         """Return what a command leads to, after all that were given before."""
         state = self._states.get(command.job_id, NoJob(command.job_id))
-        events = decide(state, command, offset)
-        for event in events:
-            state = evolve(state, event)
-        self._states[command.job_id] = state
+        self._states[command.job_id], events = handle(state, command, offset)
         return events
 
     def read(self, value: bytes) -> JobEvent:

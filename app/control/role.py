@@ -26,8 +26,7 @@ from app.records.job_state import decode_job, decode_seq, encode_job
 from app.sentences.sentence import sentence_of
 from app.settings import Settings
 from app.store.read_store import ReadStore
-from projections.jobs.decide import decide
-from projections.jobs.evolve import evolve
+from projections.jobs.decide import handle
 from projections.jobs.state import Job, JobState, NoJob
 from schemas.events import JobEvent
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
@@ -59,9 +58,8 @@ class CommandBatch:
             self.records.append(dead_letter(event, "malformed_command", error, self._clock()))
             return
         state = self._state(command.job_id)
-        for fact in decide(state, command, found.offset):
-            state = evolve(state, fact)
-            self.records.append(published(fact, found.partition))
+        state, events = handle(state, command, found.offset)
+        self.records.extend(published(event, found.partition) for event in events)
         self._jobs[command.job_id] = (found.partition, state)
 
     def changes(self) -> Iterable[Change]:

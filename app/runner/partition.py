@@ -26,7 +26,7 @@ from app.runner.stalled_uploads import StalledUploads
 from app.runner.timers import Timers
 from connectors.catalog import is_pushed
 from connectors.contract import Limits
-from projections.jobs.decide import decide
+from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob, Running
 from schemas.coded import caused_by
@@ -151,9 +151,7 @@ class OwnedPartition:
             command = decode_command(record.key, record.value, self.number, self._shop.partitions)
         except UnreadableCommandError:
             return  # control makes a dead letter of it
-        state = self._job(command.job_id)
-        for event in decide(state, command, record.offset):
-            state = evolve(state, event)
+        state, _ = handle(self._job(command.job_id), command, record.offset)
         if isinstance(state, Job):
             told = self._told.get(state.job_id)
             if told is None or told.seq < state.seq:

@@ -28,7 +28,7 @@ from connectors.contract import (
     RenewAuthorization,
     RetryLater,
 )
-from projections.jobs.decide import decide
+from projections.jobs.decide import handle
 from projections.jobs.recorder import MAX_TEXT_CHARACTERS
 from projections.jobs.state import Job
 from schemas.coded import caused_by, clean_text, fit_params, truncate
@@ -126,7 +126,8 @@ class Run:
     def _check_report(self, report: ReportProgress) -> None:
         """Ask those who decide: once a report is committed, a refusal comes too late for the records beside it."""
         before = replace(self.job, report=self.report)
-        for event in decide(before, report, before.command_offset + 1):
+        _, events = handle(before, report, before.command_offset + 1)
+        for event in events:
             if isinstance(event, CommandRefused):
                 raise BadBatchError(event.code, event.params)
 

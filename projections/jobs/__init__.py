@@ -1,1 +1,1 @@
-"""A job's life: decide, evolve, and what is checked."""
+"""The life of a job: what its commands are checked for, what they cause, and the state that follows."""

@@ -56,10 +56,10 @@ from schemas.instants import rfc3339
 REST: Final = timedelta(days=90)  # how long a job that rests is kept before it is purged
 
 
-def decide(state: JobState, command: JobCommand, offset: int) -> tuple[JobEvent, ...]:
-    """Return what a command, found at `offset` of its partition, leads to; nothing, when it was seen before."""
+def handle(state: JobState, command: JobCommand, offset: int) -> tuple[JobState, tuple[JobEvent, ...]]:
+    """Decide the command at `offset` of its partition. Return the next state and the events; none if handled before."""
     if isinstance(state, Job) and (offset <= state.command_offset or command.command_id in state.recent_commands):
-        return ()
+        return state, ()
     story = EventRecorder(state, command, offset)
     try:
         check_command(state, command)
@@ -75,7 +75,7 @@ def decide(state: JobState, command: JobCommand, offset: int) -> tuple[JobEvent,
             allowed=allowed_for_people(phase),
             revision=0 if isinstance(state, NoJob) else state.revision,
         )
-    return tuple(story.events)
+    return story.state, tuple(story.events)
 
 
 def _act(story: EventRecorder, command: JobCommand) -> None:  # noqa: C901, PLR0912  # one line for each command, closed and complete

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from projections.jobs.decide import decide, next_look
+from projections.jobs.decide import handle, next_look
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import (
@@ -57,7 +57,7 @@ class Teller:
             **facts,
         )
         self.commands.append(command)
-        for event in decide(self.state, command, number):
+        for event in handle(self.state, command, number)[1]:
             self.events.append(event)
             self.state = evolve(self.state, event)
         self.at += timedelta(seconds=1)

@@ -19,7 +19,7 @@ from app.records.envelopes import stamp
 from app.runner.partition import REFUSED_PAUSE, OwnedPartition, RunnerContext
 from app.supervisor.broker.server import Broker
 from connectors.contract import Limits
-from projections.jobs.decide import decide
+from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob, Running
 from schemas.commands import Counts, CreateJob, JobCommand, PauseJob, ReportError, ReportProgress, ResumeJob, RunJob
@@ -52,7 +52,7 @@ class ScriptedControl:
 
     async def command(self, state: JobState, command: JobCommand) -> tuple[Job, Sequence[JobEvent]]:
         """Write a command; return its events, and the state after them."""
-        events = decide(state, command, await self.write("jobs.commands", command))
+        events = handle(state, command, await self.write("jobs.commands", command))[1]
         for event in events:
             state = evolve(state, event)
         assert isinstance(state, Job)
@@ -183,7 +183,7 @@ async def test_a_refused_report_becomes_a_visible_error_of_the_job(control: Scri
         assert last.pass_done
         position = len(events)
         for offset, report in enumerate((first, last), 7):  # as a control with other rules would decide
-            (refusal,) = decide(job, replace(report, rules=99), offset)
+            (refusal,) = handle(job, replace(report, rules=99), offset)[1]
             assert isinstance(refusal, CommandRefused)
             position += 1
             assert partition.fold(position, replace(refusal, seq=job.seq + 1))
@@ -198,10 +198,10 @@ async def test_a_refused_report_becomes_a_visible_error_of_the_job(control: Scri
         assert isinstance(error, ReportError)
         assert (error.code, error.run, error.advice) == ("report_refused", job.run, "retry")
         assert error.params["cause"] == refusal.code
-        for number, event in enumerate(decide(job, error, 9)):
+        for number, event in enumerate(handle(job, error, 9)[1]):
             partition.fold(position + number + 1, event)
             job = evolve(job, event)  # type: ignore[assignment]
-        for event in decide(job, RunJob(**control.stamped("rows")), 10):
+        for event in handle(job, RunJob(**control.stamped("rows")), 10)[1]:
             partition.fold(99, event)
             job = evolve(job, event)  # type: ignore[assignment]
         assert isinstance(job.phase, Running)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
-from projections.jobs.decide import decide, next_look
+from projections.jobs.decide import handle, next_look
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import Counts, CreateJob, JobCommand, ReportRateLimit
@@ -78,8 +78,8 @@ class Life:
     state: JobState = NOTHING
 
     def then(self, command: JobCommand) -> "Life":
-        events = decide(self.state, command, len(self.commands))
-        return Life((*self.commands, command), (*self.events, *events), fold(self.state, events))
+        state, events = handle(self.state, command, len(self.commands))
+        return Life((*self.commands, command), (*self.events, *events), state)
 
 
 def fold(state: JobState, events: tuple[JobEvent, ...]) -> JobState:

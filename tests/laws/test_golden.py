@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from fastavro import schemaless_writer
 
-from projections.definitions.state import EMPTY, handle
-from projections.jobs.decide import decide
+from projections.definitions import state as definitions
+from projections.jobs import decide as jobs
 from projections.jobs.evolve import evolve
 from projections.jobs.state import JobState, NoJob
 from schemas.commands import Command
@@ -67,7 +67,7 @@ def test_history_repeats_itself(path: Path) -> None:
     events = []
     for offset, command in enumerate(commands):
         assert isinstance(command, Command)
-        for event in decide(state, command, offset):
+        for event in jobs.handle(state, command, offset)[1]:
             events.append(event)
             state = evolve(state, event)
     _are_as_stored(events, golden)
@@ -76,10 +76,10 @@ def test_history_repeats_itself(path: Path) -> None:
 @pytest.mark.parametrize("path", RULEBOOKS, ids=lambda path: path.stem)
 def test_rules_repeat_themselves(path: Path) -> None:
     golden = json.loads(path.read_text("utf-8"))
-    book, events = EMPTY, []
+    book, events = definitions.EMPTY, []
     for offset, line in enumerate(golden["commands"]):
         command: Any = decode(_bytes(line))
-        book, led_to = handle(book, command, offset)
+        book, led_to = definitions.handle(book, command, offset)
         events += led_to
     _are_as_stored(events, golden)
 

@@ -9,7 +9,7 @@ from hypothesis import note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from projections.jobs.decide import decide, next_look
+from projections.jobs.decide import handle, next_look
 from projections.jobs.state import Job, JobState, NoJob, Paused, Sleeping
 from projections.jobs.transitions import TRANSITIONS, allowed_for_people
 from schemas.commands import (
@@ -86,7 +86,7 @@ class JobLife(RuleBasedStateMachine):
     def deliver(self, command: JobCommand) -> list[Any]:
         self.offset += 1
         before = self.state.status if isinstance(self.state, Job) else "Absent"
-        events = list(decide(self.state, command, self.offset))
+        events = list(handle(self.state, command, self.offset)[1])
         self.state = fold(self.state, tuple(events))
         note(f"{command} → {[type(each).__name__ for each in events]}")
         if events and not isinstance(events[0], CommandRefused):

@@ -6,7 +6,7 @@ from app.records.commands import UnreadableCommandError, decode_command
 from app.records.events import decode_event
 from app.records.partitioning import partition_of
 from app.store.read_store import ReadStore
-from projections.jobs.decide import decide
+from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
 from projections.jobs.state import JobState, NoJob
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
@@ -35,6 +35,5 @@ async def job_now(cluster: Cluster, store: ReadStore, partitions: int, job_id: s
                 command = decode_command(record.key, record.value, partition, partitions)
             except UnreadableCommandError:
                 continue  # control makes a dead letter of it
-            for event in decide(state, command, record.offset):
-                state = evolve(state, event)
+            state, _ = handle(state, command, record.offset)
     return state

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from projections.jobs.decide import decide
+from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
 from schemas.coded import Param
@@ -48,7 +48,7 @@ class Scenario:
             command_id=command.command_id or f"command-{self.sent}",
             issued_at=self.at if command.issued_at == NOW else command.issued_at,
         )
-        events = decide(self.state, stamped, self.sent)  # type: ignore[arg-type]
+        events = handle(self.state, stamped, self.sent)[1]  # type: ignore[arg-type]
         state = self.state
         for event in events:
             state = evolve(state, event)

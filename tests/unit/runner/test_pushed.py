@@ -11,7 +11,7 @@ from app.runner.partition import OwnedPartition, RunnerContext
 from app.runner.run import Run, RunContext
 from app.runner.stalled_uploads import ASK_AGAIN, REPORT_TIMEOUT, StalledUploads
 from connectors.contract import Limits
-from projections.jobs.decide import decide
+from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Completed, Failed, Job
 from schemas.commands import ReportError
@@ -35,7 +35,7 @@ def test_an_upload_that_nobody_reports_on_is_told_to_fail_until_it_does() -> Non
     assert list(unattended.due(START + REPORT_TIMEOUT + SECOND, stamped)) == [], "one is enough, for a while"
     assert len(list(unattended.due(START + REPORT_TIMEOUT + ASK_AGAIN, stamped))) == 1
     failed: Any = UPLOAD
-    for event in decide(UPLOAD, report, 9):
+    for event in handle(UPLOAD, report, 9)[1]:
         failed = evolve(failed, event)
     assert isinstance(failed, Job)
     assert isinstance(failed.phase, Failed)

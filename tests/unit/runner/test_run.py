@@ -13,7 +13,7 @@ from app.records.message_batches import MAX_RECORD_PAYLOAD_BYTES
 from app.runner import run as module
 from app.runner.run import Run, RunContext
 from connectors.contract import FixConfiguration, Limits, RateLimited, Reject, RetryLater
-from projections.jobs.decide import decide
+from projections.jobs.decide import handle
 from schemas.coded import are_bounded
 from schemas.commands import ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused
@@ -93,7 +93,7 @@ async def test_an_absurd_batch_is_an_error_of_the_job_and_nothing_of_it_is_writt
     assert isinstance(error, ReportError)
     assert (error.fault, error.advice) == ("entrepot", "retry")
     assert error.code in {"bad_batch", "unexpected"}
-    assert not isinstance(decide(job(report=1), error, 9)[0], CommandRefused)
+    assert not isinstance(handle(job(report=1), error, 9)[1][0], CommandRefused)
 
 
 async def test_a_record_that_no_topic_takes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,13 +131,13 @@ async def test_an_absurd_error_is_still_told(monkeypatch: pytest.MonkeyPatch, ra
     assert are_bounded(error.params)
     assert len(error.detail) < 10_000
     assert "\0" not in repr(error.params)
-    assert not isinstance(decide(job(), error, 9)[0], CommandRefused)
+    assert not isinstance(handle(job(), error, 9)[1][0], CommandRefused)
 
 
 async def test_a_rate_limit_that_names_no_time_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     ((limit,),) = await submitted(monkeypatch, RateLimited("c", retry_after=None))  # type: ignore[arg-type]
     assert isinstance(limit, ReportRateLimit)
-    assert not isinstance(decide(job(), limit, 9)[0], CommandRefused)
+    assert not isinstance(handle(job(), limit, 9)[1][0], CommandRefused)
 
 
 async def test_a_connector_that_fails_before_it_reads_is_an_error_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.store.models import EventRecord
-from projections.jobs.decide import decide
+from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import (
@@ -52,7 +52,7 @@ class Partition:
         command = asked(**who, **{"issued_by": "user:ada", **facts})  # type: ignore[arg-type]  # any command's own facts
         state = self.jobs.get(job_id, NoJob(job_id))
         added = []
-        for event in decide(state, command, len(self.records)):
+        for event in handle(state, command, len(self.records))[1]:
             state = evolve(state, event)
             offset = self.records[-1].offset + self.step if self.records else 5
             added.append(EventRecord(offset, event, encode(event)))
