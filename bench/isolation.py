@@ -22,7 +22,7 @@ MAX_RATIO = 1.25
 
 
 async def isolation(folder: Path) -> list[Figure]:
-    """Write messages of new aircraft latency after another, and poll until the profile exists."""
+    """Write messages of new aircraft one after another, and poll until the profile exists."""
     async with data_plane(folder) as plane:
         await plane.start("lane-realtime", "lane-backfill", "profiles")
         await asyncio.to_thread(plane.write, "realtime", flights(10_000))  # warm up, and let owners register

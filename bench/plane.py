@@ -43,7 +43,7 @@ STREAM = "flights"
 PACKED_MESSAGES = 4_000  # per packed record, about as many as in an import
 MAX_QUEUED = 100_000  # records in the producer
 MAX_QUEUED_BYTES = 100_000_000
-PATIENCE_SECONDS = 120.0
+TIMEOUT_SECONDS = 120.0
 POLL_INTERVAL_SECONDS = 0.1
 IDENTITY = {"kinds": [{"kind": "tail", "rank": 0, "title": "Tail number"}], "max_identities": 1000}
 FLIGHTS = {
@@ -147,7 +147,7 @@ class Plane:
             producer.poll(0)
             while len(producer) * len(value) > MAX_QUEUED_BYTES or len(producer) > MAX_QUEUED:
                 producer.poll(0.01)
-        assert producer.flush(PATIENCE_SECONDS) == 0, "the broker accepted no more records"
+        assert producer.flush(TIMEOUT_SECONDS) == 0, "the broker accepted no more records"
 
     async def settled(self, *lanes: str) -> None:
         """Wait until lanes and profiles have caught up, according to their committed offsets."""
@@ -158,7 +158,7 @@ class Plane:
         admin = AIOKafkaAdminClient(bootstrap_servers=servers)
         await admin.start()
         try:
-            async with AIOKafkaConsumer(bootstrap_servers=servers) as consumer, asyncio.timeout(PATIENCE_SECONDS):
+            async with AIOKafkaConsumer(bootstrap_servers=servers) as consumer, asyncio.timeout(TIMEOUT_SECONDS):
                 for group, group_partitions in groups.items():
                     while True:
                         if await _caught_up(admin, group, await consumer.end_offsets(group_partitions)):

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from app.rebuild.progress import RebuildProgress
 from app.store.read_store import ReadStore
 from bench.figures import Figure
-from bench.plane import FLIGHTS, IDENTITY, PATIENCE_SECONDS, STREAM, Plane, data_plane, flights, packs
+from bench.plane import FLIGHTS, IDENTITY, STREAM, TIMEOUT_SECONDS, Plane, data_plane, flights, packs
 from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, recipe_text
 from schemas.definitions import PARTITION, RebuildStarted
 from schemas.topics import DEFINITIONS_EVENTS, UPDATES_REALTIME
@@ -57,7 +57,7 @@ async def _speed(plane: Plane) -> float:
     store = await ReadStore.open(plane.settings.database())
     reports: dict[datetime, int] = {}
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 progress = RebuildProgress.read_back(await store.plane.progress(REBUILD))
                 if progress.messages >= MESSAGES:

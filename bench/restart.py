@@ -16,7 +16,7 @@ from app.profile_store.snapshots import Snapshots
 from app.profiles.lookup_client import PartitionUnavailable, ProfilesClient
 from app.store.read_store import ReadStore
 from bench.figures import Figure
-from bench.plane import PATIENCE_SECONDS, Plane, data_plane, packs
+from bench.plane import TIMEOUT_SECONDS, Plane, data_plane, packs
 
 PROFILES = 1_000_000
 STOCK_KEYS = 40_000
@@ -65,7 +65,7 @@ async def _seconds_to_serving(plane: Plane) -> float:
     keys = [f"00:tail:N{number:07d}" for number in range(0, PROFILES, PROFILES // SAMPLE_PROFILES)]
     store = await ReadStore.open(plane.settings.database())
     try:
-        async with ProfilesClient(store.plane, plane.settings.partitions) as client, asyncio.timeout(PATIENCE_SECONDS):
+        async with ProfilesClient(store.plane, plane.settings.partitions) as client, asyncio.timeout(TIMEOUT_SECONDS):
             started = time.perf_counter()
             await plane.start("profiles")
             while not await _all_served(client, keys):  # noqa: ASYNC110  # serving can only be polled
@@ -100,7 +100,7 @@ async def _stock_rate(plane: Plane) -> float:
         sys.executable, "-m", "bench.stock_recovery", settings.bootstrap_servers, str(settings.data_dir),
         str(settings.partitions), stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    output, _ = await asyncio.wait_for(worker.communicate(), PATIENCE_SECONDS)
+    output, _ = await asyncio.wait_for(worker.communicate(), TIMEOUT_SECONDS)
     keys, seconds = output.split()[-2:]  # after the spinner of Faust
     assert int(keys) == STOCK_KEYS, f"{keys!r} keys were recovered"
     return STOCK_KEYS / float(seconds)
