@@ -132,6 +132,6 @@ async def several(settings: Settings, count: int) -> AsyncIterator[list[Client]]
     """Run so many servers on one data directory."""
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(serving(settings)) for _ in range(count)]
-        for each in clients:
-            await until_ready(each)
+        for client in clients:
+            await until_ready(client)
         yield clients

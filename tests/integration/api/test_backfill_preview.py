@@ -45,13 +45,13 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
         as_caller(await url_of(running), (running.settings.data_dir / "admin-token").read_text().strip()) as client,
     ):
         await until_ready(client)
-        made = Port(running, client)
-        await apply(made, "identity", IDENTITY)
-        await apply(made, "mapping:visits", VISITS)
-        await followed(made, "messages.backfill", rules_at=4)
-        upload = (await made.bulk("visits", LIVE)).data["upload_id"]
+        running_port = Port(running, client)
+        await apply(running_port, "identity", IDENTITY)
+        await apply(running_port, "mapping:visits", VISITS)
+        await followed(running_port, "messages.backfill", rules_at=4)
+        upload = (await running_port.bulk("visits", LIVE)).data["upload_id"]
         await until(client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
-        yield made
+        yield running_port
 
 
 async def preview_of(port: Port, sample: bytes | None, query: str = "?stream=visits") -> Answer:
@@ -59,7 +59,7 @@ async def preview_of(port: Port, sample: bytes | None, query: str = "?stream=vis
 
 
 def codes(preview: dict[str, Any]) -> set[str]:
-    return {each["code"] for each in preview["warnings"]}
+    return {warning["code"] for warning in preview["warnings"]}
 
 
 async def test_the_preview_matches_the_backfill(port: Port) -> None:
@@ -82,8 +82,8 @@ max@example.com,,Wels,,2022-01-01T10:00:00Z
 
     upload = (await port.bulk("visits", history)).data["upload_id"]
     await until(port.client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
-    joined = await until(port.client, "/v2/profile/cookie:c9", lambda each: each["id"] == "email:eve@example.com")
-    assert {name: each["value"] for name, each in joined["attributes"].items()} == {"city": "Wien", "age": 33}
+    joined = await until(port.client, "/v2/profile/cookie:c9", lambda item: item["id"] == "email:eve@example.com")
+    assert {name: attribute["value"] for name, attribute in joined["attributes"].items()} == {"city": "Wien", "age": 33}
     again = (await preview_of(port, history)).data
     assert (again["needed"], again["profiles"]["unchanged"]) == (False, 3)
     assert "The sample would change nothing: this backfill is not needed." in again["in_words"]
@@ -97,7 +97,7 @@ max@example.com,Wels,,2150-01-01T10:00:00Z
 """
     preview = (await preview_of(port, odd)).data
     assert codes(preview) == {"undated", "without_identity", "future", "faults"}
-    assert {each["part"] for each in preview["sample"]["faults"]} == {"attribute age"}
+    assert {fault["part"] for fault in preview["sample"]["faults"]} == {"attribute age"}
     unmapped = (await preview_of(port, odd, "?stream=clicks")).data
     assert ("no_mapping" in codes(unmapped), unmapped["needed"]) == (True, None)
     await port.client.post("/v2/lane/backfill/pause")

@@ -68,7 +68,7 @@ class Port:
                     for index, line in enumerate(word.payload.splitlines(), word.first):
                         assert (word.batch_id, index) not in found, "a message came twice"
                         found[word.batch_id, index] = orjson.loads(line)
-        return [found[each] for each in sorted(found, key=_by_part)]
+        return [found[item] for item in sorted(found, key=_by_part)]
 
 
 def _by_part(identity: tuple[str, int]) -> tuple[str, int, int]:
@@ -100,7 +100,7 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
 
 
 def people(count: int) -> list[bytes]:
-    return [b"id,name\n", *(b"%d,Name %d\n" % (each, each) for each in range(count))]
+    return [b"id,name\n", *(b"%d,Name %d\n" % (number, number) for number in range(count))]
 
 
 async def streamed(parts: list[bytes], pause_at: int, until: asyncio.Event) -> AsyncIterator[bytes]:
@@ -111,11 +111,11 @@ async def streamed(parts: list[bytes], pause_at: int, until: asyncio.Event) -> A
 
 
 async def test_acknowledged_messages_survive_a_kill(port: Port) -> None:
-    sent = [{"id": each} for each in range(500)]
+    sent = [{"id": number} for number in range(500)]
     kept = await asyncio.gather(*(port.json("durable", sent[at : at + 50]) for at in range(0, 500, 50)))
     port.running.signal("api", signal.SIGKILL)
-    assert {each.data["message_count"] for each in kept} == {50}
-    assert sorted(each["id"] for each in await port.rows("durable")) == list(range(500))
+    assert {item.data["message_count"] for item in kept} == {50}
+    assert sorted(row["id"] for row in await port.rows("durable")) == list(range(500))
     (port.running.settings.data_dir / "api.json").unlink()
     await port.come_back()
 
@@ -124,7 +124,7 @@ async def test_a_request_with_a_key_is_carried_out_once(port: Port) -> None:
     sent = [{"id": 1, "when": 1_600_000_000}, {"id": 2}]
     query = "?timestamp_field=when"
     several = await asyncio.gather(*(port.json("once", sent, query, Idempotency_Key="k") for _ in range(4)))
-    assert sorted(each.data["duplicate_count"] for each in several) == [0, 2, 2, 2]
+    assert sorted(item.data["duplicate_count"] for item in several) == [0, 2, 2, 2]
     await port.kill()
     again = await port.json("once", sent, query, Idempotency_Key="k")
     assert (again.data["message_count"], again.data["duplicate_count"]) == (2, 2)
@@ -136,7 +136,7 @@ async def test_a_request_with_a_key_is_carried_out_once(port: Port) -> None:
 
 
 async def test_a_request_whose_response_was_lost_is_found_in_the_log(port: Port) -> None:
-    sent = [{"id": each} for each in range(10)]
+    sent = [{"id": number} for number in range(10)]
     first = await port.json("lost", sent, Idempotency_Key="lost")
     with sqlite3.connect(port.running.settings.data_dir / "views.db") as views:  # as if it had been killed before
         lost = "UPDATE collected SET answer = x'', claimed_at = 1 WHERE upload_id = ?"
@@ -159,7 +159,7 @@ async def test_a_file_is_ingested_once_and_in_order_across_a_kill(port: Port) ->
     done = (await port.bulk("killed", b"".join(parts), Idempotency_Key="file")).data
     assert (done["message_count"], done["upload_id"]) == (ROWS, job_id)
     assert 0 < done["duplicate_count"] < ROWS
-    assert [int(each["id"]) for each in await port.rows("killed", "backfill")] == list(range(ROWS))
+    assert [int(row["id"]) for row in await port.rows("killed", "backfill")] == list(range(ROWS))
     await port.running.until(done["upload_id"], has("JobCompleted"))
     again = await port.bulk("killed", b"".join(parts), Idempotency_Key="file")
     assert (again.data["message_count"], again.data["duplicate_count"]) == (ROWS, ROWS)
@@ -174,7 +174,7 @@ async def _until_reported(running: Service, before: set[str]) -> str:
     """Wait until a job that wasn't there before has committed something, and return its id."""
     history = running.history
     async with asyncio.timeout(TIMEOUT_SECONDS), running.changed:
-        await running.changed.wait_for(lambda: any(has("JobProgressed")(history[each]) for each in {*history} - before))
+        await running.changed.wait_for(lambda: any(has("JobProgressed")(history[item]) for item in {*history} - before))
     (job_id,) = {*history} - before
     return job_id
 
@@ -190,7 +190,7 @@ async def test_a_paused_upload_resumes(port: Port) -> None:
     await port.client.post(f"/v2/job/{job_id}/resume")
     done = (await port.bulk("paused", b"".join(parts), Idempotency_Key="paused")).data
     assert (done["upload_id"], done["message_count"]) == (job_id, 5_000)
-    assert [int(each["id"]) for each in await port.rows("paused", "backfill")] == list(range(5_000))
+    assert [int(row["id"]) for row in await port.rows("paused", "backfill")] == list(range(5_000))
 
 
 async def _running_job(port: Port) -> str:
@@ -211,7 +211,7 @@ async def test_a_disconnected_upload_fails_and_can_be_resumed(port: Port) -> Non
     assert (job["reason"], job["allowed"]) == ("upload_disconnected", ["rename", "kill"])
     assert (await port.client.ask("POST", f"/v2/job/{job_id}/resume")).body["code"] == "pushed_job"
     assert (await port.bulk("away", b"".join(parts), Idempotency_Key="away")).data["message_count"] == 5_000
-    assert [int(each["id"]) for each in await port.rows("away", "backfill")] == list(range(5_000))
+    assert [int(row["id"]) for row in await port.rows("away", "backfill")] == list(range(5_000))
 
 
 async def _shown(port: Port, job_id: str, status: str) -> dict[str, Any]:
@@ -230,14 +230,14 @@ async def test_dead_letters_are_listed(port: Port) -> None:
     dropped = (await port.bulk("bad", b"id,name\n1\n", "?droperrors=true")).data
     assert (dropped["rejected_count"], dropped["first_rejects"]) == (1, [])
     listed = await port.client.ask("GET", one["rejects"])
-    assert [each["position"] for each in listed.data] == ["element 2", "element 4"]
-    assert {each["job_id"] for each in listed.data} == {one["upload_id"]}
+    assert [item["position"] for item in listed.data] == ["element 2", "element 4"]
+    assert {item["job_id"] for item in listed.data} == {one["upload_id"]}
     listed = await port.client.ask("GET", f"/v2/dead-letters?job_id={two['upload_id']}&limit=1")
-    assert [(each["position"], each["excerpt"]) for each in listed.data] == [("row 2", "2\n")]
+    assert [(item["position"], item["excerpt"]) for item in listed.data] == [("row 2", "2\n")]
     rest = await port.client.ask(
         "GET", f"/v2/dead-letters?job_id={two['upload_id']}&cursor={listed.body['next_cursor']}"
     )
-    assert [each["position"] for each in rest.data] == ["row 3"]
+    assert [item["position"] for item in rest.data] == ["row 3"]
     assert rest.body["next_cursor"] is None
     assert len(await port.client.get("/v2/dead-letters?stream=bad")) == 4
     assert await port.client.get("/v2/dead-letters?stream=other") == []
@@ -268,11 +268,11 @@ async def test_files_are_uploaded_from_the_command_line(port: Port, tmp_path: Pa
             *("--data-dir", str(port.running.settings.data_dir), "--output", "json"),
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        output, said = await process.communicate()
-        assert process.returncode == 0, said.decode()
-    found = {each["file"]: (each["message_count"], each["duplicate_count"]) for each in orjson.loads(output)}
+        output, errors = await process.communicate()
+        assert process.returncode == 0, errors.decode()
+    found = {upload["file"]: (upload["message_count"], upload["duplicate_count"]) for upload in orjson.loads(output)}
     assert found == {"people.csv": (1, 1), "people.json": (2, 2), "people.ndjson.gz": (1, 1)}
-    assert sorted(each["id"] for each in await port.rows("typed", "backfill")) == ["1", "3", "4", "5"]
+    assert sorted(row["id"] for row in await port.rows("typed", "backfill")) == ["1", "3", "4", "5"]
 
 
 async def test_too_many_concurrent_uploads_are_rejected(port: Port) -> None:
@@ -284,7 +284,7 @@ async def test_too_many_concurrent_uploads_are_rejected(port: Port) -> None:
     refused = await port.bulk("many", b"".join(parts))
     assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (429, "too_many_uploads", "10")
     go_on.set()
-    assert [(await each).data["message_count"] for each in sending] == [10, 10]
+    assert [(await item).data["message_count"] for item in sending] == [10, 10]
 
 
 CUT = gzip.compress(b"id\n" + random.Random(1).randbytes(60_000).hex().encode())[:20_000]
@@ -305,7 +305,7 @@ BAD_JSON: list[tuple[bytes, str, int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "kind", "status", "code"), BAD_JSON, ids=[each[3] for each in BAD_JSON])
+@pytest.mark.parametrize(("body", "kind", "status", "code"), BAD_JSON, ids=[item[3] for item in BAD_JSON])
 async def test_invalid_json_is_rejected_as_a_whole(port: Port, body: bytes, kind: str, status: int, code: str) -> None:
     where = f"{port.client.url}/collect/json/refused"
     async with port.client.session.post(where, data=BytesIO(body), headers={"Content-Type": kind}) as answer:
@@ -353,7 +353,7 @@ BAD_ROWS = {
 async def test_an_invalid_row_does_not_affect_others(port: Port, code: str) -> None:
     found = (await port.bulk("rows", BAD_ROWS[code])).data
     assert (found["message_count"], found["rejected_count"]) == (1, 1)
-    assert [each["code"] for each in found["first_rejects"]] == [code]
+    assert [reject["code"] for reject in found["first_rejects"]] == [code]
 
 
 async def test_a_large_file_needs_little_memory(port: Port) -> None:
@@ -362,7 +362,7 @@ async def test_a_large_file_needs_little_memory(port: Port) -> None:
     async def rows() -> AsyncIterator[bytes]:
         yield b"id,text\n"
         for start in range(0, 1_000_000, 2_000):
-            yield "".join(f"{each},{text}\n" for each in range(start, start + 2_000)).encode()
+            yield "".join(f"{number},{text}\n" for number in range(start, start + 2_000)).encode()
             most.append(process.memory_info().rss)
 
     process = psutil.Process(port.running.pid("api"))

@@ -42,7 +42,7 @@ async def draft(client: Client, stream: str, body: Any, version: int = 0) -> Ans
 async def identity(client: Client) -> None:
     """The identity rules that all mappings here are drafted for are in force."""
     body = {"kinds": [{"kind": "tail", "rank": 0, "title": "Tail number"}], "max_identities": 1000}
-    listed = {each["id"]: each for each in await client.get("/v2/definition")}
+    listed = {item["id"]: item for item in await client.get("/v2/definition")}
     if "identity" not in listed or not listed["identity"]["applied_version"]:
         await client.ask("PUT", "/v2/definition/identity/draft", body, If_Match="*")
         await client.post("/v2/definition/identity/apply")
@@ -66,7 +66,7 @@ async def test_an_applied_draft_is_active_at_once(client: Client) -> None:
     applied = await client.post(path(stream, "/apply"))
     assert (applied["applied_version"], applied["draft"], applied["applied"]["body"]) == (1, None, body)
     assert await client.get(path(stream)) == applied
-    listed = {each["id"]: each for each in await client.get("/v2/definition")}
+    listed = {item["id"]: item for item in await client.get("/v2/definition")}
     assert listed[f"mapping:{stream}"]["applied_version"] == 1
 
 
@@ -87,19 +87,19 @@ async def test_versions_are_retained_and_compared(client: Client) -> None:
     await draft(client, stream, mapping(), 1)
     await draft(client, stream, mapping(**{a: "first", b: "latest"}), 2)
     found = await client.get(path(stream, "?version=2"))
-    assert [(each["version"], each["status"]) for each in found["versions"]] == [
+    assert [(version["version"], version["status"]) for version in found["versions"]] == [
         (3, "draft"),
         (2, "discarded"),
         (1, "applied"),
     ]
     assert found["requested"]["body"] == mapping()
     changes = (await client.get(path(stream, "/diff")))["changes"]
-    assert [(each["pointer"], each["kind"]) for each in changes] == [
+    assert [(change["pointer"], change["kind"]) for change in changes] == [
         ("/attributes/0/merge", "changed"),
         ("/attributes/1", "added"),
     ]
     back = await client.get(path(stream, "/diff?from=3&to=2"))
-    assert [each["kind"] for each in back["changes"]] == ["removed", "removed"]
+    assert [change["kind"] for change in back["changes"]] == ["removed", "removed"]
     assert (await client.ask("GET", path(stream, "?version=9"))).body["code"] == "no_such_version"
 
 
@@ -137,8 +137,8 @@ async def test_of_two_concurrent_drafts_one_wins(house: House) -> None:
             *(draft(server, stream, mapping(), 0) if number else draft(server, stream, other, 0)
               for number, server in enumerate(house.servers))
         )  # fmt: skip
-        assert sorted(each.status for each in answers) == [200, 412]
-        winner, loser = sorted(answers, key=lambda each: each.status)
+        assert sorted(response.status for response in answers) == [200, 412]
+        winner, loser = sorted(answers, key=lambda item: item.status)
         assert (loser.body["code"], loser.body["version"]) == ("version_mismatch", 1)
         assert loser.headers["ETag"] == winner.headers["ETag"] == '"1"'
 
@@ -151,8 +151,8 @@ async def test_an_async_write_returns_its_url(client: Client) -> None:
 
 
 async def test_a_viewer_can_only_read(client: Client) -> None:
-    made = await client.post("/v2/token", {"name": "looks", "role": "operator"})
-    async with as_caller(client.url, made["token"]) as viewer:
+    token = await client.post("/v2/token", {"name": "looks", "role": "operator"})
+    async with as_caller(client.url, token["token"]) as viewer:
         assert (await viewer.ask("GET", "/v2/definition")).status == 200
         assert (await draft(viewer, new_stream(), mapping())).status == 403
 
@@ -172,12 +172,12 @@ async def test_the_command_line_does_the_same(house: House, tmp_path: Path) -> N
     file.write_text(f"identities: [{{field: tailnum, kind: tail}}]\nattributes: []\ntimestamp: null # {stream}\n")
     assert (await entrepot(house, "mapping", "show", stream))[0] == 3
     assert await entrepot(house, "mapping", "draft", stream, str(file)) == (0, f"mapping:{stream}  draft: version 1\n")
-    code, said = await entrepot(house, "mapping", "diff", stream)
-    assert (code, "/identities" in said, "added" in said) == (0, True, True)
+    code, output = await entrepot(house, "mapping", "diff", stream)
+    assert (code, "/identities" in output, "added" in output) == (0, True, True)
     assert (await entrepot(house, "mapping", "apply", stream, "--version", "2"))[0] == 4
     assert await entrepot(house, "mapping", "apply", stream) == (0, f"mapping:{stream}  active: version 1\n")
-    code, said = await entrepot(house, "mapping", "show", stream, "-o", "json")
-    assert orjson.loads(said)["applied"]["body"] == mapping()
+    code, output = await entrepot(house, "mapping", "show", stream, "-o", "json")
+    assert orjson.loads(output)["applied"]["body"] == mapping()
     assert "tailnum" in (await entrepot(house, "mapping", "show", stream))[1]
     assert stream in (await entrepot(house, "mapping", "list"))[1]
     assert (await entrepot(house, "mapping", "discard", stream))[0] == 4

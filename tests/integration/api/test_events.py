@@ -65,8 +65,8 @@ async def test_a_client_that_reconnects_to_another_server_misses_nothing(house: 
             seen.append(found)
         await client.post(f"/v2/job/{jobs[0]['id']}/pause")
         assert (await stream.next())[1] == "JobPaused"
-    told = sorted((data["job_id"], data["seq"]) for _, _, data in seen)
-    assert told == sorted((job["id"], seq) for job in jobs for seq in (1, 2))
+    received = sorted((data["job_id"], data["seq"]) for _, _, data in seen)
+    assert received == sorted((job["id"], seq) for job in jobs for seq in (1, 2))
 
 
 async def test_an_event_carries_no_configuration(client: Client) -> None:

@@ -12,17 +12,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_created_job_is_visible_at_once(client: Client) -> None:
-    made = await client.ask("POST", "/v2/job", new_job("made"))
-    assert made.status == 201
-    assert made.headers["ETag"] == '"1"'
-    job = made.data
+    created = await client.ask("POST", "/v2/job", new_job("made"))
+    assert created.status == 201
+    assert created.headers["ETag"] == '"1"'
+    job = created.data
     assert (job["status"], job["name"], job["run"]) == ("Running", "made", 1)
-    looked = await client.get(made.headers["Location"])
-    assert looked == job | {
+    shown = await client.get(created.headers["Location"])
+    assert shown == job | {
         "profiles": {"written": 0, "mapped": 0, "complete": True, "unmapped_stream": "people", "excluded_before": None}
     }
-    assert job["id"] in {each["id"] for each in await client.get("/v2/job?search=made")}
-    assert [each["kind"] for each in await client.get(f"/v2/job/{job['id']}/logs")] == ["Started", "Created"]
+    assert job["id"] in {item["id"] for item in await client.get("/v2/job?search=made")}
+    assert [item["kind"] for item in await client.get(f"/v2/job/{job['id']}/logs")] == ["Started", "Created"]
 
 
 async def test_a_draft_is_paused_until_resumed(client: Client) -> None:
@@ -51,7 +51,7 @@ async def test_a_killed_job_leaves_the_list_and_can_be_restored(client: Client) 
     job = await client.draft("killed")
     assert (await client.ask("DELETE", f"/v2/job/{job['id']}")).data["status"] == "Killed"
     assert await client.get("/v2/job?search=killed") == []
-    assert [each["id"] for each in await client.get("/v2/job?search=killed&status=Killed")] == [job["id"]]
+    assert [item["id"] for item in await client.get("/v2/job?search=killed&status=Killed")] == [job["id"]]
     assert (await client.post(f"/v2/job/{job['id']}/restore"))["status"] == "Paused"
 
 
@@ -68,7 +68,7 @@ async def test_a_patch_changes_only_named_fields(client: Client) -> None:
     assert patched.data["configuration"] == {"source": "/nowhere/people.csv", "stream": "crm"}
     assert patched.data["cadence"]["every_seconds"] == 60
     assert patched.headers["ETag"] == '"3"'
-    assert [each["version"] for each in await client.get(f"/v2/job/{job['id']}/configurations")] == [2, 1]
+    assert [item["version"] for item in await client.get(f"/v2/job/{job['id']}/configurations")] == [2, 1]
 
 
 async def test_masked_credentials_that_are_sent_back_are_kept(client: Client, house: House) -> None:
@@ -150,16 +150,16 @@ async def test_a_job_at_a_point_in_time(client: Client) -> None:
 
 
 async def test_an_unknown_field_gets_the_existing_ones(client: Client) -> None:
-    async def said(answer: Answer) -> str:
+    async def first_error(answer: Answer) -> str:
         (error,) = answer.body["errors"]
         return f"{error['pointer']}: {error['message']}"
 
-    body = await said(await client.ask("POST", "/v2/job", new_job("unknown") | {"jobtype": "import"}))
+    body = await first_error(await client.ask("POST", "/v2/job", new_job("unknown") | {"jobtype": "import"}))
     assert body.startswith("/jobtype: unknown field; expected one of: job_type, ")
     configuration = new_job()["configuration"] | {"delimeter": ";"}
-    fields = await said(await client.ask("POST", "/v2/job", new_job(configuration=configuration)))
+    fields = await first_error(await client.ask("POST", "/v2/job", new_job(configuration=configuration)))
     assert fields.startswith("/configuration/delimeter: unknown field; expected one of: delimiter, ")
-    query = await said(await client.ask("GET", "/v2/job?state=Failed"))
+    query = await first_error(await client.ask("GET", "/v2/job?state=Failed"))
     assert query.startswith("?state: unknown field; expected one of: status, ")
 
 
@@ -180,7 +180,7 @@ async def test_an_unknown_field_gets_the_existing_ones(client: Client) -> None:
 async def test_validation_errors_are_reported_by_field(client: Client, change: dict[str, Any], pointer: str) -> None:
     refused = await client.ask("POST", "/v2/job", new_job("wrong") | change)
     assert refused.status == 422
-    assert pointer in [each["pointer"] for each in refused.body["errors"]]
+    assert pointer in [error["pointer"] for error in refused.body["errors"]]
     assert refused.headers["Content-Type"] == "application/problem+json"
     assert await client.get("/v2/job?search=wrong") == []
 
@@ -200,7 +200,7 @@ async def test_the_list_is_paged_and_sorted(client: Client) -> None:
     found, path = [], "/v2/job?search=page&limit=2&sort=-name"
     while path:
         answer = await client.ask("GET", path)
-        found += [each["name"] for each in answer.data]
+        found += [item["name"] for item in answer.data]
         path = answer.headers["Link"].split(">")[0].lstrip("<") if "Link" in answer.headers else ""
     assert found == names[::-1]
     stolen = (await client.ask("GET", "/v2/job?search=page&limit=2&sort=-name")).body["next_cursor"]
@@ -218,5 +218,5 @@ async def test_a_write_without_control_is_accepted(house: House, client: Client)
     await until_ready(client)
     # The answer to this one is behind the answer to the other in the same partition.
     assert (await client.post(f"/v2/job/{job['id']}/resume", Prefer="wait=30"))["status"] == "Running"
-    kinds = [each["kind"] for each in await client.get(f"/v2/job/{job['id']}/logs?order=oldest_first")]
+    kinds = [item["kind"] for item in await client.get(f"/v2/job/{job['id']}/logs?order=oldest_first")]
     assert kinds == ["Created", "Started", "Paused", "Resumed", "Started"]

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATIENCE_SECONDS = 60.0
 ROWS = 3_000
 STEPS = ("mapping", "profiles")
-PEOPLE = b"id,city\n" + b"".join(b"%d,Graz\n" % each for each in range(ROWS))
+PEOPLE = b"id,city\n" + b"".join(b"%d,Graz\n" % number for number in range(ROWS))
 IDENTITY = {"kinds": [{"kind": "id", "rank": 0, "title": "Id"}], "max_identities": 1000}
 MAPPING: dict[str, Any] = {
     "identities": [{"field": "id", "kind": "id"}],
@@ -41,11 +41,11 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
         as_caller(await url_of(running), (running.settings.data_dir / "admin-token").read_text().strip()) as client,
     ):
         await until_ready(client)
-        made = Port(running, client)
-        await apply(made, "identity", IDENTITY)
-        await apply(made, "mapping:people", MAPPING)
-        await followed(made, "messages.backfill", rules_at=4)
-        yield made
+        running_port = Port(running, client)
+        await apply(running_port, "identity", IDENTITY)
+        await apply(running_port, "mapping:people", MAPPING)
+        await followed(running_port, "messages.backfill", rules_at=4)
+        yield running_port
 
 
 async def apply(port: Port, name: str, body: dict[str, Any]) -> None:
@@ -91,9 +91,9 @@ async def followed(port: Port, topic: str, rules_at: int) -> None:
 async def test_an_upload_is_complete_once_it_is_in_the_profiles(port: Port, tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     file.write_bytes(PEOPLE)
-    code, said = await entrepot(port, "collect", "people", str(file), "--wait", "-o", "json")
-    assert code == 0, said
-    upload = orjson.loads(said)[0]["upload_id"]
+    code, output = await entrepot(port, "collect", "people", str(file), "--wait", "-o", "json")
+    assert code == 0, output
+    upload = orjson.loads(output)[0]["upload_id"]
     job = await port.client.get(f"/v2/job/{upload}")
     assert job["profiles"] == {
         "written": ROWS,
@@ -102,8 +102,8 @@ async def test_an_upload_is_complete_once_it_is_in_the_profiles(port: Port, tmp_
         "unmapped_stream": None,
         "excluded_before": None,
     }
-    for each in (0, ROWS - 1):
-        assert (await port.client.ask("GET", f"/v2/profile/id:{each}")).status == 200, "now, not in a moment"
+    for item in (0, ROWS - 1):
+        assert (await port.client.ask("GET", f"/v2/profile/id:{item}")).status == 200, "now, not in a moment"
     assert f"all {ROWS:,} messages applied to profiles" in (await entrepot(port, "job", "show", upload))[1]
     past = await port.client.get(f"/v2/job/{upload}?as_of={job['updated_at']}")
     assert past["profiles"] is None
@@ -111,15 +111,15 @@ async def test_an_upload_is_complete_once_it_is_in_the_profiles(port: Port, tmp_
 
 async def test_transaction_markers_are_no_lag(port: Port) -> None:
     lanes = await until(
-        port.client, "/v2/lane", lambda all_: not any(each[step]["behind"] for each in all_ for step in STEPS)
+        port.client, "/v2/lane", lambda all_: not any(item[step]["behind"] for item in all_ for step in STEPS)
     )
-    assert [(each["name"], each["paused"]) for each in lanes] == [("realtime", False), ("backfill", False)]
-    for each in lanes:
+    assert [(lane["name"], lane["paused"]) for lane in lanes] == [("realtime", False), ("backfill", False)]
+    for lane in lanes:
         for step in STEPS:
-            assert (each[step]["eta_seconds"], each[step]["waiting_since"]) == (0, None)
+            assert (lane[step]["eta_seconds"], lane[step]["waiting_since"]) == (0, None)
     detail = await port.client.get("/v2/lane/backfill")
-    assert [each["partition"] for each in detail["mapping"]["partitions"]] == [0, 1, 2, 3]
-    assert any(each["end"] > 1 for each in detail["mapping"]["partitions"])
+    assert [partition["partition"] for partition in detail["mapping"]["partitions"]] == [0, 1, 2, 3]
+    assert any(partition["end"] > 1 for partition in detail["mapping"]["partitions"])
 
 
 async def test_a_paused_lane_stays_paused_across_a_restart_and_follows_rules(port: Port) -> None:
@@ -136,7 +136,7 @@ async def test_a_paused_lane_stays_paused_across_a_restart_and_follows_rules(por
     await followed(port, "messages.backfill", rules_at=6)
     assert (await port.json("people", {"id": "now", "city": "Linz"})).status == 200
     await until(client, "/v2/profile/id:now", lambda _: True)
-    lane = await until(client, "/v2/lane/backfill", lambda each: each["mapping"]["waiting_since"] is not None)
+    lane = await until(client, "/v2/lane/backfill", lambda item: item["mapping"]["waiting_since"] is not None)
     assert (lane["mapping"]["behind"] > 0, lane["mapping"]["eta_seconds"], lane["paused"]) == (True, None, True)
     assert lane["mapping"]["waiting_since"] > paused["switched_at"]
     job = await client.get(f"/v2/job/{upload}")
@@ -150,15 +150,15 @@ async def test_a_paused_lane_stays_paused_across_a_restart_and_follows_rules(por
     measures = (await client.ask("GET", "/metrics")).body.decode()
     assert 'entrepot_lane_paused{lane="backfill"} 1.0' in measures
     assert 'entrepot_lane_lag_records{lane="realtime",step="mapping"}' in measures
-    code, said = await entrepot(port, "lane", "list")
-    assert (code, "Paused" in said) == (0, True), said
-    code, said = await entrepot(port, "lane", "resume", "backfill")
-    assert (code, "Running" in said) == (0, True), said
-    done = await until(client, f"/v2/job/{upload}", lambda each: each["profiles"]["complete"])
+    code, output = await entrepot(port, "lane", "list")
+    assert (code, "Paused" in output) == (0, True), output
+    code, output = await entrepot(port, "lane", "resume", "backfill")
+    assert (code, "Running" in output) == (0, True), output
+    done = await until(client, f"/v2/job/{upload}", lambda item: item["profiles"]["complete"])
     assert done["profiles"]["mapped"] == ROWS
     known = (await client.get("/v2/profile/id:7"))["attributes"]
-    said = {name: each["value"] for name, each in known.items()}
-    assert said == {"city": "Graz", "town": "Wien"}, "what waited is mapped by the rules that came meanwhile"
+    values = {name: attribute["value"] for name, attribute in known.items()}
+    assert values == {"city": "Graz", "town": "Wien"}, "what waited is mapped by the rules that came meanwhile"
 
 
 async def test_the_real_time_lane_cannot_be_paused_and_pausing_needs_a_role(port: Port) -> None:

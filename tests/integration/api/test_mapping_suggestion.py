@@ -66,11 +66,11 @@ async def shown(client: Client, path: str, holds: Callable[[Any], bool]) -> Any:
 async def test_from_messages_to_statistics_to_a_mapping_to_profiles(plane: tuple[Service, Client]) -> None:
     running, client = plane
     await collect(client, "shop", *SHOP[:3])
-    await shown(client, "/v2/stream/shop", lambda each: each["sampled"] == 3)
+    await shown(client, "/v2/stream/shop", lambda item: item["sampled"] == 3)
     await collect(client, "shop", *SHOP[3:])
-    stream = await shown(client, "/v2/stream/shop", lambda each: each["sampled"] >= 50)
+    stream = await shown(client, "/v2/stream/shop", lambda item: item["sampled"] >= 50)
     assert stream["count"] == len(SHOP)
-    fields = {each["name"]: each for each in stream["fields"]}
+    fields = {field["name"]: field for field in stream["fields"]}
     assert list(fields) == sorted(SHOP[0])
     assert (fields["customer_id"]["types"], fields["customer_id"]["fill"]) == ({"integer": stream["sampled"]}, 1)
     assert fields["email"]["patterns"] == {"email": stream["sampled"]}
@@ -87,9 +87,9 @@ async def test_from_messages_to_statistics_to_a_mapping_to_profiles(plane: tuple
     await followed(running, rules_at=4)
 
     await collect(client, "shop", *SHOP)
-    (by_mail,) = (each for each in suggested["mapping"]["identities"] if "email" in each.get("expr", ""))
-    names = {each.get("field"): each["name"] for each in suggested["mapping"]["attributes"]}
-    ada = await profile(client, f"{by_mail['kind']}:p7@shop.example", lambda each: value(each, names[None]) == 5)
+    (by_mail,) = (identity for identity in suggested["mapping"]["identities"] if "email" in identity.get("expr", ""))
+    names = {attribute.get("field"): attribute["name"] for attribute in suggested["mapping"]["attributes"]}
+    ada = await profile(client, f"{by_mail['kind']}:p7@shop.example", lambda item: value(item, names[None]) == 5)
     assert value(ada, names["city"]) in {"Graz", "Linz", "Wels"}
 
 
@@ -118,15 +118,15 @@ async def test_a_mapping_is_previewed_on_recent_messages(plane: tuple[Service, C
     await collect(client, "visits", {"email": "a@x.example", "cookie": "c1", "age": "old", "spent": 1.5})
     await collect(client, "visits", {"age": 7}, {"cookie": "c2", "when": "2999-01-01T00:00:00Z"})
     found = await client.post(f"{there}/preview", VISITS)
-    assert [each["identities"] for each in found["messages"][:3]] == [
+    assert [message["identities"] for message in found["messages"][:3]] == [
         [], [], ["email:a@x.example", "visitor:c1"],
     ]  # fmt: skip
-    future, nobody, ada, *older = found["messages"]
-    assert [each["code"] for each in future["faults"]] == ["future_timestamp"]
-    assert (nobody["attributes"], nobody["faults"]) == ({}, [])
+    future, unidentified, ada, *older = found["messages"]
+    assert [fault["code"] for fault in future["faults"]] == ["future_timestamp"]
+    assert (unidentified["attributes"], unidentified["faults"]) == ({}, [])
     assert ada["attributes"] == {"spent": 1.5}
     assert ada["faults"] == [{"part": "attribute age", "code": "wrong_type", "example": "'old'"}]
-    assert [each["message_id"] for each in older] == [f"upload/1/{n}" for n in range(29, -1, -1)]
+    assert [item["message_id"] for item in older] == [f"upload/1/{n}" for n in range(29, -1, -1)]
     summary = found["summary"]
     assert (summary["messages"], summary["mapped"]) == (33, 31)
     assert summary["attributes"] == {"age": 30, "spent": 1}
@@ -139,12 +139,12 @@ async def test_a_mapping_is_previewed_on_recent_messages(plane: tuple[Service, C
 
     house, file = House([client], running), tmp_path / "visits.json"
     file.write_text(orjson.dumps(VISITS).decode())
-    code, said = await entrepot(house, "mapping", "preview", "visits", str(file))
+    code, output = await entrepot(house, "mapping", "preview", "visits", str(file))
     assert code == 0
-    assert all(each in said for each in ("a@x.example", "31 of 33", "wrong_type"))
+    assert all(item in output for item in ("a@x.example", "31 of 33", "wrong_type"))
     assert (await entrepot(house, "mapping", "draft", "visits", str(file)))[0] == 0
-    code, said = await entrepot(house, "mapping", "preview", "visits", "-o", "json")
-    assert (code, orjson.loads(said)) == (0, await client.post(f"{there}/preview")), "the draft"
+    code, output = await entrepot(house, "mapping", "preview", "visits", "-o", "json")
+    assert (code, orjson.loads(output)) == (0, await client.post(f"{there}/preview")), "the draft"
     dropped = await client.ask("DELETE", "/v2/definition/identity/draft")
     assert dropped.status == 200
 
@@ -155,6 +155,6 @@ async def test_the_deepest_accepted_message_can_be_shown(plane: tuple[Service, C
     assert running.producer
     message = b'{"email":"deep@shop.example","x":' + b"[" * 199 + b"]" * 199 + b"}"
     await running.producer.send_and_wait("messages.realtime", message, partition=0, headers=[("stream", b"shop")])
-    await profile(client, "email:deep@shop.example", lambda each: bool(each["attributes"]))
+    await profile(client, "email:deep@shop.example", lambda item: bool(item["attributes"]))
     explained = await client.get("/v2/profile/email:deep%40shop.example/explain")
     assert orjson.dumps(explained["messages"][0]["message"]["x"]) == b"[" * 199 + b"]" * 199

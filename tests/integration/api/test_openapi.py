@@ -31,8 +31,8 @@ CHECKS_LEFT_OUT = (
 async def test_the_document_is_valid_and_has_every_route(house: House) -> None:
     document = (await house.client.ask("GET", "/openapi.json")).body
     OpenAPIV31SpecValidator(document).validate()
-    said = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
-    assert said == {(each.method, each.path) for each in ALL}
+    documented = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert documented == {(route.method, route.path) for route in ALL}
 
 
 # RFC 6585 gives a missing If-Match a status of its own.

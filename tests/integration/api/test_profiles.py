@@ -75,14 +75,14 @@ async def followed(running: Service, rules_at: int) -> None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def made(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Client, Service]]:
+async def services(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Client, Service]]:
     async with plane(tmp_path_factory.mktemp("plane")) as both:
         yield both
 
 
 @pytest.fixture(scope="module")
-def client(made: tuple[Client, Service]) -> Client:
-    return made[0]
+def client(services: tuple[Client, Service]) -> Client:
+    return services[0]
 
 
 async def send(client: Client, *messages: dict[str, Any]) -> str:
@@ -117,7 +117,7 @@ async def test_a_profile_is_found_by_every_identity_and_explained(client: Client
         {"cookie": "c1", "email": " Ada@Example.com", "city": "Vienna", "when": "2026-02-01T10:00:00Z", "spent": 2},
         {"cookie": "c2", "email": "ada@example.com", "when": "2026-03-01T10:00:00Z"},
     )
-    found = await profile(client, "cookie:c1", lambda each: value(each, "visits") == 3 and len(each["identities"]) == 3)
+    found = await profile(client, "cookie:c1", lambda item: value(item, "visits") == 3 and len(item["identities"]) == 3)
     assert found["id"] == "email:ada@example.com"
     assert found["identities"] == ["email:ada@example.com", "cookie:c1", "cookie:c2"]
     assert value(found, "city") == "Vienna"
@@ -125,20 +125,20 @@ async def test_a_profile_is_found_by_every_identity_and_explained(client: Client
     assert found["attributes"]["city"]["message_id"] == f"{upload}/1/1"
     assert found["attributes"]["city"]["job_id"] == upload
     assert found["attributes"]["city"]["timestamp"] == "2026-02-01T10:00:00Z"
-    assert await profile(client, "cookie:c2", lambda each: each["id"] == found["id"]) == found
+    assert await profile(client, "cookie:c2", lambda item: item["id"] == found["id"]) == found
     then = await profile(client, "cookie:c1", lambda _: True, "?as_of=2026-01-15T00:00:00Z")
     assert (then["id"], value(then, "city"), value(then, "visits")) == ("cookie:c1", "Graz", 1)
     early = await client.ask("GET", "/v2/profile/cookie:c1?as_of=2025-01-01T00:00:00Z")
     assert early.status == 404
     explained = (await client.ask("GET", "/v2/profile/cookie:c2/explain")).data
-    assert [each["message"]["when"][:7] for each in explained["messages"]] == ["2026-01", "2026-02", "2026-03"]
+    assert [message["message"]["when"][:7] for message in explained["messages"]] == ["2026-01", "2026-02", "2026-03"]
     assert explained["messages"][1]["identities"] == ["email:ada@example.com", "cookie:c1"]
     assert explained["profile"]["links"][0]["identities"] == ["cookie:c1", "email:ada@example.com"]
 
 
 async def test_a_forgotten_person_returns_only_with_new_messages(client: Client) -> None:
     await send(client, {"email": "eve@example.com", "cookie": "e1", "city": "Linz", "when": "2026-01-01T10:00:00Z"})
-    await profile(client, "cookie:e1", lambda each: each["id"] == "email:eve@example.com")
+    await profile(client, "cookie:e1", lambda item: item["id"] == "email:eve@example.com")
     forgotten = await client.ask("DELETE", "/v2/profile/cookie:e1")
     assert (forgotten.status, forgotten.data["identities"], forgotten.data["complete"]) == (200, 2, True), (
         forgotten.body
@@ -148,10 +148,14 @@ async def test_a_forgotten_person_returns_only_with_new_messages(client: Client)
     await send(client, {"email": "eve@example.com", "city": "Wels", "when": "2026-02-01T10:00:00Z"})
     soon = datetime.now(UTC) + timedelta(hours=1)
     await send(client, {"email": "eve@example.com", "city": "Steyr", "when": soon.isoformat()})
-    anew = await profile(client, "email:eve@example.com", lambda _: True)
-    assert (value(anew, "city"), value(anew, "visits"), anew["identities"]) == ("Steyr", 1, ["email:eve@example.com"])
+    returned = await profile(client, "email:eve@example.com", lambda _: True)
+    assert (value(returned, "city"), value(returned, "visits"), returned["identities"]) == (
+        "Steyr",
+        1,
+        ["email:eve@example.com"],
+    )
     explained = (await client.ask("GET", "/v2/profile/email:eve@example.com/explain")).data
-    assert [each["message"]["city"] for each in explained["messages"]] == ["Steyr"]
+    assert [message["message"]["city"] for message in explained["messages"]] == ["Steyr"]
     assert (await client.ask("GET", "/v2/profile/email:eve@example.com?as_of=2026-01-15T00:00:00Z")).status == 404
 
 
@@ -159,12 +163,12 @@ async def test_a_profile_at_the_limit_of_links_is_forgotten(client: Client) -> N
     when = "2026-01-01T10:00:00Z"
     messages = [{"email": "many@example.com", "cookie": f"{n:0100}", "when": when} for n in range(1_200)]
     await send(client, *messages)
-    await profile(client, "email:many@example.com", lambda each: len(each["identities"]) == 1_001)
+    await profile(client, "email:many@example.com", lambda item: len(item["identities"]) == 1_001)
     forgotten = await client.ask("DELETE", "/v2/profile/email:many@example.com")
     assert forgotten.status == 200, forgotten.body
     assert (forgotten.data["identities"], forgotten.data["complete"]) == (1_001, False)
-    for each in (messages[0], messages[999]):
-        assert (await client.ask("GET", f"/v2/profile/cookie:{each['cookie']}")).status == 404
+    for item in (messages[0], messages[999]):
+        assert (await client.ask("GET", f"/v2/profile/cookie:{item['cookie']}")).status == 404
 
 
 def says(number: int, group: Group, *links: tuple[str, str, int, str, int]) -> bytes:
@@ -178,18 +182,18 @@ def says(number: int, group: Group, *links: tuple[str, str, int, str, int]) -> b
     )  # fmt: skip
 
 
-async def test_a_forgotten_person_does_not_return_by_pending_messages(made: tuple[Client, Service]) -> None:
-    client, running = made
+async def test_a_forgotten_person_does_not_return_by_pending_messages(services: tuple[Client, Service]) -> None:
+    client, running = services
     await send(client, {"email": "sue@example.com", "cookie": "s1", "when": "2026-01-01T10:00:00Z"})
-    await profile(client, "cookie:s1", lambda each: each["id"] == "email:sue@example.com")
+    await profile(client, "cookie:s1", lambda item: item["id"] == "email:sue@example.com")
     home = partition_of_key("05:cookie:s2", running.settings.partitions)
     before = datetime(2026, 1, 2, tzinfo=UTC)
     at = (before - EPOCH) // timedelta(microseconds=1)
     slow = [["00:email:slow", at, 0, n, 0, f"{999_999 - n:06}" * 10] for n in range(3_000)]
     assert running.producer
     for number in range(50):  # seconds of work in front, for the one partition
-        told = says(number, Group("visits", ("union:texts",), number, [f"history/{number}"], slow))
-        await running.producer.send("updates.backfill", told, partition=home)
+        record = says(number, Group("visits", ("union:texts",), number, [f"history/{number}"], slow))
+        await running.producer.send("updates.backfill", record, partition=home)
     late = says(50, Group("visits", (), 50, ["history/50"]), ("05:cookie:s2", SUE, at, "h", 0))
     await running.producer.send_and_wait("updates.backfill", late, partition=home)
     forgotten = await client.ask("DELETE", "/v2/profile/email:sue@example.com")

@@ -38,17 +38,17 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
         as_caller(await url_of(running), (running.settings.data_dir / "admin-token").read_text().strip()) as client,
     ):
         await until_ready(client)
-        made = Port(running, client)
-        await apply(made, "identity", IDENTITY)
-        await apply(made, "mapping:people", MAPPING)
-        await followed(made, "messages.backfill", rules_at=4)
-        await followed(made, "messages.realtime", rules_at=4)
-        yield made
+        running_port = Port(running, client)
+        await apply(running_port, "identity", IDENTITY)
+        await apply(running_port, "mapping:people", MAPPING)
+        await followed(running_port, "messages.backfill", rules_at=4)
+        await followed(running_port, "messages.realtime", rules_at=4)
+        yield running_port
 
 
 async def sent(port: Port, city: str, *people: str) -> str:
     """Send an import, wait until the profiles have it, and return the job's id."""
-    body = b"id,city\n" + b"".join(f"{each},{city}\n".encode() for each in people)
+    body = b"id,city\n" + b"".join(f"{person},{city}\n".encode() for person in people)
     upload: str = (await port.bulk("people", body)).data["upload_id"]
     await until(port.client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
     return upload
@@ -57,19 +57,23 @@ async def sent(port: Port, city: str, *people: str) -> str:
 async def known(port: Port, person: str) -> dict[str, Any]:
     """What is known of somebody; nothing, when nobody is."""
     found = await port.client.ask("GET", f"/v2/profile/id:{person}")
-    return {name: each["value"] for name, each in found.data["attributes"].items()} if found.status == 200 else {}
+    return (
+        {name: attribute["value"] for name, attribute in found.data["attributes"].items()}
+        if found.status == 200
+        else {}
+    )
 
 
 async def became(port: Port, rebuild: dict[str, Any], status: str) -> dict[str, Any]:
     found: dict[str, Any] = await until(
-        port.client, f"/v2/rebuild/{rebuild['id']}", lambda each: each["status"] == status
+        port.client, f"/v2/rebuild/{rebuild['id']}", lambda item: item["status"] == status
     )
     return found
 
 
 async def promoted(port: Port, rebuild: dict[str, Any]) -> None:
     await port.client.post(f"/v2/rebuild/{rebuild['id']}/promote")
-    await until(port.client, f"/v2/rebuild/{rebuild['id']}", lambda each: each["live"])
+    await until(port.client, f"/v2/rebuild/{rebuild['id']}", lambda item: item["live"])
 
 
 async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
@@ -84,8 +88,8 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
     rebuild = started.data
     assert (started.status, started.headers["Location"]) == (202, f"/v2/rebuild/{rebuild['id']}")
     assert (rebuild["status"], rebuild["started_by"], rebuild["generation"]) == ("under_way", "user:admin", None)
-    assert [each["job_id"] for each in rebuild["recipe"]["excluded"]] == [bad]
-    assert any(each.startswith(f"without what job {bad} brought before ") for each in rebuild["recipe"]["in_words"])
+    assert [item["job_id"] for item in rebuild["recipe"]["excluded"]] == [bad]
+    assert any(word.startswith(f"without what job {bad} brought before ") for word in rebuild["recipe"]["in_words"])
     again = await client.ask("POST", "/v2/rebuild", {})
     assert (again.status, again.body["code"], again.body["rebuild"]) == (409, "busy", rebuild["id"])
 
@@ -111,29 +115,29 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
 
     mended = b"id,city\nada,Linz\n"
     await client.ask("POST", "/collect/json/people", {"id": "eve", "city": "Wels"})
-    await until(client, "/v2/profile/id:eve", lambda each: each["attributes"]["city"]["value"] == "Wels")
+    await until(client, "/v2/profile/id:eve", lambda item: item["attributes"]["city"]["value"] == "Wels")
     upload = (await port.bulk("people", mended)).data["upload_id"]
     await until(client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
     wels = (await client.get("/v2/profile/id:eve"))["attributes"]["city"]["job_id"]
     assert (await client.ask("GET", f"/v2/job/{wels}")).status == 404, "it was taken at once, without a job"
-    code, said = await entrepot(port, "job", "undo", wels, "--wait")
-    assert code == 0, said
-    assert f"without what job {bad} brought before" in said
-    assert f"without what job {wels} brought before" in said
-    code, said = await entrepot(port, "rebuild", "promote", "--wait")
-    assert (code, "promoted, live" in said) == (0, True), said
+    code, output = await entrepot(port, "job", "undo", wels, "--wait")
+    assert code == 0, output
+    assert f"without what job {bad} brought before" in output
+    assert f"without what job {wels} brought before" in output
+    code, output = await entrepot(port, "rebuild", "promote", "--wait")
+    assert (code, "promoted, live" in output) == (0, True), output
     assert await known(port, "eve") == {"city": "Graz", "visits": 1}
     assert await known(port, "ada") == {"city": "Linz", "visits": 2}
 
-    code, said = await entrepot(
+    code, output = await entrepot(
         port, "rebuild", "start", "--previous", "--note", "it was right", "--wait", "-o", "json"
     )
-    assert code == 0, said
-    assert [each["job_id"] for each in orjson.loads(said)["recipe"]["excluded"]] == [bad]
-    await promoted(port, orjson.loads(said))
+    assert code == 0, output
+    assert [item["job_id"] for item in orjson.loads(output)["recipe"]["excluded"]] == [bad]
+    await promoted(port, orjson.loads(output))
     assert await known(port, "eve") == {"city": "Wels", "visits": 2}
-    code, said = await entrepot(port, "rebuild", "list")
-    assert (code, "it was right" in said, said.count("promoted")) == (0, True, 3), said
+    code, output = await entrepot(port, "rebuild", "list")
+    assert (code, "it was right" in output, output.count("promoted")) == (0, True, 3), output
 
 
 async def test_a_rebuild_with_other_rules_is_discarded_or_promoted(port: Port) -> None:
@@ -149,17 +153,17 @@ async def test_a_rebuild_with_other_rules_is_discarded_or_promoted(port: Port) -
     assert (early.status, early.body["code"]) == (409, "not_ready")
     port.running.signal("rebuild", signal.SIGCONT)
     await became(port, rebuild, "ready")
-    code, said = await entrepot(port, "rebuild", "show")
-    assert (code, "towns" in said, "ready" in said) == (0, True, True), said
-    code, said = await entrepot(port, "rebuild", "discard")
-    assert (code, "discarded" in said) == (0, True), said
+    code, output = await entrepot(port, "rebuild", "show")
+    assert (code, "towns" in output, "ready" in output) == (0, True, True), output
+    code, output = await entrepot(port, "rebuild", "discard")
+    assert (code, "discarded" in output) == (0, True), output
     assert (await known(port, "max"))["city"] == "Wien"
     late = await client.ask("POST", f"/v2/rebuild/{rebuild['id']}/promote")
     assert (late.status, late.body["code"]) == (409, "not_under_way")
     assert (await entrepot(port, "rebuild", "promote"))[0] == 4
 
-    code, said = await entrepot(port, "rebuild", "start", "--mapping", f"people={draft}", "--wait")
-    assert code == 0, said
+    code, output = await entrepot(port, "rebuild", "start", "--mapping", f"people={draft}", "--wait")
+    assert code == 0, output
     stale = await client.ask("POST", f"/v2/rebuild/{rebuild['id']}/promote", If_Match='"7"')
     assert stale.status == 412
     assert (await entrepot(port, "rebuild", "promote", "--wait"))[0] == 0
@@ -190,7 +194,7 @@ async def test_invalid_rebuild_rules_are_reported_by_field(
 ) -> None:
     refused = await port.client.ask("POST", "/v2/rebuild", wish)
     assert (refused.status, refused.body["code"]) == (422, "invalid"), refused.body
-    assert [(each["pointer"], each["code"]) for each in refused.body["errors"]] == [(pointer, code)], refused.body
+    assert [(error["pointer"], error["code"]) for error in refused.body["errors"]] == [(pointer, code)], refused.body
 
 
 async def test_forgetting_during_a_promotion_has_to_be_repeated(port: Port) -> None:
@@ -207,7 +211,7 @@ async def test_forgetting_during_a_promotion_has_to_be_repeated(port: Port) -> N
         assert await known(port, "sue") == {}
     finally:
         port.running.signal("rebuild", signal.SIGCONT)
-    await until(client, f"/v2/rebuild/{rebuild['id']}", lambda each: each["live"])
+    await until(client, f"/v2/rebuild/{rebuild['id']}", lambda item: item["live"])
     assert await known(port, "sue") == {}
     assert (await client.ask("DELETE", "/v2/profile/id:sue")).status == 200
 
@@ -222,8 +226,8 @@ async def test_an_impossible_undo_has_a_reason_and_needs_a_role(port: Port) -> N
     draft = await client.draft("has brought nothing")
     refused = await client.ask("POST", f"/v2/job/{draft['id']}/undo")
     assert (refused.status, refused.body["code"]) == (409, "no_messages")
-    code, said = await entrepot(port, "job", "undo", draft["id"])
-    assert (code, "nothing to undo" in said) == (4, True), said
+    code, output = await entrepot(port, "job", "undo", draft["id"])
+    assert (code, "nothing to undo" in output) == (4, True), output
     token = (await client.post("/v2/token", {"name": "watcher", "role": "viewer"}))["token"]
     async with as_caller(client.url, token) as viewer:
         assert (await viewer.ask("GET", "/v2/rebuild")).status == 200

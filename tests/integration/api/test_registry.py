@@ -51,5 +51,5 @@ async def test_schemas_are_found_by_id_and_by_subject(house: House) -> None:
         assert by_id.headers["Content-Type"] == "application/vnd.schemaregistry.v1+json"
         assert (await anyone.ask("GET", "/registry/schemas/ids/9999")).body["error_code"] == 40403
         assert (await anyone.ask("GET", "/registry/subjects/none/versions")).body["error_code"] == 40401
-        for each in versions().values():
-            assert (await anyone.ask("GET", f"/registry/schemas/ids/{each.id}")).status == 200
+        for version in versions().values():
+            assert (await anyone.ask("GET", f"/registry/schemas/ids/{version.id}")).status == 200

@@ -33,8 +33,8 @@ ROLES = ("viewer", "operator", "editor", "admin")
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_each_role_has_its_permissions(client: Client, role: str) -> None:
-    made = await client.post("/v2/token", {"name": f"a-{role}", "role": role})
-    async with as_caller(client.url, made["token"]) as caller:
+    token = await client.post("/v2/token", {"name": f"a-{role}", "role": role})
+    async with as_caller(client.url, token["token"]) as caller:
         assert (await caller.get("/v2/me"))["role"] == role
         for method, path, body, least in ASKED:
             job = await client.draft()
@@ -45,20 +45,20 @@ async def test_each_role_has_its_permissions(client: Client, role: str) -> None:
 
 
 async def test_events_name_the_actor(client: Client) -> None:
-    made = await client.post("/v2/token", {"name": "ada", "role": "editor"})
-    async with as_caller(client.url, made["token"]) as ada:
+    token = await client.post("/v2/token", {"name": "ada", "role": "editor"})
+    async with as_caller(client.url, token["token"]) as ada:
         job = await ada.draft()
     assert (await client.get(f"/v2/job/{job['id']}/logs"))[0]["by"] == "user:ada"
 
 
 async def test_a_revoked_token_is_invalid_at_every_server(house: House) -> None:
-    made = await house.client.post("/v2/token", {"name": "gone", "role": "admin"})
-    async with as_caller(house.servers[1].url, made["token"]) as caller:
+    token = await house.client.post("/v2/token", {"name": "gone", "role": "admin"})
+    async with as_caller(house.servers[1].url, token["token"]) as caller:
         assert (await caller.ask("GET", "/v2/me")).status == 200
-        assert (await house.client.ask("DELETE", f"/v2/token/{made['id']}")).status == 200
+        assert (await house.client.ask("DELETE", f"/v2/token/{token['id']}")).status == 200
         refused = await caller.ask("GET", "/v2/me")
     assert (refused.status, refused.headers["WWW-Authenticate"]) == (401, 'Bearer realm="entrepot"')
-    assert made["token"] not in (house.data_dir / "tokens.json").read_text()
+    assert token["token"] not in (house.data_dir / "tokens.json").read_text()
 
 
 async def test_requests_without_a_token_are_rejected(client: Client) -> None:

@@ -29,8 +29,8 @@ def path(stream: str, rest: str = "") -> str:
 async def seen(house: House, stream: str, lane: str, count: int, messages: list[dict[str, Any]]) -> None:
     """Tell the read store what a lane would."""
     stats = FieldStats()
-    for each in messages:
-        stats.add(each, 7)
+    for message in messages:
+        stats.add(message, 7)
     delta = StreamDelta(
         stream=stream, lane=lane, count=count, bytes=10, last_message_at=EPOCH, last_arrival_at=EPOCH,
         fields=stats.to_json() if messages else b"",
@@ -48,8 +48,8 @@ async def test_a_stream_shows_its_lanes_and_fields(house: House) -> None:
     await seen(house, stream, "backfill", 50, [{"id": 3, "note": ""}, {"id": "4"}])
     found = await house.client.get(path(stream))
     assert (found["stream"], found["count"], found["sampled"], found["more_fields"]) == (stream, 550, 4, 0)
-    assert [(each["lane"], each["count"]) for each in found["lanes"]] == [("backfill", 50), ("realtime", 500)]
-    fields = {each["name"]: each for each in found["fields"]}
+    assert [(lane["lane"], lane["count"]) for lane in found["lanes"]] == [("backfill", 50), ("realtime", 500)]
+    fields = {field["name"]: field for field in found["fields"]}
     assert list(fields) == ["id", "note", "who", "who.email"]
     assert fields["id"] == {
         "name": "id", "path": ["id"], "fill": 1, "seen": 4, "nulls": 0, "distinct": 4, "patterns": {"integer": 1},
@@ -59,8 +59,8 @@ async def test_a_stream_shows_its_lanes_and_fields(house: House) -> None:
     assert (fields["who"]["fill"], fields["who"]["nulls"], fields["who"]["seen"]) == (0.25, 1, 2)
     assert (fields["note"]["fill"], fields["note"]["patterns"]) == (0, {"blank": 1})
     assert fields["who.email"]["path"] == ["who", "email"]
-    async with as_caller(house.client.url, None) as nobody:
-        assert (await nobody.ask("GET", path(stream))).status == 401
+    async with as_caller(house.client.url, None) as anonymous:
+        assert (await anonymous.ask("GET", path(stream))).status == 401
 
 
 async def test_an_unknown_stream_is_not_found(house: House) -> None:
@@ -81,27 +81,27 @@ async def test_a_suggestion_can_be_applied_as_it_is(house: House, tmp_path: Path
     stream, other, client = f"flights {uuid4().hex[:8]}", f"other {uuid4().hex[:8]}", house.client
     with gzip.open(FLIGHTS, "rt") as file:
         flights: list[dict[str, Any]] = list(csv.DictReader(file))[:200]
-    for each in (stream, other):
-        await seen(house, each, "backfill", 2_699, flights)
+    for item in (stream, other):
+        await seen(house, item, "backfill", 2_699, flights)
     found = await client.get(path(stream, "/suggestion"))
     assert found["mapping"]["identities"] == [{"field": "tailnum", "kind": "tail"}]
     assert found["mapping"]["timestamp"]["field"] == "time_hour"
     assert {"pointer": "/attributes/0", "text": "the number of messages of this stream"} in found["reasons"]
     for name, option in (("identity", ["--identity"]), ("mapping", [])):
         file, where = tmp_path / f"{name}.yaml", [stream] if name == "mapping" else []
-        code, said = await entrepot(house, "stream", "suggest", stream, *option)
+        code, output = await entrepot(house, "stream", "suggest", stream, *option)
         assert code == 0
-        file.write_text(said)
+        file.write_text(output)
         assert (await entrepot(house, name, "draft", *where, str(file)))[0] == 0
         assert (await entrepot(house, name, "apply", *where))[0] in {0, 4}, "what is in force already is no draft"
     applied = await client.get(f"/v2/definition/{quote(f'mapping:{stream}', safe='')}")
     assert applied["applied"]["body"] == found["mapping"]
-    names = {each["name"] for each in (await client.get(path(other, "/suggestion")))["mapping"]["attributes"]}
+    names = {attribute["name"] for attribute in (await client.get(path(other, "/suggestion")))["mapping"]["attributes"]}
     assert f"{other}_carrier" in names, "`carrier` is what the first stream says"
     again = await client.get(path(stream, "/suggestion"))
     assert again["mapping"] == found["mapping"]
-    code, said = await entrepot(house, "stream", "suggest", other, "-o", "json")
-    assert (code, {each["name"] for each in orjson.loads(said)["attributes"]}) == (0, names)
-    code, said = await entrepot(house, "stream", "show", stream)
-    assert (code, "time_hour" in said, "timestamp" in said) == (0, True, True)
+    code, output = await entrepot(house, "stream", "suggest", other, "-o", "json")
+    assert (code, {attribute["name"] for attribute in orjson.loads(output)["attributes"]}) == (0, names)
+    code, output = await entrepot(house, "stream", "show", stream)
+    assert (code, "time_hour" in output, "timestamp" in output) == (0, True, True)
     assert (await entrepot(house, "stream", "show", "nobody's"))[0] == 3

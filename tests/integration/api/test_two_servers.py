@@ -19,8 +19,8 @@ async def test_of_two_concurrent_edits_one_wins_and_the_other_gets_the_changes(h
                 for number, server in enumerate(house.servers)
             )
         )
-        assert sorted(each.status for each in answers) == [200, 412]
-        winner, loser = sorted(answers, key=lambda each: each.status)
+        assert sorted(response.status for response in answers) == [200, 412]
+        winner, loser = sorted(answers, key=lambda item: item.status)
         assert loser.body["code"] == "revision_mismatch"
         changed = loser.body["changed"]
         assert changed["name"]["current"] == winner.data["name"]
@@ -44,13 +44,13 @@ async def test_the_same_key_and_body_create_one_job_through_any_server(house: Ho
         answers = await asyncio.gather(
             *(server.ask("POST", "/v2/job", new_job("once"), Idempotency_Key=key) for server in house.servers * 3)
         )
-        assert {each.status for each in answers} == {201}
-        assert len({each.data["id"] for each in answers}) == 1
+        assert {response.status for response in answers} == {201}
+        assert len({response.data["id"] for response in answers}) == 1
         job_id = answers[0].data["id"]
         again = await house.servers[1].ask("POST", "/v2/job", new_job("once"), Idempotency_Key=key)
         assert (again.data["id"], again.headers["Idempotency-Replayed"]) == (job_id, "true")
         history = await house.client.get(f"/v2/job/{job_id}/history")
-        assert [each["type"] for each in history] == ["JobCreated", "JobStarted"]
+        assert [event["type"] for event in history] == ["JobCreated", "JobStarted"]
 
 
 async def test_the_same_key_with_another_body_is_rejected(house: House) -> None:
@@ -72,4 +72,4 @@ async def test_two_concurrent_bodies_with_one_key_create_one_job(house: House) -
                 for number, server in enumerate(house.servers)
             )
         )
-        assert sorted(each.status for each in answers) == [201, 422]
+        assert sorted(response.status for response in answers) == [201, 422]

@@ -11,13 +11,13 @@ from app.api.services.admission import OVERHEAD_BYTES, Admission
 CSV = ContentHeaders("text/csv")
 
 
-def config(said: ContentHeaders = CSV, **query: Any) -> tuple[str, dict[str, Any]]:
-    job_type, found = config_of("people", BulkQuery.model_validate(query), said)
+def config(described_by: ContentHeaders = CSV, **query: Any) -> tuple[str, dict[str, Any]]:
+    job_type, found = config_of("people", BulkQuery.model_validate(query), described_by)
     return job_type, found.model_dump()
 
 
 @pytest.mark.parametrize(
-    ("said", "filename", "job_type", "form", "delimiter"),
+    ("headers", "filename", "job_type", "form", "delimiter"),
     [
         (ContentHeaders("text/csv"), "", "bulk_csv", "csv", None),
         (ContentHeaders("application/csv"), "people.json", "bulk_csv", "csv", None),
@@ -32,9 +32,9 @@ def config(said: ContentHeaders = CSV, **query: Any) -> tuple[str, dict[str, Any
     ],
 )
 def test_formats_by_content_type_and_name(
-    said: ContentHeaders, filename: str, job_type: str, form: str, delimiter: str | None
+    headers: ContentHeaders, filename: str, job_type: str, form: str, delimiter: str | None
 ) -> None:
-    found_type, found = config(said, filename=filename)
+    found_type, found = config(headers, filename=filename)
     assert (found_type, found["format"], found["delimiter"]) == (job_type, form, delimiter)
 
 
@@ -75,11 +75,11 @@ def test_invalid_options_are_named(query: dict[str, str], pointer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [ContentHeaders("image/png"), ContentHeaders("application/octet-stream"), ContentHeaders("text/html")]
+    "headers", [ContentHeaders("image/png"), ContentHeaders("application/octet-stream"), ContentHeaders("text/html")]
 )
-def test_an_unknown_format_is_rejected(said: ContentHeaders) -> None:
+def test_an_unknown_format_is_rejected(headers: ContentHeaders) -> None:
     with pytest.raises(ApiProblem) as refused:
-        config(said, filename="people")
+        config(headers, filename="people")
     assert (refused.value.status, refused.value.code) == (415, "wrong_content_type")
     with pytest.raises(ApiProblem) as refused:
         config(ContentHeaders("text/csv", "klingon"))

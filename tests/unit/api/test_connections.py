@@ -42,7 +42,7 @@ async def raw(client: Client, sent: bytes, *, whole: bool = True) -> bytes:
 def post(path: str, *headers: bytes, body: bytes = b"", length: int | None = None) -> bytes:
     size = len(body) if length is None else length
     head = b"POST %s HTTP/1.1\r\n%sContent-Length: %d\r\n" % (path.encode(), HOST, size)
-    return head + b"".join(each + b"\r\n" for each in headers) + b"\r\n" + body
+    return head + b"".join(header + b"\r\n" for header in headers) + b"\r\n" + body
 
 
 @pytest.mark.parametrize(

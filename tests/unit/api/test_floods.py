@@ -56,6 +56,6 @@ def test_a_flood_is_rejected_at_once_with_a_short_message(ask: Callable[[], list
 
 def test_omitted_errors_are_counted() -> None:
     problem: ApiProblem = invalid([FieldError(f"/{number}", "bad", "no") for number in range(250)])
-    assert [each.message for each in problem.errors[-2:]] == ["no", "and 150 more"]
+    assert [error.message for error in problem.errors[-2:]] == ["no", "and 150 more"]
     assert problem.detail.endswith("/18, /19 and 230 more")
     assert invalid(problem.errors[:1]).errors == problem.errors[:1]

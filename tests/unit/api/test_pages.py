@@ -40,7 +40,7 @@ def shown(job: Job, *log: Any) -> str:
         problem=None,
         job=view,
         cadence="once",
-        buttons=[each for each in BUTTONS if each[0] in view.allowed],
+        buttons=[button for button in BUTTONS if button[0] in view.allowed],
         durations=DURATIONS,
         log=log,
         older=None,

@@ -24,9 +24,9 @@ def test_attributes_that_are_times_are_shown_as_times() -> None:
     body = {"attributes": [*times, {"name": "age", "type": "integer"}, {"name": "seen", "merge": "count"}]}
     rules = Rules(mappings={"people": AppliedBody(1, json.dumps(body))})
     shown = profile_view(
-        Node(KEY, registers={name: each for name, each in registers.items() if name[:5] != "count"}), rules
+        Node(KEY, registers={name: register for name, register in registers.items() if name[:5] != "count"}), rules
     )
-    assert {name: each.value for name, each in shown.attributes.items()} == {
+    assert {name: attribute.value for name, attribute in shown.attributes.items()} == {
         "joined": JOINED, "age": MICROS, "odd": "a text", "far": 10**18, "yes": True, "visits": [JOINED],
     }  # fmt: skip
     assert shown.attributes["joined"].timestamp == JOINED

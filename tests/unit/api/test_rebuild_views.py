@@ -31,11 +31,11 @@ def shown(forgotten: Forgotten) -> dict[str, list[str]]:
     report = orjson.dumps({"compared_at": AT, "samples": SAMPLES}).decode()
     view = rebuild_view(RebuildRecord(rebuild, AT, "user:ada", 0, report=report), {}, 0, None, forgotten)
     assert view.report
-    return {name: [str(each["profile"]) for each in those] for name, those in view.report.samples.items()}
+    return {name: [str(item["profile"]) for item in those] for name, those in view.report.samples.items()}
 
 
 def test_samples_omit_people_who_were_forgotten_since() -> None:
-    every = {name: [each["profile"] for each in those] for name, those in SAMPLES.items()}
+    every = {name: [item["profile"] for item in those] for name, those in SAMPLES.items()}
     assert shown(Forgotten()) == every
     assert shown(Forgotten().with_([key_hash("email:ada")], AT - timedelta(days=1))) == every, "now somebody else"
     left = shown(Forgotten().with_([key_hash("email:ada")], AT + timedelta(days=1)))

@@ -152,9 +152,9 @@ def test_a_slow_consumer_is_disconnected() -> None:
     for offset in range(MAX_QUEUED_EVENTS * 2):
         listener.offer(TailedEvent(0, offset, event))
     assert listener.dropped
-    told = [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
-    assert len(told) == MAX_QUEUED_EVENTS
-    assert told[-1] is None, "the last that it hears is that it is over"
+    received = [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
+    assert len(received) == MAX_QUEUED_EVENTS
+    assert received[-1] is None, "the last that it hears is that it is over"
 
 
 def test_two_idempotency_keys_are_rejected() -> None:

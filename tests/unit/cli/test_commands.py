@@ -60,7 +60,7 @@ import sys
 from click.testing import CliRunner
 from app.cli.main import cli
 assert CliRunner().invoke(cli, ["--help"]).exit_code == 0
-print([each for each in ("aiohttp", "aiokafka", "faust", "pydantic", "rich", "sqlalchemy") if each in sys.modules])
+print([name for name in ("aiohttp", "aiokafka", "faust", "pydantic", "rich", "sqlalchemy") if name in sys.modules])
 """
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
 
@@ -86,9 +86,9 @@ def test_unwritable_output_is_one_sentence_and_a_closed_pipe_none() -> None:
 
 
 def test_exit_code_of_missing_resources(tmp_path: Path) -> None:
-    nobody = entrepot("job", "list", "--data-dir", str(tmp_path))
-    assert (nobody.returncode, nobody.stdout) == (6, "")
-    assert f"Entrepot is not running in {tmp_path}: start it with `entrepot up`" in nobody.stderr
+    stopped = entrepot("job", "list", "--data-dir", str(tmp_path))
+    assert (stopped.returncode, stopped.stdout) == (6, "")
+    assert f"Entrepot is not running in {tmp_path}: start it with `entrepot up`" in stopped.stderr
     away = entrepot("job", "list", "--url", "http://127.0.0.1:1")
     assert away.returncode == 6
     assert "cannot reach Entrepot at http://127.0.0.1:1" in away.stderr

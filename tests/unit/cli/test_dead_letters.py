@@ -44,8 +44,8 @@ async def asked(api: Letters, command: Any = job_dead_letters, output: Any = "ta
 async def test_dead_letters_of_a_job_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     api = Letters()
     await asked(api, job="People")
-    assert [each["job_id"] for each in api.asked] == [JOB["id"]] * 3
-    rows = [re.split(r"  +", each) for each in capsys.readouterr().out.splitlines()]
+    assert [item["job_id"] for item in api.asked] == [JOB["id"]] * 3
+    rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()]
     assert rows[0] == ["REJECTED", "WHERE", "REASON", "EXCERPT", "CODE", "STREAM"]
     assert len(rows) == 4
     assert rows[1][1:4] == ["people.csv line 7", "3 values, and there are 2 columns", r"7,Ada\x1b[31m,x"]
@@ -63,7 +63,7 @@ async def test_dead_letters_of_an_upload_without_a_job(capsys: pytest.CaptureFix
 async def test_dead_letters_of_a_stream_up_to_a_limit(capsys: pytest.CaptureFixture[str]) -> None:
     api = Letters()
     await asked(api, stream_dead_letters, stream="people", limit=2, since="2026-01-01T00:00:00Z")
-    assert [(each["stream"], each["since"]) for each in api.asked] == [("people", "2026-01-01T00:00:00Z")] * 2
+    assert [(item["stream"], item["since"]) for item in api.asked] == [("people", "2026-01-01T00:00:00Z")] * 2
     assert "--limit" in capsys.readouterr().err
     await asked(Letters(0), stream_dead_letters, stream=None)
     assert "no rejected records" in capsys.readouterr().err

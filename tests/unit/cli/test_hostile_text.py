@@ -34,7 +34,7 @@ class Jobs(ApiClient):
 
 
 def acted_on(text: str) -> list[str]:
-    return [each for each in text if each != "\n" and not each.isprintable()]
+    return [item for item in text if item != "\n" and not item.isprintable()]
 
 
 def test_control_characters_are_escaped() -> None:

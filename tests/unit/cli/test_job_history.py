@@ -42,10 +42,10 @@ async def asked(command: Any, api: ApiClient, **arguments: Any) -> None:
 
 async def test_the_history_lists_the_changes_of_each_version(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(history, PLANES)
-    lines = [re.split(r"  +", each.strip()) for each in capsys.readouterr().out.splitlines()]
+    lines = [re.split(r"  +", line.strip()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["VERSION", "AT", "BY", "CADENCE", "CHANGES"]
     nightly = "cron `0 3 * * *` (UTC), with blackout windows"
-    assert [each[2:] for each in lines[1:]] == [
+    assert [line[2:] for line in lines[1:]] == [
         ["user:admin", nightly, "reverted to version 1, -header_row"],
         ["user:admin", nightly, "header_row:=false, -timestamp_field, cadence"],
         ["user:admin", "once", "timestamp_field=year"],
@@ -66,14 +66,14 @@ async def test_at_80_columns_no_column_is_missing(
 
 
 @pytest.mark.parametrize(
-    ("versions", "said"),
+    ("versions", "text"),
     [
         (PLANES.versions[-1:], "only version 1 exists: nothing to compare"),
         ([version(2, {"source": "a.csv"}), PLANES.versions[-1]], "versions 1 and 2 are identical"),
     ],
 )
 async def test_a_comparison_without_differences_prints_a_notice(
-    versions: list[dict[str, Any]], said: str, capsys: pytest.CaptureFixture[str]
+    versions: list[dict[str, Any]], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await asked(diff, Versions(*versions), old=None, new=None)
-    assert capsys.readouterr().out == f"{said}\n"
+    assert capsys.readouterr().out == f"{text}\n"

@@ -23,10 +23,10 @@ def line(seq: int, kind: str, second: float, job: str = "flights-1", message: st
 
 def test_yaml_lines_form_one_list(capsys: pytest.CaptureFixture[str]) -> None:
     session = Session(Log([]), "yaml")
-    lines = [line(1, "Created", 1), line(2, "Started", 2)]
-    for each in lines:
-        print_lines(session, [each], {})
-    assert yaml.safe_load(capsys.readouterr().out) == lines
+    entries = [line(1, "Created", 1), line(2, "Started", 2)]
+    for entry in entries:
+        print_lines(session, [entry], {})
+    assert yaml.safe_load(capsys.readouterr().out) == entries
 
 
 class Log(ApiClient):
@@ -39,7 +39,7 @@ class Log(ApiClient):
 
     async def get(self, path: str, **query: Any) -> Any:
         if path == "/v2/job":
-            return [each for each in self.jobs if query.get("search", each["name"]) == each["name"]]
+            return [job for job in self.jobs if query.get("search", job["name"]) == job["name"]]
         return self._found(path, query["since"])[::-1][: query["limit"]]
 
     async def request(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
@@ -54,9 +54,9 @@ class Log(ApiClient):
 
     def _found(self, path: str, since: str | None) -> list[dict[str, Any]]:
         begin = datetime.fromisoformat(since or "2000-01-01T00:00:00Z")
-        found = [each for each in self.lines if datetime.fromisoformat(each["at"]) >= begin]
-        found = [each for each in found if path == "/v2/job/logs" or each["job_id"] in path]
-        return sorted(found, key=lambda each: (each["at"], each["job_id"], each["seq"]))
+        found = [line for line in self.lines if datetime.fromisoformat(line["at"]) >= begin]
+        found = [item for item in found if path == "/v2/job/logs" or item["job_id"] in path]
+        return sorted(found, key=lambda item: (item["at"], item["job_id"], item["seq"]))
 
 
 async def wait_for_rebuild(monkeypatch: pytest.MonkeyPatch, log: Log, job: str | None, limit: int) -> None:
@@ -67,7 +67,7 @@ async def wait_for_rebuild(monkeypatch: pytest.MonkeyPatch, log: Log, job: str |
 
 
 def shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    return [" ".join(each.split()[3:]) for each in capsys.readouterr().out.splitlines()]
+    return [" ".join(line.split()[3:]) for line in capsys.readouterr().out.splitlines()]
 
 
 async def test_following_continues_after_the_last_line(
@@ -129,8 +129,8 @@ def test_a_long_line_wraps_on_a_terminal_only(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     print_lines(Session(Log([]), "table"), long, {"flights-1": ""})
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", each) for each in capsys.readouterr().out.splitlines()]
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in capsys.readouterr().out.splitlines()]
     assert max(map(len, lines)) <= 80
     begin = lines[0].index("the provider")
     assert len(lines) > 3
-    assert all(each[:begin].isspace() and not each[begin].isspace() for each in lines[1:])
+    assert all(line[:begin].isspace() and not line[begin].isspace() for line in lines[1:])

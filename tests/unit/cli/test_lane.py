@@ -64,8 +64,8 @@ async def test_list_shows_each_lane_and_its_profiles(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await asked(list_lanes)
-    rows = [re.split(r"  +", each.strip()) for each in capsys.readouterr().out.splitlines()]
-    assert [each[:3] for each in rows[1:]] == [
+    rows = [re.split(r"  +", line.strip()) for line in capsys.readouterr().out.splitlines()]
+    assert [row[:3] for row in rows[1:]] == [
         ["realtime", "mapping", "0"],
         ["realtime", "profiles", "0"],
         ["backfill", "mapping", "12,345"],
@@ -116,9 +116,9 @@ async def test_waiting_for_an_upload_reports_a_paused_lane_once(
     api = Lanes()
     await wait_ingested(Session(api, "table"), "job", "backfill")
     assert next(api.jobs, None) is None, "to the end"
-    said = capsys.readouterr().err
-    assert said.count("entrepot lane resume backfill") == 1
-    assert "visits has no mapping" in said
+    errors = capsys.readouterr().err
+    assert errors.count("entrepot lane resume backfill") == 1
+    assert "visits has no mapping" in errors
 
 
 @pytest.mark.parametrize(

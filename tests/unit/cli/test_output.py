@@ -96,7 +96,7 @@ def test_a_description_wraps_before_columns_are_dropped(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", str(width))
     print_table([FIELD], WRAPPED)
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", each) for each in capsys.readouterr().out.splitlines()]
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in capsys.readouterr().out.splitlines()]
     assert lines[0].split() == ["FIELD", "TYPE", "DEFAULT", "WHAT", "IT", "IS"]
     assert max(map(len, lines)) <= width
     assert " ".join(lines).count("word") == 30
@@ -112,5 +112,5 @@ def test_a_long_fact_wraps_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "40")
     print_facts({"summary": "Imports with file/import, once. Completed: 3,322 read."})
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", each) for each in capsys.readouterr().out.splitlines()]
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in capsys.readouterr().out.splitlines()]
     assert lines == ["summary  Imports with file/import, once.", "         Completed: 3,322 read."]

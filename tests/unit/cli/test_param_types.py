@@ -47,7 +47,7 @@ def test_a_timestamp_of_a_table_can_be_typed(month: int) -> None:
 def test_an_ambiguous_local_time_is_resolved_by_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
-    summer, winter = (PAST.convert(f"2026-10-25 02:30:00 {each}", None, None) for each in ("CEST", "CET"))
+    summer, winter = (PAST.convert(f"2026-10-25 02:30:00 {item}", None, None) for item in ("CEST", "CET"))
     monkeypatch.undo()
     time.tzset()
     assert (summer, winter) == ("2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z")

@@ -69,21 +69,21 @@ async def test_a_profile_with_its_sources(capsys: pytest.CaptureFixture[str]) ->
     assert api.asked == [("/v2/profile/cookie%3Ac%2F1", {"as_of": "2026-03-01T00:00:00Z"})]
     out = capsys.readouterr().out
     assert "\x1b" not in out, "what people wrote doesn't act on the terminal"
-    rows = [re.split(r"  +", each) for each in out.splitlines()]
+    rows = [re.split(r"  +", line) for line in out.splitlines()]
     assert ["identities", r"email:ada\x1b[31m@example.com"] in rows
     assert ["", "cookie:c1"] in rows
-    city = next(each for each in rows if each[0] == "city")
+    city = next(row for row in rows if row[0] == "city")
     assert city[1:3] == ["Vienna", "latest"]
     assert re.fullmatch(r"2026-02-01 \d\d:\d\d:00 \S+", city[3]), "with the zone"
     assert city[4] == "5f0c9e0a"
-    assert next(each for each in rows if each[0] == "tags")[1] == '["a","b"]'
+    assert next(row for row in rows if row[0] == "tags")[1] == '["a","b"]'
     await asked(get_profile, "yaml", as_of=None)
     assert yaml.safe_load(capsys.readouterr().out) == PROFILE
 
 
 async def test_a_profile_explained(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(explain_profile)
-    rows = [re.split(r"  +", each) for each in capsys.readouterr().out.splitlines()]
+    rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()]
     assert ["location", "messages.realtime/2 at offset 40"] in rows
     assert ["rule version", "definitions.events at offset 7"] in rows
     assert ["payload", '{"cookie":"c1","city":"Vienna"}'] in rows

@@ -76,9 +76,9 @@ async def asked(api: Rebuilds, command: Any, output: Any = "table", **arguments:
 
 async def test_show_has_progress_and_rules(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(Rebuilds([REBUILD]), show_rebuild, rebuild=None)
-    said = capsys.readouterr().out
-    assert "reading messages, 42 %, 12,345 messages, 4,568/s, ETA 1 min 15 s" in said
-    assert "rules       mapping of orders: version 2; in force is version 1\n            all messages count\n" in said
+    output = capsys.readouterr().out
+    assert "reading messages, 42 %, 12,345 messages, 4,568/s, ETA 1 min 15 s" in output
+    assert "rules       mapping of orders: version 2; in force is version 1\n            all messages count\n" in output
     assert progress_text(REBUILD | {"progress": None}).startswith("queued (no worker has picked it up)")
     going = PROMOTED | {"progress": PROGRESS | {"phase": "waiting_for_lanes", "waiting_for": ["a/1", "a/2"]}}
     assert progress_text(going) == "waiting for the lanes to switch to its rules, 2 partitions left"
@@ -86,14 +86,14 @@ async def test_show_has_progress_and_rules(capsys: pytest.CaptureFixture[str]) -
 
 async def test_a_report_counts_profiles_by_difference(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(Rebuilds([READY]), show_rebuild, rebuild=ID[:4])
-    said = capsys.readouterr().out
-    assert "caught up with live messages" in said
-    assert "equal     no" in said
-    assert "1,234,567  unchanged" in said
-    assert "  added" not in said
-    assert 'email:ada\\x1b[31m@example.com  cookie:1; city: Linz, tags: ["a"]  city: Graz, tags: —' in said
-    assert "spent: 7" in said
-    assert "cookie:1, cookie:2" in said
+    output = capsys.readouterr().out
+    assert "caught up with live messages" in output
+    assert "equal     no" in output
+    assert "1,234,567  unchanged" in output
+    assert "  added" not in output
+    assert 'email:ada\\x1b[31m@example.com  cookie:1; city: Linz, tags: ["a"]  city: Graz, tags: —' in output
+    assert "spent: 7" in output
+    assert "cookie:1, cookie:2" in output
     print_report({"compared_at": AT, "skipped_reason": "nobody answers"})
     assert capsys.readouterr().out == "compared  skipped: nobody answers\n"
     await asked(Rebuilds([PROMOTED | {"report": None}]), show_rebuild, rebuild=None)

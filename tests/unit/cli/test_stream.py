@@ -52,7 +52,7 @@ async def test_a_stream_and_its_fields(capsys: pytest.CaptureFixture[str]) -> No
     lines = capsys.readouterr().out.splitlines()
     assert "messages        2,699 backfill, 2,699 realtime" in lines
     assert "more fields     about 93,000, not shown" in lines
-    table = [re.split(r"  +", each) for each in lines[lines.index("") + 1 :]]
+    table = [re.split(r"  +", line) for line in lines[lines.index("") + 1 :]]
     assert table[0] == ["FIELD", "FILL", "TYPES", "PATTERNS", "DISTINCT", "RANGE", "LAST SEEN"]
     assert table[1][:5] == ["tailnum", "99 %", "string", "1,352", "2 to 6 characters"]
     assert table[2][1:5] == ["1 %", "integer, string, array", "timestamp, integer, email", "4,500,000"]
