@@ -90,12 +90,12 @@ async def validate(call: RequestContext[Query, ValidateBody]) -> web.Response:
     errors = configuration_errors(kind, call.body.configuration)
     cadence = cadence_errors(call.body.cadence.to_policy(), call.api.clock())
     if not errors:
-        errors = await _tried(call, kind)
+        errors = await _provider_errors(call, kind)
     problems = [FieldProblem.of(error) for error in (*errors, *cadence)]
     return respond(call, Verdict(valid=not problems, errors=problems), message="" if problems else "valid")
 
 
-async def _tried(call: RequestContext[Query, ValidateBody], kind: JobType) -> list[FieldError]:
+async def _provider_errors(call: RequestContext[Query, ValidateBody], kind: JobType) -> list[FieldError]:
     if kind.pushed:
         return [FieldError("", "pushed", PUSHED)]
     config = kind.config.model_validate_json(orjson.dumps(call.body.configuration))
@@ -103,12 +103,12 @@ async def _tried(call: RequestContext[Query, ValidateBody], kind: JobType) -> li
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             problems = await kind.check(config, call.api.limits)
     except ConnectorError as error:
-        return [field_error_of("/configuration", error.code, error.params, call.path("name"))]
+        return [field_error_of("/configuration", error.code, error.params, call.path("provider"))]
     except TimeoutError:
         message = f"the provider did not answer within {CHECK_TIMEOUT_SECONDS:.0f} seconds"
         return [FieldError("/configuration", "provider_timeout", message)]
     return [
-        field_error_of(f"/configuration{problem.field}", problem.code, problem.params, call.path("name"))
+        field_error_of(f"/configuration{problem.field}", problem.code, problem.params, call.path("provider"))
         for problem in problems
     ]
 

@@ -207,7 +207,7 @@ async def test_forgetting_during_a_promotion_has_to_be_repeated(port: Port) -> N
         await client.post(f"/v2/rebuild/{rebuild['id']}/promote")
         forgotten = await client.ask("DELETE", "/v2/profile/id:sue")
         assert (forgotten.status, forgotten.body["code"]) == (503, "not_dropped_yet"), forgotten.body
-        assert "goes live" in forgotten.body["detail"]
+        assert "going live" in forgotten.body["detail"]
         assert await known(port, "sue") == {}
     finally:
         port.running.signal("rebuild", signal.SIGCONT)
