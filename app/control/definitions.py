@@ -11,14 +11,13 @@ from functools import partial
 from typing import Any
 
 from app.clock import Clock
-from app.definitions.records import definition_command_in
 from app.definitions.tail import read_events
 from app.kafka.clients import Cluster
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.app import Owned, SafeApp
 from app.kafka.safe_faust.batching import Event, ack, batches
 from app.kafka.safe_faust.publishing import publish
-from app.records.commands import UnreadableCommandError
+from app.records.commands import UnreadableCommandError, decode_definition_command
 from app.records.dead_letters import dead_letter
 from app.sentences.sentence import sentence_of
 from projections.definitions.state import EMPTY, DefinitionsState, evolve, handle
@@ -66,7 +65,7 @@ class DefinitionsAgent:
     def _handled(self, state: DefinitionsState, event: Event, records: list[ProducerRecord]) -> DefinitionsState:
         message = event.message
         try:
-            command = definition_command_in(event.key, event.value or b"", message.partition)
+            command = decode_definition_command(event.key, event.value or b"", message.partition)
         except UnreadableCommandError as error:
             _log.warning("%s/%d@%d: %s", message.topic, message.partition, message.offset, sentence_of(error))
             records.append(dead_letter(event, "malformed_command", error, self._clock()))

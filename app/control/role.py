@@ -20,7 +20,7 @@ from app.kafka.safe_faust.batching import Event, ack, batches
 from app.kafka.safe_faust.publishing import publish
 from app.kafka.safe_faust.table import Change
 from app.kafka.safe_faust.worker import run_worker
-from app.records.commands import UnreadableCommandError, decode_command
+from app.records.commands import UnreadableCommandError, decode_job_command
 from app.records.dead_letters import dead_letter
 from app.records.job_state import decode_job, decode_seq, encode_job
 from app.sentences.sentence import sentence_of
@@ -52,7 +52,7 @@ class CommandBatch:
         """Decide one command; what can't be read becomes a dead letter, and the partition goes on."""
         found = event.message
         try:
-            command = decode_command(event.key, event.value or b"", found.partition, self._partitions)
+            command = decode_job_command(event.key, event.value or b"", found.partition, self._partitions)
         except UnreadableCommandError as error:
             _log.warning("%s/%d@%d: %s", found.topic, found.partition, found.offset, sentence_of(error))
             self.records.append(dead_letter(event, "malformed_command", error, self._clock()))

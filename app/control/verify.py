@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.definitions.records import definition_command_in
 from app.kafka.clients import Cluster
 from app.kafka.partition_reader import LogRecord, PartitionReader
-from app.records.commands import UnreadableCommandError, decode_command
+from app.records.commands import UnreadableCommandError, decode_definition_command, decode_job_command
 from app.records.partitioning import partition_of
 from projections.verification import Audit, Command, DefinitionsReplay, JobsReplay, VerifyCounts
 from schemas.definitions import PARTITION
@@ -23,7 +22,7 @@ class _Log:
     commands: str
     events: str
     partition: int
-    decode_command: Callable[[LogRecord], Command]
+    decode: Callable[[LogRecord], Command]
 
     @property
     def title(self) -> str:
@@ -48,14 +47,14 @@ async def verify(
 
 def _jobs_log(partition: int, partitions: int) -> _Log:
     def read(record: LogRecord) -> Command:
-        return decode_command(record.key, record.value, partition, partitions)
+        return decode_job_command(record.key, record.value, partition, partitions)
 
     return _Log("jobs", JOBS_COMMANDS.name, JOBS_EVENTS.name, partition, read)
 
 
 def _definitions_log() -> _Log:
     def read(record: LogRecord) -> Command:
-        return definition_command_in(record.key, record.value, PARTITION)
+        return decode_definition_command(record.key, record.value, PARTITION)
 
     return _Log("definitions", DEFINITIONS_COMMANDS.name, DEFINITIONS_EVENTS.name, PARTITION, read)
 
@@ -79,6 +78,6 @@ async def _verify_log(cluster: Cluster, log: _Log, audit: Audit, on_progress: On
 
 def _command(log: _Log, record: LogRecord) -> Command | None:
     try:
-        return log.decode_command(record)
+        return log.decode(record)
     except UnreadableCommandError:
         return None

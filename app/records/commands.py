@@ -1,44 +1,64 @@
-"""Decode and check records of `jobs.commands`, alike for control, the runner and the proof."""
+"""Decode and check records of `jobs.commands` and `definitions.commands`, alike for every reader."""
 
-from typing import Final, cast, get_args
+from typing import Any, Final, get_args
 
 from app.records.partitioning import partition_of
 from projections.jobs.command_checks import MAX_WORD_CHARACTERS
 from schemas.coded import CodedError
 from schemas.commands import JobCommand, ReportProgress
+from schemas.definitions import MAPPING, PARTITION, DefinitionCommand
 from schemas.names import MAX_JOB_ID, MAX_NAME_CHARACTERS, is_job_id, is_stream_name
 from schemas.wire.catalog import UnreadableRecordError
 from schemas.wire.codec import decode
 
-COMMANDS: Final = get_args(JobCommand)
-MAX_COMMAND_BYTES: Final = (
-    2 * 1024 * 1024
-)  # the events that it leads to, and the job's state, have to fit into a record too
+MAX_COMMAND_BYTES: Final = 2 * 1024 * 1024  # its events, and the job's state, have to fit into a record, too
+MAX_DEFINITION_ID: Final = len(MAPPING) + MAX_JOB_ID
 
 
 class UnreadableCommandError(CodedError):
     """The record holds no command, and becomes a dead letter."""
 
 
-def decode_command(key: bytes | None, value: bytes, partition: int, partitions: int) -> JobCommand:
-    """Return the command in a record of that partition.
+def decode_job_command(key: bytes | None, value: bytes, partition: int, partitions: int) -> JobCommand:
+    """Return the command in a record of that partition of `jobs.commands`.
 
     Raises:
-        UnreadableCommandError: there is none, or one that doesn't belong there.
+        UnreadableCommandError: the record holds no such command, or is in the wrong partition.
 
     """
+    command: JobCommand = _decode(value, get_args(JobCommand), "not_a_command")
+    _check_names(command)
+    if key != command.job_id.encode() or partition_of(command.job_id, partitions) != partition:
+        raise UnreadableCommandError("misplaced_command", {"subject": command.job_id})
+    return command
+
+
+def decode_definition_command(key: bytes | None, value: bytes, partition: int) -> DefinitionCommand:
+    """Return the command in a record of that partition of `definitions.commands`.
+
+    Raises:
+        UnreadableCommandError: the record holds no such command, or is in the wrong partition.
+
+    """
+    command: DefinitionCommand = _decode(value, get_args(DefinitionCommand), "not_a_definition_command")
+    name = command.definition_id
+    if not name.isprintable() or not 0 < len(name) <= MAX_DEFINITION_ID:
+        raise UnreadableCommandError("bad_definition_id", {"max": MAX_DEFINITION_ID})
+    if key != name.encode() or partition != PARTITION:
+        raise UnreadableCommandError("misplaced_command", {"subject": name})
+    return command
+
+
+def _decode(value: bytes, kinds: tuple[type[Any], ...], code: str) -> Any:
     if len(value) > MAX_COMMAND_BYTES:
         raise UnreadableCommandError("command_too_large", {"bytes": len(value), "max": MAX_COMMAND_BYTES})
     try:
-        word = decode(value)
+        command = decode(value)
     except UnreadableRecordError as error:
         raise UnreadableCommandError(error.code, error.params, detail=error.detail) from error
-    if not isinstance(word, COMMANDS):
-        raise UnreadableCommandError("not_a_command", {"schema": type(word).__name__})
-    _check_names(word)
-    if key != word.job_id.encode() or partition_of(word.job_id, partitions) != partition:
-        raise UnreadableCommandError("misplaced_command", {"subject": word.job_id})
-    return cast("JobCommand", word)
+    if not isinstance(command, kinds):
+        raise UnreadableCommandError(code, {"schema": type(command).__name__})
+    return command
 
 
 def _check_names(command: JobCommand) -> None:

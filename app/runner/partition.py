@@ -17,7 +17,7 @@ from app.kafka.clients import Cluster
 from app.kafka.partition_reader import LogRecord, PartitionReader, committed_offsets
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
-from app.records.commands import UnreadableCommandError, decode_command
+from app.records.commands import UnreadableCommandError, decode_job_command
 from app.records.envelopes import stamp
 from app.records.events import decode_event
 from app.runner.reports import command_record
@@ -148,7 +148,7 @@ class OwnedPartition:
 
     def _decide(self, record: LogRecord) -> None:
         try:
-            command = decode_command(record.key, record.value, self.number, self._shop.partitions)
+            command = decode_job_command(record.key, record.value, self.number, self._shop.partitions)
         except UnreadableCommandError:
             return  # control makes a dead letter of it
         state, _ = handle(self._job(command.job_id), command, record.offset)

@@ -2,7 +2,7 @@
 
 from app.kafka.clients import Cluster
 from app.kafka.partition_reader import PartitionReader
-from app.records.commands import UnreadableCommandError, decode_command
+from app.records.commands import UnreadableCommandError, decode_job_command
 from app.records.events import decode_event
 from app.records.partitioning import partition_of
 from app.store.read_store import ReadStore
@@ -32,7 +32,7 @@ async def job_now(cluster: Cluster, store: ReadStore, partitions: int, job_id: s
             if record.key != job_id.encode():
                 continue
             try:
-                command = decode_command(record.key, record.value, partition, partitions)
+                command = decode_job_command(record.key, record.value, partition, partitions)
             except UnreadableCommandError:
                 continue  # control makes a dead letter of it
             state, _ = handle(state, command, record.offset)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.records.commands import MAX_COMMAND_BYTES, UnreadableCommandError, decode_command
+from app.records.commands import MAX_COMMAND_BYTES, UnreadableCommandError, decode_job_command
 from app.records.dead_letters import dead_letter
 from app.records.envelopes import stamp
 from app.records.job_state import decode_job, encode_job
@@ -50,8 +50,8 @@ class Record:
 
 
 def test_a_command_is_read_where_it_belongs() -> None:
-    assert decode_command(b"orders", encode(PAUSE), HOME, 4) == PAUSE
-    assert decode_command(b"orders", encode(REPORT), HOME, 4) == REPORT
+    assert decode_job_command(b"orders", encode(PAUSE), HOME, 4) == PAUSE
+    assert decode_job_command(b"orders", encode(REPORT), HOME, 4) == REPORT
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_command_is_read_where_it_belongs() -> None:
 )  # fmt: skip
 def test_what_is_no_command_or_not_in_its_place_is_refused(key: bytes | None, value: bytes, partition: int) -> None:
     with pytest.raises(UnreadableCommandError) as refused:
-        decode_command(key, value, partition, 4)
+        decode_job_command(key, value, partition, 4)
     assert refused.value.code in SENTENCES
 
 
