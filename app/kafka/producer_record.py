@@ -23,7 +23,7 @@ class ProducerRecord:
 
 
 class RecordTooLarge(Exception):
-    """The record can't be stored by the broker; nothing was sent. Make it smaller, or refuse what asked for it."""
+    """The record exceeds the limit of the broker; nothing was sent. Make it smaller, or refuse its request."""
 
 
 def check_size(topic: str, key: bytes | None, value: bytes | None, largest: int, headers: Sequence[Any] = ()) -> None:

@@ -1,6 +1,6 @@
-"""Makes the declared topics exist, refuses those that differ, and describes them. Alters and deletes nothing.
+"""Create missing topics, refuse those that differ from their declaration, and describe them.
 
-Topics on a cluster belong to whoever runs it: what is there and differs is a person's decision, never ours.
+Nothing is altered or deleted: on a cluster with other users that is a person's decision.
 """
 
 import asyncio
@@ -19,36 +19,36 @@ from app.retries import retry
 from schemas.topics import Topic
 
 TIMEOUT_SECONDS: Final = 30.0
-REQUEST_MS: Final = 10_000
+REQUEST_TIMEOUT_MS: Final = 10_000
 
 
 class TopicsError(Exception):
-    """The topics are not as they have to be; the message says what to do."""
+    """The topics can't be used. The message says what to do."""
 
 
 class ClusterUnreachable(TopicsError):
-    """No Kafka answers: check that the cluster runs, and ENTREPOT_BOOTSTRAP_SERVERS when it is an outside one."""
+    """No Kafka broker is reachable: check that the cluster runs, and ENTREPOT_BOOTSTRAP_SERVERS for an external one."""
 
 
 class TopicsNotReady(TopicsError):
-    """The cluster did not finish creating the topics in time: look at its log, then start again."""
+    """The cluster did not create the topics in time: check its log, then start again."""
 
 
 class TopicRefused(TopicsError):
-    """The cluster refuses to create a topic: create it as declared, or change what the cluster's message names."""
+    """The cluster refuses to create a topic: create it as declared, or fix the cause that the cluster names."""
 
 
 class TopicMismatch(TopicsError):
-    """Topics exist that are not as declared; nothing was changed."""
+    """Topics differ from their declaration; nothing was changed."""
 
     def __init__(self, differences: Sequence["TopicDifference"]) -> None:
-        super().__init__("\n".join([str(TopicMismatch.__doc__), *(f"- {each}" for each in differences)]))
+        super().__init__("\n".join([str(TopicMismatch.__doc__), *(f"- {difference}" for difference in differences)]))
         self.differences = tuple(differences)
 
 
 @dataclass(frozen=True, slots=True)
 class TopicDifference:
-    """One setting of one topic that is not as declared."""
+    """One setting of one topic that differs from its declaration."""
 
     topic: str
     setting: str
@@ -60,16 +60,16 @@ class TopicDifference:
 
     @property
     def advice(self) -> str:
-        """What a person can do."""
+        """How to fix it."""
         if self.setting == "partitions":
-            return "It is fixed once data exists: start with the ENTREPOT_PARTITIONS that the data was written with."
+            return "It is fixed once data exists: set ENTREPOT_PARTITIONS to the value that the data was written with."
         change = f"--entity-type topics --entity-name {self.topic} --add-config {self.setting}={self.expected}"
         return f"Change it on the cluster: kafka-configs --alter {change}"
 
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """Of one partition: the first record kept, and one behind the last (transaction markers occupy offsets too)."""
+    """Of one partition: the first offset that is left, and the next one (transaction markers occupy offsets too)."""
 
     begin: int
     end: int
@@ -77,13 +77,13 @@ class Offsets:
 
 @dataclass(frozen=True, slots=True)
 class TopicRow:
-    """One declared topic as it was found; a missing one has no partitions."""
+    """One declared topic as the cluster describes it; a missing one has no partitions."""
 
     topic: Topic
     partitions: int = 0
     leaderless: int = 0  # partitions that can't be written or read now
     replicas: int = 0  # of the partition that has the fewest
-    config: Mapping[str, str] | None = None  # what is declared, as it was found
+    config: Mapping[str, str] | None = None  # the declared settings, as the cluster has them
     offsets: tuple[Offsets, ...] = ()
 
     @property
@@ -92,22 +92,22 @@ class TopicRow:
         return self.partitions > 0
 
     def differences(self, partitions: int) -> tuple[TopicDifference, ...]:
-        """Every setting that is not as declared; none for a missing topic."""
+        """Return the settings that differ from the declaration; none for a missing topic."""
         if not self.exists:
             return ()
-        found = {"partitions": str(self.partitions), **(self.config or {})}
+        actual = {"partitions": str(self.partitions), **(self.config or {})}
         declared = {"partitions": str(partitions), **self.topic.config()}
         return tuple(
-            TopicDifference(self.topic.name, setting, found.get(setting, "unknown"), expected)
+            TopicDifference(self.topic.name, setting, actual.get(setting, "unknown"), expected)
             for setting, expected in declared.items()
-            if found.get(setting) != expected
+            if actual.get(setting) != expected
         )
 
 
 async def ensure_topics(
     bootstrap_servers: str, topics: Iterable[Topic], partitions: int, replication_factor: int
 ) -> None:
-    """Create what is missing and verify what exists; return once every partition has a leader.
+    """Create missing topics and verify the others; return once every partition has a leader.
 
     Raises `TopicMismatch`, `TopicRefused`, or after 30 seconds `TopicsNotReady` or `ClusterUnreachable`.
     """
@@ -121,7 +121,7 @@ async def ensure_topics(
 
 
 async def describe_topics(bootstrap_servers: str, topics: Iterable[Topic]) -> tuple[TopicRow, ...]:
-    """Each declared topic as it is now, offsets included; raises `ClusterUnreachable`."""
+    """Return each declared topic as it is now, with offsets; raises `ClusterUnreachable`."""
     async with _connected(bootstrap_servers) as admin:
         rows = await _find(admin, tuple(topics))
         try:
@@ -133,76 +133,76 @@ async def describe_topics(bootstrap_servers: str, topics: Iterable[Topic]) -> tu
 async def _ensured(bootstrap_servers: str, topics: tuple[Topic, ...], partitions: int, replication_factor: int) -> bool:
     async with _connected(bootstrap_servers) as admin:
         rows = await _find(admin, topics)
-        if wrong := [each for row in rows for each in row.differences(partitions)]:
-            raise TopicMismatch(wrong)
+        if differences := [difference for row in rows for difference in row.differences(partitions)]:
+            raise TopicMismatch(differences)
         if missing := [row.topic for row in rows if not row.exists]:
             await _create(admin, missing, partitions, replication_factor)
-            return False  # look again: the broker hears of new topics a moment after its controller
+            return False  # check again: the broker learns of new topics a moment after its controller
         return not any(row.leaderless for row in rows)
 
 
 async def _create(admin: Any, topics: Sequence[Topic], partitions: int, replication_factor: int) -> None:
-    """Ask for the topics; one that another process made meanwhile is fine: it is verified like any other."""
-    asked = [NewTopic(each.name, partitions, replication_factor, topic_configs=each.config()) for each in topics]
-    answer = await admin.create_topics(asked, timeout_ms=REQUEST_MS)
-    for name, code, message in answer.topic_errors:
+    """Create topics; one that another process has created meanwhile is verified like any other."""
+    requested = [NewTopic(topic.name, partitions, replication_factor, topic_configs=topic.config()) for topic in topics]
+    response = await admin.create_topics(requested, timeout_ms=REQUEST_TIMEOUT_MS)
+    for name, code, message in response.topic_errors:
         if code in (0, TopicAlreadyExistsError.errno):
             continue
-        kind = for_code(code)
-        said = f"{name}: {kind.__name__}: {message or kind.description}"
-        raise (TopicsNotReady if kind.retriable else TopicRefused)(
-            f"{said}. {(TopicsNotReady if kind.retriable else TopicRefused).__doc__}"
-        )
+        cause = for_code(code)
+        error = TopicsNotReady if cause.retriable else TopicRefused
+        raise error(f"{name}: {cause.__name__}: {message or cause.description}. {error.__doc__}")
 
 
 async def _find(admin: Any, topics: tuple[Topic, ...]) -> tuple[TopicRow, ...]:
-    # All topics are asked for: a cluster that creates on demand would create the missing ones when asked by name.
-    there = {each["topic"]: each["partitions"] for each in await admin.describe_topics() if each["error_code"] == 0}
-    configs = await _configs(admin, [each for each in topics if each.name in there])
-    return tuple(_row(each, there.get(each.name, []), configs.get(each.name, {})) for each in topics)
+    # All topics are described: a cluster that creates on demand would create missing ones that are named.
+    described = await admin.describe_topics()
+    existing = {topic["topic"]: topic["partitions"] for topic in described if topic["error_code"] == 0}
+    configs = await _configs(admin, [topic for topic in topics if topic.name in existing])
+    return tuple(_row(topic, existing.get(topic.name, []), configs.get(topic.name, {})) for topic in topics)
 
 
 def _row(topic: Topic, partitions: Sequence[Mapping[str, Any]], config: Mapping[str, str]) -> TopicRow:
     return TopicRow(
         topic,
         partitions=len(partitions),
-        leaderless=sum(each["leader"] < 0 for each in partitions),
-        replicas=min((len(each["replicas"]) for each in partitions), default=0),
+        leaderless=sum(partition["leader"] < 0 for partition in partitions),
+        replicas=min((len(partition["replicas"]) for partition in partitions), default=0),
         config=config,
     )
 
 
 async def _configs(admin: Any, topics: Sequence[Topic]) -> dict[str, dict[str, str]]:
-    """What the declared settings of existing topics are now."""
+    """Return the declared settings of existing topics, as the cluster has them."""
     if not topics:
         return {}
-    asked = [ConfigResource(ConfigResourceType.TOPIC, each.name, each.config()) for each in topics]
-    found = {}
-    for answer in await admin.describe_configs(asked):
-        for code, message, _, name, entries in answer.resources:
+    requested = [ConfigResource(ConfigResourceType.TOPIC, topic.name, topic.config()) for topic in topics]
+    configs = {}
+    for response in await admin.describe_configs(requested):
+        for code, message, _, name, entries in response.resources:
             if code:
                 raise TopicsNotReady(f"{name}: {message or for_code(code).__name__}. {TopicsNotReady.__doc__}")
-            found[name] = {entry[0]: entry[1] for entry in entries}
-    return found
+            configs[name] = {entry[0]: entry[1] for entry in entries}
+    return configs
 
 
 async def _with_offsets(bootstrap_servers: str, rows: tuple[TopicRow, ...]) -> tuple[TopicRow, ...]:
-    parts = {row.topic.name: [TopicPartition(row.topic.name, each) for each in range(row.partitions)] for row in rows}
-    every = [each for several in parts.values() for each in several]
-    if not every:
+    by_topic = {row.topic.name: [TopicPartition(row.topic.name, n) for n in range(row.partitions)] for row in rows}
+    partitions = [partition for several in by_topic.values() for partition in several]
+    if not partitions:
         return rows
     cluster = KafkaCluster(bootstrap_servers)
-    async with started(cluster.consumer(isolation="read_uncommitted", request_timeout_ms=REQUEST_MS)) as consumer:
-        begin, end = await asyncio.gather(consumer.beginning_offsets(every), consumer.end_offsets(every))
-    return tuple(
-        replace(row, offsets=tuple(Offsets(begin[each], end[each]) for each in parts[row.topic.name])) for row in rows
-    )
+    async with started(
+        cluster.consumer(isolation="read_uncommitted", request_timeout_ms=REQUEST_TIMEOUT_MS)
+    ) as consumer:
+        begin, end = await asyncio.gather(consumer.beginning_offsets(partitions), consumer.end_offsets(partitions))
+    offsets = {partition: Offsets(begin[partition], end[partition]) for partition in partitions}
+    return tuple(replace(row, offsets=tuple(map(offsets.__getitem__, by_topic[row.topic.name]))) for row in rows)
 
 
 @asynccontextmanager
 async def _connected(bootstrap_servers: str) -> AsyncIterator[Any]:
-    """An admin client; what goes wrong on the way to the cluster becomes `ClusterUnreachable`."""
-    admin = KafkaCluster(bootstrap_servers).admin(REQUEST_MS)
+    """Yield an admin client; raise `ClusterUnreachable` for Kafka errors."""
+    admin = KafkaCluster(bootstrap_servers).admin(REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
         yield admin

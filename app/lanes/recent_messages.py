@@ -1,4 +1,4 @@
-"""The most recent messages of a stream, read from the ends of both lanes: few, and within bounds of bytes and time."""
+"""The most recent messages of a stream, read from the ends of both lanes within limits of bytes and time."""
 
 import asyncio
 from collections.abc import Mapping
@@ -7,27 +7,22 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
-from app.kafka.clients import Cluster, Consumer
+from app.kafka.clients import Cluster, Consumer, started
 from projections.mapping.raw_messages import UNREADABLE, Raw, open_raw
 from schemas.topics import LANES
 
-LOOKBACK_RECORDS: Final = (
-    1,
-    10,
-    100,
-    1_000,
-)  # records from the end of a partition: farther when too few messages were found
+LOOKBACK_RECORDS: Final = (1, 10, 100, 1_000)  # from the end of each partition, until there are enough messages
 MAX_BYTES: Final = 32 * 1024 * 1024
 FETCH_BYTES: Final = 1024 * 1024
-READ_SECONDS: Final = 5.0
-WAIT_MS: Final = 200
+READ_TIMEOUT_SECONDS: Final = 5.0
+POLL_TIMEOUT_MS: Final = 200
 
 Offsets = Mapping[TopicPartition, int]
 
 
 @dataclass(frozen=True, slots=True)
 class RecentMessage:
-    """One message with its id, when it happened as far as the record says, and when it came in."""
+    """One message with its id, its event time as far as the record has it, and its arrival."""
 
     batch: str
     index: int
@@ -37,27 +32,27 @@ class RecentMessage:
 
     @property
     def message_id(self) -> str:
-        """The id as people see it."""
+        """The id that users see."""
         return f"{self.batch}/{self.index}"
 
 
 @dataclass(slots=True)
 class RecentMessages:
-    """What was found, and how much was read for it."""
+    """The messages, and how much was read for them."""
 
     stream: str
-    most: int
+    max_messages: int
     records: int = 0
     bytes: int = 0
-    found: list[RecentMessage] = field(default_factory=list)
+    messages: list[RecentMessage] = field(default_factory=list)
 
     @property
     def is_enough(self) -> bool:
-        """Whether no more has to be read, or may be."""
-        return len(self.found) >= self.most or self.bytes >= MAX_BYTES
+        """Whether there are enough messages, or no more may be read."""
+        return len(self.messages) >= self.max_messages or self.bytes >= MAX_BYTES
 
-    def take(self, record: Any) -> None:
-        """Look whether a record has messages of the stream; of one that can't be read the dead letter tells."""
+    def add(self, record: Any) -> None:
+        """Add the messages of a record when they are of the stream; skip an invalid record."""
         self.records += 1
         self.bytes += len(record.value or b"")
         try:
@@ -65,57 +60,55 @@ class RecentMessages:
         except UNREADABLE:
             return
         if raw.stream == self.stream:
-            self.found += [_message(raw, place) for place in range(raw.count)[-self.most :]]
+            self.messages += [_message(raw, index) for index in range(raw.count)[-self.max_messages :]]
 
     def newest(self) -> list[RecentMessage]:
-        """Return what was found, the newest first."""
-        return sorted(self.found, key=lambda each: (each.arrived, each.batch, each.index), reverse=True)[: self.most]
+        """Return the messages, the newest first."""
+        newest = sorted(self.messages, key=lambda each: (each.arrived, each.batch, each.index), reverse=True)
+        return newest[: self.max_messages]
 
 
-def _message(raw: Raw, place: int) -> RecentMessage:
-    at = raw.timestamps[place] if raw.timestamps else raw.arrived
-    return RecentMessage(raw.batch, raw.first + place, at, raw.arrived, raw.lines[place])
+def _message(raw: Raw, index: int) -> RecentMessage:
+    at = raw.timestamps[index] if raw.timestamps else raw.arrived
+    return RecentMessage(raw.batch, raw.first + index, at, raw.arrived, raw.lines[index])
 
 
-async def recent_messages(cluster: Cluster, partitions: int, stream: str, most: int) -> RecentMessages:
-    """Return the most recent messages of a stream, as far as they stand near the ends of the partitions.
+async def recent_messages(cluster: Cluster, partitions: int, stream: str, max_messages: int) -> RecentMessages:
+    """Return the most recent messages of a stream that are near the ends of the partitions.
 
     Raises:
-        KafkaError, OSError: they can't be read now.
+        KafkaError, OSError: the cluster is not reachable.
 
     """
-    recent = RecentMessages(stream, most)
-    places = [TopicPartition(topic.name, number) for topic in LANES.values() for number in range(partitions)]
-    consumer = cluster.consumer(isolation="read_committed", partition_bytes=FETCH_BYTES, fetch_bytes=FETCH_BYTES)
+    recent = RecentMessages(stream, max_messages)
+    wanted = [TopicPartition(topic.name, number) for topic in LANES.values() for number in range(partitions)]
+    client = cluster.consumer(isolation="read_committed", partition_bytes=FETCH_BYTES, fetch_bytes=FETCH_BYTES)
     try:
-        async with asyncio.timeout(READ_SECONDS) as patience:
-            await consumer.start()
-            first, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        async with asyncio.timeout(READ_TIMEOUT_SECONDS) as deadline, started(client) as consumer:
+            begin, ends = await consumer.beginning_offsets(wanted), await consumer.end_offsets(wanted)
             until: Offsets = ends
-            for back in LOOKBACK_RECORDS:
-                start = {where: max(first[where], ends[where] - back) for where in places}
+            for count in LOOKBACK_RECORDS:
+                start = {partition: max(begin[partition], end - count) for partition, end in ends.items()}
                 await _read(consumer, start, until, recent)
                 until = start
                 if recent.is_enough:
                     break
     except TimeoutError:
-        if not patience.expired():
+        if not deadline.expired():
             raise
-    finally:
-        await consumer.stop()
     return recent
 
 
 async def _read(consumer: Consumer, start: Offsets, until: Offsets, recent: RecentMessages) -> None:
-    """Read every partition from one offset up to another, as far as the bounds allow."""
-    left = {where for where in start if start[where] < until[where]}
-    consumer.assign(list(left))
-    for where in left:
-        consumer.seek(where, start[where])
-    while left and recent.bytes < MAX_BYTES:
-        polled = await consumer.getmany(*left, timeout_ms=WAIT_MS)
-        for where, records in polled.items():
+    """Read each partition from one offset up to another, as far as the limits allow."""
+    unread = {partition for partition in start if start[partition] < until[partition]}
+    consumer.assign(list(unread))
+    for partition in unread:
+        consumer.seek(partition, start[partition])
+    while unread and recent.bytes < MAX_BYTES:
+        polled = await consumer.getmany(*unread, timeout_ms=POLL_TIMEOUT_MS)
+        for partition, records in polled.items():
             for record in records:
-                if record.offset < until[where]:
-                    recent.take(record)
-        left = {where for where in left if await consumer.position(where) < until[where]}
+                if record.offset < until[partition]:
+                    recent.add(record)
+        unread = {partition for partition in unread if await consumer.position(partition) < until[partition]}

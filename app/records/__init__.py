@@ -1,1 +1,1 @@
-"""From records to words and back, for every reader and writer alike."""
+"""Encode and decode the records of each topic, alike for every reader and writer."""

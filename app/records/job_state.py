@@ -1,4 +1,4 @@
-"""A job's state to bytes and back, for Faust's tables and the read store. The states' own types are the schema."""
+"""Encode and decode a job's state, for Faust's tables and the read store. The types of the states are the schema."""
 
 import logging
 from typing import Final
@@ -24,18 +24,16 @@ def decode_job(data: bytes | str) -> Job:
 
 
 def try_decode_job(data: bytes) -> Job | None:
-    """Return the job in that JSON; None, and a line in the log, when it is none: the others must not wait for it."""
+    """Return the job; log an error and return None when it is invalid, so that other jobs are not blocked."""
     try:
         return decode_job(data)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        _log.error(
-            "the state of a job can't be read and is left out: %s: %s; %r", first["loc"], first["msg"], data[:80]
-        )
+        _log.error("the state of a job is invalid and is skipped: %s: %s; %r", first["loc"], first["msg"], data[:80])
         return None
 
 
 def decode_seq(data: bytes) -> int:
-    """Return the `seq` of the job in that JSON, at a tenth of the cost of the whole job."""
+    """Return the `seq` of a job, at a tenth of the cost of decoding all of it."""
     seq: int = orjson.loads(data)["seq"]
     return seq

@@ -1,6 +1,6 @@
-"""From a connector's batch to records of `messages.*`: packed messages and dead letters. Tells nothing of jobs.
+"""Pack a connector's batch into records of `messages.*`: packed messages and dead letters.
 
-Whoever takes messages packs them like this: the runner, and the API for what is sent to it.
+The runner packs the messages of jobs, and the API those that it receives.
 """
 
 import re
@@ -18,15 +18,15 @@ from schemas.topics import LANES, MAX_RECORD_BYTES, MESSAGES_REJECTED
 from schemas.wire.codec import encode
 from schemas.wire.headers import headers_of
 
-RECORD_BYTES: Final = 1024 * 1024  # of payload in one record; consumers work on whole records
-MAX_MESSAGES: Final = 2_000  # in one: what they say to a partition fits into one, however wide the mapping
-FULL: Final = re.compile(rb"(?:[^\n]*\n){%d}" % MAX_MESSAGES)
-MAX_RECORD_PAYLOAD_BYTES: Final = MAX_RECORD_BYTES - MAX_RECORD_BYTES // 64  # what can't be compressed grows a little
+PAYLOAD_BYTES: Final = 1024 * 1024  # in one record; consumers handle whole records
+MAX_MESSAGES: Final = 2_000  # in one record: their updates of a partition fit into one, however wide the mapping
+FULL_RECORD: Final = re.compile(rb"(?:[^\n]*\n){%d}" % MAX_MESSAGES)
+MAX_RECORD_PAYLOAD_BYTES: Final = MAX_RECORD_BYTES - MAX_RECORD_BYTES // 64  # incompressible payload grows a little
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Which part of what the messages are: a job's report in a run, or a part of an upload without a job (run 0)."""
+    """The source of messages: one report of a job's run, or one part of an upload without a job (run 0)."""
 
     job_id: str
     run: int
@@ -35,15 +35,15 @@ class Origin:
 
     @property
     def batch_id(self) -> str:
-        """The id that all records of this part carry; a message's id is this and its index."""
+        """The id of all records of this part; a message's id is this and its index."""
         return f"{self.job_id}/{self.part}"
 
 
 def message_records(origin: Origin, batch: Batch, partition: int, now: datetime) -> Iterator[ProducerRecord]:
-    """Yield the batch as records of up to a megabyte, all in one partition, so that a reader finds them in order."""
-    for payload, first, count in _pieces(batch):
-        stamps = batch.timestamps[first * TIMESTAMP_BYTES : (first + count) * TIMESTAMP_BYTES]
-        word = MessageBatch(
+    """Yield the batch as records of up to a megabyte, all in one partition to keep their order."""
+    for payload, first, count in _slices(batch):
+        timestamps = batch.timestamps[first * TIMESTAMP_BYTES : (first + count) * TIMESTAMP_BYTES]
+        packed = MessageBatch(
             batch_id=origin.batch_id,
             stream=batch.stream,
             source=batch.source,
@@ -53,39 +53,39 @@ def message_records(origin: Origin, batch: Batch, partition: int, now: datetime)
             first=first,
             count=count,
             payload=payload,
-            timestamps=stamps,
+            timestamps=timestamps,
         )
         yield ProducerRecord(
             LANES[batch.lane].name,
-            encode(word),
+            encode(packed),
             key=origin.job_id.encode(),
             partition=partition,
-            headers=(*headers_of(word), ("stream", batch.stream.encode()), ("count", str(count).encode())),
-            timestamp_ms=_record_time(stamps, now),
+            headers=(*headers_of(packed), ("stream", batch.stream.encode()), ("count", str(count).encode())),
+            timestamp_ms=_record_time(timestamps, now),
         )
 
 
-def _pieces(batch: Batch) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (payload, index of its first message, count) with cuts at line ends."""
+def _slices(batch: Batch) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (payload, index of its first message, count), cut at line ends."""
     start = first = 0
     payload = batch.payload
     while start < len(payload):
-        end = payload.find(b"\n", min(start + RECORD_BYTES, len(payload) - 1)) + 1
+        end = payload.find(b"\n", min(start + PAYLOAD_BYTES, len(payload) - 1)) + 1
         count = payload.count(b"\n", start, end)
-        if count > MAX_MESSAGES and (full := FULL.match(payload, start)):
+        if count > MAX_MESSAGES and (full := FULL_RECORD.match(payload, start)):
             end, count = full.end(), MAX_MESSAGES
-        yield payload[start:end], first, count  # the payload itself, not a copy, when that is all
+        yield payload[start:end], first, count  # not a copy when it is the whole payload
         start, first = end, first + count
 
 
-def _record_time(stamps: bytes, now: datetime) -> int:
-    """Return the newest message time, in milliseconds, within what a broker takes as a record's time."""
-    newest = max(memoryview(stamps).cast("q")) // 1000 if stamps else now.timestamp() * 1000
+def _record_time(timestamps: bytes, now: datetime) -> int:
+    """Return the newest message time, in milliseconds, within the range that a broker accepts."""
+    newest = max(memoryview(timestamps).cast("q")) // 1000 if timestamps else now.timestamp() * 1000
     return int(min(max(newest, 0), now.timestamp() * 1000))
 
 
 def reject_records(origin: Origin, batch: Batch, now: datetime) -> Iterator[ProducerRecord]:
-    """Yield a dead letter for each record that could not be taken."""
+    """Yield a dead letter for each invalid record."""
     for reject in batch.rejects:
         letter = MessageRejected(
             rejected_at=now,

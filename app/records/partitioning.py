@@ -1,4 +1,4 @@
-"""Where a job lives: every writer has to agree on its partition, whatever client it uses."""
+"""The partition of a job: every writer has to choose the same, whatever client it uses."""
 
 from functools import lru_cache
 
