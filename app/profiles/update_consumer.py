@@ -153,9 +153,10 @@ class UpdateConsumer:
     def _max_identities(self, generation: int) -> int:
         """Return the limit in the rules of a generation, parsed once for each version of them."""
         rules = self._rules_of(generation)
-        if self._limits.get(generation, (None, 0))[0] is not rules.identity:
-            self._limits[generation] = (rules.identity, identity_of(rules).max_identities)
-        return self._limits[generation][1]
+        parsed = self._limits.get(generation)
+        if parsed is None or parsed[0] is not rules.identity:
+            parsed = self._limits[generation] = (rules.identity, identity_of(rules).max_identities)
+        return parsed[1]
 
 
 def decode_update(record: UpdateRecord) -> Update | None:
