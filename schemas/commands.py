@@ -62,7 +62,7 @@ class Command:
     command_id: str
     job_id: str
     issued_at: datetime
-    issued_by: str  # `user:NAME`, `runner` or `clock`
+    issued_by: str  # `user:NAME`, `runner` or `scheduler`
     seed: int = 0
     rules: int = RULES
     expected_revision: int | None = None  # refuse when people have edited the job since this revision

@@ -1,5 +1,5 @@
-"""The `runner` role: drives the connectors of the jobs it owns, exactly once from source to topic.
+"""The `runner` role: runs the connectors of its jobs, exactly once from source to topic.
 
-`role` wires it to Faust, `partition` keeps what is owned and compares it with what runs, `run` drives one job,
-`commits` writes in transactions, `packing` makes records, `alarms` knows when the clock has to look at a job.
+`role` connects it to Faust, `partition` reconciles the jobs of a partition with their runs, `run` executes one run,
+`timers` schedules wake-ups, `stalled_uploads` detects abandoned uploads.
 """

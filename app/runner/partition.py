@@ -1,6 +1,6 @@
-"""What a runner owns of one partition: the jobs as their events tell them, and the runs that this asks for.
+"""The jobs of one owned partition, folded from their events, and their runs.
 
-Level-triggered: whatever happened, `_reconcile` compares what should run with what runs, and starts or cancels.
+Level-triggered: after any change, `_reconcile` compares the desired runs with the actual ones and starts or cancels.
 """
 
 import asyncio
@@ -34,179 +34,181 @@ from schemas.commands import JobCommand, ReportError, ReportProgress, ReportRate
 from schemas.events import CommandRefused, JobEvent
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
 
-TICK_SECONDS: Final = 0.25
-ALARMS_AT_A_TIME: Final = 1_000  # a tick must stay short, and control has to keep up
-REFUSED_PAUSE: Final = timedelta(seconds=10)
-REPORTS: Final = frozenset(each.__name__ for each in (ReportProgress, ReportError, ReportRateLimit))
+TICK_INTERVAL_SECONDS: Final = 0.25
+MAX_TIMERS_PER_TICK: Final = 1_000  # keeps ticks short and the load of control bounded
+REFUSAL_DELAY: Final = timedelta(seconds=10)
+REPORTS: Final = frozenset(report.__name__ for report in (ReportProgress, ReportError, ReportRateLimit))
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerContext:
-    """What all partitions of a runner share."""
+    """The dependencies shared by all partitions of a runner."""
 
     cluster: Cluster
     app_id: str
     partitions: int
     limits: Limits
     clock: Clock
-    slots: asyncio.Semaphore  # how many runs at a time
+    slots: asyncio.Semaphore  # limits concurrent runs
 
 
 class OwnedPartition:
-    """The jobs of one partition, and their runs while `work` goes on."""
+    """The jobs of one partition, and their runs while `work` is active."""
 
-    def __init__(self, number: int, shop: RunnerContext, jobs: Iterable[Job]) -> None:
+    def __init__(self, number: int, context: RunnerContext, jobs: Iterable[Job]) -> None:
         self.number = number
-        self._shop = shop
-        self._told = {job.job_id: job for job in jobs}  # as their events tell them
-        self._ahead: dict[str, Job] = {}  # as commands make them whose events are still to come
-        self._next_event: int | None = None  # offset; None until the first is folded
-        self._lacking: set[str] = set()
-        self._alarms = Timers()
-        self._unattended = StalledUploads()
-        self._touched: set[str] = set()
-        self._something_new = asyncio.Event()
-        self._forget_runs()
-        for job in self._told.values():
-            self._alarms.set(job)
+        self._context = context
+        self._jobs = {job.job_id: job for job in jobs}  # folded from events
+        self._pending: dict[str, Job] = {}  # including commands whose events are still to come
+        self._next_event: int | None = None  # offset; None before the first event
+        self._gaps: set[str] = set()
+        self._timers = Timers()
+        self._stalled_uploads = StalledUploads()
+        self._dirty: set[str] = set()
+        self._changed = asyncio.Event()
+        self._reset_runs()
+        for job in self._jobs.values():
+            self._timers.set(job)
 
     def fold(self, offset: int, event: JobEvent) -> Job | None:
-        """Take over an event, if it is news, and return the job as events tell it now."""
+        """Apply an event, unless it is a duplicate, and return the job."""
         self._next_event = max(offset + 1, self._next_event or 0)
-        before = self._told.get(event.job_id, NoJob(event.job_id))
+        before = self._jobs.get(event.job_id, NoJob(event.job_id))
         job = evolve(before, event)
         if job is before:
-            self._miss(before, event)
+            self._note_gap(before, event)
         elif isinstance(job, Job):
-            self._told[job.job_id] = job
-            if job.seq >= self._ahead.get(job.job_id, job).seq:
-                self._ahead.pop(job.job_id, None)
-                self._look_at(job)
+            self._jobs[job.job_id] = job
+            if job.seq >= self._pending.get(job.job_id, job).seq:
+                self._pending.pop(job.job_id, None)
+                self._schedule(job)
             if isinstance(event, CommandRefused) and event.command in REPORTS:
                 self._note_refusal(event)
         return job if isinstance(job, Job) else None
 
     def _note_refusal(self, refusal: CommandRefused) -> None:
-        """Go no further: what a run would add is refused as well, unless the report was that of a run before it."""
-        self._refused[refusal.job_id] = (self._shop.clock() + REFUSED_PAUSE, refusal)
+        """Cancel the run: its further reports would be refused as well, unless the report was of an earlier run."""
+        self._refused[refusal.job_id] = (self._context.clock() + REFUSAL_DELAY, refusal)
         if refusal.job_id in self._runs:
-            self._runs[refusal.job_id][1].cancel()  # it begins again as soon as its own reports have come back
+            self._runs[refusal.job_id][1].cancel()  # it restarts once its reports have come back as events
 
-    def _miss(self, job: JobState, event: JobEvent) -> None:
-        """Say once of each job that events of it were lost here, as when somebody deletes a changelog."""
-        known = job.seq if isinstance(job, Job) else 0
-        if event.seq > known + 1 and event.job_id not in self._lacking:
-            self._lacking.add(event.job_id)
+    def _note_gap(self, job: JobState, event: JobEvent) -> None:
+        """Log once per job that its events have a gap, for example after the deletion of a changelog."""
+        last_seq = job.seq if isinstance(job, Job) else 0
+        if event.seq > last_seq + 1 and event.job_id not in self._gaps:
+            self._gaps.add(event.job_id)
             _log.error(
-                "%s/%d: event %d of job %s came where %d was due, so the job isn't run: stop the runners, and reset "
-                "their consumer group %s on this topic to the earliest offset",
-                *(JOBS_EVENTS.name, self.number, event.seq, event.job_id, known + 1, self._shop.app_id),
+                "%s/%d: received event %d of job %s, expected %d; the job isn't run. Stop the runners, and reset their "
+                "consumer group %s on this topic to the earliest offset",
+                *(JOBS_EVENTS.name, self.number, event.seq, event.job_id, last_seq + 1, self._context.app_id),
             )
 
     async def work(self) -> None:
-        """Run what is to run, until cancelled or until the writer breaks; can be called again after that.
+        """Run the jobs until cancelled or until the writer fails. Can be called again after a failure.
 
         Raises:
             FencedError: another worker owns the partition.
-            UnknownOutcomeError, KafkaError, OSError: the broker is in trouble; the next call finds out what it took.
+            UnknownOutcomeError, KafkaError, OSError: the broker failed; the next call determines what was committed.
 
         """
-        # Entering fences the owner before us, so that what it committed is all that it will ever have committed.
-        async with GroupCommit(self._shop.cluster, f"{self._shop.app_id}.{self.number}") as writer:
+        # Entering fences the previous owner, so that it can commit nothing more.
+        async with GroupCommit(self._context.cluster, f"{self._context.app_id}.{self.number}") as writer:
             await self._catch_up()
-            self._forget_runs()
+            self._reset_runs()
             try:
                 while True:
                     self._reconcile(writer)
-                    with suppress(TimeoutError):  # not `wait_for`: Python 3.11's can lose a cancel
-                        async with asyncio.timeout(TICK_SECONDS):
-                            await self._something_new.wait()
-                    self._something_new.clear()
+                    with suppress(TimeoutError):  # not `wait_for`: in Python 3.11 it can lose a cancellation
+                        async with asyncio.timeout(TICK_INTERVAL_SECONDS):
+                            await self._changed.wait()
+                    self._changed.clear()
             finally:
                 await self._stop_runs()
 
     async def _catch_up(self) -> None:
-        """Take over the events that no agent has handed in yet, and decide the commands that no event tells of yet.
+        """Fold the events that the agent has not received yet, and decide the commands that have no event yet.
 
-        The cursors in those commands are what is committed. A table may be older for one job than for another, so
-        where the commands begin is what the latest event says, and no job.
+        These commands contain the committed cursors. The table may be older for one job than for another, so the first
+        command is determined by the latest event, not by a job.
         """
-        cluster, group = self._shop.cluster, self._shop.app_id
+        cluster, group = self._context.cluster, self._context.app_id
         if self._next_event is None:
             (self._next_event,) = await committed_offsets(cluster, group, JOBS_EVENTS.name, [self.number])
-        answered = -1
+        decided = -1
         async with PartitionReader(cluster, JOBS_EVENTS.name, self.number, max(self._next_event - 1, 0)) as events:
             async for record in events.records():
                 if event := decode_event(record.value):
                     self.fold(record.offset, event)
-                    answered = event.command_offset
-        async with PartitionReader(cluster, JOBS_COMMANDS.name, self.number, answered + 1) as commands:
+                    decided = event.command_offset
+        async with PartitionReader(cluster, JOBS_COMMANDS.name, self.number, decided + 1) as commands:
             async for record in commands.records():
                 self._decide(record)
 
     def _decide(self, record: LogRecord) -> None:
         try:
-            command = decode_job_command(record.key, record.value, self.number, self._shop.partitions)
+            command = decode_job_command(record.key, record.value, self.number, self._context.partitions)
         except UnreadableCommandError:
-            return  # control makes a dead letter of it
+            return  # the control role writes a dead letter
         state, _ = handle(self._job(command.job_id), command, record.offset)
         if isinstance(state, Job):
-            told = self._told.get(state.job_id)
-            if told is None or told.seq < state.seq:
-                self._ahead[state.job_id] = state
-                self._look_at(state)
+            folded = self._jobs.get(state.job_id)
+            if folded is None or folded.seq < state.seq:
+                self._pending[state.job_id] = state
+                self._schedule(state)
 
     def _job(self, job_id: str) -> JobState:
-        return self._ahead.get(job_id) or self._told.get(job_id) or NoJob(job_id)
+        return self._pending.get(job_id) or self._jobs.get(job_id) or NoJob(job_id)
 
-    def _look_at(self, job: Job) -> None:
-        self._alarms.set(job)
-        self._touch(job.job_id)
+    def _schedule(self, job: Job) -> None:
+        self._timers.set(job)
+        self._mark_dirty(job.job_id)
 
-    def _touch(self, job_id: str) -> None:
-        self._touched.add(job_id)
-        self._something_new.set()
+    def _mark_dirty(self, job_id: str) -> None:
+        self._dirty.add(job_id)
+        self._changed.set()
 
     def _reconcile(self, writer: GroupCommit) -> None:
         writer.check()
-        touched, self._touched = self._touched, set()
-        for job_id in touched:
+        dirty, self._dirty = self._dirty, set()
+        for job_id in dirty:
             self._reconcile_job(job_id, writer)
-        now = self._shop.clock()
-        for job_id in [each for each, (due, _) in self._refused.items() if due <= now]:
-            self._tell_of_refusal(job_id, self._refused.pop(job_id)[1], writer)
-        for job_id, command in islice(self._alarms.due(now), ALARMS_AT_A_TIME):
-            self._submit(command(**stamp(job_id, "clock", self._shop.clock)), writer)
-        for report in self._unattended.due(now, lambda job_id: stamp(job_id, "runner", self._shop.clock)):
+        now = self._context.clock()
+        for job_id in [job_id for job_id, (due, _) in self._refused.items() if due <= now]:
+            self._report_refusal(job_id, self._refused.pop(job_id)[1], writer)
+        for job_id, command in islice(self._timers.due(now), MAX_TIMERS_PER_TICK):
+            self._submit(command(**stamp(job_id, "scheduler", self._context.clock)), writer)
+        for report in self._stalled_uploads.due(now, lambda job_id: stamp(job_id, "runner", self._context.clock)):
             self._submit(report, writer)
 
     def _reconcile_job(self, job_id: str, writer: GroupCommit) -> None:
         job = self._job(job_id)
         if isinstance(job, Job) and is_pushed(job.provider, job.job_type):
-            self._unattended.look_at(job)
+            self._stalled_uploads.update(job)
             return
-        wanted = isinstance(job, Job) and isinstance(job.phase, Running)
+        should_run = isinstance(job, Job) and isinstance(job.phase, Running)
         if job_id in self._runs:
             run, task = self._runs[job_id]
-            if not (wanted and _same_run(run.job, job)):
-                task.cancel()  # its end touches the job, so that it is looked at again
-        elif wanted and isinstance(job, Job) and not self._waits(job):
+            if not (should_run and _same_run(run.job, job)):
+                task.cancel()  # its end marks the job as dirty, which reconciles it again
+        elif should_run and isinstance(job, Job) and not self._awaits_echo(job):
             self._start(job, writer)
 
-    def _waits(self, job: Job) -> bool:
-        """Whether the next run has to wait until what the latest one has reported comes back as events."""
+    def _awaits_echo(self, job: Job) -> bool:
+        """Whether the next run has to wait until the reports of the latest run have come back as events."""
         return self._ended.get(job.job_id) == job.run or job.report < self._submitted.get(job.job_id, 0)
 
-    def _tell_of_refusal(self, job_id: str, refusal: CommandRefused, writer: GroupCommit) -> None:
-        """Make an error of a refused report that its job would wait for for ever."""
+    def _report_refusal(self, job_id: str, refusal: CommandRefused, writer: GroupCommit) -> None:
+        """Report an error for a refused report: the job would wait forever for its event."""
         job = self._job(job_id)
-        if job_id in self._runs or not (isinstance(job, Job) and isinstance(job.phase, Running) and self._waits(job)):
+        if job_id in self._runs or not (
+            isinstance(job, Job) and isinstance(job.phase, Running) and self._awaits_echo(job)
+        ):
             return
         self._ended[job_id], self._submitted[job_id] = job.run, job.report
         error = ReportError(
-            **stamp(job_id, "runner", self._shop.clock),
+            **stamp(job_id, "runner", self._context.clock),
             run=job.run,
             fault="entrepot",
             advice="retry",
@@ -220,35 +222,39 @@ class OwnedPartition:
 
     def _start(self, job: Job, writer: GroupCommit) -> None:
         async def submit(records: Sequence[ProducerRecord]) -> None:
-            await asyncio.shield(writer.submit(records))  # a cancelled run leaves what it handed over to be committed
+            await asyncio.shield(writer.submit(records))  # submitted records are committed even if the run is cancelled
 
-        around = RunContext(self._shop.limits, self._shop.clock, self.number, self._shop.partitions, submit)
-        run = Run(job, around)
+        run_context = RunContext(
+            self._context.limits, self._context.clock, self.number, self._context.partitions, submit
+        )
+        run = Run(job, run_context)
         task = asyncio.create_task(self._drive(run), name=f"run {job.run} of job {job.job_id}")
         self._runs[job.job_id] = (run, task)
-        task.add_done_callback(lambda _: self._note_end(run))  # also of a run that is cancelled before it begins
+        task.add_done_callback(lambda _: self._note_end(run))  # also called if the run is cancelled before it starts
 
     async def _drive(self, run: Run) -> None:
         try:
-            async with self._shop.slots:
+            async with self._context.slots:
                 await run.drive()
             self._ended[run.job.job_id] = run.job.run
         except (FencedError, UnknownOutcomeError) as error:
-            _log.info("the run of job %s ends with its writer: %s", run.job.job_id, error)
+            _log.info("run of job %s stopped with its writer: %s", run.job.job_id, error)
 
     def _note_end(self, run: Run) -> None:
-        """Let the next run begin where this one's reports leave the job: they have to come back as events first."""
+        """Allow the next run, which has to wait until the reports of this one have come back as events."""
         self._submitted[run.job.job_id] = run.report
         del self._runs[run.job.job_id]
-        self._touch(run.job.job_id)
+        self._mark_dirty(run.job.job_id)
 
-    def _forget_runs(self) -> None:
+    def _reset_runs(self) -> None:
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
-        # The number of the latest report that a run handed to the writer, or that no event tells of yet.
-        self._submitted = {each.job_id: each.report for each in self._ahead.values()}
-        self._ended: dict[str, int] = {}  # the latest run that has told its end; it isn't started again
-        self._refused: dict[str, tuple[datetime, CommandRefused]] = {}  # a report, and when to look whether that hurts
-        self._touched |= self._told.keys() | self._ahead.keys()
+        # The latest report that was submitted, or that has no event yet.
+        self._submitted = {job.job_id: job.report for job in self._pending.values()}
+        self._ended: dict[str, int] = {}  # the latest run that has reported its end; it isn't started again
+        self._refused: dict[
+            str, tuple[datetime, CommandRefused]
+        ] = {}  # when to check whether a refused report blocks its job
+        self._dirty |= self._jobs.keys() | self._pending.keys()
 
     async def _stop_runs(self) -> None:
         tasks = [task for _, task in self._runs.values()]

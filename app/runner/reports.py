@@ -1,4 +1,4 @@
-"""What a run tells of its job: the report that goes with a batch, and commands as their records."""
+"""Reports of runs, and commands as Kafka records."""
 
 import orjson
 
@@ -12,7 +12,7 @@ from schemas.wire.headers import headers_of
 
 
 def progress(envelope: dict[str, object], job: Job, batch: Batch, report: int) -> ReportProgress:
-    """Return the report that goes with a batch."""
+    """Return the progress report of a batch."""
     return ReportProgress(
         **envelope,  # type: ignore[arg-type]  # the fields of Command, made by `stamp`
         run=job.run,
@@ -34,7 +34,7 @@ def progress(envelope: dict[str, object], job: Job, batch: Batch, report: int) -
 
 
 def command_record(command: JobCommand, partition: int) -> ProducerRecord:
-    """Return a command as its record, in the partition of its job."""
+    """Return the record of a command, in the partition of its job."""
     return ProducerRecord(
         JOBS_COMMANDS.name,
         encode(command),

@@ -1,4 +1,4 @@
-"""The `runner` role on Faust: folds events into the jobs it owns, and lets each owned partition work."""
+"""The `runner` role on Faust: folds events into jobs, and runs the jobs of each owned partition."""
 
 import asyncio
 import time
@@ -26,12 +26,12 @@ from projections.jobs.state import Job
 from schemas.topics import JOBS_EVENTS
 
 APP_ID: Final = "entrepot.runner"
-PULSE_SECONDS: Final = 0.5
-FROZEN_SECONDS: Final = 10.0  # the consumer group's session: after that another worker may own our partitions
+CHECK_INTERVAL_SECONDS: Final = 0.5
+SESSION_TIMEOUT_SECONDS: Final = 10.0  # of the consumer group: afterwards another worker may own the partitions
 
 
 class LivenessCheck:
-    """Notices that this process was stopped or starved for so long that others count it as dead."""
+    """Detects that this process was suspended for longer than the session timeout of its consumer group."""
 
     def __init__(self, latch: Latch, clock: Callable[[], float] = time.monotonic) -> None:
         self._latch = latch
@@ -39,56 +39,56 @@ class LivenessCheck:
         self._last = clock()
 
     def check(self) -> None:
-        """Leave the process when it is one that others have given up on; it must not fence its successor."""
+        """Abort the process after the session timeout, so that it doesn't fence its successor."""
         gap, self._last = self._clock() - self._last, self._clock()
-        if gap > FROZEN_SECONDS:
-            self._latch.trip(f"nothing moved here for {gap:.0f} seconds; another worker may own the partitions")
+        if gap > SESSION_TIMEOUT_SECONDS:
+            self._latch.trip(f"the process was suspended for {gap:.0f} seconds; another worker may own its partitions")
 
-    async def beat(self) -> None:
-        """Check for ever. What was before doesn't count: a rebalance, or a long recovery of the table."""
+    async def watch(self) -> None:
+        """Check continuously. Earlier time doesn't count, such as a rebalance or a long recovery."""
         self._last = self._clock()
         while True:
             self.check()
-            await asyncio.sleep(PULSE_SECONDS)
+            await asyncio.sleep(CHECK_INTERVAL_SECONDS)
 
 
 class Runner:
-    """The partitions owned at this moment, each at work in a task of its own."""
+    """The owned partitions, each with its own task."""
 
-    def __init__(self, app: SafeApp, table: StateTable, shop: RunnerContext) -> None:
+    def __init__(self, app: SafeApp, table: StateTable, context: RunnerContext) -> None:
         self._app = app
         self._table = table
-        self._shop = shop
-        self._pulse = LivenessCheck(app.latch)
+        self._context = context
+        self._liveness = LivenessCheck(app.latch)
         self._owned: dict[int, OwnedPartition] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def assigned(self, owned: Owned) -> None:
-        """Take over partitions; the table holds what their events told up to the last commit."""
+    async def on_assigned(self, owned: Owned) -> None:
+        """Start work on partitions. The table holds their jobs as of the last commit."""
         jobs: dict[int, list[Job]] = defaultdict(list)
         for value in self._table.state.values():
             if not (job := try_decode_job(value)):
-                continue  # no run can begin for it, and the others must
-            jobs[partition_of(job.job_id, self._shop.partitions)].append(job)
+                continue  # an unreadable job can't run, but the others must
+            jobs[partition_of(job.job_id, self._context.partitions)].append(job)
         numbers = sorted(number for topic, number in owned if topic == JOBS_EVENTS.name)
-        self._owned = {number: OwnedPartition(number, self._shop, jobs[number]) for number in numbers}
+        self._owned = {number: OwnedPartition(number, self._context, jobs[number]) for number in numbers}
         self._tasks = [
-            asyncio.create_task(self._pulse.beat(), name="pulse"),
+            asyncio.create_task(self._liveness.watch(), name="liveness"),
             *(
-                asyncio.create_task(self._supervise(each), name=f"partition {each.number}")
-                for each in self._owned.values()
+                asyncio.create_task(self._supervise(partition), name=f"partition {partition.number}")
+                for partition in self._owned.values()
             ),
         ]
 
-    async def revoked(self, _owned: Owned) -> None:
-        """Stop all runs at a record boundary and close the writers. What is still told is folded all the same."""
+    async def on_revoked(self, _owned: Owned) -> None:
+        """Stop all runs at a record boundary and close the writers. Later events are still folded."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
 
     async def fold(self, stream: Any) -> None:
-        """The agent on `jobs.events`."""
+        """Fold events from `jobs.events`."""
         async for batch in batches(stream):
             changes: dict[str, Change] = {}
             for record in batch:
@@ -101,7 +101,7 @@ class Runner:
 
     async def _supervise(self, partition: OwnedPartition) -> None:
         async def work() -> None:
-            self._pulse.check()
+            self._liveness.check()
             await partition.work()
 
         try:
@@ -114,7 +114,7 @@ class Runner:
 
 
 async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
-    """Run the role until it is told to stop; return the process's exit code."""
+    """Run the role until a shutdown signal, and return the exit code."""
     app = make_app(
         APP_ID,
         settings.bootstrap_servers,
@@ -122,7 +122,7 @@ async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
         data_dir=settings.data_dir / "faust",
         partitions=settings.partitions,
     )
-    shop = RunnerContext(
+    context = RunnerContext(
         cluster=KafkaCluster(settings.bootstrap_servers),
         app_id=APP_ID,
         partitions=settings.partitions,
@@ -130,8 +130,8 @@ async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
         clock=clock,
         slots=asyncio.Semaphore(settings.max_concurrent_runs),
     )
-    runner = Runner(app, make_table(app, "jobs", decode_seq), shop)
-    app.when_assigned(runner.assigned)
-    app.when_revoked(runner.revoked)
+    runner = Runner(app, make_table(app, "jobs", decode_seq), context)
+    app.when_assigned(runner.on_assigned)
+    app.when_revoked(runner.on_revoked)
     app.agent(app.topic(JOBS_EVENTS.name), name="fold_events")(runner.fold)
     return await run_worker(app, replication_factor=settings.replication_factor)

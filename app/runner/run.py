@@ -1,4 +1,4 @@
-"""One run of one job: from its cursor to the end of what there is, each batch committed together with its report."""
+"""One run of a job, from its cursor to the current end of the source. Each batch is committed with its report."""
 
 import contextlib
 import logging
@@ -42,12 +42,12 @@ _log = logging.getLogger(__name__)
 
 
 class ConnectorBug(RetryLater):
-    """The connector broke its contract. A newer version of Entrepot may cure it; nothing that a person sets can."""
+    """The connector violates its contract. Only a new version of the connector can fix it, not the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What a run needs besides its job."""
+    """The dependencies of a run."""
 
     limits: Limits
     clock: Clock
@@ -57,64 +57,64 @@ class RunContext:
 
 
 class Run:
-    """The run `job.run` of a job, as its events up to now tell it. `read` gives a pushed job's data."""
+    """The run `job.run` of a job. `read` provides the data of a pushed job."""
 
-    def __init__(self, job: Job, around: RunContext, read: Read | None = None) -> None:
+    def __init__(self, job: Job, context: RunContext, read: Read | None = None) -> None:
         self.job = job
         self.report = job.report  # of the latest report submitted
         self._cursor = job.cursor
-        self._around = around
+        self._context = context
         self._read = read
 
     async def drive(self) -> JobCommand:
-        """Read to the end, report how that went, and return that report. Only a writer's error or a cancel escapes."""
+        """Read to the end, and report and return the outcome. Only writer errors and cancellation escape."""
         try:
-            await self._gather()
+            await self._read_all()
             last: JobCommand = self._pass_done()
         except (FencedError, UnknownOutcomeError):
             raise
         except ConnectorError as error:
             last = self._failure(error)
-        except Exception as error:  # noqa: BLE001  # whatever a connector does is an error of its job alone
-            _log.exception("the connector of job %s failed in a way that it doesn't explain", self.job.job_id)
+        except Exception as error:  # noqa: BLE001  # any failure of a connector is an error of its job only
+            _log.exception("unhandled exception in the connector of job %s", self.job.job_id)
             last = self._failure(ConnectorBug("unexpected", {"error": type(error).__name__}))
-        await self._around.submit([command_record(last, self._around.partition)])
+        await self._context.submit([command_record(last, self._context.partition)])
         return last
 
-    async def _gather(self) -> None:
+    async def _read_all(self) -> None:
         job_type = _job_type(self.job)
         configuration = _configuration(job_type, self.job)
         read = self._read or job_type.read
         if read is None:
             raise FixConfiguration("pushed")
-        limits = replace(self._around.limits, recurring=self.job.cadence.kind != "once")
-        reading: Any = read(configuration, orjson.loads(self.job.cursor), limits)
-        async with contextlib.aclosing(reading) as batches:
+        limits = replace(self._context.limits, recurring=self.job.cadence.kind != "once")
+        reader: Any = read(configuration, orjson.loads(self.job.cursor), limits)
+        async with contextlib.aclosing(reader) as batches:
             async for batch in batches:
                 records = self._records(batch)
                 self.report += 1
                 self._cursor = orjson.dumps(batch.cursor).decode()
-                await self._around.submit(records)
+                await self._context.submit(records)
 
     def _records(self, batch: Batch) -> list[ProducerRecord]:
-        """Return what a batch and its report are written as; raise when they couldn't be, or would be refused."""
-        around, now, report = self._around, self._around.clock(), self.report + 1
+        """Return the records of a batch and its report. Raise if they are too large or would be refused."""
+        context, now, report = self._context, self._context.clock(), self.report + 1
         origin = Origin(self.job.job_id, self.job.run, report, self.job.provider)
         try:
             check_batch(batch.stream, batch.count, batch.payload, batch.timestamps)
             _check_lane(batch.lane)
-            word = progress(self._stamp(), self.job, batch, report)
-            self._check_report(word)
+            progress_report = progress(self._stamp(), self.job, batch, report)
+            self._check_report(progress_report)
         except BadBatchError as error:
             raise ConnectorBug("bad_batch", caused_by(error.code, error.params)) from error
         records = [
-            *message_records(origin, batch, report % around.partitions, now),
+            *message_records(origin, batch, report % context.partitions, now),
             *reject_records(origin, batch, now),
-            command_record(word, around.partition),
+            command_record(progress_report, context.partition),
         ]
         try:
-            for each in records:
-                check_size(each.topic, each.key, each.value, MAX_RECORD_PAYLOAD_BYTES, each.headers)
+            for record in records:
+                check_size(record.topic, record.key, record.value, MAX_RECORD_PAYLOAD_BYTES, record.headers)
         except RecordTooLarge as error:
             raise FixConfiguration(
                 "record_too_large",
@@ -124,7 +124,7 @@ class Run:
         return records
 
     def _check_report(self, report: ReportProgress) -> None:
-        """Ask those who decide: once a report is committed, a refusal comes too late for the records beside it."""
+        """Decide the report in advance: after the commit a refusal is too late for the records of the batch."""
         before = replace(self.job, report=self.report)
         _, events = handle(before, report, before.command_offset + 1)
         for event in events:
@@ -132,7 +132,7 @@ class Run:
                 raise BadBatchError(event.code, event.params)
 
     def _stamp(self) -> dict[str, Any]:
-        return stamp(self.job.job_id, "runner", self._around.clock)
+        return stamp(self.job.job_id, "runner", self._context.clock)
 
     def _pass_done(self) -> ReportProgress:
         self.report += 1
@@ -195,10 +195,10 @@ def _diagnosis(error: ConnectorError) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    """Return a provider's own words, short and as every store takes them."""
+    """Return a message of a provider, truncated, and valid for every store."""
     return truncate(clean_text(str(value)), MAX_TEXT_CHARACTERS)
 
 
 def _seconds(value: object) -> float:
-    """Return what a provider asked to wait; NaN, which is no number to go by, when that is none."""
+    """Return the requested delay; NaN if it is not a number."""
     return float(value) if isinstance(value, int | float) else nan

@@ -266,7 +266,7 @@ def _check_run(story: EventRecorder, run: int) -> None:
         raise JobRefusedError("stale_run", {"run": run, "current": story.job.run})
 
 
-def next_look(state: JobState) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:
+def next_timer(state: JobState) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:
     """Return when the clock has to look at a job next, and with which command; None: never."""
     return None if isinstance(state, NoJob) else _look(state, state.updated_at)
 

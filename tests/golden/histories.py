@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from projections.jobs.decide import handle, next_look
+from projections.jobs.decide import handle, next_timer
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import (
@@ -84,10 +84,10 @@ class Teller:
         self.send(ReportError, by="runner", advice=advice, **plain | facts)
 
     def clock(self) -> None:
-        look = next_look(self.state)
+        look = next_timer(self.state)
         assert look
         self.at = max(self.at, look[0])
-        self.send(look[1], by="clock")
+        self.send(look[1], by="scheduler")
 
 
 def completes_once() -> Teller:
@@ -151,7 +151,7 @@ def people_change_their_minds() -> Teller:
     told.progress(done=True)
     told.send(EditCursor, cursor='{"row":0}')
     told.clock()
-    told.send(WakeJob, by="clock")
+    told.send(WakeJob, by="scheduler")
     told.at -= timedelta(minutes=5)  # a clock that steps back
     told.progress()
     told.error(advice="fix_configuration", fault="configuration", code="duplicate_header", params={"column": "id"})
@@ -159,7 +159,7 @@ def people_change_their_minds() -> Teller:
     told.send(RestoreJob)
     told.send(ResumeJob)
     told.send(KillJob)
-    told.send(PurgeJob, by="clock")
+    told.send(PurgeJob, by="scheduler")
     told.clock()
     told.send(RestoreJob)
     return told

@@ -16,7 +16,7 @@ from app.kafka.clients import KafkaCluster
 from app.kafka.partition_reader import PartitionReader
 from app.kafka.topics import ensure_topics
 from app.records.envelopes import stamp
-from app.runner.partition import REFUSED_PAUSE, OwnedPartition, RunnerContext
+from app.runner.partition import REFUSAL_DELAY, OwnedPartition, RunnerContext
 from app.supervisor.broker.server import Broker
 from connectors.contract import Limits
 from projections.jobs.decide import handle
@@ -157,17 +157,17 @@ async def test_a_run_waits_for_the_event_of_a_report_that_is_already_committed(c
         await control.write("jobs.events", event)
     partition = OwnedPartition(0, control.context(), [])
     await partition._catch_up()
-    partition._forget_runs()
+    partition._reset_runs()
     partition.fold(len(events), started)
     before = partition._job("rows")
     assert isinstance(before, Job)
     assert isinstance(before.phase, Running)
-    assert partition._waits(before), "a run would write the committed rows again"
+    assert partition._awaits_echo(before), "a run would write the committed rows again"
     for event in reported:
         partition.fold(len(events) + 1, event)
     after = partition._job("rows")
     assert isinstance(after, Job)
-    assert not partition._waits(after)
+    assert not partition._awaits_echo(after)
 
 
 async def test_a_refused_report_becomes_a_visible_error_of_the_job(control: ScriptedControl) -> None:
@@ -188,8 +188,8 @@ async def test_a_refused_report_becomes_a_visible_error_of_the_job(control: Scri
             position += 1
             assert partition.fold(position, replace(refusal, seq=job.seq + 1))
             job = evolve(job, replace(refusal, seq=job.seq + 1))  # type: ignore[assignment]
-        control.now += REFUSED_PAUSE - timedelta(seconds=1)
-        partition._touch("rows")
+        control.now += REFUSAL_DELAY - timedelta(seconds=1)
+        partition._mark_dirty("rows")
         await asyncio.sleep(0.6)  # more than two ticks, in which neither a hot loop nor a second run may happen
         offset = len(await control.commands())
         assert offset == 3

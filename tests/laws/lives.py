@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
-from projections.jobs.decide import handle, next_look
+from projections.jobs.decide import handle, next_timer
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import Counts, CreateJob, JobCommand, ReportRateLimit
@@ -126,7 +126,7 @@ def _moment(state: JobState, choice: int, step: timedelta) -> datetime:
     if isinstance(state, NoJob):
         return DAWN
     now = min(state.updated_at, datetime(2200, 1, 1, tzinfo=UTC))
-    look = next_look(state)
+    look = next_timer(state)
     due = look[0] if look and look[0].year < 2100 else now
     return (now, due, due - timedelta(seconds=1), now + step)[choice]
 

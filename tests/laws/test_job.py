@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.records.commands import UnreadableCommandError, decode_job_command
-from projections.jobs.decide import handle, next_look
+from projections.jobs.decide import handle, next_timer
 from projections.jobs.event_checks import read_event
 from projections.jobs.evolve import evolve
 from projections.jobs.recorder import is_sane
@@ -109,7 +109,7 @@ def _read(command: JobCommand) -> JobCommand | None:
     try:
         return decode_job_command(JOB.encode(), encode(command), 0, 1)
     except UnreadableCommandError:
-        return None  # control makes a dead letter of it
+        return None  # the control role writes a dead letter
 
 
 @given(lives())
@@ -141,11 +141,11 @@ def test_sums_are_the_sums_of_the_reports_and_no_sleep_is_empty(life: Life) -> N
 
 
 @given(lives())
-def test_the_next_look_is_always_due_when_its_time_comes(life: Life) -> None:
+def test_the_next_timer_is_always_due_when_its_time_comes(life: Life) -> None:
     """Following the clock alone never gets stuck: each look does something or moves the next one on."""
     state = life.state
     for step in range(6):
-        look = next_look(state)
+        look = next_timer(state)
         if look is None or not is_sane(look[0]):
             return
         moment, kind = look
@@ -153,7 +153,7 @@ def test_the_next_look_is_always_due_when_its_time_comes(life: Life) -> None:
             moment += timedelta(hours=40) * (step % 2)  # the service was down for a while
         events = handle(state, _clock(kind, moment, step), 100 + step)[1]
         state = fold(state, events)
-        following = next_look(state)
+        following = next_timer(state)
         if isinstance(events[0], CommandRefused):
             assert isinstance(state, Job)
             assert isinstance(state.phase, Running), "only a quiet time that was slept through may be refused"
@@ -164,4 +164,4 @@ def test_the_next_look_is_always_due_when_its_time_comes(life: Life) -> None:
 
 
 def _clock(kind: type[WakeJob | PurgeJob], moment: Any, step: int) -> WakeJob | PurgeJob:
-    return kind(command_id=f"clock-{step}", job_id=JOB, issued_at=moment, issued_by="clock")
+    return kind(command_id=f"clock-{step}", job_id=JOB, issued_at=moment, issued_by="scheduler")

@@ -9,7 +9,7 @@ from hypothesis import note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from projections.jobs.decide import handle, next_look
+from projections.jobs.decide import handle, next_timer
 from projections.jobs.state import Job, JobState, NoJob, Paused, Sleeping
 from projections.jobs.transitions import TRANSITIONS, allowed_for_people
 from schemas.commands import (
@@ -135,7 +135,7 @@ class JobLife(RuleBasedStateMachine):
 
     @rule(early=st.sampled_from([timedelta(0), timedelta(0), timedelta(seconds=1), timedelta(hours=-3)]))
     def the_clock_looks(self, early: timedelta) -> None:
-        look = next_look(self.state)
+        look = next_timer(self.state)
         if look:
             self.clock = look[0] - early
             self.model.comes(self.clock)

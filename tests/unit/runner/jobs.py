@@ -14,32 +14,32 @@ START = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 
 
 class AnyConfig(BaseModel):
-    """Takes everything."""
+    """Accepts any configuration."""
 
 
-def job(phase: Phase | None = None, **facts: Any) -> Job:
-    known = Job(
+def job(phase: Phase | None = None, **fields: Any) -> Job:
+    default = Job(
         job_id="orders", seq=2, command_offset=0, phase=phase or Running(since=START), provider="twin",
         job_type="import", kind="import", name="orders", description="", created_at=START, updated_at=START,
         configuration="{}", run=1,
     )  # fmt: skip
-    return replace(known, **facts)
+    return replace(default, **fields)
 
 
-def sleeping(minutes: int = 1, **facts: Any) -> Job:
-    return job(Sleeping(since=START, reason="cadence", until=START + timedelta(minutes=minutes)), **facts)
+def sleeping(minutes: int = 1, **fields: Any) -> Job:
+    return job(Sleeping(since=START, reason="cadence", until=START + timedelta(minutes=minutes)), **fields)
 
 
-def batch(**facts: Any) -> Batch:
-    usual = Batch(
+def batch(**fields: Any) -> Batch:
+    default = Batch(
         stream="people", lane="backfill", source="people.csv", payload=b'{"id":1}\n{"id":2}\n', count=2, timestamps=b"",
         first_row=1, read=2, cursor={"row": 2},
     )  # fmt: skip
-    return replace(usual, **facts)
+    return replace(default, **fields)
 
 
 def twin(read: Callable[..., Any]) -> Callable[[str], Connector]:
-    """A catalog of one connector that reads like this."""
+    """Return a catalog with one connector that uses this `read`."""
 
     async def check(_config: Any, _limits: Any) -> tuple[()]:
         return ()
@@ -48,13 +48,13 @@ def twin(read: Callable[..., Any]) -> Callable[[str], Connector]:
     return lambda _: Connector("twin", "", "", "", (job_type,))
 
 
-def giving(*things: Any) -> Callable[..., AsyncIterator[Any]]:
-    """Read these: batches are given, exceptions raised."""
+def reading(*items: Any) -> Callable[..., AsyncIterator[Any]]:
+    """Return a `read` that yields batches and raises exceptions."""
 
     async def read(_config: Any, _cursor: Any, _limits: Any) -> AsyncIterator[Any]:
-        for each in things:
-            if isinstance(each, Exception):
-                raise each
-            yield each
+        for item in items:
+            if isinstance(item, Exception):
+                raise item
+            yield item
 
     return read

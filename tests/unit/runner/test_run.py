@@ -1,4 +1,4 @@
-"""Whatever a connector does, its job hears of it, and nothing is written that would be refused."""
+"""Every outcome of a connector is reported, and nothing is written that would be refused."""
 
 import struct
 from collections.abc import AsyncIterator, Sequence
@@ -21,47 +21,47 @@ from schemas.json_values import MAX_JSON_DEPTH
 from schemas.messages import MessageBatch
 from schemas.policies import ONCE, Cadence
 from schemas.wire.codec import decode
-from tests.unit.runner.jobs import START, batch, giving, job, twin
+from tests.unit.runner.jobs import START, batch, job, reading, twin
 
 
-async def submitted(monkeypatch: pytest.MonkeyPatch, *things: Any, read: Any = None, **facts: Any) -> list[list[Any]]:
-    """Return the transactions of a run that reads these, each as its words."""
+async def submitted(monkeypatch: pytest.MonkeyPatch, *items: Any, read: Any = None, **fields: Any) -> list[list[Any]]:
+    """Return the transactions of a run with this connector, decoded."""
     written: list[list[Any]] = []
 
     async def submit(records: Sequence[ProducerRecord]) -> None:
-        written.append([decode(each.value or b"") for each in records])
+        written.append([decode(record.value or b"") for record in records])
 
-    monkeypatch.setattr(module, "connector", twin(read or giving(*things)))
-    await Run(job(**facts), RunContext(Limits(), lambda: START, 0, 4, submit)).drive()
+    monkeypatch.setattr(module, "connector", twin(read or reading(*items)))
+    await Run(job(**fields), RunContext(Limits(), lambda: START, 0, 4, submit)).drive()
     return written
 
 
-async def test_a_batch_goes_out_with_its_report_and_the_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_is_written_with_its_report(monkeypatch: pytest.MonkeyPatch) -> None:
     first, last = await submitted(monkeypatch, batch())
-    assert [type(each) for each in first] == [MessageBatch, ReportProgress]
+    assert [type(record) for record in first] == [MessageBatch, ReportProgress]
     assert (first[1].report, last[0].report, last[0].pass_done) == (1, 2, True)
     assert last[0].cursor == first[1].cursor == '{"row":2}'
 
 
-@pytest.mark.parametrize(("cadence", "told"), [(ONCE, [False]), (Cadence(kind="continuous"), [True])])
-async def test_a_connector_knows_whether_its_job_comes_again(
-    monkeypatch: pytest.MonkeyPatch, cadence: Cadence, told: list[bool]
+@pytest.mark.parametrize(("cadence", "recurring"), [(ONCE, [False]), (Cadence(kind="continuous"), [True])])
+async def test_a_connector_knows_whether_its_job_recurs(
+    monkeypatch: pytest.MonkeyPatch, cadence: Cadence, recurring: list[bool]
 ) -> None:
-    heard: list[bool] = []
+    received: list[bool] = []
 
     async def read(_config: Any, _cursor: Any, limits: Limits) -> AsyncIterator[Any]:
-        heard.append(limits.recurring)
+        received.append(limits.recurring)
         yield batch()
 
     await submitted(monkeypatch, read=read, cadence=cadence)
-    assert heard == told
+    assert received == recurring
 
 
 DEEP: dict[str, Any] = {}
 for _ in range(MAX_JSON_DEPTH + 1):
     DEEP = {"at": DEEP}
 
-ABSURD = {
+INVALID = {
     "negative counts": {"read": -1},
     "a count that no column holds": {"bytes_read": 10**30},
     "a cursor that is no JSON": {"cursor": {"at": object()}},
@@ -83,11 +83,11 @@ ABSURD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("absurd", ABSURD.values(), ids=ABSURD.keys())
-async def test_an_absurd_batch_is_an_error_of_the_job_and_nothing_of_it_is_written(
-    monkeypatch: pytest.MonkeyPatch, absurd: dict[str, Any]
+@pytest.mark.parametrize("invalid", INVALID.values(), ids=INVALID.keys())
+async def test_an_invalid_batch_is_an_error_of_the_job_and_not_written(
+    monkeypatch: pytest.MonkeyPatch, invalid: dict[str, Any]
 ) -> None:
-    first, *more, (error,) = await submitted(monkeypatch, batch(), batch(**absurd))
+    first, *more, (error,) = await submitted(monkeypatch, batch(), batch(**invalid))
     assert more == []
     assert first[1].report == 1
     assert isinstance(error, ReportError)
@@ -96,7 +96,7 @@ async def test_an_absurd_batch_is_an_error_of_the_job_and_nothing_of_it_is_writt
     assert not isinstance(handle(job(report=1), error, 9)[1][0], CommandRefused)
 
 
-async def test_a_record_that_no_topic_takes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_oversized_record_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     payload = b'"%s"\n' % (b"x" * MAX_RECORD_PAYLOAD_BYTES)
     ((error,),) = await submitted(monkeypatch, batch(payload=payload, count=1, read=1, first_row=7))
     assert isinstance(error, ReportError)
@@ -104,7 +104,7 @@ async def test_a_record_that_no_topic_takes_is_named(monkeypatch: pytest.MonkeyP
     assert error.params.items() >= {"source": "people.csv", "first_row": 7}.items()
 
 
-async def test_what_a_reject_says_is_cut_to_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rejects_are_truncated(monkeypatch: pytest.MonkeyPatch) -> None:
     reject = Reject("row 1", "bad", {"why": "why " * 10_000_000}, b"x" * 20_000_000, "d" * 20_000_000)
     first, _ = await submitted(monkeypatch, batch(rejects=(reject,), read=3))
     letter = first[1]
@@ -124,7 +124,7 @@ async def test_what_a_reject_says_is_cut_to_what_fits(monkeypatch: pytest.Monkey
     ],
     ids=["long", "nan", "word", "object", "bug"],
 )
-async def test_an_absurd_error_is_still_told(monkeypatch: pytest.MonkeyPatch, raised: Exception, advice: str) -> None:
+async def test_an_invalid_error_is_reported(monkeypatch: pytest.MonkeyPatch, raised: Exception, advice: str) -> None:
     ((error,),) = await submitted(monkeypatch, raised)
     assert isinstance(error, ReportError)
     assert error.advice == advice
@@ -134,22 +134,22 @@ async def test_an_absurd_error_is_still_told(monkeypatch: pytest.MonkeyPatch, ra
     assert not isinstance(handle(job(), error, 9)[1][0], CommandRefused)
 
 
-async def test_a_rate_limit_that_names_no_time_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_rate_limit_without_a_delay_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     ((limit,),) = await submitted(monkeypatch, RateLimited("c", retry_after=None))  # type: ignore[arg-type]
     assert isinstance(limit, ReportRateLimit)
     assert not isinstance(handle(job(), limit, 9)[1][0], CommandRefused)
 
 
-async def test_a_connector_that_fails_before_it_reads_is_an_error_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connector_that_fails_before_reading_is_an_error_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     ((error,),) = await submitted(monkeypatch, read=lambda *_: 1 / 0)
     assert isinstance(error, ReportError)
     assert (error.code, error.params) == ("unexpected", {"error": "ZeroDivisionError"})
 
 
-async def test_a_writers_error_is_no_error_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_writer_error_is_not_an_error_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     async def submit(_records: Sequence[ProducerRecord]) -> None:
         raise UnknownOutcomeError("lost")
 
-    monkeypatch.setattr(module, "connector", twin(giving(batch())))
+    monkeypatch.setattr(module, "connector", twin(reading(batch())))
     with pytest.raises(UnknownOutcomeError):
         await Run(job(), RunContext(Limits(), lambda: START, 0, 4, submit)).drive()

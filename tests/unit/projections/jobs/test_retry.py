@@ -8,7 +8,7 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from projections.jobs.decide import next_look
+from projections.jobs.decide import next_timer
 from projections.jobs.retry import GiveUp, Retry, Streak, after_error, after_rate_limit, asked
 from projections.jobs.state import Failed, Sleeping
 from schemas.commands import Counts, ResumeJob, WakeJob
@@ -21,7 +21,7 @@ SECOND = timedelta(seconds=1)
 
 
 def wake(scenario: Scenario) -> Scenario:
-    timer = next_look(scenario.state)
+    timer = next_timer(scenario.state)
     assert timer
     return scenario.later(max(timer[0] - scenario.at, timedelta())).when(a(timer[1]))
 

@@ -1,4 +1,4 @@
-"""Records are seen alike by all who read them, and none of them stops a partition."""
+"""Decoding of commands, dead letters and job states, hostile records included."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -29,8 +29,8 @@ HOME = partition_of("orders", 4)
 
 
 @dataclass
-class Found:
-    """A record's message, as an agent gets it."""
+class Message:
+    """The origin of a record, as in a Faust event."""
 
     headers: Any = ()
     timestamp: float = 0.0
@@ -43,13 +43,13 @@ class Found:
 class Record:
     value: bytes | None
     key: bytes | None = None
-    message: Found = field(default_factory=Found)
+    message: Message = field(default_factory=Message)
 
     def ack(self) -> bool:
         return True
 
 
-def test_a_command_is_read_where_it_belongs() -> None:
+def test_a_command_is_decoded_in_its_partition() -> None:
     assert decode_job_command(b"orders", encode(PAUSE), HOME, 4) == PAUSE
     assert decode_job_command(b"orders", encode(REPORT), HOME, 4) == REPORT
 
@@ -72,7 +72,7 @@ def test_a_command_is_read_where_it_belongs() -> None:
         "a stream of no name",
     ],
 )  # fmt: skip
-def test_what_is_no_command_or_not_in_its_place_is_refused(key: bytes | None, value: bytes, partition: int) -> None:
+def test_an_invalid_or_misplaced_command_is_refused(key: bytes | None, value: bytes, partition: int) -> None:
     with pytest.raises(UnreadableCommandError) as refused:
         decode_job_command(key, value, partition, 4)
     assert refused.value.code in SENTENCES
@@ -81,18 +81,18 @@ def test_what_is_no_command_or_not_in_its_place_is_refused(key: bytes | None, va
 LONG = CodedError("long", {"why": "why " * 10**6}, detail="said " * 10**6)
 
 
-def test_a_dead_letter_is_small_whatever_the_record_was() -> None:
+def test_a_dead_letter_is_small_for_any_record() -> None:
     letter = dead_letter(Record(b"v" * 10**6, b"k" * 10**7), "malformed_message", LONG, START)
     assert letter.key is None
     assert len(letter.value or b"") < 5_000
     assert dead_letter(Record(b"", b"k"), "malformed_message", LONG, START).key == b"k"
 
 
-def test_a_state_written_by_an_older_or_a_newer_version_is_read() -> None:
-    known = job(report=3, bytes_total=9, recent_commands=("a", "b"))
-    assert decode_job(encode_job(known)) == known
-    stored = json.loads(encode_job(known))
+def test_a_state_of_an_older_or_newer_version_is_decoded() -> None:
+    state = job(report=3, bytes_total=9, recent_commands=("a", "b"))
+    assert decode_job(encode_job(state)) == state
+    stored = json.loads(encode_job(state))
     del stored["bytes_total"], stored["recent_commands"], stored["streak"]
     older = decode_job(json.dumps(stored))
-    assert older == replace(known, bytes_total=None, recent_commands=())
-    assert decode_job(json.dumps(stored | {"a_field_of_tomorrow": 1})) == older
+    assert older == replace(state, bytes_total=None, recent_commands=())
+    assert decode_job(json.dumps(stored | {"a_future_field": 1})) == older
