@@ -74,7 +74,7 @@ def test_the_last_admin_token_can_not_be_revoked(tokens: Tokens) -> None:
         tokens.revoke(tokens.list_tokens()[0].id)
 
 
-def test_the_token_of_the_settings_is_an_admin(tmp_path: Path, clock: Clock) -> None:
+def test_the_token_in_the_settings_has_the_admin_role(tmp_path: Path, clock: Clock) -> None:
     tokens = Tokens(tmp_path, SecretStr("from-the-environment"), clock)
     caller = tokens.authenticate("from-the-environment")
     assert caller

@@ -18,7 +18,7 @@ from schemas.topics import DEFAULT_PARTITIONS, FUTURE_BOUND_MS, MAX_RECORD_BYTES
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.kafka.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("entrepot:")}
+ENTREPOT = {name: service for name, service in SERVICES.items() if service["image"].startswith("entrepot:")}
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
@@ -37,25 +37,25 @@ def parsed(arguments: list[str]) -> str:
     return " ".join([*path, *(str(params[name] or "") for name in ("role", "create") if name in params)])
 
 
-def test_the_broker_has_the_limits_of_the_embedded_one() -> None:
+def test_the_broker_has_the_limits_of_the_embedded_broker() -> None:
     environment = SERVICES["kafka"]["environment"]
     for name in ("message.max.bytes", "log.message.timestamp.after.max.ms", "transaction.max.timeout.ms"):
         assert environment[f"KAFKA_{name.upper().replace('.', '_')}"] == FIXED[name]
 
 
 def test_every_role_has_a_service() -> None:
-    commands = {parsed(service["command"]) for service in OURS.values()}
+    commands = {parsed(service["command"]) for service in ENTREPOT.values()}
     roles = {role.name for role in ROLES} - {"api"}
     assert commands == {"api", "topics True", *(f"worker {role}" for role in roles)}
 
 
-@pytest.mark.parametrize("name", list(OURS))
+@pytest.mark.parametrize("name", list(ENTREPOT))
 def test_the_settings_of_services_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment: dict[str, str] = OURS[name]["environment"]
+    environment: dict[str, str] = ENTREPOT[name]["environment"]
     names = {f"ENTREPOT_{field.upper()}" for field in Settings.model_fields}
     assert set(environment) <= names
     for key, value in environment.items():
-        assert isinstance(value, str), f"{key} has to be quoted"
+        assert isinstance(value, str), f"{key} must be quoted"
         monkeypatch.setenv(key, re.sub(r"\$\{\w+:-(\w+)\}", r"\1", value))
     settings = Settings()
     assert settings.bootstrap_servers == "kafka:9092"
@@ -71,7 +71,7 @@ def test_images_are_pinned_and_dependencies_exist(name: str) -> None:
         if dependency["condition"] == "service_healthy":
             assert "healthcheck" in SERVICES[other]
         else:
-            assert SERVICES[other]["restart"] == "no", "a one-shot service has to end"
+            assert SERVICES[other]["restart"] == "no", "a one-shot service must not restart"
     for volume in service.get("volumes", ()):
         source = volume.partition(":")[0]
         assert source in COMPOSE["volumes"] or (ROOT / source).is_dir()
@@ -80,18 +80,18 @@ def test_images_are_pinned_and_dependencies_exist(name: str) -> None:
 def test_only_the_api_is_published_and_only_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {"api": ["127.0.0.1:8470:8470"]}
-    assert OURS["api"]["environment"]["ENTREPOT_API_PORT"] == "8470"
-    assert "127.0.0.1:8470/readyz" in OURS["api"]["healthcheck"]["test"][-1]
+    assert ENTREPOT["api"]["environment"]["ENTREPOT_API_PORT"] == "8470"
+    assert "127.0.0.1:8470/readyz" in ENTREPOT["api"]["healthcheck"]["test"][-1]
 
 
-def test_kafka_in_a_container_has_the_configuration_of_the_embedded_one() -> None:
+def test_kafka_in_a_container_has_the_configuration_of_the_embedded_broker() -> None:
     environment = SERVICES["kafka"]["environment"]
     assert environment["KAFKA_MESSAGE_MAX_BYTES"] == str(MAX_RECORD_BYTES)
     assert environment["KAFKA_LOG_MESSAGE_TIMESTAMP_AFTER_MAX_MS"] == str(FUTURE_BOUND_MS)
     assert environment["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
 
 
-def test_kafka_has_the_version_of_the_embedded_one() -> None:
+def test_kafka_has_the_version_of_the_embedded_broker() -> None:
     coordinates = (ROOT / "app" / "supervisor" / "broker" / "jars.py").read_text()
     version = SERVICES["kafka"]["image"].partition(":")[2]
     assert f"org.apache.kafka:kafka_2.13:{version}" in coordinates
@@ -99,7 +99,7 @@ def test_kafka_has_the_version_of_the_embedded_one() -> None:
 
 def test_the_image_has_the_version_of_the_package() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert {service["image"] for service in OURS.values()} == {f"entrepot:{version}"}
+    assert {service["image"] for service in ENTREPOT.values()} == {f"entrepot:{version}"}
 
 
 def test_copied_files_exist_and_are_not_ignored() -> None:

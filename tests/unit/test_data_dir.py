@@ -69,7 +69,9 @@ def test_a_new_data_directory_gets_the_current_format(tmp_path: Path) -> None:
         pass
 
 
-def test_settings_survive_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_survive_the_round_trip_through_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = Settings(
         data_dir=tmp_path,
         bootstrap_servers="127.0.0.1:9",

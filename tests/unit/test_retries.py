@@ -1,4 +1,4 @@
-"""Back-off: failures that pass are retried, all others escape at once."""
+"""Back-off: temporary failures are retried, all others are raised at once."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from app.retries import retry
 
 
 class Work:
-    """Fails as it is told, and then returns how often it was called."""
+    """Raises the given failures in turn, then returns the number of calls."""
 
     def __init__(self, *failures: BaseException) -> None:
         self._failures = list(failures)
@@ -37,12 +37,12 @@ async def test_temporary_failures_are_retried_and_logged(no_delay: None, caplog:
     ]
 
 
-async def test_work_without_a_name_fails_silently(no_delay: None, caplog: pytest.LogCaptureFixture) -> None:
+async def test_work_without_a_name_is_retried_without_logging(no_delay: None, caplog: pytest.LogCaptureFixture) -> None:
     assert await retry(Work(OSError()), (OSError,)) == 2
     assert caplog.messages == []
 
 
-async def test_other_failures_escape_at_once(no_delay: None, caplog: pytest.LogCaptureFixture) -> None:
+async def test_other_failures_are_raised_at_once(no_delay: None, caplog: pytest.LogCaptureFixture) -> None:
     work = Work(ValueError("no"))
     with pytest.raises(ValueError, match="no"):
         await retry(work, (OSError,), name="connecting")
@@ -50,7 +50,7 @@ async def test_other_failures_escape_at_once(no_delay: None, caplog: pytest.LogC
     assert caplog.messages == []
 
 
-async def test_the_last_failure_escapes_after_the_timeout() -> None:
+async def test_the_last_failure_is_raised_after_the_timeout() -> None:
     work = Work(OSError("first"), OSError("second"))
     with pytest.raises(OSError, match="second"):
         await retry(work, (OSError,), give_up_after=0.05)

@@ -1,4 +1,4 @@
-"""Waiters of commands: who is resolved, and how many answers are remembered."""
+"""Command waiters: which futures are resolved, and how many answers are remembered."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ async def test_a_late_waiter_is_resolved_at_once() -> None:
         assert await future == ("created",)
 
 
-async def test_a_repeated_answer_is_that_of_late_waiters() -> None:
+async def test_late_waiters_get_the_latest_answer() -> None:
     waiters: CommandWaiters[str] = CommandWaiters()
     with waiters.expect("a") as early:
         waiters.answer("a", ("one",))
@@ -72,7 +72,7 @@ async def test_two_thousand_answers_are_remembered() -> None:
         assert oldest.done()
 
 
-async def test_nothing_has_to_be_remembered() -> None:
+async def test_remembering_can_be_disabled() -> None:
     waiters: CommandWaiters[str] = CommandWaiters(max_remembered=0)
     with waiters.expect("a") as waiting:
         waiters.answer("a", ("created",))

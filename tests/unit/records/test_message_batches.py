@@ -1,4 +1,4 @@
-"""What Entrepot packs by itself is never more than lanes can tell, however small the messages and wide the mapping."""
+"""Message batches written by Entrepot always fit into the updates of a lane, even with the widest mapping."""
 
 import json
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ WIDE = AppliedBody(
 )
 
 
-def test_nothing_of_an_upload_is_too_much_for_one_partition() -> None:
+def test_every_batch_of_an_upload_fits_into_one_update() -> None:
     count = 30_000
     lines = [b'{"email":"%d@example.com"}\n' % number for number in range(count)]
     batch = Batch(
@@ -38,16 +38,16 @@ def test_nothing_of_an_upload_is_too_much_for_one_partition() -> None:
         read=count, cursor={},
     )  # fmt: skip
     rules, written, rows = CompiledRules(Rules(IDENTITY, {"shop": WIDE}), 0), list[bytes](), 0
-    for offset, each in enumerate(message_records(Origin("j", 1, 1, "file"), batch, 0, NOW)):
-        word = decode(each.value or b"")
-        assert isinstance(word, MessageBatch)
-        assert (word.first, word.count) == (len(written), word.payload.count(b"\n"))
-        assert word.count <= MAX_MESSAGES
-        written += word.payload.splitlines(keepends=True)
+    for offset, record in enumerate(message_records(Origin("j", 1, 1, "file"), batch, 0, NOW)):
+        message_batch = decode(record.value or b"")
+        assert isinstance(message_batch, MessageBatch)
+        assert (message_batch.first, message_batch.count) == (len(written), message_batch.payload.count(b"\n"))
+        assert message_batch.count <= MAX_MESSAGES
+        written += message_batch.payload.splitlines(keepends=True)
         chunk = MappingChunk("backfill", rules, Forgotten(), 1, NOW)
-        chunk.add(Record(each.value, offset))
-        (whole,) = chunk.fitting()
-        assert whole.letters == [], "a part of it is left out"
-        rows += sum(len(group.rows) for group in whole.mapped[0].groups)
+        chunk.add(Record(record.value, offset))
+        (chunk_output,) = chunk.fitting()
+        assert chunk_output.letters == [], "no message is rejected"
+        rows += sum(len(group.rows) for group in chunk_output.mapped[0].groups)
     assert written == lines
     assert rows == count

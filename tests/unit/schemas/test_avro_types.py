@@ -1,9 +1,9 @@
-"""Every type that a word may have goes to Avro and comes back."""
+"""Every field type of a record survives the round trip through Avro."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from io import BytesIO
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
@@ -14,14 +14,14 @@ from tests.golden.samples import MOMENT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inner:
-    """A part."""
+    """An inner record."""
 
     number: int = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
-    """All there is."""
+class Outer:
+    """A record with every field type."""
 
     text: str
     moment: datetime
@@ -36,30 +36,31 @@ class Whole:
     spare: Inner = Inner()
 
 
-def whole(perhaps: Inner | None, parts: tuple[Inner, ...]) -> Whole:
-    return Whole(
+def outer(perhaps: Inner | None, parts: tuple[Inner, ...]) -> Outer:
+    return Outer(
         text="t", moment=MOMENT, flag=True, share=None, choice="left", part=Inner(), perhaps=perhaps, parts=parts
     )
 
 
-@pytest.mark.parametrize("value", [whole(None, ()), whole(Inner(number=1), (Inner(), Inner(number=2)))])
-def test_a_value_comes_back_as_it_went(value: Whole) -> None:
-    schema = parse_schema(avro_schema(Whole, "test"), _force=True)
+@pytest.mark.parametrize("value", [outer(None, ()), outer(Inner(number=1), (Inner(), Inner(number=2)))])
+def test_a_value_survives_the_round_trip(value: Outer) -> None:
+    schema = parse_schema(avro_schema(Outer, "test"), _force=True)
     data = BytesIO()
     schemaless_writer(data, schema, to_avro(value))
     data.seek(0)
-    assert from_avro(Whole, schemaless_reader(data, schema, None)) == value
+    assert from_avro(Outer, schemaless_reader(data, schema, None)) == value
 
 
-def test_a_text_that_is_none_of_a_choice_is_refused_and_said_in_a_few_words() -> None:
-    with pytest.raises(ValueError, match=r"'u+' is not one of left, right") as refused:
-        from_avro(Whole, to_avro(replace(whole(None, ()), choice="u" * 9_000)))
-    assert len(str(refused.value)) < 100
+def test_a_text_outside_the_choices_is_refused_in_a_short_message() -> None:
+    invalid: Any = "u" * 9_000
+    with pytest.raises(ValueError, match=r"'u+' is not one of left, right") as error:
+        from_avro(Outer, to_avro(replace(outer(None, ()), choice=invalid)))
+    assert len(str(error.value)) < 100
 
 
-def test_the_schema_says_what_the_types_say() -> None:
-    fields = {each["name"]: each for each in avro_schema(Whole, "test")["fields"]}
-    assert {name: each["type"] for name, each in fields.items() if name not in {"part", "moment"}} == {
+def test_the_schema_has_the_types_of_the_fields() -> None:
+    fields = {field["name"]: field for field in avro_schema(Outer, "test")["fields"]}
+    assert {name: field["type"] for name, field in fields.items() if name not in {"part", "moment"}} == {
         "text": "string",
         "flag": "boolean",
         "share": ["null", "double"],
@@ -71,5 +72,5 @@ def test_the_schema_says_what_the_types_say() -> None:
         "spare": "test.Inner",
     }
     assert fields["moment"]["type"] == {"type": "long", "logicalType": "timestamp-micros"}
-    assert fields["part"]["type"]["doc"] == "A part."
-    assert [fields[each]["default"] for each in ("names", "raw", "spare")] == [["a"], "\x00ÿ", {"number": 7}]
+    assert fields["part"]["type"]["doc"] == "An inner record."
+    assert [fields[name]["default"] for name in ("names", "raw", "spare")] == [["a"], "\x00ÿ", {"number": 7}]

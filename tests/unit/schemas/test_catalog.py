@@ -1,4 +1,4 @@
-"""The files in `schemas/avro` are what the dataclasses say, under ids that never change."""
+"""The files in `schemas/avro` match the dataclasses, under ids that never change."""
 
 import json
 from typing import Any
@@ -21,55 +21,57 @@ FIRST_IDS = {
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_each_word_is_as_its_newest_file_says(name: str) -> None:
+def test_each_record_type_matches_its_newest_schema_file(name: str) -> None:
     version = newest()[WORDS[name]]
     assert without_docs(version.schema) == without_docs(catalog.current_schema(name)), "run `make generate`"
 
 
-def test_each_file_has_an_id_and_each_id_a_file() -> None:
-    files = {each.name for each in FOLDER.iterdir()} - {"ids.json"}
-    assert files == {catalog.file_name(each.name, each.version) for each in versions().values()}
-    assert set(WORDS) == {each.name for each in versions().values()}
+def test_schema_files_and_ids_correspond() -> None:
+    files = {path.name for path in FOLDER.iterdir()} - {"ids.json"}
+    assert files == {catalog.file_name(version.name, version.version) for version in versions().values()}
+    assert set(WORDS) == {version.name for version in versions().values()}
 
 
-def test_ids_are_given_once_and_for_ever() -> None:
+def test_ids_are_unique_and_never_change() -> None:
     ids = json.loads((FOLDER / "ids.json").read_text("utf-8"))
-    given = [each for of in ids.values() for each in of.values()]
-    assert len(given) == len(set(given))
-    assert {name.rpartition(".")[2]: of["1"] for name, of in ids.items() if of["1"] <= 33} == FIRST_IDS
-    for of in ids.values():
-        assert list(of) == [str(number) for number in range(1, len(of) + 1)]
-        assert list(of.values()) == sorted(of.values())
+    all_ids = [id_ for by_version in ids.values() for id_ in by_version.values()]
+    assert len(all_ids) == len(set(all_ids))
+    assert {
+        name.rpartition(".")[2]: by_version["1"] for name, by_version in ids.items() if by_version["1"] <= 33
+    } == FIRST_IDS
+    for by_version in ids.values():
+        assert list(by_version) == [str(number) for number in range(1, len(by_version) + 1)]
+        assert list(by_version.values()) == sorted(by_version.values())
 
 
-def test_an_unknown_id_says_so() -> None:
-    with pytest.raises(UnreadableRecordError) as refused:
+def test_an_unknown_id_is_refused() -> None:
+    with pytest.raises(UnreadableRecordError) as error:
         version_of(4096)
-    assert (refused.value.code, refused.value.params) == ("unknown_schema", {"schema_id": 4096})
+    assert (error.value.code, error.value.params) == ("unknown_schema", {"schema_id": 4096})
 
 
-def test_documentation_makes_no_version() -> None:
+def test_documentation_does_not_change_a_schema() -> None:
     schema: Any = {"type": "record", "doc": "a", "fields": [{"name": "x", "doc": "b", "type": ["null", "long"]}]}
     assert without_docs(schema) == {"type": "record", "fields": [{"name": "x", "type": ["null", "long"]}]}
 
 
-def test_defaults_are_spelled_as_avro_wants_them() -> None:
+def test_defaults_are_written_as_avro_requires() -> None:
     schema = avro_schema(WORDS["entrepot.messages.MessageRejected"], "entrepot.messages")
-    assert {each["name"]: each.get("default", "-") for each in schema["fields"]} == {
+    assert {field["name"]: field.get("default", "-") for field in schema["fields"]} == {
         "rejected_at": "-", "code": "-", "params": "-", "source": "-", "position": "-", "stream": "", "job_id": "",
         "run": 0, "topic": "", "partition": None, "offset": None, "excerpt": "", "detail": "", "provider": "",
     }  # fmt: skip
     cadence = next(
-        each
-        for each in catalog.current_schema("entrepot.jobs.commands.CreateJob")["fields"]
-        if each["name"] == "cadence"
+        field
+        for field in catalog.current_schema("entrepot.jobs.commands.CreateJob")["fields"]
+        if field["name"] == "cadence"
     )
     assert cadence["default"] == {"kind": "once", "every_seconds": 0, "cron": "", "time_zone": "UTC", "quiet": []}
 
 
-def test_history_is_kept_for_ever_and_dead_letters_for_a_month() -> None:
+def test_history_is_kept_indefinitely_and_dead_letters_for_a_month() -> None:
     assert JOBS_EVENTS.config()["retention.ms"] == "-1"
     assert MESSAGES_REJECTED.config()["retention.ms"] == str(30 * DAY_MS)
-    bounded = {name for name, each in TOPICS.items() if each.retention_ms != FOR_EVER}
+    bounded = {name for name, topic in TOPICS.items() if topic.retention_ms != FOR_EVER}
     assert bounded == {"messages.rejected", "updates.realtime", "updates.backfill"}
-    assert all(each.config()["message.timestamp.type"] == "CreateTime" for each in TOPICS.values())
+    assert all(topic.config()["message.timestamp.type"] == "CreateTime" for topic in TOPICS.values())

@@ -1,4 +1,4 @@
-"""Apache's checker finds what breaks readers; fastavro breaks there too; and all stored versions pass."""
+"""Apache's checker reports breaking changes, fastavro fails on them too, and all stored versions are compatible."""
 
 from io import BytesIO
 from itertools import product
@@ -28,7 +28,7 @@ INNER = record(field("x", "long"), name="Inner")
 WIDER = record(field("x", "long"), field("y", "long"), name="Inner")
 LENIENT = record(field("x", "long"), field("y", "long", default=0), name="Inner")
 
-FINE: list[tuple[Any, Any]] = [
+COMPATIBLE: list[tuple[Any, Any]] = [
     (record(A), record(A)),
     (record(A), record(A, field("b", "string", default=""))),
     (record(A, B), record(A)),
@@ -64,21 +64,21 @@ BREAKING: list[tuple[Any, Any, str]] = [
 VALUES: dict[str, Any] = {"long": 7, "int": 7, "double": 7.5, "string": "seven", "bytes": b"7"}
 
 
-@pytest.mark.parametrize(("writer", "reader"), FINE)
-def test_what_an_old_or_new_reader_can_live_with_passes(writer: Any, reader: Any) -> None:
+@pytest.mark.parametrize(("writer", "reader"), COMPATIBLE)
+def test_a_compatible_change_has_no_problems(writer: Any, reader: Any) -> None:
     assert problems(writer, reader) == []
     read(writer, reader)
 
 
-@pytest.mark.parametrize(("writer", "reader", "words"), BREAKING)
-def test_what_breaks_is_said_with_its_place(writer: Any, reader: Any, words: str) -> None:
-    (found,) = problems(writer, reader)
-    assert found.startswith(words)
+@pytest.mark.parametrize(("writer", "reader", "start"), BREAKING)
+def test_a_breaking_change_is_reported_with_its_path(writer: Any, reader: Any, start: str) -> None:
+    (problem,) = problems(writer, reader)
+    assert problem.startswith(start)
 
 
-@pytest.mark.parametrize(("writer", "reader", "words"), BREAKING[:4] + BREAKING[5:8])
-def test_fastavro_breaks_there_too(writer: Any, reader: Any, words: str) -> None:
-    """Where any value breaks; what breaks for some values only, and what we are stricter about, is left out."""
+@pytest.mark.parametrize(("writer", "reader", "start"), BREAKING[:4] + BREAKING[5:8])
+def test_fastavro_fails_on_a_breaking_change(writer: Any, reader: Any, start: str) -> None:
+    """Only changes that fail for every value; others fail for some values only, or only our check is stricter."""
     with pytest.raises((SchemaResolutionError, TypeError)):
         read(writer, reader)
 
@@ -86,7 +86,7 @@ def test_fastavro_breaks_there_too(writer: Any, reader: Any, words: str) -> None
 def read(writer: Any, reader: Any) -> Any:
     data = BytesIO()
     parsed = parse_schema(writer, _force=True)
-    schemaless_writer(data, parsed, {each["name"]: sample(each["type"]) for each in writer["fields"]})
+    schemaless_writer(data, parsed, {field["name"]: sample(field["type"]) for field in writer["fields"]})
     data.seek(0)
     return schemaless_reader(data, parsed, parse_schema(reader, _force=True))
 
@@ -98,17 +98,17 @@ def sample(kind: Any) -> Any:
         return None
     if isinstance(kind, dict):
         if kind["type"] == "record":
-            return {each["name"]: sample(each["type"]) for each in kind["fields"]}
+            return {field["name"]: sample(field["type"]) for field in kind["fields"]}
         return [sample(kind["items"])] if kind["type"] == "array" else 1_000_000
     return VALUES[kind]
 
 
-def test_every_version_of_a_word_reads_every_other() -> None:
+def test_all_versions_of_a_record_type_are_compatible() -> None:
     for one, other in product(versions().values(), repeat=2):
         if one.name == other.name and one.id not in UPCASTERS:
             assert problems(one.schema, other.schema) == [], f"{one.name} {one.version} → {other.version}"
 
 
-def test_different_words_are_never_taken_for_each_other() -> None:
+def test_different_record_types_are_incompatible() -> None:
     for one, other in product(versions().values(), repeat=2):
         assert one.name == other.name or problems(one.schema, other.schema)

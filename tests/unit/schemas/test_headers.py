@@ -1,4 +1,4 @@
-"""A consumer routes by headers alone."""
+"""Record headers follow CloudEvents, so consumers can route without decoding."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -23,7 +23,7 @@ REJECTED = replace(full(MessageRejected), source="orders.csv", position="row 12"
 
 
 @pytest.mark.parametrize(
-    ("word", "identifier", "kind", "subject"),
+    ("record", "identifier", "kind", "subject"),
     [
         (KILL, b"c-1", b"entrepot.jobs.commands.KillJob", b"job-1"),
         (KILLED, b"e-1", b"entrepot.jobs.events.JobKilled", b"job-1"),
@@ -33,8 +33,8 @@ REJECTED = replace(full(MessageRejected), source="orders.csv", position="row 12"
         (REJECTED, b"orders.csv#row 12", b"entrepot.messages.MessageRejected", b"orders"),
     ],
 )
-def test_headers_are_cloud_events(word: Word, identifier: bytes, kind: bytes, subject: bytes) -> None:
-    assert dict(headers_of(word)) == {
+def test_headers_are_cloud_events(record: Word, identifier: bytes, kind: bytes, subject: bytes) -> None:
+    assert dict(headers_of(record)) == {
         "ce_specversion": b"1.0",
         "ce_id": identifier,
         "ce_type": kind,
@@ -45,14 +45,14 @@ def test_headers_are_cloud_events(word: Word, identifier: bytes, kind: bytes, su
     }
 
 
-def test_a_trace_goes_with_the_record() -> None:
+def test_the_trace_context_is_a_header() -> None:
     assert dict(headers_of(KILL, "00-abc-def-01"))["traceparent"] == b"00-abc-def-01"
 
 
-def test_a_subject_that_is_not_known_is_left_out() -> None:
+def test_an_unknown_subject_has_no_header() -> None:
     assert "ce_subject" not in dict(headers_of(replace(REJECTED, stream="")))
 
 
-def test_moments_are_written_in_utc() -> None:
-    there = datetime(2026, 11, 3, 16, 3, tzinfo=timezone(timedelta(hours=2)))
-    assert rfc3339(there) == "2026-11-03T14:03:00.000000Z"
+def test_times_are_written_in_utc() -> None:
+    local = datetime(2026, 11, 3, 16, 3, tzinfo=timezone(timedelta(hours=2)))
+    assert rfc3339(local) == "2026-11-03T14:03:00.000000Z"

@@ -1,4 +1,4 @@
-"""Nesting has one limit, whatever a value is made of, and deep values cost no stack."""
+"""JSON nesting is limited for objects and arrays alike, without recursion."""
 
 import json
 from typing import Any
@@ -16,15 +16,15 @@ def nested(levels: int, *, objects: bool) -> Any:
 
 
 @pytest.mark.parametrize("objects", [True, False])
-def test_as_many_levels_as_the_limit_are_fine_and_no_more(*, objects: bool) -> None:
-    for levels, wanted in ((MAX_JSON_DEPTH, False), (MAX_JSON_DEPTH + 1, True), (100_000, True)):
-        assert is_too_deep(nested(levels, objects=objects)) is wanted
+def test_values_up_to_the_depth_limit_are_accepted(*, objects: bool) -> None:
+    for levels, too_deep in ((MAX_JSON_DEPTH, False), (MAX_JSON_DEPTH + 1, True), (100_000, True)):
+        assert is_too_deep(nested(levels, objects=objects)) is too_deep
 
 
-def test_what_holds_nothing_is_not_deep() -> None:
+def test_scalars_and_empty_containers_are_not_deep() -> None:
     assert not any(map(is_too_deep, (None, 7, "[" * 500, [], {}, [[]] * 500)))
 
 
-def test_a_text_that_is_too_deep_is_never_passed_over() -> None:
+def test_a_text_over_the_depth_limit_is_always_recognised() -> None:
     assert may_be_too_deep(json.dumps(nested(MAX_JSON_DEPTH + 1, objects=False)).encode())
     assert not may_be_too_deep(json.dumps(nested(MAX_JSON_DEPTH, objects=True)).encode())

@@ -1,4 +1,4 @@
-"""Timestamps: every format, its limits, and local times."""
+"""Timestamp parsing: formats, limits and local times."""
 
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ SECOND = 1_000_000
 
 
 @pytest.mark.parametrize(
-    ("form", "value", "wanted"),
+    ("form", "value", "expected"),
     [
         ("auto", "1970-01-01T00:00:01Z", SECOND),
         ("auto", " 1970-01-01T01:00:01+01:00 ", SECOND),
@@ -51,11 +51,11 @@ SECOND = 1_000_000
         ("epoch", "no number", None),
     ],
 )
-def test_a_value_is_read_in_its_format_or_not_at_all(form: str, value: Any, wanted: int | None) -> None:
-    assert timestamp_parser((form,), UTC_ZONE)(value) == wanted
+def test_a_value_is_parsed_in_its_format_or_rejected(form: str, value: Any, expected: int | None) -> None:
+    assert timestamp_parser((form,), UTC_ZONE)(value) == expected
 
 
-def test_formats_are_tried_in_turn() -> None:
+def test_formats_are_tried_in_order() -> None:
     parse = timestamp_parser(("epoch", "auto", "%d.%m.%Y"), UTC_ZONE)
     assert [parse(value) for value in ("1000000000", "2001-09-09T01:46:40Z", "09.09.2001", "?")] == [
         *[1_000_000_000 * SECOND] * 2,
@@ -65,19 +65,19 @@ def test_formats_are_tried_in_turn() -> None:
 
 
 @given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)), st.booleans())  # noqa: DTZ001 -- local times
-def test_local_times_are_those_of_the_zone(local: datetime, with_offset: bool) -> None:  # noqa: FBT001
+def test_local_times_use_the_time_zone(local: datetime, with_offset: bool) -> None:  # noqa: FBT001
     moment = local.replace(tzinfo=VIENNA)
     text = (moment if with_offset else local).isoformat()
     assert timestamp_parser(("auto",), VIENNA)(text) == micros(moment)
 
 
-def test_a_local_time_that_occurs_twice_is_the_first_and_one_that_is_skipped_counts_as_before() -> None:
+def test_ambiguous_and_skipped_local_times_use_the_earlier_offset() -> None:
     parse = timestamp_parser(("auto",), VIENNA)
     assert parse("2026-10-25T02:30:00") == parse("2026-10-25T00:30:00Z")
     assert parse("2026-03-29T02:30:00") == parse("2026-03-29T01:30:00Z")
 
 
 @pytest.mark.parametrize("form", ["%H:%M", "%Y", "no directive", "%Y-%m-%d %Y"])
-def test_a_format_has_to_keep_the_date(form: str) -> None:
+def test_a_format_must_include_the_full_date(form: str) -> None:
     assert not is_timestamp_format(form)
     assert all(map(is_timestamp_format, (*NAMED_FORMATS, "%d.%m.%Y")))

@@ -1,4 +1,4 @@
-"""Every test of the store runs on both databases: SQLite in a file, and a PostgreSQL of its own."""
+"""Run every store test on SQLite and on a new PostgreSQL database."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

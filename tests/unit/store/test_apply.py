@@ -1,4 +1,4 @@
-"""Each event counts once, however it is delivered."""
+"""Each event is applied once, whatever the batches and repetitions."""
 
 import traceback
 from collections.abc import Sequence
@@ -15,38 +15,36 @@ from projections.jobs.state import Job
 from schemas.commands import MAX_TOTAL, Counts, KillJob, PauseJob, PurgeJob, RenameJob, WakeJob
 from schemas.events import JobProgressed
 from tests.unit.store.histories import START, Partition, batches, history
-from tests.unit.store.views import HOUR, everything
+from tests.unit.store.views import HOUR, live_rows
 
 SEEDS = range(4)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_the_views_are_the_fold_of_the_events_however_they_are_cut_and_repeated(
-    store: ReadStore, seed: int
-) -> None:
+async def test_views_equal_the_fold_of_the_events_for_any_batches(store: ReadStore, seed: int) -> None:
     partition = history(seed)
     for batch in batches(partition.records, seed):
         await store.views.apply(3, batch)
     for job_id, state in partition.jobs.items():
         assert await store.jobs.get(job_id) == state
     assert await store.views.next_offset(3) == partition.records[-1].offset + 1
-    assert await _read_in_all(store, partition) == _counted(partition.records)
+    assert await _total_read(store, partition) == _sum_read(partition.records)
 
 
-async def test_sums_stop_where_a_database_would(store: ReadStore) -> None:
-    """No history gets there; one that somebody else wrote must not stop the others."""
+async def test_sums_saturate_at_the_limit_of_the_database(store: ReadStore) -> None:
+    """Our own histories never reach the limit; one of a foreign producer must not stop the others."""
     partition = Partition()
     records = partition.create()
     for _ in range(12):
         records += partition.report(counts=Counts(read=10**12, accepted=10**12))
-    enormous = [
-        replace(each, event=replace(each.event, counts=Counts(read=MAX_TOTAL, accepted=MAX_TOTAL)))
-        if isinstance(each.event, JobProgressed)
-        else each
-        for each in records
+    huge = [
+        replace(record, event=replace(record.event, counts=Counts(read=MAX_TOTAL, accepted=MAX_TOTAL)))
+        if isinstance(record.event, JobProgressed)
+        else record
+        for record in records
     ]
-    for each in enormous:
-        await store.views.apply(3, [each])
+    for record in huge:
+        await store.views.apply(3, [record])
     job = await store.jobs.get("job-1")
     assert job
     assert job.total_counts == job.pass_counts == Counts(read=MAX_TOTAL, accepted=MAX_TOTAL)
@@ -55,39 +53,39 @@ async def test_sums_stop_where_a_database_would(store: ReadStore) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_the_rows_do_not_depend_on_how_the_records_are_cut(store: ReadStore, seed: int) -> None:
+async def test_rows_do_not_depend_on_batch_boundaries(store: ReadStore, seed: int) -> None:
     records = history(seed).records
     await store.views.apply(3, records)
-    at_once = await everything(store)
+    at_once = await live_rows(store)
     rebuild = await store.views.begin_rebuild()
     for batch in batches(records, seed):
         await rebuild.apply(3, batch)
     await rebuild.swap()
-    assert await everything(store) == at_once
+    assert await live_rows(store) == at_once
 
 
 async def test_a_record_below_the_stored_offset_is_skipped(store: ReadStore) -> None:
     partition = Partition()
     await store.views.apply(0, partition.create())
     await store.views.apply(0, partition.report())
-    before = await everything(store)
+    before = await live_rows(store)
     await store.views.apply(0, partition.records)
     await store.views.apply(0, [])
-    assert await everything(store) == before
+    assert await live_rows(store) == before
 
 
-async def test_an_event_written_twice_to_the_topic_counts_once(store: ReadStore) -> None:
+async def test_an_event_published_twice_counts_once(store: ReadStore) -> None:
     partition = Partition()
     partition.create()
     partition.report()
     end = partition.records[-1].offset + 1
-    again = [EventRecord(end + index, each.event, each.value) for index, each in enumerate(partition.records)]
+    again = [EventRecord(end + index, record.event, record.value) for index, record in enumerate(partition.records)]
     await store.views.apply(0, [*partition.records, *again])
-    assert await _read_in_all(store, partition) == 10
+    assert await _total_read(store, partition) == 10
     assert await store.views.next_offset(0) == end + len(again)
 
 
-async def test_an_event_behind_a_gap_changes_nothing_and_says_what_to_do(
+async def test_an_event_after_a_gap_is_skipped_and_a_rebuild_is_advised(
     store: ReadStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     partition = Partition()
@@ -105,46 +103,44 @@ async def test_an_event_behind_a_gap_changes_nothing_and_says_what_to_do(
     assert await store.views.next_offset(0) == partition.records[-1].offset + 1
 
 
-async def test_a_refusal_for_a_job_that_never_was_leaves_no_trace(store: ReadStore) -> None:
+async def test_a_refusal_for_a_missing_job_is_not_stored(store: ReadStore) -> None:
     partition = Partition()
-    await store.views.apply(0, partition.send(PauseJob, "nobody"))
-    assert await store.jobs.get("nobody") is None
-    assert await store.jobs.applied_seq("nobody") == 0
+    await store.views.apply(0, partition.send(PauseJob, "missing"))
+    assert await store.jobs.get("missing") is None
+    assert await store.jobs.applied_seq("missing") == 0
     assert (await store.jobs.log()).items == ()
 
 
-async def test_a_purged_job_is_gone_but_for_its_counts_and_its_name_tag(store: ReadStore) -> None:
+async def test_a_purged_job_keeps_only_its_counts_and_its_name(store: ReadStore) -> None:
     partition = Partition()
     await store.views.apply(0, [*partition.create(), *partition.create("job-2"), *partition.report()])
     partition.send(KillJob)
-    partition.later(days=91)
+    partition.advance(days=91)
     await store.views.apply(0, [*partition.records[-1:], *partition.send(PurgeJob), *partition.send(WakeJob)])
     job = await store.jobs.get("job-1")
     assert isinstance(job, Job)
     assert (job.status, job.configuration) == ("Purged", "{}")
-    assert [each.job_id for each in (await store.jobs.page(JobFilter(statuses=("Purged", "Running")))).items] == [
-        "job-2"
-    ]
+    assert [job.job_id for job in (await store.jobs.page(JobFilter(statuses=("Purged", "Running")))).items] == ["job-2"]
     assert (await store.jobs.log(LogFilter(job_id="job-1"))).items == ()
     assert await store.history.configurations("job-1") == []
     assert await store.history.events("job-1") == []
     assert await store.history.state_as_of("job-1", partition.at) is None
-    assert await _read_in_all(store, partition) == 10
+    assert await _total_read(store, partition) == 10
 
 
-async def test_a_job_made_and_purged_in_one_batch_leaves_only_its_counts(store: ReadStore) -> None:
+async def test_a_job_created_and_purged_in_one_batch_keeps_only_its_counts(store: ReadStore) -> None:
     partition = Partition()
     partition.create(start=False)
     partition.report()
-    partition.later(days=91)
+    partition.advance(days=91)
     partition.send(PurgeJob)
     await store.views.apply(0, partition.records)
     assert await store.history.events("job-1") == []
     assert (await store.jobs.log()).items == ()
-    assert await _read_in_all(store, partition) == 10
+    assert await _total_read(store, partition) == 10
 
 
-async def test_partitions_keep_their_own_offsets(store: ReadStore) -> None:
+async def test_each_partition_has_its_own_offset(store: ReadStore) -> None:
     first, second = Partition(), Partition()
     await store.views.apply(0, first.create("job-a"))
     await store.views.apply(1, second.create("job-b"))
@@ -155,7 +151,7 @@ async def test_partitions_keep_their_own_offsets(store: ReadStore) -> None:
     assert len((await store.jobs.page()).items) == 2
 
 
-async def test_texts_that_a_database_can_not_keep_do_not_stop_it(store: ReadStore) -> None:
+async def test_texts_with_nul_characters_are_stored(store: ReadStore) -> None:
     partition = Partition()
     await store.views.apply(0, partition.create(name="a\0b ☃ 🚢", description="\0" * 9))
     job = await store.jobs.get("job-1")
@@ -164,15 +160,15 @@ async def test_texts_that_a_database_can_not_keep_do_not_stop_it(store: ReadStor
     assert (await store.jobs.page(JobFilter(text="B ☃"))).items == (job,)
 
 
-async def test_an_error_of_the_database_shows_no_configuration(store: ReadStore) -> None:
+async def test_a_database_error_does_not_reveal_parameters(store: ReadStore) -> None:
     async with store.database.writing() as connection:
         await connection.run_sync(tables_of(1).jobs.drop)
     records = Partition().create(name="hidden")
     with pytest.raises(DBAPIError) as caught:
         await store.views.apply(0, records)
-    told = "".join(traceback.format_exception(caught.value))
-    assert "INSERT INTO jobs_g1" in told
-    assert "hidden" not in told.replace("parameters hidden", "")
+    report = "".join(traceback.format_exception(caught.value))
+    assert "INSERT INTO jobs_g1" in report
+    assert "hidden" not in report.replace("parameters hidden", "")
 
 
 async def test_an_older_process_does_not_write_to_newer_views(store: ReadStore) -> None:
@@ -186,22 +182,22 @@ async def test_an_older_process_does_not_write_to_newer_views(store: ReadStore) 
     assert not await store.views.needs_rebuild()
 
 
-async def test_stored_events_keep_their_bytes_and_places(store: ReadStore) -> None:
+async def test_stored_events_keep_their_bytes_and_positions(store: ReadStore) -> None:
     partition = history(1)
     await store.views.apply(2, partition.records)
     events = tables_of(1).events
     async with store.database.reading() as connection:
         rows = (await connection.execute(select(events.c.offset, events.c.value, events.c.partition))).all()
-    written = {each.offset: each.value for each in partition.records}
+    written = {record.offset: record.value for record in partition.records}
     assert rows
     assert all(written[row.offset] == row.value and row.partition == 2 for row in rows)
 
 
-async def _read_in_all(store: ReadStore, partition: Partition) -> int:
+async def _total_read(store: ReadStore, partition: Partition) -> int:
     first, last = partition.records[0].event.occurred_at, partition.at
-    found = await store.history.metrics(MetricFilter(since=first, until=last + HOUR), 24 * HOUR)
-    return sum(each.counts.read for each in found)
+    buckets = await store.history.metrics(MetricFilter(since=first, until=last + HOUR), 24 * HOUR)
+    return sum(bucket.counts.read for bucket in buckets)
 
 
-def _counted(records: Sequence[EventRecord]) -> int:
-    return sum(each.event.counts.read for each in records if isinstance(each.event, JobProgressed))
+def _sum_read(records: Sequence[EventRecord]) -> int:
+    return sum(record.event.counts.read for record in records if isinstance(record.event, JobProgressed))

@@ -1,4 +1,4 @@
-"""The newest upload of a file of the same name to the same stream is found, unless it was undone."""
+"""Find the newest upload of a file name to a stream that was not undone."""
 
 from app.api.lanes.backfill_preview import find_duplicate_upload
 from app.store.read_store import ReadStore
@@ -17,7 +17,7 @@ def uploads() -> Partition:
     ):
         configuration = f'{{"filename": "{name}", "stream": "{stream}"}}'
         partition.create(job_id, provider="collect", job_type="bulk_csv", name=name, configuration=configuration)
-        partition.later(seconds=1)
+        partition.advance(seconds=1)
         partition.report(job_id)
     configuration = '{"filename": "may.csv", "stream": "orders"}'
     partition.create("broken", provider="collect", job_type="bulk_csv", name="may.csv", configuration=configuration)
@@ -29,14 +29,14 @@ def uploads() -> Partition:
 async def test_the_newest_upload_that_was_not_undone_is_found(store: ReadStore) -> None:
     await store.views.apply(0, uploads().records)
 
-    async def found(filename: str, *undone: str) -> str | None:
+    async def duplicate_of(filename: str, *undone: str) -> str | None:
         job = await find_duplicate_upload(store, "orders", filename, undone)
         return job and job.job_id
 
-    assert await found("january.csv") == "new", "a killed job counts"
-    assert await found("C:\\data\\january.csv", "new") == "old"
-    assert await found("january.csv", "new", "old") is None
-    assert await found("february.csv") is None
-    assert await found("may.csv") is None, "it has no accepted messages"
-    assert await found("stdin.csv") is None, "standard input has no name"
-    assert await found("") is None
+    assert await duplicate_of("january.csv") == "new", "a killed job counts"
+    assert await duplicate_of("C:\\data\\january.csv", "new") == "old"
+    assert await duplicate_of("january.csv", "new", "old") is None
+    assert await duplicate_of("february.csv") is None
+    assert await duplicate_of("may.csv") is None, "it has no accepted messages"
+    assert await duplicate_of("stdin.csv") is None, "standard input has no name"
+    assert await duplicate_of("") is None

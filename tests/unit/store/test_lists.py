@@ -1,4 +1,4 @@
-"""Pages of jobs and of log lines: complete, in order, stable while jobs move on, and safe against odd questions."""
+"""Pages of jobs and log lines are complete, ordered, stable while jobs change, and safe against hostile input."""
 
 import base64
 import json
@@ -34,15 +34,15 @@ EVERY_STATUS: tuple[Status, ...] = ("Running", "Sleeping", "Failed", "Paused", "
 BROKEN: dict[str, Any] = {"code": "broken", "params": {"part": "100%", "parts": ("a", "b")}}
 
 
-def fleet(count: int = 23) -> Partition:
-    """Jobs in every status, some with the same name, some with none to wake for."""
+def make_jobs(count: int = 23) -> Partition:
+    """Jobs in every status, some with equal names, some without a wake time."""
     partition = Partition()
     for index in range(count):
-        partition.later(seconds=7 * (index % 3))
+        partition.advance(seconds=7 * (index % 3))
         job_id = f"job-{index:02}"
         cadence = {"cadence": ONCE} if index % 6 == 4 else {}
         partition.create(job_id, name=f"name {index * 7 % 5}", description=f"№ {index}", **cadence)
-        partition.later(seconds=index % 4)
+        partition.advance(seconds=index % 4)
         match index % 6:
             case 1:
                 partition.send(PauseJob, job_id, until=partition.at + timedelta(hours=index))
@@ -51,21 +51,21 @@ def fleet(count: int = 23) -> Partition:
             case 3 | 4:
                 partition.report(job_id, pass_done=True)
             case 5:
-                facts = {
+                error = {
                     "fault": "provider",
                     "advice": "fix_configuration",
                     **BROKEN,
                 }
-                partition.send(ReportError, job_id, run=1, **facts)
+                partition.send(ReportError, job_id, run=1, **error)
             case _:
                 pass
     return partition
 
 
-async def test_a_row_that_can_not_be_read_is_left_out_of_its_page_and_stops_nobody(
+async def test_an_unreadable_row_is_skipped_and_affects_no_other_job(
     store: ReadStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    partition = fleet(5)
+    partition = make_jobs(5)
     await store.views.apply(0, partition.records)
     async with store.database.writing() as connection:
         states = tables_of(1).states
@@ -73,10 +73,10 @@ async def test_a_row_that_can_not_be_read_is_left_out_of_its_page_and_stops_nobo
         broken = state.replace(b'"kind":"interval"', b'"kind":"zz"')
         assert broken != state
         await connection.execute(update(states).filter_by(job_id="job-02").values(state=broken))
-    everybody = await all_pages(store, JobFilter(statuses=EVERY_STATUS), Sort(), 2)
-    assert {each.job_id for each in everybody} == set(partition.jobs) - {"job-02"}
+    jobs = await all_pages(store, JobFilter(statuses=EVERY_STATUS), Sort(), 2)
+    assert {job.job_id for job in jobs} == set(partition.jobs) - {"job-02"}
     assert await store.jobs.get("job-02") is None
-    assert "can't be read and is left out: ('cadence', 'kind')" in caplog.text
+    assert "is invalid and is skipped: ('cadence', 'kind')" in caplog.text
     await store.views.apply(
         0, [*partition.send(RenameJob, "job-02", name="new", description=""), *partition.create("job-99")]
     )
@@ -84,12 +84,12 @@ async def test_a_row_that_can_not_be_read_is_left_out_of_its_page_and_stops_nobo
 
 
 async def all_pages(store: ReadStore, where: JobFilter, sort: Sort, limit: int) -> list[Job]:
-    found: list[Job] = []
+    jobs: list[Job] = []
     page: Page[Job] = await store.jobs.page(where, sort, limit)
     while True:
-        found += page.items
+        jobs += page.items
         if page.next_cursor is None:
-            return found
+            return jobs
         assert len(page.items) == limit
         page = await store.jobs.page(where, sort, limit, page.next_cursor)
 
@@ -106,23 +106,23 @@ def key_of(job: Job, by: SortKey) -> tuple[object, str]:
 
 
 async def test_every_sort_pages_through_all_jobs_in_order(store: ReadStore) -> None:
-    partition = fleet()
+    partition = make_jobs()
     await store.views.apply(0, partition.records)
-    jobs = [partition.job(each) for each in partition.jobs]
+    jobs = [partition.job(job) for job in partition.jobs]
     for by in get_args(SortKey):
         for order in get_args(Order):
             for statuses in (EVERY_STATUS, (), ("Sleeping",), ("Killed", "Failed")):
-                shown = [each for each in jobs if each.status in (statuses or EVERY_STATUS[:-1])]
+                shown = [job for job in jobs if job.status in (statuses or EVERY_STATUS[:-1])]
                 expected = sorted(shown, key=lambda job: key_of(job, by), reverse=order == "descending")
-                found = await all_pages(store, JobFilter(statuses=statuses), Sort(by, order), 4)
-                assert found == expected, (by, order, statuses)
+                listed = await all_pages(store, JobFilter(statuses=statuses), Sort(by, order), 4)
+                assert listed == expected, (by, order, statuses)
 
 
 async def test_filters_narrow_and_combine(store: ReadStore) -> None:
     partition = Partition()
     partition.create("a", provider="aws", job_type="s3", name="Orders of 100%", description="Bestellungen GRÖSSE")
     partition.create("b", provider="aws", kind="export", name="orders_of")
-    partition.later(hours=1)
+    partition.advance(hours=1)
     partition.create("c", provider="csv", name="Leads")
     await store.views.apply(0, partition.records)
     for where, expected in (
@@ -139,11 +139,11 @@ async def test_filters_narrow_and_combine(store: ReadStore) -> None:
         (JobFilter(statuses=("Purged",)), ""),
         (JobFilter(), "abc"),
     ):
-        assert "".join(sorted(each.job_id for each in (await store.jobs.page(where)).items)) == expected, where
+        assert "".join(sorted(job.job_id for job in (await store.jobs.page(where)).items)) == expected, where
         assert await store.jobs.count(where) == len(expected), where
 
 
-async def test_killed_jobs_are_shown_to_who_asks(store: ReadStore) -> None:
+async def test_killed_jobs_are_listed_only_on_request(store: ReadStore) -> None:
     partition = Partition()
     await store.views.apply(0, [*partition.create(), *partition.send(KillJob)])
     assert (await store.jobs.page()).items == ()
@@ -151,37 +151,37 @@ async def test_killed_jobs_are_shown_to_who_asks(store: ReadStore) -> None:
     assert await store.jobs.get("job-1") == partition.job()
 
 
-async def test_paging_goes_on_while_jobs_change_and_shows_none_twice(store: ReadStore) -> None:
-    partition = fleet()
+async def test_paging_while_jobs_change_repeats_no_job(store: ReadStore) -> None:
+    partition = make_jobs()
     await store.views.apply(0, partition.records)
     seen: list[str] = []
     cursor = None
     while True:
         page = await store.jobs.page(JobFilter(), Sort("name"), 3, cursor)
-        seen += [each.job_id for each in page.items]
+        seen += [job.job_id for job in page.items]
         if page.next_cursor is None:
             break
         cursor = page.next_cursor
         last = page.items[-1].job_id
-        await store.views.apply(0, partition.send(RenameJob, last, name="before all others", description=""))
+        await store.views.apply(0, partition.send(RenameJob, last, name="aaa", description=""))
     assert len(seen) == len(set(seen)) == await store.jobs.count()
 
 
 async def test_log_pages_are_complete_in_both_directions(store: ReadStore) -> None:
     partition = history(5)
     await store.views.apply(0, partition.records)
-    purged = {each for each in partition.jobs if partition.job(each).status == "Purged"}
-    told = [line for line in lines_of(partition.records) if line.job_id not in purged]
-    lines = sorted(told, key=lambda line: (line.at, line.job_id, line.seq))
+    purged = {job for job in partition.jobs if partition.job(job).status == "Purged"}
+    kept = [line for line in lines_of(partition.records) if line.job_id not in purged]
+    lines = sorted(kept, key=lambda line: (line.at, line.job_id, line.seq))
     assert await all_lines(store, LogFilter(order="oldest_first")) == lines
     assert await all_lines(store, LogFilter()) == lines[::-1]
-    of_one = [each for each in lines if each.job_id == lines[0].job_id]
-    assert await all_lines(store, LogFilter(job_id=lines[0].job_id)) == of_one[::-1]
+    job_lines = [line for line in lines if line.job_id == lines[0].job_id]
+    assert await all_lines(store, LogFilter(job_id=lines[0].job_id)) == job_lines[::-1]
 
 
 def lines_of(records: Sequence[EventRecord]) -> Iterator[LogLine]:
     jobs: dict[str, JobState] = {}
-    for event in (each.event for each in records if each.event.seq):
+    for event in (record.event for record in records if record.event.seq):
         before = jobs.get(event.job_id, NoJob(event.job_id))
         jobs[event.job_id] = evolve(before, event)
         if line := log_line(event, before):
@@ -189,21 +189,21 @@ def lines_of(records: Sequence[EventRecord]) -> Iterator[LogLine]:
 
 
 async def all_lines(store: ReadStore, where: LogFilter) -> list[LogLine]:
-    found: list[LogLine] = []
+    lines: list[LogLine] = []
     cursor = None
     while True:
         page = await store.jobs.log(where, 17, cursor)
-        found += page.items
+        lines += page.items
         cursor = page.next_cursor
         if cursor is None:
-            return found
+            return lines
 
 
-async def test_the_log_is_filtered_by_kind_time_and_words(store: ReadStore) -> None:
-    partition = fleet()
+async def test_the_log_is_filtered_by_kind_time_and_text(store: ReadStore) -> None:
+    partition = make_jobs()
     await store.views.apply(0, partition.records)
     failed = (await store.jobs.log(LogFilter(kinds=("Failed",)))).items
-    assert {each.message for each in failed} == {
+    assert {line.message for line in failed} == {
         "Failed: broken, part: 100%, parts: a, b (permanent error, not retried)"
     }
     assert (await store.jobs.log(LogFilter(text="PART: 100%", kinds=("Failed",)))).items == failed
@@ -212,67 +212,67 @@ async def test_the_log_is_filtered_by_kind_time_and_words(store: ReadStore) -> N
     late = await store.jobs.log(LogFilter(since=middle, kinds=("Failed",)))
     early = await store.jobs.log(LogFilter(until=middle, kinds=("Failed",)))
     assert {*late.items, *early.items} == set(failed)
-    assert all(each.at >= middle for each in late.items)
-    assert all(each.at < middle for each in early.items)
+    assert all(line.at >= middle for line in late.items)
+    assert all(line.at < middle for line in early.items)
 
 
-def forged(*values: object) -> str:
+def make_cursor(*values: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
 
-MARK = fingerprint(JobFilter(), Sort())
+FINGERPRINT = fingerprint(JobFilter(), Sort())
 KEY: Key = ("name", "job-1")
 
 
-async def test_odd_texts_find_nothing_and_break_nothing(store: ReadStore) -> None:
-    await store.views.apply(0, fleet(2).records)
-    for odd in ("\0", "\ud800", "\\", "//", "%_%", "a" * 10_000, "\U0010ffff"):
-        for where in (JobFilter(text=odd), JobFilter(provider=odd), JobFilter(kind=odd), JobFilter(job_type=odd)):
+async def test_hostile_texts_match_nothing(store: ReadStore) -> None:
+    await store.views.apply(0, make_jobs(2).records)
+    for text in ("\0", "\ud800", "\\", "//", "%_%", "a" * 10_000, "\U0010ffff"):
+        for where in (JobFilter(text=text), JobFilter(provider=text), JobFilter(kind=text), JobFilter(job_type=text)):
             assert (await store.jobs.page(where)).items == ()
-        assert (await store.jobs.log(LogFilter(text=odd))).items == ()
-        assert (await store.jobs.log(LogFilter(job_id=odd))).items == ()
-        assert await store.jobs.get(odd) is None
-        assert await store.history.configurations(odd) == []
-        cursor = encode(fingerprint(JobFilter(), Sort()), (odd, odd))
+        assert (await store.jobs.log(LogFilter(text=text))).items == ()
+        assert (await store.jobs.log(LogFilter(job_id=text))).items == ()
+        assert await store.jobs.get(text) is None
+        assert await store.history.configurations(text) == []
+        cursor = encode(fingerprint(JobFilter(), Sort()), (text, text))
         assert len((await store.jobs.page(JobFilter(), Sort(), 50, cursor)).items) in {0, 2}
 
 
-FOREIGN = [
+INVALID_CURSORS = [
     "",
     "x",
     "%%%",
     "ü",
     "AAAA",
     "[]",
-    forged(),
-    forged(MARK),
-    forged(MARK, "name"),
-    forged(MARK, 1, "job-1"),
-    forged(MARK, "name", None),
-    forged(MARK, "name", "job-1", "more"),
-    forged(MARK, True, "job-1"),
-    forged({"a": 1}),
+    make_cursor(),
+    make_cursor(FINGERPRINT),
+    make_cursor(FINGERPRINT, "name"),
+    make_cursor(FINGERPRINT, 1, "job-1"),
+    make_cursor(FINGERPRINT, "name", None),
+    make_cursor(FINGERPRINT, "name", "job-1", "more"),
+    make_cursor(FINGERPRINT, True, "job-1"),
+    make_cursor({"a": 1}),
     encode("another", KEY),
     encode(fingerprint(JobFilter(text="x"), Sort()), KEY),
     base64.urlsafe_b64encode(b"[" * 3_000).decode(),
 ]
 
 
-async def test_a_cursor_that_is_not_of_this_list_is_refused_with_advice(store: ReadStore) -> None:
-    for cursor in FOREIGN:
+async def test_a_cursor_of_another_list_is_refused_with_advice(store: ReadStore) -> None:
+    for cursor in INVALID_CURSORS:
         with pytest.raises(InvalidCursorError, match="start without a cursor"):
             await store.jobs.page(JobFilter(), Sort(), 50, cursor)
         with pytest.raises(InvalidCursorError, match="start without a cursor"):
             await store.jobs.log(LogFilter(), 50, cursor)
 
 
-async def test_a_forged_number_beyond_the_database_is_refused(store: ReadStore) -> None:
+async def test_a_cursor_with_a_number_too_large_for_the_database_is_refused(store: ReadStore) -> None:
     sort = Sort("created")
     with pytest.raises(InvalidCursorError):
-        await store.jobs.page(JobFilter(), sort, 50, forged(fingerprint(JobFilter(), sort), 2**70, "job-1"))
+        await store.jobs.page(JobFilter(), sort, 50, make_cursor(fingerprint(JobFilter(), sort), 2**70, "job-1"))
 
 
-async def test_a_page_has_bounds(store: ReadStore) -> None:
+async def test_the_page_limit_is_checked(store: ReadStore) -> None:
     for limit in (0, -1, 1_001):
         with pytest.raises(InvalidLimitError, match="1 to 1,000"):
             await store.jobs.page(limit=limit)

@@ -1,4 +1,4 @@
-"""What is known of the fields of streams: each sketch counts once, beside its counts, whoever writes meanwhile."""
+"""Field statistics of streams: each sketch is added once, in the transaction of its counts."""
 
 import asyncio
 from typing import Any
@@ -17,71 +17,71 @@ REALTIME, BACKFILL = "messages.realtime", "messages.backfill"
 
 def sketch(*messages: dict[str, Any]) -> FieldStats:
     stats = FieldStats()
-    for each in messages:
-        stats.add(each, 7)
+    for message in messages:
+        stats.add(message, 7)
     return stats
 
 
-def seen(stream: str, *messages: dict[str, Any]) -> StreamDelta:
+def delta(stream: str, *messages: dict[str, Any]) -> StreamDelta:
     fields = sketch(*messages).to_json() if messages else b""
     return StreamDelta(
         stream=stream, lane="realtime", count=50, bytes=9, last_message_at=START, last_arrival_at=START, fields=fields
     )  # fmt: skip
 
 
-async def known(store: ReadStore, stream: str) -> bytes:
-    found = await store.streams.fields(stream)
-    assert found
-    return found.to_json()
+async def stored_fields(store: ReadStore, stream: str) -> bytes:
+    stats = await store.streams.fields(stream)
+    assert stats
+    return stats.to_json()
 
 
-async def test_sketches_add_up_over_lanes_and_partitions_and_count_once(store: ReadStore) -> None:
+async def test_sketches_add_up_over_lanes_and_partitions_without_repetition(store: ReadStore) -> None:
     messages: list[dict[str, Any]] = [{"id": number, f"f{number}": "x"} for number in range(6)]
-    first, second = seen("orders", *messages[:2]), seen("orders", messages[2])
+    first, second = delta("orders", *messages[:2]), delta("orders", messages[2])
     assert await store.streams.fields("orders") is None
-    assert await store.streams.add(REALTIME, 0, 0, 10, [first, seen("contacts", {"email": "a@b.example"})])
+    assert await store.streams.add(REALTIME, 0, 0, 10, [first, delta("contacts", {"email": "a@b.example"})])
     assert not await store.streams.add(REALTIME, 0, 0, 10, [first])
-    assert await store.streams.add(REALTIME, 0, 10, 20, [second, seen("quiet")])
-    assert await store.streams.add(REALTIME, 0, 20, 30, [seen("orders")])
-    assert await store.streams.add(REALTIME, 1, 0, 10, [seen("orders", messages[3])])
-    assert await store.streams.add(BACKFILL, 0, 0, 10, [seen("orders", messages[4]), seen("orders", messages[5])])
-    assert await known(store, "orders") == sketch(*messages).to_json()
-    assert await known(store, "contacts") == sketch({"email": "a@b.example"}).to_json()
+    assert await store.streams.add(REALTIME, 0, 10, 20, [second, delta("quiet")])
+    assert await store.streams.add(REALTIME, 0, 20, 30, [delta("orders")])
+    assert await store.streams.add(REALTIME, 1, 0, 10, [delta("orders", messages[3])])
+    assert await store.streams.add(BACKFILL, 0, 0, 10, [delta("orders", messages[4]), delta("orders", messages[5])])
+    assert await stored_fields(store, "orders") == sketch(*messages).to_json()
+    assert await stored_fields(store, "contacts") == sketch({"email": "a@b.example"}).to_json()
     assert await store.streams.fields("quiet") is None
-    assert [each.stream for each in await store.streams.counts("orders")] == ["orders"]
-    assert await store.streams.counts("nobody's") == []
+    assert [count.stream for count in await store.streams.counts("orders")] == ["orders"]
+    assert await store.streams.counts("missing") == []
 
 
-async def test_writers_of_several_partitions_never_meet(database_url: str) -> None:
+async def test_concurrent_writers_of_several_partitions_lose_nothing(database_url: str) -> None:
     stores = [await ReadStore.open(database_url) for _ in range(3)]
 
     async def write(number: int) -> None:
         for offset in range(8):
-            told = [seen("orders", {"id": number * 100 + offset})]
-            assert await stores[number].streams.add(REALTIME, number, offset, offset + 1, told)
+            deltas = [delta("orders", {"id": number * 100 + offset})]
+            assert await stores[number].streams.add(REALTIME, number, offset, offset + 1, deltas)
 
     await asyncio.gather(*(write(number) for number in range(3)))
     expected = sketch(*({"id": number * 100 + offset} for number in range(3) for offset in range(8)))
-    assert await known(stores[0], "orders") == expected.to_json()
-    for each in stores:
-        await each.close()
+    assert await stored_fields(stores[0], "orders") == expected.to_json()
+    for store in stores:
+        await store.close()
 
 
-async def test_nothing_is_kept_of_what_was_not_counted(store: ReadStore) -> None:
+async def test_a_failed_update_is_rolled_back(store: ReadStore) -> None:
     broken = StreamDelta(
         stream="b", lane="realtime", count=1, bytes=1, last_message_at=START, last_arrival_at=START, fields=b"{"
     )  # fmt: skip
     with pytest.raises(ValueError, match="unexpected end"):
-        await store.streams.add(REALTIME, 0, 0, 10, [seen("a", {"id": 1}), broken])
+        await store.streams.add(REALTIME, 0, 0, 10, [delta("a", {"id": 1}), broken])
     assert await store.streams.fields("a") is None
     assert await store.streams.counts() == []
     assert await store.streams.next_offset(REALTIME, 0) == 0
 
 
-async def test_sketches_of_another_format_are_left_alone(store: ReadStore) -> None:
-    await store.streams.add(REALTIME, 0, 0, 10, [seen("orders", {"id": 1})])
+async def test_sketches_of_another_format_are_ignored_and_replaced(store: ReadStore) -> None:
+    await store.streams.add(REALTIME, 0, 0, 10, [delta("orders", {"id": 1})])
     async with store.database.writing() as connection:
         await connection.execute(update(stream_fields).values(format=FORMAT + 1))
     assert await store.streams.fields("orders") is None
-    await store.streams.add(REALTIME, 0, 10, 20, [seen("orders", {"id": 2})])
-    assert await known(store, "orders") == sketch({"id": 2}).to_json()
+    await store.streams.add(REALTIME, 0, 10, 20, [delta("orders", {"id": 2})])
+    assert await stored_fields(store, "orders") == sketch({"id": 2}).to_json()

@@ -1,4 +1,4 @@
-"""All that a store shows, row for row, for comparing."""
+"""All rows of the live views, for comparison."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,13 +12,13 @@ from app.store.views import generations
 HOUR = timedelta(hours=1)
 
 
-async def everything(store: ReadStore) -> dict[str, list[tuple[Any, ...]]]:
+async def live_rows(store: ReadStore) -> dict[str, list[tuple[Any, ...]]]:
     """Return the rows of the live generation and its offsets."""
     async with store.database.reading() as connection:
         number = await generations.live_number(connection)
         tables = tables_of(number).metadata.sorted_tables
         rows = {
-            each.name.removesuffix(f"_g{number}"): sorted(map(tuple, await connection.execute(select(each))))
-            for each in tables
+            table.name.removesuffix(f"_g{number}"): sorted(map(tuple, await connection.execute(select(table))))
+            for table in tables
         }
         return {**rows, "offsets": sorted((await generations.offsets_of(connection, number)).items())}

@@ -1,4 +1,4 @@
-"""Another process at the same store: it opens it, and writes what all such processes write."""
+"""A process that opens a store and, as task `write`, applies a fixed sequence of records."""
 
 import asyncio
 import sys
