@@ -8,17 +8,9 @@ COMMANDS: Final = {
     "rename": "edit",
     "configure": "edit",
     "edit_cursor": "edit --cursor",
-    "RenameJob": "edit",
-    "ConfigureJob": "edit",
-    "EditCursor": "edit --cursor",
-    "PauseJob": "pause",
-    "ResumeJob": "resume",
-    "RunJob": "run",
-    "KillJob": "kill",
-    "RestoreJob": "restore",
 }
-POSSIBLE: Final = "possible now: "
-_ACTION: Final = re.compile(r"\b(?:[A-Z][a-z]+Job|EditCursor|edit_cursor)\b")
+ALLOWED: Final = "allowed: "
+_ACTION: Final = re.compile(rf"\b(?:{'|'.join(COMMANDS)})\b")
 
 
 def possible(allowed: Iterable[str]) -> str:
@@ -28,6 +20,6 @@ def possible(allowed: Iterable[str]) -> str:
 
 def in_commands(message: str) -> str:
     """Return a message with action names replaced by command names."""
-    head, separator, options = message.partition(POSSIBLE)
+    head, separator, options = message.partition(ALLOWED)
     text = _ACTION.sub(lambda action: COMMANDS.get(action[0], action[0]), head)
     return f"{text}{separator}{possible(options.split(', '))}" if separator else text

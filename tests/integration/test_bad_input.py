@@ -52,7 +52,7 @@ async def test_garbage_on_a_topic_becomes_dead_letters_and_the_partition_continu
             }
             letters = await dead_letters(running, topic, len(garbage))
             assert {letter.offset for letter in letters} == offsets
-            assert all(letter.params["cause"] in SENTENCES and letter.partition == 0 for letter in letters)
+            assert all(letter.code in SENTENCES and letter.partition == 0 for letter in letters)
         (tmp_path / "one.csv").write_text("id,name\n1,Ann\n")
         await running.create("after", tmp_path / "one.csv")
         await running.until("after", has("JobCompleted"))
@@ -86,8 +86,7 @@ async def test_forged_events_become_dead_letters_and_stop_no_role(tmp_path: Path
         for event in (forged, *invalid):
             await running.producer.send_and_wait("jobs.events", encode(event), key=b"x", partition=0)
         letters = await dead_letters(running, "jobs.events", len(invalid))
-        impossible = ("malformed_event", "impossible_event")
-        assert all((letter.code, letter.params["cause"]) == impossible for letter in letters)
+        assert all(letter.code == "malformed_event" and letter.params["cause"] in SENTENCES for letter in letters)
         await running.create("after", tmp_path / "one.csv")
         last = (await running.until("after", has("JobCompleted")))[-1]
         store = await ReadStore.open(running.settings.database())

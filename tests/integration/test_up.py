@@ -159,7 +159,7 @@ def test_the_life_of_a_job_from_create_to_restore(running: Up) -> None:
     assert nightly.stdout.splitlines()[-1].endswith("its schedule starts with its next run: use `run`")
     refused = running.run("job", "resume", "Contacts")
     assert refused.returncode == 4, "it is Completed"
-    assert "possible now: edit, run, kill" in refused.stderr
+    assert "allowed: edit, run, kill" in refused.stderr
     early = running.run("job", "show", "Contacts", "--as-of", "1h")
     assert (early.returncode, "did not exist at" in early.stderr) == (3, True)
     shown_job = running.run("job", "show", "Contacts").stdout

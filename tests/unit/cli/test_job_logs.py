@@ -108,8 +108,8 @@ async def test_following_an_empty_log_prints_the_first_line(
         ("Described", "Description changed", "Described"),
         (
             "Refused",
-            "Refused RunJob: RunJob can't be done while the job is Paused; possible now: RenameJob, EditCursor",
-            "Refused run: run can't be done while the job is Paused; possible now: edit, edit --cursor",
+            "Refused run: run is not allowed while the job is Paused; allowed: rename, edit_cursor",
+            "Refused run: run is not allowed while the job is Paused; allowed: edit, edit --cursor",
         ),
     ],
 )
