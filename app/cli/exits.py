@@ -14,6 +14,7 @@ EXITS: Final = {
     6: "unavailable: cannot reach the API, the broker or the database, or the data directory is in use or too old",
     7: "`verify`, `topics` or `doctor` found a problem",
     70: "a worker aborted to preserve exactly-once guarantees; restart it: uncommitted work is repeated",
+    71: "a worker, or `verify`, met commands of a newer version of Entrepot; upgrade it",
     130: "interrupted by Ctrl-C",
 }
 
@@ -23,6 +24,7 @@ CONFLICT: Final = 4
 REFUSED: Final = 5
 UNAVAILABLE: Final = 6
 DIFFERS: Final = 7
+NEWER_RULES: Final = 71
 INTERRUPTED: Final = 130
 
 

@@ -2,16 +2,20 @@
 
 from typing import Any, Final, get_args
 
+from app.kafka.safe_faust.latch import WorkerStop
 from app.records.partitioning import partition_of
 from projections.jobs.command_checks import MAX_WORD_CHARACTERS
 from schemas.coded import CodedError
+from schemas.commands import RULES as JOB_RULES
 from schemas.commands import JobCommand, ReportProgress
 from schemas.definitions import MAPPING, PARTITION, DefinitionCommand
+from schemas.definitions import RULES as DEFINITION_RULES
 from schemas.names import MAX_JOB_ID, MAX_NAME_CHARACTERS, is_job_id, is_stream_name
 from schemas.wire.catalog import UnreadableRecordError
 from schemas.wire.codec import decode
 
 MAX_COMMAND_BYTES: Final = 2 * 1024 * 1024  # its events, and the job's state, have to fit into a record, too
+EXIT_NEWER_RULES: Final = 71
 MAX_DEFINITION_ID: Final = len(MAPPING) + MAX_JOB_ID
 
 
@@ -19,17 +23,25 @@ class UnreadableCommandError(CodedError):
     """The record holds no command, and becomes a dead letter."""
 
 
+class NewerRulesError(WorkerStop):
+    """The command was issued under rules of a newer version of Entrepot, which alone may decide it."""
+
+    exit_code = EXIT_NEWER_RULES
+
+
 def decode_job_command(key: bytes | None, value: bytes, partition: int, partitions: int) -> JobCommand:
     """Return the command in a record of that partition of `jobs.commands`.
 
     Raises:
         UnreadableCommandError: the record holds no such command, or is in the wrong partition.
+        NewerRulesError: a newer version has to decide it.
 
     """
     command: JobCommand = _decode(value, get_args(JobCommand), "not_a_command")
     _check_names(command)
     if key != command.job_id.encode() or partition_of(command.job_id, partitions) != partition:
         raise UnreadableCommandError("misplaced_command", {"subject": command.job_id})
+    _check_rules(command.rules, JOB_RULES)
     return command
 
 
@@ -38,6 +50,7 @@ def decode_definition_command(key: bytes | None, value: bytes, partition: int) -
 
     Raises:
         UnreadableCommandError: the record holds no such command, or is in the wrong partition.
+        NewerRulesError: a newer version has to decide it.
 
     """
     command: DefinitionCommand = _decode(value, get_args(DefinitionCommand), "not_a_definition_command")
@@ -46,6 +59,7 @@ def decode_definition_command(key: bytes | None, value: bytes, partition: int) -
         raise UnreadableCommandError("bad_definition_id", {"max": MAX_DEFINITION_ID})
     if key != name.encode() or partition != PARTITION:
         raise UnreadableCommandError("misplaced_command", {"subject": name})
+    _check_rules(command.rules, DEFINITION_RULES)
     return command
 
 
@@ -59,6 +73,14 @@ def _decode(value: bytes, kinds: tuple[type[Any], ...], code: str) -> Any:
     if not isinstance(command, kinds):
         raise UnreadableCommandError(code, {"schema": type(command).__name__})
     return command
+
+
+def _check_rules(rules: int, supported: int) -> None:
+    """Leave commands under newer rules to a newer version. Versions that never existed are left to the decider."""
+    if rules > supported:
+        raise NewerRulesError(
+            f"met a command under rules version {rules}, but this version of Entrepot supports {supported}; upgrade it"
+        )
 
 
 def _check_names(command: JobCommand) -> None:

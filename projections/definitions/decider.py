@@ -105,7 +105,7 @@ def check_version(known: VersionedState | None, command: DefinitionCommand) -> N
 
 
 def _check_envelope(command: DefinitionCommand) -> None:
-    if command.rules != RULES:
+    if command.rules != RULES:  # never newer: a worker stops instead of deciding those
         raise DefinitionRefusedError("unknown_rules", {"rules": command.rules, "supported": RULES})
     if not is_sane(command.issued_at):
         raise DefinitionRefusedError("bad_time", {"year": command.issued_at.year})

@@ -39,7 +39,7 @@ def check_command(state: JobState, command: JobCommand) -> None:
         JobRefusedError: it may not.
 
     """
-    if command.rules != RULES:
+    if command.rules != RULES:  # never newer: a worker stops instead of deciding those
         raise JobRefusedError("unknown_rules", {"rules": command.rules, "supported": RULES})
     if not is_sane(command.issued_at):
         raise JobRefusedError("bad_time", {"year": command.issued_at.year})

@@ -7,17 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from app.records.commands import EXIT_NEWER_RULES
 from app.sentences.codes import SENTENCES
 from app.sentences.sentence import sentence
 from app.store.read_store import ReadStore
-from schemas.commands import Counts, PauseJob, RenameJob
+from schemas.commands import RULES, Counts, PauseJob, RenameJob
 from schemas.events import CommandRefused, JobCreated, JobErrored, JobEvent, JobFailed, JobProgressed
 from schemas.messages import MessageRejected
 from schemas.policies import Cadence
 from schemas.wire.codec import decode, encode
 from tests.golden.samples import full
 from tests.integration.conftest import FreshBroker
-from tests.integration.support.service import Service, has, service
+from tests.integration.support.service import TIMEOUT_SECONDS, Service, has, service
 
 GARBAGE = (b"", b"\x00", b"\x00\xff\xff\xff\xff", b"garbage", b"\x00\x00\x00\x00\x01" + b"\xff" * 40, b"\xf0" * 100_000)
 TRUNCATED_ROWS = 10_000
@@ -174,3 +175,17 @@ async def test_the_readable_rows_of_a_truncated_file_are_imported_and_the_job_re
         imported = [int(row["id"]) for rows in (await running.rows()).values() for row in rows]
         assert imported == list(range(len(imported)))
         assert 0 < len(imported) < TRUNCATED_ROWS
+
+
+async def test_a_command_of_a_newer_version_stops_control_and_waits_for_an_upgrade(
+    tmp_path: Path, fresh_broker: FreshBroker
+) -> None:
+    async with service(tmp_path, await fresh_broker(), ("control",), partitions=1) as running:
+        await running.send(PauseJob, "tomorrow", rules=RULES + 1)
+        exited = f"control exited with code {EXIT_NEWER_RULES}"
+        async with asyncio.timeout(TIMEOUT_SECONDS):  # and again after the restart: the offset was not committed
+            while sum(exited in line for line in running.log_lines) < 2:
+                await asyncio.sleep(0.1)
+        assert any("supports 1; upgrade it" in line for line in running.log_lines if exited in line)
+        assert await running.committed("jobs.events") == {0: []}
+        assert await running.committed("messages.rejected") == {0: []}

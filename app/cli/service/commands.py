@@ -65,7 +65,7 @@ def worker(role: str, supervisor: int | None) -> None:
     Roles: api, control, runner, lane-realtime, lane-backfill, profiles, rebuild.
 
     Exit codes: 0 stopped by a signal; 6 cannot reach Kafka or the database; 70 aborted to preserve exactly-once
-    guarantees: restart it.
+    guarantees: restart it; 71 met commands of a newer version of Entrepot: upgrade it.
     """
     if supervisor is not None:
         exit_with_parent(supervisor)

@@ -10,7 +10,7 @@ import click
 from aiokafka.errors import KafkaError
 from sqlalchemy.exc import DBAPIError
 
-from app.cli.exits import DIFFERS, UNAVAILABLE, CommandError
+from app.cli.exits import DIFFERS, NEWER_RULES, UNAVAILABLE, CommandError
 from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, Format, show
 from app.cli.progress import bar
@@ -20,6 +20,7 @@ from app.control.verify import verify as audit
 from app.data_dir import resolve_kafka
 from app.kafka.clients import KafkaCluster
 from app.kafka.patch_decompression import apply
+from app.records.commands import NewerRulesError
 from app.settings import Settings
 from app.store.models import BehindError
 from app.supervisor.preflight import describe_store_error
@@ -124,6 +125,8 @@ async def _reached(settings: Settings, work: Awaitable[T]) -> T:
             "`entrepot doctor`",
             UNAVAILABLE,
         ) from error
+    except NewerRulesError as error:
+        raise CommandError(str(error), NEWER_RULES) from error
     except BehindError as error:
         raise CommandError(
             f"the read models are ahead of {settings.bootstrap_servers}, so they belong to another cluster: check "

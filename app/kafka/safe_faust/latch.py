@@ -15,6 +15,12 @@ EXIT_LATCHED: Final = 70  # EX_SOFTWARE: the supervisor restarts the worker, whi
 _log = logging.getLogger(__name__)
 
 
+class WorkerStop(Exception):
+    """An agent must not continue: the process exits with `exit_code`, and logs the message without a traceback."""
+
+    exit_code: int = EXIT_LATCHED
+
+
 def exit_immediately(code: int) -> None:
     """Flush the logs and exit, without any other cleanup."""
     for handler in logging.getLogger().handlers:
@@ -30,6 +36,7 @@ class Latch:
         self._exit_process = exit_process
         self._lock = threading.Lock()
         self._reason: str | None = None
+        self.exit_code = EXIT_LATCHED
 
     @property
     def reason(self) -> str | None:
@@ -42,9 +49,10 @@ class Latch:
             if self._reason is not None:
                 return
             self._reason = reason
-        _log.critical(
-            "aborting without commit: %s; uncommitted work is repeated after the restart",
-            reason,
-            exc_info=cause,
-        )
-        self._exit_process(EXIT_LATCHED)
+        if isinstance(cause, WorkerStop):
+            self.exit_code = cause.exit_code
+            _log.critical("stopping without commit: %s", cause)
+        else:
+            message = "aborting without commit: %s; uncommitted work is repeated after the restart"
+            _log.critical(message, reason, exc_info=cause)
+        self._exit_process(self.exit_code)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 
 from app.kafka.safe_faust.app import SafeApp
-from app.kafka.safe_faust.latch import EXIT_LATCHED
 from app.kafka.safe_faust.watchdog import watch_progress
 from app.kafka.topics import ensure_topics
 from app.signals import shutdown_event
@@ -26,8 +25,8 @@ async def run_worker(
 ) -> int:
     """Run until SIGTERM or SIGINT, then finish the current batch, commit, and return the exit code.
 
-    0 after a graceful stop; 70 if the latch tripped, unless it exited the process. A static member doesn't leave the
-    group: its partitions are reassigned if it doesn't return within ten seconds.
+    0 after a graceful stop; the exit code of the latch if it tripped without exiting the process. A static member
+    doesn't leave the group: its partitions are reassigned if it doesn't return within ten seconds.
     """
     stop = shutdown_event()
     await ensure_changelogs(app, replication_factor)
@@ -44,7 +43,7 @@ async def run_worker(
         for task in (stopping, running):
             task.cancel()
         await asyncio.gather(stopping, running, return_exceptions=True)
-    return EXIT_STOPPED if app.latch.reason is None else EXIT_LATCHED
+    return EXIT_STOPPED if app.latch.reason is None else app.latch.exit_code
 
 
 async def _stop(app: SafeApp) -> None:

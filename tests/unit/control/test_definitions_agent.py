@@ -13,6 +13,7 @@ from app.kafka.clients import started
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord, send
 from app.kafka.safe_faust.batching import Message
+from app.records.commands import EXIT_NEWER_RULES, NewerRulesError
 from projections.jobs.event_checks import read_definition_event
 from schemas.definitions import PARTITION, DefinitionCommand, DefinitionEvent
 from schemas.messages import MessageRejected
@@ -153,3 +154,16 @@ async def test_an_unreadable_command_becomes_a_dead_letter(cluster: MemoryCluste
     assert (letter.code, letter.topic, letter.offset) == ("malformed_command", DEFINITIONS_COMMANDS.name, 0)
     assert len(control.events) == 1
     assert stray.acked
+
+
+async def test_a_command_under_newer_rules_stops_the_agent_before_anything_is_published(
+    cluster: MemoryCluster,
+) -> None:
+    control = Control(cluster)
+    await control.agent.on_assigned(OWNED)
+    batch = queued(COMMANDS[0], replace(COMMANDS[1], rules=2))
+    with pytest.raises(NewerRulesError, match="upgrade it") as stop:
+        await control.agent.handle_batch(batch)
+    assert stop.value.exit_code == EXIT_NEWER_RULES
+    assert control.events == []
+    assert not any(command.acked for command in batch), "the offset isn't committed"

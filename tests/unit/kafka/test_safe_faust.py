@@ -13,7 +13,7 @@ from mode import Service
 
 from app.kafka.producer_record import ProducerRecord, RecordTooLarge
 from app.kafka.safe_faust.app import SafeApp, make_app
-from app.kafka.safe_faust.latch import EXIT_LATCHED, Latch
+from app.kafka.safe_faust.latch import EXIT_LATCHED, Latch, WorkerStop
 from app.kafka.safe_faust.publishing import publish
 from app.kafka.safe_faust.transport import SafeConsumer
 from app.kafka.safe_faust.watchdog import StallTimer, WorkerProgress
@@ -66,6 +66,18 @@ def test_a_latch_trips_once_with_the_first_reason() -> None:
     latch.trip("the cause")
     latch.trip("its consequence")
     assert (latch.reason, codes) == ("the cause", [EXIT_LATCHED])
+
+
+def test_a_worker_that_must_stop_exits_with_the_code_of_the_error(caplog: pytest.LogCaptureFixture) -> None:
+    class Outdated(WorkerStop):
+        exit_code = 71
+
+    codes: list[int] = []
+    latch = Latch(codes.append)
+    latch.trip("agent decide failed", Outdated("upgrade this worker"))
+    assert (codes, latch.exit_code) == ([71], 71)
+    (line,) = caplog.records
+    assert (line.getMessage(), line.exc_info) == ("stopping without commit: upgrade this worker", None)
 
 
 def test_a_stall_needs_pending_work_without_progress() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.records.commands import MAX_COMMAND_BYTES, UnreadableCommandError, decode_job_command
+from app.records.commands import MAX_COMMAND_BYTES, NewerRulesError, UnreadableCommandError, decode_job_command
 from app.records.dead_letters import dead_letter
 from app.records.envelopes import stamp
 from app.records.job_state import decode_job, encode_job
@@ -76,6 +76,12 @@ def test_an_invalid_or_misplaced_command_is_refused(key: bytes | None, value: by
     with pytest.raises(UnreadableCommandError) as refused:
         decode_job_command(key, value, partition, 4)
     assert refused.value.code in SENTENCES
+
+
+def test_a_command_under_newer_rules_stops_the_reader_instead_of_being_refused() -> None:
+    with pytest.raises(NewerRulesError, match=r"rules version 2.*supports 1; upgrade it"):
+        decode_job_command(b"orders", encode(replace(PAUSE, rules=2)), HOME, 4)
+    assert decode_job_command(b"orders", encode(replace(PAUSE, rules=0)), HOME, 4).rules == 0, "the decider refuses it"
 
 
 LONG = CodedError("long", {"why": "why " * 10**6}, detail="said " * 10**6)
