@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID, uuid5
 
-from projections.jobs.recorder import is_sane
+from projections.jobs.recorder import is_plausible_time
 from schemas.coded import CodedError, Params, caused_by, fit_params
 from schemas.definitions import RULES, DefinitionCommand, DefinitionEvent, DefinitionRefused, FieldRefused
 
@@ -107,7 +107,7 @@ def check_version(known: VersionedState | None, command: DefinitionCommand) -> N
 def _check_envelope(command: DefinitionCommand) -> None:
     if command.rules != RULES:  # never newer: a worker stops instead of deciding those
         raise DefinitionRefusedError("unknown_rules", {"rules": command.rules, "supported": RULES})
-    if not is_sane(command.issued_at):
+    if not is_plausible_time(command.issued_at):
         raise DefinitionRefusedError("bad_time", {"year": command.issued_at.year})
 
 
@@ -125,4 +125,4 @@ def _moment(known: VersionedState | None, command: DefinitionCommand) -> datetim
     """A clock that steps back must not turn a definition's time back; one that has gone mad must not move it at all."""
     if known is None:
         return command.issued_at
-    return max(command.issued_at, known.updated_at) if is_sane(command.issued_at) else known.updated_at
+    return max(command.issued_at, known.updated_at) if is_plausible_time(command.issued_at) else known.updated_at

@@ -21,7 +21,7 @@ from projections.definitions.decider import (
 from projections.definitions.kinds import versioned_kind
 from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.rules import Rules
-from projections.jobs.recorder import is_sane
+from projections.jobs.recorder import is_plausible_time
 from schemas.definitions import (
     FORGOTTEN,
     ApplyDefinition,
@@ -185,6 +185,6 @@ def _apply(draft: AppliedBody, command: ApplyDefinition, rules: Rules) -> Answer
 def _forget(command: ForgetPerson) -> Answer:
     if not 0 < len(command.key_hashes) <= MAX_KEYS or not all(map(_HASH.fullmatch, command.key_hashes)):
         raise DefinitionRefusedError("bad_key_hashes", {"max": MAX_KEYS})
-    if not is_sane(command.at) or command.at > command.issued_at:
+    if not is_plausible_time(command.at) or command.at > command.issued_at:
         raise DefinitionRefusedError("forgets_the_future", {"at": rfc3339(command.at)})
     return PersonForgotten, {"key_hashes": command.key_hashes, "at": command.at}

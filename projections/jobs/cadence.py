@@ -1,4 +1,4 @@
-"""When a job runs next, and when it must be quiet. Pure; wall clocks are those of the cadence's zone, DST included."""
+"""Cadence and quiet windows: when a job runs next. Pure; wall-clock times are in the cadence's zone, DST included."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ KINDS: Final = ("once", "continuous", "interval", "cron")
 
 
 class InvalidCadenceError(CodedError):
-    """The cadence can't be followed. `pointer` is a JSON pointer into it."""
+    """The cadence is invalid. `pointer` is a JSON pointer into it."""
 
     def __init__(self, pointer: str, code: str, params: Params) -> None:
         super().__init__(code, params)
@@ -31,10 +31,10 @@ class InvalidCadenceError(CodedError):
 
 
 def check(cadence: Cadence, at: datetime) -> None:
-    """Make sure that a cadence can be followed from `at` on.
+    """Check a cadence as of `at`.
 
     Raises:
-        InvalidCadenceError: it can't; says which part.
+        InvalidCadenceError: a part of it is invalid.
 
     """
     try:
@@ -82,7 +82,7 @@ def _check_window(window: QuietWindow, pointer: str) -> None:
 
 
 def next_start(cadence: Cadence, started: datetime, now: datetime) -> datetime | None:
-    """Return when the pass after one that started at `started` and ended at `now` begins; None: there is none."""
+    """Return the start of the pass after one from `started` to `now`; None when there is none."""
     match cadence.kind:
         case "once":
             return None
@@ -92,7 +92,7 @@ def next_start(cadence: Cadence, started: datetime, now: datetime) -> datetime |
             return max(now, started + timedelta(seconds=cadence.every_seconds))
         case "cron":
             times = CronSim(cadence.cron, now.astimezone(zone(cadence.time_zone)))
-            # When clocks are set back an hour comes twice, and in the second one cronsim names times of the first.
+            # When clocks are set back, an hour repeats; in the second one, cronsim yields times of the first.
             following: datetime = next(slot.astimezone(UTC) for slot in times if slot.astimezone(UTC) > now)
             return following
         case _:
@@ -100,25 +100,25 @@ def next_start(cadence: Cadence, started: datetime, now: datetime) -> datetime |
 
 
 def quiet_until(cadence: Cadence, at: datetime) -> datetime | None:
-    """Return when the quiet time that covers `at` ends; None: it is not quiet."""
+    """Return the end of the quiet time at `at`; None when it is not quiet."""
     return next((end for start, end in _quiet_times(cadence, at) if start <= at < end), None)
 
 
 def next_quiet(cadence: Cadence, since: datetime, now: datetime) -> datetime | None:
-    """Return when the first quiet time begins that starts after `since` and isn't over `now`; None: there is none.
+    """Return the start of the first quiet time that starts after `since` and ends after `now`; None without one.
 
-    It may have begun already.
+    It may have started already.
     """
     return next((start for start, end in _quiet_times(cadence, now) if start > since and end > now), None)
 
 
 def _quiet_times(cadence: Cadence, around: datetime) -> list[tuple[datetime, datetime]]:
-    """Return the quiet times near a moment, in order, windows that touch taken together."""
+    """Return the quiet times near a time, in order; windows that touch are merged."""
     times: list[tuple[datetime, datetime]] = []
     for start, end in sorted(_windows(cadence, around)):
         if times and start <= times[-1][1]:
             times[-1] = (times[-1][0], max(times[-1][1], end))
-        elif start < end:  # a window can vanish when clocks are set forward
+        elif start < end:  # a window can be empty when clocks are set forward
             times.append((start, end))
     return times
 
@@ -137,7 +137,7 @@ def _span(window: QuietWindow, day: date, where: ZoneInfo) -> tuple[datetime, da
     last = datetime.combine(day if end > start else day + timedelta(days=1), end, where)
     return (
         datetime.combine(day, start, where).astimezone(UTC),
-        max(last.astimezone(UTC), last.replace(fold=1).astimezone(UTC)),  # an end that comes twice is the second
+        max(last.astimezone(UTC), last.replace(fold=1).astimezone(UTC)),  # of a repeated hour, the second
     )
 
 

@@ -1,13 +1,13 @@
-"""What every command is checked for: known rules, a plausible time, sizes within bounds, allowed in the phase."""
+"""Checks of every command: known rules, a plausible time, allowed in the phase, contents within bounds."""
 
 from datetime import datetime
 from typing import Final
 
 from projections.jobs.cadence import InvalidCadenceError
 from projections.jobs.cadence import check as check_cadence
-from projections.jobs.recorder import JobRefusedError, is_sane
+from projections.jobs.recorder import JobRefusedError, is_plausible_time
 from projections.jobs.state import JobState, NoJob
-from projections.jobs.transitions import TRANSITIONS, allowed_for_people
+from projections.jobs.transitions import TRANSITIONS, allowed_user_commands
 from projections.json_object import InvalidJsonError, json_object
 from schemas.commands import (
     MAX_TOTAL,
@@ -27,21 +27,21 @@ MAX_NAME: Final = 200
 MAX_DESCRIPTION: Final = 5_000
 MAX_COUNT: Final = 10**12
 MAX_BYTES: Final = MAX_TOTAL
-MAX_NUMBER: Final = 10**15  # of a run, a report, a version: the next ones have to fit into a long too
+MAX_NUMBER: Final = 10**15  # of a run, a report, a version: leaves room in a long
 MAX_WORD_CHARACTERS: Final = 200  # characters of an id, a code, a provider
 MAX_SECONDS: Final = 30 * 86_400
 
 
 def check_command(state: JobState, command: JobCommand) -> None:
-    """Make sure that a command may be acted on.
+    """Check that a command is valid and allowed.
 
     Raises:
-        JobRefusedError: it may not.
+        JobRefusedError: the command is refused.
 
     """
     if command.rules != RULES:  # never newer: a worker stops instead of deciding those
         raise JobRefusedError("unknown_rules", {"rules": command.rules, "supported": RULES})
-    if not is_sane(command.issued_at):
+    if not is_plausible_time(command.issued_at):
         raise JobRefusedError("bad_time", {"year": command.issued_at.year})
     _check_phase(state, command)
     _check_revision(state, command)
@@ -57,7 +57,7 @@ def _check_phase(state: JobState, command: JobCommand) -> None:
         raise JobRefusedError("no_such_job", {"job_id": command.job_id})
     if isinstance(command, CreateJob):
         raise JobRefusedError("job_exists", {"job_id": command.job_id})
-    raise JobRefusedError("not_allowed", {"command": name, "status": phase, "allowed": allowed_for_people(phase)})
+    raise JobRefusedError("not_allowed", {"command": name, "status": phase, "allowed": allowed_user_commands(phase)})
 
 
 def _check_revision(state: JobState, command: JobCommand) -> None:
@@ -90,10 +90,10 @@ def _check_contents(command: JobCommand) -> None:
 
 
 def check_name(name: str, description: str) -> None:
-    """Make sure that a name and a description are valid.
+    """Check a name and a description.
 
     Raises:
-        JobRefusedError: one isn't.
+        JobRefusedError: one is invalid.
 
     """
     if not name.strip() or len(name) > MAX_NAME:
@@ -103,10 +103,10 @@ def check_name(name: str, description: str) -> None:
 
 
 def check_words(*words: str) -> None:
-    """Make sure that ids, codes and names of providers are short.
+    """Check the length of ids, codes and names of providers.
 
     Raises:
-        JobRefusedError: one isn't.
+        JobRefusedError: one is too long.
 
     """
     if any(len(word) > MAX_WORD_CHARACTERS for word in words):
@@ -114,10 +114,10 @@ def check_words(*words: str) -> None:
 
 
 def check_numbers(*numbers: int) -> None:
-    """Make sure that numbers that count up have room for more.
+    """Check numbers that are incremented.
 
     Raises:
-        JobRefusedError: it doesn't.
+        JobRefusedError: one is out of range.
 
     """
     if not all(0 <= number <= MAX_NUMBER for number in numbers):
@@ -125,10 +125,10 @@ def check_numbers(*numbers: int) -> None:
 
 
 def check_counts(counts: Counts, most: int) -> None:
-    """Make sure that counts can be summed up.
+    """Check counts; `most` bounds each.
 
     Raises:
-        JobRefusedError: they can't.
+        JobRefusedError: one is out of range.
 
     """
     values = (
@@ -139,10 +139,10 @@ def check_counts(counts: Counts, most: int) -> None:
 
 
 def check_bytes(*values: int) -> None:
-    """Make sure that numbers of bytes are within bounds.
+    """Check numbers of bytes.
 
     Raises:
-        JobRefusedError: they aren't.
+        JobRefusedError: one is out of range.
 
     """
     if not all(0 <= value <= MAX_BYTES for value in values):
@@ -150,10 +150,10 @@ def check_bytes(*values: int) -> None:
 
 
 def check_settings(configuration: str, cadence: Cadence, retry: RetryPolicy, at: datetime) -> None:
-    """Make sure that settings of a job are valid. The connector's own checks are not made here.
+    """Check the settings of a job. The connector's own checks are made elsewhere.
 
     Raises:
-        JobRefusedError: they aren't.
+        JobRefusedError: one is invalid.
 
     """
     _check_json("/configuration", configuration)
@@ -167,10 +167,10 @@ def check_settings(configuration: str, cadence: Cadence, retry: RetryPolicy, at:
 
 
 def check_cursor(cursor: str) -> None:
-    """Make sure that a cursor is a JSON object within bounds.
+    """Check that a cursor is a JSON object within bounds.
 
     Raises:
-        JobRefusedError: it isn't.
+        JobRefusedError: it is not.
 
     """
     _check_json("/cursor", cursor)

@@ -1,6 +1,6 @@
-"""What a command leads to: events, or a refusal that says why and what would do. Pure and total.
+"""Decide commands of jobs: the events that a command causes, or its refusal. Pure and total.
 
-What is allowed when stands in `transitions`; here is what it means.
+`transitions` says which command is allowed in which phase.
 """
 
 from datetime import datetime, timedelta
@@ -9,9 +9,9 @@ from typing import Final, assert_never
 from projections.jobs.cadence import next_quiet, next_start, quiet_until
 from projections.jobs.command_checks import check_command, check_settings
 from projections.jobs.recorder import MAX_TEXT_CHARACTERS, EventRecorder, JobRefusedError
-from projections.jobs.retry import INCURABLE, GiveUp, Streak, after_error, after_rate_limit, asked
+from projections.jobs.retry import INCURABLE, GiveUp, Streak, after_error, after_rate_limit, clamp_retry_after
 from projections.jobs.state import Completed, Failed, Job, JobState, Killed, NoJob, Paused, Purged, Running, Sleeping
-from projections.jobs.transitions import allowed_for_people
+from projections.jobs.transitions import allowed_user_commands
 from schemas.coded import fit_params, truncate
 from schemas.commands import (
     ConfigureJob,
@@ -53,69 +53,71 @@ from schemas.events import (
 )
 from schemas.instants import rfc3339
 
-REST: Final = timedelta(days=90)  # how long a job that rests is kept before it is purged
+RETENTION: Final = timedelta(days=90)  # of a job that is failed, paused, completed or killed, until it is purged
 
 
 def handle(state: JobState, command: JobCommand, offset: int) -> tuple[JobState, tuple[JobEvent, ...]]:
     """Decide the command at `offset` of its partition. Return the next state and the events; none if handled before."""
     if isinstance(state, Job) and (offset <= state.command_offset or command.command_id in state.recent_commands):
         return state, ()
-    story = EventRecorder(state, command, offset)
+    recorder = EventRecorder(state, command, offset)
     try:
         check_command(state, command)
-        _act(story, command)
+        _act(recorder, command)
     except JobRefusedError as refusal:
         phase = "Absent" if isinstance(state, NoJob) else state.status
-        story = EventRecorder(state, command, offset)
-        story.tell(
+        recorder = EventRecorder(state, command, offset)
+        recorder.record(
             CommandRefused,
             command=type(command).__name__,
             code=refusal.code,
             params=fit_params(refusal.params),
-            allowed=allowed_for_people(phase),
+            allowed=allowed_user_commands(phase),
             revision=0 if isinstance(state, NoJob) else state.revision,
         )
-    return story.state, tuple(story.events)
+    return recorder.state, tuple(recorder.events)
 
 
-def _act(story: EventRecorder, command: JobCommand) -> None:  # noqa: C901, PLR0912  # one line for each command, closed and complete
+def _act(recorder: EventRecorder, command: JobCommand) -> None:  # noqa: C901, PLR0912  # one line a command, complete
     match command:
         case CreateJob():
-            _create(story, command)
+            _create(recorder, command)
         case RenameJob():
-            story.tell(JobRenamed, name=command.name, description=command.description)
+            recorder.record(JobRenamed, name=command.name, description=command.description)
         case ConfigureJob():
-            _configure(story, command)
+            _configure(recorder, command)
         case PauseJob():
-            _pause(story, command)
+            _pause(recorder, command)
         case ResumeJob():
-            _resume(story)
+            _resume(recorder)
         case RunJob():
-            _start(story, "run_now")
+            _start(recorder, "run_now")
         case KillJob():
-            story.tell(JobKilled)
+            recorder.record(JobKilled)
         case RestoreJob():
-            story.tell(JobRestored)
+            recorder.record(JobRestored)
         case EditCursor():
-            story.tell(JobCursorEdited, cursor=command.cursor, previous=story.job.cursor, report=story.job.report + 1)
+            recorder.record(
+                JobCursorEdited, cursor=command.cursor, previous=recorder.job.cursor, report=recorder.job.report + 1
+            )
         case WakeJob():
-            _wake(story)
+            _wake(recorder)
         case PurgeJob():
-            _check_due(story, PurgeJob)
-            story.tell(JobPurged)
+            _check_due(recorder, PurgeJob)
+            recorder.record(JobPurged)
         case ReportProgress():
-            _progress(story, command)
+            _progress(recorder, command)
         case ReportError():
-            _error(story, command)
+            _error(recorder, command)
         case ReportRateLimit():
-            _rate_limit(story, command)
+            _rate_limit(recorder, command)
         case _:
             assert_never(command)
 
 
-def _create(story: EventRecorder, command: CreateJob) -> None:
-    check_settings(command.configuration, command.cadence, command.retry, story.at)
-    story.tell(
+def _create(recorder: EventRecorder, command: CreateJob) -> None:
+    check_settings(command.configuration, command.cadence, command.retry, recorder.at)
+    recorder.record(
         JobCreated,
         provider=command.provider,
         job_type=command.job_type,
@@ -128,14 +130,14 @@ def _create(story: EventRecorder, command: CreateJob) -> None:
         draft=not command.start,
     )
     if command.start:
-        _start_unless_quiet(story, "created")
+        _start_unless_quiet(recorder, "created")
 
 
-def _configure(story: EventRecorder, command: ConfigureJob) -> None:
-    check_settings(command.configuration, command.cadence, command.retry, story.at)
-    story.tell(
+def _configure(recorder: EventRecorder, command: ConfigureJob) -> None:
+    check_settings(command.configuration, command.cadence, command.retry, recorder.at)
+    recorder.record(
         JobConfigured,
-        version=story.job.configuration_version + 1,
+        version=recorder.job.configuration_version + 1,
         configuration=command.configuration,
         cadence=command.cadence,
         retry=command.retry,
@@ -143,49 +145,49 @@ def _configure(story: EventRecorder, command: ConfigureJob) -> None:
     )
 
 
-def _pause(story: EventRecorder, command: PauseJob) -> None:
-    if command.until is not None and command.until <= story.at:
+def _pause(recorder: EventRecorder, command: PauseJob) -> None:
+    if command.until is not None and command.until <= recorder.at:
         raise JobRefusedError("until_in_the_past", {"until": rfc3339(command.until)})
-    story.tell(JobPaused, until=command.until)
+    recorder.record(JobPaused, until=command.until)
 
 
-def _resume(story: EventRecorder) -> None:
-    story.tell(JobResumed)
-    _start_unless_quiet(story, "resumed")
+def _resume(recorder: EventRecorder) -> None:
+    recorder.record(JobResumed)
+    _start_unless_quiet(recorder, "resumed")
 
 
-def _start(story: EventRecorder, reason: StartReason) -> None:
-    story.tell(JobStarted, run=story.job.run + 1, reason=reason)
+def _start(recorder: EventRecorder, reason: StartReason) -> None:
+    recorder.record(JobStarted, run=recorder.job.run + 1, reason=reason)
 
 
-def _start_unless_quiet(story: EventRecorder, reason: StartReason) -> None:
-    until = quiet_until(story.job.cadence, story.at)
+def _start_unless_quiet(recorder: EventRecorder, reason: StartReason) -> None:
+    until = quiet_until(recorder.job.cadence, recorder.at)
     if until is None:
-        _start(story, reason)
+        _start(recorder, reason)
     else:
-        story.tell(JobSlept, reason="quiet_window", sleep_until=until)
+        recorder.record(JobSlept, reason="quiet_window", sleep_until=until)
 
 
-def _wake(story: EventRecorder) -> None:
-    _check_due(story, WakeJob)
-    if isinstance(story.job.phase, Paused):
-        _resume(story)
+def _wake(recorder: EventRecorder) -> None:
+    _check_due(recorder, WakeJob)
+    if isinstance(recorder.job.phase, Paused):
+        _resume(recorder)
     else:
-        _start_unless_quiet(story, "woke")
+        _start_unless_quiet(recorder, "woke")
 
 
-def _check_due(story: EventRecorder, command: type[WakeJob | PurgeJob]) -> None:
-    look = _look(story.job, story.at)
-    if look is None or look[1] is not command or story.at < look[0]:
-        due = {"due": look[1].__name__, "due_at": rfc3339(look[0])} if look else {}
-        raise JobRefusedError("not_due", {"at": rfc3339(story.at), **due})
+def _check_due(recorder: EventRecorder, command: type[WakeJob | PurgeJob]) -> None:
+    timer = _timer(recorder.job, recorder.at)
+    if timer is None or timer[1] is not command or recorder.at < timer[0]:
+        due = {"due": timer[1].__name__, "due_at": rfc3339(timer[0])} if timer else {}
+        raise JobRefusedError("not_due", {"at": rfc3339(recorder.at), **due})
 
 
-def _progress(story: EventRecorder, report: ReportProgress) -> None:
-    """Take a report in whatever phase and run: its records are on the topic already, and must never come twice."""
-    if report.report != story.job.report + 1:
-        raise JobRefusedError("report_out_of_order", {"report": report.report, "expected": story.job.report + 1})
-    story.tell(
+def _progress(recorder: EventRecorder, report: ReportProgress) -> None:
+    """Accept a report in any phase and run: its records are committed already and must not be read again."""
+    if report.report != recorder.job.report + 1:
+        raise JobRefusedError("report_out_of_order", {"report": report.report, "expected": recorder.job.report + 1})
+    recorder.record(
         JobProgressed,
         run=report.run,
         report=report.report,
@@ -197,30 +199,30 @@ def _progress(story: EventRecorder, report: ReportProgress) -> None:
         bytes_read=report.bytes_read,
         bytes_total=report.bytes_total,
     )
-    if report.pass_done and report.run == story.job.run and isinstance(story.job.phase, Running):
-        _finish_pass(story)
+    if report.pass_done and report.run == recorder.job.run and isinstance(recorder.job.phase, Running):
+        _finish_pass(recorder)
 
 
-def _finish_pass(story: EventRecorder) -> None:
-    job = story.job
-    started = job.pass_started_at or story.at
-    story.tell(JobSynced, run=job.run, counts=job.pass_counts)
-    again = next_start(job.cadence, started, story.at)
-    if again is None:
-        story.tell(JobCompleted, run=job.run)
+def _finish_pass(recorder: EventRecorder) -> None:
+    job = recorder.job
+    started = job.pass_started_at or recorder.at
+    recorder.record(JobSynced, run=job.run, counts=job.pass_counts)
+    next_pass = next_start(job.cadence, started, recorder.at)
+    if next_pass is None:
+        recorder.record(JobCompleted, run=job.run)
     else:
-        story.tell(JobSlept, reason="cadence", sleep_until=again)
+        recorder.record(JobSlept, reason="cadence", sleep_until=next_pass)
 
 
-def _error(story: EventRecorder, report: ReportError) -> None:
-    _check_run(story, report.run)
-    job = story.job
+def _error(recorder: EventRecorder, report: ReportError) -> None:
+    _check_run(recorder, report.run)
+    job = recorder.job
     streak = Streak(
         consecutive=1 + (job.streak.consecutive if job.streak else 0),
-        since=job.streak.since if job.streak else story.at,
+        since=job.streak.since if job.streak else recorder.at,
     )
     cause = {"code": report.code, "params": fit_params(report.params)}
-    story.tell(
+    recorder.record(
         JobErrored,
         run=report.run,
         fault=report.fault,
@@ -231,47 +233,47 @@ def _error(story: EventRecorder, report: ReportError) -> None:
         first_error_at=streak.since,
     )
     if report.advice in INCURABLE:
-        story.tell(JobFailed, reason="incurable", **cause, first_error_at=streak.since)
+        recorder.record(JobFailed, reason="incurable", **cause, first_error_at=streak.since)
         return
-    asked_seconds = asked(report.retry_after_seconds)
-    outcome = after_error(job.retry, streak, story.at, story.seed, asked_seconds)
+    retry_after = clamp_retry_after(report.retry_after_seconds)
+    outcome = after_error(job.retry, streak, recorder.at, recorder.seed, retry_after)
     if isinstance(outcome, GiveUp):
-        story.tell(JobFailed, reason="errors_too_long", **cause, first_error_at=streak.since)
+        recorder.record(JobFailed, reason="errors_too_long", **cause, first_error_at=streak.since)
     else:
-        story.tell(
+        recorder.record(
             JobSlept,
             reason="error_backoff",
             sleep_until=outcome.at,
             **cause,
             backoff_ceiling_seconds=outcome.ceiling_seconds,
-            retry_after_seconds=asked_seconds,
+            retry_after_seconds=retry_after,
         )
 
 
-def _rate_limit(story: EventRecorder, report: ReportRateLimit) -> None:
-    _check_run(story, report.run)
-    asked_seconds = asked(report.retry_after_seconds)
-    story.tell(
+def _rate_limit(recorder: EventRecorder, report: ReportRateLimit) -> None:
+    _check_run(recorder, report.run)
+    retry_after = clamp_retry_after(report.retry_after_seconds)
+    recorder.record(
         JobSlept,
         reason="rate_limit",
-        sleep_until=after_rate_limit(story.job.retry, story.at, asked_seconds),
+        sleep_until=after_rate_limit(recorder.job.retry, recorder.at, retry_after),
         code=report.code,
         params=fit_params(report.params),
-        retry_after_seconds=asked_seconds,
+        retry_after_seconds=retry_after,
     )
 
 
-def _check_run(story: EventRecorder, run: int) -> None:
-    if run != story.job.run:
-        raise JobRefusedError("stale_run", {"run": run, "current": story.job.run})
+def _check_run(recorder: EventRecorder, run: int) -> None:
+    if run != recorder.job.run:
+        raise JobRefusedError("stale_run", {"run": run, "current": recorder.job.run})
 
 
 def next_timer(state: JobState) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:
-    """Return when the clock has to look at a job next, and with which command; None: never."""
-    return None if isinstance(state, NoJob) else _look(state, state.updated_at)
+    """Return the next time at which the scheduler has to issue a command for a job, and which; None: never."""
+    return None if isinstance(state, NoJob) else _timer(state, state.updated_at)
 
 
-def _look(job: Job, now: datetime) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:
+def _timer(job: Job, now: datetime) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:
     phase = job.phase
     match phase:
         case Running():
@@ -282,7 +284,7 @@ def _look(job: Job, now: datetime) -> tuple[datetime, type[WakeJob | PurgeJob]] 
         case Paused(until=until) if until is not None:
             return until, WakeJob
         case Failed() | Paused() | Completed() | Killed():
-            return phase.since + REST, PurgeJob
+            return phase.since + RETENTION, PurgeJob
         case Purged():
             return None
         case _:

@@ -1,6 +1,6 @@
-"""Decode and check records of `jobs.events`, alike for every reader: the views, the runner, the proof.
+"""Decode and check records of `jobs.events` and `definitions.events`, alike for every reader.
 
-An event that follows from no command is no event, however well it is written: folding it could fail.
+An event that no command can cause is rejected, however well-formed it is: folding it could fail.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from projections.jobs.command_checks import (
     check_settings,
     check_words,
 )
-from projections.jobs.recorder import FIRST_YEAR, MAX_TEXT_CHARACTERS, JobRefusedError, is_sane
+from projections.jobs.recorder import MAX_TEXT_CHARACTERS, MIN_YEAR, JobRefusedError, is_plausible_time
 from schemas.coded import (
     MAX_PARAM_CHARACTERS,
     MAX_PARAMS,
@@ -62,13 +62,13 @@ def read_event(value: bytes | None) -> JobEvent:
     """Return the event in a record.
 
     Raises:
-        UnreadableEventError: there is none, or one that no command leads to.
+        UnreadableEventError: the record holds no event, or one that no command can cause.
 
     """
-    word = _word(value)
-    if not isinstance(word, EVENTS):
-        raise UnreadableEventError("not_an_event", {"schema": type(word).__name__})
-    event = cast("JobEvent", word)
+    record = _decode(value)
+    if not isinstance(record, EVENTS):
+        raise UnreadableEventError("not_an_event", {"schema": type(record).__name__})
+    event = cast("JobEvent", record)
     try:
         _check_envelope(event)
         if check := _CHECKS.get(type(event)):
@@ -83,16 +83,16 @@ def read_definition_event(value: bytes | None) -> DefinitionEvent:
     """Return the event in a record of `definitions.events`.
 
     Raises:
-        UnreadableEventError: there is none.
+        UnreadableEventError: the record holds no such event.
 
     """
-    word = _word(value)
-    if not isinstance(word, DEFINITION_EVENTS):
-        raise UnreadableEventError("not_a_definition_event", {"schema": type(word).__name__})
-    return cast("DefinitionEvent", word)
+    record = _decode(value)
+    if not isinstance(record, DEFINITION_EVENTS):
+        raise UnreadableEventError("not_a_definition_event", {"schema": type(record).__name__})
+    return cast("DefinitionEvent", record)
 
 
-def _word(value: bytes | None) -> Word:
+def _decode(value: bytes | None) -> Word:
     try:
         return decode(value or b"")
     except UnreadableRecordError as error:
@@ -104,8 +104,8 @@ def _check_envelope(event: JobEvent) -> None:
         raise JobRefusedError("bad_job_id", {"max": MAX_JOB_ID})
     check_words(event.event_id, event.command_id, event.actor)
     check_numbers(event.seq, event.command_offset)
-    refusal_of_nothing = event.seq == 0 and isinstance(event, CommandRefused)
-    if not refusal_of_nothing and (event.seq < 1 or not is_sane(event.occurred_at)):
+    refuses_unknown_job = event.seq == 0 and isinstance(event, CommandRefused)
+    if not refuses_unknown_job and (event.seq < 1 or not is_plausible_time(event.occurred_at)):
         raise JobRefusedError("bad_seq", {"seq": event.seq, "year": event.occurred_at.year})
 
 
@@ -152,12 +152,12 @@ def _errored(event: JobErrored) -> None:
     _check_coded(event)
     if len(event.detail) > MAX_TEXT_CHARACTERS:
         raise JobRefusedError("text_too_long", {"max": MAX_TEXT_CHARACTERS})
-    _check_moment(event.first_error_at)
+    _check_time(event.first_error_at)
 
 
 def _slept(event: JobSlept) -> None:
     _check_coded(event)
-    _check_moment(event.sleep_until)
+    _check_time(event.sleep_until)
     for seconds in (event.backoff_ceiling_seconds, event.retry_after_seconds):
         if seconds is not None and not 0 <= seconds <= MAX_SECONDS:
             raise JobRefusedError("bad_seconds", {"max": MAX_SECONDS})
@@ -165,12 +165,12 @@ def _slept(event: JobSlept) -> None:
 
 def _failed(event: JobFailed) -> None:
     _check_coded(event)
-    _check_moment(event.first_error_at)
+    _check_time(event.first_error_at)
 
 
 def _paused(event: JobPaused) -> None:
     if event.until is not None:
-        _check_moment(event.until)
+        _check_time(event.until)
 
 
 def _cursor_edited(event: JobCursorEdited) -> None:
@@ -193,9 +193,9 @@ def _check_coded(event: JobErrored | JobSlept | JobFailed | CommandRefused) -> N
         raise JobRefusedError("bad_params", {"max": MAX_PARAMS, "max_characters": MAX_PARAM_CHARACTERS})
 
 
-def _check_moment(moment: datetime) -> None:
-    if moment.year < FIRST_YEAR:
-        raise JobRefusedError("bad_time", {"year": moment.year})
+def _check_time(time: datetime) -> None:
+    if time.year < MIN_YEAR:
+        raise JobRefusedError("bad_time", {"year": time.year})
 
 
 _CHECKS: Final[Mapping[type, Callable[[Any], None]]] = {

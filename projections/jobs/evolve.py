@@ -1,4 +1,4 @@
-"""How an event changes what is known of a job. Total and pure: every event applies, and its input is left alone."""
+"""Apply events to the state of a job. Pure and total: every event applies, and the input is not changed."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -42,7 +42,7 @@ from schemas.events import (
 
 
 def evolve(state: JobState, event: JobEvent) -> JobState:
-    """Return the state behind an event. An event that is not the next one of its job changes nothing."""
+    """Return the state after an event. An event that is not the next one of its job is ignored."""
     if isinstance(state, NoJob):
         return _created(event) if isinstance(event, JobCreated) else state
     if event.seq != state.seq + 1:
@@ -80,7 +80,7 @@ def _created(event: JobCreated) -> Job:
     )
 
 
-def _applied(job: Job, event: JobEvent) -> Job:  # noqa: C901, PLR0911, PLR0912  # one line for each event, closed and complete
+def _applied(job: Job, event: JobEvent) -> Job:  # noqa: C901, PLR0911, PLR0912  # one line an event, complete
     at = event.occurred_at
     match event:
         case JobRenamed():
@@ -143,7 +143,7 @@ def _started(job: Job, event: JobStarted) -> Job:
 
 
 def _streak_at(job: Job, at: datetime) -> Streak | None:
-    """Return the streak at the end of a phase. Waiting for a rate limit or a quiet window brings Failed no nearer."""
+    """Return the streak at the end of a phase. Time in a rate limit or a quiet window does not count as failing."""
     phase, streak = job.phase, job.streak
     if streak is None or not isinstance(phase, Sleeping) or phase.reason == "error_backoff":
         return streak

@@ -1,4 +1,4 @@
-"""What is known of a job: the facts that all jobs have, and the phase it is in, each phase its own type."""
+"""The state of a job: fields that all jobs have, and the phase, each phase a type of its own."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +17,7 @@ REMEMBERED_COMMANDS: Final = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """Working now, or free to work."""
+    """Working, or free to work."""
 
     since: datetime
     status: Literal["Running"] = "Running"
@@ -25,19 +25,19 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sleeping:
-    """Waiting, for a reason and until a moment."""
+    """Waiting for a reason, until a time."""
 
     since: datetime
     reason: SleepReason
     until: datetime
-    code: str = ""  # of the error or rate limit behind it
+    code: str = ""  # of the error or rate limit that caused it
     params: Params = field(default_factory=dict)
     status: Literal["Sleeping"] = "Sleeping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """It gave up; a person has to look."""
+    """Retries have ended; a person has to act."""
 
     since: datetime
     code: str
@@ -47,7 +47,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
-    """A person paused it, perhaps until a moment; or it is a draft that was never started."""
+    """Paused by a user, perhaps until a time; or a draft that was never started."""
 
     since: datetime
     until: datetime | None = None
@@ -57,7 +57,7 @@ class Paused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """It did all that it was configured to do."""
+    """Finished; there is no next run."""
 
     since: datetime
     status: Literal["Completed"] = "Completed"
@@ -65,7 +65,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Killed:
-    """A person put it away; it can be restored."""
+    """Archived by a user; can be restored."""
 
     since: datetime
     status: Literal["Killed"] = "Killed"
@@ -73,7 +73,7 @@ class Killed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
-    """Gone from all views. Final."""
+    """Removed from all views. Final."""
 
     since: datetime
     status: Literal["Purged"] = "Purged"
@@ -84,11 +84,11 @@ Phase = Running | Sleeping | Failed | Paused | Completed | Killed | Purged
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as its events up to `seq` made it."""
+    """The state of a job after its event `seq`."""
 
     job_id: str
     seq: int
-    command_offset: int  # of the latest command that led to something; those up to it are done
+    command_offset: int  # of the latest command that caused an event
     phase: Phase
     provider: str
     job_type: str
@@ -96,14 +96,14 @@ class Job:
     name: str
     description: str
     created_at: datetime
-    updated_at: datetime  # of the latest event; a job's time never goes back
+    updated_at: datetime  # time of the latest event; never goes back
     configuration: str
     configuration_version: int = 1
-    revision: int = 1  # counts what people edited
+    revision: int = 1  # incremented by every edit
     cadence: Cadence = ONCE
     retry: RetryPolicy = DEFAULT_RETRY
     run: int = 0
-    pass_started_at: datetime | None = None  # of the pass that goes on; a pass may take many runs
+    pass_started_at: datetime | None = None  # of the present pass; a pass may take many runs
     report: int = 0
     cursor: str = "{}"
     pass_counts: Counts = NONE
@@ -112,11 +112,11 @@ class Job:
     streak: Streak | None = None
     bytes_read: int = 0  # of the source, in this pass
     bytes_total: int | None = None
-    recent_commands: tuple[str, ...] = ()  # the latest ids, so that a command sent twice adds nothing
+    recent_commands: tuple[str, ...] = ()  # the latest ids, so that a command sent twice is ignored
 
     @property
     def status(self) -> Status:
-        """The name of the phase, as people see it."""
+        """The name of the phase."""
         return self.phase.status
 
 
@@ -131,7 +131,7 @@ JobState = Job | NoJob
 
 
 def next_wake(job: Job) -> datetime | None:
-    """Return when a job resumes by itself; None when it runs, or waits for a person."""
+    """Return when a job resumes automatically; None when it runs or needs a manual resume."""
     match job.phase:
         case Sleeping(until=until) | Paused(until=until):
             return until

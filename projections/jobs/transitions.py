@@ -1,6 +1,6 @@
-"""A job's life as one table: which command does what in which phase. What is not here is refused.
+"""The state machine of a job as one table: which command is allowed in which phase. All others are refused.
 
-The picture in `docs/job-life.md` is made from this table.
+The diagram in `docs/job-life.md` is generated from this table.
 """
 
 from collections.abc import Mapping
@@ -8,11 +8,10 @@ from typing import Final
 
 Phases = tuple[str, ...]
 
-# What people may do; the same in every row that they stand in.
 EDIT: Final[Mapping[str, Phases]] = {"RenameJob": (), "ConfigureJob": ()}
-REPORTS: Final[Mapping[str, Phases]] = {"ReportProgress": ()}  # what is committed is committed, whatever came between
+REPORTS: Final[Mapping[str, Phases]] = {"ReportProgress": ()}  # committed records count in every phase
 
-# phase → command → the phases that the job can be in behind it; () leaves it where it is.
+# phase → command → the phases that can follow; () keeps the phase.
 TRANSITIONS: Final[Mapping[str, Mapping[str, Phases]]] = {
     "Absent": {"CreateJob": ("Running", "Sleeping", "Paused")},
     "Running": {
@@ -60,14 +59,14 @@ TRANSITIONS: Final[Mapping[str, Mapping[str, Phases]]] = {
     "Purged": {},
 }
 
-PEOPLE: Final = frozenset(
+USER_COMMANDS: Final = frozenset(
     {"RenameJob", "ConfigureJob", "PauseJob", "ResumeJob", "RunJob", "KillJob", "RestoreJob", "EditCursor"}
 )
 
 
-def allowed_for_people(phase: str) -> tuple[str, ...]:
-    """Return what a person may ask for in a phase."""
-    return tuple(each for each in TRANSITIONS[phase] if each in PEOPLE)
+def allowed_user_commands(phase: str) -> tuple[str, ...]:
+    """Return the commands that a user may send in a phase."""
+    return tuple(command for command in TRANSITIONS[phase] if command in USER_COMMANDS)
 
 
 def mermaid() -> str:

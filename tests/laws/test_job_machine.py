@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from projections.jobs.decide import handle, next_timer
 from projections.jobs.state import Job, JobState, NoJob, Paused, Sleeping
-from projections.jobs.transitions import TRANSITIONS, allowed_for_people
+from projections.jobs.transitions import TRANSITIONS, allowed_user_commands
 from schemas.commands import (
     ConfigureJob,
     Counts,
@@ -335,7 +335,7 @@ class JobLife(RuleBasedStateMachine):
     @invariant()
     def people_are_offered_what_is_possible(self) -> None:
         possible = {name for name, statuses in ALLOWED.items() if self.model.status in statuses}
-        assert {*allowed_for_people(self.model.status)} - {"ConfigureJob"} == possible
+        assert {*allowed_user_commands(self.model.status)} - {"ConfigureJob"} == possible
 
 
 TestJobLife = JobLife.TestCase

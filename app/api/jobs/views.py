@@ -13,7 +13,7 @@ from app.sentences.job_summary import summary
 from app.store.models import ConfigurationVersion
 from connectors.catalog import connector, is_pushed
 from projections.jobs.state import Failed, Job, Paused, Sleeping, next_wake
-from projections.jobs.transitions import allowed_for_people
+from projections.jobs.transitions import allowed_user_commands
 from schemas.commands import Counts
 from schemas.events import JobEvent
 from schemas.policies import Cadence, RetryPolicy
@@ -167,7 +167,7 @@ def reason(job: Job) -> str:
 
 def allowed(job: Job) -> list[str]:
     """Return the actions that are allowed now."""
-    actions = [ACTIONS[command] for command in allowed_for_people(job.status)]
+    actions = [ACTIONS[command] for command in allowed_user_commands(job.status)]
     if is_pushed(job.provider, job.job_type):
         excluded = NOT_FOR_PUSHED | ({"resume"} if isinstance(job.phase, Failed) else set())
         actions = [action for action in actions if action not in excluded]

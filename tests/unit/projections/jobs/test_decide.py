@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from projections.jobs.state import NoJob, Sleeping
-from projections.jobs.transitions import PEOPLE, TRANSITIONS
+from projections.jobs.transitions import TRANSITIONS, USER_COMMANDS
 from schemas.coded import Param
 from schemas.commands import (
     Command,
@@ -343,7 +343,7 @@ def test_a_command_outside_the_table_is_refused_with_the_allowed_commands(phase:
     (event,) = scenario.events
     assert isinstance(event, CommandRefused)
     assert event.command == command
-    assert event.allowed == tuple(name for name in TRANSITIONS[phase] if name in PEOPLE)
+    assert event.allowed == tuple(name for name in TRANSITIONS[phase] if name in USER_COMMANDS)
     assert isinstance(scenario.state, NoJob) == (event.seq == 0)
     if code == "not_allowed":
         assert event.params == {"command": command, "status": phase, "allowed": event.allowed}
@@ -425,5 +425,5 @@ INTERNAL_COMMANDS = {ReportProgress, ReportError, ReportRateLimit, WakeJob, Purg
 
 
 def test_every_user_command_is_offered_in_some_phase() -> None:
-    offered = {command for row in TRANSITIONS.values() for command in row if command in PEOPLE}
-    assert offered == PEOPLE == set(COMMANDS) - {command.__name__ for command in INTERNAL_COMMANDS}
+    offered = {command for row in TRANSITIONS.values() for command in row if command in USER_COMMANDS}
+    assert offered == USER_COMMANDS == set(COMMANDS) - {command.__name__ for command in INTERNAL_COMMANDS}

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from projections.jobs.decide import next_timer
-from projections.jobs.retry import GiveUp, Retry, Streak, after_error, after_rate_limit, asked
+from projections.jobs.retry import GiveUp, Retry, Streak, after_error, after_rate_limit, clamp_retry_after
 from projections.jobs.state import Failed, Sleeping
 from schemas.commands import Counts, ResumeJob, WakeJob
 from schemas.events import JobErrored, JobFailed, JobSlept, JobStarted
@@ -61,7 +61,7 @@ def test_retry_after_overrides_the_back_off_within_the_floor_and_the_ten_hours()
 
 
 def test_a_rate_limit_of_unknown_length_waits_like_a_first_error() -> None:
-    assert after_rate_limit(DEFAULT_RETRY, START, asked(float("nan"))) == START + 60 * SECOND
+    assert after_rate_limit(DEFAULT_RETRY, START, clamp_retry_after(float("nan"))) == START + 60 * SECOND
 
 
 def test_provider_failures_fail_the_job_after_ten_hours_and_a_resume_starts_over() -> None:
