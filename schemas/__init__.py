@@ -1,1 +1,1 @@
-"""Words: commands, events and messages; bytes to words and back; topics."""
+"""The wire contract: commands, events and messages, their encoding, and the topics."""

@@ -1,7 +1,7 @@
-"""Codes with typed parameters: what refusals, errors and dead letters say, without words.
+"""Codes with typed parameters, for refusals, errors and dead letters.
 
-Events hold these and never a sentence of ours, so that words can be improved without touching history. `app.sentences`
-makes the sentence. Parameters are JSON-safe and bounded.
+Events hold codes and no sentences, so that sentences can be improved without changing history. `app.sentences` formats
+the sentences. Parameters are JSON-safe and bounded.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,16 +12,16 @@ Param = bool | int | float | str | tuple[str, ...] | None
 Params = Mapping[str, Param]
 
 MAX_PARAMS: Final = 32
-MAX_PARAM_CHARACTERS: Final = 4_000  # of all names and texts together: a job's state has to stay small
+MAX_PARAM_CHARACTERS: Final = 4_000  # of all names and texts together: keeps the state of a job small
 MAX_PARAM_TEXT: Final = 1_000  # characters of one text
 MAX_PARAM_ITEMS: Final = 30  # of one list
-CAUSE: Final = "cause"  # names the code of an error behind this one; its parameters are `cause.…`
+CAUSE: Final = "cause"  # the code of the causing error; its parameters are `cause.…`
 
 
 class CodedError(Exception):
-    """A stable code with its parameters. The sentence is made at the edge; `str` is for developers.
+    """A stable code with its parameters. The edge formats the sentence; `str` is for developers.
 
-    `detail` is what others said of it: a provider, a library. Never with secrets.
+    `detail` is the message of a provider or library, without secrets.
     """
 
     def __init__(self, code: str, params: Params | None = None, *, detail: str = "") -> None:
@@ -35,26 +35,26 @@ class CodedError(Exception):
 
 
 def because(code: str, error: CodedError) -> CodedError:
-    """Return an error with that code, and the other one as its cause."""
+    """Return an error with this code, and the other error as its cause."""
     return CodedError(code, caused_by(error.code, error.params), detail=error.detail)
 
 
 def caused_by(code: str, params: Params) -> dict[str, Param]:
-    """Return the parameters that name another error as the cause."""
+    """Return parameters that describe another error as the cause."""
     return {CAUSE: code, **{f"{CAUSE}.{name}": value for name, value in params.items()}}
 
 
 def cause_of(params: Params) -> tuple[str, Params]:
-    """Return the code and the parameters of the cause that `caused_by` put among parameters; an empty code: none."""
+    """Return the code and the parameters of the cause added by `caused_by`; without a cause the code is empty."""
     code, prefix = params.get(CAUSE), f"{CAUSE}."
     inner = {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
     return (code if isinstance(code, str) else ""), inner
 
 
 def fit_params(params: object) -> dict[str, Param]:
-    """Return parameters as an event may hold them: of the types of `Param`, valid as text, and cut to size.
+    """Convert parameters to valid, bounded values of type `Param`, as events require.
 
-    Takes anything: outside connectors make mistakes.
+    Accepts any value, because external connectors may return invalid ones.
     """
     items = params.items() if isinstance(params, Mapping) else (("value", params),)
     named = {clean_text(str(name)): value for name, value in items}
@@ -70,14 +70,14 @@ def fit_params(params: object) -> dict[str, Param]:
 
 
 def are_bounded(params: Params) -> bool:
-    """Whether `fit_params` can have made these parameters."""
+    """Whether parameters are within the bounds of `fit_params`."""
     floats = (value for value in params.values() if isinstance(value, float))
     size = sum(len(name) + sum(map(len, _texts(value))) for name, value in params.items())
     return len(params) <= MAX_PARAMS and size <= MAX_PARAM_CHARACTERS and all(map(isfinite, floats))
 
 
 def clean_text(text: str) -> str:
-    """Return a text as every store takes it: valid UTF-8, and without U+0000."""
+    """Return a text that every store accepts: valid UTF-8, without U+0000."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 

@@ -1,7 +1,7 @@
-"""What may be asked of a job. Imperative, frozen; time, ids and chance come in with the command.
+"""The commands of jobs: imperative and frozen. Time, IDs and randomness are part of the command.
 
-Whoever writes a command stamps `command_id` (a UUID), `issued_at` (UTC), `seed` (63 random bits, for jitter) and
-`rules`, the version of the rules it was issued under: so the events are a function of the commands alone.
+The writer of a command sets `command_id` (a UUID), `issued_at` (UTC), `seed` (63 random bits, for jitter) and `rules`,
+the version of the rules that decide it. So the events are a function of the commands alone.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from schemas.policies import DEFAULT_RETRY, ONCE, Cadence, RetryPolicy
 
 RULES: Final = 1
 NAMESPACE: Final = "entrepot.jobs.commands"
-MAX_TOTAL: Final = 10**18  # what a sum of counts or bytes stops at: it has to fit into a long for ever
+MAX_TOTAL: Final = 10**18  # sums of counts or bytes saturate here, so that they always fit into a long
 
 Advice = Literal["retry", "wait", "fix_configuration", "renew_authorization"]
 Fault = Literal["provider", "network", "configuration", "authorization", "entrepot"]
@@ -21,9 +21,9 @@ Fault = Literal["provider", "network", "configuration", "authorization", "entrep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What became of records. The sum holds: `read == accepted + rejected + duplicate + omitted`.
+    """The outcome of records. Invariant: `read == accepted + rejected + duplicate + omitted`.
 
-    `added` and `removed` count profiles at a destination; an import leaves them at 0.
+    `added` and `removed` count profiles at a destination; they are 0 for an import.
     """
 
     read: int = 0
@@ -35,7 +35,7 @@ class Counts:
     removed: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
-        """Return the sums, field by field; none goes over `MAX_TOTAL`."""
+        """Return the sums, limited to `MAX_TOTAL`."""
         return Counts(
             read=min(self.read + other.read, MAX_TOTAL),
             accepted=min(self.accepted + other.accepted, MAX_TOTAL),
@@ -48,7 +48,7 @@ class Counts:
 
     @property
     def imbalance(self) -> int:
-        """Records read and not accounted for; 0 when the sum holds."""
+        """The records read but not accounted for; 0 if the invariant holds."""
         return self.read - self.accepted - self.rejected - self.duplicate - self.omitted
 
 
@@ -57,7 +57,7 @@ NONE: Final = Counts()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """The envelope that every command has."""
+    """The envelope of every command."""
 
     command_id: str
     job_id: str
@@ -65,12 +65,12 @@ class Command:
     issued_by: str  # `user:NAME`, `runner` or `scheduler`
     seed: int = 0
     rules: int = RULES
-    expected_revision: int | None = None  # refuse when people have edited the job since this revision
+    expected_revision: int | None = None  # refuse the command if users have edited the job since this revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateJob(Command):
-    """Make a job and start it, or keep it as a draft (`start=False`)."""
+    """Create a job and start it, or leave it as a draft (`start=False`)."""
 
     provider: str
     job_type: str
@@ -85,7 +85,7 @@ class CreateJob(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenameJob(Command):
-    """Change what people call the job."""
+    """Change the name and the description."""
 
     name: str
     description: str
@@ -93,7 +93,7 @@ class RenameJob(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigureJob(Command):
-    """Replace the configuration; `reverted_from` names the version that this brings back, if it does."""
+    """Replace the configuration. `reverted_from` is the restored version, if any."""
 
     configuration: str
     cadence: Cadence
@@ -110,46 +110,46 @@ class PauseJob(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeJob(Command):
-    """Go on after a pause or a failure."""
+    """Continue after a pause or a failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunJob(Command):
-    """Run now instead of waiting, or once more after completion."""
+    """Run immediately instead of waiting, or again after completion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillJob(Command):
-    """Stop and put away; it can be restored until it is purged."""
+    """Stop and archive. The job can be restored until it is purged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreJob(Command):
-    """Bring a killed job back, paused."""
+    """Restore a killed job; it is paused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditCursor(Command):
-    """Move where the job goes on; only while it is paused."""
+    """Overwrite the checkpoint of a paused job."""
 
     cursor: str  # JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeJob(Command):
-    """The clock says that it is time to look again."""
+    """Wake a job at its scheduled time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PurgeJob(Command):
-    """The clock says that the job has rested for its 90 days."""
+    """Purge a job after 90 days without activity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportProgress(Command):
-    """Records are committed up to `cursor`, in the same transaction as this report.
+    """Report that records up to `cursor` are committed, in the same transaction as this report.
 
-    `report` counts a job's reports from 1 without a gap, across runs, so that a report applies exactly once.
+    `report` numbers the reports of a job from 1 without gaps, across runs, so that each report applies exactly once.
     """
 
     run: int
@@ -165,7 +165,7 @@ class ReportProgress(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportError(Command):
-    """The run stopped on an error; `advice` is the next step, `detail` what the provider said, without secrets."""
+    """Report an error of a run. `advice` is the next step, `detail` the message of the provider, without secrets."""
 
     run: int
     fault: Fault
@@ -178,7 +178,7 @@ class ReportError(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportRateLimit(Command):
-    """The provider asked to wait. Not an error."""
+    """Report a rate limit of the provider, which is not an error."""
 
     run: int
     code: str

@@ -1,8 +1,8 @@
-"""What may be asked of the rules, and what became of it: mappings, identity rules, rebuilds, people to be forgotten.
+"""The commands and events of definitions: mappings, identity rules, rebuilds and deletions of personal data.
 
-A definition is `mapping:{stream}`, `identity`, `rebuild:{id}` or `forgotten`. All of them live in partition 0 of their
-topics, so that one offset of `definitions.events` names the state of all rules. Identity keys never stand in here, only
-their hashes.
+A definition is `mapping:{stream}`, `identity`, `rebuild:{id}` or `forgotten`. All of them use partition 0 of their
+topics, so that one offset of `definitions.events` identifies the state of all rules. Definitions never contain identity
+keys, only their hashes.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from schemas.coded import Params
 
 COMMANDS_NAMESPACE: Final = "entrepot.definitions.commands"
 EVENTS_NAMESPACE: Final = "entrepot.definitions.events"
-RULES: Final = 1  # by which commands are decided
+RULES: Final = 1  # the version of the rules that decide commands
 PARTITION: Final = 0  # of definitions.commands and definitions.events: the only one used
 
 
 class DefinitionKind(StrEnum):
-    """The kind of a definition: its id is `kind`, or `kind:name` where there are several of a kind."""
+    """The kind of a definition. Its ID is `kind`, or `kind:name` if a kind has several definitions."""
 
     MAPPING = "mapping"
     IDENTITY = "identity"
@@ -34,7 +34,7 @@ REBUILD: Final = "rebuild:"
 
 
 def kind_of(definition_id: str) -> DefinitionKind | None:
-    """Return the kind that an id names; None when there is no such kind."""
+    """Return the kind of a definition ID; None if it is unknown."""
     return _KINDS.get(definition_id.partition(":")[0])
 
 
@@ -42,54 +42,54 @@ _KINDS: Final = {kind.value: kind for kind in DefinitionKind}
 
 
 def mapping_of(stream: str) -> str:
-    """Return the id of a stream's mapping."""
+    """Return the definition ID of the mapping of a stream."""
     return MAPPING + stream
 
 
 def stream_of(definition_id: str) -> str | None:
-    """Return the stream whose mapping it is; None when it is no mapping."""
+    """Return the stream of a mapping; None if the definition is not a mapping."""
     return definition_id.removeprefix(MAPPING) if definition_id.startswith(MAPPING) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandEnvelope:
-    """What every command of this module has; time and ids come in with it."""
+    """The envelope of every command in this module. Time and IDs are part of the command."""
 
     command_id: str
     definition_id: str
     issued_at: datetime
     issued_by: str  # `user:NAME`
     rules: int = RULES
-    expected_version: int | None = None  # refuse when the newest version is another; 0: there is none yet
+    expected_version: int | None = None  # refuse the command if the newest version differs; 0: no version yet
 
     @property
     def kind(self) -> DefinitionKind | None:
-        """The kind of the definition; None when the id names no kind."""
+        """The kind of the definition; None if it is unknown."""
         return kind_of(self.definition_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftDefinition(CommandEnvelope):
-    """Keep a new version, to be looked at and applied later; it takes the place of the draft there is."""
+    """Store a new version for review. It replaces an existing draft."""
 
     body: str  # JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyDefinition(CommandEnvelope):
-    """Let the draft be the rules from now on; `version` is that of the draft that was looked at."""
+    """Activate the draft. `version` is the reviewed version."""
 
     version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscardDraft(CommandEnvelope):
-    """Drop the draft; its number is not given again."""
+    """Discard the draft. Its version number is not reused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgetPerson(CommandEnvelope):
-    """Forget what was said up to `at` of the identities with these hashes."""
+    """Delete the data up to `at` of the identities with these hashes."""
 
     key_hashes: tuple[str, ...]  # SHA-256 of each `kind:value`, in hexadecimal
     at: datetime
@@ -97,44 +97,42 @@ class ForgetPerson(CommandEnvelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRebuild(CommandEnvelope):
-    """Make all profiles anew, beside those that are live, from raw messages and by other rules.
+    """Build all profiles from raw messages with other rules, beside the live profiles.
 
-    `recipe` is JSON, see `projections/definitions/rebuild_spec.py`: the rules with their versions, and which messages
-    are left out.
+    `recipe` is JSON, see `projections/definitions/rebuild_spec.py`: the rules with their versions, and the excluded
+    messages.
     """
 
     recipe: str
-    note: str = ""  # why, for people
-    basis: str = (
-        ""  # stands for the rules that the recipe was made from, see `projections/definitions/state.py`; empty: any
-    )
+    note: str = ""  # a comment of the user
+    basis: str = ""  # the rules that the recipe is based on, see `projections/definitions/state.py`; empty: any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportRebuilt(CommandEnvelope):
-    """The builder says: all is built, keeps up with what comes in, and compares with what is live as `report` says."""
+    """Report that the rebuild is complete and caught up. `report` compares it with the live profiles."""
 
     report: str  # JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromoteRebuild(CommandEnvelope):
-    """Let what was built be what is live."""
+    """Make the rebuilt profiles live."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscardRebuild(CommandEnvelope):
-    """Drop what was built, finished or not."""
+    """Discard a rebuild, finished or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventEnvelope:
-    """What every event of this module has."""
+    """The envelope of every event in this module."""
 
-    event_id: str  # UUIDv5 of the command id
+    event_id: str  # UUIDv5 of the command ID
     definition_id: str
-    seq: int  # counts a definition's events from 1 without a gap; 0 for a refusal where there is no definition
-    occurred_at: datetime  # UTC; never before the definition's event before it
+    seq: int  # numbers the events of a definition from 1 without gaps; 0 for a refusal without a definition
+    occurred_at: datetime  # UTC; never before the previous event of the definition
     command_id: str
     command_offset: int  # of the command in definitions.commands
     actor: str
@@ -142,13 +140,13 @@ class EventEnvelope:
 
     @property
     def kind(self) -> DefinitionKind | None:
-        """The kind of the definition; None when the id names no kind, as in a refusal."""
+        """The kind of the definition; None if it is unknown, as in a refusal."""
         return kind_of(self.definition_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinitionDrafted(EventEnvelope):
-    """There is a draft, version `version`."""
+    """Version `version` was drafted."""
 
     version: int
     body: str
@@ -156,7 +154,7 @@ class DefinitionDrafted(EventEnvelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinitionApplied(EventEnvelope):
-    """What the draft said are the rules now."""
+    """Version `version` was activated."""
 
     version: int
     body: str
@@ -164,14 +162,14 @@ class DefinitionApplied(EventEnvelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftDiscarded(EventEnvelope):
-    """The draft is gone."""
+    """The draft was discarded."""
 
     version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonForgotten(EventEnvelope):
-    """What was said up to `at` of the identities with these hashes is forgotten."""
+    """The data up to `at` of the identities with these hashes is deleted."""
 
     key_hashes: tuple[str, ...]
     at: datetime
@@ -179,7 +177,7 @@ class PersonForgotten(EventEnvelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildStarted(EventEnvelope):
-    """Profiles are being built by a recipe."""
+    """A rebuild with a recipe was started."""
 
     recipe: str
     note: str = ""
@@ -187,22 +185,22 @@ class RebuildStarted(EventEnvelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildReady(EventEnvelope):
-    """What was built can be promoted; it may be compared again later."""
+    """The rebuild can be promoted. Its comparison may be updated later."""
 
     report: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildPromoted(EventEnvelope):
-    """The recipe is what the rules are from now on, and profiles are those of this generation."""
+    """The rules of the recipe are active, and the profiles of this generation are live."""
 
-    generation: int  # counts promotions from 1
+    generation: int  # numbers promotions from 1
     recipe: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildDiscarded(EventEnvelope):
-    """Nothing came of it."""
+    """The rebuild was discarded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,13 +214,13 @@ class FieldRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinitionRefused(EventEnvelope):
-    """A command changed nothing; `code` is stable. `errors` has what is wrong with the body, as far as it is that."""
+    """A command was refused. `code` is stable; `errors` lists the problems of the body, if any."""
 
     command: str
     code: str
     params: Params
     errors: tuple[FieldRefused, ...]
-    version: int  # the newest that there is
+    version: int  # the newest version
 
 
 RuleCommand = DraftDefinition | ApplyDefinition | DiscardDraft | ForgetPerson

@@ -1,7 +1,7 @@
-"""What happened to a job: the public contract of `jobs.events`. Past tense, frozen.
+"""The events of jobs, the public contract of `jobs.events`: past tense and frozen.
 
-Consumers drop `seq <= seen` for a job and may rely on nothing else for order. `CommandRefused` for a job that does
-not exist has `seq` 0 and belongs to no history.
+Consumers drop events whose `seq` is not greater than the last one of the job, and rely on nothing else for order. A
+`CommandRefused` for a job that doesn't exist has `seq` 0 and is not part of a history.
 """
 
 from dataclasses import dataclass, field
@@ -21,12 +21,12 @@ FailReason = Literal["errors_too_long", "incurable"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """The envelope that every event has."""
+    """The envelope of every event."""
 
-    event_id: str  # UUIDv5 of the command id and the event's place among the command's events
+    event_id: str  # UUIDv5 of the command ID and the index of the event among the events of the command
     job_id: str
-    seq: int  # counts a job's events from 1 without a gap
-    occurred_at: datetime  # UTC; never before the event before it
+    seq: int  # numbers the events of a job from 1 without gaps
+    occurred_at: datetime  # UTC; never before the previous event
     command_id: str
     command_offset: int  # of the command in its partition of jobs.commands
     actor: str
@@ -35,7 +35,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCreated(Event):
-    """A job came to be; a `draft` waits, paused, to be started."""
+    """A job was created. A `draft` is paused until it is started."""
 
     provider: str
     job_type: str
@@ -50,7 +50,7 @@ class JobCreated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRenamed(Event):
-    """People call it something else."""
+    """The name or the description was changed."""
 
     name: str
     description: str
@@ -58,7 +58,7 @@ class JobRenamed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobConfigured(Event):
-    """It has a new configuration, version `version`."""
+    """The configuration was replaced by version `version`."""
 
     version: int
     configuration: str
@@ -69,7 +69,7 @@ class JobConfigured(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStarted(Event):
-    """Run `run` began."""
+    """Run `run` was started."""
 
     run: int
     reason: StartReason
@@ -77,7 +77,7 @@ class JobStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobProgressed(Event):
-    """Records up to `cursor` are committed. `imbalance` is 0 unless the connector's counts don't add up."""
+    """Records up to `cursor` were committed. `imbalance` is 0 unless the counts of the connector are inconsistent."""
 
     run: int
     report: int
@@ -92,7 +92,7 @@ class JobProgressed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSynced(Event):
-    """Everything that there was is in; `counts` are of the whole pass."""
+    """A pass reached the end of the source. `counts` are of the whole pass."""
 
     run: int
     counts: Counts
@@ -100,10 +100,10 @@ class JobSynced(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobErrored(Event):
-    """A run stopped on an error: the `consecutive`th since the last success, the first of them at `first_error_at`.
+    """A run stopped on an error, the `consecutive`th since the last success; the first one was at `first_error_at`.
 
-    That moment is moved by the time spent waiting for rate limits and quiet windows, which is not failing. `detail` is
-    what the provider said, without secrets.
+    That time is shifted by waits for rate limits and quiet windows, which don't count as failing. `detail` is the
+    message of the provider, without secrets.
     """
 
     run: int
@@ -118,22 +118,22 @@ class JobErrored(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSlept(Event):
-    """The job waits until `sleep_until`; `code` and `params` are those of the error or rate limit, if there was one.
+    """The job sleeps until `sleep_until`. `code` and `params` describe the error or rate limit, if any.
 
-    The values behind a back-off are given, so that another policy can be tried on the past.
+    The inputs of the back-off are included, so that other policies can be simulated on history.
     """
 
     reason: SleepReason
     sleep_until: datetime
     code: str = ""
     params: Params = field(default_factory=dict)
-    backoff_ceiling_seconds: float | None = None  # what the full jitter was drawn below
-    retry_after_seconds: float | None = None  # what the provider asked for, within 0 to 30 days
+    backoff_ceiling_seconds: float | None = None  # the upper bound of the full jitter
+    retry_after_seconds: float | None = None  # as requested by the provider, limited to 0 to 30 days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFailed(Event):
-    """The job gave up and waits for a person; `code` and `params` are those of the last error."""
+    """The job gave up and requires a user. `code` and `params` describe the last error."""
 
     reason: FailReason
     code: str
@@ -143,38 +143,38 @@ class JobFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPaused(Event):
-    """A person paused it, until `until` if that is given."""
+    """A user paused the job, until `until` if set."""
 
     until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResumed(Event):
-    """A person, or the end of a timed pause, let it go on."""
+    """A user or the end of a timed pause resumed the job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCompleted(Event):
-    """It did all that it was configured to do."""
+    """The job finished its configured work."""
 
     run: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobKilled(Event):
-    """A person put it away."""
+    """A user archived the job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRestored(Event):
-    """A person brought it back; it is paused."""
+    """A user restored the job; it is paused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCursorEdited(Event):
-    """A person moved where it goes on.
+    """A user overwrote the checkpoint.
 
-    The move takes the report number `report`, so that a late report can't undo it.
+    The edit consumes the report number `report`, so that a late report can't undo it.
     """
 
     cursor: str
@@ -184,12 +184,12 @@ class JobCursorEdited(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPurged(Event):
-    """It rested for 90 days and is gone from all views; its events stay."""
+    """The retention of 90 days expired. The job is removed from all views; its events stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandRefused(Event):
-    """A command changed nothing; `code` is stable and `allowed` lists the commands that would do now."""
+    """A command was refused. `code` is stable; `allowed` lists the commands allowed now."""
 
     command: str
     code: str

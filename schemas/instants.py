@@ -1,4 +1,4 @@
-"""Microseconds since 1970 UTC, and datetimes."""
+"""Conversion between datetimes and microseconds since 1970 UTC."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -10,7 +10,7 @@ LATEST: Final = 253_402_300_799_999_999  # of the year 9999
 
 
 def micros(moment: datetime) -> int:
-    """Return a datetime as microseconds."""
+    """Return the microseconds since 1970 UTC of a datetime."""
     return (moment - EPOCH) // MICROSECOND
 
 
@@ -20,5 +20,5 @@ def rfc3339(moment: datetime) -> str:
 
 
 def moment(stored: int) -> datetime:
-    """Return microseconds as a datetime."""
+    """Return the datetime of microseconds since 1970 UTC."""
     return EPOCH + stored * MICROSECOND

@@ -1,4 +1,4 @@
-"""What travels on `messages.*`: packed batches of raw messages, and the dead letters of what could not be read."""
+"""The records of `messages.*`: packed batches of raw messages, and dead letters."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,10 +21,10 @@ class MessageBatch:
     or empty: then the time of a message is `ingested_at`.
     """
 
-    batch_id: str  # `{job_id}/{report}`, or `{upload_id}/{part}` of what was sent without a job
+    batch_id: str  # `{job_id}/{report}`, or `{upload_id}/{part}` without a job
     stream: str
     source: str
-    job_id: str  # or the upload's id; then `run` is 0
+    job_id: str  # or the ID of the upload; then `run` is 0
     run: int
     ingested_at: datetime
     first: int
@@ -35,9 +35,9 @@ class MessageBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRejected:
-    """One dead letter: a stable `code` with `params`, and in `detail` what a library or a provider said.
+    """A dead letter: a stable `code` with `params`; `detail` is the message of a library or provider.
 
-    Rejected rows name their job and file; an unreadable record names its topic, partition and offset.
+    A rejected row refers to its job and file; an unreadable record refers to its topic, partition and offset.
     """
 
     rejected_at: datetime
@@ -53,21 +53,21 @@ class MessageRejected:
     offset: int | None = None
     excerpt: bytes = b""
     detail: str = ""
-    provider: str = ""  # of the job; its connector may bring the sentences of its codes
+    provider: str = ""  # of the job; its connector may provide the sentences of its codes
 
 
 Message = MessageBatch | MessageRejected
 
 
 class BadBatchError(CodedError):
-    """A batch of messages breaks the promises that readers rely on."""
+    """A batch of messages violates the guarantees of `MessageBatch`."""
 
 
 def check_batch(stream: str, count: int, payload: bytes, timestamps: bytes) -> None:
-    """Make sure that a batch keeps what `MessageBatch` promises; the lines themselves are not looked into.
+    """Check the guarantees of `MessageBatch`, without parsing the lines.
 
     Raises:
-        BadBatchError: it doesn't.
+        BadBatchError: the batch is invalid.
 
     """
     lines = payload.count(b"\n")

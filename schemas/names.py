@@ -1,4 +1,4 @@
-"""Valid job ids and stream names, wherever they come from."""
+"""Validation of job IDs and stream names."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ MAX_JOB_ID: Final = 200
 
 
 def is_job_id(text: str) -> bool:
-    """Whether a text is a valid job id."""
+    """Whether a text is a valid job ID."""
     return text.isprintable() and 0 < len(text) <= MAX_JOB_ID
 
 

@@ -1,4 +1,4 @@
-"""How a job is told to behave: its cadence and its retry policy. Only data; what they mean is in `projections`."""
+"""The cadence and the retry policy of a job, as data. `projections.jobs` implements them."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -8,19 +8,19 @@ CadenceKind = Literal["once", "continuous", "interval", "cron"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuietWindow:
-    """A daily span in which a job sleeps: wall-clock `HH:MM` in the cadence's zone.
+    """A daily period in which a job sleeps: wall-clock `HH:MM` in the time zone of the cadence.
 
-    An `end` that is not after `start` is the next day's.
+    An `end` that is not after `start` is on the next day.
     """
 
     start: str
     end: str
-    days: tuple[str, ...] = ()  # of the start: mon … sun; empty: every day
+    days: tuple[str, ...] = ()  # of `start`: mon … sun; empty: every day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cadence:
-    """When a job runs: `once`, `continuous` (it looks again after `every_seconds`), at an `interval`, or by `cron`."""
+    """When a job runs: `once`, `continuous` (polling every `every_seconds`), at an `interval`, or by `cron`."""
 
     kind: CadenceKind = "once"
     every_seconds: int = 0
@@ -31,9 +31,9 @@ class Cadence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How errors are retried: doubling from `base_seconds` to `cap_seconds` with full jitter.
+    """The back-off after errors: doubles from `base_seconds` to `cap_seconds`, with full jitter.
 
-    The job is Failed `give_up_seconds` after the first error since the last success.
+    The job fails `give_up_seconds` after the first error since the last success.
     """
 
     base_seconds: int = 60

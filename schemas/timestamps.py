@@ -1,8 +1,8 @@
-"""Timestamps of messages: one text or number to microseconds since 1970 UTC. Guesses nothing.
+"""Parse timestamps of messages, text or number, to microseconds since 1970 UTC.
 
-Formats: `auto` (ISO 8601), `epoch` (seconds, milliseconds or microseconds, by the size of the number), `epoch_s`,
-`epoch_ms`, `epoch_us`, `rfc2822`, or a strptime format. A timestamp without an offset is local time of a zone: the
-first of two equal local times; one that a clock change skips has the offset before the change (RFC 5545, 3.3.5).
+Formats: `auto` (ISO 8601), `epoch` (seconds, milliseconds or microseconds, by magnitude), `epoch_s`, `epoch_ms`,
+`epoch_us`, `rfc2822`, or a strptime format. A timestamp without an offset is local time: of an ambiguous time the
+earlier one; a nonexistent time has the offset before the clock change (RFC 5545, 3.3.5).
 """
 
 import re
@@ -22,12 +22,12 @@ ParseTimestamp = Callable[[Any], int | None]
 EPOCH_UNITS: Final = MappingProxyType({"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1})
 NAMED_FORMATS: Final = ("auto", "epoch", *EPOCH_UNITS, "rfc2822")
 MAX_CHARACTERS: Final = 100  # of a timestamp
-# `epoch` goes by the size of the number: 10^11 is the year 5138 in seconds and 1973 in milliseconds, and so on.
-# A text of fewer digits than 9 is no such number: 20130101 is a date.
+# `epoch` detects the unit by magnitude: 10^11 is the year 5138 in seconds and 1973 in milliseconds.
+# A text with fewer than 9 digits is not an epoch: 20130101 is a date.
 MIN_DIGITS: Final = 9
 MIN_MILLISECONDS: Final = 100_000_000_000
 MIN_MICROSECONDS: Final = 100_000_000_000_000
-MAX_NUMBER: Final = 10.0**18  # whatever its unit, a larger number is outside the years 1 to 9999
+MAX_NUMBER: Final = 10.0**18  # in any unit, larger numbers are outside the years 1 to 9999
 
 _LOCAL_EPOCH: Final = EPOCH.replace(tzinfo=None)
 _DAY_SECONDS: Final = 86_400
@@ -35,7 +35,7 @@ _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 
 def timestamp_parser(formats: Sequence[str], zone: ZoneInfo) -> ParseTimestamp:
-    """Return a parser that uses the first format that fits, and returns None outside the years 1 to 9999."""
+    """Return a parser that uses the first matching format, and returns None outside the years 1 to 9999."""
     parsers = tuple(_parser(form, zone) for form in formats)
 
     def parse(value: Any) -> int | None:
@@ -49,7 +49,7 @@ def timestamp_parser(formats: Sequence[str], zone: ZoneInfo) -> ParseTimestamp:
 
 
 def is_timestamp_format(form: str) -> bool:
-    """Return whether a text names a format, or is a strptime format that reads back the date it writes."""
+    """Whether a text is a named format, or a strptime format that preserves the date."""
     return form in NAMED_FORMATS or _keeps_dates(form)
 
 
@@ -57,7 +57,7 @@ def _keeps_dates(form: str) -> bool:
     moment = _LOCAL_EPOCH.replace(year=2001, month=2, day=3)
     try:
         parsed = _strptime(form, moment.strftime(form))
-    except (ValueError, re.error):  # a directive that occurs twice becomes an invalid regular expression
+    except (ValueError, re.error):  # a duplicate directive gives an invalid regular expression
         return False
     return parsed.date() == moment.date()
 
@@ -96,7 +96,7 @@ def _strptime(form: str, text: str) -> datetime:
 
 def _rfc2822(text: str) -> datetime:
     stamp = parsedate_to_datetime(text)
-    return stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)  # "-0000": UTC, the place unknown
+    return stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)  # "-0000" means UTC with an unknown zone
 
 
 def _from_number(unit: int, value: Any) -> int | None:

@@ -1,69 +1,67 @@
-"""Every topic of Entrepot, declared once, as data. Says nothing about how topics are made."""
+"""All topics of Entrepot, as data. `app.kafka.topics` creates them."""
 
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
-FOR_EVER: Final = -1
+UNLIMITED_RETENTION: Final = -1
 DAY_MS: Final = 24 * 60 * 60 * 1000
 DEFAULT_PARTITIONS: Final = 4
 MAX_RECORD_BYTES: Final = 16 * 1024 * 1024
-MAX_TRANSACTION_MS: Final = 60_000  # what producers ask for by default; who reads waits for an open transaction
-FUTURE_BOUND_MS: Final = DAY_MS  # the broker's own bound; a connector refuses a future timestamp with a better message
+MAX_TRANSACTION_MS: Final = 60_000  # the default of producers; consumers wait for open transactions
+FUTURE_BOUND_MS: Final = DAY_MS  # the bound of the broker; connectors check it first, with a better message
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic; it has the deployment's partition count. `retention_ms` -1 keeps records for ever."""
+    """A topic. The deployment sets its partition count. `retention_ms` -1 keeps records indefinitely."""
 
     name: str
     key: str
     carries: str
-    retention_ms: int = FOR_EVER
+    retention_ms: int = UNLIMITED_RETENTION
     cleanup: Literal["delete", "compact"] = "delete"
 
     def config(self) -> dict[str, str]:
-        """The broker's settings for this topic, as Kafka spells them; these are also what is verified at start."""
+        """Return the topic configuration of Kafka, which is also verified at start."""
         return {
             "cleanup.policy": self.cleanup,
             "retention.ms": str(self.retention_ms),
-            "message.timestamp.type": "CreateTime",  # retention looks at record timestamps, and history has old ones
+            "message.timestamp.type": "CreateTime",  # retention uses record timestamps, and history has old ones
             "max.message.bytes": str(MAX_RECORD_BYTES),
         }
 
 
-JOBS_COMMANDS: Final = Topic(
-    "jobs.commands", key="job id", carries="what was asked, by people, the runner and the clock"
-)
-JOBS_EVENTS: Final = Topic("jobs.events", key="job id", carries="what happened: the public contract")
-MESSAGES_REALTIME: Final = Topic("messages.realtime", key="any", carries="raw messages, as they happen")
-MESSAGES_BACKFILL: Final = Topic("messages.backfill", key="any", carries="raw messages, history")
+JOBS_COMMANDS: Final = Topic("jobs.commands", key="job id", carries="commands from users, runners and the scheduler")
+JOBS_EVENTS: Final = Topic("jobs.events", key="job id", carries="events: the public contract")
+MESSAGES_REALTIME: Final = Topic("messages.realtime", key="any", carries="raw messages, current")
+MESSAGES_BACKFILL: Final = Topic("messages.backfill", key="any", carries="raw messages, historical")
 MESSAGES_REJECTED: Final = Topic(
-    "messages.rejected", key="as its source", carries="dead letters: why, and where from", retention_ms=30 * DAY_MS
+    "messages.rejected", key="as its source", carries="dead letters with reason and origin", retention_ms=30 * DAY_MS
 )
 
 DEFINITIONS_COMMANDS: Final = Topic(
-    "definitions.commands", key="definition id", carries="what was asked of mappings and identity rules"
+    "definitions.commands", key="definition id", carries="commands for mappings, identity rules and rebuilds"
 )
 DEFINITIONS_EVENTS: Final = Topic(
-    "definitions.events", key="definition id", carries="what became of mappings and identity rules"
+    "definitions.events", key="definition id", carries="events of mappings, identity rules and rebuilds"
 )
 UPDATES_REALTIME: Final = Topic(
     "updates.realtime",
     key="none",
-    carries="what messages say about identities, as they happen",
+    carries="mapped messages, current",
     retention_ms=30 * DAY_MS,
 )
 UPDATES_BACKFILL: Final = Topic(
-    "updates.backfill", key="none", carries="what messages say about identities, history", retention_ms=30 * DAY_MS
+    "updates.backfill", key="none", carries="mapped messages, historical", retention_ms=30 * DAY_MS
 )
 
 LANES: Final = MappingProxyType({"realtime": MESSAGES_REALTIME, "backfill": MESSAGES_BACKFILL})
 UPDATES: Final = MappingProxyType({"realtime": UPDATES_REALTIME, "backfill": UPDATES_BACKFILL})
 TOPICS: Final = MappingProxyType(
     {
-        each.name: each
-        for each in (
+        topic.name: topic
+        for topic in (
             JOBS_COMMANDS,
             JOBS_EVENTS,
             DEFINITIONS_COMMANDS,

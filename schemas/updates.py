@@ -1,6 +1,6 @@
-"""What travels on `updates.*`, from the lanes to the profiles and between profiles. Internal: no contract for others.
+"""The records of `updates.*`, from the lanes to the profiles and between profiles. Internal, not a public contract.
 
-The payloads are JSON, as `projections.profiles.update_codec` writes and reads them.
+The payloads are JSON, encoded by `projections.profiles.update_codec`.
 """
 
 from dataclasses import dataclass
@@ -12,29 +12,29 @@ EVERY_GENERATION: Final = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappedBatch:
-    """What the raw messages from `first_offset` up to `next_offset` of a partition say to one partition of identities.
+    """The mapped messages from `first_offset` to `next_offset` of a raw partition for one partition of identities.
 
-    The same raw records always become the same batches, so `next_offset` tells what was taken before.
+    The same raw records always give the same batches, so `next_offset` identifies duplicates.
     """
 
     topic: str  # of the raw messages
     partition: int
     first_offset: int
     next_offset: int
-    rules_at: int  # the offset in definitions.events behind the rules that they were mapped by
+    rules_at: int  # the offset in definitions.events of the rules that mapped them
     payload: bytes
-    generation: int = 0  # of the profiles that it is for: how many rebuilds were promoted up to those rules
+    generation: int = 0  # of the target profiles: the number of rebuilds promoted up to these rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeBatch:
-    """What the identities of one partition tell those of another: states to join and links to follow.
+    """Messages from the identities of one partition to those of another: states to merge and links to follow.
 
-    To take one twice, or late, changes nothing.
+    Idempotent and independent of order.
     """
 
     payload: bytes
-    generation: int = 0  # of the profiles that it is for; -1: whichever reads it
+    generation: int = 0  # of the target profiles; -1: any
 
 
 Update = MappedBatch | NodeBatch

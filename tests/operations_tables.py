@@ -6,7 +6,7 @@ from typing import Any
 from app.cli.exits import EXITS
 from app.roles import ROLES
 from app.settings import Settings
-from schemas.topics import FOR_EVER, TOPICS
+from schemas.topics import TOPICS, UNLIMITED_RETENTION
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "operations.md"
 
@@ -23,7 +23,7 @@ def tables() -> dict[str, str]:
         (
             f"`{topic.name}`",
             topic.key,
-            "unlimited" if topic.retention_ms == FOR_EVER else f"{topic.retention_ms // 86_400_000} days",
+            "unlimited" if topic.retention_ms == UNLIMITED_RETENTION else f"{topic.retention_ms // 86_400_000} days",
             topic.carries,
         )
         for topic in TOPICS.values()

@@ -1,7 +1,7 @@
 """Write the generated files: Avro schemas and ids, golden samples, and the diagrams and tables in `docs`.
 
-Run by `make generate`. Existing versions and golden files are never changed: a changed record gets a new version,
-and only if it is compatible with old readers and old records.
+Run by `make generate`. Golden files and existing schema versions are never changed, except for documentation: a
+changed record gets a new version, and only if it is compatible with old readers and old records.
 """
 
 import json
@@ -48,6 +48,7 @@ def write_schemas() -> None:
         versions = ids.setdefault(name, {})
         stored = [json.loads((AVRO / catalog.file_name(name, int(version))).read_text()) for version in versions]
         if stored and catalog.without_docs(stored[-1]) == catalog.without_docs(schema):
+            write(AVRO / catalog.file_name(name, len(stored)), schema)  # the documentation may have changed
             continue
         for old in stored:
             reject_incompatible(name, old, schema)
@@ -89,7 +90,11 @@ def golden_histories() -> None:
 def write_once(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        write(path, content)
+
+
+def write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def job_life() -> str:

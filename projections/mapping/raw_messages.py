@@ -1,4 +1,4 @@
-"""What one record of `messages.*` holds: a packed batch, or one JSON object of an outside producer."""
+"""Decode records of `messages.*`: packed batches, and single JSON objects of foreign producers."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,21 +20,21 @@ from schemas.wire.codec import MAGIC, decode
 
 DEFAULT_STREAM: Final = "default"
 MAX_ID_CHARACTERS: Final = 200
-MAX_BATCH_ID_BYTES: Final = 1_000  # bytes: a job's id and a number; every stamp in a profile has it
+MAX_BATCH_ID_BYTES: Final = 1_000  # a job ID and a number; stored with every timestamp in a profile
 MAX_INDEX: Final = 2**53  # of a message in its batch
 ID_HEADERS: Final = ("message_id", "ce_id")
-PLACES: Final = tuple(f"{topic.name}:" for topic in LANES.values())  # what ids of messages without one begin with
+PARTITION_PREFIXES: Final = tuple(f"{topic.name}:" for topic in LANES.values())  # prefixes of generated batch IDs
 
 
 class UnreadableMessageError(CodedError):
-    """The record is no batch and no JSON object."""
+    """The record is neither a batch nor a JSON object."""
 
 
 UNREADABLE: Final = (UnreadableMessageError, BadBatchError, UnreadableRecordError)
 
 
 class RawRecord(Protocol):
-    """A record as Kafka gives it; `timestamp` is in milliseconds since 1970."""
+    """A Kafka record. `timestamp` is in milliseconds since 1970."""
 
     topic: str
     partition: int
@@ -47,36 +47,36 @@ class RawRecord(Protocol):
 
 @dataclass(frozen=True)
 class Raw:
-    """The messages of one record. Message `i` has the id (`batch`, `first + i`).
+    """The messages of one record. Message `i` has the ID (`batch`, `first + i`).
 
-    `timestamps` are microseconds since 1970 UTC, one for each message; without any, `arrived` counts for all.
+    `timestamps` are event times in microseconds since 1970 UTC, one per message; if empty, `arrived` applies to all.
     """
 
     stream: str
     batch: str
     first: int
-    payload: bytes  # each message in a line of its own; a single one may have several
+    payload: bytes  # one message per line; a single message may span several lines
     count: int
     timestamps: Sequence[int]
     arrived: int
     job_id: str = ""
-    run: int = 0  # of a job; 0: of a small upload, which is none
-    may_repeat: bool = True  # a message may come again in another record, under the same id
+    run: int = 0  # of the job; 0 for an upload without a job
+    may_repeat: bool = True  # another record may contain the same message ID
 
     @cached_property
     def lines(self) -> Sequence[bytes]:
-        """The messages, cut out when they are asked for."""
+        """The messages, split lazily."""
         if self.count == 1:
             return (self.payload.removesuffix(b"\n"),)
         return self.payload.split(b"\n")[: self.count]
 
     def newest(self) -> int:
-        """Return the latest time of a message, in microseconds since 1970 UTC."""
+        """Return the latest event time, in microseconds since 1970 UTC."""
         return max(self.timestamps) if self.timestamps else self.arrived
 
 
 def open_raw(record: RawRecord) -> Raw:
-    """Return what a record holds; the lines themselves are not looked into.
+    """Decode a record, without parsing its lines.
 
     Raises:
         UnreadableMessageError, BadBatchError, UnreadableRecordError: it is a dead letter.
@@ -104,9 +104,9 @@ def open_raw(record: RawRecord) -> Raw:
 
 
 def arrival(record: RawRecord) -> int:
-    """Return when a record came in, in microseconds since 1970 UTC, also when nothing else can be made of it.
+    """Return the arrival time of any record, valid or not, in microseconds since 1970 UTC.
 
-    A record of ours has the time of its messages, which may be years before.
+    The Kafka timestamp of a packed batch is the event time of its messages, which may be years earlier.
     """
     value = record.value or b""
     if value[:1] == bytes([MAGIC]):
@@ -134,35 +134,35 @@ def _single(value: bytes, record: RawRecord) -> Raw:
     arrived = record.timestamp * 1000
     if not EARLIEST <= arrived <= LATEST:
         raise UnreadableMessageError("bad_record_time", {"micros": arrived})
-    given = next((headers[name] for name in ID_HEADERS if headers.get(name)), b"").decode("utf-8", "replace")
-    if len(given) > MAX_ID_CHARACTERS:
-        raise UnreadableMessageError("message_id_too_long", {"characters": len(given), "max": MAX_ID_CHARACTERS})
+    message_id = next((headers[name] for name in ID_HEADERS if headers.get(name)), b"").decode("utf-8", "replace")
+    if len(message_id) > MAX_ID_CHARACTERS:
+        raise UnreadableMessageError("message_id_too_long", {"characters": len(message_id), "max": MAX_ID_CHARACTERS})
     return Raw(
         stream=stream,
-        batch=_own(given) if given else f"{record.topic}:{record.partition}",
-        first=0 if given else record.offset,
+        batch=_foreign_batch_id(message_id) if message_id else f"{record.topic}:{record.partition}",
+        first=0 if message_id else record.offset,
         payload=value,
         count=1,
         timestamps=(),
         arrived=arrived,
-        may_repeat=bool(given),
+        may_repeat=bool(message_id),
     )
 
 
-def _own(given: str) -> str:
-    """Return what stands for an id that an outside producer gave: never what a job's batch or a place in a topic has.
+def _foreign_batch_id(message_id: str) -> str:
+    """Return the batch ID for the message ID of a foreign producer, distinct from all internal batch IDs.
 
-    Those are `{job_id}/{number}` and `{topic}:{partition}`, and this one ends in a slash where it could be one of them;
-    or who knows a job's id could have its messages taken for repeats of others.
+    Internal ones are `{job_id}/{number}` and `{topic}:{partition}`. An ID of this form gets a trailing slash;
+    otherwise a producer that knows a job ID could make other messages look like duplicates.
     """
-    return f"{given}/" if "/" in given or given.startswith(PLACES) else given
+    return f"{message_id}/" if "/" in message_id or message_id.startswith(PARTITION_PREFIXES) else message_id
 
 
 def parse(line: bytes) -> dict[str, Any]:
-    """Return the message in a line.
+    """Parse the message in a line.
 
     Raises:
-        UnreadableMessageError: it is no JSON object, or one that is nested too deep.
+        UnreadableMessageError: it is not a JSON object, or nested too deep.
 
     """
     try:

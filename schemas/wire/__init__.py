@@ -1,1 +1,1 @@
-"""Words to bytes and back: Avro in the Confluent framing."""
+"""Encoding of records: Avro in the Confluent wire format."""

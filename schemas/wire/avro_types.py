@@ -1,8 +1,8 @@
-"""From a frozen dataclass to its Avro schema, and its values to and from Avro. Knows no framing and no ids.
+"""Derive Avro schemas from frozen dataclasses, and convert values to and from Avro. Independent of framing and IDs.
 
 Mapped: str, int (long), float (double), bool, bytes, datetime (timestamp-micros), Literal (string), unions with or
 without None, `tuple[X, ...]` (array), `Mapping[str, X]` (map) and nested dataclasses. An Avro enum is not used: it
-can't gain a symbol without breaking old readers. Maps are written sorted by key, so that equal values have equal bytes.
+can't gain a symbol without breaking old readers. Maps are sorted by key, so that equal values have equal bytes.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 Schema = dict[str, Any]
 
-SHOWN: Final = 40  # characters of what is refused
+MAX_EXCERPT_CHARACTERS: Final = 40  # of a refused value
 
 _PRIMITIVES: Mapping[type, str | Schema] = {
     str: "string",
@@ -29,7 +29,7 @@ _VALUES: Final = tuple(_PRIMITIVES)
 
 
 def avro_schema(record: type, namespace: str) -> Schema:
-    """Return the Avro schema of a dataclass; nested dataclasses are defined at their first use."""
+    """Return the Avro schema of a dataclass. Nested dataclasses are defined at their first use."""
     return _record(record, namespace, set())
 
 
@@ -58,7 +58,7 @@ def _default(value: Any) -> Any:
     if is_dataclass(value):
         return {field.name: _default(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, bytes):
-        return value.decode("latin-1")  # the Avro specification's spelling of bytes in JSON
+        return value.decode("latin-1")  # bytes in JSON, according to the Avro specification
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -79,7 +79,7 @@ def _type(hint: Any, namespace: str, defined: set[type]) -> Any:
 
 
 def to_avro(value: object) -> dict[str, Any]:
-    """Return the plain dict that an Avro writer takes for a dataclass."""
+    """Convert a dataclass to a dict for the Avro writer."""
     record: type = type(value)
     return {
         name: convert(getattr(value, name)) if convert else getattr(value, name) for name, convert in _writers(record)
@@ -87,10 +87,10 @@ def to_avro(value: object) -> dict[str, Any]:
 
 
 def from_avro(record: type, data: Mapping[str, Any]) -> Any:
-    """Return the dataclass behind what an Avro reader gave.
+    """Convert the output of the Avro reader to a dataclass.
 
     Raises:
-        ValueError: a text is none of those that its type lists.
+        ValueError: a text is not one of the literals of its type.
 
     """
     return record(**{name: convert(data[name]) if convert else data[name] for name, convert in _readers(record)})
@@ -124,12 +124,12 @@ def _reader(hint: Any) -> Convert | None:
 
 
 def _one_of(values: tuple[str, ...]) -> Convert:
-    """Return a converter that accepts only these values. Code that folds or shows them relies on it."""
+    """Return a converter that accepts only these values, which exhaustive matches rely on."""
     allowed = {value: value for value in values}
 
     def read(value: str) -> str:
         if value not in allowed:
-            raise ValueError(f"{value[:SHOWN]!r} is not one of {', '.join(values)}")
+            raise ValueError(f"{value[:MAX_EXCERPT_CHARACTERS]!r} is not one of {', '.join(values)}")
         return allowed[value]
 
     return read
@@ -138,7 +138,7 @@ def _one_of(values: tuple[str, ...]) -> Convert:
 def _converter(
     hint: Any, inner: Callable[[Any], Convert | None], sequence: type[list[Any] | tuple[Any, ...]]
 ) -> Convert | None:
-    """Return how the values of a container are converted, `sequence` being its type of lists; None: not at all."""
+    """Return the converter of a container; `sequence` is the type of its lists. None: no conversion needed."""
     origin, options = get_origin(hint), get_args(hint)
     if origin is tuple:
         item = inner(options[0])
@@ -147,6 +147,6 @@ def _converter(
         value_of = inner(options[1])
         return lambda values: {name: value_of(values[name]) if value_of else values[name] for name in sorted(values)}
     if origin is UnionType and (converts := [convert for option in options if (convert := inner(option))]):
-        (convert,) = converts  # of the one option that is no primitive
+        (convert,) = converts  # of the only option that is not a primitive
         return lambda value: value if value is None or isinstance(value, _VALUES) else convert(value)
     return None

@@ -1,7 +1,7 @@
-"""Every word with its Avro schemas: all versions ever written, under ids that never change.
+"""The catalog of Avro schemas: all versions ever written, with IDs that never change.
 
-The files in `avro/` are part of the code: `NAME.VERSION.avsc`, with their ids in `ids.json`. They are made from the
-dataclasses by `make generate`; a test fails when a dataclass and its newest file differ.
+The files in `avro/` are part of the code: `NAME.VERSION.avsc`, with their IDs in `ids.json`. `make generate` derives
+them from the dataclasses; a test fails if a dataclass differs from its newest file.
 """
 
 import json
@@ -34,12 +34,12 @@ WORDS: Final[Mapping[str, type]] = {
 
 
 class UnreadableRecordError(CodedError):
-    """The bytes are no record of Entrepot, or one of a version that this one doesn't know."""
+    """The bytes are not a record of Entrepot, or one with an unknown schema."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of one word: `schema` as published, `parsed` as fastavro takes it."""
+    """A schema version: `schema` as published, `parsed` for fastavro."""
 
     id: int
     name: str
@@ -49,24 +49,24 @@ class Version:
 
     @property
     def word(self) -> type:
-        """The dataclass that its records are read into, whatever the version."""
+        """The dataclass of its records, for every version."""
         return WORDS[self.name]
 
 
 def current_schema(name: str) -> Schema:
-    """Return the schema that the dataclass has now."""
+    """Return the current schema of a dataclass."""
     return avro_schema(WORDS[name], name.rpartition(".")[0])
 
 
 def without_docs(schema: Any) -> Any:
-    """Return a schema without its documentation, which may change without making a version."""
+    """Return a schema without documentation, which may change without a new version."""
     if isinstance(schema, dict):
         return {key: without_docs(value) for key, value in schema.items() if key != "doc"}
     return [without_docs(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def file_name(name: str, version: int) -> str:
-    """Return the file that a version lives in."""
+    """Return the file name of a version."""
     return f"{name.rpartition('.')[2]}.{version}.avsc"
 
 
@@ -79,21 +79,21 @@ def _load() -> Iterator[Version]:
 
 @cache
 def versions() -> Mapping[int, Version]:
-    """Return all versions by id, oldest first for each word."""
+    """Return all versions by ID, the oldest of each record type first."""
     return {version.id: version for version in _load()}
 
 
 @cache
 def newest() -> Mapping[type, Version]:
-    """Return the version that each word is written with."""
+    """Return the newest version of each record type, which the encoder uses."""
     return {version.word: version for version in sorted(versions().values(), key=lambda version: version.version)}
 
 
 def version_of(schema_id: int) -> Version:
-    """Return the version with that id.
+    """Return the version with this ID.
 
     Raises:
-        UnreadableRecordError: no version has it.
+        UnreadableRecordError: the ID is unknown.
 
     """
     try:

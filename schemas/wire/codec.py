@@ -1,8 +1,7 @@
-"""Bytes to words and back: Avro in the Confluent framing, `0x00`, a 4-byte big-endian schema id, the body.
+"""Encode and decode records: Avro in the Confluent wire format (`0x00`, a 4-byte big-endian schema ID, the body).
 
-Old versions are read with the schema they were written with and resolved to the newest by Avro's own rules
-(a new field has a default). What those rules can't say is an upcaster in `UPCASTERS`: it takes the record as it was
-written, and returns it as the newest version has it.
+Old versions are read with their writer schema and resolved to the newest one by the rules of Avro (new fields have
+defaults). Other changes need an upcaster in `UPCASTERS`, which converts the decoded old record to the newest version.
 """
 
 import struct
@@ -35,7 +34,7 @@ UPCASTERS: Final[Mapping[int, Upcast]] = {}
 
 
 def encode(word: Word) -> bytes:
-    """Return the framed bytes of a word, written with its newest schema."""
+    """Encode a record with its newest schema."""
     version = newest()[type(word)]
     buffer = BytesIO()
     buffer.write(FRAME.pack(MAGIC, version.id))
@@ -44,10 +43,10 @@ def encode(word: Word) -> bytes:
 
 
 def schema_id_of(data: bytes) -> int:
-    """Return the schema id in the frame.
+    """Return the schema ID of the frame.
 
     Raises:
-        UnreadableRecordError: there is no Confluent frame.
+        UnreadableRecordError: the bytes have no Confluent frame.
 
     """
     if len(data) < FRAME.size:
@@ -59,10 +58,10 @@ def schema_id_of(data: bytes) -> int:
 
 
 def decode(data: bytes) -> Word:
-    """Return the word in framed bytes, brought to its newest version.
+    """Decode a record, upgraded to its newest version.
 
     Raises:
-        UnreadableRecordError: the frame or the body can't be read, bytes are left over, or the schema is unknown.
+        UnreadableRecordError: invalid frame or body, trailing bytes, or an unknown schema.
 
     """
     version = version_of(schema_id_of(data))

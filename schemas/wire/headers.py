@@ -1,6 +1,6 @@
-"""The Kafka headers of our records: CloudEvents 1.0 attributes (Kafka protocol binding, binary mode) and `traceparent`.
+"""The Kafka headers of records: CloudEvents 1.0 attributes (Kafka protocol binding, binary mode) and `traceparent`.
 
-A consumer can route by them without decoding a body.
+Consumers can route by headers without decoding the body.
 """
 
 from datetime import datetime
@@ -21,7 +21,7 @@ Routed = Command | Event | MessageBatch | MessageRejected | CommandEnvelope | Ev
 
 
 def headers_of(word: Routed, traceparent: str = "") -> Headers:
-    """Return the headers of a word; `ce_type` is the name of its Avro schema."""
+    """Return the headers of a record. `ce_type` is the name of its Avro schema."""
     identifier, when, subject = _attributes(word)
     headers: Headers = (
         ("ce_specversion", b"1.0"),

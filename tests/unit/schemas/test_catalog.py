@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from schemas.topics import DAY_MS, FOR_EVER, JOBS_EVENTS, MESSAGES_REJECTED, TOPICS
+from schemas.topics import DAY_MS, JOBS_EVENTS, MESSAGES_REJECTED, TOPICS, UNLIMITED_RETENTION
 from schemas.wire import catalog
 from schemas.wire.avro_types import avro_schema
 from schemas.wire.catalog import FOLDER, WORDS, UnreadableRecordError, newest, version_of, versions, without_docs
@@ -72,6 +72,6 @@ def test_defaults_are_written_as_avro_requires() -> None:
 def test_history_is_kept_indefinitely_and_dead_letters_for_a_month() -> None:
     assert JOBS_EVENTS.config()["retention.ms"] == "-1"
     assert MESSAGES_REJECTED.config()["retention.ms"] == str(30 * DAY_MS)
-    bounded = {name for name, topic in TOPICS.items() if topic.retention_ms != FOR_EVER}
+    bounded = {name for name, topic in TOPICS.items() if topic.retention_ms != UNLIMITED_RETENTION}
     assert bounded == {"messages.rejected", "updates.realtime", "updates.backfill"}
     assert all(topic.config()["message.timestamp.type"] == "CreateTime" for topic in TOPICS.values())

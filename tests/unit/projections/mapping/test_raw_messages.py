@@ -1,4 +1,4 @@
-"""When a raw record came in: the record's own time, and for packed batches the time of ingestion."""
+"""The arrival time of raw records: the record timestamp, or the ingestion time of a packed batch."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ def batch() -> MessageBatch:
     )
 
 
-def test_a_packed_batch_came_in_when_it_was_ingested() -> None:
+def test_a_packed_batch_arrives_at_ingestion() -> None:
     assert moment(arrival(Record(encode(batch())))) == NOW
 
 
@@ -41,5 +41,5 @@ def test_a_packed_batch_came_in_when_it_was_ingested() -> None:
     [None, b'{"a": 1}', b"\x00garbage", encode(full(MessageRejected))],
     ids=["none", "json", "garbage", "other"],
 )
-def test_any_other_record_came_in_at_its_own_time(value: bytes | None) -> None:
+def test_other_records_arrive_at_their_timestamp(value: bytes | None) -> None:
     assert arrival(Record(value)) == RECORD_MILLIS * 1000
