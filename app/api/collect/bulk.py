@@ -25,7 +25,7 @@ from app.api.collect.uploads import Upload, UploadContext, UploadStoppedError
 from app.api.http.problems import ApiProblem
 from app.api.http.request_body import RequestSource
 from app.api.jobs.bodies import canonical
-from app.api.jobs.commands import send_events, stamped
+from app.api.jobs.commands import envelope, send_events
 from app.api.jobs.jobs import KEYS
 from app.api.routing.responses import respond
 from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Routes
@@ -105,9 +105,9 @@ async def _dry_run(call: RequestContext[BulkQuery, None], config: Config, source
 
 def _create_command(call: RequestContext[BulkQuery, None], job_id: str, job_type: str, config: Config) -> CreateJob:
     configuration = canonical(config.model_dump(mode="json", exclude_unset=True))
-    envelope = stamped(call, job_id) | {"command_id": str(uuid5(KEYS, f"{job_id}\n{job_type}\n{configuration}"))}
+    fields = envelope(call, job_id) | {"command_id": str(uuid5(KEYS, f"{job_id}\n{job_type}\n{configuration}"))}
     return CreateJob(
-        **envelope,
+        **fields,
         provider=PROVIDER,
         job_type=job_type,
         kind="import",
@@ -153,7 +153,7 @@ async def _resume(call: RequestContext[BulkQuery, None], job_id: str) -> Job:
     if not isinstance(job, Job):
         raise ApiProblem(503, "not_made_yet", f"the job of the upload was not created in time: {RETRY}")
     if isinstance(job.phase, Failed):
-        for event in await send_events(call, ResumeJob(**stamped(call, job_id))):
+        for event in await send_events(call, ResumeJob(**envelope(call, job_id))):
             following = evolve(job, event)
             assert isinstance(following, Job)
             job = following

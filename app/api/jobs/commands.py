@@ -19,7 +19,7 @@ from schemas.events import CommandRefused, JobEvent
 from schemas.policies import Cadence
 
 
-def stamped(call: RequestContext[Any, Any], job_id: str) -> dict[str, Any]:
+def envelope(call: RequestContext[Any, Any], job_id: str) -> dict[str, Any]:
     """Return the envelope of a command from this caller."""
     return stamp(job_id, f"user:{call.caller.name}", call.api.clock)
 

@@ -25,7 +25,7 @@ from app.api.jobs.bodies import (
     plain,
     unmasked,
 )
-from app.api.jobs.commands import cadence_hint, check_not_pushed, find_job, job_response, send, stamped
+from app.api.jobs.commands import cadence_hint, check_not_pushed, envelope, find_job, job_response, send
 from app.api.jobs.jobs import JOB
 from app.api.jobs.views import allowed, redacted
 from app.api.routing.commands import ACCEPTED
@@ -143,7 +143,7 @@ def _commands(call: RequestContext[Query, PatchBody], job: Job, new: JobEdit, ex
         facts = {"configuration": configuration, "cadence": new.cadence, "retry": new.retry}
         changes.append((ConfigureJob, facts))
     return [
-        command(**stamped(call, job.job_id), expected_revision=None if expected is None else expected + step, **facts)
+        command(**envelope(call, job.job_id), expected_revision=None if expected is None else expected + step, **facts)
         for step, (command, facts) in enumerate(changes)
     ]
 

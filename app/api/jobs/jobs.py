@@ -10,7 +10,7 @@ from app.api.http.headers import etag, expected_revision, idempotency_key
 from app.api.http.param_types import Limit, PageCursor, Text, TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.jobs.bodies import PUSHED, CreateBody, cadence_errors, canonical, configuration_errors, known_type
-from app.api.jobs.commands import find_job, job_response, send, stamped
+from app.api.jobs.commands import envelope, find_job, job_response, send
 from app.api.jobs.ingest_progress import ingest_progress
 from app.api.jobs.views import JobDetail, JobItem, JobView, job_detail, job_item
 from app.api.routing.commands import ACCEPTED
@@ -141,12 +141,12 @@ def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
     errors = [*configuration_errors(kind, body.configuration), *cadence_errors(cadence, call.api.clock())]
     if errors:
         raise invalid(errors)
-    envelope = stamped(call, str(uuid4()))
+    fields = envelope(call, str(uuid4()))
     key = idempotency_key(call.request.headers)
     if key is not None:
-        envelope |= _ids_from(call, key)
+        fields |= _ids_from(call, key)
     return CreateJob(
-        **envelope,
+        **fields,
         provider=body.provider,
         job_type=kind.name,
         kind=kind.kind,
@@ -197,5 +197,5 @@ async def delete_job(call: RequestContext[Query, None]) -> web.Response:
     """Archive a job; it can be restored until it is purged."""
     job_id = call.path("job_id")
     await find_job(call, job_id)
-    command = KillJob(**stamped(call, job_id), expected_revision=expected_revision(call.request.headers))
+    command = KillJob(**envelope(call, job_id), expected_revision=expected_revision(call.request.headers))
     return job_response(call, job_id, await send(call, command), "killed")
