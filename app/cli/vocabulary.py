@@ -4,13 +4,9 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-COMMANDS: Final = {
-    "rename": "edit",
-    "configure": "edit",
-    "edit_cursor": "edit --cursor",
-}
-ALLOWED: Final = "allowed: "
-_ACTION: Final = re.compile(rf"\b(?:{'|'.join(COMMANDS)})\b")
+COMMANDS: Final = {"rename": "edit", "configure": "edit", "edit_cursor": "edit --cursor"}
+ALLOWED: Final = "; allowed: "  # the end of a refusal, followed by actions
+_ACTION: Final = re.compile(rf"\b(?:{'|'.join(COMMANDS)})\b(?=:| is not allowed)")
 
 
 def possible(allowed: Iterable[str]) -> str:
@@ -20,6 +16,6 @@ def possible(allowed: Iterable[str]) -> str:
 
 def in_commands(message: str) -> str:
     """Return a message with action names replaced by command names."""
-    head, separator, options = message.partition(ALLOWED)
-    text = _ACTION.sub(lambda action: COMMANDS.get(action[0], action[0]), head)
-    return f"{text}{separator}{possible(options.split(', '))}" if separator else text
+    head, separator, actions = message.partition(ALLOWED)
+    text = _ACTION.sub(lambda action: COMMANDS[action[0]], head)
+    return f"{text}{separator}{possible(actions.split(', '))}" if separator else text

@@ -108,8 +108,8 @@ async def test_following_an_empty_log_prints_the_first_line(
         ("Described", "Description changed", "Described"),
         (
             "Refused",
-            "Refused run: run is not allowed while the job is Paused; allowed: rename, edit_cursor",
-            "Refused run: run is not allowed while the job is Paused; allowed: edit, edit --cursor",
+            "Refused configure: configure is not allowed while the job is Killed; allowed: rename, edit_cursor",
+            "Refused edit: edit is not allowed while the job is Killed; allowed: edit, edit --cursor",
         ),
     ],
 )
