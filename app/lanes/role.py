@@ -139,7 +139,7 @@ class Lane:
                 continue
             await self._count()  # so that no message from before that offset is mapped again
             offset = self._counted[partition]
-            await self._store.plane.note_rules(partition.topic, partition.partition, offset, newest)
+            await self._store.plane.record_rules(partition.topic, partition.partition, offset, newest)
             changes.append((offset, newest))
 
     async def _rules_for(self, partition: TopicPartition, offset: int) -> tuple[CompiledRules, float]:

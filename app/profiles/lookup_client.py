@@ -48,7 +48,7 @@ class ProfilesClient:
     async def reader(self) -> "GenerationReader":
         """Return a reader of the live generation. Use one reader for all look-ups of one response."""
         assert self._session
-        return GenerationReader(self._plane, self._partitions, self._session, (await self._plane.stage()).live)
+        return GenerationReader(self._plane, self._partitions, self._session, (await self._plane.generations()).live)
 
 
 class GenerationReader:

@@ -57,12 +57,12 @@ class GenerationWatch:
     @property
     def wanted(self) -> list[int]:
         """The generations to open."""
-        return [self.current.live, *([] if self.current.coming is None else [self.current.coming])]
+        return [self.current.live, *([] if self.current.next is None else [self.current.next])]
 
     @property
     def oldest(self) -> int:
         """The oldest generation whose stores and snapshots are kept."""
-        return self.current.live if self.current.former is None else self.current.former
+        return self.current.live if self.current.previous is None else self.current.previous
 
     async def poll(self) -> list[int]:
         """Read the generations, at most every `POLL_INTERVAL`, and return those to close now."""
@@ -70,7 +70,7 @@ class GenerationWatch:
         if now - self._polled_at < POLL_INTERVAL:
             return []
         self._polled_at = now
-        before, self.current = self.current, await self._plane.stage()
+        before, self.current = self.current, await self._plane.generations()
         if before.live != self.current.live:
             self._expiry[before.live] = now + GRACE_SECONDS
         expired = [
@@ -82,7 +82,7 @@ class GenerationWatch:
 
     def postpone_next(self) -> None:
         """Leave the next generation closed until the next poll."""
-        self.current = replace(self.current, coming=None)
+        self.current = replace(self.current, next=None)
 
 
 class ProfilesWorker:

@@ -36,12 +36,12 @@ class SnapshotHandover:
         for number in numbers:
             await self._snapshots.remove_all(number, generation)
             await self._snapshots.take(stores[number], number, generation)
-        await self._plane.hand_over(generation)
+        await self._plane.open_next(generation)
         self._looked_at = time.monotonic()
 
     async def unanswered(self, generation: int) -> Sequence[int]:
         """Return the partitions that nobody answers for yet."""
-        return sorted(self._partitions - await self._plane.answered(generation))
+        return sorted(self._partitions - await self._plane.owned(generation))
 
     async def lost(self, generation: int) -> Sequence[int]:
         """Return, now and then, the partitions that have to be handed over again: no owner could open them."""

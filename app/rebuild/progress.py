@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import orjson
 from aiokafka import TopicPartition
 
-Phase = Literal["building", "comparing", "keeping_up", "waiting_for_lanes", "handing_over", "going_live", "live"]
+Phase = Literal["building", "comparing", "caught_up", "waiting_for_lanes", "handover", "activating", "live"]
 
 
 @dataclass(slots=True)

@@ -113,7 +113,7 @@ class Rebuilder:
     async def _work(self) -> bool:
         """Do a little of what there is to do; return whether there was anything."""
         await self._clear_up()
-        live = (await self._plane.stage()).live
+        live = (await self._plane.generations()).live
         task = next((each for each in self._following.tasks.values() if each.rebuild.generation > live), None)
         if task is not None:
             await self._bring_live(task, live)
@@ -125,7 +125,7 @@ class Rebuilder:
 
     async def _clear_up(self) -> None:
         """Remove what was built for rebuilds that are over."""
-        live = (await self._plane.stage()).live
+        live = (await self._plane.generations()).live
         for name, task in tuple(self._following.tasks.items()):
             promoted = task.rebuild.status == "promoted"
             if task.rebuild.status == "discarded" or (promoted and task.rebuild.generation <= live):
@@ -160,7 +160,7 @@ class Rebuilder:
     async def _bring_live(self, task: RebuildTask, live: int) -> None:
         """Read to where the lanes began to map by these rules, hand over, and let look-ups change over."""
         generation = task.rebuild.generation
-        if (await self._plane.stage()).coming != generation:
+        if (await self._plane.generations()).next != generation:
             building = await self._open(task)
             await building.read_some(self._following.rules.forgotten)
             if await self._has_all(task, building):
@@ -168,11 +168,11 @@ class Rebuilder:
         elif lost := await self._handing.lost(generation):
             await self._hand_over_again(task, lost)
         elif not await self._handing.unanswered(generation):
-            await self._plane.go_live(generation, live)
+            await self._plane.activate(generation, live)
             await self._note(task, "live")
             _log.info("profiles are those of generation %d", generation)
         else:
-            await self._note(task, "going_live")
+            await self._note(task, "activating")
             await asyncio.sleep(IDLE_SECONDS / 2)
 
     async def _has_all(self, task: RebuildTask, building: RebuildBuilder) -> bool:
@@ -204,7 +204,7 @@ class Rebuilder:
             )
 
     async def _hand_over(self, task: RebuildTask, building: RebuildBuilder, numbers: Iterable[int]) -> None:
-        await self._note(task, "handing_over")
+        await self._note(task, "handover")
         await building.stores.forget(task.forgotten)
         begin = {
             TopicPartition(topic.name, n): 0 for topic in UPDATES.values() for n in range(self._settings.partitions)
@@ -279,13 +279,13 @@ class Rebuilder:
         self._looked_at = now
         caught_up = bool(self._ends_before) and all(position[each] >= end for each, end in self._ends_before.items())
         self._ends_before = ends
-        await self._note(task, "keeping_up" if phase == "building" and task.rebuild.version else phase)
+        await self._note(task, "caught_up" if phase == "building" and task.rebuild.version else phase)
         return caught_up
 
     async def _note(self, task: RebuildTask, phase: Phase) -> None:
         self._progress.phase = phase
         self._progress.updated_at = self._clock()
-        await self._plane.note_progress(task.rebuild.definition_id, self._progress.written())
+        await self._plane.save_progress(task.rebuild.definition_id, self._progress.written())
 
 
 async def run_rebuild(settings: Settings, clock: Clock = utc_now) -> int:

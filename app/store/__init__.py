@@ -1,1 +1,1 @@
-"""The read store: what people see of jobs, in SQLite or PostgreSQL, filled from events and able to be filled anew."""
+"""The read store in SQLite or PostgreSQL: views of jobs, rebuilt from events on demand, and state of the data plane."""

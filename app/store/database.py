@@ -1,7 +1,7 @@
-"""A database and how to talk to it: engine, transactions, upserts, tables on first use. Knows nothing of what is kept.
+"""A SQLite or PostgreSQL database: engine, transactions, upserts, creation of tables.
 
-SQLite runs with a write-ahead log, so readers and the one writer don't wait for each other; several processes may
-use one file. A writing transaction takes the write lock at its begin, so it waits its turn instead of failing later.
+SQLite runs with a write-ahead log, so readers and the one writer don't wait for each other; several processes may use
+one file. A writing transaction takes the write lock at its start, so it waits instead of failing later.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 BUSY_SECONDS: Final = 60
-REARRANGING_LOCK: Final = 0x656E7472  # of PostgreSQL's advisory locks: who makes and drops tables
+SCHEMA_LOCK: Final = 0x656E7472  # the advisory lock of PostgreSQL for creating, dropping and swapping tables
 WRITES: Final = "entrepot_writes"
 
 Upsert = sqlite.Insert | postgresql.Insert
 
 
 class UnknownDatabaseError(ValueError):
-    """The database URL is of no kind that Entrepot knows: use sqlite+aiosqlite:///FILE or postgresql+asyncpg://."""
+    """Unsupported database URL: expected sqlite+aiosqlite:///FILE or postgresql+asyncpg://…."""
 
 
 class Database:
@@ -32,17 +32,17 @@ class Database:
         self._engine = engine
         self._writing_engine = engine.execution_options(**{WRITES: True})
         self._is_sqlite = engine.dialect.name == "sqlite"
-        self._one_writer = asyncio.Lock()  # SQLite's own queue is a polling one
+        self._one_writer = asyncio.Lock()  # SQLite itself would poll for the lock
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """Open a transaction that reads."""
+        """Open a read transaction."""
         async with self._engine.connect() as connection, connection.begin():
             yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """Open a transaction that writes, and commit it unless an exception leaves it."""
+        """Open a write transaction, and commit it unless an exception is raised."""
         if self._is_sqlite:
             async with self._one_writer, self._writing_engine.begin() as connection:
                 yield connection
@@ -51,13 +51,13 @@ class Database:
                 yield connection
 
     def insert(self, table: Table) -> Upsert:
-        """Return an insert that knows ON CONFLICT."""
+        """Return an insert that supports ON CONFLICT."""
         return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
 
-    async def only_one_rearranges(self, connection: AsyncConnection) -> None:
-        """Wait until no other process makes, drops or swaps tables; SQLite's write lock does that already."""
+    async def lock_schema(self, connection: AsyncConnection) -> None:
+        """Wait until no other process creates, drops or swaps tables; SQLite's write lock ensures that already."""
         if not self._is_sqlite:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": REARRANGING_LOCK})
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SCHEMA_LOCK})
 
     async def close(self) -> None:
         """Close all connections."""
@@ -65,20 +65,20 @@ class Database:
 
 
 async def create(connection: AsyncConnection, metadata: MetaData) -> None:
-    """Make those of the tables that don't exist."""
+    """Create the tables that don't exist."""
     await connection.run_sync(metadata.create_all)
 
 
 async def drop(connection: AsyncConnection, metadata: MetaData) -> None:
-    """Remove those of the tables that exist."""
+    """Drop the tables that exist."""
     await connection.run_sync(metadata.drop_all)
 
 
 def open_database(database_url: str) -> Database:
-    """Return a database; nothing is connected yet.
+    """Return a database, not yet connected.
 
     Raises:
-        UnknownDatabaseError: the URL names another kind of database or another driver.
+        UnknownDatabaseError: the URL has another dialect or driver.
 
     """
     url = make_url(database_url)
@@ -91,14 +91,14 @@ def open_database(database_url: str) -> Database:
         engine = create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
     else:
         raise UnknownDatabaseError(
-            f"{url.drivername!r} is no database that Entrepot knows; use sqlite+aiosqlite:///FILE or "
+            f"unsupported database {url.drivername!r}: expected sqlite+aiosqlite:///FILE or "
             "postgresql+asyncpg://USER@HOST/DATABASE"
         )
     return Database(engine)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions begin when `_begin_sqlite` says so, not at the first write
+    connection.isolation_level = None  # `_begin_sqlite` starts transactions, not the first write
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")

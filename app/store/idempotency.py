@@ -8,7 +8,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.database import Database
-from app.store.tables import collected
+from app.store.tables import idempotency_records
 from schemas.instants import micros, moment
 
 RETENTION: Final = timedelta(days=7)
@@ -43,7 +43,7 @@ class IdempotencyStore:
             "next_offset": wanted.next_offset,
             "answer": b"",
         }
-        insert = self._database.insert(collected).values(row).on_conflict_do_nothing()
+        insert = self._database.insert(idempotency_records).values(row).on_conflict_do_nothing()
         async with self._database.writing() as connection:
             while True:
                 if (await connection.execute(insert)).rowcount:
@@ -55,33 +55,39 @@ class IdempotencyStore:
         """Claim a request that was left unanswered; False when another process did, or it was answered."""
         unchanged = {"upload_id": abandoned.upload_id, "claimed_at": micros(abandoned.claimed_at), "answer": b""}
         async with self._database.writing() as connection:
-            result = await connection.execute(update(collected).filter_by(**unchanged).values(claimed_at=micros(now)))
+            result = await connection.execute(
+                update(idempotency_records).filter_by(**unchanged).values(claimed_at=micros(now))
+            )
             return bool(result.rowcount)
 
     async def release(self, upload_id: str, claimed_at: datetime) -> None:
         """Let the next caller reclaim a request whose messages may or may not have been written."""
-        query = update(collected).filter_by(upload_id=upload_id, answer=b"").values(claimed_at=micros(claimed_at))
+        query = (
+            update(idempotency_records).filter_by(upload_id=upload_id, answer=b"").values(claimed_at=micros(claimed_at))
+        )
         async with self._database.writing() as connection:
             await connection.execute(query)
 
     async def discard(self, upload_id: str) -> None:
         """Remove a claimed request of which nothing was written."""
         async with self._database.writing() as connection:
-            await connection.execute(delete(collected).filter_by(upload_id=upload_id, answer=b""))
+            await connection.execute(delete(idempotency_records).filter_by(upload_id=upload_id, answer=b""))
 
     async def complete(self, upload_id: str, answer: bytes) -> None:
         """Store the answer."""
         async with self._database.writing() as connection:
-            await connection.execute(update(collected).filter_by(upload_id=upload_id).values(answer=answer))
+            await connection.execute(update(idempotency_records).filter_by(upload_id=upload_id).values(answer=answer))
 
     async def remove_expired(self, now: datetime) -> None:
         """Remove requests older than seven days."""
         async with self._database.writing() as connection:
-            await connection.execute(delete(collected).where(collected.c.claimed_at < micros(now - RETENTION)))
+            await connection.execute(
+                delete(idempotency_records).where(idempotency_records.c.claimed_at < micros(now - RETENTION))
+            )
 
 
 async def _stored(connection: AsyncConnection, upload_id: str) -> IdempotencyRecord | None:
-    row = (await connection.execute(select(collected).filter_by(upload_id=upload_id))).one_or_none()
+    row = (await connection.execute(select(idempotency_records).filter_by(upload_id=upload_id))).one_or_none()
     if row is None:
         return None
     return IdempotencyRecord(

@@ -1,4 +1,4 @@
-"""What the read store is asked and what it answers. Only data; every moment is in UTC."""
+"""The parameters and results of read store queries. Every instant is in UTC."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,15 +21,15 @@ Sketch = bytes  # what `FieldStats.to_json` gives
 
 
 class InvalidCursorError(ValueError):
-    """The cursor is not of this list: take `next_cursor` as it was given, with the same filter and sort, or none."""
+    """Invalid cursor: pass `next_cursor` unchanged, with the same filter and sort, or omit it."""
 
 
 class InvalidLimitError(ValueError):
-    """A page has 1 to 1,000 items."""
+    """Invalid limit: a page has 1 to 1,000 items."""
 
 
 class NewerViewsError(RuntimeError):
-    """The views belong to a newer version of Entrepot: upgrade this process; until then it must not write to them."""
+    """The views were written by a newer version of Entrepot: upgrade this process before it writes to them."""
 
 
 class BehindError(RuntimeError):
@@ -38,7 +38,7 @@ class BehindError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """One record of `jobs.events`: where it stood, what it says, and its bytes as they were."""
+    """One record of `jobs.events`: its offset, event, and original bytes."""
 
     offset: int
     event: JobEvent
@@ -47,7 +47,7 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some items, and where the next page begins; None: there is none."""
+    """Some items, and the cursor of the next page; None on the last page."""
 
     items: tuple[T, ...]
     next_cursor: str | None
@@ -55,19 +55,19 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Which jobs; what is left empty does not narrow. Killed jobs show when `statuses` has Killed, purged never."""
+    """A filter of jobs; empty fields match all. Killed jobs match only if `statuses` has Killed, purged ones never."""
 
     statuses: tuple[Status, ...] = ()
     provider: str = ""
     job_type: str = ""
     kind: str = ""
-    text: str = ""  # somewhere in the name, the description or the id, in any case
+    text: str = ""  # contained in name, description or id, ignoring case
     updated_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """The order of a list; jobs that are equal in it are ordered by id. Without a next wake a job comes last."""
+    """The order of a list; ties are ordered by id. Jobs without a next wake come last."""
 
     by: SortKey = "name"
     order: Order = "ascending"
@@ -75,7 +75,7 @@ class Sort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFilter:
-    """Which lines, `since` included and `until` not; what is left empty does not narrow."""
+    """A filter of log lines, `since` inclusive and `until` exclusive; empty fields match all."""
 
     job_id: str = ""
     kinds: tuple[LogKind, ...] = ()
@@ -87,7 +87,7 @@ class LogFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricFilter:
-    """Which counts: `since` included and `until` not, both widened to whole minutes."""
+    """A filter of counts: `since` inclusive and `until` exclusive, both widened to whole minutes."""
 
     since: datetime
     until: datetime
@@ -98,7 +98,7 @@ class MetricFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigurationVersion:
-    """One configuration that a job has or had."""
+    """A present or past configuration of a job."""
 
     version: int
     configuration: str
@@ -111,7 +111,7 @@ class ConfigurationVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvent:
-    """An event of a job, and where its record stands in `jobs.events`."""
+    """An event of a job, and the position of its record in `jobs.events`."""
 
     event: JobEvent
     partition: int
@@ -121,20 +121,20 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamDelta:
-    """Messages of one stream that a lane has seen since it last said so."""
+    """Messages of one stream that a lane has read since its last report."""
 
     stream: str
     lane: str
     count: int
     bytes: int
     last_message_at: datetime  # the newest timestamp of a message
-    last_arrival_at: datetime  # when a message last came in
-    fields: Sketch = b""  # of those of them that were looked at; empty: of none
+    last_arrival_at: datetime  # arrival time of the newest message
+    fields: Sketch = b""  # of the sampled ones among them; empty: none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobMapped:
-    """How many messages of a job a lane is through with, and when it had told the profiles of the last of them."""
+    """The number of a job's messages that a lane has mapped, and when the last of them was sent to the profiles."""
 
     job_id: str
     count: int
@@ -143,7 +143,7 @@ class JobMapped:
 
 @dataclass(frozen=True, slots=True)
 class LaneSwitch:
-    """Whether a lane is paused, and who said so last and when."""
+    """Whether a lane is paused, and the actor and time of the last switch."""
 
     paused: bool
     by: str
@@ -152,7 +152,7 @@ class LaneSwitch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamView:
-    """All that was seen of one stream in one lane."""
+    """The counts of one stream in one lane."""
 
     stream: str
     lane: str

@@ -1,7 +1,7 @@
-"""The tables, as data. Those of a generation carry its number in their names; no queries here.
+"""The tables of the read store. Those of a generation of views have its number in their names.
 
-Moments are microseconds since 1970 UTC, in metrics minutes. Texts compare by their bytes, so that both
-databases order alike.
+Instants are microseconds since 1970 UTC, in metrics minutes. Texts compare by their bytes, so that both databases sort
+alike.
 """
 
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
-VERSION: Final = 1  # of what the views hold; a new one makes `entrepot views rebuild` necessary
-NEVER: Final = 2**63 - 1  # a next wake that never comes; sorts last
-NO_GENERATION: Final = 0  # offsets of what is never rebuilt
+VERSION: Final = 1  # of the contents of the views; a new one requires `entrepot views rebuild`
+NEVER: Final = 2**63 - 1  # the next wake of a job without one; sorts last
+NO_GENERATION: Final = 0  # of offsets that belong to no generation of views
 
 COUNTS: Final = ("read", "accepted", "rejected", "duplicate", "omitted", "added", "removed")
 
 
 class SafeText(TypeDecorator[str]):
-    """Text in the order of its bytes. What a database can't keep is replaced: U+0000 and halves of surrogate pairs."""
+    """Text that sorts by its bytes. Characters that a database rejects are replaced: U+0000 and lone surrogates."""
 
     impl = Text
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Name the collation of PostgreSQL; SQLite compares bytes as it is."""
+        """Set the collation of PostgreSQL; SQLite compares bytes anyway."""
         return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002  # SQLAlchemy's signature
-        """Make a text keepable."""
+        """Replace the characters that a database rejects."""
         return value and value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
@@ -59,7 +59,7 @@ streams = Table(
     Column("stream", SafeText, primary_key=True),
     Column("lane", SafeText, primary_key=True),
     Column("topic", SafeText, primary_key=True),
-    Column("partition", Integer, primary_key=True),  # each counts for itself, so that writers never meet
+    Column("partition", Integer, primary_key=True),  # one row each, so that writers never conflict
     Column("count", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("last_message_at", BigInteger, nullable=False),
@@ -72,29 +72,27 @@ stream_fields = Table(
     Column("stream", SafeText, primary_key=True),
     Column("topic", SafeText, primary_key=True),
     Column("partition", Integer, primary_key=True),  # as above
-    Column(
-        "format", Integer, primary_key=True, autoincrement=False
-    ),  # of the sketch: each is written by its own version
+    Column("format", Integer, primary_key=True, autoincrement=False),  # of the sketch, by version of Entrepot
     Column("sketch", LargeBinary, nullable=False),
 )
 
-collected = Table(
-    "collected",
+idempotency_records = Table(
+    "idempotency_records",
     shared,
     Column("upload_id", SafeText, primary_key=True),
     Column("digest", LargeBinary, nullable=False),  # of the request
     Column("claimed_at", BigInteger, nullable=False),
     Column("next_offset", BigInteger, nullable=False),
-    Column("answer", LargeBinary, nullable=False),  # empty: not known yet
+    Column("answer", LargeBinary, nullable=False),  # empty until the request is complete
 )
-Index("collected_by_time", collected.c.claimed_at)
+Index("idempotency_records_by_time", idempotency_records.c.claimed_at)
 
 lane_switches = Table(
     "lane_switches",
     shared,
     Column("lane", SafeText, primary_key=True),
     Column("paused", Integer, nullable=False),  # 0 or 1
-    Column("by", SafeText, nullable=False),  # who said so last
+    Column("by", SafeText, nullable=False),  # actor of the last switch
     Column("at", BigInteger, nullable=False),
 )
 
@@ -104,24 +102,24 @@ mapped_jobs = Table(
     Column("job_id", SafeText, primary_key=True),
     Column("topic", SafeText, primary_key=True),
     Column("partition", Integer, primary_key=True),  # as above
-    Column("count", BigInteger, nullable=False),  # of its messages that a lane is through with
-    Column("mapped_at", BigInteger, nullable=False),  # when the last of them was told to the profiles
+    Column("count", BigInteger, nullable=False),  # of its mapped messages
+    Column("mapped_at", BigInteger, nullable=False),  # when the last of them was sent to the profiles
 )
 
-pins = Table(
-    "pins",
+applied_rules = Table(
+    "applied_rules",
     shared,
     Column("topic", SafeText, primary_key=True),
     Column("partition", Integer, primary_key=True),
-    Column("offset", BigInteger, primary_key=True),  # of the first raw record that these rules map
+    Column("offset", BigInteger, primary_key=True),  # of the first raw record mapped by these rules
     Column("rules_at", BigInteger, nullable=False),
 )
 
-profile_stages = Table(
-    "profile_stages",
+profile_generations = Table(
+    "profile_generations",
     shared,
     Column("generation", BigInteger, primary_key=True, autoincrement=False),
-    Column("stage", SafeText, nullable=False),  # coming, live or former
+    Column("state", SafeText, nullable=False),  # next, live or previous
 )
 
 profile_owners = Table(
@@ -191,14 +189,14 @@ def _jobs(metadata: MetaData, suffix: str) -> Table:
         Column("updated_at", BigInteger, nullable=False),
         Column("next_wake", BigInteger, nullable=False),
     )
-    for each in sorts:
-        columns = ("job_id",) if each == "status" else (each, "job_id")
-        Index(f"jobs{suffix}_by_{each}", table.c.status, *(table.c[name] for name in columns))
+    for sort in sorts:
+        columns = ("job_id",) if sort == "status" else (sort, "job_id")
+        Index(f"jobs{suffix}_by_{sort}", table.c.status, *(table.c[name] for name in columns))
     return table
 
 
 def _states(metadata: MetaData, suffix: str) -> Table:
-    """The whole jobs, by `job_codec`; beside the narrow rows that are searched."""
+    """The complete job states, beside the narrow rows that are searched."""
     return Table(
         f"states{suffix}",
         metadata,
@@ -235,7 +233,7 @@ def _metrics(metadata: MetaData, suffix: str) -> Table:
         Column("job_id", SafeText, primary_key=True),
         Column("stream", SafeText, primary_key=True),
         Column("provider", SafeText, nullable=False),
-        *(Column(each, BigInteger, nullable=False) for each in COUNTS),
+        *(Column(name, BigInteger, nullable=False) for name in COUNTS),
         sqlite_with_rowid=False,
     )
     Index(f"metrics{suffix}_by_job", table.c.job_id, table.c.grain, table.c.minute)
@@ -248,7 +246,7 @@ def _configurations(metadata: MetaData, suffix: str) -> Table:
         metadata,
         Column("job_id", SafeText, primary_key=True),
         Column("version", BigInteger, primary_key=True),
-        Column("seq", BigInteger, nullable=False),  # of the event that says it
+        Column("seq", BigInteger, nullable=False),  # of the event that set it
     )
 
 
@@ -267,7 +265,7 @@ def _events(metadata: MetaData, suffix: str) -> Table:
 
 
 def _snapshots(metadata: MetaData, suffix: str) -> Table:
-    """Every so many events the job as it was then, so that a look into the past folds few events."""
+    """Job states at intervals, so that reading a past state folds few events."""
     return Table(
         f"snapshots{suffix}",
         metadata,

@@ -43,7 +43,7 @@ STARTED: Final = ResponseSpec(
 async def list_rebuilds(call: RequestContext[Query, None]) -> web.Response:
     """Return the rebuilds that are retained, newest first."""
     check_loaded(call)
-    live, active = (await call.api.store.plane.stage()).live, _active_versions(call)
+    live, active = (await call.api.store.plane.generations()).live, _active_versions(call)
     return respond(call, [rebuild_item(record, active, live) for record in reversed(call.api.catalog.rebuilds.all)])
 
 
@@ -153,7 +153,7 @@ async def _view(call: RequestContext[Any, Any], record: RebuildRecord) -> Rebuil
     plane = call.api.store.plane
     progress = await plane.progress(record.rebuild.definition_id)
     forgotten = call.api.rules.rules.forgotten
-    return rebuild_view(record, _active_versions(call), (await plane.stage()).live, progress, forgotten)
+    return rebuild_view(record, _active_versions(call), (await plane.generations()).live, progress, forgotten)
 
 
 def _active_versions(call: RequestContext[Any, Any]) -> Mapping[str, int]:

@@ -15,10 +15,10 @@ POLL_INTERVAL_SECONDS: Final = 0.5
 PHASES: Final = {
     "building": "reading messages",
     "comparing": "comparing profiles",
-    "keeping_up": "caught up with live messages",
+    "caught_up": "caught up with live messages",
     "waiting_for_lanes": "waiting for the lanes to switch to its rules",
-    "handing_over": "handing over",
-    "going_live": "activating",
+    "handover": "handing over",
+    "activating": "activating",
     "live": "live",
 }
 WORDS: Final = {
@@ -68,7 +68,7 @@ def progress_text(rebuild: Mapping[str, Any]) -> str:
     if progress is None:
         return "queued (no worker has picked it up)" if rebuild["status"] == "under_way" else ""
     if rebuild["status"] == "ready":
-        return PHASES["keeping_up"]
+        return PHASES["caught_up"]
     parts = [PHASES.get(progress["phase"], progress["phase"])]
     if progress["phase"] == "building":
         parts += [f"{100 * progress['share']:.0f} %"] if progress["share"] is not None else []

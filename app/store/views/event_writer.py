@@ -1,4 +1,4 @@
-"""Events to rows: a micro-batch of one partition is folded in memory and written to the tables of one generation."""
+"""Writes events to views: folds a micro-batch of one partition in memory, then writes the tables of one generation."""
 
 import logging
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class ViewRows:
-    """Rows that a micro-batch leads to, on top of the jobs as they were."""
+    """The rows of a micro-batch, folded on top of the stored job states."""
 
     def __init__(self, partition: int, jobs: dict[str, JobState]) -> None:
         self.jobs = jobs
@@ -45,7 +45,7 @@ class ViewRows:
         self._partition = partition
 
     def add(self, record: EventRecord) -> None:
-        """Count an event, if it is the next of its job."""
+        """Add an event, if it is the next of its job."""
         event = record.event
         before = self.jobs.get(event.job_id, NoJob(event.job_id))
         job = evolve(before, event)
@@ -58,10 +58,10 @@ class ViewRows:
         if job.status == "Purged":
             if isinstance(event, JobPurged):
                 self.purged.add(event.job_id)
-            return  # nothing is told of a purged job any more
-        self._tell(record, before, job)
+            return  # a purged job has no rows
+        self._add_rows(record, before, job)
 
-    def _tell(self, record: EventRecord, before: JobState, job: Job) -> None:
+    def _add_rows(self, record: EventRecord, before: JobState, job: Job) -> None:
         event = record.event
         self.events.append(self._event_row(record))
         if line := log_line(event, before):
@@ -91,12 +91,12 @@ class ViewRows:
 
     def job_rows(self) -> list[Row]:
         """Return the jobs that changed."""
-        return [_job_row(job) for each in self.changed if isinstance(job := self.jobs[each], Job)]
+        return [_job_row(job) for job_id in self.changed if isinstance(job := self.jobs[job_id], Job)]
 
     def state_rows(self) -> list[Row]:
-        """Return all of the jobs that changed."""
-        jobs = ((each, self.jobs[each]) for each in self.changed)
-        return [{"job_id": each, "state": encode_job(job)} for each, job in jobs if isinstance(job, Job)]
+        """Return the complete states of the jobs that changed."""
+        jobs = ((job_id, self.jobs[job_id]) for job_id in self.changed)
+        return [{"job_id": job_id, "state": encode_job(job)} for job_id, job in jobs if isinstance(job, Job)]
 
     def metric_rows(self) -> list[Row]:
         """Return what to add to the counts."""
@@ -105,12 +105,12 @@ class ViewRows:
             job = self.jobs[job_id]
             assert isinstance(job, Job)
             place = {"grain": grain, "minute": minute, "job_id": job_id, "stream": stream, "provider": job.provider}
-            rows.append({**place, **{each: getattr(counts, each) for each in COUNTS}})
+            rows.append({**place, **{name: getattr(counts, name) for name in COUNTS}})
         return rows
 
-    def kept(self, rows: list[Row]) -> list[Row]:
+    def unpurged(self, rows: list[Row]) -> list[Row]:
         """Return the rows that are not of jobs purged later in the batch."""
-        return [each for each in rows if each["job_id"] not in self.purged] if self.purged else rows
+        return [row for row in rows if row["job_id"] not in self.purged] if self.purged else rows
 
 
 def _job_row(job: Job) -> Row:
@@ -133,18 +133,18 @@ def _job_row(job: Job) -> Row:
 async def take_offset(
     database: Database, connection: AsyncConnection, generation: int, topic: str, partition: int
 ) -> int:
-    """Return the offset that comes next, and hold it until the transaction ends, so that only one writer goes on."""
+    """Return the next offset, and lock it until the transaction ends, so that only one writer proceeds."""
     place = {"generation": generation, "topic": topic, "partition": partition}
     query = select(offsets.c.next_offset).filter_by(**place).with_for_update()
-    while (found := (await connection.execute(query)).scalar_one_or_none()) is None:
+    while (next_offset := (await connection.execute(query)).scalar_one_or_none()) is None:
         await connection.execute(database.insert(offsets).values(**place, next_offset=0).on_conflict_do_nothing())
-    return int(found)
+    return int(next_offset)
 
 
 async def move_offset(
     connection: AsyncConnection, generation: int, topic: str, partition: int, next_offset: int
 ) -> None:
-    """Store which offset comes next."""
+    """Store the next offset."""
     place = {"generation": generation, "topic": topic, "partition": partition}
     await connection.execute(update(offsets).filter_by(**place).values(next_offset=next_offset))
 
@@ -153,7 +153,7 @@ async def write(
     database: Database, connection: AsyncConnection, tables: Tables, partition: int, records: Sequence[EventRecord]
 ) -> None:
     """Fold records into the tables of a generation."""
-    fold = ViewRows(partition, await _jobs_of(connection, tables, {each.event.job_id for each in records}))
+    fold = ViewRows(partition, await _jobs_of(connection, tables, {record.event.job_id for record in records}))
     for record in records:
         fold.add(record)
     if fold.behind_gaps:
@@ -164,10 +164,10 @@ async def write(
     for table in (tables.log, tables.configurations, tables.events, tables.snapshots, mapped_jobs):
         if fold.purged:
             await connection.execute(delete(table).where(table.c.job_id.in_(fold.purged)))
-    await _insert(database, connection, tables.log, fold.kept(fold.log))
-    await _replace(database, connection, tables.configurations, fold.kept(fold.configurations))
-    await _insert(database, connection, tables.events, fold.kept(fold.events))
-    await _insert(database, connection, tables.snapshots, fold.kept(fold.snapshots))
+    await _insert(database, connection, tables.log, fold.unpurged(fold.log))
+    await _replace(database, connection, tables.configurations, fold.unpurged(fold.configurations))
+    await _insert(database, connection, tables.events, fold.unpurged(fold.events))
+    await _insert(database, connection, tables.snapshots, fold.unpurged(fold.snapshots))
     await _replace(database, connection, tables.jobs, fold.job_rows())
     await _replace(database, connection, tables.states, fold.state_rows())
     await _add_counts(database, connection, tables.metrics, fold.metric_rows())
@@ -175,9 +175,9 @@ async def write(
 
 async def _jobs_of(connection: AsyncConnection, tables: Tables, job_ids: set[str]) -> dict[str, JobState]:
     states = tables.states
-    found = await connection.execute(select(states.c.state).where(states.c.job_id.in_(job_ids)))
-    known = (try_decode_job(state) for (state,) in found)
-    return {job.job_id: job for job in known if job}
+    rows = await connection.execute(select(states.c.state).where(states.c.job_id.in_(job_ids)))
+    jobs = (try_decode_job(state) for (state,) in rows)
+    return {job.job_id: job for job in jobs if job}
 
 
 async def _insert(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
@@ -188,17 +188,17 @@ async def _insert(database: Database, connection: AsyncConnection, table: Table,
 async def _replace(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
     if rows:
         new = database.insert(table)
-        others = {each.name: new.excluded[each.name] for each in table.c if not each.primary_key}
+        others = {column.name: new.excluded[column.name] for column in table.c if not column.primary_key}
         await connection.execute(new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=others), rows)
 
 
 async def _add_counts(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
     if rows:
         new = database.insert(table)
-        sums = {each: _sum(table.c[each], new.excluded[each]) for each in COUNTS}
+        sums = {name: _sum(table.c[name], new.excluded[name]) for name in COUNTS}
         await connection.execute(new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=sums), rows)
 
 
 def _sum(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
-    """Return a sum that stops at `MAX_TOTAL`, where a database would fail or lose the number's type."""
+    """Return a sum capped at `MAX_TOTAL`, beyond which a database would fail or change the number's type."""
     return case((one > MAX_TOTAL - other, MAX_TOTAL), else_=one + other)

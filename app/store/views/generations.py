@@ -1,4 +1,4 @@
-"""Which generation of the views is live and which is being filled. A generation is a set of tables with its offsets.
+"""Generations of the views: sets of tables with their offsets, of which one is live and one may be filled.
 
 States: `live` (exactly one, once the store was opened), `filling` (at most one) and `retired` (until dropped).
 """
@@ -23,7 +23,7 @@ RETIRED: Final = "retired"
 
 @dataclass(frozen=True, slots=True)
 class ViewGeneration:
-    """A generation, and the version of the views that it holds."""
+    """A generation, with the version of its views."""
 
     number: int
     version: int
@@ -31,10 +31,10 @@ class ViewGeneration:
 
 
 async def all_of(connection: AsyncConnection) -> list[ViewGeneration]:
-    """Return the generations, oldest first. In a writing transaction none changes its state until that ends."""
+    """Return the generations, oldest first. A write transaction locks their states until it ends."""
     query = select(generations.c.generation, generations.c.version, generations.c.state)
-    found = await connection.execute(query.order_by(generations.c.generation).with_for_update(read=True))
-    return [ViewGeneration(*row) for row in found]
+    rows = await connection.execute(query.order_by(generations.c.generation).with_for_update(read=True))
+    return [ViewGeneration(*row) for row in rows]
 
 
 async def live_number(connection: AsyncConnection) -> int:
@@ -43,18 +43,18 @@ async def live_number(connection: AsyncConnection) -> int:
 
 
 async def start(database: Database, state: str) -> int:
-    """Return the number of the generation in that state, made when there is none."""
+    """Return the number of the generation in that state; create it when there is none."""
     async with database.writing() as connection:
-        await database.only_one_rearranges(connection)
+        await database.lock_schema(connection)
         await create(connection, generations.metadata)
-        known = await all_of(connection)
-        for each in known:
-            if each.state == state and (state == LIVE or each.version == VERSION):
-                return each.number
-        for each in known:
-            if each.state == state:  # was being filled by another version
-                await _remove(connection, each.number)
-        number = 1 + max((each.number for each in known), default=0)
+        stored = await all_of(connection)
+        for generation in stored:
+            if generation.state == state and (state == LIVE or generation.version == VERSION):
+                return generation.number
+        for generation in stored:
+            if generation.state == state:  # another version was filling it
+                await _remove(connection, generation.number)
+        number = 1 + max((generation.number for generation in stored), default=0)
         await connection.execute(insert(generations).values(generation=number, version=VERSION, state=state))
         await create(connection, tables_of(number).metadata)
         return number
@@ -73,14 +73,14 @@ async def apply_new(
 
 
 async def swap(database: Database, number: int) -> None:
-    """Make a filled generation the live one, in one step for every reader and writer.
+    """Make a filled generation live, in one step for every reader and writer.
 
     Raises:
         BehindError: the live generation has events that this one lacks.
 
     """
     async with database.writing() as connection:
-        await database.only_one_rearranges(connection)
+        await database.lock_schema(connection)
         await connection.execute(select(generations).order_by(generations.c.generation).with_for_update())
         live = await live_number(connection)
         if live == number:
@@ -92,28 +92,28 @@ async def swap(database: Database, number: int) -> None:
 
 async def _check_caught_up(connection: AsyncConnection, live: int, number: int) -> None:
     shown, filled = await offsets_of(connection, live), await offsets_of(connection, number)
-    behind = {each: reached for each, reached in shown.items() if filled.get(each, 0) < reached}
+    behind = sorted(partition for partition, reached in shown.items() if filled.get(partition, 0) < reached)
     if behind:
-        where = ", ".join(f"partition {each} from offset {filled.get(each, 0)} on" for each in sorted(behind))
+        missing = ", ".join(f"partition {partition} from offset {filled.get(partition, 0)} on" for partition in behind)
         raise BehindError(
-            f"the new generation lacks events of {JOBS_EVENTS.name}: {where}; apply them, then swap again"
+            f"the new generation lacks events of {JOBS_EVENTS.name}: {missing}; apply them, then swap again"
         )
 
 
 async def offsets_of(connection: AsyncConnection, number: int) -> dict[int, int]:
     """Return the next offset of each partition of `jobs.events` in a generation."""
     query = select(offsets.c.partition, offsets.c.next_offset)
-    found = await connection.execute(query.filter_by(generation=number, topic=JOBS_EVENTS.name))
-    return {row.partition: row.next_offset for row in found}
+    rows = await connection.execute(query.filter_by(generation=number, topic=JOBS_EVENTS.name))
+    return {row.partition: row.next_offset for row in rows}
 
 
 async def drop_retired(database: Database) -> None:
-    """Remove the generations that nobody reads any more."""
+    """Drop the retired generations."""
     async with database.writing() as connection:
-        await database.only_one_rearranges(connection)
-        for each in await all_of(connection):
-            if each.state == RETIRED:
-                await _remove(connection, each.number)
+        await database.lock_schema(connection)
+        for generation in await all_of(connection):
+            if generation.state == RETIRED:
+                await _remove(connection, generation.number)
 
 
 async def _remove(connection: AsyncConnection, number: int) -> None:

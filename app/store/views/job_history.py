@@ -59,9 +59,11 @@ async def _events(
 ) -> list[StoredEvent]:  # fmt: skip
     table = tables.events
     query = select(table).where(table.c.job_id == job_id, table.c.seq > after_seq).order_by(table.c.seq).limit(limit)
-    found = [_stored(row) for row in await connection.execute(query)]
+    stored_events = [_stored(row) for row in await connection.execute(query)]
     # A job's time never decreases, so no event after the first late one matches.
-    return found if until is None else [stored for stored in found if stored.event.occurred_at <= until]
+    if until is None:
+        return stored_events
+    return [stored for stored in stored_events if stored.event.occurred_at <= until]
 
 
 def _stored(row: Row[Any]) -> StoredEvent:
@@ -83,8 +85,8 @@ async def _state_as_of(connection: AsyncConnection, tables: Tables, job_id: str,
 async def _snapshot(connection: AsyncConnection, tables: Tables, job_id: str, at: datetime) -> JobState:
     snapshots = tables.snapshots
     newest = select(snapshots.c.state).where(snapshots.c.job_id == job_id, snapshots.c.at <= micros(at))
-    found = await connection.execute(newest.order_by(snapshots.c.at.desc(), snapshots.c.seq.desc()).limit(1))
-    state = found.scalar_one_or_none()
+    result = await connection.execute(newest.order_by(snapshots.c.at.desc(), snapshots.c.seq.desc()).limit(1))
+    state = result.scalar_one_or_none()
     return NoJob(job_id) if state is None else decode_job(state)
 
 
@@ -92,8 +94,8 @@ async def _configurations(connection: AsyncConnection, tables: Tables, job_id: s
     versions, table = tables.configurations, tables.events
     same = and_(table.c.job_id == versions.c.job_id, table.c.seq == versions.c.seq)
     query = select(versions.c.version, table.c.value).join(table, same).where(versions.c.job_id == job_id)
-    found = await connection.execute(query.order_by(versions.c.version))
-    return [_configuration(version, cast("JobCreated | JobConfigured", decode(value))) for version, value in found]
+    rows = await connection.execute(query.order_by(versions.c.version))
+    return [_configuration(version, cast("JobCreated | JobConfigured", decode(value))) for version, value in rows]
 
 
 def _configuration(version: int, event: JobCreated | JobConfigured) -> ConfigurationVersion:
@@ -116,14 +118,14 @@ async def _metrics(
     # Doubles add up exactly to 2**53, and no sum of them fails.
     start = (table.minute - table.minute % question.width).label("start")
     spans = (and_(table.grain == s.grain, table.minute >= s.first, table.minute < s.past) for s in question.spans)
-    sums = (func.sum(as_type(table[each], Float)).label(each) for each in COUNTS)
+    sums = (func.sum(as_type(table[name], Float)).label(name) for name in COUNTS)
     query = select(start, *sums).where(or_(*spans)).group_by(start)
     for name, value in (("job_id", where.job_id), ("provider", where.provider), ("stream", where.stream)):
         if value:
             query = query.where(table[name] == value)
-    found = {row.start: _counts(row) for row in await connection.execute(query)}
-    return fill(question, found)
+    counts = {row.start: _counts(row) for row in await connection.execute(query)}
+    return fill(question, counts)
 
 
 def _counts(row: Row[Any]) -> Counts:
-    return Counts(**{each: int(getattr(row, each)) for each in COUNTS})
+    return Counts(**{name: int(getattr(row, name)) for name in COUNTS})

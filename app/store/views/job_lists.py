@@ -37,27 +37,27 @@ SHOWN: Final[tuple[Status, ...]] = ("Running", "Sleeping", "Failed", "Paused", "
 
 @dataclass(frozen=True, slots=True)
 class Keyset:
-    """The columns that order a list and make each of its rows unique, which list it is, and which way it runs."""
+    """The columns that sort a list and identify its rows, the fingerprint of its query, and its direction."""
 
     columns: tuple[Column, ...]
     mark: str
     descending: bool
 
     def page(self, query: Select[Any], limit: int, cursor: str | None) -> Select[Any]:
-        """Return the query for a page and one row more, with the key in front of each row."""
+        """Return the query of a page and one more row; the first columns of a row are its key."""
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidLimitError(f"a page has 1 to {MAX_PAGE:,} items, not {limit:,}")
         if cursor is not None:
-            types = tuple(int if isinstance(each.type, BigInteger) else str for each in self.columns)
+            types = tuple(int if isinstance(column.type, BigInteger) else str for column in self.columns)
             key = cursors.decode(cursor, self.mark, types)
             here = tuple_(*self.columns)
-            there = tuple_(*(literal(value, each.type) for value, each in zip(key, self.columns, strict=True)))
+            there = tuple_(*(literal(value, column.type) for value, column in zip(key, self.columns, strict=True)))
             query = query.where(here < there if self.descending else here > there)
-        ordered = (each.desc() if self.descending else each for each in self.columns)
+        ordered = (column.desc() if self.descending else column for column in self.columns)
         return query.order_by(*ordered).limit(limit + 1)
 
     def cut(self, rows: Sequence[Any], items: Sequence[T], limit: int) -> Page[T]:
-        """Return the page in rows that begin with the key."""
+        """Return the page of items; each row starts with the key of its item."""
         if len(rows) <= limit:
             return Page(tuple(items), None)
         key = tuple(rows[limit - 1][: len(self.columns)])
@@ -127,12 +127,14 @@ async def _jobs_page(
         return Page((), None)
     mark, descending = cursors.fingerprint(where, sort), sort.order == "descending"
     inner = Keyset((jobs.c[SORT_COLUMNS[sort.by]].label("key"), jobs.c.job_id), mark, descending)
-    # A page of each status and then the first of those: each is the head of an index, however rare a status is.
-    each_status = (
-        inner.page(select(*inner.columns).where(jobs.c.status == each, *_job_conditions(tables, where)), limit, cursor)
-        for each in statuses
+    # The first rows of each status, then the first of all of those: each query reads the head of an index.
+    queries = (
+        inner.page(
+            select(*inner.columns).where(jobs.c.status == status, *_job_conditions(tables, where)), limit, cursor
+        )
+        for status in statuses
     )
-    heads = union_all(*(select(each.subquery()) for each in each_status)).subquery()
+    heads = union_all(*(select(query.subquery()) for query in queries)).subquery()
     keyset = Keyset((heads.c.key, heads.c.job_id), mark, descending)
     query = select(*keyset.columns, states.c.state).join(states, states.c.job_id == heads.c.job_id)
     rows = (await connection.execute(keyset.page(query, limit, None))).all()
@@ -149,8 +151,8 @@ async def _count(connection: AsyncConnection, tables: Tables, where: JobFilter) 
 
 
 def _statuses(where: JobFilter) -> tuple[Status, ...]:
-    asked = where.statuses or SHOWN
-    return tuple(each for each in (*SHOWN, "Killed") if each in asked)
+    wanted = where.statuses or SHOWN
+    return tuple(status for status in (*SHOWN, "Killed") if status in wanted)
 
 
 def _job_conditions(tables: Tables, where: JobFilter) -> list[Column]:
@@ -173,7 +175,9 @@ async def _log_page(
     log = tables.log.c
     columns = (log.at, log.seq) if where.job_id else (log.at, log.job_id, log.seq)
     keyset = Keyset(columns, cursors.fingerprint(where), where.order == "newest_first")
-    query = select(*columns, *(each for each in log if each not in columns)).where(*_log_conditions(tables, where))
+    query = select(*columns, *(column for column in log if column not in columns)).where(
+        *_log_conditions(tables, where)
+    )
     rows = (await connection.execute(keyset.page(query, limit, cursor))).all()
     return keyset.cut(rows, [_line(row) for row in rows], limit)
 

@@ -1,4 +1,4 @@
-"""Opaque page cursors: the key behind which a page begins, bound to the list that it came from. No queries here."""
+"""Opaque page cursors: the key after which a page starts, bound to the filter and sort of its list."""
 
 import base64
 import binascii
@@ -9,39 +9,37 @@ from app.store.models import InvalidCursorError
 
 Key = tuple[int | str, ...]
 
-ADVICE = (
-    "take `next_cursor` of the page before as it was given, with the same filter and sort, or start without a cursor"
-)
+ADVICE = "pass `next_cursor` of the previous page unchanged, with the same filter and sort, or omit the cursor"
 
 
 def fingerprint(*question: object) -> str:
-    """Return a mark of a filter and a sort: frozen values whose `repr` says all."""
+    """Return the fingerprint of a filter and a sort: frozen values with a complete `repr`."""
     return hashlib.sha256(repr(question).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def encode(mark: str, key: Key) -> str:
-    """Return the cursor of the page behind `key`."""
+    """Return the cursor of the page after `key`."""
     text = json.dumps([mark, *key], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode(cursor: str, mark: str, types: tuple[type, ...]) -> Key:
-    """Return the key in a cursor of this list; its parts have the types of the columns.
+    """Return the key in a cursor of this list; its parts have the given types.
 
     Raises:
-        InvalidCursorError: it is none, or it belongs to another list.
+        InvalidCursorError: it is malformed, or belongs to another list.
 
     """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        content = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, binascii.Error, RecursionError) as error:
-        raise InvalidCursorError(f"the cursor can't be read: {ADVICE}") from error
-    if not isinstance(found, list) or len(found) != len(types) + 1 or not _fits(found[1:], types):
-        raise InvalidCursorError(f"the cursor is not one of Entrepot's: {ADVICE}")
-    if found[0] != mark:
+        raise InvalidCursorError(f"malformed cursor: {ADVICE}") from error
+    if not isinstance(content, list) or len(content) != len(types) + 1 or not _fits(content[1:], types):
+        raise InvalidCursorError(f"malformed cursor: {ADVICE}")
+    if content[0] != mark:
         raise InvalidCursorError(f"the cursor belongs to another filter or sort: {ADVICE}")
-    return tuple(found[1:])
+    return tuple(content[1:])
 
 
 def _fits(values: list[object], types: tuple[type, ...]) -> bool:

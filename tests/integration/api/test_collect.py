@@ -139,7 +139,7 @@ async def test_a_request_whose_response_was_lost_is_found_in_the_log(port: Port)
     sent = [{"id": number} for number in range(10)]
     first = await port.json("lost", sent, Idempotency_Key="lost")
     with sqlite3.connect(port.running.settings.data_dir / "views.db") as views:  # as if it had been killed before
-        lost = "UPDATE collected SET answer = x'', claimed_at = 1 WHERE upload_id = ?"
+        lost = "UPDATE idempotency_records SET answer = x'', claimed_at = 1 WHERE upload_id = ?"
         assert views.execute(lost, [first.data["upload_id"]]).rowcount == 1
     again = await port.json("lost", sent, Idempotency_Key="lost")
     assert again.data["upload_id"] == first.data["upload_id"]

@@ -103,7 +103,7 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
             "after": {"attributes": {"city": "Graz", "visits": 1}},
         }
     ]
-    assert ready["progress"]["phase"] in {"comparing", "keeping_up"}
+    assert ready["progress"]["phase"] in {"comparing", "caught_up"}
     assert ready["progress"]["messages"] == 4
     assert await known(port, "ada") == {"city": "Atlantis", "visits": 2}, "nothing changes before it is promoted"
     assert (await client.get(f"/v2/job/{bad}"))["profiles"]["excluded_before"] is None

@@ -149,7 +149,7 @@ class DataPlane:
     async def until_handed_over(self, generation: int) -> None:
         """Wait until the builder has handed over a generation to the partition owners."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            while generation not in {(stage := await self.store.stage()).coming, stage.live}:
+            while generation not in {(current := await self.store.generations()).next, current.live}:
                 await asyncio.sleep(0.01)
 
     async def rebuild(self, name: str, recipe: RebuildSpec) -> None:

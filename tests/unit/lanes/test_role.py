@@ -250,7 +250,7 @@ async def test_rules_that_map_alike_are_not_stored(rig: Rig) -> None:
 async def test_messages_are_mapped_by_the_rules_of_their_offset(rig: Rig) -> None:
     await rig.apply("mapping:people", BY_MAIL)
     for offset, rules_at in ((0, 2), (2, 3)):
-        await rig.store.plane.note_rules(LANES["realtime"].name, 0, offset, rules_at)
+        await rig.store.plane.record_rules(LANES["realtime"].name, 0, offset, rules_at)
     both = {"email": "a@b.c", "mail": "a@b.c"}
     await rig.send(both, both, both, both)
     async with rig.lane():
@@ -272,7 +272,7 @@ async def test_a_paused_lane_reads_nothing_until_it_is_resumed(rig: Rig) -> None
 async def test_a_pause_takes_effect_between_two_chunks(rig: Rig) -> None:
     await rig.apply("mapping:people", BY_MAIL)
     for offset, rules_at in ((0, 2), (2, 3)):
-        await rig.store.plane.note_rules(LANES["backfill"].name, 0, offset, rules_at)
+        await rig.store.plane.record_rules(LANES["backfill"].name, 0, offset, rules_at)
     both = {"email": "a@b.c", "mail": "a@b.c"}
     await rig.send(both, both, both, lane="backfill")
     async with rig.lane("backfill"):

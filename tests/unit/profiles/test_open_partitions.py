@@ -162,9 +162,9 @@ async def test_the_partition_with_the_oldest_flush_is_next(opened: Opened) -> No
 
 async def test_offsets_are_those_of_the_last_flush_by_generation(opened: Opened) -> None:
     source = TopicPartition(UPDATES["realtime"].name, 1)
-    live, coming = opened.open(1), opened.open(1, generation=1)
+    live, following = opened.open(1), opened.open(1, generation=1)
     live.seek({UPDATES["realtime"].name: 7})
-    coming.seek({UPDATES["realtime"].name: 5})
+    following.seek({UPDATES["realtime"].name: 5})
     assert opened.partitions.flushed_offsets(0)[source] == 0
     await opened.partitions.flush_all(opened.between_slices)
     assert opened.partitions.flushed_offsets(0)[source] == 7

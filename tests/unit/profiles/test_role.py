@@ -104,7 +104,7 @@ class Running:
 
     async def answered(self, generation: int = 0, count: int = PARTITIONS) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while len(await self.store.plane.answered(generation)) < count:
+            while len(await self.store.plane.owned(generation)) < count:
                 assert not self.working.done(), self.working
                 await asyncio.sleep(0.01)
 
@@ -236,13 +236,13 @@ async def test_the_next_generation_is_opened_beside_the_live_one(tmp_path: Path,
         PartitionStore.open(tmp_path / "profiles" / f"1.{number}").close()
     async with running(tmp_path, cluster) as worker:
         await worker.answered()
-        await worker.store.plane.hand_over(1)
+        await worker.store.plane.open_next(1)
         await worker.answered(1)
         await worker.send(KEYS[0], "Graz")
         await worker.send(KEYS[0], "Wels", generation=1)
         await worker.until(lambda: worker.committed(0) == 2)
         assert await worker.city(KEYS[0]) == "Graz"
-        await worker.store.plane.go_live(1, 0)
+        await worker.store.plane.activate(1, 0)
         assert await worker.city(KEYS[0]) == "Wels"
 
 
@@ -256,7 +256,7 @@ async def test_a_partition_whose_log_is_lost_is_not_answered_and_stops_no_other(
         await worker.answered(count=1)
         await worker.send(KEYS[1], "Wels")
         await worker.until(lambda: worker.committed(1) == 1)
-        assert await worker.store.plane.answered(0) == {1}
+        assert await worker.store.plane.owned(0) == {1}
         assert "partition 0 of the profiles is unavailable" in caplog.text
 
 
@@ -272,13 +272,13 @@ async def test_a_replaced_generation_is_closed_after_a_grace_period(store: ReadS
     watch = GenerationWatch(store.plane, lambda: now)
     assert await watch.poll() == []
     assert watch.wanted == [0]
-    await store.plane.hand_over(1)
+    await store.plane.open_next(1)
     assert await watch.poll() == []
     assert watch.wanted == [0], "it was read just now"
     now += POLL_INTERVAL
     assert await watch.poll() == []
     assert (watch.wanted, watch.oldest) == ([0, 1], 0)
-    await store.plane.go_live(1, 0)
+    await store.plane.activate(1, 0)
     now += POLL_INTERVAL
     assert await watch.poll() == []
     assert (watch.wanted, watch.oldest) == ([1], 0)
@@ -294,8 +294,8 @@ async def test_a_generation_that_is_live_again_is_not_closed(store: ReadStore) -
     now = 1_000.0
     watch = GenerationWatch(store.plane, lambda: now)
     for live, before in ((1, 0), (0, 1)):
-        await store.plane.hand_over(live)
-        await store.plane.go_live(live, before)
+        await store.plane.open_next(live)
+        await store.plane.activate(live, before)
         now += POLL_INTERVAL
         assert await watch.poll() == []
     assert watch.wanted == [0]
@@ -306,7 +306,7 @@ async def test_a_generation_that_is_live_again_is_not_closed(store: ReadStore) -
 async def test_a_postponed_generation_is_tried_again_at_the_next_poll(store: ReadStore) -> None:
     now = 1_000.0
     watch = GenerationWatch(store.plane, lambda: now)
-    await store.plane.hand_over(1)
+    await store.plane.open_next(1)
     await watch.poll()
     watch.postpone_next()
     assert watch.wanted == [0]

@@ -215,13 +215,13 @@ async def test_generations_read_the_same_records_each_from_its_offset(work: Work
     await work.source.start()
     await work.send_rows("realtime", records=2)
     await work.consumer.apply_next(1)
-    coming = work.open(1)
+    following = work.open(1)
     work.source.consumer.seek(REALTIME, 0)
     await work.send_rows("realtime")
     await work.consumer.apply_next(1)
-    assert live.next_offset("realtime") == coming.next_offset("realtime") == 3
+    assert live.next_offset("realtime") == following.next_offset("realtime") == 3
     assert live.changes == 3
-    assert coming.changes == 0, "the updates are for generation 0"
+    assert following.changes == 0, "the updates are for generation 0"
 
 
 async def test_invalid_updates_are_skipped_and_logged(work: Work, caplog: pytest.LogCaptureFixture) -> None:

@@ -122,7 +122,7 @@ async def test_after_a_killed_writer_the_next_applies_each_event_once(store: Rea
 
 @pytest.mark.parametrize("url", ["mysql://root@localhost/x", "sqlite:///x", "postgresql://localhost/x"])
 async def test_an_unsupported_database_url_is_refused_with_advice(url: str) -> None:
-    with pytest.raises(UnknownDatabaseError, match=r"use sqlite\+aiosqlite:///FILE or postgresql\+asyncpg://"):
+    with pytest.raises(UnknownDatabaseError, match=r"expected sqlite\+aiosqlite:///FILE or postgresql\+asyncpg://"):
         await ReadStore.open(url)
 
 

@@ -260,9 +260,9 @@ INVALID_CURSORS = [
 
 async def test_a_cursor_of_another_list_is_refused_with_advice(store: ReadStore) -> None:
     for cursor in INVALID_CURSORS:
-        with pytest.raises(InvalidCursorError, match="start without a cursor"):
+        with pytest.raises(InvalidCursorError, match="omit the cursor"):
             await store.jobs.page(JobFilter(), Sort(), 50, cursor)
-        with pytest.raises(InvalidCursorError, match="start without a cursor"):
+        with pytest.raises(InvalidCursorError, match="omit the cursor"):
             await store.jobs.log(LogFilter(), 50, cursor)
 
 
