@@ -1,4 +1,4 @@
-"""From a micro-batch of `jobs.events` to the read store: one transaction for each partition in it."""
+"""Write micro-batches of `jobs.events` to the read store: one transaction for each partition."""
 
 import logging
 from collections import defaultdict
@@ -19,18 +19,18 @@ _log = logging.getLogger(__name__)
 
 
 async def project(app: SafeApp, store: ReadStore, batch: Sequence[Event], clock: Clock) -> None:
-    """Apply the events to the views; returns when they are visible. What can't be read becomes a dead letter."""
+    """Apply the events to the views; return once they are visible. Unreadable records become dead letters."""
     records: dict[int, list[EventRecord]] = defaultdict(list)
     letters: list[ProducerRecord] = []
     for event in batch:
-        found = event.message
+        message = event.message
         try:
-            told = read_event(event.value)
+            decoded = read_event(event.value)
         except UnreadableEventError as error:
-            _log.warning("%s/%d@%d: %s", found.topic, found.partition, found.offset, sentence_of(error))
+            _log.warning("%s/%d@%d: %s", message.topic, message.partition, message.offset, sentence_of(error))
             letters.append(dead_letter(event, "malformed_event", error, clock()))
         else:
-            records[found.partition].append(EventRecord(found.offset, told, event.value or b""))
+            records[message.partition].append(EventRecord(message.offset, decoded, event.value or b""))
     await publish(app, letters)
-    for partition, those in records.items():
-        await store.views.apply(partition, those)
+    for partition, events in records.items():
+        await store.views.apply(partition, events)

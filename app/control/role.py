@@ -1,7 +1,7 @@
 """The `control` role: Faust agents that turn commands into events, and events into views.
 
-It decides nothing itself; that is `projections.jobs.decide`. It answers a micro-batch at a time: publish all events,
-await all acks, write the state, acknowledge the commands.
+Decisions are made in `projections.jobs.decide`. For each micro-batch: publish all events, await all acks, write the
+state, acknowledge the commands.
 """
 
 import asyncio
@@ -39,31 +39,31 @@ _log = logging.getLogger(__name__)
 
 
 class CommandBatch:
-    """What a micro-batch of commands leads to: records to publish, and the states that they leave."""
+    """A micro-batch of commands: the records to publish, and the states after them."""
 
     def __init__(self, state: Mapping[bytes, bytes], partitions: int, clock: Clock) -> None:
         self._stored = state
         self._partitions = partitions
         self._clock = clock
-        self._jobs: dict[str, tuple[int, JobState]] = {}  # touched in this batch, with their partition
+        self._jobs: dict[str, tuple[int, JobState]] = {}  # changed by this batch, with their partition
         self.records: list[ProducerRecord] = []
 
     def add(self, event: Event) -> None:
-        """Decide one command; what can't be read becomes a dead letter, and the partition goes on."""
-        found = event.message
+        """Handle one command; an unreadable record becomes a dead letter."""
+        message = event.message
         try:
-            command = decode_job_command(event.key, event.value or b"", found.partition, self._partitions)
+            command = decode_job_command(event.key, event.value or b"", message.partition, self._partitions)
         except UnreadableCommandError as error:
-            _log.warning("%s/%d@%d: %s", found.topic, found.partition, found.offset, sentence_of(error))
+            _log.warning("%s/%d@%d: %s", message.topic, message.partition, message.offset, sentence_of(error))
             self.records.append(dead_letter(event, "malformed_command", error, self._clock()))
             return
         state = self._state(command.job_id)
-        state, events = handle(state, command, found.offset)
-        self.records.extend(published(event, found.partition) for event in events)
-        self._jobs[command.job_id] = (found.partition, state)
+        state, events = handle(state, command, message.offset)
+        self.records.extend(published(event, message.partition) for event in events)
+        self._jobs[command.job_id] = (message.partition, state)
 
     def changes(self) -> Iterable[Change]:
-        """Return the states to keep."""
+        """Yield the changed states."""
         for job_id, (partition, state) in self._jobs.items():
             if isinstance(state, Job):
                 yield Change(partition, job_id.encode(), encode_job(state))
@@ -76,7 +76,7 @@ class CommandBatch:
 
 
 def published(event: JobEvent, partition: int) -> ProducerRecord:
-    """Return an event as its record. Its time is the broker's: a wrong clock must not make it unwritable."""
+    """Return an event as a record. The broker stamps its time: a wrong clock must not make it unwritable."""
     return ProducerRecord(
         JOBS_EVENTS.name, encode(event), key=event.job_id.encode(), partition=partition, headers=headers_of(event)
     )
@@ -85,13 +85,13 @@ def published(event: JobEvent, partition: int) -> ProducerRecord:
 def _agents(app: SafeApp, settings: Settings, store: ReadStore, clock: Clock) -> None:
     table = make_table(app, "jobs", decode_seq)
 
-    async def answer_commands(stream: Any) -> None:
+    async def handle_commands(stream: Any) -> None:
         async for batch in batches(stream):
-            answers = CommandBatch(table.state, settings.partitions, clock)
+            handled = CommandBatch(table.state, settings.partitions, clock)
             for event in batch:
-                answers.add(event)
-            await publish(app, answers.records)
-            await table.write(answers.changes())
+                handled.add(event)
+            await publish(app, handled.records)
+            await table.write(handled.changes())
             ack(batch)
 
     async def fill_views(stream: Any) -> None:
@@ -99,12 +99,12 @@ def _agents(app: SafeApp, settings: Settings, store: ReadStore, clock: Clock) ->
             await project(app, store, batch, clock)
             ack(batch)
 
-    app.agent(app.topic(JOBS_COMMANDS.name), name="answer_commands")(answer_commands)
+    app.agent(app.topic(JOBS_COMMANDS.name), name="handle_commands")(handle_commands)
     app.agent(app.topic(JOBS_EVENTS.name), name="fill_views")(fill_views)
 
 
 async def run_control(settings: Settings, clock: Clock = utc_now) -> int:
-    """Run the role until it is told to stop; return the process's exit code."""
+    """Run the role until SIGTERM or SIGINT; return the exit code of the process."""
     store = await ReadStore.open(settings.database())
     try:
         app = make_app(
@@ -116,8 +116,8 @@ async def run_control(settings: Settings, clock: Clock = utc_now) -> int:
         )
         _agents(app, settings, store, clock)
         add_definitions(app, KafkaCluster(settings.bootstrap_servers), clock)
-        # Before the projector goes on: what it moves says no more whether something was lost.
-        applied = [await store.views.next_offset(each) for each in range(settings.partitions)]
+        # Read before the projector moves them: afterwards they do not show a loss.
+        applied = [await store.views.next_offset(partition) for partition in range(settings.partitions)]
         healing = asyncio.create_task(heal_views(settings, APP_ID, applied), name="heal views")
         try:
             return await run_worker(app, replication_factor=settings.replication_factor)

@@ -22,10 +22,10 @@ from tests.unit.projections.definitions.telling import FLIGHTS, apply, discard, 
 
 
 def history(*commands: DefinitionCommand) -> list[DefinitionEvent]:
-    told, events = nothing(), list[DefinitionEvent]()
+    scenario, events = nothing(), list[DefinitionEvent]()
     for command in commands:
-        told = told.when(command)
-        events += told.events
+        scenario = scenario.when(command)
+        events += scenario.events
     return events
 
 
