@@ -16,7 +16,7 @@ from projections.jobs.transitions import TRANSITIONS, mermaid  # noqa: E402  # n
 from schemas.wire import catalog  # noqa: E402
 from schemas.wire.codec import encode  # noqa: E402
 from tests.avro_compatibility import problems  # noqa: E402
-from tests.golden import histories, rulebooks, samples  # noqa: E402
+from tests.golden import definition_histories, job_histories, samples  # noqa: E402
 from tests.operations_tables import PAGE, filled  # noqa: E402
 
 AVRO = ROOT / "schemas" / "avro"
@@ -65,22 +65,24 @@ def reject_incompatible(name: str, old: Any, new: Any) -> None:
         sys.exit(f"{name}: incompatible change; give the field a default instead:\n  " + "\n  ".join(faults))
 
 
-def golden_words() -> None:
+def golden_records() -> None:
     for version in catalog.newest().values():
-        path = GOLDEN / "words" / f"{catalog.file_name(version.name, version.version).removesuffix('.avsc')}.json"
+        path = GOLDEN / "records" / f"{catalog.file_name(version.name, version.version).removesuffix('.avsc')}.json"
         values = {"full": samples.full(version.word), "bare": samples.bare(version.word)}
-        content = {kind: {"hex": encode(word).hex(), "word": samples.shown(word)} for kind, word in values.items()}
+        content = {
+            kind: {"hex": encode(record).hex(), "value": samples.as_json(record)} for kind, record in values.items()
+        }
         write_once(path, {"schema_id": version.id, **content})
 
 
 def golden_histories() -> None:
     for folder, history in [
-        *(("histories", history) for history in histories.HISTORIES),
-        *(("rulebooks", history) for history in rulebooks.RULEBOOKS),
+        *(("jobs", history) for history in job_histories.JOB_HISTORIES),
+        *(("definitions", history) for history in definition_histories.DEFINITION_HISTORIES),
     ]:
         recorded: Any = history()
         content = {
-            "what": history.__doc__,
+            "description": history.__doc__,
             "commands": [f"{type(command).__name__} {encode(command).hex()}" for command in recorded.commands],
             "events": [f"{type(event).__name__} {encode(event).hex()}" for event in recorded.events],
         }
@@ -120,7 +122,7 @@ def cell(phase: str, command: str) -> str:
 
 if __name__ == "__main__":
     write_schemas()
-    golden_words()
+    golden_records()
     golden_histories()
     JOB_LIFE.write_text(job_life(), "utf-8")
     PAGE.write_text(filled(PAGE.read_text("utf-8")), "utf-8")

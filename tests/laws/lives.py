@@ -139,5 +139,5 @@ def lives(draw: Callable[..., Any], most: int = 12) -> Life:
     return life
 
 
-ANY_COMMAND = st.one_of([anything(each) for each in COMMANDS])
-ANY_EVENT = st.one_of([anything(each) for each in get_args(JobEvent)])
+ANY_COMMAND = st.one_of([anything(command) for command in COMMANDS])
+ANY_EVENT = st.one_of([anything(item) for item in get_args(JobEvent)])

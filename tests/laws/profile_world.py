@@ -65,7 +65,7 @@ def expected(messages: list[Message]) -> dict[str, dict[str, Any]]:
         together = set(message.keys).union(*(group.get(key, {key}) for key in message.keys))
         group |= dict.fromkeys(together, together)
     found: dict[str, dict[str, Any]] = {}
-    for together in {min(each): each for each in group.values()}.values():
+    for together in {min(item): item for item in group.values()}.values():
         mine = sorted((m for m in messages if m.keys[0] in together), key=lambda m: (m.at, m.batch, m.index))
         city, source, low, high, tags, counted, spent = (
             [v for m in mine if (v := m.values[n]) is not None] for n in range(7)
@@ -106,7 +106,7 @@ class World:
             packet.groups.append(Group("orders", COLUMNS, 0, [message.batch], [row], counted))
             for other in others:
                 packets[self._home(other)].links.append((other, best, *stamp))
-        self.on_the_way += [(partition, encode_mapped(each), b"") for partition, each in packets.items()]
+        self.on_the_way += [(partition, encode_mapped(packet), b"") for partition, packet in packets.items()]
 
     def forget(self, keys: list[str], moment: int) -> None:
         """Forget a person, each of whose identities is told."""
@@ -144,8 +144,8 @@ class World:
             heard = decode_messages(told)
             self._load(heard)
             apply_messages(heard, self.nodes, outbox)
-        for where, each in by_partition(outbox, self.partitions).items():
-            self.on_the_way.append((where, b"", encode_messages(each)))
+        for where, item in by_partition(outbox, self.partitions).items():
+            self.on_the_way.append((where, b"", encode_messages(item)))
 
     def _load(self, said: MappedMessages | NodeMessages) -> None:
         """Have the nodes as a store gives them: each time anew from bytes."""

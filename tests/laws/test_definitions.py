@@ -63,8 +63,8 @@ KINDS: tuple[Any, ...] = (
     DiscardRebuild,
 )
 REBUILD_COMMANDS = get_args(RebuildCommand)
-ANY_COMMAND = st.one_of([anything(each) for each in get_args(DefinitionCommand)])
-ANY_EVENT = st.one_of([anything(each) for each in get_args(DefinitionEvent)])
+ANY_COMMAND = st.one_of([anything(item) for item in get_args(DefinitionCommand)])
+ANY_EVENT = st.one_of([anything(item) for item in get_args(DefinitionEvent)])
 
 
 @dataclass(frozen=True)
@@ -105,15 +105,15 @@ def at_last_event(life: Life) -> DefinitionsState:
 
 def recipes(life: Life) -> st.SearchStrategy[str]:
     """Recipes of what there is, now and then of a version that there isn't, or whose bodies don't agree."""
-    bodies = {name: each.applied or each.draft for name, each in life.book.definitions.items()}
-    known = {name: each for name, each in bodies.items() if each}
-    versions = {name: [each, AppliedBody(each.version + 1, each.body)] for name, each in known.items()}
+    bodies = {name: definition.applied or definition.draft for name, definition in life.book.definitions.items()}
+    known = {name: body for name, body in bodies.items() if body}
+    versions = {name: [item, AppliedBody(item.version + 1, item.body)] for name, item in known.items()}
     chosen = st.fixed_dictionaries(
-        {}, optional={name: st.sampled_from(each[:1] * 9 + each[1:]) for name, each in versions.items()}
+        {}, optional={name: st.sampled_from(version[:1] * 9 + version[1:]) for name, version in versions.items()}
     )
 
     def made(some: dict[str, AppliedBody]) -> str:
-        mappings = {stream: each for name, each in some.items() if (stream := stream_of(name))}
+        mappings = {stream: item for name, item in some.items() if (stream := stream_of(name))}
         return recipe_text(RebuildSpec(some.get("identity"), mappings, Scope(since=5, left_out={"job": 7})))
 
     return st.one_of(chosen.map(made), st.sampled_from(["{}", "[", '{"identity": 7}']))
@@ -144,7 +144,7 @@ def commands(draw: Callable[..., Any], life: Life) -> DefinitionCommand:
         "recipe": recipes(life),
         "report": st.sampled_from(["{}", '{"added": 7}']),
     }
-    facts = {each: draw(likely[each]) for each in parts(kind) if each in likely}
+    facts = {part: draw(likely[part]) for part in parts(kind) if part in likely}
     made: DefinitionCommand = kind(**known | facts)
     return made
 
@@ -160,7 +160,7 @@ def lives(draw: Callable[..., Any], most: int = 14) -> Life:
 
 @given(lives())
 def test_replay_equals_live(life: Life) -> None:
-    read_back: Any = tuple(decode(encode(each)) for each in life.events)
+    read_back: Any = tuple(decode(encode(event)) for event in life.events)
     assert state_after(read_back) == at_last_event(life)
     assert folded(read_back) == life.rules
     assert replace(life.rules, forgotten=NO_RULES.forgotten) == life.book.rules
@@ -171,7 +171,7 @@ def test_two_deciders_give_the_same_bytes(life: Life) -> None:
     again = Life()
     for command in life.commands:
         again = again.then(decode(encode(command)))  # type: ignore[arg-type]
-    assert [encode(each) for each in again.events] == [encode(each) for each in life.events]
+    assert [encode(event) for event in again.events] == [encode(event) for event in life.events]
 
 
 @given(lives(), st.data())
@@ -209,7 +209,7 @@ def test_a_repeated_command_adds_no_fact(life: Life, data: st.DataObject) -> Non
     command = life.commands[offset]
     assert handle(life.book, command, offset) == (life.book, ())
     state = life.book.definitions.get(command.definition_id)
-    led_to = [each for each in life.events if each.command_id == command.command_id and each.seq]
+    led_to = [event for event in life.events if event.command_id == command.command_id and event.seq]
     if not state or isinstance(command, REBUILD_COMMANDS):
         return
     if led_to:
@@ -221,15 +221,15 @@ def test_a_repeated_command_adds_no_fact(life: Life, data: st.DataObject) -> Non
 def test_evolve_and_fold_take_any_event_and_leave_their_input_alone(life: Life, event: Any) -> None:
     for state in (*life.book.definitions.values(), initial("identity")):
         seq = state.seq if isinstance(state, Definition) else 0
-        for each in (event, replace(event, seq=seq + 1)):
+        for item in (event, replace(event, seq=seq + 1)):
             before, rules = deepcopy(state), life.rules
-            assert isinstance(evolve(state, each), Definition | NoDefinition)
-            assert isinstance(fold(rules, each), Rules)
+            assert isinstance(evolve(state, item), Definition | NoDefinition)
+            assert isinstance(fold(rules, item), Rules)
             assert state == before
             assert rules == life.rules
     for known in (None, *life.book.rebuilds.values()):
-        for each in (event, replace(event, seq=1 + (known.seq if known else 0))):
-            after = rebuild.evolve(known, each)
+        for item in (event, replace(event, seq=1 + (known.seq if known else 0))):
+            after = rebuild.evolve(known, item)
             assert after is None or isinstance(after, ProfileRebuild)
 
 
@@ -237,8 +237,8 @@ def test_evolve_and_fold_take_any_event_and_leave_their_input_alone(life: Life, 
 def test_any_command_gets_one_answer_that_can_be_written(life: Life, command: Any) -> None:
     for definition_id in (command.definition_id, "identity", "mapping:a", "forgotten", "rebuild:0", "rebuild:1"):
         fresh = replace(command, definition_id=definition_id, command_id="any")
-        for each in (fresh, replace(fresh, rules=1, expected_version=None, issued_at=DAWN)):
-            _, events = handle(life.book, each, 99)
+        for item in (fresh, replace(fresh, rules=1, expected_version=None, issued_at=DAWN)):
+            _, events = handle(life.book, item, 99)
             assert [decode(encode(event)) for event in events] == list(events)
             assert len(events) == 1
 
@@ -246,22 +246,22 @@ def test_any_command_gets_one_answer_that_can_be_written(life: Life, command: An
 @given(lives())
 def test_a_history_is_in_order_and_each_event_names_its_command(life: Life) -> None:
     for name in (*life.book.definitions, *life.book.rebuilds):
-        history = [each for each in life.events if each.definition_id == name and each.seq]
-        assert [each.seq for each in history] == list(range(1, len(history) + 1))
+        history = [event for event in life.events if event.definition_id == name and event.seq]
+        assert [item.seq for item in history] == list(range(1, len(history) + 1))
         assert all(one.occurred_at <= other.occurred_at for one, other in pairwise(history))
-    for each in life.events:
-        command = life.commands[each.command_offset]
-        assert (each.command_id, each.actor) == (command.command_id, command.issued_by)
+    for event in life.events:
+        command = life.commands[event.command_offset]
+        assert (event.command_id, event.actor) == (command.command_id, command.issued_by)
 
 
 @given(lives())
 def test_streams_in_force_agree(life: Life) -> None:
-    merges = {each.body for each in life.rules.mappings.values() if '"x"' in each.body}
+    merges = {mapping.body for mapping in life.rules.mappings.values() if '"x"' in mapping.body}
     assert len(merges) <= 1
     if life.rules.mappings:
         assert life.rules.identity
         kinds = life.rules.identity.body
-        assert all("email" in kinds for each in life.rules.mappings.values() if "email" in each.body)
+        assert all("email" in kinds for mapping in life.rules.mappings.values() if "email" in mapping.body)
 
 
 def test_lives_get_somewhere() -> None:
@@ -270,7 +270,7 @@ def test_lives_get_somewhere() -> None:
 
     @given(lives(most=40))
     def look(life: Life) -> None:
-        seen.update(getattr(each, "code", type(each).__name__) for each in life.events)
+        seen.update(getattr(event, "code", type(event).__name__) for event in life.events)
 
     look()
     assert {

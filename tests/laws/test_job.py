@@ -22,7 +22,7 @@ from tests.laws.lives import ANY_COMMAND, ANY_EVENT, JOB, Life, commands, fold, 
 
 @given(lives())
 def test_replay_equals_live(life: Life) -> None:
-    read_back = tuple(decode(encode(each)) for each in life.events)
+    read_back = tuple(decode(encode(event)) for event in life.events)
     assert fold(NoJob(JOB), read_back) == life.state
 
 
@@ -32,27 +32,27 @@ def test_two_deciders_give_the_same_bytes(life: Life) -> None:
     for offset, command in enumerate(life.commands):
         read_back: Any = decode(encode(command))
         state, answer = handle(state, read_back, offset)
-        events += [encode(each) for each in answer]
-    assert events == [encode(each) for each in life.events]
+        events += [encode(item) for item in answer]
+    assert events == [encode(event) for event in life.events]
 
 
 @given(lives(), st.data())
 def test_a_zombie_that_decides_again_repeats_what_is_known(life: Life, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(life.commands)))
-    state = fold(NoJob(JOB), tuple(each for each in life.events if each.command_offset < start))
+    state = fold(NoJob(JOB), tuple(event for event in life.events if event.command_offset < start))
     again = []
     for offset, command in enumerate(life.commands[start:], start):
         state, answer = handle(state, command, offset)
         again += answer
-    known = [each for each in life.events if each.command_offset >= start]
+    known = [event for event in life.events if event.command_offset >= start]
     assert again == known
 
 
 @given(lives(), ANY_EVENT)
 def test_evolve_takes_any_event_and_leaves_its_input_alone(life: Life, event: Any) -> None:
-    for each in (event, replace(event, seq=life.events[-1].seq + 1)):
+    for item in (event, replace(event, seq=life.events[-1].seq + 1)):
         before = deepcopy(life.state)
-        after = evolve(life.state, each)
+        after = evolve(life.state, item)
         assert life.state == before
         assert isinstance(after, Job | NoJob)
 
@@ -62,7 +62,7 @@ def test_a_repeated_command_adds_no_fact(life: Life, data: st.DataObject) -> Non
     if isinstance(life.state, NoJob):
         return
     command = data.draw(st.sampled_from(life.commands[-8:]))
-    made_something = [each for each in life.events if each.command_id == command.command_id and each.seq]
+    made_something = [event for event in life.events if event.command_id == command.command_id and event.seq]
     if made_something:
         assert handle(life.state, command, len(life.commands) + 5)[1] == ()
     assert handle(life.state, replace(command, command_id="new"), life.state.command_offset)[1] == ()
@@ -74,7 +74,7 @@ def test_decide_answers_any_command_quickly_and_its_answer_can_be_written(life: 
     events = handle(life.state, replace(command, job_id=JOB, command_id="any"), 99)[1]
     assert process_time() - started < 2
     assert events
-    assert len([encode(each) for each in events]) <= 4
+    assert len([encode(event) for event in events]) <= 4
 
 
 @given(lives(most=6), st.data())
@@ -85,7 +85,7 @@ def test_decide_answers_a_fitting_command_with_hostile_values(life: Life, data: 
         command = replace(command, rules=1, **{name: value for name, value in report.items() if hasattr(command, name)})
     events = handle(life.state, command, 99)[1]
     assert events
-    assert [decode(encode(each)) for each in events] == list(events)
+    assert [decode(encode(event)) for event in events] == list(events)
 
 
 @given(lives(), st.data())
@@ -97,10 +97,10 @@ def test_what_control_writes_of_any_command_it_reads_is_an_event_to_every_reader
         report = {"run": life.state.run, "report": life.state.report + 1}
         due = {name: value for name, value in report.items() if hasattr(command, name)}
         command = replace(command, rules=1, **(due if data.draw(st.booleans()) else {}))
-    readable = [_read(each) for each in (*life.commands, replace(command, job_id=JOB, command_id="any"))]
+    readable = [_read(item) for item in (*life.commands, replace(command, job_id=JOB, command_id="any"))]
     state: JobState = NoJob(JOB)
-    for offset, each in enumerate(readable):
-        for event in handle(state, each, offset)[1] if each else ():
+    for offset, item in enumerate(readable):
+        for event in handle(state, item, offset)[1] if item else ():
             state = evolve(state, event)
             assert read_event(encode(event)) == event
 
@@ -114,30 +114,30 @@ def _read(command: JobCommand) -> JobCommand | None:
 
 @given(lives())
 def test_a_history_is_in_order_and_each_event_names_its_command(life: Life) -> None:
-    history = [each for each in life.events if each.seq]
-    assert [each.seq for each in history] == list(range(1, len(history) + 1))
+    history = [event for event in life.events if event.seq]
+    assert [item.seq for item in history] == list(range(1, len(history) + 1))
     assert all(one.occurred_at <= other.occurred_at for one, other in pairwise(history))
-    assert len({each.event_id for each in life.events}) == len(life.events)
-    for each in life.events:
-        command = life.commands[each.command_offset]
-        assert (each.command_id, each.actor, each.job_id) == (command.command_id, command.issued_by, JOB)
+    assert len({event.event_id for event in life.events}) == len(life.events)
+    for event in life.events:
+        command = life.commands[event.command_offset]
+        assert (event.command_id, event.actor, event.job_id) == (command.command_id, command.issued_by, JOB)
 
 
 @given(lives())
 def test_sums_are_the_sums_of_the_reports_and_no_sleep_is_empty(life: Life) -> None:
-    for each in life.events:
-        if isinstance(each, JobSlept):
-            assert each.sleep_until > each.occurred_at or each.reason == "cadence"
-            assert each.sleep_until >= each.occurred_at
-    progress = [each for each in life.events if isinstance(each, JobProgressed)]
-    assert [each.report for each in progress] == sorted({each.report for each in progress})
+    for event in life.events:
+        if isinstance(event, JobSlept):
+            assert event.sleep_until > event.occurred_at or event.reason == "cadence"
+            assert event.sleep_until >= event.occurred_at
+    progress = [event for event in life.events if isinstance(event, JobProgressed)]
+    assert [item.report for item in progress] == sorted({item.report for item in progress})
     assert all(
-        each.imbalance
-        == each.counts.read - each.counts.accepted - each.counts.rejected - each.counts.duplicate - each.counts.omitted
-        for each in progress
+        item.imbalance
+        == item.counts.read - item.counts.accepted - item.counts.rejected - item.counts.duplicate - item.counts.omitted
+        for item in progress
     )
     if isinstance(life.state, Job):
-        assert life.state.total_counts == sum((each.counts for each in progress), start=Counts())
+        assert life.state.total_counts == sum((item.counts for item in progress), start=Counts())
 
 
 @given(lives())

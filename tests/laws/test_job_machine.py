@@ -88,7 +88,7 @@ class JobLife(RuleBasedStateMachine):
         before = self.state.status if isinstance(self.state, Job) else "Absent"
         events = list(handle(self.state, command, self.offset)[1])
         self.state = fold(self.state, tuple(events))
-        note(f"{command} → {[type(each).__name__ for each in events]}")
+        note(f"{command} → {[type(event).__name__ for event in events]}")
         if events and not isinstance(events[0], CommandRefused):
             self.check_transition(before, type(command).__name__)
         return events
@@ -99,7 +99,7 @@ class JobLife(RuleBasedStateMachine):
         assert self.state.status in (targets or (before,))
 
     def expect(self, events: list[Any], expected: list[str]) -> None:
-        told = [each.code if isinstance(each, CommandRefused) else type(each).__name__ for each in events]
+        told = [event.code if isinstance(event, CommandRefused) else type(event).__name__ for event in events]
         assert told == expected
 
     @initialize(

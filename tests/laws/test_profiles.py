@@ -42,9 +42,12 @@ def test_who_was_forgotten_is_as_if_never_heard_of_up_to_then(keys: int) -> None
     for seed in range(ORDERS // 5 + 1):
         chance = random.Random(f"forget {keys}/{seed}")
         messages = some_messages(chance, 40, keys)
-        before, later = messages[:20], [replace(each, at=each.at + chance.choice((0, 11))) for each in messages[20:]]
+        before, later = (
+            messages[:20],
+            [replace(message, at=message.at + chance.choice((0, 11))) for message in messages[20:]],
+        )
         world = any_way(before, chance) if chance.random() < 0.5 else World(chance)
-        person = chance.choice(sorted(expected(before).values(), key=lambda each: each["identities"]))["identities"]
+        person = chance.choice(sorted(expected(before).values(), key=lambda item: item["identities"]))["identities"]
         if not world.nodes:
             world.send(before)  # what is on its way meanwhile comes late, in any order
         world.forget(person, moment=11)
@@ -53,9 +56,9 @@ def test_who_was_forgotten_is_as_if_never_heard_of_up_to_then(keys: int) -> None
         def heard(message: Message, person: list[str] = person) -> bool:
             return message.at > 11 or not set(message.keys) & set(person)
 
-        world.send([each for each in later if heard(each)])
+        world.send([item for item in later if heard(item)])
         world.settle()
-        left = [each for each in messages[:20] + later if heard(each)]
+        left = [item for item in messages[:20] + later if heard(item)]
         assert world.profiles() == expected(left), f"keys {keys}, seed {seed}"
 
 

@@ -14,7 +14,7 @@ from schemas.wire.codec import FRAME, decode, encode, schema_id_of
 from schemas.wire.headers import Routed, headers_of
 from tests.laws.words import anything
 
-ANY_WORD = st.one_of([anything(each) for each in newest()])
+ANY_WORD = st.one_of([anything(item) for item in newest()])
 WORST = 2**60
 
 
@@ -34,7 +34,7 @@ def test_what_is_written_is_read(word: Any) -> None:
         assert decode(data) == word
 
 
-@given(st.one_of([anything(each) for each in newest() if issubclass(each, get_args(Routed))]))
+@given(st.one_of([anything(item) for item in newest() if issubclass(item, get_args(Routed))]))
 def test_every_word_for_consumers_has_headers_without_empty_values(word: Any) -> None:
     assert all(value or name == "ce_id" for name, value in headers_of(word))
 

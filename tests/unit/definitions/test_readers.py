@@ -16,7 +16,7 @@ from app.kafka.memory.cluster import MemoryCluster
 from projections.definitions.rules import NO_RULES, fold
 from schemas.definitions import PARTITION, DefinitionCommand, DefinitionEvent
 from schemas.topics import DEFINITIONS_EVENTS
-from tests.golden.rulebooks import profiles_are_rebuilt
+from tests.golden.definition_histories import rebuilt_promoted_and_discarded
 from tests.unit.definitions.conftest import Write
 from tests.unit.projections.definitions.telling import FLIGHTS, apply, discard, draft, identity, mapping, nothing
 
@@ -98,7 +98,7 @@ async def test_rules_are_the_fold_of_the_events_before_their_offset(cluster: Mem
 async def test_the_rules_before_a_promotion_are_those_of_the_previous_generation(
     cluster: MemoryCluster, write: Write
 ) -> None:
-    events = profiles_are_rebuilt().events
+    events = rebuilt_promoted_and_discarded().events
     tail = DefinitionsTail(cluster)
     reader = RulesReader(tail)
     await write(*events)

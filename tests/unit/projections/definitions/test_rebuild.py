@@ -19,7 +19,13 @@ from schemas.definitions import (
     RebuildPromoted,
     StartRebuild,
 )
-from tests.golden.rulebooks import FLIGHTS, Teller, identity, mapping, profiles_are_rebuilt
+from tests.golden.definition_histories import (
+    FLIGHTS,
+    RecordedDefinitions,
+    identity,
+    mapping,
+    rebuilt_promoted_and_discarded,
+)
 
 AT = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 ENVELOPE: dict[str, Any] = {
@@ -39,59 +45,59 @@ def promoted(generation: int, recipe: str, command_offset: int = 9) -> RebuildPr
 
 
 def test_the_story_of_some_rebuilds_ends_where_it_should() -> None:
-    told = profiles_are_rebuilt()
+    told = rebuilt_promoted_and_discarded()
     codes = [each.code for each in told.events if isinstance(each, DefinitionRefused)]
     assert codes == [
         "not_ready", "busy", "report_too_large", "version_mismatch", "not_under_way", "exists", "outdated",
         "invalid_body", "invalid_body", "invalid_body", "invalid_body", "no_such_rebuild", "no_such_rebuild",
     ]  # fmt: skip
-    rules = told.book.rules
+    rules = told.state.rules
     assert (rules.generation, rules.mappings["flights"].version) == (2, 4)
-    assert {name: each.status for name, each in told.book.rebuilds.items()} == {
+    assert {name: each.status for name, each in told.state.rebuilds.items()} == {
         "rebuild:1": "promoted", "rebuild:3": "discarded", "rebuild:9": "promoted",
     }  # fmt: skip
-    assert not any(each.recipe for each in told.book.rebuilds.values())
+    assert not any(each.recipe for each in told.state.rebuilds.values())
 
 
 def test_a_promoted_draft_is_no_draft_any_more_and_a_stream_left_out_has_no_mapping() -> None:
-    told = profiles_are_rebuilt()
+    told = rebuilt_promoted_and_discarded()
     started = next(each for each in told.events if isinstance(each, RebuildPromoted))
     assert read_recipe(started.recipe).mappings["flights"].version == 2
-    again = Teller()
+    again = RecordedDefinitions()
     for command in told.commands[
         : told.commands.index(next(c for c in told.commands if c.command_id == started.command_id)) + 1
     ]:
         again.send(type(command), command.definition_id, **{
             name: getattr(command, name) for name in type(command).__dataclass_fields__ if name != "definition_id"
         })  # fmt: skip
-    flights = again.book.definitions[FLIGHTS]
+    flights = again.state.definitions[FLIGHTS]
     assert flights.applied == AppliedBody(2, mapping("first"))
     assert flights.draft is None
     began = 1_767_225_600_000_000
-    assert again.book.rules.scope == Scope(1_357_016_400_000_000, None, began, {"job-0": began, "job-1": began})
+    assert again.state.rules.scope == Scope(1_357_016_400_000_000, None, began, {"job-0": began, "job-1": began})
 
 
 def test_rules_that_are_applied_while_a_rebuild_is_asked_for_are_not_taken_back_unnoticed() -> None:
-    told = Teller()
+    told = RecordedDefinitions()
     for name, body in (("identity", identity("tail")), (FLIGHTS, mapping("latest")), (FLIGHTS, mapping("first"))):
         told.send(DraftDefinition, name, body=body)
     told.send(ApplyDefinition, "identity", version=1)
     told.send(ApplyDefinition, FLIGHTS, version=2)
-    recipe, basis = recipe_text(told.book.rules.recipe), basis_text(basis_of(told.book.rules))
+    recipe, basis = recipe_text(told.state.rules.recipe), basis_text(basis_of(told.state.rules))
     told.send(DraftDefinition, FLIGHTS, body=mapping("min"))
     told.send(ApplyDefinition, FLIGHTS, version=3)
     told.send(StartRebuild, "rebuild:1", recipe=recipe, basis=basis)
     refused = told.events[-1]
     assert isinstance(refused, DefinitionRefused)
     assert refused.code == "outdated"
-    recipe, basis = recipe_text(told.book.rules.recipe), basis_text(basis_of(told.book.rules))
+    recipe, basis = recipe_text(told.state.rules.recipe), basis_text(basis_of(told.state.rules))
     told.send(StartRebuild, "rebuild:2", recipe=recipe, basis=basis)
-    assert told.book.rebuilds["rebuild:2"].is_under_way
-    assert told.book.basis == basis_of(told.book.rules)
+    assert told.state.rebuilds["rebuild:2"].is_under_way
+    assert told.state.basis == basis_of(told.state.rules)
 
 
 def test_a_recipe_has_to_fit_beside_all_bodies() -> None:
-    told = Teller()
+    told = RecordedDefinitions()
     told.send(DraftDefinition, "identity", body=identity("tail"))
     told.send(ApplyDefinition, "identity", version=1)
     told.send(

@@ -1,0 +1,123 @@
+"""Fixed, realistic sequences of definition commands. Their events are stored as golden files and never change."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, Scope, recipe_text
+from projections.definitions.state import EMPTY, handle
+from schemas.definitions import (
+    ApplyDefinition,
+    CommandEnvelope,
+    DefinitionCommand,
+    DefinitionEvent,
+    DiscardDraft,
+    DiscardRebuild,
+    DraftDefinition,
+    ForgetPerson,
+    PromoteRebuild,
+    ReportRebuilt,
+    StartRebuild,
+)
+
+START = datetime(2026, 3, 27, 22, 15, 0, 500_000, tzinfo=UTC)
+FLIGHTS, CREW = "mapping:flights", "mapping:crew"
+
+
+class RecordedDefinitions:
+    """Definitions with their recorded commands and events. Time advances by a second per command."""
+
+    def __init__(self) -> None:
+        self.state = EMPTY
+        self.commands: list[DefinitionCommand] = []
+        self.events: list[DefinitionEvent] = []
+
+    def send(self, kind: type[CommandEnvelope], definition_id: str, /, **fields: Any) -> None:
+        number = len(self.commands)
+        envelope = {"command_id": str(UUID(int=number + 1)), "issued_by": "user:ada", "rules": 1}
+        at = START + timedelta(seconds=number)
+        command: Any = kind(definition_id=definition_id, **{"issued_at": at, **envelope, **fields})
+        self.commands.append(command)
+        self.state, events = handle(self.state, command, number)
+        self.events += events
+
+
+def mapping(merge: str, kind: str = "tail", **more: Any) -> str:
+    attribute = {"name": "origin", "field": "origin", "type": "string", "merge": merge}
+    return json.dumps({"identities": [{"field": "tailnum", "kind": kind}], "attributes": [attribute], **more})
+
+
+def identity(*kinds: str) -> str:
+    return json.dumps({"kinds": [{"kind": kind, "rank": rank} for rank, kind in enumerate(kinds)]})
+
+
+def drafted_applied_and_refused() -> RecordedDefinitions:
+    """Identity rules, two conflicting streams, a discarded draft, various refusals, and a deleted person."""
+    history = RecordedDefinitions()
+    history.send(DraftDefinition, FLIGHTS, body=mapping("latest"))
+    history.send(ApplyDefinition, FLIGHTS, version=1)
+    history.send(DraftDefinition, "identity", body=identity("tail", "email"), expected_version=0)
+    history.send(ApplyDefinition, "identity", version=1)
+    history.send(ApplyDefinition, FLIGHTS, version=1)
+    history.send(DraftDefinition, CREW, body=mapping("first", "email"))
+    history.send(ApplyDefinition, CREW, version=1)
+    history.send(DiscardDraft, CREW)
+    history.send(DiscardDraft, CREW)
+    history.send(DraftDefinition, CREW, body=mapping("latest", "email"), expected_version=0)
+    history.send(DraftDefinition, CREW, body=mapping("latest", "email", timestamp={"field": "at"}), expected_version=1)
+    history.send(ApplyDefinition, CREW, version=1)
+    history.send(ApplyDefinition, CREW, version=2, issued_at=START)  # a clock that steps back
+    history.send(DraftDefinition, "identity", body=identity("tail"))
+    history.send(ApplyDefinition, "identity", version=2)
+    history.send(DraftDefinition, FLIGHTS, body='{"identities": 7, "surprise": 1}')
+    history.send(DraftDefinition, "audience:all", body="{}")
+    history.send(ForgetPerson, "forgotten", key_hashes=("0" * 64, "f" * 64), at=START)
+    history.send(ForgetPerson, "forgotten", key_hashes=("email:ann@example.com",), at=START)
+    return history
+
+
+def rebuilt_promoted_and_discarded() -> RecordedDefinitions:
+    """Rebuilds that are promoted, discarded, outdated and refused, a rollback, and later changes of the rules."""
+    history = RecordedDefinitions()
+    old, new = AppliedBody(1, mapping("latest")), AppliedBody(2, mapping("first"))
+    kinds = AppliedBody(1, identity("tail"))
+    started_at = 1_767_225_600_000_000
+    scope = Scope(since=1_357_016_400_000_000, began=started_at, left_out={"job-0": started_at, "job-1": started_at})
+    history.send(DraftDefinition, "identity", body=kinds.body)
+    history.send(ApplyDefinition, "identity", version=1)
+    history.send(DraftDefinition, FLIGHTS, body=old.body)
+    history.send(ApplyDefinition, FLIGHTS, version=1)
+    history.send(DraftDefinition, FLIGHTS, body=new.body)
+    history.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(kinds, {"flights": new}, scope)))
+    history.send(PromoteRebuild, "rebuild:1")
+    history.send(StartRebuild, "rebuild:2", recipe=recipe_text(RebuildSpec(kinds)))
+    history.send(ReportRebuilt, "rebuild:1", report='{"changed": 3}')
+    history.send(ReportRebuilt, "rebuild:1", report="x" * (512 * 1024 + 1))
+    history.send(PromoteRebuild, "rebuild:1", expected_version=0)
+    history.send(PromoteRebuild, "rebuild:1", expected_version=1)
+    history.send(DiscardRebuild, "rebuild:1")
+    history.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(kinds, {"flights": old})))
+    history.send(StartRebuild, "rebuild:3", recipe=recipe_text(RebuildSpec(kinds, {"flights": old})))
+    history.send(ReportRebuilt, "rebuild:3", report="{}")
+    history.send(DraftDefinition, FLIGHTS, body=mapping("min"))
+    history.send(ApplyDefinition, FLIGHTS, version=3)
+    history.send(PromoteRebuild, "rebuild:3")
+    history.send(DiscardRebuild, "rebuild:3")
+    history.send(
+        StartRebuild, "rebuild:4", recipe=recipe_text(RebuildSpec(kinds, {"flights": AppliedBody(4, old.body)}))
+    )
+    history.send(StartRebuild, "rebuild:5", recipe=recipe_text(RebuildSpec(None, {"flights": old})))
+    history.send(StartRebuild, "rebuild:6", recipe=recipe_text(RebuildSpec(kinds, {"crew": old})))
+    history.send(StartRebuild, "rebuild:7", recipe='{"left_out": [7], "mappings": [], "surprise": 1}')
+    history.send(StartRebuild, "mapping:flights", recipe="{}")
+    history.send(DiscardRebuild, "rebuild:8")
+    history.send(StartRebuild, "rebuild:9", recipe=recipe_text(RebuildSpec(kinds, {"flights": old})))
+    history.send(ReportRebuilt, "rebuild:9", report="{}")
+    history.send(PromoteRebuild, "rebuild:9")
+    history.send(DraftDefinition, FLIGHTS, body=mapping("max"))
+    history.send(ApplyDefinition, FLIGHTS, version=4)
+    return history
+
+
+DEFINITION_HISTORIES = (drafted_applied_and_refused, rebuilt_promoted_and_discarded)
