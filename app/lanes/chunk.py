@@ -1,6 +1,6 @@
-"""Some consecutive raw records of one partition, mapped: what they say to identities, and what was odd about them.
+"""Maps consecutive raw records of one partition to updates of profiles and dead letters.
 
-The same records mapped by the same rules always give the same; where one chunk ends and the next begins doesn't matter.
+The result depends on the records and the rules alone, and not on where one chunk ends and the next begins.
 """
 
 from collections import Counter, defaultdict
@@ -31,13 +31,13 @@ from schemas.wire.codec import encode
 
 MAX_FAULTS: Final = 20  # of a record, each with a dead letter of its own
 FULL_BYTES: Final = 4 * 1024 * 1024  # of raw records
-MAX_UPDATE_BYTES: Final = 12 * 1024 * 1024  # of JSON; with all that surrounds it, the broker takes it
-FULL_ROWS: Final = 1_000  # for one partition: what profiles do at a time has to be short enough not to be felt
+MAX_UPDATE_BYTES: Final = 12 * 1024 * 1024  # of JSON; the broker accepts it with its envelope
+FULL_ROWS: Final = 1_000  # for one partition; profiles apply them at a time, which must not delay look-ups
 
 
 @dataclass(slots=True)
 class Fault:
-    """One thing that is wrong with messages of a record: how many they are, and the first of them."""
+    """One kind of fault in messages of a record: the count of these messages, and the first of them."""
 
     params: Params
     index: int
@@ -48,7 +48,7 @@ class Fault:
 
 @dataclass(slots=True)
 class StreamCounts:
-    """What was seen of a stream; times are in microseconds since 1970 UTC."""
+    """Counts of the messages of a stream; times are in microseconds since 1970 UTC."""
 
     newest: int
     arrived: int
@@ -57,42 +57,42 @@ class StreamCounts:
 
 
 class MappingChunk:
-    """Takes records until it is full; then `updates`, `letters` and `seen` of those in `fitting` have to be written."""
+    """Add records until it is full; then write `updates`, `dead_letters` and `streams` of each chunk in `fitting`."""
 
-    def __init__(  # all that its updates depend on, and who looks on
+    def __init__(
         self,
         lane: str,
-        book: CompiledRules,
+        rules: CompiledRules,
         forgotten: Forgotten,
         partitions: int,
         now: datetime,
         sample: FieldSample | None = None,
     ) -> None:
         self._lane = lane
-        self.book = book
-        self._forgotten = forgotten or None  # whether it is empty is asked once
+        self.rules = rules
+        self._forgotten = forgotten or None  # tested for each message
         self._partitions = partitions
-        self._payloads: dict[int, bytes] | None = None  # once it is known to fit
+        self._payloads: dict[int, bytes] | None = None  # of chunks in `fitting`
         self._now = now
         self._sample = sample
-        self._packets: dict[int, MappedMessages] = defaultdict(MappedMessages)
+        self._mapped: dict[int, MappedMessages] = defaultdict(MappedMessages)
         self._singles: dict[tuple[int, str], Group] = {}  # still open, by partition and stream
-        self._said: set[tuple[str, int]] = set()  # the messages in them that may come again
+        self._counted: set[tuple[str, int]] = set()  # the messages in them that may be repeated
         self._rows = 0
         self._bytes = 0
         self.records: list[RawRecord] = []
         self.next_offset = 0
-        self._seen: dict[str, StreamCounts] = {}
+        self._streams: dict[str, StreamCounts] = {}
         self.jobs: Counter[str] = Counter()  # messages by the job that wrote them
-        self.letters: list[ProducerRecord] = []
+        self.dead_letters: list[ProducerRecord] = []
 
     @property
     def is_full(self) -> bool:
-        """Whether it has as much as is sent at a time."""
+        """Whether it has as much as is to be sent at a time."""
         return self._rows >= FULL_ROWS * self._partitions or self._bytes >= FULL_BYTES
 
     def add(self, record: RawRecord) -> None:
-        """Take the next record. What can't be read becomes a dead letter, and the partition goes on."""
+        """Add the next record. An invalid one becomes a dead letter, and the partition continues."""
         self.records.append(record)
         self._bytes += len(record.value or b"")
         self.next_offset = record.offset + 1
@@ -100,102 +100,105 @@ class MappingChunk:
             raw = open_raw(record)
         except UNREADABLE as error:
             malformed = because("malformed_message", error)
-            self.letters.append(dead_letter_at(record, record.key, record.value, malformed, self._now))
+            self.dead_letters.append(dead_letter_at(record, record.key, record.value, malformed, self._now))
             return
         self._count(raw, record)
         if self._sample is not None:
             self._sample.inspect(raw)
-        odd: dict[str, Fault] = {}
-        mapper = self.book.mapper(raw.stream)
-        if self.book.scope.leaves_out(raw.job_id, raw.arrived):
+        faults: dict[str, Fault] = {}
+        mapper = self.rules.mapper(raw.stream)
+        if self.rules.scope.leaves_out(raw.job_id, raw.arrived):
             return
         if mapper is not None:
-            self._map(raw, record, mapper, odd)
+            self._map(raw, record, mapper, faults)
         elif raw.count == 1:
-            _parsed(raw, 0, odd)
-        for code, each in odd.items():
-            self.letters.append(self._letter(record, raw, code, each))
+            _parsed(raw, 0, faults)
+        for code, fault in faults.items():
+            self.dead_letters.append(self._dead_letter(record, raw, code, fault))
 
     @property
-    def seen(self) -> Mapping[str, StreamDelta]:
-        """What was seen of each stream."""
+    def streams(self) -> Mapping[str, StreamDelta]:
+        """The counts of each stream."""
         return {
             stream: StreamDelta(
                 stream=stream,
                 lane=self._lane,
-                count=each.count,
-                bytes=each.bytes,
-                last_message_at=moment(each.newest),
-                last_arrival_at=moment(each.arrived),
+                count=counts.count,
+                bytes=counts.bytes,
+                last_message_at=moment(counts.newest),
+                last_arrival_at=moment(counts.arrived),
             )
-            for stream, each in self._seen.items()
+            for stream, counts in self._streams.items()
         }
 
     @property
     def mapped(self) -> Mapping[int, MappedMessages]:
-        """What the records say, by the partition of identities that is told."""
-        return self._packets
+        """The updates of the records, by partition of identities."""
+        return self._mapped
 
     def fitting(self) -> Iterator["MappingChunk"]:
-        """Yield it or, when a partition would be told more than a record may have, a chunk of each of its records.
+        """Yield this chunk or, when an update is larger than a record may be, a chunk of each of its records.
 
-        Whatever a single record says beyond that is left out, and has a dead letter. So what is said doesn't depend on
-        which records are in a chunk together.
+        The excess of a single record is dropped, with a dead letter. So the updates do not depend on which records
+        share a chunk.
         """
-        payloads = {partition: encode_mapped(mapped) for partition, mapped in self._packets.items()}
-        too_large = [partition for partition, each in payloads.items() if len(each) > MAX_UPDATE_BYTES]
+        payloads = {partition: encode_mapped(mapped) for partition, mapped in self._mapped.items()}
+        too_large = [partition for partition, payload in payloads.items() if len(payload) > MAX_UPDATE_BYTES]
         if too_large and len(self.records) > 1:
             for record in self.records:
-                alone = MappingChunk(self._lane, self.book, self._forgotten or Forgotten(), self._partitions, self._now)
-                alone.add(record)
-                yield from alone.fitting()
+                single = MappingChunk(
+                    self._lane, self.rules, self._forgotten or Forgotten(), self._partitions, self._now
+                )
+                single.add(record)
+                yield from single.fitting()
             return
         for partition in too_large:
-            payloads[partition] = self._cut(self._packets[partition])
+            payloads[partition] = self._cut(self._mapped[partition])
         self._payloads = payloads
         yield self
 
     def updates(self) -> list[ProducerRecord]:
-        """Return what the partitions of identities are told."""
-        assert self._payloads is not None, "only what is `fitting` is told"
-        told, first = [], self.records[0]
+        """Return the updates as records, one for each partition of identities."""
+        assert self._payloads is not None, "take the chunks of `fitting`"
+        first = self.records[0]
+        updates = []
         for partition, payload in self._payloads.items():
-            word = MappedBatch(
+            update = MappedBatch(
                 topic=first.topic,
                 partition=first.partition,
                 first_offset=first.offset,
                 next_offset=self.next_offset,
-                rules_at=self.book.rules_at,
+                rules_at=self.rules.rules_at,
                 payload=payload,
-                generation=self.book.generation,
+                generation=self.rules.generation,
             )
-            told.append(ProducerRecord(UPDATES[self._lane].name, encode(word), partition=partition))
-        return told
+            updates.append(ProducerRecord(UPDATES[self._lane].name, encode(update), partition=partition))
+        return updates
 
     def _cut(self, mapped: MappedMessages) -> bytes:
-        """Leave out what can't be told of what a single record says to a partition, and return what is left."""
+        """Drop the excess of a single record's update of a partition; return the rest as payload."""
         (record,) = self.records
         error = CodedError("too_large", {"dropped": drop_excess(mapped, MAX_UPDATE_BYTES), "max": MAX_UPDATE_BYTES})
-        self.letters.append(dead_letter_at(record, record.key, record.value, error, self._now))
+        self.dead_letters.append(dead_letter_at(record, record.key, record.value, error, self._now))
         return encode_mapped(mapped)
 
-    def _map(self, raw: Raw, record: RawRecord, mapper: Mapper, odd: dict[str, Fault]) -> None:
+    def _map(self, raw: Raw, record: RawRecord, mapper: Mapper, faults: dict[str, Fault]) -> None:
         counts = raw.may_repeat and any(name.startswith(COUNTED) for name in mapper.columns)
         groups: dict[int, Group] = {}
-        mapped_lines: list[int] = []  # the mapper counts what it was given
-        latest, takes, partitions = raw.arrived + FUTURE_BOUND_MS * 1_000, self.book.scope.takes, self._partitions
-        stamps = raw.timestamps or [raw.arrived] * raw.count
-        for index, stamp in enumerate(stamps):
-            message = _parsed(raw, index, odd)
+        mapped_lines: list[int] = []  # indexes, by the number that the mapper gives each message
+        latest, takes, partitions = raw.arrived + FUTURE_BOUND_MS * 1_000, self.rules.scope.takes, self._partitions
+        timestamps = raw.timestamps or [raw.arrived] * raw.count
+        for index, timestamp in enumerate(timestamps):
+            message = _parsed(raw, index, faults)
             if message is None:
                 continue
             mapped_lines.append(index)
-            mapped = mapper.map(message, stamp)
+            mapped = mapper.map(message, timestamp)
             if mapped is None:
                 continue
             key, links, at, values = mapped
             if at > latest:
-                _note(odd, "future_timestamp", {"value": rfc3339(moment(at))}, index, raw.lines[index])
+                _note(faults, "future_timestamp", {"value": rfc3339(moment(at))}, index, raw.lines[index])
                 continue
             if not takes(at) or (self._forgotten and is_forgotten(self._forgotten, (key, *links), at)):
                 continue
@@ -207,30 +210,29 @@ class MappingChunk:
             group.rows.append([key, at, len(group.batches) - 1, number, record.offset - group.offset, *values])
             self._rows += 1
             for link in links:
-                packet = self._packets[partition_of_key(link, partitions)]
-                packet.links.append((link, key, at, raw.batch, number))
-        self._add_fault_letters(raw, record, mapper, mapped_lines)
+                self._mapped[partition_of_key(link, partitions)].links.append((link, key, at, raw.batch, number))
+        self._report_faults(raw, record, mapper, mapped_lines)
 
-    def _add_fault_letters(self, raw: Raw, record: RawRecord, mapper: Mapper, mapped_lines: list[int]) -> None:
+    def _report_faults(self, raw: Raw, record: RawRecord, mapper: Mapper, mapped_lines: list[int]) -> None:
         """Add the dead letters of values that a mapping could not use."""
         faults = mapper.drain_faults()
         for (target, code), (count, example, number) in islice(faults.items(), MAX_FAULTS):
             index = mapped_lines[number]
             fault = Fault({"target": target, "value": example}, index, raw.lines[index], count)
-            self.letters.append(self._letter(record, raw, code, fault))
+            self.dead_letters.append(self._dead_letter(record, raw, code, fault))
         if len(faults) > MAX_FAULTS:
             targets = tuple(target for target, _ in islice(faults, MAX_FAULTS, None))
             params: Params = {"more": len(targets), "targets": targets}
-            self.letters.append(self._letter(record, raw, "more_faults", Fault(params, 0, raw.lines[0])))
+            self.dead_letters.append(self._dead_letter(record, raw, "more_faults", Fault(params, 0, raw.lines[0])))
 
     def _group(self, home: int, raw: Raw, record: RawRecord, mapper: Mapper, *, counted: bool) -> Group:
-        """Return the group that the rows of a record belong to. Single messages share one, as they share columns."""
+        """Return the group for the rows of a record. Single messages of a stream share one."""
         single = raw.count == 1
         group = self._singles.get((home, raw.stream)) if single else None
         message = (raw.batch, raw.first)
-        if group is None or (counted and message in self._said):
+        if group is None or (counted and message in self._counted):
             group = Group(raw.stream, mapper.columns, record.offset, [])
-            self._packets[home].groups.append(group)
+            self._mapped[home].groups.append(group)
             if single:
                 self._singles[home, raw.stream] = group
         if not group.batches or group.batches[-1] != raw.batch:
@@ -238,38 +240,38 @@ class MappingChunk:
         if counted:
             group.counted.append((raw.batch, raw.first, raw.count))
             if single:
-                self._said.add(message)
+                self._counted.add(message)
         return group
 
     def _count(self, raw: Raw, record: RawRecord) -> None:
         if raw.run:
             self.jobs[raw.job_id] += raw.count
         newest, arrived = raw.newest(), raw.arrived
-        seen = self._seen.get(raw.stream)
-        if seen is None:
-            seen = self._seen[raw.stream] = StreamCounts(newest, arrived)
-        seen.count += raw.count
-        seen.bytes += len(record.value or b"")
-        seen.newest = max(seen.newest, newest)
-        seen.arrived = max(seen.arrived, arrived)
+        counts = self._streams.get(raw.stream)
+        if counts is None:
+            counts = self._streams[raw.stream] = StreamCounts(newest, arrived)
+        counts.count += raw.count
+        counts.bytes += len(record.value or b"")
+        counts.newest = max(counts.newest, newest)
+        counts.arrived = max(counts.arrived, arrived)
 
-    def _letter(self, record: RawRecord, raw: Raw, code: str, odd: Fault) -> ProducerRecord:
-        many = {"count": odd.count, "messages": raw.count, "first_index": raw.first + odd.index}
-        error = CodedError(code, {**odd.params, **(many if raw.count > 1 else {})}, detail=odd.detail)
-        return dead_letter_at(record, record.key, odd.excerpt, error, self._now, stream=raw.stream, job_id=raw.job_id)
+    def _dead_letter(self, record: RawRecord, raw: Raw, code: str, fault: Fault) -> ProducerRecord:
+        many = {"count": fault.count, "messages": raw.count, "first_index": raw.first + fault.index}
+        error = CodedError(code, {**fault.params, **(many if raw.count > 1 else {})}, detail=fault.detail)
+        return dead_letter_at(record, record.key, fault.excerpt, error, self._now, stream=raw.stream, job_id=raw.job_id)
 
 
-def _parsed(raw: Raw, index: int, odd: dict[str, Fault]) -> dict[str, Any] | None:
+def _parsed(raw: Raw, index: int, faults: dict[str, Fault]) -> dict[str, Any] | None:
     try:
         return parse(raw.lines[index])
     except UnreadableMessageError as error:
-        _note(odd, error.code, error.params, index, raw.lines[index], error.detail)
+        _note(faults, error.code, error.params, index, raw.lines[index], error.detail)
         return None
 
 
-def _note(odd: dict[str, Fault], code: str, params: Params, index: int, line: bytes, detail: str = "") -> None:
-    fault = odd.get(code)
+def _note(faults: dict[str, Fault], code: str, params: Params, index: int, line: bytes, detail: str = "") -> None:
+    fault = faults.get(code)
     if fault is None:
-        odd[code] = Fault(params, index, line, detail=detail)
+        faults[code] = Fault(params, index, line, detail=detail)
     else:
         fault.count += 1

@@ -168,8 +168,8 @@ class Lane:
 
     async def _send(self, partition: TopicPartition, whole: MappingChunk) -> None:
         for chunk in whole.fitting():
-            await self._producer.write([*chunk.updates(), *chunk.letters])
-            self._add_pending(partition, chunk.next_offset, chunk.seen, chunk.jobs)
+            await self._producer.write([*chunk.updates(), *chunk.dead_letters])
+            self._add_pending(partition, chunk.next_offset, chunk.streams, chunk.jobs)
         self._count_if_due()
 
     def _add_pending(

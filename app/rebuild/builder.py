@@ -181,5 +181,5 @@ class RebuildBuilder:
             payload=b"",
         )
         self.stores.apply(chunk, header, window.arrived / 1e6)
-        self._messages += sum(each.count for each in chunk.seen.values())
+        self._messages += sum(each.count for each in chunk.streams.values())
         self._next[where] = chunk.next_offset

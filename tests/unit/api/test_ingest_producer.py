@@ -2,15 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from app.api.services.idempotent_writer import CLAIM_TIMEOUT, IdempotentWriter, InProgressError, ReusedKeyError
+from app.api.services.idempotent_writer import (
+    CLAIM_TIMEOUT,
+    CLEANUP_INTERVAL,
+    IdempotentWriter,
+    InProgressError,
+    ReusedKeyError,
+)
 from app.api.services.ingest_producer import IngestProducer, NotConfirmedError, NotSentError
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord
-from app.store.idempotency import IdempotencyRecord
+from app.store.idempotency import RETENTION, IdempotencyRecord
 from app.store.read_store import ReadStore
 from schemas.messages import MessageBatch
 from schemas.wire.codec import encode
@@ -163,3 +170,27 @@ async def test_an_unconfirmed_request_can_be_repeated_at_once(
     cluster.set_available(available=True)
     await writer.write(claim(), [record(0)], [])
     assert len(cluster.records(TOPIC)) == 1
+
+
+async def test_expired_requests_are_removed_once_an_hour(producer: IngestProducer, store: ReadStore) -> None:
+    now = NOON
+    writer = IdempotentWriter(store, producer, lambda: now)
+    await store.requests.claim(replace(claim(), upload_id="old", claimed_at=NOON - RETENTION - CLEANUP_INTERVAL))
+    await store.requests.claim(replace(claim(), upload_id="aging", claimed_at=NOON - RETENTION))
+    await writer.write(claim(), [record(0)], [])
+    assert await is_stored(store, "aging")
+    assert not await is_stored(store, "old")
+    now += CLEANUP_INTERVAL / 2
+    await writer.write(claim(), [record(0)], [])
+    assert await is_stored(store, "aging")
+    now += CLEANUP_INTERVAL / 2
+    await writer.write(claim(), [record(0)], [])
+    assert not await is_stored(store, "aging")
+
+
+async def is_stored(store: ReadStore, upload_id: str) -> bool:
+    probe = replace(claim(b"probe"), upload_id=upload_id)
+    if await store.requests.claim(probe) is not probe:
+        return True
+    await store.requests.discard(upload_id)
+    return False

@@ -1,4 +1,4 @@
-"""What a lane makes of raw records: the same however they are cut, and never a stop for what is odd about them."""
+"""Mapping raw records: the same result however they are cut into chunks, and no failure for invalid records."""
 
 import json
 from collections.abc import Sequence
@@ -30,12 +30,12 @@ PEOPLE = {
     ],
     "timestamp": None,
 }
-BOOK = CompiledRules(Rules(AppliedBody(1, json.dumps(IDENTITY)), {"people": AppliedBody(1, json.dumps(PEOPLE))}), 7)
+RULES = CompiledRules(Rules(AppliedBody(1, json.dumps(IDENTITY)), {"people": AppliedBody(1, json.dumps(PEOPLE))}), 7)
 
 
 @dataclass
 class Record:
-    """A record as Kafka gives it."""
+    """A record as a consumer returns it."""
 
     value: bytes | None
     offset: int = 0
@@ -56,21 +56,21 @@ def packed(offset: int, batch: str, *messages: Any, stamps: Sequence[int] = ()) 
 
 
 def chunk_of(*records: Record, forgotten: Forgotten | None = None) -> MappingChunk:
-    chunk = MappingChunk("realtime", BOOK, forgotten or Forgotten(), 3, NOW)
-    for each in records:
-        chunk.add(each)
+    chunk = MappingChunk("realtime", RULES, forgotten or Forgotten(), 3, NOW)
+    for record in records:
+        chunk.add(record)
     return chunk
 
 
-def told(chunk: MappingChunk) -> list[MappedBatch]:
+def updates_of(chunk: MappingChunk) -> list[MappedBatch]:
     (fitting,) = chunk.fitting()
     return [decode(each.value or b"") for each in fitting.updates()]  # type: ignore[misc]  # all are
 
 
-def said(*chunks: MappingChunk) -> tuple[list[Any], list[Any], list[Any]]:
-    """Every row with its message id and raw offset, every link, and what has to count once."""
+def content_of(*chunks: MappingChunk) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return all rows with message id and raw offset, all links, and the messages to count once."""
     rows, links, counted = [], [], []
-    for word in (each for chunk in chunks for each in told(chunk)):
+    for word in (each for chunk in chunks for each in updates_of(chunk)):
         mapped = decode_mapped(word.payload)
         links += [tuple(each) for each in mapped.links]
         for group in mapped.groups:
@@ -82,8 +82,8 @@ def said(*chunks: MappingChunk) -> tuple[list[Any], list[Any], list[Any]]:
     return sorted(rows), sorted(links), sorted(set(counted))
 
 
-def letters(chunk: MappingChunk) -> list[MessageRejected]:
-    return [decode(each.value or b"") for each in chunk.letters]  # type: ignore[misc]
+def dead_letters_of(chunk: MappingChunk) -> list[MessageRejected]:
+    return [decode(each.value or b"") for each in chunk.dead_letters]  # type: ignore[misc]
 
 
 MIXED = [
@@ -98,10 +98,10 @@ MIXED = [
 ]
 
 
-def test_where_a_chunk_ends_makes_no_difference() -> None:
-    whole = said(chunk_of(*MIXED))
-    assert whole == said(*(chunk_of(each) for each in MIXED))
-    assert whole == said(chunk_of(*MIXED[:2]), chunk_of(*MIXED[2:]))
+def test_updates_do_not_depend_on_the_cuts_between_chunks() -> None:
+    whole = content_of(chunk_of(*MIXED))
+    assert whole == content_of(*(chunk_of(each) for each in MIXED))
+    assert whole == content_of(chunk_of(*MIXED[:2]), chunk_of(*MIXED[2:]))
     rows, links, counted = whole
     assert ("00:email:a", 5, "up/1", 0, 0, 1, 1) in rows
     assert ("00:email:a", MICROSECONDS, "messages.realtime:2", 1, 1, 9, 1) in rows
@@ -110,19 +110,21 @@ def test_where_a_chunk_ends_makes_no_difference() -> None:
 
 
 @pytest.mark.parametrize("hostile", ["up/1", "up//1", "up/1/", "messages.realtime:2", "messages.backfill:0"])
-def test_no_id_that_an_outside_producer_makes_up_is_that_of_another_message(hostile: str) -> None:
+def test_ids_of_foreign_producers_do_not_collide(hostile: str) -> None:
     forged = Record(b'{"cookie":"d"}', 3, (("stream", b"people"), ("message_id", hostile.encode())))
     other = Record(b'{"cookie":"d"}', 4, (("stream", b"people"), ("message_id", f"{hostile}/".encode())))
     without_id = Record(b'{"cookie":"d"}', 0)
-    rows, _, _ = said(chunk_of(without_id, packed(1, "up/1", {"cookie": "d"}), packed(2, "up//1", {"cookie": "d"})))
+    rows, _, _ = content_of(
+        chunk_of(without_id, packed(1, "up/1", {"cookie": "d"}), packed(2, "up//1", {"cookie": "d"}))
+    )
     taken = {(batch, index) for _, _, batch, index, *_ in rows}
-    rows, _, counted = said(chunk_of(forged, other))
+    rows, _, counted = content_of(chunk_of(forged, other))
     assert len(taken | {(batch, index) for _, _, batch, index, *_ in rows}) == 5
     assert not taken & {(batch, index) for batch, index, _ in counted}
 
 
-def test_no_group_says_a_message_twice() -> None:
-    for word in told(chunk_of(*MIXED)):
+def test_a_group_has_no_message_twice() -> None:
+    for word in updates_of(chunk_of(*MIXED)):
         assert word.rules_at == 7
         assert (word.first_offset, word.next_offset) == (0, 6)
         for group in decode_mapped(word.payload).groups:
@@ -130,7 +132,7 @@ def test_no_group_says_a_message_twice() -> None:
             assert len(ids) == len(set(ids))
 
 
-def test_what_is_odd_is_told_once_for_each_record_and_the_rest_goes_on() -> None:
+def test_faults_have_one_dead_letter_for_each_record() -> None:
     record = packed(
         3,
         "up/1",
@@ -142,9 +144,9 @@ def test_what_is_odd_is_told_once_for_each_record_and_the_rest_goes_on() -> None
         {"email": "c"},
     )
     chunk = chunk_of(record)
-    rows, _, _ = said(chunk)
+    rows, _, _ = content_of(chunk)
     assert [each[0] for each in rows] == ["00:email:a", "00:email:b", "00:email:c"]
-    found = {each.code: each for each in letters(chunk)}
+    found = {each.code: each for each in dead_letters_of(chunk)}
     assert sorted(found) == ["invalid_json", "not_an_object", "wrong_type"]
     assert found["invalid_json"].params == {"at": 2, "count": 1, "messages": 6, "first_index": 1}
     assert (found["invalid_json"].excerpt, bool(found["invalid_json"].detail)) == (b"{", True)
@@ -165,39 +167,39 @@ def test_what_is_odd_is_told_once_for_each_record_and_the_rest_goes_on() -> None
         (b"\x00garbage", (), "malformed_message", "unknown_schema"),
     ],
 )
-def test_what_can_not_be_read_is_a_dead_letter_with_its_offset(
+def test_invalid_records_become_dead_letters_with_their_offset(
     value: bytes, headers: Sequence[tuple[str, bytes]], code: str, cause: str | None
 ) -> None:
     chunk = chunk_of(Record(value, 41, headers))
-    (letter,) = letters(chunk)
+    (letter,) = dead_letters_of(chunk)
     assert (letter.code, letter.params.get("cause")) == (code, cause)
     assert (letter.topic, letter.partition, letter.offset) == ("messages.realtime", 2, 41)
     assert chunk.next_offset == 42
-    assert told(chunk) == []
+    assert updates_of(chunk) == []
 
 
-def test_a_message_of_the_future_is_refused_and_one_of_a_forgotten_past_is_not_mapped() -> None:
+def test_future_messages_are_refused_and_forgotten_ones_are_not_mapped() -> None:
     day = 86_400 * 10**6
     stamps = (MICROSECONDS + 2 * day, MICROSECONDS - day, MICROSECONDS)
     record = packed(0, "up/1", {"email": "a"}, {"email": "b", "cookie": "c"}, {"email": "b"}, stamps=stamps)
     forgotten = Forgotten().with_([key_hash("cookie:c")], NOW - timedelta(hours=1))
     chunk = chunk_of(record, forgotten=forgotten)
-    rows, links, _ = said(chunk)
+    rows, links, _ = content_of(chunk)
     assert [each[:2] for each in rows] == [("00:email:b", MICROSECONDS)]
     assert links == []
-    assert [each.code for each in letters(chunk)] == ["future_timestamp"]
+    assert [each.code for each in dead_letters_of(chunk)] == ["future_timestamp"]
 
 
-def test_a_record_of_an_impossible_time_is_unreadable() -> None:
+def test_an_impossible_timestamp_is_unreadable() -> None:
     with pytest.raises(UnreadableMessageError, match="bad_record_time"):
         open_raw(Record(b"{}", timestamp=10**17))
 
 
-def test_a_header_without_a_value_is_as_none() -> None:
+def test_a_header_without_a_value_is_ignored() -> None:
     assert open_raw(Record(b"{}", headers=[("stream", None)])).stream == "default"  # type: ignore[list-item]
 
 
-def test_the_last_moment_that_a_batch_may_have_is_a_moment() -> None:
+def test_the_latest_timestamp_of_a_batch_is_valid() -> None:
     assert moment(open_raw(packed(0, "b", {}, stamps=(LATEST,))).newest()) == datetime(
         9999, 12, 31, 23, 59, 59, 999_999, UTC
     )
@@ -226,44 +228,44 @@ def batch(**facts: Any) -> Record:
         ),
     ],
 )
-def test_a_batch_that_no_collector_writes_is_a_dead_letter(record: Record, cause: str) -> None:
+def test_an_inconsistent_batch_is_a_dead_letter(record: Record, cause: str) -> None:
     chunk = chunk_of(record)
-    (letter,) = letters(chunk)
+    (letter,) = dead_letters_of(chunk)
     assert (letter.code, letter.offset, len(letter.job_id)) == ("malformed_message", 41, 0)
     assert letter.params["cause"] == cause
-    assert told(chunk) == []
+    assert updates_of(chunk) == []
 
 
-def test_messages_are_nested_as_deep_as_can_be_shown_again() -> None:
+def test_messages_can_be_nested_to_the_json_limit() -> None:
     def nested(levels: int) -> bytes:
         return b'{"email":"a' + b"%d" % levels + b'","x":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
 
     wide = b'{"email":"wide","x":[' + b"[],{}," * 1_000 + b"0]}"
     chunk = chunk_of(*(Record(each, n) for n, each in enumerate((nested(200), nested(201), nested(100_000), wide))))
-    assert [each[0] for each in said(chunk)[0]] == ["00:email:a200", "00:email:wide"]
-    assert [(each.code, each.offset) for each in letters(chunk)] == [("too_deep", 1), ("invalid_json", 2)]
+    assert [each[0] for each in content_of(chunk)[0]] == ["00:email:a200", "00:email:wide"]
+    assert [(each.code, each.offset) for each in dead_letters_of(chunk)] == [("too_deep", 1), ("invalid_json", 2)]
 
 
-def test_what_is_wrong_with_very_many_fields_is_told_in_few_letters() -> None:
+def test_many_faults_share_a_dead_letter() -> None:
     names = [f"a{n}" for n in range(100)]
     wide = PEOPLE | {"attributes": [{"name": n, "field": n, "type": "integer", "merge": "latest"} for n in names]}
-    book = CompiledRules(Rules(AppliedBody(1, json.dumps(IDENTITY)), {"people": AppliedBody(1, json.dumps(wide))}), 7)
-    chunk = MappingChunk("realtime", book, Forgotten(), 3, NOW)
+    rules = CompiledRules(Rules(AppliedBody(1, json.dumps(IDENTITY)), {"people": AppliedBody(1, json.dumps(wide))}), 7)
+    chunk = MappingChunk("realtime", rules, Forgotten(), 3, NOW)
     chunk.add(packed(0, "b", {"email": "a", **dict.fromkeys(names, "x")}, {"email": "b"}))
-    assert [each[0] for each in said(chunk)[0]] == ["00:email:a", "00:email:b"]
-    *few, last = letters(chunk)
+    assert [each[0] for each in content_of(chunk)[0]] == ["00:email:a", "00:email:b"]
+    *few, last = dead_letters_of(chunk)
     assert len(few) == MAX_FAULTS
     assert last.code == "more_faults"
     assert last.params["more"] == 100 - MAX_FAULTS
 
 
-def test_what_says_too_much_for_a_record_is_taken_by_itself_and_then_cut() -> None:
+def test_an_update_that_is_too_large_is_split_and_then_cut() -> None:
     texts = PEOPLE | {
         "attributes": [{"name": f"a{n}", "field": "text", "type": "string", "merge": "latest"} for n in range(5)]
     }
-    book = CompiledRules(Rules(AppliedBody(1, json.dumps(IDENTITY)), {"people": AppliedBody(1, json.dumps(texts))}), 7)
+    rules = CompiledRules(Rules(AppliedBody(1, json.dumps(IDENTITY)), {"people": AppliedBody(1, json.dumps(texts))}), 7)
     records = [packed(n, f"b/{n}", *({"email": "a", "text": "x" * 60_000} for _ in range(30))) for n in range(2)]
-    together = MappingChunk("realtime", book, Forgotten(), 3, NOW)
+    together = MappingChunk("realtime", rules, Forgotten(), 3, NOW)
     for each in records:
         assert not together.is_full
         together.add(each)
@@ -272,24 +274,24 @@ def test_what_says_too_much_for_a_record_is_taken_by_itself_and_then_cut() -> No
     for part in parts:
         (update,) = part.updates()
         assert len(update.value or b"") < MAX_UPDATE_BYTES
-        assert part.letters == []
+        assert part.dead_letters == []
     huge = packed(9, "b/9", *({"email": "a", "text": "x" * 60_000} for _ in range(60)))
-    chunk = chunk_by(book, huge)
-    (cut,) = told(chunk)
+    chunk = chunk_by(rules, huge)
+    (cut,) = updates_of(chunk)
     assert len(cut.payload) < MAX_UPDATE_BYTES + 100_000
-    (letter,) = letters(chunk)
+    (letter,) = dead_letters_of(chunk)
     assert (letter.code, letter.offset, letter.params["max"]) == ("too_large", 9, MAX_UPDATE_BYTES)
     assert 0 < len(decode_mapped(cut.payload).groups[0].rows) < 60
-    assert chunk_by(book, packed(0, "b", *({"text": "x" * 60_000} for _ in range(70)))).is_full
+    assert chunk_by(rules, packed(0, "b", *({"text": "x" * 60_000} for _ in range(70)))).is_full
 
 
-def chunk_by(book: CompiledRules, record: Record) -> MappingChunk:
-    chunk = MappingChunk("realtime", book, Forgotten(), 3, NOW)
+def chunk_by(rules: CompiledRules, record: Record) -> MappingChunk:
+    chunk = MappingChunk("realtime", rules, Forgotten(), 3, NOW)
     chunk.add(record)
     return chunk
 
 
-def test_messages_are_counted_for_the_job_that_wrote_them() -> None:
+def test_messages_are_counted_by_job() -> None:
     small = MessageBatch(
         batch_id="u/1", stream="people", source="", job_id="u", run=0, ingested_at=NOW, first=0, count=1,
         payload=b"{}\n",
@@ -298,7 +300,7 @@ def test_messages_are_counted_for_the_job_that_wrote_them() -> None:
     assert chunk.jobs == {"j": 3}, "small uploads come by the thousand each second, and are no jobs"
 
 
-def test_single_messages_fill_a_chunk_as_packed_ones_do() -> None:
+def test_single_messages_fill_a_chunk_like_packed_ones() -> None:
     single, together = chunk_of(), chunk_of()
     for number in range(3 * FULL_ROWS):
         assert not single.is_full, number

@@ -1,4 +1,4 @@
-"""Which messages of a stream a lane looks at: the first ones and every fiftieth, never more than it can hold."""
+"""The sample of a stream: its first messages and every fiftieth, within limits."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ def stats(sample: FieldSample, stream: str = "people") -> FieldStats:
 
 
 @pytest.mark.parametrize("cut", [1, 7, 49, 50, 51, 333, 1_000])
-def test_the_first_and_then_every_fiftieth_are_looked_at_wherever_records_end(cut: int) -> None:
+def test_the_first_and_every_fiftieth_are_sampled_wherever_records_end(cut: int) -> None:
     sample = FieldSample("realtime")
     messages = [{f"m{n}": 1} for n in range(1_000)]
     for start in range(0, len(messages), cut):
@@ -41,7 +41,7 @@ def test_the_first_and_then_every_fiftieth_are_looked_at_wherever_records_end(cu
     assert {each.name for each in known.fields()} == {f"m{n}" for n in (*range(FIRST), *range(FIRST, 1_000, 50))}
 
 
-def test_a_sketch_comes_with_what_was_seen_and_then_not_again_before_its_time() -> None:
+def test_sketches_are_drained_once_an_interval() -> None:
     sample = FieldSample("realtime")
     sample.inspect(record({"a": 1}, {"b": 2}, stamps=(5, 6)))
     other = StreamDelta(stream="other", lane="realtime", count=3, bytes=9, last_message_at=NOW, last_arrival_at=NOW)
@@ -58,13 +58,13 @@ def test_a_sketch_comes_with_what_was_seen_and_then_not_again_before_its_time() 
     assert set(drained(sample, now=NOW + DRAIN_INTERVAL)) == {"people"}
 
 
-def test_what_is_no_message_is_passed_over() -> None:
+def test_invalid_messages_are_skipped() -> None:
     sample = FieldSample("realtime")
     sample.inspect(record(b"{", b"[1]", {"a": 1}))
     assert stats(sample).sampled == 1
 
 
-def test_nothing_that_a_producer_makes_up_fills_the_memory() -> None:
+def test_invented_streams_and_fields_do_not_fill_the_memory() -> None:
     sample = FieldSample("realtime")
     for n in range(3 * bounds.MAX_NUMBERED_STREAMS):
         sample.inspect(record({}, stream=f"s{n}"))

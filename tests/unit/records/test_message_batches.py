@@ -47,7 +47,7 @@ def test_every_batch_of_an_upload_fits_into_one_update() -> None:
         chunk = MappingChunk("backfill", rules, Forgotten(), 1, NOW)
         chunk.add(Record(record.value, offset))
         (chunk_output,) = chunk.fitting()
-        assert chunk_output.letters == [], "no message is rejected"
+        assert chunk_output.dead_letters == [], "no message is rejected"
         rows += sum(len(group.rows) for group in chunk_output.mapped[0].groups)
     assert written == lines
     assert rows == count
