@@ -32,7 +32,7 @@ class Reject:
     code: str
     params: Params
     excerpt: bytes = b""  # the first 1,024 bytes of the raw record
-    detail: str = ""  # what a parser or the provider said, without secrets
+    detail: str = ""  # the message of a parser or the provider, without secrets
 
 
 @dataclass(frozen=True, slots=True)

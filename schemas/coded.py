@@ -81,12 +81,12 @@ def clean_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
-def truncate(text: str, most: int) -> str:
-    """Return a text of at most `most` characters."""
-    return text if len(text) <= most else f"{text[: max(most - 1, 0)]}…"[:most]
+def truncate(text: str, max_characters: int) -> str:
+    """Truncate a text to at most `max_characters`."""
+    return text if len(text) <= max_characters else f"{text[: max(max_characters - 1, 0)]}…"[:max_characters]
 
 
-def _fit(value: Any, most: int) -> Param:
+def _fit(value: Any, max_characters: int) -> Param:
     match value:
         case None | bool():
             return value
@@ -95,15 +95,15 @@ def _fit(value: Any, most: int) -> Param:
         case float() if isfinite(value):
             return value
         case tuple() | list():
-            return tuple(_fit_items(value, most))
+            return tuple(_fit_items(value, max_characters))
         case _:
-            return truncate(clean_text(str(value)), most)
+            return truncate(clean_text(str(value)), max_characters)
 
 
-def _fit_items(items: tuple[Any, ...] | list[Any], most: int) -> Iterator[str]:
+def _fit_items(items: tuple[Any, ...] | list[Any], max_characters: int) -> Iterator[str]:
     for item in items[:MAX_PARAM_ITEMS]:
-        text = truncate(clean_text(str(item)), most)
-        most -= len(text)
+        text = truncate(clean_text(str(item)), max_characters)
+        max_characters -= len(text)
         yield text
 
 

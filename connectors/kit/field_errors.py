@@ -1,4 +1,4 @@
-"""Errors of configuration fields: our own codes for validators, and the known fields for one that doesn't exist."""
+"""Errors of configuration fields: codes for validators, and the expected names for an unknown field."""
 
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
@@ -13,21 +13,23 @@ UNKNOWN_FIELD: Final = "extra_forbidden"  # pydantic's type of the error
 
 
 def field_error(code: LiteralString, params: Params) -> PydanticCustomError:
-    """Return an error for a validator to raise. Its sentence is made at the edge, as for all codes."""
+    """Return an error for validators. The edge formats its sentence, as for all codes."""
     return PydanticCustomError(code, code, dict(params))
 
 
 def field_names(model: type[BaseModel] | None, location: Sequence[int | str]) -> tuple[str, ...]:
-    """Return the fields that exist where pydantic found an unknown one, the most similar first."""
+    """Return the valid field names at the location of an unknown field, the most similar first."""
     *path, name = location
     for step in path:
         if model is not None and isinstance(step, str):
             model = next((nested for field, nested in _nested_models(model) if field == step), None)
     if model is None:
         return ()
-    return tuple(
-        sorted(_field_names(model), key=lambda known: -SequenceMatcher(None, str(name).lower(), known.lower()).ratio())
-    )
+    return tuple(sorted(_field_names(model), key=lambda field: -_similarity(field, str(name))))
+
+
+def _similarity(field: str, name: str) -> float:
+    return SequenceMatcher(None, name.lower(), field.lower()).ratio()
 
 
 def _field_names(model: type[BaseModel]) -> list[str]:

@@ -85,21 +85,21 @@ def open_raw(record: RawRecord) -> Raw:
     value = record.value or b""
     if value[:1] != bytes([MAGIC]):
         return _single(value, record)
-    word = decode(value)
-    if not isinstance(word, MessageBatch):
-        raise UnreadableMessageError("not_a_message_batch", {"schema": type(word).__name__})
-    _check_ids(word)
-    check_batch(word.stream, word.count, word.payload, word.timestamps)
+    batch = decode(value)
+    if not isinstance(batch, MessageBatch):
+        raise UnreadableMessageError("not_a_message_batch", {"schema": type(batch).__name__})
+    _check_ids(batch)
+    check_batch(batch.stream, batch.count, batch.payload, batch.timestamps)
     return Raw(
-        stream=word.stream,
-        batch=word.batch_id,
-        first=word.first,
-        payload=word.payload,
-        count=word.count,
-        timestamps=memoryview(word.timestamps).cast("q"),
-        arrived=micros(word.ingested_at),
-        job_id=word.job_id,
-        run=word.run,
+        stream=batch.stream,
+        batch=batch.batch_id,
+        first=batch.first,
+        payload=batch.payload,
+        count=batch.count,
+        timestamps=memoryview(batch.timestamps).cast("q"),
+        arrived=micros(batch.ingested_at),
+        job_id=batch.job_id,
+        run=batch.run,
     )
 
 
@@ -111,18 +111,18 @@ def arrival(record: RawRecord) -> int:
     value = record.value or b""
     if value[:1] == bytes([MAGIC]):
         with suppress(*UNREADABLE):
-            word = decode(value)
-            if isinstance(word, MessageBatch):
-                return micros(word.ingested_at)
+            batch = decode(value)
+            if isinstance(batch, MessageBatch):
+                return micros(batch.ingested_at)
     return record.timestamp * 1000
 
 
-def _check_ids(word: MessageBatch) -> None:
-    if len(word.batch_id.encode()) > MAX_BATCH_ID_BYTES:
+def _check_ids(batch: MessageBatch) -> None:
+    if len(batch.batch_id.encode()) > MAX_BATCH_ID_BYTES:
         raise UnreadableMessageError("batch_id_too_long", {"max": MAX_BATCH_ID_BYTES})
-    if word.job_id and not is_job_id(word.job_id):
+    if batch.job_id and not is_job_id(batch.job_id):
         raise UnreadableMessageError("bad_job_id", {"max": MAX_JOB_ID})
-    if not 0 <= word.first <= MAX_INDEX:
+    if not 0 <= batch.first <= MAX_INDEX:
         raise UnreadableMessageError("bad_message_index", {"max": MAX_INDEX})
 
 
