@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final
 
 from aiohttp import web
 from aiokafka.errors import KafkaError
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from app.api.http.param_types import Limit, PageCursor, Text, TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid
-from app.api.routing.responses import respond_page
+from app.api.routing.responses import View, respond_page
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.kafka.partition_reader import LogRecord, PartitionReader
 from app.records.partitioning import partition_of
@@ -42,7 +42,7 @@ class DeadLetterQuery(Query):
     cursor: PageCursor | None = None
 
 
-class DeadLetterView(BaseModel):
+class DeadLetterView(View):
     """One dead letter: `reason` is the sentence of `code` and `params`, `excerpt` the start of the original record."""
 
     rejected_at: datetime
@@ -130,9 +130,8 @@ def _matching(record: LogRecord, owner: str, stream: str) -> Iterator[DeadLetter
 
 
 def _view(letter: MessageRejected) -> DeadLetterView:
-    values = {name: getattr(letter, name) for name in DeadLetterView.model_fields.keys() - {"reason"}}
     reason = letter_sentence(letter.code, letter.params, letter.provider)
-    return DeadLetterView(**values | {"reason": reason, "excerpt": letter.excerpt.decode("utf-8", "replace")})
+    return DeadLetterView.of(letter, reason=reason, excerpt=letter.excerpt.decode("utf-8", "replace"))
 
 
 def _cursor(positions: Positions) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from app.api.http.headers import idempotency_key
 from app.api.http.problems import ApiProblem, FieldError, invalid
-from app.api.routing.responses import respond
+from app.api.routing.responses import View, respond
 from app.api.routing.routes import STREAM_PATTERN, Query, RequestContext
 from app.sentences.sentence import sentence
 from connectors.contract import Lane, Reject
@@ -83,7 +83,7 @@ def _bad_append(message: str) -> ApiProblem:
     return invalid([FieldError("?append", "bad_append", message)])
 
 
-class RejectedView(BaseModel):
+class RejectedView(View):
     """One rejected record; `reason` is the sentence of `code` and `params`."""
 
     position: str
@@ -120,8 +120,7 @@ def collected_view(
 
 
 def _rejected_view(reject: Reject) -> RejectedView:
-    reason = sentence(reject.code, reject.params, PROVIDER)
-    return RejectedView(position=reject.position, code=reject.code, params=dict(reject.params), reason=reason)
+    return RejectedView.of(reject, reason=sentence(reject.code, reject.params, PROVIDER))
 
 
 def respond_replayed(call: RequestContext[Any, Any], view: CollectedView) -> web.Response:

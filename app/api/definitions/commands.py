@@ -32,10 +32,10 @@ async def send(call: RequestContext[Any, Any], command: DefinitionCommand) -> bo
     """Send a command and return whether its result is visible within the time that the client waits.
 
     Raises:
-        Problem: the command was refused, or Kafka is unreachable.
+        Problem: the command was refusal_problem, or Kafka is unreachable.
 
     """
-    return await submit(call, command, refused) is not None
+    return await submit(call, command, refusal_problem) is not None
 
 
 async def respond_changed(call: RequestContext[Any, Any], command: DefinitionCommand, message: str) -> web.Response:
@@ -54,7 +54,7 @@ def definition_response(
     return command_response(call, definition_id, href, resource, message)
 
 
-def refused(event: DefinitionRefused) -> ApiProblem:
+def refusal_problem(event: DefinitionRefused) -> ApiProblem:
     """Return the problem for a refusal."""
     errors = [field_error_of(error.pointer, error.code, error.params) for error in event.errors]
     detail = sentence(event.code, event.params)
@@ -64,7 +64,7 @@ def refused(event: DefinitionRefused) -> ApiProblem:
         case "no_such_rebuild":
             return not_found("rebuild", event.definition_id.removeprefix(REBUILD))
         case "version_mismatch":
-            return overtaken(event.version, detail)
+            return version_conflict(event.version, detail)
         case "invalid_body":
             return invalid(errors)
         case _:
@@ -76,7 +76,7 @@ def invalid_body(error: InvalidBodyError) -> ApiProblem:
     return invalid([field_error_of(detail.pointer, detail.code, detail.params) for detail in error.errors])
 
 
-def overtaken(version: int, message: str) -> ApiProblem:
+def version_conflict(version: int, message: str) -> ApiProblem:
     """Return the problem for a concurrent modification."""
     more = {"changed": {}, "version": version}
     return ApiProblem(412, "version_mismatch", message, headers=etag(version), more=more)

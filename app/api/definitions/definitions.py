@@ -8,7 +8,7 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 from pydantic import Field, JsonValue, RootModel
 
-from app.api.definitions.commands import definition_response, envelope, invalid_body, overtaken, respond_changed
+from app.api.definitions.commands import definition_response, envelope, invalid_body, respond_changed, version_conflict
 from app.api.definitions.views import (
     BodyView,
     ChangeView,
@@ -262,7 +262,7 @@ def _expected(call: RequestContext[Any, Any], definition_id: str) -> int | None:
     definition = call.api.catalog.get(definition_id)
     version = definition.version if definition else 0
     if expected not in {None, version}:
-        raise overtaken(version, f"the newest version is {version}, not {expected}: read it again")
+        raise version_conflict(version, f"the newest version is {version}, not {expected}: read it again")
     return expected
 
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from app.api.definitions.commands import envelope, overtaken, send
+from app.api.definitions.commands import envelope, send, version_conflict
 from app.api.definitions.definitions import active_versions, check_loaded
 from app.api.definitions.rebuild_requests import (
     MAX_NOTE_CHARACTERS,
@@ -174,5 +174,5 @@ def _expected(call: RequestContext[Any, Any], record: RebuildRecord) -> int | No
     """Return the version that the client has read: the number of comparisons."""
     expected, version = expected_revision(call.request.headers), record.rebuild.version
     if expected not in {None, version}:
-        raise overtaken(version, "it was compared again meanwhile: read the report again")
+        raise version_conflict(version, "it was compared again meanwhile: read the report again")
     return expected

@@ -89,9 +89,9 @@ def field_error_of(pointer: str, code: str, params: Params, provider: str = "") 
     return FieldError(pointer, code, sentence(code, params, provider), params)
 
 
-def not_found(what: str, name: str, more: str = "") -> ApiProblem:
-    """Return the problem of something that isn't there; `more` goes on with the sentence."""
-    return ApiProblem(404, f"no_such_{what.replace(' ', '_')}", f"there is no {what} {name!r}{more}")
+def not_found(resource: str, name: str, hint: str = "") -> ApiProblem:
+    """Return the problem of a missing resource; `hint` continues the sentence."""
+    return ApiProblem(404, f"no_such_{resource.replace(' ', '_')}", f"there is no {resource} {name!r}{hint}")
 
 
 def invalid(errors: Sequence[FieldError]) -> ApiProblem:

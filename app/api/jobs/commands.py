@@ -56,7 +56,7 @@ async def send(call: RequestContext[Any, Any], command: JobCommand) -> Job | Non
     """Send a command and return the job after it; None when it is not visible within the time that the client waits.
 
     Raises:
-        Problem: the command was refused, or Kafka is unreachable.
+        Problem: the command was refusal_problem, or Kafka is unreachable.
 
     """
     events = await send_events(call, command)
@@ -67,10 +67,10 @@ async def send_events(call: RequestContext[Any, Any], command: JobCommand) -> tu
     """Send a command and return its events; none when they are not visible within the time that the client waits.
 
     Raises:
-        Problem: the command was refused, or Kafka is unreachable.
+        Problem: the command was refusal_problem, or Kafka is unreachable.
 
     """
-    return await submit(call, command, refused) or ()
+    return await submit(call, command, refusal_problem) or ()
 
 
 def job_response(
@@ -94,7 +94,7 @@ def cadence_hint(job: Job, cadence: Cadence) -> str:
             return ""
 
 
-def refused(event: CommandRefused) -> ApiProblem:
+def refusal_problem(event: CommandRefused) -> ApiProblem:
     """Return the problem that a refusal is."""
     actions = [ACTIONS[command] for command in event.allowed if command in ACTIONS]
     detail = sentence(event.code, event.params)

@@ -1,6 +1,5 @@
 """JSON views of profiles and of the messages behind them."""
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ from app.api.routing.responses import View
 from app.profiles.history import SourceMessage
 from projections.definitions.rules import Rules
 from projections.profiles.identity_node import Node
-from projections.profiles.profile_view import AttributeValue, Evidence, Profile, profile_of, shown_key
+from projections.profiles.profile_view import AttributeValue, Profile, profile_of, shown_key
 from schemas.instants import moment
 
 
@@ -90,12 +89,18 @@ def profile_view(root: Node, rules: Rules) -> ProfileView:
         id=profile.key,
         identities=list(profile.identities),
         attributes={
-            attribute.name: AttributeView(
-                value=_shown(attribute, timestamps), merge=attribute.merge, **_evidence(attribute.evidence)
+            attribute.name: AttributeView.of(
+                attribute.evidence,
+                timestamp=moment(attribute.evidence.at),
+                value=_shown(attribute, timestamps),
+                merge=attribute.merge,
             )
             for attribute in profile.attributes
         },
-        links=[LinkView(identities=(link.one, link.other), **_evidence(link.evidence)) for link in profile.links],
+        links=[
+            LinkView.of(link.evidence, timestamp=moment(link.evidence.at), identities=(link.one, link.other))
+            for link in profile.links
+        ],
     )
 
 
@@ -121,11 +126,6 @@ def _timestamp(value: Any) -> Any:
         return moment(value)
     except OverflowError:
         return value
-
-
-def _evidence(evidence: Evidence) -> dict[str, Any]:
-    facts = asdict(evidence)
-    return {"timestamp": moment(facts.pop("at")), **facts}
 
 
 def message_view(message: SourceMessage) -> MessageView:
