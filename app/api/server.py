@@ -43,7 +43,7 @@ from app.clock import Clock, utc_now
 from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
-from app.kafka.clients import KafkaCluster
+from app.kafka.clients import Cluster, KafkaCluster
 from app.profiles.history import ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
 from app.settings import Settings
@@ -78,20 +78,22 @@ async def run_api(settings: Settings, stop: asyncio.Event, clock: Clock = utc_no
         await stop.wait()
 
 
-async def make_api(settings: Settings, stack: AsyncExitStack, clock: Clock = utc_now) -> Services:
-    """Start the services; the stack stops them."""
+async def make_api(
+    settings: Settings, stack: AsyncExitStack, clock: Clock = utc_now, kafka: Cluster | None = None
+) -> Services:
+    """Start the services, by default on the cluster of the settings; the stack stops them."""
     tokens = Tokens(settings.data_dir, settings.admin_token, clock)
     tokens.ensure_admin()
     store = await ReadStore.open(settings.database())
     stack.push_async_callback(store.close)
     metrics = new_metrics()
-    kafka = KafkaCluster(settings.bootstrap_servers)
-    cluster = ClusterHealth(kafka, settings.partitions)
+    observed = KafkaCluster(settings.bootstrap_servers)  # health and lag use its admin interface
+    cluster, kafka = ClusterHealth(observed, settings.partitions), kafka or observed
     stack.push_async_callback(cluster.close)
     tail, definitions, ingest = EventTail(kafka), DefinitionsTail(kafka), IngestProducer(kafka)
     rules, catalog = RulesReader(definitions), DefinitionCatalog(definitions)
     gateway = CommandGateway(kafka, settings.partitions, tail, catalog, store, metrics)
-    watch = LagMonitor(kafka, settings.partitions, store.lanes, clock)
+    watch = LagMonitor(observed, settings.partitions, store.lanes, clock)
     for part in (tail, definitions, gateway, ingest, watch):
         part.start()
         stack.push_async_callback(part.stop)

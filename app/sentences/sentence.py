@@ -34,7 +34,7 @@ def sentence_of(error: CodedError, provider: str = "") -> str:
 
 def letter_sentence(code: str, params: Params, provider: str = "") -> str:
     """Return the sentence of a dead letter, which may be about several messages of a record."""
-    return _fill(MESSAGES, params, {}, 0) + sentence(code, params, provider)
+    return fill(MESSAGES, params) + sentence(code, params, provider)
 
 
 def fields_of(template: str) -> tuple[set[str], set[str]]:
@@ -56,11 +56,12 @@ def _sentence(code: str, params: Params, table: Table, causes: int) -> str:
     template = table.get(code) or SENTENCES.get(code)
     if template is None:
         return ", ".join([code or "unknown error", *(f"{name}: {_shown(params[name])}" for name in sorted(params))])
-    return _fill(template, params, table, causes)
+    return fill(template, params, table, causes)
 
 
-def _fill(template: str, params: Params, table: Table, causes: int) -> str:
-    fields = _Fields(params, table, causes)
+def fill(template: str, params: Params, table: Table | None = None, causes: int = MAX_CAUSES) -> str:
+    """Return a template with the values of its parameters."""
+    fields = _Fields(params, table or {}, causes)
     chosen = _PART.sub(lambda part: part[1] if fields.has_all_of(part[1]) else "", template)
     return fields.vformat(chosen, (), {})
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from connectors.contract import Batch, ConfigurationProblem, Connector, Cursor, JobType, Limits
+from connectors.contract import Batch, ConfigurationProblem, Connector, Cursor, FixConfiguration, JobType, Limits
 
 
 class Config(BaseModel):
@@ -28,11 +28,13 @@ async def check(config: Config, limits: Limits) -> tuple[ConfigurationProblem, .
 
 async def read(config: Config, cursor: Cursor, limits: Limits) -> AsyncIterator[Batch]:
     """Yield the numbers after the cursor, one per batch."""
+    if cursor.get("row", 0) > config.begin + 1:
+        raise FixConfiguration("already_below", {"begin": config.begin})
     for row in range(cursor.get("row", 0) + 1, config.begin + 2):
         line = b'{"number":%d}\n' % (config.begin + 1 - row)
         yield Batch(config.stream, "backfill", "a countdown", line, 1, b"", first_row=row, read=1, cursor={"row": row})
 
 
-CONNECTOR: Final = Connector(
-    "countdown", "Countdown", "Numbers down to zero.", "https://en.wikipedia.org/wiki/Countdown", _job_types()
-)
+SENTENCES: Final = {"already_below": "the countdown has passed {begin:,} already; begin with a larger number"}
+LINK: Final = "https://en.wikipedia.org/wiki/Countdown"
+CONNECTOR: Final = Connector("countdown", "Countdown", "Numbers down to zero.", LINK, _job_types(), sentences=SENTENCES)

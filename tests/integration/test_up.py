@@ -244,7 +244,7 @@ def test_the_documented_consumer_works(running: Up, page: str) -> None:
     address = json.loads((running.data_dir / "api.json").read_bytes())["url"]
     kafka = (running.data_dir / "kafka-address").read_text().strip()
     code = code.replace("http://127.0.0.1:8470", address).replace("127.0.0.1:9470", kafka)
-    code = code.replace("JobFailed", "JobCompleted").replace("event['message']", "kind")
+    code = code.replace("JobFailed", "JobCompleted").replace("{event['code']} {event['params']}", "{kind}")
     with subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True) as consumer:
         try:
             assert consumer.stdout is not None

@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 
+from app.sentences.codes import SENTENCES
+from app.sentences.sentence import fields_of, fill
 from connectors.catalog import catalog, connector, is_pushed
 from connectors.contract import Connector, Cursor, JobType, Limits
+from tests.coded_sites import coded_sites
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "connectors" / "countdown.py"
 
@@ -93,6 +96,22 @@ def test_a_connector_imports_no_other_connector(provider: Connector) -> None:
     assert not {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)} & others, (
         "move code shared by connectors to connectors.kit"
     )
+
+
+@all_connectors
+def test_each_code_has_a_sentence_and_gets_its_parameters(provider: Connector) -> None:
+    for place, code, names in coded_sites([module_path(provider)]):
+        template = provider.sentences.get(code) or SENTENCES.get(code)
+        assert template, f"{place}: add a sentence of {code!r} to `sentences` of CONNECTOR"
+        needed, _ = fields_of(template)
+        assert names is None or needed <= names, f"{place}: the sentence of {code!r} needs {sorted(needed - names)}"
+
+
+@all_connectors
+def test_sentences_are_valid_templates(provider: Connector) -> None:
+    for code, template in provider.sentences.items():
+        needed, optional = fields_of(template)
+        assert fill(template, dict.fromkeys(needed | optional, "x")), f"{code}: the template is invalid"
 
 
 @all_job_types

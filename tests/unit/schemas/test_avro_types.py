@@ -1,6 +1,6 @@
 """Every field type of a record survives the round trip through Avro."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from io import BytesIO
 from typing import Any, Literal
@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
+from schemas.coded import Params
 from schemas.wire.avro_types import avro_schema, from_avro, to_avro
 from tests.golden.samples import MOMENT
 
@@ -31,6 +32,7 @@ class Outer:
     part: Inner
     perhaps: Inner | None
     parts: tuple[Inner, ...]
+    params: Params = field(default_factory=dict)
     names: tuple[str, ...] = ("a",)
     raw: bytes = b"\x00\xff"
     spare: Inner = Inner()
@@ -40,6 +42,21 @@ def outer(perhaps: Inner | None, parts: tuple[Inner, ...]) -> Outer:
     return Outer(
         text="t", moment=MOMENT, flag=True, share=None, choice="left", part=Inner(), perhaps=perhaps, parts=parts
     )
+
+
+def test_a_map_is_written_sorted_whatever_its_order() -> None:
+    schema = parse_schema(avro_schema(Outer, "test"), _force=True)
+    params: Params = {"b": ("x", "y"), "a": None, "d": 1, "c": True, "f": "z", "e": 0.5}
+    written = []
+    for names in (sorted(params), sorted(params, reverse=True)):
+        data = BytesIO()
+        ordered = {name: params[name] for name in names}
+        schemaless_writer(data, schema, to_avro(replace(outer(None, ()), params=ordered)))
+        written.append(data.getvalue())
+    assert written[0] == written[1]
+    read = from_avro(Outer, schemaless_reader(BytesIO(written[0]), schema, None))
+    assert read.params == params
+    assert [type(read.params[name]) for name in "abcdef"] == [type(None), tuple, bool, int, float, str]
 
 
 @pytest.mark.parametrize("value", [outer(None, ()), outer(Inner(number=1), (Inner(), Inner(number=2)))])
@@ -67,6 +84,10 @@ def test_the_schema_has_the_types_of_the_fields() -> None:
         "choice": "string",
         "perhaps": ["null", "test.Inner"],
         "parts": {"type": "array", "items": "test.Inner"},
+        "params": {
+            "type": "map",
+            "values": ["null", "boolean", "long", "double", "string", {"type": "array", "items": "string"}],
+        },
         "names": {"type": "array", "items": "string"},
         "raw": "bytes",
         "spare": "test.Inner",

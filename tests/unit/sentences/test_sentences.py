@@ -1,9 +1,5 @@
 """Every code that our sources raise has a sentence, and each place gives the parameters that the sentence needs."""
 
-import ast
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,70 +8,21 @@ from app.sentences import codes
 from app.sentences.codes import SENTENCES
 from app.sentences.sentence import fields_of, letter_sentence, sentence, sentence_of
 from connectors.catalog import catalog
-from schemas.coded import CAUSE, CodedError, Param, Params, caused_by
+from schemas.coded import CodedError, Param, Params, caused_by
+from tests.coded_sites import ROOT, coded_sites
 from tests.laws.words import anything
 
-ROOT = Path(__file__).parents[3]
 FOLDERS = ("app", "connectors", "projections", "schemas")
-# Functions that take a code, and after it its parameters: the position of the code.
-CODED = {
-    "JobRefusedError": 0, "InvalidJsonError": 0, "InvalidCadenceError": 1, "UnreadableEventError": 0,
-    "UnreadableCommandError": 0, "UnreadableRecordError": 0, "UnreadableMessageError": 0, "BadBatchError": 0,
-    "CodedError": 0, "FixConfiguration": 0, "RenewAuthorization": 0, "RetryLater": 0, "RateLimited": 0,
-    "ConnectorBug": 0, "MalformedBody": 0, "UnusableRecord": 0, "ConfigurationProblem": 1, "field_error": 0,
-    "field_error_of": 1, "Reject": 1, "reject": 0, "because": 0, "caused_by": 0,
-}  # fmt: skip
-WRAPPERS = {"because", "caused_by"}  # their parameters are those of another error
-
-
-def sites() -> Iterator[tuple[str, str, str, set[str] | None]]:
-    """Yield the place, the constructor, the code, and the names of the parameters where a dict displays them all."""
-    for folder in FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.Call) and (name := _name(node.func)) in CODED:
-                    yield from _site(f"{path.relative_to(ROOT)}:{node.lineno}", name, node.args[CODED[name] :])
-
-
-def _name(function: ast.expr) -> str:
-    return (
-        function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
-    )
-
-
-def _site(place: str, name: str, arguments: list[ast.expr]) -> Iterator[tuple[str, str, str, set[str] | None]]:
-    match arguments:
-        case [ast.Constant(value=str(code)), *rest]:
-            yield place, name, code, _keys(rest[0]) if rest and name not in WRAPPERS else set() if not rest else None
-        case [ast.IfExp(body=ast.Constant(value=str(one)), orelse=ast.Constant(value=str(other))), *_]:
-            yield place, name, one, None
-            yield place, name, other, None
-        case _:
-            pass
-
-
-def _keys(params: ast.expr) -> set[str] | None:
-    if not isinstance(params, ast.Dict):
-        return None
-    keys = {key.value for key in params.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
-    unpacked = [value for key, value in zip(params.keys, params.values, strict=True) if key is None]
-    if all(isinstance(value, ast.Call) and _name(value.func) == "caused_by" for value in unpacked):
-        return keys | ({CAUSE} if unpacked else set())
-    return None
-
-
-SITES = list(sites())
+PATHS = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+SITES = list(coded_sites(PATHS))
 
 
 def test_codes_are_found_in_the_sources() -> None:
     assert len(SITES) > 150
 
 
-@pytest.mark.parametrize(("place", "name", "code", "given_names"), SITES, ids=lambda value: str(value)[:60])
-def test_each_code_has_a_sentence_and_gets_its_parameters(
-    place: str, name: str, code: str, given_names: set[str] | None
-) -> None:
-    del name
+@pytest.mark.parametrize(("place", "code", "given_names"), SITES, ids=lambda value: str(value)[:60])
+def test_each_code_has_a_sentence_and_gets_its_parameters(place: str, code: str, given_names: set[str] | None) -> None:
     tables = [*(connector.sentences for connector in catalog().values()), SENTENCES]
     templates = [table[code] for table in tables if code in table]
     assert templates, f"{place}: {code} has no sentence in app/sentences/codes.py"
@@ -85,7 +32,7 @@ def test_each_code_has_a_sentence_and_gets_its_parameters(
 
 
 def test_no_sentence_is_of_a_code_that_is_never_raised() -> None:
-    text = "".join(path.read_text("utf-8") for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+    text = "".join(path.read_text("utf-8") for path in PATHS)
     uses = {code: text.count(f'"{code}"') for code in SENTENCES}
     assert {code for code, count in uses.items() if count < 2} == set()
 
