@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
-from app.kafka.clients import Cluster, KafkaCluster
+from app.kafka.clients import Cluster
 from app.kafka.partition_reader import PartitionReader, committed_offsets
 from app.records.events import decode_event
 from app.settings import Settings
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 OnProgress = Callable[[int, int, int], None]  # partition, offset reached, end offset
 
 
-async def rebuild_views(settings: Settings, on_progress: OnProgress) -> int:
+async def rebuild_views(cluster: Cluster, settings: Settings, on_progress: OnProgress) -> int:
     """Rebuild, swap, and return how many events were read; readers keep the old views until then.
 
     Raises:
@@ -34,7 +34,7 @@ async def rebuild_views(settings: Settings, on_progress: OnProgress) -> int:
         while True:  # ends, because the projector applies events to both once this has caught up
             before = count
             for partition in range(settings.partitions):
-                count += await _catch_up(KafkaCluster(settings.bootstrap_servers), rebuild, partition, on_progress)
+                count += await _catch_up(cluster, rebuild, partition, on_progress)
             try:
                 await rebuild.swap()
             except BehindError:
@@ -46,22 +46,21 @@ async def rebuild_views(settings: Settings, on_progress: OnProgress) -> int:
         await store.close()
 
 
-async def heal_views(settings: Settings, group: str, applied: Sequence[int]) -> None:
+async def heal_views(cluster: Cluster, settings: Settings, group: str, applied: Sequence[int]) -> None:
     """Rebuild the views when they lack events that the group has committed, as after the loss of the database.
 
     `applied` is the store's next offset of each partition, read before the projector of this process moved it.
     """
     try:
-        if await _lack_events(settings, group, applied):
+        if await _lack_events(cluster, group, applied):
             _log.warning("read models lack committed events; rebuilding them from %s", JOBS_EVENTS.name)
-            count = await rebuild_views(settings, lambda *_: None)
+            count = await rebuild_views(cluster, settings, lambda *_: None)
             _log.warning("read models rebuilt from %d events", count)
     except Exception:  # noqa: BLE001  # commands are handled without the views, too
         _log.exception("cannot check or rebuild the read models; run `entrepot views rebuild` if jobs are missing")
 
 
-async def _lack_events(settings: Settings, group: str, applied: Sequence[int]) -> bool:
-    cluster = KafkaCluster(settings.bootstrap_servers)
+async def _lack_events(cluster: Cluster, group: str, applied: Sequence[int]) -> bool:
     committed = await committed_offsets(cluster, group, JOBS_EVENTS.name, range(len(applied)))
     for partition, (shown, done) in enumerate(zip(applied, committed, strict=True)):
         if shown < done:  # perhaps only unreadable records, which no view shows

@@ -115,10 +115,11 @@ async def run_control(settings: Settings, clock: Clock = utc_now) -> int:
             partitions=settings.partitions,
         )
         _agents(app, settings, store, clock)
-        add_definitions(app, KafkaCluster(settings.bootstrap_servers), clock)
+        cluster = KafkaCluster(settings.bootstrap_servers)
+        add_definitions(app, cluster, clock)
         # Read before the projector moves them: afterwards they do not show a loss.
         applied = [await store.views.next_offset(partition) for partition in range(settings.partitions)]
-        healing = asyncio.create_task(heal_views(settings, APP_ID, applied), name="heal views")
+        healing = asyncio.create_task(heal_views(cluster, settings, APP_ID, applied), name="heal views")
         try:
             return await run_worker(app, replication_factor=settings.replication_factor)
         finally:

@@ -41,7 +41,7 @@ async def test_a_lost_database_is_detected_after_the_projector_has_written_to_th
                 ]
             await store.views.apply(0, records[-1:])
             assert await store.jobs.get("two") is None
-            await heal_views(running.settings, APP_ID, applied)
+            await heal_views(KafkaCluster(running.broker.bootstrap_servers), running.settings, APP_ID, applied)
             assert await store.jobs.applied_seq("two") == records[-1].event.seq
         finally:
             await store.close()

@@ -105,6 +105,7 @@ def rebuild_views() -> None:
             _reached(
                 settings,
                 rebuild(
+                    KafkaCluster(settings.bootstrap_servers),
                     settings,
                     lambda partition, done, end: update(done, end, f"partition {partition}: {done:,} of {end:,}"),
                 ),
