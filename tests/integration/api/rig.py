@@ -27,7 +27,7 @@ class Answer:
 
     @property
     def data(self) -> Any:
-        """The data of a good answer."""
+        """The data of a success response."""
         assert self.status < 300, (self.status, self.body)
         return self.body["data"]
 
@@ -42,7 +42,7 @@ class Client:
     async def ask(
         self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, **headers: str
     ) -> Answer:
-        """Ask; header names are written with `_` for `-`."""
+        """Send a request; header names have `_` for `-`."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         data = orjson.dumps(body) if body is not None else raw and BytesIO(raw)
         if body is not None or raw is not None:
@@ -71,7 +71,7 @@ class Client:
 
 @dataclass(frozen=True)
 class House:
-    """Two API servers on one data directory, with the roles beside them."""
+    """Two API servers on one data directory, and the other roles."""
 
     servers: Sequence[Client]
     service: Service
@@ -113,14 +113,14 @@ async def serving(settings: Settings) -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def as_caller(url: str, token: str | None) -> AsyncIterator[Client]:
-    """Be a caller with that token."""
+    """Return a client with a token."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with aiohttp.ClientSession(headers=headers, cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
         yield Client(session, url)
 
 
 async def until_ready(client: Client, *, status: int = 200, seconds: float = 60) -> Answer:
-    """Wait until `/readyz` answers with a status."""
+    """Wait until `/readyz` returns a status."""
     async with asyncio.timeout(seconds):
         while (answer := await client.ask("GET", "/readyz")).status != status:  # to be asked is all it offers
             await asyncio.sleep(LOOK_SECONDS)
@@ -129,7 +129,7 @@ async def until_ready(client: Client, *, status: int = 200, seconds: float = 60)
 
 @asynccontextmanager
 async def several(settings: Settings, count: int) -> AsyncIterator[list[Client]]:
-    """Run so many servers on one data directory."""
+    """Run several servers on one data directory."""
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(serving(settings)) for _ in range(count)]
         for client in clients:

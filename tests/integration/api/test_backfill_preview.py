@@ -78,7 +78,7 @@ max@example.com,,Wels,,2022-01-01T10:00:00Z
     assert preview["oldest_age_seconds"] > preview["newest_age_seconds"] > 0
     assert "years old" in preview["in_words"][0]
     assert codes(preview) == set()
-    assert (await port.client.ask("GET", "/v2/profile/email:max@example.com")).status == 404, "nothing was kept"
+    assert (await port.client.ask("GET", "/v2/profile/email:max@example.com")).status == 404, "nothing was stored"
 
     upload = (await port.bulk("visits", history)).data["upload_id"]
     await until(port.client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])

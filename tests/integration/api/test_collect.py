@@ -33,7 +33,7 @@ ROWS = 30_000
 
 @dataclass
 class Port:
-    """A service whose API is a process of its own, so that it can be killed."""
+    """A service whose API runs in its own process, so that it can be killed."""
 
     running: Service
     client: Client
@@ -49,7 +49,7 @@ class Port:
             return Answer(answer.status, answer.headers, orjson.loads(await answer.read()))
 
     async def kill(self) -> None:
-        """Kill the API; the service starts it again."""
+        """Kill the API; the service restarts it."""
         address = self.running.settings.data_dir / "api.json"
         address.unlink()
         self.running.signal("api", signal.SIGKILL)
@@ -60,13 +60,13 @@ class Port:
         await until_ready(self.client)
 
     async def rows(self, stream: str, lane: str = "realtime") -> list[dict[str, Any]]:
-        """Return the messages of a stream in the order of their ids: none may have an id that another has."""
+        """Return the messages of a stream by id; ids have to be unique."""
         found: dict[tuple[str, int], dict[str, Any]] = {}
         for words in (await self.running.committed(f"messages.{lane}")).values():
             for word in words:
                 if isinstance(word, MessageBatch) and word.stream == stream:
                     for index, line in enumerate(word.payload.splitlines(), word.first):
-                        assert (word.batch_id, index) not in found, "a message came twice"
+                        assert (word.batch_id, index) not in found, "a message is stored twice"
                         found[word.batch_id, index] = orjson.loads(line)
         return [found[item] for item in sorted(found, key=_by_part)]
 
@@ -104,7 +104,7 @@ def people(count: int) -> list[bytes]:
 
 
 async def streamed(parts: list[bytes], pause_at: int, until: asyncio.Event) -> AsyncIterator[bytes]:
-    """Send the parts, and wait before one of them."""
+    """Send the parts, and pause before one of them."""
     yield b"".join(parts[:pause_at])
     await until.wait()
     yield b"".join(parts[pause_at:])
@@ -171,7 +171,7 @@ async def test_a_file_is_ingested_once_and_in_order_across_a_kill(port: Port) ->
 
 
 async def _until_reported(running: Service, before: set[str]) -> str:
-    """Wait until a job that wasn't there before has committed something, and return its id."""
+    """Wait until a new job has committed a batch, and return its id."""
     history = running.history
     async with asyncio.timeout(TIMEOUT_SECONDS), running.changed:
         await running.changed.wait_for(lambda: any(has("JobProgressed")(history[item]) for item in {*history} - before))

@@ -40,7 +40,7 @@ async def draft(client: Client, stream: str, body: Any, version: int = 0) -> Ans
 
 @pytest_asyncio.fixture(loop_scope="session", autouse=True)
 async def identity(client: Client) -> None:
-    """The identity rules that all mappings here are drafted for are in force."""
+    """Activate the identity rules that the mappings of these tests need."""
     body = {"kinds": [{"kind": "tail", "rank": 0, "title": "Tail number"}], "max_identities": 1000}
     listed = {item["id"]: item for item in await client.get("/v2/definition")}
     if "identity" not in listed or not listed["identity"]["applied_version"]:

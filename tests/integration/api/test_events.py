@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 class Stream:
-    """A follower, one event at a time as `(id, kind, data)`."""
+    """An event stream, one event at a time as `(id, kind, data)`."""
 
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         self._answer = answer

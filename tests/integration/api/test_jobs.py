@@ -136,7 +136,7 @@ async def test_a_schedule_that_takes_effect_later_has_a_hint(client: Client) -> 
     again = await client.patch(paused.data, hourly)
     assert again.body["message"] == "nothing to change"
     once = await client.patch(paused.data, {"cadence": {"kind": "once"}})
-    assert once.body["message"] == "changed", "that waits for nothing"
+    assert once.body["message"] == "changed", "it takes effect at once"
 
 
 async def test_a_job_at_a_point_in_time(client: Client) -> None:

@@ -56,7 +56,7 @@ async def apply(port: Port, name: str, body: dict[str, Any]) -> None:
 
 
 async def until(client: Client, path: str, holds: Callable[[Any], bool]) -> Any:
-    """Wait until an answer is as it has to be; lanes and profiles send no signal."""
+    """Poll until a response meets a condition: lanes and profiles send no signal."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not ((found := await client.ask("GET", path)).status == 200 and holds(found.data)):
@@ -77,7 +77,7 @@ async def entrepot(port: Port, *arguments: str) -> tuple[int, str]:
 
 
 async def followed(port: Port, topic: str, rules_at: int) -> None:
-    """Wait until the lane maps by the rules at that offset, in every partition."""
+    """Wait until the lane maps by the rules at an offset, in every partition."""
     store = await ReadStore.open(port.running.settings.database())
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -103,7 +103,7 @@ async def test_an_upload_is_complete_once_it_is_in_the_profiles(port: Port, tmp_
         "excluded_before": None,
     }
     for item in (0, ROWS - 1):
-        assert (await port.client.ask("GET", f"/v2/profile/id:{item}")).status == 200, "now, not in a moment"
+        assert (await port.client.ask("GET", f"/v2/profile/id:{item}")).status == 200, "at once"
     assert f"all {ROWS:,} messages applied to profiles" in (await entrepot(port, "job", "show", upload))[1]
     past = await port.client.get(f"/v2/job/{upload}?as_of={job['updated_at']}")
     assert past["profiles"] is None
@@ -158,7 +158,7 @@ async def test_a_paused_lane_stays_paused_across_a_restart_and_follows_rules(por
     assert done["profiles"]["mapped"] == ROWS
     known = (await client.get("/v2/profile/id:7"))["attributes"]
     values = {name: attribute["value"] for name, attribute in known.items()}
-    assert values == {"city": "Graz", "town": "Wien"}, "what waited is mapped by the rules that came meanwhile"
+    assert values == {"city": "Graz", "town": "Wien"}, "pending messages are mapped by the new rules"
 
 
 async def test_the_real_time_lane_cannot_be_paused_and_pausing_needs_a_role(port: Port) -> None:

@@ -53,7 +53,7 @@ async def collect(client: Client, stream: str, *messages: dict[str, Any]) -> Non
 
 
 async def shown(client: Client, path: str, holds: Callable[[Any], bool]) -> Any:
-    """Wait until something is as it has to be; lanes send no signal."""
+    """Poll until a condition holds: lanes send no signal."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while (found := await client.ask("GET", path)).status != 200 or not holds(found.data):
@@ -111,7 +111,7 @@ async def test_a_mapping_is_previewed_on_recent_messages(plane: tuple[Service, C
     drafted = await client.ask("PUT", "/v2/definition/identity/draft", KINDS, If_Match=newest)
     assert drafted.status == 200, drafted.body
     assert (await client.ask("POST", f"{there}/preview")).body["code"] == "no_such_definition"
-    assert (await client.post(f"{there}/preview", VISITS))["messages"] == [], "nothing came in yet"
+    assert (await client.post(f"{there}/preview", VISITS))["messages"] == [], "no message yet"
 
     history = [{"email": f"h{n}@x.example", "age": n} for n in range(30)]
     await write_packed(running, "backfill", [packed("visits", "upload/1", history)])
@@ -131,7 +131,7 @@ async def test_a_mapping_is_previewed_on_recent_messages(plane: tuple[Service, C
     assert (summary["messages"], summary["mapped"]) == (33, 31)
     assert summary["attributes"] == {"age": 30, "spent": 1}
     assert {"part": "attribute age", "code": "wrong_type", "example": "'old'", "messages": 1} in summary["faults"]
-    assert (await client.ask("GET", "/v2/profile/email%3Aa%40x.example")).status == 404, "nothing was kept"
+    assert (await client.ask("GET", "/v2/profile/email%3Aa%40x.example")).status == 404, "nothing was stored"
 
     wrong = await client.ask("POST", f"{there}/preview", VISITS | {"identities": [{"field": "x", "kind": "tail"}]})
     assert (wrong.status, wrong.body["errors"][0]["pointer"]) == (422, "/identities/0/kind")
@@ -150,7 +150,7 @@ async def test_a_mapping_is_previewed_on_recent_messages(plane: tuple[Service, C
 
 
 async def test_the_deepest_accepted_message_can_be_shown(plane: tuple[Service, Client]) -> None:
-    """After the stream `shop` was mapped."""
+    """After the stream `shop` has been mapped."""
     running, client = plane
     assert running.producer
     message = b'{"email":"deep@shop.example","x":' + b"[" * 199 + b"]" * 199 + b"}"

@@ -61,7 +61,7 @@ async def plane(folder: Any) -> AsyncIterator[tuple[Client, Service]]:
 
 
 async def followed(running: Service, rules_at: int) -> None:
-    """Wait until the lane maps by the rules at that offset; what comes right after them may still meet the old ones."""
+    """Wait until the lane maps by the rules at an offset; older rules may still map the next messages."""
     store = await ReadStore.open(running.settings.database())
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -93,7 +93,7 @@ async def send(client: Client, *messages: dict[str, Any]) -> str:
 
 
 async def profile(client: Client, key: str, holds: Callable[[dict[str, Any]], bool], query: str = "") -> dict[str, Any]:
-    """Wait until a profile is as it has to be; lanes and profiles send no signal."""
+    """Poll until a profile meets a condition: lanes and profiles send no signal."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
@@ -172,7 +172,7 @@ async def test_a_profile_at_the_limit_of_links_is_forgotten(client: Client) -> N
 
 
 def says(number: int, group: Group, *links: tuple[str, str, int, str, int]) -> bytes:
-    """What a lane tells the profiles of one raw record."""
+    """The update that a lane sends to profiles for one raw record."""
     payload = encode_mapped(MappedMessages([group], list(links)))
     return encode(
         MappedBatch(

@@ -47,7 +47,7 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
 
 
 async def sent(port: Port, city: str, *people: str) -> str:
-    """Send an import, wait until the profiles have it, and return the job's id."""
+    """Upload a file, wait until it is applied to profiles, and return the job id."""
     body = b"id,city\n" + b"".join(f"{person},{city}\n".encode() for person in people)
     upload: str = (await port.bulk("people", body)).data["upload_id"]
     await until(port.client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
@@ -55,7 +55,7 @@ async def sent(port: Port, city: str, *people: str) -> str:
 
 
 async def known(port: Port, person: str) -> dict[str, Any]:
-    """What is known of somebody; nothing, when nobody is."""
+    """The attributes of a profile; none when there is no profile."""
     found = await port.client.ask("GET", f"/v2/profile/id:{person}")
     return (
         {name: attribute["value"] for name, attribute in found.data["attributes"].items()}
@@ -82,7 +82,7 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
     bad = await sent(port, "Atlantis", "ada", "nobody")
     assert await known(port, "ada") == {"city": "Atlantis", "visits": 2}
     profile = await client.get("/v2/profile/id:ada")
-    assert profile["attributes"]["city"]["job_id"] == bad, "that is where the person finds which job it was"
+    assert profile["attributes"]["city"]["job_id"] == bad, "the id of the job"
 
     started = await client.ask("POST", f"/v2/job/{bad}/undo")
     rebuild = started.data
@@ -105,7 +105,7 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
     ]
     assert ready["progress"]["phase"] in {"comparing", "caught_up"}
     assert ready["progress"]["messages"] == 4
-    assert await known(port, "ada") == {"city": "Atlantis", "visits": 2}, "nothing changes before it is promoted"
+    assert await known(port, "ada") == {"city": "Atlantis", "visits": 2}, "unchanged before the promotion"
     assert (await client.get(f"/v2/job/{bad}"))["profiles"]["excluded_before"] is None
     await promoted(port, rebuild)
     assert await known(port, "ada") == {"city": "Graz", "visits": 1}
@@ -119,7 +119,7 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
     upload = (await port.bulk("people", mended)).data["upload_id"]
     await until(client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
     wels = (await client.get("/v2/profile/id:eve"))["attributes"]["city"]["job_id"]
-    assert (await client.ask("GET", f"/v2/job/{wels}")).status == 404, "it was taken at once, without a job"
+    assert (await client.ask("GET", f"/v2/job/{wels}")).status == 404, "an upload without a job"
     code, output = await entrepot(port, "job", "undo", wels, "--wait")
     assert code == 0, output
     assert f"without what job {bad} brought before" in output

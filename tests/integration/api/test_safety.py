@@ -70,7 +70,7 @@ async def test_requests_without_a_token_are_rejected(client: Client) -> None:
 
 
 async def signed_in(house: House, browser: Client) -> str:
-    """Sign a browser in by a link and return the session's secret."""
+    """Sign a browser in by a link and return the secret of its session."""
     code = Tokens(house.data_dir).sign_in_code()
     answer = await browser.ask("GET", f"/sign-in?code={code}")
     cookie = answer.headers["Set-Cookie"]

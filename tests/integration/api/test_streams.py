@@ -27,7 +27,7 @@ def path(stream: str, rest: str = "") -> str:
 
 
 async def seen(house: House, stream: str, lane: str, count: int, messages: list[dict[str, Any]]) -> None:
-    """Tell the read store what a lane would."""
+    """Write to the read store what a lane would write."""
     stats = FieldStats()
     for message in messages:
         stats.add(message, 7)
@@ -93,11 +93,11 @@ async def test_a_suggestion_can_be_applied_as_it_is(house: House, tmp_path: Path
         assert code == 0
         file.write_text(output)
         assert (await entrepot(house, name, "draft", *where, str(file)))[0] == 0
-        assert (await entrepot(house, name, "apply", *where))[0] in {0, 4}, "what is in force already is no draft"
+        assert (await entrepot(house, name, "apply", *where))[0] in {0, 4}, "the active version is no draft"
     applied = await client.get(f"/v2/definition/{quote(f'mapping:{stream}', safe='')}")
     assert applied["applied"]["body"] == found["mapping"]
     names = {attribute["name"] for attribute in (await client.get(path(other, "/suggestion")))["mapping"]["attributes"]}
-    assert f"{other}_carrier" in names, "`carrier` is what the first stream says"
+    assert f"{other}_carrier" in names, "the name of the first mapping"
     again = await client.get(path(stream, "/suggestion"))
     assert again["mapping"] == found["mapping"]
     code, output = await entrepot(house, "stream", "suggest", other, "-o", "json")

@@ -23,13 +23,13 @@ SECRET = b"ent_s3cret"
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    """A server whose broker is away; what is asked here never gets as far as that."""
+    """A server without a broker: the requests of these tests do not need one."""
     async with serving(Settings(data_dir=tmp_path, bootstrap_servers="127.0.0.1:1")) as client:
         yield client
 
 
 async def raw(client: Client, sent: bytes, *, whole: bool = True) -> bytes:
-    """Send bytes and return all that comes until the server closes, or the beginning of it."""
+    """Send bytes and return the response until the server closes, or its beginning."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(client.url.rpartition(":")[2]))
     try:
         writer.write(sent)

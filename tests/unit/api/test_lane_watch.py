@@ -24,7 +24,7 @@ async def test_while_kafka_is_away_nothing_is_known_and_everybody_is_told_at_onc
         with pytest.raises(UnknownLagError) as second:
             await watch.samples()
         assert first.value.__cause__ is not None
-        assert second.value.__cause__ is None, "it wasn't tried again"
+        assert second.value.__cause__ is None, "it was not retried"
         assert str(second.value) == str(first.value)
         assert not await watch.has_passed([UPDATES_BACKFILL.name], utc_now())
         now[0] = 2.0

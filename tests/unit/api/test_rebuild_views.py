@@ -24,7 +24,7 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
 
 
 def shown(forgotten: Forgotten) -> dict[str, list[str]]:
-    """The profiles of the examples that are left."""
+    """The profiles of the remaining samples."""
     rebuild = ProfileRebuild(
         definition_id="rebuild:1", seq=2, command_offset=3, updated_at=AT, status="ready", recipe="", version=1
     )
@@ -37,6 +37,6 @@ def shown(forgotten: Forgotten) -> dict[str, list[str]]:
 def test_samples_omit_people_who_were_forgotten_since() -> None:
     every = {name: [item["profile"] for item in those] for name, those in SAMPLES.items()}
     assert shown(Forgotten()) == every
-    assert shown(Forgotten().with_([key_hash("email:ada")], AT - timedelta(days=1))) == every, "now somebody else"
+    assert shown(Forgotten().with_([key_hash("email:ada")], AT - timedelta(days=1))) == every, "a different person now"
     left = shown(Forgotten().with_([key_hash("email:ada")], AT + timedelta(days=1)))
     assert left == {"changed": ["email:bob"], "split": ["email:bob"]}

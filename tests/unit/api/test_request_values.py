@@ -154,7 +154,7 @@ def test_a_slow_consumer_is_disconnected() -> None:
     assert listener.dropped
     received = [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
     assert len(received) == MAX_QUEUED_EVENTS
-    assert received[-1] is None, "the last that it hears is that it is over"
+    assert received[-1] is None, "the queue ends with None"
 
 
 def test_two_idempotency_keys_are_rejected() -> None:

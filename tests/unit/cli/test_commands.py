@@ -29,9 +29,9 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, 
 def test_every_command_has_help(path: tuple[str, ...]) -> None:
     result = CliRunner().invoke(cli, [*path, "--help"])
     assert result.exit_code == 0
-    assert result.output.splitlines()[2].strip(), "says what it does"
+    assert result.output.splitlines()[2].strip(), "it has a description"
     assert "\\b" not in result.output
-    assert "..." not in result.output.partition("Commands:")[2], "what its commands do is told to the end"
+    assert "..." not in result.output.partition("Commands:")[2], "command descriptions are complete"
 
 
 @pytest.mark.parametrize(

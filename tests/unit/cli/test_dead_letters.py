@@ -23,7 +23,7 @@ class Letters(ApiClient):
     """An API with one job and three dead letters, one on a page."""
 
     def __init__(self, count: int = 3) -> None:
-        """It needs no session."""
+        """Needs no session."""
         self.count = count
         self.asked: list[Any] = []
 

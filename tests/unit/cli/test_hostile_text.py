@@ -23,10 +23,10 @@ LINE = {"job_id": "j1", "at": "2026-11-03T14:03:00Z", "kind": "Created", "messag
 
 
 class Jobs(ApiClient):
-    """An API that has two jobs of a hostile name."""
+    """An API with two jobs of a hostile name."""
 
     def __init__(self) -> None:
-        """It needs no session."""
+        """Needs no session."""
 
     async def get(self, path: str, **query: object) -> Any:
         assert path == "/v2/job"
@@ -50,7 +50,7 @@ def test_tables_facts_and_lines_are_safe_for_a_terminal(capsys: pytest.CaptureFi
     print_lines(session, [LINE | {"by": f"user:{HOSTILE}"}], {"j1": HOSTILE})
     out = capsys.readouterr().out
     assert acted_on(out) == []
-    assert len(out.splitlines()) == 2 + len(HOSTILE.splitlines()) + 1 + 1, "only a fact has lines of its own"
+    assert len(out.splitlines()) == 2 + len(HOSTILE.splitlines()) + 1 + 1, "only facts have several lines"
 
 
 async def test_problems_and_suggestions_are_safe_for_a_terminal() -> None:

@@ -19,7 +19,7 @@ def version(number: int, fields: dict[str, Any], cadence: dict[str, Any] = ONCE,
 
 
 class Versions(ApiClient):
-    """An API with one job, whose versions are given, the newest first."""
+    """An API with one job and the given versions, newest first."""
 
     def __init__(self, *versions: dict[str, Any]) -> None:
         self.versions = list(versions)

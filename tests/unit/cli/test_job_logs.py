@@ -30,7 +30,7 @@ def test_yaml_lines_form_one_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 class Log(ApiClient):
-    """An API whose log grows by what comes whenever it is asked to go on; then nobody follows any more."""
+    """An API whose log grows by one batch a poll; following ends after the last batch."""
 
     def __init__(self, lines: list[dict[str, Any]], *later: list[dict[str, Any]]) -> None:
         self.lines = lines

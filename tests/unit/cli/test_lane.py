@@ -25,10 +25,10 @@ REALTIME = BACKFILL | {"name": "realtime", "paused": False, "switched_by": None,
 
 
 class Lanes(ApiClient):
-    """An API with two lanes, and a job that gets on with each look."""
+    """An API with two lanes, and a job that progresses with each request."""
 
     def __init__(self) -> None:
-        """It needs no session."""
+        """Needs no session."""
         self.sent: list[str] = []
         self.jobs: Iterator[Any] = iter(
             {

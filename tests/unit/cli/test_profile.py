@@ -36,10 +36,10 @@ FORGOTTEN = {"at": AT, "identities": 2, "key_hashes": ["00"]}
 
 
 class Profiles(ApiClient):
-    """An API that knows one person."""
+    """An API with one profile."""
 
     def __init__(self, *, known: bool = True, complete: bool = True) -> None:
-        """It needs no session."""
+        """Needs no session."""
         self.asked: list[Any] = []
         self.known = known
         self.complete = complete
@@ -68,7 +68,7 @@ async def test_a_profile_with_its_sources(capsys: pytest.CaptureFixture[str]) ->
     api = await asked(get_profile, as_of="2026-03-01T00:00:00Z")
     assert api.asked == [("/v2/profile/cookie%3Ac%2F1", {"as_of": "2026-03-01T00:00:00Z"})]
     out = capsys.readouterr().out
-    assert "\x1b" not in out, "what people wrote doesn't act on the terminal"
+    assert "\x1b" not in out, "text of users is escaped"
     rows = [re.split(r"  +", line) for line in out.splitlines()]
     assert ["identities", r"email:ada\x1b[31m@example.com"] in rows
     assert ["", "cookie:c1"] in rows
@@ -123,7 +123,7 @@ async def test_forgetting_needs_a_confirmation(
 async def test_forgetting_an_unknown_identity_prints_a_notice(capsys: pytest.CaptureFixture[str]) -> None:
     api = Profiles(known=False)
     await asked_of(api, forget_profile, yes=True)
-    assert api.asked == [("DELETE", "/v2/profile/cookie%3Ac%2F1")], "what comes in later isn't mapped either"
+    assert api.asked == [("DELETE", "/v2/profile/cookie%3Ac%2F1")], "later messages are not mapped either"
     assert capsys.readouterr().err == "no profile for cookie:c/1\n", "the key may be misspelt"
 
 

@@ -48,10 +48,10 @@ PROMOTED = READY | {"status": "promoted", "ended_at": AT, "ended_by": "user:eve"
 
 
 class Rebuilds(ApiClient):
-    """An API that knows some rebuilds; what is looked at gets on with each look."""
+    """An API with some rebuilds; a rebuild progresses with each request."""
 
     def __init__(self, known: list[Any], looks: list[Any] | None = None) -> None:
-        """It needs no session."""
+        """Needs no session."""
         self.known = known
         self.looks: Iterator[Any] = iter(looks or known)
         self.sent: list[Any] = []

@@ -37,7 +37,7 @@ class Streams(ApiClient):
     """An API with one stream."""
 
     def __init__(self) -> None:
-        """It needs no session."""
+        """Needs no session."""
 
     async def get(self, path: str, **query: object) -> Any:
         return {"/v2/stream/a%2Fb": STREAM, "/v2/stream/a%2Fb/suggestion": SUGGESTION}[path]
@@ -78,7 +78,7 @@ async def test_at_80_columns_the_fields_fit(
 async def test_a_suggestion_can_be_drafted(output: str, capsys: pytest.CaptureFixture[str]) -> None:
     await asked(suggest_mapping, output, identity=False)
     out = capsys.readouterr().out
-    assert yaml.safe_load(out) == MAPPING, "whatever the names in the reasons are"
+    assert yaml.safe_load(out) == MAPPING, "reasons are escaped"
     assert ("# /identities/0: `odd" in out) == (output != "json")
     await asked(suggest_mapping, output, identity=True)
     assert yaml.safe_load(capsys.readouterr().out) == SUGGESTION["identity"]
