@@ -59,7 +59,7 @@ async def _speed(plane: Plane) -> float:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
-                progress = RebuildProgress.read_back(await store.plane.progress(REBUILD))
+                progress = RebuildProgress.decode(await store.plane.progress(REBUILD))
                 if progress.messages >= MESSAGES:
                     break
                 if progress.messages and progress.updated_at:

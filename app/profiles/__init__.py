@@ -1,5 +1,1 @@
-"""The `profiles` role: keeps what messages say of every identity, and answers from it.
-
-`role` owns partitions and reads for them, `partition` applies what was read, `store` and `snapshots` keep it, `serving`
-answers look-ups, `nodes` holds what is in memory.
-"""
+"""The `profiles` role: applies updates to the profiles of its partitions, and answers look-ups."""

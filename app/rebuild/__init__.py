@@ -1,1 +1,1 @@
-"""Rebuilds: profiles made anew from raw messages beside the live ones, compared with them, and put in their place."""
+"""Rebuilds: profiles built again from raw messages beside the live ones, compared with them, and put in their place."""

@@ -1,12 +1,11 @@
-"""How one set of profiles differs from another: which are the same, changed, new, gone, split or merged.
+"""The differences between two sets of profiles: unchanged, changed, added, removed, split or merged.
 
-Profiles of the two sides belong together when they share an identity. Where one shares with exactly one, and that with
-no third, it is unchanged or changed. One that shares with several is split (a live one) or merged (a rebuilt one);
-where both happen at once, each profile counts where it is the one that shares with several. What shares none is removed
-or added.
+Profiles of the two sides belong together when they share an identity. A pair that shares with no third profile is
+unchanged or changed. A live profile that shares with several is split, a rebuilt one merged; where both are the case,
+each profile counts on the side where it shares with several. A profile that shares with none is removed or added.
 
-Profiles that a message has named meanwhile are *moving*, and all that belongs to them: they are counted, not compared.
-Kept of each profile are its key, a hash of each identity and hashes of what it says: about a hundred bytes.
+Profiles with an identity in recent messages are *changing*, and all that belong together with them: they are counted,
+not compared. A profile takes about a hundred bytes: its key, a hash of each identity, and hashes of its state.
 """
 
 import sys
@@ -27,41 +26,39 @@ from projections.profiles.profile_view import shown_key
 Class = Literal["unchanged", "changed", "added", "removed", "split", "merged"]
 MAX_SAMPLES: Final = 20  # of a class
 MAX_PARTS: Final = 10  # of a profile that is split or merged, in a sample
-AT_ONCE: Final = 100_000  # identities that are looked up together
+BATCH_IDENTITIES: Final = 100_000  # joined at a time
 
 Hashes = npt.NDArray[np.uint64]
 Owners = npt.NDArray[np.uint32]
-Places = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
 class ProfileSet:
-    """The profiles of one side. `add` all of them; profiles are numbered as they come."""
+    """The profiles of one side. They are numbered in the order of `add`."""
 
     def __init__(self) -> None:
         self._identities = array("Q")  # a hash of each
         self._owners = array("I")  # the profile that has it
         self._visible = array("Q")  # by profile: a hash of its identities and values
-        self._whole = array("Q")  # two by profile: a hash of all that it says, evidence and links included
-        self._keys = bytearray()  # the ranked key of each, one behind the other
+        self._whole = array("Q")  # two by profile: a hash of its whole state, evidence and links included
+        self._keys = bytearray()  # the ranked keys, concatenated
         self._ends = array("Q", [0])
 
     def __len__(self) -> int:
         return len(self._visible)
 
     def add(self, key: str, registers: Registers, edges: Edges) -> None:
-        """Take the profile that the root `key` (ranked) holds; nothing is no profile."""
+        """Add the profile that the root `key` (ranked) holds; an empty root has none."""
         if not registers and not edges:
             return
-        keys = {key, *(each for edge in edges for each in edge.split(EDGE_SEPARATOR))}
-        identities = sorted(shown_key(each) for each in keys)
-        said = {name: value_of(name, register) for name, register in sorted(registers.items())}
-        visible = orjson.dumps([shown_key(key), identities, [[name, value] for name, (value, _) in said.items()]])
-        links = sorted(
-            (*(shown_key(each) for each in edge.split(EDGE_SEPARATOR)), stamp) for edge, stamp in edges.items()
-        )
+        keys = {key, *(end for edge in edges for end in edge.split(EDGE_SEPARATOR))}
+        identities = sorted(map(shown_key, keys))
+        values = {name: value_of(name, register) for name, register in sorted(registers.items())}
+        visible = orjson.dumps([shown_key(key), identities, [[name, value] for name, (value, _) in values.items()]])
+        links = sorted((*map(shown_key, edge.split(EDGE_SEPARATOR)), stamp) for edge, stamp in edges.items())
         whole = blake2b(visible, digest_size=16)
-        whole.update(orjson.dumps([[stamp for _, stamp in said.values()], links]))
+        whole.update(orjson.dumps([[stamp for _, stamp in values.values()], links]))
         self._owners.extend([len(self)] * len(identities))
         self._identities.extend(map(identity_hash, identities))
         self._visible.append(_number(blake2b(visible, digest_size=8).digest()))
@@ -85,30 +82,30 @@ class ProfileSet:
 
     @property
     def visible(self) -> Hashes:
-        """Return by profile a hash of what people see at first."""
+        """Return the hash of identities and values, by profile."""
         return np.asarray(self._visible)
 
     @property
     def whole(self) -> npt.NDArray[np.uint64]:
-        """Return by profile a hash of all that it says, in two parts."""
+        """Return the hash of the whole state in two parts, by profile."""
         return np.asarray(self._whole).reshape(-1, 2)
 
-    def moving(self, touched: Hashes) -> Mask:
-        """Return which profiles have an identity that was touched; those are sorted."""
-        found = np.zeros(len(self), np.bool_)
+    def changing(self, touched: Hashes) -> Mask:
+        """Return which profiles have an identity among the touched ones, which are sorted."""
+        mask = np.zeros(len(self), np.bool_)
         is_touched = np.searchsorted(touched, self.identities) != np.searchsorted(touched, self.identities, "right")
-        found[self.owners[is_touched]] = True
-        return found
+        mask[self.owners[is_touched]] = True
+        return mask
 
-    def digest(self, which: Mask) -> str:
-        """Return one digest of some profiles, whatever their order."""
-        high, low = self.whole[which].sum(axis=0, dtype=np.uint64).tolist()
+    def digest(self, mask: Mask) -> str:
+        """Return a digest of some profiles that does not depend on their order."""
+        high, low = self.whole[mask].sum(axis=0, dtype=np.uint64).tolist()
         return f"{high:016x}{low:016x}"
 
 
 @dataclass(frozen=True, slots=True)
 class DiffSample:
-    """One profile as an example: ranked keys of either side."""
+    """One sample profile: ranked keys of either side."""
 
     live: Sequence[str] = ()
     rebuilt: Sequence[str] = ()
@@ -116,64 +113,64 @@ class DiffSample:
 
 @dataclass(frozen=True, slots=True)
 class ProfileComparison:
-    """`counts` of split are live profiles, of merged rebuilt ones. Live comes first in pairs.
+    """The number of profiles of each class; live ones for split, rebuilt ones for merged. Pairs are (live, rebuilt).
 
-    `other_evidence` are unchanged ones with other messages, times or links behind the same values. The digests are of
-    all profiles that don't move.
+    `evidence_changed` counts unchanged profiles with other messages, times or links behind the same values. The digests
+    exclude changing profiles.
     """
 
     counts: Mapping[Class, int]
-    other_evidence: int
-    moving: int
+    evidence_changed: int
+    changing: int
     profiles: tuple[int, int]
     digests: tuple[str, str]
     samples: Mapping[Class, Sequence[DiffSample]]
 
 
 def compare(live: ProfileSet, rebuilt: ProfileSet, touched: Iterable[int]) -> ProfileComparison:
-    """Compare two sides; `touched` are hashes of the identities that messages have named meanwhile."""
+    """Compare two sides; `touched` has the hashes of identities in recent messages."""
     ones, others = _pairs(live, rebuilt)
     hashes = np.sort(np.fromiter(touched, np.uint64))
-    moving, moving_too = _spread(live.moving(hashes), rebuilt.moving(hashes), ones, others)
-    new_and_moving = moving_too & (np.bincount(others, minlength=len(rebuilt)) == 0)
-    rest = ~moving[ones]
-    ones, others = ones[rest], others[rest]
+    live_changing, rebuilt_changing = _spread(live.changing(hashes), rebuilt.changing(hashes), ones, others)
+    added_and_changing = rebuilt_changing & (np.bincount(others, minlength=len(rebuilt)) == 0)
+    stable = ~live_changing[ones]
+    ones, others = ones[stable], others[stable]
     into, of = np.bincount(ones, minlength=len(live)), np.bincount(others, minlength=len(rebuilt))
-    alone = (into[ones] == 1) & (of[others] == 1)
-    one, other = ones[alone], others[alone]
-    same = live.visible[one] == rebuilt.visible[other]
-    exact = (live.whole[one] == rebuilt.whole[other]).all(axis=1)
-    classes: Mapping[Class, Places] = {
-        "unchanged": one[same],
-        "changed": one[~same],
-        "added": np.flatnonzero((of == 0) & ~moving_too),
-        "removed": np.flatnonzero((into == 0) & ~moving),
+    is_one_to_one = (into[ones] == 1) & (of[others] == 1)
+    one, other = ones[is_one_to_one], others[is_one_to_one]
+    is_same = live.visible[one] == rebuilt.visible[other]
+    is_exact = (live.whole[one] == rebuilt.whole[other]).all(axis=1)
+    classes: Mapping[Class, Indices] = {
+        "unchanged": one[is_same],
+        "changed": one[~is_same],
+        "added": np.flatnonzero((of == 0) & ~rebuilt_changing),
+        "removed": np.flatnonzero((into == 0) & ~live_changing),
         "split": np.flatnonzero(into > 1),
         "merged": np.flatnonzero(of > 1),
     }
     return ProfileComparison(
-        counts={name: those.size for name, those in classes.items()},
-        other_evidence=int(np.count_nonzero(same & ~exact)),
-        moving=int(np.count_nonzero(moving)) + int(np.count_nonzero(new_and_moving)),
+        counts={name: members.size for name, members in classes.items()},
+        evidence_changed=int(np.count_nonzero(is_same & ~is_exact)),
+        changing=int(np.count_nonzero(live_changing)) + int(np.count_nonzero(added_and_changing)),
         profiles=(len(live), len(rebuilt)),
-        digests=(live.digest(~moving), rebuilt.digest(~moving_too)),
+        digests=(live.digest(~live_changing), rebuilt.digest(~rebuilt_changing)),
         samples=_samples(live, rebuilt, (ones, others), classes),
     )
 
 
 def _samples(
-    live: ProfileSet, rebuilt: ProfileSet, pairs: tuple[Places, Places], classes: Mapping[Class, Places]
+    live: ProfileSet, rebuilt: ProfileSet, pairs: tuple[Indices, Indices], classes: Mapping[Class, Indices]
 ) -> Mapping[Class, Sequence[DiffSample]]:
-    """Return some profiles of each class, with those of the other side that they belong to."""
+    """Return some profiles of each class, with those of the other side that belong to them."""
     ones, others = pairs
 
     def of_live(name: Class) -> Sequence[DiffSample]:
-        those = _some(classes[name], live.visible)
-        return [DiffSample([live.key(each)], _keys(rebuilt, others[ones == each])) for each in those]
+        profiles = _some(classes[name], live.visible)
+        return [DiffSample([live.key(number)], _keys(rebuilt, others[ones == number])) for number in profiles]
 
     def of_rebuilt(name: Class) -> Sequence[DiffSample]:
-        those = _some(classes[name], rebuilt.visible)
-        return [DiffSample(_keys(live, ones[others == each]), [rebuilt.key(each)]) for each in those]
+        profiles = _some(classes[name], rebuilt.visible)
+        return [DiffSample(_keys(live, ones[others == number]), [rebuilt.key(number)]) for number in profiles]
 
     return {
         "changed": of_live("changed"),
@@ -184,42 +181,42 @@ def _samples(
     }
 
 
-def _pairs(live: ProfileSet, rebuilt: ProfileSet) -> tuple[Places, Places]:
+def _pairs(live: ProfileSet, rebuilt: ProfileSet) -> tuple[Indices, Indices]:
     """Return the numbers of profiles that share an identity, each pair once."""
     order = np.argsort(rebuilt.identities)
-    found = [np.empty(0, np.int64)]
-    for begin in range(0, live.identities.size, AT_ONCE):
-        mine = live.identities[begin : begin + AT_ONCE]
-        places = np.searchsorted(rebuilt.identities, mine, sorter=order)
-        known = np.flatnonzero(places < order.size)
-        theirs = order[places[known]]
-        is_same = rebuilt.identities[theirs] == mine[known]
-        owners = live.owners[begin + known[is_same]].astype(np.int64)
-        found.append(np.unique(owners * len(rebuilt) + rebuilt.owners[theirs[is_same]]))
-    return np.divmod(np.unique(np.concatenate(found)), max(len(rebuilt), 1))
+    pairs = [np.empty(0, np.int64)]
+    for begin in range(0, live.identities.size, BATCH_IDENTITIES):
+        mine = live.identities[begin : begin + BATCH_IDENTITIES]
+        positions = np.searchsorted(rebuilt.identities, mine, sorter=order)
+        inside = np.flatnonzero(positions < order.size)
+        theirs = order[positions[inside]]
+        is_same = rebuilt.identities[theirs] == mine[inside]
+        owners = live.owners[begin + inside[is_same]].astype(np.int64)
+        pairs.append(np.unique(owners * len(rebuilt) + rebuilt.owners[theirs[is_same]]))
+    return np.divmod(np.unique(np.concatenate(pairs)), max(len(rebuilt), 1))
 
 
-def _spread(moving: Mask, moving_too: Mask, ones: Places, others: Places) -> tuple[Mask, Mask]:
-    """Return what moves, when all moves that belongs to something that does."""
+def _spread(live: Mask, rebuilt: Mask, ones: Indices, others: Indices) -> tuple[Mask, Mask]:
+    """Extend the changing profiles by all that belong together with one of them, until none is added."""
     before = -1
-    while before != (before := int(np.count_nonzero(moving)) + int(np.count_nonzero(moving_too))):
-        moving_too[others[moving[ones]]] = True
-        moving[ones[moving_too[others]]] = True
-    return moving, moving_too
+    while before != (before := int(np.count_nonzero(live)) + int(np.count_nonzero(rebuilt))):
+        rebuilt[others[live[ones]]] = True
+        live[ones[rebuilt[others]]] = True
+    return live, rebuilt
 
 
-def _some(which: Places, hashes: Hashes) -> Sequence[int]:
-    """Return a few profiles, always the same ones: those with the smallest hashes."""
-    found: list[int] = which[np.argsort(hashes[which], kind="stable")[:MAX_SAMPLES]].tolist()
-    return found
+def _some(members: Indices, hashes: Hashes) -> Sequence[int]:
+    """Return a few profiles, the same in every run: those with the smallest hashes."""
+    profiles: list[int] = members[np.argsort(hashes[members], kind="stable")[:MAX_SAMPLES]].tolist()
+    return profiles
 
 
-def _keys(side: ProfileSet, numbers: Places) -> Sequence[str]:
-    return [side.key(each) for each in numbers[:MAX_PARTS].tolist()]
+def _keys(side: ProfileSet, numbers: Indices) -> Sequence[str]:
+    return [side.key(number) for number in numbers[:MAX_PARTS].tolist()]
 
 
 def identity_hash(shown: str) -> int:
-    """Return what stands for an identity, `kind:value`."""
+    """Return the hash of an identity, `kind:value`."""
     return _number(blake2b(shown.encode(), digest_size=8).digest())
 
 

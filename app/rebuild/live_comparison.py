@@ -1,7 +1,7 @@
-"""Compares what a rebuild has built with what is live, while both take in what comes.
+"""Compares a rebuild with the live profiles while both apply new messages.
 
-What is live is read page by page from its owners, once everything that the rebuild had read by then has arrived there.
-Whoever is named by a message in between is noted on both sides, and not compared.
+Live profiles are read page by page from their owners, once all that the rebuild had read before has arrived there.
+Identities in messages that come in between are recorded on both sides and excluded.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from app.profiles.update_consumer import UpdateRecord, decode_update
 from app.rebuild.builder import RebuildBuilder
 from app.rebuild.diff import ProfileComparison, ProfileSet, compare, identity_hash
 from app.rebuild.raw_reader import Bounds
-from app.rebuild.report import keys_of, not_compared, report_of
+from app.rebuild.report import keys_of, report_of, skipped_report
 from app.rebuild.stores import MAX_CHANGED_KEYS
 from app.store.lanes import LaneStore
 from projections.profiles.identity_node import Node
@@ -35,215 +35,215 @@ from schemas.topics import LANES, MAX_RECORD_BYTES, UPDATES
 from schemas.updates import MappedBatch
 
 STALL_TIMEOUT_SECONDS: Final = 30.0  # without any progress
-AGAIN_SECONDS: Final = 0.2
-HOPS: Final = 4  # from node to node, until what messages say has arrived
-NODES: Final = 500  # of a page
+RETRY_DELAY: Final = 0.2  # seconds
+HOPS: Final = 4  # between nodes, until the effects of a message have arrived
+PAGE_NODES: Final = 500
 WAIT_MS: Final = 1_000
 
 _log = logging.getLogger(__name__)
 
 
 class NotComparable(Exception):
-    """What was built can't be compared with what is live. The message says why, for whoever looks at the rebuild."""
+    """The rebuild can't be compared with the live profiles. The message is the reason in the report."""
 
 
 class LiveComparison:
-    """Reads what is live in the background, and then tells how what was built differs from it."""
+    """Reads the live profiles in the background, then compares the rebuild with them."""
 
     def __init__(
-        self,
-        cluster: Cluster,
-        lanes: LaneStore,
-        asking: ProfilesClient,
-        building: RebuildBuilder,
-        partitions: int,
+        self, cluster: Cluster, lanes: LaneStore, client: ProfilesClient, builder: RebuildBuilder, partitions: int
     ) -> None:
         self._cluster = cluster
         self._lanes = lanes
-        self._asking = asking
-        self._building = building
+        self._client = client
+        self._builder = builder
         self._numbers = range(partitions)
         self._live = ProfileSet()
         self._touched: set[int] = set()
-        self._examples: SampleLoader | None = None
+        self._samples: SampleLoader | None = None
         self._report = ""
-        building.stores.touched = set()
-        self._reading = asyncio.create_task(self._read(building.read_to), name="reading what is live")
+        builder.stores.touched = set()
+        self._reading = asyncio.create_task(self._read(builder.read_to), name="reading the live profiles")
 
     async def stop(self) -> None:
-        """Stop reading, and comparing."""
-        self._building.stores.touched = None
+        """Stop reading and comparing."""
+        self._builder.stores.touched = None
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
 
     async def report(self, clock: Clock) -> str:
-        """Return the report as JSON, which is empty until it is there. It takes seconds when it is made.
+        """Return the report as JSON, empty until it is complete. The call that compares takes seconds.
 
-        Where nothing can be compared, it says why.
+        When nothing can be compared, the report has the reason.
         """
         if not self._report and self._reading.done():
-            found: Mapping[str, Any] | None = None
+            report: Mapping[str, Any] | None = None
             try:
-                if self._examples is None and await self._building.has_read(self._reading.result()):
-                    self._examples = SampleLoader(await self._compare(), self._building.stores.nodes, self._asking)
-                if self._examples is not None:
-                    found = await self._examples.report(clock())
-            except NotComparable as why:
-                found = not_compared(str(why), clock())
-            self._report = "" if found is None else orjson.dumps(found).decode()
+                if self._samples is None and await self._builder.has_read(self._reading.result()):
+                    self._samples = SampleLoader(await self._compare(), self._builder.stores.nodes, self._client)
+                if self._samples is not None:
+                    report = await self._samples.report(clock())
+            except NotComparable as error:
+                report = skipped_report(str(error), clock())
+            self._report = "" if report is None else orjson.dumps(report).decode()
         return self._report
 
     async def _compare(self) -> ProfileComparison:
-        stores = self._building.stores
-        self._building.flush()
+        stores = self._builder.stores
+        self._builder.flush()
         if max(len(self._touched), len(stores.touched or ())) >= MAX_CHANGED_KEYS:
-            raise NotComparable(f"messages named more than {MAX_CHANGED_KEYS:,} identities while it was compared")
+            raise NotComparable(f"messages named more than {MAX_CHANGED_KEYS:,} identities during the comparison")
         touched = self._touched | (stores.touched or set())
         stores.touched = None
-        found = await in_thread(lambda: compare(self._live, side_of(stores.partition_stores), touched))
-        self._live, self._touched = ProfileSet(), set()  # which are large
-        return found
+        comparison = await in_thread(lambda: compare(self._live, profiles_of(stores.partition_stores), touched))
+        self._live, self._touched = ProfileSet(), set()  # free their memory
+        return comparison
 
     async def _read(self, since: Bounds) -> Bounds:
+        """Read the live profiles, and return the raw offsets that the rebuild has to reach before it is compared."""
         async with started(
             self._cluster.consumer(isolation="read_uncommitted", partition_bytes=MAX_RECORD_BYTES)
         ) as consumer:
             updates = [TopicPartition(topic.name, n) for topic in UPDATES.values() for n in self._numbers]
             begin: Bounds = await consumer.end_offsets(updates)
-            await self._until_lanes_have(since)
-            reader = await self._asking.reader()
+            await self._wait_for_lanes(since)
+            reader = await self._client.reader()
             for _ in range(HOPS):
-                await self._until_live_has(reader, await consumer.end_offsets(updates))
+                await self._wait_for_profiles(reader, await consumer.end_offsets(updates))
             for number in self._numbers:
                 await self._read_partition(reader, number)
-            await self._note_touched(consumer, begin, await consumer.end_offsets(updates))
+            await self._record_touched(consumer, begin, await consumer.end_offsets(updates))
             bound: Bounds = await consumer.end_offsets(list(since))
             return bound
 
-    async def _until_lanes_have(self, bound: Bounds) -> None:
+    async def _wait_for_lanes(self, bound: Bounds) -> None:
         async def missing() -> Mapping[str, int]:
-            found = await self._lanes.positions([topic.name for topic in LANES.values()])
-            return _missing(bound, lambda each: found.get((each.topic, each.partition), 0))
+            positions = await self._lanes.positions([topic.name for topic in LANES.values()])
+            return _missing(bound, lambda source: positions.get((source.topic, source.partition), 0))
 
         await _until_none(missing, "messages that the lanes have not mapped yet")
 
-    async def _until_live_has(self, reader: GenerationReader, bound: Bounds) -> None:
+    async def _wait_for_profiles(self, reader: GenerationReader, bound: Bounds) -> None:
         async def missing() -> Mapping[str, int]:
             pages = [await reader.page(number, "", 0) for number in self._numbers]
-            return _missing(bound, lambda each: pages[each.partition].offsets.get(each.topic, 0))
+            return _missing(bound, lambda source: pages[source.partition].offsets.get(source.topic, 0))
 
         await _until_none(missing, "updates that the live profiles have not read yet")
 
     async def _read_partition(self, reader: GenerationReader, number: int) -> None:
         start = ""
         while nodes := (await _page(reader, number, start)).nodes:
-            for each in nodes:
-                if not each.parent:
-                    self._live.add(each.key, each.registers, each.edges)
+            for node in nodes:
+                if not node.parent:
+                    self._live.add(node.key, node.registers, node.edges)
             start = nodes[-1].key + "\0"
             await asyncio.sleep(0)
 
-    async def _note_touched(self, consumer: Any, begin: Bounds, ends: Bounds) -> None:
-        """Note whom the updates between two moments were about."""
+    async def _record_touched(self, consumer: Any, begin: Bounds, ends: Bounds) -> None:
+        """Record the identities in the updates between two offsets."""
         consumer.assign(list(ends))
-        for each, offset in begin.items():
-            consumer.seek(each, offset)
-        while any([await consumer.position(each) < end for each, end in ends.items()]):
+        for source, offset in begin.items():
+            consumer.seek(source, offset)
+        while any([await consumer.position(source) < end for source, end in ends.items()]):
             for records in (await consumer.getmany(timeout_ms=WAIT_MS)).values():
                 for record in records:
                     if len(self._touched) < MAX_CHANGED_KEYS:
-                        self._touched.update(_named(record))
+                        self._touched.update(_identities(record))
 
 
 class SampleLoader:
-    """The report of a comparison, as soon as the owners of what is live show examples. `clock` counts seconds.
+    """Completes a comparison to a report, as soon as the owners of the live profiles return the samples.
 
-    `rebuilt` returns the nodes of ranked keys.
+    `rebuilt` returns the nodes of ranked keys, `clock` counts seconds.
     """
 
     def __init__(
         self,
-        found: ProfileComparison,
+        comparison: ProfileComparison,
         rebuilt: Callable[[Iterable[str]], Mapping[str, Node]],
-        asking: ProfilesClient,
+        client: ProfilesClient,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._found = found
+        self._comparison = comparison
         self._rebuilt = rebuilt
-        self._asking = asking
+        self._client = client
         self._clock = clock
-        self._until = clock() + STALL_TIMEOUT_SECONDS
+        self._deadline = clock() + STALL_TIMEOUT_SECONDS
 
     async def report(self, at: datetime) -> Mapping[str, Any] | None:
-        """Return the report; None while an owner doesn't answer. When that is too long, it has no examples."""
-        mine, theirs = keys_of(self._found)
-        reader = await self._asking.reader()
+        """Return the report; None while an owner does not respond. After the deadline it has no samples."""
+        live_keys, rebuilt_keys = keys_of(self._comparison)
+        reader = await self._client.reader()
         try:
-            live = {each.key: each for each in await reader.nodes(sorted(mine)) if each is not None}
+            live = {node.key: node for node in await reader.nodes(sorted(live_keys)) if node is not None}
         except PartitionUnavailable as error:
-            if self._clock() < self._until:
+            if self._clock() < self._deadline:
                 return None
-            _log.warning("the report of the rebuild has no examples: %s", error)
-            return report_of(replace(self._found, samples={}), at, {}, {})
-        return report_of(self._found, at, live, self._rebuilt(theirs))
+            _log.warning("the report of the rebuild has no samples: %s", error)
+            return report_of(replace(self._comparison, samples={}), at, {}, {})
+        return report_of(self._comparison, at, live, self._rebuilt(rebuilt_keys))
 
 
-def side_of(stores: Sequence[PartitionStore]) -> ProfileSet:
+def profiles_of(stores: Sequence[PartitionStore]) -> ProfileSet:
     """Return the profiles in stores."""
-    side = ProfileSet()
+    profiles = ProfileSet()
     for store in stores:
         start = b""
-        while page := store.iterate_nodes(start, NODES):
+        while page := store.iterate_nodes(start, PAGE_NODES):
             for key, stored in page:
                 node = decode_node(key.decode(), stored)
                 if not node.parent:
-                    side.add(node.key, node.registers, node.edges)
+                    profiles.add(node.key, node.registers, node.edges)
             start = page[-1][0] + b"\0"
-    return side
+    return profiles
 
 
 async def _page(reader: GenerationReader, number: int, start: str) -> KeyPage:
-    """Return some nodes of a partition, as soon as its owner answers."""
-    until = time.monotonic() + STALL_TIMEOUT_SECONDS
+    """Return some nodes of a partition, as soon as its owner responds."""
+    deadline = time.monotonic() + STALL_TIMEOUT_SECONDS
     while True:
         try:
-            return await reader.page(number, start, NODES)
+            return await reader.page(number, start, PAGE_NODES)
         except PartitionUnavailable as error:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise NotComparable(str(error)) from error
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(RETRY_DELAY)
 
 
 async def _until_none(missing: Callable[[], Awaitable[Mapping[str, int]]], what: str) -> None:
-    """Wait until nothing is missing, as long as it gets less."""
-    least, until, why = float("inf"), time.monotonic() + STALL_TIMEOUT_SECONDS, ""
-    while time.monotonic() < until:
+    """Wait until nothing is missing, as long as the number decreases."""
+    least, deadline, reason = float("inf"), time.monotonic() + STALL_TIMEOUT_SECONDS, ""
+    while time.monotonic() < deadline:
         try:
-            found = await missing()
+            counts = await missing()
         except PartitionUnavailable as error:
-            why = str(error)
+            reason = str(error)
         else:
-            if not found:
+            if not counts:
                 return
-            count = sum(found.values())
-            why = f"{count:,} {what}, in {', '.join(sorted(found))}, and they get no fewer"
+            count = sum(counts.values())
+            reason = f"{count:,} {what}, in {', '.join(sorted(counts))}, and the number does not decrease"
             if count < least:
-                least, until = count, time.monotonic() + STALL_TIMEOUT_SECONDS
-        await asyncio.sleep(AGAIN_SECONDS)
-    raise NotComparable(why)
+                least, deadline = count, time.monotonic() + STALL_TIMEOUT_SECONDS
+        await asyncio.sleep(RETRY_DELAY)
+    raise NotComparable(reason)
 
 
 def _missing(bound: Bounds, reached: Callable[[TopicPartition], int]) -> Mapping[str, int]:
-    return {f"{each.topic}/{each.partition}": end - reached(each) for each, end in bound.items() if reached(each) < end}
+    return {
+        f"{source.topic}/{source.partition}": end - reached(source)
+        for source, end in bound.items()
+        if reached(source) < end
+    }
 
 
-def _named(record: UpdateRecord) -> set[int]:
-    """Return the hashes of the identities that an update is about."""
+def _identities(record: UpdateRecord) -> set[int]:
+    """Return the hashes of the identities that an update is sent to."""
     update = decode_update(record)
     if update is None:
         return set()
     try:
-        said = decode_mapped(update.payload) if isinstance(update, MappedBatch) else decode_messages(update.payload)
-    except MalformedUpdateError:  # profiles pass over it, too
+        messages = decode_mapped(update.payload) if isinstance(update, MappedBatch) else decode_messages(update.payload)
+    except MalformedUpdateError:  # profiles skip it, too
         return set()
-    return {identity_hash(shown_key(each)) for each in said.target_keys()}
+    return {identity_hash(shown_key(key)) for key in messages.target_keys()}

@@ -1,4 +1,4 @@
-"""How far a rebuild is, for people and for the builder itself when it starts again."""
+"""The progress of a rebuild, for users, and for the builder itself after a restart."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,10 +13,10 @@ Phase = Literal["building", "comparing", "caught_up", "waiting_for_lanes", "hand
 
 @dataclass(slots=True)
 class RebuildProgress:
-    """`read` of `total` offsets of the raw topics; `rate` is in messages a second, of the last seconds.
+    """`read` of `total` offsets of the raw topics; `rate` is in messages a second, over the last seconds.
 
-    `updates` is where the topics of updates ended at a moment when the rebuild wasn't promoted yet: so what is said to
-    its generation stands behind it.
+    `updates` are end offsets of the update topics from a time before the promotion, so all updates for the rebuilt
+    generation come after them.
     """
 
     phase: Phase = "building"
@@ -26,35 +26,35 @@ class RebuildProgress:
     read: int = 0
     total: int = 0
     rate: float = 0.0
-    waiting_for: list[str] = field(default_factory=list)  # raw partitions whose lane hasn't changed its rules yet
+    waiting_for: list[str] = field(default_factory=list)  # raw partitions whose lane still uses other rules
     updates: dict[str, int] = field(default_factory=dict)  # by `topic/partition`
 
     @classmethod
-    def read_back(cls, written: bytes | None) -> Self:
-        """Return what was written; a new one when there is nothing."""
-        if written is None:
+    def decode(cls, stored: bytes | None) -> Self:
+        """Return the stored progress; a new one when there is none."""
+        if stored is None:
             return cls()
-        facts: dict[str, Any] = orjson.loads(written)
+        fields: dict[str, Any] = orjson.loads(stored)
         for name in ("began_at", "updated_at"):
-            facts[name] = facts[name] and datetime.fromisoformat(facts[name])
-        return cls(**facts)
+            fields[name] = fields[name] and datetime.fromisoformat(fields[name])
+        return cls(**fields)
 
-    def written(self) -> bytes:
-        """Return it as JSON."""
+    def encode(self) -> bytes:
+        """Return the progress as JSON."""
         return orjson.dumps(asdict(self))
 
     @property
     def seconds_left(self) -> float | None:
-        """How long it will take to catch up at this rate; None when that isn't known."""
+        """The time to catch up at the present rate; None when that is unknown."""
         if not self.read or not self.rate or not self.messages:
             return None
         return (self.total - self.read) * self.messages / self.read / self.rate
 
-    def note_updates(self, ends: Mapping[TopicPartition, int]) -> None:
-        """Note where the topics of updates end."""
-        self.updates = {f"{each.topic}/{each.partition}": offset for each, offset in ends.items()}
+    def record_updates(self, ends: Mapping[TopicPartition, int]) -> None:
+        """Record the end offsets of the update topics."""
+        self.updates = {f"{source.topic}/{source.partition}": offset for source, offset in ends.items()}
 
-    def begin_of_updates(self) -> dict[TopicPartition, int]:
-        """Return what was noted; nothing at all stands for the beginning."""
+    def first_updates(self) -> dict[TopicPartition, int]:
+        """Return the recorded end offsets; none stands for the beginning of the topics."""
         split = {name.rpartition("/"): offset for name, offset in self.updates.items()}
         return {TopicPartition(topic, int(partition)): offset for (topic, _, partition), offset in split.items()}

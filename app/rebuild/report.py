@@ -1,4 +1,4 @@
-"""What a rebuild's report says, as JSON: counts, digests, and some profiles of every kind as examples."""
+"""The report of a rebuild as JSON: counts, digests, and sample profiles of each class."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -11,25 +11,29 @@ from projections.definitions.rebuild import MAX_REPORT_BYTES
 from projections.profiles.identity_node import Node
 from projections.profiles.profile_view import Profile, profile_of, shown_key
 
-MAX_SHOWN: Final = 10  # identities, attributes, or values in a list
+MAX_SHOWN: Final = 10  # identities, attributes, or items of a list
 MAX_TEXT_CHARACTERS: Final = 100  # characters
-MAX_DEPTH: Final = 2  # attributes, and what their values hold; what is further inside is shown as JSON text
-MAX_SAMPLES_BYTES: Final = MAX_REPORT_BYTES - 4 * 1024  # bytes; all else is some numbers
+MAX_DEPTH: Final = 2  # attributes, and the members of their values; deeper ones are shown as JSON text
+MAX_SAMPLES_BYTES: Final = MAX_REPORT_BYTES - 4 * 1024  # bytes; the rest of a report is small
 
 Nodes = Mapping[str, Node]  # by ranked key
 
 
 def report_of(comparison: ProfileComparison, at: datetime, live: Nodes, rebuilt: Nodes) -> dict[str, Any]:
-    """Return the report; the nodes of all samples are in `live` and `rebuilt`, as far as they are still there."""
+    """Return the report; `live` and `rebuilt` have the nodes of all samples that still exist."""
     sides = zip(("live", "rebuilt"), comparison.profiles, comparison.digests, strict=True)
     return {
         "compared_at": at.isoformat(),
         "equal": comparison.digests[0] == comparison.digests[1],
         **{name: {"profiles": count, "digest": digest} for name, count, digest in sides},
-        "counts": {**comparison.counts, "changing": comparison.moving, "evidence_changed": comparison.other_evidence},
+        "counts": {
+            **comparison.counts,
+            "changing": comparison.changing,
+            "evidence_changed": comparison.evidence_changed,
+        },
         "samples": _fitting(
             {
-                name: [_shown(name, each, live, rebuilt) for each in samples]
+                name: [_shown(name, sample, live, rebuilt) for sample in samples]
                 for name, samples in comparison.samples.items()
                 if samples
             }
@@ -37,36 +41,36 @@ def report_of(comparison: ProfileComparison, at: datetime, live: Nodes, rebuilt:
     }
 
 
-def not_compared(why: str, at: datetime) -> dict[str, Any]:
-    """Return the report that tells only why nothing was compared."""
-    return {"compared_at": at.isoformat(), "skipped_reason": why}
+def skipped_report(reason: str, at: datetime) -> dict[str, Any]:
+    """Return the report with the reason why nothing was compared."""
+    return {"compared_at": at.isoformat(), "skipped_reason": reason}
 
 
 def keys_of(comparison: ProfileComparison) -> tuple[set[str], set[str]]:
-    """Return the ranked keys of all samples: of what is live, and of what was rebuilt."""
-    samples = [each for those in comparison.samples.values() for each in those]
-    return {key for each in samples for key in each.live}, {key for each in samples for key in each.rebuilt}
+    """Return the ranked keys of all samples: the live ones, and the rebuilt ones."""
+    samples = [sample for samples in comparison.samples.values() for sample in samples]
+    return {key for sample in samples for key in sample.live}, {key for sample in samples for key in sample.rebuilt}
 
 
 def _fitting(samples: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
-    """Return as many of each class as fit: a report that is too large is refused, and nothing would ever be ready."""
-    most = MAX_SAMPLES
+    """Return as many samples of each class as fit: a larger report would be refused, and the rebuild never ready."""
+    limit = MAX_SAMPLES
     while len(orjson.dumps(samples)) > MAX_SAMPLES_BYTES:
-        most -= 1
-        samples = {name: those[:most] for name, those in samples.items() if most}
+        limit -= 1
+        samples = {name: class_samples[:limit] for name, class_samples in samples.items() if limit}
     return samples
 
 
 def _shown(name: str, sample: DiffSample, live: Nodes, rebuilt: Nodes) -> dict[str, Any]:
     if name == "split":
-        return {"profile": shown_key(sample.live[0]), "into": [shown_key(each) for each in sample.rebuilt]}
+        return {"profile": shown_key(sample.live[0]), "into": [shown_key(key) for key in sample.rebuilt]}
     if name == "merged":
-        return {"profile": shown_key(sample.rebuilt[0]), "of": [shown_key(each) for each in sample.live]}
+        return {"profile": shown_key(sample.rebuilt[0]), "of": [shown_key(key) for key in sample.live]}
     if name == "changed":
         before, after = _profile(sample.live[0], live), _profile(sample.rebuilt[0], rebuilt)
-        return {"profile": after.key, "before": _other(before, after), "after": _other(after, before)}
-    one = _profile(sample.live[0], live) if sample.live else _profile(sample.rebuilt[0], rebuilt)
-    return {"profile": one.key, "identities": _short(one.identities), "attributes": _short(_values(one))}
+        return {"profile": after.key, "before": _differences(before, after), "after": _differences(after, before)}
+    profile = _profile(sample.live[0], live) if sample.live else _profile(sample.rebuilt[0], rebuilt)
+    return {"profile": profile.key, "identities": _short(profile.identities), "attributes": _short(_values(profile))}
 
 
 def _profile(key: str, nodes: Nodes) -> Profile:
@@ -75,25 +79,25 @@ def _profile(key: str, nodes: Nodes) -> Profile:
 
 
 def _values(profile: Profile) -> dict[str, Any]:
-    return {each.name: each.value for each in profile.attributes}
+    return {attribute.name: attribute.value for attribute in profile.attributes}
 
 
 def _merges(profile: Profile) -> dict[str, Any]:
-    return {each.name: f"merged by {each.merge}" for each in profile.attributes}
+    return {attribute.name: f"merged by {attribute.merge}" for attribute in profile.attributes}
 
 
-def _other(one: Profile, than: Profile) -> dict[str, Any]:
-    """Return what one profile says otherwise than another; null for what only the other one says."""
-    values, known = _values(one), _values(than)
-    if (values, one.identities) == (known, than.identities):  # then it is how they merge
-        values, known = _merges(one), _merges(than)
-    names = [each for each in sorted(values | known) if values.get(each) != known.get(each)]
-    found: dict[str, Any] = {"attributes": _short({each: values.get(each) for each in names})}
-    return found if one.identities == than.identities else {"identities": _short(one.identities), **found}
+def _differences(one: Profile, other: Profile) -> dict[str, Any]:
+    """Return the parts of a profile that differ from another one; null for attributes that only the other has."""
+    values, others = _values(one), _values(other)
+    if (values, one.identities) == (others, other.identities):  # then the merge functions differ
+        values, others = _merges(one), _merges(other)
+    names = [name for name in sorted(values | others) if values.get(name) != others.get(name)]
+    differences: dict[str, Any] = {"attributes": _short({name: values.get(name) for name in names})}
+    return differences if one.identities == other.identities else {"identities": _short(one.identities), **differences}
 
 
 def _short(value: Any, levels: int = MAX_DEPTH) -> Any:
-    """Return a value as an example may hold it, with a word on how much was left out."""
+    """Return a value shortened for a sample, with the number of items that were cut."""
     match value:
         case str() if len(value) > MAX_TEXT_CHARACTERS:
             return value[: MAX_TEXT_CHARACTERS - 1] + "…"
@@ -101,9 +105,9 @@ def _short(value: Any, levels: int = MAX_DEPTH) -> Any:
             return _short(orjson.dumps(value).decode())
         case list() | tuple():
             rest = [f"… and {len(value) - MAX_SHOWN:,} more"] if len(value) > MAX_SHOWN else []
-            return [*(_short(each, levels - 1) for each in value[:MAX_SHOWN]), *rest]
+            return [*(_short(item, levels - 1) for item in value[:MAX_SHOWN]), *rest]
         case dict():
             rest_of = {"…": f"{len(value) - MAX_SHOWN:,} more"} if len(value) > MAX_SHOWN else {}
-            return {_short(each): _short(value[each], levels - 1) for each in list(value)[:MAX_SHOWN]} | rest_of
+            return {_short(name): _short(value[name], levels - 1) for name in list(value)[:MAX_SHOWN]} | rest_of
         case _:
             return value

@@ -1,6 +1,6 @@
-"""Which rebuild there is work for, as `definitions.events` tells it. Does none of the work."""
+"""The rebuilds that need work, folded from `definitions.events`."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.definitions.tail import DefinitionsTail
@@ -21,7 +21,7 @@ from schemas.definitions import (
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """Somebody was forgotten by the event at `offset`: what was said up to `at` of identities with these hashes."""
+    """A person forgotten by the event at `offset`: messages up to `at` with keys of these hashes don't count."""
 
     offset: int
     key_hashes: frozenset[str]
@@ -30,28 +30,25 @@ class Forgetting:
 
 @dataclass(frozen=True, slots=True)
 class RebuildTask:
-    """A rebuild as it stands, and what the builder needs of it. `began` and `rules_at` are offsets of its events.
+    """A rebuild in its present state. `began` is the offset of its start, `rules_at` that after its promotion, or 0.
 
-    `rules_at` is that behind its promotion, 0 before; `forgotten` are people who were forgotten since it began.
+    `forgotten` are the people who were forgotten since it began.
     """
 
     rebuild: ProfileRebuild
     recipe: RebuildSpec
     began: int
     rules_at: int = 0
-    forgotten: tuple[Forgetting, ...] = field(default=())
+    forgotten: tuple[Forgetting, ...] = ()
 
     @property
     def name(self) -> str:
-        """Its id without what all ids of rebuilds begin with."""
+        """The id without the prefix of rebuilds."""
         return self.rebuild.definition_id.removeprefix(REBUILD)
 
 
 class RebuildTasks:
-    """Reads all events, and then those that come.
-
-    `tasks` are by id, the oldest first: what is under way, what was discarded, and what was promoted last.
-    """
+    """Follows the events. `tasks` are by id, oldest first: those under way, those discarded, the last one promoted."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._tail = DefinitionsTail(cluster)
@@ -61,7 +58,7 @@ class RebuildTasks:
 
     @property
     def rules(self) -> Rules:
-        """What is in force."""
+        """The active rules."""
         return self._rules
 
     @property
@@ -70,7 +67,7 @@ class RebuildTasks:
         return self._tail.position
 
     async def start(self) -> None:
-        """Read all that there is, and begin to follow."""
+        """Start to follow, and return once all existing events are read."""
         self._tail.start()
         await self._tail.caught_up()
 
@@ -78,8 +75,8 @@ class RebuildTasks:
         """Stop following."""
         await self._tail.stop()
 
-    def done(self, rebuild_id: str) -> None:
-        """Forget a task: there is nothing more to do."""
+    def remove(self, rebuild_id: str) -> None:
+        """Remove a finished task."""
         self.tasks.pop(rebuild_id, None)
 
     def _apply(self, offset: int, event: DefinitionEvent | None) -> None:
@@ -87,12 +84,12 @@ class RebuildTasks:
             return
         self._rules = fold(self._rules, event)
         if isinstance(event, PersonForgotten):
-            one = Forgetting(offset, frozenset(event.key_hashes), event.at)
-            self.tasks = {name: replace(each, forgotten=(*each.forgotten, one)) for name, each in self.tasks.items()}
+            person = Forgetting(offset, frozenset(event.key_hashes), event.at)
+            self.tasks = {name: replace(task, forgotten=(*task.forgotten, person)) for name, task in self.tasks.items()}
         elif isinstance(event, RebuildStarted):
             self._start(offset, event)
         elif task := self.tasks.get(event.definition_id):
-            self._go_on(task, offset, event)
+            self._evolve(task, offset, event)
 
     def _start(self, offset: int, event: RebuildStarted) -> None:
         rebuild = evolve(None, event)
@@ -104,14 +101,14 @@ class RebuildTasks:
             return
         self.tasks[event.definition_id] = RebuildTask(replace(rebuild, recipe=""), recipe, offset)
 
-    def _go_on(self, task: RebuildTask, offset: int, event: DefinitionEvent) -> None:
+    def _evolve(self, task: RebuildTask, offset: int, event: DefinitionEvent) -> None:
         rebuild = evolve(task.rebuild, event)
         if rebuild is None or rebuild is task.rebuild:
             return
         task = replace(task, rebuild=rebuild)
         if isinstance(event, RebuildPromoted):
             task = replace(task, rules_at=offset + 1)
-            self.tasks = {name: each for name, each in self.tasks.items() if each.rebuild.status != "promoted"}
+            self.tasks = {name: other for name, other in self.tasks.items() if other.rebuild.status != "promoted"}
         elif isinstance(event, RebuildDiscarded):
             task = replace(task, recipe=RebuildSpec())
         self.tasks[event.definition_id] = task

@@ -165,7 +165,7 @@ async def test_a_kill_during_the_comparison_does_not_change_the_report(
             StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
         )
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            while RebuildProgress.read_back(await plane.store.progress("rebuild:1")).phase != "comparing":
+            while RebuildProgress.decode(await plane.store.progress("rebuild:1")).phase != "comparing":
                 await asyncio.sleep(0.05)
         await plane.service.kill("rebuild")
         await plane.service.start_role("profiles")

@@ -139,7 +139,7 @@ def rebuild_view(
     is_over = record.rebuild.status == "discarded" or 0 < record.rebuild.generation < live
     return RebuildView.of(
         rebuild_item(record, active, live),
-        progress=None if progress is None or is_over else _progress(RebuildProgress.read_back(progress)),
+        progress=None if progress is None or is_over else _progress(RebuildProgress.decode(progress)),
         report=_report(record.report, forgotten),
     )
 

@@ -1,8 +1,7 @@
-"""Fields of many JSON messages as columns of distinct values, or nothing, where that might not be what a lane reads.
+"""Fields of many JSON messages as columns of distinct values, or None where the lanes' parser might differ.
 
-Arrow reads JSON on all cores, without Python objects for what nobody looks at. It is more lenient than the parser of
-the lanes in a few things, and sees other types in others. All of them are looked for; whoever gets None reads the
-messages one by one.
+Arrow parses JSON on all cores, without Python objects for unused fields. It accepts some invalid JSON and infers other
+types in a few cases. All of them are detected; for None, the caller parses the messages one by one.
 """
 
 import re
@@ -21,8 +20,8 @@ from schemas.json_values import MAX_JSON_DEPTH
 CHUNK_BYTES: Final = 512 * 1024
 BLOCK_BYTES: Final = 4 * 1024 * 1024  # read by one thread
 MAX_TYPE_SAMPLE: Final = 100  # messages, for the type of a field
-LENIENT: Final = re.compile(rb"[:\[,\s]-?(?:NaN|Inf)")  # numbers that only Arrow knows
-SIGNS: Final = (b"NN", b"If")  # their first and third letters: cheaper to look for
+LENIENT: Final = re.compile(rb"[:\[,\s]-?(?:NaN|Inf)")  # numbers that only Arrow accepts
+SIGNS: Final = (b"NN", b"If")  # their first and third letters: cheaper to search for
 NEWLINE, OPENED, CLOSED, LISTED = b"\n{}["
 TYPES: Final[Mapping[type, Any]] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -31,9 +30,9 @@ Numbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`values` are distinct; `codes` has one for each message, -1 where the field is null or not there.
+    """Distinct values, and the index of the value of each message, -1 where the field is null or missing.
 
-    Among floats, what was an integer in the message is a float, too.
+    In a column with floats, integers are floats, too.
     """
 
     values: Sequence[Any]
@@ -41,7 +40,7 @@ class Column:
 
 
 def read_columns(payload: bytes, count: int, names: Iterable[str]) -> Mapping[str, Column] | None:
-    """Return fields of so many messages, a JSON object in each line; None when they can't be had this way."""
+    """Return fields of `count` messages, one JSON object a line; None when Arrow might parse them differently."""
     if not _is_sound(payload, count):
         return None
     types = _types(_first_lines(payload), names)
@@ -63,19 +62,23 @@ def read_columns(payload: bytes, count: int, names: Iterable[str]) -> Mapping[st
 
 
 def _is_sound(payload: bytes, count: int) -> bool:
-    """Tell whether each line is an object of its own, in UTF-8, not too deep, with numbers that JSON has."""
+    """Tell whether each line is one object, in UTF-8, not too deep, and with valid numbers."""
     lines = 0
     for piece in _pieces(payload):
-        found = np.frombuffer(piece, np.uint8)
-        ends = np.flatnonzero(found == NEWLINE)
+        content = np.frombuffer(piece, np.uint8)
+        ends = np.flatnonzero(content == NEWLINE)
         lines += ends.size
-        if not _are_objects(found, ends) or (_may_be_lenient(found) and LENIENT.search(piece)) or not _is_text(piece):
+        if (
+            not _are_objects(content, ends)
+            or (_may_be_lenient(content) and LENIENT.search(piece))
+            or not _is_text(piece)
+        ):
             return False
     return lines == count
 
 
 def _pieces(payload: bytes) -> Iterator[memoryview]:
-    """Cut lines into pieces that stay in a processor's cache while they are looked at."""
+    """Cut lines into pieces that fit in a processor's cache."""
     begin, whole = 0, memoryview(payload)
     while begin < len(payload):
         end = payload.find(b"\n", begin + CHUNK_BYTES) + 1 or len(payload)
@@ -83,19 +86,19 @@ def _pieces(payload: bytes) -> Iterator[memoryview]:
         begin = end
 
 
-def _are_objects(found: npt.NDArray[np.uint8], ends: Numbers) -> bool:
+def _are_objects(content: npt.NDArray[np.uint8], ends: Numbers) -> bool:
     begins = np.concatenate([[0], ends[:-1] + 1])
-    if found[-1] != NEWLINE or not (found[begins] == OPENED).all() or not (found[ends - 1] == CLOSED).all():
+    if content[-1] != NEWLINE or not (content[begins] == OPENED).all() or not (content[ends - 1] == CLOSED).all():
         return False
-    opening = (found == OPENED) | (found == LISTED)
+    opening = (content == OPENED) | (content == LISTED)
     if np.count_nonzero(opening) <= ends.size + MAX_JSON_DEPTH:
         return True
     return bool(np.add.reduceat(opening, begins, dtype=np.int64).max() <= MAX_JSON_DEPTH)
 
 
-def _may_be_lenient(found: npt.NDArray[np.uint8]) -> bool:
-    signs = ((np.flatnonzero(found[:-2] == first) + 2, last) for first, last in SIGNS)
-    return any(bool((found[places] == last).any()) for places, last in signs)
+def _may_be_lenient(content: npt.NDArray[np.uint8]) -> bool:
+    signs = ((np.flatnonzero(content[:-2] == first) + 2, last) for first, last in SIGNS)
+    return any(bool((content[indices] == last).any()) for indices, last in signs)
 
 
 def _is_text(piece: memoryview) -> bool:
@@ -117,7 +120,7 @@ def _first_lines(payload: bytes) -> Iterator[bytes]:
 
 
 def _types(lines: Iterable[bytes], names: Iterable[str]) -> Mapping[str, Any] | None:
-    """Return the Arrow type of each field, as the first messages have it."""
+    """Return the Arrow type of each field in the first messages."""
     wanted, types = set(names), dict[str, Any]()
     for line in lines:
         if len(types) == len(wanted):
@@ -136,8 +139,8 @@ def _types(lines: Iterable[bytes], names: Iterable[str]) -> Mapping[str, Any] | 
     return types | dict.fromkeys(wanted - types.keys(), pa.string())
 
 
-def _column(found: Any) -> Column:
-    encoded = found.combine_chunks().dictionary_encode()
+def _column(column: Any) -> Column:
+    encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)

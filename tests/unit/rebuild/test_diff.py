@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.rebuild.diff import AT_ONCE, MAX_SAMPLES, ProfileComparison, ProfileSet, compare, identity_hash
+from app.rebuild.diff import BATCH_IDENTITIES, MAX_SAMPLES, ProfileComparison, ProfileSet, compare, identity_hash
 from projections.profiles.identity_node import EDGE_SEPARATOR
 from projections.profiles.profile_view import shown_key
 
@@ -60,7 +60,7 @@ def some_profiles(chance: random.Random, identities: list[str]) -> Profiles:
 
 
 def told(comparison: ProfileComparison) -> dict[str, int]:
-    return dict(comparison.counts) | {"evidence": comparison.other_evidence, "moving": comparison.moving}
+    return dict(comparison.counts) | {"evidence": comparison.evidence_changed, "moving": comparison.changing}
 
 
 def test_any_two_sides_differ_as_the_oracle_says() -> None:
@@ -76,7 +76,8 @@ def test_any_two_sides_differ_as_the_oracle_says() -> None:
         assert told(found) == oracle(live, rebuilt, touched), f"seed {seed}"
         assert found.profiles == (len(live), len(rebuilt))
         assert (found.digests[0] == found.digests[1]) == (
-            found.other_evidence == 0 and all(count == 0 for name, count in found.counts.items() if name != "unchanged")
+            found.evidence_changed == 0
+            and all(count == 0 for name, count in found.counts.items() if name != "unchanged")
         ), f"seed {seed}"
 
 
@@ -112,7 +113,7 @@ def test_other_ranks_of_the_same_identities_are_no_difference() -> None:
 
 
 def test_a_profile_whose_identities_are_looked_up_in_two_goes_counts_once() -> None:
-    many = AT_ONCE // 2  # of three identities each
+    many = BATCH_IDENTITIES // 2  # of three identities each
     live, rebuilt = ProfileSet(), ProfileSet()
     for number in range(many):
         key = f"00:email:{number}"
@@ -121,7 +122,7 @@ def test_a_profile_whose_identities_are_looked_up_in_two_goes_counts_once() -> N
         }
         live.add(key, {}, edges)
         rebuilt.add(key, {}, edges)
-    assert AT_ONCE % 3, "else no profile is on both sides of a bound"
+    assert BATCH_IDENTITIES % 3, "else no profile is on both sides of a bound"
     found = compare(live, rebuilt, [identity_hash("email:7"), identity_hash("cookie:9.1")])
     assert told(found) == told(compare(ProfileSet(), ProfileSet(), ())) | {"unchanged": many - 2, "moving": 2}
     assert found.digests[0] == found.digests[1]

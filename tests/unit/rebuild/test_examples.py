@@ -14,7 +14,7 @@ from app.profiles.lookup_client import ProfilesClient
 from app.profiles.lookup_server import LookupServer
 from app.profiles.open_partitions import OpenPartitions
 from app.rebuild.diff import compare
-from app.rebuild.live_comparison import STALL_TIMEOUT_SECONDS, SampleLoader, side_of
+from app.rebuild.live_comparison import STALL_TIMEOUT_SECONDS, SampleLoader, profiles_of
 from app.store.data_plane import PlaneStore
 from app.store.read_store import ReadStore
 from projections.profiles.identity_node import Node
@@ -52,7 +52,7 @@ async def views(tmp_path: Path) -> AsyncIterator[ReadStore]:
 
 async def test_an_owner_that_does_not_answer_costs_no_comparison(tmp_path: Path, views: ReadStore) -> None:
     live, rebuilt = store(tmp_path / "live", profile("Graz")), store(tmp_path / "rebuilt", profile("Linz"))
-    found = compare(side_of([live]), side_of([rebuilt]), ())
+    found = compare(profiles_of([live]), profiles_of([rebuilt]), ())
     seconds = 0.0
     async with ProfilesClient(views.plane, 1) as asking:
         async with owner(views.plane, live):

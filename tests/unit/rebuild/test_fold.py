@@ -148,7 +148,7 @@ def apply_folded(rebuild: RebuildStores, records: Sequence[Record], rules: Compi
         return False
     first, last = records[0], records[-1]
     source = f"{first.topic}/{first.partition}"
-    return rebuild.apply_folded(folded.told, source, first.offset, last.offset + 1, last.timestamp / 1000)
+    return rebuild.apply_folded(folded.by_partition, source, first.offset, last.offset + 1, last.timestamp / 1000)
 
 
 def state(rebuild: RebuildStores) -> list[Any]:
