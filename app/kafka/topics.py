@@ -52,11 +52,11 @@ class TopicDifference:
 
     topic: str
     setting: str
-    found: str
+    actual: str
     expected: str
 
     def __str__(self) -> str:
-        return f"{self.topic}: {self.setting} is {self.found}, expected {self.expected}. {self.advice}"
+        return f"{self.topic}: {self.setting} is {self.actual}, expected {self.expected}. {self.advice}"
 
     @property
     def advice(self) -> str:

@@ -16,7 +16,7 @@ KEY_BYTES: Final = 1024  # a longer key isn't kept: the letter has to fit where 
 
 
 class RecordPosition(Protocol):
-    """A record as it was found."""
+    """The position of a record."""
 
     topic: str
     partition: int
@@ -29,7 +29,7 @@ def dead_letter(event: Event, code: str, error: CodedError, now: datetime) -> Pr
 
 
 def dead_letter_at(
-    found: RecordPosition,
+    position: RecordPosition,
     key: bytes | None,
     excerpt: bytes | None,
     error: CodedError,
@@ -46,13 +46,13 @@ def dead_letter_at(
         rejected_at=now,
         code=error.code,
         params=fit_params(error.params),
-        source=f"{found.topic}/{found.partition}",
-        position=f"offset {found.offset}",
+        source=f"{position.topic}/{position.partition}",
+        position=f"offset {position.offset}",
         stream=stream,
         job_id=job_id,
-        topic=found.topic,
-        partition=found.partition,
-        offset=found.offset,
+        topic=position.topic,
+        partition=position.partition,
+        offset=position.offset,
         excerpt=(excerpt or b"")[:EXCERPT_BYTES],
         detail=truncate(clean_text(error.detail), MAX_DETAIL_CHARACTERS),
     )

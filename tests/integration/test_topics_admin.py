@@ -73,10 +73,10 @@ async def test_every_difference_is_listed_with_its_fix(kafka: str, topics: tuple
         await ensure_topics(kafka, topics, partitions=4, replication_factor=1)
 
     assert refused.value.differences == (
-        TopicDifference(retained.name, "partitions", found="2", expected="4"),
-        TopicDifference(expiring.name, "partitions", found="2", expected="4"),
-        TopicDifference(expiring.name, "cleanup.policy", found="compact", expected="delete"),
-        TopicDifference(expiring.name, "retention.ms", found=str(DAY_MS), expected="-1"),
+        TopicDifference(retained.name, "partitions", actual="2", expected="4"),
+        TopicDifference(expiring.name, "partitions", actual="2", expected="4"),
+        TopicDifference(expiring.name, "cleanup.policy", actual="compact", expected="delete"),
+        TopicDifference(expiring.name, "retention.ms", actual=str(DAY_MS), expected="-1"),
     )
     message = str(refused.value)
     assert f"{retained.name}: partitions is 2, expected 4" in message

@@ -65,22 +65,22 @@ class LagReader:
         self._consumer.assign(list(places))
         for partition, place in places.items():
             self._consumer.seek(partition, positions[place])
-        found: dict[Place, Next] = {}
+        following: dict[Place, Next] = {}
         try:
             async with asyncio.timeout(NEXT_TIMEOUT_SECONDS):
-                while pending := [partition for partition, place in places.items() if place not in found]:
+                while pending := [partition for partition, place in places.items() if place not in following]:
                     polled = await self._consumer.getmany(*pending, timeout_ms=POLL_MS)
                     for partition in pending:
                         place = places[partition]
                         if records := polled.get(partition):
-                            found[place] = (records[0].offset, _arrival(records[0]))
+                            following[place] = (records[0].offset, _arrival(records[0]))
                         elif await self._consumer.position(partition) >= ends[place]:
-                            found[place] = (ends[place], None)
+                            following[place] = (ends[place], None)
         except TimeoutError:
             pass
         finally:
             self._consumer.unsubscribe()
-        return found
+        return following
 
 
 def _arrival(record: Any) -> datetime:
