@@ -1,6 +1,6 @@
-"""What a job's life should be, written from the design and not from the code: the other opinion in the machine's test.
+"""An independent model of a job's life cycle, written from the design: the oracle of the state machine test.
 
-Times are UTC; the one quiet window is 12:00 to 14:00. How long a job has been failing is added up moment by moment.
+Times are UTC; the one quiet window is 12:00 to 14:00. The time that a job has been failing is added up at every step.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ def noon(moment: datetime) -> datetime:
 
 @dataclass
 class Model:
-    """A job as its user would describe it."""
+    """The state of a job that a user can observe."""
 
     now: datetime
     status: str = "Absent"
@@ -42,8 +42,8 @@ class Model:
     errors: int = 0
     failing: timedelta = field(default_factory=timedelta)
 
-    def comes(self, moment: datetime) -> None:
-        """Time goes on to a moment; it never goes back."""
+    def advance(self, moment: datetime) -> None:
+        """Advance to a moment; time never goes back."""
         passed = max(moment - self.now, timedelta())
         self.now += passed
         if self.errors and not (self.status == "Sleeping" and self.reason in NO_ERROR_WAITS):
@@ -56,8 +56,8 @@ class Model:
     def succeed(self) -> None:
         self.errors, self.failing = 0, timedelta()
 
-    def start(self, *, heed_quiet: bool = True) -> list[str]:
-        if heed_quiet and self.quiet and is_quiet(self.now):
+    def start(self, *, respect_quiet: bool = True) -> list[str]:
+        if respect_quiet and self.quiet and is_quiet(self.now):
             self.enter("Sleeping", "quiet_window")
             self.sleep_until = noon(self.now) + timedelta(hours=2)
             return ["JobSlept"]
@@ -120,7 +120,7 @@ class Model:
         return ["JobSlept"]
 
     def fail(self, *, curable: bool) -> list[str]:
-        """An error. How long it backs off is drawn; `backs_off` says what it may be."""
+        """Record an error. The delay is random; `backoff_range` returns its bounds."""
         self.errors += 1
         if not curable or self.failing >= TEN_HOURS:
             self.enter("Failed")
@@ -128,11 +128,11 @@ class Model:
         self.enter("Sleeping", "error_backoff")
         return ["JobErrored", "JobSlept"]
 
-    def backs_off(self, asked: float | None) -> tuple[timedelta, timedelta]:
-        """The shortest and the longest sleep: 1 s to 1, 2, 4 … 30 min, or as asked; never past the ten hours."""
+    def backoff_range(self, retry_after: float | None) -> tuple[timedelta, timedelta]:
+        """The bounds of the delay: 1 s to 1, 2, 4 … 30 min, or the retry-after; never past the ten hours."""
         ceiling = timedelta(minutes=min(30, 2 ** min(self.errors - 1, 9)))
         left = TEN_HOURS - self.failing
-        least = longest = timedelta(seconds=max(1.0, asked)) if asked is not None else None
-        if least is None or longest is None:
-            least, longest = timedelta(seconds=1), ceiling
-        return min(least, left), min(longest, left)
+        shortest = longest = timedelta(seconds=max(1.0, retry_after)) if retry_after is not None else None
+        if shortest is None or longest is None:
+            shortest, longest = timedelta(seconds=1), ceiling
+        return min(shortest, left), min(longest, left)

@@ -1,4 +1,4 @@
-"""Messages about a few identities, what an independent reading makes of them, and nodes that hear them in any order."""
+"""Random messages about a few identities, an oracle for their profiles, and nodes that apply them in any order."""
 
 import random
 from collections import defaultdict
@@ -27,7 +27,7 @@ COLUMNS = ("latest:city", "first:source", "min:low", "max:high", "union:tags", "
 
 @dataclass(frozen=True)
 class Message:
-    """One raw message, mapped: what it says of whom, and when."""
+    """One mapped message: identity keys, attribute values and time."""
 
     batch: str
     index: int
@@ -36,22 +36,22 @@ class Message:
     values: tuple[Any, ...]
 
 
-def some_messages(chance: random.Random, count: int, keys: int) -> list[Message]:
-    names = [f"{chance.randrange(3):02d}:k{n % 3}:{n}" for n in range(keys)]
+def some_messages(rng: random.Random, count: int, keys: int) -> list[Message]:
+    names = [f"{rng.randrange(3):02d}:k{n % 3}:{n}" for n in range(keys)]
     return [
         Message(
             batch=f"b{n % 5}",
             index=n // 5,
-            at=chance.randrange(1, 12),  # many at the same moment, so that message ids decide
-            keys=tuple(sorted(set(chance.choices(names, k=chance.choice((1, 1, 1, 2, 2, 3)))))),
+            at=rng.randrange(1, 12),  # many at the same time, so that message ids decide
+            keys=tuple(sorted(set(rng.choices(names, k=rng.choice((1, 1, 1, 2, 2, 3)))))),
             values=(
-                chance.choice((None, "Vienna", "Graz")),
-                chance.choice((None, "shop", "web")),
-                chance.choice((None, 1, 2.5, -3)),
-                chance.choice((None, 1, 1.0, 7)),
-                chance.choice((None, "a", "b", "c")),
+                rng.choice((None, "Vienna", "Graz")),
+                rng.choice((None, "shop", "web")),
+                rng.choice((None, 1, 2.5, -3)),
+                rng.choice((None, 1, 1.0, 7)),
+                rng.choice((None, "a", "b", "c")),
                 1,
-                chance.choice((None, 10**5, -(10**6), 2**53)),
+                rng.choice((None, 10**5, -(10**6), 2**53)),
             ),
         )
         for n in range(count)
@@ -59,18 +59,18 @@ def some_messages(chance: random.Random, count: int, keys: int) -> list[Message]
 
 
 def expected(messages: list[Message]) -> dict[str, dict[str, Any]]:
-    """Each profile by its best key, by sorting the messages: knows nothing of registers, links and partitions."""
-    group: dict[str, set[str]] = {}
+    """Each profile by its best key, computed by sorting the messages, without registers, links and partitions."""
+    groups: dict[str, set[str]] = {}
     for message in messages:
-        together = set(message.keys).union(*(group.get(key, {key}) for key in message.keys))
-        group |= dict.fromkeys(together, together)
-    found: dict[str, dict[str, Any]] = {}
-    for together in {min(item): item for item in group.values()}.values():
+        together = set(message.keys).union(*(groups.get(key, {key}) for key in message.keys))
+        groups |= dict.fromkeys(together, together)
+    profiles: dict[str, dict[str, Any]] = {}
+    for together in {min(keys): keys for keys in groups.values()}.values():
         mine = sorted((m for m in messages if m.keys[0] in together), key=lambda m: (m.at, m.batch, m.index))
         city, source, low, high, tags, counted, spent = (
             [v for m in mine if (v := m.values[n]) is not None] for n in range(7)
         )
-        found[min(together)] = {
+        profiles[min(together)] = {
             "identities": sorted(together),
             **({"city": city[-1]} if city else {}),
             **({"source": source[0]} if source else {}),
@@ -80,22 +80,23 @@ def expected(messages: list[Message]) -> dict[str, dict[str, Any]]:
             "messages": len(counted),
             **({"spent": sum(spent) / MILLIONTHS} if spent else {}),
         }
-    return found
+    return profiles
 
 
 @dataclass
 class World:
-    """The nodes of some partitions and what is on its way to them, in no order."""
+    """The nodes of some partitions and the packets in transit to them, in no order."""
 
-    chance: random.Random
+    rng: random.Random
     partitions: int = 3
     max_identities: int = 1_000
     nodes: dict[str, Node] = field(default_factory=dict)
-    on_the_way: list[tuple[int, bytes, bytes]] = field(default_factory=list)  # partition, mapped or told
+    # partition, mapped messages, node messages; one of the last two is empty
+    in_transit: list[tuple[int, bytes, bytes]] = field(default_factory=list)
     counted: dict[int, dict[str, list[list[int]]]] = field(default_factory=lambda: defaultdict(dict))
 
     def send(self, messages: list[Message]) -> None:
-        """Say what some messages say, as one packed record of a lane would."""
+        """Send messages as one update record of a lane would."""
         packets: dict[int, MappedMessages] = defaultdict(MappedMessages)
         for message in messages:
             best, *others = message.keys
@@ -106,19 +107,19 @@ class World:
             packet.groups.append(Group("orders", COLUMNS, 0, [message.batch], [row], counted))
             for other in others:
                 packets[self._home(other)].links.append((other, best, *stamp))
-        self.on_the_way += [(partition, encode_mapped(packet), b"") for partition, packet in packets.items()]
+        self.in_transit += [(partition, encode_mapped(packet), b"") for partition, packet in packets.items()]
 
     def forget(self, keys: list[str], moment: int) -> None:
-        """Forget a person, each of whose identities is told."""
+        """Forget a person by a message to each of their identities."""
         for key in keys:
-            self.on_the_way.append((self._home(key), b"", encode_messages(NodeMessages(forget=[(key, moment, keys)]))))
+            self.in_transit.append((self._home(key), b"", encode_messages(NodeMessages(forget=[(key, moment, keys)]))))
 
     def settle(self) -> None:
         """Deliver everything, some of it twice."""
-        while self.on_the_way:
-            packet = self.on_the_way.pop(self.chance.randrange(len(self.on_the_way)))
+        while self.in_transit:
+            packet = self.in_transit.pop(self.rng.randrange(len(self.in_transit)))
             self._deliver(*packet)
-            if self.chance.random() < 0.2:
+            if self.rng.random() < 0.2:
                 self._deliver(*packet)
 
     def profiles(self) -> dict[str, dict[str, Any]]:
@@ -132,26 +133,26 @@ class World:
     def _home(self, key: str) -> int:
         return partition_of_key(key, self.partitions)
 
-    def _deliver(self, partition: int, mapped: bytes, told: bytes) -> None:
+    def _deliver(self, partition: int, mapped: bytes, node_messages: bytes) -> None:
         outbox = Outbox(self.max_identities)
         if mapped:
-            said = decode_mapped(mapped)
-            for group in said.groups:
+            messages = decode_mapped(mapped)
+            for group in messages.groups:
                 drop_counted(group, self.counted[partition])
-            self._load(said)
-            apply_mapped(said, self.nodes, outbox)
+            self._load(messages)
+            apply_mapped(messages, self.nodes, outbox)
         else:
-            heard = decode_messages(told)
-            self._load(heard)
-            apply_messages(heard, self.nodes, outbox)
-        for where, item in by_partition(outbox, self.partitions).items():
-            self.on_the_way.append((where, b"", encode_messages(item)))
+            incoming = decode_messages(node_messages)
+            self._load(incoming)
+            apply_messages(incoming, self.nodes, outbox)
+        for target, outgoing in by_partition(outbox, self.partitions).items():
+            self.in_transit.append((target, b"", encode_messages(outgoing)))
 
-    def _load(self, said: MappedMessages | NodeMessages) -> None:
-        """Have the nodes as a store gives them: each time anew from bytes."""
-        for key in set(said.target_keys()):
-            known = self.nodes.get(key)
-            self.nodes[key] = decode_node(key, None if known is None else encode_node(known))
+    def _load(self, messages: MappedMessages | NodeMessages) -> None:
+        """Decode the nodes again from their bytes, as a store would."""
+        for key in set(messages.target_keys()):
+            node = self.nodes.get(key)
+            self.nodes[key] = decode_node(key, None if node is None else encode_node(node))
 
 
 def shown(node: Node) -> dict[str, Any]:

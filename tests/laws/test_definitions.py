@@ -1,4 +1,4 @@
-"""Random lives of definitions, sensible and hostile mixed: replay equals live, and repeats add nothing."""
+"""Random histories of definitions, valid and hostile: replay equals live state, and repeats add nothing."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -32,9 +32,9 @@ from schemas.definitions import (
     stream_of,
 )
 from schemas.wire.codec import decode, encode
-from tests.laws.words import anything, parts
+from tests.laws.record_strategies import anything, parts
 
-DAWN = datetime(2026, 3, 28, 21, 0, tzinfo=UTC)
+START = datetime(2026, 3, 28, 21, 0, tzinfo=UTC)
 IDS = ("mapping:a", "mapping:b", "identity")
 HASHES = st.sampled_from(["0" * 64, "1" * 64, "2" * 64])
 MAPPING = '{"identities":[{"field":"n","kind":"tail"}],"attributes":[%s]}'
@@ -63,28 +63,28 @@ KINDS: tuple[Any, ...] = (
     DiscardRebuild,
 )
 REBUILD_COMMANDS = get_args(RebuildCommand)
-ANY_COMMAND = st.one_of([anything(item) for item in get_args(DefinitionCommand)])
-ANY_EVENT = st.one_of([anything(item) for item in get_args(DefinitionEvent)])
+ANY_COMMAND = st.one_of([anything(kind) for kind in get_args(DefinitionCommand)])
+ANY_EVENT = st.one_of([anything(kind) for kind in get_args(DefinitionEvent)])
 
 
 @dataclass(frozen=True)
-class Life:
-    """Commands with their offsets, the events they led to, and the book and rules behind the last."""
+class DefinitionsHistory:
+    """Commands in offset order, their events, and the resulting state and rules."""
 
     commands: tuple[DefinitionCommand, ...] = ()
     events: tuple[DefinitionEvent, ...] = ()
-    book: DefinitionsState = EMPTY
+    state: DefinitionsState = EMPTY
 
-    def then(self, command: DefinitionCommand) -> "Life":
-        book, events = handle(self.book, command, len(self.commands))
-        return Life((*self.commands, command), (*self.events, *events), book)
+    def then(self, command: DefinitionCommand) -> "DefinitionsHistory":
+        state, events = handle(self.state, command, len(self.commands))
+        return DefinitionsHistory((*self.commands, command), (*self.events, *events), state)
 
     @property
     def rules(self) -> Rules:
-        return folded(self.events)
+        return rules_after(self.events)
 
 
-def folded(events: tuple[DefinitionEvent, ...]) -> Rules:
+def rules_after(events: tuple[DefinitionEvent, ...]) -> Rules:
     rules = NO_RULES
     for event in events:
         rules = fold(rules, event)
@@ -98,181 +98,185 @@ def state_after(events: tuple[DefinitionEvent, ...]) -> DefinitionsState:
     return state
 
 
-def at_last_event(life: Life) -> DefinitionsState:
-    """The state without the commands after the last event, which led to none."""
-    return replace(life.book, command_offset=max((event.command_offset for event in life.events), default=-1))
+def at_last_event(history: DefinitionsHistory) -> DefinitionsState:
+    """The state as of the last event: later commands produced no events."""
+    return replace(history.state, command_offset=max((event.command_offset for event in history.events), default=-1))
 
 
-def recipes(life: Life) -> st.SearchStrategy[str]:
-    """Recipes of what there is, now and then of a version that there isn't, or whose bodies don't agree."""
-    bodies = {name: definition.applied or definition.draft for name, definition in life.book.definitions.items()}
-    known = {name: body for name, body in bodies.items() if body}
-    versions = {name: [item, AppliedBody(item.version + 1, item.body)] for name, item in known.items()}
+def recipes(history: DefinitionsHistory) -> st.SearchStrategy[str]:
+    """Recipes of existing definitions; some name a missing version or have conflicting bodies."""
+    bodies = {name: definition.applied or definition.draft for name, definition in history.state.definitions.items()}
+    present = {name: body for name, body in bodies.items() if body}
+    versions = {name: [body, AppliedBody(body.version + 1, body.body)] for name, body in present.items()}
     chosen = st.fixed_dictionaries(
         {}, optional={name: st.sampled_from(version[:1] * 9 + version[1:]) for name, version in versions.items()}
     )
 
-    def made(some: dict[str, AppliedBody]) -> str:
-        mappings = {stream: item for name, item in some.items() if (stream := stream_of(name))}
-        return recipe_text(RebuildSpec(some.get("identity"), mappings, Scope(since=5, left_out={"job": 7})))
+    def make_recipe(drawn: dict[str, AppliedBody]) -> str:
+        mappings = {stream: body for name, body in drawn.items() if (stream := stream_of(name))}
+        return recipe_text(RebuildSpec(drawn.get("identity"), mappings, Scope(since=5, left_out={"job": 7})))
 
-    return st.one_of(chosen.map(made), st.sampled_from(["{}", "[", '{"identity": 7}']))
+    return st.one_of(chosen.map(make_recipe), st.sampled_from(["{}", "[", '{"identity": 7}']))
 
 
 @st.composite
-def commands(draw: Callable[..., Any], life: Life) -> DefinitionCommand:
-    """A next command: mostly one that fits."""
+def commands(draw: Callable[..., Any], history: DefinitionsHistory) -> DefinitionCommand:
+    """A next command, mostly valid."""
     kind = draw(st.sampled_from(KINDS))
-    known: dict[str, Any] = {"command_id": f"c{len(life.commands)}"}
+    fields: dict[str, Any] = {"command_id": f"c{len(history.commands)}"}
     if draw(st.integers(0, 7)) == 0:
-        return replace(draw(anything(kind)), **known)
+        return replace(draw(anything(kind)), **fields)
     name = "forgotten" if kind is ForgetPerson else draw(st.sampled_from(IDS))
     if kind in REBUILD_COMMANDS:
-        busy = life.book.under_way
-        fresh = f"rebuild:{len(life.commands)}"
+        busy = history.state.under_way
+        fresh = f"rebuild:{len(history.commands)}"
         name = busy.definition_id if busy and draw(st.integers(0, 5)) and kind is not StartRebuild else fresh
-    found: Any = life.book.definitions.get(name) or life.book.rebuilds.get(name)
-    version = found.version if found else 0
-    known |= {"definition_id": name, "rules": 1, "issued_by": "user:ada"}
-    known["issued_at"] = DAWN + timedelta(minutes=draw(st.integers(-5, 60)))
-    known["expected_version"] = draw(st.sampled_from([None, None, version, version - 1]))
+    current: Any = history.state.definitions.get(name) or history.state.rebuilds.get(name)
+    version = current.version if current else 0
+    fields |= {"definition_id": name, "rules": 1, "issued_by": "user:ada"}
+    fields["issued_at"] = START + timedelta(minutes=draw(st.integers(-5, 60)))
+    fields["expected_version"] = draw(st.sampled_from([None, None, version, version - 1]))
     likely: dict[str, Any] = {
         "body": IDENTITY_BODIES if name == "identity" else BODIES,
         "version": st.just(version),
         "key_hashes": st.lists(HASHES, min_size=1, max_size=3).map(tuple),
-        "at": st.sampled_from([DAWN - timedelta(days=1), DAWN - timedelta(days=2)]),
-        "recipe": recipes(life),
+        "at": st.sampled_from([START - timedelta(days=1), START - timedelta(days=2)]),
+        "recipe": recipes(history),
         "report": st.sampled_from(["{}", '{"added": 7}']),
     }
-    facts = {part: draw(likely[part]) for part in parts(kind) if part in likely}
-    made: DefinitionCommand = kind(**known | facts)
-    return made
+    payload = {name: draw(likely[name]) for name in parts(kind) if name in likely}
+    command: DefinitionCommand = kind(**fields | payload)
+    return command
 
 
 @st.composite
-def lives(draw: Callable[..., Any], most: int = 14) -> Life:
-    life = Life()
-    for _ in range(draw(st.integers(1, most))):
-        again = draw(st.integers(0, 9)) == 0 and life.commands
-        life = life.then(draw(st.sampled_from(life.commands) if again else commands(life)))
-    return life
+def histories(draw: Callable[..., Any], max_commands: int = 14) -> DefinitionsHistory:
+    history = DefinitionsHistory()
+    for _ in range(draw(st.integers(1, max_commands))):
+        again = draw(st.integers(0, 9)) == 0 and history.commands
+        history = history.then(draw(st.sampled_from(history.commands) if again else commands(history)))
+    return history
 
 
-@given(lives())
-def test_replay_equals_live(life: Life) -> None:
-    read_back: Any = tuple(decode(encode(event)) for event in life.events)
-    assert state_after(read_back) == at_last_event(life)
-    assert folded(read_back) == life.rules
-    assert replace(life.rules, forgotten=NO_RULES.forgotten) == life.book.rules
+@given(histories())
+def test_replay_equals_live(history: DefinitionsHistory) -> None:
+    read_back: Any = tuple(decode(encode(event)) for event in history.events)
+    assert state_after(read_back) == at_last_event(history)
+    assert rules_after(read_back) == history.rules
+    assert replace(history.rules, forgotten=NO_RULES.forgotten) == history.state.rules
 
 
-@given(lives())
-def test_two_deciders_give_the_same_bytes(life: Life) -> None:
-    again = Life()
-    for command in life.commands:
+@given(histories())
+def test_handling_is_deterministic_to_the_byte(history: DefinitionsHistory) -> None:
+    again = DefinitionsHistory()
+    for command in history.commands:
         again = again.then(decode(encode(command)))  # type: ignore[arg-type]
-    assert [encode(event) for event in again.events] == [encode(event) for event in life.events]
+    assert [encode(event) for event in again.events] == [encode(event) for event in history.events]
 
 
-@given(lives(), st.data())
-def test_one_that_decides_again_from_an_older_book_repeats_what_is_known(life: Life, data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, len(life.commands)))
-    older = Life()
-    for command in life.commands[:start]:
+@given(histories(), st.data())
+def test_handling_again_from_an_older_state_repeats_the_same_events(
+    history: DefinitionsHistory, data: st.DataObject
+) -> None:
+    start = data.draw(st.integers(0, len(history.commands)))
+    older = DefinitionsHistory()
+    for command in history.commands[:start]:
         older = older.then(command)
     again = older
-    for command in life.commands[start:]:
+    for command in history.commands[start:]:
         again = again.then(command)
     repeated = again.events[len(older.events) :]
-    assert again.events == life.events
-    assert folded((*life.events, *repeated)) == life.rules
-    assert state_after((*life.events, *repeated)) == state_after(life.events)
+    assert again.events == history.events
+    assert rules_after((*history.events, *repeated)) == history.rules
+    assert state_after((*history.events, *repeated)) == state_after(history.events)
 
 
-@given(lives(), st.data())
-def test_a_crash_between_two_events_changes_nothing(life: Life, data: st.DataObject) -> None:
-    """A worker that folds what was published, and gets any earlier command again, publishes what is missing."""
-    published = life.events[: data.draw(st.integers(0, len(life.events)))]
+@given(histories(), st.data())
+def test_a_crash_between_two_events_changes_nothing(history: DefinitionsHistory, data: st.DataObject) -> None:
+    """A worker that restores published events and receives earlier commands again publishes the missing events."""
+    published = history.events[: data.draw(st.integers(0, len(history.events)))]
     state, missing = state_after(published), list[DefinitionEvent]()
     last = max((event.command_offset for event in published), default=-1)
     committed = data.draw(st.integers(0, last + 1))
-    for offset in range(committed, len(life.commands)):
-        state, events = handle(state, life.commands[offset], offset)
+    for offset in range(committed, len(history.commands)):
+        state, events = handle(state, history.commands[offset], offset)
         missing += events
-    assert (*published, *missing) == life.events
-    assert state == replace(life.book, command_offset=max(state.command_offset, life.book.command_offset))
+    assert (*published, *missing) == history.events
+    assert state == replace(history.state, command_offset=max(state.command_offset, history.state.command_offset))
 
 
-@given(lives(), st.data())
-def test_a_repeated_command_adds_no_fact(life: Life, data: st.DataObject) -> None:
-    offset = data.draw(st.integers(0, len(life.commands) - 1))
-    command = life.commands[offset]
-    assert handle(life.book, command, offset) == (life.book, ())
-    state = life.book.definitions.get(command.definition_id)
-    led_to = [event for event in life.events if event.command_id == command.command_id and event.seq]
+@given(histories(), st.data())
+def test_a_repeated_command_adds_no_events(history: DefinitionsHistory, data: st.DataObject) -> None:
+    offset = data.draw(st.integers(0, len(history.commands) - 1))
+    command = history.commands[offset]
+    assert handle(history.state, command, offset) == (history.state, ())
+    state = history.state.definitions.get(command.definition_id)
+    earlier_events = [event for event in history.events if event.command_id == command.command_id and event.seq]
     if not state or isinstance(command, REBUILD_COMMANDS):
         return
-    if led_to:
-        assert decide(state, command, 99, life.rules) == ()  # type: ignore[arg-type]
-    assert decide(state, replace(command, command_id="new"), state.command_offset, life.rules) == ()  # type: ignore[arg-type]
+    if earlier_events:
+        assert decide(state, command, 99, history.rules) == ()  # type: ignore[arg-type]
+    assert decide(state, replace(command, command_id="new"), state.command_offset, history.rules) == ()  # type: ignore[arg-type]
 
 
-@given(lives(), ANY_EVENT)
-def test_evolve_and_fold_take_any_event_and_leave_their_input_alone(life: Life, event: Any) -> None:
-    for state in (*life.book.definitions.values(), initial("identity")):
+@given(histories(), ANY_EVENT)
+def test_evolve_and_fold_accept_any_event_and_do_not_change_their_input(
+    history: DefinitionsHistory, event: Any
+) -> None:
+    for state in (*history.state.definitions.values(), initial("identity")):
         seq = state.seq if isinstance(state, Definition) else 0
-        for item in (event, replace(event, seq=seq + 1)):
-            before, rules = deepcopy(state), life.rules
-            assert isinstance(evolve(state, item), Definition | NoDefinition)
-            assert isinstance(fold(rules, item), Rules)
+        for candidate in (event, replace(event, seq=seq + 1)):
+            before, rules = deepcopy(state), history.rules
+            assert isinstance(evolve(state, candidate), Definition | NoDefinition)
+            assert isinstance(fold(rules, candidate), Rules)
             assert state == before
-            assert rules == life.rules
-    for known in (None, *life.book.rebuilds.values()):
-        for item in (event, replace(event, seq=1 + (known.seq if known else 0))):
-            after = rebuild.evolve(known, item)
+            assert rules == history.rules
+    for current in (None, *history.state.rebuilds.values()):
+        for candidate in (event, replace(event, seq=1 + (current.seq if current else 0))):
+            after = rebuild.evolve(current, candidate)
             assert after is None or isinstance(after, ProfileRebuild)
 
 
-@given(lives(most=5), ANY_COMMAND)
-def test_any_command_gets_one_answer_that_can_be_written(life: Life, command: Any) -> None:
+@given(histories(max_commands=5), ANY_COMMAND)
+def test_any_command_produces_one_encodable_event(history: DefinitionsHistory, command: Any) -> None:
     for definition_id in (command.definition_id, "identity", "mapping:a", "forgotten", "rebuild:0", "rebuild:1"):
         fresh = replace(command, definition_id=definition_id, command_id="any")
-        for item in (fresh, replace(fresh, rules=1, expected_version=None, issued_at=DAWN)):
-            _, events = handle(life.book, item, 99)
+        for candidate in (fresh, replace(fresh, rules=1, expected_version=None, issued_at=START)):
+            _, events = handle(history.state, candidate, 99)
             assert [decode(encode(event)) for event in events] == list(events)
             assert len(events) == 1
 
 
-@given(lives())
-def test_a_history_is_in_order_and_each_event_names_its_command(life: Life) -> None:
-    for name in (*life.book.definitions, *life.book.rebuilds):
-        history = [event for event in life.events if event.definition_id == name and event.seq]
-        assert [item.seq for item in history] == list(range(1, len(history) + 1))
-        assert all(one.occurred_at <= other.occurred_at for one, other in pairwise(history))
-    for event in life.events:
-        command = life.commands[event.command_offset]
+@given(histories())
+def test_events_are_numbered_ordered_and_name_their_command(history: DefinitionsHistory) -> None:
+    for name in (*history.state.definitions, *history.state.rebuilds):
+        numbered = [event for event in history.events if event.definition_id == name and event.seq]
+        assert [event.seq for event in numbered] == list(range(1, len(numbered) + 1))
+        assert all(one.occurred_at <= other.occurred_at for one, other in pairwise(numbered))
+    for event in history.events:
+        command = history.commands[event.command_offset]
         assert (event.command_id, event.actor) == (command.command_id, command.issued_by)
 
 
-@given(lives())
-def test_streams_in_force_agree(life: Life) -> None:
-    merges = {mapping.body for mapping in life.rules.mappings.values() if '"x"' in mapping.body}
+@given(histories())
+def test_active_mappings_do_not_conflict(history: DefinitionsHistory) -> None:
+    merges = {mapping.body for mapping in history.rules.mappings.values() if '"x"' in mapping.body}
     assert len(merges) <= 1
-    if life.rules.mappings:
-        assert life.rules.identity
-        kinds = life.rules.identity.body
-        assert all("email" in kinds for mapping in life.rules.mappings.values() if "email" in mapping.body)
+    if history.rules.mappings:
+        assert history.rules.identity
+        kinds = history.rules.identity.body
+        assert all("email" in kinds for mapping in history.rules.mappings.values() if "email" in mapping.body)
 
 
 def test_lives_get_somewhere() -> None:
-    """What is drawn here puts rules in force, and has rules refused for others' sake."""
+    """Check that the strategies produce applied rules and every kind of refusal."""
     seen = set()
 
-    @given(lives(most=40))
-    def look(life: Life) -> None:
-        seen.update(getattr(event, "code", type(event).__name__) for event in life.events)
+    @given(histories(max_commands=40))
+    def collect(history: DefinitionsHistory) -> None:
+        seen.update(getattr(event, "code", type(event).__name__) for event in history.events)
 
-    look()
+    collect()
     assert {
         "DefinitionApplied",
         "PersonForgotten",

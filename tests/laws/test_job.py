@@ -17,90 +17,88 @@ from projections.jobs.state import Job, JobState, NoJob, Running
 from schemas.commands import Counts, JobCommand, PurgeJob, WakeJob
 from schemas.events import CommandRefused, JobProgressed, JobPurged, JobSlept
 from schemas.wire.codec import decode, encode
-from tests.laws.lives import ANY_COMMAND, ANY_EVENT, JOB, Life, commands, fold, lives
+from tests.laws.job_strategies import ANY_COMMAND, ANY_EVENT, JOB, History, commands, evolve_all, histories
 
 
-@given(lives())
-def test_replay_equals_live(life: Life) -> None:
-    read_back = tuple(decode(encode(event)) for event in life.events)
-    assert fold(NoJob(JOB), read_back) == life.state
+@given(histories())
+def test_replay_equals_live(history: History) -> None:
+    read_back: Any = tuple(decode(encode(event)) for event in history.events)
+    assert evolve_all(NoJob(JOB), read_back) == history.state
 
 
-@given(lives())
-def test_two_deciders_give_the_same_bytes(life: Life) -> None:
+@given(histories())
+def test_handling_is_deterministic_to_the_byte(history: History) -> None:
     state, events = NoJob(JOB), []
-    for offset, command in enumerate(life.commands):
+    for offset, command in enumerate(history.commands):
         read_back: Any = decode(encode(command))
-        state, answer = handle(state, read_back, offset)
-        events += [encode(item) for item in answer]
-    assert events == [encode(event) for event in life.events]
+        state, new_events = handle(state, read_back, offset)
+        events += [encode(event) for event in new_events]
+    assert events == [encode(event) for event in history.events]
 
 
-@given(lives(), st.data())
-def test_a_zombie_that_decides_again_repeats_what_is_known(life: Life, data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, len(life.commands)))
-    state = fold(NoJob(JOB), tuple(event for event in life.events if event.command_offset < start))
+@given(histories(), st.data())
+def test_a_zombie_worker_repeats_the_same_events(history: History, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(history.commands)))
+    state = evolve_all(NoJob(JOB), tuple(event for event in history.events if event.command_offset < start))
     again = []
-    for offset, command in enumerate(life.commands[start:], start):
-        state, answer = handle(state, command, offset)
-        again += answer
-    known = [event for event in life.events if event.command_offset >= start]
-    assert again == known
+    for offset, command in enumerate(history.commands[start:], start):
+        state, new_events = handle(state, command, offset)
+        again += new_events
+    expected = [event for event in history.events if event.command_offset >= start]
+    assert again == expected
 
 
-@given(lives(), ANY_EVENT)
-def test_evolve_takes_any_event_and_leaves_its_input_alone(life: Life, event: Any) -> None:
-    for item in (event, replace(event, seq=life.events[-1].seq + 1)):
-        before = deepcopy(life.state)
-        after = evolve(life.state, item)
-        assert life.state == before
+@given(histories(), ANY_EVENT)
+def test_evolve_accepts_any_event_and_does_not_change_its_input(history: History, event: Any) -> None:
+    for candidate in (event, replace(event, seq=history.events[-1].seq + 1)):
+        before = deepcopy(history.state)
+        after = evolve(history.state, candidate)
+        assert history.state == before
         assert isinstance(after, Job | NoJob)
 
 
-@given(lives(), st.data())
-def test_a_repeated_command_adds_no_fact(life: Life, data: st.DataObject) -> None:
-    if isinstance(life.state, NoJob):
+@given(histories(), st.data())
+def test_a_repeated_command_adds_no_events(history: History, data: st.DataObject) -> None:
+    if isinstance(history.state, NoJob):
         return
-    command = data.draw(st.sampled_from(life.commands[-8:]))
-    made_something = [event for event in life.events if event.command_id == command.command_id and event.seq]
-    if made_something:
-        assert handle(life.state, command, len(life.commands) + 5)[1] == ()
-    assert handle(life.state, replace(command, command_id="new"), life.state.command_offset)[1] == ()
+    command = data.draw(st.sampled_from(history.commands[-8:]))
+    earlier_events = [event for event in history.events if event.command_id == command.command_id and event.seq]
+    if earlier_events:
+        assert handle(history.state, command, len(history.commands) + 5)[1] == ()
+    assert handle(history.state, replace(command, command_id="new"), history.state.command_offset)[1] == ()
 
 
-@given(lives(most=6), ANY_COMMAND)
-def test_decide_answers_any_command_quickly_and_its_answer_can_be_written(life: Life, command: Any) -> None:
+@given(histories(max_commands=6), ANY_COMMAND)
+def test_any_command_is_handled_quickly_with_encodable_events(history: History, command: Any) -> None:
     started = process_time()
-    events = handle(life.state, replace(command, job_id=JOB, command_id="any"), 99)[1]
+    events = handle(history.state, replace(command, job_id=JOB, command_id="any"), 99)[1]
     assert process_time() - started < 2
     assert events
     assert len([encode(event) for event in events]) <= 4
 
 
-@given(lives(most=6), st.data())
-def test_decide_answers_a_fitting_command_with_hostile_values(life: Life, data: st.DataObject) -> None:
-    command = data.draw(commands(life, hostile=True))
-    if isinstance(life.state, Job):
-        report = {"run": life.state.run, "report": life.state.report + 1}
+@given(histories(max_commands=6), st.data())
+def test_a_valid_command_with_hostile_values_is_handled(history: History, data: st.DataObject) -> None:
+    command = data.draw(commands(history, hostile=True))
+    if isinstance(history.state, Job):
+        report = {"run": history.state.run, "report": history.state.report + 1}
         command = replace(command, rules=1, **{name: value for name, value in report.items() if hasattr(command, name)})
-    events = handle(life.state, command, 99)[1]
+    events = handle(history.state, command, 99)[1]
     assert events
     assert [decode(encode(event)) for event in events] == list(events)
 
 
-@given(lives(), st.data())
-def test_what_control_writes_of_any_command_it_reads_is_an_event_to_every_reader(
-    life: Life, data: st.DataObject
-) -> None:
-    command = data.draw(commands(life, hostile=True) | ANY_COMMAND)
-    if isinstance(life.state, Job):
-        report = {"run": life.state.run, "report": life.state.report + 1}
+@given(histories(), st.data())
+def test_every_event_of_a_decoded_command_is_readable(history: History, data: st.DataObject) -> None:
+    command = data.draw(commands(history, hostile=True) | ANY_COMMAND)
+    if isinstance(history.state, Job):
+        report = {"run": history.state.run, "report": history.state.report + 1}
         due = {name: value for name, value in report.items() if hasattr(command, name)}
         command = replace(command, rules=1, **(due if data.draw(st.booleans()) else {}))
-    readable = [_read(item) for item in (*life.commands, replace(command, job_id=JOB, command_id="any"))]
+    commands_read = [_read(sent) for sent in (*history.commands, replace(command, job_id=JOB, command_id="any"))]
     state: JobState = NoJob(JOB)
-    for offset, item in enumerate(readable):
-        for event in handle(state, item, offset)[1] if item else ():
+    for offset, read in enumerate(commands_read):
+        for event in handle(state, read, offset)[1] if read else ():
             state = evolve(state, event)
             assert read_event(encode(event)) == event
 
@@ -112,51 +110,55 @@ def _read(command: JobCommand) -> JobCommand | None:
         return None  # the control role writes a dead letter, or stops
 
 
-@given(lives())
-def test_a_history_is_in_order_and_each_event_names_its_command(life: Life) -> None:
-    history = [event for event in life.events if event.seq]
-    assert [item.seq for item in history] == list(range(1, len(history) + 1))
-    assert all(one.occurred_at <= other.occurred_at for one, other in pairwise(history))
-    assert len({event.event_id for event in life.events}) == len(life.events)
-    for event in life.events:
-        command = life.commands[event.command_offset]
+@given(histories())
+def test_events_are_numbered_ordered_and_name_their_command(history: History) -> None:
+    numbered = [event for event in history.events if event.seq]
+    assert [event.seq for event in numbered] == list(range(1, len(numbered) + 1))
+    assert all(one.occurred_at <= other.occurred_at for one, other in pairwise(numbered))
+    assert len({event.event_id for event in history.events}) == len(history.events)
+    for event in history.events:
+        command = history.commands[event.command_offset]
         assert (event.command_id, event.actor, event.job_id) == (command.command_id, command.issued_by, JOB)
 
 
-@given(lives())
-def test_sums_are_the_sums_of_the_reports_and_no_sleep_is_empty(life: Life) -> None:
-    for event in life.events:
+@given(histories())
+def test_totals_equal_the_sum_of_the_reports_and_sleeps_end_later(history: History) -> None:
+    for event in history.events:
         if isinstance(event, JobSlept):
             assert event.sleep_until > event.occurred_at or event.reason == "cadence"
             assert event.sleep_until >= event.occurred_at
-    progress = [event for event in life.events if isinstance(event, JobProgressed)]
-    assert [item.report for item in progress] == sorted({item.report for item in progress})
+    progress = [event for event in history.events if isinstance(event, JobProgressed)]
+    assert [event.report for event in progress] == sorted({event.report for event in progress})
     assert all(
-        item.imbalance
-        == item.counts.read - item.counts.accepted - item.counts.rejected - item.counts.duplicate - item.counts.omitted
-        for item in progress
+        event.imbalance
+        == event.counts.read
+        - event.counts.accepted
+        - event.counts.rejected
+        - event.counts.duplicate
+        - event.counts.omitted
+        for event in progress
     )
-    if isinstance(life.state, Job):
-        assert life.state.total_counts == sum((item.counts for item in progress), start=Counts())
+    if isinstance(history.state, Job):
+        assert history.state.total_counts == sum((event.counts for event in progress), start=Counts())
 
 
-@given(lives())
-def test_the_next_timer_is_always_due_when_its_time_comes(life: Life) -> None:
-    """Following the clock alone never gets stuck: each look does something or moves the next one on."""
-    state = life.state
+@given(histories())
+def test_the_next_timer_is_always_due_when_its_time_comes(history: History) -> None:
+    """Following timers alone always makes progress: each one has an effect or is set to a later time."""
+    state = history.state
     for step in range(6):
-        look = next_timer(state)
-        if look is None or not is_plausible_time(look[0]):
+        timer = next_timer(state)
+        if timer is None or not is_plausible_time(timer[0]):
             return
-        moment, kind = look
+        moment, kind = timer
         if kind is WakeJob:
             moment += timedelta(hours=40) * (step % 2)  # the service was down for a while
         events = handle(state, _clock(kind, moment, step), 100 + step)[1]
-        state = fold(state, events)
+        state = evolve_all(state, events)
         following = next_timer(state)
         if isinstance(events[0], CommandRefused):
             assert isinstance(state, Job)
-            assert isinstance(state.phase, Running), "only a quiet time that was slept through may be refused"
+            assert isinstance(state.phase, Running), "only a missed quiet window may be refused"
             assert following is None or following[0] > moment
         if kind is PurgeJob:
             assert isinstance(events[0], JobPurged)

@@ -1,4 +1,4 @@
-"""A job driven at random beside an independent model of its life; both have to agree after every command."""
+"""Random commands drive a job and an independent model; both must agree after every command."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ from schemas.commands import (
 from schemas.events import CommandRefused
 from schemas.policies import DEFAULT_RETRY, Cadence, QuietWindow
 from tests.laws.job_model import NINETY_DAYS, TEN_HOURS, Model
-from tests.laws.lives import JOB, NOTHING, fold
+from tests.laws.job_strategies import JOB, NO_JOB, evolve_all
 
 MORNING = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
 CADENCES = {
@@ -64,11 +64,11 @@ def allowed(name: str) -> Callable[[Any], bool]:
 
 
 class JobLife(RuleBasedStateMachine):
-    """One job; every rule sends a command to the code and says to the model what happened."""
+    """One job; every rule sends a command to the code and applies the same step to the model."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.state: JobState = NOTHING
+        self.state: JobState = NO_JOB
         self.model = Model(MORNING)
         self.clock = MORNING
         self.sent = 0
@@ -87,7 +87,7 @@ class JobLife(RuleBasedStateMachine):
         self.offset += 1
         before = self.state.status if isinstance(self.state, Job) else "Absent"
         events = list(handle(self.state, command, self.offset)[1])
-        self.state = fold(self.state, tuple(events))
+        self.state = evolve_all(self.state, tuple(events))
         note(f"{command} → {[type(event).__name__ for event in events]}")
         if events and not isinstance(events[0], CommandRefused):
             self.check_transition(before, type(command).__name__)
@@ -99,8 +99,8 @@ class JobLife(RuleBasedStateMachine):
         assert self.state.status in (targets or (before,))
 
     def expect(self, events: list[Any], expected: list[str]) -> None:
-        told = [event.code if isinstance(event, CommandRefused) else type(event).__name__ for event in events]
-        assert told == expected
+        outcomes = [event.code if isinstance(event, CommandRefused) else type(event).__name__ for event in events]
+        assert outcomes == expected
 
     @initialize(
         cadence=st.sampled_from(sorted(CADENCES)),
@@ -110,7 +110,7 @@ class JobLife(RuleBasedStateMachine):
     )
     def create(self, cadence: str, quiet: bool, start: bool, at: datetime) -> None:  # noqa: FBT001  # drawn
         self.clock = at
-        self.model.comes(at)
+        self.model.advance(at)
         self.expect(self.send(KillJob), ["no_such_job"])
         events = self.send(
             CreateJob,
@@ -134,31 +134,31 @@ class JobLife(RuleBasedStateMachine):
         self.clock = max(self.clock + step, MORNING - timedelta(days=1))
 
     @rule(early=st.sampled_from([timedelta(0), timedelta(0), timedelta(seconds=1), timedelta(hours=-3)]))
-    def the_clock_looks(self, early: timedelta) -> None:
-        look = next_timer(self.state)
-        if look:
-            self.clock = look[0] - early
-            self.model.comes(self.clock)
-            self.expect(self.send(look[1]), self.model.wake() if look[1] is WakeJob else self.model.purge())
+    def the_scheduler_acts_on_its_timer(self, early: timedelta) -> None:
+        timer = next_timer(self.state)
+        if timer:
+            self.clock = timer[0] - early
+            self.model.advance(self.clock)
+            self.expect(self.send(timer[1]), self.model.wake() if timer[1] is WakeJob else self.model.purge())
 
     @rule(early=st.sampled_from([timedelta(0), timedelta(hours=1), timedelta(microseconds=1)]))
     @precondition(lambda self: self.model.status in {"Failed", "Paused", "Completed", "Killed"})
-    def it_rests_for_ninety_days(self, early: timedelta) -> None:
+    def the_job_is_inactive_for_ninety_days(self, early: timedelta) -> None:
         assert self.model.since
         self.clock = self.model.since + NINETY_DAYS - early
-        self.model.comes(self.clock)
+        self.model.advance(self.clock)
         self.expect(self.send(PurgeJob), self.model.purge())
 
     @rule(kind=st.sampled_from([WakeJob, PurgeJob]))
-    def the_clock_looks_at_any_time(self, kind: type) -> None:
-        self.model.comes(self.clock)
+    def the_scheduler_acts_at_any_time(self, kind: type) -> None:
+        self.model.advance(self.clock)
         self.expect(self.send(kind), self.model.wake() if kind is WakeJob else self.model.purge())
 
     @rule(kind=st.sampled_from([RenameJob, PauseJob, ResumeJob, RunJob, KillJob, RestoreJob, EditCursor]))
-    def a_person_asks_for_what_cannot_be_done(self, kind: type) -> None:
+    def a_user_sends_a_command_that_is_not_allowed(self, kind: type) -> None:
         if self.model.status in ALLOWED[kind.__name__]:
             return
-        self.model.comes(self.clock)
+        self.model.advance(self.clock)
         fields = {"cursor": "{}"} if kind is EditCursor else {}
         fields |= {"name": "Orders", "description": ""} if kind is RenameJob else {}
         self.expect(self.send(kind, **fields), ["not_allowed"])
@@ -166,14 +166,14 @@ class JobLife(RuleBasedStateMachine):
     @rule()
     @precondition(allowed("RenameJob"))
     def rename(self) -> None:
-        self.model.comes(self.clock)
+        self.model.advance(self.clock)
         self.model.revision += 1
         self.expect(self.send(RenameJob, name="Orders again", description=""), ["JobRenamed"])
 
     @rule(cadence=st.sampled_from(sorted(CADENCES)), quiet=st.booleans(), stale=st.booleans())
     @precondition(allowed("RenameJob"))
     def configure(self, cadence: str, quiet: bool, stale: bool) -> None:  # noqa: FBT001  # drawn
-        self.model.comes(self.clock)
+        self.model.advance(self.clock)
         events = self.send(
             ConfigureJob,
             configuration="{}",
@@ -189,7 +189,7 @@ class JobLife(RuleBasedStateMachine):
     @rule(length=st.sampled_from([None, timedelta(hours=1), timedelta(days=200), timedelta(0)]))
     @precondition(allowed("PauseJob"))
     def pause(self, length: timedelta | None) -> None:
-        self.model.comes(self.clock)
+        self.model.advance(self.clock)
         until = None if length is None else self.model.now + length
         events = self.send(PauseJob, until=until)
         self.expect(events, ["until_in_the_past" if length == timedelta(0) else "JobPaused"])
@@ -200,34 +200,34 @@ class JobLife(RuleBasedStateMachine):
     @rule()
     @precondition(allowed("ResumeJob"))
     def resume(self) -> None:
-        self.model.comes(self.clock)
+        self.model.advance(self.clock)
         self.expect(self.send(ResumeJob), self.model.resume())
 
     @rule()
     @precondition(allowed("RunJob"))
     def run_now(self) -> None:
-        self.model.comes(self.clock)
-        self.expect(self.send(RunJob), self.model.start(heed_quiet=False))
+        self.model.advance(self.clock)
+        self.expect(self.send(RunJob), self.model.start(respect_quiet=False))
 
-    @rule(sure=st.sampled_from([True, False, False]))
+    @rule(confirmed=st.sampled_from([True, False, False]))
     @precondition(allowed("KillJob"))
-    def kill(self, sure: bool) -> None:  # noqa: FBT001  # drawn
-        if sure:
-            self.model.comes(self.clock)
+    def kill(self, confirmed: bool) -> None:  # noqa: FBT001  # drawn
+        if confirmed:
+            self.model.advance(self.clock)
             self.expect(self.send(KillJob), ["JobKilled"])
             self.model.enter("Killed")
 
     @rule()
     @precondition(allowed("RestoreJob"))
     def restore(self) -> None:
-        self.model.comes(self.clock)
+        self.model.advance(self.clock)
         self.expect(self.send(RestoreJob), ["JobRestored"])
         self.model.enter("Paused")
 
     @rule(row=st.integers(0, 99))
     @precondition(allowed("EditCursor"))
     def edit_cursor(self, row: int) -> None:
-        self.model.comes(self.clock)
+        self.model.advance(self.clock)
         self.model.cursor = f'{{"row": {row}}}'
         self.model.reports += 1
         self.model.revision += 1
@@ -237,7 +237,7 @@ class JobLife(RuleBasedStateMachine):
         accepted=st.integers(0, 5), done=st.booleans(), late=st.integers(0, 2), skip=st.sampled_from([0, 0, 0, 1, -1])
     )
     def report_progress(self, accepted: int, done: bool, late: int, skip: int) -> None:  # noqa: FBT001  # drawn
-        self.model.comes(self.clock)
+        self.model.advance(self.clock)
         run, report = max(self.model.run - late // 2, 0), self.model.reports + 1 + skip
         cursor = f'{{"row": {self.sent}}}'
         events = self.send(
@@ -269,7 +269,7 @@ class JobLife(RuleBasedStateMachine):
         if self.model.errors and when != "now":
             left = TEN_HOURS - self.model.failing - timedelta(seconds=when != "at ten hours")
             self.clock = max(self.clock, self.model.now + left)
-        self.model.comes(self.clock)
+        self.model.advance(self.clock)
         events = self.send(
             ReportError,
             run=self.model.run - stale,
@@ -285,14 +285,14 @@ class JobLife(RuleBasedStateMachine):
             return
         self.expect(events, self.model.fail(curable=curable))
         if self.model.status == "Sleeping":
-            shortest, longest = self.model.backs_off(asked)
+            shortest, longest = self.model.backoff_range(asked)
             assert self.model.now + shortest <= events[-1].sleep_until <= self.model.now + longest
             self.model.sleep_until = events[-1].sleep_until
 
     @rule(asked=st.sampled_from([0.0, 60.0, 7_200.0]))
     @precondition(lambda self: self.model.status == "Running")
     def report_rate_limit(self, asked: float) -> None:
-        self.model.comes(self.clock)
+        self.model.advance(self.clock)
         events = self.send(
             ReportRateLimit, run=self.model.run, code="slow_down", params={"status": 429}, retry_after_seconds=asked
         )
@@ -302,21 +302,21 @@ class JobLife(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from([ReportError, ReportRateLimit]))
     @precondition(lambda self: self.model.status != "Running")
-    def a_report_comes_too_late(self, kind: type) -> None:
-        self.model.comes(self.clock)
+    def a_report_arrives_too_late(self, kind: type) -> None:
+        self.model.advance(self.clock)
         fields: dict[str, Any] = {"run": self.model.run, "code": "c", "params": {}, "retry_after_seconds": 5.0}
         fields |= {"fault": "network", "advice": "retry"} if kind is ReportError else {}
         self.expect(self.send(kind, **fields), ["not_allowed"])
 
     @rule(same_offset=st.booleans())
     @precondition(lambda self: self.last is not None)
-    def the_last_command_comes_again(self, same_offset: bool) -> None:  # noqa: FBT001  # drawn
+    def the_last_command_is_repeated(self, same_offset: bool) -> None:  # noqa: FBT001  # drawn
         assert self.last
         self.offset -= same_offset
         self.expect(self.deliver(self.last), [])
 
     @invariant()
-    def they_agree(self) -> None:
+    def job_and_model_agree(self) -> None:
         if isinstance(self.state, NoJob):
             return
         job, model = self.state, self.model
@@ -333,7 +333,7 @@ class JobLife(RuleBasedStateMachine):
             assert job.phase.until == model.pause_until
 
     @invariant()
-    def people_are_offered_what_is_possible(self) -> None:
+    def the_allowed_commands_are_offered(self) -> None:
         possible = {name for name, statuses in ALLOWED.items() if self.model.status in statuses}
         assert {*allowed_user_commands(self.model.status)} - {"ConfigureJob"} == possible
 

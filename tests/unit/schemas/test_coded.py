@@ -19,7 +19,7 @@ from schemas.coded import (
     fit_params,
     truncate,
 )
-from tests.laws.words import anything
+from tests.laws.record_strategies import anything
 
 WILD = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),

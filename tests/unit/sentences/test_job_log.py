@@ -32,7 +32,7 @@ from schemas.events import (
     JobSynced,
 )
 from schemas.policies import DEFAULT_RETRY, ONCE
-from tests.laws.lives import ANY_EVENT
+from tests.laws.job_strategies import ANY_EVENT
 
 AT = datetime(2026, 11, 3, 14, 3, tzinfo=UTC)
 SOON = datetime(2026, 11, 3, 14, 5, 10, tzinfo=UTC)

@@ -12,7 +12,7 @@ from projections.jobs.retry import Streak
 from projections.jobs.state import Completed, Failed, Job, Killed, Paused, Phase, Purged, Running, Sleeping, next_wake
 from schemas.commands import Counts
 from schemas.policies import Cadence, QuietWindow
-from tests.laws.lives import Life, lives
+from tests.laws.job_strategies import History, histories
 
 AT = datetime(2026, 11, 3, 14, 3, tzinfo=UTC)
 LIMITED: dict[str, Any] = {"code": "rate_limited", "params": {"url": "u", "status": 429}}
@@ -104,7 +104,7 @@ def test_the_next_wake_is_the_end_of_a_sleep_or_a_timed_pause() -> None:
     assert next_wake(JOB) is None
 
 
-@given(lives())
-def test_every_job_has_a_summary(life: Life) -> None:
-    if isinstance(life.state, Job):
-        assert summary(life.state).endswith(".")
+@given(histories())
+def test_every_job_has_a_summary(history: History) -> None:
+    if isinstance(history.state, Job):
+        assert summary(history.state).endswith(".")

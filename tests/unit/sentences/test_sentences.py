@@ -10,7 +10,7 @@ from app.sentences.sentence import fields_of, letter_sentence, sentence, sentenc
 from connectors.catalog import catalog
 from schemas.coded import CodedError, Param, Params, caused_by
 from tests.coded_sites import ROOT, coded_sites
-from tests.laws.words import anything
+from tests.laws.record_strategies import anything
 
 FOLDERS = ("app", "connectors", "projections", "schemas")
 PATHS = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]

@@ -1,4 +1,4 @@
-"""Random lives of a job: what people, the runner and the clock might send it, sensible and hostile mixed."""
+"""Strategies for job histories: valid and hostile commands of users, the runner and the scheduler."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,11 +14,11 @@ from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import Counts, CreateJob, JobCommand, ReportRateLimit
 from schemas.events import JobEvent
 from schemas.policies import Cadence, QuietWindow, RetryPolicy
-from tests.laws.words import TEXTS, anything, parts
+from tests.laws.record_strategies import TEXTS, anything, parts
 
 JOB = "job-1"
-NOTHING = NoJob(JOB)
-DAWN = datetime(2026, 3, 28, 21, 0, tzinfo=UTC)  # hours before Europe sets its clocks forward
+NO_JOB = NoJob(JOB)
+START = datetime(2026, 3, 28, 21, 0, tzinfo=UTC)  # hours before Europe sets its clocks forward
 COMMANDS: tuple[type, ...] = get_args(JobCommand)
 
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia"])
@@ -63,26 +63,26 @@ LIKELY: dict[str, st.SearchStrategy[Any]] = {
     "bytes_total": st.none(),
     "fault": st.just("provider"),
     "advice": st.sampled_from(["retry", "retry", "retry", "fix_configuration"]),
-    "issued_at": st.just(DAWN),
+    "issued_at": st.just(START),
 }
 WAITS = st.sampled_from([0.0, 60.0, 90_000.0])
 SEEDS = st.sampled_from([0, 2**62, 2**63 - 1])
 
 
 @dataclass(frozen=True)
-class Life:
-    """Commands with their offsets, the events they led to, and the state behind the last."""
+class History:
+    """Commands in offset order, their events, and the resulting state."""
 
     commands: tuple[JobCommand, ...] = ()
     events: tuple[JobEvent, ...] = ()
-    state: JobState = NOTHING
+    state: JobState = NO_JOB
 
-    def then(self, command: JobCommand) -> "Life":
+    def then(self, command: JobCommand) -> "History":
         state, events = handle(self.state, command, len(self.commands))
-        return Life((*self.commands, command), (*self.events, *events), state)
+        return History((*self.commands, command), (*self.events, *events), state)
 
 
-def fold(state: JobState, events: tuple[JobEvent, ...]) -> JobState:
+def evolve_all(state: JobState, events: tuple[JobEvent, ...]) -> JobState:
     for event in events:
         state = evolve(state, event)
     return state
@@ -107,37 +107,37 @@ CHOICES = st.tuples(st.sampled_from(COMMANDS), st.integers(0, 9), st.integers(0,
 
 
 @st.composite
-def commands(draw: Callable[..., Any], life: Life, *, hostile: bool | None = None) -> JobCommand:
-    """A next command: mostly one that fits, at a moment that matters."""
-    state = life.state
+def commands(draw: Callable[..., Any], history: History, *, hostile: bool | None = None) -> JobCommand:
+    """A next command, mostly valid and at a significant time."""
+    state = history.state
     kind, chance, moment, step = draw(CHOICES)
     wild = chance == 0 if hostile is None else hostile
-    kind = kind if life.commands else CreateJob
-    known: dict[str, Any] = {"job_id": JOB, "command_id": f"c{len(life.commands)}"}
+    kind = kind if history.commands else CreateJob
+    fields: dict[str, Any] = {"job_id": JOB, "command_id": f"c{len(history.commands)}"}
     if not wild:
-        known["issued_at"] = _moment(state, moment, step)
+        fields["issued_at"] = _moment(state, moment, step)
         due = {"run": state.run, "report": state.report + 1} if isinstance(state, Job) else {"run": 0, "report": 1}
-        known |= {name: value for name, value in due.items() if name in kind.__dataclass_fields__}
-    return replace(draw(_command(kind, wild=wild)), **known)
+        fields |= {name: value for name, value in due.items() if name in kind.__dataclass_fields__}
+    return replace(draw(_command(kind, wild=wild)), **fields)
 
 
 def _moment(state: JobState, choice: int, step: timedelta) -> datetime:
-    """Now, exactly when the clock looks next, a second before that, or after any step, back too."""
+    """Now, at the next timer, a second before it, or after any step, including steps back."""
     if isinstance(state, NoJob):
-        return DAWN
+        return START
     now = min(state.updated_at, datetime(2200, 1, 1, tzinfo=UTC))
-    look = next_timer(state)
-    due = look[0] if look and look[0].year < 2100 else now
+    timer = next_timer(state)
+    due = timer[0] if timer and timer[0].year < 2100 else now
     return (now, due, due - timedelta(seconds=1), now + step)[choice]
 
 
 @st.composite
-def lives(draw: Callable[..., Any], most: int = 12) -> Life:
-    life = Life()
-    for _ in range(draw(st.integers(1, most))):
-        life = life.then(draw(commands(life)))
-    return life
+def histories(draw: Callable[..., Any], max_commands: int = 12) -> History:
+    history = History()
+    for _ in range(draw(st.integers(1, max_commands))):
+        history = history.then(draw(commands(history)))
+    return history
 
 
 ANY_COMMAND = st.one_of([anything(command) for command in COMMANDS])
-ANY_EVENT = st.one_of([anything(item) for item in get_args(JobEvent)])
+ANY_EVENT = st.one_of([anything(event) for event in get_args(JobEvent)])
