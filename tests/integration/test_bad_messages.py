@@ -273,7 +273,7 @@ async def test_a_decompression_bomb_becomes_one_dead_letter(tmp_path: Path, fres
         await write(running, "realtime", b'{"email":"after@x"}')
         await until_settled(running)
         (letter,) = await dead_letters(running)
-        assert (letter.code, letter.offset) == ("malformed_message", 799)
+        assert (letter.code, letter.offset) == ("invalid_json", 799)
         assert letter.excerpt.startswith(b"offsets 0 to 799: a batch that decompresses to more than")
         assert await attributes(running, "after@x") == {"seen": 1}
 
