@@ -73,18 +73,18 @@ def test_merging_with_too_many_fields() -> None:
 def test_every_message_counts_once(messages: list[tuple[dict[str, Any], int]]) -> None:
     stats = stats_of(messages)
     assert stats.sampled == len(messages)
-    for facts in stats.fields():
-        if len(facts.path) == 1:
-            values = [message[facts.name] for message, _ in messages if facts.name in message]
-            assert facts.seen == len(values)
-            assert facts.types.get("null", 0) == values.count(None)
-            assert facts.last_seen == max(at for message, at in messages if facts.name in message)
+    for field in stats.fields():
+        if len(field.path) == 1:
+            values = [message[field.name] for message, _ in messages if field.name in message]
+            assert field.seen == len(values)
+            assert field.types.get("null", 0) == values.count(None)
+            assert field.last_seen == max(at for message, at in messages if field.name in message)
             texts = [value for value in values if isinstance(value, str)]
             numbers = [value for value in values if type(value) in {int, float}]
-            assert (facts.min_length, facts.max_length) == (
+            assert (field.min_length, field.max_length) == (
                 (min(map(len, texts)), max(map(len, texts))) if texts else (None, None)
             )
-            assert facts.distinct == len(set(texts)) + len({repr(value) for value in map(whole, numbers)})
+            assert field.distinct == len(set(texts)) + len({repr(value) for value in map(whole, numbers)})
 
 
 def whole(number: float) -> float:
@@ -94,8 +94,8 @@ def whole(number: float) -> float:
 @given(st.sets(st.integers(), min_size=1, max_size=3_000))
 def test_distinct_values_are_estimated(values: set[int]) -> None:
     stats = stats_of([({"a": value}, 0) for value in [*values, *values]])
-    (facts,) = stats.fields()
-    assert facts.distinct == len(values) if len(values) < SKETCH_SIZE else 0.6 < facts.distinct / len(values) < 1.6
+    (field,) = stats.fields()
+    assert field.distinct == len(values) if len(values) < SKETCH_SIZE else 0.6 < field.distinct / len(values) < 1.6
 
 
 @given(SAMPLES, st.sampled_from(["flights", "a/b", "x" * 200, "é" * 200, "7"]))

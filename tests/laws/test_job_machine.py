@@ -260,12 +260,12 @@ class JobLife(RuleBasedStateMachine):
     @rule(
         when=st.sampled_from(["now", "now", "a second before ten hours", "at ten hours"]),
         curable=st.integers(0, 5).map(bool),
-        asked=st.sampled_from([None, None, None, 0.0, 90.0, 50_000.0]),
+        retry_after=st.sampled_from([None, None, None, 0.0, 90.0, 50_000.0]),
         seed=st.integers(0, 2**63 - 1),
         stale=st.integers(0, 5).map(lambda number: number == 0),
     )
     @precondition(lambda self: self.model.status == "Running")
-    def report_error(self, when: str, curable: bool, asked: float | None, seed: int, stale: bool) -> None:  # noqa: FBT001
+    def report_error(self, when: str, curable: bool, retry_after: float | None, seed: int, stale: bool) -> None:  # noqa: FBT001
         if self.model.errors and when != "now":
             left = TEN_HOURS - self.model.failing - timedelta(seconds=when != "at ten hours")
             self.clock = max(self.clock, self.model.now + left)
@@ -277,7 +277,7 @@ class JobLife(RuleBasedStateMachine):
             advice="retry" if curable else "renew_authorization",
             code="provider_down",
             params={"status": 503},
-            retry_after_seconds=asked,
+            retry_after_seconds=retry_after,
             seed=seed,
         )
         if stale:
@@ -285,19 +285,23 @@ class JobLife(RuleBasedStateMachine):
             return
         self.expect(events, self.model.fail(curable=curable))
         if self.model.status == "Sleeping":
-            shortest, longest = self.model.backoff_range(asked)
+            shortest, longest = self.model.backoff_range(retry_after)
             assert self.model.now + shortest <= events[-1].sleep_until <= self.model.now + longest
             self.model.sleep_until = events[-1].sleep_until
 
-    @rule(asked=st.sampled_from([0.0, 60.0, 7_200.0]))
+    @rule(retry_after=st.sampled_from([0.0, 60.0, 7_200.0]))
     @precondition(lambda self: self.model.status == "Running")
-    def report_rate_limit(self, asked: float) -> None:
+    def report_rate_limit(self, retry_after: float) -> None:
         self.model.advance(self.clock)
         events = self.send(
-            ReportRateLimit, run=self.model.run, code="slow_down", params={"status": 429}, retry_after_seconds=asked
+            ReportRateLimit,
+            run=self.model.run,
+            code="slow_down",
+            params={"status": 429},
+            retry_after_seconds=retry_after,
         )
         self.model.enter("Sleeping", "rate_limit")
-        self.model.sleep_until = self.model.now + timedelta(seconds=max(asked, 1))
+        self.model.sleep_until = self.model.now + timedelta(seconds=max(retry_after, 1))
         self.expect(events, ["JobSlept"])
 
     @rule(kind=st.sampled_from([ReportError, ReportRateLimit]))

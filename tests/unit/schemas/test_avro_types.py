@@ -44,7 +44,7 @@ def outer(perhaps: Inner | None, parts: tuple[Inner, ...]) -> Outer:
     )
 
 
-def test_a_map_is_written_sorted_whatever_its_order() -> None:
+def test_a_map_is_written_in_sorted_order() -> None:
     schema = parse_schema(avro_schema(Outer, "test"), _force=True)
     params: Params = {"b": ("x", "y"), "a": None, "d": 1, "c": True, "f": "z", "e": 0.5}
     written = []

@@ -1,4 +1,4 @@
-"""Parameters of codes are typed, bounded and valid as text, whatever they are made of."""
+"""Parameters of coded errors are typed, bounded and valid text for any input."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ WILD = st.recursive(
 
 
 @given(WILD)
-def test_anything_becomes_parameters_that_an_event_may_hold(value: Any) -> None:
+def test_any_value_is_converted_to_bounded_parameters(value: Any) -> None:
     fitted = fit_params(value)
     assert are_bounded(fitted)
     assert fit_params(fitted) == fitted
@@ -38,7 +38,7 @@ def test_anything_becomes_parameters_that_an_event_may_hold(value: Any) -> None:
 
 
 @given(anything(Params))
-def test_parameters_within_bounds_are_left_as_they_are(params: Params) -> None:
+def test_parameters_within_bounds_are_unchanged(params: Params) -> None:
     plain = all("\0" not in repr((name, value)).replace("\\x00", "\0") for name, value in params.items())
     short = all(len(text) <= MAX_PARAM_TEXT for text in map(str, params.values()))
     if plain and short and are_bounded(params):
@@ -55,7 +55,7 @@ def test_parameters_within_bounds_are_left_as_they_are(params: Params) -> None:
         {"a": float("nan")},
     ],
 )
-def test_parameters_beyond_the_bounds_are_cut(params: Params) -> None:
+def test_parameters_beyond_the_bounds_are_truncated(params: Params) -> None:
     assert not are_bounded(params)
     assert are_bounded(fit_params(params))
 
