@@ -1,4 +1,4 @@
-"""A recipe in plain words: by which rules profiles are made, and which messages don't count. Knows no bodies."""
+"""The spec of a rebuild as sentences: the versions of its rules, and the messages that it includes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -6,35 +6,35 @@ from typing import Final
 from projections.definitions.rebuild_spec import Scope
 from schemas.instants import moment
 
-IDENTITY_RULES: Final = ""  # their name among versions by stream
+IDENTITY_RULES: Final = ""  # the key of the identity rules among versions by stream
 
 
-def in_words(versions: Mapping[str, int], scope: Scope, in_force: Mapping[str, int]) -> Sequence[str]:
-    """Return sentences about a recipe's versions and scope; where other versions are in force, they say which."""
-    return [*_rules(versions, in_force), *(list(_messages(scope)) or ["all messages count"])]
+def in_words(versions: Mapping[str, int], scope: Scope, active: Mapping[str, int]) -> Sequence[str]:
+    """Return the versions and the scope of a spec as sentences; active versions are named where they differ."""
+    return [*_rules(versions, active), *(list(_messages(scope)) or ["all messages"])]
 
 
-def _rules(versions: Mapping[str, int], in_force: Mapping[str, int]) -> Iterator[str]:
-    for name in sorted(versions.keys() | in_force.keys()):
-        said, known = _version(versions.get(name)), _version(in_force.get(name))
-        yield f"{_called(name)}: {said}" + (f"; in force is {known}" if said != known else "")
+def _rules(versions: Mapping[str, int], active: Mapping[str, int]) -> Iterator[str]:
+    for name in sorted(versions.keys() | active.keys()):
+        version, active_version = _version(versions.get(name)), _version(active.get(name))
+        yield f"{_title(name)}: {version}" + (f"; active: {active_version}" if version != active_version else "")
 
 
 def _version(version: int | None) -> str:
     return f"version {version}" if version else "none"
 
 
-def _called(name: str) -> str:
+def _title(name: str) -> str:
     return "identity rules" if name == IDENTITY_RULES else f"mapping of {name}"
 
 
 def _messages(scope: Scope) -> Iterator[str]:
     if scope.since is not None:
-        yield f"only messages about {_moment(scope.since)} and later"
+        yield f"only messages since {_moment(scope.since)}"
     if scope.until is not None:
-        yield f"only messages about the time before {_moment(scope.until)}, and about {_moment(scope.began)} and later"
-    for job, past in sorted(scope.left_out.items()):
-        yield f"without what job {job} brought before {_moment(past)}"
+        yield f"only messages before {_moment(scope.until)} and since {_moment(scope.began)}"
+    for job_id, before in sorted(scope.left_out.items()):
+        yield f"without messages of job {job_id} that arrived before {_moment(before)}"
 
 
 def _moment(micros: int) -> str:

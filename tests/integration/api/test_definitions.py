@@ -127,7 +127,7 @@ async def test_conflicting_attribute_types_are_refused_by_the_decider(client: Cl
     await draft(client, other, mapping(**{name: "union"}))
     refused = await client.ask("POST", path(other, "/apply"))
     assert (refused.status, refused.body["code"]) == (409, "conflict")
-    assert f"stream {one} " in refused.body["errors"][0]["message"]
+    assert f"stream {one!r}" in refused.body["errors"][0]["message"]
 
 
 async def test_of_two_concurrent_drafts_one_wins(house: House) -> None:

@@ -89,7 +89,10 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
     assert (started.status, started.headers["Location"]) == (202, f"/v2/rebuild/{rebuild['id']}")
     assert (rebuild["status"], rebuild["started_by"], rebuild["generation"]) == ("under_way", "user:admin", None)
     assert [item["job_id"] for item in rebuild["recipe"]["excluded"]] == [bad]
-    assert any(word.startswith(f"without what job {bad} brought before ") for word in rebuild["recipe"]["in_words"])
+    assert any(
+        sentence.startswith(f"without messages of job {bad} that arrived before ")
+        for sentence in rebuild["recipe"]["in_words"]
+    )
     again = await client.ask("POST", "/v2/rebuild", {})
     assert (again.status, again.body["code"], again.body["rebuild"]) == (409, "busy", rebuild["id"])
 
@@ -122,8 +125,8 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
     assert (await client.ask("GET", f"/v2/job/{wels}")).status == 404, "an upload without a job"
     code, output = await entrepot(port, "job", "undo", wels, "--wait")
     assert code == 0, output
-    assert f"without what job {bad} brought before" in output
-    assert f"without what job {wels} brought before" in output
+    assert f"without messages of job {bad} that arrived before" in output
+    assert f"without messages of job {wels} that arrived before" in output
     code, output = await entrepot(port, "rebuild", "promote", "--wait")
     assert (code, "promoted, live" in output) == (0, True), output
     assert await known(port, "eve") == {"city": "Graz", "visits": 1}
@@ -148,7 +151,7 @@ async def test_a_rebuild_with_other_rules_is_discarded_or_promoted(port: Port) -
     wish = {"mappings": {"people": draft}, "note": "towns"}
     port.running.signal("rebuild", signal.SIGSTOP)
     rebuild = await client.post("/v2/rebuild", wish)
-    assert f"mapping of people: version {draft}; in force is version 1" in rebuild["recipe"]["in_words"]
+    assert f"mapping of people: version {draft}; active: version 1" in rebuild["recipe"]["in_words"]
     early = await client.ask("POST", f"/v2/rebuild/{rebuild['id']}/promote")
     assert (early.status, early.body["code"]) == (409, "not_ready")
     port.running.signal("rebuild", signal.SIGCONT)

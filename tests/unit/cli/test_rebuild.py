@@ -41,7 +41,7 @@ REPORT = {
 REBUILD: dict[str, Any] = {
     "id": ID, "status": "under_way", "note": "why", "started_at": AT, "started_by": "user:ada", "ready_at": None,
     "ended_at": None, "ended_by": "", "generation": None, "live": False, "progress": PROGRESS, "report": None,
-    "recipe": {"in_words": ["mapping of orders: version 2; in force is version 1", "all messages count"]},
+    "recipe": {"in_words": ["mapping of orders: version 2; active: version 1", "all messages"]},
 }  # fmt: skip
 READY = REBUILD | {"status": "ready", "ready_at": AT, "report": REPORT}
 PROMOTED = READY | {"status": "promoted", "ended_at": AT, "ended_by": "user:eve", "generation": 3}
@@ -78,7 +78,7 @@ async def test_show_has_progress_and_rules(capsys: pytest.CaptureFixture[str]) -
     await asked(Rebuilds([REBUILD]), show_rebuild, rebuild=None)
     output = capsys.readouterr().out
     assert "reading messages, 42 %, 12,345 messages, 4,568/s, ETA 1 min 15 s" in output
-    assert "rules       mapping of orders: version 2; in force is version 1\n            all messages count\n" in output
+    assert "rules       mapping of orders: version 2; active: version 1\n            all messages\n" in output
     assert progress_text(REBUILD | {"progress": None}).startswith("queued (no worker has picked it up)")
     going = PROMOTED | {"progress": PROGRESS | {"phase": "waiting_for_lanes", "waiting_for": ["a/1", "a/2"]}}
     assert progress_text(going) == "waiting for the lanes to switch to its rules, 2 partitions left"
