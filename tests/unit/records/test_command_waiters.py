@@ -2,7 +2,7 @@
 
 import asyncio
 
-from app.records.command_waiters import MAX_REMEMBERED, CommandWaiters
+from app.records.command_waiters import CommandWaiters
 
 
 def is_remembered(waiters: CommandWaiters[str], command_id: str) -> bool:
@@ -65,7 +65,7 @@ async def test_the_latest_answers_are_remembered() -> None:
 
 async def test_two_thousand_answers_are_remembered() -> None:
     waiters: CommandWaiters[int] = CommandWaiters()
-    for number in range(MAX_REMEMBERED + 1):
+    for number in range(2_001):
         waiters.answer(str(number), (number,))
     with waiters.expect("0") as forgotten, waiters.expect("1") as oldest:
         assert not forgotten.done()
