@@ -1,4 +1,4 @@
-"""Random messages about a few identities, an oracle for their profiles, and nodes that apply them in any order."""
+"""Messages about a few identities, an independent oracle, and nodes that receive messages in any order."""
 
 import random
 from collections import defaultdict

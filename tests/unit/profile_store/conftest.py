@@ -1,4 +1,4 @@
-"""Snapshots are tried on a directory and on S3: moto's, which speaks the API over loopback."""
+"""Snapshot stores for tests: a directory, and S3 by moto, which serves the API on loopback."""
 
 import logging
 from collections.abc import Iterator

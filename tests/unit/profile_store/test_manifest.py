@@ -1,4 +1,4 @@
-"""A manifest is used only when every word of it is right."""
+"""A manifest is used only when it is completely valid."""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -27,13 +27,13 @@ def manifest(content: Any) -> bytes:
     return orjson.dumps({"checksum": checksum, "snapshot": content})
 
 
-def test_a_manifest_comes_back_as_it_was_written() -> None:
+def test_a_manifest_survives_encoding() -> None:
     assert (SNAPSHOT.folder, SNAPSHOT.name) == (FOLDER, NAME)
     assert decode_manifest(FOLDER, NAME, encode_manifest(SNAPSHOT)) == SNAPSHOT
     assert orjson.loads(encode_manifest(SNAPSHOT)) == orjson.loads(manifest(orjson.loads(SNAPSHOT.model_dump_json())))
 
 
-def test_a_manifest_that_was_cut_or_changed_anywhere_is_refused() -> None:
+def test_a_truncated_or_changed_manifest_is_refused() -> None:
     whole = encode_manifest(SNAPSHOT)
     for at in range(len(whole)):
         for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
@@ -56,7 +56,7 @@ def test_a_manifest_that_was_cut_or_changed_anywhere_is_refused() -> None:
         "LOG",
     ],
 )
-def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
+def test_a_file_name_outside_the_store_is_refused(name: str) -> None:
     content = SNAPSHOT.model_dump()
     content["files"] = [*content["files"], {"name": name, "size": 1, "sha256": "cd" * 32}]
     with pytest.raises(DamagedSnapshot, match=r"is invalid or of another version: files\.2\.name"):
@@ -83,7 +83,7 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
-def test_a_manifest_with_a_wrong_word_is_refused(wrong: Callable[[dict[str, Any]], object]) -> None:
+def test_a_manifest_with_an_invalid_field_is_refused(wrong: Callable[[dict[str, Any]], object]) -> None:
     content = orjson.loads(SNAPSHOT.model_dump_json())
     wrong(content)
     with pytest.raises(DamagedSnapshot, match=f"The snapshot {NAME} can't be used: its manifest"):
@@ -93,7 +93,7 @@ def test_a_manifest_with_a_wrong_word_is_refused(wrong: Callable[[dict[str, Any]
 @pytest.mark.parametrize(
     "nonsense", [b"", b"[]", b"null", b"{}", b"7", b'{"snapshot": 1, "checksum": 2}', b"[" * 100_000]
 )
-def test_nonsense_is_refused(nonsense: bytes) -> None:
+def test_malformed_json_is_refused(nonsense: bytes) -> None:
     with pytest.raises(DamagedSnapshot):
         decode_manifest(FOLDER, NAME, nonsense)
     with pytest.raises(DamagedSnapshot):

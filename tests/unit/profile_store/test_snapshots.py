@@ -1,4 +1,4 @@
-"""A partition comes back from its snapshots as it was, whatever happened to them, or not at all."""
+"""Snapshots are restored exactly, whatever damage or crash happened, or not at all."""
 
 import asyncio
 import contextlib
@@ -100,7 +100,7 @@ async def brought_back(snapshots: Snapshots, directory: Path, snapshot: Snapshot
     return number
 
 
-async def test_a_partition_comes_back_as_it_was(snapshots: Snapshots, store: PartitionStore, tmp_path: Path) -> None:
+async def test_a_partition_is_restored_as_it_was(snapshots: Snapshots, store: PartitionStore, tmp_path: Path) -> None:
     assert await snapshots.newest_valid(2, 1) is None
     snapshot = await taken(snapshots, store, 1)
     write(store, 2)
@@ -113,9 +113,7 @@ async def test_a_partition_comes_back_as_it_was(snapshots: Snapshots, store: Par
     assert [each.name for each in (tmp_path / "new").iterdir()] == ["home"]
 
 
-async def test_partitions_and_generations_have_snapshots_of_their_own(
-    snapshots: Snapshots, store: PartitionStore
-) -> None:
+async def test_partitions_and_generations_have_their_own_snapshots(snapshots: Snapshots, store: PartitionStore) -> None:
     snapshot = await taken(snapshots, store, 1)
     assert await snapshots.newest_valid(1, 1) is None
     assert await snapshots.newest_valid(2, 2) is None
@@ -141,7 +139,7 @@ async def test_only_files_that_changed_are_sent(
     assert await brought_back(snapshots, tmp_path / "back") == 2
 
 
-async def test_the_newest_three_are_kept_and_their_files_alone(
+async def test_the_newest_three_snapshots_and_only_their_files_are_retained(
     watched: Watched, snapshots: Snapshots, store: PartitionStore, tmp_path: Path
 ) -> None:
     first = await taken(snapshots, store, 1)
@@ -157,7 +155,7 @@ async def test_the_newest_three_are_kept_and_their_files_alone(
     assert await brought_back(snapshots, tmp_path / "back") == 4
 
 
-async def test_what_a_killed_taker_sent_is_removed_once_nobody_can_want_it(
+async def test_files_of_a_killed_process_are_removed_after_the_grace_period(
     watched: Watched, snapshots: Snapshots, store: PartitionStore
 ) -> None:
     await watched.put(f"{FILES}/{'0' * 64}", b"of a taker that was killed, or is at work")
@@ -169,7 +167,7 @@ async def test_what_a_killed_taker_sent_is_removed_once_nobody_can_want_it(
     assert await snapshots.newest_valid(2, 1) == last
 
 
-async def test_files_of_a_manifest_that_this_version_cannot_read_are_left_alone(
+async def test_files_of_an_unreadable_manifest_are_retained(
     watched: Watched, snapshots: Snapshots, store: PartitionStore
 ) -> None:
     last = await taken(snapshots, store, 1, 2, 3)
@@ -213,7 +211,7 @@ DAMAGES: dict[str, Callable[[Watched, str], Awaitable[None]]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 @pytest.mark.parametrize("what", ["a file", "the manifest"])
-async def test_a_damaged_snapshot_gives_way_to_the_one_before_it(
+async def test_the_previous_snapshot_replaces_a_damaged_one(
     watched: Watched,
     snapshots: Snapshots,
     store: PartitionStore,
@@ -236,7 +234,7 @@ async def test_a_damaged_snapshot_gives_way_to_the_one_before_it(
     assert await brought_back(snapshots, tmp_path / "later") in {2, 4}  # 2, when the damaged file is still a part of it
 
 
-async def test_when_nothing_is_any_good_there_is_nothing(
+async def test_nothing_is_restored_when_all_snapshots_are_damaged(
     watched: Watched, snapshots: Snapshots, store: PartitionStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     last = await taken(snapshots, store, 1, 2)
@@ -248,7 +246,7 @@ async def test_when_nothing_is_any_good_there_is_nothing(
     assert f"no snapshot in {FOLDER} can be restored" in caplog.text
 
 
-async def test_nothing_is_written_over(snapshots: Snapshots, store: PartitionStore, tmp_path: Path) -> None:
+async def test_a_restore_overwrites_nothing(snapshots: Snapshots, store: PartitionStore, tmp_path: Path) -> None:
     snapshot = await taken(snapshots, store, 1)
     with pytest.raises(FileExistsError, match="isn't empty: remove it before"):
         await snapshots.restore(snapshot, store.path)
@@ -257,7 +255,7 @@ async def test_nothing_is_written_over(snapshots: Snapshots, store: PartitionSto
 
 
 @pytest.mark.parametrize("death", ["between two steps", "in the middle of one"])
-async def test_wherever_a_taker_dies_the_newest_complete_snapshot_comes_back(
+async def test_the_newest_complete_snapshot_is_restored_after_any_crash(
     watched: Watched, store: PartitionStore, tmp_path: Path, death: str, snapshot_url: str
 ) -> None:
     complete = None
@@ -274,7 +272,7 @@ async def test_wherever_a_taker_dies_the_newest_complete_snapshot_comes_back(
     assert complete % 15 == 14, "none was long enough to be complete"
 
 
-async def test_takers_at_once_leave_whole_snapshots(
+async def test_concurrent_processes_leave_complete_snapshots(
     snapshot_url: str, snapshots: Snapshots, store: PartitionStore, tmp_path: Path
 ) -> None:
     await taken(snapshots, store, 1)
@@ -290,7 +288,7 @@ async def test_takers_at_once_leave_whole_snapshots(
     replaced.close()
 
 
-async def test_files_that_another_taker_removes_meanwhile_are_sent_again(
+async def test_files_removed_by_another_process_are_sent_again(
     watched: Watched, snapshots: Snapshots, store: PartitionStore, tmp_path: Path
 ) -> None:
     await taken(snapshots, store, 1)
@@ -317,7 +315,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_killed_taker_leaves_its_newest_snapshot(snapshot_url: str, tmp_path: Path) -> None:
+async def test_a_killed_process_leaves_its_newest_snapshot(snapshot_url: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", TAKER, str(tmp_path / "store"), snapshot_url]
     taker = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     assert taker.stdout is not None
@@ -333,7 +331,7 @@ async def test_a_killed_taker_leaves_its_newest_snapshot(snapshot_url: str, tmp_
     assert await brought_back(snapshots, tmp_path / "later") == 8
 
 
-async def test_a_cancelled_taker_leaves_nothing_behind(snapshots: Snapshots, store: PartitionStore) -> None:
+async def test_a_cancelled_snapshot_leaves_no_files(snapshots: Snapshots, store: PartitionStore) -> None:
     write(store, 1)
     for turns in range(12):
         taking = asyncio.ensure_future(snapshots.take(store, 2, 1))
@@ -345,7 +343,7 @@ async def test_a_cancelled_taker_leaves_nothing_behind(snapshots: Snapshots, sto
         assert list(store.path.glob("scratch/*")) == []
 
 
-async def test_a_store_that_does_not_answer_is_no_store_without_snapshots(
+async def test_an_unavailable_snapshot_store_is_not_an_empty_one(
     snapshot_url: str, store: PartitionStore, tmp_path: Path
 ) -> None:
     if snapshot_url.startswith("s3:"):
@@ -361,6 +359,6 @@ async def test_a_store_that_does_not_answer_is_no_store_without_snapshots(
 
 
 @pytest.mark.parametrize("url", ["", "gs://bucket", "s3://", "http://host/x", "file://host/x", "s3://bucket?x=1"])
-def test_a_url_of_another_kind_is_refused_with_advice(url: str) -> None:
+def test_an_unsupported_url_is_refused_with_advice(url: str) -> None:
     with pytest.raises(UnknownSnapshotStore, match=r"expected a directory \(file:///srv/snapshots\) or a bucket"):
         Snapshots.at(url)

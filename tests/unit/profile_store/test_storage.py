@@ -1,4 +1,4 @@
-"""What a partition begins with: the best state that there is; and what is removed once nobody needs it."""
+"""The state that a partition starts from, and the removal of older generations."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ UPDATES_NAMES = [topic.name for topic in UPDATES.values()]
 NOTHING_READ = dict.fromkeys(UPDATES_NAMES, 0)
 
 
-async def test_what_was_built_is_opened_also_where_nothing_was_ever_said_to_a_partition(tmp_path: Path) -> None:
+async def test_a_rebuilt_partition_without_updates_is_opened(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     built = PartitionStore.open(tmp_path / "built")
     built.write(Changes(nodes={b"key": b"node"}, offsets=NOTHING_READ))
@@ -39,7 +39,7 @@ def filled(path: Path, read: int) -> PartitionStore:
     return store
 
 
-async def test_where_the_log_begins_too_late_the_files_stay_as_they_are(tmp_path: Path) -> None:
+async def test_a_lost_log_leaves_the_files_unchanged(tmp_path: Path) -> None:
     filled(tmp_path / "profiles" / "0.2", 5).close()
     storage = Storage(Settings(data_dir=tmp_path), time.monotonic)
     for _ in range(2):
@@ -51,7 +51,7 @@ async def test_where_the_log_begins_too_late_the_files_stay_as_they_are(tmp_path
 
 
 @pytest.mark.parametrize("older", [None, 3])
-async def test_a_damaged_snapshot_does_not_cost_the_store_that_is_there(tmp_path: Path, older: int | None) -> None:
+async def test_a_damaged_snapshot_leaves_the_local_store(tmp_path: Path, older: int | None) -> None:
     settings = Settings(data_dir=tmp_path)
     snapshots = Snapshots.at(settings.snapshots())
     for read in [each for each in (older, 9) if each]:
@@ -69,7 +69,7 @@ async def test_a_damaged_snapshot_does_not_cost_the_store_that_is_there(tmp_path
     assert [each.name for each in (tmp_path / "profiles").iterdir()] == ["0.2"]
 
 
-async def test_a_damage_that_is_found_only_when_it_is_read_is_gone_after_the_next_start(tmp_path: Path) -> None:
+async def test_a_damage_found_while_reading_is_repaired_by_the_next_start(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     good = filled_with_rows(tmp_path / "another's")
     store = PartitionStore.open(good)
@@ -86,7 +86,7 @@ async def test_a_damage_that_is_found_only_when_it_is_read_is_gone_after_the_nex
     await storage.close(Shard(0, 2), opened)
 
 
-async def test_what_a_kill_left_of_a_snapshot_that_was_fetched_is_no_hindrance(tmp_path: Path) -> None:
+async def test_a_partly_fetched_snapshot_is_replaced(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     store = filled(tmp_path / "another's", 9)
     await Snapshots.at(settings.snapshots()).take(store, 2, 0)
@@ -98,7 +98,7 @@ async def test_what_a_kill_left_of_a_snapshot_that_was_fetched_is_no_hindrance(t
     await storage.close(Shard(0, 2), opened)
 
 
-async def test_only_what_is_older_than_a_generation_is_removed_with_its_snapshots(tmp_path: Path) -> None:
+async def test_older_generations_are_removed_with_their_snapshots(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     snapshots = Snapshots.at(settings.snapshots())
     storage = Storage(settings, time.monotonic)
@@ -118,7 +118,7 @@ async def test_only_what_is_older_than_a_generation_is_removed_with_its_snapshot
     await storage.close(Shard(3, 1), opened)
 
 
-async def test_what_is_still_answered_from_outlives_two_promotions_at_once(tmp_path: Path) -> None:
+async def test_an_open_store_survives_two_quick_promotions(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     for generation in (1, 2):
         built = PartitionStore.open(tmp_path / "profiles" / f"{generation}.0")

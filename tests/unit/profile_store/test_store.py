@@ -1,4 +1,4 @@
-"""A partition of profiles keeps what was written, all of a write or nothing, and says so when it can't."""
+"""A partition store: atomic durable writes, and errors for damaged files."""
 
 import shutil
 import signal
@@ -30,7 +30,7 @@ def filled(path: Path, rows: int = 5_000) -> Path:
     return path
 
 
-def test_what_was_written_is_found_and_what_was_deleted_is_not(store: PartitionStore) -> None:
+def test_written_rows_are_found_and_deleted_ones_are_not(store: PartitionStore) -> None:
     store.write(Changes(nodes={b"a": b"1", b"b": b"2"}, seen={b"a": b"3"}, refs={b"a": b""}, facts={"rules": b"4"}))
     assert store.get_nodes([b"b", b"nobody", b"a", b"a"]) == [b"2", None, b"1", b"1"]
     assert store.get_seen([b"a", b"b"]) == [b"3", None]
@@ -42,14 +42,14 @@ def test_what_was_written_is_found_and_what_was_deleted_is_not(store: PartitionS
     assert (store.get_seen([b"a"]), store.iterate_refs(b"", 10), store.fact("rules")) == ([None], [], None)
 
 
-def test_offsets_are_kept_by_input_and_facts_are_none_of_them(store: PartitionStore) -> None:
+def test_offsets_are_stored_by_input_apart_from_facts(store: PartitionStore) -> None:
     assert store.offsets() == {}
     store.write(Changes(offsets={"updates.realtime": 5, "updates.backfill": 2**40}, facts={"offset:": b"no", "": b""}))
     store.write(Changes(offsets={"updates.realtime": 6}))
     assert store.offsets() == {"updates.realtime": 6, "updates.backfill": 2**40}
 
 
-def test_nodes_are_walked_in_order_a_page_at_a_time(store: PartitionStore) -> None:
+def test_nodes_are_iterated_in_order_by_page(store: PartitionStore) -> None:
     keys = [f"{number:04}:é".encode() for number in range(100)]
     store.write(Changes(nodes=dict.fromkeys(reversed(keys), b"x"), seen={b"0": b"s"}, refs={b"1": b"r", b"2": b"r"}))
     walked: list[bytes] = []
@@ -62,7 +62,7 @@ def test_nodes_are_walked_in_order_a_page_at_a_time(store: PartitionStore) -> No
     assert store.iterate_refs(b"2", 10) == [(b"2", b"r")]
 
 
-def test_all_is_there_after_closing_and_opening(tmp_path: Path) -> None:
+def test_a_reopened_store_has_all_rows(tmp_path: Path) -> None:
     filled(tmp_path / "store")
     store = PartitionStore.open(tmp_path / "store")
     assert store.get_nodes([b"004999", b"005000"]) == [b"node 4999", None]
@@ -83,18 +83,18 @@ for number in range(100_000):
 
 
 @pytest.mark.parametrize("writes", [1, 300], ids=["before the first flush", "across flushes"])
-def test_a_killed_process_loses_nothing_that_a_write_returned_for(tmp_path: Path, writes: int) -> None:
+def test_a_killed_process_loses_no_completed_write(tmp_path: Path, writes: int) -> None:
     with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "store")], stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
-        told = -1
+        acknowledged = -1
         for line in writer.stdout:
-            told = int(line)
-            if told + 1 >= writes:
+            acknowledged = int(line)
+            if acknowledged + 1 >= writes:
                 writer.send_signal(signal.SIGKILL)  # it is in the middle of a later write by now
                 break
     store = PartitionStore.open(tmp_path / "store")
     reached = store.offsets()["input"]
-    assert reached >= told
+    assert reached >= acknowledged
     assert store.iterate_refs(b"last", 100) == [(b"last", b"%d" % reached)], "a write was torn"
     written = [b"%d/%d" % (number, row) for number in range(reached + 1) for row in range(100)]
     assert all(found is not None and len(found) == 2000 for found in store.get_nodes(written))
@@ -103,7 +103,7 @@ def test_a_killed_process_loses_nothing_that_a_write_returned_for(tmp_path: Path
     store.close()
 
 
-def test_a_checkpoint_stays_as_the_store_was_and_costs_links(tmp_path: Path, store: PartitionStore) -> None:
+def test_a_checkpoint_is_an_unchanging_copy_of_hard_links(tmp_path: Path, store: PartitionStore) -> None:
     store.write(Changes(nodes={b"%06d" % row: b"old" for row in range(1000)}, offsets={"input": 1}))
     assert store.checkpoint(tmp_path / "deep" / "checkpoint") == {"input": 1}
     store.write(Changes(nodes={b"000001": b"new"}, offsets={"input": 2}))
@@ -113,7 +113,7 @@ def test_a_checkpoint_stays_as_the_store_was_and_costs_links(tmp_path: Path, sto
     copy.close()
 
 
-def test_scratch_that_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+def test_scratch_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     store = PartitionStore.open(tmp_path / "store")
     left = store.scratch()
     assert store.scratch() != left
@@ -123,7 +123,7 @@ def test_scratch_that_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     assert not left.exists()
 
 
-def test_sorted_nodes_are_taken_over_whole(store: PartitionStore) -> None:
+def test_sorted_nodes_are_ingested_at_once(store: PartitionStore) -> None:
     store.write(Changes(nodes={b"000001": b"before", b"x": b"stays"}))
     value = bytes(range(256)) * 1000
     rows = 3 * SST_BYTES // len(value)
@@ -139,7 +139,7 @@ def test_sorted_nodes_are_taken_over_whole(store: PartitionStore) -> None:
 
 
 @pytest.mark.parametrize("keys", [(b"b", b"a"), (b"a", b"a")])
-def test_of_nodes_that_are_not_in_order_none_is_taken(store: PartitionStore, keys: tuple[bytes, bytes]) -> None:
+def test_unsorted_nodes_are_refused_completely(store: PartitionStore, keys: tuple[bytes, bytes]) -> None:
     with pytest.raises(ValueError, match=r"in ascending order, but b'a' came after b'.'"):
         store.ingest([(key, b"x") for key in keys])
     assert store.iterate_nodes(b"", 10) == []
@@ -175,13 +175,13 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_a_damaged_store_says_so_at_opening(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+def test_a_damaged_store_is_refused_at_opening(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     damage(filled(tmp_path / "store"))
     with pytest.raises(CorruptStore, match=r"can't be used: .*Remove it, so that a snapshot is restored"):
         PartitionStore.open(tmp_path / "store")
 
 
-def test_a_damaged_block_is_found_when_it_is_read_and_is_never_a_shorter_answer(tmp_path: Path) -> None:
+def test_a_damaged_block_raises_and_never_shortens_a_result(tmp_path: Path) -> None:
     flip(nodes_file(filled(tmp_path / "store")), 100)
     store = PartitionStore.open(tmp_path / "store")
     with pytest.raises(CorruptStore, match="block checksum mismatch"):
@@ -198,14 +198,14 @@ def test_a_damaged_block_is_found_when_it_is_read_and_is_never_a_shorter_answer(
         PartitionStore.open(tmp_path / "store").close()
 
 
-def test_closing_again_hides_no_error_that_came_before(tmp_path: Path) -> None:
+def test_closing_twice_hides_no_earlier_error(tmp_path: Path) -> None:
     store = PartitionStore.open(tmp_path / "store")
     store.close()
     store.close()
     PartitionStore.open(tmp_path / "store").close()
 
 
-def test_a_store_of_another_version_is_left_alone(tmp_path: Path) -> None:
+def test_a_store_of_another_format_is_refused_unchanged(tmp_path: Path) -> None:
     store = PartitionStore.open(tmp_path / "store")
     store._families["meta"].put(b"format", b"99")
     store.close()
@@ -214,7 +214,7 @@ def test_a_store_of_another_version_is_left_alone(tmp_path: Path) -> None:
             PartitionStore.open(tmp_path / "store")
 
 
-def test_one_process_has_a_store_at_a_time(tmp_path: Path, store: PartitionStore) -> None:
+def test_a_store_is_open_in_one_process_only(tmp_path: Path, store: PartitionStore) -> None:
     with pytest.raises(StoreInUse, match="is already open, here or in another process"):
         PartitionStore.open(store.path)
     script = (

@@ -1,4 +1,4 @@
-"""What was counted is known for a week, and the store doesn't keep it longer."""
+"""The dedup window remembers messages for a week, and the store not much longer."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from app.profiles.dedup import WINDOW_DAYS, DedupWindow
 DAY = 86_400
 
 
-def test_a_batch_is_known_for_a_week_and_gone_some_time_after(tmp_path: Path) -> None:
+def test_a_batch_is_remembered_for_a_week_and_then_removed(tmp_path: Path) -> None:
     now = 0.0
     store = PartitionStore.open(tmp_path)
     seen = DedupWindow(store.get_seen, store.iterate_seen, lambda: now)
@@ -35,7 +35,7 @@ def test_a_batch_is_known_for_a_week_and_gone_some_time_after(tmp_path: Path) ->
     store.close()
 
 
-def test_the_store_holds_no_more_than_two_weeks_also_of_messages_with_an_id_each(tmp_path: Path) -> None:
+def test_the_store_holds_at_most_two_weeks_of_single_messages(tmp_path: Path) -> None:
     a_day, now = 4_000, 0.0
     store = PartitionStore.open(tmp_path)
     seen = DedupWindow(store.get_seen, store.iterate_seen, lambda: now)

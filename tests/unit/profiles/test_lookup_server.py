@@ -1,4 +1,4 @@
-"""What owners answer fits into some megabytes, however much there is: the rest is asked for behind it."""
+"""Look-ups return bounded responses; clients fetch the rest with further requests."""
 
 import random
 from collections.abc import AsyncIterator, Mapping
@@ -51,9 +51,7 @@ def stored(those: Mapping[str, Node]) -> Changes:
 
 
 @pytest.mark.parametrize(("count", "size"), [(2_500, 10), (40, 500_000), (3, 10_000_000)])
-async def test_nodes_come_in_answers_of_some_megabytes_and_none_is_missing(
-    tmp_path: Path, count: int, size: int
-) -> None:
+async def test_responses_are_bounded_and_no_node_is_missing(tmp_path: Path, count: int, size: int) -> None:
     those = nodes(count, size)
     most = MAX_RESPONSE_BYTES // size + 1
     async with answering(tmp_path, stored(those)) as reader:
@@ -72,7 +70,7 @@ async def test_nodes_come_in_answers_of_some_megabytes_and_none_is_missing(
         ]
 
 
-async def test_of_a_key_that_is_in_millions_of_messages_only_so_many_are_told_that_it_is_too_many(
+async def test_references_of_a_key_are_bounded(
     tmp_path: Path,
 ) -> None:
     page = REFERENCE.pack(0, 0, 0, 0, 0) * 4_000
@@ -84,7 +82,7 @@ async def test_of_a_key_that_is_in_millions_of_messages_only_so_many_are_told_th
         assert await reader.references("00:email:al") == []
 
 
-async def test_a_profile_that_is_on_its_way_to_a_better_identity_is_not_unknown(tmp_path: Path) -> None:
+async def test_a_profile_that_moves_to_a_better_identity_is_unavailable_not_unknown(tmp_path: Path) -> None:
     moved, nobody = Node("05:cookie:c", parent="00:email:ada"), "05:cookie:nobody"
     async with answering(tmp_path / "before", stored({moved.key: moved})) as reader:
         with pytest.raises(PartitionUnavailable, match="being merged"):

@@ -1,4 +1,4 @@
-"""Nodes in memory are few when they are large, and what was changed is never let go of before it is stored."""
+"""The node cache is bounded by size, and holds changed nodes until they are stored."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from projections.profiles.updates import encode_node
 MOST = 100
 
 
-class Shelf:
+class FakeStore:
     """Has a node of one size for every key, and notes which are fetched."""
 
     def __init__(self, size: int) -> None:
@@ -25,39 +25,39 @@ class Shelf:
 
 def most_held(size: int) -> int:
     """How many nodes are still known when many were loaded since, one at a time."""
-    shelf = Shelf(size)
-    nodes = NodeCache(shelf.fetch, MOST)
+    store = FakeStore(size)
+    nodes = NodeCache(store.fetch, MOST)
     for number in range(5 * MOST):
         nodes.load([f"{number}"])
         nodes.mark_stored(0)
-    shelf.fetched.clear()
+    store.fetched.clear()
     for number in reversed(range(5 * MOST)):
         nodes.load([f"{number}"])
-        if shelf.fetched:
+        if store.fetched:
             return 5 * MOST - 1 - number
     raise AssertionError("all of them are known")
 
 
 @pytest.mark.parametrize("size", [10, 100 * USUAL_BYTES])
-def test_what_is_held_is_bounded_in_number_and_in_size(size: int) -> None:
+def test_the_cache_is_bounded_in_number_and_size(size: int) -> None:
     assert 0 < most_held(size) * max(size, USUAL_BYTES) <= 2 * MOST * USUAL_BYTES
 
 
-def test_what_grows_in_memory_counts_too() -> None:
-    shelf = Shelf(0)
-    nodes = NodeCache(shelf.fetch, MOST)
+def test_growth_of_cached_nodes_counts() -> None:
+    store = FakeStore(0)
+    nodes = NodeCache(store.fetch, MOST)
     nodes.load(["small"])
     for number in range(4):
         nodes.load([f"grows {number}"])
         nodes.mark_stored(MOST * USUAL_BYTES)
-    shelf.fetched.clear()
+    store.fetched.clear()
     nodes.load(["small"])
-    assert shelf.fetched == ["small"]
+    assert store.fetched == ["small"]
 
 
-def test_what_was_changed_is_held_until_it_is_stored() -> None:
-    shelf = Shelf(100 * USUAL_BYTES)
-    nodes = NodeCache(shelf.fetch, MOST)
+def test_changed_nodes_are_held_until_they_are_stored() -> None:
+    store = FakeStore(100 * USUAL_BYTES)
+    nodes = NodeCache(store.fetch, MOST)
     nodes.changed |= (mine := nodes.load(["mine"]))
     for number in range(5 * MOST):
         nodes.load([f"{number}"])

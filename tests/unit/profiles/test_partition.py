@@ -1,4 +1,4 @@
-"""Partitions of profiles on their real stores, with the update topics as lists: whatever is lost and comes again."""
+"""Partitions on real stores, with the update topics as lists, through crashes and repeats."""
 
 import random
 from collections import defaultdict
@@ -98,12 +98,12 @@ class Plane:
         if partition.is_clean:
             return False
         if self.chance.random() < 0.6:
-            told = partition.outgoing_records()
-            for each in told:
-                assert each.partition is not None
-                assert each.value is not None
-                self.logs[each.topic.removeprefix("updates."), each.partition].append(each.value)
-            if self.chance.random() < 0.8:  # else it is killed between telling and keeping
+            records = partition.outgoing_records()
+            for record in records:
+                assert record.partition is not None
+                assert record.value is not None
+                self.logs[record.topic.removeprefix("updates."), record.partition].append(record.value)
+            if self.chance.random() < 0.8:  # otherwise it is killed between send and flush
                 partition.flush()
                 return True
         if self.chance.random() < 0.5:
@@ -145,7 +145,7 @@ def plane(folder: Path, chance: random.Random) -> Iterator[Plane]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_partitions_that_are_killed_at_any_moment_hold_the_profiles_of_the_oracle(tmp_path: Path, seed: int) -> None:
+def test_partitions_killed_at_any_time_hold_the_profiles_of_the_oracle(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     messages = some_messages(chance, 60, 15)
     realtime, backfill = messages[:30], messages[30:] + messages[:10]  # some come in both lanes
@@ -153,7 +153,7 @@ def test_partitions_that_are_killed_at_any_moment_hold_the_profiles_of_the_oracl
         for lane, those in (("realtime", realtime), ("backfill", backfill)):
             sent = 0
             while sent < len(those):
-                start = max(0, sent - chance.choice((0, 0, 3)))  # a lane that was killed says some of it again
+                start = max(0, sent - chance.choice((0, 0, 3)))  # a restarted lane sends some of it again
                 sent = min(len(those), sent + chance.randrange(1, 8))
                 made.lane(those, start, sent, lane)
                 made.work(chance.randrange(PARTITIONS))
@@ -166,9 +166,7 @@ def test_partitions_that_are_killed_at_any_moment_hold_the_profiles_of_the_oracl
                 assert node is None or shown(node) == wanted[key], f"seed {seed}"
 
 
-def test_what_a_stranger_writes_among_updates_is_passed_over_and_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_invalid_records_among_updates_are_skipped_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     letter = encode(
         MessageRejected(
             rejected_at=datetime(2026, 1, 1, tzinfo=UTC),
@@ -198,7 +196,7 @@ def test_what_a_stranger_writes_among_updates_is_passed_over_and_told(
     assert "skipping invalid record updates.backfill-2@7: unexpected end of data" in caplog.text
 
 
-def test_where_the_raw_messages_of_a_key_are_is_kept_in_order(tmp_path: Path) -> None:
+def test_references_of_a_key_are_kept_in_order_without_repeats(tmp_path: Path) -> None:
     chance = random.Random(0)
     messages = [Message("b", n, n, ("00:email:a",), (None,) * 5 + (1, None)) for n in range(5)]
     with plane(tmp_path, chance) as made:
@@ -215,7 +213,7 @@ def test_where_the_raw_messages_of_a_key_are_is_kept_in_order(tmp_path: Path) ->
         assert partition.references("00:email:b") == []
 
 
-def test_a_profile_of_too_many_identities_is_told_of_once_and_its_reason_names_nobody(tmp_path: Path) -> None:
+def test_a_profile_over_the_identity_limit_is_reported_once_without_identities(tmp_path: Path) -> None:
     store = PartitionStore.open(tmp_path / "store")
     partition = ProfilePartition(0, 1, store, generation=0, max_nodes=6, clock=lambda: 1_000_000.0)
     found: list[MessageRejected] = []

@@ -187,7 +187,7 @@ async def test_a_stopped_worker_has_flushed_all_and_the_next_one_resumes_there(
         assert await worker.city(KEYS[0]) == "Wels"
 
 
-async def test_a_worker_that_stops_flushes_first(tmp_path: Path, cluster: MemoryCluster) -> None:
+async def test_a_stopping_worker_flushes_first(tmp_path: Path, cluster: MemoryCluster) -> None:
     async with running(tmp_path, cluster, flush_clock=lambda: 0.0) as worker:  # no flush is ever due
         await worker.send(KEYS[0], "Graz")
         while await worker.city(KEYS[0]) is None:
@@ -246,7 +246,7 @@ async def test_the_next_generation_is_opened_beside_the_live_one(tmp_path: Path,
         assert await worker.city(KEYS[0]) == "Wels"
 
 
-async def test_a_partition_whose_log_is_lost_is_not_answered_and_stops_no_other(
+async def test_a_partition_with_a_lost_log_stays_closed_and_others_work(
     tmp_path: Path, cluster: MemoryCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):

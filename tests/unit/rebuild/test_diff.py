@@ -1,4 +1,4 @@
-"""What became of profiles, as an oracle of sets says it."""
+"""The differences between two sets of profiles, compared with an oracle of sets."""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -59,11 +59,11 @@ def some_profiles(chance: random.Random, identities: list[str]) -> Profiles:
     return profiles
 
 
-def told(comparison: ProfileComparison) -> dict[str, int]:
+def counts_of(comparison: ProfileComparison) -> dict[str, int]:
     return dict(comparison.counts) | {"evidence": comparison.evidence_changed, "moving": comparison.changing}
 
 
-def test_any_two_sides_differ_as_the_oracle_says() -> None:
+def test_any_two_sides_differ_as_in_the_oracle() -> None:
     for seed in range(2_000):
         chance = random.Random(seed)
         identities = [f"00:email:{number}" for number in range(4)] + [f"01:cookie:{number}" for number in range(9)]
@@ -73,7 +73,7 @@ def test_any_two_sides_differ_as_the_oracle_says() -> None:
             del rebuilt[keys]
         touched = [shown_key(each) for each in chance.sample(identities, chance.choice((0, 0, 1, 2)))]
         found = compare(side(live, chance), side(rebuilt, chance), map(identity_hash, touched))
-        assert told(found) == oracle(live, rebuilt, touched), f"seed {seed}"
+        assert counts_of(found) == oracle(live, rebuilt, touched), f"seed {seed}"
         assert found.profiles == (len(live), len(rebuilt))
         assert (found.digests[0] == found.digests[1]) == (
             found.evidence_changed == 0
@@ -81,7 +81,7 @@ def test_any_two_sides_differ_as_the_oracle_says() -> None:
         ), f"seed {seed}"
 
 
-def test_samples_show_who_it_is_and_are_the_same_every_time() -> None:
+def test_samples_have_keys_and_are_the_same_in_every_run() -> None:
     live = {frozenset({f"01:cookie:{n}"}): (1, 1) for n in range(200)}
     rebuilt: Profiles = {frozenset({f"01:cookie:{n}", f"01:cookie:{n + 1}"}): (1, 1) for n in range(0, 200, 2)}
     one = compare(side(live, random.Random(1)), side(rebuilt, random.Random(2)), ())
@@ -112,7 +112,7 @@ def test_other_ranks_of_the_same_identities_are_no_difference() -> None:
     assert found.digests[0] == found.digests[1]
 
 
-def test_a_profile_whose_identities_are_looked_up_in_two_goes_counts_once() -> None:
+def test_a_profile_joined_in_two_batches_counts_once() -> None:
     many = BATCH_IDENTITIES // 2  # of three identities each
     live, rebuilt = ProfileSet(), ProfileSet()
     for number in range(many):
@@ -124,5 +124,5 @@ def test_a_profile_whose_identities_are_looked_up_in_two_goes_counts_once() -> N
         rebuilt.add(key, {}, edges)
     assert BATCH_IDENTITIES % 3, "else no profile is on both sides of a bound"
     found = compare(live, rebuilt, [identity_hash("email:7"), identity_hash("cookie:9.1")])
-    assert told(found) == told(compare(ProfileSet(), ProfileSet(), ())) | {"unchanged": many - 2, "moving": 2}
+    assert counts_of(found) == counts_of(compare(ProfileSet(), ProfileSet(), ())) | {"unchanged": many - 2, "moving": 2}
     assert found.digests[0] == found.digests[1]

@@ -99,17 +99,17 @@ def packed(
     return Record(offset, encode(word))
 
 
-def single(chance: random.Random, offset: int, said: Any) -> Record:
+def single(chance: random.Random, offset: int, content: Any) -> Record:
     identified = [("message_id", f"m{chance.randrange(10**9)}".encode())] if chance.random() < 0.3 else []
-    return Record(offset, json.dumps(said).encode(), [("stream", b"shop"), *identified])
+    return Record(offset, json.dumps(content).encode(), [("stream", b"shop"), *identified])
 
 
 def some_records(chance: random.Random) -> list[Record]:
     records: list[Record] = []
     for number in range(chance.randrange(1, 6)):
-        said = [message(chance) for _ in range(chance.choice((1, 30, 150)))]
-        stamps = [ARRIVED - chance.randrange(3) * DAY for _ in said] if chance.random() < 0.5 else []
-        records.append(packed(len(records), f"j{chance.randrange(2)}/{number}", chance.choice((0, 7)), said, stamps))
+        content = [message(chance) for _ in range(chance.choice((1, 30, 150)))]
+        stamps = [ARRIVED - chance.randrange(3) * DAY for _ in content] if chance.random() < 0.5 else []
+        records.append(packed(len(records), f"j{chance.randrange(2)}/{number}", chance.choice((0, 7)), content, stamps))
     records += [single(chance, len(records) + number, message(chance)) for number in range(chance.randrange(4))]
     for value in (b"not JSON", b"\0garbage", None, b'{"stream": "of another"}'):
         if chance.random() < 0.2:
@@ -189,7 +189,7 @@ SCOPES = (
 )
 
 
-async def test_whatever_was_said_both_ways_give_the_same(tmp_path: Path) -> None:
+async def test_folded_messages_give_the_same_state_as_rows(tmp_path: Path) -> None:
     times = 0
     for seed in range(60):
         chance = random.Random(seed)
@@ -221,7 +221,7 @@ async def test_whatever_was_said_both_ways_give_the_same(tmp_path: Path) -> None
     assert times > 50
 
 
-def test_whoever_has_too_many_identities_is_cut_to_the_same_both_ways(tmp_path: Path) -> None:
+def test_the_identity_limit_gives_the_same_state_both_ways(tmp_path: Path) -> None:
     times = 0
     for seed in range(15):
         chance = random.Random(seed)
@@ -247,7 +247,7 @@ def folds(*messages: Any, rules: CompiledRules | None = None) -> bool:
     return fold_records([packed(0, "j/1", 0, messages)], rules or book(), Forgotten(), PARTITIONS) is not None
 
 
-def test_what_is_better_taken_row_by_row_is_not_folded() -> None:
+def test_messages_that_are_faster_row_by_row_are_not_folded() -> None:
     assert folds(*visits(30))
     assert not folds(*({"cookie": f"c{number}"} for number in range(30))), "as many people as messages"
     assert not folds(*visits(30), b'{"cookie":NaN}')
@@ -260,7 +260,7 @@ def test_what_is_better_taken_row_by_row_is_not_folded() -> None:
     assert not folds(*visits(30), rules=book(mapping(identities=[{"field": "phone", "kind": "phone"}])))
 
 
-def test_messages_that_come_twice_are_not_folded_where_they_would_count_twice(tmp_path: Path) -> None:
+def test_repeated_messages_are_not_folded_where_they_would_count_twice(tmp_path: Path) -> None:
     records = [packed(0, "j/1", 0, visits(30)), packed(1, "j/1", 20, visits(30))]
     assert fold_records(records, book(), Forgotten(), PARTITIONS) is None
     uncounted = book(mapping(attributes=[{"name": "x", "field": "integer", "type": "integer", "merge": "max"}]))
@@ -278,7 +278,7 @@ def test_messages_that_come_twice_are_not_folded_where_they_would_count_twice(tm
         assert sum(count for each in counts for _, count, *_ in each) == 50
 
 
-def test_all_messages_are_counted_whatever_they_say() -> None:
+def test_messages_without_values_are_counted() -> None:
     records = [
         packed(0, "j1/1", 0, visits(30)),
         Record(1, b"garbage"),

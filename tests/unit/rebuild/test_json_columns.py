@@ -34,7 +34,7 @@ def plain(chance: random.Random) -> bytes:
     return json.dumps(message, ensure_ascii=chance.random() < 0.5).encode()
 
 
-def told(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
+def columns_of(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
     """What the columns say of each message, as far as that isn't null."""
     columns = read_columns(b"".join(each + b"\n" for each in lines), len(lines), NAMES)
     if columns is None:
@@ -69,14 +69,14 @@ def same(found: list[dict[str, Any]] | None, wanted: list[dict[str, Any]] | None
     return True
 
 
-def test_any_mix_of_lines_gives_what_the_parser_reads_or_nothing() -> None:
+def test_columns_equal_the_parser_or_are_none_for_any_mix_of_lines() -> None:
     some = 0
     for seed in range(3_000):
         chance = random.Random(seed)
         lines = [plain(chance) for _ in range(chance.choice((1, 3, 120)))]
         for _ in range(chance.choice((0, 0, 1, 2))):
             lines.insert(chance.randrange(len(lines) + 1), chance.choice(ODD))
-        found, wanted = told(lines), read(lines)
+        found, wanted = columns_of(lines), read(lines)
         if found is None:
             continue
         some += 1
@@ -86,25 +86,25 @@ def test_any_mix_of_lines_gives_what_the_parser_reads_or_nothing() -> None:
 
 
 @pytest.mark.parametrize("line", ODD)
-def test_an_odd_line_among_plain_ones_is_read_as_it_is_or_not_at_all(line: bytes) -> None:
+def test_an_unusual_line_is_read_like_the_parser_or_refused(line: bytes) -> None:
     chance = random.Random(repr(line))
     lines = [*(plain(chance) for _ in range(5)), line, *(plain(chance) for _ in range(5))]
-    found = told(lines)
+    found = columns_of(lines)
     assert found is None or same(found, read(lines))
 
 
 def test_plain_messages_are_read_in_columns() -> None:
     chance = random.Random(1)
     lines = [plain(chance) for _ in range(20_000)]
-    assert same(told(lines), read(lines))
+    assert same(columns_of(lines), read(lines))
 
 
-def test_a_line_that_is_larger_than_a_block_is_not_read_in_columns() -> None:
+def test_a_line_larger_than_a_block_is_not_read_in_columns() -> None:
     lines = [b'{"id":"a"}', b'{"id":"' + b"x" * (2 * BLOCK_BYTES + 1) + b'"}', b'{"id":"b"}']
-    assert told(lines) is None
+    assert columns_of(lines) is None
 
 
-def test_a_field_of_another_type_later_on_is_not_read_in_columns() -> None:
-    assert told([b'{"id":"a"}'] * 500 + [b'{"id":7}']) is None
-    assert told([b'{"id":"a"}'] * 500 + [b'{"id":"b","absent":7}']) is None
-    assert told([b'{"other":1}'] * 500) == [{}] * 500
+def test_a_field_that_changes_its_type_is_not_read_in_columns() -> None:
+    assert columns_of([b'{"id":"a"}'] * 500 + [b'{"id":7}']) is None
+    assert columns_of([b'{"id":"a"}'] * 500 + [b'{"id":"b","absent":7}']) is None
+    assert columns_of([b'{"other":1}'] * 500) == [{}] * 500

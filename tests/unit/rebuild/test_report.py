@@ -61,14 +61,14 @@ def some_of_each_class(before: Any, after: Any) -> dict[str, Any]:
     ],
     ids=["text", "text of four bytes", "lists", "JSON"],
 )
-def test_a_report_is_small_enough_to_be_accepted_and_has_examples_of_every_class(before: Any, after: Any) -> None:
+def test_a_report_fits_and_has_samples_of_every_class(before: Any, after: Any) -> None:
     found = some_of_each_class(before, after)
     assert len(orjson.dumps(found)) <= MAX_REPORT_BYTES
     assert found["samples"].keys() == CLASSES
     assert all(found["counts"][each] == PROFILES for each in CLASSES)
 
 
-def test_what_is_small_is_told_as_it_is() -> None:
+def test_small_values_are_shown_unchanged() -> None:
     basket = {"items": 2, "paid": True}
     found = report([], [profile(f"00:email:{n:02d}", basket, 1) for n in range(PROFILES)])
     assert len(found["samples"]["added"]) == MAX_SAMPLES
@@ -77,7 +77,7 @@ def test_what_is_small_is_told_as_it_is() -> None:
     assert one["attributes"] == {f"a{n}": basket for n in range(10)}
 
 
-def test_what_is_left_out_of_a_value_is_told() -> None:
+def test_a_shortened_value_has_the_number_of_cut_items() -> None:
     (one,) = report([], [profile("00:email:a", [f"{n:02d}" for n in range(12)], 11)])["samples"]["added"]
     assert one["attributes"]["a0"] == [*(f"{n:02d}" for n in range(10)), "… and 2 more"]
     assert one["identities"][-1] == "… and 2 more"
@@ -85,7 +85,7 @@ def test_what_is_left_out_of_a_value_is_told() -> None:
     assert one["attributes"]["a0"]["items"] == '[{"title":"' + "x" * 88 + "…"
 
 
-def test_values_that_only_merge_otherwise_now_are_told_by_how_they_merge() -> None:
+def test_equal_values_with_other_merge_functions_show_these() -> None:
     before, after = (Node("00:email:a", "", {f"{merge}:city": [7, "j/1", 0, "Graz"]}) for merge in ("latest", "first"))
     (one,) = report([before], [after])["samples"]["changed"]
     assert (one["before"], one["after"]) == (

@@ -1,4 +1,4 @@
-"""The stores of a rebuild say what the live ones say, whatever comes, and go on after a kill at any moment."""
+"""The stores of a rebuild equal live ones, and resume after a crash at any time."""
 
 import json
 import random
@@ -55,20 +55,20 @@ def wide(size: int) -> CompiledRules:
 
 
 def live(folder: Path, records: Sequence[Record], rules: CompiledRules) -> dict[str, bytes]:
-    """What profiles hold when a lane has told them of records, all in one partition."""
+    """What profiles hold after a lane has mapped records, all in one partition."""
     store = PartitionStore.open(folder)
     partition = ProfilePartition(0, 1, store, generation=0, max_nodes=10, clock=NOW.timestamp)
     whole = MappingChunk("backfill", rules, Forgotten(), 1, NOW)
     for each in records:
         whole.add(each)
     for chunk in whole.fitting():
-        for told in chunk.updates():
-            update = decode(told.value or b"")
+        for record in chunk.updates():
+            update = decode(record.value or b"")
             assert isinstance(update, MappedBatch)
             partition.apply("backfill", partition.next_offset("backfill"), update, MOST)
     while partition.has_outgoing:
-        for _, _, said in partition.drain_outbox():
-            partition.apply_messages(said, MOST)
+        for _, _, messages in partition.drain_outbox():
+            partition.apply_messages(messages, MOST)
     partition.drain_outbox()
     partition.flush()
     found = nodes([store])
@@ -81,7 +81,7 @@ def nodes(stores: Sequence[PartitionStore]) -> dict[str, bytes]:
     return {key.decode(): canonical(decode_node(key.decode(), value)) for key, value in rows}
 
 
-def test_what_a_record_says_beyond_what_lanes_can_tell_is_left_out_of_a_rebuild_too(tmp_path: Path) -> None:
+def test_a_rebuild_drops_the_same_excess_of_a_record_as_a_lane(tmp_path: Path) -> None:
     rules = wide(20)
     large = [{"cookie": f"c{n % 7}", "email": f"e{n % 7}", "text": "x" * 30_000} for n in range(60)]
     records = [packed(0, "j/1", 0, large[:3]), packed(1, "j/2", 0, large), packed(2, "j/3", 0, large[:3])]
@@ -118,7 +118,7 @@ def killed_while_keeping(before: Path, after: Path, folder: Path) -> Iterator[Pa
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_kill_between_the_keeps_of_two_partitions_costs_nothing(tmp_path: Path, seed: int) -> None:
+def test_a_kill_between_the_flushes_of_two_partitions_loses_nothing(tmp_path: Path, seed: int) -> None:
     chance, rules = random.Random(seed), book()
     records = consecutive(chance, 24)
     whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
@@ -169,15 +169,15 @@ def take_some(folder: Path, records: Sequence[Record], *, folded: bool) -> list[
 
 
 @pytest.mark.parametrize("way", ["folded", "row by row"])
-def test_a_kill_while_identities_still_speak_costs_nothing(
+def test_a_kill_while_messages_are_delivered_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     chance, folded = random.Random(11), way == "folded"
-    said = [{"cookie": f"c{n // 2}", "email": f"p{(n + 1) // 2}@x", "number": n} for n in range(24) for _ in range(9)]
-    chance.shuffle(said)
-    records = [packed(n, f"j/{n}", 0, said[begin : begin + 54]) for n, begin in enumerate(range(0, len(said), 54))]
+    visits = [{"cookie": f"c{n // 2}", "email": f"p{(n + 1) // 2}@x", "number": n} for n in range(24) for _ in range(9)]
+    chance.shuffle(visits)
+    records = [packed(n, f"j/{n}", 0, visits[begin : begin + 54]) for n, begin in enumerate(range(0, len(visits), 54))]
     wanted = take_some(tmp_path / "whole", records, folded=folded)
-    monkeypatch.setattr("app.rebuild.stores.MAX_OUTBOX_BYTES", 1)  # all is kept whenever anything is told
+    monkeypatch.setattr("app.rebuild.stores.MAX_OUTBOX_BYTES", 1)  # flush after every delivery
     monkeypatch.setattr("app.rebuild.stores.MAX_LINKS", 3)
 
     def live(folder: str, life: Life) -> list[object]:
@@ -199,7 +199,7 @@ def test_a_kill_while_identities_still_speak_costs_nothing(
         assert take_some(tmp_path / str(most), records, folded=folded) == wanted, f"killed after {most} keeps, {again}"
 
 
-async def test_a_kill_while_a_person_is_forgotten_brings_nobody_back(tmp_path: Path) -> None:
+async def test_a_kill_while_a_person_is_forgotten_restores_nothing(tmp_path: Path) -> None:
     chance, rules = random.Random(7), book()
     records = consecutive(chance, 20)
     person = Forgetting(7, frozenset({key_hash(f"{kind}:{name}") for kind, name in PERSON}), NOW + timedelta(seconds=1))
@@ -222,23 +222,23 @@ async def test_a_kill_while_a_person_is_forgotten_brings_nobody_back(tmp_path: P
 
 
 @pytest.mark.parametrize("cookie", ["c1", "c2", "c3", "c4", "c5", "c6"])
-async def test_a_kill_while_a_person_is_forgotten_leaves_none_of_the_identities_that_other_rules_joined(
+async def test_a_kill_while_a_person_is_forgotten_leaves_no_identity_joined_by_other_rules(
     tmp_path: Path, cookie: str
 ) -> None:
     emails = {"": "p1@x", "b": "p1@x", "d": "p1@x", "e": "p2@x"}
-    said = [{"cookie": f"{cookie}{name}", "email": email, "number": 1.0} for name, email in emails.items()]
-    said.append({"cookie": cookie, "email": "p2@x", "number": 2.0})
+    visits = [{"cookie": f"{cookie}{name}", "email": email, "number": 1.0} for name, email in emails.items()]
+    visits.append({"cookie": cookie, "email": "p2@x", "number": 2.0})
     person = Forgetting(7, frozenset({key_hash(f"cookie:{cookie}")}), NOW + timedelta(seconds=1))
     whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
     rebuild = RebuildStores(whole, PARTITIONS, MOST, 0)
-    apply_rows(rebuild, [packed(0, "j/1", 0, said)], book(mapping(dated=False)), Forgotten())
+    apply_rows(rebuild, [packed(0, "j/1", 0, visits)], book(mapping(dated=False)), Forgotten())
     rebuild.flush()
     rebuild.close()
     shutil.copytree(whole, before)
     rebuild = RebuildStores(whole, PARTITIONS, MOST, 0)
     await rebuild.forget([person])
     rebuild.close()
-    shutil.copytree(whole, after)  # as it was kept last: to keep once more would drop what is still to be told
+    shutil.copytree(whole, after)  # another flush would drop undelivered messages
     rebuild = RebuildStores(whole, PARTITIONS, MOST, 0)
     wanted = state(rebuild)
     rebuild.close()
@@ -249,7 +249,7 @@ async def test_a_kill_while_a_person_is_forgotten_leaves_none_of_the_identities_
         rebuild.close()
 
 
-def test_stores_of_which_one_is_damaged_are_built_anew(tmp_path: Path) -> None:
+def test_stores_are_rebuilt_when_one_is_damaged(tmp_path: Path) -> None:
     chance, rules = random.Random(7), book()
     records = consecutive(chance, 20)
     rebuild = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
@@ -264,14 +264,14 @@ def test_stores_of_which_one_is_damaged_are_built_anew(tmp_path: Path) -> None:
     rebuild.close()
 
 
-async def test_who_is_forgotten_while_other_rules_join_more_identities_leaves_nothing_there(tmp_path: Path) -> None:
-    said = [
+async def test_a_forgotten_person_with_more_identities_by_other_rules_is_removed_completely(tmp_path: Path) -> None:
+    visits = [
         {"cookie": "c1", "email": "p1@x", "string": "Graz"},
         {"cookie": "c2", "email": "p1@x", "string": "Linz"},
         {"cookie": "c3", "email": "p3@x", "string": "Wels"},
     ]
     rebuild = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
-    apply_rows(rebuild, [packed(0, "j/1", 0, said)], book(), Forgotten())
+    apply_rows(rebuild, [packed(0, "j/1", 0, visits)], book(), Forgotten())
     await rebuild.forget([Forgetting(7, frozenset({key_hash("cookie:c1")}), NOW)])  # live, that was all of the person
     left = b" ".join(nodes(rebuild.partition_stores).values())
     assert b"Graz" not in left
@@ -285,7 +285,7 @@ def visit(offset: int, message_id: str, arrived: int, partition: int) -> Record:
 
 
 @pytest.mark.parametrize("order", ["early first", "late first"])
-def test_what_comes_twice_counts_once_though_partitions_are_read_out_of_time(tmp_path: Path, order: str) -> None:
+def test_repeated_messages_count_once_when_partitions_are_read_out_of_time(tmp_path: Path, order: str) -> None:
     """One raw partition is read as of a year ago while another is read as of now, and all is kept in between."""
     ago = ARRIVED - 365 * DAY
     early = [visit(0, "m1", ago, 1), visit(1, "m1", ago + DAY, 1)]
@@ -302,7 +302,7 @@ def test_what_comes_twice_counts_once_though_partitions_are_read_out_of_time(tmp
     rebuild.close()
 
 
-def test_stores_that_no_rebuild_is_known_of_are_removed(tmp_path: Path) -> None:
+def test_stores_of_unknown_rebuilds_are_removed(tmp_path: Path) -> None:
     for name in ("over", "under way"):
         RebuildStores(folder_of(tmp_path, name), PARTITIONS, MOST, 0).close()
     remove_others(tmp_path, ["under way"])

@@ -24,15 +24,15 @@ def settled(links: list[tuple[int, int]], count: int) -> tuple[dict[str, Node], 
     outbox, rounds, over_limit = Outbox(MOST), 0, set()
     apply_mapped(mapped, nodes, outbox)
     while outbox:
-        told, rounds = by_partition(outbox, 1)[0], rounds + 1
+        messages, rounds = by_partition(outbox, 1)[0], rounds + 1
         outbox = Outbox(MOST)
-        apply_messages(told, {each: nodes[each] for each in told.target_keys()}, outbox)
+        apply_messages(messages, {each: nodes[each] for each in messages.target_keys()}, outbox)
         over_limit |= outbox.over_limit
     return nodes, rounds, over_limit
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-def test_a_chain_is_walked_in_leaps(mixed: bool) -> None:  # noqa: FBT001  # the two cases
+def test_a_chain_of_pointers_is_followed_in_few_rounds(mixed: bool) -> None:  # noqa: FBT001  # the two cases
     links = [(n + 1, n) for n in range(2_000)]
     if mixed:
         random.Random(5).shuffle(links)
@@ -54,17 +54,17 @@ def test_messages_of_1970_and_before_count() -> None:
     assert nodes[key(1)].parent == key(0)
 
 
-def test_a_profile_within_the_bound_keeps_all_and_is_not_told_of() -> None:
+def test_a_profile_within_the_limit_is_not_reported() -> None:
     nodes, _, over_limit = settled([(n + 1, 0) for n in range(MOST - 1)], MOST)
     assert (len(nodes[key(0)].edges), len(nodes[key(0)].registers["count:seen"]), over_limit) == (MOST - 1, MOST, set())
 
 
-def test_one_more_identity_than_may_be_counted_is_told_of() -> None:
+def test_a_profile_over_the_limit_is_reported() -> None:
     nodes, _, over_limit = settled([(n + 1, 0) for n in range(MOST)], MOST + 1)
     assert (len(nodes[key(0)].edges), over_limit) == (MOST, {key(0)})
 
 
-def test_a_shorter_way_is_not_taken_by_who_has_forgotten_since() -> None:
+def test_a_shortcut_from_before_a_forgetting_is_ignored() -> None:
     node = Node(key(9), parent=key(5), forgotten=7)
     shorten(node, key(3), 0)
     assert node.parent == key(5)

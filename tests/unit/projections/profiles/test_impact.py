@@ -1,4 +1,4 @@
-"""What history would do to profiles, told before it is sent: the same as it does when it is."""
+"""The predicted impact of messages equals their effect."""
 
 from projections.profiles.identity_node import Node
 from projections.profiles.impact import AttributeImpact, impact_of, settle
@@ -8,7 +8,7 @@ COLUMNS = ("latest:city", "count:visits")
 MOST = 1_000
 
 
-def said(
+def mapped_of(
     *messages: tuple[str, int, str | None], links: tuple[tuple[str, str, int], ...] = (), batch: str = "plan/1"
 ) -> MappedMessages:
     """What messages say: (key, time, city), and which of them name two identities."""
@@ -23,8 +23,8 @@ def world(mapped: MappedMessages) -> dict[str, Node]:
     return nodes
 
 
-def test_people_are_new_changed_or_as_they_are() -> None:
-    nodes = world(said(("00:id:ada", 50, "Graz"), ("00:id:eve", 50, "Wien"), batch="live/1"))
+def test_profiles_are_added_changed_or_unchanged() -> None:
+    nodes = world(mapped_of(("00:id:ada", 50, "Graz"), ("00:id:eve", 50, "Wien"), batch="live/1"))
     history = MappedMessages([Group("visits", ("latest:city", "latest:street"), 0, ["plan/1"], [
         ["00:id:ada", 10, 0, 0, 0, "Linz", None],
         ["00:id:ada", 20, 0, 1, 0, "Enns", None],
@@ -36,38 +36,40 @@ def test_people_are_new_changed_or_as_they_are() -> None:
     assert found.attributes == {"city": AttributeImpact(1, 1), "street": AttributeImpact(1, 0)}
 
 
-def test_what_counts_changes_however_old_it_is() -> None:
-    found = impact_of(said(("00:id:ada", 10, None)), world(said(("00:id:ada", 50, "Graz"), batch="live/1")), MOST)
+def test_counts_change_by_messages_of_any_age() -> None:
+    found = impact_of(
+        mapped_of(("00:id:ada", 10, None)), world(mapped_of(("00:id:ada", 50, "Graz"), batch="live/1")), MOST
+    )
     assert (found.changed, found.unchanged, found.older) == (1, 0, 1)
     assert found.attributes == {"visits": AttributeImpact(0, 1)}
 
 
-def test_a_message_that_names_two_people_makes_one_of_them() -> None:
-    nodes = world(said(("00:id:ada", 50, "Graz"), ("05:cookie:c", 40, "Wien"), batch="live/1"))
-    history = said(
+def test_a_message_with_two_identities_joins_their_profiles() -> None:
+    nodes = world(mapped_of(("00:id:ada", 50, "Graz"), ("05:cookie:c", 40, "Wien"), batch="live/1"))
+    history = mapped_of(
         ("00:id:ada", 30, "Linz"), links=(("05:cookie:c", "00:id:ada", 30), ("05:cookie:d", "00:id:ada", 30))
     )
     found = impact_of(history, nodes, MOST)
     assert (found.added, found.changed, found.joined, found.unchanged) == (0, 1, 1, 0)
 
 
-def test_what_moved_is_found_where_it_is_now() -> None:
-    nodes = world(said(("00:id:ada", 50, "Graz"), links=(("05:cookie:c", "00:id:ada", 50),), batch="live/1"))
+def test_a_moved_profile_is_found_at_its_root() -> None:
+    nodes = world(mapped_of(("00:id:ada", 50, "Graz"), links=(("05:cookie:c", "00:id:ada", 50),), batch="live/1"))
     assert nodes["05:cookie:c"].parent == "00:id:ada"
-    found = impact_of(said(("05:cookie:c", 60, "Linz")), nodes, MOST)
+    found = impact_of(mapped_of(("05:cookie:c", 60, "Linz")), nodes, MOST)
     assert (found.added, found.changed, found.older) == (0, 1, 0)
     assert found.attributes == {"city": AttributeImpact(0, 1), "visits": AttributeImpact(0, 1)}
 
 
-def test_who_is_named_and_nothing_said_of_is_no_profile() -> None:
+def test_an_identity_without_values_is_no_profile() -> None:
     nothing = MappedMessages([Group("visits", ("latest:city",), 0, ["plan/1"], [["00:id:ada", 10, 0, 0, 0, None]])])
     found = impact_of(nothing, {}, MOST)
     assert (found.added, found.changed, found.unchanged) == (0, 0, 0)
 
 
-def test_it_is_what_happens_when_it_is_sent() -> None:
-    live = said(("00:id:ada", 50, "Graz"), ("05:cookie:c", 40, "Wien"), batch="live/1")
-    history = said(("05:cookie:c", 30, "Linz"), links=(("05:cookie:c", "00:id:ada", 30),))
+def test_the_impact_equals_the_effect_of_sending() -> None:
+    live = mapped_of(("00:id:ada", 50, "Graz"), ("05:cookie:c", 40, "Wien"), batch="live/1")
+    history = mapped_of(("05:cookie:c", 30, "Linz"), links=(("05:cookie:c", "00:id:ada", 30),))
     tried, sent = world(live), world(live)
     impact_of(history, tried, MOST)
     settle(history, sent, MOST)

@@ -11,9 +11,7 @@ RANKS = st.integers(0, MAX_RANK)
 
 
 @given(value=st.text(min_size=1, max_size=50), one=RANKS, other=RANKS, partitions=st.integers(1, 64))
-def test_other_ranks_leave_a_key_where_it_is_and_change_no_name(
-    value: str, one: int, other: int, partitions: int
-) -> None:
+def test_other_ranks_change_neither_partition_nor_shown_key(value: str, one: int, other: int, partitions: int) -> None:
     key = f"email:{value}"
     before, after = ranked_key(key, {"email": one}), ranked_key(key, {"email": other})
     assert partition_of_key(before, partitions) == partition_of_key(after, partitions) < partitions

@@ -1,4 +1,4 @@
-"""What is larger than a record: a state is told in parts that add up to it, rows are left out by their size."""
+"""Large states are sent in parts that add up to them; rows are dropped by size."""
 
 from collections.abc import Mapping
 
@@ -14,19 +14,19 @@ from projections.profiles.updates import Group, MappedMessages, NodeMessages, ap
 def test_the_parts_of_a_large_state_add_up_to_it() -> None:
     registers = {f"latest:a{n}": [n, "b", 0, "x" * 1_000] for n in range(50)}
     edges = {f"01:k:{n:05d}\0" + "00:k:0": [n, "b", 0] for n in range(2_500)}
-    told = NodeMessages(
+    messages = NodeMessages(
         joins=[("00:k:0", ("01:k:1", 0), registers, edges), ("00:k:0", ("01:k:2", 0), {}, {})],
         links=[("00:k:5", "00:k:0", ("00:k:5", 0))],
     )
-    parts = [*encoded_batches(told, 20_000)]
+    parts = [*encoded_batches(messages, 20_000)]
     assert len(parts) > 4
     assert all(len(each) < 80_000 for each in parts), "a thousand edges are the largest piece"
     whole, cut = ({each: Node(each) for each in ("00:k:0", "00:k:5")} for _ in range(2))
-    apply_messages(told, whole, Outbox(9_999))
+    apply_messages(messages, whole, Outbox(9_999))
     for each in reversed(parts):
         apply_messages(decode_messages(each), cut, Outbox(9_999))
     assert [canonical(each) for each in whole.values()] == [canonical(each) for each in cut.values()]
-    assert [*encoded_batches(told, 10**6)] == [orjson.dumps([told.joins, told.links, [], []])]
+    assert [*encoded_batches(messages, 10**6)] == [orjson.dumps([messages.joins, messages.links, [], []])]
 
 
 LARGE: Mapping[str, NodeMessages] = {
@@ -42,9 +42,9 @@ LARGE: Mapping[str, NodeMessages] = {
 
 
 @pytest.mark.parametrize("what", LARGE)
-def test_whatever_nodes_tell_fits_into_records_and_nothing_is_lost_or_told_twice(what: str) -> None:
-    told, found = LARGE[what], NodeMessages()
-    for each in encoded_batches(told, 1_000_000):
+def test_messages_of_nodes_fit_into_records_without_loss_or_repeat(what: str) -> None:
+    messages, found = LARGE[what], NodeMessages()
+    for each in encoded_batches(messages, 1_000_000):
         assert len(each) < 2_000_000
         part = decode_messages(each)
         for target, sender, registers, edges in part.joins:
@@ -52,14 +52,14 @@ def test_whatever_nodes_tell_fits_into_records_and_nothing_is_lost_or_told_twice
             (register,) = registers
             _, _, known, _ = found.joins[0] if found.joins else (target, sender, {register: {}}, {})
             assert not known[register].keys() & registers[register].keys()
-            # JSON has lists where nodes tell tuples, and mypy doesn't know how long they are.
+            # JSON has lists where nodes have tuples, and mypy doesn't know how long they are.
             found.joins = [(target, tuple(sender), {register: {**known[register], **registers[register]}}, {})]  # type: ignore[arg-type]
         found.links += part.links
         found.shortcuts += part.shortcuts
-    assert encode_messages(found) == encode_messages(told)
+    assert encode_messages(found) == encode_messages(messages)
 
 
-def test_what_does_not_fit_is_left_out_and_what_does_is_said() -> None:
+def test_rows_and_links_that_do_not_fit_are_dropped() -> None:
     rows = [["00:k:a", 1, 0, 0, 0, "x" * 500], ["00:k:b", 1, 0, 1, 0, "x" * 5_000], ["00:k:c", 1, 0, 2, 0, "y"]]
     links = [("01:k:l", "00:k:a", 1, "b", 0), ("01:k:m" + "m" * 900, "00:k:a", 1, "b", 1)]
     mapped = MappedMessages([Group("s", ("latest:x",), 0, ["b"], rows)], links)

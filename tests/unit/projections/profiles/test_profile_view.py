@@ -1,4 +1,4 @@
-"""How people see a profile: keys without ranks, values with the message behind each, links with who said so."""
+"""A profile as users see it: keys without ranks, values and links with the message behind each."""
 
 from projections.profiles.crdt import Registers, add, count, latest, unite
 from projections.profiles.profile_view import (
@@ -14,7 +14,7 @@ from projections.profiles.profile_view import (
 KEY = "00:email:a:b"
 
 
-def test_a_profile_is_shown_with_the_message_behind_everything() -> None:
+def test_a_profile_has_the_message_behind_every_value() -> None:
     registers: Registers = {}
     latest(registers, "latest:city", (KEY, 0), "Graz", 7, "upload/3", 2)
     count(registers, "count:visits", (KEY, 0), 1, 8, "messages.realtime:2", 41)
@@ -34,7 +34,7 @@ def test_a_profile_is_shown_with_the_message_behind_everything() -> None:
     )
 
 
-def test_what_an_outside_producer_calls_a_message_names_no_job() -> None:
+def test_message_ids_of_outside_producers_name_no_job() -> None:
     registers: Registers = {}
     latest(registers, "latest:city", (KEY, 0), "Graz", 7, "orders/4711/", 0)
     latest(registers, "latest:age", (KEY, 0), 7, 7, "visit-4711", 0)
@@ -43,6 +43,6 @@ def test_what_an_outside_producer_calls_a_message_names_no_job() -> None:
     assert (city.evidence.message_id, city.evidence.job_id) == ("orders/4711//0", None)
 
 
-def test_a_key_has_its_rank_in_front_for_nodes_and_not_for_people() -> None:
+def test_shown_keys_have_no_rank() -> None:
     assert ranked_key("email:a:b", {"email": 0, "cookie": 5}) == KEY
     assert shown_key(KEY) == "email:a:b"

@@ -54,7 +54,7 @@ def test_lowest_and_highest_of_any_values(values: list[Any], low: Any, high: Any
         assert (value_of("min:x", registers["min:x"])[0], value_of("max:x", registers["max:x"])[0]) == (low, high)
 
 
-def test_a_union_keeps_the_values_that_come_first_in_their_order() -> None:
+def test_a_union_keeps_the_smallest_values() -> None:
     registers: Registers = {}
     for number in reversed(range(MAX_VALUES + 50)):
         unite(registers, "union:x", NO_COUNTER, f"{number:06d}", 1, "b", number)
@@ -72,20 +72,20 @@ def test_a_sum_is_exact_beyond_64_bits_and_survives_its_store() -> None:
     assert value_of("sum:x", node.registers["sum:x"])[0] == 27 * 10**13 + 0.5
 
 
-def test_counting_begins_anew_behind_what_was_forgotten() -> None:
+def test_counts_restart_after_a_forgetting() -> None:
     registers: Registers = {}
     for index in range(3):
         count(registers, "count:x", ME, 1, 1, "b", index)
-    anew: Registers = {}
-    count(anew, "count:x", ("00:email:a", 7), 1, 8, "b", 3)
-    join(anew, registers)  # comes late
-    assert value_of("count:x", anew["count:x"]) == (1, [8, "b", 3])
-    assert own_counts(anew, "00:email:b") == {}
+    restarted: Registers = {}
+    count(restarted, "count:x", ("00:email:a", 7), 1, 8, "b", 3)
+    join(restarted, registers)  # comes late
+    assert value_of("count:x", restarted["count:x"]) == (1, [8, "b", 3])
+    assert own_counts(restarted, "00:email:b") == {}
     count(registers, "count:x", ("00:email:a", 7), 1, 8, "b", 3)
-    assert registers == anew
+    assert registers == restarted
 
 
-def test_a_moved_node_remembers_links_within_bounds_and_drops_what_was_forgotten() -> None:
+def test_a_moved_node_remembers_a_bounded_number_of_links_and_none_from_before_a_forgetting() -> None:
     outbox = Outbox(10)
     node = Node("09:cookie:c", forgotten=5)
     link(node, "00:email:a", [5, "b", 0], outbox)
@@ -98,7 +98,7 @@ def test_a_moved_node_remembers_links_within_bounds_and_drops_what_was_forgotten
     assert all(larger > smaller for larger, smaller, _ in outbox.links)
 
 
-def test_what_is_left_when_a_moment_is_forgotten() -> None:
+def test_registers_keep_what_came_after_a_forgetting() -> None:
     registers: Registers = {}
     for index, at in enumerate((3, 9)):
         unite(registers, "union:tags", NO_COUNTER, at, at, "b", index)

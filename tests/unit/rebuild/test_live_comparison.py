@@ -1,4 +1,4 @@
-"""What was compared is never thrown away: examples are waited for; where they don't come, the counts are told alone."""
+"""A completed comparison is never lost: it waits for samples, and is reported without them after a timeout."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -50,7 +50,7 @@ async def views(tmp_path: Path) -> AsyncIterator[ReadStore]:
     await opened.close()
 
 
-async def test_an_owner_that_does_not_answer_costs_no_comparison(tmp_path: Path, views: ReadStore) -> None:
+async def test_an_owner_that_does_not_respond_loses_no_comparison(tmp_path: Path, views: ReadStore) -> None:
     live, rebuilt = store(tmp_path / "live", profile("Graz")), store(tmp_path / "rebuilt", profile("Linz"))
     found = compare(profiles_of([live]), profiles_of([rebuilt]), ())
     seconds = 0.0
