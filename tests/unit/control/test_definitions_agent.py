@@ -19,7 +19,7 @@ from schemas.definitions import PARTITION, DefinitionCommand, DefinitionEvent
 from schemas.messages import MessageRejected
 from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS, MESSAGES_REJECTED
 from schemas.wire.codec import decode, encode
-from tests.unit.projections.definitions.telling import START, apply, draft, identity, mapping
+from tests.unit.projections.definitions.scenario import START, apply, draft, identity, mapping
 
 NOW = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 OWNED = frozenset({(DEFINITIONS_COMMANDS.name, PARTITION)})

@@ -18,11 +18,19 @@ from schemas.definitions import PARTITION, DefinitionCommand, DefinitionEvent
 from schemas.topics import DEFINITIONS_EVENTS
 from tests.golden.definition_histories import rebuilt_promoted_and_discarded
 from tests.unit.definitions.conftest import Write
-from tests.unit.projections.definitions.telling import FLIGHTS, apply, discard, draft, identity, mapping, nothing
+from tests.unit.projections.definitions.scenario import (
+    FLIGHTS,
+    apply,
+    discard,
+    draft,
+    identity,
+    mapping,
+    no_definitions,
+)
 
 
 def history(*commands: DefinitionCommand) -> list[DefinitionEvent]:
-    scenario, events = nothing(), list[DefinitionEvent]()
+    scenario, events = no_definitions(), list[DefinitionEvent]()
     for command in commands:
         scenario = scenario.when(command)
         events += scenario.events

@@ -13,7 +13,7 @@ from schemas.definitions import DefinitionCommand
 from schemas.events import JobEvent, JobPaused
 from schemas.wire.codec import decode, encode
 from tests.golden.samples import full
-from tests.unit.projections.definitions.telling import apply, draft
+from tests.unit.projections.definitions.scenario import apply, draft
 from tests.unit.projections.scenario import JOB, START, a, creation, no_job
 
 COMMANDS: list[Command] = [

@@ -1,4 +1,4 @@
-"""Rules are drafted, looked at and applied; what can't be done says why, and changes nothing."""
+"""Rules are drafted and applied; a refusal has a code and changes nothing."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from projections.definitions.rules import Rules, key_hash
 from projections.definitions.state import EMPTY, MAX_BODIES_BYTES, handle
 from projections.json_object import MAX_JSON_BYTES
 from schemas.definitions import DefinitionCommand
-from tests.unit.projections.definitions.telling import (
+from tests.unit.projections.definitions.scenario import (
     FLIGHTS,
     START,
     apply,
@@ -23,7 +23,6 @@ from tests.unit.projections.definitions.telling import (
     given,
     identity,
     mapping,
-    nothing,
 )
 
 ANN = key_hash("email:ann@example.com")
@@ -31,41 +30,41 @@ ANN = key_hash("email:ann@example.com")
 
 def test_a_mapping_is_drafted_and_applied() -> None:
     body = json.dumps(mapping(origin="latest"))
-    told = given(draft(body=body))
-    assert told.facts == [("DefinitionDrafted", {"version": 1, "body": body})]
-    told = told.when(apply())
-    assert told.facts == [("DefinitionApplied", {"version": 1, "body": body})]
-    assert told.book.rules.mappings["flights"].version == 1
-    found = told.book.definitions[FLIGHTS]
+    scenario = given(draft(body=body))
+    assert scenario.outcome == [("DefinitionDrafted", {"version": 1, "body": body})]
+    scenario = scenario.when(apply())
+    assert scenario.outcome == [("DefinitionApplied", {"version": 1, "body": body})]
+    assert scenario.state.rules.mappings["flights"].version == 1
+    found = scenario.state.definitions[FLIGHTS]
     assert (found.version, found.draft, found.applied and found.applied.body) == (1, None, body)
 
 
 def test_a_draft_changes_nothing_until_it_is_applied() -> None:
-    told = given(draft(body=mapping(origin="latest")), apply(), draft(body=mapping(origin="first")))
-    assert told.book.rules.mappings["flights"].version == 1
-    assert told.when(apply(version=2)).book.rules.mappings["flights"].version == 2
+    scenario = given(draft(body=mapping(origin="latest")), apply(), draft(body=mapping(origin="first")))
+    assert scenario.state.rules.mappings["flights"].version == 1
+    assert scenario.when(apply(version=2)).state.rules.mappings["flights"].version == 2
 
 
-def test_a_discarded_number_is_not_given_again() -> None:
-    told = given(draft(), discard())
-    assert told.facts == [("DraftDiscarded", {"version": 1})]
-    assert told.when(draft()).facts[0][1]["version"] == 2
+def test_a_discarded_version_number_is_not_reused() -> None:
+    scenario = given(draft(), discard())
+    assert scenario.outcome == [("DraftDiscarded", {"version": 1})]
+    assert scenario.when(draft()).outcome[0][1]["version"] == 2
 
 
-def test_only_the_draft_that_was_looked_at_is_applied() -> None:
-    told = given(draft(), draft())
-    assert told.when(apply(version=1)).refused("version_mismatch", version=2, expected=1).version == 2
-    told.when(apply(version=2), apply(version=2)).refused("no_draft")
+def test_only_the_expected_draft_version_is_applied() -> None:
+    scenario = given(draft(), draft())
+    assert scenario.when(apply(version=1)).refused("version_mismatch", version=2, expected=1).version == 2
+    scenario.when(apply(version=2), apply(version=2)).refused("no_draft")
     given(apply()).refused("no_draft")
     given(discard()).refused("no_draft")
 
 
-def test_of_two_drafts_at_one_version_the_second_is_refused() -> None:
+def test_a_concurrent_draft_is_refused() -> None:
     first, second = draft(expected_version=0), draft(expected_version=0)
     refused = given(first, second).refused("version_mismatch", version=1, expected=0)
     assert (refused.seq, refused.version) == (2, 1)
     given(draft(expected_version=3)).refused("version_mismatch", version=0, expected=3)
-    assert given(first, draft(expected_version=1)).facts[0][0] == "DefinitionDrafted"
+    assert given(first, draft(expected_version=1)).outcome[0][0] == "DefinitionDrafted"
     given(first, discard(expected_version=9)).refused("version_mismatch")
 
 
@@ -80,10 +79,10 @@ def test_of_two_drafts_at_one_version_the_second_is_refused() -> None:
         forget(ANN, definition_id="mapping:a"),
     ],
 )
-def test_other_names_are_no_definitions(command: DefinitionCommand) -> None:
-    told = given(command)
-    assert told.refused("no_such_definition").seq == 0
-    assert set(told.book.definitions) == {"identity"}
+def test_invalid_definition_ids_are_refused(command: DefinitionCommand) -> None:
+    scenario = given(command)
+    assert scenario.refused("no_such_definition").seq == 0
+    assert set(scenario.state.definitions) == {"identity"}
 
 
 @pytest.mark.parametrize(
@@ -100,49 +99,49 @@ def test_other_names_are_no_definitions(command: DefinitionCommand) -> None:
         ('{"identities": []}', "/identities", "not_a_list"),
     ],
 )
-def test_a_body_that_can_not_be_rules_is_refused(body: str, pointer: str, code: str) -> None:
+def test_an_invalid_body_is_refused(body: str, pointer: str, code: str) -> None:
     refused = given(draft(body=body)).refused("invalid_body", cause=code, at=pointer, more=0)
     assert [(error.pointer, error.code) for error in refused.errors] == [(pointer, code)]
 
 
-def test_everything_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     refused = given(draft(body={"identities": [{"kind": "Tail"}], "attributes": [{}], "surprise": 1}))
     assert len(refused.refused("invalid_body").errors) > 4
     refused = given(draft("identity", {"kinds": [{"kind": "tail", "rank": 100}]}))
-    assert [each.pointer for each in refused.refused("invalid_body").errors] == ["/kinds/0/rank"]
+    assert [error.pointer for error in refused.refused("invalid_body").errors] == ["/kinds/0/rank"]
 
 
-def test_streams_agree_on_an_attribute_or_the_second_is_refused() -> None:
-    told = given(draft("mapping:a", mapping(name="latest", city="first")), apply("mapping:a"))
-    told = told.when(draft("mapping:b", mapping(city="first", name="union")))
-    refused = told.when(apply("mapping:b")).refused("conflict", cause="attribute_conflict")
-    assert [each.pointer for each in refused.errors] == ["/attributes/1"]
-    agreed = told.when(draft("mapping:b", mapping(city="first")), apply("mapping:b", 2))
-    assert set(agreed.book.rules.mappings) == {"a", "b"}
-    first = told.when(draft("mapping:a/0~", mapping(name="min")), apply("mapping:a/0~"))
+def test_an_attribute_with_another_merge_rule_in_another_stream_is_refused() -> None:
+    scenario = given(draft("mapping:a", mapping(name="latest", city="first")), apply("mapping:a"))
+    scenario = scenario.when(draft("mapping:b", mapping(city="first", name="union")))
+    refused = scenario.when(apply("mapping:b")).refused("conflict", cause="attribute_conflict")
+    assert [error.pointer for error in refused.errors] == ["/attributes/1"]
+    agreed = scenario.when(draft("mapping:b", mapping(city="first")), apply("mapping:b", 2))
+    assert set(agreed.state.rules.mappings) == {"a", "b"}
+    first = scenario.when(draft("mapping:a/0~", mapping(name="min")), apply("mapping:a/0~"))
     assert first.refused("conflict").errors[0].pointer == "/attributes/0"
 
 
-def test_when_another_stream_is_pointed_at_it_is_named() -> None:
-    told = given(
+def test_a_conflict_in_another_stream_names_it() -> None:
+    scenario = given(
         draft("mapping:z/~", mapping(name="latest")), apply("mapping:z/~"), draft("mapping:a", mapping(name="max"))
     )
-    (error,) = told.when(apply("mapping:a")).refused("conflict").errors
+    (error,) = scenario.when(apply("mapping:a")).refused("conflict").errors
     assert (error.pointer, error.code) == ("", "conflicting_definition")
     assert (error.params["definition"], error.params["cause"]) == ("mapping:z/~", "attribute_conflict")
 
 
-def test_identity_rules_come_first_and_keep_the_kinds_that_mappings_name() -> None:
-    alone = nothing().when(draft(), apply())
+def test_identity_rules_must_have_the_kinds_that_mappings_use() -> None:
+    alone = no_definitions().when(draft(), apply())
     assert alone.refused("conflict", cause="unknown_identity_kind").errors[0].pointer == "/identities/0/kind"
     other = identity(kinds=[{"kind": "email", "rank": 0}])
-    told = given(draft(), apply(), draft("identity", other), apply("identity", 2))
-    (error,) = told.refused("conflict", cause="conflicting_definition").errors
+    scenario = given(draft(), apply(), draft("identity", other), apply("identity", 2))
+    (error,) = scenario.refused("conflict", cause="conflicting_definition").errors
     assert (error.params["definition"], error.params["cause"]) == ("mapping:flights", "unknown_identity_kind")
 
 
-def test_rules_that_a_newer_version_can_not_follow_are_named_and_stop_nothing() -> None:
-    good = given(draft()).book.definitions[FLIGHTS].draft
+def test_active_rules_that_this_version_refuses_are_named() -> None:
+    good = given(draft()).state.definitions[FLIGHTS].draft
     assert good
     rules = Rules(
         identity=AppliedBody(1, json.dumps(identity())), mappings={"old": AppliedBody(1, '{"identities": 7}')}
@@ -156,17 +155,17 @@ def test_rules_that_a_newer_version_can_not_follow_are_named_and_stop_nothing() 
     check_applied(rules, "mapping:old", good.body)
 
 
-def test_a_stream_may_change_what_no_other_stream_has() -> None:
-    told = given(draft("mapping:a", mapping(name="latest")), apply("mapping:a"))
-    told = told.when(draft("mapping:a", mapping(name="union")), apply("mapping:a", 2))
-    assert told.facts[0][0] == "DefinitionApplied"
+def test_a_stream_may_change_an_attribute_of_its_own() -> None:
+    scenario = given(draft("mapping:a", mapping(name="latest")), apply("mapping:a"))
+    scenario = scenario.when(draft("mapping:a", mapping(name="union")), apply("mapping:a", 2))
+    assert scenario.outcome[0][0] == "DefinitionApplied"
 
 
-def test_identity_rules_have_versions_too() -> None:
-    told = given()
-    assert told.book.rules.identity
-    assert told.book.rules.identity.version == 1
-    assert told.book.rules.mappings == {}
+def test_identity_rules_have_versions() -> None:
+    scenario = given()
+    assert scenario.state.rules.identity
+    assert scenario.state.rules.identity.version == 1
+    assert scenario.state.rules.mappings == {}
 
 
 def large_mapping() -> dict[str, Any]:
@@ -175,57 +174,57 @@ def large_mapping() -> dict[str, Any]:
     return mapping() | {"attributes": [{"name": f"a{n}", **constant} for n in range(65)]}
 
 
-def test_all_bodies_together_fit_into_one_record() -> None:
-    large, told, streams = large_mapping(), given(), 0
-    while (told := told.when(draft(f"mapping:{streams}", large))).facts[0][0] == "DefinitionDrafted":
+def test_the_total_size_of_all_bodies_is_bounded() -> None:
+    large, scenario, streams = large_mapping(), given(), 0
+    while (scenario := scenario.when(draft(f"mapping:{streams}", large))).outcome[0][0] == "DefinitionDrafted":
         streams += 1
-    told.refused("too_much")
-    assert sum(map(bytes_of, told.book.definitions.values())) <= MAX_BODIES_BYTES
+    scenario.refused("too_much")
+    assert sum(map(bytes_of, scenario.state.definitions.values())) <= MAX_BODIES_BYTES
     assert streams == 24
-    again = told.when(discard("mapping:3"), draft("mapping:new", large))
-    assert again.facts[0][0] == "DefinitionDrafted"
+    again = scenario.when(discard("mapping:3"), draft("mapping:new", large))
+    assert again.outcome[0][0] == "DefinitionDrafted"
     assert bytes_of(initial("mapping:x")) == 0
 
 
 def test_a_person_is_forgotten_by_hashes() -> None:
-    told = given(forget(ANN, at=START - timedelta(days=1)))
-    assert told.facts == [("PersonForgotten", {"key_hashes": (ANN,), "at": START - timedelta(days=1)})]
-    assert told.when(forget(ANN)).events[0].seq == 2
-    assert told.book.definitions["forgotten"].version == 0
+    scenario = given(forget(ANN, at=START - timedelta(days=1)))
+    assert scenario.outcome == [("PersonForgotten", {"key_hashes": (ANN,), "at": START - timedelta(days=1)})]
+    assert scenario.when(forget(ANN)).events[0].seq == 2
+    assert scenario.state.definitions["forgotten"].version == 0
 
 
 @pytest.mark.parametrize("hashes", [(), ("email:ann@example.com",), (ANN.upper(),), (ANN, ANN[:-1]), (ANN,) * 1001])
-def test_what_is_no_hash_is_refused(hashes: tuple[str, ...]) -> None:
+def test_an_invalid_hash_is_refused(hashes: tuple[str, ...]) -> None:
     given(forget(*hashes)).refused("bad_key_hashes", max=MAX_KEYS)
 
 
 @pytest.mark.parametrize("at", [START + timedelta(seconds=1), datetime(1, 1, 1, tzinfo=UTC)])
-def test_what_is_not_said_yet_can_not_be_forgotten(at: datetime) -> None:
-    nothing().when(forget(ANN, at=at)).refused("forgets_the_future")
+def test_a_person_cannot_be_forgotten_up_to_a_future_time(at: datetime) -> None:
+    no_definitions().when(forget(ANN, at=at)).refused("forgets_the_future")
 
 
-def test_envelopes_that_can_not_be_are_refused() -> None:
+def test_invalid_envelopes_are_refused() -> None:
     given(draft(rules=2)).refused("unknown_rules")
     given(draft(issued_at=datetime(9999, 1, 1, tzinfo=UTC))).refused("bad_time")
 
 
 def test_time_never_goes_back() -> None:
-    told = nothing().when(draft(), draft(issued_at=START - timedelta(days=1)))
-    assert told.events[0].occurred_at == START
-    assert told.when(draft(issued_at=datetime.max.replace(tzinfo=UTC))).events[0].occurred_at == START
-    assert told.when(discard()).events[0].occurred_at == START + timedelta(minutes=2)
+    scenario = no_definitions().when(draft(), draft(issued_at=START - timedelta(days=1)))
+    assert scenario.events[0].occurred_at == START
+    assert scenario.when(draft(issued_at=datetime.max.replace(tzinfo=UTC))).events[0].occurred_at == START
+    assert scenario.when(discard()).events[0].occurred_at == START + timedelta(minutes=2)
 
 
-def test_a_command_that_comes_again_adds_nothing() -> None:
-    told = given(draft(command_id="once"), draft())
-    assert told.when(draft(command_id="once")).events == ()
+def test_a_repeated_command_is_ignored() -> None:
+    scenario = given(draft(command_id="once"), draft())
+    assert scenario.when(draft(command_id="once")).events == ()
     command = draft(command_id="other", issued_at=START)
-    assert handle(told.book, command, 1) == (told.book, ())
+    assert handle(scenario.state, command, 1) == (scenario.state, ())
     assert len(handle(EMPTY, command, 0)[1]) == 1
 
 
 def test_a_definition_remembers_its_latest_commands() -> None:
-    told = nothing().when(*(draft() for _ in range(30)))
-    found = told.book.definitions[FLIGHTS]
+    scenario = no_definitions().when(*(draft() for _ in range(30)))
+    found = scenario.state.definitions[FLIGHTS]
     assert isinstance(found, Definition)
     assert found.recent_commands == tuple(f"command-{n}" for n in range(14, 30))

@@ -6,7 +6,7 @@ from projections.definitions.body_checks import InvalidBodyError, check_body
 from projections.definitions.definition import Definition
 from projections.definitions.kinds import versioned_kind
 from schemas.definitions import DefinitionKind, DiscardDraft, DraftDiscarded, kind_of
-from tests.unit.projections.definitions.telling import START
+from tests.unit.projections.definitions.scenario import START
 
 
 @pytest.mark.parametrize(

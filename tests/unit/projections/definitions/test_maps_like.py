@@ -13,7 +13,7 @@ IDENTITY = AppliedBody(1, json.dumps({"kinds": [{"kind": "email", "rank": 0, "ti
 
 def test_forgetting_changes_no_mapping_but_other_identity_rules_and_a_promotion_do() -> None:
     rules = replace(NO_RULES, identity=IDENTITY)
-    book = CompiledRules(rules, 7)
-    assert book.maps_like(replace(rules, forgotten=Forgotten().with_(["a" * 64], datetime(2026, 5, 4, tzinfo=UTC))))
-    assert not book.maps_like(NO_RULES)
-    assert not book.maps_like(replace(rules, generation=1))
+    state = CompiledRules(rules, 7)
+    assert state.maps_like(replace(rules, forgotten=Forgotten().with_(["a" * 64], datetime(2026, 5, 4, tzinfo=UTC))))
+    assert not state.maps_like(NO_RULES)
+    assert not state.maps_like(replace(rules, generation=1))

@@ -1,4 +1,4 @@
-"""Rebuilds as people meet them: what is refused and why, and what the rules are once one is promoted."""
+"""Rebuilds: what is refused, and the rules after a promotion."""
 
 import json
 from dataclasses import replace
@@ -44,28 +44,28 @@ def promoted(generation: int, recipe: str, command_offset: int = 9) -> RebuildPr
     )
 
 
-def test_the_story_of_some_rebuilds_ends_where_it_should() -> None:
-    told = rebuilt_promoted_and_discarded()
-    codes = [each.code for each in told.events if isinstance(each, DefinitionRefused)]
+def test_a_history_of_rebuilds_ends_in_the_expected_state() -> None:
+    scenario = rebuilt_promoted_and_discarded()
+    codes = [event.code for event in scenario.events if isinstance(event, DefinitionRefused)]
     assert codes == [
         "not_ready", "busy", "report_too_large", "version_mismatch", "not_under_way", "exists", "outdated",
         "invalid_body", "invalid_body", "invalid_body", "invalid_body", "no_such_rebuild", "no_such_rebuild",
     ]  # fmt: skip
-    rules = told.state.rules
+    rules = scenario.state.rules
     assert (rules.generation, rules.mappings["flights"].version) == (2, 4)
-    assert {name: each.status for name, each in told.state.rebuilds.items()} == {
+    assert {name: rebuild.status for name, rebuild in scenario.state.rebuilds.items()} == {
         "rebuild:1": "promoted", "rebuild:3": "discarded", "rebuild:9": "promoted",
     }  # fmt: skip
-    assert not any(each.recipe for each in told.state.rebuilds.values())
+    assert not any(rebuild.recipe for rebuild in scenario.state.rebuilds.values())
 
 
-def test_a_promoted_draft_is_no_draft_any_more_and_a_stream_left_out_has_no_mapping() -> None:
-    told = rebuilt_promoted_and_discarded()
-    started = next(each for each in told.events if isinstance(each, RebuildPromoted))
+def test_a_promotion_applies_its_drafts_and_removes_other_mappings() -> None:
+    scenario = rebuilt_promoted_and_discarded()
+    started = next(event for event in scenario.events if isinstance(event, RebuildPromoted))
     assert read_recipe(started.recipe).mappings["flights"].version == 2
     again = RecordedDefinitions()
-    for command in told.commands[
-        : told.commands.index(next(c for c in told.commands if c.command_id == started.command_id)) + 1
+    for command in scenario.commands[
+        : scenario.commands.index(next(c for c in scenario.commands if c.command_id == started.command_id)) + 1
     ]:
         again.send(type(command), command.definition_id, **{
             name: getattr(command, name) for name in type(command).__dataclass_fields__ if name != "definition_id"
@@ -77,37 +77,37 @@ def test_a_promoted_draft_is_no_draft_any_more_and_a_stream_left_out_has_no_mapp
     assert again.state.rules.scope == Scope(1_357_016_400_000_000, None, began, {"job-0": began, "job-1": began})
 
 
-def test_rules_that_are_applied_while_a_rebuild_is_asked_for_are_not_taken_back_unnoticed() -> None:
-    told = RecordedDefinitions()
+def test_a_rebuild_of_outdated_rules_is_refused() -> None:
+    scenario = RecordedDefinitions()
     for name, body in (("identity", identity("tail")), (FLIGHTS, mapping("latest")), (FLIGHTS, mapping("first"))):
-        told.send(DraftDefinition, name, body=body)
-    told.send(ApplyDefinition, "identity", version=1)
-    told.send(ApplyDefinition, FLIGHTS, version=2)
-    recipe, basis = recipe_text(told.state.rules.recipe), basis_text(basis_of(told.state.rules))
-    told.send(DraftDefinition, FLIGHTS, body=mapping("min"))
-    told.send(ApplyDefinition, FLIGHTS, version=3)
-    told.send(StartRebuild, "rebuild:1", recipe=recipe, basis=basis)
-    refused = told.events[-1]
+        scenario.send(DraftDefinition, name, body=body)
+    scenario.send(ApplyDefinition, "identity", version=1)
+    scenario.send(ApplyDefinition, FLIGHTS, version=2)
+    recipe, basis = recipe_text(scenario.state.rules.recipe), basis_text(basis_of(scenario.state.rules))
+    scenario.send(DraftDefinition, FLIGHTS, body=mapping("min"))
+    scenario.send(ApplyDefinition, FLIGHTS, version=3)
+    scenario.send(StartRebuild, "rebuild:1", recipe=recipe, basis=basis)
+    refused = scenario.events[-1]
     assert isinstance(refused, DefinitionRefused)
     assert refused.code == "outdated"
-    recipe, basis = recipe_text(told.state.rules.recipe), basis_text(basis_of(told.state.rules))
-    told.send(StartRebuild, "rebuild:2", recipe=recipe, basis=basis)
-    assert told.state.rebuilds["rebuild:2"].is_under_way
-    assert told.state.basis == basis_of(told.state.rules)
+    recipe, basis = recipe_text(scenario.state.rules.recipe), basis_text(basis_of(scenario.state.rules))
+    scenario.send(StartRebuild, "rebuild:2", recipe=recipe, basis=basis)
+    assert scenario.state.rebuilds["rebuild:2"].is_under_way
+    assert scenario.state.basis == basis_of(scenario.state.rules)
 
 
-def test_a_recipe_has_to_fit_beside_all_bodies() -> None:
-    told = RecordedDefinitions()
-    told.send(DraftDefinition, "identity", body=identity("tail"))
-    told.send(ApplyDefinition, "identity", version=1)
-    told.send(
+def test_a_spec_counts_towards_the_total_size() -> None:
+    scenario = RecordedDefinitions()
+    scenario.send(DraftDefinition, "identity", body=identity("tail"))
+    scenario.send(ApplyDefinition, "identity", version=1)
+    scenario.send(
         StartRebuild, "rebuild:1", recipe=json.dumps({"left_out": {f"{number:0200}": 7 for number in range(35_000)}})
     )
-    (refused,) = [each for each in told.events if isinstance(each, DefinitionRefused)]
+    (refused,) = [event for event in scenario.events if isinstance(event, DefinitionRefused)]
     assert refused.code == "too_much"
 
 
-def test_a_recipe_reads_as_it_was_written() -> None:
+def test_a_spec_survives_the_round_trip() -> None:
     scope = Scope(since=-5, until=7, began=9, left_out={"b": 4, "a": -3})
     recipe = RebuildSpec(AppliedBody(1, "{}"), {"a": AppliedBody(2, "{}")}, scope)
     assert read_recipe(recipe_text(recipe)) == recipe
@@ -130,24 +130,24 @@ def test_a_recipe_reads_as_it_was_written() -> None:
         ('{"more": 1}', "/more: unknown_member"),
     ],
 )
-def test_what_is_no_recipe_is_told_where_it_goes_wrong(text: str, wrong: str) -> None:
+def test_an_invalid_spec_is_refused_with_a_pointer(text: str, wrong: str) -> None:
     with pytest.raises(InvalidRulesError, match=wrong):
         read_recipe(text)
 
 
-def test_a_scope_takes_what_is_in_its_time_and_what_happens_since_it_was_made() -> None:
+def test_a_scope_includes_its_time_range_and_later_messages() -> None:
     scope = Scope(since=10, until=20, began=30)
     assert [at for at in (9, 10, 19, 20, 29, 30, 31) if scope.takes(at)] == [10, 19, 30, 31]
     assert Scope(since=10).takes(25)
 
 
-def test_a_job_that_was_undone_is_left_out_up_to_that_moment_whatever_is_undone_later() -> None:
+def test_an_excluded_job_stays_excluded_up_to_its_own_time() -> None:
     scope = Scope(began=30, left_out={"early": 10, "late": 30})
     left_out = [(job, at) for job in ("early", "late", "other") for at in (9, 10, 29, 30) if scope.leaves_out(job, at)]
     assert left_out == [("early", 9), ("late", 9), ("late", 10), ("late", 29)]
 
 
-def test_rules_take_a_promotion_once_and_nothing_older_behind_it() -> None:
+def test_a_promotion_is_applied_once_and_older_events_are_ignored() -> None:
     one = RebuildSpec(mappings={"a": AppliedBody(2, "{}")}, scope=Scope(left_out={"job": 7}))
     rules = fold(NO_RULES, promoted(1, recipe_text(one)))
     assert rules.recipe == one

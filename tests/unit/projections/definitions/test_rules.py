@@ -1,4 +1,4 @@
-"""What is in force is what the events add up to, cheaply, and meeting an event again changes nothing."""
+"""The active rules are the fold of the events; a repeated event changes nothing."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.rules import MAX_UNFOLDED_ENTRIES, NO_RULES, Forgotten, Rules, applied, fold, key_hash
 from schemas.definitions import DefinitionApplied, DefinitionEvent, PersonForgotten
 from tests.golden.samples import full
-from tests.unit.projections.definitions.telling import (
+from tests.unit.projections.definitions.scenario import (
     START,
     apply,
     discard,
@@ -17,7 +17,6 @@ from tests.unit.projections.definitions.telling import (
     given,
     identity,
     mapping,
-    nothing,
 )
 
 ANN, BOB = key_hash("email:ann@example.com"), key_hash("tail:N14228")
@@ -33,23 +32,23 @@ def in_force(definition_id: str, version: int) -> DefinitionApplied:
     return replace(full(DefinitionApplied), definition_id=definition_id, version=version, body=f'{{"v":{version}}}')
 
 
-def test_a_hash_is_that_of_the_key_as_people_read_it() -> None:
+def test_the_hash_is_of_the_key_without_rank() -> None:
     assert BOB == "9c11d1bc38ed1d19af90d9b286c6ba567b291945e429995ad67db31a15e76d41"
 
 
-def test_only_what_is_applied_is_in_force() -> None:
-    told, rules = nothing(), NO_RULES
+def test_only_applied_versions_are_active() -> None:
+    scenario, rules = no_definitions(), NO_RULES
     for command in (draft("identity", identity()), apply("identity"), draft(), discard(), draft(), apply(version=2)):
-        told = told.when(command)
-        rules = folded(*told.events, rules=rules)
+        scenario = scenario.when(command)
+        rules = folded(*scenario.events, rules=rules)
     assert rules.identity
     assert rules.identity.version == 1
-    assert {stream: each.version for stream, each in rules.mappings.items()} == {"flights": 2}
-    assert rules == told.book.rules
-    assert folded(*told.when(draft(body=mapping(x="min"))).events, rules=rules) is rules
+    assert {stream: item.version for stream, item in rules.mappings.items()} == {"flights": 2}
+    assert rules == scenario.state.rules
+    assert folded(*scenario.when(draft(body=mapping(x="min"))).events, rules=rules) is rules
 
 
-def test_an_older_version_never_comes_back() -> None:
+def test_an_older_version_is_ignored() -> None:
     for name in ("identity", "mapping:a"):
         events = [in_force(name, 1), in_force(name, 2)]
         assert folded(*events, *events) == folded(*events)
@@ -61,17 +60,17 @@ def forgetting(*hashes: str, at: datetime = START) -> PersonForgotten:
     return replace(full(PersonForgotten), key_hashes=hashes, at=at)
 
 
-def test_the_later_moment_of_forgetting_counts() -> None:
+def test_the_latest_time_of_forgetting_counts() -> None:
     later = START + timedelta(days=1)
     rules = folded(forgetting(ANN), forgetting(ANN, BOB, at=later), forgetting(BOB))
     assert rules.forgotten == {ANN: later, BOB: later}
-    assert given(forget(ANN)).book.rules.forgotten == {}
+    assert given(forget(ANN)).state.rules.forgotten == {}
 
 
-def test_many_people_are_forgotten_quickly_and_older_rules_stay_as_they_were() -> None:
+def test_forgetting_many_people_is_fast_and_changes_no_earlier_rules() -> None:
     hashes = [f"{number:064x}" for number in range(100_000)]
     some = forgetting(ANN)
-    events = [replace(some, key_hashes=(each,)) for each in hashes]
+    events = [replace(some, key_hashes=(hash_,)) for hash_ in hashes]
     started, rules, halfway = process_time(), NO_RULES, NO_RULES
     for place, event in enumerate(events):
         rules = fold(rules, event)
@@ -80,10 +79,10 @@ def test_many_people_are_forgotten_quickly_and_older_rules_stay_as_they_were() -
     assert (len(halfway.forgotten), len(rules.forgotten)) == (50_000, 100_000)
     assert hashes[49_999] in halfway.forgotten
     assert hashes[50_000] not in halfway.forgotten
-    assert all(each in rules.forgotten for each in hashes)
+    assert all(hash_ in rules.forgotten for hash_ in hashes)
 
 
-def test_entries_count_once_wherever_they_stand() -> None:
+def test_entries_are_counted_once() -> None:
     base = Forgotten().with_((str(n) for n in range(MAX_UNFOLDED_ENTRIES + 1)), START)
     both = base.with_(["0", "new"], START + timedelta(1))
     assert len(both) == len(list(both)) == MAX_UNFOLDED_ENTRIES + 2
