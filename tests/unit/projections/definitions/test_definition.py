@@ -23,6 +23,7 @@ from tests.unit.projections.definitions.scenario import (
     given,
     identity,
     mapping,
+    no_definitions,
 )
 
 ANN = key_hash("email:ann@example.com")

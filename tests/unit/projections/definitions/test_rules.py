@@ -17,6 +17,7 @@ from tests.unit.projections.definitions.scenario import (
     given,
     identity,
     mapping,
+    no_definitions,
 )
 
 ANN, BOB = key_hash("email:ann@example.com"), key_hash("tail:N14228")
