@@ -185,9 +185,9 @@ class Audit:
             )
 
 
-def subject_of(word: Command | Event) -> str:
-    """Return the id of the job or definition that a word is about."""
-    return word.definition_id if isinstance(word, CommandEnvelope | EventEnvelope) else word.job_id
+def subject_of(record: Command | Event) -> str:
+    """Return the ID of the job or definition of a command or event."""
+    return record.definition_id if isinstance(record, CommandEnvelope | EventEnvelope) else record.job_id
 
 
 def _digest(value: bytes) -> bytes:

@@ -43,7 +43,7 @@ COMMAND_LABELS = {
 def write_schemas() -> None:
     lock = AVRO / "ids.json"
     ids: dict[str, dict[str, int]] = json.loads(lock.read_text()) if lock.exists() else {}
-    for name in catalog.WORDS:
+    for name in catalog.RECORD_TYPES:
         schema = catalog.current_schema(name)
         versions = ids.setdefault(name, {})
         stored = [json.loads((AVRO / catalog.file_name(name, int(version))).read_text()) for version in versions]
@@ -68,7 +68,7 @@ def reject_incompatible(name: str, old: Any, new: Any) -> None:
 def golden_records() -> None:
     for version in catalog.newest().values():
         path = GOLDEN / "records" / f"{catalog.file_name(version.name, version.version).removesuffix('.avsc')}.json"
-        values = {"full": samples.full(version.word), "bare": samples.bare(version.word)}
+        values = {"full": samples.full(version.record_type), "bare": samples.bare(version.record_type)}
         content = {
             kind: {"hex": encode(record).hex(), "value": samples.as_json(record)} for kind, record in values.items()
         }

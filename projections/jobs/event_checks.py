@@ -47,7 +47,7 @@ from schemas.events import (
 )
 from schemas.names import MAX_JOB_ID, MAX_NAME_CHARACTERS, is_job_id, is_stream_name
 from schemas.wire.catalog import UnreadableRecordError
-from schemas.wire.codec import Word, decode
+from schemas.wire.codec import WireRecord, decode
 
 EVENTS: Final = get_args(JobEvent)
 DEFINITION_EVENTS: Final = get_args(DefinitionEvent)
@@ -92,7 +92,7 @@ def read_definition_event(value: bytes | None) -> DefinitionEvent:
     return cast("DefinitionEvent", record)
 
 
-def _decode(value: bytes | None) -> Word:
+def _decode(value: bytes | None) -> WireRecord:
     try:
         return decode(value or b"")
     except UnreadableRecordError as error:

@@ -19,8 +19,8 @@ from schemas.wire.avro_types import Schema, avro_schema
 
 FOLDER: Final = resources.files("schemas") / "avro"
 
-WORDS: Final[Mapping[str, type]] = {
-    f"{namespace}.{word.__name__}": word
+RECORD_TYPES: Final[Mapping[str, type]] = {
+    f"{namespace}.{record_type.__name__}": record_type
     for namespace, union in (
         (commands.NAMESPACE, commands.JobCommand),
         (events.NAMESPACE, events.JobEvent),
@@ -29,7 +29,7 @@ WORDS: Final[Mapping[str, type]] = {
         (definitions.COMMANDS_NAMESPACE, definitions.DefinitionCommand),
         (definitions.EVENTS_NAMESPACE, definitions.DefinitionEvent),
     )
-    for word in get_args(union)
+    for record_type in get_args(union)
 }
 
 
@@ -48,14 +48,14 @@ class Version:
     parsed: Any
 
     @property
-    def word(self) -> type:
+    def record_type(self) -> type:
         """The dataclass of its records, for every version."""
-        return WORDS[self.name]
+        return RECORD_TYPES[self.name]
 
 
 def current_schema(name: str) -> Schema:
     """Return the current schema of a dataclass."""
-    return avro_schema(WORDS[name], name.rpartition(".")[0])
+    return avro_schema(RECORD_TYPES[name], name.rpartition(".")[0])
 
 
 def without_docs(schema: Any) -> Any:
@@ -86,7 +86,9 @@ def versions() -> Mapping[int, Version]:
 @cache
 def newest() -> Mapping[type, Version]:
     """Return the newest version of each record type, which the encoder uses."""
-    return {version.word: version for version in sorted(versions().values(), key=lambda version: version.version)}
+    return {
+        version.record_type: version for version in sorted(versions().values(), key=lambda version: version.version)
+    }
 
 
 def version_of(schema_id: int) -> Version:

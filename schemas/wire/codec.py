@@ -20,7 +20,7 @@ from schemas.updates import Update
 from schemas.wire.avro_types import from_avro, to_avro
 from schemas.wire.catalog import UnreadableRecordError, newest, version_of
 
-Word = JobCommand | JobEvent | Message | Update | DefinitionCommand | DefinitionEvent
+WireRecord = JobCommand | JobEvent | Message | Update | DefinitionCommand | DefinitionEvent
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 
 MAGIC: Final = 0
@@ -33,12 +33,12 @@ UNREADABLE: Final = (
 UPCASTERS: Final[Mapping[int, Upcast]] = {}
 
 
-def encode(word: Word) -> bytes:
+def encode(record: WireRecord) -> bytes:
     """Encode a record with its newest schema."""
-    version = newest()[type(word)]
+    version = newest()[type(record)]
     buffer = BytesIO()
     buffer.write(FRAME.pack(MAGIC, version.id))
-    schemaless_writer(buffer, version.parsed, to_avro(word))
+    schemaless_writer(buffer, version.parsed, to_avro(record))
     return buffer.getvalue()
 
 
@@ -57,7 +57,7 @@ def schema_id_of(data: bytes) -> int:
     return cast("int", schema_id)
 
 
-def decode(data: bytes) -> Word:
+def decode(data: bytes) -> WireRecord:
     """Decode a record, upgraded to its newest version.
 
     Raises:
@@ -69,12 +69,12 @@ def decode(data: bytes) -> Word:
     buffer.seek(FRAME.size)
     upcast = UPCASTERS.get(version.id)
     try:
-        record = schemaless_reader(buffer, version.parsed, None if upcast else newest()[version.word].parsed)
-        word = from_avro(version.word, upcast(record) if upcast else record)
+        fields = schemaless_reader(buffer, version.parsed, None if upcast else newest()[version.record_type].parsed)
+        record = from_avro(version.record_type, upcast(fields) if upcast else fields)
     except UNREADABLE as error:
         raise UnreadableRecordError(
             "unreadable_body", {"schema": version.name, "version": version.version}, detail=str(error)
         ) from error
     if buffer.tell() != len(data):
         raise UnreadableRecordError("trailing_bytes", {"bytes": len(data) - buffer.tell(), "schema": version.name})
-    return cast("Word", word)
+    return cast("WireRecord", record)

@@ -20,13 +20,13 @@ Headers = tuple[tuple[str, bytes], ...]
 Routed = Command | Event | MessageBatch | MessageRejected | CommandEnvelope | EventEnvelope
 
 
-def headers_of(word: Routed, traceparent: str = "") -> Headers:
+def headers_of(record: Routed, traceparent: str = "") -> Headers:
     """Return the headers of a record. `ce_type` is the name of its Avro schema."""
-    identifier, when, subject = _attributes(word)
+    identifier, when, subject = _attributes(record)
     headers: Headers = (
         ("ce_specversion", b"1.0"),
         ("ce_id", identifier.encode()),
-        ("ce_type", newest()[type(word)].name.encode()),
+        ("ce_type", newest()[type(record)].name.encode()),
         ("ce_source", SOURCE),
         ("ce_time", rfc3339(when).encode()),
         ("content-type", CONTENT_TYPE),
@@ -35,19 +35,19 @@ def headers_of(word: Routed, traceparent: str = "") -> Headers:
     return (*headers, *((name, value.encode()) for name, value in optional if value))
 
 
-def _attributes(word: Routed) -> tuple[str, datetime, str]:
-    match word:
+def _attributes(record: Routed) -> tuple[str, datetime, str]:
+    match record:
         case Event():
-            return word.event_id, word.occurred_at, word.job_id
+            return record.event_id, record.occurred_at, record.job_id
         case Command():
-            return word.command_id, word.issued_at, word.job_id
+            return record.command_id, record.issued_at, record.job_id
         case EventEnvelope():
-            return word.event_id, word.occurred_at, word.definition_id
+            return record.event_id, record.occurred_at, record.definition_id
         case CommandEnvelope():
-            return word.command_id, word.issued_at, word.definition_id
+            return record.command_id, record.issued_at, record.definition_id
         case MessageBatch():
-            return word.batch_id, word.ingested_at, word.stream
+            return record.batch_id, record.ingested_at, record.stream
         case MessageRejected():
-            return f"{word.source}#{word.position}", word.rejected_at, word.stream
+            return f"{record.source}#{record.position}", record.rejected_at, record.stream
         case _:
-            assert_never(word)
+            assert_never(record)

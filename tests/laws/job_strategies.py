@@ -14,7 +14,7 @@ from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import Counts, CreateJob, JobCommand, ReportRateLimit
 from schemas.events import JobEvent
 from schemas.policies import Cadence, QuietWindow, RetryPolicy
-from tests.laws.record_strategies import TEXTS, anything, parts
+from tests.laws.record_strategies import TEXTS, anything
 
 JOB = "job-1"
 NO_JOB = NoJob(JOB)
@@ -92,7 +92,7 @@ def evolve_all(state: JobState, events: tuple[JobEvent, ...]) -> JobState:
 def _command(kind: type, *, wild: bool) -> st.SearchStrategy[Any]:
     if wild:
         return anything(kind)
-    return st.builds(kind, **{name: _likely(kind, name, strategy) for name, strategy in parts(kind).items()})
+    return st.builds(kind, **{name: _likely(kind, name, strategy) for name, strategy in field_strategies(kind).items()})
 
 
 def _likely(kind: type, name: str, strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

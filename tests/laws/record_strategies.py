@@ -39,11 +39,11 @@ def anything(hint: Any) -> st.SearchStrategy[Any]:
         options = [anything(option) for option in get_args(hint) if option is not NoneType]
         return st.one_of([st.none(), *options] if NoneType in get_args(hint) else options)
     if is_dataclass(hint):
-        return st.builds(hint, **parts(hint))
+        return st.builds(hint, **field_strategies(hint))
     return PRIMITIVES[hint]
 
 
-def parts(record: Any) -> dict[str, st.SearchStrategy[Any]]:
+def field_strategies(record: Any) -> dict[str, st.SearchStrategy[Any]]:
     """Return the strategies of the fields of a dataclass, which callers may override."""
     hints = get_type_hints(record)
     return {field.name: anything(hints[field.name]) for field in fields(record)}

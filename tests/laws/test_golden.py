@@ -56,7 +56,7 @@ def test_every_version_has_a_golden_record() -> None:
 
 def test_full_and_bare_samples_differ() -> None:
     for version in versions().values():
-        assert as_json(full(version.word)) != as_json(bare(version.word))
+        assert as_json(full(version.record_type)) != as_json(bare(version.record_type))
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)

@@ -8,7 +8,7 @@ import pytest
 from schemas.topics import DAY_MS, JOBS_EVENTS, MESSAGES_REJECTED, TOPICS, UNLIMITED_RETENTION
 from schemas.wire import catalog
 from schemas.wire.avro_types import avro_schema
-from schemas.wire.catalog import FOLDER, WORDS, UnreadableRecordError, newest, version_of, versions, without_docs
+from schemas.wire.catalog import FOLDER, RECORD_TYPES, UnreadableRecordError, newest, version_of, versions, without_docs
 
 FIRST_IDS = {
     "CreateJob": 1, "RenameJob": 2, "ConfigureJob": 3, "PauseJob": 4, "ResumeJob": 5, "RunJob": 6, "KillJob": 7,
@@ -20,16 +20,16 @@ FIRST_IDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("name", RECORD_TYPES)
 def test_each_record_type_matches_its_newest_schema_file(name: str) -> None:
-    version = newest()[WORDS[name]]
+    version = newest()[RECORD_TYPES[name]]
     assert without_docs(version.schema) == without_docs(catalog.current_schema(name)), "run `make generate`"
 
 
 def test_schema_files_and_ids_correspond() -> None:
     files = {path.name for path in FOLDER.iterdir()} - {"ids.json"}
     assert files == {catalog.file_name(version.name, version.version) for version in versions().values()}
-    assert set(WORDS) == {version.name for version in versions().values()}
+    assert set(RECORD_TYPES) == {version.name for version in versions().values()}
 
 
 def test_ids_are_unique_and_never_change() -> None:
@@ -56,7 +56,7 @@ def test_documentation_does_not_change_a_schema() -> None:
 
 
 def test_defaults_are_written_as_avro_requires() -> None:
-    schema = avro_schema(WORDS["entrepot.messages.MessageRejected"], "entrepot.messages")
+    schema = avro_schema(RECORD_TYPES["entrepot.messages.MessageRejected"], "entrepot.messages")
     assert {field["name"]: field.get("default", "-") for field in schema["fields"]} == {
         "rejected_at": "-", "code": "-", "params": "-", "source": "-", "position": "-", "stream": "", "job_id": "",
         "run": 0, "topic": "", "partition": None, "offset": None, "excerpt": "", "detail": "", "provider": "",
