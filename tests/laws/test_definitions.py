@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, get_args
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projections.definitions import rebuild
@@ -32,7 +32,7 @@ from schemas.definitions import (
     stream_of,
 )
 from schemas.wire.codec import decode, encode
-from tests.laws.record_strategies import anything, parts
+from tests.laws.record_strategies import anything, field_strategies
 
 START = datetime(2026, 3, 28, 21, 0, tzinfo=UTC)
 IDS = ("mapping:a", "mapping:b", "identity")
@@ -144,7 +144,7 @@ def commands(draw: Callable[..., Any], history: DefinitionsHistory) -> Definitio
         "recipe": recipes(history),
         "report": st.sampled_from(["{}", '{"added": 7}']),
     }
-    payload = {name: draw(likely[name]) for name in parts(kind) if name in likely}
+    payload = {name: draw(likely[name]) for name in field_strategies(kind) if name in likely}
     command: DefinitionCommand = kind(**fields | payload)
     return command
 
@@ -272,6 +272,7 @@ def test_lives_get_somewhere() -> None:
     """Check that the strategies produce applied rules and every kind of refusal."""
     seen = set()
 
+    @settings(max_examples=150)
     @given(histories(max_commands=40))
     def collect(history: DefinitionsHistory) -> None:
         seen.update(getattr(event, "code", type(event).__name__) for event in history.events)
