@@ -14,7 +14,7 @@ from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import Counts, CreateJob, JobCommand, ReportRateLimit
 from schemas.events import JobEvent
 from schemas.policies import Cadence, QuietWindow, RetryPolicy
-from tests.laws.record_strategies import TEXTS, anything
+from tests.laws.record_strategies import TEXTS, anything, field_strategies
 
 JOB = "job-1"
 NO_JOB = NoJob(JOB)
