@@ -122,7 +122,8 @@ def recipes(history: DefinitionsHistory) -> st.SearchStrategy[str]:
 @st.composite
 def commands(draw: Callable[..., Any], history: DefinitionsHistory) -> DefinitionCommand:
     """A next command, mostly valid."""
-    kind = draw(st.sampled_from(KINDS))
+    likely_kinds = (*KINDS, ReportRebuilt, PromoteRebuild, PromoteRebuild) if history.state.under_way else KINDS
+    kind = draw(st.sampled_from(likely_kinds))
     fields: dict[str, Any] = {"command_id": f"c{len(history.commands)}"}
     if draw(st.integers(0, 7)) == 0:
         return replace(draw(anything(kind)), **fields)
@@ -272,7 +273,7 @@ def test_lives_get_somewhere() -> None:
     """Check that the strategies produce applied rules and every kind of refusal."""
     seen = set()
 
-    @settings(max_examples=150)
+    @settings(max_examples=100)
     @given(histories(max_commands=40))
     def collect(history: DefinitionsHistory) -> None:
         seen.update(getattr(event, "code", type(event).__name__) for event in history.events)
