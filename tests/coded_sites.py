@@ -9,8 +9,8 @@ from schemas.coded import CAUSE
 ROOT = Path(__file__).parents[1]
 # Functions that take a code, and after it its parameters: the position of the code.
 CODED = {
-    "JobRefusedError": 0, "InvalidJsonError": 0, "InvalidCadenceError": 1, "InvalidExpressionError": 1,
-    "DefinitionRefusedError": 0, "field_refused": 1, "refuse": 0, "UnreadableEventError": 0,
+    "RefusedError": 0, "JobRefusedError": 0, "DefinitionRefusedError": 0, "InvalidJsonError": 0,
+    "InvalidCadenceError": 1, "InvalidExpressionError": 1, "field_refused": 1, "refuse": 0, "UnreadableEventError": 0,
     "UnreadableCommandError": 0, "UnreadableRecordError": 0, "UnreadableMessageError": 0, "BadBatchError": 0,
     "CodedError": 0, "FixConfiguration": 0, "RenewAuthorization": 0, "RetryLater": 0, "RateLimited": 0,
     "ConnectorBug": 0, "MalformedBody": 0, "InvalidRecord": 0, "ConfigurationProblem": 1, "field_error": 0,

@@ -9,19 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, assert_never
 
+from projections.decider import is_plausible_time, state_envelope
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
-from projections.definitions.decider import (
-    Answer,
-    DefinitionRefusedError,
-    answered,
-    check_version,
-    envelope_behind,
-    invalid_body,
-)
+from projections.definitions.decider import Decision, DefinitionRefusedError, check_version, decided, invalid_body
 from projections.definitions.kinds import versioned_kind
 from projections.definitions.rebuild_spec import AppliedBody
 from projections.definitions.rules import Rules
-from projections.jobs.recorder import is_plausible_time
 from schemas.definitions import (
     FORGOTTEN,
     ApplyDefinition,
@@ -97,7 +90,7 @@ def decide(
     `room` is how many bytes all bodies of this definition may have.
     """
     known = state if isinstance(state, Definition) else None
-    return answered(known, command, offset, lambda: _answered(known, command, rules, room))
+    return decided(known, command, offset, lambda: _decide(known, command, rules, room))
 
 
 def evolve(state: DefinitionState, event: DefinitionEvent) -> DefinitionState:
@@ -105,7 +98,7 @@ def evolve(state: DefinitionState, event: DefinitionEvent) -> DefinitionState:
     known = state if isinstance(state, Definition) else None
     if event.seq != 1 + (known.seq if known else 0):
         return state
-    envelope = envelope_behind(known, event)
+    envelope = state_envelope(known, event)
     if known is None:
         known = Definition(definition_id=state.definition_id, **envelope)
     return replace(_evolved(known, event), **envelope)
@@ -133,7 +126,7 @@ def _evolved(known: Definition, event: DefinitionEvent) -> Definition:
             assert_never(event)
 
 
-def _answered(known: Definition | None, command: RuleCommand, rules: Rules, room: int) -> Answer:
+def _decide(known: Definition | None, command: RuleCommand, rules: Rules, room: int) -> Decision:
     fits = (
         command.definition_id == FORGOTTEN
         if isinstance(command, ForgetPerson)
@@ -155,7 +148,7 @@ def _answered(known: Definition | None, command: RuleCommand, rules: Rules, room
             assert_never(command)
 
 
-def _draft(known: Definition | None, command: DraftDefinition, room: int) -> Answer:
+def _draft(known: Definition | None, command: DraftDefinition, room: int) -> Decision:
     try:
         check_body(command.definition_id, command.body)
     except InvalidBodyError as error:
@@ -172,7 +165,7 @@ def _drafted(known: Definition | None) -> AppliedBody:
     return known.draft
 
 
-def _apply(draft: AppliedBody, command: ApplyDefinition, rules: Rules) -> Answer:
+def _apply(draft: AppliedBody, command: ApplyDefinition, rules: Rules) -> Decision:
     if draft.version != command.version:
         raise DefinitionRefusedError("version_mismatch", {"version": draft.version, "expected": command.version})
     try:
@@ -182,7 +175,7 @@ def _apply(draft: AppliedBody, command: ApplyDefinition, rules: Rules) -> Answer
     return DefinitionApplied, {"version": draft.version, "body": draft.body}
 
 
-def _forget(command: ForgetPerson) -> Answer:
+def _forget(command: ForgetPerson) -> Decision:
     if not 0 < len(command.key_hashes) <= MAX_KEYS or not all(map(_HASH.fullmatch, command.key_hashes)):
         raise DefinitionRefusedError("bad_key_hashes", {"max": MAX_KEYS})
     if not is_plausible_time(command.at) or command.at > command.issued_at:

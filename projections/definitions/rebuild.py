@@ -9,15 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal, assert_never
 
+from projections.decider import state_envelope
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
-from projections.definitions.decider import (
-    Answer,
-    DefinitionRefusedError,
-    answered,
-    check_version,
-    envelope_behind,
-    invalid_body,
-)
+from projections.definitions.decider import Decision, DefinitionRefusedError, check_version, decided, invalid_body
 from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, read_recipe
 from projections.definitions.rules import Rules
 from projections.mapping.body_parser import InvalidRulesError, field_refused
@@ -76,7 +70,7 @@ def decide(
     known: ProfileRebuild | None, command: RebuildCommand, offset: int, rules: Rules, others: "RebuildContext"
 ) -> tuple[DefinitionEvent, ...]:
     """Return what a command, found at `offset`, leads to under `rules`; nothing, when it was seen before."""
-    return answered(known, command, offset, lambda: _answered(known, command, rules, others))
+    return decided(known, command, offset, lambda: _decide(known, command, rules, others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +87,7 @@ def evolve(known: ProfileRebuild | None, event: DefinitionEvent) -> ProfileRebui
     """Return the state behind an event. An event that is not the next one of its rebuild changes nothing."""
     if event.seq != 1 + (known.seq if known else 0):
         return known
-    envelope = envelope_behind(known, event)
+    envelope = state_envelope(known, event)
     if known is None:
         if not isinstance(event, RebuildStarted):
             return None
@@ -113,7 +107,7 @@ def _evolved(known: ProfileRebuild, event: DefinitionEvent) -> ProfileRebuild:
             return known
 
 
-def _answered(known: ProfileRebuild | None, command: RebuildCommand, rules: Rules, others: RebuildContext) -> Answer:
+def _decide(known: ProfileRebuild | None, command: RebuildCommand, rules: Rules, others: RebuildContext) -> Decision:
     if not is_rebuild_id(command.definition_id):
         raise DefinitionRefusedError("no_such_rebuild", {"rebuild": command.definition_id})
     if isinstance(command, StartRebuild):
@@ -136,7 +130,7 @@ def _answered(known: ProfileRebuild | None, command: RebuildCommand, rules: Rule
             assert_never(command)
 
 
-def _start(known: ProfileRebuild | None, command: StartRebuild, others: RebuildContext) -> Answer:
+def _start(known: ProfileRebuild | None, command: StartRebuild, others: RebuildContext) -> Decision:
     if known is not None:
         raise DefinitionRefusedError("exists", {"status": known.status})
     if others.under_way:
@@ -152,7 +146,7 @@ def _start(known: ProfileRebuild | None, command: StartRebuild, others: RebuildC
     return RebuildStarted, {"recipe": command.recipe, "note": command.note}
 
 
-def _promote(known: ProfileRebuild, rules: Rules, others: RebuildContext) -> Answer:
+def _promote(known: ProfileRebuild, rules: Rules, others: RebuildContext) -> Decision:
     if known.status != "ready":
         raise DefinitionRefusedError("not_ready")
     if others.outdated:

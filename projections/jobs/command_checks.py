@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Final
 
+from projections.decider import check_envelope
 from projections.jobs.cadence import InvalidCadenceError
 from projections.jobs.cadence import check as check_cadence
-from projections.jobs.recorder import JobRefusedError, is_plausible_time
+from projections.jobs.recorder import JobRefusedError
 from projections.jobs.state import JobState, NoJob
 from projections.jobs.transitions import TRANSITIONS, allowed_user_commands
 from projections.json_object import InvalidJsonError, json_object
@@ -36,13 +37,10 @@ def check_command(state: JobState, command: JobCommand) -> None:
     """Check that a command is valid and allowed.
 
     Raises:
-        JobRefusedError: the command is refused.
+        RefusedError: the command is refused.
 
     """
-    if command.rules != RULES:  # never newer: a worker stops instead of deciding those
-        raise JobRefusedError("unknown_rules", {"rules": command.rules, "supported": RULES})
-    if not is_plausible_time(command.issued_at):
-        raise JobRefusedError("bad_time", {"year": command.issued_at.year})
+    check_envelope(command, RULES)
     _check_phase(state, command)
     _check_revision(state, command)
     _check_contents(command)

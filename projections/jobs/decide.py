@@ -6,6 +6,7 @@
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
+from projections.decider import RefusedError, is_handled
 from projections.jobs.cadence import next_quiet, next_start, quiet_until
 from projections.jobs.command_checks import check_command, check_settings
 from projections.jobs.recorder import MAX_TEXT_CHARACTERS, EventRecorder, JobRefusedError
@@ -58,13 +59,13 @@ RETENTION: Final = timedelta(days=90)  # of a job that is failed, paused, comple
 
 def handle(state: JobState, command: JobCommand, offset: int) -> tuple[JobState, tuple[JobEvent, ...]]:
     """Decide the command at `offset` of its partition. Return the next state and the events; none if handled before."""
-    if isinstance(state, Job) and (offset <= state.command_offset or command.command_id in state.recent_commands):
+    if is_handled(state if isinstance(state, Job) else None, command, offset):
         return state, ()
     recorder = EventRecorder(state, command, offset)
     try:
         check_command(state, command)
         _act(recorder, command)
-    except JobRefusedError as refusal:
+    except RefusedError as refusal:
         phase = "Absent" if isinstance(state, NoJob) else state.status
         recorder = EventRecorder(state, command, offset)
         recorder.record(

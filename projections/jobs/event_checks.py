@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, cast, get_args
 
+from projections.decider import MIN_YEAR, is_plausible_time
 from projections.jobs.command_checks import (
     MAX_COUNT,
     MAX_SECONDS,
@@ -18,7 +19,7 @@ from projections.jobs.command_checks import (
     check_settings,
     check_words,
 )
-from projections.jobs.recorder import MAX_TEXT_CHARACTERS, MIN_YEAR, JobRefusedError, is_plausible_time
+from projections.jobs.recorder import MAX_TEXT_CHARACTERS, JobRefusedError
 from schemas.coded import (
     MAX_PARAM_CHARACTERS,
     MAX_PARAMS,

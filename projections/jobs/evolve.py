@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from projections.decider import state_envelope
 from projections.jobs.retry import Streak
 from projections.jobs.state import (
-    REMEMBERED_COMMANDS,
     Completed,
     Failed,
     Job,
@@ -47,16 +47,7 @@ def evolve(state: JobState, event: JobEvent) -> JobState:
         return _created(event) if isinstance(event, JobCreated) else state
     if event.seq != state.seq + 1:
         return state
-    recent = state.recent_commands
-    if event.command_id not in recent:
-        recent = (*recent, event.command_id)[-REMEMBERED_COMMANDS:]
-    return replace(
-        _applied(state, event),
-        seq=event.seq,
-        command_offset=event.command_offset,
-        updated_at=event.occurred_at,
-        recent_commands=recent,
-    )
+    return replace(_applied(state, event), **state_envelope(state, event))
 
 
 def _created(event: JobCreated) -> Job:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal
+from typing import Literal
 
 from projections.jobs.retry import Streak
 from schemas.coded import Params
@@ -11,8 +11,6 @@ from schemas.events import SleepReason
 from schemas.policies import DEFAULT_RETRY, ONCE, Cadence, RetryPolicy
 
 Status = Literal["Running", "Sleeping", "Failed", "Paused", "Completed", "Killed", "Purged"]
-
-REMEMBERED_COMMANDS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.records.commands import NewerRulesError, UnreadableCommandError, decode_job_command
+from projections.decider import is_plausible_time
 from projections.jobs.decide import handle, next_timer
 from projections.jobs.event_checks import read_event
 from projections.jobs.evolve import evolve
-from projections.jobs.recorder import is_plausible_time
 from projections.jobs.state import Job, JobState, NoJob, Running
 from schemas.commands import Counts, JobCommand, PurgeJob, WakeJob
 from schemas.events import CommandRefused, JobProgressed, JobPurged, JobSlept

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from projections.decider import REMEMBERED_COMMANDS
 from projections.jobs.evolve import evolve
-from projections.jobs.state import REMEMBERED_COMMANDS, NoJob
+from projections.jobs.state import NoJob
 from schemas.commands import KillJob, RenameJob
 from schemas.events import JobKilled
 from tests.unit.projections.scenario import JOB, START, a, an, creation, given, no_job
