@@ -21,7 +21,7 @@ def test_codes_are_found_in_the_sources() -> None:
     assert len(SITES) > 150
 
 
-@pytest.mark.parametrize(("place", "code", "given_names"), SITES, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(("place", "code", "given_names"), SITES, ids=[f"{place}-{code}" for place, code, _ in SITES])
 def test_each_code_has_a_sentence_and_gets_its_parameters(place: str, code: str, given_names: set[str] | None) -> None:
     tables = [*(connector.sentences for connector in catalog().values()), SENTENCES]
     templates = [table[code] for table in tables if code in table]
