@@ -37,10 +37,9 @@ def run_role(role: ProcessRole, settings: Settings) -> int:
     """Run a role until SIGTERM or SIGINT, and return the exit code."""
     import uvloop  # noqa: PLC0415  # only needed by roles
 
-    from app.kafka import patch_decompression, patch_uvloop  # noqa: PLC0415
+    from app.kafka.patches import apply_all  # noqa: PLC0415
 
-    patch_uvloop.apply()
-    patch_decompression.apply()
+    apply_all()
     os.nice(role.niceness)
     return uvloop.run(_run(role.name, settings))
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from app.kafka.clients import Producer
-from app.retries import retry
+from app.kafka.retries import retry
 
 
 class ReconnectingProducer:

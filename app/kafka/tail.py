@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from app.kafka.clients import Cluster, Consumer, started
-from app.retries import retry
+from app.kafka.retries import retry
 from schemas.topics import MAX_RECORD_BYTES
 
 CATCH_UP_TIMEOUT_SECONDS: Final = 60.0

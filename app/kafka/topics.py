@@ -15,7 +15,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from app.kafka.clients import KafkaCluster, started
-from app.retries import retry
+from app.kafka.retries import retry
 from schemas.topics import Topic
 
 TIMEOUT_SECONDS: Final = 30.0

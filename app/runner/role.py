@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from app.clock import Clock, utc_now
 from app.kafka.clients import KafkaCluster
+from app.kafka.retries import retry
 from app.kafka.safe_faust.app import Owned, SafeApp, make_app, make_table
 from app.kafka.safe_faust.batching import ack, batches
 from app.kafka.safe_faust.latch import Latch
@@ -19,7 +20,6 @@ from app.kafka.transactions import FencedError, UnknownOutcomeError
 from app.records.events import decode_event
 from app.records.job_state import decode_seq, encode_job, try_decode_job
 from app.records.partitioning import partition_of
-from app.retries import retry
 from app.runner.partition import OwnedPartition, RunnerContext
 from app.settings import Settings
 from projections.jobs.state import Job

@@ -19,7 +19,7 @@ from app.control.rebuild_views import rebuild_views as rebuild
 from app.control.verify import verify as audit
 from app.data_dir import resolve_kafka
 from app.kafka.clients import KafkaCluster
-from app.kafka.patch_decompression import apply
+from app.kafka.patches.decompression import apply
 from app.records.commands import NewerRulesError
 from app.settings import Settings
 from app.store.models import BehindError

@@ -8,7 +8,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record._crecords.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy as PythonBatchBuilder
 
-from app.kafka.patch_decompression import MAX_DECOMPRESSED_BYTES, apply
+from app.kafka.patches.decompression import MAX_DECOMPRESSED_BYTES, apply
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import stamina
 
-from app.retries import retry
+from app.kafka.retries import retry
 
 
 class Work:

@@ -8,7 +8,7 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from app.kafka.patch_uvloop import apply
+from app.kafka.patches.uvloop import apply
 
 
 async def send_over_a_closed_transport() -> None:
