@@ -15,7 +15,7 @@ from app.definitions.tail import read_events
 from app.kafka.clients import Cluster
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.app import Owned, SafeApp
-from app.kafka.safe_faust.batching import Event, ack, batches
+from app.kafka.safe_faust.batching import AgentEvent, ack, batches
 from app.kafka.safe_faust.publishing import publish
 from app.records.commands import UnreadableCommandError, decode_definition_command
 from app.records.dead_letters import dead_letter
@@ -53,7 +53,7 @@ class DefinitionsAgent:
         async for batch in batches(stream):
             await self.handle_batch(batch)
 
-    async def handle_batch(self, batch: Sequence[Event]) -> None:
+    async def handle_batch(self, batch: Sequence[AgentEvent]) -> None:
         """Publish all events of a batch, await all acks, then acknowledge the commands."""
         state, records = self._state, list[ProducerRecord]()
         for event in batch:
@@ -62,7 +62,7 @@ class DefinitionsAgent:
         self._state = state
         ack(batch)
 
-    def _handled(self, state: DefinitionsState, event: Event, records: list[ProducerRecord]) -> DefinitionsState:
+    def _handled(self, state: DefinitionsState, event: AgentEvent, records: list[ProducerRecord]) -> DefinitionsState:
         message = event.message
         try:
             command = decode_definition_command(event.key, event.value or b"", message.partition)

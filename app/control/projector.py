@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from app.clock import Clock
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.app import SafeApp
-from app.kafka.safe_faust.batching import Event
+from app.kafka.safe_faust.batching import AgentEvent
 from app.kafka.safe_faust.publishing import publish
 from app.records.dead_letters import dead_letter
 from app.sentences.sentence import sentence_of
@@ -18,7 +18,7 @@ from projections.jobs.event_checks import UnreadableEventError, read_event
 _log = logging.getLogger(__name__)
 
 
-async def project(app: SafeApp, store: ReadStore, batch: Sequence[Event], clock: Clock) -> None:
+async def project(app: SafeApp, store: ReadStore, batch: Sequence[AgentEvent], clock: Clock) -> None:
     """Apply the events to the views; return once they are visible. Unreadable records become dead letters."""
     records: dict[int, list[EventRecord]] = defaultdict(list)
     letters: list[ProducerRecord] = []

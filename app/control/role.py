@@ -16,7 +16,7 @@ from app.control.rebuild_views import heal_views
 from app.kafka.clients import KafkaCluster
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.app import SafeApp, make_app, make_table
-from app.kafka.safe_faust.batching import Event, ack, batches
+from app.kafka.safe_faust.batching import AgentEvent, ack, batches
 from app.kafka.safe_faust.publishing import publish
 from app.kafka.safe_faust.table import Change
 from app.kafka.safe_faust.worker import run_worker
@@ -48,7 +48,7 @@ class CommandBatch:
         self._jobs: dict[str, tuple[int, JobState]] = {}  # changed by this batch, with their partition
         self.records: list[ProducerRecord] = []
 
-    def add(self, event: Event) -> None:
+    def add(self, event: AgentEvent) -> None:
         """Handle one command; an unreadable record becomes a dead letter."""
         message = event.message
         try:

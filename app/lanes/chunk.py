@@ -17,7 +17,7 @@ from app.store.models import StreamDelta
 from projections.definitions.compiled_rules import CompiledRules, is_forgotten
 from projections.definitions.rules import Forgotten
 from projections.mapping.mapper import Mapper
-from projections.mapping.raw_messages import UNREADABLE, Raw, RawRecord, UnreadableMessageError, open_raw, parse
+from projections.mapping.raw_messages import UNREADABLE, Raw, RawRecord, UnreadableMessageError, open_raw, parse_message
 from projections.profiles.crdt import COUNTED
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.payload_limits import drop_excess
@@ -263,7 +263,7 @@ class MappingChunk:
 
 def _parsed(raw: Raw, index: int, faults: dict[str, Fault]) -> dict[str, Any] | None:
     try:
-        return parse(raw.lines[index])
+        return parse_message(raw.lines[index])
     except UnreadableMessageError as error:
         _note(faults, error.code, error.params, index, raw.lines[index], error.detail)
         return None

@@ -12,7 +12,7 @@ from typing import Final
 
 from app.store.models import StreamDelta
 from projections.fields.field_stats import FieldStats
-from projections.mapping.raw_messages import Raw, UnreadableMessageError, parse
+from projections.mapping.raw_messages import Raw, UnreadableMessageError, parse_message
 
 FIRST: Final = 50  # messages of a stream since the assignment, so that a small stream shows its fields
 EVERY: Final = 50
@@ -93,7 +93,7 @@ class FieldSample:
         if self._fields >= MAX_FIELDS or (stream not in self._stats and len(self._stats) >= MAX_STREAMS):
             return
         try:
-            message = parse(line)
+            message = parse_message(line)
         except UnreadableMessageError:
             return  # mapping it makes the dead letter
         stats = self._stats.setdefault(stream, FieldStats())

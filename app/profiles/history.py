@@ -13,7 +13,7 @@ from app.kafka.clients import Cluster, started
 from app.profiles.lookup_client import GenerationReader
 from projections.definitions.compiled_rules import identity_of, is_forgotten
 from projections.definitions.rules import Rules
-from projections.mapping.raw_messages import Raw, open_raw, parse
+from projections.mapping.raw_messages import Raw, open_raw, parse_message
 from projections.profiles.identity_node import Node
 from projections.profiles.impact import settle
 from projections.profiles.updates import INDEX, Group, MappedMessages
@@ -98,7 +98,7 @@ class ProfileHistory:
         number = index - raw.first
         if mapper is None or not 0 <= number < raw.count:
             return None
-        message = parse(raw.lines[number])
+        message = parse_message(raw.lines[number])
         mapped = mapper.map(message, raw.timestamps[number] if raw.timestamps else raw.arrived)
         mapper.drain_faults()
         if mapped is None:

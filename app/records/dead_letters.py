@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from app.kafka.producer_record import ProducerRecord
-from app.kafka.safe_faust.batching import Event
+from app.kafka.safe_faust.batching import AgentEvent
 from schemas.coded import CodedError, because, clean_text, fit_params, truncate
 from schemas.messages import EXCERPT_BYTES, MessageRejected
 from schemas.topics import MESSAGES_REJECTED
@@ -23,7 +23,7 @@ class RecordPosition(Protocol):
     offset: int
 
 
-def dead_letter(event: Event, code: str, error: CodedError, now: datetime) -> ProducerRecord:
+def dead_letter(event: AgentEvent, code: str, error: CodedError, now: datetime) -> ProducerRecord:
     """Return the dead letter of a record that an agent was given."""
     return dead_letter_at(event.message, event.key, event.value, because(code, error), now)
 

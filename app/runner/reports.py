@@ -11,7 +11,7 @@ from schemas.wire.codec import encode
 from schemas.wire.headers import headers_of
 
 
-def progress(envelope: dict[str, object], job: Job, batch: Batch, report: int) -> ReportProgress:
+def progress_report(envelope: dict[str, object], job: Job, batch: Batch, report: int) -> ReportProgress:
     """Return the progress report of a batch."""
     return ReportProgress(
         **envelope,  # type: ignore[arg-type]  # the fields of Command, made by `stamp`

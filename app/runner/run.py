@@ -15,7 +15,7 @@ from app.kafka.producer_record import ProducerRecord, RecordTooLarge, check_size
 from app.kafka.transactions import FencedError, UnknownOutcomeError
 from app.records.envelopes import stamp
 from app.records.message_batches import MAX_RECORD_PAYLOAD_BYTES, Origin, message_records, reject_records
-from app.runner.reports import command_record, progress
+from app.runner.reports import command_record, progress_report
 from connectors.catalog import connector
 from connectors.contract import (
     Batch,
@@ -103,14 +103,14 @@ class Run:
         try:
             check_batch(batch.stream, batch.count, batch.payload, batch.timestamps)
             _check_lane(batch.lane)
-            progress_report = progress(self._stamp(), self.job, batch, report)
-            self._check_report(progress_report)
+            report_command = progress_report(self._stamp(), self.job, batch, report)
+            self._check_report(report_command)
         except BadBatchError as error:
             raise ConnectorBug("bad_batch", caused_by(error.code, error.params)) from error
         records = [
             *message_records(origin, batch, report % context.partitions, now),
             *reject_records(origin, batch, now),
-            command_record(progress_report, context.partition),
+            command_record(report_command, context.partition),
         ]
         try:
             for record in records:

@@ -65,11 +65,11 @@ def parse_id_name(stream: str, path: Path) -> NameFacts | None:
         return None
     stem = [word for word in (*name_words[:-1], last.removesuffix(suffix)) if word]
     context = stem or words(path[-2] if len(path) > 1 else stream)
-    kind = kind_of(stem or [*context[:-1], *map(_singular, context[-1:])])
+    kind = identity_kind(stem or [*context[:-1], *map(_singular, context[-1:])])
     return NameFacts(kind or "id", person_grade(context), by_number=suffix in NUMBER_SUFFIXES)
 
 
-def kind_of(parts: list[str]) -> str:
+def identity_kind(parts: list[str]) -> str:
     """Join words to the name of an identity kind; empty without words. An ID never gets the kind `email`."""
     kind = "_".join(parts)[:MAX_KIND_CHARACTERS].rstrip("_")
     return f"{kind}_id" if kind == EMAIL else kind

@@ -13,8 +13,8 @@ from projections.fields.field_names import (
     attribute_name,
     display_path,
     expression_of,
+    identity_kind,
     is_code,
-    kind_of,
     parse_id_name,
     person_grade,
     timestamp_grade,
@@ -147,7 +147,7 @@ def _candidates(draft: _Draft, fields: list[FieldFacts]) -> Iterator[_Candidate]
         elif facts.patterns.get("uuid", 0) >= MIN_SHARE * facts.present and fill >= HIGH_FILL:
             person = person_grade(name)
             score *= 0.9 * PERSON_FACTORS[person]
-            yield _Candidate(facts, kind_of(name) or "uuid", person, score, "looks like a UUID")
+            yield _Candidate(facts, identity_kind(name) or "uuid", person, score, "looks like a UUID")
 
 
 def _choose_identities(candidates: list[_Candidate]) -> list[_Candidate]:

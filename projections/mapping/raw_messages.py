@@ -158,7 +158,7 @@ def _foreign_batch_id(message_id: str) -> str:
     return f"{message_id}/" if "/" in message_id or message_id.startswith(PARTITION_PREFIXES) else message_id
 
 
-def parse(line: bytes) -> dict[str, Any]:
+def parse_message(line: bytes) -> dict[str, Any]:
     """Parse the message in a line.
 
     Raises:

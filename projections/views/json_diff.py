@@ -9,7 +9,7 @@ from schemas.json_values import json_pointer
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class JsonChange:
     """One difference. `pointer` refers to the new value, or to the old one for a removed value."""
 
     pointer: str
@@ -18,7 +18,7 @@ class Change:
     after: Any = None
 
 
-def diff(before: Any, after: Any, pointer: str = "") -> Iterator[Change]:
+def diff(before: Any, after: Any, pointer: str = "") -> Iterator[JsonChange]:
     """Yield the changes from one value to another in the order of the old one, additions last."""
     match before, after:
         case dict(), dict():
@@ -26,24 +26,24 @@ def diff(before: Any, after: Any, pointer: str = "") -> Iterator[Change]:
         case list(), list():
             yield from _lists(before, after, pointer)
         case _ if not _same(before, after):
-            yield Change(pointer, "changed", before, after)
+            yield JsonChange(pointer, "changed", before, after)
         case _:
             pass
 
 
-def _objects(before: Mapping[str, Any], after: Mapping[str, Any], pointer: str) -> Iterator[Change]:
+def _objects(before: Mapping[str, Any], after: Mapping[str, Any], pointer: str) -> Iterator[JsonChange]:
     for name, value in before.items():
         member_pointer = pointer + json_pointer(name)
         if name in after:
             yield from diff(value, after[name], member_pointer)
         else:
-            yield Change(member_pointer, "removed", before=value)
+            yield JsonChange(member_pointer, "removed", before=value)
     for name, value in after.items():
         if name not in before:
-            yield Change(pointer + json_pointer(name), "added", after=value)
+            yield JsonChange(pointer + json_pointer(name), "added", after=value)
 
 
-def _lists(before: Sequence[Any], after: Sequence[Any], pointer: str) -> Iterator[Change]:
+def _lists(before: Sequence[Any], after: Sequence[Any], pointer: str) -> Iterator[JsonChange]:
     shorter = min(len(before), len(after))
     head = next((offset for offset in range(shorter) if not _same(before[offset], after[offset])), shorter)
     tail = next(
@@ -54,9 +54,9 @@ def _lists(before: Sequence[Any], after: Sequence[Any], pointer: str) -> Iterato
     for index in range(head, common_end):
         yield from diff(before[index], after[index], f"{pointer}/{index}")
     for index in range(common_end, len(before) - tail):
-        yield Change(f"{pointer}/{index}", "removed", before=before[index])
+        yield JsonChange(f"{pointer}/{index}", "removed", before=before[index])
     for index in range(common_end, len(after) - tail):
-        yield Change(f"{pointer}/{index}", "added", after=after[index])
+        yield JsonChange(f"{pointer}/{index}", "added", after=after[index])
 
 
 def _same(one: Any, other: Any) -> bool:

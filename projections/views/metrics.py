@@ -101,7 +101,7 @@ def _spans(first: int, past: int, width: int) -> Iterator[TimeRange]:
         yield TimeRange(MINUTE, hours_past, past)
 
 
-def fill(query: BucketPlan, counts: Mapping[int, Counts]) -> list[Bucket]:
+def fill_buckets(query: BucketPlan, counts: Mapping[int, Counts]) -> list[Bucket]:
     """Return all buckets in order; `counts` are by the first minute of a bucket."""
     start = query.first - query.first % query.width
     return [

@@ -26,7 +26,7 @@ from projections.definitions.rules import Rules
 from projections.mapping.mapper import Mapper, make_mapper
 from projections.mapping.mapping import NO_IDENTITY, parse_identity, parse_mapping
 from projections.mapping.preview import MappingPreview, PreviewFault, preview
-from projections.mapping.raw_messages import UnreadableMessageError, parse
+from projections.mapping.raw_messages import UnreadableMessageError, parse_message
 from schemas.definitions import IDENTITY, stream_of
 from schemas.instants import moment
 from schemas.topics import FUTURE_BOUND_MS
@@ -140,7 +140,7 @@ def _newest(definition: Definition | None) -> AppliedBody | None:
 
 def _mapped(mapper: Mapper, message: RecentMessage) -> MessagePreviewView:
     try:
-        mapped = preview(mapper, parse(message.line), message.at, message.batch, message.index)
+        mapped = preview(mapper, parse_message(message.line), message.at, message.batch, message.index)
     except UnreadableMessageError as error:
         mapped = MappingPreview(message.at, (), {}, (PreviewFault("message", error.code, sentence_of(error)),))
     if mapped.at > message.arrived + FUTURE_BOUND_MS * 1_000:

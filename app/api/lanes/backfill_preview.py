@@ -39,7 +39,7 @@ from connectors.contract import Batch, ConnectorError, Limits
 from connectors.providers.collect import PROVIDER, Config, read_upload
 from projections.definitions.compiled_rules import CompiledRules, is_forgotten
 from projections.jobs.state import Job, Status
-from projections.mapping.raw_messages import UnreadableMessageError, parse
+from projections.mapping.raw_messages import UnreadableMessageError, parse_message
 from projections.profiles.identity_node import Node
 from projections.profiles.impact import Impact, impact_of
 from projections.profiles.updates import Group, MappedMessages
@@ -192,7 +192,7 @@ def map_sample(sample: BackfillSample, rules: CompiledRules, stream: str, now: i
     trial.mapped.groups.append(group)
     for index, line in enumerate(sample.lines):
         try:
-            mapped = mapper.map(parse(line), sample.timestamps[index] if sample.timestamps else now)
+            mapped = mapper.map(parse_message(line), sample.timestamps[index] if sample.timestamps else now)
         except UnreadableMessageError as error:
             trial.faults.append(("message", error.code, 1, sentence_of(error)))
             continue

@@ -21,19 +21,23 @@ class Message(Protocol):
     headers: Any  # a sequence of (str, bytes)
 
 
-class Event(Protocol):
+class AgentEvent(Protocol):
     """A Faust event. Key and value are the raw bytes of the record."""
 
     key: bytes | None
     value: bytes | None
-    message: Message
+
+    @property
+    def message(self) -> Message:
+        """The origin of the record."""
+        ...
 
     def ack(self) -> bool:
         """Acknowledge the record."""
         ...
 
 
-async def batches(stream: Any, limit: int = BATCH_RECORDS) -> AsyncIterator[list[Event]]:
+async def batches(stream: Any, limit: int = BATCH_RECORDS) -> AsyncIterator[list[AgentEvent]]:
     """Yield all queued events, at least one and at most `limit`, in order within each partition.
 
     Don't wait for more events: a rebalance waits for every accepted event, so holding one back until another arrives
@@ -51,7 +55,7 @@ async def batches(stream: Any, limit: int = BATCH_RECORDS) -> AsyncIterator[list
         yield batch
 
 
-def ack(batch: Iterable[Event]) -> None:
+def ack(batch: Iterable[AgentEvent]) -> None:
     """Acknowledge the events. Call it when all their results are published and written."""
     for event in batch:
         event.ack()

@@ -13,7 +13,7 @@ from app.store.tables import COUNTS, Tables
 from app.store.views.live import LiveViews
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
-from projections.views.metrics import Bucket, fill, plan
+from projections.views.metrics import Bucket, fill_buckets, plan
 from schemas.commands import Counts
 from schemas.events import JobConfigured, JobCreated, JobEvent
 from schemas.instants import micros
@@ -124,7 +124,7 @@ async def _metrics(
         if value:
             query = query.where(table[name] == value)
     counts = {row.start: _counts(row) for row in await connection.execute(query)}
-    return fill(question, counts)
+    return fill_buckets(question, counts)
 
 
 def _counts(row: Row[Any]) -> Counts:

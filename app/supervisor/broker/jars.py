@@ -62,10 +62,10 @@ def maven_settings() -> tuple[Path, dict[str, str]]:
 def verify_all(pins: tuple[Pin, ...], repository: Path) -> None:
     """Raise `JarChecksumMismatch` for the first jar with another checksum."""
     for pin in pins:
-        verify(pin, repository / pin.path)
+        verify_jar(pin, repository / pin.path)
 
 
-def verify(pin: Pin, jar: Path) -> None:
+def verify_jar(pin: Pin, jar: Path) -> None:
     """Raise `JarChecksumMismatch` if the file has another checksum."""
     actual = hashlib.sha256(jar.read_bytes()).hexdigest()
     if actual != pin.sha256:
@@ -82,7 +82,7 @@ def fetch(pin: Pin, repository: Path, remotes: dict[str, str]) -> None:
             maven = MavenContext(repo_cache=Path(staging), remote_repos=remotes)
             *group, artifact, version, _ = pin.path.parts
             jar = maven.project(".".join(group), artifact).at_version(version).artifact().resolve()
-            verify(pin, jar)
+            verify_jar(pin, jar)
             (repository / pin.path).parent.mkdir(parents=True, exist_ok=True)
             jar.replace(repository / pin.path)
     except (RuntimeError, OSError) as error:  # raised by jgo, and by requests and the disk

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.rebuild.columnar.json_columns import BLOCK_BYTES, read_columns
-from projections.mapping.raw_messages import UnreadableMessageError, parse
+from projections.mapping.raw_messages import UnreadableMessageError, parse_message
 
 NAMES = ("id", "at", "price", "flag", "absent")
 CHAIN = b'{"x":' * 150 + b"1" + b"}" * 150
@@ -49,7 +49,7 @@ def columns_of(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
 def read(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
     """What the lanes read; None when one of the lines is a dead letter."""
     try:
-        messages = [parse(line) for line in lines]
+        messages = [parse_message(line) for line in lines]
     except UnreadableMessageError:
         return None
     return [{name: each[name] for name in NAMES if each.get(name) is not None} for each in messages]

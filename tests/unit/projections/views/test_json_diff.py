@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.views.json_diff import Change, diff
+from projections.views.json_diff import JsonChange, diff
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2) | st.text("a~/", max_size=2),
@@ -18,18 +18,19 @@ JSON = st.recursive(
     ("before", "after", "changes"),
     [
         ({}, {}, []),
-        (1, True, [Change("", "changed", 1, True)]),
+        (1, True, [JsonChange("", "changed", 1, True)]),
         ({"a": 1, "b": 2}, {"b": 3, "c": 4},
-         [Change("/a", "removed", before=1), Change("/b", "changed", 2, 3), Change("/c", "added", after=4)]),
-        ({"a/b": {"~": 1}}, {"a/b": {"~": 2}}, [Change("/a~1b/~0", "changed", 1, 2)]),
-        ([1, 2, 3], [1, 9, 2, 3], [Change("/1", "added", after=9)]),
-        ([1, 2, 3], [1, 3], [Change("/1", "removed", before=2)]),
-        ([1, {"x": 1}, 3], [1, {"x": 2}, 3], [Change("/1/x", "changed", 1, 2)]),
-        ([1, 1], [1, 1, 1], [Change("/2", "added", after=1)]),
-        ({"a": []}, {"a": {}}, [Change("/a", "changed", [], {})]),
+         [JsonChange("/a", "removed", before=1), JsonChange("/b", "changed", 2, 3),
+          JsonChange("/c", "added", after=4)]),
+        ({"a/b": {"~": 1}}, {"a/b": {"~": 2}}, [JsonChange("/a~1b/~0", "changed", 1, 2)]),
+        ([1, 2, 3], [1, 9, 2, 3], [JsonChange("/1", "added", after=9)]),
+        ([1, 2, 3], [1, 3], [JsonChange("/1", "removed", before=2)]),
+        ([1, {"x": 1}, 3], [1, {"x": 2}, 3], [JsonChange("/1/x", "changed", 1, 2)]),
+        ([1, 1], [1, 1, 1], [JsonChange("/2", "added", after=1)]),
+        ({"a": []}, {"a": {}}, [JsonChange("/a", "changed", [], {})]),
     ],
 )  # fmt: skip
-def test_differences(before: Any, after: Any, changes: list[Change]) -> None:
+def test_differences(before: Any, after: Any, changes: list[JsonChange]) -> None:
     assert list(diff(before, after)) == changes
 
 

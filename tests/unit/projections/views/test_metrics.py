@@ -14,7 +14,7 @@ from projections.views.metrics import (
     BucketPlan,
     InvalidRangeError,
     TimeRange,
-    fill,
+    fill_buckets,
     increments,
     minute_of,
     plan,
@@ -79,7 +79,7 @@ def test_every_minute_of_a_range_is_read_once(first: int, length: int, width: in
     minutes = [minute for span in query.spans for minute in range(span.first, span.past)]
     assert minutes == list(range(first, first + length))
     assert all(span.first % span.grain == span.past % span.grain == 0 for span in query.spans)
-    buckets = fill(query, {})
+    buckets = fill_buckets(query, {})
     assert buckets[0].start <= at(first) < buckets[0].start + width * ONE_MINUTE
     assert buckets[-1].start < at(first + length) <= buckets[-1].start + width * ONE_MINUTE
     assert all((bucket.start - EPOCH) % (width * ONE_MINUTE) == timedelta() for bucket in buckets)
@@ -92,7 +92,10 @@ def test_a_range_is_extended_to_whole_minutes() -> None:
 
 def test_empty_buckets_are_included() -> None:
     counts = Counts(read=1)
-    assert fill(plan(at(4), at(7), 2 * ONE_MINUTE), {6: counts}) == [Bucket(at(4), Counts()), Bucket(at(6), counts)]
+    assert fill_buckets(plan(at(4), at(7), 2 * ONE_MINUTE), {6: counts}) == [
+        Bucket(at(4), Counts()),
+        Bucket(at(6), counts),
+    ]
 
 
 @pytest.mark.parametrize("interval", [timedelta(), timedelta(seconds=59), timedelta(seconds=90), -ONE_MINUTE])
@@ -110,11 +113,11 @@ def test_a_range_before_1970_is_refused_and_an_unbounded_one_is_not() -> None:
     with pytest.raises(InvalidRangeError, match="must not be before 1970"):
         plan(datetime.min.replace(tzinfo=UTC), AT, timedelta(days=9_999))
     unbounded = plan(EPOCH, datetime.max.replace(tzinfo=UTC), timedelta(days=999_999_999))
-    assert fill(unbounded, {}) == [Bucket(EPOCH, Counts())]
+    assert fill_buckets(unbounded, {}) == [Bucket(EPOCH, Counts())]
 
 
 def test_too_many_buckets_are_refused_with_a_valid_interval() -> None:
-    assert len(fill(plan(at(0), at(MAX_BUCKETS), ONE_MINUTE), {})) == MAX_BUCKETS
+    assert len(fill_buckets(plan(at(0), at(MAX_BUCKETS), ONE_MINUTE), {})) == MAX_BUCKETS
     with pytest.raises(InvalidRangeError, match=r"11,001 buckets, the maximum is 11,000: use an interval of 2 minutes"):
         plan(at(0), at(MAX_BUCKETS + 1), ONE_MINUTE)
     with pytest.raises(InvalidRangeError, match="use an interval of 48 minutes or more"):
