@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 
 import pytest
 from sqlalchemy import inspect
@@ -32,7 +33,7 @@ async def test_a_rebuilt_view_equals_the_live_view_row_for_row(store: ReadStore)
     assert await live_rows(store) == before
     await rebuild.swap()
     assert await live_rows(store) == before
-    names = {table.rpartition("_g")[2] for table in await tables(store) if "_g" in table}
+    names = {found[1] for table in await tables(store) if (found := re.search(r"_g(\d+)$", table))}
     assert names == {str(rebuild.generation)}
 
 
