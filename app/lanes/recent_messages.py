@@ -64,7 +64,7 @@ class RecentMessages:
 
     def newest(self) -> list[RecentMessage]:
         """Return the messages, the newest first."""
-        newest = sorted(self.messages, key=lambda each: (each.arrived, each.batch, each.index), reverse=True)
+        newest = sorted(self.messages, key=lambda item: (item.arrived, item.batch, item.index), reverse=True)
         return newest[: self.max_messages]
 
 

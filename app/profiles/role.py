@@ -224,7 +224,7 @@ class ProfilesWorker:
 
 
 async def run_profiles(settings: Settings, clock: Clock = utc_now) -> int:
-    """Run the role until it is told to stop; return the process's exit code."""
+    """Run the role until SIGTERM or SIGINT; return the exit code of the process."""
     gc.set_threshold(200_000, 100, 100)  # nodes are many and have no cycles: collections took a sixth of the time
     async with AsyncExitStack() as stack:
         store = await ReadStore.open(settings.database())

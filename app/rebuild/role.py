@@ -295,7 +295,7 @@ class Rebuilder:
 
 
 async def run_rebuild(settings: Settings, clock: Clock = utc_now) -> int:
-    """Run the role until it is told to stop; return the process's exit code."""
+    """Run the role until SIGTERM or SIGINT; return the exit code of the process."""
     gc.set_threshold(200_000, 100, 100)  # nodes are many and have no cycles, as in the `profiles` role
     sys.setswitchinterval(0.0005)  # seconds: folding threads yield to the event loop soon
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool retains 100 MB

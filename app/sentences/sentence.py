@@ -1,4 +1,4 @@
-"""Make the sentence of a code and its parameters. Total: every record on a topic has one, whoever wrote it.
+"""Make the sentence of a code and its parameters. Total: every record on a topic has one, also of foreign producers.
 
 In a template `{name}` is a parameter, with Python's conversions and formats (`{max:,}`, `{value!r}`); lists are joined
 by commas. `{cause}` is the sentence of the error behind this one. A part in square brackets is left out when a

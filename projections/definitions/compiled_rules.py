@@ -22,8 +22,8 @@ class CompiledRules:
         self.scope = rules.scope
         self.generation = rules.generation
         self._mappers: Mapping[str, Mapper] = {
-            stream: make_mapper(stream, parse_mapping(orjson.loads(each.body)), self.identity)
-            for stream, each in rules.mappings.items()
+            stream: make_mapper(stream, parse_mapping(orjson.loads(mapping.body)), self.identity)
+            for stream, mapping in rules.mappings.items()
         }
 
     def mapper(self, stream: str) -> Mapper | None:
@@ -48,7 +48,7 @@ def is_forgotten(forgotten: Forgotten, keys: Iterable[str], at: int) -> bool:
 def forgotten_to(forgotten: Forgotten, keys: Iterable[str]) -> int:
     """Return up to when (microseconds since 1970) a person with these keys is forgotten; `NEVER` for most."""
     moments = (forgotten.get(key_hash(shown_key(key))) for key in keys)
-    return max((micros(each) for each in moments if each is not None), default=NEVER)
+    return max((micros(moment) for moment in moments if moment is not None), default=NEVER)
 
 
 NEVER: Final = -(2**63)  # before all moments

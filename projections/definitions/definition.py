@@ -107,7 +107,7 @@ def evolve(state: DefinitionState, event: DefinitionEvent) -> DefinitionState:
 def bytes_of(state: DefinitionState) -> int:
     """Return how much room a definition's bodies take."""
     bodies = (state.applied, state.draft) if isinstance(state, Definition) else ()
-    return sum(len(each.body.encode()) for each in bodies if each)
+    return sum(len(body.body.encode()) for body in bodies if body)
 
 
 def _evolved(known: Definition, event: DefinitionEvent) -> Definition:

@@ -157,20 +157,22 @@ def _promote(known: ProfileRebuild, rules: Rules, others: RebuildContext) -> Dec
 def _check(recipe: RebuildSpec, versions: Mapping[str, int]) -> None:
     """Make sure that a recipe is made of versions that there are, and that they can be in force together."""
     problems: list[FieldRefused] = []
-    for pointer, name, each in _bodies(recipe):
-        if each.version > versions.get(name, 0):
+    for pointer, name, item in _bodies(recipe):
+        if item.version > versions.get(name, 0):
             problems.append(field_refused(f"{pointer}/version", "no_such_version", {"definition": name}))
-        problems += _problems(pointer, name, each.body, None)
+        problems += _problems(pointer, name, item.body, None)
     if not problems:
         rules = Rules(recipe.identity, recipe.mappings)
-        for pointer, name, each in _bodies(recipe):
-            problems += _problems(pointer, name, each.body, rules)
+        for pointer, name, item in _bodies(recipe):
+            problems += _problems(pointer, name, item.body, rules)
     if problems:
         raise InvalidRulesError(tuple(problems))
 
 
 def _bodies(recipe: RebuildSpec) -> list[tuple[str, str, AppliedBody]]:
-    found = [(json_pointer("mappings", stream), mapping_of(stream), each) for stream, each in recipe.mappings.items()]
+    found = [
+        (json_pointer("mappings", stream), mapping_of(stream), mapping) for stream, mapping in recipe.mappings.items()
+    ]
     return [*([("/identity", IDENTITY, recipe.identity)] if recipe.identity else []), *found]
 
 
@@ -181,5 +183,5 @@ def _problems(pointer: str, name: str, body: str, rules: Rules | None) -> list[F
         else:
             check_applied(rules, name, body)
     except InvalidBodyError as error:
-        return [replace(each, pointer=f"{pointer}/body{each.pointer}") for each in error.errors]
+        return [replace(item, pointer=f"{pointer}/body{item.pointer}") for item in error.errors]
     return []

@@ -141,9 +141,9 @@ def _left_out(part: JsonNode) -> Mapping[str, int]:
     if len(part.value) > MAX_EXCLUDED:
         part.refuse("too_many_jobs", {"max": MAX_EXCLUDED})
         return {}
-    if not all(is_job_id(each) for each in part.value):
+    if not all(is_job_id(item) for item in part.value):
         part.refuse("bad_job_id", {"max": MAX_JOB_ID})
-    return {each: part.member(each).integer(EARLIEST, LATEST) for each in part.value}
+    return {item: part.member(item).integer(EARLIEST, LATEST) for item in part.value}
 
 
 def _moment(part: JsonNode) -> int | None:

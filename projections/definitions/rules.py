@@ -48,9 +48,9 @@ class Forgotten(Mapping[str, datetime]):
     def with_(self, key_hashes: Iterable[str], at: datetime) -> "Forgotten":
         """Return what is forgotten with these, too. An earlier moment than the one known changes nothing."""
         latest = dict(self._latest)
-        for each in key_hashes:
-            known = self.get(each)
-            latest[each] = at if known is None else max(known, at)
+        for hash_ in key_hashes:
+            known = self.get(hash_)
+            latest[hash_] = at if known is None else max(known, at)
         if len(latest) > MAX_UNFOLDED_ENTRIES:
             return Forgotten({**self._base, **latest})
         return Forgotten(self._base, latest)
@@ -61,10 +61,10 @@ class Forgotten(Mapping[str, datetime]):
 
     def __iter__(self) -> Iterator[str]:
         yield from self._base
-        yield from (each for each in self._latest if each not in self._base)
+        yield from (item for item in self._latest if item not in self._base)
 
     def __len__(self) -> int:
-        return len(self._base) + sum(each not in self._base for each in self._latest)
+        return len(self._base) + sum(item not in self._base for item in self._latest)
 
 
 @dataclass(frozen=True, slots=True)

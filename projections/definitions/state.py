@@ -62,7 +62,7 @@ class DefinitionsState:
     @property
     def rules(self) -> Rules:
         """What is in force, as far as it matters for deciding."""
-        bodies = {name: each.applied for name, each in self.definitions.items() if each.applied}
+        bodies = {name: item.applied for name, item in self.definitions.items() if item.applied}
         identity = bodies.get(IDENTITY)
         mappings = {stream: body for name, body in bodies.items() if (stream := stream_of(name)) is not None}
         last = self.promotion
@@ -71,7 +71,7 @@ class DefinitionsState:
     @property
     def under_way(self) -> ProfileRebuild | None:
         """The rebuild that is neither promoted nor discarded, if there is one."""
-        return next((each for each in self.rebuilds.values() if each.is_under_way), None)
+        return next((item for item in self.rebuilds.values() if item.is_under_way), None)
 
 
 EMPTY: Final = DefinitionsState()
@@ -152,10 +152,10 @@ def _promoted(state: DefinitionsState, event: RebuildPromoted) -> DefinitionsSta
 def in_force(definitions: Mapping[str, Definition], event: RebuildPromoted) -> Mapping[str, Definition]:
     """Return definitions as they are once a rebuild's recipe is what the rules are; other drafts stay."""
     recipe = read_recipe(event.recipe)
-    bodies = {mapping_of(stream): each for stream, each in recipe.mappings.items()}
+    bodies = {mapping_of(stream): mapping for stream, mapping in recipe.mappings.items()}
     if recipe.identity:
         bodies[IDENTITY] = recipe.identity
-    return MappingProxyType({name: _in_force(each, bodies.get(name)) for name, each in definitions.items()})
+    return MappingProxyType({name: _in_force(item, bodies.get(name)) for name, item in definitions.items()})
 
 
 def _in_force(known: Definition, applied: AppliedBody | None) -> Definition:
@@ -165,7 +165,7 @@ def _in_force(known: Definition, applied: AppliedBody | None) -> Definition:
 
 def basis_of(rules: Rules) -> Basis:
     """Return what tells whether rules are still those that they were."""
-    versions = {stream: each.version for stream, each in rules.mappings.items()}
+    versions = {stream: mapping.version for stream, mapping in rules.mappings.items()}
     if rules.identity:
         versions[""] = rules.identity.version
     return rules.generation, tuple(sorted(versions.items()))

@@ -148,9 +148,9 @@ async def test_a_rebuild_with_other_rules_is_discarded_or_promoted(port: Port) -
     await sent(port, "Wien", "max")
     body = MAPPING | {"attributes": [MAPPING["attributes"][0] | {"name": "town"}]}
     draft = (await client.ask("PUT", f"{town}/draft", body, If_Match="*")).data["draft_version"]
-    wish = {"mappings": {"people": draft}, "note": "towns"}
+    body = {"mappings": {"people": draft}, "note": "towns"}
     port.running.signal("rebuild", signal.SIGSTOP)
-    rebuild = await client.post("/v2/rebuild", wish)
+    rebuild = await client.post("/v2/rebuild", body)
     assert f"mapping of people: version {draft}; active: version 1" in rebuild["recipe"]["in_words"]
     early = await client.ask("POST", f"/v2/rebuild/{rebuild['id']}/promote")
     assert (early.status, early.body["code"]) == (409, "not_ready")
@@ -178,7 +178,7 @@ async def test_a_rebuild_with_other_rules_is_discarded_or_promoted(port: Port) -
 
 
 @pytest.mark.parametrize(
-    ("wish", "pointer", "code"),
+    ("body", "pointer", "code"),
     [
         ({"identity": 9}, "/identity", "no_such_version"),
         ({"mappings": {"people": 900}}, "/mappings/people", "no_such_version"),
@@ -193,9 +193,9 @@ async def test_a_rebuild_with_other_rules_is_discarded_or_promoted(port: Port) -
     ],
 )
 async def test_invalid_rebuild_rules_are_reported_by_field(
-    port: Port, wish: dict[str, Any], pointer: str, code: str
+    port: Port, body: dict[str, Any], pointer: str, code: str
 ) -> None:
-    refused = await port.client.ask("POST", "/v2/rebuild", wish)
+    refused = await port.client.ask("POST", "/v2/rebuild", body)
     assert (refused.status, refused.body["code"]) == (422, "invalid"), refused.body
     assert [(error["pointer"], error["code"]) for error in refused.body["errors"]] == [(pointer, code)], refused.body
 

@@ -94,8 +94,8 @@ async def test_a_report_counts_profiles_by_difference(capsys: pytest.CaptureFixt
     assert 'email:ada\\x1b[31m@example.com  cookie:1; city: Linz, tags: ["a"]  city: Graz, tags: —' in output
     assert "spent: 7" in output
     assert "cookie:1, cookie:2" in output
-    print_report({"compared_at": AT, "skipped_reason": "nobody answers"})
-    assert capsys.readouterr().out == "compared  skipped: nobody answers\n"
+    print_report({"compared_at": AT, "skipped_reason": "partition unavailable"})
+    assert capsys.readouterr().out == "compared  skipped: partition unavailable\n"
     await asked(Rebuilds([PROMOTED | {"report": None}]), show_rebuild, rebuild=None)
     assert "the report has expired" in capsys.readouterr().out
     await asked(Rebuilds([READY]), show_rebuild, "yaml", rebuild=None)
@@ -103,19 +103,19 @@ async def test_a_report_counts_profiles_by_difference(capsys: pytest.CaptureFixt
 
 
 async def test_start_can_wait_until_ready(capsys: pytest.CaptureFixture[str]) -> None:
-    wish: dict[str, Any] = {
+    options: dict[str, Any] = {
         "identity": None, "mappings": ("a=b=2",), "streams": (), "since": None, "until": AT, "all_time": True,
         "exclude_job": ("some-upload",), "include_job": (), "previous": False, "note": None,
     }  # fmt: skip
     api = Rebuilds([], [REBUILD, READY])
-    assert await asked(api, start, **wish, wait=True) == 0
+    assert await asked(api, start, **options, wait=True) == 0
     assert api.sent == [
         ("/v2/rebuild", {"mappings": {"a=b": 2}, "since": None, "until": AT, "exclude_jobs": ["some-upload"]})
     ]
     assert "status      ready" in capsys.readouterr().out
-    assert await asked(Rebuilds([], [READY | {"status": "discarded"}]), start, **wish, wait=True) == 1
+    assert await asked(Rebuilds([], [READY | {"status": "discarded"}]), start, **options, wait=True) == 1
     with pytest.raises(click.BadParameter):
-        await asked(api, start, **wish | {"mappings": ("orders",)}, wait=False)
+        await asked(api, start, **options | {"mappings": ("orders",)}, wait=False)
     api = Rebuilds([])
     assert await asked(api, undo, job="no/job", wait=False) == 0
     assert api.sent == [("/v2/job/no%2Fjob/undo", None)]

@@ -38,7 +38,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Worker:
-    """A member of the group. `starts` are the offsets that it starts at; it can be told to fail."""
+    """A member of the group. `starts` are the offsets that it starts at; it fails when asked to."""
 
     def __init__(self, cluster: MemoryCluster, name: str = "worker", clock: Clock | None = None) -> None:
         self.clock = clock or Clock()

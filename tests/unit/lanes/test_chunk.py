@@ -47,10 +47,12 @@ class Record:
 
 
 def packed(offset: int, batch: str, *messages: Any, stamps: Sequence[int] = ()) -> Record:
-    payload = b"".join((each if isinstance(each, bytes) else json.dumps(each).encode()) + b"\n" for each in messages)
+    payload = b"".join(
+        (message if isinstance(message, bytes) else json.dumps(message).encode()) + b"\n" for message in messages
+    )
     word = MessageBatch(
         batch_id=batch, stream="people", source="", job_id="j", run=1, ingested_at=NOW, first=0, count=len(messages),
-        payload=payload, timestamps=b"".join(each.to_bytes(8, "little", signed=True) for each in stamps),
+        payload=payload, timestamps=b"".join(stamp.to_bytes(8, "little", signed=True) for stamp in stamps),
     )  # fmt: skip
     return Record(encode(word), offset)
 
@@ -64,26 +66,25 @@ def chunk_of(*records: Record, forgotten: Forgotten | None = None) -> MappingChu
 
 def updates_of(chunk: MappingChunk) -> list[MappedBatch]:
     (fitting,) = chunk.fitting()
-    return [decode(each.value or b"") for each in fitting.updates()]  # type: ignore[misc]  # all are
+    return [decode(update.value or b"") for update in fitting.updates()]  # type: ignore[misc]  # all are
 
 
 def content_of(*chunks: MappingChunk) -> tuple[list[Any], list[Any], list[Any]]:
     """Return all rows with message id and raw offset, all links, and the messages to count once."""
     rows, links, counted = [], [], []
-    for word in (each for chunk in chunks for each in updates_of(chunk)):
+    for word in (item for chunk in chunks for item in updates_of(chunk)):
         mapped = decode_mapped(word.payload)
-        links += [tuple(each) for each in mapped.links]
+        links += [tuple(link) for link in mapped.links]
         for group in mapped.groups:
             rows += [
-                (each[0], each[1], group.batches[each[2]], each[3], group.offset + each[4], *each[5:])
-                for each in group.rows
+                (row[0], row[1], group.batches[row[2]], row[3], group.offset + row[4], *row[5:]) for row in group.rows
             ]
-            counted += [tuple(each) for each in group.counted]
+            counted += [tuple(item) for item in group.counted]
     return sorted(rows), sorted(links), sorted(set(counted))
 
 
 def dead_letters_of(chunk: MappingChunk) -> list[MessageRejected]:
-    return [decode(each.value or b"") for each in chunk.dead_letters]  # type: ignore[misc]
+    return [decode(letter.value or b"") for letter in chunk.dead_letters]  # type: ignore[misc]
 
 
 MIXED = [
@@ -100,7 +101,7 @@ MIXED = [
 
 def test_updates_do_not_depend_on_the_cuts_between_chunks() -> None:
     whole = content_of(chunk_of(*MIXED))
-    assert whole == content_of(*(chunk_of(each) for each in MIXED))
+    assert whole == content_of(*(chunk_of(item) for item in MIXED))
     assert whole == content_of(chunk_of(*MIXED[:2]), chunk_of(*MIXED[2:]))
     rows, links, counted = whole
     assert ("00:email:a", 5, "up/1", 0, 0, 1, 1) in rows
@@ -128,7 +129,7 @@ def test_a_group_has_no_message_twice() -> None:
         assert word.rules_at == 7
         assert (word.first_offset, word.next_offset) == (0, 6)
         for group in decode_mapped(word.payload).groups:
-            ids = [(each[2], each[3]) for each in group.rows]
+            ids = [(row[2], row[3]) for row in group.rows]
             assert len(ids) == len(set(ids))
 
 
@@ -145,14 +146,14 @@ def test_faults_have_one_dead_letter_for_each_record() -> None:
     )
     chunk = chunk_of(record)
     rows, _, _ = content_of(chunk)
-    assert [each[0] for each in rows] == ["00:email:a", "00:email:b", "00:email:c"]
-    found = {each.code: each for each in dead_letters_of(chunk)}
+    assert [row[0] for row in rows] == ["00:email:a", "00:email:b", "00:email:c"]
+    found = {item.code: item for item in dead_letters_of(chunk)}
     assert sorted(found) == ["invalid_json", "not_an_object", "wrong_type"]
     assert found["invalid_json"].params == {"at": 2, "count": 1, "messages": 6, "first_index": 1}
     assert (found["invalid_json"].excerpt, bool(found["invalid_json"].detail)) == (b"{", True)
     assert found["wrong_type"].params.items() >= {"value": "'old'", "count": 2, "messages": 6, "first_index": 0}.items()
     assert "age" in str(found["wrong_type"].params["target"])
-    assert {each.job_id for each in found.values()} == {"j"}
+    assert {item.job_id for item in found.values()} == {"j"}
 
 
 @pytest.mark.parametrize(
@@ -185,9 +186,9 @@ def test_future_messages_are_refused_and_forgotten_ones_are_not_mapped() -> None
     forgotten = Forgotten().with_([key_hash("cookie:c")], NOW - timedelta(hours=1))
     chunk = chunk_of(record, forgotten=forgotten)
     rows, links, _ = content_of(chunk)
-    assert [each[:2] for each in rows] == [("00:email:b", MICROSECONDS)]
+    assert [row[:2] for row in rows] == [("00:email:b", MICROSECONDS)]
     assert links == []
-    assert [each.code for each in dead_letters_of(chunk)] == ["future_timestamp"]
+    assert [item.code for item in dead_letters_of(chunk)] == ["future_timestamp"]
 
 
 def test_an_impossible_timestamp_is_unreadable() -> None:
@@ -241,9 +242,9 @@ def test_messages_can_be_nested_to_the_json_limit() -> None:
         return b'{"email":"a' + b"%d" % levels + b'","x":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
 
     wide = b'{"email":"wide","x":[' + b"[],{}," * 1_000 + b"0]}"
-    chunk = chunk_of(*(Record(each, n) for n, each in enumerate((nested(200), nested(201), nested(100_000), wide))))
-    assert [each[0] for each in content_of(chunk)[0]] == ["00:email:a200", "00:email:wide"]
-    assert [(each.code, each.offset) for each in dead_letters_of(chunk)] == [("too_deep", 1), ("invalid_json", 2)]
+    chunk = chunk_of(*(Record(item, n) for n, item in enumerate((nested(200), nested(201), nested(100_000), wide))))
+    assert [item[0] for item in content_of(chunk)[0]] == ["00:email:a200", "00:email:wide"]
+    assert [(item.code, item.offset) for item in dead_letters_of(chunk)] == [("too_deep", 1), ("invalid_json", 2)]
 
 
 def test_many_faults_share_a_dead_letter() -> None:
@@ -252,7 +253,7 @@ def test_many_faults_share_a_dead_letter() -> None:
     rules = CompiledRules(Rules(AppliedBody(1, json.dumps(IDENTITY)), {"people": AppliedBody(1, json.dumps(wide))}), 7)
     chunk = MappingChunk("realtime", rules, Forgotten(), 3, NOW)
     chunk.add(packed(0, "b", {"email": "a", **dict.fromkeys(names, "x")}, {"email": "b"}))
-    assert [each[0] for each in content_of(chunk)[0]] == ["00:email:a", "00:email:b"]
+    assert [item[0] for item in content_of(chunk)[0]] == ["00:email:a", "00:email:b"]
     *few, last = dead_letters_of(chunk)
     assert len(few) == MAX_FAULTS
     assert last.code == "more_faults"
@@ -266,11 +267,11 @@ def test_an_update_that_is_too_large_is_split_and_then_cut() -> None:
     rules = CompiledRules(Rules(AppliedBody(1, json.dumps(IDENTITY)), {"people": AppliedBody(1, json.dumps(texts))}), 7)
     records = [packed(n, f"b/{n}", *({"email": "a", "text": "x" * 60_000} for _ in range(30))) for n in range(2)]
     together = MappingChunk("realtime", rules, Forgotten(), 3, NOW)
-    for each in records:
+    for record in records:
         assert not together.is_full
-        together.add(each)
+        together.add(record)
     parts = list(together.fitting())
-    assert [part.records for part in parts] == [[each] for each in records]
+    assert [part.records for part in parts] == [[record] for record in records]
     for part in parts:
         (update,) = part.updates()
         assert len(update.value or b"") < MAX_UPDATE_BYTES

@@ -17,12 +17,12 @@ NOW = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 
 
 def record(*messages: Any, stream: str = "people", stamps: Sequence[int] = ()) -> Raw:
-    lines = [each if isinstance(each, bytes) else orjson.dumps(each) for each in messages]
-    return Raw(stream, "b", 0, b"".join(each + b"\n" for each in lines), len(lines), stamps, 70)
+    lines = [message if isinstance(message, bytes) else orjson.dumps(message) for message in messages]
+    return Raw(stream, "b", 0, b"".join(line + b"\n" for line in lines), len(lines), stamps, 70)
 
 
 def drained(sample: FieldSample, *seen: StreamDelta, now: datetime = NOW) -> dict[str, StreamDelta]:
-    return {each.stream: each for each in sample.drain({each.stream: each for each in seen}, now)}
+    return {entry.stream: entry for entry in sample.drain({item.stream: item for item in seen}, now)}
 
 
 def stats(sample: FieldSample, stream: str = "people") -> FieldStats:
@@ -38,17 +38,21 @@ def test_the_first_and_every_fiftieth_are_sampled_wherever_records_end(cut: int)
         sample.inspect(record())
     known = stats(sample)
     assert known.sampled == FIRST + 19
-    assert {each.name for each in known.fields()} == {f"m{n}" for n in (*range(FIRST), *range(FIRST, 1_000, 50))}
+    assert {field.name for field in known.fields()} == {f"m{n}" for n in (*range(FIRST), *range(FIRST, 1_000, 50))}
 
 
 def test_sketches_are_drained_once_an_interval() -> None:
     sample = FieldSample("realtime")
     sample.inspect(record({"a": 1}, {"b": 2}, stamps=(5, 6)))
     other = StreamDelta(stream="other", lane="realtime", count=3, bytes=9, last_message_at=NOW, last_arrival_at=NOW)
-    told = drained(sample, other)
-    assert told["other"] == other
-    assert (told["people"].count, told["people"].bytes, told["people"].last_message_at.year) == (0, 0, 1)
-    assert [each.last_seen for each in FieldStats.from_json(told["people"].fields).fields()] == [5, 6]
+    counts = drained(sample, other)
+    assert counts["other"] == other
+    assert (
+        counts["people"].count,
+        counts["people"].bytes,
+        counts["people"].last_message_at.year,
+    ) == (0, 0, 1)
+    assert [field.last_seen for field in FieldStats.from_json(counts["people"].fields).fields()] == [5, 6]
     assert not sample.is_due(NOW + DRAIN_INTERVAL), "there is nothing new"
     sample.inspect(record({"a": 1}))
     soon = NOW + DRAIN_INTERVAL - timedelta(seconds=1)
@@ -72,8 +76,8 @@ def test_invented_streams_and_fields_do_not_fill_the_memory() -> None:
     for n in range(100):
         sample.inspect(record({f"{n} {m}": m for m in range(400)}, stream=f"s{n % 10}"))
     later = NOW + DRAIN_INTERVAL
-    told = drained(sample, now=later)
-    held = sum(len(FieldStats.from_json(each.fields).fields()) for each in told.values())
+    counts = drained(sample, now=later)
+    held = sum(len(FieldStats.from_json(count.fields).fields()) for count in counts.values())
     assert bounds.MAX_FIELDS <= held < bounds.MAX_FIELDS + 600
     for _ in range(FIRST):
         sample.inspect(record({"long": "x" * (bounds.MAX_SAMPLE_BYTES // 8)}, stream="long"))

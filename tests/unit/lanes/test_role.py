@@ -54,10 +54,12 @@ class Rig:
 
     async def send(self, *messages: Any, lane: str = "realtime", partition: int = 0) -> None:
         """Send messages of the stream `people`: bytes as they are, the rest as JSON."""
-        values = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in messages]
+        values = [message if isinstance(message, bytes) else json.dumps(message).encode() for message in messages]
         headers = (("stream", b"people"),)
         topic = LANES[lane].name
-        await self.write(topic, *(ProducerRecord(topic, each, partition=partition, headers=headers) for each in values))
+        await self.write(
+            topic, *(ProducerRecord(topic, value, partition=partition, headers=headers) for value in values)
+        )
 
     async def apply(self, definition_id: str, body: Any) -> None:
         """Apply a definition, as control would."""

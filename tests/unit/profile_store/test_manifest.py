@@ -66,7 +66,7 @@ def test_a_file_name_outside_the_store_is_refused(name: str) -> None:
 WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
     "another format": lambda content: content.update(format=2),
     "another format of the store": lambda content: content.update(store_format=FORMAT - 1),
-    "a field that nobody knows": lambda content: content.update(extra=1),
+    "an unknown field": lambda content: content.update(extra=1),
     "a field less": lambda content: content.pop("offsets"),
     "an offset below zero": lambda content: content.update(offsets={"x": -1}),
     "an offset that is no number": lambda content: content.update(offsets={"x": "1"}),

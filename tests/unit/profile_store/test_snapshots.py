@@ -41,9 +41,9 @@ class Watched(SnapshotStore):
         self.puts = [*getattr(self, "puts", []), path]
 
     async def delete(self, paths: Sequence[str]) -> None:
-        for each in paths:
+        for path in paths:
             self._step()
-            await super().delete([each])
+            await super().delete([path])
 
     def _step(self) -> None:
         if not self.steps_left:
@@ -110,7 +110,7 @@ async def test_a_partition_is_restored_as_it_was(snapshots: Snapshots, store: Pa
     assert await brought_back(snapshots, tmp_path / "new" / "home") == 1
     assert await brought_back(snapshots, tmp_path / "again", snapshot) == 1
     assert list(store.path.glob("scratch/*")) == []
-    assert [each.name for each in (tmp_path / "new").iterdir()] == ["home"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["home"]
 
 
 async def test_partitions_and_generations_have_their_own_snapshots(snapshots: Snapshots, store: PartitionStore) -> None:
@@ -128,14 +128,14 @@ async def test_only_files_that_changed_are_sent(
     watched: Watched, snapshots: Snapshots, store: PartitionStore, tmp_path: Path
 ) -> None:
     first = await taken(snapshots, store, 1)
-    large = {each.sha256 for each in first.files if each.name.endswith(".sst")}
-    assert len(watched.puts) == len({each.sha256 for each in first.files}) + 1
+    large = {file.sha256 for file in first.files if file.name.endswith(".sst")}
+    assert len(watched.puts) == len({file.sha256 for file in first.files}) + 1
     watched.puts = []
     second = await taken(Snapshots(watched), store, 2)  # another process, which has no memory of the first
-    sent = {each.rpartition("/")[2] for each in watched.puts}
-    assert large <= {each.sha256 for each in second.files}
+    sent = {put.rpartition("/")[2] for put in watched.puts}
+    assert large <= {file.sha256 for file in second.files}
     assert not sent & large
-    assert len({each.sha256 for each in second.files if each.name.endswith(".sst")} - large) == 2  # nodes and offsets
+    assert len({file.sha256 for file in second.files if file.name.endswith(".sst")} - large) == 2  # nodes and offsets
     assert await brought_back(snapshots, tmp_path / "back") == 2
 
 
@@ -149,8 +149,8 @@ async def test_the_newest_three_snapshots_and_only_their_files_are_retained(
     manifests = {name for name in await watched.folder(FOLDER) if name.endswith(".json")}
     assert [int(name[:12]) for name in sorted(manifests)] == [2, 3, 4]
     files = set(await watched.folder(FILES))
-    assert {each.sha256 for each in last.files} <= files
-    gone = {each.sha256 for each in first.files} - files
+    assert {file.sha256 for file in last.files} <= files
+    gone = {file.sha256 for file in first.files} - files
     assert gone, "the first one had files that the others haven't"
     assert await brought_back(snapshots, tmp_path / "back") == 4
 
@@ -177,13 +177,13 @@ async def test_files_of_an_unreadable_manifest_are_retained(
     assert before <= set(await watched.folder(FILES))
     later = Snapshots(watched, clock=lambda: datetime.now(UTC) + timedelta(hours=2))
     newest = [await taken(later, store, number) for number in (6, 7, 8)]
-    assert set(await watched.folder(FOLDER)) == {each.name for each in newest}, "it doesn't stay for ever"
-    assert set(await watched.folder(FILES)) == {file.sha256 for each in newest for file in each.files}
+    assert set(await watched.folder(FOLDER)) == {item.name for item in newest}, "it doesn't stay for ever"
+    assert set(await watched.folder(FILES)) == {file.sha256 for item in newest for file in item.files}
 
 
 async def change(watched: Watched, path: str, changed: Callable[[bytes], bytes]) -> None:
     size = (await watched.folder(path.rpartition("/")[0]))[path.rpartition("/")[2]].size
-    content = b"".join([each async for each in watched.get(path, size)])
+    content = b"".join([item async for item in watched.get(path, size)])
     await watched.put(path, changed(content))
 
 
@@ -222,10 +222,10 @@ async def test_the_previous_snapshot_replaces_a_damaged_one(
 ) -> None:
     before = await taken(snapshots, store, 1, 2)
     last = await taken(snapshots, store, 3)
-    (own, *_) = (each for each in last.files if each.name.endswith(".sst") and each not in before.files)
+    (own, *_) = (file for file in last.files if file.name.endswith(".sst") and file not in before.files)
     await damage(watched, f"{FOLDER}/{last.name}" if what == "the manifest" else f"{FILES}/{own.sha256}")
     assert await brought_back(snapshots, tmp_path / "back") == 2
-    if what == "a file":  # also for whoever knows that there was a newer one
+    if what == "a file":  # also for an owner that knows of a newer one
         with caplog.at_level(logging.WARNING):
             assert await brought_back(snapshots, tmp_path / "again", last) == 2
         assert f"The snapshot {last.name} can't be used: {own.name}" in caplog.text
@@ -265,7 +265,7 @@ async def test_the_newest_complete_snapshot_is_restored_after_any_crash(
         with contextlib.suppress(Killed):
             await taken(Snapshots(watched), store, number)
         watched.steps_left = 10**9
-        if any(each.endswith(".json") for each in watched.puts):
+        if any(put.endswith(".json") for put in watched.puts):
             complete = number
         assert await brought_back(Snapshots(watched), tmp_path / str(number)) == complete
     assert complete is not None
@@ -283,7 +283,7 @@ async def test_concurrent_processes_leave_complete_snapshots(
         write(store, number)
         write(replaced, 100 + number)
         stores = (store, store, replaced)
-        await asyncio.gather(*(each.take(of, 2, 1) for each, of in zip(others, stores, strict=True)))
+        await asyncio.gather(*(other.take(of, 2, 1) for other, of in zip(others, stores, strict=True)))
         assert await brought_back(snapshots, tmp_path / str(number)) in {number, 100 + number}
     replaced.close()
 
@@ -294,7 +294,7 @@ async def test_files_removed_by_another_process_are_sent_again(
     await taken(snapshots, store, 1)
 
     async def removed() -> None:
-        await watched.delete([f"{FILES}/{each}" for each in await watched.folder(FILES)])
+        await watched.delete([f"{FILES}/{item}" for item in await watched.folder(FILES)])
 
     watched.meanwhile = removed
     await taken(snapshots, store, 2)

@@ -54,19 +54,19 @@ async def test_a_lost_log_leaves_the_files_unchanged(tmp_path: Path) -> None:
 async def test_a_damaged_snapshot_leaves_the_local_store(tmp_path: Path, older: int | None) -> None:
     settings = Settings(data_dir=tmp_path)
     snapshots = Snapshots.at(settings.snapshots())
-    for read in [each for each in (older, 9) if each]:
+    for read in [item for item in (older, 9) if item]:
         store = filled(tmp_path / f"another's.{read}", read)
         newest = await snapshots.take(store, 2, 0)
         store.close()
-    for each in (tmp_path / "snapshots" / newest.folder / "files").iterdir():
-        if each.name in {file.sha256 for file in newest.files if file.name.endswith(".sst")}:
-            each.write_bytes(b"x" * each.stat().st_size)
+    for path in (tmp_path / "snapshots" / newest.folder / "files").iterdir():
+        if path.name in {file.sha256 for file in newest.files if file.name.endswith(".sst")}:
+            path.write_bytes(b"x" * path.stat().st_size)
     filled(tmp_path / "profiles" / "0.2", 5).close()
     storage = Storage(settings, time.monotonic)
     opened = await storage.open(Shard(0, 2), NOTHING_READ)
     assert opened.get_nodes([b"read"]) == [b"5"], "it has read more than any good snapshot"
     await storage.close(Shard(0, 2), opened)
-    assert [each.name for each in (tmp_path / "profiles").iterdir()] == ["0.2"]
+    assert [path.name for path in (tmp_path / "profiles").iterdir()] == ["0.2"]
 
 
 async def test_a_damage_found_while_reading_is_repaired_by_the_next_start(tmp_path: Path) -> None:
@@ -109,9 +109,9 @@ async def test_older_generations_are_removed_with_their_snapshots(tmp_path: Path
     (tmp_path / "profiles" / "a.file").touch()
     opened = await storage.open(Shard(3, 1), NOTHING_READ)
     storage.remove_older(2)
-    assert sorted(each.name for each in (tmp_path / "profiles").iterdir()) == ["2.1", "3.1", "a.file"]
+    assert sorted(path.name for path in (tmp_path / "profiles").iterdir()) == ["2.1", "3.1", "a.file"]
     async with asyncio.timeout(10):
-        while [each for each in (tmp_path / "snapshots").glob("partition-1/generation-[01]/**/*") if each.is_file()]:
+        while [path for path in (tmp_path / "snapshots").glob("partition-1/generation-[01]/**/*") if path.is_file()]:
             await asyncio.sleep(0.01)
     assert await snapshots.newest_valid(1, 2)
     assert await snapshots.newest_valid(1, 3)
@@ -130,7 +130,7 @@ async def test_an_open_store_survives_two_quick_promotions(tmp_path: Path) -> No
     await storage.close(Shard(0, 0), first)
     storage.remove_older(2)
     second.write(Changes(nodes={b"key": b"node"}, offsets=NOTHING_READ))
-    assert sorted(each.name for each in (tmp_path / "profiles").iterdir()) == ["1.0", "2.0"]
+    assert sorted(path.name for path in (tmp_path / "profiles").iterdir()) == ["1.0", "2.0"]
     await storage.close(Shard(1, 0), second)
     storage.remove_older(2)
-    assert [each.name for each in (tmp_path / "profiles").iterdir()] == ["2.0"]
+    assert [path.name for path in (tmp_path / "profiles").iterdir()] == ["2.0"]

@@ -107,7 +107,7 @@ def test_a_checkpoint_is_an_unchanging_copy_of_hard_links(tmp_path: Path, store:
     store.write(Changes(nodes={b"%06d" % row: b"old" for row in range(1000)}, offsets={"input": 1}))
     assert store.checkpoint(tmp_path / "deep" / "checkpoint") == {"input": 1}
     store.write(Changes(nodes={b"000001": b"new"}, offsets={"input": 2}))
-    assert all(each.stat().st_nlink == 2 for each in (tmp_path / "deep" / "checkpoint").glob("*.sst"))
+    assert all(path.stat().st_nlink == 2 for path in (tmp_path / "deep" / "checkpoint").glob("*.sst"))
     copy = PartitionStore.open(tmp_path / "deep" / "checkpoint")
     assert (copy.get_nodes([b"000001"]), copy.offsets()) == ([b"old"], {"input": 1})
     copy.close()
@@ -153,13 +153,13 @@ def flip(path: Path, at: int) -> None:
 
 
 def nodes_file(path: Path) -> Path:
-    return max(path.glob("*.sst"), key=lambda each: each.stat().st_size)
+    return max(path.glob("*.sst"), key=lambda item: item.stat().st_size)
 
 
 def remove(*patterns: str, path: Path) -> None:
     for pattern in patterns:
-        for each in path.glob(pattern):
-            each.unlink()
+        for item in path.glob(pattern):
+            item.unlink()
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -191,7 +191,7 @@ def test_a_damaged_block_raises_and_never_shortens_a_result(tmp_path: Path) -> N
     assert store.get_nodes([b"004999"]) == [b"node 4999"]
     try:
         store.iterate_nodes(b"", 10)
-    except CorruptStore:  # whoever handles it can replace the store at once
+    except CorruptStore:  # the handler can replace the store at once
         store.close()
         shutil.rmtree(tmp_path / "store")
         filled(tmp_path / "store")

@@ -59,13 +59,13 @@ async def test_responses_are_bounded_and_no_node_is_missing(tmp_path: Path, coun
         start = ""
         while page := (await reader.page(0, start, MAX_KEYS)).nodes:
             assert len(page) <= most
-            walked += [each.key for each in page]
+            walked += [item.key for item in page]
             start = walked[-1] + "\0"
         assert walked == sorted(those)
         wanted = [*those, "00:email:nobody"]
         random.Random(7).shuffle(wanted)
         found = await reader.nodes(wanted)
-        assert [each and each.registers for each in found] == [
+        assert [item and item.registers for item in found] == [
             those[key].registers if key in those else None for key in wanted
         ]
 
@@ -78,7 +78,7 @@ async def test_references_of_a_key_are_bounded(
     refs |= {b"00:email:almost\0" + number.to_bytes(8): REFERENCE.pack(0, 0, number, 0, 0) for number in range(3)}
     async with answering(tmp_path, Changes(refs=refs)) as reader:
         assert len(await reader.references("00:email:all")) == MAX_REFERENCES
-        assert [each[2] for each in await reader.references("00:email:almost")] == [0, 1, 2]
+        assert [reference[2] for reference in await reader.references("00:email:almost")] == [0, 1, 2]
         assert await reader.references("00:email:al") == []
 
 
@@ -89,7 +89,7 @@ async def test_a_profile_that_moves_to_a_better_identity_is_unavailable_not_unkn
             await reader.root(moved.key)
         assert await reader.root(nobody) is None
     arrived = Node("00:email:ada", registers={"latest:city": [0, "upload/1", 0, "Graz"]})
-    async with answering(tmp_path / "after", stored({each.key: each for each in (moved, arrived)})) as reader:
+    async with answering(tmp_path / "after", stored({item.key: item for item in (moved, arrived)})) as reader:
         found = await reader.root(moved.key)
         assert found
         assert found.registers == arrived.registers

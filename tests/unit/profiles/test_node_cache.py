@@ -19,7 +19,7 @@ class FakeStore:
         self.fetched: list[str] = []
 
     def fetch(self, keys: list[bytes]) -> Sequence[bytes | None]:
-        self.fetched += [each.decode() for each in keys]
+        self.fetched += [key.decode() for key in keys]
         return [self.stored for _ in keys]
 
 

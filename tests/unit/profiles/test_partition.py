@@ -121,8 +121,8 @@ class Plane:
             quiet = set() if self.work(number) else quiet | {number}
 
     def close(self) -> None:
-        for each in self.open.values():
-            each.store.close()
+        for item in self.open.values():
+            item.store.close()
 
     def roots(self) -> dict[str, bytes]:
         found = {}
@@ -177,9 +177,9 @@ def test_invalid_records_among_updates_are_skipped_and_logged(tmp_path: Path, ca
         )
     )
     strange = [None, b"", b'{"email":"a@x"}', b"\0\xff\xff\xff\xff", b"\0\0\0\0\1" + b"\xff" * 40, letter]
-    strange += [encode(replace(mapped_header(), next_offset=100, payload=each)) for each in NOTHING_MAPPED]
-    strange += [encode(NodeBatch(payload=each)) for each in NOTHING_TOLD]
-    strange += [encode(replace(mapped_header(), payload=b"[[],[]]", **each)) for each in NOWHERE]
+    strange += [encode(replace(mapped_header(), next_offset=100, payload=item)) for item in NOTHING_MAPPED]
+    strange += [encode(NodeBatch(payload=item)) for item in NOTHING_TOLD]
+    strange += [encode(replace(mapped_header(), payload=b"[[],[]]", **item)) for item in NOWHERE]
     with plane(tmp_path, random.Random(0)) as made:
         messages = some_messages(made.chance, 30, 15)
         for place in range(0, 30, 5):
@@ -222,7 +222,7 @@ def test_a_profile_over_the_identity_limit_is_reported_once_without_identities(t
                  for n in range(start, start + 10)]  # fmt: skip
         partition.apply_messages(NodeMessages(joins=joins), 5)  # type: ignore[arg-type]
         partition.apply_mapped(mapped_header(), MappedMessages(), 5)
-        found += [decode(each.value or b"") for each in partition.outgoing_records()]  # type: ignore[misc]
+        found += [decode(record.value or b"") for record in partition.outgoing_records()]  # type: ignore[misc]
         partition.flush()
     (letter,) = found
     assert (letter.code, letter.source, letter.excerpt) == ("too_many_identities", "profiles/0", b"email:ada")

@@ -14,38 +14,38 @@ Profiles = Mapping[frozenset[str], tuple[int, int]]  # ranked identities: a valu
 def side(profiles: Profiles, chance: random.Random) -> ProfileSet:
     made = ProfileSet()
     for keys, (value, message) in chance.sample(
-        sorted(profiles.items(), key=lambda each: sorted(each[0])), len(profiles)
+        sorted(profiles.items(), key=lambda item: sorted(item[0])), len(profiles)
     ):
         root, *others = sorted(keys)
-        edges: dict[str, list[Any]] = {f"{each}{EDGE_SEPARATOR}{root}": [1, "b", 0] for each in others}
+        edges: dict[str, list[Any]] = {f"{other}{EDGE_SEPARATOR}{root}": [1, "b", 0] for other in others}
         made.add(root, {"latest:age": [7, "j/1", message, value]}, edges)
     made.add("00:email:nothing", {}, {})
     return made
 
 
 def oracle(live: Profiles, rebuilt: Profiles, touched: Iterable[str]) -> dict[str, int]:
-    names = [{frozenset(map(shown_key, keys)): facts for keys, facts in each.items()} for each in (live, rebuilt)]
+    names = [{frozenset(map(shown_key, keys)): facts for keys, facts in item.items()} for item in (live, rebuilt)]
     moving: set[frozenset[str]] = set()
-    grown = {each for one in names for each in one if each & set(touched)}
+    grown = {item for one in names for item in one if item & set(touched)}
     while grown - moving:
         moving |= grown
-        grown = {each for one in names for each in one if any(each & other for other in moving)}
+        grown = {item for one in names for item in one if any(item & other for other in moving)}
     ones, others = ({keys: facts for keys, facts in one.items() if keys not in moving} for one in names)
     found = dict.fromkeys(("unchanged", "changed", "added", "removed", "split", "merged", "evidence"), 0)
     for keys, (value, message) in ones.items():
-        into = [each for each in others if each & keys]
+        into = [other for other in others if other & keys]
         found["removed"] += not into
         found["split"] += len(into) > 1
-        if len(into) == 1 and sum(bool(each & into[0]) for each in ones) == 1:
+        if len(into) == 1 and sum(bool(one & into[0]) for one in ones) == 1:
             same = into[0] == keys and others[into[0]][0] == value
             found["unchanged" if same else "changed"] += 1
             found["evidence"] += same and others[into[0]][1] != message
     for keys in others:
-        of = [each for each in ones if each & keys]
+        of = [one for one in ones if one & keys]
         found["added"] += not of
         found["merged"] += len(of) > 1
     live_moving = moving & names[0].keys()
-    alone = {each for each in moving & names[1].keys() if not any(each & other for other in names[0])}
+    alone = {item for item in moving & names[1].keys() if not any(item & other for other in names[0])}
     return found | {"moving": len(live_moving) + len(alone)}
 
 
@@ -71,7 +71,7 @@ def test_any_two_sides_differ_as_in_the_oracle() -> None:
         rebuilt = dict(live) if chance.random() < 0.3 else some_profiles(chance, identities)
         for keys in chance.sample(sorted(rebuilt, key=sorted), min(len(rebuilt), chance.randrange(2))):
             del rebuilt[keys]
-        touched = [shown_key(each) for each in chance.sample(identities, chance.choice((0, 0, 1, 2)))]
+        touched = [shown_key(item) for item in chance.sample(identities, chance.choice((0, 0, 1, 2)))]
         found = compare(side(live, chance), side(rebuilt, chance), map(identity_hash, touched))
         assert counts_of(found) == oracle(live, rebuilt, touched), f"seed {seed}"
         assert found.profiles == (len(live), len(rebuilt))
@@ -88,19 +88,21 @@ def test_samples_have_keys_and_are_the_same_in_every_run() -> None:
     other = compare(side(live, random.Random(3)), side(rebuilt, random.Random(4)), ())
     assert one.counts["merged"] == 100
     assert len(one.samples["merged"]) == MAX_SAMPLES
-    assert [each.rebuilt for each in one.samples["merged"]] == [each.rebuilt for each in other.samples["merged"]]
+    assert [sample.rebuilt for sample in one.samples["merged"]] == [
+        sample.rebuilt for sample in other.samples["merged"]
+    ]
     first = one.samples["merged"][0]
     number = int(first.rebuilt[0].rpartition(":")[2])
-    assert sorted(first.live) == sorted(f"01:cookie:{each}" for each in (number, number + 1))
+    assert sorted(first.live) == sorted(f"01:cookie:{item}" for item in (number, number + 1))
     back = compare(side(rebuilt, random.Random(1)), side(live, random.Random(2)), ())
     assert back.counts["split"] == 100
     assert len(back.samples["split"][0].rebuilt) == 2
     gone = compare(side(live, random.Random(1)), side({}, random.Random(2)), ())
     assert gone.counts["removed"] == 200
-    assert all(each.live and not each.rebuilt for each in gone.samples["removed"])
+    assert all(sample.live and not sample.rebuilt for sample in gone.samples["removed"])
     new = compare(side({}, random.Random(1)), side(live, random.Random(2)), ())
     assert new.counts["added"] == 200
-    assert all(each.rebuilt and not each.live for each in new.samples["added"])
+    assert all(sample.rebuilt and not sample.live for sample in new.samples["added"])
 
 
 def test_other_ranks_of_the_same_identities_are_no_difference() -> None:
@@ -118,7 +120,7 @@ def test_a_profile_joined_in_two_batches_counts_once() -> None:
     for number in range(many):
         key = f"00:email:{number}"
         edges: dict[str, list[Any]] = {
-            f"01:cookie:{number}.{each}{EDGE_SEPARATOR}{key}": [1, "b", 0] for each in range(2)
+            f"01:cookie:{number}.{item}{EDGE_SEPARATOR}{key}": [1, "b", 0] for item in range(2)
         }
         live.add(key, {}, edges)
         rebuilt.add(key, {}, edges)

@@ -90,11 +90,11 @@ def message(chance: random.Random) -> dict[str, Any]:
 def packed(
     offset: int, batch: str, first: int, messages: Sequence[Any], stamps: Sequence[int] = (), arrived: datetime = NOW
 ) -> Record:
-    payload = b"".join((each if isinstance(each, bytes) else json.dumps(each).encode()) + b"\n" for each in messages)
+    payload = b"".join((item if isinstance(item, bytes) else json.dumps(item).encode()) + b"\n" for item in messages)
     word = MessageBatch(
         batch_id=batch, stream="shop", source="", job_id=batch.partition("/")[0], run=1, ingested_at=arrived,
         first=first, count=len(messages), payload=payload,
-        timestamps=b"".join(each.to_bytes(8, "little", signed=True) for each in stamps),
+        timestamps=b"".join(stamp.to_bytes(8, "little", signed=True) for stamp in stamps),
     )  # fmt: skip
     return Record(offset, encode(word))
 
@@ -121,8 +121,8 @@ def some_records(chance: random.Random) -> list[Record]:
 def rebuilds(folder: Path, count: int = 2, max_identities: int = 1_000) -> Iterator[list[RebuildStores]]:
     found = [RebuildStores(folder / str(number), PARTITIONS, max_identities, 0) for number in range(count)]
     yield found
-    for each in found:
-        each.close()
+    for item in found:
+        item.close()
 
 
 def apply_rows(
@@ -133,8 +133,8 @@ def apply_rows(
     partitions: int = PARTITIONS,
 ) -> None:
     chunk = MappingChunk("backfill", rules, forgotten, partitions, NOW)
-    for each in records:
-        chunk.add(each)
+    for record in records:
+        chunk.add(record)
     header = MappedBatch(
         topic=records[0].topic, partition=records[0].partition, first_offset=records[0].offset,
         next_offset=chunk.next_offset, rules_at=0, payload=b"",
@@ -163,10 +163,10 @@ def state(rebuild: RebuildStores) -> list[Any]:
     def root_of(key: str) -> str:
         return root_of(nodes[key].parent) if nodes[key].parent else key
 
-    for each in nodes.values():
-        each.parent = each.parent and root_of(each.parent)  # some know a shorter way to it than others
+    for node in nodes.values():
+        node.parent = node.parent and root_of(node.parent)  # some know a shorter way to it than others
     counted = [(store.offsets(), sorted(store.iterate_seen(b"", 10_000))) for store in rebuild.partition_stores]
-    return [*counted, {key: canonical(each) for key, each in nodes.items()}]
+    return [*counted, {key: canonical(node) for key, node in nodes.items()}]
 
 
 def references(rebuild: RebuildStores) -> list[tuple[str, list[Any]]]:
@@ -203,8 +203,8 @@ async def test_folded_messages_give_the_same_state_as_rows(tmp_path: Path) -> No
             begin = 0
             for _ in range(chance.randrange(1, 4)):
                 records = some_records(chance)
-                for each in records:
-                    each.offset += begin
+                for record in records:
+                    record.offset += begin
                 begin = records[-1].offset + 1
                 apply_rows(rows, records, rules, forgotten)
                 if apply_folded(columns, records, rules, forgotten):
@@ -228,8 +228,8 @@ def test_the_identity_limit_gives_the_same_state_both_ways(tmp_path: Path) -> No
         with rebuilds(tmp_path / str(seed), max_identities=3) as (rows, columns):
             for begin in (0, 100):
                 records = some_records(chance)
-                for each in records:
-                    each.offset += begin
+                for record in records:
+                    record.offset += begin
                 apply_rows(rows, records, book(), Forgotten())
                 if apply_folded(columns, records, book(), Forgotten()):
                     times += 1
@@ -251,7 +251,7 @@ def test_messages_that_are_faster_row_by_row_are_not_folded() -> None:
     assert folds(*visits(30))
     assert not folds(*({"cookie": f"c{number}"} for number in range(30))), "as many people as messages"
     assert not folds(*visits(30), b'{"cookie":NaN}')
-    assert not folds(*visits(30, cookie=7), {"cookie": 7.5}), "7 names somebody, and 7.0 would not"
+    assert not folds(*visits(30, cookie=7), {"cookie": 7.5}), "7 is an identity, and 7.0 would not be"
     assert not folds(*visits(30, number=2**53 + 1), {"cookie": "c1", "number": 0.5}), "a float can't hold it"
     expression = {"name": "loud", "expr": "upper(string)", "type": "string", "merge": "latest"}
     assert not folds(*visits(30), rules=book(mapping(extra=[expression])))
@@ -274,8 +274,8 @@ def test_repeated_messages_are_not_folded_where_they_would_count_twice(tmp_path:
         nodes = [
             decode_node("", value) for store in rebuild.partition_stores for _, value in store.iterate_nodes(b"", 10)
         ]
-        counts = [each.registers["count:messages"].values() for each in nodes]
-        assert sum(count for each in counts for _, count, *_ in each) == 50
+        counts = [node.registers["count:messages"].values() for node in nodes]
+        assert sum(count for item in counts for _, count, *_ in item) == 50
 
 
 def test_messages_without_values_are_counted() -> None:

@@ -36,12 +36,12 @@ def plain(chance: random.Random) -> bytes:
 
 def columns_of(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
     """What the columns say of each message, as far as that isn't null."""
-    columns = read_columns(b"".join(each + b"\n" for each in lines), len(lines), NAMES)
+    columns = read_columns(b"".join(line + b"\n" for line in lines), len(lines), NAMES)
     if columns is None:
         return None
-    assert {each.codes.size for each in columns.values()} == {len(lines)}
+    assert {column.codes.size for column in columns.values()} == {len(lines)}
     return [
-        {name: each.values[each.codes[row]] for name, each in columns.items() if each.codes[row] >= 0}
+        {name: column.values[column.codes[row]] for name, column in columns.items() if column.codes[row] >= 0}
         for row in range(len(lines))
     ]
 
@@ -52,7 +52,7 @@ def read(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
         messages = [parse_message(line) for line in lines]
     except UnreadableMessageError:
         return None
-    return [{name: each[name] for name in NAMES if each.get(name) is not None} for each in messages]
+    return [{name: message[name] for name in NAMES if message.get(name) is not None} for message in messages]
 
 
 def same(found: list[dict[str, Any]] | None, wanted: list[dict[str, Any]] | None) -> bool:

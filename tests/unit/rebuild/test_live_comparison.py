@@ -64,7 +64,7 @@ async def test_an_owner_that_does_not_respond_loses_no_comparison(tmp_path: Path
         assert report
         assert report["counts"]["changed"] == 1
         (sample,) = report["samples"]["changed"]
-        assert [sample[each]["attributes"]["city"] for each in ("before", "after")] == ["Graz", "Linz"]
+        assert [sample[item]["attributes"]["city"] for item in ("before", "after")] == ["Graz", "Linz"]
         assert await examples.report(NOW) is None
         seconds = STALL_TIMEOUT_SECONDS + 1
         report = await examples.report(NOW)

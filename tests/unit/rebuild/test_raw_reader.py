@@ -29,7 +29,7 @@ def test_days_of_arrival_have_their_own_windows() -> None:
     singles = [Record(number, b"{}", timestamp=ARRIVED // 1000 + number * 12 * 3_600_000) for number in (2, 3, 4)]
     garbage = Record(5, b"\0\0\0\0\1", timestamp=ARRIVED // 1000 + 2 * 24 * 3_600_000)
     windows = list(windows_of(WHERE, [record(0, 0), record(1, 1), *singles, garbage]))
-    assert [[each.offset for each in window.records] for window in windows] == [[0], [1, 2, 3], [4, 5]]
+    assert [[item.offset for item in window.records] for window in windows] == [[0], [1, 2, 3], [4, 5]]
     assert [(window.arrived - ARRIVED) / DAY for window in windows] == [0, 1.5, 2]
 
 

@@ -24,7 +24,7 @@ def profile(key: str, value: Any, others: int = 0) -> Node:
     """Return a profile with ten attributes of a value, or of a list of values."""
     registers: dict[str, Any] = {f"latest:a{n}": [7, "j/1", 0, value] for n in range(10)}
     if isinstance(value, list):
-        registers = {f"union:a{n}": {json.dumps(each): [7, "j/1", 0] for each in value} for n in range(10)}
+        registers = {f"union:a{n}": {json.dumps(item): [7, "j/1", 0] for item in value} for n in range(10)}
     return Node(key, "", registers, {f"{key}.{n:02d}{EDGE_SEPARATOR}{key}": [1, "b", 0] for n in range(others)})
 
 
@@ -32,10 +32,10 @@ def report(live: list[Node], rebuilt: list[Node]) -> dict[str, Any]:
     sides = []
     for nodes in (live, rebuilt):
         side = ProfileSet()
-        for each in nodes:
-            side.add(each.key, each.registers, each.edges)
+        for node in nodes:
+            side.add(node.key, node.registers, node.edges)
         sides.append(side)
-    by_key = [{each.key: each for each in nodes} for nodes in (live, rebuilt)]
+    by_key = [{node.key: node for node in nodes} for nodes in (live, rebuilt)]
     return report_of(compare(sides[0], sides[1], ()), NOW, by_key[0], by_key[1])
 
 
@@ -65,7 +65,7 @@ def test_a_report_fits_and_has_samples_of_every_class(before: Any, after: Any) -
     found = some_of_each_class(before, after)
     assert len(orjson.dumps(found)) <= MAX_REPORT_BYTES
     assert found["samples"].keys() == CLASSES
-    assert all(found["counts"][each] == PROFILES for each in CLASSES)
+    assert all(found["counts"][class_] == PROFILES for class_ in CLASSES)
 
 
 def test_small_values_are_shown_unchanged() -> None:

@@ -59,8 +59,8 @@ def live(folder: Path, records: Sequence[Record], rules: CompiledRules) -> dict[
     store = PartitionStore.open(folder)
     partition = ProfilePartition(0, 1, store, generation=0, max_nodes=10, clock=NOW.timestamp)
     whole = MappingChunk("backfill", rules, Forgotten(), 1, NOW)
-    for each in records:
-        whole.add(each)
+    for item in records:
+        whole.add(item)
     for chunk in whole.fitting():
         for record in chunk.updates():
             update = decode(record.value or b"")
@@ -89,12 +89,12 @@ def test_a_rebuild_drops_the_same_excess_of_a_record_as_a_lane(tmp_path: Path) -
     apply_rows(rebuild, records, rules, Forgotten(), 1)
     rebuild.flush()
     rebuilt = nodes(rebuild.partition_stores)
-    counts = [json.loads(each)[2].get("count:messages", {}).values() for each in rebuilt.values()]
-    assert 6 < sum(messages for each in counts for _, messages, *_ in each) < 66
+    counts = [json.loads(item)[2].get("count:messages", {}).values() for item in rebuilt.values()]
+    assert 6 < sum(messages for count in counts for _, messages, *_ in count) < 66
     assert rebuilt == live(tmp_path / "live", records, rules)
     rebuild.close()
     assert fold_records(records, rules, Forgotten(), 1) is None, "of folded messages none can be left out"
-    small = [each | {"text": "x"} for each in large]
+    small = [item | {"text": "x"} for item in large]
     assert fold_records([packed(0, "j/1", 0, small)], rules, Forgotten(), 1)
 
 
@@ -102,8 +102,8 @@ def consecutive(chance: random.Random, least: int) -> list[Record]:
     records: list[Record] = []
     while len(records) < least:
         more = some_records(chance)
-        for each in more:
-            each.offset += len(records)
+        for item in more:
+            item.offset += len(records)
         records += more
     return records
 
@@ -121,7 +121,7 @@ def killed_while_keeping(before: Path, after: Path, folder: Path) -> Iterator[Pa
 def test_a_kill_between_the_flushes_of_two_partitions_loses_nothing(tmp_path: Path, seed: int) -> None:
     chance, rules = random.Random(seed), book()
     records = consecutive(chance, 24)
-    whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
+    whole, before, after = (tmp_path / item for item in ("whole", "before", "after"))
     for begin, end, kept in ((0, 8, before), (8, 16, after), (16, len(records), None)):
         rebuild = RebuildStores(whole, PARTITIONS, MOST, 0)
         apply_rows(rebuild, records[begin:end], rules, Forgotten())
@@ -193,9 +193,9 @@ def test_a_kill_while_messages_are_delivered_loses_nothing(
     assert long.kept > 24, "it is kept in the middle"
     for most in sorted(chance.sample(range(long.kept), 20)):
         again = chance.randrange(PARTITIONS)
-        for each in (most, again):
+        for item in (most, again):
             with pytest.raises(KilledError):
-                live(str(most), Life(each))
+                live(str(most), Life(item))
         assert take_some(tmp_path / str(most), records, folded=folded) == wanted, f"killed after {most} keeps, {again}"
 
 
@@ -203,7 +203,7 @@ async def test_a_kill_while_a_person_is_forgotten_restores_nothing(tmp_path: Pat
     chance, rules = random.Random(7), book()
     records = consecutive(chance, 20)
     person = Forgetting(7, frozenset({key_hash(f"{kind}:{name}") for kind, name in PERSON}), NOW + timedelta(seconds=1))
-    whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
+    whole, before, after = (tmp_path / item for item in ("whole", "before", "after"))
     rebuild = RebuildStores(whole, PARTITIONS, MOST, 0)
     apply_rows(rebuild, records, rules, Forgotten())
     for kept in (before, after):
@@ -229,7 +229,7 @@ async def test_a_kill_while_a_person_is_forgotten_leaves_no_identity_joined_by_o
     visits = [{"cookie": f"{cookie}{name}", "email": email, "number": 1.0} for name, email in emails.items()]
     visits.append({"cookie": cookie, "email": "p2@x", "number": 2.0})
     person = Forgetting(7, frozenset({key_hash(f"cookie:{cookie}")}), NOW + timedelta(seconds=1))
-    whole, before, after = (tmp_path / each for each in ("whole", "before", "after"))
+    whole, before, after = (tmp_path / item for item in ("whole", "before", "after"))
     rebuild = RebuildStores(whole, PARTITIONS, MOST, 0)
     apply_rows(rebuild, [packed(0, "j/1", 0, visits)], book(mapping(dated=False)), Forgotten())
     rebuild.flush()
@@ -292,11 +292,11 @@ def test_repeated_messages_count_once_when_partitions_are_read_out_of_time(tmp_p
     late = [visit(0, "m2", ARRIVED, 2), visit(1, "m2", ARRIVED, 2), visit(2, "m1", ARRIVED, 2)]  # m1 is another by now
     times = zip(early, late, strict=False) if order == "early first" else zip(late, early, strict=False)
     rebuild = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
-    for each in [*(record for both in times for record in both), late[2]]:
-        apply_rows(rebuild, [each], book(mapping(dated=False)), Forgotten())
+    for item in [*(record for both in times for record in both), late[2]]:
+        apply_rows(rebuild, [item], book(mapping(dated=False)), Forgotten())
         rebuild.flush()
     ((_, counted),) = [
-        json.loads(each)[2]["count:messages"].popitem() for each in nodes(rebuild.partition_stores).values()
+        json.loads(node)[2]["count:messages"].popitem() for node in nodes(rebuild.partition_stores).values()
     ]
     assert counted[1] == 3
     rebuild.close()

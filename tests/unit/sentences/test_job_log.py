@@ -59,83 +59,83 @@ REFUSAL: dict[str, Any] = {
 }
 
 
-def told(event: type[JobEvent], /, **facts: Any) -> JobEvent:
+def an_event(kind: type[JobEvent], /, **facts: Any) -> JobEvent:
     envelope: dict[str, Any] = {"event_id": "e", "job_id": "job-1", "seq": 7, "occurred_at": AT, "command_id": "c"}
-    return event(**envelope, command_offset=1, actor="user:ada", rules=1, **facts)
+    return kind(**envelope, command_offset=1, actor="user:ada", rules=1, **facts)
 
 
-ORDERS = evolve(NoJob("job-1"), replace(told(JobCreated, draft=False, **NEW), seq=1))
+ORDERS = evolve(NoJob("job-1"), replace(an_event(JobCreated, draft=False, **NEW), seq=1))
 
 
 @pytest.mark.parametrize(
     ("event", "kind", "message"),
     [
-        (told(JobCreated, draft=False, **NEW), "Created", "Created “Orders”: import with csv/file"),
-        (told(JobCreated, draft=True, **NEW), "Created", "Created “Orders”: import with csv/file (draft)"),
-        (told(JobRenamed, name="Sales", description=""), "Renamed", "Renamed to “Sales”"),
-        (told(JobRenamed, name="Orders", description="of the shop"), "Described", "Description changed"),
-        (told(JobConfigured, version=2, **SETTINGS), "Configured", "Configured: version 2"),
+        (an_event(JobCreated, draft=False, **NEW), "Created", "Created “Orders”: import with csv/file"),
+        (an_event(JobCreated, draft=True, **NEW), "Created", "Created “Orders”: import with csv/file (draft)"),
+        (an_event(JobRenamed, name="Sales", description=""), "Renamed", "Renamed to “Sales”"),
+        (an_event(JobRenamed, name="Orders", description="of the shop"), "Described", "Description changed"),
+        (an_event(JobConfigured, version=2, **SETTINGS), "Configured", "Configured: version 2"),
         (
-            told(JobConfigured, version=3, reverted_from=1, **SETTINGS),
+            an_event(JobConfigured, version=3, reverted_from=1, **SETTINGS),
             "Configured",
             "Configured: version 3, reverted to version 1",
         ),
-        (told(JobStarted, run=2, reason="resumed"), "Started", "Started run 2: resumed"),
+        (an_event(JobStarted, run=2, reason="resumed"), "Started", "Started run 2: resumed"),
         (
-            told(JobSynced, run=2, counts=Counts(read=2_699, accepted=2_690, rejected=9)),
+            an_event(JobSynced, run=2, counts=Counts(read=2_699, accepted=2_690, rejected=9)),
             "Synced",
             "Synced: 2,699 read, 2,690 accepted, 9 rejected",
         ),
-        (told(JobSynced, run=2, counts=Counts()), "Synced", "Synced: no new records"),
+        (an_event(JobSynced, run=2, counts=Counts()), "Synced", "Synced: no new records"),
         (
-            told(JobErrored, consecutive=1, first_error_at=AT, **ERROR),
+            an_event(JobErrored, consecutive=1, first_error_at=AT, **ERROR),
             "Error",
             "Error: `x.at` did not respond in time",
         ),
         (
-            told(JobErrored, consecutive=4, first_error_at=AT - timedelta(days=1), **ERROR | {"code": "odd"}),
+            an_event(JobErrored, consecutive=4, first_error_at=AT - timedelta(days=1), **ERROR | {"code": "odd"}),
             "Error",
             "Error: odd, url: x.at (4 in a row since 2026-11-02 14:03:00 UTC)",
         ),
         (
-            told(JobSlept, reason="rate_limit", sleep_until=SOON),
+            an_event(JobSlept, reason="rate_limit", sleep_until=SOON),
             "Sleeping",
             "Sleeping until 2026-11-03 14:05:10 UTC: rate limit",
         ),
         (
-            told(JobSlept, reason="error_backoff", sleep_until=TOMORROW, **CAUSE),
+            an_event(JobSlept, reason="error_backoff", sleep_until=TOMORROW, **CAUSE),
             "Sleeping",
             "Sleeping until 2026-11-04 14:05:10 UTC: waiting after an error (`x.at` did not respond in time)",
         ),
         (
-            told(JobFailed, reason="errors_too_long", **GIVEN_UP),
+            an_event(JobFailed, reason="errors_too_long", **GIVEN_UP),
             "Failed",
             "Failed: errors for 10 hours 2 minutes; the last: `x.at` did not respond in time",
         ),
         (
-            told(JobFailed, reason="incurable", **GIVEN_UP | MISSING),
+            an_event(JobFailed, reason="incurable", **GIVEN_UP | MISSING),
             "Failed",
             "Failed: `u` responded with 404; correct `source`, or put the file there (permanent error, not retried)",
         ),
-        (told(JobPaused), "Paused", "Paused"),
-        (told(JobPaused, until=SOON), "Paused", "Paused until 2026-11-03 14:05:10 UTC"),
-        (told(JobResumed), "Resumed", "Resumed"),
-        (told(JobCompleted, run=1), "Completed", "Completed after 1 run"),
-        (told(JobKilled), "Killed", "Killed: archived; it can be restored for 90 days"),
-        (told(JobRestored), "Restored", "Restored, paused"),
+        (an_event(JobPaused), "Paused", "Paused"),
+        (an_event(JobPaused, until=SOON), "Paused", "Paused until 2026-11-03 14:05:10 UTC"),
+        (an_event(JobResumed), "Resumed", "Resumed"),
+        (an_event(JobCompleted, run=1), "Completed", "Completed after 1 run"),
+        (an_event(JobKilled), "Killed", "Killed: archived; it can be restored for 90 days"),
+        (an_event(JobRestored), "Restored", "Restored, paused"),
         (
-            told(JobCursorEdited, previous="{}", cursor=f'"{"x" * 500}"', report=4),
+            an_event(JobCursorEdited, previous="{}", cursor=f'"{"x" * 500}"', report=4),
             "CursorMoved",
             f'Cursor moved from {{}} to "{"x" * 199}…',
         ),
-        (told(JobPurged), "Purged", "Purged: the retention of 90 days expired"),
+        (an_event(JobPurged), "Purged", "Purged: the retention of 90 days expired"),
         (
-            told(CommandRefused, **REFUSAL),
+            an_event(CommandRefused, **REFUSAL),
             "Refused",
             "Refused pause: pause is not allowed while the job is Killed; allowed: restore",
         ),
         (
-            told(CommandRefused, **REFUSAL | {"code": "bad_retry", "params": {"pointer": "/retry", "max": 9}}),
+            an_event(CommandRefused, **REFUSAL | {"code": "bad_retry", "params": {"pointer": "/retry", "max": 9}}),
             "Refused",
             "Refused pause: /retry: invalid retry policy; every value must be 1 to 9 seconds",
         ),
@@ -152,7 +152,7 @@ def test_what_a_person_reads(event: JobEvent, kind: LogKind, message: str) -> No
 
 def test_progress_is_counted_and_not_told() -> None:
     facts = {"run": 1, "report": 1, "cursor": "{}", "imbalance": 0, "stream": "s", "lane": "realtime", "bytes_read": 1}
-    assert log_line(told(JobProgressed, counts=Counts(read=1, accepted=1), **facts), ORDERS) is None
+    assert log_line(an_event(JobProgressed, counts=Counts(read=1, accepted=1), **facts), ORDERS) is None
 
 
 @given(ANY_EVENT)

@@ -75,7 +75,7 @@ def test_a_pass_that_has_read_nothing_says_nothing_of_it() -> None:
 
 
 @pytest.mark.parametrize(("consecutive", "errors"), [(1, "1 error"), (1_200, "1,200 errors in a row")])
-def test_errors_are_told_until_they_are_over(consecutive: int, errors: str) -> None:
+def test_errors_are_shown_until_the_streak_ends(consecutive: int, errors: str) -> None:
     job = replace(JOB, pass_counts=Counts(), streak=Streak(consecutive=consecutive, since=AT))
     assert summary(job).endswith(f"Running since 2026-11-03 14:03:00 UTC; {errors} since 2026-11-03 14:03:00 UTC.")
 

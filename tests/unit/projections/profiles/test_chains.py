@@ -20,13 +20,13 @@ def settled(links: list[tuple[int, int]], count: int) -> tuple[dict[str, Node], 
     mapped = MappedMessages(
         [Group("s", ("count:seen",), 0, ["b"], rows)], [(key(a), key(b), 1, "b", a) for a, b in links]
     )
-    nodes = {each: Node(each) for each in mapped.target_keys()}
+    nodes = {item: Node(item) for item in mapped.target_keys()}
     outbox, rounds, over_limit = Outbox(MOST), 0, set()
     apply_mapped(mapped, nodes, outbox)
     while outbox:
         messages, rounds = by_partition(outbox, 1)[0], rounds + 1
         outbox = Outbox(MOST)
-        apply_messages(messages, {each: nodes[each] for each in messages.target_keys()}, outbox)
+        apply_messages(messages, {item: nodes[item] for item in messages.target_keys()}, outbox)
         over_limit |= outbox.over_limit
     return nodes, rounds, over_limit
 
@@ -38,7 +38,7 @@ def test_a_chain_of_pointers_is_followed_in_few_rounds(mixed: bool) -> None:  # 
         random.Random(5).shuffle(links)
     nodes, rounds, over_limit = settled(links, 2_001)
     assert rounds < 30, "a state that takes one step at a time takes 2,000"
-    (root,) = (each for each in nodes.values() if not each.parent)
+    (root,) = (node for node in nodes.values() if not node.parent)
     assert (root.key, len(root.edges), over_limit) == (key(0), MOST, {key(0)})
     assert sorted(root.registers["count:seen"]) == [key(n) for n in range(MOST)], "the first of them are kept"
 
@@ -48,7 +48,7 @@ def test_messages_of_1970_and_before_count() -> None:
         [Group("s", ("count:seen",), 0, ["b"], [[key(0), 0, 0, 0, 0, 1], [key(0), -5, 0, 1, 0, 1]])],
         [(key(1), key(0), -5, "b", 1)],
     )
-    nodes, outbox = {each: Node(each) for each in mapped.target_keys()}, Outbox(MOST)
+    nodes, outbox = {item: Node(item) for item in mapped.target_keys()}, Outbox(MOST)
     apply_mapped(mapped, nodes, outbox)
     assert nodes[key(0)].registers["count:seen"][key(0)][1] == 2
     assert nodes[key(1)].parent == key(0)

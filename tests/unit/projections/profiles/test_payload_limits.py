@@ -20,12 +20,12 @@ def test_the_parts_of_a_large_state_add_up_to_it() -> None:
     )
     parts = [*encoded_batches(messages, 20_000)]
     assert len(parts) > 4
-    assert all(len(each) < 80_000 for each in parts), "a thousand edges are the largest piece"
-    whole, cut = ({each: Node(each) for each in ("00:k:0", "00:k:5")} for _ in range(2))
+    assert all(len(part) < 80_000 for part in parts), "a thousand edges are the largest piece"
+    whole, cut = ({item: Node(item) for item in ("00:k:0", "00:k:5")} for _ in range(2))
     apply_messages(messages, whole, Outbox(9_999))
-    for each in reversed(parts):
-        apply_messages(decode_messages(each), cut, Outbox(9_999))
-    assert [canonical(each) for each in whole.values()] == [canonical(each) for each in cut.values()]
+    for part in reversed(parts):
+        apply_messages(decode_messages(part), cut, Outbox(9_999))
+    assert [canonical(item) for item in whole.values()] == [canonical(item) for item in cut.values()]
     assert [*encoded_batches(messages, 10**6)] == [orjson.dumps([messages.joins, messages.links, [], []])]
 
 
@@ -44,9 +44,9 @@ LARGE: Mapping[str, NodeMessages] = {
 @pytest.mark.parametrize("what", LARGE)
 def test_messages_of_nodes_fit_into_records_without_loss_or_repeat(what: str) -> None:
     messages, found = LARGE[what], NodeMessages()
-    for each in encoded_batches(messages, 1_000_000):
-        assert len(each) < 2_000_000
-        part = decode_messages(each)
+    for batch in encoded_batches(messages, 1_000_000):
+        assert len(batch) < 2_000_000
+        part = decode_messages(batch)
         for target, sender, registers, edges in part.joins:
             assert not edges
             (register,) = registers
@@ -64,6 +64,6 @@ def test_rows_and_links_that_do_not_fit_are_dropped() -> None:
     links = [("01:k:l", "00:k:a", 1, "b", 0), ("01:k:m" + "m" * 900, "00:k:a", 1, "b", 1)]
     mapped = MappedMessages([Group("s", ("latest:x",), 0, ["b"], rows)], links)
     assert drop_excess(mapped, 1_000) == 2
-    assert [each[0] for each in mapped.groups[0].rows] == ["00:k:a", "00:k:c"]
-    assert [each[0] for each in mapped.links] == ["01:k:l"]
+    assert [row[0] for row in mapped.groups[0].rows] == ["00:k:a", "00:k:c"]
+    assert [link[0] for link in mapped.links] == ["01:k:l"]
     assert len(encode_mapped(mapped)) < 1_200
