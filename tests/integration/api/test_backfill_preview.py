@@ -50,7 +50,9 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
         await apply(running_port, "mapping:visits", VISITS)
         await followed(running_port, "messages.backfill", rules_at=4)
         upload = (await running_port.bulk("visits", LIVE)).data["upload_id"]
-        await until(client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
+        await until(
+            client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed" and job["profiles"]["complete"]
+        )
         yield running_port
 
 
@@ -81,7 +83,9 @@ max@example.com,,Wels,,2022-01-01T10:00:00Z
     assert (await port.client.ask("GET", "/v2/profile/email:max@example.com")).status == 404, "nothing was stored"
 
     upload = (await port.bulk("visits", history)).data["upload_id"]
-    await until(port.client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
+    await until(
+        port.client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed" and job["profiles"]["complete"]
+    )
     joined = await until(port.client, "/v2/profile/cookie:c9", lambda item: item["id"] == "email:eve@example.com")
     assert {name: attribute["value"] for name, attribute in joined["attributes"].items()} == {"city": "Wien", "age": 33}
     again = (await preview_of(port, history)).data

@@ -154,7 +154,9 @@ async def test_a_paused_lane_stays_paused_across_a_restart_and_follows_rules(por
     assert (code, "Paused" in output) == (0, True), output
     code, output = await entrepot(port, "lane", "resume", "backfill")
     assert (code, "Running" in output) == (0, True), output
-    done = await until(client, f"/v2/job/{upload}", lambda item: item["profiles"]["complete"])
+    done = await until(
+        client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed" and job["profiles"]["complete"]
+    )
     assert done["profiles"]["mapped"] == ROWS
     known = (await client.get("/v2/profile/id:7"))["attributes"]
     values = {name: attribute["value"] for name, attribute in known.items()}

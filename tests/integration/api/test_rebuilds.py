@@ -50,7 +50,9 @@ async def sent(port: Port, city: str, *people: str) -> str:
     """Upload a file, wait until it is applied to profiles, and return the job id."""
     body = b"id,city\n" + b"".join(f"{person},{city}\n".encode() for person in people)
     upload: str = (await port.bulk("people", body)).data["upload_id"]
-    await until(port.client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
+    await until(
+        port.client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed" and job["profiles"]["complete"]
+    )
     return upload
 
 
@@ -120,7 +122,7 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
     await client.ask("POST", "/collect/json/people", {"id": "eve", "city": "Wels"})
     await until(client, "/v2/profile/id:eve", lambda item: item["attributes"]["city"]["value"] == "Wels")
     upload = (await port.bulk("people", mended)).data["upload_id"]
-    await until(client, f"/v2/job/{upload}", lambda job: job["profiles"]["complete"])
+    await until(client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed" and job["profiles"]["complete"])
     wels = (await client.get("/v2/profile/id:eve"))["attributes"]["city"]["job_id"]
     assert (await client.ask("GET", f"/v2/job/{wels}")).status == 404, "an upload without a job"
     code, output = await entrepot(port, "job", "undo", wels, "--wait")
