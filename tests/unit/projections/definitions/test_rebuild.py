@@ -9,7 +9,7 @@ import pytest
 
 from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, Scope, read_recipe, recipe_text
 from projections.definitions.rules import NO_RULES, fold
-from projections.definitions.state import basis_of, basis_text
+from projections.definitions.state import basis_of, basis_text, evolve
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
     ApplyDefinition,
@@ -157,3 +157,13 @@ def test_a_promotion_is_applied_once_and_older_events_are_ignored() -> None:
     applied = DefinitionApplied(**ENVELOPE, definition_id="mapping:a", command_offset=9, version=3, body="{}")
     assert fold(rules, applied) == rules
     assert fold(rules, replace(applied, command_offset=10)).mappings["a"].version == 3
+
+
+def test_a_forged_promotion_with_an_unreadable_spec_changes_no_rules() -> None:
+    scenario = RecordedDefinitions()
+    scenario.send(StartRebuild, "rebuild:1", recipe="{}")
+    before = scenario.state
+    forged = replace(promoted(1, "nonsense", command_offset=before.command_offset + 1), seq=2)
+    after = evolve(before, forged)
+    assert after.rebuilds["rebuild:1"].status == "promoted"
+    assert (after.rules, after.promotion) == (before.rules, before.promotion)
