@@ -13,7 +13,7 @@ from app.rebuild.progress import RebuildProgress
 from app.store.read_store import ReadStore
 from bench.figures import Figure
 from bench.plane import FLIGHTS, IDENTITY, STREAM, TIMEOUT_SECONDS, Plane, data_plane, flights, packs
-from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, recipe_text
+from projections.definitions.rebuild_spec import RebuildSpec, VersionedBody, spec_text
 from schemas.definitions import PARTITION, RebuildStarted
 from schemas.topics import DEFINITIONS_EVENTS, UPDATES_REALTIME
 from schemas.wire.codec import encode
@@ -43,10 +43,10 @@ async def rebuild_speed(folder: Path) -> list[Figure]:
 
 async def _start_rebuild(bootstrap_servers: str) -> None:
     """Write a started rebuild with the active rules, like the control role."""
-    spec = RebuildSpec(AppliedBody(1, json.dumps(IDENTITY)), {STREAM: AppliedBody(1, json.dumps(FLIGHTS))})
+    spec = RebuildSpec(VersionedBody(1, json.dumps(IDENTITY)), {STREAM: VersionedBody(1, json.dumps(FLIGHTS))})
     event = RebuildStarted(
         event_id=str(uuid4()), definition_id=REBUILD, seq=1, occurred_at=datetime.now(UTC), command_id=str(uuid4()),
-        command_offset=2, actor="user:bench", rules=1, recipe=recipe_text(spec),
+        command_offset=2, actor="user:bench", rules=1, recipe=spec_text(spec),
     )  # fmt: skip
     async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers) as producer:
         await producer.send_and_wait(DEFINITIONS_EVENTS.name, encode(event), partition=PARTITION)

@@ -15,8 +15,8 @@ from app.definitions.tail import DefinitionsTail, NoSuchOffsetError, read_events
 from app.records.command_waiters import CommandWaiters
 from projections.definitions.definition import Definition, DefinitionState, evolve, initial
 from projections.definitions.kinds import VERSIONED_KINDS
-from projections.definitions.rebuild_spec import AppliedBody
-from projections.definitions.state import in_force
+from projections.definitions.rebuild_spec import VersionedBody
+from projections.definitions.state import apply_promotion
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
     DefinitionApplied,
@@ -129,7 +129,7 @@ class DefinitionCatalog:
     def _promote(self, event: RebuildPromoted) -> None:
         """Apply all versions of a promoted rebuild at once."""
         try:
-            after = in_force(self._states, event)
+            after = apply_promotion(self._states, event)
         except InvalidRulesError:  # never written by control
             return
         for name, state in after.items():
@@ -157,6 +157,6 @@ class DefinitionCatalog:
                 pass
 
 
-def _update(versions: dict[int, VersionRecord], body: AppliedBody | None, **changes: Any) -> None:
+def _update(versions: dict[int, VersionRecord], body: VersionedBody | None, **changes: Any) -> None:
     if body is not None:
         versions[body.version] = replace(versions[body.version], **changes)

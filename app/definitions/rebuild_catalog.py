@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from projections.definitions.rebuild import ProfileRebuild, evolve
-from projections.definitions.rebuild_spec import EVERYTHING, Scope, read_recipe
+from projections.definitions.rebuild_spec import EVERYTHING, Scope, parse_spec
 from projections.definitions.state import MAX_REBUILDS
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import DefinitionEvent, RebuildDiscarded, RebuildPromoted, RebuildReady, RebuildStarted
@@ -75,13 +75,13 @@ class RebuildCatalog:
 def _started(rebuild: ProfileRebuild, offset: int, event: DefinitionEvent) -> RebuildRecord:
     record = RebuildRecord(rebuild, event.occurred_at, event.actor, offset)
     try:
-        recipe = read_recipe(rebuild.recipe)
+        spec = parse_spec(rebuild.recipe)
     except InvalidRulesError:  # never written by control
         return record
-    versions = {stream: body.version for stream, body in recipe.mappings.items()}
-    if recipe.identity:
-        versions[""] = recipe.identity.version
-    return replace(record, versions=MappingProxyType(versions), scope=recipe.scope)
+    versions = {stream: body.version for stream, body in spec.mappings.items()}
+    if spec.identity:
+        versions[""] = spec.identity.version
+    return replace(record, versions=MappingProxyType(versions), scope=spec.scope)
 
 
 def _updated(record: RebuildRecord, offset: int, event: DefinitionEvent) -> RebuildRecord:

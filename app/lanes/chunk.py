@@ -107,7 +107,7 @@ class MappingChunk:
             self._sample.inspect(raw)
         faults: dict[str, Fault] = {}
         mapper = self.rules.mapper(raw.stream)
-        if self.rules.scope.leaves_out(raw.job_id, raw.arrived):
+        if self.rules.scope.excludes(raw.job_id, raw.arrived):
             return
         if mapper is not None:
             self._map(raw, record, mapper, faults)
@@ -186,7 +186,8 @@ class MappingChunk:
         counts = raw.may_repeat and any(name.startswith(COUNTED) for name in mapper.columns)
         groups: dict[int, Group] = {}
         mapped_lines: list[int] = []  # indexes, by the number that the mapper gives each message
-        latest, takes, partitions = raw.arrived + FUTURE_BOUND_MS * 1_000, self.rules.scope.takes, self._partitions
+        latest = raw.arrived + FUTURE_BOUND_MS * 1_000
+        includes, partitions = self.rules.scope.includes, self._partitions
         timestamps = raw.timestamps or [raw.arrived] * raw.count
         for index, timestamp in enumerate(timestamps):
             message = _parsed(raw, index, faults)
@@ -200,7 +201,7 @@ class MappingChunk:
             if at > latest:
                 _note(faults, "future_timestamp", {"value": rfc3339(moment(at))}, index, raw.lines[index])
                 continue
-            if not takes(at) or (self._forgotten and is_forgotten(self._forgotten, (key, *links), at)):
+            if not includes(at) or (self._forgotten and is_forgotten(self._forgotten, (key, *links), at)):
                 continue
             home = partition_of_key(key, partitions)
             group = groups.get(home)

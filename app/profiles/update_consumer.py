@@ -16,7 +16,7 @@ from app.profiles.open_partitions import OpenPartitions
 from app.profiles.partition import ALL_ROWS
 from app.sentences.sentence import sentence_of
 from projections.definitions.compiled_rules import identity_of
-from projections.definitions.rebuild_spec import AppliedBody
+from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import Rules
 from schemas.topics import LANES, UPDATES
 from schemas.updates import MappedBatch, NodeBatch, Update
@@ -76,7 +76,7 @@ class UpdateConsumer:
         self._rules_of = rules_of
         self._partitions = partitions
         self._monotonic = monotonic
-        self._limits: dict[int, tuple[AppliedBody | None, int]] = {}  # by generation: identity rules, max_identities
+        self._limits: dict[int, tuple[VersionedBody | None, int]] = {}  # by generation: identity rules, max_identities
         self._realtime_turns = 0  # in a row
         self._last_realtime = float("-inf")
         self.is_idle = True

@@ -48,7 +48,7 @@ class RebuildBuilder:
     """The stores of a rebuild, and the raw topics that fill them; use it as an async context manager."""
 
     def __init__(self, task: RebuildTask, folder: Path, cluster: Cluster, partitions: int) -> None:
-        self._rules = Rules(task.recipe.identity, task.recipe.mappings, scope=task.recipe.scope)
+        self._rules = Rules(task.spec.identity, task.spec.mappings, scope=task.spec.scope)
         self._compiled = CompiledRules(self._rules, 0)
         self.name = task.rebuild.definition_id
         self.stores = RebuildStores(folder, partitions, self._compiled.identity.max_identities, task.began)

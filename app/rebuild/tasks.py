@@ -6,7 +6,7 @@ from datetime import datetime
 from app.definitions.tail import DefinitionsTail
 from app.kafka.clients import Cluster
 from projections.definitions.rebuild import ProfileRebuild, evolve
-from projections.definitions.rebuild_spec import RebuildSpec, read_recipe
+from projections.definitions.rebuild_spec import RebuildSpec, parse_spec
 from projections.definitions.rules import NO_RULES, Rules, fold
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
@@ -36,7 +36,7 @@ class RebuildTask:
     """
 
     rebuild: ProfileRebuild
-    recipe: RebuildSpec
+    spec: RebuildSpec
     began: int
     rules_at: int = 0
     forgotten: tuple[Forgetting, ...] = ()
@@ -96,10 +96,10 @@ class RebuildTasks:
         if rebuild is None or event.definition_id in self.tasks:
             return
         try:
-            recipe = read_recipe(event.recipe)
+            spec = parse_spec(event.recipe)
         except InvalidRulesError:  # control never writes it
             return
-        self.tasks[event.definition_id] = RebuildTask(replace(rebuild, recipe=""), recipe, offset)
+        self.tasks[event.definition_id] = RebuildTask(replace(rebuild, recipe=""), spec, offset)
 
     def _evolve(self, task: RebuildTask, offset: int, event: DefinitionEvent) -> None:
         rebuild = evolve(task.rebuild, event)
@@ -110,5 +110,5 @@ class RebuildTasks:
             task = replace(task, rules_at=offset + 1)
             self.tasks = {name: other for name, other in self.tasks.items() if other.rebuild.status != "promoted"}
         elif isinstance(event, RebuildDiscarded):
-            task = replace(task, recipe=RebuildSpec())
+            task = replace(task, spec=RebuildSpec())
         self.tasks[event.definition_id] = task

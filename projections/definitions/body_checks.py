@@ -1,4 +1,4 @@
-"""Check the body of a definition: by itself when it is drafted, together with all others when it is applied."""
+"""Check the body of a definition: by itself when it is drafted, and with all active bodies when it is applied."""
 
 import json
 from collections.abc import Iterable
@@ -29,10 +29,10 @@ class InvalidBodyError(Exception):
 
 
 def check_body(definition_id: str, body: str) -> None:
-    """Make sure that a body is valid by itself.
+    """Check that a body is valid by itself.
 
     Raises:
-        InvalidBodyError: it isn't.
+        InvalidBodyError: it is invalid.
 
     """
     try:
@@ -42,17 +42,17 @@ def check_body(definition_id: str, body: str) -> None:
         _parse(definition_id, value)
     except InvalidJsonError as error:
         raise InvalidBodyError([field_refused("", error.code, error.params)]) from error
-    except UnicodeEncodeError as error:  # not even a pointer to it could be written
+    except UnicodeEncodeError as error:  # a pointer to it could not be encoded either
         raise InvalidBodyError([field_refused("", "surrogate_in_text")]) from error
     except InvalidRulesError as error:
         raise InvalidBodyError(error.problems) from error
 
 
 def check_applied(rules: Rules, definition_id: str, body: str) -> None:
-    """Make sure that a body that `check_body` accepted is consistent with all active rules.
+    """Check that a body that `check_body` accepted is consistent with all active rules.
 
     Raises:
-        InvalidBodyError: it isn't.
+        InvalidBodyError: it is inconsistent.
 
     """
     bodies = {mapping_of(stream): applied.body for stream, applied in rules.mappings.items()}
@@ -74,18 +74,18 @@ def _parse(definition_id: str, value: Any) -> MappingRules | IdentityRules:
     return versioned.parse(value)
 
 
-def _parsed(definition_id: str, body: str, asked: str) -> MappingRules | IdentityRules:
-    """Parse an active body, or the one to be applied. An older version may have accepted what this one refuses."""
+def _parsed(definition_id: str, body: str, applied_id: str) -> MappingRules | IdentityRules:
+    """Parse an active body, or the one to be applied. An active body may be invalid for this version of Entrepot."""
     try:
         return _parse(definition_id, json.loads(body))
     except InvalidRulesError as error:
-        if definition_id == asked:
+        if definition_id == applied_id:
             raise InvalidBodyError(error.problems) from error
         raise InvalidBodyError([_elsewhere(definition_id, error.problems[0])]) from error
 
 
 def _check_numbers(value: Any, pointer: str = "") -> None:
-    """Refuse numbers that JSON readers differ in: integers beyond 64 bits, and those too large for a double."""
+    """Refuse numbers that JSON parsers read differently: integers beyond 64 bits, numbers too large for a double."""
     match value:
         case dict():
             for name, member in value.items():
@@ -101,11 +101,11 @@ def _check_numbers(value: Any, pointer: str = "") -> None:
             pass
 
 
-def _into_body(problem: FieldRefused, asked: str) -> FieldRefused:
+def _into_body(problem: FieldRefused, applied_id: str) -> FieldRefused:
     """Return a problem of all rules, whose pointer starts with a stream, as one of the body to be applied."""
     first, _, rest = problem.pointer.removeprefix("/").partition("/")
     named = mapping_of(first.replace("~1", "/").replace("~0", "~"))
-    if named == asked:
+    if named == applied_id:
         return replace(problem, pointer=f"/{rest}")
     return _elsewhere(named, problem)
 

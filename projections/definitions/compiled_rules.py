@@ -1,4 +1,4 @@
-"""The rules in force, compiled: one mapper for each stream that has a mapping."""
+"""The active rules, compiled: one mapper for each stream that has a mapping."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -11,9 +11,11 @@ from projections.mapping.mapping import NO_IDENTITY, IdentityRules, parse_identi
 from projections.profiles.profile_view import shown_key
 from schemas.instants import micros
 
+NEVER: Final = -(2**63)  # earlier than every time
+
 
 class CompiledRules:
-    """The rules as they stand at offset `rules_at` of definitions.events."""
+    """The rules as of offset `rules_at` of `definitions.events`."""
 
     def __init__(self, rules: Rules, rules_at: int) -> None:
         self.rules_at = rules_at
@@ -27,28 +29,25 @@ class CompiledRules:
         }
 
     def mapper(self, stream: str) -> Mapper | None:
-        """Return the mapper of a stream; None when it has no mapping yet."""
+        """Return the mapper of a stream; None when it has no active mapping."""
         return self._mappers.get(stream)
 
     def maps_like(self, rules: Rules) -> bool:
-        """Tell whether other rules map alike. Forgetting is no matter of mapping: it holds at once, and for ever."""
-        return self.generation == rules.generation and self.rules.recipe == rules.recipe
+        """Whether other rules map the same. Forgotten persons are not compared: they are not part of a mapping."""
+        return self.generation == rules.generation and self.rules.spec == rules.spec
 
 
 def identity_of(rules: Rules) -> IdentityRules:
-    """Return the identity rules in force; those without any kind before the first are applied."""
+    """Return the active identity rules; before the first are applied, rules without any kind."""
     return parse_identity(orjson.loads(rules.identity.body)) if rules.identity else NO_IDENTITY
 
 
 def is_forgotten(forgotten: Forgotten, keys: Iterable[str], at: int) -> bool:
-    """Tell whether a message of that time (microseconds since 1970) names a person who was forgotten since."""
-    return at <= forgotten_to(forgotten, keys)
+    """Whether a message with these keys and that time (microseconds since 1970) is about a forgotten person."""
+    return at <= forgotten_until(forgotten, keys)
 
 
-def forgotten_to(forgotten: Forgotten, keys: Iterable[str]) -> int:
-    """Return up to when (microseconds since 1970) a person with these keys is forgotten; `NEVER` for most."""
-    moments = (forgotten.get(key_hash(shown_key(key))) for key in keys)
-    return max((micros(moment) for moment in moments if moment is not None), default=NEVER)
-
-
-NEVER: Final = -(2**63)  # before all moments
+def forgotten_until(forgotten: Forgotten, keys: Iterable[str]) -> int:
+    """Return the time up to which a person with these keys is forgotten, in microseconds since 1970; else `NEVER`."""
+    times = (forgotten.get(key_hash(shown_key(key))) for key in keys)
+    return max((micros(time) for time in times if time is not None), default=NEVER)

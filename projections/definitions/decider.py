@@ -1,4 +1,4 @@
-"""The envelope of deciding about definitions: each command leads to one event, or to a refusal."""
+"""The part of deciding that definitions and rebuilds share: each command causes one event, perhaps a refusal."""
 
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -9,15 +9,15 @@ from schemas.definitions import RULES, DefinitionCommand, DefinitionEvent, Defin
 
 MAX_ERRORS: Final = 100  # of a body, in a refusal
 
-Decision = tuple[type[Any], dict[str, Any]]  # the event, and its fields besides the envelope
+Decision = tuple[type[Any], dict[str, Any]]  # the type of the event, and its fields besides the envelope
 
 
 class VersionedState(DecidedState, Protocol):
-    """A state whose changes are numbered."""
+    """A state with a version number."""
 
     @property
     def version(self) -> int:
-        """The version that a command may expect."""
+        """The version that `expected_version` of a command is compared with."""
         ...
 
 
@@ -39,7 +39,10 @@ def invalid_body(code: str, errors: tuple[FieldRefused, ...]) -> DefinitionRefus
 def decided(
     state: VersionedState | None, command: DefinitionCommand, offset: int, decide: Callable[[], Decision]
 ) -> tuple[DefinitionEvent, ...]:
-    """Return the event that the command at `offset` causes; none if it was handled before."""
+    """Return the event that the command at `offset` causes; none if it was handled before.
+
+    `decide` returns the event, or raises `RefusedError`. A refusal without a state has `seq` 0.
+    """
     if is_handled(state, command, offset):
         return ()
     try:
@@ -54,7 +57,12 @@ def decided(
 
 
 def check_version(state: VersionedState | None, command: DefinitionCommand) -> None:
-    """Refuse a command that expects another version."""
+    """Check the version that a command expects, if any.
+
+    Raises:
+        DefinitionRefusedError: the state has another version.
+
+    """
     version = state.version if state else 0
     if command.expected_version not in {None, version}:
         raise DefinitionRefusedError("version_mismatch", {"version": version, "expected": command.expected_version})

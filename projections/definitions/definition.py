@@ -1,7 +1,7 @@
-"""The life of one definition: drafted, applied, drafted again. Three pure, total functions, as for jobs.
+"""The life cycle of one definition: drafted, applied, drafted again. `initial`, `decide`, `evolve`: pure and total.
 
-A command leads to one event, or to none when it was seen before. Rules are one whole: what others have applied is
-handed in as `rules`, which is sound because all definitions share one partition.
+A command causes one event, or none if it was handled before. Whether a definition can be applied depends on the active
+versions of all others: the caller passes them as `rules`. All definitions share one partition, so these are current.
 """
 
 import re
@@ -13,7 +13,7 @@ from projections.decider import is_plausible_time, state_envelope
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
 from projections.definitions.decider import Decision, DefinitionRefusedError, check_version, decided, invalid_body
 from projections.definitions.kinds import versioned_kind
-from projections.definitions.rebuild_spec import AppliedBody
+from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import Rules
 from schemas.definitions import (
     FORGOTTEN,
@@ -38,23 +38,23 @@ from schemas.definitions import (
 from schemas.instants import rfc3339
 
 MAX_KEYS: Final = 1_000  # of one person
-UNBOUNDED: Final = 2**62
+UNBOUNDED: Final = 2**62  # bytes
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """A definition as its events up to `seq` made it. That of people to be forgotten has neither draft nor body."""
+    """The state of a definition after event `seq`. `forgotten`, the list of forgotten persons, has no versions."""
 
     definition_id: str
     seq: int
-    command_offset: int  # of the latest command that led to something
+    command_offset: int  # of the latest command that caused an event
     updated_at: datetime
-    version: int = 0  # the newest that was ever drafted
-    applied: AppliedBody | None = None
-    draft: AppliedBody | None = None
-    recent_commands: tuple[str, ...] = ()  # the latest ids, so that a command sent twice adds nothing
+    version: int = 0  # the newest one drafted so far; 0 before the first
+    applied: VersionedBody | None = None
+    draft: VersionedBody | None = None
+    recent_commands: tuple[str, ...] = ()  # the latest ids, to recognise a command that is sent twice
 
     @property
     def kind(self) -> DefinitionKind | None:
@@ -64,7 +64,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class NoDefinition:
-    """No such definition."""
+    """The state of a definition without events."""
 
     definition_id: str
 
@@ -73,99 +73,99 @@ DefinitionState = Definition | NoDefinition
 
 
 def is_definition_id(definition_id: str) -> bool:
-    """Whether there can be such a definition, with drafts and versions."""
+    """Whether the id is valid for a definition with drafts and versions."""
     return versioned_kind(definition_id) is not None
 
 
 def initial(definition_id: str) -> DefinitionState:
-    """Return the state of a definition that nothing was said of."""
+    """Return the state of a definition before its first event."""
     return NoDefinition(definition_id)
 
 
 def decide(
-    state: DefinitionState, command: RuleCommand, offset: int, rules: Rules, room: int = UNBOUNDED
+    state: DefinitionState, command: RuleCommand, offset: int, rules: Rules, max_bytes: int = UNBOUNDED
 ) -> tuple[DefinitionEvent, ...]:
-    """Return what a command, found at `offset`, leads to while `rules` are in force; nothing, when it was seen before.
+    """Return the event that the command at `offset` causes under the active `rules`; none if it was handled before.
 
-    `room` is how many bytes all bodies of this definition may have.
+    `max_bytes` limits the bodies of this definition together, in UTF-8.
     """
-    known = state if isinstance(state, Definition) else None
-    return decided(known, command, offset, lambda: _decide(known, command, rules, room))
+    current = state if isinstance(state, Definition) else None
+    return decided(current, command, offset, lambda: _decide(current, command, rules, max_bytes))
 
 
 def evolve(state: DefinitionState, event: DefinitionEvent) -> DefinitionState:
-    """Return the state behind an event. An event that is not the next one of its definition changes nothing."""
-    known = state if isinstance(state, Definition) else None
-    if event.seq != 1 + (known.seq if known else 0):
+    """Return the state after an event. An event that is not the next of its definition is ignored."""
+    current = state if isinstance(state, Definition) else None
+    if event.seq != 1 + (current.seq if current else 0):
         return state
-    envelope = state_envelope(known, event)
-    if known is None:
-        known = Definition(definition_id=state.definition_id, **envelope)
-    return replace(_evolved(known, event), **envelope)
+    envelope = state_envelope(current, event)
+    if current is None:
+        current = Definition(definition_id=state.definition_id, **envelope)
+    return replace(_evolved(current, event), **envelope)
 
 
 def bytes_of(state: DefinitionState) -> int:
-    """Return how much room a definition's bodies take."""
+    """Return the size of a definition's bodies in UTF-8."""
     bodies = (state.applied, state.draft) if isinstance(state, Definition) else ()
     return sum(len(body.body.encode()) for body in bodies if body)
 
 
-def _evolved(known: Definition, event: DefinitionEvent) -> Definition:
+def _evolved(current: Definition, event: DefinitionEvent) -> Definition:
     match event:
         case DefinitionDrafted():
-            return replace(known, version=event.version, draft=AppliedBody(event.version, event.body))
+            return replace(current, version=event.version, draft=VersionedBody(event.version, event.body))
         case DefinitionApplied():
-            return replace(known, applied=AppliedBody(event.version, event.body), draft=None)
+            return replace(current, applied=VersionedBody(event.version, event.body), draft=None)
         case DraftDiscarded():
-            return replace(known, draft=None)
+            return replace(current, draft=None)
         case PersonForgotten() | DefinitionRefused():
-            return known
+            return current
         case RebuildStarted() | RebuildReady() | RebuildPromoted() | RebuildDiscarded():
-            return known  # these are of no definition with versions
+            return current  # events of rebuilds
         case _:
             assert_never(event)
 
 
-def _decide(known: Definition | None, command: RuleCommand, rules: Rules, room: int) -> Decision:
-    fits = (
+def _decide(current: Definition | None, command: RuleCommand, rules: Rules, max_bytes: int) -> Decision:
+    is_valid_id = (
         command.definition_id == FORGOTTEN
         if isinstance(command, ForgetPerson)
         else is_definition_id(command.definition_id)
     )
-    if not fits:
+    if not is_valid_id:
         raise DefinitionRefusedError("no_such_definition", {"definition": command.definition_id})
-    check_version(known, command)
+    check_version(current, command)
     match command:
         case DraftDefinition():
-            return _draft(known, command, room)
+            return _draft(current, command, max_bytes)
         case ApplyDefinition():
-            return _apply(_drafted(known), command, rules)
+            return _apply(_drafted(current), command, rules)
         case DiscardDraft():
-            return DraftDiscarded, {"version": _drafted(known).version}
+            return DraftDiscarded, {"version": _drafted(current).version}
         case ForgetPerson():
             return _forget(command)
         case _:
             assert_never(command)
 
 
-def _draft(known: Definition | None, command: DraftDefinition, room: int) -> Decision:
+def _draft(current: Definition | None, command: DraftDefinition, max_bytes: int) -> Decision:
     try:
         check_body(command.definition_id, command.body)
     except InvalidBodyError as error:
         raise invalid_body("invalid_body", error.errors) from error
-    kept = known.applied if known else None
-    if len(command.body.encode()) + (len(kept.body.encode()) if kept else 0) > room:
+    applied = current.applied if current else None
+    if len(command.body.encode()) + (len(applied.body.encode()) if applied else 0) > max_bytes:
         raise DefinitionRefusedError("too_much")
-    return DefinitionDrafted, {"version": 1 + (known.version if known else 0), "body": command.body}
+    return DefinitionDrafted, {"version": 1 + (current.version if current else 0), "body": command.body}
 
 
-def _drafted(known: Definition | None) -> AppliedBody:
-    if known is None or known.draft is None:
+def _drafted(current: Definition | None) -> VersionedBody:
+    if current is None or current.draft is None:
         raise DefinitionRefusedError("no_draft")
-    return known.draft
+    return current.draft
 
 
-def _apply(draft: AppliedBody, command: ApplyDefinition, rules: Rules) -> Decision:
+def _apply(draft: VersionedBody, command: ApplyDefinition, rules: Rules) -> Decision:
     if draft.version != command.version:
         raise DefinitionRefusedError("version_mismatch", {"version": draft.version, "expected": command.version})
     try:

@@ -1,4 +1,4 @@
-"""The kinds of definitions that have versions and a body: which names they may have, and how their bodies are parsed.
+"""The kinds of definitions that have versions and a body, with the rules for their ids and the parsers of their bodies.
 
 To add a kind, add a member to `DefinitionKind` and an entry to `VERSIONED_KINDS`.
 """
@@ -17,7 +17,7 @@ Body = MappingRules | IdentityRules
 
 @dataclass(frozen=True, slots=True)
 class VersionedKind:
-    """What drafting a definition of a kind needs. `is_name` checks the part of the id after `kind:`; None: no name."""
+    """A kind of definition. `is_name` checks the part of its ids after `kind:`; None if the id is only the kind."""
 
     parse: Callable[[Any], Body]
     is_name: Callable[[str], bool] | None = None

@@ -1,7 +1,7 @@
-"""The life of one rebuild: started, ready as often as it is compared, then promoted or discarded. Pure and total.
+"""The life cycle of one rebuild: started, ready (again after each comparison), promoted or discarded. Pure and total.
 
-Only one is under way at a time. It is for the rules that were in force when it was started: when others are applied
-meanwhile, what was built is of no use.
+Only one is under way at a time. It is based on the rules that were active when it was started: if others are applied
+meanwhile, it can only be discarded.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Final, Literal, assert_never
 from projections.decider import state_envelope
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
 from projections.definitions.decider import Decision, DefinitionRefusedError, check_version, decided, invalid_body
-from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, read_recipe
+from projections.definitions.rebuild_spec import RebuildSpec, VersionedBody, parse_spec
 from projections.definitions.rules import Rules
 from projections.mapping.body_parser import InvalidRulesError, field_refused
 from schemas.definitions import (
@@ -36,152 +36,160 @@ from schemas.definitions import (
 from schemas.json_values import json_pointer
 from schemas.names import is_job_id
 
-MAX_REPORT_BYTES: Final = 512 * 1024  # bytes
+MAX_REPORT_BYTES: Final = 512 * 1024
+UNBOUNDED: Final = 2**62  # bytes
 
 Status = Literal["building", "ready", "promoted", "discarded"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileRebuild:
-    """A rebuild as its events up to `seq` made it."""
+    """The state of a rebuild after event `seq`."""
 
     definition_id: str
     seq: int
     command_offset: int
     updated_at: datetime
     status: Status
-    recipe: str  # empty when it isn't under way any more
-    version: int = 0  # how often it was reported to be ready
-    generation: int = 0  # of the profiles that it became
+    recipe: str  # the JSON of its spec; empty once it is promoted or discarded
+    version: int = 0  # the number of reports that it is ready
+    generation: int = 0  # of its profiles; 0 until it is promoted
     recent_commands: tuple[str, ...] = ()
 
     @property
     def is_under_way(self) -> bool:
-        """Whether it may still become what is live."""
+        """Whether it can still be promoted or discarded."""
         return self.status in {"building", "ready"}
 
 
 def is_rebuild_id(definition_id: str) -> bool:
-    """Whether a rebuild can have that id."""
+    """Whether the id is valid for a rebuild."""
     return kind_of(definition_id) is DefinitionKind.REBUILD and is_job_id(definition_id.removeprefix(REBUILD))
 
 
 def decide(
-    known: ProfileRebuild | None, command: RebuildCommand, offset: int, rules: Rules, others: "RebuildContext"
+    current: ProfileRebuild | None, command: RebuildCommand, offset: int, rules: Rules, context: "RebuildContext"
 ) -> tuple[DefinitionEvent, ...]:
-    """Return what a command, found at `offset`, leads to under `rules`; nothing, when it was seen before."""
-    return decided(known, command, offset, lambda: _decide(known, command, rules, others))
+    """Return the event that the command at `offset` causes under the active `rules`; none if it was handled before."""
+    return decided(current, command, offset, lambda: _decide(current, command, rules, context))
 
 
 @dataclass(frozen=True, slots=True)
 class RebuildContext:
-    """What has to be known beside a rebuild and the rules."""
+    """What a decision depends on beside the rebuild and the active rules."""
 
-    under_way: str = ""  # the id of another rebuild
-    outdated: bool = False  # other rules are in force than when it was started or, to start it, when it was asked for
-    room: int = 2**62  # bytes that a recipe may have
+    under_way: str = ""  # the id of another rebuild that is under way
+    outdated: bool = False  # the active rules changed since the start, or since it was requested
+    max_bytes: int = UNBOUNDED  # of the spec and the note
     versions: Mapping[str, int] = field(default_factory=dict)  # the newest of each definition
 
 
-def evolve(known: ProfileRebuild | None, event: DefinitionEvent) -> ProfileRebuild | None:
-    """Return the state behind an event. An event that is not the next one of its rebuild changes nothing."""
-    if event.seq != 1 + (known.seq if known else 0):
-        return known
-    envelope = state_envelope(known, event)
-    if known is None:
+def evolve(current: ProfileRebuild | None, event: DefinitionEvent) -> ProfileRebuild | None:
+    """Return the state after an event. An event that is not the next of its rebuild is ignored."""
+    if event.seq != 1 + (current.seq if current else 0):
+        return current
+    envelope = state_envelope(current, event)
+    if current is None:
         if not isinstance(event, RebuildStarted):
             return None
         return ProfileRebuild(definition_id=event.definition_id, status="building", recipe=event.recipe, **envelope)
-    return replace(_evolved(known, event), **envelope)
+    return replace(_evolved(current, event), **envelope)
 
 
-def _evolved(known: ProfileRebuild, event: DefinitionEvent) -> ProfileRebuild:
+def _evolved(current: ProfileRebuild, event: DefinitionEvent) -> ProfileRebuild:
     match event:
         case RebuildReady():
-            return replace(known, status="ready", version=known.version + 1)
+            return replace(current, status="ready", version=current.version + 1)
         case RebuildPromoted():
-            return replace(known, status="promoted", generation=event.generation, recipe="")
+            return replace(current, status="promoted", generation=event.generation, recipe="")
         case RebuildDiscarded():
-            return replace(known, status="discarded", recipe="")
+            return replace(current, status="discarded", recipe="")
         case _:
-            return known
+            return current
 
 
-def _decide(known: ProfileRebuild | None, command: RebuildCommand, rules: Rules, others: RebuildContext) -> Decision:
+def _decide(current: ProfileRebuild | None, command: RebuildCommand, rules: Rules, context: RebuildContext) -> Decision:
     if not is_rebuild_id(command.definition_id):
         raise DefinitionRefusedError("no_such_rebuild", {"rebuild": command.definition_id})
     if isinstance(command, StartRebuild):
-        return _start(known, command, others)
-    if known is None:
+        return _start(current, command, context)
+    if current is None:
         raise DefinitionRefusedError("no_such_rebuild", {"rebuild": command.definition_id})
-    if not known.is_under_way:
-        raise DefinitionRefusedError("not_under_way", {"status": known.status})
-    check_version(known, command)
+    if not current.is_under_way:
+        raise DefinitionRefusedError("not_under_way", {"status": current.status})
+    check_version(current, command)
     match command:
         case ReportRebuilt():
             if len(command.report.encode("utf-8", "replace")) > MAX_REPORT_BYTES:
                 raise DefinitionRefusedError("report_too_large", {"max": MAX_REPORT_BYTES})
             return RebuildReady, {"report": command.report}
         case PromoteRebuild():
-            return _promote(known, rules, others)
+            return _promote(current, rules, context)
         case DiscardRebuild():
             return RebuildDiscarded, {}
         case _:
             assert_never(command)
 
 
-def _start(known: ProfileRebuild | None, command: StartRebuild, others: RebuildContext) -> Decision:
-    if known is not None:
-        raise DefinitionRefusedError("exists", {"status": known.status})
-    if others.under_way:
-        raise DefinitionRefusedError("busy", {"rebuild": others.under_way})
-    if others.outdated:
+def _start(current: ProfileRebuild | None, command: StartRebuild, context: RebuildContext) -> Decision:
+    if current is not None:
+        raise DefinitionRefusedError("exists", {"status": current.status})
+    if context.under_way:
+        raise DefinitionRefusedError("busy", {"rebuild": context.under_way})
+    if context.outdated:
         raise DefinitionRefusedError("outdated")
-    if len((command.recipe + command.note).encode("utf-8", "replace")) > others.room:
+    if len((command.recipe + command.note).encode("utf-8", "replace")) > context.max_bytes:
         raise DefinitionRefusedError("too_much")
     try:
-        _check(read_recipe(command.recipe), others.versions)
+        _check(parse_spec(command.recipe), context.versions)
     except InvalidRulesError as error:
         raise invalid_body("invalid_body", error.problems) from error
     return RebuildStarted, {"recipe": command.recipe, "note": command.note}
 
 
-def _promote(known: ProfileRebuild, rules: Rules, others: RebuildContext) -> Decision:
-    if known.status != "ready":
+def _promote(current: ProfileRebuild, rules: Rules, context: RebuildContext) -> Decision:
+    if current.status != "ready":
         raise DefinitionRefusedError("not_ready")
-    if others.outdated:
+    if context.outdated:
         raise DefinitionRefusedError("outdated")
-    return RebuildPromoted, {"generation": rules.generation + 1, "recipe": known.recipe}
+    return RebuildPromoted, {"generation": rules.generation + 1, "recipe": current.recipe}
 
 
-def _check(recipe: RebuildSpec, versions: Mapping[str, int]) -> None:
-    """Make sure that a recipe is made of versions that there are, and that they can be in force together."""
+def _check(spec: RebuildSpec, versions: Mapping[str, int]) -> None:
+    """Check that a spec names existing versions, and that its bodies are valid and consistent with each other.
+
+    Raises:
+        InvalidRulesError: it does not; lists every problem.
+
+    """
     problems: list[FieldRefused] = []
-    for pointer, name, item in _bodies(recipe):
-        if item.version > versions.get(name, 0):
+    for pointer, name, body in _bodies(spec):
+        if body.version > versions.get(name, 0):
             problems.append(field_refused(f"{pointer}/version", "no_such_version", {"definition": name}))
-        problems += _problems(pointer, name, item.body, None)
+        problems += _problems(pointer, name, body.body, None)
     if not problems:
-        rules = Rules(recipe.identity, recipe.mappings)
-        for pointer, name, item in _bodies(recipe):
-            problems += _problems(pointer, name, item.body, rules)
+        rules = Rules(spec.identity, spec.mappings)
+        for pointer, name, body in _bodies(spec):
+            problems += _problems(pointer, name, body.body, rules)
     if problems:
         raise InvalidRulesError(tuple(problems))
 
 
-def _bodies(recipe: RebuildSpec) -> list[tuple[str, str, AppliedBody]]:
-    found = [
-        (json_pointer("mappings", stream), mapping_of(stream), mapping) for stream, mapping in recipe.mappings.items()
+def _bodies(spec: RebuildSpec) -> list[tuple[str, str, VersionedBody]]:
+    """Return a JSON pointer, the definition id and the body of each definition in a spec."""
+    identity = [("/identity", IDENTITY, spec.identity)] if spec.identity else []
+    return identity + [
+        (json_pointer("mappings", stream), mapping_of(stream), mapping) for stream, mapping in spec.mappings.items()
     ]
-    return [*([("/identity", IDENTITY, recipe.identity)] if recipe.identity else []), *found]
 
 
 def _problems(pointer: str, name: str, body: str, rules: Rules | None) -> list[FieldRefused]:
+    """Return the problems of a body by itself, or with `rules` those of its consistency with them."""
     try:
         if rules is None:
             check_body(name, body)
         else:
             check_applied(rules, name, body)
     except InvalidBodyError as error:
-        return [replace(item, pointer=f"{pointer}/body{item.pointer}") for item in error.errors]
+        return [replace(problem, pointer=f"{pointer}/body{problem.pointer}") for problem in error.errors]
     return []

@@ -1,9 +1,11 @@
-"""What profiles are made by, as one value and as one JSON text: rules with their versions, and what is left out.
+"""The spec of a rebuild, as a value and as JSON text: rules with their versions, and the messages that count.
+
+On the wire the text is the field `recipe`:
 
     {"identity": {"version": 2, "body": "…"}, "mappings": {"flights": {"version": 3, "body": "…"}},
      "since": 1357016400000000, "until": null, "began": 1767225600000000, "left_out": {"a job's id": 1767225600000000}}
 
-Moments are microseconds since 1970 UTC, and bodies are JSON in a text. Says nothing of whether the bodies can be rules.
+Times are microseconds since 1970 UTC, and a body is a string that holds JSON. Bodies are not validated here.
 """
 
 import json
@@ -19,14 +21,14 @@ from schemas.instants import EARLIEST, LATEST
 from schemas.names import MAX_JOB_ID, is_job_id
 
 MEMBERS: Final = ("identity", "mappings", "since", "until", "began", "left_out")
-MAX_BODY_CHARACTERS: Final = 1_000_000  # characters; what a body may have is checked where it is one
+MAX_BODY_CHARACTERS: Final = 1_000_000  # `check_body` has the limits of the content
 MAX_EXCLUDED: Final = 10_000
-NEWEST_VERSION: Final = 10**9
+MAX_VERSION: Final = 10**9
 
 
 @dataclass(frozen=True, slots=True)
-class AppliedBody:
-    """A body in force."""
+class VersionedBody:
+    """A version of a definition with its body: the active one or the draft."""
 
     version: int
     body: str  # JSON
@@ -34,11 +36,11 @@ class AppliedBody:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which messages count: by their own time, and by the job or upload that brought them.
+    """The messages that count: by event time, and by the job or upload that sent them.
 
-    `until` and `left_out` are about the past only. What happens from `began` on counts again, or there would be no live
-    traffic; and what a job brings from its moment in `left_out` on, or an import that was undone could never be made
-    again.
+    `until` and `left_out` (the excluded jobs) concern the past only. Messages dated `began`, when `until` was set, or
+    later count again, or there would be no live traffic. Messages of an excluded job count again if they arrived at its
+    time in `left_out` or later, or an import that was undone could never be repeated.
     """
 
     since: int | None = None
@@ -46,14 +48,14 @@ class Scope:
     began: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
 
-    def takes(self, at: int) -> bool:
-        """Tell whether a message of that time counts."""
+    def includes(self, at: int) -> bool:
+        """Whether a message with that event time counts."""
         if self.since is not None and at < self.since:
             return False
         return self.until is None or at < self.until or at >= self.began
 
-    def leaves_out(self, job_id: str, arrived: int) -> bool:
-        """Tell whether messages that a job brought at that time don't count."""
+    def excludes(self, job_id: str, arrived: int) -> bool:
+        """Whether messages of a job that arrived at that time do not count."""
         return arrived < self.left_out.get(job_id, arrived)
 
 
@@ -62,20 +64,20 @@ EVERYTHING: Final = Scope()
 
 @dataclass(frozen=True, slots=True)
 class RebuildSpec:
-    """Rules, and the messages that they are for."""
+    """The rules that a rebuild maps by, and the messages that it includes."""
 
-    identity: AppliedBody | None = None
-    mappings: Mapping[str, AppliedBody] = field(default_factory=lambda: MappingProxyType({}))  # by stream
+    identity: VersionedBody | None = None
+    mappings: Mapping[str, VersionedBody] = field(default_factory=lambda: MappingProxyType({}))  # by stream
     scope: Scope = EVERYTHING
 
 
-def recipe_text(recipe: RebuildSpec) -> str:
-    """Return the one text of a recipe."""
-    scope = recipe.scope
+def spec_text(spec: RebuildSpec) -> str:
+    """Return a spec as JSON: equal specs have equal texts."""
+    scope = spec.scope
     return json.dumps(
         {
-            "identity": _written(recipe.identity) if recipe.identity else None,
-            "mappings": {stream: _written(recipe.mappings[stream]) for stream in sorted(recipe.mappings)},
+            "identity": _body_json(spec.identity) if spec.identity else None,
+            "mappings": {stream: _body_json(spec.mappings[stream]) for stream in sorted(spec.mappings)},
             "since": scope.since,
             "until": scope.until,
             "began": scope.began,
@@ -84,11 +86,11 @@ def recipe_text(recipe: RebuildSpec) -> str:
     )
 
 
-def read_recipe(text: str) -> RebuildSpec:
-    """Return the recipe in a text from outside.
+def parse_spec(text: str) -> RebuildSpec:
+    """Parse the JSON of a spec.
 
     Raises:
-        InvalidRulesError: there is none.
+        InvalidRulesError: it is malformed; lists every problem.
 
     """
     try:
@@ -96,55 +98,55 @@ def read_recipe(text: str) -> RebuildSpec:
     except (ValueError, RecursionError):
         value = None
     problems: list[FieldRefused] = []
-    whole = JsonNode(value, "", problems)
-    whole.check_members(MEMBERS)
+    root = JsonNode(value, "", problems)
+    root.check_members(MEMBERS)
     if problems:
         raise InvalidRulesError(tuple(problems))
-    mappings = whole.member("mappings", {})
+    mappings = root.member("mappings", {})
     if not isinstance(mappings.value, Mapping):
         mappings.refuse("not_an_object", {"found": format_example(mappings.value)})
-    identity = whole.member("identity")
+    identity = root.member("identity")
     names = mappings.value if isinstance(mappings.value, Mapping) else {}
-    recipe = RebuildSpec(
-        identity=_applied(identity) if identity.value is not None else None,
-        mappings=MappingProxyType({stream: _applied(mappings.member(stream)) for stream in names}),
-        scope=_scope(whole),
+    spec = RebuildSpec(
+        identity=_body(identity) if identity.value is not None else None,
+        mappings=MappingProxyType({stream: _body(mappings.member(stream)) for stream in names}),
+        scope=_scope(root),
     )
     if problems:
         raise InvalidRulesError(tuple(problems))
-    return recipe
+    return spec
 
 
-def _written(applied: AppliedBody) -> dict[str, str | int]:
-    return {"version": applied.version, "body": applied.body}
+def _body_json(body: VersionedBody) -> dict[str, str | int]:
+    return {"version": body.version, "body": body.body}
 
 
-def _applied(part: JsonNode) -> AppliedBody:
-    part.check_members(("version", "body"))
-    return AppliedBody(part.member("version").integer(1, NEWEST_VERSION), part.member("body").text(MAX_BODY_CHARACTERS))
+def _body(node: JsonNode) -> VersionedBody:
+    node.check_members(("version", "body"))
+    return VersionedBody(node.member("version").integer(1, MAX_VERSION), node.member("body").text(MAX_BODY_CHARACTERS))
 
 
-def _scope(whole: JsonNode) -> Scope:
-    began = whole.member("began", 0).integer(EARLIEST, LATEST)
+def _scope(root: JsonNode) -> Scope:
+    began = root.member("began", 0).integer(EARLIEST, LATEST)
     return Scope(
-        since=_moment(whole.member("since")),
-        until=_moment(whole.member("until")),
+        since=_time(root.member("since")),
+        until=_time(root.member("until")),
         began=began,
-        left_out=_left_out(whole.member("left_out", {})),
+        left_out=_excluded_jobs(root.member("left_out", {})),
     )
 
 
-def _left_out(part: JsonNode) -> Mapping[str, int]:
-    if not isinstance(part.value, Mapping):
-        part.refuse("not_an_object", {"found": format_example(part.value)})
+def _excluded_jobs(node: JsonNode) -> Mapping[str, int]:
+    if not isinstance(node.value, Mapping):
+        node.refuse("not_an_object", {"found": format_example(node.value)})
         return {}
-    if len(part.value) > MAX_EXCLUDED:
-        part.refuse("too_many_jobs", {"max": MAX_EXCLUDED})
+    if len(node.value) > MAX_EXCLUDED:
+        node.refuse("too_many_jobs", {"max": MAX_EXCLUDED})
         return {}
-    if not all(is_job_id(item) for item in part.value):
-        part.refuse("bad_job_id", {"max": MAX_JOB_ID})
-    return {item: part.member(item).integer(EARLIEST, LATEST) for item in part.value}
+    if not all(is_job_id(job_id) for job_id in node.value):
+        node.refuse("bad_job_id", {"max": MAX_JOB_ID})
+    return {job_id: node.member(job_id).integer(EARLIEST, LATEST) for job_id in node.value}
 
 
-def _moment(part: JsonNode) -> int | None:
-    return None if part.value is None else part.integer(EARLIEST, LATEST)
+def _time(node: JsonNode) -> int | None:
+    return None if node.value is None else node.integer(EARLIEST, LATEST)

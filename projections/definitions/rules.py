@@ -1,6 +1,7 @@
-"""The rules in force: what all events of definitions up to an offset add up to. Says nothing of drafts.
+"""The active rules: the fold of all events of `definitions.events` up to an offset. Drafts are not part of them.
 
-`fold` may meet an event again: what is in force only goes up in version, and the later moment of forgetting counts.
+Folding a repeated event changes nothing: the active version of a definition only increases between two promotions,
+and of two times up to which a person is forgotten the later one counts.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +11,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, assert_never
 
-from projections.definitions.rebuild_spec import EVERYTHING, AppliedBody, RebuildSpec, Scope, read_recipe
+from projections.definitions.rebuild_spec import EVERYTHING, RebuildSpec, Scope, VersionedBody, parse_spec
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
     IDENTITY,
@@ -27,14 +28,14 @@ from schemas.definitions import (
     stream_of,
 )
 
-MAX_UNFOLDED_ENTRIES: Final = 1024  # entries that are copied with each event, rather than all
+MAX_LATEST_ENTRIES: Final = 1024  # copied for each event; beyond that they are merged into the base
 
 
 class Forgotten(Mapping[str, datetime]):
-    """From the hash of an identity key to the moment up to which it is forgotten; `with_` makes a new value.
+    """The time up to which each identity is forgotten, by the hash of its key. Immutable.
 
-    Most entries stand in a base that many values share, the latest in a small part of their own: a hundred thousand
-    people are folded in a second, and a look-up is at most two of a dictionary's.
+    Most entries are in a base that many values share, the latest in a small dictionary of their own: a hundred thousand
+    people are folded in a second, and a look-up is at most two look-ups in dictionaries.
     """
 
     __slots__ = ("_base", "_latest")
@@ -45,42 +46,45 @@ class Forgotten(Mapping[str, datetime]):
         self._base = base
         self._latest = latest
 
-    def with_(self, key_hashes: Iterable[str], at: datetime) -> "Forgotten":
-        """Return what is forgotten with these, too. An earlier moment than the one known changes nothing."""
+    def including(self, key_hashes: Iterable[str], at: datetime) -> "Forgotten":
+        """Return a copy in which these keys are forgotten up to `at`, or up to a later time that it already has."""
         latest = dict(self._latest)
         for hash_ in key_hashes:
-            known = self.get(hash_)
-            latest[hash_] = at if known is None else max(known, at)
-        if len(latest) > MAX_UNFOLDED_ENTRIES:
+            previous = self.get(hash_)
+            latest[hash_] = at if previous is None else max(previous, at)
+        if len(latest) > MAX_LATEST_ENTRIES:
             return Forgotten({**self._base, **latest})
         return Forgotten(self._base, latest)
 
     def __getitem__(self, key_hash: str) -> datetime:
-        found = self._latest.get(key_hash)
-        return self._base[key_hash] if found is None else found
+        at = self._latest.get(key_hash)
+        return self._base[key_hash] if at is None else at
 
     def __iter__(self) -> Iterator[str]:
         yield from self._base
-        yield from (item for item in self._latest if item not in self._base)
+        yield from (hash_ for hash_ in self._latest if hash_ not in self._base)
 
     def __len__(self) -> int:
-        return len(self._base) + sum(item not in self._base for item in self._latest)
+        return len(self._base) + sum(hash_ not in self._base for hash_ in self._latest)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is in force. `generation` counts the rebuilds that were promoted, the last by the command at `promoted`."""
+    """The active identity rules and mappings, the forgotten identities, and the scope of messages.
 
-    identity: AppliedBody | None = None
-    mappings: Mapping[str, AppliedBody] = field(default_factory=lambda: MappingProxyType({}))  # by stream
+    `generation` counts the promoted rebuilds; the last was promoted by the command at offset `promoted_by`.
+    """
+
+    identity: VersionedBody | None = None
+    mappings: Mapping[str, VersionedBody] = field(default_factory=lambda: MappingProxyType({}))  # by stream
     forgotten: Forgotten = field(default_factory=Forgotten)
     scope: Scope = EVERYTHING
     generation: int = 0
-    promoted: int = -1
+    promoted_by: int = -1
 
     @property
-    def recipe(self) -> RebuildSpec:
-        """What would make the profiles that are live."""
+    def spec(self) -> RebuildSpec:
+        """The spec of a rebuild that would produce the live profiles."""
         return RebuildSpec(self.identity, self.mappings, self.scope)
 
 
@@ -88,21 +92,21 @@ NO_RULES: Final = Rules()
 
 
 def key_hash(key: str) -> str:
-    """Return what stands for an identity key (`kind:value`) in the topics of definitions."""
+    """Return the SHA-256 of an identity key (`kind:value`), which represents it in the topics of definitions."""
     return sha256(key.encode()).hexdigest()
 
 
 def fold(rules: Rules, event: DefinitionEvent) -> Rules:
-    """Return the rules behind an event."""
+    """Return the rules after an event."""
     match event:
         case DefinitionApplied():
-            if event.command_offset <= rules.promoted:
-                return rules  # repeated after a crash; the promotion behind it is known already
-            return applied(rules, event.definition_id, AppliedBody(event.version, event.body))
+            if event.command_offset <= rules.promoted_by:
+                return rules  # repeated after a crash: the later promotion is folded already
+            return applied(rules, event.definition_id, VersionedBody(event.version, event.body))
         case RebuildPromoted():
-            return promoted(rules, event)
+            return _promoted(rules, event)
         case PersonForgotten():
-            return replace(rules, forgotten=rules.forgotten.with_(event.key_hashes, event.at))
+            return replace(rules, forgotten=rules.forgotten.including(event.key_hashes, event.at))
         case DefinitionDrafted() | DraftDiscarded() | DefinitionRefused():
             return rules
         case RebuildStarted() | RebuildReady() | RebuildDiscarded():
@@ -111,8 +115,8 @@ def fold(rules: Rules, event: DefinitionEvent) -> Rules:
             assert_never(event)
 
 
-def applied(rules: Rules, definition_id: str, body: AppliedBody) -> Rules:
-    """Return the rules with that body in force, unless a newer one is."""
+def applied(rules: Rules, definition_id: str, body: VersionedBody) -> Rules:
+    """Return the rules with `body` active, unless a newer version of the definition is."""
     if definition_id == IDENTITY:
         return replace(rules, identity=body) if _newer(body, rules.identity) else rules
     stream = stream_of(definition_id)
@@ -121,23 +125,23 @@ def applied(rules: Rules, definition_id: str, body: AppliedBody) -> Rules:
     return replace(rules, mappings=MappingProxyType({**rules.mappings, stream: body}))
 
 
-def promoted(rules: Rules, event: RebuildPromoted) -> Rules:
-    """Return the rules with a rebuild's recipe in force, unless a later one is."""
+def _promoted(rules: Rules, event: RebuildPromoted) -> Rules:
+    """Return the rules of a promoted rebuild, unless a later one is promoted."""
     try:
-        recipe = read_recipe(event.recipe)
+        spec = parse_spec(event.recipe)
     except InvalidRulesError:
-        return rules  # control never writes it
+        return rules  # never written by control
     if event.generation <= rules.generation:
         return rules
     return replace(
         rules,
-        identity=recipe.identity,
-        mappings=recipe.mappings,
-        scope=recipe.scope,
+        identity=spec.identity,
+        mappings=spec.mappings,
+        scope=spec.scope,
         generation=event.generation,
-        promoted=event.command_offset,
+        promoted_by=event.command_offset,
     )
 
 
-def _newer(body: AppliedBody, known: AppliedBody | None) -> bool:
-    return known is None or body.version > known.version
+def _newer(body: VersionedBody, active: VersionedBody | None) -> bool:
+    return active is None or body.version > active.version

@@ -6,7 +6,7 @@ from typing import Final
 from projections.definitions.rebuild_spec import Scope
 from schemas.instants import moment
 
-IDENTITY_RULES: Final = ""  # the key of the identity rules among versions by stream
+IDENTITY_RULES: Final = ""  # the key of the identity rules in a mapping of versions by stream
 
 
 def in_words(versions: Mapping[str, int], scope: Scope, active: Mapping[str, int]) -> Sequence[str]:

@@ -1,7 +1,7 @@
-"""All definitions and rebuilds as one value: what their commands are decided against.
+"""All definitions and rebuilds as one value, the state that their commands are decided on.
 
-Whether a definition can be applied depends on the others, so all states are of the same moment. The value is the fold
-of `definitions.events`; nothing else is stored.
+Whether a definition can be applied depends on the others, so all of them are in one state. It is the fold of
+`definitions.events`; nothing else is stored.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from typing import Final, cast, get_args
 from projections.definitions import definition, rebuild
 from projections.definitions.definition import Definition, bytes_of, initial
 from projections.definitions.rebuild import ProfileRebuild, RebuildContext
-from projections.definitions.rebuild_spec import EVERYTHING, AppliedBody, Scope, read_recipe
+from projections.definitions.rebuild_spec import EVERYTHING, Scope, VersionedBody, parse_spec
 from projections.definitions.rules import Rules
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
@@ -29,17 +29,17 @@ from schemas.definitions import (
     stream_of,
 )
 
-MAX_BODIES_BYTES: Final = 6 * 1024 * 1024  # of all bodies together: every reader holds them in memory
+MAX_BODIES_BYTES: Final = 6 * 1024 * 1024  # of all bodies and specs together: every reader holds them in memory
 OVERHEAD_BYTES: Final = 2_048  # of a definition beside its bodies
-MAX_REBUILDS: Final = 100  # the latest; older ones are forgotten
+MAX_REBUILDS: Final = 100  # the latest; older ones are dropped
 REBUILD_COMMANDS: Final = get_args(RebuildCommand)
 
-Basis = tuple[int, tuple[tuple[str, int], ...]]  # generation, and version by definition
+Basis = tuple[int, tuple[tuple[str, int], ...]]  # generation; active version by stream, "" for the identity rules
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """The latest promotion: of which generation, by the command at which offset, and what counts since."""
+    """The latest promotion: the new generation, the offset of the command, and the scope of messages since then."""
 
     generation: int = 0
     command_offset: int = -1
@@ -48,9 +48,9 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class DefinitionsState:
-    """The state after the command at `command_offset`. Its `rules` leave out forgotten persons.
+    """The state after the command at `command_offset`.
 
-    `basis` names the rules that were active when the latest rebuild was started.
+    `basis` identifies the rules that were active when the latest rebuild was started.
     """
 
     command_offset: int = -1
@@ -61,17 +61,17 @@ class DefinitionsState:
 
     @property
     def rules(self) -> Rules:
-        """What is in force, as far as it matters for deciding."""
-        bodies = {name: item.applied for name, item in self.definitions.items() if item.applied}
+        """The active rules, without forgotten persons: no decision depends on these."""
+        bodies = {name: current.applied for name, current in self.definitions.items() if current.applied}
         identity = bodies.get(IDENTITY)
         mappings = {stream: body for name, body in bodies.items() if (stream := stream_of(name)) is not None}
         last = self.promotion
-        return Rules(identity, mappings, scope=last.scope, generation=last.generation, promoted=last.command_offset)
+        return Rules(identity, mappings, scope=last.scope, generation=last.generation, promoted_by=last.command_offset)
 
     @property
     def under_way(self) -> ProfileRebuild | None:
         """The rebuild that is neither promoted nor discarded, if there is one."""
-        return next((item for item in self.rebuilds.values() if item.is_under_way), None)
+        return next((current for current in self.rebuilds.values() if current.is_under_way), None)
 
 
 EMPTY: Final = DefinitionsState()
@@ -105,20 +105,20 @@ def evolve(state: DefinitionsState, event: DefinitionEvent) -> DefinitionsState:
 
 
 def _decide_definition(state: DefinitionsState, command: RuleCommand, offset: int) -> tuple[DefinitionEvent, ...]:
-    known = state.definitions.get(command.definition_id) or initial(command.definition_id)
-    return definition.decide(known, command, offset, state.rules, room_for(state, command.definition_id))
+    current = state.definitions.get(command.definition_id) or initial(command.definition_id)
+    return definition.decide(current, command, offset, state.rules, max_bytes_of(state, command.definition_id))
 
 
 def _decide_rebuild(state: DefinitionsState, command: RebuildCommand, offset: int) -> tuple[DefinitionEvent, ...]:
-    known, rules, busy = state.rebuilds.get(command.definition_id), state.rules, state.under_way
+    current, rules, under_way = state.rebuilds.get(command.definition_id), state.rules, state.under_way
     versions = {name: other.version for name, other in state.definitions.items()}
     context = RebuildContext(
-        under_way=busy.definition_id if busy and busy is not known else "",
+        under_way=under_way.definition_id if under_way and under_way is not current else "",
         outdated=_is_outdated(state, command, basis_of(rules)),
-        room=room_for(state, command.definition_id),
+        max_bytes=max_bytes_of(state, command.definition_id),
         versions=versions,
     )
-    return rebuild.decide(known, command, offset, rules, context)
+    return rebuild.decide(current, command, offset, rules, context)
 
 
 def _evolve_rebuild(state: DefinitionsState, event: DefinitionEvent) -> DefinitionsState:
@@ -135,49 +135,55 @@ def _evolve_rebuild(state: DefinitionsState, event: DefinitionEvent) -> Definiti
 
 
 def _is_outdated(state: DefinitionsState, command: RebuildCommand, now: Basis) -> bool:
+    """Whether other rules are active than those that the command, or the rebuild that it is about, is based on."""
     if isinstance(command, StartRebuild):
-        return command.basis not in {"", basis_text(now)}
+        return command.basis not in {"", basis_hash(now)}
     return now != state.basis
 
 
 def _promoted(state: DefinitionsState, event: RebuildPromoted) -> DefinitionsState:
     try:
-        scope = read_recipe(event.recipe).scope
+        scope = parse_spec(event.recipe).scope
     except InvalidRulesError:  # never written by control
         return state
     last = Promotion(event.generation, event.command_offset, scope)
-    return replace(state, promotion=last, definitions=in_force(state.definitions, event))
+    return replace(state, promotion=last, definitions=apply_promotion(state.definitions, event))
 
 
-def in_force(definitions: Mapping[str, Definition], event: RebuildPromoted) -> Mapping[str, Definition]:
-    """Return definitions as they are once a rebuild's recipe is what the rules are; other drafts stay."""
-    recipe = read_recipe(event.recipe)
-    bodies = {mapping_of(stream): mapping for stream, mapping in recipe.mappings.items()}
-    if recipe.identity:
-        bodies[IDENTITY] = recipe.identity
-    return MappingProxyType({name: _in_force(item, bodies.get(name)) for name, item in definitions.items()})
+def apply_promotion(definitions: Mapping[str, Definition], event: RebuildPromoted) -> Mapping[str, Definition]:
+    """Return the definitions after a promotion: the rules of the spec are active, and drafts stay unless they are too.
+
+    Raises:
+        InvalidRulesError: the spec is malformed.
+
+    """
+    spec = parse_spec(event.recipe)
+    bodies = {mapping_of(stream): mapping for stream, mapping in spec.mappings.items()}
+    if spec.identity:
+        bodies[IDENTITY] = spec.identity
+    return MappingProxyType({name: _activate(current, bodies.get(name)) for name, current in definitions.items()})
 
 
-def _in_force(known: Definition, applied: AppliedBody | None) -> Definition:
-    draft = None if known.draft == applied else known.draft
-    return replace(known, applied=applied, draft=draft)
+def _activate(current: Definition, applied: VersionedBody | None) -> Definition:
+    draft = None if current.draft == applied else current.draft
+    return replace(current, applied=applied, draft=draft)
 
 
 def basis_of(rules: Rules) -> Basis:
-    """Return what tells whether rules are still those that they were."""
+    """Return a value that differs if other versions are active."""
     versions = {stream: mapping.version for stream, mapping in rules.mappings.items()}
     if rules.identity:
         versions[""] = rules.identity.version
     return rules.generation, tuple(sorted(versions.items()))
 
 
-def basis_text(basis: Basis) -> str:
-    """Return what stands for a basis in a command."""
+def basis_hash(basis: Basis) -> str:
+    """Return the SHA-256 of a basis, as in the field `basis` of `StartRebuild`."""
     return sha256(repr(basis).encode()).hexdigest()
 
 
-def room_for(state: DefinitionsState, definition_id: str) -> int:
-    """Return how many bytes the bodies of a definition may have beside all others."""
+def max_bytes_of(state: DefinitionsState, definition_id: str) -> int:
+    """Return the limit for the bodies of a definition, or for a new spec, given the size of all others."""
     others = [other for other in state.definitions.values() if other.definition_id != definition_id]
-    recipes = sum(len(known.recipe.encode()) for known in state.rebuilds.values())
-    return MAX_BODIES_BYTES - recipes - sum(OVERHEAD_BYTES + bytes_of(other) for other in others)
+    specs = sum(len(current.recipe.encode()) for current in state.rebuilds.values())
+    return MAX_BODIES_BYTES - specs - sum(OVERHEAD_BYTES + bytes_of(other) for other in others)

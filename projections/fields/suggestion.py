@@ -23,7 +23,14 @@ from projections.fields.field_names import (
 )
 from projections.fields.field_stats import FieldFacts, FieldStats
 from projections.fields.text_patterns import EPOCHS, TIMESTAMP
-from projections.mapping.mapping import MAX_ATTRIBUTES, MAX_IDENTITIES, MAX_NAME, MAX_RANK, NO_IDENTITY, IdentityRules
+from projections.mapping.mapping import (
+    MAX_ATTRIBUTES,
+    MAX_IDENTITIES,
+    MAX_NAME_CHARACTERS,
+    MAX_RANK,
+    NO_IDENTITY,
+    IdentityRules,
+)
 
 MIN_SHARE: Final = 0.9  # of the values must have the type: files use `NA` for missing values
 HIGH_FILL: Final = 0.5
@@ -180,7 +187,7 @@ def _kinds(chosen: list[_Candidate], rules: IdentityRules) -> dict[str, Any]:
         if candidate.kind not in names:
             max_rank = min(max_rank + 1, MAX_RANK)
             title = "Email address" if candidate.kind == EMAIL else title_of(candidate.facts.path)
-            kinds.append({"kind": candidate.kind, "rank": max_rank, "title": title[:MAX_NAME]})
+            kinds.append({"kind": candidate.kind, "rank": max_rank, "title": title[:MAX_NAME_CHARACTERS]})
             names.add(candidate.kind)
     return {"kinds": kinds, "max_identities": rules.max_identities}
 
@@ -192,16 +199,16 @@ def _attributes(
     candidates: list[_Candidate],
     reserved: Collection[str],
 ) -> list[dict[str, Any]]:
-    name = attribute_name(draft.stream, MAX_NAME - len(COUNT_SUFFIX)) + COUNT_SUFFIX
+    name = attribute_name(draft.stream, MAX_NAME_CHARACTERS - len(COUNT_SUFFIX)) + COUNT_SUFFIX
     attributes: list[dict[str, Any]] = [{"name": name, "type": "integer", "merge": "count"}]
     draft.explain("/attributes/0", "the number of messages of this stream")
     used, identities = {name}, {candidate.facts.path for candidate in chosen}
     rejected = {candidate.facts.path for candidate in candidates} - identities
     parents = {facts.path[:-1] for facts in fields}
     for facts in fields:
-        name = attribute_name(facts.name, MAX_NAME)
+        name = attribute_name(facts.name, MAX_NAME_CHARACTERS)
         if name in reserved:
-            name = attribute_name(f"{draft.stream}_{facts.name}", MAX_NAME)
+            name = attribute_name(f"{draft.stream}_{facts.name}", MAX_NAME_CHARACTERS)
         is_container = facts.path in parents and facts.types.get("object", 0) == facts.present
         if facts.path in identities or is_container or len(attributes) == MAX_ATTRIBUTES:
             continue

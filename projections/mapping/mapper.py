@@ -92,7 +92,7 @@ class Mapper:
 
     def __init__(self, stream: str, mapping: MappingRules, identity: IdentityRules) -> None:
         self.stream = stream
-        self.columns = tuple(attribute.cell for attribute in mapping.attributes)
+        self.columns = tuple(attribute.register for attribute in mapping.attributes)
         self.faults: Faults = {}
         self._index = -1
         ranks = identity.ranks()

@@ -22,23 +22,23 @@ from schemas.timestamps import NAMED_FORMATS, is_timestamp_format, timestamp_par
 
 MAX_IDENTITIES: Final = 8
 MAX_ATTRIBUTES: Final = 500
-MAX_NAME: Final = 100  # characters
-MAX_FORMATS: Final = 10
-MAX_FORMAT: Final = 100  # characters
+MAX_NAME_CHARACTERS: Final = 100
+MAX_FORMATS: Final = 10  # of one timestamp
+MAX_FORMAT_CHARACTERS: Final = 100
 MAX_KINDS: Final = 100
 MAX_RANK: Final = 99
 MAX_IDENTITIES_LIMIT: Final = 10_000  # of one profile
 DEFAULT_IDENTITIES: Final = 1_000
 
-ORDERED: Final = ("string", "integer", "number", "timestamp")
-TYPES: Final = (*ORDERED, "boolean", "json")
-TYPES_OF: Final = MappingProxyType(
+ORDERED_TYPES: Final = ("string", "integer", "number", "timestamp")
+TYPES: Final = (*ORDERED_TYPES, "boolean", "json")
+TYPES_BY_MERGE: Final = MappingProxyType(
     {
         "latest": TYPES,
         "first": TYPES,
-        "min": ORDERED,
-        "max": ORDERED,
-        "union": (*ORDERED, "boolean"),
+        "min": ORDERED_TYPES,
+        "max": ORDERED_TYPES,
+        "union": (*ORDERED_TYPES, "boolean"),
         "count": ("integer",),
         "sum": ("integer", "number"),
     }
@@ -63,7 +63,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class IdentityRule:
-    """The source of an identity key."""
+    """An identity key: its source and its kind."""
 
     source: Field | Expression
     kind: str
@@ -71,22 +71,22 @@ class IdentityRule:
 
 @dataclass(frozen=True, slots=True)
 class AttributeRule:
-    """The source of an attribute. Without a source every message counts."""
+    """An attribute: its source, type and merge rule. Without a source every message is counted."""
 
     name: str
-    merge: str
-    type: str
+    merge: str  # a key of `TYPES_BY_MERGE`
+    type: str  # one of `TYPES`
     source: Field | Expression | Constant | None
 
     @property
-    def cell(self) -> str:
-        """The name of the register that stores the attribute."""
+    def register(self) -> str:
+        """The name of the register that stores the attribute: `merge:name`."""
         return f"{self.merge}:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class TimestampRule:
-    """The field of the event time. Its zone applies to all timestamps of the stream without an offset."""
+    """The field of the event time, and its formats. All timestamps of the stream without an offset are in `zone`."""
 
     field: str
     formats: tuple[str, ...]
@@ -123,7 +123,7 @@ class IdentityRules:
         return {kind.kind: kind.rank for kind in self.kinds}
 
 
-NO_IDENTITY: Final = IdentityRules(())  # before the first rules are applied
+NO_IDENTITY: Final = IdentityRules(())  # until identity rules are applied
 
 
 def parse_mapping(body: Any) -> MappingRules:
@@ -220,36 +220,36 @@ def _kind(node: JsonNode) -> IdentityKind:
     node.check_members(("kind", "rank", "title"))
     name = _kind_name(node.member("kind"))
     return IdentityKind(
-        name, node.member("rank").integer(0, MAX_RANK), node.member("title", name or "-").text(MAX_NAME)
+        name, node.member("rank").integer(0, MAX_RANK), node.member("title", name or "-").text(MAX_NAME_CHARACTERS)
     )
 
 
 def _attribute(node: JsonNode, zone_info: ZoneInfo) -> AttributeRule:
     node.check_members(("name", "field", "expr", "constant", "type", "merge"))
-    name = node.member("name").text(MAX_NAME)
+    name = node.member("name").text(MAX_NAME_CHARACTERS)
     if not name.isprintable() or name != name.strip():
         node.member("name").refuse("bad_attribute_name", {"name": name})
-    merge = node.member("merge").choice(TYPES_OF)
-    kind = node.member("type", "integer" if merge == "count" else None).choice(TYPES_OF.get(merge, TYPES))
+    merge = node.member("merge").choice(TYPES_BY_MERGE)
+    value_type = node.member("type", "integer" if merge == "count" else None).choice(TYPES_BY_MERGE.get(merge, TYPES))
     option = _select_option(node, ("field", "expr", "constant"), required=merge != "count")
     if option != "constant":
-        return AttributeRule(name, merge, kind, _source(node, option) if option else None)
+        return AttributeRule(name, merge, value_type, _source(node, option) if option else None)
     constant = node.member("constant")
-    if merge and kind:
-        _check_constant(constant, merge, kind, zone_info)
-    return AttributeRule(name, merge, kind, Constant(constant.value))
+    if merge and value_type:
+        _check_constant(constant, merge, value_type, zone_info)
+    return AttributeRule(name, merge, value_type, Constant(constant.value))
 
 
-def _check_constant(node: JsonNode, merge: str, kind: str, zone_info: ZoneInfo) -> None:
+def _check_constant(node: JsonNode, merge: str, value_type: str, zone_info: ZoneInfo) -> None:
     faults: list[str] = []
-    convert = converter(merge, kind, timestamp_parser(("auto",), zone_info), lambda _, code: faults.append(code))
+    convert = converter(merge, value_type, timestamp_parser(("auto",), zone_info), lambda _, code: faults.append(code))
     if convert(node.value) is None:
         fault = faults[0] if faults else "empty"
-        node.refuse("bad_constant", {"value": format_example(node.value), "type": kind, "fault": fault})
+        node.refuse("bad_constant", {"value": format_example(node.value), "type": value_type, "fault": fault})
 
 
 def _select_option(node: JsonNode, options: tuple[str, ...], *, required: bool) -> str:
-    """Return the option that an object has; empty if it has none or several."""
+    """Return the option that an object has; "" and a problem for several, or for none if one is required."""
     selected = [option for option in options if node.member(option).value is not None]
     if len(selected) > 1 or (required and not selected):
         node.refuse("several_sources" if selected else "no_source", {"options": options})
@@ -281,9 +281,9 @@ def _timestamp(node: JsonNode) -> TimestampRule | None:
 
 
 def _is_format(node: JsonNode) -> bool:
-    form = node.text(MAX_FORMAT)
-    if is_timestamp_format(form):
+    text = node.text(MAX_FORMAT_CHARACTERS)
+    if is_timestamp_format(text):
         return True
-    if form:
-        node.refuse("unknown_timestamp_format", {"format": form, "formats": tuple(NAMED_FORMATS)})
+    if text:
+        node.refuse("unknown_timestamp_format", {"format": text, "formats": tuple(NAMED_FORMATS)})
     return False

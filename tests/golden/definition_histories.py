@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, Scope, recipe_text
+from projections.definitions.rebuild_spec import RebuildSpec, Scope, VersionedBody, spec_text
 from projections.definitions.state import EMPTY, handle
 from schemas.definitions import (
     ApplyDefinition,
@@ -80,8 +80,8 @@ def drafted_applied_and_refused() -> RecordedDefinitions:
 def rebuilt_promoted_and_discarded() -> RecordedDefinitions:
     """Rebuilds that are promoted, discarded, outdated and refused, a rollback, and later changes of the rules."""
     history = RecordedDefinitions()
-    old, new = AppliedBody(1, mapping("latest")), AppliedBody(2, mapping("first"))
-    kinds = AppliedBody(1, identity("tail"))
+    old, new = VersionedBody(1, mapping("latest")), VersionedBody(2, mapping("first"))
+    kinds = VersionedBody(1, identity("tail"))
     started_at = 1_767_225_600_000_000
     scope = Scope(since=1_357_016_400_000_000, began=started_at, left_out={"job-0": started_at, "job-1": started_at})
     history.send(DraftDefinition, "identity", body=kinds.body)
@@ -89,30 +89,30 @@ def rebuilt_promoted_and_discarded() -> RecordedDefinitions:
     history.send(DraftDefinition, FLIGHTS, body=old.body)
     history.send(ApplyDefinition, FLIGHTS, version=1)
     history.send(DraftDefinition, FLIGHTS, body=new.body)
-    history.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(kinds, {"flights": new}, scope)))
+    history.send(StartRebuild, "rebuild:1", recipe=spec_text(RebuildSpec(kinds, {"flights": new}, scope)))
     history.send(PromoteRebuild, "rebuild:1")
-    history.send(StartRebuild, "rebuild:2", recipe=recipe_text(RebuildSpec(kinds)))
+    history.send(StartRebuild, "rebuild:2", recipe=spec_text(RebuildSpec(kinds)))
     history.send(ReportRebuilt, "rebuild:1", report='{"changed": 3}')
     history.send(ReportRebuilt, "rebuild:1", report="x" * (512 * 1024 + 1))
     history.send(PromoteRebuild, "rebuild:1", expected_version=0)
     history.send(PromoteRebuild, "rebuild:1", expected_version=1)
     history.send(DiscardRebuild, "rebuild:1")
-    history.send(StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(kinds, {"flights": old})))
-    history.send(StartRebuild, "rebuild:3", recipe=recipe_text(RebuildSpec(kinds, {"flights": old})))
+    history.send(StartRebuild, "rebuild:1", recipe=spec_text(RebuildSpec(kinds, {"flights": old})))
+    history.send(StartRebuild, "rebuild:3", recipe=spec_text(RebuildSpec(kinds, {"flights": old})))
     history.send(ReportRebuilt, "rebuild:3", report="{}")
     history.send(DraftDefinition, FLIGHTS, body=mapping("min"))
     history.send(ApplyDefinition, FLIGHTS, version=3)
     history.send(PromoteRebuild, "rebuild:3")
     history.send(DiscardRebuild, "rebuild:3")
     history.send(
-        StartRebuild, "rebuild:4", recipe=recipe_text(RebuildSpec(kinds, {"flights": AppliedBody(4, old.body)}))
+        StartRebuild, "rebuild:4", recipe=spec_text(RebuildSpec(kinds, {"flights": VersionedBody(4, old.body)}))
     )
-    history.send(StartRebuild, "rebuild:5", recipe=recipe_text(RebuildSpec(None, {"flights": old})))
-    history.send(StartRebuild, "rebuild:6", recipe=recipe_text(RebuildSpec(kinds, {"crew": old})))
+    history.send(StartRebuild, "rebuild:5", recipe=spec_text(RebuildSpec(None, {"flights": old})))
+    history.send(StartRebuild, "rebuild:6", recipe=spec_text(RebuildSpec(kinds, {"crew": old})))
     history.send(StartRebuild, "rebuild:7", recipe='{"left_out": [7], "mappings": [], "surprise": 1}')
     history.send(StartRebuild, "mapping:flights", recipe="{}")
     history.send(DiscardRebuild, "rebuild:8")
-    history.send(StartRebuild, "rebuild:9", recipe=recipe_text(RebuildSpec(kinds, {"flights": old})))
+    history.send(StartRebuild, "rebuild:9", recipe=spec_text(RebuildSpec(kinds, {"flights": old})))
     history.send(ReportRebuilt, "rebuild:9", report="{}")
     history.send(PromoteRebuild, "rebuild:9")
     history.send(DraftDefinition, FLIGHTS, body=mapping("max"))

@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from projections.definitions.rebuild_spec import RebuildSpec, recipe_text
+from projections.definitions.rebuild_spec import RebuildSpec, spec_text
 from projections.profiles.partitioning import partition_of_key
 from schemas.definitions import PromoteRebuild, StartRebuild
 from schemas.topics import UPDATES
@@ -261,9 +261,7 @@ async def test_a_handed_over_snapshot_that_is_lost_before_it_is_opened_is_handed
     async with data_plane(tmp_path, fresh_broker) as plane:
         visits = messages(rng, 500, 50)
         await write(plane.service, rng, visits)
-        await plane.send(
-            StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
-        )
+        await plane.send(StartRebuild, "rebuild:1", recipe=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING})))
         await plane.until_status("rebuild:1", "ready")
         await plane.service.stop_role("profiles")
         await plane.send(PromoteRebuild, "rebuild:1")
@@ -312,12 +310,12 @@ async def test_readers_see_one_generation_although_a_role_is_killed_during_the_h
         samples: list[set[Any]] = []
         sampling = asyncio.create_task(sample_versions(plane, [*merged_keys, *cookie_keys], samples))
         async with traffic(plane.service, rng):
-            for generation, recipe, keys, kinds in (
+            for generation, spec, keys, kinds in (
                 (1, RebuildSpec(COOKIE_IDENTITY, {"visits": COOKIE_MAPPING}), cookie_keys, ("cookie",)),
                 (2, RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}), merged_keys, ("cookie", "email")),
             ):
                 name = f"rebuild:{generation}"
-                await plane.send(StartRebuild, name, recipe=recipe_text(recipe))
+                await plane.send(StartRebuild, name, recipe=spec_text(spec))
                 await plane.until_status(name, "ready")
                 await plane.send(PromoteRebuild, name)
                 await plane.until_handed_over(generation)

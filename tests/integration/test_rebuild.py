@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from projections.definitions.rebuild_spec import RebuildSpec, Scope, recipe_text
+from projections.definitions.rebuild_spec import RebuildSpec, Scope, spec_text
 from projections.definitions.rules import key_hash
 from schemas.definitions import DiscardRebuild, ForgetPerson, PromoteRebuild, StartRebuild
 from tests.integration.conftest import FreshBroker
@@ -41,7 +41,7 @@ async def test_a_rebuild_with_the_same_rules_is_identical_byte_for_byte(
         running = plane.service
         await write(running, rng, visits[:3_000])
         await plane.send(
-            StartRebuild, "rebuild:same", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
+            StartRebuild, "rebuild:same", recipe=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
         )
         await write(running, rng, visits[3_000:], "another")
         await plane.until_status("rebuild:same", "ready")
@@ -89,8 +89,8 @@ async def test_a_rebuild_survives_kills_of_all_roles(tmp_path: Path, fresh_broke
         await write(plane.service, rng, visits[:6_000])
         await plane.apply("mapping:visits", COOKIE_MAPPING, activate=False)
         await plane.apply("identity", COOKIE_IDENTITY, activate=False)
-        recipe = recipe_text(RebuildSpec(COOKIE_IDENTITY, {"visits": COOKIE_MAPPING}))
-        await plane.send(StartRebuild, "rebuild:1", recipe=recipe)
+        text = spec_text(RebuildSpec(COOKIE_IDENTITY, {"visits": COOKIE_MAPPING}))
+        await plane.send(StartRebuild, "rebuild:1", recipe=text)
         for number in range(4):
             await plane.service.kill(rng.choice(("rebuild", "rebuild", *ROLES[1:])))
             at = 6_000 + 1_000 * number
@@ -141,7 +141,7 @@ async def test_a_discarded_rebuild_leaves_no_trace_and_another_one_rebuilds_a_ti
     async with data_plane(tmp_path, fresh_broker) as plane:
         await write(plane.service, rng, visits)
         await plane.send(
-            StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}, middle))
+            StartRebuild, "rebuild:1", recipe=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}, middle))
         )
         await plane.until_status("rebuild:1", "ready")
         assert any((tmp_path / "rebuild").iterdir())
@@ -161,9 +161,7 @@ async def test_a_rebuild_excludes_people_who_are_forgotten_while_it_runs(
     keys = ranked_keys([*visits, *later], email=0, cookie=1)
     async with data_plane(tmp_path, fresh_broker) as plane:
         await write(plane.service, rng, visits)
-        await plane.send(
-            StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
-        )
+        await plane.send(StartRebuild, "rebuild:1", recipe=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING})))
         await plane.until_status("rebuild:1", "ready")
         forgotten = {f"email:p{n}@example.com" for n in range(5)} | {
             f"cookie:c{n}.{i}" for n in range(5) for i in range(3)

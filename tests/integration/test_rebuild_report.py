@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from app.rebuild.progress import RebuildProgress
-from projections.definitions.rebuild_spec import RebuildSpec, Scope, recipe_text
+from projections.definitions.rebuild_spec import RebuildSpec, Scope, spec_text
 from schemas.definitions import RebuildReady, StartRebuild
 from tests.integration.conftest import FreshBroker
 from tests.integration.support.plane import packed, until_settled, write_packed
@@ -32,9 +32,9 @@ from tests.integration.support.rebuilds import (
 CLASSES = ("unchanged", "changed", "added", "removed", "split", "merged")
 
 
-async def report_of(plane: DataPlane, name: str, recipe: RebuildSpec) -> dict[str, Any]:
+async def report_of(plane: DataPlane, name: str, spec: RebuildSpec) -> dict[str, Any]:
     """Start a rebuild, and return its report once it is ready."""
-    await plane.send(StartRebuild, name, recipe=recipe_text(recipe))
+    await plane.send(StartRebuild, name, recipe=spec_text(spec))
     return await ready_report(plane, name)
 
 
@@ -101,8 +101,8 @@ async def test_other_identity_rules_are_reported_as_the_splits_and_merges_of_the
         await until_settled(plane.service)
         await plane.apply("identity", COOKIE_IDENTITY, activate=False)
         await plane.apply("mapping:visits", COOKIE_MAPPING, activate=False)
-        recipe = RebuildSpec(COOKIE_IDENTITY, {"visits": COOKIE_MAPPING})
-        report = await report_of(plane, "rebuild:apart", recipe)
+        spec = RebuildSpec(COOKIE_IDENTITY, {"visits": COOKIE_MAPPING})
+        report = await report_of(plane, "rebuild:apart", spec)
         splits = split_profiles(by_email, by_cookie)
         assert report["counts"]["split"] == len(splits) > 50
         assert report["counts"] == only(split=len(splits), changed=len(by_email) - len(splits))
@@ -127,8 +127,8 @@ async def test_the_effect_of_undoing_an_upload_is_reported_before_promotion(
         )
         await until_settled(plane.service)
         began = int(datetime.now(UTC).timestamp() * 1_000_000)
-        recipe = RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}, Scope(began=began, left_out={"bad": began}))
-        report = await report_of(plane, "rebuild:undo", recipe)
+        spec = RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}, Scope(began=began, left_out={"bad": began}))
+        report = await report_of(plane, "rebuild:undo", spec)
         before, after = (identities(visits, "cookie", "email") for visits in ([*good, *bad], good))
         profiles_before, profiles_after = (expected(visits, "cookie", "email") for visits in ([*good, *bad], good))
         split = split_profiles(before, after)
@@ -161,9 +161,7 @@ async def test_a_kill_during_the_comparison_does_not_change_the_report(
         await write(plane.service, rng, visits)
         await until_settled(plane.service)
         await plane.service.stop_role("profiles")  # so that the comparison waits, and cannot end before the kill
-        await plane.send(
-            StartRebuild, "rebuild:1", recipe=recipe_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
-        )
+        await plane.send(StartRebuild, "rebuild:1", recipe=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING})))
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while RebuildProgress.decode(await plane.store.progress("rebuild:1")).phase != "comparing":
                 await asyncio.sleep(0.05)

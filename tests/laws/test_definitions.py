@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from projections.definitions import rebuild
 from projections.definitions.definition import Definition, NoDefinition, decide, evolve, initial
 from projections.definitions.rebuild import ProfileRebuild
-from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, Scope, recipe_text
+from projections.definitions.rebuild_spec import RebuildSpec, Scope, VersionedBody, spec_text
 from projections.definitions.rules import NO_RULES, Rules, fold
 from projections.definitions.state import EMPTY, DefinitionsState, handle
 from projections.definitions.state import evolve as evolve_all
@@ -103,20 +103,20 @@ def at_last_event(history: DefinitionsHistory) -> DefinitionsState:
     return replace(history.state, command_offset=max((event.command_offset for event in history.events), default=-1))
 
 
-def recipes(history: DefinitionsHistory) -> st.SearchStrategy[str]:
-    """Recipes of existing definitions; some name a missing version or have conflicting bodies."""
+def specs(history: DefinitionsHistory) -> st.SearchStrategy[str]:
+    """Specs of existing definitions; some name a missing version or have conflicting bodies."""
     bodies = {name: definition.applied or definition.draft for name, definition in history.state.definitions.items()}
     present = {name: body for name, body in bodies.items() if body}
-    versions = {name: [body, AppliedBody(body.version + 1, body.body)] for name, body in present.items()}
+    versions = {name: [body, VersionedBody(body.version + 1, body.body)] for name, body in present.items()}
     chosen = st.fixed_dictionaries(
         {}, optional={name: st.sampled_from(version[:1] * 9 + version[1:]) for name, version in versions.items()}
     )
 
-    def make_recipe(drawn: dict[str, AppliedBody]) -> str:
+    def make_spec(drawn: dict[str, VersionedBody]) -> str:
         mappings = {stream: body for name, body in drawn.items() if (stream := stream_of(name))}
-        return recipe_text(RebuildSpec(drawn.get("identity"), mappings, Scope(since=5, left_out={"job": 7})))
+        return spec_text(RebuildSpec(drawn.get("identity"), mappings, Scope(since=5, left_out={"job": 7})))
 
-    return st.one_of(chosen.map(make_recipe), st.sampled_from(["{}", "[", '{"identity": 7}']))
+    return st.one_of(chosen.map(make_spec), st.sampled_from(["{}", "[", '{"identity": 7}']))
 
 
 @st.composite
@@ -142,7 +142,7 @@ def commands(draw: Callable[..., Any], history: DefinitionsHistory) -> Definitio
         "version": st.just(version),
         "key_hashes": st.lists(HASHES, min_size=1, max_size=3).map(tuple),
         "at": st.sampled_from([START - timedelta(days=1), START - timedelta(days=2)]),
-        "recipe": recipes(history),
+        "recipe": specs(history),
         "report": st.sampled_from(["{}", '{"added": 7}']),
     }
     payload = {name: draw(likely[name]) for name in field_strategies(kind) if name in likely}

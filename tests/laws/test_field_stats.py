@@ -10,7 +10,7 @@ from projections.definitions.body_checks import check_body
 from projections.fields.distinct_sketch import SKETCH_SIZE
 from projections.fields.field_stats import MAX_FIELDS, FieldStats, merge
 from projections.fields.suggestion import suggest
-from projections.mapping.mapping import MAX_NAME, parse_identity, parse_mapping
+from projections.mapping.mapping import MAX_NAME_CHARACTERS, parse_identity, parse_mapping
 from schemas.definitions import IDENTITY, mapping_of
 from tests.laws.json_values import MESSAGES, NAMES, SCALARS
 
@@ -105,7 +105,7 @@ def test_suggestions_are_valid_definitions(messages: list[tuple[dict[str, Any], 
     mapping, identity, reasons = suggest(stream, stats)
     assert (mapping, identity, reasons) == suggest(stream, FieldStats.from_json(stats.to_json()))
     orjson.dumps([mapping, identity, reasons])
-    assert all(len(attribute["name"]) <= MAX_NAME for attribute in mapping["attributes"])
+    assert all(len(attribute["name"]) <= MAX_NAME_CHARACTERS for attribute in mapping["attributes"])
     if mapping["identities"]:
         check_body(mapping_of(stream), orjson.dumps(mapping).decode())
         check_body(IDENTITY, orjson.dumps(identity).decode())

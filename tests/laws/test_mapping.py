@@ -20,7 +20,7 @@ from projections.mapping.expression_functions import FUNCTIONS, MAX_TEXT_BYTES, 
 from projections.mapping.mapper import MAX_KEY_BYTES, Mapper, make_mapper
 from projections.mapping.mapping import (
     TYPES,
-    TYPES_OF,
+    TYPES_BY_MERGE,
     AttributeRule,
     Constant,
     Field,
@@ -145,9 +145,9 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
     """Generate a valid mapping."""
     attributes = []
     for index in range(draw(st.integers(0, 8))):
-        merge = draw(st.sampled_from(sorted(TYPES_OF)))
+        merge = draw(st.sampled_from(sorted(TYPES_BY_MERGE)))
         source = {} if merge == "count" and draw(st.booleans()) else draw(SOURCES)
-        kind = draw(st.sampled_from(TYPES_OF[merge]))
+        kind = draw(st.sampled_from(TYPES_BY_MERGE[merge]))
         attributes.append({"name": f"attribute {index}", "merge": merge, "type": kind} | source)
     sources = st.builds(lambda source, kind: source | {"kind": kind}, SOURCES, st.sampled_from(KINDS))
     when = {"field": "b", "format": draw(st.lists(FORMATS, min_size=1, max_size=3)), "time_zone": draw(ZONES)}
@@ -252,7 +252,7 @@ def points_into(value: Any, pointer: str) -> bool:
     return not pointer or pointer.startswith("/")
 
 
-@given(st.sampled_from(TYPES), st.sampled_from(sorted(TYPES_OF)), VALUES)
+@given(st.sampled_from(TYPES), st.sampled_from(sorted(TYPES_BY_MERGE)), VALUES)
 def test_a_constant_equals_a_field_with_its_value(kind: str, merge: str, value: Any) -> None:
     attribute = {"name": "x", "type": kind, "merge": merge}
     body = {"identities": [{"expr": "'me'", "kind": "email"}], "attributes": [attribute | {"constant": value}]}

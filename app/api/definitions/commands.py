@@ -32,7 +32,7 @@ async def send(call: RequestContext[Any, Any], command: DefinitionCommand) -> bo
     """Send a command and return whether its result is visible within the time that the client waits.
 
     Raises:
-        Problem: the command was refusal_problem, or Kafka is unreachable.
+        ApiProblem: the command was refusal_problem, or Kafka is unreachable.
 
     """
     return await submit(call, command, refusal_problem) is not None

@@ -28,7 +28,7 @@ from app.api.routing.routes import IF_MATCH, MAY_MATCH, PREFER, Query, RequestCo
 from app.definitions.catalog import VersionLostError, VersionRecord
 from projections.definitions.body_checks import InvalidBodyError, check_body
 from projections.definitions.definition import Definition, is_definition_id
-from projections.definitions.rebuild_spec import AppliedBody
+from projections.definitions.rebuild_spec import VersionedBody
 from projections.mapping.mapping import parse_identity
 from projections.views.json_diff import diff
 from schemas.definitions import IDENTITY, ApplyDefinition, DiscardDraft, DraftDefinition
@@ -131,7 +131,7 @@ def _check_ranks(definition: Definition) -> None:
     """Make sure that the draft keeps the rank of every identity type in use: profiles are stored by type and rank.
 
     Raises:
-        Problem: 409, an identity type would have another rank, or none.
+        ApiProblem: 409, an identity type would have another rank, or none.
 
     """
     if definition.definition_id != IDENTITY or definition.applied is None or definition.draft is None:
@@ -205,7 +205,7 @@ async def body_of(call: RequestContext[Any, Any], definition_id: str, record: Ve
     """Return the body of a version.
 
     Raises:
-        Problem: its record is lost, or Kafka is unreachable.
+        ApiProblem: its record is lost, or Kafka is unreachable.
 
     """
     try:
@@ -220,7 +220,7 @@ def check_loaded(call: RequestContext[Any, Any]) -> None:
     """Make sure that all definitions are loaded, so that no response is based on a part of them.
 
     Raises:
-        Problem: 503.
+        ApiProblem: 503.
 
     """
     if not call.api.catalog.complete:
@@ -228,7 +228,7 @@ def check_loaded(call: RequestContext[Any, Any]) -> None:
         raise ApiProblem(503, "definitions_unknown", detail, headers={"Retry-After": "1"})
 
 
-def active_versions(call: RequestContext[Any, Any]) -> Mapping[str, AppliedBody]:
+def active_versions(call: RequestContext[Any, Any]) -> Mapping[str, VersionedBody]:
     """Return the active version of each definition that has one."""
     definitions = call.api.catalog.definitions
     return {definition.definition_id: definition.applied for definition in definitions if definition.applied}
@@ -238,7 +238,7 @@ def definition_id_of(call: RequestContext[Any, Any]) -> str:
     """Return the definition id in the path, once all definitions are loaded.
 
     Raises:
-        Problem: 404, no definition can have that id; or 503.
+        ApiProblem: 404, no definition can have that id; or 503.
 
     """
     check_loaded(call)

@@ -21,7 +21,7 @@ from app.lanes.recent_messages import RecentMessage, recent_messages
 from app.sentences.sentence import sentence_of
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
 from projections.definitions.definition import Definition
-from projections.definitions.rebuild_spec import AppliedBody
+from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import Rules
 from projections.mapping.mapper import Mapper, make_mapper
 from projections.mapping.mapping import NO_IDENTITY, parse_identity, parse_mapping
@@ -123,7 +123,7 @@ def _mapper(call: RequestContext[Query, RulesBody | None], definition_id: str, s
     return make_mapper(stream, parse_mapping(orjson.loads(body)), kinds)
 
 
-def _stored(call: RequestContext[Any, Any], definition_id: str) -> AppliedBody:
+def _stored(call: RequestContext[Any, Any], definition_id: str) -> VersionedBody:
     definition = call.api.catalog.get(definition_id)
     if definition is None:
         raise not_found("definition", definition_id)
@@ -133,7 +133,7 @@ def _stored(call: RequestContext[Any, Any], definition_id: str) -> AppliedBody:
     return newest
 
 
-def _newest(definition: Definition | None) -> AppliedBody | None:
+def _newest(definition: Definition | None) -> VersionedBody | None:
     """Return the draft of a definition, else its active version."""
     return (definition.draft or definition.applied) if definition else None
 

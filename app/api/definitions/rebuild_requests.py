@@ -12,7 +12,7 @@ from app.api.http.param_types import TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.jobs.bodies import FEW
 from app.api.routing.routes import Body, RequestContext
-from projections.definitions.rebuild_spec import NEWEST_VERSION, AppliedBody, RebuildSpec, Scope
+from projections.definitions.rebuild_spec import MAX_VERSION, RebuildSpec, Scope, VersionedBody
 from projections.definitions.rules import Rules
 from schemas.definitions import IDENTITY, mapping_of
 from schemas.instants import micros
@@ -29,7 +29,7 @@ UNUSABLE: Final[Mapping[Origin, str]] = {
 }
 ALONE: Final = frozenset({"previous", "note"})
 
-Version = Annotated[int, Field(ge=1, le=NEWEST_VERSION, strict=True)]
+Version = Annotated[int, Field(ge=1, le=MAX_VERSION, strict=True)]
 JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID)]
 JobIds = Annotated[tuple[JobId, ...], Field(max_length=100), FEW]
 
@@ -77,7 +77,7 @@ def active_rules(call: RequestContext[Any, Any]) -> Rules:
     """Return the active rules: those of the same offset as the definitions that this server shows.
 
     Raises:
-        Problem: 503, the definitions are not loaded from Kafka yet.
+        ApiProblem: 503, the definitions are not loaded from Kafka yet.
 
     """
     check_loaded(call)
@@ -88,13 +88,13 @@ async def resolve_spec(call: RequestContext[Any, Any], body: RebuildBody, rules:
     """Return the spec of a request: its own rules, else the active ones.
 
     Raises:
-        Problem: 422, with every unknown version, job or stream; or 409, there is nothing to roll back to.
+        ApiProblem: 422, with every unknown version, job or stream; or 409, there is nothing to roll back to.
 
     """
     if body.previous:
         if not rules.generation:
             raise ApiProblem(409, "no_previous", "there is no earlier promotion to roll back to")
-        return call.api.rules.of(rules.generation - 1).recipe
+        return call.api.rules.of(rules.generation - 1).spec
     errors = [*_stream_errors(body, rules), *await _job_errors(call, body, rules.scope)]
     scope = _scope(body, rules.scope, micros(call.api.clock()))
     if scope.since is not None and scope.until is not None and scope.since >= scope.until:
@@ -128,7 +128,7 @@ def _micros(moment: TimestampText | None) -> int | None:
 
 async def _version(
     call: RequestContext[Any, Any], pointer: str, definition_id: str, version: int | None, errors: list[FieldError]
-) -> AppliedBody | None:
+) -> VersionedBody | None:
     if version is None:
         return None
     records = call.api.catalog.versions(definition_id)
@@ -137,7 +137,7 @@ async def _version(
         message = f"{definition_id} has no version {version}; versions: {versions}"
         errors.append(FieldError(pointer, "no_such_version", message))
         return None
-    return AppliedBody(version, await body_of(call, definition_id, records[version]))
+    return VersionedBody(version, await body_of(call, definition_id, records[version]))
 
 
 def _stream_errors(body: RebuildBody, rules: Rules) -> Iterator[FieldError]:

@@ -126,7 +126,7 @@ def rebuild_item(record: RebuildRecord, active: Mapping[str, int], live: int) ->
         record,
         id=public_id(rebuild.definition_id),
         status=STATUS[rebuild.status],
-        recipe=_recipe(record.versions, record.scope, baseline),
+        recipe=_spec_view(record.versions, record.scope, baseline),
         generation=rebuild.generation or None,
         live=0 < rebuild.generation == live,
     )
@@ -144,7 +144,7 @@ def rebuild_view(
     )
 
 
-def _recipe(versions: Mapping[str, int], scope: Scope, baseline: Mapping[str, int]) -> RebuildSpecView:
+def _spec_view(versions: Mapping[str, int], scope: Scope, baseline: Mapping[str, int]) -> RebuildSpecView:
     return RebuildSpecView(
         identity=versions.get(IDENTITY_RULES),
         mappings={stream: versions[stream] for stream in sorted(versions) if stream != IDENTITY_RULES},

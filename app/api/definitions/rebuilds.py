@@ -23,9 +23,9 @@ from app.api.routing.commands import ACCEPTED, AcceptedCommand, Resource, comman
 from app.api.routing.responses import respond
 from app.api.routing.routes import MAY_MATCH, PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.definitions.rebuild_catalog import RebuildRecord
-from projections.definitions.rebuild_spec import recipe_text
+from projections.definitions.rebuild_spec import spec_text
 from projections.definitions.spec_summary import IDENTITY_RULES
-from projections.definitions.state import basis_of, basis_text
+from projections.definitions.state import basis_hash, basis_of
 from schemas.definitions import REBUILD, DefinitionCommand, DiscardRebuild, PromoteRebuild, StartRebuild, stream_of
 
 ENDED: Final = frozenset({"Completed", "Killed", "Purged"})
@@ -127,14 +127,14 @@ async def discard_rebuild(call: RequestContext[Query, None]) -> web.Response:
 
 async def _start(call: RequestContext[Any, Any], body: RebuildBody, note: str, message: str) -> web.Response:
     rules = active_rules(call)
-    recipe, basis = await resolve_spec(call, body, rules), basis_text(basis_of(rules))
+    spec, basis = await resolve_spec(call, body, rules), basis_hash(basis_of(rules))
     in_progress = call.api.catalog.rebuilds.under_way
     if in_progress is not None:
         name = public_id(in_progress.rebuild.definition_id)
         detail = f"rebuild {name} is in progress, and only one can run at a time: promote or discard it first"
         raise ApiProblem(409, "busy", detail, more={"allowed": ["promote", "discard"], "rebuild": name})
     definition_id = f"{REBUILD}{uuid4()}"
-    command = StartRebuild(**envelope(call, definition_id, None), recipe=recipe_text(recipe), note=note, basis=basis)
+    command = StartRebuild(**envelope(call, definition_id, None), recipe=spec_text(spec), note=note, basis=basis)
     return await _respond_changed(call, command, message, status=202)
 
 

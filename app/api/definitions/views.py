@@ -8,7 +8,7 @@ from pydantic import BaseModel, JsonValue
 from app.api.routing.responses import View
 from app.definitions.catalog import DefinitionCatalog, VersionRecord, VersionStatus
 from projections.definitions.definition import Definition
-from projections.definitions.rebuild_spec import AppliedBody
+from projections.definitions.rebuild_spec import VersionedBody
 from schemas.definitions import stream_of
 
 
@@ -86,7 +86,7 @@ def definition_view(
     """Return a definition with its versions."""
     records = catalog.versions(definition.definition_id)
 
-    def body(version: AppliedBody | None) -> BodyView | None:
+    def body(version: VersionedBody | None) -> BodyView | None:
         return body_view(records[version.version], version.body) if version else None
 
     newest_first = sorted(records.values(), key=lambda record: -record.version)

@@ -164,7 +164,7 @@ async def read_sample(config: Config, limits: Limits, source: RequestSource) -> 
     """Read a sample.
 
     Raises:
-        Problem: it is invalid, or too large.
+        ApiProblem: it is invalid, or too large.
 
     """
     sample, size = BackfillSample(), 0
@@ -214,7 +214,7 @@ def map_sample(sample: BackfillSample, rules: CompiledRules, stream: str, now: i
 def _is_applicable(trial: MappingTrial, rules: CompiledRules, keys: tuple[str, ...], at: int, now: int) -> bool:
     if at > now + FUTURE_BOUND_MS * 1_000:
         trial.future += 1
-    elif not rules.scope.takes(at):
+    elif not rules.scope.includes(at):
         trial.out_of_scope += 1
     elif is_forgotten(rules.rules.forgotten, keys, at):
         trial.forgotten += 1

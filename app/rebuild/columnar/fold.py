@@ -18,7 +18,7 @@ from app.lanes.chunk import MAX_UPDATE_BYTES
 from app.profiles.partition import LANE_NUMBER, REFERENCE
 from app.rebuild.columnar.json_columns import Column, Numbers, read_columns
 from app.rebuild.columnar.merge import Ordered, Stamps, Targets, Values, fold_column
-from projections.definitions.compiled_rules import NEVER, CompiledRules, forgotten_to
+from projections.definitions.compiled_rules import NEVER, CompiledRules, forgotten_until
 from projections.definitions.rebuild_spec import Scope
 from projections.definitions.rules import Forgotten
 from projections.mapping.converters import MAX_EXACT_FLOAT
@@ -62,7 +62,7 @@ def fold_records(
         except UNREADABLE:
             continue
         messages += raw.count
-        if raw.count and not rules.scope.leaves_out(raw.job_id, raw.arrived) and rules.mapper(raw.stream):
+        if raw.count and not rules.scope.excludes(raw.job_id, raw.arrived) and rules.mapper(raw.stream):
             streams[raw.stream].append((raw, record.offset))
     folded: dict[int, FoldedMessages] = defaultdict(FoldedMessages)
     for stream, raws in streams.items():
@@ -83,7 +83,7 @@ class _Named:
 
     def forgotten(self, forgotten: Forgotten) -> Numbers:
         """Return the instant up to which the person of each message is forgotten; NEVER for most."""
-        instants = [forgotten_to(forgotten, keys) if forgotten else NEVER for keys in self.keys]
+        instants = [forgotten_until(forgotten, keys) if forgotten else NEVER for keys in self.keys]
         return np.array([*instants, NEVER], np.int64)[self.numbers]
 
 

@@ -19,7 +19,7 @@ from app.profiles.lookup_client import PartitionUnavailable, ProfilesClient
 from app.rebuild.tasks import RebuildTasks
 from app.store.data_plane import PlaneStore
 from app.store.read_store import ReadStore
-from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, recipe_text
+from projections.definitions.rebuild_spec import RebuildSpec, VersionedBody, spec_text
 from projections.profiles.profile_view import profile_of
 from projections.profiles.updates import canonical
 from schemas.definitions import ApplyDefinition, CommandEnvelope, DraftDefinition, PromoteRebuild, StartRebuild
@@ -32,11 +32,11 @@ SEED = 4_711
 ROLES = ("control", "lane-realtime", "lane-backfill", "profiles", "rebuild")
 TIMEOUT_SECONDS = 120.0
 FIRST = 1_700_000_000  # the time of the first message, in seconds since 1970
-IDENTITY = AppliedBody(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}, {"kind": "cookie", "rank": 1}]}))
-COOKIE_IDENTITY = AppliedBody(2, json.dumps({"kinds": [{"kind": "cookie", "rank": 0}]}))
+IDENTITY = VersionedBody(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}, {"kind": "cookie", "rank": 1}]}))
+COOKIE_IDENTITY = VersionedBody(2, json.dumps({"kinds": [{"kind": "cookie", "rank": 0}]}))
 
 
-def mapping(version: int, *kinds: str) -> AppliedBody:
+def mapping(version: int, *kinds: str) -> VersionedBody:
     """Return a mapping that writes its own version to each profile, so that a reader can detect mixed versions."""
     attributes = [
         {"name": "version", "constant": version, "type": "integer", "merge": "latest"},
@@ -50,7 +50,7 @@ def mapping(version: int, *kinds: str) -> AppliedBody:
         "attributes": attributes,
         "timestamp": {"field": "at", "format": ["epoch_s"], "time_zone": "UTC"},
     }
-    return AppliedBody(version, json.dumps(body))
+    return VersionedBody(version, json.dumps(body))
 
 
 VISITS_MAPPING = mapping(1, "cookie", "email")
@@ -117,7 +117,7 @@ class DataPlane:
             "definitions.commands", encode(command), key=definition_id.encode(), partition=0
         )
 
-    async def apply(self, definition_id: str, rules: AppliedBody, *, activate: bool = True) -> None:
+    async def apply(self, definition_id: str, rules: VersionedBody, *, activate: bool = True) -> None:
         """Draft rules and, with `activate`, apply them."""
         await self.send(DraftDefinition, definition_id, body=rules.body)
         if activate:
@@ -152,10 +152,10 @@ class DataPlane:
             while generation not in {(current := await self.store.generations()).next, current.live}:
                 await asyncio.sleep(0.01)
 
-    async def rebuild(self, name: str, recipe: RebuildSpec) -> None:
+    async def rebuild(self, name: str, spec: RebuildSpec) -> None:
         """Rebuild the profiles and promote the result."""
         generation = 1 + (await self.client.reader()).generation
-        await self.send(StartRebuild, name, recipe=recipe_text(recipe))
+        await self.send(StartRebuild, name, recipe=spec_text(spec))
         await self.until_status(name, "ready")
         await self.promote(name, generation)
 

@@ -18,7 +18,7 @@ from app.api.lanes.backfill_views import (
     warnings,
 )
 from projections.definitions.compiled_rules import CompiledRules
-from projections.definitions.rebuild_spec import AppliedBody, Scope
+from projections.definitions.rebuild_spec import Scope, VersionedBody
 from projections.definitions.rules import Forgotten, Rules, key_hash
 from schemas.instants import micros
 
@@ -30,9 +30,9 @@ MAPPING = {
     "timestamp": {"field": "when", "format": ["auto"], "time_zone": "UTC"},
 }
 RULES = Rules(
-    identity=AppliedBody(1, orjson.dumps(IDENTITY).decode()),
-    mappings={"visits": AppliedBody(1, orjson.dumps(MAPPING).decode())},
-    forgotten=Forgotten().with_([key_hash("email:eve")], datetime(2026, 5, 1, tzinfo=UTC)),
+    identity=VersionedBody(1, orjson.dumps(IDENTITY).decode()),
+    mappings={"visits": VersionedBody(1, orjson.dumps(MAPPING).decode())},
+    forgotten=Forgotten().including([key_hash("email:eve")], datetime(2026, 5, 1, tzinfo=UTC)),
     scope=Scope(since=micros(datetime(2020, 1, 1, tzinfo=UTC))),
 )
 LINES = [

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 from app.api.profiles.views import profile_view
-from projections.definitions.rebuild_spec import AppliedBody
+from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import Rules
 from projections.profiles.crdt import Registers, count, latest, unite
 from projections.profiles.identity_node import Node
@@ -22,7 +22,7 @@ def test_attributes_that_are_times_are_shown_as_times() -> None:
     count(registers, "count:joined", (KEY, 0), 1, 2, "upload/1", 0)
     times = [{"name": name, "type": "timestamp"} for name in ("joined", "odd", "far", "yes", "visits")]
     body = {"attributes": [*times, {"name": "age", "type": "integer"}, {"name": "seen", "merge": "count"}]}
-    rules = Rules(mappings={"people": AppliedBody(1, json.dumps(body))})
+    rules = Rules(mappings={"people": VersionedBody(1, json.dumps(body))})
     shown = profile_view(
         Node(KEY, registers={name: register for name, register in registers.items() if name[:5] != "count"}), rules
     )

@@ -37,6 +37,8 @@ def shown(forgotten: Forgotten) -> dict[str, list[str]]:
 def test_samples_omit_people_who_were_forgotten_since() -> None:
     every = {name: [item["profile"] for item in those] for name, those in SAMPLES.items()}
     assert shown(Forgotten()) == every
-    assert shown(Forgotten().with_([key_hash("email:ada")], AT - timedelta(days=1))) == every, "a different person now"
-    left = shown(Forgotten().with_([key_hash("email:ada")], AT + timedelta(days=1)))
+    assert shown(Forgotten().including([key_hash("email:ada")], AT - timedelta(days=1))) == every, (
+        "a different person now"
+    )
+    left = shown(Forgotten().including([key_hash("email:ada")], AT + timedelta(days=1)))
     assert left == {"changed": ["email:bob"], "split": ["email:bob"]}

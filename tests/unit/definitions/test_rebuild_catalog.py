@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.definitions.rebuild_catalog import KEPT_REPORTS, RebuildCatalog
-from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, recipe_text
+from projections.definitions.rebuild_spec import RebuildSpec, VersionedBody, spec_text
 from projections.definitions.state import MAX_REBUILDS
 from schemas.definitions import DefinitionEvent, RebuildDiscarded, RebuildPromoted, RebuildReady, RebuildStarted
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
-SPEC = recipe_text(RebuildSpec(AppliedBody(3, "{}"), {"flights": AppliedBody(2, "{}")}))
+SPEC = spec_text(RebuildSpec(VersionedBody(3, "{}"), {"flights": VersionedBody(2, "{}")}))
 
 
 def an(kind: Any, number: int, seq: int, actor: str = "user:ada", **facts: Any) -> DefinitionEvent:
@@ -65,9 +65,9 @@ def test_only_the_next_event_of_a_known_rebuild_is_applied() -> None:
     assert catalog.all[0].offset == 1
 
 
-def test_a_recipe_without_identity_rules_or_one_that_cannot_be_read_has_fewer_versions() -> None:
+def test_a_spec_without_identity_rules_or_one_that_cannot_be_read_has_fewer_versions() -> None:
     catalog = RebuildCatalog()
-    catalog.apply(0, started(1, recipe_text(RebuildSpec(None, {"flights": AppliedBody(2, "{}")}))))
+    catalog.apply(0, started(1, spec_text(RebuildSpec(None, {"flights": VersionedBody(2, "{}")}))))
     catalog.apply(1, started(2, "garbage"))
     assert [dict(record.versions) for record in catalog.all] == [{"flights": 2}, {}]
 

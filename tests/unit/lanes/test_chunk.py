@@ -10,7 +10,7 @@ import pytest
 
 from app.lanes.chunk import FULL_ROWS, MAX_FAULTS, MAX_UPDATE_BYTES, MappingChunk
 from projections.definitions.compiled_rules import CompiledRules
-from projections.definitions.rebuild_spec import AppliedBody
+from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import Forgotten, Rules, key_hash
 from projections.mapping.raw_messages import UnreadableMessageError, open_raw
 from projections.profiles.update_codec import decode_mapped
@@ -30,7 +30,9 @@ PEOPLE = {
     ],
     "timestamp": None,
 }
-RULES = CompiledRules(Rules(AppliedBody(1, json.dumps(IDENTITY)), {"people": AppliedBody(1, json.dumps(PEOPLE))}), 7)
+RULES = CompiledRules(
+    Rules(VersionedBody(1, json.dumps(IDENTITY)), {"people": VersionedBody(1, json.dumps(PEOPLE))}), 7
+)
 
 
 @dataclass
@@ -183,7 +185,7 @@ def test_future_messages_are_refused_and_forgotten_ones_are_not_mapped() -> None
     day = 86_400 * 10**6
     stamps = (MICROSECONDS + 2 * day, MICROSECONDS - day, MICROSECONDS)
     record = packed(0, "up/1", {"email": "a"}, {"email": "b", "cookie": "c"}, {"email": "b"}, stamps=stamps)
-    forgotten = Forgotten().with_([key_hash("cookie:c")], NOW - timedelta(hours=1))
+    forgotten = Forgotten().including([key_hash("cookie:c")], NOW - timedelta(hours=1))
     chunk = chunk_of(record, forgotten=forgotten)
     rows, links, _ = content_of(chunk)
     assert [row[:2] for row in rows] == [("00:email:b", MICROSECONDS)]
@@ -250,7 +252,9 @@ def test_messages_can_be_nested_to_the_json_limit() -> None:
 def test_many_faults_share_a_dead_letter() -> None:
     names = [f"a{n}" for n in range(100)]
     wide = PEOPLE | {"attributes": [{"name": n, "field": n, "type": "integer", "merge": "latest"} for n in names]}
-    rules = CompiledRules(Rules(AppliedBody(1, json.dumps(IDENTITY)), {"people": AppliedBody(1, json.dumps(wide))}), 7)
+    rules = CompiledRules(
+        Rules(VersionedBody(1, json.dumps(IDENTITY)), {"people": VersionedBody(1, json.dumps(wide))}), 7
+    )
     chunk = MappingChunk("realtime", rules, Forgotten(), 3, NOW)
     chunk.add(packed(0, "b", {"email": "a", **dict.fromkeys(names, "x")}, {"email": "b"}))
     assert [item[0] for item in content_of(chunk)[0]] == ["00:email:a", "00:email:b"]
@@ -264,7 +268,9 @@ def test_an_update_that_is_too_large_is_split_and_then_cut() -> None:
     texts = PEOPLE | {
         "attributes": [{"name": f"a{n}", "field": "text", "type": "string", "merge": "latest"} for n in range(5)]
     }
-    rules = CompiledRules(Rules(AppliedBody(1, json.dumps(IDENTITY)), {"people": AppliedBody(1, json.dumps(texts))}), 7)
+    rules = CompiledRules(
+        Rules(VersionedBody(1, json.dumps(IDENTITY)), {"people": VersionedBody(1, json.dumps(texts))}), 7
+    )
     records = [packed(n, f"b/{n}", *({"email": "a", "text": "x" * 60_000} for _ in range(30))) for n in range(2)]
     together = MappingChunk("realtime", rules, Forgotten(), 3, NOW)
     for record in records:

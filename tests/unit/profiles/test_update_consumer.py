@@ -22,7 +22,7 @@ from app.profiles.update_consumer import (
     SLICE_ROWS,
     UpdateConsumer,
 )
-from projections.definitions.rebuild_spec import AppliedBody
+from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import NO_RULES, Rules
 from projections.profiles.update_codec import encode_mapped, encode_messages
 from projections.profiles.updates import Group, MappedMessages, NodeMessages
@@ -247,7 +247,7 @@ async def test_the_identity_limit_follows_the_rules(work: Work) -> None:
     assert partition.next_offset("realtime") == 1, "also before there are identity rules"
     for limit in (3, 5):
         body = f'{{"kinds": [{{"kind": "id", "rank": 0}}, {{"kind": "cookie", "rank": 1}}], "max_identities": {limit}}}'
-        work.rules = Rules(identity=AppliedBody(limit, body))
+        work.rules = Rules(identity=VersionedBody(limit, body))
         joins = [
             ("00:id:a", (f"01:cookie:{n}", 0), {}, {f"01:cookie:{n}\000" + "00:id:a": [1, "b", n]}) for n in range(9)
         ]

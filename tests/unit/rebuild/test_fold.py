@@ -15,7 +15,7 @@ from app.rebuild.columnar.fold import fold_records
 from app.rebuild.stores import RebuildStores
 from app.rebuild.tasks import Forgetting
 from projections.definitions.compiled_rules import CompiledRules
-from projections.definitions.rebuild_spec import EVERYTHING, AppliedBody, Scope
+from projections.definitions.rebuild_spec import EVERYTHING, Scope, VersionedBody
 from projections.definitions.rules import Forgotten, Rules, key_hash
 from projections.profiles.updates import canonical, decode_node
 from schemas.instants import EPOCH
@@ -29,7 +29,7 @@ DAY = 24 * 60 * 60 * 1_000_000
 PARTITIONS = 3
 MERGES = ("latest", "first", "min", "max", "union")
 TYPES = ("string", "integer", "number", "boolean", "timestamp")
-IDENTITY = AppliedBody(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}, {"kind": "cookie", "rank": 1}]}))
+IDENTITY = VersionedBody(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}, {"kind": "cookie", "rank": 1}]}))
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Record:
     partition: int = 1
 
 
-def mapping(*, dated: bool = True, extra: Sequence[dict[str, Any]] = (), **members: Any) -> AppliedBody:
+def mapping(*, dated: bool = True, extra: Sequence[dict[str, Any]] = (), **members: Any) -> VersionedBody:
     attributes = [
         *(
             {"name": f"{kind}_{merge}", "field": kind, "type": kind, "merge": merge}
@@ -64,10 +64,10 @@ def mapping(*, dated: bool = True, extra: Sequence[dict[str, Any]] = (), **membe
         "attributes": attributes,
         "timestamp": {"field": "at", "format": ["epoch_s"], "time_zone": "UTC"} if dated else None,
     }
-    return AppliedBody(1, json.dumps(body | members))
+    return VersionedBody(1, json.dumps(body | members))
 
 
-def book(mapped: AppliedBody | None = None, scope: Scope = EVERYTHING) -> CompiledRules:
+def book(mapped: VersionedBody | None = None, scope: Scope = EVERYTHING) -> CompiledRules:
     return CompiledRules(Rules(IDENTITY, {"shop": mapped or mapping()}, scope=scope), 0)
 
 
@@ -196,7 +196,7 @@ async def test_folded_messages_give_the_same_state_as_rows(tmp_path: Path) -> No
         rules = book(mapping(dated=chance.random() < 0.7), chance.choice(SCOPES))
         forgotten = Forgotten()
         if chance.random() < 0.3:
-            forgotten = forgotten.with_(
+            forgotten = forgotten.including(
                 [key_hash("cookie:c1"), key_hash("email:p2@x")], NOW - timedelta(days=chance.randrange(2))
             )
         with rebuilds(tmp_path / str(seed)) as (rows, columns):
@@ -213,7 +213,7 @@ async def test_folded_messages_give_the_same_state_as_rows(tmp_path: Path) -> No
                     apply_rows(columns, records, rules, forgotten)
                 if chance.random() < 0.3:
                     person = Forgetting(begin, frozenset({key_hash("cookie:c3")}), NOW - timedelta(days=1))
-                    forgotten = forgotten.with_(person.key_hashes, person.at)
+                    forgotten = forgotten.including(person.key_hashes, person.at)
                     await rows.forget([person])
                     await columns.forget([person])
             assert state(rows) == state(columns), f"seed {seed}"

@@ -16,7 +16,7 @@ from app.rebuild.columnar.fold import fold_records
 from app.rebuild.stores import RebuildStores, folder_of, remove_others
 from app.rebuild.tasks import Forgetting
 from projections.definitions.compiled_rules import CompiledRules
-from projections.definitions.rebuild_spec import AppliedBody
+from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import Forgotten, Rules, key_hash
 from projections.profiles.updates import canonical, decode_node
 from schemas.updates import MappedBatch
@@ -51,7 +51,7 @@ def wide(size: int) -> CompiledRules:
         "attributes": attributes,
         "timestamp": None,
     }
-    return CompiledRules(Rules(IDENTITY, {"shop": AppliedBody(1, json.dumps(body))}), 0)
+    return CompiledRules(Rules(IDENTITY, {"shop": VersionedBody(1, json.dumps(body))}), 0)
 
 
 def live(folder: Path, records: Sequence[Record], rules: CompiledRules) -> dict[str, bytes]:

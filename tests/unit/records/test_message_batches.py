@@ -7,7 +7,7 @@ from app.lanes.chunk import MappingChunk
 from app.records.message_batches import MAX_MESSAGES, Origin, message_records
 from connectors.contract import Batch
 from projections.definitions.compiled_rules import CompiledRules
-from projections.definitions.rebuild_spec import AppliedBody
+from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import Forgotten, Rules
 from projections.mapping.mapping import MAX_ATTRIBUTES
 from schemas.messages import MessageBatch
@@ -15,8 +15,8 @@ from schemas.wire.codec import decode
 from tests.unit.lanes.test_chunk import Record
 
 NOW = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
-IDENTITY = AppliedBody(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}]}))
-WIDE = AppliedBody(
+IDENTITY = VersionedBody(1, json.dumps({"kinds": [{"kind": "email", "rank": 0}]}))
+WIDE = VersionedBody(
     1,
     json.dumps(
         {

@@ -8,7 +8,7 @@ import pytest
 
 from projections.definitions.body_checks import InvalidBodyError, check_applied
 from projections.definitions.definition import MAX_KEYS, Definition, bytes_of, initial
-from projections.definitions.rebuild_spec import AppliedBody
+from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import Rules, key_hash
 from projections.definitions.state import EMPTY, MAX_BODIES_BYTES, handle
 from projections.json_object import MAX_JSON_BYTES
@@ -145,7 +145,7 @@ def test_active_rules_that_this_version_refuses_are_named() -> None:
     good = given(draft()).state.definitions[FLIGHTS].draft
     assert good
     rules = Rules(
-        identity=AppliedBody(1, json.dumps(identity())), mappings={"old": AppliedBody(1, '{"identities": 7}')}
+        identity=VersionedBody(1, json.dumps(identity())), mappings={"old": VersionedBody(1, '{"identities": 7}')}
     )
     with pytest.raises(InvalidBodyError) as refused:
         check_applied(rules, FLIGHTS, good.body)

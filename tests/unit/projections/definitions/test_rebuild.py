@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from projections.definitions.rebuild_spec import AppliedBody, RebuildSpec, Scope, read_recipe, recipe_text
+from projections.definitions.rebuild_spec import RebuildSpec, Scope, VersionedBody, parse_spec, spec_text
 from projections.definitions.rules import NO_RULES, fold
-from projections.definitions.state import basis_of, basis_text, evolve
+from projections.definitions.state import basis_hash, basis_of, evolve
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
     ApplyDefinition,
@@ -62,7 +62,7 @@ def test_a_history_of_rebuilds_ends_in_the_expected_state() -> None:
 def test_a_promotion_applies_its_drafts_and_removes_other_mappings() -> None:
     scenario = rebuilt_promoted_and_discarded()
     started = next(event for event in scenario.events if isinstance(event, RebuildPromoted))
-    assert read_recipe(started.recipe).mappings["flights"].version == 2
+    assert parse_spec(started.recipe).mappings["flights"].version == 2
     again = RecordedDefinitions()
     for command in scenario.commands[
         : scenario.commands.index(next(c for c in scenario.commands if c.command_id == started.command_id)) + 1
@@ -71,7 +71,7 @@ def test_a_promotion_applies_its_drafts_and_removes_other_mappings() -> None:
             name: getattr(command, name) for name in type(command).__dataclass_fields__ if name != "definition_id"
         })  # fmt: skip
     flights = again.state.definitions[FLIGHTS]
-    assert flights.applied == AppliedBody(2, mapping("first"))
+    assert flights.applied == VersionedBody(2, mapping("first"))
     assert flights.draft is None
     began = 1_767_225_600_000_000
     assert again.state.rules.scope == Scope(1_357_016_400_000_000, None, began, {"job-0": began, "job-1": began})
@@ -83,15 +83,15 @@ def test_a_rebuild_of_outdated_rules_is_refused() -> None:
         scenario.send(DraftDefinition, name, body=body)
     scenario.send(ApplyDefinition, "identity", version=1)
     scenario.send(ApplyDefinition, FLIGHTS, version=2)
-    recipe, basis = recipe_text(scenario.state.rules.recipe), basis_text(basis_of(scenario.state.rules))
+    text, basis = spec_text(scenario.state.rules.spec), basis_hash(basis_of(scenario.state.rules))
     scenario.send(DraftDefinition, FLIGHTS, body=mapping("min"))
     scenario.send(ApplyDefinition, FLIGHTS, version=3)
-    scenario.send(StartRebuild, "rebuild:1", recipe=recipe, basis=basis)
+    scenario.send(StartRebuild, "rebuild:1", recipe=text, basis=basis)
     refused = scenario.events[-1]
     assert isinstance(refused, DefinitionRefused)
     assert refused.code == "outdated"
-    recipe, basis = recipe_text(scenario.state.rules.recipe), basis_text(basis_of(scenario.state.rules))
-    scenario.send(StartRebuild, "rebuild:2", recipe=recipe, basis=basis)
+    text, basis = spec_text(scenario.state.rules.spec), basis_hash(basis_of(scenario.state.rules))
+    scenario.send(StartRebuild, "rebuild:2", recipe=text, basis=basis)
     assert scenario.state.rebuilds["rebuild:2"].is_under_way
     assert scenario.state.basis == basis_of(scenario.state.rules)
 
@@ -109,9 +109,9 @@ def test_a_spec_counts_towards_the_total_size() -> None:
 
 def test_a_spec_survives_the_round_trip() -> None:
     scope = Scope(since=-5, until=7, began=9, left_out={"b": 4, "a": -3})
-    recipe = RebuildSpec(AppliedBody(1, "{}"), {"a": AppliedBody(2, "{}")}, scope)
-    assert read_recipe(recipe_text(recipe)) == recipe
-    assert read_recipe(recipe_text(RebuildSpec())) == RebuildSpec()
+    spec = RebuildSpec(VersionedBody(1, "{}"), {"a": VersionedBody(2, "{}")}, scope)
+    assert parse_spec(spec_text(spec)) == spec
+    assert parse_spec(spec_text(RebuildSpec())) == RebuildSpec()
 
 
 @pytest.mark.parametrize(
@@ -132,27 +132,27 @@ def test_a_spec_survives_the_round_trip() -> None:
 )
 def test_an_invalid_spec_is_refused_with_a_pointer(text: str, wrong: str) -> None:
     with pytest.raises(InvalidRulesError, match=wrong):
-        read_recipe(text)
+        parse_spec(text)
 
 
 def test_a_scope_includes_its_time_range_and_later_messages() -> None:
     scope = Scope(since=10, until=20, began=30)
-    assert [at for at in (9, 10, 19, 20, 29, 30, 31) if scope.takes(at)] == [10, 19, 30, 31]
-    assert Scope(since=10).takes(25)
+    assert [at for at in (9, 10, 19, 20, 29, 30, 31) if scope.includes(at)] == [10, 19, 30, 31]
+    assert Scope(since=10).includes(25)
 
 
 def test_an_excluded_job_stays_excluded_up_to_its_own_time() -> None:
     scope = Scope(began=30, left_out={"early": 10, "late": 30})
-    left_out = [(job, at) for job in ("early", "late", "other") for at in (9, 10, 29, 30) if scope.leaves_out(job, at)]
+    left_out = [(job, at) for job in ("early", "late", "other") for at in (9, 10, 29, 30) if scope.excludes(job, at)]
     assert left_out == [("early", 9), ("late", 9), ("late", 10), ("late", 29)]
 
 
 def test_a_promotion_is_applied_once_and_older_events_are_ignored() -> None:
-    one = RebuildSpec(mappings={"a": AppliedBody(2, "{}")}, scope=Scope(left_out={"job": 7}))
-    rules = fold(NO_RULES, promoted(1, recipe_text(one)))
-    assert rules.recipe == one
+    one = RebuildSpec(mappings={"a": VersionedBody(2, "{}")}, scope=Scope(left_out={"job": 7}))
+    rules = fold(NO_RULES, promoted(1, spec_text(one)))
+    assert rules.spec == one
     assert rules.generation == 1
-    assert fold(rules, promoted(1, recipe_text(RebuildSpec()))) == rules
+    assert fold(rules, promoted(1, spec_text(RebuildSpec()))) == rules
     assert fold(rules, promoted(2, "nonsense")) == rules
     applied = DefinitionApplied(**ENVELOPE, definition_id="mapping:a", command_offset=9, version=3, body="{}")
     assert fold(rules, applied) == rules

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from time import process_time
 
-from projections.definitions.rebuild_spec import AppliedBody
-from projections.definitions.rules import MAX_UNFOLDED_ENTRIES, NO_RULES, Forgotten, Rules, applied, fold, key_hash
+from projections.definitions.rebuild_spec import VersionedBody
+from projections.definitions.rules import MAX_LATEST_ENTRIES, NO_RULES, Forgotten, Rules, applied, fold, key_hash
 from schemas.definitions import DefinitionApplied, DefinitionEvent, PersonForgotten
 from tests.golden.samples import full
 from tests.unit.projections.definitions.scenario import (
@@ -29,7 +29,7 @@ def folded(*events: DefinitionEvent, rules: Rules = NO_RULES) -> Rules:
     return rules
 
 
-def in_force(definition_id: str, version: int) -> DefinitionApplied:
+def apply_promotion(definition_id: str, version: int) -> DefinitionApplied:
     return replace(full(DefinitionApplied), definition_id=definition_id, version=version, body=f'{{"v":{version}}}')
 
 
@@ -51,10 +51,10 @@ def test_only_applied_versions_are_active() -> None:
 
 def test_an_older_version_is_ignored() -> None:
     for name in ("identity", "mapping:a"):
-        events = [in_force(name, 1), in_force(name, 2)]
+        events = [apply_promotion(name, 1), apply_promotion(name, 2)]
         assert folded(*events, *events) == folded(*events)
         assert folded(*reversed(events)) == folded(events[1])
-    assert applied(NO_RULES, "something later", AppliedBody(1, "{}")) is NO_RULES
+    assert applied(NO_RULES, "something later", VersionedBody(1, "{}")) is NO_RULES
 
 
 def forgetting(*hashes: str, at: datetime = START) -> PersonForgotten:
@@ -84,7 +84,7 @@ def test_forgetting_many_people_is_fast_and_changes_no_earlier_rules() -> None:
 
 
 def test_entries_are_counted_once() -> None:
-    base = Forgotten().with_((str(n) for n in range(MAX_UNFOLDED_ENTRIES + 1)), START)
-    both = base.with_(["0", "new"], START + timedelta(1))
-    assert len(both) == len(list(both)) == MAX_UNFOLDED_ENTRIES + 2
+    base = Forgotten().including((str(n) for n in range(MAX_LATEST_ENTRIES + 1)), START)
+    both = base.including(["0", "new"], START + timedelta(1))
+    assert len(both) == len(list(both)) == MAX_LATEST_ENTRIES + 2
     assert (both["0"], base["0"]) == (START + timedelta(1), START)
