@@ -1,4 +1,4 @@
-"""The catalog of connectors. A module of `providers` that declares `CONNECTOR` is discovered automatically.
+"""The catalog of connectors: every module in `connectors/providers/` that declares `CONNECTOR`.
 
 To add a provider, add a module. Imports must stay cheap: a connector imports heavy libraries only when it reads.
 """
@@ -15,7 +15,12 @@ from connectors.contract import Connector
 
 @cache
 def catalog() -> Mapping[str, Connector]:
-    """Return all connectors by name, in alphabetical order."""
+    """Return all connectors by name, in alphabetical order.
+
+    Raises:
+        ValueError: two modules declare the same name.
+
+    """
     connectors: dict[str, Connector] = {}
     for module in sorted(info.name for info in pkgutil.iter_modules(providers.__path__) if not info.ispkg):
         connector = getattr(importlib.import_module(f"{providers.__name__}.{module}"), "CONNECTOR", None)
@@ -30,12 +35,12 @@ def catalog() -> Mapping[str, Connector]:
 
 
 def connector(name: str) -> Connector | None:
-    """Return the connector with this name, or None."""
+    """Return the connector with this name; None if there is none."""
     return catalog().get(name)
 
 
 def is_pushed(provider: str, job_type: str) -> bool:
-    """Whether jobs of this type receive their data in a request."""
+    """Whether jobs of this type get their data from a request to the API, rather than fetch it in a run."""
     declared = catalog().get(provider)
     declared_type = declared.job_type(job_type) if declared else None
     return declared_type is not None and declared_type.pushed

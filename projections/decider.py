@@ -1,6 +1,6 @@
-"""What the deciders of jobs and of definitions share: the checks of every command, and the envelopes of events.
+"""The common part of the deciders of jobs and definitions: checks of every command, and the envelopes of events.
 
-A decider is a pure function `handle(state, command, offset) -> (state, events)`. Time and ids come in with the command.
+A decider is a pure function `handle(state, command, offset) -> (state, events)`. The command provides time and ids.
 """
 
 from datetime import datetime
@@ -13,8 +13,8 @@ from schemas.definitions import CommandEnvelope, EventEnvelope
 from schemas.events import Event
 
 MIN_YEAR: Final = 1970
-MAX_YEAR: Final = 9000  # the sum of a time and a duration still fits into a datetime
-EVENT_IDS: Final = UUID("6a7f1d0e-4a53-5f0b-9a51-0d6f9d1c2b7e")
+MAX_YEAR: Final = 9000  # so that the sum of a time and a duration fits into a datetime
+EVENT_ID_NAMESPACE: Final = UUID("6a7f1d0e-4a53-5f0b-9a51-0d6f9d1c2b7e")
 REMEMBERED_COMMANDS: Final = 16
 
 AnyCommand = Command | CommandEnvelope
@@ -26,7 +26,7 @@ class RefusedError(CodedError):
 
 
 class DecidedState(Protocol):
-    """The history of a state."""
+    """The fields of a state that identify the events and commands it includes."""
 
     @property
     def seq(self) -> int:
@@ -45,7 +45,7 @@ class DecidedState(Protocol):
 
     @property
     def recent_commands(self) -> tuple[str, ...]:
-        """The latest command ids, so that a command sent twice adds nothing."""
+        """The ids of the latest commands that caused an event, to recognise a command that is sent twice."""
         ...
 
 
@@ -58,7 +58,8 @@ def check_envelope(command: AnyCommand, rules: int) -> None:
     """Check the rules version and the time of a command.
 
     Raises:
-        RefusedError: one of them is invalid. The rules are never newer: a worker stops instead of deciding those.
+        RefusedError: one of them is invalid. The rules are never newer: `app.records.commands` rejects such a command
+            with `NewerRulesError`, which stops the worker.
 
     """
     if command.rules != rules:
@@ -68,9 +69,9 @@ def check_envelope(command: AnyCommand, rules: int) -> None:
 
 
 def event_envelope(state: DecidedState | None, command: AnyCommand, offset: int, index: int) -> dict[str, Any]:
-    """Return the envelope of event `index` of a command, the next event of the state."""
+    """Return the envelope of the next event of a state: event `index` of a command."""
     return {
-        "event_id": str(uuid5(EVENT_IDS, f"{command.command_id}/{index}")),
+        "event_id": str(uuid5(EVENT_ID_NAMESPACE, f"{command.command_id}/{index}")),
         "seq": 1 + (state.seq if state else 0),
         "occurred_at": event_time(state, command.issued_at),
         "command_id": command.command_id,
@@ -101,5 +102,5 @@ def event_time(state: DecidedState | None, issued_at: datetime) -> datetime:
 
 
 def is_plausible_time(time: datetime) -> bool:
-    """Whether a clock can show that time."""
+    """Whether a time is between the limits: a real clock does not show others."""
     return MIN_YEAR <= time.year < MAX_YEAR

@@ -51,4 +51,4 @@ class Services:
 
 API: Final = web.AppKey("api", Services)
 REQUEST_ID: Final = web.RequestKey("request_id", str)
-QUIET: Final = web.RequestKey("quiet", bool)  # successful requests of the route are not logged
+QUIET: Final = web.RequestKey("quiet", bool)  # successful requests of the route are logged at level DEBUG only

@@ -1,6 +1,7 @@
-"""The port to Kafka: the one place that makes consumers, producers and admin clients.
+"""The port to Kafka: the only module that creates consumers, producers and admin clients.
 
-`KafkaCluster` connects to a broker; `app.kafka.memory` is its twin in memory, for tests. Both pass the same contract.
+`KafkaCluster` connects to a broker; `app.kafka.memory` is its twin in memory, for tests. Both pass the same contract
+tests.
 """
 
 import asyncio
@@ -22,33 +23,33 @@ BATCH_BYTES: Final = 1024 * 1024
 METADATA_MAX_AGE_MS: Final = 60_000
 
 Isolation = Literal["read_committed", "read_uncommitted"]
-Compression = Literal["zstd"]  # aiokafka asks lz4 for its slowest level: a tenth of the speed
+Compression = Literal["zstd"]  # not lz4: aiokafka uses its slowest level, which has a tenth of the speed
 
 
 class Client(Protocol):
-    """What has a connection."""
+    """A consumer or producer, with a connection from `start` to `stop`."""
 
     async def start(self) -> None:
         """Connect."""
 
     async def stop(self) -> None:
-        """Disconnect; a client that is not started is released."""
+        """Disconnect and release all resources; also of a client whose start failed."""
 
 
 class Consumer(Client, Protocol):
     """The part of aiokafka's consumer that is used here."""
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
-        """Read these partitions and no others, without a group's decision."""
+        """Read exactly these partitions, independently of a group."""
 
     def subscribe(self, topics: Iterable[str], *, listener: Any) -> None:
-        """Join the group, which assigns partitions of the topics."""
+        """Join the group, which assigns partitions of the topics; `listener` is called at rebalances."""
 
     def unsubscribe(self) -> None:
-        """Read nothing."""
+        """Read no partitions."""
 
     def assignment(self) -> AbstractSet[TopicPartition]:
-        """Return the partitions that are read."""
+        """Return the assigned partitions, including paused ones."""
 
     def pause(self, *partitions: TopicPartition) -> None:
         """Fetch nothing of these partitions."""
@@ -60,30 +61,30 @@ class Consumer(Client, Protocol):
         """Return the paused partitions."""
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Continue at an offset."""
+        """Continue a partition at an offset."""
 
     async def position(self, partition: TopicPartition) -> int:
-        """Return the next offset to read: behind transaction markers, too."""
+        """Return the offset of the next record to read; transaction markers that were read are skipped."""
 
     def highwater(self, partition: TopicPartition) -> int | None:
-        """Return the end offset that the last fetch reported."""
+        """Return the end offset that the last fetch reported; None before the first fetch."""
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> Mapping[TopicPartition, list[Any]]:
-        """Return fetched records; wait for the first of them."""
+        """Return fetched records of the partitions, by default of all; wait up to `timeout_ms` for the first."""
 
     async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Return the first offset of each partition."""
+        """Return the first offset that each partition still has."""
 
     async def end_offsets(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Return the end of each partition; with `read_committed`, the first open transaction is the end."""
+        """Return the end offset of each partition; with `read_committed`, that of the first open transaction."""
 
     async def offsets_for_times(self, timestamps: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, Any]:
-        """Return the first offset at or after a time in milliseconds; None where there is none."""
+        """Return the first offset and its time at or after a time in milliseconds since 1970; None if there is none."""
 
     async def committed(self, partition: TopicPartition) -> int | None:
-        """Return the group's committed offset."""
+        """Return the group's committed offset; None if there is none."""
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit the group's offsets."""
@@ -102,7 +103,7 @@ class Producer(Client, Protocol):
         headers: Sequence[tuple[str, bytes]] | None = None,
         timestamp_ms: int | None = None,
     ) -> "asyncio.Future[Any]":
-        """Add a record to the next batch; the future is done once the broker has acked it."""
+        """Add a record to the next batch; the future is done once the broker has acked the record."""
 
     async def begin_transaction(self) -> None:
         """Begin a transaction."""
@@ -115,7 +116,7 @@ class Producer(Client, Protocol):
 
 
 class Cluster(Protocol):
-    """Makes clients of one cluster; none of them is started."""
+    """Creates clients of one cluster. The caller starts and stops them."""
 
     def consumer(
         self,
@@ -126,7 +127,7 @@ class Cluster(Protocol):
         fetch_wait_ms: int = 500,
         request_timeout_ms: int = 40_000,
     ) -> Consumer:
-        """Return a consumer without a group. It is assigned all partitions of `topics` at its start."""
+        """Return a consumer without a group. It is assigned all partitions of `topics` when it starts."""
 
     def group_consumer(self, group: str, instance_id: str | None = None) -> Consumer:
         """Return a consumer of committed records that can join a group, and read and commit its offsets."""
@@ -135,14 +136,14 @@ class Cluster(Protocol):
         """Return an idempotent producer whose records are acked by every replica."""
 
     def transactional_producer(self, transactional_id: str, timeout_ms: int) -> Producer:
-        """Return a transactional producer. Its start fences the producer that had the id before."""
+        """Return a transactional producer. Its start fences any other producer with this id."""
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaCluster:
-    """The cluster behind an address, through aiokafka.
+    """The cluster at `bootstrap_servers`, through aiokafka.
 
-    Where retention has deleted the next record, its consumers continue with the first that is left.
+    If retention has deleted the next record, consumers continue with the first one that is left.
     """
 
     bootstrap_servers: str
@@ -223,7 +224,7 @@ C = TypeVar("C", bound=Client)
 
 @asynccontextmanager
 async def started(client: C) -> AsyncIterator[C]:
-    """Start a client, and stop it at the end, also when it could not be started."""
+    """Start a client, and stop it at the end, even if its start failed."""
     try:
         await client.start()
         yield client

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from aiokafka.errors import KafkaError
 
 from app.kafka.clients import KafkaCluster
+from app.supervisor.broker.config import PortConflictPolicy
 from app.supervisor.broker.errors import BrokerError
 from app.supervisor.broker.server import Broker
 from app.supervisor.restarts import NotStartedError
@@ -17,12 +18,15 @@ GROUPS_TIMEOUT_SECONDS: Final = 10.0
 
 
 class BrokerProcess:
-    """The embedded Kafka. A restart uses the port of the first start."""
+    """The embedded Kafka, a `ManagedProcess`. A restart uses the port of the first start, or fails.
+
+    `on_port_conflict` is the policy of the first start; `notify` prints a line to the console.
+    """
 
     name = "broker"
 
     def __init__(
-        self, data_dir: Path, port: int, on_port_conflict: Literal["refuse", "move"], notify: Callable[[str], None]
+        self, data_dir: Path, port: int, on_port_conflict: PortConflictPolicy, notify: Callable[[str], None]
     ) -> None:
         self._data_dir = data_dir
         self._port = port
@@ -32,12 +36,17 @@ class BrokerProcess:
 
     @property
     def bootstrap_servers(self) -> str:
-        """The address of the running broker."""
+        """The address of the running broker; only after `start`."""
         assert self._broker is not None
         return self._broker.bootstrap_servers
 
     async def start(self) -> None:
-        """Start Kafka and wait until it is ready."""
+        """Start Kafka and wait until it is ready.
+
+        Raises:
+            NotStartedError: it cannot be started; the message gives the reason.
+
+        """
         try:
             self._broker = await Broker.start(
                 self._data_dir, port=self._port, on_port_conflict=self._on_port_conflict, on_progress=self._notify
@@ -54,9 +63,9 @@ class BrokerProcess:
         assert self._broker is not None
         try:
             await self._broker.wait_closed()
-        except (BrokerError, OSError) as error:  # or the directory is gone
+        except (BrokerError, OSError) as error:  # OSError: the data directory was removed
             await self._broker.stop()  # releases the data directory and the watchdog
-            return f"broker: {str(error).partition(chr(10))[0]}"  # the next lines are the end of its log
+            return f"broker: {str(error).partition(chr(10))[0]}"  # the other lines are the end of Kafka's log
         return "broker stopped"
 
     async def stop(self) -> None:

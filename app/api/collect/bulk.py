@@ -120,7 +120,7 @@ async def _create(call: RequestContext[BulkQuery, None], command: CreateJob) -> 
     """Create the job of an upload and return it; None when it exists already, or is not visible yet.
 
     Raises:
-        Problem: 422, a different request has created it; or the command is refused.
+        ApiProblem: 422, a different request has created it; or the command is refused.
 
     """
     if await call.api.store.jobs.get(command.job_id) is None:
@@ -145,7 +145,7 @@ async def _resume(call: RequestContext[BulkQuery, None], job_id: str) -> Job:
     """Return the current state of the job; resumes it after a failure.
 
     Raises:
-        Problem: 409, it is paused or archived.
+        ApiProblem: 409, it is paused or archived.
 
     """
     settings = call.api.settings

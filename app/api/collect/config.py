@@ -66,7 +66,7 @@ def content_headers(request: web.Request) -> ContentHeaders:
     """Return the headers that describe the body of a request.
 
     Raises:
-        Problem: 415, unknown compression.
+        ApiProblem: 415, unknown compression.
 
     """
     return ContentHeaders(request.content_type, request.charset, content_encoding(request))
@@ -76,7 +76,7 @@ def config_of(stream: str, query: BulkQuery, headers: ContentHeaders) -> tuple[s
     """Return the job type of an upload and its configuration.
 
     Raises:
-        Problem: 415, unknown format; or 422.
+        ApiProblem: 415, unknown format; or 422.
 
     """
     kind = headers.content_type

@@ -128,7 +128,7 @@ async def _batch(call: RequestContext[CollectQuery, None], stream: str, body: by
     """Parse the messages in a body.
 
     Raises:
-        Problem: 400, the body is invalid; or 413.
+        ApiProblem: 400, the body is invalid; or 413.
 
     """
     parsed, payload = await _parsed(call, body)

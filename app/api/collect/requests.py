@@ -49,7 +49,7 @@ class CollectQuery(Query):
         """Return the handling of invalid records.
 
         Raises:
-            Problem: 422, `droperrors` contradicts `on_error`.
+            ApiProblem: 422, `droperrors` contradicts `on_error`.
 
         """
         if self.droperrors and self.on_error not in {None, "drop"}:
@@ -61,7 +61,7 @@ class CollectQuery(Query):
         """Return the fields to append.
 
         Raises:
-            Problem: 422, not a JSON object, too large or nested too deep.
+            ApiProblem: 422, not a JSON object, too large or nested too deep.
 
         """
         if self.append is None:
@@ -139,7 +139,7 @@ def stream_of(call: RequestContext[Any, Any]) -> str:
     """Return the stream in the path.
 
     Raises:
-        Problem: 422, it is not a valid name.
+        ApiProblem: 422, it is not a valid name.
 
     """
     name = call.path("stream")

@@ -34,7 +34,7 @@ def check_host(request: web.Request, bound_to: str) -> None:
     """Make sure that a request to a loopback address names one: DNS rebinding points other names at loopback.
 
     Raises:
-        Problem: 421.
+        ApiProblem: 421.
 
     """
     if not is_loopback(bound_to):
@@ -64,7 +64,7 @@ def authenticated(request: web.Request, tokens: Tokens) -> Caller:
     """Return the caller of a bearer token, else of the session cookie of the web pages.
 
     Raises:
-        Problem: 401, or 403 when another site may have sent the request.
+        ApiProblem: 401, or 403 when another site may have sent the request.
 
     """
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
@@ -91,7 +91,7 @@ def check_same_site(request: web.Request) -> None:
     """Make sure that a write of a browser comes from the web pages of this API.
 
     Raises:
-        Problem: 403.
+        ApiProblem: 403.
 
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
@@ -107,7 +107,7 @@ def check_form_token(session: str, given: str) -> None:
     """Make sure that a form comes from a page of this session.
 
     Raises:
-        Problem: 403.
+        ApiProblem: 403.
 
     """
     if not hmac.compare_digest(form_token(session).encode(), given.encode("utf-8", "surrogatepass")):
@@ -118,7 +118,7 @@ def authorize(caller: Caller, role: AccessRole) -> None:
     """Make sure that a caller has a role.
 
     Raises:
-        Problem: 403.
+        ApiProblem: 403.
 
     """
     if not caller.may(role):

@@ -8,9 +8,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from app.api.http.problems import ApiProblem, FieldError, invalid
 
 DEFAULT_WAIT_SECONDS: Final = 5.0
-MAX_WAIT_SECONDS: Final = 15.0  # an edit is up to three commands, and a request has sixty
-ANY: Final = None
-MAX_IDEMPOTENCY_KEY: Final = 200
+MAX_WAIT_SECONDS: Final = 15.0  # for one command; an edit sends up to three, and a request times out after 60
+MAX_IDEMPOTENCY_KEY_CHARACTERS: Final = 200
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
@@ -19,7 +18,10 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f
 
 
 def wait_seconds(headers: Headers) -> float:
-    """Return how long a write waits until it is visible (RFC 7240); unknown preferences are ignored."""
+    """Return the seconds that the response to a write may wait until the write is visible: `Prefer` of RFC 7240.
+
+    Unknown and malformed preferences are ignored.
+    """
     seconds = DEFAULT_WAIT_SECONDS
     for preference in ",".join(headers.getall("Prefer", ())).split(","):
         name, _, value = preference.partition(";")[0].strip().partition("=")
@@ -34,15 +36,15 @@ def wait_seconds(headers: Headers) -> float:
 
 
 def expected_revision(headers: Headers) -> int | None:
-    """Return the revision in `If-Match`; None for any revision.
+    """Return the revision in `If-Match`; None for any revision: without the header, or for `*`.
 
     Raises:
-        Problem: 412 for an unknown entity tag, 422 for a malformed one.
+        ApiProblem: 412 for an unknown entity tag, 422 for a malformed one.
 
     """
     text = headers.get("If-Match", "*").strip()
     if text == "*":
-        return ANY
+        return None
     match = _ETAG.fullmatch(text)
     if match is None:
         message = 'expected an `ETag` such as "3", or *'
@@ -57,21 +59,21 @@ def idempotency_key(headers: Headers) -> str | None:
     """Return the idempotency key of a request; None when there is none.
 
     Raises:
-        Problem: 422, it is invalid.
+        ApiProblem: 422 for an invalid key, or for several keys.
 
     """
     keys = set(headers.getall("Idempotency-Key", ()))
     if len(keys) > 1:
         raise invalid([FieldError("Idempotency-Key", "bad_key", "expected one key, not several")])
     key = next(iter(keys), None)
-    if key is not None and not (0 < len(key) <= MAX_IDEMPOTENCY_KEY and key.isprintable()):
-        message = f"expected 1 to {MAX_IDEMPOTENCY_KEY} printable characters"
+    if key is not None and not (0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARACTERS and key.isprintable()):
+        message = f"expected 1 to {MAX_IDEMPOTENCY_KEY_CHARACTERS} printable characters"
         raise invalid([FieldError("Idempotency-Key", "bad_key", message)])
     return key
 
 
 def traceparent(headers: Headers) -> str:
-    """Return the W3C trace context of the request to propagate; "" when there is none."""
+    """Return the W3C trace context of the request; "" when there is none, or it is invalid."""
     text = headers.get("traceparent", "")
     return text if _TRACEPARENT.fullmatch(text) else ""
 

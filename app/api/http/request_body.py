@@ -26,7 +26,7 @@ def content_encoding(request: web.Request) -> Compression | None:
     """Return the compression of the body; None when the request does not declare it.
 
     Raises:
-        Problem: 415, it is unknown.
+        ApiProblem: 415, it is unknown.
 
     """
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
@@ -56,7 +56,7 @@ async def whole_body(request: web.Request, max_bytes: int, hint: str = "") -> by
     """Return a body of at max_bytes `max_bytes`, decompressed.
 
     Raises:
-        Problem: 408, 413, 415, or 400 when it cannot be decompressed or is incomplete.
+        ApiProblem: 408, 413, 415, or 400 when it cannot be decompressed or is incomplete.
 
     """
     kind = content_encoding(request)

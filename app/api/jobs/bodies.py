@@ -123,7 +123,7 @@ def known_type(provider: str, job_type: str) -> JobType:
     """Return a job type of a provider.
 
     Raises:
-        Problem: 422, unknown provider or job type.
+        ApiProblem: 422, unknown provider or job type.
 
     """
     known = connector(provider)

@@ -28,7 +28,7 @@ async def find_job(call: RequestContext[Any, Any], job_id: str) -> Job:
     """Return a job that is not purged.
 
     Raises:
-        Problem: 404.
+        ApiProblem: 404.
 
     """
     job = await call.api.store.jobs.get(job_id)
@@ -41,7 +41,7 @@ def check_not_pushed(job: Job, action: str) -> None:
     """Make sure that an action is allowed on a job whose data comes with requests.
 
     Raises:
-        Problem: 409, the upload has to be repeated instead.
+        ApiProblem: 409, the upload has to be repeated instead.
 
     """
     if is_pushed(job.provider, job.job_type) and action not in allowed(job):
@@ -56,7 +56,7 @@ async def send(call: RequestContext[Any, Any], command: JobCommand) -> Job | Non
     """Send a command and return the job after it; None when it is not visible within the time that the client waits.
 
     Raises:
-        Problem: the command was refusal_problem, or Kafka is unreachable.
+        ApiProblem: the command was refusal_problem, or Kafka is unreachable.
 
     """
     events = await send_events(call, command)
@@ -67,7 +67,7 @@ async def send_events(call: RequestContext[Any, Any], command: JobCommand) -> tu
     """Send a command and return its events; none when they are not visible within the time that the client waits.
 
     Raises:
-        Problem: the command was refusal_problem, or Kafka is unreachable.
+        ApiProblem: the command was refusal_problem, or Kafka is unreachable.
 
     """
     return await submit(call, command, refusal_problem) or ()

@@ -153,7 +153,7 @@ def parse_id(text: str) -> dict[int, int]:
     """Return the position of an event id.
 
     Raises:
-        Problem: 422, it is malformed.
+        ApiProblem: 422, it is malformed.
 
     """
     if not _ID.fullmatch(text):

@@ -15,7 +15,15 @@ from app.api.jobs.ingest_progress import ingest_progress
 from app.api.jobs.views import JobDetail, JobItem, JobView, job_detail, job_item
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.responses import respond, respond_page
-from app.api.routing.routes import IDEMPOTENCY_KEY, MAY_MATCH, PREFER, Query, RequestContext, ResponseSpec, Routes
+from app.api.routing.routes import (
+    IDEMPOTENCY_KEY,
+    OPTIONAL_IF_MATCH,
+    PREFER,
+    Query,
+    RequestContext,
+    ResponseSpec,
+    Routes,
+)
 from app.store.models import JobFilter, Sort, SortKey
 from projections.jobs.state import Job
 from schemas.commands import CreateJob, KillJob
@@ -190,7 +198,7 @@ async def _repeated(call: RequestContext[CreateQuery, CreateBody], command: Crea
     "Archive a job; same as its `kill` action",
     JOB,
     ACCEPTED,
-    headers=(MAY_MATCH, PREFER),
+    headers=(OPTIONAL_IF_MATCH, PREFER),
     problems=(404, 409),
 )
 async def delete_job(call: RequestContext[Query, None]) -> web.Response:

@@ -1,4 +1,4 @@
-"""Parses form submissions of the pages."""
+"""Parse form submissions of the pages."""
 
 from typing import Final
 from urllib.parse import parse_qsl
@@ -10,14 +10,14 @@ from app.api.http.request_body import content_encoding, whole_body
 
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES: Final = 64 * 1024
-MAX_FIELDS: Final = 20
+MAX_FORM_FIELDS: Final = 20
 
 
 async def read_form(request: web.Request) -> dict[str, str]:
     """Return the fields of a form; of a repeated field, the last value.
 
     Raises:
-        Problem: 400, 408, 413 or 415: it is malformed or incomplete.
+        ApiProblem: 400, malformed or incomplete; 408, too slow; 413, too large; 415, not a form or compressed.
 
     """
     if content_encoding(request) not in {None, "none"}:
@@ -26,6 +26,6 @@ async def read_form(request: web.Request) -> dict[str, str]:
     if data and request.content_type != FORM:
         raise ApiProblem(415, "wrong_content_type", f"expected {FORM}, not {request.content_type}")
     try:
-        return dict(parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"))
+        return dict(parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS, errors="strict"))
     except ValueError as error:
         raise ApiProblem(400, "malformed_form", "the form cannot be parsed") from error

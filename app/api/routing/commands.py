@@ -40,7 +40,7 @@ async def submit(
     """Send a command and return its events; None when they are not visible within the time that the client waits.
 
     Raises:
-        Problem: `problem_of` the refusal, or 503 when Kafka is unreachable.
+        ApiProblem: `problem_of` the refusal, or 503 when Kafka is unreachable.
 
     """
     headers = call.request.headers

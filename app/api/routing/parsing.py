@@ -1,4 +1,4 @@
-"""Parses and validates queries and bodies: size, content type, depth, then the pydantic model."""
+"""Parse and validate queries and bodies: size, content type, depth of the JSON, then the pydantic model."""
 
 from dataclasses import replace
 from typing import Any, Final, TypeVar, get_origin
@@ -19,10 +19,10 @@ Q = TypeVar("Q", bound=Query)
 
 
 def read_query(request: web.Request, model: type[Q]) -> Q:
-    """Return the query parameters; a repeated parameter is rejected unless it is a list.
+    """Return the query parameters as a model. A parameter may be repeated only if its field is a tuple.
 
     Raises:
-        Problem: 422, with every invalid parameter.
+        ApiProblem: 422, lists every invalid parameter.
 
     """
     raw: dict[str, Any] = {}
@@ -43,10 +43,11 @@ def _is_list(model: type[Query], name: str) -> bool:
 
 
 async def read_body(request: web.Request, route: Route) -> BaseModel | None:
-    """Return the body as the model of the route; None when it has none.
+    """Return the body as the model of the route; None if the route has no model, or an optional body is empty.
 
     Raises:
-        Problem: 400 when it is not JSON, 413, 415, or 422 with every invalid field.
+        ApiProblem: 400, incomplete, not JSON or nested too deep; 408, too slow; 413, too large; 415, compressed or of
+            another content type; 422, lists every invalid field.
 
     """
     if route.body is None:
@@ -61,7 +62,7 @@ async def read_body(request: web.Request, route: Route) -> BaseModel | None:
             f"expected a body of {route.body_type}, not {request.content_type}",
             headers={"Accept-Post": route.body_type},
         )
-    value = parse(data)
+    value = parse_json(data)
     try:
         return route.body.model_validate(value)
     except ValidationError as error:
@@ -74,11 +75,11 @@ async def _bytes(request: web.Request) -> bytes:
     return await whole_body(request, MAX_BODY_BYTES)
 
 
-def parse(data: bytes) -> Any:
+def parse_json(data: bytes) -> Any:
     """Parse a JSON body.
 
     Raises:
-        Problem: 400, it is malformed, or nested too deep.
+        ApiProblem: 400, it is malformed or nested too deep.
 
     """
     try:

@@ -11,24 +11,23 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from app.api.context import REQUEST_ID, Services
 from app.auth import AccessRole, Caller
 
+MAX_FIELDS: Final = 100  # of a body
+
 
 class Query(BaseModel):
-    """Query parameters; an unknown name is rejected: it is probably misspelt."""
+    """Query parameters of a route. An unknown name is rejected: it is probably misspelt."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-MAX_FIELDS: Final = 100
-
-
 class Body(BaseModel):
-    """A JSON body; an unknown field is rejected: it is probably misspelt."""
+    """A JSON body of a route. An unknown field is rejected: it is probably misspelt."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _few(cls, data: Any) -> Any:
+    def _check_field_count(cls, data: Any) -> Any:
         """Reject an object with too many fields before the fields are validated."""
         if isinstance(data, dict) and len(data) > MAX_FIELDS:
             raise ValueError(f"{len(data):,} fields, at most {MAX_FIELDS} are allowed")
@@ -50,7 +49,7 @@ class RequestContext(Generic[Q, B]):
     body: B
 
     def path(self, name: str) -> str:
-        """Return a variable of the path."""
+        """Return a path parameter: "id" for the route `/v2/job/{id}`."""
         return self.request.match_info[name]
 
     @property
@@ -87,7 +86,7 @@ H = TypeVar("H", bound=Handler)
 
 
 class RouteOptions(TypedDict, total=False):
-    """The optional parts of a route, as in `Route`; `role` is by default `viewer` for GET, else `editor`."""
+    """The optional parts of a `Route`. By default `role` is `viewer` for GET and `editor` for other methods."""
 
     role: AccessRole | None
     problems: tuple[int, ...]
@@ -101,7 +100,7 @@ class RouteOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One method of one path. `role` None: no token needed."""
+    """One method of one path. `role` is the least role of the caller; None: no token is needed."""
 
     method: str
     path: str
@@ -110,7 +109,7 @@ class Route:
     tag: str
     summary: str
     responses: tuple[ResponseSpec, ...]
-    problems: tuple[int, ...] = ()  # beside those that its role, query, body and headers imply
+    problems: tuple[int, ...] = ()  # status codes beside those that the role, query, body and headers imply
     query: type[Query] = Query
     body: type[BaseModel] | None = None
     body_type: str = "application/json"
@@ -118,11 +117,11 @@ class Route:
     content: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # schemas of a body that the handler reads
     headers: tuple[Header, ...] = ()
     streams: bool = False  # no time limit: lasts as long as the client sends or listens
-    quiet: bool = False  # so frequent that successful requests are not logged
+    quiet: bool = False  # so frequent that successful requests are logged at level DEBUG only
 
 
 class Routes:
-    """The routes of a resource, each declared at its handler: `@ROUTES("GET", "/{id}", "Show a job", JOB)`.
+    """The routes of a resource; each decorates its handler: `@ROUTES("GET", "/{id}", "Show a job", JOB)`.
 
     Query and body are the types in the handler's `RequestContext[Query, Body]`; a body `Body | None` is optional.
     """
@@ -172,7 +171,7 @@ def _request_types(handler: Handler) -> tuple[type[Query], type[BaseModel] | Non
 
 STREAM_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 IF_MATCH: Final = Header("If-Match", 'the `ETag` that was read, `"<revision>"`, or `*` for any revision', required=True)
-MAY_MATCH: Final = Header("If-Match", 'only at this revision, `"<revision>"`')
+OPTIONAL_IF_MATCH: Final = Header("If-Match", 'only at this revision, `"<revision>"`')
 PREFER: Final = Header(
     "Prefer",
     "`wait=<seconds>`: respond once the change is visible, at most this long (default 5); "

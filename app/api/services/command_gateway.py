@@ -79,7 +79,7 @@ class CommandGateway:
 
         Raises:
             Refused: the decider refused it.
-            Problem: 503, it is unknown whether Kafka has it.
+            ApiProblem: 503, it is unknown whether Kafka has it.
 
         """
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The Faust app: its fixed settings, its latch, and the hooks for rebalances."""
+"""The Faust app: its fixed settings, its latch, and its hooks for rebalances."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from app.kafka.safe_faust.topic import SafeTopic
 from app.kafka.safe_faust.transport import SafeTransport
 from schemas.topics import MAX_RECORD_BYTES
 
-BUFFER_RECORDS: Final = 65536  # for unpacked records; Faust pauses for a second when its buffer is full
+BUFFER_RECORDS: Final = 65536  # of single messages; Faust pauses for a second when its buffer is full
 
 # docs/decisions/001 explains each setting.
 FIXED: Final = MappingProxyType(
@@ -48,7 +48,7 @@ Hook = Callable[[Owned], Awaitable[None]]
 
 
 class SafeApp(faust.App):
-    """A Faust app that aborts the process rather than lose records. All parts share `latch` and `writes`."""
+    """A Faust app that ends the process rather than lose records. All parts share `latch` and `writes`."""
 
     def __init__(self, app_id: str, *, latch: Latch, **options: Any) -> None:
         self.latch = latch
@@ -145,7 +145,7 @@ def make_app(
 
     `app_id` is the consumer group. `instance_id` identifies this worker across restarts (static membership), so that a
     restart within ten seconds causes no rebalance; it must be unique. `partitions` is the count of every input topic.
-    `buffer_records` limits the buffer of each agent: about 2,048 if records are packed.
+    `buffer_records` limits the buffer of each agent; records with thousands of messages need less, about 2,048.
     """
     for name in ("faust", "mode", "aiokafka", __package__):  # services log with the module name of their class
         logging.getLogger(name).setLevel(logging.WARNING)

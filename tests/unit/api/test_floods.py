@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from app.api.http.problems import ApiProblem, FieldError, field_errors, invalid
 from app.api.jobs.bodies import CadenceBody, CreateBody, PatchBody, configuration_errors, cursor_errors, known_type
-from app.api.routing.parsing import parse
+from app.api.routing.parsing import parse_json
 
 JOB = {"name": "x", "provider": "file", "job_type": "import"}
 MANY = {f"k{number}": 1 for number in range(100_000)}
@@ -20,7 +20,7 @@ KIND = known_type("file", "import")
 
 def refused_by(model: Any, value: Any) -> list[FieldError]:
     with pytest.raises(ValidationError) as refused:
-        model.model_validate(parse(orjson.dumps(value)))
+        model.model_validate(parse_json(orjson.dumps(value)))
     return field_errors(refused.value)
 
 

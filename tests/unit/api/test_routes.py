@@ -7,7 +7,7 @@ from pydantic import RootModel
 
 from app.api.routing.openapi import document
 from app.api.routing.responses import View
-from app.api.routing.routes import IF_MATCH, MAY_MATCH, Body, Query, RequestContext, ResponseSpec, Routes
+from app.api.routing.routes import IF_MATCH, OPTIONAL_IF_MATCH, Body, Query, RequestContext, ResponseSpec, Routes
 
 
 class Filter(Query):
@@ -37,7 +37,7 @@ def declared() -> dict[str, Any]:
     async def replace_item(call: RequestContext[Query, Item]) -> web.Response:
         raise NotImplementedError
 
-    @routes("POST", "/{id}", "Change an item", ResponseSpec(status=202), headers=(MAY_MATCH,), problems=(409,))
+    @routes("POST", "/{id}", "Change an item", ResponseSpec(status=202), headers=(OPTIONAL_IF_MATCH,), problems=(409,))
     async def change_item(call: RequestContext[Query, Rules | None]) -> web.Response:
         raise NotImplementedError
 
