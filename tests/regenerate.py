@@ -111,6 +111,9 @@ def job_life() -> str:
         f"```mermaid\n{mermaid()}\n```\n\n"
         "Possible target phases of each command, by the current phase of the job. `·`: the phase does not change.\n"
         "Empty: the command is refused, and the refusal lists the allowed commands.\n\n"
+        "`Absent`: there is no such job. `Killed`: archived, can be restored. Where a job can be purged, that happens "
+        "after 90 days.\n"
+        "The scheduler wakes a job when its next run is due, when its pause ends, and when a quiet window begins.\n\n"
         f"{table}\n"
     )
 

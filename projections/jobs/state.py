@@ -71,7 +71,7 @@ class Killed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
-    """Removed from all views. Final."""
+    """Removed from all lists; only its counts remain. Final."""
 
     since: datetime
     status: Literal["Purged"] = "Purged"
