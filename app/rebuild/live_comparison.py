@@ -1,7 +1,8 @@
 """Compares a rebuild with the live profiles while both apply new messages.
 
-Live profiles are read page by page from their owners, once all that the rebuild had read before has arrived there.
-Identities in messages that come in between are recorded on both sides and excluded.
+The live profiles are read page by page from the owners of their partitions, after they include every message that the
+rebuild had applied when the comparison started. Identities in messages that arrive meanwhile are recorded on both
+sides; their profiles are reported as changing, and not compared.
 """
 
 import asyncio
@@ -35,10 +36,10 @@ from schemas.topics import LANES, MAX_RECORD_BYTES, UPDATES
 from schemas.updates import MappedBatch
 
 STALL_TIMEOUT_SECONDS: Final = 30.0  # without any progress
-RETRY_DELAY: Final = 0.2  # seconds
-HOPS: Final = 4  # between nodes, until the effects of a message have arrived
-PAGE_NODES: Final = 500
-WAIT_MS: Final = 1_000
+RETRY_DELAY_SECONDS: Final = 0.2
+UPDATE_ROUNDS: Final = 4  # applying an update can send updates to other nodes: wait for their effects, too
+PAGE_NODES: Final = 500  # read at a time
+FETCH_WAIT_MS: Final = 1_000
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class NotComparable(Exception):
 
 
 class LiveComparison:
-    """Reads the live profiles in the background, then compares the rebuild with them."""
+    """Reads the live profiles in the background, then compares the rebuild with them. Starts at construction."""
 
     def __init__(
         self, cluster: Cluster, lanes: LaneStore, client: ProfilesClient, builder: RebuildBuilder, partitions: int
@@ -57,13 +58,13 @@ class LiveComparison:
         self._lanes = lanes
         self._client = client
         self._builder = builder
-        self._numbers = range(partitions)
+        self._partitions = range(partitions)
         self._live = ProfileSet()
         self._touched: set[int] = set()
         self._samples: SampleLoader | None = None
         self._report = ""
         builder.stores.touched = set()
-        self._reading = asyncio.create_task(self._read(builder.read_to), name="reading the live profiles")
+        self._reading = asyncio.create_task(self._read_live(builder.read_to), name="reading the live profiles")
 
     async def stop(self) -> None:
         """Stop reading and comparing."""
@@ -72,9 +73,9 @@ class LiveComparison:
         await asyncio.gather(self._reading, return_exceptions=True)
 
     async def report(self, clock: Clock) -> str:
-        """Return the report as JSON, empty until it is complete. The call that compares takes seconds.
+        """Return the report as JSON; "" until it is complete. The call that does the comparison takes seconds.
 
-        When nothing can be compared, the report has the reason.
+        When no comparison is possible, the report contains the reason.
         """
         if not self._report and self._reading.done():
             report: Mapping[str, Any] | None = None
@@ -99,38 +100,50 @@ class LiveComparison:
         self._live, self._touched = ProfileSet(), set()  # free their memory
         return comparison
 
-    async def _read(self, since: Bounds) -> Bounds:
-        """Read the live profiles, and return the raw offsets that the rebuild has to reach before it is compared."""
+    async def _read_live(self, applied: Bounds) -> Bounds:
+        """Read the live profiles; return the raw offsets that the rebuild has to reach before it can be compared.
+
+        `applied` has the raw offsets up to which the rebuild is applied now.
+
+        Raises:
+            NotComparable: the lanes or the live profiles make no progress, or an owner does not respond.
+
+        """
         async with started(
             self._cluster.consumer(isolation="read_uncommitted", partition_bytes=MAX_RECORD_BYTES)
         ) as consumer:
-            updates = [TopicPartition(topic.name, n) for topic in UPDATES.values() for n in self._numbers]
+            updates = [TopicPartition(topic.name, number) for topic in UPDATES.values() for number in self._partitions]
             begin: Bounds = await consumer.end_offsets(updates)
-            await self._wait_for_lanes(since)
+            await self._wait_for_lanes(applied)
             reader = await self._client.reader()
-            for _ in range(HOPS):
+            for _ in range(UPDATE_ROUNDS):
                 await self._wait_for_profiles(reader, await consumer.end_offsets(updates))
-            for number in self._numbers:
+            for number in self._partitions:
                 await self._read_partition(reader, number)
             await self._record_touched(consumer, begin, await consumer.end_offsets(updates))
-            bound: Bounds = await consumer.end_offsets(list(since))
+            bound: Bounds = await consumer.end_offsets(list(applied))
             return bound
 
     async def _wait_for_lanes(self, bound: Bounds) -> None:
+        """Wait until the lanes have mapped the raw messages up to these offsets."""
+
         async def missing() -> Mapping[str, int]:
             positions = await self._lanes.positions([topic.name for topic in LANES.values()])
-            return _missing(bound, lambda source: positions.get((source.topic, source.partition), 0))
+            return _count_missing(bound, lambda source: positions.get((source.topic, source.partition), 0))
 
-        await _until_none(missing, "messages that the lanes have not mapped yet")
+        await _wait_until_none(missing, "messages that the lanes have not mapped yet")
 
     async def _wait_for_profiles(self, reader: GenerationReader, bound: Bounds) -> None:
-        async def missing() -> Mapping[str, int]:
-            pages = [await reader.page(number, "", 0) for number in self._numbers]
-            return _missing(bound, lambda source: pages[source.partition].offsets.get(source.topic, 0))
+        """Wait until the live profiles include the updates up to these offsets."""
 
-        await _until_none(missing, "updates that the live profiles have not read yet")
+        async def missing() -> Mapping[str, int]:
+            pages = [await reader.page(number, "", 0) for number in self._partitions]
+            return _count_missing(bound, lambda source: pages[source.partition].offsets.get(source.topic, 0))
+
+        await _wait_until_none(missing, "updates that the live profiles have not read yet")
 
     async def _read_partition(self, reader: GenerationReader, number: int) -> None:
+        """Add the profiles of one partition to the live ones. Nodes with a parent hold no profile."""
         start = ""
         while nodes := (await _page(reader, number, start)).nodes:
             for node in nodes:
@@ -140,21 +153,21 @@ class LiveComparison:
             await asyncio.sleep(0)
 
     async def _record_touched(self, consumer: Any, begin: Bounds, ends: Bounds) -> None:
-        """Record the identities in the updates between two offsets."""
+        """Record the identities in the updates between two offsets of each partition."""
         consumer.assign(list(ends))
         for source, offset in begin.items():
             consumer.seek(source, offset)
         while any([await consumer.position(source) < end for source, end in ends.items()]):
-            for records in (await consumer.getmany(timeout_ms=WAIT_MS)).values():
+            for records in (await consumer.getmany(timeout_ms=FETCH_WAIT_MS)).values():
                 for record in records:
                     if len(self._touched) < MAX_CHANGED_KEYS:
                         self._touched.update(_identities(record))
 
 
 class SampleLoader:
-    """Completes a comparison to a report, as soon as the owners of the live profiles return the samples.
+    """Adds sample profiles to a comparison, which makes it a report. The live ones come from the partition owners.
 
-    `rebuilt` returns the nodes of ranked keys, `clock` counts seconds.
+    `rebuilt` returns nodes of the rebuild by ranked key; `clock` returns monotonic seconds.
     """
 
     def __init__(
@@ -171,7 +184,10 @@ class SampleLoader:
         self._deadline = clock() + STALL_TIMEOUT_SECONDS
 
     async def report(self, at: datetime) -> Mapping[str, Any] | None:
-        """Return the report; None while an owner does not respond. After the deadline it has no samples."""
+        """Return the report; None when an owner does not respond: call again.
+
+        After `STALL_TIMEOUT_SECONDS` without a response the report has no samples.
+        """
         live_keys, rebuilt_keys = keys_of(self._comparison)
         reader = await self._client.reader()
         try:
@@ -185,7 +201,7 @@ class SampleLoader:
 
 
 def profiles_of(stores: Sequence[PartitionStore]) -> ProfileSet:
-    """Return the profiles in stores."""
+    """Return all profiles in the stores of a rebuild, of which there is one for each partition."""
     profiles = ProfileSet()
     for store in stores:
         start = b""
@@ -199,7 +215,12 @@ def profiles_of(stores: Sequence[PartitionStore]) -> ProfileSet:
 
 
 async def _page(reader: GenerationReader, number: int, start: str) -> KeyPage:
-    """Return some nodes of a partition, as soon as its owner responds."""
+    """Return up to `PAGE_NODES` nodes of a partition, from the ranked key `start` on; retry until its owner responds.
+
+    Raises:
+        NotComparable: the owner does not respond in time.
+
+    """
     deadline = time.monotonic() + STALL_TIMEOUT_SECONDS
     while True:
         try:
@@ -207,12 +228,18 @@ async def _page(reader: GenerationReader, number: int, start: str) -> KeyPage:
         except PartitionUnavailable as error:
             if time.monotonic() > deadline:
                 raise NotComparable(str(error)) from error
-            await asyncio.sleep(RETRY_DELAY)
+            await asyncio.sleep(RETRY_DELAY_SECONDS)
 
 
-async def _until_none(missing: Callable[[], Awaitable[Mapping[str, int]]], what: str) -> None:
-    """Wait until nothing is missing, as long as the number decreases."""
-    least, deadline, reason = float("inf"), time.monotonic() + STALL_TIMEOUT_SECONDS, ""
+async def _wait_until_none(missing: Callable[[], Awaitable[Mapping[str, int]]], description: str) -> None:
+    """Wait until nothing is missing, as long as the total decreases. `missing` returns counts by partition.
+
+    Raises:
+        NotComparable: the total has not decreased for `STALL_TIMEOUT_SECONDS`.
+
+    """
+    least, reason = float("inf"), ""
+    deadline = time.monotonic() + STALL_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         try:
             counts = await missing()
@@ -222,14 +249,15 @@ async def _until_none(missing: Callable[[], Awaitable[Mapping[str, int]]], what:
             if not counts:
                 return
             count = sum(counts.values())
-            reason = f"{count:,} {what}, in {', '.join(sorted(counts))}, and the number does not decrease"
+            reason = f"{count:,} {description}, in {', '.join(sorted(counts))}, and the number does not decrease"
             if count < least:
                 least, deadline = count, time.monotonic() + STALL_TIMEOUT_SECONDS
-        await asyncio.sleep(RETRY_DELAY)
+        await asyncio.sleep(RETRY_DELAY_SECONDS)
     raise NotComparable(reason)
 
 
-def _missing(bound: Bounds, reached: Callable[[TopicPartition], int]) -> Mapping[str, int]:
+def _count_missing(bound: Bounds, reached: Callable[[TopicPartition], int]) -> Mapping[str, int]:
+    """Return by `topic/partition` how many offsets are missing up to the bound, without partitions that reached it."""
     return {
         f"{source.topic}/{source.partition}": end - reached(source)
         for source, end in bound.items()
@@ -244,6 +272,6 @@ def _identities(record: UpdateRecord) -> set[int]:
         return set()
     try:
         messages = decode_mapped(update.payload) if isinstance(update, MappedBatch) else decode_messages(update.payload)
-    except MalformedUpdateError:  # profiles skip it, too
+    except MalformedUpdateError:  # the profiles role skips it, too
         return set()
     return {identity_hash(shown_key(key)) for key in messages.target_keys()}

@@ -52,22 +52,22 @@ async def views(tmp_path: Path) -> AsyncIterator[ReadStore]:
 
 async def test_an_owner_that_does_not_respond_loses_no_comparison(tmp_path: Path, views: ReadStore) -> None:
     live, rebuilt = store(tmp_path / "live", profile("Graz")), store(tmp_path / "rebuilt", profile("Linz"))
-    found = compare(profiles_of([live]), profiles_of([rebuilt]), ())
+    comparison = compare(profiles_of([live]), profiles_of([rebuilt]), ())
     seconds = 0.0
-    async with ProfilesClient(views.plane, 1) as asking:
+    async with ProfilesClient(views.plane, 1) as client:
         async with owner(views.plane, live):
             pass  # it was there, and is on its way to another process
-        examples = SampleLoader(found, lambda _: {KEY: profile("Linz")}, asking, lambda: seconds)
-        assert await examples.report(NOW) is None
+        samples = SampleLoader(comparison, lambda _: {KEY: profile("Linz")}, client, lambda: seconds)
+        assert await samples.report(NOW) is None
         async with owner(views.plane, live):
-            report = await examples.report(NOW)
+            report = await samples.report(NOW)
         assert report
         assert report["counts"]["changed"] == 1
         (sample,) = report["samples"]["changed"]
         assert [sample[item]["attributes"]["city"] for item in ("before", "after")] == ["Graz", "Linz"]
-        assert await examples.report(NOW) is None
+        assert await samples.report(NOW) is None
         seconds = STALL_TIMEOUT_SECONDS + 1
-        report = await examples.report(NOW)
+        report = await samples.report(NOW)
         assert report
         assert (report["counts"]["changed"], report["samples"]) == (1, {})
     live.close()
