@@ -38,7 +38,7 @@ class ReadStore:
         """
         database = open_database(database_url)
         try:
-            await generations.start(database, generations.LIVE)
+            await generations.get_or_create(database, generations.LIVE)
             await generations.drop_retired(database)
         except BaseException:
             await database.close()

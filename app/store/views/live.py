@@ -35,7 +35,7 @@ class LiveViews:
 
         """
         async with self._database.writing() as connection:
-            stored = await generations.all_of(connection)
+            stored = await generations.list_all(connection)
             (live,) = (generation for generation in stored if generation.state == generations.LIVE)
             if live.version > VERSION:
                 raise NewerViewsError(
@@ -54,7 +54,7 @@ class LiveViews:
 
     async def begin_rebuild(self) -> ViewRebuild:
         """Start a new generation beside the live one, or resume one that was left unfinished."""
-        return ViewRebuild(self._database, await generations.start(self._database, generations.FILLING))
+        return ViewRebuild(self._database, await generations.get_or_create(self._database, generations.FILLING))
 
     async def needs_rebuild(self) -> bool:
         """Tell whether the views were written by an older version of Entrepot."""

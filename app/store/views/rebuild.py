@@ -20,8 +20,8 @@ class ViewRebuild:
     async def apply(self, partition: int, records: Sequence[EventRecord]) -> None:
         """Apply events of a partition while the generation is being filled; once it is live, do nothing."""
         async with self._database.writing() as connection:
-            stored = await generations.all_of(connection)
-            if any(one.number == self.generation and one.state == generations.FILLING for one in stored):
+            stored = await generations.list_all(connection)
+            if any(item.number == self.generation and item.state == generations.FILLING for item in stored):
                 await generations.apply_new(self._database, connection, self.generation, partition, records)
 
     async def next_offset(self, partition: int) -> int:
