@@ -24,7 +24,7 @@ from app.api.collect.upload_counts import UploadCounts
 from app.api.collect.uploads import Upload, UploadContext, UploadStoppedError
 from app.api.http.problems import ApiProblem
 from app.api.http.request_body import RequestSource
-from app.api.jobs.bodies import canonical
+from app.api.jobs.bodies import canonical_json
 from app.api.jobs.commands import envelope, send_events
 from app.api.jobs.jobs import KEYS
 from app.api.routing.responses import respond
@@ -104,7 +104,7 @@ async def _dry_run(call: RequestContext[BulkQuery, None], config: Config, source
 
 
 def _create_command(call: RequestContext[BulkQuery, None], job_id: str, job_type: str, config: Config) -> CreateJob:
-    configuration = canonical(config.model_dump(mode="json", exclude_unset=True))
+    configuration = canonical_json(config.model_dump(mode="json", exclude_unset=True))
     fields = envelope(call, job_id) | {"command_id": str(uuid5(KEYS, f"{job_id}\n{job_type}\n{configuration}"))}
     return CreateJob(
         **fields,

@@ -21,7 +21,7 @@ from app.api.definitions.views import (
 )
 from app.api.http.headers import etag, expected_revision
 from app.api.http.problems import ApiProblem, not_found
-from app.api.jobs.bodies import canonical
+from app.api.jobs.bodies import canonical_json
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.responses import respond
 from app.api.routing.routes import IF_MATCH, OPTIONAL_IF_MATCH, PREFER, Query, RequestContext, ResponseSpec, Routes
@@ -95,7 +95,7 @@ async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
         detail = 'a draft needs If-Match with the ETag that was read; "0" if there is no version yet'
         raise ApiProblem(428, "if_match_required", detail)
     definition_id = definition_id_of(call)
-    body = canonical(call.body.root)
+    body = canonical_json(call.body.root)
     try:
         check_body(definition_id, body)
     except InvalidBodyError as error:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, JsonValue
 from app.api.definitions.commands import invalid_body
 from app.api.definitions.definitions import RulesBody, definition_id_of
 from app.api.http.problems import ApiProblem, not_found
-from app.api.jobs.bodies import canonical
+from app.api.jobs.bodies import canonical_json
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.lanes.recent_messages import RecentMessage, recent_messages
@@ -112,7 +112,7 @@ async def preview_mapping(call: RequestContext[Query, RulesBody | None]) -> web.
 
 def _mapper(call: RequestContext[Query, RulesBody | None], definition_id: str, stream: str) -> Mapper:
     """Return the mapper of the requested body, else of the draft, with the newest identity rules."""
-    body = canonical(call.body.root) if call.body is not None else _stored(call, definition_id).body
+    body = canonical_json(call.body.root) if call.body is not None else _stored(call, definition_id).body
     identity = _newest(call.api.catalog.get(IDENTITY))
     try:
         check_body(definition_id, body)

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from app.api.definitions.definitions import body_of, check_loaded
 from app.api.http.param_types import TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid
-from app.api.jobs.bodies import FEW
+from app.api.jobs.bodies import ITEM_LIMIT
 from app.api.routing.routes import Body, RequestContext
 from projections.definitions.rebuild_spec import MAX_VERSION, RebuildSpec, Scope, VersionedBody
 from projections.definitions.rules import Rules
@@ -31,7 +31,7 @@ ALONE: Final = frozenset({"previous", "note"})
 
 Version = Annotated[int, Field(ge=1, le=MAX_VERSION, strict=True)]
 JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID)]
-JobIds = Annotated[tuple[JobId, ...], Field(max_length=100), FEW]
+JobIds = Annotated[tuple[JobId, ...], Field(max_length=100), ITEM_LIMIT]
 
 
 class RebuildBody(Body):

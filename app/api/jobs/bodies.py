@@ -1,4 +1,4 @@
-"""Request bodies that create and change jobs, and the validation that needs no decider."""
+"""Request bodies that create and change jobs, and the validation before a command is sent."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,14 +12,13 @@ from app.api.http.problems import FieldError, field_error_of, field_errors, inva
 from app.api.routing.routes import Body
 from connectors.catalog import connector
 from connectors.contract import JobType
-from projections.jobs.cadence import InvalidCadenceError, check
+from projections.jobs.cadence import MAX_CRON, MAX_INTERVAL_SECONDS, InvalidCadenceError, check
 from projections.jobs.command_checks import MAX_DESCRIPTION, MAX_NAME, MAX_SECONDS
 from projections.json_object import MAX_JSON_BYTES
 from schemas.policies import Cadence, CadenceKind, QuietWindow, RetryPolicy
 
-PUSHED: Final = "such a job is created by an upload: POST /collect/bulk/{stream}"
-MAX_ITEMS: Final = 100
-YEAR_SECONDS: Final = 366 * 86_400
+CREATED_BY_UPLOAD: Final = "a job of this type is created by an upload: POST /collect/bulk/{stream}"
+MAX_ITEMS: Final = 100  # of any list
 
 Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"\S")]
@@ -29,32 +28,32 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 
-def _few(value: Any) -> Any:
+def _limit_items(value: Any) -> Any:
     """Reject a list with too many items before the items are validated."""
     if isinstance(value, list) and len(value) > MAX_ITEMS:
         raise ValueError(f"{len(value):,} items, at most {MAX_ITEMS} are allowed")
     return value
 
 
-FEW: Final = BeforeValidator(_few)
+ITEM_LIMIT: Final = BeforeValidator(_limit_items)
 
 
 class QuietBody(Body):
-    """A daily period in which the job sleeps."""
+    """A daily period in which the job sleeps, in the time zone of its cadence; it may end on the next day."""
 
     start: TimeOfDay
     end: TimeOfDay
-    days: Annotated[tuple[Day, ...], Field(max_length=7), FEW] = ()
+    days: Annotated[tuple[Day, ...], Field(max_length=7), ITEM_LIMIT] = ()
 
 
 class CadenceBody(Body):
     """The schedule of a job."""
 
     kind: CadenceKind = "once"
-    every_seconds: Annotated[int, Field(ge=0, le=YEAR_SECONDS)] = 0
-    cron: Annotated[str, Field(max_length=200)] = ""
+    every_seconds: Annotated[int, Field(ge=0, le=MAX_INTERVAL_SECONDS)] = 0
+    cron: Annotated[str, Field(max_length=MAX_CRON)] = ""
     time_zone: Annotated[str, Field(max_length=100)] = "UTC"
-    quiet: Annotated[tuple[QuietBody, ...], Field(max_length=20), FEW] = ()
+    quiet: Annotated[tuple[QuietBody, ...], Field(max_length=20), ITEM_LIMIT] = ()
 
     def to_policy(self) -> Cadence:
         """Return the policy for a command."""
@@ -63,7 +62,10 @@ class CadenceBody(Body):
 
 
 class RetryBody(Body):
-    """The retry policy of a job."""
+    """The retry policy of a job: the delay after an error doubles from `base_seconds` to `cap_seconds`.
+
+    No delay is below `floor_seconds`. The job fails `give_up_seconds` after the first error since the last success.
+    """
 
     base_seconds: Seconds = 60
     cap_seconds: Seconds = 1800
@@ -75,7 +77,9 @@ class RetryBody(Body):
         return RetryPolicy(**self.model_dump())
 
 
-class _Named(Body):
+class _NamedBody(Body):
+    """Checks the name and description of a subclass."""
+
     @field_validator("name", check_fields=False)
     @classmethod
     def _visible(cls, value: str) -> str:
@@ -91,7 +95,7 @@ class _Named(Body):
         return value
 
 
-class CreateBody(_Named):
+class CreateBody(_NamedBody):
     """A job to create."""
 
     name: Name
@@ -103,8 +107,8 @@ class CreateBody(_Named):
     retry: RetryBody = RetryBody()
 
 
-class PatchBody(_Named):
-    """A merge patch (RFC 7396): only named fields change; null inside an object removes a field.
+class PatchBody(_NamedBody):
+    """A merge patch (RFC 7396): only fields that are present change; null in an object removes a field.
 
     `cursor` replaces the whole cursor.
     """
@@ -119,47 +123,48 @@ class PatchBody(_Named):
     )
 
 
-def known_type(provider: str, job_type: str) -> JobType:
+def find_job_type(provider: str, name: str) -> JobType:
     """Return a job type of a provider.
 
     Raises:
         ApiProblem: 422, unknown provider or job type.
 
     """
-    known = connector(provider)
-    if known is None:
+    module = connector(provider)
+    if module is None:
         raise invalid([FieldError("/provider", "no_such_provider", f"no provider {provider!r}")])
-    kind = known.job_type(job_type)
-    if kind is None:
-        names = ", ".join(candidate.name for candidate in known.job_types)
-        message = f"{provider} has no job type {job_type!r}; job types: {names}"
+    job_type = module.job_type(name)
+    if job_type is None:
+        names = ", ".join(candidate.name for candidate in module.job_types)
+        message = f"{provider} has no job type {name!r}; job types: {names}"
         raise invalid([FieldError("/job_type", "no_such_job_type", message)])
-    return kind
+    return job_type
 
 
-def configuration_errors(kind: JobType, configuration: Mapping[str, Any]) -> list[FieldError]:
-    """Return the errors of a configuration that its connector finds without the provider."""
+def configuration_errors(job_type: JobType, configuration: Mapping[str, Any]) -> list[FieldError]:
+    """Return the errors of a configuration that can be found without a request to the provider."""
     data = orjson.dumps(configuration)
     if len(data) > MAX_JSON_BYTES:
         return [FieldError("/configuration", "too_large", f"a configuration is limited to {MAX_JSON_BYTES:,} bytes")]
     try:
-        kind.config.model_validate_json(data)
+        job_type.config.model_validate_json(data)
     except ValidationError as error:
-        return field_errors(error, "/configuration", model=kind.config)
+        return field_errors(error, "/configuration", model=job_type.config)
     return []
 
 
-def cursor_errors(kind: JobType, cursor: Mapping[str, Any]) -> list[FieldError]:
+def cursor_errors(job_type: JobType, cursor: Mapping[str, Any]) -> list[FieldError]:
     """Return the errors of an edited cursor."""
     if len(orjson.dumps(cursor)) > MAX_JSON_BYTES:
         return [FieldError("/cursor", "too_large", f"a cursor is limited to {MAX_JSON_BYTES:,} bytes")]
     return [
-        field_error_of(f"/cursor{problem.field}", problem.code, problem.params) for problem in kind.check_cursor(cursor)
+        field_error_of(f"/cursor{problem.field}", problem.code, problem.params)
+        for problem in job_type.check_cursor(cursor)
     ]
 
 
 def cadence_errors(cadence: Cadence, at: datetime) -> list[FieldError]:
-    """Return the errors of a cadence."""
+    """Return the errors of a cadence. A cron expression and quiet windows must allow a run after `at`."""
     try:
         check(cadence, at)
     except InvalidCadenceError as error:
@@ -167,7 +172,7 @@ def cadence_errors(cadence: Cadence, at: datetime) -> list[FieldError]:
     return []
 
 
-def merged(current: Any, patch: Any) -> Any:
+def merge_patch(current: Any, patch: Any) -> Any:
     """Return a value after a merge patch (RFC 7396, section 2)."""
     if not isinstance(patch, dict):
         return patch
@@ -176,35 +181,38 @@ def merged(current: Any, patch: Any) -> Any:
         if value is None:
             result.pop(key, None)
         else:
-            result[key] = merged(result.get(key), value)
+            result[key] = merge_patch(result.get(key), value)
     return result
 
 
-def unmasked(patch: Any, shown: Any, stored: Any) -> Any:
-    """Return a patch with every value that equals the shown one replaced by the stored one: secrets are masked."""
+def unmask(patch: Any, shown: Any, stored: Any) -> Any:
+    """Return a patch in which every value that equals the shown one is replaced by the stored one.
+
+    Responses show secrets masked, so a client that sends a masked secret back does not overwrite it.
+    """
     if patch == shown:
         return stored
     if not (isinstance(patch, dict) and isinstance(shown, Mapping) and isinstance(stored, dict)):
         return patch
     return {
-        name: unmasked(value, shown[name], stored[name]) if name in shown and name in stored else value
+        name: unmask(value, shown[name], stored[name]) if name in shown and name in stored else value
         for name, value in patch.items()
     }
 
 
-def plain(policy: Cadence | RetryPolicy) -> dict[str, Any]:
+def policy_json(policy: Cadence | RetryPolicy) -> dict[str, Any]:
     """Return a policy as JSON values."""
     values: dict[str, Any] = orjson.loads(orjson.dumps(asdict(policy)))
     return values
 
 
-def canonical(value: Mapping[str, Any]) -> str:
+def canonical_json(value: Mapping[str, Any]) -> str:
     """Return canonical JSON: equal values have equal text."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def parsed(model: type[BaseModel], value: Any, prefix: str) -> tuple[Any, list[FieldError]]:
-    """Return a value as a model, or its errors."""
+def parse_model(model: type[BaseModel], value: Any, prefix: str) -> tuple[Any, list[FieldError]]:
+    """Return a value as a model, and no errors; or None, and the errors. `prefix` precedes their JSON pointers."""
     try:
         return model.model_validate(value), []
     except ValidationError as error:

@@ -16,14 +16,14 @@ from app.api.jobs.bodies import (
     PatchBody,
     RetryBody,
     cadence_errors,
-    canonical,
+    canonical_json,
     configuration_errors,
     cursor_errors,
-    known_type,
-    merged,
-    parsed,
-    plain,
-    unmasked,
+    find_job_type,
+    merge_patch,
+    parse_model,
+    policy_json,
+    unmask,
 )
 from app.api.jobs.commands import cadence_hint, check_not_pushed, envelope, find_job, job_response, send
 from app.api.jobs.jobs import JOB
@@ -107,18 +107,20 @@ def _check_allowed(job: Job, fields: set[str]) -> None:
 def _edited(call: RequestContext[Query, PatchBody], job: Job) -> JobEdit:
     patch, fields = call.body, call.body.model_fields_set
     stored = orjson.loads(job.configuration)
-    configuration = merged(stored, unmasked(patch.configuration, redacted(job.provider, job.configuration), stored))
-    cadence, cadence_invalid = parsed(CadenceBody, merged(plain(job.cadence), patch.cadence), "/cadence")
-    retry, retry_invalid = parsed(RetryBody, merged(plain(job.retry), patch.retry), "/retry")
+    configuration = merge_patch(stored, unmask(patch.configuration, redacted(job.provider, job.configuration), stored))
+    cadence, cadence_invalid = parse_model(
+        CadenceBody, merge_patch(policy_json(job.cadence), patch.cadence), "/cadence"
+    )
+    retry, retry_invalid = parse_model(RetryBody, merge_patch(policy_json(job.retry), patch.retry), "/retry")
     errors = [*cadence_invalid, *retry_invalid]
-    kind = known_type(job.provider, job.job_type)
+    job_type = find_job_type(job.provider, job.job_type)
     if "configuration" in fields:
-        errors += configuration_errors(kind, configuration)
+        errors += configuration_errors(job_type, configuration)
     if "cadence" in fields and not cadence_invalid:
         errors += cadence_errors(cadence.to_policy(), call.api.clock())
     cursor = patch.cursor if "cursor" in fields else orjson.loads(job.cursor)
     if "cursor" in fields:
-        errors += cursor_errors(kind, cursor)
+        errors += cursor_errors(job_type, cursor)
     if errors:
         raise invalid(errors)
     return JobEdit(
@@ -135,10 +137,10 @@ def _commands(call: RequestContext[Query, PatchBody], job: Job, new: JobEdit, ex
     """Return a command for each kind of change, each expecting the revision after the previous one."""
     changes: list[tuple[type[JobCommand], dict[str, Any]]] = []
     if new.cursor != orjson.loads(job.cursor):
-        changes.append((EditCursor, {"cursor": canonical(new.cursor)}))
+        changes.append((EditCursor, {"cursor": canonical_json(new.cursor)}))
     if (new.name, new.description) != (job.name, job.description):
         changes.append((RenameJob, {"name": new.name, "description": new.description}))
-    configuration = canonical(new.configuration)
+    configuration = canonical_json(new.configuration)
     if (configuration, new.cadence, new.retry) != (job.configuration, job.cadence, job.retry):
         facts = {"configuration": configuration, "cadence": new.cadence, "retry": new.retry}
         changes.append((ConfigureJob, facts))
@@ -159,9 +161,9 @@ async def _conflict(call: RequestContext[Query, PatchBody], job: Job, expected: 
             continue  # unchanged, or only advanced by the job itself
         yours = before.get(name)
         if name in edits:
-            yours = edits[name] if name == "cursor" else merged(yours, edits[name])
+            yours = edits[name] if name == "cursor" else merge_patch(yours, edits[name])
         if name == "configuration" and isinstance(yours, dict):
-            yours = redacted(job.provider, canonical(yours))
+            yours = redacted(job.provider, canonical_json(yours))
         changed[name] = {"current": current, "yours": yours}
     return ApiProblem(
         412,
@@ -192,7 +194,7 @@ def _shown(job: Job) -> dict[str, Any]:
         "name": job.name,
         "description": job.description,
         "configuration": redacted(job.provider, job.configuration),
-        "cadence": plain(job.cadence),
-        "retry": plain(job.retry),
+        "cadence": policy_json(job.cadence),
+        "retry": policy_json(job.retry),
         "cursor": orjson.loads(job.cursor),
     }

@@ -9,7 +9,14 @@ from pydantic import Field
 from app.api.http.headers import etag, expected_revision, idempotency_key
 from app.api.http.param_types import Limit, PageCursor, Text, TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
-from app.api.jobs.bodies import PUSHED, CreateBody, cadence_errors, canonical, configuration_errors, known_type
+from app.api.jobs.bodies import (
+    CREATED_BY_UPLOAD,
+    CreateBody,
+    cadence_errors,
+    canonical_json,
+    configuration_errors,
+    find_job_type,
+)
 from app.api.jobs.commands import envelope, find_job, job_response, send
 from app.api.jobs.ingest_progress import ingest_progress
 from app.api.jobs.views import JobDetail, JobItem, JobView, job_detail, job_item
@@ -142,11 +149,11 @@ async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Respo
 
 def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
     body = call.body
-    kind = known_type(body.provider, body.job_type)
-    if kind.pushed:
-        raise invalid([FieldError("/job_type", "pushed", PUSHED)])
+    job_type = find_job_type(body.provider, body.job_type)
+    if job_type.pushed:
+        raise invalid([FieldError("/job_type", "pushed", CREATED_BY_UPLOAD)])
     cadence = body.cadence.to_policy()
-    errors = [*configuration_errors(kind, body.configuration), *cadence_errors(cadence, call.api.clock())]
+    errors = [*configuration_errors(job_type, body.configuration), *cadence_errors(cadence, call.api.clock())]
     if errors:
         raise invalid(errors)
     fields = envelope(call, str(uuid4()))
@@ -156,11 +163,11 @@ def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
     return CreateJob(
         **fields,
         provider=body.provider,
-        job_type=kind.name,
-        kind=kind.kind,
+        job_type=job_type.name,
+        kind=job_type.kind,
         name=body.name,
         description=body.description,
-        configuration=canonical(body.configuration),
+        configuration=canonical_json(body.configuration),
         cadence=cadence,
         retry=body.retry.to_policy(),
         start=call.query.run_job,
@@ -174,7 +181,7 @@ def _ids_from(call: RequestContext[CreateQuery, CreateBody], key: str) -> dict[s
     whether the job was created with this body.
     """
     job_id = uuid5(KEYS, f"{call.caller.token_id}\n{key}")
-    body = canonical({"body": call.body.model_dump(mode="json"), "run_job": call.query.run_job})
+    body = canonical_json({"body": call.body.model_dump(mode="json"), "run_job": call.query.run_job})
     return {"job_id": str(job_id), "command_id": str(uuid5(job_id, body))}
 
 

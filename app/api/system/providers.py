@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from app.api.http.problems import FieldError, field_error_of, not_found
-from app.api.jobs.bodies import PUSHED, CadenceBody, cadence_errors, configuration_errors
+from app.api.jobs.bodies import CREATED_BY_UPLOAD, CadenceBody, cadence_errors, configuration_errors
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Routes
 from connectors.catalog import catalog, connector
@@ -84,24 +84,24 @@ async def get_provider(call: RequestContext[Query, None]) -> web.Response:
 async def validate(call: RequestContext[Query, ValidateBody]) -> web.Response:
     """Validate every field; if all are valid, check the configuration with the provider."""
     provider, name = call.path("provider"), call.path("job_type")
-    kind = _provider(provider).job_type(name)
-    if kind is None:
+    job_type = _provider(provider).job_type(name)
+    if job_type is None:
         raise not_found("job type", f"{provider}/{name}")
-    errors = configuration_errors(kind, call.body.configuration)
+    errors = configuration_errors(job_type, call.body.configuration)
     cadence = cadence_errors(call.body.cadence.to_policy(), call.api.clock())
     if not errors:
-        errors = await _provider_errors(call, kind)
+        errors = await _provider_errors(call, job_type)
     problems = [FieldProblem.of(error) for error in (*errors, *cadence)]
     return respond(call, Verdict(valid=not problems, errors=problems), message="" if problems else "valid")
 
 
-async def _provider_errors(call: RequestContext[Query, ValidateBody], kind: JobType) -> list[FieldError]:
-    if kind.pushed:
-        return [FieldError("", "pushed", PUSHED)]
-    config = kind.config.model_validate_json(orjson.dumps(call.body.configuration))
+async def _provider_errors(call: RequestContext[Query, ValidateBody], job_type: JobType) -> list[FieldError]:
+    if job_type.pushed:
+        return [FieldError("", "pushed", CREATED_BY_UPLOAD)]
+    config = job_type.config.model_validate_json(orjson.dumps(call.body.configuration))
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-            problems = await kind.check(config, call.api.limits)
+            problems = await job_type.check(config, call.api.limits)
     except ConnectorError as error:
         return [field_error_of("/configuration", error.code, error.params, call.path("provider"))]
     except TimeoutError:

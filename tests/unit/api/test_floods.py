@@ -10,12 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from app.api.http.problems import ApiProblem, FieldError, field_errors, invalid
-from app.api.jobs.bodies import CadenceBody, CreateBody, PatchBody, configuration_errors, cursor_errors, known_type
+from app.api.jobs.bodies import CadenceBody, CreateBody, PatchBody, configuration_errors, cursor_errors, find_job_type
 from app.api.routing.parsing import parse_json
 
 JOB = {"name": "x", "provider": "file", "job_type": "import"}
 MANY = {f"k{number}": 1 for number in range(100_000)}
-KIND = known_type("file", "import")
+JOB_TYPE = find_job_type("file", "import")
 
 
 def refused_by(model: Any, value: Any) -> list[FieldError]:
@@ -36,10 +36,10 @@ def refused_by(model: Any, value: Any) -> list[FieldError]:
         lambda: refused_by(PatchBody, MANY),
         lambda: refused_by(CadenceBody, MANY),
         lambda: refused_by(CreateBody, JOB | {"k" * 900_000: 1}),
-        lambda: configuration_errors(KIND, {"source": "a", "stream": "b"} | MANY),
-        lambda: configuration_errors(KIND, {f"k{number}": 1 for number in range(20_000)}),
-        lambda: cursor_errors(KIND, MANY),
-        lambda: cursor_errors(KIND, {f"k{number}": 1 for number in range(20_000)}),
+        lambda: configuration_errors(JOB_TYPE, {"source": "a", "stream": "b"} | MANY),
+        lambda: configuration_errors(JOB_TYPE, {f"k{number}": 1 for number in range(20_000)}),
+        lambda: cursor_errors(JOB_TYPE, MANY),
+        lambda: cursor_errors(JOB_TYPE, {f"k{number}": 1 for number in range(20_000)}),
     ],
 )
 def test_a_flood_is_rejected_at_once_with_a_short_message(ask: Callable[[], list[FieldError]]) -> None:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from app.api.http.headers import expected_revision, idempotency_key, traceparent, wait_seconds
 from app.api.http.param_types import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, TimestampText
 from app.api.http.problems import ApiProblem, pointer
-from app.api.jobs.bodies import CreateBody, PatchBody, merged, unmasked
+from app.api.jobs.bodies import CreateBody, PatchBody, merge_patch, unmask
 from app.api.jobs.events import id_of, parse_id
 from app.api.jobs.views import redacted
 from app.api.services.event_tail import MAX_QUEUED_EVENTS, EventSubscription, TailedEvent
@@ -114,13 +114,13 @@ def test_invalid_durations(text: str) -> None:
     ],
 )
 def test_merge_patch(current: Any, patch: Any, result: Any) -> None:
-    assert merged(current, patch) == result
+    assert merge_patch(current, patch) == result
 
 
 @given(JSON, JSON)
 def test_a_merge_patch_is_idempotent(current: Any, patch: Any) -> None:
-    once = merged(current, patch)
-    assert merged(once, patch) == once
+    once = merge_patch(current, patch)
+    assert merge_patch(once, patch) == once
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_merge_patch_is_idempotent(current: Any, patch: Any) -> None:
 def test_a_masked_value_keeps_the_stored_one(patch: Any, result: Any) -> None:
     kept = {"url": "https://me:pw@host", "inner": {"key": "s3cret", "of": 1}}
     shown = {"url": "https://host", "inner": {"key": "***", "of": 1}}
-    assert merged(kept, unmasked(patch, shown, kept)) == (result or kept)
+    assert merge_patch(kept, unmask(patch, shown, kept)) == (result or kept)
 
 
 @given(st.dictionaries(st.integers(0, 255), st.integers(0, 10**15), min_size=1))
