@@ -52,7 +52,7 @@ class Counts:
         return self.read - self.accepted - self.rejected - self.duplicate - self.omitted
 
 
-NONE: Final = Counts()
+NO_COUNTS: Final = Counts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

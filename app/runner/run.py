@@ -32,7 +32,7 @@ from projections.jobs.decide import handle
 from projections.jobs.recorder import MAX_TEXT_CHARACTERS
 from projections.jobs.state import Job
 from schemas.coded import caused_by, clean_text, fit_params, truncate
-from schemas.commands import NONE, JobCommand, ReportError, ReportProgress, ReportRateLimit
+from schemas.commands import NO_COUNTS, JobCommand, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused
 from schemas.json_values import json_pointer
 from schemas.messages import BadBatchError, check_batch
@@ -141,7 +141,7 @@ class Run:
             run=self.job.run,
             report=self.report,
             cursor=self._cursor,
-            counts=NONE,
+            counts=NO_COUNTS,
             stream="",
             lane="",
             pass_done=True,

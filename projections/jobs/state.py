@@ -1,4 +1,4 @@
-"""The state of a job: fields that all jobs have, and the phase, each phase a type of its own."""
+"""The state of a job: the fields that every job has, and its phase. Each phase is a type with fields of its own."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import Literal
 
 from projections.jobs.retry import Streak
 from schemas.coded import Params
-from schemas.commands import NONE, Counts
+from schemas.commands import NO_COUNTS, Counts
 from schemas.events import SleepReason
 from schemas.policies import DEFAULT_RETRY, ONCE, Cadence, RetryPolicy
 
@@ -15,7 +15,7 @@ Status = Literal["Running", "Sleeping", "Failed", "Paused", "Completed", "Killed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """Working, or free to work."""
+    """In a run, or ready for one: a runner may start it at any time."""
 
     since: datetime
     status: Literal["Running"] = "Running"
@@ -23,7 +23,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sleeping:
-    """Waiting for a reason, until a time."""
+    """Waiting until a time, for a reason such as the schedule or the back-off after an error."""
 
     since: datetime
     reason: SleepReason
@@ -35,7 +35,7 @@ class Sleeping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """Retries have ended; a person has to act."""
+    """Stopped by an error that is not retried, or no longer; needs a manual resume."""
 
     since: datetime
     code: str
@@ -45,7 +45,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
-    """Paused by a user, perhaps until a time; or a draft that was never started."""
+    """Paused by a user, until a time if `until` is set; or a draft that was never started."""
 
     since: datetime
     until: datetime | None = None
@@ -63,7 +63,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Killed:
-    """Archived by a user; can be restored."""
+    """Archived by a user; can be restored until it is purged."""
 
     since: datetime
     status: Literal["Killed"] = "Killed"
@@ -90,26 +90,26 @@ class Job:
     phase: Phase
     provider: str
     job_type: str
-    kind: str
+    kind: str  # import, export or enrichment
     name: str
     description: str
     created_at: datetime
     updated_at: datetime  # time of the latest event; never goes back
-    configuration: str
+    configuration: str  # JSON
     configuration_version: int = 1
     revision: int = 1  # incremented by every edit
     cadence: Cadence = ONCE
     retry: RetryPolicy = DEFAULT_RETRY
-    run: int = 0
-    pass_started_at: datetime | None = None  # of the present pass; a pass may take many runs
-    report: int = 0
-    cursor: str = "{}"
-    pass_counts: Counts = NONE
-    total_counts: Counts = NONE
-    synced_at: datetime | None = None
-    streak: Streak | None = None
+    run: int = 0  # the number of the latest run; 0 before the first one
+    pass_started_at: datetime | None = None  # None between passes; a pass reads the source once, in one run or more
+    report: int = 0  # the number of the latest report; runs and passes do not reset it
+    cursor: str = "{}"  # JSON; {} is the start of the source
+    pass_counts: Counts = NO_COUNTS
+    total_counts: Counts = NO_COUNTS
+    synced_at: datetime | None = None  # end of the latest complete pass
+    streak: Streak | None = None  # of errors since the last success
     bytes_read: int = 0  # of the source, in this pass
-    bytes_total: int | None = None
+    bytes_total: int | None = None  # of the source; None if unknown
     recent_commands: tuple[str, ...] = ()  # the latest ids, so that a command sent twice is ignored
 
     @property
@@ -120,7 +120,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class NoJob:
-    """No such job."""
+    """The state before a job is created."""
 
     job_id: str
 
@@ -129,7 +129,7 @@ JobState = Job | NoJob
 
 
 def next_wake(job: Job) -> datetime | None:
-    """Return when a job resumes automatically; None when it runs or needs a manual resume."""
+    """Return when a job resumes automatically; None if it is not waiting for a time."""
     match job.phase:
         case Sleeping(until=until) | Paused(until=until):
             return until

@@ -1,6 +1,6 @@
-"""Aggregate counts by time: from events to stored minutes and hours, and from these to the buckets of a chart.
+"""Aggregate counts by time: events into stored rows of a minute or an hour, and these into the buckets of a chart.
 
-Buckets start at multiples of their interval since 1970 UTC, so the buckets of a moving chart stay the same.
+Buckets start at multiples of their width since 1970 UTC, so a chart that moves with time keeps the same buckets.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from schemas.commands import NONE, Counts
+from schemas.commands import NO_COUNTS, Counts
 from schemas.events import JobEvent, JobProgressed
 from schemas.instants import EPOCH
 
@@ -16,7 +16,7 @@ Grain = Literal[1, 60]  # minutes per stored row
 
 MINUTE: Final[Grain] = 1
 HOUR: Final[Grain] = 60
-MAX_BUCKETS: Final = 11_000  # a week of minutes
+MAX_BUCKETS: Final = 11_000  # a little more than the minutes of a week
 
 
 class InvalidRangeError(ValueError):
@@ -42,7 +42,10 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True)
 class BucketPlan:
-    """The stored rows to read, and the buckets (of `width` minutes) to aggregate them into."""
+    """The stored rows to read, and the buckets to aggregate them into.
+
+    A bucket has `width` minutes; they cover minute `first` inclusive to minute `past` exclusive, since 1970 UTC.
+    """
 
     width: int
     first: int
@@ -51,20 +54,20 @@ class BucketPlan:
 
 
 def minute_of(moment: datetime) -> int:
-    """Return the minutes since 1970 UTC."""
+    """Return the whole minutes since 1970 UTC, rounded down."""
     return (moment - EPOCH) // timedelta(minutes=1)
 
 
 def increments(event: JobEvent) -> Iterator[tuple[Grain, int, str, Counts]]:
-    """Yield the increments of an event: grain, first minute of the row, stream and counts."""
-    if isinstance(event, JobProgressed) and event.counts != NONE:
+    """Yield what an event adds to stored rows: grain, first minute of the row, stream and counts."""
+    if isinstance(event, JobProgressed) and event.counts != NO_COUNTS:
         minute = minute_of(event.occurred_at)
         yield MINUTE, minute, event.stream, event.counts
         yield HOUR, minute - minute % HOUR, event.stream, event.counts
 
 
-def plan(since: datetime, until: datetime, interval: timedelta) -> BucketPlan:
-    """Plan the query for `since <= moment < until`, both extended to whole minutes.
+def plan_buckets(since: datetime, until: datetime, interval: timedelta) -> BucketPlan:
+    """Plan the query for the time from `since` to `until`, exclusive, both extended to whole minutes.
 
     Raises:
         InvalidRangeError: the range is empty or before 1970, the interval isn't in whole minutes, or too many buckets.
@@ -72,7 +75,8 @@ def plan(since: datetime, until: datetime, interval: timedelta) -> BucketPlan:
     """
     if since < EPOCH:
         raise InvalidRangeError("`since` must not be before 1970")
-    first, past = minute_of(since), -((EPOCH - until) // timedelta(minutes=1))
+    first = minute_of(since)
+    past = -((EPOCH - until) // timedelta(minutes=1))  # rounded up
     if first >= past:
         raise InvalidRangeError("empty range: `until` must be after `since`")
     width = interval // timedelta(minutes=1)
@@ -89,7 +93,7 @@ def plan(since: datetime, until: datetime, interval: timedelta) -> BucketPlan:
 
 
 def _spans(first: int, past: int, width: int) -> Iterator[TimeRange]:
-    """Yield hours where whole hours fit into the buckets, and minutes for the rest at both ends."""
+    """Yield the rows of hours where whole hours fit into the buckets, and of minutes for the rest at both ends."""
     hours, hours_past = -(-first // HOUR) * HOUR, past // HOUR * HOUR
     if width % HOUR or hours >= hours_past:
         yield TimeRange(MINUTE, first, past)
@@ -101,10 +105,10 @@ def _spans(first: int, past: int, width: int) -> Iterator[TimeRange]:
         yield TimeRange(MINUTE, hours_past, past)
 
 
-def fill_buckets(query: BucketPlan, counts: Mapping[int, Counts]) -> list[Bucket]:
-    """Return all buckets in order; `counts` are by the first minute of a bucket."""
-    start = query.first - query.first % query.width
+def fill_buckets(plan: BucketPlan, counts: Mapping[int, Counts]) -> list[Bucket]:
+    """Return all buckets in order, with zeros where `counts`, by the first minute of a bucket, has none."""
+    start = plan.first - plan.first % plan.width
     return [
-        Bucket(EPOCH + timedelta(minutes=minute), counts.get(minute, NONE))
-        for minute in range(start, query.past, query.width)
+        Bucket(EPOCH + timedelta(minutes=minute), counts.get(minute, NO_COUNTS))
+        for minute in range(start, plan.past, plan.width)
     ]

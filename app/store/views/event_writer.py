@@ -17,7 +17,7 @@ from app.store.tables import COUNTS, NEVER, Tables, mapped_jobs, offsets
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob, next_wake
 from projections.views.metrics import Grain, increments
-from schemas.commands import MAX_TOTAL, NONE, Counts
+from schemas.commands import MAX_TOTAL, NO_COUNTS, Counts
 from schemas.events import JobConfigured, JobCreated, JobEvent, JobPurged
 from schemas.instants import micros
 from schemas.topics import JOBS_EVENTS
@@ -70,7 +70,7 @@ class ViewRows:
             self.log.append({**asdict(line), "at": micros(line.at), "params": params})
         for grain, minute, stream, counts in increments(event):
             key = (grain, minute, event.job_id, stream)
-            self._counts[key] = self._counts.get(key, NONE) + counts
+            self._counts[key] = self._counts.get(key, NO_COUNTS) + counts
         if isinstance(event, JobCreated | JobConfigured):
             self.configurations.append({"job_id": event.job_id, "version": job.configuration_version, "seq": event.seq})
         if event.seq % SNAPSHOT_EVERY == 0:

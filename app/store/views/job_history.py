@@ -13,7 +13,7 @@ from app.store.tables import COUNTS, Tables
 from app.store.views.live import LiveViews
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
-from projections.views.metrics import Bucket, fill_buckets, plan
+from projections.views.metrics import Bucket, fill_buckets, plan_buckets
 from schemas.commands import Counts
 from schemas.events import JobConfigured, JobCreated, JobEvent
 from schemas.instants import micros
@@ -113,18 +113,21 @@ def _configuration(version: int, event: JobCreated | JobConfigured) -> Configura
 async def _metrics(
     connection: AsyncConnection, tables: Tables, where: MetricFilter, interval: timedelta
 ) -> list[Bucket]:
-    question = plan(where.since, where.until, interval)
+    bucket_plan = plan_buckets(where.since, where.until, interval)
     table = tables.metrics.c
     # Doubles add up exactly to 2**53, and no sum of them fails.
-    start = (table.minute - table.minute % question.width).label("start")
-    spans = (and_(table.grain == s.grain, table.minute >= s.first, table.minute < s.past) for s in question.spans)
+    start = (table.minute - table.minute % bucket_plan.width).label("start")
+    spans = (
+        and_(table.grain == span.grain, table.minute >= span.first, table.minute < span.past)
+        for span in bucket_plan.spans
+    )
     sums = (func.sum(as_type(table[name], Float)).label(name) for name in COUNTS)
     query = select(start, *sums).where(or_(*spans)).group_by(start)
     for name, value in (("job_id", where.job_id), ("provider", where.provider), ("stream", where.stream)):
         if value:
             query = query.where(table[name] == value)
     counts = {row.start: _counts(row) for row in await connection.execute(query)}
-    return fill_buckets(question, counts)
+    return fill_buckets(bucket_plan, counts)
 
 
 def _counts(row: Row[Any]) -> Counts:

@@ -13,7 +13,7 @@ from app.records.job_state import decode_job, encode_job
 from app.records.partitioning import partition_of
 from app.sentences.codes import SENTENCES
 from schemas.coded import CodedError
-from schemas.commands import NONE, CreateJob, PauseJob, ReportProgress
+from schemas.commands import NO_COUNTS, CreateJob, PauseJob, ReportProgress
 from schemas.wire.codec import encode
 from tests.unit.runner.jobs import START, job
 
@@ -22,7 +22,7 @@ HUGE = CreateJob(
     **stamp("orders", "user:ada", lambda: START), provider="p" * MAX_COMMAND_BYTES, job_type="", kind="", name="n"
 )
 REPORT = ReportProgress(
-    **stamp("orders", "runner", lambda: START), run=1, report=1, cursor="{}", counts=NONE, stream="", lane="",
+    **stamp("orders", "runner", lambda: START), run=1, report=1, cursor="{}", counts=NO_COUNTS, stream="", lane="",
     pass_done=True,
 )  # fmt: skip
 HOME = partition_of("orders", 4)

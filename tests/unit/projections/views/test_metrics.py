@@ -1,4 +1,4 @@
-"""Counts by time: increments of events, and query plans for any range."""
+"""Counts by time: increments of events, and bucket plans for any range."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +17,7 @@ from projections.views.metrics import (
     fill_buckets,
     increments,
     minute_of,
-    plan,
+    plan_buckets,
 )
 from schemas.commands import Counts
 from schemas.events import JobProgressed, JobResumed
@@ -70,29 +70,29 @@ def at(minute: int) -> datetime:
     ],
 )
 def test_hours_are_used_where_they_fit(first: int, past: int, width: int, spans: tuple[TimeRange, ...]) -> None:
-    assert plan(at(first), at(past), width * ONE_MINUTE) == BucketPlan(width, first, past, spans)
+    assert plan_buckets(at(first), at(past), width * ONE_MINUTE) == BucketPlan(width, first, past, spans)
 
 
 @given(st.integers(0, 9_000), st.integers(1, 9_000), st.integers(1, 9_000))
 def test_every_minute_of_a_range_is_read_once(first: int, length: int, width: int) -> None:
-    query = plan(at(first), at(first + length), width * ONE_MINUTE)
-    minutes = [minute for span in query.spans for minute in range(span.first, span.past)]
+    bucket_plan = plan_buckets(at(first), at(first + length), width * ONE_MINUTE)
+    minutes = [minute for span in bucket_plan.spans for minute in range(span.first, span.past)]
     assert minutes == list(range(first, first + length))
-    assert all(span.first % span.grain == span.past % span.grain == 0 for span in query.spans)
-    buckets = fill_buckets(query, {})
+    assert all(span.first % span.grain == span.past % span.grain == 0 for span in bucket_plan.spans)
+    buckets = fill_buckets(bucket_plan, {})
     assert buckets[0].start <= at(first) < buckets[0].start + width * ONE_MINUTE
     assert buckets[-1].start < at(first + length) <= buckets[-1].start + width * ONE_MINUTE
     assert all((bucket.start - EPOCH) % (width * ONE_MINUTE) == timedelta() for bucket in buckets)
 
 
 def test_a_range_is_extended_to_whole_minutes() -> None:
-    query = plan(at(10) + timedelta(seconds=59), at(11) + timedelta(microseconds=1), ONE_MINUTE)
-    assert (query.first, query.past) == (10, 12)
+    bucket_plan = plan_buckets(at(10) + timedelta(seconds=59), at(11) + timedelta(microseconds=1), ONE_MINUTE)
+    assert (bucket_plan.first, bucket_plan.past) == (10, 12)
 
 
 def test_empty_buckets_are_included() -> None:
     counts = Counts(read=1)
-    assert fill_buckets(plan(at(4), at(7), 2 * ONE_MINUTE), {6: counts}) == [
+    assert fill_buckets(plan_buckets(at(4), at(7), 2 * ONE_MINUTE), {6: counts}) == [
         Bucket(at(4), Counts()),
         Bucket(at(6), counts),
     ]
@@ -101,25 +101,25 @@ def test_empty_buckets_are_included() -> None:
 @pytest.mark.parametrize("interval", [timedelta(), timedelta(seconds=59), timedelta(seconds=90), -ONE_MINUTE])
 def test_an_interval_must_be_in_whole_minutes(interval: timedelta) -> None:
     with pytest.raises(InvalidRangeError, match="a whole number of minutes, 1 or more"):
-        plan(at(0), at(60), interval)
+        plan_buckets(at(0), at(60), interval)
 
 
 def test_an_empty_range_is_refused() -> None:
     with pytest.raises(InvalidRangeError, match="`until` must be after `since`"):
-        plan(at(5), at(5), ONE_MINUTE)
+        plan_buckets(at(5), at(5), ONE_MINUTE)
 
 
 def test_a_range_before_1970_is_refused_and_an_unbounded_one_is_not() -> None:
     with pytest.raises(InvalidRangeError, match="must not be before 1970"):
-        plan(datetime.min.replace(tzinfo=UTC), AT, timedelta(days=9_999))
-    unbounded = plan(EPOCH, datetime.max.replace(tzinfo=UTC), timedelta(days=999_999_999))
+        plan_buckets(datetime.min.replace(tzinfo=UTC), AT, timedelta(days=9_999))
+    unbounded = plan_buckets(EPOCH, datetime.max.replace(tzinfo=UTC), timedelta(days=999_999_999))
     assert fill_buckets(unbounded, {}) == [Bucket(EPOCH, Counts())]
 
 
 def test_too_many_buckets_are_refused_with_a_valid_interval() -> None:
-    assert len(fill_buckets(plan(at(0), at(MAX_BUCKETS), ONE_MINUTE), {})) == MAX_BUCKETS
+    assert len(fill_buckets(plan_buckets(at(0), at(MAX_BUCKETS), ONE_MINUTE), {})) == MAX_BUCKETS
     with pytest.raises(InvalidRangeError, match=r"11,001 buckets, the maximum is 11,000: use an interval of 2 minutes"):
-        plan(at(0), at(MAX_BUCKETS + 1), ONE_MINUTE)
+        plan_buckets(at(0), at(MAX_BUCKETS + 1), ONE_MINUTE)
     with pytest.raises(InvalidRangeError, match="use an interval of 48 minutes or more"):
-        plan(at(1), at(1 + 365 * 24 * 60), ONE_MINUTE)
-    assert plan(at(1), at(1 + 365 * 24 * 60), 48 * ONE_MINUTE).width == 48
+        plan_buckets(at(1), at(1 + 365 * 24 * 60), ONE_MINUTE)
+    assert plan_buckets(at(1), at(1 + 365 * 24 * 60), 48 * ONE_MINUTE).width == 48
