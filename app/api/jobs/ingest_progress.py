@@ -1,4 +1,4 @@
-"""Progress of the messages of a job into the profiles."""
+"""Computes how many of the messages of a job are mapped, and whether all are applied to profiles."""
 
 from typing import Final
 
@@ -14,17 +14,18 @@ UPDATE_TOPICS: Final = tuple(topic.name for topic in UPDATES.values())
 
 
 async def ingest_progress(api: Services, job: Job) -> IngestProgress:
-    """Return the progress of a job's messages; not complete while the lag is unknown."""
-    written, mapped = job.total_counts.accepted, await api.store.lanes.mapped(job.job_id)
-    count = min(mapped.count, written) if mapped else 0  # lanes may be ahead of the read model of the job
+    """Return the progress of a job's messages into the profiles. It is not complete while the lag is unknown."""
+    written = job.total_counts.accepted
+    mapped = await api.store.lanes.mapped(job.job_id)
+    count = min(mapped.count, written) if mapped else 0  # lanes may have mapped more than the read model counts
     complete = count == written and (mapped is None or await api.lanes.has_passed(UPDATE_TOPICS, mapped.at))
     stream = orjson.loads(job.configuration).get("stream")
     rules = api.rules.rules
-    excluded = rules.scope.left_out.get(job.job_id)
+    excluded_before = rules.scope.left_out.get(job.job_id)
     return IngestProgress(
         written=written,
         mapped=count,
         complete=complete,
         unmapped_stream=stream if isinstance(stream, str) and stream not in rules.mappings else None,
-        excluded_before=None if excluded is None else moment(excluded),
+        excluded_before=None if excluded_before is None else moment(excluded_before),
     )

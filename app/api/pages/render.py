@@ -1,4 +1,4 @@
-"""Renders templates to HTML; everything is escaped by default."""
+"""Renders templates to HTML, and the filters of templates. Values are escaped unless they are Markup."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-GLYPHS: Final[Mapping[str, str]] = {
+STATUS_GLYPHS: Final[Mapping[str, str]] = {  # no page shows purged jobs
     "Running": "▶",
     "Sleeping": "◔",
     "Failed": "✕",
@@ -20,13 +20,13 @@ GLYPHS: Final[Mapping[str, str]] = {
 
 
 def render(name: str, *, status: int = 200, **values: Any) -> web.Response:
-    """Return a rendered template."""
+    """Return a response with the template of this name, rendered with `values`."""
     text = _environment.get_template(name).render(values)
     return web.Response(text=text, status=status, content_type="text/html", charset="utf-8")
 
 
-def moment(value: datetime | None) -> Markup:
-    """Return a timestamp as a `time` element, in UTC; a dash for None."""
+def time_element(value: datetime | None) -> Markup:
+    """Return a timestamp as an HTML `time` element, in UTC to the second; a dash for None."""
     if value is None:
         return Markup('<span class="none">\N{EN DASH}</span>')
     utc = value.astimezone(UTC)
@@ -34,24 +34,24 @@ def moment(value: datetime | None) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, exact, f"{utc:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def pretty(value: Any) -> str:
-    """Return indented JSON."""
+def indented_json(value: Any) -> str:
+    """Return a value as indented JSON."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
 
 
-def grouped(value: int) -> str:
+def thousands(value: int) -> str:
     """Return a count with thousands separators, as in summaries and the log."""
     return f"{value:,}"
 
 
-def size(value: int) -> str:
-    """Return a number of bytes in a suitable unit."""
+def byte_size(value: int) -> str:
+    """Return a number of bytes in the largest decimal unit that keeps it at 1 or more (1 kB is 1,000 bytes)."""
     amount, units = float(value), ("B", "kB", "MB", "GB", "TB")
     for unit in units:
         if amount < 1000 or unit == units[-1]:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
-    raise AssertionError
+    raise AssertionError  # the last unit always returns
 
 
 _environment: Final = Environment(
@@ -62,9 +62,9 @@ _environment: Final = Environment(
     lstrip_blocks=True,
 )
 _environment.filters |= {
-    "moment": moment,
-    "pretty": pretty,
-    "grouped": grouped,
-    "size": size,
+    "time_element": time_element,
+    "indented_json": indented_json,
+    "thousands": thousands,
+    "byte_size": byte_size,
 }
-_environment.globals |= {"GLYPHS": GLYPHS}
+_environment.globals |= {"STATUS_GLYPHS": STATUS_GLYPHS}

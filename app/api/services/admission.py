@@ -1,4 +1,4 @@
-"""Limits of this process: the bytes of request bodies in memory, and concurrent uploads."""
+"""Limits of one API process: the bytes of request bodies in memory, and the number of concurrent uploads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from app.api.http.problems import ApiProblem
 
 MAX_ADMITTED_BYTES: Final = 64 * 1024 * 1024
 OVERHEAD_BYTES: Final = 8 * 1024  # of a request besides its body
-SOON: Final = {"Retry-After": "1"}
-LATER: Final = {"Retry-After": "10"}
+RETRY_SOON: Final = {"Retry-After": "1"}  # seconds: bodies are processed quickly
+RETRY_LATER: Final = {"Retry-After": "10"}  # seconds: uploads take long
 
 
 class Admission:
-    """Admits requests up to the limits, and refuses the others for now."""
+    """Admits requests up to the limits, and rejects the others with a `Retry-After`."""
 
     def __init__(self, max_uploads: int, max_bytes: int = MAX_ADMITTED_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -23,15 +23,15 @@ class Admission:
 
     @contextmanager
     def body(self, size: int) -> Iterator[None]:
-        """Reserve memory for a request body.
+        """Reserve memory for a request body of `size` bytes while the context is open.
 
         Raises:
-            ApiProblem: 503, the limit is reached.
+            ApiProblem: 503, the limit would be exceeded.
 
         """
         size += OVERHEAD_BYTES
         if self._bytes + size > self._max_bytes:
-            raise ApiProblem(503, "busy", "too many concurrent requests: retry later", headers=SOON)
+            raise ApiProblem(503, "busy", "too many concurrent requests: retry later", headers=RETRY_SOON)
         self._bytes += size
         try:
             yield
@@ -40,15 +40,15 @@ class Admission:
 
     @contextmanager
     def upload(self) -> Iterator[None]:
-        """Reserve a slot for a streamed upload.
+        """Reserve a slot for a streamed upload while the context is open.
 
         Raises:
             ApiProblem: 429, the limit is reached.
 
         """
         if self._uploads >= self._max_uploads:
-            detail = f"{self._uploads} uploads are running, the limit of this server: retry later"
-            raise ApiProblem(429, "too_many_uploads", detail, headers=LATER)
+            detail = f"the limit of {self._max_uploads} concurrent uploads of this process is reached: retry later"
+            raise ApiProblem(429, "too_many_uploads", detail, headers=RETRY_LATER)
         self._uploads += 1
         try:
             yield

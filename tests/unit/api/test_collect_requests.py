@@ -87,12 +87,12 @@ def test_an_unknown_format_is_rejected(headers: ContentHeaders) -> None:
 
 
 def test_admission_is_bounded() -> None:
-    room = Admission(max_uploads=1, max_bytes=2 * OVERHEAD_BYTES + 10)
-    with room.body(10), pytest.raises(ApiProblem) as refused, room.body(OVERHEAD_BYTES):
-        raise AssertionError("there was no room")
+    admission = Admission(max_uploads=1, max_bytes=2 * OVERHEAD_BYTES + 10)
+    with admission.body(10), pytest.raises(ApiProblem) as refused, admission.body(OVERHEAD_BYTES):
+        raise AssertionError("admitted beyond the limit")
     assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "1")
-    with room.upload(), pytest.raises(ApiProblem) as refused, room.upload():
-        raise AssertionError("there was no room")
+    with admission.upload(), pytest.raises(ApiProblem) as refused, admission.upload():
+        raise AssertionError("admitted beyond the limit")
     assert (refused.value.status, refused.value.code) == (429, "too_many_uploads")
-    with room.upload(), room.body(OVERHEAD_BYTES + 10):
+    with admission.upload(), admission.body(OVERHEAD_BYTES + 10):
         pass
