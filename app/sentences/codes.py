@@ -1,9 +1,9 @@
-"""The sentence of every code that events, dead letters and errors of ours carry. See `sentence` for the templates."""
+"""The sentence of every code in Entrepot's events, dead letters and errors. `app.sentences.sentence` fills them in."""
 
 from collections.abc import Mapping
 from typing import Final
 
-# The names of job commands in sentences are those of the API, the command line and the pages.
+# The actions of users by command type: their names in the API, the command line, the pages and sentences.
 ACTIONS: Final[Mapping[str, str]] = {
     "PauseJob": "pause",
     "ResumeJob": "resume",
@@ -52,7 +52,7 @@ RUNS: Final = {
     "bad_batch": "the connector returned an invalid batch, and nothing of it was stored: {cause}; report it to the "
     "connector's maintainer",
     "bad_configuration": "invalid configuration at `{pointer}` ({problem}); edit the job",
-    "pushed": "the data of this job comes with a request, and there is none; send the file again",
+    "pushed": "the data of this job comes from an upload request, and none is open; send the file again",
     "report_refused": "a report of this run was refused; the job resumes from the checkpoint before it: {cause}",
     "unexpected": "the connector failed with {error}; the runner's log has the details",
     "unknown_job_type": "this service has no connector for {provider}/{job_type}; upgrade it, or delete the job",
@@ -68,7 +68,7 @@ RUNS: Final = {
 
 RECORDS: Final = {
     "bad_definition_id": "invalid definition id; expected 1 to {max} printable characters",
-    "bad_imbalance": "wrong imbalance of counts {found:,}; expected {expected:,}",
+    "bad_imbalance": "wrong imbalance {found:,}; the counts of the event give {expected:,}",
     "bad_job_id": "invalid job id; expected 1 to {max} printable characters",
     "bad_list": "too many commands are listed; at most {max} are allowed",
     "bad_message_index": "invalid index of a batch's first message; expected 0 to {max:,}",
@@ -85,7 +85,7 @@ RECORDS: Final = {
     "malformed_message": "not a valid message: {cause}",
     "message_id_too_long": "the message id has {characters:,} characters; at most {max:,} are allowed",
     "misplaced_command": "the record's key or partition is not that of {subject!r}",
-    "more_faults": "{more:,} more parts of the mapping could not use their values: {targets}",
+    "more_faults": "{more:,} more parts of the mapping failed for this record: {targets}",
     "not_a_command": "a {schema} is not a command",
     "not_a_definition_command": "a {schema} is not a command about definitions",
     "not_a_definition_event": "a {schema} is not an event of a definition",
@@ -93,9 +93,9 @@ RECORDS: Final = {
     "not_an_event": "a {schema} is not an event",
     "record_not_framed": "byte 0 is {found}; a framed record starts with 0x00",
     "record_too_short": "a record of {bytes} bytes is too short for a schema id",
-    "text_too_long": "a text is too long; at most {max:,} characters are allowed",
+    "text_too_long": "the text is too long; at most {max:,} characters are allowed",
     "too_large": "{dropped:,} messages or links were dropped: the updates of this record for one partition of "
-    "identities exceed {max:,} bytes; send it as several records",
+    "identities exceed {max:,} bytes; split the record",
     "too_many_identities": "a profile has more than {max:,} identities; only the first by rank and name, and their "
     "counts, are kept; stop mapping an identity that many profiles share, or raise `max_identities`",
     "trailing_bytes": "{bytes:,} bytes are left after a {schema}",
@@ -103,7 +103,7 @@ RECORDS: Final = {
     "unreadable_body": "the body is not a {schema} (version {version})",
 }
 
-VALUES: Final = {  # of messages and records, by mappings and by connectors alike
+VALUES: Final = {  # in messages and records; raised by mappings and by connectors
     "bad_text": "[{target}: ]invalid text {value}: a NUL character or half of a surrogate pair",
     "bad_timestamp": "[{target}: ][`{field}`: ]invalid timestamp {value}[; expected {formats}]",
     "broken_encoding": "invalid text encoding at byte {byte}; check `encoding`",
@@ -116,12 +116,12 @@ VALUES: Final = {  # of messages and records, by mappings and by connectors alik
     "nul_byte": "a NUL byte at byte {byte}; check `encoding`",
     "out_of_range": "{target}: {value} is out of range",
     "record_too_large": "[in {source}, after record {first_row:,}: ]the record is larger than {max:,} bytes; split it, "
-    "or leave it out[{quoted:?}; if it should be shorter, a closing quote is missing near its start]"
+    "or remove it[{quoted:?}; if it should be shorter, a closing quote is missing near its start]"
     "[{unclosed:?}; if it should be shorter, a closing brace or quote is missing]",
     "too_deep": "[{target}: ]nested too deep[ (over {max} levels)]",
     "too_long": "{target}: {value} is too long",
     "unclosed_quote": "a quote is never closed, and the rest of the file is read as one field; close it, or set "
-    "`quote` to an empty text if quotes mean nothing in this file",
+    "`quote` to an empty string if quotes have no meaning in this file",
     "wrong_column_count": "expected {columns:,} columns, found {values:,}",
     "wrong_type": "{target}: {value} has the wrong type",
 }
@@ -133,11 +133,11 @@ SOURCES: Final = {
     "bad_redirect": "`{url}` redirects to an address that is not HTTP; correct `source`",
     "bad_url": "invalid URL; expected http:// or https://, a host and a valid port",
     "bare_cr_in_header": "the header row has bare CR line ends; save the file with LF",
-    "blanks_in_array": "found {bytes:,} bytes of blanks where an object should start; correct the file",
+    "blanks_in_array": "found {bytes:,} bytes of whitespace where an object should start; correct the file",
     "column_names_too_long": "the column names have {bytes:,} bytes as JSON; at most {max:,} are allowed",
     "compression_bomb": "{compressed:,} compressed bytes exceed {bytes:,} bytes decompressed, over {max_ratio:,} to 1 "
     "(possible decompression bomb); decompress the file first if it is intended",
-    "corrupt_compression": "the {compression} data is corrupt; replace it by an intact file",
+    "corrupt_compression": "the {compression} data is corrupt; replace it with an intact file",
     "cursor_before_start": "`{field}` must be absent while `byte` is 0; reset the checkpoint to {{}}",
     "cursor_not_editable": "checkpoints of this connector can't be edited; reset it to {{}} to read from the start",
     "cursor_without_digests": "a checkpoint with `byte` needs `head` and `tail`; reset it to {{}}",
@@ -164,7 +164,7 @@ SOURCES: Final = {
     "objects[; for one object a line set `format` to `{format}`]",
     "not_found": "`{url}` responded with {status}[ {reason}]; correct `source`, or put the file there",
     "nul_in_header": "the header row has a NUL byte; check `encoding`",
-    "one_column": "only one column was found; the delimiter may be {delimiter!r}",
+    "one_column": "found only one column; set `delimiter`, for example to {delimiter!r}",
     "partial_response": "`{url}` returned partial content; the import resumes at the next offset",
     "private_address": "`{host}` is a private, local or reserved address; an operator can allow it with "
     "ENTREPOT_ALLOW_PRIVATE_NETWORKS",
@@ -179,10 +179,11 @@ SOURCES: Final = {
     "too_many_redirects": "`{url}` redirects more than {max} times; correct `source`",
     "trailing_text": "there is text after the `]` that closes the array; remove it",
     "truncated": "[the {compression} data is truncated][the JSON array ends early, after object {object:,}]; complete "
-    "records were imported, and the import resumes when the file grows; if it is complete, replace it by an intact one",
+    "records were imported, and the import resumes when the file grows; if it is complete, replace it with an intact "
+    "one",
     "unclosed_body": "the body is not JSON: the value at byte {byte:,} is never closed",
     "unclosed_header_quote": "the header row opens a quote that is never closed; close it, or set `quote` to an empty "
-    "text",
+    "string",
     "unexpected_response": "`{url}` responded with {status}[ {reason}]; expected 200",
     "unknown_format": "unknown format; set `format`, or use a name that ends with one of: {suffixes}",
     "unknown_timestamp_field": "`{field}` is not a column; columns: {columns}[{more:?}, and {more:,} more]",
@@ -199,8 +200,8 @@ SOURCES: Final = {
 
 DEFINITIONS: Final = {
     "bad_key_hashes": "invalid key hashes; expected 1 to {max:,} SHA-256 hashes of 64 lower-case hexadecimal digits",
-    "busy": "{rebuild} is under way; promote or discard it first",
-    "conflict": "the rules conflict with others[ at `{at}`]: {cause}[{more:?}, and {more:,} more problems]",
+    "busy": "{rebuild} is in progress; promote or discard it first",
+    "conflict": "the rules conflict with other definitions[ at `{at}`]: {cause}[{more:?}, and {more:,} more problems]",
     "exists": "this rebuild already exists, and is {status}; use another id",
     "forgets_the_future": "{at} is after the time of the command; pass an earlier time",
     "invalid_body": "invalid rules[ at `{at}`]: {cause}[{more:?}, and {more:,} more problems]",
@@ -209,23 +210,24 @@ DEFINITIONS: Final = {
     "no_such_rebuild": "no rebuild {rebuild!r}",
     "not_ready": "the rebuild is not ready; wait until it is built, and read its report",
     "not_under_way": "the rebuild is already {status}",
-    "outdated": "other rules were applied meanwhile; start a rebuild with the active rules",
+    "outdated": "other rules were applied in the meantime; start a rebuild with the active rules",
     "report_too_large": "the report is too large; at most {max:,} bytes are allowed",
-    "too_much": "all definitions together are too large; discard drafts, or make some smaller",
+    "too_much": "all definitions together are too large; discard drafts, or shorten some definitions",
     "version_mismatch": "modified concurrently: the version is {version}, not {expected}; read it again",
 }
 
 BODIES: Final = {  # of mappings, identity rules and rebuilds
     "attribute_conflict": "attribute {attribute!r} is {form} in stream {stream!r}, and {other_form} in stream "
     "{other_stream!r}; use the same type and merge rule",
-    "bad_attribute_name": "invalid attribute name {name!r}; expected printable characters, without blanks around them",
+    "bad_attribute_name": "invalid attribute name {name!r}; expected printable characters, without leading or trailing "
+    "blanks",
     "bad_constant": "{value} is not a valid {type} ({fault})",
     "bad_kind_name": "invalid kind {name!r}; expected 1 to 32 characters of a-z, 0-9 and _, starting with a letter",
     "chained_comparison": "at character {position}: comparisons can't be chained; combine them with `and`",
     "conflicting_definition": "{definition}[ at `{at}`]: {cause}",
     "duplicate_name": "the name {name!r} is used twice",
     "expression_character": "at character {position}: unexpected {character!r}",
-    "expression_double_quotes": "at character {position}: use single quotes for a text, and backticks for a name",
+    "expression_double_quotes": "at character {position}: use single quotes for text, and backticks for a name",
     "expression_number": "at character {position}: the number is out of range",
     "expression_too_deep": "at character {position}: nested too deep (over {max} levels)",
     "expression_too_large": "at character {position}: the expression has over {max} parts",
@@ -235,15 +237,15 @@ BODIES: Final = {  # of mappings, identity rules and rebuilds
     "no_source": "missing source; set one of: {options}",
     "no_such_version": "{definition} has no such version",
     "not_a_list": "expected a list of {min} to {max:,} items, found {found}",
-    "not_a_text": "expected a text of 1 to {max:,} characters, found {found}",
+    "not_a_text": "expected a string of 1 to {max:,} characters, found {found}",
     "not_an_integer": "expected an integer from {min} to {max}, found {found}",
     "not_an_option": "expected one of: {options}; found {found}",
     "number_too_large": "the number is too large for a double",
-    "several_sources": "several sources; set only one of: {options}",
-    "surrogate_in_text": "a text has half of a surrogate pair; remove it",
+    "several_sources": "more than one source; set only one of: {options}",
+    "surrogate_in_text": "a string contains half of a surrogate pair; remove it",
     "too_many_jobs": "too many jobs are excluded; at most {max:,} are allowed",
     "unexpected_token": "at character {position}: expected one of: {expected}; found {found}",
-    "unknown_definition_kind": "no kind of definition has the id {definition!r}",
+    "unknown_definition_kind": "invalid definition id {definition!r}; expected `identity` or `mapping:STREAM`",
     "unknown_function": "at character {position}: unknown function {function!r}; expected one of: {functions}",
     "unknown_identity_kind": "unknown identity kind {kind!r}[; expected one of: {kinds}]; add it to the identity rules",
     "unknown_member": "unknown member {member}; expected one of: {members}",
@@ -256,8 +258,8 @@ CONFIGURATIONS: Final = {
     "columns_unnamed": "without a header row, name the columns with `fields`",
     "duplicate_field_name": "`fields` names a column twice",
     "extra_forbidden": "unknown field[; expected one of: {fields}]",
-    "field_names_too_long": "the names in `fields` have at most {max:,} characters together",
-    "hidden_query": "the values of the query are hidden in responses; write the whole URL",
+    "field_names_too_long": "the names in `fields` are too long; at most {max:,} characters in total are allowed",
+    "hidden_query": "the query of the URL is hidden in responses; enter the whole URL again",
     "quote_is_delimiter": "`quote` and `delimiter` must differ",
     "timestamp_field_not_in_fields": "`timestamp_field` {field!r} is not in `fields`",
     "unknown_encoding": "unknown text encoding {encoding!r}; expected, for example, utf-8, utf-16, latin-1 or cp1252",

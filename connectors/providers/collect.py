@@ -136,7 +136,7 @@ SENTENCES: Final = {  # where the settings of files have other names in a reques
     "corrupt_compression": "the compression of the body is corrupt; send an intact file",
     "columns_unnamed": "without a header row, name the columns with `headers`",
     "duplicate_field_name": "`headers` names a column twice",
-    "field_names_too_long": "the names in `headers` have at most {max:,} characters together",
+    "field_names_too_long": "the names in `headers` are too long; at most {max:,} characters in total are allowed",
     "timestamp_field_not_in_fields": "`timestamp_field` {field!r} is not in `headers`",
 }
 

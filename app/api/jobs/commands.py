@@ -46,7 +46,7 @@ def check_not_pushed(job: Job, action: str) -> None:
     """
     if is_pushed(job.provider, job.job_type) and action not in allowed(job):
         detail = (
-            f"{action} is not allowed for an upload: its data comes with a request. "
+            f"{action} is not allowed for an upload: its data comes from a request. "
             "To resume it, send the file again with the same Idempotency-Key"
         )
         raise ApiProblem(409, "pushed_job", detail, more={"allowed": allowed(job)})

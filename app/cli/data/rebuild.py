@@ -62,7 +62,7 @@ async def show_rebuild(session: Session, rebuild: str | None) -> None:
 async def promote_rebuild(session: Session, rebuild: str | None, *, wait: bool) -> None:
     """Make a REBUILD live and activate its rules. To roll back: rebuild start --previous.
 
-    Exit code 4 when it is not ready, or other rules were applied meanwhile.
+    Exit code 4 when it is not ready, or other rules were applied in the meantime.
     """
     promoted = await _act(session, rebuild, "promote")
     print_rebuild(session, await wait_for_rebuild(session, promoted["id"], "live") if wait else promoted)
