@@ -23,6 +23,7 @@ Fault = Literal["provider", "network", "configuration", "authorization", "entrep
 class Counts:
     """The outcome of records. Invariant: `read == accepted + rejected + duplicate + omitted`.
 
+    `duplicate` records were stored before. `omitted` ones are skipped on purpose, such as unchanged ones by an export.
     `added` and `removed` count profiles at a destination; they are 0 for an import.
     """
 
