@@ -23,7 +23,7 @@ class LogRecord(NamedTuple):
 
 
 class PartitionReader:
-    """The committed records of one partition at or behind `start`. Use it as an async context manager.
+    """The committed records of one partition at or after `start`. Use it as an async context manager.
 
     `start` is an offset, counted from the end when it is negative; or a time, compared with the records' timestamps.
     Transactions that are open at the moment of opening are waited for: committed records may follow theirs.
@@ -83,7 +83,7 @@ class PartitionReader:
             if position > reached:
                 reached, moved_at = position, now()
             elif now() - moved_at > STALL_TIMEOUT_SECONDS:
-                raise KafkaTimeoutError(f"{self._partition} returns nothing behind offset {reached}, up to {self.end}")
+                raise KafkaTimeoutError(f"{self._partition} returns nothing after offset {reached}, up to {self.end}")
             polled = await self._consumer.getmany(self._partition, timeout_ms=POLL_MS)
             for record in polled.get(self._partition, ()):
                 if record.offset < self.end:
@@ -92,7 +92,7 @@ class PartitionReader:
 
 
 async def end_offset(cluster: Cluster, partition: TopicPartition) -> int:
-    """Return the offset behind the last record of a partition, committed or not.
+    """Return the offset after the last record of a partition, committed or not.
 
     For a consumer of committed records the end is before the first transaction that is still open.
     """

@@ -72,7 +72,7 @@ class FieldSample:
         return tuple(drained.values())
 
     def _chosen(self, stream: str, skipped: int, count: int) -> Iterator[int]:
-        """Return which of `count` messages are in the sample, and note how many to skip behind them."""
+        """Return which of `count` messages are in the sample, and note how many to skip after them."""
         if stream not in self._firsts:
             if len(self._firsts) >= MAX_NUMBERED_STREAMS:
                 self._firsts.clear()  # all start again; invented streams without end are bounded in `_parse`

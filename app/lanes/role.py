@@ -39,7 +39,7 @@ MAX_RECORDS: Final = 2_000  # single messages at a time
 
 
 class StaleOwnerError(RuntimeError):
-    """Another worker owns a partition of this process. Leave; the next owner resumes behind what is counted."""
+    """Another worker owns a partition of this process. Leave; the next owner resumes after what is counted."""
 
 
 class Lane:
@@ -215,7 +215,8 @@ class Lane:
             jobs = [JobMapped(job_id=job_id, count=count, at=now) for job_id, count in counts.jobs.items()]
             place = (partition.topic, partition.partition)
             if not await self._store.streams.add(*place, counts.start, counts.next_offset, deltas[partition], jobs):
-                raise StaleOwnerError(f"another worker has counted {'/'.join(map(str, place))} behind {counts.start}")
+                name = "/".join(map(str, place))
+                raise StaleOwnerError(f"another worker has counted {name} past offset {counts.start}")
             self._counted[partition] = counts.next_offset
 
 

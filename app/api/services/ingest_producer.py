@@ -68,7 +68,7 @@ class IngestProducer:
             raise NotConfirmedError(NotConfirmedError.__doc__) from error
 
     async def offset_before(self, topic: str, partition: int) -> int:
-        """Return a recent offset that is not behind any record written from now on.
+        """Return a recent offset that is not after any record written from now on.
 
         Raises:
             NotSentError: no broker is reachable.
@@ -84,7 +84,7 @@ class IngestProducer:
         return offset
 
     async def missing(self, records: Sequence[ProducerRecord], start: int) -> list[ProducerRecord]:
-        """Return the records of one upload that are not in their partition, at or behind offset `start`."""
+        """Return the records of one upload that are not in their partition, at or after offset `start`."""
         keys = {record.key for record in records}
         written: set[tuple[str, int]] = set()
         for topic, partition in {(record.topic, record.partition) for record in records}:

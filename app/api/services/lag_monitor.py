@@ -133,7 +133,7 @@ class LagMonitor:
         return LagSample(at, sampled_at, positions, ends, waiting, await self._store.messages())
 
     def _behind_gap(self, place: Place, position: int) -> int:
-        """Return the position behind a known gap: the markers of transactions are no records."""
+        """Return the position after a known gap: transaction markers are not records."""
         start, end = self._gaps.get(place, (0, 0))
         return end if start <= position < end else position
 

@@ -45,7 +45,7 @@ class LagReader:
             await self._admin.close()
 
     async def ends(self, topics: Sequence[str], partitions: int) -> Mapping[Place, int]:
-        """Return the offset behind the last committed record of each partition."""
+        """Return the offset after the last committed record of each partition."""
         wanted = [TopicPartition(topic, number) for topic in topics for number in range(partitions)]
         ends = await self._consumer.end_offsets(wanted)
         return {(partition.topic, partition.partition): offset for partition, offset in ends.items()}
@@ -60,7 +60,7 @@ class LagReader:
         }
 
     async def next_records(self, positions: Mapping[Place, int], ends: Mapping[Place, int]) -> Mapping[Place, Next]:
-        """Return the first record at or behind each position, without those that did not arrive in time."""
+        """Return the first record at or after each position, without those that did not arrive in time."""
         places = {TopicPartition(*place): place for place in positions}
         self._consumer.assign(list(places))
         for partition, place in places.items():

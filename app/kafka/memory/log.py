@@ -78,7 +78,7 @@ class PartitionLog:
             self._entries.append(_Entry(None, transaction))
 
     def read(self, start: int, isolation: Isolation, max_records: int) -> tuple[list[MemoryRecord], int]:
-        """Return records from offset `start` on, and the next offset to read: behind markers and aborted records."""
+        """Return records from offset `start` on, and the next offset to read, after markers and aborted records."""
         records: list[MemoryRecord] = []
         end = self.end_for(isolation)
         for offset in range(start, end):
