@@ -1,4 +1,4 @@
-"""One identity key of the union-find: a root, which holds a profile, or moved, which points to a smaller key.
+"""The node of one ranked key in the union-find: a root, which holds a profile, or moved, which points to a smaller key.
 
 A link is applied at the larger of its two keys, and every step only lowers a pointer: so propagation ends, a repeat
 changes nothing, and the root of a finished set is its smallest key, whatever the order of arrival. A node sends joins

@@ -59,7 +59,10 @@ def profile_of(key: str, registers: Registers, edges: Edges) -> Profile:
 
 
 def ranked_key(key: str, ranks: Mapping[str, int]) -> str:
-    """Return the ranked key, as nodes have it, of `kind:value`; the kind must have a rank."""
+    """Return the ranked key of an identity `kind:value`: its two-digit rank precedes it, so that keys sort by rank.
+
+    `ranks` has the rank of the kind.
+    """
     return f"{ranks[key.partition(':')[0]]:02d}:{key}"
 
 
