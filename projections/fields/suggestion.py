@@ -140,7 +140,7 @@ def _candidates(draft: _Draft, fields: list[FieldFacts]) -> Iterator[_Candidate]
     for facts in fields:
         scalars = facts.types.get("string", 0) + facts.types.get("integer", 0) + facts.types.get("null", 0)
         min_distinct = min(MIN_DISTINCT, max(2, MIN_DISTINCT_SHARE * facts.present))
-        if scalars < MIN_SHARE * facts.seen or facts.distinct < min_distinct:
+        if not facts.present or scalars < MIN_SHARE * facts.seen or facts.distinct < min_distinct:
             continue
         name, fill = words(facts.path[-1]), draft.fill(facts)
         score = fill * (1 + min(1.0, facts.distinct / facts.present)) / 2

@@ -221,3 +221,10 @@ def test_names_are_split_into_words() -> None:
     assert expression_of(("a", "b`c", "true")) == "a.`b``c`.`true`"
     assert attribute_name(" \x1b ", 5) == "_"
     assert (title_of(("userId",)), title_of(("7",))) == ("User id", "Id")
+
+
+def test_a_field_of_different_blank_texts_is_no_identity() -> None:
+    suggestion = suggested(
+        "people", email=lambda number: f"p{number}@example.com", note=lambda number: " " * (number % 3)
+    )
+    assert [field for field, _ in identities(suggestion)] == ["lower(email)"]
