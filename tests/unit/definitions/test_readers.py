@@ -165,3 +165,14 @@ async def test_a_waiter_gets_the_event_of_its_command(cluster: MemoryCluster, wr
         with catalog.expect(APPLIED_TWICE[0].command_id) as future:
             await write(*APPLIED_TWICE[:2])
             assert await asyncio.wait_for(future, 10) == (APPLIED_TWICE[0],)
+
+
+async def test_a_repeated_event_leaves_the_versions_as_they_are(cluster: MemoryCluster, write: Write) -> None:
+    tail = DefinitionsTail(cluster)
+    catalog = DefinitionCatalog(tail)
+    await write(*APPLIED_TWICE)
+    await write(APPLIED_TWICE[2], APPLIED_TWICE[3])
+    async with following(tail):
+        await tail.caught_up()
+        records = catalog.versions(FLIGHTS)
+    assert [(record.status, record.offset) for record in records.values()] == [("superseded", 2), ("applied", 4)]
