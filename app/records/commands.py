@@ -57,6 +57,7 @@ def decode_definition_command(key: bytes | None, value: bytes, partition: int) -
     name = command.definition_id
     if not name.isprintable() or not 0 < len(name) <= MAX_DEFINITION_ID:
         raise UnreadableCommandError("bad_definition_id", {"max": MAX_DEFINITION_ID})
+    _check_words(command)
     if key != name.encode() or partition != PARTITION:
         raise UnreadableCommandError("misplaced_command", {"subject": name})
     _check_rules(command.rules, DEFINITION_RULES)
@@ -87,7 +88,12 @@ def _check_names(command: JobCommand) -> None:
     """Refuse names that the views could not store or tell apart: writing them would fail."""
     if not is_job_id(command.job_id):
         raise UnreadableCommandError("bad_job_id", {"max": MAX_JOB_ID})
-    if max(len(command.command_id), len(command.issued_by)) > MAX_WORD_CHARACTERS:
-        raise UnreadableCommandError("bad_word", {"max": MAX_WORD_CHARACTERS})
+    _check_words(command)
     if isinstance(command, ReportProgress) and command.stream and not is_stream_name(command.stream):
         raise UnreadableCommandError("bad_stream", {"max": MAX_NAME_CHARACTERS})
+
+
+def _check_words(command: JobCommand | DefinitionCommand) -> None:
+    """Refuse a long id or actor: states remember them."""
+    if max(len(command.command_id), len(command.issued_by)) > MAX_WORD_CHARACTERS:
+        raise UnreadableCommandError("bad_word", {"max": MAX_WORD_CHARACTERS})

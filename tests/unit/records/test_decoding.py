@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from app.records.commands import MAX_COMMAND_BYTES, NewerRulesError, UnreadableCommandError, decode_job_command
+from app.records.commands import (
+    MAX_COMMAND_BYTES,
+    NewerRulesError,
+    UnreadableCommandError,
+    decode_definition_command,
+    decode_job_command,
+)
 from app.records.dead_letters import dead_letter
 from app.records.envelopes import stamp
 from app.records.job_state import decode_job, encode_job
@@ -14,6 +20,7 @@ from app.records.partitioning import partition_of
 from app.sentences.codes import SENTENCES
 from schemas.coded import CodedError
 from schemas.commands import NO_COUNTS, CreateJob, PauseJob, ReportProgress
+from schemas.definitions import PARTITION, DraftDefinition
 from schemas.wire.codec import encode
 from tests.unit.runner.jobs import START, job
 
@@ -75,6 +82,33 @@ def test_a_command_is_decoded_in_its_partition() -> None:
 def test_an_invalid_or_misplaced_command_is_refused(key: bytes | None, value: bytes, partition: int) -> None:
     with pytest.raises(UnreadableCommandError) as refused:
         decode_job_command(key, value, partition, 4)
+    assert refused.value.code in SENTENCES
+
+
+DRAFT = DraftDefinition(
+    command_id="c", definition_id="identity", issued_at=START, issued_by="user:ada", body='{"kinds": []}'
+)
+
+
+def test_a_definition_command_is_decoded_in_its_partition() -> None:
+    assert decode_definition_command(b"identity", encode(DRAFT), PARTITION) == DRAFT
+
+
+@pytest.mark.parametrize(
+    ("key", "command", "partition"),
+    [
+        (b"other", DRAFT, PARTITION),
+        (b"identity", DRAFT, PARTITION + 1),
+        (b"identity", PAUSE, PARTITION),
+        (b"identity", replace(DRAFT, command_id="c" * 201), PARTITION),
+        (b"identity", replace(DRAFT, issued_by="u" * 201), PARTITION),
+        (b"a\0", replace(DRAFT, definition_id="a\0"), PARTITION),
+    ],
+    ids=["another key", "another partition", "a command of jobs", "a long id", "a long actor", "an id of no text"],
+)
+def test_an_invalid_definition_command_is_refused(key: bytes, command: Any, partition: int) -> None:
+    with pytest.raises(UnreadableCommandError) as refused:
+        decode_definition_command(key, encode(command), partition)
     assert refused.value.code in SENTENCES
 
 
