@@ -64,7 +64,9 @@ class GroupConsumer:
         self._committed_at = clock()
         self._committing: asyncio.Task[None] | None = None
         self._consumer = cluster.group_consumer(group, instance_id)
-        self._listener = _Listener(self, on_assigned, on_revoked)
+        self._on_assigned = on_assigned
+        self._on_revoked = on_revoked
+        self._listener = _Listener(self._assign, self._revoke)
 
     @property
     def owned(self) -> frozenset[TopicPartition]:
@@ -226,12 +228,12 @@ class GroupConsumer:
             self._failure = error
             raise
 
-    async def _assign(self, numbers: frozenset[int], on_assigned: OnAssigned) -> None:
+    async def _assign(self, numbers: frozenset[int]) -> None:
         async with self._guard:
             if self._failure is not None:
                 return
             with self._noting_failure():  # aiokafka would only log it: the next `guarded` raises it
-                offsets = await on_assigned(numbers)
+                offsets = await self._on_assigned(numbers)
                 self._numbers |= numbers
                 self._consumer.pause(*self._background_partitions())
                 self._background.assign(self._numbers)
@@ -239,7 +241,7 @@ class GroupConsumer:
                     self.seek(partition, offset)
             self._active_at = self._clock()
 
-    async def _revoke(self, numbers: frozenset[int], on_revoked: OnRevoked) -> None:
+    async def _revoke(self, numbers: frozenset[int]) -> None:
         async with self._guard:
             if self._failure is not None:
                 return
@@ -247,22 +249,25 @@ class GroupConsumer:
                 await self._stop_committing()
                 self._numbers -= numbers
                 self._background.assign(self._numbers)
-                await on_revoked(numbers)
+                await self._on_revoked(numbers)
             self._active_at = self._clock()
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
-    """The part of a `GroupConsumer` that aiokafka calls."""
+    """Passes rebalances from aiokafka to a `GroupConsumer`, as partition numbers."""
 
-    def __init__(self, consumer: GroupConsumer, on_assigned: OnAssigned, on_revoked: OnRevoked) -> None:
-        self._consumer = consumer
-        self._on_assigned = on_assigned
-        self._on_revoked = on_revoked
+    def __init__(
+        self,
+        assign: Callable[[frozenset[int]], Awaitable[None]],
+        revoke: Callable[[frozenset[int]], Awaitable[None]],
+    ) -> None:
+        self._assign = assign
+        self._revoke = revoke
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         if revoked:
-            await self._consumer._revoke(frozenset(partition.partition for partition in revoked), self._on_revoked)  # noqa: SLF001
+            await self._revoke(frozenset(partition.partition for partition in revoked))
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         if assigned:
-            await self._consumer._assign(frozenset(partition.partition for partition in assigned), self._on_assigned)  # noqa: SLF001
+            await self._assign(frozenset(partition.partition for partition in assigned))

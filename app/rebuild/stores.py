@@ -157,8 +157,8 @@ class RebuildStores:
     async def forget(self, people: Iterable[Forgetting]) -> None:
         """Forget people, of whose keys only hashes are known, so every stored key is compared.
 
-        By the rules of this rebuild a person may have more identities than those. The messages of all of them can't be
-        told apart any more, so the whole profile is removed, as it is in the live generation.
+        By the rules of this rebuild a person may have more identities than those. Folded messages cannot be separated
+        again, so the whole profile is removed, as it is in the live generation.
         """
         new = [person for person in people if person.offset >= self._forgotten_to]
         if not new:

@@ -147,7 +147,7 @@ def apply_mapped(mapped: MappedMessages, nodes: Mapping[str, Node], outbox: Outb
 def apply_folded(folded: FoldedMessages, nodes: Mapping[str, Node], outbox: Outbox) -> None:
     """Join folded messages with their nodes, all of which are in `nodes`, and take ownership of the registers.
 
-    Messages that a node has forgotten must have been excluded: folded messages can't be told apart.
+    Messages that a node has forgotten must have been excluded: folded messages cannot be separated again.
     """
     forwarded: dict[str, Registers] = {}
     for key, folded_registers in folded.registers.items():

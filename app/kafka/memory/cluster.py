@@ -20,16 +20,17 @@ class MemoryCluster:
         for name, partitions in (topics or {}).items():
             self.create_topic(name, partitions)
 
-    def consumer(  # sizes and waits of fetches have no meaning in memory
+    def consumer(
         self,
         *topics: str,
         isolation: Isolation,
-        partition_bytes: int = 0,  # noqa: ARG002
-        fetch_bytes: int = 0,  # noqa: ARG002
-        fetch_wait_ms: int = 0,  # noqa: ARG002
-        request_timeout_ms: int = 0,  # noqa: ARG002
+        partition_bytes: int = 0,
+        fetch_bytes: int = 0,
+        fetch_wait_ms: int = 0,
+        request_timeout_ms: int = 0,
     ) -> Consumer:
         """Return a consumer without a group."""
+        del partition_bytes, fetch_bytes, fetch_wait_ms, request_timeout_ms  # nothing is fetched in memory
         return MemoryConsumer(self._broker, topics, isolation)
 
     def group_consumer(self, group: str, instance_id: str | None = None) -> Consumer:
@@ -39,15 +40,17 @@ class MemoryCluster:
     def producer(
         self,
         *,
-        compression: Compression | None,  # noqa: ARG002
-        linger_ms: int,  # noqa: ARG002
-        request_timeout_ms: int,  # noqa: ARG002
+        compression: Compression | None,
+        linger_ms: int,
+        request_timeout_ms: int,
     ) -> Producer:
         """Return a producer."""
+        del compression, linger_ms, request_timeout_ms  # records are appended at once
         return MemoryProducer(self._broker)
 
-    def transactional_producer(self, transactional_id: str, timeout_ms: int) -> Producer:  # noqa: ARG002
-        """Return a transactional producer. Transactions do not time out."""
+    def transactional_producer(self, transactional_id: str, timeout_ms: int) -> Producer:
+        """Return a transactional producer."""
+        del timeout_ms  # transactions do not time out here
         return MemoryProducer(self._broker, transactional_id)
 
     @property

@@ -10,13 +10,13 @@ from app.kafka.clients import KafkaCluster
 from app.store.read_store import ReadStore
 from schemas.topics import UPDATES_BACKFILL
 
-NOBODY = "127.0.0.1:9"
+UNREACHABLE = "127.0.0.1:9"
 
 
 async def test_while_kafka_is_away_nothing_is_known_and_everybody_is_told_at_once(tmp_path: Path) -> None:
     store = await ReadStore.open(f"sqlite+aiosqlite:///{tmp_path / 'views.db'}")
     now = [0.0]
-    watch = LagMonitor(KafkaCluster(NOBODY), 4, store.lanes, utc_now, lambda: now[0])
+    watch = LagMonitor(KafkaCluster(UNREACHABLE), 4, store.lanes, utc_now, lambda: now[0])
     try:
         with pytest.raises(UnknownLagError) as first:
             await watch.samples()

@@ -83,11 +83,11 @@ async def test_references_of_a_key_are_bounded(
 
 
 async def test_a_profile_that_moves_to_a_better_identity_is_unavailable_not_unknown(tmp_path: Path) -> None:
-    moved, nobody = Node("05:cookie:c", parent="00:email:ada"), "05:cookie:nobody"
+    moved, missing = Node("05:cookie:c", parent="00:email:ada"), "05:cookie:nobody"
     async with answering(tmp_path / "before", stored({moved.key: moved})) as reader:
         with pytest.raises(PartitionUnavailable, match="being merged"):
             await reader.root(moved.key)
-        assert await reader.root(nobody) is None
+        assert await reader.root(missing) is None
     arrived = Node("00:email:ada", registers={"latest:city": [0, "upload/1", 0, "Graz"]})
     async with answering(tmp_path / "after", stored({item.key: item for item in (moved, arrived)})) as reader:
         found = await reader.root(moved.key)
