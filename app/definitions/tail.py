@@ -7,6 +7,7 @@ from typing import Any
 from app.kafka.clients import Cluster
 from app.kafka.partition_reader import PartitionReader
 from app.kafka.tail import Tail
+from app.sentences.sentence import sentence_of
 from projections.jobs.event_checks import UnreadableEventError, read_definition_event
 from schemas.definitions import PARTITION, DefinitionEvent
 from schemas.topics import DEFINITIONS_EVENTS
@@ -68,5 +69,5 @@ def _event_in(offset: int, value: bytes | None) -> DefinitionEvent | None:
     try:
         return read_definition_event(value)
     except UnreadableEventError as error:
-        _log.warning("%s/%d@%d is skipped: %s", DEFINITIONS_EVENTS.name, PARTITION, offset, error)
+        _log.warning("%s/%d@%d is skipped: %s", DEFINITIONS_EVENTS.name, PARTITION, offset, sentence_of(error))
         return None

@@ -24,7 +24,7 @@ from app.api.http.problems import ApiProblem, not_found
 from app.api.jobs.bodies import canonical_json
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.responses import respond
-from app.api.routing.routes import IF_MATCH, OPTIONAL_IF_MATCH, PREFER, Query, RequestContext, ResponseSpec, Routes
+from app.api.routing.routes import EDIT, IF_MATCH, PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.definitions.catalog import VersionLostError, VersionRecord
 from projections.definitions.body_checks import InvalidBodyError, check_body
 from projections.definitions.definition import Definition, is_definition_id
@@ -114,8 +114,7 @@ async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
     "Activate the draft",
     DEFINITION,
     ACCEPTED,
-    headers=(OPTIONAL_IF_MATCH, PREFER),
-    problems=(404, 409),
+    **EDIT,
 )
 async def apply_draft(call: RequestContext[ApplyQuery, None]) -> web.Response:
     """Activate the draft."""
@@ -151,8 +150,7 @@ def _check_ranks(definition: Definition) -> None:
     "Discard the draft",
     DEFINITION,
     ACCEPTED,
-    headers=(OPTIONAL_IF_MATCH, PREFER),
-    problems=(404, 409),
+    **EDIT,
 )
 async def discard_draft(call: RequestContext[Query, None]) -> web.Response:
     """Discard the draft."""

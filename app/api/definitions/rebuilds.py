@@ -21,7 +21,7 @@ from app.api.http.headers import etag, expected_revision
 from app.api.http.problems import ApiProblem, not_found
 from app.api.routing.commands import ACCEPTED, AcceptedCommand, Resource, command_response
 from app.api.routing.responses import respond
-from app.api.routing.routes import OPTIONAL_IF_MATCH, PREFER, Query, RequestContext, ResponseSpec, Routes
+from app.api.routing.routes import EDIT, PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.definitions.rebuild_catalog import RebuildRecord
 from projections.definitions.rebuild_spec import spec_text
 from projections.definitions.spec_summary import IDENTITY_RULES
@@ -99,8 +99,7 @@ async def undo_job(call: RequestContext[Query, None]) -> web.Response:
     "Promote the rebuild",
     REBUILT,
     ACCEPTED,
-    headers=(OPTIONAL_IF_MATCH, PREFER),
-    problems=(404, 409),
+    **EDIT,
 )
 async def promote_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Make the rebuilt profiles live and activate their rules."""
@@ -115,8 +114,7 @@ async def promote_rebuild(call: RequestContext[Query, None]) -> web.Response:
     "Discard the rebuild",
     REBUILT,
     ACCEPTED,
-    headers=(OPTIONAL_IF_MATCH, PREFER),
-    problems=(404, 409),
+    **EDIT,
 )
 async def discard_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Discard the rebuilt profiles; the live ones are unchanged."""

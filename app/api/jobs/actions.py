@@ -13,7 +13,7 @@ from app.api.http.problems import not_found
 from app.api.jobs.commands import cadence_hint, check_not_pushed, envelope, find_job, job_response, send
 from app.api.jobs.jobs import JOB
 from app.api.routing.commands import ACCEPTED
-from app.api.routing.routes import OPTIONAL_IF_MATCH, PREFER, Query, RequestContext, Routes
+from app.api.routing.routes import EDIT, Query, RequestContext, Routes
 from app.auth import AccessRole
 from app.sentences.codes import ACTIONS as ACTION_NAMES
 from schemas.commands import ConfigureJob, JobCommand, KillJob, PauseJob, RestoreJob, ResumeJob, RunJob
@@ -47,7 +47,7 @@ ACTIONS: Final = (
 )
 
 
-ROUTES: Final = Routes("job actions", "/v2/job/{job_id}", headers=(OPTIONAL_IF_MATCH, PREFER), problems=(404, 409))
+ROUTES: Final = Routes("job actions", "/v2/job/{job_id}", **EDIT)
 
 
 @ROUTES(

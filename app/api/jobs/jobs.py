@@ -23,8 +23,8 @@ from app.api.jobs.views import JobDetail, JobItem, JobView, job_detail, job_item
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.responses import respond, respond_page
 from app.api.routing.routes import (
+    EDIT,
     IDEMPOTENCY_KEY,
-    OPTIONAL_IF_MATCH,
     PREFER,
     Query,
     RequestContext,
@@ -205,8 +205,7 @@ async def _repeated(call: RequestContext[CreateQuery, CreateBody], command: Crea
     "Archive a job; same as its `kill` action",
     JOB,
     ACCEPTED,
-    headers=(OPTIONAL_IF_MATCH, PREFER),
-    problems=(404, 409),
+    **EDIT,
 )
 async def delete_job(call: RequestContext[Query, None]) -> web.Response:
     """Archive a job; it can be restored until it is purged."""

@@ -177,6 +177,7 @@ PREFER: Final = Header(
     "`wait=<seconds>`: respond once the change is visible, at most this long (default 5); "
     "`respond-async`: respond with 202 at once",
 )
+EDIT: Final[RouteOptions] = {"headers": (OPTIONAL_IF_MATCH, PREFER), "problems": (404, 409)}  # of something that exists
 IDEMPOTENCY_KEY: Final = Header(
     "Idempotency-Key",
     "requests with the same key and body are carried out once",
