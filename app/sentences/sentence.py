@@ -15,6 +15,7 @@ from schemas.coded import CAUSE, CodedError, Param, Params, cause_of
 
 MAX_CAUSES: Final = 5
 CONDITION: Final = "?"
+COMMAND_PARAMS: Final = frozenset({"command", "allowed"})  # others may hold any text
 MESSAGES: Final = "[{count:,} of {messages:,} messages, first index {first_index}: ]"  # of a record, in a dead letter
 _PART: Final = re.compile(r"\[([^\[\]]*)\]")
 
@@ -55,7 +56,9 @@ def _table(provider: str) -> Table:
 def _sentence(code: str, params: Params, table: Table, causes: int) -> str:
     template = table.get(code) or SENTENCES.get(code)
     if template is None:
-        return ", ".join([code or "unknown error", *(f"{name}: {_shown(params[name])}" for name in sorted(params))])
+        return ", ".join(
+            [code or "unknown error", *(f"{name}: {_shown(name, params[name])}" for name in sorted(params))]
+        )
     return fill(template, params, table, causes)
 
 
@@ -66,11 +69,12 @@ def fill(template: str, params: Params, table: Table | None = None, causes: int 
     return fields.vformat(chosen, (), {})
 
 
-def _shown(value: Param) -> Param:
-    """Return a value as sentences show it: lists joined, job commands under the names of their actions."""
-    if isinstance(value, tuple | list):
-        return ", ".join(ACTIONS.get(item, item) for item in value)
-    return ACTIONS.get(value, value) if isinstance(value, str) else value
+def _shown(name: str, value: Param) -> Param:
+    """Return a value as sentences show it: lists joined, and commands of jobs under the names of their actions."""
+    if name in COMMAND_PARAMS:
+        commands = value if isinstance(value, tuple | list) else (value,)
+        return ", ".join(ACTIONS.get(str(command), str(command)) for command in commands if command is not None)
+    return ", ".join(value) if isinstance(value, tuple | list) else value
 
 
 def _names(part: str) -> list[str]:
@@ -97,7 +101,7 @@ class _Fields(Formatter):
         if name == CAUSE:
             code, params = cause_of(self._params)
             return _sentence(code, params, self._table, self._causes - 1) if code and self._causes else ""
-        return _shown(self._params.get(name))
+        return _shown(name, self._params.get(name))
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, str]:  # noqa: ARG002  # Formatter's signature
         """Return the value of a parameter; names may have points in them."""

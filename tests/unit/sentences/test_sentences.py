@@ -100,3 +100,11 @@ def test_causes_end() -> None:
     for _ in range(50):
         params = caused_by("record_rejected", {"position": "row 1", **params})
     assert len(sentence("record_rejected", params)) < 1_000
+
+
+def test_only_parameters_that_hold_commands_are_shown_as_actions() -> None:
+    params: Params = {"command": "PauseJob", "status": "Failed", "allowed": ("KillJob", "ResumeJob")}
+    shown = "pause is not allowed while the job is Failed; allowed: kill, resume"
+    assert sentence("not_allowed", params) == shown
+    assert sentence("unknown_column", {"name": "KillJob"}).endswith("name: KillJob")
+    assert "KillJob" in sentence("unknown_column", {"names": ("KillJob", "id")})
