@@ -6,14 +6,15 @@ Reading a message twice is harmless: partitions know by its raw offset that they
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
 from aiokafka import TopicPartition
 
+from app.clock import Clock
 from app.kafka.clients import Cluster
 from app.lanes.chunk import MappingChunk
 from app.profile_store.restore import in_thread
@@ -45,14 +46,27 @@ class _Folding:
 
 
 class RebuildBuilder:
-    """The stores of a rebuild, and the raw topics that fill them; use it as an async context manager."""
+    """The stores of a rebuild, and the raw topics that fill them; use it as an async context manager.
 
-    def __init__(self, task: RebuildTask, folder: Path, cluster: Cluster, partitions: int) -> None:
+    `steady` is a monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        task: RebuildTask,
+        folder: Path,
+        cluster: Cluster,
+        partitions: int,
+        clock: Clock,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._rules = Rules(task.spec.identity, task.spec.mappings, scope=task.spec.scope)
         self._compiled = CompiledRules(self._rules, 0)
         self.name = task.rebuild.definition_id
         self.stores = RebuildStores(folder, partitions, self._compiled.identity.max_identities, task.began)
         self._partitions = partitions
+        self._clock = clock
+        self._steady = steady
         self._skipped = self._to_skip = 0  # windows that are not folded, after some that could not be
         self._messages = 0
         self._raw = RawReader(cluster, partitions)
@@ -60,7 +74,7 @@ class RebuildBuilder:
         self._waiting: deque[Window] = deque()
         self._folding: deque[_Folding] = deque()  # read before those that wait
         self._threads = ThreadPoolExecutor(FOLD_THREADS, "folding")
-        self._flushed_at = time.monotonic()
+        self._flushed_at = self._steady()
 
     async def __aenter__(self) -> Self:
         try:
@@ -122,10 +136,10 @@ class RebuildBuilder:
     def flush(self) -> None:
         """Flush the stores."""
         self.stores.flush()
-        self._flushed_at = time.monotonic()
+        self._flushed_at = self._steady()
 
     def _flush_if_due(self) -> None:
-        if self.stores.changes >= FLUSH_CHANGES or time.monotonic() - self._flushed_at >= FLUSH_INTERVAL:
+        if self.stores.changes >= FLUSH_CHANGES or self._steady() - self._flushed_at >= FLUSH_INTERVAL:
             self.flush()
 
     async def _fold(self, window: Window, forgotten: Forgotten) -> FoldedRecords | None:
@@ -166,7 +180,7 @@ class RebuildBuilder:
 
     def _chunk(self, source: TopicPartition, forgotten: Forgotten) -> MappingChunk:
         lane = next(lane for lane, topic in LANES.items() if topic.name == source.topic)
-        return MappingChunk(lane, self._compiled, forgotten, self._partitions, datetime.now(UTC))
+        return MappingChunk(lane, self._compiled, forgotten, self._partitions, self._clock())
 
     def _apply_chunk(self, window: Window, first: int, chunk: MappingChunk) -> None:
         header = MappedBatch(

@@ -18,7 +18,10 @@ _log = logging.getLogger(__name__)
 
 
 class SnapshotHandover:
-    """Snapshots for the owners to start from. `scratch` is a directory that doesn't exist, for trial restores."""
+    """Snapshots for the owners to start from. `scratch` is a directory that doesn't exist, for trial restores.
+
+    `steady` is a monotonic clock, in seconds.
+    """
 
     def __init__(
         self,
@@ -26,14 +29,14 @@ class SnapshotHandover:
         plane: PlaneStore,
         partitions: int,
         scratch: Path,
-        clock: Callable[[], float] = time.monotonic,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._snapshots = snapshots
         self._plane = plane
         self._partitions = frozenset(range(partitions))
         self._scratch = scratch
-        self._clock = clock
-        self._checked_at = clock()
+        self._steady = steady
+        self._checked_at = steady()
         self._restorable: dict[int, str] = {}  # by partition: the snapshot that passed a trial restore
 
     async def hand_over(self, generation: int, stores: Sequence[PartitionStore], numbers: Iterable[int]) -> None:
@@ -42,7 +45,7 @@ class SnapshotHandover:
             await self._snapshots.remove_all(number, generation)
             await self._snapshots.take(stores[number], number, generation)
         await self._plane.open_next(generation)
-        self._checked_at = self._clock()
+        self._checked_at = self._steady()
 
     async def pending(self, generation: int) -> Sequence[int]:
         """Return the partitions without an owner yet."""
@@ -50,7 +53,7 @@ class SnapshotHandover:
 
     async def lost(self, generation: int) -> Sequence[int]:
         """Return the pending partitions that no owner can open; checked every `CHECK_INTERVAL`, otherwise none."""
-        if self._clock() - self._checked_at < CHECK_INTERVAL:
+        if self._steady() - self._checked_at < CHECK_INTERVAL:
             return []
         try:
             return [
@@ -60,7 +63,7 @@ class SnapshotHandover:
             _log.warning("the snapshots of generation %d can't be checked: %s", generation, error)
             return []
         finally:
-            self._checked_at = self._clock()
+            self._checked_at = self._steady()
 
     async def _can_be_opened(self, number: int, generation: int) -> bool:
         newest = await self._snapshots.newest_valid(number, generation)

@@ -10,8 +10,8 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import pyarrow as pa
@@ -33,6 +33,7 @@ from app.rebuild.stores import FOLDER, folder_of, remove_others
 from app.rebuild.tasks import RebuildTask, RebuildTasks
 from app.settings import Settings
 from app.signals import shutdown_event
+from app.store.data_plane import Generations
 from app.store.read_store import ReadStore
 from schemas.definitions import PARTITION, ReportRebuilt
 from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS, LANES, UPDATES, Topic
@@ -47,7 +48,10 @@ _log = logging.getLogger(__name__)
 
 
 class Rebuilder:
-    """Works on one rebuild at a time: first on one that is promoted and not live yet, then on one under way."""
+    """Works on one rebuild at a time: first on one that is promoted and not live yet, then on one under way.
+
+    `steady` is a monotonic clock, in seconds.
+    """
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class Rebuilder:
         client: ProfilesClient,
         tasks: RebuildTasks,
         clock: Clock,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
         self._settings = settings
@@ -65,8 +70,9 @@ class Rebuilder:
         self._client = client
         self._tasks = tasks
         self._clock = clock
+        self._steady = steady
         snapshots, scratch = Snapshots.at(settings.snapshots()), settings.data_dir / FOLDER / "trial"
-        self._handover = SnapshotHandover(snapshots, store.plane, settings.partitions, scratch)
+        self._handover = SnapshotHandover(snapshots, store.plane, settings.partitions, scratch, steady)
         self._producer = BatchProducer(cluster)
         self._is_assigned = False
         self._builder: RebuildBuilder | None = None
@@ -82,10 +88,19 @@ class Rebuilder:
             f"{GROUP}-{settings.worker_id}",
             on_assigned=self._on_assigned,
             on_revoked=self._on_revoked,
+            clock=steady,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Every error escapes; what was not flushed is built again."""
+        async with self.running():
+            while not stop.is_set():
+                if not await self.step():
+                    await asyncio.sleep(IDLE_DELAY)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Connect, remove the stores of unknown rebuilds, and join the group; leave it at the end."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._producer)
             stack.push_async_callback(self._offsets.stop)
@@ -94,12 +109,14 @@ class Rebuilder:
             await asyncio.to_thread(remove_others, self._settings.data_dir, names)
             await stack.enter_async_context(self._reader.running())
             stack.push_async_callback(self._close)
-            while not stop.is_set():
-                async with self._reader.guarded():
-                    has_worked = self._is_assigned and await self._work()
-                    await self._reader.poll_idle(0)
-                if not has_worked:
-                    await asyncio.sleep(IDLE_DELAY)
+            yield
+
+    async def step(self) -> bool:
+        """Do a little work if this process is the one that works; return whether there may be more at once."""
+        async with self._reader.guarded():
+            has_worked = self._is_assigned and await self._work()
+            await self._reader.poll_idle(0)
+        return has_worked
 
     async def _on_assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
         self._is_assigned = PARTITION in numbers or self._is_assigned
@@ -111,21 +128,18 @@ class Rebuilder:
             await self._close()
 
     async def _work(self) -> bool:
-        """Do a little work; return whether there was any."""
-        await self._remove_finished()
-        live = (await self._plane.generations()).live
-        task = next((task for task in self._tasks.tasks.values() if task.rebuild.generation > live), None)
+        generations = await self._plane.generations()
+        await self._remove_finished(generations.live)
+        task = next((task for task in self._tasks.tasks.values() if task.rebuild.generation > generations.live), None)
         if task is not None:
-            await self._activate(task, live)
-            return True
+            return await self._activate(task, generations)
         task = next((task for task in self._tasks.tasks.values() if task.rebuild.is_under_way), None)
         if task is not None:
             await self._build(task)
         return task is not None
 
-    async def _remove_finished(self) -> None:
+    async def _remove_finished(self, live: int) -> None:
         """Remove the stores of rebuilds that are discarded or live."""
-        live = (await self._plane.generations()).live
         for name, task in tuple(self._tasks.tasks.items()):
             promoted = task.rebuild.status == "promoted"
             if task.rebuild.status == "discarded" or (promoted and task.rebuild.generation <= live):
@@ -138,7 +152,7 @@ class Rebuilder:
         """Apply more messages; compare when it has caught up for the first time."""
         builder = await self._open(task)
         await builder.read_some(self._tasks.rules.forgotten)
-        if time.monotonic() - self._progress_at < PROGRESS_INTERVAL:
+        if self._steady() - self._progress_at < PROGRESS_INTERVAL:
             return
         await self._record_updates(task)
         is_ready = task.rebuild.version > 0
@@ -151,16 +165,20 @@ class Rebuilder:
     async def _compare(self, task: RebuildTask, builder: RebuildBuilder) -> None:
         """Compare with the live profiles, and then report that the rebuild is ready."""
         if self._comparison is None:
-            numbers = self._settings.partitions
-            self._comparison = LiveComparison(self._cluster, self._lanes, self._client, builder, numbers)
+            self._comparison = LiveComparison(
+                self._cluster, self._lanes, self._client, builder, self._settings.partitions, self._steady
+            )
         report = await self._comparison.report(self._clock)
         if report:
             await self._report(task, report)
 
-    async def _activate(self, task: RebuildTask, live: int) -> None:
-        """Apply all messages before the lanes switched to these rules, hand over, and switch look-ups."""
+    async def _activate(self, task: RebuildTask, generations: Generations) -> bool:
+        """Apply all messages before the lanes switched to these rules, hand over, and switch look-ups.
+
+        False: the owners of some partitions have not opened the generation yet.
+        """
         generation = task.rebuild.generation
-        if (await self._plane.generations()).next != generation:
+        if generations.next != generation:
             builder = await self._open(task)
             await builder.read_some(self._tasks.rules.forgotten)
             if await self._has_all(task, builder):
@@ -168,12 +186,13 @@ class Rebuilder:
         elif lost := await self._handover.lost(generation):
             await self._hand_over_again(task, lost)
         elif not await self._handover.pending(generation):
-            await self._plane.activate(generation, live)
+            await self._plane.activate(generation, generations.live)
             await self._save_progress(task, "live")
             _log.info("profile generation %d is now live", generation)
         else:
             await self._save_progress(task, "activating")
-            await asyncio.sleep(IDLE_DELAY / 2)
+            return False
+        return True
 
     async def _has_all(self, task: RebuildTask, builder: RebuildBuilder) -> bool:
         """Tell whether all messages that the lanes mapped by other rules are applied."""
@@ -244,7 +263,9 @@ class Rebuilder:
             self._progress = RebuildProgress.decode(await self._plane.progress(task.rebuild.definition_id))
             self._progress.began_at = self._progress.began_at or self._clock()
             self._previous_ends = {}
-            self._builder = RebuildBuilder(task, folder, self._cluster, self._settings.partitions)
+            self._builder = RebuildBuilder(
+                task, folder, self._cluster, self._settings.partitions, self._clock, self._steady
+            )
             await self._builder.__aenter__()
         return self._builder
 
@@ -271,7 +292,7 @@ class Rebuilder:
     async def _update_progress(self, task: RebuildTask, phase: Phase) -> bool:
         """Measure and store the progress, and return whether it has reached the end offsets of the last call."""
         assert self._builder
-        now, before = time.monotonic(), self._progress.messages
+        now, before = self._steady(), self._progress.messages
         ends = await self._offsets.end_offsets(self._topics(LANES))  # its own consumer: after a fetch it takes 0.5 s
         position = await self._builder.position()
         seconds = min(now - self._progress_at, 60.0)
