@@ -17,10 +17,10 @@ from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord
 from app.lanes.role import COUNT_INTERVAL_SECONDS, GROUP, Lane, StaleOwnerError
 from app.settings import Settings
-from app.store.models import LaneSwitch
+from app.store.models import JobMapped, LaneSwitch
 from app.store.read_store import ReadStore
 from schemas.definitions import PARTITION, DefinitionApplied
-from schemas.messages import MessageRejected
+from schemas.messages import MessageBatch, MessageRejected
 from schemas.topics import DEFINITIONS_EVENTS, LANES, MESSAGES_REJECTED, TOPICS, UPDATES
 from schemas.updates import MappedBatch
 from schemas.wire.codec import decode, encode
@@ -46,6 +46,7 @@ class Rig:
         self.cluster = MemoryCluster(dict.fromkeys(TOPICS, 2) | {DEFINITIONS_EVENTS.name: 1})
         self.steady = Clock()
         self.now = NOON
+        self.stop = asyncio.Event()  # of the lane that was started last
         self.applied = 0
 
     async def write(self, topic: str, *records: ProducerRecord) -> None:
@@ -78,7 +79,7 @@ class Rig:
         tail = DefinitionsTail(self.cluster)
         rules = RulesReader(tail)
         settings = Settings(partitions=2, worker_id=worker_id)
-        stop = asyncio.Event()
+        stop = self.stop = asyncio.Event()
         tail.start()
         await tail.caught_up()
         running = asyncio.create_task(
@@ -165,6 +166,50 @@ async def test_counts_are_stored_once_an_interval_and_at_the_end(rig: Rig) -> No
         assert await rig.next_offset() == 1
     assert await rig.next_offset() == 2
     assert await rig.messages() == 2
+
+
+async def test_counts_are_stored_on_time_also_when_no_more_messages_arrive(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.lanes.role.POLL_TIMEOUT_MS", 60_000)
+    async with rig.lane():
+        await rig.send({"email": "a@b.c"})
+        await rig.updated(1)
+        rig.steady.now += COUNT_INTERVAL_SECONDS
+        await rig.counted(1)
+        await rig.send({"email": "d@e.f"})  # it has a poll that ends soon, so the lane stops soon
+        await rig.updated(2)
+
+
+async def test_a_lane_stops_once_the_counts_in_progress_are_stored(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.lanes.role.POLL_TIMEOUT_MS", 10)
+    async with rig.lane() as running:
+        await rig.send({"email": "a@b.c"})
+        await rig.updated(1)
+        async with rig.store.database.writing():  # nothing else is stored meanwhile
+            rig.steady.now += COUNT_INTERVAL_SECONDS
+            await until(is_counting)
+            rig.stop.set()
+            await asyncio.wait({running}, timeout=0.1)
+            assert not running.done()
+        await running
+        assert await rig.next_offset() == 1
+
+
+async def is_counting() -> bool:
+    return any(task.get_name() == "storing counts" for task in asyncio.all_tasks())
+
+
+async def test_messages_of_a_job_are_counted_as_mapped(rig: Rig) -> None:
+    async with rig.lane():
+        for number, count in enumerate((2, 3)):
+            batch = MessageBatch(
+                batch_id=f"job/{number}", stream="people", source="", job_id="job", run=1, ingested_at=NOON, first=0,
+                count=count, payload=b'{"email":"a@b.c"}\n' * count,
+            )  # fmt: skip
+            await rig.write(LANES["realtime"].name, ProducerRecord(LANES["realtime"].name, encode(batch), partition=0))
+            await rig.updated(number + 1)
+    assert await rig.store.lanes.mapped("job") == JobMapped(job_id="job", count=5, at=NOON)
 
 
 async def test_nothing_is_counted_before_its_updates_are_acked(rig: Rig) -> None:
@@ -255,6 +300,17 @@ async def test_messages_are_mapped_by_the_rules_of_their_offset(rig: Rig) -> Non
         await rig.store.plane.record_rules(LANES["realtime"].name, 0, offset, rules_at)
     both = {"email": "a@b.c", "mail": "a@b.c"}
     await rig.send(both, both, both, both)
+    async with rig.lane():
+        await rig.updated(2)
+    assert rig.mapped() == [(0, 2), (2, 3)]
+
+
+async def test_messages_before_the_first_known_rules_are_mapped_by_these(rig: Rig) -> None:
+    await rig.apply("mapping:people", BY_MAIL)
+    for offset, rules_at in ((1, 2), (2, 3)):
+        await rig.store.plane.record_rules(LANES["realtime"].name, 0, offset, rules_at)
+    both = {"email": "a@b.c", "mail": "a@b.c"}
+    await rig.send(both, both, both)
     async with rig.lane():
         await rig.updated(2)
     assert rig.mapped() == [(0, 2), (2, 3)]
