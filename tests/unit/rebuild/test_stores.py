@@ -101,10 +101,7 @@ def test_a_rebuild_drops_the_same_excess_of_a_record_as_a_lane(tmp_path: Path) -
 def consecutive(chance: random.Random, least: int) -> list[Record]:
     records: list[Record] = []
     while len(records) < least:
-        more = some_records(chance)
-        for item in more:
-            item.offset += len(records)
-        records += more
+        records += some_records(chance, begin=len(records))
     return records
 
 
