@@ -30,6 +30,7 @@ from app.api.jobs.jobs import KEYS
 from app.api.routing.responses import respond
 from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Routes
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
+from app.records.commands import NewerRulesError
 from app.sentences.sentence import sentence
 from connectors.contract import ConnectorError
 from connectors.providers.collect import KEY_REUSED, PROVIDER, Config, read_upload
@@ -145,11 +146,14 @@ async def _resume(call: RequestContext[BulkQuery, None], job_id: str) -> Job:
     """Return the current state of the job; resumes it after a failure.
 
     Raises:
-        ApiProblem: 409, it is paused or archived.
+        ApiProblem: 409, it is paused or archived; 503, its state is unknown here.
 
     """
     settings = call.api.settings
-    job = await job_now(call.api.kafka, call.api.store, settings.partitions, job_id)
+    try:
+        job = await job_now(call.api.kafka, call.api.store, settings.partitions, job_id)
+    except NewerRulesError as error:
+        raise ApiProblem(503, "newer_rules", f"the server {error}, then {RETRY}") from error
     if not isinstance(job, Job):
         raise ApiProblem(503, "not_made_yet", f"the job of the upload was not created in time: {RETRY}")
     if isinstance(job.phase, Failed):

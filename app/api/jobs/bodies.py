@@ -12,7 +12,7 @@ from app.api.http.problems import FieldError, field_error_of, field_errors, inva
 from app.api.routing.routes import Body
 from connectors.catalog import connector
 from connectors.contract import JobType
-from projections.jobs.cadence import MAX_CRON, MAX_INTERVAL_SECONDS, InvalidCadenceError, check
+from projections.jobs.cadence import MAX_CRON, MAX_INTERVAL_SECONDS, MAX_QUIET_WINDOWS, InvalidCadenceError, check
 from projections.jobs.command_checks import MAX_DESCRIPTION, MAX_NAME, MAX_SECONDS
 from projections.json_object import MAX_JSON_BYTES
 from schemas.policies import Cadence, CadenceKind, QuietWindow, RetryPolicy
@@ -53,7 +53,7 @@ class CadenceBody(Body):
     every_seconds: Annotated[int, Field(ge=0, le=MAX_INTERVAL_SECONDS)] = 0
     cron: Annotated[str, Field(max_length=MAX_CRON)] = ""
     time_zone: Annotated[str, Field(max_length=100)] = "UTC"
-    quiet: Annotated[tuple[QuietBody, ...], Field(max_length=20), ITEM_LIMIT] = ()
+    quiet: Annotated[tuple[QuietBody, ...], Field(max_length=MAX_QUIET_WINDOWS), ITEM_LIMIT] = ()
 
     def to_policy(self) -> Cadence:
         """Return the policy for a command."""
