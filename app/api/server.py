@@ -64,14 +64,8 @@ async def run_api(settings: Settings, stop: asyncio.Event, clock: Clock = utc_no
     """Serve until `stop` is set. The port is open at once; `/readyz` reports when Kafka and control are ready."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        api = await make_api(settings, stack, clock)
-        runner = Port(make_app(api), SHUTDOWN_TIMEOUT_SECONDS)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        stack.push_async_callback(api.tail.stop)  # first, so that event streams end before the server waits for them
-        await web.TCPSite(runner, settings.api_host, settings.api_port).start()
+        url = await listen(await make_api(settings, stack, clock), stack)
         address = settings.data_dir / ADDRESS_FILE
-        url = url_of(runner)
         write_private(address, orjson.dumps({"url": url, "pid": os.getpid()}))
         stack.callback(_forget, address, url)
         _log.info("listening at %s", url)
@@ -87,13 +81,13 @@ async def make_api(
     store = await ReadStore.open(settings.database())
     stack.push_async_callback(store.close)
     metrics = new_metrics()
-    observed = KafkaCluster(settings.bootstrap_servers)  # health and lag use its admin interface
-    cluster, kafka = ClusterHealth(observed, settings.partitions), kafka or observed
+    admin = KafkaCluster(settings.bootstrap_servers)  # health uses its admin interface, which has no twin
+    cluster, kafka = ClusterHealth(admin, settings.partitions), kafka or admin
     stack.push_async_callback(cluster.close)
     tail, definitions, ingest = EventTail(kafka), DefinitionsTail(kafka), IngestProducer(kafka)
     rules, catalog = RulesReader(definitions), DefinitionCatalog(definitions)
     gateway = CommandGateway(kafka, settings.partitions, tail, catalog, store, metrics)
-    watch = LagMonitor(observed, settings.partitions, store.lanes, clock)
+    watch = LagMonitor(kafka, settings.partitions, store.lanes, clock)
     for part in (tail, definitions, gateway, ingest, watch):
         part.start()
         stack.push_async_callback(part.stop)
@@ -118,6 +112,16 @@ async def make_api(
         admission=Admission(settings.max_concurrent_uploads),
         clock=clock,
     )
+
+
+async def listen(api: Services, stack: AsyncExitStack) -> str:
+    """Open the port and return the URL for clients on this machine; the stack closes it."""
+    runner = Port(make_app(api), SHUTDOWN_TIMEOUT_SECONDS)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    stack.push_async_callback(api.tail.stop)  # first, so that event streams end before the server waits for them
+    await web.TCPSite(runner, api.settings.api_host, api.settings.api_port).start()
+    return url_of(runner)
 
 
 def make_app(api: Services) -> web.Application:

@@ -1,16 +1,12 @@
 """Computes how many of the messages of a job are mapped, and whether all are applied to profiles."""
 
-from typing import Final
-
 import orjson
 
 from app.api.context import Services
 from app.api.jobs.views import IngestProgress
+from app.api.services.lag_monitor import UPDATE_TOPICS
 from projections.jobs.state import Job
 from schemas.instants import moment
-from schemas.topics import UPDATES
-
-UPDATE_TOPICS: Final = tuple(topic.name for topic in UPDATES.values())
 
 
 async def ingest_progress(api: Services, job: Job) -> IngestProgress:

@@ -15,11 +15,11 @@ from app.api.definitions.commands import envelope, send
 from app.api.definitions.rebuild_requests import active_rules
 from app.api.http.param_types import TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
-from app.api.jobs.ingest_progress import UPDATE_TOPICS
 from app.api.profiles.views import ExplainView, ForgottenView, ProfileView, message_view, profile_view
 from app.api.routing.responses import respond
 from app.api.routing.routes import PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.api.services.ingest_producer import IngestProducer, NotConfirmedError, NotSentError
+from app.api.services.lag_monitor import UPDATE_TOPICS
 from app.kafka.producer_record import ProducerRecord
 from app.profiles.history import HistoryTooLargeError, ProfileHistory, SourceMessage
 from app.profiles.lookup_client import GenerationReader, PartitionUnavailable, ProfilesClient

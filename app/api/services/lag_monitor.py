@@ -13,13 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.services.lag_reader import LagReader
 from app.clock import Clock
-from app.kafka.clients import KafkaCluster
+from app.kafka.clients import Cluster
 from app.store.lanes import LaneStore
 from projections.views.lag import LagSample, Place, has_passed
 from schemas.topics import LANES, UPDATES
 
 PROFILES_GROUP: Final = "entrepot.profiles"  # as `app.profiles.role` names its consumer group
-TOPICS: Final = tuple(topic.name for topic in (*LANES.values(), *UPDATES.values()))
+RAW_TOPICS: Final = tuple(topic.name for topic in LANES.values())
+UPDATE_TOPICS: Final = tuple(topic.name for topic in UPDATES.values())
 WINDOW_SECONDS: Final = 60.0
 SAMPLE_INTERVAL_SECONDS: Final = 5.0
 MAX_AGE_SECONDS: Final = 0.5  # a younger sample is used again
@@ -39,7 +40,7 @@ class LagMonitor:
 
     def __init__(
         self,
-        cluster: KafkaCluster,
+        cluster: Cluster,
         partitions: int,
         store: LaneStore,
         clock: Clock,
@@ -120,8 +121,9 @@ class LagMonitor:
     async def _sample(self) -> LagSample:
         at, sampled_at = self._steady(), self._clock()
         reader = await self._connected()
-        ends = await reader.ends(TOPICS, self._partitions)
-        stored = {**await self._store.positions(TOPICS), **await reader.positions(PROFILES_GROUP)}
+        raw, updates = self._places(RAW_TOPICS), self._places(UPDATE_TOPICS)
+        ends = await reader.ends([*raw, *updates])
+        stored = {**await self._store.positions(RAW_TOPICS), **await reader.positions(updates)}
         positions = {place: self._behind_gap(place, stored.get(place, 0)) for place in ends}
         waiting = {}
         behind = {place: position for place, position in positions.items() if position < ends[place]}
@@ -132,6 +134,9 @@ class LagMonitor:
             positions[place] = offset
         return LagSample(at, sampled_at, positions, ends, waiting, await self._store.messages())
 
+    def _places(self, topics: Sequence[str]) -> list[Place]:
+        return [(topic, number) for topic in topics for number in range(self._partitions)]
+
     def _behind_gap(self, place: Place, position: int) -> int:
         """Return the position after a known gap: transaction markers are not records."""
         start, end = self._gaps.get(place, (0, 0))
@@ -139,7 +144,7 @@ class LagMonitor:
 
     async def _connected(self) -> LagReader:
         if self._reader is None:
-            reader = LagReader(self._cluster)
+            reader = LagReader(self._cluster, PROFILES_GROUP)
             try:
                 await reader.start()
             except BaseException:

@@ -1,4 +1,4 @@
-"""Reads the ends of topics, the offsets of a group, and the next record at a position, over one connection."""
+"""Reads the ends of topics, the offsets of a group, and the next record at a position."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
-from app.kafka.clients import KafkaCluster
+from app.kafka.clients import Cluster
 from projections.mapping.raw_messages import UNREADABLE, open_raw
 from projections.views.lag import Place
 from schemas.instants import moment
@@ -26,15 +26,15 @@ Next = tuple[int, datetime | None]  # the offset of a record and its arrival; No
 class LagReader:
     """Reads committed records, as the lanes do. Failures are `KafkaError` or `OSError`."""
 
-    def __init__(self, cluster: KafkaCluster) -> None:
-        self._admin = cluster.admin(REQUEST_TIMEOUT_MS)
+    def __init__(self, cluster: Cluster, group: str) -> None:
+        self._group = cluster.group_consumer(group)  # reads offsets only: it joins no group without a subscription
         self._consumer = cluster.consumer(
             isolation="read_committed", partition_bytes=FETCH_BYTES, request_timeout_ms=REQUEST_TIMEOUT_MS
         )
 
     async def start(self) -> None:
         """Connect."""
-        await self._admin.start()
+        await self._group.start()
         await self._consumer.start()
 
     async def close(self) -> None:
@@ -42,22 +42,17 @@ class LagReader:
         with contextlib.suppress(Exception):
             await self._consumer.stop()
         with contextlib.suppress(Exception):
-            await self._admin.close()
+            await self._group.stop()
 
-    async def ends(self, topics: Sequence[str], partitions: int) -> Mapping[Place, int]:
+    async def ends(self, places: Sequence[Place]) -> Mapping[Place, int]:
         """Return the offset after the last committed record of each partition."""
-        wanted = [TopicPartition(topic, number) for topic in topics for number in range(partitions)]
-        ends = await self._consumer.end_offsets(wanted)
+        ends = await self._consumer.end_offsets([TopicPartition(*place) for place in places])
         return {(partition.topic, partition.partition): offset for partition, offset in ends.items()}
 
-    async def positions(self, group: str) -> Mapping[Place, int]:
-        """Return the committed offsets of a group."""
-        offsets = await self._admin.list_consumer_group_offsets(group)
-        return {
-            (partition.topic, partition.partition): committed.offset
-            for partition, committed in offsets.items()
-            if committed.offset >= 0
-        }
+    async def positions(self, places: Sequence[Place]) -> Mapping[Place, int]:
+        """Return the offsets that the group has committed."""
+        offsets = await asyncio.gather(*(self._group.committed(TopicPartition(*place)) for place in places))
+        return {place: offset for place, offset in zip(places, offsets, strict=True) if offset is not None}
 
     async def next_records(self, positions: Mapping[Place, int], ends: Mapping[Place, int]) -> Mapping[Place, Next]:
         """Return the first record at or after each position, without those that did not arrive in time."""
