@@ -20,7 +20,6 @@ import pytest
 import pytest_asyncio
 
 from app.supervisor.broker.server import Broker
-from schemas.json_values import MAX_JSON_DEPTH
 from schemas.messages import MessageBatch
 from tests.integration.api.rig import LOOK_SECONDS, Answer, Client, as_caller, until_ready
 from tests.integration.support.service import TIMEOUT_SECONDS, Service, has, service
@@ -179,80 +178,6 @@ async def _until_reported(running: Service, before: set[str]) -> str:
     return job_id
 
 
-async def test_a_paused_upload_resumes(port: Port) -> None:
-    parts, never = people(5_000), asyncio.Event()
-    sending = asyncio.create_task(port.bulk("paused", streamed(parts, 4_000, never), Idempotency_Key="paused"))
-    job_id = await _running_job(port)
-    await port.client.post(f"/v2/job/{job_id}/pause")
-    assert (await sending).body["code"] == "job_paused"
-    never.set()
-    assert (await port.bulk("paused", b"".join(parts), Idempotency_Key="paused")).body["code"] == "job_paused"
-    await port.client.post(f"/v2/job/{job_id}/resume")
-    done = (await port.bulk("paused", b"".join(parts), Idempotency_Key="paused")).data
-    assert (done["upload_id"], done["message_count"]) == (job_id, 5_000)
-    assert [int(row["id"]) for row in await port.rows("paused", "backfill")] == list(range(5_000))
-
-
-async def _running_job(port: Port) -> str:
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not (found := await port.client.get("/v2/job?status=Running")):  # to be asked is all it offers
-            await asyncio.sleep(LOOK_SECONDS)
-    job_id: str = found[0]["id"]
-    return job_id
-
-
-async def test_a_disconnected_upload_fails_and_can_be_resumed(port: Port) -> None:
-    parts, never = people(5_000), asyncio.Event()
-    sending = asyncio.create_task(port.bulk("away", streamed(parts, 4_000, never), Idempotency_Key="away"))
-    job_id = await _running_job(port)
-    sending.cancel()
-    await port.running.until(job_id, has("JobFailed"))
-    job = await _shown(port, job_id, "Failed")
-    assert (job["reason"], job["allowed"]) == ("upload_disconnected", ["rename", "kill"])
-    assert (await port.client.ask("POST", f"/v2/job/{job_id}/resume")).body["code"] == "pushed_job"
-    assert (await port.bulk("away", b"".join(parts), Idempotency_Key="away")).data["message_count"] == 5_000
-    assert [int(row["id"]) for row in await port.rows("away", "backfill")] == list(range(5_000))
-
-
-async def _shown(port: Port, job_id: str, status: str) -> dict[str, Any]:
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while (job := await port.client.get(f"/v2/job/{job_id}"))["status"] != status:  # as above
-            await asyncio.sleep(LOOK_SECONDS)
-    found: dict[str, Any] = job
-    return found
-
-
-async def test_dead_letters_are_listed(port: Port) -> None:
-    one = (await port.json("bad", [{"id": 1}, 2, {"id": 3}, "four"], "?on_error=quarantine")).data
-    assert (one["message_count"], one["rejected_count"]) == (2, 2)
-    two = (await port.bulk("bad", b"id,name\n1,Ann\n2\n3,Bob,x\n4,Cy\n")).data
-    assert (two["message_count"], two["rejected_count"]) == (2, 2)
-    dropped = (await port.bulk("bad", b"id,name\n1\n", "?droperrors=true")).data
-    assert (dropped["rejected_count"], dropped["first_rejects"]) == (1, [])
-    listed = await port.client.ask("GET", one["rejects"])
-    assert [item["position"] for item in listed.data] == ["element 2", "element 4"]
-    assert {item["job_id"] for item in listed.data} == {one["upload_id"]}
-    listed = await port.client.ask("GET", f"/v2/dead-letters?job_id={two['upload_id']}&limit=1")
-    assert [(item["position"], item["excerpt"]) for item in listed.data] == [("row 2", "2\n")]
-    rest = await port.client.ask(
-        "GET", f"/v2/dead-letters?job_id={two['upload_id']}&cursor={listed.body['next_cursor']}"
-    )
-    assert [item["position"] for item in rest.data] == ["row 3"]
-    assert rest.body["next_cursor"] is None
-    assert len(await port.client.get("/v2/dead-letters?stream=bad")) == 4
-    assert await port.client.get("/v2/dead-letters?stream=other") == []
-
-
-async def test_a_dry_run_stores_nothing(port: Port) -> None:
-    for found in (
-        await port.json("dry", [{"id": 1}, 2], "?dryrun=true&on_error=drop"),
-        await port.bulk("dry", b"id\n1\n2,3\n", "?dryrun=true"),
-    ):
-        assert (found.data["message_count"], found.data["rejected_count"]) == (1, 1)
-        assert (found.data["upload_id"], found.data["rejects"]) == (None, None)
-    assert await port.rows("dry") == await port.rows("dry", "backfill") == []
-
-
 async def test_files_are_uploaded_from_the_command_line(port: Port, tmp_path: Path) -> None:
     written = {
         "people.csv": b"id,name\n1,Ann\n2\n",
@@ -273,87 +198,6 @@ async def test_files_are_uploaded_from_the_command_line(port: Port, tmp_path: Pa
     found = {upload["file"]: (upload["message_count"], upload["duplicate_count"]) for upload in orjson.loads(output)}
     assert found == {"people.csv": (1, 1), "people.json": (2, 2), "people.ndjson.gz": (1, 1)}
     assert sorted(row["id"] for row in await port.rows("typed", "backfill")) == ["1", "3", "4", "5"]
-
-
-async def test_too_many_concurrent_uploads_are_rejected(port: Port) -> None:
-    parts, go_on = people(10), asyncio.Event()
-    sending = [asyncio.create_task(port.bulk("many", streamed(parts, 5, go_on))) for _ in range(2)]
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while len(await port.client.get("/v2/job?status=Running")) < 2:  # as above
-            await asyncio.sleep(LOOK_SECONDS)
-    refused = await port.bulk("many", b"".join(parts))
-    assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (429, "too_many_uploads", "10")
-    go_on.set()
-    assert [(await item).data["message_count"] for item in sending] == [10, 10]
-
-
-CUT = gzip.compress(b"id\n" + random.Random(1).randbytes(60_000).hex().encode())[:20_000]
-BOMB = gzip.compress(b"id\n" + b"1" * 70_000_000)
-JSON = "application/json"
-BAD_JSON: list[tuple[bytes, str, int, str]] = [
-    (b"", JSON, 400, "malformed_json"),
-    (b"[", JSON, 400, "malformed_json"),
-    (b"{", JSON, 400, "invalid_json"),
-    (b'[{"a": 1}, {"a": NaN}]', JSON, 400, "invalid_json"),
-    (b'[{"a": 1}, {"a": 1, "a": 2}]', JSON, 400, "duplicate_key"),
-    (b'[{"a": 1}, {"a": "\xff"}]', JSON, 400, "broken_encoding"),
-    (b'[{"a": 1}, 2]', JSON, 400, "not_an_object"),
-    (b'[{"a": 1}, {"a": ' + b"[" * MAX_JSON_DEPTH + b"]" * MAX_JSON_DEPTH + b"}]", JSON, 400, "too_deep"),
-    (b"[" + b"{}," * 100_000 + b"{}]", JSON, 413, "too_many_messages"),
-    (b'{"a": "' + b"x" * 10 * MEGABYTE + b'"}', JSON, 413, "too_large"),
-    (b"a=1", "application/x-www-form-urlencoded", 415, "wrong_content_type"),
-]
-
-
-@pytest.mark.parametrize(("body", "kind", "status", "code"), BAD_JSON, ids=[item[3] for item in BAD_JSON])
-async def test_invalid_json_is_rejected_as_a_whole(port: Port, body: bytes, kind: str, status: int, code: str) -> None:
-    where = f"{port.client.url}/collect/json/refused"
-    async with port.client.session.post(where, data=BytesIO(body), headers={"Content-Type": kind}) as answer:
-        found = orjson.loads(await answer.read())
-    assert (answer.status, found["code"]) == (status, code), found
-    if code in {"not_an_object", "too_deep", "duplicate_key", "broken_encoding"}:
-        assert found["errors"][0]["pointer"] == "/1"
-        assert "element 2" in found["detail"]
-
-
-BAD_FILES: dict[str, tuple[bytes, str, dict[str, str], int, str]] = {
-    "nothing": (b"", "", {}, 400, "empty"),
-    "a bomb": (BOMB, "", {"Content_Encoding": "gzip"}, 400, "compression_bomb"),
-    "half an archive": (CUT, "?filename=a.csv.gz", {}, 400, "truncated"),
-    "no archive": (b"id\n1\n", "", {"Content_Encoding": "gzip"}, 400, "wrong_compression"),
-    "an unknown archive": (b"id\n1\n", "", {"Content_Encoding": "br"}, 415, "unknown_content_encoding"),
-    "too few columns": (b"id,name\n1\n", "?on_error=abort", {}, 400, "record_rejected"),
-    "a picture": (b"\x89PNG", "", {"Content_Type": "image/png"}, 415, "wrong_content_type"),
-    "no such stream": (b"id\n1\n", "/..", {}, 404, "no_such_path"),
-    "no such option": (b"id\n1\n", "?separator=,", {}, 422, "invalid"),
-    "half an array": (b'[{"a":1}', "?filename=a.json", {"Content_Type": JSON}, 400, "truncated"),
-}
-
-
-@pytest.mark.parametrize("what", BAD_FILES)
-async def test_an_invalid_file_gets_the_reason(port: Port, what: str) -> None:
-    body, query, headers, status, code = BAD_FILES[what]
-    found = await port.bulk("refused", body, query, **headers)
-    assert (found.status, found.body["code"]) == (status, code), found.body
-    assert len(found.body["detail"]) > 20
-    if status == 400 and "upload_id" in found.body:
-        job = await _shown(port, found.body["upload_id"], "Failed")
-        assert (job["reason"], job["total_counts"]["accepted"]) == (code, found.body["message_count"])
-
-
-BAD_ROWS = {
-    "nul_byte": b"id,name\n1,a\0b\n2,b\n",
-    "broken_encoding": b"id,name\n1,Zo\xeb\n2,b\n",
-    "wrong_column_count": b"id,name\n1\n2,b\n",
-    "record_too_large": b"id,name\n1," + b"x" * 50 * MEGABYTE + b"\n2,b\n",
-}
-
-
-@pytest.mark.parametrize("code", BAD_ROWS)
-async def test_an_invalid_row_does_not_affect_others(port: Port, code: str) -> None:
-    found = (await port.bulk("rows", BAD_ROWS[code])).data
-    assert (found["message_count"], found["rejected_count"]) == (1, 1)
-    assert [reject["code"] for reject in found["first_rejects"]] == [code]
 
 
 async def test_a_large_file_needs_little_memory(port: Port) -> None:

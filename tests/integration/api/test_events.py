@@ -42,17 +42,6 @@ async def following(client: Client, query: str = "", last: str = "") -> AsyncIte
         yield Stream(answer)
 
 
-async def test_events_are_streamed_and_filtered(client: Client) -> None:
-    job = await client.draft("followed")
-    async with following(client, f"?job_id={job['id']}") as stream:
-        assert (await stream.next())[1] == "ready"
-        await client.draft("not followed")
-        await client.post(f"/v2/job/{job['id']}/resume")
-        _, kind, data = await stream.next()
-        assert (kind, data["job_id"], data["type"]) == ("JobResumed", job["id"], "JobResumed")
-        assert (await stream.next())[1] == "JobStarted"
-
-
 async def test_a_client_that_reconnects_to_another_server_misses_nothing(house: House) -> None:
     client = house.client
     async with following(client) as stream:
@@ -69,15 +58,6 @@ async def test_a_client_that_reconnects_to_another_server_misses_nothing(house: 
     assert received == sorted((job["id"], seq) for job in jobs for seq in (1, 2))
 
 
-async def test_an_event_carries_no_configuration(client: Client) -> None:
-    async with following(client) as stream:
-        await stream.next()
-        await client.draft("private")
-        _, kind, data = await stream.next()
-        assert kind == "JobCreated"
-        assert "configuration" not in data
-
-
 async def test_a_stopping_server_does_not_wait_for_event_streams(house: House) -> None:
     async with serving(house.service.settings) as server:
         await until_ready(server)
@@ -87,8 +67,3 @@ async def test_a_stopping_server_does_not_wait_for_event_streams(house: House) -
     assert asyncio.get_running_loop().time() - started < 3
     assert b"event: ready" in await answer.read()
     await follower.close()
-
-
-async def test_a_malformed_event_id_is_rejected(client: Client) -> None:
-    refused = await client.ask("GET", "/v2/events", Last_Event_ID="yesterday")
-    assert (refused.status, refused.body["errors"][0]["pointer"]) == (422, "Last-Event-ID")

@@ -161,15 +161,3 @@ async def test_a_paused_lane_stays_paused_across_a_restart_and_follows_rules(por
     known = (await client.get("/v2/profile/id:7"))["attributes"]
     values = {name: attribute["value"] for name, attribute in known.items()}
     assert values == {"city": "Graz", "town": "Wien"}, "pending messages are mapped by the new rules"
-
-
-async def test_the_real_time_lane_cannot_be_paused_and_pausing_needs_a_role(port: Port) -> None:
-    refused = await port.client.ask("POST", "/v2/lane/realtime/pause")
-    assert (refused.status, refused.body["code"]) == (409, "never_paused")
-    assert (await entrepot(port, "lane", "pause", "realtime"))[0] == 4
-    assert (await port.client.ask("GET", "/v2/lane/sideways")).status == 404
-    assert (await entrepot(port, "lane", "show", "sideways"))[0] == 3
-    token = (await port.client.post("/v2/token", {"name": "watcher", "role": "operator"}))["token"]
-    async with as_caller(port.client.url, token) as watcher:
-        assert (await watcher.ask("GET", "/v2/lane")).status == 200
-        assert (await watcher.ask("POST", "/v2/lane/backfill/pause")).status == 403

@@ -179,29 +179,6 @@ async def test_a_rebuild_with_other_rules_is_discarded_or_promoted(port: Port) -
     assert (newest["live"], newest["recipe"]["mappings"]) == (True, {"people": draft})
 
 
-@pytest.mark.parametrize(
-    ("body", "pointer", "code"),
-    [
-        ({"identity": 9}, "/identity", "no_such_version"),
-        ({"mappings": {"people": 900}}, "/mappings/people", "no_such_version"),
-        ({"mappings": {"nothing/here": 1}}, "/mappings/nothing~1here", "no_such_version"),
-        ({"streams": ["people", "clicks"]}, "/streams/1", "no_mapping"),
-        ({"streams": [], "mappings": {"people": 1}}, "/mappings/people", "other_stream"),
-        ({"since": "2026-02-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"}, "/since", "bad_range"),
-        ({"exclude_jobs": ["no-such-job"]}, "/exclude_jobs/0", "no_such_job"),
-        ({"include_jobs": ["no-such-job"]}, "/include_jobs/0", "not_excluded"),
-        ({"previous": True, "since": None}, "", "value_error"),
-        ({"until": "tomorrow"}, "/until", "value_error"),
-    ],
-)
-async def test_invalid_rebuild_rules_are_reported_by_field(
-    port: Port, body: dict[str, Any], pointer: str, code: str
-) -> None:
-    refused = await port.client.ask("POST", "/v2/rebuild", body)
-    assert (refused.status, refused.body["code"]) == (422, "invalid"), refused.body
-    assert [(error["pointer"], error["code"]) for error in refused.body["errors"]] == [(pointer, code)], refused.body
-
-
 async def test_forgetting_during_a_promotion_has_to_be_repeated(port: Port) -> None:
     client = port.client
     await sent(port, "Wien", "sue")

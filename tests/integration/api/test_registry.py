@@ -9,8 +9,7 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from app.records.partitioning import partition_of
-from schemas.wire.catalog import versions
-from tests.integration.api.rig import House, as_caller
+from tests.integration.api.rig import House
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -39,17 +38,3 @@ async def test_a_standard_deserializer_reads_the_events(house: House) -> None:
     job = await house.client.draft("read by others")
     event = await asyncio.to_thread(first_event, house, job["id"], house.client.url)
     assert (event["job_id"], event["seq"], event["name"]) == (job["id"], 1, "read by others")
-
-
-async def test_schemas_are_found_by_id_and_by_subject(house: House) -> None:
-    async with as_caller(house.client.url, None) as anyone:
-        subject = "jobs.events-entrepot.jobs.events.JobCreated"
-        assert subject in (await anyone.ask("GET", "/registry/subjects")).body
-        latest = (await anyone.ask("GET", f"/registry/subjects/{subject}/versions/latest")).body
-        by_id = await anyone.ask("GET", f"/registry/schemas/ids/{latest['id']}")
-        assert by_id.body["schema"] == latest["schema"]
-        assert by_id.headers["Content-Type"] == "application/vnd.schemaregistry.v1+json"
-        assert (await anyone.ask("GET", "/registry/schemas/ids/9999")).body["error_code"] == 40403
-        assert (await anyone.ask("GET", "/registry/subjects/none/versions")).body["error_code"] == 40401
-        for version in versions().values():
-            assert (await anyone.ask("GET", f"/registry/schemas/ids/{version.id}")).status == 200

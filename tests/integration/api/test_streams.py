@@ -14,7 +14,7 @@ from app.store.models import StreamDelta
 from app.store.read_store import ReadStore
 from projections.fields.field_stats import FieldStats
 from schemas.instants import EPOCH
-from tests.integration.api.rig import House, as_caller
+from tests.integration.api.rig import House
 from tests.integration.api.test_definitions import entrepot
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -40,41 +40,6 @@ async def seen(house: House, stream: str, lane: str, count: int, messages: list[
     start = await store.streams.next_offset(topic, 0)
     assert await store.streams.add(topic, 0, start, start + 1, [delta])
     await store.close()
-
-
-async def test_a_stream_shows_its_lanes_and_fields(house: House) -> None:
-    stream = f"a/b {uuid4().hex[:8]} {{x}}"
-    await seen(house, stream, "realtime", 500, [{"id": 1, "who": {"email": "a@b.example"}}, {"id": 2.5, "who": None}])
-    await seen(house, stream, "backfill", 50, [{"id": 3, "note": ""}, {"id": "4"}])
-    found = await house.client.get(path(stream))
-    assert (found["stream"], found["count"], found["sampled"], found["more_fields"]) == (stream, 550, 4, 0)
-    assert [(lane["lane"], lane["count"]) for lane in found["lanes"]] == [("backfill", 50), ("realtime", 500)]
-    fields = {field["name"]: field for field in found["fields"]}
-    assert list(fields) == ["id", "note", "who", "who.email"]
-    assert fields["id"] == {
-        "name": "id", "path": ["id"], "fill": 1, "seen": 4, "nulls": 0, "distinct": 4, "patterns": {"integer": 1},
-        "types": {"integer": 2, "number": 1, "string": 1}, "last_seen": "1970-01-01T00:00:00.000007Z",
-        "min_length": 1, "max_length": 1, "smallest": 1, "largest": 3,
-    }  # fmt: skip
-    assert (fields["who"]["fill"], fields["who"]["nulls"], fields["who"]["seen"]) == (0.25, 1, 2)
-    assert (fields["note"]["fill"], fields["note"]["patterns"]) == (0, {"blank": 1})
-    assert fields["who.email"]["path"] == ["who", "email"]
-    async with as_caller(house.client.url, None) as anonymous:
-        assert (await anonymous.ask("GET", path(stream))).status == 401
-
-
-async def test_an_unknown_stream_is_not_found(house: House) -> None:
-    quiet = f"quiet {uuid4().hex[:8]}"
-    await seen(house, quiet, "realtime", 5, [])
-    found = await house.client.get(path(quiet))
-    assert (found["count"], found["sampled"], found["fields"]) == (5, 0, [])
-    for where, code in (
-        (path("nobody's"), "no_such_stream"),
-        (path("nobody's", "/suggestion"), "no_such_stream"),
-        (path(quiet, "/suggestion"), "no_fields_known"),
-    ):
-        refused = await house.client.ask("GET", where)
-        assert (refused.status, refused.body["code"]) == (404, code)
 
 
 async def test_a_suggestion_can_be_applied_as_it_is(house: House, tmp_path: Path) -> None:

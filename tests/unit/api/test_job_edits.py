@@ -1,0 +1,200 @@
+"""Edits of jobs: merge patches, whole cursors, masked secrets, and concurrent edits."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from app.api.jobs import edits
+from app.api.jobs.commands import refusal_problem
+from app.kafka.memory.cluster import MemoryCluster
+from schemas.events import CommandRefused
+from tests.integration.api.rig import MERGE_PATCH, Client, new_job
+from tests.unit.api.conftest import Api, Control, WallClock, until_sent
+from tests.unit.api.test_jobs import HOURLY
+
+CURSOR = {"byte": 40, "row": 3, "head": "a" * 24, "tail": "b" * 24, "source_bytes": 40, "plain": True}
+SECRET = {"source": "https://me:s3cret@data.example.com/people.csv?key=k3y", "stream": "people"}
+
+
+async def test_a_patch_changes_only_named_fields(client: Client) -> None:
+    job = await client.draft("old name", description="stays")
+    patch = {"name": "new name", "configuration": {"stream": "crm"}, "cadence": HOURLY, "retry": {"cap_seconds": 90}}
+    patched = await client.patch(job, patch | {"cursor": {}})
+    assert (patched.data["name"], patched.data["description"]) == ("new name", "stays")
+    assert patched.data["configuration"] == {"source": "/nowhere/people.csv", "stream": "crm"}
+    assert patched.data["cadence"] == job["cadence"] | HOURLY
+    assert patched.data["retry"] == job["retry"] | {"cap_seconds": 90}
+    assert patched.headers["ETag"] == '"3"', "renamed and configured"
+    versions = await client.get(f"/v2/job/{job['id']}/configurations")
+    assert [(version["version"], version["configuration"]["stream"]) for version in versions] == [
+        (2, "crm"),
+        (1, "people"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [{}, {"name": "same"}, {"configuration": {"stream": "people"}}, {"cadence": {}}, {"retry": {}}, {"cursor": {}}],
+)
+async def test_a_patch_without_effect_changes_no_revision(client: Client, patch: dict[str, Any]) -> None:
+    job = await client.draft("same")
+    unchanged = await client.patch(job, patch)
+    assert (unchanged.body["message"], unchanged.data) == ("nothing to change", job)
+
+
+@pytest.mark.parametrize("patch", [{"name": "new"}, {"description": "new"}])
+async def test_a_name_and_a_description_are_edited_separately(client: Client, patch: dict[str, Any]) -> None:
+    job = await client.draft("old", description="old")
+    patched = (await client.patch(job, patch)).data
+    assert (patched["name"], patched["description"]) == (patch.get("name", "old"), patch.get("description", "old"))
+    assert patched["revision"] == job["revision"] + 1
+
+
+async def test_an_edit_needs_the_revision_that_was_read(client: Client) -> None:
+    job = await client.draft()
+    bare = await client.ask("PATCH", f"/v2/job/{job['id']}", {"name": "x"}, Content_Type=MERGE_PATCH)
+    assert (bare.status, bare.body["code"]) == (428, "if_match_required")
+    blind = await client.ask("PATCH", f"/v2/job/{job['id']}", {"name": "x"}, Content_Type=MERGE_PATCH, If_Match="*")
+    assert (blind.status, blind.data["name"]) == (200, "x")
+
+
+@pytest.mark.parametrize(
+    ("patch", "pointers"),
+    [
+        ({"configuration": {"source": None}}, ["/configuration/source"]),
+        ({"cadence": {"kind": "cron", "cron": "at noon"}}, ["/cadence/cron"]),
+        ({"cadence": {"kind": "sometimes"}, "retry": {"base_seconds": 0}}, ["/cadence/kind", "/retry/base_seconds"]),
+        ({"cursor": {"row": 7}}, ["/cursor/row"]),
+        ({"name": ""}, ["/name"]),
+    ],
+)
+async def test_an_invalid_patch_is_reported_by_field(
+    client: Client, patch: dict[str, Any], pointers: list[str]
+) -> None:
+    job = await client.draft()
+    refused = await client.patch(job, patch)
+    assert refused.status == 422
+    assert [error["pointer"] for error in refused.body["errors"]] == pointers
+
+
+async def test_masked_credentials_that_are_sent_back_are_kept(client: Client, api: Api) -> None:
+    job = await client.draft(configuration=SECRET)
+    assert "s3cret" not in str(job)
+    patched = await client.patch(job, {"configuration": job["configuration"] | {"stream": "crm"}})
+    stored = await api.services.store.jobs.get(job["id"])
+    assert stored
+    assert orjson.loads(stored.configuration) == SECRET | {"stream": "crm"}
+    half = patched.data["configuration"]["source"].replace("people", "others")
+    refused = await client.patch(patched.data, {"configuration": {"source": half}})
+    assert (refused.status, refused.body["errors"][0]["pointer"]) == (422, "/configuration/source")
+    bare = await client.patch(patched.data, {"configuration": {"source": "https://@data.example.com/people.csv"}})
+    assert "s3cret" not in str(bare.data)
+
+
+async def test_a_cursor_can_be_edited_only_while_paused(client: Client) -> None:
+    job = await client.post("/v2/job", new_job("running"))
+    refused = await client.patch(job, {"cursor": {}, "name": "both"})
+    assert (refused.status, refused.body["code"]) == (409, "not_allowed")
+    assert refused.body["detail"].startswith("edit cursor is not allowed while the job is Running; pause it first")
+    assert "pause" in refused.body["allowed"]
+    assert (await client.get(f"/v2/job/{job['id']}"))["name"] == "running"
+
+
+async def test_a_killed_job_cannot_be_edited(client: Client) -> None:
+    job = (await client.ask("DELETE", f"/v2/job/{(await client.draft())['id']}")).data
+    refused = await client.patch(job, {"name": "x", "configuration": {}, "cursor": {}})
+    assert refused.body["detail"] == "edit cursor and rename and configure is not allowed while the job is Killed"
+    assert refused.body["allowed"] == ["restore"]
+
+
+async def test_a_cursor_is_replaced_as_a_whole(client: Client) -> None:
+    job = await client.draft()
+    moved = (await client.patch(job, {"cursor": CURSOR})).data
+    assert moved["cursor"] == CURSOR
+    begin = await client.patch(moved, {"cursor": {}})
+    assert (begin.data["cursor"], begin.body["message"]) == ({}, "changed")
+    stale = await client.patch(moved, {"cursor": {"row": 7}})
+    assert stale.body["changed"] == {"cursor": {"current": {}, "yours": {"row": 7}}}
+    assert (await client.patch(moved, {"name": "x"})).body["changed"] == {}, "a cursor advances by itself"
+
+
+async def test_a_schedule_that_takes_effect_later_has_a_hint(client: Client) -> None:
+    job = await client.draft()
+    paused = await client.patch(job, {"cadence": HOURLY})
+    assert paused.body["message"].endswith("the job is Paused, so its schedule starts when it is resumed: use `resume`")
+    assert (await client.patch(paused.data, {"cadence": HOURLY})).body["message"] == "nothing to change"
+    once = await client.patch(paused.data, {"cadence": {"kind": "once"}})
+    assert once.body["message"] == "changed", "it takes effect at once"
+    running = await client.post("/v2/job", new_job())
+    assert (await client.patch(running, {"cadence": HOURLY})).body["message"] == "changed"
+
+
+# Concurrent edits
+
+
+async def test_a_stale_edit_lists_only_the_changes_of_others(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edits, "FOLD_PAGE", 2)
+    job = await client.draft("before", description="mine", configuration=SECRET)
+    current = job
+    for name in ("first", "second", "theirs"):
+        current = (await client.patch(current, {"name": name, "configuration": {"stream": name}})).data
+    late = await client.patch(job, {"description": "new", "configuration": {"stream": "mine"}})
+    assert (late.status, late.body["code"], late.headers["ETag"]) == (412, "revision_mismatch", '"7"')
+    assert late.body["revision"] == 7
+    shown = job["configuration"]
+    assert late.body["changed"] == {
+        "name": {"current": "theirs", "yours": "before"},
+        "configuration": {"current": shown | {"stream": "theirs"}, "yours": shown | {"stream": "mine"}},
+    }
+    assert late.body["detail"].endswith("(revision 7, not 1): name, configuration")
+
+
+async def test_a_revision_that_never_existed_shares_no_values(client: Client) -> None:
+    job = await client.draft("only")
+    stale = await client.patch(job, {"name": "mine"}, revision=9)
+    assert stale.body["changed"]["name"] == {"current": "only", "yours": "mine"}
+    assert stale.body["changed"]["description"] == {"current": "", "yours": None}
+
+
+async def test_of_two_concurrent_edits_one_wins_and_the_other_gets_the_changes(
+    client: Client, control: Control, cluster: MemoryCluster
+) -> None:
+    job = await client.draft("shared")
+    control.deciding.clear()
+    requests = [asyncio.create_task(client.patch(job, {"name": name})) for name in ("one", "two")]
+    await until_sent(cluster, 3)
+    control.deciding.set()
+    winner, loser = sorted(await asyncio.gather(*requests), key=lambda answer: answer.status)
+    assert (winner.status, loser.status, loser.body["code"]) == (200, 412, "revision_mismatch")
+    assert loser.body["changed"]["name"]["current"] == winner.data["name"] != loser.body["changed"]["name"]["yours"]
+    assert loser.headers["ETag"] == winner.headers["ETag"] == '"2"'
+
+
+def refused(code: str, **params: Any) -> CommandRefused:
+    fields = {
+        "event_id": "e",
+        "job_id": "j",
+        "seq": 1,
+        "command_id": "c",
+        "command_offset": 0,
+        "actor": "a",
+        "rules": 1,
+    }
+    values = {"command": "RenameJob", "code": code, "params": params, "allowed": ("RenameJob",), "revision": 4}
+    return CommandRefused(occurred_at=WallClock().now, **fields, **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "code"),
+    [
+        (refused("no_such_job"), 404, "no_such_job"),
+        (refused("revision_mismatch", expected=3, revision=4), 412, "revision_mismatch"),
+        (refused("bad_name", pointer="/name", max=200), 422, "invalid"),
+        (refused("not_allowed", command="RenameJob", status="Killed"), 409, "not_allowed"),
+    ],
+)
+def test_a_refusal_has_the_status_of_its_code(event: CommandRefused, status: int, code: str) -> None:
+    problem = refusal_problem(event)
+    assert (problem.status, problem.code) == (status, code)

@@ -1,0 +1,82 @@
+"""The OpenAPI document, the schema registry, readiness and metrics."""
+
+from pathlib import Path
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from app.api.server import ALL
+from app.kafka.memory.cluster import MemoryCluster
+from schemas.wire.catalog import versions
+from tests.integration.api.rig import Client, as_caller, new_job
+from tests.unit.api.conftest import Api, WallClock, serving
+
+CREATED = "jobs.events-entrepot.jobs.events.JobCreated"
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_document_is_valid_and_has_every_route(unchanged: Api) -> None:
+    document = (await unchanged.client.ask("GET", "/openapi.json")).body
+    OpenAPIV31SpecValidator(document).validate()
+    documented = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert documented == {(route.method, route.path) for route in ALL}
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_schemas_are_found_by_id_and_by_subject_without_a_token(unchanged: Api) -> None:
+    async with as_caller(unchanged.client.url, None) as anonymous:
+        assert CREATED in (await anonymous.ask("GET", "/registry/subjects")).body
+        newest = (await anonymous.ask("GET", f"/registry/subjects/{CREATED}/versions")).body[-1]
+        for version in ("latest", "-1", newest):
+            shown = (await anonymous.ask("GET", f"/registry/subjects/{CREATED}/versions/{version}?deleted=true")).body
+            assert (shown["subject"], shown["version"]) == (CREATED, newest)
+        by_id = await anonymous.ask("GET", f"/registry/schemas/ids/{shown['id']}")
+        assert by_id.body == {"schema": shown["schema"], "schemaType": "AVRO"}
+        assert by_id.headers["Content-Type"] == "application/vnd.schemaregistry.v1+json"
+        uses = (await anonymous.ask("GET", f"/registry/schemas/ids/{shown['id']}/versions")).body
+        assert uses == [{"subject": CREATED, "version": newest}]
+        for version_id in versions():
+            assert (await anonymous.ask("GET", f"/registry/schemas/ids/{version_id}")).status == 200
+        assert (await anonymous.ask("GET", "/registry/config")).body == {"compatibilityLevel": "FULL_TRANSITIVE"}
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_unknown_schemas_have_the_codes_of_the_registry(unchanged: Api) -> None:
+    for path, status, code in (
+        ("schemas/ids/9999", 404, 40403),
+        ("schemas/ids/x", 404, 40403),
+        ("schemas/ids/9999/versions", 404, 40403),
+        ("subjects/none/versions", 404, 40401),
+        ("subjects/none/versions/1", 404, 40401),
+        (f"subjects/{CREATED}/versions/0", 422, 42202),
+        (f"subjects/{CREATED}/versions/first", 422, 42202),
+        (f"subjects/{CREATED}/versions/999", 404, 40402),
+    ):
+        answer = await unchanged.client.ask("GET", f"/registry/{path}")
+        assert (answer.status, answer.body["error_code"]) == (status, code), path
+
+
+async def test_readiness_names_what_is_missing(
+    client: Client, cluster: MemoryCluster, data_dir: Path, clock: WallClock
+) -> None:
+    connected = await client.ask("GET", "/readyz")
+    assert (connected.status, connected.body["code"]) == (503, "not_ready"), "an admin client has no twin"
+    assert {name for name, state in connected.body["parts"].items() if state == "ok"} == {
+        "events", "definitions", "commands", "store",
+    }  # fmt: skip
+    cluster.set_available(available=False)
+    async with serving(cluster, data_dir, clock) as api:
+        parts = (await api.client.ask("GET", "/readyz")).body["parts"]
+    assert [name for name, state in parts.items() if state == "ok"] == ["store"]
+
+
+async def test_metrics_count_jobs_requests_and_commands(client: Client) -> None:
+    await client.post("/v2/job", new_job())
+    await client.draft()
+    async with as_caller(client.url, None) as scraper:
+        text = (await scraper.ask("GET", "/metrics")).body.decode()
+    assert 'entrepot_jobs{status="Running"} 1.0' in text
+    assert 'entrepot_jobs{status="Paused"} 1.0' in text
+    assert 'entrepot_jobs{status="Failed"} 0.0' in text
+    assert 'entrepot_http_requests_total{method="POST",route="/v2/job",status="201"} 2.0' in text
+    assert 'entrepot_api_commands_total{command="CreateJob",outcome="done"} 2.0' in text
