@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
 
 from app.kafka.producer_record import ProducerRecord
 from app.profile_store.snapshots import Snapshots
@@ -488,10 +487,3 @@ async def test_a_worker_works_until_it_is_stopped(rig: Rig, monkeypatch: pytest.
                 await asyncio.sleep(0.001)
         stop.set()
         await running
-
-
-def test_offsets_of_updates_are_stored_by_name() -> None:
-    progress = RebuildProgress()
-    ends = {TopicPartition("updates.realtime", 1): 7}
-    progress.record_updates(ends)
-    assert RebuildProgress.decode(progress.encode()).first_updates() == ends
