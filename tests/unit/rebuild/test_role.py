@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from app.rebuild.handover import CHECK_INTERVAL
 from app.rebuild.live_comparison import STALL_TIMEOUT_SECONDS
 from app.rebuild.progress import RebuildProgress
 from app.rebuild.role import PROGRESS_INTERVAL, Rebuilder
-from app.rebuild.stores import folder_of
+from app.rebuild.stores import RebuildStores, folder_of
 from app.rebuild.tasks import RebuildTasks
 from app.settings import Settings
 from app.store.data_plane import Generations, Owner
 from app.store.read_store import ReadStore
-from schemas.definitions import DefinitionEvent, RebuildDiscarded, ReportRebuilt
+from projections.definitions.rules import key_hash
+from schemas.definitions import DefinitionEvent, PersonForgotten, RebuildDiscarded, ReportRebuilt
 from schemas.topics import DEFINITIONS_COMMANDS, LANES, UPDATES
 from schemas.wire.codec import decode
 from tests.clock import Clock
@@ -30,6 +32,7 @@ from tests.unit.rebuild.deployment import (
     NOON,
     PARTITIONS,
     REBUILD_ID,
+    attributes,
     cluster,
     event,
     promoted,
@@ -42,6 +45,9 @@ from tests.unit.rebuild.deployment import (
 )
 
 DISCARDED = event(RebuildDiscarded, 2)
+FORGOTTEN = event(
+    PersonForgotten, 1, "forgotten", key_hashes=(key_hash("email:p0@x.org"),), at=NOON + timedelta(seconds=1)
+)
 OWNER = Owner("http://127.0.0.1:1", "secret")
 
 
@@ -139,6 +145,13 @@ class Rig:
 
     def reports(self) -> list[ReportRebuilt]:
         return [decode(item.value or b"") for item in self.cluster.records(DEFINITIONS_COMMANDS.name)]  # type: ignore[misc]
+
+    def stored_people(self) -> list[str]:
+        """Return those of two people who are in the stores, which no worker has open."""
+        stores = RebuildStores(folder_of(self.folder, "1"), PARTITIONS, max_identities=10, began=0)
+        people = [email for email in ("p0@x.org", "p1@x.org") if attributes(stores, email)]
+        stores.close()
+        return people
 
     def has_stores(self, name: str = "1") -> bool:
         return folder_of(self.folder, name).exists()
@@ -371,6 +384,28 @@ async def test_without_recorded_ends_updates_are_read_from_the_beginning(rig: Ri
     for offsets in await rig.handed_over():
         assert offsets is not None
         assert {offsets[topic.name] for topic in UPDATES.values()} == {0}
+
+
+async def test_a_person_forgotten_since_the_start_is_removed_once_it_has_caught_up(rig: Rig) -> None:
+    async with rig.working() as worker:
+        await rig.record(started())
+        await send(rig.cluster, visits(people=2))
+        await worker.step()
+        await rig.record(FORGOTTEN)
+        await worker.step()
+    assert rig.stored_people() == ["p1@x.org"]
+
+
+async def test_a_person_forgotten_since_the_promotion_is_not_handed_over(rig: Rig) -> None:
+    async with rig.working() as worker:
+        await rig.record(started())
+        await send(rig.cluster, visits(people=2))
+        await worker.step()
+        await rig.record(promoted(), FORGOTTEN)
+        await rig.switch_lanes(rules_at=2)
+        await worker.step()
+        assert await rig.phase() == "handover"
+    assert rig.stored_people() == ["p1@x.org"]
 
 
 async def test_a_promoted_rebuild_waits_until_all_lanes_use_its_rules(rig: Rig, worker: Worker) -> None:
