@@ -93,41 +93,6 @@ max@example.com,,Wels,,2022-01-01T10:00:00Z
     assert "The sample would change nothing: this backfill is not needed." in again["in_words"]
 
 
-async def test_the_preview_warns(port: Port) -> None:
-    odd = b"""email,city,age,when
-ada@example.com,Enns,many,
-,Rust,,2021-01-01T10:00:00Z
-max@example.com,Wels,,2150-01-01T10:00:00Z
-"""
-    preview = (await preview_of(port, odd)).data
-    assert codes(preview) == {"undated", "without_identity", "future", "faults"}
-    assert {fault["part"] for fault in preview["sample"]["faults"]} == {"attribute age"}
-    unmapped = (await preview_of(port, odd, "?stream=clicks")).data
-    assert ("no_mapping" in codes(unmapped), unmapped["needed"]) == (True, None)
-    await port.client.post("/v2/lane/backfill/pause")
-    assert "lane_paused" in codes((await preview_of(port, odd)).data)
-    await port.client.post("/v2/lane/backfill/resume")
-    typed = (await preview_of(port, None, "?stream=visits&messages=5&since=2020-01-01T00:00:00Z")).data
-    assert (typed["profiles"], typed["oldest"], codes(typed)) == (None, "2020-01-01T00:00:00Z", {"no_sample"})
-    assert (await preview_of(port, None)).body["errors"][0]["code"] == "missing"
-    assert (await preview_of(port, b"email,city,when\n")).body["code"] == "no_messages"
-    assert (await preview_of(port, b"a,b\n" + b"1,2\n" * 1_200_000)).status == 413
-
-
-async def test_the_preview_warns_about_a_duplicate_file(port: Port) -> None:
-    visits, named = b"email,city,when\nada@example.com,Graz,2024-01-01T10:00:00Z\n", "filename=january.csv"
-    assert "duplicate_file" not in codes((await preview_of(port, visits, f"?stream=visits&{named}")).data)
-    upload = (await port.bulk("visits", visits, f"?{named}")).data["upload_id"]
-    await until(port.client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed")
-    (warning,) = (await preview_of(port, visits, f"?stream=visits&{named}")).data["warnings"]
-    assert warning["code"] == "duplicate_file"
-    assert f"january.csv was already uploaded to the stream: {upload}, 20" in warning["message"]
-    assert "duplicate_file" not in codes((await preview_of(port, visits, f"?stream=clicks&{named}")).data), (
-        "another stream"
-    )
-    assert "duplicate_file" not in codes((await preview_of(port, visits)).data), "without a file name"
-
-
 async def test_the_command_line_prints_the_preview(port: Port, tmp_path: Path) -> None:
     file = tmp_path / "part.ndjson"
     file.write_text('{"email": "new@example.com", "city": "Wels", "when": "2020-01-01T00:00:00Z"}\nnothing\n')

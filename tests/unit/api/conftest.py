@@ -20,9 +20,17 @@ from app.api.services.ingest_producer import NotSentError
 from app.auth import Tokens
 from app.control import definitions
 from app.control.role import published
+from app.definitions.rules import RulesReader
+from app.definitions.tail import DefinitionsTail
+from app.kafka.batch_producer import BatchProducer
 from app.kafka.clients import Producer, started
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import send
+from app.lanes.role import Lane
+from app.profile_store.stores import Storage
+from app.profiles.lookup_server import LookupServer
+from app.profiles.open_partitions import OpenPartitions
+from app.profiles.role import ProfilesWorker
 from app.records.commands import NewerRulesError, decode_definition_command, decode_job_command
 from app.settings import Settings
 from app.store.models import EventRecord
@@ -193,6 +201,29 @@ def client(api: Api, control: Control) -> Client:
     """A client of a server whose commands are decided."""
     del control
     return api.client
+
+
+@pytest.fixture
+async def plane(api: Api, control: Control, cluster: MemoryCluster, clock: WallClock) -> AsyncIterator[None]:
+    """Run the real-time lane and the profiles role beside the API."""
+    del control
+    settings, store, stop = api.services.settings, api.services.store, asyncio.Event()
+    async with AsyncExitStack() as stack:
+        tail = DefinitionsTail(cluster)
+        rules = RulesReader(tail)
+        tail.start()
+        stack.push_async_callback(tail.stop)
+        await tail.caught_up()
+        producer = await stack.enter_async_context(BatchProducer(cluster))
+        partitions = OpenPartitions(producer, PARTITIONS, clock)
+        server = await stack.enter_async_context(LookupServer("127.0.0.1", store.plane, partitions))
+        storage = Storage(settings, lambda: 0.0)
+        profiles = ProfilesWorker(cluster, settings, storage, rules, partitions, server, store.plane)
+        lane = Lane("realtime", cluster, settings, store, rules, clock)
+        roles = asyncio.gather(profiles.run(stop), lane.run(stop))
+        yield
+        stop.set()
+        await roles
 
 
 def commands(cluster: MemoryCluster) -> Sequence[Any]:

@@ -1,0 +1,272 @@
+"""From messages over HTTP to profiles over HTTP: now, in the past, explained, and forgotten."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from app.api.profiles import profiles
+from app.api.services import lag_monitor
+from app.profiles import history
+from tests.integration.api.rig import Client
+from tests.unit.api.conftest import WallClock, until_status
+
+IDENTITY = {
+    "kinds": [{"kind": "email", "rank": 0, "title": "E-mail"}, {"kind": "cookie", "rank": 5, "title": "Cookie"}],
+    "max_identities": 1000,
+}
+VISITS: dict[str, Any] = {
+    "identities": [{"expr": "lower(trim(email))", "kind": "email"}, {"field": "cookie", "kind": "cookie"}],
+    "attributes": [
+        {"name": "city", "field": "city", "type": "string", "merge": "latest"},
+        {"name": "age", "field": "age", "type": "integer", "merge": "latest"},
+        {"name": "visits", "type": "integer", "merge": "count"},
+        {"name": "since", "field": "when", "type": "timestamp", "merge": "first"},
+    ],
+    "timestamp": {"field": "when", "format": ["auto"], "time_zone": "UTC"},
+}
+
+
+@dataclass
+class TickingClock(WallClock):
+    """Advances with each use, so that what is done comes before what is asked."""
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(milliseconds=1)
+        return self.now
+
+
+@pytest.fixture
+def clock() -> WallClock:
+    return TickingClock()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the waits of a request that forgets a person."""
+    monkeypatch.setattr(lag_monitor, "MAX_AGE_SECONDS", -1.0)
+    monkeypatch.setattr(profiles, "ROUND_SECONDS", 0.05)
+    monkeypatch.setattr(profiles, "MIN_POLL_INTERVAL", 0.001)
+
+
+@pytest.fixture
+async def rules(client: Client) -> None:
+    for name, body in (("identity", IDENTITY), ("mapping:visits", VISITS)):
+        where = f"/v2/definition/{quote(name, safe='')}"
+        await client.ask("PUT", f"{where}/draft", body, If_Match='"0"')
+        assert (await client.ask("POST", f"{where}/apply")).status == 200
+
+
+async def send(client: Client, *messages: dict[str, Any]) -> str:
+    upload: str = (await client.post("/collect/json/visits", list(messages)))["upload_id"]
+    return upload
+
+
+def path(key: str, rest: str = "") -> str:
+    return f"/v2/profile/{quote(key, safe='')}{rest}"
+
+
+async def profile(client: Client, key: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Poll until a profile meets a condition: lanes and profiles send no signal."""
+    async with asyncio.timeout(10):
+        while (answer := await client.ask("GET", path(key))).status != 200 or not holds(answer.data):
+            await asyncio.sleep(0.01)
+    data: dict[str, Any] = answer.data
+    return data
+
+
+def values(shown: dict[str, Any]) -> dict[str, Any]:
+    return {name: attribute["value"] for name, attribute in shown["attributes"].items()}
+
+
+@pytest.mark.usefixtures("plane", "rules")
+async def test_a_profile_is_found_by_every_identity_and_explained(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = await send(
+        client,
+        {"cookie": "c1", "city": "Graz", "when": "2026-01-01T10:00:00Z"},
+        {"cookie": "c1", "email": " Ada@Example.com", "city": "Vienna", "when": "2026-02-01T10:00:00Z"},
+        {"cookie": "c2", "email": "ada@example.com", "when": "2026-03-01T10:00:00Z"},
+    )
+    shown = await profile(client, "cookie:c1", lambda item: len(item["identities"]) == 3)
+    assert (shown["id"], shown["identities"]) == (
+        "email:ada@example.com",
+        ["email:ada@example.com", "cookie:c1", "cookie:c2"],
+    )
+    assert values(shown) == {"city": "Vienna", "visits": 3, "since": "2026-01-01T10:00:00Z"}
+    city = shown["attributes"]["city"]
+    assert (city["job_id"], city["message_id"], city["merge"]) == (upload, f"{upload}/1/1", "latest")
+    assert await profile(client, "cookie:c2", lambda item: len(item["identities"]) == 3) == shown
+
+    past = await client.get(path("cookie:c1", "?as_of=2026-01-15T00:00:00Z"))
+    assert (past["id"], values(past)["city"], values(past)["visits"]) == ("cookie:c1", "Graz", 1)
+    early = await client.ask("GET", path("cookie:c1", "?as_of=2025-01-01T00:00:00Z"))
+    assert (early.status, early.body["code"]) == (404, "no_such_profile")
+
+    explained = await client.get(path("cookie:c2", "/explain"))
+    assert explained["profile"] == shown
+    assert [message["message"]["when"][:7] for message in explained["messages"]] == ["2026-01", "2026-02", "2026-03"]
+    assert explained["messages"][1]["identities"] == ["email:ada@example.com", "cookie:c1"]
+    assert (explained["messages"][0]["stream"], explained["messages"][0]["rules_at"]) == ("visits", 4)
+    monkeypatch.setattr(history, "MAX_MESSAGES", 2)
+    too_many = await client.ask("GET", path("cookie:c2", "/explain"))
+    assert (too_many.status, too_many.body["code"]) == (422, "too_many_messages")
+
+
+@pytest.mark.usefixtures("plane", "rules", "quick")
+async def test_a_forgotten_person_returns_only_with_new_messages(client: Client) -> None:
+    await send(client, {"email": "eve@example.com", "cookie": "e1", "city": "Linz", "when": "2026-01-01T10:00:00Z"})
+    await profile(client, "cookie:e1", lambda item: item["id"] == "email:eve@example.com")
+    forgotten = await client.ask("DELETE", path("cookie:e1"))
+    assert (forgotten.status, forgotten.body["message"]) == (200, "forgotten"), forgotten.body
+    assert (forgotten.data["identities"], forgotten.data["complete"]) == (2, True)
+    assert len(set(forgotten.data["key_hashes"])) == 2
+    for key in ("cookie:e1", "email:eve@example.com"):
+        assert (await client.ask("GET", path(key))).status == 404
+    await send(client, {"email": "eve@example.com", "city": "Wels", "when": "2026-02-01T10:00:00Z"})
+    await send(client, {"email": "eve@example.com", "city": "Steyr", "when": "2026-05-04T13:00:00Z"})
+    returned = await profile(client, "email:eve@example.com", lambda item: "city" in item["attributes"])
+    assert (values(returned)["city"], values(returned)["visits"]) == ("Steyr", 1)
+    assert returned["identities"] == ["email:eve@example.com"]
+    explained = await client.get(path("email:eve@example.com", "/explain"))
+    assert [message["message"]["city"] for message in explained["messages"]] == ["Steyr"]
+
+
+@pytest.mark.usefixtures("plane", "rules", "quick")
+async def test_a_person_without_a_profile_can_be_forgotten(client: Client) -> None:
+    await profile_is_served(client)
+    forgotten = await client.ask("DELETE", path("email:max@example.com"))
+    assert (forgotten.status, forgotten.data["identities"]) == (200, 1), forgotten.body
+
+
+async def profile_is_served(client: Client) -> None:
+    """Wait until the owners of all profiles answer."""
+    async with asyncio.timeout(10):
+        for key in (f"email:{number}" for number in range(8)):
+            while (await client.ask("GET", path(key))).status == 503:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.usefixtures("plane", "rules", "quick")
+async def test_forgetting_is_repeated_while_profiles_lag_behind(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await profile_is_served(client)
+    monkeypatch.setattr(profiles, "ARRIVAL_TIMEOUT_SECONDS", 0.0)
+    refused = await client.ask("DELETE", path("email:max@example.com"))
+    assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (503, "not_dropped_yet", "2")
+    assert "excluded permanently" in refused.body["detail"]
+
+
+@pytest.mark.usefixtures("rules")
+async def test_a_profile_of_no_owner_is_unreachable(client: Client) -> None:
+    for method, rest in (("GET", ""), ("GET", "/explain"), ("DELETE", "")):
+        refused = await client.ask(method, path("email:ada@example.com", rest))
+        assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (
+            503, "profiles_unreachable", "1",
+        )  # fmt: skip
+
+
+@pytest.mark.usefixtures("rules")
+async def test_an_identity_has_a_known_type_and_a_value(client: Client) -> None:
+    for key in ("email", "email:", "ada@example.com"):
+        refused = await client.ask("GET", path(key))
+        assert (refused.status, refused.body["errors"][0]["pointer"]) == (422, "/key"), key
+    unknown = await client.ask("GET", path("phone:7"))
+    assert (unknown.status, unknown.body["code"]) == (404, "no_such_profile")
+    assert unknown.body["detail"].endswith("identity types: cookie, email")
+
+
+# Previews of backfills
+
+
+@pytest.mark.usefixtures("plane", "rules")
+async def test_a_preview_estimates_the_impact_on_profiles(client: Client) -> None:
+    await send(
+        client,
+        {"email": "ada@example.com", "cookie": "c1", "city": "Graz", "when": "2026-03-01T10:00:00Z"},
+        {"email": "eve@example.com", "city": "Wien", "when": "2026-03-01T10:00:00Z"},
+        {"cookie": "c9", "city": "Linz", "when": "2025-03-01T10:00:00Z"},
+    )
+    for key in ("cookie:c1", "email:eve@example.com", "cookie:c9"):
+        await profile(client, key, lambda item: "city" in item["attributes"])
+    await profile(client, "cookie:c1", lambda item: len(item["identities"]) == 2)
+    history = (
+        b"email,cookie,city,age,when\n"
+        b"eve@example.com,c9,Rust,33,2021-01-01T10:00:00Z\n"
+        b"max@example.com,,Wels,,2022-01-01T10:00:00Z\n"
+    )
+    preview = await previewed(client, "?stream=visits&messages=900000", history)
+    impact = preview["profiles"]
+    assert (preview["messages"], preview["needed"], preview["sample"]["applicable"]) == (900_000, True, 2)
+    assert (impact["added"], impact["changed"], impact["merged"], impact["older_messages"]) == (1, 1, 1, 1)
+    assert (impact["attributes"]["age"], impact["attributes"]["city"]) == (
+        {"filled": 1, "replaced": 0},
+        {"filled": 1, "replaced": 0},
+    )
+    assert (preview["oldest"], preview["newest"]) == ("2021-01-01T10:00:00Z", "2022-01-01T10:00:00Z")
+    assert preview["oldest_age_seconds"] > preview["newest_age_seconds"] > 0
+    assert preview["warnings"] == []
+    assert (await client.ask("GET", path("email:max@example.com"))).status == 404, "nothing was stored"
+
+
+async def previewed(client: Client, query: str, sample: bytes = b"") -> dict[str, Any]:
+    answer = await client.ask("POST", f"/v2/backfill/preview{query}", raw=sample, Content_Type="text/csv")
+    shown: dict[str, Any] = answer.data
+    return shown
+
+
+def codes(preview: dict[str, Any]) -> set[str]:
+    return {warning["code"] for warning in preview["warnings"]}
+
+
+@pytest.mark.usefixtures("rules")
+async def test_a_preview_warns(client: Client) -> None:
+    odd = (
+        b"email,city,age,when\n"
+        b"ada@example.com,Enns,many,2021-01-01T10:00:00Z\n"
+        b",Rust,,2021-01-01T10:00:00Z\n"
+        b"max@example.com,Wels,,2150-01-01T10:00:00Z\n"
+    )
+    preview = await previewed(client, "?stream=visits", odd)
+    assert codes(preview) == {"without_identity", "future", "faults", "profiles_unreachable"}
+    assert preview["messages"] == 3, "of the sample"
+    unmapped = await previewed(client, "?stream=clicks", odd)
+    assert ("no_mapping" in codes(unmapped), unmapped["needed"]) == (True, None)
+    await client.post("/v2/lane/backfill/pause")
+    assert "lane_paused" in codes(await previewed(client, "?stream=visits", odd))
+
+
+@pytest.mark.usefixtures("rules")
+async def test_a_preview_without_a_sample_needs_the_number_of_messages(client: Client) -> None:
+    typed = await previewed(client, "?stream=visits&messages=5&since=2020-01-01T00:00:00Z")
+    assert (typed["profiles"], typed["sample"], typed["oldest"]) == (None, None, "2020-01-01T00:00:00Z")
+    assert codes(typed) == {"no_sample"}
+    for query, sample, status, code in (
+        ("?stream=visits", b"", 422, "invalid"),
+        ("?stream=visits&messages=5&since=2020-01-02T00:00:00Z&until=2020-01-01T00:00:00Z", b"", 422, "invalid"),
+        ("?stream=visits", b"email,city,when\n", 400, "no_messages"),
+        ("?stream=visits", b"email\n" + b"ada@example.com\n" * 300_000, 413, "too_large"),
+        ("?stream=visits", b"email,email\n", 400, "duplicate_header"),
+    ):
+        refused = await client.ask("POST", f"/v2/backfill/preview{query}", raw=sample, Content_Type="text/csv")
+        assert (refused.status, refused.body["code"]) == (status, code), query
+
+
+@pytest.mark.usefixtures("rules")
+async def test_a_preview_warns_about_a_file_that_was_uploaded(client: Client) -> None:
+    named = "filename=january.csv"
+    sample = b"email,city,when\nada@example.com,Graz,2024-01-01T10:00:00Z\n"
+    assert "duplicate_file" not in codes(await previewed(client, f"?stream=visits&{named}", sample))
+    upload = await client.ask("POST", f"/collect/bulk/visits?{named}", raw=sample, Content_Type="text/csv")
+    await until_status(client, upload.data["upload_id"], "Completed")
+    warning, *_ = (await previewed(client, f"?stream=visits&{named}", sample))["warnings"]
+    assert warning["code"] == "duplicate_file"
+    assert f"january.csv was already uploaded to the stream: {upload.data['upload_id']}, 20" in warning["message"]
+    for other in (f"?stream=clicks&{named}", "?stream=visits", "?stream=visits&filename=february.csv"):
+        assert "duplicate_file" not in codes(await previewed(client, other, sample)), other
