@@ -46,7 +46,7 @@ async def _start_rebuild(bootstrap_servers: str) -> None:
     spec = RebuildSpec(VersionedBody(1, json.dumps(IDENTITY)), {STREAM: VersionedBody(1, json.dumps(FLIGHTS))})
     event = RebuildStarted(
         event_id=str(uuid4()), definition_id=REBUILD, seq=1, occurred_at=datetime.now(UTC), command_id=str(uuid4()),
-        command_offset=2, actor="user:bench", rules=1, recipe=spec_text(spec),
+        command_offset=2, actor="user:bench", rules=1, spec=spec_text(spec),
     )  # fmt: skip
     async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers) as producer:
         await producer.send_and_wait(DEFINITIONS_EVENTS.name, encode(event), partition=PARTITION)

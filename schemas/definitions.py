@@ -99,13 +99,13 @@ class ForgetPerson(CommandEnvelope):
 class StartRebuild(CommandEnvelope):
     """Build all profiles from raw messages with other rules, beside the live profiles.
 
-    `recipe` is JSON, see `projections/definitions/rebuild_spec.py`: the rules with their versions, and the excluded
+    `spec` is JSON, see `projections/definitions/rebuild_spec.py`: the rules with their versions, and the excluded
     messages.
     """
 
-    recipe: str
+    spec: str
     note: str = ""  # a comment of the user
-    basis: str = ""  # the rules that the recipe is based on, see `projections/definitions/state.py`; empty: any
+    basis: str = ""  # the rules that the spec is based on, see `projections/definitions/state.py`; empty: any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,9 +177,9 @@ class PersonForgotten(EventEnvelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildStarted(EventEnvelope):
-    """A rebuild with a recipe was started."""
+    """A rebuild with a spec was started."""
 
-    recipe: str
+    spec: str
     note: str = ""
 
 
@@ -192,10 +192,10 @@ class RebuildReady(EventEnvelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildPromoted(EventEnvelope):
-    """The rules of the recipe are active, and the profiles of this generation are live."""
+    """The rules of the spec are active, and the profiles of this generation are live."""
 
     generation: int  # numbers promotions from 1
-    recipe: str
+    spec: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,7 +75,7 @@ class RebuildCatalog:
 def _started(rebuild: ProfileRebuild, offset: int, event: DefinitionEvent) -> RebuildRecord:
     record = RebuildRecord(rebuild, event.occurred_at, event.actor, offset)
     try:
-        spec = parse_spec(rebuild.recipe)
+        spec = parse_spec(rebuild.spec)
     except InvalidRulesError:  # never written by control
         return record
     versions = {stream: body.version for stream, body in spec.mappings.items()}
@@ -87,7 +87,7 @@ def _started(rebuild: ProfileRebuild, offset: int, event: DefinitionEvent) -> Re
 def _updated(record: RebuildRecord, offset: int, event: DefinitionEvent) -> RebuildRecord:
     match event:
         case RebuildStarted():
-            return replace(record, rebuild=replace(record.rebuild, recipe=""), note=event.note)
+            return replace(record, rebuild=replace(record.rebuild, spec=""), note=event.note)
         case RebuildReady():
             return replace(record, report=event.report, ready_at=event.occurred_at)
         case RebuildPromoted():

@@ -63,7 +63,7 @@ class RebuildBuilder:
         self._rules = Rules(task.spec.identity, task.spec.mappings, scope=task.spec.scope)
         self._compiled = CompiledRules(self._rules, 0)
         self.name = task.rebuild.definition_id
-        self.stores = RebuildStores(folder, partitions, self._compiled.identity.max_identities, task.began)
+        self.stores = RebuildStores(folder, partitions, self._compiled.identity.max_identities, task.start_offset)
         self._partitions = partitions
         self._clock = clock
         self._steady = steady

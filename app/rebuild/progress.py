@@ -20,7 +20,7 @@ class RebuildProgress:
     """
 
     phase: Phase = "building"
-    began_at: datetime | None = None
+    started_at: datetime | None = None
     updated_at: datetime | None = None
     messages: int = 0
     read: int = 0
@@ -35,7 +35,7 @@ class RebuildProgress:
         if stored is None:
             return cls()
         fields: dict[str, Any] = orjson.loads(stored)
-        for name in ("began_at", "updated_at"):
+        for name in ("started_at", "updated_at"):
             fields[name] = fields[name] and datetime.fromisoformat(fields[name])
         return cls(**fields)
 

@@ -261,7 +261,7 @@ class Rebuilder:
         if self._builder is None:
             folder = folder_of(self._settings.data_dir, task.name)
             self._progress = RebuildProgress.decode(await self._plane.progress(task.rebuild.definition_id))
-            self._progress.began_at = self._progress.began_at or self._clock()
+            self._progress.started_at = self._progress.started_at or self._clock()
             self._previous_ends = {}
             self._builder = RebuildBuilder(
                 task, folder, self._cluster, self._settings.partitions, self._clock, self._steady

@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 class RebuildStores:
     """All partitions of one rebuild, in a folder. Call `apply` or `apply_folded` any number of times, then `flush`."""
 
-    def __init__(self, folder: Path, partitions: int, max_identities: int, began: int) -> None:
+    def __init__(self, folder: Path, partitions: int, max_identities: int, start_offset: int) -> None:
         self._max_identities = max_identities
         self._arrived = 0.0  # of the current message, in seconds since 1970: the dedup window follows it
         stores = _opened(folder, partitions)
@@ -64,7 +64,7 @@ class RebuildStores:
         self.touched: set[int] | None = None  # hashes of the identities in messages, while they are recorded
         self._sent: list[list[tuple[int, bytes]]] = [[] for _ in stores]  # by sender, since its flush: target, payload
         self._sent_bytes = 0
-        self._forgotten_to = min(int(store.fact(FORGOTTEN_TO) or began) for store in stores)
+        self._forgotten_to = min(int(store.fact(FORGOTTEN_TO) or start_offset) for store in stores)
         try:
             self._send_again()
         except BaseException:

@@ -30,14 +30,14 @@ class Forgetting:
 
 @dataclass(frozen=True, slots=True)
 class RebuildTask:
-    """A rebuild in its present state. `began` is the offset of its start, `rules_at` that after its promotion, or 0.
+    """A rebuild in its present state. `rules_at` is the offset after its promotion; 0 before.
 
-    `forgotten` are the people who were forgotten since it began.
+    `forgotten` are the people who were forgotten since it started.
     """
 
     rebuild: ProfileRebuild
     spec: RebuildSpec
-    began: int
+    start_offset: int
     rules_at: int = 0
     forgotten: tuple[Forgetting, ...] = ()
 
@@ -96,10 +96,10 @@ class RebuildTasks:
         if rebuild is None or event.definition_id in self.tasks:
             return
         try:
-            spec = parse_spec(event.recipe)
+            spec = parse_spec(event.spec)
         except InvalidRulesError:  # control never writes it
             return
-        self.tasks[event.definition_id] = RebuildTask(replace(rebuild, recipe=""), spec, offset)
+        self.tasks[event.definition_id] = RebuildTask(replace(rebuild, spec=""), spec, offset)
 
     def _evolve(self, task: RebuildTask, offset: int, event: DefinitionEvent) -> None:
         rebuild = evolve(task.rebuild, event)

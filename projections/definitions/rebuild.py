@@ -51,7 +51,7 @@ class ProfileRebuild:
     command_offset: int
     updated_at: datetime
     status: Status
-    recipe: str  # the JSON of its spec; empty once it is promoted or discarded
+    spec: str  # the JSON of its spec; empty once it is promoted or discarded
     version: int = 0  # the number of reports that it is ready
     generation: int = 0  # of its profiles; 0 until it is promoted
     recent_commands: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ def evolve(current: ProfileRebuild | None, event: DefinitionEvent) -> ProfileReb
     if current is None:
         if not isinstance(event, RebuildStarted):
             return None
-        return ProfileRebuild(definition_id=event.definition_id, status="building", recipe=event.recipe, **envelope)
+        return ProfileRebuild(definition_id=event.definition_id, status="building", spec=event.spec, **envelope)
     return replace(_evolved(current, event), **envelope)
 
 
@@ -101,9 +101,9 @@ def _evolved(current: ProfileRebuild, event: DefinitionEvent) -> ProfileRebuild:
         case RebuildReady():
             return replace(current, status="ready", version=current.version + 1)
         case RebuildPromoted():
-            return replace(current, status="promoted", generation=event.generation, recipe="")
+            return replace(current, status="promoted", generation=event.generation, spec="")
         case RebuildDiscarded():
-            return replace(current, status="discarded", recipe="")
+            return replace(current, status="discarded", spec="")
         case _:
             return current
 
@@ -138,13 +138,13 @@ def _start(current: ProfileRebuild | None, command: StartRebuild, context: Rebui
         raise DefinitionRefusedError("busy", {"rebuild": context.under_way})
     if context.outdated:
         raise DefinitionRefusedError("outdated")
-    if len((command.recipe + command.note).encode("utf-8", "replace")) > context.max_bytes:
+    if len((command.spec + command.note).encode("utf-8", "replace")) > context.max_bytes:
         raise DefinitionRefusedError("too_much")
     try:
-        _check(parse_spec(command.recipe), context.versions)
+        _check(parse_spec(command.spec), context.versions)
     except InvalidRulesError as error:
         raise invalid_body("invalid_body", error.problems) from error
-    return RebuildStarted, {"recipe": command.recipe, "note": command.note}
+    return RebuildStarted, {"spec": command.spec, "note": command.note}
 
 
 def _promote(current: ProfileRebuild, rules: Rules, context: RebuildContext) -> Decision:
@@ -152,7 +152,7 @@ def _promote(current: ProfileRebuild, rules: Rules, context: RebuildContext) -> 
         raise DefinitionRefusedError("not_ready")
     if context.outdated:
         raise DefinitionRefusedError("outdated")
-    return RebuildPromoted, {"generation": rules.generation + 1, "recipe": current.recipe}
+    return RebuildPromoted, {"generation": rules.generation + 1, "spec": current.spec}
 
 
 def _check(spec: RebuildSpec, versions: Mapping[str, int]) -> None:

@@ -1,9 +1,10 @@
 """The spec of a rebuild, as a value and as JSON text: rules with their versions, and the messages that count.
 
-On the wire the text is the field `recipe`:
+On the wire the text is the field `spec`:
 
     {"identity": {"version": 2, "body": "…"}, "mappings": {"flights": {"version": 3, "body": "…"}},
-     "since": 1357016400000000, "until": null, "began": 1767225600000000, "left_out": {"a job's id": 1767225600000000}}
+     "since": 1357016400000000, "until": null, "until_set_at": 1767225600000000,
+     "excluded": {"a job's id": 1767225600000000}}
 
 Times are microseconds since 1970 UTC, and a body is a string that holds JSON. Bodies are not validated here.
 """
@@ -20,7 +21,7 @@ from schemas.definitions import FieldRefused
 from schemas.instants import EARLIEST, LATEST
 from schemas.names import MAX_JOB_ID, is_job_id
 
-MEMBERS: Final = ("identity", "mappings", "since", "until", "began", "left_out")
+MEMBERS: Final = ("identity", "mappings", "since", "until", "until_set_at", "excluded")
 MAX_BODY_CHARACTERS: Final = 1_000_000  # `check_body` has the limits of the content
 MAX_EXCLUDED: Final = 10_000
 MAX_VERSION: Final = 10**9
@@ -38,25 +39,25 @@ class VersionedBody:
 class Scope:
     """The messages that count: by event time, and by the job or upload that sent them.
 
-    `until` and `left_out` (the excluded jobs) concern the past only. Messages dated `began`, when `until` was set, or
-    later count again, or there would be no live traffic. Messages of an excluded job count again if they arrived at its
-    time in `left_out` or later, or an import that was undone could never be repeated.
+    `until` and `excluded` (times by job) concern the past only. Messages dated `until_set_at` or later count again, or
+    there would be no live traffic. Messages of an excluded job count again if they arrived at its time in `excluded` or
+    later, or an import that was undone could never be repeated.
     """
 
     since: int | None = None
     until: int | None = None
-    began: int = 0
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    until_set_at: int = 0
+    excluded: Mapping[str, int] = field(default_factory=dict)
 
     def includes(self, at: int) -> bool:
         """Whether a message with that event time counts."""
         if self.since is not None and at < self.since:
             return False
-        return self.until is None or at < self.until or at >= self.began
+        return self.until is None or at < self.until or at >= self.until_set_at
 
     def excludes(self, job_id: str, arrived: int) -> bool:
         """Whether messages of a job that arrived at that time do not count."""
-        return arrived < self.left_out.get(job_id, arrived)
+        return arrived < self.excluded.get(job_id, arrived)
 
 
 EVERYTHING: Final = Scope()
@@ -80,8 +81,8 @@ def spec_text(spec: RebuildSpec) -> str:
             "mappings": {stream: _body_json(spec.mappings[stream]) for stream in sorted(spec.mappings)},
             "since": scope.since,
             "until": scope.until,
-            "began": scope.began,
-            "left_out": {job: scope.left_out[job] for job in sorted(scope.left_out)},
+            "until_set_at": scope.until_set_at,
+            "excluded": {job: scope.excluded[job] for job in sorted(scope.excluded)},
         }
     )
 
@@ -127,12 +128,11 @@ def _body(node: JsonNode) -> VersionedBody:
 
 
 def _scope(root: JsonNode) -> Scope:
-    began = root.member("began", 0).integer(EARLIEST, LATEST)
     return Scope(
         since=_time(root.member("since")),
         until=_time(root.member("until")),
-        began=began,
-        left_out=_excluded_jobs(root.member("left_out", {})),
+        until_set_at=root.member("until_set_at", 0).integer(EARLIEST, LATEST),
+        excluded=_excluded_jobs(root.member("excluded", {})),
     )
 
 

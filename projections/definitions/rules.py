@@ -128,7 +128,7 @@ def applied(rules: Rules, definition_id: str, body: VersionedBody) -> Rules:
 def _promoted(rules: Rules, event: RebuildPromoted) -> Rules:
     """Return the rules of a promoted rebuild, unless a later one is promoted."""
     try:
-        spec = parse_spec(event.recipe)
+        spec = parse_spec(event.spec)
     except InvalidRulesError:
         return rules  # never written by control
     if event.generation <= rules.generation:

@@ -32,8 +32,8 @@ def _messages(scope: Scope) -> Iterator[str]:
     if scope.since is not None:
         yield f"only messages since {_moment(scope.since)}"
     if scope.until is not None:
-        yield f"only messages before {_moment(scope.until)} and since {_moment(scope.began)}"
-    for job_id, before in sorted(scope.left_out.items()):
+        yield f"only messages before {_moment(scope.until)} and since {_moment(scope.until_set_at)}"
+    for job_id, before in sorted(scope.excluded.items()):
         yield f"without messages of job {job_id} that arrived before {_moment(before)}"
 
 

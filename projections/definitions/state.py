@@ -143,7 +143,7 @@ def _is_outdated(state: DefinitionsState, command: RebuildCommand, now: Basis) -
 
 def _promoted(state: DefinitionsState, event: RebuildPromoted) -> DefinitionsState:
     try:
-        scope = parse_spec(event.recipe).scope
+        scope = parse_spec(event.spec).scope
     except InvalidRulesError:  # never written by control
         return state
     last = Promotion(event.generation, event.command_offset, scope)
@@ -157,7 +157,7 @@ def apply_promotion(definitions: Mapping[str, Definition], event: RebuildPromote
         InvalidRulesError: the spec is malformed.
 
     """
-    spec = parse_spec(event.recipe)
+    spec = parse_spec(event.spec)
     bodies = {mapping_of(stream): mapping for stream, mapping in spec.mappings.items()}
     if spec.identity:
         bodies[IDENTITY] = spec.identity
@@ -185,5 +185,5 @@ def basis_hash(basis: Basis) -> str:
 def max_bytes_of(state: DefinitionsState, definition_id: str) -> int:
     """Return the limit for the bodies of a definition, or for a new spec, given the size of all others."""
     others = [other for other in state.definitions.values() if other.definition_id != definition_id]
-    specs = sum(len(current.recipe.encode()) for current in state.rebuilds.values())
+    specs = sum(len(current.spec.encode()) for current in state.rebuilds.values())
     return MAX_BODIES_BYTES - specs - sum(OVERHEAD_BYTES + bytes_of(other) for other in others)

@@ -1,4 +1,4 @@
-"""Consumer lag: records behind, throughput, and estimated time to catch up."""
+"""Consumer lag in records, throughput, and estimated time to catch up."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ Place = tuple[str, int]  # topic and partition
 
 @dataclass(frozen=True, slots=True)
 class LagSample:
-    """A sample of all consumers. `at` is in seconds of a monotonic clock, `looked_at` is the wall-clock time.
+    """A sample of all consumers. `at` is in seconds of a monotonic clock, `sampled_at` is the wall-clock time.
 
     Positions and ends are offsets, adjusted for transaction markers, which are no records.
     """
 
     at: float
-    looked_at: datetime
+    sampled_at: datetime
     positions: Mapping[Place, int]  # offset of the next record
     ends: Mapping[Place, int]
     waiting: Mapping[Place, datetime]  # arrival of the next record; missing if the query timed out
     messages: Mapping[str, int]  # total by lane
 
-    def behind(self, place: Place) -> int:
+    def lag(self, place: Place) -> int:
         """Return the lag of a partition in records."""
         return max(0, self.ends[place] - self.positions[place])
 
@@ -33,27 +33,27 @@ class LagSample:
 
 @dataclass(frozen=True, slots=True)
 class PartitionLag:
-    """The lag of one partition."""
+    """The lag of one partition in records."""
 
     partition: int
     position: int
     end: int
-    behind: int
-    waiting_since: datetime | None
+    lag: int
+    oldest_pending_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class Lag:
-    """The lag of a topic. The rate is None with a single sample, the ETA while the rate is zero."""
+class TopicLag:
+    """The lag of a topic in records. The rate is None with a single sample, the ETA while the rate is zero."""
 
-    behind: int
+    lag: int
     records_per_second: float | None
     eta_seconds: float | None
-    waiting_since: datetime | None
+    oldest_pending_at: datetime | None
     partitions: Sequence[PartitionLag]
 
 
-def lag_of(samples: Sequence[LagSample], topic: str) -> Lag:
+def topic_lag(samples: Sequence[LagSample], topic: str) -> TopicLag:
     """Return the lag of a topic from recent samples, the newest last."""
     newest = samples[-1]
     partitions = [
@@ -61,17 +61,17 @@ def lag_of(samples: Sequence[LagSample], topic: str) -> Lag:
             partition=place[1],
             position=newest.positions[place],
             end=newest.ends[place],
-            behind=newest.behind(place),
-            waiting_since=newest.waiting.get(place) if newest.behind(place) else None,
+            lag=newest.lag(place),
+            oldest_pending_at=newest.waiting.get(place) if newest.lag(place) else None,
         )
         for place in newest.places(topic)
     ]
-    behind = sum(partition.behind for partition in partitions)
-    return Lag(
-        behind=behind,
+    lag = sum(partition.lag for partition in partitions)
+    return TopicLag(
+        lag=lag,
         records_per_second=_records_per_second(samples, topic),
-        eta_seconds=_eta(behind, _records_per_second(_busy(samples, topic), topic)),
-        waiting_since=min((lag.waiting_since for lag in partitions if lag.waiting_since), default=None),
+        eta_seconds=_eta(lag, _records_per_second(_busy(samples, topic), topic)),
+        oldest_pending_at=min((item.oldest_pending_at for item in partitions if item.oldest_pending_at), default=None),
         partitions=partitions,
     )
 
@@ -89,7 +89,7 @@ def rate_at_work(samples: Sequence[LagSample], lane: str, topic: str) -> float |
     spans = [
         (after.messages.get(lane, 0) - before.messages.get(lane, 0), after.at - before.at)
         for before, after in pairwise(samples)
-        if all(any(map(sample.behind, sample.places(topic))) for sample in (before, after))
+        if all(any(map(sample.lag, sample.places(topic))) for sample in (before, after))
     ]
     seconds = sum(duration for _, duration in spans)
     return sum(moved for moved, _ in spans) / seconds if seconds > 0 else None
@@ -97,11 +97,11 @@ def rate_at_work(samples: Sequence[LagSample], lane: str, topic: str) -> float |
 
 def has_passed(sample: LagSample, topics: Sequence[str], moment: datetime) -> bool:
     """Whether the consumers had read everything written to the topics up to a moment when the sample was taken."""
-    return sample.looked_at > moment and all(
+    return sample.sampled_at > moment and all(
         place in sample.waiting and sample.waiting[place] > moment
         for topic in topics
         for place in sample.places(topic)
-        if sample.behind(place)
+        if sample.lag(place)
     )
 
 
@@ -117,11 +117,11 @@ def _rate(samples: Sequence[LagSample], moved: int) -> float | None:
 
 def _busy(samples: Sequence[LagSample], topic: str) -> Sequence[LagSample]:
     """Return the samples since the last idle one: idle time says nothing about the throughput."""
-    idle = [index for index, sample in enumerate(samples[:-1]) if not any(map(sample.behind, sample.places(topic)))]
+    idle = [index for index, sample in enumerate(samples[:-1]) if not any(map(sample.lag, sample.places(topic)))]
     return samples[idle[-1] :] if idle else samples
 
 
-def _eta(behind: int, records_per_second: float | None) -> float | None:
-    if not behind:
+def _eta(lag: int, records_per_second: float | None) -> float | None:
+    if not lag:
         return 0.0
-    return behind / records_per_second if records_per_second else None
+    return lag / records_per_second if records_per_second else None

@@ -261,7 +261,7 @@ async def test_a_handed_over_snapshot_that_is_lost_before_it_is_opened_is_handed
     async with data_plane(tmp_path, fresh_broker) as plane:
         visits = messages(rng, 500, 50)
         await write(plane.service, rng, visits)
-        await plane.send(StartRebuild, "rebuild:1", recipe=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING})))
+        await plane.send(StartRebuild, "rebuild:1", spec=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING})))
         await plane.until_status("rebuild:1", "ready")
         await plane.service.stop_role("profiles")
         await plane.send(PromoteRebuild, "rebuild:1")
@@ -315,7 +315,7 @@ async def test_readers_see_one_generation_although_a_role_is_killed_during_the_h
                 (2, RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}), merged_keys, ("cookie", "email")),
             ):
                 name = f"rebuild:{generation}"
-                await plane.send(StartRebuild, name, recipe=spec_text(spec))
+                await plane.send(StartRebuild, name, spec=spec_text(spec))
                 await plane.until_status(name, "ready")
                 await plane.send(PromoteRebuild, name)
                 await plane.until_handed_over(generation)

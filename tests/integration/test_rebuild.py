@@ -41,7 +41,7 @@ async def test_a_rebuild_with_the_same_rules_is_identical_byte_for_byte(
         running = plane.service
         await write(running, rng, visits[:3_000])
         await plane.send(
-            StartRebuild, "rebuild:same", recipe=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
+            StartRebuild, "rebuild:same", spec=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
         )
         await write(running, rng, visits[3_000:], "another")
         await plane.until_status("rebuild:same", "ready")
@@ -90,7 +90,7 @@ async def test_a_rebuild_survives_kills_of_all_roles(tmp_path: Path, fresh_broke
         await plane.apply("mapping:visits", COOKIE_MAPPING, activate=False)
         await plane.apply("identity", COOKIE_IDENTITY, activate=False)
         text = spec_text(RebuildSpec(COOKIE_IDENTITY, {"visits": COOKIE_MAPPING}))
-        await plane.send(StartRebuild, "rebuild:1", recipe=text)
+        await plane.send(StartRebuild, "rebuild:1", spec=text)
         for number in range(4):
             await plane.service.kill(rng.choice(("rebuild", "rebuild", *ROLES[1:])))
             at = 6_000 + 1_000 * number
@@ -121,7 +121,7 @@ async def test_a_rebuild_undoes_a_bad_upload_and_another_one_restores_it(
         await until_settled(plane.service)
         assert attributes_of(await plane.profiles(keys)) == expected([*good, *bad], "cookie", "email")
         began = int(datetime.now(UTC).timestamp() * 1_000_000)
-        without_bad = Scope(began=began, left_out={"bad": began})
+        without_bad = Scope(until_set_at=began, excluded={"bad": began})
         await plane.rebuild("rebuild:undo", RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}, without_bad))
         assert attributes_of(await plane.profiles(keys)) == expected(good, "cookie", "email")
         await write_packed(plane.service, "backfill", [packed("visits", "bad/2", corrected)])
@@ -137,11 +137,11 @@ async def test_a_discarded_rebuild_leaves_no_trace_and_another_one_rebuilds_a_ti
     rng = random.Random(SEED)
     visits = messages(rng, 900, 40)
     keys = ranked_keys(visits, email=0, cookie=1)
-    middle = Scope(since=(FIRST + 300) * 1_000_000, until=(FIRST + 600) * 1_000_000, began=1_900_000_000_000_000)
+    middle = Scope(since=(FIRST + 300) * 1_000_000, until=(FIRST + 600) * 1_000_000, until_set_at=1_900_000_000_000_000)
     async with data_plane(tmp_path, fresh_broker) as plane:
         await write(plane.service, rng, visits)
         await plane.send(
-            StartRebuild, "rebuild:1", recipe=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}, middle))
+            StartRebuild, "rebuild:1", spec=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}, middle))
         )
         await plane.until_status("rebuild:1", "ready")
         assert any((tmp_path / "rebuild").iterdir())
@@ -161,7 +161,7 @@ async def test_a_rebuild_excludes_people_who_are_forgotten_while_it_runs(
     keys = ranked_keys([*visits, *later], email=0, cookie=1)
     async with data_plane(tmp_path, fresh_broker) as plane:
         await write(plane.service, rng, visits)
-        await plane.send(StartRebuild, "rebuild:1", recipe=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING})))
+        await plane.send(StartRebuild, "rebuild:1", spec=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING})))
         await plane.until_status("rebuild:1", "ready")
         forgotten = {f"email:p{n}@example.com" for n in range(5)} | {
             f"cookie:c{n}.{i}" for n in range(5) for i in range(3)

@@ -34,7 +34,7 @@ CLASSES = ("unchanged", "changed", "added", "removed", "split", "merged")
 
 async def report_of(plane: DataPlane, name: str, spec: RebuildSpec) -> dict[str, Any]:
     """Start a rebuild, and return its report once it is ready."""
-    await plane.send(StartRebuild, name, recipe=spec_text(spec))
+    await plane.send(StartRebuild, name, spec=spec_text(spec))
     return await ready_report(plane, name)
 
 
@@ -127,7 +127,7 @@ async def test_the_effect_of_undoing_an_upload_is_reported_before_promotion(
         )
         await until_settled(plane.service)
         began = int(datetime.now(UTC).timestamp() * 1_000_000)
-        spec = RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}, Scope(began=began, left_out={"bad": began}))
+        spec = RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}, Scope(until_set_at=began, excluded={"bad": began}))
         report = await report_of(plane, "rebuild:undo", spec)
         before, after = (identities(visits, "cookie", "email") for visits in ([*good, *bad], good))
         profiles_before, profiles_after = (expected(visits, "cookie", "email") for visits in ([*good, *bad], good))
@@ -161,7 +161,7 @@ async def test_a_kill_during_the_comparison_does_not_change_the_report(
         await write(plane.service, rng, visits)
         await until_settled(plane.service)
         await plane.service.stop_role("profiles")  # so that the comparison waits, and cannot end before the kill
-        await plane.send(StartRebuild, "rebuild:1", recipe=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING})))
+        await plane.send(StartRebuild, "rebuild:1", spec=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING})))
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while RebuildProgress.decode(await plane.store.progress("rebuild:1")).phase != "comparing":
                 await asyncio.sleep(0.05)

@@ -114,7 +114,7 @@ def specs(history: DefinitionsHistory) -> st.SearchStrategy[str]:
 
     def make_spec(drawn: dict[str, VersionedBody]) -> str:
         mappings = {stream: body for name, body in drawn.items() if (stream := stream_of(name))}
-        return spec_text(RebuildSpec(drawn.get("identity"), mappings, Scope(since=5, left_out={"job": 7})))
+        return spec_text(RebuildSpec(drawn.get("identity"), mappings, Scope(since=5, excluded={"job": 7})))
 
     return st.one_of(chosen.map(make_spec), st.sampled_from(["{}", "[", '{"identity": 7}']))
 
@@ -142,7 +142,7 @@ def commands(draw: Callable[..., Any], history: DefinitionsHistory) -> Definitio
         "version": st.just(version),
         "key_hashes": st.lists(HASHES, min_size=1, max_size=3).map(tuple),
         "at": st.sampled_from([START - timedelta(days=1), START - timedelta(days=2)]),
-        "recipe": specs(history),
+        "spec": specs(history),
         "report": st.sampled_from(["{}", '{"added": 7}']),
     }
     payload = {name: draw(likely[name]) for name in field_strategies(kind) if name in likely}

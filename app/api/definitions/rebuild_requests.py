@@ -112,13 +112,13 @@ async def resolve_spec(call: RequestContext[Any, Any], body: RebuildBody, rules:
 
 
 def _scope(body: RebuildBody, live: Scope, now: int) -> Scope:
-    kept = {job_id: at for job_id, at in live.left_out.items() if job_id not in body.include_jobs}
+    kept = {job_id: at for job_id, at in live.excluded.items() if job_id not in body.include_jobs}
     given = body.model_fields_set
     return Scope(
         since=_micros(body.since) if "since" in given else live.since,
         until=_micros(body.until) if "until" in given else live.until,
-        began=now if "until" in given else live.began,
-        left_out={**kept, **dict.fromkeys(body.exclude_jobs, now)},
+        until_set_at=now if "until" in given else live.until_set_at,
+        excluded={**kept, **dict.fromkeys(body.exclude_jobs, now)},
     )
 
 
@@ -159,7 +159,7 @@ async def _job_errors(call: RequestContext[Any, Any], body: RebuildBody, live: S
         for index, (job_id, origin) in enumerate(origins)
         if origin in UNUSABLE
     ]
-    excluded: Mapping[str, int] = live.left_out
+    excluded: Mapping[str, int] = live.excluded
     return errors + [
         FieldError(f"/include_jobs/{index}", "not_excluded", f"{job_id} is not excluded from the live profiles")
         for index, job_id in enumerate(body.include_jobs)

@@ -43,7 +43,7 @@ class RebuildItem(View):
     id: str
     status: Annotated[RebuildStatus, Field(description="`ready` can be promoted or discarded")]
     note: str
-    recipe: RebuildSpecView
+    spec: RebuildSpecView
     started_at: datetime
     started_by: str
     ready_at: Annotated[datetime | None, Field(description="time of the latest comparison")]
@@ -62,7 +62,7 @@ class ProgressView(View):
     messages_per_second: float
     eta_seconds: Annotated[float | None, Field(description="until it has caught up; null: unknown")]
     waiting_for: Annotated[list[str], Field(description="raw partitions that are not mapped by its rules yet")]
-    began_at: datetime | None
+    started_at: datetime | None
     updated_at: datetime | None
 
 
@@ -126,7 +126,7 @@ def rebuild_item(record: RebuildRecord, active: Mapping[str, int], live: int) ->
         record,
         id=public_id(rebuild.definition_id),
         status=STATUS[rebuild.status],
-        recipe=_spec_view(record.versions, record.scope, baseline),
+        spec=_spec_view(record.versions, record.scope, baseline),
         generation=rebuild.generation or None,
         live=0 < rebuild.generation == live,
     )
@@ -150,8 +150,8 @@ def _spec_view(versions: Mapping[str, int], scope: Scope, baseline: Mapping[str,
         mappings={stream: versions[stream] for stream in sorted(versions) if stream != IDENTITY_RULES},
         since=None if scope.since is None else moment(scope.since),
         until=None if scope.until is None else moment(scope.until),
-        until_set_at=None if scope.until is None else moment(scope.began),
-        excluded=[ExclusionsView(job_id=job, before=moment(at)) for job, at in sorted(scope.left_out.items())],
+        until_set_at=None if scope.until is None else moment(scope.until_set_at),
+        excluded=[ExclusionsView(job_id=job, before=moment(at)) for job, at in sorted(scope.excluded.items())],
         in_words=list(in_words(versions, scope, baseline)),
     )
 

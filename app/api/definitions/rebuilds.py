@@ -132,7 +132,7 @@ async def _start(call: RequestContext[Any, Any], body: RebuildBody, note: str, m
         detail = f"rebuild {name} is in progress, and only one can run at a time: promote or discard it first"
         raise ApiProblem(409, "busy", detail, more={"allowed": ["promote", "discard"], "rebuild": name})
     definition_id = f"{REBUILD}{uuid4()}"
-    command = StartRebuild(**envelope(call, definition_id, None), recipe=spec_text(spec), note=note, basis=basis)
+    command = StartRebuild(**envelope(call, definition_id, None), spec=spec_text(spec), note=note, basis=basis)
     return await _respond_changed(call, command, message, status=202)
 
 

@@ -17,7 +17,7 @@ async def ingest_progress(api: Services, job: Job) -> IngestProgress:
     complete = count == written and (mapped is None or await api.lanes.has_passed(UPDATE_TOPICS, mapped.at))
     stream = orjson.loads(job.configuration).get("stream")
     rules = api.rules.rules
-    excluded_before = rules.scope.left_out.get(job.job_id)
+    excluded_before = rules.scope.excluded.get(job.job_id)
     return IngestProgress(
         written=written,
         mapped=count,

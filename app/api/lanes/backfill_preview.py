@@ -43,7 +43,7 @@ from projections.mapping.raw_messages import UnreadableMessageError, parse_messa
 from projections.profiles.identity_node import Node
 from projections.profiles.impact import Impact, impact_of
 from projections.profiles.updates import Group, MappedMessages
-from projections.views.lag import lag_of, rate_at_work
+from projections.views.lag import rate_at_work, topic_lag
 from schemas.instants import micros, moment
 from schemas.topics import FUTURE_BOUND_MS, LANES
 
@@ -130,7 +130,7 @@ async def preview_backfill(call: RequestContext[PreviewQuery, None]) -> web.Resp
             found_warnings = [warning("profiles_unreachable", "profiles are unreachable; try again")]
     total = query.messages or (sample.counts.accepted if sample else 0)
     preview = _preview(call, total, sample, trial, impact, await _lane(call, total))
-    if job := await find_duplicate_upload(call.api.store, query.stream, query.filename, rules.scope.left_out):
+    if job := await find_duplicate_upload(call.api.store, query.stream, query.filename, rules.scope.excluded):
         found_warnings.insert(0, duplicate_warning(job))
     all_warnings = [*warnings(preview, rules), *found_warnings]
     return respond(call, preview.model_copy(update={"in_words": in_words(preview), "warnings": all_warnings}))
@@ -269,10 +269,10 @@ async def _lane(call: RequestContext[Any, Any], total: int) -> BackfillLaneView 
     except UnknownLagError:
         return None
     switch = (await call.api.store.lanes.switches()).get(LANE)
-    rate, lag = rate_at_work(samples, LANE, topic), lag_of(samples, topic)
+    rate, lag = rate_at_work(samples, LANE, topic), topic_lag(samples, topic)
     return BackfillLaneView(
         paused=switch is not None and switch.paused,
-        records_behind=lag.behind,
+        lag=lag.lag,
         messages_per_second=rate,
         seconds=lag.eta_seconds + total / rate if rate and lag.eta_seconds is not None else None,
     )

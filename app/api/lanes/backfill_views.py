@@ -55,7 +55,7 @@ class BackfillLaneView(BaseModel):
     """The state of the backfill lane."""
 
     paused: bool
-    records_behind: Annotated[int, Field(description="lag in records")]
+    lag: Annotated[int, Field(description="lag in records")]
     messages_per_second: Annotated[float | None, Field(description="in the last minute, while busy; null: not busy")]
     seconds: Annotated[float | None, Field(description="estimated time until all is mapped; null: unknown")]
 

@@ -15,7 +15,7 @@ from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.api.services.lag_monitor import UnknownLagError
 from app.lanes.pause import PAUSABLE_LANES
 from app.store.models import LaneSwitch
-from projections.views.lag import LagSample, lag_of, messages_per_second
+from projections.views.lag import LagSample, messages_per_second, topic_lag
 from schemas.topics import LANES, UPDATES
 
 NEVER_PAUSED: Final = (
@@ -28,10 +28,10 @@ class StepView(View):
     """The lag of the consumers of one topic. A record holds one message, or a batch of up to some thousands."""
 
     topic: str
-    behind: Annotated[int, Field(description="lag in records, by offsets")]
+    lag: Annotated[int, Field(description="lag in records, by offsets")]
     records_per_second: Annotated[float | None, Field(description="over the last minute")]
     eta_seconds: Annotated[float | None, Field(description="until caught up; null: unknown, or no progress")]
-    waiting_since: Annotated[datetime | None, Field(description="arrival of the oldest unprocessed record")]
+    oldest_pending_at: Annotated[datetime | None, Field(description="arrival of the oldest unprocessed record")]
 
 
 class PartitionView(View):
@@ -40,8 +40,8 @@ class PartitionView(View):
     partition: int
     position: int
     end: int
-    behind: int
-    waiting_since: datetime | None
+    lag: int
+    oldest_pending_at: datetime | None
 
 
 class StepDetail(StepView):
@@ -137,14 +137,14 @@ def _lane(view: type[L], name: str, samples: Sequence[LagSample], switches: Mapp
             "switched_by": switch and switch.by,
             "switched_at": switch and switch.at,
             "messages_per_second": messages_per_second(samples, name),
-            "mapping": mapping | {"eta_seconds": None} if paused and mapping["behind"] else mapping,
+            "mapping": mapping | {"eta_seconds": None} if paused and mapping["lag"] else mapping,
             "profiles": profiles,
         }
     )
 
 
 def _step(samples: Sequence[LagSample], topic: str) -> dict[str, Any]:
-    return {"topic": topic, **asdict(lag_of(samples, topic))}
+    return {"topic": topic, **asdict(topic_lag(samples, topic))}
 
 
 def set_lane_metrics(api: Services, samples: Sequence[LagSample], switches: Mapping[str, LaneSwitch]) -> None:
@@ -154,6 +154,6 @@ def set_lane_metrics(api: Services, samples: Sequence[LagSample], switches: Mapp
         lane = _lane(LaneView, name, samples, switches)
         metrics.lane_paused.labels(name).set(lane.paused)
         for title, step in (("mapping", lane.mapping), ("profiles", lane.profiles)):
-            lag_seconds = max(0.0, (now - step.waiting_since).total_seconds()) if step.waiting_since else 0
-            metrics.lane_lag_records.labels(name, title).set(step.behind)
+            lag_seconds = max(0.0, (now - step.oldest_pending_at).total_seconds()) if step.oldest_pending_at else 0
+            metrics.lane_lag_records.labels(name, title).set(step.lag)
             metrics.lane_lag_seconds.labels(name, title).set(lag_seconds)

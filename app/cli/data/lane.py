@@ -38,11 +38,11 @@ def length(seconds: float | None) -> str:
 LANES: Final = (
     Column("lane", lambda row: row["lane"]),
     Column("step", lambda row: row["step"]),
-    Column("lag", lambda row: row["behind"], right=True),
+    Column("lag", lambda row: row["lag"], right=True),
     Column("per second", lambda row: rate(row["records_per_second"]), right=True, drop=2),
     Column("messages/s", lambda row: rate(row["messages_per_second"]), right=True, drop=1),
     Column("eta", lambda row: length(row["eta_seconds"]), right=True),
-    Column("oldest pending", lambda row: moment(row["waiting_since"])),
+    Column("oldest pending", lambda row: moment(row["oldest_pending_at"])),
     Column("state", lambda row: row["state"]),
 )
 PARTITIONS: Final = (
@@ -50,8 +50,8 @@ PARTITIONS: Final = (
     Column("partition", lambda row: row["partition"], right=True),
     Column("committed offset", lambda row: row["position"], right=True),
     Column("end", lambda row: row["end"], right=True),
-    Column("lag", lambda row: row["behind"], right=True),
-    Column("oldest pending", lambda row: moment(row["waiting_since"])),
+    Column("lag", lambda row: row["lag"], right=True),
+    Column("oldest pending", lambda row: moment(row["oldest_pending_at"])),
 )
 
 
@@ -119,11 +119,11 @@ def _print_facts(lane: Mapping[str, Any]) -> None:
 
 
 def _step(step: Mapping[str, Any]) -> str:
-    if not step["behind"]:
+    if not step["lag"]:
         return "caught up"
     left = f", ETA {length(step['eta_seconds'])}" if step["eta_seconds"] else ""
-    since = f", oldest since {moment(step['waiting_since'])}" if step["waiting_since"] else ""
-    return f"{cell(step['behind'])} {'record' if step['behind'] == 1 else 'records'} pending{since}{left}"
+    since = f", oldest since {moment(step['oldest_pending_at'])}" if step["oldest_pending_at"] else ""
+    return f"{cell(step['lag'])} {'record' if step['lag'] == 1 else 'records'} pending{since}{left}"
 
 
 def _rows(lane: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

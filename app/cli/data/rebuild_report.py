@@ -105,7 +105,7 @@ def _print_status(rebuild: Mapping[str, Any]) -> None:
             "rebuild": rebuild["id"],
             "comment": rebuild["note"],
             "status": status_of(rebuild),
-            "rules": "\n".join(rebuild["recipe"]["in_words"]),
+            "rules": "\n".join(rebuild["spec"]["in_words"]),
             "progress": progress,
             "started": f"{moment(rebuild['started_at'])}, by {rebuild['started_by']}",
             "ready": moment(rebuild["ready_at"]),

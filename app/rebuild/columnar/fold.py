@@ -167,7 +167,7 @@ class _Messages:
         if scope.since is not None:
             mask &= at >= scope.since
         if scope.until is not None:
-            mask &= (at < scope.until) | (at >= scope.began)
+            mask &= (at < scope.until) | (at >= scope.until_set_at)
         return mask
 
     def _registers(self, columns: Mapping[str, Column]) -> Sequence[tuple[str, Values]]:

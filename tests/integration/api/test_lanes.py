@@ -111,12 +111,12 @@ async def test_an_upload_is_complete_once_it_is_in_the_profiles(port: Port, tmp_
 
 async def test_transaction_markers_are_no_lag(port: Port) -> None:
     lanes = await until(
-        port.client, "/v2/lane", lambda all_: not any(item[step]["behind"] for item in all_ for step in STEPS)
+        port.client, "/v2/lane", lambda all_: not any(item[step]["lag"] for item in all_ for step in STEPS)
     )
     assert [(lane["name"], lane["paused"]) for lane in lanes] == [("realtime", False), ("backfill", False)]
     for lane in lanes:
         for step in STEPS:
-            assert (lane[step]["eta_seconds"], lane[step]["waiting_since"]) == (0, None)
+            assert (lane[step]["eta_seconds"], lane[step]["oldest_pending_at"]) == (0, None)
     detail = await port.client.get("/v2/lane/backfill")
     assert [partition["partition"] for partition in detail["mapping"]["partitions"]] == [0, 1, 2, 3]
     assert any(partition["end"] > 1 for partition in detail["mapping"]["partitions"])
@@ -136,9 +136,9 @@ async def test_a_paused_lane_stays_paused_across_a_restart_and_follows_rules(por
     await followed(port, "messages.backfill", rules_at=6)
     assert (await port.json("people", {"id": "now", "city": "Linz"})).status == 200
     await until(client, "/v2/profile/id:now", lambda _: True)
-    lane = await until(client, "/v2/lane/backfill", lambda item: item["mapping"]["waiting_since"] is not None)
-    assert (lane["mapping"]["behind"] > 0, lane["mapping"]["eta_seconds"], lane["paused"]) == (True, None, True)
-    assert lane["mapping"]["waiting_since"] > paused["switched_at"]
+    lane = await until(client, "/v2/lane/backfill", lambda item: item["mapping"]["oldest_pending_at"] is not None)
+    assert (lane["mapping"]["lag"] > 0, lane["mapping"]["eta_seconds"], lane["paused"]) == (True, None, True)
+    assert lane["mapping"]["oldest_pending_at"] > paused["switched_at"]
     job = await client.get(f"/v2/job/{upload}")
     assert job["profiles"] == {
         "written": ROWS,

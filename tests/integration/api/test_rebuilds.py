@@ -90,10 +90,10 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
     rebuild = started.data
     assert (started.status, started.headers["Location"]) == (202, f"/v2/rebuild/{rebuild['id']}")
     assert (rebuild["status"], rebuild["started_by"], rebuild["generation"]) == ("under_way", "user:admin", None)
-    assert [item["job_id"] for item in rebuild["recipe"]["excluded"]] == [bad]
+    assert [item["job_id"] for item in rebuild["spec"]["excluded"]] == [bad]
     assert any(
         sentence.startswith(f"without messages of job {bad} that arrived before ")
-        for sentence in rebuild["recipe"]["in_words"]
+        for sentence in rebuild["spec"]["in_words"]
     )
     again = await client.ask("POST", "/v2/rebuild", {})
     assert (again.status, again.body["code"], again.body["rebuild"]) == (409, "busy", rebuild["id"])
@@ -115,7 +115,7 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
     await promoted(port, rebuild)
     assert await known(port, "ada") == {"city": "Graz", "visits": 1}
     assert await known(port, "nobody") == {}
-    (undone,) = rebuild["recipe"]["excluded"]
+    (undone,) = rebuild["spec"]["excluded"]
     assert (await client.get(f"/v2/job/{bad}"))["profiles"]["excluded_before"] == undone["before"]
 
     mended = b"id,city\nada,Linz\n"
@@ -138,7 +138,7 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
         port, "rebuild", "start", "--previous", "--note", "it was right", "--wait", "-o", "json"
     )
     assert code == 0, output
-    assert [item["job_id"] for item in orjson.loads(output)["recipe"]["excluded"]] == [bad]
+    assert [item["job_id"] for item in orjson.loads(output)["spec"]["excluded"]] == [bad]
     await promoted(port, orjson.loads(output))
     assert await known(port, "eve") == {"city": "Wels", "visits": 2}
     code, output = await entrepot(port, "rebuild", "list")
@@ -153,7 +153,7 @@ async def test_a_rebuild_with_other_rules_is_discarded_or_promoted(port: Port) -
     body = {"mappings": {"people": draft}, "note": "towns"}
     port.running.signal("rebuild", signal.SIGSTOP)
     rebuild = await client.post("/v2/rebuild", body)
-    assert f"mapping of people: version {draft}; active: version 1" in rebuild["recipe"]["in_words"]
+    assert f"mapping of people: version {draft}; active: version 1" in rebuild["spec"]["in_words"]
     early = await client.ask("POST", f"/v2/rebuild/{rebuild['id']}/promote")
     assert (early.status, early.body["code"]) == (409, "not_ready")
     port.running.signal("rebuild", signal.SIGCONT)
@@ -176,7 +176,7 @@ async def test_a_rebuild_with_other_rules_is_discarded_or_promoted(port: Port) -
     definition = await client.get(town)
     assert (definition["applied_version"], definition["draft_version"]) == (draft, None)
     newest, *_ = await client.get("/v2/rebuild")
-    assert (newest["live"], newest["recipe"]["mappings"]) == (True, {"people": draft})
+    assert (newest["live"], newest["spec"]["mappings"]) == (True, {"people": draft})
 
 
 async def test_forgetting_during_a_promotion_has_to_be_repeated(port: Port) -> None:

@@ -155,7 +155,7 @@ class DataPlane:
     async def rebuild(self, name: str, spec: RebuildSpec) -> None:
         """Rebuild the profiles and promote the result."""
         generation = 1 + (await self.client.reader()).generation
-        await self.send(StartRebuild, name, recipe=spec_text(spec))
+        await self.send(StartRebuild, name, spec=spec_text(spec))
         await self.until_status(name, "ready")
         await self.promote(name, generation)
 

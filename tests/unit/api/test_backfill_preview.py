@@ -52,7 +52,7 @@ IMPACT = ImpactView(
     added=1, changed=2, merged=1, unchanged=0, older_messages=1,
     attributes={"age": AttributeImpactView(filled=1, replaced=2)},
 )  # fmt: skip
-LANE = BackfillLaneView(paused=False, records_behind=0, messages_per_second=50_000, seconds=120)
+LANE = BackfillLaneView(paused=False, lag=0, messages_per_second=50_000, seconds=120)
 
 
 def preview(**facts: Any) -> BackfillPreview:

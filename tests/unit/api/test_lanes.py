@@ -70,12 +70,12 @@ async def test_the_lag_is_what_lanes_and_profiles_have_not_read(
     await store.streams.add(BACKFILL, 0, 0, 1, [])
     await advance_profiles(cluster, 1)
     (sample,) = await monitor.samples()
-    behind = {place: sample.behind(place) for place in sample.ends if sample.behind(place)}
+    behind = {place: sample.lag(place) for place in sample.ends if sample.lag(place)}
     assert behind == {(BACKFILL, 0): 3, (BACKFILL, 1): 2, (UPDATES, 0): 2}, "with the marker"
     now = clock()
     clock.advance(minutes=-1)
     assert sample.waiting == {(BACKFILL, 0): clock(), (BACKFILL, 1): now, (UPDATES, 0): now}
-    assert sample.looked_at == now
+    assert sample.sampled_at == now
 
 
 async def test_a_marker_at_the_end_is_no_lag(
@@ -85,10 +85,10 @@ async def test_a_marker_at_the_end_is_no_lag(
     await store.streams.add(BACKFILL, 0, 0, 2, [])
     for _ in range(2):
         sample = (await monitor.samples())[-1]
-        assert (sample.ends[BACKFILL, 0], sample.behind((BACKFILL, 0)), dict(sample.waiting)) == (3, 0, {})
+        assert (sample.ends[BACKFILL, 0], sample.lag((BACKFILL, 0)), dict(sample.waiting)) == (3, 0, {})
         steady.now += 1
     await write(cluster, BACKFILL, 1)
-    assert (await monitor.samples())[-1].behind((BACKFILL, 0)) == 2
+    assert (await monitor.samples())[-1].lag((BACKFILL, 0)) == 2
 
 
 async def test_samples_of_the_last_minute_are_kept(monitor: LagMonitor, steady: Clock) -> None:
@@ -155,17 +155,17 @@ async def test_lanes_show_their_lag_by_step_and_partition(
 ) -> None:
     for lane in await client.get("/v2/lane"):
         for step in ("mapping", "profiles"):
-            assert (lane[step]["behind"], lane[step]["eta_seconds"], lane[step]["waiting_since"]) == (0, 0, None)
+            assert (lane[step]["lag"], lane[step]["eta_seconds"], lane[step]["oldest_pending_at"]) == (0, 0, None)
     await client.post("/collect/json/people?lane=backfill", {"id": 1})
     await write(cluster, UPDATES, 1)
     clock.advance(hours=1)
     realtime, backfill = await client.get("/v2/lane")
-    assert (realtime["name"], realtime["mapping"]["behind"]) == ("realtime", 0)
-    assert (backfill["mapping"]["behind"], backfill["mapping"]["waiting_since"]) == (1, "2026-05-04T12:00:00Z")
+    assert (realtime["name"], realtime["mapping"]["lag"]) == ("realtime", 0)
+    assert (backfill["mapping"]["lag"], backfill["mapping"]["oldest_pending_at"]) == (1, "2026-05-04T12:00:00Z")
     assert (backfill["mapping"]["topic"], backfill["profiles"]["topic"]) == (BACKFILL, UPDATES)
     detail = await client.get("/v2/lane/backfill")
     partitions = detail["mapping"]["partitions"]
-    assert sorted((item["partition"], item["behind"]) for item in partitions) in ([(0, 0), (1, 1)], [(0, 1), (1, 0)])
+    assert sorted((item["partition"], item["lag"]) for item in partitions) in ([(0, 0), (1, 1)], [(0, 1), (1, 0)])
     assert [(item["position"], item["end"]) for item in detail["profiles"]["partitions"]] == [(0, 2), (0, 0)]
     metrics = (await client.ask("GET", "/metrics")).body.decode()
     assert 'entrepot_lane_lag_records{lane="backfill",step="mapping"} 1.0' in metrics

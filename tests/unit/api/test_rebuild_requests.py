@@ -42,8 +42,8 @@ async def test_a_rebuild_with_other_rules_is_started_and_promoted(api: Api, clie
     rebuild = started.data
     assert (started.status, started.headers["Location"]) == (202, f"/v2/rebuild/{rebuild['id']}")
     assert (rebuild["status"], rebuild["note"], rebuild["started_by"]) == ("under_way", "with a", "user:admin")
-    assert (rebuild["recipe"]["identity"], rebuild["recipe"]["mappings"]) == (1, {"flights": 2})
-    assert "mapping of flights: version 2; active: version 1" in rebuild["recipe"]["in_words"]
+    assert (rebuild["spec"]["identity"], rebuild["spec"]["mappings"]) == (1, {"flights": 2})
+    assert "mapping of flights: version 2; active: version 1" in rebuild["spec"]["in_words"]
     assert (rebuild["progress"], rebuild["report"], rebuild["generation"], rebuild["live"]) == (None, None, None, False)
     early = await client.ask("POST", f"/v2/rebuild/{rebuild['id']}/promote")
     assert (early.status, early.body["code"]) == (409, "not_ready")
@@ -89,13 +89,13 @@ async def test_a_rollback_restores_the_rules_before_the_promotion(api: Api, clie
     await report(api, rebuild)
     await client.post(f"/v2/rebuild/{rebuild['id']}/promote")
     back = await client.post("/v2/rebuild", {"previous": True, "note": "it was right"})
-    assert back["recipe"]["mappings"] == {"flights": 1}
+    assert back["spec"]["mappings"] == {"flights": 1}
 
 
 async def test_messages_of_an_interval_are_selected(client: Client, clock: WallClock) -> None:
     times = {"since": "2026-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z"}
-    recipe = (await client.post("/v2/rebuild", times | {"streams": []}))["recipe"]
-    assert {name: recipe[name] for name in ("since", "until", "until_set_at", "mappings")} == times | {
+    spec = (await client.post("/v2/rebuild", times | {"streams": []}))["spec"]
+    assert {name: spec[name] for name in ("since", "until", "until_set_at", "mappings")} == times | {
         "until_set_at": "2026-05-04T12:00:00Z",
         "mappings": {},
     }
@@ -106,7 +106,7 @@ async def test_the_messages_of_an_upload_are_excluded(client: Client) -> None:
     job_id = upload.data["upload_id"]
     await until_status(client, job_id, "Completed")
     started = await client.ask("POST", f"/v2/job/{job_id}/undo")
-    assert started.data["recipe"]["excluded"] == [{"job_id": job_id, "before": "2026-05-04T12:00:00Z"}]
+    assert started.data["spec"]["excluded"] == [{"job_id": job_id, "before": "2026-05-04T12:00:00Z"}]
     assert started.data["note"] == "without the messages of Upload into flights"
     await client.post(f"/v2/rebuild/{started.data['id']}/discard")
     request = await client.post("/collect/json/flights", {"id": 1})
@@ -120,10 +120,10 @@ async def test_exclusions_last_until_they_are_included_again(api: Api, client: C
     await report(api, rebuild)
     await client.post(f"/v2/rebuild/{rebuild['id']}/promote")
     kept = await client.post("/v2/rebuild", {})
-    assert [item["job_id"] for item in kept["recipe"]["excluded"]] == [job_id]
+    assert [item["job_id"] for item in kept["spec"]["excluded"]] == [job_id]
     await client.post(f"/v2/rebuild/{kept['id']}/discard")
     again = await client.post("/v2/rebuild", {"include_jobs": [job_id]})
-    assert again["recipe"]["excluded"] == []
+    assert again["spec"]["excluded"] == []
 
 
 async def test_an_impossible_undo_has_a_reason(client: Client) -> None:

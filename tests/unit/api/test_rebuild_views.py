@@ -26,7 +26,7 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
 def shown(forgotten: Forgotten) -> dict[str, list[str]]:
     """The profiles of the remaining samples."""
     rebuild = ProfileRebuild(
-        definition_id="rebuild:1", seq=2, command_offset=3, updated_at=AT, status="ready", recipe="", version=1
+        definition_id="rebuild:1", seq=2, command_offset=3, updated_at=AT, status="ready", spec="", version=1
     )
     report = orjson.dumps({"compared_at": AT, "samples": SAMPLES}).decode()
     view = rebuild_view(RebuildRecord(rebuild, AT, "user:ada", 0, report=report), {}, 0, None, forgotten)

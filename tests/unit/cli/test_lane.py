@@ -13,9 +13,9 @@ from app.cli.job.wait import ingest_progress, wait_ingested
 from app.cli.session import Session
 
 AT = "2026-02-01T10:00:00Z"
-BUSY = {"topic": "t", "behind": 12_345, "records_per_second": 3.21, "eta_seconds": 3_845.9, "waiting_since": AT}
-IDLE = {"topic": "t", "behind": 0, "records_per_second": 0.0, "eta_seconds": 0.0, "waiting_since": None}
-PARTITIONS = {"partitions": [{"partition": 3, "position": 5, "end": 12_350, "behind": 12_345, "waiting_since": AT}]}
+BUSY = {"topic": "t", "lag": 12_345, "records_per_second": 3.21, "eta_seconds": 3_845.9, "oldest_pending_at": AT}
+IDLE = {"topic": "t", "lag": 0, "records_per_second": 0.0, "eta_seconds": 0.0, "oldest_pending_at": None}
+PARTITIONS = {"partitions": [{"partition": 3, "position": 5, "end": 12_350, "lag": 12_345, "oldest_pending_at": AT}]}
 BACKFILL = {
     "name": "backfill", "paused": True, "switched_by": "user:ada", "switched_at": AT, "messages_per_second": 45_678.9,
     "mapping": BUSY | PARTITIONS, "profiles": IDLE | PARTITIONS,

@@ -41,7 +41,7 @@ REPORT = {
 REBUILD: dict[str, Any] = {
     "id": ID, "status": "under_way", "note": "why", "started_at": AT, "started_by": "user:ada", "ready_at": None,
     "ended_at": None, "ended_by": "", "generation": None, "live": False, "progress": PROGRESS, "report": None,
-    "recipe": {"in_words": ["mapping of orders: version 2; active: version 1", "all messages"]},
+    "spec": {"in_words": ["mapping of orders: version 2; active: version 1", "all messages"]},
 }  # fmt: skip
 READY = REBUILD | {"status": "ready", "ready_at": AT, "report": REPORT}
 PROMOTED = READY | {"status": "promoted", "ended_at": AT, "ended_by": "user:eve", "generation": 3}

@@ -20,8 +20,8 @@ def an(kind: Any, number: int, seq: int, actor: str = "user:ada", **facts: Any) 
     return event
 
 
-def started(number: int = 1, recipe: str = SPEC) -> DefinitionEvent:
-    return an(RebuildStarted, number, 1, recipe=recipe, note="try it")
+def started(number: int = 1, spec: str = SPEC) -> DefinitionEvent:
+    return an(RebuildStarted, number, 1, spec=spec, note="try it")
 
 
 def ready(number: int = 1, seq: int = 2, report: str = '{"added":1}') -> DefinitionEvent:
@@ -35,13 +35,13 @@ def test_a_rebuild_is_shown_from_its_start_to_its_promotion() -> None:
     assert catalog.under_way is record is catalog.get("rebuild:1")
     assert (record.started_at, record.started_by, record.offset, record.note) == (NOON, "user:ada", 20, "try it")
     assert record.versions == {"": 3, "flights": 2}
-    assert record.rebuild.recipe == ""
+    assert record.rebuild.spec == ""
 
     assert catalog.apply(21, ready())
     record = catalog.all[0]
     assert (record.report, record.ready_at, record.rebuild.status) == ('{"added":1}', NOON, "ready")
 
-    assert catalog.apply(22, an(RebuildPromoted, 1, 3, "user:eve", generation=1, recipe=SPEC))
+    assert catalog.apply(22, an(RebuildPromoted, 1, 3, "user:eve", generation=1, spec=SPEC))
     record = catalog.all[0]
     assert (record.ended_at, record.ended_by, record.rules_at) == (NOON, "user:eve", 23)
     assert catalog.under_way is None

@@ -36,7 +36,7 @@ PEOPLE = VersionedBody(
 )
 SPEC = RebuildSpec(IDENTITY, {"people": PEOPLE})
 BUILDING = ProfileRebuild(
-    definition_id=REBUILD_ID, seq=1, command_offset=0, updated_at=NOON, status="building", recipe=""
+    definition_id=REBUILD_ID, seq=1, command_offset=0, updated_at=NOON, status="building", spec=""
 )
 
 
@@ -82,7 +82,7 @@ def event(kind: Any, seq: int, rebuild_id: str = REBUILD_ID, **fields: Any) -> D
 
 
 def started(rebuild_id: str = REBUILD_ID, spec: RebuildSpec = SPEC) -> DefinitionEvent:
-    return event(RebuildStarted, 1, rebuild_id, recipe=spec_text(spec))
+    return event(RebuildStarted, 1, rebuild_id, spec=spec_text(spec))
 
 
 def ready(rebuild_id: str = REBUILD_ID, seq: int = 2) -> DefinitionEvent:
@@ -90,7 +90,7 @@ def ready(rebuild_id: str = REBUILD_ID, seq: int = 2) -> DefinitionEvent:
 
 
 def promoted(rebuild_id: str = REBUILD_ID, seq: int = 2, generation: int = 1) -> DefinitionEvent:
-    return event(RebuildPromoted, seq, rebuild_id, generation=generation, recipe=spec_text(SPEC))
+    return event(RebuildPromoted, seq, rebuild_id, generation=generation, spec=spec_text(SPEC))
 
 
 async def record(kafka: MemoryCluster, *events: DefinitionEvent) -> None:

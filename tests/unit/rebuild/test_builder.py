@@ -48,7 +48,7 @@ class Rig:
 
     @asynccontextmanager
     async def building(self) -> AsyncIterator[RebuildBuilder]:
-        task = RebuildTask(BUILDING, SPEC, began=0)
+        task = RebuildTask(BUILDING, SPEC, start_offset=0)
         async with RebuildBuilder(task, self.folder, self.cluster, PARTITIONS, lambda: NOON, self.steady) as builder:
             yield builder
 

@@ -187,9 +187,9 @@ SCOPES = (
     EVERYTHING,
     EVERYTHING,
     Scope(since=ARRIVED - DAY),
-    Scope(until=ARRIVED - DAY, began=ARRIVED + 1),
-    Scope(left_out={"j1": ARRIVED + 1}),
-    Scope(left_out={"j1": ARRIVED}),
+    Scope(until=ARRIVED - DAY, until_set_at=ARRIVED + 1),
+    Scope(excluded={"j1": ARRIVED + 1}),
+    Scope(excluded={"j1": ARRIVED}),
 )
 
 
@@ -291,7 +291,7 @@ def test_messages_without_values_are_counted() -> None:
         Record(2, b"{}"),
         packed(3, "k/1", 0, visits(30)),
     ]
-    for rules in (book(), book(scope=Scope(left_out={"j1": ARRIVED + 1}))):
+    for rules in (book(), book(scope=Scope(excluded={"j1": ARRIVED + 1}))):
         folded = fold_records(records, rules, Forgotten(), PARTITIONS)
         assert folded is not None
         assert folded.messages == 62

@@ -172,7 +172,7 @@ async def rig(tmp_path: Path, store: ReadStore, monkeypatch: pytest.MonkeyPatch)
             stack.callback(opened.close)
             partitions.open(Shard(0, number), opened, max_nodes=10)
             await server.announce(Shard(0, number))
-        task = RebuildTask(BUILDING, SPEC, began=0)
+        task = RebuildTask(BUILDING, SPEC, start_offset=0)
         rig.builder = await stack.enter_async_context(
             RebuildBuilder(task, tmp_path / "rebuilt", rig.cluster, PARTITIONS, lambda: NOW, rig.steady)
         )

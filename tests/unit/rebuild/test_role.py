@@ -244,7 +244,7 @@ async def test_progress_counts_messages_and_offsets(rig: Rig, worker: Worker) ->
     assert progress is not None
     assert (progress.messages, progress.read, progress.total) == (7, 7, 9)
     assert progress.rate == 4, "the messages of one second"
-    assert progress.began_at == progress.updated_at == NOON
+    assert progress.started_at == progress.updated_at == NOON
 
 
 async def test_progress_is_stored_once_an_interval(rig: Rig, worker: Worker) -> None:

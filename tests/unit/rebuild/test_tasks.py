@@ -29,16 +29,16 @@ def forgotten(seq: int, *hashes: str) -> DefinitionEvent:
 async def test_a_started_rebuild_has_the_spec_of_its_recipe() -> None:
     tasks = await folded(forgotten(1, "a"), started())
     task = tasks.tasks["rebuild:1"]
-    assert (task.name, task.spec, task.began, task.rules_at, task.forgotten) == ("1", SPEC, 1, 0, ())
-    assert task.rebuild.recipe == "", "it is large"
+    assert (task.name, task.spec, task.start_offset, task.rules_at, task.forgotten) == ("1", SPEC, 1, 0, ())
+    assert task.rebuild.spec == "", "it is large"
     assert tasks.rules_at == 2
 
 
 async def test_a_start_that_is_invalid_or_repeated_is_ignored() -> None:
-    invalid = event(RebuildStarted, 1, "rebuild:2", recipe="{")
+    invalid = event(RebuildStarted, 1, "rebuild:2", spec="{")
     tasks = await folded(ready(), invalid, started(), started(spec=RebuildSpec()))
     assert statuses(tasks) == {"1": "building"}
-    assert (tasks.tasks["rebuild:1"].spec, tasks.tasks["rebuild:1"].began) == (SPEC, 2)
+    assert (tasks.tasks["rebuild:1"].spec, tasks.tasks["rebuild:1"].start_offset) == (SPEC, 2)
 
 
 async def test_people_forgotten_since_its_start_belong_to_a_rebuild() -> None:

@@ -38,9 +38,9 @@ ENVELOPE: dict[str, Any] = {
 }
 
 
-def promoted(generation: int, recipe: str, command_offset: int = 9) -> RebuildPromoted:
+def promoted(generation: int, spec: str, command_offset: int = 9) -> RebuildPromoted:
     return RebuildPromoted(
-        **ENVELOPE, definition_id="rebuild:1", command_offset=command_offset, generation=generation, recipe=recipe
+        **ENVELOPE, definition_id="rebuild:1", command_offset=command_offset, generation=generation, spec=spec
     )
 
 
@@ -56,13 +56,13 @@ def test_a_history_of_rebuilds_ends_in_the_expected_state() -> None:
     assert {name: rebuild.status for name, rebuild in scenario.state.rebuilds.items()} == {
         "rebuild:1": "promoted", "rebuild:3": "discarded", "rebuild:9": "promoted",
     }  # fmt: skip
-    assert not any(rebuild.recipe for rebuild in scenario.state.rebuilds.values())
+    assert not any(rebuild.spec for rebuild in scenario.state.rebuilds.values())
 
 
 def test_a_promotion_applies_its_drafts_and_removes_other_mappings() -> None:
     scenario = rebuilt_promoted_and_discarded()
     started = next(event for event in scenario.events if isinstance(event, RebuildPromoted))
-    assert parse_spec(started.recipe).mappings["flights"].version == 2
+    assert parse_spec(started.spec).mappings["flights"].version == 2
     again = RecordedDefinitions()
     for command in scenario.commands[
         : scenario.commands.index(next(c for c in scenario.commands if c.command_id == started.command_id)) + 1
@@ -86,12 +86,12 @@ def test_a_rebuild_of_outdated_rules_is_refused() -> None:
     text, basis = spec_text(scenario.state.rules.spec), basis_hash(basis_of(scenario.state.rules))
     scenario.send(DraftDefinition, FLIGHTS, body=mapping("min"))
     scenario.send(ApplyDefinition, FLIGHTS, version=3)
-    scenario.send(StartRebuild, "rebuild:1", recipe=text, basis=basis)
+    scenario.send(StartRebuild, "rebuild:1", spec=text, basis=basis)
     refused = scenario.events[-1]
     assert isinstance(refused, DefinitionRefused)
     assert refused.code == "outdated"
     text, basis = spec_text(scenario.state.rules.spec), basis_hash(basis_of(scenario.state.rules))
-    scenario.send(StartRebuild, "rebuild:2", recipe=text, basis=basis)
+    scenario.send(StartRebuild, "rebuild:2", spec=text, basis=basis)
     assert scenario.state.rebuilds["rebuild:2"].is_under_way
     assert scenario.state.basis == basis_of(scenario.state.rules)
 
@@ -101,14 +101,14 @@ def test_a_spec_counts_towards_the_total_size() -> None:
     scenario.send(DraftDefinition, "identity", body=identity("tail"))
     scenario.send(ApplyDefinition, "identity", version=1)
     scenario.send(
-        StartRebuild, "rebuild:1", recipe=json.dumps({"left_out": {f"{number:0200}": 7 for number in range(35_000)}})
+        StartRebuild, "rebuild:1", spec=json.dumps({"excluded": {f"{number:0200}": 7 for number in range(35_000)}})
     )
     (refused,) = [event for event in scenario.events if isinstance(event, DefinitionRefused)]
     assert refused.code == "too_much"
 
 
 def test_a_spec_survives_the_round_trip() -> None:
-    scope = Scope(since=-5, until=7, began=9, left_out={"b": 4, "a": -3})
+    scope = Scope(since=-5, until=7, until_set_at=9, excluded={"b": 4, "a": -3})
     spec = RebuildSpec(VersionedBody(1, "{}"), {"a": VersionedBody(2, "{}")}, scope)
     assert parse_spec(spec_text(spec)) == spec
     assert parse_spec(spec_text(RebuildSpec())) == RebuildSpec()
@@ -123,10 +123,10 @@ def test_a_spec_survives_the_round_trip() -> None:
         ('{"mappings": {"a": {"version": 0, "body": "{}"}}}', "/mappings/a/version"),
         ('{"identity": {"version": 1}}', "/identity/body"),
         ('{"since": "yesterday"}', "/since"),
-        ('{"left_out": ["job"]}', "/left_out: not_an_object"),
-        ('{"left_out": {"": 7}}', "/left_out: bad_job_id"),
-        ('{"left_out": {"job": "now"}}', "/left_out/job"),
-        (json.dumps({"left_out": {str(number): 7 for number in range(10_001)}}), "/left_out: too_many_jobs"),
+        ('{"excluded": ["job"]}', "/excluded: not_an_object"),
+        ('{"excluded": {"": 7}}', "/excluded: bad_job_id"),
+        ('{"excluded": {"job": "now"}}', "/excluded/job"),
+        (json.dumps({"excluded": {str(number): 7 for number in range(10_001)}}), "/excluded: too_many_jobs"),
         ('{"more": 1}', "/more: unknown_member"),
     ],
 )
@@ -136,19 +136,19 @@ def test_an_invalid_spec_is_refused_with_a_pointer(text: str, wrong: str) -> Non
 
 
 def test_a_scope_includes_its_time_range_and_later_messages() -> None:
-    scope = Scope(since=10, until=20, began=30)
+    scope = Scope(since=10, until=20, until_set_at=30)
     assert [at for at in (9, 10, 19, 20, 29, 30, 31) if scope.includes(at)] == [10, 19, 30, 31]
     assert Scope(since=10).includes(25)
 
 
 def test_an_excluded_job_stays_excluded_up_to_its_own_time() -> None:
-    scope = Scope(began=30, left_out={"early": 10, "late": 30})
-    left_out = [(job, at) for job in ("early", "late", "other") for at in (9, 10, 29, 30) if scope.excludes(job, at)]
-    assert left_out == [("early", 9), ("late", 9), ("late", 10), ("late", 29)]
+    scope = Scope(until_set_at=30, excluded={"early": 10, "late": 30})
+    excluded = [(job, at) for job in ("early", "late", "other") for at in (9, 10, 29, 30) if scope.excludes(job, at)]
+    assert excluded == [("early", 9), ("late", 9), ("late", 10), ("late", 29)]
 
 
 def test_a_promotion_is_applied_once_and_older_events_are_ignored() -> None:
-    one = RebuildSpec(mappings={"a": VersionedBody(2, "{}")}, scope=Scope(left_out={"job": 7}))
+    one = RebuildSpec(mappings={"a": VersionedBody(2, "{}")}, scope=Scope(excluded={"job": 7}))
     rules = fold(NO_RULES, promoted(1, spec_text(one)))
     assert rules.spec == one
     assert rules.generation == 1
@@ -161,7 +161,7 @@ def test_a_promotion_is_applied_once_and_older_events_are_ignored() -> None:
 
 def test_a_forged_promotion_with_an_unreadable_spec_changes_no_rules() -> None:
     scenario = RecordedDefinitions()
-    scenario.send(StartRebuild, "rebuild:1", recipe="{}")
+    scenario.send(StartRebuild, "rebuild:1", spec="{}")
     before = scenario.state
     forged = replace(promoted(1, "nonsense", command_offset=before.command_offset + 1), seq=2)
     after = evolve(before, forged)

@@ -19,7 +19,9 @@ def test_active_versions_are_named_where_they_differ() -> None:
 
 def test_excluded_messages_are_named_with_their_times() -> None:
     day = 86_400_000_000
-    scope = Scope(since=NEW_YEAR, until=NEW_YEAR + day, began=NEW_YEAR + 2 * day, left_out={"b": NEW_YEAR, "a": 0})
+    scope = Scope(
+        since=NEW_YEAR, until=NEW_YEAR + day, until_set_at=NEW_YEAR + 2 * day, excluded={"b": NEW_YEAR, "a": 0}
+    )
     assert in_words({}, scope, {}) == [
         "only messages since 2026-01-01T00:00:00Z",
         "only messages before 2026-01-02T00:00:00Z and since 2026-01-03T00:00:00Z",

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from projections.views.lag import LagSample, has_passed, lag_of, messages_per_second, rate_at_work
+from projections.views.lag import LagSample, has_passed, messages_per_second, rate_at_work, topic_lag
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
 RAW, UPDATES = "messages.backfill", "updates.backfill"
@@ -12,16 +12,16 @@ def at(seconds: float, *, done: int, end: int, messages: int = 0, waiting: datet
     """Sample two partitions of raw messages; the second one is always empty."""
     first = (RAW, 0)
     return LagSample(
-        at=seconds, looked_at=NOON + timedelta(seconds=seconds), positions={first: done, (RAW, 1): 0},
+        at=seconds, sampled_at=NOON + timedelta(seconds=seconds), positions={first: done, (RAW, 1): 0},
         ends={(RAW, 1): 0, first: end}, waiting={first: waiting} if waiting else {}, messages={"backfill": messages},
     )  # fmt: skip
 
 
 def test_a_single_sample_has_no_rate() -> None:
-    lag = lag_of([at(0, done=10, end=110, waiting=NOON)], RAW)
-    assert (lag.behind, lag.records_per_second, lag.eta_seconds, lag.waiting_since) == (100, None, None, NOON)
+    lag = topic_lag([at(0, done=10, end=110, waiting=NOON)], RAW)
+    assert (lag.lag, lag.records_per_second, lag.eta_seconds, lag.oldest_pending_at) == (100, None, None, NOON)
     assert [
-        (partition.partition, partition.position, partition.end, partition.behind) for partition in lag.partitions
+        (partition.partition, partition.position, partition.end, partition.lag) for partition in lag.partitions
     ] == [
         (0, 10, 110, 100),
         (1, 0, 0, 0),
@@ -31,7 +31,7 @@ def test_a_single_sample_has_no_rate() -> None:
 
 def test_the_eta_is_the_lag_divided_by_the_rate() -> None:
     samples = [at(0, done=0, end=500, messages=0), at(20, done=100, end=500, messages=4_000)]
-    lag = lag_of(samples, RAW)
+    lag = topic_lag(samples, RAW)
     assert (lag.records_per_second, lag.eta_seconds) == (5, 80)
     assert messages_per_second(samples, "backfill") == 200
     assert messages_per_second(samples, "realtime") == 0
@@ -39,7 +39,7 @@ def test_the_eta_is_the_lag_divided_by_the_rate() -> None:
 
 def test_idle_time_does_not_reduce_the_rate_for_the_eta() -> None:
     samples = [at(0, done=5, end=10), at(10, done=10, end=10), at(50, done=10, end=10), at(60, done=60, end=110)]
-    lag = lag_of(samples, RAW)
+    lag = topic_lag(samples, RAW)
     assert lag.records_per_second == 55 / 60, "over all samples"
     assert lag.eta_seconds == 10, "at the rate since the last idle sample"
 
@@ -54,11 +54,11 @@ def test_throughput_is_measured_under_load() -> None:
 
 
 def test_a_caught_up_consumer_has_no_lag_and_a_stalled_one_no_eta() -> None:
-    caught_up = lag_of([at(0, done=5, end=10), at(10, done=10, end=10, waiting=NOON)], RAW)
-    assert (caught_up.behind, caught_up.eta_seconds, caught_up.waiting_since) == (0, 0, None)
-    stalled = lag_of([at(0, done=5, end=10), at(10, done=5, end=10)], RAW)
+    caught_up = topic_lag([at(0, done=5, end=10), at(10, done=10, end=10, waiting=NOON)], RAW)
+    assert (caught_up.lag, caught_up.eta_seconds, caught_up.oldest_pending_at) == (0, 0, None)
+    stalled = topic_lag([at(0, done=5, end=10), at(10, done=5, end=10)], RAW)
     assert (stalled.records_per_second, stalled.eta_seconds) == (0, None)
-    rewound = lag_of([at(0, done=5, end=10), at(10, done=0, end=10)], RAW)
+    rewound = topic_lag([at(0, done=5, end=10), at(10, done=0, end=10)], RAW)
     assert rewound.records_per_second == 0
 
 
