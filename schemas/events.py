@@ -15,7 +15,7 @@ from schemas.policies import Cadence, RetryPolicy
 NAMESPACE: Final = "entrepot.jobs.events"
 
 StartReason = Literal["created", "resumed", "run_now", "woke"]
-SleepReason = Literal["cadence", "error_backoff", "rate_limit", "quiet_window"]
+SleepReason = Literal["cadence", "error_backoff", "rate_limit", "blackout_window"]
 FailReason = Literal["errors_too_long", "incurable"]
 
 
@@ -102,7 +102,7 @@ class JobSynced(Event):
 class JobErrored(Event):
     """A run stopped on an error, the `consecutive`th since the last success; the first one was at `first_error_at`.
 
-    That time is shifted by waits for rate limits and quiet windows, which don't count as failing. `detail` is the
+    That time is shifted by waits for rate limits and blackout windows, which don't count as failing. `detail` is the
     message of the provider, without secrets.
     """
 

@@ -7,7 +7,7 @@ CadenceKind = Literal["once", "continuous", "interval", "cron"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuietWindow:
+class BlackoutWindow:
     """A daily period in which a job sleeps: wall-clock `HH:MM` in the time zone of the cadence.
 
     An `end` that is not after `start` is on the next day.
@@ -26,7 +26,7 @@ class Cadence:
     every_seconds: int = 0
     cron: str = ""
     time_zone: str = "UTC"
-    quiet: tuple[QuietWindow, ...] = ()
+    blackout_windows: tuple[BlackoutWindow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

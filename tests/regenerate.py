@@ -113,7 +113,7 @@ def job_life() -> str:
         "Empty: the command is refused, and the refusal lists the allowed commands.\n\n"
         "`Absent`: there is no such job. `Killed`: archived, can be restored. Where a job can be purged, that happens "
         "after 90 days.\n"
-        "The scheduler wakes a job when its next run is due, when its pause ends, and when a quiet window begins.\n\n"
+        "The scheduler wakes a job when its next run is due, its pause ends, or a blackout window starts.\n\n"
         f"{table}\n"
     )
 

@@ -16,7 +16,7 @@ ACTIONS: Final[Mapping[str, str]] = {
 }
 
 JOBS: Final = {
-    "always_quiet": "the blackout windows leave no time to run; shorten or remove one",
+    "always_blackout": "the blackout windows leave no time to run; shorten or remove one",
     "bad_bytes": "invalid number of bytes; expected 0 to {max:,}",
     "bad_counts": "invalid count; expected 0 to {max:,}",
     "bad_cron": "invalid[ {part} in the] cron expression {cron!r}; expected five fields, for example `0 3 * * *`",
@@ -40,7 +40,7 @@ JOBS: Final = {
     "revision_mismatch": "the job was modified: it is at revision {revision}, not {expected}; read it again",
     "stale_run": "run {run:,} is over; the job is in run {current:,}",
     "too_many_days": "too many days; expected at most {max}, or none for every day",
-    "too_many_quiet_windows": "too many blackout windows; at most {max} are allowed",
+    "too_many_blackout_windows": "too many blackout windows; at most {max} are allowed",
     "unknown_cadence_kind": "unknown schedule kind {kind!r}; expected one of: {kinds}",
     "unknown_rules": "unknown rules version {rules}; this service supports {supported}",
     "unknown_time_zone": "unknown time zone {time_zone!r}; expected an IANA name, for example Europe/Berlin",

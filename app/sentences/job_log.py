@@ -45,7 +45,7 @@ SLEEP_REASONS: Final = {
     "cadence": "until the next scheduled run",
     "error_backoff": "waiting after an error",
     "rate_limit": "rate limit",
-    "quiet_window": "blackout window",
+    "blackout_window": "blackout window",
 }
 MAX_CURSOR_CHARACTERS: Final = 200
 

@@ -62,4 +62,4 @@ def cadence_in_words(cadence: Cadence) -> str:
             often = f"cron `{cadence.cron}` ({cadence.time_zone})"
         case _:
             assert_never(cadence.kind)
-    return f"{often}, with blackout windows" if cadence.quiet else often
+    return f"{often}, with blackout windows" if cadence.blackout_windows else often

@@ -1,4 +1,4 @@
-"""Cadence and quiet windows: when a job runs next. Pure; wall-clock times are in the cadence's zone, DST included."""
+"""When a job runs next, by cadence and blackout windows. Wall-clock times are in the cadence's zone, DST included."""
 
 import re
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from cronsim import CronSim, CronSimError
 
 from projections.time_zones import zone
 from schemas.coded import CodedError, Params
-from schemas.policies import Cadence, QuietWindow
+from schemas.policies import BlackoutWindow, Cadence
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CONTINUOUS_SECONDS: Final = 5
-MAX_QUIET: Final = timedelta(days=14)
-MAX_QUIET_WINDOWS: Final = 50
+MAX_BLACKOUT: Final = timedelta(days=14)
+MAX_BLACKOUT_WINDOWS: Final = 50
 MAX_CRON: Final = 200  # characters
 MAX_INTERVAL_SECONDS: Final = 366 * 86_400
 CRON_PARTS: Final = ("minute", "hour", "day-of-month", "month", "day-of-week")
@@ -50,12 +50,12 @@ def check(cadence: Cadence, at: datetime) -> None:
         raise InvalidCadenceError("/cron", "cron_too_long", {"max": MAX_CRON})
     if cadence.kind == "cron":
         _check_cron(cadence, at)
-    if len(cadence.quiet) > MAX_QUIET_WINDOWS:
-        raise InvalidCadenceError("/quiet", "too_many_quiet_windows", {"max": MAX_QUIET_WINDOWS})
-    for index, window in enumerate(cadence.quiet):
-        _check_window(window, f"/quiet/{index}")
-    if cadence.quiet and (quiet_until(cadence, at) or at) >= at + MAX_QUIET:
-        raise InvalidCadenceError("/quiet", "always_quiet", {})
+    if len(cadence.blackout_windows) > MAX_BLACKOUT_WINDOWS:
+        raise InvalidCadenceError("/blackout_windows", "too_many_blackout_windows", {"max": MAX_BLACKOUT_WINDOWS})
+    for index, window in enumerate(cadence.blackout_windows):
+        _check_window(window, f"/blackout_windows/{index}")
+    if cadence.blackout_windows and (blackout_until(cadence, at) or at) >= at + MAX_BLACKOUT:
+        raise InvalidCadenceError("/blackout_windows", "always_blackout", {})
 
 
 def _check_cron(cadence: Cadence, at: datetime) -> None:
@@ -68,7 +68,7 @@ def _check_cron(cadence: Cadence, at: datetime) -> None:
         raise InvalidCadenceError("/cron", "cron_never_matches", {"cron": cadence.cron}) from None
 
 
-def _check_window(window: QuietWindow, pointer: str) -> None:
+def _check_window(window: BlackoutWindow, pointer: str) -> None:
     for name, text in (("start", window.start), ("end", window.end)):
         try:
             _wall(text)
@@ -99,21 +99,21 @@ def next_start(cadence: Cadence, started: datetime, now: datetime) -> datetime |
             assert_never(cadence.kind)
 
 
-def quiet_until(cadence: Cadence, at: datetime) -> datetime | None:
-    """Return the end of the quiet time at `at`; None when it is not quiet."""
-    return next((end for start, end in _quiet_times(cadence, at) if start <= at < end), None)
+def blackout_until(cadence: Cadence, at: datetime) -> datetime | None:
+    """Return the end of the blackout at `at`; None outside blackouts."""
+    return next((end for start, end in _blackout_periods(cadence, at) if start <= at < end), None)
 
 
-def next_quiet(cadence: Cadence, since: datetime, now: datetime) -> datetime | None:
-    """Return the start of the first quiet time that starts after `since` and ends after `now`; None without one.
+def next_blackout(cadence: Cadence, since: datetime, now: datetime) -> datetime | None:
+    """Return the start of the first blackout that starts after `since` and ends after `now`; None without one.
 
     It may have started already.
     """
-    return next((start for start, end in _quiet_times(cadence, now) if start > since and end > now), None)
+    return next((start for start, end in _blackout_periods(cadence, now) if start > since and end > now), None)
 
 
-def _quiet_times(cadence: Cadence, around: datetime) -> list[tuple[datetime, datetime]]:
-    """Return the quiet times near a time, in order; windows that touch are merged."""
+def _blackout_periods(cadence: Cadence, around: datetime) -> list[tuple[datetime, datetime]]:
+    """Return the blackouts near a time, in order; windows that touch are merged."""
     times: list[tuple[datetime, datetime]] = []
     for start, end in sorted(_windows(cadence, around)):
         if times and start <= times[-1][1]:
@@ -125,14 +125,14 @@ def _quiet_times(cadence: Cadence, around: datetime) -> list[tuple[datetime, dat
 
 def _windows(cadence: Cadence, around: datetime) -> Iterator[tuple[datetime, datetime]]:
     today = around.astimezone(zone(cadence.time_zone)).date()
-    for window in cadence.quiet:
-        for offset in range(-8, MAX_QUIET.days + 2):
+    for window in cadence.blackout_windows:
+        for offset in range(-8, MAX_BLACKOUT.days + 2):
             day = today + timedelta(days=offset)
             if not window.days or WEEKDAYS[day.weekday()] in window.days:
                 yield _span(window, day, zone(cadence.time_zone))
 
 
-def _span(window: QuietWindow, day: date, where: ZoneInfo) -> tuple[datetime, datetime]:
+def _span(window: BlackoutWindow, day: date, where: ZoneInfo) -> tuple[datetime, datetime]:
     start, end = _wall(window.start), _wall(window.end)
     last = datetime.combine(day if end > start else day + timedelta(days=1), end, where)
     return (

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from projections.decider import RefusedError, is_handled
-from projections.jobs.cadence import next_quiet, next_start, quiet_until
+from projections.jobs.cadence import blackout_until, next_blackout, next_start
 from projections.jobs.command_checks import check_command, check_settings
 from projections.jobs.recorder import MAX_TEXT_CHARACTERS, EventRecorder, JobRefusedError
 from projections.jobs.retry import INCURABLE, GiveUp, Streak, after_error, after_rate_limit, clamp_retry_after
@@ -131,7 +131,7 @@ def _create(recorder: EventRecorder, command: CreateJob) -> None:
         draft=not command.start,
     )
     if command.start:
-        _start_unless_quiet(recorder, "created")
+        _start_unless_blackout(recorder, "created")
 
 
 def _configure(recorder: EventRecorder, command: ConfigureJob) -> None:
@@ -154,19 +154,19 @@ def _pause(recorder: EventRecorder, command: PauseJob) -> None:
 
 def _resume(recorder: EventRecorder) -> None:
     recorder.record(JobResumed)
-    _start_unless_quiet(recorder, "resumed")
+    _start_unless_blackout(recorder, "resumed")
 
 
 def _start(recorder: EventRecorder, reason: StartReason) -> None:
     recorder.record(JobStarted, run=recorder.job.run + 1, reason=reason)
 
 
-def _start_unless_quiet(recorder: EventRecorder, reason: StartReason) -> None:
-    until = quiet_until(recorder.job.cadence, recorder.at)
+def _start_unless_blackout(recorder: EventRecorder, reason: StartReason) -> None:
+    until = blackout_until(recorder.job.cadence, recorder.at)
     if until is None:
         _start(recorder, reason)
     else:
-        recorder.record(JobSlept, reason="quiet_window", sleep_until=until)
+        recorder.record(JobSlept, reason="blackout_window", sleep_until=until)
 
 
 def _wake(recorder: EventRecorder) -> None:
@@ -174,7 +174,7 @@ def _wake(recorder: EventRecorder) -> None:
     if isinstance(recorder.job.phase, Paused):
         _resume(recorder)
     else:
-        _start_unless_quiet(recorder, "woke")
+        _start_unless_blackout(recorder, "woke")
 
 
 def _check_due(recorder: EventRecorder, command: type[WakeJob | PurgeJob]) -> None:
@@ -278,8 +278,8 @@ def _timer(job: Job, now: datetime) -> tuple[datetime, type[WakeJob | PurgeJob]]
     phase = job.phase
     match phase:
         case Running():
-            quiet = next_quiet(job.cadence, phase.since, now)
-            return (quiet, WakeJob) if quiet else None
+            blackout = next_blackout(job.cadence, phase.since, now)
+            return (blackout, WakeJob) if blackout else None
         case Sleeping():
             return phase.until, WakeJob
         case Paused(until=until) if until is not None:

@@ -134,7 +134,7 @@ def _started(job: Job, event: JobStarted) -> Job:
 
 
 def _streak_at(job: Job, at: datetime) -> Streak | None:
-    """Return the streak at the end of a phase. Time in a rate limit or a quiet window does not count as failing."""
+    """Return the streak at the end of a phase. Time in a rate limit or a blackout window does not count as failing."""
     phase, streak = job.phase, job.streak
     if streak is None or not isinstance(phase, Sleeping) or phase.reason == "error_backoff":
         return streak

@@ -27,11 +27,14 @@ from schemas.commands import (
     WakeJob,
 )
 from schemas.events import JobEvent
-from schemas.policies import DEFAULT_RETRY, ONCE, Cadence, QuietWindow, RetryPolicy
+from schemas.policies import DEFAULT_RETRY, ONCE, BlackoutWindow, Cadence, RetryPolicy
 
 START = datetime(2026, 3, 27, 22, 15, 0, 500_000, tzinfo=UTC)
 NIGHTLY = Cadence(
-    kind="cron", cron="30 2 * * *", time_zone="Europe/Berlin", quiet=(QuietWindow(start="03:00", end="04:30"),)
+    kind="cron",
+    cron="30 2 * * *",
+    time_zone="Europe/Berlin",
+    blackout_windows=(BlackoutWindow(start="03:00", end="04:30"),),
 )
 
 
@@ -102,7 +105,7 @@ def completes_once() -> RecordedJob:
 
 
 def nightly_over_a_clock_change() -> RecordedJob:
-    """Run every night by cron in Berlin, with a quiet window, across the change to summer time."""
+    """Run every night by cron in Berlin, with a blackout window, across the change to summer time."""
     history = RecordedJob("job-nightly")
     history.create(cadence=NIGHTLY)
     history.progress(done=True)

@@ -1,6 +1,6 @@
 """An independent model of a job's life cycle, written from the design: the oracle of the state machine test.
 
-Times are UTC; the one quiet window is 12:00 to 14:00. The time that a job has been failing is added up at every step.
+Times are UTC; the one blackout window is 12:00 to 14:00. The time of failing is added up at every step.
 """
 
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 TEN_HOURS = timedelta(hours=10)
 NINETY_DAYS = timedelta(days=90)
 RESTING = {"Failed", "Paused", "Completed", "Killed"}
-NO_ERROR_WAITS = {"rate_limit", "quiet_window"}
+NO_ERROR_WAITS = {"rate_limit", "blackout_window"}
 
 
-def is_quiet(moment: datetime) -> bool:
+def is_blackout(moment: datetime) -> bool:
     return 12 <= moment.hour < 14
 
 
@@ -31,7 +31,7 @@ class Model:
     sleep_until: datetime | None = None
     pause_until: datetime | None = None
     cadence: str = "once"
-    quiet: bool = False
+    blackout: bool = False
     run: int = 0
     reports: int = 0
     revision: int = 1
@@ -56,9 +56,9 @@ class Model:
     def succeed(self) -> None:
         self.errors, self.failing = 0, timedelta()
 
-    def start(self, *, respect_quiet: bool = True) -> list[str]:
-        if respect_quiet and self.quiet and is_quiet(self.now):
-            self.enter("Sleeping", "quiet_window")
+    def start(self, *, respect_blackout: bool = True) -> list[str]:
+        if respect_blackout and self.blackout and is_blackout(self.now):
+            self.enter("Sleeping", "blackout_window")
             self.sleep_until = noon(self.now) + timedelta(hours=2)
             return ["JobSlept"]
         self.enter("Running")
@@ -77,8 +77,8 @@ class Model:
             return self.start()
         if self.status == "Paused" and self.pause_until and self.now >= self.pause_until:
             return self.resume()
-        quiet_began = self.quiet and is_quiet(self.now) and self.since and noon(self.now) > self.since
-        if self.status == "Running" and quiet_began:
+        blackout_began = self.blackout and is_blackout(self.now) and self.since and noon(self.now) > self.since
+        if self.status == "Running" and blackout_began:
             return self.start()
         return ["not_due" if self.status in {"Running", "Sleeping", "Paused"} else "not_allowed"]
 

@@ -13,7 +13,7 @@ from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import Counts, CreateJob, JobCommand, ReportRateLimit
 from schemas.events import JobEvent
-from schemas.policies import Cadence, QuietWindow, RetryPolicy
+from schemas.policies import BlackoutWindow, Cadence, RetryPolicy
 from tests.laws.record_strategies import TEXTS, anything, field_strategies
 
 JOB = "job-1"
@@ -23,7 +23,7 @@ COMMANDS: tuple[type, ...] = get_args(JobCommand)
 
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia"])
 WINDOWS = st.builds(
-    QuietWindow,
+    BlackoutWindow,
     start=st.sampled_from(["00:00", "02:30", "12:00", "22:00"]),
     end=st.sampled_from(["00:00", "02:00", "06:30", "23:59"]),
     days=st.sampled_from([(), ("sun",), ("mon", "tue")]),
@@ -34,7 +34,7 @@ CADENCES = st.builds(
     every_seconds=st.sampled_from([1, 300, 90_000]),
     cron=st.sampled_from(["*/5 * * * *", "30 2 * * *", "0 0 29 2 *", "0 3 L * *", "15 10 * * *"]),
     time_zone=ZONES,
-    quiet=st.lists(WINDOWS, max_size=2).map(tuple),
+    blackout_windows=st.lists(WINDOWS, max_size=2).map(tuple),
 )
 POLICIES = st.builds(
     RetryPolicy,

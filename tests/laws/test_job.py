@@ -158,7 +158,7 @@ def test_the_next_timer_is_always_due_when_its_time_comes(history: History) -> N
         following = next_timer(state)
         if isinstance(events[0], CommandRefused):
             assert isinstance(state, Job)
-            assert isinstance(state.phase, Running), "only a missed quiet window may be refused"
+            assert isinstance(state.phase, Running), "only a missed blackout window may be refused"
             assert following is None or following[0] > moment
         if kind is PurgeJob:
             assert isinstance(events[0], JobPurged)

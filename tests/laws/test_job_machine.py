@@ -31,7 +31,7 @@ from schemas.commands import (
     WakeJob,
 )
 from schemas.events import CommandRefused
-from schemas.policies import DEFAULT_RETRY, Cadence, QuietWindow
+from schemas.policies import DEFAULT_RETRY, BlackoutWindow, Cadence
 from tests.laws.job_model import NINETY_DAYS, TEN_HOURS, Model
 from tests.laws.job_strategies import JOB, NO_JOB, evolve_all
 
@@ -42,7 +42,7 @@ CADENCES = {
     "interval": Cadence(kind="interval", every_seconds=3 * 3600),
     "cron": Cadence(kind="cron", cron="0 6 * * *"),
 }
-NOON = (QuietWindow(start="12:00", end="14:00"),)
+NOON = (BlackoutWindow(start="12:00", end="14:00"),)
 STEPS = st.sampled_from(
     [timedelta(0), timedelta(seconds=1), timedelta(minutes=20), timedelta(hours=5), timedelta(hours=-2)]
 )
@@ -104,11 +104,11 @@ class JobLife(RuleBasedStateMachine):
 
     @initialize(
         cadence=st.sampled_from(sorted(CADENCES)),
-        quiet=st.booleans(),
+        blackout=st.booleans(),
         start=st.sampled_from([True, True, False]),
         at=st.sampled_from([MORNING, MORNING + timedelta(hours=3)]),
     )
-    def create(self, cadence: str, quiet: bool, start: bool, at: datetime) -> None:  # noqa: FBT001  # drawn
+    def create(self, cadence: str, blackout: bool, start: bool, at: datetime) -> None:  # noqa: FBT001  # drawn
         self.clock = at
         self.model.advance(at)
         self.expect(self.send(KillJob), ["no_such_job"])
@@ -118,16 +118,21 @@ class JobLife(RuleBasedStateMachine):
             job_type="import",
             kind="import",
             name="Orders",
-            cadence=self.cadence_of(cadence, quiet=quiet),
+            cadence=self.cadence_of(cadence, blackout=blackout),
             start=start,
         )
-        self.model.cadence, self.model.quiet = cadence, quiet
+        self.model.cadence, self.model.blackout = cadence, blackout
         self.model.enter("Running" if start else "Paused")
         self.expect(events, ["JobCreated", *(self.model.start() if start else [])])
 
-    def cadence_of(self, kind: str, *, quiet: bool) -> Cadence:
+    def cadence_of(self, kind: str, *, blackout: bool) -> Cadence:
         plain = CADENCES[kind]
-        return Cadence(kind=plain.kind, every_seconds=plain.every_seconds, cron=plain.cron, quiet=NOON if quiet else ())
+        return Cadence(
+            kind=plain.kind,
+            every_seconds=plain.every_seconds,
+            cron=plain.cron,
+            blackout_windows=NOON if blackout else (),
+        )
 
     @rule(step=STEPS)
     def time_passes(self, step: timedelta) -> None:
@@ -170,21 +175,21 @@ class JobLife(RuleBasedStateMachine):
         self.model.revision += 1
         self.expect(self.send(RenameJob, name="Orders again", description=""), ["JobRenamed"])
 
-    @rule(cadence=st.sampled_from(sorted(CADENCES)), quiet=st.booleans(), stale=st.booleans())
+    @rule(cadence=st.sampled_from(sorted(CADENCES)), blackout=st.booleans(), stale=st.booleans())
     @precondition(allowed("RenameJob"))
-    def configure(self, cadence: str, quiet: bool, stale: bool) -> None:  # noqa: FBT001  # drawn
+    def configure(self, cadence: str, blackout: bool, stale: bool) -> None:  # noqa: FBT001  # drawn
         self.model.advance(self.clock)
         events = self.send(
             ConfigureJob,
             configuration="{}",
-            cadence=self.cadence_of(cadence, quiet=quiet),
+            cadence=self.cadence_of(cadence, blackout=blackout),
             retry=DEFAULT_RETRY,
             expected_revision=self.model.revision - stale,
         )
         self.expect(events, ["revision_mismatch" if stale else "JobConfigured"])
         if not stale:
             self.model.revision += 1
-            self.model.cadence, self.model.quiet = cadence, quiet
+            self.model.cadence, self.model.blackout = cadence, blackout
 
     @rule(length=st.sampled_from([None, timedelta(hours=1), timedelta(days=200), timedelta(0)]))
     @precondition(allowed("PauseJob"))
@@ -207,7 +212,7 @@ class JobLife(RuleBasedStateMachine):
     @precondition(allowed("RunJob"))
     def run_now(self) -> None:
         self.model.advance(self.clock)
-        self.expect(self.send(RunJob), self.model.start(respect_quiet=False))
+        self.expect(self.send(RunJob), self.model.start(respect_blackout=False))
 
     @rule(confirmed=st.sampled_from([True, False, False]))
     @precondition(allowed("KillJob"))

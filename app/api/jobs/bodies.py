@@ -12,10 +12,10 @@ from app.api.http.problems import FieldError, field_error_of, field_errors, inva
 from app.api.routing.routes import Body
 from connectors.catalog import connector
 from connectors.contract import JobType
-from projections.jobs.cadence import MAX_CRON, MAX_INTERVAL_SECONDS, MAX_QUIET_WINDOWS, InvalidCadenceError, check
+from projections.jobs.cadence import MAX_BLACKOUT_WINDOWS, MAX_CRON, MAX_INTERVAL_SECONDS, InvalidCadenceError, check
 from projections.jobs.command_checks import MAX_DESCRIPTION, MAX_NAME, MAX_SECONDS
 from projections.json_object import MAX_JSON_BYTES
-from schemas.policies import Cadence, CadenceKind, QuietWindow, RetryPolicy
+from schemas.policies import BlackoutWindow, Cadence, CadenceKind, RetryPolicy
 
 CREATED_BY_UPLOAD: Final = "a job of this type is created by an upload: POST /collect/bulk/{stream}"
 MAX_ITEMS: Final = 100  # of any list
@@ -38,7 +38,7 @@ def _limit_items(value: Any) -> Any:
 ITEM_LIMIT: Final = BeforeValidator(_limit_items)
 
 
-class QuietBody(Body):
+class BlackoutWindowBody(Body):
     """A daily period in which the job sleeps, in the time zone of its cadence; it may end on the next day."""
 
     start: TimeOfDay
@@ -53,12 +53,12 @@ class CadenceBody(Body):
     every_seconds: Annotated[int, Field(ge=0, le=MAX_INTERVAL_SECONDS)] = 0
     cron: Annotated[str, Field(max_length=MAX_CRON)] = ""
     time_zone: Annotated[str, Field(max_length=100)] = "UTC"
-    quiet: Annotated[tuple[QuietBody, ...], Field(max_length=MAX_QUIET_WINDOWS), ITEM_LIMIT] = ()
+    blackout_windows: Annotated[tuple[BlackoutWindowBody, ...], Field(max_length=MAX_BLACKOUT_WINDOWS), ITEM_LIMIT] = ()
 
     def to_policy(self) -> Cadence:
         """Return the policy for a command."""
-        quiet = tuple(QuietWindow(**window.model_dump()) for window in self.quiet)
-        return Cadence(**self.model_dump(exclude={"quiet"}), quiet=quiet)
+        windows = tuple(BlackoutWindow(**window.model_dump()) for window in self.blackout_windows)
+        return Cadence(**self.model_dump(exclude={"blackout_windows"}), blackout_windows=windows)
 
 
 class RetryBody(Body):
@@ -164,7 +164,7 @@ def cursor_errors(job_type: JobType, cursor: Mapping[str, Any]) -> list[FieldErr
 
 
 def cadence_errors(cadence: Cadence, at: datetime) -> list[FieldError]:
-    """Return the errors of a cadence. A cron expression and quiet windows must allow a run after `at`."""
+    """Return the errors of a cadence. A cron expression and blackout windows must allow a run after `at`."""
     try:
         check(cadence, at)
     except InvalidCadenceError as error:

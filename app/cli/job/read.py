@@ -14,7 +14,7 @@ from app.cli.param_types import AS_OF, TIME_FORMATS
 from app.cli.session import Session, api_command
 from app.cli.vocabulary import possible
 from app.sentences.job_summary import cadence_in_words
-from schemas.policies import Cadence, QuietWindow
+from schemas.policies import BlackoutWindow, Cadence
 
 PAGE_SIZE: Final = 200
 SORTS: Final = ("name", "status", "created", "updated", "next_at")
@@ -157,11 +157,13 @@ def _version(versions: Sequence[Mapping[str, Any]], number: int) -> Mapping[str,
 
 
 def _row(version: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
-    cadence = {name: value for name, value in version["cadence"].items() if name != "quiet"}
-    quiet = tuple(QuietWindow(**window | {"days": tuple(window["days"])}) for window in version["cadence"]["quiet"])
+    cadence = {name: value for name, value in version["cadence"].items() if name != "blackout_windows"}
+    windows = tuple(
+        BlackoutWindow(**window | {"days": tuple(window["days"])}) for window in version["cadence"]["blackout_windows"]
+    )
     return {
         **{name: version[name] for name in ("version", "at", "by")},
-        "cadence": cadence_in_words(Cadence(**cadence, quiet=quiet)),
+        "cadence": cadence_in_words(Cadence(**cadence, blackout_windows=windows)),
         "changed": "created" if before is None else _changed(before, version),
     }
 

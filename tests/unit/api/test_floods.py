@@ -27,9 +27,9 @@ def refused_by(model: Any, value: Any) -> list[FieldError]:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda: refused_by(CreateBody, JOB | {"cadence": {"quiet": [1] * 500_000}}),
+        lambda: refused_by(CreateBody, JOB | {"cadence": {"blackout_windows": [1] * 500_000}}),
         lambda: refused_by(
-            CreateBody, JOB | {"cadence": {"quiet": [{"start": "1", "end": "2", "days": [1] * 400_000}]}}
+            CreateBody, JOB | {"cadence": {"blackout_windows": [{"start": "1", "end": "2", "days": [1] * 400_000}]}}
         ),
         lambda: refused_by(CreateBody, JOB | MANY),
         lambda: refused_by(CreateBody, JOB | {"retry": MANY}),

@@ -237,13 +237,13 @@ async def test_an_invalid_job_is_reported_by_field(
 
 
 async def test_as_many_quiet_windows_are_accepted_as_the_domain_allows(client: Client) -> None:
-    def quiet(count: int) -> dict[str, Any]:
+    def blackouts(count: int) -> dict[str, Any]:
         windows = [{"start": f"{hour % 24:02}:00", "end": f"{hour % 24:02}:30"} for hour in range(count)]
-        return new_job(cadence=HOURLY | {"quiet": windows})
+        return new_job(cadence=HOURLY | {"blackout_windows": windows})
 
-    assert len((await client.post("/v2/job", quiet(50)))["cadence"]["quiet"]) == 50
-    refused = await client.ask("POST", "/v2/job", quiet(51))
-    assert [error["pointer"] for error in refused.body["errors"]] == ["/cadence/quiet"]
+    assert len((await client.post("/v2/job", blackouts(50)))["cadence"]["blackout_windows"]) == 50
+    refused = await client.ask("POST", "/v2/job", blackouts(51))
+    assert [error["pointer"] for error in refused.body["errors"]] == ["/cadence/blackout_windows"]
 
 
 @pytest.mark.asyncio(loop_scope="session")

@@ -9,8 +9,12 @@ from app.cli.client import ApiClient
 from app.cli.job.read import diff, history
 from app.cli.session import Session
 
-ONCE = {"kind": "once", "every_seconds": 0, "cron": "", "time_zone": "UTC", "quiet": []}
-NIGHTLY = ONCE | {"kind": "cron", "cron": "0 3 * * *", "quiet": [{"start": "10:00", "end": "11:00", "days": ["mon"]}]}
+ONCE = {"kind": "once", "every_seconds": 0, "cron": "", "time_zone": "UTC", "blackout_windows": []}
+NIGHTLY = ONCE | {
+    "kind": "cron",
+    "cron": "0 3 * * *",
+    "blackout_windows": [{"start": "10:00", "end": "11:00", "days": ["mon"]}],
+}
 
 
 def version(number: int, fields: dict[str, Any], cadence: dict[str, Any] = ONCE, **more: Any) -> dict[str, Any]:

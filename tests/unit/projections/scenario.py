@@ -10,12 +10,12 @@ from projections.jobs.state import Job, JobState, NoJob
 from schemas.coded import Param
 from schemas.commands import Command, Counts, CreateJob, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused, Event, JobEvent
-from schemas.policies import Cadence, QuietWindow
+from schemas.policies import BlackoutWindow, Cadence
 
 START = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)  # a Monday
 JOB = "orders"
 ENVELOPE = {field.name for field in fields(Event)}
-LUNCH = QuietWindow(start="12:00", end="14:00")
+LUNCH = BlackoutWindow(start="12:00", end="14:00")
 HOURLY = Cadence(kind="interval", every_seconds=3600)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NOW = datetime(1970, 1, 1, tzinfo=UTC)  # placeholder for the scenario's current time

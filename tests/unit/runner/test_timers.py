@@ -5,7 +5,7 @@ from datetime import timedelta
 from app.runner.timers import MAX_STALE_ENTRIES, RETRY_DELAY, Timers
 from projections.jobs.state import Killed, Purged, Running
 from schemas.commands import PurgeJob, WakeJob
-from schemas.policies import Cadence, QuietWindow
+from schemas.policies import BlackoutWindow, Cadence
 from tests.unit.runner.jobs import START, job, sleeping
 
 MINUTE = timedelta(minutes=1)
@@ -41,9 +41,9 @@ def test_a_later_event_replaces_the_timer() -> None:
     assert list(timers.due(START + timedelta(days=900))) == []
 
 
-def test_a_job_with_millions_of_events_and_a_quiet_window_takes_one_entry() -> None:
+def test_a_job_with_millions_of_events_and_a_blackout_window_takes_one_entry() -> None:
     timers = Timers()
-    cadence = Cadence(kind="continuous", quiet=(QuietWindow(start="22:00", end="23:00"),))
+    cadence = Cadence(kind="continuous", blackout_windows=(BlackoutWindow(start="22:00", end="23:00"),))
     for seq in range(1_000):
         timers.set(job(seq=seq, cadence=cadence, updated_at=START + timedelta(seconds=seq)))
     assert len(timers) == 1

@@ -66,7 +66,13 @@ def test_defaults_are_written_as_avro_requires() -> None:
         for field in catalog.current_schema("entrepot.jobs.commands.CreateJob")["fields"]
         if field["name"] == "cadence"
     )
-    assert cadence["default"] == {"kind": "once", "every_seconds": 0, "cron": "", "time_zone": "UTC", "quiet": []}
+    assert cadence["default"] == {
+        "kind": "once",
+        "every_seconds": 0,
+        "cron": "",
+        "time_zone": "UTC",
+        "blackout_windows": [],
+    }
 
 
 def test_history_is_kept_indefinitely_and_dead_letters_for_a_month() -> None:

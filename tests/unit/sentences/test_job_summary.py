@@ -11,7 +11,7 @@ from app.sentences.job_summary import cadence_in_words, summary
 from projections.jobs.retry import Streak
 from projections.jobs.state import Completed, Failed, Job, Killed, Paused, Phase, Purged, Running, Sleeping, next_wake
 from schemas.commands import Counts
-from schemas.policies import Cadence, QuietWindow
+from schemas.policies import BlackoutWindow, Cadence
 from tests.laws.job_strategies import History, histories
 
 AT = datetime(2026, 11, 3, 14, 3, tzinfo=UTC)
@@ -90,7 +90,7 @@ def test_errors_are_shown_until_the_streak_ends(consecutive: int, errors: str) -
             Cadence(kind="cron", cron="0 3 * * *", time_zone="Europe/Berlin"),
             "cron `0 3 * * *` (Europe/Berlin)",
         ),
-        (Cadence(quiet=(QuietWindow(start="22:00", end="06:00"),)), "once, with blackout windows"),
+        (Cadence(blackout_windows=(BlackoutWindow(start="22:00", end="06:00"),)), "once, with blackout windows"),
     ],
 )
 def test_how_often(cadence: Cadence, words: str) -> None:

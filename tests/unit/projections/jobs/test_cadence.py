@@ -1,4 +1,4 @@
-"""Start times and quiet windows of a cadence, including days on which the clocks change."""
+"""Start times and blackout windows of a cadence, including days on which the clocks change."""
 
 from datetime import UTC, datetime, timedelta
 from time import process_time
@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projections.jobs.cadence import InvalidCadenceError, check, next_quiet, next_start, quiet_until
+from projections.jobs.cadence import InvalidCadenceError, blackout_until, check, next_blackout, next_start
 from projections.time_zones import zone
-from schemas.policies import Cadence, QuietWindow
+from schemas.policies import BlackoutWindow, Cadence
 
 BERLIN, NEW_YORK, LORD_HOWE = "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -36,8 +36,10 @@ def cron(expression: str, name: str = BERLIN) -> Cadence:
     return Cadence(kind="cron", cron=expression, time_zone=name)
 
 
-def quiet(*windows: tuple[str, ...], name: str = BERLIN) -> Cadence:
-    return Cadence(time_zone=name, quiet=tuple(QuietWindow(start=w[0], end=w[1], days=tuple(w[2:])) for w in windows))
+def blackouts(*windows: tuple[str, ...], name: str = BERLIN) -> Cadence:
+    return Cadence(
+        time_zone=name, blackout_windows=tuple(BlackoutWindow(start=w[0], end=w[1], days=tuple(w[2:])) for w in windows)
+    )
 
 
 def test_once_has_no_next_start() -> None:
@@ -104,33 +106,33 @@ def test_the_next_start_is_in_the_future(expression: str, name: str, day: str, s
 @pytest.mark.parametrize(
     ("cadence", "at", "until"),
     [
-        (quiet(("12:00", "14:00")), local("2026-05-04 11:59"), None),
-        (quiet(("12:00", "14:00")), local("2026-05-04 12:00"), local("2026-05-04 14:00")),
-        (quiet(("12:00", "14:00")), local("2026-05-04 14:00"), None),
-        (quiet(("22:00", "06:00")), local("2026-05-04 23:00"), local("2026-05-05 06:00")),
-        (quiet(("22:00", "06:00")), local("2026-05-05 05:59"), local("2026-05-05 06:00")),
-        (quiet(("22:00", "06:00", "sun")), local("2026-05-04 05:00"), local("2026-05-04 06:00")),
-        (quiet(("22:00", "06:00", "mon")), local("2026-05-04 05:00"), None),
-        (quiet(("00:00", "00:00", "sat", "sun")), local("2026-05-02 09:00"), local("2026-05-04 00:00")),
-        (quiet(("12:00", "14:00"), ("13:00", "16:00")), local("2026-05-04 12:30"), local("2026-05-04 16:00")),
-        (quiet(("14:00", "16:00"), ("12:00", "14:00")), local("2026-05-04 12:30"), local("2026-05-04 16:00")),
-        (quiet(("12:00", "16:00"), ("13:00", "14:00")), local("2026-05-04 13:30"), local("2026-05-04 16:00")),
+        (blackouts(("12:00", "14:00")), local("2026-05-04 11:59"), None),
+        (blackouts(("12:00", "14:00")), local("2026-05-04 12:00"), local("2026-05-04 14:00")),
+        (blackouts(("12:00", "14:00")), local("2026-05-04 14:00"), None),
+        (blackouts(("22:00", "06:00")), local("2026-05-04 23:00"), local("2026-05-05 06:00")),
+        (blackouts(("22:00", "06:00")), local("2026-05-05 05:59"), local("2026-05-05 06:00")),
+        (blackouts(("22:00", "06:00", "sun")), local("2026-05-04 05:00"), local("2026-05-04 06:00")),
+        (blackouts(("22:00", "06:00", "mon")), local("2026-05-04 05:00"), None),
+        (blackouts(("00:00", "00:00", "sat", "sun")), local("2026-05-02 09:00"), local("2026-05-04 00:00")),
+        (blackouts(("12:00", "14:00"), ("13:00", "16:00")), local("2026-05-04 12:30"), local("2026-05-04 16:00")),
+        (blackouts(("14:00", "16:00"), ("12:00", "14:00")), local("2026-05-04 12:30"), local("2026-05-04 16:00")),
+        (blackouts(("12:00", "16:00"), ("13:00", "14:00")), local("2026-05-04 13:30"), local("2026-05-04 16:00")),
         # clocks go forward
-        (quiet(("22:00", "06:00")), local("2026-03-28 23:00"), local("2026-03-29 06:00")),
-        (quiet(("01:00", "02:30")), local("2026-03-29 01:30"), local("2026-03-29 03:30")),
-        (quiet(("02:30", "03:00")), local("2026-03-29 03:10"), None),
+        (blackouts(("22:00", "06:00")), local("2026-03-28 23:00"), local("2026-03-29 06:00")),
+        (blackouts(("01:00", "02:30")), local("2026-03-29 01:30"), local("2026-03-29 03:30")),
+        (blackouts(("02:30", "03:00")), local("2026-03-29 03:10"), None),
         # clocks go back: the window covers both hours
-        (quiet(("01:00", "02:30")), local("2026-10-25 02:15"), local("2026-10-25 02:30+")),
-        (quiet(("01:00", "02:30")), local("2026-10-25 02:29+"), local("2026-10-25 02:30+")),
-        (quiet(("01:00", "02:30")), local("2026-10-25 02:30+"), None),
-        (quiet(("02:00", "03:00")), local("2026-10-25 02:00"), local("2026-10-25 03:00")),
-        (quiet(("01:00", "01:45"), name=LORD_HOWE), lord_howe("2026-04-05 01:40+"), lord_howe("2026-04-05 01:45+")),
-        (quiet(("23:00", "07:00"), name=NEW_YORK), new_york("2026-11-01 00:00"), new_york("2026-11-01 07:00")),
+        (blackouts(("01:00", "02:30")), local("2026-10-25 02:15"), local("2026-10-25 02:30+")),
+        (blackouts(("01:00", "02:30")), local("2026-10-25 02:29+"), local("2026-10-25 02:30+")),
+        (blackouts(("01:00", "02:30")), local("2026-10-25 02:30+"), None),
+        (blackouts(("02:00", "03:00")), local("2026-10-25 02:00"), local("2026-10-25 03:00")),
+        (blackouts(("01:00", "01:45"), name=LORD_HOWE), lord_howe("2026-04-05 01:40+"), lord_howe("2026-04-05 01:45+")),
+        (blackouts(("23:00", "07:00"), name=NEW_YORK), new_york("2026-11-01 00:00"), new_york("2026-11-01 07:00")),
     ],
 )
-def test_quiet_windows(cadence: Cadence, at: datetime, until: datetime | None) -> None:
+def test_blackout_windows(cadence: Cadence, at: datetime, until: datetime | None) -> None:
     check(cadence, at)
-    assert quiet_until(cadence, at) == until
+    assert blackout_until(cadence, at) == until
 
 
 @settings(max_examples=100, derandomize=True, deadline=None, database=None)
@@ -147,21 +149,25 @@ def test_quiet_windows(cadence: Cadence, at: datetime, until: datetime | None) -
     st.sampled_from([BERLIN, NEW_YORK, LORD_HOWE, "UTC"]),
     st.integers(0, 365 * 24 * 4),
 )
-def test_quiet_windows_follow_the_wall_clock(windows: list[Any], name: str, quarter: int) -> None:
+def test_blackout_windows_follow_the_wall_clock(windows: list[Any], name: str, quarter: int) -> None:
     """Compare with a direct reading of the wall clock, except around a clock change."""
-    cadence = Cadence(time_zone=name, quiet=tuple(QuietWindow(start=s, end=e, days=d) for s, e, d in windows))
+    cadence = Cadence(
+        time_zone=name, blackout_windows=tuple(BlackoutWindow(start=s, end=e, days=d) for s, e, d in windows)
+    )
     at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=15 * quarter)
     wall = at.astimezone(ZoneInfo(name))
     if (wall + timedelta(hours=3)).utcoffset() != (wall - timedelta(hours=27)).utcoffset():
         return
-    assert (quiet_until(cadence, at) is not None) == any(_covers(window, wall) for window in cadence.quiet)
-    following = next_quiet(cadence, at, at)
+    assert (blackout_until(cadence, at) is not None) == any(
+        _covers(window, wall) for window in cadence.blackout_windows
+    )
+    following = next_blackout(cadence, at, at)
     if following:
         assert following > at
-        assert quiet_until(cadence, following)
+        assert blackout_until(cadence, following)
 
 
-def _covers(window: QuietWindow, wall: datetime) -> bool:
+def _covers(window: BlackoutWindow, wall: datetime) -> bool:
     now, today = wall.strftime("%H:%M"), DAYS[wall.weekday()]
     yesterday = DAYS[(wall.weekday() - 1) % 7]
     from_today = not window.days or today in window.days
@@ -170,16 +176,16 @@ def _covers(window: QuietWindow, wall: datetime) -> bool:
     return (from_today and now >= window.start) or ((not window.days or yesterday in window.days) and now < window.end)
 
 
-def test_the_next_quiet_window_is_the_first_after_the_start_that_has_not_ended() -> None:
-    cadence = quiet(("12:00", "14:00"))
+def test_the_next_blackout_window_is_the_first_after_the_start_that_has_not_ended() -> None:
+    cadence = blackouts(("12:00", "14:00"))
     ten, one, three = (local(f"2026-05-04 {hour}:00") for hour in (10, 13, 15))
-    assert next_quiet(cadence, ten, ten) == local("2026-05-04 12:00")
-    assert next_quiet(cadence, ten, one) == local("2026-05-04 12:00"), "it has already begun"
-    assert next_quiet(cadence, ten, three) == local("2026-05-05 12:00"), "today's window is over"
-    assert next_quiet(cadence, one, one) == local("2026-05-05 12:00"), (
+    assert next_blackout(cadence, ten, ten) == local("2026-05-04 12:00")
+    assert next_blackout(cadence, ten, one) == local("2026-05-04 12:00"), "it has already begun"
+    assert next_blackout(cadence, ten, three) == local("2026-05-05 12:00"), "today's window is over"
+    assert next_blackout(cadence, one, one) == local("2026-05-05 12:00"), (
         "a run that started inside the window is not interrupted"
     )
-    assert next_quiet(Cadence(), ten, ten) is None
+    assert next_blackout(Cadence(), ten, ten) is None
 
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
@@ -198,19 +204,43 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"kind": "cron", "cron": "0 0 */31 2 MON#5"}, "/cron", "cron_never_matches"),
     ({"kind": "cron", "cron": "9" * 5_000 + " * * * *"}, "/cron", "cron_too_long"),
     ({"kind": "cron", "cron": "*/" + "9" * 150 + " * * x *"}, "/cron", "bad_cron"),
-    ({"quiet": (QuietWindow(start="25:00", end="06:00"),)}, "/quiet/0/start", "bad_time_of_day"),
-    ({"quiet": (QuietWindow(start="22:00", end=" 6:+0"),)}, "/quiet/0/end", "bad_time_of_day"),
-    ({"quiet": (QuietWindow(start="22:00", end="06:00\n"),)}, "/quiet/0/end", "bad_time_of_day"),
-    ({"quiet": (QuietWindow(start="22:00", end="06:00", days=("monday",)),)}, "/quiet/0/days", "unknown_weekday"),
-    ({"quiet": (QuietWindow(start="22:00", end="06:00", days=("mon",) * 8),)}, "/quiet/0/days", "too_many_days"),
-    ({"quiet": (QuietWindow(start="22:00", end="06:00"),) * 51}, "/quiet", "too_many_quiet_windows"),
-    ({"quiet": (QuietWindow(start="00:00", end="00:00"),)}, "/quiet", "always_quiet"),
     (
-        {"quiet": (QuietWindow(start="00:00", end="12:00"), QuietWindow(start="12:00", end="00:00"))},
-        "/quiet",
-        "always_quiet",
+        {"blackout_windows": (BlackoutWindow(start="25:00", end="06:00"),)},
+        "/blackout_windows/0/start",
+        "bad_time_of_day",
     ),
-    ({"quiet": (QuietWindow(start="03:00", end="03:00"),), "time_zone": BERLIN}, "/quiet", "always_quiet"),
+    ({"blackout_windows": (BlackoutWindow(start="22:00", end=" 6:+0"),)}, "/blackout_windows/0/end", "bad_time_of_day"),
+    (
+        {"blackout_windows": (BlackoutWindow(start="22:00", end="06:00\n"),)},
+        "/blackout_windows/0/end",
+        "bad_time_of_day",
+    ),
+    (
+        {"blackout_windows": (BlackoutWindow(start="22:00", end="06:00", days=("monday",)),)},
+        "/blackout_windows/0/days",
+        "unknown_weekday",
+    ),
+    (
+        {"blackout_windows": (BlackoutWindow(start="22:00", end="06:00", days=("mon",) * 8),)},
+        "/blackout_windows/0/days",
+        "too_many_days",
+    ),
+    (
+        {"blackout_windows": (BlackoutWindow(start="22:00", end="06:00"),) * 51},
+        "/blackout_windows",
+        "too_many_blackout_windows",
+    ),
+    ({"blackout_windows": (BlackoutWindow(start="00:00", end="00:00"),)}, "/blackout_windows", "always_blackout"),
+    (
+        {"blackout_windows": (BlackoutWindow(start="00:00", end="12:00"), BlackoutWindow(start="12:00", end="00:00"))},
+        "/blackout_windows",
+        "always_blackout",
+    ),
+    (
+        {"blackout_windows": (BlackoutWindow(start="03:00", end="03:00"),), "time_zone": BERLIN},
+        "/blackout_windows",
+        "always_blackout",
+    ),
 ]
 
 

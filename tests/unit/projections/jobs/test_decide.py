@@ -45,7 +45,7 @@ from schemas.events import (
     JobStarted,
     JobSynced,
 )
-from schemas.policies import DEFAULT_RETRY, ONCE, Cadence, QuietWindow, RetryPolicy
+from schemas.policies import DEFAULT_RETRY, ONCE, BlackoutWindow, Cadence, RetryPolicy
 from tests.unit.projections.scenario import (
     DAY,
     HOUR,
@@ -63,8 +63,8 @@ from tests.unit.projections.scenario import (
     rate_limit,
 )
 
-QUIET_NOW = Cadence(quiet=(QuietWindow(start="08:00", end="11:00"),))
-TO_ELEVEN = {"reason": "quiet_window", "sleep_until": START + 2 * HOUR}
+BLACKOUT_NOW = Cadence(blackout_windows=(BlackoutWindow(start="08:00", end="11:00"),))
+TO_ELEVEN = {"reason": "blackout_window", "sleep_until": START + 2 * HOUR}
 CREATED: dict[str, Any] = {
     "provider": "file", "job_type": "import", "kind": "import", "name": "Orders", "description": "",
     "configuration": "{}", "cadence": ONCE, "retry": DEFAULT_RETRY, "draft": False,
@@ -120,9 +120,9 @@ def test_a_draft_waits_paused_until_it_is_started() -> None:
     renamed.when(a(ResumeJob)).then(an(JobResumed), an(JobStarted, run=1, reason="resumed"))
 
 
-def test_a_job_created_in_a_quiet_window_sleeps_first() -> None:
-    scenario = no_job().when(creation(cadence=QUIET_NOW))
-    scenario.then(an(JobCreated, **CREATED | {"cadence": QUIET_NOW}), an(JobSlept, **TO_ELEVEN))
+def test_a_job_created_in_a_blackout_window_sleeps_first() -> None:
+    scenario = no_job().when(creation(cadence=BLACKOUT_NOW))
+    scenario.then(an(JobCreated, **CREATED | {"cadence": BLACKOUT_NOW}), an(JobSlept, **TO_ELEVEN))
     scenario.later(2 * HOUR).when(a(WakeJob)).then(an(JobStarted, run=1, reason="woke"))
 
 
@@ -155,10 +155,12 @@ def test_a_timed_pause_ends_on_time() -> None:
     scenario.when(a(WakeJob)).then(an(JobResumed), an(JobStarted, run=2, reason="resumed"))
 
 
-def test_a_timed_pause_that_ends_in_a_quiet_window_becomes_a_sleep() -> None:
-    scenario = given(creation(cadence=Cadence(quiet=(LUNCH,))), a(PauseJob, until=START + 4 * HOUR)).later(4 * HOUR)
+def test_a_timed_pause_that_ends_in_a_blackout_window_becomes_a_sleep() -> None:
+    scenario = given(creation(cadence=Cadence(blackout_windows=(LUNCH,))), a(PauseJob, until=START + 4 * HOUR)).later(
+        4 * HOUR
+    )
     scenario.when(a(WakeJob)).then(
-        an(JobResumed), an(JobSlept, reason="quiet_window", sleep_until=START + 5 * HOUR)
+        an(JobResumed), an(JobSlept, reason="blackout_window", sleep_until=START + 5 * HOUR)
     )  # fmt: skip
 
 
@@ -172,20 +174,22 @@ def test_run_now_starts_at_once(phase: str) -> None:
     PHASES[phase].when(a(RunJob)).then(an(JobStarted, run=2, reason="run_now"))
 
 
-def test_run_now_overrides_the_current_quiet_window_but_not_the_next() -> None:
-    scenario = no_job().when(creation(cadence=QUIET_NOW), a(RunJob))
+def test_run_now_overrides_the_current_blackout_window_but_not_the_next() -> None:
+    scenario = no_job().when(creation(cadence=BLACKOUT_NOW), a(RunJob))
     scenario.then(an(JobStarted, run=1, reason="run_now"))
     scenario.later(HOUR).when(a(WakeJob)).refused("not_due")
-    scenario.later(DAY).when(a(WakeJob)).then(an(JobSlept, reason="quiet_window", sleep_until=START + DAY + 2 * HOUR))
+    scenario.later(DAY).when(a(WakeJob)).then(
+        an(JobSlept, reason="blackout_window", sleep_until=START + DAY + 2 * HOUR)
+    )
 
 
-def test_a_running_job_sleeps_through_a_quiet_window() -> None:
-    scenario = given(creation(cadence=Cadence(quiet=(LUNCH,)))).later(3 * HOUR)
-    scenario.when(a(WakeJob)).then(an(JobSlept, reason="quiet_window", sleep_until=START + 5 * HOUR))
+def test_a_running_job_sleeps_through_a_blackout_window() -> None:
+    scenario = given(creation(cadence=Cadence(blackout_windows=(LUNCH,)))).later(3 * HOUR)
+    scenario.when(a(WakeJob)).then(an(JobSlept, reason="blackout_window", sleep_until=START + 5 * HOUR))
 
 
-def test_a_quiet_window_that_the_scheduler_missed_is_skipped() -> None:
-    scenario = given(creation(cadence=Cadence(quiet=(LUNCH,)))).later(6 * HOUR)
+def test_a_blackout_window_that_the_scheduler_missed_is_skipped() -> None:
+    scenario = given(creation(cadence=Cadence(blackout_windows=(LUNCH,)))).later(6 * HOUR)
     scenario.when(a(WakeJob)).refused("not_due", due="WakeJob", due_at="2026-05-05T12:00:00.000000Z")
 
 

@@ -26,7 +26,7 @@ from schemas.events import (
     JobStarted,
     JobSynced,
 )
-from schemas.policies import Cadence, QuietWindow, RetryPolicy
+from schemas.policies import BlackoutWindow, Cadence, RetryPolicy
 from schemas.wire.codec import encode
 from tests.golden.samples import full
 from tests.unit.projections.scenario import START, a
@@ -35,10 +35,10 @@ LONG = "x" * 300_000
 HUGE = 2**62
 EARLY = datetime(1969, 12, 31, tzinfo=UTC)
 LATE = datetime(9999, 12, 31, tzinfo=UTC)
-NEVER_QUIET = Cadence(kind="interval", every_seconds=60)
+NEVER_BLACKOUT = Cadence(kind="interval", every_seconds=60)
 
 VALID_FIELDS: dict[str, Any] = {
-    "seq": 2, "occurred_at": START, "command_offset": 7, "configuration": "{}", "cadence": NEVER_QUIET,
+    "seq": 2, "occurred_at": START, "command_offset": 7, "configuration": "{}", "cadence": NEVER_BLACKOUT,
     "retry": RetryPolicy(), "cursor": "{}", "previous": "{}", "counts": Counts(read=3, accepted=3), "imbalance": 0,
     "first_error_at": START, "sleep_until": START, "until": START, "backoff_ceiling_seconds": 60.0,
     "retry_after_seconds": 60.0,
@@ -69,7 +69,7 @@ INVALID: list[tuple[type, dict[str, Any]]] = [
     (JobCreated, {"cadence": Cadence(kind="cron", cron="zz")}),
     (JobCreated, {"cadence": Cadence(cron=LONG)}),
     (JobCreated, {"cadence": Cadence(time_zone="Europe/Nowhere")}),
-    (JobCreated, {"cadence": Cadence(quiet=(QuietWindow(start="25:00", end="x"),))}),
+    (JobCreated, {"cadence": Cadence(blackout_windows=(BlackoutWindow(start="25:00", end="x"),))}),
     (JobCreated, {"retry": RetryPolicy(base_seconds=HUGE)}),
     (JobRenamed, {"name": LONG}),
     (JobConfigured, {"version": HUGE}),

@@ -13,7 +13,7 @@ from projections.jobs.retry import GiveUp, Retry, Streak, after_error, after_rat
 from projections.jobs.state import Failed, Sleeping
 from schemas.commands import Counts, ResumeJob, WakeJob
 from schemas.events import JobErrored, JobFailed, JobSlept, JobStarted
-from schemas.policies import DEFAULT_RETRY, Cadence, QuietWindow, RetryPolicy
+from schemas.policies import DEFAULT_RETRY, BlackoutWindow, Cadence, RetryPolicy
 from tests.unit.projections.scenario import HOUR, START, Scenario, a, creation, error, given, progress, rate_limit
 
 FULL = 2**63 - 1  # the seed that draws almost the whole ceiling
@@ -98,14 +98,14 @@ def test_rate_limit_waits_do_not_count_towards_the_ten_hours() -> None:
     assert scenario.at == START + 13 * HOUR
 
 
-def test_neither_a_rate_limit_nor_the_following_quiet_window_counts_towards_the_ten_hours() -> None:
-    cadence = Cadence(quiet=(QuietWindow(start="11:00", end="14:00"),))
+def test_neither_a_rate_limit_nor_the_following_blackout_window_counts_towards_the_ten_hours() -> None:
+    cadence = Cadence(blackout_windows=(BlackoutWindow(start="11:00", end="14:00"),))
     scenario = wake(fail(given(creation(cadence=cadence))))
     failing_for = scenario.at - START
     scenario = scenario.when(rate_limit(scenario.job.run, 2.5 * 3600.0))  # until 11:31
     scenario = wake(scenario)
     assert isinstance(scenario.job.phase, Sleeping)
-    assert scenario.job.phase.reason == "quiet_window"
+    assert scenario.job.phase.reason == "blackout_window"
     scenario = wake(scenario)
     assert scenario.job.streak
     assert scenario.at - scenario.job.streak.since == failing_for

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from projections.jobs.transitions import TRANSITIONS
 from schemas.commands import Command, Counts, PauseJob, PurgeJob, ResumeJob, WakeJob
-from schemas.policies import Cadence, QuietWindow
+from schemas.policies import BlackoutWindow, Cadence
 from tests.regenerate import COMMAND_LABELS, JOB_LIFE, job_life
-from tests.unit.projections.jobs.test_decide import COMMANDS, PHASES, QUIET_NOW
+from tests.unit.projections.jobs.test_decide import BLACKOUT_NOW, COMMANDS, PHASES
 from tests.unit.projections.scenario import (
     DAY,
     HOUR,
@@ -22,9 +22,9 @@ from tests.unit.projections.scenario import (
     rate_limit,
 )
 
-QUIET_AT_LUNCH = Cadence(quiet=(LUNCH,))
+BLACKOUT_AT_LUNCH = Cadence(blackout_windows=(LUNCH,))
 CONTINUOUS = Cadence(kind="continuous")
-QUIET_AT_TEN = Cadence(kind="continuous", quiet=(QuietWindow(start="10:00", end="11:00"),))
+BLACKOUT_AT_TEN = Cadence(kind="continuous", blackout_windows=(BlackoutWindow(start="10:00", end="11:00"),))
 
 
 def cases() -> Iterator[tuple[Scenario, Command]]:
@@ -35,24 +35,24 @@ def cases() -> Iterator[tuple[Scenario, Command]]:
             progress(1),
             progress(2),
             creation(start=False),
-            creation(cadence=QUIET_NOW),
+            creation(cadence=BLACKOUT_NOW),
         ):
             yield scenario, command
         yield scenario.later(90 * DAY), a(PurgeJob)
-    quiet = given(creation(cadence=QUIET_AT_LUNCH))
-    noon = quiet.later(3 * HOUR)
+    lunch = given(creation(cadence=BLACKOUT_AT_LUNCH))
+    noon = lunch.later(3 * HOUR)
     yield noon, a(WakeJob)
     yield noon.when(error(advice="fix_configuration")), a(ResumeJob)
     yield noon.when(a(PauseJob)), a(ResumeJob)
     yield given(), error(advice="fix_configuration")
-    yield quiet.when(a(PauseJob, until=START + 4 * HOUR)).later(4 * HOUR), a(WakeJob)
+    yield lunch.when(a(PauseJob, until=START + 4 * HOUR)).later(4 * HOUR), a(WakeJob)
     yield given(a(PauseJob, until=START + HOUR)).later(HOUR), a(WakeJob)
     yield given(rate_limit(seconds=3600.0)).later(HOUR), a(WakeJob)
-    yield quiet.when(rate_limit(seconds=3 * 3600.0)).later(3 * HOUR), a(WakeJob)
+    yield lunch.when(rate_limit(seconds=3 * 3600.0)).later(3 * HOUR), a(WakeJob)
     yield given(creation(cadence=CONTINUOUS)), progress(1, pass_done=True)
     yield given(), progress(1, pass_done=True)
     yield given(), progress(1, counts=Counts())
-    yield no_job(), creation(cadence=QUIET_AT_TEN)
+    yield no_job(), creation(cadence=BLACKOUT_AT_TEN)
 
 
 def test_the_table_holds_exactly_the_possible_transitions() -> None:
