@@ -131,7 +131,7 @@ class RestoreJob(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditCursor(Command):
-    """Overwrite the checkpoint of a paused job."""
+    """Overwrite the cursor of a paused job."""
 
     cursor: str  # JSON
 

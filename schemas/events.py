@@ -172,7 +172,7 @@ class JobRestored(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCursorEdited(Event):
-    """A user overwrote the checkpoint.
+    """A user overwrote the cursor.
 
     The edit consumes the report number `report`, so that a late report can't undo it.
     """

@@ -53,7 +53,7 @@ RUNS: Final = {
     "connector's maintainer",
     "bad_configuration": "invalid configuration at `{pointer}` ({problem}); edit the job",
     "pushed": "the data of this job comes from an upload request, and none is open; send the file again",
-    "report_refused": "a report of this run was refused; the job resumes from the checkpoint before it: {cause}",
+    "report_refused": "a report of this run was refused; the job resumes from the cursor before it: {cause}",
     "unexpected": "the connector failed with {error}; the runner's log has the details",
     "unknown_job_type": "this service has no connector for {provider}/{job_type}; upgrade it, or delete the job",
     "unknown_lane": "unknown lane {lane!r}; expected one of: {lanes}",
@@ -128,8 +128,8 @@ VALUES: Final = {  # in messages and records; raised by mappings and by connecto
 
 SOURCES: Final = {
     "all_records_rejected": "none of the first {records:,} records is valid; {position}: {cause}",
-    "bad_cursor": "invalid checkpoint at `{pointer}`: {cause}",
-    "bad_cursor_field": "invalid value ({problem})[; expected one of: {fields}]; reset the checkpoint to {{}}",
+    "bad_cursor": "invalid cursor at `{pointer}`: {cause}",
+    "bad_cursor_field": "invalid value ({problem})[; expected one of: {fields}]; reset the cursor to {{}}",
     "bad_redirect": "`{url}` redirects to an address that is not HTTP; correct `source`",
     "bad_url": "invalid URL; expected http:// or https://, a host and a valid port",
     "bare_cr_in_header": "the header row has bare CR line ends; save the file with LF",
@@ -138,10 +138,10 @@ SOURCES: Final = {
     "compression_bomb": "{compressed:,} compressed bytes exceed {bytes:,} bytes decompressed, over {max_ratio:,} to 1 "
     "(possible decompression bomb); decompress the file first if it is intended",
     "corrupt_compression": "the {compression} data is corrupt; replace it with an intact file",
-    "cursor_before_start": "`{field}` must be absent while `byte` is 0; reset the checkpoint to {{}}",
-    "cursor_not_editable": "checkpoints of this connector can't be edited; reset it to {{}} to read from the start",
-    "cursor_without_digests": "a checkpoint with `byte` needs `head` and `tail`; reset it to {{}}",
-    "cursor_without_fields": "the checkpoint lacks `fields`; reset it to {{}}",
+    "cursor_before_start": "`{field}` must be absent while `byte` is 0; reset the cursor to {{}}",
+    "cursor_not_editable": "the cursor of this connector can't be edited; reset it to {{}} to read from the start",
+    "cursor_without_digests": "a cursor with `byte` needs `head` and `tail`; reset it to {{}}",
+    "cursor_without_fields": "the cursor lacks `fields`; reset it to {{}}",
     "duplicate_header": "the header row names {column!r} twice; name the columns with `fields`",
     "empty_body": "the body is empty; send a JSON object or an array of objects",
     "file_not_found": "no file `{source}` in the directories that this service may read; an operator can add one with "
@@ -152,9 +152,9 @@ SOURCES: Final = {
     "header_encoding": "the header row is not valid text in this `encoding`; correct it",
     "header_too_long": "the header row has over {bytes:,} bytes; at most {max:,} are allowed; check that this is a CSV "
     "file with line ends",
-    "impossible_cursor_bytes": "{bytes:,} bytes of text can't come from {source_bytes:,} bytes; reset the checkpoint "
+    "impossible_cursor_bytes": "{bytes:,} bytes of text can't come from {source_bytes:,} bytes; reset the cursor "
     "to {{}}",
-    "impossible_cursor_row": "{rows:,} records can't be in {bytes:,} bytes of text; reset the checkpoint to {{}}",
+    "impossible_cursor_row": "{rows:,} records can't be in {bytes:,} bytes of text; reset the cursor to {{}}",
     "insecure_redirect": "`{url}` redirects from https to http; correct `source`",
     "malformed_body": "the body is not JSON: expected {expected} at byte {byte:,}",
     "no_file_roots": "this service may not read local files; an operator can allow a directory with `entrepot up "
@@ -171,8 +171,8 @@ SOURCES: Final = {
     "rate_limited": "`{url}` responded with {status}[ {reason}]: rate limit",
     "record_rejected": "{position}: {cause}; correct the source, or set `on_error` to `quarantine` or `drop`",
     "server_error": "`{url}` responded with {status}[ {reason}]",
-    "source_changed": "the source has changed before the checkpoint[; its last record was continued{continued:?}]; "
-    "restore it, or reset the checkpoint to {{}} to read it from the start",
+    "source_changed": "the source has changed before the cursor[; its last record was continued{continued:?}]; "
+    "restore it, or reset the cursor to {{}} to read it from the start",
     "source_changing": "`{source}` was changed while it was read",
     "timed_out": "`{url}` did not respond in time",
     "too_many_columns": "the header row has {columns:,} columns; at most {max:,} are allowed; check `delimiter`",

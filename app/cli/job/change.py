@@ -101,7 +101,7 @@ async def _validate(session: Session, body: dict[str, Any]) -> None:
 @click.option(
     "--cursor",
     metavar="JSON|@FILE",
-    help="Overwrite the checkpoint (job must be paused); {} restarts from the beginning.",
+    help="Replace the whole cursor (job must be paused); {} restarts from the beginning.",
 )
 @FIELDS
 @api_command
@@ -117,8 +117,6 @@ async def edit(
     fields: tuple[str, ...],
 ) -> None:
     """Change only the named properties of a JOB. FIELDS are key=text or key:=json; key:=null removes a field.
-
-    --cursor replaces the whole checkpoint.
 
     Exit code 4 when the job was modified concurrently.
     """
