@@ -65,7 +65,7 @@ class UploadFile:
         return self.path.open("rb") if self.path else sys.stdin.buffer
 
 
-@click.command(short_help="Upload files of messages to a stream.")
+@click.command()
 @click.argument("stream")
 @click.argument("files", nargs=-1, required=True)
 @click.option(

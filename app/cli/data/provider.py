@@ -63,7 +63,7 @@ async def show_provider(session: Session, name: str) -> None:
         show(list(_fields(kind["configuration"])), "table", FIELDS)
 
 
-@click.command(short_help="Record counts over a time range.")
+@click.command()
 @click.option("--job", help="Only this job.")
 @click.option("--provider", "provider_name", help="Only this provider.")
 @click.option("--stream", "stream_name", help="Only this stream.")

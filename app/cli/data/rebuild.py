@@ -162,7 +162,7 @@ async def start(
     return await _finish(session, await session.api.send("POST", "/v2/rebuild", body), wait=wait)
 
 
-@click.command(short_help="Rebuild profiles without the messages of a job.")
+@click.command()
 @click.argument("job")
 @WAIT
 @api_command

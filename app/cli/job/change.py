@@ -27,7 +27,7 @@ CONFIG: Final = click.option(
 FIELDS: Final = click.argument("fields", nargs=-1)
 
 
-@click.command(short_help="Create a job.")
+@click.command()
 @click.option("--provider", required=True, help="Provider; see `entrepot provider list`.")
 @click.option("--type", "job_type", default="import", show_default=True, help="Job type.")
 @click.option("--name", required=True)
@@ -91,7 +91,7 @@ async def _validate(session: Session, body: dict[str, Any]) -> None:
         raise CommandError(problem_text(422, {"detail": "invalid configuration:", **verdict}), REFUSED)
 
 
-@click.command(short_help="Change a job.")
+@click.command()
 @click.argument("job")
 @click.option("--name")
 @click.option("--description")
@@ -137,7 +137,7 @@ async def edit(
     print_changed(session, before | after if is_visible(after) else after, response.get("message", ""))
 
 
-@click.command(short_help="Pause at the next record.")
+@click.command()
 @click.argument("job")
 @click.option(
     "--for", "duration", metavar="DURATION", type=DURATION, help="Resume after this duration: 90s, 15m, 1h30m, 2d."
@@ -148,7 +148,7 @@ async def pause(session: Session, job: str, duration: str | None) -> None:
     await _act(session, job, "pause", duration=duration)
 
 
-@click.command(short_help="Resume after a pause or a failure.")
+@click.command()
 @click.argument("job")
 @WAIT
 @api_command
@@ -158,7 +158,7 @@ async def resume(session: Session, job: str, *, wait: bool) -> int:
     return await wait_for_job(session, after) if wait else 0
 
 
-@click.command(short_help="Run now.")
+@click.command()
 @click.argument("job")
 @WAIT
 @api_command
@@ -168,7 +168,7 @@ async def run(session: Session, job: str, *, wait: bool) -> int:
     return await wait_for_job(session, after) if wait else 0
 
 
-@click.command(short_help="Delete (archive) a job.")
+@click.command()
 @click.argument("job")
 @api_command
 async def kill(session: Session, job: str) -> None:
@@ -176,7 +176,7 @@ async def kill(session: Session, job: str) -> None:
     await _act(session, job, "kill")
 
 
-@click.command(short_help="Restore a deleted job.")
+@click.command()
 @click.argument("job")
 @api_command
 async def restore(session: Session, job: str) -> None:
@@ -184,7 +184,7 @@ async def restore(session: Session, job: str) -> None:
     await _act(session, job, "restore")
 
 
-@click.command(short_help="Revert to an older configuration.")
+@click.command()
 @click.argument("job")
 @click.argument("version", type=int)
 @api_command

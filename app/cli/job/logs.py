@@ -43,7 +43,7 @@ SINCE: Final = click.option("--since", metavar="TIME", type=PAST, help=f"Rejecte
 LIMIT: Final = click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True)
 
 
-@click.command(short_help="Show the log.")
+@click.command()
 @click.argument("job", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Print new entries as they arrive, until Ctrl-C.")
 @click.option("--kind", multiple=True, type=click.Choice(KINDS, case_sensitive=False), help="May be repeated.")
@@ -124,7 +124,7 @@ def print_lines(session: Session, lines: Sequence[Line], names: Mapping[str, str
         click.echo(f"{shown}{hanging(text, len(head))}".rstrip())
 
 
-@click.command(short_help="List rejected records with the reasons.")
+@click.command()
 @click.argument("job")
 @SINCE
 @LIMIT
@@ -134,7 +134,7 @@ async def job_dead_letters(session: Session, job: str, since: str | None, limit:
     await _print_letters(session, since, limit, job_id=await _owner(session, job))
 
 
-@click.command("dead-letters", short_help="List rejected records with the reasons.")
+@click.command("dead-letters")
 @click.argument("stream", required=False)
 @SINCE
 @LIMIT

@@ -41,7 +41,7 @@ HISTORY: Final = (
 )
 
 
-@click.command("list", short_help="List jobs.")
+@click.command("list")
 @click.option("--status", multiple=True, type=click.Choice(EVERY_STATUS, case_sensitive=False), help="May be repeated.")
 @click.option("--provider", help="Only jobs of this provider.")
 @click.option("--search", help="Text in the name, the description or the id.")
@@ -70,7 +70,7 @@ async def list_jobs(
         click.echo("no jobs; to create one, see `entrepot job create --help`", err=True)
 
 
-@click.command("show", short_help="Show a job.")
+@click.command("show")
 @click.argument("job")
 @click.option("--as-of", metavar="TIME", type=AS_OF, help=f"State at this time: {TIME_FORMATS}")
 @api_command
@@ -112,7 +112,7 @@ def facts(job: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-@click.command(short_help="List configuration versions.")
+@click.command()
 @click.argument("job")
 @api_command
 async def history(session: Session, job: str) -> None:
@@ -123,7 +123,7 @@ async def history(session: Session, job: str) -> None:
     show(versions, session.output, HISTORY, rows)
 
 
-@click.command(short_help="Compare two configuration versions.")
+@click.command()
 @click.argument("job")
 @click.argument("old", type=int, required=False)
 @click.argument("new", type=int, required=False)

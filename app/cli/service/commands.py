@@ -27,7 +27,7 @@ from app.supervisor.restarts import NotStartedError
 _log = logging.getLogger(__name__)
 
 
-@click.command(short_help="Start the broker and all roles.")
+@click.command()
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Directory of all data.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the API and the web pages; 0: any free port.")
 @click.option(
@@ -56,7 +56,7 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
     raise click.exceptions.Exit(code)
 
 
-@click.command(short_help="Run one role in this process.")
+@click.command()
 @click.argument("role", type=click.Choice([role.name for role in ROLES]), metavar="ROLE")
 @click.option("--supervisor", type=int, hidden=True, help="Exit when this parent process exits.")
 def worker(role: str, supervisor: int | None) -> None:
@@ -72,7 +72,7 @@ def worker(role: str, supervisor: int | None) -> None:
     _run(role, load_settings({}), supervised=supervisor is not None)
 
 
-@click.command(short_help="Run the API in this process.")
+@click.command()
 def api() -> None:
     """Run the API in this process, as `entrepot worker api` does."""
     _run("api", load_settings({}), supervised=False)

@@ -184,7 +184,7 @@ async def api(settings: Settings) -> Finding:
 logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the findings are clearer than its log lines
 
 
-@click.command(short_help="Diagnose this machine and a running Entrepot.")
+@click.command()
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
 def doctor(output: Format) -> None:
     """Check the requirements of Entrepot and its running parts. Each line is ok, warn or fail, with advice.

@@ -48,7 +48,7 @@ DIFFERENCES = (
 )
 
 
-@click.command(short_help="Replay all commands and verify the events.")
+@click.command()
 @click.argument("job_id", required=False)
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
 def verify(job_id: str | None, output: Format) -> None:

@@ -49,7 +49,7 @@ async def revoke_token(session: Session, token_id: str) -> None:
     await session.api.send("DELETE", f"/v2/token/{token_id}")
 
 
-@click.command("sign-in", short_help="Print a one-time sign-in link.")
+@click.command("sign-in")
 @api_command
 async def sign_in(session: Session) -> None:
     """Print a one-time sign-in link for a browser; it expires in 15 minutes."""

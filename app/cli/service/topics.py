@@ -24,7 +24,7 @@ COLUMNS = (
 )
 
 
-@click.command(short_help="Compare the Kafka topics with their declarations.")
+@click.command()
 @click.option("--create", is_flag=True, help="Create missing topics; existing ones are never changed.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
 def topics(output: Format, *, create: bool) -> None:
