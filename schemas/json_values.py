@@ -1,10 +1,12 @@
-"""Nesting depth of untrusted JSON values, and JSON pointers (RFC 6901), without recursion."""
+"""Nesting depth of untrusted JSON values without recursion, canonical JSON, and JSON pointers (RFC 6901)."""
 
+import json
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
 
 MAX_JSON_DEPTH: Final = 200  # below the limits of orjson (254) and pydantic (255), with margin for wrapping objects
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def is_too_deep(value: Any) -> bool:
@@ -25,6 +27,11 @@ def json_levels(value: Any) -> Iterator[list[Any]]:
         yield level
         containers = [node for node in level if type(node) in {dict, list}]
         level = [child for node in containers for child in (node.values() if type(node) is dict else node)]
+
+
+def canonical_json(value: Any) -> str:
+    """Return the JSON of a value; equal values have equal text."""
+    return _ENCODER.encode(value)
 
 
 def json_pointer(*steps: str | int) -> str:

@@ -11,8 +11,8 @@ import orjson
 from aiohttp import web
 
 from app.api.collect import bulk as collect_bulk
-from app.api.collect import dead_letters as rejects
-from app.api.collect import json as collect
+from app.api.collect import dead_letters
+from app.api.collect import json as collect_json
 from app.api.context import API, Services
 from app.api.definitions import definitions, mapping_preview, rebuilds, streams
 from app.api.http.connection import Port
@@ -35,9 +35,7 @@ from app.api.services.idempotent_writer import IdempotentWriter
 from app.api.services.ingest_producer import IngestProducer
 from app.api.services.lag_monitor import LagMonitor
 from app.api.services.metrics import new_metrics
-from app.api.system import health, providers
-from app.api.system import schema_registry as registry
-from app.api.system import tokens as people
+from app.api.system import health, providers, schema_registry, tokens
 from app.auth import Tokens, write_private
 from app.clock import Clock, utc_now
 from app.definitions.catalog import DefinitionCatalog
@@ -76,8 +74,8 @@ async def make_api(
     settings: Settings, stack: AsyncExitStack, clock: Clock = utc_now, kafka: Cluster | None = None
 ) -> Services:
     """Start the services, by default on the cluster of the settings; the stack stops them."""
-    tokens = Tokens(settings.data_dir, settings.admin_token, clock)
-    tokens.ensure_admin()
+    access_tokens = Tokens(settings.data_dir, settings.admin_token, clock)
+    access_tokens.ensure_admin()
     store = await ReadStore.open(settings.database())
     stack.push_async_callback(store.close)
     metrics = new_metrics()
@@ -99,7 +97,7 @@ async def make_api(
         gateway=gateway,
         tail=tail,
         catalog=catalog,
-        tokens=tokens,
+        tokens=access_tokens,
         metrics=metrics,
         cluster=cluster,
         limits=settings.connector_limits(),
@@ -116,7 +114,7 @@ async def make_api(
 
 async def listen(api: Services, stack: AsyncExitStack) -> str:
     """Open the port and return the URL for clients on this machine; the stack closes it."""
-    runner = Port(make_app(api), SHUTDOWN_TIMEOUT_SECONDS)
+    runner = Port(make_web_app(api), SHUTDOWN_TIMEOUT_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     stack.push_async_callback(api.tail.stop)  # first, so that event streams end before the server waits for them
@@ -124,7 +122,7 @@ async def listen(api: Services, stack: AsyncExitStack) -> str:
     return url_of(runner)
 
 
-def make_app(api: Services) -> web.Application:
+def make_web_app(api: Services) -> web.Application:
     """Return the web application."""
     app = web.Application(middlewares=[handle_errors], client_max_size=MAX_BODY_BYTES)
     app[API] = api
@@ -170,9 +168,9 @@ ALL: Final[tuple[Route, ...]] = (  # fixed paths before paths with variables
     *job_actions.ROUTES,
     *definitions.ROUTES,
     *mapping_preview.ROUTES,
-    *collect.ROUTES,
+    *collect_json.ROUTES,
     *collect_bulk.ROUTES,
-    *rejects.ROUTES,
+    *dead_letters.ROUTES,
     *streams.ROUTES,
     *lanes.ROUTES,
     *backfill_preview.ROUTES,
@@ -180,8 +178,8 @@ ALL: Final[tuple[Route, ...]] = (  # fixed paths before paths with variables
     *rebuilds.ROUTES,
     *providers.ROUTES,
     *events.ROUTES,
-    *people.ROUTES,
-    *registry.ROUTES,
+    *tokens.ROUTES,
+    *schema_registry.ROUTES,
     *health.ROUTES,
     *ROUTES,
 )

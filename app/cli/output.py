@@ -135,7 +135,7 @@ def visible(text: str) -> str:
     return UNSAFE_CHARACTERS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def moment(value: str | None) -> str:
+def local_time(value: str | None) -> str:
     """Return an RFC 3339 time in the local time zone, with the zone."""
     if not value:
         return ""

@@ -71,11 +71,11 @@ class DefinitionsAgent:
             records.append(dead_letter(event, "malformed_command", error, self._clock()))
             return state
         state, events = handle(state, command, message.offset)
-        records.extend(published(events))
+        records.extend(event_records(events))
         return state
 
 
-def published(events: Iterable[DefinitionEvent]) -> Iterable[ProducerRecord]:
+def event_records(events: Iterable[DefinitionEvent]) -> Iterable[ProducerRecord]:
     """Return events as records. The broker stamps their time: a wrong clock must not make them unwritable."""
     for event in events:
         key = event.definition_id.encode()

@@ -15,7 +15,7 @@ from app.control.projector import project
 from app.control.rebuild_views import heal_views
 from app.kafka.clients import KafkaCluster
 from app.kafka.producer_record import ProducerRecord
-from app.kafka.safe_faust.app import SafeApp, make_app, make_table
+from app.kafka.safe_faust.app import SafeApp, make_table, make_worker_app
 from app.kafka.safe_faust.batching import AgentEvent, ack, batches
 from app.kafka.safe_faust.publishing import publish
 from app.kafka.safe_faust.table import Change
@@ -59,7 +59,7 @@ class CommandBatch:
             return
         state = self._state(command.job_id)
         state, events = handle(state, command, message.offset)
-        self.records.extend(published(event, message.partition) for event in events)
+        self.records.extend(event_record(event, message.partition) for event in events)
         self._jobs[command.job_id] = (message.partition, state)
 
     def changes(self) -> Iterable[Change]:
@@ -75,7 +75,7 @@ class CommandBatch:
         return decode_job(stored) if stored is not None else NoJob(job_id)
 
 
-def published(event: JobEvent, partition: int) -> ProducerRecord:
+def event_record(event: JobEvent, partition: int) -> ProducerRecord:
     """Return an event as a record. The broker stamps its time: a wrong clock must not make it unwritable."""
     return ProducerRecord(
         JOBS_EVENTS.name, encode(event), key=event.job_id.encode(), partition=partition, headers=headers_of(event)
@@ -107,7 +107,7 @@ async def run_control(settings: Settings, clock: Clock = utc_now) -> int:
     """Run the role until SIGTERM or SIGINT; return the exit code of the process."""
     store = await ReadStore.open(settings.database())
     try:
-        app = make_app(
+        app = make_worker_app(
             APP_ID,
             settings.bootstrap_servers,
             instance_id=f"{APP_ID}-{settings.worker_id}",

@@ -30,7 +30,7 @@ class _Log:
         return f"{self.subject}, partition {self.partition}"
 
 
-async def verify(
+async def audit(
     cluster: Cluster, partitions: int, job_id: str | None, on_progress: OnProgress
 ) -> dict[tuple[str, int], VerifyCounts]:
     """Return the counts of the audit by subject (`jobs`, `definitions`) and partition; of one job alone when given."""

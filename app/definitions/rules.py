@@ -4,7 +4,7 @@ Rules at offset N are the fold of all records before N: the same for every reade
 """
 
 from app.definitions.tail import DefinitionsTail, read_events
-from projections.definitions.rules import NO_RULES, Rules, fold
+from projections.definitions.rules import NO_RULES, Rules, evolve_rules
 from schemas.definitions import DefinitionEvent
 
 
@@ -47,12 +47,12 @@ class RulesReader:
         rules = NO_RULES
         async for _, event in read_events(self._tail.cluster, end=offset):
             if event is not None:
-                rules = fold(rules, event)
+                rules = evolve_rules(rules, event)
         return rules
 
     def _apply(self, _offset: int, event: DefinitionEvent | None) -> None:
         if event is None:
             return
-        before, self._rules = self._rules, fold(self._rules, event)
+        before, self._rules = self._rules, evolve_rules(self._rules, event)
         if before.generation != self._rules.generation:
             self._previous = before

@@ -58,7 +58,7 @@ class Snapshot(BaseModel):
     @property
     def folder(self) -> str:
         """Return the folder of the manifest."""
-        return folder_of(self.partition, self.generation)
+        return snapshot_folder(self.partition, self.generation)
 
     @model_validator(mode="after")
     def _is_a_store(self) -> Self:
@@ -70,7 +70,7 @@ class Snapshot(BaseModel):
         return self
 
 
-def folder_of(partition: int, generation: int) -> str:
+def snapshot_folder(partition: int, generation: int) -> str:
     """Return the folder of a partition's snapshots; generations share no files, so that one can be removed."""
     return f"partition-{partition}/generation-{generation}"
 

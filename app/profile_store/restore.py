@@ -1,20 +1,16 @@
 """Restores a store from a snapshot: fetches its files, verifies every byte, opens it, and moves it into place."""
 
-import asyncio
 import shutil
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Final
 
 from app.profile_store.manifest import DamagedSnapshot, Snapshot, SnapshotFile
 from app.profile_store.object_store import MissingObject, SnapshotStore
 from app.profile_store.partition_store import CorruptStore, PartitionStore
+from connectors.kit.threads import in_thread
 
 FILES: Final = "files"  # the folder of the files, inside that of the snapshots
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 
 
 async def restore(store: SnapshotStore, snapshot: Snapshot, directory: Path) -> None:
@@ -78,15 +74,3 @@ def _move_into_place(snapshot: Snapshot, unfinished: Path, directory: Path) -> N
 def remove(directory: Path) -> None:
     """Remove a directory and its contents, if it exists."""
     shutil.rmtree(directory, ignore_errors=True)
-
-
-async def in_thread(
-    function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
-) -> Result:
-    """Run a function in a thread; when cancelled, wait for its end first: its files are removed next."""
-    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments, **named))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.gather(running, return_exceptions=True)
-        raise

@@ -26,11 +26,12 @@ from app.profile_store.manifest import (
     SnapshotFile,
     decode_manifest,
     encode_manifest,
-    folder_of,
+    snapshot_folder,
 )
 from app.profile_store.object_store import Entry, MissingObject, SnapshotStore, SnapshotStoreUnavailable
 from app.profile_store.partition_store import PartitionStore
-from app.profile_store.restore import FILES, in_thread, remove, restore
+from app.profile_store.restore import FILES, remove, restore
+from connectors.kit.threads import in_thread
 
 RETAINED: Final = 3  # snapshots of a partition
 DELETE_GRACE: Final = timedelta(hours=1)
@@ -64,7 +65,7 @@ class Snapshots:
 
         Only files that are missing are sent. The store stays usable meanwhile, and has to stay open until this ends.
         """
-        folder = folder_of(partition, generation)
+        folder = snapshot_folder(partition, generation)
         manifests = await self._manifests(folder)
         checkpoint = store.scratch()
         try:
@@ -94,7 +95,7 @@ class Snapshots:
 
     async def newest_valid(self, partition: int, generation: int) -> Snapshot | None:
         """Return the newest snapshot with a valid manifest and all its files; None when there is none."""
-        folder = folder_of(partition, generation)
+        folder = snapshot_folder(partition, generation)
         for name, entry in (await self._manifests(folder)).items():
             try:
                 snapshot = await self._read(folder, name, entry.size)
@@ -131,7 +132,7 @@ class Snapshots:
 
     async def remove_all(self, partition: int, generation: int) -> None:
         """Delete all snapshots of a partition's generation. Nothing may take one meanwhile."""
-        folder = folder_of(partition, generation)
+        folder = snapshot_folder(partition, generation)
         for path in (folder, f"{folder}/{FILES}"):  # manifests first: none may name a missing file
             await self._store.delete([f"{path}/{name}" for name in await self._store.folder(path)])
 

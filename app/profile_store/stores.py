@@ -14,9 +14,10 @@ from typing import Final
 from app.profile_store.manifest import Snapshot
 from app.profile_store.object_store import SnapshotStoreUnavailable
 from app.profile_store.partition_store import CorruptStore, PartitionStore, Shard
-from app.profile_store.restore import in_thread, remove
+from app.profile_store.restore import remove
 from app.profile_store.snapshots import Snapshots
 from app.settings import Settings
+from connectors.kit.threads import in_thread
 
 FOLDER: Final = "profiles"
 FIRST_GENERATION: Final = 0  # starts empty; all others start from the stores of a rebuild

@@ -17,11 +17,11 @@ from aiokafka import TopicPartition
 from app.clock import Clock
 from app.kafka.clients import Cluster
 from app.lanes.chunk import MappingChunk
-from app.profile_store.restore import in_thread
 from app.rebuild.columnar.fold import FoldedRecords, fold_records
 from app.rebuild.raw_reader import WINDOW_BYTES, Bounds, RawReader, Window
 from app.rebuild.stores import RebuildStores
 from app.rebuild.tasks import RebuildTask
+from connectors.kit.threads import in_thread
 from projections.definitions.compiled_rules import CompiledRules
 from projections.definitions.rules import Forgotten, Rules
 from schemas.topics import LANES

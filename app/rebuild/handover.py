@@ -8,9 +8,10 @@ from typing import Final
 
 from app.profile_store.object_store import SnapshotStoreUnavailable
 from app.profile_store.partition_store import PartitionStore
-from app.profile_store.restore import in_thread, remove
+from app.profile_store.restore import remove
 from app.profile_store.snapshots import Snapshots
 from app.store.data_plane import PlaneStore
+from connectors.kit.threads import in_thread
 
 CHECK_INTERVAL: Final = 15.0  # seconds between two checks of snapshots that no owner has opened yet
 

@@ -19,7 +19,6 @@ from aiokafka import TopicPartition
 from app.clock import Clock
 from app.kafka.clients import Cluster, started
 from app.profile_store.partition_store import PartitionStore
-from app.profile_store.restore import in_thread
 from app.profiles.lookup_client import GenerationReader, KeyPage, PartitionUnavailable, ProfilesClient
 from app.profiles.update_consumer import UpdateRecord, decode_update
 from app.rebuild.builder import RebuildBuilder
@@ -28,6 +27,7 @@ from app.rebuild.raw_reader import Bounds
 from app.rebuild.report import keys_of, report_of, skipped_report
 from app.rebuild.stores import MAX_CHANGED_KEYS
 from app.store.lanes import LaneStore
+from connectors.kit.threads import in_thread
 from projections.profiles.identity_node import Node
 from projections.profiles.profile_view import shown_key
 from projections.profiles.update_codec import MalformedUpdateError, decode_mapped, decode_messages

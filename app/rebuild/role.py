@@ -29,7 +29,7 @@ from app.rebuild.handover import SnapshotHandover
 from app.rebuild.live_comparison import LiveComparison
 from app.rebuild.progress import Phase, RebuildProgress
 from app.rebuild.raw_reader import Bounds
-from app.rebuild.stores import FOLDER, folder_of, remove_others
+from app.rebuild.stores import FOLDER, rebuild_folder, remove_others
 from app.rebuild.tasks import RebuildTask, RebuildTasks
 from app.settings import Settings
 from app.signals import shutdown_event
@@ -145,7 +145,7 @@ class Rebuilder:
             if task.rebuild.status == "discarded" or (promoted and task.rebuild.generation <= live):
                 if self._builder and self._builder.name == name:
                     await self._close()
-                await asyncio.to_thread(shutil.rmtree, folder_of(self._settings.data_dir, task.name), True)
+                await asyncio.to_thread(shutil.rmtree, rebuild_folder(self._settings.data_dir, task.name), True)
                 self._tasks.remove(name)
 
     async def _build(self, task: RebuildTask) -> None:
@@ -259,7 +259,7 @@ class Rebuilder:
         if self._builder and self._builder.name != task.rebuild.definition_id:
             await self._close()
         if self._builder is None:
-            folder = folder_of(self._settings.data_dir, task.name)
+            folder = rebuild_folder(self._settings.data_dir, task.name)
             self._progress = RebuildProgress.decode(await self._plane.progress(task.rebuild.definition_id))
             self._progress.started_at = self._progress.started_at or self._clock()
             self._previous_ends = {}

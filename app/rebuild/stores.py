@@ -17,10 +17,10 @@ from aiokafka import TopicPartition
 
 from app.lanes.chunk import MappingChunk
 from app.profile_store.partition_store import CorruptStore, PartitionStore
-from app.profile_store.restore import in_thread
 from app.profiles.partition import RULES_AT, Outgoing, ProfilePartition
 from app.rebuild.diff import identity_hash
 from app.rebuild.tasks import Forgetting
+from connectors.kit.threads import in_thread
 from projections.definitions.rules import key_hash
 from projections.profiles.identity_node import Node
 from projections.profiles.partitioning import partition_of_key
@@ -269,14 +269,14 @@ def _opened(folder: Path, partitions: int) -> list[PartitionStore]:
     return [PartitionStore.open(folder / str(number)) for number in range(partitions)]
 
 
-def folder_of(data_dir: Path, name: str) -> Path:
+def rebuild_folder(data_dir: Path, name: str) -> Path:
     """Return the folder of a rebuild's stores."""
     return data_dir / FOLDER / key_hash(name)[:16]
 
 
 def remove_others(data_dir: Path, names: Iterable[str]) -> None:
     """Remove the stores of all rebuilds except the named ones."""
-    kept = {folder_of(data_dir, name) for name in names}
+    kept = {rebuild_folder(data_dir, name) for name in names}
     for folder in (data_dir / FOLDER).glob("*"):
         if folder not in kept:
             shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,7 @@ from app.definitions.tail import DefinitionsTail
 from app.kafka.clients import Cluster
 from projections.definitions.rebuild import ProfileRebuild, evolve
 from projections.definitions.rebuild_spec import RebuildSpec, parse_spec
-from projections.definitions.rules import NO_RULES, Rules, fold
+from projections.definitions.rules import NO_RULES, Rules, evolve_rules
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
     REBUILD,
@@ -82,7 +82,7 @@ class RebuildTasks:
     def _apply(self, offset: int, event: DefinitionEvent | None) -> None:
         if event is None:
             return
-        self._rules = fold(self._rules, event)
+        self._rules = evolve_rules(self._rules, event)
         if isinstance(event, PersonForgotten):
             person = Forgetting(offset, frozenset(event.key_hashes), event.at)
             self.tasks = {name: replace(task, forgotten=(*task.forgotten, person)) for name, task in self.tasks.items()}

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from app.clock import Clock, utc_now
 from app.kafka.clients import KafkaCluster
 from app.kafka.retries import retry
-from app.kafka.safe_faust.app import Owned, SafeApp, make_app, make_table
+from app.kafka.safe_faust.app import Owned, SafeApp, make_table, make_worker_app
 from app.kafka.safe_faust.batching import ack, batches
 from app.kafka.safe_faust.latch import Latch
 from app.kafka.safe_faust.table import Change, StateTable
@@ -115,7 +115,7 @@ class Runner:
 
 async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
     """Run the role until a shutdown signal, and return the exit code."""
-    app = make_app(
+    app = make_worker_app(
         APP_ID,
         settings.bootstrap_servers,
         instance_id=f"{APP_ID}-{settings.worker_id}",

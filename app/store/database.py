@@ -64,7 +64,7 @@ class Database:
         await self._engine.dispose()
 
 
-async def create(connection: AsyncConnection, metadata: MetaData) -> None:
+async def create_tables(connection: AsyncConnection, metadata: MetaData) -> None:
     """Create the tables that don't exist."""
     await connection.run_sync(metadata.create_all)
 

@@ -1,5 +1,6 @@
 """Open regular files under the configured directories. Reveals nothing about paths outside of them."""
 
+import asyncio
 import os
 import stat
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from connectors.contract import FixConfiguration, RetryLater
-from connectors.kit.read_ahead import in_thread
+from connectors.kit.threads import in_thread
 
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -31,11 +32,11 @@ class LocalSource:
 
     async def head(self, count: int) -> bytes:
         """Return the first bytes of the file, whatever the read position."""
-        return await in_thread(lambda: os.pread(self._descriptor, count, 0))
+        return await in_thread(os.pread, self._descriptor, count, 0)
 
     async def read(self, size: int) -> bytes:
         """Return the next bytes; b"" at the end. Raise `RetryLater` when the file changed other than by appending."""
-        return await in_thread(lambda: self._read(size))
+        return await in_thread(self._read, size)
 
     async def close(self) -> None:
         """Close the file."""
@@ -56,7 +57,14 @@ class LocalSource:
 
 async def open_local(source: str, roots: tuple[Path, ...], start: int) -> LocalSource:
     """Open a file at byte `start`. Raise `FixConfiguration` if it is not readable."""
-    return await in_thread(lambda: _open(source, roots, start), LocalSource.close)
+    opened: list[LocalSource] = []
+    try:
+        await in_thread(lambda: opened.append(_open(source, roots, start)))
+    except asyncio.CancelledError:
+        for file in opened:  # the caller never receives it
+            await file.close()
+        raise
+    return opened[0]
 
 
 def _open(source: str, roots: tuple[Path, ...], start: int) -> LocalSource:

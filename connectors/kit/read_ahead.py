@@ -1,27 +1,11 @@
-"""Threads and read-ahead that keep the event loop responsive. Closing leaves no task or thread running."""
+"""Read-ahead: the next item is fetched while the current one is processed. Closing leaves no task running."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TypeVar
 
 T = TypeVar("T")
-
-
-async def in_thread(work: Callable[[], T], dispose: Callable[[T], Awaitable[None]] | None = None) -> T:
-    """Run `work` in a thread. A cancelled caller still waits for its end: it may hold a file or a buffer.
-
-    After a cancellation the result goes to `dispose`, because the caller never receives it.
-    """
-    thread = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(thread)
-    except asyncio.CancelledError:
-        with suppress(Exception):
-            result = await thread
-            if dispose:
-                await dispose(result)
-        raise
 
 
 async def read_ahead(source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:

@@ -24,7 +24,7 @@ from connectors.contract import (
 from connectors.kit.field_errors import field_error
 from connectors.kit.read_ahead import read_ahead
 from connectors.text.config import TextConfig
-from connectors.text.cursor import check_cursor, parse_cursor
+from connectors.text.cursor import cursor_problems, parse_cursor
 from connectors.text.formats.append_fields import append_fields
 from connectors.text.importer import Source, read_text
 
@@ -77,7 +77,7 @@ def _pushed(name: str, title: str, description: str) -> JobType:
         config=Config,
         check=check,
         read=None,
-        check_cursor=check_cursor,
+        check_cursor=cursor_problems,
     )
 
 

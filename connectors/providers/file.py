@@ -18,7 +18,7 @@ from connectors.kit.local_source import open_local
 from connectors.kit.read_ahead import read_ahead
 from connectors.redaction import HIDDEN_QUERY, URL_START
 from connectors.text.config import TextConfig
-from connectors.text.cursor import check_cursor, parse_cursor
+from connectors.text.cursor import cursor_problems, parse_cursor
 from connectors.text.importer import OpenSource, Source, check_text, read_text
 
 
@@ -60,7 +60,7 @@ def _job_types() -> tuple[JobType, ...]:
             config=Config,
             check=check,
             read=read,
-            check_cursor=check_cursor,
+            check_cursor=cursor_problems,
         ),
     )
 

@@ -39,7 +39,7 @@ class TextCursor(BaseModel):
 START: Final = TextCursor()
 
 
-def check_cursor(cursor: Cursor) -> tuple[ConfigurationProblem, ...]:
+def cursor_problems(cursor: Cursor) -> tuple[ConfigurationProblem, ...]:
     """Return the problems of an edited cursor; {} is always valid."""
     try:
         parsed = TextCursor.model_validate(dict(cursor))
@@ -74,7 +74,7 @@ def _contradictions(cursor: TextCursor) -> Iterator[ConfigurationProblem]:
 
 def parse_cursor(cursor: Cursor) -> TextCursor:
     """Parse a stored cursor or raise `FixConfiguration`."""
-    if problems := check_cursor(cursor):
+    if problems := cursor_problems(cursor):
         first = problems[0]
         raise FixConfiguration("bad_cursor", {"pointer": first.field, **caused_by(first.code, first.params)})
     return TextCursor.model_validate(dict(cursor))

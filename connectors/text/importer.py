@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 from connectors.contract import Batch, ConfigurationProblem, ConnectorError, FixConfiguration, Limits, RetryLater
-from connectors.kit.read_ahead import in_thread
+from connectors.kit.threads import in_thread
 from connectors.text.compression import MAGIC_BYTES, SUFFIXES, decoder, detect
 from connectors.text.config import FORMAT_SUFFIXES, TextConfig
 from connectors.text.cursor import START, TextCursor

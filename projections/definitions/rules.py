@@ -96,7 +96,7 @@ def key_hash(key: str) -> str:
     return sha256(key.encode()).hexdigest()
 
 
-def fold(rules: Rules, event: DefinitionEvent) -> Rules:
+def evolve_rules(rules: Rules, event: DefinitionEvent) -> Rules:
     """Return the rules after an event."""
     match event:
         case DefinitionApplied():

@@ -9,7 +9,7 @@ from schemas.instants import moment
 IDENTITY_RULES: Final = ""  # the key of the identity rules in a mapping of versions by stream
 
 
-def in_words(versions: Mapping[str, int], scope: Scope, active: Mapping[str, int]) -> Sequence[str]:
+def spec_in_words(versions: Mapping[str, int], scope: Scope, active: Mapping[str, int]) -> Sequence[str]:
     """Return the versions and the scope of a spec as sentences; active versions are named where they differ."""
     return [*_rules(versions, active), *(list(_messages(scope)) or ["all messages"])]
 

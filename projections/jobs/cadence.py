@@ -30,7 +30,7 @@ class InvalidCadenceError(CodedError):
         self.pointer = pointer
 
 
-def check(cadence: Cadence, at: datetime) -> None:
+def check_cadence(cadence: Cadence, at: datetime) -> None:
     """Check a cadence as of `at`.
 
     Raises:

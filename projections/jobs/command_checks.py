@@ -4,8 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from projections.decider import check_envelope
-from projections.jobs.cadence import InvalidCadenceError
-from projections.jobs.cadence import check as check_cadence
+from projections.jobs.cadence import InvalidCadenceError, check_cadence
 from projections.jobs.recorder import JobRefusedError
 from projections.jobs.state import JobState, NoJob
 from projections.jobs.transitions import TRANSITIONS, allowed_user_commands

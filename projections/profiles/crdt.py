@@ -14,6 +14,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from schemas.json_values import canonical_json
+
 Registers = dict[str, Any]
 Stamp = list[Any]  # [timestamp, batch, index]
 CounterKey = tuple[str, int]  # an identity key, and its epoch
@@ -22,7 +24,6 @@ MergeFunction = Callable[[Registers, str, CounterKey, Any, int, str, int], None]
 MAX_VALUES: Final = 1_000  # of a union; the smallest in the order of their JSON are kept
 MILLIONTHS: Final = 1_000_000  # the unit of a sum, so that it is exact in any order
 COUNTED: Final = ("count:", "sum:")
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def latest(registers: Registers, name: str, _key: CounterKey, value: Any, at: int, batch: str, index: int) -> None:
@@ -137,7 +138,7 @@ MERGE_FUNCTIONS: Final[Mapping[str, MergeFunction]] = {
 NO_COUNTER: Final[CounterKey] = ("", 0)
 
 
-def join(registers: Registers, other: Registers) -> None:
+def join_registers(registers: Registers, other: Registers) -> None:
     """Merge `other` into `registers`: commutative, associative, idempotent."""
     for name, register in other.items():
         merge, _, _ = name.partition(":")
@@ -167,7 +168,7 @@ def _join_counts(counts: dict[str, list[Any]], other: Mapping[str, list[Any]]) -
             counts[identity] = record
 
 
-def trim(registers: Registers, max_identities: int) -> bool:
+def trim_counts(registers: Registers, max_identities: int) -> bool:
     """Keep the counts of the smallest identity keys, and tell whether any were dropped."""
     dropped = [
         keep_smallest(register, max_identities) for name, register in registers.items() if name.startswith(COUNTED)
@@ -216,11 +217,6 @@ def sort_key(value: Any) -> tuple[int, Any]:
     if kind is int or kind is float:
         return 0, value
     return (1, value) if kind is str else (2, canonical_json(value))
-
-
-def canonical_json(value: Any) -> str:
-    """Return the JSON of a value that is the same for equal values."""
-    return _ENCODER.encode(value)
 
 
 def value_of(name: str, register: Any) -> tuple[Any, Stamp]:

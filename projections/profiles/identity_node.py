@@ -69,7 +69,7 @@ class Outbox:
         if queued is None:
             self.joins[target, sender] = (registers, edges)
         else:
-            crdt.join(queued[0], registers)
+            crdt.join_registers(queued[0], registers)
             join_edges(queued[1], edges)
 
     def link(self, one: str, other: str, sender: Sender) -> None:
@@ -125,7 +125,7 @@ def _point(node: Node, smaller: str, edge: Edges, outbox: Outbox) -> None:
     sender = (node.key, node.forgotten)
     if not node.parent:
         join_edges(node.edges, edge)
-        trim(node, outbox)
+        trim_identities(node, outbox)
         outbox.join(smaller, sender, node.registers, node.edges)
         node.parent, node.edges, node.registers = smaller, dict(edge), crdt.own_counts(node.registers, node.key)
         return
@@ -159,19 +159,19 @@ def join(node: Node, sender: Sender, registers: Registers, edges: Edges, outbox:
         registers = crdt.after(registers, node.forgotten)
         edges = {edge: stamp for edge, stamp in edges.items() if stamp[0] > node.forgotten}
     if not node.parent:
-        crdt.join(node.registers, registers)
+        crdt.join_registers(node.registers, registers)
         join_edges(node.edges, edges)
     elif registers or edges:
         outbox.join(node.parent, sender, registers, edges)
         outbox.shortcut(sender, node.parent)
 
 
-def trim(node: Node, outbox: Outbox) -> None:
+def trim_identities(node: Node, outbox: Outbox) -> None:
     """Keep the first of too many identities of a profile, and note that there were more."""
     if node.parent:
         return
     too_many_edges = crdt.keep_smallest(node.edges, outbox.max_identities)
-    if crdt.trim(node.registers, outbox.max_identities) or too_many_edges:
+    if crdt.trim_counts(node.registers, outbox.max_identities) or too_many_edges:
         outbox.over_limit.add(node.key)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from projections.profiles import identity_node
-from projections.profiles.crdt import Registers, join, own_counts, tally
+from projections.profiles.crdt import Registers, join_registers, own_counts, tally
 from projections.profiles.identity_node import Edges, Node, Outbox, Plan, Sender, plan_of
 from projections.profiles.partitioning import partition_of_key
 
@@ -139,7 +139,7 @@ def apply_mapped(mapped: MappedMessages, nodes: Mapping[str, Node], outbox: Outb
             node = nodes[row[KEY]]
             _apply_row(node, row, group.batches, plan, forwarded)
             if len(node.edges) >= limit:
-                identity_node.trim(node, outbox)  # its own count may be one more than are kept
+                identity_node.trim_identities(node, outbox)  # its own count may be one more than are kept
     _forward(forwarded, nodes, outbox)
     _apply_links(mapped.links, nodes, outbox)
 
@@ -153,14 +153,14 @@ def apply_folded(folded: FoldedMessages, nodes: Mapping[str, Node], outbox: Outb
     for key, folded_registers in folded.registers.items():
         registers = _registers_of(nodes[key], forwarded)
         if registers:
-            join(registers, folded_registers)
+            join_registers(registers, folded_registers)
         else:
             registers |= folded_registers
     for key, name, messages, total, newest in folded.tallies:
         node = nodes[key]
         tally(_registers_of(node, forwarded), name, (key, node.forgotten), messages, total, newest)
         if len(node.edges) >= outbox.max_identities:
-            identity_node.trim(node, outbox)
+            identity_node.trim_identities(node, outbox)
     _forward(forwarded, nodes, outbox)
     _apply_links(folded.links, nodes, outbox)
 
@@ -201,7 +201,7 @@ def apply_messages(messages: NodeMessages, nodes: Mapping[str, Node], outbox: Ou
     for key, (sender, had_forgotten), registers, edges in messages.joins:  # a decoded sender is a list
         identity_node.join(nodes[key], (sender, had_forgotten), registers, edges, outbox)
     for key in {message[0] for message in messages.joins}:
-        identity_node.trim(nodes[key], outbox)
+        identity_node.trim_identities(nodes[key], outbox)
     for key, smaller, had_forgotten in messages.shortcuts:
         identity_node.shorten(nodes[key], smaller, had_forgotten)
     for larger, smaller, (sender, had_forgotten) in messages.links:

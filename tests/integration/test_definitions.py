@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.control.verify import verify
+from app.control.verify import audit
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail, NoSuchOffsetError
 from app.kafka.clients import KafkaCluster
@@ -106,7 +106,7 @@ async def test_applied_rules_reach_every_reader_and_survive_kills_of_control(
         distinct = {event.event_id: event for event in events}
         assert [encode(distinct[event.event_id]) for event in events] == [encode(event) for event in events]
         assert sum(isinstance(event, DefinitionApplied) for event in distinct.values()) == 12
-        proof = await verify(KafkaCluster(servers), running.settings.partitions, None, lambda *_: None)
+        proof = await audit(KafkaCluster(servers), running.settings.partitions, None, lambda *_: None)
         assert [tally.found for tally in proof.values()] == [0] * len(proof)
         assert proof["definitions", 0].events - proof["definitions", 0].repeats == len(distinct)
 

@@ -14,7 +14,7 @@ from projections.definitions import rebuild
 from projections.definitions.definition import Definition, NoDefinition, decide, evolve, initial
 from projections.definitions.rebuild import ProfileRebuild
 from projections.definitions.rebuild_spec import RebuildSpec, Scope, VersionedBody, spec_text
-from projections.definitions.rules import NO_RULES, Rules, fold
+from projections.definitions.rules import NO_RULES, Rules, evolve_rules
 from projections.definitions.state import EMPTY, DefinitionsState, handle
 from projections.definitions.state import evolve as evolve_all
 from schemas.definitions import (
@@ -87,7 +87,7 @@ class DefinitionsHistory:
 def rules_after(events: tuple[DefinitionEvent, ...]) -> Rules:
     rules = NO_RULES
     for event in events:
-        rules = fold(rules, event)
+        rules = evolve_rules(rules, event)
     return rules
 
 
@@ -229,7 +229,7 @@ def test_evolve_and_fold_accept_any_event_and_do_not_change_their_input(
         for candidate in (event, replace(event, seq=seq + 1)):
             before, rules = deepcopy(state), history.rules
             assert isinstance(evolve(state, candidate), Definition | NoDefinition)
-            assert isinstance(fold(rules, candidate), Rules)
+            assert isinstance(evolve_rules(rules, candidate), Rules)
             assert state == before
             assert rules == history.rules
     for current in (None, *history.state.rebuilds.values()):

@@ -17,15 +17,14 @@ from app.api.collect.requests import (
     collected_view,
     dead_letters_path,
     respond_replayed,
-    stream_of,
+    stream_in_path,
     upload_id_of,
 )
 from app.api.collect.upload_counts import UploadCounts
 from app.api.collect.uploads import Upload, UploadContext, UploadStoppedError
 from app.api.http.problems import ApiProblem
 from app.api.http.request_body import RequestSource
-from app.api.jobs.bodies import canonical_json
-from app.api.jobs.commands import envelope, send_events
+from app.api.jobs.commands import job_envelope, send_events
 from app.api.jobs.jobs import KEYS
 from app.api.routing.responses import respond
 from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Routes
@@ -39,6 +38,7 @@ from projections.jobs.state import Completed, Failed, Job, JobState, NoJob, Runn
 from schemas.coded import Params
 from schemas.commands import CreateJob, ReportError, ResumeJob
 from schemas.events import JobCreated
+from schemas.json_values import canonical_json
 
 TRANSACTIONS: Final = "entrepot.collect"
 RETRY: Final = "repeat the request with the same Idempotency-Key"
@@ -59,7 +59,7 @@ ROUTES: Final = Routes("collect", "/collect/bulk")
 )
 async def collect_bulk(call: RequestContext[BulkQuery, None]) -> web.Response:
     """Import a file."""
-    job_type, config = config_of(stream_of(call), call.query, content_headers(call.request))
+    job_type, config = config_of(stream_in_path(call), call.query, content_headers(call.request))
     with call.api.admission.upload():
         source = RequestSource(call.request, config.filename or f"/collect/bulk/{config.stream}")
         await _check_not_empty(source)
@@ -106,7 +106,7 @@ async def _dry_run(call: RequestContext[BulkQuery, None], config: Config, source
 
 def _create_command(call: RequestContext[BulkQuery, None], job_id: str, job_type: str, config: Config) -> CreateJob:
     configuration = canonical_json(config.model_dump(mode="json", exclude_unset=True))
-    fields = envelope(call, job_id) | {"command_id": str(uuid5(KEYS, f"{job_id}\n{job_type}\n{configuration}"))}
+    fields = job_envelope(call, job_id) | {"command_id": str(uuid5(KEYS, f"{job_id}\n{job_type}\n{configuration}"))}
     return CreateJob(
         **fields,
         provider=PROVIDER,
@@ -157,7 +157,7 @@ async def _resume(call: RequestContext[BulkQuery, None], job_id: str) -> Job:
     if not isinstance(job, Job):
         raise ApiProblem(503, "not_made_yet", f"the job of the upload was not created in time: {RETRY}")
     if isinstance(job.phase, Failed):
-        for event in await send_events(call, ResumeJob(**envelope(call, job_id))):
+        for event in await send_events(call, ResumeJob(**job_envelope(call, job_id))):
             following = evolve(job, event)
             assert isinstance(following, Job)
             job = following

@@ -18,7 +18,7 @@ from app.api.collect.requests import (
     collected_view,
     dead_letters_path,
     respond_replayed,
-    stream_of,
+    stream_in_path,
     upload_id_of,
 )
 from app.api.http.problems import ApiProblem, field_error_of, problem_of
@@ -31,7 +31,7 @@ from app.kafka.producer_record import ProducerRecord
 from app.records.message_batches import Origin, message_records, reject_records
 from app.store.idempotency import IdempotencyRecord
 from connectors.contract import Batch, Reject
-from connectors.kit.read_ahead import in_thread
+from connectors.kit.threads import in_thread
 from connectors.providers.collect import PROVIDER
 from connectors.text.formats.append_fields import append_fields
 from connectors.text.formats.json_body import MAX_MESSAGES, MalformedBody, parse_body
@@ -96,7 +96,7 @@ ROUTES: Final = Routes("collect", "/collect/json")
 )
 async def collect_json(call: RequestContext[CollectQuery, None]) -> web.Response:
     """Ingest a JSON object, or an array of objects."""
-    stream = stream_of(call)
+    stream = stream_in_path(call)
     compressed = "Content-Encoding" in call.request.headers
     size = call.request.content_length
     with call.api.admission.body(MAX_BODY_BYTES if compressed or size is None else min(size, MAX_BODY_BYTES)):

@@ -135,7 +135,7 @@ def dead_letters_path(upload_id: str, since: datetime) -> str:
     return "/v2/dead-letters?" + urlencode({"upload_id": upload_id, "since": moment})
 
 
-def stream_of(call: RequestContext[Any, Any]) -> str:
+def stream_in_path(call: RequestContext[Any, Any]) -> str:
     """Return the stream in the path.
 
     Raises:

@@ -17,7 +17,9 @@ from projections.definitions.definition import Definition
 from schemas.definitions import REBUILD, DefinitionCommand, DefinitionRefused
 
 
-def envelope(call: RequestContext[Any, Any], definition_id: str, expected_version: int | None) -> dict[str, Any]:
+def definition_envelope(
+    call: RequestContext[Any, Any], definition_id: str, expected_version: int | None
+) -> dict[str, Any]:
     """Return the envelope of a command from this caller."""
     return {
         "command_id": str(uuid4()),
@@ -28,19 +30,19 @@ def envelope(call: RequestContext[Any, Any], definition_id: str, expected_versio
     }
 
 
-async def send(call: RequestContext[Any, Any], command: DefinitionCommand) -> bool:
+async def send_definition_command(call: RequestContext[Any, Any], command: DefinitionCommand) -> bool:
     """Send a command and return whether its result is visible within the time that the client waits.
 
     Raises:
-        ApiProblem: the command was refusal_problem, or Kafka is unreachable.
+        ApiProblem: the command was refused, or Kafka is unreachable.
 
     """
-    return await submit(call, command, refusal_problem) is not None
+    return await submit(call, command, definition_refusal_problem) is not None
 
 
 async def respond_changed(call: RequestContext[Any, Any], command: DefinitionCommand, message: str) -> web.Response:
     """Send a command and return the definition after it."""
-    visible = await send(call, command)
+    visible = await send_definition_command(call, command)
     definition = call.api.catalog.get(command.definition_id) if visible else None
     return definition_response(call, command.definition_id, definition, message)
 
@@ -54,7 +56,7 @@ def definition_response(
     return command_response(call, definition_id, href, resource, message)
 
 
-def refusal_problem(event: DefinitionRefused) -> ApiProblem:
+def definition_refusal_problem(event: DefinitionRefused) -> ApiProblem:
     """Return the problem for a refusal."""
     errors = [field_error_of(error.pointer, error.code, error.params) for error in event.errors]
     detail = sentence(event.code, event.params)
@@ -71,7 +73,7 @@ def refusal_problem(event: DefinitionRefused) -> ApiProblem:
             return ApiProblem(409, event.code, detail, errors=errors, params=event.params)
 
 
-def invalid_body(error: InvalidBodyError) -> ApiProblem:
+def invalid_body_problem(error: InvalidBodyError) -> ApiProblem:
     """Return the problem for a body that breaks the rules of definitions."""
     return invalid([field_error_of(detail.pointer, detail.code, detail.params) for detail in error.errors])
 

@@ -8,7 +8,13 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 from pydantic import Field, JsonValue, RootModel
 
-from app.api.definitions.commands import definition_response, envelope, invalid_body, respond_changed, version_conflict
+from app.api.definitions.commands import (
+    definition_envelope,
+    definition_response,
+    invalid_body_problem,
+    respond_changed,
+    version_conflict,
+)
 from app.api.definitions.views import (
     BodyView,
     ChangeView,
@@ -21,7 +27,6 @@ from app.api.definitions.views import (
 )
 from app.api.http.headers import etag, expected_revision
 from app.api.http.problems import ApiProblem, not_found
-from app.api.jobs.bodies import canonical_json
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.responses import respond
 from app.api.routing.routes import EDIT, IF_MATCH, PREFER, Query, RequestContext, ResponseSpec, Routes
@@ -32,6 +37,7 @@ from projections.definitions.rebuild_spec import VersionedBody
 from projections.mapping.mapping import parse_identity
 from projections.views.json_diff import diff
 from schemas.definitions import IDENTITY, ApplyDefinition, DiscardDraft, DraftDefinition
+from schemas.json_values import canonical_json
 
 Version = Annotated[int, Field(ge=1, lt=10**9)]
 Side = Annotated[str, Field(pattern="^(applied|draft|[0-9]{1,9})$", description="a version, `applied` or `draft`")]
@@ -99,12 +105,12 @@ async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
     try:
         check_body(definition_id, body)
     except InvalidBodyError as error:
-        raise invalid_body(error) from error
+        raise invalid_body_problem(error) from error
     expected = _expected(call, definition_id)
     definition = call.api.catalog.get(definition_id)
     if definition and definition.draft and definition.draft.body == body:
         return definition_response(call, definition_id, definition, "nothing to change")
-    command = DraftDefinition(**envelope(call, definition_id, expected), body=body)
+    command = DraftDefinition(**definition_envelope(call, definition_id, expected), body=body)
     return await respond_changed(call, command, "drafted")
 
 
@@ -122,7 +128,7 @@ async def apply_draft(call: RequestContext[ApplyQuery, None]) -> web.Response:
     expected = _expected(call, definition.definition_id)
     version = call.query.version or _draft_version(definition)
     _check_ranks(definition)
-    command = ApplyDefinition(**envelope(call, definition.definition_id, expected), version=version)
+    command = ApplyDefinition(**definition_envelope(call, definition.definition_id, expected), version=version)
     return await respond_changed(call, command, f"version {version} is active")
 
 
@@ -157,7 +163,7 @@ async def discard_draft(call: RequestContext[Query, None]) -> web.Response:
     definition = _definition(call)
     _draft_version(definition)
     expected = _expected(call, definition.definition_id)
-    command = DiscardDraft(**envelope(call, definition.definition_id, expected))
+    command = DiscardDraft(**definition_envelope(call, definition.definition_id, expected))
     return await respond_changed(call, command, "discarded")
 
 

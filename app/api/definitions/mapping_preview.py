@@ -11,10 +11,9 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, Field, JsonValue
 
-from app.api.definitions.commands import invalid_body
+from app.api.definitions.commands import invalid_body_problem
 from app.api.definitions.definitions import RulesBody, definition_id_of
 from app.api.http.problems import ApiProblem, not_found
-from app.api.jobs.bodies import canonical_json
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.lanes.recent_messages import RecentMessage, recent_messages
@@ -29,6 +28,7 @@ from projections.mapping.preview import MappingPreview, PreviewFault, preview
 from projections.mapping.raw_messages import UnreadableMessageError, parse_message
 from schemas.definitions import IDENTITY, stream_of
 from schemas.instants import moment
+from schemas.json_values import canonical_json
 from schemas.topics import FUTURE_BOUND_MS
 
 MAX_MESSAGES: Final = 50
@@ -118,7 +118,7 @@ def _mapper(call: RequestContext[Query, RulesBody | None], definition_id: str, s
         check_body(definition_id, body)
         check_applied(Rules(identity), definition_id, body)
     except InvalidBodyError as error:
-        raise invalid_body(error) from error
+        raise invalid_body_problem(error) from error
     kinds = parse_identity(orjson.loads(identity.body)) if identity else NO_IDENTITY
     return make_mapper(stream, parse_mapping(orjson.loads(body)), kinds)
 

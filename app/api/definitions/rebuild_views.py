@@ -11,7 +11,7 @@ from app.definitions.rebuild_catalog import RebuildRecord
 from app.rebuild.progress import Phase, RebuildProgress
 from projections.definitions.rebuild_spec import Scope
 from projections.definitions.rules import Forgotten, key_hash
-from projections.definitions.spec_summary import IDENTITY_RULES, in_words
+from projections.definitions.spec_summary import IDENTITY_RULES, spec_in_words
 from schemas.definitions import REBUILD
 from schemas.instants import moment
 
@@ -152,7 +152,7 @@ def _spec_view(versions: Mapping[str, int], scope: Scope, baseline: Mapping[str,
         until=None if scope.until is None else moment(scope.until),
         until_set_at=None if scope.until is None else moment(scope.until_set_at),
         excluded=[ExclusionsView(job_id=job, before=moment(at)) for job, at in sorted(scope.excluded.items())],
-        in_words=list(in_words(versions, scope, baseline)),
+        in_words=list(spec_in_words(versions, scope, baseline)),
     )
 
 

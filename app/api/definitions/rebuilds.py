@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from app.api.definitions.commands import envelope, send, version_conflict
+from app.api.definitions.commands import definition_envelope, send_definition_command, version_conflict
 from app.api.definitions.definitions import active_versions, check_loaded
 from app.api.definitions.rebuild_requests import (
     MAX_NOTE_CHARACTERS,
@@ -104,7 +104,7 @@ async def undo_job(call: RequestContext[Query, None]) -> web.Response:
 async def promote_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Make the rebuilt profiles live and activate their rules."""
     record = _record(call)
-    command = PromoteRebuild(**envelope(call, record.rebuild.definition_id, _expected(call, record)))
+    command = PromoteRebuild(**definition_envelope(call, record.rebuild.definition_id, _expected(call, record)))
     return await _respond_changed(call, command, "promoted; it goes live once the lanes use its rules")
 
 
@@ -119,7 +119,7 @@ async def promote_rebuild(call: RequestContext[Query, None]) -> web.Response:
 async def discard_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Discard the rebuilt profiles; the live ones are unchanged."""
     record = _record(call)
-    command = DiscardRebuild(**envelope(call, record.rebuild.definition_id, _expected(call, record)))
+    command = DiscardRebuild(**definition_envelope(call, record.rebuild.definition_id, _expected(call, record)))
     return await _respond_changed(call, command, "discarded")
 
 
@@ -132,7 +132,9 @@ async def _start(call: RequestContext[Any, Any], body: RebuildBody, note: str, m
         detail = f"rebuild {name} is in progress, and only one can run at a time: promote or discard it first"
         raise ApiProblem(409, "busy", detail, more={"allowed": ["promote", "discard"], "rebuild": name})
     definition_id = f"{REBUILD}{uuid4()}"
-    command = StartRebuild(**envelope(call, definition_id, None), spec=spec_text(spec), note=note, basis=basis)
+    command = StartRebuild(
+        **definition_envelope(call, definition_id, None), spec=spec_text(spec), note=note, basis=basis
+    )
     return await _respond_changed(call, command, message, status=202)
 
 
@@ -141,7 +143,7 @@ async def _respond_changed(
 ) -> web.Response:
     """Send a command and return the rebuild after it."""
     rebuild_id = public_id(command.definition_id)
-    visible = await send(call, command)
+    visible = await send_definition_command(call, command)
     record = call.api.catalog.rebuilds.get(command.definition_id) if visible else None
     resource = Resource(await _view(call, record), record.rebuild.version) if record else None
     return command_response(call, rebuild_id, f"/v2/rebuild/{rebuild_id}", resource, message, status)

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from app.api.http.problems import ApiProblem, problem_of
 from connectors.contract import ConnectorError, RetryLater
-from connectors.kit.read_ahead import in_thread
+from connectors.kit.threads import in_thread
 from connectors.providers.collect import PROVIDER
 from connectors.text.compression import Compression, Decoder, decoder
 

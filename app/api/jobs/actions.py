@@ -10,7 +10,7 @@ from pydantic import Field
 from app.api.http.headers import expected_revision
 from app.api.http.param_types import Duration
 from app.api.http.problems import not_found
-from app.api.jobs.commands import cadence_hint, check_not_pushed, envelope, find_job, job_response, send
+from app.api.jobs.commands import cadence_hint, check_not_pushed, find_job, job_envelope, job_response, send_job_command
 from app.api.jobs.jobs import JOB
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.routes import EDIT, Query, RequestContext, Routes
@@ -62,10 +62,10 @@ async def pause_job(call: RequestContext[PauseQuery, None]) -> web.Response:
     """Pause a job, for a duration or until it is resumed."""
     job_id, duration = call.path("job_id"), call.query.for_
     await find_job(call, job_id)
-    fields = envelope(call, job_id)
+    fields = job_envelope(call, job_id)
     until = fields["issued_at"] + duration if duration is not None else None
     command = PauseJob(**fields, until=until, expected_revision=expected_revision(call.request.headers))
-    return job_response(call, job_id, await send(call, command), "paused")
+    return job_response(call, job_id, await send_job_command(call, command), "paused")
 
 
 @ROUTES("POST", "/revert/{version}", "Revert to an older configuration, as a new version", JOB, ACCEPTED)
@@ -79,7 +79,7 @@ async def revert_job(call: RequestContext[Query, None]) -> web.Response:
     if old is None:
         raise not_found("configuration version", version)
     command = ConfigureJob(
-        **envelope(call, job_id),
+        **job_envelope(call, job_id),
         configuration=old.configuration,
         cadence=old.cadence,
         retry=old.retry,
@@ -87,7 +87,7 @@ async def revert_job(call: RequestContext[Query, None]) -> web.Response:
         expected_revision=expected_revision(call.request.headers),
     )
     message = f"reverted to version {version}, as a new version{cadence_hint(job, old.cadence)}"
-    return job_response(call, job_id, await send(call, command), message)
+    return job_response(call, job_id, await send_job_command(call, command), message)
 
 
 def _declare(action: Action) -> None:
@@ -97,8 +97,10 @@ def _declare(action: Action) -> None:
         job = await find_job(call, job_id)
         if action.command in {RunJob, ResumeJob}:
             check_not_pushed(job, ACTION_NAMES[action.command.__name__])
-        command = action.command(**envelope(call, job_id), expected_revision=expected_revision(call.request.headers))
-        return job_response(call, job_id, await send(call, command), action.message)
+        command = action.command(
+            **job_envelope(call, job_id), expected_revision=expected_revision(call.request.headers)
+        )
+        return job_response(call, job_id, await send_job_command(call, command), action.message)
 
 
 for _action in ACTIONS:

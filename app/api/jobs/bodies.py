@@ -12,7 +12,13 @@ from app.api.http.problems import FieldError, field_error_of, field_errors, inva
 from app.api.routing.routes import Body
 from connectors.catalog import connector
 from connectors.contract import JobType
-from projections.jobs.cadence import MAX_BLACKOUT_WINDOWS, MAX_CRON, MAX_INTERVAL_SECONDS, InvalidCadenceError, check
+from projections.jobs.cadence import (
+    MAX_BLACKOUT_WINDOWS,
+    MAX_CRON,
+    MAX_INTERVAL_SECONDS,
+    InvalidCadenceError,
+    check_cadence,
+)
 from projections.jobs.command_checks import MAX_DESCRIPTION, MAX_NAME, MAX_SECONDS
 from projections.json_object import MAX_JSON_BYTES
 from schemas.policies import BlackoutWindow, Cadence, CadenceKind, RetryPolicy
@@ -166,7 +172,7 @@ def cursor_errors(job_type: JobType, cursor: Mapping[str, Any]) -> list[FieldErr
 def cadence_errors(cadence: Cadence, at: datetime) -> list[FieldError]:
     """Return the errors of a cadence. A cron expression and blackout windows must allow a run after `at`."""
     try:
-        check(cadence, at)
+        check_cadence(cadence, at)
     except InvalidCadenceError as error:
         return [field_error_of(f"/cadence{error.pointer}", error.code, error.params)]
     return []
@@ -204,11 +210,6 @@ def policy_json(policy: Cadence | RetryPolicy) -> dict[str, Any]:
     """Return a policy as JSON values."""
     values: dict[str, Any] = orjson.loads(orjson.dumps(asdict(policy)))
     return values
-
-
-def canonical_json(value: Mapping[str, Any]) -> str:
-    """Return canonical JSON: equal values have equal text."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def parse_model(model: type[BaseModel], value: Any, prefix: str) -> tuple[Any, list[FieldError]]:

@@ -19,7 +19,7 @@ from schemas.events import CommandRefused, JobEvent
 from schemas.policies import Cadence
 
 
-def envelope(call: RequestContext[Any, Any], job_id: str) -> dict[str, Any]:
+def job_envelope(call: RequestContext[Any, Any], job_id: str) -> dict[str, Any]:
     """Return the envelope of a command from this caller."""
     return stamp(job_id, f"user:{call.caller.name}", call.api.clock)
 
@@ -52,11 +52,11 @@ def check_not_pushed(job: Job, action: str) -> None:
         raise ApiProblem(409, "pushed_job", detail, more={"allowed": allowed(job)})
 
 
-async def send(call: RequestContext[Any, Any], command: JobCommand) -> Job | None:
+async def send_job_command(call: RequestContext[Any, Any], command: JobCommand) -> Job | None:
     """Send a command and return the job after it; None when it is not visible within the time that the client waits.
 
     Raises:
-        ApiProblem: the command was refusal_problem, or Kafka is unreachable.
+        ApiProblem: the command was refused, or Kafka is unreachable.
 
     """
     events = await send_events(call, command)
@@ -67,10 +67,10 @@ async def send_events(call: RequestContext[Any, Any], command: JobCommand) -> tu
     """Send a command and return its events; none when they are not visible within the time that the client waits.
 
     Raises:
-        ApiProblem: the command was refusal_problem, or Kafka is unreachable.
+        ApiProblem: the command was refused, or Kafka is unreachable.
 
     """
-    return await submit(call, command, refusal_problem) or ()
+    return await submit(call, command, job_refusal_problem) or ()
 
 
 def job_response(
@@ -94,7 +94,7 @@ def cadence_hint(job: Job, cadence: Cadence) -> str:
             return ""
 
 
-def refusal_problem(event: CommandRefused) -> ApiProblem:
+def job_refusal_problem(event: CommandRefused) -> ApiProblem:
     """Return the problem that a refusal is."""
     actions = [ACTIONS[command] for command in event.allowed if command in ACTIONS]
     detail = sentence(event.code, event.params)

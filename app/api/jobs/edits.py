@@ -16,7 +16,6 @@ from app.api.jobs.bodies import (
     PatchBody,
     RetryBody,
     cadence_errors,
-    canonical_json,
     configuration_errors,
     cursor_errors,
     find_job_type,
@@ -25,7 +24,7 @@ from app.api.jobs.bodies import (
     policy_json,
     unmask,
 )
-from app.api.jobs.commands import cadence_hint, check_not_pushed, envelope, find_job, job_response, send
+from app.api.jobs.commands import cadence_hint, check_not_pushed, find_job, job_envelope, job_response, send_job_command
 from app.api.jobs.jobs import JOB
 from app.api.jobs.views import allowed, redacted
 from app.api.routing.commands import ACCEPTED
@@ -33,6 +32,7 @@ from app.api.routing.routes import IF_MATCH, PREFER, Query, RequestContext, Rout
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob
 from schemas.commands import ConfigureJob, EditCursor, JobCommand, RenameJob
+from schemas.json_values import canonical_json
 from schemas.policies import Cadence, RetryPolicy
 
 FOLD_PAGE: Final = 500
@@ -78,7 +78,7 @@ async def patch_job(call: RequestContext[Query, PatchBody]) -> web.Response:
     after: Job | None = job
     for command in commands:
         try:
-            after = await send(call, command)
+            after = await send_job_command(call, command)
         except ApiProblem as problem:
             if problem.code != "revision_mismatch" or expected is None:
                 raise
@@ -145,7 +145,9 @@ def _commands(call: RequestContext[Query, PatchBody], job: Job, new: JobEdit, ex
         facts = {"configuration": configuration, "cadence": new.cadence, "retry": new.retry}
         changes.append((ConfigureJob, facts))
     return [
-        command(**envelope(call, job.job_id), expected_revision=None if expected is None else expected + step, **facts)
+        command(
+            **job_envelope(call, job.job_id), expected_revision=None if expected is None else expected + step, **facts
+        )
         for step, (command, facts) in enumerate(changes)
     ]
 

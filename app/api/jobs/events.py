@@ -50,7 +50,7 @@ ROUTES: Final = Routes("events", "/v2/events")
     headers=(LAST_EVENT_ID,),
     streams=True,
 )
-async def follow(call: RequestContext[EventsQuery, None]) -> web.StreamResponse:
+async def stream_events(call: RequestContext[EventsQuery, None]) -> web.StreamResponse:
     """Send events until the client disconnects; a slow client is disconnected."""
     last = call.request.headers.get("Last-Event-ID") or call.query.last_event_id
     seen = parse_id(last) if last else None

@@ -130,7 +130,7 @@ async def job_events(call: RequestContext[HistoryQuery, None]) -> web.Response:
 
 
 @METRICS("GET", "", "Record counts over a range", ResponseSpec(data=MetricView))
-async def metrics(call: RequestContext[MetricQuery, None]) -> web.Response:
+async def job_metrics(call: RequestContext[MetricQuery, None]) -> web.Response:
     """Return counts over a range."""
     query = call.query
     until = query.until or call.api.clock()

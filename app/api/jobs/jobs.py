@@ -13,11 +13,10 @@ from app.api.jobs.bodies import (
     CREATED_BY_UPLOAD,
     CreateBody,
     cadence_errors,
-    canonical_json,
     configuration_errors,
     find_job_type,
 )
-from app.api.jobs.commands import envelope, find_job, job_response, send
+from app.api.jobs.commands import find_job, job_envelope, job_response, send_job_command
 from app.api.jobs.ingest_progress import ingest_progress
 from app.api.jobs.views import JobDetail, JobItem, JobView, job_detail, job_item
 from app.api.routing.commands import ACCEPTED
@@ -35,6 +34,7 @@ from app.store.models import JobFilter, Sort, SortKey
 from projections.jobs.state import Job
 from schemas.commands import CreateJob, KillJob
 from schemas.events import JobCreated
+from schemas.json_values import canonical_json
 
 KEYS: Final = UUID("7f2dd0a4-95c4-5d0e-8a4c-6f1f30d3b0a1")  # namespace of job ids from idempotency keys
 
@@ -139,7 +139,7 @@ async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Respo
     if existing is not None:
         return await _repeated(call, command, existing)
     try:
-        job = await send(call, command)
+        job = await send_job_command(call, command)
     except ApiProblem as problem:
         if problem.code != "job_exists":
             raise
@@ -156,7 +156,7 @@ def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
     errors = [*configuration_errors(job_type, body.configuration), *cadence_errors(cadence, call.api.clock())]
     if errors:
         raise invalid(errors)
-    fields = envelope(call, str(uuid4()))
+    fields = job_envelope(call, str(uuid4()))
     key = idempotency_key(call.request.headers)
     if key is not None:
         fields |= _ids_from(call, key)
@@ -211,5 +211,5 @@ async def delete_job(call: RequestContext[Query, None]) -> web.Response:
     """Archive a job; it can be restored until it is purged."""
     job_id = call.path("job_id")
     await find_job(call, job_id)
-    command = KillJob(**envelope(call, job_id), expected_revision=expected_revision(call.request.headers))
-    return job_response(call, job_id, await send(call, command), "killed")
+    command = KillJob(**job_envelope(call, job_id), expected_revision=expected_revision(call.request.headers))
+    return job_response(call, job_id, await send_job_command(call, command), "killed")

@@ -24,7 +24,7 @@ from app.api.lanes.backfill_views import (
     ImpactView,
     SampleView,
     duplicate_warning,
-    in_words,
+    preview_in_words,
     warning,
     warnings,
 )
@@ -133,7 +133,7 @@ async def preview_backfill(call: RequestContext[PreviewQuery, None]) -> web.Resp
     if job := await find_duplicate_upload(call.api.store, query.stream, query.filename, rules.scope.excluded):
         found_warnings.insert(0, duplicate_warning(job))
     all_warnings = [*warnings(preview, rules), *found_warnings]
-    return respond(call, preview.model_copy(update={"in_words": in_words(preview), "warnings": all_warnings}))
+    return respond(call, preview.model_copy(update={"in_words": preview_in_words(preview), "warnings": all_warnings}))
 
 
 def _check_times(query: PreviewQuery) -> None:

@@ -84,13 +84,15 @@ class BackfillPreview(BaseModel):
     warnings: list[WarningView] = []
 
 
-def in_words(preview: BackfillPreview) -> list[str]:
+def preview_in_words(preview: BackfillPreview) -> list[str]:
     """Return the preview as sentences."""
     return [*_volume(preview), *_impact(preview), *_duration(preview)]
 
 
 def _volume(preview: BackfillPreview) -> Iterator[str]:
-    ages = [length(age) for age in (preview.oldest_age_seconds, preview.newest_age_seconds) if age is not None]
+    ages = [
+        approximate_duration(age) for age in (preview.oldest_age_seconds, preview.newest_age_seconds) if age is not None
+    ]
     age = f", {' to '.join(dict.fromkeys(ages))} old" if ages else ""
     yield f"{many(preview.messages, 'message')}{age}."
 
@@ -122,8 +124,8 @@ def _duration(preview: BackfillPreview) -> Iterator[str]:
     if lane is None:
         return
     if lane.messages_per_second and lane.seconds is not None:
-        rate = f"{lane.messages_per_second:,.0f} messages/s"
-        yield f"At {rate}, the rate of the lane in the last minute, mapping takes about {length(lane.seconds)}."
+        rate, duration = f"{lane.messages_per_second:,.0f} messages/s", approximate_duration(lane.seconds)
+        yield f"At {rate}, the rate of the lane in the last minute, mapping takes about {duration}."
     else:
         yield "Duration unknown: the lane was not busy in the last minute, so its rate was not measured."
 
@@ -177,7 +179,7 @@ def many(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def length(seconds: float) -> str:
+def approximate_duration(seconds: float) -> str:
     """Return a duration in its largest unit."""
     for size, unit in ((365 * DAY, "years"), (DAY, "days"), (HOUR, "hours"), (MINUTE, "minutes")):
         if seconds >= size:

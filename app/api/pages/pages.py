@@ -18,7 +18,7 @@ from app.api.jobs.jobs import JobsQuery
 from app.api.jobs.views import configuration_view, job_item, job_view
 from app.api.pages.forms import read_form
 from app.api.pages.render import render
-from app.api.pages.signing import sign_in, sign_in_page, sign_out
+from app.api.pages.signing import open_session, sign_in_page, sign_out
 from app.api.routing.middleware import PROBLEM_PAGE
 from app.api.routing.parsing import read_query
 from app.api.routing.routes import Query, RequestContext, Route
@@ -56,7 +56,7 @@ def add_pages(app: web.Application) -> None:
     app.router.add_get("/job/{job_id}", job_page)
     app.router.add_post("/job/{job_id}/{action}", act)
     app.router.add_get("/sign-in", sign_in_page)
-    app.router.add_post("/sign-in", sign_in)
+    app.router.add_post("/sign-in", open_session)
     app.router.add_post("/sign-out", sign_out)
     app.router.add_static("/static", STATIC)
 

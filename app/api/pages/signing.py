@@ -24,7 +24,7 @@ async def sign_in_page(request: web.Request) -> web.Response:
     return _form(USED_UP) if session is None else _signed_in(session)
 
 
-async def sign_in(request: web.Request) -> web.Response:
+async def open_session(request: web.Request) -> web.Response:
     """Open a session for the holder of a token."""
     check_same_site(request)
     secret = (await read_form(request)).get("token", "").strip()

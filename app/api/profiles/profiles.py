@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from pydantic import Field
 
-from app.api.definitions.commands import envelope, send
+from app.api.definitions.commands import definition_envelope, send_definition_command
 from app.api.definitions.rebuild_requests import active_rules
 from app.api.http.param_types import TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
@@ -119,7 +119,9 @@ async def _add_forgotten(call: RequestContext[Any, Any], hashes: Sequence[str], 
     visible = True
     for begin in range(0, len(hashes), MAX_KEYS):
         chunk = tuple(hashes[begin : begin + MAX_KEYS])
-        visible &= await send(call, ForgetPerson(**envelope(call, FORGOTTEN, None), key_hashes=chunk, at=at))
+        visible &= await send_definition_command(
+            call, ForgetPerson(**definition_envelope(call, FORGOTTEN, None), key_hashes=chunk, at=at)
+        )
     return visible
 
 

@@ -60,7 +60,7 @@ async def _store(api: Services) -> str:
 
 
 @ROUTES("GET", "/metrics", "Prometheus metrics", ResponseSpec(content_type="text/plain"))
-async def metrics(call: RequestContext[Query, None]) -> web.Response:
+async def prometheus_metrics(call: RequestContext[Query, None]) -> web.Response:
     """Return the metrics in the Prometheus format."""
     for status in STATUSES:
         count = await call.api.store.jobs.count(JobFilter(statuses=(status,)))

@@ -109,7 +109,7 @@ async def revoke_token(call: RequestContext[Query, None]) -> web.Response:
     ResponseSpec("the path of the link", SignInView, status=201),
     role="viewer",
 )
-async def sign_in_link(call: RequestContext[Query, None]) -> web.Response:
+async def create_sign_in_link(call: RequestContext[Query, None]) -> web.Response:
     """Create a link that signs a browser in as the caller."""
     code = await asyncio.to_thread(call.api.tokens.sign_in_code, call.caller)
     return respond(

@@ -36,7 +36,7 @@ def backfill() -> None:
 @click.option("--headers", metavar="A,B,…", help="CSV column names, if the file has no header row.")
 @click.option("--delimiter", metavar="CHARACTER", help="CSV delimiter; `tab` for a tab.")
 @api_command
-async def preview_backfill(
+async def backfill_preview(
     session: Session,
     stream: str,
     file: str | None,

@@ -10,15 +10,15 @@ import click
 
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import Column, moment, print_facts, serialized, show
+from app.cli.output import Column, local_time, print_facts, serialized, show
 from app.cli.session import Session, api_command
 
 VERSIONS: Final = (
     Column("version", lambda row: row["version"], right=True),
     Column("status", lambda row: row["status"]),
-    Column("drafted", lambda row: moment(row["drafted_at"]), drop=1),
+    Column("drafted", lambda row: local_time(row["drafted_at"]), drop=1),
     Column("by", lambda row: row["drafted_by"], drop=3),
-    Column("applied", lambda row: moment(row["applied_at"])),
+    Column("applied", lambda row: local_time(row["applied_at"])),
     Column("by", lambda row: row["applied_by"], drop=2),
 )
 CHANGES: Final = (
@@ -36,7 +36,7 @@ TO: Final = click.option(
 )
 FILE: Final = click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 MESSAGES: Final = (
-    Column("timestamp", lambda row: moment(row["timestamp"]), drop=1),
+    Column("timestamp", lambda row: local_time(row["timestamp"]), drop=1),
     Column("identities", lambda row: ", ".join(row["identities"]) or "none", wraps=12),
     Column("attributes", lambda row: serialized(row["attributes"], "line"), shrinks=True),
     Column("faults", lambda row: ", ".join(f"{fault['part']}: {fault['code']}" for fault in row["faults"]), wraps=12),
@@ -51,7 +51,7 @@ MAPPINGS: Final = (
     Column("stream", lambda row: row["stream"], shrinks=True),
     Column("active", lambda row: row["applied_version"], right=True),
     Column("draft", lambda row: row["draft_version"], right=True),
-    Column("updated", lambda row: moment(row["updated_at"]), drop=1),
+    Column("updated", lambda row: local_time(row["updated_at"]), drop=1),
 )
 STREAM: Final = click.argument("stream")
 ID = "identity"
@@ -78,10 +78,10 @@ async def show_definition(session: Session, definition_id: str, version: int | N
 
 async def draft_definition(session: Session, definition_id: str, file: str) -> None:
     """Save a file (JSON or YAML; `-` is standard input) as the draft, unless modified concurrently."""
-    body = read_body(file)
+    body = read_definition(file)
     version = await _newest(session, definition_id)
     headers = {"If-Match": f'"{version}"'}
-    print_changed(session, await session.api.send("PUT", path_of(definition_id, "/draft"), body, headers=headers))
+    print_versions(session, await session.api.send("PUT", path_of(definition_id, "/draft"), body, headers=headers))
 
 
 async def diff_definition(session: Session, definition_id: str, old: str, new: str) -> None:
@@ -92,15 +92,15 @@ async def diff_definition(session: Session, definition_id: str, old: str, new: s
 
 async def apply_definition(session: Session, definition_id: str, version: int | None) -> None:
     """Activate the draft."""
-    print_changed(session, await session.api.send("POST", path_of(definition_id, "/apply"), version=version))
+    print_versions(session, await session.api.send("POST", path_of(definition_id, "/apply"), version=version))
 
 
 async def discard_definition(session: Session, definition_id: str) -> None:
     """Discard the draft."""
-    print_changed(session, await session.api.send("DELETE", path_of(definition_id, "/draft")))
+    print_versions(session, await session.api.send("DELETE", path_of(definition_id, "/draft")))
 
 
-def print_changed(session: Session, definition: Mapping[str, Any]) -> None:
+def print_versions(session: Session, definition: Mapping[str, Any]) -> None:
     """Print the versions of a definition after a change."""
     if session.output != "table":
         click.echo(serialized(definition, session.output))
@@ -120,7 +120,7 @@ async def _newest(session: Session, definition_id: str) -> int:
     return version
 
 
-def read_body(file: str) -> dict[str, Any]:
+def read_definition(file: str) -> dict[str, Any]:
     """Return the object in a file: JSON or YAML; `-` is standard input."""
     import orjson  # noqa: PLC0415  # not needed by other commands
     import yaml  # noqa: PLC0415  # as above; YAML includes JSON
@@ -142,9 +142,9 @@ def path_of(definition_id: str, rest: str = "") -> str:
     return f"/v2/definition/{quote(definition_id, safe='')}{rest}"
 
 
-async def preview_mapping(session: Session, stream: str, file: str | None) -> None:
+async def print_preview(session: Session, stream: str, file: str | None) -> None:
     """Print the result of mapping recent messages by a file, or by the draft."""
-    body = read_body(file) if file else None
+    body = read_definition(file) if file else None
     preview = await session.api.send("POST", path_of(f"mapping:{stream}", "/preview"), body)
     if session.output != "table":
         click.echo(serialized(preview, session.output))
@@ -179,7 +179,7 @@ def mapping() -> None:
 
 @mapping.command("list")
 @api_command
-async def list_mappings(session: Session) -> None:
+async def mapping_list(session: Session) -> None:
     """List the mappings of all streams."""
     definitions = await session.api.get("/v2/definition")
     show([row for row in definitions if row["kind"] == "mapping"], session.output, MAPPINGS)
@@ -189,7 +189,7 @@ async def list_mappings(session: Session) -> None:
 @STREAM
 @click.option("--version", type=click.IntRange(1), help="Show this version.")
 @api_command
-async def show_mapping(session: Session, stream: str, version: int | None) -> None:
+async def mapping_show(session: Session, stream: str, version: int | None) -> None:
     """Show the mapping of a STREAM and its versions."""
     await show_definition(session, _id(stream), version)
 
@@ -198,7 +198,7 @@ async def show_mapping(session: Session, stream: str, version: int | None) -> No
 @STREAM
 @FILE
 @api_command
-async def draft_mapping(session: Session, stream: str, file: str) -> None:
+async def mapping_draft(session: Session, stream: str, file: str) -> None:
     """Save FILE (JSON or YAML, - is standard input) as the draft of a STREAM's mapping. It has no effect until applied.
 
     Exit code 4 when it was modified concurrently, 5 when it is not a valid mapping.
@@ -210,12 +210,12 @@ async def draft_mapping(session: Session, stream: str, file: str) -> None:
 @STREAM
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), required=False)
 @api_command
-async def preview_messages(session: Session, stream: str, file: str | None) -> None:
+async def mapping_preview(session: Session, stream: str, file: str | None) -> None:
     """Preview FILE (JSON or YAML, - is standard input), or the draft, on recent messages of a STREAM. Has no effect.
 
     Exit code 5 when it is not a valid mapping.
     """
-    await preview_mapping(session, stream, file)
+    await print_preview(session, stream, file)
 
 
 @mapping.command("diff")
@@ -223,7 +223,7 @@ async def preview_messages(session: Session, stream: str, file: str | None) -> N
 @FROM
 @TO
 @api_command
-async def diff_mapping(session: Session, stream: str, old: str, new: str) -> None:
+async def mapping_diff(session: Session, stream: str, old: str, new: str) -> None:
     """Compare the draft of a STREAM's mapping with the active version, or any two versions."""
     await diff_definition(session, _id(stream), old, new)
 
@@ -232,7 +232,7 @@ async def diff_mapping(session: Session, stream: str, old: str, new: str) -> Non
 @STREAM
 @VERSION
 @api_command
-async def apply_mapping(session: Session, stream: str, version: int | None) -> None:
+async def mapping_apply(session: Session, stream: str, version: int | None) -> None:
     """Activate the draft: map new messages of a STREAM by it."""
     await apply_definition(session, _id(stream), version)
 
@@ -240,7 +240,7 @@ async def apply_mapping(session: Session, stream: str, version: int | None) -> N
 @mapping.command("discard")
 @STREAM
 @api_command
-async def discard_mapping(session: Session, stream: str) -> None:
+async def mapping_discard(session: Session, stream: str) -> None:
     """Discard the draft of a STREAM's mapping."""
     await discard_definition(session, _id(stream))
 
@@ -253,7 +253,7 @@ def identity() -> None:
 @identity.command("show")
 @click.option("--version", type=click.IntRange(1), help="Show this version.")
 @api_command
-async def show_identity(session: Session, version: int | None) -> None:
+async def identity_show(session: Session, version: int | None) -> None:
     """Show the identity rules and their versions."""
     await show_definition(session, ID, version)
 
@@ -261,7 +261,7 @@ async def show_identity(session: Session, version: int | None) -> None:
 @identity.command("draft")
 @FILE
 @api_command
-async def draft_identity(session: Session, file: str) -> None:
+async def identity_draft(session: Session, file: str) -> None:
     """Save FILE (JSON or YAML, - is standard input) as the draft of the identity rules. It has no effect until applied.
 
     Exit code 4 when it was modified concurrently, 5 when the rules are invalid.
@@ -273,7 +273,7 @@ async def draft_identity(session: Session, file: str) -> None:
 @FROM
 @TO
 @api_command
-async def diff_identity(session: Session, old: str, new: str) -> None:
+async def identity_diff(session: Session, old: str, new: str) -> None:
     """Compare the draft with the active version, or any two versions."""
     await diff_definition(session, ID, old, new)
 
@@ -281,13 +281,13 @@ async def diff_identity(session: Session, old: str, new: str) -> None:
 @identity.command("apply")
 @VERSION
 @api_command
-async def apply_identity(session: Session, version: int | None) -> None:
+async def identity_apply(session: Session, version: int | None) -> None:
     """Activate the draft."""
     await apply_definition(session, ID, version)
 
 
 @identity.command("discard")
 @api_command
-async def discard_identity(session: Session) -> None:
+async def identity_discard(session: Session) -> None:
     """Discard the draft."""
     await discard_definition(session, ID)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import click
 
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import Column, cell, moment, print_facts, serialized, show
+from app.cli.output import Column, cell, local_time, print_facts, serialized, show
 from app.cli.session import Session, api_command
 
 LANE: Final = click.argument("lane")
@@ -23,7 +23,7 @@ def rate(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 10 or not value else f"{value:.2g}"
 
 
-def length(seconds: float | None) -> str:
+def short_duration(seconds: float | None) -> str:
     """Format a duration; empty when it is unknown."""
     if seconds is None:
         return ""
@@ -41,8 +41,8 @@ LANES: Final = (
     Column("lag", lambda row: row["lag"], right=True),
     Column("per second", lambda row: rate(row["records_per_second"]), right=True, drop=2),
     Column("messages/s", lambda row: rate(row["messages_per_second"]), right=True, drop=1),
-    Column("eta", lambda row: length(row["eta_seconds"]), right=True),
-    Column("oldest pending", lambda row: moment(row["oldest_pending_at"])),
+    Column("eta", lambda row: short_duration(row["eta_seconds"]), right=True),
+    Column("oldest pending", lambda row: local_time(row["oldest_pending_at"])),
     Column("state", lambda row: row["state"]),
 )
 PARTITIONS: Final = (
@@ -51,7 +51,7 @@ PARTITIONS: Final = (
     Column("committed offset", lambda row: row["position"], right=True),
     Column("end", lambda row: row["end"], right=True),
     Column("lag", lambda row: row["lag"], right=True),
-    Column("oldest pending", lambda row: moment(row["oldest_pending_at"])),
+    Column("oldest pending", lambda row: local_time(row["oldest_pending_at"])),
 )
 
 
@@ -62,7 +62,7 @@ def lane() -> None:
 
 @lane.command("list")
 @api_command
-async def list_lanes(session: Session) -> None:
+async def lane_list(session: Session) -> None:
     """Show the lag of each lane and of profiles behind it.
 
     Lag is counted in records: single messages, or batches of up to some thousands.
@@ -74,7 +74,7 @@ async def list_lanes(session: Session) -> None:
 @lane.command("show")
 @LANE
 @api_command
-async def show_lane(session: Session, lane: str) -> None:
+async def lane_show(session: Session, lane: str) -> None:
     """Show the lag of a LANE by partition."""
     detail = await session.api.get(_path(lane))
     if session.output != "table":
@@ -89,7 +89,7 @@ async def show_lane(session: Session, lane: str) -> None:
 @lane.command("pause")
 @LANE
 @api_command
-async def pause_lane(session: Session, lane: str) -> None:
+async def lane_pause(session: Session, lane: str) -> None:
     """Pause the backfill LANE within two seconds, until it is resumed. No messages are lost.
 
     Exit code 4 for the real-time lane, which cannot be paused.
@@ -100,7 +100,7 @@ async def pause_lane(session: Session, lane: str) -> None:
 @lane.command("resume")
 @LANE
 @api_command
-async def resume_lane(session: Session, lane: str) -> None:
+async def lane_resume(session: Session, lane: str) -> None:
     """Resume a paused LANE where it stopped."""
     _print(session, await session.api.send("POST", _path(lane, "/resume")))
 
@@ -114,15 +114,15 @@ def _print(session: Session, lane: Mapping[str, Any]) -> None:
 
 def _print_facts(lane: Mapping[str, Any]) -> None:
     steps = {step: _step(lane[step]) for step in STEPS}
-    switched = f", by {lane['switched_by']} at {moment(lane['switched_at'])}" if lane["switched_by"] else ""
+    switched = f", by {lane['switched_by']} at {local_time(lane['switched_at'])}" if lane["switched_by"] else ""
     print_facts({"lane": lane["name"], "state": f"{_state(lane)}{switched}", **steps})
 
 
 def _step(step: Mapping[str, Any]) -> str:
     if not step["lag"]:
         return "caught up"
-    left = f", ETA {length(step['eta_seconds'])}" if step["eta_seconds"] else ""
-    since = f", oldest since {moment(step['oldest_pending_at'])}" if step["oldest_pending_at"] else ""
+    left = f", ETA {short_duration(step['eta_seconds'])}" if step["eta_seconds"] else ""
+    since = f", oldest since {local_time(step['oldest_pending_at'])}" if step["oldest_pending_at"] else ""
     return f"{cell(step['lag'])} {'record' if step['lag'] == 1 else 'records'} pending{since}{left}"
 
 

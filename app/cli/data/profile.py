@@ -9,7 +9,7 @@ import click
 
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import Column, moment, print_facts, print_table, serialized, visible
+from app.cli.output import Column, local_time, print_facts, print_table, serialized, visible
 from app.cli.param_types import AS_OF, TIME_FORMATS
 from app.cli.session import Session, api_command
 
@@ -19,13 +19,13 @@ ATTRIBUTES: Final = (
     Column("attribute", lambda row: row["name"], wraps=9),
     Column("value", lambda row: _text(row["value"]), wraps=20),
     Column("merge", lambda row: row["merge"], drop=2),
-    Column("event time", lambda row: moment(row["timestamp"])),
+    Column("event time", lambda row: local_time(row["timestamp"])),
     Column("job", lambda row: (row["job_id"] or "")[:SHORT_ID], drop=1),
 )
 LINKS: Final = (
     Column("identity", lambda row: row["identities"][0], wraps=16),
     Column("belongs to", lambda row: row["identities"][1], wraps=16),
-    Column("event time", lambda row: moment(row["timestamp"])),
+    Column("event time", lambda row: local_time(row["timestamp"])),
     Column("job", lambda row: (row["job_id"] or "")[:SHORT_ID], drop=1),
 )
 
@@ -39,7 +39,7 @@ def profile() -> None:
 @KEY
 @click.option("--as-of", metavar="TIME", type=AS_OF, help=f"State at this event time: {TIME_FORMATS}")
 @api_command
-async def get_profile(session: Session, key: str, as_of: str | None) -> None:
+async def profile_get(session: Session, key: str, as_of: str | None) -> None:
     """Show the profile of KEY, now or at a point in time.
 
     Exit code 3 when there is no profile, or was none at that time.
@@ -54,7 +54,7 @@ async def get_profile(session: Session, key: str, as_of: str | None) -> None:
 @profile.command("explain")
 @KEY
 @api_command
-async def explain_profile(session: Session, key: str) -> None:
+async def profile_explain(session: Session, key: str) -> None:
     """Show the messages behind a profile: location, rule version and payload of each."""
     explanation = await session.api.get(_path(key, "/explain"))
     if session.output != "table":
@@ -66,7 +66,7 @@ async def explain_profile(session: Session, key: str) -> None:
         print_facts(
             {
                 "message": message["message_id"],
-                "at": moment(message["timestamp"]),
+                "at": local_time(message["timestamp"]),
                 "stream": message["stream"],
                 "job": message["job_id"] or "",
                 "identities": ", ".join(message["identities"]),
@@ -81,7 +81,7 @@ async def explain_profile(session: Session, key: str) -> None:
 @KEY
 @click.option("-y", "--yes", is_flag=True, help="Skip the confirmation; required without a terminal.")
 @api_command
-async def forget_profile(session: Session, key: str, *, yes: bool) -> None:
+async def profile_forget(session: Session, key: str, *, yes: bool) -> None:
     """Delete the profile of KEY with all its identities, permanently, and exclude it from future rebuilds.
 
     Messages about its past that arrive later are not mapped either. Raw messages are retained, but never mapped
@@ -100,9 +100,8 @@ async def forget_profile(session: Session, key: str, *, yes: bool) -> None:
         click.echo(serialized(deletion, session.output))
     else:
         count = deletion["identities"]
-        click.echo(
-            f"deleted: {count} {'identity' if count == 1 else 'identities'}, messages up to {moment(deletion['at'])}"
-        )
+        identities = f"{count} {'identity' if count == 1 else 'identities'}"
+        click.echo(f"deleted: {identities}, messages up to {local_time(deletion['at'])}")
     if not deletion["complete"]:
         more = "the profile had reached the limit of links; if it had further identities, delete each of them too"
         click.echo(more, err=True)

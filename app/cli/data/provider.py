@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 import click
 
-from app.cli.job.arguments import find_job
+from app.cli.job.arguments import job_by_reference
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import Column, moment, print_facts, serialized, show
+from app.cli.output import Column, local_time, print_facts, serialized, show
 from app.cli.param_types import DURATION, PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
 
@@ -42,7 +42,7 @@ def provider() -> None:
 
 @provider.command("list")
 @api_command
-async def list_providers(session: Session) -> None:
+async def provider_list(session: Session) -> None:
     """List providers."""
     show(await session.api.get("/v2/provider"), session.output, PROVIDERS)
 
@@ -50,7 +50,7 @@ async def list_providers(session: Session) -> None:
 @provider.command("show")
 @click.argument("name")
 @api_command
-async def show_provider(session: Session, name: str) -> None:
+async def provider_show(session: Session, name: str) -> None:
     """Show a provider: its job types and the configuration fields of each."""
     provider = await session.api.get(f"/v2/provider/{quote(name, safe='')}")
     if session.output != "table":
@@ -85,14 +85,14 @@ async def metric(
     """Show record counts over a time range, one row for each interval, and the total."""
     counts = await session.api.get(
         "/v2/metric",
-        job_id=(await find_job(session.api, job))["id"] if job else None,
+        job_id=(await job_by_reference(session.api, job))["id"] if job else None,
         provider=provider_name,
         stream=stream_name,
         since=since,
         until=until,
         interval=interval,
     )
-    rows = [{"from": moment(bucket["start"]), "counts": bucket["counts"]} for bucket in counts["buckets"]]
+    rows = [{"from": local_time(bucket["start"]), "counts": bucket["counts"]} for bucket in counts["buckets"]]
     show(counts, session.output, METRIC, [*rows, {"from": "total", "counts": counts["total"]}])
 
 

@@ -8,9 +8,9 @@ import click
 
 from app.cli.data.rebuild_report import print_rebuild, status_of, wait_for_rebuild
 from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, CommandError
-from app.cli.job.arguments import find_job
+from app.cli.job.arguments import job_by_reference
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import Column, moment, show, visible
+from app.cli.output import Column, local_time, show, visible
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
 
@@ -20,9 +20,9 @@ REBUILD: Final = click.argument("rebuild", required=False)
 COLUMNS: Final = (
     Column("id", lambda row: row["id"][:8]),
     Column("status", status_of),
-    Column("started", lambda row: moment(row["started_at"])),
+    Column("started", lambda row: local_time(row["started_at"])),
     Column("by", lambda row: row["started_by"], drop=2),
-    Column("ended", lambda row: moment(row["ended_at"]), drop=1),
+    Column("ended", lambda row: local_time(row["ended_at"]), drop=1),
     Column("comment", lambda row: row["note"], wraps=16),
 )
 
@@ -37,7 +37,7 @@ def rebuild() -> None:
 
 @rebuild.command("list")
 @api_command
-async def list_rebuilds(session: Session) -> None:
+async def rebuild_list(session: Session) -> None:
     """List rebuilds, newest first."""
     rebuilds = await session.api.get("/v2/rebuild")
     show(rebuilds, session.output, COLUMNS)
@@ -48,7 +48,7 @@ async def list_rebuilds(session: Session) -> None:
 @rebuild.command("show")
 @REBUILD
 @api_command
-async def show_rebuild(session: Session, rebuild: str | None) -> None:
+async def rebuild_show(session: Session, rebuild: str | None) -> None:
     """Show a REBUILD (default: the newest) with its rules, progress and report."""
     rebuilds = await session.api.get("/v2/rebuild")
     name = _named(rebuilds, rebuild) if rebuild else _newest(rebuilds)
@@ -59,7 +59,7 @@ async def show_rebuild(session: Session, rebuild: str | None) -> None:
 @REBUILD
 @click.option("-w", "--wait", is_flag=True, help="Wait until it serves look-ups.")
 @api_command
-async def promote_rebuild(session: Session, rebuild: str | None, *, wait: bool) -> None:
+async def rebuild_promote(session: Session, rebuild: str | None, *, wait: bool) -> None:
     """Make a REBUILD live and activate its rules. To roll back: rebuild start --previous.
 
     Exit code 4 when it is not ready, or other rules were applied in the meantime.
@@ -71,7 +71,7 @@ async def promote_rebuild(session: Session, rebuild: str | None, *, wait: bool) 
 @rebuild.command("discard")
 @REBUILD
 @api_command
-async def discard_rebuild(session: Session, rebuild: str | None) -> None:
+async def rebuild_discard(session: Session, rebuild: str | None) -> None:
     """Discard a REBUILD, finished or not. Live profiles are unchanged."""
     print_rebuild(session, await _act(session, rebuild, "discard"))
 
@@ -122,7 +122,7 @@ def _in_progress(rebuilds: Sequence[Mapping[str, Any]], action: str) -> str:
 @click.option("--note", help="Comment.")
 @WAIT
 @api_command
-async def start(
+async def rebuild_start(
     session: Session,
     identity: int | None,
     mappings: tuple[str, ...],
@@ -162,11 +162,11 @@ async def start(
     return await _finish(session, await session.api.send("POST", "/v2/rebuild", body), wait=wait)
 
 
-@click.command()
+@click.command("undo")
 @click.argument("job")
 @WAIT
 @api_command
-async def undo(session: Session, job: str, *, wait: bool) -> int:
+async def job_undo(session: Session, job: str, *, wait: bool) -> int:
     """Rebuild profiles without the messages that a JOB or an upload has sent so far; all else is unchanged.
 
     Live profiles are unchanged until `entrepot rebuild promote`. Exit code 4 when it sent no messages, or another
@@ -190,7 +190,7 @@ async def _finish(session: Session, started: Mapping[str, Any], *, wait: bool) -
 async def _job(session: Session, reference: str) -> str:
     """Return the id of a job reference; an unknown one may be the id of an upload without a job."""
     try:
-        job_id: str = (await find_job(session.api, reference))["id"]
+        job_id: str = (await job_by_reference(session.api, reference))["id"]
     except CommandError as error:
         if error.exit_code != NOT_FOUND:
             raise

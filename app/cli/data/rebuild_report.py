@@ -6,8 +6,8 @@ from typing import Any, Final, Literal
 
 import click
 
-from app.cli.data.lane import length, rate
-from app.cli.output import Column, moment, print_facts, print_table, serialized
+from app.cli.data.lane import rate, short_duration
+from app.cli.output import Column, local_time, print_facts, print_table, serialized
 from app.cli.progress import bar
 from app.cli.session import Session
 
@@ -74,7 +74,7 @@ def progress_text(rebuild: Mapping[str, Any]) -> str:
         parts += [f"{100 * progress['share']:.0f} %"] if progress["share"] is not None else []
         parts.append(f"{progress['messages']:,} messages")
         parts += [f"{rate(progress['messages_per_second'])}/s"] if progress["messages_per_second"] else []
-        parts += [f"ETA {length(progress['eta_seconds'])}"] if progress["eta_seconds"] else []
+        parts += [f"ETA {short_duration(progress['eta_seconds'])}"] if progress["eta_seconds"] else []
     if progress["phase"] == "waiting_for_lanes" and progress["waiting_for"]:
         parts.append(f"{len(progress['waiting_for'])} partitions left")
     return ", ".join(parts)
@@ -99,7 +99,7 @@ def print_rebuild(session: Session, rebuild: Mapping[str, Any]) -> None:
 
 def _print_status(rebuild: Mapping[str, Any]) -> None:
     progress = "" if rebuild["live"] else progress_text(rebuild)
-    ended = f"{moment(rebuild['ended_at'])}, by {rebuild['ended_by']}" if rebuild["ended_at"] else ""
+    ended = f"{local_time(rebuild['ended_at'])}, by {rebuild['ended_by']}" if rebuild["ended_at"] else ""
     print_facts(
         {
             "rebuild": rebuild["id"],
@@ -107,8 +107,8 @@ def _print_status(rebuild: Mapping[str, Any]) -> None:
             "status": status_of(rebuild),
             "rules": "\n".join(rebuild["spec"]["in_words"]),
             "progress": progress,
-            "started": f"{moment(rebuild['started_at'])}, by {rebuild['started_by']}",
-            "ready": moment(rebuild["ready_at"]),
+            "started": f"{local_time(rebuild['started_at'])}, by {rebuild['started_by']}",
+            "ready": local_time(rebuild["ready_at"]),
             "ended": ended,
             "generation": str(rebuild["generation"] or ""),
         }
@@ -122,7 +122,7 @@ def _print_status(rebuild: Mapping[str, Any]) -> None:
 
 def print_report(report: Mapping[str, Any]) -> None:
     """Print a report of the API."""
-    compared = moment(report["compared_at"])
+    compared = local_time(report["compared_at"])
     if report["skipped_reason"]:
         print_facts({"compared": f"skipped: {report['skipped_reason']}"})
         return

@@ -8,7 +8,7 @@ import click
 
 from app.cli.job.logs import stream_dead_letters
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import Column, cell, moment, print_facts, serialized, show, visible
+from app.cli.output import Column, cell, local_time, print_facts, serialized, show, visible
 from app.cli.session import Session, api_command
 
 
@@ -39,8 +39,8 @@ STREAMS: Final = (
     Column("lane", lambda row: row["lane"]),
     Column("messages", lambda row: row["count"], right=True),
     Column("bytes", lambda row: row["bytes"], right=True, drop=2),
-    Column("newest message", lambda row: moment(row["last_message_at"]), drop=1),
-    Column("last arrival", lambda row: moment(row["last_arrival_at"]), drop=3),
+    Column("newest message", lambda row: local_time(row["last_message_at"]), drop=1),
+    Column("last arrival", lambda row: local_time(row["last_arrival_at"]), drop=3),
 )
 FIELDS: Final = (
     Column("field", lambda row: row["name"], shrinks=True),
@@ -49,7 +49,7 @@ FIELDS: Final = (
     Column("patterns", lambda row: _names(row["patterns"]), wraps=15),
     Column("distinct", lambda row: row["distinct"], right=True),
     Column("range", _range, drop=2),
-    Column("last seen", lambda row: moment(row["last_seen"]), drop=1),
+    Column("last seen", lambda row: local_time(row["last_seen"]), drop=1),
 )
 STREAM: Final = click.argument("stream")
 
@@ -64,7 +64,7 @@ stream.add_command(stream_dead_letters)
 
 @stream.command("list")
 @api_command
-async def list_streams(session: Session) -> None:
+async def stream_list(session: Session) -> None:
     """List streams with the messages that each lane received."""
     show(await session.api.get("/v2/stream"), session.output, STREAMS)
 
@@ -72,7 +72,7 @@ async def list_streams(session: Session) -> None:
 @stream.command("show")
 @STREAM
 @api_command
-async def show_stream(session: Session, stream: str) -> None:
+async def stream_show(session: Session, stream: str) -> None:
     """Show the messages received on a STREAM, and field statistics from a sample of them."""
     detail = await session.api.get(_path(stream))
     if session.output != "table":
@@ -82,8 +82,8 @@ async def show_stream(session: Session, stream: str) -> None:
         {
             "stream": detail["stream"],
             "messages": ", ".join(f"{lane['count']:,} {lane['lane']}" for lane in detail["lanes"]),
-            "newest message": moment(detail["last_message_at"]),
-            "last arrival": moment(detail["last_arrival_at"]),
+            "newest message": local_time(detail["last_message_at"]),
+            "last arrival": local_time(detail["last_arrival_at"]),
             "sampled": f"{detail['sampled']:,} messages",
             "more fields": f"about {detail['more_fields']:,}, not shown" if detail["more_fields"] else "",
         }
@@ -98,7 +98,7 @@ async def show_stream(session: Session, stream: str) -> None:
     "--identity", is_flag=True, help="Print the identity rules that the mapping needs, instead of the mapping."
 )
 @api_command
-async def suggest_mapping(session: Session, stream: str, identity: bool) -> None:  # noqa: FBT001  # as click gives it
+async def stream_suggest(session: Session, stream: str, identity: bool) -> None:  # noqa: FBT001  # as click gives it
     """Print a suggested mapping of a STREAM, derived from its messages, with the reasons as comments.
 
     Review it, then pass it to `entrepot mapping draft`, and its identity types to `entrepot identity draft`.

@@ -10,7 +10,7 @@ import orjson
 
 from app.cli.client import ApiClient
 from app.cli.exits import NOT_FOUND, CommandError
-from app.cli.output import moment, visible
+from app.cli.output import local_time, visible
 from app.cli.param_types import seconds
 
 EVERY_STATUS: Final = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
@@ -20,7 +20,7 @@ _SPAN: Final = re.compile(r"(?:\d+[smhdw])+")
 _CRON_FIELDS: Final = 5
 
 
-async def find_job(api: ApiClient, reference: str) -> dict[str, Any]:
+async def job_by_reference(api: ApiClient, reference: str) -> dict[str, Any]:
     """Return the job of a reference; raise `CommandError` when none or several match."""
     candidates: list[dict[str, Any]] = await api.get("/v2/job", search=reference, status=EVERY_STATUS, limit=1000)
     matches = [job for job in candidates if reference in {job["id"], job["name"]}]
@@ -31,7 +31,7 @@ async def find_job(api: ApiClient, reference: str) -> dict[str, Any]:
         raise CommandError(f"no job matches {reference!r}" + (f". Similar:{similar}" if similar else ""), NOT_FOUND)
     if len(matches) > 1:
         options = "".join(
-            f"\n  {job['id']}  {visible(job['name'])}, created {moment(job['created_at'])}" for job in matches
+            f"\n  {job['id']}  {visible(job['name'])}, created {local_time(job['created_at'])}" for job in matches
         )
         raise CommandError(f"{reference!r} is ambiguous; use an id:{options}", USAGE)
     return matches[0]
@@ -39,7 +39,7 @@ async def find_job(api: ApiClient, reference: str) -> dict[str, Any]:
 
 def configuration(source: str | None, fields: Sequence[str]) -> dict[str, Any]:
     """Return a configuration: JSON or `@file`, overridden by `key=text` and `key:=json`."""
-    parsed = json_object(source, "--config") if source else {}
+    parsed = json_argument(source, "--config") if source else {}
     for field in fields:
         key, equals, value = field.partition("=")
         if not equals or not key.removesuffix(":"):
@@ -48,7 +48,7 @@ def configuration(source: str | None, fields: Sequence[str]) -> dict[str, Any]:
     return parsed
 
 
-def json_object(source: str, name: str) -> dict[str, Any]:
+def json_argument(source: str, name: str) -> dict[str, Any]:
     """Parse a JSON object from text, or from `@file`."""
     text = source
     if source.startswith("@"):

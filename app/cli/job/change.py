@@ -8,7 +8,7 @@ import click
 
 from app.cli.client import problem_text
 from app.cli.exits import REFUSED, CommandError
-from app.cli.job.arguments import cadence, configuration, find_job, json_object
+from app.cli.job.arguments import cadence, configuration, job_by_reference, json_argument
 from app.cli.job.wait import WAIT, is_visible, wait_for_job
 from app.cli.output import serialized, visible
 from app.cli.param_types import DURATION
@@ -27,7 +27,7 @@ CONFIG: Final = click.option(
 FIELDS: Final = click.argument("fields", nargs=-1)
 
 
-@click.command()
+@click.command("create")
 @click.option("--provider", required=True, help="Provider; see `entrepot provider list`.")
 @click.option("--type", "job_type", default="import", show_default=True, help="Job type.")
 @click.option("--name", required=True)
@@ -40,7 +40,7 @@ FIELDS: Final = click.argument("fields", nargs=-1)
 @WAIT
 @FIELDS
 @api_command
-async def create(
+async def job_create(
     session: Session,
     provider: str,
     job_type: str,
@@ -78,7 +78,7 @@ async def create(
     job = await session.api.send(
         "POST", "/v2/job", body, headers={"Idempotency-Key": key}, run_job="false" if draft else None
     )
-    print_changed(session, job)
+    print_job(session, job)
     return await wait_for_job(session, job) if wait else 0
 
 
@@ -91,7 +91,7 @@ async def _validate(session: Session, body: dict[str, Any]) -> None:
         raise CommandError(problem_text(422, {"detail": "invalid configuration:", **verdict}), REFUSED)
 
 
-@click.command()
+@click.command("edit")
 @click.argument("job")
 @click.option("--name")
 @click.option("--description")
@@ -105,7 +105,7 @@ async def _validate(session: Session, body: dict[str, Any]) -> None:
 )
 @FIELDS
 @api_command
-async def edit(
+async def job_edit(
     session: Session,
     job: str,
     name: str | None,
@@ -125,85 +125,85 @@ async def edit(
         "description": description,
         "configuration": configuration(config, fields) or None,
         "cadence": cadence(cadence_text, time_zone),
-        "cursor": json_object(cursor, "--cursor") if cursor is not None else None,
+        "cursor": json_argument(cursor, "--cursor") if cursor is not None else None,
     }
     wanted = {key: value for key, value in patch.items() if value is not None}
     if not wanted:
         raise click.UsageError("nothing to change: give an option or a field")
-    before = await find_job(session.api, job)
+    before = await job_by_reference(session.api, job)
     headers = {"If-Match": f'"{before["revision"]}"', "Content-Type": "application/merge-patch+json"}
     response = await session.api.request("PATCH", f"/v2/job/{before['id']}", wanted, headers=headers)
     after = response["data"]
-    print_changed(session, before | after if is_visible(after) else after, response.get("message", ""))
+    print_job(session, before | after if is_visible(after) else after, response.get("message", ""))
 
 
-@click.command()
+@click.command("pause")
 @click.argument("job")
 @click.option(
     "--for", "duration", metavar="DURATION", type=DURATION, help="Resume after this duration: 90s, 15m, 1h30m, 2d."
 )
 @api_command
-async def pause(session: Session, job: str, duration: str | None) -> None:
+async def job_pause(session: Session, job: str, duration: str | None) -> None:
     """Pause a JOB at the next record, for a duration or until it is resumed."""
     await _act(session, job, "pause", duration=duration)
 
 
-@click.command()
+@click.command("resume")
 @click.argument("job")
 @WAIT
 @api_command
-async def resume(session: Session, job: str, *, wait: bool) -> int:
+async def job_resume(session: Session, job: str, *, wait: bool) -> int:
     """Resume a JOB after a pause or a failure."""
     after = await _act(session, job, "resume")
     return await wait_for_job(session, after) if wait else 0
 
 
-@click.command()
+@click.command("run")
 @click.argument("job")
 @WAIT
 @api_command
-async def run(session: Session, job: str, *, wait: bool) -> int:
+async def job_run(session: Session, job: str, *, wait: bool) -> int:
     """Run a JOB now instead of at its scheduled time, or again after it completed."""
     after = await _act(session, job, "run")
     return await wait_for_job(session, after) if wait else 0
 
 
-@click.command()
+@click.command("kill")
 @click.argument("job")
 @api_command
-async def kill(session: Session, job: str) -> None:
+async def job_kill(session: Session, job: str) -> None:
     """Delete (archive) a JOB: it stops, and can be restored for 90 days."""
     await _act(session, job, "kill")
 
 
-@click.command()
+@click.command("restore")
 @click.argument("job")
 @api_command
-async def restore(session: Session, job: str) -> None:
+async def job_restore(session: Session, job: str) -> None:
     """Restore a deleted JOB. It is paused until it is resumed."""
     await _act(session, job, "restore")
 
 
-@click.command()
+@click.command("revert")
 @click.argument("job")
 @click.argument("version", type=int)
 @api_command
-async def revert(session: Session, job: str, version: int) -> None:
+async def job_revert(session: Session, job: str, version: int) -> None:
     """Revert a JOB to VERSION of its configuration, schedule and retry policy, as a new version."""
-    before = await find_job(session.api, job)
+    before = await job_by_reference(session.api, job)
     response = await session.api.request("POST", f"/v2/job/{before['id']}/revert/{version}")
-    print_changed(session, before | response["data"], response["message"])
+    print_job(session, before | response["data"], response["message"])
 
 
 async def _act(session: Session, job: str, action: str, *, duration: str | None = None) -> dict[str, Any]:
-    before = await find_job(session.api, job)
+    before = await job_by_reference(session.api, job)
     after: dict[str, Any] = await session.api.send("POST", f"/v2/job/{before['id']}/{action}", for_=duration)
     now = before | after if is_visible(after) else after
-    print_changed(session, now)
+    print_job(session, now)
     return now
 
 
-def print_changed(session: Session, job: dict[str, Any], message: str = "") -> None:
+def print_job(session: Session, job: dict[str, Any], message: str = "") -> None:
     """Print the state of a job after a change, and the message of the API."""
     if session.output == "table" and not is_visible(job):
         click.echo(f"accepted; not visible yet, check with: entrepot job show {job['id']}")

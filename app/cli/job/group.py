@@ -7,21 +7,21 @@ import click
 from app.cli.lazy import Lazy, LazyGroup
 
 COMMANDS: Final = {
-    "list": Lazy("app.cli.job.read", "list_jobs", "List jobs."),
-    "show": Lazy("app.cli.job.read", "show_job", "Show a job, now or at a point in time."),
-    "create": Lazy("app.cli.job.change", "create", "Create and start a job, or create a draft."),
-    "edit": Lazy("app.cli.job.change", "edit", "Change the name, configuration, schedule or cursor of a job."),
-    "pause": Lazy("app.cli.job.change", "pause", "Pause at the next record, for a duration or until resumed."),
-    "resume": Lazy("app.cli.job.change", "resume", "Resume after a pause or a failure."),
-    "run": Lazy("app.cli.job.change", "run", "Run now, or again after completion."),
-    "kill": Lazy("app.cli.job.change", "kill", "Delete (archive) a job; recoverable for 90 days."),
-    "restore": Lazy("app.cli.job.change", "restore", "Restore a deleted job; it stays paused until it is resumed."),
-    "logs": Lazy("app.cli.job.logs", "logs", "Show the log of a job, or of all jobs."),
+    "list": Lazy("app.cli.job.read", "job_list", "List jobs."),
+    "show": Lazy("app.cli.job.read", "job_show", "Show a job, now or at a point in time."),
+    "create": Lazy("app.cli.job.change", "job_create", "Create and start a job, or create a draft."),
+    "edit": Lazy("app.cli.job.change", "job_edit", "Change the name, configuration, schedule or cursor of a job."),
+    "pause": Lazy("app.cli.job.change", "job_pause", "Pause at the next record, for a duration or until resumed."),
+    "resume": Lazy("app.cli.job.change", "job_resume", "Resume after a pause or a failure."),
+    "run": Lazy("app.cli.job.change", "job_run", "Run now, or again after completion."),
+    "kill": Lazy("app.cli.job.change", "job_kill", "Delete (archive) a job; recoverable for 90 days."),
+    "restore": Lazy("app.cli.job.change", "job_restore", "Restore a deleted job; it stays paused until it is resumed."),
+    "logs": Lazy("app.cli.job.logs", "job_logs", "Show the log of a job, or of all jobs."),
     "dead-letters": Lazy("app.cli.job.logs", "job_dead_letters", "List rejected records with the reasons."),
-    "undo": Lazy("app.cli.data.rebuild", "undo", "Rebuild profiles without the messages of a job."),
-    "history": Lazy("app.cli.job.read", "history", "List the configuration versions of a job."),
-    "diff": Lazy("app.cli.job.read", "diff", "Compare two configuration versions."),
-    "revert": Lazy("app.cli.job.change", "revert", "Revert to an older configuration, as a new version."),
+    "undo": Lazy("app.cli.data.rebuild", "job_undo", "Rebuild profiles without the messages of a job."),
+    "history": Lazy("app.cli.job.read", "job_history", "List the configuration versions of a job."),
+    "diff": Lazy("app.cli.job.read", "job_diff", "Compare two configuration versions."),
+    "revert": Lazy("app.cli.job.change", "job_revert", "Revert to an older configuration, as a new version."),
 }
 
 

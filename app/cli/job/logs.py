@@ -9,8 +9,8 @@ from uuid import UUID
 import click
 
 from app.cli.exits import NOT_FOUND, CommandError
-from app.cli.job.arguments import EVERY_STATUS, find_job
-from app.cli.output import COLOURS, Column, hanging, moment, serialized, show, visible
+from app.cli.job.arguments import EVERY_STATUS, job_by_reference
+from app.cli.output import COLOURS, Column, hanging, local_time, serialized, show, visible
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
 from app.cli.vocabulary import in_commands
@@ -32,7 +32,7 @@ Line = Mapping[str, Any]
 LETTERS_PAGE_SIZE: Final = 200
 EXCERPT: Final = 60
 LETTERS: Final = (
-    Column("rejected", lambda row: moment(row["rejected_at"]), drop=3),
+    Column("rejected", lambda row: local_time(row["rejected_at"]), drop=3),
     Column("where", lambda row: f"{row['source']} {row['position']}", wraps=14),
     Column("reason", lambda row: row["reason"], wraps=24),
     Column("excerpt", lambda row: row["excerpt"][:EXCERPT], wraps=16),
@@ -43,7 +43,7 @@ SINCE: Final = click.option("--since", metavar="TIME", type=PAST, help=f"Rejecte
 LIMIT: Final = click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True)
 
 
-@click.command()
+@click.command("logs")
 @click.argument("job", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Print new entries as they arrive, until Ctrl-C.")
 @click.option("--kind", multiple=True, type=click.Choice(KINDS, case_sensitive=False), help="May be repeated.")
@@ -57,11 +57,11 @@ LIMIT: Final = click.option("-n", "--limit", type=click.IntRange(1), default=50,
     help="Show the last N entries.",
 )
 @api_command
-async def logs(
+async def job_logs(
     session: Session, job: str | None, kind: tuple[str, ...], since: str | None, limit: int, *, follow: bool
 ) -> None:
     """Show the log of a JOB, or of all jobs, newest last."""
-    job_id = (await find_job(session.api, job))["id"] if job is not None else None
+    job_id = (await job_by_reference(session.api, job))["id"] if job is not None else None
     path = f"/v2/job/{job_id}/logs" if job_id else "/v2/job/logs"
     names = {job_id: ""} if job_id else await _names(session)
     fetched = LOG_PAGE_SIZE if follow else limit  # following needs the newest entries of every job
@@ -119,12 +119,12 @@ def print_lines(session: Session, lines: Sequence[Line], names: Mapping[str, str
         detail = f" ({line['detail']})" if line["detail"] else ""
         actor = f" [{line['by']}]" if line["by"].startswith("user:") else ""
         text = visible(f"{name + ': ' if name and message else name}{message}{detail}{actor}".lstrip())
-        head = f"{moment(line['at'])}  {kind:<{KIND_WIDTH}}  "
+        head = f"{local_time(line['at'])}  {kind:<{KIND_WIDTH}}  "
         shown = head.replace(kind, click.style(kind, fg=COLOURS.get(kind)), 1)
         click.echo(f"{shown}{hanging(text, len(head))}".rstrip())
 
 
-@click.command()
+@click.command("dead-letters")
 @click.argument("job")
 @SINCE
 @LIMIT
@@ -151,7 +151,7 @@ async def stream_dead_letters(session: Session, stream: str | None, since: str |
 async def _owner(session: Session, job: str) -> str:
     """Return the id that dead letters carry: that of a job, or of an upload without a job."""
     try:
-        job_id: str = (await find_job(session.api, job))["id"]
+        job_id: str = (await job_by_reference(session.api, job))["id"]
     except CommandError as error:
         if error.exit_code != NOT_FOUND or not _is_id(job):
             raise

@@ -7,9 +7,9 @@ from typing import Any, Final
 import click
 
 from app.cli.exits import NOT_FOUND, CommandError
-from app.cli.job.arguments import EVERY_STATUS, find_job
-from app.cli.job.wait import counts, ingest_progress
-from app.cli.output import Column, moment, print_facts, serialized, show, visible
+from app.cli.job.arguments import EVERY_STATUS, job_by_reference
+from app.cli.job.wait import counts, describe_ingest
+from app.cli.output import Column, local_time, print_facts, serialized, show, visible
 from app.cli.param_types import AS_OF, TIME_FORMATS
 from app.cli.session import Session, api_command
 from app.cli.vocabulary import possible
@@ -28,13 +28,13 @@ JOBS: Final = (
     Column("read", lambda job: job["total_counts"]["read"], right=True, drop=1),
     Column("accepted", lambda job: job["total_counts"]["accepted"], right=True, drop=5),
     Column("rejected", lambda job: job["total_counts"]["rejected"], right=True, drop=2),
-    Column("next", lambda job: moment(job["next_at"]), drop=7),
-    Column("updated", lambda job: moment(job["updated_at"]), drop=8),
+    Column("next", lambda job: local_time(job["next_at"]), drop=7),
+    Column("updated", lambda job: local_time(job["updated_at"]), drop=8),
 )
 COLOURS_OF_LINES: Final = {"+": "green", "-": "red", "@": "cyan"}
 HISTORY: Final = (
     Column("version", lambda row: row["version"], right=True),
-    Column("at", lambda row: moment(row["at"])),
+    Column("at", lambda row: local_time(row["at"])),
     Column("by", lambda row: row["by"], wraps=8),
     Column("cadence", lambda row: row["cadence"], wraps=9),
     Column("changes", lambda row: row["changed"], wraps=16),
@@ -50,7 +50,7 @@ HISTORY: Final = (
 )
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="Maximum number of jobs.")
 @api_command
-async def list_jobs(
+async def job_list(
     session: Session, status: tuple[str, ...], provider: str | None, search: str | None, sort: str, limit: int
 ) -> None:
     """List jobs; deleted ones only with --status Killed."""
@@ -74,9 +74,9 @@ async def list_jobs(
 @click.argument("job")
 @click.option("--as-of", metavar="TIME", type=AS_OF, help=f"State at this time: {TIME_FORMATS}")
 @api_command
-async def show_job(session: Session, job: str, as_of: str | None) -> None:
+async def job_show(session: Session, job: str, as_of: str | None) -> None:
     """Show a JOB, now or at a point in time."""
-    shown = await session.api.get(f"/v2/job/{(await find_job(session.api, job))['id']}", as_of=as_of)
+    shown = await session.api.get(f"/v2/job/{(await job_by_reference(session.api, job))['id']}", as_of=as_of)
     if session.output == "table":
         print_facts(facts(shown))
     else:
@@ -94,28 +94,28 @@ def facts(job: Mapping[str, Any]) -> dict[str, str]:
         "type": f"{job['provider']} {job['job_type']}"
         + (f" ({job['kind']})" if job["kind"] != job["job_type"] else ""),
         "status": job["status"] + (f", {job['reason']}" if job["reason"] else ""),
-        "since": moment(job["since"]),
-        "until": moment(job["sleep_until"]),
-        "next": moment(job["next_at"]),
+        "since": local_time(job["since"]),
+        "until": local_time(job["sleep_until"]),
+        "next": local_time(job["next_at"]),
         "summary": job["summary"],
         "counts": counts(job),
-        "profiles": ingest_progress(job["profiles"]) if job["profiles"] else "",
-        "errors": f"{errors['consecutive']} consecutive, since {moment(errors['since'])}" if errors else "",
-        "synced": moment(job["synced_at"]),
+        "profiles": describe_ingest(job["profiles"]) if job["profiles"] else "",
+        "errors": f"{errors['consecutive']} consecutive, since {local_time(errors['since'])}" if errors else "",
+        "synced": local_time(job["synced_at"]),
         "cadence": serialized(cadence, "yaml"),
         "configuration": serialized(job["configuration"], "yaml"),
         "version": f"{job['configuration_version']}, revision {job['revision']}",
         "cursor": serialized(job["cursor"], "yaml") if job["cursor"] else "",
-        "created": moment(job["created_at"]),
-        "updated": moment(job["updated_at"]),
+        "created": local_time(job["created_at"]),
+        "updated": local_time(job["updated_at"]),
         "actions": possible(job["allowed"]),
     }
 
 
-@click.command()
+@click.command("history")
 @click.argument("job")
 @api_command
-async def history(session: Session, job: str) -> None:
+async def job_history(session: Session, job: str) -> None:
     """List the configuration versions of a JOB, newest first, with the changes of each."""
     _, versions = await _versions(session, job)
     older = [*versions[1:], None]
@@ -123,12 +123,12 @@ async def history(session: Session, job: str) -> None:
     show(versions, session.output, HISTORY, rows)
 
 
-@click.command()
+@click.command("diff")
 @click.argument("job")
 @click.argument("old", type=int, required=False)
 @click.argument("new", type=int, required=False)
 @api_command
-async def diff(session: Session, job: str, old: int | None, new: int | None) -> None:
+async def job_diff(session: Session, job: str, old: int | None, new: int | None) -> None:
     """Compare two configuration versions of a JOB: OLD (default: the one before NEW) and NEW (default: the newest)."""
     _, versions = await _versions(session, job)
     after = _version(versions, new or versions[0]["version"])
@@ -145,7 +145,7 @@ async def diff(session: Session, job: str, old: int | None, new: int | None) -> 
 
 
 async def _versions(session: Session, job: str) -> tuple[str, list[Mapping[str, Any]]]:
-    match = await find_job(session.api, job)
+    match = await job_by_reference(session.api, job)
     return match["id"], await session.api.get(f"/v2/job/{match['id']}/configurations")
 
 
@@ -183,7 +183,7 @@ def _field(name: str, value: Any) -> str:
 
 
 def _title(version: Mapping[str, Any]) -> str:
-    return f"version {version['version']}, {moment(version['at'])}, {version['by']}"
+    return f"version {version['version']}, {local_time(version['at'])}, {version['by']}"
 
 
 def _text(version: Mapping[str, Any]) -> list[str]:

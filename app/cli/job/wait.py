@@ -8,7 +8,7 @@ import click
 
 from app.cli.client import ApiClient
 from app.cli.exits import ERROR
-from app.cli.output import moment, visible
+from app.cli.output import local_time, visible
 from app.cli.progress import bar
 from app.cli.session import Session
 
@@ -31,7 +31,7 @@ async def wait_for_job(session: Session, job: Mapping[str, Any]) -> int:
     if not is_visible(job):
         return ERROR
     with bar("waiting") as update:
-        ended = await follow(
+        ended = await follow_job(
             session.api,
             job["id"],
             lambda now: update(now["progress"]["bytes_read"], now["progress"]["bytes_total"], job_progress(now)),
@@ -43,7 +43,7 @@ async def wait_for_job(session: Session, job: Mapping[str, Any]) -> int:
     return ERROR
 
 
-async def follow(api: ApiClient, job_id: str, on_poll: Callable[[Job], None]) -> Job:
+async def follow_job(api: ApiClient, job_id: str, on_poll: Callable[[Job], None]) -> Job:
     """Return the job once it is Completed, Failed, Killed, Paused, or sleeps until its next scheduled run."""
     while True:
         job: Job = await api.get(f"/v2/job/{job_id}")
@@ -85,16 +85,16 @@ async def wait_ingested(session: Session, job_id: str, lane: str) -> None:
             if paused and not warned:
                 click.echo(f"the lane is paused; resume it with `entrepot lane resume {lane}`", err=True)
             warned = paused
-            update(progress["mapped"], progress["written"], ingest_progress(progress))
+            update(progress["mapped"], progress["written"], describe_ingest(progress))
             await asyncio.sleep(INGEST_POLL_INTERVAL_SECONDS)
     if progress["unmapped_stream"]:
-        click.echo(visible(ingest_progress(progress)), err=True)
+        click.echo(visible(describe_ingest(progress)), err=True)
 
 
-def ingest_progress(progress: Mapping[str, Any]) -> str:
+def describe_ingest(progress: Mapping[str, Any]) -> str:
     """Describe the ingest progress of a job in one line, and whether it was undone."""
     undone = (
-        f"; messages before {moment(progress['excluded_before'])} are undone" if progress["excluded_before"] else ""
+        f"; messages before {local_time(progress['excluded_before'])} are undone" if progress["excluded_before"] else ""
     )
     return _stage(progress) + undone
 

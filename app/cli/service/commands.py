@@ -42,7 +42,7 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
 
     A role that exits is restarted. Other settings: ENTREPOT_* (docs/operations.md).
     """
-    from app.cli.service.up import run  # noqa: PLC0415  # loads the broker and an HTTP client
+    from app.cli.service.up import run_service  # noqa: PLC0415  # loads the broker and an HTTP client
 
     given = {"data_dir": data_dir, "api_port": port}
     settings = load_settings({name: value for name, value in given.items() if value is not None})
@@ -50,7 +50,7 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
     try:
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the error message below suffices
         with lock_data_dir(settings.data_dir):
-            code = asyncio.run(run(settings, with_example=with_example))
+            code = asyncio.run(run_service(settings, with_example=with_example))
     except (IncompatibleFormatError, InUseError, NotStartedError, OSError) as error:
         raise exits.CommandError(str(error), exits.UNAVAILABLE) from error
     raise click.exceptions.Exit(code)

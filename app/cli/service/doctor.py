@@ -47,20 +47,20 @@ class Finding:
 SelfCheck = Callable[[Settings], Awaitable[Finding]]
 
 
-async def find_all(settings: Settings) -> AsyncIterator[Finding]:
+async def run_checks(settings: Settings) -> AsyncIterator[Finding]:
     """Run the checks and yield each finding."""
-    embedded: tuple[SelfCheck, ...] = () if settings.bootstrap_servers else (java, jars, supervisor)
-    for check in (python, data_directory, *embedded, kafka, store, api):
+    embedded: tuple[SelfCheck, ...] = () if settings.bootstrap_servers else (check_java, check_jars, check_supervisor)
+    for check in (check_python, check_data_directory, *embedded, check_kafka, check_read_store, check_api):
         yield await check(resolve_kafka(settings))
 
 
-async def python(_settings: Settings) -> Finding:
+async def check_python(_settings: Settings) -> Finding:
     """Report the Python version."""
     version = ".".join(map(str, sys.version_info[:3]))
     return Finding("ok", f"Python {version}, {os.cpu_count()} CPUs")
 
 
-async def data_directory(settings: Settings) -> Finding:
+async def check_data_directory(settings: Settings) -> Finding:
     """Check free space and write permission."""
     path = settings.data_dir.absolute()
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
@@ -79,7 +79,7 @@ async def data_directory(settings: Settings) -> Finding:
     return Finding("ok", message)
 
 
-async def java(_settings: Settings) -> Finding:
+async def check_java(_settings: Settings) -> Finding:
     """Check for a Java version that runs Kafka."""
     try:
         return Finding("ok", f"Java for Kafka: {await find_java(os.environ, wheel_java())}")
@@ -87,7 +87,7 @@ async def java(_settings: Settings) -> Finding:
         return Finding("fail", "no Java for Kafka", str(error))
 
 
-async def jars(_settings: Settings) -> Finding:
+async def check_jars(_settings: Settings) -> Finding:
     """Check that Kafka's jars exist and match their pinned checksums."""
     repository, _ = await asyncio.to_thread(maven_settings)
     present = tuple(pin for pin in read_pins() if (repository / pin.path).exists())
@@ -100,7 +100,7 @@ async def jars(_settings: Settings) -> Finding:
     return Finding("ok", f"{len(present)} Kafka jars, checksums verified")
 
 
-async def supervisor(settings: Settings) -> Finding:
+async def check_supervisor(settings: Settings) -> Finding:
     """Check whether `entrepot up` is running."""
     pid = lock_holder(settings.data_dir)
     if pid is None:
@@ -108,7 +108,7 @@ async def supervisor(settings: Settings) -> Finding:
     return Finding("ok", f"`entrepot up` is running (pid {pid})")
 
 
-async def kafka(settings: Settings) -> Finding:
+async def check_kafka(settings: Settings) -> Finding:
     """Check the topics of the cluster."""
     try:
         rows = await describe_topics(settings.bootstrap_servers, TOPICS.values())
@@ -132,7 +132,7 @@ def _topics(rows: tuple[TopicRow, ...], settings: Settings) -> Finding:
     return Finding("ok", f"{where}: {len(rows)} topics as declared")
 
 
-async def store(settings: Settings) -> Finding:
+async def check_read_store(settings: Settings) -> Finding:
     """Check the read store."""
     name = "PostgreSQL" if settings.database_url else "SQLite"
     if not settings.database_url and not _views(settings).exists():
@@ -158,7 +158,7 @@ def _views(settings: Settings) -> Path:
     return Path(settings.database().split("///", 1)[1])
 
 
-async def api(settings: Settings) -> Finding:
+async def check_api(settings: Settings) -> Finding:
     """Check that the API is ready and its clock agrees with the local one."""
     try:
         url = find(os.environ.get("ENTREPOT_URL"), None, settings.data_dir).url
@@ -194,7 +194,7 @@ def doctor(output: Format) -> None:
     findings: list[Finding] = []
 
     async def run() -> None:
-        async for finding in find_all(load_settings({})):
+        async for finding in run_checks(load_settings({})):
             findings.append(finding)
             if output == "table":
                 click.echo(f"{click.style(f'{finding.level:<4}', fg=LEVEL_COLOURS[finding.level])}  {finding.message}")

@@ -15,8 +15,8 @@ from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, Format, show
 from app.cli.progress import bar
 from app.cli.service.settings_errors import load_settings
-from app.control.rebuild_views import rebuild_views as rebuild
-from app.control.verify import verify as audit
+from app.control.rebuild_views import rebuild_views
+from app.control.verify import audit
 from app.data_dir import resolve_kafka
 from app.kafka.clients import KafkaCluster
 from app.kafka.patches.decompression import apply
@@ -94,7 +94,7 @@ def views() -> None:
 
 
 @views.command("rebuild")
-def rebuild_views() -> None:
+def views_rebuild() -> None:
     """Rebuild the read models (projections) from the event log, beside the current ones, and then swap them.
 
     Entrepot can keep running meanwhile.
@@ -104,7 +104,7 @@ def rebuild_views() -> None:
         count = asyncio.run(
             _reached(
                 settings,
-                rebuild(
+                rebuild_views(
                     KafkaCluster(settings.bootstrap_servers),
                     settings,
                     lambda partition, done, end: update(done, end, f"partition {partition}: {done:,} of {end:,}"),

@@ -5,7 +5,7 @@ from typing import Final
 import click
 
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import Column, moment, serialized, show
+from app.cli.output import Column, local_time, serialized, show
 from app.cli.param_types import FUTURE
 from app.cli.session import Session, api_command
 
@@ -13,8 +13,8 @@ COLUMNS: Final = (
     Column("id", lambda row: row["id"]),
     Column("name", lambda row: row["name"], shrinks=True),
     Column("role", lambda row: row["role"]),
-    Column("created", lambda row: moment(row["created_at"]), drop=2),
-    Column("expires", lambda row: moment(row["expires_at"]), drop=1),
+    Column("created", lambda row: local_time(row["created_at"]), drop=2),
+    Column("expires", lambda row: local_time(row["expires_at"]), drop=1),
 )
 
 
@@ -25,7 +25,7 @@ def token() -> None:
 
 @token.command("list")
 @api_command
-async def list_tokens(session: Session) -> None:
+async def token_list(session: Session) -> None:
     """List tokens; only hashes are stored."""
     show(await session.api.get("/v2/token"), session.output, COLUMNS)
 
@@ -35,7 +35,7 @@ async def list_tokens(session: Session) -> None:
 @click.option("--role", required=True, type=click.Choice(["viewer", "operator", "editor", "admin"]))
 @click.option("--expires", metavar="TIME", type=FUTURE, help="Expiry: 2027-01-01T00:00:00Z, or 30d (from now).")
 @api_command
-async def create_token(session: Session, name: str, role: str, expires: str | None) -> None:
+async def token_create(session: Session, name: str, role: str, expires: str | None) -> None:
     """Create a token and print it. It cannot be shown again."""
     made = await session.api.send("POST", "/v2/token", {"name": name, "role": role, "expires_at": expires})
     click.echo(made["token"] if session.output == "table" else serialized(made, session.output))
@@ -44,7 +44,7 @@ async def create_token(session: Session, name: str, role: str, expires: str | No
 @token.command("revoke")
 @click.argument("token_id")
 @api_command
-async def revoke_token(session: Session, token_id: str) -> None:
+async def token_revoke(session: Session, token_id: str) -> None:
     """Revoke a token and its browser sessions."""
     await session.api.send("DELETE", f"/v2/token/{token_id}")
 

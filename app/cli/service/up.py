@@ -13,7 +13,7 @@ from app.auth import sign_in_link
 from app.cli.client import ApiClient, connected
 from app.cli.discovery import find
 from app.cli.exits import CommandError
-from app.cli.job.wait import counts, follow, job_progress
+from app.cli.job.wait import counts, follow_job, job_progress
 from app.cli.progress import bar
 from app.settings import Settings
 from app.supervisor.supervisor import RunningService, Supervisor
@@ -35,7 +35,7 @@ async def create_example(api: ApiClient) -> str:
     return str(job["id"])
 
 
-async def run(settings: Settings, *, with_example: bool) -> int:
+async def run_service(settings: Settings, *, with_example: bool) -> int:
     """Start everything, print the addresses, and stop on SIGINT or SIGTERM; a second signal kills."""
     # Always, so that the example job can run again after a start without --with-example.
     supervisor = Supervisor(settings.model_copy(update={"file_roots": (*settings.file_roots, FOLDER)}), notify)
@@ -77,7 +77,7 @@ async def _example(up: RunningService) -> None:
         async with connected(up.url, find(up.url, None, up.settings.data_dir).token) as api:
             job_id = await create_example(api)
             with bar("example") as update:
-                job = await follow(
+                job = await follow_job(
                     api,
                     job_id,
                     lambda now: update(

@@ -8,18 +8,18 @@ from typing import Literal
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalOperation, ProducerFenced, UnknownTopicOrPartitionError
 
-from app.kafka.memory.group import Group
+from app.kafka.memory.group import MemoryGroup
 from app.kafka.memory.log import PartitionLog, Transaction
 
 
-class Broker:
+class MemoryBroker:
     """One broker; `clock` returns milliseconds since 1970 UTC."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self.clock = clock
         self.connections = 0  # clients that are started and not stopped
         self.topics: dict[str, list[PartitionLog]] = {}
-        self.groups: dict[str, Group] = defaultdict(lambda: Group(self.partitions_of, self.notify))
+        self.groups: dict[str, MemoryGroup] = defaultdict(lambda: MemoryGroup(self.partitions_of, self.notify))
         self._producers: dict[str, TransactionalSession] = {}
         self._available = True
         self._withheld_acks: list[Callable[[], None]] | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from aiokafka import TopicPartition
 
 from app.kafka.clients import Compression, Consumer, Isolation, Producer
-from app.kafka.memory.broker import Broker
+from app.kafka.memory.broker import MemoryBroker
 from app.kafka.memory.consumer import MemoryConsumer
 from app.kafka.memory.log import MemoryRecord, PartitionLog
 from app.kafka.memory.producer import MemoryProducer
@@ -16,7 +16,7 @@ class MemoryCluster:
     """A cluster with these topics and their partition counts. `clock` returns seconds since 1970 UTC."""
 
     def __init__(self, topics: Mapping[str, int] | None = None, clock: Callable[[], float] = time.time) -> None:
-        self._broker = Broker(lambda: int(clock() * 1000))
+        self._broker = MemoryBroker(lambda: int(clock() * 1000))
         for name, partitions in (topics or {}).items():
             self.create_topic(name, partitions)
 

@@ -19,8 +19,8 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndTimestamp
 
 from app.kafka.clients import Isolation
-from app.kafka.memory.broker import Broker
-from app.kafka.memory.group import Group
+from app.kafka.memory.broker import MemoryBroker
+from app.kafka.memory.group import MemoryGroup
 from app.kafka.memory.log import MemoryRecord
 
 UNLIMITED_RECORDS = 2**31
@@ -31,7 +31,7 @@ class MemoryConsumer:
 
     def __init__(
         self,
-        broker: Broker,
+        broker: MemoryBroker,
         topics: Iterable[str] = (),
         isolation: Isolation = "read_committed",
         group: str | None = None,
@@ -44,7 +44,7 @@ class MemoryConsumer:
         self._is_started = False
         self._broker = broker
         self._isolation = isolation
-        self._group: Group | None = None if group is None else broker.groups[group]
+        self._group: MemoryGroup | None = None if group is None else broker.groups[group]
         self._listener: Any = None
         self._is_member = False
         self._is_fenced = False

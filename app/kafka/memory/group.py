@@ -25,7 +25,7 @@ class Member(Protocol):
         """Lose the membership to another consumer with the same id."""
 
 
-class Group:
+class MemoryGroup:
     """One group. `partitions_of` returns the partitions of a topic, `notify` wakes waiting clients."""
 
     def __init__(self, partitions_of: Callable[[str], list[TopicPartition]], notify: Callable[[], None]) -> None:

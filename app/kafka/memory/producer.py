@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, MessageSize
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import RecordMetadata
 
-from app.kafka.memory.broker import Broker, TransactionalSession
+from app.kafka.memory.broker import MemoryBroker, TransactionalSession
 from app.kafka.memory.log import Transaction
 from schemas.topics import MAX_RECORD_BYTES
 
@@ -18,7 +18,7 @@ from schemas.topics import MAX_RECORD_BYTES
 class MemoryProducer:
     """Appends each record at once and acks it a moment later. While the cluster is unavailable, records time out."""
 
-    def __init__(self, broker: Broker, transactional_id: str | None = None) -> None:
+    def __init__(self, broker: MemoryBroker, transactional_id: str | None = None) -> None:
         self._broker = broker
         self._transactional_id = transactional_id
         self._session: TransactionalSession | None = None

@@ -131,7 +131,7 @@ class SafeApp(faust.App):
         return SafeTransport(self.conf.broker_producer, self)
 
 
-def make_app(
+def make_worker_app(
     app_id: str,
     bootstrap_servers: str,
     *,

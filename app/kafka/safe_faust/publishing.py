@@ -44,12 +44,12 @@ async def publish(app: Any, records: Iterable[ProducerRecord]) -> None:
 
     Raise `RecordTooLarge` before anything is sent. Any later failure trips the latch of the app.
     """
-    sent = await send(app, records)
+    sent = await enqueue(app, records)
     if sent:
         await asyncio.gather(*sent)
 
 
-async def send(app: Any, records: Iterable[ProducerRecord]) -> Sequence[asyncio.Future[Any]]:
+async def enqueue(app: Any, records: Iterable[ProducerRecord]) -> Sequence[asyncio.Future[Any]]:
     """Pass records to the producer and return the futures of their acks, which the next commit awaits anyway."""
     records = tuple(records)
     for record in records:

@@ -7,7 +7,7 @@ from typing import Any
 import faust
 
 from app.kafka.producer_record import ProducerRecord
-from app.kafka.safe_faust.publishing import send
+from app.kafka.safe_faust.publishing import enqueue
 
 VersionOf = Callable[[bytes], int]
 
@@ -50,7 +50,7 @@ class StateTable(faust.Table):
         records = [
             ProducerRecord(topic, change.value, key=change.key, partition=change.partition) for change in last.values()
         ]
-        await send(self.app, records)
+        await enqueue(self.app, records)
         for change in last.values():
             self._apply(change)
 

@@ -16,7 +16,7 @@ import orjson
 
 from app.lanes.chunk import MAX_UPDATE_BYTES
 from app.profiles.partition import LANE_NUMBER, REFERENCE
-from app.rebuild.columnar.json_columns import Column, Numbers, read_columns
+from app.rebuild.columnar.json_columns import JsonColumn, Numbers, read_columns
 from app.rebuild.columnar.merge import Ordered, Stamps, Targets, Values, fold_column
 from projections.definitions.compiled_rules import NEVER, CompiledRules, forgotten_until
 from projections.definitions.rebuild_spec import Scope
@@ -149,7 +149,7 @@ class _Messages:
             mark_counted(messages, seen)
         return counted
 
-    def _set_times(self, columns: Mapping[str, Column]) -> None:
+    def _set_times(self, columns: Mapping[str, JsonColumn]) -> None:
         """Set the time of messages from the field that the mapping names."""
         if self._plain.when is None:
             return
@@ -170,7 +170,7 @@ class _Messages:
             mask &= (at < scope.until) | (at >= scope.until_set_at)
         return mask
 
-    def _registers(self, columns: Mapping[str, Column]) -> Sequence[tuple[str, Values]]:
+    def _registers(self, columns: Mapping[str, JsonColumn]) -> Sequence[tuple[str, Values]]:
         """Return the values of each register."""
         plain, names = self._plain, self._mapper.columns
         always = np.zeros(self._record.size, np.int64)
@@ -246,7 +246,7 @@ def _times(raw: Raw) -> Numbers:
     return np.full(raw.count, raw.arrived, np.int64)
 
 
-def _is_exact(columns: Mapping[str, Column], plain: ColumnarMapping) -> bool:
+def _is_exact(columns: Mapping[str, JsonColumn], plain: ColumnarMapping) -> bool:
     """Tell whether converters treat whole floats and integers alike: columns don't tell which a message had."""
     for name, column in columns.items():
         for number in column.values:
@@ -260,7 +260,7 @@ def _is_exact(columns: Mapping[str, Column], plain: ColumnarMapping) -> bool:
     return True
 
 
-def _identify(columns: Mapping[str, Column], plain: ColumnarMapping) -> _Named | None:
+def _identify(columns: Mapping[str, JsonColumn], plain: ColumnarMapping) -> _Named | None:
     """Return the key sets of messages; None when there are too many combinations of kinds to number them."""
     kinds = [_Kind.of(columns[name], identify) for name, identify in plain.identities]
     if not kinds or prod(len(kind.keys) for kind in kinds) > MAX_COMBINATIONS:
@@ -283,7 +283,7 @@ class _Kind:
     codes: Numbers
 
     @classmethod
-    def of(cls, column: Column, identify: Callable[[Any], str | None]) -> Self:
+    def of(cls, column: JsonColumn, identify: Callable[[Any], str | None]) -> Self:
         identified = [*map(identify, column.values), None]
         keys = list(dict.fromkeys(identified))
         numbers = {key: number for number, key in enumerate(keys)}

@@ -29,7 +29,7 @@ Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class JsonColumn:
     """Distinct values, and the index of the value of each message, -1 where the field is null or missing.
 
     In a column with floats, integers are floats, too.
@@ -39,7 +39,7 @@ class Column:
     codes: Numbers
 
 
-def read_columns(payload: bytes, count: int, names: Iterable[str]) -> Mapping[str, Column] | None:
+def read_columns(payload: bytes, count: int, names: Iterable[str]) -> Mapping[str, JsonColumn] | None:
     """Return fields of `count` messages, one JSON object a line; None when Arrow might parse them differently."""
     if not _is_sound(payload, count):
         return None
@@ -139,9 +139,9 @@ def _types(lines: Iterable[bytes], names: Iterable[str]) -> Mapping[str, Any] | 
     return types | dict.fromkeys(wanted - types.keys(), pa.string())
 
 
-def _column(column: Any) -> Column:
+def _column(column: Any) -> JsonColumn:
     encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return Column(encoded.dictionary.to_pylist(), codes)
+    return JsonColumn(encoded.dictionary.to_pylist(), codes)

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from app.rebuild.columnar.json_columns import Numbers
-from projections.profiles.crdt import Stamp, canonical_json, sort_key
+from projections.profiles.crdt import Stamp, sort_key
 from projections.profiles.updates import FoldedMessages
+from schemas.json_values import canonical_json
 
 Targets = Sequence[tuple[str, FoldedMessages]]  # by person: the key, and the messages to fold into
 

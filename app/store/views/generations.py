@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.database import Database, create, drop
+from app.store.database import Database, create_tables, drop
 from app.store.models import BehindError, EventRecord
 from app.store.tables import VERSION, generations, offsets, tables_of
 from app.store.views.event_writer import move_offset, take_offset, write
@@ -50,7 +50,7 @@ async def get_or_create(database: Database, state: str) -> int:
     """
     async with database.writing() as connection:
         await database.lock_schema(connection)
-        await create(connection, generations.metadata)
+        await create_tables(connection, generations.metadata)
         stored = await list_all(connection)
         for generation in stored:
             if generation.state == state and (state == LIVE or generation.version == VERSION):
@@ -60,7 +60,7 @@ async def get_or_create(database: Database, state: str) -> int:
                 await _remove(connection, generation.number)
         number = 1 + max((generation.number for generation in stored), default=0)
         await connection.execute(insert(generations).values(generation=number, version=VERSION, state=state))
-        await create(connection, tables_of(number).metadata)
+        await create_tables(connection, tables_of(number).metadata)
         return number
 
 

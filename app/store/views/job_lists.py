@@ -12,8 +12,8 @@ from app.records.job_state import try_decode_job
 from app.sentences.job_log import LogLine
 from app.store.models import MAX_PAGE, InvalidLimitError, JobFilter, LogFilter, Page, Sort, SortKey
 from app.store.tables import Tables
-from app.store.views import page_cursors as cursors
 from app.store.views.live import LiveViews
+from app.store.views.page_cursors import decode_cursor, encode_cursor, fingerprint
 from projections.jobs.state import Job, Status
 from schemas.coded import Params
 from schemas.instants import micros, moment
@@ -49,7 +49,7 @@ class Keyset:
             raise InvalidLimitError(f"a page has 1 to {MAX_PAGE:,} items, not {limit:,}")
         if cursor is not None:
             types = tuple(int if isinstance(column.type, BigInteger) else str for column in self.columns)
-            key = cursors.decode(cursor, self.mark, types)
+            key = decode_cursor(cursor, self.mark, types)
             here = tuple_(*self.columns)
             there = tuple_(*(literal(value, column.type) for value, column in zip(key, self.columns, strict=True)))
             query = query.where(here < there if self.descending else here > there)
@@ -61,7 +61,7 @@ class Keyset:
         if len(rows) <= limit:
             return Page(tuple(items), None)
         key = tuple(rows[limit - 1][: len(self.columns)])
-        return Page(tuple(items[:limit]), cursors.encode(self.mark, key))
+        return Page(tuple(items[:limit]), encode_cursor(self.mark, key))
 
 
 class JobLists:
@@ -125,7 +125,7 @@ async def _jobs_page(
     statuses = _statuses(where)
     if not statuses:
         return Page((), None)
-    mark, descending = cursors.fingerprint(where, sort), sort.order == "descending"
+    mark, descending = fingerprint(where, sort), sort.order == "descending"
     inner = Keyset((jobs.c[SORT_COLUMNS[sort.by]].label("key"), jobs.c.job_id), mark, descending)
     # The first rows of each status, then the first of all of those: each query reads the head of an index.
     queries = (
@@ -174,7 +174,7 @@ async def _log_page(
 ) -> Page[LogLine]:
     log = tables.log.c
     columns = (log.at, log.seq) if where.job_id else (log.at, log.job_id, log.seq)
-    keyset = Keyset(columns, cursors.fingerprint(where), where.order == "newest_first")
+    keyset = Keyset(columns, fingerprint(where), where.order == "newest_first")
     query = select(*columns, *(column for column in log if column not in columns)).where(
         *_log_conditions(tables, where)
     )

@@ -17,13 +17,13 @@ def fingerprint(*question: object) -> str:
     return hashlib.sha256(repr(question).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def encode(mark: str, key: Key) -> str:
+def encode_cursor(mark: str, key: Key) -> str:
     """Return the cursor of the page after `key`."""
     text = json.dumps([mark, *key], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def decode(cursor: str, mark: str, types: tuple[type, ...]) -> Key:
+def decode_cursor(cursor: str, mark: str, types: tuple[type, ...]) -> Key:
     """Return the key in a cursor of this list; its parts have the given types.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import Any
 import uvloop
 
 from app.kafka.producer_record import ProducerRecord
-from app.kafka.safe_faust.app import Owned, SafeApp, make_app, make_table
+from app.kafka.safe_faust.app import Owned, SafeApp, make_table, make_worker_app
 from app.kafka.safe_faust.batching import ack, batches
 from app.kafka.safe_faust.publishing import publish
 from app.kafka.safe_faust.table import Change, StateTable
@@ -78,7 +78,7 @@ class Agents:
 
 
 async def main(options: dict[str, Any]) -> int:
-    app = make_app(
+    app = make_worker_app(
         options["app_id"],
         options["bootstrap"],
         instance_id=options["instance_id"],

@@ -19,7 +19,7 @@ from app.api.server import listen, make_api
 from app.api.services.ingest_producer import NotSentError
 from app.auth import Tokens
 from app.control import definitions
-from app.control.role import published
+from app.control.role import event_record
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
@@ -93,12 +93,12 @@ class Control:
         if record.topic == DEFINITIONS_COMMANDS.name:
             change = decode_definition_command(record.key, record.value, record.partition)
             self._definitions, changes = handle_definition(self._definitions, change, record.offset)
-            await send(producer, definitions.published(changes))
+            await send(producer, definitions.event_records(changes))
             return
         command = decode_job_command(record.key, record.value, record.partition, PARTITIONS)
         state = self._jobs.get(command.job_id, NoJob(command.job_id))
         self._jobs[command.job_id], events = handle_job(state, command, record.offset)
-        written = await send(producer, [published(event, record.partition) for event in events])
+        written = await send(producer, [event_record(event, record.partition) for event in events])
         applied = [EventRecord(at.offset, event, encode(event)) for at, event in zip(written, events, strict=True)]
         await self._store.views.apply(record.partition, applied)
 

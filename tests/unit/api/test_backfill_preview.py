@@ -13,8 +13,8 @@ from app.api.lanes.backfill_views import (
     BackfillPreview,
     ImpactView,
     SampleView,
-    in_words,
-    length,
+    approximate_duration,
+    preview_in_words,
     warnings,
 )
 from projections.definitions.compiled_rules import CompiledRules
@@ -88,7 +88,7 @@ def test_a_stream_without_a_mapping_has_no_applicable_message() -> None:
 
 
 def test_a_preview_in_words() -> None:
-    assert in_words(preview()) == [
+    assert preview_in_words(preview()) == [
         "1,200 messages, 2.0 years to 1.5 minutes old.",
         "Sample of 1 applicable message: 3 profiles, 1 new, 2 changed, 0 unchanged.",
         "1 changed profile would be merged from several.",
@@ -101,10 +101,10 @@ def test_a_preview_in_words() -> None:
 def test_what_is_unknown_is_not_estimated() -> None:
     idle = LANE.model_copy(update={"messages_per_second": None, "seconds": None})
     nothing = {"oldest_age_seconds": None, "newest_age_seconds": None, "profiles": None}
-    assert in_words(preview(**nothing, lane=None)) == ["1,200 messages."]
-    assert in_words(preview(**nothing, lane=idle))[-1].startswith("Duration unknown")
+    assert preview_in_words(preview(**nothing, lane=None)) == ["1,200 messages."]
+    assert preview_in_words(preview(**nothing, lane=idle))[-1].startswith("Duration unknown")
     unchanged = IMPACT.model_copy(update={"merged": 0, "attributes": {}, "older_messages": 0})
-    assert in_words(preview(profiles=unchanged, needed=False))[2].endswith("this backfill is not needed.")
+    assert preview_in_words(preview(profiles=unchanged, needed=False))[2].endswith("this backfill is not needed.")
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,6 @@ def test_warnings(facts: dict[str, Any], codes: set[str]) -> None:
 
 
 def test_durations_have_their_largest_unit() -> None:
-    assert [length(seconds) for seconds in (-1, 0, 59, 60, 7_200, 86_400, 86_400 * 730)] == [
+    assert [approximate_duration(seconds) for seconds in (-1, 0, 59, 60, 7_200, 86_400, 86_400 * 730)] == [
         "0 seconds", "0 seconds", "59 seconds", "1.0 minutes", "2.0 hours", "1.0 days", "2.0 years",
     ]  # fmt: skip

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from app.api.jobs import edits
-from app.api.jobs.commands import refusal_problem
+from app.api.jobs.commands import job_refusal_problem
 from app.kafka.memory.cluster import MemoryCluster
 from schemas.events import CommandRefused
 from tests.integration.api.rig import MERGE_PATCH, Client, new_job
@@ -196,5 +196,5 @@ def refused(code: str, **params: Any) -> CommandRefused:
     ],
 )
 def test_a_refusal_has_the_status_of_its_code(event: CommandRefused, status: int, code: str) -> None:
-    problem = refusal_problem(event)
+    problem = job_refusal_problem(event)
     assert (problem.status, problem.code) == (status, code)

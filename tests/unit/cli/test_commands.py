@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from app.cli.discovery import find
 from app.cli.exits import EXITS, UNAVAILABLE, CommandError
-from app.cli.job.arguments import cadence, configuration, json_object
+from app.cli.job.arguments import cadence, configuration, json_argument
 from app.cli.main import cli
 from app.cli.param_types import seconds
 
@@ -132,9 +132,9 @@ def test_an_invalid_field_is_rejected(text: str) -> None:
 
 def test_a_configuration_is_an_object(tmp_path: Path) -> None:
     with pytest.raises(click.BadParameter, match="expected a JSON object"):
-        json_object("[1]", "--config")
+        json_argument("[1]", "--config")
     with pytest.raises(click.BadParameter, match="No such file"):
-        json_object(f"@{tmp_path / 'none.json'}", "--config")
+        json_argument(f"@{tmp_path / 'none.json'}", "--config")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from app.cli.client import ApiClient, problem_text
 from app.cli.exits import CommandError
-from app.cli.job.arguments import find_job
-from app.cli.job.change import print_changed
+from app.cli.job.arguments import job_by_reference
+from app.cli.job.change import print_job
 from app.cli.job.logs import print_lines
 from app.cli.output import Column, print_facts, print_table, visible
 from app.cli.progress import bar
@@ -46,7 +46,7 @@ def test_tables_facts_and_lines_are_safe_for_a_terminal(capsys: pytest.CaptureFi
     session = Session(Jobs(), "table")
     print_table([JOB], (Column("name", lambda row: row["name"]),))
     print_facts({"name": HOSTILE})
-    print_changed(session, JOB)
+    print_job(session, JOB)
     print_lines(session, [LINE | {"by": f"user:{HOSTILE}"}], {"j1": HOSTILE})
     out = capsys.readouterr().out
     assert acted_on(out) == []
@@ -57,7 +57,7 @@ async def test_problems_and_suggestions_are_safe_for_a_terminal() -> None:
     assert acted_on(problem_text(422, {"detail": HOSTILE, "errors": [{"pointer": "/a", "message": HOSTILE}]})) == []
     for reference in ("nothing", HOSTILE):
         with pytest.raises(CommandError) as error:
-            await find_job(Jobs(), reference)
+            await job_by_reference(Jobs(), reference)
         assert acted_on(error.value.message) == []
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.cli.client import ApiClient
-from app.cli.job.read import diff, history
+from app.cli.job.read import job_diff, job_history
 from app.cli.session import Session
 
 ONCE = {"kind": "once", "every_seconds": 0, "cron": "", "time_zone": "UTC", "blackout_windows": []}
@@ -45,7 +45,7 @@ async def asked(command: Any, api: ApiClient, **arguments: Any) -> None:
 
 
 async def test_the_history_lists_the_changes_of_each_version(capsys: pytest.CaptureFixture[str]) -> None:
-    await asked(history, PLANES)
+    await asked(job_history, PLANES)
     lines = [re.split(r"  +", line.strip()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["VERSION", "AT", "BY", "CADENCE", "CHANGES"]
     nightly = "cron `0 3 * * *` (UTC), with blackout windows"
@@ -62,7 +62,7 @@ async def test_at_80_columns_no_column_is_missing(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
-    await asked(history, PLANES)
+    await asked(job_history, PLANES)
     out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert out.splitlines()[0].split() == ["VERSION", "AT", "BY", "CADENCE", "CHANGES"]
     assert max(map(len, out.splitlines())) <= 80
@@ -79,5 +79,5 @@ async def test_at_80_columns_no_column_is_missing(
 async def test_a_comparison_without_differences_prints_a_notice(
     versions: list[dict[str, Any]], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await asked(diff, Versions(*versions), old=None, new=None)
+    await asked(job_diff, Versions(*versions), old=None, new=None)
     assert capsys.readouterr().out == f"{text}\n"

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from app.cli.client import ApiClient
-from app.cli.job import logs as job_logs
-from app.cli.job.logs import MAX_VISIBILITY_DELAY, logs, print_lines
+from app.cli.job import logs as module
+from app.cli.job.logs import MAX_VISIBILITY_DELAY, job_logs, print_lines
 from app.cli.session import Session
 
 FLIGHTS, PLANES = {"id": "flights-1", "name": "Flights"}, {"id": "planes-1", "name": "Planes"}
@@ -60,8 +60,8 @@ class Log(ApiClient):
 
 
 async def wait_for_rebuild(monkeypatch: pytest.MonkeyPatch, log: Log, job: str | None, limit: int) -> None:
-    monkeypatch.setattr(job_logs, "POLL_INTERVAL_SECONDS", 0)
-    command: Any = logs.callback
+    monkeypatch.setattr(module, "POLL_INTERVAL_SECONDS", 0)
+    command: Any = job_logs.callback
     with pytest.raises(asyncio.CancelledError):
         await command.__wrapped__(Session(log, "table"), job=job, kind=(), since=None, limit=limit, follow=True)
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from app.cli.client import ApiClient
-from app.cli.data.lane import length, list_lanes, pause_lane, rate, show_lane
-from app.cli.job.wait import ingest_progress, wait_ingested
+from app.cli.data.lane import lane_list, lane_pause, lane_show, rate, short_duration
+from app.cli.job.wait import describe_ingest, wait_ingested
 from app.cli.session import Session
 
 AT = "2026-02-01T10:00:00Z"
@@ -63,7 +63,7 @@ async def asked(command: Any, output: Any = "table", **arguments: Any) -> Lanes:
 async def test_list_shows_each_lane_and_its_profiles(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await asked(list_lanes)
+    await asked(lane_list)
     rows = [re.split(r"  +", line.strip()) for line in capsys.readouterr().out.splitlines()]
     assert [row[:3] for row in rows[1:]] == [
         ["realtime", "mapping", "0"],
@@ -73,26 +73,26 @@ async def test_list_shows_each_lane_and_its_profiles(
     ]
     assert rows[3][3:6] == ["3.2", "45,679", "1 h 4 min"]
     assert (rows[3][-1], rows[1][-1]) == ("Paused", "Running")
-    await asked(list_lanes, "yaml")
+    await asked(lane_list, "yaml")
     assert yaml.safe_load(capsys.readouterr().out) == [REALTIME, BACKFILL]
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
-    await asked(list_lanes)
+    await asked(lane_list)
     out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(map(len, out.splitlines())) <= 80
     assert "OLDEST PENDING" in out
 
 
 async def test_show_and_pause_a_lane(capsys: pytest.CaptureFixture[str]) -> None:
-    await asked(show_lane, lane="backfill")
+    await asked(lane_show, lane="backfill")
     out = capsys.readouterr().out
     assert re.search(r"state +Paused, by user:ada at 2026-02-01 \d\d:00:00 \S+$", out, re.MULTILINE)
     assert re.search(r"mapping +12,345 records pending, oldest since .*, ETA 1 h 4 min$", out, re.MULTILINE)
     assert re.search(r"profiles +caught up$", out, re.MULTILINE)
     assert re.search(r"mapping +3 +5 +12,350 +12,345 +2026", out)
-    assert (await asked(pause_lane, lane="backfill")).sent == ["POST /v2/lane/backfill/pause"]
+    assert (await asked(lane_pause, lane="backfill")).sent == ["POST /v2/lane/backfill/pause"]
     assert "Paused" in capsys.readouterr().out
-    await asked(show_lane, "json", lane="backfill")
+    await asked(lane_show, "json", lane="backfill")
     assert yaml.safe_load(capsys.readouterr().out) == BACKFILL
 
 
@@ -101,7 +101,7 @@ async def test_show_and_pause_a_lane(capsys: pytest.CaptureFixture[str]) -> None
     [(None, ""), (0, "0 s"), (0.2, "1 s"), (59.4, "59 s"), (61, "1 min 1 s"), (7_300, "2 h 1 min")],
 )
 def test_durations_for_display(seconds: float | None, shown: str) -> None:
-    assert length(seconds) == shown
+    assert short_duration(seconds) == shown
 
 
 @pytest.mark.parametrize(("given", "shown"), [(None, ""), (0.0, "0"), (0.04, "0.04"), (12.6, "13"), (1e6, "1,000,000")])
@@ -132,12 +132,12 @@ async def test_waiting_for_an_upload_reports_a_paused_lane_once(
     ],
 )
 def test_ingest_progress_in_one_line(written: int, mapped: int, complete: bool, shown: str) -> None:  # noqa: FBT001
-    assert ingest_progress(HOW_FAR | {"written": written, "mapped": mapped, "complete": complete}) == shown
+    assert describe_ingest(HOW_FAR | {"written": written, "mapped": mapped, "complete": complete}) == shown
 
 
 def test_ingest_progress_reports_an_undo() -> None:
     undone = HOW_FAR | {"written": 2, "mapped": 2, "complete": True, "excluded_before": "2026-11-25T10:00:00Z"}
     assert re.fullmatch(
         r"all 2 messages applied to profiles; messages before 2026-11-25 \d\d:00:00 \S+ are undone",
-        ingest_progress(undone),
+        describe_ingest(undone),
     )

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from app.cli.client import problem_text
-from app.cli.output import Column, cell, fitted, moment, print_facts, print_table, serialized
+from app.cli.output import Column, cell, fitted, local_time, print_facts, print_table, serialized
 
 COLUMNS = (
     Column("id", lambda row: row["id"], drop=1),
@@ -53,8 +53,8 @@ def test_an_empty_table_is_its_header(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_a_timestamp_has_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert moment("2026-11-03T14:03:00Z")[-3:].strip()
-    assert moment(None) == ""
+    assert local_time("2026-11-03T14:03:00Z")[-3:].strip()
+    assert local_time(None) == ""
 
 
 def test_json_and_yaml_are_the_data() -> None:

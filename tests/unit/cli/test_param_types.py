@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cli.main import cli
-from app.cli.output import moment
+from app.cli.output import local_time
 from app.cli.param_types import AS_OF, FUTURE, PAST, TimestampParam
 
 
@@ -41,7 +41,7 @@ def test_timestamp_formats(text: str, expected: str) -> None:
 @pytest.mark.parametrize("month", [1, 7])
 def test_a_timestamp_of_a_table_can_be_typed(month: int) -> None:
     at = datetime(2026, month, 25, 2, 29, 39, tzinfo=UTC)
-    assert datetime.fromisoformat(PAST.convert(moment(at.isoformat()), None, None)) == at
+    assert datetime.fromisoformat(PAST.convert(local_time(at.isoformat()), None, None)) == at
 
 
 def test_an_ambiguous_local_time_is_resolved_by_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:

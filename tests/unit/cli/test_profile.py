@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from app.cli.client import ApiClient
-from app.cli.data.profile import explain_profile, forget_profile, get_profile
+from app.cli.data.profile import profile_explain, profile_forget, profile_get
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.main import cli
 from app.cli.session import Session
@@ -65,7 +65,7 @@ async def asked_of(api: Profiles, command: Any, output: Any = "table", **argumen
 
 
 async def test_a_profile_with_its_sources(capsys: pytest.CaptureFixture[str]) -> None:
-    api = await asked(get_profile, as_of="2026-03-01T00:00:00Z")
+    api = await asked(profile_get, as_of="2026-03-01T00:00:00Z")
     assert api.asked == [("/v2/profile/cookie%3Ac%2F1", {"as_of": "2026-03-01T00:00:00Z"})]
     out = capsys.readouterr().out
     assert "\x1b" not in out, "text of users is escaped"
@@ -77,27 +77,27 @@ async def test_a_profile_with_its_sources(capsys: pytest.CaptureFixture[str]) ->
     assert re.fullmatch(r"2026-02-01 \d\d:\d\d:00 \S+", city[3]), "with the zone"
     assert city[4] == "5f0c9e0a"
     assert next(row for row in rows if row[0] == "tags")[1] == '["a","b"]'
-    await asked(get_profile, "yaml", as_of=None)
+    await asked(profile_get, "yaml", as_of=None)
     assert yaml.safe_load(capsys.readouterr().out) == PROFILE
 
 
 async def test_a_profile_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    await asked(explain_profile)
+    await asked(profile_explain)
     rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()]
     assert ["location", "messages.realtime/2 at offset 40"] in rows
     assert ["rule version", "definitions.events at offset 7"] in rows
     assert ["payload", '{"cookie":"c1","city":"Vienna"}'] in rows
-    await asked(explain_profile, "json")
+    await asked(profile_explain, "json")
     assert yaml.safe_load(capsys.readouterr().out)["messages"] == [MESSAGE]
 
 
-@pytest.mark.parametrize("command", [get_profile, explain_profile])
+@pytest.mark.parametrize("command", [profile_get, profile_explain])
 async def test_at_80_columns_it_fits(
     command: click.Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
-    await asked(command, **({"as_of": None} if command is get_profile else {}))
+    await asked(command, **({"as_of": None} if command is profile_get else {}))
     out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(map(len, out.splitlines())) <= 80
     assert "EVENT TIME" in out
@@ -106,23 +106,23 @@ async def test_at_80_columns_it_fits(
 async def test_forgetting_needs_a_confirmation(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    api = await asked(forget_profile, yes=True)
+    api = await asked(profile_forget, yes=True)
     assert api.asked[-1] == ("DELETE", "/v2/profile/cookie%3Ac%2F1")
     assert capsys.readouterr().out.startswith("deleted: 2 identities, messages up to 2026-02-01 ")
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "n")
     with pytest.raises(click.Abort):
-        await asked(forget_profile, yes=False)
+        await asked(profile_forget, yes=False)
     assert r"Delete the profile of email:ada\x1b[31m@example.com, cookie:c1?" in capsys.readouterr().err, (
         "who it is, not just the key"
     )
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "y")
-    assert (await asked(forget_profile, "json", yes=False)).asked
+    assert (await asked(profile_forget, "json", yes=False)).asked
 
 
 async def test_forgetting_an_unknown_identity_prints_a_notice(capsys: pytest.CaptureFixture[str]) -> None:
     api = Profiles(known=False)
-    await asked_of(api, forget_profile, yes=True)
+    await asked_of(api, profile_forget, yes=True)
     assert api.asked == [("DELETE", "/v2/profile/cookie%3Ac%2F1")], "later messages are not mapped either"
     assert capsys.readouterr().err == "no profile for cookie:c/1\n", "the key may be misspelt"
 
@@ -130,7 +130,7 @@ async def test_forgetting_an_unknown_identity_prints_a_notice(capsys: pytest.Cap
 async def test_forgetting_at_the_limit_of_links_prints_a_notice(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    await asked_of(Profiles(complete=False), forget_profile, yes=True)
+    await asked_of(Profiles(complete=False), profile_forget, yes=True)
     found = capsys.readouterr()
     assert found.out.startswith("deleted: 2 identities, ")
     assert "if it had further identities, delete each of them too" in found.err

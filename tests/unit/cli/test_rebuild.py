@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from app.cli.client import ApiClient
-from app.cli.data.rebuild import discard_rebuild, list_rebuilds, promote_rebuild, show_rebuild, start, undo
+from app.cli.data.rebuild import job_undo, rebuild_discard, rebuild_list, rebuild_promote, rebuild_show, rebuild_start
 from app.cli.data.rebuild_report import print_report, progress_text
 from app.cli.exits import CONFLICT, NOT_FOUND, CommandError
 from app.cli.session import Session
@@ -75,7 +75,7 @@ async def asked(api: Rebuilds, command: Any, output: Any = "table", **arguments:
 
 
 async def test_show_has_progress_and_rules(capsys: pytest.CaptureFixture[str]) -> None:
-    await asked(Rebuilds([REBUILD]), show_rebuild, rebuild=None)
+    await asked(Rebuilds([REBUILD]), rebuild_show, rebuild=None)
     output = capsys.readouterr().out
     assert "reading messages, 42 %, 12,345 messages, 4,568/s, ETA 1 min 15 s" in output
     assert "rules       mapping of orders: version 2; active: version 1\n            all messages\n" in output
@@ -85,7 +85,7 @@ async def test_show_has_progress_and_rules(capsys: pytest.CaptureFixture[str]) -
 
 
 async def test_a_report_counts_profiles_by_difference(capsys: pytest.CaptureFixture[str]) -> None:
-    await asked(Rebuilds([READY]), show_rebuild, rebuild=ID[:4])
+    await asked(Rebuilds([READY]), rebuild_show, rebuild=ID[:4])
     output = capsys.readouterr().out
     assert "caught up with live messages" in output
     assert "equal     no" in output
@@ -96,9 +96,9 @@ async def test_a_report_counts_profiles_by_difference(capsys: pytest.CaptureFixt
     assert "cookie:1, cookie:2" in output
     print_report({"compared_at": AT, "skipped_reason": "partition unavailable"})
     assert capsys.readouterr().out == "compared  skipped: partition unavailable\n"
-    await asked(Rebuilds([PROMOTED | {"report": None}]), show_rebuild, rebuild=None)
+    await asked(Rebuilds([PROMOTED | {"report": None}]), rebuild_show, rebuild=None)
     assert "the report has expired" in capsys.readouterr().out
-    await asked(Rebuilds([READY]), show_rebuild, "yaml", rebuild=None)
+    await asked(Rebuilds([READY]), rebuild_show, "yaml", rebuild=None)
     assert yaml.safe_load(capsys.readouterr().out)["report"]["counts"]["changed"] == 1
 
 
@@ -108,16 +108,16 @@ async def test_start_can_wait_until_ready(capsys: pytest.CaptureFixture[str]) ->
         "exclude_job": ("some-upload",), "include_job": (), "previous": False, "note": None,
     }  # fmt: skip
     api = Rebuilds([], [REBUILD, READY])
-    assert await asked(api, start, **options, wait=True) == 0
+    assert await asked(api, rebuild_start, **options, wait=True) == 0
     assert api.sent == [
         ("/v2/rebuild", {"mappings": {"a=b": 2}, "since": None, "until": AT, "exclude_jobs": ["some-upload"]})
     ]
     assert "status      ready" in capsys.readouterr().out
-    assert await asked(Rebuilds([], [READY | {"status": "discarded"}]), start, **options, wait=True) == 1
+    assert await asked(Rebuilds([], [READY | {"status": "discarded"}]), rebuild_start, **options, wait=True) == 1
     with pytest.raises(click.BadParameter):
-        await asked(api, start, **options | {"mappings": ("orders",)}, wait=False)
+        await asked(api, rebuild_start, **options | {"mappings": ("orders",)}, wait=False)
     api = Rebuilds([])
-    assert await asked(api, undo, job="no/job", wait=False) == 0
+    assert await asked(api, job_undo, job="no/job", wait=False) == 0
     assert api.sent == [("/v2/job/no%2Fjob/undo", None)]
     assert capsys.readouterr().err == "the job is Running\n"
 
@@ -127,22 +127,22 @@ async def test_promote_can_wait_until_live_and_defaults_to_the_one_in_progress(
 ) -> None:
     known = [READY, REBUILD | {"id": OLDER, "status": "discarded"}]
     api = Rebuilds(known, [PROMOTED, PROMOTED | {"live": True}])
-    await asked(api, promote_rebuild, rebuild=None, wait=True)
+    await asked(api, rebuild_promote, rebuild=None, wait=True)
     assert api.sent == [(f"/v2/rebuild/{ID}/promote", None)]
     assert "status      promoted, live" in capsys.readouterr().out
-    await asked(api, discard_rebuild, rebuild=OLDER[:8])
+    await asked(api, rebuild_discard, rebuild=OLDER[:8])
     assert api.sent[-1] == (f"/v2/rebuild/{OLDER}/discard", None)
-    await asked(api, list_rebuilds)
+    await asked(api, rebuild_list)
     assert "discarded" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("known", "command", "reference", "code"),
     [
-        ([], show_rebuild, None, NOT_FOUND),
-        ([READY], show_rebuild, "fe8", NOT_FOUND),
-        ([READY], show_rebuild, "other", NOT_FOUND),
-        ([PROMOTED], discard_rebuild, None, CONFLICT),
+        ([], rebuild_show, None, NOT_FOUND),
+        ([READY], rebuild_show, "fe8", NOT_FOUND),
+        ([READY], rebuild_show, "other", NOT_FOUND),
+        ([PROMOTED], rebuild_discard, None, CONFLICT),
     ],
 )
 async def test_a_missing_rebuild_is_reported(known: list[Any], command: Any, reference: str | None, code: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from app.cli.client import ApiClient
-from app.cli.data.stream import show_stream, suggest_mapping
+from app.cli.data.stream import stream_show, stream_suggest
 from app.cli.session import Session
 
 AT = "2026-11-25T02:29:39Z"
@@ -48,7 +48,7 @@ async def asked(command: Any, output: Any = "table", **arguments: Any) -> None:
 
 
 async def test_a_stream_and_its_fields(capsys: pytest.CaptureFixture[str]) -> None:
-    await asked(show_stream)
+    await asked(stream_show)
     lines = capsys.readouterr().out.splitlines()
     assert "messages        2,699 backfill, 2,699 realtime" in lines
     assert "more fields     about 93,000, not shown" in lines
@@ -58,7 +58,7 @@ async def test_a_stream_and_its_fields(capsys: pytest.CaptureFixture[str]) -> No
     assert table[2][1:5] == ["1 %", "integer, string, array", "timestamp, integer, email", "4,500,000"]
     assert table[2][5] == "0.5 to 1,400, 2 to 6 characters"
     assert table[3][:4] == [r"odd name: [\x1b[31m", "100 %", "boolean", "0"]
-    await asked(show_stream, "yaml")
+    await asked(stream_show, "yaml")
     assert yaml.safe_load(capsys.readouterr().out) == STREAM
 
 
@@ -67,7 +67,7 @@ async def test_at_80_columns_the_fields_fit(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
-    await asked(show_stream)
+    await asked(stream_show)
     out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(map(len, out.splitlines())) <= 80
     assert "FIELD" in out
@@ -76,9 +76,9 @@ async def test_at_80_columns_the_fields_fit(
 
 @pytest.mark.parametrize("output", ["table", "yaml", "json"])
 async def test_a_suggestion_can_be_drafted(output: str, capsys: pytest.CaptureFixture[str]) -> None:
-    await asked(suggest_mapping, output, identity=False)
+    await asked(stream_suggest, output, identity=False)
     out = capsys.readouterr().out
     assert yaml.safe_load(out) == MAPPING, "reasons are escaped"
     assert ("# /identities/0: `odd" in out) == (output != "json")
-    await asked(suggest_mapping, output, identity=True)
+    await asked(stream_suggest, output, identity=True)
     assert yaml.safe_load(capsys.readouterr().out) == SUGGESTION["identity"]

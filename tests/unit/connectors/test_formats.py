@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from app.sentences.sentence import sentence
 from connectors.contract import Limits
 from connectors.providers.file import Config
-from connectors.text.cursor import check_cursor
+from connectors.text.cursor import cursor_problems
 from connectors.text.formats.json_body import MAX_MESSAGES, parse_body
 from schemas.coded import caused_by
 from tests.unit.connectors.texts import LIMITS, NOW, Outcome, read_all
@@ -250,10 +250,10 @@ def test_an_invalid_configuration_is_explained(config: dict[str, object], word: 
 
 def test_an_edited_cursor_is_checked() -> None:
     good = dict(read_all(b"a,b\n1,2\n3,4\n").batches[-1].cursor)
-    assert check_cursor(good) == ()
+    assert cursor_problems(good) == ()
     for edit, field in (({"byte": -1}, "/byte"), ({"row": "7"}, "/row"), ({"tail": None}, "/byte"), ({"x": 1}, "/x")):
-        assert [problem.field for problem in check_cursor(good | edit)] == [field]
-    (unknown,) = check_cursor({"rows": 1})
+        assert [problem.field for problem in cursor_problems(good | edit)] == [field]
+    (unknown,) = cursor_problems({"rows": 1})
     assert (unknown.code, unknown.params["problem"]) == ("bad_cursor_field", "extra_forbidden")
     assert str(unknown.params["fields"]).startswith("('row', ")
     assert error_code(read_all(b"a,b\n1,2\n3,4\n", cursor=good | {"byte": 3})) == "source_changed"
@@ -272,10 +272,10 @@ def test_an_edited_cursor_is_checked() -> None:
 )
 def test_a_contradictory_cursor_is_rejected(edit: dict[str, int], field: str) -> None:
     good = dict(read_all(b"a,b\n1,2\n3,4\n").batches[-1].cursor)
-    (problem,) = check_cursor(good | edit)
+    (problem,) = cursor_problems(good | edit)
     assert problem.field == field
     assert "reset" in sentence(problem.code, problem.params)
-    assert check_cursor({"byte": 0, "row": 0}) == ()
+    assert cursor_problems({"byte": 0, "row": 0}) == ()
 
 
 @pytest.mark.parametrize("invalid", [b"x\n", b'a "stray" quote,b,c\n', b'1,"open ""and"" closed\n",3\n', b"\xff,2,3\n"])

@@ -12,7 +12,7 @@ from app.sentences.sentence import sentence_of
 from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, RetryLater
 from connectors.kit.http_source import retry_after
 from connectors.providers.file import Config, read
-from connectors.text.cursor import check_cursor
+from connectors.text.cursor import cursor_problems
 from projections.json_object import MAX_JSON_BYTES
 
 Serve = Callable[[bytes], Awaitable[str]]
@@ -168,5 +168,5 @@ def test_configured_field_names_are_bounded() -> None:
 
 @pytest.mark.parametrize("name", ["byte", "row", "source_bytes"])
 def test_a_cursor_beyond_any_file_size_is_rejected(name: str) -> None:
-    (problem,) = check_cursor({name: 2**63})
+    (problem,) = cursor_problems({name: 2**63})
     assert problem.field == f"/{name}"

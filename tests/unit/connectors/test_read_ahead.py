@@ -7,7 +7,8 @@ from contextlib import aclosing
 
 import pytest
 
-from connectors.kit.read_ahead import in_thread, read_ahead
+from connectors.kit.read_ahead import read_ahead
+from connectors.kit.threads import in_thread
 
 
 class CountingSource:

@@ -13,7 +13,7 @@ from app.definitions.catalog import DefinitionCatalog, VersionLostError
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail, NoSuchOffsetError, read_events
 from app.kafka.memory.cluster import MemoryCluster
-from projections.definitions.rules import NO_RULES, fold
+from projections.definitions.rules import NO_RULES, evolve_rules
 from schemas.definitions import PARTITION, DefinitionCommand, DefinitionEvent
 from schemas.topics import DEFINITIONS_EVENTS
 from tests.golden.definition_histories import rebuilt_promoted_and_discarded
@@ -93,7 +93,7 @@ async def test_rules_are_the_fold_of_the_events_before_their_offset(cluster: Mem
     reader = RulesReader(tail)
     rules, folded = NO_RULES, [NO_RULES]
     for event in APPLIED_TWICE:
-        rules = fold(rules, event)
+        rules = evolve_rules(rules, event)
         folded.append(rules)
     async with following(tail):
         await tail.caught_up()

@@ -18,7 +18,7 @@ from app.rebuild.handover import CHECK_INTERVAL
 from app.rebuild.live_comparison import STALL_TIMEOUT_SECONDS
 from app.rebuild.progress import RebuildProgress
 from app.rebuild.role import PROGRESS_INTERVAL, Rebuilder
-from app.rebuild.stores import RebuildStores, folder_of
+from app.rebuild.stores import RebuildStores, rebuild_folder
 from app.rebuild.tasks import RebuildTasks
 from app.settings import Settings
 from app.store.data_plane import Generations, Owner
@@ -148,13 +148,13 @@ class Rig:
 
     def stored_people(self) -> list[str]:
         """Return those of two people who are in the stores, which no worker has open."""
-        stores = RebuildStores(folder_of(self.folder, "1"), PARTITIONS, max_identities=10, began=0)
+        stores = RebuildStores(rebuild_folder(self.folder, "1"), PARTITIONS, max_identities=10, began=0)
         people = [email for email in ("p0@x.org", "p1@x.org") if attributes(stores, email)]
         stores.close()
         return people
 
     def has_stores(self, name: str = "1") -> bool:
-        return folder_of(self.folder, name).exists()
+        return rebuild_folder(self.folder, name).exists()
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ async def test_a_finished_rebuild_is_removed_while_another_is_built(rig: Rig, wo
 async def test_stores_of_unknown_rebuilds_are_removed_at_the_start(rig: Rig) -> None:
     await rig.record(started())
     for name in ("1", "2"):
-        folder_of(rig.folder, name).mkdir(parents=True)
+        rebuild_folder(rig.folder, name).mkdir(parents=True)
     async with rig.working():
         assert (rig.has_stores("1"), rig.has_stores("2")) == (True, False)
 

@@ -13,7 +13,7 @@ from app.lanes.chunk import MappingChunk
 from app.profile_store.partition_store import PartitionStore
 from app.profiles.partition import ProfilePartition
 from app.rebuild.columnar.fold import fold_records
-from app.rebuild.stores import RebuildStores, folder_of, remove_others
+from app.rebuild.stores import RebuildStores, rebuild_folder, remove_others
 from app.rebuild.tasks import Forgetting
 from projections.definitions.compiled_rules import CompiledRules
 from projections.definitions.rebuild_spec import VersionedBody
@@ -301,8 +301,8 @@ def test_repeated_messages_count_once_when_partitions_are_read_out_of_time(tmp_p
 
 def test_stores_of_unknown_rebuilds_are_removed(tmp_path: Path) -> None:
     for name in ("over", "under way"):
-        RebuildStores(folder_of(tmp_path, name), PARTITIONS, MOST, 0).close()
+        RebuildStores(rebuild_folder(tmp_path, name), PARTITIONS, MOST, 0).close()
     remove_others(tmp_path, ["under way"])
-    assert not folder_of(tmp_path, "over").exists()
-    RebuildStores(folder_of(tmp_path, "under way"), PARTITIONS, MOST, 0).close()
+    assert not rebuild_folder(tmp_path, "over").exists()
+    RebuildStores(rebuild_folder(tmp_path, "under way"), PARTITIONS, MOST, 0).close()
     remove_others(tmp_path / "of another process", [])

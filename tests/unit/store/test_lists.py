@@ -23,7 +23,7 @@ from app.store.models import (
 )
 from app.store.read_store import ReadStore
 from app.store.tables import tables_of
-from app.store.views.page_cursors import Key, encode, fingerprint
+from app.store.views.page_cursors import Key, encode_cursor, fingerprint
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, JobState, NoJob, Status, next_wake
 from schemas.commands import KillJob, PauseJob, RenameJob, ReportError
@@ -233,7 +233,7 @@ async def test_hostile_texts_match_nothing(store: ReadStore) -> None:
         assert (await store.jobs.log(LogFilter(job_id=text))).items == ()
         assert await store.jobs.get(text) is None
         assert await store.history.configurations(text) == []
-        cursor = encode(fingerprint(JobFilter(), Sort()), (text, text))
+        cursor = encode_cursor(fingerprint(JobFilter(), Sort()), (text, text))
         assert len((await store.jobs.page(JobFilter(), Sort(), 50, cursor)).items) in {0, 2}
 
 
@@ -252,8 +252,8 @@ INVALID_CURSORS = [
     make_cursor(FINGERPRINT, "name", "job-1", "more"),
     make_cursor(FINGERPRINT, True, "job-1"),
     make_cursor({"a": 1}),
-    encode("another", KEY),
-    encode(fingerprint(JobFilter(text="x"), Sort()), KEY),
+    encode_cursor("another", KEY),
+    encode_cursor(fingerprint(JobFilter(text="x"), Sort()), KEY),
     base64.urlsafe_b64encode(b"[" * 3_000).decode(),
 ]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from projections.definitions.rebuild_spec import RebuildSpec, Scope, VersionedBody, parse_spec, spec_text
-from projections.definitions.rules import NO_RULES, fold
+from projections.definitions.rules import NO_RULES, evolve_rules
 from projections.definitions.state import basis_hash, basis_of, evolve
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
@@ -149,14 +149,14 @@ def test_an_excluded_job_stays_excluded_up_to_its_own_time() -> None:
 
 def test_a_promotion_is_applied_once_and_older_events_are_ignored() -> None:
     one = RebuildSpec(mappings={"a": VersionedBody(2, "{}")}, scope=Scope(excluded={"job": 7}))
-    rules = fold(NO_RULES, promoted(1, spec_text(one)))
+    rules = evolve_rules(NO_RULES, promoted(1, spec_text(one)))
     assert rules.spec == one
     assert rules.generation == 1
-    assert fold(rules, promoted(1, spec_text(RebuildSpec()))) == rules
-    assert fold(rules, promoted(2, "nonsense")) == rules
+    assert evolve_rules(rules, promoted(1, spec_text(RebuildSpec()))) == rules
+    assert evolve_rules(rules, promoted(2, "nonsense")) == rules
     applied = DefinitionApplied(**ENVELOPE, definition_id="mapping:a", command_offset=9, version=3, body="{}")
-    assert fold(rules, applied) == rules
-    assert fold(rules, replace(applied, command_offset=10)).mappings["a"].version == 3
+    assert evolve_rules(rules, applied) == rules
+    assert evolve_rules(rules, replace(applied, command_offset=10)).mappings["a"].version == 3
 
 
 def test_a_forged_promotion_with_an_unreadable_spec_changes_no_rules() -> None:

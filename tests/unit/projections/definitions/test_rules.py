@@ -5,7 +5,15 @@ from datetime import datetime, timedelta
 from time import process_time
 
 from projections.definitions.rebuild_spec import VersionedBody
-from projections.definitions.rules import MAX_LATEST_ENTRIES, NO_RULES, Forgotten, Rules, applied, fold, key_hash
+from projections.definitions.rules import (
+    MAX_LATEST_ENTRIES,
+    NO_RULES,
+    Forgotten,
+    Rules,
+    applied,
+    evolve_rules,
+    key_hash,
+)
 from schemas.definitions import DefinitionApplied, DefinitionEvent, PersonForgotten
 from tests.golden.samples import full
 from tests.unit.projections.definitions.scenario import (
@@ -25,7 +33,7 @@ ANN, BOB = key_hash("email:ann@example.com"), key_hash("tail:N14228")
 
 def folded(*events: DefinitionEvent, rules: Rules = NO_RULES) -> Rules:
     for event in events:
-        rules = fold(rules, event)
+        rules = evolve_rules(rules, event)
     return rules
 
 
@@ -74,7 +82,7 @@ def test_forgetting_many_people_is_fast_and_changes_no_earlier_rules() -> None:
     events = [replace(some, key_hashes=(hash_,)) for hash_ in hashes]
     started, rules, halfway = process_time(), NO_RULES, NO_RULES
     for place, event in enumerate(events):
-        rules = fold(rules, event)
+        rules = evolve_rules(rules, event)
         halfway = rules if place == 49_999 else halfway
     assert process_time() - started < 10
     assert (len(halfway.forgotten), len(rules.forgotten)) == (50_000, 100_000)

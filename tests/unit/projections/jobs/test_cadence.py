@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projections.jobs.cadence import InvalidCadenceError, blackout_until, check, next_blackout, next_start
+from projections.jobs.cadence import InvalidCadenceError, blackout_until, check_cadence, next_blackout, next_start
 from projections.time_zones import zone
 from schemas.policies import BlackoutWindow, Cadence
 
@@ -84,7 +84,7 @@ def test_an_interval_counts_from_start_to_start(elapsed: int, next_in: int) -> N
     ],
 )
 def test_cron_follows_the_wall_clock(cadence: Cadence, now: datetime, following: datetime) -> None:
-    check(cadence, now)
+    check_cadence(cadence, now)
     assert next_start(cadence, now, now) == following
 
 
@@ -131,7 +131,7 @@ def test_the_next_start_is_in_the_future(expression: str, name: str, day: str, s
     ],
 )
 def test_blackout_windows(cadence: Cadence, at: datetime, until: datetime | None) -> None:
-    check(cadence, at)
+    check_cadence(cadence, at)
     assert blackout_until(cadence, at) == until
 
 
@@ -248,7 +248,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 def test_an_invalid_cadence_is_refused_quickly(fields: dict[str, Any], pointer: str, code: str) -> None:
     started = process_time()
     with pytest.raises(InvalidCadenceError) as refusal:
-        check(Cadence(**fields), local("2026-03-29 23:30"))
+        check_cadence(Cadence(**fields), local("2026-03-29 23:30"))
     assert process_time() - started < 1
     assert (refusal.value.pointer, refusal.value.code) == (pointer, code)
 
@@ -259,7 +259,7 @@ def test_an_invalid_cadence_is_refused_quickly(fields: dict[str, Any], pointer: 
 )
 def test_an_invalid_cron_expression_names_its_part(cron: str, part: str | None) -> None:
     with pytest.raises(InvalidCadenceError) as refusal:
-        check(Cadence(kind="cron", cron=cron), local("2026-03-29 23:30"))
+        check_cadence(Cadence(kind="cron", cron=cron), local("2026-03-29 23:30"))
     assert refusal.value.params == {"cron": cron, "part": part}
 
 

@@ -12,11 +12,11 @@ from projections.profiles.crdt import (
     after,
     count,
     highest,
-    join,
+    join_registers,
     latest,
     lowest,
     own_counts,
-    trim,
+    trim_counts,
     unite,
     value_of,
 )
@@ -78,7 +78,7 @@ def test_counts_restart_after_a_forgetting() -> None:
         count(registers, "count:x", ME, 1, 1, "b", index)
     restarted: Registers = {}
     count(restarted, "count:x", ("00:email:a", 7), 1, 8, "b", 3)
-    join(restarted, registers)  # comes late
+    join_registers(restarted, registers)  # comes late
     assert value_of("count:x", restarted["count:x"]) == (1, [8, "b", 3])
     assert own_counts(restarted, "00:email:b") == {}
     count(registers, "count:x", ("00:email:a", 7), 1, 8, "b", 3)
@@ -113,8 +113,8 @@ def test_counts_of_too_many_identities_stay_bounded() -> None:
     for number in reversed(range(10)):
         counted: Registers = {}
         count(counted, "count:x", (f"00:email:{number}", 0), 1, 1, "b", number)
-        join(registers, counted)
-    assert trim(registers, 4)
-    assert not trim(registers, 4)
+        join_registers(registers, counted)
+    assert trim_counts(registers, 4)
+    assert not trim_counts(registers, 4)
     assert value_of("count:x", registers["count:x"])[0] == 4
     assert max(registers["count:x"]) == "00:email:3"
