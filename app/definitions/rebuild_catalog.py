@@ -17,7 +17,7 @@ KEPT_REPORTS: Final = 10  # the latest; each has up to half a megabyte
 
 @dataclass(frozen=True, slots=True)
 class RebuildRecord:
-    """A rebuild with its report and history. `versions` are those of its rules by stream; "" is the identity rules."""
+    """A rebuild with its report and history. `versions` are those of its rules by definition id."""
 
     rebuild: ProfileRebuild
     started_at: datetime
@@ -78,10 +78,7 @@ def _started(rebuild: ProfileRebuild, offset: int, event: DefinitionEvent) -> Re
         spec = parse_spec(rebuild.spec)
     except InvalidRulesError:  # never written by control
         return record
-    versions = {stream: body.version for stream, body in spec.mappings.items()}
-    if spec.identity:
-        versions[""] = spec.identity.version
-    return replace(record, versions=MappingProxyType(versions), scope=spec.scope)
+    return replace(record, versions=spec.versions, scope=spec.scope)
 
 
 def _updated(record: RebuildRecord, offset: int, event: DefinitionEvent) -> RebuildRecord:

@@ -12,11 +12,10 @@ from typing import Final, Literal, assert_never
 from projections.decider import state_envelope
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
 from projections.definitions.decider import Decision, DefinitionRefusedError, check_version, decided, invalid_body
-from projections.definitions.rebuild_spec import RebuildSpec, VersionedBody, parse_spec
+from projections.definitions.rebuild_spec import RebuildSpec, parse_spec
 from projections.definitions.rules import Rules
 from projections.mapping.body_parser import InvalidRulesError, field_refused
 from schemas.definitions import (
-    IDENTITY,
     REBUILD,
     DefinitionEvent,
     DefinitionKind,
@@ -31,7 +30,7 @@ from schemas.definitions import (
     ReportRebuilt,
     StartRebuild,
     kind_of,
-    mapping_of,
+    stream_of,
 )
 from schemas.json_values import json_pointer
 from schemas.names import is_job_id
@@ -163,27 +162,25 @@ def _check(spec: RebuildSpec, versions: Mapping[str, int]) -> None:
 
     """
     problems: list[FieldRefused] = []
-    for pointer, name, body in _bodies(spec):
+    for name, body in spec.bodies.items():
         if body.version > versions.get(name, 0):
-            problems.append(field_refused(f"{pointer}/version", "no_such_version", {"definition": name}))
-        problems += _problems(pointer, name, body.body, None)
+            problems.append(field_refused(f"{_pointer(name)}/version", "no_such_version", {"definition": name}))
+        problems += _problems(name, body.body, None)
     if not problems:
         rules = Rules(spec.identity, spec.mappings)
-        for pointer, name, body in _bodies(spec):
-            problems += _problems(pointer, name, body.body, rules)
+        for name, body in spec.bodies.items():
+            problems += _problems(name, body.body, rules)
     if problems:
         raise InvalidRulesError(tuple(problems))
 
 
-def _bodies(spec: RebuildSpec) -> list[tuple[str, str, VersionedBody]]:
-    """Return a JSON pointer, the definition id and the body of each definition in a spec."""
-    identity = [("/identity", IDENTITY, spec.identity)] if spec.identity else []
-    return identity + [
-        (json_pointer("mappings", stream), mapping_of(stream), mapping) for stream, mapping in spec.mappings.items()
-    ]
+def _pointer(definition_id: str) -> str:
+    """Return the JSON pointer to the rules of a definition in a spec."""
+    stream = stream_of(definition_id)
+    return json_pointer("identity") if stream is None else json_pointer("mappings", stream)
 
 
-def _problems(pointer: str, name: str, body: str, rules: Rules | None) -> list[FieldRefused]:
+def _problems(name: str, body: str, rules: Rules | None) -> list[FieldRefused]:
     """Return the problems of a body by itself, or with `rules` those of its consistency with them."""
     try:
         if rules is None:
@@ -191,5 +188,5 @@ def _problems(pointer: str, name: str, body: str, rules: Rules | None) -> list[F
         else:
             check_applied(rules, name, body)
     except InvalidBodyError as error:
-        return [replace(problem, pointer=f"{pointer}/body{problem.pointer}") for problem in error.errors]
+        return [replace(problem, pointer=f"{_pointer(name)}/body{problem.pointer}") for problem in error.errors]
     return []

@@ -17,7 +17,7 @@ from typing import Final
 
 from projections.mapping.body_parser import InvalidRulesError, JsonNode
 from projections.mapping.converters import format_example
-from schemas.definitions import FieldRefused
+from schemas.definitions import IDENTITY, FieldRefused, mapping_of
 from schemas.instants import EARLIEST, LATEST
 from schemas.names import MAX_JOB_ID, is_job_id
 
@@ -70,6 +70,17 @@ class RebuildSpec:
     identity: VersionedBody | None = None
     mappings: Mapping[str, VersionedBody] = field(default_factory=lambda: MappingProxyType({}))  # by stream
     scope: Scope = EVERYTHING
+
+    @property
+    def bodies(self) -> Mapping[str, VersionedBody]:
+        """The rules by definition id."""
+        identity = {IDENTITY: self.identity} if self.identity else {}
+        return identity | {mapping_of(stream): body for stream, body in self.mappings.items()}
+
+    @property
+    def versions(self) -> Mapping[str, int]:
+        """The versions of the rules by definition id."""
+        return {name: body.version for name, body in self.bodies.items()}
 
 
 def spec_text(spec: RebuildSpec) -> str:

@@ -1,16 +1,14 @@
 """The spec of a rebuild as sentences: the versions of its rules, and the messages that it includes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
 from projections.definitions.rebuild_spec import Scope
+from schemas.definitions import stream_of
 from schemas.instants import moment
-
-IDENTITY_RULES: Final = ""  # the key of the identity rules in a mapping of versions by stream
 
 
 def spec_in_words(versions: Mapping[str, int], scope: Scope, active: Mapping[str, int]) -> Sequence[str]:
-    """Return the versions and the scope of a spec as sentences; active versions are named where they differ."""
+    """Return the versions (by definition id) and the scope of a spec as sentences, with active versions that differ."""
     return [*_rules(versions, active), *(list(_messages(scope)) or ["all messages"])]
 
 
@@ -24,8 +22,9 @@ def _version(version: int | None) -> str:
     return f"version {version}" if version else "none"
 
 
-def _title(name: str) -> str:
-    return "identity rules" if name == IDENTITY_RULES else f"mapping of {name}"
+def _title(definition_id: str) -> str:
+    stream = stream_of(definition_id)
+    return "identity rules" if stream is None else f"mapping of {stream}"
 
 
 def _messages(scope: Scope) -> Iterator[str]:

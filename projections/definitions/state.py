@@ -25,7 +25,6 @@ from schemas.definitions import (
     RebuildPromoted,
     RuleCommand,
     StartRebuild,
-    mapping_of,
     stream_of,
 )
 
@@ -157,10 +156,7 @@ def apply_promotion(definitions: Mapping[str, Definition], event: RebuildPromote
         InvalidRulesError: the spec is malformed.
 
     """
-    spec = parse_spec(event.spec)
-    bodies = {mapping_of(stream): mapping for stream, mapping in spec.mappings.items()}
-    if spec.identity:
-        bodies[IDENTITY] = spec.identity
+    bodies = parse_spec(event.spec).bodies
     return MappingProxyType({name: _activate(current, bodies.get(name)) for name, current in definitions.items()})
 
 
@@ -171,10 +167,7 @@ def _activate(current: Definition, applied: VersionedBody | None) -> Definition:
 
 def basis_of(rules: Rules) -> Basis:
     """Return a value that differs if other versions are active."""
-    versions = {stream: mapping.version for stream, mapping in rules.mappings.items()}
-    if rules.identity:
-        versions[""] = rules.identity.version
-    return rules.generation, tuple(sorted(versions.items()))
+    return rules.generation, tuple(sorted(rules.spec.versions.items()))
 
 
 def basis_hash(basis: Basis) -> str:

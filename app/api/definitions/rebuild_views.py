@@ -11,8 +11,8 @@ from app.definitions.rebuild_catalog import RebuildRecord
 from app.rebuild.progress import Phase, RebuildProgress
 from projections.definitions.rebuild_spec import Scope
 from projections.definitions.rules import Forgotten, key_hash
-from projections.definitions.spec_summary import IDENTITY_RULES, spec_in_words
-from schemas.definitions import REBUILD
+from projections.definitions.spec_summary import spec_in_words
+from schemas.definitions import IDENTITY, REBUILD, stream_of
 from schemas.instants import moment
 
 RebuildStatus = Literal["under_way", "ready", "promoted", "discarded"]
@@ -146,8 +146,8 @@ def rebuild_view(
 
 def _spec_view(versions: Mapping[str, int], scope: Scope, baseline: Mapping[str, int]) -> RebuildSpecView:
     return RebuildSpecView(
-        identity=versions.get(IDENTITY_RULES),
-        mappings={stream: versions[stream] for stream in sorted(versions) if stream != IDENTITY_RULES},
+        identity=versions.get(IDENTITY),
+        mappings={stream: versions[name] for name in sorted(versions) if (stream := stream_of(name)) is not None},
         since=None if scope.since is None else moment(scope.since),
         until=None if scope.until is None else moment(scope.until),
         until_set_at=None if scope.until is None else moment(scope.until_set_at),

@@ -24,9 +24,8 @@ from app.api.routing.responses import respond
 from app.api.routing.routes import EDIT, PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.definitions.rebuild_catalog import RebuildRecord
 from projections.definitions.rebuild_spec import spec_text
-from projections.definitions.spec_summary import IDENTITY_RULES
 from projections.definitions.state import basis_hash, basis_of
-from schemas.definitions import REBUILD, DefinitionCommand, DiscardRebuild, PromoteRebuild, StartRebuild, stream_of
+from schemas.definitions import REBUILD, DefinitionCommand, DiscardRebuild, PromoteRebuild, StartRebuild
 
 ENDED: Final = frozenset({"Completed", "Killed", "Purged"})
 ROUTES: Final = Routes("rebuilds", "/v2")
@@ -157,8 +156,8 @@ async def _view(call: RequestContext[Any, Any], record: RebuildRecord) -> Rebuil
 
 
 def _active_versions(call: RequestContext[Any, Any]) -> Mapping[str, int]:
-    """Return the active versions of mappings by stream, and of the identity rules."""
-    return {stream_of(name) or IDENTITY_RULES: active.version for name, active in active_versions(call).items()}
+    """Return the active versions by definition id."""
+    return {name: active.version for name, active in active_versions(call).items()}
 
 
 def _record(call: RequestContext[Any, Any]) -> RebuildRecord:

@@ -34,7 +34,7 @@ def test_a_rebuild_is_shown_from_its_start_to_its_promotion() -> None:
     (record,) = catalog.all
     assert catalog.under_way is record is catalog.get("rebuild:1")
     assert (record.started_at, record.started_by, record.offset, record.note) == (NOON, "user:ada", 20, "try it")
-    assert record.versions == {"": 3, "flights": 2}
+    assert record.versions == {"identity": 3, "mapping:flights": 2}
     assert record.rebuild.spec == ""
 
     assert catalog.apply(21, ready())
@@ -69,7 +69,7 @@ def test_a_spec_without_identity_rules_or_one_that_cannot_be_read_has_fewer_vers
     catalog = RebuildCatalog()
     catalog.apply(0, started(1, spec_text(RebuildSpec(None, {"flights": VersionedBody(2, "{}")}))))
     catalog.apply(1, started(2, "garbage"))
-    assert [dict(record.versions) for record in catalog.all] == [{"flights": 2}, {}]
+    assert [dict(record.versions) for record in catalog.all] == [{"mapping:flights": 2}, {}]
 
 
 def test_the_latest_rebuilds_are_kept_and_the_reports_of_fewer() -> None:

@@ -1,14 +1,14 @@
 """The spec of a rebuild as sentences."""
 
 from projections.definitions.rebuild_spec import EVERYTHING, Scope
-from projections.definitions.spec_summary import IDENTITY_RULES, spec_in_words
+from projections.definitions.spec_summary import spec_in_words
 
 NEW_YEAR = 1_767_225_600_000_000
 
 
 def test_active_versions_are_named_where_they_differ() -> None:
-    versions = {IDENTITY_RULES: 1, "orders": 2, "visits": 1}
-    assert spec_in_words(versions, EVERYTHING, {IDENTITY_RULES: 1, "orders": 1, "clicks": 3}) == [
+    versions = {"identity": 1, "mapping:orders": 2, "mapping:visits": 1}
+    assert spec_in_words(versions, EVERYTHING, {"identity": 1, "mapping:orders": 1, "mapping:clicks": 3}) == [
         "identity rules: version 1",
         "mapping of clicks: none; active: version 3",
         "mapping of orders: version 2; active: version 1",
