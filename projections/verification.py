@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol
 from projections.definitions import state as definitions
 from projections.jobs.decide import handle
 from projections.jobs.event_checks import UnreadableEventError, read_definition_event, read_event
-from projections.jobs.state import JobState, NoJob
+from projections.jobs.state import Job
 from schemas.commands import JobCommand
 from schemas.definitions import CommandEnvelope, DefinitionCommand, DefinitionEvent, EventEnvelope
 from schemas.events import JobEvent
@@ -66,11 +66,11 @@ class JobsReplay:
     """Commands of jobs."""
 
     def __init__(self) -> None:
-        self._states: dict[str, JobState] = {}
+        self._states: dict[str, Job | None] = {}
 
     def decide(self, offset: int, command: JobCommand) -> tuple[Event, ...]:
         """Return what a command leads to, after all that were given before."""
-        state = self._states.get(command.job_id, NoJob(command.job_id))
+        state = self._states.get(command.job_id)
         self._states[command.job_id], events = handle(state, command, offset)
         return events
 

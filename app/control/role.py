@@ -27,7 +27,7 @@ from app.sentences.sentence import sentence_of
 from app.settings import Settings
 from app.store.read_store import ReadStore
 from projections.jobs.decide import handle
-from projections.jobs.state import Job, JobState, NoJob
+from projections.jobs.state import Job
 from schemas.events import JobEvent
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
 from schemas.wire.codec import encode
@@ -45,7 +45,7 @@ class CommandBatch:
         self._stored = state
         self._partitions = partitions
         self._clock = clock
-        self._jobs: dict[str, tuple[int, JobState]] = {}  # changed by this batch, with their partition
+        self._jobs: dict[str, tuple[int, Job | None]] = {}  # changed by this batch, with their partition
         self.records: list[ProducerRecord] = []
 
     def add(self, event: AgentEvent) -> None:
@@ -57,22 +57,21 @@ class CommandBatch:
             _log.warning("%s/%d@%d: %s", message.topic, message.partition, message.offset, sentence_of(error))
             self.records.append(dead_letter(event, "malformed_command", error, self._clock()))
             return
-        state = self._state(command.job_id)
-        state, events = handle(state, command, message.offset)
+        job, events = handle(self._job(command.job_id), command, message.offset)
         self.records.extend(event_record(event, message.partition) for event in events)
-        self._jobs[command.job_id] = (message.partition, state)
+        self._jobs[command.job_id] = (message.partition, job)
 
     def changes(self) -> Iterable[Change]:
         """Yield the changed states."""
-        for job_id, (partition, state) in self._jobs.items():
-            if isinstance(state, Job):
-                yield Change(partition, job_id.encode(), encode_job(state))
+        for job_id, (partition, job) in self._jobs.items():
+            if job:
+                yield Change(partition, job_id.encode(), encode_job(job))
 
-    def _state(self, job_id: str) -> JobState:
+    def _job(self, job_id: str) -> Job | None:
         if job_id in self._jobs:
             return self._jobs[job_id][1]
         stored = self._stored.get(job_id.encode())
-        return decode_job(stored) if stored is not None else NoJob(job_id)
+        return decode_job(stored) if stored is not None else None
 
 
 def event_record(event: JobEvent, partition: int) -> ProducerRecord:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from app.definitions.rebuild_catalog import RebuildCatalog
 from app.definitions.tail import DefinitionsTail, NoSuchOffsetError, read_events
 from app.records.command_waiters import CommandWaiters
-from projections.definitions.definition import Definition, DefinitionState, evolve, initial
+from projections.definitions.definition import Definition, evolve
 from projections.definitions.kinds import VERSIONED_KINDS
 from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.state import apply_promotion
@@ -120,9 +120,9 @@ class DefinitionCatalog:
         self._waiters.answer(event.command_id, (event,))
 
     def _apply_versioned(self, offset: int, event: DefinitionEvent) -> None:
-        before: DefinitionState = self._states.get(event.definition_id) or initial(event.definition_id)
+        before = self._states.get(event.definition_id)
         after = evolve(before, event)
-        if isinstance(after, Definition) and after is not before:
+        if after and after is not before:
             self._states[event.definition_id] = after
             self._record_version(before, offset, event)
 
@@ -139,10 +139,10 @@ class DefinitionCatalog:
                 _update(versions, state.applied, status="applied", applied_at=event.occurred_at, applied_by=event.actor)
         self._states = dict(after)
 
-    def _record_version(self, before: DefinitionState, offset: int, event: DefinitionEvent) -> None:
+    def _record_version(self, before: Definition | None, offset: int, event: DefinitionEvent) -> None:
         versions = self._versions.setdefault(event.definition_id, {})
-        draft = before.draft if isinstance(before, Definition) else None
-        applied = before.applied if isinstance(before, Definition) else None
+        draft = before.draft if before else None
+        applied = before.applied if before else None
         match event:
             case DefinitionDrafted():
                 _update(versions, draft, status="discarded")

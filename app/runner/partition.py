@@ -28,7 +28,7 @@ from connectors.catalog import is_pushed
 from connectors.contract import Limits
 from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, JobState, NoJob, Running
+from projections.jobs.state import Job, Running
 from schemas.coded import caused_by
 from schemas.commands import JobCommand, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused, JobEvent
@@ -75,18 +75,18 @@ class OwnedPartition:
     def fold(self, offset: int, event: JobEvent) -> Job | None:
         """Apply an event, unless it is a duplicate, and return the job."""
         self._next_event = max(offset + 1, self._next_event or 0)
-        before = self._jobs.get(event.job_id, NoJob(event.job_id))
+        before = self._jobs.get(event.job_id)
         job = evolve(before, event)
         if job is before:
             self._note_gap(before, event)
-        elif isinstance(job, Job):
+        elif job:
             self._jobs[job.job_id] = job
             if job.seq >= self._pending.get(job.job_id, job).seq:
                 self._pending.pop(job.job_id, None)
                 self._schedule(job)
             if isinstance(event, CommandRefused) and event.command in REPORTS:
                 self._note_refusal(event)
-        return job if isinstance(job, Job) else None
+        return job
 
     def _note_refusal(self, refusal: CommandRefused) -> None:
         """Cancel the run: its further reports would be refused as well, unless the report was of an earlier run."""
@@ -94,9 +94,9 @@ class OwnedPartition:
         if refusal.job_id in self._runs:
             self._runs[refusal.job_id][1].cancel()  # it restarts once its reports have come back as events
 
-    def _note_gap(self, job: JobState, event: JobEvent) -> None:
+    def _note_gap(self, job: Job | None, event: JobEvent) -> None:
         """Log once per job that its events have a gap, for example after the deletion of a changelog."""
-        last_seq = job.seq if isinstance(job, Job) else 0
+        last_seq = job.seq if job else 0
         if event.seq > last_seq + 1 and event.job_id not in self._gaps:
             self._gaps.add(event.job_id)
             _log.error(
@@ -151,15 +151,15 @@ class OwnedPartition:
             command = decode_job_command(record.key, record.value, self.number, self._context.partitions)
         except UnreadableCommandError:
             return  # the control role writes a dead letter
-        state, _ = handle(self._job(command.job_id), command, record.offset)
-        if isinstance(state, Job):
-            folded = self._jobs.get(state.job_id)
-            if folded is None or folded.seq < state.seq:
-                self._pending[state.job_id] = state
-                self._schedule(state)
+        job, _ = handle(self._job(command.job_id), command, record.offset)
+        if job:
+            folded = self._jobs.get(job.job_id)
+            if folded is None or folded.seq < job.seq:
+                self._pending[job.job_id] = job
+                self._schedule(job)
 
-    def _job(self, job_id: str) -> JobState:
-        return self._pending.get(job_id) or self._jobs.get(job_id) or NoJob(job_id)
+    def _job(self, job_id: str) -> Job | None:
+        return self._pending.get(job_id) or self._jobs.get(job_id)
 
     def _schedule(self, job: Job) -> None:
         self._timers.set(job)
@@ -184,16 +184,16 @@ class OwnedPartition:
 
     def _reconcile_job(self, job_id: str, writer: GroupCommit) -> None:
         job = self._job(job_id)
-        if isinstance(job, Job) and is_pushed(job.provider, job.job_type):
+        if job and is_pushed(job.provider, job.job_type):
             self._stalled_uploads.update(job)
             return
-        should_run = isinstance(job, Job) and isinstance(job.phase, Running)
+        running = job if job and isinstance(job.phase, Running) else None
         if job_id in self._runs:
             run, task = self._runs[job_id]
-            if not (should_run and _same_run(run.job, job)):
+            if not (running and _same_run(run.job, running)):
                 task.cancel()  # its end marks the job as dirty, which reconciles it again
-        elif should_run and isinstance(job, Job) and not self._awaits_echo(job):
-            self._start(job, writer)
+        elif running and not self._awaits_echo(running):
+            self._start(running, writer)
 
     def _awaits_echo(self, job: Job) -> bool:
         """Whether the next run has to wait until the reports of the latest run have come back as events."""
@@ -202,9 +202,7 @@ class OwnedPartition:
     def _report_refusal(self, job_id: str, refusal: CommandRefused, writer: GroupCommit) -> None:
         """Report an error for a refused report: the job would wait forever for its event."""
         job = self._job(job_id)
-        if job_id in self._runs or not (
-            isinstance(job, Job) and isinstance(job.phase, Running) and self._awaits_echo(job)
-        ):
+        if job_id in self._runs or not (job and isinstance(job.phase, Running) and self._awaits_echo(job)):
             return
         self._ended[job_id], self._submitted[job_id] = job.run, job.report
         error = ReportError(
@@ -263,5 +261,5 @@ class OwnedPartition:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _same_run(one: Job, other: JobState) -> bool:
-    return isinstance(other, Job) and (one.run, one.configuration_version) == (other.run, other.configuration_version)
+def _same_run(one: Job, other: Job) -> bool:
+    return (one.run, one.configuration_version) == (other.run, other.configuration_version)

@@ -6,7 +6,7 @@ from typing import Final, Literal, assert_never
 
 from app.sentences.codes import ACTIONS
 from app.sentences.sentence import sentence
-from projections.jobs.state import Job, JobState
+from projections.jobs.state import Job
 from schemas.coded import Params
 from schemas.commands import Counts
 from schemas.events import (
@@ -65,7 +65,7 @@ class LogLine:
     params: Params = field(default_factory=dict, hash=False)
 
 
-def log_line(event: JobEvent, before: JobState) -> LogLine | None:
+def log_line(event: JobEvent, before: Job | None) -> LogLine | None:
     """Return the line of an event, given the job before it; None for progress, which is only counted."""
     line = _line(event, before)
     if line is None:
@@ -93,7 +93,7 @@ def _coded(event: JobEvent) -> tuple[str, Params]:
             return "", {}
 
 
-def _line(event: JobEvent, before: JobState) -> tuple[LogKind, str] | None:  # noqa: C901, PLR0911, PLR0912  # one line for each event, closed and complete
+def _line(event: JobEvent, before: Job | None) -> tuple[LogKind, str] | None:  # noqa: C901, PLR0911, PLR0912  # one line for each event, closed and complete
     match event:
         case JobCreated():
             return "Created", _created(event)
@@ -139,8 +139,8 @@ def _created(event: JobCreated) -> str:
     return f"Created “{event.name}”: {event.kind} with {event.provider}/{event.job_type}{draft}"
 
 
-def _renamed(event: JobRenamed, before: JobState) -> tuple[LogKind, str]:
-    if isinstance(before, Job) and before.name == event.name:
+def _renamed(event: JobRenamed, before: Job | None) -> tuple[LogKind, str]:
+    if before and before.name == event.name:
         return "Described", "Description changed"
     return "Renamed", f"Renamed to “{event.name}”"
 
@@ -157,26 +157,26 @@ def _refused(event: CommandRefused) -> str:
     return f"Refused {command}: {where}{sentence(event.code, event.params)}"
 
 
-def _error(event: JobErrored, before: JobState) -> str:
+def _error(event: JobErrored, before: Job | None) -> str:
     streak = f" ({event.consecutive:,} in a row since {clock(event.first_error_at)})"
     return f"Error: {_cause(event, before)}{streak if event.consecutive > 1 else ''}"
 
 
-def _sleeping(event: JobSlept, before: JobState) -> str:
+def _sleeping(event: JobSlept, before: Job | None) -> str:
     cause = f" ({_cause(event, before)})" if event.code else ""
     reason = SLEEP_REASONS.get(event.reason, event.reason)
     return f"Sleeping until {clock(event.sleep_until)}: {reason}{cause}"
 
 
-def _failed(event: JobFailed, before: JobState) -> str:
+def _failed(event: JobFailed, before: Job | None) -> str:
     cause = _cause(event, before)
     if event.reason == "incurable":
         return f"Failed: {cause} (permanent error, not retried)"
     return f"Failed: errors for {duration(event.occurred_at - event.first_error_at)}; the last: {cause}"
 
 
-def _cause(event: JobErrored | JobSlept | JobFailed, before: JobState) -> str:
-    return sentence(event.code, event.params, before.provider if isinstance(before, Job) else "")
+def _cause(event: JobErrored | JobSlept | JobFailed, before: Job | None) -> str:
+    return sentence(event.code, event.params, before.provider if before else "")
 
 
 def _short(cursor: str) -> str:

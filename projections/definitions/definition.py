@@ -1,4 +1,4 @@
-"""The life cycle of one definition: drafted, applied, drafted again. `initial`, `decide`, `evolve`: pure and total.
+"""The life cycle of one definition: drafted, applied, drafted again. Pure and total.
 
 A command causes one event, or none if it was handled before. Whether a definition can be applied depends on the active
 versions of all others: the caller passes them as `rules`. All definitions share one partition, so these are current.
@@ -62,52 +62,34 @@ class Definition:
         return kind_of(self.definition_id)
 
 
-@dataclass(frozen=True, slots=True)
-class NoDefinition:
-    """The state of a definition without events."""
-
-    definition_id: str
-
-
-DefinitionState = Definition | NoDefinition
-
-
 def is_definition_id(definition_id: str) -> bool:
     """Whether the id is valid for a definition with drafts and versions."""
     return versioned_kind(definition_id) is not None
 
 
-def initial(definition_id: str) -> DefinitionState:
-    """Return the state of a definition before its first event."""
-    return NoDefinition(definition_id)
-
-
 def decide(
-    state: DefinitionState, command: RuleCommand, offset: int, rules: Rules, max_bytes: int = UNBOUNDED
+    current: Definition | None, command: RuleCommand, offset: int, rules: Rules, max_bytes: int = UNBOUNDED
 ) -> tuple[DefinitionEvent, ...]:
     """Return the event that the command at `offset` causes under the active `rules`; none if it was handled before.
 
     `max_bytes` limits the bodies of this definition together, in UTF-8.
     """
-    current = state if isinstance(state, Definition) else None
     return decided(current, command, offset, lambda: _decide(current, command, rules, max_bytes))
 
 
-def evolve(state: DefinitionState, event: DefinitionEvent) -> DefinitionState:
+def evolve(current: Definition | None, event: DefinitionEvent) -> Definition | None:
     """Return the state after an event. An event that is not the next of its definition is ignored."""
-    current = state if isinstance(state, Definition) else None
     if event.seq != 1 + (current.seq if current else 0):
-        return state
+        return current
     envelope = state_envelope(current, event)
     if current is None:
-        current = Definition(definition_id=state.definition_id, **envelope)
+        current = Definition(definition_id=event.definition_id, **envelope)
     return replace(_evolved(current, event), **envelope)
 
 
-def bytes_of(state: DefinitionState) -> int:
+def bytes_of(definition: Definition) -> int:
     """Return the size of a definition's bodies in UTF-8."""
-    bodies = (state.applied, state.draft) if isinstance(state, Definition) else ()
-    return sum(len(body.body.encode()) for body in bodies if body)
+    return sum(len(body.body.encode()) for body in (definition.applied, definition.draft) if body)
 
 
 def _evolved(current: Definition, event: DefinitionEvent) -> Definition:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, cast, get_args
 
 from projections.definitions import definition, rebuild
-from projections.definitions.definition import Definition, bytes_of, initial
+from projections.definitions.definition import Definition, bytes_of
 from projections.definitions.rebuild import ProfileRebuild, RebuildContext
 from projections.definitions.rebuild_spec import EVERYTHING, Scope, VersionedBody, parse_spec
 from projections.definitions.rules import Rules
@@ -96,15 +96,15 @@ def evolve(state: DefinitionsState, event: DefinitionEvent) -> DefinitionsState:
     state = replace(state, command_offset=max(state.command_offset, event.command_offset))
     if event.kind is DefinitionKind.REBUILD:
         return _evolve_rebuild(state, event)
-    before = state.definitions.get(event.definition_id) or initial(event.definition_id)
+    before = state.definitions.get(event.definition_id)
     after = definition.evolve(before, event)
-    if after is before or not isinstance(after, Definition):
+    if after is before or after is None:
         return state
     return replace(state, definitions=MappingProxyType({**state.definitions, after.definition_id: after}))
 
 
 def _decide_definition(state: DefinitionsState, command: RuleCommand, offset: int) -> tuple[DefinitionEvent, ...]:
-    current = state.definitions.get(command.definition_id) or initial(command.definition_id)
+    current = state.definitions.get(command.definition_id)
     return definition.decide(current, command, offset, state.rules, max_bytes_of(state, command.definition_id))
 
 

@@ -6,7 +6,7 @@ from typing import Final
 from projections.decider import check_envelope
 from projections.jobs.cadence import InvalidCadenceError, check_cadence
 from projections.jobs.recorder import JobRefusedError
-from projections.jobs.state import JobState, NoJob
+from projections.jobs.state import Job, phase_of
 from projections.jobs.transitions import TRANSITIONS, allowed_user_commands
 from projections.json_object import InvalidJsonError, json_object
 from schemas.commands import (
@@ -32,7 +32,7 @@ MAX_WORD_CHARACTERS: Final = 200  # characters of an id, a code, a provider
 MAX_SECONDS: Final = 30 * 86_400
 
 
-def check_command(state: JobState, command: JobCommand) -> None:
+def check_command(job: Job | None, command: JobCommand) -> None:
     """Check that a command is valid and allowed.
 
     Raises:
@@ -40,27 +40,27 @@ def check_command(state: JobState, command: JobCommand) -> None:
 
     """
     check_envelope(command, RULES)
-    _check_phase(state, command)
-    _check_revision(state, command)
+    _check_phase(job, command)
+    _check_revision(job, command)
     _check_contents(command)
 
 
-def _check_phase(state: JobState, command: JobCommand) -> None:
+def _check_phase(job: Job | None, command: JobCommand) -> None:
     name = type(command).__name__
-    phase = "Absent" if isinstance(state, NoJob) else state.status
+    phase = phase_of(job)
     if name in TRANSITIONS[phase]:
         return
-    if phase == "Absent":
+    if job is None:
         raise JobRefusedError("no_such_job", {"job_id": command.job_id})
     if isinstance(command, CreateJob):
         raise JobRefusedError("job_exists", {"job_id": command.job_id})
     raise JobRefusedError("not_allowed", {"command": name, "status": phase, "allowed": allowed_user_commands(phase)})
 
 
-def _check_revision(state: JobState, command: JobCommand) -> None:
-    if isinstance(state, NoJob) or command.expected_revision in {None, state.revision}:
+def _check_revision(job: Job | None, command: JobCommand) -> None:
+    if job is None or command.expected_revision in {None, job.revision}:
         return
-    raise JobRefusedError("revision_mismatch", {"revision": state.revision, "expected": command.expected_revision})
+    raise JobRefusedError("revision_mismatch", {"revision": job.revision, "expected": command.expected_revision})
 
 
 def _check_contents(command: JobCommand) -> None:

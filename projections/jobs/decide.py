@@ -11,7 +11,7 @@ from projections.jobs.cadence import blackout_until, next_blackout, next_start
 from projections.jobs.command_checks import check_command, check_settings
 from projections.jobs.recorder import MAX_TEXT_CHARACTERS, EventRecorder, JobRefusedError
 from projections.jobs.retry import INCURABLE, GiveUp, Streak, after_error, after_rate_limit, clamp_retry_after
-from projections.jobs.state import Completed, Failed, Job, JobState, Killed, NoJob, Paused, Purged, Running, Sleeping
+from projections.jobs.state import Completed, Failed, Job, Killed, Paused, Purged, Running, Sleeping, phase_of
 from projections.jobs.transitions import allowed_user_commands
 from schemas.coded import fit_params, truncate
 from schemas.commands import (
@@ -57,24 +57,23 @@ from schemas.instants import rfc3339
 RETENTION: Final = timedelta(days=90)  # of a job that is failed, paused, completed or killed, until it is purged
 
 
-def handle(state: JobState, command: JobCommand, offset: int) -> tuple[JobState, tuple[JobEvent, ...]]:
+def handle(job: Job | None, command: JobCommand, offset: int) -> tuple[Job | None, tuple[JobEvent, ...]]:
     """Decide the command at `offset` of its partition. Return the next state and the events; none if handled before."""
-    if is_handled(state if isinstance(state, Job) else None, command, offset):
-        return state, ()
-    recorder = EventRecorder(state, command, offset)
+    if is_handled(job, command, offset):
+        return job, ()
+    recorder = EventRecorder(job, command, offset)
     try:
-        check_command(state, command)
+        check_command(job, command)
         _act(recorder, command)
     except RefusedError as refusal:
-        phase = "Absent" if isinstance(state, NoJob) else state.status
-        recorder = EventRecorder(state, command, offset)
+        recorder = EventRecorder(job, command, offset)
         recorder.record(
             CommandRefused,
             command=type(command).__name__,
             code=refusal.code,
             params=fit_params(refusal.params),
-            allowed=allowed_user_commands(phase),
-            revision=0 if isinstance(state, NoJob) else state.revision,
+            allowed=allowed_user_commands(phase_of(job)),
+            revision=job.revision if job else 0,
         )
     return recorder.state, tuple(recorder.events)
 
@@ -269,9 +268,9 @@ def _check_run(recorder: EventRecorder, run: int) -> None:
         raise JobRefusedError("stale_run", {"run": run, "current": recorder.job.run})
 
 
-def next_timer(state: JobState) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:
+def next_timer(job: Job | None) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:
     """Return the next time at which the scheduler has to issue a command for a job, and which; None: never."""
-    return None if isinstance(state, NoJob) else _timer(state, state.updated_at)
+    return None if job is None else _timer(job, job.updated_at)
 
 
 def _timer(job: Job, now: datetime) -> tuple[datetime, type[WakeJob | PurgeJob]] | None:

@@ -6,18 +6,7 @@ from typing import assert_never
 
 from projections.decider import state_envelope
 from projections.jobs.retry import Streak
-from projections.jobs.state import (
-    Completed,
-    Failed,
-    Job,
-    JobState,
-    Killed,
-    NoJob,
-    Paused,
-    Purged,
-    Running,
-    Sleeping,
-)
+from projections.jobs.state import Completed, Failed, Job, Killed, Paused, Purged, Running, Sleeping
 from schemas.commands import MAX_TOTAL, Counts
 from schemas.events import (
     CommandRefused,
@@ -41,13 +30,13 @@ from schemas.events import (
 )
 
 
-def evolve(state: JobState, event: JobEvent) -> JobState:
-    """Return the state after an event. An event that is not the next one of its job is ignored."""
-    if isinstance(state, NoJob):
-        return _created(event) if isinstance(event, JobCreated) else state
-    if event.seq != state.seq + 1:
-        return state
-    return replace(_applied(state, event), **state_envelope(state, event))
+def evolve(job: Job | None, event: JobEvent) -> Job | None:
+    """Return the state after an event; None before the job is created. An event that is not the next one is ignored."""
+    if job is None:
+        return _created(event) if isinstance(event, JobCreated) else None
+    if event.seq != job.seq + 1:
+        return job
+    return replace(_applied(job, event), **state_envelope(job, event))
 
 
 def _created(event: JobCreated) -> Job:

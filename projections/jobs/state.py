@@ -118,14 +118,9 @@ class Job:
         return self.phase.status
 
 
-@dataclass(frozen=True, slots=True)
-class NoJob:
-    """The state before a job is created."""
-
-    job_id: str
-
-
-JobState = Job | NoJob
+def phase_of(job: Job | None) -> str:
+    """Return the name of a job's phase; `Absent` before it is created."""
+    return "Absent" if job is None else job.status
 
 
 def next_wake(job: Job) -> datetime | None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from projections.jobs.decide import handle, next_timer
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, JobState, NoJob
+from projections.jobs.state import Job
 from schemas.commands import (
     Command,
     ConfigureJob,
@@ -42,7 +42,8 @@ class RecordedJob:
     """A job with its recorded commands and events. Time advances by a second per command."""
 
     def __init__(self, job_id: str) -> None:
-        self.state: JobState = NoJob(job_id)
+        self.job_id = job_id
+        self.state: Job | None = None
         self.at = START
         self.commands: list[JobCommand] = []
         self.events: list[JobEvent] = []
@@ -51,7 +52,7 @@ class RecordedJob:
         number = len(self.commands)
         command: Any = kind(
             command_id=str(UUID(int=number + 1)),
-            job_id=self.state.job_id,
+            job_id=self.job_id,
             issued_at=self.at,
             issued_by=by,
             seed=(number * 6_364_136_223_846_793_005 + 1_442_695_040_888_963_407) % 2**63,

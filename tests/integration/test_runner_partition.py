@@ -21,7 +21,7 @@ from app.supervisor.broker.server import Broker
 from connectors.contract import Limits
 from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, JobState, NoJob, Running
+from projections.jobs.state import Job, Running
 from schemas.commands import Counts, CreateJob, JobCommand, PauseJob, ReportError, ReportProgress, ResumeJob, RunJob
 from schemas.events import CommandRefused, JobEvent, JobStarted
 from schemas.topics import TOPICS
@@ -50,7 +50,7 @@ class ScriptedControl:
         metadata = await self.producer.send_and_wait(topic, encode(record), key=record.job_id.encode(), partition=0)
         return int(metadata.offset)
 
-    async def command(self, state: JobState, command: JobCommand) -> tuple[Job, Sequence[JobEvent]]:
+    async def command(self, state: Job | None, command: JobCommand) -> tuple[Job, Sequence[JobEvent]]:
         """Write a command; return its events, and the state after them."""
         events = handle(state, command, await self.write("jobs.commands", command))[1]
         for event in events:
@@ -112,8 +112,8 @@ async def working(partition: OwnedPartition) -> AsyncIterator[None]:
 
 async def test_committed_reports_are_read_from_the_log_when_the_table_is_behind(control: ScriptedControl) -> None:
     """The table has the latest state of one job and an old one of the other; the last commands have no events yet."""
-    one, first_events = await control.command(NoJob("one"), control.creation("one"))
-    other, more = await control.command(NoJob("other"), control.creation("other"))
+    one, first_events = await control.command(None, control.creation("one"))
+    other, more = await control.command(None, control.creation("other"))
     events, old = [*first_events, *more], other
     for _ in range(3):
         other, more = await control.command(other, control.report(other))
@@ -144,7 +144,7 @@ async def test_committed_reports_are_read_from_the_log_when_the_table_is_behind(
 
 
 async def test_a_run_waits_for_the_event_of_a_report_that_is_already_committed(control: ScriptedControl) -> None:
-    job, events = await control.command(NoJob("rows"), control.creation("rows"))
+    job, events = await control.command(None, control.creation("rows"))
     job, more = await control.command(job, control.report(job))
     events = [*events, *more]
     for command in (PauseJob, ResumeJob):
@@ -171,7 +171,7 @@ async def test_a_run_waits_for_the_event_of_a_report_that_is_already_committed(c
 
 
 async def test_a_refused_report_becomes_a_visible_error_of_the_job(control: ScriptedControl) -> None:
-    job, events = await control.command(NoJob("rows"), control.creation("rows"))
+    job, events = await control.command(None, control.creation("rows"))
     for event in events:
         await control.write("jobs.events", event)
     partition = OwnedPartition(0, control.context(), [])

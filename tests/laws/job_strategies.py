@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 
 from projections.jobs.decide import handle, next_timer
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, JobState, NoJob
+from projections.jobs.state import Job
 from schemas.commands import Counts, CreateJob, JobCommand, ReportRateLimit
 from schemas.events import JobEvent
 from schemas.policies import BlackoutWindow, Cadence, RetryPolicy
 from tests.laws.record_strategies import TEXTS, anything, field_strategies
 
 JOB = "job-1"
-NO_JOB = NoJob(JOB)
 START = datetime(2026, 3, 28, 21, 0, tzinfo=UTC)  # hours before Europe sets its clocks forward
 COMMANDS: tuple[type, ...] = get_args(JobCommand)
 
@@ -75,14 +74,14 @@ class History:
 
     commands: tuple[JobCommand, ...] = ()
     events: tuple[JobEvent, ...] = ()
-    state: JobState = NO_JOB
+    state: Job | None = None
 
     def then(self, command: JobCommand) -> "History":
         state, events = handle(self.state, command, len(self.commands))
         return History((*self.commands, command), (*self.events, *events), state)
 
 
-def evolve_all(state: JobState, events: tuple[JobEvent, ...]) -> JobState:
+def evolve_all(state: Job | None, events: tuple[JobEvent, ...]) -> Job | None:
     for event in events:
         state = evolve(state, event)
     return state
@@ -116,14 +115,14 @@ def commands(draw: Callable[..., Any], history: History, *, hostile: bool | None
     fields: dict[str, Any] = {"job_id": JOB, "command_id": f"c{len(history.commands)}"}
     if not wild:
         fields["issued_at"] = _moment(state, moment, step)
-        due = {"run": state.run, "report": state.report + 1} if isinstance(state, Job) else {"run": 0, "report": 1}
+        due = {"run": state.run, "report": state.report + 1} if state else {"run": 0, "report": 1}
         fields |= {name: value for name, value in due.items() if name in kind.__dataclass_fields__}
     return replace(draw(_command(kind, wild=wild)), **fields)
 
 
-def _moment(state: JobState, choice: int, step: timedelta) -> datetime:
+def _moment(state: Job | None, choice: int, step: timedelta) -> datetime:
     """Now, at the next timer, a second before it, or after any step, including steps back."""
-    if isinstance(state, NoJob):
+    if state is None:
         return START
     now = min(state.updated_at, datetime(2200, 1, 1, tzinfo=UTC))
     timer = next_timer(state)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projections.definitions import rebuild
-from projections.definitions.definition import Definition, NoDefinition, decide, evolve, initial
+from projections.definitions.definition import Definition, decide, evolve
 from projections.definitions.rebuild import ProfileRebuild
 from projections.definitions.rebuild_spec import RebuildSpec, Scope, VersionedBody, spec_text
 from projections.definitions.rules import NO_RULES, Rules, evolve_rules
@@ -224,11 +224,11 @@ def test_a_repeated_command_adds_no_events(history: DefinitionsHistory, data: st
 def test_evolve_and_fold_accept_any_event_and_do_not_change_their_input(
     history: DefinitionsHistory, event: Any
 ) -> None:
-    for state in (*history.state.definitions.values(), initial("identity")):
-        seq = state.seq if isinstance(state, Definition) else 0
+    for state in (*history.state.definitions.values(), None):
+        seq = state.seq if state else 0
         for candidate in (event, replace(event, seq=seq + 1)):
             before, rules = deepcopy(state), history.rules
-            assert isinstance(evolve(state, candidate), Definition | NoDefinition)
+            assert isinstance(evolve(state, candidate), Definition | None)
             assert isinstance(evolve_rules(rules, candidate), Rules)
             assert state == before
             assert rules == history.rules

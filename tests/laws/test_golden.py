@@ -12,7 +12,7 @@ from fastavro import schemaless_writer
 from projections.definitions import state as definitions
 from projections.jobs import decide as jobs
 from projections.jobs.evolve import evolve
-from projections.jobs.state import JobState, NoJob
+from projections.jobs.state import Job
 from schemas.commands import Command
 from schemas.wire.avro_types import to_avro
 from schemas.wire.catalog import file_name, version_of, versions
@@ -63,7 +63,7 @@ def test_full_and_bare_samples_differ() -> None:
 def test_stored_job_commands_lead_to_the_stored_events(path: Path) -> None:
     golden = json.loads(path.read_text("utf-8"))
     commands = [decode(_bytes(line)) for line in golden["commands"]]
-    state: JobState = NoJob(commands[0].job_id)
+    state: Job | None = None
     events = []
     for offset, command in enumerate(commands):
         assert isinstance(command, Command)

@@ -13,7 +13,7 @@ from projections.decider import is_plausible_time
 from projections.jobs.decide import handle, next_timer
 from projections.jobs.event_checks import read_event
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, JobState, NoJob, Running
+from projections.jobs.state import Job, Running
 from schemas.commands import Counts, JobCommand, PurgeJob, WakeJob
 from schemas.events import CommandRefused, JobProgressed, JobPurged, JobSlept
 from schemas.wire.codec import decode, encode
@@ -23,12 +23,12 @@ from tests.laws.job_strategies import ANY_COMMAND, ANY_EVENT, JOB, History, comm
 @given(histories())
 def test_replay_equals_live(history: History) -> None:
     read_back: Any = tuple(decode(encode(event)) for event in history.events)
-    assert evolve_all(NoJob(JOB), read_back) == history.state
+    assert evolve_all(None, read_back) == history.state
 
 
 @given(histories())
 def test_handling_is_deterministic_to_the_byte(history: History) -> None:
-    state, events = NoJob(JOB), []
+    state, events = None, []
     for offset, command in enumerate(history.commands):
         read_back: Any = decode(encode(command))
         state, new_events = handle(state, read_back, offset)
@@ -39,7 +39,7 @@ def test_handling_is_deterministic_to_the_byte(history: History) -> None:
 @given(histories(), st.data())
 def test_a_zombie_worker_repeats_the_same_events(history: History, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(history.commands)))
-    state = evolve_all(NoJob(JOB), tuple(event for event in history.events if event.command_offset < start))
+    state = evolve_all(None, tuple(event for event in history.events if event.command_offset < start))
     again = []
     for offset, command in enumerate(history.commands[start:], start):
         state, new_events = handle(state, command, offset)
@@ -54,12 +54,12 @@ def test_evolve_accepts_any_event_and_does_not_change_its_input(history: History
         before = deepcopy(history.state)
         after = evolve(history.state, candidate)
         assert history.state == before
-        assert isinstance(after, Job | NoJob)
+        assert isinstance(after, Job | None)
 
 
 @given(histories(), st.data())
 def test_a_repeated_command_adds_no_events(history: History, data: st.DataObject) -> None:
-    if isinstance(history.state, NoJob):
+    if history.state is None:
         return
     command = data.draw(st.sampled_from(history.commands[-8:]))
     earlier_events = [event for event in history.events if event.command_id == command.command_id and event.seq]
@@ -80,7 +80,7 @@ def test_any_command_is_handled_quickly_with_encodable_events(history: History, 
 @given(histories(max_commands=6), st.data())
 def test_a_valid_command_with_hostile_values_is_handled(history: History, data: st.DataObject) -> None:
     command = data.draw(commands(history, hostile=True))
-    if isinstance(history.state, Job):
+    if history.state:
         report = {"run": history.state.run, "report": history.state.report + 1}
         command = replace(command, rules=1, **{name: value for name, value in report.items() if hasattr(command, name)})
     events = handle(history.state, command, 99)[1]
@@ -91,12 +91,12 @@ def test_a_valid_command_with_hostile_values_is_handled(history: History, data: 
 @given(histories(), st.data())
 def test_every_event_of_a_decoded_command_is_readable(history: History, data: st.DataObject) -> None:
     command = data.draw(commands(history, hostile=True) | ANY_COMMAND)
-    if isinstance(history.state, Job):
+    if history.state:
         report = {"run": history.state.run, "report": history.state.report + 1}
         due = {name: value for name, value in report.items() if hasattr(command, name)}
         command = replace(command, rules=1, **(due if data.draw(st.booleans()) else {}))
     commands_read = [_read(sent) for sent in (*history.commands, replace(command, job_id=JOB, command_id="any"))]
-    state: JobState = NoJob(JOB)
+    state: Job | None = None
     for offset, read in enumerate(commands_read):
         for event in handle(state, read, offset)[1] if read else ():
             state = evolve(state, event)
@@ -138,7 +138,7 @@ def test_totals_equal_the_sum_of_the_reports_and_sleeps_end_later(history: Histo
         - event.counts.omitted
         for event in progress
     )
-    if isinstance(history.state, Job):
+    if history.state:
         assert history.state.total_counts == sum((event.counts for event in progress), start=Counts())
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from projections.jobs.decide import handle, next_timer
-from projections.jobs.state import Job, JobState, NoJob, Paused, Sleeping
+from projections.jobs.state import Job, Paused, Sleeping
 from projections.jobs.transitions import TRANSITIONS, allowed_user_commands
 from schemas.commands import (
     ConfigureJob,
@@ -33,7 +33,7 @@ from schemas.commands import (
 from schemas.events import CommandRefused
 from schemas.policies import DEFAULT_RETRY, BlackoutWindow, Cadence
 from tests.laws.job_model import NINETY_DAYS, TEN_HOURS, Model
-from tests.laws.job_strategies import JOB, NO_JOB, evolve_all
+from tests.laws.job_strategies import JOB, evolve_all
 
 MORNING = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
 CADENCES = {
@@ -68,7 +68,7 @@ class JobLife(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.state: JobState = NO_JOB
+        self.state: Job | None = None
         self.model = Model(MORNING)
         self.clock = MORNING
         self.sent = 0
@@ -85,7 +85,7 @@ class JobLife(RuleBasedStateMachine):
 
     def deliver(self, command: JobCommand) -> list[Any]:
         self.offset += 1
-        before = self.state.status if isinstance(self.state, Job) else "Absent"
+        before = self.state.status if self.state else "Absent"
         events = list(handle(self.state, command, self.offset)[1])
         self.state = evolve_all(self.state, tuple(events))
         note(f"{command} → {[type(event).__name__ for event in events]}")
@@ -326,7 +326,7 @@ class JobLife(RuleBasedStateMachine):
 
     @invariant()
     def job_and_model_agree(self) -> None:
-        if isinstance(self.state, NoJob):
+        if self.state is None:
             return
         job, model = self.state, self.model
         assert (job.status, job.phase.since) == (model.status, model.since)

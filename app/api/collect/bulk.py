@@ -34,7 +34,7 @@ from app.sentences.sentence import sentence
 from connectors.contract import ConnectorError
 from connectors.providers.collect import KEY_REUSED, PROVIDER, Config, read_upload
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Completed, Failed, Job, JobState, NoJob, Running
+from projections.jobs.state import Completed, Failed, Job, Running
 from schemas.coded import Params
 from schemas.commands import CreateJob, ReportError, ResumeJob
 from schemas.events import JobCreated
@@ -131,10 +131,10 @@ async def _create(call: RequestContext[BulkQuery, None], command: CreateJob) -> 
             if problem.code != "job_exists":
                 raise
         else:
-            state: JobState = NoJob(command.job_id)
+            job: Job | None = None
             for event in events:
-                state = evolve(state, event)
-            return state if isinstance(state, Job) else None
+                job = evolve(job, event)
+            return job
     first = await call.api.store.history.events(command.job_id, limit=1)
     created = first[0].event if first else None
     if isinstance(created, JobCreated) and created.command_id != command.command_id:
@@ -154,13 +154,11 @@ async def _resume(call: RequestContext[BulkQuery, None], job_id: str) -> Job:
         job = await job_now(call.api.kafka, call.api.store, settings.partitions, job_id)
     except NewerRulesError as error:
         raise ApiProblem(503, "newer_rules", f"the server {error}, then {RETRY}") from error
-    if not isinstance(job, Job):
+    if job is None:
         raise ApiProblem(503, "not_made_yet", f"the job of the upload was not created in time: {RETRY}")
     if isinstance(job.phase, Failed):
         for event in await send_events(call, ResumeJob(**job_envelope(call, job_id))):
-            following = evolve(job, event)
-            assert isinstance(following, Job)
-            job = following
+            job = evolve(job, event) or job
     if not isinstance(job.phase, Running | Completed):
         raise _stopped(job.job_id, job.status)
     return job

@@ -8,18 +8,18 @@ from app.records.partitioning import partition_of
 from app.store.read_store import ReadStore
 from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
-from projections.jobs.state import JobState, NoJob
+from projections.jobs.state import Job
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
 
 
-async def job_now(cluster: Cluster, store: ReadStore, partitions: int, job_id: str) -> JobState:
+async def job_now(cluster: Cluster, store: ReadStore, partitions: int, job_id: str) -> Job | None:
     """Return the job after the last command in its partition. Fence other producers of its commands first.
 
     Events are read from the position of the read models, commands from the position of the last event.
     """
     partition = partition_of(job_id, partitions)
     applied = await store.views.next_offset(partition)
-    state: JobState = await store.jobs.get(job_id) or NoJob(job_id)
+    state: Job | None = await store.jobs.get(job_id)
     decided = -1
     async with PartitionReader(cluster, JOBS_EVENTS.name, partition, max(applied - 1, 0)) as events:
         async for record in events.records():

@@ -30,7 +30,7 @@ from app.api.jobs.views import allowed, redacted
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.routes import IF_MATCH, PREFER, Query, RequestContext, Routes
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, JobState, NoJob
+from projections.jobs.state import Job
 from schemas.commands import ConfigureJob, EditCursor, JobCommand, RenameJob
 from schemas.json_values import canonical_json
 from schemas.policies import Cadence, RetryPolicy
@@ -177,17 +177,16 @@ async def _conflict(call: RequestContext[Query, PatchBody], job: Job, expected: 
 
 
 async def _at_revision(call: RequestContext[Query, PatchBody], job_id: str, revision: int) -> Job | None:
-    state: JobState = NoJob(job_id)
+    job: Job | None = None
     while True:
-        seq = state.seq if isinstance(state, Job) else 0
-        events = await call.api.store.history.events(job_id, after_seq=seq, limit=FOLD_PAGE)
+        events = await call.api.store.history.events(job_id, after_seq=job.seq if job else 0, limit=FOLD_PAGE)
         for record in events:
-            following = evolve(state, record.event)
-            if isinstance(following, Job) and following.revision > revision:
-                return state if isinstance(state, Job) else None
-            state = following
+            following = evolve(job, record.event)
+            if following and following.revision > revision:
+                return job
+            job = following
         if len(events) < FOLD_PAGE:
-            return state if isinstance(state, Job) and state.revision == revision else None
+            return job if job and job.revision == revision else None
 
 
 def _shown(job: Job) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from app.store.database import Database
 from app.store.models import EventRecord
 from app.store.tables import COUNTS, NEVER, Tables, mapped_jobs, offsets
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, JobState, NoJob, next_wake
+from projections.jobs.state import Job, next_wake
 from projections.views.metrics import Grain, increments
 from schemas.commands import MAX_TOTAL, NO_COUNTS, Counts
 from schemas.events import JobConfigured, JobCreated, JobEvent, JobPurged
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 class ViewRows:
     """The rows of a micro-batch, folded on top of the stored job states."""
 
-    def __init__(self, partition: int, jobs: dict[str, JobState]) -> None:
+    def __init__(self, partition: int, jobs: dict[str, Job]) -> None:
         self.jobs = jobs
         self.changed: set[str] = set()
         self.purged: set[str] = set()
@@ -47,10 +47,10 @@ class ViewRows:
     def add(self, record: EventRecord) -> None:
         """Add an event, if it is the next of its job."""
         event = record.event
-        before = self.jobs.get(event.job_id, NoJob(event.job_id))
+        before = self.jobs.get(event.job_id)
         job = evolve(before, event)
-        if job is before or isinstance(job, NoJob):
-            if event.seq > 1 + (before.seq if isinstance(before, Job) else 0):
+        if job is before or job is None:
+            if event.seq > 1 + (before.seq if before else 0):
                 self.behind_gaps.add(event.job_id)
             return
         self.jobs[event.job_id] = job
@@ -61,7 +61,7 @@ class ViewRows:
             return  # a purged job has no rows
         self._add_rows(record, before, job)
 
-    def _add_rows(self, record: EventRecord, before: JobState, job: Job) -> None:
+    def _add_rows(self, record: EventRecord, before: Job | None, job: Job) -> None:
         event = record.event
         self.events.append(self._event_row(record))
         if line := log_line(event, before):
@@ -91,20 +91,18 @@ class ViewRows:
 
     def job_rows(self) -> list[Row]:
         """Return the jobs that changed."""
-        return [_job_row(job) for job_id in self.changed if isinstance(job := self.jobs[job_id], Job)]
+        return [_job_row(self.jobs[job_id]) for job_id in self.changed]
 
     def state_rows(self) -> list[Row]:
         """Return the complete states of the jobs that changed."""
-        jobs = ((job_id, self.jobs[job_id]) for job_id in self.changed)
-        return [{"job_id": job_id, "state": encode_job(job)} for job_id, job in jobs if isinstance(job, Job)]
+        return [{"job_id": job_id, "state": encode_job(self.jobs[job_id])} for job_id in self.changed]
 
     def metric_rows(self) -> list[Row]:
         """Return what to add to the counts."""
         rows = []
         for (grain, minute, job_id, stream), counts in self._counts.items():
-            job = self.jobs[job_id]
-            assert isinstance(job, Job)
-            place = {"grain": grain, "minute": minute, "job_id": job_id, "stream": stream, "provider": job.provider}
+            provider = self.jobs[job_id].provider
+            place = {"grain": grain, "minute": minute, "job_id": job_id, "stream": stream, "provider": provider}
             rows.append({**place, **{name: getattr(counts, name) for name in COUNTS}})
         return rows
 
@@ -173,7 +171,7 @@ async def write(
     await _add_counts(database, connection, tables.metrics, fold.metric_rows())
 
 
-async def _jobs_of(connection: AsyncConnection, tables: Tables, job_ids: set[str]) -> dict[str, JobState]:
+async def _jobs_of(connection: AsyncConnection, tables: Tables, job_ids: set[str]) -> dict[str, Job]:
     states = tables.states
     rows = await connection.execute(select(states.c.state).where(states.c.job_id.in_(job_ids)))
     jobs = (try_decode_job(state) for (state,) in rows)

@@ -12,7 +12,7 @@ from app.store.models import ConfigurationVersion, MetricFilter, StoredEvent
 from app.store.tables import COUNTS, Tables
 from app.store.views.live import LiveViews
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, JobState, NoJob
+from projections.jobs.state import Job
 from projections.views.metrics import Bucket, fill_buckets, plan_buckets
 from schemas.commands import Counts
 from schemas.events import JobConfigured, JobCreated, JobEvent
@@ -74,20 +74,19 @@ def _stored(row: Row[Any]) -> StoredEvent:
 async def _state_as_of(connection: AsyncConnection, tables: Tables, job_id: str, at: datetime) -> Job | None:
     state = await _snapshot(connection, tables, job_id, at)
     while True:
-        seq = state.seq if isinstance(state, Job) else 0
-        page = await _events(connection, tables, job_id, seq, at, FOLD_PAGE)
+        page = await _events(connection, tables, job_id, state.seq if state else 0, at, FOLD_PAGE)
         for stored in page:
             state = evolve(state, stored.event)
         if len(page) < FOLD_PAGE:
-            return state if isinstance(state, Job) else None
+            return state
 
 
-async def _snapshot(connection: AsyncConnection, tables: Tables, job_id: str, at: datetime) -> JobState:
+async def _snapshot(connection: AsyncConnection, tables: Tables, job_id: str, at: datetime) -> Job | None:
     snapshots = tables.snapshots
     newest = select(snapshots.c.state).where(snapshots.c.job_id == job_id, snapshots.c.at <= micros(at))
     result = await connection.execute(newest.order_by(snapshots.c.at.desc(), snapshots.c.seq.desc()).limit(1))
     state = result.scalar_one_or_none()
-    return NoJob(job_id) if state is None else decode_job(state)
+    return None if state is None else decode_job(state)
 
 
 async def _configurations(connection: AsyncConnection, tables: Tables, job_id: str) -> list[ConfigurationVersion]:

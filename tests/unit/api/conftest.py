@@ -38,7 +38,7 @@ from app.store.read_store import ReadStore
 from projections.definitions.state import EMPTY
 from projections.definitions.state import handle as handle_definition
 from projections.jobs.decide import handle as handle_job
-from projections.jobs.state import JobState, NoJob
+from projections.jobs.state import Job
 from schemas.topics import DEFINITIONS_COMMANDS, JOBS_COMMANDS, TOPICS
 from schemas.wire.codec import encode
 from tests.integration.api.rig import Client, as_caller
@@ -76,7 +76,7 @@ class Control:
         self.deciding.set()
         self._cluster = cluster
         self._store = store
-        self._jobs: dict[str, JobState] = {}
+        self._jobs: dict[str, Job | None] = {}
         self._definitions = EMPTY
 
     async def run(self) -> None:
@@ -96,7 +96,7 @@ class Control:
             await send(producer, definitions.event_records(changes))
             return
         command = decode_job_command(record.key, record.value, record.partition, PARTITIONS)
-        state = self._jobs.get(command.job_id, NoJob(command.job_id))
+        state = self._jobs.get(command.job_id)
         self._jobs[command.job_id], events = handle_job(state, command, record.offset)
         written = await send(producer, [event_record(event, record.partition) for event in events])
         applied = [EventRecord(at.offset, event, encode(event)) for at, event in zip(written, events, strict=True)]

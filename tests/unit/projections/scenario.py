@@ -6,7 +6,7 @@ from typing import Any
 
 from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, JobState, NoJob
+from projections.jobs.state import Job
 from schemas.coded import Param
 from schemas.commands import Command, Counts, CreateJob, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused, Event, JobEvent
@@ -25,7 +25,7 @@ NOW = datetime(1970, 1, 1, tzinfo=UTC)  # placeholder for the scenario's current
 class Scenario:
     """A job after some commands, and the events of the last command."""
 
-    state: JobState
+    state: Job | None
     events: tuple[JobEvent, ...] = ()
     sent: int = 0
     at: datetime = START
@@ -113,7 +113,7 @@ def rate_limit(run: int = 1, seconds: float = 60.0) -> ReportRateLimit:
 
 
 def no_job() -> Scenario:
-    return Scenario(NoJob(JOB))
+    return Scenario(None)
 
 
 def given(*commands: Command) -> Scenario:

@@ -9,7 +9,6 @@ from hypothesis import given
 
 from app.sentences.job_log import LogKind, clock, counts_in_words, duration, log_line
 from projections.jobs.evolve import evolve
-from projections.jobs.state import NoJob
 from schemas.commands import Counts
 from schemas.events import (
     CommandRefused,
@@ -64,7 +63,7 @@ def an_event(kind: type[JobEvent], /, **facts: Any) -> JobEvent:
     return kind(**envelope, command_offset=1, actor="user:ada", rules=1, **facts)
 
 
-ORDERS = evolve(NoJob("job-1"), replace(an_event(JobCreated, draft=False, **NEW), seq=1))
+ORDERS = evolve(None, replace(an_event(JobCreated, draft=False, **NEW), seq=1))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +156,7 @@ def test_progress_is_counted_and_not_told() -> None:
 
 @given(ANY_EVENT)
 def test_every_event_has_its_line(event: JobEvent) -> None:
-    line = log_line(event, NoJob(event.job_id))
+    line = log_line(event, None)
     if line is None:
         assert isinstance(event, JobProgressed)
     else:

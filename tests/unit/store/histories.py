@@ -9,7 +9,7 @@ from typing import Any
 from app.store.models import EventRecord
 from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, JobState, NoJob
+from projections.jobs.state import Job
 from schemas.commands import (
     ConfigureJob,
     Counts,
@@ -40,7 +40,7 @@ STREAMS = ("orders", "contacts")
 class Partition:
     """One partition of `jobs.events`, filled by handling commands."""
 
-    jobs: dict[str, JobState] = field(default_factory=dict)
+    jobs: dict[str, Job | None] = field(default_factory=dict)
     records: list[EventRecord] = field(default_factory=list)
     at: datetime = START
     step: int = 2  # between offsets
@@ -50,7 +50,7 @@ class Partition:
         sent = sum(record.event.job_id == job_id for record in self.records)
         envelope = {"job_id": job_id, "command_id": f"{job_id}/{sent}/{kind.__name__}/{self.at}", "issued_at": self.at}
         command = kind(**envelope, **{"issued_by": "user:ada", **fields})  # type: ignore[arg-type]
-        state = self.jobs.get(job_id, NoJob(job_id))
+        state = self.jobs.get(job_id)
         added = []
         for event in handle(state, command, len(self.records))[1]:
             state = evolve(state, event)
@@ -104,8 +104,8 @@ def history(seed: int, commands: int = 150, jobs: int = 6) -> Partition:
 
 
 def _step(partition: Partition, job_id: str, rng: random.Random) -> None:
-    state = partition.jobs.get(job_id, NoJob(job_id))
-    if isinstance(state, NoJob):
+    state = partition.jobs.get(job_id)
+    if state is None:
         if rng.random() < 0.2:
             partition.send(PauseJob, job_id)  # refused: there is no such job
         partition.create(job_id, start=rng.random() < 0.9, provider=rng.choice(("csv", "http")))

@@ -9,7 +9,7 @@ import pytest
 from app.store.models import LogFilter, MetricFilter, StreamDelta, StreamView
 from app.store.read_store import ReadStore
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, JobState, NoJob
+from projections.jobs.state import Job
 from projections.views.metrics import Bucket, InvalidRangeError
 from schemas.commands import ConfigureJob, Counts, RenameJob
 from schemas.policies import DEFAULT_RETRY, ONCE
@@ -41,7 +41,7 @@ async def test_the_state_of_a_job_is_available_for_any_time(store: ReadStore, se
     partition = history(seed)
     await store.views.apply(0, partition.records)
     job_id = next(job for job in partition.jobs if partition.job(job).status != "Purged")
-    state: JobState = NoJob(job_id)
+    state: Job | None = None
     events = [record.event for record in partition.records if record.event.job_id == job_id and record.event.seq]
     for event, following in zip(events, [*events[1:], None], strict=True):
         state = evolve(state, event)

@@ -25,7 +25,7 @@ from app.store.read_store import ReadStore
 from app.store.tables import tables_of
 from app.store.views.page_cursors import Key, encode_cursor, fingerprint
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, JobState, NoJob, Status, next_wake
+from projections.jobs.state import Job, Status, next_wake
 from schemas.commands import KillJob, PauseJob, RenameJob, ReportError
 from schemas.policies import ONCE
 from tests.unit.store.histories import START, Partition, history
@@ -180,9 +180,9 @@ async def test_log_pages_are_complete_in_both_directions(store: ReadStore) -> No
 
 
 def lines_of(records: Sequence[EventRecord]) -> Iterator[LogLine]:
-    jobs: dict[str, JobState] = {}
+    jobs: dict[str, Job | None] = {}
     for event in (record.event for record in records if record.event.seq):
-        before = jobs.get(event.job_id, NoJob(event.job_id))
+        before = jobs.get(event.job_id)
         jobs[event.job_id] = evolve(before, event)
         if line := log_line(event, before):
             yield line

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from projections.jobs.state import NoJob, Sleeping
+from projections.jobs.state import Sleeping
 from projections.jobs.transitions import TRANSITIONS, USER_COMMANDS
 from schemas.coded import Param
 from schemas.commands import (
@@ -348,7 +348,7 @@ def test_a_command_outside_the_table_is_refused_with_the_allowed_commands(phase:
     assert isinstance(event, CommandRefused)
     assert event.command == command
     assert event.allowed == tuple(name for name in TRANSITIONS[phase] if name in USER_COMMANDS)
-    assert isinstance(scenario.state, NoJob) == (event.seq == 0)
+    assert (scenario.state is None) == (event.seq == 0)
     if code == "not_allowed":
         assert event.params == {"command": command, "status": phase, "allowed": event.allowed}
 
@@ -398,7 +398,7 @@ def test_a_refusal_has_a_code_with_parameters(
     scenario: Scenario, command: Command, code: str, params: dict[str, Param]
 ) -> None:
     after = scenario.when(command).refused(code, **params)
-    assert isinstance(after.state, NoJob) or after.job.status == scenario.job.status
+    assert after.state is None or after.job.status == scenario.job.status
 
 
 def test_a_configuration_of_the_maximum_depth_is_accepted() -> None:
