@@ -207,4 +207,4 @@ async def test_an_invalid_key_is_rejected(client: Client) -> None:
     unknown = await client.ask("GET", "/v2/profile/phone:1")
     assert unknown.status == 404
     assert "cookie, email" in unknown.body["detail"]
-    assert (await client.ask("GET", "/v2/profile/email:nobody@example.com")).status == 404
+    assert (await client.ask("GET", "/v2/profile/email:unknown@example.com")).status == 404

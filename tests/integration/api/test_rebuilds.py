@@ -81,7 +81,7 @@ async def promoted(port: Port, rebuild: dict[str, Any]) -> None:
 async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
     client = port.client
     await sent(port, "Graz", "ada", "eve")
-    bad = await sent(port, "Atlantis", "ada", "nobody")
+    bad = await sent(port, "Atlantis", "ada", "unknown")
     assert await known(port, "ada") == {"city": "Atlantis", "visits": 2}
     profile = await client.get("/v2/profile/id:ada")
     assert profile["attributes"]["city"]["job_id"] == bad, "the id of the job"
@@ -114,14 +114,14 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
     assert (await client.get(f"/v2/job/{bad}"))["profiles"]["excluded_before"] is None
     await promoted(port, rebuild)
     assert await known(port, "ada") == {"city": "Graz", "visits": 1}
-    assert await known(port, "nobody") == {}
+    assert await known(port, "unknown") == {}
     (undone,) = rebuild["spec"]["excluded"]
     assert (await client.get(f"/v2/job/{bad}"))["profiles"]["excluded_before"] == undone["before"]
 
-    mended = b"id,city\nada,Linz\n"
+    corrected = b"id,city\nada,Linz\n"
     await client.ask("POST", "/collect/json/people", {"id": "eve", "city": "Wels"})
     await until(client, "/v2/profile/id:eve", lambda item: item["attributes"]["city"]["value"] == "Wels")
-    upload = (await port.bulk("people", mended)).data["upload_id"]
+    upload = (await port.bulk("people", corrected)).data["upload_id"]
     await until(client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed" and job["profiles"]["complete"])
     wels = (await client.get("/v2/profile/id:eve"))["attributes"]["city"]["job_id"]
     assert (await client.ask("GET", f"/v2/job/{wels}")).status == 404, "an upload without a job"

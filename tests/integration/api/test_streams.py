@@ -69,4 +69,4 @@ async def test_a_suggestion_can_be_applied_as_it_is(house: House, tmp_path: Path
     assert (code, {attribute["name"] for attribute in orjson.loads(output)["attributes"]}) == (0, names)
     code, output = await entrepot(house, "stream", "show", stream)
     assert (code, "time_hour" in output, "timestamp" in output) == (0, True, True)
-    assert (await entrepot(house, "stream", "show", "nobody's"))[0] == 3
+    assert (await entrepot(house, "stream", "show", "unknown"))[0] == 3

@@ -34,7 +34,7 @@ REPORT = {
                 "after": {"attributes": {"city": "Graz", "tags": None}},
             }
         ],
-        "removed": [{"profile": "email:nobody@example.com", "identities": [], "attributes": {"spent": 7}}],
+        "removed": [{"profile": "email:unknown@example.com", "identities": [], "attributes": {"spent": 7}}],
         "split": [{"profile": "email:eve@example.com", "into": ["cookie:1", "cookie:2"]}],
     },
 }

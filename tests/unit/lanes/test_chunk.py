@@ -97,7 +97,7 @@ MIXED = [
     Record(b'{"cookie":"d"}', 2, (("stream", b"people"), ("message_id", b"m1"))),
     Record(b'{"cookie":"d"}', 3, (("stream", b"people"), ("message_id", b"m1"))),
     packed(4, "up/2", *({"email": f"e{n}"} for n in range(20))),
-    Record(b'{"email":"a"}', 5, (("stream", b"nobody"),)),
+    Record(b'{"email":"a"}', 5, (("stream", b"unknown"),)),
 ]
 
 

@@ -32,7 +32,7 @@ def filled(path: Path, rows: int = 5_000) -> Path:
 
 def test_written_rows_are_found_and_deleted_ones_are_not(store: PartitionStore) -> None:
     store.write(Changes(nodes={b"a": b"1", b"b": b"2"}, seen={b"a": b"3"}, refs={b"a": b""}, facts={"rules": b"4"}))
-    assert store.get_nodes([b"b", b"nobody", b"a", b"a"]) == [b"2", None, b"1", b"1"]
+    assert store.get_nodes([b"b", b"unknown", b"a", b"a"]) == [b"2", None, b"1", b"1"]
     assert store.get_seen([b"a", b"b"]) == [b"3", None]
     assert store.iterate_refs(b"", 10) == [(b"a", b"")]
     assert store.get_nodes([]) == []

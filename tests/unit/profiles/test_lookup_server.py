@@ -62,7 +62,7 @@ async def test_responses_are_bounded_and_no_node_is_missing(tmp_path: Path, coun
             walked += [item.key for item in page]
             start = walked[-1] + "\0"
         assert walked == sorted(those)
-        wanted = [*those, "00:email:nobody"]
+        wanted = [*those, "00:email:unknown"]
         random.Random(7).shuffle(wanted)
         found = await reader.nodes(wanted)
         assert [item and item.registers for item in found] == [
@@ -83,7 +83,7 @@ async def test_references_of_a_key_are_bounded(
 
 
 async def test_a_profile_that_moves_to_a_better_identity_is_unavailable_not_unknown(tmp_path: Path) -> None:
-    moved, missing = Node("05:cookie:c", parent="00:email:ada"), "05:cookie:nobody"
+    moved, missing = Node("05:cookie:c", parent="00:email:ada"), "05:cookie:unknown"
     async with answering(tmp_path / "before", stored({moved.key: moved})) as reader:
         with pytest.raises(PartitionUnavailable, match="being merged"):
             await reader.root(moved.key)
