@@ -21,7 +21,7 @@ class MappedBatch:
     partition: int
     first_offset: int
     next_offset: int
-    rules_at: int  # the offset in definitions.events of the rules that mapped them
+    rules_offset: int  # the offset in definitions.events of the rules that mapped them
     payload: bytes
     generation: int = 0  # of the target profiles: the number of rebuilds promoted up to these rules
 

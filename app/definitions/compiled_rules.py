@@ -16,11 +16,11 @@ class CompiledRulesCache:
         self._read = read
         self._compiled: dict[int, CompiledRules] = {}
 
-    async def at(self, rules_at: int) -> CompiledRules:
+    async def at(self, rules_offset: int) -> CompiledRules:
         """Return the rules at an offset. Raises what `read` raises."""
-        if rules_at not in self._compiled:
-            compiled = CompiledRules(await self._read(rules_at), rules_at)
+        if rules_offset not in self._compiled:
+            compiled = CompiledRules(await self._read(rules_offset), rules_offset)
             while len(self._compiled) >= MAX_CACHED_RULES:
                 del self._compiled[next(iter(self._compiled))]
-            self._compiled[rules_at] = compiled
-        return self._compiled[rules_at]
+            self._compiled[rules_offset] = compiled
+        return self._compiled[rules_offset]

@@ -30,7 +30,7 @@ class RebuildRecord:
     ready_at: datetime | None = None
     ended_at: datetime | None = None  # when it was promoted or discarded
     ended_by: str = ""
-    rules_at: int = 0  # the offset after its promotion
+    rules_offset: int = 0  # the offset after its promotion
 
 
 class RebuildCatalog:
@@ -88,7 +88,7 @@ def _updated(record: RebuildRecord, offset: int, event: DefinitionEvent) -> Rebu
         case RebuildReady():
             return replace(record, report=event.report, ready_at=event.occurred_at)
         case RebuildPromoted():
-            return replace(record, ended_at=event.occurred_at, ended_by=event.actor, rules_at=offset + 1)
+            return replace(record, ended_at=event.occurred_at, ended_by=event.actor, rules_offset=offset + 1)
         case RebuildDiscarded():
             return replace(record, ended_at=event.occurred_at, ended_by=event.actor)
         case _:

@@ -9,7 +9,7 @@ from schemas.definitions import DefinitionEvent
 
 
 class RulesReader:
-    """The newest `rules`, and `rules_at`, the offset that they are the rules of."""
+    """The newest `rules`, and `rules_offset`, the offset that they are the rules of."""
 
     def __init__(self, tail: DefinitionsTail) -> None:
         self._tail = tail
@@ -19,7 +19,7 @@ class RulesReader:
 
     @property
     def rules(self) -> Rules:
-        """The rules at `rules_at`."""
+        """The rules at `rules_offset`."""
         return self._rules
 
     def of(self, generation: int) -> Rules:
@@ -30,7 +30,7 @@ class RulesReader:
         return self._previous if generation < self._rules.generation else self._rules
 
     @property
-    def rules_at(self) -> int:
+    def rules_offset(self) -> int:
         """The offset of the next record."""
         return self._tail.position
 
@@ -42,7 +42,7 @@ class RulesReader:
             KafkaError, OSError: it can't be read now.
 
         """
-        if offset == self.rules_at:
+        if offset == self.rules_offset:
             return self._rules
         rules = NO_RULES
         async for _, event in read_events(self._tail.cluster, end=offset):

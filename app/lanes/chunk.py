@@ -168,7 +168,7 @@ class MappingChunk:
                 partition=first.partition,
                 first_offset=first.offset,
                 next_offset=self.next_offset,
-                rules_at=self.rules.rules_at,
+                rules_offset=self.rules.rules_offset,
                 payload=payload,
                 generation=self.rules.generation,
             )

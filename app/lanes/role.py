@@ -66,7 +66,9 @@ class Lane:
         self._pending: dict[TopicPartition, PendingCounts] = {}
         self._counted_at = steady()
         self._counting: asyncio.Task[None] | None = None
-        self._rule_changes: dict[TopicPartition, list[tuple[int, int]]] = {}  # (first raw offset, rules_at), ascending
+        self._rule_changes: dict[
+            TopicPartition, list[tuple[int, int]]
+        ] = {}  # (first raw offset, rules_offset), ascending
         self._samples: dict[TopicPartition, FieldSample] = {}
         self._compiled = CompiledRulesCache(rules.at)
         self._pause = PauseFlag(name, store.lanes, steady)
@@ -133,7 +135,7 @@ class Lane:
 
     async def _follow_rules(self) -> None:
         """Store the raw offset at which the newest rules begin, before any message is mapped by them."""
-        rules, newest = self._rules.rules, self._rules.rules_at
+        rules, newest = self._rules.rules, self._rules.rules_offset
         for partition, changes in self._rule_changes.items():
             if changes and (changes[-1][1] == newest or (await self._compiled.at(changes[-1][1])).maps_like(rules)):
                 continue

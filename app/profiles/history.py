@@ -44,7 +44,7 @@ class SourceMessage:
     at: int  # microseconds since 1970 UTC
     key: str  # ranked
     links: Sequence[str]
-    rules_at: int
+    rules_offset: int
     message: Mapping[str, Any]
     row: Sequence[Any]
     columns: tuple[str, ...]
@@ -69,8 +69,8 @@ class ProfileHistory:
         references = await _references(reader, identities)
         messages, size = [], 0
         async for position, raw in self._records(references):
-            for index, rules_at in sorted(references[position]):
-                message = await self._mapped(position, raw, index, rules_at)
+            for index, rules_offset in sorted(references[position]):
+                message = await self._mapped(position, raw, index, rules_offset)
                 if message is not None:
                     messages.append(message)
                     size += len(raw.lines[index - raw.first])
@@ -93,8 +93,8 @@ class ProfileHistory:
             node = nodes[node.parent]
         return node
 
-    async def _mapped(self, position: RecordPosition, raw: Raw, index: int, rules_at: int) -> SourceMessage | None:
-        mapper = (await self._compiled.at(rules_at)).mapper(raw.stream)
+    async def _mapped(self, position: RecordPosition, raw: Raw, index: int, rules_offset: int) -> SourceMessage | None:
+        mapper = (await self._compiled.at(rules_offset)).mapper(raw.stream)
         number = index - raw.first
         if mapper is None or not 0 <= number < raw.count:
             return None
@@ -114,7 +114,7 @@ class ProfileHistory:
             at=at,
             key=key,
             links=links,
-            rules_at=rules_at,
+            rules_offset=rules_offset,
             message=message,
             row=(raw.batch, [key, at, 0, index, 0, *values]),
             columns=mapper.columns,
@@ -143,8 +143,8 @@ async def _references(
     topics = [topic.name for topic in LANES.values()]
     count = 0
     for key in identities:
-        for lane, partition, offset, index, rules_at in await reader.references(key):
-            references[topics[lane], partition, offset].add((index, rules_at))
+        for lane, partition, offset, index, rules_offset in await reader.references(key):
+            references[topics[lane], partition, offset].add((index, rules_offset))
             count += 1
         if count > MAX_MESSAGES or len(references) > MAX_RECORDS:
             raise HistoryTooLargeError(f"the profile has at least {count:,} messages in {len(references):,} records")

@@ -97,7 +97,7 @@ class GenerationReader:
         return [nodes[key] for key in keys]
 
     async def references(self, key: str) -> Sequence[tuple[int, int, int, int, int]]:
-        """Return the positions of the first raw messages of a ranked key: lane, partition, offset, index, rules_at."""
+        """Return the positions of the first raw messages of a key: lane, partition, offset, index, rules_offset."""
         (references,) = await self._post("references", partition_of_key(key, self._partitions), keys=[key])
         return [tuple(reference) for reference in references]
 

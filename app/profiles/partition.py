@@ -43,9 +43,9 @@ from schemas.updates import EVERY_GENERATION, MappedBatch, NodeBatch, Update
 from schemas.wire.codec import encode
 
 MAX_OUTBOX_BYTES: Final = 4 * 1024 * 1024  # of JSON in a record, or in the smallest part that a state is split into
-REFERENCE: Final = struct.Struct(">BHQQQ")  # lane, partition and offset of a raw record, index in it, rules_at
+REFERENCE: Final = struct.Struct(">BHQQQ")  # lane, partition and offset of a raw record, index in it, rules_offset
 PAGES: Final = "pages"  # of references, numbered in the order they were written
-RULES_AT: Final = "rules_at"  # offset of the rules that a rebuild's messages were mapped by: its promotion
+RULES_OFFSET: Final = "rules_offset"  # offset of the rules that a rebuild's messages were mapped by: its promotion
 ALL_ROWS: Final = sys.maxsize
 MAX_REFERENCES: Final = 10_001  # of one key: more than are read for one response
 NO_CHANGES: Final[Mapping[str, bytes]] = MappingProxyType({})
@@ -80,7 +80,7 @@ class ProfilePartition:
         self._partitions = partitions
         self._offsets = store.offsets()  # of the update topics by name, and of the raw topics by `topic/partition`
         self._pages = int(store.fact(PAGES) or 0)
-        self._rules_at = int(store.fact(RULES_AT) or 0)
+        self._rules_offset = int(store.fact(RULES_OFFSET) or 0)
         self.nodes = NodeCache(store.get_nodes, max_nodes)
         self._dedup = DedupWindow(store.get_seen, store.iterate_seen, clock, in_any_order=in_any_order)
         self._clock = clock
@@ -218,7 +218,7 @@ class ProfilePartition:
         lane, pack, references = LANE_NUMBER[update.topic], REFERENCE.pack, self._references
         for group in mapped.groups:
             for row in group.rows:
-                reference = pack(lane, update.partition, group.offset + row[OFFSET], row[INDEX], update.rules_at)
+                reference = pack(lane, update.partition, group.offset + row[OFFSET], row[INDEX], update.rules_offset)
                 page = references.get(row[KEY])
                 if page is None:
                     references[row[KEY]] = bytearray(reference)
@@ -273,8 +273,8 @@ class ProfilePartition:
         self._is_dirty = False
 
     def references(self, key: str) -> Sequence[tuple[int, int, int, int, int]]:
-        """Return the first raw messages of a key, in their order: lane, partition, offset, index, rules_at."""
+        """Return the first raw messages of a key, in their order: lane, partition, offset, index, rules_offset."""
         max_bytes = MAX_REFERENCES * REFERENCE.size
         stored = b"".join(page for _, page in self.store.iterate_refs(key.encode() + b"\0", max_bytes))
         references = REFERENCE.iter_unpack((stored + self._references.get(key, b""))[:max_bytes])
-        return [(*position, max(rules_at, self._rules_at)) for *position, rules_at in references]
+        return [(*position, max(rules_offset, self._rules_offset)) for *position, rules_offset in references]

@@ -179,5 +179,5 @@ def _is_plausible(update: MappedBatch) -> bool:
         update.topic in RAW_TOPICS
         and 0 <= update.partition <= MAX_PARTITION
         and 0 <= update.first_offset < update.next_offset
-        and update.rules_at >= 0
+        and update.rules_offset >= 0
     )

@@ -188,7 +188,7 @@ class RebuildBuilder:
             partition=window.source.partition,
             first_offset=first,
             next_offset=chunk.next_offset,
-            rules_at=0,
+            rules_offset=0,
             payload=b"",
         )
         self.stores.apply(chunk, header, window.arrived / 1e6)

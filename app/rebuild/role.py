@@ -201,7 +201,7 @@ class Rebuilder:
         for topic in LANES.values():
             for number in range(self._settings.partitions):
                 rules = await self._plane.rules_of(topic.name, number)
-                bound = next((offset for offset, rules_at in rules if rules_at >= task.rules_at), None)
+                bound = next((offset for offset, rules_offset in rules if rules_offset >= task.rules_offset), None)
                 if bound is None:
                     waiting.append(f"{topic.name}/{number}")
                 has_all = has_all and bound is not None and position[TopicPartition(topic.name, number)] >= bound
@@ -212,7 +212,7 @@ class Rebuilder:
     async def _hand_over_again(self, task: RebuildTask, numbers: Sequence[int]) -> None:
         """Hand lost partitions over again, unchanged: their messages to others are applied in those already open."""
         builder = await self._open(task)
-        if builder.stores.is_finished(task.rules_at):
+        if builder.stores.is_finished(task.rules_offset):
             await self._hand_over(task, builder, numbers)
         else:
             _log.error(
@@ -228,7 +228,7 @@ class Rebuilder:
         begin = {
             TopicPartition(topic.name, n): 0 for topic in UPDATES.values() for n in range(self._settings.partitions)
         }
-        builder.stores.finish(task.rules_at, begin | self._progress.first_updates())
+        builder.stores.finish(task.rules_offset, begin | self._progress.first_updates())
         await self._handover.hand_over(task.rebuild.generation, builder.stores.partition_stores, numbers)
         await self._close()
 
@@ -283,7 +283,7 @@ class Rebuilder:
         ends = await self._offsets.end_offsets(self._topics(UPDATES))
         rules_end = (await self._offsets.end_offsets([rules]))[rules]
         newest = self._tasks.tasks.get(task.rebuild.definition_id)
-        if self._tasks.rules_at >= rules_end and newest and not newest.rules_at:
+        if self._tasks.rules_offset >= rules_end and newest and not newest.rules_offset:
             self._progress.record_updates(ends)
 
     def _topics(self, topics: Mapping[str, Topic]) -> list[TopicPartition]:

@@ -17,7 +17,7 @@ from aiokafka import TopicPartition
 
 from app.lanes.chunk import MappingChunk
 from app.profile_store.partition_store import CorruptStore, PartitionStore
-from app.profiles.partition import RULES_AT, Outgoing, ProfilePartition
+from app.profiles.partition import RULES_OFFSET, Outgoing, ProfilePartition
 from app.rebuild.diff import identity_hash
 from app.rebuild.tasks import Forgetting
 from connectors.kit.threads import in_thread
@@ -193,7 +193,7 @@ class RebuildStores:
     def _node(self, key: str) -> Node:
         return self._partitions[partition_of_key(key, len(self._partitions))].nodes.peek(key) or Node(key)
 
-    def finish(self, rules_at: int, updates: Mapping[TopicPartition, int]) -> None:
+    def finish(self, rules_offset: int, updates: Mapping[TopicPartition, int]) -> None:
         """Turn the stores into those of a generation, with the offset of its rules and the first offsets of updates."""
         self.flush()  # before any of them says that nothing is left to deliver
         for partition in self._partitions:
@@ -201,11 +201,11 @@ class RebuildStores:
                 source.topic: offset for source, offset in updates.items() if source.partition == partition.number
             }
             partition.seek(offsets)
-            partition.flush({SENT: b"[]", RULES_AT: str(rules_at).encode()})
+            partition.flush({SENT: b"[]", RULES_OFFSET: str(rules_offset).encode()})
 
-    def is_finished(self, rules_at: int) -> bool:
+    def is_finished(self, rules_offset: int) -> bool:
         """Tell whether the stores were turned into those of a generation."""
-        return all(int(store.fact(RULES_AT) or 0) == rules_at for store in self.partition_stores)
+        return all(int(store.fact(RULES_OFFSET) or 0) == rules_offset for store in self.partition_stores)
 
     def close(self) -> None:
         """Close the stores; what was not flushed is read again."""

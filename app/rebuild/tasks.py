@@ -30,7 +30,7 @@ class Forgetting:
 
 @dataclass(frozen=True, slots=True)
 class RebuildTask:
-    """A rebuild in its present state. `rules_at` is the offset after its promotion; 0 before.
+    """A rebuild in its present state. `rules_offset` is the offset after its promotion; 0 before.
 
     `forgotten` are the people who were forgotten since it started.
     """
@@ -38,7 +38,7 @@ class RebuildTask:
     rebuild: ProfileRebuild
     spec: RebuildSpec
     start_offset: int
-    rules_at: int = 0
+    rules_offset: int = 0
     forgotten: tuple[Forgetting, ...] = ()
 
     @property
@@ -62,7 +62,7 @@ class RebuildTasks:
         return self._rules
 
     @property
-    def rules_at(self) -> int:
+    def rules_offset(self) -> int:
         """The offset of the next event."""
         return self._tail.position
 
@@ -107,7 +107,7 @@ class RebuildTasks:
             return
         task = replace(task, rebuild=rebuild)
         if isinstance(event, RebuildPromoted):
-            task = replace(task, rules_at=offset + 1)
+            task = replace(task, rules_offset=offset + 1)
             self.tasks = {name: other for name, other in self.tasks.items() if other.rebuild.status != "promoted"}
         elif isinstance(event, RebuildDiscarded):
             task = replace(task, spec=RebuildSpec())

@@ -37,21 +37,23 @@ class PlaneStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def record_rules(self, topic: str, partition: int, offset: int, rules_at: int) -> None:
-        """Record that raw messages from `offset` on are mapped by the rules at `rules_at` of definitions.events."""
-        row = {"topic": topic, "partition": partition, "offset": offset, "rules_at": rules_at}
+    async def record_rules(self, topic: str, partition: int, offset: int, rules_offset: int) -> None:
+        """Record that raw messages from `offset` on are mapped by the rules at `rules_offset` of definitions.events."""
+        row = {"topic": topic, "partition": partition, "offset": offset, "rules_offset": rules_offset}
         insert = self._database.insert(applied_rules).values(**row)
         keys = applied_rules.primary_key.columns
         async with self._database.writing() as connection:
-            await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_={"rules_at": rules_at}))
+            await connection.execute(
+                insert.on_conflict_do_update(index_elements=keys, set_={"rules_offset": rules_offset})
+            )
 
     async def rules_of(self, topic: str, partition: int) -> Sequence[tuple[int, int]]:
         """Return the raw offsets where the rules change, in order, each with the offset of the rules from there on."""
         table = applied_rules.c
-        query = select(table.offset, table.rules_at).filter_by(topic=topic, partition=partition)
+        query = select(table.offset, table.rules_offset).filter_by(topic=topic, partition=partition)
         async with self._database.reading() as connection:
             rows = await connection.execute(query.order_by(table.offset))
-            return [(int(row.offset), int(row.rules_at)) for row in rows]
+            return [(int(row.offset), int(row.rules_offset)) for row in rows]
 
     async def claim(self, generation: int, partition: int, owner: Owner) -> None:
         """Record the owner of a partition of a generation."""

@@ -112,7 +112,7 @@ applied_rules = Table(
     Column("topic", SafeText, primary_key=True),
     Column("partition", Integer, primary_key=True),
     Column("offset", BigInteger, primary_key=True),  # of the first raw record mapped by these rules
-    Column("rules_at", BigInteger, nullable=False),
+    Column("rules_offset", BigInteger, nullable=False),
 )
 
 profile_generations = Table(

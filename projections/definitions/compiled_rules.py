@@ -15,10 +15,10 @@ NEVER: Final = -(2**63)  # earlier than every time
 
 
 class CompiledRules:
-    """The rules as of offset `rules_at` of `definitions.events`."""
+    """The rules as of offset `rules_offset` of `definitions.events`."""
 
-    def __init__(self, rules: Rules, rules_at: int) -> None:
-        self.rules_at = rules_at
+    def __init__(self, rules: Rules, rules_offset: int) -> None:
+        self.rules_offset = rules_offset
         self.rules = rules
         self.identity = identity_of(rules)
         self.scope = rules.scope

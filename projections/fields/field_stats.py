@@ -42,11 +42,11 @@ class FieldFacts:
     seen: int  # number of occurrences
     types: Mapping[str, int]  # JSON types
     patterns: Mapping[str, int]
-    last_seen: int  # microseconds since 1970 UTC, an event time
+    last_seen_at: int  # microseconds since 1970 UTC, an event time
     min_length: int | None  # of the texts, in characters
     max_length: int | None
-    smallest: float | None  # of the numbers
-    largest: float | None
+    min_value: float | None  # of the numbers
+    max_value: float | None
     distinct: int
 
     @property
@@ -63,24 +63,24 @@ class FieldFacts:
 class _Field:
     """The counts of one field."""
 
-    __slots__ = ("distinct", "largest", "last_seen", "max_length", "min_length", "patterns", "smallest", "types")
+    __slots__ = ("distinct", "last_seen_at", "max_length", "max_value", "min_length", "min_value", "patterns", "types")
 
     def __init__(self) -> None:
         self.types = dict.fromkeys(TYPES, 0)
         self.patterns = dict.fromkeys((*PATTERNS, *EPOCHS), 0)
-        self.last_seen = -inf
+        self.last_seen_at = -inf
         self.min_length: float = inf
         self.max_length: float = -inf
-        self.smallest: float = inf
-        self.largest: float = -inf
+        self.min_value: float = inf
+        self.max_value: float = -inf
         self.distinct = DistinctSketch()
 
     def add(self, value: Any, at: int) -> None:
         """Add a value."""
         kind = type(value)
         self.types[kind] += 1
-        if at > self.last_seen:  # noqa: PLR1730  # here and below: a call is slower, and this is a hot path
-            self.last_seen = at
+        if at > self.last_seen_at:  # noqa: PLR1730  # here and below: a call is slower, and this is a hot path
+            self.last_seen_at = at
         if kind is str:
             facts = text_facts(value)
             self.patterns[facts.pattern] += 1
@@ -91,7 +91,7 @@ class _Field:
                 self.max_length = size
         elif kind is int or kind is float:
             facts = number_facts(value)
-            if not self.smallest <= value <= self.largest:
+            if not self.min_value <= value <= self.max_value:
                 self._widen(value)
         else:
             return
@@ -105,8 +105,8 @@ class _Field:
         if bounded_number(value) is not None:
             integer = as_integer(value)
             number = value if integer is None else integer  # 7 and 7.0 give the same result in any order
-            self.smallest = min(self.smallest, number)
-            self.largest = max(self.largest, number)
+            self.min_value = min(self.min_value, number)
+            self.max_value = max(self.max_value, number)
 
     def merge(self, other: "_Field") -> None:
         """Add the values of another field."""
@@ -114,11 +114,11 @@ class _Field:
             self.types[kind] += count
         for pattern, count in other.patterns.items():
             self.patterns[pattern] += count
-        self.last_seen = max(self.last_seen, other.last_seen)
+        self.last_seen_at = max(self.last_seen_at, other.last_seen_at)
         self.min_length = min(self.min_length, other.min_length)
         self.max_length = max(self.max_length, other.max_length)
-        self.smallest = min(self.smallest, other.smallest)
-        self.largest = max(self.largest, other.largest)
+        self.min_value = min(self.min_value, other.min_value)
+        self.max_value = max(self.max_value, other.max_value)
         self.distinct.merge(other.distinct)
 
     def facts(self, path: Path) -> FieldFacts:
@@ -127,21 +127,21 @@ class _Field:
             seen=sum(self.types.values()),
             types={name: count for kind, name in TYPES.items() if (count := self.types[kind])},
             patterns={pattern: count for pattern, count in self.patterns.items() if count and pattern != OTHER},
-            last_seen=int(self.last_seen),
+            last_seen_at=int(self.last_seen_at),
             min_length=None if self.max_length < 0 else int(self.min_length),
             max_length=None if self.max_length < 0 else int(self.max_length),
-            smallest=None if self.smallest == inf else self.smallest,
-            largest=None if self.largest == -inf else self.largest,
+            min_value=None if self.min_value == inf else self.min_value,
+            max_value=None if self.max_value == -inf else self.max_value,
             distinct=self.distinct.estimate(),
         )
 
     def to_json(self, path: Path) -> list[Any]:
-        bounds = (self.min_length, self.max_length, self.smallest, self.largest)
+        bounds = (self.min_length, self.max_length, self.min_value, self.max_value)
         return [
             path,
             list(self.types.values()),
             {pattern: count for pattern, count in self.patterns.items() if count},
-            self.last_seen,
+            self.last_seen_at,
             [None if bound in {inf, -inf} else bound for bound in bounds],
             self.distinct.to_text(),
         ]
@@ -149,12 +149,12 @@ class _Field:
     @classmethod
     def from_json(cls, facts: list[Any]) -> "_Field":
         field = cls()
-        _, types, patterns, field.last_seen, bounds, distinct = facts
+        _, types, patterns, field.last_seen_at, bounds, distinct = facts
         field.types = dict(zip(TYPES, types, strict=True))
         field.patterns |= patterns
-        min_length, max_length, smallest, largest = bounds
+        min_length, max_length, min_value, max_value = bounds
         field.min_length, field.max_length = _or_default(min_length, inf), _or_default(max_length, -inf)
-        field.smallest, field.largest = _or_default(smallest, inf), _or_default(largest, -inf)
+        field.min_value, field.max_value = _or_default(min_value, inf), _or_default(max_value, -inf)
         field.distinct = DistinctSketch.from_text(distinct)
         return field
 

@@ -69,7 +69,7 @@ async def test_applied_rules_reach_every_reader_and_survive_kills_of_control(
         tail.start()
         await tail.caught_up()
         try:
-            assert (reader.rules, reader.rules_at, tail.alive) == (NO_RULES, 0, True)
+            assert (reader.rules, reader.rules_offset, tail.alive) == (NO_RULES, 0, True)
             await draft_and_apply(running, IDENTITY, 1, identity())
             await draft_and_apply(running, FLIGHTS, 1, mapping("latest"))
             first = await until_rules(reader, 4)
@@ -91,7 +91,7 @@ async def test_applied_rules_reach_every_reader_and_survive_kills_of_control(
 
             assert await reader.at(4) == first
             assert await reader.at(0) == NO_RULES
-            assert await reader.at(reader.rules_at) == reader.rules
+            assert await reader.at(reader.rules_offset) == reader.rules
             with pytest.raises(NoSuchOffsetError):
                 await reader.at(10_000)
         finally:
@@ -100,7 +100,7 @@ async def test_applied_rules_reach_every_reader_and_survive_kills_of_control(
         other = RulesReader(other_tail)
         other_tail.start()
         await other_tail.caught_up()
-        assert (other.rules, other.rules_at) == (reader.rules, reader.rules_at)
+        assert (other.rules, other.rules_offset) == (reader.rules, reader.rules_offset)
         await other_tail.stop()
         events = (await running.committed("definitions.events"))[0]
         distinct = {event.event_id: event for event in events}
@@ -113,7 +113,7 @@ async def test_applied_rules_reach_every_reader_and_survive_kills_of_control(
 
 async def until_rules(reader: RulesReader, offset: int) -> Rules:
     """Wait for the rules of `offset` or later; the caller's timeout bounds the wait."""
-    while reader.rules_at < offset:
+    while reader.rules_offset < offset:
         await asyncio.sleep(0.01)
     return reader.rules
 

@@ -78,7 +78,7 @@ def test_every_message_counts_once(messages: list[tuple[dict[str, Any], int]]) -
             values = [message[field.name] for message, _ in messages if field.name in message]
             assert field.seen == len(values)
             assert field.types.get("null", 0) == values.count(None)
-            assert field.last_seen == max(at for message, at in messages if field.name in message)
+            assert field.last_seen_at == max(at for message, at in messages if field.name in message)
             texts = [value for value in values if isinstance(value, str)]
             numbers = [value for value in values if type(value) in {int, float}]
             assert (field.min_length, field.max_length) == (

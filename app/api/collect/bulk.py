@@ -194,7 +194,7 @@ async def _import(call: RequestContext[BulkQuery, None], upload: Upload, writer:
 
 def _view(job: Job, accepted: int, rejected: int, duplicate: int, counts: UploadCounts) -> CollectedView:
     view = collected_view(job.job_id, accepted, rejected, duplicate, counts.first)
-    return view.model_copy(update={"rejects": dead_letters_path(job.job_id, job.created_at) if rejected else None})
+    return view.model_copy(update={"dead_letters": dead_letters_path(job.job_id, job.created_at) if rejected else None})
 
 
 def _stopped(job_id: str, status: str) -> ApiProblem:

@@ -76,7 +76,7 @@ class CollectRequest:
         rejected = len(self.batch.rejects) + self.batch.rejects_dropped
         view = collected_view(self.upload_id, self.batch.count, rejected, 0, self.batch.rejects[:10])
         letters = dead_letters_path(self.upload_id, self.at) if self.batch.rejects else None
-        return view.model_copy(update={"rejects": letters})
+        return view.model_copy(update={"dead_letters": letters})
 
 
 JSON: Final = frozenset({"application/json", "text/json"})

@@ -100,7 +100,7 @@ class CollectedView(BaseModel):
     rejected_count: int
     duplicate_count: int = Field(description="messages of `message_count` that an earlier request has stored")
     dryrun: bool
-    rejects: str | None = Field(description="path of the list of dead letters")
+    dead_letters: str | None = Field(description="path of the list of dead letters")
     first_rejects: list[RejectedView] = Field(description="the first ten of this request")
 
 
@@ -114,7 +114,7 @@ def collected_view(
         rejected_count=rejected_count,
         duplicate_count=duplicate_count,
         dryrun=upload_id is None,
-        rejects=None,
+        dead_letters=None,
         first_rejects=[_rejected_view(reject) for reject in first],
     )
 

@@ -18,7 +18,7 @@ from schemas.instants import moment
 RebuildStatus = Literal["under_way", "ready", "promoted", "discarded"]
 
 
-class ExclusionsView(BaseModel):
+class ExclusionView(BaseModel):
     """An excluded job or upload: its messages that arrived before a moment."""
 
     job_id: str
@@ -33,7 +33,7 @@ class RebuildSpecView(BaseModel):
     since: datetime | None
     until: Annotated[datetime | None, Field(description="messages about the time since `until_set_at` are included")]
     until_set_at: datetime | None
-    excluded: list[ExclusionsView]
+    excluded: list[ExclusionView]
     in_words: list[str]
 
 
@@ -57,7 +57,7 @@ class ProgressView(View):
     """The progress of a rebuild."""
 
     phase: Phase
-    share: Annotated[float | None, Field(description="of all raw messages, by offsets, from 0 to 1")]
+    ratio: Annotated[float | None, Field(description="of all raw messages, by offsets, from 0 to 1")]
     messages: Annotated[int, Field(description="messages read")]
     messages_per_second: float
     eta_seconds: Annotated[float | None, Field(description="until it has caught up; null: unknown")]
@@ -151,7 +151,7 @@ def _spec_view(versions: Mapping[str, int], scope: Scope, baseline: Mapping[str,
         since=None if scope.since is None else moment(scope.since),
         until=None if scope.until is None else moment(scope.until),
         until_set_at=None if scope.until is None else moment(scope.until_set_at),
-        excluded=[ExclusionsView(job_id=job, before=moment(at)) for job, at in sorted(scope.excluded.items())],
+        excluded=[ExclusionView(job_id=job, before=moment(at)) for job, at in sorted(scope.excluded.items())],
         in_words=list(spec_in_words(versions, scope, baseline)),
     )
 
@@ -160,7 +160,7 @@ def _progress(progress: RebuildProgress) -> ProgressView:
     left = progress.seconds_left
     return ProgressView.of(
         progress,
-        share=round(progress.read / progress.total, 4) if progress.total else None,
+        ratio=round(progress.read / progress.total, 4) if progress.total else None,
         messages_per_second=round(progress.rate, 1),
         eta_seconds=None if left is None or progress.phase != "building" else round(left, 1),
     )

@@ -34,11 +34,11 @@ class FieldView(View):
         dict[str, int],
         Field(description="patterns of the strings, such as email; epoch_s, epoch_ms and epoch_us also of numbers"),
     ]
-    last_seen: Annotated[datetime, Field(description="the latest event time of a message that has it")]
+    last_seen_at: Annotated[datetime, Field(description="the latest event time of a message that has it")]
     min_length: Annotated[int | None, Field(description="of the strings, in characters")]
     max_length: int | None
-    smallest: Annotated[int | float | None, Field(description="of the numbers")]
-    largest: int | float | None
+    min_value: Annotated[int | float | None, Field(description="of the numbers")]
+    max_value: int | float | None
 
 
 class StreamDetail(BaseModel):
@@ -135,5 +135,5 @@ def _field_view(facts: FieldFacts, sampled: int) -> FieldView:
         fill=round(facts.present / sampled, 4),
         nulls=facts.types.get("null", 0),
         types={name: count for name, count in facts.types.items() if name != "null"},
-        last_seen=moment(facts.last_seen),
+        last_seen_at=moment(facts.last_seen_at),
     )

@@ -21,12 +21,12 @@ HOUR: Final = timedelta(hours=1)
 
 
 class LogQuery(Query):
-    """Filter of log lines; `since` is inclusive, `until` exclusive."""
+    """Filter of log lines."""
 
-    kind: Annotated[tuple[LogKind, ...], Field(max_length=17)] = ()
-    since: TimestampText | None = None
-    until: TimestampText | None = None
-    search: Text = ""
+    kind: Annotated[tuple[LogKind, ...], Field(max_length=17, description="only lines of these kinds")] = ()
+    since: Annotated[TimestampText | None, Field(description="inclusive")] = None
+    until: Annotated[TimestampText | None, Field(description="exclusive")] = None
+    search: Annotated[Text, Field(description="text in the message")] = ""
     order: LogOrder = "newest_first"
     limit: Limit = 50
     cursor: PageCursor | None = None
@@ -41,8 +41,8 @@ class LogQuery(Query):
 class HistoryQuery(Query):
     """Range of events."""
 
-    after_seq: Annotated[int, Field(ge=0, le=2**62)] = 0
-    until: TimestampText | None = None
+    after_seq: Annotated[int, Field(ge=0, le=2**62, description="only events after this one")] = 0
+    until: Annotated[TimestampText | None, Field(description="inclusive")] = None
     limit: Limit = 100
 
 

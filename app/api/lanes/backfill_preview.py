@@ -274,7 +274,7 @@ async def _lane(call: RequestContext[Any, Any], total: int) -> BackfillLaneView 
         paused=switch is not None and switch.paused,
         lag=lag.lag,
         messages_per_second=rate,
-        seconds=lag.eta_seconds + total / rate if rate and lag.eta_seconds is not None else None,
+        eta_seconds=lag.eta_seconds + total / rate if rate and lag.eta_seconds is not None else None,
     )
 
 
@@ -292,8 +292,8 @@ def _preview(
     return BackfillPreview(
         stream=query.stream,
         messages=total,
-        oldest=oldest,
-        newest=newest,
+        oldest_at=oldest,
+        newest_at=newest,
         oldest_age_seconds=(now - oldest) / timedelta(seconds=1) if oldest else None,
         newest_age_seconds=(now - newest) / timedelta(seconds=1) if newest else None,
         needed=bool(impact.added or impact.changed) if impact else None,

@@ -57,7 +57,7 @@ class BackfillLaneView(BaseModel):
     paused: bool
     lag: Annotated[int, Field(description="lag in records")]
     messages_per_second: Annotated[float | None, Field(description="in the last minute, while busy; null: not busy")]
-    seconds: Annotated[float | None, Field(description="estimated time until all is mapped; null: unknown")]
+    eta_seconds: Annotated[float | None, Field(description="estimated time until all is mapped; null: unknown")]
 
 
 class WarningView(BaseModel):
@@ -68,12 +68,12 @@ class WarningView(BaseModel):
 
 
 class BackfillPreview(BaseModel):
-    """The estimated impact of a backfill. `oldest` and `newest` are of the query, else of the tried messages."""
+    """The estimated impact of a backfill. `oldest_at` and `newest_at` are of the query, else of the tried messages."""
 
     stream: str
     messages: Annotated[int, Field(description="total, of the query, else of the sample")]
-    oldest: datetime | None
-    newest: datetime | None
+    oldest_at: datetime | None
+    newest_at: datetime | None
     oldest_age_seconds: float | None
     newest_age_seconds: float | None
     needed: Annotated[bool | None, Field(description="whether the sample would change any profile; null: unknown")]
@@ -123,8 +123,8 @@ def _duration(preview: BackfillPreview) -> Iterator[str]:
     lane = preview.lane
     if lane is None:
         return
-    if lane.messages_per_second and lane.seconds is not None:
-        rate, duration = f"{lane.messages_per_second:,.0f} messages/s", approximate_duration(lane.seconds)
+    if lane.messages_per_second and lane.eta_seconds is not None:
+        rate, duration = f"{lane.messages_per_second:,.0f} messages/s", approximate_duration(lane.eta_seconds)
         yield f"At {rate}, the rate of the lane in the last minute, mapping takes about {duration}."
     else:
         yield "Duration unknown: the lane was not busy in the last minute, so its rate was not measured."

@@ -55,7 +55,7 @@ class MessageView(View):
     job_id: str | None
     timestamp: datetime
     identities: list[str]
-    rules_at: Annotated[int, Field(description="version of its rules: the next offset in definitions.events")]
+    rules_offset: Annotated[int, Field(description="version of its rules: the next offset in definitions.events")]
     message: dict[str, Any]
 
 

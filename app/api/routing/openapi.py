@@ -100,7 +100,7 @@ class _Document:
         schema = self.schema(query, "validation")
         required = schema.get("required", [])
         return [
-            {"name": name, "in": "query", "required": name in required, "schema": _without_null(field)}
+            {"name": name, "in": "query", "required": name in required, **_described(_without_null(field))}
             for name, field in schema.get("properties", {}).items()
         ]
 
@@ -143,7 +143,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "info": {
             "title": "Entrepot",
             "version": VERSION,
-            "description": "Jobs that move customer data in, out and up to date.",
+            "description": "Jobs that import, export and enrich customer data.",
         },
         "paths": paths,
         "components": {"schemas": dict(sorted(builder.schemas.items())), "securitySchemes": SECURITY},
@@ -193,6 +193,12 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     if rest.get("default", "") is None:
         del rest["default"]
     return {**options[0], **rest} if len(options) == 1 else rest | ({"anyOf": options} if options else {})
+
+
+def _described(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a parameter, and its description, which belongs to the parameter."""
+    description = schema.pop("description", None)
+    return {"schema": schema} | ({"description": description} if description else {})
 
 
 def _operation_id(route: Route) -> str:

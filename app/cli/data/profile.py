@@ -71,7 +71,7 @@ async def profile_explain(session: Session, key: str) -> None:
                 "job": message["job_id"] or "",
                 "identities": ", ".join(message["identities"]),
                 "location": f"{message['topic']}/{message['partition']} at offset {message['offset']}",
-                "rule version": f"definitions.events at offset {message['rules_at']}",
+                "rule version": f"definitions.events at offset {message['rules_offset']}",
                 "payload": serialized(message["message"], "line"),
             }
         )

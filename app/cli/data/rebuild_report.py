@@ -48,7 +48,7 @@ async def wait_for_rebuild(session: Session, rebuild_id: str, until: Literal["re
             if _is_over(rebuild, until):
                 return rebuild
             progress = rebuild["progress"] or {}
-            update(progress.get("share") or 0, 1, progress_text(rebuild))
+            update(progress.get("ratio") or 0, 1, progress_text(rebuild))
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
 
@@ -71,7 +71,7 @@ def progress_text(rebuild: Mapping[str, Any]) -> str:
         return PHASES["caught_up"]
     parts = [PHASES.get(progress["phase"], progress["phase"])]
     if progress["phase"] == "building":
-        parts += [f"{100 * progress['share']:.0f} %"] if progress["share"] is not None else []
+        parts += [f"{100 * progress['ratio']:.0f} %"] if progress["ratio"] is not None else []
         parts.append(f"{progress['messages']:,} messages")
         parts += [f"{rate(progress['messages_per_second'])}/s"] if progress["messages_per_second"] else []
         parts += [f"ETA {short_duration(progress['eta_seconds'])}"] if progress["eta_seconds"] else []

@@ -23,7 +23,7 @@ def _names(counts: Mapping[str, int]) -> str:
 
 
 def _range(row: Mapping[str, Any]) -> str:
-    numbers = f"{cell(row['smallest'])} to {cell(row['largest'])}" if row["smallest"] is not None else ""
+    numbers = f"{cell(row['min_value'])} to {cell(row['max_value'])}" if row["min_value"] is not None else ""
     texts = _characters(row["min_length"], row["max_length"]) if row["min_length"] is not None else ""
     return ", ".join(part for part in (numbers, texts) if part)
 
@@ -49,7 +49,7 @@ FIELDS: Final = (
     Column("patterns", lambda row: _names(row["patterns"]), wraps=15),
     Column("distinct", lambda row: row["distinct"], right=True),
     Column("range", _range, drop=2),
-    Column("last seen", lambda row: local_time(row["last_seen"]), drop=1),
+    Column("last seen", lambda row: local_time(row["last_seen_at"]), drop=1),
 )
 STREAM: Final = click.argument("stream")
 

@@ -30,7 +30,7 @@ from projections.profiles.updates import FoldedMessages, any_counted, mark_count
 from schemas.topics import FUTURE_BOUND_MS
 
 REFERENCES: Final = np.dtype(
-    [("lane", ">u1"), ("partition", ">u2"), ("offset", ">u8"), ("index", ">u8"), ("rules_at", ">u8")]
+    [("lane", ">u1"), ("partition", ">u2"), ("offset", ">u8"), ("index", ">u8"), ("rules_offset", ">u8")]
 )  # the layout of REFERENCE
 MAX_COMBINATIONS: Final = 2**62  # of keys of different kinds in the same messages
 ROW: Final = 100  # bytes of a row or link besides its values: numbers and punctuation

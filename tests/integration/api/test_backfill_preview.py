@@ -48,7 +48,7 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
         running_port = Port(running, client)
         await apply(running_port, "identity", IDENTITY)
         await apply(running_port, "mapping:visits", VISITS)
-        await followed(running_port, "messages.backfill", rules_at=4)
+        await followed(running_port, "messages.backfill", rules_offset=4)
         upload = (await running_port.bulk("visits", LIVE)).data["upload_id"]
         await until(
             client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed" and job["profiles"]["complete"]
@@ -76,7 +76,7 @@ max@example.com,,Wels,,2022-01-01T10:00:00Z
     assert (found["added"], found["changed"], found["merged"], found["unchanged"]) == (1, 1, 1, 1)
     assert found["attributes"] == {"age": {"filled": 1, "replaced": 0}, "city": {"filled": 1, "replaced": 0}}
     assert found["older_messages"] == 2
-    assert (preview["oldest"], preview["newest"]) == ("2020-01-01T10:00:00Z", "2022-01-01T10:00:00Z")
+    assert (preview["oldest_at"], preview["newest_at"]) == ("2020-01-01T10:00:00Z", "2022-01-01T10:00:00Z")
     assert preview["oldest_age_seconds"] > preview["newest_age_seconds"] > 0
     assert "years old" in preview["in_words"][0]
     assert codes(preview) == set()

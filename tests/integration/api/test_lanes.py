@@ -44,7 +44,7 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
         running_port = Port(running, client)
         await apply(running_port, "identity", IDENTITY)
         await apply(running_port, "mapping:people", MAPPING)
-        await followed(running_port, "messages.backfill", rules_at=4)
+        await followed(running_port, "messages.backfill", rules_offset=4)
         yield running_port
 
 
@@ -76,13 +76,13 @@ async def entrepot(port: Port, *arguments: str) -> tuple[int, str]:
     return process.returncode or 0, output.decode()
 
 
-async def followed(port: Port, topic: str, rules_at: int) -> None:
+async def followed(port: Port, topic: str, rules_offset: int) -> None:
     """Wait until the lane maps by the rules at an offset, in every partition."""
     store = await ReadStore.open(port.running.settings.database())
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             for number in range(port.running.settings.partitions):
-                while max((at for _, at in await store.plane.rules_of(topic, number)), default=-1) < rules_at:
+                while max((at for _, at in await store.plane.rules_of(topic, number)), default=-1) < rules_offset:
                     await asyncio.sleep(0.05)
     finally:
         await store.close()
@@ -133,7 +133,7 @@ async def test_a_paused_lane_stays_paused_across_a_restart_and_follows_rules(por
     upload = (await port.bulk("people", PEOPLE.replace(b"Graz", b"Wien"))).data["upload_id"]
     town = MAPPING["attributes"][0] | {"name": "town"}
     await apply(port, "mapping:people", MAPPING | {"attributes": [town]})
-    await followed(port, "messages.backfill", rules_at=6)
+    await followed(port, "messages.backfill", rules_offset=6)
     assert (await port.json("people", {"id": "now", "city": "Linz"})).status == 200
     await until(client, "/v2/profile/id:now", lambda _: True)
     lane = await until(client, "/v2/lane/backfill", lambda item: item["mapping"]["oldest_pending_at"] is not None)

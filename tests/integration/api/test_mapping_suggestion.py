@@ -75,7 +75,7 @@ async def test_from_messages_to_statistics_to_a_mapping_to_profiles(plane: tuple
     assert (fields["customer_id"]["types"], fields["customer_id"]["fill"]) == ({"integer": stream["sampled"]}, 1)
     assert fields["email"]["patterns"] == {"email": stream["sampled"]}
     assert 0.2 < fields["coupon"]["fill"] < 0.3
-    assert fields["city"]["last_seen"] == stream["last_message_at"]
+    assert fields["city"]["last_seen_at"] == stream["last_message_at"]
 
     suggested = await client.get("/v2/stream/shop/suggestion")
     for name, body in (("identity", suggested["identity"]), ("mapping:shop", suggested["mapping"])):
@@ -84,7 +84,7 @@ async def test_from_messages_to_statistics_to_a_mapping_to_profiles(plane: tuple
         assert drafted.status == 200, drafted.body
         applied = await client.ask("POST", f"{there}/apply")
         assert applied.status == 200, applied.body
-    await followed(running, rules_at=4)
+    await followed(running, rules_offset=4)
 
     await collect(client, "shop", *SHOP)
     (by_mail,) = (identity for identity in suggested["mapping"]["identities"] if "email" in identity.get("expr", ""))

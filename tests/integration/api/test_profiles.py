@@ -56,18 +56,18 @@ async def plane(folder: Any) -> AsyncIterator[tuple[Client, Service]]:
             assert drafted.status == 200, drafted.body
             applied = await client.ask("POST", f"{there}/apply")
             assert applied.status == 200, applied.body
-        await followed(running, rules_at=4)
+        await followed(running, rules_offset=4)
         yield client, running
 
 
-async def followed(running: Service, rules_at: int) -> None:
+async def followed(running: Service, rules_offset: int) -> None:
     """Wait until the lane maps by the rules at an offset; older rules may still map the next messages."""
     store = await ReadStore.open(running.settings.database())
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             for number in range(running.settings.partitions):
                 pins: Sequence[tuple[int, int]] = ()
-                while not pins or pins[-1][1] < rules_at:
+                while not pins or pins[-1][1] < rules_offset:
                     await asyncio.sleep(0.05)
                     pins = await store.plane.rules_of("messages.realtime", number)
     finally:
@@ -176,7 +176,7 @@ def says(number: int, group: Group, *links: tuple[str, str, int, str, int]) -> b
     payload = encode_mapped(MappedMessages([group], list(links)))
     return encode(
         MappedBatch(
-            topic="messages.backfill", partition=9, first_offset=number, next_offset=number + 1, rules_at=4,
+            topic="messages.backfill", partition=9, first_offset=number, next_offset=number + 1, rules_offset=4,
             payload=payload,
         )
     )  # fmt: skip

@@ -41,8 +41,8 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
         running_port = Port(running, client)
         await apply(running_port, "identity", IDENTITY)
         await apply(running_port, "mapping:people", MAPPING)
-        await followed(running_port, "messages.backfill", rules_at=4)
-        await followed(running_port, "messages.realtime", rules_at=4)
+        await followed(running_port, "messages.backfill", rules_offset=4)
+        await followed(running_port, "messages.realtime", rules_offset=4)
         yield running_port
 
 

@@ -52,11 +52,11 @@ IMPACT = ImpactView(
     added=1, changed=2, merged=1, unchanged=0, older_messages=1,
     attributes={"age": AttributeImpactView(filled=1, replaced=2)},
 )  # fmt: skip
-LANE = BackfillLaneView(paused=False, lag=0, messages_per_second=50_000, seconds=120)
+LANE = BackfillLaneView(paused=False, lag=0, messages_per_second=50_000, eta_seconds=120)
 
 
 def preview(**facts: Any) -> BackfillPreview:
-    values = {"stream": "visits", "messages": 1_200, "oldest": NOW, "newest": NOW, "needed": True}
+    values = {"stream": "visits", "messages": 1_200, "oldest_at": NOW, "newest_at": NOW, "needed": True}
     ages = {"oldest_age_seconds": 86_400.0 * 730, "newest_age_seconds": 90.0}
     parts = {"sample": SAMPLE, "profiles": IMPACT, "lane": LANE}
     return BackfillPreview.model_validate(values | ages | parts | facts)
@@ -99,7 +99,7 @@ def test_a_preview_in_words() -> None:
 
 
 def test_what_is_unknown_is_not_estimated() -> None:
-    idle = LANE.model_copy(update={"messages_per_second": None, "seconds": None})
+    idle = LANE.model_copy(update={"messages_per_second": None, "eta_seconds": None})
     nothing = {"oldest_age_seconds": None, "newest_age_seconds": None, "profiles": None}
     assert preview_in_words(preview(**nothing, lane=None)) == ["1,200 messages."]
     assert preview_in_words(preview(**nothing, lane=idle))[-1].startswith("Duration unknown")

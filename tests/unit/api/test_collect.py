@@ -72,7 +72,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_messages_are_stored_when_they_are_acknowledged(collect: Collect) -> None:
     one = (await collect.json({"id": 1})).data
-    assert (one["message_count"], one["rejected_count"], one["duplicate_count"], one["rejects"]) == (1, 0, 0, None)
+    assert (one["message_count"], one["rejected_count"], one["duplicate_count"], one["dead_letters"]) == (1, 0, 0, None)
     assert (one["dryrun"], one["first_rejects"]) == (False, [])
     assert collect.stored("realtime") == [{"id": 1}]
     await collect.json([{"id": 2}, {"id": 3}], "?lane=backfill&append=%7B%22source%22%3A%22crm%22%7D")
@@ -119,7 +119,7 @@ async def test_invalid_messages_abort_or_are_dropped_or_become_dead_letters(
     assert len(collect.stored("realtime")) == (2 if status == 200 else 0)
     if status == 200:
         assert (answer.data["message_count"], answer.data["rejected_count"]) == (2, rejected)
-        assert (answer.data["rejects"] is not None) == bool(letters)
+        assert (answer.data["dead_letters"] is not None) == bool(letters)
     assert len(await collect.client.get("/v2/dead-letters")) == letters
 
 
@@ -164,7 +164,7 @@ async def test_a_dry_run_stores_nothing(collect: Collect) -> None:
         await collect.bulk(b"id\n1\n2,3\n", "?dryrun=true"),
     ):
         assert (answer.data["message_count"], answer.data["rejected_count"]) == (1, 1)
-        assert (answer.data["upload_id"], answer.data["rejects"], answer.data["dryrun"]) == (None, None, True)
+        assert (answer.data["upload_id"], answer.data["dead_letters"], answer.data["dryrun"]) == (None, None, True)
     invalid = await collect.bulk(b"id,id\n1,2\n", "?dryrun=true")
     assert (invalid.status, invalid.body["code"]) == (400, "duplicate_header")
     assert "upload_id" not in invalid.body
@@ -267,7 +267,7 @@ async def test_an_invalid_row_does_not_affect_others(collect: Collect, code: str
     done = (await collect.bulk(body)).data
     assert (done["message_count"], done["rejected_count"]) == (1, 1)
     assert [reject["code"] for reject in done["first_rejects"]] == [code]
-    assert done["rejects"].startswith(f"/v2/dead-letters?upload_id={done['upload_id']}&since=")
+    assert done["dead_letters"].startswith(f"/v2/dead-letters?upload_id={done['upload_id']}&since=")
 
 
 async def test_a_completed_upload_is_replayed(collect: Collect) -> None:
@@ -451,7 +451,7 @@ async def test_dead_letters_are_listed_by_upload_and_stream(collect: Collect, cl
     async def positions(path: str) -> list[str]:
         return [letter["position"] for letter in await client.get(path)]
 
-    assert await positions(one["rejects"]) == ["element 2", "element 4"]
+    assert await positions(one["dead_letters"]) == ["element 2", "element 4"]
     assert await positions(f"/v2/dead-letters?job_id={two['upload_id']}") == ["row 2", "row 3"]
     assert len(await positions("/v2/dead-letters?stream=people")) == 4
     assert await positions("/v2/dead-letters?stream=other") == []

@@ -112,7 +112,7 @@ async def test_a_profile_is_found_by_every_identity_and_explained(
     assert explained["profile"] == shown
     assert [message["message"]["when"][:7] for message in explained["messages"]] == ["2026-01", "2026-02", "2026-03"]
     assert explained["messages"][1]["identities"] == ["email:ada@example.com", "cookie:c1"]
-    assert (explained["messages"][0]["stream"], explained["messages"][0]["rules_at"]) == ("visits", 4)
+    assert (explained["messages"][0]["stream"], explained["messages"][0]["rules_offset"]) == ("visits", 4)
     monkeypatch.setattr(history, "MAX_MESSAGES", 2)
     too_many = await client.ask("GET", path("cookie:c2", "/explain"))
     assert (too_many.status, too_many.body["code"]) == (422, "too_many_messages")
@@ -209,7 +209,7 @@ async def test_a_preview_estimates_the_impact_on_profiles(client: Client) -> Non
         {"filled": 1, "replaced": 0},
         {"filled": 1, "replaced": 0},
     )
-    assert (preview["oldest"], preview["newest"]) == ("2021-01-01T10:00:00Z", "2022-01-01T10:00:00Z")
+    assert (preview["oldest_at"], preview["newest_at"]) == ("2021-01-01T10:00:00Z", "2022-01-01T10:00:00Z")
     assert preview["oldest_age_seconds"] > preview["newest_age_seconds"] > 0
     assert preview["warnings"] == []
     assert (await client.ask("GET", path("email:max@example.com"))).status == 404, "nothing was stored"
@@ -245,7 +245,7 @@ async def test_a_preview_warns(client: Client) -> None:
 @pytest.mark.usefixtures("rules")
 async def test_a_preview_without_a_sample_needs_the_number_of_messages(client: Client) -> None:
     typed = await previewed(client, "?stream=visits&messages=5&since=2020-01-01T00:00:00Z")
-    assert (typed["profiles"], typed["sample"], typed["oldest"]) == (None, None, "2020-01-01T00:00:00Z")
+    assert (typed["profiles"], typed["sample"], typed["oldest_at"]) == (None, None, "2020-01-01T00:00:00Z")
     assert codes(typed) == {"no_sample"}
     for query, sample, status, code in (
         ("?stream=visits", b"", 422, "invalid"),

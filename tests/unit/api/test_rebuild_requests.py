@@ -75,7 +75,7 @@ async def test_one_rebuild_runs_at_a_time(api: Api, client: Client) -> None:
     assert busy.body["allowed"] == ["promote", "discard"]
     await api.services.store.plane.save_progress(f"{REBUILD}{first['id']}", RebuildProgress(read=1, total=4).encode())
     shown = await client.get(f"/v2/rebuild/{first['id']}")
-    assert (shown["progress"]["phase"], shown["progress"]["share"]) == ("building", 0.25)
+    assert (shown["progress"]["phase"], shown["progress"]["ratio"]) == ("building", 0.25)
     discarded = await client.ask("POST", f"/v2/rebuild/{first['id']}/discard")
     assert (discarded.data["status"], discarded.data["progress"]) == ("discarded", None)
     second = await client.post("/v2/rebuild", {})

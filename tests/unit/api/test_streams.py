@@ -61,8 +61,8 @@ async def test_a_stream_shows_its_lanes_and_fields(client: Client, store: ReadSt
     assert list(fields) == ["id", "note", "who", "who.email"]
     assert fields["id"] == {
         "name": "id", "path": ["id"], "fill": 1, "seen": 4, "nulls": 0, "distinct": 4, "patterns": {"integer": 1},
-        "types": {"integer": 2, "number": 1, "string": 1}, "last_seen": "1970-01-01T00:00:00.000009Z",
-        "min_length": 1, "max_length": 1, "smallest": 1, "largest": 3,
+        "types": {"integer": 2, "number": 1, "string": 1}, "last_seen_at": "1970-01-01T00:00:00.000009Z",
+        "min_length": 1, "max_length": 1, "min_value": 1, "max_value": 3,
     }  # fmt: skip
     assert (fields["who"]["fill"], fields["who"]["nulls"], fields["who"]["seen"]) == (0.25, 1, 2)
     assert "null" not in fields["who"]["types"]

@@ -29,7 +29,7 @@ PROFILE = {
 }
 MESSAGE = {
     "topic": "messages.realtime", "partition": 2, "offset": 40, "message_id": SAID["message_id"], "stream": "visits",
-    "job_id": None, "timestamp": AT, "identities": [HOSTILE, "cookie:c1"], "rules_at": 7,
+    "job_id": None, "timestamp": AT, "identities": [HOSTILE, "cookie:c1"], "rules_offset": 7,
     "message": {"cookie": "c1", "city": "Vienna"},
 }  # fmt: skip
 FORGOTTEN = {"at": AT, "identities": 2, "key_hashes": ["00"]}

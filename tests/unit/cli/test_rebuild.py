@@ -16,7 +16,7 @@ from app.cli.session import Session
 AT = "2026-02-01T10:00:00Z"
 ID, OLDER = "fe84a338-a73f-4057-a822-0c28370126eb", "eafa183e-7ec9-4f14-9ee2-cc61bb57f84d"
 PROGRESS = {
-    "phase": "building", "share": 0.42, "messages": 12_345, "messages_per_second": 4_567.8, "eta_seconds": 75.0,
+    "phase": "building", "ratio": 0.42, "messages": 12_345, "messages_per_second": 4_567.8, "eta_seconds": 75.0,
     "waiting_for": [],
 }  # fmt: skip
 REPORT = {

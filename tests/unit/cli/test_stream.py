@@ -12,12 +12,12 @@ from app.cli.session import Session
 
 AT = "2026-11-25T02:29:39Z"
 HOSTILE = "odd\nname: [\x1b[31m\u2028"
-TEXTS = {"smallest": None, "largest": None, "min_length": 2, "max_length": 6, "nulls": 0, "last_seen": AT}
+TEXTS = {"min_value": None, "max_value": None, "min_length": 2, "max_length": 6, "nulls": 0, "last_seen_at": AT}
 FIELDS = [
     TEXTS | {"name": "tailnum", "fill": 0.9967, "types": {"string": 54}, "patterns": {}, "distinct": 1_352},
     TEXTS
     | {"name": "address.city of birth", "fill": 0.001, "types": {"string": 3, "integer": 5, "array": 1}}
-    | {"smallest": 0.5, "largest": 1_400, "patterns": {"integer": 2, "timestamp": 3, "email": 1}}
+    | {"min_value": 0.5, "max_value": 1_400, "patterns": {"integer": 2, "timestamp": 3, "email": 1}}
     | {"distinct": 4_500_000},
     TEXTS | {"name": HOSTILE, "fill": 1, "types": {"boolean": 1}, "patterns": {}, "distinct": 0, "min_length": None},
 ]  # fmt: skip

@@ -13,7 +13,7 @@ async def test_rules_are_read_once_and_evicted_after_many_others() -> None:
 
     cache = CompiledRulesCache(at)
     first = await cache.at(7)
-    assert first.rules_at == 7
+    assert first.rules_offset == 7
     assert await cache.at(7) is first
     assert read == [7]
     for offset in range(100, 100 + MAX_CACHED_RULES):

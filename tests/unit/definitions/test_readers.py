@@ -97,7 +97,7 @@ async def test_rules_are_the_fold_of_the_events_before_their_offset(cluster: Mem
         folded.append(rules)
     async with following(tail):
         await tail.caught_up()
-        assert (reader.rules, reader.rules_at) == (rules, len(APPLIED_TWICE))
+        assert (reader.rules, reader.rules_offset) == (rules, len(APPLIED_TWICE))
         assert [await reader.at(offset) for offset in range(len(folded))] == folded
         with pytest.raises(NoSuchOffsetError):
             await reader.at(len(folded))

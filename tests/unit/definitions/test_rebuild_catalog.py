@@ -43,7 +43,7 @@ def test_a_rebuild_is_shown_from_its_start_to_its_promotion() -> None:
 
     assert catalog.apply(22, an(RebuildPromoted, 1, 3, "user:eve", generation=1, spec=SPEC))
     record = catalog.all[0]
-    assert (record.ended_at, record.ended_by, record.rules_at) == (NOON, "user:eve", 23)
+    assert (record.ended_at, record.ended_by, record.rules_offset) == (NOON, "user:eve", 23)
     assert catalog.under_way is None
 
 
@@ -52,7 +52,7 @@ def test_a_discarded_rebuild_says_by_whom() -> None:
     catalog.apply(0, started())
     catalog.apply(1, an(RebuildDiscarded, 1, 2, "user:eve"))
     (record,) = catalog.all
-    assert (record.ended_by, record.rebuild.status, record.rules_at) == ("user:eve", "discarded", 0)
+    assert (record.ended_by, record.rebuild.status, record.rules_offset) == ("user:eve", "discarded", 0)
 
 
 def test_only_the_next_event_of_a_known_rebuild_is_applied() -> None:

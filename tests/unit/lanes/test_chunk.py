@@ -128,7 +128,7 @@ def test_ids_of_foreign_producers_do_not_collide(hostile: str) -> None:
 
 def test_a_group_has_no_message_twice() -> None:
     for word in updates_of(chunk_of(*MIXED)):
-        assert word.rules_at == 7
+        assert word.rules_offset == 7
         assert (word.first_offset, word.next_offset) == (0, 6)
         for group in decode_mapped(word.payload).groups:
             ids = [(row[2], row[3]) for row in group.rows]

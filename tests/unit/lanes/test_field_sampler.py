@@ -52,7 +52,7 @@ def test_sketches_are_drained_once_an_interval() -> None:
         counts["people"].bytes,
         counts["people"].last_message_at.year,
     ) == (0, 0, 1)
-    assert [field.last_seen for field in FieldStats.from_json(counts["people"].fields).fields()] == [5, 6]
+    assert [field.last_seen_at for field in FieldStats.from_json(counts["people"].fields).fields()] == [5, 6]
     assert not sample.is_due(NOW + DRAIN_INTERVAL), "there is nothing new"
     sample.inspect(record({"a": 1}))
     soon = NOW + DRAIN_INTERVAL - timedelta(seconds=1)

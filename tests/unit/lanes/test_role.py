@@ -102,7 +102,7 @@ class Rig:
 
     def mapped(self, lane: str = "realtime") -> list[tuple[int, int]]:
         """Return the raw offsets and the rules of the updates, in order."""
-        return sorted((update.first_offset, update.rules_at) for update in self.updates(lane))
+        return sorted((update.first_offset, update.rules_offset) for update in self.updates(lane))
 
     async def updated(self, count: int, lane: str = "realtime") -> None:
         async def are_there() -> bool:
@@ -148,7 +148,7 @@ async def test_messages_become_updates_and_counts(rig: Rig) -> None:
         await rig.counted(2, partition=1)
     (view,) = await rig.store.streams.counts()
     assert (view.stream, view.lane, view.count) == ("people", "realtime", 3)
-    assert {(update.topic, update.rules_at) for update in rig.updates()} == {("messages.realtime", 2)}
+    assert {(update.topic, update.rules_offset) for update in rig.updates()} == {("messages.realtime", 2)}
     assert await rig.next_offset() == 1
 
 
@@ -296,8 +296,8 @@ async def test_rules_that_map_alike_are_not_stored(rig: Rig) -> None:
 
 async def test_messages_are_mapped_by_the_rules_of_their_offset(rig: Rig) -> None:
     await rig.apply("mapping:people", BY_MAIL)
-    for offset, rules_at in ((0, 2), (2, 3)):
-        await rig.store.plane.record_rules(LANES["realtime"].name, 0, offset, rules_at)
+    for offset, rules_offset in ((0, 2), (2, 3)):
+        await rig.store.plane.record_rules(LANES["realtime"].name, 0, offset, rules_offset)
     both = {"email": "a@b.c", "mail": "a@b.c"}
     await rig.send(both, both, both, both)
     async with rig.lane():
@@ -307,8 +307,8 @@ async def test_messages_are_mapped_by_the_rules_of_their_offset(rig: Rig) -> Non
 
 async def test_messages_before_the_first_known_rules_are_mapped_by_these(rig: Rig) -> None:
     await rig.apply("mapping:people", BY_MAIL)
-    for offset, rules_at in ((1, 2), (2, 3)):
-        await rig.store.plane.record_rules(LANES["realtime"].name, 0, offset, rules_at)
+    for offset, rules_offset in ((1, 2), (2, 3)):
+        await rig.store.plane.record_rules(LANES["realtime"].name, 0, offset, rules_offset)
     both = {"email": "a@b.c", "mail": "a@b.c"}
     await rig.send(both, both, both)
     async with rig.lane():
@@ -329,8 +329,8 @@ async def test_a_paused_lane_reads_nothing_until_it_is_resumed(rig: Rig) -> None
 
 async def test_a_pause_takes_effect_between_two_chunks(rig: Rig) -> None:
     await rig.apply("mapping:people", BY_MAIL)
-    for offset, rules_at in ((0, 2), (2, 3)):
-        await rig.store.plane.record_rules(LANES["backfill"].name, 0, offset, rules_at)
+    for offset, rules_offset in ((0, 2), (2, 3)):
+        await rig.store.plane.record_rules(LANES["backfill"].name, 0, offset, rules_offset)
     both = {"email": "a@b.c", "mail": "a@b.c"}
     await rig.send(both, both, both, lane="backfill")
     async with rig.lane("backfill"):

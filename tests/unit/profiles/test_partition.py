@@ -37,7 +37,7 @@ NOTHING_TOLD = (
     b'[[],[],[],[["k",7,0]]]',
 )  # fmt: skip
 NOWHERE: Sequence[dict[str, Any]] = (
-    {"topic": "jobs.events"}, {"partition": -1}, {"partition": 2**16}, {"rules_at": -1},
+    {"topic": "jobs.events"}, {"partition": -1}, {"partition": 2**16}, {"rules_offset": -1},
     {"first_offset": 5}, {"first_offset": -1, "next_offset": 2**40},
 )  # fmt: skip
 
@@ -78,7 +78,7 @@ class Plane:
                 packets[partition_of_key(other, PARTITIONS)].links.append(link)
         for partition, mapped in packets.items():
             word = MappedBatch(
-                topic=f"messages.{lane}", partition=0, first_offset=start, next_offset=end, rules_at=1,
+                topic=f"messages.{lane}", partition=0, first_offset=start, next_offset=end, rules_offset=1,
                 payload=encode_mapped(mapped),
             )  # fmt: skip
             self.logs[lane, partition].append(encode(word))
@@ -234,5 +234,5 @@ def test_a_profile_over_the_identity_limit_is_reported_once_without_identities(t
 
 def mapped_header() -> MappedBatch:
     return MappedBatch(
-        topic="messages.realtime", partition=0, first_offset=0, next_offset=1, rules_at=1, payload=b"[]"
+        topic="messages.realtime", partition=0, first_offset=0, next_offset=1, rules_offset=1, payload=b"[]"
     )  # fmt: skip

@@ -96,7 +96,7 @@ class Work:
                 partition=0,
                 first_offset=start,
                 next_offset=start + 1,
-                rules_at=1,
+                rules_offset=1,
                 payload=payload,
             )
             await self.send(lane, header)
@@ -227,7 +227,9 @@ async def test_generations_read_the_same_records_each_from_its_offset(work: Work
 async def test_invalid_updates_are_skipped_and_logged(work: Work, caplog: pytest.LogCaptureFixture) -> None:
     partition = work.open()
     await work.source.start()
-    foreign = MappedBatch(topic="jobs.events", partition=0, first_offset=0, next_offset=1, rules_at=1, payload=b"[]")
+    foreign = MappedBatch(
+        topic="jobs.events", partition=0, first_offset=0, next_offset=1, rules_offset=1, payload=b"[]"
+    )
     for update in (b"{}", foreign):
         await work.send("realtime", update)
     await work.send_rows("realtime")

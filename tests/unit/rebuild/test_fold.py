@@ -141,7 +141,7 @@ def apply_rows(
         chunk.add(record)
     header = MappedBatch(
         topic=records[0].topic, partition=records[0].partition, first_offset=records[0].offset,
-        next_offset=chunk.next_offset, rules_at=0, payload=b"",
+        next_offset=chunk.next_offset, rules_offset=0, payload=b"",
     )  # fmt: skip
     rebuild.apply(chunk, header, records[-1].timestamp / 1000)
 

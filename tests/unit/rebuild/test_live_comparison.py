@@ -242,7 +242,7 @@ async def test_profiles_that_change_meanwhile_are_not_compared(rig: Rig) -> None
         links = MappedMessages(links=[("00:email:p0@x.org", "00:email:x", 0, "b", 0)])
         joins = NodeMessages(joins=[("00:email:p1@x.org", ("", 0), {}, {})])
         mapped = MappedBatch(
-            topic="messages.realtime", partition=0, first_offset=3, next_offset=4, rules_at=0,
+            topic="messages.realtime", partition=0, first_offset=3, next_offset=4, rules_offset=0,
             payload=encode_mapped(links),
         )  # fmt: skip
         for update in (mapped, NodeBatch(payload=encode_messages(joins)), NodeBatch(payload=b"malformed")):

@@ -115,7 +115,7 @@ class Rig:
         """Write events, and wait until the workers have them."""
         await record(self.cluster, *events)
         self._events += len(events)
-        await until(lambda: all(worker.tasks.rules_at == self._events for worker in self.workers))
+        await until(lambda: all(worker.tasks.rules_offset == self._events for worker in self.workers))
 
     async def progress(self, rebuild_id: str = REBUILD_ID) -> RebuildProgress | None:
         stored = await self.store.plane.progress(rebuild_id)
@@ -128,11 +128,11 @@ class Rig:
     async def send_updates(self, count: int) -> None:
         await write(self.cluster, *[ProducerRecord(UPDATES["realtime"].name, b"", partition=1)] * count)
 
-    async def switch_lanes(self, rules_at: int) -> None:
+    async def switch_lanes(self, rules_offset: int) -> None:
         """Record that the lanes map by the rules at this offset, from the first message on."""
         for topic in LANES.values():
             for number in range(PARTITIONS):
-                await self.store.plane.record_rules(topic.name, number, 0, rules_at)
+                await self.store.plane.record_rules(topic.name, number, 0, rules_offset)
 
     async def own(self, generation: int = 1) -> None:
         for number in range(PARTITIONS):
@@ -148,7 +148,7 @@ class Rig:
 
     def stored_people(self) -> list[str]:
         """Return those of two people who are in the stores, which no worker has open."""
-        stores = RebuildStores(rebuild_folder(self.folder, "1"), PARTITIONS, max_identities=10, began=0)
+        stores = RebuildStores(rebuild_folder(self.folder, "1"), PARTITIONS, max_identities=10, start_offset=0)
         people = [email for email in ("p0@x.org", "p1@x.org") if attributes(stores, email)]
         stores.close()
         return people
@@ -339,7 +339,7 @@ async def test_the_ends_of_updates_are_recorded_until_the_promotion(rig: Rig, wo
     await rig.record(promoted())
     await rig.send_updates(4)
     await worker.step(2)
-    await rig.switch_lanes(rules_at=2)
+    await rig.switch_lanes(rules_offset=2)
     await worker.step()
     first, second = await rig.handed_over()
     assert first is not None
@@ -379,7 +379,7 @@ async def test_the_ends_of_updates_are_not_recorded_in_the_step_of_the_promotion
 async def test_without_recorded_ends_updates_are_read_from_the_beginning(rig: Rig, worker: Worker) -> None:
     await rig.send_updates(3)
     await rig.record(started(), promoted())
-    await rig.switch_lanes(rules_at=2)
+    await rig.switch_lanes(rules_offset=2)
     await worker.step()
     for offsets in await rig.handed_over():
         assert offsets is not None
@@ -402,7 +402,7 @@ async def test_a_person_forgotten_since_the_promotion_is_not_handed_over(rig: Ri
         await send(rig.cluster, visits(people=2))
         await worker.step()
         await rig.record(promoted(), FORGOTTEN)
-        await rig.switch_lanes(rules_at=2)
+        await rig.switch_lanes(rules_offset=2)
         await worker.step()
         assert await rig.phase() == "handover"
     assert rig.stored_people() == ["p1@x.org"]
@@ -410,7 +410,7 @@ async def test_a_person_forgotten_since_the_promotion_is_not_handed_over(rig: Ri
 
 async def test_a_promoted_rebuild_waits_until_all_lanes_use_its_rules(rig: Rig, worker: Worker) -> None:
     await rig.record(started(), promoted())
-    await rig.switch_lanes(rules_at=1)
+    await rig.switch_lanes(rules_offset=1)
     await rig.store.plane.record_rules(LANES["realtime"].name, 0, 0, 2)
     await worker.step()
     progress = await rig.progress()
@@ -420,7 +420,7 @@ async def test_a_promoted_rebuild_waits_until_all_lanes_use_its_rules(rig: Rig, 
         ["messages.realtime/1", "messages.backfill/0", "messages.backfill/1"],
     )
     assert await rig.handed_over() == [None, None]
-    await rig.switch_lanes(rules_at=2)
+    await rig.switch_lanes(rules_offset=2)
     await worker.step()
     assert await rig.phase() == "handover"
     assert None not in await rig.handed_over()
@@ -429,7 +429,7 @@ async def test_a_promoted_rebuild_waits_until_all_lanes_use_its_rules(rig: Rig, 
 async def test_all_messages_before_the_switch_of_the_lanes_are_applied_first(rig: Rig, worker: Worker) -> None:
     await rig.record(started(), promoted())
     topic = LANES["realtime"].name
-    await rig.switch_lanes(rules_at=2)
+    await rig.switch_lanes(rules_offset=2)
     await rig.store.plane.record_rules(topic, 0, 0, 1)
     await rig.store.plane.record_rules(topic, 0, 2, 2)
     await rig.store.plane.record_rules(topic, 0, 9, 3)  # rules that were applied since
@@ -446,7 +446,7 @@ async def test_all_messages_before_the_switch_of_the_lanes_are_applied_first(rig
 
 async def test_look_ups_switch_once_every_partition_has_an_owner(rig: Rig, worker: Worker) -> None:
     await rig.record(started(), promoted())
-    await rig.switch_lanes(rules_at=2)
+    await rig.switch_lanes(rules_offset=2)
     await worker.step()
     assert await rig.store.plane.generations() == Generations(live=0, next=1)
     await rig.store.plane.claim(1, 0, OWNER)
@@ -462,7 +462,7 @@ async def test_look_ups_switch_once_every_partition_has_an_owner(rig: Rig, worke
 
 async def test_lost_snapshots_are_handed_over_again(rig: Rig, worker: Worker) -> None:
     await rig.record(started(), promoted())
-    await rig.switch_lanes(rules_at=2)
+    await rig.switch_lanes(rules_offset=2)
     await worker.step()
     before = await rig.handed_over()
     shutil.rmtree(rig.folder / "snapshots")
@@ -477,7 +477,7 @@ async def test_snapshots_that_are_lost_with_their_stores_can_not_be_handed_over(
     rig: Rig, worker: Worker, caplog: pytest.LogCaptureFixture
 ) -> None:
     await rig.record(started(), promoted())
-    await rig.switch_lanes(rules_at=2)
+    await rig.switch_lanes(rules_offset=2)
     await worker.step()
     for name in ("snapshots", "rebuild"):
         shutil.rmtree(rig.folder / name)

@@ -29,9 +29,9 @@ def forgotten(seq: int, *hashes: str) -> DefinitionEvent:
 async def test_a_started_rebuild_has_the_spec_of_its_recipe() -> None:
     tasks = await folded(forgotten(1, "a"), started())
     task = tasks.tasks["rebuild:1"]
-    assert (task.name, task.spec, task.start_offset, task.rules_at, task.forgotten) == ("1", SPEC, 1, 0, ())
+    assert (task.name, task.spec, task.start_offset, task.rules_offset, task.forgotten) == ("1", SPEC, 1, 0, ())
     assert task.rebuild.spec == "", "it is large"
-    assert tasks.rules_at == 2
+    assert tasks.rules_offset == 2
 
 
 async def test_a_start_that_is_invalid_or_repeated_is_ignored() -> None:
@@ -55,11 +55,11 @@ async def test_a_promotion_sets_the_offset_of_the_rules_and_replaces_the_last_pr
     events = [started(), ready(), promoted(seq=3)]
     tasks = await folded(*events)
     assert statuses(tasks) == {"1": "promoted"}
-    assert (tasks.tasks["rebuild:1"].rules_at, tasks.rules.generation) == (3, 1)
+    assert (tasks.tasks["rebuild:1"].rules_offset, tasks.rules.generation) == (3, 1)
     later = [started("rebuild:2"), started("rebuild:3"), promoted("rebuild:3", generation=2)]
     tasks = await folded(*events, *later)
     assert statuses(tasks) == {"2": "building", "3": "promoted"}
-    assert tasks.tasks["rebuild:3"].rules_at == 6
+    assert tasks.tasks["rebuild:3"].rules_offset == 6
 
 
 async def test_a_discarded_rebuild_has_no_rules() -> None:
@@ -74,4 +74,4 @@ async def test_a_discarded_rebuild_has_no_rules() -> None:
 async def test_an_event_that_is_not_the_next_one_changes_nothing() -> None:
     tasks = await folded(started(), promoted(seq=7), ready(), ready())
     task = tasks.tasks["rebuild:1"]
-    assert (task.rebuild.status, task.rebuild.version, task.rules_at) == ("ready", 1, 0)
+    assert (task.rebuild.status, task.rebuild.version, task.rules_offset) == ("ready", 1, 0)

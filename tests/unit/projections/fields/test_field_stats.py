@@ -32,12 +32,12 @@ def test_fields_are_counted_including_nested_ones() -> None:
         "address", "address.at", "address.at.lat", "address.at.more", "address.city", "age", "name", "new", "tags",
     ]  # fmt: skip
     assert facts["name"] == FieldFacts(
-        path=("name",), seen=3, types={"string": 2, "null": 1}, patterns={"blank": 1}, last_seen=2 * HOUR,
-        min_length=0, max_length=3, smallest=None, largest=None, distinct=2,
+        path=("name",), seen=3, types={"string": 2, "null": 1}, patterns={"blank": 1}, last_seen_at=2 * HOUR,
+        min_length=0, max_length=3, min_value=None, max_value=None, distinct=2,
     )  # fmt: skip
     assert facts["name"].present == 1
     age = facts["age"]
-    assert (age.types, age.smallest, age.largest, age.distinct) == ({"integer": 2, "number": 1}, 21, 36, 2)
+    assert (age.types, age.min_value, age.max_value, age.distinct) == ({"integer": 2, "number": 1}, 21, 36, 2)
     assert (age.min_length, age.max_length, facts["address.city"].path) == (None, None, ("address", "city"))
     assert facts["tags"].types == {"array": 1}
     assert facts["new"].types == {"boolean": 1}
@@ -73,10 +73,10 @@ def test_epoch_timestamps_are_detected_in_texts_and_numbers() -> None:
 def test_numbers_out_of_bounds_do_not_extend_the_range() -> None:
     values = [10**600, -(10**600), float("nan"), float("inf"), 5, 5.0, 2.5]
     (facts,) = stats(*({"n": value} for value in values)).fields()
-    assert (facts.types, facts.smallest, facts.largest) == ({"integer": 3, "number": 4}, 2.5, 5)
+    assert (facts.types, facts.min_value, facts.max_value) == ({"integer": 3, "number": 4}, 2.5, 5)
     assert facts.distinct == 6
     (facts,) = stats({"n": float("nan")}).fields()
-    assert (facts.smallest, facts.largest) == (None, None)
+    assert (facts.min_value, facts.max_value) == (None, None)
     assert number_facts(7) == number_facts(7.0)
 
 
