@@ -19,12 +19,11 @@ from app.kafka.safe_faust.batching import AgentEvent, ack, batches
 from app.kafka.safe_faust.publishing import publish
 from app.records.commands import UnreadableCommandError, decode_definition_command
 from app.records.dead_letters import dead_letter
+from app.records.encoding import encoded
 from app.sentences.sentence import sentence_of
 from projections.definitions.state import EMPTY, DefinitionsState, evolve, handle
-from schemas.definitions import PARTITION, DefinitionEvent
+from schemas.definitions import PARTITION
 from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS
-from schemas.wire.codec import encode
-from schemas.wire.headers import headers_of
 
 Publish = Callable[[Iterable[ProducerRecord]], Awaitable[None]]  # returns once the broker has acked all records
 
@@ -71,17 +70,8 @@ class DefinitionsAgent:
             records.append(dead_letter(event, "malformed_command", error, self._clock()))
             return state
         state, events = handle(state, command, message.offset)
-        records.extend(event_records(events))
+        records.extend(encoded(DEFINITIONS_EVENTS, event, event.definition_id, PARTITION) for event in events)
         return state
-
-
-def event_records(events: Iterable[DefinitionEvent]) -> Iterable[ProducerRecord]:
-    """Return events as records. The broker stamps their time: a wrong clock must not make them unwritable."""
-    for event in events:
-        key = event.definition_id.encode()
-        yield ProducerRecord(
-            DEFINITIONS_EVENTS.name, encode(event), key=key, partition=PARTITION, headers=headers_of(event)
-        )
 
 
 def add_definitions(app: SafeApp, cluster: Cluster, clock: Clock) -> None:

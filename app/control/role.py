@@ -22,16 +22,14 @@ from app.kafka.safe_faust.table import Change
 from app.kafka.safe_faust.worker import run_worker
 from app.records.commands import UnreadableCommandError, decode_job_command
 from app.records.dead_letters import dead_letter
+from app.records.encoding import encoded
 from app.records.job_state import decode_job, decode_seq, encode_job
 from app.sentences.sentence import sentence_of
 from app.settings import Settings
 from app.store.read_store import ReadStore
 from projections.jobs.decide import handle
 from projections.jobs.state import Job
-from schemas.events import JobEvent
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
-from schemas.wire.codec import encode
-from schemas.wire.headers import headers_of
 
 APP_ID: Final = "entrepot.control"
 
@@ -58,7 +56,8 @@ class CommandBatch:
             self.records.append(dead_letter(event, "malformed_command", error, self._clock()))
             return
         job, events = handle(self._job(command.job_id), command, message.offset)
-        self.records.extend(event_record(event, message.partition) for event in events)
+        # The broker stamps the time of events: a wrong clock must not make them unwritable.
+        self.records.extend(encoded(JOBS_EVENTS, event, event.job_id, message.partition) for event in events)
         self._jobs[command.job_id] = (message.partition, job)
 
     def changes(self) -> Iterable[Change]:
@@ -72,13 +71,6 @@ class CommandBatch:
             return self._jobs[job_id][1]
         stored = self._stored.get(job_id.encode())
         return decode_job(stored) if stored is not None else None
-
-
-def event_record(event: JobEvent, partition: int) -> ProducerRecord:
-    """Return an event as a record. The broker stamps its time: a wrong clock must not make it unwritable."""
-    return ProducerRecord(
-        JOBS_EVENTS.name, encode(event), key=event.job_id.encode(), partition=partition, headers=headers_of(event)
-    )
 
 
 def _agents(app: SafeApp, settings: Settings, store: ReadStore, clock: Clock) -> None:

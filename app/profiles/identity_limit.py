@@ -8,12 +8,11 @@ from datetime import datetime
 from typing import Final
 
 from app.kafka.producer_record import ProducerRecord
+from app.records.encoding import encoded
 from projections.definitions.rules import key_hash
 from projections.profiles.profile_view import shown_key
 from schemas.messages import MessageRejected
 from schemas.topics import MESSAGES_REJECTED
-from schemas.wire.codec import encode
-from schemas.wire.headers import headers_of
 
 CODE: Final = "too_many_identities"
 MAX_REPORTED: Final = 10_000
@@ -39,4 +38,4 @@ class IdentityLimitReports:
             rejected_at=now, code=CODE, params={"max": limit}, source=self._source,
             position=f"identity {key_hash(key)}", excerpt=key.encode(),
         )  # fmt: skip
-        return ProducerRecord(MESSAGES_REJECTED.name, encode(letter), headers=headers_of(letter))
+        return encoded(MESSAGES_REJECTED, letter)

@@ -21,7 +21,6 @@ from app.clock import Clock, utc_now
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.clients import Cluster, KafkaCluster
 from app.kafka.group_consumer import GroupConsumer
-from app.kafka.producer_record import ProducerRecord
 from app.profile_store.snapshots import Snapshots
 from app.profiles.lookup_client import ProfilesClient
 from app.rebuild.builder import RebuildBuilder
@@ -31,14 +30,13 @@ from app.rebuild.progress import Phase, RebuildProgress
 from app.rebuild.raw_reader import Bounds
 from app.rebuild.stores import FOLDER, rebuild_folder, remove_others
 from app.rebuild.tasks import RebuildTask, RebuildTasks
+from app.records.encoding import encoded
 from app.settings import Settings
 from app.signals import shutdown_event
 from app.store.data_plane import Generations
 from app.store.read_store import ReadStore
 from schemas.definitions import PARTITION, ReportRebuilt
 from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS, LANES, UPDATES, Topic
-from schemas.wire.codec import encode
-from schemas.wire.headers import headers_of
 
 GROUP: Final = "entrepot.rebuild"
 IDLE_DELAY: Final = 0.5  # seconds
@@ -242,18 +240,7 @@ class Rebuilder:
             expected_version=task.rebuild.version,
             report=report,
         )
-        key = task.rebuild.definition_id.encode()
-        await self._producer.write(
-            [
-                ProducerRecord(
-                    DEFINITIONS_COMMANDS.name,
-                    encode(command),
-                    key=key,
-                    partition=PARTITION,
-                    headers=headers_of(command),
-                )
-            ]
-        )
+        await self._producer.write([encoded(DEFINITIONS_COMMANDS, command, command.definition_id, PARTITION)])
 
     async def _open(self, task: RebuildTask) -> RebuildBuilder:
         if self._builder and self._builder.name != task.rebuild.definition_id:

@@ -5,11 +5,10 @@ from typing import Final, Protocol
 
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.batching import AgentEvent
+from app.records.encoding import encoded
 from schemas.coded import CodedError, because, clean_text, fit_params, truncate
 from schemas.messages import EXCERPT_BYTES, MessageRejected
 from schemas.topics import MESSAGES_REJECTED
-from schemas.wire.codec import encode
-from schemas.wire.headers import headers_of
 
 MAX_DETAIL_CHARACTERS: Final = 1024
 KEY_BYTES: Final = 1024  # a longer key isn't kept: the letter has to fit where the record just did
@@ -57,4 +56,4 @@ def dead_letter_at(
         detail=truncate(clean_text(error.detail), MAX_DETAIL_CHARACTERS),
     )
     kept = key if len(key or b"") <= KEY_BYTES else None
-    return ProducerRecord(MESSAGES_REJECTED.name, encode(letter), key=kept, headers=headers_of(letter))
+    return encoded(MESSAGES_REJECTED, letter, kept)

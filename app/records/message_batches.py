@@ -11,6 +11,7 @@ from typing import Final
 
 from app.kafka.producer_record import ProducerRecord
 from app.records.dead_letters import MAX_DETAIL_CHARACTERS
+from app.records.encoding import encoded
 from connectors.contract import Batch
 from schemas.coded import clean_text, fit_params, truncate
 from schemas.messages import EXCERPT_BYTES, TIMESTAMP_BYTES, MessageBatch, MessageRejected
@@ -100,6 +101,4 @@ def reject_records(origin: Origin, batch: Batch, now: datetime) -> Iterator[Prod
             excerpt=reject.excerpt[:EXCERPT_BYTES],
             detail=truncate(clean_text(reject.detail), MAX_DETAIL_CHARACTERS),
         )
-        yield ProducerRecord(
-            MESSAGES_REJECTED.name, encode(letter), key=origin.job_id.encode(), headers=headers_of(letter)
-        )
+        yield encoded(MESSAGES_REJECTED, letter, origin.job_id)

@@ -18,9 +18,9 @@ from app.kafka.partition_reader import LogRecord, PartitionReader, committed_off
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
 from app.records.commands import UnreadableCommandError, decode_job_command
+from app.records.encoding import encoded
 from app.records.envelopes import stamp
 from app.records.events import decode_event
-from app.runner.reports import command_record
 from app.runner.run import Run, RunContext
 from app.runner.stalled_uploads import StalledUploads
 from app.runner.timers import Timers
@@ -216,7 +216,7 @@ class OwnedPartition:
         self._submit(error, writer)
 
     def _submit(self, command: JobCommand, writer: GroupCommit) -> None:
-        writer.submit([command_record(command, self.number)])
+        writer.submit([encoded(JOBS_COMMANDS, command, command.job_id, self.number)])
 
     def _start(self, job: Job, writer: GroupCommit) -> None:
         async def submit(records: Sequence[ProducerRecord]) -> None:

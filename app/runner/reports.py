@@ -1,14 +1,10 @@
-"""Reports of runs, and commands as Kafka records."""
+"""Reports of runs."""
 
 import orjson
 
-from app.kafka.producer_record import ProducerRecord
 from connectors.contract import Batch
 from projections.jobs.state import Job
-from schemas.commands import Counts, JobCommand, ReportProgress
-from schemas.topics import JOBS_COMMANDS
-from schemas.wire.codec import encode
-from schemas.wire.headers import headers_of
+from schemas.commands import Counts, ReportProgress
 
 
 def progress_report(envelope: dict[str, object], job: Job, batch: Batch, report: int) -> ReportProgress:
@@ -30,15 +26,4 @@ def progress_report(envelope: dict[str, object], job: Job, batch: Batch, report:
         pass_done=False,
         bytes_read=batch.bytes_read,
         bytes_total=batch.bytes_total,
-    )
-
-
-def command_record(command: JobCommand, partition: int) -> ProducerRecord:
-    """Return the record of a command, in the partition of its job."""
-    return ProducerRecord(
-        JOBS_COMMANDS.name,
-        encode(command),
-        key=command.job_id.encode(),
-        partition=partition,
-        headers=headers_of(command),
     )

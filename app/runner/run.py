@@ -13,9 +13,10 @@ from pydantic import BaseModel, ValidationError
 from app.clock import Clock
 from app.kafka.producer_record import ProducerRecord, RecordTooLarge, check_size
 from app.kafka.transactions import FencedError, UnknownOutcomeError
+from app.records.encoding import encoded
 from app.records.envelopes import stamp
 from app.records.message_batches import MAX_RECORD_PAYLOAD_BYTES, Origin, message_records, reject_records
-from app.runner.reports import command_record, progress_report
+from app.runner.reports import progress_report
 from connectors.catalog import connector
 from connectors.contract import (
     Batch,
@@ -36,7 +37,7 @@ from schemas.commands import NO_COUNTS, JobCommand, ReportError, ReportProgress,
 from schemas.events import CommandRefused
 from schemas.json_values import json_pointer
 from schemas.messages import BadBatchError, check_batch
-from schemas.topics import LANES
+from schemas.topics import JOBS_COMMANDS, LANES
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Run:
         except Exception as error:  # noqa: BLE001  # any failure of a connector is an error of its job only
             _log.exception("unhandled exception in the connector of job %s", self.job.job_id)
             last = self._failure(ConnectorBug("unexpected", {"error": type(error).__name__}))
-        await self._context.submit([command_record(last, self._context.partition)])
+        await self._context.submit([encoded(JOBS_COMMANDS, last, last.job_id, self._context.partition)])
         return last
 
     async def _read_all(self) -> None:
@@ -110,7 +111,7 @@ class Run:
         records = [
             *message_records(origin, batch, report % context.partitions, now),
             *reject_records(origin, batch, now),
-            command_record(report_command, context.partition),
+            encoded(JOBS_COMMANDS, report_command, self.job.job_id, context.partition),
         ]
         try:
             for record in records:

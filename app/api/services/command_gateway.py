@@ -13,14 +13,13 @@ from app.definitions.catalog import DefinitionCatalog
 from app.kafka.clients import Cluster, Producer
 from app.kafka.producer_record import ProducerRecord, send
 from app.kafka.reconnecting_producer import ReconnectingProducer
+from app.records.encoding import encoded
 from app.records.partitioning import partition_of
 from app.store.read_store import ReadStore
 from schemas.commands import JobCommand
 from schemas.definitions import PARTITION, DefinitionCommand, DefinitionRefused
 from schemas.events import CommandRefused
 from schemas.topics import DEFINITIONS_COMMANDS, JOBS_COMMANDS
-from schemas.wire.codec import encode
-from schemas.wire.headers import headers_of
 
 MIN_POLL_INTERVAL: Final = 0.002
 MAX_POLL_INTERVAL: Final = 0.010
@@ -115,8 +114,7 @@ class CommandGateway:
             topic, key, partition = JOBS_COMMANDS, command.job_id, partition_of(command.job_id, self._partitions)
         else:
             topic, key, partition = DEFINITIONS_COMMANDS, command.definition_id, PARTITION
-        headers = headers_of(command, traceparent)
-        return ProducerRecord(topic.name, encode(command), key=key.encode(), partition=partition, headers=headers)
+        return encoded(topic, command, key, partition, traceparent)
 
     async def _deliver(self, record: ProducerRecord) -> None:
         """Send a record and return when Kafka has it."""

@@ -18,8 +18,6 @@ from app.api.context import Services
 from app.api.server import listen, make_api
 from app.api.services.ingest_producer import NotSentError
 from app.auth import Tokens
-from app.control import definitions
-from app.control.role import event_record
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
@@ -32,6 +30,7 @@ from app.profiles.lookup_server import LookupServer
 from app.profiles.open_partitions import OpenPartitions
 from app.profiles.role import ProfilesWorker
 from app.records.commands import NewerRulesError, decode_definition_command, decode_job_command
+from app.records.encoding import encoded
 from app.settings import Settings
 from app.store.models import EventRecord
 from app.store.read_store import ReadStore
@@ -39,7 +38,8 @@ from projections.definitions.state import EMPTY
 from projections.definitions.state import handle as handle_definition
 from projections.jobs.decide import handle as handle_job
 from projections.jobs.state import Job
-from schemas.topics import DEFINITIONS_COMMANDS, JOBS_COMMANDS, TOPICS
+from schemas.definitions import PARTITION
+from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS, JOBS_COMMANDS, JOBS_EVENTS, TOPICS
 from schemas.wire.codec import encode
 from tests.integration.api.rig import Client, as_caller
 
@@ -93,12 +93,16 @@ class Control:
         if record.topic == DEFINITIONS_COMMANDS.name:
             change = decode_definition_command(record.key, record.value, record.partition)
             self._definitions, changes = handle_definition(self._definitions, change, record.offset)
-            await send(producer, definitions.event_records(changes))
+            await send(
+                producer, [encoded(DEFINITIONS_EVENTS, change, change.definition_id, PARTITION) for change in changes]
+            )
             return
         command = decode_job_command(record.key, record.value, record.partition, PARTITIONS)
         state = self._jobs.get(command.job_id)
         self._jobs[command.job_id], events = handle_job(state, command, record.offset)
-        written = await send(producer, [event_record(event, record.partition) for event in events])
+        written = await send(
+            producer, [encoded(JOBS_EVENTS, event, event.job_id, record.partition) for event in events]
+        )
         applied = [EventRecord(at.offset, event, encode(event)) for at, event in zip(written, events, strict=True)]
         await self._store.views.apply(record.partition, applied)
 
