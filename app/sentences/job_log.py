@@ -7,7 +7,7 @@ from typing import Final, Literal, assert_never
 from app.sentences.codes import ACTIONS
 from app.sentences.sentence import sentence
 from projections.jobs.state import Job
-from schemas.coded import Params
+from schemas.coded import Params, truncate
 from schemas.commands import Counts
 from schemas.events import (
     CommandRefused,
@@ -125,7 +125,8 @@ def _line(event: JobEvent, before: Job | None) -> tuple[LogKind, str] | None:  #
         case JobRestored():
             return "Restored", "Restored, paused"
         case JobCursorEdited():
-            return "CursorMoved", f"Cursor moved from {_short(event.previous)} to {_short(event.cursor)}"
+            before_edit, after_edit = (truncate(text, MAX_CURSOR_CHARACTERS) for text in (event.previous, event.cursor))
+            return "CursorMoved", f"Cursor moved from {before_edit} to {after_edit}"
         case JobPurged():
             return "Purged", "Purged: the retention of 90 days expired"
         case CommandRefused():
@@ -177,10 +178,6 @@ def _failed(event: JobFailed, before: Job | None) -> str:
 
 def _cause(event: JobErrored | JobSlept | JobFailed, before: Job | None) -> str:
     return sentence(event.code, event.params, before.provider if before else "")
-
-
-def _short(cursor: str) -> str:
-    return cursor if len(cursor) <= MAX_CURSOR_CHARACTERS else f"{cursor[:MAX_CURSOR_CHARACTERS]}…"
 
 
 def counts_in_words(counts: Counts) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
-from uuid import UUID
 
 from pydantic import Field, field_validator, model_validator
 
@@ -17,7 +16,7 @@ from projections.definitions.rules import Rules
 from schemas.definitions import IDENTITY, mapping_of
 from schemas.instants import micros
 from schemas.json_values import json_pointer
-from schemas.names import MAX_JOB_ID, is_job_id
+from schemas.names import MAX_JOB_ID, is_job_id, is_uuid
 
 MAX_MAPPINGS: Final = 100
 MAX_NOTE_CHARACTERS: Final = 1_000
@@ -173,12 +172,5 @@ async def origin_of(call: RequestContext[Any, Any], job_id: str) -> Origin:
         return "no_such_job"
     job = await call.api.store.jobs.get(job_id)
     if job is None:
-        return "upload" if _is_upload_id(job_id) else "no_such_job"
+        return "upload" if is_uuid(job_id) else "no_such_job"
     return "job" if job.total_counts.accepted or await call.api.store.lanes.mapped(job_id) else "no_messages"
-
-
-def _is_upload_id(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False

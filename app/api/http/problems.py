@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from app.sentences.codes import SENTENCES
 from app.sentences.sentence import sentence
 from connectors.kit.field_errors import UNKNOWN_FIELD, field_names
-from schemas.coded import CodedError, Params
+from schemas.coded import CodedError, Params, truncate
 from schemas.json_values import json_pointer
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -127,8 +127,4 @@ def _field_error(error: ErrorDetails, prefix: str, model: type[BaseModel] | None
 
 def pointer(location: Sequence[int | str]) -> str:
     """Return a JSON pointer (RFC 6901)."""
-    return json_pointer(*(_cut(str(step)) for step in location))
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= MAX_NAME_CHARACTERS else f"{name[:MAX_NAME_CHARACTERS]}…"
+    return json_pointer(*(truncate(str(step), MAX_NAME_CHARACTERS) for step in location))

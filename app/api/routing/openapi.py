@@ -38,6 +38,7 @@ PROBLEM: Final = {
         "code": {"type": "string", "description": "stable"},
         "detail": {"type": "string", "description": "human-readable"},
         "request_id": {"type": "string"},
+        "params": {"type": "object", "description": "the values in the detail, by name"},
         "errors": {
             "type": "array",
             "items": {
@@ -47,6 +48,7 @@ PROBLEM: Final = {
                     "pointer": {"type": "string"},
                     "code": {"type": "string"},
                     "message": {"type": "string"},
+                    "params": {"type": "object", "description": "the values in the message, by name"},
                 },
             },
         },

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
-from uuid import UUID
 
 import click
 
@@ -14,6 +13,7 @@ from app.cli.output import COLOURS, Column, hanging, local_time, serialized, sho
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
 from app.cli.vocabulary import in_commands
+from schemas.names import is_uuid
 
 POLL_INTERVAL_SECONDS: Final = 1.0
 MAX_VISIBILITY_DELAY: Final = timedelta(minutes=1)  # partitions become visible at different times
@@ -153,17 +153,10 @@ async def _owner(session: Session, job: str) -> str:
     try:
         job_id: str = (await job_by_reference(session.api, job))["id"]
     except CommandError as error:
-        if error.exit_code != NOT_FOUND or not _is_id(job):
+        if error.exit_code != NOT_FOUND or not is_uuid(job):
             raise
         return job
     return job_id
-
-
-def _is_id(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
 
 
 async def _print_letters(session: Session, since: str | None, limit: int, **which: str | None) -> None:

@@ -125,7 +125,7 @@ ORDERS = evolve(None, replace(an_event(JobCreated, draft=False, **NEW), seq=1))
         (
             an_event(JobCursorEdited, previous="{}", cursor=f'"{"x" * 500}"', report=4),
             "CursorMoved",
-            f'Cursor moved from {{}} to "{"x" * 199}…',
+            f'Cursor moved from {{}} to "{"x" * 198}…',
         ),
         (an_event(JobPurged), "Purged", "Purged: the retention of 90 days expired"),
         (
