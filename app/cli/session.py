@@ -11,7 +11,7 @@ import click
 
 from app.cli.client import ApiClient, connected
 from app.cli.discovery import find
-from app.cli.output import Format
+from app.cli.output import Format, serialized
 
 OPTIONS: Final = (
     click.option("--url", envvar="ENTREPOT_URL", help="API URL. [env: ENTREPOT_URL]"),
@@ -39,6 +39,13 @@ class Session:
 
     api: ApiClient
     output: Format
+
+    def print_unless_table(self, data: Any) -> bool:
+        """Print data as JSON or YAML and return True; print nothing and return False if a table is asked for."""
+        if self.output == "table":
+            return False
+        click.echo(serialized(data, self.output))
+        return True
 
 
 def api_command(command: Callable[..., Coroutine[Any, Any, int | None]]) -> Callable[..., None]:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, assert_never
 
 from app.sentences.codes import ACTIONS
-from app.sentences.sentence import sentence
+from app.sentences.sentence import counted, sentence
 from projections.jobs.state import Job
 from schemas.coded import Params, truncate
 from schemas.commands import Counts
@@ -119,7 +119,7 @@ def _line(event: JobEvent, before: Job | None) -> tuple[LogKind, str] | None:  #
         case JobResumed():
             return "Resumed", "Resumed"
         case JobCompleted():
-            return "Completed", f"Completed after {event.run:,} run{'' if event.run == 1 else 's'}"
+            return "Completed", f"Completed after {counted(event.run, 'run')}"
         case JobKilled():
             return "Killed", "Killed: archived; it can be restored for 90 days"
         case JobRestored():
@@ -208,5 +208,5 @@ def duration(span: timedelta) -> str:
     for name, size in units:
         count, seconds = divmod(seconds, size)
         if count:
-            parts.append(f"{count} {name}{'' if count == 1 else 's'}")
+            parts.append(counted(count, name))
     return " ".join(parts[:2]) or "0 seconds"

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import assert_never
 
 from app.sentences.job_log import SLEEP_REASONS, clock, counts_in_words, duration
-from app.sentences.sentence import sentence
+from app.sentences.sentence import counted, sentence
 from projections.jobs.state import Completed, Failed, Job, Killed, Paused, Purged, Running, Sleeping
 from schemas.policies import Cadence
 
@@ -45,8 +45,7 @@ def _status(job: Job) -> str:  # noqa: PLR0911  # one line for each phase, close
 def _errors(job: Job) -> str:
     if job.streak is None:
         return ""
-    plural = "" if job.streak.consecutive == 1 else "s in a row"
-    return f"; {job.streak.consecutive:,} error{plural} since {clock(job.streak.since)}"
+    return f"; {counted(job.streak.consecutive, 'error', 'errors in a row')} since {clock(job.streak.since)}"
 
 
 def cadence_in_words(cadence: Cadence) -> str:

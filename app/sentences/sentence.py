@@ -115,3 +115,8 @@ class _Fields(Formatter):
             return "…" if value is None else format(value, format_spec)
         except (ValueError, TypeError):
             return str(value)
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"

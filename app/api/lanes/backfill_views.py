@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from app.api.collect.requests import RejectedView
 from app.api.definitions.mapping_preview import FaultCount
 from app.api.routing.responses import View
+from app.sentences.sentence import counted
 from projections.definitions.rules import Rules
 from projections.jobs.state import Job
 
@@ -94,7 +95,7 @@ def _volume(preview: BackfillPreview) -> Iterator[str]:
         approximate_duration(age) for age in (preview.oldest_age_seconds, preview.newest_age_seconds) if age is not None
     ]
     age = f", {' to '.join(dict.fromkeys(ages))} old" if ages else ""
-    yield f"{many(preview.messages, 'message')}{age}."
+    yield f"{counted(preview.messages, 'message')}{age}."
 
 
 def _impact(preview: BackfillPreview) -> Iterator[str]:
@@ -103,16 +104,16 @@ def _impact(preview: BackfillPreview) -> Iterator[str]:
         return
     total = profiles.added + profiles.changed + profiles.unchanged
     yield (
-        f"Sample of {many(sample.applicable, 'applicable message')}: {many(total, 'profile')}, {profiles.added:,} new, "
-        f"{profiles.changed:,} changed, {profiles.unchanged:,} unchanged."
+        f"Sample of {counted(sample.applicable, 'applicable message')}: {counted(total, 'profile')}, "
+        f"{profiles.added:,} new, {profiles.changed:,} changed, {profiles.unchanged:,} unchanged."
     )
     if profiles.merged:
-        yield f"{many(profiles.merged, 'changed profile')} would be merged from several."
+        yield f"{counted(profiles.merged, 'changed profile')} would be merged from several."
     for name, attribute in profiles.attributes.items():
-        yield f"{name}: first value in {many(attribute.filled, 'profile')}, another value in {attribute.replaced:,}."
+        yield f"{name}: first value in {counted(attribute.filled, 'profile')}, another value in {attribute.replaced:,}."
     if profiles.older_messages:
         yield (
-            f"{many(profiles.older_messages, 'message')} older than the newest message of the profile: no effect on "
+            f"{counted(profiles.older_messages, 'message')} older than the newest message of the profile: no effect on "
             "attributes that keep the latest value."
         )
     if preview.needed is False:
@@ -172,11 +173,6 @@ def duplicate_warning(job: Job) -> WarningView:
 def warning(code: str, message: str) -> WarningView:
     """Return a warning."""
     return WarningView(code=code, message=message)
-
-
-def many(count: int, noun: str) -> str:
-    """Return a count with its noun."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def approximate_duration(seconds: float) -> str:

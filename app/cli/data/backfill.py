@@ -8,7 +8,7 @@ import click
 from app.cli.client import Value
 from app.cli.data.collect import NDJSON, TYPES, UploadFile, upload_file
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import hanging, serialized, visible
+from app.cli.output import hanging, visible
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
 
@@ -72,9 +72,7 @@ async def backfill_preview(
         query["filename"] = upload.filename
         content_type = {"Content-Type": TYPES.get(upload.kind, NDJSON)}
         preview = await session.api.upload(PATH, _body(upload), query=query, headers=content_type)
-    if session.output != "table":
-        click.echo(serialized(preview, session.output))
-    else:
+    if not session.print_unless_table(preview):
         _print(preview)
 
 

@@ -60,8 +60,7 @@ ID = "identity"
 async def show_definition(session: Session, definition_id: str, version: int | None) -> None:
     """Print a definition with the body of the requested version, else of the active one, else of the draft."""
     definition = await session.api.get(path_of(definition_id), version=version)
-    if session.output != "table":
-        click.echo(serialized(definition, session.output))
+    if session.print_unless_table(definition):
         return
     shown = definition["requested"] or definition["applied"] or definition["draft"]
     print_facts(
@@ -102,8 +101,7 @@ async def discard_definition(session: Session, definition_id: str) -> None:
 
 def print_versions(session: Session, definition: Mapping[str, Any]) -> None:
     """Print the versions of a definition after a change."""
-    if session.output != "table":
-        click.echo(serialized(definition, session.output))
+    if session.print_unless_table(definition):
         return
     parts = {"active": definition.get("applied_version"), "draft": definition.get("draft_version")}
     summary = ", ".join(f"{name}: version {version}" for name, version in parts.items() if version)
@@ -146,8 +144,7 @@ async def print_preview(session: Session, stream: str, file: str | None) -> None
     """Print the result of mapping recent messages by a file, or by the draft."""
     body = read_definition(file) if file else None
     preview = await session.api.send("POST", path_of(f"mapping:{stream}", "/preview"), body)
-    if session.output != "table":
-        click.echo(serialized(preview, session.output))
+    if session.print_unless_table(preview):
         return
     show(preview["messages"], "table", MESSAGES)
     click.echo()

@@ -7,8 +7,9 @@ from urllib.parse import quote
 import click
 
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import Column, cell, local_time, print_facts, serialized, show
+from app.cli.output import Column, local_time, print_facts, show
 from app.cli.session import Session, api_command
+from app.sentences.sentence import counted
 
 LANE: Final = click.argument("lane")
 STEPS: Final = {"mapping": "raw messages to map", "profiles": "mapped messages to apply"}
@@ -77,8 +78,7 @@ async def lane_list(session: Session) -> None:
 async def lane_show(session: Session, lane: str) -> None:
     """Show the lag of a LANE by partition."""
     detail = await session.api.get(_path(lane))
-    if session.output != "table":
-        click.echo(serialized(detail, session.output))
+    if session.print_unless_table(detail):
         return
     _print_facts(detail)
     click.echo()
@@ -106,9 +106,7 @@ async def lane_resume(session: Session, lane: str) -> None:
 
 
 def _print(session: Session, lane: Mapping[str, Any]) -> None:
-    if session.output != "table":
-        click.echo(serialized(lane, session.output))
-    else:
+    if not session.print_unless_table(lane):
         _print_facts(lane)
 
 
@@ -123,7 +121,7 @@ def _step(step: Mapping[str, Any]) -> str:
         return "caught up"
     left = f", ETA {short_duration(step['eta_seconds'])}" if step["eta_seconds"] else ""
     since = f", oldest since {local_time(step['oldest_pending_at'])}" if step["oldest_pending_at"] else ""
-    return f"{cell(step['lag'])} {'record' if step['lag'] == 1 else 'records'} pending{since}{left}"
+    return f"{counted(step['lag'], 'record')} pending{since}{left}"
 
 
 def _rows(lane: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, local_time, print_facts, print_table, serialized, visible
 from app.cli.param_types import AS_OF, TIME_FORMATS
 from app.cli.session import Session, api_command
+from app.sentences.sentence import counted
 
 KEY: Final = click.argument("key")
 SHORT_ID: Final = 8
@@ -45,9 +46,7 @@ async def profile_get(session: Session, key: str, as_of: str | None) -> None:
     Exit code 3 when there is no profile, or was none at that time.
     """
     profile = await session.api.get(_path(key), as_of=as_of)
-    if session.output != "table":
-        click.echo(serialized(profile, session.output))
-    else:
+    if not session.print_unless_table(profile):
         _print_profile(profile)
 
 
@@ -57,8 +56,7 @@ async def profile_get(session: Session, key: str, as_of: str | None) -> None:
 async def profile_explain(session: Session, key: str) -> None:
     """Show the messages behind a profile: location, rule version and payload of each."""
     explanation = await session.api.get(_path(key, "/explain"))
-    if session.output != "table":
-        click.echo(serialized(explanation, session.output))
+    if session.print_unless_table(explanation):
         return
     _print_profile(explanation["profile"])
     for message in explanation["messages"]:
@@ -96,12 +94,9 @@ async def profile_forget(session: Session, key: str, *, yes: bool) -> None:
         names = ", ".join(identities) or key
         click.confirm(f"Delete the profile of {visible(names)}? This is permanent.", abort=True, err=True)
     deletion = await session.api.send("DELETE", _path(key))
-    if session.output != "table":
-        click.echo(serialized(deletion, session.output))
-    else:
-        count = deletion["identities"]
-        identities = f"{count} {'identity' if count == 1 else 'identities'}"
-        click.echo(f"deleted: {identities}, messages up to {local_time(deletion['at'])}")
+    if not session.print_unless_table(deletion):
+        count = counted(deletion["identities"], "identity", "identities")
+        click.echo(f"deleted: {count}, messages up to {local_time(deletion['at'])}")
     if not deletion["complete"]:
         more = "the profile had reached the limit of links; if it had further identities, delete each of them too"
         click.echo(more, err=True)

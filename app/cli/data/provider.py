@@ -53,8 +53,7 @@ async def provider_list(session: Session) -> None:
 async def provider_show(session: Session, name: str) -> None:
     """Show a provider: its job types and the configuration fields of each."""
     provider = await session.api.get(f"/v2/provider/{quote(name, safe='')}")
-    if session.output != "table":
-        click.echo(serialized(provider, session.output))
+    if session.print_unless_table(provider):
         return
     print_facts({name: provider[name] for name in ("name", "title", "description", "documentation")})
     for kind in provider["job_types"]:

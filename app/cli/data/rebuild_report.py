@@ -10,6 +10,7 @@ from app.cli.data.lane import rate, short_duration
 from app.cli.output import Column, local_time, print_facts, print_table, serialized
 from app.cli.progress import bar
 from app.cli.session import Session
+from app.sentences.sentence import counted
 
 POLL_INTERVAL_SECONDS: Final = 0.5
 PHASES: Final = {
@@ -89,9 +90,9 @@ def status_of(rebuild: Mapping[str, Any]) -> str:
 
 def print_rebuild(session: Session, rebuild: Mapping[str, Any]) -> None:
     """Print a rebuild with its report; without a status, how to check it later."""
-    if session.output != "table":
-        click.echo(serialized(rebuild, session.output))
-    elif "status" not in rebuild:
+    if session.print_unless_table(rebuild):
+        return
+    if "status" not in rebuild:
         click.echo(f"accepted; not visible yet, check with: entrepot rebuild show {rebuild['id']}")
     else:
         _print_status(rebuild)
@@ -127,7 +128,8 @@ def print_report(report: Mapping[str, Any]) -> None:
         print_facts({"compared": f"skipped: {report['skipped_reason']}"})
         return
     sides = {
-        name: f"{_profiles(report[name]['profiles'])}, digest {report[name]['digest']}" for name in ("live", "rebuilt")
+        name: f"{counted(report[name]['profiles'], 'profile')}, digest {report[name]['digest']}"
+        for name in ("live", "rebuilt")
     }
     print_facts({"compared": compared, **sides, "equal": "yes" if report["equal"] else "no"})
     click.echo()
@@ -137,10 +139,6 @@ def print_report(report: Mapping[str, Any]) -> None:
     for name, samples in report["samples"].items():
         click.echo()
         print_table(samples, [Column(name, lambda row: row["profile"], wraps=14), *map(_column, PARTS[name])])
-
-
-def _profiles(count: int) -> str:
-    return "1 profile" if count == 1 else f"{count:,} profiles"
 
 
 def _column(name: str) -> Column:

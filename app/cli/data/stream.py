@@ -10,6 +10,7 @@ from app.cli.job.logs import stream_dead_letters
 from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, cell, local_time, print_facts, serialized, show, visible
 from app.cli.session import Session, api_command
+from app.sentences.sentence import counted
 
 
 def _percent(share: float) -> str:
@@ -29,9 +30,7 @@ def _range(row: Mapping[str, Any]) -> str:
 
 
 def _characters(least: int, most: int) -> str:
-    if least == most:
-        return "1 character" if most == 1 else f"{cell(most)} characters"
-    return f"{cell(least)} to {cell(most)} characters"
+    return ("" if least == most else f"{cell(least)} to ") + counted(most, "character")
 
 
 STREAMS: Final = (
@@ -75,8 +74,7 @@ async def stream_list(session: Session) -> None:
 async def stream_show(session: Session, stream: str) -> None:
     """Show the messages received on a STREAM, and field statistics from a sample of them."""
     detail = await session.api.get(_path(stream))
-    if session.output != "table":
-        click.echo(serialized(detail, session.output))
+    if session.print_unless_table(detail):
         return
     print_facts(
         {

@@ -133,8 +133,7 @@ async def job_diff(session: Session, job: str, old: int | None, new: int | None)
     _, versions = await _versions(session, job)
     after = _version(versions, new or versions[0]["version"])
     before = _version(versions, old or max(1, after["version"] - 1))
-    if session.output != "table":
-        click.echo(serialized([before, after], session.output))
+    if session.print_unless_table([before, after]):
         return
     if len(versions) == 1:
         click.echo("only version 1 exists: nothing to compare")
