@@ -34,8 +34,3 @@ class CommandError(ClickException):
     def __init__(self, message: str, code: int = ERROR) -> None:
         super().__init__(message)
         self.exit_code = code
-
-
-def table() -> str:
-    """Return the exit codes as lines for a help page."""
-    return "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXITS.items())

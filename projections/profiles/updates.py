@@ -98,13 +98,6 @@ def encode_node(node: Node) -> bytes:
     return orjson.dumps([node.parent, node.registers, node.edges, node.forgotten, node.forgotten_keys])
 
 
-def canonical(node: Node) -> bytes:
-    """Return bytes that are equal for nodes with equal state."""
-    return orjson.dumps(
-        [node.key, node.parent, node.registers, node.edges, node.forgotten], option=orjson.OPT_SORT_KEYS
-    )
-
-
 def decode_node(key: str, stored: bytes | None) -> Node:
     """Return the node of a key; a new one when nothing is stored."""
     return Node(key, *orjson.loads(stored)) if stored is not None else Node(key)

@@ -16,11 +16,11 @@ from projections.profiles.updates import (
     apply_mapped,
     apply_messages,
     by_partition,
-    canonical,
     decode_node,
     drop_counted,
     encode_node,
 )
+from tests.canonical_nodes import canonical
 
 COLUMNS = ("latest:city", "first:source", "min:low", "max:high", "union:tags", "count:messages", "sum:spent")
 

@@ -14,7 +14,6 @@ from schemas.json_values import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 
-M = TypeVar("M", bound=BaseModel)
 Q = TypeVar("Q", bound=Query)
 
 

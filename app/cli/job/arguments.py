@@ -1,6 +1,5 @@
 """Arguments of job commands: a job reference, a configuration, a schedule."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,12 +10,11 @@ import orjson
 from app.cli.client import ApiClient
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.output import local_time, visible
-from app.cli.param_types import seconds
+from app.cli.param_types import DURATION_TEXT, seconds
 
 EVERY_STATUS: Final = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
 MIN_PREFIX_LENGTH: Final = 4
 USAGE: Final = 2
-_SPAN: Final = re.compile(r"(?:\d+[smhdw])+")
 _CRON_FIELDS: Final = 5
 
 
@@ -71,7 +69,7 @@ def cadence(text: str | None, time_zone: str | None) -> dict[str, Any] | None:
         return {"kind": "once", **zone}
     if text == "continuous":
         return {"kind": "continuous", "every_seconds": 5, **zone}
-    if _SPAN.fullmatch(text):
+    if DURATION_TEXT.fullmatch(text):
         return {"kind": "interval", "every_seconds": seconds(text), **zone}
     if len(text.split()) == _CRON_FIELDS:
         return {"kind": "cron", "cron": text, **zone}

@@ -21,9 +21,9 @@ from app.store.data_plane import PlaneStore
 from app.store.read_store import ReadStore
 from projections.definitions.rebuild_spec import RebuildSpec, VersionedBody, spec_text
 from projections.profiles.profile_view import profile_of
-from projections.profiles.updates import canonical
 from schemas.definitions import ApplyDefinition, CommandEnvelope, DraftDefinition, PromoteRebuild, StartRebuild
 from schemas.wire.codec import encode
+from tests.canonical_nodes import canonical
 from tests.integration.conftest import FreshBroker
 from tests.integration.support.plane import packed, write_packed, write_single
 from tests.integration.support.service import Service, service

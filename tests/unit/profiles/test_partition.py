@@ -16,11 +16,12 @@ from app.profiles.partition import ALL_ROWS, ProfilePartition
 from app.profiles.update_consumer import decode_update
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.update_codec import encode_mapped
-from projections.profiles.updates import Group, MappedMessages, NodeMessages, canonical
+from projections.profiles.updates import Group, MappedMessages, NodeMessages
 from schemas.messages import MessageRejected
 from schemas.topics import UPDATES
 from schemas.updates import MappedBatch, NodeBatch
 from schemas.wire.codec import decode, encode
+from tests.canonical_nodes import canonical
 from tests.laws.profile_world import COLUMNS, Message, expected, shown, some_messages
 
 PARTITIONS = 3

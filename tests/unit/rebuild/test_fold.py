@@ -17,11 +17,12 @@ from app.rebuild.tasks import Forgetting
 from projections.definitions.compiled_rules import CompiledRules
 from projections.definitions.rebuild_spec import EVERYTHING, Scope, VersionedBody
 from projections.definitions.rules import Forgotten, Rules, key_hash
-from projections.profiles.updates import canonical, decode_node
+from projections.profiles.updates import decode_node
 from schemas.instants import EPOCH
 from schemas.messages import MessageBatch
 from schemas.updates import MappedBatch
 from schemas.wire.codec import encode
+from tests.canonical_nodes import canonical
 
 NOW = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 ARRIVED = (NOW - EPOCH) // timedelta(microseconds=1)

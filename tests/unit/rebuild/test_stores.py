@@ -18,9 +18,10 @@ from app.rebuild.tasks import Forgetting
 from projections.definitions.compiled_rules import CompiledRules
 from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import Forgotten, Rules, key_hash
-from projections.profiles.updates import canonical, decode_node
+from projections.profiles.updates import decode_node
 from schemas.updates import MappedBatch
 from schemas.wire.codec import decode
+from tests.canonical_nodes import canonical
 from tests.unit.rebuild.test_fold import (
     ARRIVED,
     DAY,

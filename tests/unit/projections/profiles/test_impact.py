@@ -2,7 +2,8 @@
 
 from projections.profiles.identity_node import Node
 from projections.profiles.impact import AttributeImpact, impact_of, settle
-from projections.profiles.updates import Group, MappedMessages, canonical
+from projections.profiles.updates import Group, MappedMessages
+from tests.canonical_nodes import canonical
 
 COLUMNS = ("latest:city", "count:visits")
 MOST = 1_000

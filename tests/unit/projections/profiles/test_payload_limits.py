@@ -8,7 +8,8 @@ import pytest
 from projections.profiles.identity_node import Node, Outbox
 from projections.profiles.payload_limits import drop_excess, encoded_batches
 from projections.profiles.update_codec import decode_messages, encode_mapped, encode_messages
-from projections.profiles.updates import Group, MappedMessages, NodeMessages, apply_messages, canonical
+from projections.profiles.updates import Group, MappedMessages, NodeMessages, apply_messages
+from tests.canonical_nodes import canonical
 
 
 def test_the_parts_of_a_large_state_add_up_to_it() -> None:
