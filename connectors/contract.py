@@ -20,8 +20,8 @@ from connectors.redaction import redact_credentials
 from schemas.coded import CodedError, Params
 
 Cursor = Mapping[str, Any]
-Lane = Literal["realtime", "backfill"]
-Kind = Literal["import", "export", "enrichment"]
+LaneName = Literal["realtime", "backfill"]
+JobKind = Literal["import", "export", "enrichment"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Batch:
     """
 
     stream: str
-    lane: Lane
+    lane: LaneName
     source: str  # where the records come from, for display; never with credentials
     payload: bytes  # NDJSON: `count` lines, one JSON object each, each terminated by "\n"
     count: int
@@ -113,7 +113,7 @@ class JobType:
     """
 
     name: str
-    kind: Kind
+    kind: JobKind
     title: str
     description: str
     config: type[BaseModel]

@@ -20,16 +20,16 @@ from schemas.wire.codec import encode
 WINDOW: Final = 200_000  # events; a worker that starts again repeats fewer
 SHOWN: Final = 100
 
-Command = JobCommand | DefinitionCommand
-Event = JobEvent | DefinitionEvent
-Kind = Literal["changed", "missing", "unexpected", "unreadable"]
+AnyCommand = JobCommand | DefinitionCommand
+AnyEvent = JobEvent | DefinitionEvent
+MismatchKind = Literal["changed", "missing", "unexpected", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
     """Where the events are not what the commands lead to. `offset` is the event's; None for a missing one."""
 
-    kind: Kind
+    kind: MismatchKind
     subject: str  # the job's or definition's id
     seq: int
     event: str
@@ -53,11 +53,11 @@ class VerifyCounts:
 class Replay(Protocol):
     """Decides the commands of a partition again, one after another, and reads the events that they led to."""
 
-    def decide(self, offset: int, command: Any) -> tuple[Event, ...]:
+    def decide(self, offset: int, command: Any) -> tuple[AnyEvent, ...]:
         """Return what a command leads to, after all that were given before."""
         ...
 
-    def read(self, value: bytes) -> Event:
+    def read(self, value: bytes) -> AnyEvent:
         """Return the event in a record, or raise `UnreadableEventError`."""
         ...
 
@@ -68,7 +68,7 @@ class JobsReplay:
     def __init__(self) -> None:
         self._states: dict[str, Job | None] = {}
 
-    def decide(self, offset: int, command: JobCommand) -> tuple[Event, ...]:
+    def decide(self, offset: int, command: JobCommand) -> tuple[AnyEvent, ...]:
         """Return what a command leads to, after all that were given before."""
         state = self._states.get(command.job_id)
         self._states[command.job_id], events = handle(state, command, offset)
@@ -85,7 +85,7 @@ class DefinitionsReplay:
     def __init__(self) -> None:
         self._state = definitions.EMPTY
 
-    def decide(self, offset: int, command: DefinitionCommand) -> tuple[Event, ...]:
+    def decide(self, offset: int, command: DefinitionCommand) -> tuple[AnyEvent, ...]:
         """Return what a command leads to, after all that were given before."""
         self._state, events = definitions.handle(self._state, command, offset)
         return events
@@ -102,17 +102,17 @@ class Audit:
         self.tally = VerifyCounts()
         self._again = again
         self._only = only
-        self._expected: deque[tuple[Event, bytes]] = deque()
+        self._expected: deque[tuple[AnyEvent, bytes]] = deque()
         self._seen: OrderedDict[str, bytes] = OrderedDict()  # event id → digest of its bytes
         self._latest = -1  # offset of the latest command
-        self._held: tuple[int, Event, bytes] | None = None  # an event of a command that is still to come
+        self._held: tuple[int, AnyEvent, bytes] | None = None  # an event of a command that is still to come
 
     @property
     def expects(self) -> bool:
         """Whether the next event can be compared; otherwise give another command first, if there is one."""
         return bool(self._expected) and self._held is None
 
-    def command(self, offset: int, command: Command | None) -> None:
+    def command(self, offset: int, command: AnyCommand | None) -> None:
         """Decide a command again; None stands for a record of which control made a dead letter."""
         self._latest = offset
         if command is None:
@@ -123,7 +123,7 @@ class Audit:
             held, self._held = self._held, None
             self._match(*held)
 
-    def _decide(self, offset: int, command: Command) -> None:
+    def _decide(self, offset: int, command: AnyCommand) -> None:
         self.tally.commands += 1
         self._expected.extend((event, encode(event)) for event in self._again.decide(offset, command))
 
@@ -159,12 +159,12 @@ class Audit:
             self._differ("unexpected", event, offset)
             self._held = None
 
-    def _match(self, offset: int, event: Event, value: bytes) -> None:
+    def _match(self, offset: int, event: AnyEvent, value: bytes) -> None:
         while self._expected and self._expected[0][0].command_offset < event.command_offset:
             self._differ("missing", self._expected.popleft()[0])
         self._compare(offset, event, value)
 
-    def _compare(self, offset: int, event: Event, value: bytes) -> None:
+    def _compare(self, offset: int, event: AnyEvent, value: bytes) -> None:
         if not self._expected or self._expected[0][0].event_id != event.event_id:
             self._differ("unexpected", event, offset)
             return
@@ -175,7 +175,7 @@ class Audit:
         if len(self._seen) > WINDOW:
             self._seen.popitem(last=False)
 
-    def _differ(self, kind: Kind, event: Event | None = None, offset: int | None = None) -> None:
+    def _differ(self, kind: MismatchKind, event: AnyEvent | None = None, offset: int | None = None) -> None:
         self.tally.found += 1
         if len(self.tally.differences) < SHOWN:
             self.tally.differences.append(
@@ -185,7 +185,7 @@ class Audit:
             )
 
 
-def subject_of(record: Command | Event) -> str:
+def subject_of(record: AnyCommand | AnyEvent) -> str:
     """Return the ID of the job or definition of a command or event."""
     return record.definition_id if isinstance(record, CommandEnvelope | EventEnvelope) else record.job_id
 

@@ -56,7 +56,7 @@ class MessageRejected:
     provider: str = ""  # of the job; its connector may provide the sentences of its codes
 
 
-Message = MessageBatch | MessageRejected
+MessageRecord = MessageBatch | MessageRejected
 
 
 class BadBatchError(CodedError):

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import click
 
-Format = Literal["table", "json", "yaml"]
+OutputFormat = Literal["table", "json", "yaml"]
 GAP: Final = 2
 MIN_COLUMN_WIDTH: Final = 8
 MIN_TEXT_WIDTH: Final = 20
@@ -42,7 +42,9 @@ class Column:
     wraps: int = 0  # minimum width to wrap to, before columns are dropped; 0: does not wrap
 
 
-def show(data: Any, output: Format, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]] | None = None) -> None:
+def show(
+    data: Any, output: OutputFormat, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]] | None = None
+) -> None:
     """Print rows (by default the data itself) as a table, or the data as JSON or YAML."""
     if output == "table":
         print_table(data if rows is None else rows, columns)

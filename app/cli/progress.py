@@ -4,11 +4,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Update = Callable[[float, float | None, str], None]  # done, total (None: unknown), status text
+UpdateBar = Callable[[float, float | None, str], None]  # done, total (None: unknown), status text
 
 
 @contextmanager
-def bar(title: str) -> Iterator[Update]:
+def bar(title: str) -> Iterator[UpdateBar]:
     """Show a progress bar on standard error while the block runs, then erase it."""
     if not (sys.stderr and sys.stderr.isatty()):
         yield lambda *_: None

@@ -11,7 +11,7 @@ import click
 
 from app.cli.client import ApiClient, connected
 from app.cli.discovery import find
-from app.cli.output import Format, serialized
+from app.cli.output import OutputFormat, serialized
 
 OPTIONS: Final = (
     click.option("--url", envvar="ENTREPOT_URL", help="API URL. [env: ENTREPOT_URL]"),
@@ -38,7 +38,7 @@ class Session:
     """The API client and the output format of one command."""
 
     api: ApiClient
-    output: Format
+    output: OutputFormat
 
     def print_unless_table(self, data: Any) -> bool:
         """Print data as JSON or YAML and return True; print nothing and return False if a table is asked for."""
@@ -52,7 +52,7 @@ def api_command(command: Callable[..., Coroutine[Any, Any, int | None]]) -> Call
     """Turn `async def command(session, …)` into a click callback with the shared options."""
 
     @wraps(command)
-    def run(url: str | None, token: str | None, data_dir: Path, output: Format, **arguments: Any) -> None:
+    def run(url: str | None, token: str | None, data_dir: Path, output: OutputFormat, **arguments: Any) -> None:
         async def run_command() -> int | None:
             endpoint = find(url, token, data_dir)
             async with connected(endpoint.url, endpoint.token) as api:

@@ -17,10 +17,10 @@ BATCH: Final = 1_000
 
 _log = logging.getLogger(__name__)
 
-OnProgress = Callable[[int, int, int], None]  # partition, offset reached, end offset
+OnPartitionProgress = Callable[[int, int, int], None]  # partition, offset reached, end offset
 
 
-async def rebuild_views(cluster: Cluster, settings: Settings, on_progress: OnProgress) -> int:
+async def rebuild_views(cluster: Cluster, settings: Settings, on_progress: OnPartitionProgress) -> int:
     """Rebuild, swap, and return how many events were read; readers keep the old views until then.
 
     Raises:
@@ -71,7 +71,7 @@ async def _lack_events(cluster: Cluster, group: str, applied: Sequence[int]) -> 
     return False
 
 
-async def _catch_up(cluster: Cluster, rebuild: ViewRebuild, partition: int, on_progress: OnProgress) -> int:
+async def _catch_up(cluster: Cluster, rebuild: ViewRebuild, partition: int, on_progress: OnPartitionProgress) -> int:
     count = 0
     start = await rebuild.next_offset(partition)
     async with PartitionReader(cluster, JOBS_EVENTS.name, partition, start) as log:

@@ -7,11 +7,11 @@ from app.kafka.clients import Cluster
 from app.kafka.partition_reader import LogRecord, PartitionReader
 from app.records.commands import UnreadableCommandError, decode_definition_command, decode_job_command
 from app.records.partitioning import partition_of
-from projections.verification import Audit, Command, DefinitionsReplay, JobsReplay, VerifyCounts
+from projections.verification import AnyCommand, Audit, DefinitionsReplay, JobsReplay, VerifyCounts
 from schemas.definitions import PARTITION
 from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS, JOBS_COMMANDS, JOBS_EVENTS
 
-OnProgress = Callable[[str, int, int], None]  # title of the log, offset reached, end offset
+OnAuditProgress = Callable[[str, int, int], None]  # title of the log, offset reached, end offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class _Log:
     commands: str
     events: str
     partition: int
-    decode: Callable[[LogRecord], Command]
+    decode: Callable[[LogRecord], AnyCommand]
 
     @property
     def title(self) -> str:
@@ -31,7 +31,7 @@ class _Log:
 
 
 async def audit(
-    cluster: Cluster, partitions: int, job_id: str | None, on_progress: OnProgress
+    cluster: Cluster, partitions: int, job_id: str | None, on_progress: OnAuditProgress
 ) -> dict[tuple[str, int], VerifyCounts]:
     """Return the counts of the audit by subject (`jobs`, `definitions`) and partition; of one job alone when given."""
     numbers = range(partitions) if job_id is None else [partition_of(job_id, partitions)]
@@ -46,20 +46,20 @@ async def audit(
 
 
 def _jobs_log(partition: int, partitions: int) -> _Log:
-    def read(record: LogRecord) -> Command:
+    def read(record: LogRecord) -> AnyCommand:
         return decode_job_command(record.key, record.value, partition, partitions)
 
     return _Log("jobs", JOBS_COMMANDS.name, JOBS_EVENTS.name, partition, read)
 
 
 def _definitions_log() -> _Log:
-    def read(record: LogRecord) -> Command:
+    def read(record: LogRecord) -> AnyCommand:
         return decode_definition_command(record.key, record.value, PARTITION)
 
     return _Log("definitions", DEFINITIONS_COMMANDS.name, DEFINITIONS_EVENTS.name, PARTITION, read)
 
 
-async def _verify_log(cluster: Cluster, log: _Log, audit: Audit, on_progress: OnProgress) -> VerifyCounts:
+async def _verify_log(cluster: Cluster, log: _Log, audit: Audit, on_progress: OnAuditProgress) -> VerifyCounts:
     # The end of the events is taken first, so that every event up to it has its command among those read.
     async with PartitionReader(cluster, log.events, log.partition) as events:
         async with PartitionReader(cluster, log.commands, log.partition) as commands:
@@ -76,7 +76,7 @@ async def _verify_log(cluster: Cluster, log: _Log, audit: Audit, on_progress: On
     return audit.close()
 
 
-def _command(log: _Log, record: LogRecord) -> Command | None:
+def _command(log: _Log, record: LogRecord) -> AnyCommand | None:
     try:
         return log.decode(record)
     except UnreadableCommandError:

@@ -23,7 +23,7 @@ BATCH_BYTES: Final = 1024 * 1024
 METADATA_MAX_AGE_MS: Final = 60_000
 
 Isolation = Literal["read_committed", "read_uncommitted"]
-Compression = Literal["zstd"]  # not lz4: aiokafka uses its slowest level, which has a tenth of the speed
+BatchCompression = Literal["zstd"]  # not lz4: aiokafka uses its slowest level, which has a tenth of the speed
 
 
 class Client(Protocol):
@@ -132,7 +132,7 @@ class Cluster(Protocol):
     def group_consumer(self, group: str, instance_id: str | None = None) -> Consumer:
         """Return a consumer of committed records that can join a group, and read and commit its offsets."""
 
-    def producer(self, *, compression: Compression | None, linger_ms: int, request_timeout_ms: int) -> Producer:
+    def producer(self, *, compression: BatchCompression | None, linger_ms: int, request_timeout_ms: int) -> Producer:
         """Return an idempotent producer whose records are acked by every replica."""
 
     def transactional_producer(self, transactional_id: str, timeout_ms: int) -> Producer:
@@ -188,7 +188,7 @@ class KafkaCluster:
         )
         return consumer
 
-    def producer(self, *, compression: Compression | None, linger_ms: int, request_timeout_ms: int) -> Producer:
+    def producer(self, *, compression: BatchCompression | None, linger_ms: int, request_timeout_ms: int) -> Producer:
         """Return an idempotent producer whose records are acked by every replica."""
         producer: Producer = AIOKafkaProducer(
             bootstrap_servers=self.bootstrap_servers,

@@ -68,7 +68,7 @@ class TopicDifference:
 
 
 @dataclass(frozen=True, slots=True)
-class Offsets:
+class PartitionOffsets:
     """Of one partition: the first offset that is left, and the next one (transaction markers occupy offsets too)."""
 
     begin: int
@@ -84,7 +84,7 @@ class TopicRow:
     leaderless: int = 0  # partitions that can't be written or read now
     replicas: int = 0  # of the partition that has the fewest
     config: Mapping[str, str] | None = None  # the declared settings, as the cluster has them
-    offsets: tuple[Offsets, ...] = ()
+    offsets: tuple[PartitionOffsets, ...] = ()
 
     @property
     def exists(self) -> bool:
@@ -195,7 +195,7 @@ async def _with_offsets(bootstrap_servers: str, rows: tuple[TopicRow, ...]) -> t
         cluster.consumer(isolation="read_uncommitted", request_timeout_ms=REQUEST_TIMEOUT_MS)
     ) as consumer:
         begin, end = await asyncio.gather(consumer.beginning_offsets(partitions), consumer.end_offsets(partitions))
-    offsets = {partition: Offsets(begin[partition], end[partition]) for partition in partitions}
+    offsets = {partition: PartitionOffsets(begin[partition], end[partition]) for partition in partitions}
     return tuple(replace(row, offsets=tuple(map(offsets.__getitem__, by_topic[row.topic.name]))) for row in rows)
 
 

@@ -36,7 +36,7 @@ FULL_ROWS: Final = 1_000  # for one partition; profiles apply them at a time, wh
 
 
 @dataclass(slots=True)
-class Fault:
+class MappingFault:
     """One kind of fault in messages of a record: the count of these messages, and the first of them."""
 
     params: Params
@@ -105,7 +105,7 @@ class MappingChunk:
         self._count(raw, record)
         if self._sample is not None:
             self._sample.inspect(raw)
-        faults: dict[str, Fault] = {}
+        faults: dict[str, MappingFault] = {}
         mapper = self.rules.mapper(raw.stream)
         if self.rules.scope.excludes(raw.job_id, raw.arrived):
             return
@@ -182,7 +182,7 @@ class MappingChunk:
         self.dead_letters.append(dead_letter_at(record, record.key, record.value, error, self._now))
         return encode_mapped(mapped)
 
-    def _map(self, raw: Raw, record: RawRecord, mapper: Mapper, faults: dict[str, Fault]) -> None:
+    def _map(self, raw: Raw, record: RawRecord, mapper: Mapper, faults: dict[str, MappingFault]) -> None:
         counts = raw.may_repeat and any(name.startswith(COUNTED) for name in mapper.columns)
         groups: dict[int, Group] = {}
         mapped_lines: list[int] = []  # indexes, by the number that the mapper gives each message
@@ -219,12 +219,14 @@ class MappingChunk:
         faults = mapper.drain_faults()
         for (target, code), (count, example, number) in islice(faults.items(), MAX_FAULTS):
             index = mapped_lines[number]
-            fault = Fault({"target": target, "value": example}, index, raw.lines[index], count)
+            fault = MappingFault({"target": target, "value": example}, index, raw.lines[index], count)
             self.dead_letters.append(self._dead_letter(record, raw, code, fault))
         if len(faults) > MAX_FAULTS:
             targets = tuple(target for target, _ in islice(faults, MAX_FAULTS, None))
             params: Params = {"more": len(targets), "targets": targets}
-            self.dead_letters.append(self._dead_letter(record, raw, "more_faults", Fault(params, 0, raw.lines[0])))
+            self.dead_letters.append(
+                self._dead_letter(record, raw, "more_faults", MappingFault(params, 0, raw.lines[0]))
+            )
 
     def _group(self, home: int, raw: Raw, record: RawRecord, mapper: Mapper, *, counted: bool) -> Group:
         """Return the group for the rows of a record. Single messages of a stream share one."""
@@ -256,13 +258,13 @@ class MappingChunk:
         counts.newest = max(counts.newest, newest)
         counts.arrived = max(counts.arrived, arrived)
 
-    def _dead_letter(self, record: RawRecord, raw: Raw, code: str, fault: Fault) -> ProducerRecord:
+    def _dead_letter(self, record: RawRecord, raw: Raw, code: str, fault: MappingFault) -> ProducerRecord:
         many = {"count": fault.count, "messages": raw.count, "first_index": raw.first + fault.index}
         error = CodedError(code, {**fault.params, **(many if raw.count > 1 else {})}, detail=fault.detail)
         return dead_letter_at(record, record.key, fault.excerpt, error, self._now, stream=raw.stream, job_id=raw.job_id)
 
 
-def _parsed(raw: Raw, index: int, faults: dict[str, Fault]) -> dict[str, Any] | None:
+def _parsed(raw: Raw, index: int, faults: dict[str, MappingFault]) -> dict[str, Any] | None:
     try:
         return parse_message(raw.lines[index])
     except UnreadableMessageError as error:
@@ -270,9 +272,11 @@ def _parsed(raw: Raw, index: int, faults: dict[str, Fault]) -> dict[str, Any] | 
         return None
 
 
-def _note(faults: dict[str, Fault], code: str, params: Params, index: int, line: bytes, detail: str = "") -> None:
+def _note(
+    faults: dict[str, MappingFault], code: str, params: Params, index: int, line: bytes, detail: str = ""
+) -> None:
     fault = faults.get(code)
     if fault is None:
-        faults[code] = Fault(params, index, line, detail=detail)
+        faults[code] = MappingFault(params, index, line, detail=detail)
     else:
         fault.count += 1

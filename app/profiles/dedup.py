@@ -9,13 +9,14 @@ from typing import Final
 
 import orjson
 
+from app.profiles.node_cache import Fetch
+
 DAY_SECONDS: Final = 86_400
 WINDOW_DAYS: Final = 7
 
 MIN_SWEPT: Final = 50  # entries checked for expiry at each flush, beside two for each one written: bounds the store
 
 Iterate = Callable[[bytes, int], Sequence[tuple[bytes, bytes]]]
-Fetch = Callable[[list[bytes]], Sequence[bytes | None]]
 Spans = list[list[int]]
 
 

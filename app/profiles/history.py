@@ -24,7 +24,7 @@ MAX_RECORDS: Final = 500
 MAX_BYTES: Final = 64 * 1024 * 1024  # of messages in memory
 READ_TIMEOUT_MS: Final = 2_000
 
-RecordPosition = tuple[str, int, int]  # topic, partition, offset
+RawPosition = tuple[str, int, int]  # topic, partition, offset
 
 
 class HistoryTooLargeError(Exception):
@@ -93,7 +93,7 @@ class ProfileHistory:
             node = nodes[node.parent]
         return node
 
-    async def _mapped(self, position: RecordPosition, raw: Raw, index: int, rules_offset: int) -> SourceMessage | None:
+    async def _mapped(self, position: RawPosition, raw: Raw, index: int, rules_offset: int) -> SourceMessage | None:
         mapper = (await self._compiled.at(rules_offset)).mapper(raw.stream)
         number = index - raw.first
         if mapper is None or not 0 <= number < raw.count:
@@ -120,7 +120,7 @@ class ProfileHistory:
             columns=mapper.columns,
         )
 
-    async def _records(self, positions: Iterable[RecordPosition]) -> AsyncIterator[tuple[RecordPosition, Raw]]:
+    async def _records(self, positions: Iterable[RawPosition]) -> AsyncIterator[tuple[RawPosition, Raw]]:
         by_partition: dict[TopicPartition, list[int]] = defaultdict(list)
         for topic, partition, offset in positions:
             by_partition[TopicPartition(topic, partition)].append(offset)
@@ -137,9 +137,9 @@ class ProfileHistory:
 
 async def _references(
     reader: GenerationReader, identities: Iterable[str]
-) -> Mapping[RecordPosition, set[tuple[int, int]]]:
+) -> Mapping[RawPosition, set[tuple[int, int]]]:
     """Return the messages behind identities by raw record: index, and the offset of the rules it was mapped by."""
-    references: dict[RecordPosition, set[tuple[int, int]]] = defaultdict(set)
+    references: dict[RawPosition, set[tuple[int, int]]] = defaultdict(set)
     topics = [topic.name for topic in LANES.values()]
     count = 0
     for key in identities:

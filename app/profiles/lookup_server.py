@@ -1,12 +1,13 @@
 """Answers look-ups in the partitions of this process. A caller needs the secret from the owner table."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from hmac import compare_digest
 from typing import Any, Final, Self
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from app.profile_store.partition_store import Shard
 from app.profiles.lookup_client import MAX_KEYS
@@ -16,8 +17,6 @@ from app.store.data_plane import Owner, PlaneStore
 from projections.profiles.identity_node import Node
 
 MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024  # of nodes in a response, unless a single one is larger
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class LookupServer:

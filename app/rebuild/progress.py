@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import orjson
 from aiokafka import TopicPartition
 
-Phase = Literal["building", "comparing", "caught_up", "waiting_for_lanes", "handover", "activating", "live"]
+RebuildPhase = Literal["building", "comparing", "caught_up", "waiting_for_lanes", "handover", "activating", "live"]
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class RebuildProgress:
     generation come after them.
     """
 
-    phase: Phase = "building"
+    phase: RebuildPhase = "building"
     started_at: datetime | None = None
     updated_at: datetime | None = None
     messages: int = 0

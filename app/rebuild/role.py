@@ -26,7 +26,7 @@ from app.profiles.lookup_client import ProfilesClient
 from app.rebuild.builder import RebuildBuilder
 from app.rebuild.handover import SnapshotHandover
 from app.rebuild.live_comparison import LiveComparison
-from app.rebuild.progress import Phase, RebuildProgress
+from app.rebuild.progress import RebuildPhase, RebuildProgress
 from app.rebuild.raw_reader import Bounds
 from app.rebuild.stores import FOLDER, rebuild_folder, remove_others
 from app.rebuild.tasks import RebuildTask, RebuildTasks
@@ -276,7 +276,7 @@ class Rebuilder:
     def _topics(self, topics: Mapping[str, Topic]) -> list[TopicPartition]:
         return [TopicPartition(topic.name, n) for topic in topics.values() for n in range(self._settings.partitions)]
 
-    async def _update_progress(self, task: RebuildTask, phase: Phase) -> bool:
+    async def _update_progress(self, task: RebuildTask, phase: RebuildPhase) -> bool:
         """Measure and store the progress, and return whether it has reached the end offsets of the last call."""
         assert self._builder
         now, before = self._steady(), self._progress.messages
@@ -296,7 +296,7 @@ class Rebuilder:
         await self._save_progress(task, "caught_up" if phase == "building" and task.rebuild.version else phase)
         return caught_up
 
-    async def _save_progress(self, task: RebuildTask, phase: Phase) -> None:
+    async def _save_progress(self, task: RebuildTask, phase: RebuildPhase) -> None:
         self._progress.phase = phase
         self._progress.updated_at = self._clock()
         await self._plane.save_progress(task.rebuild.definition_id, self._progress.encode())

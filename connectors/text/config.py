@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from connectors.contract import Lane
+from connectors.contract import LaneName
 from connectors.kit.field_errors import field_error
 from connectors.text.compression import Compression
 from connectors.text.encoding import ToUtf8
@@ -109,7 +109,7 @@ class TextConfig(BaseModel):
         description="handling of invalid records: abort the job, drop the record, or quarantine it as a dead letter",
         examples=["quarantine"],
     )
-    lane: Lane = Field(
+    lane: LaneName = Field(
         default="backfill",
         title="Lane",
         description="backfill for historical data, realtime for current data",

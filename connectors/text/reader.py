@@ -6,7 +6,7 @@ Does no I/O: the caller feeds the bytes. Runs in a thread, one call at a time.
 from dataclasses import dataclass, field
 from typing import Final
 
-from connectors.contract import Batch, FixConfiguration, Lane, Limits, Reject
+from connectors.contract import Batch, FixConfiguration, LaneName, Limits, Reject
 from connectors.text.compression import Decoder
 from connectors.text.cursor import TextCursor
 from connectors.text.encoding import ToUtf8, bom_length
@@ -22,7 +22,7 @@ class ReadPlan:
     """The constants of one pass through a source."""
 
     stream: str
-    lane: Lane
+    lane: LaneName
     source: str
     on_error: OnError
     plain: bool

@@ -38,7 +38,7 @@ from schemas.names import is_job_id
 MAX_REPORT_BYTES: Final = 512 * 1024
 UNBOUNDED: Final = 2**62  # bytes
 
-Status = Literal["building", "ready", "promoted", "discarded"]
+ProfileRebuildStatus = Literal["building", "ready", "promoted", "discarded"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class ProfileRebuild:
     seq: int
     command_offset: int
     updated_at: datetime
-    status: Status
+    status: ProfileRebuildStatus
     spec: str  # the JSON of its spec; empty once it is promoted or discarded
     version: int = 0  # the number of reports that it is ready
     generation: int = 0  # of its profiles; 0 until it is promoted

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from projections.mapping.expression import RESERVED
 
-Path = tuple[str, ...]
+FieldPath = tuple[str, ...]
 
 
 def _word_set(text: str) -> frozenset[str]:
@@ -53,7 +53,7 @@ def words(name: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(name)]
 
 
-def parse_id_name(stream: str, path: Path) -> NameFacts | None:
+def parse_id_name(stream: str, path: FieldPath) -> NameFacts | None:
     """Return the facts of an ID field; None if its name isn't that of an ID.
 
     A bare `id` takes its kind from the enclosing object, or from the stream.
@@ -103,12 +103,12 @@ def is_code(name: str) -> bool:
     return not CODE_WORDS.isdisjoint(words(name))
 
 
-def title_of(path: Path) -> str:
+def title_of(path: FieldPath) -> str:
     """Return a title for an identity kind."""
     return " ".join(words(path[-1])).capitalize() or "Id"
 
 
-def expression_of(path: Path) -> str:
+def expression_of(path: FieldPath) -> str:
     """Return a path in the syntax of expressions."""
     return ".".join(map(_quote_name, path))
 
@@ -125,7 +125,7 @@ def attribute_name(name: str, max_length: int) -> str:
     return printable.strip()[:max_length].strip()
 
 
-def display_path(path: Path) -> str:
+def display_path(path: FieldPath) -> str:
     """Return a path for messages, in backticks and shortened."""
     name = ".".join(path)
     return f"`{name if len(name) <= MAX_DISPLAY_CHARACTERS else name[:MAX_DISPLAY_CHARACTERS] + '…'}`"

@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 
 from projections.fields.distinct_sketch import DistinctSketch, hash_text
+from projections.fields.field_names import FieldPath
 from projections.fields.text_patterns import BLANK, EPOCHS, OTHER, PATTERNS, number_facts, text_facts
 from projections.mapping.numbers import as_integer, bounded_number
 
@@ -26,8 +27,7 @@ TYPES: Final = MappingProxyType(
     {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array", type(None): "null"}
 )
 
-Key = str | tuple[str, ...]  # the name of a top-level field, or the path of a nested one
-Path = tuple[str, ...]
+FieldKey = str | tuple[str, ...]  # the name of a top-level field, or the path of a nested one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class FieldFacts:
     numbers. `distinct` is the estimated number of distinct texts and numbers.
     """
 
-    path: Path
+    path: FieldPath
     seen: int  # number of occurrences
     types: Mapping[str, int]  # JSON types
     patterns: Mapping[str, int]
@@ -121,7 +121,7 @@ class _Field:
         self.max_value = max(self.max_value, other.max_value)
         self.distinct.merge(other.distinct)
 
-    def facts(self, path: Path) -> FieldFacts:
+    def facts(self, path: FieldPath) -> FieldFacts:
         return FieldFacts(
             path=path,
             seen=sum(self.types.values()),
@@ -135,7 +135,7 @@ class _Field:
             distinct=self.distinct.estimate(),
         )
 
-    def to_json(self, path: Path) -> list[Any]:
+    def to_json(self, path: FieldPath) -> list[Any]:
         bounds = (self.min_length, self.max_length, self.min_value, self.max_value)
         return [
             path,
@@ -166,9 +166,9 @@ class FieldStats:
 
     def __init__(self) -> None:
         self.sampled = 0
-        self._fields: dict[Key, _Field] = {}
+        self._fields: dict[FieldKey, _Field] = {}
         self.excluded = DistinctSketch()  # names of fields without statistics
-        self._limit: tuple[int, int, Path] | None = None  # fields of a higher rank are excluded
+        self._limit: tuple[int, int, FieldPath] | None = None  # fields of a higher rank are excluded
 
     @property
     def tracked_fields(self) -> int:
@@ -221,7 +221,7 @@ class FieldStats:
             if field is not None:
                 field.merge(other_field)
 
-    def _add_nested(self, path: Path, members: Mapping[str, Any], at: int) -> None:
+    def _add_nested(self, path: FieldPath, members: Mapping[str, Any], at: int) -> None:
         for name, value in members.items():
             inner = (*path, name)
             field = self._fields.get(inner) or self._admit(inner)
@@ -230,7 +230,7 @@ class FieldStats:
             if type(value) is dict and len(inner) < MAX_DEPTH:
                 self._add_nested(inner, value, at)
 
-    def _admit(self, key: Key) -> _Field | None:
+    def _admit(self, key: FieldKey) -> _Field | None:
         """Create the statistics of a new field; None if the field is excluded."""
         path = _path(key)
         if not _is_storable(path) or (self._limit is not None and _rank(path) > self._limit):
@@ -249,7 +249,7 @@ class FieldStats:
                 self.excluded.add(_hash_path(path))
             self._limit = ranked[MAX_FIELDS - 1][0]
 
-    def _ranked_fields(self) -> Iterator[tuple[Path, _Field]]:
+    def _ranked_fields(self) -> Iterator[tuple[FieldPath, _Field]]:
         self._evict(MAX_FIELDS)
         for (_, _, path), key in sorted((_rank(_path(key)), key) for key in self._fields):
             yield path, self._fields[key]
@@ -263,19 +263,19 @@ def merge(one: FieldStats, other: FieldStats) -> FieldStats:
     return merged
 
 
-def _path(key: Key) -> Path:
+def _path(key: FieldKey) -> FieldPath:
     return (key,) if isinstance(key, str) else key
 
 
-def _key(path: list[str]) -> Key:
+def _key(path: list[str]) -> FieldKey:
     return path[0] if len(path) == 1 else tuple(path)
 
 
-def _rank(path: Path) -> tuple[int, int, Path]:
+def _rank(path: FieldPath) -> tuple[int, int, FieldPath]:
     return len(path), sum(map(len, path)), path
 
 
-def _is_storable(path: Path) -> bool:
+def _is_storable(path: FieldPath) -> bool:
     name = ".".join(path)
     if len(name) > MAX_NAME_CHARACTERS:
         return False
@@ -286,7 +286,7 @@ def _is_storable(path: Path) -> bool:
     return True
 
 
-def _hash_path(path: Path) -> int:
+def _hash_path(path: FieldPath) -> int:
     return hash_text("\0".join(path))
 
 

@@ -16,7 +16,7 @@ from schemas.json_values import is_too_deep, json_levels
 from schemas.timestamps import ParseTimestamp
 
 Report = Callable[[Any, str], Any]  # value, code of its fault -> None
-Convert = Callable[[Any], Any]  # a value other than None -> converted value or None
+ValueConverter = Callable[[Any], Any]  # a value other than None -> converted value or None
 
 WRONG_TYPE: Final = "wrong_type"
 OUT_OF_RANGE: Final = "out_of_range"
@@ -32,7 +32,7 @@ MILLION: Final = 1_000_000
 MAX_EXAMPLE_CHARACTERS: Final = 80
 
 
-def converter(merge: str, kind: str, parse_timestamp: ParseTimestamp, report: Report) -> Convert:
+def converter(merge: str, kind: str, parse_timestamp: ParseTimestamp, report: Report) -> ValueConverter:
     """Return the converter of an attribute with this merge function and type."""
     if merge == "count":
         return lambda value: None if value == "" else 1
@@ -42,7 +42,7 @@ def converter(merge: str, kind: str, parse_timestamp: ParseTimestamp, report: Re
     return _sum(convert, report) if merge == "sum" else convert
 
 
-def timestamp_converter(parse_timestamp: ParseTimestamp, report: Report) -> Convert:
+def timestamp_converter(parse_timestamp: ParseTimestamp, report: Report) -> ValueConverter:
     """Return a converter to microseconds since 1970 UTC."""
 
     def convert(value: Any) -> Any:
@@ -53,7 +53,7 @@ def timestamp_converter(parse_timestamp: ParseTimestamp, report: Report) -> Conv
     return convert
 
 
-def _string(report: Report) -> Convert:
+def _string(report: Report) -> ValueConverter:
     def convert(value: Any) -> Any:
         if type(value) is not str:
             return report(value, WRONG_TYPE)
@@ -76,7 +76,7 @@ def text_fault(text: str, most_bytes: int) -> str:
     return BAD_TEXT if "\0" in text else TOO_LONG if size > most_bytes else ""
 
 
-def _integer(report: Report) -> Convert:
+def _integer(report: Report) -> ValueConverter:
     def convert(value: Any) -> Any:
         if type(value) is int and MIN_INTEGER <= value <= MAX_INTEGER:
             return value
@@ -89,7 +89,7 @@ def _integer(report: Report) -> Convert:
     return convert
 
 
-def _number(report: Report) -> Convert:
+def _number(report: Report) -> ValueConverter:
     def convert(value: Any) -> Any:
         kind = type(value)
         if kind is int and MIN_INTEGER <= value <= MAX_INTEGER:
@@ -118,7 +118,7 @@ def _parse(value: Any, report: Report) -> int | float | None:
     return number
 
 
-def _boolean(report: Report) -> Convert:
+def _boolean(report: Report) -> ValueConverter:
     def convert(value: Any) -> Any:
         if type(value) is bool:
             return value
@@ -131,7 +131,7 @@ def _boolean(report: Report) -> Convert:
     return convert
 
 
-def _json(report: Report) -> Convert:
+def _json(report: Report) -> ValueConverter:
     def convert(value: Any) -> Any:
         fault = _structure_fault(value)
         return report(value, fault) if fault else value
@@ -151,7 +151,7 @@ def _structure_fault(value: Any) -> str:
     return text_fault(json.dumps(value, ensure_ascii=False, separators=(",", ":")), MAX_TEXT_BYTES)
 
 
-def _union(convert: Convert, report: Report) -> Convert:
+def _union(convert: ValueConverter, report: Report) -> ValueConverter:
     def convert_item(value: Any) -> Any:
         item = convert(value)
         if type(item) is str and len(item) > MAX_UNION_ITEM_BYTES // 4 and len(item.encode()) > MAX_UNION_ITEM_BYTES:
@@ -161,7 +161,7 @@ def _union(convert: Convert, report: Report) -> Convert:
     return convert_item
 
 
-def _sum(convert: Convert, report: Report) -> Convert:
+def _sum(convert: ValueConverter, report: Report) -> ValueConverter:
     def convert_summand(value: Any) -> Any:
         number = convert(value)
         if number is None:
@@ -203,6 +203,6 @@ def format_example(value: Any) -> str:
 
 
 BOOLEANS: Final = MappingProxyType({"true": True, "false": False})
-CONVERTERS: Final[MappingProxyType[str, Callable[[Report], Convert]]] = MappingProxyType(
+CONVERTERS: Final[MappingProxyType[str, Callable[[Report], ValueConverter]]] = MappingProxyType(
     {"string": _string, "integer": _integer, "number": _number, "boolean": _boolean, "json": _json}
 )

@@ -10,8 +10,8 @@ from typing import Any, Final, assert_never
 from projections.mapping.converters import (
     TOO_LONG,
     WRONG_TYPE,
-    Convert,
     Report,
+    ValueConverter,
     converter,
     format_example,
     text_fault,
@@ -32,10 +32,10 @@ from projections.mapping.mapping import (
 from projections.profiles.partitioning import RANK_CHARACTERS
 from schemas.timestamps import timestamp_parser
 
-Message = dict[str, Any]
+JsonMessage = dict[str, Any]
 Mapped = tuple[str, tuple[str, ...], int, list[Any]]  # ranked key, linked keys, microseconds since 1970, values
 Faults = dict[tuple[str, str], list[Any]]  # (part of the mapping, code) -> [count, first example, index of its message]
-Identify = Callable[[Message], str | None]
+Identify = Callable[[JsonMessage], str | None]
 
 MAX_KEY_BYTES: Final = 512  # of `kind:value`
 SAFE_KEY_CHARACTERS: Final = MAX_KEY_BYTES // 4  # a key of this length fits in any case
@@ -50,8 +50,8 @@ class ColumnarMapping:
     """
 
     identities: Sequence[tuple[str, Callable[[Any], str | None]]]  # field, value → ranked key
-    when: tuple[str, Convert] | None
-    fields: Sequence[tuple[int, str, Convert]]  # column index, field
+    when: tuple[str, ValueConverter] | None
+    fields: Sequence[tuple[int, str, ValueConverter]]  # column index, field
     constants: Sequence[Any]  # by column index; None for a field
 
     @property
@@ -59,11 +59,11 @@ class ColumnarMapping:
         """Return the fields that the mapping reads."""
         return frozenset(name for name, _ in self._parts())
 
-    def converters(self, name: str) -> Iterator[Convert]:
+    def converters(self, name: str) -> Iterator[ValueConverter]:
         """Return the converters of a field."""
         return (convert for field, convert in self._parts() if field == name)
 
-    def _parts(self) -> Iterator[tuple[str, Convert]]:
+    def _parts(self) -> Iterator[tuple[str, ValueConverter]]:
         yield from self.identities
         yield from ((name, convert) for _, name, convert in self.fields)
         if self.when:
@@ -101,15 +101,15 @@ class Mapper:
         )
         self._when = None if mapping.timestamp is None else self._timestamp_source(mapping.timestamp)
         self._pattern: list[Any] = [None] * len(self.columns)
-        self._fields: list[tuple[int, str, Convert]] = []
-        self._computed: list[tuple[int, Evaluate, Convert]] = []
+        self._fields: list[tuple[int, str, ValueConverter]] = []
+        self._computed: list[tuple[int, Evaluate, ValueConverter]] = []
         parse_timestamp = timestamp_parser(("auto",), mapping.timestamp.zone if mapping.timestamp else UTC)
         for index, attribute in enumerate(mapping.attributes):
             report = self._reporter(f"attribute {attribute.name}")
             self._add_column(index, attribute, converter(attribute.merge, attribute.type, parse_timestamp, report))
         self.columnar = self._columnar_mapping(mapping, ranks)
 
-    def map(self, message: Message, timestamp: int) -> Mapped | None:
+    def map(self, message: JsonMessage, timestamp: int) -> Mapped | None:
         """Map a message; None if it has no identity.
 
         `timestamp` (microseconds since 1970 UTC) is the default event time, used if the mapping finds none in the
@@ -168,11 +168,11 @@ class Mapper:
         ]
         return ColumnarMapping(identities, self._when, self._fields, self._pattern)
 
-    def _timestamp_source(self, timestamp: TimestampRule) -> tuple[str, Convert]:
+    def _timestamp_source(self, timestamp: TimestampRule) -> tuple[str, ValueConverter]:
         parse = timestamp_parser(timestamp.formats, timestamp.zone)
         return timestamp.field, timestamp_converter(parse, self._reporter("timestamp"))
 
-    def _add_column(self, index: int, attribute: AttributeRule, convert: Convert) -> None:
+    def _add_column(self, index: int, attribute: AttributeRule, convert: ValueConverter) -> None:
         source = attribute.source
         match source:
             case Field(name):
@@ -190,7 +190,7 @@ class Mapper:
         read, report = _reader(identity.source), self._reporter(f"identity {identity.kind}")
         prefix = f"{rank:02d}:{identity.kind}:"
 
-        def identify(message: Message) -> Any:
+        def identify(message: JsonMessage) -> Any:
             value = read(message)
             if value is None:
                 return None

@@ -9,7 +9,7 @@ from projections.profiles.identity_node import Node, Outbox
 from projections.profiles.profile_view import profile_of
 from projections.profiles.updates import AT, KEY, MappedMessages, apply_mapped, apply_messages, by_partition
 
-Values = Mapping[str, Any]
+AttributeValues = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Impact:
 @dataclass(frozen=True, slots=True)
 class _ProfileState:
     identities: tuple[str, ...]
-    values: Values
+    values: AttributeValues
     newest: int
 
 

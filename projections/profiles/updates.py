@@ -14,7 +14,7 @@ from projections.profiles.crdt import Registers, join_registers, own_counts, tal
 from projections.profiles.identity_node import Edges, Node, Outbox, Plan, Sender, plan_of
 from projections.profiles.partitioning import partition_of_key
 
-Row = list[Any]
+UpdateRow = list[Any]
 KEY, AT, BATCH, INDEX, OFFSET, VALUES = range(6)
 
 Counted = tuple[str, int, int]  # consecutive messages: batch, first index, number of messages
@@ -33,7 +33,7 @@ class Group:
     columns: tuple[str, ...]
     offset: int  # of the first raw record that the rows come from
     batches: list[str]
-    rows: list[Row] = field(default_factory=list)
+    rows: list[UpdateRow] = field(default_factory=list)
     counted: list[Counted] = field(default_factory=list)
 
 
@@ -179,7 +179,7 @@ def _apply_links(links: Iterable[Link], nodes: Mapping[str, Node], outbox: Outbo
         identity_node.link(nodes[larger], smaller, [at, batch, index], outbox)
 
 
-def _apply_row(node: Node, row: Row, batches: Sequence[str], plan: Plan, forwarded: dict[str, Registers]) -> None:
+def _apply_row(node: Node, row: UpdateRow, batches: Sequence[str], plan: Plan, forwarded: dict[str, Registers]) -> None:
     at = row[AT]
     if at <= node.forgotten and node.forgotten:
         return

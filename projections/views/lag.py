@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-Place = tuple[str, int]  # topic and partition
+PartitionId = tuple[str, int]  # topic and partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +17,16 @@ class LagSample:
 
     at: float
     sampled_at: datetime
-    positions: Mapping[Place, int]  # offset of the next record
-    ends: Mapping[Place, int]
-    waiting: Mapping[Place, datetime]  # arrival of the next record; missing if the query timed out
+    positions: Mapping[PartitionId, int]  # offset of the next record
+    ends: Mapping[PartitionId, int]
+    waiting: Mapping[PartitionId, datetime]  # arrival of the next record; missing if the query timed out
     messages: Mapping[str, int]  # total by lane
 
-    def lag(self, place: Place) -> int:
+    def lag(self, place: PartitionId) -> int:
         """Return the lag of a partition in records."""
         return max(0, self.ends[place] - self.positions[place])
 
-    def places(self, topic: str) -> Sequence[Place]:
+    def places(self, topic: str) -> Sequence[PartitionId]:
         """Return the partitions of a topic."""
         return sorted(partition for partition in self.ends if partition[0] == topic)
 

@@ -96,26 +96,26 @@ def from_avro(record: type, data: Mapping[str, Any]) -> Any:
     return record(**{name: convert(data[name]) if convert else data[name] for name, convert in _readers(record)})
 
 
-Convert = Callable[[Any], Any]
+FieldConverter = Callable[[Any], Any]
 
 
 @cache
-def _writers(record: type) -> tuple[tuple[str, Convert | None], ...]:
+def _writers(record: type) -> tuple[tuple[str, FieldConverter | None], ...]:
     hints = get_type_hints(record)
     return tuple((field.name, _writer(hints[field.name])) for field in fields(record))
 
 
 @cache
-def _readers(record: type) -> tuple[tuple[str, Convert | None], ...]:
+def _readers(record: type) -> tuple[tuple[str, FieldConverter | None], ...]:
     hints = get_type_hints(record)
     return tuple((field.name, _reader(hints[field.name])) for field in fields(record))
 
 
-def _writer(hint: Any) -> Convert | None:
+def _writer(hint: Any) -> FieldConverter | None:
     return to_avro if is_dataclass(hint) else _converter(hint, _writer, list)
 
 
-def _reader(hint: Any) -> Convert | None:
+def _reader(hint: Any) -> FieldConverter | None:
     if get_origin(hint) is Literal:
         return _one_of(get_args(hint))
     if is_dataclass(hint):
@@ -123,7 +123,7 @@ def _reader(hint: Any) -> Convert | None:
     return _converter(hint, _reader, tuple)
 
 
-def _one_of(values: tuple[str, ...]) -> Convert:
+def _one_of(values: tuple[str, ...]) -> FieldConverter:
     """Return a converter that accepts only these values, which exhaustive matches rely on."""
     allowed = {value: value for value in values}
 
@@ -136,8 +136,8 @@ def _one_of(values: tuple[str, ...]) -> Convert:
 
 
 def _converter(
-    hint: Any, inner: Callable[[Any], Convert | None], sequence: type[list[Any] | tuple[Any, ...]]
-) -> Convert | None:
+    hint: Any, inner: Callable[[Any], FieldConverter | None], sequence: type[list[Any] | tuple[Any, ...]]
+) -> FieldConverter | None:
     """Return the converter of a container; `sequence` is the type of its lists. None: no conversion needed."""
     origin, options = get_origin(hint), get_args(hint)
     if origin is tuple:

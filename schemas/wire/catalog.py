@@ -24,7 +24,7 @@ RECORD_TYPES: Final[Mapping[str, type]] = {
     for namespace, union in (
         (commands.NAMESPACE, commands.JobCommand),
         (events.NAMESPACE, events.JobEvent),
-        (messages.NAMESPACE, messages.Message),
+        (messages.NAMESPACE, messages.MessageRecord),
         (updates.NAMESPACE, updates.Update),
         (definitions.COMMANDS_NAMESPACE, definitions.DefinitionCommand),
         (definitions.EVENTS_NAMESPACE, definitions.DefinitionEvent),
@@ -38,7 +38,7 @@ class UnreadableRecordError(CodedError):
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class SchemaVersion:
     """A schema version: `schema` as published, `parsed` for fastavro."""
 
     id: int
@@ -70,28 +70,28 @@ def file_name(name: str, version: int) -> str:
     return f"{name.rpartition('.')[2]}.{version}.avsc"
 
 
-def _load() -> Iterator[Version]:
+def _load() -> Iterator[SchemaVersion]:
     for name, ids in json.loads((FOLDER / "ids.json").read_text("utf-8")).items():
         for version, schema_id in ids.items():
             schema = json.loads((FOLDER / file_name(name, int(version))).read_text("utf-8"))
-            yield Version(schema_id, name, int(version), schema, parse_schema(schema, _force=True))
+            yield SchemaVersion(schema_id, name, int(version), schema, parse_schema(schema, _force=True))
 
 
 @cache
-def versions() -> Mapping[int, Version]:
+def versions() -> Mapping[int, SchemaVersion]:
     """Return all versions by ID, the oldest of each record type first."""
     return {version.id: version for version in _load()}
 
 
 @cache
-def newest() -> Mapping[type, Version]:
+def newest() -> Mapping[type, SchemaVersion]:
     """Return the newest version of each record type, which the encoder uses."""
     return {
         version.record_type: version for version in sorted(versions().values(), key=lambda version: version.version)
     }
 
 
-def version_of(schema_id: int) -> Version:
+def version_of(schema_id: int) -> SchemaVersion:
     """Return the version with this ID.
 
     Raises:

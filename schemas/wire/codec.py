@@ -15,12 +15,12 @@ from fastavro.read import SchemaResolutionError
 from schemas.commands import JobCommand
 from schemas.definitions import DefinitionCommand, DefinitionEvent
 from schemas.events import JobEvent
-from schemas.messages import Message
+from schemas.messages import MessageRecord
 from schemas.updates import Update
 from schemas.wire.avro_types import from_avro, to_avro
 from schemas.wire.catalog import UnreadableRecordError, newest, version_of
 
-WireRecord = JobCommand | JobEvent | Message | Update | DefinitionCommand | DefinitionEvent
+WireRecord = JobCommand | JobEvent | MessageRecord | Update | DefinitionCommand | DefinitionEvent
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 
 MAGIC: Final = 0

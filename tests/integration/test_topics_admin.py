@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from app.kafka.topics import (
     ClusterUnreachable,
-    Offsets,
+    PartitionOffsets,
     TopicDifference,
     TopicMismatch,
     TopicRefused,
@@ -34,7 +34,7 @@ async def test_missing_topics_are_created_as_declared(kafka: str, topics: tuple[
         assert row.topic == topic
         assert row.config == topic.config()
         assert (row.partitions, row.replicas, row.leaderless) == (3, 1, 0)
-        assert row.offsets == (Offsets(0, 0),) * 3
+        assert row.offsets == (PartitionOffsets(0, 0),) * 3
         assert row.differences(3) == ()
 
 
@@ -46,7 +46,7 @@ async def test_a_second_start_preserves_topics_and_records(kafka: str, topics: t
     await ensure_topics(kafka, topics, partitions=2, replication_factor=1)
 
     (row,) = await describe_topics(kafka, topics[:1])
-    assert row.offsets == (Offsets(0, 0), Offsets(0, 1))
+    assert row.offsets == (PartitionOffsets(0, 0), PartitionOffsets(0, 1))
 
 
 async def test_only_missing_topics_are_created(kafka: str, topics: tuple[Topic, ...]) -> None:

@@ -25,8 +25,10 @@ READ_TIMEOUT_SECONDS: Final = 5.0
 TAIL_RECORDS: Final = 1_000  # of each partition, when the request has no start
 
 Offset = Annotated[int, Field(ge=-TAIL_RECORDS, le=2**62)]
-Positions = dict[int, int | datetime]  # offset or time to resume at, by partition
-_CURSOR: Final[TypeAdapter[Positions]] = TypeAdapter(dict[Annotated[int, Field(ge=0, le=255)], Offset | TimestampText])
+LetterPositions = dict[int, int | datetime]  # offset or time to resume at, by partition
+_CURSOR: Final[TypeAdapter[LetterPositions]] = TypeAdapter(
+    dict[Annotated[int, Field(ge=0, le=255)], Offset | TimestampText]
+)
 
 
 class DeadLetterQuery(Query):
@@ -90,7 +92,7 @@ async def list_dead_letters(call: RequestContext[DeadLetterQuery, None]) -> web.
     return respond_page(call, letters, _cursor(positions) if positions else None)
 
 
-async def _start(call: RequestContext[DeadLetterQuery, None], owner: str) -> Positions:
+async def _start(call: RequestContext[DeadLetterQuery, None], owner: str) -> LetterPositions:
     """Return the start positions: all dead letters of an upload are in the partition of its id."""
     since: int | datetime = call.query.since or -TAIL_RECORDS
     if owner and call.query.since is None:
@@ -104,10 +106,10 @@ async def _read(
     call: RequestContext[DeadLetterQuery, None],
     owner: str,
     partition: int,
-    positions: Positions,
+    positions: LetterPositions,
     letters: list[DeadLetterView],
     deadline: float,
-) -> Positions:
+) -> LetterPositions:
     """Add letters of a partition up to the limit; return the positions to resume at, without an exhausted partition."""
     rest = {number: position for number, position in positions.items() if number != partition}
     async with PartitionReader(call.api.kafka, MESSAGES_REJECTED.name, partition, positions[partition]) as log:
@@ -134,11 +136,11 @@ def _view(letter: MessageRejected) -> DeadLetterView:
     return DeadLetterView.of(letter, reason=reason, excerpt=letter.excerpt.decode("utf-8", "replace"))
 
 
-def _cursor(positions: Positions) -> str:
+def _cursor(positions: LetterPositions) -> str:
     return _CURSOR.dump_json(positions).hex()
 
 
-def _positions(call: RequestContext[DeadLetterQuery, None]) -> Positions:
+def _positions(call: RequestContext[DeadLetterQuery, None]) -> LetterPositions:
     if call.query.cursor is None:
         return {}
     try:

@@ -16,7 +16,7 @@ from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import STREAM_PATTERN, Query, RequestContext
 from app.sentences.sentence import sentence
-from connectors.contract import Lane, Reject
+from connectors.contract import LaneName, Reject
 from connectors.providers.collect import MAX_APPENDED_BYTES, PROVIDER
 from connectors.text.formats.records import OnError
 from schemas.json_values import MAX_JSON_DEPTH, is_too_deep
@@ -43,7 +43,9 @@ class CollectQuery(Query):
     on_error: Annotated[
         OnError | None, Field(description="handling of invalid records: abort, drop, or quarantine as a dead letter")
     ] = None
-    lane: Annotated[Lane | None, Field(description="`realtime` for current messages, `backfill` for history")] = None
+    lane: Annotated[LaneName | None, Field(description="`realtime` for current messages, `backfill` for history")] = (
+        None
+    )
 
     def errors_are(self, default: OnError) -> OnError:
         """Return the handling of invalid records.

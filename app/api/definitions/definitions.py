@@ -39,20 +39,20 @@ from projections.views.json_diff import diff
 from schemas.definitions import IDENTITY, ApplyDefinition, DiscardDraft, DraftDefinition
 from schemas.json_values import canonical_json
 
-Version = Annotated[int, Field(ge=1, lt=10**9)]
+VersionNumber = Annotated[int, Field(ge=1, lt=10**9)]
 Side = Annotated[str, Field(pattern="^(applied|draft|[0-9]{1,9})$", description="a version, `applied` or `draft`")]
 
 
 class DefinitionQuery(Query):
     """The version to include."""
 
-    version: Annotated[Version | None, Field(description="include this version, as `requested`")] = None
+    version: Annotated[VersionNumber | None, Field(description="include this version, as `requested`")] = None
 
 
 class ApplyQuery(Query):
     """The draft to apply."""
 
-    version: Annotated[Version | None, Field(description="only if the draft is this version")] = None
+    version: Annotated[VersionNumber | None, Field(description="only if the draft is this version")] = None
 
 
 class DiffQuery(Query):

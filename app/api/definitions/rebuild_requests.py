@@ -20,15 +20,15 @@ from schemas.names import MAX_JOB_ID, is_job_id, is_uuid
 
 MAX_MAPPINGS: Final = 100
 MAX_NOTE_CHARACTERS: Final = 1_000
-Origin = Literal["job", "upload", "no_messages", "no_such_job"]
+OriginKind = Literal["job", "upload", "no_messages", "no_such_job"]
 NO_MESSAGES: Final = "the job has sent no messages, so no profile depends on it"
-UNUSABLE: Final[Mapping[Origin, str]] = {
+UNUSABLE: Final[Mapping[OriginKind, str]] = {
     "no_messages": NO_MESSAGES,
     "no_such_job": "no job and no upload has this id",
 }
 ALONE: Final = frozenset({"previous", "note"})
 
-Version = Annotated[int, Field(ge=1, le=MAX_VERSION, strict=True)]
+StrictVersion = Annotated[int, Field(ge=1, le=MAX_VERSION, strict=True)]
 JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID)]
 JobIds = Annotated[tuple[JobId, ...], Field(max_length=100), ITEM_LIMIT]
 
@@ -36,9 +36,9 @@ JobIds = Annotated[tuple[JobId, ...], Field(max_length=100), ITEM_LIMIT]
 class RebuildBody(Body):
     """The rules of a rebuild. A field that is absent keeps the rule of the live profiles."""
 
-    identity: Annotated[Version | None, Field(description="version of the identity rules; may be a draft")] = None
+    identity: Annotated[StrictVersion | None, Field(description="version of the identity rules; may be a draft")] = None
     mappings: Annotated[
-        dict[str, Version], Field(max_length=MAX_MAPPINGS, description="versions by stream; may be drafts")
+        dict[str, StrictVersion], Field(max_length=MAX_MAPPINGS, description="versions by stream; may be drafts")
     ] = Field(default_factory=dict)
     streams: Annotated[
         tuple[str, ...] | None,
@@ -166,7 +166,7 @@ async def _job_errors(call: RequestContext[Any, Any], body: RebuildBody, live: S
     ]
 
 
-async def origin_of(call: RequestContext[Any, Any], job_id: str) -> Origin:
+async def origin_of(call: RequestContext[Any, Any], job_id: str) -> OriginKind:
     """Return the origin of messages with an id. An upload of `/collect/json` is no job: any UUID may be one."""
     if not is_job_id(job_id):
         return "no_such_job"

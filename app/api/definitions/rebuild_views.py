@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from app.api.routing.responses import View
 from app.definitions.rebuild_catalog import RebuildRecord
-from app.rebuild.progress import Phase, RebuildProgress
+from app.rebuild.progress import RebuildPhase, RebuildProgress
 from projections.definitions.rebuild_spec import Scope
 from projections.definitions.rules import Forgotten, key_hash
 from projections.definitions.spec_summary import spec_in_words
@@ -56,7 +56,7 @@ class RebuildItem(View):
 class ProgressView(View):
     """The progress of a rebuild."""
 
-    phase: Phase
+    phase: RebuildPhase
     ratio: Annotated[float | None, Field(description="of all raw messages, by offsets, from 0 to 1")]
     messages: Annotated[int, Field(description="messages read")]
     messages_per_second: float

@@ -11,13 +11,13 @@ DEFAULT_WAIT_SECONDS: Final = 5.0
 MAX_WAIT_SECONDS: Final = 15.0  # for one command; an edit sends up to three, and a request times out after 60
 MAX_IDEMPOTENCY_KEY_CHARACTERS: Final = 200
 
-Headers = CIMultiDict[str] | CIMultiDictProxy[str]
+RequestHeaders = CIMultiDict[str] | CIMultiDictProxy[str]
 
 _ETAG: Final = re.compile(r'(W/)?"([^"]*)"')
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def wait_seconds(headers: Headers) -> float:
+def wait_seconds(headers: RequestHeaders) -> float:
     """Return the seconds that the response to a write may wait until the write is visible: `Prefer` of RFC 7240.
 
     Unknown and malformed preferences are ignored.
@@ -35,7 +35,7 @@ def wait_seconds(headers: Headers) -> float:
     return seconds
 
 
-def expected_revision(headers: Headers) -> int | None:
+def expected_revision(headers: RequestHeaders) -> int | None:
     """Return the revision in `If-Match`; None for any revision: without the header, or for `*`.
 
     Raises:
@@ -55,7 +55,7 @@ def expected_revision(headers: Headers) -> int | None:
     return int(tag)
 
 
-def idempotency_key(headers: Headers) -> str | None:
+def idempotency_key(headers: RequestHeaders) -> str | None:
     """Return the idempotency key of a request; None when there is none.
 
     Raises:
@@ -72,7 +72,7 @@ def idempotency_key(headers: Headers) -> str | None:
     return key
 
 
-def traceparent(headers: Headers) -> str:
+def traceparent(headers: RequestHeaders) -> str:
     """Return the W3C trace context of the request; "" when there is none, or it is invalid."""
     text = headers.get("traceparent", "")
     return text if _TRACEPARENT.fullmatch(text) else ""

@@ -27,7 +27,7 @@ CREATED_BY_UPLOAD: Final = "a job of this type is created by an upload: POST /co
 MAX_ITEMS: Final = 100  # of any list
 
 Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"\S")]
+JobName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"\S")]
 Description = Annotated[str, Field(max_length=MAX_DESCRIPTION)]
 JsonObject = dict[str, Any]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -104,7 +104,7 @@ class _NamedBody(Body):
 class CreateBody(_NamedBody):
     """A job to create."""
 
-    name: Name
+    name: JobName
     provider: Annotated[str, Field(max_length=100)]
     job_type: Annotated[str, Field(max_length=100)]
     description: Description = ""
@@ -119,7 +119,7 @@ class PatchBody(_NamedBody):
     `cursor` replaces the whole cursor.
     """
 
-    name: Name = ""
+    name: JobName = ""
     description: Description = ""
     configuration: JsonObject = Field(default_factory=dict)
     cadence: JsonObject = Field(default_factory=dict)

@@ -55,7 +55,7 @@ MAX_CHECKED_UPLOADS: Final = 100  # newest first
 BATCH: Final = "preview/1"  # the batch id of the sample's messages
 SEND_LESS: Final = ": send a part of it, such as the first thousand lines, and the total number as `messages`"
 NEWEST_FIRST: Final = Sort("updated", "descending")
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+OptionText = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class PreviewQuery(Query):
@@ -65,10 +65,10 @@ class PreviewQuery(Query):
     messages: Annotated[int | None, Field(ge=1, le=10**12, description="total number of messages")] = None
     since: Annotated[TimestampText | None, Field(description="event time of the oldest message")] = None
     until: Annotated[TimestampText | None, Field(description="event time of the newest message")] = None
-    timestamp_field: Annotated[Name | None, Field(description="as for /collect/bulk")] = None
+    timestamp_field: Annotated[OptionText | None, Field(description="as for /collect/bulk")] = None
     filename: Annotated[str, Field(max_length=255, description="as for /collect/bulk")] = ""
-    headers: Annotated[Name | None, Field(description="as for /collect/bulk")] = None
-    delimiter: Annotated[Name | None, Field(max_length=3, description="as for /collect/bulk")] = None
+    headers: Annotated[OptionText | None, Field(description="as for /collect/bulk")] = None
+    delimiter: Annotated[OptionText | None, Field(max_length=3, description="as for /collect/bulk")] = None
 
 
 @dataclass(slots=True)

@@ -4,11 +4,12 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 from uuid import uuid4
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from app.api.context import API, QUIET, REQUEST_ID
 from app.api.http.auth import ANONYMOUS, SECURITY_HEADERS, authenticated, authorize, check_host
@@ -25,8 +26,6 @@ PROBLEM_PAGE: Final[web.AppKey[ProblemPage]] = web.AppKey("problem_page")
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def handler_of(route: Route) -> Handler:

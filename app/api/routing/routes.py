@@ -81,8 +81,8 @@ class ResponseSpec:
     headers: tuple[str, ...] = ()
 
 
-Handler = Callable[[RequestContext[Any, Any]], Awaitable[web.StreamResponse]]
-H = TypeVar("H", bound=Handler)
+RouteHandler = Callable[[RequestContext[Any, Any]], Awaitable[web.StreamResponse]]
+H = TypeVar("H", bound=RouteHandler)
 
 
 class RouteOptions(TypedDict, total=False):
@@ -104,7 +104,7 @@ class Route:
 
     method: str
     path: str
-    handler: Handler
+    handler: RouteHandler
     role: AccessRole | None
     tag: str
     summary: str
@@ -161,7 +161,7 @@ class Routes:
         return declare
 
 
-def _request_types(handler: Handler) -> tuple[type[Query], type[BaseModel] | None, bool]:
+def _request_types(handler: RouteHandler) -> tuple[type[Query], type[BaseModel] | None, bool]:
     """Return the types of query and body in a handler's signature, and whether the body is required."""
     query, body = get_args(next(iter(handler.__annotations__.values())))
     options = get_args(body) or (body,)

@@ -15,7 +15,7 @@ from app.api.services.lag_reader import LagReader
 from app.clock import Clock
 from app.kafka.clients import Cluster
 from app.store.lanes import LaneStore
-from projections.views.lag import LagSample, Place, has_passed
+from projections.views.lag import LagSample, PartitionId, has_passed
 from schemas.topics import LANES, UPDATES
 
 PROFILES_GROUP: Final = "entrepot.profiles"  # as `app.profiles.role` names its consumer group
@@ -53,7 +53,7 @@ class LagMonitor:
         self._steady = steady
         self._reader: LagReader | None = None
         self._samples: deque[LagSample] = deque()
-        self._gaps: dict[Place, tuple[int, int]] = {}  # from the first offset up to the second there is no record
+        self._gaps: dict[PartitionId, tuple[int, int]] = {}  # from the first offset up to the second there is no record
         self._sampling = asyncio.Lock()
         self._failure = ""
         self._failed_at = float("-inf")
@@ -134,10 +134,10 @@ class LagMonitor:
             positions[place] = offset
         return LagSample(at, sampled_at, positions, ends, waiting, await self._store.messages())
 
-    def _places(self, topics: Sequence[str]) -> list[Place]:
+    def _places(self, topics: Sequence[str]) -> list[PartitionId]:
         return [(topic, number) for topic in topics for number in range(self._partitions)]
 
-    def _behind_gap(self, place: Place, position: int) -> int:
+    def _behind_gap(self, place: PartitionId, position: int) -> int:
         """Return the position after a known gap: transaction markers are not records."""
         start, end = self._gaps.get(place, (0, 0))
         return end if start <= position < end else position

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 
 from app.kafka.clients import Cluster
 from projections.mapping.raw_messages import UNREADABLE, open_raw
-from projections.views.lag import Place
+from projections.views.lag import PartitionId
 from schemas.instants import moment
 from schemas.topics import LANES
 
@@ -44,23 +44,25 @@ class LagReader:
         with contextlib.suppress(Exception):
             await self._group.stop()
 
-    async def ends(self, places: Sequence[Place]) -> Mapping[Place, int]:
+    async def ends(self, places: Sequence[PartitionId]) -> Mapping[PartitionId, int]:
         """Return the offset after the last committed record of each partition."""
         ends = await self._consumer.end_offsets([TopicPartition(*place) for place in places])
         return {(partition.topic, partition.partition): offset for partition, offset in ends.items()}
 
-    async def positions(self, places: Sequence[Place]) -> Mapping[Place, int]:
+    async def positions(self, places: Sequence[PartitionId]) -> Mapping[PartitionId, int]:
         """Return the offsets that the group has committed."""
         offsets = await asyncio.gather(*(self._group.committed(TopicPartition(*place)) for place in places))
         return {place: offset for place, offset in zip(places, offsets, strict=True) if offset is not None}
 
-    async def next_records(self, positions: Mapping[Place, int], ends: Mapping[Place, int]) -> Mapping[Place, Next]:
+    async def next_records(
+        self, positions: Mapping[PartitionId, int], ends: Mapping[PartitionId, int]
+    ) -> Mapping[PartitionId, Next]:
         """Return the first record at or after each position, without those that did not arrive in time."""
         places = {TopicPartition(*place): place for place in positions}
         self._consumer.assign(list(places))
         for partition, place in places.items():
             self._consumer.seek(partition, positions[place])
-        following: dict[Place, Next] = {}
+        following: dict[PartitionId, Next] = {}
         try:
             async with asyncio.timeout(NEXT_TIMEOUT_SECONDS):
                 while pending := [partition for partition, place in places.items() if place not in following]:

@@ -24,7 +24,7 @@ from schemas.topics import (
     MESSAGES_REJECTED,
     UPDATES,
 )
-from schemas.wire.catalog import Version, versions
+from schemas.wire.catalog import SchemaVersion, versions
 
 CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 TOPICS_OF: Final[Mapping[str, tuple[str, ...]]] = {
@@ -45,16 +45,16 @@ class RegistryQuery(Query):
 
 
 @cache
-def subjects() -> Mapping[str, tuple[Version, ...]]:
+def subjects() -> Mapping[str, tuple[SchemaVersion, ...]]:
     """Return the versions of every subject, oldest first."""
-    by_subject: dict[str, list[Version]] = {}
+    by_subject: dict[str, list[SchemaVersion]] = {}
     for version in sorted(versions().values(), key=lambda version: version.version):
         for subject in _subjects_of(version):
             by_subject.setdefault(subject, []).append(version)
     return {subject: tuple(by_subject[subject]) for subject in sorted(by_subject)}
 
 
-def _subjects_of(version: Version) -> Iterator[str]:
+def _subjects_of(version: SchemaVersion) -> Iterator[str]:
     namespace, _, record_name = version.name.rpartition(".")
     for topic in TOPICS_OF.get(namespace) or TOPICS_OF[record_name]:
         yield f"{topic}-{version.name}"
@@ -132,7 +132,7 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
 
 
-def _text(version: Version) -> str:
+def _text(version: SchemaVersion) -> str:
     return orjson.dumps(version.schema).decode()
 
 

@@ -17,7 +17,7 @@ WAIT: Final = click.option(
 )
 POLL_INTERVAL_SECONDS: Final = 0.3
 ENDED: Final = frozenset({"Completed", "Failed", "Killed", "Paused"})
-Job = Mapping[str, Any]
+JobJson = Mapping[str, Any]
 INGEST_POLL_INTERVAL_SECONDS: Final = 0.5
 
 
@@ -43,17 +43,17 @@ async def wait_for_job(session: Session, job: Mapping[str, Any]) -> int:
     return ERROR
 
 
-async def follow_job(api: ApiClient, job_id: str, on_poll: Callable[[Job], None]) -> Job:
+async def follow_job(api: ApiClient, job_id: str, on_poll: Callable[[JobJson], None]) -> JobJson:
     """Return the job once it is Completed, Failed, Killed, Paused, or sleeps until its next scheduled run."""
     while True:
-        job: Job = await api.get(f"/v2/job/{job_id}")
+        job: JobJson = await api.get(f"/v2/job/{job_id}")
         on_poll(job)
         if job["status"] in ENDED or (job["status"] == "Sleeping" and job["reason"] == "cadence"):
             return job
         await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
 
-def job_progress(job: Job) -> str:
+def job_progress(job: JobJson) -> str:
     """Describe the progress of a running job in one line."""
     read, total = job["progress"]["bytes_read"], job["progress"]["bytes_total"]
     parts = [job["status"], f"{job['pass_counts']['read']:,} read in this sync"]
@@ -64,7 +64,7 @@ def job_progress(job: Job) -> str:
     return ", ".join(parts)
 
 
-def counts(job: Job) -> str:
+def counts(job: JobJson) -> str:
     """Return the total counts of a job in one line; omits `added` and `removed` when 0."""
     totals = job["total_counts"]
     names = ["read", "accepted", "rejected", "duplicate", "omitted"]

@@ -17,7 +17,7 @@ import click
 
 from app.cli.discovery import find
 from app.cli.exits import DIFFERS, CommandError
-from app.cli.output import Format, serialized
+from app.cli.output import OutputFormat, serialized
 from app.cli.service.settings_errors import load_settings
 from app.data_dir import lock_holder, resolve_kafka
 from app.kafka.topics import ClusterUnreachable, TopicRow, describe_topics
@@ -186,7 +186,7 @@ logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the findings 
 
 @click.command()
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
-def doctor(output: Format) -> None:
+def doctor(output: OutputFormat) -> None:
     """Check the requirements of Entrepot and its running parts. Each line is ok, warn or fail, with advice.
 
     Exit code 7 when a check fails.

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.cli.exits import DIFFERS, NEWER_RULES, UNAVAILABLE, CommandError
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import Column, Format, show
+from app.cli.output import Column, OutputFormat, show
 from app.cli.progress import bar
 from app.cli.service.settings_errors import load_settings
 from app.control.rebuild_views import rebuild_views
@@ -51,7 +51,7 @@ DIFFERENCES = (
 @click.command()
 @click.argument("job_id", required=False)
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
-def verify(job_id: str | None, output: Format) -> None:
+def verify(job_id: str | None, output: OutputFormat) -> None:
     """Replay all commands, of one JOB_ID or all jobs, and verify that they produce the recorded events, byte for byte.
 
     `unanswered` counts recent commands whose events are not written yet. Exit code 7 when any event differs.

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from app.cli.exits import DIFFERS, UNAVAILABLE, CommandError
-from app.cli.output import Column, Format, show
+from app.cli.output import Column, OutputFormat, show
 from app.cli.service.settings_errors import load_settings
 from app.data_dir import resolve_kafka
 from app.kafka.topics import ClusterUnreachable, TopicRow, TopicsError, describe_topics, ensure_topics
@@ -27,7 +27,7 @@ COLUMNS = (
 @click.command()
 @click.option("--create", is_flag=True, help="Create missing topics; existing ones are never changed.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
-def topics(output: Format, *, create: bool) -> None:
+def topics(output: OutputFormat, *, create: bool) -> None:
     """Show the state of every declared topic on the cluster. `offsets` includes transaction markers.
 
     Exit code 7 when a topic is missing or differs from its declaration.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from aiokafka import TopicPartition
 
-from app.kafka.clients import Compression, Consumer, Isolation, Producer
+from app.kafka.clients import BatchCompression, Consumer, Isolation, Producer
 from app.kafka.memory.broker import MemoryBroker
 from app.kafka.memory.consumer import MemoryConsumer
 from app.kafka.memory.log import MemoryRecord, PartitionLog
@@ -40,7 +40,7 @@ class MemoryCluster:
     def producer(
         self,
         *,
-        compression: Compression | None,
+        compression: BatchCompression | None,
         linger_ms: int,
         request_timeout_ms: int,
     ) -> Producer:

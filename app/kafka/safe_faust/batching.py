@@ -11,7 +11,7 @@ BATCH_RECORDS: Final = 1000
 LOOP_ITERATIONS: Final = 4  # of the event loop, between checks of the queue
 
 
-class Message(Protocol):
+class FaustMessage(Protocol):
     """The origin of a record."""
 
     topic: str
@@ -28,7 +28,7 @@ class AgentEvent(Protocol):
     value: bytes | None
 
     @property
-    def message(self) -> Message:
+    def message(self) -> FaustMessage:
         """The origin of the record."""
         ...
 

@@ -37,7 +37,7 @@ ROW: Final = 100  # bytes of a row or link besides its values: numbers and punct
 HEADER: Final = 4_096  # bytes of an update besides rows, links and column names
 MIN_MESSAGES_PER_PROFILE: Final = 4  # on average: with fewer, folding is slower than applying them one by one
 
-Counted = Sequence[Sequence[tuple[str, int, int]]]  # by record
+CountedRanges = Sequence[Sequence[tuple[str, int, int]]]  # by record
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class _Messages:
         self._add_counted(counted, rows, np.array(homes, np.int64)[person[rows]], into, partitions)
         return True
 
-    def _counted(self) -> Counted | None:
+    def _counted(self) -> CountedRanges | None:
         """Return the messages that must count once, by record; None when one of them is repeated here."""
         counted: list[list[tuple[str, int, int]]] = [[] for _ in self._raws]
         if not any(name.startswith(COUNTED) for name in self._mapper.columns):
@@ -224,7 +224,7 @@ class _Messages:
             folded.references[key] = content[begin * REFERENCE.size : end * REFERENCE.size]
 
     def _add_counted(
-        self, counted: Counted, rows: Numbers, home: Numbers, into: Mapping[int, FoldedMessages], partitions: int
+        self, counted: CountedRanges, rows: Numbers, home: Numbers, into: Mapping[int, FoldedMessages], partitions: int
     ) -> None:
         for number in np.unique(self._record[rows] * partitions + home).tolist():
             record, partition = divmod(number, partitions)

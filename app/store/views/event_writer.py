@@ -24,7 +24,7 @@ from schemas.topics import JOBS_EVENTS
 
 SNAPSHOT_EVERY: Final = 500  # events of a job
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
 _log = logging.getLogger(__name__)
 
@@ -37,10 +37,10 @@ class ViewRows:
         self.changed: set[str] = set()
         self.purged: set[str] = set()
         self.behind_gaps: set[str] = set()
-        self.log: list[Row] = []
-        self.configurations: list[Row] = []
-        self.events: list[Row] = []
-        self.snapshots: list[Row] = []
+        self.log: list[TableRow] = []
+        self.configurations: list[TableRow] = []
+        self.events: list[TableRow] = []
+        self.snapshots: list[TableRow] = []
         self._counts: dict[tuple[Grain, int, str, str], Counts] = {}
         self._partition = partition
 
@@ -77,7 +77,7 @@ class ViewRows:
             at = micros(event.occurred_at)
             self.snapshots.append({"job_id": event.job_id, "at": at, "seq": event.seq, "state": encode_job(job)})
 
-    def _event_row(self, record: EventRecord) -> Row:
+    def _event_row(self, record: EventRecord) -> TableRow:
         event: JobEvent = record.event
         return {
             "job_id": event.job_id,
@@ -89,15 +89,15 @@ class ViewRows:
             "value": record.value,
         }
 
-    def job_rows(self) -> list[Row]:
+    def job_rows(self) -> list[TableRow]:
         """Return the jobs that changed."""
         return [_job_row(self.jobs[job_id]) for job_id in self.changed]
 
-    def state_rows(self) -> list[Row]:
+    def state_rows(self) -> list[TableRow]:
         """Return the complete states of the jobs that changed."""
         return [{"job_id": job_id, "state": encode_job(self.jobs[job_id])} for job_id in self.changed]
 
-    def metric_rows(self) -> list[Row]:
+    def metric_rows(self) -> list[TableRow]:
         """Return what to add to the counts."""
         rows = []
         for (grain, minute, job_id, stream), counts in self._counts.items():
@@ -106,12 +106,12 @@ class ViewRows:
             rows.append({**place, **{name: getattr(counts, name) for name in COUNTS}})
         return rows
 
-    def unpurged(self, rows: list[Row]) -> list[Row]:
+    def unpurged(self, rows: list[TableRow]) -> list[TableRow]:
         """Return the rows that are not of jobs purged later in the batch."""
         return [row for row in rows if row["job_id"] not in self.purged] if self.purged else rows
 
 
-def _job_row(job: Job) -> Row:
+def _job_row(job: Job) -> TableRow:
     wakes = next_wake(job)
     return {
         "job_id": job.job_id,
@@ -178,19 +178,19 @@ async def _jobs_of(connection: AsyncConnection, tables: Tables, job_ids: set[str
     return {job.job_id: job for job in jobs if job}
 
 
-async def _insert(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
+async def _insert(database: Database, connection: AsyncConnection, table: Table, rows: list[TableRow]) -> None:
     if rows:
         await connection.execute(database.insert(table), rows)
 
 
-async def _replace(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
+async def _replace(database: Database, connection: AsyncConnection, table: Table, rows: list[TableRow]) -> None:
     if rows:
         new = database.insert(table)
         others = {column.name: new.excluded[column.name] for column in table.c if not column.primary_key}
         await connection.execute(new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=others), rows)
 
 
-async def _add_counts(database: Database, connection: AsyncConnection, table: Table, rows: list[Row]) -> None:
+async def _add_counts(database: Database, connection: AsyncConnection, table: Table, rows: list[TableRow]) -> None:
     if rows:
         new = database.insert(table)
         sums = {name: _sum(table.c[name], new.excluded[name]) for name in COUNTS}

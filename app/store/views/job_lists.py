@@ -19,7 +19,7 @@ from schemas.coded import Params
 from schemas.instants import micros, moment
 
 T = TypeVar("T")
-Column = ColumnElement[Any]
+SqlColumn = ColumnElement[Any]
 
 SORT_COLUMNS: Final[Mapping[SortKey, str]] = {
     "name": "name_key",
@@ -39,7 +39,7 @@ SHOWN: Final[tuple[Status, ...]] = ("Running", "Sleeping", "Failed", "Paused", "
 class Keyset:
     """The columns that sort a list and identify its rows, the fingerprint of its query, and its direction."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[SqlColumn, ...]
     mark: str
     descending: bool
 
@@ -155,9 +155,9 @@ def _statuses(where: JobFilter) -> tuple[Status, ...]:
     return tuple(status for status in (*SHOWN, "Killed") if status in wanted)
 
 
-def _job_conditions(tables: Tables, where: JobFilter) -> list[Column]:
+def _job_conditions(tables: Tables, where: JobFilter) -> list[SqlColumn]:
     columns = tables.jobs.c
-    conditions: list[Column] = [
+    conditions: list[SqlColumn] = [
         columns[name] == value
         for name, value in (("provider", where.provider), ("job_type", where.job_type), ("kind", where.kind))
         if value
@@ -201,9 +201,9 @@ def _params(stored: str) -> Params:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def _log_conditions(tables: Tables, where: LogFilter) -> list[Column]:
+def _log_conditions(tables: Tables, where: LogFilter) -> list[SqlColumn]:
     log = tables.log.c
-    conditions: list[Column] = []
+    conditions: list[SqlColumn] = []
     if where.job_id:
         conditions.append(log.job_id == where.job_id)
     if where.kinds:

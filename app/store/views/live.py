@@ -15,7 +15,7 @@ from app.store.views.rebuild import ViewRebuild
 from schemas.topics import JOBS_EVENTS
 
 T = TypeVar("T")
-Query = Callable[[AsyncConnection, Tables], Awaitable[T]]
+StoreQuery = Callable[[AsyncConnection, Tables], Awaitable[T]]
 
 
 class LiveViews:
@@ -61,7 +61,7 @@ class LiveViews:
         async with self._database.reading() as connection:
             return await generations.live_version(connection) < VERSION
 
-    async def read(self, query: Query[T]) -> T:
+    async def read(self, query: StoreQuery[T]) -> T:
         """Run a query on the live generation; when that is swapped out and dropped meanwhile, on the new one."""
         number = 0
         try:

@@ -7,7 +7,7 @@ import json
 
 from app.store.models import InvalidCursorError
 
-Key = tuple[int | str, ...]
+PageKey = tuple[int | str, ...]
 
 ADVICE = "pass `next_cursor` of the previous page unchanged, with the same filter and sort, or omit the cursor"
 
@@ -17,13 +17,13 @@ def fingerprint(*question: object) -> str:
     return hashlib.sha256(repr(question).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def encode_cursor(mark: str, key: Key) -> str:
+def encode_cursor(mark: str, key: PageKey) -> str:
     """Return the cursor of the page after `key`."""
     text = json.dumps([mark, *key], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, mark: str, types: tuple[type, ...]) -> Key:
+def decode_cursor(cursor: str, mark: str, types: tuple[type, ...]) -> PageKey:
     """Return the key in a cursor of this list; its parts have the given types.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Final
 import orjson
 
 from connectors.contract import FixConfiguration
-from connectors.text.formats.csv_grammar import CsvSkipper, Dialect, Grammar, Row
+from connectors.text.formats.csv_grammar import CsvRow, CsvSkipper, Dialect, Grammar
 from connectors.text.formats.records import Collector, OnError, Parsed
 from connectors.text.timestamps import InvalidRecord, TimestampReader
 from schemas.coded import Params
@@ -99,7 +99,7 @@ class Csv:
                 self._collect(collector, row, text[previous:position])
         return collector.parsed(previous if collector.stop else position)
 
-    def _collect(self, collector: Collector, row: Row, record: bytes) -> None:
+    def _collect(self, collector: Collector, row: CsvRow, record: bytes) -> None:
         assert self._fields is not None
         if problem := _find_problem(row, len(self._fields), record):
             collector.reject(*problem, record)
@@ -141,7 +141,7 @@ class Csv:
         return text[: min(self._block_bytes, len(text) * max_bytes // max(output_bytes, max_bytes, 1))]
 
 
-def header_names(row: Row, record: bytes) -> tuple[str, ...]:
+def header_names(row: CsvRow, record: bytes) -> tuple[str, ...]:
     """Return the field names of a header row. A column without a name is named by position: `column_3`."""
     if row.unclosed:
         raise FixConfiguration("unclosed_header_quote")
@@ -176,7 +176,7 @@ def _header_too_long(size: int) -> FixConfiguration:
     return FixConfiguration("header_too_long", {"bytes": min(size, MAX_HEADER_BYTES), "max": MAX_HEADER_BYTES})
 
 
-def _find_problem(row: Row, columns: int, record: bytes) -> tuple[str, Params] | None:
+def _find_problem(row: CsvRow, columns: int, record: bytes) -> tuple[str, Params] | None:
     if row.unclosed:
         return "unclosed_quote", {}
     if b"\0" in record:

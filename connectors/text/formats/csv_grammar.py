@@ -20,7 +20,7 @@ class Dialect:
     quote: bytes
 
 
-class Row(NamedTuple):
+class CsvRow(NamedTuple):
     """A record: its fields as bytes, and the offset of the next record."""
 
     fields: list[bytes]
@@ -49,7 +49,7 @@ class Grammar:
         match = self.records.match(text)
         return match.end() if match else 0
 
-    def row(self, text: bytes, start: int, *, final: bool) -> Row | None:
+    def row(self, text: bytes, start: int, *, final: bool) -> CsvRow | None:
         """Parse the record at `start`; None if it is incomplete."""
         line_end = text.find(b"\n", start)
         quote = self.dialect.quote
@@ -58,26 +58,26 @@ class Grammar:
         stop = line_end if line_end >= 0 else len(text)
         if not quote or text.find(quote, start, stop) < 0:
             line = text[start:stop].removesuffix(b"\r") if line_end >= 0 else text[start:stop]
-            return Row(line.split(self.dialect.delimiter), min(stop + 1, len(text)))
+            return CsvRow(line.split(self.dialect.delimiter), min(stop + 1, len(text)))
         return self._quoted_row(text, start, final=final)
 
-    def _quoted_row(self, text: bytes, start: int, *, final: bool) -> Row | None:
+    def _quoted_row(self, text: bytes, start: int, *, final: bool) -> CsvRow | None:
         fields: list[bytes] = []
         quote, at = self.dialect.quote, start
         while True:
             value = b""
             if text.startswith(quote, at):
                 if (quoted := self.quoted.match(text, at)) is None:
-                    return Row([*fields, text[at + 1 :]], len(text), unclosed=True) if final else None
+                    return CsvRow([*fields, text[at + 1 :]], len(text), unclosed=True) if final else None
                 value, at = quoted[0][1:-1].replace(quote * 2, quote), quoted.end()
             rest = self.rest.match(text, at)
             assert rest is not None
             value, at = value + rest[0], rest.end()
             if at == len(text):
-                return Row([*fields, value], at) if final else None
+                return CsvRow([*fields, value], at) if final else None
             if text.startswith(b"\n", at):
                 # the CR of a CRLF follows the closing quote or ends the unquoted text
-                return Row([*fields, value[:-1] if text.startswith(b"\r", at - 1) else value], at + 1)
+                return CsvRow([*fields, value[:-1] if text.startswith(b"\r", at - 1) else value], at + 1)
             fields.append(value)
             at += 1
 

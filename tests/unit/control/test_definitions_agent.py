@@ -12,7 +12,7 @@ from app.control.definitions import DefinitionsAgent
 from app.kafka.clients import started
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord, send
-from app.kafka.safe_faust.batching import Message
+from app.kafka.safe_faust.batching import FaustMessage
 from app.records.commands import EXIT_NEWER_RULES, NewerRulesError
 from projections.jobs.event_checks import read_definition_event
 from schemas.definitions import PARTITION, DefinitionCommand, DefinitionEvent
@@ -40,7 +40,7 @@ class QueuedCommand:
 
     key: bytes | None
     value: bytes | None
-    message: Message
+    message: FaustMessage
     acked: bool = field(default=False)
 
     def ack(self) -> bool:

@@ -8,7 +8,7 @@ from fastavro import parse_schema, schemaless_writer
 
 from schemas.commands import KillJob, RenameJob
 from schemas.wire import codec
-from schemas.wire.catalog import UnreadableRecordError, Version
+from schemas.wire.catalog import SchemaVersion, UnreadableRecordError
 from schemas.wire.codec import FRAME, decode, encode, schema_id_of
 from tests.golden.samples import MOMENT, full
 
@@ -52,7 +52,7 @@ def test_an_upcaster_reads_an_old_version_that_avro_cannot_resolve(monkeypatch: 
             {"name": "issued_at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
         ],
     }
-    old = Version(500, RENAME, 0, schema, parse_schema(schema))
+    old = SchemaVersion(500, RENAME, 0, schema, parse_schema(schema))
     body = BytesIO()
     schemaless_writer(body, old.parsed, {name: name for name in plain} | {"issued_at": MOMENT})
 

@@ -23,7 +23,7 @@ from app.store.models import (
 )
 from app.store.read_store import ReadStore
 from app.store.tables import tables_of
-from app.store.views.page_cursors import Key, encode_cursor, fingerprint
+from app.store.views.page_cursors import PageKey, encode_cursor, fingerprint
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, Status, next_wake
 from schemas.commands import KillJob, PauseJob, RenameJob, ReportError
@@ -221,7 +221,7 @@ def make_cursor(*values: object) -> str:
 
 
 FINGERPRINT = fingerprint(JobFilter(), Sort())
-KEY: Key = ("name", "job-1")
+KEY: PageKey = ("name", "job-1")
 
 
 async def test_hostile_texts_match_nothing(store: ReadStore) -> None:
