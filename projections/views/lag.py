@@ -22,11 +22,11 @@ class LagSample:
     waiting: Mapping[PartitionId, datetime]  # arrival of the next record; missing if the query timed out
     messages: Mapping[str, int]  # total by lane
 
-    def lag(self, place: PartitionId) -> int:
+    def lag(self, partition: PartitionId) -> int:
         """Return the lag of a partition in records."""
-        return max(0, self.ends[place] - self.positions[place])
+        return max(0, self.ends[partition] - self.positions[partition])
 
-    def places(self, topic: str) -> Sequence[PartitionId]:
+    def partitions(self, topic: str) -> Sequence[PartitionId]:
         """Return the partitions of a topic."""
         return sorted(partition for partition in self.ends if partition[0] == topic)
 
@@ -58,13 +58,13 @@ def topic_lag(samples: Sequence[LagSample], topic: str) -> TopicLag:
     newest = samples[-1]
     partitions = [
         PartitionLag(
-            partition=place[1],
-            position=newest.positions[place],
-            end=newest.ends[place],
-            lag=newest.lag(place),
-            oldest_pending_at=newest.waiting.get(place) if newest.lag(place) else None,
+            partition=partition[1],
+            position=newest.positions[partition],
+            end=newest.ends[partition],
+            lag=newest.lag(partition),
+            oldest_pending_at=newest.waiting.get(partition) if newest.lag(partition) else None,
         )
-        for place in newest.places(topic)
+        for partition in newest.partitions(topic)
     ]
     lag = sum(partition.lag for partition in partitions)
     return TopicLag(
@@ -89,7 +89,7 @@ def rate_at_work(samples: Sequence[LagSample], lane: str, topic: str) -> float |
     spans = [
         (after.messages.get(lane, 0) - before.messages.get(lane, 0), after.at - before.at)
         for before, after in pairwise(samples)
-        if all(any(map(sample.lag, sample.places(topic))) for sample in (before, after))
+        if all(any(map(sample.lag, sample.partitions(topic))) for sample in (before, after))
     ]
     seconds = sum(duration for _, duration in spans)
     return sum(moved for moved, _ in spans) / seconds if seconds > 0 else None
@@ -98,16 +98,17 @@ def rate_at_work(samples: Sequence[LagSample], lane: str, topic: str) -> float |
 def has_passed(sample: LagSample, topics: Sequence[str], moment: datetime) -> bool:
     """Whether the consumers had read everything written to the topics up to a moment when the sample was taken."""
     return sample.sampled_at > moment and all(
-        place in sample.waiting and sample.waiting[place] > moment
+        partition in sample.waiting and sample.waiting[partition] > moment
         for topic in topics
-        for place in sample.places(topic)
-        if sample.lag(place)
+        for partition in sample.partitions(topic)
+        if sample.lag(partition)
     )
 
 
 def _records_per_second(samples: Sequence[LagSample], topic: str) -> float | None:
     first, last = samples[0].positions, samples[-1].positions
-    return _rate(samples, sum(last[place] - first.get(place, last[place]) for place in samples[-1].places(topic)))
+    moved = (last[partition] - first.get(partition, last[partition]) for partition in samples[-1].partitions(topic))
+    return _rate(samples, sum(moved))
 
 
 def _rate(samples: Sequence[LagSample], moved: int) -> float | None:
@@ -117,7 +118,7 @@ def _rate(samples: Sequence[LagSample], moved: int) -> float | None:
 
 def _busy(samples: Sequence[LagSample], topic: str) -> Sequence[LagSample]:
     """Return the samples since the last idle one: idle time says nothing about the throughput."""
-    idle = [index for index, sample in enumerate(samples[:-1]) if not any(map(sample.lag, sample.places(topic)))]
+    idle = [index for index, sample in enumerate(samples[:-1]) if not any(map(sample.lag, sample.partitions(topic)))]
     return samples[idle[-1] :] if idle else samples
 
 

@@ -121,25 +121,25 @@ class LagMonitor:
     async def _sample(self) -> LagSample:
         at, sampled_at = self._steady(), self._clock()
         reader = await self._connected()
-        raw, updates = self._places(RAW_TOPICS), self._places(UPDATE_TOPICS)
+        raw, updates = self._partitions_of(RAW_TOPICS), self._partitions_of(UPDATE_TOPICS)
         ends = await reader.ends([*raw, *updates])
         stored = {**await self._store.positions(RAW_TOPICS), **await reader.positions(updates)}
-        positions = {place: self._behind_gap(place, stored.get(place, 0)) for place in ends}
+        positions = {partition: self._behind_gap(partition, stored.get(partition, 0)) for partition in ends}
         waiting = {}
-        behind = {place: position for place, position in positions.items() if position < ends[place]}
-        for place, (offset, since) in (await reader.next_records(behind, ends) if behind else {}).items():
+        behind = {partition: position for partition, position in positions.items() if position < ends[partition]}
+        for partition, (offset, since) in (await reader.next_records(behind, ends) if behind else {}).items():
             if since is not None:
-                waiting[place] = since
-            self._gaps[place] = (stored.get(place, 0), offset)
-            positions[place] = offset
+                waiting[partition] = since
+            self._gaps[partition] = (stored.get(partition, 0), offset)
+            positions[partition] = offset
         return LagSample(at, sampled_at, positions, ends, waiting, await self._store.messages())
 
-    def _places(self, topics: Sequence[str]) -> list[PartitionId]:
+    def _partitions_of(self, topics: Sequence[str]) -> list[PartitionId]:
         return [(topic, number) for topic in topics for number in range(self._partitions)]
 
-    def _behind_gap(self, place: PartitionId, position: int) -> int:
+    def _behind_gap(self, partition: PartitionId, position: int) -> int:
         """Return the position after a known gap: transaction markers are not records."""
-        start, end = self._gaps.get(place, (0, 0))
+        start, end = self._gaps.get(partition, (0, 0))
         return end if start <= position < end else position
 
     async def _connected(self) -> LagReader:

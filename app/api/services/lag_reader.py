@@ -44,35 +44,33 @@ class LagReader:
         with contextlib.suppress(Exception):
             await self._group.stop()
 
-    async def ends(self, places: Sequence[PartitionId]) -> Mapping[PartitionId, int]:
+    async def ends(self, partitions: Sequence[PartitionId]) -> Mapping[PartitionId, int]:
         """Return the offset after the last committed record of each partition."""
-        ends = await self._consumer.end_offsets([TopicPartition(*place) for place in places])
-        return {(partition.topic, partition.partition): offset for partition, offset in ends.items()}
+        return await self._consumer.end_offsets([TopicPartition(*partition) for partition in partitions])
 
-    async def positions(self, places: Sequence[PartitionId]) -> Mapping[PartitionId, int]:
+    async def positions(self, partitions: Sequence[PartitionId]) -> Mapping[PartitionId, int]:
         """Return the offsets that the group has committed."""
-        offsets = await asyncio.gather(*(self._group.committed(TopicPartition(*place)) for place in places))
-        return {place: offset for place, offset in zip(places, offsets, strict=True) if offset is not None}
+        offsets = await asyncio.gather(*(self._group.committed(TopicPartition(*partition)) for partition in partitions))
+        return {partition: offset for partition, offset in zip(partitions, offsets, strict=True) if offset is not None}
 
     async def next_records(
         self, positions: Mapping[PartitionId, int], ends: Mapping[PartitionId, int]
     ) -> Mapping[PartitionId, Next]:
         """Return the first record at or after each position, without those that did not arrive in time."""
-        places = {TopicPartition(*place): place for place in positions}
-        self._consumer.assign(list(places))
-        for partition, place in places.items():
-            self._consumer.seek(partition, positions[place])
+        partitions = [TopicPartition(*partition) for partition in positions]  # equal to the tuples
+        self._consumer.assign(partitions)
+        for partition in partitions:
+            self._consumer.seek(partition, positions[partition])
         following: dict[PartitionId, Next] = {}
         try:
             async with asyncio.timeout(NEXT_TIMEOUT_SECONDS):
-                while pending := [partition for partition, place in places.items() if place not in following]:
+                while pending := [partition for partition in partitions if partition not in following]:
                     polled = await self._consumer.getmany(*pending, timeout_ms=POLL_MS)
                     for partition in pending:
-                        place = places[partition]
                         if records := polled.get(partition):
-                            following[place] = (records[0].offset, _arrival(records[0]))
-                        elif await self._consumer.position(partition) >= ends[place]:
-                            following[place] = (ends[place], None)
+                            following[partition] = (records[0].offset, _arrival(records[0]))
+                        elif await self._consumer.position(partition) >= ends[partition]:
+                            following[partition] = (ends[partition], None)
         except TimeoutError:
             pass
         finally:

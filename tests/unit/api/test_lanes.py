@@ -70,7 +70,7 @@ async def test_the_lag_is_what_lanes_and_profiles_have_not_read(
     await store.streams.add(BACKFILL, 0, 0, 1, [])
     await advance_profiles(cluster, 1)
     (sample,) = await monitor.samples()
-    behind = {place: sample.lag(place) for place in sample.ends if sample.lag(place)}
+    behind = {partition: sample.lag(partition) for partition in sample.ends if sample.lag(partition)}
     assert behind == {(BACKFILL, 0): 3, (BACKFILL, 1): 2, (UPDATES, 0): 2}, "with the marker"
     now = clock()
     clock.advance(minutes=-1)
