@@ -4,24 +4,28 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from app.api.collect import uploads
+from app.api.collect import json, uploads
 from app.api.http import request_body
+from app.api.services import idempotent_writer
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord
 from app.records.partitioning import partition_of
+from app.store.tables import idempotency_records
 from schemas.commands import RULES, PauseJob
+from schemas.instants import micros
 from schemas.json_values import MAX_JSON_DEPTH
 from schemas.messages import MessageBatch
-from schemas.topics import JOBS_COMMANDS, LANES
+from schemas.topics import JOBS_COMMANDS, LANES, MESSAGES_REJECTED
 from schemas.wire.codec import decode, encode
 from tests.integration.api.rig import Answer, Client
-from tests.unit.api.conftest import PARTITIONS, Api, Control, WallClock, commands, until_sent, until_status
+from tests.unit.api.conftest import PARTITIONS, Api, Control, WallClock, commands, serving, until_sent, until_status
 
 CSV = b"id,name\n1,Ann\n2,Bob\n"
 JSON = "application/json"
@@ -152,8 +156,10 @@ async def test_an_invalid_body_is_rejected_as_a_whole(
         assert answer.body["detail"].startswith("element 2: ")
 
 
-async def test_too_many_dead_letters_are_refused(collect: Collect) -> None:
-    refused = await collect.json([{"id": 1}, *range(10_001)], "?on_error=quarantine")
+async def test_too_many_dead_letters_are_refused(collect: Collect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json, "MAX_REJECTS", 2)
+    assert (await collect.json([1, 2], "?on_error=quarantine")).data["rejected_count"] == 2
+    refused = await collect.json([{"id": 1}, 2, 3, 4], "?on_error=quarantine")
     assert (refused.status, refused.body["code"]) == (400, "too_many_rejects")
     assert collect.stored("realtime") == []
 
@@ -193,12 +199,34 @@ async def test_a_request_with_a_key_is_carried_out_once(collect: Collect) -> Non
     assert collect.stored("realtime") == sent
 
 
-async def test_while_kafka_is_away_it_is_unknown_whether_messages_are_stored(collect: Collect) -> None:
+async def test_a_request_in_progress_is_not_repeated(
+    collect: Collect, api: Api, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotent_writer, "WAIT_TIMEOUT_SECONDS", 0.0)
+    first = (await collect.json({"id": 1}, Idempotency_Key="k")).data["upload_id"]
+    async with api.services.store.database.writing() as connection:
+        changes = {"answer": b"", "claimed_at": micros(clock())}
+        await connection.execute(idempotency_records.update().filter_by(upload_id=first).values(**changes))
+    refused = await collect.json({"id": 1}, Idempotency_Key="k")
+    assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (409, "in_progress", "1")
+
+
+@pytest.mark.parametrize("key", [{}, {"Idempotency_Key": "k"}], ids=["no key", "a key"])
+async def test_while_kafka_is_away_messages_are_not_confirmed(collect: Collect, key: dict[str, str]) -> None:
+    await collect.json({"id": 0})
     collect.cluster.set_available(available=False)
-    for headers in ({}, {"Idempotency_Key": "k"}):
-        refused = await collect.json({"id": 1}, **headers)
-        assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
-        assert refused.body["code"] in {"not_confirmed", "kafka_unreachable"}
+    refused = await collect.json({"id": 1}, **key)
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    assert refused.body["code"] == ("kafka_unreachable" if key else "not_confirmed"), "the offset is read first"
+
+
+async def test_before_kafka_is_connected_nothing_is_stored(
+    cluster: MemoryCluster, data_dir: Path, clock: WallClock
+) -> None:
+    cluster.set_available(available=False)
+    async with serving(cluster, data_dir, clock) as api:
+        refused = await api.client.ask("POST", "/collect/json/people", {"id": 1})
+    assert (refused.status, refused.body["code"]) == (503, "kafka_unreachable")
 
 
 # Files
@@ -481,3 +509,21 @@ async def test_dead_letters_are_paged_over_all_partitions(collect: Collect) -> N
 async def test_an_invalid_cursor_of_dead_letters_is_rejected(unchanged: Api, cursor: str) -> None:
     refused = await unchanged.client.ask("GET", f"/v2/dead-letters?cursor={cursor}")
     assert (refused.status, refused.body["errors"][0]["code"]) == (422, "bad_cursor")
+
+
+async def test_foreign_records_are_no_dead_letters(collect: Collect) -> None:
+    upload = (await collect.json([1], "?on_error=quarantine")).data["upload_id"]
+    partition = partition_of(upload, PARTITIONS)
+    batch = (await collect.json({"id": 1})).data and collect.batches("realtime")[0]
+    values = (b"garbage", encode(batch))
+    async with BatchProducer(collect.cluster) as producer:
+        topic = MESSAGES_REJECTED.name
+        await producer.write(ProducerRecord(topic, value, key=upload.encode(), partition=partition) for value in values)
+    for path in ("/v2/dead-letters", f"/v2/dead-letters?upload_id={upload}"):
+        assert [letter["job_id"] for letter in await collect.client.get(path)] == [upload]
+
+
+async def test_while_kafka_is_away_dead_letters_are_unknown(collect: Collect) -> None:
+    collect.cluster.set_available(available=False)
+    refused = await collect.client.ask("GET", "/v2/dead-letters")
+    assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (503, "kafka_unreachable", "5")

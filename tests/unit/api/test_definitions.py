@@ -6,8 +6,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from aiokafka import TopicPartition
 
+from app.api.definitions.commands import definition_refusal_problem
+from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
+from app.kafka.producer_record import ProducerRecord
+from schemas.definitions import PARTITION, DefinitionRefused, FieldRefused
+from schemas.topics import DEFINITIONS_EVENTS, LANES
 from tests.integration.api.rig import Answer, Client
 from tests.unit.api.conftest import Control, WallClock, serving, until_sent
 
@@ -104,6 +110,42 @@ async def test_versions_are_retained_and_compared(client: Client) -> None:
     assert (await client.get(path("/diff?from=0&to=applied")))["before"] == 0
     for unknown in ("?version=9", "/diff?to=9"):
         assert (await client.ask("GET", path(unknown))).body["code"] == "no_such_version"
+
+
+async def test_the_body_of_an_old_version_can_be_lost_or_unreachable(client: Client, cluster: MemoryCluster) -> None:
+    await draft(client, mapping(a="latest"))
+    await draft(client, mapping(), 1)
+    cluster.set_available(available=False)
+    away = await client.ask("GET", path("?version=1"))
+    assert (away.status, away.body["code"]) == (503, "kafka_unreachable")
+    assert (await client.get(path("?version=2")))["requested"]["body"] == mapping(), "the draft is in memory"
+    cluster.set_available(available=True)
+    cluster.delete_records(TopicPartition(DEFINITIONS_EVENTS.name, PARTITION), 1)
+    lost = await client.ask("GET", path("?version=1"))
+    assert (lost.status, lost.body["code"]) == (404, "no_such_version")
+
+
+def refusal(code: str, *errors: FieldRefused, definition_id: str = "mapping:a") -> DefinitionRefused:
+    return DefinitionRefused(
+        event_id="e", definition_id=definition_id, seq=1, occurred_at=WallClock().now, command_id="c",
+        command_offset=0, actor="user:ada", rules=1, command="", code=code, params={}, errors=errors, version=3,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "code"),
+    [
+        (refusal("no_such_definition"), 404, "no_such_definition"),
+        (refusal("no_such_rebuild", definition_id="rebuild:a"), 404, "no_such_rebuild"),
+        (refusal("version_mismatch"), 412, "version_mismatch"),
+        (refusal("invalid_body", FieldRefused(pointer="/kinds", code="not_a_list", params={})), 422, "invalid"),
+        (refusal("conflict", FieldRefused(pointer="/kinds", code="not_a_list", params={})), 409, "conflict"),
+    ],
+)
+def test_a_refusal_has_the_status_of_its_code(event: DefinitionRefused, status: int, code: str) -> None:
+    problem = definition_refusal_problem(event)
+    assert (problem.status, problem.code) == (status, code)
+    assert [error.pointer for error in problem.errors] == ["/kinds"] * len(event.errors)
 
 
 async def test_a_draft_needs_the_version_that_was_read(client: Client) -> None:
@@ -235,6 +277,22 @@ async def test_a_preview_without_a_body_uses_the_draft(client: Client) -> None:
     await client.ask("DELETE", path("/draft", "visits"))
     nothing = await client.ask("POST", PREVIEW)
     assert (nothing.status, nothing.body["code"]) == (409, "no_draft")
+
+
+async def test_an_unreadable_message_is_a_fault_of_the_message(client: Client, cluster: MemoryCluster) -> None:
+    await client.ask("PUT", f"{IDENTITY}/draft", VISITORS, If_Match='"0"')
+    async with BatchProducer(cluster) as producer:
+        headers = (("stream", b"visits"),)
+        await producer.write([ProducerRecord(LANES["realtime"].name, b"no JSON", partition=0, headers=headers)])
+    (message,) = (await client.post(PREVIEW, VISITS))["messages"]
+    assert (message["identities"], [fault["part"] for fault in message["faults"]]) == ([], ["message"])
+
+
+async def test_while_kafka_is_away_there_is_no_preview(client: Client, cluster: MemoryCluster) -> None:
+    await client.ask("PUT", f"{IDENTITY}/draft", VISITORS, If_Match='"0"')
+    cluster.set_available(available=False)
+    away = await client.ask("POST", PREVIEW, VISITS)
+    assert (away.status, away.body["code"]) == (503, "kafka_unreachable")
 
 
 async def test_an_invalid_mapping_is_not_previewed(client: Client) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from app.api.routing import middleware
 from app.auth import form_token
 from app.kafka.memory.cluster import MemoryCluster
+from app.store.tables import lane_switches
 from tests.integration.api.rig import Client, as_caller, new_job
 from tests.unit.api.conftest import Api, WallClock, serving, until_connected
 from tests.unit.api.test_definitions import mapping
@@ -264,6 +266,23 @@ async def test_unknown_paths_and_methods_are_problems_too(unchanged: Api) -> Non
     wrong = await unchanged.client.ask("DELETE", "/v2/job")
     assert (wrong.status, wrong.headers["Allow"]) == (405, "GET, HEAD, POST")
     assert (await unchanged.client.ask("HEAD", "/v2/job")).status == 200
+
+
+async def test_an_internal_error_does_not_show_its_cause(
+    client: Client, api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with api.services.store.database.writing() as connection:
+        await connection.run_sync(lane_switches.drop)
+    failed = await client.ask("POST", "/v2/lane/backfill/pause")
+    assert (failed.status, failed.body["code"]) == (500, "internal")
+    assert "lane_switches" not in str(failed.body)
+    assert "lane_switches" in caplog.text
+
+
+async def test_a_request_that_takes_too_long_may_be_repeated(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "REQUEST_TIMEOUT_SECONDS", 0.0)
+    late = await client.ask("GET", "/v2/job")
+    assert (late.status, late.body["code"], late.headers["Retry-After"]) == (503, "timeout", "5")
 
 
 @pytest.mark.parametrize(
