@@ -88,6 +88,16 @@ async def test_a_window_is_filled_with_all_that_is_there() -> None:
         assert offsets(await reader.read(0)) == [list(range(3 * FIRST_RECORDS))]
 
 
+async def test_a_window_is_filled_with_no_more_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = cluster()
+    await send(kafka, [{}] * 4 * FIRST_RECORDS)
+    size = size_of(kafka.records(REALTIME.topic)[0])
+    monkeypatch.setattr(raw_reader, "WINDOW_BYTES", 2 * FIRST_RECORDS * size)
+    async with reading(kafka) as reader:
+        for _ in range(2):
+            assert [len(window.records) for window in await reader.read(0)] == [2 * FIRST_RECORDS]
+
+
 async def test_records_in_an_open_transaction_are_not_waited_for() -> None:
     kafka = cluster()
     await send(kafka, [{}])

@@ -15,6 +15,7 @@ async def folded(*events: DefinitionEvent) -> RebuildTasks:
     tasks = RebuildTasks(kafka)
     await tasks.start()
     await tasks.stop()
+    assert kafka.connections == 0
     return tasks
 
 
