@@ -19,7 +19,7 @@ from app.lanes.role import COUNT_INTERVAL_SECONDS, GROUP, Lane, StaleOwnerError
 from app.settings import Settings
 from app.store.models import JobMapped, LaneSwitch
 from app.store.read_store import ReadStore
-from schemas.definitions import PARTITION, DefinitionApplied
+from schemas.definitions import PARTITION, DefinitionApplied, DefinitionDrafted
 from schemas.messages import MessageBatch, MessageRejected
 from schemas.topics import DEFINITIONS_EVENTS, LANES, MESSAGES_REJECTED, TOPICS, UPDATES
 from schemas.updates import MappedBatch
@@ -62,10 +62,12 @@ class Rig:
             topic, *(ProducerRecord(topic, value, partition=partition, headers=headers) for value in values)
         )
 
-    async def apply(self, definition_id: str, body: Any) -> None:
-        """Apply a definition, as control would."""
+    async def apply(
+        self, definition_id: str, body: Any, kind: type[DefinitionApplied | DefinitionDrafted] = DefinitionApplied
+    ) -> None:
+        """Apply a definition, as control would, or draft it."""
         self.applied += 1
-        event = DefinitionApplied(
+        event = kind(
             event_id=str(self.applied), definition_id=definition_id, seq=self.applied, occurred_at=NOON,
             command_id=str(self.applied), command_offset=self.applied, actor="user:ada", rules=1,
             version=self.applied, body=json.dumps(body),
@@ -118,6 +120,15 @@ class Rig:
 
     async def next_offset(self, lane: str = "realtime", partition: int = 0) -> int:
         return await self.store.streams.next_offset(LANES[lane].name, partition)
+
+    async def until_rules(self, rules_at: int, partition: int) -> None:
+        """Wait until the offset is stored at which these rules begin in a partition."""
+        topic = LANES["realtime"].name
+
+        async def are_stored() -> bool:
+            return rules_at in {rules for _, rules in await self.store.plane.rules_of(topic, partition)}
+
+        await until(are_stored)
 
     async def messages(self) -> int:
         return sum(view.count for view in await self.store.streams.counts())
@@ -175,6 +186,7 @@ async def test_counts_are_stored_on_time_also_when_no_more_messages_arrive(
     async with rig.lane():
         await rig.send({"email": "a@b.c"})
         await rig.updated(1)
+        await asyncio.sleep(0.01)
         rig.steady.now += COUNT_INTERVAL_SECONDS
         await rig.counted(1)
         await rig.send({"email": "d@e.f"})  # it has a poll that ends soon, so the lane stops soon
@@ -267,11 +279,8 @@ async def test_the_offset_of_new_rules_is_stored_before_they_are_used(rig: Rig) 
         await rig.send({"email": "a@b.c"})
         await rig.updated(1)
         await rig.apply("mapping:people", BY_MAIL)
-
-        async def is_noted() -> bool:
-            return len(await rig.store.plane.rules_of(topic, 0)) == 2
-
-        await until(is_noted)
+        await rig.until_rules(3, 0)
+        await rig.until_rules(3, 1)
         await rig.send({"mail": "d@e.f"})
         await rig.updated(2)
     assert rig.mapped() == [(0, 2), (1, 3)]
@@ -280,18 +289,14 @@ async def test_the_offset_of_new_rules_is_stored_before_they_are_used(rig: Rig) 
 
 
 async def test_rules_that_map_alike_are_not_stored(rig: Rig) -> None:
-    topic = LANES["realtime"].name
-    async with rig.lane():
+    kinds: tuple[type[DefinitionApplied | DefinitionDrafted], ...] = (DefinitionApplied, DefinitionDrafted)
+    for number, kind in enumerate(kinds):
+        await rig.apply("mapping:others", BY_EMAIL, kind)
         await rig.send({"email": "a@b.c"})
-        await rig.updated(1)
-        await rig.apply("mapping:others", BY_EMAIL)
-        await rig.apply("mapping:others", BY_EMAIL)
-    before = await rig.store.plane.rules_of(topic, 0)
-    await rig.apply("mapping:others", BY_EMAIL)
-    async with rig.lane():
-        await rig.send({"email": "d@e.f"})
-        await rig.updated(2)
-    assert len(await rig.store.plane.rules_of(topic, 0)) <= len(before) + 1
+        async with rig.lane():
+            await rig.updated(number + 1)
+    assert rig.mapped() == [(0, 3), (1, 3)]
+    assert await rig.store.plane.rules_of(LANES["realtime"].name, 0) == [(0, 3)]
 
 
 async def test_messages_are_mapped_by_the_rules_of_their_offset(rig: Rig) -> None:
@@ -346,6 +351,23 @@ async def test_a_pause_takes_effect_between_two_chunks(rig: Rig) -> None:
     assert await rig.next_offset("backfill") == 3
 
 
+async def test_counts_are_also_stored_between_two_chunks(rig: Rig) -> None:
+    await rig.apply("mapping:people", BY_MAIL)
+    for offset, rules_at in ((0, 2), (2, 3)):
+        await rig.store.plane.record_rules(LANES["realtime"].name, 0, offset, rules_at)
+    both = {"email": "a@b.c", "mail": "a@b.c"}
+    await rig.send(both, both, both)
+    async with rig.lane():
+        rig.cluster.withhold_acks()
+        await rig.updated(1)
+        rig.steady.now += COUNT_INTERVAL_SECONDS
+        rig.cluster.release_acks()
+        rig.cluster.withhold_acks()
+        await rig.counted(2)
+        rig.cluster.release_acks()
+    assert await rig.next_offset() == 3
+
+
 async def test_the_group_s_offsets_follow_the_counts(rig: Rig) -> None:
     group = f"{GROUP}.realtime"
     async with rig.lane():
@@ -384,13 +406,18 @@ async def fields(rig: Rig) -> set[str]:
 
 
 async def test_a_second_worker_takes_over_at_what_is_counted(rig: Rig) -> None:
-    async with rig.lane():
+    async with rig.lane() as first:
         await rig.send({"email": "a@b.c"}, partition=1)
         await rig.updated(1)
-        async with rig.lane(worker_id="2"):
+        async with rig.lane(worker_id="2") as second:
             await rig.counted(1, partition=1)
             await rig.send({"email": "d@e.f"}, partition=1)
             await rig.send({"email": "g@h.i"})
             await rig.updated(3)
+            await rig.apply("mapping:people", BY_MAIL)
+            for number in range(2):
+                await rig.until_rules(3, number)
+            assert not first.done()
+            assert not second.done()
     assert await rig.messages() == 3
     assert len(rig.updates()) == 3
