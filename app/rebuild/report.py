@@ -63,9 +63,9 @@ def _fitting(samples: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]
 
 def _shown(name: str, sample: DiffSample, live: Nodes, rebuilt: Nodes) -> dict[str, Any]:
     if name == "split":
-        return {"profile": shown_key(sample.live[0]), "into": [shown_key(key) for key in sample.rebuilt]}
+        return {"profile": shown_key(sample.live[0]), "split_into": [shown_key(key) for key in sample.rebuilt]}
     if name == "merged":
-        return {"profile": shown_key(sample.rebuilt[0]), "of": [shown_key(key) for key in sample.live]}
+        return {"profile": shown_key(sample.rebuilt[0]), "merged_from": [shown_key(key) for key in sample.live]}
     if name == "changed":
         before, after = _profile(sample.live[0], live), _profile(sample.rebuilt[0], rebuilt)
         return {"profile": after.key, "before": _differences(before, after), "after": _differences(after, before)}

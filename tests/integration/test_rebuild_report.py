@@ -107,13 +107,13 @@ async def test_other_identity_rules_are_reported_as_the_splits_and_merges_of_the
         assert report["counts"]["split"] == len(splits) > 50
         assert report["counts"] == only(split=len(splits), changed=len(by_email) - len(splits))
         for sample in report["samples"]["split"]:
-            assert set(sample["into"]) == splits[min(sample["profile"], *sample["into"])]
+            assert set(sample["split_into"]) == splits[min(sample["profile"], *sample["split_into"])]
         assert not report["equal"]
         await plane.promote("rebuild:apart", 1)
         report = await report_of(plane, "rebuild:back", RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
         assert report["counts"] == only(merged=len(splits), changed=len(by_email) - len(splits))
         for sample in report["samples"]["merged"]:
-            assert set(sample["of"]) == splits[min(sample["profile"], *sample["of"])]
+            assert set(sample["merged_from"]) == splits[min(sample["profile"], *sample["merged_from"])]
 
 
 async def test_the_effect_of_undoing_an_upload_is_reported_before_promotion(

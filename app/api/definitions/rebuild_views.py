@@ -187,5 +187,5 @@ def _identities(sample: Mapping[str, Any]) -> Iterator[str]:
     """Yield the identities that a sample names."""
     yield sample["profile"]
     for part in (sample, sample.get("before", {}), sample.get("after", {})):
-        for name in ("identities", "into", "of"):
+        for name in ("identities", "split_into", "merged_from"):
             yield from part.get(name, ())

@@ -36,8 +36,8 @@ PARTS: Final = {
     "changed": ("before", "after"),
     "added": ("identities", "attributes"),
     "removed": ("identities", "attributes"),
-    "split": ("into",),
-    "merged": ("of",),
+    "split": ("split_into",),
+    "merged": ("merged_from",),
 }
 
 
@@ -142,7 +142,7 @@ def print_report(report: Mapping[str, Any]) -> None:
 
 
 def _column(name: str) -> Column:
-    return Column(name, lambda row: _part(row[name]), wraps=10)
+    return Column(name.replace("_", " "), lambda row: _part(row[name]), wraps=10)
 
 
 def _part(part: Mapping[str, Any] | Sequence[str]) -> str:

@@ -18,8 +18,8 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
         {"profile": "email:bob", "before": {"attributes": {}}, "after": {"attributes": {}}},
     ],
     "added": [{"profile": "cookie:1", "identities": ["cookie:1", "email:ada"], "attributes": {}}],
-    "split": [{"profile": "email:bob", "into": ["cookie:2", "cookie:3"]}],
-    "merged": [{"profile": "phone:8", "of": ["email:ada", "email:eve"]}],
+    "split": [{"profile": "email:bob", "split_into": ["cookie:2", "cookie:3"]}],
+    "merged": [{"profile": "phone:8", "merged_from": ["email:ada", "email:eve"]}],
 }
 
 

@@ -35,7 +35,7 @@ REPORT = {
             }
         ],
         "removed": [{"profile": "email:unknown@example.com", "identities": [], "attributes": {"spent": 7}}],
-        "split": [{"profile": "email:eve@example.com", "into": ["cookie:1", "cookie:2"]}],
+        "split": [{"profile": "email:eve@example.com", "split_into": ["cookie:1", "cookie:2"]}],
     },
 }
 REBUILD: dict[str, Any] = {
