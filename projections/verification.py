@@ -1,12 +1,12 @@
-"""The proof of a history: commands are decided again, and what that gives is compared with the events, byte for byte.
+"""Verify a history: replay the commands of a partition, and compare the resulting events byte for byte.
 
-Works on one partition, as its records come; holds no more than what is expected next and a window of the past.
+Memory holds only the expected events and a window of past ones.
 """
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from projections.definitions import state as definitions
 from projections.jobs.decide import handle
@@ -17,8 +17,8 @@ from schemas.definitions import CommandEnvelope, DefinitionCommand, DefinitionEv
 from schemas.events import JobEvent
 from schemas.wire.codec import encode
 
-WINDOW: Final = 200_000  # events; a worker that starts again repeats fewer
-SHOWN: Final = 100
+WINDOW: Final = 200_000  # events; a restarted worker repeats fewer
+MAX_SHOWN: Final = 100
 
 AnyCommand = JobCommand | DefinitionCommand
 AnyEvent = JobEvent | DefinitionEvent
@@ -27,10 +27,10 @@ MismatchKind = Literal["changed", "missing", "unexpected", "unreadable"]
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """Where the events are not what the commands lead to. `offset` is the event's; None for a missing one."""
+    """A difference from the replayed events. `offset` is that of the event; None for a missing one."""
 
     kind: MismatchKind
-    subject: str  # the job's or definition's id
+    subject: str  # the id of the job or definition
     seq: int
     event: str
     offset: int | None
@@ -39,37 +39,25 @@ class Mismatch:
 
 @dataclass(slots=True)
 class VerifyCounts:
-    """What was compared so far."""
+    """The counts of an audit."""
 
     commands: int = 0
-    unreadable_commands: int = 0  # control made dead letters of them
+    unreadable_commands: int = 0  # control wrote dead letters for them
     events: int = 0
-    repeats: int = 0  # the same event once more, as after a crash
-    unanswered: int = 0  # expected events that had not been published yet
-    found: int = 0  # differences in all
-    differences: list[Mismatch] = field(default_factory=list)  # the first of them
-
-
-class Replay(Protocol):
-    """Decides the commands of a partition again, one after another, and reads the events that they led to."""
-
-    def decide(self, offset: int, command: Any) -> tuple[AnyEvent, ...]:
-        """Return what a command leads to, after all that were given before."""
-        ...
-
-    def read(self, value: bytes) -> AnyEvent:
-        """Return the event in a record, or raise `UnreadableEventError`."""
-        ...
+    repeats: int = 0  # events that were published twice, as after a crash
+    unanswered: int = 0  # expected events that are not published yet
+    difference_count: int = 0
+    differences: list[Mismatch] = field(default_factory=list)  # the first ones
 
 
 class JobsReplay:
-    """Commands of jobs."""
+    """Replays commands of jobs."""
 
     def __init__(self) -> None:
         self._states: dict[str, Job | None] = {}
 
-    def decide(self, offset: int, command: JobCommand) -> tuple[AnyEvent, ...]:
-        """Return what a command leads to, after all that were given before."""
+    def decide(self, offset: int, command: Any) -> tuple[AnyEvent, ...]:
+        """Return the events of the next command."""
         state = self._states.get(command.job_id)
         self._states[command.job_id], events = handle(state, command, offset)
         return events
@@ -80,13 +68,13 @@ class JobsReplay:
 
 
 class DefinitionsReplay:
-    """Commands of definitions."""
+    """Replays commands of definitions."""
 
     def __init__(self) -> None:
         self._state = definitions.EMPTY
 
-    def decide(self, offset: int, command: DefinitionCommand) -> tuple[AnyEvent, ...]:
-        """Return what a command leads to, after all that were given before."""
+    def decide(self, offset: int, command: Any) -> tuple[AnyEvent, ...]:
+        """Return the events of the next command."""
         self._state, events = definitions.handle(self._state, command, offset)
         return events
 
@@ -96,24 +84,27 @@ class DefinitionsReplay:
 
 
 class Audit:
-    """Give it all commands and events of a partition, in order; `expects` tells which to give next."""
+    """Compares all commands and events of a partition, in order. `expects` says which to pass next.
 
-    def __init__(self, again: Replay, only: str | None = None) -> None:
+    With `only` the records of other jobs or definitions are ignored.
+    """
+
+    def __init__(self, replay: JobsReplay | DefinitionsReplay, only: str | None = None) -> None:
         self.tally = VerifyCounts()
-        self._again = again
+        self._replay = replay
         self._only = only
         self._expected: deque[tuple[AnyEvent, bytes]] = deque()
         self._seen: OrderedDict[str, bytes] = OrderedDict()  # event id → digest of its bytes
         self._latest = -1  # offset of the latest command
-        self._held: tuple[int, AnyEvent, bytes] | None = None  # an event of a command that is still to come
+        self._held: tuple[int, AnyEvent, bytes] | None = None  # an event whose command is still to come
 
     @property
     def expects(self) -> bool:
-        """Whether the next event can be compared; otherwise give another command first, if there is one."""
+        """Whether the next event can be compared; otherwise pass another command first, if there is one."""
         return bool(self._expected) and self._held is None
 
     def command(self, offset: int, command: AnyCommand | None) -> None:
-        """Decide a command again; None stands for a record of which control made a dead letter."""
+        """Replay a command; None stands for an unreadable one."""
         self._latest = offset
         if command is None:
             self.tally.unreadable_commands += 1
@@ -125,12 +116,12 @@ class Audit:
 
     def _decide(self, offset: int, command: AnyCommand) -> None:
         self.tally.commands += 1
-        self._expected.extend((event, encode(event)) for event in self._again.decide(offset, command))
+        self._expected.extend((event, encode(event)) for event in self._replay.decide(offset, command))
 
     def event(self, offset: int, value: bytes) -> None:
-        """Compare an event with what is expected."""
+        """Compare an event with the expected one."""
         try:
-            event = self._again.read(value)
+            event = self._replay.read(value)
         except UnreadableEventError:
             self._differ("unreadable", offset=offset)
             return
@@ -147,13 +138,13 @@ class Audit:
             self._match(offset, event, value)
 
     def close(self) -> VerifyCounts:
-        """Return what was found, when all has been given."""
+        """Return the counts, after all records."""
         self._give_up_waiting()
         self.tally.unanswered = len(self._expected)
         return self.tally
 
     def _give_up_waiting(self) -> None:
-        """No more commands came: the event that waits for its own has none."""
+        """Report the event that waits for its command: there are no more commands."""
         if self._held:
             offset, event, _ = self._held
             self._differ("unexpected", event, offset)
@@ -176,8 +167,8 @@ class Audit:
             self._seen.popitem(last=False)
 
     def _differ(self, kind: MismatchKind, event: AnyEvent | None = None, offset: int | None = None) -> None:
-        self.tally.found += 1
-        if len(self.tally.differences) < SHOWN:
+        self.tally.difference_count += 1
+        if len(self.tally.differences) < MAX_SHOWN:
             self.tally.differences.append(
                 Mismatch(kind, subject_of(event), event.seq, type(event).__name__, offset, event.command_offset)
                 if event

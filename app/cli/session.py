@@ -41,7 +41,7 @@ class Session:
     output: OutputFormat
 
     def print_unless_table(self, data: Any) -> bool:
-        """Print data as JSON or YAML and return True; print nothing and return False if a table is asked for."""
+        """Print data as JSON or YAML and return True; for the format `table` print nothing and return False."""
         if self.output == "table":
             return False
         click.echo(serialized(data, self.output))

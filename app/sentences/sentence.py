@@ -23,7 +23,7 @@ Table = Mapping[str, str]
 
 
 def sentence(code: str, params: Params, provider: str = "") -> str:
-    """Return the sentence of a code. The table of a provider's connector goes before our own."""
+    """Return the sentence of a code. The table of a provider's connector takes precedence."""
     return _sentence(code, params, _table(provider), MAX_CAUSES)
 
 
@@ -49,8 +49,8 @@ def _table(provider: str) -> Table:
         return {}
     from connectors.catalog import connector  # noqa: PLC0415  # roles that run no connectors need not load them
 
-    known = connector(provider)
-    return known.sentences if known else {}
+    plugin = connector(provider)
+    return plugin.sentences if plugin else {}
 
 
 def _sentence(code: str, params: Params, table: Table, causes: int) -> str:

@@ -107,7 +107,7 @@ async def test_applied_rules_reach_every_reader_and_survive_kills_of_control(
         assert [encode(distinct[event.event_id]) for event in events] == [encode(event) for event in events]
         assert sum(isinstance(event, DefinitionApplied) for event in distinct.values()) == 12
         proof = await audit(KafkaCluster(servers), running.settings.partitions, None, lambda *_: None)
-        assert [tally.found for tally in proof.values()] == [0] * len(proof)
+        assert [tally.difference_count for tally in proof.values()] == [0] * len(proof)
         assert proof["definitions", 0].events - proof["definitions", 0].repeats == len(distinct)
 
 

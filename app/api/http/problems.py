@@ -17,7 +17,7 @@ from schemas.coded import CodedError, Params, truncate
 from schemas.json_values import json_pointer
 
 CONTENT_TYPE: Final = "application/problem+json"
-MAX_ERRORS: Final = 100  # fields that an answer goes into
+MAX_ERRORS: Final = 100  # in a response
 MAX_NAMED_FIELDS: Final = 20
 MAX_NAME_CHARACTERS: Final = 200
 
@@ -107,13 +107,13 @@ def invalid(errors: Sequence[FieldError]) -> ApiProblem:
 
 
 def field_errors(error: ValidationError, prefix: str = "", *, model: type[BaseModel] | None = None) -> list[FieldError]:
-    """Return the field errors that pydantic found, without the values: they could be secrets.
+    """Return the field errors of pydantic, without the values: they could be secrets.
 
     With the model, the errors of unknown fields list its fields: of many errors, only those of the first.
     """
-    found = error.errors(include_url=False, include_input=False)
-    named = [_field_error(details, prefix, model) for details in found[:MAX_ERRORS]]
-    return named + [_field_error(details, prefix, None) for details in found[MAX_ERRORS:]]
+    errors = error.errors(include_url=False, include_input=False)
+    named = [_field_error(details, prefix, model) for details in errors[:MAX_ERRORS]]
+    return named + [_field_error(details, prefix, None) for details in errors[MAX_ERRORS:]]
 
 
 def _field_error(error: ErrorDetails, prefix: str, model: type[BaseModel] | None) -> FieldError:

@@ -182,8 +182,8 @@ def configuration_view(provider: str, version: ConfigurationVersion) -> Configur
 def redacted(provider: str, configuration: str) -> dict[str, Any]:
     """Return a configuration with its secrets masked; all values, when its provider is unknown."""
     values: dict[str, Any] = orjson.loads(configuration)
-    known = connector(provider)
-    return dict(known.redact(values)) if known else dict.fromkeys(values, MASK)
+    plugin = connector(provider)
+    return dict(plugin.redact(values)) if plugin else dict.fromkeys(values, MASK)
 
 
 def event_view(event: JobEvent, provider: str | None) -> dict[str, Any]:

@@ -28,14 +28,14 @@ from app.supervisor.preflight import describe_store_error
 logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the error messages are clearer than its log lines
 
 COLUMNS = (
-    Column("of", lambda row: row["of"]),
+    Column("log", lambda row: row["log"]),
     Column("partition", lambda row: row["partition"], right=True),
     Column("commands", lambda row: row["commands"], right=True),
     Column("unreadable", lambda row: row["unreadable_commands"], right=True, drop=2),
     Column("events", lambda row: row["events"], right=True),
     Column("repeats", lambda row: row["repeats"], right=True, drop=1),
     Column("unanswered", lambda row: row["unanswered"], right=True),
-    Column("differences", lambda row: row["found"], right=True),
+    Column("differences", lambda row: row["difference_count"], right=True),
 )
 T = TypeVar("T")
 DIFFERENCES = (
@@ -69,7 +69,7 @@ def verify(job_id: str | None, output: OutputFormat) -> None:
                 ),
             )
         )
-    rows = [{"of": of, "partition": number, **asdict(tally)} for (of, number), tally in tallies.items()]
+    rows = [{"log": log, "partition": number, **asdict(tally)} for (log, number), tally in tallies.items()]
     show(rows, output, COLUMNS)
     differences = [difference for row in rows for difference in row["differences"]]
     if output == "table":
@@ -78,7 +78,7 @@ def verify(job_id: str | None, output: OutputFormat) -> None:
             show(differences, output, DIFFERENCES)
         else:
             click.echo(_proven(rows))
-    if any(row["found"] for row in rows):
+    if any(row["difference_count"] for row in rows):
         raise click.exceptions.Exit(DIFFERS)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from projections import verification
 from projections.definitions.state import EMPTY, handle
-from projections.verification import SHOWN, Audit, DefinitionsReplay, JobsReplay, VerifyCounts
+from projections.verification import MAX_SHOWN, Audit, DefinitionsReplay, JobsReplay, VerifyCounts
 from schemas.commands import Command, KillJob, PauseJob, RenameJob
 from schemas.definitions import DefinitionCommand
 from schemas.events import JobEvent, JobPaused
@@ -53,17 +53,17 @@ def kinds(counts: VerifyCounts) -> list[tuple[str, str, int | None]]:
 
 def test_a_matching_history_has_no_differences() -> None:
     counts = run_audit(published())
-    assert (counts.commands, counts.events, counts.found, counts.unanswered) == (4, 5, 0, 0)
+    assert (counts.commands, counts.events, counts.difference_count, counts.unanswered) == (4, 5, 0, 0)
 
 
 def test_events_published_again_after_a_crash_are_repeats() -> None:
     events = published()
     counts = run_audit([*events[:3], *events[1:3], *events[3:]])
-    assert (counts.repeats, counts.found) == (2, 0)
+    assert (counts.repeats, counts.difference_count) == (2, 0)
 
 
 def test_an_event_that_is_not_published_yet_is_unanswered() -> None:
-    assert (run_audit(published()[:-1]).unanswered, run_audit(published()[:-1]).found) == (1, 0)
+    assert (run_audit(published()[:-1]).unanswered, run_audit(published()[:-1]).difference_count) == (1, 0)
 
 
 def test_a_changed_event_is_reported() -> None:
@@ -112,19 +112,19 @@ def test_an_unreadable_command_produces_no_events() -> None:
 def test_the_audit_can_be_limited_to_one_job() -> None:
     assert run_audit(published(), only=JOB).commands == 4
     other = run_audit(published(), only="another")
-    assert (other.commands, other.events, other.found) == (0, 0, 0)
+    assert (other.commands, other.events, other.difference_count) == (0, 0, 0)
 
 
 def test_only_the_first_differences_are_listed() -> None:
-    counts = run_audit([b"garbage"] * (SHOWN + 20))
-    assert (counts.found, len(counts.differences)) == (SHOWN + 20, SHOWN)
+    counts = run_audit([b"garbage"] * (MAX_SHOWN + 20))
+    assert (counts.difference_count, len(counts.differences)) == (MAX_SHOWN + 20, MAX_SHOWN)
 
 
 def test_repeats_are_recognised_within_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "WINDOW", 2)
     events = published()
     assert run_audit([*events, *events[3:]]).repeats == 2
-    assert run_audit([*events, events[0]]).found == 1
+    assert run_audit([*events, events[0]]).difference_count == 1
 
 
 def test_definitions_are_audited_as_well() -> None:

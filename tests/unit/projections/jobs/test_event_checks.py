@@ -165,4 +165,4 @@ def test_a_value_that_is_not_an_event_is_rejected(value: bytes | None) -> None:
         read_definition_event(value)
     audit = Audit(DefinitionsReplay())
     audit.event(7, value or b"")
-    assert audit.close().found == 1
+    assert audit.close().difference_count == 1
