@@ -200,11 +200,3 @@ async def test_a_forgotten_person_does_not_return_by_pending_messages(services: 
     assert (forgotten.status, forgotten.data["identities"]) == (200, 3), forgotten.body
     for key in ("cookie:s1", "cookie:s2", "email:sue@example.com"):
         assert (await client.ask("GET", f"/v2/profile/{key}")).status == 404
-
-
-async def test_an_invalid_key_is_rejected(client: Client) -> None:
-    assert (await client.ask("GET", "/v2/profile/ada")).status == 422
-    unknown = await client.ask("GET", "/v2/profile/phone:1")
-    assert unknown.status == 404
-    assert "cookie, email" in unknown.body["detail"]
-    assert (await client.ask("GET", "/v2/profile/email:unknown@example.com")).status == 404

@@ -213,7 +213,6 @@ async def test_a_request_in_progress_is_not_repeated(
 
 @pytest.mark.parametrize("key", [{}, {"Idempotency_Key": "k"}], ids=["no key", "a key"])
 async def test_while_kafka_is_away_messages_are_not_confirmed(collect: Collect, key: dict[str, str]) -> None:
-    await collect.json({"id": 0})
     collect.cluster.set_available(available=False)
     refused = await collect.json({"id": 1}, **key)
     assert (refused.status, refused.headers["Retry-After"]) == (503, "1")

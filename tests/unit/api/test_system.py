@@ -7,6 +7,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.api.server import ALL
 from app.kafka.memory.cluster import MemoryCluster
+from app.store.tables import tables_of
 from schemas.wire.catalog import versions
 from tests.integration.api.rig import Client, as_caller, new_job
 from tests.unit.api.conftest import Api, WallClock, serving
@@ -80,3 +81,10 @@ async def test_metrics_count_jobs_requests_and_commands(client: Client) -> None:
     assert 'entrepot_jobs{status="Failed"} 0.0' in text
     assert 'entrepot_http_requests_total{method="POST",route="/v2/job",status="201"} 2.0' in text
     assert 'entrepot_api_commands_total{command="CreateJob",outcome="done"} 2.0' in text
+
+
+async def test_an_unreadable_store_is_not_ready(client: Client, api: Api) -> None:
+    async with api.services.store.database.writing() as connection:
+        await connection.run_sync(tables_of(1).metadata.drop_all)
+    parts = (await client.ask("GET", "/readyz")).body["parts"]
+    assert parts["store"].startswith("unreachable")
