@@ -1,6 +1,8 @@
 """Real brokers: one shared by all tests, and fresh ones for tests of a whole service or of the broker itself."""
 
 import asyncio
+import os
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +21,31 @@ class MakeTopic(Protocol):
     """Create a topic and return its name once all partitions have a leader."""
 
     async def __call__(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> str: ...
+
+
+# A test's broker lives for seconds: the optimizing compiler and loading classes would take most of its processor time.
+JVM_OPTIONS = "-XX:TieredStopAtLevel=1"
+CLASSES = Path(__file__).parents[2] / ".pytest_cache" / "kafka-classes.jsa"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have all brokers share an archive of loaded classes. Java ignores one of other jars or another Java."""
+    if hasattr(config, "workerinput"):
+        return  # inherits the environment
+    if not CLASSES.exists():
+        asyncio.run(archive_classes(CLASSES))
+    os.environ["JDK_JAVA_OPTIONS"] = f'{JVM_OPTIONS} "-XX:SharedArchiveFile={CLASSES}"'
+
+
+async def archive_classes(path: Path) -> None:
+    """Start and stop a broker whose JVM archives the classes that it has loaded."""
+    path.parent.mkdir(exist_ok=True)
+    new = path.with_suffix(".new")
+    os.environ["JDK_JAVA_OPTIONS"] = f'{JVM_OPTIONS} "-XX:ArchiveClassesAtExit={new}"'
+    with tempfile.TemporaryDirectory(prefix="entrepot-") as folder:
+        async with await Broker.start(Path(folder)):
+            pass
+    new.replace(path)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,8 @@
 """Profiles survive kills of all roles that produce them, and damage to stores and snapshots."""
 
 import asyncio
-import os
 import random
 import shutil
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +36,7 @@ from tests.integration.support.rebuilds import (
     write,
 )
 from tests.integration.support.service import TIMEOUT_SECONDS, has
+from tests.profile_damage import DAMAGE, ProfileFiles, flip_bits
 
 VICTIMS = ("api", "lane-realtime", "lane-backfill", "profiles")
 KILLS = 12
@@ -108,118 +107,37 @@ async def test_acknowledged_messages_are_in_the_profiles_exactly_once_despite_ki
             assert sum(count.accepted for count in counts) == 1_000
 
 
-class Storage:
-    """The stores and snapshots of profiles, and ways to damage them while the role `profiles` is stopped."""
-
-    def __init__(self, plane: DataPlane) -> None:
-        self.stores = plane.service.settings.data_dir / "profiles"
-        self.snapshots = Path(plane.service.settings.snapshots())
-        self.partitions = range(plane.service.settings.partitions)
-
-    def manifests(self, number: int) -> list[Path]:
-        """Return the complete manifests of a partition, newest first."""
-        manifests = self.snapshots.glob(f"partition-{number}/generation-0/*.json")
-        complete = [manifest for manifest in manifests if manifest.read_bytes().endswith(b"}")]
-        return sorted(complete, key=lambda manifest: manifest.name, reverse=True)
-
-    def files(self, number: int) -> list[Path]:
-        """Return the files that only the newest snapshot of a partition contains."""
-        newest, *older = (
-            {file["sha256"] for file in orjson.loads(manifest.read_bytes())["snapshot"]["files"]}
-            for manifest in self.manifests(number)
-        )
-        return [self.manifests(number)[0].parent / "files" / name for name in newest.difference(*older)]
-
-    def leave_intact(self) -> None:
-        """Damage nothing."""
-
-    def delete_snapshots(self) -> None:
-        shutil.rmtree(self.snapshots)
-
-    def delete_stores(self) -> None:
-        shutil.rmtree(self.stores)
-
-    def delete_everything(self) -> None:
-        self.delete_stores()
-        self.delete_snapshots()
-
-    def corrupt_snapshot_files(self) -> None:
-        self.delete_stores()
-        for number in self.partitions:
-            flip_bits(max(self.files(number), key=lambda file: file.stat().st_size))
-
-    def truncate_snapshot_files(self) -> None:
-        self.delete_stores()
-        for number in self.partitions:
-            file = max(self.files(number), key=lambda file: file.stat().st_size)
-            os.truncate(file, file.stat().st_size // 2)
-
-    def truncate_manifests(self) -> None:
-        self.delete_stores()
-        for number in self.partitions:
-            manifest = self.manifests(number)[0]
-            os.truncate(manifest, manifest.stat().st_size // 2)
-
-    def corrupt_stores(self) -> None:
-        for number in self.partitions:
-            for path in (self.stores / f"0.{number}").glob("*.sst"):
-                flip_bits(path)
-
-    def delete_current_files(self) -> None:
-        for number in self.partitions:
-            (self.stores / f"0.{number}" / "CURRENT").unlink()
+# One for each way back: the previous snapshot, the newest snapshot, the update topics. A unit test has all of `DAMAGE`.
+DAMAGES = (ProfileFiles.corrupt_snapshot_files, ProfileFiles.corrupt_stores, ProfileFiles.delete_everything)
 
 
-def flip_bits(path: Path) -> None:
-    """Flip all bits in the middle third of a file."""
-    content = bytearray(path.read_bytes())
-    for position in range(len(content) // 3, 2 * len(content) // 3):
-        content[position] ^= 0xFF
-    path.write_bytes(content)
-
-
-DAMAGE: Sequence[tuple[Callable[[Storage], None], str]] = (
-    (Storage.leave_intact, ""),
-    (Storage.delete_snapshots, ""),
-    (Storage.delete_stores, "restored from snapshot"),
-    (Storage.corrupt_snapshot_files, "Trying the previous one."),
-    (Storage.truncate_snapshot_files, "Trying the previous one."),
-    (Storage.truncate_manifests, "Trying the previous one."),
-    (Storage.corrupt_stores, "can't be used"),
-    (Storage.delete_current_files, "can't be used"),
-    (Storage.delete_everything, ""),
-)
-
-
-async def until_snapshots_differ(storage: Storage) -> None:
+async def until_snapshots_differ(files: ProfileFiles) -> None:
     """Poll until the newest snapshot of each partition has files that the older ones do not have."""
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not snapshots_differ(storage):
+        while not snapshots_differ(files):
             await asyncio.sleep(0.1)
 
 
-def snapshots_differ(storage: Storage) -> bool:
+def snapshots_differ(files: ProfileFiles) -> bool:
     try:
-        return all(len(storage.manifests(number)) > 1 and storage.files(number) for number in storage.partitions)
+        return all(len(files.manifests(number)) > 1 and files.files(number) for number in files.partitions)
     except FileNotFoundError:  # an old snapshot was deleted meanwhile
         return False
 
 
-async def test_profiles_recover_from_any_damage_to_stores_and_snapshots(
-    tmp_path: Path, fresh_broker: FreshBroker
-) -> None:
+async def test_profiles_recover_from_damage_to_stores_and_snapshots(tmp_path: Path, fresh_broker: FreshBroker) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     visits = messages(rng, 2_000, 200)
     roles = ("control", "lane-realtime", "lane-backfill", "profiles")
     async with data_plane(tmp_path, fresh_broker, roles, snapshot_interval_seconds=1) as plane:
-        storage, running = Storage(plane), plane.service
+        files, running = ProfileFiles(plane.service.settings), plane.service
         await write(running, rng, visits)
-        for number, (damage, sentence) in enumerate(DAMAGE):
+        for number, damage in enumerate(DAMAGES):
             async with traffic(running, rng):
-                await until_snapshots_differ(storage)
+                await until_snapshots_differ(files)
                 await running.stop_role("profiles")
-            damage(storage)
+            damage(files)
             more = messages(rng, 200, 200, begin=len(visits))
             await write(running, rng, more, f"more-{number}")
             visits += more
@@ -230,7 +148,7 @@ async def test_profiles_recover_from_any_damage_to_stores_and_snapshots(
             actual = attributes_of(await plane.profiles(ranked_keys(visits, email=0, cookie=1)))
             assert actual == expected(visits, "cookie", "email"), damage.__name__
             lines = log.read_bytes()[log_size:].decode()
-            assert not sentence or lines.count(sentence) >= len(storage.partitions), f"{damage.__name__}: {lines}"
+            assert lines.count(dict(DAMAGE)[damage]) >= len(files.partitions), f"{damage.__name__}: {lines}"
 
 
 async def test_a_partition_whose_data_is_lost_answers_nothing_until_a_rebuild(
@@ -242,7 +160,7 @@ async def test_a_partition_whose_data_is_lost_answers_nothing_until_a_rebuild(
         await write(plane.service, rng, visits)
         await until_settled(plane.service)
         await plane.service.stop_role("profiles")
-        Storage(plane).delete_stores()
+        ProfileFiles(plane.service.settings).delete_stores()
         await delete_records(plane, [TopicPartition(UPDATES["backfill"].name, 0)])
         await plane.service.start_role("profiles")
         await plane.service.until_logged("Restore a newer snapshot, or rebuild")

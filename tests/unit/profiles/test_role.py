@@ -1,6 +1,7 @@
 """The profiles role on a cluster in memory: partitions are opened, kept up to date, announced, and left as flushed."""
 
 import asyncio
+import json
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -26,6 +27,7 @@ from app.profiles.role import GRACE_SECONDS, GROUP, POLL_INTERVAL, GenerationWat
 from app.settings import Settings
 from app.store.data_plane import Generations, PlaneStore
 from app.store.read_store import ReadStore
+from projections.profiles.identity_node import Node
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.update_codec import encode_messages
 from projections.profiles.updates import NodeMessages
@@ -86,15 +88,23 @@ class Running:
         await send_update(self.cluster, number, NodeBatch(payload=encode_messages(messages)))
 
     async def city(self, key: str) -> str | None:
+        node = await self.node(key)
+        return None if node is None else str(node.registers["latest:city"][3])
+
+    async def cities(self, key: str) -> set[str]:
+        """Return all cities that a profile had."""
+        node = await self.node(key)
+        assert node
+        return {json.loads(city) for city in node.registers["union:city"]}
+
+    async def node(self, key: str) -> Node | None:
         """Look a profile up as the API does, as soon as its owner responds."""
         async with ProfilesClient(self.store.plane, PARTITIONS) as client, asyncio.timeout(DEADLINE_SECONDS):
             while True:
                 try:
-                    node = await (await client.reader()).root(key)
+                    return await (await client.reader()).root(key)
                 except PartitionUnavailable:
                     await asyncio.sleep(0.01)
-                else:
-                    return None if node is None else str(node.registers["latest:city"][3])
 
     async def until(self, is_so: Callable[[], object]) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -113,7 +123,8 @@ class Running:
 
 
 async def send(cluster: MemoryCluster, key: str, city: str, generation: int = 0) -> None:
-    joins = [(key, (key, 0), {"latest:city": [1, "b", 0, city]}, {})]
+    registers = {"latest:city": [1, "b", 0, city], "union:city": {json.dumps(city): [1, "b", 0]}}
+    joins = [(key, (key, 0), registers, {})]
     payload = encode_messages(NodeMessages(joins=joins))  # type: ignore[arg-type]
     update = NodeBatch(payload=payload, generation=generation)
     await send_update(cluster, partition_of_key(key, PARTITIONS), update)
@@ -132,7 +143,11 @@ def cluster() -> MemoryCluster:
 
 @asynccontextmanager
 async def running(
-    folder: Path, cluster: MemoryCluster, flush_clock: Callable[[], float] = time.monotonic
+    folder: Path,
+    cluster: MemoryCluster,
+    clock: Callable[[], float] = time.monotonic,
+    flush_clock: Callable[[], float] | None = None,
+    snapshot_clock: Callable[[], float] = lambda: 0.0,
 ) -> AsyncIterator[Running]:
     settings = Settings(data_dir=folder, partitions=PARTITIONS)
     async with AsyncExitStack() as stack:
@@ -144,11 +159,11 @@ async def running(
         stack.push_async_callback(tail.stop)
         await tail.caught_up()
         producer = await stack.enter_async_context(BreakableProducer(cluster))
-        partitions = OpenPartitions(producer, PARTITIONS, utc_now, flush_clock)
+        partitions = OpenPartitions(producer, PARTITIONS, utc_now, flush_clock or clock)
         server = AnnouncingServer("127.0.0.1", store.plane, partitions)
         await stack.enter_async_context(server)
-        storage = Storage(settings, lambda: 0.0)
-        worker = ProfilesWorker(cluster, settings, storage, rules, partitions, server, store.plane)
+        storage = Storage(settings, snapshot_clock)
+        worker = ProfilesWorker(cluster, settings, storage, rules, partitions, server, store.plane, clock)
         made = Running(cluster, store, producer, server)
         made.working = asyncio.create_task(worker.run(made.stop))
         try:
