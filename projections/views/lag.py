@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from typing import Final
 
 PartitionId = tuple[str, int]  # topic and partition
+MIN_MEASURED_MESSAGES: Final = 100  # for a throughput under load
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +84,18 @@ def messages_per_second(samples: Sequence[LagSample], lane: str) -> float | None
 
 
 def rate_at_work(samples: Sequence[LagSample], lane: str, topic: str) -> float | None:
-    """Return the throughput of a lane under load in messages per second; None if it was never under load.
+    """Return the throughput of a lane under load in messages per second; None if too little was measured.
 
-    Only the time between two samples with lag counts: throughput below capacity says nothing about the capacity.
+    Only the time between two samples with lag counts: throughput below capacity says nothing about the capacity. Nor
+    do a few messages: they may have waited for the lane to start.
     """
     spans = [
         (after.messages.get(lane, 0) - before.messages.get(lane, 0), after.at - before.at)
         for before, after in pairwise(samples)
         if all(any(map(sample.lag, sample.partitions(topic))) for sample in (before, after))
     ]
-    seconds = sum(duration for _, duration in spans)
-    return sum(moved for moved, _ in spans) / seconds if seconds > 0 else None
+    moved, seconds = sum(moved for moved, _ in spans), sum(duration for _, duration in spans)
+    return moved / seconds if moved >= MIN_MEASURED_MESSAGES and seconds > 0 else None
 
 
 def has_passed(sample: LagSample, topics: Sequence[str], moment: datetime) -> bool:

@@ -49,6 +49,8 @@ def test_throughput_is_measured_under_load() -> None:
     assert rate_at_work(idle, "backfill", RAW) is None
     trickle = [*idle, at(15, done=10, end=11, messages=500), at(20, done=11, end=11, messages=501)]
     assert rate_at_work(trickle, "backfill", RAW) is None
+    waiting = [*trickle, at(21, done=11, end=20, messages=501), at(40, done=12, end=20, messages=600)]
+    assert rate_at_work(waiting, "backfill", RAW) is None, "99 messages say nothing"
     busy = [*trickle, at(50, done=11, end=90, messages=501), at(60, done=30, end=90, messages=4_501)]
     assert rate_at_work(busy, "backfill", RAW) == 400
 
