@@ -298,6 +298,23 @@ def chunk_by(rules: CompiledRules, record: Record) -> MappingChunk:
     return chunk
 
 
+def test_streams_have_their_counts_and_newest_times() -> None:
+    day = 86_400 * 10**3
+    old = Record(b"{}", 1, timestamp=MICROSECONDS // 1000 - day)
+    records = [Record(b"{", 0), old, packed(2, "j/1", {}, {}, stamps=(9, 5)), Record(b"{}", 3, (("stream", b"other"),))]
+    streams = chunk_of(*records).streams
+    assert {name: (counts.lane, counts.count) for name, counts in streams.items()} == {
+        "people": ("realtime", 4),
+        "other": ("realtime", 1),
+    }
+    people = streams["people"]
+    assert people.bytes == sum(len(record.value or b"") for record in records[:3])
+    assert people.last_message_at == people.last_arrival_at == NOW
+    late = chunk_of(old, packed(1, "j/1", {}, stamps=(9,))).streams["people"]
+    assert (late.last_message_at, late.last_arrival_at) == (NOW - timedelta(days=1), NOW)
+    assert chunk_of(Record(b"\0garbage")).streams == {}
+
+
 def test_messages_are_counted_by_job() -> None:
     small = MessageBatch(
         batch_id="u/1", stream="people", source="", job_id="u", run=0, ingested_at=NOW, first=0, count=1,
