@@ -237,7 +237,7 @@ async def _page(reader: GenerationReader, number: int, start: str, steady: Calla
         try:
             return await reader.page(number, start, PAGE_NODES)
         except PartitionUnavailable as error:
-            if steady() > deadline:
+            if steady() >= deadline:
                 raise NotComparable(str(error)) from error
             await asyncio.sleep(RETRY_DELAY_SECONDS)
 

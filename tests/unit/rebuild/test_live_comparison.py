@@ -15,7 +15,7 @@ from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord
 from app.profile_store.partition_store import Changes, PartitionStore, Shard
-from app.profiles.lookup_client import ProfilesClient
+from app.profiles.lookup_client import GenerationReader, KeyPage, PartitionUnavailable, ProfilesClient
 from app.profiles.lookup_server import LookupServer
 from app.profiles.open_partitions import OpenPartitions
 from app.rebuild import live_comparison as module
@@ -134,9 +134,9 @@ class Rig:
         finally:
             await comparison.stop()
 
-    async def queried(self) -> None:
+    async def queried(self, times: int = 1) -> None:
         """Wait until the comparison has waited and queried again."""
-        readings = self.steady.readings + 3
+        readings = self.steady.readings + 3 * times
         await until(lambda: self.steady.readings >= readings)
 
 
@@ -233,6 +233,29 @@ async def test_owners_that_do_not_respond_are_a_reason(rig: Rig) -> None:
         await rig.queried()
         rig.steady.now += STALL_TIMEOUT_SECONDS
         assert "has no owner" in (await report_of(comparison))["skipped_reason"]
+
+
+async def test_a_partition_that_moves_while_it_is_read_is_waited_for(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_moving, read = True, GenerationReader.page
+
+    async def page(reader: GenerationReader, partition: int, start: str, limit: int) -> KeyPage:
+        if is_moving and limit:
+            raise PartitionUnavailable("it is moving")
+        return await read(reader, partition, start, limit)
+
+    monkeypatch.setattr(GenerationReader, "page", page)
+    await rig.map(0, 3)
+    async with rig.comparing() as comparison:
+        await rig.queried(times=9)  # until it reads pages
+        rig.steady.now += STALL_TIMEOUT_SECONDS - 1
+        await rig.queried()
+        is_moving = False
+        assert (await report_of(comparison))["equal"]
+    is_moving = True
+    async with rig.comparing() as comparison:
+        await rig.queried(times=9)  # until it reads pages
+        rig.steady.now += STALL_TIMEOUT_SECONDS
+        assert (await report_of(comparison))["skipped_reason"] == "it is moving"
 
 
 async def test_profiles_that_change_meanwhile_are_not_compared(rig: Rig) -> None:
