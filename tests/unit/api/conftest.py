@@ -237,7 +237,7 @@ def commands(cluster: MemoryCluster) -> Sequence[Any]:
 
 
 async def until_sent(cluster: MemoryCluster, count: int) -> None:
-    """Wait until so many commands are sent."""
+    """Wait until `count` commands are sent."""
     async with asyncio.timeout(10):
         while len(commands(cluster)) < count:
             await asyncio.sleep(0.001)

@@ -5,9 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from app.api.jobs.views import job_view
 from app.api.pages.pages import BUTTONS, DURATIONS
-from app.api.pages.render import render
+from app.api.pages.render import byte_size, render
 from app.auth import Caller
 from projections.jobs.state import Completed, Job
 from schemas.commands import Counts
@@ -71,3 +73,11 @@ def test_rejected_records_come_with_the_command_that_lists_them() -> None:
     rejected = replace(JOB, total_counts=Counts(read=2, accepted=1, rejected=1))
     assert "entrepot job dead-letters job-1" in shown(rejected)
     assert "entrepot job dead-letters" not in shown(JOB), "there are no rejected records"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (1_500_000, "1.5 MB"), (10**12, "1.0 TB"), (10**16, "10000.0 TB")],
+)
+def test_a_size_has_the_largest_unit_that_keeps_it_above_one(size: int, text: str) -> None:
+    assert byte_size(size) == text

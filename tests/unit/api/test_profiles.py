@@ -33,7 +33,7 @@ VISITS: dict[str, Any] = {
 
 @dataclass
 class TickingClock(WallClock):
-    """Advances with each use, so that what is done comes before what is asked."""
+    """Advances with each use: later requests have later times."""
 
     def __call__(self) -> datetime:
         self.now += timedelta(milliseconds=1)

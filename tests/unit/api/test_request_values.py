@@ -163,6 +163,17 @@ def test_two_idempotency_keys_are_rejected() -> None:
         idempotency_key(CIMultiDict([("Idempotency-Key", "a"), ("idempotency-key", "b")]))
 
 
+@pytest.mark.parametrize(("key", "valid"), [("a" * 200, True), ("a" * 201, False), ("", False), ("a\x00", False)])
+def test_an_idempotency_key_is_short_and_printable(key: str, *, valid: bool) -> None:
+    headers = CIMultiDict({"Idempotency-Key": key})
+    if valid:
+        assert idempotency_key(headers) == key
+        return
+    with pytest.raises(ApiProblem) as refused:
+        idempotency_key(headers)
+    assert refused.value.errors[0].code == "bad_key"
+
+
 @pytest.mark.parametrize("name", ["\u200b", " \u200b\u2060 ", "\u00ad", "\x00"])
 def test_a_name_needs_a_visible_character(name: str) -> None:
     job = {"provider": "file", "job_type": "import"}
