@@ -12,6 +12,7 @@ from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, local_time, print_facts, serialized, show
 from app.cli.session import Session, api_command
+from schemas.definitions import IDENTITY, mapping_of
 
 VERSIONS: Final = (
     Column("version", lambda row: row["version"], right=True),
@@ -54,7 +55,6 @@ MAPPINGS: Final = (
     Column("updated", lambda row: local_time(row["updated_at"]), drop=1),
 )
 STREAM: Final = click.argument("stream")
-ID = "identity"
 
 
 async def show_definition(session: Session, definition_id: str, version: int | None) -> None:
@@ -140,17 +140,6 @@ def path_of(definition_id: str, rest: str = "") -> str:
     return f"/v2/definition/{quote(definition_id, safe='')}{rest}"
 
 
-async def print_preview(session: Session, stream: str, file: str | None) -> None:
-    """Print the result of mapping recent messages by a file, or by the draft."""
-    body = read_definition(file) if file else None
-    preview = await session.api.send("POST", path_of(f"mapping:{stream}", "/preview"), body)
-    if session.print_unless_table(preview):
-        return
-    show(preview["messages"], "table", MESSAGES)
-    click.echo()
-    _print_summary(preview["summary"])
-
-
 def _print_summary(summary: Mapping[str, Any]) -> None:
     filled = ", ".join(f"{name} {count}" for name, count in summary["attributes"].items())
     print_facts(
@@ -163,10 +152,6 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
     if summary["faults"]:
         click.echo()
         show(summary["faults"], "table", FAULTS)
-
-
-def _id(stream: str) -> str:
-    return f"mapping:{stream}"
 
 
 @click.group(cls=FullHelpGroup)
@@ -188,7 +173,7 @@ async def mapping_list(session: Session) -> None:
 @api_command
 async def mapping_show(session: Session, stream: str, version: int | None) -> None:
     """Show the mapping of a STREAM and its versions."""
-    await show_definition(session, _id(stream), version)
+    await show_definition(session, mapping_of(stream), version)
 
 
 @mapping.command("draft")
@@ -200,7 +185,7 @@ async def mapping_draft(session: Session, stream: str, file: str) -> None:
 
     Exit code 4 when it was modified concurrently, 5 when it is not a valid mapping.
     """
-    await draft_definition(session, _id(stream), file)
+    await draft_definition(session, mapping_of(stream), file)
 
 
 @mapping.command("preview")
@@ -212,7 +197,13 @@ async def mapping_preview(session: Session, stream: str, file: str | None) -> No
 
     Exit code 5 when it is not a valid mapping.
     """
-    await print_preview(session, stream, file)
+    body = read_definition(file) if file else None
+    preview = await session.api.send("POST", path_of(mapping_of(stream), "/preview"), body)
+    if session.print_unless_table(preview):
+        return
+    show(preview["messages"], "table", MESSAGES)
+    click.echo()
+    _print_summary(preview["summary"])
 
 
 @mapping.command("diff")
@@ -222,7 +213,7 @@ async def mapping_preview(session: Session, stream: str, file: str | None) -> No
 @api_command
 async def mapping_diff(session: Session, stream: str, old: str, new: str) -> None:
     """Compare the draft of a STREAM's mapping with the active version, or any two versions."""
-    await diff_definition(session, _id(stream), old, new)
+    await diff_definition(session, mapping_of(stream), old, new)
 
 
 @mapping.command("apply")
@@ -231,7 +222,7 @@ async def mapping_diff(session: Session, stream: str, old: str, new: str) -> Non
 @api_command
 async def mapping_apply(session: Session, stream: str, version: int | None) -> None:
     """Activate the draft: map new messages of a STREAM by it."""
-    await apply_definition(session, _id(stream), version)
+    await apply_definition(session, mapping_of(stream), version)
 
 
 @mapping.command("discard")
@@ -239,7 +230,7 @@ async def mapping_apply(session: Session, stream: str, version: int | None) -> N
 @api_command
 async def mapping_discard(session: Session, stream: str) -> None:
     """Discard the draft of a STREAM's mapping."""
-    await discard_definition(session, _id(stream))
+    await discard_definition(session, mapping_of(stream))
 
 
 @click.group(cls=FullHelpGroup)
@@ -252,7 +243,7 @@ def identity() -> None:
 @api_command
 async def identity_show(session: Session, version: int | None) -> None:
     """Show the identity rules and their versions."""
-    await show_definition(session, ID, version)
+    await show_definition(session, IDENTITY, version)
 
 
 @identity.command("draft")
@@ -263,7 +254,7 @@ async def identity_draft(session: Session, file: str) -> None:
 
     Exit code 4 when it was modified concurrently, 5 when the rules are invalid.
     """
-    await draft_definition(session, ID, file)
+    await draft_definition(session, IDENTITY, file)
 
 
 @identity.command("diff")
@@ -272,7 +263,7 @@ async def identity_draft(session: Session, file: str) -> None:
 @api_command
 async def identity_diff(session: Session, old: str, new: str) -> None:
     """Compare the draft with the active version, or any two versions."""
-    await diff_definition(session, ID, old, new)
+    await diff_definition(session, IDENTITY, old, new)
 
 
 @identity.command("apply")
@@ -280,11 +271,11 @@ async def identity_diff(session: Session, old: str, new: str) -> None:
 @api_command
 async def identity_apply(session: Session, version: int | None) -> None:
     """Activate the draft."""
-    await apply_definition(session, ID, version)
+    await apply_definition(session, IDENTITY, version)
 
 
 @identity.command("discard")
 @api_command
 async def identity_discard(session: Session) -> None:
     """Discard the draft."""
-    await discard_definition(session, ID)
+    await discard_definition(session, IDENTITY)
