@@ -4,7 +4,7 @@ The writer of a command sets `command_id` (a UUID), `issued_at` (UTC), `seed` (6
 the version of the rules that decide it. So the events are a function of the commands alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final, Literal
 
@@ -54,6 +54,7 @@ class Counts:
 
 
 NO_COUNTS: Final = Counts()
+COUNT_NAMES: Final = tuple(count.name for count in fields(Counts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

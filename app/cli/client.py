@@ -42,6 +42,19 @@ class ApiClient:
         """Send a GET request and return the `data` of the response."""
         return (await self.request("GET", path, query=query))["data"]
 
+    async def first(self, path: str, limit: int, page_size: int, **query: Value) -> tuple[list[Any], bool]:
+        """Return up to `limit` items of a list, and whether there may be more."""
+        items: list[Any] = []
+        cursor: str | None = None
+        while len(items) < limit:
+            size = min(page_size, limit - len(items))
+            page = await self.request("GET", path, query={**query, "limit": size, "cursor": cursor})
+            items += page["data"]
+            cursor = page.get("next_cursor")
+            if cursor is None:
+                break
+        return items, cursor is not None
+
     async def send(
         self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None, **query: Value
     ) -> Any:

@@ -12,11 +12,11 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
+from schemas.commands import COUNT_NAMES
+
 VERSION: Final = 1  # of the contents of the views; a new one requires `entrepot views rebuild`
 NEVER: Final = 2**63 - 1  # the next wake of a job without one; sorts last
 NO_GENERATION: Final = 0  # of offsets that belong to no generation of views
-
-COUNTS: Final = ("read", "accepted", "rejected", "duplicate", "omitted", "added", "removed")
 
 
 class SafeText(TypeDecorator[str]):
@@ -233,7 +233,7 @@ def _metrics(metadata: MetaData, suffix: str) -> Table:
         Column("job_id", SafeText, primary_key=True),
         Column("stream", SafeText, primary_key=True),
         Column("provider", SafeText, nullable=False),
-        *(Column(name, BigInteger, nullable=False) for name in COUNTS),
+        *(Column(name, BigInteger, nullable=False) for name in COUNT_NAMES),
         sqlite_with_rowid=False,
     )
     Index(f"metrics{suffix}_by_job", table.c.job_id, table.c.grain, table.c.minute)

@@ -10,6 +10,7 @@ from projections.jobs.state import Job, phase_of
 from projections.jobs.transitions import TRANSITIONS, allowed_user_commands
 from projections.json_object import InvalidJsonError, json_object
 from schemas.commands import (
+    COUNT_NAMES,
     MAX_TOTAL,
     RULES,
     ConfigureJob,
@@ -128,10 +129,7 @@ def check_counts(counts: Counts, most: int) -> None:
         JobRefusedError: one is out of range.
 
     """
-    values = (
-        counts.read, counts.accepted, counts.rejected, counts.duplicate, counts.omitted, counts.added, counts.removed,
-    )  # fmt: skip
-    if not all(0 <= value <= most for value in values):
+    if not all(0 <= getattr(counts, name) <= most for name in COUNT_NAMES):
         raise JobRefusedError("bad_counts", {"max": most})
 
 

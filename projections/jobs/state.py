@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from projections.jobs.retry import Streak
 from schemas.coded import Params
@@ -10,7 +10,9 @@ from schemas.commands import NO_COUNTS, Counts
 from schemas.events import SleepReason
 from schemas.policies import DEFAULT_RETRY, ONCE, Cadence, RetryPolicy
 
-Status = Literal["Running", "Sleeping", "Failed", "Paused", "Completed", "Killed", "Purged"]
+VisibleStatus = Literal["Running", "Sleeping", "Failed", "Paused", "Completed", "Killed"]
+Status = Literal[VisibleStatus, "Purged"]
+VISIBLE_STATUSES: Final[tuple[VisibleStatus, ...]] = get_args(VisibleStatus)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,14 +31,13 @@ from app.api.routing.routes import (
     Routes,
 )
 from app.store.models import JobFilter, Sort, SortKey
-from projections.jobs.state import Job
+from projections.jobs.state import Job, VisibleStatus
 from schemas.commands import CreateJob, KillJob
 from schemas.events import JobCreated
 from schemas.json_values import canonical_json
 
 KEYS: Final = UUID("7f2dd0a4-95c4-5d0e-8a4c-6f1f30d3b0a1")  # namespace of job ids from idempotency keys
 
-JobStatus = Literal["Running", "Sleeping", "Failed", "Paused", "Completed", "Killed"]
 SortBy = Literal[
     "name", "-name", "status", "-status", "created", "-created", "updated", "-updated", "next_at", "-next_at"
 ]
@@ -47,7 +46,7 @@ SortBy = Literal[
 class JobsQuery(Query):
     """Filter and order of jobs."""
 
-    status: Annotated[tuple[JobStatus, ...], Field(max_length=6)] = ()
+    status: Annotated[tuple[VisibleStatus, ...], Field(max_length=6)] = ()
     provider: Text = ""
     job_type: Text = ""
     kind: Text = ""

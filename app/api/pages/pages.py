@@ -25,6 +25,7 @@ from app.api.routing.routes import Query, RequestContext, Route
 from app.auth import ROLES, Caller, form_token
 from app.sentences.job_summary import cadence_in_words
 from app.store.models import JobFilter, LogFilter
+from projections.jobs.state import VISIBLE_STATUSES
 
 STATIC: Final = Path(__file__).parent / "static"
 LOG_LINES: Final = 30
@@ -36,7 +37,6 @@ BUTTONS: Final = (
     ("kill", "Kill"),
 )
 DURATIONS: Final = (("", "until resumed"), ("1h", "for 1 hour"), ("1d", "for 1 day"), ("1w", "for 1 week"))
-STATUSES: Final = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
 
 _ACTIONS: Final[Mapping[str, Route]] = {
     route.path.rpartition("/")[2]: route for route in job_actions.ROUTES if "{version}" not in route.path
@@ -78,7 +78,7 @@ async def jobs_page(request: web.Request) -> web.Response:
     caller, store = _caller(request), request.app[API].store
     query = read_query(request, JobsQuery)
     jobs = await store.jobs.page(query.where(), query.order(), query.limit, query.cursor)
-    counts = {status: await store.jobs.count(JobFilter(statuses=(status,))) for status in STATUSES}
+    counts = {status: await store.jobs.count(JobFilter(statuses=(status,))) for status in VISIBLE_STATUSES}
     return render(
         "jobs.html",
         **_shared(request, caller),

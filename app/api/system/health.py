@@ -11,15 +11,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.context import Services
 from app.api.http.problems import ApiProblem
-from app.api.jobs.jobs import JobStatus
 from app.api.lanes.lanes import set_lane_metrics
 from app.api.routing.responses import respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.api.services.lag_monitor import UnknownLagError
 from app.store.models import JobFilter
+from projections.jobs.state import VISIBLE_STATUSES
 
 CHECK_TIMEOUT_SECONDS: Final = 3.0
-STATUSES: Final[tuple[JobStatus, ...]] = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
 
 
 class Ready(BaseModel):
@@ -62,7 +61,7 @@ async def _store(api: Services) -> str:
 @ROUTES("GET", "/metrics", "Prometheus metrics", ResponseSpec(content_type="text/plain"))
 async def prometheus_metrics(call: RequestContext[Query, None]) -> web.Response:
     """Return the metrics in the Prometheus format."""
-    for status in STATUSES:
+    for status in VISIBLE_STATUSES:
         count = await call.api.store.jobs.count(JobFilter(statuses=(status,)))
         call.api.metrics.jobs.labels(status).set(count)
     with suppress(UnknownLagError):  # the last known values remain

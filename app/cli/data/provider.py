@@ -11,6 +11,7 @@ from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, local_time, print_facts, serialized, show
 from app.cli.param_types import DURATION, PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
+from schemas.commands import COUNT_NAMES
 
 
 def _count(name: str) -> Callable[[Mapping[str, Any]], object]:
@@ -28,10 +29,9 @@ FIELDS: Final = (
     Column("default", lambda row: row["default"], wraps=10, drop=1),
     Column("description", lambda row: row["description"], wraps=20, shrinks=True),
 )
-COUNTS: Final = ("read", "accepted", "rejected", "duplicate", "omitted", "added", "removed")
 METRIC: Final = (
     Column("from", lambda row: row["from"]),
-    *(Column(name, _count(name), right=True, drop=position) for position, name in enumerate(COUNTS)),
+    *(Column(name, _count(name), right=True, drop=position) for position, name in enumerate(COUNT_NAMES)),
 )
 
 

@@ -11,8 +11,8 @@ from app.cli.client import ApiClient
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.output import local_time, visible
 from app.cli.param_types import DURATION_TEXT, seconds
+from projections.jobs.state import VISIBLE_STATUSES
 
-EVERY_STATUS: Final = ("Running", "Sleeping", "Failed", "Paused", "Completed", "Killed")
 MIN_PREFIX_LENGTH: Final = 4
 USAGE: Final = 2
 _CRON_FIELDS: Final = 5
@@ -20,7 +20,7 @@ _CRON_FIELDS: Final = 5
 
 async def job_by_reference(api: ApiClient, reference: str) -> dict[str, Any]:
     """Return the job of a reference; raise `CommandError` when none or several match."""
-    candidates: list[dict[str, Any]] = await api.get("/v2/job", search=reference, status=EVERY_STATUS, limit=1000)
+    candidates: list[dict[str, Any]] = await api.get("/v2/job", search=reference, status=VISIBLE_STATUSES, limit=1000)
     matches = [job for job in candidates if reference in {job["id"], job["name"]}]
     if not matches and len(reference) >= MIN_PREFIX_LENGTH:
         matches = [job for job in candidates if job["id"].startswith(reference)]

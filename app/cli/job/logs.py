@@ -1,27 +1,27 @@
 """`entrepot job logs` and the dead letters of jobs and streams."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import click
 
 from app.cli.exits import NOT_FOUND, CommandError
-from app.cli.job.arguments import EVERY_STATUS, job_by_reference
+from app.cli.job.arguments import job_by_reference
 from app.cli.output import COLOURS, Column, hanging, local_time, serialized, show, visible
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
 from app.cli.vocabulary import in_commands
+from app.sentences.job_log import LogKind
+from projections.jobs.state import VISIBLE_STATUSES
 from schemas.names import is_uuid
 
 POLL_INTERVAL_SECONDS: Final = 1.0
 MAX_VISIBILITY_DELAY: Final = timedelta(minutes=1)  # partitions become visible at different times
 LOG_PAGE_SIZE: Final = 1000
-KINDS: Final = (
-    "Started", "Synced", "Error", "Sleeping", "Failed", "Completed", "Created", "Configured", "Renamed", "Described",
-    "Paused", "Resumed", "Killed", "Restored", "CursorMoved", "Purged", "Refused",
-)  # fmt: skip
+KINDS: Final[tuple[str, ...]] = get_args(LogKind)
 PREFIXES: Final = {
     "CursorMoved": "Cursor moved",
     "Described": "Description changed",
@@ -83,27 +83,18 @@ async def _later(
     while True:
         await asyncio.sleep(POLL_INTERVAL_SECONDS)
         begin = (newest - MAX_VISIBILITY_DELAY).isoformat() if newest else since
-        async for line in _since(session, path, kind, begin):
+        newer, _ = await session.api.first(
+            path, sys.maxsize, LOG_PAGE_SIZE, kind=kind, since=begin, order="oldest_first"
+        )
+        for line in newer:
             if line["seq"] > last_seq.get(line["job_id"], 0):
                 last_seq[line["job_id"]] = line["seq"]
                 newest = max(newest or datetime.fromisoformat(line["at"]), datetime.fromisoformat(line["at"]))
                 yield line
 
 
-async def _since(session: Session, path: str, kind: tuple[str, ...], since: str | None) -> AsyncIterator[Line]:
-    cursor: str | None = None
-    while True:
-        query = {"kind": kind, "since": since, "order": "oldest_first", "limit": LOG_PAGE_SIZE, "cursor": cursor}
-        page = await session.api.request("GET", path, query=query)
-        for line in page["data"]:
-            yield line
-        cursor = page.get("next_cursor")
-        if cursor is None:
-            return
-
-
 async def _names(session: Session) -> dict[str, str]:
-    jobs = await session.api.get("/v2/job", status=EVERY_STATUS, limit=LOG_PAGE_SIZE)
+    jobs = await session.api.get("/v2/job", status=VISIBLE_STATUSES, limit=LOG_PAGE_SIZE)
     return {job["id"]: job["name"] for job in jobs}
 
 
@@ -160,17 +151,9 @@ async def _owner(session: Session, job: str) -> str:
 
 
 async def _print_letters(session: Session, since: str | None, limit: int, **which: str | None) -> None:
-    letters: list[Any] = []
-    cursor: str | None = None
-    while len(letters) < limit:
-        query = {**which, "since": since, "limit": min(LETTERS_PAGE_SIZE, limit - len(letters)), "cursor": cursor}
-        page = await session.api.request("GET", "/v2/dead-letters", query=query)
-        letters += page["data"]
-        cursor = page.get("next_cursor")
-        if cursor is None:
-            break
+    letters, more = await session.api.first("/v2/dead-letters", limit, LETTERS_PAGE_SIZE, since=since, **which)
     show(letters, session.output, LETTERS)
-    if cursor is not None:
+    if more:
         click.echo(f"there may be more than {limit:,}; raise --limit to see them", err=True)
     elif not letters and session.output == "table":
         click.echo("no rejected records; dead letters are retained for 30 days", err=True)

@@ -7,13 +7,14 @@ from typing import Any, Final
 import click
 
 from app.cli.exits import NOT_FOUND, CommandError
-from app.cli.job.arguments import EVERY_STATUS, job_by_reference
+from app.cli.job.arguments import job_by_reference
 from app.cli.job.wait import counts, describe_ingest
 from app.cli.output import Column, local_time, print_facts, serialized, show, visible
 from app.cli.param_types import AS_OF, TIME_FORMATS
 from app.cli.session import Session, api_command
 from app.cli.vocabulary import possible
 from app.sentences.job_summary import cadence_in_words
+from projections.jobs.state import VISIBLE_STATUSES
 from schemas.policies import BlackoutWindow, Cadence
 
 PAGE_SIZE: Final = 200
@@ -42,7 +43,9 @@ HISTORY: Final = (
 
 
 @click.command("list")
-@click.option("--status", multiple=True, type=click.Choice(EVERY_STATUS, case_sensitive=False), help="May be repeated.")
+@click.option(
+    "--status", multiple=True, type=click.Choice(VISIBLE_STATUSES, case_sensitive=False), help="May be repeated."
+)
 @click.option("--provider", help="Only jobs of this provider.")
 @click.option("--search", help="Text in the name, the description or the id.")
 @click.option(
@@ -54,17 +57,11 @@ async def job_list(
     session: Session, status: tuple[str, ...], provider: str | None, search: str | None, sort: str, limit: int
 ) -> None:
     """List jobs; deleted ones only with --status Killed."""
-    jobs: list[Any] = []
-    cursor: str | None = None
-    while len(jobs) < limit:
-        query = {"status": status, "provider": provider, "search": search, "sort": sort, "cursor": cursor}
-        page = await session.api.request("GET", "/v2/job", query={**query, "limit": min(PAGE_SIZE, limit - len(jobs))})
-        jobs += page["data"]
-        cursor = page.get("next_cursor")
-        if cursor is None:
-            break
+    jobs, more = await session.api.first(
+        "/v2/job", limit, PAGE_SIZE, status=status, provider=provider, search=search, sort=sort
+    )
     show(jobs, session.output, JOBS)
-    if cursor is not None:
+    if more:
         click.echo(f"there are more than {limit:,}; raise --limit to see them", err=True)
     elif not jobs and session.output == "table":
         click.echo("no jobs; to create one, see `entrepot job create --help`", err=True)

@@ -13,11 +13,11 @@ from app.records.job_state import encode_job, try_decode_job
 from app.sentences.job_log import log_line
 from app.store.database import Database
 from app.store.models import EventRecord
-from app.store.tables import COUNTS, NEVER, Tables, mapped_jobs, offsets
+from app.store.tables import NEVER, Tables, mapped_jobs, offsets
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, next_wake
 from projections.views.metrics import Grain, increments
-from schemas.commands import MAX_TOTAL, NO_COUNTS, Counts
+from schemas.commands import COUNT_NAMES, MAX_TOTAL, NO_COUNTS, Counts
 from schemas.events import JobConfigured, JobCreated, JobEvent, JobPurged
 from schemas.instants import micros
 from schemas.topics import JOBS_EVENTS
@@ -103,7 +103,7 @@ class ViewRows:
         for (grain, minute, job_id, stream), counts in self._counts.items():
             provider = self.jobs[job_id].provider
             place = {"grain": grain, "minute": minute, "job_id": job_id, "stream": stream, "provider": provider}
-            rows.append({**place, **{name: getattr(counts, name) for name in COUNTS}})
+            rows.append({**place, **{name: getattr(counts, name) for name in COUNT_NAMES}})
         return rows
 
     def unpurged(self, rows: list[TableRow]) -> list[TableRow]:
@@ -193,7 +193,7 @@ async def _replace(database: Database, connection: AsyncConnection, table: Table
 async def _add_counts(database: Database, connection: AsyncConnection, table: Table, rows: list[TableRow]) -> None:
     if rows:
         new = database.insert(table)
-        sums = {name: _sum(table.c[name], new.excluded[name]) for name in COUNTS}
+        sums = {name: _sum(table.c[name], new.excluded[name]) for name in COUNT_NAMES}
         await connection.execute(new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=sums), rows)
 
 

@@ -9,12 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.records.job_state import decode_job
 from app.store.models import ConfigurationVersion, MetricFilter, StoredEvent
-from app.store.tables import COUNTS, Tables
+from app.store.tables import Tables
 from app.store.views.live import LiveViews
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job
 from projections.views.metrics import Bucket, fill_buckets, plan_buckets
-from schemas.commands import Counts
+from schemas.commands import COUNT_NAMES, Counts
 from schemas.events import JobConfigured, JobCreated, JobEvent
 from schemas.instants import micros
 from schemas.wire.codec import decode
@@ -120,7 +120,7 @@ async def _metrics(
         and_(table.grain == span.grain, table.minute >= span.first, table.minute < span.past)
         for span in bucket_plan.spans
     )
-    sums = (func.sum(as_type(table[name], Float)).label(name) for name in COUNTS)
+    sums = (func.sum(as_type(table[name], Float)).label(name) for name in COUNT_NAMES)
     query = select(start, *sums).where(or_(*spans)).group_by(start)
     for name, value in (("job_id", where.job_id), ("provider", where.provider), ("stream", where.stream)):
         if value:
@@ -130,4 +130,4 @@ async def _metrics(
 
 
 def _counts(row: Row[Any]) -> Counts:
-    return Counts(**{name: int(getattr(row, name)) for name in COUNTS})
+    return Counts(**{name: int(getattr(row, name)) for name in COUNT_NAMES})
