@@ -51,9 +51,9 @@ class DeadLetterView(View):
     code: str
     params: dict[str, Any]
     reason: str
-    detail: str
-    source: str
-    position: str
+    detail: Annotated[str, Field(description="the provider's or a library's own words")]
+    source: Annotated[str, Field(description="file, or topic and partition")]
+    position: Annotated[str, Field(description="of the record in the source")]
     stream: str
     job_id: str
     run: int

@@ -35,7 +35,7 @@ class Errors(BaseModel):
     """Errors since the last success."""
 
     consecutive: int
-    since: datetime
+    since: Annotated[datetime, Field(description="time of the first one, without rate limits and blackout windows")]
 
 
 class JobItem(View):
@@ -46,25 +46,25 @@ class JobItem(View):
     description: str
     provider: str
     job_type: str
-    kind: str
+    kind: Annotated[str, Field(description="import, export or enrichment")]
     status: str
-    draft: bool
-    reason: str
+    draft: Annotated[bool, Field(description="created but never started")]
+    reason: Annotated[str, Field(description="why it is sleeping, paused or failed: a code")]
     sleep_until: datetime | None
-    since: datetime
-    summary: str
-    run: int
+    since: Annotated[datetime, Field(description="when it entered its status")]
+    summary: Annotated[str, Field(description="its type, schedule and status as sentences")]
+    run: Annotated[int, Field(description="number of the latest run; 0 before the first")]
     progress: PassProgress
     pass_counts: Counts
     total_counts: Counts
     errors: Errors | None
-    synced_at: datetime | None
+    synced_at: Annotated[datetime | None, Field(description="end of the latest complete pass")]
     next_at: datetime | None
     created_at: datetime
     updated_at: datetime
-    revision: int
-    seq: int
-    allowed: list[str]
+    revision: Annotated[int, Field(description="incremented by every edit; the ETag")]
+    seq: Annotated[int, Field(description="of its latest event")]
+    allowed: Annotated[list[str], Field(description="the actions that are allowed now")]
 
 
 class JobView(JobItem):
