@@ -11,7 +11,7 @@ from app.settings import Settings
 
 LOCK_FILE: Final = "supervisor.lock"
 KAFKA_ADDRESS_FILE: Final = "kafka-address"
-FORMAT: Final = 3  # of topics, read store and profiles; incremented when older data can't be read
+FORMAT: Final = 4  # of topics, read store and profiles; incremented when older data can't be read
 FORMAT_FILE: Final = "format"
 DATA_FILES: Final = ("broker", "views.db", "profiles", "snapshots")  # written first, at the first start
 
