@@ -11,7 +11,7 @@ from app.api.jobs.commands import job_refusal_problem
 from app.kafka.memory.cluster import MemoryCluster
 from schemas.events import CommandRefused
 from tests.integration.api.rig import MERGE_PATCH, Client, new_job
-from tests.unit.api.conftest import Api, Control, WallClock, until_sent
+from tests.unit.api.conftest import Api, Control, WallClock, commands, until_sent
 from tests.unit.api.test_jobs import HOURLY
 
 CURSOR = {"byte": 40, "row": 3, "head": "a" * 24, "tail": "b" * 24, "source_bytes": 40, "plain": True}
@@ -70,13 +70,14 @@ async def test_an_edit_needs_the_revision_that_was_read(client: Client) -> None:
         ({"name": ""}, ["/name"]),
     ],
 )
-async def test_an_invalid_patch_is_reported_by_field(
-    client: Client, patch: dict[str, Any], pointers: list[str]
+async def test_an_invalid_patch_is_reported_by_field_and_becomes_no_command(
+    client: Client, cluster: MemoryCluster, patch: dict[str, Any], pointers: list[str]
 ) -> None:
     job = await client.draft()
     refused = await client.patch(job, patch)
     assert refused.status == 422
     assert [error["pointer"] for error in refused.body["errors"]] == pointers
+    assert len(commands(cluster)) == 1, "the creation"
 
 
 async def test_masked_credentials_that_are_sent_back_are_kept(client: Client, api: Api) -> None:
@@ -170,6 +171,21 @@ async def test_of_two_concurrent_edits_one_wins_and_the_other_gets_the_changes(
     assert (winner.status, loser.status, loser.body["code"]) == (200, 412, "revision_mismatch")
     assert loser.body["changed"]["name"]["current"] == winner.data["name"] != loser.body["changed"]["name"]["yours"]
     assert loser.headers["ETag"] == winner.headers["ETag"] == '"2"'
+
+
+async def test_an_edit_of_a_job_that_is_killed_meanwhile_is_not_allowed(
+    client: Client, control: Control, cluster: MemoryCluster
+) -> None:
+    job = await client.draft()
+    control.deciding.clear()
+    killing = asyncio.create_task(client.post(f"/v2/job/{job['id']}/kill"))
+    await until_sent(cluster, 2)
+    editing = asyncio.create_task(client.patch(job, {"name": "late"}))
+    await until_sent(cluster, 3)
+    control.deciding.set()
+    await killing
+    late = await editing
+    assert (late.status, late.body["code"], late.body["allowed"]) == (409, "not_allowed", ["restore"])
 
 
 def refused(code: str, **params: Any) -> CommandRefused:
