@@ -7,6 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from app.api.http.auth import COOKIE
 from app.api.routing import middleware
 from app.auth import form_token
 from app.kafka.memory.cluster import MemoryCluster
@@ -127,7 +128,8 @@ async def test_a_sign_in_link_expires(client: Client, browser: Client, clock: Wa
 
 async def test_a_browser_signs_in_and_acts_by_forms(client: Client, browser: Client) -> None:
     job = await client.draft("<script>alert(1)</script>")
-    form = {"form_token": form_token(await signed_in(client, browser))}
+    session = await signed_in(client, browser)
+    form = {"form_token": form_token(session)}
     page = (await browser.ask("GET", f"/job/{job['id']}")).body.decode()
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
@@ -146,8 +148,10 @@ async def test_a_browser_signs_in_and_acts_by_forms(client: Client, browser: Cli
     ):
         assert (await post(browser, path, **form, **more)).status == status, path
     assert (await post(browser, f"/job/{job['id']}/kill")).status == 403, "without a form token"
+    assert (await browser.ask("GET", "/")).status == 200
     assert (await post(browser, "/sign-out", **form)).status == 303
     assert (await browser.ask("GET", "/")).status == 303
+    assert (await browser.ask("GET", "/", Cookie=f"{COOKIE}={session}")).status == 303, "the session has ended"
 
 
 async def post(browser: Client, path: str, **form: str) -> aiohttp.ClientResponse:
