@@ -33,6 +33,12 @@ PEOPLE = {
 RULES = CompiledRules(
     Rules(VersionedBody(1, json.dumps(IDENTITY)), {"people": VersionedBody(1, json.dumps(PEOPLE))}), 7
 )
+TEXTS = PEOPLE | {
+    "attributes": [{"name": f"a{n}", "field": "text", "type": "string", "merge": "latest"} for n in range(5)]
+}
+WIDE = CompiledRules(  # rules that make much of a message
+    Rules(VersionedBody(1, json.dumps(IDENTITY)), {"people": VersionedBody(1, json.dumps(TEXTS))}), 7
+)
 
 
 @dataclass
@@ -249,30 +255,40 @@ def test_messages_can_be_nested_to_the_json_limit() -> None:
     assert [(item.code, item.offset) for item in dead_letters_of(chunk)] == [("too_deep", 1), ("invalid_json", 2)]
 
 
-def test_many_faults_share_a_dead_letter() -> None:
-    names = [f"a{n}" for n in range(100)]
+@pytest.mark.parametrize(("faults", "letters"), [(MAX_FAULTS, MAX_FAULTS), (100, MAX_FAULTS + 1)])
+def test_many_faults_share_a_dead_letter(faults: int, letters: int) -> None:
+    names = [f"a{n}" for n in range(faults)]
     wide = PEOPLE | {"attributes": [{"name": n, "field": n, "type": "integer", "merge": "latest"} for n in names]}
     rules = CompiledRules(
         Rules(VersionedBody(1, json.dumps(IDENTITY)), {"people": VersionedBody(1, json.dumps(wide))}), 7
     )
-    chunk = MappingChunk("realtime", rules, Forgotten(), 3, NOW)
-    chunk.add(packed(0, "b", {"email": "a", **dict.fromkeys(names, "x")}, {"email": "b"}))
+    chunk = chunk_by(rules, packed(0, "b", {"email": "a", **dict.fromkeys(names, "x")}, {"email": "b"}))
     assert [item[0] for item in content_of(chunk)[0]] == ["00:email:a", "00:email:b"]
-    *few, last = dead_letters_of(chunk)
-    assert len(few) == MAX_FAULTS
-    assert last.code == "more_faults"
-    assert last.params["more"] == 100 - MAX_FAULTS
+    dead_letters = dead_letters_of(chunk)
+    assert len(dead_letters) == letters
+    assert [letter.params["more"] for letter in dead_letters if letter.code == "more_faults"] == [
+        faults - MAX_FAULTS
+    ] * (letters - MAX_FAULTS)
+
+
+def test_a_forgotten_person_is_in_no_part_of_a_split_update() -> None:
+    records = [
+        packed(n, f"b/{n}", {"email": "gone"}, *({"email": "a", "text": "x" * 60_000} for _ in range(30)))
+        for n in range(2)
+    ]
+    forgotten = Forgotten().including([key_hash("email:gone")], NOW)
+    chunk = MappingChunk("realtime", WIDE, forgotten, 3, NOW)
+    for record in records:
+        chunk.add(record)
+    parts = list(chunk.fitting())
+    updates = [decode(update.value or b"") for part in parts for update in part.updates()]
+    assert len(parts) == 2
+    assert not [update for update in updates if isinstance(update, MappedBatch) and b"gone" in update.payload]
 
 
 def test_an_update_that_is_too_large_is_split_and_then_cut() -> None:
-    texts = PEOPLE | {
-        "attributes": [{"name": f"a{n}", "field": "text", "type": "string", "merge": "latest"} for n in range(5)]
-    }
-    rules = CompiledRules(
-        Rules(VersionedBody(1, json.dumps(IDENTITY)), {"people": VersionedBody(1, json.dumps(texts))}), 7
-    )
     records = [packed(n, f"b/{n}", *({"email": "a", "text": "x" * 60_000} for _ in range(30))) for n in range(2)]
-    together = MappingChunk("realtime", rules, Forgotten(), 3, NOW)
+    together = MappingChunk("realtime", WIDE, Forgotten(), 3, NOW)
     for record in records:
         assert not together.is_full
         together.add(record)
@@ -283,13 +299,13 @@ def test_an_update_that_is_too_large_is_split_and_then_cut() -> None:
         assert len(update.value or b"") < MAX_UPDATE_BYTES
         assert part.dead_letters == []
     huge = packed(9, "b/9", *({"email": "a", "text": "x" * 60_000} for _ in range(60)))
-    chunk = chunk_by(rules, huge)
+    chunk = chunk_by(WIDE, huge)
     (cut,) = updates_of(chunk)
     assert len(cut.payload) < MAX_UPDATE_BYTES + 100_000
     (letter,) = dead_letters_of(chunk)
     assert (letter.code, letter.offset, letter.params["max"]) == ("too_large", 9, MAX_UPDATE_BYTES)
     assert 0 < len(decode_mapped(cut.payload).groups[0].rows) < 60
-    assert chunk_by(rules, packed(0, "b", *({"text": "x" * 60_000} for _ in range(70)))).is_full
+    assert chunk_by(WIDE, packed(0, "b", *({"text": "x" * 60_000} for _ in range(70)))).is_full
 
 
 def chunk_by(rules: CompiledRules, record: Record) -> MappingChunk:

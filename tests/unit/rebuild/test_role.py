@@ -190,6 +190,16 @@ async def test_a_promoted_rebuild_comes_before_one_under_way(rig: Rig, worker: W
     assert await rig.phase() == "waiting_for_lanes", "nothing is done for one that is live"
 
 
+async def test_a_promoted_rebuild_has_stores_of_its_own_beside_one_under_way(rig: Rig, worker: Worker) -> None:
+    await rig.record(started())
+    await worker.step()
+    await rig.record(started("rebuild:2"), promoted("rebuild:2"))
+    await rig.switch_lanes(rules_offset=3)
+    await worker.step()
+    assert (rig.has_stores("1"), rig.has_stores("2")) == (True, True)
+    assert None not in await rig.handed_over()
+
+
 async def test_the_stores_of_a_discarded_rebuild_are_removed(rig: Rig, worker: Worker) -> None:
     await rig.record(started())
     await worker.step()
