@@ -60,6 +60,12 @@ async def test_a_generation_is_handed_over_as_snapshots(rig: Rig, tmp_path: Path
         restored.close()
 
 
+async def test_a_generation_that_is_handed_over_again_has_no_older_snapshots(rig: Rig) -> None:
+    for _ in range(2):
+        await rig.handover.hand_over(GENERATION, rig.stores, range(PARTITIONS))
+    assert len(list((rig.folder / "partition-0" / f"generation-{GENERATION}").glob("*.json"))) == 1
+
+
 async def test_partitions_are_pending_until_they_have_an_owner(rig: Rig) -> None:
     await rig.handover.hand_over(GENERATION, rig.stores, range(PARTITIONS))
     await rig.store.plane.claim(0, 0, Owner("http://old", "secret"))

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from app.rebuild.diff import MAX_SAMPLES, ProfileSet, compare
-from app.rebuild.report import report_of
+from app.rebuild.report import MAX_SHOWN, report_of
 from projections.definitions.rebuild import MAX_REPORT_BYTES
 from projections.profiles.identity_node import EDGE_SEPARATOR, Node
 
@@ -92,3 +92,12 @@ def test_equal_values_with_other_merge_functions_show_these() -> None:
         {"attributes": {"city": "merged by latest"}},
         {"attributes": {"city": "merged by first"}},
     )
+
+
+def test_a_value_that_is_shown_completely_has_no_number_of_cut_items() -> None:
+    texts = [f"{n:02d}" for n in range(MAX_SHOWN)]
+    (one,) = report([], [profile("00:email:a", texts)])["samples"]["added"]
+    assert one["attributes"]["a0"] == texts
+    basket = dict.fromkeys(texts, True)
+    (one,) = report([], [profile("00:email:a", basket)])["samples"]["added"]
+    assert one["attributes"]["a0"] == basket
