@@ -83,6 +83,8 @@ def test_a_shortened_value_has_the_number_of_cut_items() -> None:
     assert one["identities"][-1] == "… and 2 more"
     (one,) = report([], [profile("00:email:a", {"items": [{"title": "x" * 200}]})])["samples"]["added"]
     assert one["attributes"]["a0"]["items"] == '[{"title":"' + "x" * 88 + "…"
+    (one,) = report([], [profile("00:email:a", [["deep"]])])["samples"]["added"]
+    assert one["attributes"]["a0"] == ['["deep"]']
 
 
 def test_equal_values_with_other_merge_functions_show_these() -> None:
