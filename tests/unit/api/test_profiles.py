@@ -11,9 +11,15 @@ import pytest
 
 from app.api.profiles import profiles
 from app.api.services import lag_monitor
+from app.kafka.batch_producer import BatchProducer
+from app.kafka.producer_record import ProducerRecord
 from app.profiles import history
+from app.store.models import StreamDelta
+from projections.views.lag import MIN_MEASURED_MESSAGES
+from schemas.instants import EPOCH
+from schemas.topics import LANES
 from tests.integration.api.rig import Client
-from tests.unit.api.conftest import WallClock, until_status
+from tests.unit.api.conftest import Api, WallClock, until_status
 
 IDENTITY = {
     "kinds": [{"kind": "email", "rank": 0, "title": "E-mail"}, {"kind": "cookie", "rank": 5, "title": "Cookie"}],
@@ -240,6 +246,30 @@ async def test_a_preview_warns(client: Client) -> None:
     assert ("no_mapping" in codes(unmapped), unmapped["needed"]) == (True, None)
     await client.post("/v2/lane/backfill/pause")
     assert "lane_paused" in codes(await previewed(client, "?stream=visits", odd))
+
+
+@pytest.mark.usefixtures("rules", "quick")
+async def test_a_preview_estimates_the_time_by_the_rate_of_the_lane(client: Client, api: Api) -> None:
+    unknown = (await previewed(client, "?stream=visits&messages=5"))["lane"]
+    assert (unknown["messages_per_second"], unknown["eta_seconds"]) == (None, None)
+    topic = LANES["backfill"].name
+    async with BatchProducer(api.cluster) as producer:
+        await producer.write([ProducerRecord(topic, b"{}", partition=0)] * 3)
+    await client.get("/v2/lane")
+    delta = StreamDelta(
+        stream="visits",
+        lane="backfill",
+        count=MIN_MEASURED_MESSAGES,
+        bytes=1,
+        last_message_at=EPOCH,
+        last_arrival_at=EPOCH,
+        fields=b"",
+    )
+    assert await api.services.store.streams.add(topic, 0, 0, 1, [delta])
+    lane = (await previewed(client, "?stream=visits&messages=5"))["lane"]
+    assert lane["lag"] == 2
+    assert lane["messages_per_second"] > 0
+    assert lane["eta_seconds"] > 5 / lane["messages_per_second"], "what waits already comes first"
 
 
 @pytest.mark.usefixtures("rules")
