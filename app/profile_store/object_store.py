@@ -7,7 +7,7 @@ S3's endpoint, region and credentials come from the usual environment variables:
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -123,8 +123,9 @@ class SnapshotStore:
         """Remove the partial files of killed writers from a folder of a directory (S3: use a lifecycle rule)."""
         if (directory := self._directory()) is not None:
             for file in (directory / path).glob("*#*"):  # obstore's names for partial files
-                if file.stat().st_mtime < before.timestamp():
-                    file.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):  # its writer has finished
+                    if file.stat().st_mtime < before.timestamp():
+                        file.unlink()
 
     def _directory(self) -> Path | None:
         return self._objects.prefix if isinstance(self._objects, LocalStore) else None

@@ -167,6 +167,11 @@ async def test_files_of_a_killed_process_are_removed_after_the_grace_period(
     assert await snapshots.newest_valid(2, 1) == last
 
 
+def test_a_partial_file_that_is_finished_meanwhile_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "file#1").symlink_to("finished")  # listed, and missing when it is looked at
+    SnapshotStore.at(tmp_path.as_uri()).remove_unfinished(".", datetime.now(UTC))
+
+
 async def test_files_of_an_unreadable_manifest_are_retained(
     watched: Watched, snapshots: Snapshots, store: PartitionStore
 ) -> None:
