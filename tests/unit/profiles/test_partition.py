@@ -183,11 +183,11 @@ def test_invalid_records_among_updates_are_skipped_and_logged(tmp_path: Path, ca
     strange += [encode(replace(mapped_header(), payload=b"[[],[]]", **item)) for item in NOWHERE]
     with plane(tmp_path, random.Random(0)) as made:
         messages = some_messages(made.chance, 30, 15)
-        for place in range(0, 30, 5):
+        for place in (0, 15):
             for lane in UPDATES:
                 for number in range(PARTITIONS):
                     made.logs[lane, number] += strange
-            made.lane(messages, place, place + 5)
+            made.lane(messages, place, place + 15)
         made.settle()
         assert made.roots().keys() == expected(messages).keys()
     assert (
