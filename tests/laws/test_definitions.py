@@ -273,7 +273,7 @@ def test_lives_get_somewhere() -> None:
     """Check that the strategies produce applied rules and every kind of refusal."""
     seen = set()
 
-    @settings(max_examples=100)
+    @settings(max_examples=300)
     @given(histories(max_commands=40))
     def collect(history: DefinitionsHistory) -> None:
         seen.update(getattr(event, "code", type(event).__name__) for event in history.events)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import random
 from collections.abc import AsyncIterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -258,9 +259,13 @@ async def test_an_uploads_data_comes_only_from_requests(collect: Collect) -> Non
     assert (await collect.client.patch(job, {"name": "renamed"})).data["name"] == "renamed"
 
 
+BOMB = gzip.compress(b"id\n" + b"1" * 70_000_000)
+CUT = gzip.compress(b"id\n" + random.Random(1).randbytes(60_000).hex().encode())[:20_000]
 BAD_FILES: dict[str, tuple[bytes, str, dict[str, str], int, str]] = {
     "nothing": (b"", "", {}, 400, "empty"),
-    "half an archive": (gzip.compress(CSV * 99)[:-9], "?filename=a.csv.gz", {}, 400, "truncated"),
+    "a bomb": (BOMB, "", {"Content_Encoding": "gzip"}, 400, "compression_bomb"),
+    "half an archive": (CUT, "?filename=a.csv.gz", {}, 400, "truncated"),
+    "an archive without its end": (gzip.compress(CSV * 99)[:-9], "?filename=a.csv.gz", {}, 400, "truncated"),
     "no archive": (CSV, "", {"Content_Encoding": "gzip"}, 400, "wrong_compression"),
     "an unknown archive": (CSV, "", {"Content_Encoding": "br"}, 415, "unknown_content_encoding"),
     "too few columns": (b"id,name\n1\n", "?on_error=abort", {}, 400, "record_rejected"),
@@ -288,7 +293,9 @@ async def test_an_invalid_file_gets_the_reason(collect: Collect, name: str) -> N
         "nul_byte": b"id,name\n1,a\0b\n2,b\n",
         "broken_encoding": b"id,name\n1,Zo\xeb\n2,b\n",
         "wrong_column_count": b"id,name\n1\n2,b\n",
+        "record_too_large": b"id,name\n1," + b"x" * 50 * 2**20 + b"\n2,b\n",
     }.items(),
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_an_invalid_row_does_not_affect_others(collect: Collect, code: str, body: bytes) -> None:
     done = (await collect.bulk(body)).data
