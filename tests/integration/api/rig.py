@@ -15,7 +15,7 @@ from app.api.server import run_api
 from app.settings import Settings
 from tests.integration.support.service import Service
 
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -50,9 +50,9 @@ class Client:
         async with self.session.request(
             method, self.url + path, data=data, headers=sent, allow_redirects=False
         ) as answer:
-            found = await answer.read()
-            json = "json" in answer.content_type and found
-            return Answer(answer.status, answer.headers, orjson.loads(found) if json else found)
+            content = await answer.read()
+            is_json = "json" in answer.content_type and content
+            return Answer(answer.status, answer.headers, orjson.loads(content) if is_json else content)
 
     async def get(self, path: str, **headers: str) -> Any:
         return (await self.ask("GET", path, **headers)).data
@@ -70,7 +70,7 @@ class Client:
 
 
 @dataclass(frozen=True)
-class House:
+class ApiServers:
     """Two API servers on one data directory, and the other roles."""
 
     servers: Sequence[Client]
@@ -99,8 +99,8 @@ async def serving(settings: Settings) -> AsyncIterator[Client]:
     running = asyncio.create_task(run_api(settings.model_copy(update={"api_port": 0}), stop))
     try:
         async with asyncio.timeout(30):
-            while not address.exists() and not running.done():  # a file is all that tells
-                await asyncio.sleep(LOOK_SECONDS)
+            while not address.exists() and not running.done():  # the file appears without a signal
+                await asyncio.sleep(POLL_SECONDS)
         if running.done():
             await running
         url = orjson.loads(address.read_bytes())["url"]
@@ -122,13 +122,13 @@ async def as_caller(url: str, token: str | None) -> AsyncIterator[Client]:
 async def until_ready(client: Client, *, status: int = 200, seconds: float = 60) -> Answer:
     """Wait until `/readyz` returns a status."""
     async with asyncio.timeout(seconds):
-        while (answer := await client.ask("GET", "/readyz")).status != status:  # to be asked is all it offers
-            await asyncio.sleep(LOOK_SECONDS)
+        while (answer := await client.ask("GET", "/readyz")).status != status:  # it sends no signal
+            await asyncio.sleep(POLL_SECONDS)
     return answer
 
 
 @asynccontextmanager
-async def several(settings: Settings, count: int) -> AsyncIterator[list[Client]]:
+async def serving_several(settings: Settings, count: int) -> AsyncIterator[list[Client]]:
     """Run several servers on one data directory."""
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(serving(settings)) for _ in range(count)]

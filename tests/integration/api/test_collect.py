@@ -21,7 +21,7 @@ import pytest_asyncio
 
 from app.supervisor.broker.server import Broker
 from schemas.messages import MessageBatch
-from tests.integration.api.rig import LOOK_SECONDS, Answer, Client, as_caller, until_ready
+from tests.integration.api.rig import POLL_SECONDS, Answer, Client, as_caller, until_ready
 from tests.integration.support.service import TIMEOUT_SECONDS, Service, has, service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -31,7 +31,7 @@ ROWS = 30_000
 
 
 @dataclass
-class Port:
+class CollectApi:
     """A service whose API runs in its own process, so that it can be killed."""
 
     running: Service
@@ -79,13 +79,13 @@ async def url_of(running: Service) -> str:
     address = running.settings.data_dir / "api.json"
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while not address.exists():  # a file is all that tells
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
     found: str = orjson.loads(address.read_bytes())["url"]
     return found
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
+async def collect_api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CollectApi]:
     folder = tmp_path_factory.mktemp("collect")
     roles = ("control", "api")
     async with (
@@ -95,7 +95,7 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
         url = await url_of(running)
         async with as_caller(url, (running.settings.data_dir / "admin-token").read_text().strip()) as client:
             await until_ready(client)
-            yield Port(running, client)
+            yield CollectApi(running, client)
 
 
 def people(count: int) -> list[bytes]:
@@ -109,64 +109,68 @@ async def streamed(parts: list[bytes], pause_at: int, until: asyncio.Event) -> A
     yield b"".join(parts[pause_at:])
 
 
-async def test_acknowledged_messages_survive_a_kill(port: Port) -> None:
+async def test_acknowledged_messages_survive_a_kill(collect_api: CollectApi) -> None:
     sent = [{"id": number} for number in range(500)]
-    kept = await asyncio.gather(*(port.json("durable", sent[at : at + 50]) for at in range(0, 500, 50)))
-    port.running.signal("api", signal.SIGKILL)
+    kept = await asyncio.gather(*(collect_api.json("durable", sent[at : at + 50]) for at in range(0, 500, 50)))
+    collect_api.running.signal("api", signal.SIGKILL)
     assert {item.data["message_count"] for item in kept} == {50}
-    assert sorted(row["id"] for row in await port.rows("durable")) == list(range(500))
-    (port.running.settings.data_dir / "api.json").unlink()
-    await port.come_back()
+    assert sorted(row["id"] for row in await collect_api.rows("durable")) == list(range(500))
+    (collect_api.running.settings.data_dir / "api.json").unlink()
+    await collect_api.come_back()
 
 
-async def test_a_request_with_a_key_is_carried_out_once(port: Port) -> None:
+async def test_a_request_with_a_key_is_carried_out_once(collect_api: CollectApi) -> None:
     sent = [{"id": 1, "when": 1_600_000_000}, {"id": 2}]
     query = "?timestamp_field=when"
-    several = await asyncio.gather(*(port.json("once", sent, query, Idempotency_Key="k") for _ in range(4)))
+    several = await asyncio.gather(*(collect_api.json("once", sent, query, Idempotency_Key="k") for _ in range(4)))
     assert sorted(item.data["duplicate_count"] for item in several) == [0, 2, 2, 2]
-    await port.kill()
-    again = await port.json("once", sent, query, Idempotency_Key="k")
+    await collect_api.kill()
+    again = await collect_api.json("once", sent, query, Idempotency_Key="k")
     assert (again.data["message_count"], again.data["duplicate_count"]) == (2, 2)
     assert again.headers["Idempotency-Replayed"] == "true"
     for body, more in ((sent[:1], query), (sent, "")):
-        other = await port.json("once", body, more, Idempotency_Key="k")
+        other = await collect_api.json("once", body, more, Idempotency_Key="k")
         assert (other.status, other.body["code"]) == (422, "idempotency_key_reused")
-    assert await port.rows("once") == sent
+    assert await collect_api.rows("once") == sent
 
 
-async def test_a_request_whose_response_was_lost_is_found_in_the_log(port: Port) -> None:
+async def test_a_request_whose_response_was_lost_is_found_in_the_log(collect_api: CollectApi) -> None:
     sent = [{"id": number} for number in range(10)]
-    first = await port.json("lost", sent, Idempotency_Key="lost")
-    with sqlite3.connect(port.running.settings.data_dir / "views.db") as views:  # as if it had been killed before
+    first = await collect_api.json("lost", sent, Idempotency_Key="lost")
+    with sqlite3.connect(
+        collect_api.running.settings.data_dir / "views.db"
+    ) as views:  # as if it had been killed before
         lost = "UPDATE idempotency_records SET answer = x'', claimed_at = 1 WHERE upload_id = ?"
         assert views.execute(lost, [first.data["upload_id"]]).rowcount == 1
-    again = await port.json("lost", sent, Idempotency_Key="lost")
+    again = await collect_api.json("lost", sent, Idempotency_Key="lost")
     assert again.data["upload_id"] == first.data["upload_id"]
-    assert await port.rows("lost") == sent
+    assert await collect_api.rows("lost") == sent
 
 
-async def test_a_file_is_ingested_once_and_in_order_across_a_kill(port: Port) -> None:
-    parts, killed, before = people(ROWS), asyncio.Event(), {*port.running.history}
-    sending = asyncio.create_task(port.bulk("killed", streamed(parts, ROWS // 2, killed), Idempotency_Key="file"))
-    job_id = await _until_reported(port.running, before)
-    (port.running.settings.data_dir / "api.json").unlink()
-    port.running.signal("api", signal.SIGKILL)
+async def test_a_file_is_ingested_once_and_in_order_across_a_kill(collect_api: CollectApi) -> None:
+    parts, killed, before = people(ROWS), asyncio.Event(), {*collect_api.running.history}
+    sending = asyncio.create_task(
+        collect_api.bulk("killed", streamed(parts, ROWS // 2, killed), Idempotency_Key="file")
+    )
+    job_id = await _until_reported(collect_api.running, before)
+    (collect_api.running.settings.data_dir / "api.json").unlink()
+    collect_api.running.signal("api", signal.SIGKILL)
     with pytest.raises(aiohttp.ClientError):
         await sending
     killed.set()
-    await port.come_back()
-    done = (await port.bulk("killed", b"".join(parts), Idempotency_Key="file")).data
+    await collect_api.come_back()
+    done = (await collect_api.bulk("killed", b"".join(parts), Idempotency_Key="file")).data
     assert (done["message_count"], done["upload_id"]) == (ROWS, job_id)
     assert 0 < done["duplicate_count"] < ROWS
-    assert [int(row["id"]) for row in await port.rows("killed", "backfill")] == list(range(ROWS))
-    await port.running.until(done["upload_id"], has("JobCompleted"))
-    again = await port.bulk("killed", b"".join(parts), Idempotency_Key="file")
+    assert [int(row["id"]) for row in await collect_api.rows("killed", "backfill")] == list(range(ROWS))
+    await collect_api.running.until(done["upload_id"], has("JobCompleted"))
+    again = await collect_api.bulk("killed", b"".join(parts), Idempotency_Key="file")
     assert (again.data["message_count"], again.data["duplicate_count"]) == (ROWS, ROWS)
     for other in (parts[:-1], [*parts, b"x,y\n"], [b"id,name\n", *reversed(parts[1:])]):
-        refused = await port.bulk("killed", b"".join(other), Idempotency_Key="file")
+        refused = await collect_api.bulk("killed", b"".join(other), Idempotency_Key="file")
         assert (refused.status, refused.body["code"]) == (422, "idempotency_key_reused")
-    assert len(await port.rows("killed", "backfill")) == ROWS
-    assert (await port.client.ask("POST", f"/v2/job/{done['upload_id']}/run")).body["code"] == "pushed_job"
+    assert len(await collect_api.rows("killed", "backfill")) == ROWS
+    assert (await collect_api.client.ask("POST", f"/v2/job/{done['upload_id']}/run")).body["code"] == "pushed_job"
 
 
 async def _until_reported(running: Service, before: set[str]) -> str:
@@ -178,7 +182,7 @@ async def _until_reported(running: Service, before: set[str]) -> str:
     return job_id
 
 
-async def test_files_are_uploaded_from_the_command_line(port: Port, tmp_path: Path) -> None:
+async def test_files_are_uploaded_from_the_command_line(collect_api: CollectApi, tmp_path: Path) -> None:
     written = {
         "people.csv": b"id,name\n1,Ann\n2\n",
         "people.json": b'[{"id": "3"}, {"id": "4"}]',
@@ -190,17 +194,17 @@ async def test_files_are_uploaded_from_the_command_line(port: Port, tmp_path: Pa
     for _ in range(2):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "app.cli.main", "collect", "typed", *files, "--idempotency-key", "typed"),
-            *("--data-dir", str(port.running.settings.data_dir), "--output", "json"),
+            *("--data-dir", str(collect_api.running.settings.data_dir), "--output", "json"),
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         output, errors = await process.communicate()
         assert process.returncode == 0, errors.decode()
     found = {upload["file"]: (upload["message_count"], upload["duplicate_count"]) for upload in orjson.loads(output)}
     assert found == {"people.csv": (1, 1), "people.json": (2, 2), "people.ndjson.gz": (1, 1)}
-    assert sorted(row["id"] for row in await port.rows("typed", "backfill")) == ["1", "3", "4", "5"]
+    assert sorted(row["id"] for row in await collect_api.rows("typed", "backfill")) == ["1", "3", "4", "5"]
 
 
-async def test_a_large_file_needs_little_memory(port: Port) -> None:
+async def test_a_large_file_needs_little_memory(collect_api: CollectApi) -> None:
     text = "".join(random.Random(2).choices(string.ascii_letters, k=200))
 
     async def rows() -> AsyncIterator[bytes]:
@@ -209,9 +213,9 @@ async def test_a_large_file_needs_little_memory(port: Port) -> None:
             yield "".join(f"{number},{text}\n" for number in range(start, start + 2_000)).encode()
             most.append(process.memory_info().rss)
 
-    process = psutil.Process(port.running.pid("api"))
-    assert (await port.bulk("large", b"id,text\n1,a\n")).status == 200  # what reading needs is loaded
+    process = psutil.Process(collect_api.running.pid("api"))
+    assert (await collect_api.bulk("large", b"id,text\n1,a\n")).status == 200  # what reading needs is loaded
     before, most = process.memory_info().rss, [0]
-    found = (await port.bulk("large", rows())).data
+    found = (await collect_api.bulk("large", rows())).data
     assert found["message_count"] == 1_000_000
     assert max(most) - before < 64 * MEGABYTE, f"{(max(most) - before) / MEGABYTE:.0f} MB for 200 MB"

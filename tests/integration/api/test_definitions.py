@@ -11,7 +11,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from tests.integration.api.rig import Answer, Client, House
+from tests.integration.api.rig import Answer, ApiServers, Client
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -48,12 +48,12 @@ async def identity(client: Client) -> None:
         await client.post("/v2/definition/identity/apply")
 
 
-async def test_of_two_concurrent_drafts_one_wins(house: House) -> None:
+async def test_of_two_concurrent_drafts_one_wins(api_servers: ApiServers) -> None:
     for _ in range(5):
         stream, other = new_stream(), mapping(**{f"n{uuid4().hex[:8]}": "latest"})
         answers = await asyncio.gather(
             *(draft(server, stream, mapping(), 0) if number else draft(server, stream, other, 0)
-              for number, server in enumerate(house.servers))
+              for number, server in enumerate(api_servers.servers))
         )  # fmt: skip
         assert sorted(response.status for response in answers) == [200, 412]
         winner, loser = sorted(answers, key=lambda item: item.status)
@@ -61,30 +61,33 @@ async def test_of_two_concurrent_drafts_one_wins(house: House) -> None:
         assert loser.headers["ETag"] == winner.headers["ETag"] == '"1"'
 
 
-async def entrepot(house: House, *arguments: str) -> tuple[int, str]:
-    token = (house.data_dir / "admin-token").read_text().strip()
+async def entrepot(api_servers: ApiServers, *arguments: str) -> tuple[int, str]:
+    token = (api_servers.data_dir / "admin-token").read_text().strip()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app.cli.main", *arguments, "--url", house.client.url, "--token", token,
+        sys.executable, "-m", "app.cli.main", *arguments, "--url", api_servers.client.url, "--token", token,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await process.communicate()
     return process.returncode or 0, output.decode()
 
 
-async def test_the_command_line_does_the_same(house: House, tmp_path: Path) -> None:
+async def test_the_command_line_does_the_same(api_servers: ApiServers, tmp_path: Path) -> None:
     stream, file = new_stream("by/hand"), tmp_path / "mapping.yaml"
     file.write_text(f"identities: [{{field: tailnum, kind: tail}}]\nattributes: []\ntimestamp: null # {stream}\n")
-    assert (await entrepot(house, "mapping", "show", stream))[0] == 3
-    assert await entrepot(house, "mapping", "draft", stream, str(file)) == (0, f"mapping:{stream}  draft: version 1\n")
-    code, output = await entrepot(house, "mapping", "diff", stream)
+    assert (await entrepot(api_servers, "mapping", "show", stream))[0] == 3
+    assert await entrepot(api_servers, "mapping", "draft", stream, str(file)) == (
+        0,
+        f"mapping:{stream}  draft: version 1\n",
+    )
+    code, output = await entrepot(api_servers, "mapping", "diff", stream)
     assert (code, "/identities" in output, "added" in output) == (0, True, True)
-    assert (await entrepot(house, "mapping", "apply", stream, "--version", "2"))[0] == 4
-    assert await entrepot(house, "mapping", "apply", stream) == (0, f"mapping:{stream}  active: version 1\n")
-    code, output = await entrepot(house, "mapping", "show", stream, "-o", "json")
+    assert (await entrepot(api_servers, "mapping", "apply", stream, "--version", "2"))[0] == 4
+    assert await entrepot(api_servers, "mapping", "apply", stream) == (0, f"mapping:{stream}  active: version 1\n")
+    code, output = await entrepot(api_servers, "mapping", "show", stream, "-o", "json")
     assert orjson.loads(output)["applied"]["body"] == mapping()
-    assert "tailnum" in (await entrepot(house, "mapping", "show", stream))[1]
-    assert stream in (await entrepot(house, "mapping", "list"))[1]
-    assert (await entrepot(house, "mapping", "discard", stream))[0] == 4
+    assert "tailnum" in (await entrepot(api_servers, "mapping", "show", stream))[1]
+    assert stream in (await entrepot(api_servers, "mapping", "list"))[1]
+    assert (await entrepot(api_servers, "mapping", "discard", stream))[0] == 4
     file.write_text("[1, 2]")
-    assert (await entrepot(house, "identity", "draft", str(file)))[0] == 2
-    assert "tail" in (await entrepot(house, "identity", "show"))[1]
+    assert (await entrepot(api_servers, "identity", "draft", str(file)))[0] == 2
+    assert "tail" in (await entrepot(api_servers, "identity", "show"))[1]

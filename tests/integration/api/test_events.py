@@ -8,7 +8,7 @@ import aiohttp
 import orjson
 import pytest
 
-from tests.integration.api.rig import Client, House, new_job, serving, until_ready
+from tests.integration.api.rig import ApiServers, Client, new_job, serving, until_ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -42,12 +42,12 @@ async def following(client: Client, query: str = "", last: str = "") -> AsyncIte
         yield Stream(answer)
 
 
-async def test_a_client_that_reconnects_to_another_server_misses_nothing(house: House) -> None:
-    client = house.client
+async def test_a_client_that_reconnects_to_another_server_misses_nothing(api_servers: ApiServers) -> None:
+    client = api_servers.client
     async with following(client) as stream:
         last, _, _ = await stream.next()
     jobs = [await client.post("/v2/job", new_job(f"missed {number}")) for number in range(6)]
-    async with following(house.servers[1], last=last) as stream:
+    async with following(api_servers.servers[1], last=last) as stream:
         seen = [await stream.next() for _ in range(5)]
     async with following(client, last=seen[-1][0]) as stream:
         while (found := await stream.next())[1] != "ready":
@@ -58,8 +58,8 @@ async def test_a_client_that_reconnects_to_another_server_misses_nothing(house: 
     assert received == sorted((job["id"], seq) for job in jobs for seq in (1, 2))
 
 
-async def test_a_stopping_server_does_not_wait_for_event_streams(house: House) -> None:
-    async with serving(house.service.settings) as server:
+async def test_a_stopping_server_does_not_wait_for_event_streams(api_servers: ApiServers) -> None:
+    async with serving(api_servers.service.settings) as server:
         await until_ready(server)
         follower = aiohttp.ClientSession(headers=server.session.headers)
         answer = await follower.get(f"{server.url}/v2/events")

@@ -2,19 +2,19 @@
 
 import pytest
 
-from tests.integration.api.rig import Client, House, new_job, until_ready
+from tests.integration.api.rig import ApiServers, Client, new_job, until_ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_write_without_control_is_accepted(house: House, client: Client) -> None:
+async def test_a_write_without_control_is_accepted(api_servers: ApiServers, client: Client) -> None:
     job = await client.post("/v2/job", new_job("patient"))
-    await house.service.stop_role("control")
+    await api_servers.service.stop_role("control")
     assert "control" in (await until_ready(client, status=503)).body["parts"]
     accepted = await client.ask("POST", f"/v2/job/{job['id']}/pause", Prefer="wait=0")
     assert (accepted.status, accepted.data["id"]) == (202, job["id"])
     assert accepted.headers["Location"] == f"/v2/job/{job['id']}"
-    await house.service.start_role("control")
+    await api_servers.service.start_role("control")
     await until_ready(client)
     # The answer to this one is behind the answer to the other in the same partition.
     assert (await client.post(f"/v2/job/{job['id']}/resume", Prefer="wait=30"))["status"] == "Running"

@@ -14,7 +14,7 @@ import pytest_asyncio
 from app.store.read_store import ReadStore
 from app.supervisor.broker.server import Broker
 from tests.integration.api.rig import Client, as_caller, until_ready
-from tests.integration.api.test_collect import Port, url_of
+from tests.integration.api.test_collect import CollectApi, url_of
 from tests.integration.support.service import service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -32,7 +32,7 @@ MAPPING: dict[str, Any] = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
+async def collect_api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CollectApi]:
     folder = tmp_path_factory.mktemp("lanes")
     roles = ("control", "api", "lane-realtime", "lane-backfill", "profiles")
     async with (
@@ -41,18 +41,18 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
         as_caller(await url_of(running), (running.settings.data_dir / "admin-token").read_text().strip()) as client,
     ):
         await until_ready(client)
-        running_port = Port(running, client)
-        await apply(running_port, "identity", IDENTITY)
-        await apply(running_port, "mapping:people", MAPPING)
-        await followed(running_port, "messages.backfill", rules_offset=4)
-        yield running_port
+        running_api = CollectApi(running, client)
+        await apply(running_api, "identity", IDENTITY)
+        await apply(running_api, "mapping:people", MAPPING)
+        await followed(running_api, "messages.backfill", rules_offset=4)
+        yield running_api
 
 
-async def apply(port: Port, name: str, body: dict[str, Any]) -> None:
+async def apply(collect_api: CollectApi, name: str, body: dict[str, Any]) -> None:
     there = f"/v2/definition/{quote(name, safe='')}"
-    version = (await port.client.ask("GET", there)).body.get("data", {}).get("version", 0)
-    assert (await port.client.ask("PUT", f"{there}/draft", body, If_Match=f'"{version}"')).status == 200
-    assert (await port.client.ask("POST", f"{there}/apply")).status == 200
+    version = (await collect_api.client.ask("GET", there)).body.get("data", {}).get("version", 0)
+    assert (await collect_api.client.ask("PUT", f"{there}/draft", body, If_Match=f'"{version}"')).status == 200
+    assert (await collect_api.client.ask("POST", f"{there}/apply")).status == 200
 
 
 async def until(client: Client, path: str, holds: Callable[[Any], bool]) -> Any:
@@ -66,35 +66,35 @@ async def until(client: Client, path: str, holds: Callable[[Any], bool]) -> Any:
     return found.data
 
 
-async def entrepot(port: Port, *arguments: str) -> tuple[int, str]:
-    token = (port.running.settings.data_dir / "admin-token").read_text().strip()
+async def entrepot(collect_api: CollectApi, *arguments: str) -> tuple[int, str]:
+    token = (collect_api.running.settings.data_dir / "admin-token").read_text().strip()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app.cli.main", *arguments, "--url", port.client.url, "--token", token,
+        sys.executable, "-m", "app.cli.main", *arguments, "--url", collect_api.client.url, "--token", token,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await process.communicate()
     return process.returncode or 0, output.decode()
 
 
-async def followed(port: Port, topic: str, rules_offset: int) -> None:
+async def followed(collect_api: CollectApi, topic: str, rules_offset: int) -> None:
     """Wait until the lane maps by the rules at an offset, in every partition."""
-    store = await ReadStore.open(port.running.settings.database())
+    store = await ReadStore.open(collect_api.running.settings.database())
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            for number in range(port.running.settings.partitions):
+            for number in range(collect_api.running.settings.partitions):
                 while max((at for _, at in await store.plane.rules_of(topic, number)), default=-1) < rules_offset:
                     await asyncio.sleep(0.05)
     finally:
         await store.close()
 
 
-async def test_an_upload_is_complete_once_it_is_in_the_profiles(port: Port, tmp_path: Path) -> None:
+async def test_an_upload_is_complete_once_it_is_in_the_profiles(collect_api: CollectApi, tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     file.write_bytes(PEOPLE)
-    code, output = await entrepot(port, "collect", "people", str(file), "--wait", "-o", "json")
+    code, output = await entrepot(collect_api, "collect", "people", str(file), "--wait", "-o", "json")
     assert code == 0, output
     upload = orjson.loads(output)[0]["upload_id"]
-    job = await port.client.get(f"/v2/job/{upload}")
+    job = await collect_api.client.get(f"/v2/job/{upload}")
     assert job["profiles"] == {
         "written": ROWS,
         "mapped": ROWS,
@@ -103,38 +103,38 @@ async def test_an_upload_is_complete_once_it_is_in_the_profiles(port: Port, tmp_
         "excluded_before": None,
     }
     for item in (0, ROWS - 1):
-        assert (await port.client.ask("GET", f"/v2/profile/id:{item}")).status == 200, "at once"
-    assert f"all {ROWS:,} messages applied to profiles" in (await entrepot(port, "job", "show", upload))[1]
-    past = await port.client.get(f"/v2/job/{upload}?as_of={job['updated_at']}")
+        assert (await collect_api.client.ask("GET", f"/v2/profile/id:{item}")).status == 200, "at once"
+    assert f"all {ROWS:,} messages applied to profiles" in (await entrepot(collect_api, "job", "show", upload))[1]
+    past = await collect_api.client.get(f"/v2/job/{upload}?as_of={job['updated_at']}")
     assert past["profiles"] is None
 
 
-async def test_transaction_markers_are_no_lag(port: Port) -> None:
+async def test_transaction_markers_are_no_lag(collect_api: CollectApi) -> None:
     lanes = await until(
-        port.client, "/v2/lane", lambda all_: not any(item[step]["lag"] for item in all_ for step in STEPS)
+        collect_api.client, "/v2/lane", lambda all_: not any(item[step]["lag"] for item in all_ for step in STEPS)
     )
     assert [(lane["name"], lane["paused"]) for lane in lanes] == [("realtime", False), ("backfill", False)]
     for lane in lanes:
         for step in STEPS:
             assert (lane[step]["eta_seconds"], lane[step]["oldest_pending_at"]) == (0, None)
-    detail = await port.client.get("/v2/lane/backfill")
+    detail = await collect_api.client.get("/v2/lane/backfill")
     assert [partition["partition"] for partition in detail["mapping"]["partitions"]] == [0, 1, 2, 3]
     assert any(partition["end"] > 1 for partition in detail["mapping"]["partitions"])
 
 
-async def test_a_paused_lane_stays_paused_across_a_restart_and_follows_rules(port: Port) -> None:
-    client, running = port.client, port.running
+async def test_a_paused_lane_stays_paused_across_a_restart_and_follows_rules(collect_api: CollectApi) -> None:
+    client, running = collect_api.client, collect_api.running
     paused = await client.post("/v2/lane/backfill/pause")
     assert (paused["paused"], paused["switched_by"]) == (True, "user:admin")
     await running.until_logged("backfill is paused", seconds=2)
     running.log_lines.clear()
     await running.kill("lane-backfill")
     await running.until_logged("backfill is paused")
-    upload = (await port.bulk("people", PEOPLE.replace(b"Graz", b"Wien"))).data["upload_id"]
+    upload = (await collect_api.bulk("people", PEOPLE.replace(b"Graz", b"Wien"))).data["upload_id"]
     town = MAPPING["attributes"][0] | {"name": "town"}
-    await apply(port, "mapping:people", MAPPING | {"attributes": [town]})
-    await followed(port, "messages.backfill", rules_offset=6)
-    assert (await port.json("people", {"id": "now", "city": "Linz"})).status == 200
+    await apply(collect_api, "mapping:people", MAPPING | {"attributes": [town]})
+    await followed(collect_api, "messages.backfill", rules_offset=6)
+    assert (await collect_api.json("people", {"id": "now", "city": "Linz"})).status == 200
     await until(client, "/v2/profile/id:now", lambda _: True)
     lane = await until(client, "/v2/lane/backfill", lambda item: item["mapping"]["oldest_pending_at"] is not None)
     assert (lane["mapping"]["lag"] > 0, lane["mapping"]["eta_seconds"], lane["paused"]) == (True, None, True)
@@ -150,9 +150,9 @@ async def test_a_paused_lane_stays_paused_across_a_restart_and_follows_rules(por
     measures = (await client.ask("GET", "/metrics")).body.decode()
     assert 'entrepot_lane_paused{lane="backfill"} 1.0' in measures
     assert 'entrepot_lane_lag_records{lane="realtime",step="mapping"}' in measures
-    code, output = await entrepot(port, "lane", "list")
+    code, output = await entrepot(collect_api, "lane", "list")
     assert (code, "Paused" in output) == (0, True), output
-    code, output = await entrepot(port, "lane", "resume", "backfill")
+    code, output = await entrepot(collect_api, "lane", "resume", "backfill")
     assert (code, "Running" in output) == (0, True), output
     done = await until(
         client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed" and job["profiles"]["complete"]

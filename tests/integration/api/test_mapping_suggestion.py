@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from app.supervisor.broker.server import Broker
-from tests.integration.api.rig import Client, House, as_caller, until_ready
+from tests.integration.api.rig import ApiServers, Client, as_caller, until_ready
 from tests.integration.api.test_collect import url_of
 from tests.integration.api.test_definitions import entrepot
 from tests.integration.api.test_profiles import followed, profile, value
@@ -137,13 +137,13 @@ async def test_a_mapping_is_previewed_on_recent_messages(plane: tuple[Service, C
     assert (wrong.status, wrong.body["errors"][0]["pointer"]) == (422, "/identities/0/kind")
     assert (await client.ask("POST", "/v2/definition/identity/preview", VISITS)).status == 404
 
-    house, file = House([client], running), tmp_path / "visits.json"
+    api_servers, file = ApiServers([client], running), tmp_path / "visits.json"
     file.write_text(orjson.dumps(VISITS).decode())
-    code, output = await entrepot(house, "mapping", "preview", "visits", str(file))
+    code, output = await entrepot(api_servers, "mapping", "preview", "visits", str(file))
     assert code == 0
     assert all(item in output for item in ("a@x.example", "31 of 33", "wrong_type"))
-    assert (await entrepot(house, "mapping", "draft", "visits", str(file)))[0] == 0
-    code, output = await entrepot(house, "mapping", "preview", "visits", "-o", "json")
+    assert (await entrepot(api_servers, "mapping", "draft", "visits", str(file)))[0] == 0
+    code, output = await entrepot(api_servers, "mapping", "preview", "visits", "-o", "json")
     assert (code, orjson.loads(output)) == (0, await client.post(f"{there}/preview")), "the draft"
     dropped = await client.ask("DELETE", "/v2/definition/identity/draft")
     assert dropped.status == 200

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.api.rig import House
+from tests.integration.api.rig import ApiServers
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -33,13 +33,13 @@ expected-statuses = [401, 428]
 """
 
 
-async def test_generated_requests_conform_to_the_document(house: House, tmp_path: Path) -> None:
+async def test_generated_requests_conform_to_the_document(api_servers: ApiServers, tmp_path: Path) -> None:
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION)
-    token = (house.data_dir / "admin-token").read_text().strip()
+    token = (api_servers.data_dir / "admin-token").read_text().strip()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", f"--config-file={configuration}",
-        "run", f"{house.client.url}/openapi.json",
+        "run", f"{api_servers.client.url}/openapi.json",
         f"--header=Authorization: Bearer {token}", "--header=Prefer: respond-async", f"--seed={SEED}",
         "--max-examples=25", "--phases=examples,coverage,fuzzing", "--generation-database=none", "--no-color",
         f"--exclude-checks={','.join(CHECKS_LEFT_OUT)}", *LEFT_OUT,

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from app.supervisor.broker.server import Broker
 from tests.integration.api.rig import as_caller, until_ready
-from tests.integration.api.test_collect import Port, url_of
+from tests.integration.api.test_collect import CollectApi, url_of
 from tests.integration.api.test_lanes import apply, entrepot, followed, until
 from tests.integration.support.service import service
 
@@ -29,7 +29,7 @@ MAPPING: dict[str, Any] = {
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
+async def collect_api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CollectApi]:
     folder = tmp_path_factory.mktemp("rebuilds")
     roles = ("control", "api", "lane-realtime", "lane-backfill", "profiles", "rebuild")
     async with (
@@ -38,27 +38,29 @@ async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Port]:
         as_caller(await url_of(running), (running.settings.data_dir / "admin-token").read_text().strip()) as client,
     ):
         await until_ready(client)
-        running_port = Port(running, client)
-        await apply(running_port, "identity", IDENTITY)
-        await apply(running_port, "mapping:people", MAPPING)
-        await followed(running_port, "messages.backfill", rules_offset=4)
-        await followed(running_port, "messages.realtime", rules_offset=4)
-        yield running_port
+        running_api = CollectApi(running, client)
+        await apply(running_api, "identity", IDENTITY)
+        await apply(running_api, "mapping:people", MAPPING)
+        await followed(running_api, "messages.backfill", rules_offset=4)
+        await followed(running_api, "messages.realtime", rules_offset=4)
+        yield running_api
 
 
-async def sent(port: Port, city: str, *people: str) -> str:
+async def sent(collect_api: CollectApi, city: str, *people: str) -> str:
     """Upload a file, wait until it is applied to profiles, and return the job id."""
     body = b"id,city\n" + b"".join(f"{person},{city}\n".encode() for person in people)
-    upload: str = (await port.bulk("people", body)).data["upload_id"]
+    upload: str = (await collect_api.bulk("people", body)).data["upload_id"]
     await until(
-        port.client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed" and job["profiles"]["complete"]
+        collect_api.client,
+        f"/v2/job/{upload}",
+        lambda job: job["status"] == "Completed" and job["profiles"]["complete"],
     )
     return upload
 
 
-async def known(port: Port, person: str) -> dict[str, Any]:
+async def known(collect_api: CollectApi, person: str) -> dict[str, Any]:
     """The attributes of a profile; none when there is no profile."""
-    found = await port.client.ask("GET", f"/v2/profile/id:{person}")
+    found = await collect_api.client.ask("GET", f"/v2/profile/id:{person}")
     return (
         {name: attribute["value"] for name, attribute in found.data["attributes"].items()}
         if found.status == 200
@@ -66,23 +68,23 @@ async def known(port: Port, person: str) -> dict[str, Any]:
     )
 
 
-async def became(port: Port, rebuild: dict[str, Any], status: str) -> dict[str, Any]:
+async def became(collect_api: CollectApi, rebuild: dict[str, Any], status: str) -> dict[str, Any]:
     found: dict[str, Any] = await until(
-        port.client, f"/v2/rebuild/{rebuild['id']}", lambda item: item["status"] == status
+        collect_api.client, f"/v2/rebuild/{rebuild['id']}", lambda item: item["status"] == status
     )
     return found
 
 
-async def promoted(port: Port, rebuild: dict[str, Any]) -> None:
-    await port.client.post(f"/v2/rebuild/{rebuild['id']}/promote")
-    await until(port.client, f"/v2/rebuild/{rebuild['id']}", lambda item: item["live"])
+async def promoted(collect_api: CollectApi, rebuild: dict[str, Any]) -> None:
+    await collect_api.client.post(f"/v2/rebuild/{rebuild['id']}/promote")
+    await until(collect_api.client, f"/v2/rebuild/{rebuild['id']}", lambda item: item["live"])
 
 
-async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
-    client = port.client
-    await sent(port, "Graz", "ada", "eve")
-    bad = await sent(port, "Atlantis", "ada", "unknown")
-    assert await known(port, "ada") == {"city": "Atlantis", "visits": 2}
+async def test_undoing_an_upload_keeps_earlier_undos(collect_api: CollectApi) -> None:
+    client = collect_api.client
+    await sent(collect_api, "Graz", "ada", "eve")
+    bad = await sent(collect_api, "Atlantis", "ada", "unknown")
+    assert await known(collect_api, "ada") == {"city": "Atlantis", "visits": 2}
     profile = await client.get("/v2/profile/id:ada")
     assert profile["attributes"]["city"]["job_id"] == bad, "the id of the job"
 
@@ -98,7 +100,7 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
     again = await client.ask("POST", "/v2/rebuild", {})
     assert (again.status, again.body["code"], again.body["rebuild"]) == (409, "busy", rebuild["id"])
 
-    ready = await became(port, rebuild, "ready")
+    ready = await became(collect_api, rebuild, "ready")
     counts = {name: count for name, count in ready["report"]["counts"].items() if count}
     assert counts == {"changed": 1, "removed": 1, "unchanged": 1}
     assert ready["report"]["samples"]["changed"] == [
@@ -110,98 +112,98 @@ async def test_undoing_an_upload_keeps_earlier_undos(port: Port) -> None:
     ]
     assert ready["progress"]["phase"] in {"comparing", "caught_up"}
     assert ready["progress"]["messages"] == 4
-    assert await known(port, "ada") == {"city": "Atlantis", "visits": 2}, "unchanged before the promotion"
+    assert await known(collect_api, "ada") == {"city": "Atlantis", "visits": 2}, "unchanged before the promotion"
     assert (await client.get(f"/v2/job/{bad}"))["profiles"]["excluded_before"] is None
-    await promoted(port, rebuild)
-    assert await known(port, "ada") == {"city": "Graz", "visits": 1}
-    assert await known(port, "unknown") == {}
+    await promoted(collect_api, rebuild)
+    assert await known(collect_api, "ada") == {"city": "Graz", "visits": 1}
+    assert await known(collect_api, "unknown") == {}
     (undone,) = rebuild["spec"]["excluded"]
     assert (await client.get(f"/v2/job/{bad}"))["profiles"]["excluded_before"] == undone["before"]
 
     corrected = b"id,city\nada,Linz\n"
     await client.ask("POST", "/collect/json/people", {"id": "eve", "city": "Wels"})
     await until(client, "/v2/profile/id:eve", lambda item: item["attributes"]["city"]["value"] == "Wels")
-    upload = (await port.bulk("people", corrected)).data["upload_id"]
+    upload = (await collect_api.bulk("people", corrected)).data["upload_id"]
     await until(client, f"/v2/job/{upload}", lambda job: job["status"] == "Completed" and job["profiles"]["complete"])
     wels = (await client.get("/v2/profile/id:eve"))["attributes"]["city"]["job_id"]
     assert (await client.ask("GET", f"/v2/job/{wels}")).status == 404, "an upload without a job"
-    code, output = await entrepot(port, "job", "undo", wels, "--wait")
+    code, output = await entrepot(collect_api, "job", "undo", wels, "--wait")
     assert code == 0, output
     assert f"without messages of job {bad} that arrived before" in output
     assert f"without messages of job {wels} that arrived before" in output
-    code, output = await entrepot(port, "rebuild", "promote", "--wait")
+    code, output = await entrepot(collect_api, "rebuild", "promote", "--wait")
     assert (code, "promoted, live" in output) == (0, True), output
-    assert await known(port, "eve") == {"city": "Graz", "visits": 1}
-    assert await known(port, "ada") == {"city": "Linz", "visits": 2}
+    assert await known(collect_api, "eve") == {"city": "Graz", "visits": 1}
+    assert await known(collect_api, "ada") == {"city": "Linz", "visits": 2}
 
     code, output = await entrepot(
-        port, "rebuild", "start", "--previous", "--note", "it was right", "--wait", "-o", "json"
+        collect_api, "rebuild", "start", "--previous", "--note", "it was right", "--wait", "-o", "json"
     )
     assert code == 0, output
     assert [item["job_id"] for item in orjson.loads(output)["spec"]["excluded"]] == [bad]
-    await promoted(port, orjson.loads(output))
-    assert await known(port, "eve") == {"city": "Wels", "visits": 2}
-    code, output = await entrepot(port, "rebuild", "list")
+    await promoted(collect_api, orjson.loads(output))
+    assert await known(collect_api, "eve") == {"city": "Wels", "visits": 2}
+    code, output = await entrepot(collect_api, "rebuild", "list")
     assert (code, "it was right" in output, output.count("promoted")) == (0, True, 3), output
 
 
-async def test_a_rebuild_with_other_rules_is_discarded_or_promoted(port: Port) -> None:
-    client, town = port.client, "/v2/definition/" + quote("mapping:people", safe="")
-    await sent(port, "Wien", "max")
+async def test_a_rebuild_with_other_rules_is_discarded_or_promoted(collect_api: CollectApi) -> None:
+    client, town = collect_api.client, "/v2/definition/" + quote("mapping:people", safe="")
+    await sent(collect_api, "Wien", "max")
     body = MAPPING | {"attributes": [MAPPING["attributes"][0] | {"name": "town"}]}
     draft = (await client.ask("PUT", f"{town}/draft", body, If_Match="*")).data["draft_version"]
     body = {"mappings": {"people": draft}, "note": "towns"}
-    port.running.signal("rebuild", signal.SIGSTOP)
+    collect_api.running.signal("rebuild", signal.SIGSTOP)
     rebuild = await client.post("/v2/rebuild", body)
     assert f"mapping of people: version {draft}; active: version 1" in rebuild["spec"]["in_words"]
     early = await client.ask("POST", f"/v2/rebuild/{rebuild['id']}/promote")
     assert (early.status, early.body["code"]) == (409, "not_ready")
-    port.running.signal("rebuild", signal.SIGCONT)
-    await became(port, rebuild, "ready")
-    code, output = await entrepot(port, "rebuild", "show")
+    collect_api.running.signal("rebuild", signal.SIGCONT)
+    await became(collect_api, rebuild, "ready")
+    code, output = await entrepot(collect_api, "rebuild", "show")
     assert (code, "towns" in output, "ready" in output) == (0, True, True), output
-    code, output = await entrepot(port, "rebuild", "discard")
+    code, output = await entrepot(collect_api, "rebuild", "discard")
     assert (code, "discarded" in output) == (0, True), output
-    assert (await known(port, "max"))["city"] == "Wien"
+    assert (await known(collect_api, "max"))["city"] == "Wien"
     late = await client.ask("POST", f"/v2/rebuild/{rebuild['id']}/promote")
     assert (late.status, late.body["code"]) == (409, "not_under_way")
-    assert (await entrepot(port, "rebuild", "promote"))[0] == 4
+    assert (await entrepot(collect_api, "rebuild", "promote"))[0] == 4
 
-    code, output = await entrepot(port, "rebuild", "start", "--mapping", f"people={draft}", "--wait")
+    code, output = await entrepot(collect_api, "rebuild", "start", "--mapping", f"people={draft}", "--wait")
     assert code == 0, output
     stale = await client.ask("POST", f"/v2/rebuild/{rebuild['id']}/promote", If_Match='"7"')
     assert stale.status == 412
-    assert (await entrepot(port, "rebuild", "promote", "--wait"))[0] == 0
-    assert await known(port, "max") == {"town": "Wien"}
+    assert (await entrepot(collect_api, "rebuild", "promote", "--wait"))[0] == 0
+    assert await known(collect_api, "max") == {"town": "Wien"}
     definition = await client.get(town)
     assert (definition["applied_version"], definition["draft_version"]) == (draft, None)
     newest, *_ = await client.get("/v2/rebuild")
     assert (newest["live"], newest["spec"]["mappings"]) == (True, {"people": draft})
 
 
-async def test_forgetting_during_a_promotion_has_to_be_repeated(port: Port) -> None:
-    client = port.client
-    await sent(port, "Wien", "sue")
+async def test_forgetting_during_a_promotion_has_to_be_repeated(collect_api: CollectApi) -> None:
+    client = collect_api.client
+    await sent(collect_api, "Wien", "sue")
     rebuild = (await client.ask("POST", "/v2/rebuild", {})).data
-    await became(port, rebuild, "ready")
-    port.running.signal("rebuild", signal.SIGSTOP)
+    await became(collect_api, rebuild, "ready")
+    collect_api.running.signal("rebuild", signal.SIGSTOP)
     try:
         await client.post(f"/v2/rebuild/{rebuild['id']}/promote")
         forgotten = await client.ask("DELETE", "/v2/profile/id:sue")
         assert (forgotten.status, forgotten.body["code"]) == (503, "not_dropped_yet"), forgotten.body
         assert "going live" in forgotten.body["detail"]
-        assert await known(port, "sue") == {}
+        assert await known(collect_api, "sue") == {}
     finally:
-        port.running.signal("rebuild", signal.SIGCONT)
+        collect_api.running.signal("rebuild", signal.SIGCONT)
     await until(client, f"/v2/rebuild/{rebuild['id']}", lambda item: item["live"])
-    assert await known(port, "sue") == {}
+    assert await known(collect_api, "sue") == {}
     assert (await client.ask("DELETE", "/v2/profile/id:sue")).status == 200
 
 
-async def test_the_command_line_reports_an_impossible_undo(port: Port) -> None:
-    assert (await entrepot(port, "job", "undo", "no/ne"))[0] == 3
-    assert (await entrepot(port, "rebuild", "show", "none"))[0] == 3
-    assert (await entrepot(port, "rebuild", "start", "--mapping", "people"))[0] == 2
-    draft = await port.client.draft("without messages")
-    code, output = await entrepot(port, "job", "undo", draft["id"])
+async def test_the_command_line_reports_an_impossible_undo(collect_api: CollectApi) -> None:
+    assert (await entrepot(collect_api, "job", "undo", "no/ne"))[0] == 3
+    assert (await entrepot(collect_api, "rebuild", "show", "none"))[0] == 3
+    assert (await entrepot(collect_api, "rebuild", "start", "--mapping", "people"))[0] == 2
+    draft = await collect_api.client.draft("without messages")
+    code, output = await entrepot(collect_api, "job", "undo", draft["id"])
     assert (code, "nothing to undo" in output) == (4, True), output

@@ -9,16 +9,16 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from app.records.partitioning import partition_of
-from tests.integration.api.rig import House
+from tests.integration.api.rig import ApiServers
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-def first_event(house: House, job_id: str, url: str) -> dict[str, object]:
+def first_event(api_servers: ApiServers, job_id: str, url: str) -> dict[str, object]:
     with SchemaRegistryClient({"url": f"{url}/registry"}) as registry:
         decode = AvroDeserializer(registry, conf={"subject.name.strategy": topic_record_subject_name_strategy})
-        partition = partition_of(job_id, house.service.settings.partitions)
-        consumer = Consumer({"bootstrap.servers": house.service.settings.bootstrap_servers, "group.id": "stock"})
+        partition = partition_of(job_id, api_servers.service.settings.partitions)
+        consumer = Consumer({"bootstrap.servers": api_servers.service.settings.bootstrap_servers, "group.id": "stock"})
         consumer.assign([TopicPartition("jobs.events", partition, 0)])
         try:
             while True:
@@ -34,7 +34,7 @@ def first_event(house: House, job_id: str, url: str) -> dict[str, object]:
             consumer.close()
 
 
-async def test_a_standard_deserializer_reads_the_events(house: House) -> None:
-    job = await house.client.draft("read by others")
-    event = await asyncio.to_thread(first_event, house, job["id"], house.client.url)
+async def test_a_standard_deserializer_reads_the_events(api_servers: ApiServers) -> None:
+    job = await api_servers.client.draft("read by others")
+    event = await asyncio.to_thread(first_event, api_servers, job["id"], api_servers.client.url)
     assert (event["job_id"], event["seq"], event["name"]) == (job["id"], 1, "read by others")

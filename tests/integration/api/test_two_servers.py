@@ -5,18 +5,18 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.api.rig import House, new_job
+from tests.integration.api.rig import ApiServers, new_job
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_of_two_concurrent_edits_one_wins_and_the_other_gets_the_changes(house: House) -> None:
+async def test_of_two_concurrent_edits_one_wins_and_the_other_gets_the_changes(api_servers: ApiServers) -> None:
     for _ in range(5):
-        job = await house.client.draft("shared")
+        job = await api_servers.client.draft("shared")
         answers = await asyncio.gather(
             *(
                 server.patch(job, {"name": f"by {number}", "configuration": {"stream": f"s{number}"}})
-                for number, server in enumerate(house.servers)
+                for number, server in enumerate(api_servers.servers)
             )
         )
         assert sorted(response.status for response in answers) == [200, 412]
@@ -26,20 +26,20 @@ async def test_of_two_concurrent_edits_one_wins_and_the_other_gets_the_changes(h
         assert changed["name"]["current"] == winner.data["name"]
         assert changed["name"]["yours"] != winner.data["name"]
         assert loser.headers["ETag"] == f'"{loser.body["revision"]}"'
-        seen = await house.client.get(f"/v2/job/{job['id']}")
+        seen = await api_servers.client.get(f"/v2/job/{job['id']}")
         assert (seen["name"], seen["configuration"]["stream"][1:]) == (winner.data["name"], winner.data["name"][-1])
 
 
-async def test_the_same_key_and_body_create_one_job_through_any_server(house: House) -> None:
+async def test_the_same_key_and_body_create_one_job_through_any_server(api_servers: ApiServers) -> None:
     for _ in range(5):
         key = str(uuid4())
         answers = await asyncio.gather(
-            *(server.ask("POST", "/v2/job", new_job("once"), Idempotency_Key=key) for server in house.servers * 3)
+            *(server.ask("POST", "/v2/job", new_job("once"), Idempotency_Key=key) for server in api_servers.servers * 3)
         )
         assert {response.status for response in answers} == {201}
         assert len({response.data["id"] for response in answers}) == 1
         job_id = answers[0].data["id"]
-        again = await house.servers[1].ask("POST", "/v2/job", new_job("once"), Idempotency_Key=key)
+        again = await api_servers.servers[1].ask("POST", "/v2/job", new_job("once"), Idempotency_Key=key)
         assert (again.data["id"], again.headers["Idempotency-Replayed"]) == (job_id, "true")
-        history = await house.client.get(f"/v2/job/{job_id}/history")
+        history = await api_servers.client.get(f"/v2/job/{job_id}/history")
         assert [event["type"] for event in history] == ["JobCreated", "JobStarted"]
