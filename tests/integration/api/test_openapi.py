@@ -12,16 +12,16 @@ from tests.integration.api.rig import ApiServers
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SEED = 20261123
-LEFT_OUT = (
-    # An endless answer: its own tests read it.
+EXCLUDED_PATHS = (
+    # The response never ends; it has tests of its own.
     "--exclude-path=/v2/events",
-    # Would end the token that asks, which is what it is for.
+    # A request could revoke the token of the test.
     "--exclude-path=/v2/token/{token_id}",
 )
-CHECKS_LEFT_OUT = (
-    # A file that the schema allows need not exist, and a job's status decides what can be done with it.
+EXCLUDED_CHECKS = (
+    # A file name that the schema allows need not exist, and commands depend on a job's status.
     "positive_data_acceptance",
-    # A job that was deleted is put away, and still there to be restored.
+    # A deleted job is archived: it can be read and restored.
     "use_after_free",
 )
 
@@ -42,7 +42,7 @@ async def test_generated_requests_conform_to_the_document(api_servers: ApiServer
         "run", f"{api_servers.client.url}/openapi.json",
         f"--header=Authorization: Bearer {token}", "--header=Prefer: respond-async", f"--seed={SEED}",
         "--max-examples=25", "--phases=examples,coverage,fuzzing", "--generation-database=none", "--no-color",
-        f"--exclude-checks={','.join(CHECKS_LEFT_OUT)}", *LEFT_OUT,
+        f"--exclude-checks={','.join(EXCLUDED_CHECKS)}", *EXCLUDED_PATHS,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         env=os.environ | {"PYTHONWARNINGS": "ignore"},
     )  # fmt: skip
