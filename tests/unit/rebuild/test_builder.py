@@ -34,7 +34,7 @@ from tests.unit.rebuild.deployment import (
 
 BACKFILL = LANES["backfill"].name
 REALTIME = LANES["realtime"].name
-EVERYBODY = Forgotten()  # nobody is forgotten
+NONE_FORGOTTEN = Forgotten()
 
 
 class Rig:
@@ -78,11 +78,11 @@ def every_window_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_large_windows_are_folded_where_that_is_possible(rig: Rig) -> None:
     async with rig.building() as builder:
         await send_packed(rig.cluster, "j/1", visits(people=2, messages=5))
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert rig.folds == [True]
         assert builder.read_to[TopicPartition(BACKFILL, 0)] == 1
         await send_packed(rig.cluster, "j/2", visits(people=3))
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert rig.folds == [True, False], "as many people as messages"
         assert attributes(builder.stores, "p0@x.org") == {"city": "Graz", "messages": 6}
         assert attributes(builder.stores, "p2@x.org") == {"city": "Graz", "messages": 1}
@@ -95,11 +95,11 @@ async def test_small_windows_are_applied_record_by_record(rig: Rig, monkeypatch:
     size = size_of(rig.cluster.records(BACKFILL)[0])
     monkeypatch.setattr(module, "MIN_WINDOW_BYTES", size + 1)
     async with rig.building() as builder:
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert (rig.folds, builder.take_messages()) == ([], 10)
     monkeypatch.setattr(module, "MIN_WINDOW_BYTES", size)
     async with rig.building() as builder:
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert rig.folds == [True]
         assert attributes(builder.stores, "p0@x.org")["messages"] == 5
 
@@ -108,10 +108,10 @@ async def test_small_windows_are_applied_record_by_record(rig: Rig, monkeypatch:
 async def test_in_a_folded_window_only_the_messages_that_were_counted_before_are_left_out(rig: Rig) -> None:
     async with rig.building() as builder:
         await send_packed(rig.cluster, "j/1", visits(people=2, messages=5))
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         await send_packed(rig.cluster, "j/1", visits(people=2, messages=5))
         await send_packed(rig.cluster, "j/2", visits(people=2, messages=5))
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert rig.folds == [True, True]
         assert attributes(builder.stores, "p0@x.org")["messages"] == 10
         assert builder.take_messages() == 30
@@ -124,13 +124,13 @@ async def test_windows_that_can_not_be_folded_are_tried_less_and_less_often(rig:
     async with rig.building() as builder:
         for number in range(60):
             await send(rig.cluster, visits(people=1))
-            await builder.read_some(EVERYBODY)
+            await builder.read_some(NONE_FORGOTTEN)
             tries += [number] * (len(rig.folds) - len(tries))
         assert not any(rig.folds)
         assert tries == [0, 2, 5, 10, 19, 36, 53], f"at most {MAX_SKIPPED_WINDOWS} in a row are skipped"
         for number in range(MAX_SKIPPED_WINDOWS):
             await send_packed(rig.cluster, f"j/{number}", visits(people=1, messages=5))
-            await builder.read_some(EVERYBODY)
+            await builder.read_some(NONE_FORGOTTEN)
         assert len(rig.folds) > len(tries) + 2, "after one that is folded, none is skipped"
         assert attributes(builder.stores, "p0@x.org")["messages"] == 60 + 5 * MAX_SKIPPED_WINDOWS
 
@@ -142,7 +142,7 @@ async def test_after_small_windows_that_can_not_be_folded_none_is_skipped(
     async with rig.building() as builder:
         for _ in range(3):
             await send(rig.cluster, visits(people=1))
-            await builder.read_some(EVERYBODY)
+            await builder.read_some(NONE_FORGOTTEN)
     assert rig.folds == [False, False, False]
 
 
@@ -151,8 +151,8 @@ async def test_a_person_forgotten_while_windows_are_folded_is_in_none_that_is_ap
     for partition in range(PARTITIONS):
         await send_packed(rig.cluster, f"j/{partition}", visits(people=2, messages=5), partition)
     async with rig.building() as builder:
-        await builder.read_some(EVERYBODY)
-        await builder.read_some(EVERYBODY.including([key_hash("email:p0@x.org")], NOON))
+        await builder.read_some(NONE_FORGOTTEN)
+        await builder.read_some(NONE_FORGOTTEN.including([key_hash("email:p0@x.org")], NOON))
         assert rig.folds == [True, True, True], "the second window was folded with the first one, and again"
         assert attributes(builder.stores, "p0@x.org")["messages"] == 5
         assert attributes(builder.stores, "p1@x.org")["messages"] == 10
@@ -162,7 +162,7 @@ async def test_records_are_applied_in_several_chunks(rig: Rig, monkeypatch: pyte
     monkeypatch.setattr(chunk, "FULL_ROWS", 1)
     await send(rig.cluster, visits(people=5))
     async with rig.building() as builder:
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert builder.take_messages() == 5
         assert builder.read_to[TopicPartition(REALTIME, 0)] == 5
         assert [attributes(builder.stores, f"p{number}@x.org")["messages"] for number in range(5)] == [1] * 5
@@ -172,14 +172,14 @@ async def test_changes_are_flushed_after_an_interval(rig: Rig) -> None:
     async with rig.building() as builder:
         await send(rig.cluster, visits(people=1))
         rig.steady.now += FLUSH_INTERVAL - 0.1
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert builder.stores.changes == 1
         rig.steady.now += 0.1
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert builder.stores.changes == 0
         await send(rig.cluster, visits(people=1))
         rig.steady.now += FLUSH_INTERVAL - 0.1
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert builder.stores.changes == 1, "the interval begins again with each flush"
 
 
@@ -187,10 +187,10 @@ async def test_many_changes_are_flushed_at_once(rig: Rig, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "FLUSH_CHANGES", 3)
     async with rig.building() as builder:
         await send(rig.cluster, visits(people=2))
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert builder.stores.changes == 2
         await send(rig.cluster, visits(people=3))
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert builder.stores.changes == 0
 
 
@@ -199,21 +199,21 @@ async def test_changes_are_also_flushed_in_the_middle_of_a_window(rig: Rig, monk
     monkeypatch.setattr(module, "FLUSH_CHANGES", 2)
     await send(rig.cluster, visits(people=5))
     async with rig.building() as builder:
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert builder.stores.changes == 1
 
 
 async def test_a_builder_resumes_at_the_offsets_of_its_stores(rig: Rig) -> None:
     await send(rig.cluster, visits(people=2))
     async with rig.building() as builder:
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         builder.flush()
         await send(rig.cluster, visits(people=2))
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
     await send(rig.cluster, visits(people=2))
     async with rig.building() as builder:
         assert builder.read_to[TopicPartition(REALTIME, 0)] == 2, "what was not flushed is read again"
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert builder.take_messages() == 4
         assert attributes(builder.stores, "p0@x.org")["messages"] == 3
 
@@ -229,7 +229,7 @@ async def test_records_without_messages_count_as_applied(rig: Rig) -> None:
     await producer.stop()
     async with rig.building() as builder:
         assert (await builder.position())[source] == 0
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert (await builder.position())[source] == 3, "an aborted message and the marker of its transaction"
         assert builder.read_to[source] == 1, "lanes don't count them"
         assert await builder.has_read({source: 3})
@@ -241,11 +241,11 @@ async def test_a_window_that_is_not_applied_yet_does_not_count(rig: Rig) -> None
     for number in range(PARTITIONS):
         await send(rig.cluster, visits(people=3), partition=number)
     async with rig.building() as builder:
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         position = await builder.position()
         assert [position[source] for source in sources] == [3, 0]
         assert not await builder.has_read(dict.fromkeys(sources, 3))
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
         assert await builder.has_read(dict.fromkeys(sources, 3))
 
 
@@ -257,7 +257,7 @@ async def test_windows_wait_their_turn(rig: Rig, monkeypatch: pytest.MonkeyPatch
         await send(rig.cluster, visits(people=1), lane, source.partition)
     async with rig.building() as builder:
         for applied in range(1, len(sources) + 1):
-            await builder.read_some(EVERYBODY)
+            await builder.read_some(NONE_FORGOTTEN)
             assert sum((await builder.position()).values()) == applied
         assert await builder.has_read(dict.fromkeys(sources, 1))
 
@@ -267,12 +267,12 @@ async def test_a_builder_can_be_closed_while_windows_are_folded(rig: Rig) -> Non
     for partition in range(PARTITIONS):
         await send_packed(rig.cluster, f"j/{partition}", visits(people=2, messages=5), partition)
     async with rig.building() as builder:
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
     assert rig.cluster.connections == 0
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("folding")]
     async with rig.building() as builder:
-        await builder.read_some(EVERYBODY)
-        await builder.read_some(EVERYBODY)
+        await builder.read_some(NONE_FORGOTTEN)
+        await builder.read_some(NONE_FORGOTTEN)
         assert attributes(builder.stores, "p0@x.org")["messages"] == 10
 
 
