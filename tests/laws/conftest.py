@@ -1,4 +1,4 @@
-"""Profiles of property tests: `ci` is fast and deterministic, `ENTREPOT_LAWS=long` searches with new seeds."""
+"""Profiles of property tests: `ENTREPOT_LAWS` is `ci` or `quick`, which are deterministic, or `long`: new seeds."""
 
 import os
 
@@ -15,6 +15,7 @@ settings.register_profile(
     phases=ROUTINE,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+settings.register_profile("quick", settings.get_profile("ci"), max_examples=15)
 settings.register_profile(
     "long",
     settings.get_profile("ci"),

@@ -64,7 +64,7 @@ def parse_exactly(text: bytes, dialect: Dialect, width: int, stamps: TimestampRe
     return Csv(dialect, stamps, "quarantine", fields, header_row=False)._exact(text, 1, final=True)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=6 * settings().max_examples)
 @given(st.data(), DIALECTS, st.sampled_from([0, 0, 0, 1]))
 def test_fast_path_equals_exact_path(data: st.DataObject, dialect: Dialect, extra: int) -> None:
     text = data.draw(st.one_of(TEXTS, well_formed_text(dialect)))
@@ -80,14 +80,14 @@ def test_fast_path_equals_exact_path(data: st.DataObject, dialect: Dialect, extr
         assert fast == (exact.payload, exact.count, b"")
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=3 * settings().max_examples)
 @given(st.data(), DIALECTS)
 def test_fast_path_accepts_well_formed_text(data: st.DataObject, dialect: Dialect) -> None:
     text = data.draw(well_formed_text(dialect))
     assert Grammar(dialect).well_formed(text) == len(text)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=6 * settings().max_examples)
 @given(st.one_of(TEXTS, well_formed_text(COMMA)))
 @example(b'"a"b"c,d"\nx')
 @example(b'a,"b""c"d,""\r\n\r\n"",\n')
@@ -121,7 +121,7 @@ STAMPS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=12 * settings().max_examples)
 @given(st.lists(STAMPS, min_size=1, max_size=3), ZONES, st.sampled_from(["auto", "epoch_s", "epoch_ms", "epoch_us"]))
 @example(["0x1F"], "UTC", "epoch_s")
 @example(["2021-03-28T02:30:00"], "Europe/Vienna", "auto")
@@ -145,7 +145,7 @@ def check_column(values: list[str], zone: str, form: str) -> None:
 FORMATS = ["%Y-%m-%d %H:%M:%S", "%d.%m.%Y %H:%M", "%m/%d/%Y", "%Y%m%d%H%M%S", "%d %b %Y"]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=6 * settings().max_examples)
 @given(st.data(), ZONES, st.sampled_from(FORMATS), st.sampled_from(["", "", "", " ", "0", "-"]))
 def test_timestamp_column_with_strptime_format_equals_single_values(
     data: st.DataObject, zone: str, form: str, suffix: str
@@ -156,7 +156,7 @@ def test_timestamp_column_with_strptime_format_equals_single_values(
     check_column([value.replace("0", "", 1) for value in values], zone, form)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=4 * settings().max_examples)
 @given(st.datetimes(day("0001-01-02"), day("2023-01-01")), st.integers(-14 * 60, 14 * 60))
 def test_an_offset_in_a_timestamp_is_applied(at: datetime, minutes: int) -> None:
     moment = at.replace(tzinfo=UTC)
