@@ -5,7 +5,7 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -234,7 +234,10 @@ async def sample_versions(plane: DataPlane, keys: list[str], samples: list[set[A
 
 @asynccontextmanager
 async def traffic(running: Service, rng: random.Random) -> AsyncIterator[None]:
-    """Write messages of other people in the background."""
+    """Write messages of other people in the background.
+
+    At most a thousand a second: a rebuild, which has a low priority, has to catch up on a busy machine too.
+    """
     stop = asyncio.Event()
 
     async def trickle() -> None:
@@ -242,6 +245,8 @@ async def traffic(running: Service, rng: random.Random) -> AsyncIterator[None]:
             if stop.is_set():
                 return
             await write(running, rng, messages(rng, 100, 20, "other."), f"trickle-{number}")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 0.1)
 
     writing = asyncio.create_task(trickle())
     try:
