@@ -108,7 +108,7 @@ class JobLife(RuleBasedStateMachine):
         start=st.sampled_from([True, True, False]),
         at=st.sampled_from([MORNING, MORNING + timedelta(hours=3)]),
     )
-    def create(self, cadence: str, blackout: bool, start: bool, at: datetime) -> None:  # noqa: FBT001  # drawn
+    def create(self, *, cadence: str, blackout: bool, start: bool, at: datetime) -> None:
         self.clock = at
         self.model.advance(at)
         self.expect(self.send(KillJob), ["no_such_job"])
@@ -177,7 +177,7 @@ class JobLife(RuleBasedStateMachine):
 
     @rule(cadence=st.sampled_from(sorted(CADENCES)), blackout=st.booleans(), stale=st.booleans())
     @precondition(allowed("RenameJob"))
-    def configure(self, cadence: str, blackout: bool, stale: bool) -> None:  # noqa: FBT001  # drawn
+    def configure(self, *, cadence: str, blackout: bool, stale: bool) -> None:
         self.model.advance(self.clock)
         events = self.send(
             ConfigureJob,
@@ -216,7 +216,7 @@ class JobLife(RuleBasedStateMachine):
 
     @rule(confirmed=st.sampled_from([True, False, False]))
     @precondition(allowed("KillJob"))
-    def kill(self, confirmed: bool) -> None:  # noqa: FBT001  # drawn
+    def kill(self, *, confirmed: bool) -> None:
         if confirmed:
             self.model.advance(self.clock)
             self.expect(self.send(KillJob), ["JobKilled"])
@@ -241,7 +241,7 @@ class JobLife(RuleBasedStateMachine):
     @rule(
         accepted=st.integers(0, 5), done=st.booleans(), late=st.integers(0, 2), skip=st.sampled_from([0, 0, 0, 1, -1])
     )
-    def report_progress(self, accepted: int, done: bool, late: int, skip: int) -> None:  # noqa: FBT001  # drawn
+    def report_progress(self, *, accepted: int, done: bool, late: int, skip: int) -> None:
         self.model.advance(self.clock)
         run, report = max(self.model.run - late // 2, 0), self.model.reports + 1 + skip
         cursor = f'{{"row": {self.sent}}}'
@@ -270,7 +270,7 @@ class JobLife(RuleBasedStateMachine):
         stale=st.integers(0, 5).map(lambda number: number == 0),
     )
     @precondition(lambda self: self.model.status == "Running")
-    def report_error(self, when: str, curable: bool, retry_after: float | None, seed: int, stale: bool) -> None:  # noqa: FBT001
+    def report_error(self, *, when: str, curable: bool, retry_after: float | None, seed: int, stale: bool) -> None:
         if self.model.errors and when != "now":
             left = TEN_HOURS - self.model.failing - timedelta(seconds=when != "at ten hours")
             self.clock = max(self.clock, self.model.now + left)
@@ -319,7 +319,7 @@ class JobLife(RuleBasedStateMachine):
 
     @rule(same_offset=st.booleans())
     @precondition(lambda self: self.last is not None)
-    def the_last_command_is_repeated(self, same_offset: bool) -> None:  # noqa: FBT001  # drawn
+    def the_last_command_is_repeated(self, *, same_offset: bool) -> None:
         assert self.last
         self.offset -= same_offset
         self.expect(self.deliver(self.last), [])

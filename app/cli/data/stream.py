@@ -96,7 +96,7 @@ async def stream_show(session: Session, stream: str) -> None:
     "--identity", is_flag=True, help="Print the identity rules that the mapping needs, instead of the mapping."
 )
 @api_command
-async def stream_suggest(session: Session, stream: str, identity: bool) -> None:  # noqa: FBT001  # as click gives it
+async def stream_suggest(session: Session, *, stream: str, identity: bool) -> None:
     """Print a suggested mapping of a STREAM, derived from its messages, with the reasons as comments.
 
     Review it, then pass it to `entrepot mapping draft`, and its identity types to `entrepot identity draft`.

@@ -17,6 +17,7 @@ from tests.integration.api.test_definitions import entrepot
 from tests.integration.api.test_profiles import followed, profile, value
 from tests.integration.support.plane import packed, write_packed
 from tests.integration.support.service import Service, service
+from tests.unit.api.test_definitions import VISITORS, VISITS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -93,22 +94,11 @@ async def test_from_messages_to_statistics_to_a_mapping_to_profiles(plane: tuple
     assert value(ada, names["city"]) in {"Graz", "Linz", "Wels"}
 
 
-VISITS: dict[str, Any] = {
-    "identities": [{"field": "email", "kind": "email"}, {"field": "cookie", "kind": "visitor"}],
-    "attributes": [
-        {"name": "age", "field": "age", "type": "integer", "merge": "latest"},
-        {"name": "spent", "field": "spent", "type": "number", "merge": "sum"},
-    ],
-    "timestamp": {"field": "when", "format": ["auto"], "time_zone": "UTC"},
-}
-KINDS = {"kinds": [{"kind": "email", "rank": 0, "title": "E-mail"}, {"kind": "visitor", "rank": 9, "title": "Visitor"}]}
-
-
 async def test_a_mapping_is_previewed_on_recent_messages(plane: tuple[Service, Client], tmp_path: Path) -> None:
     running, client = plane
     there = "/v2/definition/mapping%3Avisits"
     newest = (await client.ask("GET", "/v2/definition/identity")).headers.get("ETag", '"0"')
-    drafted = await client.ask("PUT", "/v2/definition/identity/draft", KINDS, If_Match=newest)
+    drafted = await client.ask("PUT", "/v2/definition/identity/draft", VISITORS, If_Match=newest)
     assert drafted.status == 200, drafted.body
     assert (await client.ask("POST", f"{there}/preview")).body["code"] == "no_such_definition"
     assert (await client.post(f"{there}/preview", VISITS))["messages"] == [], "no message yet"

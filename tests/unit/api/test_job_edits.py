@@ -189,17 +189,10 @@ async def test_an_edit_of_a_job_that_is_killed_meanwhile_is_not_allowed(
 
 
 def refused(code: str, **params: Any) -> CommandRefused:
-    fields = {
-        "event_id": "e",
-        "job_id": "j",
-        "seq": 1,
-        "command_id": "c",
-        "command_offset": 0,
-        "actor": "a",
-        "rules": 1,
-    }
-    values = {"command": "RenameJob", "code": code, "params": params, "allowed": ("RenameJob",), "revision": 4}
-    return CommandRefused(occurred_at=WallClock().now, **fields, **values)  # type: ignore[arg-type]
+    return CommandRefused(
+        event_id="e", job_id="j", seq=1, occurred_at=WallClock().now, command_id="c", command_offset=0, actor="a",
+        rules=1, command="RenameJob", code=code, params=params, allowed=("RenameJob",), revision=4,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

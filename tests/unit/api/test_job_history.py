@@ -1,17 +1,12 @@
 """The history of jobs over HTTP: log, events, configurations, record counts, and events as a stream."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import aiohttp
-import orjson
 import pytest
 
 from app.api.jobs import events
 from app.kafka.memory.cluster import MemoryCluster
+from tests.event_stream import following
 from tests.integration.api.rig import Client, new_job
 from tests.unit.api.conftest import Api, WallClock, serving, until_connected, until_status
 
@@ -86,36 +81,9 @@ async def test_counts_are_summed_over_a_range_and_by_interval(client: Client, cl
 # Events as a stream
 
 
-class Stream:
-    """An event stream, one message at a time as `(id, event, data)`."""
-
-    def __init__(self, answer: aiohttp.ClientResponse) -> None:
-        self.answer = answer
-
-    async def next(self) -> tuple[str, str, dict[str, Any]]:
-        fields: dict[str, str] = {}
-        async with asyncio.timeout(10):
-            async for line in self.answer.content:
-                name, _, value = line.decode().rstrip("\n").partition(": ")
-                if name or value:
-                    fields[name] = value
-                elif "id" in fields:
-                    return fields["id"], fields.get("event", fields.get("", "")), orjson.loads(fields.get("data", "{}"))
-        raise AssertionError("the stream ended")
-
-
-@asynccontextmanager
-async def following(client: Client, query: str = "", last: str = "") -> AsyncIterator[Stream]:
-    headers = {"Last-Event-ID": last} if last else {}
-    async with client.session.get(f"{client.url}/v2/events{query}", headers=headers) as answer:
-        assert answer.status == 200, await answer.text()
-        assert answer.content_type == "text/event-stream"
-        yield Stream(answer)
-
-
 async def test_events_are_streamed_and_filtered(client: Client, api: Api) -> None:
     job = await client.draft()
-    async with following(client, f"?job_id={job['id']}") as stream:
+    async with following(client.session, client.url, f"?job_id={job['id']}") as stream:
         assert (await stream.next())[1:] == ("ready", {})
         assert api.services.metrics.registry.get_sample_value("entrepot_api_event_listeners") == 1
         await client.draft("of another job")
@@ -128,14 +96,14 @@ async def test_events_are_streamed_and_filtered(client: Client, api: Api) -> Non
 async def test_a_client_that_reconnects_to_another_server_misses_and_repeats_nothing(
     client: Client, cluster: MemoryCluster, data_dir: Path, clock: WallClock
 ) -> None:
-    async with following(client) as stream:
+    async with following(client.session, client.url) as stream:
         last, _, _ = await stream.next()
     jobs = [await client.post("/v2/job", new_job()) for _ in range(4)]
     async with serving(cluster, data_dir, clock) as other:
         await until_connected(other)
-        async with following(other.client, f"?last_event_id={last}") as stream:
+        async with following(other.client.session, other.client.url, f"?last_event_id={last}") as stream:
             received = [await stream.next() for _ in range(3)]
-    async with following(client, last=received[-1][0]) as stream:
+    async with following(client.session, client.url, last=received[-1][0]) as stream:
         while (message := await stream.next())[1] != "ready":
             received.append(message)
         await client.post(f"/v2/job/{jobs[0]['id']}/pause")
@@ -145,7 +113,7 @@ async def test_a_client_that_reconnects_to_another_server_misses_and_repeats_not
 
 
 async def test_an_event_carries_neither_configuration_nor_cursor(client: Client) -> None:
-    async with following(client) as stream:
+    async with following(client.session, client.url) as stream:
         await stream.next()
         job = await client.draft()
         await client.patch(job, {"cursor": {}, "configuration": {"stream": "other"}})
@@ -159,16 +127,16 @@ async def test_an_idle_stream_sends_heartbeats_with_its_position(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "HEARTBEAT_INTERVAL_SECONDS", 0.01)
-    async with following(client) as stream:
+    async with following(client.session, client.url) as stream:
         position, _, _ = await stream.next()
         assert (await stream.next())[:2] == (position, "heartbeat")
 
 
 async def test_streams_end_with_the_server(client: Client, api: Api) -> None:
-    async with following(client) as stream:
+    async with following(client.session, client.url) as stream:
         await stream.next()
         await api.services.tail.stop()
-        assert await stream.answer.content.read() == b""
+        assert await stream.response.content.read() == b""
     metrics = api.services.metrics.registry
     assert metrics.get_sample_value("entrepot_api_event_listeners_dropped_total") == 1
     refused = await client.ask("GET", "/v2/events")
