@@ -1,7 +1,7 @@
 """An HTTP client of the API for commands: one session; errors become exit codes."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
@@ -42,18 +42,25 @@ class ApiClient:
         """Send a GET request and return the `data` of the response."""
         return (await self.request("GET", path, query=query))["data"]
 
-    async def first(self, path: str, limit: int, page_size: int, **query: Value) -> tuple[list[Any], bool]:
-        """Return up to `limit` items of a list, and whether there may be more."""
-        items: list[Any] = []
+    async def pages(self, path: str, page_size: int, **query: Value) -> AsyncGenerator[tuple[list[Any], bool], None]:
+        """Yield the pages of a list, each with whether another one follows."""
         cursor: str | None = None
-        while len(items) < limit:
-            size = min(page_size, limit - len(items))
-            page = await self.request("GET", path, query={**query, "limit": size, "cursor": cursor})
-            items += page["data"]
+        while True:
+            page = await self.request("GET", path, query={**query, "limit": page_size, "cursor": cursor})
             cursor = page.get("next_cursor")
+            yield page["data"], cursor is not None
             if cursor is None:
-                break
-        return items, cursor is not None
+                return
+
+    async def first(self, path: str, limit: int, page_size: int, **query: Value) -> tuple[list[Any], bool]:
+        """Return up to `limit` items of a list, and whether there are more."""
+        items: list[Any] = []
+        async with aclosing(self.pages(path, min(page_size, limit), **query)) as pages:
+            async for page, has_next in pages:
+                items += page
+                if len(items) >= limit:
+                    return items[:limit], has_next or len(items) > limit
+        return items, False
 
     async def send(
         self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None, **query: Value

@@ -66,9 +66,8 @@ class Lane:
         self._pending: dict[TopicPartition, PendingCounts] = {}
         self._counted_at = steady()
         self._counting: asyncio.Task[None] | None = None
-        self._rule_changes: dict[
-            TopicPartition, list[tuple[int, int]]
-        ] = {}  # (first raw offset, rules_offset), ascending
+        # (first raw offset, rules_offset), ascending
+        self._rule_changes: dict[TopicPartition, list[tuple[int, int]]] = {}
         self._samples: dict[TopicPartition, FieldSample] = {}
         self._compiled = CompiledRulesCache(rules.at)
         self._pause = PauseFlag(name, store.lanes, steady)

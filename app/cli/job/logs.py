@@ -1,7 +1,6 @@
 """`entrepot job logs` and the dead letters of jobs and streams."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, get_args
@@ -83,10 +82,8 @@ async def _later(
     while True:
         await asyncio.sleep(POLL_INTERVAL_SECONDS)
         begin = (newest - MAX_VISIBILITY_DELAY).isoformat() if newest else since
-        newer, _ = await session.api.first(
-            path, sys.maxsize, LOG_PAGE_SIZE, kind=kind, since=begin, order="oldest_first"
-        )
-        for line in newer:
+        pages = session.api.pages(path, LOG_PAGE_SIZE, kind=kind, since=begin, order="oldest_first")
+        async for line in (line async for page, _ in pages for line in page):
             if line["seq"] > last_seq.get(line["job_id"], 0):
                 last_seq[line["job_id"]] = line["seq"]
                 newest = max(newest or datetime.fromisoformat(line["at"]), datetime.fromisoformat(line["at"]))
