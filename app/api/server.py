@@ -45,6 +45,7 @@ from app.kafka.clients import Cluster, KafkaCluster
 from app.profiles.history import ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
 from app.settings import Settings
+from app.signals import shutdown_event
 from app.store.read_store import ReadStore
 
 ADDRESS_FILE: Final = "api.json"
@@ -58,7 +59,13 @@ ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # comp
 _log = logging.getLogger(__name__)
 
 
-async def run_api(settings: Settings, stop: asyncio.Event, clock: Clock = utc_now) -> None:
+async def run_api(settings: Settings) -> int:
+    """Run the role until SIGTERM or SIGINT; return the exit code of the process."""
+    await serve(settings, shutdown_event())
+    return 0
+
+
+async def serve(settings: Settings, stop: asyncio.Event, clock: Clock = utc_now) -> None:
     """Serve until `stop` is set. The port is open at once; `/readyz` reports when Kafka and control are ready."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Real brokers: one shared by all tests, and fresh ones for tests of a whole service or of the broker itself."""
+"""Real brokers: one shared by all tests, and fresh ones for tests that stop or kill theirs."""
 
 import asyncio
 import os
@@ -71,6 +71,31 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 def kafka(broker: Broker) -> str:
     """The bootstrap servers of the shared broker."""
     return broker.bootstrap_servers
+
+
+async def emptied(broker: Broker) -> Broker:
+    """Delete all topics of a broker, and wait until it has forgotten the offsets that groups committed for them.
+
+    Groups stay, with their static members and assignments: a service has to have as many partitions as the one before.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    await admin.start()
+    try:
+        async with asyncio.timeout(30):
+            while topics := [topic for topic in await admin.list_topics() if not topic.startswith("__")]:
+                await admin.delete_topics(topics)
+            for group, _ in await admin.list_consumer_groups():
+                while await admin.list_consumer_group_offsets(group):
+                    await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+    return broker
+
+
+@pytest.fixture
+async def empty_broker(broker: Broker) -> Broker:
+    """The shared broker without topics, for one service."""
+    return await emptied(broker)
 
 
 @pytest.fixture

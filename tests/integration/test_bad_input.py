@@ -11,13 +11,13 @@ from app.records.commands import EXIT_NEWER_RULES
 from app.sentences.codes import SENTENCES
 from app.sentences.sentence import sentence
 from app.store.read_store import ReadStore
+from app.supervisor.broker.server import Broker
 from schemas.commands import RULES, Counts, PauseJob, RenameJob
 from schemas.events import CommandRefused, JobCreated, JobErrored, JobEvent, JobFailed, JobProgressed
 from schemas.messages import MessageRejected
 from schemas.policies import Cadence
 from schemas.wire.codec import decode, encode
 from tests.golden.samples import full
-from tests.integration.conftest import FreshBroker
 from tests.integration.support.service import TIMEOUT_SECONDS, Service, has, service
 
 GARBAGE = (b"", b"\x00", b"\x00\xff\xff\xff\xff", b"garbage", b"\x00\x00\x00\x00\x01" + b"\xff" * 40, b"\xf0" * 100_000)
@@ -41,9 +41,9 @@ def ended(events: Sequence[JobEvent]) -> bool:
 
 
 async def test_garbage_on_a_topic_becomes_dead_letters_and_the_partition_continues(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
-    async with service(tmp_path, await fresh_broker(), partitions=1) as running:
+    async with service(tmp_path, empty_broker) as running:
         assert running.producer
         stray = await running.send(PauseJob, "missing")
         garbage = (*GARBAGE, encode(CommandRefused(**envelope_of(stray))))
@@ -67,10 +67,10 @@ def envelope_of(stray: object) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def test_forged_events_become_dead_letters_and_stop_no_role(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def test_forged_events_become_dead_letters_and_stop_no_role(tmp_path: Path, empty_broker: Broker) -> None:
     """Well-formed records with counts that overflow a database column, and with an unknown cadence."""
     (tmp_path / "one.csv").write_text("id,name\n1,Ann\n")
-    async with service(tmp_path, await fresh_broker(), ("control", "runner"), partitions=1) as running:
+    async with service(tmp_path, empty_broker, ("control", "runner")) as running:
         assert running.producer
         await running.create("before", tmp_path / "one.csv")
         created, *_ = await running.until("before", has("JobCompleted"))
@@ -99,8 +99,8 @@ async def test_forged_events_become_dead_letters_and_stop_no_role(tmp_path: Path
         assert not any("exited with code" in line for line in running.log_lines)
 
 
-async def test_a_command_under_the_key_of_another_job_is_rejected(tmp_path: Path, fresh_broker: FreshBroker) -> None:
-    async with service(tmp_path, await fresh_broker(), ("control",), partitions=1) as running:
+async def test_a_command_under_the_key_of_another_job_is_rejected(tmp_path: Path, empty_broker: Broker) -> None:
+    async with service(tmp_path, empty_broker, ("control",)) as running:
         assert running.producer
         rename = await running.send(RenameJob, "missing", name="x", description="")
         await running.producer.send_and_wait("jobs.commands", encode(rename), key=b"other", partition=0)
@@ -108,9 +108,7 @@ async def test_a_command_under_the_key_of_another_job_is_rejected(tmp_path: Path
         assert (letter.code, letter.params["cause"]) == ("malformed_command", "misplaced_command")
 
 
-async def test_unreadable_rows_are_quarantined_with_file_row_and_reason(
-    tmp_path: Path, fresh_broker: FreshBroker
-) -> None:
+async def test_unreadable_rows_are_quarantined_with_file_row_and_reason(tmp_path: Path, empty_broker: Broker) -> None:
     rows = [
         b"1,Ann,2013-01-01",
         b"2,Bob",
@@ -122,7 +120,7 @@ async def test_unreadable_rows_are_quarantined_with_file_row_and_reason(
     ]
     file = tmp_path / "rows.csv"
     file.write_bytes(b"id,name,when\n" + b"\n".join(rows) + b"\n")
-    async with service(tmp_path, await fresh_broker()) as running:
+    async with service(tmp_path, empty_broker) as running:
         await running.create("rows", file, timestamp_field="when")
         events = await running.until("rows", has("JobCompleted"))
         counts = [event.counts for event in events if isinstance(event, JobProgressed)]
@@ -137,9 +135,7 @@ async def test_unreadable_rows_are_quarantined_with_file_row_and_reason(
         )
 
 
-async def test_a_permanent_source_error_fails_the_job_at_once_with_advice(
-    tmp_path: Path, fresh_broker: FreshBroker
-) -> None:
+async def test_a_permanent_source_error_fails_the_job_at_once_with_advice(tmp_path: Path, empty_broker: Broker) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "twice.csv").write_text("id,id\n1,2\n")
     (tmp_path / "wide.csv").write_text(",".join(f"c{n}" for n in range(1_000_000)) + "\n")
@@ -150,7 +146,7 @@ async def test_a_permanent_source_error_fails_the_job_at_once_with_advice(
         "twice": tmp_path / "twice.csv",
         "wide": tmp_path / "wide.csv",
     }
-    async with service(tmp_path, await fresh_broker(), ("control", "runner")) as running:
+    async with service(tmp_path, empty_broker, ("control", "runner")) as running:
         for name, source in sources.items():
             await running.create(name, source)
         for name in sources:
@@ -162,12 +158,12 @@ async def test_a_permanent_source_error_fails_the_job_at_once_with_advice(
 
 
 async def test_the_readable_rows_of_a_truncated_file_are_imported_and_the_job_retries(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
     (tmp_path / "cut.csv.gz").write_bytes(
         gzip.compress(b"id\n" + b"".join(b"%d\n" % n for n in range(TRUNCATED_ROWS)))[:-4_000]
     )
-    async with service(tmp_path, await fresh_broker(), ("control", "runner")) as running:
+    async with service(tmp_path, empty_broker, ("control", "runner")) as running:
         await running.create("cut", tmp_path / "cut.csv.gz")
         events = await running.until("cut", has("JobErrored", "JobSlept"))
         (error,) = (event for event in events if isinstance(event, JobErrored))
@@ -178,14 +174,14 @@ async def test_the_readable_rows_of_a_truncated_file_are_imported_and_the_job_re
 
 
 async def test_a_command_of_a_newer_version_stops_control_and_waits_for_an_upgrade(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
-    async with service(tmp_path, await fresh_broker(), ("control",), partitions=1) as running:
+    async with service(tmp_path, empty_broker, ("control",)) as running:
         await running.send(PauseJob, "tomorrow", rules=RULES + 1)
         exited = f"control exited with code {EXIT_NEWER_RULES}"
         async with asyncio.timeout(TIMEOUT_SECONDS):  # and again after the restart: the offset was not committed
             while sum(exited in line for line in running.log_lines) < 2:
                 await asyncio.sleep(0.1)
         assert any("supports 1; upgrade it" in line for line in running.log_lines if exited in line)
-        assert await running.committed("jobs.events") == {0: []}
-        assert await running.committed("messages.rejected") == {0: []}
+        assert not any((await running.committed("jobs.events")).values())
+        assert not any((await running.committed("messages.rejected")).values())

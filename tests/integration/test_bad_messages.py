@@ -22,11 +22,11 @@ from app.profiles.lookup_client import ProfilesClient
 from app.sentences.codes import SENTENCES
 from app.store.read_store import ReadStore
 from app.store.stream_stats import MAX_LISTED_STREAMS
+from app.supervisor.broker.server import Broker
 from schemas.coded import are_bounded
 from schemas.json_values import MAX_JSON_DEPTH
 from schemas.messages import MessageBatch, MessageRejected
 from schemas.wire.codec import encode
-from tests.integration.conftest import FreshBroker
 from tests.integration.support.plane import ROLES, apply_rules, packed, profile, root, until_settled, write_packed
 from tests.integration.support.service import Service, service
 
@@ -139,8 +139,8 @@ async def monitored(running: Service) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def running_lanes(folder: Path, fresh_broker: FreshBroker) -> AsyncIterator[Service]:
-    async with service(folder, await fresh_broker(), roles=(), partitions=2) as running:
+async def running_lanes(folder: Path, empty_broker: Broker) -> AsyncIterator[Service]:
+    async with service(folder, empty_broker, roles=()) as running:
         await apply_rules(running, identity=IDENTITY, people=PEOPLE, essays=ESSAYS)
         for role in ROLES:
             await running.start_role(role)
@@ -173,9 +173,9 @@ async def attributes(running: Service, email: str) -> dict[str, Any] | None:
 
 @pytest.mark.parametrize("lane", ["realtime", "backfill"])
 async def test_every_invalid_message_becomes_a_dead_letter_and_the_partition_continues(
-    tmp_path: Path, fresh_broker: FreshBroker, lane: str
+    tmp_path: Path, empty_broker: Broker, lane: str
 ) -> None:
-    async with running_lanes(tmp_path, fresh_broker) as running, monitored(running):
+    async with running_lanes(tmp_path, empty_broker) as running, monitored(running):
         offsets = {}
         for number, (name, (value, headers, _)) in enumerate(UNREADABLE.items()):
             offsets[name] = await write(running, lane, value, **headers)
@@ -205,12 +205,12 @@ async def test_every_invalid_message_becomes_a_dead_letter_and_the_partition_con
 
 
 async def test_an_oversized_record_is_applied_as_far_as_it_fits_and_the_rest_is_a_dead_letter(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
     def essays(batch: str, count: int) -> bytes:
         return packed("essays", batch, [{"email": f"{batch}{n}@x", "essay": "e" * 60_000} for n in range(count)])
 
-    async with running_lanes(tmp_path, fresh_broker) as running, monitored(running):
+    async with running_lanes(tmp_path, empty_broker) as running, monitored(running):
         await write_packed(running, "backfill", [essays(f"fits{n}/", 40) for n in range(6)] + [essays("huge/", 250)])
         for n in range(60):  # each fits into a record, all of them together do not
             await write(
@@ -228,10 +228,10 @@ async def test_an_oversized_record_is_applied_as_far_as_it_fits_and_the_rest_is_
 
 @pytest.mark.parametrize(("shape", "count"), [("chain", 30_000), ("star", 100_000)])  # links of a chain are forwarded
 async def test_a_profile_with_tens_of_thousands_of_identities_does_not_block_others(
-    tmp_path: Path, fresh_broker: FreshBroker, shape: str, count: int
+    tmp_path: Path, empty_broker: Broker, shape: str, count: int
 ) -> None:
     messages = [{"id": f"{n + 1:06d}", "other": f"{n if shape == 'chain' else 0:06d}"} for n in range(count)]
-    async with running_lanes(tmp_path, fresh_broker) as running, monitored(running):
+    async with running_lanes(tmp_path, empty_broker) as running, monitored(running):
         started = time.monotonic()
         parts = [packed("people", f"up{n}/1", messages[n : n + 5_000]) for n in range(0, count, 5_000)]
         await write_packed(running, "backfill", parts)
@@ -254,9 +254,9 @@ async def test_a_profile_with_tens_of_thousands_of_identities_does_not_block_oth
         assert all(letter.params == {"max": IDENTITY["max_identities"]} for letter in too_many)
 
 
-async def test_a_decompression_bomb_becomes_one_dead_letter(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def test_a_decompression_bomb_becomes_one_dead_letter(tmp_path: Path, empty_broker: Broker) -> None:
     """Send 800 MB of zeros as some kilobytes of zstd."""
-    async with running_lanes(tmp_path, fresh_broker) as running, monitored(running):
+    async with running_lanes(tmp_path, empty_broker) as running, monitored(running):
         servers = running.broker.bootstrap_servers
         async with AIOKafkaProducer(
             bootstrap_servers=servers,
@@ -277,9 +277,9 @@ async def test_a_decompression_bomb_becomes_one_dead_letter(tmp_path: Path, fres
         assert await attributes(running, "after@x") == {"seen": 1}
 
 
-async def test_thousands_of_streams_are_counted_up_to_the_limit(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def test_thousands_of_streams_are_counted_up_to_the_limit(tmp_path: Path, empty_broker: Broker) -> None:
     count = 20_000
-    async with running_lanes(tmp_path, fresh_broker) as running, monitored(running):
+    async with running_lanes(tmp_path, empty_broker) as running, monitored(running):
         assert running.producer
         sent = [
             await running.producer.send(
@@ -303,10 +303,10 @@ async def test_thousands_of_streams_are_counted_up_to_the_limit(tmp_path: Path, 
 
 
 async def test_a_profile_whose_source_messages_exceed_the_limit_is_not_explained(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
     message = {"email": "heavy@x", "padding": "p" * (14 * MEGABYTE)}
-    async with running_lanes(tmp_path, fresh_broker) as running:
+    async with running_lanes(tmp_path, empty_broker) as running:
         await write_packed(running, "backfill", [packed("people", f"up{n}/1", [message]) for n in range(5)])
         await until_settled(running)
         assert await attributes(running, "heavy@x") == {"seen": 5}

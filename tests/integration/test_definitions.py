@@ -13,6 +13,7 @@ from app.control.verify import audit
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail, NoSuchOffsetError
 from app.kafka.clients import KafkaCluster
+from app.supervisor.broker.server import Broker
 from projections.definitions.rules import NO_RULES, Rules, key_hash
 from schemas.definitions import (
     ApplyDefinition,
@@ -24,7 +25,6 @@ from schemas.definitions import (
 )
 from schemas.messages import MessageRejected
 from schemas.wire.codec import decode, encode
-from tests.integration.conftest import FreshBroker
 from tests.integration.support.service import Service, service
 
 FLIGHTS, IDENTITY = "mapping:flights", "identity"
@@ -60,9 +60,9 @@ async def draft_and_apply(running: Service, definition_id: str, version: int, bo
 
 
 async def test_applied_rules_reach_every_reader_and_survive_kills_of_control(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
-    async with service(tmp_path, await fresh_broker(), ("control",)) as running, asyncio.timeout(180):
+    async with service(tmp_path, empty_broker, ("control",)) as running, asyncio.timeout(180):
         servers = running.broker.bootstrap_servers
         tail = DefinitionsTail(KafkaCluster(servers))
         reader = RulesReader(tail)
@@ -131,8 +131,8 @@ async def until_refused(running: Service, reader: RulesReader) -> None:
     await until_rules(reader, end)
 
 
-async def test_garbage_and_misplaced_commands_become_dead_letters(tmp_path: Path, fresh_broker: FreshBroker) -> None:
-    async with service(tmp_path, await fresh_broker(), ("control",), partitions=2) as running, asyncio.timeout(120):
+async def test_garbage_and_misplaced_commands_become_dead_letters(tmp_path: Path, empty_broker: Broker) -> None:
+    async with service(tmp_path, empty_broker, ("control",)) as running, asyncio.timeout(120):
         assert running.producer
         tail = DefinitionsTail(KafkaCluster(running.broker.bootstrap_servers))
         reader = RulesReader(tail)

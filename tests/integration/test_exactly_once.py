@@ -11,6 +11,7 @@ import pytest
 
 from app.control.verify import audit
 from app.kafka.clients import KafkaCluster
+from app.supervisor.broker.server import Broker
 from schemas.commands import Counts, PauseJob, ResumeJob
 from schemas.events import JobPaused, JobProgressed
 from schemas.topics import LANES
@@ -47,11 +48,11 @@ async def assert_exactly_once(running: Service, job_id: str, rows: int) -> None:
 
 
 async def test_each_row_is_imported_once_although_roles_are_killed_at_random(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
-    async with service(tmp_path, await fresh_broker(), batch_bytes=BATCH_BYTES) as running:
+    async with service(tmp_path, empty_broker, batch_bytes=BATCH_BYTES) as running:
         await running.create("flights", people(tmp_path, ROWS), timestamp_field="when")
         victims = [
             "runner",

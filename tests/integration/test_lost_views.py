@@ -6,12 +6,13 @@ from app.control.rebuild_views import heal_views
 from app.control.role import APP_ID
 from app.kafka.clients import KafkaCluster
 from app.kafka.partition_reader import PartitionReader
+from app.records.partitioning import partition_of
 from app.store.models import EventRecord
 from app.store.read_store import ReadStore
+from app.supervisor.broker.server import Broker
 from schemas.commands import RenameJob
 from schemas.topics import JOBS_EVENTS
 from schemas.wire.codec import decode
-from tests.integration.conftest import FreshBroker
 from tests.integration.support.service import Service, at_least, service
 
 
@@ -29,17 +30,19 @@ async def empty_store_after_a_job(running: Service) -> ReadStore:
 
 
 async def test_a_lost_database_is_detected_after_the_projector_has_written_to_the_new_one(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
-    async with service(tmp_path, await fresh_broker(), ("control",), partitions=1) as running:
+    async with service(tmp_path, empty_broker, ("control",)) as running:
         store = await empty_store_after_a_job(running)
         try:
-            applied = [await store.views.next_offset(0)]
-            async with PartitionReader(KafkaCluster(running.broker.bootstrap_servers), JOBS_EVENTS.name, 0) as log:
+            partitions = running.settings.partitions
+            number = partition_of("two", partitions)
+            applied = [await store.views.next_offset(other) for other in range(partitions)]
+            async with PartitionReader(KafkaCluster(running.broker.bootstrap_servers), JOBS_EVENTS.name, number) as log:
                 records = [
                     EventRecord(record.offset, decode(record.value), record.value) async for record in log.records()
                 ]
-            await store.views.apply(0, records[-1:])
+            await store.views.apply(number, records[-1:])
             assert await store.jobs.get("two") is None
             await heal_views(KafkaCluster(running.broker.bootstrap_servers), running.settings, APP_ID, applied)
             assert await store.jobs.applied_seq("two") == records[-1].event.seq
@@ -47,8 +50,8 @@ async def test_a_lost_database_is_detected_after_the_projector_has_written_to_th
             await store.close()
 
 
-async def test_a_start_without_views_projects_old_and_new_events(tmp_path: Path, fresh_broker: FreshBroker) -> None:
-    async with service(tmp_path, await fresh_broker(), ("control",), partitions=1) as running:
+async def test_a_start_without_views_projects_old_and_new_events(tmp_path: Path, empty_broker: Broker) -> None:
+    async with service(tmp_path, empty_broker, ("control",)) as running:
         store = await empty_store_after_a_job(running)
         try:
             await running.send(RenameJob, "two", name="Renamed", description="")

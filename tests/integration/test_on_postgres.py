@@ -3,18 +3,18 @@
 from pathlib import Path
 
 from app.store.read_store import ReadStore
+from app.supervisor.broker.server import Broker
 from schemas.commands import Counts
 from tests.conftest import PostgresServer
-from tests.integration.conftest import FreshBroker
 from tests.integration.support.service import has, service
 
 
 async def test_a_job_completes_with_its_views_in_postgresql(
-    tmp_path: Path, fresh_broker: FreshBroker, postgres: PostgresServer
+    tmp_path: Path, empty_broker: Broker, postgres: PostgresServer
 ) -> None:
     database = await postgres.new_database()
     (tmp_path / "two.csv").write_text("id,name\n1,Ann\n2,Bob\n")
-    async with service(tmp_path, await fresh_broker(), database_url=database) as running:
+    async with service(tmp_path, empty_broker, database_url=database) as running:
         await running.create("two", tmp_path / "two.csv")
         events = await running.until("two", has("JobCompleted"))
         store = await ReadStore.open(database)

@@ -12,12 +12,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from app.supervisor.broker.server import Broker
 from projections.definitions.rebuild_spec import RebuildSpec, spec_text
 from projections.profiles.partitioning import partition_of_key
 from schemas.definitions import PromoteRebuild, StartRebuild
 from schemas.topics import UPDATES
-from tests.integration.api.test_collect import url_of
-from tests.integration.conftest import FreshBroker
+from tests.integration.api.rig import url_of
 from tests.integration.support.plane import until_settled
 from tests.integration.support.rebuilds import (
     COOKIE_IDENTITY,
@@ -31,7 +31,7 @@ from tests.integration.support.rebuilds import (
     expected,
     messages,
     ranked_keys,
-    sample_versions,
+    sampled_versions,
     traffic,
     write,
 )
@@ -63,7 +63,7 @@ async def collect(plane: DataPlane, session: aiohttp.ClientSession, path: str, b
 
 
 async def test_acknowledged_messages_are_in_the_profiles_exactly_once_despite_kills(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
@@ -93,7 +93,7 @@ async def test_acknowledged_messages_are_in_the_profiles_exactly_once_despite_ki
                 assert await acknowledged.get() == 100
             await plane.service.kill(rng.choice(VICTIMS))
 
-    async with data_plane(tmp_path, fresh_broker, ("control", *VICTIMS)) as plane:
+    async with data_plane(tmp_path, empty_broker, ("control", *VICTIMS)) as plane:
         uploads_of_clients, _ = await asyncio.gather(asyncio.gather(*(client(number) for number in range(3))), killer())
         await until_settled(plane.service)
         assert sum("SIGKILL" in line for line in plane.service.log_lines) >= KILLS - 1
@@ -125,12 +125,12 @@ def snapshots_differ(files: ProfileFiles) -> bool:
         return False
 
 
-async def test_profiles_recover_from_damage_to_stores_and_snapshots(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def test_profiles_recover_from_damage_to_stores_and_snapshots(tmp_path: Path, empty_broker: Broker) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     visits = messages(rng, 2_000, 200)
     roles = ("control", "lane-realtime", "lane-backfill", "profiles")
-    async with data_plane(tmp_path, fresh_broker, roles, snapshot_interval_seconds=1) as plane:
+    async with data_plane(tmp_path, empty_broker, roles, snapshot_interval_seconds=1) as plane:
         files, running = ProfileFiles(plane.service.settings), plane.service
         await write(running, rng, visits)
         for number, damage in enumerate(DAMAGES):
@@ -152,10 +152,10 @@ async def test_profiles_recover_from_damage_to_stores_and_snapshots(tmp_path: Pa
 
 
 async def test_a_partition_whose_data_is_lost_answers_nothing_until_a_rebuild(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
     rng = random.Random(SEED)
-    async with data_plane(tmp_path, fresh_broker) as plane:
+    async with data_plane(tmp_path, empty_broker) as plane:
         visits = messages(rng, 500, 50)
         await write(plane.service, rng, visits)
         await until_settled(plane.service)
@@ -173,10 +173,10 @@ async def test_a_partition_whose_data_is_lost_answers_nothing_until_a_rebuild(
 
 
 async def test_a_handed_over_snapshot_that_is_lost_before_it_is_opened_is_handed_over_again(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
     rng = random.Random(SEED)
-    async with data_plane(tmp_path, fresh_broker) as plane:
+    async with data_plane(tmp_path, empty_broker) as plane:
         visits = messages(rng, 500, 50)
         await write(plane.service, rng, visits)
         await plane.send(StartRebuild, "rebuild:1", spec=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING})))
@@ -214,20 +214,18 @@ async def delete_records(plane: DataPlane, partitions: list[TopicPartition]) -> 
 
 @pytest.mark.parametrize("killed", ["rebuild", "profiles"])
 async def test_readers_see_one_generation_although_a_role_is_killed_during_the_handover(
-    tmp_path: Path, fresh_broker: FreshBroker, killed: str
+    tmp_path: Path, empty_broker: Broker, killed: str
 ) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     visits = messages(rng, 1_500, 100)
     merged_keys, cookie_keys = ranked_keys(visits, email=0, cookie=1), ranked_keys(visits, cookie=0)
-    async with data_plane(tmp_path, fresh_broker) as plane:
+    async with data_plane(tmp_path, empty_broker) as plane:
         await write(plane.service, rng, visits)
         await until_settled(plane.service)
         await plane.apply("identity", COOKIE_IDENTITY, activate=False)
         await plane.apply("mapping:visits", COOKIE_MAPPING, activate=False)
-        samples: list[set[Any]] = []
-        sampling = asyncio.create_task(sample_versions(plane, [*merged_keys, *cookie_keys], samples))
-        async with traffic(plane.service, rng):
+        async with sampled_versions(plane, [*merged_keys, *cookie_keys]) as samples, traffic(plane.service, rng):
             for generation, spec, keys, kinds in (
                 (1, RebuildSpec(COOKIE_IDENTITY, {"visits": COOKIE_MAPPING}), cookie_keys, ("cookie",)),
                 (2, RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}), merged_keys, ("cookie", "email")),
@@ -240,6 +238,4 @@ async def test_readers_see_one_generation_although_a_role_is_killed_during_the_h
                 await plane.service.kill(killed)
                 await plane.until_live(generation)
                 assert attributes_of(await plane.profiles(keys)) == expected(visits, *kinds)
-        sampling.cancel()
-        await asyncio.gather(sampling, return_exceptions=True)
         assert {frozenset(versions) for versions in samples} == {frozenset({1}), frozenset({2})}

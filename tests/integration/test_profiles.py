@@ -11,8 +11,8 @@ import pandas as pd
 
 from app.profiles.lookup_client import ProfilesClient
 from app.store.read_store import ReadStore
+from app.supervisor.broker.server import Broker
 from projections.profiles.profile_view import profile_of
-from tests.integration.conftest import FreshBroker
 from tests.integration.support.plane import ROLES, apply_rules, packed, until_settled, write_packed, write_single
 from tests.integration.support.service import Service, service
 
@@ -99,13 +99,13 @@ def assert_profiles(profiles: dict[str, dict[str, Any]], flights: pd.DataFrame) 
 
 
 async def test_a_year_of_flights_through_both_lanes_equals_the_aggregates_of_pandas(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
     flights, planes = table("flights"), table("planes")
     rows = messages_of(flights)
     random.Random(SEED).shuffle(rows)
     half = len(rows) // 2
-    async with service(tmp_path, await fresh_broker(), roles=()) as running:
+    async with service(tmp_path, empty_broker, roles=()) as running:
         await apply_rules(running, identity=IDENTITY, flights=FLIGHTS, planes=PLANES)
         for role in ROLES:
             await running.start_role(role)
@@ -125,13 +125,13 @@ async def test_a_year_of_flights_through_both_lanes_equals_the_aggregates_of_pan
             assert profiles[f"00:tail:{tail}"]["model"] == model
 
 
-async def test_profiles_survive_kills_of_lanes_and_profiles(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def test_profiles_survive_kills_of_lanes_and_profiles(tmp_path: Path, empty_broker: Broker) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     flights = table("flights").head(60_000)
     rows = messages_of(flights)
     rng.shuffle(rows)
-    async with service(tmp_path, await fresh_broker(), roles=()) as running:
+    async with service(tmp_path, empty_broker, roles=()) as running:
         await apply_rules(running, identity=IDENTITY, flights=FLIGHTS)
         for role in ROLES:
             await running.start_role(role)

@@ -4,12 +4,11 @@ import asyncio
 import random
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from app.supervisor.broker.server import Broker
 from projections.definitions.rebuild_spec import RebuildSpec, Scope, spec_text
 from projections.definitions.rules import key_hash
 from schemas.definitions import DiscardRebuild, ForgetPerson, PromoteRebuild, StartRebuild
-from tests.integration.conftest import FreshBroker
 from tests.integration.support.plane import packed, until_settled, write_packed
 from tests.integration.support.rebuilds import (
     COOKIE_IDENTITY,
@@ -24,20 +23,18 @@ from tests.integration.support.rebuilds import (
     expected,
     messages,
     ranked_keys,
-    sample_versions,
+    sampled_versions,
     traffic,
     write,
 )
 
 
-async def test_a_rebuild_with_the_same_rules_is_identical_byte_for_byte(
-    tmp_path: Path, fresh_broker: FreshBroker
-) -> None:
+async def test_a_rebuild_with_the_same_rules_is_identical_byte_for_byte(tmp_path: Path, empty_broker: Broker) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     visits, later = messages(rng, 6_000, 400), messages(rng, 2_000, 200, "later.")
     keys, later_keys = ranked_keys(visits, email=0, cookie=1), ranked_keys(later, email=0, cookie=1)
-    async with data_plane(tmp_path, fresh_broker) as plane:
+    async with data_plane(tmp_path, empty_broker) as plane:
         running = plane.service
         await write(running, rng, visits[:3_000])
         await plane.send(
@@ -58,34 +55,30 @@ async def test_a_rebuild_with_the_same_rules_is_identical_byte_for_byte(
 
 
 async def test_a_rebuild_with_other_identity_rules_splits_and_merges_profiles_without_mixed_reads(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     visits = messages(rng, 3_000, 150)
     merged_keys, cookie_keys = ranked_keys(visits, email=0, cookie=1), ranked_keys(visits, cookie=0)
-    async with data_plane(tmp_path, fresh_broker) as plane:
+    async with data_plane(tmp_path, empty_broker) as plane:
         await write(plane.service, rng, visits)
         await until_settled(plane.service)
         await plane.apply("identity", COOKIE_IDENTITY, activate=False)
         await plane.apply("mapping:visits", COOKIE_MAPPING, activate=False)
-        samples: list[set[Any]] = []
-        sampling = asyncio.create_task(sample_versions(plane, [*merged_keys, *cookie_keys], samples))
-        async with traffic(plane.service, rng):
+        async with sampled_versions(plane, [*merged_keys, *cookie_keys]) as samples, traffic(plane.service, rng):
             await plane.rebuild("rebuild:apart", RebuildSpec(COOKIE_IDENTITY, {"visits": COOKIE_MAPPING}))
             assert attributes_of(await plane.profiles(cookie_keys)) == expected(visits, "cookie")
             await plane.rebuild("rebuild:back", RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
             assert attributes_of(await plane.profiles(merged_keys)) == expected(visits, "cookie", "email")
-        sampling.cancel()
-        await asyncio.gather(sampling, return_exceptions=True)
         assert {frozenset(versions) for versions in samples} == {frozenset({1}), frozenset({2})}
 
 
-async def test_a_rebuild_survives_kills_of_all_roles(tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def test_a_rebuild_survives_kills_of_all_roles(tmp_path: Path, empty_broker: Broker) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     visits = messages(rng, 12_000, 500)
-    async with data_plane(tmp_path, fresh_broker) as plane:
+    async with data_plane(tmp_path, empty_broker) as plane:
         await write(plane.service, rng, visits[:6_000])
         await plane.apply("mapping:visits", COOKIE_MAPPING, activate=False)
         await plane.apply("identity", COOKIE_IDENTITY, activate=False)
@@ -107,14 +100,12 @@ async def test_a_rebuild_survives_kills_of_all_roles(tmp_path: Path, fresh_broke
         assert attributes_of(await plane.profiles(ranked_keys(visits, cookie=0))) == expected(visits, "cookie")
 
 
-async def test_a_rebuild_undoes_a_bad_upload_and_another_one_restores_it(
-    tmp_path: Path, fresh_broker: FreshBroker
-) -> None:
+async def test_a_rebuild_undoes_a_bad_upload_and_another_one_restores_it(tmp_path: Path, empty_broker: Broker) -> None:
     rng = random.Random(SEED)
     good, bad = messages(rng, 600, 40), messages(rng, 400, 40, begin=600)
     corrected = messages(rng, 100, 10, begin=1_000)
     keys = ranked_keys([*good, *bad], email=0, cookie=1)
-    async with data_plane(tmp_path, fresh_broker) as plane:
+    async with data_plane(tmp_path, empty_broker) as plane:
         await write_packed(
             plane.service, "backfill", [packed("visits", "good/1", good), packed("visits", "bad/1", bad)]
         )
@@ -132,13 +123,13 @@ async def test_a_rebuild_undoes_a_bad_upload_and_another_one_restores_it(
 
 
 async def test_a_discarded_rebuild_leaves_no_trace_and_another_one_rebuilds_a_time_range(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
     rng = random.Random(SEED)
     visits = messages(rng, 900, 40)
     keys = ranked_keys(visits, email=0, cookie=1)
     middle = Scope(since=(FIRST + 300) * 1_000_000, until=(FIRST + 600) * 1_000_000, until_set_at=1_900_000_000_000_000)
-    async with data_plane(tmp_path, fresh_broker) as plane:
+    async with data_plane(tmp_path, empty_broker) as plane:
         await write(plane.service, rng, visits)
         await plane.send(
             StartRebuild, "rebuild:1", spec=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}, middle))
@@ -153,13 +144,11 @@ async def test_a_discarded_rebuild_leaves_no_trace_and_another_one_rebuilds_a_ti
         assert attributes_of(await plane.profiles(keys)) == expected(visits[300:600], "cookie", "email")
 
 
-async def test_a_rebuild_excludes_people_who_are_forgotten_while_it_runs(
-    tmp_path: Path, fresh_broker: FreshBroker
-) -> None:
+async def test_a_rebuild_excludes_people_who_are_forgotten_while_it_runs(tmp_path: Path, empty_broker: Broker) -> None:
     rng = random.Random(SEED)
     visits, later = messages(rng, 600, 30), messages(rng, 300, 30, begin=600)
     keys = ranked_keys([*visits, *later], email=0, cookie=1)
-    async with data_plane(tmp_path, fresh_broker) as plane:
+    async with data_plane(tmp_path, empty_broker) as plane:
         await write(plane.service, rng, visits)
         await plane.send(StartRebuild, "rebuild:1", spec=spec_text(RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING})))
         await plane.until_status("rebuild:1", "ready")

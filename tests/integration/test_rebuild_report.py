@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 
 from app.rebuild.progress import RebuildProgress
+from app.supervisor.broker.server import Broker
 from projections.definitions.rebuild_spec import RebuildSpec, Scope, spec_text
 from schemas.definitions import RebuildReady, StartRebuild
-from tests.integration.conftest import FreshBroker
 from tests.integration.support.plane import packed, until_settled, write_packed
 from tests.integration.support.rebuilds import (
     COOKIE_IDENTITY,
@@ -72,12 +72,12 @@ def split_profiles(one: Mapping[str, set[str]], other: Mapping[str, set[str]]) -
 
 
 async def test_with_the_same_rules_only_profiles_that_change_during_traffic_are_not_equal(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     visits = messages(rng, 4_000, 300)
-    async with data_plane(tmp_path, fresh_broker) as plane:
+    async with data_plane(tmp_path, empty_broker) as plane:
         await write(plane.service, rng, visits)
         async with traffic(plane.service, rng):
             report = await report_of(plane, "rebuild:same", RebuildSpec(IDENTITY, {"visits": VISITS_MAPPING}))
@@ -90,13 +90,13 @@ async def test_with_the_same_rules_only_profiles_that_change_during_traffic_are_
 
 
 async def test_other_identity_rules_are_reported_as_the_splits_and_merges_of_the_oracle(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     visits = messages(rng, 2_000, 120)
     by_email, by_cookie = identities(visits, "cookie", "email"), identities(visits, "cookie")
-    async with data_plane(tmp_path, fresh_broker) as plane:
+    async with data_plane(tmp_path, empty_broker) as plane:
         await write(plane.service, rng, visits)
         await until_settled(plane.service)
         await plane.apply("identity", COOKIE_IDENTITY, activate=False)
@@ -117,11 +117,11 @@ async def test_other_identity_rules_are_reported_as_the_splits_and_merges_of_the
 
 
 async def test_the_effect_of_undoing_an_upload_is_reported_before_promotion(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
     rng = random.Random(SEED)
     good, bad = messages(rng, 600, 40), messages(rng, 200, 60, begin=600)
-    async with data_plane(tmp_path, fresh_broker) as plane:
+    async with data_plane(tmp_path, empty_broker) as plane:
         await write_packed(
             plane.service, "backfill", [packed("visits", "good/1", good), packed("visits", "bad/1", bad)]
         )
@@ -152,12 +152,10 @@ def profile_in(profiles: Mapping[str, Any], group: set[str]) -> Any:
     return next(profile for key, profile in profiles.items() if key in group)
 
 
-async def test_a_kill_during_the_comparison_does_not_change_the_report(
-    tmp_path: Path, fresh_broker: FreshBroker
-) -> None:
+async def test_a_kill_during_the_comparison_does_not_change_the_report(tmp_path: Path, empty_broker: Broker) -> None:
     rng = random.Random(SEED)
     visits = messages(rng, 600, 40)
-    async with data_plane(tmp_path, fresh_broker) as plane:
+    async with data_plane(tmp_path, empty_broker) as plane:
         await write(plane.service, rng, visits)
         await until_settled(plane.service)
         await plane.service.stop_role("profiles")  # so that the comparison waits, and cannot end before the kill
@@ -173,10 +171,10 @@ async def test_a_kill_during_the_comparison_does_not_change_the_report(
 
 
 async def test_a_rebuild_that_cannot_be_compared_is_ready_and_reports_the_reason(
-    tmp_path: Path, fresh_broker: FreshBroker
+    tmp_path: Path, empty_broker: Broker
 ) -> None:
     rng = random.Random(SEED)
-    async with data_plane(tmp_path, fresh_broker) as plane:
+    async with data_plane(tmp_path, empty_broker) as plane:
         await write(plane.service, rng, messages(rng, 200, 20))
         await until_settled(plane.service)
         await plane.service.stop_role("profiles")

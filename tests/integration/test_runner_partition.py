@@ -26,7 +26,6 @@ from schemas.commands import Counts, CreateJob, JobCommand, PauseJob, ReportErro
 from schemas.events import CommandRefused, JobEvent, JobStarted
 from schemas.topics import TOPICS
 from schemas.wire.codec import decode, encode
-from tests.integration.conftest import FreshBroker
 
 START = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 
@@ -92,11 +91,10 @@ class ScriptedControl:
 
 
 @pytest.fixture
-async def control(tmp_path: Path, fresh_broker: FreshBroker) -> AsyncIterator[ScriptedControl]:
-    broker = await fresh_broker()
-    await ensure_topics(broker.bootstrap_servers, TOPICS.values(), 1, 1)
-    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
-        yield ScriptedControl(broker, producer, tmp_path)
+async def control(tmp_path: Path, empty_broker: Broker) -> AsyncIterator[ScriptedControl]:
+    await ensure_topics(empty_broker.bootstrap_servers, TOPICS.values(), 1, 1)
+    async with AIOKafkaProducer(bootstrap_servers=empty_broker.bootstrap_servers) as producer:
+        yield ScriptedControl(empty_broker, producer, tmp_path)
 
 
 @asynccontextmanager

@@ -11,9 +11,11 @@ from typing import Any
 import aiohttp
 import orjson
 
-from app.api.server import run_api
+from app.api.server import serve
 from app.settings import Settings
-from tests.integration.support.service import Service
+from app.supervisor.broker.server import Broker
+from tests.integration.conftest import emptied
+from tests.integration.support.service import TIMEOUT_SECONDS, Service, service
 
 POLL_SECONDS = 0.02
 MERGE_PATCH = "application/merge-patch+json"
@@ -96,7 +98,7 @@ async def serving(settings: Settings) -> AsyncIterator[Client]:
     stop = asyncio.Event()
     address = settings.data_dir / "api.json"
     address.unlink(missing_ok=True)
-    running = asyncio.create_task(run_api(settings.model_copy(update={"api_port": 0}), stop))
+    running = asyncio.create_task(serve(settings.model_copy(update={"api_port": 0}), stop))
     try:
         async with asyncio.timeout(30):
             while not address.exists() and not running.done():  # the file appears without a signal
@@ -117,6 +119,28 @@ async def as_caller(url: str, token: str | None) -> AsyncIterator[Client]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with aiohttp.ClientSession(headers=headers, cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
         yield Client(session, url)
+
+
+async def url_of(running: Service) -> str:
+    address = running.settings.data_dir / "api.json"
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while not address.exists():  # nothing signals the file
+            await asyncio.sleep(POLL_SECONDS)
+    found: str = orjson.loads(address.read_bytes())["url"]
+    return found
+
+
+@asynccontextmanager
+async def service_with_client(
+    folder: Path, broker: Broker, roles: Sequence[str], **settings: Any
+) -> AsyncIterator[tuple[Service, Client]]:
+    """Run a service on an emptied broker; yield it, and a client of its API, once that is ready."""
+    async with service(folder, await emptied(broker), roles, **settings) as running:
+        url = await url_of(running)
+        token = (running.settings.data_dir / "admin-token").read_text().strip()
+        async with as_caller(url, token) as client:
+            await until_ready(client)
+            yield running, client
 
 
 async def until_ready(client: Client, *, status: int = 200, seconds: float = 60) -> Answer:

@@ -9,10 +9,9 @@ import pytest
 import pytest_asyncio
 
 from app.supervisor.broker.server import Broker
-from tests.integration.api.rig import Answer, as_caller, until_ready
-from tests.integration.api.test_collect import CollectApi, url_of
+from tests.integration.api.rig import Answer, service_with_client
+from tests.integration.api.test_collect import CollectApi
 from tests.integration.api.test_lanes import apply, entrepot, followed, until
-from tests.integration.support.service import service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,15 +35,10 @@ eve@example.com,,Wien,2026-06-01T10:00:00Z
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def collect_api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CollectApi]:
+async def collect_api(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> AsyncIterator[CollectApi]:
     folder = tmp_path_factory.mktemp("previews")
     roles = ("control", "api", "lane-realtime", "lane-backfill", "profiles")
-    async with (
-        await Broker.start(folder / "broker") as broker,
-        service(folder / "data", broker, roles) as running,
-        as_caller(await url_of(running), (running.settings.data_dir / "admin-token").read_text().strip()) as client,
-    ):
-        await until_ready(client)
+    async with service_with_client(folder, broker, roles) as (running, client):
         running_api = CollectApi(running, client)
         await apply(running_api, "identity", IDENTITY)
         await apply(running_api, "mapping:visits", VISITS)

@@ -21,8 +21,8 @@ import pytest_asyncio
 
 from app.supervisor.broker.server import Broker
 from schemas.messages import MessageBatch
-from tests.integration.api.rig import POLL_SECONDS, Answer, Client, as_caller, until_ready
-from tests.integration.support.service import TIMEOUT_SECONDS, Service, has, service
+from tests.integration.api.rig import Answer, Client, service_with_client, until_ready, url_of
+from tests.integration.support.service import TIMEOUT_SECONDS, Service, has
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -75,27 +75,12 @@ def _by_part(identity: tuple[str, int]) -> tuple[str, int, int]:
     return upload, int(part), identity[1]
 
 
-async def url_of(running: Service) -> str:
-    address = running.settings.data_dir / "api.json"
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not address.exists():  # a file is all that tells
-            await asyncio.sleep(POLL_SECONDS)
-    found: str = orjson.loads(address.read_bytes())["url"]
-    return found
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def collect_api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CollectApi]:
-    folder = tmp_path_factory.mktemp("collect")
-    roles = ("control", "api")
-    async with (
-        await Broker.start(folder / "broker") as broker,
-        service(folder / "data", broker, roles, batch_bytes=64 * 1024, max_concurrent_uploads=2) as running,
-    ):
-        url = await url_of(running)
-        async with as_caller(url, (running.settings.data_dir / "admin-token").read_text().strip()) as client:
-            await until_ready(client)
-            yield CollectApi(running, client)
+async def collect_api(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> AsyncIterator[CollectApi]:
+    folder, roles = tmp_path_factory.mktemp("collect"), ("control", "api")
+    limits = {"batch_bytes": 64 * 1024, "max_concurrent_uploads": 2}
+    async with service_with_client(folder, broker, roles, **limits) as (running, client):
+        yield CollectApi(running, client)
 
 
 def people(count: int) -> list[bytes]:

@@ -13,9 +13,8 @@ import pytest_asyncio
 
 from app.store.read_store import ReadStore
 from app.supervisor.broker.server import Broker
-from tests.integration.api.rig import Client, as_caller, until_ready
-from tests.integration.api.test_collect import CollectApi, url_of
-from tests.integration.support.service import service
+from tests.integration.api.rig import Client, service_with_client
+from tests.integration.api.test_collect import CollectApi
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,15 +31,10 @@ MAPPING: dict[str, Any] = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def collect_api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CollectApi]:
+async def collect_api(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> AsyncIterator[CollectApi]:
     folder = tmp_path_factory.mktemp("lanes")
     roles = ("control", "api", "lane-realtime", "lane-backfill", "profiles")
-    async with (
-        await Broker.start(folder / "broker") as broker,
-        service(folder / "data", broker, roles, batch_bytes=16 * 1024) as running,
-        as_caller(await url_of(running), (running.settings.data_dir / "admin-token").read_text().strip()) as client,
-    ):
-        await until_ready(client)
+    async with service_with_client(folder, broker, roles, batch_bytes=16 * 1024) as (running, client):
         running_api = CollectApi(running, client)
         await apply(running_api, "identity", IDENTITY)
         await apply(running_api, "mapping:people", MAPPING)

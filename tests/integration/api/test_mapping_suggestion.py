@@ -11,12 +11,11 @@ import pytest
 import pytest_asyncio
 
 from app.supervisor.broker.server import Broker
-from tests.integration.api.rig import ApiServers, Client, as_caller, until_ready
-from tests.integration.api.test_collect import url_of
+from tests.integration.api.rig import ApiServers, Client, service_with_client
 from tests.integration.api.test_definitions import entrepot
 from tests.integration.api.test_profiles import followed, profile, value
 from tests.integration.support.plane import packed, write_packed
-from tests.integration.support.service import Service, service
+from tests.integration.support.service import Service
 from tests.unit.api.test_definitions import VISITORS, VISITS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -36,15 +35,10 @@ SHOP = [
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Service, Client]]:
+async def plane(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> AsyncIterator[tuple[Service, Client]]:
     folder = tmp_path_factory.mktemp("sight")
     roles = ("control", "api", "lane-realtime", "lane-backfill", "profiles")
-    async with (
-        await Broker.start(folder / "broker") as broker,
-        service(folder / "data", broker, roles, partitions=2) as running,
-        as_caller(await url_of(running), (running.settings.data_dir / "admin-token").read_text().strip()) as client,
-    ):
-        await until_ready(client)
+    async with service_with_client(folder, broker, roles) as (running, client):
         yield running, client
 
 

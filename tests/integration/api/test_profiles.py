@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -18,9 +19,8 @@ from projections.profiles.updates import Group, MappedMessages
 from schemas.instants import EPOCH
 from schemas.updates import MappedBatch
 from schemas.wire.codec import encode
-from tests.integration.api.rig import Client, as_caller, until_ready
-from tests.integration.api.test_collect import url_of
-from tests.integration.support.service import Service, service
+from tests.integration.api.rig import Client, service_with_client
+from tests.integration.support.service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -42,14 +42,9 @@ VISITS = {
 
 
 @asynccontextmanager
-async def plane(folder: Any) -> AsyncIterator[tuple[Client, Service]]:
+async def plane(folder: Path, broker: Broker) -> AsyncIterator[tuple[Client, Service]]:
     roles = ("control", "api", "lane-realtime", "profiles")
-    async with (
-        await Broker.start(folder / "broker") as broker,
-        service(folder / "data", broker, roles) as running,
-        as_caller(await url_of(running), (running.settings.data_dir / "admin-token").read_text().strip()) as client,
-    ):
-        await until_ready(client)
+    async with service_with_client(folder, broker, roles) as (running, client):
         for name, body in (("identity", IDENTITY), ("mapping:visits", VISITS)):
             there = f"/v2/definition/{quote(name, safe='')}"
             drafted = await client.ask("PUT", f"{there}/draft", body, If_Match='"0"')
@@ -75,8 +70,8 @@ async def followed(running: Service, rules_offset: int) -> None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def services(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Client, Service]]:
-    async with plane(tmp_path_factory.mktemp("plane")) as both:
+async def services(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> AsyncIterator[tuple[Client, Service]]:
+    async with plane(tmp_path_factory.mktemp("plane"), broker) as both:
         yield both
 
 

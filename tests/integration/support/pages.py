@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.integration.api.test_collect import url_of
-from tests.integration.conftest import FreshBroker
+from app.supervisor.broker.server import Broker
+from tests.integration.api.rig import url_of
 from tests.integration.support.service import Service, service
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -67,13 +67,13 @@ async def run_command(running: Service, folder: Path, command: str) -> str:
     return output.decode()
 
 
-async def check_page(page: Page, roles: Sequence[str], tmp_path: Path, fresh_broker: FreshBroker) -> None:
+async def check_page(page: Page, roles: Sequence[str], tmp_path: Path, empty_broker: Broker) -> None:
     """Run all commands of a page in order."""
     folder = tmp_path / "shop"
     folder.mkdir()
     for name, text in page.files():
         (folder / name).write_text(text)
-    async with service(tmp_path / "data", await fresh_broker(), roles) as running:
+    async with service(tmp_path / "data", empty_broker, roles) as running:
         await url_of(running)
         for command, output in page.commands():
             actual = await run_command(running, folder, command)

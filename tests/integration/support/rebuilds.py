@@ -19,14 +19,14 @@ from app.profiles.lookup_client import PartitionUnavailable, ProfilesClient
 from app.rebuild.tasks import RebuildTasks
 from app.store.data_plane import PlaneStore
 from app.store.read_store import ReadStore
+from app.supervisor.broker.server import Broker
 from projections.definitions.rebuild_spec import RebuildSpec, VersionedBody, spec_text
 from projections.profiles.profile_view import profile_of
 from schemas.definitions import ApplyDefinition, CommandEnvelope, DraftDefinition, PromoteRebuild, StartRebuild
 from schemas.wire.codec import encode
 from tests.canonical_nodes import canonical
-from tests.integration.conftest import FreshBroker
 from tests.integration.support.plane import packed, write_packed, write_single
-from tests.integration.support.service import Service, service
+from tests.integration.support.service import Service, in_background, service
 
 SEED = 4_711
 ROLES = ("control", "lane-realtime", "lane-backfill", "profiles", "rebuild")
@@ -196,10 +196,10 @@ def ranked_keys(visits: Iterable[dict[str, Any]], **ranks: int) -> list[str]:
 
 @asynccontextmanager
 async def data_plane(
-    folder: Path, fresh_broker: FreshBroker, roles: Sequence[str] = ROLES, **settings: Any
+    folder: Path, empty_broker: Broker, roles: Sequence[str] = ROLES, **settings: Any
 ) -> AsyncIterator[DataPlane]:
     """Run all roles, with rules that identify people by cookie and email."""
-    async with service(folder, await fresh_broker(), roles, **settings) as running:
+    async with service(folder, empty_broker, roles, **settings) as running:
         tasks = RebuildTasks(KafkaCluster(running.broker.bootstrap_servers))
         store = await ReadStore.open(running.settings.database())
         try:
@@ -223,20 +223,31 @@ async def write(running: Service, rng: random.Random, visits: list[dict[str, Any
     await write_packed(running, "backfill", [*records, *rng.sample(records, len(records) // 3)])
 
 
-async def sample_versions(plane: DataPlane, keys: list[str], samples: list[set[Any]]) -> None:
-    """Until cancelled, read random profiles and record the rule versions in each sample."""
-    while True:
-        profiles = await plane.profiles(random.Random(len(samples)).sample(keys, 40))
-        states = [orjson.loads(profile) for profile in profiles.values()]
-        if versions := {registers["latest:version"][3] for _, _, registers, _, _ in states}:
-            samples.append(versions)
+@asynccontextmanager
+async def sampled_versions(plane: DataPlane, keys: list[str]) -> AsyncIterator[list[set[Any]]]:
+    """Read random profiles in the background; yield the rule versions that each sample was made by.
+
+    A few samples a second, as a rebuild has a low priority.
+    """
+    samples: list[set[Any]] = []
+
+    async def sample() -> None:
+        while True:
+            profiles = await plane.profiles(random.Random(len(samples)).sample(keys, 20))
+            states = [orjson.loads(profile) for profile in profiles.values()]
+            if versions := {registers["latest:version"][3] for _, _, registers, _, _ in states}:
+                samples.append(versions)
+            await asyncio.sleep(0.2)
+
+    async with in_background(sample()):
+        yield samples
 
 
 @asynccontextmanager
 async def traffic(running: Service, rng: random.Random) -> AsyncIterator[None]:
     """Write messages of other people in the background.
 
-    At most a thousand a second: a rebuild, which has a low priority, has to catch up on a busy machine too.
+    At most a hundred a second: a rebuild, which has a low priority, has to catch up on a busy machine too.
     """
     stop = asyncio.Event()
 
@@ -244,9 +255,9 @@ async def traffic(running: Service, rng: random.Random) -> AsyncIterator[None]:
         for number in count():
             if stop.is_set():
                 return
-            await write(running, rng, messages(rng, 100, 20, "other."), f"trickle-{number}")
+            await write(running, rng, messages(rng, 20, 20, "other."), f"trickle-{number}")
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 0.1)
+                await asyncio.wait_for(stop.wait(), 0.2)
 
     writing = asyncio.create_task(trickle())
     try:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -208,17 +208,23 @@ async def service(
         running.producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers)
         await running.producer.start()
         stack.push_async_callback(running.producer.stop)
-        following = asyncio.create_task(running.follow())
-        stack.push_async_callback(_cancel, following)
+        await stack.enter_async_context(in_background(running.follow()))
         stack.push_async_callback(_stop_all, running)
         for role in roles:
             await running.start_role(role)
         yield running
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+@asynccontextmanager
+async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run work, and cancel it at the end; raise what it raised."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def _stop_all(running: Service) -> None:
