@@ -36,7 +36,7 @@ UNIT = $(BIN)/pytest tests/unit tests/laws --numprocesses logical --maxprocesses
 
 test: lint ## Run `check` with coverage, then the integration tests on a real broker
 	$(UNIT) --cov --cov-report=term:skip-covered
-	$(BIN)/pytest tests/integration --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest tests/integration --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: lint ## Run lint, types, architecture, unit and property tests; no servers, few examples
 	ENTREPOT_LAWS=quick $(UNIT) -m "not server"

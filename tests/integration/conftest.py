@@ -28,6 +28,11 @@ JVM_OPTIONS = "-XX:TieredStopAtLevel=1"
 CLASSES = Path(__file__).parents[2] / ".pytest_cache" / "kafka-classes.jsa"
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Run three processes on two processors: tests of whole services wait for a third of their time."""
+    return min(4, 3 * len(os.sched_getaffinity(0)) // 2)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Have all brokers share an archive of loaded classes. Java ignores one of other jars or another Java."""
     if hasattr(config, "workerinput"):
