@@ -1,5 +1,6 @@
-"""Fixtures of several test suites: a real PostgreSQL server."""
+"""Fixtures of several test suites: a real PostgreSQL server. Garbage collection spares what lives for all tests."""
 
+import gc
 import shutil
 import signal
 import tempfile
@@ -10,6 +11,17 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+
+
+def pytest_configure() -> None:
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on, without modules and collected tests: to look at them takes a fifth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @dataclass(frozen=True)
