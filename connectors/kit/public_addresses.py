@@ -12,7 +12,11 @@ from aiohttp.resolver import ThreadedResolver
 
 from connectors.contract import FixConfiguration
 
-NAT64: Final = IPv6Network("64:ff9b::/96")
+EMBEDDING: Final = (  # the last 32 bits are an IPv4 address
+    IPv6Network("::/96"),  # IPv4-compatible, RFC 4291
+    IPv6Network("::ffff:0:0:0/96"),  # IPv4-translated, RFC 2765
+    IPv6Network("64:ff9b::/96"),  # NAT64, RFC 6052
+)
 RESERVED: Final = (  # some versions of Python report these as global
     IPv4Network("192.0.0.0/24"),  # RFC 6890
     IPv6Network("fec0::/10"),  # site-local, RFC 3879
@@ -36,7 +40,7 @@ def _embedded(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
     if isinstance(address, IPv4Address):
         return []
     candidates = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in NAT64:
+    if any(address in network for network in EMBEDDING):
         candidates.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return [candidate for candidate in candidates if candidate is not None]
 

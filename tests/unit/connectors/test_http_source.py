@@ -237,9 +237,18 @@ def test_public_addresses() -> None:
         "fc00::1",
         "ff02::1",
     )
-    embedded = ("::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "::")
+    embedded = (
+        "::",
+        "::127.0.0.1",
+        "::10.0.0.1",
+        "::ffff:10.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "2002:7f00:1::",
+        "64:ff9b::7f00:1",
+        "2001:0:808:808::f5ff:fffe",
+    )
     assert not any(map(is_public, private + embedded))
-    assert all(map(is_public, ("8.8.8.8", "2606:4700::1111", "64:ff9b::808:808")))
+    assert all(map(is_public, ("8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "::8.8.8.8", "::ffff:0:8.8.8.8")))
 
 
 class FixedResolver(AbstractResolver):
