@@ -220,7 +220,7 @@ def sign_in_link(data_dir: Path, url: str, clock: Callable[[], datetime] = utc_n
 
 def form_token(session: str) -> str:
     """Return the CSRF token of the forms of a session. It doesn't reveal the secret of the session."""
-    return hashlib.sha256(f"form:{session}".encode()).hexdigest()
+    return _hash(f"form:{session}")
 
 
 def _secret() -> str:
@@ -228,7 +228,10 @@ def _secret() -> str:
 
 
 def _hash(secret: str) -> str:
-    """Return the SHA-256 of a secret. Secrets have 256 random bits, so a slow hash is not needed."""
+    """Return the SHA-256 of a secret, which may hold bytes of a header that are no UTF-8.
+
+    Secrets have 256 random bits, so a slow hash is not needed.
+    """
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -58,7 +58,7 @@ class LookupServer:
     @web.middleware
     async def _authorize(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not compare_digest(token.encode(), self._secret.encode()):
+        if not compare_digest(token.encode("utf-8", "surrogatepass"), self._secret.encode()):
             raise web.HTTPUnauthorized
         return await handler(request)
 

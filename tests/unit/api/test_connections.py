@@ -76,6 +76,18 @@ async def test_a_malformed_request_gets_a_problem_that_does_not_repeat_it(
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /v2/job HTTP/1.1\r\n" + HOST + b"Authorization: Bearer " + SECRET + b"\xff\r\n\r\n", 401),
+        (b"GET /v2/job HTTP/1.1\r\n" + HOST + b"Cookie: entrepot_session=\xed\xa0\x80\r\n\r\n", 401),
+        (post("/sign-out", FORM, b"Cookie: entrepot_session=\xff", body=b"form_token=a"), 403),
+    ],
+)
+async def test_credentials_that_are_not_utf_8_are_invalid(client: Client, sent: bytes, status: int) -> None:
+    assert int((await raw(client, sent)).split()[1]) == status
+
+
 async def test_every_status_in_the_document_has_a_description(client: Client) -> None:
     paths = (await client.ask("GET", "/openapi.json")).body["paths"]
     assert paths["/v2/job"]["post"]["responses"]["408"]["description"] == DESCRIPTIONS[408]

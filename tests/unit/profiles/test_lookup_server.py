@@ -1,9 +1,11 @@
 """Look-ups return bounded responses; clients fetch the rest with further requests."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -80,6 +82,20 @@ async def test_references_of_a_key_are_bounded(
         assert len(await reader.references("00:email:all")) == MAX_REFERENCES
         assert [reference[2] for reference in await reader.references("00:email:almost")] == [0, 1, 2]
         assert await reader.references("00:email:al") == []
+
+
+async def test_a_bearer_that_is_not_utf_8_is_unauthorized(tmp_path: Path) -> None:
+    views = await ReadStore.open(f"sqlite+aiosqlite:///{tmp_path / 'views.db'}")
+    partitions = OpenPartitions(BatchProducer(MemoryCluster()), 1, utc_now)
+    async with LookupServer("127.0.0.1", views.plane, partitions) as server:
+        await server.announce(Shard(0, 0))
+        owner = await views.plane.owner(0, 0)
+        assert owner
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(owner.url).port)
+        writer.write(b"POST /nodes HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer \xff\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
+        writer.close()
+    await views.close()
 
 
 async def test_a_profile_that_moves_to_a_better_identity_is_unavailable_not_unknown(tmp_path: Path) -> None:
