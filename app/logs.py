@@ -2,13 +2,16 @@
 
 import logging
 import sys
+from textwrap import indent
 from typing import Any, Final
 
 import structlog
 
 from app.settings import Settings
+from schemas.names import escaped, escaped_lines
 
 TIMESTAMPER: Final = structlog.processors.TimeStamper(fmt="iso", utc=True)
+TRACE_INDENT: Final = "  "
 
 
 def configure_logs(settings: Settings) -> None:
@@ -38,8 +41,10 @@ def configure_logs(settings: Settings) -> None:
 
 
 def _line(_logger: Any, _method: str, event: Any) -> str:
+    """Render a record. Only its first line starts at the margin, so that no text in it passes for another record."""
     fields = dict(event)
     time, level, name = fields.pop("timestamp"), fields.pop("level").upper(), fields.pop("logger", "")
     message, trace = fields.pop("event"), fields.pop("exception", "")
     details = "".join(f" {key}={value!r}" for key, value in fields.items())
-    return f"{time} {level} {name}: {message}{details}" + (f"\n{trace}" if trace else "")
+    line = escaped(f"{time} {level} {name}: {message}{details}")
+    return f"{line}\n{indent(escaped_lines(trace), TRACE_INDENT)}" if trace else line

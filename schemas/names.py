@@ -1,10 +1,16 @@
-"""Validation of job IDs, upload IDs and stream names."""
+"""Validation of job IDs, upload IDs and stream names; escapes for characters that must not reach a console or a log."""
 
+import re
 from typing import Final
 from uuid import UUID
 
 MAX_JOB_ID: Final = 200
 MAX_NAME_CHARACTERS: Final = 200
+# Controls (terminal escapes, line breaks), bidirectional marks and overrides, lone surrogates, and invisible characters
+# that make different names look alike. Not U+200C and U+200D: scripts and emoji need them.
+_UNSAFE: Final = "\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+_UNSAFE_IN_LINE: Final = re.compile(f"[{_UNSAFE}]")
+_UNSAFE_IN_LINES: Final = re.compile(f"(?![\n\t])[{_UNSAFE}]")
 
 
 def is_job_id(text: str) -> bool:
@@ -23,3 +29,32 @@ def is_uuid(text: str) -> bool:
 def is_stream_name(name: str) -> bool:
     """Whether a text is a valid stream name."""
     return name.isprintable() and 0 < len(name) <= MAX_NAME_CHARACTERS
+
+
+def escaped(text: str) -> str:
+    r"""Return text from outside as one line, with unsafe characters as escapes: `\n` for a line break."""
+    return _UNSAFE_IN_LINE.sub(_escape, text)
+
+
+def escaped_lines(text: str) -> str:
+    """Return text from outside with unsafe characters as escapes; line breaks and tabs stay."""
+    return _UNSAFE_IN_LINES.sub(_escape, text)
+
+
+def escaped_json(document: str) -> str:
+    """Return a JSON document with unsafe characters as JSON escapes; it means the same."""
+    return _UNSAFE_IN_LINES.sub(lambda match: f"\\u{ord(match[0]):04x}", document)
+
+
+def is_safe_line(text: str) -> bool:
+    """Whether a text, such as the name of a job, has no unsafe character."""
+    return not _UNSAFE_IN_LINE.search(text)
+
+
+def is_safe_text(text: str) -> bool:
+    """Whether a text, such as a description, has no unsafe character besides line breaks and tabs."""
+    return not _UNSAFE_IN_LINES.search(text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()

@@ -7,9 +7,9 @@ from typing import Any, Final
 import aiohttp
 
 from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, REFUSED, UNAVAILABLE, CommandError
-from app.cli.output import visible
 from app.cli.vocabulary import in_commands
 from connectors.redaction import redact_url
+from schemas.names import escaped
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)
 UPLOAD_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=10)
@@ -132,4 +132,4 @@ def problem_text(status: int, problem: Any) -> str:
     lines += [f"  {error.get('pointer') or '/'}: {error.get('message')}" for error in errors]
     if request := problem.get("request_id"):
         lines.append(f"  ({problem.get('code', status)}, request {request})")
-    return "\n".join(map(visible, lines))
+    return "\n".join(map(escaped, lines))

@@ -3,6 +3,8 @@
 import errno
 import os
 import sys
+import traceback
+from types import TracebackType
 from typing import Final
 
 import click
@@ -10,6 +12,7 @@ from typing_extensions import override
 
 from app.cli import exits
 from app.cli.lazy import Lazy, LazyGroup
+from schemas.names import escaped_lines
 
 UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT})
 COMMANDS: Final = {
@@ -65,8 +68,14 @@ def cli() -> None:
     """
 
 
+def print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an uncaught exception with unsafe characters escaped: its message may come from outside."""
+    click.echo(escaped_lines("".join(traceback.format_exception(kind, error, trace))), nl=False, err=True)
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
+    sys.excepthook = print_exception
     try:
         code = cli.main(prog_name="entrepot", standalone_mode=False) or 0
         sys.stdout.flush()
@@ -74,6 +83,7 @@ def main() -> None:
     except click.Abort:
         sys.exit(exits.INTERRUPTED)
     except click.ClickException as error:
+        error.message = escaped_lines(error.message)
         error.show()
         sys.exit(error.exit_code)
     except OSError as error:

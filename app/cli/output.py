@@ -1,6 +1,5 @@
 """Renders results: tables that fit the terminal, plain text in a pipe, JSON and YAML as the API returned them."""
 
-import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +9,13 @@ from typing import Any, Final, Literal
 
 import click
 
+from schemas.names import escaped, escaped_json, is_safe_text
+
 OutputFormat = Literal["table", "json", "yaml"]
 GAP: Final = 2
 MIN_COLUMN_WIDTH: Final = 8
 MIN_TEXT_WIDTH: Final = 20
 UNBOUNDED_WIDTH: Final = 100_000
-# Control characters, including line breaks, and bidirectional overrides.
-UNSAFE_CHARACTERS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 COLOURS: Final = {
     "Running": "green",
     "Synced": "green",
@@ -53,15 +52,23 @@ def show(
 
 
 def serialized(data: Any, output: Literal["json", "yaml", "line"]) -> str:
-    """Return data as JSON, as YAML, or as JSON on one line."""
+    """Return data as JSON, as YAML, or as JSON on one line. On a terminal, unsafe characters are escaped."""
     if output == "yaml":
         import yaml  # noqa: PLC0415  # not needed for tables
 
         text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+        if on_terminal() and not is_safe_text(text):
+            text = yaml.safe_dump(data, sort_keys=False, allow_unicode=False, width=100)
         return text.rstrip("\n")
     import orjson  # noqa: PLC0415  # not needed for tables
 
-    return orjson.dumps(data, option=orjson.OPT_INDENT_2 if output == "json" else None).decode()
+    text = orjson.dumps(data, option=orjson.OPT_INDENT_2 if output == "json" else None).decode()
+    return escaped_json(text) if on_terminal() else text
+
+
+def on_terminal() -> bool:
+    """Whether standard output is a terminal; it may be closed."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
@@ -70,9 +77,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) ->
     from rich.table import Table  # noqa: PLC0415  # not needed for JSON and YAML
     from rich.text import Text  # noqa: PLC0415  # not needed for JSON and YAML
 
-    console = Console(
-        soft_wrap=False, highlight=False, width=None if sys.stdout and sys.stdout.isatty() else UNBOUNDED_WIDTH
-    )
+    console = Console(soft_wrap=False, highlight=False, width=None if on_terminal() else UNBOUNDED_WIDTH)
     cells = [[cell(column.value(row)) for column in columns] for row in rows]
     widths = fitted(columns, cells, console.width)
     kept = [index for index, width in enumerate(widths) if width]
@@ -129,12 +134,7 @@ def cell(value: object) -> str:
         case int():
             return f"{value:,}"
         case _:
-            return visible(" ".join(str(value).split()))
-
-
-def visible(text: str) -> str:
-    """Return text with unsafe characters escaped: it may come from users and providers."""
-    return UNSAFE_CHARACTERS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+            return escaped(" ".join(str(value).split()))
 
 
 def local_time(value: str | None) -> str:
@@ -151,17 +151,18 @@ def _total(widths: Sequence[int]) -> int:
 
 def print_facts(facts: Mapping[str, str]) -> None:
     """Print name-value pairs, one a line; keeps line breaks in values, omits empty values."""
+    facts = {escaped(name): value for name, value in facts.items()}
     width = max(map(len, facts))
     for name, value in facts.items():
         head = click.style(f"{name:<{width}}", dim=True)
         for line in value.splitlines():
-            click.echo(f"{head}  {hanging(visible(line), width + GAP)}")
+            click.echo(f"{head}  {hanging(escaped(line), width + GAP)}")
             head = " " * width
 
 
 def hanging(text: str, indent: int) -> str:
     """Return text wrapped to a hanging indent on a terminal; unchanged in a pipe."""
-    room = shutil.get_terminal_size().columns - indent if sys.stdout and sys.stdout.isatty() else UNBOUNDED_WIDTH
+    room = shutil.get_terminal_size().columns - indent if on_terminal() else UNBOUNDED_WIDTH
     if 2 * len(text) <= room or room < MIN_TEXT_WIDTH:
         return text
     from rich.console import Console  # noqa: PLC0415  # not needed for short text

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from schemas.names import escaped
+
 UpdateBar = Callable[[float, float | None, str], None]  # done, total (None: unknown), status text
 
 
@@ -16,7 +18,8 @@ def bar(title: str) -> Iterator[UpdateBar]:
     from rich.console import Console  # noqa: PLC0415  # only needed on a terminal
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415  # as above
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[status]}"))
+    texts = [TextColumn(template, markup=False) for template in ("{task.description}", "{task.fields[status]}")]
+    columns = (texts[0], BarColumn(bar_width=24), texts[1])
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=None, status="")
-        yield lambda done, total, status: progress.update(task, completed=done, total=total, status=status)
+        task = progress.add_task(escaped(title), total=None, status="")
+        yield lambda done, total, status: progress.update(task, completed=done, total=total, status=escaped(status))

@@ -10,6 +10,8 @@ from typing import Final
 
 from typing_extensions import override
 
+from schemas.names import escaped_lines
+
 FILE_BYTES: Final = 8 * 1024 * 1024
 MAX_CONSOLE_LINES: Final = 5  # per interval; further lines are only in the file
 WARNING_INTERVAL_SECONDS: Final = 10.0
@@ -39,7 +41,8 @@ class RoleLog:
         self._since = clock()
 
     def write(self, text: str) -> None:
-        """Write a line, and show it if it is a warning or an error."""
+        """Write a line, and show it if it is a warning or an error. Unsafe characters are escaped."""
+        text = escaped_lines(text)
         self.last_line = text.strip() or self.last_line
         self._file.emit(logging.makeLogRecord({"msg": text}))
         if _TEXT.match(text) or _JSON.search(text):

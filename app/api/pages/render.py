@@ -1,4 +1,7 @@
-"""Renders templates to HTML, and the filters of templates. Values are escaped unless they are Markup."""
+"""Renders templates to HTML, and the filters of templates. Values are escaped unless they are Markup.
+
+Unsafe characters, which HTML escaping leaves alone, are shown as escapes.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,6 +11,8 @@ import orjson
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+
+from schemas.names import escaped_json, escaped_lines
 
 STATUS_GLYPHS: Final[Mapping[str, str]] = {  # no page shows purged jobs
     "Running": "▶",
@@ -36,7 +41,7 @@ def time_element(value: datetime | None) -> Markup:
 
 def indented_json(value: Any) -> str:
     """Return a value as indented JSON."""
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    return escaped_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
 def thousands(value: int) -> str:
@@ -54,9 +59,15 @@ def byte_size(value: int) -> str:
     raise AssertionError  # the last unit always returns
 
 
+def _finalized(value: Any) -> Any:
+    """Return the value of an expression with unsafe characters escaped, before HTML escaping."""
+    return escaped_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 _environment: Final = Environment(
     loader=PackageLoader("app.api.pages"),
     autoescape=True,
+    finalize=_finalized,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

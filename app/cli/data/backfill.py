@@ -8,9 +8,10 @@ import click
 from app.cli.client import Value
 from app.cli.data.collect import NDJSON, TYPES, UploadFile, upload_file
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import hanging, visible
+from app.cli.output import hanging
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
+from schemas.names import escaped
 
 PATH: Final = "/v2/backfill/preview"
 
@@ -84,12 +85,12 @@ async def _body(upload: UploadFile) -> AsyncIterator[bytes]:
 
 def _print(preview: Mapping[str, Any]) -> None:
     for sentence in preview["in_words"]:
-        click.echo(hanging(visible(sentence), 0))
+        click.echo(hanging(escaped(sentence), 0))
     for warning in preview["warnings"]:
-        click.echo(f"warning: {hanging(visible(warning['message']), len('warning: '))}")
+        click.echo(f"warning: {hanging(escaped(warning['message']), len('warning: '))}")
     for reject in preview["sample"]["first_rejects"] if preview["sample"] else ():
-        click.echo(visible(f"  {reject['position']}: {reject['reason']}"))
+        click.echo(escaped(f"  {reject['position']}: {reject['reason']}"))
     for fault in preview["sample"]["faults"] if preview["sample"] else ():
         click.echo(
-            visible(f"  {fault['part']}: {fault['code']}, for example {fault['example']} ({fault['messages']:,} times)")
+            escaped(f"  {fault['part']}: {fault['code']}, for example {fault['example']} ({fault['messages']:,} times)")
         )

@@ -14,9 +14,10 @@ import click
 from app.cli.client import Value
 from app.cli.exits import UNAVAILABLE, CommandError
 from app.cli.job.wait import wait_ingested
-from app.cli.output import Column, show, visible
+from app.cli.output import Column, show
 from app.cli.progress import bar
 from app.cli.session import Session, api_command
+from schemas.names import escaped
 
 CHUNK_BYTES: Final = 256 * 1024
 MAX_JSON_BYTES: Final = 10 * 1024 * 1024  # a larger document is uploaded in bulk
@@ -127,7 +128,7 @@ async def collect(
         result = await _sent(session, stream, upload, query | more if upload.route == "bulk" else query, key)
         rows.append({"file": upload.name, **result})
         for rejected in result["first_rejects"]:
-            click.echo(visible(f"{upload.name}: {rejected['position']}: {rejected['reason']}"), err=True)
+            click.echo(escaped(f"{upload.name}: {rejected['position']}: {rejected['reason']}"), err=True)
     for row in rows if wait and not dry_run else ():
         await wait_ingested(session, row["upload_id"], lane)
     show(rows, session.output, COLUMNS)

@@ -9,10 +9,11 @@ import click
 
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import Column, local_time, print_facts, print_table, serialized, visible
+from app.cli.output import Column, local_time, print_facts, print_table, serialized
 from app.cli.param_types import AS_OF, TIME_FORMATS
 from app.cli.session import Session, api_command
 from app.sentences.sentence import counted
+from schemas.names import escaped
 
 KEY: Final = click.argument("key")
 SHORT_ID: Final = 8
@@ -89,10 +90,10 @@ async def profile_forget(session: Session, key: str, *, yes: bool) -> None:
         raise click.UsageError("deletion is permanent: pass --yes to confirm")
     identities = await _identities(session, key)
     if not identities:
-        click.echo(visible(f"no profile for {key}"), err=True)
+        click.echo(escaped(f"no profile for {key}"), err=True)
     if not yes:
         names = ", ".join(identities) or key
-        click.confirm(f"Delete the profile of {visible(names)}? This is permanent.", abort=True, err=True)
+        click.confirm(f"Delete the profile of {escaped(names)}? This is permanent.", abort=True, err=True)
     deletion = await session.api.send("DELETE", _path(key))
     if not session.print_unless_table(deletion):
         count = counted(deletion["identities"], "identity", "identities")

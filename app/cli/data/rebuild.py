@@ -10,9 +10,10 @@ from app.cli.data.rebuild_report import print_rebuild, status_of, wait_for_rebui
 from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, CommandError
 from app.cli.job.arguments import job_by_reference
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import Column, local_time, show, visible
+from app.cli.output import Column, local_time, show
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
+from schemas.names import escaped
 
 MIN_PREFIX_LENGTH: Final = 4
 WAIT: Final = click.option("-w", "--wait", is_flag=True, help="Wait until it is ready, and show the report.")
@@ -175,7 +176,7 @@ async def job_undo(session: Session, job: str, *, wait: bool) -> int:
     job_id = quote(await _job(session, job), safe="")
     response = await session.api.request("POST", f"/v2/job/{job_id}/undo")
     if warning := response.get("message", "").partition("; ")[2]:
-        click.echo(visible(warning), err=True)
+        click.echo(escaped(warning), err=True)
     return await _finish(session, response["data"], wait=wait)
 
 

@@ -11,6 +11,7 @@ from app.cli.output import Column, local_time, print_facts, print_table, seriali
 from app.cli.progress import bar
 from app.cli.session import Session
 from app.sentences.sentence import counted
+from schemas.names import escaped
 
 POLL_INTERVAL_SECONDS: Final = 0.5
 PHASES: Final = {
@@ -93,7 +94,7 @@ def print_rebuild(session: Session, rebuild: Mapping[str, Any]) -> None:
     if session.print_unless_table(rebuild):
         return
     if "status" not in rebuild:
-        click.echo(f"accepted; not visible yet, check with: entrepot rebuild show {rebuild['id']}")
+        click.echo(escaped(f"accepted; not visible yet, check with: entrepot rebuild show {rebuild['id']}"))
     else:
         _print_status(rebuild)
 

@@ -8,9 +8,10 @@ import click
 
 from app.cli.job.logs import stream_dead_letters
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import Column, cell, local_time, print_facts, serialized, show, visible
+from app.cli.output import Column, cell, local_time, print_facts, serialized, show
 from app.cli.session import Session, api_command
 from app.sentences.sentence import counted
+from schemas.names import escaped
 
 
 def _percent(share: float) -> str:
@@ -108,7 +109,7 @@ async def stream_suggest(session: Session, *, stream: str, identity: bool) -> No
     if not identity:
         click.echo(f"# from {suggestion['sampled']:,} messages")
         for reason in suggestion["reasons"]:
-            click.echo(f"# {visible(reason['pointer'])}: {visible(reason['text'])}")
+            click.echo(f"# {escaped(reason['pointer'])}: {escaped(reason['text'])}")
     click.echo(serialized(suggestion["identity" if identity else "mapping"], "yaml"))
 
 

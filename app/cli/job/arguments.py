@@ -9,9 +9,10 @@ import orjson
 
 from app.cli.client import ApiClient
 from app.cli.exits import NOT_FOUND, CommandError
-from app.cli.output import local_time, visible
+from app.cli.output import local_time
 from app.cli.param_types import DURATION_TEXT, seconds
 from projections.jobs.state import VISIBLE_STATUSES
+from schemas.names import escaped
 
 MIN_PREFIX_LENGTH: Final = 4
 USAGE: Final = 2
@@ -25,11 +26,11 @@ async def job_by_reference(api: ApiClient, reference: str) -> dict[str, Any]:
     if not matches and len(reference) >= MIN_PREFIX_LENGTH:
         matches = [job for job in candidates if job["id"].startswith(reference)]
     if not matches:
-        similar = "".join(f"\n  {job['id']}  {visible(job['name'])}" for job in candidates[:5])
+        similar = "".join(f"\n  {job['id']}  {escaped(job['name'])}" for job in candidates[:5])
         raise CommandError(f"no job matches {reference!r}" + (f". Similar:{similar}" if similar else ""), NOT_FOUND)
     if len(matches) > 1:
         options = "".join(
-            f"\n  {job['id']}  {visible(job['name'])}, created {local_time(job['created_at'])}" for job in matches
+            f"\n  {job['id']}  {escaped(job['name'])}, created {local_time(job['created_at'])}" for job in matches
         )
         raise CommandError(f"{reference!r} is ambiguous; use an id:{options}", USAGE)
     return matches[0]

@@ -10,9 +10,10 @@ from app.cli.client import problem_text
 from app.cli.exits import REFUSED, CommandError
 from app.cli.job.arguments import cadence, configuration, job_by_reference, json_argument
 from app.cli.job.wait import WAIT, is_visible, wait_for_job
-from app.cli.output import serialized, visible
+from app.cli.output import serialized
 from app.cli.param_types import DURATION
 from app.cli.session import Session, api_command
+from schemas.names import escaped
 
 CADENCE: Final = click.option(
     "--cadence",
@@ -206,11 +207,11 @@ async def _act(session: Session, job: str, action: str, *, duration: str | None 
 def print_job(session: Session, job: dict[str, Any], message: str = "") -> None:
     """Print the state of a job after a change, and the message of the API."""
     if session.output == "table" and not is_visible(job):
-        click.echo(f"accepted; not visible yet, check with: entrepot job show {job['id']}")
+        click.echo(escaped(f"accepted; not visible yet, check with: entrepot job show {job['id']}"))
     elif session.output == "table":
         reason = f", {job['reason']}" if job["reason"] else ""
-        click.echo(f"{job['id']}  {visible(job['name'])}: {job['status']}{reason}")
+        click.echo(escaped(f"{job['id']}  {job['name']}: {job['status']}{reason}"))
         if message:
-            click.echo(visible(message))
+            click.echo(escaped(message))
     else:
         click.echo(serialized(job, session.output))

@@ -9,13 +9,13 @@ import click
 
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.job.arguments import job_by_reference
-from app.cli.output import COLOURS, Column, hanging, local_time, serialized, show, visible
+from app.cli.output import COLOURS, Column, hanging, local_time, serialized, show
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
 from app.cli.vocabulary import in_commands
 from app.sentences.job_log import LogKind
 from projections.jobs.state import VISIBLE_STATUSES
-from schemas.names import is_uuid
+from schemas.names import escaped, is_uuid
 
 POLL_INTERVAL_SECONDS: Final = 1.0
 MAX_VISIBILITY_DELAY: Final = timedelta(minutes=1)  # partitions become visible at different times
@@ -106,7 +106,7 @@ def print_lines(session: Session, lines: Sequence[Line], names: Mapping[str, str
         message = in_commands(line["message"].removeprefix(PREFIXES.get(kind, kind)).lstrip(": "))
         detail = f" ({line['detail']})" if line["detail"] else ""
         actor = f" [{line['by']}]" if line["by"].startswith("user:") else ""
-        text = visible(f"{name + ': ' if name and message else name}{message}{detail}{actor}".lstrip())
+        text = escaped(f"{name + ': ' if name and message else name}{message}{detail}{actor}".lstrip())
         head = f"{local_time(line['at'])}  {kind:<{KIND_WIDTH}}  "
         shown = head.replace(kind, click.style(kind, fg=COLOURS.get(kind)), 1)
         click.echo(f"{shown}{hanging(text, len(head))}".rstrip())

@@ -9,12 +9,13 @@ import click
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.job.arguments import job_by_reference
 from app.cli.job.wait import counts, describe_ingest
-from app.cli.output import Column, local_time, print_facts, serialized, show, visible
+from app.cli.output import Column, local_time, print_facts, serialized, show
 from app.cli.param_types import AS_OF, TIME_FORMATS
 from app.cli.session import Session, api_command
 from app.cli.vocabulary import possible
 from app.sentences.job_summary import cadence_in_words
 from projections.jobs.state import VISIBLE_STATUSES
+from schemas.names import escaped
 from schemas.policies import BlackoutWindow, Cadence
 
 PAGE_SIZE: Final = 200
@@ -137,7 +138,7 @@ async def job_diff(session: Session, job: str, old: int | None, new: int | None)
     elif _text(before) == _text(after):
         click.echo(f"versions {before['version']} and {after['version']} are identical")
     for line in difflib.unified_diff(_text(before), _text(after), _title(before), _title(after), lineterm=""):
-        click.echo(click.style(visible(line), fg=COLOURS_OF_LINES.get(line[:1])))
+        click.echo(click.style(escaped(line), fg=COLOURS_OF_LINES.get(line[:1])))
 
 
 async def _versions(session: Session, job: str) -> tuple[str, list[Mapping[str, Any]]]:

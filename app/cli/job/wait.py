@@ -8,9 +8,10 @@ import click
 
 from app.cli.client import ApiClient
 from app.cli.exits import ERROR
-from app.cli.output import local_time, visible
+from app.cli.output import local_time
 from app.cli.progress import bar
 from app.cli.session import Session
+from schemas.names import escaped
 
 WAIT: Final = click.option(
     "-w", "--wait", is_flag=True, help="Wait for completion; exit code 1 when the job does not succeed."
@@ -36,10 +37,10 @@ async def wait_for_job(session: Session, job: Mapping[str, Any]) -> int:
             job["id"],
             lambda now: update(now["progress"]["bytes_read"], now["progress"]["bytes_total"], job_progress(now)),
         )
-    click.echo(f"{ended['status']}: {counts(ended)}", err=session.output != "table")
+    click.echo(escaped(f"{ended['status']}: {counts(ended)}"), err=session.output != "table")
     if ended["status"] in {"Completed", "Sleeping"}:
         return 0
-    click.echo(visible(ended["summary"]), err=True)
+    click.echo(escaped(ended["summary"]), err=True)
     return ERROR
 
 
@@ -88,7 +89,7 @@ async def wait_ingested(session: Session, job_id: str, lane: str) -> None:
             update(progress["mapped"], progress["written"], describe_ingest(progress))
             await asyncio.sleep(INGEST_POLL_INTERVAL_SECONDS)
     if progress["unmapped_stream"]:
-        click.echo(visible(describe_ingest(progress)), err=True)
+        click.echo(escaped(describe_ingest(progress)), err=True)
 
 
 def describe_ingest(progress: Mapping[str, Any]) -> str:

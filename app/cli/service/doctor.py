@@ -26,6 +26,7 @@ from app.store.read_store import ReadStore
 from app.supervisor.broker.errors import BrokerError
 from app.supervisor.broker.jars import maven_settings, read_pins, verify_all
 from app.supervisor.broker.java import find_java, wheel_java
+from schemas.names import escaped_lines
 from schemas.topics import TOPICS
 
 Level = Literal["ok", "warn", "fail"]
@@ -197,9 +198,10 @@ def doctor(output: OutputFormat) -> None:
         async for finding in run_checks(load_settings({})):
             findings.append(finding)
             if output == "table":
-                click.echo(f"{click.style(f'{finding.level:<4}', fg=LEVEL_COLOURS[finding.level])}  {finding.message}")
+                level = click.style(f"{finding.level:<4}", fg=LEVEL_COLOURS[finding.level])
+                click.echo(f"{level}  {escaped_lines(finding.message)}")
                 if finding.advice:
-                    click.echo(f"      → {finding.advice}")
+                    click.echo(f"      → {escaped_lines(finding.advice)}")
 
     asyncio.run(run())
     if output != "table":

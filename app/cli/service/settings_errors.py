@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from app.cli.exits import REFUSED, CommandError
 from app.settings import Settings
+from schemas.names import escaped
 
 PREFIX: Final = "ENTREPOT_"
 OF_COMMANDS: Final = frozenset({"ENTREPOT_URL", "ENTREPOT_TOKEN", "ENTREPOT_COMPLETE"})
@@ -19,7 +20,7 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
     """Return the settings of the environment, overridden by the command line."""
     for name, meant in unknown_names(os.environ):
         hint = f"; did you mean {meant}?" if meant else ""
-        click.echo(f"unknown setting {name} is ignored{hint}", err=True)
+        click.echo(f"unknown setting {escaped(name)} is ignored{hint}", err=True)
     try:
         return Settings(**given)
     except ValidationError as error:

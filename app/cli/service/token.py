@@ -8,6 +8,7 @@ from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, local_time, serialized, show
 from app.cli.param_types import FUTURE
 from app.cli.session import Session, api_command
+from schemas.names import escaped
 
 COLUMNS: Final = (
     Column("id", lambda row: row["id"]),
@@ -38,7 +39,7 @@ async def token_list(session: Session) -> None:
 async def token_create(session: Session, name: str, role: str, expires: str | None) -> None:
     """Create a token and print it. It cannot be shown again."""
     made = await session.api.send("POST", "/v2/token", {"name": name, "role": role, "expires_at": expires})
-    click.echo(made["token"] if session.output == "table" else serialized(made, session.output))
+    click.echo(escaped(made["token"]) if session.output == "table" else serialized(made, session.output))
 
 
 @token.command("revoke")
@@ -54,4 +55,4 @@ async def token_revoke(session: Session, token_id: str) -> None:
 async def sign_in(session: Session) -> None:
     """Print a one-time sign-in link for a browser; it expires in 15 minutes."""
     made = await session.api.send("POST", "/v2/sign-in")
-    click.echo(session.api.url + made["path"])
+    click.echo(escaped(session.api.url + made["path"]))

@@ -12,6 +12,7 @@ from app.cli.service.settings_errors import load_settings
 from app.data_dir import resolve_kafka
 from app.kafka.topics import ClusterUnreachable, TopicRow, TopicsError, describe_topics, ensure_topics
 from app.settings import Settings
+from schemas.names import escaped
 from schemas.topics import TOPICS
 
 COLUMNS = (
@@ -38,7 +39,7 @@ def topics(output: OutputFormat, *, create: bool) -> None:
     show(rows, output, COLUMNS)
     wrong = [str(difference) for row in described for difference in row.differences(settings.partitions)]
     for difference in wrong:
-        click.echo(difference, err=True)
+        click.echo(escaped(difference), err=True)
     if wrong or not all(row.exists for row in described):
         raise click.exceptions.Exit(DIFFERS)
 

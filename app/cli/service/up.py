@@ -17,6 +17,7 @@ from app.cli.job.wait import counts, follow_job, job_progress
 from app.cli.progress import bar
 from app.settings import Settings
 from app.supervisor.supervisor import RunningService, Supervisor
+from schemas.names import escaped_lines
 
 FOLDER: Final = Path(__file__).resolve().parents[3] / "examples"
 KEY: Final = "entrepot-example-flights-2013-01"
@@ -111,6 +112,6 @@ def notify(line: str) -> None:
 
 
 def _print(text: str, *, to_errors: bool = False) -> None:
-    """Print, ignoring errors: a closed terminal must not prevent the shutdown."""
+    """Print, ignoring errors: a closed terminal must not prevent the shutdown. Unsafe characters are escaped."""
     with suppress(OSError):
-        click.echo(text, err=to_errors)
+        click.echo(escaped_lines(text), err=to_errors)

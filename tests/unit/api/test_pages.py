@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 
 from app.api.jobs.views import job_view
@@ -73,6 +74,16 @@ def test_rejected_records_come_with_the_command_that_lists_them() -> None:
     rejected = replace(JOB, total_counts=Counts(read=2, accepted=1, rejected=1))
     assert "entrepot job dead-letters job-1" in shown(rejected)
     assert "entrepot job dead-letters" not in shown(JOB), "there are no rejected records"
+
+
+def test_unsafe_characters_are_shown_as_escapes() -> None:
+    hostile = "gnp\u202egpj\x9b\N{RIGHT-TO-LEFT MARK}<b>"
+    configuration = orjson.dumps({"source": hostile}).decode()
+    text = shown(replace(JOB, name=hostile, description=f"{hostile}\nnext", configuration=configuration))
+    assert r"<h1>gnp\u202egpj\x9b\u200f&lt;b&gt;</h1>" in text
+    assert "&lt;b&gt;\nnext" in text, "a description keeps its line breaks"
+    assert r"gnp\u202egpj\u009b\u200f&lt;b&gt;&#34;" in text, "as JSON"
+    assert [character for character in text if character != "\n" and not character.isprintable()] == []
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """Text of users and providers cannot control a terminal; a closed terminal is no error."""
 
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from app.cli.client import ApiClient, problem_text
@@ -12,9 +13,12 @@ from app.cli.exits import CommandError
 from app.cli.job.arguments import job_by_reference
 from app.cli.job.change import print_job
 from app.cli.job.logs import print_lines
-from app.cli.output import Column, print_facts, print_table, visible
+from app.cli.main import main
+from app.cli.output import Column, print_facts, print_table, serialized
 from app.cli.progress import bar
+from app.cli.service.up import notify
 from app.cli.session import Session
+from schemas.names import escaped
 
 HOSTILE = "\x1b]0;mine\x07\x1b[31mred\r\n2026-01-01  Completed  forged\x9b2J\u202egpj\u2028"
 SHOWN = r"\x1b]0;mine\x07\x1b[31mred\r\n2026-01-01  Completed  forged\x9b2J\u202egpj\u2028"
@@ -38,8 +42,8 @@ def acted_on(text: str) -> list[str]:
 
 
 def test_control_characters_are_escaped() -> None:
-    assert visible(HOSTILE) == SHOWN
-    assert visible("Zoë, 連絡先, 👩‍🔬, עברית\u00a0") == "Zoë, 連絡先, 👩‍🔬, עברית\u00a0"
+    assert escaped(HOSTILE) == SHOWN
+    assert escaped("Zoë, 連絡先, 👩‍🔬, עברית\u00a0") == "Zoë, 連絡先, 👩‍🔬, עברית\u00a0"
 
 
 def test_tables_facts_and_lines_are_safe_for_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +63,50 @@ async def test_problems_and_suggestions_are_safe_for_a_terminal() -> None:
         with pytest.raises(CommandError) as error:
             await job_by_reference(Jobs(), reference)
         assert acted_on(error.value.message) == []
+
+
+@pytest.mark.parametrize("output", ["json", "yaml", "line"])
+def test_json_and_yaml_are_escaped_on_a_terminal_and_unchanged_in_a_pipe(
+    output: Literal["json", "yaml", "line"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = {"Zoë": [HOSTILE, "plain"], HOSTILE: "\N{RIGHT-TO-LEFT MARK}\x7f"}
+    piped = serialized(data, output)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    shown = serialized(data, output)
+    assert acted_on(piped) != []
+    assert acted_on(shown) == []
+    assert yaml.safe_load(shown) == data
+    assert "é" in serialized({"Zoë": "é"}, output)
+
+
+def test_errors_and_uncaught_exceptions_are_safe_for_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["entrepot", f"no-{HOSTILE}"])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(SystemExit):
+        main()
+    sys.excepthook(ValueError, ValueError(HOSTILE), None)
+    errors = capsys.readouterr().err
+    assert errors.count(r"\x1b]0;mine\x07") == 2
+    assert acted_on(errors) == []
+
+
+def test_a_progress_bar_is_safe_for_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "300")
+    with bar(f"[bold]{HOSTILE}") as update:
+        update(1, 2, HOSTILE)
+    errors = capsys.readouterr().err
+    assert "\x1b]0;mine" not in errors
+    assert r"[bold]\x1b]0;mine" in errors, "markup is text"
+
+
+def test_console_lines_of_the_supervisor_are_safe_for_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    notify(f"runner: {HOSTILE}")
+    assert acted_on(capsys.readouterr().err) == []
 
 
 def test_closed_streams_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,12 @@ def test_the_number_of_warnings_on_the_console_is_limited(tmp_path: Path) -> Non
     assert shown == [WARNING] * MAX_CONSOLE_LINES + [f"… further messages in {tmp_path / 'control.log'}"]
 
 
+def test_output_of_a_process_is_escaped(tmp_path: Path) -> None:
+    shown = console_lines(tmp_path / "control.log", [f"{WARNING}\x1b[2J\r\x9b2J\u202e"])
+    assert shown == [rf"{WARNING}\x1b[2J\r\x9b2J\u202e"]
+    assert (tmp_path / "control.log").read_text() == shown[0] + "\n"
+
+
 def test_warnings_are_shown_again_after_the_interval(tmp_path: Path) -> None:
     shown: list[str] = []
     now = 0.0
