@@ -1,9 +1,10 @@
 """Rebuild requests: validated, and resolved to the spec of a rebuild by the active rules. Sends nothing."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
 
+from aiokafka.errors import KafkaError
 from pydantic import Field, field_validator, model_validator
 
 from app.api.definitions.definitions import body_of, check_loaded
@@ -11,6 +12,7 @@ from app.api.http.param_types import TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.jobs.bodies import ITEM_LIMIT
 from app.api.routing.routes import Body, RequestContext
+from app.api.services.upload_search import unknown_uploads
 from projections.definitions.rebuild_spec import MAX_VERSION, RebuildSpec, Scope, VersionedBody
 from projections.definitions.rules import Rules
 from schemas.definitions import IDENTITY, mapping_of
@@ -22,9 +24,10 @@ MAX_MAPPINGS: Final = 100
 MAX_NOTE_CHARACTERS: Final = 1_000
 OriginKind = Literal["job", "upload", "no_messages", "no_such_job"]
 NO_MESSAGES: Final = "the job has sent no messages, so no profile depends on it"
+NO_ORIGIN: Final = "no job has this id, and no upload with this id has sent messages"
 UNUSABLE: Final[Mapping[OriginKind, str]] = {
     "no_messages": NO_MESSAGES,
-    "no_such_job": "no job and no upload has this id",
+    "no_such_job": NO_ORIGIN,
 }
 ALONE: Final = frozenset({"previous", "note"})
 
@@ -152,11 +155,11 @@ def _stream_errors(body: RebuildBody, rules: Rules) -> Iterator[FieldError]:
 
 
 async def _job_errors(call: RequestContext[Any, Any], body: RebuildBody, live: Scope) -> Iterable[FieldError]:
-    origins = [(job_id, await origin_of(call, job_id)) for job_id in body.exclude_jobs]
+    origins = await origins_of(call, body.exclude_jobs)
     errors = [
-        FieldError(f"/exclude_jobs/{index}", origin, f"{job_id}: {UNUSABLE[origin]}")
-        for index, (job_id, origin) in enumerate(origins)
-        if origin in UNUSABLE
+        FieldError(f"/exclude_jobs/{index}", origins[job_id], f"{job_id}: {UNUSABLE[origins[job_id]]}")
+        for index, job_id in enumerate(body.exclude_jobs)
+        if origins[job_id] in UNUSABLE
     ]
     excluded: Mapping[str, int] = live.excluded
     return errors + [
@@ -166,8 +169,23 @@ async def _job_errors(call: RequestContext[Any, Any], body: RebuildBody, live: S
     ]
 
 
-async def origin_of(call: RequestContext[Any, Any], job_id: str) -> OriginKind:
-    """Return the origin of messages with an id. An upload of `/collect/json` is no job: any UUID may be one."""
+async def origins_of(call: RequestContext[Any, Any], job_ids: Collection[str]) -> Mapping[str, OriginKind]:
+    """Return the origin of the messages with each id. An upload of `/collect/json` is no job: its id is a UUID.
+
+    Raises:
+        ApiProblem: 503, Kafka is unreachable.
+
+    """
+    origins = {job_id: await _origin_of(call, job_id) for job_id in job_ids}
+    uploads = [job_id for job_id, origin in origins.items() if origin == "upload"]
+    try:
+        unknown = await unknown_uploads(call.api.kafka, uploads, call.api.settings.partitions)
+    except (KafkaError, OSError) as error:
+        raise ApiProblem(503, "kafka_unreachable", "Kafka, which stores the messages, is unreachable") from error
+    return {job_id: "no_such_job" if job_id in unknown else origin for job_id, origin in origins.items()}
+
+
+async def _origin_of(call: RequestContext[Any, Any], job_id: str) -> OriginKind:
     if not is_job_id(job_id):
         return "no_such_job"
     job = await call.api.store.jobs.get(job_id)

@@ -11,9 +11,10 @@ from app.api.definitions.definitions import active_versions, check_loaded
 from app.api.definitions.rebuild_requests import (
     MAX_NOTE_CHARACTERS,
     NO_MESSAGES,
+    NO_ORIGIN,
     RebuildBody,
     active_rules,
-    origin_of,
+    origins_of,
     resolve_spec,
 )
 from app.api.definitions.rebuild_views import RebuildItem, RebuildView, public_id, rebuild_item, rebuild_view
@@ -78,15 +79,13 @@ async def undo_job(call: RequestContext[Query, None]) -> web.Response:
     """Start a rebuild by the active rules without the messages that a job or an upload has sent so far."""
     check_loaded(call)
     job_id = call.path("job_id")
-    origin, job = await origin_of(call, job_id), await call.api.store.jobs.get(job_id)
+    origin, job = (await origins_of(call, (job_id,)))[job_id], await call.api.store.jobs.get(job_id)
     if origin == "no_such_job":
-        raise not_found("job", job_id)
+        raise ApiProblem(404, origin, f"{job_id}: {NO_ORIGIN}")
     if origin == "no_messages":
         raise ApiProblem(409, origin, f"{NO_MESSAGES}: there is nothing to undo", more={"allowed": []})
     message = "started"
-    if job is None:
-        message += "; no job has this id: if an upload has, its messages are excluded, which the report will show"
-    elif job.status not in ENDED:
+    if job is not None and job.status not in ENDED:
         message += f"; the job is {job.status}, and its further messages are included: kill it to stop them"
     note = f"without the messages of {job.name if job else job_id}"[:MAX_NOTE_CHARACTERS]
     return await _start(call, RebuildBody(exclude_jobs=(job_id,)), note, message)

@@ -1,15 +1,16 @@
 """Rebuilds over HTTP: started, shown, promoted and discarded; and requests that name unknown rules."""
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import orjson
 import pytest
 
+from app.api.services.upload_search import unknown_uploads
 from app.rebuild.progress import RebuildProgress
 from schemas.definitions import REBUILD, ReportRebuilt
 from tests.integration.api.rig import Client, new_job
-from tests.unit.api.conftest import Api, Control, WallClock, until_status
+from tests.unit.api.conftest import PARTITIONS, Api, Control, WallClock, until_status
 from tests.unit.api.test_definitions import draft, mapping, path
 
 pytestmark = pytest.mark.usefixtures("flights")
@@ -111,7 +112,7 @@ async def test_the_messages_of_an_upload_are_excluded(client: Client) -> None:
     await client.post(f"/v2/rebuild/{started.data['id']}/discard")
     request = await client.post("/collect/json/flights", {"id": 1})
     by_request = await client.ask("POST", f"/v2/job/{request['upload_id']}/undo")
-    assert "no job has this id" in by_request.body["message"]
+    assert by_request.data["spec"]["excluded"] == [{"job_id": request["upload_id"], "before": "2026-05-04T12:00:00Z"}]
 
 
 async def test_exclusions_last_until_they_are_included_again(api: Api, client: Client) -> None:
@@ -127,12 +128,24 @@ async def test_exclusions_last_until_they_are_included_again(api: Api, client: C
 
 
 async def test_an_impossible_undo_has_a_reason(client: Client) -> None:
-    assert (await client.ask("POST", "/v2/job/none/undo")).body["code"] == "no_such_job"
+    for unknown in ("none", str(uuid4())):
+        refused = await client.ask("POST", f"/v2/job/{unknown}/undo")
+        assert (refused.status, refused.body["code"]) == (404, "no_such_job")
+        errors = (await client.ask("POST", "/v2/rebuild", {"exclude_jobs": [unknown]})).body["errors"]
+        assert [(error["pointer"], error["code"]) for error in errors] == [("/exclude_jobs/0", "no_such_job")]
+    assert await client.get("/v2/rebuild") == []
     job = await client.draft()
     refused = await client.ask("POST", f"/v2/job/{job['id']}/undo")
     assert (refused.status, refused.body["code"], refused.body["allowed"]) == (409, "no_messages", [])
     for method, rest in (("GET", ""), ("POST", "/promote"), ("POST", "/discard")):
         assert (await client.ask(method, f"/v2/rebuild/none{rest}")).body["code"] == "no_such_rebuild"
+
+
+async def test_a_search_for_an_upload_that_takes_too_long_refuses_nothing(api: Api, client: Client) -> None:
+    await client.post("/collect/json/flights", {"id": 1})
+    upload_ids = [str(UUID(int=number)) for number in range(PARTITIONS)]
+    assert await unknown_uploads(api.cluster, upload_ids, PARTITIONS) == set(upload_ids)
+    assert await unknown_uploads(api.cluster, upload_ids, PARTITIONS, seconds=-1) == frozenset()
 
 
 async def test_a_rebuild_is_accepted_while_control_is_away(client: Client, control: Control) -> None:

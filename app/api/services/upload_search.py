@@ -1,0 +1,44 @@
+"""Finds uploads that are no jobs: the only record of a request to `/collect/json` are its messages in Kafka."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Final
+from uuid import UUID
+
+from app.kafka.clients import Cluster
+from app.kafka.partition_reader import PartitionReader
+from schemas.topics import LANES
+
+SEARCH_TIMEOUT_SECONDS: Final = 10.0
+
+
+async def unknown_uploads(
+    cluster: Cluster, upload_ids: Collection[str], partitions: int, seconds: float = SEARCH_TIMEOUT_SECONDS
+) -> frozenset[str]:
+    """Return the uploads of which no message is stored; none when the search takes too long.
+
+    Failures are `KafkaError` or `OSError`.
+    """
+    by_partition = defaultdict[int, set[bytes]](set)
+    for upload_id in upload_ids:
+        by_partition[UUID(upload_id).int % partitions].add(upload_id.encode())
+    unknown = set[bytes]()
+    try:
+        async with asyncio.timeout(seconds):
+            for partition, keys in by_partition.items():
+                unknown |= await _missing_keys(cluster, partition, keys)
+    except TimeoutError:
+        return frozenset()
+    return frozenset(key.decode() for key in unknown)
+
+
+async def _missing_keys(cluster: Cluster, partition: int, keys: set[bytes]) -> set[bytes]:
+    missing = set(keys)
+    for topic in LANES.values():
+        async with PartitionReader(cluster, topic.name, partition) as log:
+            async for record in log.records():
+                missing.discard(record.key or b"")
+                if not missing:
+                    return missing
+    return missing
