@@ -9,9 +9,9 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
@@ -32,10 +32,15 @@ ADMIN: Final = "admin"
 PREFIX: Final = "ent_"
 CODE_LIFE: Final = timedelta(minutes=15)
 SESSION_LIFE: Final = timedelta(hours=12)
+MAX_CODES: Final = 5  # unused sign-in codes of a token; a new one replaces the oldest
 
 
 class LastAdminError(Exception):
-    """This is the last admin token: create another one first, or tokens can no longer be managed."""
+    """This is the last admin token that does not expire: create another one first."""
+
+
+class PastExpiryError(Exception):
+    """The token would be expired from the start: choose a time in the future."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,7 @@ class Token:
     sha256: str
     created_at: datetime
     expires_at: datetime | None = None
-    parent: str = ""  # of a session or code: the token that it represents, and is revoked with
+    root_id: str = ""  # of a session or code: the token that it represents, and ends with
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Caller:
     name: str
     role: AccessRole
     kind: TokenKind
+    root_id: str  # of the token itself, or the one that a session came from
 
     def may(self, role: AccessRole) -> bool:
         """Whether this caller has at least this role."""
@@ -77,6 +83,8 @@ class Tokens:
         self._lock = data_dir / LOCK_FILE
         self._admin_path = data_dir / ADMIN_FILE
         self._fixed = _hash(fixed.get_secret_value()) if fixed is not None and fixed.get_secret_value() else None
+        # Sessions that came from it end when it is changed. A part of the hash reveals nothing.
+        self._fixed_id = f"settings-{self._fixed[:16]}" if self._fixed else ""
         self._clock = clock
         self._file_version: tuple[int, int, int] | None = None
         self._tokens: tuple[Token, ...] = ()
@@ -85,8 +93,10 @@ class Tokens:
         """Create an admin token in a file that only its owner may read, unless it holds a valid one."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._exclusive() as tokens:
-            if self._admin_path.exists() and self._find(self._admin_path.read_text().strip(), ("token",)):
-                return
+            if self._admin_path.exists():
+                admin = self._find(self._admin_path.read_text().strip(), ("token",))
+                if admin is not None and admin.role == "admin":
+                    return
             secret = _secret()
             write_private(self._admin_path, f"{secret}\n".encode())
             self._store((*tokens, self._new_token(secret, ADMIN, "admin", "token", None)))
@@ -95,42 +105,71 @@ class Tokens:
         """Return the caller with this token or session; None if it is unknown, expired or a sign-in code."""
         token = self._find(secret, ("token", "session"))
         if token is not None:
-            return Caller(token.id, token.name, token.role, token.kind)
+            return Caller(token.id, token.name, token.role, token.kind, token.root_id or token.id)
         if self._fixed is not None and hmac.compare_digest(self._fixed, _hash(secret)):
-            return Caller("settings", ADMIN, "admin", "token")
+            return Caller(self._fixed_id, ADMIN, "admin", "token", self._fixed_id)
         return None
+
+    def accepts(self, caller: Caller) -> bool:
+        """Whether the token or session of a caller is still valid, for responses that go on for long."""
+        return caller.token_id == self._fixed_id or any(token.id == caller.token_id for token in self._current())
 
     def list_tokens(self) -> tuple[Token, ...]:
         """Return the tokens, without sessions and codes."""
         return tuple(token for token in self._current() if token.kind == "token")
 
+    def list_sessions(self) -> tuple[Token, ...]:
+        """Return the open sessions."""
+        return tuple(token for token in self._current() if token.kind == "session")
+
     def create(self, name: str, role: AccessRole, expires_at: datetime | None = None) -> tuple[Token, str]:
-        """Create a token. Return its stored data and its secret, which can't be retrieved later."""
-        return self._add(name, role, "token", expires_at)
+        """Create a token. Return its stored data and its secret, which can't be retrieved later.
+
+        Raises:
+            PastExpiryError: `expires_at` has passed.
+
+        """
+        if expires_at is not None and expires_at <= self._clock():
+            raise PastExpiryError(PastExpiryError.__doc__)
+        secret = _secret()
+        token = self._new_token(secret, name, role, "token", expires_at)
+        with self._exclusive() as tokens:
+            self._store((*tokens, token))
+        return token, secret
 
     def revoke(self, token_id: str) -> bool:
         """Revoke a token and its sessions; False if there is no such token.
 
         Raises:
-            LastAdminError: it is the last admin token.
+            LastAdminError: it is the last admin token that does not expire.
 
         """
         with self._exclusive() as tokens:
             revoked = next((token for token in tokens if token.id == token_id and token.kind == "token"), None)
             if revoked is None:
                 return False
-            admins = [token for token in tokens if token.kind == "token" and token.role == "admin"]
-            if revoked in admins and len(admins) == 1 and self._fixed is None:
+            if revoked in (admins := _lasting_admins(tokens)) and len(admins) == 1 and self._fixed is None:
                 raise LastAdminError(LastAdminError.__doc__)
-            self._store(tuple(token for token in tokens if token_id not in {token.id, token.parent}))
+            self._store(tuple(token for token in tokens if token_id not in {token.id, token.root_id}))
         return True
 
-    def sign_in_code(self, caller: Caller | None = None) -> str:
-        """Create a one-time sign-in code for `caller`, or for the first admin. It expires in 15 minutes."""
-        admin = next((token for token in self.list_tokens() if token.role == "admin"), None)
-        name, role = (caller.name, caller.role) if caller else (ADMIN, ROLES[-1])
-        parent = caller.token_id if caller else admin.id if admin else ""
-        return self._add(name, role, "code", self._clock() + CODE_LIFE, parent)[1]
+    def end_session(self, session_id: str) -> bool:
+        """End a session; False if there is no such session."""
+        with self._exclusive() as tokens:
+            others = tuple(token for token in tokens if token.id != session_id or token.kind != "session")
+            if len(others) < len(tokens):
+                self._store(others)
+        return len(others) < len(tokens)
+
+    def sign_in_code(self, caller: Caller) -> str:
+        """Create a one-time sign-in code for a caller. It expires in 15 minutes, and with the token of the caller."""
+        secret = _secret()
+        code = self._new_token(secret, caller.name, caller.role, "code", self._clock() + CODE_LIFE, caller.root_id)
+        with self._exclusive() as tokens:
+            codes = [token for token in tokens if token.kind == "code" and token.root_id == caller.root_id]
+            replaced = codes[: len(codes) + 1 - MAX_CODES] if len(codes) >= MAX_CODES else []
+            self._store((*(token for token in tokens if token not in replaced), code))
+        return secret
 
     def redeem(self, code: str) -> str | None:
         """Exchange a sign-in code for the secret of a new session; None if the code is invalid."""
@@ -139,9 +178,10 @@ class Tokens:
             if used is None:
                 return None
             secret = _secret()
-            session = self._new_token(secret, used.name, used.role, "session", self._clock() + SESSION_LIFE)
-            others = tuple(token for token in tokens if token != used)
-            self._store((*others, replace(session, parent=used.parent)))
+            session = self._new_token(
+                secret, used.name, used.role, "session", self._clock() + SESSION_LIFE, used.root_id
+            )
+            self._store((*(token for token in tokens if token != used), session))
         return secret
 
     def sign_in(self, secret: str) -> str | None:
@@ -155,17 +195,14 @@ class Tokens:
             session = self._find(secret, ("session",))
             self._store(tuple(token for token in tokens if token != session))
 
-    def _add(
-        self, name: str, role: AccessRole, kind: TokenKind, expires_at: datetime | None, parent: str = ""
-    ) -> tuple[Token, str]:
-        secret = _secret()
-        token = replace(self._new_token(secret, name, role, kind, expires_at), parent=parent)
-        with self._exclusive() as tokens:
-            self._store((*tokens, token))
-        return token, secret
-
     def _new_token(
-        self, secret: str, name: str, role: AccessRole, kind: TokenKind, expires_at: datetime | None
+        self,
+        secret: str,
+        name: str,
+        role: AccessRole,
+        kind: TokenKind,
+        expires_at: datetime | None,
+        root_id: str = "",
     ) -> Token:
         return Token(
             id=str(uuid4()),
@@ -175,6 +212,7 @@ class Tokens:
             sha256=_hash(secret),
             created_at=self._clock(),
             expires_at=expires_at,
+            root_id=root_id,
         )
 
     def _find(self, secret: str, kinds: tuple[TokenKind, ...]) -> Token | None:
@@ -187,7 +225,13 @@ class Tokens:
         return match
 
     def _current(self) -> tuple[Token, ...]:
-        """Return the tokens that have not expired. Reload the file if it has changed."""
+        """Return what is valid: unexpired tokens, and unexpired sessions and codes of a valid token."""
+        unexpired = self._unexpired()
+        roots = {token.id for token in unexpired if token.kind == "token"} | {self._fixed_id}
+        return tuple(token for token in unexpired if token.kind == "token" or token.root_id in roots)
+
+    def _unexpired(self) -> tuple[Token, ...]:
+        """Return what has not expired. Reload the file if it has changed."""
         try:
             status = self._path.stat()
         except FileNotFoundError:
@@ -208,14 +252,21 @@ class Tokens:
         descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield self._current()
+            yield self._unexpired()  # with the sessions of a settings token that this process does not know
         finally:
             os.close(descriptor)
 
 
 def sign_in_link(data_dir: Path, url: str, clock: Callable[[], datetime] = utc_now) -> str:
-    """Return a one-time link that signs a browser in as admin. It expires in 15 minutes."""
-    return f"{url.rstrip('/')}/sign-in?code={Tokens(data_dir, clock=clock).sign_in_code()}"
+    """Return a one-time link that signs a browser in as the admin of the data directory. It expires in 15 minutes."""
+    tokens = Tokens(data_dir, clock=clock)
+    admin = tokens.authenticate((data_dir / ADMIN_FILE).read_text().strip())
+    assert admin is not None, "the API has created a valid one"
+    return f"{url.rstrip('/')}/sign-in?code={tokens.sign_in_code(admin)}"
+
+
+def _lasting_admins(tokens: Iterable[Token]) -> list[Token]:
+    return [token for token in tokens if token.kind == "token" and token.role == "admin" and token.expires_at is None]
 
 
 def form_token(session: str) -> str:

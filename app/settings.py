@@ -13,6 +13,8 @@ from schemas.topics import DEFAULT_PARTITIONS
 
 DEFAULT_API_PORT: Final = 8470
 DEFAULT_BROKER_PORT: Final = 9470
+MIN_TOKEN_LENGTH: Final = 20
+MIN_TOKEN_CHARACTERS: Final = 8  # different ones
 
 
 def address_of(server: str) -> tuple[str, int]:
@@ -74,7 +76,9 @@ class Settings(BaseSettings):
     allow_private_networks: bool = Field(
         default=False, description="allow connectors to fetch from loopback and private addresses"
     )
-    admin_token: SecretStr | None = Field(default=None, description="an additional admin token to accept")
+    admin_token: SecretStr | None = Field(
+        default=None, description="an additional admin token to accept: 20 random characters or more"
+    )
     snapshot_url: str = Field(
         default="",
         description="where profile snapshots are stored, file:///directory or s3://bucket/prefix; "
@@ -104,6 +108,16 @@ class Settings(BaseSettings):
     def _check_host(cls, value: str) -> str:
         if not re.fullmatch(r"[\w.:%-]{1,255}", value):
             raise ValueError("expected the host name or IP address of this machine")
+        return value
+
+    @field_validator("admin_token")
+    @classmethod
+    def _check_admin_token(cls, value: SecretStr | None) -> SecretStr | None:
+        secret = value.get_secret_value() if value else ""
+        if secret and (len(secret) < MIN_TOKEN_LENGTH or len(set(secret)) < MIN_TOKEN_CHARACTERS):
+            raise ValueError(
+                f"too weak: use {MIN_TOKEN_LENGTH} random characters or more, {MIN_TOKEN_CHARACTERS} of them different"
+            )
         return value
 
     @field_validator("database_url")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.auth import LastAdminError, Tokens, form_token, sign_in_link
+from app.auth import MAX_CODES, LastAdminError, PastExpiryError, Tokens, form_token, sign_in_link
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
 
@@ -74,6 +74,27 @@ def test_the_last_admin_token_can_not_be_revoked(tokens: Tokens) -> None:
         tokens.revoke(tokens.list_tokens()[0].id)
 
 
+def test_the_last_admin_token_without_expiry_can_not_be_revoked(tokens: Tokens) -> None:
+    passing, _ = tokens.create("guest", "admin", NOON + timedelta(hours=1))
+    with pytest.raises(LastAdminError):
+        tokens.revoke(next(token.id for token in tokens.list_tokens() if token.name == "admin"))
+    assert tokens.revoke(passing.id)
+
+
+def test_a_token_can_not_expire_in_the_past(tokens: Tokens) -> None:
+    with pytest.raises(PastExpiryError):
+        tokens.create("late", "viewer", NOON)
+
+
+def test_an_admin_file_with_the_token_of_another_role_is_replaced(tmp_path: Path, tokens: Tokens) -> None:
+    _, viewer = tokens.create("ada", "viewer")
+    (tmp_path / "admin-token").write_text(viewer)
+    tokens.ensure_admin()
+    caller = tokens.authenticate((tmp_path / "admin-token").read_text().strip())
+    assert caller
+    assert caller.role == "admin"
+
+
 def test_the_token_in_the_settings_has_the_admin_role(tmp_path: Path, clock: Clock) -> None:
     tokens = Tokens(tmp_path, SecretStr("from-the-environment"), clock)
     caller = tokens.authenticate("from-the-environment")
@@ -92,7 +113,7 @@ def test_a_sign_in_link_works_once_and_expires(tmp_path: Path, tokens: Tokens, c
     caller = tokens.authenticate(session)
     assert caller
     assert (caller.kind, caller.role) == ("session", "admin")
-    late = tokens.sign_in_code()
+    late = tokens.sign_in_code(caller)
     clock.now += timedelta(minutes=15)
     assert tokens.redeem(late) is None
 
@@ -108,6 +129,63 @@ def test_sessions_end_with_their_token_or_by_signing_out(tokens: Tokens) -> None
     assert tokens.authenticate(second)
     tokens.revoke(token.id)
     assert tokens.authenticate(second) is None
+
+
+def test_a_session_of_a_session_ends_with_the_root_token(tokens: Tokens) -> None:
+    token, secret = tokens.create("ada", "operator")
+    first = tokens.authenticate(tokens.sign_in(secret) or "")
+    assert first
+    second = tokens.authenticate(tokens.redeem(tokens.sign_in_code(first)) or "")
+    assert second
+    unused = tokens.sign_in_code(second)
+    assert {session.root_id for session in tokens.list_sessions()} == {token.id}
+    assert tokens.accepts(second)
+    tokens.revoke(token.id)
+    assert not tokens.accepts(first)
+    assert not tokens.accepts(second)
+    assert tokens.redeem(unused) is None
+
+
+def test_sessions_and_codes_end_when_their_token_expires(tokens: Tokens, clock: Clock) -> None:
+    _, secret = tokens.create("guest", "viewer", NOON + timedelta(minutes=5))
+    caller = tokens.authenticate(secret)
+    assert caller
+    session, code = tokens.sign_in(secret), tokens.sign_in_code(caller)
+    assert session
+    clock.now += timedelta(minutes=5)
+    assert tokens.authenticate(session) is None
+    assert tokens.redeem(code) is None
+    assert tokens.list_sessions() == ()
+
+
+def test_sessions_of_the_token_in_the_settings_end_when_it_changes(tmp_path: Path, clock: Clock) -> None:
+    session = Tokens(tmp_path, SecretStr("one"), clock).sign_in("one")
+    assert session
+    Tokens(tmp_path, clock=clock).create("ada", "viewer")  # a process without these settings keeps the session
+    assert Tokens(tmp_path, SecretStr("one"), clock).authenticate(session)
+    assert Tokens(tmp_path, SecretStr("two"), clock).authenticate(session) is None
+
+
+def test_a_session_is_ended_by_its_id(tokens: Tokens) -> None:
+    token, secret = tokens.create("ada", "operator")
+    session = tokens.sign_in(secret)
+    assert session
+    assert not tokens.end_session(token.id), "a token is not a session"
+    assert tokens.end_session(tokens.list_sessions()[0].id)
+    assert tokens.authenticate(session) is None
+    assert tokens.authenticate(secret)
+
+
+def test_a_new_sign_in_code_replaces_the_oldest_of_the_token(tokens: Tokens) -> None:
+    callers = [tokens.authenticate(tokens.create(name, "viewer")[1]) for name in ("ada", "bob")]
+    assert callers[0]
+    assert callers[1]
+    codes = [tokens.sign_in_code(callers[0]) for _ in range(MAX_CODES)]
+    other = tokens.sign_in_code(callers[1])
+    codes.append(tokens.sign_in_code(callers[0]))
+    assert tokens.redeem(codes[0]) is None
+    assert tokens.redeem(other)
+    assert all(tokens.redeem(code) for code in codes[1:])
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "editor", "admin"])

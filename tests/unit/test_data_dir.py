@@ -78,7 +78,7 @@ def test_settings_survive_the_round_trip_through_the_environment(
         api_port=0,
         file_roots=(tmp_path / "a", tmp_path / "b"),
         allow_private_networks=True,
-        admin_token=SecretStr("hush"),
+        admin_token=SecretStr("hush-hush-0123456789"),
         log_format="json",
     )
     environment = environment_of(settings, {"PATH": "/bin", "ENTREPOT_PARTITIONS": "9"})

@@ -14,7 +14,7 @@ COOKIE: Final = "entrepot_session"
 FORM_HEADER: Final = "X-Form-Token"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-ANONYMOUS: Final = Caller("", "", "viewer", "token")
+ANONYMOUS: Final = Caller("", "", "viewer", "token", "")
 
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (

@@ -6,7 +6,7 @@ Events omit configurations and cursors: read them from `/v2/job/{id}`.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Annotated, Final
 
 import orjson
@@ -26,6 +26,7 @@ from schemas.events import JobEvent
 from schemas.topics import JOBS_EVENTS
 
 HEARTBEAT_INTERVAL_SECONDS: Final = 15.0
+ACCESS_INTERVAL_SECONDS: Final = 0.5  # a revoked token ends its streams within a second
 RECONNECT_MS: Final = 2_000
 WRITE_TIMEOUT_SECONDS: Final = 20.0
 
@@ -64,7 +65,7 @@ async def stream_events(call: RequestContext[EventsQuery, None]) -> web.StreamRe
         with call.api.tail.listen() as listener:
             await response.prepare(call.request)
             await _write(response, f"retry: {RECONNECT_MS}\n\n".encode())
-            await _send_all(call, response, listener, seen)
+            await _while_valid(call, _send_all(call, response, listener, seen))
             if listener.dropped:
                 metrics.listeners_dropped.inc()
     except (ConnectionError, TimeoutError):
@@ -72,6 +73,24 @@ async def stream_events(call: RequestContext[EventsQuery, None]) -> web.StreamRe
     finally:
         metrics.listeners.dec()
     return response
+
+
+async def _while_valid(call: RequestContext[EventsQuery, None], sending: Coroutine[None, None, None]) -> None:
+    """Send until the end, or until the token or session of the caller ends."""
+
+    async def watch() -> None:
+        while call.api.tokens.accepts(call.caller):  # noqa: ASYNC110  # other processes change the file
+            await asyncio.sleep(ACCESS_INTERVAL_SECONDS)
+
+    tasks = (asyncio.create_task(sending), asyncio.create_task(watch()))
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _send_all(

@@ -16,20 +16,25 @@ UNKNOWN: Final = "Invalid, expired or revoked token."
 
 
 async def sign_in_page(request: web.Request) -> web.Response:
-    """Redeem the code of a link; without one, show the token form."""
-    code = request.query.get("code", "")
-    if not code:
-        return _form("")
-    session = await asyncio.to_thread(request.app[API].tokens.redeem, code)
-    return _form(USED_UP) if session is None else _signed_in(session)
+    """Show the form: a button for the code of a link, which programs that look at links don't press; else a field."""
+    return _form(code=request.query.get("code", ""))
 
 
 async def open_session(request: web.Request) -> web.Response:
-    """Open a session for the holder of a token."""
+    """Open a session for the holder of a code or a token."""
     check_same_site(request)
-    secret = (await read_form(request)).get("token", "").strip()
-    session = await asyncio.to_thread(request.app[API].tokens.sign_in, secret)
-    return _form(UNKNOWN) if session is None else _signed_in(session)
+    form, tokens = await read_form(request), request.app[API].tokens
+    if code := form.get("code", ""):
+        session, problem = await asyncio.to_thread(tokens.redeem, code), USED_UP
+    else:
+        session, problem = await asyncio.to_thread(tokens.sign_in, form.get("token", "").strip()), UNKNOWN
+    if session is None:
+        return _form(problem)
+    response = web.HTTPSeeOther("/")
+    response.set_cookie(
+        COOKIE, session, path="/", httponly=True, samesite="Strict", max_age=int(SESSION_LIFE.total_seconds())
+    )
+    raise response
 
 
 async def sign_out(request: web.Request) -> web.Response:
@@ -43,15 +48,5 @@ async def sign_out(request: web.Request) -> web.Response:
     raise response
 
 
-def _form(problem: str) -> web.Response:
-    return render("sign_in.html", status=401 if problem else 200, caller=None, problem=problem)
-
-
-def _signed_in(session: str) -> web.Response:
-    """Return a page that forwards to the list: a redirect from another site would lose a strict cookie."""
-    response = render("signed_in.html", caller=None)
-    response.headers["Refresh"] = "0; url=/"
-    response.set_cookie(
-        COOKIE, session, path="/", httponly=True, samesite="Strict", max_age=int(SESSION_LIFE.total_seconds())
-    )
-    return response
+def _form(problem: str = "", code: str = "") -> web.Response:
+    return render("sign_in.html", status=401 if problem else 200, caller=None, problem=problem, code=code)

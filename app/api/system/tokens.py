@@ -8,10 +8,10 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from app.api.http.param_types import TimestampText
-from app.api.http.problems import ApiProblem, not_found
+from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Routes
-from app.auth import AccessRole, LastAdminError
+from app.auth import AccessRole, LastAdminError, PastExpiryError
 
 
 class Me(View):
@@ -36,6 +36,17 @@ class NewTokenView(TokenView):
     """A new token; `token` is shown only once."""
 
     token: str
+
+
+class SessionView(View):
+    """An open session of the web pages, and the token that it came from."""
+
+    id: str
+    name: str
+    role: AccessRole
+    created_at: datetime
+    expires_at: datetime
+    root_id: str
 
 
 class TokenBody(Body):
@@ -77,7 +88,10 @@ async def list_tokens(call: RequestContext[Query, None]) -> web.Response:
 async def create_token(call: RequestContext[Query, TokenBody]) -> web.Response:
     """Create a token."""
     body = call.body
-    created, secret = await asyncio.to_thread(call.api.tokens.create, body.name, body.role, body.expires_at)
+    try:
+        created, secret = await asyncio.to_thread(call.api.tokens.create, body.name, body.role, body.expires_at)
+    except PastExpiryError as error:
+        raise invalid([FieldError("/expires_at", "in_the_past", str(error))]) from error
     message = "store the token now: it cannot be shown again"
     return respond(call, NewTokenView.of(created, token=secret), status=201, message=message)
 
@@ -100,6 +114,23 @@ async def revoke_token(call: RequestContext[Query, None]) -> web.Response:
     if not existed:
         raise not_found("token", token_id)
     return respond(call, None, message="revoked")
+
+
+@ROUTES("GET", "/session", "List browser sessions", ResponseSpec("all open sessions", list[SessionView]), role="admin")
+async def list_sessions(call: RequestContext[Query, None]) -> web.Response:
+    """Return all open sessions."""
+    return respond(call, [SessionView.of(session) for session in call.api.tokens.list_sessions()])
+
+
+@ROUTES(
+    "DELETE", "/session/{session_id}", "End a browser session", ResponseSpec("ended"), role="admin", problems=(404,)
+)
+async def end_session(call: RequestContext[Query, None]) -> web.Response:
+    """End a session."""
+    session_id = call.path("session_id")
+    if not await asyncio.to_thread(call.api.tokens.end_session, session_id):
+        raise not_found("session", session_id)
+    return respond(call, None, message="ended")
 
 
 @ROUTES(

@@ -17,6 +17,7 @@ COLUMNS: Final = (
     Column("created", lambda row: local_time(row["created_at"]), drop=2),
     Column("expires", lambda row: local_time(row["expires_at"]), drop=1),
 )
+SESSION_COLUMNS: Final = (*COLUMNS, Column("token id", lambda row: row["root_id"], drop=3))
 
 
 @click.group(cls=FullHelpGroup)
@@ -48,6 +49,21 @@ async def token_create(session: Session, name: str, role: str, expires: str | No
 async def token_revoke(session: Session, token_id: str) -> None:
     """Revoke a token and its browser sessions."""
     await session.api.send("DELETE", f"/v2/token/{token_id}")
+
+
+@token.command("sessions")
+@api_command
+async def token_sessions(session: Session) -> None:
+    """List open browser sessions, and the tokens that they came from."""
+    show(await session.api.get("/v2/session"), session.output, SESSION_COLUMNS)
+
+
+@token.command("end-session")
+@click.argument("session_id")
+@api_command
+async def token_end_session(session: Session, session_id: str) -> None:
+    """End a browser session; its token stays valid."""
+    await session.api.send("DELETE", f"/v2/session/{session_id}")
 
 
 @click.command("sign-in")

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -62,8 +63,7 @@ async def run_service(settings: Settings, *, with_example: bool) -> int:
 async def _work(supervisor: Supervisor, *, with_example: bool) -> None:
     up = await supervisor.start()
     _print(
-        f"Ready after {up.seconds:.1f} s. One-time sign-in link, expires in 15 minutes:\n\n"
-        f"{sign_in_link(up.settings.data_dir, up.url)}\n\n"
+        f"Ready after {up.seconds:.1f} s. {_sign_in_advice(up)}\n\n"
         f"  API    {up.url}\n"
         f"  Kafka  {up.settings.bootstrap_servers}\n"
         f"  logs   {up.settings.data_dir / 'logs'}\n"
@@ -71,6 +71,13 @@ async def _work(supervisor: Supervisor, *, with_example: bool) -> None:
     if with_example:
         await _example(up)
     _print("Press Ctrl-C to stop.")
+
+
+def _sign_in_advice(up: RunningService) -> str:
+    """Return a sign-in link for a terminal; never for a log that others may read."""
+    if not sys.stdout.isatty():
+        return "`entrepot sign-in` prints a sign-in link."
+    return f"One-time sign-in link, expires in 15 minutes:\n\n{sign_in_link(up.settings.data_dir, up.url)}"
 
 
 async def _example(up: RunningService) -> None:

@@ -44,7 +44,7 @@ from schemas.wire.codec import encode
 from tests.integration.api.rig import Client, as_caller
 
 PARTITIONS = 2
-TOKEN = "a-token-of-an-administrator"
+TOKEN = "a-token-of-the-administrator-0123456789"
 SETTINGS = Settings(
     partitions=PARTITIONS,
     admin_token=SecretStr(TOKEN),

@@ -38,7 +38,7 @@ def shown(job: Job, *log: Any) -> str:
     view = job_view(job)
     response = render(
         "job.html",
-        caller=Caller("t1", "ada", "admin", "session"),
+        caller=Caller("s1", "ada", "admin", "session", "t1"),
         form_token="token",
         problem=None,
         job=view,

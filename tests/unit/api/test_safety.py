@@ -1,5 +1,6 @@
 """Permissions, and requests without a token, from other sites, or with hostile bodies."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from app.api.routing import middleware
 from app.auth import form_token
 from app.kafka.memory.cluster import MemoryCluster
 from app.store.tables import lane_switches
+from tests.event_stream import following
 from tests.integration.api.rig import Client, as_caller, new_job
 from tests.unit.api.conftest import Api, WallClock, serving, until_connected
 from tests.unit.api.test_definitions import mapping
@@ -37,6 +39,7 @@ REQUESTS = (  # with the least role that may send them
     ("POST", "/collect/json/people", {"id": 1}, "editor"),
     ("DELETE", "/v2/job/{id}", None, "editor"),
     ("GET", "/v2/token", None, "admin"),
+    ("GET", "/v2/session", None, "admin"),
     ("POST", "/v2/token", {"name": "x", "role": "viewer"}, "admin"),
 )
 ROLES = ("viewer", "operator", "editor", "admin")
@@ -112,18 +115,23 @@ async def browser(client: Client) -> AsyncIterator[Client]:
 async def signed_in(client: Client, browser: Client) -> str:
     """Sign a browser in by a link and return the secret of its session."""
     link = (await client.post("/v2/sign-in"))["path"]
-    answer = await browser.ask("GET", link)
+    for method in ("HEAD", "GET", "GET"):  # a program that looks at the link does not use it up
+        assert (await browser.ask(method, link)).status == 200
+    code = link.removeprefix("/sign-in?code=")
+    assert f'value="{code}"'.encode() in (await browser.ask("GET", link)).body
+    answer = await post(browser, "/sign-in", code=code)
+    assert (answer.status, answer.headers["Location"]) == (303, "/")
     cookie = answer.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
-    assert (await browser.ask("GET", link)).status == 401, "a link works once"
+    assert (await post(browser, "/sign-in", code=code)).status == 401, "a link works once"
     return cookie.partition("=")[2].partition(";")[0]
 
 
 async def test_a_sign_in_link_expires(client: Client, browser: Client, clock: WallClock) -> None:
     link = (await client.post("/v2/sign-in"))["path"]
     clock.advance(minutes=15)
-    assert (await browser.ask("GET", link)).status == 401
+    assert (await post(browser, "/sign-in", code=link.removeprefix("/sign-in?code="))).status == 401
 
 
 async def test_a_browser_signs_in_and_acts_by_forms(client: Client, browser: Client) -> None:
@@ -164,10 +172,49 @@ async def test_a_browser_signs_in_with_a_token(client: Client, browser: Client) 
     token = (await client.post("/v2/token", {"name": "ada", "role": "viewer"}))["token"]
     assert (await browser.ask("GET", "/sign-in")).status == 200
     assert (await post(browser, "/sign-in", token="wrong")).status == 401
-    assert (await post(browser, "/sign-in", token=token)).status == 200
+    assert (await post(browser, "/sign-in", token=token)).status == 303
     job = await client.draft("shown")
     page = (await browser.ask("GET", f"/job/{job['id']}")).body.decode()
     assert "/resume" not in page, "a viewer has no buttons"
+
+
+async def test_a_browser_session_is_listed_and_ended(client: Client, browser: Client) -> None:
+    await signed_in(client, browser)
+    (session,) = await client.get("/v2/session")
+    assert (session["name"], session["role"]) == ("admin", "admin")
+    assert (await client.ask("DELETE", f"/v2/session/{session['id']}")).status == 200
+    assert (await browser.ask("GET", "/")).status == 303
+    assert await client.get("/v2/session") == []
+    assert (await client.ask("DELETE", f"/v2/session/{session['id']}")).status == 404
+
+
+@pytest.mark.parametrize("ended", ["revoked token", "ended session", "expired session"])
+async def test_an_open_event_stream_ends_with_its_token(
+    client: Client, browser: Client, clock: WallClock, ended: str
+) -> None:
+    token = await client.post("/v2/token", {"name": "ada", "role": "viewer"})
+    if ended == "revoked token":
+        browser.session.headers["Authorization"] = f"Bearer {token['token']}"
+    else:
+        assert (await post(browser, "/sign-in", token=token["token"])).status == 303
+    async with following(browser.session, browser.url) as stream:
+        assert (await stream.next())[1] == "ready"
+        match ended:
+            case "revoked token":
+                await client.ask("DELETE", f"/v2/token/{token['id']}")
+            case "ended session":
+                (session,) = await client.get("/v2/session")
+                await client.ask("DELETE", f"/v2/session/{session['id']}")
+            case _:
+                clock.advance(hours=12)
+        async with asyncio.timeout(10):
+            assert await stream.response.content.read() == b""
+
+
+async def test_a_token_that_expires_in_the_past_is_refused(client: Client) -> None:
+    body = {"name": "ada", "role": "viewer", "expires_at": "2020-01-01T00:00:00Z"}
+    answer = await client.ask("POST", "/v2/token", body)
+    assert (answer.status, answer.body["errors"][0]["code"]) == (422, "in_the_past")
 
 
 async def test_the_list_page_is_paged_filtered_and_sorted(client: Client, browser: Client) -> None:

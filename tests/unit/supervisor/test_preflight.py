@@ -22,6 +22,8 @@ from app.supervisor.restarts import NotStartedError
         ("bootstrap_servers", "host:9092,", "expected host:port"),
         ("bootstrap_servers", "host:99999", "expected host:port"),
         ("api_host", "a b", "expected the host name or IP address of this machine"),
+        ("admin_token", "s3cret", "too weak: use 20 random characters or more"),
+        ("admin_token", "s3cret" * 5, "8 of them different"),
         ("database_url", "s3cret", "expected postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE"),
         ("database_url", "mysql://me:s3cret@host/x", "expected postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE"),
         ("worker_id", "a b/ü", "letters, digits, dots, underscores and dashes"),
