@@ -91,7 +91,6 @@ class Tokens:
 
     def ensure_admin(self) -> None:
         """Create an admin token in a file that only its owner may read, unless it holds a valid one."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._exclusive() as tokens:
             if self._admin_path.exists():
                 admin = self._find(self._admin_path.read_text().strip(), ("token",))

@@ -1,7 +1,8 @@
-"""The lock and the format of the data directory, and the address of its broker."""
+"""The lock, the permissions and the format of the data directory, and the address of its broker."""
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ KAFKA_ADDRESS_FILE: Final = "kafka-address"
 FORMAT: Final = 4  # of topics, read store and profiles; incremented when older data can't be read
 FORMAT_FILE: Final = "format"
 DATA_FILES: Final = ("broker", "views.db", "profiles", "snapshots")  # written first, at the first start
+OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 class InUseError(Exception):
@@ -21,6 +23,13 @@ class InUseError(Exception):
 
     def __init__(self, path: Path, pid: str) -> None:
         super().__init__((self.__doc__ or "").format(path=path, pid=pid or "?"))
+
+
+class UnsafeDataDirError(Exception):
+    """The data directory {path} {problem}; choose another (--data-dir or ENTREPOT_DATA_DIR)."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__((self.__doc__ or "").format(path=path, problem=problem))
 
 
 class IncompatibleFormatError(Exception):
@@ -34,16 +43,44 @@ class IncompatibleFormatError(Exception):
         super().__init__(advice.format(path=path, actual=actual, expected=FORMAT))
 
 
+def prepare_data_dir(data_dir: Path) -> None:
+    """Create the data directory, or restrict an existing one to its owner: it holds customer data.
+
+    Raises:
+        UnsafeDataDirError: it belongs to another user, is shared, or can't be restricted.
+
+    """
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = data_dir.stat()
+    if status.st_uid != os.geteuid():
+        raise UnsafeDataDirError(data_dir, f"belongs to user {status.st_uid}, not to user {os.geteuid()}")
+    if status.st_mode & stat.S_ISVTX:  # as /tmp: a mode of 0700 would lock out everybody else
+        raise UnsafeDataDirError(data_dir, "is shared by all users")
+    try:
+        if is_exposed(data_dir):
+            data_dir.chmod(0o700)
+    except OSError as error:
+        raise UnsafeDataDirError(data_dir, f"can't be restricted to its owner: {error.strerror}") from error
+    if is_exposed(data_dir):
+        raise UnsafeDataDirError(data_dir, "is on a file system without permissions")
+
+
+def is_exposed(path: Path) -> bool:
+    """Whether the mode of a file or directory gives other users access."""
+    return bool(path.stat().st_mode & OTHERS)
+
+
 @contextmanager
 def lock_data_dir(data_dir: Path) -> Iterator[None]:
     """Lock the data directory for one supervisor. The kernel releases the lock when the holder ends for any reason.
 
     Raises:
+        UnsafeDataDirError: other users could read it.
         InUseError: another supervisor holds the lock.
         IncompatibleFormatError: the data has another format.
 
     """
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds customer data
+    prepare_data_dir(data_dir)
     descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

@@ -67,7 +67,6 @@ async def run_api(settings: Settings) -> int:
 
 async def serve(settings: Settings, stop: asyncio.Event, clock: Clock = utc_now) -> None:
     """Serve until `stop` is set. The port is open at once; `/readyz` reports when Kafka and control are ready."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         url = await listen(await make_api(settings, stack, clock), stack)
         address = settings.data_dir / ADDRESS_FILE

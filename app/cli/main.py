@@ -74,7 +74,8 @@ def print_exception(kind: type[BaseException], error: BaseException, trace: Trac
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code. Files of this process and of its children are private."""
+    os.umask(0o077)
     sys.excepthook = print_exception
     try:
         code = cli.main(prog_name="entrepot", standalone_mode=False) or 0

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from app.data_dir import prepare_data_dir
 from app.settings import Settings, address_of
 from app.supervisor.restarts import NotStartedError
 
@@ -82,7 +83,7 @@ async def check_store(settings: Settings) -> None:
     except ValueError as error:
         raise NotStartedError(f"ENTREPOT_DATABASE_URL: invalid port ({error})") from error
     if not settings.database_url:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        prepare_data_dir(settings.data_dir)
     elif url.drivername.startswith("sqlite") and not Path(url.database or "").parent.is_dir():
         raise NotStartedError(f"ENTREPOT_DATABASE_URL: no directory {Path(url.database or '').parent}")
     try:

@@ -15,6 +15,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidTimestampError, KafkaError
 
+from app.data_dir import is_exposed
 from app.kafka.topics import ensure_topics
 from app.kafka.transactions import TRANSACTION_TIMEOUT_MS
 from app.supervisor.broker.directory import Directory, DirectoryLock
@@ -98,6 +99,18 @@ async def test_the_jvm_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     async with asyncio.timeout(30):
         while is_running(jvm):
             await asyncio.sleep(0.05)
+
+
+async def test_a_jvm_has_no_secrets_in_its_environment_and_writes_private_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENTREPOT_ADMIN_TOKEN", "hush")
+    async with await Broker.start(tmp_path / "broker") as broker:
+        processes = (psutil.Process(broker.pid), *psutil.Process().children())
+        assert all("hush" not in process.environ().values() for process in processes)
+        files = [path for path in Directory(broker.data_dir).data.rglob("*") if path.is_file()]
+    assert files
+    assert not any(is_exposed(path) for path in files if path.exists())
 
 
 def is_running(process: psutil.Process) -> bool:

@@ -12,9 +12,11 @@ from app.data_dir import (
     FORMAT,
     IncompatibleFormatError,
     InUseError,
+    UnsafeDataDirError,
     announce_kafka,
     lock_data_dir,
     lock_holder,
+    prepare_data_dir,
     resolve_kafka,
 )
 from app.settings import Settings
@@ -67,6 +69,42 @@ def test_a_new_data_directory_gets_the_current_format(tmp_path: Path) -> None:
     assert (tmp_path / "format").read_text() == f"{FORMAT}\n"
     with lock_data_dir(tmp_path):
         pass
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o777, 0o2770])
+def test_a_data_directory_is_restricted_to_its_owner(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    with lock_data_dir(tmp_path):
+        assert mode_of(tmp_path) & 0o777 == 0o700
+
+
+def test_a_data_directory_is_created_private(tmp_path: Path) -> None:
+    prepare_data_dir(tmp_path / "parent" / "data")
+    assert mode_of(tmp_path / "parent" / "data") == 0o700
+
+
+def test_a_data_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(UnsafeDataDirError, match=r"belongs to user \d+, not to user \d+; choose another"):
+        prepare_data_dir(tmp_path)
+
+
+def test_a_shared_data_directory_is_refused_and_stays_shared(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    with pytest.raises(UnsafeDataDirError, match="is shared by all users"), lock_data_dir(tmp_path):
+        pass
+    assert mode_of(tmp_path) == 0o1777
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a directory whose mode can't be changed")
+def test_a_data_directory_that_cannot_be_restricted_is_refused() -> None:
+    with pytest.raises(UnsafeDataDirError, match="can't be restricted to its owner: Operation not permitted"):
+        prepare_data_dir(Path("/proc/self"))
 
 
 def test_settings_survive_the_round_trip_through_the_environment(

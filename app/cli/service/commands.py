@@ -9,7 +9,14 @@ import click
 
 from app.cli import exits
 from app.cli.service.settings_errors import load_settings
-from app.data_dir import IncompatibleFormatError, InUseError, lock_data_dir, resolve_kafka
+from app.data_dir import (
+    IncompatibleFormatError,
+    InUseError,
+    UnsafeDataDirError,
+    lock_data_dir,
+    prepare_data_dir,
+    resolve_kafka,
+)
 from app.logs import configure_logs
 from app.roles import ROLES, ProcessRole, role_named, run_role
 from app.settings import Settings
@@ -51,7 +58,7 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the error message below suffices
         with lock_data_dir(settings.data_dir):
             code = asyncio.run(run_service(settings, with_example=with_example))
-    except (IncompatibleFormatError, InUseError, NotStartedError, OSError) as error:
+    except (IncompatibleFormatError, InUseError, UnsafeDataDirError, NotStartedError, OSError) as error:
         raise exits.CommandError(str(error), exits.UNAVAILABLE) from error
     raise click.exceptions.Exit(code)
 
@@ -85,12 +92,13 @@ def _run(role: str, settings: Settings, *, supervised: bool) -> None:
     if not supervised:  # else the supervisor has done it
         try:
             asyncio.run(_preflight(role, settings))
-        except NotStartedError as error:
+        except (UnsafeDataDirError, NotStartedError, OSError) as error:
             raise exits.CommandError(str(error), exits.UNAVAILABLE) from error
     raise click.exceptions.Exit(_reaching_all(role_named(role), settings))
 
 
 async def _preflight(role: str, settings: Settings) -> None:
+    prepare_data_dir(settings.data_dir)
     if role == "api":
         check_address(settings)
     if role in {"api", "runner"}:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,11 +16,12 @@ from typing import Final, Literal
 import aiohttp
 import click
 
+from app.auth import ADMIN_FILE, TOKENS_FILE
 from app.cli.discovery import find
 from app.cli.exits import DIFFERS, CommandError
 from app.cli.output import OutputFormat, serialized
 from app.cli.service.settings_errors import load_settings
-from app.data_dir import lock_holder, resolve_kafka
+from app.data_dir import is_exposed, lock_holder, resolve_kafka
 from app.kafka.topics import ClusterUnreachable, TopicRow, describe_topics
 from app.settings import Settings
 from app.store.read_store import ReadStore
@@ -33,6 +35,7 @@ Level = Literal["ok", "warn", "fail"]
 MIN_FREE_BYTES: Final = 2 * 1024**3
 MAX_CLOCK_SKEW_SECONDS: Final = 5.0
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
+SECRET_FILES: Final = (ADMIN_FILE, TOKENS_FILE)
 LEVEL_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -51,7 +54,15 @@ SelfCheck = Callable[[Settings], Awaitable[Finding]]
 async def run_checks(settings: Settings) -> AsyncIterator[Finding]:
     """Run the checks and yield each finding."""
     embedded: tuple[SelfCheck, ...] = () if settings.bootstrap_servers else (check_java, check_jars, check_supervisor)
-    for check in (check_python, check_data_directory, *embedded, check_kafka, check_read_store, check_api):
+    for check in (
+        check_python,
+        check_data_directory,
+        check_permissions,
+        *embedded,
+        check_kafka,
+        check_read_store,
+        check_api,
+    ):
         yield await check(resolve_kafka(settings))
 
 
@@ -78,6 +89,23 @@ async def check_data_directory(settings: Settings) -> Finding:
             "warn", message, "free some space: messages are retained indefinitely, and a full disk stops the broker"
         )
     return Finding("ok", message)
+
+
+async def check_permissions(settings: Settings) -> Finding:
+    """Check that only this user can access the data directory and the files that hold secrets."""
+    path = settings.data_dir.absolute()
+    try:
+        if path.exists() and (owner := path.stat().st_uid) != os.geteuid():
+            return Finding(
+                "fail", f"{path} belongs to user {owner}", "run Entrepot as that user, or move ENTREPOT_DATA_DIR"
+            )
+        files = (path, *(path / name for name in SECRET_FILES))
+        exposed = tuple(str(file) for file in files if file.exists() and is_exposed(file))
+    except OSError as error:
+        return Finding("fail", f"cannot read the permissions of {path}: {error.strerror}", "run as the owner")
+    if exposed:
+        return Finding("fail", f"other users may access {', '.join(exposed)}", f"run: chmod go= {shlex.join(exposed)}")
+    return Finding("ok", "only this user can access the data directory and its secrets")
 
 
 async def check_java(_settings: Settings) -> Finding:

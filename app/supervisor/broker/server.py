@@ -20,7 +20,7 @@ from app.supervisor.broker.config import HOST, JVM_FLAGS, PROPERTIES, PortConfli
 from app.supervisor.broker.directory import Directory, DirectoryLock
 from app.supervisor.broker.errors import NotReady
 from app.supervisor.broker.jars import class_path
-from app.supervisor.broker.java import find_java, wheel_java
+from app.supervisor.broker.java import find_java, jvm_environment, wheel_java
 
 READY_TIMEOUT_SECONDS: Final = 60.0
 STOP_TIMEOUT_SECONDS: Final = 15.0
@@ -157,6 +157,8 @@ async def spawn(directory: Directory, *command: str) -> asyncio.subprocess.Proce
             *command,
             PROPERTIES,
             cwd=directory.root,
+            env=jvm_environment(os.environ),
+            umask=0o077,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -172,6 +174,7 @@ async def watchdog(pid: int) -> asyncio.subprocess.Process:
     """
     return await asyncio.create_subprocess_exec(
         *("/bin/sh", "-c", 'read -r _; kill -KILL "$1"', "broker-watchdog", str(pid)),
+        env={},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

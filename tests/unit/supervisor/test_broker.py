@@ -29,7 +29,7 @@ from app.supervisor.broker.errors import (
     PortInUse,
 )
 from app.supervisor.broker.jars import COORDINATES, Pin, class_path, fetch, read_pins, verify_all
-from app.supervisor.broker.java import find_java, major_version, wheel_java
+from app.supervisor.broker.java import find_java, jvm_environment, major_version, wheel_java
 from app.supervisor.broker.server import Broker
 from app.supervisor.broker_process import BrokerProcess
 
@@ -72,6 +72,14 @@ async def test_the_wheel_contains_a_sufficient_java() -> None:
     wheel = wheel_java()
     assert wheel
     assert (await major_version(wheel) or 0) >= 17
+
+
+def test_a_jvm_inherits_no_secrets() -> None:
+    needed = dict.fromkeys(
+        ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "JAVA_HOME", "JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS"), "x"
+    )
+    others = dict.fromkeys(("ENTREPOT_ADMIN_TOKEN", "ENTREPOT_DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "MY_PATH"), "x")
+    assert jvm_environment(needed | others) == needed
 
 
 @pytest.fixture
