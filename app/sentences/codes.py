@@ -120,6 +120,7 @@ VALUES: Final = {  # in messages and records; raised by mappings and by connecto
     "[{unclosed:?}; if it should be shorter, a closing brace or quote is missing]",
     "too_deep": "[{target}: ]nested too deep[ (over {max} levels)]",
     "too_long": "{target}: {value} is too long",
+    "too_many_values": "expected {columns:,} columns, found more than {max:,}",
     "unclosed_quote": "a quote is never closed, and the rest of the file is read as one field; close it, or set "
     "`quote` to an empty string if quotes have no meaning in this file",
     "wrong_column_count": "expected {columns:,} columns, found {values:,}",

@@ -10,7 +10,7 @@ from typing import Final
 import orjson
 
 from connectors.contract import FixConfiguration
-from connectors.text.formats.csv_grammar import CsvRow, CsvSkipper, Dialect, Grammar
+from connectors.text.formats.csv_grammar import MAX_FIELDS, CsvRow, CsvSkipper, Dialect, Grammar
 from connectors.text.formats.records import Collector, OnError, Parsed
 from connectors.text.timestamps import InvalidRecord, TimestampReader
 from schemas.coded import Params
@@ -185,6 +185,8 @@ def _find_problem(row: CsvRow, columns: int, record: bytes) -> tuple[str, Params
         record.decode()
     except UnicodeDecodeError as error:
         return "broken_encoding", {"byte": error.start + 1}
+    if len(row.fields) > MAX_FIELDS:
+        return "too_many_values", {"max": MAX_FIELDS, "columns": columns}
     if len(row.fields) != columns:
         return "wrong_column_count", {"values": len(row.fields), "columns": columns}
     return None

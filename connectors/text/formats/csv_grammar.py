@@ -7,9 +7,11 @@ ignored.
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from schemas.coded import Params
+
+MAX_FIELDS: Final = 256 * 1024  # of a row that are kept: a header row has at most as many bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Dialect:
 
 
 class CsvRow(NamedTuple):
-    """A record: its fields as bytes, and the offset of the next record."""
+    """A record: its fields as bytes, up to one more than `MAX_FIELDS`, and the offset of the next record."""
 
     fields: list[bytes]
     end: int
@@ -33,14 +35,14 @@ class Grammar:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
-        delimiter, quote = re.escape(dialect.delimiter), re.escape(dialect.quote) or b"(?!)"
+        delimiter, quoted = re.escape(dialect.delimiter), _quoted(dialect)
         some = b"[^%b\n]*+" % re.escape(dialect.quote)
-        quoted = b"%(q)b[^%(q)b]*+(?:%(q)b%(q)b[^%(q)b]*+)*+%(q)b" % {b"q": quote}
         field_start = rb"(?:(?<=[%b\n])|\A)" % delimiter
         field_end = rb"(?=[%b\r\n])" % delimiter
         self.records = re.compile(rb"(?:%b(?:%b%b%b%b)*+\n)*+" % (some, field_start, quoted, field_end, some))
         self.quoted = re.compile(quoted)
         self.rest = re.compile(rb"[^%b\n]*+" % delimiter)
+        self.fields = _fields(dialect)
 
     def well_formed(self, text: bytes) -> int:
         """Return the end of the complete records at the front of `text` without stray quotes."""
@@ -58,7 +60,7 @@ class Grammar:
         stop = line_end if line_end >= 0 else len(text)
         if not quote or text.find(quote, start, stop) < 0:
             line = text[start:stop].removesuffix(b"\r") if line_end >= 0 else text[start:stop]
-            return CsvRow(line.split(self.dialect.delimiter), min(stop + 1, len(text)))
+            return CsvRow(line.split(self.dialect.delimiter, MAX_FIELDS), min(stop + 1, len(text)))
         return self._quoted_row(text, start, final=final)
 
     def _quoted_row(self, text: bytes, start: int, *, final: bool) -> CsvRow | None:
@@ -80,6 +82,19 @@ class Grammar:
                 return CsvRow([*fields, value[:-1] if text.startswith(b"\r", at - 1) else value], at + 1)
             fields.append(value)
             at += 1
+            if len(fields) == MAX_FIELDS and (excess := self.fields.match(text, at)):
+                at = excess.end()
+
+
+def _quoted(dialect: Dialect) -> bytes:
+    """Return the pattern of a quoted field."""
+    return b"%(q)b[^%(q)b]*+(?:%(q)b%(q)b[^%(q)b]*+)*+%(q)b" % {b"q": re.escape(dialect.quote) or b"(?!)"}
+
+
+def _fields(dialect: Dialect) -> re.Pattern[bytes]:
+    """Return the pattern of fields that end in a delimiter, from the start of a field on."""
+    start = b"(?:%b|(?!%b))" % (_quoted(dialect), re.escape(dialect.quote)) if dialect.quote else b""
+    return re.compile(b"(?:%(start)b[^%(d)b\n]*+%(d)b)*+" % {b"start": start, b"d": re.escape(dialect.delimiter)})
 
 
 class CsvSkipper:
@@ -87,6 +102,8 @@ class CsvSkipper:
 
     def __init__(self, dialect: Dialect) -> None:
         self._quote = dialect.quote
+        self._delimiter = dialect.delimiter
+        self._fields = _fields(dialect)
         self._separator = re.compile(b"[%b\n]" % re.escape(dialect.delimiter))
         self._field_start = True
         self._quoted = False
@@ -106,6 +123,9 @@ class CsvSkipper:
                 if not closed:
                     self._quoted = not (final and at < len(text))
                     return (len(text), True) if final else (at, False)
+            elif self._field_start and (end := self._skip_fields(text, at)) > at:
+                at = end
+                continue
             elif self._field_start and self._quote and text.startswith(self._quote, at):
                 self._quoted = self._has_quotes = True
                 at += 1
@@ -119,6 +139,15 @@ class CsvSkipper:
                 at = len(text)
             self._field_start = False
         return at, final
+
+    def _skip_fields(self, text: bytes, at: int) -> int:
+        """Return the end of the complete fields at `at`, in one step: a row can have millions."""
+        match = self._fields.match(text, at)
+        assert match is not None
+        if self._quote and not self._has_quotes:
+            after_delimiter = text.find(self._delimiter + self._quote, at, match.end()) >= 0
+            self._has_quotes = after_delimiter or text.startswith(self._quote, at, match.end())
+        return match.end()
 
     def _skip_quoted(self, text: bytes, at: int) -> tuple[int, bool]:
         while (quote := text.find(self._quote, at)) >= 0:
