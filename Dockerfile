@@ -15,7 +15,7 @@ COPY examples/ examples/
 RUN /venv/bin/pip install --no-deps --no-build-isolation -e .
 
 FROM python:3.11.14-slim-bookworm
-RUN useradd --uid 10001 --home-dir /data --create-home entrepot && install -d -o entrepot /snapshots
+RUN useradd --uid 10001 --home-dir /data --create-home entrepot && install -d -m 0700 -o entrepot /snapshots
 COPY --from=build /venv /venv
 COPY --from=build /srv/entrepot /srv/entrepot
 ENV PATH=/venv/bin:$PATH \

@@ -53,6 +53,11 @@ class Settings(BaseSettings):
     )
     api_host: str = Field(default="127.0.0.1", description="address that the API binds to")
     api_port: int = Field(default=DEFAULT_API_PORT, ge=0, le=65535, description="port of the API; 0: any free port")
+    api_names: str = Field(
+        default="",
+        description="host names by which clients reach the API, name[,name], in addition to localhost; requests for "
+        "other hosts are refused. Empty: only localhost if the API binds to loopback, else any",
+    )
     profiles_bind_host: str = Field(
         default="127.0.0.1",
         description="address that the profiles role binds to for look-ups by the API; restrict access to the API",
@@ -119,6 +124,13 @@ class Settings(BaseSettings):
                 f"too weak: use {MIN_TOKEN_LENGTH} random characters or more, {MIN_TOKEN_CHARACTERS} of them different"
             )
         return value
+
+    @field_validator("api_names")
+    @classmethod
+    def _check_names(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[\w.:-]{1,253}(,[\w.:-]{1,253})*", value):
+            raise ValueError("expected host names without ports, separated by ','")
+        return value.lower()
 
     @field_validator("database_url")
     @classmethod

@@ -15,6 +15,7 @@ from app.api.collect import dead_letters
 from app.api.collect import json as collect_json
 from app.api.context import API, Services
 from app.api.definitions import definitions, mapping_preview, rebuilds, streams
+from app.api.http.auth import checks_host
 from app.api.http.connection import Port
 from app.api.jobs import actions as job_actions
 from app.api.jobs import edits as job_edits
@@ -73,6 +74,10 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock = utc_now)
         write_private(address, orjson.dumps({"url": url, "pid": os.getpid()}))
         stack.callback(_forget, address, url)
         _log.info("listening at %s", url)
+        if not checks_host(settings):
+            _log.warning(
+                "accepting any Host header: set ENTREPOT_API_NAMES to the names by which clients reach the API"
+            )
         await stop.wait()
 
 

@@ -37,6 +37,16 @@ def parsed(arguments: list[str]) -> str:
     return " ".join([*path, *(str(params[name] or "") for name in ("role", "create") if name in params)])
 
 
+def interpolated(value: str, **environment: str) -> str:
+    """Replace variables as Compose does; a required one that is missing is a KeyError."""
+
+    def replacement(match: re.Match[str]) -> str:
+        name, separator, default = match.groups()
+        return environment.get(name, default) if separator == ":-" else environment[name]
+
+    return re.sub(r"\$\{(\w+)(:-|:\?)([^}]+)\}", replacement, value)
+
+
 def test_the_broker_has_the_limits_of_the_embedded_broker() -> None:
     environment = SERVICES["kafka"]["environment"]
     for name in ("message.max.bytes", "log.message.timestamp.after.max.ms", "transaction.max.timeout.ms"):
@@ -56,17 +66,17 @@ def test_the_settings_of_services_are_valid(name: str, monkeypatch: pytest.Monke
     assert set(environment) <= names
     for key, value in environment.items():
         assert isinstance(value, str), f"{key} must be quoted"
-        monkeypatch.setenv(key, re.sub(r"\$\{\w+:-(\w+)\}", r"\1", value))
+        monkeypatch.setenv(key, interpolated(value, POSTGRES_PASSWORD="s3cret"))
     settings = Settings()
     assert settings.bootstrap_servers == "kafka:9092"
     assert settings.partitions == DEFAULT_PARTITIONS
-    assert settings.database() == "postgresql+asyncpg://entrepot:entrepot@postgres:5432/entrepot"
+    assert settings.database() == "postgresql+asyncpg://entrepot:s3cret@postgres:5432/entrepot"
 
 
 @pytest.mark.parametrize("name", list(SERVICES))
 def test_images_are_pinned_and_dependencies_exist(name: str) -> None:
     service = SERVICES[name]
-    assert re.search(r":\d+\.\d+(\.\d+)?", service["image"]), "pinned to a version"
+    assert re.fullmatch(r"[a-z/]+:(\d+\.\d+\.\d+|\d+\.\d+-[a-z]+)", service["image"]), "pinned to a patch version"
     for other, dependency in service.get("depends_on", {}).items():
         if dependency["condition"] == "service_healthy":
             assert "healthcheck" in SERVICES[other]
@@ -75,6 +85,39 @@ def test_images_are_pinned_and_dependencies_exist(name: str) -> None:
     for volume in service.get("volumes", ()):
         source = volume.partition(":")[0]
         assert source in COMPOSE["volumes"] or (ROOT / source).is_dir()
+
+
+@pytest.mark.parametrize("name", list(SERVICES))
+def test_services_have_no_privileges_and_write_to_volumes_and_memory_only(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    assert "privileged" not in service
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert "/tmp" in {path.partition(":")[0] for path in service["tmpfs"]}  # in the container
+
+
+def test_no_secret_has_a_default() -> None:
+    values = [value for service in SERVICES.values() for value in service["environment"].values()]
+    secrets = [value for value in values if "PASSWORD" in value]
+    assert len(secrets) == len(ENTREPOT) + 1
+    for value in secrets:
+        assert "${POSTGRES_PASSWORD:?" in value
+        with pytest.raises(KeyError):
+            interpolated(value)
+
+
+@pytest.mark.parametrize("role", ["api", "runner", "profiles", "rebuild"])
+def test_what_a_role_keeps_is_on_a_named_volume(role: str) -> None:
+    assert f"{role}:/data" in ENTREPOT[role]["volumes"]
+    assert role in COMPOSE["volumes"]
+
+
+def test_the_api_accepts_only_the_names_that_are_set() -> None:
+    value = ENTREPOT["api"]["environment"]["ENTREPOT_API_NAMES"]
+    assert interpolated(value) == "localhost"
+    assert interpolated(value, ENTREPOT_API_NAMES="entrepot.example") == "entrepot.example"
 
 
 def test_only_the_api_is_published_and_only_on_loopback() -> None:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from app.api.http.problems import ApiProblem
 from app.auth import AccessRole, Caller, Tokens, form_token
+from app.settings import Settings
 
 COOKIE: Final = "entrepot_session"
 FORM_HEADER: Final = "X-Form-Token"
@@ -30,18 +31,23 @@ SECURITY_HEADERS: Final = {
 }
 
 
-def check_host(request: web.Request, bound_to: str) -> None:
-    """Make sure that a request to a loopback address names one: DNS rebinding points other names at loopback.
+def check_host(host: str, settings: Settings) -> None:
+    """Check the host that a request names: DNS rebinding points other names at this address.
 
     Raises:
         ApiProblem: 421.
 
     """
-    if not is_loopback(bound_to):
+    if not checks_host(settings):
         return
-    name = (urlsplit(f"//{request.host}").hostname or "") if _splits(request.host) else ""
-    if name not in LOCAL_NAMES | {bound_to}:
-        raise ApiProblem(421, "wrong_host", f"unknown host {name!r}: use localhost or 127.0.0.1")
+    name = (urlsplit(f"//{host}").hostname or "") if _splits(host) else ""
+    if name not in LOCAL_NAMES | {settings.api_host, *settings.api_names.split(",")} - {""}:
+        raise ApiProblem(421, "wrong_host", f"unknown host {name!r}: use localhost, or add it to ENTREPOT_API_NAMES")
+
+
+def checks_host(settings: Settings) -> bool:
+    """Return whether the names of this API are known: they are set, or it can only be reached as localhost."""
+    return bool(settings.api_names) or is_loopback(settings.api_host)
 
 
 def _splits(host: str) -> bool:

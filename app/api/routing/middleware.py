@@ -53,7 +53,7 @@ async def handle_errors(request: web.Request, handler: Handler) -> web.StreamRes
     request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
     started = time.perf_counter()
     try:
-        check_host(request, request.app[API].settings.api_host)
+        check_host(request.host, request.app[API].settings)
         response = await handler(request)
     except web.HTTPRedirection:
         raise  # a response: aiohttp has it raised
