@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import aiohttp
@@ -15,6 +15,7 @@ from app.roles import ROLES, ProcessRole
 from app.settings import Settings
 from app.supervisor.broker_process import BrokerProcess
 from app.supervisor.environment import environment_of
+from app.supervisor.liveness import Liveness
 from app.supervisor.preflight import (
     INTERACTIVE_TIMEOUT_SECONDS,
     bindable_port,
@@ -57,6 +58,7 @@ class Supervisor:
         self._clock = clock
         self._restarters: list[Restarter] = []
         self._logs: list[RoleLog] = []
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def has_started_any(self) -> bool:
@@ -76,8 +78,10 @@ class Supervisor:
             raise NotStartedError(str(error)) from error
         for role in ROLES:
             await self._start_role(role, settings)
-        await self._wait_until_ready(RunningService(settings, 0).url)
-        return RunningService(settings, self._clock() - started)
+        running = RunningService(settings, self._clock() - started)
+        await self._wait_until_ready(running.url)
+        self._watch_api(running.url)
+        return replace(running, seconds=self._clock() - started)
 
     async def _preflight(self) -> None:
         """Check the environment before any process starts, so that errors are not hidden in logs."""
@@ -86,8 +90,15 @@ class Supervisor:
         if self._settings.bootstrap_servers:
             await wait_for_kafka(self._settings.bootstrap_servers, INTERACTIVE_TIMEOUT_SECONDS, self._notify)
 
+    def _watch_api(self, url: str) -> None:
+        api = next(restarter.process for restarter in self._restarters if restarter.process.name == "api")
+        self._watching = asyncio.create_task(Liveness(api, url, self._notify).watch(), name="watch the API")
+
     async def stop(self) -> None:
         """Stop all roles concurrently, then the broker. Works at any stage of the start."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         roles = [restarter for restarter in self._restarters if restarter.process.name != BrokerProcess.name]
         await asyncio.gather(*(role.stop() for role in roles))
         for restarter in self._restarters:
