@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Literal
 from uuid import uuid4
 
-from pydantic import SecretStr, TypeAdapter
+from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from app.clock import Clock, utc_now
 
@@ -41,6 +41,13 @@ class LastAdminError(Exception):
 
 class PastExpiryError(Exception):
     """The token would be expired from the start: choose a time in the future."""
+
+
+class TokenFileError(Exception):
+    """The token file {path} can't be read: {cause}. Restore it, or remove it and {admin}, which creates a new token."""
+
+    def __init__(self, path: Path, cause: str) -> None:
+        super().__init__((self.__doc__ or "").format(path=path, cause=cause, admin=path.with_name(ADMIN_FILE)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +83,10 @@ _FILE: Final[TypeAdapter[tuple[Token, ...]]] = TypeAdapter(tuple[Token, ...])
 
 
 class Tokens:
-    """The tokens in a data directory. `fixed` is an additional admin token from the settings."""
+    """The tokens in a data directory. `fixed` is an additional admin token from the settings.
+
+    Every method raises `TokenFileError` if the file of the tokens can't be read.
+    """
 
     def __init__(self, data_dir: Path, fixed: SecretStr | None = None, clock: Clock = utc_now) -> None:
         self._path = data_dir / TOKENS_FILE
@@ -232,15 +242,23 @@ class Tokens:
     def _unexpired(self) -> tuple[Token, ...]:
         """Return what has not expired. Reload the file if it has changed."""
         try:
-            status = self._path.stat()
+            self._reload()
         except FileNotFoundError:
             return ()
+        except ValidationError as error:  # its text would show parts of the file
+            details = error.errors(include_url=False, include_input=False)[0]
+            raise TokenFileError(self._path, details["msg"]) from None
+        except OSError as error:
+            raise TokenFileError(self._path, error.strerror or type(error).__name__) from error
+        now = self._clock()
+        return tuple(token for token in self._tokens if token.expires_at is None or token.expires_at > now)
+
+    def _reload(self) -> None:
+        status = self._path.stat()
         version = (status.st_mtime_ns, status.st_size, status.st_ino)
         if version != self._file_version:
             self._tokens = _FILE.validate_json(self._path.read_bytes())
             self._file_version = version
-        now = self._clock()
-        return tuple(token for token in self._tokens if token.expires_at is None or token.expires_at > now)
 
     def _store(self, tokens: tuple[Token, ...]) -> None:
         write_private(self._path, _FILE.dump_json(tokens, indent=1))

@@ -1,5 +1,6 @@
 """Tokens, sessions and sign-in codes: stored as hashes, shared by processes, with expiry."""
 
+import re
 import stat
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.auth import MAX_CODES, LastAdminError, PastExpiryError, Tokens, form_token, sign_in_link
+from app.auth import MAX_CODES, LastAdminError, PastExpiryError, TokenFileError, Tokens, form_token, sign_in_link
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
 
@@ -195,6 +196,26 @@ def test_a_role_includes_all_lower_roles(tokens: Tokens, role: str) -> None:
     caller = tokens.authenticate(secret)
     assert caller
     assert [lower for lower in order if caller.may(lower)] == list(order[: order.index(role) + 1])
+
+
+@pytest.mark.parametrize("content", [b'[{"id": "a", "na', b"", b"{}", b"[1]", b"\xff", b'[{"id": "s3cret"}]'])
+def test_a_broken_token_file_is_named_without_its_content(tmp_path: Path, tokens: Tokens, content: bytes) -> None:
+    assert tokens.list_tokens()
+    file = tmp_path / "tokens.json"
+    file.write_bytes(content)
+    with pytest.raises(TokenFileError, match=re.escape(str(file))) as raised:
+        tokens.authenticate("any")
+    assert "s3cret" not in str(raised.value)
+    with pytest.raises(TokenFileError):
+        tokens.ensure_admin()
+    assert file.read_bytes() == content
+
+
+def test_an_unreadable_token_file_has_a_cause(tmp_path: Path, tokens: Tokens) -> None:
+    (tmp_path / "tokens.json").unlink()
+    (tmp_path / "tokens.json").mkdir()
+    with pytest.raises(TokenFileError, match="Is a directory"):
+        tokens.list_tokens()
 
 
 def test_a_form_token_does_not_reveal_its_session(tokens: Tokens) -> None:

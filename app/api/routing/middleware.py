@@ -16,6 +16,7 @@ from app.api.http.auth import ANONYMOUS, SECURITY_HEADERS, authenticated, author
 from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.routing.parsing import read_body, read_query
 from app.api.routing.routes import RequestContext, Route
+from app.auth import TokenFileError
 from app.store.models import InvalidCursorError, InvalidLimitError
 from projections.views.metrics import InvalidRangeError
 
@@ -91,6 +92,9 @@ def _as_problem(request: web.Request, error: Exception) -> ApiProblem:  # noqa: 
             return invalid([FieldError("?limit", "bad_limit", str(error))])
         case InvalidRangeError():
             return invalid([FieldError("?interval", "bad_range", str(error))])
+        case TokenFileError():
+            _log.error("%s", error)
+            return ApiProblem(503, "token_file_unreadable", "the token file can't be read; the log of the API says why")
         case TimeoutError():
             return ApiProblem(503, "timeout", "the request timed out; try again", headers={"Retry-After": "5"})
         case _:

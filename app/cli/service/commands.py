@@ -26,6 +26,7 @@ from app.supervisor.preflight import (
     check_address,
     check_file_roots,
     check_store,
+    check_tokens,
     describe_store_error,
     wait_for_kafka,
 )
@@ -101,6 +102,7 @@ async def _preflight(role: str, settings: Settings) -> None:
     prepare_data_dir(settings.data_dir)
     if role == "api":
         check_address(settings)
+        check_tokens(settings)
     if role in {"api", "runner"}:
         check_file_roots(settings)
     if role != "runner":
@@ -114,11 +116,12 @@ def _reaching_all(role: ProcessRole, settings: Settings) -> int:
     from aiokafka.errors import KafkaError  # noqa: PLC0415  # only imported by a process that runs a role
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
 
+    from app.auth import TokenFileError  # noqa: PLC0415
     from app.kafka.topics import ClusterUnreachable, TopicsError  # noqa: PLC0415
 
     try:
         return run_role(role, settings)
-    except (ClusterUnreachable, KafkaError, OSError) as error:
+    except (ClusterUnreachable, KafkaError, OSError, TokenFileError) as error:
         raise exits.CommandError(str(error), exits.UNAVAILABLE) from error
     except DBAPIError as error:
         raise exits.CommandError(describe_store_error(settings, error), exits.UNAVAILABLE) from error

@@ -73,6 +73,16 @@ async def test_a_token_is_shown_once_and_can_be_revoked(client: Client, api: Api
     assert (await client.ask("DELETE", f"/v2/token/{created.data['id']}")).body["code"] == "no_such_token"
 
 
+async def test_a_broken_token_file_is_a_problem_of_the_server(client: Client, api: Api) -> None:
+    file = api.services.settings.data_dir / "tokens.json"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-20])
+    refused = await client.ask("GET", "/v2/job", Authorization="Bearer unknown")
+    assert (refused.status, refused.body["code"]) == (503, "token_file_unreadable")
+    file.write_bytes(whole)
+    assert (await client.ask("GET", "/v2/job")).status == 200
+
+
 async def test_a_revoked_token_is_invalid_at_every_server(
     client: Client, cluster: MemoryCluster, data_dir: Path, clock: WallClock
 ) -> None:
