@@ -6,9 +6,9 @@ from uuid import UUID
 
 MAX_JOB_ID: Final = 200
 MAX_NAME_CHARACTERS: Final = 200
-# Controls (terminal escapes, line breaks), bidirectional marks and overrides, lone surrogates, and invisible characters
-# that make different names look alike. Not U+200C and U+200D: scripts and emoji need them.
-_UNSAFE: Final = "\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+# Controls (terminal escapes, line breaks), bidirectional marks and overrides, lone surrogates, and invisible format
+# characters that no script needs. Not U+200B to U+200D: some scripts, and emoji, need them, and they reorder nothing.
+_UNSAFE: Final = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
 _UNSAFE_IN_LINE: Final = re.compile(f"[{_UNSAFE}]")
 _UNSAFE_IN_LINES: Final = re.compile(f"(?![\n\t])[{_UNSAFE}]")
 

@@ -20,9 +20,9 @@ JOBS: Final = {
     "bad_bytes": "invalid number of bytes; expected 0 to {max:,}",
     "bad_counts": "invalid count; expected 0 to {max:,}",
     "bad_cron": "invalid[ {part} in the] cron expression {cron!r}; expected five fields, for example `0 3 * * *`",
-    "bad_description": "invalid description; expected at most {max:,} characters",
+    "bad_description": "invalid description; expected at most {max:,} characters, no control or bidirectional ones",
     "bad_interval": "invalid interval; expected {min:,} to {max:,} seconds",
-    "bad_name": "invalid name; expected 1 to {max} characters, not only blanks",
+    "bad_name": "invalid name; expected 1 to {max} characters, not only blanks, no control or bidirectional ones",
     "bad_number": "invalid run, report or version; expected 0 to {max:,}",
     "bad_retry": "invalid retry policy; every value must be 1 to {max:,} seconds",
     "bad_time": "invalid time in the year {year}; check the clock of the sender",
@@ -201,6 +201,7 @@ SOURCES: Final = {
 
 DEFINITIONS: Final = {
     "bad_key_hashes": "invalid key hashes; expected 1 to {max:,} SHA-256 hashes of 64 lower-case hexadecimal digits",
+    "bad_note": "invalid note; control and bidirectional characters are not supported",
     "busy": "{rebuild} is in progress; promote or discard it first",
     "conflict": "the rules conflict with other definitions[ at `{at}`]: {cause}[{more:?}, and {more:,} more problems]",
     "exists": "this rebuild already exists, and is {status}; use another id",
@@ -224,6 +225,7 @@ BODIES: Final = {  # of mappings, identity rules and rebuilds
     "blanks",
     "bad_constant": "{value} is not a valid {type} ({fault})",
     "bad_kind_name": "invalid kind {name!r}; expected 1 to 32 characters of a-z, 0-9 and _, starting with a letter",
+    "bad_kind_title": "invalid title {title!r}; control and bidirectional characters are not supported",
     "chained_comparison": "at character {position}: comparisons can't be chained; combine them with `and`",
     "conflicting_definition": "{definition}[ at `{at}`]: {cause}",
     "duplicate_name": "the name {name!r} is used twice",

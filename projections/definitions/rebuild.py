@@ -33,7 +33,7 @@ from schemas.definitions import (
     stream_of,
 )
 from schemas.json_values import json_pointer
-from schemas.names import is_job_id
+from schemas.names import is_job_id, is_safe_text
 
 MAX_REPORT_BYTES: Final = 512 * 1024
 UNBOUNDED: Final = 2**62  # bytes
@@ -139,6 +139,8 @@ def _start(current: ProfileRebuild | None, command: StartRebuild, context: Rebui
         raise DefinitionRefusedError("outdated")
     if len((command.spec + command.note).encode("utf-8", "replace")) > context.max_bytes:
         raise DefinitionRefusedError("too_much")
+    if not is_safe_text(command.note):
+        raise DefinitionRefusedError("bad_note", {"pointer": "/note"})
     try:
         _check(parse_spec(command.spec), context.versions)
     except InvalidRulesError as error:

@@ -22,6 +22,7 @@ from schemas.commands import (
     ReportError,
     ReportProgress,
 )
+from schemas.names import is_safe_line, is_safe_text
 from schemas.policies import Cadence, RetryPolicy
 
 MAX_NAME: Final = 200
@@ -94,9 +95,9 @@ def check_name(name: str, description: str) -> None:
         JobRefusedError: one is invalid.
 
     """
-    if not name.strip() or len(name) > MAX_NAME:
+    if not name.strip() or len(name) > MAX_NAME or not is_safe_line(name):
         raise JobRefusedError("bad_name", {"pointer": "/name", "max": MAX_NAME})
-    if len(description) > MAX_DESCRIPTION:
+    if len(description) > MAX_DESCRIPTION or not is_safe_text(description):
         raise JobRefusedError("bad_description", {"pointer": "/description", "max": MAX_DESCRIPTION})
 
 

@@ -18,6 +18,7 @@ from projections.time_zones import zone
 from schemas.coded import Params
 from schemas.definitions import FieldRefused
 from schemas.json_values import json_pointer
+from schemas.names import is_safe_line
 from schemas.timestamps import NAMED_FORMATS, is_timestamp_format, timestamp_parser
 
 MAX_IDENTITIES: Final = 8
@@ -219,9 +220,10 @@ def _kind_name(node: JsonNode) -> str:
 def _kind(node: JsonNode) -> IdentityKind:
     node.check_members(("kind", "rank", "title"))
     name = _kind_name(node.member("kind"))
-    return IdentityKind(
-        name, node.member("rank").integer(0, MAX_RANK), node.member("title", name or "-").text(MAX_NAME_CHARACTERS)
-    )
+    title = node.member("title", name or "-").text(MAX_NAME_CHARACTERS)
+    if not is_safe_line(title):
+        node.member("title").refuse("bad_kind_title", {"title": title})
+    return IdentityKind(name, node.member("rank").integer(0, MAX_RANK), title)
 
 
 def _attribute(node: JsonNode, zone_info: ZoneInfo) -> AttributeRule:

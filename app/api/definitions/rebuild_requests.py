@@ -5,10 +5,10 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
 
 from aiokafka.errors import KafkaError
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from app.api.definitions.definitions import body_of, check_loaded
-from app.api.http.param_types import TimestampText
+from app.api.http.param_types import SAFE_TEXT, TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.jobs.bodies import ITEM_LIMIT
 from app.api.routing.routes import Body, RequestContext
@@ -59,14 +59,7 @@ class RebuildBody(Body):
     previous: Annotated[
         bool, Field(strict=True, description="roll back to the rules before the latest promotion; excludes other rules")
     ] = False
-    note: Annotated[str, Field(max_length=MAX_NOTE_CHARACTERS, description="comment")] = ""
-
-    @field_validator("note")
-    @classmethod
-    def _no_nul(cls, value: str) -> str:
-        if "\x00" in value:
-            raise ValueError("a NUL character is not supported")
-        return value
+    note: Annotated[str, Field(max_length=MAX_NOTE_CHARACTERS, description="comment"), SAFE_TEXT] = ""
 
     @model_validator(mode="after")
     def _alone(self) -> Self:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
 
+from schemas.names import is_safe_line, is_safe_text
+
 MIN_TIMESTAMP: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_TIMESTAMP: Final = datetime(9000, 1, 1, tzinfo=UTC)
 MAX_DURATION: Final = timedelta(days=366)
@@ -40,6 +42,20 @@ def _duration(value: Any) -> timedelta:
     return min(timedelta(seconds=min(span, 10**9)), MAX_DURATION)
 
 
+def _safe_line(value: str) -> str:
+    if not is_safe_line(value):
+        raise ValueError("control and bidirectional characters are not supported")
+    return value
+
+
+def _safe_text(value: str) -> str:
+    if not is_safe_text(value):
+        raise ValueError("control characters, except line breaks and tabs, and bidirectional ones are not supported")
+    return value
+
+
+SAFE_LINE: Final = AfterValidator(_safe_line)  # behind the other constraints of a field
+SAFE_TEXT: Final = AfterValidator(_safe_text)
 TimestampText = Annotated[
     AwareDatetime,
     BeforeValidator(_rfc3339),

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import orjson
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator
 
+from app.api.http.param_types import SAFE_LINE, SAFE_TEXT
 from app.api.http.problems import FieldError, field_error_of, field_errors, invalid
 from app.api.routing.routes import Body
 from connectors.catalog import connector
@@ -27,8 +28,8 @@ CREATED_BY_UPLOAD: Final = "a job of this type is created by an upload: POST /co
 MAX_ITEMS: Final = 100  # of any list
 
 Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
-JobName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"\S")]
-Description = Annotated[str, Field(max_length=MAX_DESCRIPTION)]
+JobName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"\S"), SAFE_LINE]
+Description = Annotated[str, Field(max_length=MAX_DESCRIPTION), SAFE_TEXT]
 JsonObject = dict[str, Any]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
@@ -84,20 +85,13 @@ class RetryBody(Body):
 
 
 class _NamedBody(Body):
-    """Checks the name and description of a subclass."""
+    """Checks the name of a subclass."""
 
     @field_validator("name", check_fields=False)
     @classmethod
     def _visible(cls, value: str) -> str:
         if not any(character.isprintable() and not character.isspace() for character in value):
             raise ValueError("a name needs a visible character")
-        return value
-
-    @field_validator("name", "description", check_fields=False)
-    @classmethod
-    def _no_nul(cls, value: str) -> str:
-        if "\x00" in value:
-            raise ValueError("a NUL character is not supported")
         return value
 
 

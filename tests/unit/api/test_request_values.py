@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from pydantic import TypeAdapter, ValidationError
 
+from app.api.definitions.rebuild_requests import RebuildBody
 from app.api.http.headers import expected_revision, idempotency_key, traceparent, wait_seconds
 from app.api.http.param_types import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, TimestampText
 from app.api.http.problems import ApiProblem, pointer
@@ -18,6 +19,7 @@ from app.api.jobs.views import redacted
 from app.api.services.event_tail import MAX_QUEUED_EVENTS, EventSubscription, TailedEvent
 from app.api.system.schema_registry import subjects
 from schemas.events import JobKilled
+from schemas.names import is_job_id, is_stream_name
 from schemas.wire.catalog import versions
 
 MOMENT: TypeAdapter[datetime] = TypeAdapter(TimestampText)
@@ -182,6 +184,21 @@ def test_a_name_needs_a_visible_character(name: str) -> None:
         CreateBody.model_validate(job | {"name": name})
     with pytest.raises(ValidationError):
         PatchBody.model_validate({"name": name})
+
+
+@pytest.mark.parametrize("unsafe", ["\x1b[2J", "\x9b2J", "\u202e", "\u2066", "\u061c", "\ufeff", "\r"])
+def test_control_and_bidirectional_characters_are_refused(unsafe: str) -> None:
+    job = {"provider": "file", "job_type": "import", "name": "Orders"}
+    assert CreateBody.model_validate(job | {"description": "two\n\tlines"})
+    for body in (job | {"name": f"a{unsafe}"}, job | {"name": "a\nb"}, job | {"description": unsafe}):
+        with pytest.raises(ValidationError):
+            CreateBody.model_validate(body)
+    with pytest.raises(ValidationError):
+        PatchBody.model_validate({"description": unsafe})
+    with pytest.raises(ValidationError):
+        RebuildBody.model_validate({"note": unsafe})
+    assert not is_stream_name(f"a{unsafe}")
+    assert not is_job_id(f"a{unsafe}")
 
 
 def test_pointers_are_escaped() -> None:

@@ -107,6 +107,15 @@ def test_a_spec_counts_towards_the_total_size() -> None:
     assert refused.code == "too_much"
 
 
+def test_a_note_with_control_characters_is_refused() -> None:
+    scenario = RecordedDefinitions()
+    scenario.send(DraftDefinition, "identity", body=identity("tail"))
+    scenario.send(ApplyDefinition, "identity", version=1)
+    scenario.send(StartRebuild, "rebuild:1", spec="{}", note="two\nlines\x1b[2J")
+    (refused,) = [event for event in scenario.events if isinstance(event, DefinitionRefused)]
+    assert refused.code == "bad_note"
+
+
 def test_a_spec_survives_the_round_trip() -> None:
     scope = Scope(since=-5, until=7, until_set_at=9, excluded={"b": 4, "a": -3})
     spec = RebuildSpec(VersionedBody(1, "{}"), {"a": VersionedBody(2, "{}")}, scope)

@@ -360,6 +360,14 @@ REFUSALS: list[tuple[Scenario, Command, str, dict[str, Param]]] = [
     (no_job(), creation(issued_at=START.replace(year=9999)), "bad_time", {"year": 9999}),
     (no_job(), creation(issued_at=START.replace(year=1)), "bad_time", {"year": 1}),
     (no_job(), creation(name="  "), "bad_name", {"pointer": "/name", "max": 200}),
+    (no_job(), creation(name="a\nb"), "bad_name", {"pointer": "/name", "max": 200}),
+    (given(), a(RenameJob, name="gnp\u202egpj", description=""), "bad_name", {"pointer": "/name", "max": 200}),
+    (
+        given(),
+        a(RenameJob, name="n", description="a line\n\x1b[2J"),
+        "bad_description",
+        {"pointer": "/description", "max": 5_000},
+    ),
     (given(), a(RenameJob, name="n" * 201, description=""), "bad_name", {"pointer": "/name", "max": 200}),
     (
         given(),

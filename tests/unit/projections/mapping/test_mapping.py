@@ -158,6 +158,7 @@ def test_an_invalid_mapping_is_refused(body: Any, pointer: str, code: str) -> No
         ("x", "", "not_an_object"),
         ({}, "/kinds", "not_a_list"),
         ({"kinds": IDENTITY["kinds"] * 51}, "/kinds", "not_a_list"),
+        ({"kinds": [{"kind": "a", "rank": 0, "title": "A\x1b[2J"}]}, "/kinds/0/title", "bad_kind_title"),
         ({"kinds": [{"kind": "a b", "rank": 0}]}, "/kinds/0/kind", "bad_kind_name"),
         ({"kinds": [{"kind": "a", "rank": 100}]}, "/kinds/0/rank", "not_an_integer"),
         ({"kinds": [{"kind": "a", "rank": True}]}, "/kinds/0/rank", "not_an_integer"),
