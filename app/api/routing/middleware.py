@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 
 from app.api.context import API, QUIET, REQUEST_ID
 from app.api.http.auth import ANONYMOUS, SECURITY_HEADERS, authenticated, authorize, check_host
+from app.api.http.disk_full import disk_full_problem
 from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.routing.parsing import read_body, read_query
 from app.api.routing.routes import RequestContext, Route
@@ -98,8 +99,16 @@ def _as_problem(request: web.Request, error: Exception) -> ApiProblem:  # noqa: 
         case TimeoutError():
             return ApiProblem(503, "timeout", "the request timed out; try again", headers={"Retry-After": "5"})
         case _:
-            _log.error("%s %s failed", request.method, request.path, exc_info=error)
-            return ApiProblem(500, "internal", "internal server error; the log has the cause under this request id")
+            return _failure(request, error)
+
+
+def _failure(request: web.Request, error: Exception) -> ApiProblem:
+    """Return the problem of an error on the side of the server, and log its cause."""
+    if problem := disk_full_problem(error, request.app[API].settings):
+        _log.error("%s", problem)
+        return problem
+    _log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return ApiProblem(500, "internal", "internal server error; the log has the cause under this request id")
 
 
 def _problem_response(request: web.Request, problem: ApiProblem) -> web.Response:
