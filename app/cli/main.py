@@ -1,6 +1,7 @@
 """The entry point: the table of commands, and how errors become exit codes."""
 
 import errno
+import logging
 import os
 import sys
 import traceback
@@ -68,6 +69,15 @@ def cli() -> None:
     """
 
 
+class ConsoleFormatter(logging.Formatter):
+    """Formats the warnings of a command, which has no log of its own, with unsafe characters escaped."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message and the traceback."""
+        return escaped_lines(super().format(record))
+
+
 def print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print an uncaught exception with unsafe characters escaped: its message may come from outside."""
     click.echo(escaped_lines("".join(traceback.format_exception(kind, error, trace))), nl=False, err=True)
@@ -77,6 +87,8 @@ def main() -> None:
     """Run the command line and exit with its code. Files of this process and of its children are private."""
     os.umask(0o077)
     sys.excepthook = print_exception
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(ConsoleFormatter())
     try:
         code = cli.main(prog_name="entrepot", standalone_mode=False) or 0
         sys.stdout.flush()

@@ -101,7 +101,7 @@ def print_lines(session: Session, lines: Sequence[Line], names: Mapping[str, str
         if session.output != "table":
             click.echo(serialized([line], "yaml") if session.output == "yaml" else serialized(line, "line"))
             continue
-        kind = str(line["kind"])
+        kind = escaped(str(line["kind"]))
         name = names.get(line["job_id"], line["job_id"][:8])
         message = in_commands(line["message"].removeprefix(PREFIXES.get(kind, kind)).lstrip(": "))
         detail = f" ({line['detail']})" if line["detail"] else ""

@@ -1,5 +1,7 @@
 """Text of users and providers cannot control a terminal; a closed terminal is no error."""
 
+import logging
+import os
 import sys
 from typing import Any, Literal
 
@@ -84,11 +86,15 @@ def test_errors_and_uncaught_exceptions_are_safe_for_a_terminal(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["entrepot", f"no-{HOSTILE}"])
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(os, "umask", int)
+    monkeypatch.setattr(logging.lastResort, "formatter", None)
     with pytest.raises(SystemExit):
         main()
     sys.excepthook(ValueError, ValueError(HOSTILE), None)
+    assert logging.lastResort is not None
+    logging.lastResort.emit(logging.makeLogRecord({"msg": HOSTILE}))
     errors = capsys.readouterr().err
-    assert errors.count(r"\x1b]0;mine\x07") == 2
+    assert errors.count(r"\x1b]0;mine\x07") == 3
     assert acted_on(errors) == []
 
 
