@@ -16,7 +16,7 @@ from app.api.collect import json as collect_json
 from app.api.context import API, Services
 from app.api.definitions import definitions, mapping_preview, rebuilds, streams
 from app.api.http.auth import checks_host
-from app.api.http.connection import Port
+from app.api.http.connection import MAX_CONNECTIONS, Port
 from app.api.jobs import actions as job_actions
 from app.api.jobs import edits as job_edits
 from app.api.jobs import events, history, jobs
@@ -42,6 +42,7 @@ from app.clock import Clock, utc_now
 from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
+from app.file_descriptors import raise_file_limit
 from app.kafka.clients import Cluster, KafkaCluster
 from app.profiles.history import ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
@@ -125,7 +126,8 @@ async def make_api(
 
 async def listen(api: Services, stack: AsyncExitStack) -> str:
     """Open the port and return the URL for clients on this machine; the stack closes it."""
-    runner = Port(make_web_app(api), SHUTDOWN_TIMEOUT_SECONDS)
+    max_connections = min(MAX_CONNECTIONS, raise_file_limit() // 2)
+    runner = Port(make_web_app(api), SHUTDOWN_TIMEOUT_SECONDS, max_connections)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     stack.push_async_callback(api.tail.stop)  # first, so that event streams end before the server waits for them

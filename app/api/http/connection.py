@@ -13,9 +13,10 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from app.api.http.auth import SECURITY_HEADERS
-from app.api.http.problems import ApiProblem
+from app.api.http.problems import CONTENT_TYPE, ApiProblem
 
 MAX_LINE_BYTES: Final = 64 * 1024
+MAX_CONNECTIONS: Final = 1_000  # each is a file descriptor
 IDLE_TIMEOUT_SECONDS: Final = 30.0  # for the head of a request, at first and after each response
 
 _log = logging.getLogger(__name__)
@@ -55,21 +56,41 @@ def _problem(status: int, error: BaseException | None) -> ApiProblem:
             return ApiProblem(status, "internal", "internal server error; the log has the cause")
 
 
-class Port(web.AppRunner):
-    """Runs the application on a port. Disconnects clients that are idle for too long."""
+class RefusedConnection(asyncio.Protocol):
+    """A connection beyond the bound: it gets a problem and is closed, before it can use up file descriptors."""
 
-    def __init__(self, app: web.Application, shutdown_timeout: float) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Respond and close."""
+        assert isinstance(transport, asyncio.Transport)
+        _log.warning("refused a connection: too many are open")
+        problem = ApiProblem(503, "too_many_connections", "too many connections are open; retry later")
+        body = problem.response(uuid4().hex).body
+        assert isinstance(body, bytes)
+        head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n"
+        transport.write(f"{head}Retry-After: 1\r\nConnection: close\r\n\r\n".encode() + body)
+        transport.close()
+
+
+class Port(web.AppRunner):
+    """Runs the application on a port. Bounds the connections, and disconnects clients that are idle for too long."""
+
+    def __init__(self, app: web.Application, shutdown_timeout: float, max_connections: int = MAX_CONNECTIONS) -> None:
         super().__init__(app, access_log=None, shutdown_timeout=shutdown_timeout)
+        self._max_connections = max_connections
 
     @property
     def server(self) -> Any:
         """The factory of connections."""
         server = super().server
-        return server and _connections(server)
+        return server and _connections(server, self._max_connections)
 
 
-def _connections(server: web.Server) -> Callable[[], Connection]:
-    return lambda: Connection(
+def _connections(server: web.Server, maximum: int) -> Callable[[], asyncio.Protocol]:
+    return lambda: _connection(server) if len(server.connections) < maximum else RefusedConnection()
+
+
+def _connection(server: web.Server) -> Connection:
+    return Connection(
         server,
         loop=asyncio.get_running_loop(),
         access_log=None,  # type: ignore[arg-type]  # disables the access log

@@ -17,6 +17,7 @@ from app.data_dir import (
     prepare_data_dir,
     resolve_kafka,
 )
+from app.file_descriptors import low_limit_warning, raise_file_limit
 from app.logs import configure_logs
 from app.roles import ROLES, ProcessRole, role_named, run_role
 from app.settings import Settings
@@ -52,6 +53,8 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
     """
     from app.cli.service.up import run_service  # noqa: PLC0415  # loads the broker and an HTTP client
 
+    if warning := low_limit_warning(raise_file_limit()):
+        click.echo(f"Warning: {warning}", err=True)
     given = {"data_dir": data_dir, "api_port": port}
     settings = load_settings({name: value for name, value in given.items() if value is not None})
     settings = settings.model_copy(update={"file_roots": (*settings.file_roots, *(path.absolute() for path in files))})
@@ -88,6 +91,8 @@ def api() -> None:
 
 def _run(role: str, settings: Settings, *, supervised: bool) -> None:
     configure_logs(settings)
+    if warning := low_limit_warning(raise_file_limit()):
+        _log.warning("%s", warning)
     _log.info("starting worker role=%s pid=%d", role, os.getpid())
     settings = resolve_kafka(settings)
     if not supervised:  # else the supervisor has done it

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import orjson
 import pytest
+from aiohttp import web
 
 from app.api.http import connection as port
 from app.api.http import request_body
@@ -86,6 +88,22 @@ async def test_a_malformed_request_gets_a_problem_that_does_not_repeat_it(
 )
 async def test_credentials_that_are_not_utf_8_are_invalid(client: Client, sent: bytes, status: int) -> None:
     assert int((await raw(client, sent)).split()[1]) == status
+
+
+async def test_connections_beyond_the_bound_are_refused() -> None:
+    async with AsyncExitStack() as stack:
+        runner = port.Port(web.Application(), shutdown_timeout=1, max_connections=1)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        address = runner.addresses[0]
+        _, first = await asyncio.open_connection(*address)
+        stack.callback(first.close)
+        reader, second = await asyncio.open_connection(*address)
+        stack.callback(second.close)
+        refusal = await reader.read()
+    assert refusal.startswith(b"HTTP/1.1 503 ")
+    assert orjson.loads(refusal.partition(b"\r\n\r\n")[2])["code"] == "too_many_connections"
 
 
 async def test_every_status_in_the_document_has_a_description(client: Client) -> None:
