@@ -118,6 +118,8 @@ VALUES: Final = {  # in messages and records; raised by mappings and by connecto
     "record_too_large": "[in {source}, after record {first_row:,}: ]the record is larger than {max:,} bytes; split it, "
     "or remove it[{quoted:?}; if it should be shorter, a closing quote is missing near its start]"
     "[{unclosed:?}; if it should be shorter, a closing brace or quote is missing]",
+    "too_costly": "{target}: the expressions of the mapping exceed the budget of a message, at {value}; use fewer "
+    "functions of long texts",
     "too_deep": "[{target}: ]nested too deep[ (over {max} levels)]",
     "too_long": "{target}: {value} is too long",
     "too_many_values": "expected {columns:,} columns, found more than {max:,}",

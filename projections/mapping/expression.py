@@ -43,7 +43,8 @@ class InvalidExpressionError(CodedError):
 class Expression:
     """A compiled expression. `fields` are the paths of the members that it reads, in order.
 
-    `evaluate` takes any JSON object, never raises, and returns None for "absent".
+    `evaluate` takes any JSON object and the budget of this message, and returns None for "absent". It raises only
+    `TooCostlyError`, when the budget is exceeded.
     """
 
     text: str

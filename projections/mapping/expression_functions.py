@@ -1,7 +1,8 @@
-"""The building blocks of expressions: functions from a message to a value. None means absent; nothing raises.
+"""The building blocks of expressions: functions from a message to a value. None means absent.
 
 Every value is bounded: integers of 64 bits, finite floats, texts of at most 64 KiB. Values out of bounds are absent,
-so operators only check types. Objects and lists pass through unchecked.
+so operators only check types. Objects and lists pass through unchecked. Long texts spend the budget of the message; the
+only error is `TooCostlyError`, once it is exceeded.
 """
 
 import operator
@@ -10,9 +11,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from projections.mapping.budget import SHORT_CHARACTERS, Budget, search_work
 from projections.mapping.numbers import bounded_number, parse_number
 
-Evaluate = Callable[[dict[str, Any]], Any]
+Evaluate = Callable[[dict[str, Any], Budget], Any]
 Operation = Callable[[Any, Any], Any]
 
 MAX_TEXT_BYTES: Final = 64 * 1024
@@ -22,21 +24,25 @@ UNLIMITED: Final = 1_000  # arguments; an expression has fewer nodes
 SCALAR_TYPES: Final = MappingProxyType({str: "text", int: "number", float: "number", bool: "boolean"})
 
 
-def bounded(value: Any) -> Any:
-    """Return the value if it is within bounds, or None."""
+def bounded(value: Any, budget: Budget) -> Any:
+    """Return the value if it is within bounds, or None. A long text spends its length."""
     kind = type(value)
     if kind is str:
-        return value if len(value) <= SAFE_CHARACTERS or _fits(value) else None
+        return value if len(value) <= SHORT_CHARACTERS else _bounded_text(value, budget)
     return bounded_number(value) if kind is int or kind is float else value
 
 
-def _fits(text: str) -> bool:
-    return len(text) <= MAX_TEXT_BYTES and len(text.encode("utf-8", "surrogatepass")) <= MAX_TEXT_BYTES
+def _bounded_text(text: str, budget: Budget) -> str | None:
+    if len(text) > MAX_TEXT_BYTES:
+        return None
+    budget.spend(text, len(text))
+    is_bounded = len(text) <= SAFE_CHARACTERS or len(text.encode("utf-8", "surrogatepass")) <= MAX_TEXT_BYTES
+    return text if is_bounded else None
 
 
 def literal(value: Any) -> Evaluate:
     """Build a constant."""
-    return lambda _: value
+    return lambda _message, _budget: value
 
 
 NULL: Final = literal(None)
@@ -46,16 +52,18 @@ def field(path: tuple[str, ...]) -> Evaluate:
     """Build a reader of a member of the message, or of a nested object."""
     name, *inner = path
 
-    def top(message: dict[str, Any]) -> Any:
-        return bounded(message.get(name))
+    def top(message: dict[str, Any], budget: Budget) -> Any:
+        value = message.get(name)
+        is_short = type(value) is str and len(value) <= SHORT_CHARACTERS  # the common case, without a call
+        return value if is_short else bounded(value, budget)
 
-    def nested(message: dict[str, Any]) -> Any:
+    def nested(message: dict[str, Any], budget: Budget) -> Any:
         value = message.get(name)
         for member in inner:
             if type(value) is not dict:
                 return None
             value = value.get(member)
-        return bounded(value)
+        return bounded(value, budget)
 
     return nested if inner else top
 
@@ -64,8 +72,8 @@ def arithmetic(operation: Operation) -> Callable[[Evaluate, Evaluate], Evaluate]
     """Build + - * / of two operands."""
 
     def build(left: Evaluate, right: Evaluate) -> Evaluate:
-        def evaluate(message: dict[str, Any]) -> Any:
-            one, other = left(message), right(message)
+        def evaluate(message: dict[str, Any], budget: Budget) -> Any:
+            one, other = left(message, budget), right(message, budget)
             if SCALAR_TYPES.get(type(one)) != "number" or SCALAR_TYPES.get(type(other)) != "number":
                 return None
             try:
@@ -85,15 +93,15 @@ def equality(*, expected: bool) -> Callable[[Evaluate, Evaluate], Evaluate]:
     """
 
     def build(left: Evaluate, right: Evaluate) -> Evaluate:
-        def evaluate(message: dict[str, Any]) -> Any:
-            one, other = left(message), right(message)
+        def evaluate(message: dict[str, Any], budget: Budget) -> Any:
+            one, other = left(message, budget), right(message, budget)
             kind, other_kind = SCALAR_TYPES.get(type(one)), SCALAR_TYPES.get(type(other))
             if kind is None or other_kind is None:
                 return None
             return (kind == other_kind and one == other) is expected
 
-        def is_absent(message: dict[str, Any]) -> Any:
-            return (left(message) is right(message)) is expected
+        def is_absent(message: dict[str, Any], budget: Budget) -> Any:
+            return (left(message, budget) is right(message, budget)) is expected
 
         return is_absent if left is NULL or right is NULL else evaluate
 
@@ -104,8 +112,8 @@ def ordering(operation: Operation) -> Callable[[Evaluate, Evaluate], Evaluate]:
     """Build < <= > >= of two numbers, or of two texts by code points."""
 
     def build(left: Evaluate, right: Evaluate) -> Evaluate:
-        def evaluate(message: dict[str, Any]) -> Any:
-            one, other = left(message), right(message)
+        def evaluate(message: dict[str, Any], budget: Budget) -> Any:
+            one, other = left(message, budget), right(message, budget)
             kind = SCALAR_TYPES.get(type(one))
             comparable = kind in {"number", "text"} and kind == SCALAR_TYPES.get(type(other))
             return operation(one, other) if comparable else None
@@ -122,11 +130,11 @@ def logic(*, decisive: bool) -> Callable[[Evaluate, Evaluate], Evaluate]:
     """
 
     def build(left: Evaluate, right: Evaluate) -> Evaluate:
-        def evaluate(message: dict[str, Any]) -> Any:
-            one = left(message)
+        def evaluate(message: dict[str, Any], budget: Budget) -> Any:
+            one = left(message, budget)
             if one is decisive:
                 return decisive
-            other = right(message)
+            other = right(message, budget)
             if other is decisive:
                 return decisive
             return not decisive if type(one) is bool and type(other) is bool else None
@@ -139,8 +147,8 @@ def logic(*, decisive: bool) -> Callable[[Evaluate, Evaluate], Evaluate]:
 def negation(operand: Evaluate) -> Evaluate:
     """Build `not` of an operand."""
 
-    def evaluate(message: dict[str, Any]) -> Any:
-        value = operand(message)
+    def evaluate(message: dict[str, Any], budget: Budget) -> Any:
+        value = operand(message, budget)
         return not value if type(value) is bool else None
 
     return evaluate
@@ -154,11 +162,11 @@ def minus(operand: Evaluate) -> Evaluate:
 def choice(condition: Evaluate, yes: Evaluate, no: Evaluate) -> Evaluate:
     """Build `if`, which is absent if the condition is."""
 
-    def evaluate(message: dict[str, Any]) -> Any:
-        value = condition(message)
+    def evaluate(message: dict[str, Any], budget: Budget) -> Any:
+        value = condition(message, budget)
         if type(value) is not bool:
             return None
-        return yes(message) if value else no(message)
+        return yes(message, budget) if value else no(message, budget)
 
     return evaluate
 
@@ -166,8 +174,8 @@ def choice(condition: Evaluate, yes: Evaluate, no: Evaluate) -> Evaluate:
 def first_present(*operands: Evaluate) -> Evaluate:
     """Build `coalesce`."""
 
-    def evaluate(message: dict[str, Any]) -> Any:
-        return next((value for operand in operands if (value := operand(message)) is not None), None)
+    def evaluate(message: dict[str, Any], budget: Budget) -> Any:
+        return next((value for operand in operands if (value := operand(message, budget)) is not None), None)
 
     return evaluate
 
@@ -210,29 +218,42 @@ def _split(text: str, separator: str, index: int) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function: the types of its parameters (`object` accepts any), and the number of its arguments."""
+    """A function: the types of its parameters (`object` accepts any), and the number of its arguments.
+
+    If it searches, its first arguments are the text and the pattern.
+    """
 
     body: Callable[..., Any]
     parameters: tuple[type, ...]
     min_arguments: int
     max_arguments: int
+    is_search: bool = False
 
     def build(self, *arguments: Evaluate) -> Evaluate:
         """Build a call. Its value is absent if an argument is absent or has the wrong type."""
         types = self.parameters * (1 if self.max_arguments < UNLIMITED else len(arguments))
         checked = tuple(zip(arguments, types, strict=False))
-        body = self.body
+        body, is_search = self.body, self.is_search
+        first, kind = checked[0]
 
-        def evaluate(message: dict[str, Any]) -> Any:
-            values = []
+        def evaluate_one(message: dict[str, Any], budget: Budget) -> Any:  # like `evaluate`, but faster
+            value = first(message, budget)
+            if type(value) is not kind and (value is None or kind is not object):
+                return None
+            return bounded(body(value), budget)
+
+        def evaluate(message: dict[str, Any], budget: Budget) -> Any:
+            values: list[Any] = []
             for argument, parameter in checked:
-                value = argument(message)
-                if value is None or (type(value) is not parameter and parameter is not object):
+                value = argument(message, budget)
+                if type(value) is not parameter and (value is None or parameter is not object):
                     return None
                 values.append(value)
-            return bounded(body(*values))
+            if is_search and len(values[0]) > SHORT_CHARACTERS:
+                budget.spend(values[0], search_work(values[0], values[1]))
+            return bounded(body(*values), budget)
 
-        return evaluate
+        return evaluate if len(checked) > 1 else evaluate_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,13 +270,13 @@ FUNCTIONS: Final[MappingProxyType[str, Function | ArgumentForm]] = MappingProxyT
         "if": ArgumentForm(choice, 3, 3),
         "coalesce": ArgumentForm(first_present, 1, UNLIMITED),
         "concat": Function(_concat, (object,), 1, UNLIMITED),
-        "contains": Function(operator.contains, (str, str), 2, 2),
+        "contains": Function(operator.contains, (str, str), 2, 2, is_search=True),
         "integer": Function(_integer, (object,), 1, 1),
         "length": Function(len, (str,), 1, 1),
         "lower": Function(str.lower, (str,), 1, 1),
         "number": Function(_number, (object,), 1, 1),
-        "replace": Function(_replace, (str, str, str), 3, 3),
-        "split": Function(_split, (str, str, int), 3, 3),
+        "replace": Function(_replace, (str, str, str), 3, 3, is_search=True),
+        "split": Function(_split, (str, str, int), 3, 3, is_search=True),
         "string": Function(_string, (object,), 1, 1),
         "substring": Function(_substring, (str, int, int), 2, 3),
         "trim": Function(str.strip, (str,), 1, 1),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
+from projections.mapping.budget import MAX_WORK, Budget, TooCostlyError
 from projections.mapping.converters import (
     TOO_LONG,
     WRONG_TYPE,
@@ -40,6 +41,7 @@ Identify = Callable[[JsonMessage], str | None]
 MAX_KEY_BYTES: Final = 512  # of `kind:value`
 SAFE_KEY_CHARACTERS: Final = MAX_KEY_BYTES // 4  # a key of this length fits in any case
 IDENTITY_TOO_LONG: Final = "identity_too_long"
+TOO_COSTLY: Final = "too_costly"  # the value is the text that exceeded the budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,12 @@ class Mapper:
     """Maps the messages of a stream. `columns` are the names of the registers, in the order of the values.
 
     `faults` counts the faults since `drain_faults`, which restarts the numbering of messages at 0. Each part of a
-    mapping has only a few codes, so `faults` stays small.
+    mapping has only a few codes, so `faults` stays small. All expressions share the budget of a message, identities
+    first, then attributes in their order.
     """
 
     __slots__ = (
+        "_budget",
         "_computed",
         "_fields",
         "_identities",
@@ -95,6 +99,7 @@ class Mapper:
         self.columns = tuple(attribute.register for attribute in mapping.attributes)
         self.faults: Faults = {}
         self._index = -1
+        self._budget = Budget()
         ranks = identity.ranks()
         self._identities = tuple(
             self._identify(rule, ranks[rule.kind]) for rule in mapping.identities if rule.kind in ranks
@@ -102,11 +107,12 @@ class Mapper:
         self._when = None if mapping.timestamp is None else self._timestamp_source(mapping.timestamp)
         self._pattern: list[Any] = [None] * len(self.columns)
         self._fields: list[tuple[int, str, ValueConverter]] = []
-        self._computed: list[tuple[int, Evaluate, ValueConverter]] = []
+        self._computed: list[tuple[int, Evaluate, ValueConverter, Report]] = []
         parse_timestamp = timestamp_parser(("auto",), mapping.timestamp.zone if mapping.timestamp else UTC)
         for index, attribute in enumerate(mapping.attributes):
             report = self._reporter(f"attribute {attribute.name}")
-            self._add_column(index, attribute, converter(attribute.merge, attribute.type, parse_timestamp, report))
+            convert = converter(attribute.merge, attribute.type, parse_timestamp, report)
+            self._add_column(index, attribute, convert, report)
         self.columnar = self._columnar_mapping(mapping, ranks)
 
     def map(self, message: JsonMessage, timestamp: int) -> Mapped | None:
@@ -116,6 +122,8 @@ class Mapper:
         message.
         """
         self._index += 1
+        budget = self._budget
+        budget.left = MAX_WORK
         keys = [key for identify in self._identities if (key := identify(message)) is not None]
         if not keys:
             return None
@@ -125,8 +133,11 @@ class Mapper:
             value = get(name)
             if value is not None:
                 values[index] = convert(value)
-        for index, evaluate, convert in self._computed:
-            value = evaluate(message)
+        for index, evaluate, convert, report in self._computed:
+            try:
+                value = evaluate(message, budget)
+            except TooCostlyError as error:
+                value = report(error.text, TOO_COSTLY)
             if value is not None:
                 values[index] = convert(value)
         if self._when is not None:
@@ -172,13 +183,13 @@ class Mapper:
         parse = timestamp_parser(timestamp.formats, timestamp.zone)
         return timestamp.field, timestamp_converter(parse, self._reporter("timestamp"))
 
-    def _add_column(self, index: int, attribute: AttributeRule, convert: ValueConverter) -> None:
+    def _add_column(self, index: int, attribute: AttributeRule, convert: ValueConverter, report: Report) -> None:
         source = attribute.source
         match source:
             case Field(name):
                 self._fields.append((index, name, convert))
             case Expression(evaluate=evaluate):
-                self._computed.append((index, evaluate, convert))
+                self._computed.append((index, evaluate, convert, report))
             case Constant(value):
                 self._pattern[index] = convert(value)
             case None:
@@ -188,10 +199,14 @@ class Mapper:
 
     def _identify(self, identity: IdentityRule, rank: int) -> Identify:
         read, report = _reader(identity.source), self._reporter(f"identity {identity.kind}")
+        budget = self._budget
         prefix = f"{rank:02d}:{identity.kind}:"
 
         def identify(message: JsonMessage) -> Any:
-            value = read(message)
+            try:
+                value = read(message, budget)
+            except TooCostlyError as error:
+                return report(error.text, TOO_COSTLY)
             if value is None:
                 return None
             text = value.strip() if type(value) is str else _decimal(value)
@@ -216,7 +231,7 @@ def _reader(source: Field | Expression) -> Evaluate:
     if isinstance(source, Expression):
         return source.evaluate
     name = source.name
-    return lambda message: message.get(name)
+    return lambda message, _budget: message.get(name)
 
 
 def _decimal(value: Any) -> str | None:

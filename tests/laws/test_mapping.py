@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from app.sentences.codes import SENTENCES
 from projections.mapping.body_parser import InvalidRulesError
+from projections.mapping.budget import Budget
 from projections.mapping.converters import MAX_SUM, millionths
 from projections.mapping.expression import OPERATORS, InvalidExpressionError, compile_expression
 from projections.mapping.expression_functions import FUNCTIONS, MAX_TEXT_BYTES, UNLIMITED
@@ -102,16 +103,16 @@ def test_any_text_is_an_expression_or_has_an_error_position(text: str, message: 
     if isinstance(result, InvalidExpressionError):
         assert 1 <= result.position <= len(text) + 1
     else:
-        assert is_bounded(result.evaluate(message))
+        assert is_bounded(result.evaluate(message, Budget()))
 
 
 @given(expressions(), MESSAGES)
 def test_redundant_brackets_change_nothing(expression_texts: tuple[str, str, int], message: dict[str, Any]) -> None:
     with suppress(InvalidExpressionError):  # it is too large
         plain, full = compile_expression(expression_texts[0]), compile_expression(expression_texts[1])
-        value = plain.evaluate(message)
+        value = plain.evaluate(message, Budget())
         assert is_bounded(value)
-        assert value == full.evaluate(message)
+        assert value == full.evaluate(message, Budget())
         assert plain.fields == full.fields
 
 
@@ -121,9 +122,11 @@ def test_an_expression_reads_only_its_fields(expression_texts: tuple[str, str, i
         expression = compile_expression(expression_texts[0])
         tops = {path[0] for path in expression.fields}
         before = deepcopy(message)
-        value = expression.evaluate(message)
+        value = expression.evaluate(message, Budget())
         assert message == before
-        assert expression.evaluate({name: member for name, member in message.items() if name in tops}) == value
+        assert (
+            expression.evaluate({name: member for name, member in message.items() if name in tops}, Budget()) == value
+        )
 
 
 ZONES = st.sampled_from(["UTC", "Europe/Vienna", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"])
@@ -134,9 +137,14 @@ RULES = st.builds(
     st.integers(0, 99),
     st.integers(0, 99),
 )
+SIXTEEN = "x" * 16
+GROWN = f"replace(replace(replace('{SIXTEEN}', 'x', '{SIXTEEN}'), 'x', '{SIXTEEN}'), 'x', '{SIXTEEN}')"  # 64 KiB
+COSTLY = " + ".join([f"length({GROWN})"] * 15)  # more than half of the budget of a message
 SOURCES = st.one_of(
     st.fixed_dictionaries({"field": st.sampled_from([name for name in NAMES if name])}),
-    st.fixed_dictionaries({"expr": st.sampled_from(["a", "a.b", "lower(a)", "a * 1.5", "coalesce(b, `odd name`)"])}),
+    st.fixed_dictionaries(
+        {"expr": st.sampled_from(["a", "a.b", "lower(a)", "a * 1.5", "coalesce(b, `odd name`)", COSTLY])}
+    ),
 )
 
 

@@ -164,6 +164,18 @@ def test_faults_have_one_dead_letter_for_each_record() -> None:
     assert {item.job_id for item in found.values()} == {"j"}
 
 
+def test_an_expression_that_is_too_costly_loses_only_its_value() -> None:
+    splits = "coalesce(" + ", ".join(["split(text, 'x', -99999)"] * 75) + ")"
+    part = {"name": "part", "expr": splits, "type": "string", "merge": "latest"}
+    body = VersionedBody(1, json.dumps(PEOPLE | {"attributes": [*PEOPLE["attributes"], part]}))  # type: ignore[misc]
+    rules = CompiledRules(Rules(VersionedBody(1, json.dumps(IDENTITY)), {"people": body}), 7)
+    chunk = MappingChunk("realtime", rules, Forgotten(), 3, NOW)
+    chunk.add(packed(0, "up/1", {"email": "a", "age": 7, "text": "x" * 60_000}, {"email": "b", "age": 8, "text": "-"}))
+    rows, _, _ = content_of(chunk)
+    assert [(row[0], *row[5:]) for row in rows] == [("00:email:a", 7, 1, None), ("00:email:b", 8, 1, None)]
+    assert [item.code for item in dead_letters_of(chunk)] == ["too_costly"]
+
+
 @pytest.mark.parametrize(
     ("value", "headers", "code", "cause"),
     [

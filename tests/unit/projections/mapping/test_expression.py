@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.sentences.sentence import sentence_of
+from projections.mapping.budget import FREE_PATTERN, MAX_PATTERN, MAX_WORK, SHORT_CHARACTERS, Budget, TooCostlyError
 from projections.mapping.expression import MAX_LEVELS, InvalidExpressionError, compile_expression
 from projections.mapping.expression_functions import FUNCTIONS, MAX_TEXT_BYTES
 
@@ -37,7 +38,7 @@ MESSAGE: dict[str, Any] = {
 
 
 def value(text: str) -> Any:
-    return compile_expression(text).evaluate(MESSAGE)
+    return compile_expression(text).evaluate(MESSAGE, Budget())
 
 
 @pytest.mark.parametrize(
@@ -140,12 +141,48 @@ def test_a_decisive_operand_is_enough(text: str) -> None:
 def test_a_text_that_exceeds_the_limit_is_absent() -> None:
     thousand = "'" + "x" * 1_000 + "'"
     grown = compile_expression(f"replace(replace(a, 'x', {thousand}), 'x', 'yy')")
-    assert grown.evaluate({"a": "x" * 65}) is None
-    assert grown.evaluate({"a": "x" * 20}) == "y" * 40_000
-    assert grown.evaluate({"a": "x" * 60_000}) is None
-    assert compile_expression("concat(a, a)").evaluate({"a": "x" * MAX_TEXT_BYTES}) is None
-    assert compile_expression("upper(a)").evaluate({"a": "ŉ" * 30_000}) is None
-    assert compile_expression("substring(a, 1)").evaluate({"a": "\ud800" * 30_000}) is None
+    assert grown.evaluate({"a": "x" * 65}, Budget()) is None
+    assert grown.evaluate({"a": "x" * 20}, Budget()) == "y" * 40_000
+    assert grown.evaluate({"a": "x" * 60_000}, Budget()) is None
+    assert compile_expression("concat(a, a)").evaluate({"a": "x" * MAX_TEXT_BYTES}, Budget()) is None
+    assert compile_expression("upper(a)").evaluate({"a": "ŉ" * 30_000}, Budget()) is None
+    assert compile_expression("substring(a, 1)").evaluate({"a": "\ud800" * 30_000}, Budget()) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "work"),
+    [
+        ("lower(short)", 0),
+        ("split(short, 'x', 3)", 0),
+        ("too_long", 0),
+        ("long", 1_000),
+        ("nested.long", 1_000),
+        ("upper(long)", 2_000),
+        ("concat(long, long, 'x')", 4_001),
+        ("if(yes, long, lower(long))", 1_000),
+        ("split(long, 'x', 3)", 1_000 + 1_000 // FREE_PATTERN),
+        ("contains(long, short)", 1_000 + 1_000 * SHORT_CHARACTERS // FREE_PATTERN),
+        ("contains(long, long)", 2_000 + 1_000 * MAX_PATTERN // FREE_PATTERN),
+        ("replace(long, 'x', 'yy')", 3_000 + 1_000 // FREE_PATTERN),
+    ],
+)
+def test_long_texts_spend_the_budget(text: str, work: int) -> None:
+    budget = Budget()
+    long = "x" * 1_000
+    message = {"short": "x" * SHORT_CHARACTERS, "long": long, "nested": {"long": long}, "yes": True}
+    compile_expression(text).evaluate(message | {"too_long": "x" * (MAX_TEXT_BYTES + 1)}, budget)
+    assert MAX_WORK - budget.left == work
+
+
+def test_an_expression_beyond_the_budget_is_too_costly() -> None:
+    budget = Budget()
+    expression = compile_expression("coalesce(missing, length(a))")
+    for _ in range(MAX_WORK // 50_000):
+        assert expression.evaluate({"a": "x" * 50_000}, budget) == 50_000
+    with pytest.raises(TooCostlyError) as error:
+        expression.evaluate({"a": "y" * 200}, budget)
+    assert error.value.text == "y" * 200
+    assert expression.evaluate({"a": "short"}, budget) == 5
 
 
 @pytest.mark.parametrize(

@@ -304,6 +304,34 @@ def test_faults_are_counted_with_the_first_example() -> None:
     assert flights.drain_faults() == {("attribute x", RANGE): [1, "an integer of 65 bits", 0]}
 
 
+MANY_SPLITS = "coalesce(" + ", ".join(["split(long, 'x', -99999)"] * 75) + ")"
+
+
+def test_a_mapping_of_many_splits_is_bounded() -> None:
+    hostile = [{"name": f"a{index}", "expr": MANY_SPLITS, "type": "string", "merge": "latest"} for index in range(90)]
+    honest = attribute("string", expr="lower(split(mail, '@', 1))")
+    flights = mapper(*hostile, honest)
+    message = {"long": "xz" * 32_000, "mail": "ada@EXAMPLE.ORG"}
+    mapped = flights.map(message, DEFAULT_TIME)
+    assert mapped
+    assert mapped[3] == [None] * 90 + ["example.org"]
+    faults = flights.drain_faults()
+    assert list(faults) == [(f"attribute a{index}", "too_costly") for index in range(90)]
+    assert faults["attribute a0", "too_costly"] == [1, repr("xz" * 40)[:79] + "…", 0]
+
+
+def test_the_budget_is_for_each_message_and_identities_come_first() -> None:
+    flights = mapper(
+        attribute("integer", expr="length(long)"),
+        identities=[{"expr": MANY_SPLITS, "kind": "tail"}, {"field": "mail", "kind": "email"}],
+    )
+    costly, ordinary = {"long": "x" * 60_000, "mail": "a"}, {"long": "x" * 200, "mail": "a"}
+    assert flights.map(costly, DEFAULT_TIME) == ("07:email:a", (), DEFAULT_TIME, [None])
+    assert list(flights.drain_faults()) == [("identity tail", "too_costly"), ("attribute x", "too_costly")]
+    assert flights.map(ordinary, DEFAULT_TIME) == ("07:email:a", (), DEFAULT_TIME, [200])
+    assert flights.drain_faults() == {}
+
+
 def test_hostile_messages_are_mapped_quickly() -> None:
     flights = mapper(
         {"name": "a", "field": "x", "type": "json", "merge": "latest"},

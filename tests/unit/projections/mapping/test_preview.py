@@ -31,3 +31,12 @@ def test_attributes_equal_those_of_a_profile() -> None:
 def test_a_message_without_identity_has_no_attributes() -> None:
     result = preview(make_mapper("people", PEOPLE, KINDS), {"age": 3}, 7, "b", 0)
     assert (result.at, result.identities, result.attributes, result.faults) == (7, (), {}, ())
+
+
+def test_a_costly_expression_is_a_fault() -> None:
+    splits = "coalesce(" + ", ".join(["split(long, 'x', -99999)"] * 75) + ")"
+    attributes = [{"name": "part", "expr": splits, "type": "string", "merge": "latest"}]
+    rules = parse_mapping({"identities": [{"field": "email", "kind": "email"}], "attributes": attributes})
+    result = preview(make_mapper("people", rules, KINDS), {"email": "a", "long": "x" * 60_000}, 7, "b", 0)
+    assert (result.identities, result.attributes) == (("email:a",), {})
+    assert [(fault.part, fault.code) for fault in result.faults] == [("attribute part", "too_costly")]
