@@ -32,14 +32,17 @@ $(DEV): requirements/dev.txt $(RUNTIME)
 run: $(RUNTIME) ## Start the broker and all roles; Ctrl-C stops them
 	@$(BIN)/entrepot up --with-example
 
-UNIT = $(BIN)/pytest tests/unit tests/laws --numprocesses logical --maxprocesses 8
+PYTEST  = $(BIN)/pytest --numprocesses logical --maxprocesses 8
+# These cover `schemas` and `projections` completely. No other test is measured: it would take twice as long.
+COVERED = tests/laws tests/unit/schemas tests/unit/projections
 
 test: lint ## Run `check` with coverage, then the integration tests on a real broker
-	$(UNIT) --cov --cov-report=term:skip-covered
+	$(PYTEST) $(COVERED) --cov --cov-report=term:skip-covered
+	$(PYTEST) tests/unit $(COVERED:%=--ignore=%)
 	$(BIN)/pytest tests/integration --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: lint ## Run lint, types, architecture, unit and property tests; no servers, few examples
-	ENTREPOT_LAWS=quick $(UNIT) -m "not server"
+	ENTREPOT_LAWS=quick $(PYTEST) tests/laws tests/unit -m "not server"
 
 lint: $(DEV) ## Check lint, types and import contracts
 	$(BIN)/ruff check .

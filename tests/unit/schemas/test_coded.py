@@ -64,6 +64,8 @@ def test_values_of_other_types_become_texts() -> None:
     assert fit_params({"n": 2**64, "f": float("inf"), "o": ValueError("no"), "l": ["a", 7]}) == {
         "n": str(2**64), "f": "inf", "o": "no", "l": ("a", "7"),
     }  # fmt: skip
+    plain: Params = {"none": None, "flag": True, "low": -(2**63), "share": 0.5, "text": "ä"}
+    assert fit_params(plain) == plain
     assert fit_params("text") == {"value": "text"}
     assert fit_params({"l": ["x"] * 99}) == {"l": ("x",) * MAX_PARAM_ITEMS}
 

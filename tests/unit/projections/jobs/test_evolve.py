@@ -6,9 +6,10 @@ import pytest
 
 from projections.decider import REMEMBERED_COMMANDS
 from projections.jobs.evolve import evolve
-from schemas.commands import KillJob, RenameJob
+from projections.jobs.state import next_wake, phase_of
+from schemas.commands import KillJob, PauseJob, RenameJob
 from schemas.events import JobKilled
-from tests.unit.projections.scenario import JOB, START, a, an, creation, given, no_job
+from tests.unit.projections.scenario import HOUR, JOB, START, a, an, creation, given, no_job, rate_limit
 
 
 @pytest.mark.parametrize("step", [-2, -1, 0, 2, 7])
@@ -34,3 +35,12 @@ def test_only_the_latest_commands_are_remembered() -> None:
     scenario = given(*(a(RenameJob, name=f"Orders {number}", description="") for number in range(40)))
     assert scenario.job.recent_commands == tuple(f"command-{number}" for number in range(41))[-REMEMBERED_COMMANDS:]
     assert scenario.job.revision == 41
+
+
+def test_only_a_job_that_waits_for_a_time_resumes_automatically() -> None:
+    assert next_wake(given().job) is None
+    assert next_wake(given(a(PauseJob)).job) is None
+    assert next_wake(given(a(PauseJob, until=START + HOUR)).job) == START + HOUR
+    sleeping = given(rate_limit(seconds=3600.0)).job
+    assert next_wake(sleeping) == START + HOUR
+    assert (phase_of(sleeping), phase_of(None)) == ("Sleeping", "Absent")

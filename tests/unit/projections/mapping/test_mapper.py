@@ -351,3 +351,41 @@ def test_hostile_messages_are_mapped_quickly() -> None:
     ):
         assert flights.map({"x": value}, DEFAULT_TIME)
     assert process_time() - started < 5
+
+
+def test_a_mapping_of_single_fields_applies_to_columns() -> None:
+    columnar = mapper(
+        attribute("integer", field="legs"),
+        {"name": "text", "field": "legs", "type": "string", "merge": "latest"},
+        {"name": "source", "constant": "flights", "type": "string", "merge": "first"},
+        identities=[{"field": "tailnum", "kind": "tail"}, {"field": "mail", "kind": "email"}],
+        timestamp={"field": "at"},
+    ).columnar
+    assert columnar
+    assert columnar.names == {"tailnum", "mail", "legs", "at"}
+    assert columnar.constants == [None, None, "flights"]
+    assert [convert("7") for convert in columnar.converters("legs")] == [7, "7"]
+    assert [identify(" N14228 ") for identify in columnar.converters("tailnum")] == ["00:tail:N14228"]
+    assert [identify(7) for identify in columnar.converters("mail")] == ["07:email:7"]
+    assert [parse("2013-01-01T10:00:00Z") for parse in columnar.converters("at")] == [micros("2013-01-01T10:00")]
+    assert [*columnar.converters("source")] == []
+
+
+def test_columns_without_a_timestamp_rule_have_no_event_time() -> None:
+    columnar = mapper(identities=[{"field": "tailnum", "kind": "tail"}]).columnar
+    assert columnar
+    assert columnar.names == {"tailnum"}
+    assert columnar.when is None
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        mapper(),  # the identity is an expression
+        mapper(attribute("boolean", expr="delay > 15"), identities=[{"field": "tailnum", "kind": "tail"}]),
+        mapper(attribute("json"), identities=[{"field": "tailnum", "kind": "tail"}]),
+    ],
+    ids=["identity", "attribute", "json"],
+)
+def test_a_mapping_that_reads_whole_messages_does_not_apply_to_columns(whole: Mapper) -> None:
+    assert whole.columnar is None
