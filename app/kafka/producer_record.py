@@ -41,15 +41,26 @@ async def send(producer: Producer, records: Iterable[ProducerRecord]) -> Sequenc
         KafkaError: a record is not acked; it may be written all the same.
 
     """
-    acks = [
-        await producer.send(
-            record.topic,
-            record.value,
-            key=record.key,
-            partition=record.partition,
-            headers=list(record.headers),
-            timestamp_ms=record.timestamp_ms,
-        )
-        for record in records
-    ]
+    acks = list[asyncio.Future[Any]]()
+    try:
+        for record in records:
+            ack = await producer.send(
+                record.topic,
+                record.value,
+                key=record.key,
+                partition=record.partition,
+                headers=list(record.headers),
+                timestamp_ms=record.timestamp_ms,
+            )
+            acks.append(ack)
+    except BaseException:
+        for ack in acks:
+            ack.add_done_callback(retrieve_exception)
+        raise
     return await asyncio.gather(*acks)
+
+
+def retrieve_exception(done: asyncio.Future[Any]) -> None:
+    """Retrieve the exception of a future that is no longer awaited: asyncio would log it as lost."""
+    if not done.cancelled():
+        done.exception()

@@ -13,7 +13,7 @@ from typing import Final, Self
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from app.kafka.clients import Cluster
-from app.kafka.producer_record import ProducerRecord, send
+from app.kafka.producer_record import ProducerRecord, retrieve_exception, send
 
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 MAX_GROUP_BYTES: Final = 16 * 1024 * 1024  # more waits for the next transaction
@@ -71,7 +71,7 @@ class GroupCommit:
         Its exception is `FencedError` or `UnknownOutcomeError`; after either, every later submission fails with it.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.add_done_callback(_retrieve_exception)
+        done.add_done_callback(retrieve_exception)  # a cancelled submitter does not retrieve it
         if self._broken:
             done.set_exception(self._broken)
         else:
@@ -121,9 +121,3 @@ class GroupCommit:
             submission = self._queue.get_nowait()
             if not submission.done.done():
                 submission.done.set_exception(self._broken)
-
-
-def _retrieve_exception(done: asyncio.Future[None]) -> None:
-    """Retrieve the exception: a cancelled submitter does not, and asyncio would log it as lost."""
-    if not done.cancelled():
-        done.exception()

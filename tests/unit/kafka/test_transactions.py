@@ -1,15 +1,19 @@
 """Group commit: concurrent submissions share a transaction; after a failure nothing more is accepted."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import MessageSizeTooLargeError
 
 from app.kafka.clients import started
 from app.kafka.memory.cluster import MemoryCluster
-from app.kafka.producer_record import ProducerRecord
+from app.kafka.producer_record import ProducerRecord, send
 from app.kafka.transactions import MAX_GROUP_BYTES, FencedError, GroupCommit, UnknownOutcomeError
+from schemas.topics import MAX_RECORD_BYTES
 
 HALF = MAX_GROUP_BYTES // 2
 
@@ -96,6 +100,20 @@ async def test_a_fenced_writer_accepts_nothing(cluster: MemoryCluster) -> None:
         await after.submit([record()])
         after.check()
     assert offsets(cluster) == [0]
+
+
+async def test_acks_that_failed_before_a_refused_record_are_not_logged_as_lost(cluster: MemoryCluster) -> None:
+    lost = list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: lost.append(context))
+    before, after = (cluster.transactional_producer("writer", 1_000) for _ in range(2))
+    async with started(before):
+        await before.begin_transaction()
+        async with started(after):
+            with pytest.raises(MessageSizeTooLargeError):
+                await send(before, [record(), record(MAX_RECORD_BYTES + 1)])
+    await asyncio.sleep(0)
+    gc.collect()
+    assert lost == []
 
 
 async def test_a_closed_writer_fails_its_submissions(cluster: MemoryCluster) -> None:
