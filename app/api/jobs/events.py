@@ -7,6 +7,7 @@ Events omit configurations and cursors: read them from `/v2/job/{id}`.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import suppress
 from typing import Annotated, Final
 
 import orjson
@@ -20,6 +21,7 @@ from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.jobs.views import event_view
 from app.api.routing.routes import LAST_EVENT_ID, Query, RequestContext, ResponseSpec, Routes
 from app.api.services.event_tail import EventSubscription, Positions, TailedEvent, events_consumer
+from app.auth import TokenFileError
 from app.kafka.clients import Cluster
 from app.records.events import decode_event
 from schemas.events import JobEvent
@@ -79,8 +81,9 @@ async def _while_valid(call: RequestContext[EventsQuery, None], sending: Corouti
     """Send until the end, or until the token or session of the caller ends."""
 
     async def watch() -> None:
-        while call.api.tokens.accepts(call.caller):  # noqa: ASYNC110  # other processes change the file
-            await asyncio.sleep(ACCESS_INTERVAL_SECONDS)
+        with suppress(TokenFileError):  # nobody is accepted until it is restored
+            while call.api.tokens.accepts(call.caller):  # noqa: ASYNC110  # other processes change the file
+                await asyncio.sleep(ACCESS_INTERVAL_SECONDS)
 
     tasks = (asyncio.create_task(sending), asyncio.create_task(watch()))
     try:

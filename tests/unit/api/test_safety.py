@@ -198,9 +198,9 @@ async def test_a_browser_session_is_listed_and_ended(client: Client, browser: Cl
     assert (await client.ask("DELETE", f"/v2/session/{session['id']}")).status == 404
 
 
-@pytest.mark.parametrize("ended", ["revoked token", "ended session", "expired session"])
+@pytest.mark.parametrize("ended", ["revoked token", "ended session", "expired session", "broken token file"])
 async def test_an_open_event_stream_ends_with_its_token(
-    client: Client, browser: Client, clock: WallClock, ended: str
+    client: Client, browser: Client, api: Api, clock: WallClock, ended: str
 ) -> None:
     token = await client.post("/v2/token", {"name": "ada", "role": "viewer"})
     if ended == "revoked token":
@@ -215,6 +215,8 @@ async def test_an_open_event_stream_ends_with_its_token(
             case "ended session":
                 (session,) = await client.get("/v2/session")
                 await client.ask("DELETE", f"/v2/session/{session['id']}")
+            case "broken token file":
+                (api.services.settings.data_dir / "tokens.json").write_text("[")
             case _:
                 clock.advance(hours=12)
         async with asyncio.timeout(10):

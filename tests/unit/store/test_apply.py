@@ -12,7 +12,7 @@ from app.store.models import EventRecord, JobFilter, LogFilter, MetricFilter, Ne
 from app.store.read_store import ReadStore
 from app.store.tables import generations, tables_of
 from projections.jobs.state import Job
-from schemas.commands import MAX_TOTAL, Counts, KillJob, PauseJob, PurgeJob, RenameJob, WakeJob
+from schemas.commands import MAX_TOTAL, Counts, KillJob, PauseJob, PurgeJob, RenameJob, ReportError, WakeJob
 from schemas.events import JobProgressed
 from tests.unit.store.histories import START, Partition, batches, history
 from tests.unit.store.views import HOUR, live_rows
@@ -151,13 +151,16 @@ async def test_each_partition_has_its_own_offset(store: ReadStore) -> None:
     assert len((await store.jobs.page()).items) == 2
 
 
-async def test_texts_with_nul_characters_are_stored(store: ReadStore) -> None:
+async def test_any_text_is_stored_with_a_replacement_for_nul(store: ReadStore) -> None:
     partition = Partition()
-    await store.views.apply(0, partition.create(name="a\0b ☃ 🚢", description="\0" * 9))
+    await store.views.apply(0, partition.create(name="a b ☃ 🚢"))
+    error = {"fault": "network", "advice": "retry", "code": "timed_out", "params": {"url": "x.at"}}
+    await store.views.apply(0, partition.send(ReportError, run=1, detail="a\0b ☃ 🚢", **error))
     job = await store.jobs.get("job-1")
     assert job is not None
-    assert job.name == "a\0b ☃ 🚢"
     assert (await store.jobs.page(JobFilter(text="B ☃"))).items == (job,)
+    details = [line.detail for line in (await store.jobs.log(LogFilter(job_id="job-1"))).items if line.detail]
+    assert details == ["a\ufffdb ☃ 🚢"]
 
 
 async def test_a_database_error_does_not_reveal_parameters(store: ReadStore) -> None:
