@@ -32,11 +32,39 @@ MILLION: Final = 1_000_000
 MAX_EXAMPLE_CHARACTERS: Final = 80
 
 
-def converter(merge: str, kind: str, parse_timestamp: ParseTimestamp, report: Report) -> ValueConverter:
+class JsonFaults:
+    """The faults of the JSON values of one message. Each is checked once: many attributes can read the same value."""
+
+    __slots__ = ("_checked",)
+
+    def __init__(self) -> None:
+        self._checked: dict[int, tuple[Any, str]] = {}  # by id, with the value, so that no other gets its id
+
+    def of(self, value: Any) -> str:
+        """Return the code of the fault of a value; empty if it is valid."""
+        checked = self._checked.get(id(value))
+        if checked is None:
+            checked = self._checked[id(value)] = (value, _structure_fault(value))
+        return checked[1]
+
+    def clear(self) -> None:
+        """Forget the values of a message."""
+        self._checked.clear()
+
+
+def converter(
+    merge: str, kind: str, parse_timestamp: ParseTimestamp, report: Report, json_faults: JsonFaults
+) -> ValueConverter:
     """Return the converter of an attribute with this merge function and type."""
     if merge == "count":
         return lambda value: None if value == "" else 1
-    convert = timestamp_converter(parse_timestamp, report) if kind == "timestamp" else CONVERTERS[kind](report)
+    match kind:
+        case "timestamp":
+            convert = timestamp_converter(parse_timestamp, report)
+        case "json":
+            convert = _json(report, json_faults)
+        case _:
+            convert = CONVERTERS[kind](report)
     if merge == "union":
         return _union(convert, report)
     return _sum(convert, report) if merge == "sum" else convert
@@ -131,9 +159,9 @@ def _boolean(report: Report) -> ValueConverter:
     return convert
 
 
-def _json(report: Report) -> ValueConverter:
+def _json(report: Report, faults: JsonFaults) -> ValueConverter:
     def convert(value: Any) -> Any:
-        fault = _structure_fault(value)
+        fault = faults.of(value)
         return report(value, fault) if fault else value
 
     return convert
@@ -204,5 +232,5 @@ def format_example(value: Any) -> str:
 
 BOOLEANS: Final = MappingProxyType({"true": True, "false": False})
 CONVERTERS: Final[MappingProxyType[str, Callable[[Report], ValueConverter]]] = MappingProxyType(
-    {"string": _string, "integer": _integer, "number": _number, "boolean": _boolean, "json": _json}
+    {"string": _string, "integer": _integer, "number": _number, "boolean": _boolean}
 )

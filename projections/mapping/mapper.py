@@ -11,6 +11,7 @@ from projections.mapping.budget import MAX_WORK, Budget, TooCostlyError
 from projections.mapping.converters import (
     TOO_LONG,
     WRONG_TYPE,
+    JsonFaults,
     Report,
     ValueConverter,
     converter,
@@ -86,6 +87,7 @@ class Mapper:
         "_fields",
         "_identities",
         "_index",
+        "_json_faults",
         "_pattern",
         "_when",
         "columnar",
@@ -100,6 +102,7 @@ class Mapper:
         self.faults: Faults = {}
         self._index = -1
         self._budget = Budget()
+        self._json_faults = JsonFaults()
         ranks = identity.ranks()
         self._identities = tuple(
             self._identify(rule, ranks[rule.kind]) for rule in mapping.identities if rule.kind in ranks
@@ -111,7 +114,7 @@ class Mapper:
         parse_timestamp = timestamp_parser(("auto",), mapping.timestamp.zone if mapping.timestamp else UTC)
         for index, attribute in enumerate(mapping.attributes):
             report = self._reporter(f"attribute {attribute.name}")
-            convert = converter(attribute.merge, attribute.type, parse_timestamp, report)
+            convert = converter(attribute.merge, attribute.type, parse_timestamp, report, self._json_faults)
             self._add_column(index, attribute, convert, report)
         self.columnar = self._columnar_mapping(mapping, ranks)
 
@@ -124,6 +127,7 @@ class Mapper:
         self._index += 1
         budget = self._budget
         budget.left = MAX_WORK
+        self._json_faults.clear()
         keys = [key for identify in self._identities if (key := identify(message)) is not None]
         if not keys:
             return None

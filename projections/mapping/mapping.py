@@ -12,7 +12,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from projections.mapping.body_parser import InvalidRulesError, JsonNode, field_refused
-from projections.mapping.converters import converter, format_example
+from projections.mapping.converters import JsonFaults, converter, format_example
 from projections.mapping.expression import MAX_CHARACTERS, Expression, InvalidExpressionError, compile_expression
 from projections.time_zones import zone
 from schemas.coded import Params
@@ -244,7 +244,8 @@ def _attribute(node: JsonNode, zone_info: ZoneInfo) -> AttributeRule:
 
 def _check_constant(node: JsonNode, merge: str, value_type: str, zone_info: ZoneInfo) -> None:
     faults: list[str] = []
-    convert = converter(merge, value_type, timestamp_parser(("auto",), zone_info), lambda _, code: faults.append(code))
+    parse_timestamp = timestamp_parser(("auto",), zone_info)
+    convert = converter(merge, value_type, parse_timestamp, lambda _, code: faults.append(code), JsonFaults())
     if convert(node.value) is None:
         fault = faults[0] if faults else "empty"
         node.refuse("bad_constant", {"value": format_example(node.value), "type": value_type, "fault": fault})

@@ -332,6 +332,29 @@ def test_the_budget_is_for_each_message_and_identities_come_first() -> None:
     assert flights.drain_faults() == {}
 
 
+def test_a_json_value_is_checked_once_however_many_attributes_read_it() -> None:
+    def seconds(count: int) -> float:
+        names = [{"name": f"a{number}", "field": "x", "type": "json", "merge": "latest"} for number in range(count)]
+        copies = mapper(*names)
+        value = {"x": [[number] for number in range(5_000)]}
+        started = process_time()
+        mapped = copies.map(value, DEFAULT_TIME)
+        spent = process_time() - started
+        assert mapped
+        assert all(copy is value["x"] for copy in mapped[3])
+        return spent
+
+    assert seconds(500) < 50 * max(seconds(1) for _ in range(3))
+
+
+def test_a_json_value_of_the_next_message_is_checked_again() -> None:
+    copies = mapper(attribute("json"))
+    for number in range(100):  # freed values: the next ones get the same address
+        for value, fault in (([number], []), ([10**400], ["out_of_range"])):
+            assert copies.map({"x": value}, DEFAULT_TIME)
+            assert [code for _, code in copies.drain_faults()] == fault
+
+
 def test_hostile_messages_are_mapped_quickly() -> None:
     flights = mapper(
         {"name": "a", "field": "x", "type": "json", "merge": "latest"},
