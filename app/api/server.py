@@ -42,12 +42,11 @@ from app.clock import Clock, utc_now
 from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
-from app.file_descriptors import raise_file_limit
 from app.kafka.clients import Cluster, KafkaCluster
+from app.process import raise_file_limit, shutdown_event
 from app.profiles.history import ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
 from app.settings import Settings
-from app.signals import shutdown_event
 from app.store.read_store import ReadStore
 
 ADDRESS_FILE: Final = "api.json"

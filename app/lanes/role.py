@@ -25,8 +25,8 @@ from app.lanes.chunk import MappingChunk
 from app.lanes.field_sampler import FieldSample
 from app.lanes.pause import PauseFlag
 from app.lanes.pending_counts import PendingCounts
+from app.process import shutdown_event
 from app.settings import Settings
-from app.signals import shutdown_event
 from app.store.models import JobMapped, StreamDelta
 from app.store.read_store import ReadStore
 from projections.definitions.compiled_rules import CompiledRules

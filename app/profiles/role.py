@@ -23,6 +23,7 @@ from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.clients import Cluster, KafkaCluster
 from app.kafka.group_consumer import GroupConsumer
+from app.process import shutdown_event
 from app.profile_store.object_store import SnapshotStoreUnavailable
 from app.profile_store.partition_store import Shard
 from app.profile_store.stores import LostLogError, Storage
@@ -30,7 +31,6 @@ from app.profiles.lookup_server import LookupServer
 from app.profiles.open_partitions import OpenPartitions
 from app.profiles.update_consumer import UpdateConsumer
 from app.settings import Settings
-from app.signals import shutdown_event
 from app.store.data_plane import Generations, PlaneStore
 from app.store.read_store import ReadStore
 from schemas.topics import UPDATES

@@ -21,6 +21,7 @@ from app.clock import Clock, utc_now
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.clients import Cluster, KafkaCluster
 from app.kafka.group_consumer import GroupConsumer
+from app.process import shutdown_event
 from app.profile_store.snapshots import Snapshots
 from app.profiles.lookup_client import ProfilesClient
 from app.rebuild.builder import RebuildBuilder
@@ -32,7 +33,6 @@ from app.rebuild.stores import FOLDER, rebuild_folder, remove_others
 from app.rebuild.tasks import RebuildTask, RebuildTasks
 from app.records.encoding import encoded
 from app.settings import Settings
-from app.signals import shutdown_event
 from app.store.data_plane import Generations
 from app.store.read_store import ReadStore
 from schemas.definitions import PARTITION, ReportRebuilt

@@ -81,7 +81,7 @@ async def _while_valid(call: RequestContext[EventsQuery, None], sending: Corouti
     """Send until the end, or until the token or session of the caller ends."""
 
     async def watch() -> None:
-        with suppress(TokenFileError):  # nobody is accepted until it is restored
+        with suppress(TokenFileError):  # no token is accepted until it is restored
             while call.api.tokens.accepts(call.caller):  # noqa: ASYNC110  # other processes change the file
                 await asyncio.sleep(ACCESS_INTERVAL_SECONDS)
 

@@ -17,8 +17,8 @@ from app.data_dir import (
     prepare_data_dir,
     resolve_kafka,
 )
-from app.file_descriptors import low_limit_warning, raise_file_limit
 from app.logs import configure_logs
+from app.process import low_limit_warning, raise_file_limit
 from app.roles import ROLES, ProcessRole, role_named, run_role
 from app.settings import Settings
 from app.supervisor.parent_death import exit_with_parent

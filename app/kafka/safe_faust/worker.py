@@ -8,7 +8,7 @@ from typing import Final
 from app.kafka.safe_faust.app import SafeApp
 from app.kafka.safe_faust.watchdog import watch_progress
 from app.kafka.topics import ensure_topics
-from app.signals import shutdown_event
+from app.process import shutdown_event
 from schemas.topics import Topic
 
 EXIT_STOPPED: Final = 0

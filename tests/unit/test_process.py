@@ -3,11 +3,11 @@
 import subprocess
 import sys
 
-from app.file_descriptors import SUFFICIENT, low_limit_warning
+from app.process import SUFFICIENT_FILES, low_limit_warning
 
 SCRIPT = """
 import resource
-from app.file_descriptors import raise_file_limit
+from app.process import raise_file_limit
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, 300))
 print(raise_file_limit(), raise_file_limit(), *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
@@ -19,5 +19,5 @@ def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
 
 
 def test_a_low_limit_is_named() -> None:
-    assert "RLIMIT_NOFILE" in low_limit_warning(SUFFICIENT - 1)
-    assert low_limit_warning(SUFFICIENT) == ""
+    assert "RLIMIT_NOFILE" in low_limit_warning(SUFFICIENT_FILES - 1)
+    assert low_limit_warning(SUFFICIENT_FILES) == ""
