@@ -4,8 +4,6 @@ Both define the fixtures `cluster`, `make_topic` and `delete_records`.
 """
 
 import asyncio
-import gc
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -292,19 +290,6 @@ async def test_a_group_commit_is_fenced_by_its_successor(cluster: Cluster, make_
                 before.check()
     async with PartitionReader(cluster, topic, 0) as log:
         assert [entry.offset async for entry in log.records()] == [0, 1, 3]
-
-
-async def test_a_fenced_group_logs_no_lost_exception(
-    cluster: Cluster, make_topic: MakeTopic, caplog: pytest.LogCaptureFixture
-) -> None:
-    record = ProducerRecord(await make_topic("contract-fenced-group"), random.Random(1).randbytes(1_000), partition=0)
-    name = "contract-fenced-group"
-    async with GroupCommit(cluster, name) as before, GroupCommit(cluster, name) as after:
-        await after.submit([record])
-        with pytest.raises(FencedError):
-            await before.submit([record] * 3_000)
-    gc.collect()
-    assert "never retrieved" not in caplog.text
 
 
 # Groups
