@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import structlog
 
+from app.sentences.escapes import escaped, escaped_lines
 from app.settings import Settings
-from schemas.names import escaped, escaped_lines
 
 TIMESTAMPER: Final = structlog.processors.TimeStamper(fmt="iso", utc=True)
 TRACE_INDENT: Final = "  "

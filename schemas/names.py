@@ -1,4 +1,4 @@
-"""Validation of job IDs, upload IDs and stream names; escapes for characters that must not reach a console or a log."""
+"""Validation of IDs, names and texts of users."""
 
 import re
 from typing import Final
@@ -9,8 +9,8 @@ MAX_NAME_CHARACTERS: Final = 200
 # Controls (terminal escapes, line breaks), bidirectional marks and overrides, lone surrogates, and invisible format
 # characters that no script needs. Not U+200B to U+200D: some scripts, and emoji, need them, and they reorder nothing.
 _UNSAFE: Final = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
-_UNSAFE_IN_LINE: Final = re.compile(f"[{_UNSAFE}]")
-_UNSAFE_IN_LINES: Final = re.compile(f"(?![\n\t])[{_UNSAFE}]")
+UNSAFE_IN_LINE: Final = re.compile(f"[{_UNSAFE}]")
+UNSAFE_IN_LINES: Final = re.compile(f"(?![\n\t])[{_UNSAFE}]")
 
 
 def is_job_id(text: str) -> bool:
@@ -31,30 +31,11 @@ def is_stream_name(name: str) -> bool:
     return name.isprintable() and 0 < len(name) <= MAX_NAME_CHARACTERS
 
 
-def escaped(text: str) -> str:
-    r"""Return text from outside as one line, with unsafe characters as escapes: `\n` for a line break."""
-    return _UNSAFE_IN_LINE.sub(_escape, text)
-
-
-def escaped_lines(text: str) -> str:
-    """Return text from outside with unsafe characters as escapes; line breaks and tabs stay."""
-    return _UNSAFE_IN_LINES.sub(_escape, text)
-
-
-def escaped_json(document: str) -> str:
-    """Return a JSON document with unsafe characters as JSON escapes; it means the same."""
-    return _UNSAFE_IN_LINES.sub(lambda match: f"\\u{ord(match[0]):04x}", document)
-
-
 def is_safe_line(text: str) -> bool:
     """Whether a text, such as the name of a job, has no unsafe character."""
-    return not _UNSAFE_IN_LINE.search(text)
+    return not UNSAFE_IN_LINE.search(text)
 
 
 def is_safe_text(text: str) -> bool:
     """Whether a text, such as a description, has no unsafe character besides line breaks and tabs."""
-    return not _UNSAFE_IN_LINES.search(text)
-
-
-def _escape(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode()
+    return not UNSAFE_IN_LINES.search(text)

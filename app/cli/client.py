@@ -8,8 +8,8 @@ import aiohttp
 
 from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, REFUSED, UNAVAILABLE, CommandError
 from app.cli.vocabulary import in_commands
+from app.sentences.escapes import escaped
 from connectors.redaction import redact_url
-from schemas.names import escaped
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)
 UPLOAD_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=10)

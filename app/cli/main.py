@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from app.cli import exits
 from app.cli.lazy import Lazy, LazyGroup
-from schemas.names import escaped_lines
+from app.sentences.escapes import escaped_lines
 
 UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT})
 COMMANDS: Final = {

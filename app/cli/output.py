@@ -9,7 +9,8 @@ from typing import Any, Final, Literal
 
 import click
 
-from schemas.names import escaped, escaped_json, is_safe_text
+from app.sentences.escapes import escaped, escaped_json
+from schemas.names import is_safe_text
 
 OutputFormat = Literal["table", "json", "yaml"]
 GAP: Final = 2

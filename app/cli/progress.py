@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from schemas.names import escaped
+from app.sentences.escapes import escaped
 
 UpdateBar = Callable[[float, float | None, str], None]  # done, total (None: unknown), status text
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from schemas.names import escaped_lines
+from app.sentences.escapes import escaped_lines
 
 FILE_BYTES: Final = 8 * 1024 * 1024
 MAX_CONSOLE_LINES: Final = 5  # per interval; further lines are only in the file

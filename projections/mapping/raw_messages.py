@@ -42,7 +42,11 @@ class RawRecord(Protocol):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """The headers; Kafka allows one without a value."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def _single(value: bytes, record: RawRecord) -> Raw:
     arrived = record.timestamp * 1000
     if not EARLIEST <= arrived <= LATEST:
         raise UnreadableMessageError("bad_record_time", {"micros": arrived})
-    message_id = next((headers[name] for name in ID_HEADERS if headers.get(name)), b"").decode("utf-8", "replace")
+    message_id = next(filter(None, map(headers.get, ID_HEADERS)), b"").decode("utf-8", "replace")
     if len(message_id) > MAX_ID_CHARACTERS:
         raise UnreadableMessageError("message_id_too_long", {"characters": len(message_id), "max": MAX_ID_CHARACTERS})
     return Raw(

@@ -101,7 +101,7 @@ def test_a_shared_data_directory_is_refused_and_stays_shared(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs a directory whose mode can't be changed")
+@pytest.mark.skipif(sys.platform != "linux", reason="only /proc has directories that not even root can restrict")
 def test_a_data_directory_that_cannot_be_restricted_is_refused() -> None:
     with pytest.raises(UnsafeDataDirError, match="can't be restricted to its owner: Operation not permitted"):
         prepare_data_dir(Path("/proc/self"))

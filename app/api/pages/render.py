@@ -12,7 +12,7 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from schemas.names import escaped_json, escaped_lines
+from app.sentences.escapes import escaped_json, escaped_lines
 
 STATUS_GLYPHS: Final[Mapping[str, str]] = {  # no page shows purged jobs
     "Running": "▶",

@@ -11,7 +11,7 @@ from app.cli.lazy import FullHelpGroup
 from app.cli.output import hanging
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
-from schemas.names import escaped
+from app.sentences.escapes import escaped
 
 PATH: Final = "/v2/backfill/preview"
 

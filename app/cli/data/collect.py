@@ -17,7 +17,7 @@ from app.cli.job.wait import wait_ingested
 from app.cli.output import Column, show
 from app.cli.progress import bar
 from app.cli.session import Session, api_command
-from schemas.names import escaped
+from app.sentences.escapes import escaped
 
 CHUNK_BYTES: Final = 256 * 1024
 MAX_JSON_BYTES: Final = 10 * 1024 * 1024  # a larger document is uploaded in bulk

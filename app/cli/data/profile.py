@@ -12,8 +12,8 @@ from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, local_time, print_facts, print_table, serialized
 from app.cli.param_types import AS_OF, TIME_FORMATS
 from app.cli.session import Session, api_command
+from app.sentences.escapes import escaped
 from app.sentences.sentence import counted
-from schemas.names import escaped
 
 KEY: Final = click.argument("key")
 SHORT_ID: Final = 8

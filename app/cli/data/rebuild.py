@@ -13,7 +13,7 @@ from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, local_time, show
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
-from schemas.names import escaped
+from app.sentences.escapes import escaped
 
 MIN_PREFIX_LENGTH: Final = 4
 WAIT: Final = click.option("-w", "--wait", is_flag=True, help="Wait until it is ready, and show the report.")

@@ -10,8 +10,8 @@ from app.cli.data.lane import rate, short_duration
 from app.cli.output import Column, local_time, print_facts, print_table, serialized
 from app.cli.progress import bar
 from app.cli.session import Session
+from app.sentences.escapes import escaped
 from app.sentences.sentence import counted
-from schemas.names import escaped
 
 POLL_INTERVAL_SECONDS: Final = 0.5
 PHASES: Final = {

@@ -10,8 +10,8 @@ from app.cli.job.logs import stream_dead_letters
 from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, cell, local_time, print_facts, serialized, show
 from app.cli.session import Session, api_command
+from app.sentences.escapes import escaped
 from app.sentences.sentence import counted
-from schemas.names import escaped
 
 
 def _percent(share: float) -> str:

@@ -11,8 +11,8 @@ from app.cli.client import ApiClient
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.output import local_time
 from app.cli.param_types import DURATION_TEXT, seconds
+from app.sentences.escapes import escaped
 from projections.jobs.state import VISIBLE_STATUSES
-from schemas.names import escaped
 
 MIN_PREFIX_LENGTH: Final = 4
 USAGE: Final = 2

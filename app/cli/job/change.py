@@ -13,7 +13,7 @@ from app.cli.job.wait import WAIT, is_visible, wait_for_job
 from app.cli.output import serialized
 from app.cli.param_types import DURATION
 from app.cli.session import Session, api_command
-from schemas.names import escaped
+from app.sentences.escapes import escaped
 
 CADENCE: Final = click.option(
     "--cadence",

@@ -13,9 +13,10 @@ from app.cli.output import COLOURS, Column, hanging, local_time, serialized, sho
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
 from app.cli.vocabulary import in_commands
+from app.sentences.escapes import escaped
 from app.sentences.job_log import LogKind
 from projections.jobs.state import VISIBLE_STATUSES
-from schemas.names import escaped, is_uuid
+from schemas.names import is_uuid
 
 POLL_INTERVAL_SECONDS: Final = 1.0
 MAX_VISIBILITY_DELAY: Final = timedelta(minutes=1)  # partitions become visible at different times

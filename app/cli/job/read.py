@@ -13,9 +13,9 @@ from app.cli.output import Column, local_time, print_facts, serialized, show
 from app.cli.param_types import AS_OF, TIME_FORMATS
 from app.cli.session import Session, api_command
 from app.cli.vocabulary import possible
+from app.sentences.escapes import escaped
 from app.sentences.job_summary import cadence_in_words
 from projections.jobs.state import VISIBLE_STATUSES
-from schemas.names import escaped
 from schemas.policies import BlackoutWindow, Cadence
 
 PAGE_SIZE: Final = 200

@@ -11,7 +11,7 @@ from app.cli.exits import ERROR
 from app.cli.output import local_time
 from app.cli.progress import bar
 from app.cli.session import Session
-from schemas.names import escaped
+from app.sentences.escapes import escaped
 
 WAIT: Final = click.option(
     "-w", "--wait", is_flag=True, help="Wait for completion; exit code 1 when the job does not succeed."

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from app.auth import TokenFileError
 from app.cli import exits
 from app.cli.service.settings_errors import load_settings
 from app.data_dir import (
@@ -121,7 +122,6 @@ def _reaching_all(role: ProcessRole, settings: Settings) -> int:
     from aiokafka.errors import KafkaError  # noqa: PLC0415  # only imported by a process that runs a role
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
 
-    from app.auth import TokenFileError  # noqa: PLC0415
     from app.kafka.topics import ClusterUnreachable, TopicsError  # noqa: PLC0415
 
     try:

@@ -23,12 +23,12 @@ from app.cli.output import OutputFormat, serialized
 from app.cli.service.settings_errors import load_settings
 from app.data_dir import is_exposed, lock_holder, resolve_kafka
 from app.kafka.topics import ClusterUnreachable, TopicRow, describe_topics
+from app.sentences.escapes import escaped_lines
 from app.settings import Settings
 from app.store.read_store import ReadStore
 from app.supervisor.broker.errors import BrokerError
 from app.supervisor.broker.jars import maven_settings, read_pins, verify_all
 from app.supervisor.broker.java import find_java, wheel_java
-from schemas.names import escaped_lines
 from schemas.topics import TOPICS
 
 Level = Literal["ok", "warn", "fail"]

@@ -9,8 +9,8 @@ import click
 from pydantic import ValidationError
 
 from app.cli.exits import REFUSED, CommandError
+from app.sentences.escapes import escaped
 from app.settings import Settings
-from schemas.names import escaped
 
 PREFIX: Final = "ENTREPOT_"
 OF_COMMANDS: Final = frozenset({"ENTREPOT_URL", "ENTREPOT_TOKEN", "ENTREPOT_COMPLETE"})

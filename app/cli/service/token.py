@@ -8,7 +8,7 @@ from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, local_time, serialized, show
 from app.cli.param_types import FUTURE
 from app.cli.session import Session, api_command
-from schemas.names import escaped
+from app.sentences.escapes import escaped
 
 COLUMNS: Final = (
     Column("id", lambda row: row["id"]),

@@ -11,8 +11,8 @@ from app.cli.output import Column, OutputFormat, show
 from app.cli.service.settings_errors import load_settings
 from app.data_dir import resolve_kafka
 from app.kafka.topics import ClusterUnreachable, TopicRow, TopicsError, describe_topics, ensure_topics
+from app.sentences.escapes import escaped
 from app.settings import Settings
-from schemas.names import escaped
 from schemas.topics import TOPICS
 
 COLUMNS = (

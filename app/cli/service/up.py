@@ -16,9 +16,9 @@ from app.cli.discovery import find
 from app.cli.exits import CommandError
 from app.cli.job.wait import counts, follow_job, job_progress
 from app.cli.progress import bar
+from app.sentences.escapes import escaped_lines
 from app.settings import Settings
 from app.supervisor.supervisor import RunningService, Supervisor
-from schemas.names import escaped_lines
 
 FOLDER: Final = Path(__file__).resolve().parents[3] / "examples"
 KEY: Final = "entrepot-example-flights-2013-01"

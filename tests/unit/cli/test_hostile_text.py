@@ -20,7 +20,7 @@ from app.cli.output import Column, print_facts, print_table, serialized
 from app.cli.progress import bar
 from app.cli.service.up import notify
 from app.cli.session import Session
-from schemas.names import escaped
+from app.sentences.escapes import escaped
 
 HOSTILE = "\x1b]0;mine\x07\x1b[31mred\r\n2026-01-01  Completed  forged\x9b2J\u202egpj\u2028"
 SHOWN = r"\x1b]0;mine\x07\x1b[31mred\r\n2026-01-01  Completed  forged\x9b2J\u202egpj\u2028"

@@ -21,7 +21,7 @@ from schemas.wire.codec import decode, encode
 NOW = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 MICROSECONDS = (NOW - EPOCH) // timedelta(microseconds=1)
 IDENTITY = {"kinds": [{"kind": "email", "rank": 0, "title": "x"}, {"kind": "cookie", "rank": 5, "title": "x"}]}
-PEOPLE = {
+PEOPLE: dict[str, Any] = {
     "identities": [{"field": "email", "kind": "email"}, {"field": "cookie", "kind": "cookie"}],
     "attributes": [
         {"name": "age", "field": "age", "type": "integer", "merge": "latest"},
@@ -166,7 +166,7 @@ def test_faults_have_one_dead_letter_for_each_record() -> None:
 def test_an_expression_that_is_too_costly_loses_only_its_value() -> None:
     splits = "coalesce(" + ", ".join(["split(text, 'x', -99999)"] * 75) + ")"
     part = {"name": "part", "expr": splits, "type": "string", "merge": "latest"}
-    body = VersionedBody(1, json.dumps(PEOPLE | {"attributes": [*PEOPLE["attributes"], part]}))  # type: ignore[misc]
+    body = VersionedBody(1, json.dumps(PEOPLE | {"attributes": [*PEOPLE["attributes"], part]}))
     rules = CompiledRules(Rules(VersionedBody(1, json.dumps(IDENTITY)), {"people": body}), 7)
     chunk = MappingChunk("realtime", rules, Forgotten(), 3, NOW)
     chunk.add(packed(0, "up/1", {"email": "a", "age": 7, "text": "x" * 60_000}, {"email": "b", "age": 8, "text": "-"}))
