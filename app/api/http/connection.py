@@ -5,7 +5,7 @@ A header can hold a token, and aiohttp's own response and log repeat the line th
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
 from typing import Any, Final
 from uuid import uuid4
 
@@ -17,6 +17,7 @@ from app.api.http.problems import CONTENT_TYPE, ApiProblem
 
 MAX_LINE_BYTES: Final = 64 * 1024
 MAX_CONNECTIONS: Final = 1_000  # each is a file descriptor
+WARNING_INTERVAL_SECONDS: Final = 60.0
 IDLE_TIMEOUT_SECONDS: Final = 30.0  # for the head of a request, at first and after each response
 
 _log = logging.getLogger(__name__)
@@ -62,7 +63,6 @@ class RefusedConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Respond and close."""
         assert isinstance(transport, asyncio.Transport)
-        _log.warning("refused a connection: too many are open")
         problem = ApiProblem(503, "too_many_connections", "too many connections are open; retry later")
         body = problem.response(uuid4().hex).body
         assert isinstance(body, bytes)
@@ -77,16 +77,22 @@ class Port(web.AppRunner):
     def __init__(self, app: web.Application, shutdown_timeout: float, max_connections: int = MAX_CONNECTIONS) -> None:
         super().__init__(app, access_log=None, shutdown_timeout=shutdown_timeout)
         self._max_connections = max_connections
+        self._next_warning = float("-inf")
 
     @property
     def server(self) -> Any:
         """The factory of connections."""
         server = super().server
-        return server and _connections(server, self._max_connections)
+        return server and (lambda: self._connect(server))
 
-
-def _connections(server: web.Server, maximum: int) -> Callable[[], asyncio.Protocol]:
-    return lambda: _connection(server) if len(server.connections) < maximum else RefusedConnection()
+    def _connect(self, server: web.Server) -> asyncio.Protocol:
+        if len(server.connections) < self._max_connections:
+            return _connection(server)
+        now = time.monotonic()
+        if now >= self._next_warning:  # not for each connection: a flood must not fill the log
+            self._next_warning = now + WARNING_INTERVAL_SECONDS
+            _log.warning("refusing connections: %d are open", len(server.connections))
+        return RefusedConnection()
 
 
 def _connection(server: web.Server) -> Connection:

@@ -90,7 +90,7 @@ async def test_credentials_that_are_not_utf_8_are_invalid(client: Client, sent: 
     assert int((await raw(client, sent)).split()[1]) == status
 
 
-async def test_connections_beyond_the_bound_are_refused() -> None:
+async def test_connections_beyond_the_bound_are_refused_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     async with AsyncExitStack() as stack:
         runner = port.Port(web.Application(), shutdown_timeout=1, max_connections=1)
         await runner.setup()
@@ -99,11 +99,13 @@ async def test_connections_beyond_the_bound_are_refused() -> None:
         address = runner.addresses[0]
         _, first = await asyncio.open_connection(*address)
         stack.callback(first.close)
-        reader, second = await asyncio.open_connection(*address)
-        stack.callback(second.close)
-        refusal = await reader.read()
-    assert refusal.startswith(b"HTTP/1.1 503 ")
-    assert orjson.loads(refusal.partition(b"\r\n\r\n")[2])["code"] == "too_many_connections"
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection(*address)
+            stack.callback(writer.close)
+            refusal = await reader.read()
+            assert refusal.startswith(b"HTTP/1.1 503 ")
+            assert orjson.loads(refusal.partition(b"\r\n\r\n")[2])["code"] == "too_many_connections"
+    assert caplog.messages == ["refusing connections: 1 are open"]
 
 
 async def test_every_status_in_the_document_has_a_description(client: Client) -> None:
