@@ -1,11 +1,12 @@
 """The contract of the Kafka port. `tests/unit/kafka` runs it on the memory cluster, `tests/integration` on a broker.
 
-Both define the fixtures `cluster`, `make_topic` and `delete_records`.
+Both define the fixtures `cluster`, `make_topic`, `delete_records` and `outage`.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -38,6 +39,7 @@ class MakeTopic(Protocol):
 
 
 DeleteRecords = Callable[[TopicPartition, int], Awaitable[None]]
+Outage = Callable[[], AbstractContextManager[None]]  # the cluster answers nothing inside
 
 
 async def produce(cluster: Cluster, topic: str, *values: bytes, partition: int = 0) -> None:
@@ -545,3 +547,21 @@ async def test_a_tail_waits_for_its_topic(cluster: Cluster, make_topic: MakeTopi
         await tail.caught_up()
     finally:
         await tail.stop()
+
+
+async def test_a_tail_knows_that_the_cluster_is_away(cluster: Cluster, make_topic: MakeTopic, outage: Outage) -> None:
+    topic = await make_topic("contract-tail-outage")
+    taken = 0
+
+    def take(records: Sequence[Any]) -> None:
+        nonlocal taken
+        taken += len(records)
+
+    async with tailing(tail := Tail(cluster, topic, take, start="beginning", clock=lambda: 3 * time.monotonic())):
+        await until(lambda: tail.alive)
+        with outage():
+            await until(lambda: not tail.alive)
+            assert tail.complete, "what it has is only old"
+        await until(lambda: tail.alive)
+        await produce(cluster, topic, b"after the outage")
+        await until(lambda: taken == 1)

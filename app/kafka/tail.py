@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 from aiokafka import TopicPartition
@@ -15,6 +18,8 @@ from schemas.topics import MAX_RECORD_BYTES
 CATCH_UP_TIMEOUT_SECONDS: Final = 60.0
 POLL_MS: Final = 1_000
 POLL_RECORDS: Final = 1_000  # at a time; other tasks have their turn in between
+HEARTBEAT_INTERVAL_SECONDS: Final = 1.0
+MAX_AGE_SECONDS: Final = 5.0  # of a tail that is alive
 
 Take = Callable[[Sequence[Any]], None]
 
@@ -27,14 +32,25 @@ class Tail:
     It starts at the beginning of the topic, or at the end that the topic has at the first connection.
     """
 
-    def __init__(self, cluster: Cluster, topic: str, take: Take, *, start: Literal["beginning", "end"]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        topic: str,
+        take: Take,
+        *,
+        start: Literal["beginning", "end"],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._cluster = cluster
         self._topic = topic
         self._take = take
         self._start = start
         self._positions: dict[int, int] = {}
+        self._clock = clock
         self._connected = False
+        self._current_at = -math.inf  # when the topic had no record that is not taken
         self._caught_up = asyncio.Event()
+        self._polled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -50,7 +66,16 @@ class Tail:
     @property
     def alive(self) -> bool:
         """Whether it is complete, and connected now."""
-        return self._connected and self.complete
+        return self._connected and self.age <= MAX_AGE_SECONDS
+
+    @property
+    def age(self) -> float:
+        """The seconds since the topic is known to have had no record that is not taken; infinite until `complete`.
+
+        A consumer can't tell a topic without new records from a broker that is away, so the tail asks the broker for
+        the end of the topic every second.
+        """
+        return self._clock() - self._current_at
 
     def start(self) -> None:
         """Follow the topic in the background, until `stop`."""
@@ -91,20 +116,32 @@ class Tail:
     async def _follow_once(self) -> None:
         client = self._cluster.consumer(self._topic, isolation="read_committed", partition_bytes=MAX_RECORD_BYTES)
         async with started(client) as consumer:
-            partitions = sorted(consumer.assignment())
-            ends = await consumer.end_offsets(partitions)
-            self._seek(consumer, ends)
+            self._seek(consumer, await consumer.end_offsets(sorted(consumer.assignment())))
             self._connected = True
+            heartbeat = asyncio.create_task(self._measure_age(consumer), name=f"age of the tail of {self._topic}")
             try:
                 while True:
-                    if not self.complete and await _has_reached(consumer, ends):
-                        self._caught_up.set()
                     polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
                     for partition, records in polled.items():
                         self._positions[partition.partition] = records[-1].offset + 1
                         self._take(records)
+                    self._polled.set()
             finally:
                 self._connected = False
+                heartbeat.cancel()
+                await asyncio.gather(heartbeat, return_exceptions=True)
+
+    async def _measure_age(self, consumer: Consumer) -> None:
+        while True:
+            asked_at = self._clock()
+            with suppress(KafkaError, OSError):  # the age grows until the broker answers again
+                ends = await consumer.end_offsets(sorted(consumer.assignment()))
+                while not await _has_reached(consumer, ends):
+                    self._polled.clear()
+                    await self._polled.wait()
+                self._current_at = asked_at
+                self._caught_up.set()
+            await asyncio.sleep(HEARTBEAT_INTERVAL_SECONDS)
 
     def _seek(self, consumer: Consumer, ends: Mapping[TopicPartition, int]) -> None:
         for partition, end in ends.items():

@@ -1,10 +1,16 @@
 """The contract of the Kafka port, run on a real broker; the memory cluster passes the same tests."""
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from app.kafka.clients import KafkaCluster
+from app.supervisor.broker.server import Broker
 from tests.kafka_contract import *  # noqa: F403  # the tests
 
 
@@ -24,3 +30,18 @@ def delete_records(cluster: KafkaCluster) -> DeleteRecords:  # noqa: F405
             await admin.close()
 
     return delete
+
+
+@pytest.fixture
+def outage(broker: Broker) -> Outage:  # noqa: F405
+    """Stop the broker's process for a while: its connections stay open, and nothing is answered."""
+
+    @contextmanager
+    def away() -> Iterator[None]:
+        os.kill(broker.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(broker.pid, signal.SIGCONT)
+
+    return away

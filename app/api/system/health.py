@@ -40,8 +40,8 @@ async def livez(call: RequestContext[Query, None]) -> web.Response:
 async def readyz(call: RequestContext[Query, None]) -> web.Response:
     """Report whether requests and commands can be processed."""
     parts = await call.api.cluster.parts(call.api.tail.positions)
-    parts["events"] = "ok" if call.api.tail.alive else "not consuming jobs.events yet"
-    parts["definitions"] = "ok" if call.api.catalog.alive else "not consuming definitions.events yet"
+    parts["events"] = "ok" if call.api.tail.alive else "jobs.events is not read, or its end is unknown"
+    parts["definitions"] = "ok" if call.api.catalog.alive else "definitions.events is not read, or its end is unknown"
     parts["commands"] = "ok" if call.api.gateway.connected else "the producer is not connected yet"
     parts["store"] = await _store(call.api)
     if wrong := [name for name, state in parts.items() if state != "ok"]:

@@ -1,6 +1,7 @@
 """The memory cluster keeps the contract of the Kafka port."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from aiokafka import TopicPartition
@@ -31,3 +32,14 @@ def delete_records(cluster: MemoryCluster) -> DeleteRecords:  # noqa: F405
         cluster.delete_records(partition, before)
 
     return delete
+
+
+@pytest.fixture
+def outage(cluster: MemoryCluster) -> Outage:  # noqa: F405
+    @contextmanager
+    def away() -> Iterator[None]:
+        cluster.set_available(available=False)
+        yield
+        cluster.set_available(available=True)
+
+    return away

@@ -1,6 +1,7 @@
 """The tail: failures that end it, and those that it survives."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from aiokafka.errors import KafkaTimeoutError
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord
-from app.kafka.tail import Tail
+from app.kafka.tail import MAX_AGE_SECONDS, Tail
 
 
 class Taker:
@@ -79,6 +80,24 @@ async def test_a_restarted_tail_continues_where_it_was() -> None:
         await take.arrived.wait()
         assert take.values == [b"b"]
         assert tail.positions == {0: 2}
+    finally:
+        await tail.stop()
+
+
+async def test_the_age_is_counted_from_the_last_answer_about_the_end_of_the_topic() -> None:
+    cluster, now = MemoryCluster({"topic": 1}), 100.0
+    tail = Tail(cluster, "topic", Taker(), start="beginning", clock=lambda: now)
+    assert tail.age == math.inf
+    tail.start()
+    try:
+        await tail.caught_up()
+        assert tail.age == 0
+        cluster.set_available(available=False)
+        now += MAX_AGE_SECONDS
+        assert tail.alive
+        now += 0.1
+        assert tail.complete
+        assert not tail.alive
     finally:
         await tail.stop()
 
