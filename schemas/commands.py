@@ -188,7 +188,15 @@ class ReportRateLimit(Command):
     retry_after_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportQueued(Command):
+    """Report that a run waits for a free slot, or no longer (`queued=False`)."""
+
+    run: int
+    queued: bool
+
+
 JobCommand = (
     CreateJob | RenameJob | ConfigureJob | PauseJob | ResumeJob | RunJob | KillJob | RestoreJob | EditCursor
-    | WakeJob | PurgeJob | ReportProgress | ReportError | ReportRateLimit
+    | WakeJob | PurgeJob | ReportProgress | ReportError | ReportRateLimit | ReportQueued
 )  # fmt: skip

@@ -91,6 +91,20 @@ class JobProgressed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobQueued(Event):
+    """Run `run` waits for a free slot, for seconds already; shorter waits are not reported."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDequeued(Event):
+    """Run `run` no longer waits for a free slot."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSynced(Event):
     """A pass reached the end of the source. `counts` are of the whole pass."""
 
@@ -201,5 +215,5 @@ class CommandRefused(Event):
 JobEvent = (
     JobCreated | JobRenamed | JobConfigured | JobStarted | JobProgressed | JobSynced | JobErrored | JobSlept
     | JobFailed | JobPaused | JobResumed | JobCompleted | JobKilled | JobRestored | JobCursorEdited | JobPurged
-    | CommandRefused
+    | CommandRefused | JobQueued | JobDequeued
 )  # fmt: skip

@@ -37,6 +37,7 @@ COMMAND_LABELS = {
     "ReportProgress": "runner: progress",
     "ReportError": "runner: error",
     "ReportRateLimit": "runner: rate limit",
+    "ReportQueued": "runner: queued",
 }
 
 

@@ -15,6 +15,7 @@ from schemas.events import (
     JobConfigured,
     JobCreated,
     JobCursorEdited,
+    JobDequeued,
     JobErrored,
     JobEvent,
     JobFailed,
@@ -22,6 +23,7 @@ from schemas.events import (
     JobPaused,
     JobProgressed,
     JobPurged,
+    JobQueued,
     JobRenamed,
     JobRestored,
     JobResumed,
@@ -32,7 +34,7 @@ from schemas.events import (
 
 LogKind = Literal[
     "Started", "Synced", "Error", "Sleeping", "Failed", "Completed", "Created", "Configured", "Renamed", "Described",
-    "Paused", "Resumed", "Killed", "Restored", "CursorMoved", "Purged", "Refused",
+    "Paused", "Resumed", "Killed", "Restored", "CursorMoved", "Purged", "Refused", "Queued",
 ]  # fmt: skip
 
 START_REASONS: Final = {
@@ -66,7 +68,7 @@ class LogLine:
 
 
 def log_line(event: JobEvent, before: Job | None) -> LogLine | None:
-    """Return the line of an event, given the job before it; None for progress, which is only counted."""
+    """Return the line of an event, given the job before it; None for progress and for the end of a wait."""
     line = _line(event, before)
     if line is None:
         return None
@@ -103,7 +105,9 @@ def _line(event: JobEvent, before: Job | None) -> tuple[LogKind, str] | None:  #
             return "Configured", _configured(event)
         case JobStarted():
             return "Started", f"Started run {event.run}: {START_REASONS.get(event.reason, event.reason)}"
-        case JobProgressed():
+        case JobQueued():
+            return "Queued", f"Queued: run {event.run} waits for a free slot"
+        case JobProgressed() | JobDequeued():
             return None
         case JobSynced():
             return "Synced", f"Synced: {counts_in_words(event.counts)}"
@@ -114,8 +118,7 @@ def _line(event: JobEvent, before: Job | None) -> tuple[LogKind, str] | None:  #
         case JobFailed():
             return "Failed", _failed(event, before)
         case JobPaused():
-            until = f" until {clock(event.until)}" if event.until else ""
-            return "Paused", f"Paused{until}"
+            return "Paused", f"Paused until {clock(event.until)}" if event.until else "Paused"
         case JobResumed():
             return "Resumed", "Resumed"
         case JobCompleted():
@@ -125,8 +128,7 @@ def _line(event: JobEvent, before: Job | None) -> tuple[LogKind, str] | None:  #
         case JobRestored():
             return "Restored", "Restored, paused"
         case JobCursorEdited():
-            before_edit, after_edit = (truncate(text, MAX_CURSOR_CHARACTERS) for text in (event.previous, event.cursor))
-            return "CursorMoved", f"Cursor moved from {before_edit} to {after_edit}"
+            return "CursorMoved", _cursor_edited(event)
         case JobPurged():
             return "Purged", "Purged: the retention of 90 days expired"
         case CommandRefused():
@@ -149,6 +151,11 @@ def _renamed(event: JobRenamed, before: Job | None) -> tuple[LogKind, str]:
 def _configured(event: JobConfigured) -> str:
     back = f", reverted to version {event.reverted_from}" if event.reverted_from else ""
     return f"Configured: version {event.version}{back}"
+
+
+def _cursor_edited(event: JobCursorEdited) -> str:
+    before, after = (truncate(text, MAX_CURSOR_CHARACTERS) for text in (event.previous, event.cursor))
+    return f"Cursor moved from {before} to {after}"
 
 
 def _refused(event: CommandRefused) -> str:

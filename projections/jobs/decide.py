@@ -25,6 +25,7 @@ from schemas.commands import (
     RenameJob,
     ReportError,
     ReportProgress,
+    ReportQueued,
     ReportRateLimit,
     RestoreJob,
     ResumeJob,
@@ -37,6 +38,7 @@ from schemas.events import (
     JobConfigured,
     JobCreated,
     JobCursorEdited,
+    JobDequeued,
     JobErrored,
     JobEvent,
     JobFailed,
@@ -44,6 +46,7 @@ from schemas.events import (
     JobPaused,
     JobProgressed,
     JobPurged,
+    JobQueued,
     JobRenamed,
     JobRestored,
     JobResumed,
@@ -111,6 +114,9 @@ def _act(recorder: EventRecorder, command: JobCommand) -> None:  # noqa: C901, P
             _error(recorder, command)
         case ReportRateLimit():
             _rate_limit(recorder, command)
+        case ReportQueued():
+            _check_run(recorder, command.run)
+            recorder.record(JobQueued if command.queued else JobDequeued, run=command.run)
         case _:
             assert_never(command)
 

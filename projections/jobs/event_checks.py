@@ -36,11 +36,13 @@ from schemas.events import (
     JobConfigured,
     JobCreated,
     JobCursorEdited,
+    JobDequeued,
     JobErrored,
     JobEvent,
     JobFailed,
     JobPaused,
     JobProgressed,
+    JobQueued,
     JobRenamed,
     JobSlept,
     JobStarted,
@@ -127,7 +129,7 @@ def _configured(event: JobConfigured) -> None:
     check_settings(event.configuration, event.cadence, event.retry, event.occurred_at)
 
 
-def _ran(event: JobStarted | JobCompleted) -> None:
+def _ran(event: JobStarted | JobQueued | JobDequeued | JobCompleted) -> None:
     check_numbers(event.run)
 
 
@@ -204,6 +206,8 @@ _CHECKS: Final[Mapping[type, Callable[[Any], None]]] = {
     JobRenamed: _renamed,
     JobConfigured: _configured,
     JobStarted: _ran,
+    JobQueued: _ran,
+    JobDequeued: _ran,
     JobProgressed: _progressed,
     JobSynced: _synced,
     JobErrored: _errored,

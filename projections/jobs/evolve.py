@@ -14,6 +14,7 @@ from schemas.events import (
     JobConfigured,
     JobCreated,
     JobCursorEdited,
+    JobDequeued,
     JobErrored,
     JobEvent,
     JobFailed,
@@ -21,6 +22,7 @@ from schemas.events import (
     JobPaused,
     JobProgressed,
     JobPurged,
+    JobQueued,
     JobRenamed,
     JobRestored,
     JobResumed,
@@ -71,6 +73,8 @@ def _applied(job: Job, event: JobEvent) -> Job:  # noqa: C901, PLR0911, PLR0912 
             return _started(job, event)
         case JobProgressed():
             return _progressed(job, event)
+        case JobQueued() | JobDequeued():
+            return _queued(job, at if isinstance(event, JobQueued) else None)
         case JobSynced():
             return replace(job, synced_at=at, pass_started_at=None, streak=None, bytes_read=0, bytes_total=None)
         case JobErrored():
@@ -120,6 +124,10 @@ def _started(job: Job, event: JobStarted) -> Job:
         pass_started_at=job.pass_started_at or event.occurred_at,
         pass_counts=job.pass_counts if job.pass_started_at else Counts(),
     )
+
+
+def _queued(job: Job, at: datetime | None) -> Job:
+    return replace(job, phase=replace(job.phase, queued_at=at)) if isinstance(job.phase, Running) else job
 
 
 def _streak_at(job: Job, at: datetime) -> Streak | None:

@@ -20,6 +20,7 @@ class Running:
     """In a run, or ready for one: a runner may start it at any time."""
 
     since: datetime
+    queued_at: datetime | None = None  # while the run waits for a free slot
     status: Literal["Running"] = "Running"
 
 

@@ -22,6 +22,7 @@ TRANSITIONS: Final[Mapping[str, Mapping[str, Phases]]] = {
         "ReportProgress": ("Running", "Sleeping", "Completed"),
         "ReportError": ("Sleeping", "Failed"),
         "ReportRateLimit": ("Sleeping",),
+        "ReportQueued": (),
     },
     "Sleeping": {
         **EDIT,

@@ -20,6 +20,7 @@ from schemas.commands import (
     RenameJob,
     ReportError,
     ReportProgress,
+    ReportQueued,
     ReportRateLimit,
     RestoreJob,
     ResumeJob,
@@ -168,4 +169,23 @@ def edited_killed_and_purged() -> RecordedJob:
     return history
 
 
-JOB_HISTORIES = (completes_once, nightly_over_a_clock_change, fails_after_ten_hours, edited_killed_and_purged)
+def waits_for_a_slot() -> RecordedJob:
+    """A run that waits for a slot, gets one, waits again and is paused meanwhile; its late report is refused."""
+    history = RecordedJob("job-queued")
+    history.create()
+    for queued in (True, False, True):
+        history.send(ReportQueued, by="runner", run=1, queued=queued)
+    history.send(PauseJob)
+    history.send(ReportQueued, by="runner", run=1, queued=False)
+    history.send(ResumeJob)
+    history.progress(done=True)
+    return history
+
+
+JOB_HISTORIES = (
+    completes_once,
+    nightly_over_a_clock_change,
+    fails_after_ten_hours,
+    edited_killed_and_purged,
+    waits_for_a_slot,
+)

@@ -10,9 +10,9 @@ from app.records.partitioning import partition_of
 from app.store.models import EventRecord
 from app.store.read_store import ReadStore
 from app.supervisor.broker.server import Broker
+from projections.jobs.event_checks import read_event
 from schemas.commands import RenameJob
 from schemas.topics import JOBS_EVENTS
-from schemas.wire.codec import decode
 from tests.integration.support.service import Service, at_least, service
 
 
@@ -40,7 +40,7 @@ async def test_a_lost_database_is_detected_after_the_projector_has_written_to_th
             applied = [await store.views.next_offset(other) for other in range(partitions)]
             async with PartitionReader(KafkaCluster(running.broker.bootstrap_servers), JOBS_EVENTS.name, number) as log:
                 records = [
-                    EventRecord(record.offset, decode(record.value), record.value) async for record in log.records()
+                    EventRecord(record.offset, read_event(record.value), record.value) async for record in log.records()
                 ]
             await store.views.apply(number, records[-1:])
             assert await store.jobs.get("two") is None

@@ -81,7 +81,7 @@ def test_any_command_is_handled_quickly_with_encodable_events(history: History, 
 def test_a_valid_command_with_hostile_values_is_handled(history: History, data: st.DataObject) -> None:
     command = data.draw(commands(history, hostile=True))
     if history.state:
-        report = {"run": history.state.run, "report": history.state.report + 1}
+        report: dict[str, Any] = {"run": history.state.run, "report": history.state.report + 1}
         command = replace(command, rules=1, **{name: value for name, value in report.items() if hasattr(command, name)})
     events = handle(history.state, command, 99)[1]
     assert events

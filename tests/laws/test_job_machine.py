@@ -24,6 +24,7 @@ from schemas.commands import (
     RenameJob,
     ReportError,
     ReportProgress,
+    ReportQueued,
     ReportRateLimit,
     RestoreJob,
     ResumeJob,
@@ -308,6 +309,13 @@ class JobLife(RuleBasedStateMachine):
         self.model.enter("Sleeping", "rate_limit")
         self.model.sleep_until = self.model.now + timedelta(seconds=max(retry_after, 1))
         self.expect(events, ["JobSlept"])
+
+    @rule(queued=st.booleans())
+    @precondition(lambda self: self.model.status == "Running")
+    def report_queued(self, *, queued: bool) -> None:
+        self.model.advance(self.clock)
+        events = self.send(ReportQueued, run=self.model.run, queued=queued)
+        self.expect(events, ["JobQueued" if queued else "JobDequeued"])
 
     @rule(kind=st.sampled_from([ReportError, ReportRateLimit]))
     @precondition(lambda self: self.model.status != "Running")

@@ -12,7 +12,7 @@ from app.sentences.codes import ACTIONS
 from app.sentences.job_summary import summary
 from app.store.models import ConfigurationVersion
 from connectors.catalog import connector, is_pushed
-from projections.jobs.state import Failed, Job, Paused, Sleeping, next_wake
+from projections.jobs.state import Failed, Job, Paused, Running, Sleeping, next_wake
 from projections.jobs.transitions import allowed_user_commands
 from schemas.commands import Counts
 from schemas.events import JobEvent
@@ -49,7 +49,7 @@ class JobItem(View):
     kind: Annotated[str, Field(description="import, export or enrichment")]
     status: str
     draft: Annotated[bool, Field(description="created but never started")]
-    reason: Annotated[str, Field(description="why it is sleeping, paused or failed: a code")]
+    reason: Annotated[str, Field(description="why it is sleeping, waiting for a slot, paused or failed: a code")]
     sleep_until: datetime | None
     since: Annotated[datetime, Field(description="when it entered its status")]
     summary: Annotated[str, Field(description="its type, schedule and status as sentences")]
@@ -161,6 +161,8 @@ def reason(job: Job) -> str:
             return code
         case Paused(draft=True):
             return "draft"
+        case Running(queued_at=at) if at is not None:
+            return "no_free_slot"
         case _:
             return ""
 

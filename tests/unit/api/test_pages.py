@@ -12,7 +12,7 @@ from app.api.jobs.views import job_view
 from app.api.pages.pages import BUTTONS, DURATIONS
 from app.api.pages.render import byte_size, render
 from app.auth import Caller
-from projections.jobs.state import Completed, Job
+from projections.jobs.state import Completed, Job, Running
 from schemas.commands import Counts
 
 AT = datetime(2026, 11, 25, 2, 29, 39, tzinfo=UTC)
@@ -52,6 +52,15 @@ def shown(job: Job, *log: Any) -> str:
     )
     assert response.text is not None
     return response.text
+
+
+def test_a_run_that_waits_for_a_slot_says_so() -> None:
+    waiting = replace(JOB, phase=Running(since=AT, queued_at=AT))
+    assert job_view(waiting).reason == "no_free_slot"
+    text = shown(waiting)
+    assert "waits for a free slot</span>" in text, "beside the status"
+    assert "waits for a free slot since" in text, "in the summary"
+    assert "free slot" not in shown(JOB)
 
 
 def test_numbers_have_the_same_format_in_tables_and_sentences() -> None:

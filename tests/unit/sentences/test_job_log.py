@@ -16,6 +16,7 @@ from schemas.events import (
     JobConfigured,
     JobCreated,
     JobCursorEdited,
+    JobDequeued,
     JobErrored,
     JobEvent,
     JobFailed,
@@ -23,6 +24,7 @@ from schemas.events import (
     JobPaused,
     JobProgressed,
     JobPurged,
+    JobQueued,
     JobRenamed,
     JobRestored,
     JobResumed,
@@ -80,6 +82,7 @@ ORDERS = evolve(None, replace(an_event(JobCreated, draft=False, **NEW), seq=1))
             "Configured: version 3, reverted to version 1",
         ),
         (an_event(JobStarted, run=2, reason="resumed"), "Started", "Started run 2: resumed"),
+        (an_event(JobQueued, run=2), "Queued", "Queued: run 2 waits for a free slot"),
         (
             an_event(JobSynced, run=2, counts=Counts(read=2_699, accepted=2_690, rejected=9)),
             "Synced",
@@ -158,7 +161,7 @@ def test_progress_is_counted_and_not_told() -> None:
 def test_every_event_has_its_line(event: JobEvent) -> None:
     line = log_line(event, None)
     if line is None:
-        assert isinstance(event, JobProgressed)
+        assert isinstance(event, JobProgressed | JobDequeued)
     else:
         assert line.kind in get_args(LogKind)
         assert line.message

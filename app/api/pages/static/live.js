@@ -42,7 +42,7 @@
   const source = new EventSource(stream);
   const kinds = (
     "JobCreated JobRenamed JobConfigured JobStarted JobProgressed JobSynced JobErrored JobSlept JobFailed JobPaused " +
-    "JobResumed JobCompleted JobKilled JobRestored JobCursorEdited JobPurged CommandRefused"
+    "JobResumed JobCompleted JobKilled JobRestored JobCursorEdited JobPurged CommandRefused JobQueued JobDequeued"
   ).split(" ");
   kinds.forEach((kind) => source.addEventListener(kind, scheduleRefresh));
   let wasConnected = false;

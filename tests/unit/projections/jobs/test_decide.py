@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from projections.jobs.state import Sleeping
+from projections.jobs.state import Running, Sleeping
 from projections.jobs.transitions import TRANSITIONS, USER_COMMANDS
 from schemas.coded import Param
 from schemas.commands import (
@@ -20,6 +20,7 @@ from schemas.commands import (
     RenameJob,
     ReportError,
     ReportProgress,
+    ReportQueued,
     ReportRateLimit,
     RestoreJob,
     ResumeJob,
@@ -32,12 +33,14 @@ from schemas.events import (
     JobConfigured,
     JobCreated,
     JobCursorEdited,
+    JobDequeued,
     JobErrored,
     JobFailed,
     JobKilled,
     JobPaused,
     JobProgressed,
     JobPurged,
+    JobQueued,
     JobRenamed,
     JobRestored,
     JobResumed,
@@ -98,6 +101,7 @@ COMMANDS: dict[str, Command] = {
     "ReportProgress": progress(2),
     "ReportError": error(),
     "ReportRateLimit": rate_limit(),
+    "ReportQueued": a(ReportQueued, run=1, queued=True),
 }
 
 
@@ -296,6 +300,14 @@ def event_types(scenario: Scenario) -> list[type]:
     return [type(event) for event in scenario.events]
 
 
+def test_a_run_waits_for_a_slot() -> None:
+    queued = given(a(ReportQueued, run=1, queued=True)).then(an(JobQueued, run=1))
+    assert queued.job.phase == Running(since=START, queued_at=START)
+    dequeued = queued.later(HOUR).when(a(ReportQueued, run=1, queued=False)).then(an(JobDequeued, run=1))
+    assert dequeued.job.phase == Running(since=START)
+    queued.when(a(ReportQueued, run=2, queued=False)).refused("stale_run", run=2, current=1)
+
+
 def test_a_rate_limit_is_not_an_error() -> None:
     scenario = given(rate_limit(seconds=120.0))
     scenario.then(
@@ -433,7 +445,7 @@ def test_a_repeated_command_adds_no_events() -> None:
     assert Scenario(scenario.state, sent=0).when(a(PauseJob, command_id="new")).events == ()
 
 
-INTERNAL_COMMANDS = {ReportProgress, ReportError, ReportRateLimit, WakeJob, PurgeJob, CreateJob}
+INTERNAL_COMMANDS = {ReportProgress, ReportError, ReportRateLimit, ReportQueued, WakeJob, PurgeJob, CreateJob}
 
 
 def test_every_user_command_is_offered_in_some_phase() -> None:

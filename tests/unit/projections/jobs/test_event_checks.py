@@ -117,12 +117,11 @@ INVALID: list[tuple[type, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-def valid_event(kind: type[JobEvent]) -> JobEvent:
+def valid_event(kind: type[JobEvent]) -> Any:
     event = full(kind)
     overrides = {"seq": 1} if kind is JobCreated else {}
     fields = {name: value for name, value in (VALID_FIELDS | overrides).items() if hasattr(event, name)}
-    valid: JobEvent = replace(event, **fields)
-    return valid
+    return replace(event, **fields)
 
 
 @pytest.mark.parametrize("kind", get_args(JobEvent))

@@ -8,7 +8,7 @@ from projections.decider import REMEMBERED_COMMANDS
 from projections.jobs.evolve import evolve
 from projections.jobs.state import next_wake, phase_of
 from schemas.commands import KillJob, PauseJob, RenameJob
-from schemas.events import JobKilled
+from schemas.events import JobKilled, JobQueued
 from tests.unit.projections.scenario import HOUR, JOB, START, a, an, creation, given, no_job, rate_limit
 
 
@@ -29,6 +29,14 @@ def test_a_refused_command_for_a_missing_job_creates_no_job() -> None:
 def test_a_second_creation_is_refused_and_recorded() -> None:
     scenario = given().when(creation()).refused("job_exists")
     assert (scenario.job.seq, scenario.job.revision) == (3, 1)
+
+
+def test_only_a_running_job_is_queued() -> None:
+    paused = given(a(PauseJob)).job
+    event = an(JobQueued, job_id=JOB, seq=paused.seq + 1, occurred_at=START, run=1)
+    after = evolve(paused, event)
+    assert after
+    assert after.phase == paused.phase
 
 
 def test_only_the_latest_commands_are_remembered() -> None:
