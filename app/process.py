@@ -1,12 +1,16 @@
-"""What every process does for itself: it stops gracefully on a signal, and raises its limit of open files."""
+"""What every process does for itself: it stops on a signal or with its parent, and raises its limit of open files."""
 
 import asyncio
+import ctypes
+import os
 import resource
 import signal
+import sys
 from typing import Final
 
 SUFFICIENT_FILES: Final = 4096  # RocksDB, the broker's log segments and connections need most of them
 MAX_FILES: Final = 1024 * 1024  # systems without a hard limit refuse an unlimited soft one
+PR_SET_PDEATHSIG: Final = 1  # of Linux's prctl
 
 
 def shutdown_event() -> asyncio.Event:
@@ -15,6 +19,18 @@ def shutdown_event() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, event.set)
     return event
+
+
+def exit_with_parent(parent: int) -> None:
+    """End this process when `parent`, which started it, ends, also by `kill -9`.
+
+    Linux only. The signal is SIGKILL: every process is crash-safe, and none is left to enforce a graceful stop.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # the parent ended before the registration
+        os._exit(1)
 
 
 def raise_file_limit() -> int:

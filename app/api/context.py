@@ -13,6 +13,7 @@ from app.api.services.idempotent_writer import IdempotentWriter
 from app.api.services.ingest_producer import IngestProducer
 from app.api.services.lag_monitor import LagMonitor
 from app.api.services.metrics import Metrics
+from app.api.services.worker_pool import WorkerPool
 from app.auth import Tokens
 from app.clock import Clock
 from app.definitions.catalog import DefinitionCatalog
@@ -46,6 +47,7 @@ class Services:
     profiles_client: ProfilesClient
     history: ProfileHistory
     admission: Admission
+    workers: WorkerPool
     clock: Clock
 
 

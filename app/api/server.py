@@ -36,6 +36,7 @@ from app.api.services.idempotent_writer import IdempotentWriter
 from app.api.services.ingest_producer import IngestProducer
 from app.api.services.lag_monitor import LagMonitor
 from app.api.services.metrics import new_metrics
+from app.api.services.worker_pool import WorkerPool
 from app.api.system import health, providers, schema_registry, tokens
 from app.auth import Tokens, write_private
 from app.clock import Clock, utc_now
@@ -100,7 +101,6 @@ async def make_api(
     for part in (tail, definitions, gateway, ingest, watch):
         part.start()
         stack.push_async_callback(part.stop)
-    profiles_client = await stack.enter_async_context(ProfilesClient(store.plane, settings.partitions))
     return Services(
         settings=settings,
         kafka=kafka,
@@ -116,9 +116,10 @@ async def make_api(
         idempotency=IdempotentWriter(store, ingest, clock),
         rules=rules,
         lanes=watch,
-        profiles_client=profiles_client,
+        profiles_client=await stack.enter_async_context(ProfilesClient(store.plane, settings.partitions)),
         history=ProfileHistory(kafka, rules),
         admission=Admission(settings.max_concurrent_uploads),
+        workers=await stack.enter_async_context(WorkerPool()),
         clock=clock,
     )
 

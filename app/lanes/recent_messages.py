@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from app.kafka.clients import Cluster, Consumer, started
-from projections.mapping.raw_messages import UNREADABLE, Raw, open_raw
+from projections.mapping.raw_messages import UNREADABLE, RawMessage, open_raw
 from schemas.topics import LANES
 
 LOOKBACK_RECORDS: Final = (1, 10, 100, 1_000)  # from the end of each partition, until there are enough messages
@@ -20,22 +20,6 @@ POLL_TIMEOUT_MS: Final = 200
 Offsets = Mapping[TopicPartition, int]
 
 
-@dataclass(frozen=True, slots=True)
-class RecentMessage:
-    """One message with its id, its event time as far as the record has it, and its arrival."""
-
-    batch: str
-    index: int
-    at: int  # microseconds since 1970 UTC
-    arrived: int
-    line: bytes
-
-    @property
-    def message_id(self) -> str:
-        """The id that users see."""
-        return f"{self.batch}/{self.index}"
-
-
 @dataclass(slots=True)
 class RecentMessages:
     """The messages, and how much was read for them."""
@@ -44,7 +28,7 @@ class RecentMessages:
     max_messages: int
     records: int = 0
     bytes: int = 0
-    messages: list[RecentMessage] = field(default_factory=list)
+    messages: list[RawMessage] = field(default_factory=list)
 
     @property
     def is_enough(self) -> bool:
@@ -60,17 +44,12 @@ class RecentMessages:
         except UNREADABLE:
             return
         if raw.stream == self.stream:
-            self.messages += [_message(raw, index) for index in range(raw.count)[-self.max_messages :]]
+            self.messages += [raw.message(number) for number in range(raw.count)[-self.max_messages :]]
 
-    def newest(self) -> list[RecentMessage]:
+    def newest(self) -> list[RawMessage]:
         """Return the messages, the newest first."""
         newest = sorted(self.messages, key=lambda item: (item.arrived, item.batch, item.index), reverse=True)
         return newest[: self.max_messages]
-
-
-def _message(raw: Raw, index: int) -> RecentMessage:
-    at = raw.timestamps[index] if raw.timestamps else raw.arrived
-    return RecentMessage(raw.batch, raw.first + index, at, raw.arrived, raw.lines[index])
 
 
 async def recent_messages(cluster: Cluster, partitions: int, stream: str, max_messages: int) -> RecentMessages:

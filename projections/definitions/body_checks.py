@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from projections.definitions.kinds import versioned_kind
+from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import Rules
 from projections.json_object import InvalidJsonError, json_object
 from projections.mapping.body_parser import InvalidRulesError, field_refused
@@ -25,7 +26,7 @@ class InvalidBodyError(Exception):
 
     def __init__(self, errors: Iterable[FieldRefused]) -> None:
         self.errors = tuple(errors)
-        super().__init__(*self.errors)
+        super().__init__(self.errors)
 
 
 def check_body(definition_id: str, body: str) -> None:
@@ -65,6 +66,17 @@ def check_applied(rules: Rules, definition_id: str, body: str) -> None:
         check_rules(mappings, identity if isinstance(identity, IdentityRules) else NO_IDENTITY)
     except InvalidRulesError as error:
         raise InvalidBodyError(_into_body(problem, definition_id) for problem in error.problems) from error
+
+
+def check_draft(identity: VersionedBody | None, definition_id: str, body: str) -> None:
+    """Check a body by itself, and with these identity rules alone.
+
+    Raises:
+        InvalidBodyError: it is invalid.
+
+    """
+    check_body(definition_id, body)
+    check_applied(Rules(identity), definition_id, body)
 
 
 def _parse(definition_id: str, value: Any) -> MappingRules | IdentityRules:

@@ -49,6 +49,22 @@ class RawRecord(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RawMessage:
+    """One message of a record: its id, and its default event time and arrival in microseconds since 1970 UTC."""
+
+    batch: str
+    index: int
+    at: int
+    arrived: int
+    line: bytes
+
+    @property
+    def message_id(self) -> str:
+        """The id that users see."""
+        return f"{self.batch}/{self.index}"
+
+
 @dataclass(frozen=True)
 class Raw:
     """The messages of one record. Message `i` has the ID (`batch`, `first + i`).
@@ -73,6 +89,11 @@ class Raw:
         if self.count == 1:
             return (self.payload.removesuffix(b"\n"),)
         return self.payload.split(b"\n")[: self.count]
+
+    def message(self, number: int) -> RawMessage:
+        """Return a message by its number in the record."""
+        at = self.timestamps[number] if self.timestamps else self.arrived
+        return RawMessage(self.batch, self.first + number, at, self.arrived, self.lines[number])
 
     def newest(self) -> int:
         """Return the latest event time, in microseconds since 1970 UTC."""

@@ -93,7 +93,7 @@ async def get_definition(call: RequestContext[DefinitionQuery, None]) -> web.Res
     DEFINITION,
     ACCEPTED,
     headers=(IF_MATCH, PREFER),
-    problems=(404, 409),
+    problems=(404, 409, 429),
 )
 async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
     """Save a new version as the draft, if the client has read the newest version."""
@@ -103,7 +103,8 @@ async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
     definition_id = definition_id_of(call)
     body = canonical_json(call.body.root)
     try:
-        check_body(definition_id, body)
+        async with call.worker() as worker:
+            await worker.call(check_body, definition_id, body)
     except InvalidBodyError as error:
         raise invalid_body_problem(error) from error
     expected = _expected(call, definition_id)

@@ -1,12 +1,10 @@
 """Previews of mappings over HTTP: applied to recent messages of their stream, without effect."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-import orjson
 from aiohttp import web
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, Field, JsonValue
@@ -16,24 +14,20 @@ from app.api.definitions.definitions import RulesBody, definition_id_of
 from app.api.http.problems import ApiProblem, not_found
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
-from app.lanes.recent_messages import RecentMessage, recent_messages
+from app.lanes.recent_messages import RecentMessages, recent_messages
 from app.sentences.sentence import sentence_of
-from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
+from projections.definitions.body_checks import InvalidBodyError, check_draft
 from projections.definitions.definition import Definition
 from projections.definitions.rebuild_spec import VersionedBody
-from projections.definitions.rules import Rules
-from projections.mapping.mapper import Mapper, make_mapper
-from projections.mapping.mapping import NO_IDENTITY, parse_identity, parse_mapping
-from projections.mapping.preview import MappingPreview, PreviewFault, preview
-from projections.mapping.raw_messages import UnreadableMessageError, parse_message
+from projections.mapping.evaluation import MappingSource, preview_messages
+from projections.mapping.preview import MappingPreview, PreviewFault
+from projections.mapping.raw_messages import RawMessage, UnreadableMessageError
 from schemas.definitions import IDENTITY, stream_of
 from schemas.instants import moment
 from schemas.json_values import canonical_json
-from schemas.topics import FUTURE_BOUND_MS
 
 MAX_MESSAGES: Final = 50
 MAX_SHOWN_BYTES: Final = 4 * 1024 * 1024  # of attributes
-_ONE_AT_A_TIME: Final = asyncio.Semaphore(1)  # in a process: the messages are held in memory
 
 
 class FaultView(View):
@@ -86,7 +80,7 @@ ROUTES: Final = Routes("definitions", "/v2/definition")
     "/{definition_id}/preview",
     "Preview a mapping, or the draft, on recent messages of its stream",
     ResponseSpec("the mapped messages", PreviewView),
-    problems=(404, 409),
+    problems=(404, 409, 429),
 )
 async def preview_mapping(call: RequestContext[Query, RulesBody | None]) -> web.Response:
     """Return recent messages as a mapping maps them; nothing is stored."""
@@ -94,33 +88,26 @@ async def preview_mapping(call: RequestContext[Query, RulesBody | None]) -> web.
     stream = stream_of(definition_id)
     if stream is None:
         raise not_found("mapping", definition_id)
-    mapper = _mapper(call, definition_id, stream)
-    try:
-        async with _ONE_AT_A_TIME:
-            recent = await recent_messages(call.api.kafka, call.api.settings.partitions, stream, MAX_MESSAGES)
-    except (KafkaError, OSError) as error:
-        raise ApiProblem(503, "kafka_unreachable", "Kafka, which stores the messages, is unreachable") from error
-    shown, size = [], 0
-    for message in recent.newest():
-        view = _mapped(mapper, message)
-        size += len(orjson.dumps(view.attributes))
-        if size > MAX_SHOWN_BYTES:
-            break
-        shown.append(view)
+    body = canonical_json(call.body.root) if call.body is not None else _stored(call, definition_id).body
+    identity = _newest(call.api.catalog.get(IDENTITY))
+    source = MappingSource(stream, body, identity.body if identity else "")
+    async with call.worker() as worker:
+        try:
+            await worker.call(check_draft, identity, definition_id, body)
+        except InvalidBodyError as error:
+            raise invalid_body_problem(error) from error
+        recent = await _recent_messages(call, stream)
+        messages = recent.newest()
+        previews = await worker.call(preview_messages, source, messages, MAX_SHOWN_BYTES)
+    shown = [_message_view(message, mapped) for message, mapped in zip(messages, previews, strict=False)]
     return respond(call, PreviewView(stream=stream, summary=_summary(shown, recent.records), messages=shown))
 
 
-def _mapper(call: RequestContext[Query, RulesBody | None], definition_id: str, stream: str) -> Mapper:
-    """Return the mapper of the requested body, else of the draft, with the newest identity rules."""
-    body = canonical_json(call.body.root) if call.body is not None else _stored(call, definition_id).body
-    identity = _newest(call.api.catalog.get(IDENTITY))
+async def _recent_messages(call: RequestContext[Any, Any], stream: str) -> RecentMessages:
     try:
-        check_body(definition_id, body)
-        check_applied(Rules(identity), definition_id, body)
-    except InvalidBodyError as error:
-        raise invalid_body_problem(error) from error
-    kinds = parse_identity(orjson.loads(identity.body)) if identity else NO_IDENTITY
-    return make_mapper(stream, parse_mapping(orjson.loads(body)), kinds)
+        return await recent_messages(call.api.kafka, call.api.settings.partitions, stream, MAX_MESSAGES)
+    except (KafkaError, OSError) as error:
+        raise ApiProblem(503, "kafka_unreachable", "Kafka, which stores the messages, is unreachable") from error
 
 
 def _stored(call: RequestContext[Any, Any], definition_id: str) -> VersionedBody:
@@ -138,14 +125,9 @@ def _newest(definition: Definition | None) -> VersionedBody | None:
     return (definition.draft or definition.applied) if definition else None
 
 
-def _mapped(mapper: Mapper, message: RecentMessage) -> MessagePreviewView:
-    try:
-        mapped = preview(mapper, parse_message(message.line), message.at, message.batch, message.index)
-    except UnreadableMessageError as error:
-        mapped = MappingPreview(message.at, (), {}, (PreviewFault("message", error.code, sentence_of(error)),))
-    if mapped.at > message.arrived + FUTURE_BOUND_MS * 1_000:
-        future = PreviewFault("timestamp", "future_timestamp", moment(mapped.at).isoformat())
-        mapped = MappingPreview(mapped.at, (), {}, (*mapped.faults, future))
+def _message_view(message: RawMessage, mapped: MappingPreview | UnreadableMessageError) -> MessagePreviewView:
+    if isinstance(mapped, UnreadableMessageError):
+        mapped = MappingPreview(message.at, (), {}, (PreviewFault("message", mapped.code, sentence_of(mapped)),))
     return MessagePreviewView.of(mapped, message_id=message.message_id, timestamp=moment(mapped.at))
 
 

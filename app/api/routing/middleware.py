@@ -4,7 +4,8 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
 
@@ -17,11 +18,19 @@ from app.api.http.disk_full import disk_full_problem
 from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.routing.parsing import read_body, read_query
 from app.api.routing.routes import RequestContext, Route
+from app.api.services.worker_pool import DEADLINE_SECONDS, DeadlineExceededError, PoolBusyError
 from app.auth import TokenFileError
 from app.store.models import InvalidCursorError, InvalidLimitError
 from projections.views.metrics import InvalidRangeError
 
 REQUEST_TIMEOUT_SECONDS: Final = 60.0
+INVALID_PARAMETERS: Final[Mapping[type[Exception], tuple[str, str]]] = MappingProxyType(
+    {
+        InvalidCursorError: ("?cursor", "bad_cursor"),
+        InvalidLimitError: ("?limit", "bad_limit"),
+        InvalidRangeError: ("?interval", "bad_range"),
+    }
+)
 
 ProblemPage = Callable[[web.Request, ApiProblem], web.Response]
 PROBLEM_PAGE: Final[web.AppKey[ProblemPage]] = web.AppKey("problem_page")
@@ -87,15 +96,17 @@ def _as_problem(request: web.Request, error: Exception) -> ApiProblem:  # noqa: 
             return ApiProblem(404, "no_such_path", f"no such endpoint: {request.path}; see /openapi.json")
         case web.HTTPException():
             return ApiProblem(error.status, "bad_request", error.reason)
-        case InvalidCursorError():
-            return invalid([FieldError("?cursor", "bad_cursor", str(error))])
-        case InvalidLimitError():
-            return invalid([FieldError("?limit", "bad_limit", str(error))])
-        case InvalidRangeError():
-            return invalid([FieldError("?interval", "bad_range", str(error))])
+        case InvalidCursorError() | InvalidLimitError() | InvalidRangeError():
+            return invalid([FieldError(*INVALID_PARAMETERS[type(error)], str(error))])
         case TokenFileError():
             _log.error("%s", error)
             return ApiProblem(503, "token_file_unreadable", "the token file can't be read; the log of the API says why")
+        case PoolBusyError():
+            detail = "too many requests evaluate rules at the same time: retry later"
+            return ApiProblem(429, "too_many_evaluations", detail, headers={"Retry-After": "5"})
+        case DeadlineExceededError():
+            detail = f"stopped after {DEADLINE_SECONDS:g} s: use a simpler mapping or fewer messages"
+            return ApiProblem(503, "evaluation_too_slow", detail, headers={"Retry-After": "30"})
         case TimeoutError():
             return ApiProblem(503, "timeout", "the request timed out; try again", headers={"Retry-After": "5"})
         case _:

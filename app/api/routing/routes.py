@@ -1,6 +1,7 @@
 """Routes: declared once, for the server, the request checks and the OpenAPI document."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack, get_args
@@ -9,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from app.api.context import REQUEST_ID, Services
+from app.api.services.worker_pool import Worker
 from app.auth import AccessRole, Caller
 
 MAX_FIELDS: Final = 100  # of a body
@@ -51,6 +53,10 @@ class RequestContext(Generic[Q, B]):
     def path(self, name: str) -> str:
         """Return a path parameter: "id" for the route `/v2/job/{id}`."""
         return self.request.match_info[name]
+
+    def worker(self) -> AbstractAsyncContextManager[Worker]:
+        """Give a worker process to this request. The request is cancelled when its client disconnects."""
+        return self.api.workers.worker(lambda: self.request.transport is None)
 
     @property
     def request_id(self) -> str:

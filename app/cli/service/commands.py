@@ -19,10 +19,9 @@ from app.data_dir import (
     resolve_kafka,
 )
 from app.logs import configure_logs
-from app.process import low_limit_warning, raise_file_limit
+from app.process import exit_with_parent, low_limit_warning, raise_file_limit
 from app.roles import ROLES, ProcessRole, role_named, run_role
 from app.settings import Settings
-from app.supervisor.parent_death import exit_with_parent
 from app.supervisor.preflight import (
     CONTAINER_TIMEOUT_SECONDS,
     check_address,

@@ -1,0 +1,86 @@
+"""Costly rules and large profiles stop neither the API nor its other requests."""
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+
+from projections.mapping.expression import MAX_CHARACTERS
+from tests.integration.api.rig import Answer, Client
+from tests.unit.api.conftest import Api
+
+pytestmark = pytest.mark.usefixtures("identity")
+
+MAX_LIVENESS_SECONDS = 1.0
+MAPPING = "/v2/definition/mapping%3Aflights"
+LONG_TEXT = "x," * 30_000
+
+
+def costly_mapping(attributes: int = 100) -> dict[str, Any]:
+    """A mapping of 176 KB that splits a text as often as an expression can."""
+    splits = "coalesce(" + ", ".join(["split(text, ',', 99999)"] * 70) + ")"
+    assert len(splits) < MAX_CHARACTERS
+    return {
+        "identities": [{"field": "tail", "kind": "tail"}],
+        "attributes": [
+            {"name": f"part {number}", "expr": splits, "type": "string", "merge": "latest"}
+            for number in range(attributes)
+        ],
+    }
+
+
+async def send_long_texts(client: Client, count: int) -> None:
+    for start in range(0, count, 10):
+        messages = [{"tail": f"N{number}", "text": LONG_TEXT} for number in range(start, start + 10)]
+        await client.post("/collect/json/flights", messages)
+
+
+async def longest_liveness(client: Client, requests: Awaitable[Any]) -> float:
+    """Return the longest time that `/livez` takes while requests are carried out."""
+    work, longest = asyncio.ensure_future(requests), 0.0
+    while not work.done():
+        started = time.perf_counter()
+        assert (await client.ask("GET", "/livez")).status == 200
+        longest = max(longest, time.perf_counter() - started)
+        await asyncio.sleep(0.01)
+    await work
+    return longest
+
+
+async def test_previews_of_a_costly_mapping_leave_the_api_live(client: Client) -> None:
+    await send_long_texts(client, 50)
+    answers: list[Answer] = []
+
+    async def preview() -> None:
+        answers.append(await client.ask("POST", f"{MAPPING}/preview", costly_mapping()))
+
+    longest = await longest_liveness(client, asyncio.gather(*(preview() for _ in range(2))))
+    assert longest < MAX_LIVENESS_SECONDS
+    for answer in answers:
+        assert answer.data["summary"]["messages"] == 50
+        assert {fault["code"] for fault in answer.data["summary"]["faults"]} == {"too_costly"}
+
+
+async def test_a_preview_that_takes_too_long_is_stopped(
+    client: Client, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send_long_texts(client, 10)
+    monkeypatch.setattr(api.services.workers, "_deadline", 0.05)
+    stopped = await client.ask("POST", f"{MAPPING}/preview", costly_mapping())
+    assert (stopped.status, stopped.body["code"]) == (503, "evaluation_too_slow")
+    assert stopped.headers["Retry-After"] == "30"
+
+
+async def test_evaluations_beyond_the_bounds_are_refused(
+    client: Client, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.services.workers, "_max_waiting", 0)
+    for method, where, body in (
+        ("POST", f"{MAPPING}/preview", costly_mapping(1)),
+        ("PUT", f"{MAPPING}/draft", costly_mapping(1)),
+    ):
+        refused = await client.ask(method, where, body, If_Match='"0"')
+        assert (refused.status, refused.body["code"]) == (429, "too_many_evaluations"), where
+        assert refused.headers["Retry-After"] == "5"
