@@ -1,8 +1,8 @@
-"""The commands and events of definitions: mappings, identity rules, rebuilds and deletions of personal data.
+"""The commands and events of definitions: mappings, identity rules, rebuilds, deletions of personal data and tokens.
 
-A definition is `mapping:{stream}`, `identity`, `rebuild:{id}` or `forgotten`. All of them use partition 0 of their
-topics, so that one offset of `definitions.events` identifies the state of all rules. Definitions never contain identity
-keys, only their hashes.
+A definition is `mapping:{stream}`, `identity`, `rebuild:{id}`, `forgotten` or `token:{id}`. All of them use partition 0
+of their topics, so that one offset of `definitions.events` identifies the state of all rules. Definitions never contain
+identity keys or secrets, only their hashes.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from schemas.access import AccessRole
 from schemas.coded import Params
 
 COMMANDS_NAMESPACE: Final = "entrepot.definitions.commands"
@@ -25,12 +26,14 @@ class DefinitionKind(StrEnum):
     IDENTITY = "identity"
     REBUILD = "rebuild"
     FORGOTTEN = "forgotten"
+    TOKEN = "token"  # noqa: S105  # the kind, not a secret
 
 
 IDENTITY: Final = "identity"
 FORGOTTEN: Final = "forgotten"
 MAPPING: Final = "mapping:"
 REBUILD: Final = "rebuild:"
+TOKEN: Final = "token:"  # noqa: S105  # the prefix of ids, not a secret
 
 
 def kind_of(definition_id: str) -> DefinitionKind | None:
@@ -126,6 +129,23 @@ class DiscardRebuild(CommandEnvelope):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreateToken(CommandEnvelope):
+    """Accept the secret with this hash as an access token. Secrets are random, so a fast hash is enough."""
+
+    name: str
+    role: AccessRole
+    sha256: str  # hexadecimal
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeToken(CommandEnvelope):
+    """Revoke an access token, and end its browser sessions."""
+
+    allow_last_admin: bool = False  # the API also accepts an admin token of its settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventEnvelope:
     """The envelope of every event in this module."""
 
@@ -204,6 +224,21 @@ class RebuildDiscarded(EventEnvelope):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCreated(EventEnvelope):
+    """The secret with this hash is an access token."""
+
+    name: str
+    role: AccessRole
+    sha256: str
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRevoked(EventEnvelope):
+    """The access token was revoked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FieldRefused:
     """One problem of a body; `pointer` is a JSON pointer into it."""
 
@@ -225,7 +260,8 @@ class DefinitionRefused(EventEnvelope):
 
 RuleCommand = DraftDefinition | ApplyDefinition | DiscardDraft | ForgetPerson
 RebuildCommand = StartRebuild | ReportRebuilt | PromoteRebuild | DiscardRebuild
-DefinitionCommand = RuleCommand | RebuildCommand
+TokenCommand = CreateToken | RevokeToken
+DefinitionCommand = RuleCommand | RebuildCommand | TokenCommand
 DefinitionEvent = (
     DefinitionDrafted
     | DefinitionApplied
@@ -236,4 +272,6 @@ DefinitionEvent = (
     | RebuildReady
     | RebuildPromoted
     | RebuildDiscarded
+    | TokenCreated
+    | TokenRevoked
 )

@@ -5,7 +5,8 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 UNLIMITED_RETENTION: Final = -1
-DAY_MS: Final = 24 * 60 * 60 * 1000
+HOUR_MS: Final = 60 * 60 * 1000
+DAY_MS: Final = 24 * HOUR_MS
 DEFAULT_PARTITIONS: Final = 4
 MAX_RECORD_BYTES: Final = 16 * 1024 * 1024
 MAX_TRANSACTION_MS: Final = 60_000  # the default of producers; consumers wait for open transactions
@@ -21,11 +22,13 @@ class Topic:
     carries: str
     retention_ms: int = UNLIMITED_RETENTION
     cleanup: Literal["delete", "compact"] = "delete"
+    compaction_lag_ms: int = 0  # keeps superseded records for at least this time
 
     def config(self) -> dict[str, str]:
         """Return the topic configuration of Kafka, which is also verified at start."""
         return {
             "cleanup.policy": self.cleanup,
+            "min.compaction.lag.ms": str(self.compaction_lag_ms),
             "retention.ms": str(self.retention_ms),
             "message.timestamp.type": "CreateTime",  # retention uses record timestamps, and history has old ones
             "max.message.bytes": str(MAX_RECORD_BYTES),
@@ -41,10 +44,17 @@ MESSAGES_REJECTED: Final = Topic(
 )
 
 DEFINITIONS_COMMANDS: Final = Topic(
-    "definitions.commands", key="definition id", carries="commands for mappings, identity rules and rebuilds"
+    "definitions.commands", key="definition id", carries="commands for mappings, identity rules, rebuilds and tokens"
 )
 DEFINITIONS_EVENTS: Final = Topic(
-    "definitions.events", key="definition id", carries="events of mappings, identity rules and rebuilds"
+    "definitions.events", key="definition id", carries="events of mappings, identity rules, rebuilds and tokens"
+)
+ACCESS_SESSIONS: Final = Topic(
+    "access.sessions",
+    key="session or code id",
+    carries="hashes of browser sessions and sign-in codes",
+    cleanup="compact",
+    compaction_lag_ms=HOUR_MS,  # longer than a code lives: a server that starts sees whether it was used
 )
 UPDATES_REALTIME: Final = Topic(
     "updates.realtime",
@@ -66,6 +76,7 @@ TOPICS: Final = MappingProxyType(
             JOBS_EVENTS,
             DEFINITIONS_COMMANDS,
             DEFINITIONS_EVENTS,
+            ACCESS_SESSIONS,
             MESSAGES_REALTIME,
             MESSAGES_BACKFILL,
             MESSAGES_REJECTED,

@@ -202,20 +202,26 @@ SOURCES: Final = {
 }
 
 DEFINITIONS: Final = {
+    "bad_expiry": "the token would be expired from the start, or expire after the year 8999; choose another time",
     "bad_key_hashes": "invalid key hashes; expected 1 to {max:,} SHA-256 hashes of 64 lower-case hexadecimal digits",
     "bad_note": "invalid note; control and bidirectional characters are not supported",
+    "bad_token": "invalid name or hash of a token; a name has 1 to 80 ASCII letters, digits, `.`, `_`, `@` or `-`",
     "busy": "{rebuild} is in progress; promote or discard it first",
     "conflict": "the rules conflict with other definitions[ at `{at}`]: {cause}[{more:?}, and {more:,} more problems]",
     "exists": "this rebuild already exists, and is {status}; use another id",
     "forgets_the_future": "{at} is after the time of the command; pass an earlier time",
     "invalid_body": "invalid rules[ at `{at}`]: {cause}[{more:?}, and {more:,} more problems]",
     "no_draft": "there is no draft; write one first",
+    "last_admin": "this is the last admin token that does not expire; create another one first",
     "no_such_definition": "no definition {definition!r}",
     "no_such_rebuild": "no rebuild {rebuild!r}",
+    "no_such_token": "no token {token!r}",
     "not_ready": "the rebuild is not ready; wait until it is built, and read its report",
     "not_under_way": "the rebuild is already {status}",
     "outdated": "other rules were applied in the meantime; start a rebuild with the active rules",
     "report_too_large": "the report is too large; at most {max:,} bytes are allowed",
+    "token_exists": "this token already exists",
+    "too_many_tokens": "too many tokens; at most {max:,} are allowed: revoke those that are not in use",
     "too_much": "all definitions together are too large; discard drafts, or shorten some definitions",
     "version_mismatch": "modified concurrently: the version is {version}, not {expected}; read it again",
 }

@@ -33,6 +33,8 @@ from schemas.definitions import (
     RebuildReady,
     RebuildStarted,
     RuleCommand,
+    TokenCreated,
+    TokenRevoked,
     kind_of,
 )
 from schemas.instants import rfc3339
@@ -104,6 +106,8 @@ def _evolved(current: Definition, event: DefinitionEvent) -> Definition:
             return current
         case RebuildStarted() | RebuildReady() | RebuildPromoted() | RebuildDiscarded():
             return current  # events of rebuilds
+        case TokenCreated() | TokenRevoked():
+            return current  # events of tokens
         case _:
             assert_never(event)
 

@@ -25,6 +25,8 @@ from schemas.definitions import (
     RebuildPromoted,
     RebuildReady,
     RebuildStarted,
+    TokenCreated,
+    TokenRevoked,
     stream_of,
 )
 
@@ -109,7 +111,7 @@ def evolve_rules(rules: Rules, event: DefinitionEvent) -> Rules:
             return replace(rules, forgotten=rules.forgotten.including(event.key_hashes, event.at))
         case DefinitionDrafted() | DraftDiscarded() | DefinitionRefused():
             return rules
-        case RebuildStarted() | RebuildReady() | RebuildDiscarded():
+        case RebuildStarted() | RebuildReady() | RebuildDiscarded() | TokenCreated() | TokenRevoked():
             return rules
         case _:
             assert_never(event)

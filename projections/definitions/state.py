@@ -1,4 +1,4 @@
-"""All definitions and rebuilds as one value, the state that their commands are decided on.
+"""All definitions, rebuilds and tokens as one value, the state that their commands are decided on.
 
 Whether a definition can be applied depends on the others, so all of them are in one state. It is the fold of
 `definitions.events`; nothing else is stored.
@@ -10,11 +10,12 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, cast, get_args
 
-from projections.definitions import definition, rebuild
+from projections.definitions import definition, rebuild, tokens
 from projections.definitions.definition import Definition, bytes_of
 from projections.definitions.rebuild import ProfileRebuild, RebuildContext
 from projections.definitions.rebuild_spec import EVERYTHING, Scope, VersionedBody, parse_spec
 from projections.definitions.rules import Rules
+from projections.definitions.tokens import NO_TOKENS, TokenSet
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
     IDENTITY,
@@ -25,6 +26,7 @@ from schemas.definitions import (
     RebuildPromoted,
     RuleCommand,
     StartRebuild,
+    TokenCommand,
     stream_of,
 )
 
@@ -32,6 +34,7 @@ MAX_BODIES_BYTES: Final = 6 * 1024 * 1024  # of all bodies and specs together: e
 OVERHEAD_BYTES: Final = 2_048  # of a definition beside its bodies
 MAX_REBUILDS: Final = 100  # the latest; older ones are dropped
 REBUILD_COMMANDS: Final = get_args(RebuildCommand)
+TOKEN_COMMANDS: Final = get_args(TokenCommand)
 
 Basis = tuple[int, tuple[tuple[str, int], ...]]  # generation; active version by stream, "" for the identity rules
 
@@ -57,6 +60,7 @@ class DefinitionsState:
     rebuilds: Mapping[str, ProfileRebuild] = field(default_factory=lambda: MappingProxyType({}))
     promotion: Promotion = field(default_factory=Promotion)
     basis: Basis = (0, ())
+    tokens: TokenSet = NO_TOKENS
 
     @property
     def rules(self) -> Rules:
@@ -84,6 +88,8 @@ def handle(
         return state, ()
     if isinstance(command, REBUILD_COMMANDS):
         events = _decide_rebuild(state, cast("RebuildCommand", command), offset)
+    elif isinstance(command, TOKEN_COMMANDS):
+        events = tokens.decide(state.tokens, cast("TokenCommand", command), offset)
     else:
         events = _decide_definition(state, cast("RuleCommand", command), offset)
     for event in events:
@@ -94,6 +100,8 @@ def handle(
 def evolve(state: DefinitionsState, event: DefinitionEvent) -> DefinitionsState:
     """Return the state after an event. A repeated event, or one that is not the next of its definition, is ignored."""
     state = replace(state, command_offset=max(state.command_offset, event.command_offset))
+    if event.kind is DefinitionKind.TOKEN:
+        return replace(state, tokens=tokens.evolve(state.tokens, event))
     if event.kind is DefinitionKind.REBUILD:
         return _evolve_rebuild(state, event)
     before = state.definitions.get(event.definition_id)

@@ -13,7 +13,7 @@ from typing import Any, Final, get_args
 
 from fastavro import parse_schema
 
-from schemas import commands, definitions, events, messages, updates
+from schemas import access, commands, definitions, events, messages, updates
 from schemas.coded import CodedError
 from schemas.wire.avro_types import Schema, avro_schema
 
@@ -28,6 +28,7 @@ RECORD_TYPES: Final[Mapping[str, type]] = {
         (updates.NAMESPACE, updates.Update),
         (definitions.COMMANDS_NAMESPACE, definitions.DefinitionCommand),
         (definitions.EVENTS_NAMESPACE, definitions.DefinitionEvent),
+        (access.NAMESPACE, access.AccessRecord),
     )
     for record_type in get_args(union)
 }

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from fastavro import schemaless_reader, schemaless_writer
 from fastavro.read import SchemaResolutionError
 
+from schemas.access import AccessRecord
 from schemas.commands import JobCommand
 from schemas.definitions import DefinitionCommand, DefinitionEvent
 from schemas.events import JobEvent
@@ -20,7 +21,7 @@ from schemas.updates import Update
 from schemas.wire.avro_types import from_avro, to_avro
 from schemas.wire.catalog import UnreadableRecordError, newest, version_of
 
-WireRecord = JobCommand | JobEvent | MessageRecord | Update | DefinitionCommand | DefinitionEvent
+WireRecord = JobCommand | JobEvent | MessageRecord | Update | DefinitionCommand | DefinitionEvent | AccessRecord
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 
 MAGIC: Final = 0

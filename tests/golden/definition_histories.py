@@ -10,6 +10,7 @@ from projections.definitions.state import EMPTY, handle
 from schemas.definitions import (
     ApplyDefinition,
     CommandEnvelope,
+    CreateToken,
     DefinitionCommand,
     DefinitionEvent,
     DiscardDraft,
@@ -18,6 +19,7 @@ from schemas.definitions import (
     ForgetPerson,
     PromoteRebuild,
     ReportRebuilt,
+    RevokeToken,
     StartRebuild,
 )
 
@@ -120,4 +122,25 @@ def rebuilt_promoted_and_discarded() -> RecordedDefinitions:
     return history
 
 
-DEFINITION_HISTORIES = (drafted_applied_and_refused, rebuilt_promoted_and_discarded)
+def tokens_created_and_revoked() -> RecordedDefinitions:
+    """Tokens that are created, refused and revoked, the last lasting admin among them."""
+    history = RecordedDefinitions()
+    one, two, guest = (f"token:{UUID(int=number)}" for number in range(3))
+    history.send(CreateToken, one, name="admin", role="admin", sha256="a" * 64)
+    history.send(CreateToken, guest, name="guest", role="viewer", sha256="b" * 64, expires_at=START + timedelta(days=1))
+    history.send(CreateToken, guest, name="guest", role="viewer", sha256="c" * 64)
+    history.send(CreateToken, two, name="other", role="editor", sha256="a" * 64)
+    history.send(CreateToken, two, name="no name", role="editor", sha256="c" * 64)
+    history.send(CreateToken, two, name="late", role="editor", sha256="c" * 64, expires_at=START)
+    history.send(CreateToken, "token:1", name="other", role="editor", sha256="c" * 64)
+    history.send(RevokeToken, one)
+    history.send(RevokeToken, guest, expected_version=2)
+    history.send(RevokeToken, guest)
+    history.send(RevokeToken, guest)
+    history.send(CreateToken, two, name="other", role="admin", sha256="c" * 64)
+    history.send(RevokeToken, one)
+    history.send(RevokeToken, two, allow_last_admin=True)
+    return history
+
+
+DEFINITION_HISTORIES = (drafted_applied_and_refused, rebuilt_promoted_and_discarded, tokens_created_and_revoked)
