@@ -12,7 +12,7 @@ from connectors.kit.field_errors import field_error
 from connectors.text.compression import Compression
 from connectors.text.encoding import ToUtf8
 from connectors.text.formats.records import OnError
-from schemas.timestamps import NAMED_FORMATS, is_timestamp_format
+from schemas.instants import NAMED_FORMATS, is_timestamp_format
 
 FormatName = Literal["csv", "ndjson", "json_array"]
 MAX_NAME_CHARACTERS: Final = 100_000  # every cursor holds them, and is limited to 256 KiB

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from projections.mapping.expression_functions import MAX_TEXT_BYTES, SAFE_CHARACTERS
 from projections.mapping.numbers import MAX_FLOAT, MAX_INTEGER, MIN_INTEGER, as_integer, bounded_number, parse_number
+from schemas.instants import ParseTimestamp
 from schemas.json_values import is_too_deep, json_levels
-from schemas.timestamps import ParseTimestamp
 
 Report = Callable[[Any, str], Any]  # value, code of its fault -> None
 ValueConverter = Callable[[Any], Any]  # a value other than None -> converted value or None

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.instants import EARLIEST, LATEST, micros
-from schemas.timestamps import NAMED_FORMATS, is_timestamp_format, timestamp_parser
+from schemas.instants import EARLIEST, LATEST, NAMED_FORMATS, is_timestamp_format, micros, timestamp_parser
 
 UTC_ZONE = ZoneInfo("UTC")
 VIENNA = ZoneInfo("Europe/Vienna")
