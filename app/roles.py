@@ -35,19 +35,34 @@ def role_named(name: str) -> ProcessRole:
     return next(role for role in ROLES if role.name == name)
 
 
+def preload() -> None:
+    """Import what roles import, except the rebuild: numpy and pyarrow start threads, which a fork does not have."""
+    from connectors.catalog import catalog  # noqa: PLC0415  # only a fork server imports all
+
+    _patch()
+    for role in ROLES:
+        if role.name != "rebuild":
+            _imported(role.name)
+    catalog()
+
+
 def run_role(role: ProcessRole, settings: Settings) -> int:
     """Run a role until SIGTERM or SIGINT, and return the exit code."""
     gc.disable()  # of all that is imported nothing is garbage; looking for it takes a fifth of the time
     import uvloop  # noqa: PLC0415  # only needed by roles
 
-    from app.kafka.patches import apply_all  # noqa: PLC0415
-
-    apply_all()
+    _patch()
     run = _imported(role.name)
     gc.freeze()
     gc.enable()
     os.nice(role.niceness)
     return uvloop.run(run(settings))
+
+
+def _patch() -> None:
+    from app.kafka.patches import apply_all  # noqa: PLC0415  # only needed by roles
+
+    apply_all()
 
 
 def _imported(name: str) -> Callable[[Settings], Coroutine[None, None, int]]:

@@ -38,7 +38,7 @@ def _sizes() -> dict[str, float]:
     """Return the memory of each role in megabytes."""
     sizes = {}
     for child in psutil.Process().children(recursive=True):
-        command = child.cmdline()
+        command = " ".join(child.cmdline()).split()
         if "worker" in command:
             sizes[command[command.index("worker") + 1]] = child.memory_info().rss / 2**20
     return {role.name: sizes[role.name] for role in ROLES}

@@ -16,7 +16,7 @@ from functools import cache
 from importlib.util import find_spec
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import orjson
@@ -31,8 +31,9 @@ from app.settings import Settings
 from app.store.read_store import ReadStore
 from app.supervisor.broker.server import Broker
 from app.supervisor.environment import environment_of
+from app.supervisor.fork_server import ForkServer
 from app.supervisor.process_log import RoleLog
-from app.supervisor.role_process import RoleProcess, command_of
+from app.supervisor.role_process import FORK_SERVER, RoleProcess, arguments_of
 from schemas.definitions import PARTITION, DefinitionApplied
 from schemas.messages import MessageBatch
 from schemas.topics import DEFINITIONS_EVENTS, LANES, MAX_RECORD_BYTES, TOPICS, UPDATES
@@ -108,6 +109,9 @@ def packs(lines: Iterable[bytes]) -> Iterator[bytes]:
         yield packed(chunk, f"{job}/1", first)
 
 
+FORKS: Final = ForkServer(FORK_SERVER)  # of all planes of this process; it exits with it
+
+
 @dataclass
 class Plane:
     """A broker with topics and rules, and the roles running on it."""
@@ -121,7 +125,9 @@ class Plane:
         for name in names:
             log = RoleLog(self.settings.data_dir / "logs" / f"{name}.log", lambda _line: None)
             self.logs.append(log)
-            self.roles[name] = RoleProcess(name, command_of(role_named(name)), environment_of(self.settings), log)
+            self.roles[name] = RoleProcess(
+                name, FORKS, arguments_of(role_named(name)), environment_of(self.settings), log
+            )
             await self.roles[name].start()
 
     async def stop(self, *names: str) -> None:

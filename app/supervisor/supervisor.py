@@ -15,6 +15,7 @@ from app.roles import ROLES, ProcessRole
 from app.settings import Settings
 from app.supervisor.broker_process import BrokerProcess
 from app.supervisor.environment import environment_of
+from app.supervisor.fork_server import ForkServer
 from app.supervisor.liveness import Liveness
 from app.supervisor.preflight import (
     INTERACTIVE_TIMEOUT_SECONDS,
@@ -26,7 +27,7 @@ from app.supervisor.preflight import (
 )
 from app.supervisor.process_log import RoleLog
 from app.supervisor.restarts import ManagedProcess, NotStartedError, Restarter
-from app.supervisor.role_process import RoleProcess, command_of
+from app.supervisor.role_process import FORK_SERVER, RoleProcess, arguments_of
 from schemas.topics import TOPICS
 
 POLL_INTERVAL_SECONDS: Final = 0.05
@@ -57,6 +58,7 @@ class Supervisor:
         self._settings = settings
         self._notify = notify
         self._clock = clock
+        self._forks = ForkServer(FORK_SERVER)
         self._restarters: list[Restarter] = []
         self._logs: list[RoleLog] = []
         self._watching: asyncio.Task[None] | None = None
@@ -70,6 +72,7 @@ class Supervisor:
         """Start all processes and wait until the API is ready. Raise `NotStartedError` on failure."""
         started = self._clock()
         await self._preflight()
+        self._forks.start()  # it imports while Kafka starts
         settings = await self._start_broker(with_free_api_port(self._settings, self._notify))
         try:
             await ensure_topics(
@@ -103,6 +106,7 @@ class Supervisor:
             await asyncio.gather(self._watching, return_exceptions=True)
         roles = [restarter for restarter in self._restarters if restarter.process.name != BrokerProcess.name]
         await asyncio.gather(*(role.stop() for role in roles))
+        self._forks.close()
         for restarter in self._restarters:
             if restarter not in roles:
                 await restarter.stop()
@@ -130,7 +134,7 @@ class Supervisor:
             settings.data_dir / "logs" / f"{role.name}.log", lambda line: self._notify(f"{role.name}: {line}")
         )
         self._logs.append(log)
-        await self._start(RoleProcess(role.name, command_of(role), environment_of(settings), log))
+        await self._start(RoleProcess(role.name, self._forks, arguments_of(role), environment_of(settings), log))
 
     async def _start(self, process: ManagedProcess) -> None:
         restarter = Restarter(process, self._notify, self._clock)

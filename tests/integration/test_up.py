@@ -119,7 +119,7 @@ def test_a_configured_port_that_is_in_use_is_refused(running: Up, tmp_path: Path
 
 @pytest.mark.parametrize("role", ["control", "runner", "lane-backfill", "api"])
 def test_a_role_that_is_killed_is_restarted(running: Up, role: str) -> None:
-    process = next(child for child in running.supervisor.children() if role in child.cmdline())
+    process = running.role(role)
     process.kill()
     running.wait_for(f"{role} exited with signal SIGKILL.* restarting in 0.2 s")
     assert eventually(lambda: running.run("job", "run", "Flights of New York", "--wait").returncode == 0)
@@ -137,8 +137,7 @@ def test_a_broker_that_is_killed_restarts_with_its_data_and_port(running: Up) ->
 
 
 def test_the_backfill_lane_has_a_lower_os_priority_than_the_realtime_lane(running: Up) -> None:
-    nice = {child.cmdline()[4]: child.nice() for child in running.supervisor.children() if "worker" in child.cmdline()}
-    assert nice["lane-backfill"] == nice["lane-realtime"] + 10
+    assert running.role("lane-backfill").nice() == running.role("lane-realtime").nice() + 10
 
 
 def test_the_life_of_a_job_from_create_to_restore(running: Up) -> None:

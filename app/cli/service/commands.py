@@ -69,8 +69,8 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
 
 @click.command()
 @click.argument("role", type=click.Choice([role.name for role in ROLES]), metavar="ROLE")
-@click.option("--supervisor", type=int, hidden=True, help="Exit when this parent process exits.")
-def worker(role: str, supervisor: int | None) -> None:
+@click.option("--supervised", is_flag=True, hidden=True, help="The supervisor has checked the environment.")
+def worker(role: str, *, supervised: bool) -> None:
     """Run one ROLE until SIGTERM or Ctrl-C; it finishes and commits its batch before it exits.
 
     Roles: api, control, runner, lane-realtime, lane-backfill, profiles, rebuild.
@@ -78,9 +78,7 @@ def worker(role: str, supervisor: int | None) -> None:
     Exit codes: 0 stopped by a signal; 6 cannot reach Kafka or the database; 70 aborted to preserve exactly-once
     guarantees: restart it; 71 met commands of a newer version of Entrepot: upgrade it.
     """
-    if supervisor is not None:
-        exit_with_parent(supervisor)
-    _run(role, load_settings({}), supervised=supervisor is not None)
+    _run(role, load_settings({}), supervised=supervised)
 
 
 @click.command()

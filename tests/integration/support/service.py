@@ -23,9 +23,10 @@ from app.settings import Settings
 from app.store.read_store import ReadStore
 from app.supervisor.broker.server import Broker
 from app.supervisor.environment import environment_of
+from app.supervisor.fork_server import ForkServer
 from app.supervisor.process_log import RoleLog
 from app.supervisor.restarts import Restarter
-from app.supervisor.role_process import RoleProcess, command_of
+from app.supervisor.role_process import FORK_SERVER, RoleProcess, arguments_of
 from schemas.commands import Command, CreateJob, JobCommand
 from schemas.events import JobEvent
 from schemas.messages import MessageBatch
@@ -34,6 +35,7 @@ from schemas.wire.codec import decode, encode
 from schemas.wire.headers import headers_of
 
 TIMEOUT_SECONDS = 90.0
+FORKS = ForkServer(FORK_SERVER)  # of all services of this process; it exits with it
 ALL = ("api", "control", "runner", "lane-backfill", "lane-realtime")
 
 
@@ -67,7 +69,7 @@ class Service:
         settings = self.settings.model_copy(update={"worker_id": worker_id})
         log = RoleLog(settings.data_dir / "logs" / f"{name}-{worker_id}.log", self.log)
         self.logs.append(log)
-        process = RoleProcess(name, command_of(role_named(name)), environment_of(settings) | environment, log)
+        process = RoleProcess(name, FORKS, arguments_of(role_named(name)), environment_of(settings) | environment, log)
         restarter = Restarter(process, self.log)
         self.restarters[f"{name}-{worker_id}"] = restarter
         await restarter.start()
@@ -76,7 +78,7 @@ class Service:
     def pid(self, name: str, worker_id: str = "0") -> int:
         process = self.restarters[f"{name}-{worker_id}"].process
         assert isinstance(process, RoleProcess)
-        return process._process.pid if process._process and process._process.returncode is None else 0
+        return process.pid or 0
 
     def signal(self, name: str, number: signal.Signals, worker_id: str = "0") -> bool:
         """Send a signal, and return whether the role has a process: it may be waiting for its restart."""

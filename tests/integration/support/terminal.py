@@ -44,6 +44,11 @@ class Up:
     def supervisor(self) -> psutil.Process:
         return psutil.Process(int((self.data_dir / "supervisor.lock").read_text()))
 
+    def role(self, name: str) -> psutil.Process:
+        """Return the process of a role."""
+        children = self.supervisor.children(recursive=True)
+        return next(child for child in children if f"worker {name}" in " ".join(child.cmdline()))
+
     def wait_for(self, pattern: str) -> re.Match[str]:
         """Wait until the screen matches, and return the match; the next wait starts behind it."""
         assert self._terminal.stdout is not None

@@ -3,15 +3,16 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from app.supervisor.fork_server import ForkServer
 from app.supervisor.process_log import RoleLog
 from app.supervisor.restarts import HEALTHY_SECONDS, Backoff, NotStartedError, Restarter
 from app.supervisor.role_process import RoleProcess
+from tests.unit.supervisor.scripts import SCRIPTS
 
 Make = Callable[..., Restarter]
 
@@ -46,9 +47,10 @@ async def console() -> Console:
 async def make_restarter(tmp_path: Path, console: Console) -> AsyncIterator[Make]:
     restarters: list[Restarter] = []
     log = RoleLog(tmp_path / "logs" / "control.log", console.notify)
+    forks = ForkServer(SCRIPTS)
 
     def make(script: str) -> Restarter:
-        process = RoleProcess("control", (sys.executable, "-u", "-c", script), os.environ, log)
+        process = RoleProcess("control", forks, (script,), os.environ, log)
         restarters.append(Restarter(process, console.notify))
         return restarters[-1]
 
@@ -56,6 +58,7 @@ async def make_restarter(tmp_path: Path, console: Console) -> AsyncIterator[Make
     for restarter in restarters:
         restarter.process.kill()
         await restarter.stop()
+    forks.close()
     log.close()
 
 
@@ -140,7 +143,7 @@ async def test_stopping_during_a_start_stops_the_new_process(console: Console) -
 
 async def test_a_failure_of_the_first_start_is_an_error(tmp_path: Path, console: Console) -> None:
     log = RoleLog(tmp_path / "x.log", console.notify)
-    restarter = Restarter(RoleProcess("control", ("/no/such/program",), {}, log), console.notify)
+    restarter = Restarter(RoleProcess("control", ForkServer(("/no/such/program",)), (), {}, log), console.notify)
     with pytest.raises(NotStartedError, match="can't start control"):
         await restarter.start()
 
