@@ -25,7 +25,7 @@ from typing import Final
 
 import setproctitle
 
-from app.supervisor.parent_death import exit_with_parent
+from app.process import exit_with_parent
 from app.supervisor.restarts import NotStartedError
 
 # Blocked in the fork server: if it exited on a signal that all processes get, its forks would be killed. Blocked in a

@@ -19,7 +19,7 @@ from app.data_dir import (
     resolve_kafka,
 )
 from app.logs import configure_logs
-from app.process import exit_with_parent, low_limit_warning, raise_file_limit
+from app.process import low_limit_warning, raise_file_limit
 from app.roles import ROLES, ProcessRole, role_named, run_role
 from app.settings import Settings
 from app.supervisor.preflight import (
