@@ -1,4 +1,4 @@
-"""The lock, the permissions and the format of the data directory, and the address of its broker."""
+"""The lock, the permissions and the format of the data directory."""
 
 import fcntl
 import os
@@ -8,10 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from app.settings import Settings
-
 LOCK_FILE: Final = "supervisor.lock"
-KAFKA_ADDRESS_FILE: Final = "kafka-address"
 FORMAT: Final = 4  # of topics, read store and profiles; incremented when older data can't be read
 FORMAT_FILE: Final = "format"
 DATA_FILES: Final = ("broker", "views.db", "profiles", "snapshots")  # written first, at the first start
@@ -116,19 +113,3 @@ def lock_holder(data_dir: Path) -> int | None:
     except BlockingIOError:
         return int((data_dir / LOCK_FILE).read_text() or 0)
     return None
-
-
-def announce_kafka(data_dir: Path, bootstrap_servers: str) -> None:
-    """Write the address of the embedded broker, whose port may differ from the setting."""
-    (data_dir / KAFKA_ADDRESS_FILE).write_text(bootstrap_servers + "\n")
-
-
-def resolve_kafka(settings: Settings) -> Settings:
-    """Return settings with a cluster: the configured one, or the embedded broker of the data directory."""
-    if settings.bootstrap_servers:
-        return settings
-    try:
-        servers = (settings.data_dir / KAFKA_ADDRESS_FILE).read_text().strip()
-    except FileNotFoundError:
-        servers = f"127.0.0.1:{settings.broker_port}"
-    return settings.model_copy(update={"bootstrap_servers": servers})

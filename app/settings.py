@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from connectors.contract import Limits
@@ -38,6 +38,19 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path("data"), description="directory of the broker, the read store and the tokens")
     bootstrap_servers: str = Field(
         default="", description="external Kafka cluster, host:port[,host:port]; empty: start the embedded broker"
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="of the external cluster: SASL_SSL, SSL, SASL_PLAINTEXT or PLAINTEXT"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="PLAIN", description="of the external cluster: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+    )
+    kafka_user: str = Field(default="", description="user at the external cluster, for SASL")
+    kafka_password_file: Path | None = Field(
+        default=None, description="file with the password of the user, for SASL", validate_default=True
+    )
+    kafka_ca_file: Path | None = Field(
+        default=None, description="PEM file of the CA of the external cluster, for SSL; empty: the CAs of the system"
     )
     broker_port: int = Field(
         default=DEFAULT_BROKER_PORT, ge=0, le=65535, description="port of the embedded broker; 0: any free port"
@@ -106,6 +119,33 @@ class Settings(BaseSettings):
     def _check_servers(cls, value: str) -> str:
         for server in value.split(",") if value else ():
             address_of(server)
+        return value
+
+    @field_validator("kafka_security_protocol")
+    @classmethod
+    def _check_protocol(cls, value: str, info: ValidationInfo) -> str:
+        if value != "PLAINTEXT" and info.data.get("bootstrap_servers") == "":
+            raise ValueError("requires ENTREPOT_BOOTSTRAP_SERVERS; the embedded broker has a fixed one")
+        return value
+
+    @field_validator("kafka_password_file")
+    @classmethod
+    def _check_password_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        protocol = info.data.get("kafka_security_protocol", "PLAINTEXT")
+        if protocol.startswith("SASL_"):
+            if value is None or not info.data.get("kafka_user"):
+                raise ValueError(f"{protocol} requires this setting and ENTREPOT_KAFKA_USER")
+        elif value is not None:
+            raise ValueError("requires ENTREPOT_KAFKA_SECURITY_PROTOCOL to be SASL_SSL or SASL_PLAINTEXT")
+        return value
+
+    @field_validator("kafka_ca_file")
+    @classmethod
+    def _check_ca_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError("expected a file")
+        if value is not None and not info.data.get("kafka_security_protocol", "SSL").endswith("SSL"):
+            raise ValueError("requires ENTREPOT_KAFKA_SECURITY_PROTOCOL to be SASL_SSL or SSL")
         return value
 
     @field_validator("api_host")

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from app.kafka.clients import KafkaCluster
 from schemas.messages import MessageBatch
 from schemas.wire.codec import MAGIC, decode
 
@@ -28,10 +29,10 @@ def fold(aircraft: dict[str, Any] | None, flight: dict[str, Any]) -> dict[str, A
     return aircraft
 
 
-async def dictionary_seconds(bootstrap_servers: str, topic: str, partitions: int, messages: int) -> float:
+async def dictionary_seconds(cluster: KafkaCluster, topic: str, partitions: int, messages: int) -> float:
     """Read raw messages with `getmany` of aiokafka into a dict in memory."""
     fleet: dict[str, dict[str, Any]] = {}
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest") as consumer:
+    async with AIOKafkaConsumer(**cluster.connection(), auto_offset_reset="earliest") as consumer:
         consumer.assign([TopicPartition(topic, number) for number in range(partitions)])
         await consumer.seek_to_beginning()
         started, seen = time.perf_counter(), 0

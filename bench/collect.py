@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from itertools import cycle, islice
 from urllib.parse import urlsplit
 
+from app.supervisor.environment import environment_of
 from app.supervisor.supervisor import RunningService
 from bench.figures import Figure, percentile
 from bench.plane import STREAM, flights
@@ -96,7 +97,10 @@ async def _send_until(until: float, url: str, requests: Sequence[bytes]) -> list
 async def _bare_handler(service: RunningService) -> AsyncIterator[str]:
     """Run `bench.stock_collect`, which prints its URL."""
     worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.stock_collect", service.settings.bootstrap_servers, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        *("-m", "bench.stock_collect"),
+        env=environment_of(service.settings),
+        stdout=asyncio.subprocess.PIPE,
     )
     assert worker.stdout
     try:

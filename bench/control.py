@@ -8,6 +8,7 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from app.clock import utc_now
+from app.cluster import cluster_of, with_embedded_kafka
 from app.kafka.topics import ensure_topics
 from app.records.envelopes import stamp
 from app.records.partitioning import partition_of
@@ -26,8 +27,10 @@ RENAMES = 40_000
 async def control_speed(folder: Path) -> Figure:
     """Write commands, start a worker, and time it from its first to its last event."""
     async with await Broker.start(folder / "broker") as broker:
-        settings = Settings(data_dir=folder, bootstrap_servers=broker.bootstrap_servers)
-        await ensure_topics(broker.bootstrap_servers, TOPICS.values(), settings.partitions, 1)
+        settings = with_embedded_kafka(
+            Settings(data_dir=folder), broker.cluster.bootstrap_servers, broker.password_file
+        )
+        await ensure_topics(broker.cluster, TOPICS.values(), settings.partitions, 1)
         await _write_commands(settings)
         entrepot = RENAMES / await _control_seconds(settings)
         stock = RENAMES / await _stock_seconds(settings)
@@ -37,7 +40,7 @@ async def control_speed(folder: Path) -> Figure:
 
 
 async def _write_commands(settings: Settings) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers, linger_ms=5)
+    producer = AIOKafkaProducer(**cluster_of(settings).connection(), linger_ms=5)
     await producer.start()
     for number in range(JOBS + RENAMES):
         job_id = f"job-{number % JOBS}"
@@ -64,7 +67,7 @@ async def _control_seconds(settings: Settings) -> float:
 
 
 async def _seconds_between_first_and_last(settings: Settings, events: int) -> float:
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(**cluster_of(settings).connection(), auto_offset_reset="earliest")
     await consumer.start()
     consumer.assign([TopicPartition(JOBS_EVENTS.name, number) for number in range(settings.partitions)])
     try:
@@ -80,7 +83,7 @@ async def _seconds_between_first_and_last(settings: Settings, events: int) -> fl
 async def _stock_seconds(settings: Settings) -> float:
     """Run `bench.stock_agent`, which prints the seconds from its first to its last record."""
     worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.stock_agent", settings.bootstrap_servers, str(RENAMES), str(settings.data_dir),
+        sys.executable, "-m", "bench.stock_agent", str(RENAMES), env=environment_of(settings),
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     output, _ = await worker.communicate()

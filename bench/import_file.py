@@ -11,6 +11,8 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer
 
+from app.cli.service.kafka_config import librdkafka_settings
+from app.cluster import cluster_of
 from app.supervisor.supervisor import RunningService
 from bench.figures import Figure
 from bench.service import TOKEN
@@ -65,7 +67,7 @@ async def _import_seconds(service: RunningService, file: Path) -> float:
 
 
 async def _aiokafka_seconds(service: RunningService, file: Path) -> float:
-    producer = AIOKafkaProducer(bootstrap_servers=service.settings.bootstrap_servers, acks="all", linger_ms=5)
+    producer = AIOKafkaProducer(**cluster_of(service.settings).connection(), acks="all", linger_ms=5)
     await producer.start()
     started = time.perf_counter()
     with file.open(encoding="utf-8", newline="") as lines:
@@ -82,7 +84,7 @@ async def _aiokafka_seconds(service: RunningService, file: Path) -> float:
 def _confluent_seconds(service: RunningService, file: Path) -> float:
     producer = Producer(
         {
-            "bootstrap.servers": service.settings.bootstrap_servers,
+            **librdkafka_settings(cluster_of(service.settings)),
             "linger.ms": 5,
             "queue.buffering.max.messages": 1_000_000,
         }

@@ -8,6 +8,7 @@ from uuid import uuid4
 import orjson
 from aiokafka import AIOKafkaProducer
 
+from app.cluster import cluster_of
 from app.profiles.lookup_client import ProfilesClient
 from app.store.read_store import ReadStore
 from bench.figures import Figure, percentile
@@ -55,7 +56,7 @@ async def _latencies(plane: Plane, background: asyncio.Task[None]) -> list[float
     try:
         async with (
             ProfilesClient(store.plane, plane.settings.partitions) as client,
-            AIOKafkaProducer(bootstrap_servers=plane.settings.bootstrap_servers) as producer,
+            AIOKafkaProducer(**cluster_of(plane.settings).connection()) as producer,
         ):
             clients = [_measure(client, producer, background) for _ in range(CLIENTS)]
             result = [latency for latencies in await asyncio.gather(*clients) for latency in latencies]

@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from app.cluster import cluster_of
 from app.profile_store.partition_store import PartitionStore
+from app.supervisor.environment import environment_of
 from bench.baseline import dictionary_seconds
 from bench.figures import Figure
 from bench.plane import Plane, data_plane, flights, packs
@@ -54,9 +56,9 @@ async def _measure(
         seconds = time.time() - await plane.first_written(UPDATES[lane].name)
         await plane.stop()
         await _check_durable(plane, lane)
-        servers, partitions = plane.settings.bootstrap_servers, plane.settings.partitions
+        cluster, partitions = cluster_of(plane.settings), plane.settings.partitions
         count = min(messages, BASELINE)
-        baseline = count / await dictionary_seconds(servers, LANES[lane].name, partitions, count)
+        baseline = count / await dictionary_seconds(cluster, LANES[lane].name, partitions, count)
         stock = STOCK / await _stock_seconds(plane) if with_stock else 0.0
     return messages / seconds, baseline, stock
 
@@ -74,8 +76,8 @@ async def _stock_seconds(plane: Plane) -> float:
     """Run `bench.stock_table`, which prints the seconds from its first to its last record."""
     settings = plane.settings
     worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.stock_table", settings.bootstrap_servers, str(STOCK), str(settings.data_dir),
-        str(settings.partitions), stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-m", "bench.stock_table", str(STOCK), env=environment_of(settings),
+        stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     output, _ = await worker.communicate()
     return float(output.split()[-1])  # after the spinner of Faust

@@ -25,6 +25,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from confluent_kafka import Producer
 
+from app.cli.service.kafka_config import librdkafka_settings
+from app.cluster import cluster_of, with_embedded_kafka
+from app.kafka.clients import KafkaCluster
 from app.kafka.topics import ensure_topics
 from app.roles import role_named
 from app.settings import Settings
@@ -139,7 +142,7 @@ class Plane:
         """Write raw records evenly to all partitions, and block until all are acked."""
         producer = Producer(
             {
-                "bootstrap.servers": self.settings.bootstrap_servers,
+                **librdkafka_settings(cluster_of(self.settings)),
                 "message.max.bytes": MAX_RECORD_BYTES,
                 "compression.type": "zstd",
                 "queue.buffering.max.messages": 2 * MAX_QUEUED,
@@ -160,11 +163,11 @@ class Plane:
         numbers = range(self.settings.partitions)
         groups = {f"entrepot.lane.{lane}": [TopicPartition(LANES[lane].name, n) for n in numbers] for lane in lanes}
         groups["entrepot.profiles"] = [TopicPartition(UPDATES[lane].name, n) for lane in lanes for n in numbers]
-        servers = self.settings.bootstrap_servers
-        admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+        connection = cluster_of(self.settings).connection()
+        admin = AIOKafkaAdminClient(**connection)
         await admin.start()
         try:
-            async with AIOKafkaConsumer(bootstrap_servers=servers) as consumer, asyncio.timeout(TIMEOUT_SECONDS):
+            async with AIOKafkaConsumer(**connection) as consumer, asyncio.timeout(TIMEOUT_SECONDS):
                 for group, group_partitions in groups.items():
                     while True:
                         if await _caught_up(admin, group, await consumer.end_offsets(group_partitions)):
@@ -176,14 +179,12 @@ class Plane:
     async def ends(self, topic: str) -> dict[int, int]:
         """Return the end offsets by partition."""
         partitions = [TopicPartition(topic, number) for number in range(self.settings.partitions)]
-        async with AIOKafkaConsumer(bootstrap_servers=self.settings.bootstrap_servers) as consumer:
+        async with AIOKafkaConsumer(**cluster_of(self.settings).connection()) as consumer:
             return {partition.partition: end for partition, end in (await consumer.end_offsets(partitions)).items()}
 
     async def first_written(self, topic: str) -> float:
         """Return the timestamp of the first record of a topic, in seconds since 1970."""
-        async with AIOKafkaConsumer(
-            bootstrap_servers=self.settings.bootstrap_servers, auto_offset_reset="earliest"
-        ) as consumer:
+        async with AIOKafkaConsumer(**cluster_of(self.settings).connection(), auto_offset_reset="earliest") as consumer:
             consumer.assign([TopicPartition(topic, number) for number in range(self.settings.partitions)])
             await consumer.seek_to_beginning()
             timestamps = [records[0].timestamp for records in (await consumer.getmany(timeout_ms=5_000)).values()]
@@ -203,18 +204,20 @@ async def _caught_up(admin: AIOKafkaAdminClient, group: str, ends: Mapping[Topic
 async def data_plane(folder: Path) -> AsyncIterator[Plane]:
     """Run a broker with rules for flights. All roles started on it are stopped at the end."""
     async with await Broker.start(folder / "broker") as broker, AsyncExitStack() as stack:
-        settings = Settings(data_dir=folder, bootstrap_servers=broker.bootstrap_servers, api_port=0)
-        await ensure_topics(broker.bootstrap_servers, TOPICS.values(), settings.partitions, 1)
-        await apply_rules(settings.bootstrap_servers)
+        settings = with_embedded_kafka(
+            Settings(data_dir=folder, api_port=0), broker.cluster.bootstrap_servers, broker.password_file
+        )
+        await ensure_topics(broker.cluster, TOPICS.values(), settings.partitions, 1)
+        await apply_rules(broker.cluster)
         await (await ReadStore.open(settings.database())).close()  # create the schema before several roles try to
         plane = Plane(settings)
         stack.push_async_callback(plane.stop)
         yield plane
 
 
-async def apply_rules(bootstrap_servers: str) -> None:
+async def apply_rules(cluster: KafkaCluster) -> None:
     """Write applied rules, like the control role."""
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers) as producer:
+    async with AIOKafkaProducer(**cluster.connection()) as producer:
         for name, body in (("identity", IDENTITY), (f"mapping:{STREAM}", FLIGHTS)):
             event = DefinitionApplied(
                 event_id=str(uuid4()), definition_id=name, seq=1, occurred_at=datetime.now(UTC),

@@ -9,6 +9,8 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaProducer
 
+from app.cluster import cluster_of
+from app.kafka.clients import KafkaCluster
 from app.rebuild.progress import RebuildProgress
 from app.store.read_store import ReadStore
 from bench.figures import Figure
@@ -32,7 +34,7 @@ async def rebuild_speed(folder: Path) -> list[Figure]:
         await plane.settled("realtime")
         live = MESSAGES / (time.time() - await plane.first_written(UPDATES_REALTIME.name))
         await plane.stop()
-        await _start_rebuild(plane.settings.bootstrap_servers)
+        await _start_rebuild(cluster_of(plane.settings))
         await plane.start("rebuild")
         rebuilt = await _speed(plane)
     return [
@@ -41,14 +43,14 @@ async def rebuild_speed(folder: Path) -> list[Figure]:
     ]  # fmt: skip
 
 
-async def _start_rebuild(bootstrap_servers: str) -> None:
+async def _start_rebuild(cluster: KafkaCluster) -> None:
     """Write a started rebuild with the active rules, like the control role."""
     spec = RebuildSpec(VersionedBody(1, json.dumps(IDENTITY)), {STREAM: VersionedBody(1, json.dumps(FLIGHTS))})
     event = RebuildStarted(
         event_id=str(uuid4()), definition_id=REBUILD, seq=1, occurred_at=datetime.now(UTC), command_id=str(uuid4()),
         command_offset=2, actor="user:bench", rules=1, spec=spec_text(spec),
     )  # fmt: skip
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers) as producer:
+    async with AIOKafkaProducer(**cluster.connection()) as producer:
         await producer.send_and_wait(DEFINITIONS_EVENTS.name, encode(event), partition=PARTITION)
 
 

@@ -11,10 +11,13 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from app.cluster import cluster_of
+from app.kafka.clients import KafkaCluster
 from app.profile_store.partition_store import PartitionStore
 from app.profile_store.snapshots import Snapshots
 from app.profiles.lookup_client import PartitionUnavailable, ProfilesClient
 from app.store.read_store import ReadStore
+from app.supervisor.environment import environment_of
 from bench.figures import Figure
 from bench.plane import TIMEOUT_SECONDS, Plane, data_plane, packs
 
@@ -95,10 +98,10 @@ async def _take_snapshots(plane: Plane) -> None:
 async def _stock_rate(plane: Plane) -> float:
     """Write a changelog, run `bench.stock_recovery`, and return its keys per second."""
     settings = plane.settings
-    await _write_changelog(settings.bootstrap_servers, settings.partitions)
+    await _write_changelog(cluster_of(settings), settings.partitions)
     worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.stock_recovery", settings.bootstrap_servers, str(settings.data_dir),
-        str(settings.partitions), stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-m", "bench.stock_recovery", env=environment_of(settings),
+        stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     output, _ = await asyncio.wait_for(worker.communicate(), TIMEOUT_SECONDS)
     keys, seconds = output.split()[-2:]  # after the spinner of Faust
@@ -106,12 +109,12 @@ async def _stock_rate(plane: Plane) -> float:
     return STOCK_KEYS / float(seconds)
 
 
-async def _write_changelog(bootstrap_servers: str, partitions: int) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+async def _write_changelog(cluster: KafkaCluster, partitions: int) -> None:
+    admin = AIOKafkaAdminClient(**cluster.connection())
     await admin.start()
     await admin.create_topics([NewTopic(STOCK_CHANGELOG, partitions, 1, topic_configs={"cleanup.policy": "compact"})])
     await admin.close()
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers, linger_ms=5) as producer:
+    async with AIOKafkaProducer(**cluster.connection(), linger_ms=5) as producer:
         for number in range(STOCK_KEYS):
             key = orjson.dumps(f"N{number:07d}")
             await producer.send(STOCK_CHANGELOG, _flight(number), key=key, partition=number % partitions)

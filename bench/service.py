@@ -10,6 +10,8 @@ import aiohttp
 import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from app.cluster import cluster_of
+from app.kafka.clients import KafkaCluster
 from app.settings import Settings
 from app.supervisor.broker.server import Broker
 from app.supervisor.supervisor import RunningService, Supervisor
@@ -70,7 +72,7 @@ async def request_latency(service: RunningService) -> list[Figure]:
             async with session.post("/v2/job?run_job=false", json=body) as response:
                 assert response.status == 201, await response.text()
             seconds.append(time.perf_counter() - started)
-    reference = await _round_trip(service.settings.bootstrap_servers)
+    reference = await _round_trip(cluster_of(service.settings))
     p50, p99 = (1000 * percentile(seconds, percent) for percent in (50, 99))
     reference_p50, reference_p99 = (1000 * percentile(reference, percent) for percent in (50, 99))
     trip = "one Kafka round trip"
@@ -80,10 +82,10 @@ async def request_latency(service: RunningService) -> list[Figure]:
     ]
 
 
-async def _round_trip(bootstrap_servers: str) -> list[float]:
+async def _round_trip(cluster: KafkaCluster) -> list[float]:
     """Return the latencies of single records from producer to consumer."""
-    consumer = AIOKafkaConsumer("messages.rejected", bootstrap_servers=bootstrap_servers)
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers)
+    consumer = AIOKafkaConsumer("messages.rejected", **cluster.connection())
+    producer = AIOKafkaProducer(**cluster.connection())
     await consumer.start()
     await producer.start()
     await consumer.seek_to_end()

@@ -6,11 +6,11 @@ import time
 
 import faust
 
-BROKER, COUNT, FOLDER = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+from bench.stock import stock_app
 
-app = faust.App(
-    "bench.stock", broker=f"kafka://{BROKER}", datadir=f"{FOLDER}/stock", web_enabled=False, value_serializer="raw"
-)
+COUNT = int(sys.argv[1])
+
+app = stock_app("bench.stock", value_serializer="raw")
 
 
 @app.agent(app.topic("jobs.commands", value_type=bytes, value_serializer="raw", key_serializer="raw"))

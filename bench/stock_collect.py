@@ -1,18 +1,21 @@
 """A minimal collector: writes each request body as a record, and responds after the ack."""
 
 import asyncio
-import sys
 
 import uvloop
 from aiohttp import web
 from aiokafka import AIOKafkaProducer
 
+from app.cluster import cluster_of
+from app.kafka.clients import KafkaCluster
+from app.settings import Settings
+
 TOPIC = "messages.rejected"  # any topic works
 
 
-async def serve(bootstrap_servers: str) -> None:
+async def serve(cluster: KafkaCluster) -> None:
     """Serve on a free loopback port until terminated, and print the URL."""
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", linger_ms=2) as producer:
+    async with AIOKafkaProducer(**cluster.connection(), acks="all", linger_ms=2) as producer:
 
         async def collect(request: web.Request) -> web.Response:
             await producer.send_and_wait(TOPIC, await request.read())
@@ -28,4 +31,4 @@ async def serve(bootstrap_servers: str) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(sys.argv[1]))
+    uvloop.run(serve(cluster_of(Settings())))

@@ -1,17 +1,17 @@
 """Recovery of a stock Faust table from its changelog into an empty directory. Runs as its own process."""
 
 import os
-import sys
 import time
 from typing import Any
 
 import faust
 
-BROKER, FOLDER, PARTITIONS = sys.argv[1], sys.argv[2], int(sys.argv[3])
+from bench.stock import stock_app
+
 assigned: list[float] = []
 
-app = faust.App("bench.recovery", broker=f"kafka://{BROKER}", datadir=f"{FOLDER}/stock", web_enabled=False)
-aircraft = app.Table("aircraft", partitions=PARTITIONS)
+app = stock_app("bench.recovery")
+aircraft = app.Table("aircraft", partitions=app.conf.topic_partitions)
 
 
 @app.agent(app.topic("messages.realtime", value_serializer="json"))

@@ -8,11 +8,12 @@ from typing import Any
 import faust
 
 from bench.baseline import fold
+from bench.stock import stock_app
 
-BROKER, COUNT, FOLDER, PARTITIONS = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+COUNT = int(sys.argv[1])
 
-app = faust.App("bench.table", broker=f"kafka://{BROKER}", datadir=f"{FOLDER}/stock", web_enabled=False)
-aircraft = app.Table("aircraft", partitions=PARTITIONS)
+app = stock_app("bench.table")
+aircraft = app.Table("aircraft", partitions=app.conf.topic_partitions)
 
 
 @app.agent(app.topic("messages.realtime", value_serializer="json"))

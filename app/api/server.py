@@ -40,10 +40,11 @@ from app.api.services.worker_pool import WorkerPool
 from app.api.system import health, providers, schema_registry, tokens
 from app.auth import Tokens, write_private
 from app.clock import Clock, utc_now
+from app.cluster import cluster_of
 from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
-from app.kafka.clients import Cluster, KafkaCluster
+from app.kafka.clients import Cluster
 from app.process import raise_file_limit, shutdown_event
 from app.profiles.history import ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
@@ -91,7 +92,7 @@ async def make_api(
     store = await ReadStore.open(settings.database())
     stack.push_async_callback(store.close)
     metrics = new_metrics()
-    admin = KafkaCluster(settings.bootstrap_servers)  # health uses its admin interface, which has no twin
+    admin = cluster_of(settings)  # health uses its admin interface, which has no twin
     cluster, kafka = ClusterHealth(admin, settings.partitions), kafka or admin
     stack.push_async_callback(cluster.close)
     tail, definitions, ingest = EventTail(kafka), DefinitionsTail(kafka), IngestProducer(kafka)

@@ -35,6 +35,11 @@ COMMANDS: Final = {
     "token": Lazy("app.cli.service.token", "token", "Manage access tokens."),
     "doctor": Lazy("app.cli.service.doctor", "doctor", "Diagnose this machine and a running Entrepot."),
     "topics": Lazy("app.cli.service.topics", "topics", "Compare the Kafka topics with their declarations."),
+    "kafka-config": Lazy(
+        "app.cli.service.kafka_config",
+        "kafka_config",
+        "Print the settings of a Kafka client, to use the topics directly.",
+    ),
     "verify": Lazy(
         "app.cli.service.log_commands",
         "verify",

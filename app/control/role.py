@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from app.clock import Clock, utc_now
+from app.cluster import cluster_of
 from app.control.definitions import add_definitions
 from app.control.projector import project
 from app.control.rebuild_views import heal_views
-from app.kafka.clients import KafkaCluster
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.app import SafeApp, make_table, make_worker_app
 from app.kafka.safe_faust.batching import AgentEvent, ack, batches
@@ -96,17 +96,17 @@ def _agents(app: SafeApp, settings: Settings, store: ReadStore, clock: Clock) ->
 
 async def run_control(settings: Settings, clock: Clock = utc_now) -> int:
     """Run the role until SIGTERM or SIGINT; return the exit code of the process."""
+    cluster = cluster_of(settings)
     store = await ReadStore.open(settings.database())
     try:
         app = make_worker_app(
             APP_ID,
-            settings.bootstrap_servers,
+            cluster,
             instance_id=f"{APP_ID}-{settings.worker_id}",
             data_dir=settings.data_dir / "faust",
             partitions=settings.partitions,
         )
         _agents(app, settings, store, clock)
-        cluster = KafkaCluster(settings.bootstrap_servers)
         add_definitions(app, cluster, clock)
         # Read before the projector moves them: afterwards they do not show a loss.
         applied = [await store.views.next_offset(partition) for partition in range(settings.partitions)]

@@ -5,15 +5,22 @@ tests.
 """
 
 import asyncio
+import logging
+import os
+import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import BrokerResponseError, KafkaConnectionError, KafkaError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from schemas.topics import MAX_RECORD_BYTES
 
@@ -24,6 +31,8 @@ METADATA_MAX_AGE_MS: Final = 60_000
 
 Isolation = Literal["read_committed", "read_uncommitted"]
 BatchCompression = Literal["zstd"]  # not lz4: aiokafka uses its slowest level, which has a tenth of the speed
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
 class Client(Protocol):
@@ -140,6 +149,26 @@ class Cluster(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Security:
+    """How clients encrypt their connections and authenticate. Without a CA file, the system's CAs are trusted."""
+
+    protocol: SecurityProtocol = "PLAINTEXT"
+    mechanism: SaslMechanism = "PLAIN"
+    user: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: Path | None = None
+
+    @property
+    def has_sasl(self) -> bool:
+        """Whether clients authenticate with a user and a password."""
+        return self.protocol.startswith("SASL_")
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """Return a context that verifies the servers; None without encryption."""
+        return ssl.create_default_context(cafile=self.ca_file) if self.protocol.endswith("SSL") else None
+
+
+@dataclass(frozen=True, slots=True)
 class KafkaCluster:
     """The cluster at `bootstrap_servers`, through aiokafka.
 
@@ -147,6 +176,23 @@ class KafkaCluster:
     """
 
     bootstrap_servers: str
+    security: Security = Security()
+
+    def connection(self) -> dict[str, Any]:
+        """Return the arguments of an aiokafka client that locate the cluster and authenticate."""
+        security = self.security
+        arguments: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap_servers,
+            "security_protocol": security.protocol,
+            "ssl_context": security.ssl_context(),
+        }
+        if security.has_sasl:
+            arguments |= {
+                "sasl_mechanism": security.mechanism,
+                "sasl_plain_username": security.user,
+                "sasl_plain_password": security.password,
+            }
+        return arguments
 
     def consumer(
         self,
@@ -160,7 +206,7 @@ class KafkaCluster:
         """Return a consumer without a group."""
         consumer: Consumer = AIOKafkaConsumer(
             *topics,
-            bootstrap_servers=self.bootstrap_servers,
+            **self.connection(),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level=isolation,
@@ -175,7 +221,7 @@ class KafkaCluster:
     def group_consumer(self, group: str, instance_id: str | None = None) -> Consumer:
         """Return a consumer of committed records with a group."""
         consumer: Consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap_servers,
+            **self.connection(),
             group_id=group,
             group_instance_id=instance_id,
             partition_assignment_strategy=(RangePartitionAssignor,),  # the same numbers of every topic
@@ -191,7 +237,7 @@ class KafkaCluster:
     def producer(self, *, compression: BatchCompression | None, linger_ms: int, request_timeout_ms: int) -> Producer:
         """Return an idempotent producer whose records are acked by every replica."""
         producer: Producer = AIOKafkaProducer(
-            bootstrap_servers=self.bootstrap_servers,
+            **self.connection(),
             acks="all",
             enable_idempotence=True,
             compression_type=compression,
@@ -205,7 +251,7 @@ class KafkaCluster:
     def transactional_producer(self, transactional_id: str, timeout_ms: int) -> Producer:
         """Return a transactional producer."""
         producer: Producer = AIOKafkaProducer(
-            bootstrap_servers=self.bootstrap_servers,
+            **self.connection(),
             transactional_id=transactional_id,
             transaction_timeout_ms=timeout_ms,
             compression_type="zstd",
@@ -216,8 +262,45 @@ class KafkaCluster:
 
     def admin(self, request_timeout_ms: int) -> Any:
         """Return an admin client. It has no twin: topics and groups are managed by a real cluster only."""
-        return AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers, request_timeout_ms=request_timeout_ms)
+        return AIOKafkaAdminClient(**self.connection(), request_timeout_ms=request_timeout_ms)
 
+    async def refusal(self, timeout_seconds: float) -> str:
+        """Return why no server accepts a connection of this client; empty if one does."""
+        arguments = self.connection()
+        reason = ""
+        for host, port, _ in collect_hosts(arguments.pop("bootstrap_servers")):
+            try:
+                connection = await create_conn(host, port, request_timeout_ms=int(timeout_seconds * 1000), **arguments)
+                try:
+                    await connection.send(MetadataRequest([]))  # closes the connection if the server requires SASL
+                finally:
+                    connection.close()
+            except (KafkaError, OSError, UnicodeError) as error:
+                reason = describe_refusal(error)
+            else:
+                return ""
+        return reason
+
+
+def describe_refusal(error: Exception) -> str:
+    """Describe why a server refused a connection. The client's own messages have class names and memory addresses."""
+    match error:
+        case TimeoutError():
+            return "timed out"
+        case KafkaConnectionError():
+            return "the server closed the connection: it may require other ENTREPOT_KAFKA_… settings"
+        case BrokerResponseError():
+            message = error.args[0] if error.args else None
+            return (message if isinstance(message, str) else error.description).rstrip(".")
+        case ssl.SSLError():
+            return f"TLS: {error.reason}"
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number)
+    return str(error) or type(error).__name__
+
+
+# The settings choose SASL_PLAINTEXT; the embedded broker is on loopback. The rest of its log stays.
+logging.getLogger("aiokafka.conn").addFilter(lambda record: "in the clear" not in str(record.msg))
 
 C = TypeVar("C", bound=Client)
 

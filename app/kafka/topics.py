@@ -27,7 +27,7 @@ class TopicsError(Exception):
 
 
 class ClusterUnreachable(TopicsError):
-    """No Kafka broker is reachable: check that the cluster runs, and ENTREPOT_BOOTSTRAP_SERVERS for an external one."""
+    """No Kafka broker is reachable: check that it runs, and ENTREPOT_BOOTSTRAP_SERVERS and ENTREPOT_KAFKA_…, if set."""
 
 
 class TopicsNotReady(TopicsError):
@@ -105,7 +105,7 @@ class TopicRow:
 
 
 async def ensure_topics(
-    bootstrap_servers: str, topics: Iterable[Topic], partitions: int, replication_factor: int
+    cluster: KafkaCluster, topics: Iterable[Topic], partitions: int, replication_factor: int
 ) -> None:
     """Create missing topics and verify the others; return once every partition has a leader.
 
@@ -114,24 +114,24 @@ async def ensure_topics(
     declared = tuple(topics)
 
     async def ensure() -> None:
-        if not await _ensured(bootstrap_servers, declared, partitions, replication_factor):
+        if not await _ensured(cluster, declared, partitions, replication_factor):
             raise TopicsNotReady(TopicsNotReady.__doc__)
 
     await retry(ensure, (ClusterUnreachable, TopicsNotReady), give_up_after=TIMEOUT_SECONDS)
 
 
-async def describe_topics(bootstrap_servers: str, topics: Iterable[Topic]) -> tuple[TopicRow, ...]:
+async def describe_topics(cluster: KafkaCluster, topics: Iterable[Topic]) -> tuple[TopicRow, ...]:
     """Return each declared topic as it is now, with offsets; raises `ClusterUnreachable`."""
-    async with _connected(bootstrap_servers) as admin:
+    async with _connected(cluster) as admin:
         rows = await _find(admin, tuple(topics))
         try:
-            return await _with_offsets(bootstrap_servers, rows)
+            return await _with_offsets(cluster, rows)
         except KafkaError as error:
-            raise _unreachable(bootstrap_servers, error) from error
+            raise await _unreachable(cluster, error) from error
 
 
-async def _ensured(bootstrap_servers: str, topics: tuple[Topic, ...], partitions: int, replication_factor: int) -> bool:
-    async with _connected(bootstrap_servers) as admin:
+async def _ensured(cluster: KafkaCluster, topics: tuple[Topic, ...], partitions: int, replication_factor: int) -> bool:
+    async with _connected(cluster) as admin:
         rows = await _find(admin, topics)
         if differences := [difference for row in rows for difference in row.differences(partitions)]:
             raise TopicMismatch(differences)
@@ -185,12 +185,11 @@ async def _configs(admin: Any, topics: Sequence[Topic]) -> dict[str, dict[str, s
     return configs
 
 
-async def _with_offsets(bootstrap_servers: str, rows: tuple[TopicRow, ...]) -> tuple[TopicRow, ...]:
+async def _with_offsets(cluster: KafkaCluster, rows: tuple[TopicRow, ...]) -> tuple[TopicRow, ...]:
     by_topic = {row.topic.name: [TopicPartition(row.topic.name, n) for n in range(row.partitions)] for row in rows}
     partitions = [partition for several in by_topic.values() for partition in several]
     if not partitions:
         return rows
-    cluster = KafkaCluster(bootstrap_servers)
     async with started(
         cluster.consumer(isolation="read_uncommitted", request_timeout_ms=REQUEST_TIMEOUT_MS)
     ) as consumer:
@@ -200,17 +199,18 @@ async def _with_offsets(bootstrap_servers: str, rows: tuple[TopicRow, ...]) -> t
 
 
 @asynccontextmanager
-async def _connected(bootstrap_servers: str) -> AsyncIterator[Any]:
+async def _connected(cluster: KafkaCluster) -> AsyncIterator[Any]:
     """Yield an admin client; raise `ClusterUnreachable` for Kafka errors."""
-    admin = KafkaCluster(bootstrap_servers).admin(REQUEST_TIMEOUT_MS)
+    admin = cluster.admin(REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
         yield admin
     except KafkaError as error:
-        raise _unreachable(bootstrap_servers, error) from error
+        raise await _unreachable(cluster, error) from error
     finally:
         await admin.close()
 
 
-def _unreachable(bootstrap_servers: str, error: KafkaError) -> ClusterUnreachable:
-    return ClusterUnreachable(f"{bootstrap_servers}: {type(error).__name__}. {ClusterUnreachable.__doc__}")
+async def _unreachable(cluster: KafkaCluster, error: KafkaError) -> ClusterUnreachable:
+    reason = await cluster.refusal(REQUEST_TIMEOUT_MS / 1000) or type(error).__name__
+    return ClusterUnreachable(f"{cluster.bootstrap_servers}: {reason}. {ClusterUnreachable.__doc__}")

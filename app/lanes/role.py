@@ -15,11 +15,12 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from app.clock import Clock, utc_now
+from app.cluster import cluster_of
 from app.definitions.compiled_rules import CompiledRulesCache
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
-from app.kafka.clients import Cluster, KafkaCluster
+from app.kafka.clients import Cluster
 from app.kafka.group_consumer import GroupConsumer
 from app.lanes.chunk import MappingChunk
 from app.lanes.field_sampler import FieldSample
@@ -224,7 +225,7 @@ class Lane:
 async def run_lane(settings: Settings, name: str, clock: Clock = utc_now) -> int:
     """Run the lane `realtime` or `backfill` until it is stopped; return the process's exit code."""
     store = await ReadStore.open(settings.database())
-    cluster = KafkaCluster(settings.bootstrap_servers)
+    cluster = cluster_of(settings)
     definitions = DefinitionsTail(cluster)
     rules = RulesReader(definitions)
     try:

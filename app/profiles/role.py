@@ -18,10 +18,11 @@ from typing import Final
 from aiokafka import TopicPartition
 
 from app.clock import Clock, utc_now
+from app.cluster import cluster_of
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
-from app.kafka.clients import Cluster, KafkaCluster
+from app.kafka.clients import Cluster
 from app.kafka.group_consumer import GroupConsumer
 from app.process import shutdown_event
 from app.profile_store.object_store import SnapshotStoreUnavailable
@@ -229,7 +230,7 @@ async def run_profiles(settings: Settings, clock: Clock = utc_now) -> int:
     async with AsyncExitStack() as stack:
         store = await ReadStore.open(settings.database())
         stack.push_async_callback(store.close)
-        cluster = KafkaCluster(settings.bootstrap_servers)
+        cluster = cluster_of(settings)
         definitions = DefinitionsTail(cluster)
         rules = RulesReader(definitions)
         stack.push_async_callback(definitions.stop)

@@ -18,8 +18,9 @@ import pyarrow as pa
 from aiokafka import TopicPartition
 
 from app.clock import Clock, utc_now
+from app.cluster import cluster_of
 from app.kafka.batch_producer import BatchProducer
-from app.kafka.clients import Cluster, KafkaCluster
+from app.kafka.clients import Cluster
 from app.kafka.group_consumer import GroupConsumer
 from app.process import shutdown_event
 from app.profile_store.snapshots import Snapshots
@@ -310,7 +311,7 @@ async def run_rebuild(settings: Settings, clock: Clock = utc_now) -> int:
     async with AsyncExitStack() as stack:
         store = await ReadStore.open(settings.database())
         stack.push_async_callback(store.close)
-        cluster = KafkaCluster(settings.bootstrap_servers)
+        cluster = cluster_of(settings)
         tasks = RebuildTasks(cluster)
         stack.push_async_callback(tasks.stop)
         await tasks.start()

@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError
 
 from app.clock import Clock, utc_now
-from app.kafka.clients import KafkaCluster
+from app.cluster import cluster_of
 from app.kafka.retries import retry
 from app.kafka.safe_faust.app import Owned, SafeApp, make_table, make_worker_app
 from app.kafka.safe_faust.batching import ack, batches
@@ -115,15 +115,16 @@ class Runner:
 
 async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
     """Run the role until a shutdown signal, and return the exit code."""
+    cluster = cluster_of(settings)
     app = make_worker_app(
         APP_ID,
-        settings.bootstrap_servers,
+        cluster,
         instance_id=f"{APP_ID}-{settings.worker_id}",
         data_dir=settings.data_dir / "faust",
         partitions=settings.partitions,
     )
     context = RunnerContext(
-        cluster=KafkaCluster(settings.bootstrap_servers),
+        cluster=cluster,
         app_id=APP_ID,
         partitions=settings.partitions,
         limits=settings.connector_limits(),

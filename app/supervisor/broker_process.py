@@ -38,7 +38,7 @@ class BrokerProcess:
     def bootstrap_servers(self) -> str:
         """The address of the running broker; only after `start`."""
         assert self._broker is not None
-        return self._broker.bootstrap_servers
+        return self._broker.cluster.bootstrap_servers
 
     async def start(self) -> None:
         """Start Kafka and wait until it is ready.
@@ -56,7 +56,7 @@ class BrokerProcess:
         self._port, self._on_port_conflict = self._broker.port, "refuse"
         with suppress(TimeoutError, KafkaError):  # if Kafka exited again, `wait` reports it
             async with asyncio.timeout(GROUPS_TIMEOUT_SECONDS):
-                await _wait_for_groups(self._broker.bootstrap_servers)
+                await _wait_for_groups(self._broker.cluster)
 
     async def wait(self) -> str:
         """Wait until Kafka exits, and describe how."""
@@ -79,12 +79,12 @@ class BrokerProcess:
             self._broker.kill()
 
 
-async def _wait_for_groups(bootstrap_servers: str) -> None:
+async def _wait_for_groups(cluster: KafkaCluster) -> None:
     """Wait until consumer groups can form: a new broker creates their topics on the first request.
 
     Workers would wait as well, but would log errors during the first start.
     """
-    admin = KafkaCluster(bootstrap_servers).admin(int(GROUPS_TIMEOUT_SECONDS * 1000))
+    admin = cluster.admin(int(GROUPS_TIMEOUT_SECONDS * 1000))
     try:
         await admin.start()
         while True:

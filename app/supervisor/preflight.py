@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import os
 import socket
 import sqlite3
 from collections.abc import Callable
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from app.auth import TokenFileError, Tokens
+from app.cluster import KafkaPasswordError, cluster_of
 from app.data_dir import prepare_data_dir
-from app.settings import Settings, address_of
+from app.settings import Settings
 from app.supervisor.restarts import NotStartedError
 
 POLL_INTERVAL_SECONDS: Final = 0.5
@@ -129,40 +129,28 @@ def describe_store_error(settings: Settings, error: Exception) -> str:
     return f"{name}: can't open the database {path}: {reason}"
 
 
-async def wait_for_kafka(servers: str, seconds: float, notify: Callable[[str], None]) -> None:
+async def wait_for_kafka(settings: Settings, seconds: float, notify: Callable[[str], None]) -> None:
     """Wait until one of the servers accepts a connection.
 
     Raises:
-        NotStartedError: none does within `seconds`.
+        NotStartedError: none does within `seconds`, or the password can't be read.
 
     """
+    try:
+        cluster = cluster_of(settings)
+    except KafkaPasswordError as error:
+        raise NotStartedError(str(error)) from error
+    servers = cluster.bootstrap_servers
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     notified = False
-    while reason := await _unreachable_reason(servers):
+    while reason := await cluster.refusal(CONNECT_TIMEOUT_SECONDS):
         if loop.time() > deadline:
             raise NotStartedError(
-                f"ENTREPOT_BOOTSTRAP_SERVERS: can't connect to Kafka at {servers} ({reason}): check that it is running"
+                f"ENTREPOT_BOOTSTRAP_SERVERS: can't connect to Kafka at {servers} ({reason}): check that it is "
+                "running, and the settings ENTREPOT_KAFKA_…"
             )
         if not notified:
             notify(f"waiting for Kafka at {servers} ({reason})")
             notified = True
         await asyncio.sleep(POLL_INTERVAL_SECONDS)
-
-
-async def _unreachable_reason(servers: str) -> str:
-    """Return why none of the servers accepts a connection; empty if one does."""
-    reason = ""
-    for server in servers.split(","):
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                _, writer = await asyncio.open_connection(*address_of(server))
-        except TimeoutError:
-            reason = "timed out"
-        except (OSError, UnicodeError) as error:
-            number = error.errno if isinstance(error, OSError) else None
-            reason = os.strerror(number) if number and number > 0 else str(error)
-        else:
-            writer.close()
-            return ""
-    return reason

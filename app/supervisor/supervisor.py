@@ -9,7 +9,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from app.data_dir import announce_kafka
+from app.cluster import BROKER_DIR, announce_kafka, cluster_of, resolve_kafka
 from app.kafka.topics import TopicsError, ensure_topics
 from app.roles import ROLES, ProcessRole
 from app.settings import Settings
@@ -75,9 +75,7 @@ class Supervisor:
         self._forks.start()  # it imports while Kafka starts
         settings = await self._start_broker(with_free_api_port(self._settings, self._notify))
         try:
-            await ensure_topics(
-                settings.bootstrap_servers, TOPICS.values(), settings.partitions, settings.replication_factor
-            )
+            await ensure_topics(cluster_of(settings), TOPICS.values(), settings.partitions, settings.replication_factor)
         except TopicsError as error:
             raise NotStartedError(str(error)) from error
         for role in ROLES:
@@ -93,7 +91,7 @@ class Supervisor:
         check_tokens(self._settings)
         await check_store(self._settings)
         if self._settings.bootstrap_servers:
-            await wait_for_kafka(self._settings.bootstrap_servers, INTERACTIVE_TIMEOUT_SECONDS, self._notify)
+            await wait_for_kafka(self._settings, INTERACTIVE_TIMEOUT_SECONDS, self._notify)
 
     def _watch_api(self, url: str) -> None:
         api = next(restarter.process for restarter in self._restarters if restarter.process.name == "api")
@@ -123,11 +121,11 @@ class Supervisor:
             return settings
         is_explicit_port = "broker_port" in settings.model_fields_set
         broker = BrokerProcess(
-            settings.data_dir / "broker", settings.broker_port, "refuse" if is_explicit_port else "move", self._notify
+            settings.data_dir / BROKER_DIR, settings.broker_port, "refuse" if is_explicit_port else "move", self._notify
         )
         await self._start(broker)
         announce_kafka(settings.data_dir, broker.bootstrap_servers)
-        return settings.model_copy(update={"bootstrap_servers": broker.bootstrap_servers})
+        return resolve_kafka(settings)
 
     async def _start_role(self, role: ProcessRole, settings: Settings) -> None:
         log = RoleLog(

@@ -12,6 +12,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 
+from app.kafka.clients import KafkaCluster
 from app.supervisor.broker.server import Broker
 
 FreshBroker = Callable[[], Awaitable[Broker]]
@@ -73,9 +74,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="session")
-def kafka(broker: Broker) -> str:
-    """The bootstrap servers of the shared broker."""
-    return broker.bootstrap_servers
+def kafka(broker: Broker) -> KafkaCluster:
+    """The shared broker, for clients."""
+    return broker.cluster
 
 
 async def emptied(broker: Broker) -> Broker:
@@ -83,7 +84,7 @@ async def emptied(broker: Broker) -> Broker:
 
     Groups stay, with their static members and assignments: a service has to have as many partitions as the one before.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    admin = AIOKafkaAdminClient(**broker.cluster.connection())
     await admin.start()
     try:
         async with asyncio.timeout(30):
@@ -119,9 +120,9 @@ async def fresh_broker(tmp_path: Path) -> AsyncIterator[FreshBroker]:
 
 
 @pytest.fixture
-def make_topic(kafka: str) -> MakeTopic:
+def make_topic(kafka: KafkaCluster) -> MakeTopic:
     async def make(name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> str:
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+        admin = AIOKafkaAdminClient(**kafka.connection())
         await admin.start()
         try:
             response = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(config or {}))])

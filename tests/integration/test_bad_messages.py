@@ -16,7 +16,6 @@ from aiokafka import AIOKafkaProducer
 
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
-from app.kafka.clients import KafkaCluster
 from app.profiles.history import HistoryTooLargeError, ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
 from app.sentences.codes import SENTENCES
@@ -144,8 +143,8 @@ async def running_lanes(folder: Path, empty_broker: Broker) -> AsyncIterator[Ser
         await apply_rules(running, identity=IDENTITY, people=PEOPLE, essays=ESSAYS)
         for role in ROLES:
             await running.start_role(role)
-        servers = running.broker.bootstrap_servers
-        async with AIOKafkaProducer(bootstrap_servers=servers, max_request_size=16 * MEGABYTE) as running.producer:
+        connection = running.broker.cluster.connection()
+        async with AIOKafkaProducer(**connection, max_request_size=16 * MEGABYTE) as running.producer:
             yield running
 
 
@@ -257,9 +256,8 @@ async def test_a_profile_with_tens_of_thousands_of_identities_does_not_block_oth
 async def test_a_decompression_bomb_becomes_one_dead_letter(tmp_path: Path, empty_broker: Broker) -> None:
     """Send 800 MB of zeros as some kilobytes of zstd."""
     async with running_lanes(tmp_path, empty_broker) as running, monitored(running):
-        servers = running.broker.bootstrap_servers
         async with AIOKafkaProducer(
-            bootstrap_servers=servers,
+            **running.broker.cluster.connection(),
             compression_type="zstd",
             max_batch_size=1024 * MEGABYTE,
             request_timeout_ms=60_000,
@@ -310,7 +308,7 @@ async def test_a_profile_whose_source_messages_exceed_the_limit_is_not_explained
         await write_packed(running, "backfill", [packed("people", f"up{n}/1", [message]) for n in range(5)])
         await until_settled(running)
         assert await attributes(running, "heavy@x") == {"seen": 5}
-        definitions = DefinitionsTail(KafkaCluster(running.broker.bootstrap_servers))
+        definitions = DefinitionsTail(running.broker.cluster)
         rules = RulesReader(definitions)
         definitions.start()
         store = await ReadStore.open(running.settings.database())
@@ -318,7 +316,7 @@ async def test_a_profile_whose_source_messages_exceed_the_limit_is_not_explained
             await definitions.caught_up()
             async with ProfilesClient(store.plane, running.settings.partitions) as client:
                 with pytest.raises(HistoryTooLargeError, match="bytes of messages"):
-                    await ProfileHistory(KafkaCluster(running.broker.bootstrap_servers), rules).source_messages(
+                    await ProfileHistory(running.broker.cluster, rules).source_messages(
                         await client.reader(), ["00:email:heavy@x"]
                     )
         finally:

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidTimestampError, KafkaError
 
 from app.data_dir import is_exposed
+from app.kafka.clients import KafkaCluster
 from app.kafka.topics import ensure_topics
 from app.kafka.transactions import TRANSACTION_TIMEOUT_MS
 from app.supervisor.broker.directory import Directory, DirectoryLock
@@ -27,14 +28,14 @@ from tests.integration.conftest import FreshBroker, MakeTopic
 TIMEOUT_SECONDS = 30.0
 
 
-async def write(servers: str, topic: str, *values: bytes) -> None:
-    async with AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=2**25) as producer:
+async def write(kafka: KafkaCluster, topic: str, *values: bytes) -> None:
+    async with AIOKafkaProducer(**kafka.connection(), acks="all", max_request_size=2**25) as producer:
         for value in values:
             await producer.send_and_wait(topic, value, partition=0)
 
 
-async def read(servers: str, topic: str, count: int) -> list[bytes]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, isolation_level="read_committed")
+async def read(kafka: KafkaCluster, topic: str, count: int) -> list[bytes]:
+    consumer = AIOKafkaConsumer(**kafka.connection(), isolation_level="read_committed")
     await consumer.start()
     try:
         consumer.assign([TopicPartition(topic, 0)])
@@ -47,13 +48,13 @@ async def read(servers: str, topic: str, count: int) -> list[bytes]:
 
 async def test_acknowledged_records_survive_a_stop_and_a_kill(fresh_broker: FreshBroker) -> None:
     first = await fresh_broker()
-    await ensure_topics(first.bootstrap_servers, [JOBS_EVENTS], partitions=1, replication_factor=1)
-    await write(first.bootstrap_servers, JOBS_EVENTS.name, b"before the stop")
+    await ensure_topics(first.cluster, [JOBS_EVENTS], partitions=1, replication_factor=1)
+    await write(first.cluster, JOBS_EVENTS.name, b"before the stop")
     await first.stop()
     await first.wait_closed()
 
     second = await fresh_broker()
-    await write(second.bootstrap_servers, JOBS_EVENTS.name, b"before the kill")
+    await write(second.cluster, JOBS_EVENTS.name, b"before the kill")
     os.kill(second.pid, signal.SIGKILL)
     with pytest.raises(BrokerExited, match="was killed by signal 9"):
         await second.wait_closed()
@@ -61,7 +62,7 @@ async def test_acknowledged_records_survive_a_stop_and_a_kill(fresh_broker: Fres
 
     third = await fresh_broker()
     assert third.port == first.port
-    assert await read(third.bootstrap_servers, JOBS_EVENTS.name, 2) == [b"before the stop", b"before the kill"]
+    assert await read(third.cluster, JOBS_EVENTS.name, 2) == [b"before the stop", b"before the kill"]
     await third.stop()
     await third.stop()  # stopping again is allowed
     assert not psutil.pid_exists(third.pid)
@@ -167,7 +168,7 @@ async def test_a_jvm_that_exits_is_explained_by_its_log(tmp_path: Path) -> None:
         await Broker.start(tmp_path / "broker")
 
 
-async def test_the_largest_record_fits(kafka: str, make_topic: MakeTopic) -> None:
+async def test_the_largest_record_fits(kafka: KafkaCluster, make_topic: MakeTopic) -> None:
     topic = await make_topic(f"large-{uuid4().hex[:8]}", 1, JOBS_EVENTS.config())
     largest = os.urandom(MAX_RECORD_BYTES - 1024)
 
@@ -176,20 +177,20 @@ async def test_the_largest_record_fits(kafka: str, make_topic: MakeTopic) -> Non
     assert await read(kafka, topic, 2) == [largest, largest]
 
 
-async def test_a_timestamp_too_far_in_the_future_is_refused(kafka: str, make_topic: MakeTopic) -> None:
+async def test_a_timestamp_too_far_in_the_future_is_refused(kafka: KafkaCluster, make_topic: MakeTopic) -> None:
     topic = await make_topic(f"future-{uuid4().hex[:8]}", 1, JOBS_EVENTS.config())
     now_ms = time.time_ns() // 1_000_000
 
-    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+    async with AIOKafkaProducer(**kafka.connection()) as producer:
         await producer.send_and_wait(topic, b"soon", timestamp_ms=now_ms + FUTURE_BOUND_MS - 60_000)
         with pytest.raises(InvalidTimestampError):
             await producer.send_and_wait(topic, b"too late", timestamp_ms=now_ms + FUTURE_BOUND_MS + 60_000)
 
 
-async def test_a_transaction_timeout_above_the_limit_is_refused(kafka: str) -> None:
+async def test_a_transaction_timeout_above_the_limit_is_refused(kafka: KafkaCluster) -> None:
     assert TRANSACTION_TIMEOUT_MS <= MAX_TRANSACTION_MS
     producer = AIOKafkaProducer(
-        bootstrap_servers=kafka, transactional_id="forever", transaction_timeout_ms=MAX_TRANSACTION_MS + 1
+        **kafka.connection(), transactional_id="forever", transaction_timeout_ms=MAX_TRANSACTION_MS + 1
     )
     try:
         with pytest.raises(KafkaError, match="InvalidTransactionTimeout"):
@@ -198,9 +199,11 @@ async def test_a_transaction_timeout_above_the_limit_is_refused(kafka: str) -> N
         await producer.stop()
 
 
-async def test_committed_records_are_read_and_aborted_records_are_not(kafka: str, make_topic: MakeTopic) -> None:
+async def test_committed_records_are_read_and_aborted_records_are_not(
+    kafka: KafkaCluster, make_topic: MakeTopic
+) -> None:
     topic = await make_topic(f"transactions-{uuid4().hex[:8]}")
-    async with AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=topic) as producer:
+    async with AIOKafkaProducer(**kafka.connection(), transactional_id=topic) as producer:
         await producer.begin_transaction()
         await producer.send_and_wait(topic, b"aborted")
         await producer.abort_transaction()

@@ -12,7 +12,6 @@ import pytest
 from app.control.verify import audit
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail, NoSuchOffsetError
-from app.kafka.clients import KafkaCluster
 from app.supervisor.broker.server import Broker
 from projections.definitions.rules import NO_RULES, Rules, key_hash
 from schemas.definitions import (
@@ -63,8 +62,7 @@ async def test_applied_rules_reach_every_reader_and_survive_kills_of_control(
     tmp_path: Path, empty_broker: Broker
 ) -> None:
     async with service(tmp_path, empty_broker, ("control",)) as running, asyncio.timeout(180):
-        servers = running.broker.bootstrap_servers
-        tail = DefinitionsTail(KafkaCluster(servers))
+        tail = DefinitionsTail(running.broker.cluster)
         reader = RulesReader(tail)
         tail.start()
         await tail.caught_up()
@@ -96,7 +94,7 @@ async def test_applied_rules_reach_every_reader_and_survive_kills_of_control(
                 await reader.at(10_000)
         finally:
             await tail.stop()
-        other_tail = DefinitionsTail(KafkaCluster(servers))
+        other_tail = DefinitionsTail(running.broker.cluster)
         other = RulesReader(other_tail)
         other_tail.start()
         await other_tail.caught_up()
@@ -106,7 +104,7 @@ async def test_applied_rules_reach_every_reader_and_survive_kills_of_control(
         distinct = {event.event_id: event for event in events}
         assert [encode(distinct[event.event_id]) for event in events] == [encode(event) for event in events]
         assert sum(isinstance(event, DefinitionApplied) for event in distinct.values()) == 12
-        proof = await audit(KafkaCluster(servers), running.settings.partitions, None, lambda *_: None)
+        proof = await audit(running.broker.cluster, running.settings.partitions, None, lambda *_: None)
         assert [tally.difference_count for tally in proof.values()] == [0] * len(proof)
         assert proof["definitions", 0].events - proof["definitions", 0].repeats == len(distinct)
 
@@ -134,7 +132,7 @@ async def until_refused(running: Service, reader: RulesReader) -> None:
 async def test_garbage_and_misplaced_commands_become_dead_letters(tmp_path: Path, empty_broker: Broker) -> None:
     async with service(tmp_path, empty_broker, ("control",)) as running, asyncio.timeout(120):
         assert running.producer
-        tail = DefinitionsTail(KafkaCluster(running.broker.bootstrap_servers))
+        tail = DefinitionsTail(running.broker.cluster)
         reader = RulesReader(tail)
         tail.start()
         await tail.caught_up()

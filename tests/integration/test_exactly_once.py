@@ -10,7 +10,6 @@ import psutil
 import pytest
 
 from app.control.verify import audit
-from app.kafka.clients import KafkaCluster
 from app.supervisor.broker.server import Broker
 from schemas.commands import Counts, PauseJob, ResumeJob
 from schemas.events import JobPaused, JobProgressed
@@ -41,9 +40,7 @@ async def assert_exactly_once(running: Service, job_id: str, rows: int) -> None:
     assert sorted(int(message["id"]) for messages in by_partition.values() for message in messages) == list(range(rows))
     counts = sum((event.counts for event in running.history[job_id] if isinstance(event, JobProgressed)), Counts())
     assert counts == Counts(read=rows, accepted=rows)
-    proof = await audit(
-        KafkaCluster(running.broker.bootstrap_servers), running.settings.partitions, None, lambda *_: None
-    )
+    proof = await audit(running.broker.cluster, running.settings.partitions, None, lambda *_: None)
     assert all(tally.difference_count == tally.unanswered == 0 for tally in proof.values()), proof
 
 

@@ -16,7 +16,7 @@ async def ignore(_numbers: frozenset[int]) -> None:
     pass
 
 
-async def test_background_records_do_not_delay_urgent_ones(kafka: str, make_topic: MakeTopic) -> None:
+async def test_background_records_do_not_delay_urgent_ones(kafka: KafkaCluster, make_topic: MakeTopic) -> None:
     urgent = TopicPartition(await make_topic("urgent"), 0)
     background = TopicPartition(await make_topic("background"), 0)
 
@@ -24,7 +24,7 @@ async def test_background_records_do_not_delay_urgent_ones(kafka: str, make_topi
         return {urgent: 0, background: 100}
 
     consumer = GroupConsumer(
-        KafkaCluster(kafka),
+        kafka,
         [urgent.topic, background.topic],
         "urgent-and-background",
         "urgent-and-background-1",
@@ -34,7 +34,7 @@ async def test_background_records_do_not_delay_urgent_ones(kafka: str, make_topi
     )
     delays: list[float] = []
     values: list[bytes] = []
-    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer, consumer.running(), asyncio.timeout(60):
+    async with AIOKafkaProducer(**kafka.connection()) as producer, consumer.running(), asyncio.timeout(60):
         await asyncio.gather(*[await producer.send(background.topic, b"%d" % n, partition=0) for n in range(300)])
         while len(values) < 200:
             async with consumer.guarded():

@@ -15,8 +15,8 @@ from tests.kafka_contract import *  # noqa: F403  # the tests
 
 
 @pytest.fixture
-def cluster(kafka: str) -> KafkaCluster:
-    return KafkaCluster(kafka)
+def cluster(kafka: KafkaCluster) -> KafkaCluster:
+    return kafka
 
 
 @pytest.fixture

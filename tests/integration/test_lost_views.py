@@ -4,7 +4,6 @@ from pathlib import Path
 
 from app.control.rebuild_views import heal_views
 from app.control.role import APP_ID
-from app.kafka.clients import KafkaCluster
 from app.kafka.partition_reader import PartitionReader
 from app.records.partitioning import partition_of
 from app.store.models import EventRecord
@@ -38,13 +37,13 @@ async def test_a_lost_database_is_detected_after_the_projector_has_written_to_th
             partitions = running.settings.partitions
             number = partition_of("two", partitions)
             applied = [await store.views.next_offset(other) for other in range(partitions)]
-            async with PartitionReader(KafkaCluster(running.broker.bootstrap_servers), JOBS_EVENTS.name, number) as log:
+            async with PartitionReader(running.broker.cluster, JOBS_EVENTS.name, number) as log:
                 records = [
                     EventRecord(record.offset, read_event(record.value), record.value) async for record in log.records()
                 ]
             await store.views.apply(number, records[-1:])
             assert await store.jobs.get("two") is None
-            await heal_views(KafkaCluster(running.broker.bootstrap_servers), running.settings, APP_ID, applied)
+            await heal_views(running.broker.cluster, running.settings, APP_ID, applied)
             assert await store.jobs.applied_seq("two") == records[-1].event.seq
         finally:
             await store.close()

@@ -201,10 +201,10 @@ async def test_a_handed_over_snapshot_that_is_lost_before_it_is_opened_is_handed
 
 async def delete_records(plane: DataPlane, partitions: list[TopicPartition]) -> None:
     """Delete all records of partitions, as retention does."""
-    servers = plane.service.broker.bootstrap_servers
-    async with AIOKafkaConsumer(bootstrap_servers=servers) as consumer:
+    connection = plane.service.broker.cluster.connection()
+    async with AIOKafkaConsumer(**connection) as consumer:
         ends = await consumer.end_offsets(partitions)
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    admin = AIOKafkaAdminClient(**connection)
     await admin.start()
     try:
         await admin.delete_records({key: RecordsToDelete(before_offset=end) for key, end in ends.items()})

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from app.kafka.clients import KafkaCluster
 from app.kafka.partition_reader import PartitionReader
 from app.kafka.topics import ensure_topics
 from app.records.envelopes import stamp
@@ -41,7 +40,7 @@ class ScriptedControl:
 
     def context(self) -> RunnerContext:
         return RunnerContext(
-            cluster=KafkaCluster(self.broker.bootstrap_servers), app_id="entrepot.runner", partitions=1,
+            cluster=self.broker.cluster, app_id="entrepot.runner", partitions=1,
             limits=Limits(file_roots=(self.folder,)), clock=lambda: self.now, slots=asyncio.Semaphore(4),
         )  # fmt: skip
 
@@ -58,7 +57,7 @@ class ScriptedControl:
         return state, events
 
     async def commands(self, start: int = 0) -> list[JobCommand]:
-        async with PartitionReader(KafkaCluster(self.broker.bootstrap_servers), "jobs.commands", 0, start) as log:
+        async with PartitionReader(self.broker.cluster, "jobs.commands", 0, start) as log:
             return [decode(record.value) async for record in log.records()]  # type: ignore[misc]
 
     async def until_commands(self, count: int) -> list[JobCommand]:
@@ -92,8 +91,8 @@ class ScriptedControl:
 
 @pytest.fixture
 async def control(tmp_path: Path, empty_broker: Broker) -> AsyncIterator[ScriptedControl]:
-    await ensure_topics(empty_broker.bootstrap_servers, TOPICS.values(), 1, 1)
-    async with AIOKafkaProducer(bootstrap_servers=empty_broker.bootstrap_servers) as producer:
+    await ensure_topics(empty_broker.cluster, TOPICS.values(), 1, 1)
+    async with AIOKafkaProducer(**empty_broker.cluster.connection()) as producer:
         yield ScriptedControl(empty_broker, producer, tmp_path)
 
 

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from app.supervisor.broker.server import Broker
 from tests.integration.support.safe_faust_rig import HoldingProxy, Rig, WorkerProcess, producer, put, rig
 
 LATCHED = 70  # the exit code after a failed write
 
 
 @pytest.fixture
-async def group(kafka: str, tmp_path: Path) -> AsyncIterator[Rig]:
-    async with rig(kafka, tmp_path) as group:
+async def group(broker: Broker, tmp_path: Path) -> AsyncIterator[Rig]:
+    async with rig(broker, tmp_path) as group:
         yield group
 
 
@@ -43,8 +44,8 @@ async def test_a_clean_stop_publishes_stores_and_commits_everything(group: Rig) 
 
 @pytest.mark.parametrize("style", ["packed", "plain"])
 async def test_an_offset_is_not_committed_before_its_state_write_is_acknowledged(group: Rig, style: str) -> None:
-    async with HoldingProxy(group.bootstrap, group.changelog) as proxy:
-        worker = await group.start(bootstrap=proxy.bootstrap, style=style)
+    async with HoldingProxy(group.broker, group.changelog) as proxy:
+        worker = await group.start(through=proxy, style=style)
         await group.put([b"x"] * 10)
         await group.until_committed([5, 5])
         proxy.hold()
@@ -102,12 +103,12 @@ async def test_a_commit_stays_below_an_unacknowledged_record(group: Rig) -> None
 
 async def test_aborted_records_are_skipped_and_commits_pass_their_offsets(group: Rig) -> None:
     worker = await group.start(watchdog_seconds=1.0)
-    async with producer(group.bootstrap, transactional_id=group.run) as client:
+    async with producer(group.broker.cluster, transactional_id=group.run) as client:
         await write_transactions(client, group.source)
     await worker.until_done(24)
     ends = await group.ends(group.source)
     await group.until_committed([end - 4 for end in ends])  # two aborted records and two markers end each partition
-    async with producer(group.bootstrap, transactional_id=group.run) as client, client.transaction():
+    async with producer(group.broker.cluster, transactional_id=group.run) as client, client.transaction():
         await put(client, group.source, [b"x"] * 4)
         await asyncio.sleep(2.5)  # the watchdog must not count an open transaction or trailing markers as unprocessed
     await worker.until_done(28)
@@ -181,7 +182,7 @@ async def test_a_late_state_write_of_a_zombie_is_not_recovered(group: Rig) -> No
     await worker.until_done(100)
     assert await worker.stop() == 0
     newest = await group.state()
-    async with producer(group.bootstrap) as zombie:
+    async with producer(group.broker.cluster) as zombie:
         await zombie.send_and_wait(group.changelog, b"3", key=b"key-1", partition=1)
     again = await group.start()
     await again.until_reported(lambda report: "assigned" in report)

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from app.kafka.clients import KafkaCluster
 from app.kafka.topics import (
     ClusterUnreachable,
     PartitionOffsets,
@@ -27,7 +28,7 @@ def topics() -> tuple[Topic, ...]:
     return tuple(replace(topic, name=f"{topic.name}.{suffix}") for topic in TOPICS.values())
 
 
-async def test_missing_topics_are_created_as_declared(kafka: str, topics: tuple[Topic, ...]) -> None:
+async def test_missing_topics_are_created_as_declared(kafka: KafkaCluster, topics: tuple[Topic, ...]) -> None:
     await ensure_topics(kafka, topics, partitions=3, replication_factor=1)
 
     for row, topic in zip(await describe_topics(kafka, topics), topics, strict=True):
@@ -38,9 +39,9 @@ async def test_missing_topics_are_created_as_declared(kafka: str, topics: tuple[
         assert row.differences(3) == ()
 
 
-async def test_a_second_start_preserves_topics_and_records(kafka: str, topics: tuple[Topic, ...]) -> None:
+async def test_a_second_start_preserves_topics_and_records(kafka: KafkaCluster, topics: tuple[Topic, ...]) -> None:
     await ensure_topics(kafka, topics, partitions=2, replication_factor=1)
-    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+    async with AIOKafkaProducer(**kafka.connection()) as producer:
         await producer.send_and_wait(topics[0].name, b"kept", partition=1)
 
     await ensure_topics(kafka, topics, partitions=2, replication_factor=1)
@@ -49,7 +50,7 @@ async def test_a_second_start_preserves_topics_and_records(kafka: str, topics: t
     assert row.offsets == (PartitionOffsets(0, 0), PartitionOffsets(0, 1))
 
 
-async def test_only_missing_topics_are_created(kafka: str, topics: tuple[Topic, ...]) -> None:
+async def test_only_missing_topics_are_created(kafka: KafkaCluster, topics: tuple[Topic, ...]) -> None:
     await ensure_topics(kafka, topics[:2], partitions=1, replication_factor=1)
 
     before = await describe_topics(kafka, topics)
@@ -59,13 +60,13 @@ async def test_only_missing_topics_are_created(kafka: str, topics: tuple[Topic, 
     assert all(row.exists for row in await describe_topics(kafka, topics))
 
 
-async def test_topics_can_be_created_concurrently(kafka: str, topics: tuple[Topic, ...]) -> None:
+async def test_topics_can_be_created_concurrently(kafka: KafkaCluster, topics: tuple[Topic, ...]) -> None:
     await asyncio.gather(*(ensure_topics(kafka, topics, 2, 1) for _ in range(5)))
 
     assert [row.partitions for row in await describe_topics(kafka, topics)] == [2] * len(topics)
 
 
-async def test_every_difference_is_listed_with_its_fix(kafka: str, topics: tuple[Topic, ...]) -> None:
+async def test_every_difference_is_listed_with_its_fix(kafka: KafkaCluster, topics: tuple[Topic, ...]) -> None:
     retained, expiring = topics[0], replace(topics[1], retention_ms=DAY_MS, cleanup="compact")
     await ensure_topics(kafka, (retained, expiring), partitions=2, replication_factor=1)
 
@@ -86,7 +87,7 @@ async def test_every_difference_is_listed_with_its_fix(kafka: str, topics: tuple
     assert [row.exists for row in rows] == [True, True] + [False] * (len(topics) - 2), "a refusal creates nothing"
 
 
-async def test_a_refusal_by_the_cluster_contains_its_message(kafka: str, topics: tuple[Topic, ...]) -> None:
+async def test_a_refusal_by_the_cluster_contains_its_message(kafka: KafkaCluster, topics: tuple[Topic, ...]) -> None:
     with pytest.raises(TopicRefused, match=rf"{topics[0].name}: InvalidReplicationFactor.*Unable to replicate"):
         await ensure_topics(kafka, topics, partitions=1, replication_factor=3)
 
@@ -95,5 +96,5 @@ async def test_an_unreachable_cluster_is_named(topics: tuple[Topic, ...]) -> Non
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(ClusterUnreachable, match=f"{address}: .*ENTREPOT_BOOTSTRAP_SERVERS"):
-            await describe_topics(address, topics)
+        with pytest.raises(ClusterUnreachable, match=f"{address}: Connection refused.*ENTREPOT_BOOTSTRAP_SERVERS"):
+            await describe_topics(KafkaCluster(address), topics)

@@ -238,13 +238,15 @@ def test_tables_fit_the_width_of_a_narrow_terminal(running: Up, columns: str) ->
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/consuming-events.md"])
-def test_the_documented_consumer_works(running: Up, page: str) -> None:
+def test_the_documented_consumer_works(running: Up, page: str, tmp_path: Path) -> None:
     code = re.findall(r"```python\n(.+?)```", (ROOT / page).read_text(), re.DOTALL)[0]
     address = json.loads((running.data_dir / "api.json").read_bytes())["url"]
-    kafka = (running.data_dir / "kafka-address").read_text().strip()
-    code = code.replace("http://127.0.0.1:8470", address).replace("127.0.0.1:9470", kafka)
+    running.run("kafka-config", "--format", "python", "--output", str(tmp_path / "kafka_settings.py"))
+    code = code.replace("http://127.0.0.1:8470", address)
     code = code.replace("JobFailed", "JobCompleted").replace("{event['code']} {event['params']}", "{kind}")
-    with subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True) as consumer:
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as consumer:
         try:
             assert consumer.stdout is not None
             jobs = {job["id"] for job in running.json("job", "list", "--status", "Completed")}

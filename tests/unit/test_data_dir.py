@@ -13,11 +13,9 @@ from app.data_dir import (
     IncompatibleFormatError,
     InUseError,
     UnsafeDataDirError,
-    announce_kafka,
     lock_data_dir,
     lock_holder,
     prepare_data_dir,
-    resolve_kafka,
 )
 from app.settings import Settings
 from app.supervisor.environment import environment_of
@@ -113,6 +111,9 @@ def test_settings_survive_the_round_trip_through_the_environment(
     settings = Settings(
         data_dir=tmp_path,
         bootstrap_servers="127.0.0.1:9",
+        kafka_security_protocol="SASL_PLAINTEXT",
+        kafka_user="someone",
+        kafka_password_file=tmp_path / "password",
         api_port=0,
         file_roots=(tmp_path / "a", tmp_path / "b"),
         allow_private_networks=True,
@@ -126,12 +127,3 @@ def test_settings_survive_the_round_trip_through_the_environment(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert Settings() == settings
-
-
-def test_the_broker_address_is_read_from_the_data_directory(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, bootstrap_servers="", broker_port=1234)
-    assert resolve_kafka(settings).bootstrap_servers == "127.0.0.1:1234"
-    announce_kafka(tmp_path, "127.0.0.1:5678")
-    assert resolve_kafka(settings).bootstrap_servers == "127.0.0.1:5678"
-    explicit = settings.model_copy(update={"bootstrap_servers": "kafka:9092"})
-    assert resolve_kafka(explicit) is explicit

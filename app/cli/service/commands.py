@@ -16,7 +16,6 @@ from app.data_dir import (
     UnsafeDataDirError,
     lock_data_dir,
     prepare_data_dir,
-    resolve_kafka,
 )
 from app.logs import configure_logs
 from app.process import low_limit_warning, raise_file_limit
@@ -88,6 +87,8 @@ def api() -> None:
 
 
 def _run(role: str, settings: Settings, *, supervised: bool) -> None:
+    from app.cluster import resolve_kafka  # noqa: PLC0415  # loads the Kafka client, as the role does
+
     configure_logs(settings)
     if warning := low_limit_warning(raise_file_limit()):
         _log.warning("%s", warning)
@@ -111,7 +112,7 @@ async def _preflight(role: str, settings: Settings) -> None:
     if role != "runner":
         await check_store(settings)
     if role != "api":  # the API also serves without Kafka
-        await wait_for_kafka(settings.bootstrap_servers, CONTAINER_TIMEOUT_SECONDS, _log.warning)
+        await wait_for_kafka(settings, CONTAINER_TIMEOUT_SECONDS, _log.warning)
 
 
 def _reaching_all(role: ProcessRole, settings: Settings) -> int:
@@ -119,11 +120,12 @@ def _reaching_all(role: ProcessRole, settings: Settings) -> int:
     from aiokafka.errors import KafkaError  # noqa: PLC0415  # only imported by a process that runs a role
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
 
+    from app.cluster import KafkaPasswordError  # noqa: PLC0415
     from app.kafka.topics import ClusterUnreachable, TopicsError  # noqa: PLC0415
 
     try:
         return run_role(role, settings)
-    except (ClusterUnreachable, KafkaError, OSError, TokenFileError) as error:
+    except (ClusterUnreachable, KafkaError, KafkaPasswordError, OSError, TokenFileError) as error:
         raise exits.CommandError(str(error), exits.UNAVAILABLE) from error
     except DBAPIError as error:
         raise exits.CommandError(describe_store_error(settings, error), exits.UNAVAILABLE) from error

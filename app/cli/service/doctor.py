@@ -21,7 +21,8 @@ from app.cli.discovery import find
 from app.cli.exits import DIFFERS, CommandError
 from app.cli.output import OutputFormat, serialized
 from app.cli.service.settings_errors import load_settings
-from app.data_dir import is_exposed, lock_holder, resolve_kafka
+from app.cluster import BROKER_DIR, PASSWORD_FILE, KafkaPasswordError, cluster_of, resolve_kafka
+from app.data_dir import is_exposed, lock_holder
 from app.kafka.topics import ClusterUnreachable, TopicRow, describe_topics
 from app.sentences.escapes import escaped_lines
 from app.settings import Settings
@@ -35,7 +36,7 @@ Level = Literal["ok", "warn", "fail"]
 MIN_FREE_BYTES: Final = 2 * 1024**3
 MAX_CLOCK_SKEW_SECONDS: Final = 5.0
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
-SECRET_FILES: Final = (ADMIN_FILE, TOKENS_FILE)
+SECRET_FILES: Final = (ADMIN_FILE, TOKENS_FILE, f"{BROKER_DIR}/{PASSWORD_FILE}")
 LEVEL_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -140,11 +141,11 @@ async def check_supervisor(settings: Settings) -> Finding:
 async def check_kafka(settings: Settings) -> Finding:
     """Check the topics of the cluster."""
     try:
-        rows = await describe_topics(settings.bootstrap_servers, TOPICS.values())
-    except ClusterUnreachable:
+        rows = await describe_topics(cluster_of(settings), TOPICS.values())
+    except (ClusterUnreachable, KafkaPasswordError) as error:
         return Finding(
             "fail",
-            f"cannot reach Kafka at {settings.bootstrap_servers}",
+            f"cannot reach Kafka at {settings.bootstrap_servers}: {error}",
             "start `entrepot up`, or set ENTREPOT_BOOTSTRAP_SERVERS",
         )
     return _topics(rows, settings)

@@ -14,11 +14,9 @@ from app.cli.exits import DIFFERS, NEWER_RULES, UNAVAILABLE, CommandError
 from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, OutputFormat, show
 from app.cli.progress import bar
-from app.cli.service.settings_errors import load_settings
+from app.cli.service.cluster import load_cluster
 from app.control.rebuild_views import rebuild_views
 from app.control.verify import audit
-from app.data_dir import resolve_kafka
-from app.kafka.clients import KafkaCluster
 from app.kafka.patches.decompression import apply
 from app.records.commands import NewerRulesError
 from app.settings import Settings
@@ -56,13 +54,13 @@ def verify(job_id: str | None, output: OutputFormat) -> None:
 
     `unanswered` counts recent commands whose events are not written yet. Exit code 7 when any event differs.
     """
-    settings = resolve_kafka(load_settings({}))
+    settings, cluster = load_cluster()
     with bar("verify") as update:
         tallies = asyncio.run(
             _reached(
                 settings,
                 audit(
-                    KafkaCluster(settings.bootstrap_servers),
+                    cluster,
                     settings.partitions,
                     job_id,
                     lambda title, done, end: update(done, end, f"{title}: {done:,} of {end:,}"),
@@ -99,13 +97,13 @@ def views_rebuild() -> None:
 
     Entrepot can keep running meanwhile.
     """
-    settings = resolve_kafka(load_settings({}))
+    settings, cluster = load_cluster()
     with bar("rebuild") as update:
         count = asyncio.run(
             _reached(
                 settings,
                 rebuild_views(
-                    KafkaCluster(settings.bootstrap_servers),
+                    cluster,
                     settings,
                     lambda partition, done, end: update(done, end, f"partition {partition}: {done:,} of {end:,}"),
                 ),

@@ -8,8 +8,8 @@ import click
 
 from app.cli.exits import DIFFERS, UNAVAILABLE, CommandError
 from app.cli.output import Column, OutputFormat, show
-from app.cli.service.settings_errors import load_settings
-from app.data_dir import resolve_kafka
+from app.cli.service.cluster import load_cluster
+from app.kafka.clients import KafkaCluster
 from app.kafka.topics import ClusterUnreachable, TopicRow, TopicsError, describe_topics, ensure_topics
 from app.sentences.escapes import escaped
 from app.settings import Settings
@@ -33,8 +33,8 @@ def topics(output: OutputFormat, *, create: bool) -> None:
 
     Exit code 7 when a topic is missing or differs from its declaration.
     """
-    settings = resolve_kafka(load_settings({}))
-    described = asyncio.run(_create_and_describe(settings) if create else _describe(settings))
+    settings, cluster = load_cluster()
+    described = asyncio.run(_create_and_describe(settings, cluster) if create else _describe(cluster))
     rows = [_row(row, settings.partitions) for row in described]
     show(rows, output, COLUMNS)
     wrong = [str(difference) for row in described for difference in row.differences(settings.partitions)]
@@ -44,21 +44,19 @@ def topics(output: OutputFormat, *, create: bool) -> None:
         raise click.exceptions.Exit(DIFFERS)
 
 
-async def _describe(settings: Settings) -> tuple[TopicRow, ...]:
+async def _describe(cluster: KafkaCluster) -> tuple[TopicRow, ...]:
     try:
-        return await describe_topics(settings.bootstrap_servers, TOPICS.values())
+        return await describe_topics(cluster, TOPICS.values())
     except ClusterUnreachable as error:
         raise CommandError(str(error), UNAVAILABLE) from error
 
 
-async def _create_and_describe(settings: Settings) -> tuple[TopicRow, ...]:
+async def _create_and_describe(settings: Settings, cluster: KafkaCluster) -> tuple[TopicRow, ...]:
     try:
-        await ensure_topics(
-            settings.bootstrap_servers, TOPICS.values(), settings.partitions, settings.replication_factor
-        )
+        await ensure_topics(cluster, TOPICS.values(), settings.partitions, settings.replication_factor)
     except TopicsError as error:
         raise CommandError(str(error), UNAVAILABLE if isinstance(error, ClusterUnreachable) else DIFFERS) from error
-    return await _describe(settings)
+    return await _describe(cluster)
 
 
 def _row(row: TopicRow, partitions: int) -> Mapping[str, Any]:

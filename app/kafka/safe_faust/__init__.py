@@ -3,7 +3,7 @@
 `app` creates an app, `worker` runs it, `batching` feeds agents, `publishing` sends records and awaits acks,
 `table` stores state. An agent looks like this:
 
-    app = make_worker_app("entrepot.control", "127.0.0.1:9470", instance_id="control-0", data_dir=path, partitions=4)
+    app = make_worker_app("entrepot.control", cluster, instance_id="control-0", data_dir=path, partitions=4)
     table = make_table(app, "jobs")
 
     async def decide(stream):

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import faust
 
+from app.kafka.clients import KafkaCluster
 from app.kafka.safe_faust.latch import Latch
 from app.kafka.safe_faust.publishing import PendingWrites
 from app.kafka.safe_faust.table import StateTable, VersionOf
@@ -50,7 +51,8 @@ Hook = Callable[[Owned], Awaitable[None]]
 class SafeApp(faust.App):
     """A Faust app that ends the process rather than lose records. All parts share `latch` and `writes`."""
 
-    def __init__(self, app_id: str, *, latch: Latch, **options: Any) -> None:
+    def __init__(self, app_id: str, *, cluster: KafkaCluster, latch: Latch, **options: Any) -> None:
+        self.cluster = cluster
         self.latch = latch
         self.writes = PendingWrites(latch)
         self._assigned_hooks: list[Hook] = []
@@ -58,7 +60,11 @@ class SafeApp(faust.App):
         self._announced: Owned = frozenset()
         self._assigned = False
         self._announcing = asyncio.Lock()
-        super().__init__(app_id, **options)
+        super().__init__(
+            app_id,
+            **connection_of(cluster),
+            **options,
+        )
         self.on_partitions_assigned.connect(self._note_assigned)
         self.on_rebalance_complete.connect(self._announce_assigned)
         self.on_partitions_revoked.connect(self._announce_revoked)
@@ -133,7 +139,7 @@ class SafeApp(faust.App):
 
 def make_worker_app(
     app_id: str,
-    bootstrap_servers: str,
+    cluster: KafkaCluster,
     *,
     instance_id: str,
     data_dir: Path,
@@ -152,7 +158,7 @@ def make_worker_app(
     return SafeApp(
         app_id,
         latch=latch or Latch(),
-        broker=[f"kafka://{server}" for server in bootstrap_servers.split(",")],
+        cluster=cluster,
         datadir=data_dir,
         Topic=SafeTopic,
         Table=StateTable,
@@ -161,6 +167,20 @@ def make_worker_app(
         stream_buffer_maxsize=buffer_records,
         **FIXED,
     )
+
+
+def connection_of(cluster: KafkaCluster) -> dict[str, Any]:
+    """Return the settings of a Faust app that locate the cluster and authenticate."""
+    security, context = cluster.security, cluster.security.ssl_context()
+    credentials: faust.Credentials | None = None
+    if security.has_sasl:
+        credentials = faust.SASLCredentials(
+            username=security.user, password=security.password, mechanism=security.mechanism, ssl_context=context
+        )
+    elif context is not None:
+        credentials = faust.SSLCredentials(context)
+    servers = [f"kafka://{server}" for server in cluster.bootstrap_servers.split(",")]
+    return {"broker": servers, "broker_credentials": credentials}
 
 
 def make_table(app: SafeApp, name: str, version_of: VersionOf | None = None) -> StateTable:

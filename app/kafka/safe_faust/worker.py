@@ -55,10 +55,9 @@ async def _stop(app: SafeApp) -> None:
 
 async def ensure_changelogs(app: SafeApp, replication_factor: int) -> None:
     """Create the compacted changelog of every table. Raise `TopicMismatch` for one with a different configuration."""
-    servers = ",".join(f"{url.host}:{url.port}" for url in app.conf.broker_consumer)
     changelogs = [
         Topic(table.changelog_topic_name, key="as its table", carries="the state of a table", cleanup="compact")
         for table in app.tables.values()
     ]
     if changelogs:
-        await ensure_topics(servers, changelogs, app.conf.topic_partitions, replication_factor)
+        await ensure_topics(app.cluster, changelogs, app.conf.topic_partitions, replication_factor)

@@ -4,6 +4,7 @@ import secrets
 import socket
 from typing import Final, Literal
 
+from app.cluster import PASSWORD_FILE, USER
 from app.supervisor.broker.errors import PortInUse
 from schemas.topics import FUTURE_BOUND_MS, MAX_RECORD_BYTES, MAX_TRANSACTION_MS
 
@@ -26,13 +27,27 @@ JVM_FLAGS: Final = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",
 )
 
+# The broker is a client as well: of its controller, and of itself. The path is relative, see `log.dirs`.
+JAAS: Final = (
+    "org.apache.kafka.common.security.plain.PlainLoginModule required "
+    f'username="{USER}" password="${{directory:.:{PASSWORD_FILE}}}" user_{USER}="${{directory:.:{PASSWORD_FILE}}}";'
+)
+
 FIXED: Final = {
     "process.roles": "broker,controller",
     "node.id": "1",
     # Relative to the JVM's working directory: a path with a comma or outside the locale can't be given here.
     "log.dirs": DATA,
     "controller.listener.names": "CONTROLLER",
-    "inter.broker.listener.name": "PLAINTEXT",
+    "inter.broker.listener.name": "BROKER",
+    "listener.security.protocol.map": "BROKER:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
+    "sasl.enabled.mechanisms": "PLAIN",
+    "sasl.mechanism.inter.broker.protocol": "PLAIN",
+    "sasl.mechanism.controller.protocol": "PLAIN",
+    # Kafka reads the password itself: it stands in no argument, variable or second file.
+    "config.providers": "directory",
+    "config.providers.directory.class": "org.apache.kafka.common.config.provider.DirectoryConfigProvider",
+    **{f"listener.name.{listener}.plain.sasl.jaas.config": JAAS for listener in ("broker", "controller")},
     "auto.create.topics.enable": "false",
     "message.max.bytes": str(MAX_RECORD_BYTES),
     "log.message.timestamp.after.max.ms": str(FUTURE_BOUND_MS),
@@ -64,8 +79,8 @@ FIXED: Final = {
 def properties(broker_port: int, controller_port: int) -> str:
     """Return Kafka's properties file. Only the ports change between starts."""
     ports = {
-        "listeners": f"PLAINTEXT://{HOST}:{broker_port},CONTROLLER://{HOST}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{broker_port}",
+        "listeners": f"BROKER://{HOST}:{broker_port},CONTROLLER://{HOST}:{controller_port}",
+        "advertised.listeners": f"BROKER://{HOST}:{broker_port}",
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
     }
     return "".join(f"{key}={value}\n" for key, value in (FIXED | ports).items())

@@ -3,19 +3,25 @@
 import asyncio
 import fcntl
 import os
+import re
+import secrets
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from app.auth import write_private
+from app.cluster import PASSWORD_FILE
 from app.supervisor.broker.config import DATA, PROPERTIES
-from app.supervisor.broker.errors import BrokerError, BrokerExited, DataInUse, DiskFull, PortInUse
+from app.supervisor.broker.errors import BrokerError, BrokerExited, DataInUse, DiskFull, PasswordDamaged, PortInUse
 
 MIN_FREE_BYTES: Final = 256 * 1024 * 1024
 DISK_FULL_BYTES: Final = 1024 * 1024
 MAX_LOG_BYTES: Final = 8 * 1024 * 1024
 UNLOCK_TIMEOUT_SECONDS: Final = 5.0
+PASSWORD_BYTES: Final = 32
+PASSWORD: Final = re.compile(rb"[\w-]{32,128}")  # Kafka reads the file as it is: no end of line
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,11 @@ class Directory:
     def properties(self) -> Path:
         """The configuration, rewritten at each start."""
         return self.root / PROPERTIES
+
+    @property
+    def password(self) -> Path:
+        """The password that clients of the broker need."""
+        return self.root / PASSWORD_FILE
 
     @property
     def log(self) -> Path:
@@ -54,6 +65,22 @@ class Directory:
         free = shutil.disk_usage(self.root).free
         if free < required:
             raise DiskFull(self.root, f"{free // 1024**2} MB free, {required // 1024**2} MB required")
+
+    def ensure_password(self) -> str:
+        """Create the password at the first start, and return it.
+
+        Raises:
+            PasswordDamaged: the file has another content.
+            OSError: it can't be read or restricted to its owner.
+
+        """
+        if not self.password.exists():
+            write_private(self.password, secrets.token_urlsafe(PASSWORD_BYTES).encode())
+        self.password.chmod(0o600)
+        content = self.password.read_bytes()
+        if not PASSWORD.fullmatch(content):
+            raise PasswordDamaged(f"{self.password}: {PasswordDamaged.__doc__}")
+        return content.decode()
 
     def rotate_log(self) -> None:
         """Keep the log of the previous start, drop older ones."""

@@ -42,6 +42,10 @@ class DataInUse(BrokerError):
         super().__init__(f"{directory} is in use by {holder}. {DataInUse.__doc__}")
 
 
+class PasswordDamaged(BrokerError):
+    """The password of the broker is damaged: remove the file and start again, which creates another for all clients."""
+
+
 class BrokerExited(BrokerError):
     """Kafka's JVM exited unexpectedly; see the end of its log."""
 

@@ -15,7 +15,8 @@ from typing import Final, Self
 
 from aiokafka.errors import KafkaError
 
-from app.kafka.clients import KafkaCluster
+from app.cluster import USER
+from app.kafka.clients import KafkaCluster, Security
 from app.supervisor.broker.config import HOST, JVM_FLAGS, PROPERTIES, PortConflictPolicy, choose_ports, properties
 from app.supervisor.broker.directory import Directory, DirectoryLock
 from app.supervisor.broker.errors import NotReady
@@ -31,11 +32,19 @@ REQUEST_TIMEOUT_MS: Final = 2_000
 class Broker:
     """A running Kafka. `async with await Broker.start(…) as broker` stops it on exit."""
 
-    def __init__(self, directory: Directory, lock: DirectoryLock, jvm: asyncio.subprocess.Process, port: int) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        lock: DirectoryLock,
+        jvm: asyncio.subprocess.Process,
+        port: int,
+        security: Security,
+    ) -> None:
         self.port = port
-        self.bootstrap_servers = f"{HOST}:{port}"
+        self.cluster = KafkaCluster(f"{HOST}:{port}", security)
         self.pid = jvm.pid
         self.data_dir = directory.root
+        self.password_file = directory.password
         self._directory = directory
         self._lock = lock
         self._jvm = jvm
@@ -59,6 +68,7 @@ class Broker:
         lock = DirectoryLock(directory)
         try:
             directory.check_free_space()
+            security = Security("SASL_PLAINTEXT", user=USER, password=directory.ensure_password())
             java, jars = await asyncio.gather(find_java(os.environ, wheel_java()), class_path(on_progress))
             await directory.wait_until_unlocked()
             broker_port, controller_port = choose_ports(port, on_port_conflict)
@@ -71,7 +81,7 @@ class Broker:
                 on_progress("formatting the data directory of the broker (only once)")
                 await format_data(command, directory)
             on_progress(f"starting Kafka on {HOST}:{broker_port}")
-            broker = cls(directory, lock, await spawn(directory, *command, "kafka.Kafka"), broker_port)
+            broker = cls(directory, lock, await spawn(directory, *command, "kafka.Kafka"), broker_port, security)
         except BaseException:
             lock.release()
             raise
@@ -85,7 +95,7 @@ class Broker:
     async def _wait_until_ready(self) -> None:
         self._directory.jvm_pid.write_text(str(self.pid))
         self._watchdog = await watchdog(self.pid)
-        ready = asyncio.ensure_future(wait_ready(self.bootstrap_servers))
+        ready = asyncio.ensure_future(wait_ready(self.cluster))
         died = asyncio.ensure_future(self.wait_closed())
         try:
             await asyncio.wait((ready, died), timeout=READY_TIMEOUT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -197,23 +207,23 @@ async def format_data(command: tuple[str, ...], directory: Directory) -> None:
         raise directory.exit_error(f"could not format {directory.data}: {describe_exit(formatter.returncode)}")
 
 
-async def wait_ready(bootstrap_servers: str) -> None:
+async def wait_ready(cluster: KafkaCluster) -> None:
     """Wait until the broker accepts requests and is registered with its controller."""
     while True:
-        if await is_ready(bootstrap_servers):
+        if await is_ready(cluster):
             return
         await asyncio.sleep(0.05)
 
 
-async def is_ready(bootstrap_servers: str) -> bool:
+async def is_ready(cluster: KafkaCluster) -> bool:
     """Whether the broker accepts requests and lists itself; an open port is not enough."""
-    host, _, port = bootstrap_servers.rpartition(":")
+    host, _, port = cluster.bootstrap_servers.rpartition(":")
     try:  # probe the port first: the client logs every refused connection as an error
         _, writer = await asyncio.open_connection(host, int(port))
     except OSError:
         return False
     writer.close()
-    admin = KafkaCluster(bootstrap_servers).admin(REQUEST_TIMEOUT_MS)
+    admin = cluster.admin(REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
         return bool((await admin.describe_cluster())["brokers"])

@@ -8,6 +8,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient, topic_record_s
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
+from app.cli.service.kafka_config import librdkafka_settings
 from app.records.partitioning import partition_of
 from tests.integration.api.rig import ApiServers
 
@@ -18,7 +19,7 @@ def first_event(api_servers: ApiServers, job_id: str, url: str) -> dict[str, obj
     with SchemaRegistryClient({"url": f"{url}/registry"}) as registry:
         decode = AvroDeserializer(registry, conf={"subject.name.strategy": topic_record_subject_name_strategy})
         partition = partition_of(job_id, api_servers.service.settings.partitions)
-        consumer = Consumer({"bootstrap.servers": api_servers.service.settings.bootstrap_servers, "group.id": "stock"})
+        consumer = Consumer(librdkafka_settings(api_servers.service.broker.cluster) | {"group.id": "stock"})
         consumer.assign([TopicPartition("jobs.events", partition, 0)])
         try:
             while True:

@@ -50,9 +50,7 @@ def packed(stream: str, batch_id: str, messages: Sequence[dict[str, Any]], first
 
 
 async def write_packed(running: Service, lane: str, records: Iterable[bytes]) -> None:
-    async with AIOKafkaProducer(
-        bootstrap_servers=running.broker.bootstrap_servers, max_request_size=16 * 2**20
-    ) as producer:
+    async with AIOKafkaProducer(**running.broker.cluster.connection(), max_request_size=16 * 2**20) as producer:
         partitions = running.settings.partitions
         sent = [
             await producer.send(LANES[lane].name, value, partition=number % partitions)
@@ -63,7 +61,7 @@ async def write_packed(running: Service, lane: str, records: Iterable[bytes]) ->
 
 async def write_single(running: Service, lane: str, stream: str, messages: Iterable[dict[str, Any]]) -> None:
     """Write plain JSON records, as an external producer does."""
-    async with AIOKafkaProducer(bootstrap_servers=running.broker.bootstrap_servers, linger_ms=20) as producer:
+    async with AIOKafkaProducer(**running.broker.cluster.connection(), linger_ms=20) as producer:
         headers = [("stream", stream.encode())]
         sent = [
             await producer.send(LANES[lane].name, json.dumps(message).encode(), headers=headers) for message in messages
@@ -79,10 +77,10 @@ async def until_settled(running: Service) -> None:
         f"entrepot.lane.{lane}": [TopicPartition(topic.name, n) for n in partitions] for lane, topic in LANES.items()
     }
     groups["entrepot.profiles"] = [TopicPartition(topic.name, n) for topic in UPDATES.values() for n in partitions]
-    admin = AIOKafkaAdminClient(bootstrap_servers=running.broker.bootstrap_servers)
+    admin = AIOKafkaAdminClient(**running.broker.cluster.connection())
     await admin.start()
     async with AIOKafkaConsumer(
-        bootstrap_servers=running.broker.bootstrap_servers, isolation_level="read_committed", enable_auto_commit=False
+        **running.broker.cluster.connection(), isolation_level="read_committed", enable_auto_commit=False
     ) as consumer:
         consumer.assign([partition for assigned in groups.values() for partition in assigned])
         try:

@@ -14,7 +14,6 @@ from uuid import uuid4
 
 import orjson
 
-from app.kafka.clients import KafkaCluster
 from app.profiles.lookup_client import GenerationReader, PartitionUnavailable, ProfilesClient
 from app.rebuild.tasks import RebuildTasks
 from app.store.data_plane import PlaneStore
@@ -211,7 +210,7 @@ async def data_plane(
 ) -> AsyncIterator[DataPlane]:
     """Run all roles, with rules that identify people by cookie and email."""
     async with service(folder, empty_broker, roles, **settings) as running:
-        tasks = RebuildTasks(KafkaCluster(running.broker.bootstrap_servers))
+        tasks = RebuildTasks(running.broker.cluster)
         store = await ReadStore.open(running.settings.database())
         try:
             await tasks.start()

@@ -15,6 +15,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from app.kafka.clients import KafkaCluster
+from app.supervisor.broker.config import HOST
+from app.supervisor.broker.server import Broker
+
 PRODUCE = 0  # its API key, https://kafka.apache.org/protocol#protocol_api_keys
 PARTITIONS = 2
 TIMEOUT_SECONDS = 30.0
@@ -72,7 +76,7 @@ class WorkerProcess:
 class Rig:
     """One consumer group with a source, an output and a changelog of its own."""
 
-    bootstrap: str
+    broker: Broker
     data_dir: Path
     run: str = field(default_factory=lambda: uuid4().hex[:8])
     workers: list[WorkerProcess] = field(default_factory=list)
@@ -90,16 +94,16 @@ class Rig:
         return f"group-{self.run}-state-changelog"
 
     async def create(self, *topics: str) -> None:
-        async with administrator(self.bootstrap) as admin:
+        async with administrator(self.broker.cluster) as admin:
             await admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics])
 
     async def alter(self, topic: str, config: dict[str, str]) -> None:
-        async with administrator(self.bootstrap) as admin:
+        async with administrator(self.broker.cluster) as admin:
             await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, config)])
 
     async def put(self, values: Sequence[bytes], keys: int = 4) -> None:
         """Write values round-robin over `keys` keys; a key always has the same partition."""
-        async with producer(self.bootstrap) as client:
+        async with producer(self.broker.cluster) as client:
             await put(client, self.source, values, keys)
 
     async def start(
@@ -108,11 +112,12 @@ class Rig:
         *,
         style: str = "packed",
         watchdog_seconds: float = 60.0,
-        bootstrap: str = "",
+        through: "HoldingProxy | None" = None,
         partitions: int = PARTITIONS,
     ) -> WorkerProcess:
         options = {
-            "bootstrap": bootstrap or self.bootstrap,
+            "bootstrap_servers": (through or self.broker.cluster).bootstrap_servers,
+            "password_file": str(self.broker.password_file),
             "app_id": f"group-{self.run}",
             "instance_id": instance_id,
             "data_dir": str(self.data_dir),
@@ -136,7 +141,7 @@ class Rig:
 
     async def committed(self) -> list[int]:
         """Return the group's committed offset of each source partition; 0 where there is none."""
-        async with consumer(self.bootstrap, group_id=f"group-{self.run}") as reader:
+        async with consumer(self.broker.cluster, group_id=f"group-{self.run}") as reader:
             return [await reader.committed(TopicPartition(self.source, n)) or 0 for n in range(PARTITIONS)]
 
     async def until_committed(self, wanted: list[int]) -> None:
@@ -153,13 +158,13 @@ class Rig:
         return "\n".join(worker.errors.read_text()[-4000:] for worker in self.workers)
 
     async def ends(self, topic: str) -> list[int]:
-        async with consumer(self.bootstrap) as reader:
+        async with consumer(self.broker.cluster) as reader:
             partitions = [TopicPartition(topic, n) for n in range(PARTITIONS)]
             return list((await reader.end_offsets(partitions)).values())
 
     async def read(self, topic: str) -> list[Any]:
         """Return all committed records of a topic, in order within each partition."""
-        async with consumer(self.bootstrap, isolation_level="read_committed") as reader:
+        async with consumer(self.broker.cluster, isolation_level="read_committed") as reader:
             partitions = [TopicPartition(topic, n) for n in range(PARTITIONS)]
             reader.assign(partitions)
             await reader.seek_to_beginning(*partitions)
@@ -184,8 +189,8 @@ async def put(client: AIOKafkaProducer, topic: str, values: Sequence[bytes], key
 
 
 @asynccontextmanager
-async def administrator(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+async def administrator(kafka: KafkaCluster) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**kafka.connection())
     await admin.start()
     try:
         yield admin
@@ -194,8 +199,8 @@ async def administrator(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 @asynccontextmanager
-async def producer(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
-    client = AIOKafkaProducer(bootstrap_servers=bootstrap, **options)
+async def producer(kafka: KafkaCluster, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+    client = AIOKafkaProducer(**kafka.connection(), **options)
     await client.start()
     try:
         yield client
@@ -204,8 +209,8 @@ async def producer(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaProd
 
 
 @asynccontextmanager
-async def consumer(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
-    reader = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, **options)
+async def consumer(kafka: KafkaCluster, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    reader = AIOKafkaConsumer(**kafka.connection(), enable_auto_commit=False, **options)
     await reader.start()
     try:
         yield reader
@@ -214,8 +219,8 @@ async def consumer(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaCons
 
 
 @asynccontextmanager
-async def rig(bootstrap: str, data_dir: Path) -> AsyncIterator[Rig]:
-    group = Rig(bootstrap, data_dir)
+async def rig(broker: Broker, data_dir: Path) -> AsyncIterator[Rig]:
+    group = Rig(broker, data_dir)
     await group.create(group.source, group.output)
     try:
         yield group
@@ -230,9 +235,8 @@ class HoldingProxy:
     Responses that name the broker's port are rewritten to the proxy's, so that clients keep using the proxy.
     """
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        host, port = bootstrap.split(":")
-        self._broker = (host, int(port))
+    def __init__(self, broker: Broker, topic: str) -> None:
+        self._broker = (HOST, broker.port)
         self._topic = topic.encode()
         self._open = asyncio.Event()
         self._open.set()
@@ -252,8 +256,8 @@ class HoldingProxy:
         await self._server.wait_closed()
 
     @property
-    def bootstrap(self) -> str:
-        return f"127.0.0.1:{self._port}"
+    def bootstrap_servers(self) -> str:
+        return f"{HOST}:{self._port}"
 
     @property
     def _port(self) -> int:

@@ -13,12 +13,14 @@ from typing import Any
 
 import uvloop
 
+from app.cluster import cluster_of, with_embedded_kafka
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.app import Owned, SafeApp, make_table, make_worker_app
 from app.kafka.safe_faust.batching import ack, batches
 from app.kafka.safe_faust.publishing import publish
 from app.kafka.safe_faust.table import Change, StateTable
 from app.kafka.safe_faust.worker import run_worker
+from app.settings import Settings
 
 SIZES = {b"huge": 17 * 1024 * 1024, b"large": 5000}
 
@@ -80,7 +82,7 @@ class Agents:
 async def main(options: dict[str, Any]) -> int:
     app = make_worker_app(
         options["app_id"],
-        options["bootstrap"],
+        cluster_of(with_embedded_kafka(Settings(), options["bootstrap_servers"], Path(options["password_file"]))),
         instance_id=options["instance_id"],
         data_dir=Path(options["data_dir"]),
         partitions=options["partitions"],

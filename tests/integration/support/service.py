@@ -14,6 +14,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from app.clock import utc_now
+from app.cluster import with_embedded_kafka
 from app.kafka.topics import ensure_topics
 from app.records.envelopes import stamp
 from app.records.events import decode_event
@@ -149,7 +150,7 @@ class Service:
     @asynccontextmanager
     async def consumer(self, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.broker.bootstrap_servers, auto_offset_reset="earliest",
+            **self.broker.cluster.connection(), auto_offset_reset="earliest",
             isolation_level="read_committed", enable_auto_commit=False,
         )  # fmt: skip
         await consumer.start()
@@ -201,13 +202,12 @@ async def service(
     data_dir: Path, broker: Broker, roles: Sequence[str] = ALL, **settings: Any
 ) -> AsyncIterator[Service]:
     """Create the topics, run the roles, and stop all of them at the end."""
-    values = Settings(
-        data_dir=data_dir, bootstrap_servers=broker.bootstrap_servers, file_roots=(data_dir,), api_port=0, **settings
-    )
-    await ensure_topics(broker.bootstrap_servers, TOPICS.values(), values.partitions, 1)
+    values = Settings(data_dir=data_dir, file_roots=(data_dir,), api_port=0, **settings)
+    values = with_embedded_kafka(values, broker.cluster.bootstrap_servers, broker.password_file)
+    await ensure_topics(broker.cluster, TOPICS.values(), values.partitions, 1)
     running = Service(values, broker)
     async with AsyncExitStack() as stack:
-        running.producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers)
+        running.producer = AIOKafkaProducer(**broker.cluster.connection())
         await running.producer.start()
         stack.push_async_callback(running.producer.stop)
         await stack.enter_async_context(in_background(running.follow()))

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from app.cli.main import COMMANDS
-from app.settings import DEFAULT_API_PORT, DEFAULT_BROKER_PORT
+from app.settings import DEFAULT_API_PORT
 from tests.operations_tables import PAGE, filled
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,6 +30,6 @@ def test_commands_and_files_that_the_pages_name_exist() -> None:
             assert path == "connectors/providers/yours.py" or (ROOT / path).exists(), path
 
 
-def test_the_ports_in_the_examples_are_the_defaults() -> None:
+def test_the_port_in_the_examples_is_the_default() -> None:
     for page in (README, COLLECTING, CONSUMING):
-        assert set(re.findall(r"127\.0\.0\.1:(\d+)", page)) == {str(DEFAULT_API_PORT), str(DEFAULT_BROKER_PORT)}
+        assert set(re.findall(r"127\.0\.0\.1:(\d+)", page)) == {str(DEFAULT_API_PORT)}

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mode import Service
 
+from app.kafka.clients import KafkaCluster
 from app.kafka.producer_record import ProducerRecord, RecordTooLarge
 from app.kafka.safe_faust.app import SafeApp, make_worker_app
 from app.kafka.safe_faust.latch import EXIT_LATCHED, Latch, WorkerStop
@@ -23,7 +24,9 @@ PARTITION = TP("source", 0)
 
 
 def make_test_app(latch: Latch | None = None) -> SafeApp:
-    return make_worker_app("group", "127.0.0.1:1", instance_id="one", data_dir=Path("data"), partitions=1, latch=latch)
+    return make_worker_app(
+        "group", KafkaCluster("127.0.0.1:1"), instance_id="one", data_dir=Path("data"), partitions=1, latch=latch
+    )
 
 
 class OfflineConsumer(SafeConsumer):

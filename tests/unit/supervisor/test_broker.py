@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from app.kafka.clients import Security
 from app.supervisor.broker.config import choose_ports
 from app.supervisor.broker.directory import Directory, DirectoryLock, is_locked
 from app.supervisor.broker.errors import (
@@ -243,7 +244,7 @@ async def broker_process(process: asyncio.subprocess.Process, data_dir: Path) ->
     """Return a broker whose process is not a JVM."""
     directory = Directory(data_dir)
     managed = BrokerProcess(data_dir, 0, "refuse", print)
-    managed._broker = Broker(directory, DirectoryLock(directory), process, 0)
+    managed._broker = Broker(directory, DirectoryLock(directory), process, 0, Security())
     return managed
 
 

@@ -21,6 +21,10 @@ from app.supervisor.restarts import NotStartedError
         ("bootstrap_servers", "http://host:9092/", "expected host:port"),
         ("bootstrap_servers", "host:9092,", "expected host:port"),
         ("bootstrap_servers", "host:99999", "expected host:port"),
+        ("kafka_security_protocol", "SASL_SSL", "requires ENTREPOT_BOOTSTRAP_SERVERS"),
+        ("kafka_password_file", "/s3cret", "requires ENTREPOT_KAFKA_SECURITY_PROTOCOL to be SASL_SSL"),
+        ("kafka_ca_file", "/s3cret", "expected a file"),
+        ("kafka_ca_file", __file__, "requires ENTREPOT_KAFKA_SECURITY_PROTOCOL to be SASL_SSL or SSL"),
         ("api_names", "a b", "expected host names without ports"),
         ("api_names", "https://a", "expected host names without ports"),
         ("api_names", "a,,b", "expected host names without ports"),
@@ -104,12 +108,16 @@ def test_a_port_in_use_is_named() -> None:
 async def test_an_unreachable_cluster_is_reported_after_a_timeout() -> None:
     messages: list[str] = []
     with pytest.raises(NotStartedError, match=r"can't connect to Kafka at .* .Connection refused"):
-        await wait_for_kafka("127.0.0.1:1", 0.6, messages.append)
+        await wait_for_kafka(Settings(bootstrap_servers="127.0.0.1:1"), 0.6, messages.append)
     assert len(messages) == 1
+
+
+async def test_a_server_that_closes_the_connection_is_reported() -> None:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     async with server:
-        await wait_for_kafka(f"127.0.0.1:1,127.0.0.1:{server.sockets[0].getsockname()[1]}", 0, messages.append)
-    assert len(messages) == 1
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(NotStartedError, match=f"{address} .the server closed the connection.*ENTREPOT_KAFKA_"):
+            await wait_for_kafka(Settings(bootstrap_servers=address), 0, print)
 
 
 def test_an_unknown_setting_is_reported_with_a_similar_name() -> None:

@@ -1,0 +1,96 @@
+"""The Kafka cluster of a process: an external one, or the embedded broker of the data directory."""
+
+from pathlib import Path
+from typing import Final
+
+from app.kafka.clients import KafkaCluster, Security
+from app.settings import Settings
+
+ADDRESS_FILE: Final = "kafka-address"
+BROKER_DIR: Final = "broker"
+PASSWORD_FILE: Final = "password"  # noqa: S105  # in the directory of the broker
+USER: Final = "entrepot"  # of the embedded broker
+MAX_PASSWORD_BYTES: Final = 1024
+
+
+class KafkaPasswordError(Exception):
+    """The password file of Kafka, {path}, {problem}.
+
+    For the embedded broker: restore the file, or remove it and start `entrepot up` again, which creates another.
+    For an external cluster: set ENTREPOT_KAFKA_PASSWORD_FILE to a file with one line that this user can read.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(" ".join((self.__doc__ or "").format(path=path, problem=problem).split()))
+
+
+def announce_kafka(data_dir: Path, bootstrap_servers: str) -> None:
+    """Write the address of the embedded broker, whose port may differ from the setting."""
+    (data_dir / ADDRESS_FILE).write_text(bootstrap_servers + "\n")
+
+
+def resolve_kafka(settings: Settings) -> Settings:
+    """Return settings with a cluster: the configured one, or the embedded broker of the data directory."""
+    if settings.bootstrap_servers:
+        return settings
+    try:
+        servers = (settings.data_dir / ADDRESS_FILE).read_text().strip()
+    except FileNotFoundError:
+        servers = f"127.0.0.1:{settings.broker_port}"
+    return with_embedded_kafka(settings, servers, settings.data_dir / BROKER_DIR / PASSWORD_FILE)
+
+
+def with_embedded_kafka(settings: Settings, bootstrap_servers: str, password_file: Path) -> Settings:
+    """Return settings for the clients of an embedded broker."""
+    return settings.model_copy(
+        update={
+            "bootstrap_servers": bootstrap_servers,
+            "kafka_security_protocol": "SASL_PLAINTEXT",  # on loopback
+            "kafka_sasl_mechanism": "PLAIN",
+            "kafka_user": USER,
+            "kafka_password_file": password_file,
+            "kafka_ca_file": None,
+        }
+    )
+
+
+def cluster_of(settings: Settings) -> KafkaCluster:
+    """Return the cluster of the settings.
+
+    Raises:
+        KafkaPasswordError: the password can't be read.
+
+    """
+    file = settings.kafka_password_file
+    return KafkaCluster(
+        settings.bootstrap_servers,
+        Security(
+            settings.kafka_security_protocol,
+            settings.kafka_sasl_mechanism,
+            settings.kafka_user,
+            read_password(file) if file else "",
+            settings.kafka_ca_file,
+        ),
+    )
+
+
+def read_password(file: Path) -> str:
+    """Return the password in a file, without the end of the line.
+
+    Raises:
+        KafkaPasswordError: it is missing, unreadable, or not one line of text.
+
+    """
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_PASSWORD_BYTES + 1)
+        password = content.decode().removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise KafkaPasswordError(file, f"can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise KafkaPasswordError(file, "is damaged: it is not UTF-8") from error
+    if not password:
+        raise KafkaPasswordError(file, "is empty")
+    if len(content) > MAX_PASSWORD_BYTES or not password.isprintable():
+        raise KafkaPasswordError(file, f"is damaged: expected one line of at most {MAX_PASSWORD_BYTES} bytes")
+    return password
