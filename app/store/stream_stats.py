@@ -1,7 +1,6 @@
 """Statistics of each stream from the lanes: message counts, and a sketch of the fields."""
 
-from collections.abc import Iterable, Sequence
-from functools import reduce
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import case, func, select
@@ -12,7 +11,7 @@ from app.store.lanes import add_mapped
 from app.store.models import JobMapped, StreamDelta, StreamView
 from app.store.tables import NO_GENERATION, offsets, stream_fields, streams
 from app.store.views.event_writer import move_offset, take_offset
-from projections.fields.field_stats import FORMAT, FieldStats, merge
+from projections.fields.field_stats import FORMAT, merge_sketches
 from schemas.instants import micros, moment
 
 MAX_LISTED_STREAMS: Final = 10_000
@@ -53,12 +52,11 @@ class StreamStats:
             await add_mapped(self._database, connection, topic, partition, jobs)
         return True
 
-    async def fields(self, stream: str) -> FieldStats | None:
-        """Return the field statistics of a stream over all lanes; None when none of its messages was sampled."""
+    async def sketches(self, stream: str) -> Sequence[bytes]:
+        """Return the field statistics of a stream by partition of each lane; none if no message was sampled."""
         query = select(stream_fields.c.sketch).filter_by(stream=stream, format=FORMAT)
         async with self._database.reading() as connection:
-            sketches = (await connection.execute(query)).scalars().all()
-        return _merged(sketches) if sketches else None
+            return (await connection.execute(query)).scalars().all()
 
     async def counts(self, stream: str | None = None) -> list[StreamView]:
         """Return the counts of every stream and lane, by name; or those of one stream.
@@ -131,7 +129,7 @@ async def _add_fields(
     sketches = {row.stream: row.sketch for row in rows}
     for delta in deltas:
         stored = sketches.get(delta.stream)
-        sketches[delta.stream] = _merged([delta.fields] if stored is None else [stored, delta.fields]).to_json()
+        sketches[delta.stream] = merge_sketches([delta.fields] if stored is None else [stored, delta.fields]).to_json()
     insert = database.insert(stream_fields)
     upsert = insert.on_conflict_do_update(
         index_elements=stream_fields.primary_key.columns, set_={"sketch": insert.excluded.sketch}
@@ -139,7 +137,3 @@ async def _add_fields(
     await connection.execute(
         upsert, [{"stream": stream, "sketch": sketch, **keys} for stream, sketch in sketches.items()]
     )
-
-
-def _merged(sketches: Iterable[bytes]) -> FieldStats:
-    return reduce(merge, map(FieldStats.from_json, sketches))

@@ -5,8 +5,9 @@ shortest names, because generated names tend to be long. Fields of nested object
 not inspected.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import inf
 from types import MappingProxyType
 from typing import Any, Final
@@ -58,6 +59,15 @@ class FieldFacts:
     def present(self) -> int:
         """The number of values other than null and blank text."""
         return self.seen - self.types.get("null", 0) - self.patterns.get(BLANK, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSummary:
+    """The statistics of each field, sorted by path, of `sampled` messages; and the estimated number of other fields."""
+
+    sampled: int
+    fields: Sequence[FieldFacts]
+    excluded_fields: int
 
 
 class _Field:
@@ -261,6 +271,17 @@ def merge(one: FieldStats, other: FieldStats) -> FieldStats:
     merged.merge(one)
     merged.merge(other)
     return merged
+
+
+def merge_sketches(sketches: Iterable[bytes]) -> FieldStats:
+    """Return the statistics of the messages of all sketches, each from `to_json`."""
+    return reduce(merge, map(FieldStats.from_json, sketches), FieldStats())
+
+
+def summarize(sketches: Iterable[bytes]) -> FieldSummary:
+    """Return the statistics in sketches."""
+    stats = merge_sketches(sketches)
+    return FieldSummary(stats.sampled, tuple(stats.fields()), stats.excluded_fields)
 
 
 def _path(key: FieldKey) -> FieldPath:

@@ -4,9 +4,11 @@ It selects identities cautiously: all identities of a message are linked to one 
 unrelated profiles. The user reviews the suggestion before it is applied.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
+
+import orjson
 
 from projections.fields.field_names import (
     EMAIL,
@@ -21,7 +23,7 @@ from projections.fields.field_names import (
     title_of,
     words,
 )
-from projections.fields.field_stats import FieldFacts, FieldStats
+from projections.fields.field_stats import FieldFacts, FieldStats, merge_sketches
 from projections.fields.text_patterns import EPOCHS, TIMESTAMP
 from projections.mapping.mapping import (
     MAX_ATTRIBUTES,
@@ -30,7 +32,9 @@ from projections.mapping.mapping import (
     MAX_RANK,
     NO_IDENTITY,
     IdentityRules,
+    parse_identity,
 )
+from schemas.definitions import IDENTITY, mapping_of
 
 MIN_SHARE: Final = 0.9  # of the values must have the type: files use `NA` for missing values
 HIGH_FILL: Final = 0.5
@@ -55,6 +59,7 @@ class Suggestion(NamedTuple):
     mapping: dict[str, Any]
     identity: dict[str, Any]
     reasons: tuple[Reason, ...]
+    sampled: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,15 @@ def suggest(
             "/identities",
             "no field with distinct values looks like an ID or an email address; choose an identity",
         )
-    return Suggestion(mapping, _kinds(chosen, rules), tuple(draft.reasons))
+    return Suggestion(mapping, _kinds(chosen, rules), tuple(draft.reasons), stats.sampled)
+
+
+def suggest_beside(stream: str, sketches: Iterable[bytes], bodies: Mapping[str, str]) -> Suggestion:
+    """Suggest a mapping from sketches of field statistics, beside the active bodies, by definition id."""
+    parsed = {name: orjson.loads(body) for name, body in bodies.items() if name != mapping_of(stream)}
+    rules = parse_identity(parsed.pop(IDENTITY)) if IDENTITY in parsed else NO_IDENTITY
+    used_names = {attribute["name"] for body in parsed.values() for attribute in body.get("attributes") or ()}
+    return suggest(stream, merge_sketches(sketches), rules, used_names)
 
 
 def _by_score(candidate: _Candidate) -> tuple[float, tuple[str, ...]]:

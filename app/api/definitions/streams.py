@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field, JsonValue
 
@@ -13,10 +12,8 @@ from app.api.http.problems import ApiProblem, not_found
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.store.models import StreamView
-from projections.fields.field_stats import FieldFacts, FieldStats
-from projections.fields.suggestion import Reason, suggest
-from projections.mapping.mapping import NO_IDENTITY, parse_identity
-from schemas.definitions import IDENTITY, mapping_of
+from projections.fields.field_stats import FieldFacts, summarize
+from projections.fields.suggestion import Reason, suggest_beside
 from schemas.instants import moment
 
 
@@ -73,11 +70,15 @@ async def list_streams(call: RequestContext[Query, None]) -> web.Response:
     return respond(call, await call.api.store.streams.counts())
 
 
-@ROUTES("GET", "/{name}", "Show a stream and its field statistics", ResponseSpec(data=StreamDetail), problems=(404,))
+@ROUTES(
+    "GET", "/{name}", "Show a stream and its field statistics", ResponseSpec(data=StreamDetail), problems=(404, 429)
+)
 async def get_stream(call: RequestContext[Query, None]) -> web.Response:
     """Return the statistics of a stream and of its fields."""
     lanes = await _lanes(call)
-    stats = await call.api.store.streams.fields(lanes[0].stream) or FieldStats()
+    sketches = await call.api.store.streams.sketches(lanes[0].stream)
+    async with call.worker() as worker:
+        summary = await worker.call(summarize, sketches)
     view = StreamDetail(
         stream=lanes[0].stream,
         count=sum(lane.count for lane in lanes),
@@ -85,9 +86,9 @@ async def get_stream(call: RequestContext[Query, None]) -> web.Response:
         last_message_at=max(lane.last_message_at for lane in lanes),
         last_arrival_at=max(lane.last_arrival_at for lane in lanes),
         lanes=list(lanes),
-        sampled=stats.sampled,
-        fields=[_field_view(facts, stats.sampled) for facts in stats.fields()],
-        more_fields=stats.excluded_fields,
+        sampled=summary.sampled,
+        fields=[_field_view(facts, summary.sampled) for facts in summary.fields],
+        more_fields=summary.excluded_fields,
     )
     return respond(call, view)
 
@@ -97,26 +98,24 @@ async def get_stream(call: RequestContext[Query, None]) -> web.Response:
     "/{name}/suggestion",
     "Suggest a mapping for a stream, with reasons",
     ResponseSpec(data=SuggestionView),
-    problems=(404,),
+    problems=(404, 429),
 )
 async def get_suggestion(call: RequestContext[Query, None]) -> web.Response:
     """Return a suggested mapping, and the active identity types together with its own."""
     check_loaded(call)
     stream = (await _lanes(call))[0].stream
-    stats = await call.api.store.streams.fields(stream)
-    if stats is None:
+    sketches = await call.api.store.streams.sketches(stream)
+    if not sketches:
         detail = f"no field statistics of stream {stream!r} yet; try again when it has more messages"
         raise ApiProblem(404, "no_fields_known", detail)
-    bodies = {name: orjson.loads(version.body) for name, version in active_versions(call).items()}
-    kinds = bodies.pop(IDENTITY, None)
-    bodies.pop(mapping_of(stream), None)
-    used_names = {attribute["name"] for body in bodies.values() for attribute in body.get("attributes") or ()}
-    suggestion = suggest(stream, stats, parse_identity(kinds) if kinds else NO_IDENTITY, used_names)
+    bodies = {name: version.body for name, version in active_versions(call).items()}
+    async with call.worker() as worker:
+        suggestion = await worker.call(suggest_beside, stream, sketches, bodies)
     view = SuggestionView(
         mapping=suggestion.mapping,
         identity=suggestion.identity,
         reasons=list(suggestion.reasons),
-        sampled=stats.sampled,
+        sampled=suggestion.sampled,
     )
     return respond(call, view)
 

@@ -19,6 +19,7 @@ from app.lanes.role import COUNT_INTERVAL_SECONDS, GROUP, Lane, StaleOwnerError
 from app.settings import Settings
 from app.store.models import JobMapped, LaneSwitch
 from app.store.read_store import ReadStore
+from projections.fields.field_stats import summarize
 from schemas.definitions import PARTITION, DefinitionApplied, DefinitionDrafted
 from schemas.messages import MessageBatch, MessageRejected
 from schemas.topics import DEFINITIONS_EVENTS, LANES, MESSAGES_REJECTED, TOPICS, UPDATES
@@ -401,8 +402,7 @@ async def test_sampled_fields_are_stored_where_no_more_messages_arrive(rig: Rig)
 
 
 async def fields(rig: Rig) -> set[str]:
-    stats = await rig.store.streams.fields("people")
-    return set() if stats is None else {field.name for field in stats.fields()}
+    return {field.name for field in summarize(await rig.store.streams.sketches("people")).fields}
 
 
 async def test_a_second_worker_takes_over_at_what_is_counted(rig: Rig) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import update
 from app.store.models import StreamDelta
 from app.store.read_store import ReadStore
 from app.store.tables import stream_fields
-from projections.fields.field_stats import FORMAT, FieldStats
+from projections.fields.field_stats import FORMAT, FieldStats, merge_sketches
 from tests.unit.store.histories import START
 
 REALTIME, BACKFILL = "messages.realtime", "messages.backfill"
@@ -30,15 +30,13 @@ def delta(stream: str, *messages: dict[str, Any]) -> StreamDelta:
 
 
 async def stored_fields(store: ReadStore, stream: str) -> bytes:
-    stats = await store.streams.fields(stream)
-    assert stats
-    return stats.to_json()
+    return merge_sketches(await store.streams.sketches(stream)).to_json()
 
 
 async def test_sketches_add_up_over_lanes_and_partitions_without_repetition(store: ReadStore) -> None:
     messages: list[dict[str, Any]] = [{"id": number, f"f{number}": "x"} for number in range(6)]
     first, second = delta("orders", *messages[:2]), delta("orders", messages[2])
-    assert await store.streams.fields("orders") is None
+    assert await store.streams.sketches("orders") == []
     assert await store.streams.add(REALTIME, 0, 0, 10, [first, delta("contacts", {"email": "a@b.example"})])
     assert not await store.streams.add(REALTIME, 0, 0, 10, [first])
     assert await store.streams.add(REALTIME, 0, 10, 20, [second, delta("quiet")])
@@ -47,7 +45,7 @@ async def test_sketches_add_up_over_lanes_and_partitions_without_repetition(stor
     assert await store.streams.add(BACKFILL, 0, 0, 10, [delta("orders", messages[4]), delta("orders", messages[5])])
     assert await stored_fields(store, "orders") == sketch(*messages).to_json()
     assert await stored_fields(store, "contacts") == sketch({"email": "a@b.example"}).to_json()
-    assert await store.streams.fields("quiet") is None
+    assert await store.streams.sketches("quiet") == []
     assert [count.stream for count in await store.streams.counts("orders")] == ["orders"]
     assert await store.streams.counts("missing") == []
 
@@ -73,7 +71,7 @@ async def test_a_failed_update_is_rolled_back(store: ReadStore) -> None:
     )  # fmt: skip
     with pytest.raises(ValueError, match="unexpected end"):
         await store.streams.add(REALTIME, 0, 0, 10, [delta("a", {"id": 1}), broken])
-    assert await store.streams.fields("a") is None
+    assert await store.streams.sketches("a") == []
     assert await store.streams.counts() == []
     assert await store.streams.next_offset(REALTIME, 0) == 0
 
@@ -82,6 +80,6 @@ async def test_sketches_of_another_format_are_ignored_and_replaced(store: ReadSt
     await store.streams.add(REALTIME, 0, 0, 10, [delta("orders", {"id": 1})])
     async with store.database.writing() as connection:
         await connection.execute(update(stream_fields).values(format=FORMAT + 1))
-    assert await store.streams.fields("orders") is None
+    assert await store.streams.sketches("orders") == []
     await store.streams.add(REALTIME, 0, 10, 20, [delta("orders", {"id": 2})])
     assert await stored_fields(store, "orders") == sketch({"id": 2}).to_json()

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from projections.fields.field_names import attribute_name, expression_of, parse_id_name, title_of
 from projections.fields.field_stats import FieldStats
-from projections.fields.suggestion import Suggestion, suggest
+from projections.fields.suggestion import Suggestion, suggest, suggest_beside
 from projections.mapping.mapping import IdentityKind, IdentityRules, parse_identity, parse_mapping
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
@@ -228,3 +229,19 @@ def test_a_field_of_different_blank_texts_is_no_identity() -> None:
         "people", email=lambda number: f"p{number}@example.com", note=lambda number: " " * (number % 3)
     )
     assert [field for field, _ in identities(suggestion)] == ["lower(email)"]
+
+
+def test_sketches_are_merged_and_names_of_other_streams_avoided() -> None:
+    sketches = [
+        stats_of({"email": f"{i}@b.example", "city": "Graz"} for i in range(n, n + 60)).to_json() for n in (0, 60)
+    ]
+    bodies = {
+        "identity": json.dumps({"kinds": [{"kind": "phone", "rank": 4, "title": "Phone"}]}),
+        "mapping:orders": json.dumps({"attributes": [{"name": "city"}]}),
+        "mapping:visits": json.dumps({"attributes": [{"name": "email"}]}),
+    }
+    suggestion = suggest_beside("visits", sketches, bodies)
+    assert suggestion.sampled == 120
+    assert [kind["kind"] for kind in suggestion.identity["kinds"]] == ["phone", "email"]
+    assert [attribute["name"] for attribute in suggestion.mapping["attributes"]] == ["visits_messages", "visits_city"]
+    assert suggest_beside("visits", sketches, {}).identity["kinds"][0]["rank"] == 0
