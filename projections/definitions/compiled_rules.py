@@ -6,6 +6,7 @@ from typing import Final
 import orjson
 
 from projections.definitions.rules import Forgotten, Rules, key_hash
+from projections.mapping.evaluation import MappingSource
 from projections.mapping.mapper import Mapper, make_mapper
 from projections.mapping.mapping import NO_IDENTITY, IdentityRules, parse_identity, parse_mapping
 from projections.profiles.profile_view import shown_key
@@ -35,6 +36,14 @@ class CompiledRules:
     def maps_like(self, rules: Rules) -> bool:
         """Whether other rules map the same. Forgotten persons are not compared: they are not part of a mapping."""
         return self.generation == rules.generation and self.rules.spec == rules.spec
+
+
+def source_of(rules: Rules, stream: str) -> MappingSource | None:
+    """Return the bodies of the rules of a stream; None if it has no active mapping."""
+    mapping = rules.mappings.get(stream)
+    if mapping is None:
+        return None
+    return MappingSource(stream, mapping.body, rules.identity.body if rules.identity else "")
 
 
 def identity_of(rules: Rules) -> IdentityRules:

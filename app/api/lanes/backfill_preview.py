@@ -31,15 +31,18 @@ from app.api.lanes.backfill_views import (
 from app.api.routing.responses import respond
 from app.api.routing.routes import CONTENT_ENCODING, STREAM_PATTERN, Query, RequestContext, ResponseSpec, Routes
 from app.api.services.lag_monitor import UnknownLagError
+from app.api.services.worker_pool import Worker
 from app.profiles.lookup_client import GenerationReader, PartitionUnavailable
 from app.sentences.sentence import sentence, sentence_of
 from app.store.models import JobFilter, Sort
 from app.store.read_store import ReadStore
 from connectors.contract import Batch, ConnectorError, Limits
 from connectors.providers.collect import PROVIDER, Config, read_upload
-from projections.definitions.compiled_rules import CompiledRules, is_forgotten
+from projections.definitions.compiled_rules import identity_of, is_forgotten, source_of
+from projections.definitions.rules import Rules
 from projections.jobs.state import Job, Status
-from projections.mapping.raw_messages import UnreadableMessageError, parse_message
+from projections.mapping.evaluation import MappedSample, map_messages
+from projections.mapping.raw_messages import UnreadableMessageError
 from projections.profiles.identity_node import Node
 from projections.profiles.impact import Impact, impact_of
 from projections.profiles.updates import Group, MappedMessages
@@ -86,6 +89,10 @@ class BackfillSample:
         self.lines += batch.payload.splitlines()[:room]
         self.timestamps += array("q", batch.timestamps)[:room]
 
+    def dated_lines(self, now: int) -> list[tuple[bytes, int]]:
+        """Return the messages with their default event times."""
+        return list(zip(self.lines, self.timestamps or [now] * len(self.lines), strict=True))
+
 
 @dataclass(slots=True)
 class MappingTrial:
@@ -119,15 +126,16 @@ async def preview_backfill(call: RequestContext[PreviewQuery, None]) -> web.Resp
     query, rules = call.query, active_rules(call)
     _check_times(query)
     sample = await _sample(call)
-    compiled = CompiledRules(rules, 0)
-    trial = map_sample(sample or BackfillSample(), compiled, query.stream, micros(call.api.clock()))
     impact, found_warnings = None, []
-    if trial.times:
-        try:
-            reader = await call.api.profiles_client.reader()
-            impact = await estimate_impact(reader, trial, compiled.identity.max_identities)
-        except PartitionUnavailable:
-            found_warnings = [warning("profiles_unreachable", "profiles are unreachable; try again")]
+    async with call.worker() as worker:
+        trial = await _trial(call, worker, sample or BackfillSample(), rules)
+        if trial.times:
+            try:
+                reader = await call.api.profiles_client.reader()
+                nodes = await _nodes_of(reader, trial)
+                impact = await worker.call(impact_of, trial.mapped, nodes, identity_of(rules).max_identities)
+            except PartitionUnavailable:
+                found_warnings = [warning("profiles_unreachable", "profiles are unreachable; try again")]
     total = query.messages or (sample.counts.accepted if sample else 0)
     preview = _preview(call, total, sample, trial, impact, await _lane(call, total))
     if job := await find_duplicate_upload(call.api.store, query.stream, query.filename, rules.scope.excluded):
@@ -183,18 +191,25 @@ async def read_sample(config: Config, limits: Limits, source: RequestSource) -> 
     return sample
 
 
-def map_sample(sample: BackfillSample, rules: CompiledRules, stream: str, now: int) -> MappingTrial:
+async def _trial(
+    call: RequestContext[PreviewQuery, None], worker: Worker, sample: BackfillSample, rules: Rules
+) -> MappingTrial:
     """Map a sample as if it arrived now; the trial of a stream without a mapping is empty."""
-    trial, mapper = MappingTrial(), rules.mapper(stream)
-    if mapper is None:
-        return trial
-    group = Group(stream, mapper.columns, 0, [BATCH])
+    source, now = source_of(rules, call.query.stream), micros(call.api.clock())
+    if source is None:
+        return MappingTrial()
+    result = await worker.call(map_messages, source, sample.dated_lines(now))
+    return trial_of(sample, result, rules, call.query.stream, now)
+
+
+def trial_of(sample: BackfillSample, result: MappedSample, rules: Rules, stream: str, now: int) -> MappingTrial:
+    """Select the applicable messages of a mapped sample, and count the others."""
+    trial = MappingTrial()
+    group = Group(stream, result.columns, 0, [BATCH])
     trial.mapped.groups.append(group)
-    for index, line in enumerate(sample.lines):
-        try:
-            mapped = mapper.map(parse_message(line), sample.timestamps[index] if sample.timestamps else now)
-        except UnreadableMessageError as error:
-            trial.faults.append(("message", error.code, 1, sentence_of(error)))
+    for index, mapped in enumerate(result.results):
+        if isinstance(mapped, UnreadableMessageError):
+            trial.faults.append(("message", mapped.code, 1, sentence_of(mapped)))
             continue
         if mapped is None:
             trial.without_identity += 1
@@ -205,26 +220,24 @@ def map_sample(sample: BackfillSample, rules: CompiledRules, stream: str, now: i
             trial.undated += at == now and not sample.timestamps
             group.rows.append([key, at, 0, index, 0, *values])
             trial.mapped.links += [(link, key, at, BATCH, index) for link in links]
-    trial.faults += [
-        (part, code, count, example) for (part, code), (count, example, _) in mapper.drain_faults().items()
-    ]
+    trial.faults += [(part, code, count, example) for (part, code), (count, example, _) in result.faults.items()]
     return trial
 
 
-def _is_applicable(trial: MappingTrial, rules: CompiledRules, keys: tuple[str, ...], at: int, now: int) -> bool:
+def _is_applicable(trial: MappingTrial, rules: Rules, keys: tuple[str, ...], at: int, now: int) -> bool:
     if at > now + FUTURE_BOUND_MS * 1_000:
         trial.future += 1
     elif not rules.scope.includes(at):
         trial.out_of_scope += 1
-    elif is_forgotten(rules.rules.forgotten, keys, at):
+    elif is_forgotten(rules.forgotten, keys, at):
         trial.forgotten += 1
     else:
         return True
     return False
 
 
-async def estimate_impact(reader: GenerationReader, trial: MappingTrial, max_identities: int) -> Impact:
-    """Return the impact on the live profiles.
+async def _nodes_of(reader: GenerationReader, trial: MappingTrial) -> dict[str, Node]:
+    """Return the live nodes of all keys in a trial, and those that they point to.
 
     Raises:
         PartitionUnavailable: they cannot be read now.
@@ -243,7 +256,7 @@ async def estimate_impact(reader: GenerationReader, trial: MappingTrial, max_ide
         pending = sorted({node.parent for node in batch if node.parent} - requested)
     if any(node.parent and node.parent not in nodes for node in nodes.values()):
         raise PartitionUnavailable("identities are being merged")
-    return impact_of(trial.mapped, nodes, max_identities)
+    return nodes
 
 
 async def find_duplicate_upload(
