@@ -42,8 +42,8 @@ class ApiClient:
         """Send a GET request and return the `data` of the response."""
         return (await self.request("GET", path, query=query))["data"]
 
-    async def pages(self, path: str, page_size: int, **query: Value) -> AsyncGenerator[tuple[list[Any], bool], None]:
-        """Yield the pages of a list, each with whether another one follows."""
+    async def pages(self, path: str, page_size: int, **query: Value) -> AsyncGenerator[tuple[Any, bool], None]:
+        """Yield the `data` of pages, each with whether another one follows."""
         cursor: str | None = None
         while True:
             page = await self.request("GET", path, query={**query, "limit": page_size, "cursor": cursor})

@@ -66,8 +66,8 @@ def impact_of(mapped: MappedMessages, nodes: dict[str, Node], max_identities: in
     return _counted([(_state_of(root), [before[key] for key in sorted(sources[root.key])]) for root in after], older)
 
 
-def settle(mapped: MappedMessages, nodes: dict[str, Node], max_identities: int) -> None:
-    """Apply messages, and then the messages that nodes send each other, until none is left."""
+def settle(mapped: MappedMessages, nodes: dict[str, Node], max_identities: int) -> dict[str, Node]:
+    """Apply messages, and then the messages that nodes send each other, until none is left; return the nodes."""
     outbox = Outbox(max_identities)
     _add_missing(nodes, mapped.target_keys())
     apply_mapped(mapped, nodes, outbox)
@@ -76,6 +76,7 @@ def settle(mapped: MappedMessages, nodes: dict[str, Node], max_identities: int) 
         _add_missing(nodes, messages.target_keys())
         outbox = Outbox(max_identities)
         apply_messages(messages, nodes, outbox)
+    return nodes
 
 
 def _add_missing(nodes: dict[str, Node], keys: Iterable[str]) -> None:

@@ -14,9 +14,10 @@ import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from app.api.services.worker_pool import WorkerPool
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
-from app.profiles.history import HistoryTooLargeError, ProfileHistory
+from app.profiles.history import ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
 from app.sentences.codes import SENTENCES
 from app.store.read_store import ReadStore
@@ -300,9 +301,7 @@ async def test_thousands_of_streams_are_counted_up_to_the_limit(tmp_path: Path, 
             await store.close()
 
 
-async def test_a_profile_whose_source_messages_exceed_the_limit_is_not_explained(
-    tmp_path: Path, empty_broker: Broker
-) -> None:
+async def test_a_profile_with_large_source_messages_is_explained_in_pages(tmp_path: Path, empty_broker: Broker) -> None:
     message = {"email": "heavy@x", "padding": "p" * (14 * MEGABYTE)}
     async with running_lanes(tmp_path, empty_broker) as running:
         await write_packed(running, "backfill", [packed("people", f"up{n}/1", [message]) for n in range(5)])
@@ -314,11 +313,15 @@ async def test_a_profile_whose_source_messages_exceed_the_limit_is_not_explained
         store = await ReadStore.open(running.settings.database())
         try:
             await definitions.caught_up()
-            async with ProfilesClient(store.plane, running.settings.partitions) as client:
-                with pytest.raises(HistoryTooLargeError, match="bytes of messages"):
-                    await ProfileHistory(running.broker.cluster, rules).source_messages(
-                        await client.reader(), ["00:email:heavy@x"]
-                    )
+            history = ProfileHistory(running.broker.cluster, rules)
+            async with ProfilesClient(store.plane, running.settings.partitions) as client, WorkerPool() as pool:
+                references = await history.references(await client.reader(), ["00:email:heavy@x"])
+                last, count = None, 0
+                for _ in range(5):
+                    async with pool.worker(lambda: False) as worker:
+                        (shown,), last = await history.page(worker, references, last, 100)
+                    count += len(shown.raw.line) > 14 * MEGABYTE
+                assert (count, last) == (5, None)
         finally:
             await definitions.stop()
             await store.close()

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Final
@@ -13,16 +13,18 @@ from pydantic import Field
 
 from app.api.definitions.commands import definition_envelope, send_definition_command
 from app.api.definitions.rebuild_requests import active_rules
-from app.api.http.param_types import TimestampText
+from app.api.http.param_types import Limit, PageCursor, TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.profiles.views import ExplainView, ForgottenView, ProfileView, message_view, profile_view
-from app.api.routing.responses import respond
+from app.api.routing.responses import respond, respond_page
 from app.api.routing.routes import PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.api.services.ingest_producer import IngestProducer, NotConfirmedError, NotSentError
 from app.api.services.lag_monitor import UPDATE_TOPICS
+from app.api.services.worker_pool import Worker
 from app.kafka.producer_record import ProducerRecord
-from app.profiles.history import HistoryTooLargeError, ProfileHistory, SourceMessage
+from app.profiles.history import HistoryTooLargeError, Reference
 from app.profiles.lookup_client import GenerationReader, PartitionUnavailable, ProfilesClient
+from app.store.views.page_cursors import decode_cursor, encode_cursor, fingerprint
 from projections.definitions.compiled_rules import identity_of
 from projections.definitions.definition import MAX_KEYS
 from projections.definitions.rules import key_hash
@@ -53,7 +55,15 @@ class ProfileQuery(Query):
     as_of: Annotated[TimestampText | None, Field(description="state at this event time")] = None
 
 
+class ExplainQuery(Query):
+    """The page of messages."""
+
+    limit: Annotated[Limit, Field(description="a page of large messages has fewer")] = 100
+    cursor: PageCursor | None = None
+
+
 ROUTES: Final = Routes("profiles", "/v2/profile", problems=(404,))
+REFERENCE_TYPES: Final = tuple(Reference.__annotations__.values())
 
 
 @ROUTES(
@@ -61,6 +71,7 @@ ROUTES: Final = Routes("profiles", "/v2/profile", problems=(404,))
     "/{key}",
     "Show a profile by any of its identities, now or at a point in time",
     ResponseSpec("the profile", ProfileView),
+    problems=(404, 429),
 )
 async def get_profile(call: RequestContext[ProfileQuery, None]) -> web.Response:
     """Return a profile, now or at a point in time."""
@@ -69,8 +80,9 @@ async def get_profile(call: RequestContext[ProfileQuery, None]) -> web.Response:
     root, rules = await _profile_root(reader, key), call.api.rules.of(reader.generation)
     if call.query.as_of is None:
         return respond(call, profile_view(root, rules))
-    messages = await _source_messages(call, reader, root)
-    then = await call.api.history.as_of(messages, key, micros(call.query.as_of), rules)
+    async with _evaluating(call) as worker:
+        references = await call.api.history.references(reader, root.identities())
+        then = await call.api.history.as_of(worker, references, key, micros(call.query.as_of), rules)
     if not then.registers and not then.edges:
         raise not_found("profile", shown_key(key), f" as of {call.query.as_of.isoformat()}")
     return respond(call, profile_view(then, rules))
@@ -205,15 +217,24 @@ def _forget_records(keys: Sequence[str], at_micros: int, partitions: int) -> Ite
     "GET",
     "/{key}/explain",
     "Explain a profile: the messages, rules and links behind it",
-    ResponseSpec("the profile and its messages", ExplainView),
+    ResponseSpec("the profile and its messages", ExplainView, headers=("Link",)),
+    problems=(404, 429),
 )
-async def explain_profile(call: RequestContext[Query, None]) -> web.Response:
-    """Return a profile with the messages, rules and links behind it."""
-    reader = await _reader(call)
-    root = await _profile_root(reader, _ranked_key(call, reader))
+async def explain_profile(call: RequestContext[ExplainQuery, None]) -> web.Response:
+    """Return a profile with a page of the messages, and the rules and links behind it."""
+    reader, query = await _reader(call), call.query
+    key = _ranked_key(call, reader)
+    mark = fingerprint("explain", key)
+    after = Reference._make(decode_cursor(query.cursor, mark, REFERENCE_TYPES)) if query.cursor is not None else None
+    root = await _profile_root(reader, key)
+    async with _evaluating(call) as worker:
+        references = await call.api.history.references(reader, root.identities())
+        page, last = await call.api.history.page(worker, references, after, query.limit)
     profile = profile_view(root, call.api.rules.of(reader.generation))
-    messages = [message_view(message) for message in await _source_messages(call, reader, root)]
-    return respond(call, ExplainView(profile=profile, messages=messages))
+    messages = [message_view(message) for message in page]
+    return respond_page(
+        call, ExplainView(profile=profile, messages=messages), None if last is None else encode_cursor(mark, last)
+    )
 
 
 async def _reader(call: RequestContext[Any, Any]) -> GenerationReader:
@@ -241,12 +262,12 @@ async def _profile_root(reader: GenerationReader, key: str) -> Node:
     return root
 
 
-async def _source_messages(
-    call: RequestContext[Any, Any], reader: GenerationReader, root: Node
-) -> Sequence[SourceMessage]:
-    history: ProfileHistory = call.api.history
+@asynccontextmanager
+async def _evaluating(call: RequestContext[Any, Any]) -> AsyncIterator[Worker]:
+    """Give a worker for the messages of a profile, and turn errors in reading them into problems."""
     try:
-        return await history.source_messages(reader, root.identities())
+        async with call.worker() as worker:
+            yield worker
     except PartitionUnavailable as error:
         raise _unreachable(error) from error
     except HistoryTooLargeError as error:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from app.api.routing.responses import View
 from app.profiles.history import SourceMessage
@@ -56,11 +56,11 @@ class MessageView(View):
     timestamp: datetime
     identities: list[str]
     rules_offset: Annotated[int, Field(description="version of its rules: the next offset in definitions.events")]
-    message: dict[str, Any]
+    message: Annotated[Any, WithJsonSchema({"type": "object"})]  # as it was sent: parsing it would only cost time
 
 
 class ExplainView(BaseModel):
-    """A profile and its messages."""
+    """A profile and a page of its messages: in the order of the topics, and in a page by time."""
 
     profile: ProfileView
     messages: list[MessageView]
@@ -132,6 +132,9 @@ def message_view(message: SourceMessage) -> MessageView:
     """Return a raw message."""
     return MessageView.of(
         message,
+        **message.reference._asdict(),
+        message_id=message.raw.message_id,
+        message=orjson.Fragment(message.raw.line),
         job_id=message.job_id or None,
         timestamp=moment(message.at),
         identities=[shown_key(key) for key in (message.key, *message.links)],

@@ -1,6 +1,6 @@
 """Success responses: views of domain values, the envelope `{data, status, message, request_id}`, and pages of lists."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
 import orjson
@@ -46,13 +46,16 @@ def web_json(value: Any) -> web.Response:
     return web.Response(body=orjson.dumps(value), content_type="application/json")
 
 
-def respond_page(call: RequestContext[Any, Any], items: Sequence[Any], next_cursor: str | None) -> web.Response:
-    """Return a page of a list; `next_cursor`, also as a `Link` header (RFC 8288), leads to the next page."""
+def respond_page(call: RequestContext[Any, Any], data: Any, next_cursor: str | None) -> web.Response:
+    """Return a page of a list, or an object that has one.
+
+    `next_cursor`, also as a `Link` header (RFC 8288), leads to the next page.
+    """
     headers = {}
     if next_cursor is not None:
         url = call.request.rel_url.update_query(cursor=next_cursor)
         headers["Link"] = f'<{url}>; rel="next"'
-    return respond(call, list(items), headers=headers, more={"next_cursor": next_cursor})
+    return respond(call, data, headers=headers, more={"next_cursor": next_cursor})
 
 
 def _plain(value: Any) -> Any:

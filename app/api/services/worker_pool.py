@@ -21,7 +21,7 @@ MAX_WAITING: Final = 16  # requests; further ones are refused at once
 WAIT_TIMEOUT_SECONDS: Final = 10.0
 DEADLINE_SECONDS: Final = 20.0
 DISCONNECT_INTERVAL_SECONDS: Final = 0.2
-MAX_REUSED_BYTES: Final = 4 * 1024 * 1024  # of a call: after a larger one, the worker ends and frees its memory
+MAX_REUSED_BYTES: Final = 8 * 1024 * 1024  # of a call: after a larger one, the worker ends and frees its memory
 NICENESS: Final = 5  # below lanes and the API
 
 _LENGTH: Final = struct.Struct("!Q")  # before each pickled call and result

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from app.sentences.sentence import counted
 
 KEY: Final = click.argument("key")
 SHORT_ID: Final = 8
+PAGE_SIZE: Final = 100  # messages in one response
 ATTRIBUTES: Final = (
     Column("attribute", lambda row: row["name"], wraps=9),
     Column("value", lambda row: _text(row["value"]), wraps=20),
@@ -53,10 +55,13 @@ async def profile_get(session: Session, key: str, as_of: str | None) -> None:
 
 @profile.command("explain")
 @KEY
+@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="Maximum number of messages.")
 @api_command
-async def profile_explain(session: Session, key: str) -> None:
+async def profile_explain(session: Session, key: str, limit: int) -> None:
     """Show the messages behind a profile: location, rule version and payload of each."""
-    explanation = await session.api.get(_path(key, "/explain"))
+    explanation, has_more = await _explanation(session, key, limit)
+    if has_more:
+        click.echo(f"there are more than {limit:,} messages; raise --limit to see them", err=True)
     if session.print_unless_table(explanation):
         return
     _print_profile(explanation["profile"])
@@ -74,6 +79,18 @@ async def profile_explain(session: Session, key: str) -> None:
                 "payload": serialized(message["message"], "line"),
             }
         )
+
+
+async def _explanation(session: Session, key: str, limit: int) -> tuple[Mapping[str, Any], bool]:
+    """Return a profile with up to `limit` of its messages, and whether there are more."""
+    messages: list[Any] = []
+    async with aclosing(session.api.pages(_path(key, "/explain"), min(limit, PAGE_SIZE))) as pages:
+        async for page, has_next in pages:
+            messages += page["messages"]
+            if len(messages) >= limit or not has_next:
+                has_more = has_next or len(messages) > limit
+                break
+    return {"profile": page["profile"], "messages": messages[:limit]}, has_more
 
 
 @profile.command("forget")

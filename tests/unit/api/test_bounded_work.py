@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable
 from typing import Any
 
+import psutil
 import pytest
 
 from projections.mapping.expression import MAX_CHARACTERS
@@ -50,7 +51,7 @@ async def longest_liveness(client: Client, requests: Awaitable[Any]) -> float:
 
 
 async def test_previews_of_a_costly_mapping_leave_the_api_live(client: Client) -> None:
-    await send_long_texts(client, 50)
+    await send_long_texts(client, 20)
     answers: list[Answer] = []
 
     async def preview() -> None:
@@ -59,7 +60,7 @@ async def test_previews_of_a_costly_mapping_leave_the_api_live(client: Client) -
     longest = await longest_liveness(client, asyncio.gather(*(preview() for _ in range(2))))
     assert longest < MAX_LIVENESS_SECONDS
     for answer in answers:
-        assert answer.data["summary"]["messages"] == 50
+        assert answer.data["summary"]["messages"] == 20
         assert {fault["code"] for fault in answer.data["summary"]["faults"]} == {"too_costly"}
 
 
@@ -84,3 +85,69 @@ async def test_evaluations_beyond_the_bounds_are_refused(
         refused = await client.ask(method, where, body, If_Match='"0"')
         assert (refused.status, refused.body["code"]) == (429, "too_many_evaluations"), where
         assert refused.headers["Retry-After"] == "5"
+
+
+# Explanations of large profiles
+
+EXPLAINED_MESSAGES = 10_000
+CONCURRENT_EXPLANATIONS = 25
+MAX_EXTRA_BYTES = 300 * 1024 * 1024
+EXPLAIN = "/v2/profile/tail:N1/explain"
+
+
+@pytest.fixture
+async def large_profile(client: Client, identity: None, plane: None) -> None:
+    """Send 10,000 messages of 1 KB about one identity, and wait until they are applied."""
+    del identity, plane
+    counted = {"name": "seen", "type": "integer", "merge": "count"}
+    mapping = {"identities": [{"field": "tail", "kind": "tail"}], "attributes": [counted]}
+    await client.ask("PUT", f"{MAPPING}/draft", mapping, If_Match='"0"')
+    await client.post(f"{MAPPING}/apply")
+    for start in range(0, EXPLAINED_MESSAGES, 500):
+        messages = [{"tail": "N1", "number": number, "text": "x" * 1_000} for number in range(start, start + 500)]
+        await client.post("/collect/json/flights", messages)
+    async with asyncio.timeout(30):
+        while (await seen(client)) < EXPLAINED_MESSAGES:
+            await asyncio.sleep(0.05)
+
+
+async def seen(client: Client) -> int:
+    answer = await client.ask("GET", "/v2/profile/tail:N1")
+    return 0 if answer.status != 200 else int(answer.data["attributes"]["seen"]["value"])
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process and its workers."""
+    processes = [psutil.Process(), *psutil.Process().children()]
+    return sum(process.memory_info().rss for process in processes if process.is_running())
+
+
+@pytest.mark.usefixtures("large_profile")
+async def test_concurrent_explanations_of_a_large_profile_stay_small(client: Client) -> None:
+    before, peak, refused = resident_bytes(), 0, 0
+
+    async def explain() -> list[int]:
+        nonlocal refused
+        numbers: list[int] = []
+        where = f"{EXPLAIN}?limit=1000"
+        while len(numbers) < 2_000:
+            answer = await client.ask("GET", where)
+            if answer.status == 429:
+                refused += 1
+                await asyncio.sleep(0.05)
+                continue
+            numbers += [message["message"]["number"] for message in answer.data["messages"]]
+            where = f"{EXPLAIN}?limit=1000&cursor={answer.body['next_cursor']}"
+        return numbers
+
+    work = asyncio.gather(*(explain() for _ in range(CONCURRENT_EXPLANATIONS)))
+    while not work.done():
+        peak = max(peak, resident_bytes())
+        await asyncio.sleep(0.02)
+    explained = await work
+    print(f"{CONCURRENT_EXPLANATIONS} explanations took {(peak - before) / 2**20:.0f} MB above idle")
+    assert peak - before < MAX_EXTRA_BYTES
+    assert refused > 0
+    assert all(len(set(numbers)) == 2_000 for numbers in explained)
+    past = await client.get("/v2/profile/tail:N1?as_of=2030-01-01T00:00:00Z")
+    assert past["attributes"]["seen"]["value"] == EXPLAINED_MESSAGES

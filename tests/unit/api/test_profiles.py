@@ -85,6 +85,16 @@ async def profile(client: Client, key: str, holds: Callable[[dict[str, Any]], bo
     return data
 
 
+async def pages(client: Client, where: str, limit: int) -> list[dict[str, Any]]:
+    found, cursor = [], ""
+    while cursor is not None:
+        answer = await client.ask("GET", f"{where}?limit={limit}{cursor and f'&cursor={cursor}'}")
+        found.append(answer.data)
+        cursor = answer.body["next_cursor"]
+        assert ("Link" in answer.headers) == (cursor is not None)
+    return found
+
+
 def values(shown: dict[str, Any]) -> dict[str, Any]:
     return {name: attribute["value"] for name, attribute in shown["attributes"].items()}
 
@@ -119,6 +129,17 @@ async def test_a_profile_is_found_by_every_identity_and_explained(
     assert [message["message"]["when"][:7] for message in explained["messages"]] == ["2026-01", "2026-02", "2026-03"]
     assert explained["messages"][1]["identities"] == ["email:ada@example.com", "cookie:c1"]
     assert (explained["messages"][0]["stream"], explained["messages"][0]["rules_offset"]) == ("visits", 4)
+    paged = await pages(client, path("cookie:c2", "/explain"), limit=2)
+    assert [len(page["messages"]) for page in paged] == [2, 1]
+    assert [message for page in paged for message in page["messages"]] == explained["messages"]
+    monkeypatch.setattr(history, "CHUNK_BYTES", 1)
+    assert len(await pages(client, path("cookie:c2", "/explain"), limit=100)) == 3, "a page of large messages has fewer"
+    assert await client.get(path("cookie:c1", "?as_of=2026-01-15T00:00:00Z")) == past, "folded in several chunks"
+    foreign = await client.ask("GET", path("cookie:c1", "/explain?cursor=WyIiXQ"))
+    assert (foreign.status, foreign.body["errors"][0]["code"]) == (422, "bad_cursor")
+    monkeypatch.setattr(history, "MAX_RECORDS", 0)
+    too_long = await client.ask("GET", path("cookie:c1", "?as_of=2026-01-15T00:00:00Z"))
+    assert (too_long.status, too_long.body["code"]) == (422, "too_many_messages")
     monkeypatch.setattr(history, "MAX_MESSAGES", 2)
     too_many = await client.ask("GET", path("cookie:c2", "/explain"))
     assert (too_many.status, too_many.body["code"]) == (422, "too_many_messages")

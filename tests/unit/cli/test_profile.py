@@ -1,6 +1,7 @@
 """Profiles in a terminal: look-up, explanation, and deletion with a confirmation."""
 
 import re
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import click
@@ -48,7 +49,13 @@ class Profiles(ApiClient):
         if not self.known:
             raise CommandError("there is no profile", NOT_FOUND)
         self.asked.append((path, query))
-        return {"profile": PROFILE, "messages": [MESSAGE]} if path.endswith("/explain") else PROFILE
+        return PROFILE
+
+    async def pages(self, path: str, page_size: int, **query: Any) -> AsyncGenerator[tuple[Any, bool], None]:
+        if not self.known:
+            raise CommandError("there is no profile", NOT_FOUND)
+        yield {"profile": PROFILE, "messages": [MESSAGE]}, True
+        yield {"profile": PROFILE, "messages": [MESSAGE]}, False
 
     async def send(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
         self.asked.append((method, path))
@@ -82,13 +89,17 @@ async def test_a_profile_with_its_sources(capsys: pytest.CaptureFixture[str]) ->
 
 
 async def test_a_profile_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    await asked(profile_explain)
+    await asked(profile_explain, limit=5)
     rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()]
     assert ["location", "messages.realtime/2 at offset 40"] in rows
     assert ["rule version", "definitions.events at offset 7"] in rows
     assert ["payload", '{"cookie":"c1","city":"Vienna"}'] in rows
-    await asked(profile_explain, "json")
-    assert yaml.safe_load(capsys.readouterr().out)["messages"] == [MESSAGE]
+    await asked(profile_explain, "json", limit=5)
+    assert yaml.safe_load(capsys.readouterr().out)["messages"] == [MESSAGE, MESSAGE]
+    await asked(profile_explain, "json", limit=1)
+    out, err = capsys.readouterr()
+    assert yaml.safe_load(out)["messages"] == [MESSAGE]
+    assert "--limit" in err
 
 
 @pytest.mark.parametrize("command", [profile_get, profile_explain])
@@ -97,7 +108,7 @@ async def test_at_80_columns_it_fits(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
-    await asked(command, **({"as_of": None} if command is profile_get else {}))
+    await asked(command, **({"as_of": None} if command is profile_get else {"limit": 5}))
     out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(map(len, out.splitlines())) <= 80
     assert "EVENT TIME" in out

@@ -4,9 +4,10 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from projections.definitions.compiled_rules import NEVER, CompiledRules, forgotten_until, is_forgotten
+from projections.definitions.compiled_rules import NEVER, CompiledRules, forgotten_until, is_forgotten, source_of
 from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import NO_RULES, Forgotten, key_hash
+from projections.mapping.evaluation import map_messages
 from schemas.instants import micros
 
 IDENTITY = VersionedBody(1, json.dumps({"kinds": [{"kind": "email", "rank": 0, "title": "x"}]}))
@@ -31,6 +32,13 @@ def test_only_streams_with_a_mapping_have_a_mapper() -> None:
     assert mapper
     assert mapper.map({"mail": "a"}, 5) == ("00:email:a", (), 5, [])
     assert state.mapper("other") is None
+    source = source_of(state.rules, "shop")
+    assert source
+    assert map_messages(source, [(b'{"mail": "a"}', 5)]).results == [("00:email:a", (), 5, [])]
+    assert source_of(state.rules, "other") is None
+    without_kinds = source_of(replace(state.rules, identity=None), "shop")
+    assert without_kinds
+    assert without_kinds.identity == ""
 
 
 def test_messages_up_to_the_time_of_forgetting_are_about_the_forgotten_person() -> None:

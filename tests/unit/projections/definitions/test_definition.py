@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from projections.definitions.body_checks import InvalidBodyError, check_applied
+from projections.definitions.body_checks import InvalidBodyError, check_applied, check_draft
 from projections.definitions.definition import MAX_KEYS, Definition, bytes_of
 from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import Rules, key_hash
@@ -154,6 +154,12 @@ def test_active_rules_that_this_version_refuses_are_named() -> None:
         check_applied(rules, "mapping:old", '{"identities": 8}')
     assert refused.value.errors[0].pointer == "/identities"
     check_applied(rules, "mapping:old", good.body)
+    check_draft(rules.identity, FLIGHTS, good.body)
+    with pytest.raises(InvalidBodyError) as refused:
+        check_draft(None, FLIGHTS, good.body)
+    assert refused.value.errors[0].code == "unknown_identity_kind"
+    with pytest.raises(InvalidBodyError):
+        check_draft(rules.identity, FLIGHTS, "{}")
 
 
 def test_a_stream_may_change_an_attribute_of_its_own() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from projections.fields.distinct_sketch import DistinctSketch, hash_text
-from projections.fields.field_stats import MAX_FIELDS, FieldFacts, FieldStats
+from projections.fields.field_stats import MAX_FIELDS, FieldFacts, FieldStats, summarize
 from projections.fields.text_patterns import number_facts, text_facts
 
 HOUR = 3_600_000_000
@@ -18,6 +18,14 @@ def stats(*messages: dict[str, Any]) -> FieldStats:
     for hour, message in enumerate(messages):
         result.add(message, hour * HOUR)
     return result
+
+
+def test_sketches_are_summarized() -> None:
+    sketches = [stats({"a": 1}).to_json(), stats({"a": 2, "b": ""}).to_json()]
+    summary = summarize(sketches)
+    assert (summary.sampled, summary.excluded_fields) == (2, 0)
+    assert [(field.name, field.seen) for field in summary.fields] == [("a", 2), ("b", 1)]
+    assert summarize([]).fields == ()
 
 
 def test_fields_are_counted_including_nested_ones() -> None:

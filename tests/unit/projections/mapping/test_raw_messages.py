@@ -1,5 +1,6 @@
 """Raw records: their messages, message IDs and times; records and lines that are unreadable."""
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -197,3 +198,16 @@ def test_a_packed_batch_arrives_at_ingestion() -> None:
 )
 def test_other_records_arrive_at_their_timestamp(value: bytes | None) -> None:
     assert arrival(Record(value)) == RECORD_MILLIS * 1000
+
+
+def test_a_message_of_a_record_has_its_own_id_and_time() -> None:
+    single = open_raw(Record(b'{"a": 1}', offset=4)).message(0)
+    assert (single.message_id, single.at, single.arrived) == (
+        "messages.realtime:0/4",
+        RECORD_MILLIS * 1000,
+        RECORD_MILLIS * 1000,
+    )
+    batch = replace(full(MessageBatch), payload=b"{}\n[]\n", count=2, first=7, batch_id="job/1")
+    times = array("q", [5, 6]).tobytes()
+    second = open_raw(Record(encode(replace(batch, timestamps=times)))).message(1)
+    assert (second.message_id, second.at, second.line) == ("job/1/8", 6, b"[]")
