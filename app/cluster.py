@@ -16,8 +16,8 @@ MAX_PASSWORD_BYTES: Final = 1024
 class KafkaPasswordError(Exception):
     """The password file of Kafka, {path}, {problem}.
 
-    For the embedded broker: restore the file, or remove it and start `entrepot up` again, which creates another.
-    For an external cluster: set ENTREPOT_KAFKA_PASSWORD_FILE to a file with one line that this user can read.
+    `entrepot up` creates a missing one for the embedded broker when it starts; remove a damaged one and start it again.
+    For an external cluster, ENTREPOT_KAFKA_PASSWORD_FILE names a file with one line that this user can read.
     """
 
     def __init__(self, path: Path, problem: str) -> None:

@@ -1,4 +1,4 @@
-"""The embedded broker as a managed process, with the same data and the same port at every restart."""
+"""The embedded broker as a managed process, with the same data, port and password at every restart."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,7 +18,7 @@ GROUPS_TIMEOUT_SECONDS: Final = 10.0
 
 
 class BrokerProcess:
-    """The embedded Kafka, a `ManagedProcess`. A restart uses the port of the first start, or fails.
+    """The embedded Kafka, a `ManagedProcess`. A restart uses the port and the password of the first start, or fails.
 
     `on_port_conflict` is the policy of the first start; `notify` prints a line to the console.
     """
@@ -47,9 +47,14 @@ class BrokerProcess:
             NotStartedError: it cannot be started; the message gives the reason.
 
         """
+        password = self._broker.cluster.security.password if self._broker else ""  # which the running roles have
         try:
             self._broker = await Broker.start(
-                self._data_dir, port=self._port, on_port_conflict=self._on_port_conflict, on_progress=self._notify
+                self._data_dir,
+                port=self._port,
+                on_port_conflict=self._on_port_conflict,
+                password=password,
+                on_progress=self._notify,
             )
         except (BrokerError, OSError) as error:
             raise NotStartedError(f"broker: {error}") from error

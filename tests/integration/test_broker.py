@@ -59,9 +59,11 @@ async def test_acknowledged_records_survive_a_stop_and_a_kill(fresh_broker: Fres
     with pytest.raises(BrokerExited, match="was killed by signal 9"):
         await second.wait_closed()
     await second.stop()
+    second.password_file.unlink()  # as in a data directory of an earlier version
 
     third = await fresh_broker()
     assert third.port == first.port
+    assert third.cluster.security.password not in {"", second.cluster.security.password}
     assert await read(third.cluster, JOBS_EVENTS.name, 2) == [b"before the stop", b"before the kill"]
     await third.stop()
     await third.stop()  # stopping again is allowed
@@ -107,11 +109,15 @@ async def test_a_jvm_has_no_secrets_in_its_environment_and_writes_private_files(
 ) -> None:
     monkeypatch.setenv("ENTREPOT_ADMIN_TOKEN", "hush")
     async with await Broker.start(tmp_path / "broker") as broker:
-        processes = (psutil.Process(broker.pid), *psutil.Process().children())
-        assert all("hush" not in process.environ().values() for process in processes)
+        password = broker.cluster.security.password
+        for process in (psutil.Process(broker.pid), *psutil.Process().children()):
+            assert "hush" not in process.environ().values()
+            assert not any(password in text for text in (*process.cmdline(), *process.environ().values()))
         files = [path for path in Directory(broker.data_dir).data.rglob("*") if path.is_file()]
     assert files
     assert not any(is_exposed(path) for path in files if path.exists())
+    files = [path for path in broker.data_dir.rglob("*") if path.is_file()]
+    assert [path for path in files if password.encode() in path.read_bytes()] == [broker.password_file]
 
 
 def is_running(process: psutil.Process) -> bool:

@@ -59,7 +59,7 @@ def test_a_password_is_one_line(tmp_path: Path, content: bytes, password: str) -
 def test_a_damaged_password_file_is_named_with_the_fix(tmp_path: Path, content: bytes, problem: str) -> None:
     file = tmp_path / "password"
     file.write_bytes(content)
-    with pytest.raises(KafkaPasswordError, match=f"{file}, {problem}.*remove it and start `entrepot up` again"):
+    with pytest.raises(KafkaPasswordError, match=f"{file}, {problem}.*remove a damaged one and start it again"):
         read_password(file)
 
 

@@ -145,7 +145,7 @@ async def check_kafka(settings: Settings) -> Finding:
     except (ClusterUnreachable, KafkaPasswordError) as error:
         return Finding(
             "fail",
-            f"cannot reach Kafka at {settings.bootstrap_servers}: {error}",
+            f"cannot reach Kafka at {error}" if isinstance(error, ClusterUnreachable) else str(error),
             "start `entrepot up`, or set ENTREPOT_BOOTSTRAP_SERVERS",
         )
     return _topics(rows, settings)

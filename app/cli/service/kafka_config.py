@@ -9,7 +9,7 @@ import click
 from app.auth import write_private
 from app.cli.exits import CommandError
 from app.cli.service.cluster import load_cluster
-from app.kafka.clients import KafkaCluster, Security
+from app.kafka.clients import KafkaCluster
 
 ConfigFormat = Literal["properties", "python", "kcat"]
 # Of a path: in a reference to a file, other characters would need an escape that Kafka's configuration lacks.
@@ -41,11 +41,10 @@ def kafka_config(config_format: ConfigFormat, output: Path | None) -> None:
     `properties` and `python` refer to the password file where possible; `kcat` contains the password.
     """
     settings, cluster = load_cluster()
-    text = render(cluster, config_format, settings.kafka_password_file)
-    has_secret = cluster.security.has_sasl and cluster.security.password in text
+    text, has_password = render(cluster, config_format, settings.kafka_password_file)
     if output is None:
         click.echo(text, nl=False)
-        if has_secret:
+        if has_password:
             click.echo(
                 "This contains the password of Kafka: do not share it; --output writes a private file.", err=True
             )
@@ -54,19 +53,21 @@ def kafka_config(config_format: ConfigFormat, output: Path | None) -> None:
         write_private(output, text.encode())
     except OSError as error:
         raise CommandError(f"cannot write {output}: {error.strerror}") from error
-    click.echo(f"{output} written; it contains the password of Kafka" if has_secret else f"{output} written", err=True)
+    click.echo(f"{output} is written{', and contains the password of Kafka' if has_password else ''}", err=True)
 
 
-def render(cluster: KafkaCluster, config_format: ConfigFormat, password_file: Path | None) -> str:
-    """Return the settings in a format, with a reference to the password file where the format allows."""
+def render(cluster: KafkaCluster, config_format: ConfigFormat, password_file: Path | None) -> tuple[str, bool]:
+    """Return the settings in a format, and whether they contain the password instead of a reference to its file."""
+    has_sasl = cluster.security.has_sasl
     match config_format:
+        case "python":
+            return _python(cluster, password_file), False
+        case "kcat":
+            return "".join(f"{key}={value}\n" for key, value in librdkafka_settings(cluster).items()), has_sasl
         case "properties":
             settings = java_settings(cluster, password_file)
-            return "".join(f"{key}={_property(value)}\n" for key, value in settings.items())
-        case "python":
-            return _python(cluster, password_file)
-        case "kcat":
-            return "".join(f"{key}={value}\n" for key, value in librdkafka_settings(cluster).items())
+            text = "".join(f"{key}={_property(value)}\n" for key, value in settings.items())
+            return text, has_sasl and not settings.keys() >= DIRECTORY_PROVIDER.keys()
 
 
 def librdkafka_settings(cluster: KafkaCluster) -> dict[str, str]:
@@ -83,33 +84,29 @@ def librdkafka_settings(cluster: KafkaCluster) -> dict[str, str]:
 
 
 def java_settings(cluster: KafkaCluster, password_file: Path | None) -> dict[str, str]:
-    """Return the settings of a Java client. It reads the password file itself, if the file has only the password."""
+    """Return the settings of a Java client. It reads the password file itself, if the file allows that."""
     security = cluster.security
     settings = {"bootstrap.servers": cluster.bootstrap_servers, "security.protocol": security.protocol}
     if security.has_sasl:
-        module = "plain.Plain" if security.mechanism == "PLAIN" else "scram.Scram"
-        password = _reference(security, password_file)
-        settings |= DIRECTORY_PROVIDER if password else {}
+        password = _jaas(security.password)
+        if password_file and _is_referable(password_file, security.password):
+            settings |= DIRECTORY_PROVIDER
+            password = f'"${{directory:{password_file.absolute().parent}:{password_file.name}}}"'
+        module = "plain.PlainLoginModule" if security.mechanism == "PLAIN" else "scram.ScramLoginModule"
         settings |= {
             "sasl.mechanism": security.mechanism,
-            "sasl.jaas.config": f"org.apache.kafka.common.security.{module}LoginModule required "
-            f"username={_jaas(security.user)} password={password or _jaas(security.password)};",
+            "sasl.jaas.config": f"org.apache.kafka.common.security.{module} required "
+            f"username={_jaas(security.user)} password={password};",
         }
     if security.ca_file:
         settings |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": str(security.ca_file.absolute())}
     return settings
 
 
-def _reference(security: Security, password_file: Path | None) -> str:
-    """Return a reference to the password file; empty if Kafka would read another value there."""
-    if password_file is None or security.password.encode() != password_file.read_bytes():
-        return ""
-    folder, name = str(password_file.absolute().parent), password_file.name
-    if not (PLAIN_PATH.fullmatch(folder) and PLAIN_PATH.fullmatch(name)) or _jaas(security.password)[1:-1] != (
-        security.password
-    ):
-        return ""
-    return f'"${{directory:{folder}:{name}}}"'
+def _is_referable(file: Path, password: str) -> bool:
+    """Whether Kafka reads the same password from the file: it removes no end of line and escapes nothing."""
+    is_plain = PLAIN_PATH.fullmatch(str(file.absolute())) and _jaas(password) == f'"{password}"'
+    return bool(is_plain) and file.read_bytes() == password.encode()
 
 
 def _jaas(value: str) -> str:

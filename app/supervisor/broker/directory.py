@@ -14,7 +14,7 @@ from typing import Final, Self
 from app.auth import write_private
 from app.cluster import PASSWORD_FILE
 from app.supervisor.broker.config import DATA, PROPERTIES
-from app.supervisor.broker.errors import BrokerError, BrokerExited, DataInUse, DiskFull, PasswordDamaged, PortInUse
+from app.supervisor.broker.errors import BrokerError, BrokerExited, DataInUse, DiskFull, PasswordUnusable, PortInUse
 
 MIN_FREE_BYTES: Final = 256 * 1024 * 1024
 DISK_FULL_BYTES: Final = 1024 * 1024
@@ -66,20 +66,20 @@ class Directory:
         if free < required:
             raise DiskFull(self.root, f"{free // 1024**2} MB free, {required // 1024**2} MB required")
 
-    def ensure_password(self) -> str:
-        """Create the password at the first start, and return it.
+    def ensure_password(self, current: str = "") -> str:
+        """Create the password at the first start, and return it. Raise `PasswordUnusable` if another file is there.
 
-        Raises:
-            PasswordDamaged: the file has another content.
-            OSError: it can't be read or restricted to its owner.
-
+        `current` is the password of running clients; it replaces any other.
         """
-        if not self.password.exists():
-            write_private(self.password, secrets.token_urlsafe(PASSWORD_BYTES).encode())
-        self.password.chmod(0o600)
-        content = self.password.read_bytes()
+        try:
+            if current or not self.password.exists():
+                write_private(self.password, (current or secrets.token_urlsafe(PASSWORD_BYTES)).encode())
+            self.password.chmod(0o600)
+            content = self.password.read_bytes()
+        except OSError as error:
+            raise PasswordUnusable(self.password, str(error.strerror)) from error
         if not PASSWORD.fullmatch(content):
-            raise PasswordDamaged(f"{self.password}: {PasswordDamaged.__doc__}")
+            raise PasswordUnusable(self.password, "damaged")
         return content.decode()
 
     def rotate_log(self) -> None:

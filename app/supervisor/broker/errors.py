@@ -42,8 +42,11 @@ class DataInUse(BrokerError):
         super().__init__(f"{directory} is in use by {holder}. {DataInUse.__doc__}")
 
 
-class PasswordDamaged(BrokerError):
-    """The password of the broker is damaged: remove the file and start again, which creates another for all clients."""
+class PasswordUnusable(BrokerError):
+    """The broker's password can't be used: restore the file, or remove it and start again, which creates another."""
+
+    def __init__(self, file: Path, problem: str) -> None:
+        super().__init__(f"{file}: {problem}. {PasswordUnusable.__doc__}")
 
 
 class BrokerExited(BrokerError):

@@ -58,17 +58,18 @@ class Broker:
         *,
         port: int = 0,
         on_port_conflict: PortConflictPolicy = "refuse",
+        password: str = "",
         on_progress: Callable[[str], None] = lambda _: None,
     ) -> Self:
         """Start Kafka on the loopback interface and wait until it is ready. Raise a `BrokerError` on failure.
 
-        `port` 0 means any free one. Existing data in `data_dir` is used, whatever the port.
+        Existing data is used. `port` 0 means any free one; without a `password`, that of the data or a new one is used.
         """
         directory = Directory(data_dir)
         lock = DirectoryLock(directory)
         try:
             directory.check_free_space()
-            security = Security("SASL_PLAINTEXT", user=USER, password=directory.ensure_password())
+            security = Security("SASL_PLAINTEXT", user=USER, password=directory.ensure_password(password))
             java, jars = await asyncio.gather(find_java(os.environ, wheel_java()), class_path(on_progress))
             await directory.wait_until_unlocked()
             broker_port, controller_port = choose_ports(port, on_port_conflict)

@@ -7,6 +7,7 @@ import http.server
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ from app.supervisor.broker.errors import (
     JarChecksumMismatch,
     JarsUnavailable,
     JavaNotFound,
+    PasswordUnusable,
     PortInUse,
 )
 from app.supervisor.broker.jars import COORDINATES, Pin, class_path, fetch, read_pins, verify_all
@@ -221,6 +223,42 @@ def test_the_log_explains_the_exit_of_the_jvm(tmp_path: Path, line: str, error: 
     directory = Directory(tmp_path)
     directory.log.write_text(f"starting\n{line}\n\tat kafka.Kafka.main(Kafka.scala)\n")
     assert type(directory.exit_error("exited with status 1")) is error
+
+
+def test_the_password_is_created_once_and_is_private(tmp_path: Path) -> None:
+    directory = Directory(tmp_path)
+    password = directory.ensure_password()
+    assert stat.S_IMODE(directory.password.stat().st_mode) == 0o600
+    directory.password.chmod(0o644)
+    assert directory.ensure_password() == password == directory.password.read_text()
+    assert stat.S_IMODE(directory.password.stat().st_mode) == 0o600
+    assert Directory(tmp_path).ensure_password() == password
+    directory.password.unlink()
+    assert directory.ensure_password() != password
+
+
+def test_a_restart_keeps_the_password_that_running_clients_have(tmp_path: Path) -> None:
+    directory = Directory(tmp_path)
+    password = directory.ensure_password()
+    for damage in (b"", b"another"):
+        directory.password.write_bytes(damage)
+        assert directory.ensure_password(password) == password == directory.password.read_text()
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"x" * 31, b"x" * 43 + b"\n", b'"' * 43, "ü".encode() * 40])
+def test_a_damaged_password_is_named_with_the_fix(tmp_path: Path, content: bytes) -> None:
+    directory = Directory(tmp_path)
+    directory.password.write_bytes(content)
+    with pytest.raises(PasswordUnusable, match=f"{directory.password}: damaged.*remove it and start again"):
+        directory.ensure_password()
+    assert directory.password.read_bytes() == content
+
+
+def test_an_unreadable_password_is_named_with_the_fix(tmp_path: Path) -> None:
+    directory = Directory(tmp_path)
+    directory.password.mkdir()
+    with pytest.raises(PasswordUnusable, match=f"{directory.password}: Is a directory.*remove it and start again"):
+        directory.ensure_password()
 
 
 def test_the_log_is_bounded_and_the_previous_one_is_kept(tmp_path: Path) -> None:
