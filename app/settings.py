@@ -78,7 +78,23 @@ class Settings(BaseSettings):
     file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="directories that file jobs may read from, separated by ':'"
     )
-    max_concurrent_runs: int = Field(default=4, ge=1, le=1000, description="how many jobs a runner runs concurrently")
+    max_concurrent_runs: int = Field(
+        default=4,
+        ge=1,
+        le=1000,
+        description="how many imports a runner runs concurrently, and as many exports and enrichments; further "
+        "ones wait for a free slot",
+    )
+    source_timeout_seconds: int = Field(
+        default=60,
+        ge=1,
+        le=86_400,
+        description="a run is retried later, from its cursor, if its source delivers for so long neither a batch nor "
+        "the least rate",
+    )
+    source_bytes_per_second: int = Field(
+        default=1024, ge=1, le=1024**3, description="the least rate of a source, on average over that time"
+    )
     max_concurrent_uploads: int = Field(
         default=4,
         ge=1,
@@ -200,4 +216,6 @@ class Settings(BaseSettings):
             file_roots=self.file_roots,
             allow_private_networks=self.allow_private_networks,
             batch_bytes=self.batch_bytes,
+            source_timeout_seconds=self.source_timeout_seconds,
+            source_bytes_per_second=self.source_bytes_per_second,
         )

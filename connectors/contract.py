@@ -5,7 +5,8 @@ fields has a title, a description and examples), `_job_types`, `check`, `read`, 
 says what it is, and where its interface is documented. `docs/connectors/countdown.py` is a complete example.
 
 A connector resumes from a cursor: a small JSON object that it defines itself and that is stored with the job. Reading
-continues exactly after the last committed batch.
+continues exactly after the last committed batch. It may be cancelled at any time, and each batch is fetched in a task
+of its own. Blocking calls belong in `connectors.kit.threads.in_thread`.
 """
 
 import time
@@ -59,6 +60,10 @@ class Batch:
     bytes_total: int | None = None  # of the whole source, if known
 
 
+def _ignore(_count: int) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the operator allows a connector to access, and how much it may use."""
@@ -68,6 +73,10 @@ class Limits:
     batch_bytes: int = 4 * 1024 * 1024
     record_bytes: int = 8 * 1024 * 1024
     http_timeout_seconds: float = 60.0
+    batch_seconds: float = 10.0  # afterwards the complete records of a slow source are yielded
+    source_timeout_seconds: float = 60.0  # the runner gives up on a source without a batch or the least rate
+    source_bytes_per_second: int = 1024  # the least rate
+    received: Callable[[int], None] = _ignore  # count bytes of the source as they arrive; without, only batches count
     clock: Callable[[], float] = time.time  # seconds since 1970; the reference for future timestamps
     recurring: bool = False  # the job runs again: an incomplete record at the end can wait for the next pass
 

@@ -5,9 +5,10 @@ Level-triggered: after any change, `_reconcile` compares the desired runs with t
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -22,6 +23,7 @@ from app.records.encoding import encoded
 from app.records.envelopes import stamp
 from app.records.events import decode_event
 from app.runner.run import Run, RunContext
+from app.runner.slots import Slots, TurnOver
 from app.runner.stalled_uploads import StalledUploads
 from app.runner.timers import Timers
 from connectors.catalog import is_pushed
@@ -30,13 +32,14 @@ from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, Running
 from schemas.coded import caused_by
-from schemas.commands import JobCommand, ReportError, ReportProgress, ReportRateLimit
+from schemas.commands import JobCommand, ReportError, ReportProgress, ReportQueued, ReportRateLimit
 from schemas.events import CommandRefused, JobEvent
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
 
 TICK_INTERVAL_SECONDS: Final = 0.25
 MAX_TIMERS_PER_TICK: Final = 1_000  # keeps ticks short and the load of control bounded
 REFUSAL_DELAY: Final = timedelta(seconds=10)
+QUEUE_NOTICE_SECONDS: Final = 5.0  # shorter waits for a slot are not reported
 REPORTS: Final = frozenset(report.__name__ for report in (ReportProgress, ReportError, ReportRateLimit))
 
 _log = logging.getLogger(__name__)
@@ -51,7 +54,9 @@ class RunnerContext:
     partitions: int
     limits: Limits
     clock: Clock
-    slots: asyncio.Semaphore  # limits concurrent runs
+    slots: Mapping[str, Slots]  # by kind of job
+    hanging: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # by job: reads that can't be ended
+    steady: Callable[[], float] = time.monotonic
 
 
 class OwnedPartition:
@@ -174,6 +179,9 @@ class OwnedPartition:
         dirty, self._dirty = self._dirty, set()
         for job_id in dirty:
             self._reconcile_job(job_id, writer)
+        for job_id, (run, _) in self._runs.items():
+            run.supervise()
+            self._report_queue(job_id, run, writer)
         now = self._context.clock()
         for job_id in [job_id for job_id, (due, _) in self._refused.items() if due <= now]:
             self._report_refusal(job_id, self._refused.pop(job_id)[1], writer)
@@ -215,6 +223,17 @@ class OwnedPartition:
         )
         self._submit(error, writer)
 
+    def _report_queue(self, job_id: str, run: Run, writer: GroupCommit) -> None:
+        """Report that a run waits for a slot, or no longer."""
+        job = self._job(job_id)
+        if job is None or not isinstance(job.phase, Running):
+            return
+        queued = run.turn.waiting_seconds >= QUEUE_NOTICE_SECONDS
+        if queued != self._queued.get(job_id, job.phase.queued_at is not None):
+            self._queued[job_id] = queued
+            stamped = stamp(job_id, "runner", self._context.clock)
+            self._submit(ReportQueued(**stamped, run=run.job.run, queued=queued), writer)
+
     def _submit(self, command: JobCommand, writer: GroupCommit) -> None:
         writer.submit([encoded(JOBS_COMMANDS, command, command.job_id, self.number)])
 
@@ -222,8 +241,16 @@ class OwnedPartition:
         async def submit(records: Sequence[ProducerRecord]) -> None:
             await asyncio.shield(writer.submit(records))  # submitted records are committed even if the run is cancelled
 
+        context = self._context
         run_context = RunContext(
-            self._context.limits, self._context.clock, self.number, self._context.partitions, submit
+            context.limits,
+            context.clock,
+            self.number,
+            context.partitions,
+            submit,
+            context.slots.get(job.kind, context.slots["import"]),
+            context.hanging,
+            context.steady,
         )
         run = Run(job, run_context)
         task = asyncio.create_task(self._drive(run), name=f"run {job.run} of job {job.job_id}")
@@ -232,9 +259,10 @@ class OwnedPartition:
 
     async def _drive(self, run: Run) -> None:
         try:
-            async with self._context.slots:
-                await run.drive()
+            await run.drive()
             self._ended[run.job.job_id] = run.job.run
+        except TurnOver:
+            pass  # it queues again
         except (FencedError, UnknownOutcomeError) as error:
             _log.info("run of job %s stopped with its writer: %s", run.job.job_id, error)
 
@@ -242,10 +270,12 @@ class OwnedPartition:
         """Allow the next run, which has to wait until the reports of this one have come back as events."""
         self._submitted[run.job.job_id] = run.report
         del self._runs[run.job.job_id]
+        self._queued.pop(run.job.job_id, None)
         self._mark_dirty(run.job.job_id)
 
     def _reset_runs(self) -> None:
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
+        self._queued: dict[str, bool] = {}  # as last reported for the current runs
         # The latest report that was submitted, or that has no event yet.
         self._submitted = {job.job_id: job.report for job in self._pending.values()}
         self._ended: dict[str, int] = {}  # the latest run that has reported its end; it isn't started again

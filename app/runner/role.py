@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from aiokafka.errors import KafkaError
 
@@ -20,8 +20,11 @@ from app.kafka.transactions import FencedError, UnknownOutcomeError
 from app.records.events import decode_event
 from app.records.job_state import decode_seq, encode_job, try_decode_job
 from app.records.partitioning import partition_of
+from app.runner.daemon_threads import DaemonThreads
 from app.runner.partition import OwnedPartition, RunnerContext
+from app.runner.slots import Slots
 from app.settings import Settings
+from connectors.contract import JobKind
 from projections.jobs.state import Job
 from schemas.topics import JOBS_EVENTS
 
@@ -115,6 +118,7 @@ class Runner:
 
 async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
     """Run the role until a shutdown signal, and return the exit code."""
+    asyncio.get_running_loop().set_default_executor(DaemonThreads())
     cluster = cluster_of(settings)
     app = make_worker_app(
         APP_ID,
@@ -129,7 +133,7 @@ async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
         partitions=settings.partitions,
         limits=settings.connector_limits(),
         clock=clock,
-        slots=asyncio.Semaphore(settings.max_concurrent_runs),
+        slots={kind: Slots(settings.max_concurrent_runs) for kind in get_args(JobKind)},
     )
     runner = Runner(app, make_table(app, "jobs", decode_seq), context)
     app.when_assigned(runner.on_assigned)

@@ -1,9 +1,10 @@
 """One run of a job, from its cursor to the current end of the source. Each batch is committed with its report."""
 
-import contextlib
+import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any
 
@@ -17,6 +18,8 @@ from app.records.encoding import encoded
 from app.records.envelopes import stamp
 from app.records.message_batches import MAX_RECORD_PAYLOAD_BYTES, Origin, message_records, reject_records
 from app.runner.reports import progress_report
+from app.runner.slots import Slots, Turn, TurnOver
+from app.runner.source_reader import Pace, SourceReader
 from connectors.catalog import connector
 from connectors.contract import (
     Batch,
@@ -55,6 +58,9 @@ class RunContext:
     partition: int
     partitions: int
     submit: Callable[[Sequence[ProducerRecord]], Awaitable[None]]  # returns once the records are committed
+    slots: Slots = field(default_factory=Slots)
+    hanging: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # by job: reads that can't be ended
+    steady: Callable[[], float] = time.monotonic
 
 
 class Run:
@@ -66,13 +72,36 @@ class Run:
         self._cursor = job.cursor
         self._context = context
         self._read = read
+        self._reader: SourceReader | None = None
+        self.turn = Turn(context.slots, evict=self._evict)
 
     async def drive(self) -> JobCommand:
-        """Read to the end, and report and return the outcome. Only writer errors and cancellation escape."""
+        """Read to the end, and report and return the outcome.
+
+        Only writer errors, the end of the turn (`TurnOver`) and cancellation escape.
+        """
+        try:
+            return await self._report_outcome()
+        finally:
+            self.turn.end()
+
+    def supervise(self) -> None:
+        """Lend the slot while the source is slow, and give up on one that is too slow. Call it once a tick."""
+        if self._reader is None:
+            return
+        if self._reader.is_slow:
+            self.turn.lend()
+        self._reader.check()
+
+    def _evict(self) -> None:
+        if self._reader is not None:
+            self._reader.give_up(RetryLater("too_many_slow"))
+
+    async def _report_outcome(self) -> JobCommand:
         try:
             await self._read_all()
             last: JobCommand = self._pass_done()
-        except (FencedError, UnknownOutcomeError):
+        except (FencedError, UnknownOutcomeError, TurnOver):
             raise
         except ConnectorError as error:
             last = self._failure(error)
@@ -88,14 +117,34 @@ class Run:
         read = self._read or job_type.read
         if read is None:
             raise FixConfiguration("pushed")
-        limits = replace(self._context.limits, recurring=self.job.cadence.kind != "once")
-        reader: Any = read(configuration, orjson.loads(self.job.cursor), limits)
-        async with contextlib.aclosing(reader) as batches:
-            async for batch in batches:
-                records = self._records(batch)
-                self.report += 1
-                self._cursor = orjson.dumps(batch.cursor).decode()
-                await self._context.submit(records)
+        if self.job.job_id in self._context.hanging:
+            raise RetryLater("still_hanging")
+        await self.turn.acquire()
+        pace = Pace(self._context.limits, self._context.steady)
+        limits = replace(self._context.limits, recurring=self.job.cadence.kind != "once", received=pace.received)
+        batches: Any = read(configuration, orjson.loads(self.job.cursor), limits)
+        self._reader = SourceReader(batches, pace, self._context.steady)
+        try:
+            await self._write_all(self._reader)
+        finally:
+            await self._reader.close(self._leave_behind)
+
+    async def _write_all(self, reader: SourceReader) -> None:
+        while (batch := await reader.next()) is not None:
+            records = self._records(batch)
+            self.report += 1
+            self._cursor = orjson.dumps(batch.cursor).decode()
+            await self._context.submit(records)
+            self.turn.check()
+            if not reader.was_slow:
+                await self.turn.acquire()
+
+    def _leave_behind(self, closing: asyncio.Task[None]) -> None:
+        """Remember a read that can't be ended: it holds a thread, so there is at most one for each job."""
+        _log.error("the connector of job %s hangs; its thread is left behind", self.job.job_id)
+        hanging = self._context.hanging
+        hanging[self.job.job_id] = closing
+        closing.add_done_callback(lambda _: hanging.pop(self.job.job_id, None))
 
     def _records(self, batch: Batch) -> list[ProducerRecord]:
         """Return the records of a batch and its report. Raise if they are too large or would be refused."""

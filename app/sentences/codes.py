@@ -54,6 +54,12 @@ RUNS: Final = {
     "bad_configuration": "invalid configuration at `{pointer}` ({problem}); edit the job",
     "pushed": "the data of this job comes from an upload request, and none is open; send the file again",
     "report_refused": "a report of this run was refused; the job resumes from the cursor before it: {cause}",
+    "still_hanging": "the connector still hangs in an earlier run that was given up; this ends once its source "
+    "responds, or when the runner is restarted",
+    "too_many_slow": "too many sources are slow at the same time, and this one has been slow for longest; the job "
+    "resumes from its cursor",
+    "too_slow": "the source is too slow: {bytes:,} bytes and no complete batch in {seconds:,} seconds; the job resumes "
+    "from its cursor",
     "unexpected": "the connector failed with {error}; the runner's log has the details",
     "unknown_job_type": "this service has no connector for {provider}/{job_type}; upgrade it, or delete the job",
     "unknown_lane": "unknown lane {lane!r}; expected one of: {lanes}",

@@ -39,6 +39,7 @@ class HttpSource:
     validator: str | None
     _session: aiohttp.ClientSession
     _response: aiohttp.ClientResponse | None  # None: the resource has no bytes after `start`
+    _read_seconds: float  # until a read returns what has arrived
     _is_partial: bool = False  # a server may send less than the requested range (RFC 9110, section 15.3.7)
     _first: bytes = b""
 
@@ -60,15 +61,20 @@ class HttpSource:
         return self._first
 
     async def read(self, size: int) -> bytes:
-        """Return the next bytes; b"" at the end. Raise `RetryLater` when the connection breaks."""
+        """Return the next bytes, fewer if the server is slow; b"" at the end. Raise `RetryLater` when it fails."""
         first, self._first = self._first, b""
         chunks = [first]
         received = len(first)
+        due = asyncio.get_running_loop().time() + self._read_seconds
         try:
-            while received < size and (chunk := await self._receive(size - received)):
+            while received < size:
+                async with asyncio.timeout_at(due if received else None):
+                    chunk = await self._receive(size - received)
+                if not chunk:
+                    break
                 chunks.append(chunk)
                 received += len(chunk)
-        except RetryLater:
+        except (RetryLater, TimeoutError):
             if not received:
                 raise  # otherwise return the received bytes; the next read raises it again
         return b"".join(chunks)
@@ -128,7 +134,7 @@ async def _open(
     for _ in range(MAX_REDIRECTS + 1):
         response = await _request(session, url, limits, start, validator)
         if response.status not in REDIRECTS or "Location" not in response.headers:
-            return _opened(name, session, response, start)
+            return _opened(name, session, response, start, limits.batch_seconds)
         target = _redirected(url, response.headers["Location"])
         response.close()
         if target.origin() == url.origin() and url.user is not None and target.user is None:
@@ -165,7 +171,9 @@ def _redirected(url: URL, location: str) -> URL:
     return target
 
 
-def _opened(name: str, session: aiohttp.ClientSession, response: aiohttp.ClientResponse, start: int) -> HttpSource:
+def _opened(
+    name: str, session: aiohttp.ClientSession, response: aiohttp.ClientResponse, start: int, read_seconds: float
+) -> HttpSource:
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in READABLE_ENCODINGS:
         raise FixConfiguration("unsupported_content_encoding", {"url": name, "encoding": encoding[:40]})
@@ -173,11 +181,11 @@ def _opened(name: str, session: aiohttp.ClientSession, response: aiohttp.ClientR
     content_range = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     match response.status:
         case HTTPStatus.OK:
-            return HttpSource(name, 0, response.content_length, validator, session, response)
+            return HttpSource(name, 0, response.content_length, validator, session, response, read_seconds)
         case HTTPStatus.PARTIAL_CONTENT if content_range and int(content_range["first"]) == start:
             total = None if content_range["total"] == "*" else int(content_range["total"])
             is_partial = total is not None and int(content_range["last"]) + 1 < total
-            return HttpSource(name, start, total, validator, session, response, is_partial)
+            return HttpSource(name, start, total, validator, session, response, read_seconds, is_partial)
         case _:
             raise response_error(name, response)
 

@@ -3,6 +3,7 @@
 A provider supplies a function that opens its source; this module converts the source to batches.
 """
 
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
@@ -69,10 +70,7 @@ async def read_text(
         reader = await _start_reading(config, path, cursor, limits, source)
         while not reader.ended:
             try:
-                batch = await in_thread(reader.next_batch)
-                if batch is None and not reader.ended:
-                    raw = await source.read(min(limits.batch_bytes, BLOCK_BYTES))
-                    reader.feed(raw, may_continue=not raw and _may_continue(limits, source))
+                batch = await _next_batch(reader, source, limits)
             except RetryLater:
                 while (batch := await in_thread(reader.salvage)) is not None:
                     yield batch  # complete records are imported
@@ -85,6 +83,20 @@ async def read_text(
                 yield batch
     finally:
         await source.close()
+
+
+async def _next_batch(reader: TextReader, source: Source, limits: Limits) -> Batch | None:
+    """Return a full batch, the remainder at the end, or the complete records of a slow source; None: there are none."""
+    due = time.monotonic() + limits.batch_seconds
+    while (batch := await in_thread(reader.next_batch)) is None and not reader.ended:
+        if time.monotonic() >= due:
+            due += limits.batch_seconds
+            if (batch := await in_thread(reader.salvage)) is not None:
+                return batch
+        raw = await source.read(min(limits.batch_bytes, BLOCK_BYTES))
+        limits.received(len(raw))
+        reader.feed(raw, may_continue=not raw and _may_continue(limits, source))
+    return batch
 
 
 def _may_continue(limits: Limits, source: Source) -> bool:

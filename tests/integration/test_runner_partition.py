@@ -16,6 +16,7 @@ from app.kafka.partition_reader import PartitionReader
 from app.kafka.topics import ensure_topics
 from app.records.envelopes import stamp
 from app.runner.partition import REFUSAL_DELAY, OwnedPartition, RunnerContext
+from app.runner.slots import Slots
 from app.supervisor.broker.server import Broker
 from connectors.contract import Limits
 from projections.jobs.decide import handle
@@ -41,7 +42,7 @@ class ScriptedControl:
     def context(self) -> RunnerContext:
         return RunnerContext(
             cluster=self.broker.cluster, app_id="entrepot.runner", partitions=1,
-            limits=Limits(file_roots=(self.folder,)), clock=lambda: self.now, slots=asyncio.Semaphore(4),
+            limits=Limits(file_roots=(self.folder,)), clock=lambda: self.now, slots={"import": Slots(4)},
         )  # fmt: skip
 
     async def write(self, topic: str, record: Any) -> int:

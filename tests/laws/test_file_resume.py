@@ -17,9 +17,12 @@ CELLS = st.one_of(
     st.sampled_from(["2020-01-01", "2021-02-03T04:05:06.789Z", "2099-01-01", "x" * 300, ""]),
 )
 LIMITS = st.builds(
-    lambda batch, record: Limits(batch_bytes=batch, record_bytes=record, clock=lambda: NOW),
+    lambda batch, record, seconds: Limits(
+        batch_bytes=batch, record_bytes=record, batch_seconds=seconds, clock=lambda: NOW
+    ),
     st.sampled_from([16, 64, 500]),
     st.sampled_from([64, 256, 4000]),
+    st.sampled_from([0.0, 10.0]),  # 0: every read gives a batch, as with a slow source
 )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -182,6 +183,31 @@ async def test_a_silent_server_times_out(serve: Serve) -> None:
     released.set()
     assert isinstance(error, RetryLater)
     assert error.code == "timed_out"
+
+
+async def test_the_complete_records_of_a_slow_server_are_not_held_back(serve: Serve) -> None:
+    released = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"a,b\n1,x\n2,y\n3")
+        await released.wait()
+        await response.write(b",z\n4,z\n")
+        return response
+
+    received: list[int] = []
+    limits = replace(LIMITS, batch_seconds=0.01, received=received.append)
+    batches = read(Config(source=await serve(handler) + "a.csv", stream="s"), {}, limits)
+    first = await anext(batches)
+    assert not released.is_set()
+    assert first.count == 2
+    released.set()
+    rest = [batch async for batch in batches]
+    assert payload([first, *rest]) == b"".join(
+        b'{"a":"%d","b":"%c"}\n' % row for row in zip(b"\1\2\3\4", b"xyzz", strict=True)
+    )
+    assert sum(received) == len(b"a,b\n1,x\n2,y\n3,z\n4,z\n")
 
 
 async def test_redirects_are_limited_and_credentials_stay_with_their_origin(serve: Serve) -> None:

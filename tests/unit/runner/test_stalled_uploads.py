@@ -1,6 +1,5 @@
 """Pushed jobs in a runner are never run, and fail without progress reports."""
 
-import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +8,7 @@ from app.kafka.transactions import GroupCommit
 from app.records.envelopes import stamp
 from app.runner.partition import OwnedPartition, RunnerContext
 from app.runner.run import Run, RunContext
+from app.runner.slots import Slots
 from app.runner.stalled_uploads import REPORT_TIMEOUT, RETRY_DELAY, StalledUploads
 from connectors.contract import Limits
 from projections.jobs.decide import handle
@@ -53,7 +53,7 @@ def test_a_report_resets_the_timeout() -> None:
 
 
 async def test_a_partition_runs_no_upload() -> None:
-    context = RunnerContext(KafkaCluster("127.0.0.1:1"), "runner", 1, Limits(), lambda: START, asyncio.Semaphore(1))
+    context = RunnerContext(KafkaCluster("127.0.0.1:1"), "runner", 1, Limits(), lambda: START, {"import": Slots(1)})
     partition = OwnedPartition(0, context, [UPLOAD])
     writer = GroupCommit(KafkaCluster("127.0.0.1:1"), "never entered")
     partition._reconcile(writer)

@@ -1,0 +1,112 @@
+"""Slots are granted in order, lent while a source is slow, and given back after a turn."""
+
+import asyncio
+
+import pytest
+
+from app.runner.slots import MAX_SLOW_PER_SLOT, TURN_SECONDS, Slots, Turn, TurnOver
+
+
+class Steady:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def never() -> None:
+    raise AssertionError("evicted")
+
+
+async def waiting(turn: Turn) -> "asyncio.Task[None]":
+    task = asyncio.create_task(turn.acquire())
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_slots_are_granted_in_the_order_of_requests() -> None:
+    slots = Slots(1)
+    first, second, third = (Turn(slots, never) for _ in range(3))
+    await first.acquire()
+    queue = [await waiting(second), await waiting(third)]
+    assert slots.waiting == 2
+    first.end()
+    await queue[0]
+    assert not queue[1].done()
+    second.end()
+    await queue[1]
+    third.end()
+    third.end()  # nothing is given back twice
+    await first.acquire()
+    assert not (await waiting(second)).done()
+
+
+async def test_a_cancelled_request_takes_no_slot() -> None:
+    slots = Slots(1)
+    first, second, third = (Turn(slots, never) for _ in range(3))
+    await first.acquire()
+    cancelled, last = await waiting(second), await waiting(third)
+    first.end()
+    cancelled.cancel()  # granted at the same moment
+    await asyncio.gather(cancelled, return_exceptions=True)
+    second.end()
+    await last
+
+
+async def test_a_slow_run_lends_its_slot_until_it_asks_again() -> None:
+    steady = Steady()
+    slots = Slots(1, steady)
+    slow, other = Turn(slots, never), Turn(slots, never)
+    await slow.acquire()
+    slow.lend()
+    slow.lend()
+    await other.acquire()
+    again = await waiting(slow)
+    steady.now += 7
+    assert slow.waiting_seconds == 7
+    other.end()
+    await again
+    assert slow.waiting_seconds == 0
+    slow.end()
+    await other.acquire()
+
+
+async def test_too_many_slow_runs_evict_the_one_that_is_slow_for_longest() -> None:
+    slots, evicted = Slots(1), []
+    for number in range(MAX_SLOW_PER_SLOT + 1):
+        turn = Turn(slots, lambda number=number: evicted.append(number))  # type: ignore[misc]
+        await turn.acquire()
+        assert evicted == []
+        turn.lend()
+    assert evicted == [0]
+
+
+async def test_a_turn_ends_between_batches_while_others_wait() -> None:
+    steady = Steady()
+    slots = Slots(1, steady)
+    run, other = Turn(slots, never), Turn(slots, never)
+    await run.acquire()
+    run.check()
+    steady.now += TURN_SECONDS
+    run.check()  # no other run waits
+    queued = await waiting(other)
+    with pytest.raises(TurnOver):
+        run.check()
+    run.end()
+    await queued
+    other.check()  # its turn has just begun
+
+
+async def test_a_run_that_takes_long_to_its_first_batch_has_a_longer_turn() -> None:
+    steady = Steady()
+    slots = Slots(1, steady)
+    run, other = Turn(slots, never), Turn(slots, never)
+    await run.acquire()
+    await waiting(other)
+    steady.now = 30.0
+    run.check()  # the first batch: its text before the cursor was read again
+    steady.now = 119.0
+    run.check()
+    steady.now = 120.0
+    with pytest.raises(TurnOver):
+        run.check()
