@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from connectors.kit.threads import in_thread
 from projections.definitions.compiled_rules import CompiledRules
 from projections.definitions.rules import Rules
 
@@ -19,7 +20,7 @@ class CompiledRulesCache:
     async def at(self, rules_offset: int) -> CompiledRules:
         """Return the rules at an offset. Raises what `read` raises."""
         if rules_offset not in self._compiled:
-            compiled = CompiledRules(await self._read(rules_offset), rules_offset)
+            compiled = await in_thread(CompiledRules, await self._read(rules_offset), rules_offset)
             while len(self._compiled) >= MAX_CACHED_RULES:
                 del self._compiled[next(iter(self._compiled))]
             self._compiled[rules_offset] = compiled

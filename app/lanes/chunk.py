@@ -4,7 +4,7 @@ The result depends on the records and the rules alone, and not on where one chun
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -81,6 +81,7 @@ class MappingChunk:
         self._rows = 0
         self._bytes = 0
         self.records: list[RawRecord] = []
+        self.stream = ""  # of the latest record
         self.next_offset = 0
         self._streams: dict[str, StreamCounts] = {}
         self.jobs: Counter[str] = Counter()  # messages by the job that wrote them
@@ -90,6 +91,13 @@ class MappingChunk:
     def is_full(self) -> bool:
         """Whether it has as much as is to be sent at a time."""
         return self._rows >= FULL_ROWS * self._partitions or self._bytes >= FULL_BYTES
+
+    def fill(self, records: Iterable[RawRecord], end: float) -> None:
+        """Add records before the offset `end` until the chunk is full, but at least the first one."""
+        for record in records:
+            if self.records and (self.is_full or record.offset >= end):
+                return
+            self.add(record)
 
     def add(self, record: RawRecord) -> None:
         """Add the next record. An invalid one becomes a dead letter, and the partition continues."""
@@ -102,6 +110,7 @@ class MappingChunk:
             malformed = because("malformed_message", error)
             self.dead_letters.append(dead_letter_at(record, record.key, record.value, malformed, self._now))
             return
+        self.stream = raw.stream
         self._count(raw, record)
         if self._sample is not None:
             self._sample.inspect(raw)

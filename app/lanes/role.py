@@ -6,10 +6,12 @@ raw message is always mapped by the same rules.
 """
 
 import asyncio
+import logging
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final
 
 from aiokafka import TopicPartition
@@ -30,6 +32,7 @@ from app.process import shutdown_event
 from app.settings import Settings
 from app.store.models import JobMapped, StreamDelta
 from app.store.read_store import ReadStore
+from connectors.kit.threads import in_thread
 from projections.definitions.compiled_rules import CompiledRules
 from schemas.topics import LANES
 
@@ -37,6 +40,12 @@ GROUP: Final = "entrepot.lane"
 POLL_TIMEOUT_MS: Final = 200
 COUNT_INTERVAL_SECONDS: Final = 0.1
 MAX_RECORDS: Final = 2_000  # single messages at a time
+SLOW_SECONDS: Final = 10.0  # of mapping, until the log names the stream
+
+Pending = Mapping[TopicPartition, PendingCounts]
+Deltas = Mapping[TopicPartition, Sequence[StreamDelta]]
+
+_log = logging.getLogger(__name__)
 
 
 class StaleOwnerError(RuntimeError):
@@ -152,24 +161,32 @@ class Lane:
         return await self._compiled.at(changes[place - 1][1]), end
 
     async def _map(self, partition: TopicPartition, records: Sequence[Any]) -> None:
-        chunk: MappingChunk | None = None
-        end = float("inf")
-        for record in records:
-            if chunk is None or chunk.is_full or record.offset >= end:
-                if chunk is not None:
-                    await self._send(partition, chunk)
-                if await self._pause.is_paused():
-                    self._consumer.seek(partition, record.offset)
-                    return
-                compiled, end = await self._rules_for(partition, record.offset)
-                forgotten, sample = self._rules.rules.forgotten, self._samples[partition]
-                chunk = MappingChunk(self._name, compiled, forgotten, self._partitions, self._clock(), sample)
-            chunk.add(record)
-        if chunk is not None:
-            await self._send(partition, chunk)
+        while records:
+            if await self._pause.is_paused():
+                self._consumer.seek(partition, records[0].offset)
+                return
+            compiled, end = await self._rules_for(partition, records[0].offset)
+            forgotten, sample = self._rules.rules.forgotten, self._samples[partition]
+            chunk = MappingChunk(self._name, compiled, forgotten, self._partitions, self._clock(), sample)
+            fitting = await self._fill(chunk, records, end)
+            records = records[len(chunk.records) :]
+            await self._send(partition, fitting)
 
-    async def _send(self, partition: TopicPartition, whole: MappingChunk) -> None:
-        for chunk in whole.fitting():
+    async def _fill(self, chunk: MappingChunk, records: Sequence[Any], end: float) -> Sequence[MappingChunk]:
+        """Map records in a thread, so that the group gets heartbeats from this process; log which stream is slow."""
+        filling = asyncio.create_task(in_thread(_filled, chunk, records, end), name="mapping")
+        try:
+            while not (await asyncio.wait([filling], timeout=SLOW_SECONDS))[0]:
+                place = f"partition {records[0].partition} from offset {records[0].offset}"
+                _log.warning("%s is slow: mapping stream %s, %s", self._name, chunk.stream, place)
+        except asyncio.CancelledError:
+            filling.cancel()
+            await asyncio.wait([filling])
+            raise
+        return filling.result()
+
+    async def _send(self, partition: TopicPartition, chunks: Iterable[MappingChunk]) -> None:
+        for chunk in chunks:
             await self._producer.write([*chunk.updates(), *chunk.dead_letters])
             self._add_pending(partition, chunk.next_offset, chunk.streams, chunk.jobs)
         self._count_if_due()
@@ -198,21 +215,25 @@ class Lane:
             counting.result()
         is_due = self._steady() - self._counted_at >= COUNT_INTERVAL_SECONDS
         if self._pending and self._counting is None and is_due:
-            self._counting = asyncio.create_task(self._store_counts(), name="storing counts")
+            self._counting = asyncio.create_task(self._store_counts(*self._take_counts()), name="storing counts")
 
     async def _count(self) -> None:
         """Store the counts of all mapped messages."""
         counting, self._counting = self._counting, None
         if counting is not None:
             await counting
-        await self._store_counts()
+        await self._store_counts(*self._take_counts())
 
-    async def _store_counts(self) -> None:
+    def _take_counts(self) -> tuple[Pending, Deltas, datetime]:
+        """Return the pending counts, also as deltas of the streams. Not while a thread adds to the samples."""
         pending, self._pending = self._pending, {}
         self._counted_at, now = self._steady(), self._clock()
         deltas = {
             partition: self._samples[partition].drain(counts.streams, now) for partition, counts in pending.items()
         }
+        return pending, deltas, now
+
+    async def _store_counts(self, pending: Pending, deltas: Deltas, now: datetime) -> None:
         for partition, counts in pending.items():
             jobs = [JobMapped(job_id=job_id, count=count, at=now) for job_id, count in counts.jobs.items()]
             place = (partition.topic, partition.partition)
@@ -220,6 +241,11 @@ class Lane:
                 name = "/".join(map(str, place))
                 raise StaleOwnerError(f"another worker has counted {name} past offset {counts.start}")
             self._counted[partition] = counts.next_offset
+
+
+def _filled(chunk: MappingChunk, records: Iterable[Any], end: float) -> Sequence[MappingChunk]:
+    chunk.fill(records, end)
+    return list(chunk.fitting())
 
 
 async def run_lane(settings: Settings, name: str, clock: Clock = utc_now) -> int:

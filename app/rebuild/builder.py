@@ -6,11 +6,12 @@ Reading a message twice is harmless: partitions know by its raw offset that they
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from aiokafka import TopicPartition
 
@@ -148,14 +149,15 @@ class RebuildBuilder:
         if self._to_skip:
             self._to_skip -= 1
             return None
-        compiled = CompiledRules(self._rules, 0)  # one per thread: it counts faults and caches texts
-        folded = await asyncio.get_running_loop().run_in_executor(
-            self._threads, fold_records, window.records, compiled, forgotten, self._partitions
-        )
+        folded = await asyncio.get_running_loop().run_in_executor(self._threads, self._fold_records, window, forgotten)
         if folded or window.size >= WINDOW_BYTES // 2:  # a small window has few messages per person anyway
             self._skipped = 0 if folded else min(2 * self._skipped or 1, MAX_SKIPPED_WINDOWS)
             self._to_skip = self._skipped
         return folded
+
+    def _fold_records(self, window: Window, forgotten: Forgotten) -> FoldedRecords | None:
+        compiled = CompiledRules(self._rules, 0)  # one per thread: it counts faults and caches texts
+        return fold_records(window.records, compiled, forgotten, self._partitions)
 
     def _apply_folded(self, window: Window, folded: FoldedRecords) -> bool:
         first, end = window.records[0].offset, window.records[-1].offset + 1
@@ -168,25 +170,23 @@ class RebuildBuilder:
 
     async def _apply_records(self, window: Window, forgotten: Forgotten) -> None:
         """Map and apply records as a lane would."""
-        chunk: MappingChunk | None = None
-        for record in window.records:
-            if chunk is None:
-                first, chunk = record.offset, self._chunk(window.source, forgotten)
-            chunk.add(record)
-            if chunk.is_full or record is window.records[-1]:
-                await in_thread(self._apply_chunk, window, first, chunk)
-                chunk = None
-                self._flush_if_due()
+        records = window.records
+        while records:
+            chunk = self._chunk(window.source, forgotten)
+            await in_thread(self._apply_chunk, window, records, chunk)
+            records = records[len(chunk.records) :]
+            self._flush_if_due()
 
     def _chunk(self, source: TopicPartition, forgotten: Forgotten) -> MappingChunk:
         lane = next(lane for lane, topic in LANES.items() if topic.name == source.topic)
         return MappingChunk(lane, self._compiled, forgotten, self._partitions, self._clock())
 
-    def _apply_chunk(self, window: Window, first: int, chunk: MappingChunk) -> None:
+    def _apply_chunk(self, window: Window, records: Sequence[Any], chunk: MappingChunk) -> None:
+        chunk.fill(records, inf)
         header = MappedBatch(
             topic=window.source.topic,
             partition=window.source.partition,
-            first_offset=first,
+            first_offset=records[0].offset,
             next_offset=chunk.next_offset,
             rules_offset=0,
             payload=b"",

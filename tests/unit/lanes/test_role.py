@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,8 @@ from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord
+from app.lanes import role
+from app.lanes.chunk import MappingChunk
 from app.lanes.role import COUNT_INTERVAL_SECONDS, GROUP, Lane, StaleOwnerError
 from app.settings import Settings
 from app.store.models import JobMapped, LaneSwitch
@@ -421,3 +424,27 @@ async def test_a_second_worker_takes_over_at_what_is_counted(rig: Rig) -> None:
             assert not second.done()
     assert await rig.messages() == 3
     assert len(rig.updates()) == 3
+
+
+async def test_costly_records_leave_the_event_loop_free_and_their_stream_is_logged(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill, released = MappingChunk.fill, threading.Event()
+
+    def slow(chunk: MappingChunk, records: Any, end: float) -> None:
+        fill(chunk, records, end)
+        assert released.wait(10), "the event loop stands still"
+
+    monkeypatch.setattr(MappingChunk, "fill", slow)
+    monkeypatch.setattr(role, "SLOW_SECONDS", 0.01)
+
+    async def is_logged() -> bool:
+        return "mapping stream people" in caplog.text
+
+    await rig.apply("identity", IDENTITY)
+    await rig.apply("mapping:people", BY_EMAIL)
+    async with rig.lane():
+        await rig.send({"email": "a@b.c"})
+        await until(is_logged)
+        released.set()
+        await rig.updated(1)

@@ -1,5 +1,6 @@
 """The builder on a cluster in memory: how it applies windows, how far it has read, and when it flushes."""
 
+import json
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,17 +12,27 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from app.lanes import chunk
+from app.lanes.chunk import MappingChunk
 from app.rebuild import builder as module
 from app.rebuild.builder import FLUSH_INTERVAL, MAX_SKIPPED_WINDOWS, RebuildBuilder
 from app.rebuild.columnar.fold import FoldedRecords, fold_records
 from app.rebuild.raw_reader import size_of
 from app.rebuild.tasks import RebuildTask
 from projections.definitions.compiled_rules import CompiledRules
-from projections.definitions.rules import Forgotten, key_hash
+from projections.definitions.rebuild_spec import RebuildSpec, VersionedBody
+from projections.definitions.rules import Forgotten, Rules, key_hash
+from projections.mapping.evaluation import MappingSource, preview_messages
+from projections.mapping.preview import MappingPreview
+from projections.mapping.raw_messages import RawMessage
+from projections.profiles.impact import settle
+from projections.profiles.profile_view import profile_of
+from schemas.instants import micros
 from schemas.topics import LANES
+from schemas.wire.codec import decode
 from tests.clock import Clock
 from tests.unit.rebuild.deployment import (
     BUILDING,
+    IDENTITY,
     NOON,
     PARTITIONS,
     SPEC,
@@ -47,8 +58,8 @@ class Rig:
         self.folds: list[bool] = []
 
     @asynccontextmanager
-    async def building(self) -> AsyncIterator[RebuildBuilder]:
-        task = RebuildTask(BUILDING, SPEC, start_offset=0)
+    async def building(self, spec: RebuildSpec = SPEC) -> AsyncIterator[RebuildBuilder]:
+        task = RebuildTask(BUILDING, spec, start_offset=0)
         async with RebuildBuilder(task, self.folder, self.cluster, PARTITIONS, lambda: NOON, self.steady) as builder:
             yield builder
 
@@ -284,3 +295,36 @@ async def test_a_builder_that_can_not_connect_closes_its_stores(rig: Rig) -> Non
     rig.cluster.set_available(available=True)
     async with rig.building():
         pass
+
+
+async def test_a_budget_is_exceeded_alike_in_previews_lanes_and_rebuilds(rig: Rig) -> None:
+    splits = "coalesce(" + ", ".join(["split(text, 'x', -99999)"] * 20) + ")"
+    cheap = [{"name": "city", "field": "city", "type": "string", "merge": "latest"}]
+    within = [{"name": "first", "expr": "substring(text, 0, 1)", "type": "string", "merge": "latest"}]
+    costly = [{"name": f"part {n}", "expr": splits, "type": "string", "merge": "latest"} for n in range(5)]
+    body = {"identities": [{"field": "email", "kind": "email"}], "attributes": [*within, *costly, *cheap]}
+    spec = RebuildSpec(IDENTITY, {"people": VersionedBody(1, json.dumps(body))})
+    message = {"email": "p0@x.org", "city": "Graz", "text": "x" * 60_000}
+
+    raw = RawMessage("j/1", 0, micros(NOON), micros(NOON), json.dumps(message).encode())
+    (preview,) = preview_messages(MappingSource("people", spec.mappings["people"].body, IDENTITY.body), [raw], 10**6)
+    assert isinstance(preview, MappingPreview)
+    assert preview.attributes == {"first": "x", "city": "Graz"}
+    faults = {(fault.part, fault.code) for fault in preview.faults}
+    assert {code for _, code in faults} == {"too_costly"}
+    assert 0 < len(faults) < 5, "one budget for all expressions of a message"
+
+    async with rig.building(spec) as builder:
+        await send_packed(rig.cluster, "j/1", [message])
+        await builder.read_some(NONE_FORGOTTEN)
+        assert attributes(builder.stores, "p0@x.org") == preview.attributes
+
+    (record,) = rig.cluster.records(BACKFILL, 0)
+    rules = CompiledRules(Rules(spec.identity, spec.mappings), 0)
+    lane = MappingChunk("backfill", rules, NONE_FORGOTTEN, 1, NOON)
+    lane.fill([record], 1)
+    (node,) = settle(lane.mapped[0], {}, 1_000).values()
+    profile = profile_of(node.key, node.registers, node.edges)
+    assert {attribute.name: attribute.value for attribute in profile.attributes} == preview.attributes
+    rejected = [decode(letter.value or b"") for letter in lane.dead_letters]
+    assert {(letter.params["target"], letter.code) for letter in rejected} == faults  # type: ignore[attr-defined]
