@@ -1,8 +1,8 @@
-"""The commands and events of definitions: mappings, identity rules, rebuilds, deletions of personal data and tokens.
+"""The commands and events of definitions: mappings, identity rules, rebuilds, forgettings of persons, and tokens.
 
-A definition is `mapping:{stream}`, `identity`, `rebuild:{id}`, `forgotten` or `token:{id}`. All of them use partition 0
-of their topics, so that one offset of `definitions.events` identifies the state of all rules. Definitions never contain
-identity keys or secrets, only their hashes.
+A definition is `mapping:{stream}`, `identity`, `rebuild:{id}`, `forgetting:{id}` or `token:{id}`. All of them use
+partition 0 of their topics, so that one offset of `definitions.events` identifies the state of all rules. Definitions
+never contain identity keys or secrets, only their hashes.
 """
 
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ class DefinitionKind(StrEnum):
     MAPPING = "mapping"
     IDENTITY = "identity"
     REBUILD = "rebuild"
-    FORGOTTEN = "forgotten"
+    FORGETTING = "forgetting"
     TOKEN = "token"  # noqa: S105  # the kind, not a secret
 
 
 IDENTITY: Final = "identity"
-FORGOTTEN: Final = "forgotten"
 MAPPING: Final = "mapping:"
 REBUILD: Final = "rebuild:"
+FORGETTING: Final = "forgetting:"
 TOKEN: Final = "token:"  # noqa: S105  # the prefix of ids, not a secret
 
 
@@ -61,7 +61,7 @@ class CommandEnvelope:
     command_id: str
     definition_id: str
     issued_at: datetime
-    issued_by: str  # `user:NAME`
+    issued_by: str  # `user:NAME`, or the role of a process
     rules: int = RULES
     expected_version: int | None = None  # refuse the command if the newest version differs; 0: no version yet
 
@@ -92,10 +92,28 @@ class DiscardDraft(CommandEnvelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgetPerson(CommandEnvelope):
-    """Delete the data up to `at` of the identities with these hashes."""
+    """Start to delete the data up to `at` of the person with these identities."""
 
     key_hashes: tuple[str, ...]  # SHA-256 of each `kind:value`, in hexadecimal
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtendForgetting(CommandEnvelope):
+    """Add identities that are linked to the person, before anything is deleted.
+
+    `profiles` counts the profiles of all identities so far. `complete` is false if there may be further identities
+    that cannot be determined.
+    """
+
+    key_hashes: tuple[str, ...]
+    profiles: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportForgotten(CommandEnvelope):
+    """Report that the data of all identities so far is deleted, and that no further ones are linked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,11 +206,34 @@ class DraftDiscarded(EventEnvelope):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PersonForgotten(EventEnvelope):
-    """The data up to `at` of the identities with these hashes is deleted."""
+class ForgettingStarted(EventEnvelope):
+    """Messages up to `at` that name one of these identities are excluded; the deletion of their data has started."""
 
     key_hashes: tuple[str, ...]
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgettingExtended(EventEnvelope):
+    """Messages up to `at` that name one of these further identities are excluded, too."""
+
+    key_hashes: tuple[str, ...]
+    at: datetime
+    profiles: int  # of all identities so far
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonForgotten(EventEnvelope):
+    """The data up to `at` of all identities of the forgetting is deleted; `profiles` had data of the person.
+
+    `complete` is false if the person may have further identities, which are not forgotten.
+    """
+
+    at: datetime
+    identities: int
+    profiles: int
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,14 +299,17 @@ class DefinitionRefused(EventEnvelope):
     version: int  # the newest version
 
 
-RuleCommand = DraftDefinition | ApplyDefinition | DiscardDraft | ForgetPerson
+RuleCommand = DraftDefinition | ApplyDefinition | DiscardDraft
+ForgettingCommand = ForgetPerson | ExtendForgetting | ReportForgotten
 RebuildCommand = StartRebuild | ReportRebuilt | PromoteRebuild | DiscardRebuild
 TokenCommand = CreateToken | RevokeToken
-DefinitionCommand = RuleCommand | RebuildCommand | TokenCommand
+DefinitionCommand = RuleCommand | ForgettingCommand | RebuildCommand | TokenCommand
 DefinitionEvent = (
     DefinitionDrafted
     | DefinitionApplied
     | DraftDiscarded
+    | ForgettingStarted
+    | ForgettingExtended
     | PersonForgotten
     | DefinitionRefused
     | RebuildStarted

@@ -44,10 +44,14 @@ MESSAGES_REJECTED: Final = Topic(
 )
 
 DEFINITIONS_COMMANDS: Final = Topic(
-    "definitions.commands", key="definition id", carries="commands for mappings, identity rules, rebuilds and tokens"
+    "definitions.commands",
+    key="definition id",
+    carries="commands for mappings, identity rules, rebuilds, forgettings and tokens",
 )
 DEFINITIONS_EVENTS: Final = Topic(
-    "definitions.events", key="definition id", carries="events of mappings, identity rules, rebuilds and tokens"
+    "definitions.events",
+    key="definition id",
+    carries="events of mappings, identity rules, rebuilds, forgettings and tokens",
 )
 ACCESS_SESSIONS: Final = Topic(
     "access.sessions",

@@ -22,7 +22,7 @@ from app.api.jobs import edits as job_edits
 from app.api.jobs import events, history, jobs
 from app.api.lanes import backfill_preview, lanes
 from app.api.pages.pages import add_pages
-from app.api.profiles import profiles
+from app.api.profiles import forgettings, profiles
 from app.api.routing.middleware import handle_errors, handler_of, protect
 from app.api.routing.openapi import document
 from app.api.routing.parsing import MAX_BODY_BYTES
@@ -189,6 +189,7 @@ ALL: Final[tuple[Route, ...]] = (  # fixed paths before paths with variables
     *lanes.ROUTES,
     *backfill_preview.ROUTES,
     *profiles.ROUTES,
+    *forgettings.ROUTES,
     *rebuilds.ROUTES,
     *providers.ROUTES,
     *events.ROUTES,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from app.definitions.forgetting_catalog import ForgettingCatalog
 from app.definitions.rebuild_catalog import RebuildCatalog
 from app.definitions.tail import DefinitionsTail, NoSuchOffsetError, read_events
 from app.records.command_waiters import CommandWaiters
@@ -58,6 +59,7 @@ class DefinitionCatalog:
         self._states: dict[str, Definition] = {}
         self._versions: dict[str, dict[int, VersionRecord]] = {}
         self.rebuilds = RebuildCatalog()
+        self.forgettings = ForgettingCatalog()
         # Remembers no outcome: bodies are large, and no command id is used twice.
         self._waiters: CommandWaiters[DefinitionEvent] = CommandWaiters(max_remembered=0)
 
@@ -115,6 +117,8 @@ class DefinitionCatalog:
         if event.kind is DefinitionKind.REBUILD:
             if self.rebuilds.apply(offset, event) and isinstance(event, RebuildPromoted):
                 self._promote(event)
+        elif event.kind is DefinitionKind.FORGETTING:
+            self.forgettings.apply(offset, event)
         else:
             self._apply_versioned(offset, event)
         self._waiters.answer(event.command_id, (event,))

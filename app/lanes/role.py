@@ -78,6 +78,7 @@ class Lane:
         self._counting: asyncio.Task[None] | None = None
         # (first raw offset, rules_offset), ascending
         self._rule_changes: dict[TopicPartition, list[tuple[int, int]]] = {}
+        self._confirmed = -1  # the offset of the rules that are confirmed for all partitions
         self._samples: dict[TopicPartition, FieldSample] = {}
         self._compiled = CompiledRulesCache(rules.at)
         self._pause = PauseFlag(name, store.lanes, steady)
@@ -133,6 +134,7 @@ class Lane:
             self._counted[partition] = self._mapped[partition] = await self._store.streams.next_offset(topic, number)
             self._samples[partition] = FieldSample(self._name)
             self._rule_changes[partition] = list(await self._store.plane.rules_of(topic, number))
+        self._confirmed = -1
         return {partition: offset for partition, offset in self._counted.items() if partition.partition in numbers}
 
     async def _on_revoked(self, _numbers: frozenset[int]) -> None:
@@ -143,7 +145,11 @@ class Lane:
         self._samples.clear()
 
     async def _follow_rules(self) -> None:
-        """Store the raw offset at which the newest rules begin, before any message is mapped by them."""
+        """Store the raw offset at which the newest rules begin, before any message is mapped by them.
+
+        Confirm them as well: all messages that were mapped by older rules, and all forgotten persons unknown to these,
+        are sent.
+        """
         rules, newest = self._rules.rules, self._rules.rules_offset
         for partition, changes in self._rule_changes.items():
             if changes and (changes[-1][1] == newest or (await self._compiled.at(changes[-1][1])).maps_like(rules)):
@@ -152,6 +158,10 @@ class Lane:
             offset = self._counted[partition]
             await self._store.plane.record_rules(partition.topic, partition.partition, offset, newest)
             changes.append((offset, newest))
+        if self._confirmed != newest and self._rule_changes:
+            numbers = [partition.partition for partition in self._rule_changes]
+            await self._store.plane.confirm_rules(LANES[self._name].name, numbers, newest)
+            self._confirmed = newest
 
     async def _rules_for(self, partition: TopicPartition, offset: int) -> tuple[CompiledRules, float]:
         """Return the rules for a raw offset, and the offset at which the next rules begin."""

@@ -1,7 +1,7 @@
 """Asks the owners of partitions about identities, in whichever process they run."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -14,6 +14,7 @@ from projections.profiles.partitioning import partition_of_key
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=10, connect=2)
 MAX_KEYS: Final = 1_000  # in one request
+MAX_HASHES: Final = 5_000  # in one request
 MAX_POINTERS: Final = 100  # followed to a root; pointers only go down, and shortcuts keep chains short
 
 
@@ -100,6 +101,24 @@ class GenerationReader:
         """Return the positions of the first raw messages of a key: lane, partition, offset, index, rules_offset."""
         (references,) = await self._post("references", partition_of_key(key, self._partitions), keys=[key])
         return [tuple(reference) for reference in references]
+
+    async def keys(self, partition: int, hashes: Iterable[str]) -> list[str]:
+        """Return the stored ranked keys of a partition whose SHA-256 (of `kind:value`) is one of `hashes`.
+
+        The owner compares all keys, in slices: it takes seconds for a million keys.
+
+        Raises:
+            PartitionUnavailable: the owner can't be reached.
+
+        """
+        keys, wanted = list[str](), sorted(hashes)
+        for begin in range(0, len(wanted), MAX_HASHES):
+            start: str | None = ""
+            while start is not None:
+                response = await self._post("keys", partition, hashes=wanted[begin : begin + MAX_HASHES], start=start)
+                keys += response["keys"]
+                start = response["next"]
+        return keys
 
     async def page(self, partition: int, start: str, limit: int) -> KeyPage:
         """Return up to `limit` stored nodes of a partition from a ranked key on, in order; fewer when they are large.

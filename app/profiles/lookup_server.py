@@ -14,7 +14,9 @@ from app.profiles.lookup_client import MAX_KEYS
 from app.profiles.open_partitions import OpenPartitions
 from app.profiles.partition import ProfilePartition
 from app.store.data_plane import Owner, PlaneStore
+from projections.definitions.rules import key_hash
 from projections.profiles.identity_node import Node
+from projections.profiles.profile_view import shown_key
 
 MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024  # of nodes in a response, unless a single one is larger
 
@@ -25,6 +27,8 @@ class LookupServer:
     - `POST /nodes` takes `{"generation": g, "partition": n, "keys": […]}` and returns the node of each key as it is
       stored, for the first keys that fit into `MAX_RESPONSE_BYTES`, at least one.
     - `POST /references` takes the same and returns the positions of the raw messages of each key.
+    - `POST /keys` takes `"hashes": […]` and `"start": key`, and compares the hashes with those of the next stored keys:
+      `{"keys": [key, …], "next": where to continue, or null}`.
     - `POST /page` takes `"start": key` and `"limit": n` in place of the keys, and returns the stored nodes from that
       key on, in as many bytes: `{"offsets": {topic: next offset}, "nodes": [[key, node], …]}`.
 
@@ -39,6 +43,7 @@ class LookupServer:
         app = web.Application(middlewares=[self._authorize])
         app.router.add_post("/nodes", self._nodes)
         app.router.add_post("/references", self._references)
+        app.router.add_post("/keys", self._keys)
         app.router.add_post("/page", self._page)
         self._runner = web.AppRunner(app, access_log=None)
 
@@ -76,6 +81,13 @@ class LookupServer:
     async def _references(self, request: web.Request) -> web.Response:
         partition, body = await self._parsed(request)
         return _respond([partition.references(key) for key in body["keys"][:MAX_KEYS]])
+
+    async def _keys(self, request: web.Request) -> web.Response:
+        partition, body = await self._parsed(request)
+        rows = partition.store.iterate_nodes(body["start"].encode(), MAX_KEYS, MAX_RESPONSE_BYTES)
+        keys, hashes = [key.decode() for key, _ in rows], frozenset(body["hashes"])
+        matches = [key for key in keys if key_hash(shown_key(key)) in hashes]
+        return _respond({"keys": matches, "next": f"{keys[-1]}\0" if keys else None})
 
     async def _page(self, request: web.Request) -> web.Response:
         partition, body = await self._parsed(request)

@@ -1,4 +1,4 @@
-"""The `profiles` role: owns partitions of identities, applies updates to them, and answers look-ups.
+"""The `profiles` role: owns partitions of identities, applies updates to them, answers look-ups, forgets persons.
 
 When a rebuild hands over a generation, it is opened beside the live one and reads the same topics; look-ups switch
 when all its partitions are up to date. A new owner of a partition answers look-ups once it has read as far as the last
@@ -9,16 +9,17 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 
 from app.clock import Clock, utc_now
 from app.cluster import cluster_of
+from app.definitions.forgetting_catalog import ForgettingCatalog
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
@@ -28,6 +29,8 @@ from app.process import shutdown_event
 from app.profile_store.object_store import SnapshotStoreUnavailable
 from app.profile_store.partition_store import Shard
 from app.profile_store.stores import LostLogError, Storage
+from app.profiles.forgetting import ForgettingWorker
+from app.profiles.lookup_client import ProfilesClient
 from app.profiles.lookup_server import LookupServer
 from app.profiles.open_partitions import OpenPartitions
 from app.profiles.update_consumer import UpdateConsumer
@@ -144,6 +147,10 @@ class ProfilesWorker:
             finally:
                 await self._close(self._partitions)
 
+    def owns(self, number: int) -> bool:
+        """Tell whether the group has assigned a partition to this process."""
+        return number in self._assigned
+
     async def _on_assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
         self._assigned = numbers
         self._first.clear()
@@ -232,7 +239,8 @@ async def run_profiles(settings: Settings, clock: Clock = utc_now) -> int:
         stack.push_async_callback(store.close)
         cluster = cluster_of(settings)
         definitions = DefinitionsTail(cluster)
-        rules = RulesReader(definitions)
+        rules, forgettings = RulesReader(definitions), ForgettingCatalog()
+        definitions.subscribe(forgettings.apply)
         stack.push_async_callback(definitions.stop)
         definitions.start()
         await definitions.caught_up()
@@ -241,5 +249,24 @@ async def run_profiles(settings: Settings, clock: Clock = utc_now) -> int:
         server = await stack.enter_async_context(LookupServer(settings.profiles_bind_host, store.plane, partitions))
         storage = Storage(settings, time.monotonic)
         worker = ProfilesWorker(cluster, settings, storage, rules, partitions, server, store.plane)
-        await worker.run(shutdown_event())
+        client = await stack.enter_async_context(ProfilesClient(store.plane, settings.partitions))
+        forgetting = ForgettingWorker(
+            cluster, settings.partitions, store.plane, client, rules, forgettings, producer, clock
+        )
+        stop = shutdown_event()
+        async with _beside(forgetting.run(worker.owns), stop):
+            await worker.run(stop)
     return 0
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> AsyncIterator[None]:
+    """Run `work` beside the block, and cancel it at the end. If it fails, set `stop`, and raise its error then."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda _: stop.set())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

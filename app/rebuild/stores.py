@@ -19,7 +19,7 @@ from app.lanes.chunk import MappingChunk
 from app.profile_store.partition_store import CorruptStore, PartitionStore
 from app.profiles.partition import RULES_OFFSET, Outgoing, ProfilePartition
 from app.rebuild.diff import identity_hash
-from app.rebuild.tasks import Forgetting
+from app.rebuild.tasks import ForgottenPerson
 from connectors.kit.threads import in_thread
 from projections.definitions.rules import key_hash
 from projections.profiles.identity_node import Node
@@ -154,7 +154,7 @@ class RebuildStores:
         for outgoing in undelivered:
             self._deliver(outgoing)
 
-    async def forget(self, people: Iterable[Forgetting]) -> None:
+    async def forget(self, people: Iterable[ForgottenPerson]) -> None:
         """Forget people, of whose keys only hashes are known, so every stored key is compared.
 
         By the rules of this rebuild a person may have more identities than those. Folded messages cannot be separated

@@ -12,7 +12,8 @@ from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
     REBUILD,
     DefinitionEvent,
-    PersonForgotten,
+    ForgettingExtended,
+    ForgettingStarted,
     RebuildDiscarded,
     RebuildPromoted,
     RebuildStarted,
@@ -20,8 +21,8 @@ from schemas.definitions import (
 
 
 @dataclass(frozen=True, slots=True)
-class Forgetting:
-    """A person forgotten by the event at `offset`: messages up to `at` with keys of these hashes don't count."""
+class ForgottenPerson:
+    """Identities forgotten by the event at `offset`: messages up to `at` with keys of these hashes don't count."""
 
     offset: int
     key_hashes: frozenset[str]
@@ -39,7 +40,7 @@ class RebuildTask:
     spec: RebuildSpec
     start_offset: int
     rules_offset: int = 0
-    forgotten: tuple[Forgetting, ...] = ()
+    forgotten: tuple[ForgottenPerson, ...] = ()
 
     @property
     def name(self) -> str:
@@ -83,8 +84,8 @@ class RebuildTasks:
         if event is None:
             return
         self._rules = evolve_rules(self._rules, event)
-        if isinstance(event, PersonForgotten):
-            person = Forgetting(offset, frozenset(event.key_hashes), event.at)
+        if isinstance(event, ForgettingStarted | ForgettingExtended):
+            person = ForgottenPerson(offset, frozenset(event.key_hashes), event.at)
             self.tasks = {name: replace(task, forgotten=(*task.forgotten, person)) for name, task in self.tasks.items()}
         elif isinstance(event, RebuildStarted):
             self._start(offset, event)

@@ -1,13 +1,13 @@
 """The data plane in the read store: rules of raw messages, owners and generations of profiles, rebuild progress."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import delete, select, update
 
 from app.store.database import Database
-from app.store.tables import applied_rules, profile_generations, profile_owners, rebuild_progress
+from app.store.tables import applied_rules, confirmed_rules, profile_generations, profile_owners, rebuild_progress
 
 NEXT: Final = "next"
 LIVE: Final = "live"
@@ -54,6 +54,25 @@ class PlaneStore:
         async with self._database.reading() as connection:
             rows = await connection.execute(query.order_by(table.offset))
             return [(int(row.offset), int(row.rules_offset)) for row in rows]
+
+    async def confirm_rules(self, topic: str, partitions: Iterable[int], rules_offset: int) -> None:
+        """Record that raw messages are mapped by the rules at `rules_offset` or newer ones from now on."""
+        rows = [{"topic": topic, "partition": number, "rules_offset": rules_offset} for number in partitions]
+        insert = self._database.insert(confirmed_rules)
+        keys, newest = confirmed_rules.primary_key.columns, {"rules_offset": insert.excluded.rules_offset}
+        async with self._database.writing() as connection:
+            await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=newest), rows)
+
+    async def unconfirmed(self, rules_offset: int) -> Sequence[tuple[str, int]]:
+        """Return the raw partitions (topic, number) whose lane may still map messages by rules before an offset.
+
+        A partition that no lane has confirmed is not among them: a lane confirms rules before it maps any message.
+        """
+        table = confirmed_rules.c
+        query = select(table.topic, table.partition).where(table.rules_offset < rules_offset)
+        async with self._database.reading() as connection:
+            rows = await connection.execute(query.order_by(table.topic, table.partition))
+            return [(row.topic, int(row.partition)) for row in rows]
 
     async def claim(self, generation: int, partition: int, owner: Owner) -> None:
         """Record the owner of a partition of a generation."""

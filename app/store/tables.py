@@ -115,6 +115,14 @@ applied_rules = Table(
     Column("rules_offset", BigInteger, nullable=False),
 )
 
+confirmed_rules = Table(
+    "confirmed_rules",
+    shared,
+    Column("topic", SafeText, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("rules_offset", BigInteger, nullable=False),  # the lane uses these rules, or newer ones
+)
+
 profile_generations = Table(
     "profile_generations",
     shared,

@@ -4,19 +4,17 @@ A command causes one event, or none if it was handled before. Whether a definiti
 versions of all others: the caller passes them as `rules`. All definitions share one partition, so these are current.
 """
 
-import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, assert_never
 
-from projections.decider import is_plausible_time, state_envelope
+from projections.decider import state_envelope
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_body
 from projections.definitions.decider import Decision, DefinitionRefusedError, check_version, decided, invalid_body
 from projections.definitions.kinds import versioned_kind
 from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import Rules
 from schemas.definitions import (
-    FORGOTTEN,
     ApplyDefinition,
     DefinitionApplied,
     DefinitionDrafted,
@@ -26,7 +24,8 @@ from schemas.definitions import (
     DiscardDraft,
     DraftDefinition,
     DraftDiscarded,
-    ForgetPerson,
+    ForgettingExtended,
+    ForgettingStarted,
     PersonForgotten,
     RebuildDiscarded,
     RebuildPromoted,
@@ -37,17 +36,13 @@ from schemas.definitions import (
     TokenRevoked,
     kind_of,
 )
-from schemas.instants import rfc3339
 
-MAX_KEYS: Final = 1_000  # of one person
 UNBOUNDED: Final = 2**62  # bytes
-
-_HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """The state of a definition after event `seq`. `forgotten`, the list of forgotten persons, has no versions."""
+    """The state of a definition after event `seq`."""
 
     definition_id: str
     seq: int
@@ -102,23 +97,18 @@ def _evolved(current: Definition, event: DefinitionEvent) -> Definition:
             return replace(current, applied=VersionedBody(event.version, event.body), draft=None)
         case DraftDiscarded():
             return replace(current, draft=None)
-        case PersonForgotten() | DefinitionRefused():
+        case DefinitionRefused() | ForgettingStarted() | ForgettingExtended() | PersonForgotten():
             return current
-        case RebuildStarted() | RebuildReady() | RebuildPromoted() | RebuildDiscarded():
-            return current  # events of rebuilds
-        case TokenCreated() | TokenRevoked():
-            return current  # events of tokens
+        case (
+            RebuildStarted() | RebuildReady() | RebuildPromoted() | RebuildDiscarded() | TokenCreated() | TokenRevoked()
+        ):
+            return current
         case _:
             assert_never(event)
 
 
 def _decide(current: Definition | None, command: RuleCommand, rules: Rules, max_bytes: int) -> Decision:
-    is_valid_id = (
-        command.definition_id == FORGOTTEN
-        if isinstance(command, ForgetPerson)
-        else is_definition_id(command.definition_id)
-    )
-    if not is_valid_id:
+    if not is_definition_id(command.definition_id):
         raise DefinitionRefusedError("no_such_definition", {"definition": command.definition_id})
     check_version(current, command)
     match command:
@@ -128,8 +118,6 @@ def _decide(current: Definition | None, command: RuleCommand, rules: Rules, max_
             return _apply(_drafted(current), command, rules)
         case DiscardDraft():
             return DraftDiscarded, {"version": _drafted(current).version}
-        case ForgetPerson():
-            return _forget(command)
         case _:
             assert_never(command)
 
@@ -159,11 +147,3 @@ def _apply(draft: VersionedBody, command: ApplyDefinition, rules: Rules) -> Deci
     except InvalidBodyError as error:
         raise invalid_body("conflict", error.errors) from error
     return DefinitionApplied, {"version": draft.version, "body": draft.body}
-
-
-def _forget(command: ForgetPerson) -> Decision:
-    if not 0 < len(command.key_hashes) <= MAX_KEYS or not all(map(_HASH.fullmatch, command.key_hashes)):
-        raise DefinitionRefusedError("bad_key_hashes", {"max": MAX_KEYS})
-    if not is_plausible_time(command.at) or command.at > command.issued_at:
-        raise DefinitionRefusedError("forgets_the_future", {"at": rfc3339(command.at)})
-    return PersonForgotten, {"key_hashes": command.key_hashes, "at": command.at}

@@ -20,6 +20,8 @@ from schemas.definitions import (
     DefinitionEvent,
     DefinitionRefused,
     DraftDiscarded,
+    ForgettingExtended,
+    ForgettingStarted,
     PersonForgotten,
     RebuildDiscarded,
     RebuildPromoted,
@@ -107,9 +109,9 @@ def evolve_rules(rules: Rules, event: DefinitionEvent) -> Rules:
             return applied(rules, event.definition_id, VersionedBody(event.version, event.body))
         case RebuildPromoted():
             return _promoted(rules, event)
-        case PersonForgotten():
+        case ForgettingStarted() | ForgettingExtended():
             return replace(rules, forgotten=rules.forgotten.including(event.key_hashes, event.at))
-        case DefinitionDrafted() | DraftDiscarded() | DefinitionRefused():
+        case DefinitionDrafted() | DraftDiscarded() | DefinitionRefused() | PersonForgotten():
             return rules
         case RebuildStarted() | RebuildReady() | RebuildDiscarded() | TokenCreated() | TokenRevoked():
             return rules

@@ -1,4 +1,4 @@
-"""All definitions, rebuilds and tokens as one value, the state that their commands are decided on.
+"""All definitions, rebuilds, forgettings and tokens as one value, the state that their commands are decided on.
 
 Whether a definition can be applied depends on the others, so all of them are in one state. It is the fold of
 `definitions.events`; nothing else is stored.
@@ -10,8 +10,9 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, cast, get_args
 
-from projections.definitions import definition, rebuild, tokens
+from projections.definitions import definition, forgetting, rebuild, tokens
 from projections.definitions.definition import Definition, bytes_of
+from projections.definitions.forgetting import Forgettings
 from projections.definitions.rebuild import ProfileRebuild, RebuildContext
 from projections.definitions.rebuild_spec import EVERYTHING, Scope, VersionedBody, parse_spec
 from projections.definitions.rules import Rules
@@ -22,6 +23,7 @@ from schemas.definitions import (
     DefinitionCommand,
     DefinitionEvent,
     DefinitionKind,
+    ForgettingCommand,
     RebuildCommand,
     RebuildPromoted,
     RuleCommand,
@@ -35,6 +37,7 @@ OVERHEAD_BYTES: Final = 2_048  # of a definition beside its bodies
 MAX_REBUILDS: Final = 100  # the latest; older ones are dropped
 REBUILD_COMMANDS: Final = get_args(RebuildCommand)
 TOKEN_COMMANDS: Final = get_args(TokenCommand)
+FORGETTING_COMMANDS: Final = get_args(ForgettingCommand)
 
 Basis = tuple[int, tuple[tuple[str, int], ...]]  # generation; active version by stream, "" for the identity rules
 
@@ -58,6 +61,7 @@ class DefinitionsState:
     command_offset: int = -1
     definitions: Mapping[str, Definition] = field(default_factory=lambda: MappingProxyType({}))
     rebuilds: Mapping[str, ProfileRebuild] = field(default_factory=lambda: MappingProxyType({}))
+    forgettings: Forgettings = field(default_factory=Forgettings)
     promotion: Promotion = field(default_factory=Promotion)
     basis: Basis = (0, ())
     tokens: TokenSet = NO_TOKENS
@@ -90,6 +94,8 @@ def handle(
         events = _decide_rebuild(state, cast("RebuildCommand", command), offset)
     elif isinstance(command, TOKEN_COMMANDS):
         events = tokens.decide(state.tokens, cast("TokenCommand", command), offset)
+    elif isinstance(command, FORGETTING_COMMANDS):
+        events = _decide_forgetting(state, cast("ForgettingCommand", command), offset)
     else:
         events = _decide_definition(state, cast("RuleCommand", command), offset)
     for event in events:
@@ -104,6 +110,8 @@ def evolve(state: DefinitionsState, event: DefinitionEvent) -> DefinitionsState:
         return replace(state, tokens=tokens.evolve(state.tokens, event))
     if event.kind is DefinitionKind.REBUILD:
         return _evolve_rebuild(state, event)
+    if event.kind is DefinitionKind.FORGETTING:
+        return replace(state, forgettings=state.forgettings.evolve(event))
     before = state.definitions.get(event.definition_id)
     after = definition.evolve(before, event)
     if after is before or after is None:
@@ -126,6 +134,11 @@ def _decide_rebuild(state: DefinitionsState, command: RebuildCommand, offset: in
         versions=versions,
     )
     return rebuild.decide(current, command, offset, rules, context)
+
+
+def _decide_forgetting(state: DefinitionsState, command: ForgettingCommand, offset: int) -> tuple[DefinitionEvent, ...]:
+    current = state.forgettings.get(command.definition_id)
+    return forgetting.decide(current, command, offset, len(state.forgettings.under_way))
 
 
 def _evolve_rebuild(state: DefinitionsState, event: DefinitionEvent) -> DefinitionsState:

@@ -16,8 +16,10 @@ from schemas.definitions import (
     DiscardDraft,
     DiscardRebuild,
     DraftDefinition,
+    ExtendForgetting,
     ForgetPerson,
     PromoteRebuild,
+    ReportForgotten,
     ReportRebuilt,
     RevokeToken,
     StartRebuild,
@@ -55,7 +57,7 @@ def identity(*kinds: str) -> str:
 
 
 def drafted_applied_and_refused() -> RecordedDefinitions:
-    """Identity rules, two conflicting streams, a discarded draft, various refusals, and a deleted person."""
+    """Identity rules, two conflicting streams, a discarded draft, and various refusals."""
     history = RecordedDefinitions()
     history.send(DraftDefinition, FLIGHTS, body=mapping("latest"))
     history.send(ApplyDefinition, FLIGHTS, version=1)
@@ -74,8 +76,26 @@ def drafted_applied_and_refused() -> RecordedDefinitions:
     history.send(ApplyDefinition, "identity", version=2)
     history.send(DraftDefinition, FLIGHTS, body='{"identities": 7, "surprise": 1}')
     history.send(DraftDefinition, "audience:all", body="{}")
-    history.send(ForgetPerson, "forgotten", key_hashes=("0" * 64, "f" * 64), at=START)
-    history.send(ForgetPerson, "forgotten", key_hashes=("email:ann@example.com",), at=START)
+    return history
+
+
+def forgotten_and_refused() -> RecordedDefinitions:
+    """A person with linked identities, one without a profile, repeated and outdated reports, and various refusals."""
+    history = RecordedDefinitions()
+    ann, bob = "forgetting:ann", "forgetting:bob"
+    history.send(ForgetPerson, ann, key_hashes=("0" * 64,), at=START)
+    history.send(ForgetPerson, bob, key_hashes=("1" * 64,), at=START)
+    history.send(ForgetPerson, ann, key_hashes=("0" * 64,), at=START)
+    history.send(ExtendForgetting, ann, key_hashes=("a" * 64, "b" * 64), profiles=1, complete=True, expected_version=0)
+    history.send(ReportForgotten, ann, expected_version=0)
+    history.send(ExtendForgetting, ann, key_hashes=(), profiles=0, complete=False, expected_version=1)
+    history.send(ReportForgotten, ann, expected_version=2)
+    history.send(ReportForgotten, ann, expected_version=2)
+    history.send(ReportForgotten, bob, expected_version=0)
+    history.send(ForgetPerson, "forgetting:eve", key_hashes=("email:eve@example.com",), at=START)
+    history.send(ForgetPerson, "forgetting:eve", key_hashes=("2" * 64,), at=START + timedelta(days=1))
+    history.send(ReportForgotten, "forgetting:eve")
+    history.send(ForgetPerson, "forgotten", key_hashes=("2" * 64,), at=START)
     return history
 
 
@@ -143,4 +163,9 @@ def tokens_created_and_revoked() -> RecordedDefinitions:
     return history
 
 
-DEFINITION_HISTORIES = (drafted_applied_and_refused, rebuilt_promoted_and_discarded, tokens_created_and_revoked)
+DEFINITION_HISTORIES = (
+    drafted_applied_and_refused,
+    forgotten_and_refused,
+    rebuilt_promoted_and_discarded,
+    tokens_created_and_revoked,
+)

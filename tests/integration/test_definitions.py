@@ -73,7 +73,7 @@ async def test_applied_rules_reach_every_reader_and_survive_kills_of_control(
             first = await until_rules(reader, 4)
             assert first.mappings["flights"].body == mapping("latest")
             assert first.identity
-            await send(running, ForgetPerson, "forgotten", key_hashes=(key_hash("tail:N14228"),), at=LONG_AGO)
+            await send(running, ForgetPerson, "forgetting:1", key_hashes=(key_hash("tail:N14228"),), at=LONG_AGO)
             assert key_hash("tail:N14228") in (await until_rules(reader, 5)).forgotten
 
             # Control is killed twice while it works: decided events remain, and no command is decided twice.

@@ -158,7 +158,7 @@ async def test_a_rebuild_excludes_people_who_are_forgotten_while_it_runs(tmp_pat
         for n in range(5):
             person = [key for key in forgotten if key.startswith((f"email:p{n}@", f"cookie:c{n}."))]
             hashes = tuple(sorted(key_hash(key) for key in person))
-            await plane.send(ForgetPerson, "forgotten", key_hashes=hashes, at=datetime.now(UTC))
+            await plane.send(ForgetPerson, f"forgetting:{n}", key_hashes=hashes, at=datetime.now(UTC))
         await write(plane.service, rng, later, "later")
         await plane.send(PromoteRebuild, "rebuild:1")
         await plane.until_live(1)

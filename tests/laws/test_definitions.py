@@ -10,8 +10,9 @@ from typing import Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projections.definitions import rebuild
+from projections.definitions import forgetting, rebuild
 from projections.definitions.definition import Definition, decide, evolve
+from projections.definitions.forgetting import Forgetting
 from projections.definitions.rebuild import ProfileRebuild
 from projections.definitions.rebuild_spec import RebuildSpec, Scope, VersionedBody, spec_text
 from projections.definitions.rules import NO_RULES, Rules, evolve_rules
@@ -24,9 +25,15 @@ from schemas.definitions import (
     DiscardDraft,
     DiscardRebuild,
     DraftDefinition,
+    ExtendForgetting,
     ForgetPerson,
+    ForgettingCommand,
+    ForgettingExtended,
+    ForgettingStarted,
+    PersonForgotten,
     PromoteRebuild,
     RebuildCommand,
+    ReportForgotten,
     ReportRebuilt,
     StartRebuild,
     stream_of,
@@ -36,6 +43,7 @@ from tests.laws.record_strategies import anything, field_strategies
 
 START = datetime(2026, 3, 28, 21, 0, tzinfo=UTC)
 IDS = ("mapping:a", "mapping:b", "identity")
+FORGETTING_IDS = ("forgetting:a", "forgetting:b")
 HASHES = st.sampled_from(["0" * 64, "1" * 64, "2" * 64])
 MAPPING = '{"identities":[{"field":"n","kind":"tail"}],"attributes":[%s]}'
 BODIES = st.sampled_from(
@@ -57,12 +65,15 @@ KINDS: tuple[Any, ...] = (
     ApplyDefinition,
     DiscardDraft,
     ForgetPerson,
+    ExtendForgetting,
+    ReportForgotten,
     StartRebuild,
     ReportRebuilt,
     PromoteRebuild,
     DiscardRebuild,
 )
 REBUILD_COMMANDS = get_args(RebuildCommand)
+FORGETTING_COMMANDS = get_args(ForgettingCommand)
 ANY_COMMAND = st.one_of([anything(kind) for kind in get_args(DefinitionCommand)])
 ANY_EVENT = st.one_of([anything(kind) for kind in get_args(DefinitionEvent)])
 
@@ -127,12 +138,13 @@ def commands(draw: Callable[..., Any], history: DefinitionsHistory) -> Definitio
     fields: dict[str, Any] = {"command_id": f"c{len(history.commands)}"}
     if draw(st.integers(0, 7)) == 0:
         return replace(draw(anything(kind)), **fields)
-    name = "forgotten" if kind is ForgetPerson else draw(st.sampled_from(IDS))
+    name = draw(st.sampled_from(FORGETTING_IDS if kind in FORGETTING_COMMANDS else IDS))
     if kind in REBUILD_COMMANDS:
         busy = history.state.under_way
         fresh = f"rebuild:{len(history.commands)}"
         name = busy.definition_id if busy and draw(st.integers(0, 5)) and kind is not StartRebuild else fresh
-    current: Any = history.state.definitions.get(name) or history.state.rebuilds.get(name)
+    state = history.state
+    current: Any = state.definitions.get(name) or state.rebuilds.get(name) or state.forgettings.get(name)
     version = current.version if current else 0
     fields |= {"definition_id": name, "rules": 1, "issued_by": "user:ada"}
     fields["issued_at"] = START + timedelta(minutes=draw(st.integers(-5, 60)))
@@ -141,6 +153,8 @@ def commands(draw: Callable[..., Any], history: DefinitionsHistory) -> Definitio
         "body": IDENTITY_BODIES if name == "identity" else BODIES,
         "version": st.just(version),
         "key_hashes": st.lists(HASHES, min_size=1, max_size=3).map(tuple),
+        "profiles": st.integers(0, 3),
+        "complete": st.booleans(),
         "at": st.sampled_from([START - timedelta(days=1), START - timedelta(days=2)]),
         "spec": specs(history),
         "report": st.sampled_from(["{}", '{"added": 7}']),
@@ -211,6 +225,9 @@ def test_a_repeated_command_adds_no_events(history: DefinitionsHistory, data: st
     offset = data.draw(st.integers(0, len(history.commands) - 1))
     command = history.commands[offset]
     assert handle(history.state, command, offset) == (history.state, ())
+    if isinstance(command, FORGETTING_COMMANDS):
+        forgetting_state = history.state.forgettings.get(command.definition_id)
+        assert forgetting_state is None or forgetting.decide(forgetting_state, command, offset) == ()  # type: ignore[arg-type]
     state = history.state.definitions.get(command.definition_id)
     earlier_events = [event for event in history.events if event.command_id == command.command_id and event.seq]
     if not state or isinstance(command, REBUILD_COMMANDS):
@@ -236,11 +253,35 @@ def test_evolve_and_fold_accept_any_event_and_do_not_change_their_input(
         for candidate in (event, replace(event, seq=1 + (current.seq if current else 0))):
             after = rebuild.evolve(current, candidate)
             assert after is None or isinstance(after, ProfileRebuild)
+    for forgetting_state in (None, *history.state.forgettings.under_way.values()):
+        for candidate in (event, replace(event, seq=1 + (forgetting_state.seq if forgetting_state else 0))):
+            before_event = deepcopy(forgetting_state)
+            assert isinstance(forgetting.evolve(forgetting_state, candidate), Forgetting | None)
+            assert forgetting_state == before_event
+
+
+@given(histories())
+def test_a_report_covers_all_identities_that_are_excluded_up_to_its_time(history: DefinitionsHistory) -> None:
+    """Nothing is reported that the rules do not exclude, and nothing is added after the report."""
+    for name in FORGETTING_IDS:
+        events = [event for event in history.events if event.definition_id == name]
+        hashes, reports = set[str](), list[PersonForgotten]()
+        for event in events:
+            if isinstance(event, ForgettingStarted | ForgettingExtended):
+                assert not reports
+                hashes |= set(event.key_hashes)
+            elif isinstance(event, PersonForgotten):
+                reports.append(event)
+                assert event.identities == len(hashes)
+        assert len(reports) <= 1
+        for report in reports:
+            assert all(history.rules.forgotten[hash_] >= report.at for hash_ in hashes)
+        assert (name in history.state.forgettings.ended) == bool(reports)
 
 
 @given(histories(max_commands=5), ANY_COMMAND)
 def test_any_command_produces_one_encodable_event(history: DefinitionsHistory, command: Any) -> None:
-    for definition_id in (command.definition_id, "identity", "mapping:a", "forgotten", "rebuild:0", "rebuild:1"):
+    for definition_id in (command.definition_id, *IDS, *FORGETTING_IDS, "rebuild:0", "rebuild:1"):
         fresh = replace(command, definition_id=definition_id, command_id="any")
         for candidate in (fresh, replace(fresh, rules=1, expected_version=None, issued_at=START)):
             _, events = handle(history.state, candidate, 99)
@@ -250,7 +291,8 @@ def test_any_command_produces_one_encodable_event(history: DefinitionsHistory, c
 
 @given(histories())
 def test_events_are_numbered_ordered_and_name_their_command(history: DefinitionsHistory) -> None:
-    for name in (*history.state.definitions, *history.state.rebuilds):
+    forgettings = history.state.forgettings
+    for name in (*history.state.definitions, *history.state.rebuilds, *forgettings.under_way, *forgettings.ended):
         numbered = [event for event in history.events if event.definition_id == name and event.seq]
         assert [event.seq for event in numbered] == list(range(1, len(numbered) + 1))
         assert all(one.occurred_at <= other.occurred_at for one, other in pairwise(numbered))
@@ -281,6 +323,7 @@ def test_lives_get_somewhere() -> None:
     collect()
     assert {
         "DefinitionApplied",
+        "ForgettingExtended",
         "PersonForgotten",
         "DraftDiscarded",
         "conflict",

@@ -69,6 +69,8 @@ def definition_refusal_problem(event: DefinitionRefused) -> ApiProblem:
             return version_conflict(event.version, detail)
         case "invalid_body":
             return invalid(errors)
+        case "too_many_forgettings" as code:
+            return ApiProblem(429, code, detail, headers={"Retry-After": "5"}, params=event.params)
         case _:
             return ApiProblem(409, event.code, detail, errors=errors, params=event.params)
 

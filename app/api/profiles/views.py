@@ -66,21 +66,6 @@ class ExplainView(BaseModel):
     messages: list[MessageView]
 
 
-class ForgottenView(BaseModel):
-    """The forgotten identities: messages up to `at` are excluded; hashes are SHA-256 of `kind:value`."""
-
-    at: datetime
-    identities: int
-    key_hashes: list[str]
-    complete: Annotated[
-        bool,
-        Field(
-            description="false: the profile had reached the limit of links (`max_identities`) and may have had further "
-            "identities, which are not forgotten; forget each of them with a request of its own"
-        ),
-    ]
-
-
 def profile_view(root: Node, rules: Rules) -> ProfileView:
     """Return the profile of a root; the rules determine which attributes are timestamps."""
     timestamps = _timestamp_attributes(rules)

@@ -1,5 +1,6 @@
 """`entrepot profile`: look up, explain and delete customer profiles."""
 
+import asyncio
 import sys
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -10,8 +11,9 @@ import click
 
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.lazy import FullHelpGroup
-from app.cli.output import Column, local_time, print_facts, print_table, serialized
+from app.cli.output import Column, local_time, print_facts, print_table, serialized, show
 from app.cli.param_types import AS_OF, TIME_FORMATS
+from app.cli.progress import bar
 from app.cli.session import Session, api_command
 from app.sentences.escapes import escaped
 from app.sentences.sentence import counted
@@ -19,12 +21,23 @@ from app.sentences.sentence import counted
 KEY: Final = click.argument("key")
 SHORT_ID: Final = 8
 PAGE_SIZE: Final = 100  # messages in one response
+POLL_INTERVAL_SECONDS: Final = 0.5
 ATTRIBUTES: Final = (
     Column("attribute", lambda row: row["name"], wraps=9),
     Column("value", lambda row: _text(row["value"]), wraps=20),
     Column("merge", lambda row: row["merge"], drop=2),
     Column("event time", lambda row: local_time(row["timestamp"])),
     Column("job", lambda row: (row["job_id"] or "")[:SHORT_ID], drop=1),
+)
+STATUSES: Final = {"under_way": "under way", "forgotten": "forgotten"}
+FORGETTINGS: Final = (
+    Column("id", lambda row: row["id"]),
+    Column("status", lambda row: STATUSES[row["status"]]),
+    Column("requested", lambda row: local_time(row["requested_at"])),
+    Column("by", lambda row: row["requested_by"], drop=2),
+    Column("identities", lambda row: f"{row['identities']:,}", right=True),
+    Column("profiles", lambda row: f"{row['profiles']:,}", right=True),
+    Column("complete", lambda row: "yes" if row["complete"] else "no", drop=1),
 )
 LINKS: Final = (
     Column("identity", lambda row: row["identities"][0], wraps=16),
@@ -101,7 +114,8 @@ async def profile_forget(session: Session, key: str, *, yes: bool) -> None:
     """Delete the profile of KEY with all its identities, permanently, and exclude it from future rebuilds.
 
     Messages about its past that arrive later are not mapped either. Raw messages are retained, but never mapped
-    again. Exit code 6 when the deletion could not be confirmed: repeat it.
+    again. The command waits until the deletion has ended; it continues without the command, too: see
+    `entrepot profile forgettings`.
     """
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("deletion is permanent: pass --yes to confirm")
@@ -111,13 +125,66 @@ async def profile_forget(session: Session, key: str, *, yes: bool) -> None:
     if not yes:
         names = ", ".join(identities) or key
         click.confirm(f"Delete the profile of {escaped(names)}? This is permanent.", abort=True, err=True)
-    deletion = await session.api.send("DELETE", _path(key))
+    accepted = await session.api.send("DELETE", _path(key))
+    deletion = await _ended(session, accepted["id"]) if "status" not in accepted else accepted
     if not session.print_unless_table(deletion):
         count = counted(deletion["identities"], "identity", "identities")
         click.echo(f"deleted: {count}, messages up to {local_time(deletion['at'])}")
     if not deletion["complete"]:
         more = "the profile had reached the limit of links; if it had further identities, delete each of them too"
         click.echo(more, err=True)
+
+
+async def _ended(session: Session, forgetting_id: str) -> Mapping[str, Any]:
+    """Return a forgetting once it has ended."""
+    click.echo(escaped(f"in progress; also shown by: entrepot profile forgettings {forgetting_id}"), err=True)
+    with bar("forget") as update:
+        while True:
+            try:
+                forgetting: Mapping[str, Any] = await session.api.get(f"/v2/forgetting/{forgetting_id}")
+            except CommandError as error:
+                if error.exit_code != NOT_FOUND:  # accepted, and not visible yet
+                    raise
+            else:
+                if forgetting["status"] == "forgotten":
+                    return forgetting
+                update(0, None, _progress(forgetting))
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
+
+
+@profile.command("forgettings")
+@click.argument("forgetting", required=False)
+@api_command
+async def profile_forgettings(session: Session, forgetting: str | None) -> None:
+    """List requests to delete a person, newest first, or show the FORGETTING with this id. Requires an admin token."""
+    if forgetting is None:
+        show(await session.api.get("/v2/forgetting"), session.output, FORGETTINGS)
+        return
+    shown = await session.api.get(f"/v2/forgetting/{quote(forgetting, safe='')}")
+    if session.print_unless_table(shown):
+        return
+    print_facts(
+        {
+            "forgetting": shown["id"],
+            "status": STATUSES[shown["status"]],
+            "progress": _progress(shown),
+            "messages up to": local_time(shown["at"]),
+            "requested": f"{local_time(shown['requested_at'])}, by {shown['requested_by']}",
+            "forgotten": local_time(shown["forgotten_at"]),
+            "identities": f"{shown['identities']:,}",
+            "profiles": f"{shown['profiles']:,}",
+            "complete": "yes" if shown["complete"] else "no: further identities may exist",
+        }
+    )
+
+
+def _progress(forgetting: Mapping[str, Any]) -> str:
+    """Describe what a forgetting waits for; empty when it has ended."""
+    if forgetting["status"] == "forgotten":
+        return ""
+    waiting = ", ".join(forgetting["waiting_for"])
+    identities = counted(forgetting["identities"], "identity", "identities")
+    return f"waiting for the lanes of {waiting}" if waiting else f"{identities} so far"
 
 
 async def _identities(session: Session, key: str) -> list[str]:

@@ -18,6 +18,7 @@ from app.api.context import Services
 from app.api.server import listen, make_api
 from app.api.services.ingest_producer import NotSentError
 from app.auth import Tokens
+from app.definitions.forgetting_catalog import ForgettingCatalog
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
@@ -26,6 +27,7 @@ from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import send
 from app.lanes.role import Lane
 from app.profile_store.stores import Storage
+from app.profiles.forgetting import ForgettingWorker
 from app.profiles.lookup_server import LookupServer
 from app.profiles.open_partitions import OpenPartitions
 from app.profiles.role import ProfilesWorker
@@ -213,8 +215,9 @@ async def plane(api: Api, control: Control, cluster: MemoryCluster, clock: WallC
     del control
     settings, store, stop = api.services.settings, api.services.store, asyncio.Event()
     async with AsyncExitStack() as stack:
-        tail = DefinitionsTail(cluster)
+        tail, forgettings = DefinitionsTail(cluster), ForgettingCatalog()
         rules = RulesReader(tail)
+        tail.subscribe(forgettings.apply)
         tail.start()
         stack.push_async_callback(tail.stop)
         await tail.caught_up()
@@ -224,10 +227,19 @@ async def plane(api: Api, control: Control, cluster: MemoryCluster, clock: WallC
         storage = Storage(settings, lambda: 0.0)
         profiles = ProfilesWorker(cluster, settings, storage, rules, partitions, server, store.plane)
         lane = Lane("realtime", cluster, settings, store, rules, clock)
+        client = api.services.profiles_client
+        forgetting = ForgettingWorker(cluster, PARTITIONS, store.plane, client, rules, forgettings, producer, clock)
+        stack.push_async_callback(cancelled, asyncio.create_task(forgetting.run(profiles.owns)))
         roles = asyncio.gather(profiles.run(stop), lane.run(stop))
         yield
         stop.set()
         await roles
+
+
+async def cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def commands(cluster: MemoryCluster) -> Sequence[Any]:

@@ -4,22 +4,23 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from app.api.profiles import profiles
 from app.api.services import lag_monitor
 from app.kafka.batch_producer import BatchProducer
+from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord
-from app.profiles import history
+from app.profiles import forgetting, history
 from app.store.models import StreamDelta
 from projections.views.lag import MIN_MEASURED_MESSAGES
 from schemas.instants import EPOCH
 from schemas.topics import LANES
 from tests.integration.api.rig import Client
-from tests.unit.api.conftest import Api, WallClock, until_status
+from tests.unit.api.conftest import Api, WallClock, commands, until_status
 
 IDENTITY = {
     "kinds": [{"kind": "email", "rank": 0, "title": "E-mail"}, {"kind": "cookie", "rank": 5, "title": "Cookie"}],
@@ -53,10 +54,10 @@ def clock() -> WallClock:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the waits of a request that forgets a person."""
+    """Shorten the waits for other processes."""
     monkeypatch.setattr(lag_monitor, "MAX_AGE_SECONDS", -1.0)
-    monkeypatch.setattr(profiles, "ROUND_SECONDS", 0.05)
-    monkeypatch.setattr(profiles, "MIN_POLL_INTERVAL", 0.001)
+    for name in ("POLL_INTERVAL", "RETRY_DELAY", "MIN_POLL_INTERVAL"):
+        monkeypatch.setattr(forgetting, name, 0.001)
 
 
 @pytest.fixture
@@ -166,34 +167,53 @@ async def test_a_forgotten_person_returns_only_with_new_messages(client: Client)
 
 @pytest.mark.usefixtures("plane", "rules", "quick")
 async def test_a_person_without_a_profile_can_be_forgotten(client: Client) -> None:
-    await profile_is_served(client)
     forgotten = await client.ask("DELETE", path("email:max@example.com"))
-    assert (forgotten.status, forgotten.data["identities"]) == (200, 1), forgotten.body
-
-
-async def profile_is_served(client: Client) -> None:
-    """Wait until the owners of all profiles answer."""
-    async with asyncio.timeout(10):
-        for key in (f"email:{number}" for number in range(8)):
-            while (await client.ask("GET", path(key))).status == 503:
-                await asyncio.sleep(0.01)
+    assert forgotten.status == 200, forgotten.body
+    assert (forgotten.data["identities"], forgotten.data["profiles"], forgotten.data["complete"]) == (1, 0, True)
 
 
 @pytest.mark.usefixtures("plane", "rules", "quick")
-async def test_forgetting_is_repeated_while_profiles_lag_behind(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await profile_is_served(client)
-    monkeypatch.setattr(profiles, "ARRIVAL_TIMEOUT_SECONDS", 0.0)
-    refused = await client.ask("DELETE", path("email:max@example.com"))
-    assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (503, "not_dropped_yet", "2")
-    assert "excluded permanently" in refused.body["detail"]
+async def test_the_state_of_a_forgetting_is_shown_without_identities(client: Client) -> None:
+    await send(client, {"email": "eve@example.com", "cookie": "e1", "city": "Linz", "when": "2026-01-01T10:00:00Z"})
+    await profile(client, "cookie:e1", lambda item: item["id"] == "email:eve@example.com")
+    forgotten = await client.ask("DELETE", path("cookie:e1"))
+    shown = await client.get(f"/v2/forgetting/{forgotten.data['id']}")
+    assert shown == forgotten.data
+    assert (shown["status"], shown["requested_by"], shown["profiles"], shown["waiting_for"]) == (
+        "forgotten", "user:admin", 1, [],
+    )  # fmt: skip
+    (item,) = await client.get("/v2/forgetting")
+    assert item.items() <= shown.items()
+    assert "eve" not in str(shown)
+    unknown = await client.ask("GET", "/v2/forgetting/none")
+    assert (unknown.status, unknown.body["code"]) == (404, "no_such_forgetting")
+
+
+@pytest.mark.usefixtures("rules")
+async def test_forgetting_goes_on_after_the_response(client: Client) -> None:
+    accepted = await client.ask("DELETE", path("email:max@example.com"), Prefer="wait=0")
+    assert (accepted.status, accepted.headers["Location"]) == (202, accepted.data["href"])
+    async with asyncio.timeout(10):
+        while (shown := await client.ask("GET", accepted.data["href"])).status != 200:
+            await asyncio.sleep(0.001)
+    assert (shown.data["status"], shown.data["forgotten_at"]) == ("under_way", None)
+
+
+@pytest.mark.usefixtures("plane", "rules", "quick")
+async def test_a_request_with_an_idempotency_key_forgets_once(client: Client, cluster: MemoryCluster) -> None:
+    first = await client.ask("DELETE", path("email:max@example.com"), Idempotency_Key="k")
+    sent = len(commands(cluster))
+    again = await client.ask("DELETE", path("email:max@example.com"), Idempotency_Key="k")
+    assert (first.status, again.status, again.data) == (200, 200, first.data)
+    other = await client.ask("DELETE", path("email:eve@example.com"), Idempotency_Key="k")
+    assert (other.status, other.body["code"]) == (422, "idempotency_key_reused")
+    assert len(commands(cluster)) == sent
 
 
 @pytest.mark.usefixtures("rules")
 async def test_a_profile_of_no_owner_is_unreachable(client: Client) -> None:
-    for method, rest in (("GET", ""), ("GET", "/explain"), ("DELETE", "")):
-        refused = await client.ask(method, path("email:ada@example.com", rest))
+    for rest in ("", "/explain"):
+        refused = await client.ask("GET", path("email:ada@example.com", rest))
         assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (
             503, "profiles_unreachable", "1",
         )  # fmt: skip
@@ -201,8 +221,8 @@ async def test_a_profile_of_no_owner_is_unreachable(client: Client) -> None:
 
 @pytest.mark.usefixtures("rules")
 async def test_an_identity_has_a_known_type_and_a_value(client: Client) -> None:
-    for key in ("email", "email:", "ada@example.com"):
-        refused = await client.ask("GET", path(key))
+    for method, key in product(("GET", "DELETE"), ("email", "email:", "ada@example.com")):
+        refused = await client.ask(method, path(key))
         assert (refused.status, refused.body["errors"][0]["pointer"]) == (422, "/key"), key
     unknown = await client.ask("GET", path("phone:7"))
     assert (unknown.status, unknown.body["code"]) == (404, "no_such_profile")

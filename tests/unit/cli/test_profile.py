@@ -10,7 +10,8 @@ import yaml
 from click.testing import CliRunner
 
 from app.cli.client import ApiClient
-from app.cli.data.profile import profile_explain, profile_forget, profile_get
+from app.cli.data import profile
+from app.cli.data.profile import profile_explain, profile_forget, profile_forgettings, profile_get
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.main import cli
 from app.cli.session import Session
@@ -33,19 +34,29 @@ MESSAGE = {
     "job_id": None, "timestamp": AT, "identities": [HOSTILE, "cookie:c1"], "rules_offset": 7,
     "message": {"cookie": "c1", "city": "Vienna"},
 }  # fmt: skip
-FORGOTTEN = {"at": AT, "identities": 2, "key_hashes": ["00"]}
+ID = "8d2f6a4e-0000-4000-8000-000000000000"
+FORGOTTEN = {
+    "id": ID, "status": "forgotten", "at": AT, "requested_at": AT, "requested_by": "user:ada", "forgotten_at": AT,
+    "identities": 2, "profiles": 1, "complete": True, "key_hashes": ["00"], "waiting_for": [],
+}  # fmt: skip
+UNDER_WAY = FORGOTTEN | {
+    "status": "under_way", "forgotten_at": None, "identities": 1, "waiting_for": ["messages.backfill/0"],
+}  # fmt: skip
 
 
 class Profiles(ApiClient):
     """An API with one profile."""
 
-    def __init__(self, *, known: bool = True, complete: bool = True) -> None:
-        """Needs no session."""
+    def __init__(self, *, known: bool = True, complete: bool = True, polls: int = 0) -> None:
+        """Needs no session. A deletion ends after `polls` requests for its state; the first finds nothing."""
         self.asked: list[Any] = []
         self.known = known
         self.complete = complete
+        self.polls = polls
 
     async def get(self, path: str, **query: object) -> Any:
+        if path.startswith("/v2/forgetting"):
+            return self.forgetting(path)
         if not self.known:
             raise CommandError("there is no profile", NOT_FOUND)
         self.asked.append((path, query))
@@ -59,7 +70,18 @@ class Profiles(ApiClient):
 
     async def send(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
         self.asked.append((method, path))
+        if self.polls:
+            return {"id": ID, "href": f"/v2/forgetting/{ID}"}
         return FORGOTTEN | {"complete": self.complete}
+
+    def forgetting(self, path: str) -> Any:
+        self.asked.append(("GET", path))
+        if path == "/v2/forgetting":
+            return [UNDER_WAY, FORGOTTEN]
+        self.polls -= 1
+        if self.polls == 2:
+            raise CommandError("no such forgetting", NOT_FOUND)
+        return UNDER_WAY if self.polls > 0 else FORGOTTEN
 
 
 async def asked(command: Any, output: Any = "table", **arguments: Any) -> Profiles:
@@ -145,6 +167,35 @@ async def test_forgetting_at_the_limit_of_links_prints_a_notice(
     found = capsys.readouterr()
     assert found.out.startswith("deleted: 2 identities, ")
     assert "if it had further identities, delete each of them too" in found.err
+
+
+async def test_a_deletion_that_takes_longer_is_followed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(profile, "POLL_INTERVAL_SECONDS", 0)
+    api = await asked_of(Profiles(polls=3), profile_forget, yes=True)
+    assert api.asked[-3:] == [("GET", f"/v2/forgetting/{ID}")] * 3
+    output = capsys.readouterr()
+    assert output.out.startswith("deleted: 2 identities, messages up to 2026-02-01 ")
+    assert f"entrepot profile forgettings {ID}" in output.err
+
+
+async def shown(
+    capsys: pytest.CaptureFixture[str], api: Profiles, forgetting: str | None, output: Any = "table"
+) -> str:
+    await profile_forgettings.callback.__wrapped__(Session(api, output), forgetting=forgetting)  # type: ignore[union-attr]
+    return capsys.readouterr().out
+
+
+async def test_deletions_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = (await shown(capsys, Profiles(), None)).splitlines()
+    assert [row.split()[0] for row in listed] == ["ID", ID, ID]
+    assert ("under way" in listed[1], "forgotten" in listed[2]) == (True, True)
+    assert yaml.safe_load(await shown(capsys, Profiles(), None, "json")) == [UNDER_WAY, FORGOTTEN]
+    ended = [re.split(r"  +", line) for line in (await shown(capsys, Profiles(), ID)).splitlines()]
+    assert ended[-3:] == [["identities", "2"], ["profiles", "1"], ["complete", "yes"]]
+    assert "waiting for the lanes of messages.backfill/0" in await shown(capsys, Profiles(polls=2), ID)
+    assert yaml.safe_load(await shown(capsys, Profiles(), ID, "yaml")) == FORGOTTEN
 
 
 def test_without_a_terminal_forgetting_needs_yes() -> None:

@@ -13,7 +13,7 @@ from app.lanes.chunk import MappingChunk
 from app.profiles.partition import ProfilePartition
 from app.rebuild.columnar.fold import fold_records
 from app.rebuild.stores import RebuildStores
-from app.rebuild.tasks import Forgetting
+from app.rebuild.tasks import ForgottenPerson
 from projections.definitions.compiled_rules import CompiledRules
 from projections.definitions.rebuild_spec import EVERYTHING, Scope, VersionedBody
 from projections.definitions.rules import Forgotten, Rules, key_hash
@@ -212,7 +212,7 @@ async def test_folded_messages_give_the_same_state_as_rows(tmp_path: Path) -> No
                 begin = records[-1].offset + 1
                 folds += apply_both_ways(rows, columns, records, rules, forgotten)
                 if chance.random() < 0.3:
-                    person = Forgetting(begin, frozenset({key_hash(f"cookie:{site}c3")}), NOW - timedelta(days=1))
+                    person = ForgottenPerson(begin, frozenset({key_hash(f"cookie:{site}c3")}), NOW - timedelta(days=1))
                     forgotten = forgotten.including(person.key_hashes, person.at)
                     await rows.forget([person])
                     await columns.forget([person])

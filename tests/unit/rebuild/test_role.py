@@ -24,7 +24,7 @@ from app.settings import Settings
 from app.store.data_plane import Generations, Owner
 from app.store.read_store import ReadStore
 from projections.definitions.rules import key_hash
-from schemas.definitions import DefinitionEvent, PersonForgotten, RebuildDiscarded, ReportRebuilt
+from schemas.definitions import DefinitionEvent, ForgettingStarted, RebuildDiscarded, ReportRebuilt
 from schemas.topics import DEFINITIONS_COMMANDS, LANES, UPDATES
 from schemas.wire.codec import decode
 from tests.clock import Clock
@@ -46,7 +46,7 @@ from tests.unit.rebuild.deployment import (
 
 DISCARDED = event(RebuildDiscarded, 2)
 FORGOTTEN = event(
-    PersonForgotten, 1, "forgotten", key_hashes=(key_hash("email:p0@x.org"),), at=NOON + timedelta(seconds=1)
+    ForgettingStarted, 1, "forgetting:1", key_hashes=(key_hash("email:p0@x.org"),), at=NOON + timedelta(seconds=1)
 )
 OWNER = Owner("http://127.0.0.1:1", "secret")
 

@@ -14,7 +14,7 @@ from app.profile_store.partition_store import PartitionStore
 from app.profiles.partition import ProfilePartition
 from app.rebuild.columnar.fold import fold_records
 from app.rebuild.stores import RebuildStores, rebuild_folder, remove_others
-from app.rebuild.tasks import Forgetting
+from app.rebuild.tasks import ForgottenPerson
 from projections.definitions.compiled_rules import CompiledRules
 from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import Forgotten, Rules, key_hash
@@ -200,7 +200,9 @@ def test_a_kill_while_messages_are_delivered_loses_nothing(
 async def test_a_kill_while_a_person_is_forgotten_restores_nothing(tmp_path: Path) -> None:
     chance, rules = random.Random(7), book()
     records = consecutive(chance, 20)
-    person = Forgetting(7, frozenset({key_hash(f"{kind}:{name}") for kind, name in PERSON}), NOW + timedelta(seconds=1))
+    person = ForgottenPerson(
+        7, frozenset({key_hash(f"{kind}:{name}") for kind, name in PERSON}), NOW + timedelta(seconds=1)
+    )
     whole, before, after = (tmp_path / item for item in ("whole", "before", "after"))
     rebuild = RebuildStores(whole, PARTITIONS, MOST, 0)
     apply_rows(rebuild, records, rules, Forgotten())
@@ -226,7 +228,7 @@ async def test_a_kill_while_a_person_is_forgotten_leaves_no_identity_joined_by_o
     emails = {"": "p1@x", "b": "p1@x", "d": "p1@x", "e": "p2@x"}
     visits = [{"cookie": f"{cookie}{name}", "email": email, "number": 1.0} for name, email in emails.items()]
     visits.append({"cookie": cookie, "email": "p2@x", "number": 2.0})
-    person = Forgetting(7, frozenset({key_hash(f"cookie:{cookie}")}), NOW + timedelta(seconds=1))
+    person = ForgottenPerson(7, frozenset({key_hash(f"cookie:{cookie}")}), NOW + timedelta(seconds=1))
     whole, before, after = (tmp_path / item for item in ("whole", "before", "after"))
     rebuild = RebuildStores(whole, PARTITIONS, MOST, 0)
     apply_rows(rebuild, [packed(0, "j/1", 0, visits)], book(mapping(dated=False)), Forgotten())
@@ -270,7 +272,8 @@ async def test_a_forgotten_person_with_more_identities_by_other_rules_is_removed
     ]
     rebuild = RebuildStores(tmp_path, PARTITIONS, MOST, 0)
     apply_rows(rebuild, [packed(0, "j/1", 0, visits)], book(), Forgotten())
-    await rebuild.forget([Forgetting(7, frozenset({key_hash("cookie:c1")}), NOW)])  # live, that was all of the person
+    only = frozenset({key_hash("cookie:c1")})  # live, that was all of the person
+    await rebuild.forget([ForgottenPerson(7, only, NOW)])
     left = b" ".join(nodes(rebuild.partition_stores).values())
     assert b"Graz" not in left
     assert b"Wels" in left

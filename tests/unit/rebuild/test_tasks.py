@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from app.rebuild.tasks import Forgetting, RebuildTasks
+from app.rebuild.tasks import ForgottenPerson, RebuildTasks
 from projections.definitions.rebuild_spec import RebuildSpec
-from schemas.definitions import DefinitionEvent, PersonForgotten, RebuildDiscarded, RebuildStarted
+from schemas.definitions import DefinitionEvent, ForgettingStarted, RebuildDiscarded, RebuildStarted
 from tests.unit.rebuild.deployment import NOON, SPEC, cluster, event, promoted, ready, record, started
 
 
@@ -24,7 +24,7 @@ def statuses(tasks: RebuildTasks) -> dict[str, str]:
 
 
 def forgotten(seq: int, *hashes: str) -> DefinitionEvent:
-    return event(PersonForgotten, seq, "forgotten", key_hashes=hashes, at=NOON + timedelta(seconds=seq))
+    return event(ForgettingStarted, seq, "forgetting:1", key_hashes=hashes, at=NOON + timedelta(seconds=seq))
 
 
 async def test_a_started_rebuild_has_the_spec_of_its_recipe() -> None:
@@ -46,8 +46,8 @@ async def test_people_forgotten_since_its_start_belong_to_a_rebuild() -> None:
     tasks = await folded(forgotten(1, "a"), started(), forgotten(2, "b", "c"), ready(), forgotten(3, "d"))
     second, third = (NOON + timedelta(seconds=seconds) for seconds in (2, 3))
     assert tasks.tasks["rebuild:1"].forgotten == (
-        Forgetting(2, frozenset({"b", "c"}), second),
-        Forgetting(4, frozenset({"d"}), third),
+        ForgottenPerson(2, frozenset({"b", "c"}), second),
+        ForgottenPerson(4, frozenset({"d"}), third),
     )
     assert set(tasks.rules.forgotten) == {"a", "b", "c", "d"}
 

@@ -16,12 +16,15 @@ from schemas.definitions import (
     DiscardDraft,
     DraftDefinition,
     EventEnvelope,
+    ExtendForgetting,
     ForgetPerson,
+    ReportForgotten,
 )
 
 START = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 NOW = datetime(1970, 1, 1, tzinfo=UTC)  # replaced by the time of the scenario
 FLIGHTS = "mapping:flights"
+FORGETTING = "forgetting:1"
 ENVELOPE = {field.name for field in fields(EventEnvelope)}
 
 
@@ -91,8 +94,19 @@ def discard(definition_id: str = FLIGHTS, **outcome: Any) -> DiscardDraft:
     return made
 
 
-def forget(*key_hashes: str, at: datetime = START, definition_id: str = "forgotten", **outcome: Any) -> ForgetPerson:
+def forget(*key_hashes: str, at: datetime = START, definition_id: str = FORGETTING, **outcome: Any) -> ForgetPerson:
     made: ForgetPerson = _a(ForgetPerson, definition_id, {"key_hashes": key_hashes, "at": at, **outcome})
+    return made
+
+
+def extend(*key_hashes: str, profiles: int = 1, complete: bool = True, **outcome: Any) -> ExtendForgetting:
+    content = {"key_hashes": key_hashes, "profiles": profiles, "complete": complete, **outcome}
+    made: ExtendForgetting = _a(ExtendForgetting, FORGETTING, content)
+    return made
+
+
+def report(**outcome: Any) -> ReportForgotten:
+    made: ReportForgotten = _a(ReportForgotten, outcome.pop("definition_id", FORGETTING), outcome)
     return made
 
 

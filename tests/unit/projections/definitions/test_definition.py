@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from projections.definitions.body_checks import InvalidBodyError, check_applied, check_draft
-from projections.definitions.definition import MAX_KEYS, Definition, bytes_of
+from projections.definitions.definition import Definition, bytes_of
 from projections.definitions.rebuild_spec import VersionedBody
-from projections.definitions.rules import Rules, key_hash
+from projections.definitions.rules import Rules
 from projections.definitions.state import EMPTY, MAX_BODIES_BYTES, handle
 from projections.json_object import MAX_JSON_BYTES
 from schemas.definitions import DefinitionCommand
@@ -19,14 +19,11 @@ from tests.unit.projections.definitions.scenario import (
     apply,
     discard,
     draft,
-    forget,
     given,
     identity,
     mapping,
     no_definitions,
 )
-
-ANN = key_hash("email:ann@example.com")
 
 
 def test_a_mapping_is_drafted_and_applied() -> None:
@@ -72,12 +69,11 @@ def test_a_concurrent_draft_is_refused() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        draft("forgotten"),
+        draft("forgetting:1"),
         draft("mapping:"),
         draft("mapping:a\nb"),
         draft("Identity"),
         apply("mappings:flights"),
-        forget(ANN, definition_id="mapping:a"),
     ],
 )
 def test_invalid_definition_ids_are_refused(command: DefinitionCommand) -> None:
@@ -190,23 +186,6 @@ def test_the_total_size_of_all_bodies_is_bounded() -> None:
     assert streams == 24
     again = scenario.when(discard("mapping:3"), draft("mapping:new", large))
     assert again.outcome[0][0] == "DefinitionDrafted"
-
-
-def test_a_person_is_forgotten_by_hashes() -> None:
-    scenario = given(forget(ANN, at=START - timedelta(days=1)))
-    assert scenario.outcome == [("PersonForgotten", {"key_hashes": (ANN,), "at": START - timedelta(days=1)})]
-    assert scenario.when(forget(ANN)).events[0].seq == 2
-    assert scenario.state.definitions["forgotten"].version == 0
-
-
-@pytest.mark.parametrize("hashes", [(), ("email:ann@example.com",), (ANN.upper(),), (ANN, ANN[:-1]), (ANN,) * 1001])
-def test_an_invalid_hash_is_refused(hashes: tuple[str, ...]) -> None:
-    given(forget(*hashes)).refused("bad_key_hashes", max=MAX_KEYS)
-
-
-@pytest.mark.parametrize("at", [START + timedelta(seconds=1), datetime(1, 1, 1, tzinfo=UTC)])
-def test_a_person_cannot_be_forgotten_up_to_a_future_time(at: datetime) -> None:
-    no_definitions().when(forget(ANN, at=at)).refused("forgets_the_future")
 
 
 def test_invalid_envelopes_are_refused() -> None:

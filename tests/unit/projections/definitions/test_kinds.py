@@ -15,7 +15,7 @@ from tests.unit.projections.definitions.scenario import START
         ("mapping:flights", DefinitionKind.MAPPING),
         ("identity", DefinitionKind.IDENTITY),
         ("rebuild:1", DefinitionKind.REBUILD),
-        ("forgotten", DefinitionKind.FORGOTTEN),
+        ("forgetting:1", DefinitionKind.FORGETTING),
         ("audiences:vip", None),
         ("", None),
     ],
@@ -24,7 +24,7 @@ def test_the_id_names_the_kind(definition_id: str, kind: DefinitionKind | None) 
     assert kind_of(definition_id) is kind
 
 
-@pytest.mark.parametrize("definition_id", ["mapping:", "mapping", "identity:x", "rebuild:1", "forgotten", "other"])
+@pytest.mark.parametrize("definition_id", ["mapping:", "mapping", "identity:x", "rebuild:1", "forgetting:1", "other"])
 def test_an_id_of_no_versioned_kind_has_no_body(definition_id: str) -> None:
     assert versioned_kind(definition_id) is None
     with pytest.raises(InvalidBodyError, match="unknown_definition_kind"):

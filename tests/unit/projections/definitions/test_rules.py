@@ -14,7 +14,7 @@ from projections.definitions.rules import (
     evolve_rules,
     key_hash,
 )
-from schemas.definitions import DefinitionApplied, DefinitionEvent, PersonForgotten
+from schemas.definitions import DefinitionApplied, DefinitionEvent, ForgettingStarted
 from tests.golden.samples import full
 from tests.unit.projections.definitions.scenario import (
     START,
@@ -65,8 +65,8 @@ def test_an_older_version_is_ignored() -> None:
     assert applied(NO_RULES, "something later", VersionedBody(1, "{}")) is NO_RULES
 
 
-def forgetting(*hashes: str, at: datetime = START) -> PersonForgotten:
-    return replace(full(PersonForgotten), key_hashes=hashes, at=at)
+def forgetting(*hashes: str, at: datetime = START) -> ForgettingStarted:
+    return replace(full(ForgettingStarted), key_hashes=hashes, at=at)
 
 
 def test_the_latest_time_of_forgetting_counts() -> None:

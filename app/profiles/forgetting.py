@@ -1,0 +1,294 @@
+"""Forgets persons: finds them by the hashes of their identities, records linked identities, and drops their data.
+
+The process that owns partition 0 of the profiles works on all forgettings under way. It stores nothing: all progress
+is in `definitions.events`, and every step can be repeated, by this process or the next owner. In one pass it
+
+1. waits until all lanes exclude the recorded identities, and profiles have applied what lanes wrote before that;
+2. compares the recorded hashes with all stored keys, and follows links from the matches to all identities;
+3. records the hashes of further identities, and leaves the rest to the next pass; or, if there are none, has the node
+   of every identity forget, waits until all have, and reports.
+
+While a rebuild goes live, persons are removed from the live generation, and again from the next one before the report.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from aiokafka import TopicPartition
+
+from app.clock import Clock
+from app.definitions.forgetting_catalog import ForgettingCatalog, ForgettingRecord
+from app.definitions.rules import RulesReader
+from app.kafka.clients import Cluster, started
+from app.kafka.producer_record import ProducerRecord
+from app.profiles.lookup_client import MAX_POINTERS, GenerationReader, PartitionUnavailable, ProfilesClient
+from app.profiles.open_partitions import RecordWriter
+from app.records.encoding import encoded
+from app.store.data_plane import PlaneStore
+from projections.definitions.compiled_rules import identity_of
+from projections.definitions.forgetting import MAX_KEYS, MAX_PERSON_KEYS, Forgetting
+from projections.definitions.rules import key_hash
+from projections.profiles.identity_node import Node
+from projections.profiles.partitioning import partition_of_key
+from projections.profiles.profile_view import ranked_key, shown_key
+from projections.profiles.update_codec import encode_messages
+from projections.profiles.updates import NodeMessages
+from schemas.definitions import PARTITION, ExtendForgetting, ForgettingCommand, ReportForgotten
+from schemas.instants import micros
+from schemas.topics import DEFINITIONS_COMMANDS, UPDATES, UPDATES_REALTIME
+from schemas.updates import EVERY_GENERATION, NodeBatch
+from schemas.wire.codec import encode
+
+POLL_INTERVAL: Final = 0.1  # seconds between two checks for forgettings
+RETRY_DELAY: Final = 0.5  # seconds, while there are some
+MIN_POLL_INTERVAL: Final = 0.02
+MAX_POLL_INTERVAL: Final = 0.5
+PASS_TIMEOUT: Final = 60.0  # seconds; the next pass has the newest forgettings
+MAX_PERSONS: Final = 100  # in one pass
+MAX_EXTENSIONS: Final = 100  # of one forgetting: later messages could link further identities endlessly
+MAX_HOPS: Final = 3  # from node to node, until all identities of a person are linked
+MAX_RECORD_KEYS: Final = 20_000  # keys in a record, of half a kilobyte at most
+
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The ranked keys of all identities, and the number of profiles that they have now.
+
+    `complete` is false if a profile had reached its limit of links.
+    """
+
+    keys: frozenset[str]
+    profiles: int
+    complete: bool
+
+
+class ForgettingWorker:
+    """Carries out the forgettings under way in `catalog`, which follows the same events as `rules`."""
+
+    def __init__(  # its parts
+        self,
+        cluster: Cluster,
+        partitions: int,
+        plane: PlaneStore,
+        client: ProfilesClient,
+        rules: RulesReader,
+        catalog: ForgettingCatalog,
+        writer: RecordWriter,
+        clock: Clock,
+    ) -> None:
+        self._partitions = partitions
+        self._plane = plane
+        self._client = client
+        self._rules = rules
+        self._catalog = catalog
+        self._writer = writer
+        self._clock = clock
+        self._offsets = cluster.consumer(isolation="read_committed")
+        self._updates = [TopicPartition(topic.name, n) for topic in UPDATES.values() for n in range(partitions)]
+        self._generation = 0
+        self._keys: dict[str, str] = {}  # of that generation: ranked keys by hash
+        self._sent: set[tuple[str, int]] = set()  # ids and seqs of forgettings whose nodes were sent the message
+
+    async def run(self, owns: Callable[[int], bool]) -> None:
+        """Work until cancelled, while this process owns partition 0. Errors other than those of look-ups escape."""
+        async with started(self._offsets):
+            while True:
+                if not owns(PARTITION) or not await self._try_step():
+                    await asyncio.sleep(RETRY_DELAY if self._catalog.under_way else POLL_INTERVAL)
+
+    async def _try_step(self) -> bool:
+        try:
+            async with asyncio.timeout(PASS_TIMEOUT):
+                return await self.step()
+        except PartitionUnavailable as error:
+            _log.info("forgetting is retried: %s", error)
+        except TimeoutError:
+            _log.info("forgetting is retried: control, a lane or profiles lag behind")
+        return False
+
+    async def step(self) -> bool:
+        """Make one pass over the oldest forgettings; return whether any of them made progress.
+
+        Raises:
+            PartitionUnavailable: some profiles can't be looked up now.
+
+        """
+        if not self._catalog.under_way:
+            self._keys, self._sent = {}, set()
+            return False
+        reader = await self._client.reader()
+        if reader.generation != self._generation:
+            self._generation, self._keys, self._sent = reader.generation, {}, set()
+        records = [record for record in self._catalog.under_way if self._is_due(record)][:MAX_PERSONS]
+        if not records:
+            return False
+        await self._settle(reader, max(record.rules_offset for record in records))
+        await self._find_keys(reader, records)
+        commands = await self._advance(reader, records)
+        await self._writer.write(encoded(DEFINITIONS_COMMANDS, c, c.definition_id, PARTITION) for c in commands)
+
+        async def decided() -> bool:
+            return not any(self._catalog.get(command.definition_id) in records for command in commands)
+
+        await _until(decided)
+        return bool(commands)
+
+    async def _settle(self, reader: GenerationReader, rules_offset: int) -> None:
+        """Wait until no update that lanes mapped by older rules is pending, nor a message between nodes due to it."""
+
+        async def confirmed() -> bool:
+            return not await self._plane.unconfirmed(rules_offset)
+
+        await _until(confirmed)
+        for _ in range(MAX_HOPS):
+            await _until(partial(self._has_applied, reader, await self._offsets.end_offsets(self._updates)))
+
+    async def _has_applied(self, reader: GenerationReader, ends: Mapping[TopicPartition, int]) -> bool:
+        for number in range(self._partitions):
+            offsets = (await reader.page(number, "", 0)).offsets
+            if any(offsets.get(at.topic, 0) < end for at, end in ends.items() if at.partition == number):
+                return False
+        return True
+
+    async def _find_keys(self, reader: GenerationReader, records: Iterable[ForgettingRecord]) -> None:
+        """Find the stored keys of all recorded hashes that are not known yet."""
+        wanted = frozenset[str]().union(*(record.forgetting.key_hashes for record in records))
+        self._keys = {name: key for name, key in self._keys.items() if name in wanted}
+        missing = wanted - self._keys.keys()
+        for number in range(self._partitions):
+            self._keys |= _by_hash(await reader.keys(number, missing))
+
+    async def _advance(
+        self, reader: GenerationReader, records: Iterable[ForgettingRecord]
+    ) -> Sequence[ForgettingCommand]:
+        """Drop the data of the persons whose identities are all recorded; return what is to be recorded now."""
+        commands, reports = list[ForgettingCommand](), list[ForgettingCommand]()
+        dropping: dict[str, int] = {}
+        for record in records:
+            forgetting = record.forgetting
+            try:
+                person = await self._person(reader, {self._keys[n] for n in forgetting.key_hashes if n in self._keys})
+            except PartitionUnavailable as error:
+                _log.info("forgetting is retried: %s", error)
+                continue
+            by_hash = _by_hash(person.keys)
+            self._keys |= by_hash
+            extension = self._extension(forgetting, person, by_hash.keys() - forgetting.key_hashes)
+            if extension is not None:
+                commands.append(extension)
+                continue
+            keys = sorted(key for name, key in by_hash.items() if name in forgetting.key_hashes)
+            await self._send_drop(record, keys)
+            dropping |= {key: max(dropping.get(key, 0), micros(forgetting.at)) for key in keys}
+            reports.append(ReportForgotten(**self._envelope(forgetting, "forgotten")))
+        await _until(partial(_are_dropped, reader, dropping))
+        return commands + reports if self._is_live() else commands
+
+    async def _person(self, reader: GenerationReader, keys: Iterable[str]) -> Person:
+        """Return all identities that are linked with stored keys."""
+        nodes: dict[str, Node] = {}
+        pending = set(keys)
+        for _ in range(MAX_POINTERS):
+            level = await reader.nodes(sorted(pending))
+            if not all(level):
+                raise PartitionUnavailable("the identities of a person are being merged")
+            nodes |= {node.key: node for node in level if node}
+            pending = {node.parent for node in nodes.values() if node.parent} - nodes.keys()
+            if not pending:
+                break
+        roots = [node for node in nodes.values() if not node.parent]
+        limit = identity_of(self._rules.of(reader.generation)).max_identities
+        return Person(
+            frozenset(key for node in nodes.values() for key in node.identities()),
+            sum(bool(root.registers or root.edges) for root in roots),
+            complete=all(len(root.edges) < limit for root in roots),
+        )
+
+    def _extension(self, forgetting: Forgetting, person: Person, hashes: Iterable[str]) -> ExtendForgetting | None:
+        """Return the command that records what was found; None when it is recorded already."""
+        further, is_bounded = sorted(hashes), forgetting.version < MAX_EXTENSIONS
+        room = MAX_PERSON_KEYS - len(forgetting.key_hashes) if is_bounded else 0
+        complete = person.complete and len(further) <= room
+        added = tuple(further[: min(room, MAX_KEYS)])
+        has_more = is_bounded and person.profiles > forgetting.profiles
+        if not added and not has_more and (complete or not forgetting.complete):
+            return None
+        envelope = self._envelope(forgetting, "extended")
+        return ExtendForgetting(**envelope, key_hashes=added, profiles=person.profiles, complete=complete)
+
+    def _envelope(self, forgetting: Forgetting, step: str) -> dict[str, Any]:
+        """Return the envelope of a command that a repeat of the pass, or another owner, sends with the same id."""
+        return {
+            "command_id": f"{forgetting.definition_id}/{step}/{forgetting.seq}",
+            "definition_id": forgetting.definition_id,
+            "issued_at": self._clock(),
+            "issued_by": "profiles",
+            "expected_version": forgetting.version,
+        }
+
+    async def _send_drop(self, record: ForgettingRecord, keys: Sequence[str]) -> None:
+        """Send the node of each identity the message to forget, once by this process."""
+        if _step_of(record) in self._sent:
+            return
+        at = micros(record.forgetting.at)
+        for ranked in self._rankings(keys):
+            for message in _forget_records(ranked, at, self._partitions):
+                await self._writer.write([message])
+        self._sent.add(_step_of(record))
+
+    def _rankings(self, keys: Sequence[str]) -> list[Sequence[str]]:
+        """Return the keys by the live ranks and, while a rebuild with other ranks goes live, also by its ranks."""
+        if self._is_live():
+            return [keys]
+        ranks = identity_of(self._rules.rules).ranks()
+        identities = [shown_key(key) for key in keys]
+        ranked = sorted(ranked_key(identity, ranks) for identity in identities if identity.partition(":")[0] in ranks)
+        return [keys] if ranked == keys else [keys, ranked]
+
+    def _is_live(self) -> bool:
+        """Tell whether the generation of the active rules is live; otherwise it is going live."""
+        return self._rules.rules.generation == self._generation
+
+    def _is_due(self, record: ForgettingRecord) -> bool:
+        """Tell whether there is something to do now; otherwise the person awaits the next generation."""
+        return self._is_live() or _step_of(record) not in self._sent
+
+
+async def _are_dropped(reader: GenerationReader, dropping: Mapping[str, int]) -> bool:
+    nodes = await reader.nodes(list(dropping))
+    return all(node and node.forgotten >= at for node, at in zip(nodes, dropping.values(), strict=True))
+
+
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    interval = MIN_POLL_INTERVAL
+    while not await condition():
+        await asyncio.sleep(interval)
+        interval = min(2 * interval, MAX_POLL_INTERVAL)
+
+
+def _step_of(record: ForgettingRecord) -> tuple[str, int]:
+    return record.forgetting.definition_id, record.forgetting.seq
+
+
+def _by_hash(keys: Iterable[str]) -> dict[str, str]:
+    return {key_hash(shown_key(key)): key for key in keys}
+
+
+def _forget_records(keys: Sequence[str], at: int, partitions: int) -> Iterator[ProducerRecord]:
+    """Yield the records that make the nodes of a person forget; each message names all keys, so chunks are small."""
+    by_partition: dict[int, list[str]] = defaultdict(list)
+    for key in keys:
+        by_partition[partition_of_key(key, partitions)].append(key)
+    chunk_size = max(MAX_RECORD_KEYS // max(len(keys), 1), 1)
+    for number, targets in by_partition.items():
+        for begin in range(0, len(targets), chunk_size):
+            messages = NodeMessages(forget=[(target, at, keys) for target in targets[begin : begin + chunk_size]])
+            batch = NodeBatch(payload=encode_messages(messages), generation=EVERY_GENERATION)
+            yield ProducerRecord(UPDATES_REALTIME.name, encode(batch), partition=number)
