@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
@@ -20,6 +20,7 @@ from uuid import uuid4
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from app.clock import Clock, utc_now
+from app.data_dir import write_private
 
 AccessRole = Literal["viewer", "operator", "editor", "admin"]
 TokenKind = Literal["token", "session", "code"]
@@ -73,6 +74,7 @@ class Caller:
     role: AccessRole
     kind: TokenKind
     root_id: str  # of the token itself, or the one that a session came from
+    digest_key: bytes = field(default=b"", repr=False)  # derived from the token or session, for digests of requests
 
     def may(self, role: AccessRole) -> bool:
         """Whether this caller has at least this role."""
@@ -114,9 +116,10 @@ class Tokens:
         """Return the caller with this token or session; None if it is unknown, expired or a sign-in code."""
         token = self._find(secret, ("token", "session"))
         if token is not None:
-            return Caller(token.id, token.name, token.role, token.kind, token.root_id or token.id)
+            root_id = token.root_id or token.id
+            return Caller(token.id, token.name, token.role, token.kind, root_id, _digest_key(secret))
         if self._fixed is not None and hmac.compare_digest(self._fixed, _hash(secret)):
-            return Caller(self._fixed_id, ADMIN, "admin", "token", self._fixed_id)
+            return Caller(self._fixed_id, ADMIN, "admin", "token", self._fixed_id, _digest_key(secret))
         return None
 
     def accepts(self, caller: Caller) -> bool:
@@ -291,6 +294,10 @@ def form_token(session: str) -> str:
     return _hash(f"form:{session}")
 
 
+def _digest_key(secret: str) -> bytes:
+    return hashlib.sha256(f"digest:{secret}".encode("utf-8", "surrogatepass")).digest()
+
+
 def _secret() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
@@ -301,18 +308,3 @@ def _hash(secret: str) -> str:
     Secrets have 256 random bits, so a slow hash is not needed.
     """
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Replace a file atomically and durably, readable only by its owner."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

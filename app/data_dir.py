@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,3 +114,18 @@ def lock_holder(data_dir: Path) -> int | None:
     except BlockingIOError:
         return int((data_dir / LOCK_FILE).read_text() or 0)
     return None
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file atomically and durably, readable only by its owner."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -113,6 +113,11 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(
         default=None, description="an additional admin token to accept: 20 random characters or more"
     )
+    master_key_file: Path | None = Field(
+        default=None,
+        description="file of the master key, which opens the secrets of jobs, mode 0600; "
+        "empty: `master-key` in the data directory",
+    )
     snapshot_url: str = Field(
         default="",
         description="where profile snapshots are stored, file:///directory or s3://bucket/prefix; "

@@ -1,37 +1,149 @@
-"""Redact configurations for display: remove the credentials from URLs."""
+"""Mask the secret parts of URLs: user and password, query and fragment. What is masked in a configuration is sealed.
+
+The path is shown: a secret in it can't be told from a file name.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import quote, unquote
 
-from yarl import URL
-
+MASK: Final = "•••"
 URL_START: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-HIDDEN_QUERY: Final = "?…"
+MIN_SECRET_CHARACTERS: Final = 6  # to mask shorter ones wherever they occur would garble a text
+
+MAX_TEXT_CHARACTERS: Final = 64 * 1024
+
+_HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^:@\[\]]*)(?::\d*)?")
+_SECRET_NAMES: Final = re.compile(r"sig|token|key|secret|pass|pwd|auth|cred|code", re.IGNORECASE)
+_START: Final = r"(https?:/{1,3}|[a-z][a-z0-9+.-]{0,30}://)"  # bounded, so that the time is linear
+
+
+def _url_pattern(end: str) -> re.Pattern[str]:
+    """Match scheme, user, host, path, query and fragment of a URL. It stops at the characters `end`."""
+    parts = (r"(?:([^/?#]*)@)?", rf"([^/?#{end}]*)", rf"([^?#{end}]*)", rf"(\?[^#{end}]*)?", rf"(#(?:[^#{end}]|#)*)?")
+    return re.compile(_START + "".join(parts), re.IGNORECASE)
+
+
+_IN_TEXT: Final = _url_pattern(r"\s\"'`<>")
+_WHOLE: Final = _url_pattern("")  # a password or a parameter may have blanks
+
+
+def redact_text(text: str) -> str:
+    """Return a text with the secret parts of its URLs masked."""
+    return text if ":/" not in text else _IN_TEXT.sub(_masked, text)
+
+
+def redact_value(value: str) -> str:
+    """Return a value of a configuration with its secrets masked: it is a URL, or a text that may contain some."""
+    return _pattern_of(value).sub(_masked, value)
 
 
 def redact_credentials(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the configuration with every URL redacted and everything else unchanged."""
+    """Return the configuration with the secret parts of every URL masked and everything else unchanged."""
     return {name: _redact(value) for name, value in configuration.items()}
 
 
-def redact_url(source: str) -> str:
-    """Return a URL without user, password, fragment and query."""
-    try:
-        url = URL(source)
-        plain = url.with_user(None).with_fragment(None).with_query(None)
-    except ValueError:
-        return "(invalid URL)"
-    return f"{plain}{HIDDEN_QUERY}" if url.query_string else str(plain)
+def has_credentials(text: str) -> bool:
+    """Whether a text has a URL with a user, or with a parameter whose name is that of a secret."""
+    return any(
+        user or not _is_valid(user, host, path) or any(_SECRET_NAMES.search(name) for name, _ in _parameters(query))
+        for _, user, host, path, query, _ in (url.groups("") for url in _IN_TEXT.finditer(text))
+    )
+
+
+class Redactor:
+    """Masks secrets in what a source caused: those of URLs, and those of a configuration wherever they occur."""
+
+    def __init__(self, configuration: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
+        """Know the secrets of a configuration: what differs in its masked form `shown`."""
+        secrets = {secret for value in _masked_texts(configuration, shown) for secret in _secrets_in(value)}
+        forms = {form for secret in secrets for form in (secret, unquote(secret), quote(secret, safe=""))}
+        longest_first = sorted((form for form in forms if len(form) >= MIN_SECRET_CHARACTERS), key=len, reverse=True)
+        self._secrets = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def text(self, text: str) -> str:
+        """Return a text without secrets; of a very long one the start."""
+        masked = redact_text(text[:MAX_TEXT_CHARACTERS])
+        return self._secrets.sub(MASK, masked) if self._secrets else masked
+
+    def value(self, value: Any) -> Any:
+        """Return a value, such as the parameters of a code, without secrets."""
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case Mapping():
+                return {name: self.value(item) for name, item in value.items()}
+            case tuple() | list():
+                return tuple(map(self.value, value))
+            case _:
+                return self.text(str(value))
 
 
 def _redact(value: Any) -> Any:
     match value:
         case str():
-            return redact_url(value) if URL_START.match(value) else value
+            return redact_value(value)
         case dict():
             return redact_credentials(value)
         case list():
             return [_redact(item) for item in value]
         case _:
             return value
+
+
+def _pattern_of(value: str) -> re.Pattern[str]:
+    return _WHOLE if URL_START.match(value.lstrip()) else _IN_TEXT
+
+
+def _is_valid(user: str, host: str, path: str) -> bool:
+    """Whether the parts of a URL are what they seem: not if a password has an unescaped `/`, for example."""
+    return _HOST.fullmatch(host) is not None and (bool(user) or ":" not in host or "@" not in path)
+
+
+def _masked(url: re.Match[str]) -> str:
+    scheme, user, host, path, query, fragment = url.groups("")
+    if not _is_valid(user, host, path):
+        return f"{scheme}{MASK}"
+    shown_user = f"{MASK}@" if user else ""
+    return f"{scheme}{shown_user}{host}{path}{_mask_after_sign(query)}{_mask_after_sign(fragment)}"
+
+
+def _mask_after_sign(part: str) -> str:
+    return part[0] + MASK if len(part) > 1 else part
+
+
+def _masked_texts(value: Any, shown: Any) -> Iterator[str]:
+    """Yield the texts in a JSON value that differ in its masked form."""
+    match value:
+        case str() if value != shown:
+            yield value
+        case dict():
+            for name, item in value.items():
+                yield from _masked_texts(item, shown.get(name) if isinstance(shown, Mapping) else None)
+        case list():
+            for index, item in enumerate(value):
+                is_shown = isinstance(shown, list) and index < len(shown)
+                yield from _masked_texts(item, shown[index] if is_shown else None)
+        case _:
+            pass
+
+
+def _secrets_in(value: str) -> Iterator[str]:
+    """Yield what `redact_value` masks in a value, whole and in parts; all of a value without a URL."""
+    urls = list(_pattern_of(value).finditer(value))
+    for url in urls:
+        scheme, user, host, path, query, fragment = url.groups("")
+        if not _is_valid(user, host, path):
+            yield url[0].removeprefix(scheme)
+        yield from (user, *user.split(":", 1), query[1:], fragment[1:])
+        yield from (secret for _, secret in _parameters(query))
+    if not urls:
+        yield value
+
+
+def _parameters(query: str) -> Iterator[tuple[str, str]]:
+    """Yield name and value of the parameters of a query."""
+    for parameter in query.removeprefix("?").split("&"):
+        name, _, value = parameter.partition("=")
+        yield name, value

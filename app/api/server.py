@@ -38,9 +38,10 @@ from app.api.services.lag_monitor import LagMonitor
 from app.api.services.metrics import new_metrics
 from app.api.services.worker_pool import WorkerPool
 from app.api.system import health, providers, schema_registry, tokens
-from app.auth import Tokens, write_private
+from app.auth import Tokens
 from app.clock import Clock, utc_now
 from app.cluster import cluster_of
+from app.data_dir import write_private
 from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail

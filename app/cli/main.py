@@ -14,6 +14,7 @@ from typing_extensions import override
 from app.cli import exits
 from app.cli.lazy import Lazy, LazyGroup
 from app.sentences.escapes import escaped_lines
+from connectors.redaction import redact_text
 
 UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT})
 COMMANDS: Final = {
@@ -40,6 +41,7 @@ COMMANDS: Final = {
         "kafka_config",
         "Print the settings of a Kafka client, to use the topics directly.",
     ),
+    "master-key": Lazy("app.cli.service.master_key", "master_key", "Create and announce the master key of secrets."),
     "verify": Lazy(
         "app.cli.service.log_commands",
         "verify",
@@ -80,12 +82,12 @@ class ConsoleFormatter(logging.Formatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
         """Return the message and the traceback."""
-        return escaped_lines(super().format(record))
+        return escaped_lines(redact_text(super().format(record)))
 
 
 def print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print an uncaught exception with unsafe characters escaped: its message may come from outside."""
-    click.echo(escaped_lines("".join(traceback.format_exception(kind, error, trace))), nl=False, err=True)
+    """Print an uncaught exception without secrets of URLs and with unsafe characters escaped."""
+    click.echo(escaped_lines(redact_text("".join(traceback.format_exception(kind, error, trace)))), nl=False, err=True)
 
 
 def main() -> None:

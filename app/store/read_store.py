@@ -6,6 +6,7 @@ from app.store.data_plane import PlaneStore
 from app.store.database import Database, open_database
 from app.store.idempotency import IdempotencyStore
 from app.store.lanes import LaneStore
+from app.store.sealing_key import SealingKeyStore
 from app.store.stream_stats import StreamStats
 from app.store.views import generations
 from app.store.views.job_history import JobHistory
@@ -25,6 +26,7 @@ class ReadStore:
     lanes: LaneStore
     plane: PlaneStore
     requests: IdempotencyStore
+    sealing_key: SealingKeyStore
 
     @classmethod
     async def open(cls, database_url: str) -> "ReadStore":
@@ -53,6 +55,7 @@ class ReadStore:
             LaneStore(database),
             PlaneStore(database),
             IdempotencyStore(database),
+            SealingKeyStore(database),
         )
 
     async def close(self) -> None:

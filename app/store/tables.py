@@ -146,6 +146,13 @@ rebuild_progress = Table(
     Column("progress", LargeBinary, nullable=False),  # JSON
 )
 
+sealing_key = Table(
+    "sealing_key",
+    shared,
+    Column("row", Integer, primary_key=True, autoincrement=False),
+    Column("public_key", LargeBinary, nullable=False),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Tables:

@@ -17,6 +17,7 @@ from app.supervisor.broker_process import BrokerProcess
 from app.supervisor.environment import environment_of
 from app.supervisor.fork_server import ForkServer
 from app.supervisor.liveness import Liveness
+from app.supervisor.master_key import prepare_master_key
 from app.supervisor.preflight import (
     INTERACTIVE_TIMEOUT_SECONDS,
     bindable_port,
@@ -78,6 +79,8 @@ class Supervisor:
             await ensure_topics(cluster_of(settings), TOPICS.values(), settings.partitions, settings.replication_factor)
         except TopicsError as error:
             raise NotStartedError(str(error)) from error
+        if problem := await prepare_master_key(settings, cluster_of(settings)):
+            self._notify(f"warning: {problem}")  # jobs without secrets can run
         for role in ROLES:
             await self._start_role(role, settings)
         running = RunningService(settings, self._clock() - started)

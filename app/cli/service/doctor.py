@@ -30,13 +30,15 @@ from app.store.read_store import ReadStore
 from app.supervisor.broker.errors import BrokerError
 from app.supervisor.broker.jars import maven_settings, read_pins, verify_all
 from app.supervisor.broker.java import find_java, wheel_java
+from app.vault.cipher import SealingKey
+from app.vault.master_key import MASTER_KEY_FILE, MasterKeyFileError, master_key_path, read_key_ring
 from schemas.topics import TOPICS
 
 Level = Literal["ok", "warn", "fail"]
 MIN_FREE_BYTES: Final = 2 * 1024**3
 MAX_CLOCK_SKEW_SECONDS: Final = 5.0
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
-SECRET_FILES: Final = (ADMIN_FILE, TOKENS_FILE, f"{BROKER_DIR}/{PASSWORD_FILE}")
+SECRET_FILES: Final = (ADMIN_FILE, TOKENS_FILE, MASTER_KEY_FILE, f"{BROKER_DIR}/{PASSWORD_FILE}")
 LEVEL_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -62,6 +64,7 @@ async def run_checks(settings: Settings) -> AsyncIterator[Finding]:
         *embedded,
         check_kafka,
         check_read_store,
+        check_master_key,
         check_api,
     ):
         yield await check(resolve_kafka(settings))
@@ -182,6 +185,30 @@ async def check_read_store(settings: Settings) -> Finding:
     if old:
         return Finding("warn", f"the read models in {name} have an older version", "run: entrepot views rebuild")
     return Finding("ok", f"read store ({name}) is reachable")
+
+
+async def check_master_key(settings: Settings) -> Finding:
+    """Check that the master key exists and is the one that the API seals to."""
+    if not settings.database_url and not _views(settings).exists():
+        return Finding("warn", "no master key yet", "the first `entrepot up` creates it")
+    try:
+        ring = read_key_ring(master_key_path(settings))
+        store = await ReadStore.open(settings.database())
+        try:
+            announced = await store.sealing_key.announced()
+        finally:
+            await store.close()
+    except MasterKeyFileError as error:
+        return Finding("fail", str(error), "without it, jobs with secrets can't run")
+    except Exception as error:  # noqa: BLE001  # any driver error is the finding
+        return Finding("warn", f"the read store can't be read ({type(error).__name__})", "see the line above")
+    if announced is None:
+        return Finding("warn", "no master key is in use", "the next `entrepot up` creates it, or names the missing one")
+    if (key_id := SealingKey(announced).key_id) in ring.keys:
+        return Finding("ok", f"master key {key_id}")
+    level: Level = "warn" if settings.database_url else "fail"  # in a cluster it may be on another machine
+    advice = f"restore {master_key_path(settings)}; in a cluster, only the runner needs it"
+    return Finding(level, f"master key {key_id} is missing", advice)
 
 
 def _views(settings: Settings) -> Path:

@@ -1,0 +1,90 @@
+"""The master key is created only while nothing is sealed; a missing or replaced key is named and stops nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from app.clock import utc_now
+from app.kafka.clients import started
+from app.kafka.memory.cluster import MemoryCluster
+from app.kafka.producer_record import send
+from app.records.encoding import encoded
+from app.records.envelopes import stamp
+from app.settings import Settings
+from app.store.read_store import ReadStore
+from app.supervisor.master_key import prepare_master_key
+from app.vault.cipher import MASTER_KEY_BYTES, MasterKey
+from app.vault.master_key import create_master_key, read_key_ring
+from app.vault.sealed_json import job_owner, seal_secrets
+from app.vault.secret import Secret
+from schemas.commands import CreateJob
+from schemas.topics import JOBS_COMMANDS, TOPICS
+
+FORMER = MasterKey(Secret(b"f" * MASTER_KEY_BYTES))
+
+
+@pytest.fixture
+def cluster() -> MemoryCluster:
+    return MemoryCluster(dict.fromkeys(TOPICS, 2), lambda: 0.0)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, partitions=2)
+
+
+async def announced(settings: Settings) -> bytes | None:
+    store = await ReadStore.open(settings.database())
+    try:
+        return await store.sealing_key.announced()
+    finally:
+        await store.close()
+
+
+async def create_job(cluster: MemoryCluster, configuration: Any) -> None:
+    command = CreateJob(
+        **stamp("orders", "user:test", utc_now), provider="file", job_type="import", kind="import", name="orders",
+        configuration=orjson.dumps(configuration, option=orjson.OPT_SORT_KEYS).decode(),
+    )  # fmt: skip
+    async with started(cluster.producer(compression=None, linger_ms=0, request_timeout_ms=1_000)) as producer:
+        await send(producer, [encoded(JOBS_COMMANDS, command, "orders", 1)])
+
+
+def sealed_source() -> Any:
+    plain = {"source": "https://user:pw@host/"}
+    return seal_secrets(plain, {"source": "https://•••@host/"}, FORMER.sealing_key, job_owner("orders"))
+
+
+async def test_the_first_start_creates_and_announces_a_key(settings: Settings, cluster: MemoryCluster) -> None:
+    await create_job(cluster, {"source": "people.csv"})
+    assert await prepare_master_key(settings, cluster) == ""
+    (key,) = read_key_ring(settings.data_dir / "master-key").keys.values()
+    assert await announced(settings) == key.sealing_key.public
+    assert await prepare_master_key(settings, cluster) == "", "the next start keeps it"
+    assert read_key_ring(settings.data_dir / "master-key").keys.keys() == {key.key_id}
+
+
+async def test_no_key_is_created_when_something_is_sealed(settings: Settings, cluster: MemoryCluster) -> None:
+    await create_job(cluster, sealed_source())
+    problem = await prepare_master_key(settings, cluster)
+    assert problem.startswith(f"master key {FORMER.key_id} is missing")
+    assert not (settings.data_dir / "master-key").exists()
+    assert await announced(settings) is None
+
+
+async def test_a_replaced_key_is_named_and_used(settings: Settings, cluster: MemoryCluster) -> None:
+    assert await prepare_master_key(settings, cluster) == ""
+    (former,) = read_key_ring(settings.data_dir / "master-key").keys
+    replaced = create_master_key(settings.data_dir / "master-key")
+    assert replaced.current
+    assert (await prepare_master_key(settings, cluster)).startswith(f"master key {former} is missing")
+    assert await announced(settings) == replaced.current.sealing_key.public
+
+
+async def test_an_exposed_key_is_a_problem_and_not_used(settings: Settings, cluster: MemoryCluster) -> None:
+    create_master_key(settings.data_dir / "master-key")
+    (settings.data_dir / "master-key").chmod(0o644)
+    assert "chmod 600" in await prepare_master_key(settings, cluster)
+    assert await announced(settings) is None
