@@ -9,6 +9,7 @@ import structlog
 
 from app.sentences.escapes import escaped, escaped_lines
 from app.settings import Settings
+from connectors.redaction import redact_text
 
 TIMESTAMPER: Final = structlog.processors.TimeStamper(fmt="iso", utc=True)
 TRACE_INDENT: Final = "  "
@@ -23,7 +24,7 @@ def configure_logs(settings: Settings) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _redacted, render],
         )
     )
     root = logging.getLogger()
@@ -38,6 +39,11 @@ def configure_logs(settings: Settings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _redacted(_logger: Any, _method: str, event: Any) -> Any:
+    """Mask the secrets of URLs in a record and its traceback: libraries put URLs into their messages."""
+    return {name: redact_text(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _line(_logger: Any, _method: str, event: Any) -> str:

@@ -9,7 +9,7 @@ import aiohttp
 from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, REFUSED, UNAVAILABLE, CommandError
 from app.cli.vocabulary import in_commands
 from app.sentences.escapes import escaped
-from connectors.redaction import redact_url
+from connectors.redaction import redact_value
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)
 UPLOAD_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=10)
@@ -94,12 +94,12 @@ class ApiClient:
                 content = await response.json(content_type=None) if response.content_length != 0 else {}
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CommandError(
-                f"cannot reach Entrepot at {redact_url(self.url)} ({type(error).__name__}). Start it: `entrepot up`, "
+                f"cannot reach Entrepot at {redact_value(self.url)} ({type(error).__name__}). Start it: `entrepot up`, "
                 "or set --url or ENTREPOT_URL.",
                 UNAVAILABLE,
             ) from error
         except ValueError as error:
-            raise CommandError(f"{redact_url(self.url)}{path} did not return JSON; check --url") from error
+            raise CommandError(f"{redact_value(self.url)}{path} did not return JSON; check --url") from error
         if response.status >= 400:
             raise CommandError(problem_text(response.status, content), CODES.get(response.status, ERROR))
         return content if isinstance(content, dict) else {"data": content}

@@ -26,6 +26,7 @@ from app.runner.run import Run, RunContext
 from app.runner.slots import Slots, TurnOver
 from app.runner.stalled_uploads import StalledUploads
 from app.runner.timers import Timers
+from app.vault.master_key import KeyRing, no_keys
 from connectors.catalog import is_pushed
 from connectors.contract import Limits
 from projections.jobs.decide import handle
@@ -57,6 +58,7 @@ class RunnerContext:
     slots: Mapping[str, Slots]  # by kind of job
     hanging: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # by job: reads that can't be ended
     steady: Callable[[], float] = time.monotonic
+    read_keys: Callable[[], KeyRing] = no_keys  # for the secrets of configurations
 
 
 class OwnedPartition:
@@ -251,6 +253,7 @@ class OwnedPartition:
             context.slots.get(job.kind, context.slots["import"]),
             context.hanging,
             context.steady,
+            context.read_keys,
         )
         run = Run(job, run_context)
         task = asyncio.create_task(self._drive(run), name=f"run {job.run} of job {job.job_id}")

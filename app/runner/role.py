@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, get_args
 
 from aiokafka.errors import KafkaError
@@ -24,6 +25,7 @@ from app.runner.daemon_threads import DaemonThreads
 from app.runner.partition import OwnedPartition, RunnerContext
 from app.runner.slots import Slots
 from app.settings import Settings
+from app.vault.master_key import master_key_path, read_key_ring
 from connectors.contract import JobKind
 from projections.jobs.state import Job
 from schemas.topics import JOBS_EVENTS
@@ -134,6 +136,7 @@ async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
         limits=settings.connector_limits(),
         clock=clock,
         slots={kind: Slots(settings.max_concurrent_runs) for kind in get_args(JobKind)},
+        read_keys=partial(read_key_ring, master_key_path(settings)),
     )
     runner = Runner(app, make_table(app, "jobs", decode_seq), context)
     app.when_assigned(runner.on_assigned)

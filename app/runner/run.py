@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any
@@ -18,11 +19,14 @@ from app.records.encoding import encoded
 from app.records.envelopes import stamp
 from app.records.message_batches import MAX_RECORD_PAYLOAD_BYTES, Origin, message_records, reject_records
 from app.runner.reports import progress_report
+from app.runner.secrets import ConnectorFailure, VaultUnavailable, open_configuration, redacted_batch
 from app.runner.slots import Slots, Turn, TurnOver
 from app.runner.source_reader import Pace, SourceReader
+from app.vault.master_key import KeyRing, no_keys
 from connectors.catalog import connector
 from connectors.contract import (
     Batch,
+    Connector,
     ConnectorError,
     FixConfiguration,
     JobType,
@@ -32,6 +36,7 @@ from connectors.contract import (
     RenewAuthorization,
     RetryLater,
 )
+from connectors.redaction import Redactor
 from projections.jobs.decide import handle
 from projections.jobs.recorder import MAX_TEXT_CHARACTERS
 from projections.jobs.state import Job
@@ -61,6 +66,7 @@ class RunContext:
     slots: Slots = field(default_factory=Slots)
     hanging: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # by job: reads that can't be ended
     steady: Callable[[], float] = time.monotonic
+    read_keys: Callable[[], KeyRing] = no_keys  # for the secrets of configurations
 
 
 class Run:
@@ -72,6 +78,7 @@ class Run:
         self._cursor = job.cursor
         self._context = context
         self._read = read
+        self._redactor = Redactor({}, {})
         self._reader: SourceReader | None = None
         self.turn = Turn(context.slots, evict=self._evict)
 
@@ -106,14 +113,17 @@ class Run:
         except ConnectorError as error:
             last = self._failure(error)
         except Exception as error:  # noqa: BLE001  # any failure of a connector is an error of its job only
-            _log.exception("unhandled exception in the connector of job %s", self.job.job_id)
+            failure = ConnectorFailure(self._redactor.text(traceback.format_exc()))
+            _log.error("unhandled exception in the connector of job %s", self.job.job_id, exc_info=failure)
             last = self._failure(ConnectorBug("unexpected", {"error": type(error).__name__}))
         await self._context.submit([encoded(JOBS_COMMANDS, last, last.job_id, self._context.partition)])
         return last
 
     async def _read_all(self) -> None:
-        job_type = _job_type(self.job)
-        configuration = _configuration(job_type, self.job)
+        provider, job_type = _job_type(self.job)
+        plain = open_configuration(self.job, self._context.read_keys)
+        self._redactor = Redactor(plain, provider.redact(plain))
+        configuration = _configuration(job_type, plain)
         read = self._read or job_type.read
         if read is None:
             raise FixConfiguration("pushed")
@@ -131,7 +141,7 @@ class Run:
 
     async def _write_all(self, reader: SourceReader) -> None:
         while (batch := await reader.next()) is not None:
-            records = self._records(batch)
+            records = self._records(redacted_batch(batch, self._redactor))
             self.report += 1
             self._cursor = orjson.dumps(batch.cursor).decode()
             await self._context.submit(records)
@@ -198,11 +208,11 @@ class Run:
         )
 
     def _failure(self, error: ConnectorError) -> JobCommand:
-        params = fit_params(error.params)
+        params = fit_params(self._redactor.value(error.params))
         common = {**self._stamp(), "run": self.job.run, "code": _text(error.code), "params": params}
         if isinstance(error, RateLimited):
             return ReportRateLimit(**common, retry_after_seconds=_seconds(error.retry_after))
-        return ReportError(**common, detail=_text(error.detail), **_diagnosis(error))
+        return ReportError(**common, detail=_text(self._redactor.text(str(error.detail))), **_diagnosis(error))
 
 
 def _check_lane(lane: str) -> None:
@@ -210,17 +220,17 @@ def _check_lane(lane: str) -> None:
         raise BadBatchError("unknown_lane", {"lane": lane, "lanes": tuple(LANES)})
 
 
-def _job_type(job: Job) -> JobType:
+def _job_type(job: Job) -> tuple[Connector, JobType]:
     provider = connector(job.provider)
     job_type = provider.job_type(job.job_type) if provider else None
-    if job_type is None:
+    if provider is None or job_type is None:
         raise FixConfiguration("unknown_job_type", {"provider": job.provider, "job_type": job.job_type})
-    return job_type
+    return provider, job_type
 
 
-def _configuration(job_type: JobType, job: Job) -> BaseModel:
+def _configuration(job_type: JobType, values: Mapping[str, Any]) -> BaseModel:
     try:
-        return job_type.config.model_validate_json(job.configuration)
+        return job_type.config.model_validate_json(orjson.dumps(values))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise FixConfiguration(
@@ -236,7 +246,7 @@ def _diagnosis(error: ConnectorError) -> dict[str, Any]:
             return {"fault": "configuration", "advice": "fix_configuration"}
         case RenewAuthorization():
             return {"fault": "authorization", "advice": "renew_authorization"}
-        case ConnectorBug():
+        case ConnectorBug() | VaultUnavailable():
             return {"fault": "entrepot", "advice": "retry"}
         case RetryLater(retry_after=seconds) if seconds is not None:
             return {"fault": "provider", "advice": "wait", "retry_after_seconds": _seconds(seconds)}

@@ -52,8 +52,13 @@ RUNS: Final = {
     "bad_batch": "the connector returned an invalid batch, and nothing of it was stored: {cause}; report it to the "
     "connector's maintainer",
     "bad_configuration": "invalid configuration at `{pointer}` ({problem}); edit the job",
+    "master_key_missing": "master key {key} is missing, so the secrets of the job can't be opened; restore its file, "
+    "or enter the secrets again",
+    "master_key_unreadable": "the file of the master key can't be read, so the secrets of the job can't be opened; the "
+    "log of the runner names the cause",
     "pushed": "the data of this job comes from an upload request, and none is open; send the file again",
     "report_refused": "a report of this run was refused; the job resumes from the cursor before it: {cause}",
+    "secret_unreadable": "the secret[ at `{pointer}`] is damaged, or was copied from another job; enter it again",
     "still_hanging": "the connector still hangs in an earlier run that was given up; this ends once its source "
     "responds, or when the runner is restarted",
     "too_many_slow": "too many sources are slow at the same time, and this one has been slow for longest; the job "
@@ -279,7 +284,7 @@ CONFIGURATIONS: Final = {
     "duplicate_field_name": "`fields` names a column twice",
     "extra_forbidden": "unknown field[; expected one of: {fields}]",
     "field_names_too_long": "the names in `fields` are too long; at most {max:,} characters in total are allowed",
-    "hidden_query": "the query of the URL is hidden in responses; enter the whole URL again",
+    "masked_value": "the value has secrets that are shown as {mask}; enter all of it again, or leave it out to keep it",
     "quote_is_delimiter": "`quote` and `delimiter` must differ",
     "timestamp_field_not_in_fields": "`timestamp_field` {field!r} is not in `fields`",
     "unknown_encoding": "unknown text encoding {encoding!r}; expected, for example, utf-8, utf-16, latin-1 or cp1252",

@@ -16,7 +16,7 @@ from yarl import URL
 
 from connectors.contract import ConnectorError, FixConfiguration, Limits, RateLimited, RetryLater
 from connectors.kit.public_addresses import PublicResolver, refuse_private
-from connectors.redaction import redact_url
+from connectors.redaction import redact_value
 from schemas.coded import Params
 
 MAX_REDIRECTS: Final = 5
@@ -130,7 +130,7 @@ def parse_url(source: str) -> URL:
 async def _open(
     session: aiohttp.ClientSession, url: URL, limits: Limits, start: int, validator: str | None
 ) -> HttpSource:
-    name = redact_url(str(url))
+    name = redact_value(str(url))
     for _ in range(MAX_REDIRECTS + 1):
         response = await _request(session, url, limits, start, validator)
         if response.status not in REDIRECTS or "Location" not in response.headers:
@@ -156,18 +156,18 @@ async def _request(
     except aiohttp.InvalidURL as error:
         raise FixConfiguration("bad_url") from error
     except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-        raise _unreachable(redact_url(str(url)), error) from error
+        raise _unreachable(redact_value(str(url)), error) from error
 
 
 def _redirected(url: URL, location: str) -> URL:
     try:
         target = url.join(URL(location))
     except ValueError as error:
-        raise FixConfiguration("bad_redirect", {"url": redact_url(str(url))}) from error
+        raise FixConfiguration("bad_redirect", {"url": redact_value(str(url))}) from error
     if target.scheme not in {"http", "https"} or not target.host:
-        raise FixConfiguration("bad_redirect", {"url": redact_url(str(url))})
+        raise FixConfiguration("bad_redirect", {"url": redact_value(str(url))})
     if url.scheme == "https" and target.scheme == "http":
-        raise FixConfiguration("insecure_redirect", {"url": redact_url(str(url))})
+        raise FixConfiguration("insecure_redirect", {"url": redact_value(str(url))})
     return target
 
 

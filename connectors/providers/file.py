@@ -16,7 +16,7 @@ from connectors.kit.field_errors import field_error
 from connectors.kit.http_source import open_http, parse_url
 from connectors.kit.local_source import open_local
 from connectors.kit.read_ahead import read_ahead
-from connectors.redaction import HIDDEN_QUERY, URL_START
+from connectors.redaction import URL_START
 from connectors.text.config import TextConfig
 from connectors.text.cursor import cursor_problems, parse_cursor
 from connectors.text.importer import OpenSource, Source, check_text, read_text
@@ -36,11 +36,10 @@ class FileSource(BaseModel):
     @field_validator("source")
     @classmethod
     def _check_source(cls, value: str) -> str:
-        if re.match(r"https?:(?!//)", value, re.IGNORECASE):
+        stripped = value.strip()
+        if re.match(r"https?:(?!//)", stripped, re.IGNORECASE):
             raise field_error("url_without_slashes", {})
-        if _is_url(value) and value.endswith(HIDDEN_QUERY):
-            raise field_error("hidden_query", {})
-        return value
+        return stripped if _is_url(stripped) else value
 
 
 class Config(TextConfig, FileSource):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_v
 
 from app.api.http.param_types import SAFE_LINE, SAFE_TEXT
 from app.api.http.problems import FieldError, field_error_of, field_errors, invalid
+from app.api.jobs.sealing import masked_errors
 from app.api.routing.routes import Body
 from connectors.catalog import connector
 from connectors.contract import JobType
@@ -141,8 +142,15 @@ def find_job_type(provider: str, name: str) -> JobType:
     return job_type
 
 
-def configuration_errors(job_type: JobType, configuration: Mapping[str, Any]) -> list[FieldError]:
-    """Return the errors of a configuration that can be found without a request to the provider."""
+def configuration_errors(
+    job_type: JobType, configuration: dict[str, Any], kept: dict[str, Any] | None = None
+) -> list[FieldError]:
+    """Return the errors of a configuration that can be found without a request to the provider.
+
+    Masked values in it are valid if they keep a sealed one: `kept` is the configuration with the values that it keeps.
+    """
+    if errors := list(masked_errors(configuration, configuration if kept is None else kept)):
+        return errors
     data = orjson.dumps(configuration)
     if len(data) > MAX_JSON_BYTES:
         return [FieldError("/configuration", "too_large", f"a configuration is limited to {MAX_JSON_BYTES:,} bytes")]
@@ -183,21 +191,6 @@ def merge_patch(current: Any, patch: Any) -> Any:
         else:
             result[key] = merge_patch(result.get(key), value)
     return result
-
-
-def unmask(patch: Any, shown: Any, stored: Any) -> Any:
-    """Return a patch in which every value that equals the shown one is replaced by the stored one.
-
-    Responses show secrets masked, so a client that sends a masked secret back does not overwrite it.
-    """
-    if patch == shown:
-        return stored
-    if not (isinstance(patch, dict) and isinstance(shown, Mapping) and isinstance(stored, dict)):
-        return patch
-    return {
-        name: unmask(value, shown[name], stored[name]) if name in shown and name in stored else value
-        for name, value in patch.items()
-    }
 
 
 def policy_json(policy: Cadence | RetryPolicy) -> dict[str, Any]:

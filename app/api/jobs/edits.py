@@ -22,10 +22,10 @@ from app.api.jobs.bodies import (
     merge_patch,
     parse_model,
     policy_json,
-    unmask,
 )
 from app.api.jobs.commands import cadence_hint, check_not_pushed, find_job, job_envelope, job_response, send_job_command
 from app.api.jobs.jobs import JOB
+from app.api.jobs.sealing import keep_sealed, sealed_configuration
 from app.api.jobs.views import allowed, redacted
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.routes import IF_MATCH, PREFER, Query, RequestContext, Routes
@@ -44,7 +44,7 @@ class JobEdit:
 
     name: str
     description: str
-    configuration: dict[str, Any]
+    configuration: dict[str, Any]  # with what is given plain, and what is kept sealed
     cadence: Cadence
     retry: RetryPolicy
     cursor: dict[str, Any]
@@ -74,7 +74,8 @@ async def patch_job(call: RequestContext[Query, PatchBody]) -> web.Response:
     fields = call.body.model_fields_set
     _check_allowed(job, fields)
     edited = _edited(call, job)
-    commands = _commands(call, job, edited, expected)
+    configuration = await sealed_configuration(call, job.job_id, job.provider, edited.configuration)
+    commands = _commands(call, job, edited, configuration, expected)
     after: Job | None = job
     for command in commands:
         try:
@@ -107,7 +108,8 @@ def _check_allowed(job: Job, fields: set[str]) -> None:
 def _edited(call: RequestContext[Query, PatchBody], job: Job) -> JobEdit:
     patch, fields = call.body, call.body.model_fields_set
     stored = orjson.loads(job.configuration)
-    configuration = merge_patch(stored, unmask(patch.configuration, redacted(job.provider, job.configuration), stored))
+    shown = merge_patch(redacted(job.provider, job.configuration), patch.configuration)
+    configuration = keep_sealed(shown, stored) if "configuration" in fields else stored
     cadence, cadence_invalid = parse_model(
         CadenceBody, merge_patch(policy_json(job.cadence), patch.cadence), "/cadence"
     )
@@ -115,7 +117,7 @@ def _edited(call: RequestContext[Query, PatchBody], job: Job) -> JobEdit:
     errors = [*cadence_invalid, *retry_invalid]
     job_type = find_job_type(job.provider, job.job_type)
     if "configuration" in fields:
-        errors += configuration_errors(job_type, configuration)
+        errors += configuration_errors(job_type, shown, configuration)
     if "cadence" in fields and not cadence_invalid:
         errors += cadence_errors(cadence.to_policy(), call.api.clock())
     cursor = patch.cursor if "cursor" in fields else orjson.loads(job.cursor)
@@ -133,14 +135,15 @@ def _edited(call: RequestContext[Query, PatchBody], job: Job) -> JobEdit:
     )
 
 
-def _commands(call: RequestContext[Query, PatchBody], job: Job, new: JobEdit, expected: int | None) -> list[JobCommand]:
+def _commands(
+    call: RequestContext[Query, PatchBody], job: Job, new: JobEdit, configuration: str, expected: int | None
+) -> list[JobCommand]:
     """Return a command for each kind of change, each expecting the revision after the previous one."""
     changes: list[tuple[type[JobCommand], dict[str, Any]]] = []
     if new.cursor != orjson.loads(job.cursor):
         changes.append((EditCursor, {"cursor": canonical_json(new.cursor)}))
     if (new.name, new.description) != (job.name, job.description):
         changes.append((RenameJob, {"name": new.name, "description": new.description}))
-    configuration = canonical_json(new.configuration)
     if (configuration, new.cadence, new.retry) != (job.configuration, job.cadence, job.retry):
         facts = {"configuration": configuration, "cadence": new.cadence, "retry": new.retry}
         changes.append((ConfigureJob, facts))

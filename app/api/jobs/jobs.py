@@ -1,5 +1,6 @@
 """Jobs over HTTP: list, show (now or at a point in time), create and archive."""
 
+import hmac
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID, uuid4, uuid5
 
@@ -18,6 +19,7 @@ from app.api.jobs.bodies import (
 )
 from app.api.jobs.commands import find_job, job_envelope, job_response, send_job_command
 from app.api.jobs.ingest_progress import ingest_progress
+from app.api.jobs.sealing import sealed_configuration
 from app.api.jobs.views import JobDetail, JobItem, JobView, job_detail, job_item
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.responses import respond, respond_page
@@ -133,7 +135,7 @@ async def get_job(call: RequestContext[JobQuery, None]) -> web.Response:
 )
 async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Response:
     """Create a job; with an Idempotency-Key, at most one."""
-    command = _create_command(call)
+    command = await _create_command(call)
     existing = await call.api.store.jobs.get(command.job_id)
     if existing is not None:
         return await _repeated(call, command, existing)
@@ -146,7 +148,7 @@ async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Respo
     return job_response(call, command.job_id, job, "created" if call.query.run_job else "created as a draft", 201)
 
 
-def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
+async def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
     body = call.body
     job_type = find_job_type(body.provider, body.job_type)
     if job_type.pushed:
@@ -159,6 +161,7 @@ def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
     key = idempotency_key(call.request.headers)
     if key is not None:
         fields |= _ids_from(call, key)
+    configuration = await sealed_configuration(call, fields["job_id"], body.provider, body.configuration)
     return CreateJob(
         **fields,
         provider=body.provider,
@@ -166,7 +169,7 @@ def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
         kind=job_type.kind,
         name=body.name,
         description=body.description,
-        configuration=canonical_json(body.configuration),
+        configuration=configuration,
         cadence=cadence,
         retry=body.retry.to_policy(),
         start=call.query.run_job,
@@ -177,11 +180,12 @@ def _ids_from(call: RequestContext[CreateQuery, CreateBody], key: str) -> dict[s
     """Return ids that are equal for equal requests: the job id by caller and key, the command id also by the body.
 
     A repeated request, through any server, is one command to the decider; and the command id in `JobCreated` shows
-    whether the job was created with this body.
+    whether the job was created with this body. It is a keyed digest, which allows no guess at a secret in the body.
     """
     job_id = uuid5(KEYS, f"{call.caller.token_id}\n{key}")
     body = canonical_json({"body": call.body.model_dump(mode="json"), "run_job": call.query.run_job})
-    return {"job_id": str(job_id), "command_id": str(uuid5(job_id, body))}
+    digest = hmac.digest(call.caller.digest_key, job_id.bytes + body.encode(), "sha256")
+    return {"job_id": str(job_id), "command_id": str(UUID(bytes=digest[:16], version=4))}
 
 
 async def _repeated(call: RequestContext[CreateQuery, CreateBody], command: CreateJob, job: Job) -> web.Response:

@@ -11,14 +11,15 @@ from app.api.routing.responses import View
 from app.sentences.codes import ACTIONS
 from app.sentences.job_summary import summary
 from app.store.models import ConfigurationVersion
+from app.vault.sealed_json import shown_form
 from connectors.catalog import connector, is_pushed
+from connectors.redaction import MASK
 from projections.jobs.state import Failed, Job, Paused, Running, Sleeping, next_wake
 from projections.jobs.transitions import allowed_user_commands
 from schemas.commands import Counts
 from schemas.events import JobEvent
 from schemas.policies import Cadence, RetryPolicy
 
-MASK: Final = "…hidden…"
 # Not allowed for a job whose data comes with requests: repeating the request resumes it.
 NOT_FOR_PUSHED: Final = frozenset({"run", "configure", "edit_cursor"})
 
@@ -183,7 +184,7 @@ def configuration_view(provider: str, version: ConfigurationVersion) -> Configur
 
 def redacted(provider: str, configuration: str) -> dict[str, Any]:
     """Return a configuration with its secrets masked; all values, when its provider is unknown."""
-    values: dict[str, Any] = orjson.loads(configuration)
+    values: dict[str, Any] = shown_form(orjson.loads(configuration))
     plugin = connector(provider)
     return dict(plugin.redact(values)) if plugin else dict.fromkeys(values, MASK)
 

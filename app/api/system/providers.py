@@ -13,6 +13,7 @@ from app.api.routing.responses import View, respond
 from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Routes
 from connectors.catalog import catalog, connector
 from connectors.contract import Connector, ConnectorError, JobType
+from connectors.redaction import Redactor
 
 CHECK_TIMEOUT_SECONDS: Final = 20.0
 
@@ -98,17 +99,21 @@ async def validate(call: RequestContext[Query, ValidateBody]) -> web.Response:
 async def _provider_errors(call: RequestContext[Query, ValidateBody], job_type: JobType) -> list[FieldError]:
     if job_type.pushed:
         return [FieldError("", "pushed", CREATED_BY_UPLOAD)]
-    config = job_type.config.model_validate_json(orjson.dumps(call.body.configuration))
+    values = call.body.configuration
+    redactor = Redactor(values, _provider(call.path("provider")).redact(values))
+    config = job_type.config.model_validate_json(orjson.dumps(values))
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             problems = await job_type.check(config, call.api.limits)
     except ConnectorError as error:
-        return [field_error_of("/configuration", error.code, error.params, call.path("provider"))]
+        return [field_error_of("/configuration", error.code, redactor.value(error.params), call.path("provider"))]
     except TimeoutError:
         message = f"the provider did not answer within {CHECK_TIMEOUT_SECONDS:.0f} seconds"
         return [FieldError("/configuration", "provider_timeout", message)]
     return [
-        field_error_of(f"/configuration{problem.field}", problem.code, problem.params, call.path("provider"))
+        field_error_of(
+            f"/configuration{problem.field}", problem.code, redactor.value(problem.params), call.path("provider")
+        )
         for problem in problems
     ]
 

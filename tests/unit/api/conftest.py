@@ -36,6 +36,8 @@ from app.records.encoding import encoded
 from app.settings import Settings
 from app.store.models import EventRecord
 from app.store.read_store import ReadStore
+from app.vault.cipher import MASTER_KEY_BYTES, MasterKey
+from app.vault.secret import Secret
 from projections.definitions.state import EMPTY
 from projections.definitions.state import handle as handle_definition
 from projections.jobs.decide import handle as handle_job
@@ -46,6 +48,7 @@ from schemas.wire.codec import encode
 from tests.integration.api.rig import Client, as_caller
 
 PARTITIONS = 2
+MASTER_KEY = MasterKey(Secret(bytes(range(MASTER_KEY_BYTES))))
 TOKEN = "a-token-of-the-administrator-0123456789"
 SETTINGS = Settings(
     partitions=PARTITIONS,
@@ -151,7 +154,9 @@ def new_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data")
 
     async def create() -> None:
-        await (await ReadStore.open(SETTINGS.model_copy(update={"data_dir": path}).database())).close()
+        store = await ReadStore.open(SETTINGS.model_copy(update={"data_dir": path}).database())
+        await store.sealing_key.announce(MASTER_KEY.sealing_key.public)
+        await store.close()
 
     asyncio.run(create())
     Tokens(path).ensure_admin()

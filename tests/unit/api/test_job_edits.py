@@ -9,9 +9,12 @@ import pytest
 from app.api.jobs import edits
 from app.api.jobs.commands import job_refusal_problem
 from app.kafka.memory.cluster import MemoryCluster
+from app.store.tables import sealing_key
+from app.vault.master_key import KeyRing
+from app.vault.sealed_json import job_owner, open_secrets
 from schemas.events import CommandRefused
 from tests.integration.api.rig import MERGE_PATCH, Client, new_job
-from tests.unit.api.conftest import Api, Control, WallClock, commands, until_sent
+from tests.unit.api.conftest import MASTER_KEY, Api, Control, WallClock, commands, until_sent
 from tests.unit.api.test_jobs import HOURLY
 
 CURSOR = {"byte": 40, "row": 3, "head": "a" * 24, "tail": "b" * 24, "source_bytes": 40, "plain": True}
@@ -80,18 +83,64 @@ async def test_an_invalid_patch_is_reported_by_field_and_becomes_no_command(
     assert len(commands(cluster)) == 1, "the creation"
 
 
-async def test_masked_credentials_that_are_sent_back_are_kept(client: Client, api: Api) -> None:
+def opened(configuration: str, job_id: str) -> Any:
+    """Return a configuration as the runner sees it."""
+    assert "s3cret" not in configuration
+    ring = KeyRing({MASTER_KEY.key_id: MASTER_KEY})
+    return open_secrets(orjson.loads(configuration), ring.open, job_owner(job_id))
+
+
+async def test_a_secret_that_is_sent_back_as_shown_is_kept(client: Client, api: Api) -> None:
     job = await client.draft(configuration=SECRET)
     assert "s3cret" not in str(job)
     patched = await client.patch(job, {"configuration": job["configuration"] | {"stream": "crm"}})
     stored = await api.services.store.jobs.get(job["id"])
     assert stored
-    assert orjson.loads(stored.configuration) == SECRET | {"stream": "crm"}
+    assert opened(stored.configuration, job["id"]) == SECRET | {"stream": "crm"}
     half = patched.data["configuration"]["source"].replace("people", "others")
     refused = await client.patch(patched.data, {"configuration": {"source": half}})
-    assert (refused.status, refused.body["errors"][0]["pointer"]) == (422, "/configuration/source")
-    bare = await client.patch(patched.data, {"configuration": {"source": "https://@data.example.com/people.csv"}})
-    assert "s3cret" not in str(bare.data)
+    error = refused.body["errors"][0]
+    assert (refused.status, error["pointer"], error["code"]) == (422, "/configuration/source", "masked_value")
+    bare = await client.patch(patched.data, {"configuration": {"source": "https://data.example.com/people.csv"}})
+    assert bare.data["configuration"]["source"] == "https://data.example.com/people.csv"
+    back = await client.ask("POST", f"/v2/job/{job['id']}/revert/1")
+    assert back.data["configuration"] == job["configuration"]
+    reverted = await api.services.store.jobs.get(job["id"])
+    assert reverted
+    assert opened(reverted.configuration, job["id"]) == SECRET
+
+
+async def test_an_edit_without_the_secret_keeps_it(client: Client, api: Api) -> None:
+    job = await client.draft(configuration=SECRET)
+    before = await api.services.store.jobs.get(job["id"])
+    patched = await client.patch(job, {"name": "other", "configuration": {"stream": "crm"}})
+    after = await api.services.store.jobs.get(job["id"])
+    assert patched.data["configuration"]["source"] == job["configuration"]["source"]
+    assert before
+    assert after
+    sealed = [orjson.loads(configuration)["source"] for configuration in (before.configuration, after.configuration)]
+    assert sealed[0] == sealed[1]
+    unchanged = await client.patch(patched.data, {"configuration": patched.data["configuration"]})
+    assert unchanged.body["message"] == "nothing to change"
+
+
+async def test_a_sealed_value_cannot_be_sent_by_a_client(client: Client, api: Api) -> None:
+    job = await client.draft(configuration=SECRET)
+    stored = await api.services.store.jobs.get(job["id"])
+    assert stored
+    stolen = {"configuration": orjson.loads(stored.configuration)}
+    created = await client.ask("POST", "/v2/job", new_job(**stolen))
+    patched = await client.patch(job, stolen)
+    shown = await client.patch(job, {"configuration": {"source": {"shown": "https://elsewhere"}}})
+    assert [answer.status for answer in (created, patched, shown)] == [422, 422, 422]
+
+
+async def test_without_a_master_key_secrets_are_refused_and_other_jobs_are_created(client: Client, api: Api) -> None:
+    async with api.services.store.database.writing() as connection:
+        await connection.execute(sealing_key.delete())
+    refused = await client.ask("POST", "/v2/job", new_job(configuration=SECRET))
+    assert (refused.status, refused.body["code"]) == (503, "no_master_key")
+    assert (await client.ask("POST", "/v2/job", new_job())).status == 201
 
 
 async def test_a_cursor_can_be_edited_only_while_paused(client: Client) -> None:

@@ -13,11 +13,13 @@ from app.api.definitions.rebuild_requests import RebuildBody
 from app.api.http.headers import expected_revision, idempotency_key, traceparent, wait_seconds
 from app.api.http.param_types import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, TimestampText
 from app.api.http.problems import ApiProblem, pointer
-from app.api.jobs.bodies import CreateBody, PatchBody, merge_patch, unmask
+from app.api.jobs.bodies import CreateBody, PatchBody, merge_patch
 from app.api.jobs.events import id_of, parse_id
+from app.api.jobs.sealing import keep_sealed, masked_errors
 from app.api.jobs.views import redacted
 from app.api.services.event_tail import MAX_QUEUED_EVENTS, EventSubscription, TailedEvent
 from app.api.system.schema_registry import subjects
+from app.vault.sealed_json import shown_form
 from schemas.events import JobKilled
 from schemas.names import is_job_id, is_stream_name
 from schemas.wire.catalog import versions
@@ -125,20 +127,37 @@ def test_a_merge_patch_is_idempotent(current: Any, patch: Any) -> None:
     assert merge_patch(once, patch) == once
 
 
+SEALED_URL = {"$sealed": {"key": "k", "version": "1", "box": ""}, "shown": "https://•••@host"}
+SEALED_KEY = {"$sealed": {"key": "k", "version": "2", "box": ""}, "shown": "•••"}
+
+
 @pytest.mark.parametrize(
     ("patch", "result"),
     [
-        ({"url": "https://host"}, {"url": "https://me:pw@host", "inner": {"key": "s3cret", "of": 1}}),
-        ({"url": "https://other"}, {"url": "https://other", "inner": {"key": "s3cret", "of": 1}}),
-        ({"inner": {"key": "***", "of": 2}}, {"url": "https://me:pw@host", "inner": {"key": "s3cret", "of": 2}}),
-        ({"url": "https://host", "inner": {"key": "***", "of": 1}}, None),
-        ({"inner": None, "new": "***"}, {"url": "https://me:pw@host", "new": "***"}),
+        ({"url": "https://•••@host"}, {"url": SEALED_URL, "inner": {"key": SEALED_KEY, "of": 1}}),
+        ({"url": "https://host"}, {"url": "https://host", "inner": {"key": SEALED_KEY, "of": 1}}),
+        ({"inner": {"key": "•••", "of": 2}}, {"url": SEALED_URL, "inner": {"key": SEALED_KEY, "of": 2}}),
+        ({"inner": {"of": 2}}, {"url": SEALED_URL, "inner": {"key": SEALED_KEY, "of": 2}}),
+        ({"inner": None, "url": None}, {}),
+        ({"url": {"shown": "https://elsewhere"}}, {"url": {"shown": "https://elsewhere"}, "inner": ...}),
     ],
 )
-def test_a_masked_value_keeps_the_stored_one(patch: Any, result: Any) -> None:
-    kept = {"url": "https://me:pw@host", "inner": {"key": "s3cret", "of": 1}}
-    shown = {"url": "https://host", "inner": {"key": "***", "of": 1}}
-    assert merge_patch(kept, unmask(patch, shown, kept)) == (result or kept)
+def test_a_value_that_is_sent_back_as_shown_keeps_the_sealed_one(patch: Any, result: Any) -> None:
+    stored = {"url": SEALED_URL, "inner": {"key": SEALED_KEY, "of": 1}}
+    kept = keep_sealed(merge_patch(shown_form(stored), patch), stored)
+    assert kept == {name: stored[name] if value is ... else value for name, value in result.items()}
+
+
+def test_a_masked_value_that_keeps_nothing_is_refused() -> None:
+    stored = {"url": SEALED_URL, "list": [SEALED_KEY, SEALED_KEY]}
+    given = {"url": "https://•••@elsewhere", "list": ["•••", "new", "•••"], "new": SEALED_KEY}
+    errors = list(masked_errors(given, keep_sealed(given, stored)))
+    assert [(error.pointer, error.code) for error in errors] == [
+        ("/configuration/url", "masked_value"),
+        ("/configuration/list/2", "masked_value"),
+        ("/configuration/new", "masked_value"),
+        ("/configuration/new/shown", "masked_value"),
+    ]
 
 
 @given(st.dictionaries(st.integers(0, 255), st.integers(0, 10**15), min_size=1))

@@ -72,7 +72,7 @@ def entrepot(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 def test_a_password_in_a_url_is_masked() -> None:
     away = entrepot("job", "list", "--url", "http://me:s3cret@127.0.0.1:1")
-    assert "at http://127.0.0.1:1 " in away.stderr
+    assert "at http://•••@127.0.0.1:1 " in away.stderr
     assert "s3cret" not in away.stderr
 
 

@@ -308,5 +308,5 @@ async def test_unsupported_urls_are_rejected(source: str) -> None:
 
 def test_credentials_are_redacted() -> None:
     redacted = CONNECTOR.redact({"source": "https://user:hidden@host/a.csv?token=hidden#hidden", "stream": "s"})
-    assert redacted == {"source": "https://host/a.csv?…", "stream": "s"}
+    assert redacted == {"source": "https://•••@host/a.csv?•••#•••", "stream": "s"}
     assert CONNECTOR.redact({"source": "a.csv"}) == {"source": "a.csv"}
