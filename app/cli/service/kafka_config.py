@@ -6,9 +6,9 @@ from typing import Final, Literal
 
 import click
 
-from app.auth import write_private
 from app.cli.exits import CommandError
 from app.cli.service.cluster import load_cluster
+from app.data_dir import write_private
 from app.kafka.clients import KafkaCluster
 
 ConfigFormat = Literal["properties", "python", "kcat"]

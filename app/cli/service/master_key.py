@@ -6,8 +6,7 @@ import click
 from sqlalchemy.exc import DBAPIError
 
 from app.cli.exits import DIFFERS, UNAVAILABLE, CommandError
-from app.cli.service.settings_errors import load_settings
-from app.cluster import cluster_of, resolve_kafka
+from app.cli.service.cluster import load_cluster
 from app.data_dir import UnsafeDataDirError, prepare_data_dir
 from app.sentences.escapes import escaped
 from app.supervisor.master_key import prepare_master_key
@@ -22,10 +21,10 @@ def master_key() -> None:
     `entrepot up` does this at each start. On a cluster, run it with the settings and the data directory of the runner:
     once, and after each change of the key. Exit code 7 when a key is missing.
     """
-    settings = resolve_kafka(load_settings({}))
+    settings, cluster = load_cluster()
     try:
         prepare_data_dir(settings.data_dir)
-        problem = asyncio.run(prepare_master_key(settings, cluster_of(settings)))
+        problem = asyncio.run(prepare_master_key(settings, cluster))
     except (UnsafeDataDirError, OSError) as error:
         raise CommandError(str(error), UNAVAILABLE) from error
     except DBAPIError as error:
