@@ -34,10 +34,11 @@ def test_a_sealed_value_does_not_open_in_another_place(place: Place) -> None:
         KEY.open(KEY.sealing_key.seal(b"value", PLACE), place)
 
 
-@pytest.mark.parametrize("change", [{"version": "0"}, {"key_id": "0"}])
-def test_version_and_key_are_bound_to_the_ciphertext(change: dict[str, str]) -> None:
-    with pytest.raises(UnreadableSecret):
-        KEY.open(replace(KEY.sealing_key.seal(b"value", PLACE), **change), PLACE)
+def test_version_and_key_are_bound_to_the_ciphertext() -> None:
+    sealed = KEY.sealing_key.seal(b"value", PLACE)
+    for changed in (replace(sealed, version="0"), replace(sealed, key_id="0")):
+        with pytest.raises(UnreadableSecret):
+            KEY.open(changed, PLACE)
 
 
 def test_another_master_key_opens_nothing() -> None:
