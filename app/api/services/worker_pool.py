@@ -169,7 +169,7 @@ async def _cancelled_when(condition: Callable[[], bool]) -> AsyncIterator[None]:
 async def _started() -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable, "-c", f"from {__name__} import serve; serve({os.getpid()})",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, process_group=0,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import psutil
 import pytest
+import uvloop
 
 from app.api.services.worker_pool import (
     MAX_REUSED_BYTES,
@@ -42,6 +43,14 @@ async def test_a_worker_is_used_again_and_has_no_module_of_the_server(pool: Work
             await worker.call(callable, function)
         loaded = set(await worker.call(eval, "list(__import__('sys').modules)"))
     assert loaded & {"aiohttp", "aiokafka", "pydantic", "sqlalchemy", "numpy"} == set()
+
+
+def test_a_worker_starts_in_the_event_loop_of_the_roles() -> None:
+    async def group() -> int:
+        async with WorkerPool() as pool, pool.worker(connected) as worker:
+            return await worker.call(os.getpgrp)
+
+    assert uvloop.run(group()) != os.getpgrp(), "Ctrl-C in the terminal must not reach it"
 
 
 async def test_an_error_of_the_function_is_raised_with_its_traceback(pool: WorkerPool) -> None:
