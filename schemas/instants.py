@@ -23,7 +23,7 @@ EARLIEST: Final = -62_135_596_800_000_000  # microseconds, of the year 1
 LATEST: Final = 253_402_300_799_999_999  # of the year 9999
 EPOCH_UNITS: Final = MappingProxyType({"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1})
 NAMED_FORMATS: Final = ("auto", "epoch", *EPOCH_UNITS, "rfc2822")
-MAX_CHARACTERS: Final = 100  # of a timestamp
+MAX_CHARACTERS: Final = 100  # of a timestamp with the white space around it
 # `epoch` detects the unit by magnitude: 10^11 is the year 5138 in seconds and 1973 in milliseconds.
 # A text with fewer than 9 digits is not an epoch: 20130101 is a date.
 MIN_DIGITS: Final = 9
@@ -126,7 +126,7 @@ def _from_number(unit: int, value: Any) -> int | None:
 
 
 def _from_sized_number(value: Any) -> int | None:
-    if type(value) is str and len(value.strip()) < MIN_DIGITS:
+    if type(value) is str and (len(value) > MAX_CHARACTERS or len(value.strip()) < MIN_DIGITS):
         return None
     micros = _from_number(1, value)
     if micros is None or abs(micros) >= MIN_MICROSECONDS:

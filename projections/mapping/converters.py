@@ -1,7 +1,8 @@
 """Convert values of a message to typed, bounded values of an attribute. Invalid values are reported; nothing raises.
 
-Text files have only text values, so text is parsed as number, boolean or timestamp, and an empty text means absent.
-The reverse is not converted: a number is not a text.
+Text files have only text values, so text is parsed as number, boolean or timestamp, and a blank text means absent. A
+text of more than `MAX_PADDED_CHARACTERS` is none of them: it is a fault, without being read. The reverse is not
+converted: a number is not a text.
 """
 
 import json
@@ -11,7 +12,15 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from projections.mapping.expression_functions import MAX_TEXT_BYTES, SAFE_CHARACTERS
-from projections.mapping.numbers import MAX_FLOAT, MAX_INTEGER, MIN_INTEGER, as_integer, bounded_number, parse_number
+from projections.mapping.numbers import (
+    MAX_FLOAT,
+    MAX_INTEGER,
+    MAX_PADDED_CHARACTERS,
+    MIN_INTEGER,
+    as_integer,
+    bounded_number,
+    parse_number,
+)
 from schemas.instants import ParseTimestamp
 from schemas.json_values import is_too_deep, json_levels
 
@@ -75,8 +84,7 @@ def timestamp_converter(parse_timestamp: ParseTimestamp, report: Report) -> Valu
 
     def convert(value: Any) -> Any:
         micros = parse_timestamp(value)
-        blank = micros is None and type(value) is str and not value.strip()
-        return report(value, BAD_TIMESTAMP) if micros is None and not blank else micros
+        return report(value, BAD_TIMESTAMP) if micros is None and not _is_blank(value) else micros
 
     return convert
 
@@ -137,7 +145,7 @@ def _parse(value: Any, report: Report) -> int | float | None:
     number: int | float | None
     if type(value) is str:
         number = parse_number(value)
-        if number is None and value.strip():
+        if number is None and not _is_blank(value):
             report(value, WRONG_TYPE)
         return number
     number = bounded_number(value)
@@ -150,13 +158,17 @@ def _boolean(report: Report) -> ValueConverter:
     def convert(value: Any) -> Any:
         if type(value) is bool:
             return value
-        text = value.strip() if type(value) is str else None
-        if text == "":
+        if _is_blank(value):
             return None
-        boolean = BOOLEANS.get(text.lower()) if text and len(text) <= MAX_EXAMPLE_CHARACTERS else None
+        is_text = type(value) is str and len(value) <= MAX_PADDED_CHARACTERS
+        boolean = BOOLEANS.get(value.strip().lower()) if is_text else None
         return report(value, WRONG_TYPE) if boolean is None else boolean
 
     return convert
+
+
+def _is_blank(value: Any) -> bool:
+    return type(value) is str and len(value) <= MAX_PADDED_CHARACTERS and not value.strip()
 
 
 def _json(report: Report, faults: JsonFaults) -> ValueConverter:

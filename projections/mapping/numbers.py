@@ -8,6 +8,7 @@ MAX_INTEGER: Final = 2**63 - 1
 MAX_FLOAT: Final = 1.7976931348623157e308
 SAFE_DIGITS: Final = 19  # numbers with fewer digits fit into 64 bits
 MAX_NUMBER_CHARACTERS: Final = 64  # of a number in a text
+MAX_PADDED_CHARACTERS: Final = 256  # of a number, boolean or timestamp with the white space around it
 
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(\.[0-9]*)?|(\.[0-9]+))([eE][+-]?[0-9]{1,3})?")
 
@@ -27,7 +28,7 @@ def parse_number(text: str) -> int | float | None:
     """
     if len(text) < SAFE_DIGITS and text.isascii() and text.isdigit():
         return int(text)  # the common case
-    text = text.strip()
+    text = text.strip() if len(text) <= MAX_PADDED_CHARACTERS else ""
     match = _NUMBER.fullmatch(text) if len(text) <= MAX_NUMBER_CHARACTERS else None
     if match is None:
         return None

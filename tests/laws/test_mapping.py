@@ -33,7 +33,9 @@ from projections.mapping.mapping import (
     parse_identity,
     parse_mapping,
 )
+from projections.mapping.numbers import MAX_PADDED_CHARACTERS
 from schemas.coded import are_bounded
+from schemas.instants import MAX_CHARACTERS
 from tests.laws.json_values import MESSAGES, NAMES, SCALARS, VALUES
 
 SIGNS = [*OPERATORS, *FUNCTIONS, *"(),.-`' \n", "not ", "true", "null", "1", "2.5", "'@'", "a", "b.a", "`odd name`"]
@@ -271,6 +273,31 @@ def test_a_constant_equals_a_field_with_its_value(kind: str, merge: str, value: 
     assert rules.attributes[0].source == Constant(value)
     field_rules = replace(rules, attributes=(replace(rules.attributes[0], source=Field("x")),))
     assert make_mapper("s", rules, identity).map({}, 0) == make_mapper("s", field_rules, identity).map({"x": value}, 0)
+
+
+@given(
+    st.sampled_from(["integer", "number", "boolean", "timestamp"]),
+    st.sampled_from(["", "7", "true", "2026-01-01", "no value"]),
+    st.integers(0, 2 * MAX_PADDED_CHARACTERS),
+    st.integers(0, 2 * MAX_PADDED_CHARACTERS),
+)
+def test_white_space_around_a_value_changes_nothing_up_to_a_limit_and_is_a_fault_beyond_it(
+    kind: str, text: str, before: int, after: int
+) -> None:
+    body = {"identities": [{"expr": "'me'", "kind": "email"}],
+            "attributes": [{"name": "x", "field": "a", "type": kind, "merge": "latest"}]}  # fmt: skip
+    mapper = make_mapper("s", parse_mapping(body), IdentityRules((IdentityKind("email", 0, ""),)))
+    padded = " " * before + text + "\t" * after
+    limit = MAX_CHARACTERS if kind == "timestamp" and text else MAX_PADDED_CHARACTERS
+    results = []
+    for value in (padded, text):
+        mapped = mapper.map({"a": value}, 0)
+        assert mapped
+        results.append((mapped[3], [code for _, code in mapper.drain_faults()]))
+    if len(padded) <= limit:
+        assert results[0] == results[1]
+    else:
+        assert results[0] == ([None], ["bad_timestamp" if kind == "timestamp" else "wrong_type"])
 
 
 @given(st.floats(-1e13, 1e13) | st.integers(-(10**13), 10**13) | st.floats(-1, 1).map(lambda number: number / 1e5))

@@ -376,6 +376,22 @@ def test_hostile_messages_are_mapped_quickly() -> None:
     assert process_time() - started < 5
 
 
+@pytest.mark.parametrize("kind", ["integer", "number", "boolean", "timestamp"])
+@pytest.mark.parametrize("form", ["auto", "epoch", "epoch_s"])
+def test_a_long_text_costs_no_more_than_a_short_one(kind: str, form: str) -> None:
+    names = [{"name": f"a{number}", "field": "x", "type": kind, "merge": "latest"} for number in range(500)]
+    many = mapper(*names, timestamp={"field": "x", "format": [form]})
+
+    def seconds(text: str) -> float:
+        started = process_time()
+        assert many.map({"x": text}, DEFAULT_TIME)
+        return process_time() - started
+
+    seconds("no value")
+    short, long = (min(seconds(text) for _ in range(5)) for text in ("no value", " " * 1_000_000))
+    assert long < 10 * short
+
+
 def test_a_mapping_of_single_fields_applies_to_columns() -> None:
     columnar = mapper(
         attribute("integer", field="legs"),
