@@ -1,6 +1,7 @@
 """From a message over HTTP to a profile over HTTP: now, in the past, explained, and forgotten."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from projections.profiles.updates import Group, MappedMessages
 from schemas.instants import EPOCH
 from schemas.updates import MappedBatch
 from schemas.wire.codec import encode
-from tests.integration.api.rig import Client, service_with_client
+from tests.integration.api.rig import Client, as_caller, service_with_client, until_ready, url_of
 from tests.integration.support.service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -166,6 +167,17 @@ async def test_a_profile_at_the_limit_of_links_is_forgotten(client: Client) -> N
         assert (await client.ask("GET", f"/v2/profile/cookie:{item['cookie']}")).status == 404
 
 
+async def ended(client: Client, href: str) -> dict[str, Any]:
+    """Poll until a person is forgotten."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            shown = await client.ask("GET", href)
+            if shown.status == 200 and shown.data["status"] == "forgotten":
+                forgetting: dict[str, Any] = shown.data
+                return forgetting
+            await asyncio.sleep(0.05)
+
+
 def says(number: int, group: Group, *links: tuple[str, str, int, str, int]) -> bytes:
     """The update that a lane sends to profiles for one raw record."""
     payload = encode_mapped(MappedMessages([group], list(links)))
@@ -191,7 +203,30 @@ async def test_a_forgotten_person_does_not_return_by_pending_messages(services: 
         await running.producer.send("updates.backfill", record, partition=home)
     late = says(50, Group("visits", (), 50, ["history/50"]), ("05:cookie:s2", SUE, at, "h", 0))
     await running.producer.send_and_wait("updates.backfill", late, partition=home)
-    forgotten = await client.ask("DELETE", "/v2/profile/email:sue@example.com")
-    assert (forgotten.status, forgotten.data["identities"]) == (200, 3), forgotten.body
+    accepted = await client.ask("DELETE", "/v2/profile/email:sue@example.com", Prefer="wait=0")
+    assert accepted.status == 202, accepted.body
+    assert (await ended(client, accepted.data["href"]))["identities"] == 3
     for key in ("cookie:s1", "cookie:s2", "email:sue@example.com"):
         assert (await client.ask("GET", f"/v2/profile/{key}")).status == 404
+
+
+async def test_forgetting_continues_after_kills_of_the_api_and_of_the_owner(services: tuple[Client, Service]) -> None:
+    client, running = services
+    await send(client, {"email": "kim@example.com", "cookie": "k1", "when": "2026-01-01T10:00:00Z"})
+    await profile(client, "cookie:k1", lambda item: item["id"] == "email:kim@example.com")
+    running.signal("lane-realtime", signal.SIGSTOP)  # it can't confirm the rule, so the owner waits
+    try:
+        accepted = await client.ask("DELETE", "/v2/profile/cookie:k1", Prefer="wait=0")
+        assert accepted.status == 202, accepted.body
+        (running.settings.data_dir / "api.json").unlink()
+        await running.kill("api")
+        await running.kill("profiles")
+    finally:
+        running.signal("lane-realtime", signal.SIGCONT)
+    token = (running.settings.data_dir / "admin-token").read_text().strip()
+    async with as_caller(await url_of(running), token) as restarted:
+        await until_ready(restarted)
+        forgetting = await ended(restarted, accepted.data["href"])
+        assert (forgetting["identities"], forgetting["profiles"], forgetting["complete"]) == (2, 1, True)
+        for key in ("cookie:k1", "email:kim@example.com"):
+            assert (await restarted.ask("GET", f"/v2/profile/{key}")).status == 404
