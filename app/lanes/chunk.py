@@ -92,6 +92,20 @@ class MappingChunk:
         """Whether it has as much as is to be sent at a time."""
         return self._rows >= FULL_ROWS * self._partitions or self._bytes >= FULL_BYTES
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """How far the mapping is, also while a thread maps: the number of records, and of messages of the stream."""
+        mapper = self.rules.mapper(self.stream)
+        return len(self.records), mapper.position if mapper else 0
+
+    @property
+    def mapping_now(self) -> str:
+        """The stream that is being mapped, its definition, and the record, for the log."""
+        mapping = self.rules.rules.mappings.get(self.stream)
+        definition = f"mapping:{self.stream} version {mapping.version}" if mapping else "no mapping"
+        records = [f"{record.topic}/{record.partition}@{record.offset}" for record in self.records[-1:]]
+        return f"stream {self.stream} ({definition}) in {''.join(records)}"
+
     def fill(self, records: Iterable[RawRecord], end: float) -> None:
         """Add records before the offset `end` until the chunk is full, but at least the first one."""
         for record in records:

@@ -24,6 +24,7 @@ from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.clients import Cluster
 from app.kafka.group_consumer import GroupConsumer
+from app.kafka.safe_faust.latch import Latch
 from app.lanes.chunk import MappingChunk
 from app.lanes.field_sampler import FieldSample
 from app.lanes.pause import PauseFlag
@@ -41,6 +42,7 @@ POLL_TIMEOUT_MS: Final = 200
 COUNT_INTERVAL_SECONDS: Final = 0.1
 MAX_RECORDS: Final = 2_000  # single messages at a time
 SLOW_SECONDS: Final = 10.0  # of mapping, until the log names the stream
+MAX_STALLED_CHECKS: Final = 12  # without progress; counted, since the time of a suspended process says nothing
 
 Pending = Mapping[TopicPartition, PendingCounts]
 Deltas = Mapping[TopicPartition, Sequence[StreamDelta]]
@@ -82,6 +84,7 @@ class Lane:
         self._samples: dict[TopicPartition, FieldSample] = {}
         self._compiled = CompiledRulesCache(rules.at)
         self._pause = PauseFlag(name, store.lanes, steady)
+        self._latch = Latch()
         self._producer = BatchProducer(cluster)
         self._consumer = GroupConsumer(
             cluster,
@@ -183,12 +186,20 @@ class Lane:
             await self._send(partition, fitting)
 
     async def _fill(self, chunk: MappingChunk, records: Sequence[Any], end: float) -> Sequence[MappingChunk]:
-        """Map records in a thread, so that the group gets heartbeats from this process; log which stream is slow."""
+        """Map records in a thread, so that the group gets heartbeats from this process; log which stream is slow.
+
+        A mapping without any progress aborts the process: only a restart ends a thread.
+        """
         filling = asyncio.create_task(in_thread(_filled, chunk, records, end), name="mapping")
+        stalled, position = 0, chunk.position
         try:
             while not (await asyncio.wait([filling], timeout=SLOW_SECONDS))[0]:
-                place = f"partition {records[0].partition} from offset {records[0].offset}"
-                _log.warning("%s is slow: mapping stream %s, %s", self._name, chunk.stream, place)
+                before, position = position, chunk.position
+                stalled = stalled + 1 if position == before else 0
+                _log.warning("%s is slow: mapping %s", self._name, chunk.mapping_now)
+                if stalled == MAX_STALLED_CHECKS:
+                    seconds = MAX_STALLED_CHECKS * SLOW_SECONDS
+                    self._latch.trip(f"no progress for {seconds:.0f} seconds with mapping {chunk.mapping_now}")
         except asyncio.CancelledError:
             filling.cancel()
             await asyncio.wait([filling])

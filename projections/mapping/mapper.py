@@ -118,6 +118,11 @@ class Mapper:
             self._add_column(index, attribute, convert, report)
         self.columnar = self._columnar_mapping(mapping, ranks)
 
+    @property
+    def position(self) -> int:
+        """The number of the current message since `drain_faults`."""
+        return self._index
+
     def map(self, message: JsonMessage, timestamp: int) -> Mapped | None:
         """Map a message; None if it has no identity.
 

@@ -106,6 +106,20 @@ MIXED = [
 ]
 
 
+def test_the_position_advances_with_records_and_messages() -> None:
+    chunk, mapper = chunk_of(), RULES.mapper("people")
+    assert mapper
+    assert chunk.position == (0, 0)
+    chunk.add(Record(b"{}", offset=4))
+    (records, messages) = chunk.position
+    mapper.map({}, 0)
+    assert chunk.position == (records, messages + 1) == (1, messages + 1)
+    mapper.drain_faults()
+    chunk.add(Record(b"{}", offset=5, headers=(("stream", b"unmapped"),)))
+    assert chunk.position == (2, 0)
+    assert chunk.mapping_now == "stream unmapped (no mapping) in messages.realtime/2@5"
+
+
 def test_updates_do_not_depend_on_the_cuts_between_chunks() -> None:
     whole = content_of(chunk_of(*MIXED))
     assert whole == content_of(*(chunk_of(item) for item in MIXED))

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord
+from app.kafka.safe_faust.latch import Latch
 from app.lanes import role
 from app.lanes.chunk import MappingChunk
 from app.lanes.role import COUNT_INTERVAL_SECONDS, GROUP, Lane, StaleOwnerError
@@ -448,3 +450,54 @@ async def test_costly_records_leave_the_event_loop_free_and_their_stream_is_logg
         await until(is_logged)
         released.set()
         await rig.updated(1)
+
+
+@pytest.fixture
+def stalled(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, Latch]]:
+    """A lane whose mapping waits for the event; the latch does not exit."""
+    add, released, latch = MappingChunk.add, threading.Event(), Latch(lambda _: None)
+
+    def stall(chunk: MappingChunk, record: Any) -> None:
+        add(chunk, record)
+        assert released.wait(10)
+
+    monkeypatch.setattr(MappingChunk, "add", stall)
+    monkeypatch.setattr(role, "SLOW_SECONDS", 0.001)
+    monkeypatch.setattr(role, "Latch", lambda: latch)
+    yield released, latch
+    released.set()
+
+
+async def test_a_mapping_without_progress_aborts_the_process_and_is_named(
+    rig: Rig, stalled: tuple[threading.Event, Latch]
+) -> None:
+    released, latch = stalled
+
+    async def is_aborted() -> bool:
+        return latch.reason is not None
+
+    async with rig.lane():
+        await rig.send({"email": "a@b.c"}, partition=1)
+        await until(is_aborted)
+        released.set()
+        await rig.updated(1)
+    assert latch.reason is not None
+    assert "mapping stream people (mapping:people version 2) in messages.realtime/1@0" in latch.reason
+
+
+async def test_slow_progress_does_not_abort_the_process(
+    rig: Rig, stalled: tuple[threading.Event, Latch], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    released, latch = stalled
+    positions = count()
+    monkeypatch.setattr(MappingChunk, "position", property(lambda _: next(positions)))
+
+    async def is_checked_often() -> bool:
+        return caplog.text.count("is slow") > 2 * role.MAX_STALLED_CHECKS
+
+    async with rig.lane():
+        await rig.send({"email": "a@b.c"})
+        await until(is_checked_often)
+        released.set()
+        await rig.updated(1)
+    assert latch.reason is None
