@@ -56,7 +56,7 @@ def test_the_broker_has_the_limits_of_the_embedded_broker() -> None:
 def test_every_role_has_a_service() -> None:
     commands = {parsed(service["command"]) for service in ENTREPOT.values()}
     roles = {role.name for role in ROLES} - {"api"}
-    assert commands == {"api", "topics True", *(f"worker {role}" for role in roles)}
+    assert commands == {"api", "topics True", "master-key", *(f"worker {role}" for role in roles)}
 
 
 @pytest.mark.parametrize("name", list(ENTREPOT))
@@ -106,6 +106,14 @@ def test_no_secret_has_a_default() -> None:
         assert "${POSTGRES_PASSWORD:?" in value
         with pytest.raises(KeyError):
             interpolated(value)
+
+
+def test_only_the_runner_has_the_master_key() -> None:
+    (volume,) = ENTREPOT["master-key"]["volumes"]
+    assert {name for name, service in ENTREPOT.items() if volume in service.get("volumes", ())} == {
+        "master-key",
+        "runner",
+    }
 
 
 @pytest.mark.parametrize("role", ["api", "runner", "profiles", "rebuild"])

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, field_validator
 
 from app.api.http.param_types import SAFE_LINE, SAFE_TEXT
 from app.api.http.problems import FieldError, field_error_of, field_errors, invalid
@@ -14,6 +14,7 @@ from app.api.jobs.sealing import masked_errors
 from app.api.routing.routes import Body
 from connectors.catalog import connector
 from connectors.contract import JobType
+from connectors.redaction import has_credentials
 from projections.jobs.cadence import (
     MAX_BLACKOUT_WINDOWS,
     MAX_CRON,
@@ -28,9 +29,17 @@ from schemas.policies import BlackoutWindow, Cadence, CadenceKind, RetryPolicy
 CREATED_BY_UPLOAD: Final = "a job of this type is created by an upload: POST /collect/bulk/{stream}"
 MAX_ITEMS: Final = 100  # of any list
 
+
+def _no_credentials(text: str) -> str:
+    if has_credentials(text):
+        raise ValueError("has a URL with credentials, and only `configuration` is encrypted: remove them here")
+    return text
+
+
+NO_CREDENTIALS: Final = AfterValidator(_no_credentials)
 Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
-JobName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"\S"), SAFE_LINE]
-Description = Annotated[str, Field(max_length=MAX_DESCRIPTION), SAFE_TEXT]
+JobName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"\S"), SAFE_LINE, NO_CREDENTIALS]
+Description = Annotated[str, Field(max_length=MAX_DESCRIPTION), SAFE_TEXT, NO_CREDENTIALS]
 JsonObject = dict[str, Any]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]

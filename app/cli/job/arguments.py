@@ -12,10 +12,15 @@ from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.output import local_time
 from app.cli.param_types import DURATION_TEXT, seconds
 from app.sentences.escapes import escaped
+from connectors.redaction import has_credentials
 from projections.jobs.state import VISIBLE_STATUSES
 
 MIN_PREFIX_LENGTH: Final = 4
 USAGE: Final = 2
+EXPOSED: Final = (
+    "Warning: credentials in arguments can be seen in the list of processes and the history of the shell; "
+    "pass the configuration with --config @FILE, or with --config @- on standard input"
+)
 _CRON_FIELDS: Final = 5
 
 
@@ -37,7 +42,9 @@ async def job_by_reference(api: ApiClient, reference: str) -> dict[str, Any]:
 
 
 def configuration(source: str | None, fields: Sequence[str]) -> dict[str, Any]:
-    """Return a configuration: JSON or `@file`, overridden by `key=text` and `key:=json`."""
+    """Return a configuration: JSON, `@file` or `@-`, overridden by `key=text` and `key:=json`."""
+    if any(has_credentials(argument) for argument in (source or "", *fields)):
+        click.echo(EXPOSED, err=True)
     parsed = json_argument(source, "--config") if source else {}
     for field in fields:
         key, equals, value = field.partition("=")
@@ -48,9 +55,11 @@ def configuration(source: str | None, fields: Sequence[str]) -> dict[str, Any]:
 
 
 def json_argument(source: str, name: str) -> dict[str, Any]:
-    """Parse a JSON object from text, or from `@file`."""
+    """Parse a JSON object from text, from `@file`, or from standard input: `@-`."""
     text = source
-    if source.startswith("@"):
+    if source == "@-":
+        text = click.get_text_stream("stdin").read()
+    elif source.startswith("@"):
         try:
             text = Path(source[1:]).read_text()
         except OSError as error:

@@ -23,7 +23,10 @@ CADENCE: Final = click.option(
 )
 TIME_ZONE: Final = click.option("--time-zone", help="Time zone of the schedule, such as Europe/Berlin.")
 CONFIG: Final = click.option(
-    "--config", "config", metavar="JSON|@FILE", help="Configuration as JSON, or @FILE to read it from a file."
+    "--config",
+    "config",
+    metavar="JSON|@FILE|@-",
+    help="Configuration as JSON; @FILE reads it from a file, @- from standard input, so that no process list shows it.",
 )
 FIELDS: Final = click.argument("fields", nargs=-1)
 
