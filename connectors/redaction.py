@@ -31,12 +31,12 @@ _WHOLE: Final = _url_pattern("")  # a password or a parameter may have blanks
 
 def redact_text(text: str) -> str:
     """Return a text with the secret parts of its URLs masked."""
-    return text if ":/" not in text else _IN_TEXT.sub(_masked, text)
+    return text if ":/" not in text else _mask_urls(_IN_TEXT, text)
 
 
 def redact_value(value: str) -> str:
     """Return a value of a configuration with its secrets masked: it is a URL, or a text that may contain some."""
-    return _pattern_of(value).sub(_masked, value)
+    return _mask_urls(_pattern_of(value), value)
 
 
 def redact_credentials(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -47,7 +47,7 @@ def redact_credentials(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
 def has_credentials(text: str) -> bool:
     """Whether a text has a URL with a user, or with a parameter whose name is that of a secret."""
     return any(
-        user or not _is_valid(user, host, path) or any(_SECRET_NAMES.search(name) for name, _ in _parameters(query))
+        user or not _is_valid(host, path) or any(_SECRET_NAMES.search(name) for name, _ in _parameters(query))
         for _, user, host, path, query, _ in (url.groups("") for url in _IN_TEXT.finditer(text))
     )
 
@@ -96,17 +96,21 @@ def _pattern_of(value: str) -> re.Pattern[str]:
     return _WHOLE if URL_START.match(value.lstrip()) else _IN_TEXT
 
 
-def _is_valid(user: str, host: str, path: str) -> bool:
-    """Whether the parts of a URL are what they seem: not if a password has an unescaped `/`, for example."""
-    return _HOST.fullmatch(host) is not None and (bool(user) or ":" not in host or "@" not in path)
+def _is_valid(host: str, path: str) -> bool:
+    """Whether the parts of a URL are what they seem: not if a user or password has an unescaped `/`, for example."""
+    return _HOST.fullmatch(host) is not None and "@" not in path
 
 
-def _masked(url: re.Match[str]) -> str:
-    scheme, user, host, path, query, fragment = url.groups("")
-    if not _is_valid(user, host, path):
-        return f"{scheme}{MASK}"
-    shown_user = f"{MASK}@" if user else ""
-    return f"{scheme}{shown_user}{host}{path}{_mask_after_sign(query)}{_mask_after_sign(fragment)}"
+def _mask_urls(pattern: re.Pattern[str], text: str) -> str:
+    masked, end = [], 0
+    for url in pattern.finditer(text):
+        _, user, host, path, query, fragment = url.groups("")
+        if not _is_valid(host, path):  # so it is unknown where its secrets end
+            return "".join((*masked, text[end : url.end(1)], MASK))
+        shown_user = f"{MASK}@" if user else ""
+        masked += (text[end : url.end(1)], shown_user, host, path, _mask_after_sign(query), _mask_after_sign(fragment))
+        end = url.end()
+    return "".join((*masked, text[end:]))
 
 
 def _mask_after_sign(part: str) -> str:
@@ -133,9 +137,9 @@ def _secrets_in(value: str) -> Iterator[str]:
     """Yield what `redact_value` masks in a value, whole and in parts; all of a value without a URL."""
     urls = list(_pattern_of(value).finditer(value))
     for url in urls:
-        scheme, user, host, path, query, fragment = url.groups("")
-        if not _is_valid(user, host, path):
-            yield url[0].removeprefix(scheme)
+        _, user, host, path, query, fragment = url.groups("")
+        if not _is_valid(host, path):
+            user = value[url.end(1) :].rpartition("@")[0]
         yield from (user, *user.split(":", 1), query[1:], fragment[1:])
         yield from (secret for _, secret in _parameters(query))
     if not urls:

@@ -14,7 +14,6 @@ CANARY = "canary-7f3a"
     ("value", "shown"),
     [
         ("people.csv", "people.csv"),
-        ("https://host/a@b.csv", "https://host/a@b.csv"),
         ("https://host:80/x?", "https://host:80/x?"),
         (f"https://{CANARY}@host/x", "https://•••@host/x"),
         (f"https://user:{CANARY}@[::1]:80/x", "https://•••@[::1]:80/x"),
@@ -28,6 +27,8 @@ CANARY = "canary-7f3a"
         (f"1http:/user:{CANARY}@host", "1http:/•••@host"),
         (f"https://user:a/{CANARY}@host/x", "https://•••"),
         (f"https://user:12/{CANARY}@host/x", "https://•••"),
+        (f"https://user/{CANARY}@host/x", "https://•••"),
+        (f"get https://user:a/{CANARY} b{CANARY}@host/x?{CANARY} now", "get https://•••"),
     ],
 )
 def test_secret_parts_of_a_url_are_masked(value: str, shown: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from connectors.contract import Batch, Connector, JobType
 from projections.jobs.state import Job, Phase, Running, Sleeping
@@ -15,6 +15,8 @@ START = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 
 class AnyConfig(BaseModel):
     """Accepts any configuration."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 def job(phase: Phase | None = None, **fields: Any) -> Job:
