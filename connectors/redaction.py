@@ -102,7 +102,8 @@ def _is_valid(host: str, path: str) -> bool:
 
 
 def _mask_urls(pattern: re.Pattern[str], text: str) -> str:
-    masked, end = [], 0
+    masked: list[str] = []
+    end = 0
     for url in pattern.finditer(text):
         _, user, host, path, query, fragment = url.groups("")
         if not _is_valid(host, path):  # so it is unknown where its secrets end

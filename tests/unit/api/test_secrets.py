@@ -51,10 +51,7 @@ async def test_a_secret_of_a_source_is_found_nowhere(
     paths = ("", "/history", "/configurations", "/logs", "?as_of=2026-05-04T12:00:00Z")
     read = [await answers(client, f"/v2/job/{job['id']}{path}") for path in paths]
     read += [await answers(client, path) for path in ("/v2/job", "/v2/job/logs", "/metrics", "/readyz")]
-    async with client.session.post(
-        f"{client.url}/sign-in", data={"token": TOKEN}
-    ) as page:  # the session keeps the cookie
-        read.append(await page.read())
+    await client.session.post(f"{client.url}/sign-in", data={"token": TOKEN})  # the session keeps the cookie
     pages = [await answers(client, path) for path in ("/", f"/job/{job['id']}")]
     assert all(b"people" in page for page in pages)
     read += pages
