@@ -21,12 +21,12 @@ from app.kafka.transactions import FencedError, UnknownOutcomeError
 from app.records.events import decode_event
 from app.records.job_state import decode_seq, encode_job, try_decode_job
 from app.records.partitioning import partition_of
-from app.runner.daemon_threads import DaemonThreads
 from app.runner.partition import OwnedPartition, RunnerContext
 from app.runner.slots import Slots
 from app.settings import Settings
 from app.vault.master_key import master_key_path, read_key_ring
 from connectors.contract import JobKind
+from connectors.kit.daemon_threads import DaemonThreads
 from projections.jobs.state import Job
 from schemas.topics import JOBS_EVENTS
 

@@ -15,7 +15,7 @@ import aiohttp
 from yarl import URL
 
 from connectors.contract import ConnectorError, FixConfiguration, Limits, RateLimited, RetryLater
-from connectors.kit.public_addresses import PublicResolver, refuse_private
+from connectors.kit.public_addresses import PublicResolver, ThreadResolver, refuse_private
 from connectors.redaction import redact_value
 from schemas.coded import Params
 
@@ -100,7 +100,7 @@ class HttpSource:
 async def open_http(source: str, limits: Limits, start: int, validator: str | None) -> HttpSource:
     """Request `source` from byte `start` if `validator` still matches its version, else from the beginning."""
     url = parse_url(source)
-    resolver = None if limits.allow_private_networks else PublicResolver()
+    resolver = ThreadResolver() if limits.allow_private_networks else PublicResolver()
     session = aiohttp.ClientSession(
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),

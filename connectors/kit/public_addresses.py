@@ -3,14 +3,15 @@
 The client connects to the address that was checked, so a DNS name can't change in between (DNS rebinding).
 """
 
+import asyncio
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 from connectors.contract import FixConfiguration
+from connectors.kit.daemon_threads import DaemonThreads
 
 EMBEDDING: Final = (  # the last 32 bits are an IPv4 address
     IPv6Network("::/96"),  # IPv4-compatible, RFC 4291
@@ -55,11 +56,38 @@ def refuse_private(host: str) -> None:
         raise _private_address_error(host)
 
 
+class ThreadResolver(AbstractResolver):
+    """The system's resolver, without a pool of threads: name servers that don't respond delay no other look-up."""
+
+    def __init__(self) -> None:
+        self._threads = DaemonThreads()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of `host`."""
+        addresses = await asyncio.get_running_loop().run_in_executor(
+            self._threads, socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG
+        )
+        numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return [
+            ResolveResult(hostname=host, host=_numeric(*address), port=port, family=kind, proto=proto, flags=numeric)
+            for kind, _, proto, _, address in addresses
+        ]
+
+    async def close(self) -> None:
+        """Do nothing: a thread ends with its look-up."""
+
+
+def _numeric(host: int | str, _port: object, _flow: object = 0, scope: int | str | bytes = 0, /) -> str:
+    return f"{host}%{scope!s}" if scope else str(host)
+
+
 class PublicResolver(AbstractResolver):
     """A resolver that refuses names with a non-public address."""
 
     def __init__(self, resolver: AbstractResolver | None = None) -> None:
-        self._resolver = resolver or ThreadedResolver()
+        self._resolver = resolver or ThreadResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET

@@ -3,10 +3,12 @@
 import asyncio
 import gzip
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -15,7 +17,7 @@ from aiohttp.test_utils import TestServer
 
 from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, RateLimited, RetryLater
 from connectors.kit.http_source import retry_after
-from connectors.kit.public_addresses import PublicResolver, is_public
+from connectors.kit.public_addresses import PublicResolver, ThreadResolver, is_public
 from connectors.providers.file import CONNECTOR, Config, check, read
 
 ROWS = b"a,b\n" + b"".join(b"%d,x\n" % number for number in range(60_000))
@@ -310,3 +312,22 @@ def test_credentials_are_redacted() -> None:
     redacted = CONNECTOR.redact({"source": "https://user:hidden@host/a.csv?token=hidden#hidden", "stream": "s"})
     assert redacted == {"source": "https://•••@host/a.csv?•••#•••", "stream": "s"}
     assert CONNECTOR.redact({"source": "a.csv"}) == {"source": "a.csv"}
+
+
+async def test_dead_name_servers_delay_no_other_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    look_up, released = socket.getaddrinfo, threading.Event()
+
+    def getaddrinfo(host: str, *arguments: Any) -> Any:
+        if host == "dead.example":
+            released.wait(10)
+        return look_up("127.0.0.1", *arguments)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    resolver = ThreadResolver()
+    dead = [asyncio.create_task(resolver.resolve("dead.example", 80)) for _ in range(50)]
+    async with asyncio.timeout(5):
+        (address,) = await resolver.resolve("live.example", 8080)
+    assert not any(task.done() for task in dead)
+    assert (address["hostname"], address["host"], address["port"]) == ("live.example", "127.0.0.1", 8080)
+    released.set()
+    await asyncio.gather(*dead)

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from app.runner import run as module
-from app.runner.daemon_threads import DaemonThreads
 from app.runner.partition import QUEUE_NOTICE_SECONDS
 from app.runner.slots import TURN_SECONDS
 from app.runner.source_reader import SLOW_SECONDS
 from connectors.contract import Limits
+from connectors.kit.daemon_threads import DaemonThreads
 from connectors.kit.threads import in_thread
 from projections.jobs.state import Completed, Running, Sleeping
 from schemas.events import JobDequeued, JobErrored, JobQueued

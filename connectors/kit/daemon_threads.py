@@ -1,4 +1,4 @@
-"""Threads for blocking calls of connectors."""
+"""Threads for blocking calls that may hang."""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ T = TypeVar("T")
 class DaemonThreads(ThreadPoolExecutor):
     """Runs every call in a daemon thread of its own: a call that hangs blocks neither other calls nor the exit.
 
-    The runs bound how many calls there are. An event loop accepts only this base class.
+    The callers bound how many calls there are. An event loop accepts only this base class.
     """
 
     def submit(self, function: Callable[..., T], /, *arguments: Any, **named: Any) -> Future[T]:
