@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import nan
 from typing import Any
 
@@ -21,7 +22,7 @@ from app.records.message_batches import MAX_RECORD_PAYLOAD_BYTES, Origin, messag
 from app.runner.reports import progress_report
 from app.runner.secrets import ConnectorFailure, VaultUnavailable, open_configuration, redacted_batch
 from app.runner.slots import Slots, Turn, TurnOver
-from app.runner.source_reader import Pace, SourceReader
+from app.runner.source_reader import SourceReader
 from app.vault.master_key import KeyRing, no_keys
 from connectors.catalog import connector
 from connectors.contract import (
@@ -94,11 +95,10 @@ class Run:
 
     def supervise(self) -> None:
         """Lend the slot while the source is slow, and give up on one that is too slow. Call it once a tick."""
-        if self._reader is None:
-            return
-        if self._reader.is_slow:
-            self.turn.lend()
-        self._reader.check()
+        if self._reader is not None:
+            self._reader.check()
+            if self._reader.is_slow:
+                self.turn.lend()
 
     def _evict(self) -> None:
         if self._reader is not None:
@@ -130,10 +130,9 @@ class Run:
         if self.job.job_id in self._context.hanging:
             raise RetryLater("still_hanging")
         await self.turn.acquire()
-        pace = Pace(self._context.limits, self._context.steady)
-        limits = replace(self._context.limits, recurring=self.job.cadence.kind != "once", received=pace.received)
-        batches: Any = read(configuration, orjson.loads(self.job.cursor), limits)
-        self._reader = SourceReader(batches, pace, self._context.steady)
+        limits = replace(self._context.limits, recurring=self.job.cadence.kind != "once")
+        batches: Any = partial(read, configuration, orjson.loads(self.job.cursor))
+        self._reader = SourceReader(batches, limits, self._context.steady)
         try:
             await self._write_all(self._reader)
         finally:
@@ -146,7 +145,7 @@ class Run:
             self._cursor = orjson.dumps(batch.cursor).decode()
             await self._context.submit(records)
             self.turn.check()
-            if not reader.was_slow:
+            if not reader.is_slow:
                 await self.turn.acquire()
 
     def _leave_behind(self, closing: asyncio.Task[None]) -> None:

@@ -4,39 +4,37 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from connectors.contract import Batch, Limits, RetryLater
 
-SLOW_SECONDS: Final = 1.0  # a source that takes longer for a batch is slow
+SLOW_SECONDS: Final = 1.0
+SLOW_BYTES: Final = 64 * 1024  # a source that delivers less in that time, and no batch, is slow
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
+
+Read = Callable[[Limits], AsyncGenerator[Batch, None]]
 
 _log = logging.getLogger(__name__)
 
 
 class Pace:
-    """The pace of a source while a batch is being fetched. `clock` is steady, in seconds."""
+    """How long a source has been taking for the next `size` bytes. `clock` is steady, in seconds."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
-        self._timeout = limits.source_timeout_seconds
-        self._min_bytes = limits.source_timeout_seconds * limits.source_bytes_per_second
+    def __init__(self, size: float, clock: Callable[[], float]) -> None:
+        self._size = size
         self._clock = clock
         self.restart()
 
     @property
     def seconds(self) -> float:
-        """The time since the last progress."""
+        """The time since the last `size` bytes were complete."""
         return self._clock() - self._since
 
-    @property
-    def is_too_slow(self) -> bool:
-        """Whether the source has delivered less than the minimum in the time that it has."""
-        return self.seconds >= self._timeout
-
     def received(self, count: int) -> None:
-        """Add bytes of the source. The minimum for the whole timeout restarts it."""
+        """Add bytes of the source."""
         self.bytes += count
-        if self.bytes >= self._min_bytes:
+        if self.bytes >= self._size:
             self.restart()
 
     def restart(self) -> None:
@@ -48,27 +46,26 @@ class Pace:
 class SourceReader:
     """Fetches each batch in a task of its own, so that one that hangs can be left behind."""
 
-    def __init__(
-        self, batches: AsyncGenerator[Batch, None], pace: Pace, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.was_slow = False  # with the last batch
-        self._batches = batches
-        self._pace = pace
-        self._clock = clock
+    def __init__(self, read: Read, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self.is_slow = False  # with the current batch
+        self._timeout = limits.source_timeout_seconds
+        self._recent = Pace(SLOW_BYTES, clock)
+        self._minimum = Pace(self._timeout * limits.source_bytes_per_second, clock)
+        self._batches = read(replace(limits, received=self._received))
         self._fetch: asyncio.Task[Batch | None] | None = None
-        self._fetch_began = 0.0
         self._given_up: asyncio.Future[RetryLater] = asyncio.get_running_loop().create_future()
 
-    @property
-    def is_slow(self) -> bool:
-        """Whether the current batch takes long."""
-        fetching = self._fetch is not None and not self._fetch.done()
-        return fetching and self._clock() - self._fetch_began >= SLOW_SECONDS
+    def _received(self, count: int) -> None:
+        self._recent.received(count)
+        self._minimum.received(count)
 
     def check(self) -> None:
-        """Give up on a source that is too slow."""
-        if self.is_slow and self._pace.is_too_slow:
-            self.give_up(RetryLater("too_slow", {"bytes": self._pace.bytes, "seconds": round(self._pace.seconds)}))
+        """Find out whether the source is slow, and give up on one that is too slow."""
+        if self._fetch is None or self._fetch.done():
+            return
+        self.is_slow = self.is_slow or self._recent.seconds >= SLOW_SECONDS
+        if (seconds := self._minimum.seconds) >= self._timeout:
+            self.give_up(RetryLater("too_slow", {"bytes": self._minimum.bytes, "seconds": round(seconds)}))
 
     def give_up(self, reason: RetryLater) -> None:
         """Stop waiting for the source: `next` raises the reason."""
@@ -77,14 +74,14 @@ class SourceReader:
 
     async def next(self) -> Batch | None:
         """Return the next batch; None at the end of the source."""
-        self._pace.restart()
-        self._fetch_began = self._clock()
+        self.is_slow = False
+        self._recent.restart()
+        self._minimum.restart()
         fetch = self._fetch = asyncio.create_task(_next(self._batches), name="fetch a batch")
         pending: set[asyncio.Future[Any]] = {fetch, self._given_up}
         await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         if not fetch.done():
             raise self._given_up.result()
-        self.was_slow = self._clock() - self._fetch_began >= SLOW_SECONDS
         if fetch.cancelled():
             raise RuntimeError("the connector cancelled its own task")
         return fetch.result()
@@ -104,8 +101,9 @@ class SourceReader:
             await asyncio.gather(self._fetch, return_exceptions=True)
         try:
             await self._batches.aclose()
-        except Exception:  # noqa: BLE001  # the outcome of the run is decided already
-            _log.exception("a connector failed while it closed its source")
+        except Exception as error:  # noqa: BLE001  # the outcome of the run is decided already
+            # Without its message and traceback: they can hold secrets of the configuration.
+            _log.warning("a connector failed with %s while it closed its source", type(error).__name__)
 
 
 async def _next(batches: AsyncGenerator[Batch, None]) -> Batch | None:

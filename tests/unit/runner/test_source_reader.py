@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.runner.source_reader import SLOW_SECONDS, Pace, SourceReader
+from app.runner.source_reader import SLOW_BYTES, SLOW_SECONDS, Pace, SourceReader
 from connectors.contract import Batch, Limits, RetryLater
 from tests.unit.runner.jobs import batch
 
@@ -25,66 +25,110 @@ def steady() -> Steady:
     return Steady()
 
 
-def test_a_source_needs_the_least_rate_on_average(steady: Steady) -> None:
-    pace = Pace(LIMITS, steady)
+def test_the_pace_counts_from_the_last_complete_bytes(steady: Steady) -> None:
+    pace = Pace(600, steady)
     for _ in range(10):
         steady.now += 59
-        assert not pace.is_too_slow
+        assert pace.seconds == 59
         pace.received(600)
     pace.received(599)
-    steady.now += 59
-    assert not pace.is_too_slow
-    steady.now += 1
-    assert pace.is_too_slow
+    steady.now += 60
     assert (pace.bytes, pace.seconds) == (599, 60)
     pace.received(1)
-    assert not pace.is_too_slow
+    assert (pace.bytes, pace.seconds) == (0, 0)
+
+
+class Source:
+    """A source that delivers what the test says."""
+
+    def __init__(self, steady: Steady) -> None:
+        self.ready = asyncio.Event()
+        self.closed = False
+        self.reader = SourceReader(self._read, LIMITS, steady)
+
+    async def _read(self, limits: Limits) -> AsyncGenerator[Batch, None]:
+        self.received = limits.received
+        try:
+            while await self.ready.wait():
+                self.ready.clear()
+                yield batch()
+        finally:
+            self.closed = True
+
+    async def fetching(self) -> "asyncio.Task[Batch | None]":
+        task = asyncio.create_task(self.reader.next())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return task
+
+
+async def test_a_source_is_slow_until_its_next_batch(steady: Steady) -> None:
+    source = Source(steady)
+    fetching = await source.fetching()
+    source.reader.check()
+    assert not source.reader.is_slow
+    steady.now += SLOW_SECONDS
+    source.reader.check()
+    assert source.reader.is_slow
+    source.ready.set()
+    assert await fetching
+    source.reader.check()
+    assert source.reader.is_slow, "with the batch that was fetched last"
+    await source.fetching()
+    source.reader.check()
+    assert not source.reader.is_slow
+    await source.reader.close(left_behind)
+
+
+async def test_a_source_that_delivers_fast_is_not_slow_however_long_its_batch_takes(steady: Steady) -> None:
+    source = Source(steady)
+    await source.fetching()
+    for _ in range(1_000):
+        steady.now += 0.9
+        source.received(SLOW_BYTES)
+        source.reader.check()
+    assert not source.reader.is_slow
+    await source.reader.close(left_behind)
 
 
 async def test_only_the_time_of_a_fetch_counts(steady: Steady) -> None:
-    async def read() -> AsyncGenerator[Batch, None]:
-        yield batch()
-
-    reader = SourceReader(read(), Pace(LIMITS, steady), steady)
-    assert await reader.next()
+    source = Source(steady)
+    source.ready.set()
+    await source.reader.next()
     steady.now += 1_000
-    reader.check()  # the batch is being committed
-    assert not reader.is_slow
-    assert await reader.next() is None
-    await reader.close(left_behind)
+    source.reader.check()  # the batch is being committed
+    assert not source.reader.is_slow
+    source.ready.set()
+    assert await source.reader.next()
+    await source.reader.close(left_behind)
 
 
 async def test_a_source_that_is_too_slow_is_given_up_and_closed(steady: Steady) -> None:
-    closed = asyncio.Event()
-
-    async def read() -> AsyncGenerator[Batch, None]:
-        try:
-            await asyncio.Event().wait()
-            yield batch()
-        finally:
-            closed.set()
-
-    reader = SourceReader(read(), Pace(LIMITS, steady), steady)
-    fetching = asyncio.create_task(reader.next())
-    await asyncio.sleep(0)
-    steady.now += SLOW_SECONDS
-    assert reader.is_slow
-    reader.check()
+    source = Source(steady)
+    fetching = await source.fetching()
+    for _ in range(5):
+        steady.now += 59
+        source.received(600)
+        source.reader.check()
     steady.now += 59
-    reader.check()
+    source.received(7)
+    source.reader.check()
+    steady.now += 1
+    source.reader.check()
+    source.reader.check()
     with pytest.raises(RetryLater) as given_up:
         await fetching
-    assert (given_up.value.code, given_up.value.params) == ("too_slow", {"bytes": 0, "seconds": 60})
-    await reader.close(left_behind)
-    assert closed.is_set()
+    assert (given_up.value.code, given_up.value.params) == ("too_slow", {"bytes": 7, "seconds": 60})
+    await source.reader.close(left_behind)
+    assert source.closed
 
 
 async def test_a_connector_that_cancels_itself_is_an_error(steady: Steady) -> None:
-    async def read() -> AsyncGenerator[Batch, None]:
+    async def read(_limits: Limits) -> AsyncGenerator[Batch, None]:
         raise asyncio.CancelledError
         yield batch()
 
-    reader = SourceReader(read(), Pace(LIMITS, steady), steady)
+    reader = SourceReader(read, LIMITS, steady)
     with pytest.raises(RuntimeError, match="cancelled"):
         await reader.next()
     await reader.close(left_behind)
@@ -93,29 +137,30 @@ async def test_a_connector_that_cancels_itself_is_an_error(steady: Steady) -> No
 async def test_a_connector_that_fails_while_it_closes_is_logged(
     steady: Steady, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def read() -> AsyncGenerator[Batch, None]:
+    async def read(_limits: Limits) -> AsyncGenerator[Batch, None]:
         try:
             yield batch()
         finally:
-            raise OSError("lost")
+            raise OSError("https://user:secret@example.com")
 
-    reader = SourceReader(read(), Pace(LIMITS, steady), steady)
+    reader = SourceReader(read, LIMITS, steady)
     await reader.next()
     await reader.close(left_behind)
-    assert "failed while it closed its source" in caplog.text
+    assert "failed with OSError while it closed its source" in caplog.text
+    assert "secret" not in caplog.text
 
 
 async def test_a_connector_that_does_not_end_is_left_behind(steady: Steady, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.runner.source_reader.CLOSE_TIMEOUT_SECONDS", 0.0)
     released = asyncio.Event()
 
-    async def read() -> AsyncGenerator[Batch, None]:
+    async def read(_limits: Limits) -> AsyncGenerator[Batch, None]:
         try:
             yield batch()
         finally:
             await released.wait()
 
-    reader = SourceReader(read(), Pace(LIMITS, steady), steady)
+    reader = SourceReader(read, LIMITS, steady)
     await reader.next()
     left: list[asyncio.Task[None]] = []
     await reader.close(left.append)
