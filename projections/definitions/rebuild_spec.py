@@ -11,7 +11,7 @@ Times are microseconds since 1970 UTC, and a body is a string that holds JSON. B
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -81,6 +81,10 @@ class RebuildSpec:
     def versions(self) -> Mapping[str, int]:
         """The versions of the rules by definition id."""
         return {name: body.version for name, body in self.bodies.items()}
+
+    def without(self, job_id: str, at: int) -> "RebuildSpec":
+        """Return the spec without the messages of a job that arrived before `at`, in microseconds since 1970 UTC."""
+        return replace(self, scope=replace(self.scope, excluded={**self.scope.excluded, job_id: at}))
 
 
 def spec_text(spec: RebuildSpec) -> str:

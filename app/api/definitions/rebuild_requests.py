@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from aiokafka.errors import KafkaError
 from pydantic import Field, model_validator
@@ -15,6 +15,7 @@ from app.api.routing.routes import Body, RequestContext
 from app.api.services.upload_search import unknown_uploads
 from projections.definitions.rebuild_spec import MAX_VERSION, RebuildSpec, Scope, VersionedBody
 from projections.definitions.rules import Rules
+from projections.jobs.state import Job
 from schemas.definitions import IDENTITY, mapping_of
 from schemas.instants import micros
 from schemas.json_values import json_pointer
@@ -24,16 +25,26 @@ MAX_MAPPINGS: Final = 100
 MAX_NOTE_CHARACTERS: Final = 1_000
 OriginKind = Literal["job", "upload", "no_messages", "no_such_job"]
 NO_MESSAGES: Final = "the job has sent no messages, so no profile depends on it"
-NO_ORIGIN: Final = "no job has this id, and no upload with this id has sent messages"
+UNKNOWN: Final = "no job has this id, and no upload with this id has sent messages"
 UNUSABLE: Final[Mapping[OriginKind, str]] = {
     "no_messages": NO_MESSAGES,
-    "no_such_job": NO_ORIGIN,
+    "no_such_job": UNKNOWN,
 }
 ALONE: Final = frozenset({"previous", "note"})
 
 StrictVersion = Annotated[int, Field(ge=1, le=MAX_VERSION, strict=True)]
 JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID)]
 JobIds = Annotated[tuple[JobId, ...], Field(max_length=100), ITEM_LIMIT]
+
+
+class Origin(NamedTuple):
+    """The origin of the messages with an id, and the job with that id if there is one."""
+
+    kind: OriginKind
+    job: Job | None
+
+
+NO_ORIGIN: Final = Origin("no_such_job", None)
 
 
 class RebuildBody(Body):
@@ -150,9 +161,9 @@ def _stream_errors(body: RebuildBody, rules: Rules) -> Iterator[FieldError]:
 async def _job_errors(call: RequestContext[Any, Any], body: RebuildBody, live: Scope) -> Iterable[FieldError]:
     origins = await origins_of(call, body.exclude_jobs)
     errors = [
-        FieldError(f"/exclude_jobs/{index}", origins[job_id], f"{job_id}: {UNUSABLE[origins[job_id]]}")
+        FieldError(f"/exclude_jobs/{index}", kind, f"{job_id}: {UNUSABLE[kind]}")
         for index, job_id in enumerate(body.exclude_jobs)
-        if origins[job_id] in UNUSABLE
+        if (kind := origins[job_id].kind) in UNUSABLE
     ]
     excluded: Mapping[str, int] = live.excluded
     return errors + [
@@ -162,7 +173,7 @@ async def _job_errors(call: RequestContext[Any, Any], body: RebuildBody, live: S
     ]
 
 
-async def origins_of(call: RequestContext[Any, Any], job_ids: Collection[str]) -> Mapping[str, OriginKind]:
+async def origins_of(call: RequestContext[Any, Any], job_ids: Collection[str]) -> Mapping[str, Origin]:
     """Return the origin of the messages with each id. An upload of `/collect/json` is no job: its id is a UUID.
 
     Raises:
@@ -170,18 +181,19 @@ async def origins_of(call: RequestContext[Any, Any], job_ids: Collection[str]) -
 
     """
     origins = {job_id: await _origin_of(call, job_id) for job_id in job_ids}
-    uploads = [job_id for job_id, origin in origins.items() if origin == "upload"]
+    uploads = [job_id for job_id, origin in origins.items() if origin.kind == "upload"]
     try:
         unknown = await unknown_uploads(call.api.kafka, uploads, call.api.settings.partitions)
     except (KafkaError, OSError) as error:
         raise ApiProblem(503, "kafka_unreachable", "Kafka, which stores the messages, is unreachable") from error
-    return {job_id: "no_such_job" if job_id in unknown else origin for job_id, origin in origins.items()}
+    return {job_id: NO_ORIGIN if job_id in unknown else origin for job_id, origin in origins.items()}
 
 
-async def _origin_of(call: RequestContext[Any, Any], job_id: str) -> OriginKind:
+async def _origin_of(call: RequestContext[Any, Any], job_id: str) -> Origin:
     if not is_job_id(job_id):
-        return "no_such_job"
+        return NO_ORIGIN
     job = await call.api.store.jobs.get(job_id)
     if job is None:
-        return "upload" if is_uuid(job_id) else "no_such_job"
-    return "job" if job.total_counts.accepted or await call.api.store.lanes.mapped(job_id) else "no_messages"
+        return Origin("upload", None) if is_uuid(job_id) else NO_ORIGIN
+    has_messages = job.total_counts.accepted or await call.api.store.lanes.mapped(job_id)
+    return Origin("job" if has_messages else "no_messages", job)

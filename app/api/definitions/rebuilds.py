@@ -11,7 +11,7 @@ from app.api.definitions.definitions import active_versions, check_loaded
 from app.api.definitions.rebuild_requests import (
     MAX_NOTE_CHARACTERS,
     NO_MESSAGES,
-    NO_ORIGIN,
+    UNKNOWN,
     RebuildBody,
     active_rules,
     origins_of,
@@ -24,9 +24,11 @@ from app.api.routing.commands import ACCEPTED, AcceptedCommand, Resource, comman
 from app.api.routing.responses import respond
 from app.api.routing.routes import EDIT, PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.definitions.rebuild_catalog import RebuildRecord
-from projections.definitions.rebuild_spec import spec_text
+from projections.definitions.rebuild_spec import RebuildSpec, spec_text
+from projections.definitions.rules import Rules
 from projections.definitions.state import basis_hash, basis_of
 from schemas.definitions import REBUILD, DefinitionCommand, DiscardRebuild, PromoteRebuild, StartRebuild
+from schemas.instants import micros
 
 ENDED: Final = frozenset({"Completed", "Killed", "Purged"})
 ROUTES: Final = Routes("rebuilds", "/v2")
@@ -64,7 +66,8 @@ async def get_rebuild(call: RequestContext[Query, None]) -> web.Response:
 )
 async def start_rebuild(call: RequestContext[Query, RebuildBody]) -> web.Response:
     """Start a rebuild."""
-    return await _start(call, call.body, call.body.note, "started")
+    rules = active_rules(call)
+    return await _start(call, rules, await resolve_spec(call, call.body, rules), call.body.note, "started")
 
 
 @ROUTES(
@@ -79,16 +82,17 @@ async def undo_job(call: RequestContext[Query, None]) -> web.Response:
     """Start a rebuild by the active rules without the messages that a job or an upload has sent so far."""
     check_loaded(call)
     job_id = call.path("job_id")
-    origin, job = (await origins_of(call, (job_id,)))[job_id], await call.api.store.jobs.get(job_id)
+    origin, job = (await origins_of(call, (job_id,)))[job_id]
     if origin == "no_such_job":
-        raise ApiProblem(404, origin, f"{job_id}: {NO_ORIGIN}")
+        raise ApiProblem(404, origin, f"{job_id}: {UNKNOWN}")
     if origin == "no_messages":
         raise ApiProblem(409, origin, f"{NO_MESSAGES}: there is nothing to undo", more={"allowed": []})
     message = "started"
     if job is not None and job.status not in ENDED:
         message += f"; the job is {job.status}, and its further messages are included: kill it to stop them"
     note = f"without the messages of {job.name if job else job_id}"[:MAX_NOTE_CHARACTERS]
-    return await _start(call, RebuildBody(exclude_jobs=(job_id,)), note, message)
+    rules = active_rules(call)
+    return await _start(call, rules, rules.spec.without(job_id, micros(call.api.clock())), note, message)
 
 
 @ROUTES(
@@ -121,9 +125,9 @@ async def discard_rebuild(call: RequestContext[Query, None]) -> web.Response:
     return await _respond_changed(call, command, "discarded")
 
 
-async def _start(call: RequestContext[Any, Any], body: RebuildBody, note: str, message: str) -> web.Response:
-    rules = active_rules(call)
-    spec, basis = await resolve_spec(call, body, rules), basis_hash(basis_of(rules))
+async def _start(
+    call: RequestContext[Any, Any], rules: Rules, spec: RebuildSpec, note: str, message: str
+) -> web.Response:
     in_progress = call.api.catalog.rebuilds.under_way
     if in_progress is not None:
         name = public_id(in_progress.rebuild.definition_id)
@@ -131,7 +135,10 @@ async def _start(call: RequestContext[Any, Any], body: RebuildBody, note: str, m
         raise ApiProblem(409, "busy", detail, more={"allowed": ["promote", "discard"], "rebuild": name})
     definition_id = f"{REBUILD}{uuid4()}"
     command = StartRebuild(
-        **definition_envelope(call, definition_id, None), spec=spec_text(spec), note=note, basis=basis
+        **definition_envelope(call, definition_id, None),
+        spec=spec_text(spec),
+        note=note,
+        basis=basis_hash(basis_of(rules)),
     )
     return await _respond_changed(call, command, message, status=202)
 

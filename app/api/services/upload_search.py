@@ -10,7 +10,7 @@ from app.kafka.clients import Cluster
 from app.kafka.partition_reader import PartitionReader
 from schemas.topics import LANES
 
-SEARCH_TIMEOUT_SECONDS: Final = 10.0
+SEARCH_TIMEOUT_SECONDS: Final = 3.0
 
 
 async def unknown_uploads(
@@ -27,18 +27,18 @@ async def unknown_uploads(
     try:
         async with asyncio.timeout(seconds):
             for partition, keys in by_partition.items():
-                unknown |= await _missing_keys(cluster, partition, keys)
+                searches = (_missing_keys(cluster, topic.name, partition, keys) for topic in LANES.values())
+                unknown |= frozenset.intersection(*await asyncio.gather(*searches))
     except TimeoutError:
         return frozenset()
     return frozenset(key.decode() for key in unknown)
 
 
-async def _missing_keys(cluster: Cluster, partition: int, keys: set[bytes]) -> set[bytes]:
+async def _missing_keys(cluster: Cluster, topic: str, partition: int, keys: set[bytes]) -> frozenset[bytes]:
     missing = set(keys)
-    for topic in LANES.values():
-        async with PartitionReader(cluster, topic.name, partition) as log:
-            async for record in log.records():
-                missing.discard(record.key or b"")
-                if not missing:
-                    return missing
-    return missing
+    async with PartitionReader(cluster, topic, partition) as log:
+        async for record in log.records():
+            missing.discard(record.key or b"")
+            if not missing:
+                break
+    return frozenset(missing)

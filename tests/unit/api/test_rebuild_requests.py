@@ -6,7 +6,9 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
+from app.api.definitions import rebuild_requests
 from app.api.services.upload_search import unknown_uploads
+from app.kafka.clients import Cluster
 from app.rebuild.progress import RebuildProgress
 from schemas.definitions import REBUILD, ReportRebuilt
 from tests.integration.api.rig import Client, new_job
@@ -139,6 +141,23 @@ async def test_an_impossible_undo_has_a_reason(client: Client) -> None:
     assert (refused.status, refused.body["code"], refused.body["allowed"]) == (409, "no_messages", [])
     for method, rest in (("GET", ""), ("POST", "/promote"), ("POST", "/discard")):
         assert (await client.ask(method, f"/v2/rebuild/none{rest}")).body["code"] == "no_such_rebuild"
+
+
+async def test_an_undo_of_an_unknown_id_searches_the_messages_once(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = await client.post("/collect/json/flights", {"id": 1})
+    searched: list[list[str]] = []
+
+    async def search(cluster: Cluster, upload_ids: list[str], partitions: int) -> frozenset[str]:
+        searched.append(list(upload_ids))
+        return await unknown_uploads(cluster, upload_ids, partitions)
+
+    monkeypatch.setattr(rebuild_requests, "unknown_uploads", search)
+    unknown = str(uuid4())
+    for job_id, status in ((unknown, 404), (upload["upload_id"], 202)):
+        assert (await client.ask("POST", f"/v2/job/{job_id}/undo")).status == status
+    assert searched == [[unknown], [upload["upload_id"]]]
 
 
 async def test_a_search_for_an_upload_that_takes_too_long_refuses_nothing(api: Api, client: Client) -> None:

@@ -176,3 +176,9 @@ def test_a_forged_promotion_with_an_unreadable_spec_changes_no_rules() -> None:
     after = evolve(before, forged)
     assert after.rebuilds["rebuild:1"].status == "promoted"
     assert (after.rules, after.promotion) == (before.rules, before.promotion)
+
+
+def test_a_spec_without_the_messages_of_a_job_keeps_all_else() -> None:
+    spec = RebuildSpec(scope=Scope(since=5, excluded={"a": 7}))
+    assert spec.without("b", 9) == RebuildSpec(scope=Scope(since=5, excluded={"a": 7, "b": 9}))
+    assert spec.without("a", 9).scope.excludes("a", 8)
