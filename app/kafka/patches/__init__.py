@@ -3,7 +3,8 @@
 
 def apply_all() -> None:
     """Apply all fixes. Applying them again changes nothing."""
-    from app.kafka.patches import decompression, uvloop  # noqa: PLC0415  # other processes do not load aiokafka for it
+    from app.kafka.patches import decompression, fenced, uvloop  # noqa: PLC0415  # other processes do not load aiokafka for it
 
     uvloop.apply()
     decompression.apply()
+    fenced.apply()
