@@ -24,11 +24,11 @@ from app.kafka.batch_producer import BatchProducer
 from app.kafka.clients import Cluster, Consumer, Isolation, Producer, started
 from app.kafka.group_consumer import GroupConsumer
 from app.kafka.partition_reader import PartitionReader, committed_offsets, end_offset
-from app.kafka.producer_record import ProducerRecord, send
+from app.kafka.producer_record import ClockSkewError, ProducerRecord, send
 from app.kafka.tail import Tail
 from app.kafka.transactions import FencedError, GroupCommit
 from app.records.partitioning import partition_of
-from schemas.topics import MAX_RECORD_BYTES
+from schemas.topics import FUTURE_BOUND_MS, MAX_RECORD_BYTES
 
 TIMEOUT_SECONDS = 30
 POLL_MS = 200
@@ -263,6 +263,15 @@ async def test_a_transactional_producer_sends_in_transactions_only(cluster: Clus
     async with transactional(cluster, "contract-no-transaction") as producer:
         with pytest.raises(IllegalOperation):
             await add(producer, topic, b"")
+
+
+async def test_a_record_from_the_future_is_a_matter_of_clocks(cluster: Cluster, make_topic: MakeTopic) -> None:
+    topic = await make_topic("contract-clock-skew")
+    later = int(time.time() * 1000) + FUTURE_BOUND_MS + 60_000
+    async with BatchProducer(cluster) as producer:
+        with pytest.raises(ClockSkewError):
+            await producer.write([ProducerRecord(topic, b"", partition=0, timestamp_ms=later)])
+        await producer.write([ProducerRecord(topic, b"", partition=0)])
 
 
 async def test_a_new_producer_fences_the_previous_one(cluster: Cluster, make_topic: MakeTopic) -> None:

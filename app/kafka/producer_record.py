@@ -5,9 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from aiokafka.errors import InvalidTimestampError, KafkaError
+
 from app.kafka.clients import Producer
 
 RECORD_OVERHEAD_BYTES: Final = 512  # more than a batch header and the lengths of one record's fields take
+CLOCK_SKEW: Final = (
+    "the Kafka broker refused a record as dated in the future: the clock of this machine is ahead of the broker's; "
+    "synchronize both, such as by NTP"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +26,16 @@ class ProducerRecord:
     partition: int | None = None
     headers: Sequence[tuple[str, bytes]] = ()
     timestamp_ms: int | None = None  # since 1970 UTC; None: now
+
+
+class ClockSkewError(KafkaError):  # type: ignore[misc]  # aiokafka ships no types
+    """The broker refused the time of a record. Entrepot writes no time in the future, so the clocks differ."""
+
+    def __init__(self) -> None:
+        super().__init__(CLOCK_SKEW)
+
+    def __str__(self) -> str:
+        return CLOCK_SKEW
 
 
 class RecordTooLarge(Exception):
@@ -38,6 +54,7 @@ async def send(producer: Producer, records: Iterable[ProducerRecord]) -> Sequenc
     """Send records, in order within each partition; return their metadata (`offset`) once the broker has acked all.
 
     Raises:
+        ClockSkewError: the clock of this machine is wrong, or that of the broker.
         KafkaError: a record is not acked; it may be written all the same.
 
     """
@@ -57,7 +74,10 @@ async def send(producer: Producer, records: Iterable[ProducerRecord]) -> Sequenc
         for ack in acks:
             ack.add_done_callback(retrieve_exception)
         raise
-    return await asyncio.gather(*acks)
+    try:
+        return await asyncio.gather(*acks)
+    except InvalidTimestampError as error:
+        raise ClockSkewError from error
 
 
 def retrieve_exception(done: asyncio.Future[Any]) -> None:

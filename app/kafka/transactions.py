@@ -98,7 +98,9 @@ class GroupCommit:
                 self._fail(group, UnknownOutcomeError("cancelled during a transaction"))
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it was, the outcome is unknown
-                self._fail(group, UnknownOutcomeError(f"the transaction's outcome is unknown: {error!r}"))
+                unknown = UnknownOutcomeError(f"the transaction's outcome is unknown: {error!r}")
+                unknown.__cause__ = error
+                self._fail(group, unknown)
             else:
                 for submission in group:
                     if not submission.done.done():

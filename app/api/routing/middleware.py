@@ -14,8 +14,8 @@ from aiohttp.typedefs import Handler
 
 from app.api.context import API, QUIET, REQUEST_ID
 from app.api.http.auth import ANONYMOUS, SECURITY_HEADERS, authenticated, authorize, check_host
-from app.api.http.disk_full import disk_full_problem
 from app.api.http.problems import ApiProblem, FieldError, invalid
+from app.api.http.write_failures import write_problem
 from app.api.routing.parsing import read_body, read_query
 from app.api.routing.routes import RequestContext, Route
 from app.api.services.worker_pool import DEADLINE_SECONDS, DeadlineExceededError, PoolBusyError
@@ -87,7 +87,7 @@ async def protect(request: web.Request, response: web.StreamResponse) -> None:
 def _as_problem(request: web.Request, error: Exception) -> ApiProblem:  # noqa: PLR0911  # one line for each kind
     match error:
         case ApiProblem():
-            return error
+            return (_named_cause(request, error.__cause__) if error.status == 503 else None) or error
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             detail = f"method {request.method} not allowed; allowed: {allowed}"
@@ -115,11 +115,18 @@ def _as_problem(request: web.Request, error: Exception) -> ApiProblem:  # noqa: 
 
 def _failure(request: web.Request, error: Exception) -> ApiProblem:
     """Return the problem of an error on the side of the server, and log its cause."""
-    if problem := disk_full_problem(error, request.app[API].settings):
-        _log.error("%s", problem)
+    if problem := _named_cause(request, error):
         return problem
     _log.error("%s %s failed", request.method, request.path, exc_info=error)
     return ApiProblem(500, "internal", "internal server error; the log has the cause under this request id")
+
+
+def _named_cause(request: web.Request, error: BaseException | None) -> ApiProblem | None:
+    """Return the problem of a write whose cause is known, and log it."""
+    problem = write_problem(error, request.app[API].settings) if request.method not in {"GET", "HEAD"} else None
+    if problem is not None:
+        _log.error("%s", problem)
+    return problem
 
 
 def _problem_response(request: web.Request, problem: ApiProblem) -> web.Response:

@@ -27,6 +27,7 @@ DESCRIPTIONS: Final = {
     428: "If-Match is missing",
     429: "too many concurrent requests; retry after `Retry-After` seconds",
     503: "a dependency is unreachable or timed out; try again",
+    507: "the disk is full",
 }
 PROBLEM: Final = {
     "type": "object",
@@ -157,6 +158,8 @@ def _problem_statuses(route: Route) -> set[int]:
     implied = {421, 422, 503}
     if route.role:
         implied |= {401, 403}
+    if route.method != "GET":
+        implied |= {507}
     if route.body:
         implied |= {408}
     if route.body or route.content:

@@ -6,13 +6,19 @@ from functools import partial
 from typing import Any, Literal
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, MessageSizeTooLargeError, ProducerFenced
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+)
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import RecordMetadata
 
 from app.kafka.memory.broker import MemoryBroker, TransactionalSession
 from app.kafka.memory.log import Transaction
-from schemas.topics import MAX_RECORD_BYTES
+from schemas.topics import FUTURE_BOUND_MS, MAX_RECORD_BYTES
 
 
 class MemoryProducer:
@@ -61,6 +67,9 @@ class MemoryProducer:
             self._broker.acknowledge(partial(_fail, acked, error))
             return acked
         timestamp = self._broker.clock() if timestamp_ms is None else timestamp_ms
+        if timestamp > self._broker.clock() + FUTURE_BOUND_MS:
+            self._broker.acknowledge(partial(_fail, acked, InvalidTimestampError()))
+            return acked
         record = log.append(timestamp, key, value, headers or (), transaction)
         place = TopicPartition(topic, partition)
         metadata = RecordMetadata(topic, partition, place, record.offset, timestamp, 0, log.begin)

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from app.kafka.producer_record import ProducerRecord, check_size
+from aiokafka.errors import InvalidTimestampError
+
+from app.kafka.producer_record import ClockSkewError, ProducerRecord, check_size
 from app.kafka.safe_faust.latch import Latch
 
 
@@ -36,6 +38,7 @@ class PendingWrites:
         self._pending.discard(write)
         # A write is cancelled with its agent, whose input was never acknowledged.
         if not write.cancelled() and (failure := write.exception()) is not None:
+            failure = ClockSkewError() if isinstance(failure, InvalidTimestampError) else failure
             self._latch.trip(f"the broker rejected a write: {failure}", failure)
 
 
