@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 LOCK_FILE: Final = "supervisor.lock"
-FORMAT: Final = 4  # of topics, read store and profiles; incremented when older data can't be read
+FORMAT: Final = 5  # of topics, read store, tokens and profiles; incremented when older data can't be read
 FORMAT_FILE: Final = "format"
 DATA_FILES: Final = ("broker", "views.db", "profiles", "snapshots")  # written first, at the first start
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -116,8 +116,13 @@ def lock_holder(data_dir: Path) -> int | None:
     return None
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Replace a file atomically and durably, readable only by its owner."""
+def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
+    """Write a file atomically and durably, readable only by its owner.
+
+    Raises:
+        FileExistsError: it exists, and `replace` is false.
+
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -125,7 +130,9 @@ def write_private(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
+        if replace:
+            temporary.replace(path)
+        else:
+            path.hardlink_to(temporary)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise

@@ -111,7 +111,9 @@ class Settings(BaseSettings):
         default=False, description="allow connectors to fetch from loopback and private addresses"
     )
     admin_token: SecretStr | None = Field(
-        default=None, description="an additional admin token to accept: 20 random characters or more"
+        default=None,
+        description="an admin token to accept, 20 random characters or more; empty: the API creates one in the data "
+        "directory",
     )
     master_key_file: Path | None = Field(
         default=None,

@@ -1,7 +1,8 @@
-"""Access roles, and the records of `access.sessions`: sign-in codes and browser sessions. Secrets occur as hashes only.
+"""Access roles, and the records of `access.sessions`: sign-in codes and browser sessions.
 
-Both end with their root token, which is a definition or the admin token of the settings. All records use partition 0,
-so that servers agree on the first session of a code. A record is a state; a tombstone ends it.
+The id of a record is the SHA-256 of its secret. Codes and sessions end with their root token, which is a definition or
+the admin token of the settings. All records use partition 0, so that servers agree on the first session of a code.
+A record is a state; a tombstone ends it.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ class SignInCode:
     """A one-time code that opens a browser session."""
 
     id: str
-    sha256: str
     root_id: str
     created_at: datetime
     expires_at: datetime
@@ -31,7 +31,6 @@ class BrowserSession:
     """A session of the web pages. Of several sessions with one `code_id`, only the first by offset is valid."""
 
     id: str
-    sha256: str
     root_id: str
     created_at: datetime
     expires_at: datetime

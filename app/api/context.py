@@ -5,6 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
+from app.api.services.access import Access
 from app.api.services.admission import Admission
 from app.api.services.cluster_health import ClusterHealth
 from app.api.services.command_gateway import CommandGateway
@@ -14,7 +15,6 @@ from app.api.services.ingest_producer import IngestProducer
 from app.api.services.lag_monitor import LagMonitor
 from app.api.services.metrics import Metrics
 from app.api.services.worker_pool import WorkerPool
-from app.auth import Tokens
 from app.clock import Clock
 from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
@@ -36,7 +36,7 @@ class Services:
     gateway: CommandGateway
     tail: EventTail
     catalog: DefinitionCatalog
-    tokens: Tokens
+    access: Access
     metrics: Metrics
     cluster: ClusterHealth
     limits: Limits

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import os
+import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +30,7 @@ from app.api.routing.openapi import document
 from app.api.routing.parsing import MAX_BODY_BYTES
 from app.api.routing.responses import web_json
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Route, Routes
+from app.api.services.access import Access
 from app.api.services.admission import Admission
 from app.api.services.cluster_health import ClusterHealth
 from app.api.services.command_gateway import CommandGateway
@@ -38,7 +41,6 @@ from app.api.services.lag_monitor import LagMonitor
 from app.api.services.metrics import new_metrics
 from app.api.services.worker_pool import WorkerPool
 from app.api.system import health, providers, schema_registry, tokens
-from app.auth import Tokens
 from app.clock import Clock, utc_now
 from app.cluster import cluster_of
 from app.data_dir import write_private
@@ -85,24 +87,24 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock = utc_now)
 
 
 async def make_api(
-    settings: Settings, stack: AsyncExitStack, clock: Clock = utc_now, kafka: Cluster | None = None
+    settings: Settings,
+    stack: AsyncExitStack,
+    clock: Clock = utc_now,
+    kafka: Cluster | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Services:
     """Start the services, by default on the cluster of the settings; the stack stops them."""
-    access_tokens = Tokens(settings.data_dir, settings.admin_token, clock)
-    access_tokens.ensure_admin()
-    store = await ReadStore.open(settings.database())
+    store, metrics = await ReadStore.open(settings.database()), new_metrics()
     stack.push_async_callback(store.close)
-    metrics = new_metrics()
     admin = cluster_of(settings)  # health uses its admin interface, which has no twin
     cluster, kafka = ClusterHealth(admin, settings.partitions), kafka or admin
     stack.push_async_callback(cluster.close)
-    tail, definitions, ingest = EventTail(kafka), DefinitionsTail(kafka), IngestProducer(kafka)
+    tail, definitions, ingest = EventTail(kafka), DefinitionsTail(kafka, monotonic), IngestProducer(kafka)
     rules, catalog = RulesReader(definitions), DefinitionCatalog(definitions)
     gateway = CommandGateway(kafka, settings.partitions, tail, catalog, store, metrics)
     watch = LagMonitor(kafka, settings.partitions, store.lanes, clock)
-    for part in (tail, definitions, gateway, ingest, watch):
-        part.start()
-        stack.push_async_callback(part.stop)
+    access = Access(kafka, catalog, gateway, settings, clock, monotonic)
+    _start(stack, access, tail, definitions, gateway, ingest, watch)  # access first, see `AdminToken.start`
     return Services(
         settings=settings,
         kafka=kafka,
@@ -110,7 +112,7 @@ async def make_api(
         gateway=gateway,
         tail=tail,
         catalog=catalog,
-        tokens=access_tokens,
+        access=access,
         metrics=metrics,
         cluster=cluster,
         limits=settings.connector_limits(),
@@ -124,6 +126,13 @@ async def make_api(
         workers=await stack.enter_async_context(WorkerPool()),
         clock=clock,
     )
+
+
+def _start(stack: AsyncExitStack, *parts: Any) -> None:
+    """Start the parts in this order; the stack stops them in reverse."""
+    for part in parts:
+        part.start()
+        stack.push_async_callback(part.stop)
 
 
 async def listen(api: Services, stack: AsyncExitStack) -> str:

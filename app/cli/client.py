@@ -80,6 +80,10 @@ class ApiClient:
         """Return the whole response body; raise `CommandError` for an error status."""
         return await self._answer(method, path, query or {}, json=body, headers=headers)
 
+    async def sign_in_link(self) -> str:
+        """Create a one-time sign-in link for a browser, as the caller."""
+        return f"{self.url}{(await self.send('POST', '/v2/sign-in'))['path']}"
+
     async def upload(
         self, path: str, body: AsyncIterable[bytes], *, query: Mapping[str, Value], headers: Mapping[str, str]
     ) -> Any:

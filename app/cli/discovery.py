@@ -1,5 +1,6 @@
 """Finds the URL of the API and a token in the data directory when the command line names none."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class Endpoint:
 def find(url: str | None, token: str | None, data_dir: Path) -> Endpoint:
     """Return the URL and token given, completed from the data directory.
 
-    A token from the data directory is only sent to the API of that directory.
+    An admin token, of the settings or the data directory, is only sent to the API of that directory.
     """
     if url is not None:
         local = _address(data_dir)
@@ -44,6 +45,9 @@ def _address(data_dir: Path) -> str | None:
 
 
 def _token(data_dir: Path) -> str | None:
+    """Return the admin token of the settings, else the one that the API created in the data directory."""
+    if token := os.environ.get("ENTREPOT_ADMIN_TOKEN"):
+        return token
     try:
         return (data_dir / TOKEN).read_text().strip() or None
     except OSError:

@@ -18,6 +18,8 @@ from projections.definitions.definition import Definition, evolve
 from projections.definitions.kinds import VERSIONED_KINDS
 from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.state import apply_promotion
+from projections.definitions.tokens import NO_TOKENS
+from projections.definitions.tokens import evolve as evolve_tokens
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
     DefinitionApplied,
@@ -60,18 +62,23 @@ class DefinitionCatalog:
         self._versions: dict[str, dict[int, VersionRecord]] = {}
         self.rebuilds = RebuildCatalog()
         self.forgettings = ForgettingCatalog()
+        self.tokens = NO_TOKENS
         # Remembers no outcome: bodies are large, and no command id is used twice.
         self._waiters: CommandWaiters[DefinitionEvent] = CommandWaiters(max_remembered=0)
 
     @property
     def alive(self) -> bool:
-        """Whether the catalog is complete and followed right now."""
+        """Whether the catalog is complete, and at most a few seconds old."""
         return self._tail.alive
 
     @property
     def complete(self) -> bool:
         """Whether all definitions were read once; the catalog may be a little old while Kafka is unreachable."""
         return self._tail.complete
+
+    async def caught_up(self) -> None:
+        """Wait until all definitions were read once, as long as it takes."""
+        await self._tail.caught_up(None)
 
     @property
     def definitions(self) -> Sequence[Definition]:
@@ -114,7 +121,9 @@ class DefinitionCatalog:
     def _apply(self, offset: int, event: DefinitionEvent | None) -> None:
         if event is None:
             return
-        if event.kind is DefinitionKind.REBUILD:
+        if event.kind is DefinitionKind.TOKEN:
+            self.tokens = evolve_tokens(self.tokens, event)
+        elif event.kind is DefinitionKind.REBUILD:
             if self.rebuilds.apply(offset, event) and isinstance(event, RebuildPromoted):
                 self._promote(event)
         elif event.kind is DefinitionKind.FORGETTING:

@@ -1,6 +1,7 @@
 """`definitions.events`: read once up to an offset, or followed live. No consumer group; nothing is committed."""
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -27,8 +28,8 @@ class DefinitionsTail(Tail):
     Subscribers get every record in order, each once, in the order of subscription: all of them are at one offset.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
-        super().__init__(cluster, DEFINITIONS_EVENTS.name, self._deliver, start="beginning")
+    def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(cluster, DEFINITIONS_EVENTS.name, self._deliver, start="beginning", clock=clock)
         self.position = 0  # the offset of the next record
         self.cluster = cluster
         self._subscribers: list[Subscriber] = []

@@ -87,8 +87,8 @@ class Tail:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def caught_up(self, seconds: float = CATCH_UP_TIMEOUT_SECONDS) -> None:
-        """Wait until the tail is complete; raise the error that ended it, if there is one.
+    async def caught_up(self, seconds: float | None = CATCH_UP_TIMEOUT_SECONDS) -> None:
+        """Wait until the tail is complete, with None as long as it takes; raise the error that ended it, if any.
 
         Raises:
             KafkaTimeoutError: the tail was not complete within `seconds`.

@@ -101,6 +101,7 @@ RECORDS: Final = {
     "not_a_definition_command": "a {schema} is not a command about definitions",
     "not_a_definition_event": "a {schema} is not an event of a definition",
     "not_a_message_batch": "a {schema} is not a batch of messages",
+    "not_an_access_record": "a {schema} is neither a session nor a sign-in code",
     "not_an_event": "a {schema} is not an event",
     "record_not_framed": "byte 0 is {found}; a framed record starts with 0x00",
     "record_too_short": "a record of {bytes} bytes is too short for a schema id",

@@ -9,7 +9,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from app.auth import TokenFileError, Tokens
 from app.cluster import KafkaPasswordError, cluster_of
 from app.data_dir import prepare_data_dir
 from app.settings import Settings
@@ -65,19 +64,6 @@ def bindable_port(host: str, port: int) -> int:
         raise NotStartedError(
             f"ENTREPOT_API_HOST: the API can't listen on {host}, port {port}: {reason}; choose another"
         ) from error
-
-
-def check_tokens(settings: Settings) -> None:
-    """Check that the token file can be read.
-
-    Raises:
-        NotStartedError: it can't.
-
-    """
-    try:
-        Tokens(settings.data_dir).list_tokens()
-    except TokenFileError as error:
-        raise NotStartedError(str(error)) from error
 
 
 async def check_store(settings: Settings) -> None:

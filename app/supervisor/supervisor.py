@@ -23,7 +23,6 @@ from app.supervisor.preflight import (
     bindable_port,
     check_file_roots,
     check_store,
-    check_tokens,
     wait_for_kafka,
 )
 from app.supervisor.process_log import RoleLog
@@ -91,7 +90,6 @@ class Supervisor:
     async def _preflight(self) -> None:
         """Check the environment before any process starts, so that errors are not hidden in logs."""
         check_file_roots(self._settings)
-        check_tokens(self._settings)
         await check_store(self._settings)
         if self._settings.bootstrap_servers:
             await wait_for_kafka(self._settings, INTERACTIVE_TIMEOUT_SECONDS, self._notify)

@@ -13,6 +13,7 @@ from typing import Final, assert_never
 
 from projections.decider import is_plausible_time, state_envelope
 from projections.definitions.decider import Decision, DefinitionRefusedError, check_version, decided
+from projections.mapping.body_parser import field_refused
 from schemas.access import AccessRole
 from schemas.definitions import (
     TOKEN,
@@ -140,7 +141,7 @@ def _create(tokens: TokenSet, current: AccessToken | None, command: CreateToken)
         raise DefinitionRefusedError("bad_token")
     expiry = command.expires_at
     if expiry is not None and (expiry <= command.issued_at or not is_plausible_time(expiry)):
-        raise DefinitionRefusedError("bad_expiry")
+        raise DefinitionRefusedError("bad_expiry", errors=(field_refused("/expires_at", "bad_expiry"),))
     if sum(token.is_valid(command.issued_at) for token in tokens.by_id.values()) >= MAX_TOKENS:
         raise DefinitionRefusedError("too_many_tokens", {"max": MAX_TOKENS})
     return TokenCreated, {

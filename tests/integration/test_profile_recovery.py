@@ -35,7 +35,7 @@ from tests.integration.support.rebuilds import (
     traffic,
     write,
 )
-from tests.integration.support.service import TIMEOUT_SECONDS, has
+from tests.integration.support.service import TIMEOUT_SECONDS, TOKEN, has
 from tests.profile_damage import DAMAGE, ProfileFiles, flip_bits
 
 VICTIMS = ("api", "lane-realtime", "lane-backfill", "profiles")
@@ -44,9 +44,8 @@ KILLS = 12
 
 async def collect(plane: DataPlane, session: aiohttp.ClientSession, path: str, body: bytes, key: str) -> dict[str, Any]:
     """Send until the request is acknowledged, with an idempotency key."""
-    token = (plane.service.settings.data_dir / "admin-token").read_text().strip()
     headers = {
-        "Authorization": f"Bearer {token}", "Idempotency-Key": key,
+        "Authorization": f"Bearer {TOKEN}", "Idempotency-Key": key,
         "Content-Type": "application/x-ndjson" if "/bulk/" in path else "application/json",
     }  # fmt: skip
     async with asyncio.timeout(TIMEOUT_SECONDS):

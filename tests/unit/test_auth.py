@@ -1,4 +1,4 @@
-"""Tokens, sessions and sign-in codes: stored as hashes, shared by processes, with expiry."""
+"""Credentials: the fold of sessions and codes, the token of the settings, and the admin token of a data directory."""
 
 import re
 import stat
@@ -9,216 +9,149 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.auth import MAX_CODES, LastAdminError, PastExpiryError, TokenFileError, Tokens, form_token, sign_in_link
+from app.auth import (
+    MAX_CODES,
+    MAX_SESSIONS,
+    Caller,
+    Sessions,
+    SettingsToken,
+    admin_secret,
+    drop_pending_admin_secret,
+    form_token,
+    keep_admin_secret,
+    pending_admin_secret,
+)
+from schemas.access import ROLES, AccessRecord, AccessRole, BrowserSession, SignInCode
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
+LATER = NOON + timedelta(hours=1)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
+def code(name: str, root: str = "ada", expires_at: datetime = LATER) -> SignInCode:
+    return SignInCode(id=name, root_id=root, created_at=NOON, expires_at=expires_at)
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def session(name: str, code_id: str = "", root: str = "ada", expires_at: datetime = LATER) -> BrowserSession:
+    return BrowserSession(id=name, root_id=root, created_at=NOON, expires_at=expires_at, code_id=code_id)
 
 
-@pytest.fixture
-def tokens(tmp_path: Path, clock: Clock) -> Tokens:
-    created = Tokens(tmp_path, clock=clock)
-    created.ensure_admin()
-    return created
+def folded(*records: AccessRecord) -> Sessions:
+    sessions = Sessions()
+    for record in records:
+        sessions.apply(record.id, record)
+    return sessions
 
 
-def test_the_first_start_creates_a_private_admin_token(tmp_path: Path, tokens: Tokens) -> None:
-    secret = (tmp_path / "admin-token").read_text().strip()
-    caller = tokens.authenticate(secret)
-    assert caller
-    assert (caller.name, caller.role) == ("admin", "admin")
-    tokens.ensure_admin()
-    assert (tmp_path / "admin-token").read_text().strip() == secret
-    assert secret not in (tmp_path / "tokens.json").read_text()
-    for name in ("admin-token", "tokens.json", "tokens.lock"):
-        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+def open_ids(sessions: Sessions, now: datetime = NOON) -> list[str]:
+    return [session.id for session in sessions.open_sessions(now)]
 
 
-def test_a_revoked_admin_token_is_replaced_at_the_next_start(tmp_path: Path, tokens: Tokens) -> None:
-    old = tokens.list_tokens()[0]
-    tokens.create("other", "admin")
-    assert tokens.revoke(old.id)
-    tokens.ensure_admin()
-    assert tokens.authenticate((tmp_path / "admin-token").read_text().strip())
+def test_codes_and_sessions_are_found_by_kind_until_they_expire() -> None:
+    sessions = folded(code("c"), session("s"))
+    assert sessions.get(SignInCode, "c", NOON) == code("c")
+    assert sessions.get(BrowserSession, "c", NOON) is None, "a code is no session"
+    assert sessions.get(BrowserSession, "s", NOON) == session("s")
+    assert sessions.get(BrowserSession, "s", LATER) is None
+    assert (open_ids(sessions), open_ids(sessions, LATER)) == (["s"], [])
+    assert sessions.obsolete(NOON) == []
+    assert sessions.obsolete(LATER) == ["c", "s"]
 
 
-def test_changes_are_visible_to_other_processes(tmp_path: Path, tokens: Tokens, clock: Clock) -> None:
-    other = Tokens(tmp_path, clock=clock)
-    token, secret = tokens.create("ada", "editor")
-    assert other.authenticate(secret)
-    other.revoke(token.id)
-    assert tokens.authenticate(secret) is None
+def test_the_first_session_of_a_code_is_valid_and_uses_it_up() -> None:
+    sessions = folded(code("c"), session("first", "c"), session("second", "c"))
+    assert open_ids(sessions) == ["first"]
+    assert sessions.get(SignInCode, "c", NOON) is None
+    assert set(sessions.obsolete(NOON)) == {"c", "second"}
+    sessions.apply("c", None)
+    sessions.apply("second", None)
+    assert sessions.obsolete(NOON) == []
+    sessions.apply("third", session("third", "c"))
+    assert open_ids(sessions) == ["first"]
 
 
-def test_an_expired_token_is_rejected(tokens: Tokens, clock: Clock) -> None:
-    _, secret = tokens.create("guest", "viewer", NOON + timedelta(hours=1))
-    assert tokens.authenticate(secret)
-    clock.now += timedelta(hours=1)
-    assert tokens.authenticate(secret) is None
-    assert "guest" not in {token.name for token in tokens.list_tokens()}
+def test_a_used_code_opens_no_session_after_the_first_one_has_ended() -> None:
+    sessions = folded(code("c"), session("first", "c"))
+    sessions.apply("first", None)
+    sessions.apply("second", session("second", "c"))
+    assert open_ids(sessions) == []
+    sessions.obsolete(LATER)
+    assert set(sessions.obsolete(NOON)) == {"c", "second"}
 
 
-def test_the_last_admin_token_can_not_be_revoked(tokens: Tokens) -> None:
-    with pytest.raises(LastAdminError):
-        tokens.revoke(tokens.list_tokens()[0].id)
+def test_the_first_session_is_valid_without_the_record_of_its_code() -> None:
+    assert open_ids(folded(session("first", "c"), session("second", "c"))) == ["first"]
 
 
-def test_the_last_admin_token_without_expiry_can_not_be_revoked(tokens: Tokens) -> None:
-    passing, _ = tokens.create("guest", "admin", NOON + timedelta(hours=1))
-    with pytest.raises(LastAdminError):
-        tokens.revoke(next(token.id for token in tokens.list_tokens() if token.name == "admin"))
-    assert tokens.revoke(passing.id)
+def test_a_repeated_record_changes_nothing() -> None:
+    assert open_ids(folded(code("c"), session("s", "c"), session("s", "c"))) == ["s"]
 
 
-def test_a_token_can_not_expire_in_the_past(tokens: Tokens) -> None:
-    with pytest.raises(PastExpiryError):
-        tokens.create("late", "viewer", NOON)
+def test_a_tombstone_of_an_unknown_record_changes_nothing() -> None:
+    sessions = folded(session("s"))
+    sessions.apply("unknown", None)
+    assert open_ids(sessions) == ["s"]
 
 
-def test_an_admin_file_with_the_token_of_another_role_is_replaced(tmp_path: Path, tokens: Tokens) -> None:
-    _, viewer = tokens.create("ada", "viewer")
-    (tmp_path / "admin-token").write_text(viewer)
-    tokens.ensure_admin()
-    caller = tokens.authenticate((tmp_path / "admin-token").read_text().strip())
-    assert caller
-    assert caller.role == "admin"
+@pytest.mark.parametrize(("new", "max_records"), [(code, MAX_CODES), (session, MAX_SESSIONS)])
+def test_a_new_record_replaces_the_oldest_of_its_token(new: Callable[[str], AccessRecord], max_records: int) -> None:
+    other = session("other", root="bob")
+    records = [new(str(number)) for number in range(max_records + 1)]
+    sessions = folded(other, *records)
+    assert [sessions.get(type(record), record.id, NOON) for record in records] == [None, *records[1:]]
+    assert sessions.get(BrowserSession, "other", NOON) == other
+    assert sessions.obsolete(NOON) == ["0"]
 
 
-def test_the_token_in_the_settings_has_the_admin_role(tmp_path: Path, clock: Clock) -> None:
-    tokens = Tokens(tmp_path, SecretStr("from-the-environment"), clock)
-    caller = tokens.authenticate("from-the-environment")
-    assert caller
-    assert caller.role == "admin"
-    assert Tokens(tmp_path, SecretStr(""), clock).authenticate("") is None
+# The token of the settings
 
 
-def test_a_sign_in_link_works_once_and_expires(tmp_path: Path, tokens: Tokens, clock: Clock) -> None:
-    link = sign_in_link(tmp_path, "http://127.0.0.1:1/", clock)
-    code = link.removeprefix("http://127.0.0.1:1/sign-in?code=")
-    assert tokens.authenticate(code) is None, "a code is not a token"
-    session = tokens.redeem(code)
-    assert session
-    assert tokens.redeem(code) is None
-    caller = tokens.authenticate(session)
-    assert caller
-    assert (caller.kind, caller.role) == ("session", "admin")
-    late = tokens.sign_in_code(caller)
-    clock.now += timedelta(minutes=15)
-    assert tokens.redeem(late) is None
+def test_the_token_of_the_settings_has_an_id_that_depends_on_it() -> None:
+    one, same, two = (SettingsToken(SecretStr(secret)) for secret in ("one", "one", "two"))
+    assert one.matches("one")
+    assert not one.matches("two")
+    assert not one.matches("\udcff")
+    assert one.id == same.id != two.id
+    assert "one" not in one.id
 
 
-def test_sessions_end_with_their_token_or_by_signing_out(tokens: Tokens) -> None:
-    token, secret = tokens.create("ada", "operator")
-    first, second = tokens.sign_in(secret), tokens.sign_in(secret)
-    assert first
-    assert second
-    assert tokens.sign_in(first) is None, "a session can't create another one"
-    tokens.sign_out(first)
-    assert tokens.authenticate(first) is None
-    assert tokens.authenticate(second)
-    tokens.revoke(token.id)
-    assert tokens.authenticate(second) is None
+@pytest.mark.parametrize("secret", [None, SecretStr("")])
+def test_without_a_token_in_the_settings_none_matches(secret: SecretStr | None) -> None:
+    token = SettingsToken(secret)
+    assert token.id == ""
+    assert not token.matches("")
 
 
-def test_a_session_of_a_session_ends_with_the_root_token(tokens: Tokens) -> None:
-    token, secret = tokens.create("ada", "operator")
-    first = tokens.authenticate(tokens.sign_in(secret) or "")
-    assert first
-    second = tokens.authenticate(tokens.redeem(tokens.sign_in_code(first)) or "")
-    assert second
-    unused = tokens.sign_in_code(second)
-    assert {session.root_id for session in tokens.list_sessions()} == {token.id}
-    assert tokens.accepts(second)
-    tokens.revoke(token.id)
-    assert not tokens.accepts(first)
-    assert not tokens.accepts(second)
-    assert tokens.redeem(unused) is None
+# The admin token of a data directory
 
 
-def test_sessions_and_codes_end_when_their_token_expires(tokens: Tokens, clock: Clock) -> None:
-    _, secret = tokens.create("guest", "viewer", NOON + timedelta(minutes=5))
-    caller = tokens.authenticate(secret)
-    assert caller
-    session, code = tokens.sign_in(secret), tokens.sign_in_code(caller)
-    assert session
-    clock.now += timedelta(minutes=5)
-    assert tokens.authenticate(session) is None
-    assert tokens.redeem(code) is None
-    assert tokens.list_sessions() == ()
+def test_the_admin_token_waits_in_a_private_file(tmp_path: Path) -> None:
+    secret = pending_admin_secret(tmp_path)
+    assert re.fullmatch(r"ent_[\w-]{43}", secret)
+    assert pending_admin_secret(tmp_path) == secret, "another server uses the same"
+    assert admin_secret(tmp_path) == ""
+    keep_admin_secret(tmp_path)
+    keep_admin_secret(tmp_path)
+    assert admin_secret(tmp_path) == secret
+    assert [path.name for path in tmp_path.iterdir()] == ["admin-token"]
+    assert stat.S_IMODE((tmp_path / "admin-token").stat().st_mode) == 0o600
 
 
-def test_sessions_of_the_token_in_the_settings_end_when_it_changes(tmp_path: Path, clock: Clock) -> None:
-    session = Tokens(tmp_path, SecretStr("one"), clock).sign_in("one")
-    assert session
-    Tokens(tmp_path, clock=clock).create("ada", "viewer")  # a process without these settings keeps the session
-    assert Tokens(tmp_path, SecretStr("one"), clock).authenticate(session)
-    assert Tokens(tmp_path, SecretStr("two"), clock).authenticate(session) is None
+def test_a_pending_admin_token_is_dropped(tmp_path: Path) -> None:
+    first = pending_admin_secret(tmp_path)
+    drop_pending_admin_secret(tmp_path)
+    drop_pending_admin_secret(tmp_path)
+    assert pending_admin_secret(tmp_path) != first
 
 
-def test_a_session_is_ended_by_its_id(tokens: Tokens) -> None:
-    token, secret = tokens.create("ada", "operator")
-    session = tokens.sign_in(secret)
-    assert session
-    assert not tokens.end_session(token.id), "a token is not a session"
-    assert tokens.end_session(tokens.list_sessions()[0].id)
-    assert tokens.authenticate(session) is None
-    assert tokens.authenticate(secret)
+# Callers
 
 
-def test_a_new_sign_in_code_replaces_the_oldest_of_the_token(tokens: Tokens) -> None:
-    callers = [tokens.authenticate(tokens.create(name, "viewer")[1]) for name in ("ada", "bob")]
-    assert callers[0]
-    assert callers[1]
-    codes = [tokens.sign_in_code(callers[0]) for _ in range(MAX_CODES)]
-    other = tokens.sign_in_code(callers[1])
-    codes.append(tokens.sign_in_code(callers[0]))
-    assert tokens.redeem(codes[0]) is None
-    assert tokens.redeem(other)
-    assert all(tokens.redeem(code) for code in codes[1:])
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_includes_all_lower_roles(role: AccessRole) -> None:
+    caller = Caller("1", "ada", role, "token", "1")
+    assert [lower for lower in ROLES if caller.may(lower)] == list(ROLES[: ROLES.index(role) + 1])
 
 
-@pytest.mark.parametrize("role", ["viewer", "operator", "editor", "admin"])
-def test_a_role_includes_all_lower_roles(tokens: Tokens, role: str) -> None:
-    order = ("viewer", "operator", "editor", "admin")
-    _, secret = tokens.create("x", role)
-    caller = tokens.authenticate(secret)
-    assert caller
-    assert [lower for lower in order if caller.may(lower)] == list(order[: order.index(role) + 1])
-
-
-@pytest.mark.parametrize("content", [b'[{"id": "a", "na', b"", b"{}", b"[1]", b"\xff", b'[{"id": "s3cret"}]'])
-def test_a_broken_token_file_is_named_without_its_content(tmp_path: Path, tokens: Tokens, content: bytes) -> None:
-    assert tokens.list_tokens()
-    file = tmp_path / "tokens.json"
-    file.write_bytes(content)
-    with pytest.raises(TokenFileError, match=re.escape(str(file))) as raised:
-        tokens.authenticate("any")
-    assert "s3cret" not in str(raised.value)
-    with pytest.raises(TokenFileError):
-        tokens.ensure_admin()
-    assert file.read_bytes() == content
-
-
-def test_an_unreadable_token_file_has_a_cause(tmp_path: Path, tokens: Tokens) -> None:
-    (tmp_path / "tokens.json").unlink()
-    (tmp_path / "tokens.json").mkdir()
-    with pytest.raises(TokenFileError, match="Is a directory"):
-        tokens.list_tokens()
-
-
-def test_a_form_token_does_not_reveal_its_session(tokens: Tokens) -> None:
-    make: Callable[[str], str] = form_token
-    assert make("one") != make("two")
-    assert "one" not in make("one")
+def test_a_form_token_does_not_reveal_its_session() -> None:
+    assert form_token("one") != form_token("two")
+    assert "one" not in form_token("one")

@@ -14,7 +14,7 @@ from app.api.routing.routes import RequestContext
 from app.sentences.sentence import sentence
 from projections.definitions.body_checks import InvalidBodyError
 from projections.definitions.definition import Definition
-from schemas.definitions import REBUILD, DefinitionCommand, DefinitionRefused
+from schemas.definitions import DefinitionCommand, DefinitionRefused
 
 
 def definition_envelope(
@@ -63,11 +63,11 @@ def definition_refusal_problem(event: DefinitionRefused) -> ApiProblem:
     match event.code:
         case "no_such_definition":
             return not_found("definition", event.definition_id)
-        case "no_such_rebuild":
-            return not_found("rebuild", event.definition_id.removeprefix(REBUILD))
+        case "no_such_rebuild" | "no_such_token":
+            return not_found(event.code.removeprefix("no_such_"), event.definition_id.partition(":")[2])
         case "version_mismatch":
             return version_conflict(event.version, detail)
-        case "invalid_body":
+        case "invalid_body" | "bad_expiry":
             return invalid(errors)
         case "too_many_forgettings" as code:
             return ApiProblem(429, code, detail, headers={"Retry-After": "5"}, params=event.params)

@@ -1,6 +1,7 @@
 """Authentication and authorization of requests, and protection against other hosts and sites."""
 
 import hmac
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -8,8 +9,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from app.api.http.problems import ApiProblem
-from app.auth import AccessRole, Caller, Tokens, form_token
+from app.auth import Caller, form_token
 from app.settings import Settings
+from schemas.access import AccessRole
 
 COOKIE: Final = "entrepot_session"
 FORM_HEADER: Final = "X-Form-Token"
@@ -66,21 +68,21 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def authenticated(request: web.Request, tokens: Tokens) -> Caller:
+def authenticated(request: web.Request, authenticate: Callable[[str], Caller | None]) -> Caller:
     """Return the caller of a bearer token, else of the session cookie of the web pages.
 
     Raises:
-        ApiProblem: 401, or 403 when another site may have sent the request.
+        ApiProblem: 401, 403 when another site may have sent the request, or what `authenticate` raises.
 
     """
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme:
-        caller = tokens.authenticate(secret.strip()) if scheme.lower() == "bearer" else None
+        caller = authenticate(secret.strip()) if scheme.lower() == "bearer" else None
         if caller is None or caller.kind != "token":
             raise _unauthenticated("invalid, expired or revoked token")
         return caller
     session = request.cookies.get(COOKIE, "")
-    caller = tokens.authenticate(session) if session else None
+    caller = authenticate(session) if session else None
     if caller is None:
         raise _unauthenticated("no token: send `Authorization: Bearer …`")
     if request.method not in SAFE_METHODS:

@@ -14,8 +14,8 @@ from app.api.jobs.commands import cadence_hint, check_not_pushed, find_job, job_
 from app.api.jobs.jobs import JOB
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.routes import EDIT, Query, RequestContext, Routes
-from app.auth import AccessRole
 from app.sentences.codes import ACTIONS as ACTION_NAMES
+from schemas.access import AccessRole
 from schemas.commands import ConfigureJob, JobCommand, KillJob, PauseJob, RestoreJob, ResumeJob, RunJob
 
 

@@ -7,7 +7,6 @@ Events omit configurations and cursors: read them from `/v2/job/{id}`.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import suppress
 from typing import Annotated, Final
 
 import orjson
@@ -21,7 +20,6 @@ from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.jobs.views import event_view
 from app.api.routing.routes import LAST_EVENT_ID, Query, RequestContext, ResponseSpec, Routes
 from app.api.services.event_tail import EventSubscription, Positions, TailedEvent, events_consumer
-from app.auth import TokenFileError
 from app.kafka.clients import Cluster
 from app.records.events import decode_event
 from schemas.events import JobEvent
@@ -78,12 +76,11 @@ async def stream_events(call: RequestContext[EventsQuery, None]) -> web.StreamRe
 
 
 async def _while_valid(call: RequestContext[EventsQuery, None], sending: Coroutine[None, None, None]) -> None:
-    """Send until the end, or until the token or session of the caller ends."""
+    """Send until the end, or until the token or session of the caller ends, or can't be checked any more."""
 
     async def watch() -> None:
-        with suppress(TokenFileError):  # no token is accepted until it is restored
-            while call.api.tokens.accepts(call.caller):  # noqa: ASYNC110  # other processes change the file
-                await asyncio.sleep(ACCESS_INTERVAL_SECONDS)
+        while call.api.access.accepts(call.caller):  # noqa: ASYNC110  # expiry and staleness are no events
+            await asyncio.sleep(ACCESS_INTERVAL_SECONDS)
 
     tasks = (asyncio.create_task(sending), asyncio.create_task(watch()))
     try:

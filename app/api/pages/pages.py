@@ -22,10 +22,11 @@ from app.api.pages.signing import open_session, sign_in_page, sign_out
 from app.api.routing.middleware import PROBLEM_PAGE
 from app.api.routing.parsing import read_query
 from app.api.routing.routes import Query, RequestContext, Route
-from app.auth import ROLES, Caller, form_token
+from app.auth import Caller, form_token
 from app.sentences.job_summary import cadence_in_words
 from app.store.models import JobFilter, LogFilter
 from projections.jobs.state import VISIBLE_STATUSES
+from schemas.access import ROLES
 
 STATIC: Final = Path(__file__).parent / "static"
 LOG_LINES: Final = 30
@@ -62,7 +63,7 @@ def add_pages(app: web.Application) -> None:
 
 
 def _caller(request: web.Request) -> Caller:
-    caller = request.app[API].tokens.authenticate(request.cookies.get(COOKIE, ""))
+    caller = request.app[API].access.authenticate(request.cookies.get(COOKIE, ""))
     if caller is None or caller.kind != "session":
         raise web.HTTPSeeOther("/sign-in")
     return caller

@@ -1,6 +1,5 @@
 """Signs browsers in and out, by a one-time link or a token. The session is an HttpOnly cookie."""
 
-import asyncio
 from typing import Final
 
 from aiohttp import web
@@ -23,11 +22,11 @@ async def sign_in_page(request: web.Request) -> web.Response:
 async def open_session(request: web.Request) -> web.Response:
     """Open a session for the holder of a code or a token."""
     check_same_site(request)
-    form, tokens = await read_form(request), request.app[API].tokens
+    form, access = await read_form(request), request.app[API].access
     if code := form.get("code", ""):
-        session, problem = await asyncio.to_thread(tokens.redeem, code), USED_UP
+        session, problem = await access.redeem(code), USED_UP
     else:
-        session, problem = await asyncio.to_thread(tokens.sign_in, form.get("token", "").strip()), UNKNOWN
+        session, problem = await access.sign_in(form.get("token", "").strip()), UNKNOWN
     if session is None:
         return _form(problem)
     response = web.HTTPSeeOther("/")
@@ -42,7 +41,7 @@ async def sign_out(request: web.Request) -> web.Response:
     check_same_site(request)
     session = request.cookies.get(COOKIE, "")
     check_form_token(session, (await read_form(request)).get("form_token", ""))
-    await asyncio.to_thread(request.app[API].tokens.sign_out, session)
+    await request.app[API].access.sign_out(session)
     response = web.HTTPSeeOther("/sign-in")
     response.del_cookie(COOKIE, path="/")
     raise response

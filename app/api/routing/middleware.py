@@ -19,7 +19,6 @@ from app.api.http.write_failures import write_problem
 from app.api.routing.parsing import read_body, read_query
 from app.api.routing.routes import RequestContext, Route
 from app.api.services.worker_pool import DEADLINE_SECONDS, DeadlineExceededError, PoolBusyError
-from app.auth import TokenFileError
 from app.store.models import InvalidCursorError, InvalidLimitError
 from projections.views.metrics import InvalidRangeError
 
@@ -47,7 +46,7 @@ def handler_of(route: Route) -> Handler:
         request[QUIET] = route.quiet
         caller = ANONYMOUS
         if route.role is not None:
-            caller = authenticated(request, api.tokens)
+            caller = authenticated(request, api.access.authenticate)
             authorize(caller, route.role)
         async with asyncio.timeout(None if route.streams else REQUEST_TIMEOUT_SECONDS):
             query = read_query(request, route.query)
@@ -98,9 +97,6 @@ def _as_problem(request: web.Request, error: Exception) -> ApiProblem:  # noqa: 
             return ApiProblem(error.status, "bad_request", error.reason)
         case InvalidCursorError() | InvalidLimitError() | InvalidRangeError():
             return invalid([FieldError(*INVALID_PARAMETERS[type(error)], str(error))])
-        case TokenFileError():
-            _log.error("%s", error)
-            return ApiProblem(503, "token_file_unreadable", "the token file can't be read; the log of the API says why")
         case PoolBusyError():
             detail = "too many requests evaluate rules at the same time: retry later"
             return ApiProblem(429, "too_many_evaluations", detail, headers={"Retry-After": "5"})

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from app.api.context import REQUEST_ID, Services
 from app.api.services.worker_pool import Worker
-from app.auth import AccessRole, Caller
+from app.auth import Caller
+from schemas.access import AccessRole
 
 MAX_FIELDS: Final = 100  # of a body
 

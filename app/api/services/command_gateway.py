@@ -1,4 +1,7 @@
-"""Sends commands to `jobs.commands` and `definitions.commands`, and waits until their events are visible."""
+"""Sends commands to `jobs.commands` and `definitions.commands`, and waits until their events are visible.
+
+Other records of the API go through its producer, too.
+"""
 
 import asyncio
 import time
@@ -99,7 +102,7 @@ class CommandGateway:
         is_job = isinstance(command, JobCommand)
         waiters: EventTail | DefinitionCatalog = self._tail if is_job else self._catalog
         with waiters.expect(command.command_id) as future:
-            await self._deliver(self._record(command, traceparent))
+            await self.deliver(self._record(command, traceparent))
             try:
                 events = await asyncio.wait_for(asyncio.shield(future), max(0.0, deadline - time.perf_counter()))
             except TimeoutError:
@@ -116,8 +119,13 @@ class CommandGateway:
             topic, key, partition = DEFINITIONS_COMMANDS, command.definition_id, PARTITION
         return encoded(topic, command, key, partition, traceparent)
 
-    async def _deliver(self, record: ProducerRecord) -> None:
-        """Send a record and return when Kafka has it."""
+    async def deliver(self, record: ProducerRecord) -> None:
+        """Send a record and return when Kafka has it.
+
+        Raises:
+            ApiProblem: 503, it is unknown whether Kafka has it.
+
+        """
         producer = self._producer.ready
         if producer is None:
             raise ApiProblem(503, "kafka_unreachable", "Kafka is not reachable yet; nothing was changed, try again")

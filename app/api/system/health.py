@@ -42,11 +42,18 @@ async def readyz(call: RequestContext[Query, None]) -> web.Response:
     parts = await call.api.cluster.parts(call.api.tail.positions)
     parts["events"] = "ok" if call.api.tail.alive else "jobs.events is not read, or its end is unknown"
     parts["definitions"] = "ok" if call.api.catalog.alive else "definitions.events is not read, or its end is unknown"
+    parts["access"] = _access(call.api)
     parts["commands"] = "ok" if call.api.gateway.connected else "the producer is not connected yet"
     parts["store"] = await _store(call.api)
     if wrong := [name for name, state in parts.items() if state != "ok"]:
         raise ApiProblem(503, "not_ready", f"not ready: {', '.join(wrong)}", more={"parts": parts})
     return respond(call, Ready(parts=parts), message="ready")
+
+
+def _access(api: Services) -> str:
+    if not api.access.is_current:
+        return "access.sessions or definitions.events is not read, or its end is unknown"
+    return "ok" if api.access.admin_token.is_settled else "the admin token is not valid yet"
 
 
 async def _store(api: Services) -> str:

@@ -13,8 +13,9 @@ from aiohttp import web
 from pydantic import ConfigDict
 
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
-from schemas import commands, definitions, events, updates
+from schemas import access, commands, definitions, events, updates
 from schemas.topics import (
+    ACCESS_SESSIONS,
     DEFINITIONS_COMMANDS,
     DEFINITIONS_EVENTS,
     JOBS_COMMANDS,
@@ -32,6 +33,7 @@ TOPICS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     events.NAMESPACE: (JOBS_EVENTS.name,),
     definitions.COMMANDS_NAMESPACE: (DEFINITIONS_COMMANDS.name,),
     definitions.EVENTS_NAMESPACE: (DEFINITIONS_EVENTS.name,),
+    access.NAMESPACE: (ACCESS_SESSIONS.name,),
     updates.NAMESPACE: tuple(topic.name for topic in UPDATES.values()),
     "MessageBatch": (MESSAGES_REALTIME.name, MESSAGES_BACKFILL.name),
     "MessageRejected": (MESSAGES_REJECTED.name,),

@@ -1,17 +1,20 @@
 """The current identity, access tokens and sign-in links. A secret is shown once."""
 
-import asyncio
 from datetime import datetime
 from typing import Annotated, Final
+from uuid import uuid4
 
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from app.api.definitions.commands import definition_envelope, send_definition_command
 from app.api.http.param_types import TimestampText
-from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
+from app.api.http.problems import not_found
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Routes
-from app.auth import AccessRole, LastAdminError, PastExpiryError
+from app.auth import hash_of, new_secret
+from schemas.access import AccessRole
+from schemas.definitions import TOKEN, CreateToken, RevokeToken
 
 
 class Me(View):
@@ -72,10 +75,12 @@ async def me(call: RequestContext[Query, None]) -> web.Response:
     return respond(call, Me.of(call.caller))
 
 
-@ROUTES("GET", "/token", "List tokens", ResponseSpec("all tokens", list[TokenView]), role="admin")
+@ROUTES("GET", "/token", "List tokens", ResponseSpec("all valid tokens", list[TokenView]), role="admin")
 async def list_tokens(call: RequestContext[Query, None]) -> web.Response:
-    """Return all tokens."""
-    return respond(call, [TokenView.of(token) for token in call.api.tokens.list_tokens()])
+    """Return the valid tokens."""
+    now = call.api.clock()
+    tokens = call.api.catalog.tokens.by_id.values()
+    return respond(call, [TokenView.of(token) for token in tokens if token.is_valid(now)])
 
 
 @ROUTES(
@@ -83,17 +88,24 @@ async def list_tokens(call: RequestContext[Query, None]) -> web.Response:
     "/token",
     "Create a token",
     ResponseSpec("the token, with its secret", NewTokenView, status=201),
+    ResponseSpec("accepted, and not valid yet", NewTokenView, status=202),
     role="admin",
+    problems=(409,),
 )
 async def create_token(call: RequestContext[Query, TokenBody]) -> web.Response:
     """Create a token."""
-    body = call.body
-    try:
-        created, secret = await asyncio.to_thread(call.api.tokens.create, body.name, body.role, body.expires_at)
-    except PastExpiryError as error:
-        raise invalid([FieldError("/expires_at", "in_the_past", str(error))]) from error
-    message = "store the token now: it cannot be shown again"
-    return respond(call, NewTokenView.of(created, token=secret), status=201, message=message)
+    secret, token_id = new_secret(), str(uuid4())
+    command = CreateToken(
+        **definition_envelope(call, TOKEN + token_id, None),
+        name=call.body.name,
+        role=call.body.role,
+        sha256=hash_of(secret),
+        expires_at=call.body.expires_at,
+    )
+    visible = await send_definition_command(call, command)
+    view = NewTokenView.of(command, id=token_id, created_at=command.issued_at, token=secret)
+    message = "store the token now: it cannot be shown again" + ("" if visible else "; it is not valid yet")
+    return respond(call, view, status=201 if visible else 202, message=message)
 
 
 @ROUTES(
@@ -101,25 +113,27 @@ async def create_token(call: RequestContext[Query, TokenBody]) -> web.Response:
     "/token/{token_id}",
     "Revoke a token and its browser sessions",
     ResponseSpec("revoked"),
+    ResponseSpec("accepted, and still valid", status=202),
     role="admin",
     problems=(404, 409),
 )
 async def revoke_token(call: RequestContext[Query, None]) -> web.Response:
     """Revoke a token."""
     token_id = call.path("token_id")
-    try:
-        existed = await asyncio.to_thread(call.api.tokens.revoke, token_id)
-    except LastAdminError as error:
-        raise ApiProblem(409, "last_admin", str(error), more={"allowed": []}) from error
-    if not existed:
+    if TOKEN + token_id not in call.api.catalog.tokens.by_id:
         raise not_found("token", token_id)
-    return respond(call, None, message="revoked")
+    envelope = definition_envelope(call, TOKEN + token_id, None)
+    command = RevokeToken(**envelope, allow_last_admin=bool(call.api.settings.admin_token))
+    if await send_definition_command(call, command):
+        return respond(call, None, message="revoked")
+    return respond(call, None, status=202, message="accepted; the token is still valid")
 
 
 @ROUTES("GET", "/session", "List browser sessions", ResponseSpec("all open sessions", list[SessionView]), role="admin")
 async def list_sessions(call: RequestContext[Query, None]) -> web.Response:
     """Return all open sessions."""
-    return respond(call, [SessionView.of(session) for session in call.api.tokens.list_sessions()])
+    sessions = call.api.access.open_sessions()
+    return respond(call, [SessionView.of(session, name=root.name, role=root.role) for session, root in sessions])
 
 
 @ROUTES(
@@ -128,7 +142,7 @@ async def list_sessions(call: RequestContext[Query, None]) -> web.Response:
 async def end_session(call: RequestContext[Query, None]) -> web.Response:
     """End a session."""
     session_id = call.path("session_id")
-    if not await asyncio.to_thread(call.api.tokens.end_session, session_id):
+    if not await call.api.access.end_session(session_id):
         raise not_found("session", session_id)
     return respond(call, None, message="ended")
 
@@ -142,7 +156,7 @@ async def end_session(call: RequestContext[Query, None]) -> web.Response:
 )
 async def create_sign_in_link(call: RequestContext[Query, None]) -> web.Response:
     """Create a link that signs a browser in as the caller."""
-    code = await asyncio.to_thread(call.api.tokens.sign_in_code, call.caller)
+    code = await call.api.access.create_code(call.caller)
     return respond(
         call,
         SignInView(path=f"/sign-in?code={code}"),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from app.auth import TokenFileError
 from app.cli import exits
 from app.cli.service.settings_errors import load_settings
 from app.data_dir import (
@@ -26,7 +25,6 @@ from app.supervisor.preflight import (
     check_address,
     check_file_roots,
     check_store,
-    check_tokens,
     describe_store_error,
     wait_for_kafka,
 )
@@ -108,7 +106,6 @@ async def _preflight(role: str, settings: Settings) -> None:
     prepare_data_dir(settings.data_dir)
     if role == "api":
         check_address(settings)
-        check_tokens(settings)
     if role in {"api", "runner"}:
         check_file_roots(settings)
     if role != "runner":
@@ -127,7 +124,7 @@ def _reaching_all(role: ProcessRole, settings: Settings) -> int:
 
     try:
         return run_role(role, settings)
-    except (ClusterUnreachable, KafkaError, KafkaPasswordError, OSError, TokenFileError) as error:
+    except (ClusterUnreachable, KafkaError, KafkaPasswordError, OSError) as error:
         raise exits.CommandError(str(error), exits.UNAVAILABLE) from error
     except DBAPIError as error:
         raise exits.CommandError(describe_store_error(settings, error), exits.UNAVAILABLE) from error

@@ -16,9 +16,10 @@ from typing import Final, Literal
 import aiohttp
 import click
 
-from app.auth import ADMIN_FILE, TOKENS_FILE
+from app.auth import ADMIN_FILE, PENDING_ADMIN_FILE
+from app.cli.client import connected
 from app.cli.discovery import find
-from app.cli.exits import DIFFERS, CommandError
+from app.cli.exits import DIFFERS, REFUSED, CommandError
 from app.cli.output import OutputFormat, serialized
 from app.cli.service.settings_errors import load_settings
 from app.cluster import BROKER_DIR, PASSWORD_FILE, KafkaPasswordError, cluster_of, resolve_kafka
@@ -38,7 +39,7 @@ Level = Literal["ok", "warn", "fail"]
 MIN_FREE_BYTES: Final = 2 * 1024**3
 MAX_CLOCK_SKEW_SECONDS: Final = 5.0
 TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
-SECRET_FILES: Final = (ADMIN_FILE, TOKENS_FILE, MASTER_KEY_FILE, f"{BROKER_DIR}/{PASSWORD_FILE}")
+SECRET_FILES: Final = (ADMIN_FILE, PENDING_ADMIN_FILE, MASTER_KEY_FILE, f"{BROKER_DIR}/{PASSWORD_FILE}")
 LEVEL_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -66,6 +67,7 @@ async def run_checks(settings: Settings) -> AsyncIterator[Finding]:
         check_read_store,
         check_master_key,
         check_api,
+        check_token,
     ):
         yield await check(resolve_kafka(settings))
 
@@ -236,6 +238,22 @@ async def check_api(settings: Settings) -> Finding:
     if skew > MAX_CLOCK_SKEW_SECONDS:
         return Finding("warn", f"the clock of {url} differs by {skew:.0f} s", "synchronise the clocks with NTP")
     return Finding("ok", f"API at {url} is ready, clocks agree")
+
+
+async def check_token(settings: Settings) -> Finding:
+    """Check that the API accepts the token that commands on this machine send."""
+    try:
+        endpoint = find(os.environ.get("ENTREPOT_URL"), os.environ.get("ENTREPOT_TOKEN"), settings.data_dir)
+        if endpoint.token is None:
+            return Finding("warn", "no access token", "set ENTREPOT_TOKEN; `entrepot up` creates one in its directory")
+        async with connected(endpoint.url, endpoint.token) as api:
+            caller = await api.get("/v2/me")
+    except CommandError as error:
+        if error.exit_code != REFUSED:
+            return Finding("warn", "access token not checked", error.message)
+        advice = "set ENTREPOT_TOKEN, or restart the API: it replaces an invalid token of its data directory"
+        return Finding("fail", f"access token not accepted: {error.message}", advice)
+    return Finding("ok", f"access token accepted: {caller['name']}, {caller['role']}")
 
 
 logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the findings are clearer than its log lines

@@ -70,5 +70,4 @@ async def token_end_session(session: Session, session_id: str) -> None:
 @api_command
 async def sign_in(session: Session) -> None:
     """Print a one-time sign-in link for a browser; it expires in 15 minutes."""
-    made = await session.api.send("POST", "/v2/sign-in")
-    click.echo(escaped(session.api.url + made["path"]))
+    click.echo(escaped(await session.api.sign_in_link()))

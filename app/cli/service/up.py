@@ -3,14 +3,13 @@
 import asyncio
 import signal
 import sys
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from app.auth import sign_in_link
 from app.cli.client import ApiClient, connected
 from app.cli.discovery import find
 from app.cli.exits import CommandError
@@ -63,7 +62,7 @@ async def run_service(settings: Settings, *, with_example: bool) -> int:
 async def _work(supervisor: Supervisor, *, with_example: bool) -> None:
     up = await supervisor.start()
     _print(
-        f"Ready after {up.seconds:.1f} s. {_sign_in_advice(up)}\n\n"
+        f"Ready after {up.seconds:.1f} s. {await _sign_in_advice(up)}\n\n"
         f"  API    {up.url}\n"
         f"  Kafka  {up.settings.bootstrap_servers}\n"
         f"  logs   {up.settings.data_dir / 'logs'}\n"
@@ -73,16 +72,25 @@ async def _work(supervisor: Supervisor, *, with_example: bool) -> None:
     _print("Press Ctrl-C to stop.")
 
 
-def _sign_in_advice(up: RunningService) -> str:
+async def _sign_in_advice(up: RunningService) -> str:
     """Return a sign-in link for a terminal; never for a log that others may read."""
+    advice = "`entrepot sign-in` prints a sign-in link."
     if not sys.stdout.isatty():
-        return "`entrepot sign-in` prints a sign-in link."
-    return f"One-time sign-in link, expires in 15 minutes:\n\n{sign_in_link(up.settings.data_dir, up.url)}"
+        return advice
+    try:
+        async with _connected(up) as api:
+            return f"One-time sign-in link, expires in 15 minutes:\n\n{await api.sign_in_link()}"
+    except CommandError as error:
+        return f"{advice} ({error.message})"
+
+
+def _connected(up: RunningService) -> AbstractAsyncContextManager[ApiClient]:
+    return connected(up.url, find(up.url, None, up.settings.data_dir).token)
 
 
 async def _example(up: RunningService) -> None:
     try:
-        async with connected(up.url, find(up.url, None, up.settings.data_dir).token) as api:
+        async with _connected(up) as api:
             job_id = await create_example(api)
             with bar("example") as update:
                 job = await follow_job(

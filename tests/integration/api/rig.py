@@ -10,12 +10,13 @@ from typing import Any
 
 import aiohttp
 import orjson
+from pydantic import SecretStr
 
 from app.api.server import serve
 from app.settings import Settings
 from app.supervisor.broker.server import Broker
 from tests.integration.conftest import emptied
-from tests.integration.support.service import TIMEOUT_SECONDS, Service, service
+from tests.integration.support.service import TIMEOUT_SECONDS, TOKEN, Service, service
 
 POLL_SECONDS = 0.02
 MERGE_PATCH = "application/merge-patch+json"
@@ -95,10 +96,10 @@ def new_job(name: str = "people", **facts: Any) -> dict[str, Any]:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Client]:
     """Run an API server on a free port, with a client that has the admin token."""
-    stop = asyncio.Event()
+    stop, update = asyncio.Event(), {"api_port": 0, "admin_token": SecretStr(TOKEN)}
     address = settings.data_dir / "api.json"
     address.unlink(missing_ok=True)
-    running = asyncio.create_task(serve(settings.model_copy(update={"api_port": 0}), stop))
+    running = asyncio.create_task(serve(settings.model_copy(update=update), stop))
     try:
         async with asyncio.timeout(30):
             while not address.exists() and not running.done():  # the file appears without a signal
@@ -106,7 +107,7 @@ async def serving(settings: Settings) -> AsyncIterator[Client]:
         if running.done():
             await running
         url = orjson.loads(address.read_bytes())["url"]
-        async with as_caller(url, (settings.data_dir / "admin-token").read_text().strip()) as client:
+        async with as_caller(url, TOKEN) as client:
             yield client
     finally:
         stop.set()
@@ -137,8 +138,7 @@ async def service_with_client(
     """Run a service on an emptied broker; yield it, and a client of its API, once that is ready."""
     async with service(folder, await emptied(broker), roles, **settings) as running:
         url = await url_of(running)
-        token = (running.settings.data_dir / "admin-token").read_text().strip()
-        async with as_caller(url, token) as client:
+        async with as_caller(url, TOKEN) as client:
             await until_ready(client)
             yield running, client
 

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.integration.api.rig import Answer, ApiServers, Client
+from tests.integration.support.service import TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -62,9 +63,8 @@ async def test_of_two_concurrent_drafts_one_wins(api_servers: ApiServers) -> Non
 
 
 async def entrepot(api_servers: ApiServers, *arguments: str) -> tuple[int, str]:
-    token = (api_servers.data_dir / "admin-token").read_text().strip()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app.cli.main", *arguments, "--url", api_servers.client.url, "--token", token,
+        sys.executable, "-m", "app.cli.main", *arguments, "--url", api_servers.client.url, "--token", TOKEN,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await process.communicate()

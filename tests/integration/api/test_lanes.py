@@ -15,6 +15,7 @@ from app.store.read_store import ReadStore
 from app.supervisor.broker.server import Broker
 from tests.integration.api.rig import Client, service_with_client
 from tests.integration.api.test_collect import CollectApi
+from tests.integration.support.service import TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -61,9 +62,8 @@ async def until(client: Client, path: str, holds: Callable[[Any], bool]) -> Any:
 
 
 async def entrepot(collect_api: CollectApi, *arguments: str) -> tuple[int, str]:
-    token = (collect_api.running.settings.data_dir / "admin-token").read_text().strip()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app.cli.main", *arguments, "--url", collect_api.client.url, "--token", token,
+        sys.executable, "-m", "app.cli.main", *arguments, "--url", collect_api.client.url, "--token", TOKEN,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await process.communicate()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.api.rig import ApiServers
+from tests.integration.support.service import TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -36,11 +37,10 @@ expected-statuses = [401, 428]
 async def test_generated_requests_conform_to_the_document(api_servers: ApiServers, tmp_path: Path) -> None:
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION)
-    token = (api_servers.data_dir / "admin-token").read_text().strip()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", f"--config-file={configuration}",
         "run", f"{api_servers.client.url}/openapi.json",
-        f"--header=Authorization: Bearer {token}", "--header=Prefer: respond-async", f"--seed={SEED}",
+        f"--header=Authorization: Bearer {TOKEN}", "--header=Prefer: respond-async", f"--seed={SEED}",
         "--max-examples=25", "--phases=examples,coverage,fuzzing", "--generation-database=none", "--no-color",
         f"--exclude-checks={','.join(EXCLUDED_CHECKS)}", *EXCLUDED_PATHS,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from pydantic import SecretStr
 
 from app.clock import utc_now
 from app.cluster import with_embedded_kafka
@@ -37,6 +38,7 @@ from schemas.wire.headers import headers_of
 
 TIMEOUT_SECONDS = 90.0
 FORKS = ForkServer(FORK_SERVER)  # of all services of this process; it exits with it
+TOKEN = "a-token-of-the-administrator-0123456789"
 ALL = ("api", "control", "runner", "lane-backfill", "lane-realtime")
 
 
@@ -202,7 +204,7 @@ async def service(
     data_dir: Path, broker: Broker, roles: Sequence[str] = ALL, **settings: Any
 ) -> AsyncIterator[Service]:
     """Create the topics, run the roles, and stop all of them at the end."""
-    values = Settings(data_dir=data_dir, file_roots=(data_dir,), api_port=0, **settings)
+    values = Settings(admin_token=SecretStr(TOKEN), data_dir=data_dir, file_roots=(data_dir,), api_port=0, **settings)
     values = with_embedded_kafka(values, broker.cluster.bootstrap_servers, broker.password_file)
     await ensure_topics(broker.cluster, TOPICS.values(), values.partitions, 1)
     running = Service(values, broker)

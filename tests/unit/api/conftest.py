@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,6 @@ from pydantic import SecretStr
 from app.api.context import Services
 from app.api.server import listen, make_api
 from app.api.services.ingest_producer import NotSentError
-from app.auth import Tokens
 from app.definitions.forgetting_catalog import ForgettingCatalog
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
@@ -46,10 +46,10 @@ from schemas.definitions import PARTITION
 from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS, JOBS_COMMANDS, JOBS_EVENTS, TOPICS
 from schemas.wire.codec import encode
 from tests.integration.api.rig import Client, as_caller
+from tests.integration.support.service import TOKEN
 
 PARTITIONS = 2
 MASTER_KEY = MasterKey(Secret(bytes(range(MASTER_KEY_BYTES))))
-TOKEN = "a-token-of-the-administrator-0123456789"
 SETTINGS = Settings(
     partitions=PARTITIONS,
     admin_token=SecretStr(TOKEN),
@@ -126,11 +126,17 @@ def new_cluster(clock: WallClock) -> MemoryCluster:
 
 
 @asynccontextmanager
-async def serving(cluster: MemoryCluster, data_dir: Path, clock: WallClock) -> AsyncIterator[Api]:
+async def serving(
+    cluster: MemoryCluster,
+    data_dir: Path,
+    clock: WallClock,
+    monotonic: Callable[[], float] = time.monotonic,
+    **settings: Any,
+) -> AsyncIterator[Api]:
     """Run an API server, which connects in the background; several may share a cluster and a data directory."""
-    settings = SETTINGS.model_copy(update={"data_dir": data_dir, "file_roots": (data_dir,)})
+    changed = SETTINGS.model_copy(update={"data_dir": data_dir, "file_roots": (data_dir,), **settings})
     async with AsyncExitStack() as stack:
-        services = await make_api(settings, stack, clock, cluster)
+        services = await make_api(changed, stack, clock, cluster, monotonic)
         url = await listen(services, stack)
         client = await stack.enter_async_context(as_caller(url, TOKEN))
         yield Api(services, client, cluster)
@@ -139,7 +145,7 @@ async def serving(cluster: MemoryCluster, data_dir: Path, clock: WallClock) -> A
 async def until_connected(api: Api) -> None:
     services = api.services
     async with asyncio.timeout(10):
-        while not (services.tail.alive and services.catalog.alive and services.gateway.connected):
+        while not (services.tail.alive and services.access.is_current and services.gateway.connected):
             await asyncio.sleep(0)
         while True:
             with contextlib.suppress(NotSentError):
@@ -159,7 +165,6 @@ def new_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         await store.close()
 
     asyncio.run(create())
-    Tokens(path).ensure_admin()
     return path
 
 

@@ -2,17 +2,20 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.api.http.auth import COOKIE, FORM_HEADER
 from app.api.server import ALL
-from app.auth import AccessRole, form_token
+from app.auth import form_token
+from app.kafka.memory.cluster import MemoryCluster
+from schemas.access import ROLES, AccessRole
 from tests.integration.api.rig import Client, as_caller
-from tests.unit.api.conftest import WallClock
+from tests.unit.api.conftest import WallClock, serving, until_connected
 
-ROLES: tuple[AccessRole, ...] = ("viewer", "operator", "editor", "admin")
 NOTHING = "00000000-0000-4000-8000-000000000000"
 PROTECTED = [route for route in ALL if route.role is not None]
 PUBLIC = ("/livez", "/readyz", "/metrics", "/openapi.json", "/registry/")  # registry: schemas, for stock serializers
@@ -68,6 +71,20 @@ async def anonymous(client: Client) -> AsyncIterator[Client]:
         yield caller
 
 
+@pytest.fixture
+async def servers(
+    client: Client, cluster: MemoryCluster, tmp_path: Path, clock: WallClock
+) -> AsyncIterator[tuple[Client, Client]]:
+    """Callers without credentials of the server that creates them, and of another on the same log."""
+    async with (
+        serving(cluster, tmp_path, clock) as other,
+        as_caller(client.url, None) as here,
+        as_caller(other.client.url, None) as there,
+    ):
+        await until_connected(other)
+        yield here, there
+
+
 async def status(caller: Client, method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
     """Send a request without a body about things that don't exist; return status and code of the answer."""
     for name in ("job_id", "seq", "token_id", "session_id"):
@@ -85,13 +102,13 @@ def test_only_these_paths_are_public() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_every_route_admits_its_roles_and_no_ended_credential(
-    client: Client, anonymous: Client, clock: WallClock, role: AccessRole
+async def test_every_route_of_every_server_admits_its_roles_and_no_ended_credential(
+    client: Client, servers: tuple[Client, Client], clock: WallClock, role: AccessRole
 ) -> None:
     for name, credential in (await credentials_of(client, role, clock)).items():
-        for route in PROTECTED:
-            answer, code = await status(anonymous, route.method, route.path, credential.headers)
-            request = (name, role, route.method, route.path, answer, code)
+        for caller, route in product(servers, PROTECTED):
+            answer, code = await status(caller, route.method, route.path, credential.headers)
+            request = (caller.url, name, role, route.method, route.path, answer, code)
             assert route.role is not None
             if not credential.is_valid:
                 assert (answer, code) == (401, "unauthenticated"), request

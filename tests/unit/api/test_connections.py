@@ -14,6 +14,7 @@ from app.api.http import request_body
 from app.api.routing.openapi import DESCRIPTIONS
 from app.settings import Settings
 from tests.integration.api.rig import Client, serving
+from tests.unit.api.conftest import Api
 
 pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web_exceptions.NotAppKeyWarning")
 
@@ -86,8 +87,8 @@ async def test_a_malformed_request_gets_a_problem_that_does_not_repeat_it(
         (post("/sign-out", FORM, b"Cookie: entrepot_session=\xff", body=b"form_token=a"), 403),
     ],
 )
-async def test_credentials_that_are_not_utf_8_are_invalid(client: Client, sent: bytes, status: int) -> None:
-    assert int((await raw(client, sent)).split()[1]) == status
+async def test_credentials_that_are_not_utf_8_are_invalid(api: Api, sent: bytes, status: int) -> None:
+    assert int((await raw(api.client, sent)).split()[1]) == status
 
 
 async def test_connections_beyond_the_bound_are_refused_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -120,8 +121,9 @@ async def test_a_static_directory_is_not_found(client: Client) -> None:
     assert (await client.ask("GET", "/static/style.css")).status == 200
 
 
-async def test_a_form_in_an_unknown_charset_is_read_as_utf8(client: Client) -> None:
-    assert (await raw(client, post("/sign-in", FORM + b"; charset=zz", body=b"token=a"))).startswith(b"HTTP/1.1 401")
+async def test_a_form_in_an_unknown_charset_is_read_as_utf8(api: Api) -> None:
+    form = post("/sign-in", FORM + b"; charset=zz", body=b"token=a")
+    assert (await raw(api.client, form)).startswith(b"HTTP/1.1 401")
 
 
 async def test_a_client_that_sends_half_a_request_is_disconnected(

@@ -6,7 +6,8 @@ from app.kafka.memory.cluster import MemoryCluster
 from schemas.topics import TOPICS
 from tests.canary import CANARY, QUOTED, found_in
 from tests.integration.api.rig import MERGE_PATCH, Client, new_job
-from tests.unit.api.conftest import PARTITIONS, TOKEN, Api
+from tests.integration.support.service import TOKEN
+from tests.unit.api.conftest import PARTITIONS, Api
 
 SOURCES = [
     f"https://user:{QUOTED}@data.example.com/people.csv",

@@ -63,7 +63,7 @@ async def test_readiness_names_what_is_missing(
     connected = await client.ask("GET", "/readyz")
     assert (connected.status, connected.body["code"]) == (503, "not_ready"), "an admin client has no twin"
     assert {name for name, state in connected.body["parts"].items() if state == "ok"} == {
-        "events", "definitions", "commands", "store",
+        "events", "definitions", "access", "commands", "store",
     }  # fmt: skip
     cluster.set_available(available=False)
     async with serving(cluster, data_dir, clock) as api:

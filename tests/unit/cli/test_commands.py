@@ -167,9 +167,20 @@ def test_the_api_and_the_token_are_found_in_the_data_directory(tmp_path: Path) -
     assert find("http://127.0.0.1:8470/", None, tmp_path).token == "ent_secret"
 
 
-def test_a_token_of_the_data_directory_is_sent_to_no_other_url(tmp_path: Path) -> None:
+def test_the_admin_token_of_the_settings_precedes_that_of_the_data_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "api.json").write_text('{"url": "http://127.0.0.1:8470"}')
     (tmp_path / "admin-token").write_text("ent_secret\n")
+    monkeypatch.setenv("ENTREPOT_ADMIN_TOKEN", "of the settings")
+    assert find(None, None, tmp_path).token == "of the settings"
+
+
+@pytest.mark.parametrize("setting", ["", "of the settings"])
+def test_an_admin_token_is_sent_to_no_other_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    (tmp_path / "api.json").write_text('{"url": "http://127.0.0.1:8470"}')
+    (tmp_path / "admin-token").write_text("ent_secret\n")
+    monkeypatch.setenv("ENTREPOT_ADMIN_TOKEN", setting)
     assert find("http://elsewhere.example", None, tmp_path).token is None
 
 

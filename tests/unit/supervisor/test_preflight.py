@@ -10,7 +10,7 @@ import pytest
 from app.cli.exits import REFUSED, CommandError
 from app.cli.service.settings_errors import load_settings, unknown_names
 from app.settings import Settings
-from app.supervisor.preflight import check_address, check_file_roots, check_store, check_tokens, wait_for_kafka
+from app.supervisor.preflight import check_address, check_file_roots, check_store, wait_for_kafka
 from app.supervisor.restarts import NotStartedError
 
 
@@ -129,11 +129,3 @@ def test_an_unknown_setting_is_reported_with_a_similar_name() -> None:
         "PATH": "",
     }
     assert list(unknown_names(environment)) == [("ENTREPOT_API_PROT", "ENTREPOT_API_PORT"), ("ENTREPOT_ZZZZ", "")]
-
-
-def test_a_broken_token_file_is_named_before_any_process_starts(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path)
-    check_tokens(settings)
-    (tmp_path / "tokens.json").write_text("[")
-    with pytest.raises(NotStartedError, match=str(tmp_path / "tokens.json")):
-        check_tokens(settings)

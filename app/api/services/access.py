@@ -1,0 +1,316 @@
+"""Access: authenticates callers, and opens and ends browser sessions. Any number of servers share tokens and sessions.
+
+Tokens are definitions, folded by the catalog; sessions and sign-in codes are folded here. A server that may have missed
+a revocation answers 503 instead of yes. Only the admin token of the settings needs no log: it works during an outage.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+from uuid import uuid4
+
+from app.api.http.problems import ApiProblem
+from app.api.services.command_gateway import CommandGateway, Refused
+from app.auth import (
+    ADMIN,
+    CODE_LIFE,
+    SESSION_LIFE,
+    Caller,
+    CallerKind,
+    Sessions,
+    SettingsToken,
+    admin_secret,
+    digest_key_of,
+    drop_pending_admin_secret,
+    hash_of,
+    keep_admin_secret,
+    new_secret,
+    pending_admin_secret,
+)
+from app.clock import Clock
+from app.definitions.catalog import DefinitionCatalog
+from app.kafka.clients import Cluster
+from app.kafka.producer_record import ProducerRecord
+from app.kafka.tail import Tail
+from app.records.command_waiters import CommandWaiters
+from app.sentences.sentence import sentence, sentence_of
+from app.settings import Settings
+from schemas.access import PARTITION, AccessRecord, AccessRole, BrowserSession, SignInCode
+from schemas.definitions import TOKEN, CreateToken
+from schemas.topics import ACCESS_SESSIONS
+from schemas.wire.catalog import UnreadableRecordError
+from schemas.wire.codec import decode, encode
+
+FOLD_TIMEOUT_SECONDS: Final = 5.0
+SWEEP_INTERVAL_SECONDS: Final = 60.0
+RETRY_DELAY_SECONDS: Final = 0.5
+DECISION_TIMEOUT_SECONDS: Final = 3_600.0  # after it the command for the admin token is sent again
+
+_log = logging.getLogger(__name__)
+
+
+class RootToken(NamedTuple):
+    """A valid token, whose name and role its sessions have."""
+
+    name: str
+    role: AccessRole
+
+
+class Access:
+    """The callers that this server accepts, and their sessions."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        catalog: DefinitionCatalog,
+        gateway: CommandGateway,
+        settings: Settings,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._catalog = catalog
+        self._gateway = gateway
+        self._settings_token = SettingsToken(settings.admin_token)
+        self._clock = clock
+        self._tail = Tail(cluster, ACCESS_SESSIONS.name, self._fold, start="beginning", clock=monotonic)
+        self._sessions = Sessions()
+        self._waiters: CommandWaiters[AccessRecord] = CommandWaiters(max_remembered=0)
+        self._sweeping: asyncio.Task[None] | None = None
+        self.admin_token = AdminToken(settings, catalog, gateway, clock)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether tokens and sessions are those of a few seconds ago, or newer."""
+        return self._catalog.alive and self._tail.alive
+
+    def start(self) -> None:
+        """Follow the sessions, sweep them, and make sure that there is an admin token."""
+        self.admin_token.start()
+        self._tail.start()
+        self._sweeping = asyncio.create_task(self._sweep_often(), name="sweep sessions")
+
+    async def stop(self) -> None:
+        """Stop following."""
+        await self.admin_token.stop()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
+        await self._tail.stop()
+
+    def authenticate(self, secret: str) -> Caller | None:
+        """Return the caller with this token or session; None if it is unknown, expired or a sign-in code.
+
+        Raises:
+            ApiProblem: 503, the tokens and sessions may be too old to tell.
+
+        """
+        if self._settings_token.matches(secret):
+            root_id = self._settings_token.id
+            return Caller(root_id, ADMIN, "admin", "token", root_id, digest_key_of(secret))
+        self._check_current()
+        secret_hash = hash_of(secret)
+        token = self._catalog.tokens.by_hash.get(secret_hash)
+        session = self._session(secret_hash)
+        root_id = token.id if token else session.root_id if session else ""
+        root = self._root(root_id)
+        if root is None:
+            return None
+        kind: CallerKind = "token" if token else "session"
+        token_id = token.id if token else secret_hash
+        return Caller(token_id, root.name, root.role, kind, root_id, digest_key_of(secret))
+
+    def accepts(self, caller: Caller) -> bool:
+        """Whether a caller is still accepted, for responses that go on for long."""
+        if caller.token_id == self._settings_token.id:
+            return True
+        if not self.is_current or self._root(caller.root_id) is None:
+            return False
+        return caller.kind == "token" or self._session(caller.token_id) is not None
+
+    def open_sessions(self) -> Sequence[tuple[BrowserSession, RootToken]]:
+        """Return the open sessions with their root tokens."""
+        sessions = self._sessions.open_sessions(self._clock())
+        return [(session, root) for session in sessions if (root := self._root(session.root_id)) is not None]
+
+    async def create_code(self, caller: Caller) -> str:
+        """Create a one-time sign-in code for a caller. It expires in 15 minutes, and with the token of the caller.
+
+        Raises:
+            ApiProblem, TimeoutError: 503, it is not certain that the code is valid.
+
+        """
+        secret, now = new_secret(), self._clock()
+        code = SignInCode(id=hash_of(secret), root_id=caller.root_id, created_at=now, expires_at=now + CODE_LIFE)
+        await self._write(code.id, code)
+        return secret
+
+    async def redeem(self, code: str) -> str | None:
+        """Exchange a sign-in code for the secret of a new session; None if the code is invalid.
+
+        Of servers that do so at once, all write a session, and see in the log which one is the first.
+
+        Raises:
+            ApiProblem, TimeoutError: 503, the code can't be checked, or it is not certain that the session is valid.
+
+        """
+        self._check_current()
+        record = self._sessions.get(SignInCode, hash_of(code), self._clock())
+        if record is None or self._root(record.root_id) is None:
+            return None
+        return await self._open_session(record.root_id, record.id)
+
+    async def sign_in(self, secret: str) -> str | None:
+        """Exchange a token for the secret of a new session; None if the token is invalid. Raises as `redeem` does."""
+        caller = self.authenticate(secret)
+        return None if caller is None or caller.kind != "token" else await self._open_session(caller.root_id)
+
+    async def end_session(self, session_id: str) -> bool:
+        """End a session; False if there is no such session.
+
+        Raises:
+            ApiProblem, TimeoutError: 503, it is not certain that the session has ended.
+
+        """
+        if self._session(session_id) is None:
+            return False
+        await self._write(session_id, None)
+        return True
+
+    async def sign_out(self, secret: str) -> None:
+        """End the session with this secret, if there is one. Raises as `end_session` does."""
+        await self.end_session(hash_of(secret))
+
+    async def sweep(self) -> None:
+        """Write the tombstones of ended and expired records."""
+        for record_id in self._sessions.obsolete(self._clock()):
+            await self._gateway.deliver(_record(record_id, None))
+
+    def _check_current(self) -> None:
+        if not self.is_current:
+            detail = "tokens and sessions can't be checked: Kafka is unreachable, or this server has just started"
+            raise ApiProblem(503, "access_not_current", f"{detail}; try again", headers={"Retry-After": "2"})
+
+    def _root(self, root_id: str) -> RootToken | None:
+        """Return a valid token."""
+        if root_id and root_id == self._settings_token.id:
+            return RootToken(ADMIN, "admin")
+        token = self._catalog.tokens.by_id.get(TOKEN + root_id)
+        return RootToken(token.name, token.role) if token is not None and token.is_valid(self._clock()) else None
+
+    def _session(self, session_id: str) -> BrowserSession | None:
+        return self._sessions.get(BrowserSession, session_id, self._clock())
+
+    async def _open_session(self, root_id: str, code_id: str = "") -> str | None:
+        secret, now = new_secret(), self._clock()
+        session = BrowserSession(
+            id=hash_of(secret), root_id=root_id, created_at=now, expires_at=now + SESSION_LIFE, code_id=code_id
+        )
+        await self._write(session.id, session)
+        return secret if self._session(session.id) is not None else None
+
+    async def _write(self, record_id: str, record: AccessRecord | None) -> None:
+        """Write a record, and wait until it is folded here."""
+        with self._waiters.expect(record_id) as folded:
+            await self._gateway.deliver(_record(record_id, record))
+            await asyncio.wait_for(folded, FOLD_TIMEOUT_SECONDS)
+
+    def _fold(self, records: Sequence[Any]) -> None:
+        for record in records:
+            record_id = (record.key or b"").decode(errors="replace")
+            try:
+                self._sessions.apply(record_id, _decoded(record.value))
+            except UnreadableRecordError as error:
+                _log.warning("%s@%d is skipped: %s", ACCESS_SESSIONS.name, record.offset, sentence_of(error))
+            self._waiters.answer(record_id, ())
+
+    async def _sweep_often(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_SECONDS)
+            with suppress(ApiProblem):  # Kafka is unreachable; the next sweep repeats it
+                await self.sweep()
+
+
+class AdminToken:
+    """The admin token of the data directory, which the command line of its owner finds in a file.
+
+    It is a definition like every other token, so all servers accept it, but its secret is only in the file. A server
+    creates one unless the file holds a valid one; not if the settings have an admin token, which serves the same
+    purpose. The secret waits in a second file until it is valid, so a restart meanwhile creates no other, and a secret
+    whose token was revoked is never submitted again.
+    """
+
+    def __init__(self, settings: Settings, catalog: DefinitionCatalog, gateway: CommandGateway, clock: Clock) -> None:
+        self.is_settled = bool(settings.admin_token)  # whether there is nothing to create, or to create any more
+        self._data_dir = settings.data_dir
+        self._catalog = catalog
+        self._gateway = gateway
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Make the token valid in the background: Kafka and control may start later."""
+        if self.is_settled:
+            return
+        # Before the catalog is read: a token of another server on this directory is in the file, or in the catalog.
+        secret_hash = hash_of(pending_admin_secret(self._data_dir))
+        self._task = asyncio.create_task(self._settle(secret_hash), name="admin token")
+
+    async def stop(self) -> None:
+        """Stop trying."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _settle(self, secret_hash: str) -> None:
+        try:
+            await self._catalog.caught_up()
+            if self._is_valid(admin_secret(self._data_dir)):
+                drop_pending_admin_secret(self._data_dir)
+            elif await self._create(secret_hash):
+                keep_admin_secret(self._data_dir)
+            self.is_settled = True
+        except Exception:
+            _log.exception("no admin token could be created in %s", self._data_dir)
+            raise
+
+    def _is_valid(self, secret: str) -> bool:
+        token = self._catalog.tokens.by_hash.get(hash_of(secret))
+        return token is not None and token.role == "admin" and token.is_valid(self._clock())
+
+    async def _create(self, secret_hash: str) -> bool:
+        command = CreateToken(
+            command_id=str(uuid4()),
+            definition_id=f"{TOKEN}{uuid4()}",
+            issued_at=self._clock(),
+            issued_by="api",
+            name=ADMIN,
+            role="admin",
+            sha256=secret_hash,
+        )
+        while secret_hash not in self._catalog.tokens.by_hash:
+            try:
+                await self._gateway.submit(command, DECISION_TIMEOUT_SECONDS)
+            except ApiProblem:  # Kafka is unreachable
+                await asyncio.sleep(RETRY_DELAY_SECONDS)
+            except Refused as refusal:
+                if refusal.event.code != "token_exists":  # it does if another server shares the data directory
+                    _log.error("no admin token is created: %s", sentence(refusal.event.code, refusal.event.params))
+                    return False
+        return True
+
+
+def _record(record_id: str, record: AccessRecord | None) -> ProducerRecord:
+    value = None if record is None else encode(record)
+    return ProducerRecord(ACCESS_SESSIONS.name, value, key=record_id.encode(), partition=PARTITION)
+
+
+def _decoded(value: bytes | None) -> AccessRecord | None:
+    if value is None:
+        return None
+    record = decode(value)
+    if not isinstance(record, SignInCode | BrowserSession):
+        raise UnreadableRecordError("not_an_access_record", {"schema": type(record).__name__})
+    return record
