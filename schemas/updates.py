@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 NAMESPACE: Final = "entrepot.updates"
-EVERY_GENERATION: Final = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,7 @@ class NodeBatch:
     """
 
     payload: bytes
-    generation: int = 0  # of the target profiles; -1: any
+    generation: int = 0  # of the target profiles
 
 
 Update = MappedBatch | NodeBatch

@@ -8,7 +8,8 @@ is in `definitions.events`, and every step can be repeated, by this process or t
 3. records the hashes of further identities, and leaves the rest to the next pass; or, if there are none, has the node
    of every identity forget, waits until all have, and reports.
 
-While a rebuild goes live, persons are removed from the live generation, and again from the next one before the report.
+While a rebuild goes live, persons are removed from the live generation only, because dropping a person would also drop
+the links by which the next generation may know further identities. They are searched in it, too, once it is live.
 """
 
 import asyncio
@@ -35,13 +36,13 @@ from projections.definitions.forgetting import MAX_KEYS, MAX_PERSON_KEYS, Forget
 from projections.definitions.rules import key_hash
 from projections.profiles.identity_node import Node
 from projections.profiles.partitioning import partition_of_key
-from projections.profiles.profile_view import ranked_key, shown_key
+from projections.profiles.profile_view import shown_key
 from projections.profiles.update_codec import encode_messages
 from projections.profiles.updates import NodeMessages
 from schemas.definitions import PARTITION, ExtendForgetting, ForgettingCommand, ReportForgotten
 from schemas.instants import micros
 from schemas.topics import DEFINITIONS_COMMANDS, UPDATES, UPDATES_REALTIME
-from schemas.updates import EVERY_GENERATION, NodeBatch
+from schemas.updates import NodeBatch
 from schemas.wire.codec import encode
 
 POLL_INTERVAL: Final = 0.1  # seconds between two checks for forgettings
@@ -237,20 +238,9 @@ class ForgettingWorker:
         """Send the node of each identity the message to forget, once by this process."""
         if _step_of(record) in self._sent:
             return
-        at = micros(record.forgetting.at)
-        for ranked in self._rankings(keys):
-            for message in _forget_records(ranked, at, self._partitions):
-                await self._writer.write([message])
+        for message in _forget_records(keys, micros(record.forgetting.at), self._generation, self._partitions):
+            await self._writer.write([message])
         self._sent.add(_step_of(record))
-
-    def _rankings(self, keys: Sequence[str]) -> list[Sequence[str]]:
-        """Return the keys by the live ranks and, while a rebuild with other ranks goes live, also by its ranks."""
-        if self._is_live():
-            return [keys]
-        ranks = identity_of(self._rules.rules).ranks()
-        identities = [shown_key(key) for key in keys]
-        ranked = sorted(ranked_key(identity, ranks) for identity in identities if identity.partition(":")[0] in ranks)
-        return [keys] if ranked == keys else [keys, ranked]
 
     def _is_live(self) -> bool:
         """Tell whether the generation of the active rules is live; otherwise it is going live."""
@@ -281,7 +271,7 @@ def _by_hash(keys: Iterable[str]) -> dict[str, str]:
     return {key_hash(shown_key(key)): key for key in keys}
 
 
-def _forget_records(keys: Sequence[str], at: int, partitions: int) -> Iterator[ProducerRecord]:
+def _forget_records(keys: Sequence[str], at: int, generation: int, partitions: int) -> Iterator[ProducerRecord]:
     """Yield the records that make the nodes of a person forget; each message names all keys, so chunks are small."""
     by_partition: dict[int, list[str]] = defaultdict(list)
     for key in keys:
@@ -290,5 +280,5 @@ def _forget_records(keys: Sequence[str], at: int, partitions: int) -> Iterator[P
     for number, targets in by_partition.items():
         for begin in range(0, len(targets), chunk_size):
             messages = NodeMessages(forget=[(target, at, keys) for target in targets[begin : begin + chunk_size]])
-            batch = NodeBatch(payload=encode_messages(messages), generation=EVERY_GENERATION)
+            batch = NodeBatch(payload=encode_messages(messages), generation=generation)
             yield ProducerRecord(UPDATES_REALTIME.name, encode(batch), partition=number)

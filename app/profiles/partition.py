@@ -39,7 +39,7 @@ from projections.profiles.updates import (
     slices_of,
 )
 from schemas.topics import LANES, UPDATES
-from schemas.updates import EVERY_GENERATION, MappedBatch, NodeBatch, Update
+from schemas.updates import MappedBatch, NodeBatch, Update
 from schemas.wire.codec import encode
 
 MAX_OUTBOX_BYTES: Final = 4 * 1024 * 1024  # of JSON in a record, or in the smallest part that a state is split into
@@ -129,7 +129,7 @@ class ProfilePartition:
         """
         if offset < self.next_offset(lane):
             return
-        if update is not None and update.generation in {self.generation, EVERY_GENERATION}:
+        if update is not None and update.generation == self.generation:
             try:
                 yield from self._slices(update, self._outbox(lane, max_identities), rows)
             except MalformedUpdateError as error:

@@ -305,6 +305,21 @@ async def test_rules_that_map_alike_are_not_stored(rig: Rig) -> None:
     assert await rig.store.plane.rules_of(LANES["realtime"].name, 0) == [(0, 3)]
 
 
+async def test_all_changes_of_the_rules_are_confirmed_also_while_paused(rig: Rig) -> None:
+    plane, topic = rig.store.plane, LANES["backfill"].name
+    assert await plane.unconfirmed(99) == [], "no lane has mapped a message yet"
+    await rig.pause(paused=True)
+    async with rig.lane("backfill"):
+
+        async def confirmed() -> bool:
+            behind = await plane.unconfirmed(rig.applied)
+            return not behind and await plane.unconfirmed(99) == [(topic, 0), (topic, 1)]
+
+        await until(confirmed)
+        await rig.apply("mapping:others", BY_EMAIL, DefinitionDrafted)
+        await until(confirmed)
+
+
 async def test_messages_are_mapped_by_the_rules_of_their_offset(rig: Rig) -> None:
     await rig.apply("mapping:people", BY_MAIL)
     for offset, rules_offset in ((0, 2), (2, 3)):

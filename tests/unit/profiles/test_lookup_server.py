@@ -13,12 +13,15 @@ from app.clock import utc_now
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
 from app.profile_store.partition_store import Changes, PartitionStore, Shard
+from app.profiles import lookup_client
 from app.profiles.lookup_client import MAX_KEYS, GenerationReader, PartitionUnavailable, ProfilesClient
 from app.profiles.lookup_server import MAX_RESPONSE_BYTES, LookupServer
 from app.profiles.open_partitions import OpenPartitions
 from app.profiles.partition import MAX_REFERENCES, REFERENCE
 from app.store.read_store import ReadStore
+from projections.definitions.rules import key_hash
 from projections.profiles.identity_node import Node
+from projections.profiles.profile_view import shown_key
 from projections.profiles.updates import encode_node
 
 
@@ -70,6 +73,16 @@ async def test_responses_are_bounded_and_no_node_is_missing(tmp_path: Path, coun
         assert [item and item.registers for item in found] == [
             those[key].registers if key in those else None for key in wanted
         ]
+
+
+async def test_keys_are_found_by_their_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup_client, "MAX_HASHES", 2)
+    those = nodes(2 * MAX_KEYS, 10)
+    wanted = sorted(those)[:: MAX_KEYS // 2]
+    async with answering(tmp_path, stored(those)) as reader:
+        hashes = [key_hash(shown_key(key)) for key in (*wanted, "00:email:unknown")]
+        assert sorted(await reader.keys(0, hashes)) == wanted
+        assert await reader.keys(0, []) == []
 
 
 async def test_references_of_a_key_are_bounded(

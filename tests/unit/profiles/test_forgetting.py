@@ -1,0 +1,354 @@
+"""Persons are forgotten on a cluster in memory, also when the owner crashes at any step."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.definitions.forgetting_catalog import ForgettingCatalog
+from app.definitions.rules import RulesReader
+from app.definitions.tail import DefinitionsTail
+from app.kafka.batch_producer import BatchProducer
+from app.kafka.clients import started
+from app.kafka.memory.cluster import MemoryCluster
+from app.kafka.producer_record import ProducerRecord
+from app.profile_store.partition_store import PartitionStore
+from app.profiles import forgetting
+from app.profiles.forgetting import ForgettingWorker
+from app.profiles.lookup_client import PartitionUnavailable, ProfilesClient
+from app.records.encoding import encoded
+from projections.definitions.rebuild_spec import RebuildSpec, VersionedBody, spec_text
+from projections.definitions.rules import key_hash
+from projections.definitions.state import EMPTY, handle
+from projections.profiles.partitioning import partition_of_key
+from projections.profiles.profile_view import shown_key
+from projections.profiles.update_codec import encode_mapped
+from projections.profiles.updates import Group, MappedMessages
+from schemas.definitions import (
+    PARTITION,
+    DefinitionEvent,
+    ForgetPerson,
+    ForgettingExtended,
+    ForgettingStarted,
+    PersonForgotten,
+    RebuildPromoted,
+)
+from schemas.instants import micros
+from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS, LANES, MESSAGES_REJECTED, UPDATES
+from schemas.updates import MappedBatch
+from schemas.wire.codec import decode, encode
+from tests.golden.samples import full
+from tests.unit.profiles.test_role import PARTITIONS, Running, running
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+REALTIME = LANES["realtime"].name
+IDENTITY = VersionedBody(1, '{"kinds":[{"kind":"email","rank":1},{"kind":"cookie","rank":5}]}')
+
+
+class CrashError(Exception):
+    """The process dies."""
+
+
+class CrashingProducer(BatchProducer):
+    """Crashes at a write, before or after the broker has the records."""
+
+    def __init__(self, cluster: MemoryCluster, crash_at: int | None = None, *, after: bool = False) -> None:
+        super().__init__(cluster)
+        self._crash_at = crash_at
+        self._after = after
+        self._writes = count()
+
+    async def write(self, records: Iterable[ProducerRecord]) -> None:
+        records = list(records)
+        is_last = bool(records) and next(self._writes) == self._crash_at
+        if is_last and not self._after:
+            raise CrashError
+        await super().write(records)
+        if is_last:
+            raise CrashError
+
+
+class Rig:
+    """Profiles, control, and the processes that forget persons, one after another."""
+
+    def __init__(self, cluster: MemoryCluster) -> None:
+        self.cluster = cluster
+        self.profiles: Running
+        self._raw = count()
+        self._commands = count()
+
+    async def send(self, email: str, cookie: str, generation: int = 0) -> None:
+        """Send a message that names both identities, as a lane maps it, and wait until it is applied."""
+        number, at = next(self._raw), micros(NOON - timedelta(days=1))
+        by_partition = {number: MappedMessages() for number in range(PARTITIONS)}
+        row = [email, at, 0, number, 0, "Graz"]
+        by_partition[partition_of_key(email, PARTITIONS)].groups = [
+            Group("visits", ("latest:city",), number, ["b"], [row])
+        ]
+        by_partition[partition_of_key(cookie, PARTITIONS)].links = [(cookie, email, at, "b", number)]
+        for partition, mapped in by_partition.items():
+            batch = MappedBatch(
+                topic=REALTIME, partition=0, first_offset=number, next_offset=number + 1, rules_offset=0,
+                payload=encode_mapped(mapped), generation=generation,
+            )  # fmt: skip
+            await self.record(ProducerRecord(UPDATES["realtime"].name, encode(batch), partition=partition))
+
+    async def until_linked(self, email: str, *cookies: str) -> None:
+        async with asyncio.timeout(10):
+            while not (root := await self.profiles.node(email)) or not {*cookies} <= {*root.identities()}:
+                await asyncio.sleep(0.001)
+
+    async def request(self, key: str, name: str = "forgetting:1") -> None:
+        command = ForgetPerson(
+            command_id=f"request-{next(self._commands)}", definition_id=name, issued_at=NOON, issued_by="user:ada",
+            key_hashes=(key_hash(shown_key(key)),), at=NOON,
+        )  # fmt: skip
+        await self.record(encoded(DEFINITIONS_COMMANDS, command, name, PARTITION))
+        async with asyncio.timeout(10):
+            while not self.events(name):
+                await asyncio.sleep(0)
+
+    async def record(self, *records: ProducerRecord) -> None:
+        async with BatchProducer(self.cluster) as producer:
+            await producer.write(records)
+
+    def events(self, name: str = "forgetting:1") -> Sequence[DefinitionEvent]:
+        records = self.cluster.records(DEFINITIONS_EVENTS.name, PARTITION)
+        events: Sequence[Any] = [decode(record.value or b"") for record in records]
+        return [event for event in events if event.definition_id == name]
+
+    @asynccontextmanager
+    async def worker(self, producer: BatchProducer | None = None) -> AsyncIterator[ForgettingWorker]:
+        """Give a process of its own that forgets persons."""
+        plane = self.profiles.store.plane
+        async with AsyncExitStack() as stack:
+            tail, catalog = DefinitionsTail(self.cluster), ForgettingCatalog()
+            rules = RulesReader(tail)
+            tail.subscribe(catalog.apply)
+            tail.start()
+            stack.push_async_callback(tail.stop)
+            await tail.caught_up()
+            client = await stack.enter_async_context(ProfilesClient(plane, PARTITIONS))
+            writer = await stack.enter_async_context(producer or BatchProducer(self.cluster))
+            yield ForgettingWorker(self.cluster, PARTITIONS, plane, client, rules, catalog, writer, lambda: NOON)
+
+    async def forget(self, *names: str, producer: BatchProducer | None = None) -> None:
+        """Run a process until persons are forgotten."""
+        async with self.worker(producer) as worker:
+            running = asyncio.create_task(worker.run(lambda number: number == PARTITION))
+            try:
+                async with asyncio.timeout(10):
+                    while not running.done() and not all(self.report(name) for name in names or ["forgetting:1"]):
+                        await asyncio.sleep(0.001)
+                if running.done():
+                    await running
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+    def report(self, name: str = "forgetting:1") -> PersonForgotten | None:
+        reports = [event for event in self.events(name) if isinstance(event, PersonForgotten)]
+        assert len(reports) <= 1
+        return reports[0] if reports else None
+
+    async def assert_dropped(self, *keys: str) -> None:
+        async with ProfilesClient(self.profiles.store.plane, PARTITIONS) as client:
+            for node in await (await client.reader()).nodes(keys):
+                assert node
+                assert (node.forgotten, node.parent, node.registers, node.edges) == (micros(NOON), "", {}, {}), node.key
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("POLL_INTERVAL", "RETRY_DELAY", "MIN_POLL_INTERVAL"):
+        monkeypatch.setattr(forgetting, name, 0.001)
+
+
+@pytest.fixture
+def cluster() -> MemoryCluster:
+    topics = {topic.name: PARTITIONS for topic in (*UPDATES.values(), MESSAGES_REJECTED)}
+    return MemoryCluster({**topics, DEFINITIONS_COMMANDS.name: 1, DEFINITIONS_EVENTS.name: 1})
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, cluster: MemoryCluster) -> AsyncIterator[Rig]:
+    made = Rig(cluster)
+    deciding = asyncio.create_task(decide(cluster))
+    async with running(tmp_path, cluster) as made.profiles:
+        await made.profiles.answered()
+        yield made
+    deciding.cancel()
+    await asyncio.gather(deciding, return_exceptions=True)
+
+
+async def decide(cluster: MemoryCluster) -> None:
+    """Decide commands, as control does."""
+    state = EMPTY
+    consumer = cluster.consumer(DEFINITIONS_COMMANDS.name, isolation="read_committed")
+    async with started(consumer), BatchProducer(cluster) as producer:
+        while True:
+            for records in (await consumer.getmany(timeout_ms=60_000)).values():
+                for record in records:
+                    command: Any = decode(record.value)
+                    state, events = handle(state, command, record.offset)
+                    await producer.write(
+                        encoded(DEFINITIONS_EVENTS, event, event.definition_id, PARTITION) for event in events
+                    )
+
+
+def person(name: str) -> tuple[str, str, str]:
+    """The keys of a person, in both partitions."""
+    email = f"01:email:{name}@x.org"
+    home = partition_of_key(email, PARTITIONS)
+    here, there = (
+        next(key for n in count() if partition_of_key(key := f"05:cookie:{name}.{n}", PARTITIONS) == number)
+        for number in (home, 1 - home)
+    )
+    return email, here, there
+
+
+async def test_a_crash_at_any_step_leaves_nothing_half_done(rig: Rig) -> None:
+    steps = 0
+    for step in count():
+        has_crashed = False
+        for after in (False, True):
+            name = f"{step}-{after}"
+            email, *cookies = person(name)
+            for cookie in cookies:
+                await rig.send(email, cookie)
+            await rig.until_linked(email, *cookies)
+            await rig.request(cookies[0], f"forgetting:{name}")
+            try:
+                await rig.forget(f"forgetting:{name}", producer=CrashingProducer(rig.cluster, step, after=after))
+            except CrashError:
+                has_crashed = True
+                await rig.forget(f"forgetting:{name}")
+            report = rig.report(f"forgetting:{name}")
+            assert report
+            assert (report.identities, report.profiles, report.complete) == (3, 1, True)
+            await rig.assert_dropped(email, *cookies)
+        if not has_crashed:
+            break
+        steps += 1
+    assert steps == 4, "linked identities are recorded, both partitions drop their part, and the end is reported"
+
+
+async def test_hashes_are_recorded_before_data_is_dropped_and_no_event_has_a_key(rig: Rig) -> None:
+    email, cookie, _ = person("ann")
+    await rig.send(email, cookie)
+    await rig.until_linked(email, cookie)
+    await rig.request(cookie)
+    with pytest.raises(CrashError):
+        await rig.forget(producer=CrashingProducer(rig.cluster, 1))
+    extension = rig.events()[-1]
+    assert isinstance(extension, ForgettingExtended)
+    assert extension.key_hashes == (key_hash(shown_key(email)),)
+    await rig.forget()
+    for topic in (DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS):
+        values = b"".join(record.value or b"" for record in rig.cluster.records(topic.name))
+        assert (b"ann" in values, b"cookie" in values) == (False, False)
+
+
+async def test_an_unknown_person_is_forgotten(rig: Rig) -> None:
+    await rig.request("05:cookie:nobody")
+    await rig.forget()
+    report = rig.report()
+    assert report
+    assert (report.identities, report.profiles, report.complete) == (1, 0, True)
+
+
+async def test_two_forgettings_of_one_person_end(rig: Rig) -> None:
+    email, *cookies = person("ann")
+    for cookie in cookies:
+        await rig.send(email, cookie)
+    await rig.until_linked(email, *cookies)
+    for number, cookie in enumerate(cookies):
+        await rig.request(cookie, f"forgetting:{number}")
+    await rig.forget("forgetting:0", "forgetting:1")
+    reports = [rig.report(f"forgetting:{number}") for number in range(2)]
+    assert [report and (report.identities, report.profiles) for report in reports] == [(3, 1), (3, 1)]
+    await rig.assert_dropped(email, *cookies)
+
+
+async def test_an_identity_that_a_lane_links_by_older_rules_is_forgotten(rig: Rig) -> None:
+    email, cookie, late = person("ann")
+    await rig.send(email, cookie)
+    await rig.until_linked(email, cookie)
+    plane = rig.profiles.store.plane
+    await plane.confirm_rules(REALTIME, [0], 0)
+    await rig.request(cookie)
+    async with rig.worker() as worker, started(worker._offsets):
+        with pytest.raises(TimeoutError):  # the lane has not confirmed the rules
+            async with asyncio.timeout(0.5):
+                await worker.step()
+        assert len(rig.events()) == 1
+        await rig.send(email, late)
+        await plane.confirm_rules(REALTIME, [0], 1)
+        assert await worker.step()
+        assert [type(event) for event in rig.events()] == [ForgettingStarted, ForgettingExtended]
+    await plane.confirm_rules(REALTIME, [0], 2)
+    await rig.forget()
+    await rig.assert_dropped(email, cookie, late)
+
+
+async def test_a_partition_that_is_handed_over_is_awaited(tmp_path: Path, cluster: MemoryCluster) -> None:
+    rig, (email, cookie, _) = Rig(cluster), person("ann")
+    deciding = asyncio.create_task(decide(cluster))
+    async with running(tmp_path, cluster) as rig.profiles:
+        await rig.send(email, cookie)
+        await rig.until_linked(email, cookie)
+        await rig.request(cookie)
+        async with rig.worker() as worker:
+            rig.profiles.stop.set()
+            await rig.profiles.working
+            await rig.profiles.server.__aexit__()
+            async with started(worker._offsets):
+                with pytest.raises(PartitionUnavailable):
+                    await worker.step()
+    shutil.rmtree(tmp_path / "profiles")
+    cluster.expire_sessions()
+    async with running(tmp_path, cluster) as rig.profiles:
+        await rig.forget()
+        await rig.assert_dropped(email, cookie)
+    deciding.cancel()
+    await asyncio.gather(deciding, return_exceptions=True)
+
+
+async def test_while_a_rebuild_goes_live_a_person_is_dropped_and_searched_again(
+    tmp_path: Path, cluster: MemoryCluster
+) -> None:
+    rig, (email, cookie, other) = Rig(cluster), person("ann")
+    deciding = asyncio.create_task(decide(cluster))
+    for number in range(PARTITIONS):
+        PartitionStore.open(tmp_path / "profiles" / f"1.{number}").close()
+    async with running(tmp_path, cluster) as rig.profiles:
+        await rig.send(email, cookie)
+        await rig.send(email, other, generation=1)
+        await rig.until_linked(email, cookie)
+        promoted = replace(full(RebuildPromoted), generation=1, spec=spec_text(RebuildSpec(IDENTITY)))
+        await rig.record(encoded(DEFINITIONS_EVENTS, promoted, promoted.definition_id, PARTITION))
+        await rig.request(cookie)
+        async with rig.worker() as worker, started(worker._offsets):
+            assert await worker.step(), "records what is linked"
+            assert not await worker.step(), "drops it"
+            await rig.assert_dropped(email, cookie)
+            assert not await worker.step()
+            assert rig.report() is None
+            await rig.profiles.store.plane.open_next(1)
+            await rig.profiles.answered(1)
+            await rig.profiles.store.plane.activate(1, 0)
+            assert await worker.step()
+            assert await worker.step()
+        report = rig.report()
+        assert report
+        assert (report.identities, report.profiles) == (3, 1)
+        await rig.assert_dropped(email, other)
+    deciding.cancel()
+    await asyncio.gather(deciding, return_exceptions=True)
