@@ -6,7 +6,7 @@ The path is shown: a secret in it can't be told from a file name.
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 MASK: Final = "•••"
 URL_START: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -15,6 +15,7 @@ MIN_SECRET_CHARACTERS: Final = 6  # to mask shorter ones wherever they occur wou
 MAX_TEXT_CHARACTERS: Final = 64 * 1024
 
 _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^:@\[\]]*)(?::\d*)?")
+_ENCODED: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _SECRET_NAMES: Final = re.compile(r"sig|token|key|secret|pass|pwd|auth|cred|code", re.IGNORECASE)
 _START: Final = r"(https?:/{1,3}|[a-z][a-z0-9+.-]{0,30}://)"  # bounded, so that the time is linear
 
@@ -57,15 +58,24 @@ class Redactor:
 
     def __init__(self, configuration: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
         """Know the secrets of a configuration: what differs in its masked form `shown`."""
-        secrets = {secret for value in _masked_texts(configuration, shown) for secret in _secrets_in(value)}
-        forms = {form for secret in secrets for form in (secret, unquote(secret), quote(secret, safe=""))}
-        longest_first = sorted((form for form in forms if len(form) >= MIN_SECRET_CHARACTERS), key=len, reverse=True)
-        self._secrets = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        secrets = (secret for value in _masked_texts(configuration, shown) for secret in _secrets_in(value))
+        decoded = {_decoded(secret)[0] for secret in secrets}
+        self._secrets = tuple(secret for secret in decoded if len(secret) >= MIN_SECRET_CHARACTERS)
 
     def text(self, text: str) -> str:
         """Return a text without secrets; of a very long one the start."""
         masked = redact_text(text[:MAX_TEXT_CHARACTERS])
-        return self._secrets.sub(MASK, masked) if self._secrets else masked
+        if not self._secrets:
+            return masked
+        decoded, starts = _decoded(masked)
+        spans = sorted(span for secret in self._secrets for span in _occurrences(secret, decoded, starts))
+        parts: list[str] = []
+        end = 0
+        for start, stop in spans:
+            if start >= end:
+                parts += (masked[end:start], MASK)
+            end = max(end, stop)
+        return "".join((*parts, masked[end:]))
 
     def value(self, value: Any) -> Any:
         """Return a value, such as the parameters of a code, without secrets."""
@@ -145,6 +155,33 @@ def _secrets_in(value: str) -> Iterator[str]:
         yield from (secret for _, secret in _parameters(query))
     if not urls:
         yield value
+
+
+def _decoded(text: str) -> tuple[str, list[int]]:
+    """Return a text without percent-encoding, and where each of its characters starts in the text.
+
+    Libraries and servers encode a secret as they like. `+` is a blank, as in forms.
+    """
+    parts: list[str] = []
+    starts: list[int] = []
+    end = 0
+    for run in _ENCODED.finditer(text):
+        characters = unquote(run[0])
+        parts += (text[end : run.start()], characters)
+        starts += (*range(end, run.start()), *[run.start()] * len(characters))
+        end = run.end()
+    return "".join((*parts, text[end:])).replace("+", " "), [*starts, *range(end, len(text) + 1)]
+
+
+def _occurrences(secret: str, decoded: str, starts: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield start and end in the text of each occurrence of a secret in its decoded form."""
+    at = decoded.find(secret)
+    while at >= 0:
+        stop = at + len(secret)
+        while starts[stop] == starts[stop - 1]:  # within an encoded run: mask all of it
+            stop += 1
+        yield starts[at], starts[stop]
+        at = decoded.find(secret, at + 1)
 
 
 def _parameters(query: str) -> Iterator[tuple[str, str]]:

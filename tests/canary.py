@@ -1,30 +1,27 @@
 """A canary: a secret that is searched for in everything that is stored, answered, logged or shown."""
 
 from base64 import b64encode, urlsafe_b64encode
+from functools import cache
 from urllib.parse import quote, quote_plus
 
 CANARY = "kAnar1+Voge/l~7 f3a9"  # its forms differ: raw, URL-encoded, in Base64 and hex
 QUOTED = quote(CANARY, safe="")
 
 
-def forms() -> dict[str, bytes]:
-    """Return the forms in which a leak could stand: of the canary and of its URL-encoded form."""
-    named = {"raw": CANARY.encode()}
-    for text in {CANARY, QUOTED, quote_plus(CANARY), quote(CANARY)}:
-        named[f"text {text}"] = text.encode()
-        named[f"hex {text}"] = text.encode().hex().encode()
+@cache
+def forms() -> dict[bytes, str]:
+    """Return the forms in which a leak could stand, in lower case, with their names."""
+    named: dict[bytes, str] = {}
+    for text in (CANARY, QUOTED, quote_plus(CANARY), quote(CANARY), quote(CANARY, safe="+/ ")):
+        named[text.encode()] = text
+        named[text.encode().hex().encode()] = f"hex of {text}"
         for shift in range(3):  # Base64 depends on the position in its groups of three bytes
-            data = b"\0" * shift + text.encode()
             for encode in (b64encode, urlsafe_b64encode):
-                named[f"{encode.__name__} {shift} {text}"] = encode(data)[shift + 1 : -4]
-    return named
+                named[encode(bytes(shift) + text.encode())[shift + 1 : -4]] = f"Base64 of {text}"
+    return {form.lower(): name for form, name in named.items()}
 
 
 def found_in(data: bytes) -> list[str]:
-    """Return the forms of the canary that stand in the data, whatever the case of hex digits and percent codes."""
+    """Return the forms of the canary that stand in the data, whatever the case of their letters."""
     lowered = data.lower()
-    return [
-        name
-        for name, form in forms().items()
-        if form in data or (name.startswith(("hex", "text")) and form.lower() in lowered)
-    ]
+    return [name for form, name in forms().items() if form in lowered]

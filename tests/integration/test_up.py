@@ -1,5 +1,6 @@
 """`entrepot up` as users run it: in a terminal, with Ctrl-C, a restart, and processes that are killed."""
 
+import asyncio
 import json
 import re
 import signal
@@ -13,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.canary import found_in
+from tests.integration.support import canaries
 from tests.integration.support.terminal import ENTREPOT, IN_TERMINAL, TIMEOUT_SECONDS, Up
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +42,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """Start one `entrepot up` with the example data, shared by tests that leave it running."""
     files = tmp_path_factory.mktemp("files")
     (files / "contacts.csv").write_text("id,email\n1,a@example.com\n2,b@example.com\n")
-    up = Up(tmp_path_factory.mktemp("up") / "data", "--with-example", "--files", str(files))
+    data_dir = tmp_path_factory.mktemp("up") / "data"
+    up = Up(data_dir, "--with-example", "--files", str(files), ENTREPOT_ALLOW_PRIVATE_NETWORKS="true")
     up.wait_for(r"is Completed:\s+2,699 read, 2,699 accepted, 0 rejected")
     yield up
     up.close()
@@ -253,6 +257,36 @@ def test_the_documented_consumer_works(running: Up, page: str, tmp_path: Path) -
             assert any(job in line for line in consumer.stdout for job in jobs)
         finally:
             consumer.kill()
+
+
+def test_secrets_of_sources_are_found_nowhere(running: Up) -> None:
+    """A source gets the canary and repeats it; it stands nowhere, in no form, but as ciphertext."""
+    address = json.loads((running.data_dir / "api.json").read_bytes())["url"]
+    token = (running.data_dir / "admin-token").read_text().strip()
+    with canaries.source() as host:
+        jobs, answers = asyncio.run(canaries.run_jobs(address, token, host))
+        configuration = json.dumps({"source": canaries.sources(host)["refused"], "stream": "secrets"})
+        create = ("job", "create", "--provider", "file", "--name", "by command", "--config", "@-")
+        commands = [running.run(*create, stdin=configuration), running.run(*create, "--draft", stdin=configuration)]
+    assert [command.returncode for command in commands] == [5, 0], commands
+    commands += [running.run("job", part, jobs["refused"]["id"]) for part in ("show", "logs")]
+    commands += [running.run("job", "diff", jobs["valid"]["id"])]
+    assert {name: job["status"] for name, job in jobs.items()} == dict.fromkeys(jobs, "Failed") | {"valid": "Completed"}
+    assert jobs["valid"]["run"] == 3, "every edit has kept the secret"
+
+    paths = [f"/v2/job/{job['id']}{part}" for job in jobs.values() for part in ("", "/history", "/configurations")]
+    paths += [f"/job/{job['id']}" for job in jobs.values()]
+    paths += ["/", "/v2/job", "/v2/job/logs", "/v2/dead-letters", "/metrics", "/readyz", "/openapi.json"]
+    content = canaries.everything(running.data_dir, address, token, paths)
+    content |= {"answers": repr(answers).encode(), "commands": repr(commands).encode()}
+    content |= {"processes": canaries.processes(running.supervisor), "screen": running.screen.encode()}
+    assert {place: forms for place, data in content.items() if (forms := found_in(data))} == {}
+
+    sealed = {place.rpartition("/")[2] for place, data in content.items() if b"$sealed" in data}
+    assert sealed >= {"jobs.commands", "jobs.events", "entrepot.runner-jobs-changelog"}, "what is searched is complete"
+    assert "•••@".encode() in content["messages.rejected"]
+    assert "•••@" in jobs["refused"]["summary"]
+    assert running.run("verify").returncode == 0
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

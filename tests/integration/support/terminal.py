@@ -24,12 +24,13 @@ TIMEOUT_SECONDS = 90.0
 class Up:
     """An `entrepot up` in a terminal of its own, so that Ctrl-C reaches it as a terminal sends it."""
 
-    def __init__(self, data_dir: Path, *arguments: str) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, **environment: str) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ENTREPOT_")}
         self.environment = inherited | {
             "ENTREPOT_DATA_DIR": str(data_dir),
             "ENTREPOT_BROKER_PORT": "0",
             "COLUMNS": "200",
+            **environment,
         }
         self.data_dir = data_dir
         self.screen = ""
@@ -77,10 +78,11 @@ class Up:
         """Kill the process that holds the terminal: the kernel sends SIGHUP to the processes in it."""
         self._terminal.kill()
 
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run another command, with its output in a pipe."""
+    def run(self, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run another command, with its input and output in pipes."""
         return subprocess.run(
             [*ENTREPOT, *arguments],
+            input=stdin,
             capture_output=True,
             text=True,
             check=False,

@@ -63,7 +63,8 @@ def test_secrets_of_a_configuration_are_masked_wherever_a_source_repeats_them() 
     plain = {"source": f"https://user:{CANARY}%2Fx@host/x?sig=signed%2Bvalue&v=1", "key": "a-password", "n": [1]}
     shown = redact_credentials(plain) | {"key": MASK}
     redactor = Redactor(plain, shown)
-    for text in (f"bad {CANARY}%2Fx", f"bad {CANARY}/x", "signed+value", "signed%2Bvalue", "a-password", "v=1"):
+    encoded = (f"bad {CANARY}%2Fx", f"bad {CANARY}/x", f"%41{CANARY}%2fx%41", "signed+value", "signed%2Bvalue")
+    for text in (*encoded, "signed%20value", "%61-password", "v=1"):
         masked = redactor.text(text)
         assert (MASK in masked) == (text != "v=1")
         assert not any(secret in masked for secret in (CANARY, "signed", "password"))
