@@ -85,7 +85,8 @@ async def topics(data_dir: Path) -> dict[str, bytes]:
         for topic in described:
             partitions = [TopicPartition(topic["topic"], part["partition"]) for part in topic["partitions"]]
             consumer.assign(partitions)
-            await consumer.seek_to_beginning(*partitions)
+            for partition, offset in (await consumer.beginning_offsets(partitions)).items():
+                consumer.seek(partition, offset)
             ends = await consumer.end_offsets(partitions)
             parts: list[bytes] = []
             while [partition for partition in partitions if await consumer.position(partition) < ends[partition]]:
