@@ -1,4 +1,4 @@
-"""Limits of one API process: the bytes of request bodies in memory, and the number of concurrent uploads."""
+"""Limits of one API process: bytes of request bodies in memory, concurrent uploads, checks that ask a provider."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from app.api.http.problems import ApiProblem
 
 MAX_ADMITTED_BYTES: Final = 64 * 1024 * 1024
 OVERHEAD_BYTES: Final = 8 * 1024  # of a request besides its body
+MAX_PROBES: Final = 4  # checks of configurations; each may hold a thread, and the pool of an event loop has 5 or more
 RETRY_SOON: Final = {"Retry-After": "1"}  # seconds: bodies are processed quickly
 RETRY_LATER: Final = {"Retry-After": "10"}  # seconds: uploads take long
 
@@ -20,6 +21,7 @@ class Admission:
         self._max_uploads = max_uploads
         self._bytes = 0
         self._uploads = 0
+        self._probes = 0
 
     @contextmanager
     def body(self, size: int) -> Iterator[None]:
@@ -54,3 +56,20 @@ class Admission:
             yield
         finally:
             self._uploads -= 1
+
+    @contextmanager
+    def probe(self) -> Iterator[None]:
+        """Reserve a slot for a check with a provider while the context is open.
+
+        Raises:
+            ApiProblem: 429, the limit is reached.
+
+        """
+        if self._probes >= MAX_PROBES:
+            detail = f"the limit of {MAX_PROBES} concurrent checks of this process is reached: retry later"
+            raise ApiProblem(429, "too_many_checks", detail, headers=RETRY_LATER)
+        self._probes += 1
+        try:
+            yield
+        finally:
+            self._probes -= 1

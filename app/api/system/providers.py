@@ -11,11 +11,14 @@ from app.api.http.problems import FieldError, field_error_of, not_found
 from app.api.jobs.bodies import CREATED_BY_UPLOAD, CadenceBody, cadence_errors, configuration_errors
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Routes
+from app.kafka.producer_record import retrieve_exception
 from connectors.catalog import catalog, connector
-from connectors.contract import Connector, ConnectorError, JobType
+from connectors.contract import ConfigurationProblem, Connector, ConnectorError, JobType
 from connectors.redaction import Redactor
 
 CHECK_TIMEOUT_SECONDS: Final = 20.0
+
+Problems = tuple[ConfigurationProblem, ...]
 
 
 class JobTypeView(View):
@@ -80,7 +83,7 @@ async def get_provider(call: RequestContext[Query, None]) -> web.Response:
     "/{provider}/{job_type}/validate",
     "Validate a configuration; nothing is created",
     ResponseSpec("its errors, by field", Verdict),
-    problems=(404,),
+    problems=(404, 429),
 )
 async def validate(call: RequestContext[Query, ValidateBody]) -> web.Response:
     """Validate every field; if all are valid, check the configuration with the provider."""
@@ -103,8 +106,7 @@ async def _provider_errors(call: RequestContext[Query, ValidateBody], job_type: 
     redactor = Redactor(values, _provider(call.path("provider")).redact(values))
     config = job_type.config.model_validate_json(orjson.dumps(values))
     try:
-        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-            problems = await job_type.check(config, call.api.limits)
+        problems = await _check_in_time(call, job_type, config)
     except ConnectorError as error:
         return [field_error_of("/configuration", error.code, redactor.value(error.params), call.path("provider"))]
     except TimeoutError:
@@ -116,6 +118,24 @@ async def _provider_errors(call: RequestContext[Query, ValidateBody], job_type: 
         )
         for problem in problems
     ]
+
+
+async def _check_in_time(call: RequestContext[Query, ValidateBody], job_type: JobType, config: BaseModel) -> Problems:
+    """Check with the provider. A check that hangs in a thread is left behind, and keeps its slot until it ends."""
+    checking = asyncio.create_task(_check(call, job_type, config), name="check a configuration")
+    checking.add_done_callback(retrieve_exception)
+    try:
+        await asyncio.wait({checking}, timeout=CHECK_TIMEOUT_SECONDS)
+        if not checking.done():
+            raise TimeoutError
+        return checking.result()
+    finally:
+        checking.cancel()
+
+
+async def _check(call: RequestContext[Query, ValidateBody], job_type: JobType, config: BaseModel) -> Problems:
+    with call.api.admission.probe():
+        return await job_type.check(config, call.api.limits)
 
 
 def _provider(name: str) -> Connector:
