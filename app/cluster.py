@@ -48,6 +48,7 @@ def with_embedded_kafka(settings: Settings, bootstrap_servers: str, password_fil
             "kafka_security_protocol": "SASL_PLAINTEXT",  # on loopback
             "kafka_sasl_mechanism": "PLAIN",
             "kafka_user": USER,
+            "kafka_password": None,
             "kafka_password_file": password_file,
             "kafka_ca_file": None,
         }
@@ -61,17 +62,22 @@ def cluster_of(settings: Settings) -> KafkaCluster:
         KafkaPasswordError: the password can't be read.
 
     """
-    file = settings.kafka_password_file
     return KafkaCluster(
         settings.bootstrap_servers,
         Security(
             settings.kafka_security_protocol,
             settings.kafka_sasl_mechanism,
             settings.kafka_user,
-            read_password(file) if file else "",
+            _password_of(settings),
             settings.kafka_ca_file,
         ),
     )
+
+
+def _password_of(settings: Settings) -> str:
+    if settings.kafka_password is not None:
+        return settings.kafka_password.get_secret_value()
+    return read_password(settings.kafka_password_file) if settings.kafka_password_file else ""
 
 
 def read_password(file: Path) -> str:

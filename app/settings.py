@@ -46,6 +46,9 @@ class Settings(BaseSettings):
         default="PLAIN", description="of the external cluster: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
     )
     kafka_user: str = Field(default="", description="user at the external cluster, for SASL")
+    kafka_password: SecretStr | None = Field(
+        default=None, description="password of the user, if it is not in a file, which is safer"
+    )
     kafka_password_file: Path | None = Field(
         default=None, description="file with the password of the user, for SASL", validate_default=True
     )
@@ -155,11 +158,12 @@ class Settings(BaseSettings):
     @classmethod
     def _check_password_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         protocol = info.data.get("kafka_security_protocol", "PLAINTEXT")
+        passwords = [password for password in (value, info.data.get("kafka_password")) if password is not None]
         if protocol.startswith("SASL_"):
-            if value is None or not info.data.get("kafka_user"):
-                raise ValueError(f"{protocol} requires this setting and ENTREPOT_KAFKA_USER")
-        elif value is not None:
-            raise ValueError("requires ENTREPOT_KAFKA_SECURITY_PROTOCOL to be SASL_SSL or SASL_PLAINTEXT")
+            if len(passwords) != 1 or not info.data.get("kafka_user"):
+                raise ValueError(f"{protocol} requires ENTREPOT_KAFKA_USER, and either this or ENTREPOT_KAFKA_PASSWORD")
+        elif passwords:
+            raise ValueError("a password requires ENTREPOT_KAFKA_SECURITY_PROTOCOL to be SASL_SSL or SASL_PLAINTEXT")
         return value
 
     @field_validator("kafka_ca_file")

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr, ValidationError
 
 from app.cluster import KafkaPasswordError, announce_kafka, cluster_of, read_password, resolve_kafka
 from app.kafka.clients import KafkaCluster, Security
@@ -34,6 +35,23 @@ def test_an_external_cluster_has_the_security_of_the_settings(tmp_path: Path) ->
     cluster = cluster_of(resolve_kafka(secured))
     assert cluster == KafkaCluster("kafka:9092", Security("SASL_SSL", "SCRAM-SHA-512", "me", "s3cret", ca_file))
     assert "s3cret" not in repr(cluster)
+    without_file = secured.model_copy(update={"kafka_password": SecretStr("s3cret"), "kafka_password_file": None})
+    assert cluster_of(without_file) == cluster
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kafka_user": "me"},
+        {"kafka_password": "s3cret"},
+        {"kafka_password_file": "/password"},
+        {"kafka_user": "me", "kafka_password": "s3cret", "kafka_password_file": "/password"},
+    ],
+)
+def test_sasl_requires_a_user_and_one_password(values: dict[str, str]) -> None:
+    settings = {"bootstrap_servers": "kafka:9092", "kafka_security_protocol": "SASL_SSL"} | values
+    with pytest.raises(ValidationError, match="SASL_SSL requires ENTREPOT_KAFKA_USER, and either"):
+        Settings.model_validate(settings)
 
 
 @pytest.mark.parametrize(

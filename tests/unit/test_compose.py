@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from app.cli.main import cli
+from app.cluster import PASSWORD_FILE, USER, cluster_of
+from app.kafka.clients import KafkaCluster, Security
 from app.roles import ROLES
 from app.settings import Settings
 from app.supervisor.broker.config import FIXED
@@ -66,9 +68,9 @@ def test_the_settings_of_services_are_valid(name: str, monkeypatch: pytest.Monke
     assert set(environment) <= names
     for key, value in environment.items():
         assert isinstance(value, str), f"{key} must be quoted"
-        monkeypatch.setenv(key, interpolated(value, POSTGRES_PASSWORD="s3cret"))
+        monkeypatch.setenv(key, interpolated(value, POSTGRES_PASSWORD="s3cret", KAFKA_PASSWORD="hush"))
     settings = Settings()
-    assert settings.bootstrap_servers == "kafka:9092"
+    assert cluster_of(settings) == KafkaCluster("kafka:9092", Security("SASL_PLAINTEXT", "PLAIN", USER, "hush"))
     assert settings.partitions == DEFAULT_PARTITIONS
     assert settings.database() == "postgresql+asyncpg://entrepot:s3cret@postgres:5432/entrepot"
 
@@ -100,12 +102,13 @@ def test_services_have_no_privileges_and_write_to_volumes_and_memory_only(name: 
 
 def test_no_secret_has_a_default() -> None:
     values = [value for service in SERVICES.values() for value in service["environment"].values()]
-    secrets = [value for value in values if "PASSWORD" in value]
-    assert len(secrets) == len(ENTREPOT) + 1
-    for value in secrets:
-        assert "${POSTGRES_PASSWORD:?" in value
-        with pytest.raises(KeyError):
-            interpolated(value)
+    for secret, count in (("POSTGRES_PASSWORD", len(ENTREPOT) + 1), ("KAFKA_PASSWORD", len(ENTREPOT) + 2)):
+        secrets = [value for value in values if secret in value]
+        assert len(secrets) == count
+        for value in secrets:
+            assert f"${{{secret}:?" in value
+            with pytest.raises(KeyError):
+                interpolated(value)
 
 
 def test_only_the_runner_has_the_master_key() -> None:
@@ -140,6 +143,17 @@ def test_kafka_in_a_container_has_the_configuration_of_the_embedded_broker() -> 
     assert environment["KAFKA_MESSAGE_MAX_BYTES"] == str(MAX_RECORD_BYTES)
     assert environment["KAFKA_LOG_MESSAGE_TIMESTAMP_AFTER_MAX_MS"] == str(FUTURE_BOUND_MS)
     assert environment["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+
+
+def test_kafka_in_a_container_authenticates_clients_as_the_embedded_broker_does() -> None:
+    environment = SERVICES["kafka"]["environment"]
+    for name in FIXED:
+        if "listener" in name or "sasl" in name:
+            value = interpolated(environment[f"KAFKA_{name.upper().replace('.', '_')}"], KAFKA_PASSWORD="hush")
+            assert value == FIXED[name].replace(f"${{directory:.:{PASSWORD_FILE}}}", "hush")
+    listeners = {listener.partition("://")[0] for listener in environment["KAFKA_LISTENERS"].split(",")}
+    assert listeners == {"BROKER", "CONTROLLER"}
+    assert "KAFKA_LISTENER_NAME_BROKER_PLAIN_SASL_JAAS_CONFIG" in SERVICES["kafka"]["healthcheck"]["test"][-1]
 
 
 def test_kafka_has_the_version_of_the_embedded_broker() -> None:

@@ -38,7 +38,7 @@ DIRECTORY_PROVIDER: Final = {
 def kafka_config(config_format: ConfigFormat, output: Path | None) -> None:
     """Print the settings with which a Kafka client connects to the cluster.
 
-    `properties` and `python` refer to the password file where possible; `kcat` contains the password.
+    `properties` and `python` refer to the password file if there is one; `kcat` contains the password.
     """
     settings, cluster = load_cluster()
     text, has_password = render(cluster, config_format, settings.kafka_password_file)
@@ -61,7 +61,7 @@ def render(cluster: KafkaCluster, config_format: ConfigFormat, password_file: Pa
     has_sasl = cluster.security.has_sasl
     match config_format:
         case "python":
-            return _python(cluster, password_file), False
+            return _python(cluster, password_file), has_sasl and password_file is None
         case "kcat":
             return "".join(f"{key}={value}\n" for key, value in librdkafka_settings(cluster).items()), has_sasl
         case "properties":
@@ -130,9 +130,12 @@ def _python(cluster: KafkaCluster, password_file: Path | None) -> str:
         ca_file = repr(str(security.ca_file.absolute())) if security.ca_file else "None"
         aiokafka["ssl_context"] = f"ssl.create_default_context(cafile={ca_file})"
     if security.has_sasl:
-        assert password_file is not None
-        imports.append("from pathlib import Path")
-        password = [f'PASSWORD = Path({str(password_file.absolute())!r}).read_text(encoding="utf-8").rstrip("\\r\\n")']
+        if password_file is None:
+            password = [f"PASSWORD = {security.password!r}"]
+        else:
+            imports.append("from pathlib import Path")
+            read = f'Path({str(password_file.absolute())!r}).read_text(encoding="utf-8").rstrip("\\r\\n")'
+            password = [f"PASSWORD = {read}"]
         confluent["sasl.password"] = "PASSWORD"
         aiokafka |= {
             "sasl_mechanism": repr(security.mechanism),

@@ -65,6 +65,16 @@ def test_a_python_module_reads_the_password_file(data_dir: Path) -> None:
     }
 
 
+def test_a_password_without_a_file_is_printed() -> None:
+    cluster = KafkaCluster("kafka:9092", Security("SASL_PLAINTEXT", user="me", password=PASSWORD))
+    text, has_password = render(cluster, "python", None)
+    assert has_password
+    module: dict[str, Any] = {}
+    exec(text, module)
+    assert module["CONFLUENT"]["sasl.password"] == PASSWORD
+    assert render(cluster, "properties", None)[1]
+
+
 def test_a_file_for_kcat_contains_the_password_and_says_so(data_dir: Path) -> None:
     result = kafka_config("--format", "kcat")
     assert result.exit_code == 0

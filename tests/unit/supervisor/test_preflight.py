@@ -22,7 +22,7 @@ from app.supervisor.restarts import NotStartedError
         ("bootstrap_servers", "host:9092,", "expected host:port"),
         ("bootstrap_servers", "host:99999", "expected host:port"),
         ("kafka_security_protocol", "SASL_SSL", "requires ENTREPOT_BOOTSTRAP_SERVERS"),
-        ("kafka_password_file", "/s3cret", "requires ENTREPOT_KAFKA_SECURITY_PROTOCOL to be SASL_SSL"),
+        ("kafka_password_file", "/s3cret", "a password requires ENTREPOT_KAFKA_SECURITY_PROTOCOL to be SASL_SSL"),
         ("kafka_ca_file", "/s3cret", "expected a file"),
         ("kafka_ca_file", __file__, "requires ENTREPOT_KAFKA_SECURITY_PROTOCOL to be SASL_SSL or SSL"),
         ("api_names", "a b", "expected host names without ports"),
