@@ -1,12 +1,12 @@
 """Forgets persons: finds them by the hashes of their identities, records linked identities, and drops their data.
 
 The process that owns partition 0 of the profiles works on all forgettings under way. It stores nothing: all progress
-is in `definitions.events`, and every step can be repeated, by this process or the next owner. In one pass it
+is in `definitions.events`, and every step can be repeated, by this process or the next owner. For each person it
 
-1. waits until all lanes exclude the recorded identities, and profiles have applied what lanes wrote before that;
-2. compares the recorded hashes with all stored keys, and follows links from the matches to all identities;
-3. records the hashes of further identities, and leaves the rest to the next pass; or, if there are none, has the node
-   of every identity forget, waits until all have, and reports.
+1. compares the recorded hashes with all stored keys, and follows links from the matches to all identities;
+2. records the hashes of further identities, and starts again; if there are none, it has the node of each forget;
+3. waits until all lanes exclude the identities, and profiles have applied what lanes wrote before that;
+4. searches again, as updates that were pending may have linked further identities; if there are none, it reports.
 
 While a rebuild goes live, persons are removed from the live generation only, because dropping a person would also drop
 the links by which the next generation may know further identities. They are searched in it, too, once it is live.
@@ -16,7 +16,8 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -49,8 +50,8 @@ POLL_INTERVAL: Final = 0.1  # seconds between two checks for forgettings
 RETRY_DELAY: Final = 0.5  # seconds, while there are some
 MIN_POLL_INTERVAL: Final = 0.02
 MAX_POLL_INTERVAL: Final = 0.5
-PASS_TIMEOUT: Final = 60.0  # seconds; the next pass has the newest forgettings
-MAX_PERSONS: Final = 100  # in one pass
+WAIT_TIMEOUT: Final = 5.0  # seconds; then forgettings that are new are handled first
+MAX_PERSONS: Final = 100  # in one step
 MAX_EXTENSIONS: Final = 100  # of one forgetting: later messages could link further identities endlessly
 MAX_HOPS: Final = 3  # from node to node, until all identities of a person are linked
 MAX_RECORD_KEYS: Final = 20_000  # keys in a record, of half a kilobyte at most
@@ -68,6 +69,18 @@ class Person:
     keys: frozenset[str]
     profiles: int
     complete: bool
+
+
+@dataclass(slots=True)
+class Barrier:
+    """Passed once profiles have applied all updates that lanes mapped by rules before `rules_offset`.
+
+    `ends` are the offsets to reach in the present hop from node to node.
+    """
+
+    rules_offset: int
+    hops: int = 0
+    ends: Mapping[TopicPartition, int] = field(default_factory=dict)
 
 
 class ForgettingWorker:
@@ -96,6 +109,7 @@ class ForgettingWorker:
         self._generation = 0
         self._keys: dict[str, str] = {}  # of that generation: ranked keys by hash
         self._sent: set[tuple[str, int]] = set()  # ids and seqs of forgettings whose nodes were sent the message
+        self._barrier: Barrier | None = None  # that is not passed yet
 
     async def run(self, owns: Callable[[int], bool]) -> None:
         """Work until cancelled, while this process owns partition 0. Errors other than those of look-ups escape."""
@@ -106,50 +120,87 @@ class ForgettingWorker:
 
     async def _try_step(self) -> bool:
         try:
-            async with asyncio.timeout(PASS_TIMEOUT):
-                return await self.step()
+            return await self.step()
         except PartitionUnavailable as error:
-            _log.info("forgetting is retried: %s", error)
+            _log.debug("forgetting is retried: %s", error)
         except TimeoutError:
-            _log.info("forgetting is retried: control, a lane or profiles lag behind")
+            _log.debug("forgetting waits: control, a lane or profiles lag behind")
         return False
 
     async def step(self) -> bool:
-        """Make one pass over the oldest forgettings; return whether any of them made progress.
+        """Make a step with some of the forgettings; return whether any of them made progress.
 
         Raises:
             PartitionUnavailable: some profiles can't be looked up now.
+            TimeoutError: control, a lane or profiles lag behind.
 
         """
         if not self._catalog.under_way:
-            self._keys, self._sent = {}, set()
+            self._reset(self._generation)
             return False
         reader = await self._client.reader()
         if reader.generation != self._generation:
-            self._generation, self._keys, self._sent = reader.generation, {}, set()
-        records = [record for record in self._catalog.under_way if self._is_due(record)][:MAX_PERSONS]
-        if not records:
-            return False
-        await self._settle(reader, max(record.rules_offset for record in records))
-        await self._find_keys(reader, records)
-        commands = await self._advance(reader, records)
+            self._reset(reader.generation)
+        records = self._catalog.under_way
+        if new := [record for record in records if _step_of(record) not in self._sent]:
+            return await self._drop(reader, new[:MAX_PERSONS])
+        return self._is_live() and await self._report(reader, records)
+
+    def _reset(self, generation: int) -> None:
+        self._generation, self._keys, self._sent, self._barrier = generation, {}, set(), None
+
+    def _is_live(self) -> bool:
+        """Tell whether the generation of the active rules is live; otherwise it is going live."""
+        return self._rules.rules.generation == self._generation
+
+    async def _drop(self, reader: GenerationReader, records: Sequence[ForgettingRecord]) -> bool:
+        """Record further identities; have the nodes of persons without further ones forget."""
+        commands, complete = await self._search(reader, records)
+        for record, keys in complete:
+            for message in _forget_records(keys, micros(record.forgetting.at), self._generation, self._partitions):
+                await self._writer.write([message])
+            self._sent.add(_step_of(record))
+        await self._submit(records, commands)
+        return bool(commands or complete)
+
+    async def _report(self, reader: GenerationReader, records: Sequence[ForgettingRecord]) -> bool:
+        """Report the persons who have no further identities once all pending updates are applied."""
+        self._barrier = self._barrier or Barrier(max(record.rules_offset for record in records))
+        await self._pass(reader, self._barrier)
+        settled = [record for record in records if record.rules_offset <= self._barrier.rules_offset][:MAX_PERSONS]
+        self._barrier = None
+        commands, complete = await self._search(reader, settled)
+        for record, keys in complete:
+            at = micros(record.forgetting.at)
+            if all(node and node.forgotten >= at for node in await reader.nodes(keys)):
+                commands.append(ReportForgotten(**_envelope(record.forgetting, "forgotten", self._clock())))
+            else:  # of an identity whose hash was recorded before its node existed
+                self._sent.discard(_step_of(record))
+        if self._is_live():
+            await self._submit(settled, commands)
+        return bool(commands or complete)
+
+    async def _submit(self, records: Sequence[ForgettingRecord], commands: Sequence[ForgettingCommand]) -> None:
+        """Send commands about records, and wait until they are decided."""
         await self._writer.write(encoded(DEFINITIONS_COMMANDS, c, c.definition_id, PARTITION) for c in commands)
 
         async def decided() -> bool:
             return not any(self._catalog.get(command.definition_id) in records for command in commands)
 
         await _until(decided)
-        return bool(commands)
 
-    async def _settle(self, reader: GenerationReader, rules_offset: int) -> None:
+    async def _pass(self, reader: GenerationReader, barrier: Barrier) -> None:
         """Wait until no update that lanes mapped by older rules is pending, nor a message between nodes due to it."""
 
         async def confirmed() -> bool:
-            return not await self._plane.unconfirmed(rules_offset)
+            return not await self._plane.unconfirmed(barrier.rules_offset)
 
         await _until(confirmed)
-        for _ in range(MAX_HOPS):
-            await _until(partial(self._has_applied, reader, await self._offsets.end_offsets(self._updates)))
+        while barrier.hops < MAX_HOPS:
+            if not barrier.ends:
+                barrier.ends = await self._offsets.end_offsets(self._updates)
+            await _until(partial(self._has_applied, reader, barrier.ends))
+            barrier.hops, barrier.ends = barrier.hops + 1, {}
 
     async def _has_applied(self, reader: GenerationReader, ends: Mapping[TopicPartition, int]) -> bool:
         for number in range(self._partitions):
@@ -166,31 +217,27 @@ class ForgettingWorker:
         for number in range(self._partitions):
             self._keys |= _by_hash(await reader.keys(number, missing))
 
-    async def _advance(
-        self, reader: GenerationReader, records: Iterable[ForgettingRecord]
-    ) -> Sequence[ForgettingCommand]:
-        """Drop the data of the persons whose identities are all recorded; return what is to be recorded now."""
-        commands, reports = list[ForgettingCommand](), list[ForgettingCommand]()
-        dropping: dict[str, int] = {}
+    async def _search(
+        self, reader: GenerationReader, records: Sequence[ForgettingRecord]
+    ) -> tuple[list[ForgettingCommand], list[tuple[ForgettingRecord, Sequence[str]]]]:
+        """Return commands that record further identities, and the records without further ones, with all keys."""
+        await self._find_keys(reader, records)
+        commands, complete = list[ForgettingCommand](), list[tuple[ForgettingRecord, Sequence[str]]]()
         for record in records:
-            forgetting = record.forgetting
+            hashes = record.forgetting.key_hashes
             try:
-                person = await self._person(reader, {self._keys[n] for n in forgetting.key_hashes if n in self._keys})
+                person = await self._person(reader, {self._keys[name] for name in hashes if name in self._keys})
             except PartitionUnavailable as error:
-                _log.info("forgetting is retried: %s", error)
+                _log.debug("forgetting is retried: %s", error)
                 continue
             by_hash = _by_hash(person.keys)
             self._keys |= by_hash
-            extension = self._extension(forgetting, person, by_hash.keys() - forgetting.key_hashes)
-            if extension is not None:
+            extension = _extension(record.forgetting, person, by_hash.keys() - hashes, self._clock())
+            if extension is None:
+                complete.append((record, sorted(key for name, key in by_hash.items() if name in hashes)))
+            else:
                 commands.append(extension)
-                continue
-            keys = sorted(key for name, key in by_hash.items() if name in forgetting.key_hashes)
-            await self._send_drop(record, keys)
-            dropping |= {key: max(dropping.get(key, 0), micros(forgetting.at)) for key in keys}
-            reports.append(ReportForgotten(**self._envelope(forgetting, "forgotten")))
-        await _until(partial(_are_dropped, reader, dropping))
-        return commands + reports if self._is_live() else commands
+        return commands, complete
 
     async def _person(self, reader: GenerationReader, keys: Iterable[str]) -> Person:
         """Return all identities that are linked with stored keys."""
@@ -212,55 +259,37 @@ class ForgettingWorker:
             complete=all(len(root.edges) < limit for root in roots),
         )
 
-    def _extension(self, forgetting: Forgetting, person: Person, hashes: Iterable[str]) -> ExtendForgetting | None:
-        """Return the command that records what was found; None when it is recorded already."""
-        further, is_bounded = sorted(hashes), forgetting.version < MAX_EXTENSIONS
-        room = MAX_PERSON_KEYS - len(forgetting.key_hashes) if is_bounded else 0
-        complete = person.complete and len(further) <= room
-        added = tuple(further[: min(room, MAX_KEYS)])
-        has_more = is_bounded and person.profiles > forgetting.profiles
-        if not added and not has_more and (complete or not forgetting.complete):
-            return None
-        envelope = self._envelope(forgetting, "extended")
-        return ExtendForgetting(**envelope, key_hashes=added, profiles=person.profiles, complete=complete)
 
-    def _envelope(self, forgetting: Forgetting, step: str) -> dict[str, Any]:
-        """Return the envelope of a command that a repeat of the pass, or another owner, sends with the same id."""
-        return {
-            "command_id": f"{forgetting.definition_id}/{step}/{forgetting.seq}",
-            "definition_id": forgetting.definition_id,
-            "issued_at": self._clock(),
-            "issued_by": "profiles",
-            "expected_version": forgetting.version,
-        }
-
-    async def _send_drop(self, record: ForgettingRecord, keys: Sequence[str]) -> None:
-        """Send the node of each identity the message to forget, once by this process."""
-        if _step_of(record) in self._sent:
-            return
-        for message in _forget_records(keys, micros(record.forgetting.at), self._generation, self._partitions):
-            await self._writer.write([message])
-        self._sent.add(_step_of(record))
-
-    def _is_live(self) -> bool:
-        """Tell whether the generation of the active rules is live; otherwise it is going live."""
-        return self._rules.rules.generation == self._generation
-
-    def _is_due(self, record: ForgettingRecord) -> bool:
-        """Tell whether there is something to do now; otherwise the person awaits the next generation."""
-        return self._is_live() or _step_of(record) not in self._sent
+def _extension(forgetting: Forgetting, person: Person, hashes: Iterable[str], now: datetime) -> ExtendForgetting | None:
+    """Return the command that records further hashes and counts; None when all of it is recorded already."""
+    further, is_bounded = sorted(hashes), forgetting.version < MAX_EXTENSIONS
+    room = MAX_PERSON_KEYS - len(forgetting.key_hashes) if is_bounded else 0
+    complete = person.complete and len(further) <= room
+    added = tuple(further[: min(room, MAX_KEYS)])
+    has_more = is_bounded and person.profiles > forgetting.profiles
+    if not added and not has_more and (complete or not forgetting.complete):
+        return None
+    envelope = _envelope(forgetting, "extended", now)
+    return ExtendForgetting(**envelope, key_hashes=added, profiles=person.profiles, complete=complete)
 
 
-async def _are_dropped(reader: GenerationReader, dropping: Mapping[str, int]) -> bool:
-    nodes = await reader.nodes(list(dropping))
-    return all(node and node.forgotten >= at for node, at in zip(nodes, dropping.values(), strict=True))
+def _envelope(forgetting: Forgetting, step: str, now: datetime) -> dict[str, Any]:
+    """Return the envelope of a command; another owner, or a repeat after a crash, sends the same step with one id."""
+    return {
+        "command_id": f"{forgetting.definition_id}/{step}/{forgetting.seq}",
+        "definition_id": forgetting.definition_id,
+        "issued_at": now,
+        "issued_by": "profiles",
+        "expected_version": forgetting.version,
+    }
 
 
 async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
     interval = MIN_POLL_INTERVAL
-    while not await condition():
-        await asyncio.sleep(interval)
-        interval = min(2 * interval, MAX_POLL_INTERVAL)
+    async with asyncio.timeout(WAIT_TIMEOUT):
+        while not await condition():
+            await asyncio.sleep(interval)
+            interval = min(2 * interval, MAX_POLL_INTERVAL)
 
 
 def _step_of(record: ForgettingRecord) -> tuple[str, int]:

@@ -18,6 +18,7 @@ from projections.definitions.rules import key_hash
 from projections.profiles.identity_node import Node
 from projections.profiles.profile_view import shown_key
 
+MAX_COMPARED_KEYS: Final = 300  # in one request: about three milliseconds
 MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024  # of nodes in a response, unless a single one is larger
 
 
@@ -84,7 +85,7 @@ class LookupServer:
 
     async def _keys(self, request: web.Request) -> web.Response:
         partition, body = await self._parsed(request)
-        rows = partition.store.iterate_nodes(body["start"].encode(), MAX_KEYS, MAX_RESPONSE_BYTES)
+        rows = partition.store.iterate_nodes(body["start"].encode(), MAX_COMPARED_KEYS, MAX_RESPONSE_BYTES)
         keys, hashes = [key.decode() for key, _ in rows], frozenset(body["hashes"])
         matches = [key for key in keys if key_hash(shown_key(key)) in hashes]
         return _respond({"keys": matches, "next": f"{keys[-1]}\0" if keys else None})
