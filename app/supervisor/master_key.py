@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from aiokafka.errors import KafkaError
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.kafka.clients import Cluster
 from app.kafka.partition_reader import PartitionReader
@@ -25,6 +26,15 @@ async def prepare_master_key(settings: Settings, cluster: Cluster) -> str:
 
     Return the problem for the operator; empty when secrets can be sealed and opened.
     """
+    try:
+        return await _prepare(settings, cluster)
+    except MasterKeyFileError as error:
+        return str(error)
+    except (KafkaError, SQLAlchemyError, OSError) as error:
+        return f"no master key could be created or announced ({type(error).__name__}): check Kafka and the database"
+
+
+async def _prepare(settings: Settings, cluster: Cluster) -> str:
     path = master_key_path(settings)
     store = await ReadStore.open(settings.database())
     try:
@@ -36,10 +46,6 @@ async def prepare_master_key(settings: Settings, cluster: Cluster) -> str:
             ring = create_master_key(path)
         assert ring.current is not None, "it has just been created"
         await store.sealing_key.announce(ring.current.sealing_key.public)
-    except MasterKeyFileError as error:
-        return str(error)
-    except (KafkaError, OSError) as error:
-        return f"can't tell whether secrets are sealed, so no master key was created ({type(error).__name__})"
     finally:
         await store.close()
     former = SealingKey(announced).key_id if announced else ring.current.key_id

@@ -18,7 +18,7 @@ from app.vault.secret import Secret
 
 MASTER_KEY_FILE: Final = "master-key"
 MAX_FILE_BYTES: Final = 64 * 1024
-UNSAFE: Final = stat.S_IWGRP | stat.S_IRWXO
+UNSAFE: Final = stat.S_IWGRP | stat.S_IRWXO  # a mounted secret may be readable by the group of the container
 
 
 class MasterKeyFileError(Exception):

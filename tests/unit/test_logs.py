@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import structlog
@@ -57,6 +58,20 @@ def test_only_the_first_line_of_a_traceback_starts_at_the_margin(capsys: pytest.
     assert all(line.startswith("  ") for line in trace)
     assert trace[-1].endswith(r"forged\x1b[2J\x9b2J\u202egpj\u200f")
     assert unsafe("".join(trace)) == []
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_secrets_of_urls_are_masked(capsys: pytest.CaptureFixture[str], log_format: Literal["console", "json"]) -> None:
+    url = "https://user:canary@host/x?sig=canary"
+    configure_logs(Settings(log_format=log_format))
+    try:
+        raise ValueError(f"cannot read {url}")  # noqa: TRY301  # as a library does
+    except ValueError:
+        logging.getLogger("app.runner").exception("cannot read %s first", url)
+    structlog.get_logger("app.runner").warning("cannot read", source=url)
+    out = capsys.readouterr().out
+    assert out.count("https://") == 3
+    assert "canary" not in out
 
 
 def test_json_records_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:

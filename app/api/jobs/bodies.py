@@ -112,7 +112,10 @@ class CreateBody(_NamedBody):
     provider: Annotated[str, Field(max_length=100)]
     job_type: Annotated[str, Field(max_length=100)]
     description: Description = ""
-    configuration: JsonObject = Field(default_factory=dict)
+    configuration: JsonObject = Field(
+        default_factory=dict,
+        description="user, password, query and fragment of URLs are encrypted and shown as `•••`",
+    )
     cadence: CadenceBody = CadenceBody()
     retry: RetryBody = RetryBody()
 
@@ -125,7 +128,9 @@ class PatchBody(_NamedBody):
 
     name: JobName = ""
     description: Description = ""
-    configuration: JsonObject = Field(default_factory=dict)
+    configuration: JsonObject = Field(
+        default_factory=dict, description="a value that is sent back as it was shown, with `•••`, keeps its secrets"
+    )
     cadence: JsonObject = Field(default_factory=dict)
     retry: JsonObject = Field(default_factory=dict)
     cursor: JsonObject = Field(

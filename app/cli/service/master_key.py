@@ -3,14 +3,12 @@
 import asyncio
 
 import click
-from sqlalchemy.exc import DBAPIError
 
 from app.cli.exits import DIFFERS, UNAVAILABLE, CommandError
 from app.cli.service.cluster import load_cluster
 from app.data_dir import UnsafeDataDirError, prepare_data_dir
 from app.sentences.escapes import escaped
 from app.supervisor.master_key import prepare_master_key
-from app.supervisor.preflight import describe_store_error
 from app.vault.master_key import master_key_path
 
 
@@ -19,7 +17,7 @@ def master_key() -> None:
     """Create the master key, unless secrets are sealed with another one, and announce it to the API.
 
     `entrepot up` does this at each start. On a cluster, run it with the settings and the data directory of the runner:
-    once, and after each change of the key. Exit code 7 when a key is missing.
+    once, and after each change of the key or of the database. Exit code 7 when a key is missing.
     """
     settings, cluster = load_cluster()
     try:
@@ -27,8 +25,6 @@ def master_key() -> None:
         problem = asyncio.run(prepare_master_key(settings, cluster))
     except (UnsafeDataDirError, OSError) as error:
         raise CommandError(str(error), UNAVAILABLE) from error
-    except DBAPIError as error:
-        raise CommandError(describe_store_error(settings, error), UNAVAILABLE) from error
     if problem:
         raise CommandError(problem, DIFFERS)
     click.echo(escaped(f"the master key is in {master_key_path(settings)}; back it up"))

@@ -61,6 +61,15 @@ async def test_a_secret_of_a_source_is_found_nowhere(
     assert found_in(caplog.text.encode()) == []
 
 
+@pytest.mark.parametrize("field", ["name", "description"])
+async def test_a_text_that_is_not_encrypted_refuses_credentials(client: Client, field: str) -> None:
+    for text in ("see https://user:pw@host/ for more", "https://host/people.csv?sv=1&sig=abc"):
+        refused = await client.ask("POST", "/v2/job", new_job() | {field: text})
+        assert (refused.status, refused.body["errors"][0]["pointer"]) == (422, f"/{field}")
+    accepted = new_job() | {field: "see https://wiki.example.com/page?id=7"}
+    assert (await client.ask("POST", "/v2/job", accepted)).status == 201
+
+
 async def test_ids_of_idempotent_requests_allow_no_guess_at_a_secret(client: Client, cluster: MemoryCluster) -> None:
     """A plain digest of the body would: its other parts and the key of the digest are known."""
     del cluster

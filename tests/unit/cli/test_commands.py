@@ -1,5 +1,7 @@
 """Every command has help that loads quickly; options become the values of the API."""
 
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +130,21 @@ def test_fields_override_the_file(tmp_path: Path) -> None:
 def test_an_invalid_field_is_rejected(text: str) -> None:
     with pytest.raises(click.BadParameter):
         configuration(None, [text])
+
+
+def test_a_configuration_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"source": "a.csv"}'))
+    assert configuration("@-", ["stream=a"]) == {"source": "a.csv", "stream": "a"}
+
+
+@pytest.mark.parametrize("url", ["https://user:pw@host/", "https://host/?token=abc"])
+def test_credentials_in_arguments_give_a_warning(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configuration(None, [f"source={url}"])
+    configuration(json.dumps({"source": url}), [])
+    assert capsys.readouterr().err.count("--config @FILE") == 2
+    (tmp_path / "config.json").write_text(json.dumps({"source": url}))
+    configuration(f"@{tmp_path / 'config.json'}", ["stream=a"])
+    assert capsys.readouterr().err == ""
 
 
 def test_a_configuration_is_an_object(tmp_path: Path) -> None:
