@@ -112,7 +112,7 @@ class Sessions:
                 yield record
 
     def obsolete(self, now: datetime) -> list[str]:
-        """Return the ids of ended and expired records, which need a tombstone."""
+        """Return the ids of ended and expired records, which need a tombstone; evict codes of expired sessions."""
         self._first = {code: session for code, session in self._first.items() if session.expires_at > now}
         expired = [record_id for record_id, record in self._records.items() if record.expires_at <= now]
         return [*self._ended, *expired]

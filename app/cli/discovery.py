@@ -1,6 +1,7 @@
 """Finds the URL of the API and a token in the data directory when the command line names none."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +46,8 @@ def _address(data_dir: Path) -> str | None:
 
 
 def _token(data_dir: Path) -> str | None:
-    """Return the admin token of the settings, else the one that the API created in the data directory."""
-    if token := os.environ.get("ENTREPOT_ADMIN_TOKEN"):
-        return token
-    try:
-        return (data_dir / TOKEN).read_text().strip() or None
-    except OSError:
-        return None
+    """Return the admin token that the API created in the data directory, else the one of the settings."""
+    with suppress(OSError):
+        if token := (data_dir / TOKEN).read_text().strip():
+            return token
+    return os.environ.get("ENTREPOT_ADMIN_TOKEN") or None

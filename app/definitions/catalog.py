@@ -76,6 +76,11 @@ class DefinitionCatalog:
         """Whether all definitions were read once; the catalog may be a little old while Kafka is unreachable."""
         return self._tail.complete
 
+    @property
+    def age(self) -> float:
+        """The seconds since the catalog was known to have all definitions."""
+        return self._tail.age
+
     async def caught_up(self) -> None:
         """Wait until all definitions were read once, as long as it takes."""
         await self._tail.caught_up(None)

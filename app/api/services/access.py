@@ -34,7 +34,7 @@ from app.clock import Clock
 from app.definitions.catalog import DefinitionCatalog
 from app.kafka.clients import Cluster
 from app.kafka.producer_record import ProducerRecord
-from app.kafka.tail import Tail
+from app.kafka.tail import MAX_AGE_SECONDS, Tail
 from app.records.command_waiters import CommandWaiters
 from app.sentences.sentence import sentence, sentence_of
 from app.settings import Settings
@@ -83,8 +83,8 @@ class Access:
 
     @property
     def is_current(self) -> bool:
-        """Whether tokens and sessions are those of a few seconds ago, or newer."""
-        return self._catalog.alive and self._tail.alive
+        """Whether tokens and sessions are those of a few seconds ago, or newer; also while a tail reconnects."""
+        return max(self._catalog.age, self._tail.age) <= MAX_AGE_SECONDS
 
     def start(self) -> None:
         """Follow the sessions, sweep them, and make sure that there is an admin token."""

@@ -184,13 +184,14 @@ def test_the_api_and_the_token_are_found_in_the_data_directory(tmp_path: Path) -
     assert find("http://127.0.0.1:8470/", None, tmp_path).token == "ent_secret"
 
 
-def test_the_admin_token_of_the_settings_precedes_that_of_the_data_directory(
+def test_without_a_token_in_the_data_directory_that_of_the_settings_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "api.json").write_text('{"url": "http://127.0.0.1:8470"}')
-    (tmp_path / "admin-token").write_text("ent_secret\n")
     monkeypatch.setenv("ENTREPOT_ADMIN_TOKEN", "of the settings")
     assert find(None, None, tmp_path).token == "of the settings"
+    (tmp_path / "admin-token").write_text("ent_secret\n")
+    assert find(None, None, tmp_path).token == "ent_secret"
 
 
 @pytest.mark.parametrize("setting", ["", "of the settings"])
