@@ -21,7 +21,7 @@ from schemas.instants import EPOCH
 from schemas.updates import MappedBatch
 from schemas.wire.codec import encode
 from tests.integration.api.rig import Client, as_caller, service_with_client, until_ready, url_of
-from tests.integration.support.service import Service
+from tests.integration.support.service import TOKEN, Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -135,7 +135,7 @@ async def test_a_profile_is_found_by_every_identity_and_explained(client: Client
 async def test_a_forgotten_person_returns_only_with_new_messages(client: Client) -> None:
     await send(client, {"email": "eve@example.com", "cookie": "e1", "city": "Linz", "when": "2026-01-01T10:00:00Z"})
     await profile(client, "cookie:e1", lambda item: item["id"] == "email:eve@example.com")
-    forgotten = await client.ask("DELETE", "/v2/profile/cookie:e1")
+    forgotten = await client.ask("DELETE", "/v2/profile/cookie:e1", Prefer="wait=15")
     assert (forgotten.status, forgotten.data["identities"], forgotten.data["complete"]) == (200, 2, True), (
         forgotten.body
     )
@@ -160,7 +160,7 @@ async def test_a_profile_at_the_limit_of_links_is_forgotten(client: Client) -> N
     messages = [{"email": "many@example.com", "cookie": f"{n:0100}", "when": when} for n in range(1_200)]
     await send(client, *messages)
     await profile(client, "email:many@example.com", lambda item: len(item["identities"]) == 1_001)
-    forgotten = await client.ask("DELETE", "/v2/profile/email:many@example.com")
+    forgotten = await client.ask("DELETE", "/v2/profile/email:many@example.com", Prefer="wait=15")
     assert forgotten.status == 200, forgotten.body
     assert (forgotten.data["identities"], forgotten.data["complete"]) == (1_001, False)
     for item in (messages[0], messages[999]):
@@ -223,8 +223,7 @@ async def test_forgetting_continues_after_kills_of_the_api_and_of_the_owner(serv
         await running.kill("profiles")
     finally:
         running.signal("lane-realtime", signal.SIGCONT)
-    token = (running.settings.data_dir / "admin-token").read_text().strip()
-    async with as_caller(await url_of(running), token) as restarted:
+    async with as_caller(await url_of(running), TOKEN) as restarted:
         await until_ready(restarted)
         forgetting = await ended(restarted, accepted.data["href"])
         assert (forgetting["identities"], forgetting["profiles"], forgetting["complete"]) == (2, 1, True)
