@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from connectors.contract import Batch, Limits, RetryLater
 
-SLOW_SECONDS: Final = 1.0
-SLOW_BYTES: Final = 64 * 1024  # a source that delivers less in that time, and no batch, is slow
+SLOW_SECONDS: Final = 0.5
+SLOW_BYTES: Final = 32 * 1024  # a source that delivers less in that time, and no batch, is slow
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
 
 Read = Callable[[Limits], AsyncGenerator[Batch, None]]

@@ -39,7 +39,7 @@ class HttpSource:
     validator: str | None
     _session: aiohttp.ClientSession
     _response: aiohttp.ClientResponse | None  # None: the resource has no bytes after `start`
-    _read_seconds: float  # until a read returns what has arrived
+    _limits: Limits
     _is_partial: bool = False  # a server may send less than the requested range (RFC 9110, section 15.3.7)
     _first: bytes = b""
 
@@ -65,7 +65,7 @@ class HttpSource:
         first, self._first = self._first, b""
         chunks = [first]
         received = len(first)
-        due = asyncio.get_running_loop().time() + self._read_seconds
+        due = asyncio.get_running_loop().time() + self._limits.batch_seconds  # then it returns what has arrived
         try:
             while received < size:
                 async with asyncio.timeout_at(due if received else None):
@@ -92,6 +92,7 @@ class HttpSource:
             chunk = await self._response.content.read(size)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unreachable(self.name, error) from error
+        self._limits.received(len(chunk))
         if not chunk and self._is_partial:
             raise RetryLater("partial_response", {"url": self.name})
         return chunk
@@ -134,7 +135,7 @@ async def _open(
     for _ in range(MAX_REDIRECTS + 1):
         response = await _request(session, url, limits, start, validator)
         if response.status not in REDIRECTS or "Location" not in response.headers:
-            return _opened(name, session, response, start, limits.batch_seconds)
+            return _opened(name, session, response, start, limits)
         target = _redirected(url, response.headers["Location"])
         response.close()
         if target.origin() == url.origin() and url.user is not None and target.user is None:
@@ -172,7 +173,7 @@ def _redirected(url: URL, location: str) -> URL:
 
 
 def _opened(
-    name: str, session: aiohttp.ClientSession, response: aiohttp.ClientResponse, start: int, read_seconds: float
+    name: str, session: aiohttp.ClientSession, response: aiohttp.ClientResponse, start: int, limits: Limits
 ) -> HttpSource:
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in READABLE_ENCODINGS:
@@ -181,11 +182,11 @@ def _opened(
     content_range = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     match response.status:
         case HTTPStatus.OK:
-            return HttpSource(name, 0, response.content_length, validator, session, response, read_seconds)
+            return HttpSource(name, 0, response.content_length, validator, session, response, limits)
         case HTTPStatus.PARTIAL_CONTENT if content_range and int(content_range["first"]) == start:
             total = None if content_range["total"] == "*" else int(content_range["total"])
             is_partial = total is not None and int(content_range["last"]) + 1 < total
-            return HttpSource(name, start, total, validator, session, response, read_seconds, is_partial)
+            return HttpSource(name, start, total, validator, session, response, limits, is_partial)
         case _:
             raise response_error(name, response)
 

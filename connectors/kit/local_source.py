@@ -3,11 +3,12 @@
 import asyncio
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from connectors.contract import FixConfiguration, RetryLater
+from connectors.contract import FixConfiguration, Limits, RetryLater
 from connectors.kit.threads import in_thread
 
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -23,6 +24,7 @@ class LocalSource:
     _descriptor: int
     _position: int
     _last_status: tuple[int, int]  # size and modification time
+    _received: Callable[[int], None]
     validator: str | None = None
 
     @property
@@ -36,7 +38,9 @@ class LocalSource:
 
     async def read(self, size: int) -> bytes:
         """Return the next bytes; b"" at the end. Raise `RetryLater` when the file changed other than by appending."""
-        return await in_thread(self._read, size)
+        chunk = await in_thread(self._read, size)
+        self._received(len(chunk))
+        return chunk
 
     async def close(self) -> None:
         """Close the file."""
@@ -55,11 +59,11 @@ class LocalSource:
         return chunk
 
 
-async def open_local(source: str, roots: tuple[Path, ...], start: int) -> LocalSource:
+async def open_local(source: str, limits: Limits, start: int) -> LocalSource:
     """Open a file at byte `start`. Raise `FixConfiguration` if it is not readable."""
     opened: list[LocalSource] = []
     try:
-        await in_thread(lambda: opened.append(_open(source, roots, start)))
+        await in_thread(lambda: opened.append(_open(source, limits, start)))
     except asyncio.CancelledError:
         for file in opened:  # the caller never receives it
             await file.close()
@@ -67,18 +71,19 @@ async def open_local(source: str, roots: tuple[Path, ...], start: int) -> LocalS
     return opened[0]
 
 
-def _open(source: str, roots: tuple[Path, ...], start: int) -> LocalSource:
-    if not roots:
+def _open(source: str, limits: Limits, start: int) -> LocalSource:
+    if not limits.file_roots:
         raise FixConfiguration("no_file_roots")
     if "\0" in source or ".." in Path(source).parts:
         raise FixConfiguration("forbidden_path", {"source": source})
-    descriptor = _open_under(source, roots)
+    descriptor = _open_under(source, limits.file_roots)
     try:
         status = _regular_file_status(descriptor, source)
     except FixConfiguration:
         os.close(descriptor)
         raise
-    return LocalSource(source, start, status.st_size, descriptor, start, (status.st_size, status.st_mtime_ns))
+    last_status = (status.st_size, status.st_mtime_ns)
+    return LocalSource(source, start, status.st_size, descriptor, start, last_status, limits.received)
 
 
 def _regular_file_status(descriptor: int, source: str) -> os.stat_result:

@@ -82,7 +82,7 @@ def _source_opener(source: str, limits: Limits) -> OpenSource:
     async def open_source(start: int, validator: str | None) -> Source:
         if _is_url(source):
             return await open_http(source, limits, start, validator)
-        return await open_local(source, limits.file_roots, start)
+        return await open_local(source, limits, start)
 
     return open_source
 

@@ -94,7 +94,6 @@ async def _next_batch(reader: TextReader, source: Source, limits: Limits) -> Bat
             if (batch := await in_thread(reader.salvage)) is not None:
                 return batch
         raw = await source.read(min(limits.batch_bytes, BLOCK_BYTES))
-        limits.received(len(raw))
         reader.feed(raw, may_continue=not raw and _may_continue(limits, source))
     return batch
 

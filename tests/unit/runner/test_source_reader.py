@@ -84,7 +84,7 @@ async def test_a_source_that_delivers_fast_is_not_slow_however_long_its_batch_ta
     source = Source(steady)
     await source.fetching()
     for _ in range(1_000):
-        steady.now += 0.9
+        steady.now += 0.9 * SLOW_SECONDS
         source.received(SLOW_BYTES)
         source.reader.check()
     assert not source.reader.is_slow
