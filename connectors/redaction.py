@@ -16,18 +16,27 @@ MAX_TEXT_CHARACTERS: Final = 64 * 1024
 
 _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^:@\[\]]*)(?::\d*)?")
 _ENCODED: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
-_SECRET_NAMES: Final = re.compile(r"sig|token|key|secret|pass|pwd|auth|cred|code", re.IGNORECASE)
+_SECRET_NAMES: Final = re.compile(
+    r".*(token|secret|passw|signature|credential|apikey).*|(.*[-_.])?(sig|key|pass|pwd|auth|code)", re.IGNORECASE
+)
 _START: Final = r"(https?:/{1,3}|[a-z][a-z0-9+.-]{0,30}://)"  # bounded, so that the time is linear
 
 
 def _url_pattern(end: str) -> re.Pattern[str]:
     """Match scheme, user, host, path, query and fragment of a URL. It stops at the characters `end`."""
-    parts = (r"(?:([^/?#]*)@)?", rf"([^/?#{end}]*)", rf"([^?#{end}]*)", rf"(\?[^#{end}]*)?", rf"(#(?:[^#{end}]|#)*)?")
+    line_end = r"\n" if end else ""
+    parts = (
+        rf"(?:([^/?#{line_end}]*)@)?",
+        rf"([^/?#{end}]*)",
+        rf"([^?#{end}]*)",
+        rf"(\?[^#{end}]*)?",
+        rf"(#(?:[^#{end}]|#)*)?",
+    )
     return re.compile(_START + "".join(parts), re.IGNORECASE)
 
 
 _IN_TEXT: Final = _url_pattern(r"\s\"'`<>")
-_WHOLE: Final = _url_pattern("")  # a password or a parameter may have blanks
+_WHOLE: Final = _url_pattern("")  # reaches to the end
 
 
 def redact_text(text: str) -> str:
@@ -36,8 +45,11 @@ def redact_text(text: str) -> str:
 
 
 def redact_value(value: str) -> str:
-    """Return a value of a configuration with its secrets masked: it is a URL, or a text that may contain some."""
-    return _mask_urls(_pattern_of(value), value)
+    """Return a value of a configuration with the secret parts of its URL masked.
+
+    What follows the URL is masked as well: a parameter may have blanks and quotes.
+    """
+    return _mask_urls(_WHOLE, value)
 
 
 def redact_credentials(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -48,7 +60,7 @@ def redact_credentials(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
 def has_credentials(text: str) -> bool:
     """Whether a text has a URL with a user, or with a parameter whose name is that of a secret."""
     return any(
-        user or not _is_valid(host, path) or any(_SECRET_NAMES.search(name) for name, _ in _parameters(query))
+        user or not _is_valid(host, path) or any(_SECRET_NAMES.fullmatch(name) for name, _ in _parameters(query))
         for _, user, host, path, query, _ in (url.groups("") for url in _IN_TEXT.finditer(text))
     )
 
@@ -102,10 +114,6 @@ def _redact(value: Any) -> Any:
             return value
 
 
-def _pattern_of(value: str) -> re.Pattern[str]:
-    return _WHOLE if URL_START.match(value.lstrip()) else _IN_TEXT
-
-
 def _is_valid(host: str, path: str) -> bool:
     """Whether the parts of a URL are what they seem: not if a user or password has an unescaped `/`, for example."""
     return _HOST.fullmatch(host) is not None and "@" not in path
@@ -115,12 +123,17 @@ def _mask_urls(pattern: re.Pattern[str], text: str) -> str:
     masked: list[str] = []
     end = 0
     for url in pattern.finditer(text):
+        if url.start() < end:
+            continue
         _, user, host, path, query, fragment = url.groups("")
-        if not _is_valid(host, path):  # so it is unknown where its secrets end
-            return "".join((*masked, text[end : url.end(1)], MASK))
-        shown_user = f"{MASK}@" if user else ""
-        masked += (text[end : url.end(1)], shown_user, host, path, _mask_after_sign(query), _mask_after_sign(fragment))
-        end = url.end()
+        masked.append(text[end : url.end(1)])
+        if _is_valid(host, path):
+            masked += (f"{MASK}@" if user else "", host, path, _mask_after_sign(query), _mask_after_sign(fragment))
+            end = url.end()
+        else:  # it is unknown where its secrets end
+            masked.append(MASK)
+            line_end = text.find("\n", url.end(1)) if pattern is _IN_TEXT else -1
+            end = len(text) if line_end < 0 else line_end
     return "".join((*masked, text[end:]))
 
 
@@ -146,7 +159,7 @@ def _masked_texts(value: Any, shown: Any) -> Iterator[str]:
 
 def _secrets_in(value: str) -> Iterator[str]:
     """Yield what `redact_value` masks in a value, whole and in parts; all of a value without a URL."""
-    urls = list(_pattern_of(value).finditer(value))
+    urls = list(_WHOLE.finditer(value))
     for url in urls:
         _, user, host, path, query, fragment = url.groups("")
         if not _is_valid(host, path):
