@@ -42,7 +42,9 @@ class Slots:
         self._semaphore.release()
         self._slow[turn] = None
         if len(self._slow) > self._max_slow:
-            next(iter(self._slow)).evict()
+            longest = next(slow for slow in self._slow if not slow.is_waiting)
+            del self._slow[longest]
+            longest.evict()
 
     def leave(self, turn: "Turn", *, has_slot: bool) -> None:
         """Remove a run, and give its slot to others."""
@@ -61,6 +63,11 @@ class Turn:
         self._waiting_since: float | None = None
         self._began = 0.0
         self._opening_seconds: float | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the run is waiting for a slot."""
+        return self._waiting_since is not None
 
     @property
     def waiting_seconds(self) -> float:

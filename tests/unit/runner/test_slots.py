@@ -71,14 +71,30 @@ async def test_a_slow_run_lends_its_slot_until_it_asks_again() -> None:
     await other.acquire()
 
 
-async def test_too_many_slow_runs_evict_the_one_that_is_slow_for_longest() -> None:
+async def test_too_many_slow_runs_evict_those_that_are_slow_for_longest() -> None:
     slots, evicted = Slots(1), []
-    for number in range(MAX_SLOW_PER_SLOT + 1):
+    for number in range(MAX_SLOW_PER_SLOT + 2):
         turn = Turn(slots, lambda number=number: evicted.append(number))  # type: ignore[misc]
         await turn.acquire()
-        assert evicted == []
+        assert evicted == [*range(number - MAX_SLOW_PER_SLOT)]
         turn.lend()
-    assert evicted == [0]
+    assert evicted == [0, 1]
+
+
+async def test_a_run_that_waits_for_a_slot_again_is_not_evicted() -> None:
+    slots, evicted = Slots(1), []
+    turns = [
+        Turn(slots, lambda number=number: evicted.append(number))  # type: ignore[misc]
+        for number in range(MAX_SLOW_PER_SLOT + 1)
+    ]
+    for turn in turns[:-1]:
+        await turn.acquire()
+        turn.lend()
+    await turns[-1].acquire()
+    again = await waiting(turns[0])
+    turns[-1].lend()
+    assert evicted == [1]
+    await again
 
 
 async def test_a_turn_ends_between_batches_while_others_wait() -> None:
