@@ -5,7 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.api.rig import ApiServers, new_job
+from app.api.http.auth import COOKIE
+from tests.event_stream import following
+from tests.integration.api.rig import ApiServers, Client, as_caller, new_job
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -43,3 +45,30 @@ async def test_the_same_key_and_body_create_one_job_through_any_server(api_serve
         assert (again.data["id"], again.headers["Idempotency-Replayed"]) == (job_id, "true")
         history = await api_servers.client.get(f"/v2/job/{job_id}/history")
         assert [event["type"] for event in history] == ["JobCreated", "JobStarted"]
+
+
+async def test_a_code_opens_one_session_which_ends_everywhere_with_its_token(api_servers: ApiServers) -> None:
+    token = await api_servers.client.post("/v2/token", {"name": "ada", "role": "viewer"})
+    for _ in range(5):
+        async with as_caller(api_servers.client.url, token["token"]) as caller:
+            code = (await caller.post("/v2/sign-in"))["path"].partition("code=")[2]
+        sessions = await asyncio.gather(*(sign_in(server, code) for server in api_servers.servers))
+        (session,) = [session for session in sessions if session]
+    other = api_servers.servers[1]
+    async with as_caller(other.url, None) as browser:
+        browser.session.cookie_jar.update_cookies({COOKIE: session})
+        async with following(browser.session, browser.url) as stream:
+            assert (await stream.next())[1] == "ready"
+            await api_servers.client.ask("DELETE", f"/v2/token/{token['id']}")
+            async with asyncio.timeout(1):
+                assert await stream.response.content.read() == b""
+        assert (await browser.ask("GET", "/v2/me")).status == 401
+
+
+async def sign_in(server: Client, code: str) -> str:
+    """Return the session that a code opens; empty if it is used up, or not known to this server yet."""
+    async with as_caller(server.url, None) as browser:
+        form = {"code": code}
+        async with browser.session.post(f"{browser.url}/sign-in", data=form, allow_redirects=False) as answer:
+            assert answer.status in {303, 401}
+            return answer.cookies[COOKIE].value if answer.status == 303 else ""
