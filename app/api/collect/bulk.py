@@ -51,7 +51,7 @@ ROUTES: Final = Routes("collect", "/collect/bulk")
     "POST",
     "/{stream}",
     "Upload a CSV or NDJSON file of any size; responds once all of it is committed",
-    ResponseSpec("the counts of its records", CollectedView),
+    ResponseSpec("the counts of its records", CollectedView, ids={"job_id": "/data/upload_id"}),
     content={kind: {"type": "string"} for kind in BY_TYPE},
     headers=(IDEMPOTENCY_KEY, CONTENT_ENCODING),
     problems=(409, 429),

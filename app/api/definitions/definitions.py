@@ -1,6 +1,7 @@
 """Definitions over HTTP: mappings of streams and identity rules, drafted, compared and applied."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 import orjson
@@ -68,16 +69,17 @@ class RulesBody(RootModel[dict[str, JsonValue]]):
 
 ROUTES: Final = Routes("definitions", "/v2/definition", problems=(404,))
 DEFINITION: Final = ResponseSpec("the definition", DefinitionView, headers=("ETag",))
+DEFINITIONS: Final = ResponseSpec("every definition", list[DefinitionItem], ids={"definition_id": "/data/0/id"})
 
 
-@ROUTES("GET", "", "List definitions", ResponseSpec("every definition", list[DefinitionItem]))
+@ROUTES("GET", "", "List definitions", DEFINITIONS)
 async def list_definitions(call: RequestContext[Query, None]) -> web.Response:
     """Return every definition."""
     check_loaded(call)
     return respond(call, [definition_item(definition) for definition in call.api.catalog.definitions])
 
 
-@ROUTES("GET", "/{definition_id}", "Show a definition", DEFINITION)
+@ROUTES("GET", "/{definition_id}", "Show a definition", replace(DEFINITION, ids={"definition_id": "/data/id"}))
 async def get_definition(call: RequestContext[DefinitionQuery, None]) -> web.Response:
     """Return a definition with its active version, its draft and the requested version."""
     definition, version = _definition(call), call.query.version

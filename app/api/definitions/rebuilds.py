@@ -1,6 +1,7 @@
 """Rebuilds over HTTP: profiles built by other rules or without some messages, compared, promoted or discarded."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 from uuid import uuid4
 
@@ -32,7 +33,9 @@ from schemas.instants import micros
 
 ENDED: Final = frozenset({"Completed", "Killed", "Purged"})
 ROUTES: Final = Routes("rebuilds", "/v2")
+REBUILD_ID: Final = {"rebuild_id": "/data/id"}
 REBUILT: Final = ResponseSpec("the rebuild", RebuildView, headers=("ETag",))
+REBUILDS: Final = ResponseSpec("newest first", list[RebuildItem], ids={"rebuild_id": "/data/0/id"})
 STARTED: Final = ResponseSpec(
     "the started rebuild, or its address",
     RebuildView | AcceptedCommand,
@@ -41,7 +44,7 @@ STARTED: Final = ResponseSpec(
 )
 
 
-@ROUTES("GET", "/rebuild", "List rebuilds", ResponseSpec("newest first", list[RebuildItem]))
+@ROUTES("GET", "/rebuild", "List rebuilds", REBUILDS)
 async def list_rebuilds(call: RequestContext[Query, None]) -> web.Response:
     """Return the rebuilds that are retained, newest first."""
     check_loaded(call)
@@ -49,7 +52,7 @@ async def list_rebuilds(call: RequestContext[Query, None]) -> web.Response:
     return respond(call, [rebuild_item(record, active, live) for record in reversed(call.api.catalog.rebuilds.all)])
 
 
-@ROUTES("GET", "/rebuild/{rebuild_id}", "Show a rebuild", REBUILT, problems=(404,))
+@ROUTES("GET", "/rebuild/{rebuild_id}", "Show a rebuild", replace(REBUILT, ids=REBUILD_ID), problems=(404,))
 async def get_rebuild(call: RequestContext[Query, None]) -> web.Response:
     """Return a rebuild."""
     record = _record(call)
@@ -60,7 +63,7 @@ async def get_rebuild(call: RequestContext[Query, None]) -> web.Response:
     "POST",
     "/rebuild",
     "Start a rebuild: build profiles from scratch, beside the live ones",
-    STARTED,
+    replace(STARTED, ids=REBUILD_ID),
     headers=(PREFER,),
     problems=(404, 409),
 )

@@ -64,7 +64,7 @@ class SuggestionView(BaseModel):
 ROUTES: Final = Routes("streams", "/v2/stream")
 
 
-@ROUTES("GET", "", "List stream statistics", ResponseSpec(data=list[StreamView]))
+@ROUTES("GET", "", "List stream statistics", ResponseSpec(data=list[StreamView], ids={"name": "/data/0/stream"}))
 async def list_streams(call: RequestContext[Query, None]) -> web.Response:
     """Return the statistics of every stream."""
     return respond(call, await call.api.store.streams.counts())

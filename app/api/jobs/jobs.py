@@ -89,11 +89,13 @@ class CreateQuery(Query):
 
 
 ROUTES: Final = Routes("jobs", "/v2/job")
+JOB_ID: Final = {"job_id": "/data/id"}
 JOB: Final = ResponseSpec("the job", JobView, headers=("ETag",))
-CREATED: Final = ResponseSpec("the job", JobView, status=201, headers=("ETag", "Location"))
+CREATED: Final = ResponseSpec("the job", JobView, status=201, headers=("ETag", "Location"), ids=JOB_ID)
+JOBS: Final = ResponseSpec("a page of jobs", list[JobItem], headers=("Link",), ids={"job_id": "/data/0/id"})
 
 
-@ROUTES("GET", "", "List jobs", ResponseSpec("a page of jobs", list[JobItem], headers=("Link",)))
+@ROUTES("GET", "", "List jobs", JOBS)
 async def list_jobs(call: RequestContext[JobsQuery, None]) -> web.Response:
     """Return a page of jobs."""
     query = call.query
@@ -105,7 +107,7 @@ async def list_jobs(call: RequestContext[JobsQuery, None]) -> web.Response:
     "GET",
     "/{job_id}",
     "Show a job, now or at a point in time",
-    ResponseSpec("the job", JobDetail, headers=("ETag",)),
+    ResponseSpec("the job", JobDetail, headers=("ETag",), ids=JOB_ID),
     problems=(404,),
 )
 async def get_job(call: RequestContext[JobQuery, None]) -> web.Response:

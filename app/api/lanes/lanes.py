@@ -75,7 +75,12 @@ ROUTES: Final = Routes("lanes", "/v2/lane")
 LANE: Final = ResponseSpec("the lane", LaneView)
 
 
-@ROUTES("GET", "", "List the lag and throughput of each lane", ResponseSpec("every lane", list[LaneView]))
+@ROUTES(
+    "GET",
+    "",
+    "List the lag and throughput of each lane",
+    ResponseSpec("every lane", list[LaneView], ids={"lane": "/data/0/name"}),
+)
 async def list_lanes(call: RequestContext[Query, None]) -> web.Response:
     """Return every lane."""
     samples, switches = await _samples(call.api), await call.api.store.lanes.switches()

@@ -54,7 +54,13 @@ class ForgettingView(ForgettingItem):
 
 ROUTES: Final = Routes("profiles", "/v2")
 FORGOTTEN: Final = ResponseSpec("the forgetting: it has ended", ForgettingView)
-UNDER_WAY: Final = ResponseSpec("under way; ask for its state", AcceptedCommand, status=202, headers=("Location",))
+UNDER_WAY: Final = ResponseSpec(
+    "under way; ask for its state",
+    AcceptedCommand,
+    status=202,
+    headers=("Location",),
+    ids={"forgetting_id": "/data/id"},
+)
 
 
 @ROUTES(

@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, generated from the declared routes."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -65,10 +65,11 @@ SECURITY: Final = {"bearer": {"type": "http", "scheme": "bearer", "description":
 
 
 class _Document:
-    """Collects the schemas that operations refer to."""
+    """Collects the schemas that the operations of routes refer to, and links operations to each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, routes: Sequence[Route]) -> None:
         self.schemas: dict[str, Any] = {"Problem": PROBLEM}
+        self.routes = routes
 
     def schema(self, kind: Any, mode: JsonSchemaMode = "serialization") -> dict[str, Any]:
         """Return the schema of a type; its definitions are moved to the common schemas."""
@@ -115,7 +116,8 @@ class _Document:
         headers = {name: {"schema": {"type": "string"}} for name in spec.headers}
         content = {spec.content_type: {"schema": schema}}
         response = {"description": spec.description or route.summary, "content": content}
-        return response | ({"headers": headers} if headers else {})
+        links = {_operation_id(target): link for target in self.routes if (link := _link(spec, target))}
+        return response | ({"headers": headers} if headers else {}) | ({"links": links} if links else {})
 
     def _envelope(self, spec: ResponseSpec) -> dict[str, Any]:
         properties = {
@@ -137,9 +139,9 @@ class _Document:
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
     """Return the document of the routes."""
-    builder = _Document()
+    builder = _Document(tuple(routes))
     paths: dict[str, Any] = {}
-    for route in routes:
+    for route in builder.routes:
         paths.setdefault(route.path, {})[route.method.lower()] = builder.operation(route)
     return {
         "openapi": "3.1.0",
@@ -174,8 +176,23 @@ def _problem_statuses(route: Route) -> set[int]:
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
     return [
         {"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS.get(name, {"type": "string"})}
-        for name in re.findall(r"{(\w+)}", route.path)
+        for name in _path_names(route)
     ]
+
+
+def _path_names(route: Route) -> list[str]:
+    return re.findall(r"{(\w+)}", route.path)
+
+
+def _link(spec: ResponseSpec, target: Route) -> dict[str, Any] | None:
+    """Return the link from a response to a route whose path needs one of its ids; None if it needs none."""
+    names = [name for name in _path_names(target) if name in spec.ids]
+    if not names:
+        return None
+    parameters = {f"path.{name}": f"$response.body#{spec.ids[name]}" for name in names}
+    if "ETag" in spec.headers and any(header.name == "If-Match" for header in target.headers):
+        parameters["header.If-Match"] = "$response.header.ETag"
+    return {"operationId": _operation_id(target), "parameters": parameters}
 
 
 def _headers(route: Route) -> list[dict[str, Any]]:

@@ -78,7 +78,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class ResponseSpec:
-    """One success response: its `data` in the envelope, or its content type when it has no envelope."""
+    """One success response: its `data` in the envelope, or its content type when it has no envelope.
+
+    `ids` are path parameters of other routes, by JSON pointer into the body: the document links the response to them.
+    """
 
     description: str = ""  # by default the summary of the route
     data: Any = None  # a type that pydantic can describe
@@ -86,6 +89,7 @@ class ResponseSpec:
     content_type: str = "application/json"
     bare: bool = False  # JSON without the envelope, where a standard defines its form
     headers: tuple[str, ...] = ()
+    ids: Mapping[str, str] = field(default_factory=dict)
 
 
 RouteHandler = Callable[[RequestContext[Any, Any]], Awaitable[web.StreamResponse]]

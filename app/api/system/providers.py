@@ -66,7 +66,12 @@ class Verdict(BaseModel):
 ROUTES: Final = Routes("providers", "/v2/provider")
 
 
-@ROUTES("GET", "", "List providers and their job types", ResponseSpec("every provider", list[ProviderView]))
+@ROUTES(
+    "GET",
+    "",
+    "List providers and their job types",
+    ResponseSpec("every provider", list[ProviderView], ids={"provider": "/data/0/name"}),
+)
 async def list_providers(call: RequestContext[Query, None]) -> web.Response:
     """Return every provider."""
     return respond(call, [_view(provider) for provider in catalog().values()])

@@ -87,7 +87,7 @@ async def list_tokens(call: RequestContext[Query, None]) -> web.Response:
     "POST",
     "/token",
     "Create a token",
-    ResponseSpec("the token, with its secret", NewTokenView, status=201),
+    ResponseSpec("the token, with its secret", NewTokenView, status=201, ids={"token_id": "/data/id"}),
     ResponseSpec("accepted, and not valid yet", NewTokenView, status=202),
     role="admin",
     problems=(409,),
@@ -129,7 +129,13 @@ async def revoke_token(call: RequestContext[Query, None]) -> web.Response:
     return respond(call, None, status=202, message="accepted; the token is still valid")
 
 
-@ROUTES("GET", "/session", "List browser sessions", ResponseSpec("all open sessions", list[SessionView]), role="admin")
+@ROUTES(
+    "GET",
+    "/session",
+    "List browser sessions",
+    ResponseSpec("all open sessions", list[SessionView], ids={"session_id": "/data/0/id"}),
+    role="admin",
+)
 async def list_sessions(call: RequestContext[Query, None]) -> web.Response:
     """Return all open sessions."""
     sessions = call.api.access.open_sessions()

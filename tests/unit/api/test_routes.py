@@ -29,7 +29,9 @@ class Rules(RootModel[dict[str, str]]):
 def declared() -> dict[str, Any]:
     routes = Routes("items", "/v2/item", problems=(404,))
 
-    @routes("GET", "", "List items", ResponseSpec(data=list[int]))
+    listed = ResponseSpec(data=list[int], headers=("ETag",), ids={"id": "/data/0"})
+
+    @routes("GET", "", "List items", listed)
     async def list_items(call: RequestContext[Filter, None]) -> web.Response:
         raise NotImplementedError
 
@@ -67,6 +69,15 @@ def test_statuses_are_implied_by_body_and_headers() -> None:
     assert set(put) == always | {"200", "400", "408", "412", "413", "415", "428", "507"}
     assert set(post) == always - {"404"} | {"202", "400", "408", "409", "412", "413", "415", "507"}
     assert paths["/v2/item"]["get"]["responses"]["200"]["description"] == "List items"
+
+
+def test_a_response_links_to_the_routes_that_need_its_ids() -> None:
+    paths = declared()["document"]["paths"]
+    parameters = {"path.id": "$response.body#/data/0", "header.If-Match": "$response.header.ETag"}
+    assert paths["/v2/item"]["get"]["responses"]["200"]["links"] == {
+        name: {"operationId": name, "parameters": parameters} for name in ("put_v2_item_id", "post_v2_item_id")
+    }
+    assert "links" not in paths["/v2/item/{id}"]["put"]["responses"]["200"]
 
 
 class Position:
