@@ -64,9 +64,7 @@ class ForgettingCatalog:
         self._records[name] = replace(record, forgetting=after, rules_offset=offset + 1)
         if not after.is_under_way and record.forgotten_at is None:
             self._records[name] = replace(self._records[name], forgotten_at=event.occurred_at)
-            self._evict(before)
             self._waiters.answer(name, (event,))
-
-    def _evict(self, before: Forgettings) -> None:
-        for name in before.ended.keys() - self._forgettings.ended.keys():
-            del self._records[name]
+            oldest = next(iter(before.ended), name)
+            if oldest not in self._forgettings.ended:
+                del self._records[oldest]

@@ -150,8 +150,8 @@ class Lane:
     async def _follow_rules(self) -> None:
         """Store the raw offset at which the newest rules begin, before any message is mapped by them.
 
-        Confirm them as well: all messages that were mapped by older rules, and all forgotten persons unknown to these,
-        are sent.
+        Then confirm them, forgotten persons included: the updates of all messages that were mapped by older ones are
+        sent.
         """
         rules, newest = self._rules.rules, self._rules.rules_offset
         for partition, changes in self._rule_changes.items():

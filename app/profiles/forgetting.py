@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any, Final
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from app.clock import Clock
 from app.definitions.forgetting_catalog import ForgettingCatalog, ForgettingRecord
@@ -112,7 +113,7 @@ class ForgettingWorker:
         self._barrier: Barrier | None = None  # that is not passed yet
 
     async def run(self, owns: Callable[[int], bool]) -> None:
-        """Work until cancelled, while this process owns partition 0. Errors other than those of look-ups escape."""
+        """Work until cancelled, while this process owns partition 0. Look-ups and requests to Kafka are retried."""
         async with started(self._offsets):
             while True:
                 if not owns(PARTITION) or not await self._try_step():
@@ -121,7 +122,7 @@ class ForgettingWorker:
     async def _try_step(self) -> bool:
         try:
             return await self.step()
-        except PartitionUnavailable as error:
+        except (PartitionUnavailable, KafkaError) as error:
             _log.debug("forgetting is retried: %s", error)
         except TimeoutError:
             _log.debug("forgetting waits: control, a lane or profiles lag behind")
@@ -142,9 +143,12 @@ class ForgettingWorker:
         if reader.generation != self._generation:
             self._reset(reader.generation)
         records = self._catalog.under_way
-        if new := [record for record in records if _step_of(record) not in self._sent]:
-            return await self._drop(reader, new[:MAX_PERSONS])
-        return self._is_live() and await self._report(reader, records)
+        self._sent &= {_step_of(record) for record in records}
+        new = [record for record in records if _step_of(record) not in self._sent]
+        if new and await self._drop(reader, new[:MAX_PERSONS]):
+            return True
+        sent = [record for record in records if _step_of(record) in self._sent]
+        return bool(sent) and self._is_live() and await self._report(reader, sent)
 
     def _reset(self, generation: int) -> None:
         self._generation, self._keys, self._sent, self._barrier = generation, {}, set(), None
@@ -211,8 +215,8 @@ class ForgettingWorker:
 
     async def _find_keys(self, reader: GenerationReader, records: Iterable[ForgettingRecord]) -> None:
         """Find the stored keys of all recorded hashes that are not known yet."""
-        wanted = frozenset[str]().union(*(record.forgetting.key_hashes for record in records))
-        self._keys = {name: key for name, key in self._keys.items() if name in wanted}
+        used, wanted = _hashes_of(self._catalog.under_way), _hashes_of(records)
+        self._keys = {name: key for name, key in self._keys.items() if name in used}
         missing = wanted - self._keys.keys()
         for number in range(self._partitions):
             self._keys |= _by_hash(await reader.keys(number, missing))
@@ -294,6 +298,10 @@ async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 def _step_of(record: ForgettingRecord) -> tuple[str, int]:
     return record.forgetting.definition_id, record.forgetting.seq
+
+
+def _hashes_of(records: Iterable[ForgettingRecord]) -> frozenset[str]:
+    return frozenset[str]().union(*(record.forgetting.key_hashes for record in records))
 
 
 def _by_hash(keys: Iterable[str]) -> dict[str, str]:

@@ -111,9 +111,10 @@ class Forgettings:
         after = evolve(before, event)
         if after is before or after is None:
             return self
-        under_way, ended = {**self.under_way, after.definition_id: after}, dict(self.ended)
-        if not after.is_under_way:
-            ended[after.definition_id] = under_way.pop(after.definition_id)
+        under_way = {**self.under_way, after.definition_id: after}
+        if after.is_under_way:
+            return replace(self, under_way=MappingProxyType(under_way))
+        ended = {**self.ended, after.definition_id: under_way.pop(after.definition_id)}
         if len(ended) > MAX_ENDED:
             del ended[next(iter(ended))]
         return Forgettings(MappingProxyType(under_way), MappingProxyType(ended))

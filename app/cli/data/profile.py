@@ -22,6 +22,7 @@ KEY: Final = click.argument("key")
 SHORT_ID: Final = 8
 PAGE_SIZE: Final = 100  # messages in one response
 POLL_INTERVAL_SECONDS: Final = 0.5
+MAX_MISSES: Final = 120  # polls until an accepted request is visible
 ATTRIBUTES: Final = (
     Column("attribute", lambda row: row["name"], wraps=9),
     Column("value", lambda row: _text(row["value"]), wraps=20),
@@ -138,12 +139,14 @@ async def profile_forget(session: Session, key: str, *, yes: bool) -> None:
 async def _ended(session: Session, forgetting_id: str) -> Mapping[str, Any]:
     """Return a forgetting once it has ended."""
     click.echo(escaped(f"in progress; also shown by: entrepot profile forgettings {forgetting_id}"), err=True)
+    misses = 0
     with bar("forget") as update:
         while True:
             try:
                 forgetting: Mapping[str, Any] = await session.api.get(f"/v2/forgetting/{forgetting_id}")
             except CommandError as error:
-                if error.exit_code != NOT_FOUND:  # accepted, and not visible yet
+                misses += 1
+                if error.exit_code != NOT_FOUND or misses > MAX_MISSES:
                     raise
             else:
                 if forgetting["status"] == "forgotten":

@@ -190,13 +190,15 @@ async def test_the_state_of_a_forgetting_is_shown_without_identities(client: Cli
 
 
 @pytest.mark.usefixtures("rules")
-async def test_forgetting_goes_on_after_the_response(client: Client) -> None:
+async def test_forgetting_goes_on_after_the_response(client: Client, api: Api) -> None:
+    await api.services.store.plane.confirm_rules(LANES["backfill"].name, [1], 0)
     accepted = await client.ask("DELETE", path("email:max@example.com"), Prefer="wait=0")
     assert (accepted.status, accepted.headers["Location"]) == (202, accepted.data["href"])
     async with asyncio.timeout(10):
         while (shown := await client.ask("GET", accepted.data["href"])).status != 200:
             await asyncio.sleep(0.001)
     assert (shown.data["status"], shown.data["forgotten_at"]) == ("under_way", None)
+    assert shown.data["waiting_for"] == ["messages.backfill/1"]
 
 
 @pytest.mark.usefixtures("plane", "rules", "quick")

@@ -31,7 +31,7 @@ from projections.definitions.state import EMPTY, handle
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.profile_view import shown_key
 from projections.profiles.update_codec import encode_mapped
-from projections.profiles.updates import Group, MappedMessages
+from projections.profiles.updates import Group, MappedMessages, NodeMessages
 from schemas.definitions import (
     PARTITION,
     DefinitionEvent,
@@ -309,6 +309,21 @@ async def test_an_identity_that_a_lane_links_by_older_rules_is_forgotten(
     await plane.confirm_rules(REALTIME, [0], 3)
     await rig.forget()
     await rig.assert_dropped(email, cookie, late)
+
+
+async def test_a_person_whose_identities_are_being_merged_delays_no_other(rig: Rig) -> None:
+    email, cookie, moved = person("ann")
+    await rig.send(email, cookie)
+    await rig.send("01:email:bob@x.org", moved)
+    await rig.until_linked(email, cookie)
+    await rig.until_linked("01:email:bob@x.org", moved)
+    pointer = NodeMessages(shortcuts=[(moved, "00:email:unknown@x.org", 0)])
+    await rig.profiles.send_messages(partition_of_key(moved, PARTITIONS), pointer)
+    await rig.request(moved, "forgetting:moved")
+    await rig.request(cookie, "forgetting:ann")
+    await rig.forget("forgetting:ann")
+    assert rig.report("forgetting:moved") is None
+    await rig.assert_dropped(email, cookie)
 
 
 async def test_a_partition_that_is_handed_over_is_awaited(tmp_path: Path, cluster: MemoryCluster) -> None:
