@@ -96,6 +96,7 @@ RECORDS: Final = {
     "malformed_message": "not a valid message: {cause}",
     "message_id_too_long": "the message id has {characters:,} characters; at most {max:,} are allowed",
     "misplaced_command": "the record's key or partition is not that of {subject!r}",
+    "misplaced_record": "the record is in another partition or under another key than its own ({subject!r})",
     "more_faults": "{more:,} more parts of the mapping failed for this record: {targets}",
     "not_a_command": "a {schema} is not a command",
     "not_a_definition_command": "a {schema} is not a command about definitions",

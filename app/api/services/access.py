@@ -221,7 +221,7 @@ class Access:
         for record in records:
             record_id = (record.key or b"").decode(errors="replace")
             try:
-                self._sessions.apply(record_id, _decoded(record.value))
+                self._sessions.apply(record_id, _decoded(record, record_id))
             except UnreadableRecordError as error:
                 _log.warning("%s@%d is skipped: %s", ACCESS_SESSIONS.name, record.offset, sentence_of(error))
             self._waiters.answer(record_id, ())
@@ -238,8 +238,8 @@ class AdminToken:
 
     It is a definition like every other token, so all servers accept it, but its secret is only in the file. A server
     creates one unless the file holds a valid one; not if the settings have an admin token, which serves the same
-    purpose. The secret waits in a second file until it is valid, so a restart meanwhile creates no other, and a secret
-    whose token was revoked is never submitted again.
+    purpose. The secret waits in a second file until it is valid, so a restart meanwhile creates no other. That of the
+    first file is never submitted: its token may have been revoked.
     """
 
     def __init__(self, settings: Settings, catalog: DefinitionCatalog, gateway: CommandGateway, clock: Clock) -> None:
@@ -307,10 +307,11 @@ def _record(record_id: str, record: AccessRecord | None) -> ProducerRecord:
     return ProducerRecord(ACCESS_SESSIONS.name, value, key=record_id.encode(), partition=PARTITION)
 
 
-def _decoded(value: bytes | None) -> AccessRecord | None:
-    if value is None:
-        return None
-    record = decode(value)
-    if not isinstance(record, SignInCode | BrowserSession):
-        raise UnreadableRecordError("not_an_access_record", {"schema": type(record).__name__})
-    return record
+def _decoded(record: Any, record_id: str) -> AccessRecord | None:
+    """Return the code or session in a record; None for a tombstone."""
+    value = None if record.value is None else decode(record.value)
+    if value is not None and not isinstance(value, SignInCode | BrowserSession):
+        raise UnreadableRecordError("not_an_access_record", {"schema": type(value).__name__})
+    if record.partition != PARTITION or (value is not None and value.id != record_id):
+        raise UnreadableRecordError("misplaced_record", {"subject": record_id})
+    return value

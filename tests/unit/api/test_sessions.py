@@ -252,12 +252,18 @@ async def test_a_foreign_record_is_skipped(
     api: Api, client: Client, cluster: MemoryCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = await new_token(client)
+    session = await signed_in(api, token["token"])
     (event,) = cluster.records(DEFINITIONS_EVENTS.name)
+    (record,) = cluster.records(ACCESS_SESSIONS.name, PARTITION)
+    foreign = [(value, b"\xff", PARTITION) for value in (b"", b"rubbish", event.value, record.value)]
+    elsewhere = [(value, record.key, PARTITION + 1) for value in (None, record.value)]
     async with started(cluster.producer(compression=None, linger_ms=0, request_timeout_ms=1_000)) as producer:
-        values = (b"", b"rubbish", event.value)
-        await send(producer, [ProducerRecord(ACCESS_SESSIONS.name, value, b"\xff", PARTITION) for value in values])
-    assert await page(api, await signed_in(api, token["token"])) == 200
-    assert sum("access.sessions@" in message for message in caplog.messages) == 3
+        await send(producer, [ProducerRecord(ACCESS_SESSIONS.name, *fields) for fields in (*foreign, *elsewhere)])
+    await until_current(api)
+    assert await page(api, session) == 200
+    async with asyncio.timeout(10):
+        while sum("access.sessions@" in message for message in caplog.messages) < 6:
+            await asyncio.sleep(0.001)
 
 
 # Tokens
