@@ -2,6 +2,7 @@
 
 import os
 import re
+import ssl
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -169,10 +170,14 @@ class Settings(BaseSettings):
     @field_validator("kafka_ca_file")
     @classmethod
     def _check_ca_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if value is not None and not value.is_file():
-            raise ValueError("expected a file")
-        if value is not None and not info.data.get("kafka_security_protocol", "SSL").endswith("SSL"):
+        if value is None:
+            return None
+        if not info.data.get("kafka_security_protocol", "SSL").endswith("SSL"):
             raise ValueError("requires ENTREPOT_KAFKA_SECURITY_PROTOCOL to be SASL_SSL or SSL")
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(value)
+        except OSError as error:
+            raise ValueError("expected a file with certificates in PEM format") from error
         return value
 
     @field_validator("api_host")

@@ -27,7 +27,9 @@ from app.supervisor.broker.config import HOST
 from app.supervisor.broker.jars import class_path
 from app.supervisor.broker.java import find_java, jvm_environment, wheel_java
 from app.supervisor.broker.server import Broker
+from tests.certificates import self_signed
 from tests.integration.conftest import MakeTopic
+from tests.integration.support.safe_faust_rig import HoldingProxy
 
 TIMEOUT_SECONDS = 5.0
 NOBODY = 65_534
@@ -162,9 +164,13 @@ def os_error(path: Path, flags: int) -> str:
 
 
 async def test_the_printed_python_module_works(broker: Broker, make_topic: MakeTopic) -> None:
-    topic = await make_topic(f"python-{uuid4().hex[:8]}")
+    await produce_with_python(broker.cluster, broker.password_file, await make_topic(f"python-{uuid4().hex[:8]}"))
+
+
+async def produce_with_python(cluster: KafkaCluster, password_file: Path, topic: str) -> None:
+    """Produce with both clients that the module has settings for."""
     module: dict[str, Any] = {}
-    exec(render(broker.cluster, "python", broker.password_file)[0], module)
+    exec(render(cluster, "python", password_file)[0], module)
     async with AIOKafkaProducer(**module["AIOKAFKA"]) as producer:
         await producer.send_and_wait(topic, b"of aiokafka")
     confluent = Producer(module["CONFLUENT"])
@@ -173,14 +179,20 @@ async def test_the_printed_python_module_works(broker: Broker, make_topic: MakeT
 
 
 async def test_the_printed_properties_work_with_java(broker: Broker, make_topic: MakeTopic, tmp_path: Path) -> None:
-    topic = await make_topic(f"java-{uuid4().hex[:8]}")
-    text, has_password = render(broker.cluster, "properties", broker.password_file)
+    await describe_with_java(
+        broker.cluster, broker.password_file, await make_topic(f"java-{uuid4().hex[:8]}"), tmp_path
+    )
+
+
+async def describe_with_java(cluster: KafkaCluster, password_file: Path, topic: str, folder: Path) -> None:
+    """Describe a topic with a tool of Kafka."""
+    text, has_password = render(cluster, "properties", password_file)
     assert not has_password
-    (tmp_path / "kafka.properties").write_text(text)
+    (folder / "kafka.properties").write_text(text)
     process = await asyncio.create_subprocess_exec(
         await find_java(os.environ, wheel_java()),
         *("-cp", await class_path(print), "kafka.admin.ConfigCommand"),
-        *("--bootstrap-server", broker.cluster.bootstrap_servers, "--command-config", tmp_path / "kafka.properties"),
+        *("--bootstrap-server", cluster.bootstrap_servers, "--command-config", folder / "kafka.properties"),
         *("--describe", "--entity-type", "topics", "--entity-name", topic, "--all"),
         env=jvm_environment(os.environ),
         stdout=asyncio.subprocess.PIPE,
@@ -188,6 +200,20 @@ async def test_the_printed_properties_work_with_java(broker: Broker, make_topic:
     output, _ = await process.communicate()
     assert process.returncode == 0
     assert b"max.message.bytes" in output
+
+
+async def test_an_encrypted_cluster_is_verified_by_its_ca(
+    broker: Broker, make_topic: MakeTopic, tmp_path: Path
+) -> None:
+    topic = await make_topic(f"encrypted-{uuid4().hex[:8]}")
+    certificate = tmp_path / "ca.pem"
+    async with HoldingProxy(broker, "none", self_signed(certificate)) as proxy:
+        encrypted = replace(broker.cluster.security, protocol="SASL_SSL", ca_file=certificate)
+        cluster = KafkaCluster(proxy.bootstrap_servers, encrypted)
+        assert await write(cluster, topic) == ""
+        assert (await replace(cluster, security=replace(encrypted, ca_file=None)).refusal(5)).startswith("TLS: CERTIF")
+        await produce_with_python(cluster, broker.password_file, topic)
+        await describe_with_java(cluster, broker.password_file, topic, tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("kcat") is None, reason="kcat is not installed")

@@ -9,6 +9,7 @@ from pydantic import SecretStr, ValidationError
 from app.cluster import KafkaPasswordError, announce_kafka, cluster_of, read_password, resolve_kafka
 from app.kafka.clients import KafkaCluster, Security
 from app.settings import Settings
+from tests.certificates import self_signed
 
 
 def test_the_embedded_broker_is_found_in_the_data_directory(tmp_path: Path) -> None:
@@ -27,7 +28,7 @@ def test_an_external_cluster_has_the_security_of_the_settings(tmp_path: Path) ->
     assert cluster_of(resolve_kafka(plain)) == KafkaCluster("kafka:9092")
     password, ca_file = tmp_path / "password", tmp_path / "ca.pem"
     password.write_text("s3cret\n")
-    ca_file.touch()
+    self_signed(ca_file)
     secured = Settings(
         bootstrap_servers="kafka:9092", kafka_security_protocol="SASL_SSL", kafka_sasl_mechanism="SCRAM-SHA-512",
         kafka_user="me", kafka_password_file=password, kafka_ca_file=ca_file,
@@ -37,6 +38,14 @@ def test_an_external_cluster_has_the_security_of_the_settings(tmp_path: Path) ->
     assert "s3cret" not in repr(cluster)
     without_file = secured.model_copy(update={"kafka_password": SecretStr("s3cret"), "kafka_password_file": None})
     assert cluster_of(without_file) == cluster
+
+
+def test_a_ca_file_without_certificates_is_refused(tmp_path: Path) -> None:
+    settings = {"bootstrap_servers": "kafka:9092", "kafka_security_protocol": "SSL"}
+    (tmp_path / "ca.pem").write_text("no certificate")
+    for file in (tmp_path / "ca.pem", tmp_path / "none.pem", tmp_path):
+        with pytest.raises(ValidationError, match="expected a file with certificates in PEM format"):
+            Settings.model_validate(settings | {"kafka_ca_file": file})
 
 
 @pytest.mark.parametrize(

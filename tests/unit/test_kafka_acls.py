@@ -15,7 +15,7 @@ def test_every_role_has_a_user() -> None:
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-def test_every_topic_is_created_read_and_written_by_somebody(topic: str) -> None:
+def test_every_topic_is_created_read_and_written_by_a_user(topic: str) -> None:
     operations = set()
     for acl in ACLS:
         is_prefix = acl.resource_pattern_type == ResourcePatternType.PREFIXED and topic.startswith(acl.name)

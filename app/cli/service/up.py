@@ -64,7 +64,7 @@ async def _work(supervisor: Supervisor, *, with_example: bool) -> None:
     _print(
         f"Ready after {up.seconds:.1f} s. {await _sign_in_advice(up)}\n\n"
         f"  API    {up.url}\n"
-        f"  Kafka  {up.settings.bootstrap_servers}\n"
+        f"  Kafka  {up.settings.bootstrap_servers} (settings of clients: entrepot kafka-config)\n"
         f"  logs   {up.settings.data_dir / 'logs'}\n"
     )
     if with_example:

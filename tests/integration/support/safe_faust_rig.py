@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import struct
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -230,13 +231,14 @@ async def rig(broker: Broker, data_dir: Path) -> AsyncIterator[Rig]:
 
 
 class HoldingProxy:
-    """A TCP proxy of the broker that can hold the produce requests for one topic; everything else passes.
+    """A TCP or TLS proxy of the broker that can hold the produce requests for one topic; everything else passes.
 
     Responses that name the broker's port are rewritten to the proxy's, so that clients keep using the proxy.
     """
 
-    def __init__(self, broker: Broker, topic: str) -> None:
+    def __init__(self, broker: Broker, topic: str, tls: ssl.SSLContext | None = None) -> None:
         self._broker = (HOST, broker.port)
+        self._tls = tls
         self._topic = topic.encode()
         self._open = asyncio.Event()
         self._open.set()
@@ -245,7 +247,7 @@ class HoldingProxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connected, HOST, 0, ssl=self._tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 from aiokafka import ConsumerRecord
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth, server_list
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from hypothesis import given
 from hypothesis import strategies as st
 from mode import Service
 
-from app.kafka.clients import KafkaCluster
+from app.kafka.clients import KafkaCluster, Security, SecurityProtocol
 from app.kafka.producer_record import ProducerRecord, RecordTooLarge
 from app.kafka.safe_faust.app import SafeApp, make_worker_app
 from app.kafka.safe_faust.latch import EXIT_LATCHED, Latch, WorkerStop
@@ -161,3 +162,14 @@ async def test_an_oversized_record_is_refused_before_anything_is_sent() -> None:
             app, [ProducerRecord("output", b"x", partition=0), ProducerRecord("output", b"x" * MAX_RECORD_BYTES)]
         )
     assert len(app.writes) == 0
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"])
+async def test_faust_connects_as_other_clients_do(protocol: SecurityProtocol) -> None:
+    cluster = KafkaCluster("kafka:9092,kafka:9093", Security(protocol, "SCRAM-SHA-512", "me", "s3cret"))
+    app = make_worker_app("group", cluster, instance_id="one", data_dir=Path("data"), partitions=1)
+    expected = cluster.connection()
+    assert server_list(app.conf.broker, 0) == expected.pop("bootstrap_servers").split(",")
+    actual = {"ssl_context": None} | credentials_to_aiokafka_auth(app.conf.broker_credentials)
+    assert (actual.pop("ssl_context") is None) == (expected.pop("ssl_context") is None)
+    assert actual == expected
