@@ -11,7 +11,7 @@ ROW: Final = 1  # the table has one row
 
 
 class SealingKeyStore:
-    """The announced public key. It is no secret, but whoever replaces it reads what is sealed from then on."""
+    """The announced public key. It is not secret, but a process that replaces it can open what is sealed afterwards."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

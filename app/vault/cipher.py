@@ -1,7 +1,7 @@
 """Seal values to a public key: AES-256-GCM under a fresh data key, which HPKE (RFC 9180) wraps to an X25519 key.
 
-The holder of the public key can seal but not open. The key pair is derived from the master key, so that whoever has
-the master key can open everything that was ever sealed to it.
+The public key seals and does not open. The key pair is derived from the master key, which therefore opens everything
+that was ever sealed to it.
 """
 
 import hashlib
