@@ -4,9 +4,13 @@ The process that owns partition 0 of the profiles works on all forgettings under
 is in `definitions.events`, and every step can be repeated, by this process or the next owner. For each person it
 
 1. compares the recorded hashes with all stored keys, and follows links from the matches to all identities;
-2. records the hashes of further identities, and starts again; if there are none, it has the node of each forget;
+2. records the hashes of further identities, and starts again; if there are none,
 3. waits until all lanes exclude the identities, and profiles have applied what lanes wrote before that;
-4. searches again, as updates that were pending may have linked further identities; if there are none, it reports.
+4. searches again, as updates that were pending may have linked further identities, and starts again if they have;
+5. has the node of each identity forget, waits until all have, and reports.
+
+Nothing is dropped before the wait: a node that has forgotten ignores the links of pending updates, by which further
+identities of the person would have been found.
 
 While a rebuild goes live, persons are removed from the live generation only, because dropping a person would also drop
 the links by which the next generation may know further identities. They are searched in it, too, once it is live.
@@ -109,7 +113,8 @@ class ForgettingWorker:
         self._updates = [TopicPartition(topic.name, n) for topic in UPDATES.values() for n in range(partitions)]
         self._generation = 0
         self._keys: dict[str, str] = {}  # of that generation: ranked keys by hash
-        self._sent: set[tuple[str, int]] = set()  # ids and seqs of forgettings whose nodes were sent the message
+        self._searched: set[tuple[str, int]] = set()  # ids and seqs of those whose linked identities are recorded
+        self._sent: dict[tuple[str, int], frozenset[str]] = {}  # by id and seq: keys that were sent the message
         self._barrier: Barrier | None = None  # that is not passed yet
 
     async def run(self, owns: Callable[[int], bool]) -> None:
@@ -143,46 +148,61 @@ class ForgettingWorker:
         if reader.generation != self._generation:
             self._reset(reader.generation)
         records = self._catalog.under_way
-        self._sent &= {_step_of(record) for record in records}
-        new = [record for record in records if _step_of(record) not in self._sent]
-        if new and await self._drop(reader, new[:MAX_PERSONS]):
+        steps = {_step_of(record) for record in records}
+        self._searched &= steps
+        self._sent = {step: keys for step, keys in self._sent.items() if step in steps}
+        new = [record for record in records if _step_of(record) not in self._searched]
+        if new and await self._record(reader, new[:MAX_PERSONS]):
             return True
-        sent = [record for record in records if _step_of(record) in self._sent]
-        return bool(sent) and self._is_live() and await self._report(reader, sent)
+        due = [record for record in records if self._is_due(record)]
+        return bool(due) and await self._drop(reader, due)
 
     def _reset(self, generation: int) -> None:
-        self._generation, self._keys, self._sent, self._barrier = generation, {}, set(), None
+        self._generation, self._barrier = generation, None
+        self._keys, self._searched, self._sent = {}, set(), {}
 
     def _is_live(self) -> bool:
         """Tell whether the generation of the active rules is live; otherwise it is going live."""
         return self._rules.rules.generation == self._generation
 
-    async def _drop(self, reader: GenerationReader, records: Sequence[ForgettingRecord]) -> bool:
-        """Record further identities; have the nodes of persons without further ones forget."""
+    def _is_due(self, record: ForgettingRecord) -> bool:
+        """Tell whether a person can be dropped or reported now; those who are dropped await the next generation."""
+        return _step_of(record) in self._searched and (self._is_live() or _step_of(record) not in self._sent)
+
+    async def _record(self, reader: GenerationReader, records: Sequence[ForgettingRecord]) -> bool:
+        """Record the identities that are linked already, so that lanes exclude them soon."""
         commands, complete = await self._search(reader, records)
-        for record, keys in complete:
-            for message in _forget_records(keys, micros(record.forgetting.at), self._generation, self._partitions):
-                await self._writer.write([message])
-            self._sent.add(_step_of(record))
+        self._searched |= {_step_of(record) for record, _ in complete}
         await self._submit(records, commands)
         return bool(commands or complete)
 
-    async def _report(self, reader: GenerationReader, records: Sequence[ForgettingRecord]) -> bool:
-        """Report the persons who have no further identities once all pending updates are applied."""
+    async def _drop(self, reader: GenerationReader, records: Sequence[ForgettingRecord]) -> bool:
+        """Drop and report the persons who have no further identities once all pending updates are applied."""
         self._barrier = self._barrier or Barrier(max(record.rules_offset for record in records))
         await self._pass(reader, self._barrier)
         settled = [record for record in records if record.rules_offset <= self._barrier.rules_offset][:MAX_PERSONS]
         self._barrier = None
         commands, complete = await self._search(reader, settled)
+        dropping: dict[str, int] = {}
         for record, keys in complete:
             at = micros(record.forgetting.at)
-            if all(node and node.forgotten >= at for node in await reader.nodes(keys)):
-                commands.append(ReportForgotten(**_envelope(record.forgetting, "forgotten", self._clock())))
-            else:  # of an identity whose hash was recorded before its node existed
-                self._sent.discard(_step_of(record))
+            await self._send_drop(record, keys, at)
+            dropping |= {key: max(dropping.get(key, 0), at) for key in keys}
+        await _until(partial(_are_dropped, reader, dropping))
         if self._is_live():
-            await self._submit(settled, commands)
+            now = self._clock()
+            commands += [ReportForgotten(**_envelope(record.forgetting, "forgotten", now)) for record, _ in complete]
+        await self._submit(settled, commands)
         return bool(commands or complete)
+
+    async def _send_drop(self, record: ForgettingRecord, keys: Sequence[str], at: int) -> None:
+        """Send the node of each identity the message to forget; once, unless a node has come into being since."""
+        step = _step_of(record)
+        if step in self._sent and self._sent[step].issuperset(keys):
+            return
+        for message in _forget_records(keys, at, self._generation, self._partitions):
+            await self._writer.write([message])
+        self._sent[step] = frozenset(keys)
 
     async def _submit(self, records: Sequence[ForgettingRecord], commands: Sequence[ForgettingCommand]) -> None:
         """Send commands about records, and wait until they are decided."""
@@ -294,6 +314,11 @@ async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
         while not await condition():
             await asyncio.sleep(interval)
             interval = min(2 * interval, MAX_POLL_INTERVAL)
+
+
+async def _are_dropped(reader: GenerationReader, dropping: Mapping[str, int]) -> bool:
+    nodes = await reader.nodes(list(dropping))
+    return all(node and node.forgotten >= at for node, at in zip(nodes, dropping.values(), strict=True))
 
 
 def _step_of(record: ForgettingRecord) -> tuple[str, int]:

@@ -176,13 +176,9 @@ def trim_identities(node: Node, outbox: Outbox) -> None:
 
 
 def forget(node: Node, at: int, keys: Sequence[str]) -> None:
-    """Remove all that comes from messages up to `at`; later messages are about a new person.
-
-    Repeat it with more keys when further identities of the person are known: they may have linked this one again.
-    """
-    known = node.forgotten_keys if at == node.forgotten else ()
-    if at > node.forgotten or (at == node.forgotten and not set(keys) <= set(known)):
-        node.forgotten, node.forgotten_keys, node.parent, node.edges = at, [*dict.fromkeys((*known, *keys))], "", {}
+    """Remove all that comes from messages up to `at`; later messages are about a new person."""
+    if at > node.forgotten:
+        node.forgotten, node.forgotten_keys, node.parent, node.edges = at, keys, "", {}
         node.registers = crdt.after(node.registers, at)
 
 

@@ -20,7 +20,7 @@ from projections.profiles.crdt import (
     unite,
     value_of,
 )
-from projections.profiles.identity_node import Node, Outbox, forget, join, link
+from projections.profiles.identity_node import Node, Outbox, link
 from projections.profiles.updates import decode_node, encode_node
 
 ME = ("00:email:a", 0)
@@ -96,18 +96,6 @@ def test_a_moved_node_remembers_a_bounded_number_of_links_and_none_from_before_a
     assert node.parent == "00:email:0000"
     outbox.link("00:email:a", "00:email:a", ("09:cookie:c", 0))
     assert all(larger > smaller for larger, smaller, _ in outbox.links)
-
-
-def test_forgetting_again_with_more_identities_removes_what_these_have_linked_meanwhile() -> None:
-    person, late = ["00:email:a", "05:cookie:b"], "05:cookie:c"
-    root, outbox = Node(person[0]), Outbox(10)
-    forget(root, 5, person)
-    join(root, (late, 0), {"latest:city": [4, "b", 0, "Graz"]}, {f"{late}\0{person[0]}": [4, "b", 0]}, outbox)
-    assert root.edges
-    forget(root, 5, person)
-    assert root.edges, "a repeat changes nothing"
-    forget(root, 5, [*person, late])
-    assert (root.edges, root.registers, root.forgotten) == ({}, {}, 5)
 
 
 def test_registers_keep_what_came_after_a_forgetting() -> None:
