@@ -147,9 +147,7 @@ class Connector:
     description: str
     documentation: str
     job_types: tuple[JobType, ...]
-    redact: Callable[[Mapping[str, Any]], Mapping[str, Any]] = (
-        redact_credentials  # masks secrets; what it changes is sealed
-    )
+    redact: Callable[[Mapping[str, Any]], Mapping[str, Any]] = redact_credentials  # masks what has to be sealed
     sentences: Mapping[str, str] = field(default_factory=dict)  # by code; goes before the service's own table
 
     def job_type(self, name: str) -> JobType | None:

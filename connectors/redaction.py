@@ -164,7 +164,8 @@ def _secrets_in(value: str) -> Iterator[str]:
         _, user, host, path, query, fragment = url.groups("")
         if not _is_valid(host, path):
             user = value[url.end(1) :].rpartition("@")[0]
-        yield from (user, *user.split(":", 1), query[1:], fragment[1:])
+        name, colon, password = user.partition(":")
+        yield from (user, password if colon else name, query[1:], fragment[1:])
         yield from (secret for _, secret in _parameters(query))
     if not urls:
         yield value

@@ -81,7 +81,7 @@ def test_credentials_in_a_text_are_recognised(text: str, *, expected: bool) -> N
 
 
 def test_secrets_of_a_configuration_are_masked_wherever_a_source_repeats_them() -> None:
-    plain = {"source": f"https://user:{CANARY}%2Fx@host/x?sig=signed%2Bvalue&v=1", "key": "a-password", "n": [1]}
+    plain = {"source": f"https://username:{CANARY}%2Fx@host/x?sig=signed%2Bvalue&v=1", "key": "a-password", "n": [1]}
     shown = redact_credentials(plain) | {"key": MASK}
     redactor = Redactor(plain, shown)
     encoded = (f"bad {CANARY}%2Fx", f"bad {CANARY}/x", f"%41{CANARY}%2fx%41", "signed+value", "signed%2Bvalue")
@@ -89,6 +89,7 @@ def test_secrets_of_a_configuration_are_masked_wherever_a_source_repeats_them() 
         masked = redactor.text(text)
         assert (MASK in masked) == (text != "v=1")
         assert not any(secret in masked for secret in (CANARY, "signed", "password"))
+    assert redactor.text("username.csv") == "username.csv", "a name beside a password is no secret"
     params: dict[str, Any] = {"reason": "a-password", "status": 403, "list": ("https://h/?x", "y"), "deep": {"a": Q}}
     assert redactor.value(params) == {
         "reason": MASK, "status": 403, "list": ("https://h/?•••", "y"), "deep": {"a": "•••!"},
