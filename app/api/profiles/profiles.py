@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 
 from aiohttp import web
+from aiokafka.errors import KafkaError
 from pydantic import Field
 
 from app.api.http.param_types import Limit, PageCursor, TimestampText
@@ -131,6 +132,8 @@ async def _evaluating(call: RequestContext[Any, Any]) -> AsyncIterator[Worker]:
     try:
         async with call.worker() as worker:
             yield worker
+    except KafkaError as error:
+        raise ApiProblem(503, "kafka_unreachable", "Kafka, which stores the messages, is unreachable") from error
     except PartitionUnavailable as error:
         raise _unreachable(error) from error
     except HistoryTooLargeError as error:

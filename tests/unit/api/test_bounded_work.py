@@ -87,6 +87,20 @@ async def test_evaluations_beyond_the_bounds_are_refused(
         assert refused.headers["Retry-After"] == "5"
 
 
+async def test_a_preview_ends_with_the_connection_of_its_client(client: Client, api: Api) -> None:
+    await send_long_texts(client, 50)
+    pool = api.services.workers
+    preview = asyncio.create_task(client.ask("POST", f"{MAPPING}/preview", costly_mapping(140)))
+    async with asyncio.timeout(10):
+        while not any(worker.is_busy for worker in pool._workers):
+            await asyncio.sleep(0.01)
+        workers = psutil.Process().children()
+        preview.cancel()
+        while not pool._idle:
+            await asyncio.sleep(0.01)
+    assert not any(worker.is_running() for worker in workers), "killed, not finished"
+
+
 # Explanations of large profiles
 
 EXPLAINED_MESSAGES = 10_000

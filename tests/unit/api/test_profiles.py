@@ -102,7 +102,7 @@ def values(shown: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("plane", "rules")
 async def test_a_profile_is_found_by_every_identity_and_explained(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+    client: Client, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload = await send(
         client,
@@ -136,6 +136,10 @@ async def test_a_profile_is_found_by_every_identity_and_explained(
     monkeypatch.setattr(history, "CHUNK_BYTES", 1)
     assert len(await pages(client, path("cookie:c2", "/explain"), limit=100)) == 3, "a page of large messages has fewer"
     assert await client.get(path("cookie:c1", "?as_of=2026-01-15T00:00:00Z")) == past, "folded in several chunks"
+    cluster.set_available(available=False)
+    unreachable = await client.ask("GET", path("cookie:c2", "/explain"))
+    cluster.set_available(available=True)
+    assert (unreachable.status, unreachable.body["code"]) == (503, "kafka_unreachable")
     foreign = await client.ask("GET", path("cookie:c1", "/explain?cursor=WyIiXQ"))
     assert (foreign.status, foreign.body["errors"][0]["code"]) == (422, "bad_cursor")
     monkeypatch.setattr(history, "MAX_RECORDS", 0)
